@@ -26,6 +26,8 @@ pub struct Wait {
     pub pid: u32,
     /// Thread.
     pub tid: u32,
+    /// When it came on the CPU before; 0 if that was not seen. Shows whether a record of this thread was lost.
+    pub ran_since_ns: u64,
     /// When it left the CPU; 0 with [`WAIT_FIRST`].
     pub off_ns: u64,
     /// The part of the interval spent runnable in a run queue: `schedstat` field 2 grows by exactly this.
@@ -108,6 +110,8 @@ pub struct ThreadEnd {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Task {
+    /// When it last came on a CPU, 0 if never seen doing so.
+    pub on_ns: u64,
     /// When it left the CPU, 0 if never seen doing so.
     pub off_ns: u64,
     /// Stack identity at switch-out.
@@ -162,4 +166,4 @@ const _: () = assert!(size_of::<Cpu>() == 64);
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for Cpu {}
 
-plain!(Wait = 88, Slice = 32, Migrate = 32, Stack = 32 + 8 * STACK_DEPTH, ThreadEnd = 24, Task = 80);
+plain!(Wait = 96, Slice = 32, Migrate = 32, Stack = 32 + 8 * STACK_DEPTH, ThreadEnd = 24, Task = 88);

@@ -144,6 +144,7 @@ fn come_on_cpu(next: Task, pid: u32, now: u64) {
         gate(task.cpu, u64::MAX);
     }
     task.state = TASK_RUNNING;
+    task.on_ns = now;
 }
 
 #[inline(always)]
@@ -153,6 +154,7 @@ fn emit_wait(task: &Known, tid: u32, run_queue_ns: u64, throttled_ns: u64, now: 
         let record = unsafe { &mut *record };
         record.pid = task.pid;
         record.tid = tid;
+        record.ran_since_ns = task.on_ns;
         record.off_ns = task.off_ns;
         record.run_queue_ns = run_queue_ns;
         record.throttled_ns = throttled_ns;
@@ -180,6 +182,7 @@ fn known(tid: u32, pid: u32) -> Option<*mut Known> {
 }
 
 const EMPTY: Known = Known {
+    on_ns: 0,
     off_ns: 0,
     stack: 0,
     waker_stack: 0,
