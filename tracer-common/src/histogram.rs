@@ -19,6 +19,17 @@ pub const ZERO_THRESHOLD_NS: u64 = bound(OFFSET - 1);
 /// Upper bounds in ns, inclusive. The last, about an hour, takes everything longer too.
 pub static BOUNDS: [u64; BUCKETS] = bounds();
 
+/// [`BOUNDS`], and beyond them room for the search to look, so that the verifier need not follow why it never goes there.
+static SEARCH: [u64; BUCKETS + 8] = {
+    let mut search = [u64::MAX; BUCKETS + 8];
+    let mut i = 0;
+    while i < BUCKETS {
+        search[i] = BOUNDS[i];
+        i += 1;
+    }
+    search
+};
+
 /// For each bit length, the first bucket whose bound is not below the smallest number of that length.
 static FIRST: [u8; 64] = first();
 
@@ -75,19 +86,14 @@ pub fn bucket(ns: u64) -> Option<u32> {
         return None;
     }
     let bits = 63 - (ns | 1).leading_zeros();
-    let mut i = u32::from(FIRST[(bits & 63) as usize]);
+    let mut i = FIRST[(bits & 63) as usize] as usize;
     // At most 8 bounds lie within one octave: a search in four fixed steps, which the verifier can follow.
     for step in [4, 2, 1, 1] {
-        if ns > at(i + step - 1) {
+        if ns > SEARCH[i + step - 1] {
             i += step;
         }
     }
-    Some(if i < BUCKETS as u32 { i } else { BUCKETS as u32 - 1 })
-}
-
-#[inline(always)]
-fn at(i: u32) -> u64 {
-    if i < BUCKETS as u32 { BOUNDS[(i as usize) & (BUCKETS - 1)] } else { u64::MAX }
+    Some(if i < BUCKETS { i as u32 } else { BUCKETS as u32 - 1 })
 }
 
 /// A family of per-process histograms.

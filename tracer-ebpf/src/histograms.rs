@@ -28,8 +28,12 @@ fn cell(key: CellKey) -> Option<*mut Cell> {
 }
 
 /// Counts `ns` in the histogram of a process.
+///
+/// A global function: the verifier walks its paths once, not once for each path that leads to a call (`sched_switch` loads ten times
+/// as fast). Such a function takes and returns scalars.
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub fn record(pid: u32, family: u32, ns: u64, now: u64) -> u32 {
+pub extern "C" fn record(pid: u32, family: u32, ns: u64, now: u64) -> u32 {
     let key = CellKey { pid, family };
     let Some(cell) = cell(key) else { return 0 };
     let epoch = now >> EPOCH_SHIFT;

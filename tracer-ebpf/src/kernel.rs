@@ -2,10 +2,13 @@
 //!
 //! In a `tp_btf` program such a load is type-checked by the verifier and, at run time, yields 0 for a bad pointer.
 
+use core::ffi::c_void;
+
 use aya_ebpf::{
-    Global,
+    EbpfContext, Global,
     bindings::tcp_sock,
     helpers::{bpf_get_current_pid_tgid, generated::bpf_skc_to_tcp_sock},
+    programs::BtfTracePointContext,
 };
 use tracer_common::config::{Config, MISSING};
 
@@ -376,6 +379,24 @@ pointer! {
 pointer! {
     /// `struct net`
     Net { inum: u32 = net_inum; }
+}
+
+/// The pointer that is argument 0 or 1 of a tracepoint, by the frozen `index`.
+///
+/// The verifier takes no computed offset into the context, and LLVM would make one of two loads: hence two functions.
+#[inline(always)]
+pub fn argument(ctx: &BtfTracePointContext, index: u32) -> *const u8 {
+    if index == 0 { first_argument(ctx.as_ptr()) } else { second_argument(ctx.as_ptr()) }
+}
+
+#[inline(never)]
+fn first_argument(ctx: *mut c_void) -> *const u8 {
+    BtfTracePointContext::new(ctx).arg(0)
+}
+
+#[inline(never)]
+fn second_argument(ctx: *mut c_void) -> *const u8 {
+    BtfTracePointContext::new(ctx).arg(1)
 }
 
 /// Process and thread of `current`.

@@ -22,7 +22,7 @@ use crate::{
     atomic, emit,
     filter::is_target,
     histograms,
-    kernel::{Bio, PF_KTHREAD, Request, config, current},
+    kernel::{Bio, PF_KTHREAD, Request, argument, config, current},
 };
 
 /// Bios in flight by address. Least recently used entries go first: a bio that is completed without a trace would stay for ever.
@@ -53,7 +53,7 @@ fn now() -> u64 {
 /// `block_bio_queue([struct request_queue *q,] struct bio *bio)`; the queue argument is gone from 5.11 on, and in late 5.10.
 #[btf_tracepoint(function = "block_bio_queue")]
 pub fn block_bio_queue(ctx: BtfTracePointContext) -> i32 {
-    let bio = Bio(if config!(arg_bio_queue) == 0 { ctx.arg(0) } else { ctx.arg(1) });
+    let bio = Bio(argument(&ctx, config!(arg_bio_queue)));
     let (pid, tid) = current();
     let mut owner = Queued { queue_ns: now(), pid, tid, flags: 0, dev: 0 };
     if is_target(pid) {
@@ -99,7 +99,7 @@ fn open_gate(dev: u32, now: u64) {
 /// queued under its own address; it belongs to whoever queued the bio it was split from (`bi_private`, see `bio_chain`).
 #[btf_tracepoint(function = "block_split")]
 pub fn block_split(ctx: BtfTracePointContext) -> i32 {
-    let bio = Bio(if config!(arg_split) == 0 { ctx.arg(0) } else { ctx.arg(1) });
+    let bio = Bio(argument(&ctx, config!(arg_split)));
     let (pid, tid) = current();
     // SAFETY: the entry is copied at once.
     let parent = unsafe { BIOS.get(bio.parent()) }.copied();
@@ -113,7 +113,7 @@ pub fn block_split(ctx: BtfTracePointContext) -> i32 {
 /// `block_bio_complete(struct request_queue *q, struct bio *bio)`, everywhere; once for each bio that was queued.
 #[btf_tracepoint(function = "block_bio_complete")]
 pub fn block_bio_complete(ctx: BtfTracePointContext) -> i32 {
-    let bio = Bio(if config!(arg_bio_complete) == 0 { ctx.arg(0) } else { ctx.arg(1) });
+    let bio = Bio(argument(&ctx, config!(arg_bio_complete)));
     let key = bio.key();
     // SAFETY: the entry is copied at once.
     let Some(owner) = unsafe { BIOS.get(key) }.copied() else { return 0 };
@@ -133,7 +133,7 @@ pub fn block_bio_complete(ctx: BtfTracePointContext) -> i32 {
 /// `block_rq_issue([struct request_queue *q,] struct request *rq)`; the queue argument is gone from 5.11 on, and in late 5.10.
 #[btf_tracepoint(function = "block_rq_issue")]
 pub fn block_rq_issue(ctx: BtfTracePointContext) -> i32 {
-    let rq = Request(if config!(arg_rq_issue) == 0 { ctx.arg(0) } else { ctx.arg(1) });
+    let rq = Request(argument(&ctx, config!(arg_rq_issue)));
     let op = rq.opf() & OP_MASK;
     if op >= OP_DRIVER {
         return 0;

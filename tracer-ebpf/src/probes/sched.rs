@@ -101,6 +101,9 @@ fn leave_cpu(ctx: &BtfTracePointContext, prev: Task, pid: u32, preempt: bool, cp
     let iowait = if prev.in_iowait() { WAIT_IOWAIT } else { 0 };
     // SAFETY: a map value; only events of this thread write it, and they exclude each other by the run queue's lock.
     unsafe {
+        if (*task).run_delay_ns == 0 {
+            (*task).run_delay_ns = prev.run_delay_ns();
+        }
         (*task).off_ns = now;
         (*task).stack = stack;
         (*task).kernel_state = kernel_state;
