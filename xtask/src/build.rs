@@ -40,12 +40,25 @@ fn user_half() -> Result<()> {
     // With a target named, the flags are for the binary alone: procedural macros cannot be linked statically.
     let mut build = cargo();
     build
-        .args(["build", "--release", "--package", "tracer", "--bin", "tracer", "--target", &triple])
+        .args([
+            "build",
+            "--release",
+            "--package",
+            "tracer",
+            "--bin",
+            "tracer",
+            "--target",
+            &triple,
+        ])
         .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");
     run_command(&mut build, "build the user half")?;
     let built = paths::target().join(triple).join("release/tracer");
     let bytes = fs::read(&built).with_context(|| format!("could not read {}", built.display()))?;
-    ensure!(is_static(&bytes), "{} asks for a dynamic loader: it was meant to be one static file", built.display());
+    ensure!(
+        is_static(&bytes),
+        "{} asks for a dynamic loader: it was meant to be one static file",
+        built.display()
+    );
     place(&built, &paths::tracer())
 }
 
@@ -71,7 +84,12 @@ fn place(from: &Path, to: &Path) -> Result<()> {
 pub fn is_static(elf: &[u8]) -> bool {
     let number = |at: usize, len: usize| {
         let bytes = elf.get(at..at + len)?;
-        Some(bytes.iter().rev().fold(0, |sum, byte| sum << 8 | usize::from(*byte)))
+        Some(
+            bytes
+                .iter()
+                .rev()
+                .fold(0, |sum, byte| sum << 8 | usize::from(*byte)),
+        )
     };
     let read = || Some((number(32, 8)?, number(54, 2)?, number(56, 2)?));
     let Some((table, size, count)) = read().filter(|_| elf.starts_with(b"\x7fELF\x02\x01")) else {

@@ -32,7 +32,10 @@ enum Task {
 }
 
 fn main() -> Result<()> {
-    match Cli::parse().task.unwrap_or(Task::Build(build::Args::default())) {
+    match Cli::parse()
+        .task
+        .unwrap_or(Task::Build(build::Args::default()))
+    {
         Task::Build(args) => build::run(&args),
         Task::Demo(args) => demo::run(args),
         Task::Setup(args) => setup::run(&args),
