@@ -30,11 +30,6 @@ pub fn tools() -> PathBuf {
     target().join("tools")
 }
 
-/// The kernel half, where `build` leaves it and `tracer-user/build.rs` looks for it.
-pub fn bpf_object() -> PathBuf {
-    target().join(BPF_TARGET).join("bpf/tracer-ebpf")
-}
-
 /// The finished binary.
 pub fn tracer() -> PathBuf {
     target().join("release/tracer")

@@ -7,6 +7,8 @@ mod apt;
 mod bpf;
 mod guest;
 
+use std::process::Command;
+
 use anyhow::Result;
 use apt::Need;
 use clap::ValueEnum;
@@ -15,7 +17,8 @@ pub use self::{
     bpf::build_tools,
     guest::{busybox, vng},
 };
-use crate::command::say;
+use crate::command::{cargo, run as run_command, say, succeeds};
+use crate::toolchain::Toolchain;
 
 /// What to install.
 #[derive(clap::Args)]
@@ -106,6 +109,23 @@ pub fn run(args: &Args) -> Result<()> {
         }
     }
     say("everything that was asked for is installed");
+    Ok(())
+}
+
+/// Sees to rustfmt and clippy, which a minimal toolchain lacks.
+pub fn lint_tools(toolchain: &Toolchain) -> Result<()> {
+    let works = |name: &str| succeeds(cargo().args([name, "--version"]));
+    if !works("fmt") || !works("clippy") {
+        say("installing rustfmt and clippy by rustup");
+        let mut rustup = Command::new("rustup");
+        run_command(
+            rustup.args(["component", "add", "rustfmt", "clippy"]),
+            "install rustfmt and clippy",
+        )?;
+    }
+    if toolchain.compiler.is_debian() && toolchain.compiler.clippy().is_none() {
+        apt::install(&["rust-web-clippy"], "lints of the kernel half")?;
+    }
     Ok(())
 }
 

@@ -77,18 +77,22 @@ impl Compiler {
             .exists()
     }
 
-    /// Whether a clippy of exactly this compiler is there.
-    pub fn has_clippy(&self) -> bool {
-        let mut driver = Command::new(self.clippy());
-        let said = command::output(
-            driver.args(["--rustc", "--version"]),
-            "ask clippy for its compiler",
-        );
-        said.is_ok_and(|text| text.split_whitespace().nth(1) == Some(self.version.as_str()))
+    /// Whether it came with Debian's packages.
+    pub fn is_debian(&self) -> bool {
+        self.sysroot == Path::new("/usr")
     }
 
-    fn clippy(&self) -> PathBuf {
-        self.sysroot.join("bin/clippy-driver")
+    /// The clippy of exactly this compiler, when it is there.
+    pub fn clippy(&self) -> Option<PathBuf> {
+        let driver = self.sysroot.join("bin/clippy-driver");
+        let asked = command::output(
+            Command::new(&driver).args(["--rustc", "--version"]),
+            "ask clippy for its compiler",
+        );
+        asked
+            .ok()?
+            .contains(&format!("rustc {} ", self.version))
+            .then_some(driver)
     }
 }
 
