@@ -41,6 +41,8 @@ struct Stage {
     name: &'static str,
     passed: usize,
     failed: usize,
+    /// Tests that ended well without testing anything.
+    skipped: usize,
     /// What is wrong besides failed tests.
     faults: Vec<String>,
     seconds: u64,
@@ -82,23 +84,41 @@ fn timed(name: &'static str, stage: impl FnOnce() -> Result<Stage>) -> Stage {
 
 /// Prints how each stage went, and fails when one did.
 fn summary(stages: &[Stage]) -> Result<()> {
-    let (mut passed, mut failed) = (0, 0);
     println!();
     for stage in stages {
         let verdict = if stage.is_good() { "ok" } else { "FAILED" };
         println!(
-            "{:<14}{verdict:<8}{} passed, {} failed, {} s",
-            stage.name, stage.passed, stage.failed, stage.seconds
+            "{:<14}{verdict:<8}{}, {} s",
+            stage.name,
+            counts(stage.passed, stage.failed, stage.skipped),
+            stage.seconds
         );
         for fault in &stage.faults {
             println!("              {fault}");
         }
-        passed += stage.passed;
-        failed += stage.failed + stage.faults.len();
     }
-    println!("total: {passed} passed, {failed} failed");
+    let sum = |count: fn(&Stage) -> usize| stages.iter().map(count).sum::<usize>();
+    let failed = sum(|stage| stage.failed + stage.faults.len());
+    println!(
+        "total: {}",
+        counts(
+            sum(|stage| stage.passed),
+            failed,
+            sum(|stage| stage.skipped)
+        )
+    );
     ensure!(failed == 0, "tests failed");
     Ok(())
+}
+
+/// "3 passed, 0 failed, 1 skipped".
+fn counts(passed: usize, failed: usize, skipped: usize) -> String {
+    let skipped = if skipped == 0 {
+        String::new()
+    } else {
+        format!(", {skipped} skipped")
+    };
+    format!("{passed} passed, {failed} failed{skipped}")
 }
 
 fn unit_tests(args: &Args) -> Result<Stage> {
@@ -214,6 +234,10 @@ fn families(text: &str) -> Families {
 }
 
 impl Families {
+    fn skipped(&self) -> usize {
+        self.0.values().map(|(_, reasons)| reasons.len()).sum()
+    }
+
     /// What must not pass for success. With a filter, few tests run, and none of them may be a kernel test.
     fn faults(&self, filtered: bool) -> Vec<String> {
         let skipped = self
