@@ -24,5 +24,8 @@ fn main() {
 /// The object in the target directory, which is somewhere above this script's own output directory.
 fn built() -> Option<PathBuf> {
     let out = env::var_os("OUT_DIR")?;
-    Path::new(&out).ancestors().map(|dir| dir.join(OBJECT)).find(|object| object.exists())
+    Path::new(&out)
+        .ancestors()
+        .map(|dir| dir.join(OBJECT))
+        .find(|object| object.exists())
 }

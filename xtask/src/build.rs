@@ -1,6 +1,9 @@
 //! `cargo xtask build`: one statically linked file with the kernel half inside.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -36,17 +39,44 @@ pub fn kernel_half(toolchain: &Toolchain) -> Result<()> {
 
 /// Builds the binary around the eBPF object and puts it where people look for it.
 fn user_half() -> Result<()> {
+    place(&static_binary("tracer", "tracer")?, &paths::tracer())
+}
+
+/// Builds the program that shows in a guest whether the tracer sees known workloads; `None` when the tree has none.
+pub fn guest_smoke() -> Result<Option<PathBuf>> {
+    let source = paths::workspace().join("tests/src/bin/guest_smoke.rs");
+    source
+        .exists()
+        .then(|| static_binary("tracer-tests", "tracer-guest-smoke"))
+        .transpose()
+}
+
+/// Builds a binary that runs on any machine of this architecture, and returns where it is.
+fn static_binary(package: &str, binary: &str) -> Result<PathBuf> {
     let triple = Compiler::active()?.host;
     // With a target named, the flags are for the binary alone: procedural macros cannot be linked statically.
     let mut build = cargo();
     build
-        .args(["build", "--release", "--package", "tracer", "--bin", "tracer", "--target", &triple])
+        .args([
+            "build",
+            "--release",
+            "--package",
+            package,
+            "--bin",
+            binary,
+            "--target",
+            &triple,
+        ])
         .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");
-    run_command(&mut build, "build the user half")?;
-    let built = paths::target().join(triple).join("release/tracer");
+    run_command(&mut build, &format!("build {binary}"))?;
+    let built = paths::target().join(triple).join("release").join(binary);
     let bytes = fs::read(&built).with_context(|| format!("could not read {}", built.display()))?;
-    ensure!(is_static(&bytes), "{} asks for a dynamic loader: it was meant to be one static file", built.display());
-    place(&built, &paths::tracer())
+    ensure!(
+        is_static(&bytes),
+        "{} asks for a dynamic loader: it was meant to be one static file",
+        built.display()
+    );
+    Ok(built)
 }
 
 /// Puts `from` at `to` in one step, so that nobody ever sees half a file, and cargo's own file stays as it is.
@@ -71,7 +101,12 @@ fn place(from: &Path, to: &Path) -> Result<()> {
 pub fn is_static(elf: &[u8]) -> bool {
     let number = |at: usize, len: usize| {
         let bytes = elf.get(at..at + len)?;
-        Some(bytes.iter().rev().fold(0, |sum, byte| sum << 8 | usize::from(*byte)))
+        Some(
+            bytes
+                .iter()
+                .rev()
+                .fold(0, |sum, byte| sum << 8 | usize::from(*byte)),
+        )
     };
     let read = || Some((number(32, 8)?, number(54, 2)?, number(56, 2)?));
     let Some((table, size, count)) = read().filter(|_| elf.starts_with(b"\x7fELF\x02\x01")) else {

@@ -4,14 +4,22 @@
 //! milliseconds when nothing is missing.
 
 mod build;
+mod check;
 mod command;
 mod demo;
 mod paths;
 mod setup;
+mod test;
+mod tidy;
 mod toolchain;
+mod vm;
+
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+
+use crate::command::say;
 
 /// Builds, checks, tests and demonstrates tracer.
 #[derive(Parser)]
@@ -25,16 +33,38 @@ struct Cli {
 enum Task {
     /// Build target/release/tracer: one statically linked file with the kernel half inside (the default)
     Build(build::Args),
+    /// Check format, lints, documentation and the rules of the house
+    Check(check::Args),
     /// Show tracer at work on a scene of known truth
     Demo(demo::Args),
     /// Install what is missing on this machine
     Setup(setup::Args),
+    /// Run all tests: of functions, of real probes (as root), and in guests with other kernels
+    Test(test::Args),
+    /// Run tracer under other kernels, in virtual machines
+    Vm(vm::Args),
 }
 
-fn main() -> Result<()> {
-    match Cli::parse().task.unwrap_or(Task::Build(build::Args::default())) {
+fn main() -> ExitCode {
+    let task = Cli::parse()
+        .task
+        .unwrap_or(Task::Build(build::Args::default()));
+    match run(task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<()> {
+    match task {
         Task::Build(args) => build::run(&args),
+        Task::Check(args) => check::run(&args),
         Task::Demo(args) => demo::run(args),
         Task::Setup(args) => setup::run(&args),
+        Task::Test(args) => test::run(&args),
+        Task::Vm(args) => vm::run(&args),
     }
 }

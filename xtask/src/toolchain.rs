@@ -42,7 +42,10 @@ impl Compiler {
 
     /// Debian's own, when it is installed.
     pub fn debian() -> Option<Self> {
-        Path::new(DEBIAN_RUSTC).exists().then(|| Self::describe(Path::new(DEBIAN_RUSTC)).ok()).flatten()
+        Path::new(DEBIAN_RUSTC)
+            .exists()
+            .then(|| Self::describe(Path::new(DEBIAN_RUSTC)).ok())
+            .flatten()
     }
 
     /// Asks the compiler what it is.
@@ -50,36 +53,54 @@ impl Compiler {
         let asking = format!("ask {} for its version", rustc.display());
         let verbose = command::output(Command::new(rustc).arg("-vV"), &asking)?;
         let sysroot = command::output(Command::new(rustc).args(["--print", "sysroot"]), &asking)?;
-        let field = |name: &str| field(&verbose, name).with_context(|| format!("could not {asking}: no {name}"));
+        let field = |name: &str| {
+            field(&verbose, name).with_context(|| format!("could not {asking}: no {name}"))
+        };
         Ok(Self {
             rustc: rustc.to_owned(),
             version: field("release")?.to_owned(),
             host: field("host")?.to_owned(),
-            llvm: field("LLVM version")?.split('.').next().unwrap_or_default().parse().context("odd LLVM version")?,
+            llvm: field("LLVM version")?
+                .split('.')
+                .next()
+                .unwrap_or_default()
+                .parse()
+                .context("odd LLVM version")?,
             sysroot: sysroot.trim().into(),
         })
     }
 
     /// Whether the source of its `core` is there.
     pub fn has_core_source(&self) -> bool {
-        self.sysroot.join("lib/rustlib/src/rust/library/core/Cargo.toml").exists()
+        self.sysroot
+            .join("lib/rustlib/src/rust/library/core/Cargo.toml")
+            .exists()
     }
 
-    /// Whether a clippy of exactly this compiler is there.
-    pub fn has_clippy(&self) -> bool {
-        let mut driver = Command::new(self.clippy());
-        let said = command::output(driver.args(["--rustc", "--version"]), "ask clippy for its compiler");
-        said.is_ok_and(|text| text.split_whitespace().nth(1) == Some(self.version.as_str()))
+    /// Whether it came with Debian's packages.
+    pub fn is_debian(&self) -> bool {
+        self.sysroot == Path::new("/usr")
     }
 
-    fn clippy(&self) -> PathBuf {
-        self.sysroot.join("bin/clippy-driver")
+    /// The clippy of exactly this compiler, when it is there.
+    pub fn clippy(&self) -> Option<PathBuf> {
+        let driver = self.sysroot.join("bin/clippy-driver");
+        let asked = command::output(
+            Command::new(&driver).args(["--rustc", "--version"]),
+            "ask clippy for its compiler",
+        );
+        asked
+            .ok()?
+            .contains(&format!("rustc {} ", self.version))
+            .then_some(driver)
     }
 }
 
 /// The value after `name: ` in the output of `rustc -vV`.
 fn field<'a>(verbose: &'a str, name: &str) -> Option<&'a str> {
-    verbose.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    verbose
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
 }
 
 /// The compiler and the linker for the kernel half.
@@ -91,11 +112,17 @@ pub struct Toolchain {
 }
 
 impl Toolchain {
-    /// What is there, if it suffices.
+    /// What is there, if it suffices: rustup's compiler first, so that one compiler builds both halves.
     pub fn find() -> Option<Self> {
-        let compiler = find_compiler()?;
-        let linker = find_linker(&compiler)?;
-        Some(Self { compiler, linker })
+        let compilers = [Compiler::active().ok(), Compiler::debian()];
+        compilers
+            .into_iter()
+            .flatten()
+            .filter(Compiler::has_core_source)
+            .find_map(|compiler| {
+                let linker = find_linker(&compiler)?;
+                Some(Self { compiler, linker })
+            })
     }
 
     /// Makes `cargo` build the kernel half: `subcommand` is build or clippy.
@@ -104,7 +131,14 @@ impl Toolchain {
         cargo
             .arg(subcommand)
             .args(["--package", "tracer-ebpf", "--bin", "tracer-ebpf"])
-            .args(["--profile", "bpf", "--target", paths::BPF_TARGET, "-Z", "build-std=core"])
+            .args([
+                "--profile",
+                "bpf",
+                "--target",
+                paths::BPF_TARGET,
+                "-Z",
+                "build-std=core",
+            ])
             .env("RUSTC", &self.compiler.rustc)
             .env("RUSTC_BOOTSTRAP", "1")
             .env("CARGO_ENCODED_RUSTFLAGS", self.flags(&[]));
@@ -116,14 +150,12 @@ impl Toolchain {
         let linker = format!("linker={}", self.linker.display());
         let arch = format!("bpf_target_arch=\"{}\"", env::consts::ARCH);
         let ours = ["-C", &linker, "-C", "link-arg=--btf", "--cfg", &arch];
-        ours.iter().chain(more).copied().collect::<Vec<_>>().join("\u{1f}")
+        ours.iter()
+            .chain(more)
+            .copied()
+            .collect::<Vec<_>>()
+            .join("\u{1f}")
     }
-}
-
-/// A compiler that has the source of its `core`: rustup's first, so that one compiler builds both halves.
-pub fn find_compiler() -> Option<Compiler> {
-    let active = Compiler::active().ok().filter(Compiler::has_core_source);
-    active.or_else(|| Compiler::debian().filter(Compiler::has_core_source))
 }
 
 /// Where a bpf-linker made with this major version of LLVM is installed.
@@ -133,13 +165,19 @@ pub fn linker_root(llvm: u32) -> PathBuf {
 
 /// A bpf-linker that reads what `compiler` writes: LLVM reads bitcode of its own and of older major versions.
 pub fn find_linker(compiler: &Compiler) -> Option<PathBuf> {
-    let ours = (compiler.llvm..compiler.llvm + 3).map(|llvm| linker_root(llvm).join("bin/bpf-linker"));
-    ours.into_iter().find(|file| file.exists()).or_else(|| find("bpf-linker").filter(|file| suits(file, compiler)))
+    let ours =
+        (compiler.llvm..compiler.llvm + 3).map(|llvm| linker_root(llvm).join("bin/bpf-linker"));
+    ours.into_iter()
+        .find(|file| file.exists())
+        .or_else(|| find("bpf-linker").filter(|file| suits(file, compiler)))
 }
 
 /// Whether somebody else's bpf-linker is new enough, in itself and in its LLVM.
 fn suits(linker: &Path, compiler: &Compiler) -> bool {
-    let version = command::output(Command::new(linker).arg("--version"), "ask bpf-linker for its version");
+    let version = command::output(
+        Command::new(linker).arg("--version"),
+        "ask bpf-linker for its version",
+    );
     let new_enough = version.is_ok_and(|text| {
         text.split_whitespace().nth(1).and_then(numbers) >= numbers(LINKER_VERSION)
     });
@@ -149,9 +187,18 @@ fn suits(linker: &Path, compiler: &Compiler) -> bool {
 /// The major version of the LLVM library that this executable asks the loader for; `None` when LLVM is inside it.
 fn linked_llvm(executable: &[u8]) -> Option<u32> {
     const NAME: &[u8] = b"libLLVM";
-    let at = executable.windows(NAME.len()).position(|window| window == NAME)? + NAME.len();
-    let rest = executable[at..].iter().skip_while(|byte| !byte.is_ascii_digit()).take_while(|byte| byte.is_ascii_digit());
-    String::from_utf8(rest.copied().collect()).ok()?.parse().ok()
+    let at = executable
+        .windows(NAME.len())
+        .position(|window| window == NAME)?
+        + NAME.len();
+    let rest = executable[at..]
+        .iter()
+        .skip_while(|byte| !byte.is_ascii_digit())
+        .take_while(|byte| byte.is_ascii_digit());
+    String::from_utf8(rest.copied().collect())
+        .ok()?
+        .parse()
+        .ok()
 }
 
 /// "0.13.0" as numbers that compare in the right order.
