@@ -18,21 +18,35 @@ pub fn say(text: &str) {
 
 /// Runs to the end with our own stdout and stderr. `doing` completes the sentence "could not …".
 pub fn run(command: &mut Command, doing: &str) -> Result<()> {
-    let status = command.status().with_context(|| could_not_start(command, doing))?;
+    let status = command
+        .status()
+        .with_context(|| could_not_start(command, doing))?;
     if !status.success() {
-        bail!("could not {doing}: `{}` ended with {status}", shown(command));
+        bail!(
+            "could not {doing}: `{}` ended with {status}",
+            shown(command)
+        );
     }
     Ok(())
 }
 
 /// Runs to the end and returns what it wrote to stdout.
 pub fn output(command: &mut Command, doing: &str) -> Result<String> {
-    let output = command.stdin(Stdio::null()).output().with_context(|| could_not_start(command, doing))?;
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| could_not_start(command, doing))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        bail!("could not {doing}: `{}` ended with {}: {}", shown(command), output.status, said.trim());
+        bail!(
+            "could not {doing}: `{}` ended with {}: {}",
+            shown(command),
+            output.status,
+            said.trim()
+        );
     }
-    String::from_utf8(output.stdout).with_context(|| format!("could not {doing}: the output is not text"))
+    String::from_utf8(output.stdout)
+        .with_context(|| format!("could not {doing}: the output is not text"))
 }
 
 /// Whether it runs and succeeds; shows nothing.
@@ -48,7 +62,9 @@ pub fn succeeds(command: &mut Command) -> bool {
 /// The cargo that runs us, in the workspace, with the same target directory.
 pub fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(paths::workspace()).env("CARGO_TARGET_DIR", paths::target());
+    command
+        .current_dir(paths::workspace())
+        .env("CARGO_TARGET_DIR", paths::target());
     // What cargo and rustup tell us about this package would mark a nested cargo's own packages as changed.
     for (name, _) in env::vars_os() {
         if name.as_encoded_bytes().starts_with(b"CARGO_PKG_") || name == "CARGO_MANIFEST_DIR" {
@@ -86,14 +102,23 @@ pub fn find(name: &str) -> Option<PathBuf> {
 
 fn is_executable(file: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
-    file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    file.metadata()
+        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
 fn could_not_start(command: &Command, doing: &str) -> String {
-    format!("could not {doing}: `{}` did not start", command.get_program().display())
+    format!(
+        "could not {doing}: `{}` did not start",
+        command.get_program().display()
+    )
 }
 
 fn shown(command: &Command) -> String {
-    let words = [command.get_program()].into_iter().chain(command.get_args());
-    words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+    let words = [command.get_program()]
+        .into_iter()
+        .chain(command.get_args());
+    words
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect::<Vec<_>>()
+        .join(" ")
 }

@@ -1,25 +1,70 @@
-//! Task runner.
+//! `cargo xtask`: builds, checks, tests and demonstrates tracer.
+//!
+//! One file per task. Every task first sees to it that what it needs is installed ([`setup`]), which costs some
+//! milliseconds when nothing is missing.
 
+mod build;
+mod check;
 mod command;
 mod demo;
 mod paths;
+mod setup;
+mod test;
+mod tidy;
+mod toolchain;
+mod vm;
 
+use std::process::ExitCode;
+
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+use crate::command::say;
+
+/// Builds, checks, tests and demonstrates tracer.
 #[derive(Parser)]
-#[command(bin_name = "cargo xtask")]
+#[command(bin_name = "cargo xtask", disable_help_subcommand = true)]
 struct Cli {
     #[command(subcommand)]
-    task: Task,
+    task: Option<Task>,
 }
 
 #[derive(Subcommand)]
 enum Task {
+    /// Build target/release/tracer: one statically linked file with the kernel half inside (the default)
+    Build(build::Args),
+    /// Check format, lints, documentation and the rules of the house
+    Check(check::Args),
     /// Show tracer at work on a scene of known truth
     Demo(demo::Args),
+    /// Install what is missing on this machine
+    Setup(setup::Args),
+    /// Run all tests: of functions, of real probes (as root), and in guests with other kernels
+    Test(test::Args),
+    /// Run tracer under other kernels, in virtual machines
+    Vm(vm::Args),
 }
 
-fn main() -> anyhow::Result<()> {
-    let Task::Demo(args) = Cli::parse().task;
-    demo::run(args)
+fn main() -> ExitCode {
+    let task = Cli::parse()
+        .task
+        .unwrap_or(Task::Build(build::Args::default()));
+    match run(task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<()> {
+    match task {
+        Task::Build(args) => build::run(&args),
+        Task::Check(args) => check::run(&args),
+        Task::Demo(args) => demo::run(args),
+        Task::Setup(args) => setup::run(&args),
+        Task::Test(args) => test::run(&args),
+        Task::Vm(args) => vm::run(&args),
+    }
 }

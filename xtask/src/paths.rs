@@ -11,8 +11,11 @@ pub const BPF_TARGET: &str = "bpfel-unknown-none";
 /// The root of the workspace.
 pub fn workspace() -> PathBuf {
     // Cargo sets the variable when it runs us; the path at compile time is wrong once the tree has been moved.
-    let manifest = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
-    Path::new(&manifest).parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf)
+    let manifest =
+        env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    Path::new(&manifest)
+        .parent()
+        .map_or_else(|| PathBuf::from("."), Path::to_path_buf)
 }
 
 /// Cargo's target directory, absolute.
@@ -25,11 +28,6 @@ pub fn target() -> PathBuf {
 /// Where tools are installed that only this project needs.
 pub fn tools() -> PathBuf {
     target().join("tools")
-}
-
-/// The kernel half, where `build` leaves it and `tracer-user/build.rs` looks for it.
-pub fn bpf_object() -> PathBuf {
-    target().join(BPF_TARGET).join("bpf/tracer-ebpf")
 }
 
 /// The finished binary.

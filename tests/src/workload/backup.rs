@@ -54,10 +54,18 @@ pub enum Task {
 /// Works until the process is ended, or until something goes wrong.
 pub fn run(task: &Task) -> Result<()> {
     match task {
-        Task::Read { files, parallel } => in_parallel(files, *parallel, |file| read_cold(file, &mut io::sink())),
+        Task::Read { files, parallel } => {
+            in_parallel(files, *parallel, |file| read_cold(file, &mut io::sink()))
+        }
         Task::Compress { files, parallel } => in_parallel(files, *parallel, compress),
-        Task::Send { files, to, parallel } => {
-            let connect = || TcpStream::connect(to).with_context(|| format!("could not reach the sink at {to}"));
+        Task::Send {
+            files,
+            to,
+            parallel,
+        } => {
+            let connect = || {
+                TcpStream::connect(to).with_context(|| format!("could not reach the sink at {to}"))
+            };
             in_parallel(files, *parallel, |file| read_into(file, &mut connect()?))
         }
     }
@@ -65,7 +73,8 @@ pub fn run(task: &Task) -> Result<()> {
 
 /// Takes what senders send and throws it away.
 pub fn sink(listen: SocketAddr) -> Result<()> {
-    let listener = TcpListener::bind(listen).with_context(|| format!("could not listen on {listen}"))?;
+    let listener =
+        TcpListener::bind(listen).with_context(|| format!("could not listen on {listen}"))?;
     for stream in listener.incoming() {
         let mut stream = stream.context("could not accept a stream")?;
         thread::spawn(move || io::copy(&mut stream, &mut io::sink()));
@@ -74,19 +83,30 @@ pub fn sink(listen: SocketAddr) -> Result<()> {
 }
 
 /// Thread k of n does `work` on every file whose number is k modulo n, for ever.
-fn in_parallel(dir: &Path, parallel: usize, work: impl Fn(File) -> Result<()> + Sync) -> Result<()> {
+fn in_parallel(
+    dir: &Path,
+    parallel: usize,
+    work: impl Fn(File) -> Result<()> + Sync,
+) -> Result<()> {
     let files = files_below(dir)?;
-    ensure!((1..=files.len()).contains(&parallel), "{} files are too few for {parallel} threads", files.len());
+    ensure!(
+        (1..=files.len()).contains(&parallel),
+        "{} files are too few for {parallel} threads",
+        files.len()
+    );
     let one = |k: usize| -> Result<()> {
         for path in files.iter().skip(k).step_by(parallel).cycle() {
-            let opened = File::open(path).with_context(|| format!("could not open {}", path.display()))?;
+            let opened =
+                File::open(path).with_context(|| format!("could not open {}", path.display()))?;
             work(opened).with_context(|| format!("could not back up {}", path.display()))?;
         }
         Ok(())
     };
     thread::scope(|scope| {
         let threads: Vec<_> = (0..parallel).map(|k| scope.spawn(move || one(k))).collect();
-        threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|_| bail!("a thread panicked")))
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().unwrap_or_else(|_| bail!("a thread panicked")))
     })
 }
 

@@ -74,9 +74,12 @@ pub fn run(args: &Args) -> Result<Seen> {
     let mut all = Seen::default();
     thread::scope(|scope| {
         let names = &names;
-        let connections = (0..args.connections).map(|k| scope.spawn(move || Connection::new(args, begin, k).ask(names)));
+        let connections = (0..args.connections)
+            .map(|k| scope.spawn(move || Connection::new(args, begin, k).ask(names)));
         for connection in connections.collect::<Vec<_>>() {
-            let seen = connection.join().expect("a connection's thread does not panic");
+            let seen = connection
+                .join()
+                .expect("a connection's thread does not panic");
             all.times_ns.extend(seen.times_ns);
             all.errors += seen.errors;
             all.bytes += seen.bytes;
@@ -90,10 +93,20 @@ fn names(args: &Args) -> Result<Vec<String>> {
     let reading = || format!("could not list the files in {}", args.files.display());
     let mut names = Vec::new();
     for entry in fs::read_dir(&args.files).with_context(reading)? {
-        names.push(entry.with_context(reading)?.file_name().to_string_lossy().into_owned());
+        names.push(
+            entry
+                .with_context(reading)?
+                .file_name()
+                .to_string_lossy()
+                .into_owned(),
+        );
     }
     names.sort_unstable();
-    ensure!(names.len() >= args.connections, "{} needs a file for each connection", args.files.display());
+    ensure!(
+        names.len() >= args.connections,
+        "{} needs a file for each connection",
+        args.files.display()
+    );
     Ok(names)
 }
 
@@ -107,12 +120,22 @@ struct Connection<'a> {
 
 impl<'a> Connection<'a> {
     fn new(args: &'a Args, begin: Instant, number: usize) -> Self {
-        Self { args, begin, number, stream: None, seen: Seen::default() }
+        Self {
+            args,
+            begin,
+            number,
+            stream: None,
+            seen: Seen::default(),
+        }
     }
 
     fn ask(mut self, names: &[String]) -> Seen {
         // Connection k asks for every file whose number is k modulo the connections: none drops another's pages.
-        let mine = names.iter().skip(self.number).step_by(self.args.connections).cycle();
+        let mine = names
+            .iter()
+            .skip(self.number)
+            .step_by(self.args.connections)
+            .cycle();
         let end = Duration::from_millis(self.args.for_ms);
         for (turn, name) in mine.enumerate() {
             thread::sleep(self.think(turn));
@@ -139,7 +162,9 @@ impl<'a> Connection<'a> {
         }
         match self.request(name) {
             Ok((bytes, time)) if counted => {
-                self.seen.times_ns.push(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+                self.seen
+                    .times_ns
+                    .push(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
                 self.seen.bytes += bytes;
             }
             Ok(_) => {}
@@ -155,7 +180,10 @@ impl<'a> Connection<'a> {
             Some(stream) => stream,
             None => connect(self.args.address)?,
         };
-        let request = format!("GET /{name} HTTP/1.1\r\nHost: {}\r\nAccept-Encoding: gzip\r\n\r\n", self.args.address);
+        let request = format!(
+            "GET /{name} HTTP/1.1\r\nHost: {}\r\nAccept-Encoding: gzip\r\n\r\n",
+            self.args.address
+        );
         let begin = Instant::now();
         stream.get_mut().write_all(request.as_bytes())?;
         let head = http::Head::read(&mut stream)?.ok_or(io::ErrorKind::UnexpectedEof)?;
@@ -190,13 +218,33 @@ mod tests {
         for name in ["a", "b"] {
             fs::write(dir.path().join(name), "x".repeat(1000)).unwrap();
         }
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let serving = server::Args { listen: free, root: dir.path().to_owned(), threads: None, gzip: false };
+        let free = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let serving = server::Args {
+            listen: free,
+            root: dir.path().to_owned(),
+            threads: None,
+            gzip: false,
+        };
         thread::spawn(move || server::run(serving));
         let files = dir.path().to_owned();
-        let args = Args { address: free, files, cold: true, connections: 2, think_ms: 1, for_ms: 300, warm_up_ms: 100 };
+        let args = Args {
+            address: free,
+            files,
+            cold: true,
+            connections: 2,
+            think_ms: 1,
+            for_ms: 300,
+            warm_up_ms: 100,
+        };
         let seen = run(&args).unwrap();
-        assert!(seen.times_ns.len() > 20, "only {} requests", seen.times_ns.len());
+        assert!(
+            seen.times_ns.len() > 20,
+            "only {} requests",
+            seen.times_ns.len()
+        );
         assert_eq!(seen.bytes, 1000 * seen.times_ns.len() as u64);
         let summary = seen.summary();
         assert!(summary["p50_ns"].as_u64() <= summary["p99_ns"].as_u64());

@@ -15,21 +15,28 @@ pub struct Head {
 impl Head {
     /// Reads a head up to and with its empty line; `None` where the peer closed instead of sending one.
     pub fn read(from: &mut impl BufRead) -> io::Result<Option<Self>> {
-        let Some(first) = line(from)? else { return Ok(None) };
+        let Some(first) = line(from)? else {
+            return Ok(None);
+        };
         let mut fields = Vec::new();
         loop {
             let text = line(from)?.ok_or(ErrorKind::UnexpectedEof)?;
             if text.is_empty() {
                 return Ok(Some(Self { first, fields }));
             }
-            let (name, value) = text.split_once(':').ok_or_else(|| malformed("a header field without a colon"))?;
+            let (name, value) = text
+                .split_once(':')
+                .ok_or_else(|| malformed("a header field without a colon"))?;
             fields.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
     }
 
     /// The value of a header field, by its name in lower case.
     pub fn field(&self, name: &str) -> Option<&str> {
-        self.fields.iter().find(|(have, _)| have == name).map(|(_, value)| value.as_str())
+        self.fields
+            .iter()
+            .find(|(have, _)| have == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// The path that a request asks for.
@@ -45,10 +52,15 @@ impl Head {
 
 /// Reads the body that belongs to `head` and throws it away; returns its length on the wire's inside in bytes.
 pub fn skip_body(head: &Head, from: &mut impl BufRead) -> io::Result<u64> {
-    if head.field("transfer-encoding").is_some_and(|encoding| encoding.eq_ignore_ascii_case("chunked")) {
+    if head
+        .field("transfer-encoding")
+        .is_some_and(|encoding| encoding.eq_ignore_ascii_case("chunked"))
+    {
         return skip_chunks(from);
     }
-    let length = head.field("content-length").and_then(|text| text.parse().ok());
+    let length = head
+        .field("content-length")
+        .and_then(|text| text.parse().ok());
     let length = length.ok_or_else(|| malformed("a response without a length"))?;
     skip(from, length)?;
     Ok(length)
@@ -59,7 +71,8 @@ fn skip_chunks(from: &mut impl BufRead) -> io::Result<u64> {
     loop {
         let text = line(from)?.ok_or(ErrorKind::UnexpectedEof)?;
         let size = text.split(';').next().unwrap_or_default().trim();
-        let size = u64::from_str_radix(size, 16).map_err(|_| malformed("a chunk without a size"))?;
+        let size =
+            u64::from_str_radix(size, 16).map_err(|_| malformed("a chunk without a size"))?;
         skip(from, size)?;
         // The line end after the chunk; after the last chunk it ends the (empty) trailer.
         line(from)?;
@@ -112,7 +125,10 @@ mod tests {
 
     #[test]
     fn a_body_with_a_length_is_read_to_its_end() {
-        assert_eq!(body(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello").unwrap(), 5);
+        assert_eq!(
+            body(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello").unwrap(),
+            5
+        );
     }
 
     #[test]
@@ -134,7 +150,9 @@ mod tests {
 
     #[test]
     fn a_request_names_its_path() {
-        let head = Head::read(&mut &b"GET /a/b HTTP/1.1\r\nHost: x\r\n\r\n"[..]).unwrap().unwrap();
+        let head = Head::read(&mut &b"GET /a/b HTTP/1.1\r\nHost: x\r\n\r\n"[..])
+            .unwrap()
+            .unwrap();
         assert_eq!(head.path(), Some("/a/b"));
         assert_eq!(head.field("host"), Some("x"));
     }

@@ -36,7 +36,8 @@ pub struct Args {
 
 /// Serves until the process is ended.
 pub fn run(args: Args) -> Result<()> {
-    let listener = TcpListener::bind(args.listen).with_context(|| format!("could not listen on {}", args.listen))?;
+    let listener = TcpListener::bind(args.listen)
+        .with_context(|| format!("could not listen on {}", args.listen))?;
     let args = Arc::new(args);
     let listener = Arc::new(listener);
     // The pool's threads accept for themselves, so that a waiting connection is taken by whoever is free.
@@ -71,7 +72,9 @@ fn answer_all(connection: &TcpStream, args: &Args) -> io::Result<()> {
         match open(&args.root, &request) {
             Some(file) if args.gzip => send_compressed(file, connection)?,
             Some(file) => send(file, connection)?,
-            None => (&*connection).write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")?,
+            None => {
+                (&*connection).write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")?;
+            }
         }
     }
     Ok(())
@@ -80,7 +83,10 @@ fn answer_all(connection: &TcpStream, args: &Args) -> io::Result<()> {
 /// The file that a request asks for, if it is a file below the root.
 fn open(root: &Path, request: &Head) -> Option<File> {
     let path = Path::new(request.path()?.trim_start_matches('/'));
-    if path.components().any(|part| !matches!(part, Component::Normal(_))) {
+    if path
+        .components()
+        .any(|part| !matches!(part, Component::Normal(_)))
+    {
         return None;
     }
     let file = File::open(root.join(path)).ok()?;
@@ -108,7 +114,10 @@ fn send_compressed(mut file: File, mut to: impl Write) -> io::Result<()> {
     let mut packed = GzEncoder::new(Vec::new(), Compression::default());
     io::copy(&mut file, &mut packed)?;
     let packed = packed.finish()?;
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n", packed.len());
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n",
+        packed.len()
+    );
     to.write_all(&[head.as_bytes(), &packed].concat())
 }
 
@@ -117,7 +126,9 @@ mod tests {
     use super::*;
 
     fn asked(path: &str) -> Head {
-        Head::read(&mut format!("GET {path} HTTP/1.1\r\n\r\n").as_bytes()).unwrap().unwrap()
+        Head::read(&mut format!("GET {path} HTTP/1.1\r\n\r\n").as_bytes())
+            .unwrap()
+            .unwrap()
     }
 
     #[test]
@@ -138,7 +149,11 @@ mod tests {
         std::fs::write(&path, &content).unwrap();
         let mut sent = Vec::new();
         send(File::open(path).unwrap(), &mut sent).unwrap();
-        let body = sent.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+        let body = sent
+            .windows(4)
+            .position(|four| four == b"\r\n\r\n")
+            .unwrap()
+            + 4;
         assert!(sent.starts_with(b"HTTP/1.1 200 OK\r\nContent-Length: 65549\r\n"));
         assert_eq!(&sent[body..], content);
     }

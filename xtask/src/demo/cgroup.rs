@@ -36,12 +36,16 @@ enum Version {
 impl Cgroup {
     /// Makes a group.
     pub fn make(name: &str) -> Result<Self> {
-        let mounts = fs::read_to_string("/proc/self/mounts").context("could not read the list of mounts")?;
+        let mounts =
+            fs::read_to_string("/proc/self/mounts").context("could not read the list of mounts")?;
         let hierarchy = hierarchy(&mounts, offers_io).context(
             "no control groups are mounted here: mount them (`mount -t cgroup2 none /sys/fs/cgroup`) or use a machine with systemd",
         )?;
         let path = hierarchy.root.join(name);
-        let making = || fs::create_dir(&path).with_context(|| format!("could not make the group {}", path.display()));
+        let making = || {
+            fs::create_dir(&path)
+                .with_context(|| format!("could not make the group {}", path.display()))
+        };
         ledger::make(Made::Cgroup(path.clone()), making)?;
         Ok(Self { path, hierarchy })
     }
@@ -54,7 +58,10 @@ impl Cgroup {
     /// Limits what the group reads from a whole disk (`major:minor`), in bytes per second.
     pub fn limit_reads(&self, disk: &str, bytes_per_second: u64) -> Result<()> {
         let (file, limit) = match self.hierarchy.version {
-            Version::V1 => ("blkio.throttle.read_bps_device", format!("{disk} {bytes_per_second}")),
+            Version::V1 => (
+                "blkio.throttle.read_bps_device",
+                format!("{disk} {bytes_per_second}"),
+            ),
             Version::V2 => {
                 self.enable_io()?;
                 ("io.max", format!("{disk} rbps={bytes_per_second}"))
@@ -62,9 +69,13 @@ impl Cgroup {
         };
         let file = self.path.join(file);
         if !file.exists() {
-            bail!("this kernel cannot limit reads ({} is missing): it lacks CONFIG_BLK_DEV_THROTTLING", file.display());
+            bail!(
+                "this kernel cannot limit reads ({} is missing): it lacks CONFIG_BLK_DEV_THROTTLING",
+                file.display()
+            );
         }
-        fs::write(&file, &limit).with_context(|| format!("could not write {limit:?} to {}", file.display()))
+        fs::write(&file, &limit)
+            .with_context(|| format!("could not write {limit:?} to {}", file.display()))
     }
 
     fn enable_io(&self) -> Result<()> {
@@ -74,7 +85,8 @@ impl Cgroup {
         }
         let enabling = || {
             let control = root.join("cgroup.subtree_control");
-            fs::write(&control, "+io").with_context(|| format!("could not switch io on in {}", control.display()))
+            fs::write(&control, "+io")
+                .with_context(|| format!("could not switch io on in {}", control.display()))
         };
         ledger::make(Made::IoController(root.clone()), enabling)
     }
@@ -83,7 +95,9 @@ impl Cgroup {
 /// Ends every process in a group and removes the group. Fails while they are still ending.
 pub fn remove(path: &Path) -> Result<()> {
     for pid in words(&path.join("cgroup.procs")) {
-        let Ok(pid) = pid.parse::<libc::pid_t>() else { continue };
+        let Ok(pid) = pid.parse::<libc::pid_t>() else {
+            continue;
+        };
         // Only what we started is in a group that we made; a pid that is gone meanwhile is nobody's before it is
         // reaped by its parent, and reuse within this loop would need a full turn of the pid space.
         // SAFETY: kill touches no memory.
@@ -112,16 +126,25 @@ fn cgroup_mount(line: &str) -> Option<Hierarchy> {
         "cgroup2" => Version::V2,
         _ => return None,
     };
-    Some(Hierarchy { root: root.into(), version })
+    Some(Hierarchy {
+        root: root.into(),
+        version,
+    })
 }
 
 fn offers_io(root: &Path) -> bool {
-    words(&root.join("cgroup.controllers")).iter().any(|word| word == "io")
+    words(&root.join("cgroup.controllers"))
+        .iter()
+        .any(|word| word == "io")
 }
 
 /// The words in a file; none where it cannot be read.
 fn words(file: &Path) -> Vec<String> {
-    fs::read_to_string(file).unwrap_or_default().split_whitespace().map(str::to_owned).collect()
+    fs::read_to_string(file)
+        .unwrap_or_default()
+        .split_whitespace()
+        .map(str::to_owned)
+        .collect()
 }
 
 #[cfg(test)]
@@ -135,14 +158,26 @@ mod tests {
     #[test]
     fn on_a_hybrid_machine_the_group_is_where_io_can_be_limited() {
         let found = hierarchy(HYBRID, |_| false).unwrap();
-        assert_eq!(found, Hierarchy { root: "/sys/fs/cgroup/blkio".into(), version: Version::V1 });
+        assert_eq!(
+            found,
+            Hierarchy {
+                root: "/sys/fs/cgroup/blkio".into(),
+                version: Version::V1
+            }
+        );
     }
 
     #[test]
     fn on_a_unified_machine_there_is_one_hierarchy() {
         let mounts = "proc /proc proc rw 0 0\ncgroup2 /sys/fs/cgroup cgroup2 rw,nsdelegate 0 0\n";
         let found = hierarchy(mounts, |_| true).unwrap();
-        assert_eq!(found, Hierarchy { root: "/sys/fs/cgroup".into(), version: Version::V2 });
+        assert_eq!(
+            found,
+            Hierarchy {
+                root: "/sys/fs/cgroup".into(),
+                version: Version::V2
+            }
+        );
     }
 
     #[test]

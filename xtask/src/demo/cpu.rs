@@ -22,11 +22,22 @@ pub fn make(room: &Room<'_>) -> Result<World> {
     let mut others = usable_cpus()?;
     let shared = others.pop().context("there is no usable CPU")?;
     let address = world::loopback()?;
-    let client = room.client(address, &served).with(["--connections=2", "--think-ms=40"]);
+    let client = room
+        .client(address, &served)
+        .with(["--connections=2", "--think-ms=40"]);
     // On a machine with one CPU the client must share it too.
-    let client = if others.is_empty() { client } else { client.on_cpus(others) };
-    let gzip = r#"for file in "$1"/*; do while :; do gzip -9 -c "$file" >/dev/null; done & done; wait"#;
-    let backup = if room.args.real() { room.script(gzip, &backed_up) } else { room.backup("compress", &backed_up) };
+    let client = if others.is_empty() {
+        client
+    } else {
+        client.on_cpus(others)
+    };
+    let gzip =
+        r#"for file in "$1"/*; do while :; do gzip -9 -c "$file" >/dev/null; done & done; wait"#;
+    let backup = if room.args.real() {
+        room.script(gzip, &backed_up)
+    } else {
+        room.backup("compress", &backed_up)
+    };
     Ok(World {
         extras: Vec::new(),
         server: room.server(address, &served, true)?.on_cpus(vec![shared]),

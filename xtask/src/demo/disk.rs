@@ -53,30 +53,58 @@ pub fn make(room: &Room<'_>) -> Result<World> {
     room.group.limit_reads(&whole_disk(&room.dir)?, SPEED)?;
 
     let address = world::loopback()?;
-    let client = room.client(address, &served).with(["--cold", "--connections=4", "--think-ms=20"]);
+    let client = room
+        .client(address, &served)
+        .with(["--cold", "--connections=4", "--think-ms=20"]);
     // `tar` to /dev/null would notice and not read at all.
-    let tar = r#"for tree in "$1"/*; do tar cf - "$tree" 2>/dev/null | cat >/dev/null & done; wait"#;
-    let backup = if room.args.real() { room.script(tar, &trees) } else { room.backup("read", &trees) };
+    let tar =
+        r#"for tree in "$1"/*; do tar cf - "$tree" 2>/dev/null | cat >/dev/null & done; wait"#;
+    let backup = if room.args.real() {
+        room.script(tar, &trees)
+    } else {
+        room.backup("read", &trees)
+    };
     let server = room.server(address, &served, false)?;
-    Ok(World { extras: Vec::new(), server, address, backup, client, disk: Some(disk) })
+    Ok(World {
+        extras: Vec::new(),
+        server,
+        address,
+        backup,
+        client,
+        disk: Some(disk),
+    })
 }
 
 /// A new, empty, mounted loop disk.
 fn attach(room: &Room<'_>, bytes: u64) -> Result<Disk> {
     let image = room.dir.join("disk");
-    let file = File::create_new(&image).with_context(|| format!("could not make {}", image.display()))?;
+    let file =
+        File::create_new(&image).with_context(|| format!("could not make {}", image.display()))?;
     reserve(&file, bytes)?;
     let attaching = || {
         let mut losetup = tool("losetup");
-        losetup.args(["--find", "--show", "--direct-io=on"]).arg(&image);
-        output(&mut losetup, "attach a loop device (its file must lie on a real disk: see --scratch)")
+        losetup
+            .args(["--find", "--show", "--direct-io=on"])
+            .arg(&image);
+        output(
+            &mut losetup,
+            "attach a loop device (its file must lie on a real disk: see --scratch)",
+        )
     };
-    let device = ledger::make(Made::Loop(image.clone()), attaching)?.trim().to_owned();
+    let device = ledger::make(Made::Loop(image.clone()), attaching)?
+        .trim()
+        .to_owned();
     read_ahead(&device)?;
     // Nothing may be left to a thread that would write while we measure.
     let eager = "lazy_itable_init=0,lazy_journal_init=0,nodiscard";
-    output(tool("mkfs.ext4").args(["-q", "-F", "-m", "0", "-E", eager, &device]), "make a file system")?;
-    let disk = Disk { device, point: room.subdir("mnt")? };
+    output(
+        tool("mkfs.ext4").args(["-q", "-F", "-m", "0", "-E", eager, &device]),
+        "make a file system",
+    )?;
+    let disk = Disk {
+        device,
+        point: room.subdir("mnt")?,
+    };
     ledger::make(Made::Mount(disk.point.clone()), || disk.mount())?;
     Ok(disk)
 }
@@ -85,15 +113,22 @@ fn read_ahead(device: &str) -> Result<()> {
     let name = device.trim_start_matches("/dev/");
     let file = PathBuf::from(format!("/sys/block/{name}/queue/read_ahead_kb"));
     let setting = || format!("could not set {}", file.display());
-    let was = fs::read_to_string(&file).with_context(setting)?.trim().to_owned();
-    ledger::make(Made::Setting(file.clone(), was), || fs::write(&file, READ_AHEAD_KB).with_context(setting))
+    let was = fs::read_to_string(&file)
+        .with_context(setting)?
+        .trim()
+        .to_owned();
+    ledger::make(Made::Setting(file.clone(), was), || {
+        fs::write(&file, READ_AHEAD_KB).with_context(setting)
+    })
 }
 
 impl Disk {
     /// Mounts it; reading does not write.
     fn mount(&self) -> Result<()> {
         let mut mount = tool("mount");
-        mount.args(["-t", "ext4", "-o", "noatime", &self.device]).arg(&self.point);
+        mount
+            .args(["-t", "ext4", "-o", "noatime", &self.device])
+            .arg(&self.point);
         output(&mut mount, "mount the slow disk").map(drop)
     }
 
@@ -111,8 +146,12 @@ fn reserve(file: &File, bytes: u64) -> Result<()> {
     // SAFETY: the descriptor is open; the call touches no memory.
     match unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, length) } {
         0 => Ok(()),
-        error => Err(std::io::Error::from_raw_os_error(error))
-            .with_context(|| format!("could not take {} MB for the slow disk (see --scratch)", bytes >> 20)),
+        error => Err(std::io::Error::from_raw_os_error(error)).with_context(|| {
+            format!(
+                "could not take {} MB for the slow disk (see --scratch)",
+                bytes >> 20
+            )
+        }),
     }
 }
 
@@ -122,17 +161,34 @@ fn whole_disk(dir: &Path) -> Result<String> {
     if libc::major(device) == 0 {
         // Some file systems (btrfs) have a number of their own; their source is the device.
         let mut find = tool("findmnt");
-        find.args(["--noheadings", "--nofsroot", "--output", "SOURCE", "--target"]).arg(dir);
+        find.args([
+            "--noheadings",
+            "--nofsroot",
+            "--output",
+            "SOURCE",
+            "--target",
+        ])
+        .arg(dir);
         let source = output(&mut find, "find the disk")?;
-        device = fs::metadata(source.trim()).map(|meta| meta.rdev()).unwrap_or_default();
+        device = fs::metadata(source.trim())
+            .map(|meta| meta.rdev())
+            .unwrap_or_default();
     }
     let numbers = format!("{}:{}", libc::major(device), libc::minor(device));
     let sysfs = PathBuf::from("/sys/dev/block").join(&numbers);
     let Ok(sysfs) = sysfs.canonicalize() else {
-        bail!("{} does not lie on a disk: name a directory that does with --scratch", dir.display());
+        bail!(
+            "{} does not lie on a disk: name a directory that does with --scratch",
+            dir.display()
+        );
     };
     // Limits are for whole disks only; a partition's directory lies in its disk's.
-    let disk = if sysfs.join("partition").exists() { sysfs.parent().context("a partition of nothing")? } else { &sysfs };
-    let text = fs::read_to_string(disk.join("dev")).with_context(|| format!("could not read {}", disk.display()))?;
+    let disk = if sysfs.join("partition").exists() {
+        sysfs.parent().context("a partition of nothing")?
+    } else {
+        &sysfs
+    };
+    let text = fs::read_to_string(disk.join("dev"))
+        .with_context(|| format!("could not read {}", disk.display()))?;
     Ok(text.trim().to_owned())
 }

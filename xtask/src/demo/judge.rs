@@ -47,7 +47,9 @@ impl Verdict {
     pub fn parse(json: &str) -> Result<Self> {
         let report: Value = serde_json::from_str(json).context("tracer's report is not JSON")?;
         let verdict = &report["verdict"];
-        let resource = verdict["resource"].as_str().context("tracer's report has no verdict.resource")?;
+        let resource = verdict["resource"]
+            .as_str()
+            .context("tracer's report has no verdict.resource")?;
         Ok(Self {
             resource: resource.to_owned(),
             culprit: verdict["culprits"].get(0).map(Culprit::read),
@@ -59,10 +61,17 @@ impl Verdict {
 
 impl Culprit {
     fn read(value: &Value) -> Self {
-        let list = value["pids"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let list = value["pids"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         Self {
             comm: value["comm"].as_str().unwrap_or_default().to_owned(),
-            pids: list.iter().chain([&value["pid"]]).filter_map(Value::as_u64).collect(),
+            pids: list
+                .iter()
+                .chain([&value["pid"]])
+                .filter_map(Value::as_u64)
+                .collect(),
             share: value["share"].as_f64(),
         }
     }
@@ -76,8 +85,15 @@ pub fn judge(verdict: &Verdict, scene: Scene, suspects: &[u32]) -> Judgement {
     let Some(culprit) = &verdict.culprit else {
         return Judgement::Wrong("nobody is accused".to_owned());
     };
-    if !culprit.pids.iter().any(|&pid| suspects.iter().any(|&suspect| u64::from(suspect) == pid)) {
-        return Judgement::Wrong(format!("the backup is pid {}", suspects.first().copied().unwrap_or_default()));
+    if !culprit
+        .pids
+        .iter()
+        .any(|&pid| suspects.iter().any(|&suspect| u64::from(suspect) == pid))
+    {
+        return Judgement::Wrong(format!(
+            "the backup is pid {}",
+            suspects.first().copied().unwrap_or_default()
+        ));
     }
     Judgement::Right
 }
@@ -95,7 +111,10 @@ mod tests {
 
     #[test]
     fn the_right_resource_with_the_backup_is_right() {
-        let said = verdict("disk", r#"[{"pid": 7, "comm": "demo-backup", "share": 0.8, "pids": [7]}]"#);
+        let said = verdict(
+            "disk",
+            r#"[{"pid": 7, "comm": "demo-backup", "share": 0.8, "pids": [7]}]"#,
+        );
         assert_eq!(judge(&said, Scene::Disk, &[7]), Judgement::Right);
     }
 
@@ -108,18 +127,30 @@ mod tests {
     #[test]
     fn another_resource_is_wrong_whoever_is_accused() {
         let said = verdict("cpu", r#"[{"pid": 7, "comm": "demo-backup"}]"#);
-        assert!(matches!(judge(&said, Scene::Disk, &[7]), Judgement::Wrong(_)));
+        assert!(matches!(
+            judge(&said, Scene::Disk, &[7]),
+            Judgement::Wrong(_)
+        ));
     }
 
     #[test]
     fn another_first_culprit_is_wrong() {
-        let said = verdict("disk", r#"[{"pid": 1, "comm": "kworker"}, {"pid": 7, "comm": "demo-backup"}]"#);
-        assert!(matches!(judge(&said, Scene::Disk, &[7]), Judgement::Wrong(_)));
+        let said = verdict(
+            "disk",
+            r#"[{"pid": 1, "comm": "kworker"}, {"pid": 7, "comm": "demo-backup"}]"#,
+        );
+        assert!(matches!(
+            judge(&said, Scene::Disk, &[7]),
+            Judgement::Wrong(_)
+        ));
     }
 
     #[test]
     fn nobody_accused_is_wrong() {
-        assert!(matches!(judge(&verdict("disk", "[]"), Scene::Disk, &[7]), Judgement::Wrong(_)));
+        assert!(matches!(
+            judge(&verdict("disk", "[]"), Scene::Disk, &[7]),
+            Judgement::Wrong(_)
+        ));
     }
 
     #[test]

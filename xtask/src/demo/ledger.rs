@@ -27,10 +27,14 @@ pub struct Lock {
 impl Lock {
     /// Takes the lock and removes what an earlier demo left behind.
     pub fn take() -> Result<Self> {
-        let lock = Self { _dir: locked_dir()? };
+        let lock = Self {
+            _dir: locked_dir()?,
+        };
         let found = listed()?.len();
         if found > 0 {
-            say(&format!("removing what an earlier demo left behind ({found} things)"));
+            say(&format!(
+                "removing what an earlier demo left behind ({found} things)"
+            ));
             undo(0)?;
         }
         Ok(lock)
@@ -75,7 +79,10 @@ pub fn undo(mark: usize) -> Result<()> {
     made.extend(kept.into_iter().rev());
     save(&made)?;
     if !errors.is_empty() {
-        bail!("could not clean up; the next `cargo xtask demo` tries again: {}", errors.join("; "));
+        bail!(
+            "could not clean up; the next `cargo xtask demo` tries again: {}",
+            errors.join("; ")
+        );
     }
     Ok(())
 }
@@ -86,7 +93,9 @@ fn locked_dir() -> Result<File> {
         let dir = File::open(DIR).with_context(|| format!("could not open {DIR}"))?;
         // SAFETY: the descriptor is open while `dir` lives; flock touches no memory of ours.
         if unsafe { libc::flock(dir.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } != 0 {
-            bail!("another demo is running on this machine, and two would disturb each other: wait for its end");
+            bail!(
+                "another demo is running on this machine, and two would disturb each other: wait for its end"
+            );
         }
         // The one before us removes the directory when it ends: a lock on the removed one protects nothing.
         let current = fs::metadata(DIR).map(|meta| meta.ino()).ok();
@@ -102,9 +111,16 @@ fn file() -> PathBuf {
 
 fn listed() -> Result<Vec<Made>> {
     match fs::read_to_string(file()) {
-        Ok(text) => text.lines().map(Made::parse).collect::<Result<_>>().with_context(|| {
-            format!("{} lists things this version does not know: remove them and the file by hand", file().display())
-        }),
+        Ok(text) => text
+            .lines()
+            .map(Made::parse)
+            .collect::<Result<_>>()
+            .with_context(|| {
+                format!(
+                    "{} lists things this version does not know: remove them and the file by hand",
+                    file().display()
+                )
+            }),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error).with_context(|| format!("could not read {}", file().display())),
     }

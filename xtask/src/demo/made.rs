@@ -43,7 +43,9 @@ pub enum Made {
 impl Made {
     /// Reads what [`Display`] wrote.
     pub fn parse(line: &str) -> Result<Self> {
-        let (kind, name) = line.split_once(' ').with_context(|| format!("cannot read the ledger's line {line:?}"))?;
+        let (kind, name) = line
+            .split_once(' ')
+            .with_context(|| format!("cannot read the ledger's line {line:?}"))?;
         Ok(match kind {
             "dir" => Self::Dir(name.into()),
             "loop" => Self::Loop(name.into()),
@@ -51,7 +53,9 @@ impl Made {
             "cgroup" => Self::Cgroup(name.into()),
             "io-controller" => Self::IoController(name.into()),
             "setting" => {
-                let (was, file) = name.split_once(' ').with_context(|| format!("cannot read the ledger's line {line:?}"))?;
+                let (was, file) = name
+                    .split_once(' ')
+                    .with_context(|| format!("cannot read the ledger's line {line:?}"))?;
                 Self::Setting(file.into(), was.to_owned())
             }
             "netns" => Self::Netns(name.into()),
@@ -69,8 +73,12 @@ impl Made {
             Self::Cgroup(path) => while_busy(|| cgroup::remove(path)),
             Self::IoController(path) => cgroup::disable_io(path),
             Self::Setting(file, was) => gone(fs::write(file, was)),
-            Self::Netns(name) if Path::new("/run/netns").join(name).exists() => ip(&["netns", "delete", name]),
-            Self::Link(name) if Path::new("/sys/class/net").join(name).exists() => ip(&["link", "delete", name]),
+            Self::Netns(name) if Path::new("/run/netns").join(name).exists() => {
+                ip(&["netns", "delete", name])
+            }
+            Self::Link(name) if Path::new("/sys/class/net").join(name).exists() => {
+                ip(&["link", "delete", name])
+            }
             Self::Netns(_) | Self::Link(_) => Ok(()),
         }
         .with_context(|| format!("could not remove {self}"))
@@ -128,10 +136,17 @@ fn detach(file: &Path) -> Result<()> {
     while_busy(|| {
         let devices = devices_over(file)?;
         for device in &devices {
-            output(tool("losetup").args(["--detach", device]), "detach the loop device")?;
+            output(
+                tool("losetup").args(["--detach", device]),
+                "detach the loop device",
+            )?;
         }
         // Detaching is lazy while somebody (udev) looks at the device.
-        if devices_over(file)?.is_empty() { Ok(()) } else { bail!("a loop device over {} is busy", file.display()) }
+        if devices_over(file)?.is_empty() {
+            Ok(())
+        } else {
+            bail!("a loop device over {} is busy", file.display())
+        }
     })
 }
 
@@ -141,7 +156,9 @@ fn devices_over(file: &Path) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/sys/block").context("could not list the disks")? {
         let disk = entry?;
-        let Ok(over) = fs::read_to_string(disk.path().join("loop/backing_file")) else { continue };
+        let Ok(over) = fs::read_to_string(disk.path().join("loop/backing_file")) else {
+            continue;
+        };
         let over = over.trim_end_matches('\n');
         if Path::new(over) == file || over == deleted {
             found.push(format!("/dev/{}", disk.file_name().to_string_lossy()));

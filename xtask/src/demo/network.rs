@@ -32,12 +32,18 @@ pub fn make(room: &Room<'_>) -> Result<World> {
 
     let address = SocketAddr::from((near, SERVER_PORT));
     let sink = SocketAddr::from((far, SINK_PORT));
-    let client = room.client(address, &served).with(["--connections=4", "--think-ms=100"]);
+    let client = room
+        .client(address, &served)
+        .with(["--connections=4", "--think-ms=100"]);
     let (receiver, backup) = if room.args.real() {
         super::nginx::rsync(room, sink, &backed_up)?
     } else {
         let receiver = room.own("demo-sink").with(["--listen", &sink.to_string()]);
-        (receiver, room.backup("send", &backed_up).with(["--to", &sink.to_string()]))
+        (
+            receiver,
+            room.backup("send", &backed_up)
+                .with(["--to", &sink.to_string()]),
+        )
     };
     Ok(World {
         extras: vec![receiver.in_netns(&netns)],
@@ -55,14 +61,27 @@ fn link(near: Ipv4Addr, far: Ipv4Addr) -> Result<String> {
     // The kernel allows 15 characters; a process id has at most 7.
     let (here, there) = (format!("tdemo{}", std::process::id()), "link0");
     ledger::make(Made::Netns(netns.clone()), || ip(&["netns", "add", &netns]))?;
-    let pair = ["link", "add", &here, "type", "veth", "peer", "name", there, "netns", &netns];
+    let pair = [
+        "link", "add", &here, "type", "veth", "peer", "name", there, "netns", &netns,
+    ];
     ledger::make(Made::Link(here.clone()), || ip(&pair))?;
     ip(&["address", "add", &format!("{near}/30"), "dev", &here])?;
     ip(&["link", "set", &here, "up"])?;
-    ip(&["-netns", &netns, "address", "add", &format!("{far}/30"), "dev", there])?;
+    ip(&[
+        "-netns",
+        &netns,
+        "address",
+        "add",
+        &format!("{far}/30"),
+        "dev",
+        there,
+    ])?;
     ip(&["-netns", &netns, "link", "set", there, "up"])?;
     let shape = ["qdisc", "add", "dev", &here, "root"];
-    output(tool("tc").args(shape).args(SHAPER), "shape the link (the kernel needs CONFIG_NET_SCH_TBF)")?;
+    output(
+        tool("tc").args(shape).args(SHAPER),
+        "shape the link (the kernel needs CONFIG_NET_SCH_TBF)",
+    )?;
     Ok(netns)
 }
 
@@ -75,10 +94,23 @@ fn addresses() -> Result<(Ipv4Addr, Ipv4Addr)> {
     let free = |third: &u8| {
         let net = format!("198.18.{third}.0/30");
         // A route of the same or a narrower net would be somebody's; the default route is no obstacle.
-        let shown = |what: &[&str]| output(tool("ip").args(["-4", "route", "show", "table", "all"]).args(what), "list routes");
+        let shown = |what: &[&str]| {
+            output(
+                tool("ip")
+                    .args(["-4", "route", "show", "table", "all"])
+                    .args(what),
+                "list routes",
+            )
+        };
         shown(&["root", &net]).is_ok_and(|text| text.trim().is_empty())
-            && shown(&["match", &net]).is_ok_and(|text| text.lines().all(|line| line.starts_with("default")))
+            && shown(&["match", &net])
+                .is_ok_and(|text| text.lines().all(|line| line.starts_with("default")))
     };
-    let third = (0..=255).find(free).context("all nets of 198.18.0.0/16 are in use here")?;
-    Ok((Ipv4Addr::new(198, 18, third, 1), Ipv4Addr::new(198, 18, third, 2)))
+    let third = (0..=255)
+        .find(free)
+        .context("all nets of 198.18.0.0/16 are in use here")?;
+    Ok((
+        Ipv4Addr::new(198, 18, third, 1),
+        Ipv4Addr::new(198, 18, third, 2),
+    ))
 }

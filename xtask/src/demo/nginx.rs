@@ -15,7 +15,11 @@ use super::{process::Program, world::Room};
 /// Writes nginx's configuration: in the foreground, a master and a worker, nothing outside the room's directory.
 pub fn config(dir: &Path, address: SocketAddr, files: &Path, gzip: bool) -> Result<PathBuf> {
     let (dir_name, files) = (dir.display(), files.display());
-    let gzip = if gzip { "gzip on; gzip_comp_level 6; gzip_types text/plain;" } else { "gzip off;" };
+    let gzip = if gzip {
+        "gzip on; gzip_comp_level 6; gzip_types text/plain;"
+    } else {
+        "gzip off;"
+    };
     let text = format!(
         "daemon off;
 worker_processes 1;
@@ -38,7 +42,8 @@ http {{
 "
     );
     // The worker is another user and must get through.
-    fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).context("could not open the directory to nginx")?;
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o755))
+        .context("could not open the directory to nginx")?;
     let path = dir.join("nginx.conf");
     fs::write(&path, text).with_context(|| format!("could not write {}", path.display()))?;
     Ok(path)
@@ -55,8 +60,18 @@ pub fn rsync(room: &Room<'_>, address: SocketAddr, files: &Path) -> Result<(Prog
         store = store.display(),
     );
     fs::write(&config, text).with_context(|| format!("could not write {}", config.display()))?;
-    let words = ["rsync", "--daemon", "--no-detach", "--address", &address.ip().to_string()].map(OsString::from);
-    let receiver = room.program(words).with(["--port", &address.port().to_string()]).with(["--config".into(), config.into_os_string()]);
+    let words = [
+        "rsync",
+        "--daemon",
+        "--no-detach",
+        "--address",
+        &address.ip().to_string(),
+    ]
+    .map(OsString::from);
+    let receiver = room
+        .program(words)
+        .with(["--port", &address.port().to_string()])
+        .with(["--config".into(), config.into_os_string()]);
     // Every file whole and again each time: a backup of files that change.
     let send = format!(
         r#"for file in "$1"/*; do

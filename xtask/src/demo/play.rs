@@ -88,11 +88,17 @@ impl Play<'_> {
         let mut server = self.world.server.start(Stdio::null())?;
         self.wait_for_server(&mut server)?;
 
-        self.say(&format!("measuring without the backup, {} s …", MEASURED.as_secs()));
+        self.say(&format!(
+            "measuring without the backup, {} s …",
+            MEASURED.as_secs()
+        ));
         let without = self.measure("without")?;
         let mut backup = self.world.backup.start(Stdio::null())?;
         thread::sleep(SETTLED);
-        self.say(&format!("measuring with the backup, {} s …", MEASURED.as_secs()));
+        self.say(&format!(
+            "measuring with the backup, {} s …",
+            MEASURED.as_secs()
+        ));
         let with = self.measure("with")?;
         backup.expect_alive()?;
 
@@ -103,47 +109,91 @@ impl Play<'_> {
         } else {
             self.watch(&server, &mut backup)?
         };
-        Ok(Outcome { scene: self.scene, run: self.run, without, with, verdict, judgement })
+        Ok(Outcome {
+            scene: self.scene,
+            run: self.run,
+            without,
+            with,
+            verdict,
+            judgement,
+        })
     }
 
     /// Has tracer watch the server, shows what it says, and judges that.
-    fn watch(&self, server: &Running, backup: &mut Running) -> Result<(Option<Verdict>, Judgement)> {
+    fn watch(
+        &self,
+        server: &Running,
+        backup: &mut Running,
+    ) -> Result<(Option<Verdict>, Judgement)> {
         let client = self.client(self.args.duration + MARGIN)?;
-        self.say(&format!("tracer watches the server, pid {}, {} s …", server.pid(), self.args.duration.as_secs()));
+        self.say(&format!(
+            "tracer watches the server, pid {}, {} s …",
+            server.pid(),
+            self.args.duration.as_secs()
+        ));
         let (recording, flame_graph) = (self.file("tracer"), self.file("svg"));
         let mut tracer = Command::new(paths::tracer());
         tracer
             .args(["attach", "--pid", &server.pid().to_string()])
-            .args(["--duration", &format!("{}ms", self.args.duration.as_millis())])
+            .args([
+                "--duration",
+                &format!("{}ms", self.args.duration.as_millis()),
+            ])
             .arg("--record")
             .arg(&recording)
             .arg("--flamegraph")
             .arg(&flame_graph)
             .stdin(Stdio::null());
-        let tracer = ends_with_us(tracer, libc::SIGTERM).spawn().context("could not start tracer: build it with `cargo xtask`")?;
-        let (status, suspects) = wait_watching(tracer, backup.pid(), self.args.duration + TRACER_PATIENCE)?;
+        let tracer = ends_with_us(tracer, libc::SIGTERM)
+            .spawn()
+            .context("could not start tracer: build it with `cargo xtask`")?;
+        let (status, suspects) =
+            wait_watching(tracer, backup.pid(), self.args.duration + TRACER_PATIENCE)?;
         backup.expect_alive()?;
         fs::write(self.file("traced.json"), client.output()?)?;
         if !status.success() {
-            return Ok((None, Judgement::Wrong(format!("tracer ended with {status}"))));
+            return Ok((
+                None,
+                Judgement::Wrong(format!("tracer ended with {status}")),
+            ));
         }
         eprintln!();
-        self.say(&format!("the flame graph lies in {}", flame_graph.display()));
+        self.say(&format!(
+            "the flame graph lies in {}",
+            flame_graph.display()
+        ));
 
+        match self.report(&recording) {
+            Ok(verdict) => {
+                let judgement = judge::judge(&verdict, self.scene, &suspects);
+                Ok((Some(verdict), judgement))
+            }
+            // A tracer that cannot read its own recording is wrong, and the other runs are still to be seen.
+            Err(error) => Ok((None, Judgement::Wrong(format!("{error:#}")))),
+        }
+    }
+
+    /// What tracer makes of its recording.
+    fn report(&self, recording: &Path) -> Result<Verdict> {
         let mut report = Command::new(paths::tracer());
-        report.arg("report").arg(&recording).args(["--output", "json"]);
+        report
+            .arg("report")
+            .arg(recording)
+            .args(["--output", "json"]);
         let json = output(&mut report, "have tracer report its recording")?;
         fs::write(self.file("json"), &json)?;
-        let verdict = Verdict::parse(&json)?;
-        let judgement = judge::judge(&verdict, self.scene, &suspects);
-        Ok((Some(verdict), judgement))
+        Verdict::parse(&json)
     }
 
     fn wait_for_server(&self, server: &mut Running) -> Result<()> {
         let end = Instant::now() + STARTED;
         while TcpStream::connect(self.world.address).is_err() {
             server.expect_alive()?;
-            ensure!(Instant::now() < end, "the server does not listen on {}", self.world.address);
+            ensure!(
+                Instant::now() < end,
+                "the server does not listen on {}",
+                self.world.address
+            );
             thread::sleep(Duration::from_millis(20));
         }
         Ok(())
@@ -156,12 +206,17 @@ impl Play<'_> {
     }
 
     fn client(&self, length: Duration) -> Result<Running> {
-        let client: Program = self.world.client.clone().with(["--for-ms", &length.as_millis().to_string()]);
+        let client: Program = self
+            .world
+            .client
+            .clone()
+            .with(["--for-ms", &length.as_millis().to_string()]);
         client.start(Stdio::piped())
     }
 
     fn file(&self, extension: &str) -> PathBuf {
-        self.keep.join(format!("{}-{}.{extension}", self.scene.name(), self.run))
+        self.keep
+            .join(format!("{}-{}.{extension}", self.scene.name(), self.run))
     }
 
     fn say(&self, text: &str) {
@@ -171,11 +226,18 @@ impl Play<'_> {
 
 fn latency(json: &str) -> Option<Latency> {
     let figures: serde_json::Value = serde_json::from_str(json).ok()?;
-    Some(Latency { p50_ns: figures["p50_ns"].as_u64()?, p99_ns: figures["p99_ns"].as_u64()? })
+    Some(Latency {
+        p50_ns: figures["p50_ns"].as_u64()?,
+        p99_ns: figures["p99_ns"].as_u64()?,
+    })
 }
 
 /// Waits for tracer, and notes meanwhile which processes the backup consists of: compressors come and go.
-fn wait_watching(mut tracer: Child, backup: u32, patience: Duration) -> Result<(ExitStatus, Vec<u32>)> {
+fn wait_watching(
+    mut tracer: Child,
+    backup: u32,
+    patience: Duration,
+) -> Result<(ExitStatus, Vec<u32>)> {
     let end = Instant::now() + patience;
     let mut suspects = Vec::new();
     loop {

@@ -33,17 +33,28 @@ pub struct Program {
 impl Program {
     /// A program that joins a group.
     pub fn new<W: Into<OsString>>(group: PathBuf, words: impl IntoIterator<Item = W>) -> Self {
-        Self { words: words.into_iter().map(Into::into).collect(), group, netns: None, cpus: None }
+        Self {
+            words: words.into_iter().map(Into::into).collect(),
+            group,
+            netns: None,
+            cpus: None,
+        }
     }
 
     /// Keeps it on some CPUs.
     pub fn on_cpus(self, cpus: Vec<usize>) -> Self {
-        Self { cpus: Some(cpus), ..self }
+        Self {
+            cpus: Some(cpus),
+            ..self
+        }
     }
 
     /// Puts it into a network namespace.
     pub fn in_netns(self, name: &str) -> Self {
-        Self { netns: Some(name.to_owned()), ..self }
+        Self {
+            netns: Some(name.to_owned()),
+            ..self
+        }
     }
 
     /// With more arguments.
@@ -56,20 +67,43 @@ impl Program {
     pub fn start(&self, stdout: Stdio) -> Result<Running> {
         let name = self.words.first().context("a program without a name")?;
         let mut command = tool(&name.to_string_lossy());
-        command.args(&self.words[1..]).stdin(Stdio::null()).stdout(stdout).process_group(0);
+        command
+            .args(&self.words[1..])
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .process_group(0);
         let place = self.place()?;
         // SAFETY: between fork and exec only system calls are made, on descriptors and memory that `place` owns.
         unsafe { command.pre_exec(move || place.enter()) };
-        let child = command.spawn().with_context(|| format!("could not start {}", name.display()))?;
-        Ok(Running { child, name: name.to_string_lossy().into_owned() })
+        let child = command
+            .spawn()
+            .with_context(|| format!("could not start {}", name.display()))?;
+        Ok(Running {
+            child,
+            name: name.to_string_lossy().into_owned(),
+        })
     }
 
     fn place(&self) -> Result<Place> {
-        let join = |path: &PathBuf| File::options().write(true).open(path).with_context(|| reading(path));
+        let join = |path: &PathBuf| {
+            File::options()
+                .write(true)
+                .open(path)
+                .with_context(|| reading(path))
+        };
         let group = join(&self.group)?;
-        let netns = self.netns.as_ref().map(|name| PathBuf::from("/run/netns").join(name));
-        let netns = netns.map(|path| File::open(&path).with_context(|| reading(&path))).transpose()?;
-        Ok(Place { group, netns, cpus: self.cpus.as_deref().map(cpu_set) })
+        let netns = self
+            .netns
+            .as_ref()
+            .map(|name| PathBuf::from("/run/netns").join(name));
+        let netns = netns
+            .map(|path| File::open(&path).with_context(|| reading(&path)))
+            .transpose()?;
+        Ok(Place {
+            group,
+            netns,
+            cpus: self.cpus.as_deref().map(cpu_set),
+        })
     }
 }
 
@@ -107,7 +141,11 @@ fn die_with_parent(signal: libc::c_int) -> io::Result<()> {
 }
 
 fn check(result: libc::c_int) -> io::Result<()> {
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }
 
 fn cpu_set(cpus: &[usize]) -> libc::cpu_set_t {
@@ -127,7 +165,9 @@ pub fn usable_cpus() -> Result<Vec<usize>> {
     check(unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set) })
         .context("could not ask which CPUs are usable")?;
     // SAFETY: the numbers stay below the size of the set.
-    Ok((0..libc::CPU_SETSIZE as usize).filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) }).collect())
+    Ok((0..libc::CPU_SETSIZE as usize)
+        .filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) })
+        .collect())
 }
 
 /// A started program; it is ended, with its process group, when this is dropped.
@@ -144,7 +184,11 @@ impl Running {
 
     /// Refuses where it has ended on its own.
     pub fn expect_alive(&mut self) -> Result<()> {
-        match self.child.try_wait().with_context(|| format!("could not look after {}", self.name))? {
+        match self
+            .child
+            .try_wait()
+            .with_context(|| format!("could not look after {}", self.name))?
+        {
             None => Ok(()),
             Some(status) => bail!("{} ended too early, with {status}", self.name),
         }
@@ -154,8 +198,12 @@ impl Running {
     pub fn output(mut self) -> Result<String> {
         let mut stdout = self.child.stdout.take().context("stdout is not a pipe")?;
         let mut text = String::new();
-        io::Read::read_to_string(&mut stdout, &mut text).with_context(|| format!("could not hear {}", self.name))?;
-        let status = self.child.wait().with_context(|| format!("could not wait for {}", self.name))?;
+        io::Read::read_to_string(&mut stdout, &mut text)
+            .with_context(|| format!("could not hear {}", self.name))?;
+        let status = self
+            .child
+            .wait()
+            .with_context(|| format!("could not wait for {}", self.name))?;
         if let Some(signal) = status.signal() {
             bail!("{} was ended by signal {signal}", self.name);
         }
@@ -181,15 +229,24 @@ impl Drop for Running {
 
 /// The processes of the group that `leader` leads: a program that was started here, and what it started.
 pub fn family(leader: u32) -> Vec<u32> {
-    let Ok(all) = fs::read_dir("/proc") else { return Vec::new() };
-    let pids = all.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let Ok(all) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let pids = all
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     pids.filter(|&pid| group_of(pid) == Some(leader)).collect()
 }
 
 fn group_of(pid: u32) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in parentheses may hold anything; behind it come the state, the parent and the group.
-    stat.rsplit_once(')')?.1.split_whitespace().nth(2)?.parse().ok()
+    stat.rsplit_once(')')?
+        .1
+        .split_whitespace()
+        .nth(2)?
+        .parse()
+        .ok()
 }
 
 /// A command that gets a signal when we are gone.
@@ -206,7 +263,10 @@ mod tests {
     #[test]
     fn a_family_includes_what_a_program_started() {
         let mut shell = Command::new("sh");
-        shell.args(["-c", "sh -c 'read line; :' ; :"]).stdin(Stdio::piped()).process_group(0);
+        shell
+            .args(["-c", "sh -c 'read line; :' ; :"])
+            .stdin(Stdio::piped())
+            .process_group(0);
         let mut shell = shell.spawn().unwrap();
         let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
         while family(shell.id()).len() < 2 && std::time::Instant::now() < end {

@@ -34,7 +34,11 @@ pub fn supervise(scratch: &Path) -> Result<i32> {
         thread::sleep(Duration::from_millis(200));
     }
     lock.release()?;
-    let status = if INTERRUPTED.load(Ordering::SeqCst) { Some(INTERRUPTED_STATUS) } else { status? };
+    let status = if INTERRUPTED.load(Ordering::SeqCst) {
+        Some(INTERRUPTED_STATUS)
+    } else {
+        status?
+    };
     Ok(status.unwrap_or(1))
 }
 
@@ -43,7 +47,9 @@ fn play() -> Result<Option<i32>> {
     let this = std::env::current_exe().context("could not find this program")?;
     let mut player = Command::new(this);
     player.args(std::env::args_os().skip(1)).arg("--supervised");
-    let mut player = ends_with_us(player, libc::SIGKILL).spawn().context("could not start the demo's player")?;
+    let mut player = ends_with_us(player, libc::SIGKILL)
+        .spawn()
+        .context("could not start the demo's player")?;
     PLAYER.store(player.id(), Ordering::SeqCst);
     if INTERRUPTED.load(Ordering::SeqCst) {
         // The signal came before its handler knew the player.
@@ -52,7 +58,9 @@ fn play() -> Result<Option<i32>> {
     let ended = wait(&player);
     // From here the number may be another process's: the handler must not use it, and only then is it given back.
     PLAYER.store(0, Ordering::SeqCst);
-    let status = player.wait().context("could not wait for the demo's player")?;
+    let status = player
+        .wait()
+        .context("could not wait for the demo's player")?;
     ended.map(|()| status.code())
 }
 
@@ -61,7 +69,14 @@ fn wait(child: &std::process::Child) -> Result<()> {
     loop {
         let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
         // SAFETY: the kernel writes one siginfo_t, for which there is room.
-        let result = unsafe { libc::waitid(libc::P_PID, child.id(), info.as_mut_ptr(), libc::WEXITED | libc::WNOWAIT) };
+        let result = unsafe {
+            libc::waitid(
+                libc::P_PID,
+                child.id(),
+                info.as_mut_ptr(),
+                libc::WEXITED | libc::WNOWAIT,
+            )
+        };
         let error = std::io::Error::last_os_error();
         match (result, error.kind()) {
             (0, _) => return Ok(()),

@@ -5,18 +5,35 @@ use super::{
     play::{Latency, Outcome},
 };
 
-const HEAD: [&str; 9] =
-    ["scene", "run", "without p50/p99 ms", "with p50/p99 ms", "resource", "culprit", "share", "confidence", ""];
+const HEAD: [&str; 9] = [
+    "scene",
+    "run",
+    "without p50/p99 ms",
+    "with p50/p99 ms",
+    "resource",
+    "culprit",
+    "share",
+    "confidence",
+    "",
+];
 
 /// All outcomes, a line each, and the sum.
 pub fn table(outcomes: &[Outcome]) -> String {
     let mut rows = vec![HEAD.map(str::to_owned)];
     rows.extend(outcomes.iter().map(row));
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let width = |column: usize| {
+        rows.iter()
+            .map(|row| row[column].chars().count())
+            .max()
+            .unwrap_or_default()
+    };
     let widths: Vec<_> = (0..HEAD.len()).map(width).collect();
     let mut text = String::new();
     for row in &rows {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        let cells = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:width$}"));
         text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
         text.push('\n');
     }
@@ -33,9 +50,14 @@ fn row(outcome: &Outcome) -> [String; 9] {
         times(outcome.with),
         verdict.map_or("-", |verdict| &verdict.resource).to_owned(),
         // A name may hold anything; a terminal must not obey it.
-        culprit.map_or("-", |culprit| &culprit.comm).escape_debug().to_string(),
+        culprit
+            .map_or("-", |culprit| &culprit.comm)
+            .escape_debug()
+            .to_string(),
         percent(culprit.and_then(|culprit| culprit.share)),
-        verdict.and_then(|verdict| verdict.confidence).map_or("-".to_owned(), |share| format!("{share:.2}")),
+        verdict
+            .and_then(|verdict| verdict.confidence)
+            .map_or("-".to_owned(), |share| format!("{share:.2}")),
         match &outcome.judgement {
             Judgement::Right => "right".to_owned(),
             Judgement::Wrong(why) => format!("WRONG: {why}"),
@@ -55,7 +77,12 @@ fn percent(share: Option<f64>) -> String {
 }
 
 fn sum(outcomes: &[Outcome]) -> String {
-    let count = |wanted: fn(&Judgement) -> bool| outcomes.iter().filter(|outcome| wanted(&outcome.judgement)).count();
+    let count = |wanted: fn(&Judgement) -> bool| {
+        outcomes
+            .iter()
+            .filter(|outcome| wanted(&outcome.judgement))
+            .count()
+    };
     let right = count(|judgement| *judgement == Judgement::Right);
     let wrong = count(|judgement| matches!(judgement, Judgement::Wrong(_)));
     let void = count(|judgement| *judgement == Judgement::Void);
@@ -71,21 +98,41 @@ mod tests {
     use crate::demo::scene::Scene;
 
     fn outcome(judgement: Judgement) -> Outcome {
-        let without = Latency { p50_ns: 1_000_000, p99_ns: 2_000_000 };
-        let with = Latency { p50_ns: 40_000_000, p99_ns: 90_500_000 };
-        Outcome { scene: Scene::Disk, run: 1, without, with, verdict: None, judgement }
+        let without = Latency {
+            p50_ns: 1_000_000,
+            p99_ns: 2_000_000,
+        };
+        let with = Latency {
+            p50_ns: 40_000_000,
+            p99_ns: 90_500_000,
+        };
+        Outcome {
+            scene: Scene::Disk,
+            run: 1,
+            without,
+            with,
+            verdict: None,
+            judgement,
+        }
     }
 
     #[test]
     fn a_line_shows_times_in_milliseconds() {
         let text = table(&[outcome(Judgement::Right)]);
         let line = text.lines().nth(1).unwrap();
-        assert!(line.contains("1.0/2.0") && line.contains("40.0/90.5") && line.ends_with("right"), "{line}");
+        assert!(
+            line.contains("1.0/2.0") && line.contains("40.0/90.5") && line.ends_with("right"),
+            "{line}"
+        );
     }
 
     #[test]
     fn a_void_run_is_never_counted_as_right() {
-        let text = table(&[outcome(Judgement::Right), outcome(Judgement::Void), outcome(Judgement::Wrong(String::new()))]);
+        let text = table(&[
+            outcome(Judgement::Right),
+            outcome(Judgement::Void),
+            outcome(Judgement::Wrong(String::new())),
+        ]);
         assert!(text.ends_with("1 of 2 right, 1 void\n"), "{text}");
     }
 }

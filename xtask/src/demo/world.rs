@@ -53,7 +53,8 @@ impl<'a> Room<'a> {
         let name = name();
         let dir = args.scratch.join(&name);
         // `create_dir` refuses a name that exists: nobody can put a link of theirs in our way.
-        let making = || fs::create_dir(&dir).with_context(|| format!("could not make {}", dir.display()));
+        let making =
+            || fs::create_dir(&dir).with_context(|| format!("could not make {}", dir.display()));
         ledger::make(Made::Dir(dir.clone()), making)?;
         let group = Cgroup::make(&name)?;
         Ok(Self { args, dir, group })
@@ -80,26 +81,48 @@ impl<'a> Room<'a> {
     pub fn server(&self, address: SocketAddr, files: &Path, gzip: bool) -> Result<Program> {
         if self.args.real() {
             let config = nginx::config(&self.dir, address, files, gzip)?;
-            return Ok(self.program([OsString::from("nginx"), "-c".into(), config.into(), "-e".into(), self.dir.join("nginx.log").into()]));
+            return Ok(self.program([
+                OsString::from("nginx"),
+                "-c".into(),
+                config.into(),
+                "-e".into(),
+                self.dir.join("nginx.log").into(),
+            ]));
         }
-        let server = self.own("demo-server").with(["--listen", &address.to_string()]).with(["--root".into(), files.as_os_str().to_owned()]);
-        Ok(if gzip { server.with(["--gzip"]) } else { server })
+        let server = self
+            .own("demo-server")
+            .with(["--listen", &address.to_string()])
+            .with(["--root".into(), files.as_os_str().to_owned()]);
+        Ok(if gzip {
+            server.with(["--gzip"])
+        } else {
+            server
+        })
     }
 
     /// The client for these files.
     pub fn client(&self, address: SocketAddr, files: &Path) -> Program {
         let address = address.to_string();
-        self.own("demo-client").with(["--address", &address]).with(["--files".into(), files.as_os_str().to_owned()])
+        self.own("demo-client")
+            .with(["--address", &address])
+            .with(["--files".into(), files.as_os_str().to_owned()])
     }
 
     /// The demo's own backup with its task's name, over these files.
     pub fn backup(&self, task: &str, files: &Path) -> Program {
-        self.own("demo-backup").with([OsString::from(task), "--files".into(), files.into()])
+        self.own("demo-backup")
+            .with([OsString::from(task), "--files".into(), files.into()])
     }
 
     /// A shell script over a directory, which it sees as `$1`.
     pub fn script(&self, text: &str, dir: &Path) -> Program {
-        self.program([OsString::from("sh"), "-c".into(), text.into(), "backup".into(), dir.into()])
+        self.program([
+            OsString::from("sh"),
+            "-c".into(),
+            text.into(),
+            "backup".into(),
+            dir.into(),
+        ])
     }
 }
 
@@ -113,7 +136,8 @@ pub const PREFIX: &str = "tracer-demo-";
 
 /// A port of the loopback that is free now.
 pub fn loopback() -> Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("could not find a free port")?;
+    let listener =
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("could not find a free port")?;
     Ok(listener.local_addr()?)
 }
 
@@ -164,13 +188,16 @@ pub fn sweep(scratch: &Path) -> Result<()> {
         let name = entry.file_name();
         let number = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
         let ours = number.is_some_and(|number| number.parse::<u32>().is_ok());
-        if ours && entry.metadata().is_ok_and(|meta| meta.is_dir() && meta.uid() == 0) {
+        if ours
+            && entry
+                .metadata()
+                .is_ok_and(|meta| meta.is_dir() && meta.uid() == 0)
+        {
             Made::Dir(entry.path()).remove()?;
         }
     }
     Ok(())
 }
-
 
 #[cfg(test)]
 mod tests {

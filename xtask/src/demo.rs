@@ -5,7 +5,7 @@
 //! backup, else the run is wrong.
 //!
 //! Code map: [`scene`] lists the scenes, [`disk`], [`network`] and [`cpu`] make their worlds (with [`nginx`] for the
-//! real programs), [`play`] plays a run, [`judge`] compares, [`table`] shows; [`supervise`], [`ledger`] and [`made`]
+//! real programs), [`mod@play`] plays a run, [`judge`] compares, [`table`] shows; [`supervise`], [`ledger`] and [`made`]
 //! see to it that nothing stays behind.
 
 mod cgroup;
@@ -41,8 +41,9 @@ use self::{
     world::Room,
 };
 use crate::{
+    build,
     command::{as_root, cargo, is_root, run as run_command, say},
-    paths,
+    paths, setup,
 };
 
 /// How often a run is tried whose backup does not slow the server.
@@ -111,13 +112,10 @@ impl Args {
     }
 
     fn keep(&self) -> PathBuf {
-        self.keep.clone().unwrap_or_else(|| paths::target().join("demo"))
+        self.keep
+            .clone()
+            .unwrap_or_else(|| paths::target().join("demo"))
     }
-}
-
-/// The Debian packages that the demo needs and this machine lacks.
-pub fn packages(args: &Args) -> Vec<&'static str> {
-    tools::missing(args)
 }
 
 /// Plays the scenes, shows the table, and fails where tracer was wrong.
@@ -127,14 +125,10 @@ pub fn run(args: Args) -> Result<()> {
     }
     if !args.built {
         // As the user who called: root's files in the target directory would be in the way of later builds.
-        build_workloads()?;
+        prepare(&args)?;
     }
     if !is_root() {
         return again_as_root();
-    }
-    tools::needs(&args)?;
-    if !args.physics && !paths::tracer().exists() {
-        bail!("{} does not exist: build it with `cargo xtask`", paths::tracer().display());
     }
     let status = supervise::supervise(&args.scratch)?;
     give_to_caller(&args.keep());
@@ -148,9 +142,24 @@ fn play_and_show(args: &Args) -> Result<()> {
     verdict(&outcomes)
 }
 
-fn build_workloads() -> Result<()> {
+/// Installs what is missing, and builds tracer and the demo's own programs.
+fn prepare(args: &Args) -> Result<()> {
+    setup::demo_tools()?;
+    if args.real() {
+        setup::nginx_tools()?;
+    }
+    if !args.physics {
+        build::run(&build::Args::default())?;
+    }
     let mut build = cargo();
-    build.args(["build", "--quiet", "--release", "--package", "tracer-tests", "--bins"]);
+    build.args([
+        "build",
+        "--quiet",
+        "--release",
+        "--package",
+        "tracer-tests",
+        "--bins",
+    ]);
     run_command(&mut build, "build the demo's programs")
 }
 
@@ -159,8 +168,13 @@ fn again_as_root() -> Result<()> {
     let this = std::env::current_exe().context("could not find this program")?;
     say("the demo makes a disk, a link and control groups: it needs root");
     let mut command = as_root("env")?;
-    command.arg("--").arg(format!("CARGO_TARGET_DIR={}", paths::target().display()));
-    command.arg(this).args(std::env::args_os().skip(1)).arg("--built");
+    command
+        .arg("--")
+        .arg(format!("CARGO_TARGET_DIR={}", paths::target().display()));
+    command
+        .arg(this)
+        .args(std::env::args_os().skip(1))
+        .arg("--built");
     Err(command.exec()).context("could not start sudo")
 }
 
@@ -174,7 +188,13 @@ fn play_all(args: &Args) -> Result<Vec<Outcome>> {
         let room = Room::make(args)?;
         let world = scene.make(&room)?;
         for run in 1..=args.repeat {
-            outcomes.extend(play(&Play { scene, run, args, world: &world, keep: &keep })?);
+            outcomes.extend(play(&Play {
+                scene,
+                run,
+                args,
+                world: &world,
+                keep: &keep,
+            })?);
         }
         ledger::undo(mark)?;
     }
@@ -185,23 +205,37 @@ fn play_all(args: &Args) -> Result<Vec<Outcome>> {
 fn play(play: &Play<'_>) -> Result<Vec<Outcome>> {
     let mut outcomes = Vec::new();
     for _ in 0..ATTEMPTS {
-        let outcome = play.play().with_context(|| format!("the {} scene failed", play.scene.name()))?;
+        let outcome = play
+            .play()
+            .with_context(|| format!("the {} scene failed", play.scene.name()))?;
         let void = outcome.judgement == Judgement::Void;
         outcomes.push(outcome);
         if !void {
             break;
         }
-        say(&format!("{} {}: void, the backup did not slow the server", play.scene.name(), play.run));
+        say(&format!(
+            "{} {}: void, the backup did not slow the server",
+            play.scene.name(),
+            play.run
+        ));
     }
     Ok(outcomes)
 }
 
 /// Fails where a run was wrong, or void at every attempt.
 fn verdict(outcomes: &[Outcome]) -> Result<()> {
-    let wrong = outcomes.iter().filter(|outcome| matches!(outcome.judgement, Judgement::Wrong(_))).count();
+    let wrong = outcomes
+        .iter()
+        .filter(|outcome| matches!(outcome.judgement, Judgement::Wrong(_)))
+        .count();
     let same = |a: &Outcome, b: &Outcome| a.scene == b.scene && a.run == b.run;
     let runs = outcomes.chunk_by(same);
-    let void = runs.filter(|run| run.iter().all(|outcome| outcome.judgement == Judgement::Void)).count();
+    let void = runs
+        .filter(|run| {
+            run.iter()
+                .all(|outcome| outcome.judgement == Judgement::Void)
+        })
+        .count();
     if wrong + void > 0 {
         bail!("{wrong} runs wrong, {void} void at every attempt");
     }
@@ -212,7 +246,11 @@ fn verdict(outcomes: &[Outcome]) -> Result<()> {
 fn give_to_caller(keep: &Path) {
     let id = |name| std::env::var(name).ok()?.parse::<u32>().ok();
     let Some(user) = id("SUDO_UID") else { return };
-    let files = fs::read_dir(keep).into_iter().flatten().flatten().map(|entry| entry.path());
+    let files = fs::read_dir(keep)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path());
     for path in files.chain([keep.to_owned()]) {
         // Files that stay root's can still be read.
         let _kept = chown(path, Some(user), id("SUDO_GID"));
@@ -221,9 +259,13 @@ fn give_to_caller(keep: &Path) {
 
 /// A length of time such as `10s`, `1500ms` or `1m`.
 fn duration(text: &str) -> Result<Duration> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().with_context(|| format!("{text:?} is not a length of time such as 10s"))?;
+    let number: u64 = number
+        .parse()
+        .with_context(|| format!("{text:?} is not a length of time such as 10s"))?;
     let length = match unit {
         "ms" => Duration::from_millis(number),
         "s" | "" => Duration::from_secs(number),

@@ -1,0 +1,144 @@
+//! `cargo xtask setup`: installs what is missing, and says what before it does.
+//!
+//! Every other task begins with the part of this that it needs. When all is there that costs a few milliseconds, and
+//! nothing is printed.
+
+mod apt;
+mod bpf;
+mod guest;
+
+use std::process::Command;
+
+use anyhow::Result;
+use apt::Need;
+use clap::ValueEnum;
+
+pub use self::{
+    bpf::build_tools,
+    guest::{busybox, vng},
+};
+use crate::command::{cargo, run as run_command, say, succeeds};
+use crate::toolchain::Toolchain;
+
+/// What to install.
+#[derive(clap::Args)]
+#[command(
+    after_help = "Examples:\n  cargo xtask setup              what build, test and demo need\n  \
+    cargo xtask setup build        only what the build needs\n  cargo xtask setup demo nginx   the demo with real programs"
+)]
+pub struct Args {
+    /// Groups of tools; all but nginx when none is named
+    groups: Vec<Group>,
+}
+
+/// Tools that are needed together.
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Group {
+    /// A compiler with the source of its core library, and bpf-linker
+    Build,
+    /// Network namespaces, traffic shaping, loop disks
+    Demo,
+    /// The real programs of `demo --with nginx`
+    Nginx,
+    /// Virtual machines for other kernels
+    Vm,
+}
+
+/// What the demo and the kernel tests make their scenes with.
+const DEMO: &[Need] = &[
+    Need {
+        program: "ip",
+        package: "iproute2",
+    },
+    Need {
+        program: "tc",
+        package: "iproute2",
+    },
+    Need {
+        program: "mkfs.ext4",
+        package: "e2fsprogs",
+    },
+    Need {
+        program: "losetup",
+        package: "util-linux",
+    },
+    Need {
+        program: "mount",
+        package: "mount",
+    },
+    Need {
+        program: "nsenter",
+        package: "util-linux",
+    },
+];
+
+/// The real server and the real backups.
+const NGINX: &[Need] = &[
+    Need {
+        program: "nginx",
+        package: "nginx-light",
+    },
+    Need {
+        program: "rsync",
+        package: "rsync",
+    },
+    Need {
+        program: "tar",
+        package: "tar",
+    },
+    Need {
+        program: "gzip",
+        package: "gzip",
+    },
+];
+
+/// Installs what was asked for.
+pub fn run(args: &Args) -> Result<()> {
+    let all = [Group::Build, Group::Demo, Group::Vm];
+    let groups = if args.groups.is_empty() {
+        &all[..]
+    } else {
+        &args.groups
+    };
+    for group in groups {
+        match group {
+            Group::Build => drop(build_tools()?),
+            Group::Demo => demo_tools()?,
+            Group::Nginx => nginx_tools()?,
+            Group::Vm => drop((vng()?, busybox()?)),
+        }
+    }
+    say("everything that was asked for is installed");
+    Ok(())
+}
+
+/// Sees to rustfmt and clippy, which a minimal toolchain lacks.
+pub fn lint_tools(toolchain: &Toolchain) -> Result<()> {
+    let works = |name: &str| succeeds(cargo().args([name, "--version"]));
+    if !works("fmt") || !works("clippy") {
+        say("installing rustfmt and clippy by rustup");
+        let mut rustup = Command::new("rustup");
+        run_command(
+            rustup.args(["component", "add", "rustfmt", "clippy"]),
+            "install rustfmt and clippy",
+        )?;
+    }
+    if toolchain.compiler.is_debian() && toolchain.compiler.clippy().is_none() {
+        apt::install(&["rust-web-clippy"], "lints of the kernel half")?;
+    }
+    Ok(())
+}
+
+/// Sees to the tools that the demo and the kernel tests make their scenes with.
+pub fn demo_tools() -> Result<()> {
+    apt::need(DEMO, "network namespaces, traffic shaping and loop disks")
+}
+
+/// Sees to the real programs of `demo --with nginx`; no nginx is left running that was not running before.
+pub fn nginx_tools() -> Result<()> {
+    apt::need_without_starting(
+        NGINX,
+        "the demo with a real server and real backups",
+        "nginx",
+    )
+}

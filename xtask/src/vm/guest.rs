@@ -1,0 +1,199 @@
+//! One guest: boots it, and brings out what its script said and how it ended.
+
+use std::{
+    env, fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{
+    kernels::{Kernel, kernel},
+    own_root,
+};
+use crate::{paths, setup};
+
+/// Stands before the first line of the script's output.
+const BEGIN: &str = "GUEST-BEGIN";
+/// Stands before the script's exit status. A guest has no other way to tell it that all kernels share.
+const STATUS: &str = "GUEST-STATUS=";
+/// How much of the console is shown when the script did not even begin, in lines.
+const TAIL: usize = 60;
+/// What `timeout` exits with when the time was up.
+const TIMED_OUT: i32 = 124;
+
+/// A guest to be booted.
+pub struct Guest<'a> {
+    /// The kernel series.
+    pub name: &'a str,
+    /// Whether it has a root file system of its own, or this machine's.
+    pub own_root: bool,
+    /// Longest that it may take, in seconds.
+    pub limit_s: u32,
+}
+
+impl Guest<'_> {
+    /// Runs a shell script in the guest and shows its output.
+    pub fn run(&self, script: &str) -> Result<()> {
+        let vng = setup::vng()?;
+        let kernel = kernel(self.name)?;
+        let dir = paths::target().join("vm/run");
+        fs::create_dir_all(&dir).with_context(|| format!("could not make {}", dir.display()))?;
+        let mut boot = if self.own_root {
+            own_root::qemu(&kernel, &wrapped(script), &dir)?
+        } else {
+            virtme(&vng, &kernel, &self.write(script, &dir)?)?
+        };
+        let log = dir.join(format!("{}.log", self.name));
+        let code = self.boot(&mut boot, &log)?;
+        let console =
+            fs::read(&log).with_context(|| format!("could not read {}", log.display()))?;
+        self.judge(&String::from_utf8_lossy(&console), code, &log)
+    }
+
+    /// Runs the command with its output in the log, for no longer than the limit.
+    fn boot(&self, command: &mut Command, log: &Path) -> Result<Option<i32>> {
+        let file =
+            fs::File::create(log).with_context(|| format!("could not write {}", log.display()))?;
+        let mut limited = Command::new("timeout");
+        limited
+            .args(["--kill-after=5", &self.limit_s.to_string()])
+            .arg(command.get_program())
+            .args(command.get_args());
+        for (name, value) in command.get_envs() {
+            limited.env(name, value.unwrap_or_default());
+        }
+        let errors = file.try_clone().context("could not write the log")?;
+        let status = limited
+            .stdin(Stdio::null())
+            .stdout(file)
+            .stderr(errors)
+            .status();
+        Ok(status.context("could not start the guest")?.code())
+    }
+
+    /// Shows what the script said, and says whether it succeeded.
+    fn judge(&self, console: &str, code: Option<i32>, log: &Path) -> Result<()> {
+        let Some((said, status)) = outcome(console) else {
+            let lines: Vec<_> = console.lines().collect();
+            println!("{}", lines[lines.len().saturating_sub(TAIL)..].join("\n"));
+            if code == Some(TIMED_OUT) {
+                bail!(
+                    "it was not done after {} s; its console is in {}",
+                    self.limit_s,
+                    log.display()
+                );
+            }
+            bail!(
+                "it ended before its script did; its console is in {}",
+                log.display()
+            );
+        };
+        for line in said {
+            println!("[{}] {line}", self.name);
+        }
+        if status != 0 {
+            bail!(
+                "the script ended with status {status}; the guest's console is in {}",
+                log.display()
+            );
+        }
+        Ok(())
+    }
+
+    /// The script as an executable file, which the guest finds at the same path. (Longer shell text gets lost on the
+    /// kernel's command line.)
+    fn write(&self, script: &str, dir: &Path) -> Result<PathBuf> {
+        let file = dir.join(format!("{}.sh", self.name));
+        let text = format!("#!/bin/sh\n{}", wrapped(script));
+        fs::write(&file, text).with_context(|| format!("could not write {}", file.display()))?;
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755))
+            .context("could not make the script executable")?;
+        Ok(file)
+    }
+}
+
+/// The script between its marks, in a guest whose kernel keeps quiet meanwhile.
+fn wrapped(script: &str) -> String {
+    format!(
+        "dmesg -n 1\n\
+         for type in tracefs debugfs bpf cgroup2; do\n\
+         \tcase $type in tracefs) at=/sys/kernel/tracing;; debugfs) at=/sys/kernel/debug;;\n\
+         \tbpf) at=/sys/fs/bpf;; cgroup2) at=/sys/fs/cgroup;; esac\n\
+         \tgrep -q \" $at \" /proc/mounts || mount -t $type $type $at 2>/dev/null\n\
+         done\n\
+         ip link set lo up\n\
+         echo {BEGIN}\n\
+         (\n{script})\n\
+         echo \"{STATUS}$?\"\n"
+    )
+}
+
+/// What the script said, line by line, and its exit status; `None` when it did not come to its end.
+fn outcome(console: &str) -> Option<(Vec<&str>, i32)> {
+    // The console ends lines with \r\n, and other output may stand before a mark on the same line.
+    let lines = console.lines().map(|line| line.trim_end_matches('\r'));
+    let mut after = lines.skip_while(|line| !line.ends_with(BEGIN)).skip(1);
+    let mut said = Vec::new();
+    loop {
+        let line = after.next()?;
+        let Some((before, status)) = line.split_once(STATUS) else {
+            said.push(line);
+            continue;
+        };
+        said.extend((!before.is_empty()).then_some(before));
+        return Some((said, status.trim().parse().ok()?));
+    }
+}
+
+/// Boots the kernel on this machine's own root file system.
+fn virtme(vng: &Path, kernel: &Kernel, script: &Path) -> Result<Command> {
+    let mut command = Command::new(vng);
+    command
+        .args([
+            "--disable-kvm",
+            "--cpus",
+            "2",
+            "--memory",
+            "2G",
+            "--verbose",
+            "--run",
+        ])
+        .arg(&kernel.image)
+        .arg("--exec")
+        .arg(script)
+        .env("PATH", path_with(vng)?);
+    Ok(command)
+}
+
+/// `vng` starts its own other programs by name, and they lie beside it.
+fn path_with(vng: &Path) -> Result<std::ffi::OsString> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let beside = vng.parent().map(Path::to_path_buf);
+    env::join_paths(beside.into_iter().chain(env::split_paths(&path)))
+        .context("could not add virtme-ng to PATH")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_script_said_is_told_from_the_rest_of_the_console() {
+        let console =
+            "boot\r\n[ 1.2] GUEST-BEGIN\r\nhello\r\nno newlineGUEST-STATUS=3\r\nreboot\r\n";
+        assert_eq!(outcome(console), Some((vec!["hello", "no newline"], 3)));
+    }
+
+    #[test]
+    fn a_guest_that_died_early_has_no_outcome() {
+        assert_eq!(outcome("GUEST-BEGIN\r\nhello\r\nKernel panic"), None);
+        assert_eq!(
+            outcome("GUEST-STATUS=0\r\n"),
+            None,
+            "an echo of the script is not its end"
+        );
+    }
+}
