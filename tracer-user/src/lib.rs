@@ -4,3 +4,4 @@ pub mod class;
 pub mod event;
 pub mod kernel;
 pub mod probes;
+pub mod report;
