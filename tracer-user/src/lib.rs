@@ -3,5 +3,6 @@
 pub mod class;
 pub mod event;
 pub mod kernel;
+pub mod model;
 pub mod probes;
 pub mod report;

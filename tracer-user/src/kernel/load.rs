@@ -1,7 +1,13 @@
 //! Loads the object and attaches what this kernel can take.
 
 use anyhow::{Context, Result, bail};
-use aya::{Ebpf, EbpfLoader, maps::Array, programs::BtfTracePoint};
+use std::os::fd::{AsFd as _, AsRawFd as _};
+
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Array, Map},
+    programs::{BtfTracePoint, Program},
+};
 
 use super::features::{self, Features};
 use crate::{
@@ -37,11 +43,13 @@ impl std::error::Error for Unsupported {}
 ///
 /// # Errors
 /// [`Unsupported`] when a required probe is missing or the kernel refuses it; else what failed.
-pub fn attach(features: &Features, btf: &aya::Btf, targets: &[u32], follow_children: bool) -> Result<Attached> {
+pub fn attach(features: &Features, targets: &[u32], follow_children: bool) -> Result<Attached> {
     if let Some((probe, reason)) = features.missing_required() {
         bail!(Unsupported(format!("probe {} cannot be attached: {reason}", probe.name)));
     }
     lift_memory_limit();
+    // Parsed once and handed on: aya would parse it again for every program.
+    let btf = &aya::Btf::from_sys_fs().map_err(refused("the kernel's type information cannot be read"))?;
     let mut config = features.config;
     config.self_pid = std::process::id();
     config.follow_children = u32::from(follow_children);
@@ -76,6 +84,36 @@ fn attach_one(ebpf: &mut Ebpf, btf: &aya::Btf, probe: &Probe) -> Result<()> {
     program.load(probe.name, btf)?;
     program.attach()?;
     Ok(())
+}
+
+/// Takes the programs out of the kernel; the maps stay readable.
+pub fn detach(ebpf: &mut Ebpf) {
+    for (_, program) in ebpf.programs_mut() {
+        if let Program::BtfTracePoint(program) = program {
+            // Only a program that was never loaded cannot be unloaded.
+            let _ = program.unload();
+        }
+    }
+}
+
+/// Memory of the maps: the kernel's own figure for each.
+#[must_use]
+pub fn maps_bytes(ebpf: &Ebpf) -> u64 {
+    ebpf.maps().filter_map(|(_, map)| map_fd(map)).map(map_memory).sum()
+}
+
+/// `memlock` of `/proc/self/fdinfo/FD`, bytes.
+fn map_memory(fd: i32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("memlock:"));
+    line.and_then(|bytes| bytes.trim().parse().ok()).unwrap_or(0)
+}
+
+fn map_fd(map: &Map) -> Option<i32> {
+    let (Map::Array(map) | Map::HashMap(map) | Map::LruHashMap(map) | Map::PerCpuArray(map) | Map::RingBuf(map)) = map else {
+        return None;
+    };
+    Some(map.fd().as_fd().as_raw_fd())
 }
 
 /// Marks the targets before the first probe fires.

@@ -5,6 +5,7 @@ pub mod features;
 pub mod load;
 pub mod proc;
 pub mod reader;
+pub mod session;
 pub mod symbols;
 
 /// Now, on the clock of every record: nanoseconds of `CLOCK_MONOTONIC`.

@@ -105,23 +105,17 @@ fn hash<'a, K: aya::Pod, V: aya::Pod>(ebpf: &'a Ebpf, name: &str) -> Result<Hash
     HashMap::try_from(map).with_context(|| format!("map {name} is not what was expected"))
 }
 
-/// Target threads that are off the CPU at `ns`, as events.
-///
-/// # Errors
-/// If the map cannot be read.
-pub fn open_waits(ebpf: &Ebpf, ns: u64) -> Result<Vec<Event>> {
-    let tasks = hash::<u32, Task>(ebpf, "TASKS")?;
-    let waits = tasks.iter().flatten().filter_map(|(tid, task)| decode::open_wait(tid, &task, ns));
-    Ok(waits.map(Event::Wait).collect())
-}
-
-/// Requests in flight at `ns`, as events; those of the target, and those beside them.
-///
-/// # Errors
-/// If the map cannot be read.
-pub fn open_requests(ebpf: &Ebpf, ns: u64) -> Result<Vec<Event>> {
-    let requests = hash::<u64, Request>(ebpf, "REQUESTS")?;
-    Ok(requests.iter().flatten().map(|(_, request)| Event::Io(decode::open_io(&request, ns))).collect())
+/// What is open at `ns`: target threads off the CPU, and requests in flight. A map that cannot be read has nothing open.
+#[must_use]
+pub fn open(ebpf: &Ebpf, ns: u64) -> Vec<Event> {
+    let mut events = Vec::new();
+    if let Ok(requests) = hash::<u64, Request>(ebpf, "REQUESTS") {
+        events.extend(requests.iter().flatten().map(|(_, request)| Event::Io(decode::open_io(&request, ns))));
+    }
+    if let Ok(tasks) = hash::<u32, Task>(ebpf, "TASKS") {
+        events.extend(tasks.iter().flatten().filter_map(|(tid, task)| decode::open_wait(tid, &task, ns)).map(Event::Wait));
+    }
+    events
 }
 
 /// Everything the maps hold at the end: the last slices of links, histograms, totals of disks.

@@ -9,7 +9,7 @@ use std::collections::{HashMap, VecDeque};
 
 use tracer_common::{
     block::{IO_OPEN, OP_READ, OP_WRITE},
-    histogram::{BUCKETS, bucket},
+    histogram::{BOUNDS, BUCKETS, bucket},
 };
 
 use super::books::{Holder, PlaceId};
@@ -17,9 +17,11 @@ use crate::event::Io;
 
 /// Requests kept of one disk: at 10,000 a second the last 6 s.
 const MOST_REQUESTS: usize = 1 << 16;
+/// Requests looked at beside one: deeper than any queue of a disk, and a bound on the work for one request.
+const MOST_OTHERS: usize = 512;
 
 /// A request, completed or still in flight.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Request {
     /// When its first bio was queued.
     pub queue_ns: u64,
@@ -64,49 +66,67 @@ impl Request {
     }
 }
 
-/// Depth classes of the service histograms: alone, then 1, 2, 3–4, 5–8, … others in flight.
-const DEPTHS: usize = 8;
 /// Requests alone on the device from which their median is trusted.
 const ENOUGH_ALONE: u64 = 5;
-/// Without them: this part of the requests, those with the fewest others in flight.
-const LOWEST_DEPTHS: f64 = 0.1;
-
-type Histogram = Vec<u32>;
+/// Requests from which an estimate is made.
+const ENOUGH_SEEN: f64 = 3.0;
+/// The others' demand must vary by this part of its mean before a line through it means anything.
+const ENOUGH_SPREAD: f64 = 0.2;
 
 /// Device times of one operation and size class.
 #[derive(Clone, Debug, Default)]
 struct Service {
-    by_depth: [Histogram; DEPTHS],
-    count: [u64; DEPTHS],
+    /// Of requests that had the device for themselves, by bucket.
+    alone: Vec<u32>,
+    count_alone: u64,
+    /// Against the demand `x` of the others in flight at issue: n, Σx, Σt, Σx², Σxt.
+    line: [f64; 5],
+    /// Sum of their own demand.
+    demand: f64,
 }
 
 impl Service {
-    fn add(&mut self, depth: usize, ns: u64) {
-        let histogram = &mut self.by_depth[depth];
-        histogram.resize(BUCKETS + 1, 0);
-        histogram[bucket(ns).map_or(0, |i| i as usize + 1)] += 1;
-        self.count[depth] += 1;
+    fn add(&mut self, ns: u64, own: f64, others: f64) {
+        if others == 0.0 {
+            self.alone.resize(BUCKETS + 1, 0);
+            self.alone[bucket(ns).map_or(0, |i| i as usize + 1)] += 1;
+            self.count_alone += 1;
+        }
+        let t = ns as f64;
+        for (sum, term) in self.line.iter_mut().zip([1.0, others, t, others * others, others * t]) {
+            *sum += term;
+        }
+        self.demand += own;
     }
 
-    /// Median of the requests in the lowest depth classes that make up `wanted`.
-    fn median(&self, wanted: u64) -> Option<u64> {
-        let mut merged = [0_u64; BUCKETS + 1];
-        let mut count = 0;
-        for (histogram, added) in self.by_depth.iter().zip(self.count) {
-            for (sum, n) in merged.iter_mut().zip(histogram) {
-                *sum += u64::from(*n);
-            }
-            count += added;
-            if count >= wanted.max(1) {
-                break;
-            }
-        }
+    /// Median time of those alone.
+    fn median_alone(&self) -> u64 {
         let mut seen = 0;
-        let middle = merged.iter().position(|n| {
-            seen += n;
-            *n > 0 && seen * 2 >= count
-        })?;
-        Some(middle.checked_sub(1).map_or(0, |i| tracer_common::histogram::BOUNDS[i]))
+        let middle = self.alone.iter().position(|n| {
+            seen += u64::from(*n);
+            seen * 2 >= self.count_alone
+        });
+        middle.and_then(|i| i.checked_sub(1)).map_or(0, |i| BOUNDS[i])
+    }
+
+    /// What a request would take alone, from requests that were not: where the line of device time against the others' demand meets
+    /// zero. A time that does not rise with it is all the request's own. Where the demand hardly varied, the device is taken to
+    /// serve in turn, so that each request's part of the time is its part of the demand: also the least that is believed.
+    fn estimate(&self) -> Option<u64> {
+        let [n, sx, st, sxx, sxt] = self.line;
+        if n < ENOUGH_SEEN {
+            return None;
+        }
+        let (x, t, own) = (sx / n, st / n, self.demand / n);
+        let in_turn = t * own / (own + x);
+        let variance = sxx / n - x * x;
+        let estimate = if variance.sqrt() > ENOUGH_SPREAD * x {
+            let slope = (sxt / n - x * t) / variance;
+            if slope <= 0.0 { t } else { (t - slope * x).clamp(in_turn, t) }
+        } else {
+            in_turn
+        };
+        Some(estimate as u64)
     }
 }
 
@@ -234,24 +254,28 @@ impl Disk {
     pub fn settle(&mut self, settled: u64) {
         while let Some(request) = self.requests.get(self.counted).copied().filter(|request| request.end_ns < settled) {
             if request.completed && (request.op == OP_READ || request.op == OP_WRITE) {
-                let depth = self.depth(&request);
-                self.service.entry(size_class(&request)).or_default().add(depth, request.device_ns());
+                let (own, others) = (self.demand(&request), self.others(&request));
+                self.service.entry(size_class(&request)).or_default().add(request.device_ns(), own, others);
             }
             self.counted += 1;
         }
     }
 
-    /// Depth class: 0 if nobody else had a request in service meanwhile; own others count by their number.
-    fn depth(&self, request: &Request) -> usize {
+    fn demand(&self, request: &Request) -> f64 {
+        self.fit.cost() + f64::from(request.bytes)
+    }
+
+    /// Demand of the other requests in flight as this one was issued; 0 only if none shared the device with it at any time.
+    fn others(&self, request: &Request) -> f64 {
         let first = self.requests.partition_point(|other| other.end_ns <= request.issue_ns);
-        let others = self
-            .requests
-            .iter()
-            .skip(first)
-            .take(256)
-            .filter(|other| other.issue_ns < request.end_ns && other.queue_ns != request.queue_ns)
-            .count();
-        ((usize::BITS - others.leading_zeros()) as usize).min(DEPTHS - 1)
+        let near = self.requests.iter().skip(first).take(MOST_OTHERS);
+        let beside = near.filter(|other| other.issue_ns < request.end_ns && *other != request);
+        let (mut at_issue, mut later) = (0.0, 0.0);
+        for other in beside {
+            *(if other.issue_ns <= request.issue_ns { &mut at_issue } else { &mut later }) += self.demand(other);
+        }
+        // One that came later delayed this one only on a device that serves several at once: it counts for being alone or not.
+        if at_issue == 0.0 { later.min(1.0) } else { at_issue }
     }
 
     /// Forgets requests that completed before `needed`.
@@ -266,11 +290,10 @@ impl Disk {
     #[must_use]
     pub fn own_service(&self, request: &Request) -> Option<Own> {
         let service = self.service.get(&size_class(request))?;
-        if service.count[0] >= ENOUGH_ALONE {
-            return service.median(1).map(|ns| Own { ns, estimated: false });
+        if service.count_alone >= ENOUGH_ALONE {
+            return Some(Own { ns: service.median_alone(), estimated: false });
         }
-        let all: u64 = service.count.iter().sum();
-        service.median((all as f64 * LOWEST_DEPTHS).ceil() as u64).map(|ns| Own { ns, estimated: true })
+        service.estimate().map(|ns| Own { ns, estimated: true })
     }
 
     /// The request that a target thread waited for in `[begin, end]`: its own last one to complete, else the target's, else (a page
@@ -337,7 +360,7 @@ impl Disk {
         let clock = VirtualClock::new(edges);
         let mut shares: Vec<(Holder, f64)> = Vec::new();
         for request in present {
-            if request.queue_ns == awaited.queue_ns && request.end_ns == awaited.end_ns {
+            if request == awaited {
                 continue;
             }
             let share = (cost + f64::from(request.bytes)) * (clock.at(request.end_ns.min(end)) - clock.at(request.queue_ns.max(begin)));

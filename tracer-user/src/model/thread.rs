@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use super::books::{Budget, ProcessId};
+use super::books::Budget;
 use crate::class::Class;
 
 /// Time per class. What a thread does for certain, and what its waits for work would be if it owned a request: `Idle` there means
@@ -58,8 +58,6 @@ const MOST: usize = 1 << 13;
 /// A target thread.
 #[derive(Clone, Debug)]
 pub struct Thread {
-    /// Its process.
-    pub process: ProcessId,
     /// When it began, or the window did.
     pub begin_ns: u64,
     /// Up to when the time line is known.
@@ -85,10 +83,9 @@ pub struct Thread {
 impl Thread {
     /// A thread that is there from `begin_ns` on.
     #[must_use]
-    pub fn new(process: ProcessId, begin_ns: u64) -> Self {
+    pub fn new(begin_ns: u64) -> Self {
         let start = CheckPoint { ns: begin_ns, spent: Spent::default() };
         Self {
-            process,
             begin_ns,
             known_ns: begin_ns,
             running: false,
@@ -179,7 +176,7 @@ mod tests {
 
     #[test]
     fn an_interval_takes_its_share_of_the_pieces_it_cuts() {
-        let mut thread = Thread::new(0, 100);
+        let mut thread = Thread::new(100);
         thread.extend(Class::OnCpu, 200);
         thread.extend(Class::Disk, 400);
         let spent = thread.between(150, 300);
@@ -189,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_running_thread_runs_beyond_its_last_check_point() {
-        let mut thread = Thread::new(0, 100);
+        let mut thread = Thread::new(100);
         thread.extend(Class::Disk, 200);
         thread.running = true;
         assert_eq!(thread.between(150, 260).certain[Class::OnCpu.index()], 60);
@@ -197,7 +194,7 @@ mod tests {
 
     #[test]
     fn the_past_is_forgotten_only_where_no_request_needs_it() {
-        let mut thread = Thread::new(0, 0);
+        let mut thread = Thread::new(0);
         for i in 1..=1000 {
             thread.extend(if i % 2 == 0 { Class::Disk } else { Class::OnCpu }, i * 10);
         }

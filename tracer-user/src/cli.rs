@@ -1,0 +1,191 @@
+//! The command line: what can be typed, and nothing of what it means.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Tells which resource a process waits for, and who holds it.
+///
+/// Attach to the process that is slow while it is slow; the report names the resource, who held it and what to do.
+#[derive(Debug, Parser)]
+#[command(name = "tracer", version, max_term_width = 100, after_help = EXAMPLES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  sudo tracer attach --pid $(pgrep -o nginx)            why is nginx slow? (Ctrl-C to stop)
+  sudo tracer attach --port 5432 --duration 30s         whoever listens on port 5432, for 30 s
+  sudo tracer attach --comm redis-server --flamegraph why.svg
+  sudo tracer attach --pid 4711 --record why.rec        record, to judge elsewhere:
+  tracer report why.rec --output json                   no root needed, the same verdict
+  sudo tracer doctor                                    what can be seen on this machine?";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Trace a running process and report what it waits for
+    #[command(after_help = EXAMPLES)]
+    Attach(AttachArgs),
+    /// Report from a recording: no root, any machine, the same verdict
+    #[command(after_help = "Example:\n  tracer report why.rec --flamegraph why.svg")]
+    Report(ReportArgs),
+    /// Check what this kernel lets the tracer see
+    #[command(after_help = "Exit status: 0 everything, 5 something optional is missing, 3 it cannot work here.")]
+    Doctor(DoctorArgs),
+    /// Print shell completions
+    #[command(after_help = "Example:\n  tracer completions bash > /etc/bash_completion.d/tracer")]
+    Completions {
+        /// Shell to complete for
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    #[command(after_help = "Example:\n  tracer man | man -l -")]
+    Man,
+}
+
+/// Arguments of `attach`.
+#[derive(Args, Debug)]
+pub struct AttachArgs {
+    /// Which process.
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// Trace only the processes named, not their children (by default an nginx master's workers are traced too)
+    #[arg(long)]
+    pub no_children: bool,
+    /// Stop after this long; until Ctrl-C by default, 10s when stderr is no terminal
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub duration: Option<Duration>,
+    /// Renew the provisional sentence this often
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration)]
+    pub interval: Duration,
+    /// Write a recording
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// Where the answer goes.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Which process: exactly one way to say it.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+pub struct TargetArgs {
+    /// Processes to trace; the first gives the report its name
+    #[arg(long, value_name = "PID", num_args = 1.., value_parser = clap::value_parser!(u32).range(1..=4_194_304))]
+    pub pid: Vec<u32>,
+    /// Trace the processes of this name (the oldest and its children, if it is their parent)
+    #[arg(long, value_name = "NAME")]
+    pub comm: Option<String>,
+    /// Trace the process that listens on this TCP port
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
+}
+
+/// Where the answer goes.
+#[derive(Args, Debug)]
+pub struct OutputArgs {
+    /// Format of the report on stdout
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
+    pub output: Format,
+    /// Rows of each table of the text report
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub top: u16,
+    /// Draw blocked time as a flame graph
+    #[arg(long, value_name = "FILE.svg")]
+    pub flamegraph: Option<PathBuf>,
+    /// Write the flame graph's stacks as folded text
+    #[arg(long, value_name = "FILE")]
+    pub folded: Option<PathBuf>,
+}
+
+/// Format of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people: 80 columns
+    Text,
+    /// For programs: tracer.report/1
+    Json,
+}
+
+/// Arguments of `report`.
+#[derive(Args, Debug)]
+pub struct ReportArgs {
+    /// Recording made by `attach --record`
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Where the answer goes.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Arguments of `doctor`.
+#[derive(Args, Debug)]
+pub struct DoctorArgs {
+    /// Format
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
+    pub output: Format,
+}
+
+/// Longest time that makes sense: a day.
+const LONGEST: Duration = Duration::from_secs(86_400);
+
+/// Parses `500ms`, `10s`, `2m`, `1h`; a bare number is seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: f64 = number.parse().map_err(|_| format!("`{text}` is no time: write 500ms, 10s, 2m or 1h"))?;
+    let seconds = match unit {
+        "ms" => number / 1e3,
+        "" | "s" => number,
+        "m" | "min" => number * 60.0,
+        "h" => number * 3600.0,
+        _ => return Err(format!("`{unit}` is no unit of time: write 500ms, 10s, 2m or 1h")),
+    };
+    let parsed = Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?;
+    if parsed < Duration::from_millis(100) || parsed > LONGEST {
+        return Err("a time must lie between 100ms and 24h".to_owned());
+    }
+    Ok(parsed)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn times_are_read_as_people_write_them() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("10"), Ok(Duration::from_secs(10)));
+        assert_eq!(duration("1.5m"), Ok(Duration::from_secs(90)));
+        for wrong in ["", "s", "10x", "0s", "-1s", "9999h", "1e3s"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for wrong in [
+            vec!["tracer", "attach"],
+            vec!["tracer", "attach", "--pid", "0"],
+            vec!["tracer", "attach", "--pid", "x"],
+            vec!["tracer", "attach", "--pid", "1", "--port", "80"],
+            vec!["tracer", "attach", "--pid", "1", "--duration", "never"],
+            vec!["tracer", "attach", "--pid", "1", "--output", "xml"],
+            vec!["tracer", "attach", "--pid", "1", "--top", "0"],
+            vec!["tracer", "report"],
+        ] {
+            assert!(Cli::try_parse_from(&wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! `tracer attach`: traces until Ctrl-C, a time, or the target's end, and reports.
+
+use std::{
+    io::{IsTerminal as _, Write as _},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+
+use super::{output, target};
+use crate::{
+    assemble,
+    cli::AttachArgs,
+    event::Event,
+    kernel::session::{Session, Settings, Stop},
+    model::Model,
+    recording::{Writer, Written},
+    units,
+};
+
+/// What was meant: the tracing goes on until Ctrl-C only where somebody can press it.
+const UNATTENDED: Duration = Duration::from_secs(10);
+/// When the first provisional sentence appears (design §6).
+const FIRST_SENTENCE: Duration = Duration::from_secs(3);
+
+/// Traces and reports.
+///
+/// # Errors
+/// If the target is not there, the kernel refuses, or a file cannot be written.
+pub fn run(args: AttachArgs) -> Result<ExitCode> {
+    let begun = Instant::now();
+    let pids = target::resolve(&args.target)?;
+    need_root()?;
+    let attended = std::io::stderr().is_terminal();
+    let duration = args.duration.or(if attended { None } else { Some(UNATTENDED) });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the event loop")?;
+    let settings = Settings { pids, follow_children: !args.no_children, begun };
+    let writer = args.record.as_deref().map(Writer::create).transpose()?;
+    let session = Session::attach(settings)?;
+    eprintln!("{}", greeting(&session, duration));
+    let mut watcher = Watcher { model: Model::new(), writer, progress: Progress::new(&args, attended) };
+    let stop = runtime.block_on(session.run(duration, &mut |events, open| watcher.take(events, open)))?;
+    watcher.progress.end();
+    let (model, written) = watcher.finish();
+    let (report, flame) = assemble::assemble(&model.close());
+    output::write(&args.output, &report, &flame)?;
+    if stop == Stop::TargetExited {
+        eprintln!("tracer: the target exited; reported is what was seen until then");
+    }
+    Ok(if recorded(&args, written) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn greeting(session: &Session, duration: Option<Duration>) -> String {
+    let until = duration.map_or_else(|| "Ctrl-C to stop and report".to_owned(), |time| format!("{} s", time.as_secs_f64()));
+    format!("tracing {} · {until}", units::escape_terminal(&session.description()))
+}
+
+/// Says how the recording went.
+fn recorded(args: &AttachArgs, written: Option<Result<Written>>) -> bool {
+    let (Some(path), Some(written)) = (&args.record, written) else { return true };
+    match written {
+        Ok(Written { dropped: 0, .. }) => true,
+        Ok(written) => {
+            eprintln!("tracer: {}: {} events did not fit: the disk was too slow", path.display(), written.dropped);
+            true
+        }
+        Err(error) => {
+            eprintln!("tracer: cannot record to {}: {error:#}", path.display());
+            false
+        }
+    }
+}
+
+/// Everything but reading `/proc` needs root, or at least the capabilities.
+fn need_root() -> Result<()> {
+    // SAFETY: has no arguments and cannot fail.
+    if unsafe { libc::geteuid() } != 0 && !has_capabilities() {
+        bail!(crate::kernel::load::Unsupported(
+            "loading kernel probes needs root (or CAP_BPF and CAP_PERFMON): run it with sudo".to_owned()
+        ));
+    }
+    Ok(())
+}
+
+/// `CAP_PERFMON` (38) and `CAP_BPF` (39), or `CAP_SYS_ADMIN` (21), among the effective capabilities.
+fn has_capabilities() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let effective = line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0);
+    let has = |capability: u32| effective >> capability & 1 != 0;
+    has(21) || (has(38) && has(39))
+}
+
+/// What becomes of the events: the model, the recording, the provisional sentence.
+struct Watcher {
+    model: Model,
+    writer: Option<Writer<Event>>,
+    progress: Progress,
+}
+
+impl Watcher {
+    fn take(&mut self, events: &[Event], open: &mut dyn FnMut() -> Vec<Event>) {
+        for event in events {
+            self.model.apply(event);
+            if let Some(writer) = &mut self.writer {
+                writer.push(event);
+            }
+        }
+        if self.progress.is_due() {
+            let mut model = self.model.clone();
+            for event in open() {
+                model.apply(&event);
+            }
+            self.progress.show(&assemble::sentence(&model.close()));
+        }
+    }
+
+    fn finish(self) -> (Model, Option<Result<Written>>) {
+        (self.model, self.writer.map(Writer::finish))
+    }
+}
+
+/// The provisional sentence on stderr.
+struct Progress {
+    due: Instant,
+    interval: Duration,
+    attended: bool,
+    last: String,
+}
+
+impl Progress {
+    fn new(args: &AttachArgs, attended: bool) -> Self {
+        Self { due: Instant::now() + FIRST_SENTENCE, interval: args.interval, attended, last: String::new() }
+    }
+
+    fn is_due(&self) -> bool {
+        Instant::now() >= self.due
+    }
+
+    /// On a terminal the line is written over; elsewhere it is repeated only when it changes.
+    fn show(&mut self, sentence: &str) {
+        self.due = Instant::now() + self.interval;
+        let sentence = units::escape_terminal(sentence);
+        if sentence == self.last {
+            return;
+        }
+        let mut stderr = std::io::stderr();
+        let _ = if self.attended { write!(stderr, "\r\x1b[Kso far: {sentence}") } else { writeln!(stderr, "so far: {sentence}") };
+        let _ = stderr.flush();
+        self.last = sentence;
+    }
+
+    fn end(&self) {
+        if self.attended && !self.last.is_empty() {
+            eprint!("\r\x1b[K");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! One file for each subcommand: what was typed becomes what was meant, and is run.
+
+mod attach;
+mod doctor;
+mod output;
+mod report;
+mod target;
+
+use std::{io::Write as _, process::ExitCode};
+
+use anyhow::Result;
+use clap::{CommandFactory as _, Parser as _};
+
+use crate::{
+    cli::{Cli, Command},
+    kernel::load::Unsupported,
+};
+
+/// Exit codes (design §6).
+mod code {
+    pub const FAILED: u8 = 1;
+    pub const USAGE: u8 = 2;
+    pub const UNSUPPORTED: u8 = 3;
+    pub const NO_TARGET: u8 = 4;
+}
+
+/// A usage error that clap cannot see, such as the pid of a kernel thread.
+#[derive(Debug)]
+pub struct Usage(pub String);
+
+/// There is no such process.
+#[derive(Debug)]
+pub struct NoTarget(pub String);
+
+macro_rules! plain_error {
+    ($($name:ident),+) => {$(
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+        impl std::error::Error for $name {}
+    )+};
+}
+plain_error!(Usage, NoTarget);
+
+/// Runs what the command line says.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("tracer: {error:#}");
+            ExitCode::from(code_of(&error))
+        }
+    }
+}
+
+fn code_of(error: &anyhow::Error) -> u8 {
+    if error.is::<Usage>() {
+        code::USAGE
+    } else if error.is::<Unsupported>() {
+        code::UNSUPPORTED
+    } else if error.is::<NoTarget>() {
+        code::NO_TARGET
+    } else {
+        code::FAILED
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Attach(args) => attach::run(args),
+        Command::Report(args) => report::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "tracer", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+            std::io::stdout().write_all(&page)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}

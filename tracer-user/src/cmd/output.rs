@@ -1,0 +1,48 @@
+//! Where the answer goes.
+
+use std::{
+    io::{IsTerminal as _, Write as _},
+    path::Path,
+};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    cli::{Format, OutputArgs},
+    render::{self, text::TextOptions},
+    report::{Flame, Report},
+};
+
+/// Writes the report to stdout, and the files that were asked for.
+///
+/// # Errors
+/// If a file or stdout cannot be written.
+pub fn write(args: &OutputArgs, report: &Report, flame: &Flame) -> Result<()> {
+    if let Some(path) = &args.flamegraph {
+        file(path, &render::flame::svg(flame)?)?;
+    }
+    if let Some(path) = &args.folded {
+        file(path, render::flame::folded(flame).as_bytes())?;
+    }
+    let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let text = match args.output {
+        Format::Json => render::json::json(report)?,
+        Format::Text => render::text::text(report, &TextOptions { top: usize::from(args.top), colour }),
+    };
+    stdout(&text)
+}
+
+/// Writes to stdout; a reader that went away (`tracer … | head`) is no error.
+///
+/// # Errors
+/// If stdout cannot be written.
+pub fn stdout(text: &str) -> Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("cannot write to stdout"),
+    }
+}
+
+fn file(path: &Path, bytes: &[u8]) -> Result<()> {
+    std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+}

@@ -1,0 +1,136 @@
+//! Blame: waits × slices for disks and links, once the other users of the place are known.
+
+use super::{
+    DiskWait, Model,
+    books::Holder,
+    disk::{Blame, Request},
+    request::Role,
+};
+use crate::{
+    class::{Class, Resource},
+    event,
+};
+
+/// A disk wait is judged this long after its end, or twice the longest request seen: by then its competitors have completed.
+const SETTLE_NS: u64 = 1_000_000_000;
+/// It is judged at the latest after this time, to bound memory.
+const SETTLE_AT_MOST_NS: u64 = 10_000_000_000;
+
+impl Model {
+    pub(super) fn io(&mut self, io: &event::Io) {
+        let owner = self.holder(io.pid);
+        let request = Request::new(io, owner);
+        self.disk(io.dev).completed(request);
+        self.resolve_disk_waits(io.ns);
+    }
+
+    /// Judges the waits whose competitors are known at `now`.
+    pub(super) fn resolve_disk_waits(&mut self, now: u64) {
+        let longest = self.disks.values().map(|disk| disk.longest_ns).max().unwrap_or(0);
+        let lag = (2 * longest).clamp(SETTLE_NS, SETTLE_AT_MOST_NS);
+        let settled = if now == u64::MAX { now } else { now.saturating_sub(lag) };
+        for disk in self.disks.values_mut() {
+            disk.settle(settled);
+        }
+        while let Some(wait) = self.disk_waits.front().copied().filter(|wait| wait.end <= settled) {
+            self.disk_waits.pop_front();
+            self.judge_disk_wait(&wait);
+        }
+        let needed = self.disk_waits.front().map_or(settled, |wait| wait.begin).saturating_sub(lag);
+        for disk in self.disks.values_mut() {
+            disk.forget(needed);
+        }
+    }
+
+    fn judge_disk_wait(&mut self, wait: &DiskWait) {
+        let awaited = |(dev, disk): (&u32, &super::disk::Disk)| {
+            let (rank, request) = disk.awaited(wait.tid, wait.begin, wait.end)?;
+            Some((rank, request.end_ns, *dev, request))
+        };
+        let Some((_, _, dev, request)) = self.disks.iter().filter_map(awaited).max_by_key(|(rank, end, dev, _)| (*rank, *end, *dev))
+        else {
+            return self.burn((Class::Disk, None, Holder::Nobody, wait.stack), wait.end - wait.begin);
+        };
+        let disk = &self.disks[&dev];
+        let (place, Blame { charges, estimated }) = (disk.place, disk.blame(&request, wait.begin, wait.end));
+        for (holder, ns) in self.behind_kernel_threads(dev, wait, charges) {
+            self.ledger.charge((Resource::Disk, Some(place), holder), wait.begin, wait.end, ns, estimated);
+            self.burn((Class::Disk, Some(place), holder, wait.stack), ns);
+        }
+    }
+
+    /// A stacked device (loop, dm-crypt) submits from kernel threads: their part belongs to those whose requests it serves above,
+    /// by bytes.
+    fn behind_kernel_threads(&self, dev: u32, wait: &DiskWait, charges: Vec<(Holder, u64)>) -> Vec<(Holder, u64)> {
+        let above: Vec<(Holder, u64)> = self
+            .disk_facts
+            .iter()
+            .filter(|disk| disk.below.contains(&dev))
+            .filter_map(|disk| self.disks.get(&disk.dev))
+            .flat_map(|disk| disk.in_flight(wait.begin, wait.end))
+            .collect();
+        let total: u64 = above.iter().map(|(_, bytes)| bytes).sum();
+        let mut found = Vec::new();
+        for (holder, ns) in charges {
+            let is_kernel = matches!(holder, Holder::Process(id) if self.processes.all()[id].kernel);
+            if !is_kernel || total == 0 {
+                found.push((holder, ns));
+                continue;
+            }
+            let mut given = 0;
+            for (owner, bytes) in &above {
+                let part = (u128::from(ns) * u128::from(*bytes) / u128::from(total)) as u64;
+                found.push((*owner, part));
+                given += part;
+            }
+            found.push((holder, ns - given));
+        }
+        found
+    }
+
+    /// A target thread (or, `stack` 0, a request) cannot send: its link is judged at the end.
+    pub(super) fn cannot_send(&mut self, tid: u32, begin: u64, end: u64, ns: u64, stack: u64) {
+        let sockets = self.threads.get(&tid).map(|thread| thread.turns.as_slice()).unwrap_or_default();
+        let connection = sockets.iter().rev().find_map(|socket| self.connections.get(socket).filter(|c| c.role == Role::Server));
+        let ifindex = connection.map_or(0, |connection| connection.ifindex);
+        self.wait_for_link(ifindex, begin, end, ns, stack);
+    }
+
+    /// As above, where the interface is known; 0 is one without a queue, whose peer is slow.
+    pub(super) fn wait_for_link(&mut self, ifindex: u32, begin: u64, end: u64, ns: u64, stack: u64) {
+        let link = self.links.iter_mut().find(|((_, index), _)| *index == ifindex).map(|(_, link)| link);
+        match link {
+            Some(link) => {
+                link.waited(begin, end, ns);
+                let place = link.place;
+                *self.link_stacks.entry((place, stack)).or_default() += ns;
+            }
+            None => {
+                self.ledger.charge((Resource::Network, None, Holder::Peer), begin, end, ns, false);
+                self.burn((Class::Network, None, Holder::Peer, stack), ns);
+            }
+        }
+    }
+
+    /// Charges what was waited for links to those who sent.
+    pub(super) fn charge_links(&mut self) {
+        for link in self.links.values() {
+            let shares = link.charges();
+            let total: u64 = shares.iter().map(|share| share.ns).sum();
+            let mut by_holder: std::collections::BTreeMap<Holder, u64> = std::collections::BTreeMap::new();
+            for share in shares {
+                let end = share.begin + tracer_common::tcp::LINK_SLICE_NS;
+                self.ledger.charge((Resource::Network, Some(link.place), share.holder), share.begin, end, share.ns, false);
+                *by_holder.entry(share.holder).or_default() += share.ns;
+            }
+            for (holder, ns) in by_holder {
+                for ((place, stack), waited) in self.link_stacks.iter().filter(|((place, _), _)| *place == link.place) {
+                    let part = (u128::from(ns) * u128::from(*waited) / u128::from(total.max(1))) as u64;
+                    if part > 0 {
+                        *self.flame.entry((Class::Network, Some(*place), holder, *stack)).or_default() += part;
+                    }
+                }
+            }
+        }
+    }
+}

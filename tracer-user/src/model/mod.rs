@@ -1,0 +1,324 @@
+//! A fold of events into books: pure, without a clock, without I/O. The same fold serves the live trace and a recording.
+//!
+//! `wait.rs` keeps the threads' time lines, `turn.rs` the requests'; `cpu.rs`, `disk.rs` and `link.rs` know who held a place;
+//! `ledger.rs` adds up. What it ends in is [`books::Books`].
+
+pub mod books;
+mod blame;
+mod cpu;
+mod disk;
+mod ledger;
+mod link;
+mod process;
+mod request;
+mod sleep;
+mod thread;
+mod turn;
+mod wait;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use books::{Books, FlameLine, Held, Holder, PlaceId, ProcessId};
+use ledger::Ledger;
+use process::Processes;
+use request::{Connection, Tally};
+use sleep::Sleep;
+use thread::Thread;
+use tracer_common::histogram::Family;
+
+use crate::{
+    class::{Cause, Class, Resource},
+    event::{self, Event},
+};
+
+/// Frames that belong to the tracer itself.
+const OWN_FRAMES: [&str; 2] = ["bpf_prog_", "bpf_trace_run"];
+
+/// What is known of a stack, judged once.
+#[derive(Clone, Debug)]
+struct Stack {
+    frames: Vec<String>,
+    /// As an interruptible sleep.
+    interruptible: Sleep,
+    /// As any other.
+    uninterruptible: Sleep,
+    interrupt: bool,
+}
+
+/// A disk wait whose competitors may not all have completed yet.
+#[derive(Clone, Copy, Debug)]
+struct DiskWait {
+    tid: u32,
+    begin: u64,
+    end: u64,
+    stack: u64,
+}
+
+/// Index of the flame graph.
+type FlameKey = (Class, Option<PlaceId>, Holder, u64);
+
+/// The state of the fold.
+#[derive(Clone, Debug)]
+pub struct Model {
+    start: event::Start,
+    end: event::End,
+    now: u64,
+    stacks: HashMap<u64, Stack>,
+    processes: Processes,
+    threads: HashMap<u32, Thread>,
+    /// Lifetime and check sums of threads that ended.
+    ended_wall_ns: u64,
+    ended_spent_ns: u64,
+    threads_seen: u64,
+    cpus: Vec<cpu::Cpu>,
+    disks: BTreeMap<u32, disk::Disk>,
+    disk_facts: Vec<event::Disk>,
+    links: BTreeMap<(u32, u32), link::Link>,
+    /// Time waited for a link, by the stack that waited.
+    link_stacks: BTreeMap<(PlaceId, u64), u64>,
+    connections: HashMap<u64, Connection>,
+    open_sockets: Vec<event::OpenSocket>,
+    tally: Tally,
+    ledger: Ledger,
+    disk_waits: VecDeque<DiskWait>,
+    flame: HashMap<FlameKey, u64>,
+    places: Vec<String>,
+    causes: BTreeMap<(Resource, Cause), u64>,
+    held: BTreeMap<(Resource, Option<PlaceId>, Holder), Held>,
+    histograms: HashMap<(ProcessId, u32), event::Histogram>,
+    clipped_waits: u64,
+    unreadable_stacks: u64,
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Model {
+    /// Nothing known.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            start: event::Start::default(),
+            end: event::End::default(),
+            now: 0,
+            stacks: HashMap::new(),
+            processes: Processes::default(),
+            threads: HashMap::new(),
+            ended_wall_ns: 0,
+            ended_spent_ns: 0,
+            threads_seen: 0,
+            cpus: Vec::new(),
+            disks: BTreeMap::new(),
+            disk_facts: Vec::new(),
+            links: BTreeMap::new(),
+            link_stacks: BTreeMap::new(),
+            connections: HashMap::new(),
+            open_sockets: Vec::new(),
+            tally: Tally::default(),
+            ledger: Ledger::new(0),
+            disk_waits: VecDeque::new(),
+            flame: HashMap::new(),
+            places: Vec::new(),
+            causes: BTreeMap::new(),
+            held: BTreeMap::new(),
+            histograms: HashMap::new(),
+            clipped_waits: 0,
+            unreadable_stacks: 0,
+        }
+    }
+
+    /// Takes one fact, in order of time.
+    pub fn apply(&mut self, event: &Event) {
+        self.now = self.now.max(event.ns());
+        match event {
+            Event::Start(start) => self.begin(start),
+            Event::Process(process) => self.processes.found(process),
+            Event::Thread(thread) => self.seed_thread(thread),
+            Event::Disk(disk) => self.disk_facts.push(disk.clone()),
+            Event::OpenSocket(socket) => self.open_sockets.push(socket.clone()),
+            Event::Stack(stack) => self.learn_stack(stack),
+            Event::Wait(wait) => self.wait(wait),
+            Event::Slice(slice) => self.slice(slice),
+            Event::Migrate(migrate) => self.migrated(migrate),
+            Event::ThreadEnd(end) => self.thread_ended(end.tid, end.ns),
+            Event::Io(io) => self.io(io),
+            Event::Call(call) => self.call(call),
+            Event::Socket(socket) => self.socket(socket),
+            Event::Ack(ack) => self.acknowledged(ack),
+            Event::Link(link) => self.link(link),
+            Event::Fork(fork) => self.forked(fork),
+            Event::Exec(exec) => self.processes.executed(exec),
+            Event::Exit(exit) => self.processes.exited(exit.pid),
+            Event::Histogram(histogram) => self.histogram(histogram),
+            Event::DiskTotal(total) => self.disk_total(total),
+            Event::End(end) => self.end = (**end).clone(),
+        }
+    }
+
+    fn begin(&mut self, start: &event::Start) {
+        self.ledger = Ledger::new(start.ns);
+        self.start = start.clone();
+    }
+
+    fn learn_stack(&mut self, stack: &event::Stack) {
+        let is_own = |frame: &&String| !OWN_FRAMES.iter().any(|own| frame.starts_with(own));
+        let frames: Vec<String> = stack.frames.iter().filter(is_own).cloned().collect();
+        let known = Stack {
+            interruptible: sleep::classify(Some(&frames), 1, false),
+            uninterruptible: sleep::classify(Some(&frames), 2, false),
+            interrupt: sleep::is_interrupt(&frames),
+            frames,
+        };
+        self.stacks.insert(stack.id, known);
+    }
+
+    fn slice(&mut self, slice: &event::Slice) {
+        let index = slice.cpu as usize;
+        if index >= self.cpus.len() {
+            self.cpus.resize_with(index + 1, cpu::Cpu::default);
+        }
+        self.cpus[index].held(slice.pid, slice.begin_ns, slice.ns);
+    }
+
+    fn forked(&mut self, fork: &event::Fork) {
+        self.processes.forked(fork);
+        if fork.target {
+            self.threads_seen += 1;
+            self.threads.insert(fork.tid, Thread::new(fork.ns.max(self.start.ns)));
+        }
+    }
+
+    fn histogram(&mut self, histogram: &event::Histogram) {
+        let process = self.processes.id(histogram.pid);
+        self.histograms.insert((process, histogram.family), histogram.clone());
+    }
+
+    fn disk_total(&mut self, total: &event::DiskTotal) {
+        let place = self.disk(total.dev).place;
+        let holder = self.holder(total.pid);
+        let held = self.held.entry((Resource::Disk, Some(place), holder)).or_default();
+        held.ns += total.device_ns;
+        held.ios += total.reads + total.writes;
+        held.bytes += total.read_bytes + total.write_bytes;
+    }
+
+    fn link(&mut self, sent: &event::Link) {
+        let holder = self.holder(sent.pid);
+        let place = match self.links.get(&(sent.netns, sent.ifindex)) {
+            Some(link) => link.place,
+            None => self.place(&sent.name),
+        };
+        self.links.entry((sent.netns, sent.ifindex)).or_insert_with(|| link::Link::new(place)).sent(sent, holder);
+        let held = self.held.entry((Resource::Network, Some(place), holder)).or_default();
+        held.ios += u64::from(sent.packets);
+        held.bytes += sent.bytes;
+    }
+
+    /// Who a process is to the target.
+    fn holder(&mut self, pid: u32) -> Holder {
+        if pid == 0 {
+            return Holder::Nobody;
+        }
+        let id = self.processes.id(pid);
+        if self.processes.is_target(id) { Holder::Own } else { Holder::Process(id) }
+    }
+
+    fn place(&mut self, name: &str) -> PlaceId {
+        if let Some(place) = self.places.iter().position(|known| known == name) {
+            return place;
+        }
+        self.places.push(name.to_owned());
+        self.places.len() - 1
+    }
+
+    /// The disk with a device number.
+    fn disk(&mut self, dev: u32) -> &mut disk::Disk {
+        if !self.disks.contains_key(&dev) {
+            let known = self.disk_facts.iter().find(|disk| disk.dev == dev).map(|disk| disk.name.clone());
+            let name = known.unwrap_or_else(|| format!("{}:{}", dev >> 20, dev & 0xf_ffff));
+            let place = self.place(&name);
+            self.disks.insert(dev, disk::Disk::new(place));
+        }
+        self.disks.entry(dev).or_insert_with(|| disk::Disk::new(0))
+    }
+
+    fn burn(&mut self, key: FlameKey, ns: u64) {
+        if ns > 0 {
+            *self.flame.entry(key).or_default() += ns;
+        }
+    }
+
+    /// Closes the books at the end of the window, or at any time before for a provisional answer (on a clone).
+    #[must_use]
+    pub fn close(mut self) -> Books {
+        if self.end.ns == 0 {
+            self.end.ns = self.now;
+        }
+        let end_ns = self.end.ns;
+        self.close_threads(end_ns);
+        self.close_turns(end_ns);
+        self.resolve_disk_waits(u64::MAX);
+        self.charge_links();
+        self.hold_cpus();
+        self.into_books(end_ns)
+    }
+
+    fn hold_cpus(&mut self) {
+        let held: Vec<(ProcessId, u64)> = self
+            .histograms
+            .iter()
+            .filter(|((_, family), _)| *family == Family::RunQueue as u32)
+            .map(|((process, _), histogram)| (*process, histogram.held_ns))
+            .collect();
+        for (process, ns) in held {
+            let holder = if self.processes.is_target(process) { Holder::Own } else { Holder::Process(process) };
+            self.held.entry((Resource::Cpu, None, holder)).or_default().ns += ns;
+        }
+    }
+
+    fn into_books(mut self, end_ns: u64) -> Books {
+        let wall_ns = self.ended_wall_ns + self.threads.values().map(|thread| end_ns.saturating_sub(thread.begin_ns)).sum::<u64>();
+        let spent_ns = self.ended_spent_ns + self.threads.values().map(|thread| thread.spent().total()).sum::<u64>();
+        let targets = self.start.targets.iter().map(|pid| self.processes.id(*pid)).collect();
+        let flame = self.flame_lines();
+        let mut histograms: Vec<_> = self.histograms.into_iter().map(|((process, _), histogram)| (process, histogram)).collect();
+        histograms.sort_by_key(|(process, histogram)| (*process, histogram.family));
+        let (bins, bin_ns) = self.ledger.close(end_ns);
+        Books {
+            bins,
+            bin_ns,
+            requests: self.tally.close(end_ns),
+            threads: self.threads_seen,
+            wall_ns,
+            unaccounted_ns: wall_ns.saturating_sub(spent_ns),
+            clipped_waits: self.clipped_waits,
+            unreadable_stacks: self.unreadable_stacks,
+            processes: self.processes.into_all(),
+            targets,
+            places: self.places,
+            held: self.held,
+            histograms,
+            flame,
+            causes: self.causes.into_iter().map(|((resource, cause), ns)| (resource, cause, ns)).collect(),
+            disks: self.disk_facts,
+            start: self.start,
+            end: self.end,
+        }
+    }
+
+    fn flame_lines(&mut self) -> Vec<FlameLine> {
+        let mut lines: Vec<(FlameKey, u64)> = std::mem::take(&mut self.flame).into_iter().collect();
+        lines.sort_unstable();
+        let line = |((class, place, holder, stack), ns): (FlameKey, u64)| FlameLine {
+            class,
+            place,
+            holder,
+            stack: self.stacks.get(&stack).map(|stack| stack.frames.iter().rev().cloned().collect()).unwrap_or_default(),
+            ns,
+        };
+        lines.into_iter().map(line).collect()
+    }
+}

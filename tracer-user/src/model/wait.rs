@@ -1,0 +1,258 @@
+//! Threads: a wait record extends a thread's time line and is charged to whoever held the CPU, or kept for the disk's judgement.
+
+use tracer_common::sched::{WAIT_FIRST, WAIT_IOWAIT, WAIT_NO_WAKER, WAIT_OPEN, WAIT_RUNNABLE};
+
+use super::{
+    DiskWait, Model,
+    books::{Budget, Holder},
+    sleep::{self, Sleep},
+    thread::Thread,
+};
+use crate::{
+    class::{Cause, Class, Resource},
+    event::{self, Wait},
+};
+
+/// `TASK_INTERRUPTIBLE`
+const INTERRUPTIBLE: u32 = 1;
+
+/// A record of a thread must continue where the one before ended; a larger gap is a lost record.
+const GAP_NS: u64 = 1_000;
+
+impl Model {
+    pub(super) fn seed_thread(&mut self, found: &event::Thread) {
+        let mut thread = Thread::new(self.start.ns);
+        thread.seed_state = Some(found.state);
+        thread.seed.clone_from(&found.stack);
+        self.threads_seen += 1;
+        self.threads.insert(found.tid, thread);
+    }
+
+    pub(super) fn migrated(&mut self, migrate: &event::Migrate) {
+        if let Some(thread) = self.threads.get_mut(&migrate.tid) {
+            thread.moves.push((migrate.ns, migrate.from_cpu));
+        }
+    }
+
+    pub(super) fn thread_ended(&mut self, tid: u32, ns: u64) {
+        self.spend(tid, Class::OnCpu, ns);
+        if let Some(thread) = self.threads.remove(&tid) {
+            self.ended_wall_ns += ns.saturating_sub(thread.begin_ns);
+            self.ended_spent_ns += thread.spent().total();
+        }
+    }
+
+    /// One interval off the CPU: what came before it, the sleep, the run queue.
+    pub(super) fn wait(&mut self, wait: &Wait) {
+        if !self.threads.contains_key(&wait.tid) {
+            let begin = if wait.off_ns == 0 { wait.ns } else { wait.off_ns };
+            self.threads_seen += 1;
+            self.threads.insert(wait.tid, Thread::new(begin.max(self.start.ns)));
+        }
+        let queued_ns = self.before_queue(wait);
+        if wait.flags & WAIT_FIRST != 0 {
+            self.before_first(wait.tid, queued_ns);
+        } else {
+            self.skip_lost(wait);
+            self.spend(wait.tid, Class::OnCpu, wait.off_ns);
+            self.sleep(wait, queued_ns);
+        }
+        self.queue(wait, queued_ns);
+        if (wait.off_ns != 0 && wait.off_ns < self.start.ns) || wait.flags & WAIT_OPEN != 0 {
+            self.clipped_waits += 1;
+        }
+        self.tidy(wait.tid, wait.flags & WAIT_OPEN == 0);
+    }
+
+    /// When the thread became runnable. A thread that was runnable all the time never slept.
+    fn before_queue(&self, wait: &Wait) -> u64 {
+        let begin = if wait.off_ns == 0 { self.start.ns } else { wait.off_ns };
+        if wait.flags & WAIT_RUNNABLE != 0 { begin } else { wait.ns.saturating_sub(wait.run_queue_ns).max(begin) }
+    }
+
+    /// From the begin of the window (or the birth of the thread) to its first time in a run queue.
+    fn before_first(&mut self, tid: u32, queued_ns: u64) {
+        let Some(thread) = self.threads.get(&tid) else { return };
+        let class = match thread.seed_state {
+            None => Class::Cpu,
+            Some('R') => Class::OnCpu,
+            Some(state) => match sleep::classify(Some(&thread.seed), if state == 'S' { INTERRUPTIBLE } else { 2 }, state == 'D') {
+                Sleep::Work => return self.wait_for_work(tid, None, queued_ns),
+                Sleep::Blocked(class, _) => class,
+            },
+        };
+        self.spend(tid, class, queued_ns);
+    }
+
+    /// Time between two records that do not meet is unaccounted, not on-CPU.
+    fn skip_lost(&mut self, wait: &Wait) {
+        if let Some(thread) = self.threads.get_mut(&wait.tid)
+            && thread.running
+            && wait.ran_since_ns > thread.known_ns + GAP_NS
+        {
+            thread.known_ns = wait.ran_since_ns.min(wait.off_ns);
+        }
+    }
+
+    /// Extends a time line by a class that needs no further judgement, in both places that keep it.
+    pub(super) fn spend(&mut self, tid: u32, class: Class, until: u64) {
+        let Some(thread) = self.threads.get_mut(&tid) else { return };
+        let begin = thread.known_ns;
+        if until > begin {
+            thread.extend(class, until);
+            self.ledger.threads(class, begin, until, (until - begin) as i64);
+        }
+    }
+
+    fn sleep(&mut self, wait: &Wait, until: u64) {
+        let Some(thread) = self.threads.get(&wait.tid) else { return };
+        let begin = thread.known_ns;
+        if until <= begin {
+            return;
+        }
+        match self.classify(wait) {
+            Sleep::Work => self.wait_for_work(wait.tid, Some(wait), until),
+            Sleep::Blocked(class, cause) => {
+                self.spend(wait.tid, class, until);
+                self.blocked(wait, class, cause, begin, until);
+            }
+        }
+    }
+
+    fn classify(&mut self, wait: &Wait) -> Sleep {
+        let iowait = wait.flags & WAIT_IOWAIT != 0;
+        let Some(stack) = self.stacks.get(&wait.stack) else {
+            self.unreadable_stacks += 1;
+            return sleep::classify(None, wait.state, iowait);
+        };
+        let found = if wait.state & INTERRUPTIBLE != 0 { stack.interruptible } else { stack.uninterruptible };
+        if iowait && found == Sleep::Blocked(Class::Other, None) { Sleep::Blocked(Class::Disk, None) } else { found }
+    }
+
+    /// A blocked sleep in `[begin, until]`: charged now, or when the place's other users are known.
+    fn blocked(&mut self, wait: &Wait, class: Class, cause: Option<Cause>, begin: u64, until: u64) {
+        let ns = until - begin;
+        if let (Some(resource), Some(cause)) = (class.resource(), cause) {
+            *self.causes.entry((resource, cause)).or_default() += ns;
+        }
+        match class {
+            Class::Disk => self.disk_waits.push_back(DiskWait { tid: wait.tid, begin, end: until, stack: wait.stack }),
+            Class::Network => self.cannot_send(wait.tid, begin, until, ns, wait.stack),
+            Class::Lock => {
+                let holder = self.lock_holder(wait);
+                self.ledger.charge((Resource::Lock, None, holder), begin, until, ns, false);
+                self.burn((class, None, holder, wait.stack), ns);
+            }
+            _ => self.burn((class, None, Holder::Nobody, wait.stack), ns),
+        }
+    }
+
+    /// Who released the lock; an interrupt names a bystander.
+    fn lock_holder(&mut self, wait: &Wait) -> Holder {
+        if wait.flags & WAIT_NO_WAKER != 0 || self.stacks.get(&wait.waker_stack).is_some_and(|stack| stack.interrupt) {
+            return Holder::Nobody;
+        }
+        match self.holder(wait.waker_pid) {
+            Holder::Own => Holder::OwnLock,
+            other => other,
+        }
+    }
+
+    /// A wait for work, idle unless the thread turns out to own a request: then it counts as what its waker did meanwhile, if that is
+    /// a thread of the target too.
+    fn wait_for_work(&mut self, tid: u32, wait: Option<&Wait>, until: u64) {
+        let Some(thread) = self.threads.get(&tid) else { return };
+        let begin = thread.known_ns;
+        if until <= begin {
+            return;
+        }
+        let mut tentative = Budget::default();
+        if let Some(waker) = wait.and_then(|wait| self.waker(wait)) {
+            let spent = waker.between(begin, until);
+            for (sum, (certain, waiting)) in tentative.iter_mut().zip(spent.certain.iter().zip(spent.tentative)) {
+                *sum = certain + waiting;
+            }
+        }
+        let told: u64 = tentative.iter().sum();
+        tentative[Class::Idle.index()] += (until - begin).saturating_sub(told);
+        if let Some(thread) = self.threads.get_mut(&tid) {
+            thread.extend_waiting(&tentative, until);
+        }
+        self.ledger.threads(Class::Idle, begin, until, (until - begin) as i64);
+    }
+
+    /// The target thread that ended a sleep.
+    fn waker(&self, wait: &Wait) -> Option<&Thread> {
+        let interrupt = self.stacks.get(&wait.waker_stack).is_none_or(|stack| stack.interrupt);
+        if wait.flags & WAIT_NO_WAKER != 0 || interrupt || wait.waker_tid == wait.tid {
+            return None;
+        }
+        self.threads.get(&wait.waker_tid)
+    }
+
+    /// The time in the run queue: own quota first, then whoever ran meanwhile.
+    fn queue(&mut self, wait: &Wait, queued_ns: u64) {
+        let Some(thread) = self.threads.get_mut(&wait.tid) else { return };
+        let moves = std::mem::take(&mut thread.moves);
+        let begin = thread.known_ns.max(queued_ns);
+        self.spend(wait.tid, Class::Cpu, wait.ns);
+        if wait.ns <= begin {
+            return;
+        }
+        let quota = wait.throttled_ns.min(wait.ns - begin);
+        if quota > 0 {
+            *self.causes.entry((Resource::Cpu, Cause::Quota)).or_default() += quota;
+            self.ledger.charge((Resource::Cpu, None, Holder::OwnQuota), begin, begin + quota, quota, false);
+            self.burn((Class::Cpu, None, Holder::OwnQuota, 0), quota);
+        }
+        let mut at = begin + quota;
+        for (ns, cpu) in moves {
+            self.contend(cpu, at, ns.clamp(at, wait.ns));
+            at = ns.clamp(at, wait.ns);
+        }
+        self.contend(wait.cpu, at, wait.ns);
+    }
+
+    /// Charges `[begin, end]` in the run queue of `cpu` to those who ran there.
+    fn contend(&mut self, cpu: u32, begin: u64, end: u64) {
+        if end <= begin {
+            return;
+        }
+        let place = self.place(&format!("cpu{cpu}"));
+        let holders = self.cpus.get(cpu as usize).map(|cpu| cpu.holders(begin, end)).unwrap_or_default();
+        let mut seen = 0;
+        for (pid, ns) in holders {
+            let holder = if pid == 0 { Holder::IdleCpu } else { self.holder(pid) };
+            seen += ns;
+            self.ledger.charge((Resource::Cpu, Some(place), holder), begin, end, ns, false);
+            self.burn((Class::Cpu, Some(place), holder, 0), ns);
+        }
+        let rest = (end - begin).saturating_sub(seen);
+        self.burn((Class::Cpu, Some(place), Holder::Nobody, 0), rest);
+    }
+
+    fn tidy(&mut self, tid: u32, running: bool) {
+        let Some(thread) = self.threads.get_mut(&tid) else { return };
+        thread.running = running;
+        if thread.is_long() {
+            let needed = thread.turns.iter().filter_map(|socket| self.connections.get(socket)?.turn.as_ref());
+            let needed = needed.map(|turn| turn.judged_ns).min().unwrap_or(u64::MAX);
+            thread.forget(needed);
+        }
+    }
+
+    /// Threads without any record in the window did all the time what they did at its begin; running ones run to its end.
+    pub(super) fn close_threads(&mut self, end_ns: u64) {
+        let mut tids: Vec<u32> = self.threads.keys().copied().collect();
+        tids.sort_unstable();
+        for tid in tids {
+            let Some(thread) = self.threads.get(&tid) else { continue };
+            if thread.running {
+                self.spend(tid, Class::OnCpu, end_ns);
+            } else if thread.known_ns == thread.begin_ns {
+                self.before_first(tid, end_ns);
+                self.clipped_waits += 1;
+            }
+        }
+    }
+}
