@@ -1,12 +1,294 @@
-//! `cargo xtask demo`: shows tracer at work on scenes of known truth.
+//! `cargo xtask demo`: tracer at work on scenes of known truth.
+//!
+//! Each scene is a web server, a client and a backup that share one scarce thing: a slow disk, a shaped link, one CPU.
+//! The backup must make the server measurably slower, else the run is void; tracer must then name the thing and the
+//! backup, else the run is wrong.
+//!
+//! Code map: [`scene`] lists the scenes, [`disk`], [`network`] and [`cpu`] make their worlds (with [`nginx`] for the
+//! real programs), [`mod@play`] plays a run, [`judge`] compares, [`table`] shows; [`supervise`], [`ledger`] and [`made`]
+//! see to it that nothing stays behind.
 
-use anyhow::{Result, bail};
+mod cgroup;
+mod cpu;
+mod disk;
+mod judge;
+mod ledger;
+mod made;
+mod network;
+mod nginx;
+mod play;
+mod process;
+mod scene;
+mod supervise;
+mod table;
+mod tools;
+mod world;
+
+use std::{
+    fs,
+    os::unix::{fs::chown, process::CommandExt as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum;
+
+use self::{
+    judge::Judgement,
+    play::{Outcome, Play},
+    scene::Scene,
+    world::Room,
+};
+use crate::{
+    build,
+    command::{as_root, cargo, is_root, run as run_command, say},
+    paths, setup,
+};
+
+/// How often a run is tried whose backup does not slow the server.
+const ATTEMPTS: u32 = 3;
+/// The longest window: the disk's size grows with it.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// What to show.
 #[derive(clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Which scene
+    #[arg(value_enum, default_value = "all")]
+    scene: Choice,
+    /// Use real programs: nginx as the server; tar, rsync and gzip as the backups
+    #[arg(long, value_enum)]
+    with: Option<With>,
+    /// How often to play each scene
+    #[arg(long, default_value_t = 1)]
+    repeat: u32,
+    /// How long tracer watches
+    #[arg(long, default_value = "10s", value_parser = duration)]
+    duration: Duration,
+    /// Directory for recordings, flame graphs, reports and the client's figures [default: target/demo]
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+    /// Directory on a real disk for what is needed while the demo runs
+    #[arg(long, value_name = "DIR", default_value = "/var/tmp")]
+    scratch: PathBuf,
+    /// Play the scenes without tracer, to see what the backup does to the server
+    #[arg(long, hide = true)]
+    physics: bool,
+    /// Everything is built: said by the demo to itself when it starts itself anew as root
+    #[arg(long, hide = true)]
+    built: bool,
+    /// Somebody cleans up: said by the demo to itself when it starts the process that plays
+    #[arg(long, hide = true)]
+    supervised: bool,
+}
 
-/// Shows tracer at work.
-pub fn run(_args: Args) -> Result<()> {
-    bail!("there is no demo yet")
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+enum Choice {
+    Disk,
+    Network,
+    Cpu,
+    All,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+enum With {
+    Nginx,
+}
+
+impl Args {
+    /// Whether real programs play.
+    fn real(&self) -> bool {
+        self.with == Some(With::Nginx)
+    }
+
+    fn scenes(&self) -> &'static [Scene] {
+        match self.scene {
+            Choice::Disk => &[Scene::Disk],
+            Choice::Network => &[Scene::Network],
+            Choice::Cpu => &[Scene::Cpu],
+            Choice::All => Scene::ALL,
+        }
+    }
+
+    fn keep(&self) -> PathBuf {
+        self.keep
+            .clone()
+            .unwrap_or_else(|| paths::target().join("demo"))
+    }
+}
+
+/// Plays the scenes, shows the table, and fails where tracer was wrong.
+pub fn run(args: Args) -> Result<()> {
+    if args.supervised {
+        return play_and_show(&args);
+    }
+    if !args.built {
+        // As the user who called: root's files in the target directory would be in the way of later builds.
+        prepare(&args)?;
+    }
+    if !is_root() {
+        return again_as_root();
+    }
+    let status = supervise::supervise(&args.scratch)?;
+    give_to_caller(&args.keep());
+    // The player has shown its errors.
+    std::process::exit(status)
+}
+
+fn play_and_show(args: &Args) -> Result<()> {
+    let outcomes = play_all(args)?;
+    println!("\n{}", table::table(&outcomes));
+    verdict(&outcomes)
+}
+
+/// Installs what is missing, and builds tracer and the demo's own programs.
+fn prepare(args: &Args) -> Result<()> {
+    setup::demo_tools()?;
+    if args.real() {
+        setup::nginx_tools()?;
+    }
+    if !args.physics {
+        build::run(&build::Args::default())?;
+    }
+    let mut build = cargo();
+    build.args([
+        "build",
+        "--quiet",
+        "--release",
+        "--package",
+        "tracer-tests",
+        "--bins",
+    ]);
+    run_command(&mut build, "build the demo's programs")
+}
+
+/// Replaces this process by one of root's, with the same arguments.
+fn again_as_root() -> Result<()> {
+    let this = std::env::current_exe().context("could not find this program")?;
+    say("the demo makes a disk, a link and control groups: it needs root");
+    let mut command = as_root("env")?;
+    command
+        .arg("--")
+        .arg(format!("CARGO_TARGET_DIR={}", paths::target().display()));
+    command
+        .arg(this)
+        .args(std::env::args_os().skip(1))
+        .arg("--built");
+    Err(command.exec()).context("could not start sudo")
+}
+
+fn play_all(args: &Args) -> Result<Vec<Outcome>> {
+    let keep = args.keep();
+    fs::create_dir_all(&keep).with_context(|| format!("could not make {}", keep.display()))?;
+    let mut outcomes = Vec::new();
+    for &scene in args.scenes() {
+        let mark = ledger::mark()?;
+        say(&format!("{}: making the scene …", scene.name()));
+        let room = Room::make(args)?;
+        let world = scene.make(&room)?;
+        for run in 1..=args.repeat {
+            outcomes.extend(play(&Play {
+                scene,
+                run,
+                args,
+                world: &world,
+                keep: &keep,
+            })?);
+        }
+        ledger::undo(mark)?;
+    }
+    Ok(outcomes)
+}
+
+/// Plays a run until it is not void; returns all attempts.
+fn play(play: &Play<'_>) -> Result<Vec<Outcome>> {
+    let mut outcomes = Vec::new();
+    for _ in 0..ATTEMPTS {
+        let outcome = play
+            .play()
+            .with_context(|| format!("the {} scene failed", play.scene.name()))?;
+        let void = outcome.judgement == Judgement::Void;
+        outcomes.push(outcome);
+        if !void {
+            break;
+        }
+        say(&format!(
+            "{} {}: void, the backup did not slow the server",
+            play.scene.name(),
+            play.run
+        ));
+    }
+    Ok(outcomes)
+}
+
+/// Fails where a run was wrong, or void at every attempt.
+fn verdict(outcomes: &[Outcome]) -> Result<()> {
+    let wrong = outcomes
+        .iter()
+        .filter(|outcome| matches!(outcome.judgement, Judgement::Wrong(_)))
+        .count();
+    let same = |a: &Outcome, b: &Outcome| a.scene == b.scene && a.run == b.run;
+    let runs = outcomes.chunk_by(same);
+    let void = runs
+        .filter(|run| {
+            run.iter()
+                .all(|outcome| outcome.judgement == Judgement::Void)
+        })
+        .count();
+    if wrong + void > 0 {
+        bail!("{wrong} runs wrong, {void} void at every attempt");
+    }
+    Ok(())
+}
+
+/// What stays belongs to who called `sudo`.
+fn give_to_caller(keep: &Path) {
+    let id = |name| std::env::var(name).ok()?.parse::<u32>().ok();
+    let Some(user) = id("SUDO_UID") else { return };
+    let files = fs::read_dir(keep)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path());
+    for path in files.chain([keep.to_owned()]) {
+        // Files that stay root's can still be read.
+        let _kept = chown(path, Some(user), id("SUDO_GID"));
+    }
+}
+
+/// A length of time such as `10s`, `1500ms` or `1m`.
+fn duration(text: &str) -> Result<Duration> {
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number
+        .parse()
+        .with_context(|| format!("{text:?} is not a length of time such as 10s"))?;
+    let length = match unit {
+        "ms" => Duration::from_millis(number),
+        "s" | "" => Duration::from_secs(number),
+        "m" => Duration::from_secs(number.saturating_mul(60)),
+        _ => bail!("{unit:?} is not a unit of time: use ms, s or m"),
+    };
+    if length.is_zero() || length > LONGEST {
+        bail!("{text} is not between 1ms and {}s", LONGEST.as_secs());
+    }
+    Ok(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_time_have_units() {
+        assert_eq!(duration("10s").unwrap(), Duration::from_secs(10));
+        assert_eq!(duration("1500ms").unwrap(), Duration::from_millis(1500));
+        assert_eq!(duration("1m").unwrap(), Duration::from_secs(60));
+        for wrong in ["", "s", "10h", "0s", "2m", "-1s"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -1,0 +1,252 @@
+//! A client that asks for files in a closed loop, thinks between requests, and measures each request from the first
+//! byte it writes to the last byte it receives.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufReader, Error, Write as _},
+    net::{SocketAddr, TcpStream},
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
+
+use super::{drop_pages, http, quantile::nearest_rank};
+
+/// After this long without a byte a request has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Whom to ask, for what, and for how long.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Address of the server
+    #[arg(long)]
+    pub address: SocketAddr,
+    /// Directory whose files are asked for by name; the server serves the same
+    #[arg(long)]
+    pub files: PathBuf,
+    /// Drop each file from the page cache before asking for it, so that the server must read the disk
+    #[arg(long)]
+    pub cold: bool,
+    /// Connections, each with one request at a time
+    #[arg(long, default_value_t = 4)]
+    pub connections: usize,
+    /// Pause between an answer and the next request, in milliseconds
+    #[arg(long, default_value_t = 10)]
+    pub think_ms: u64,
+    /// How long to ask, in milliseconds
+    #[arg(long, default_value_t = 4000)]
+    pub for_ms: u64,
+    /// Requests begun in the first so many milliseconds are not counted
+    #[arg(long, default_value_t = 300)]
+    pub warm_up_ms: u64,
+}
+
+/// What one connection, or all of them, saw.
+#[derive(Default)]
+pub struct Seen {
+    /// Length of each request in nanoseconds.
+    pub times_ns: Vec<u64>,
+    /// Requests that failed.
+    pub errors: u64,
+    /// Bytes of all bodies received.
+    pub bytes: u64,
+}
+
+impl Seen {
+    /// The figures, as `demo-client/1`.
+    pub fn summary(mut self) -> serde_json::Value {
+        self.times_ns.sort_unstable();
+        let times = &self.times_ns;
+        json!({
+            "schema": "demo-client/1", "count": times.len(), "errors": self.errors, "bytes": self.bytes,
+            "p50_ns": nearest_rank(times, 0.5), "p99_ns": nearest_rank(times, 0.99), "max_ns": times.last(),
+        })
+    }
+}
+
+/// Asks and measures until the time is over.
+pub fn run(args: &Args) -> Result<Seen> {
+    let names = names(args)?;
+    let begin = Instant::now();
+    let mut all = Seen::default();
+    thread::scope(|scope| {
+        let names = &names;
+        let connections = (0..args.connections)
+            .map(|k| scope.spawn(move || Connection::new(args, begin, k).ask(names)));
+        for connection in connections.collect::<Vec<_>>() {
+            let seen = connection
+                .join()
+                .expect("a connection's thread does not panic");
+            all.times_ns.extend(seen.times_ns);
+            all.errors += seen.errors;
+            all.bytes += seen.bytes;
+        }
+    });
+    Ok(all)
+}
+
+/// The names of the files to ask for, in an order that is the same each time.
+fn names(args: &Args) -> Result<Vec<String>> {
+    let reading = || format!("could not list the files in {}", args.files.display());
+    let mut names = Vec::new();
+    for entry in fs::read_dir(&args.files).with_context(reading)? {
+        names.push(
+            entry
+                .with_context(reading)?
+                .file_name()
+                .to_string_lossy()
+                .into_owned(),
+        );
+    }
+    names.sort_unstable();
+    ensure!(
+        names.len() >= args.connections,
+        "{} needs a file for each connection",
+        args.files.display()
+    );
+    Ok(names)
+}
+
+struct Connection<'a> {
+    args: &'a Args,
+    begin: Instant,
+    number: usize,
+    stream: Option<BufReader<TcpStream>>,
+    seen: Seen,
+}
+
+impl<'a> Connection<'a> {
+    fn new(args: &'a Args, begin: Instant, number: usize) -> Self {
+        Self {
+            args,
+            begin,
+            number,
+            stream: None,
+            seen: Seen::default(),
+        }
+    }
+
+    fn ask(mut self, names: &[String]) -> Seen {
+        // Connection k asks for every file whose number is k modulo the connections: none drops another's pages.
+        let mine = names
+            .iter()
+            .skip(self.number)
+            .step_by(self.args.connections)
+            .cycle();
+        let end = Duration::from_millis(self.args.for_ms);
+        for (turn, name) in mine.enumerate() {
+            thread::sleep(self.think(turn));
+            let age = self.begin.elapsed();
+            if age >= end {
+                break;
+            }
+            self.ask_once(name, age >= Duration::from_millis(self.args.warm_up_ms));
+        }
+        self.seen
+    }
+
+    /// The pause before a request: between half of the think time and one and a half, so that the connections do not
+    /// march in step. The same in every run.
+    fn think(&self, turn: usize) -> Duration {
+        let step = (turn * 7 + self.number * 3) % 11;
+        Duration::from_millis(self.args.think_ms).mul_f64(0.5 + step as f64 / 10.0)
+    }
+
+    fn ask_once(&mut self, name: &str, counted: bool) {
+        if self.args.cold {
+            // Where this fails the request fails too, and is counted as an error there.
+            let _missing = File::open(self.args.files.join(name)).map(|file| drop_pages(&file));
+        }
+        match self.request(name) {
+            Ok((bytes, time)) if counted => {
+                self.seen
+                    .times_ns
+                    .push(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+                self.seen.bytes += bytes;
+            }
+            Ok(_) => {}
+            Err(_) => {
+                self.stream = None;
+                self.seen.errors += 1;
+            }
+        }
+    }
+
+    fn request(&mut self, name: &str) -> io::Result<(u64, Duration)> {
+        let mut stream = match self.stream.take() {
+            Some(stream) => stream,
+            None => connect(self.args.address)?,
+        };
+        let request = format!(
+            "GET /{name} HTTP/1.1\r\nHost: {}\r\nAccept-Encoding: gzip\r\n\r\n",
+            self.args.address
+        );
+        let begin = Instant::now();
+        stream.get_mut().write_all(request.as_bytes())?;
+        let head = http::Head::read(&mut stream)?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let bytes = http::skip_body(&head, &mut stream)?;
+        let time = begin.elapsed();
+        if head.status() != Some(200) {
+            return Err(Error::other(format!("the server answers {}", head.first)));
+        }
+        if head.field("connection") != Some("close") {
+            self.stream = Some(stream);
+        }
+        Ok((bytes, time))
+    }
+}
+
+fn connect(address: SocketAddr) -> io::Result<BufReader<TcpStream>> {
+    let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    Ok(BufReader::with_capacity(64 * 1024, stream))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workload::server;
+
+    #[test]
+    fn the_client_measures_what_the_server_serves() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["a", "b"] {
+            fs::write(dir.path().join(name), "x".repeat(1000)).unwrap();
+        }
+        let free = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let serving = server::Args {
+            listen: free,
+            root: dir.path().to_owned(),
+            threads: None,
+            gzip: false,
+        };
+        thread::spawn(move || server::run(serving));
+        let files = dir.path().to_owned();
+        let args = Args {
+            address: free,
+            files,
+            cold: true,
+            connections: 2,
+            think_ms: 1,
+            for_ms: 300,
+            warm_up_ms: 100,
+        };
+        let seen = run(&args).unwrap();
+        assert!(
+            seen.times_ns.len() > 20,
+            "only {} requests",
+            seen.times_ns.len()
+        );
+        assert_eq!(seen.bytes, 1000 * seen.times_ns.len() as u64);
+        let summary = seen.summary();
+        assert!(summary["p50_ns"].as_u64() <= summary["p99_ns"].as_u64());
+    }
+}

@@ -1,0 +1,257 @@
+//! Plays a scene once: the server alone, then with the backup, then watched by tracer.
+
+use std::{
+    fs,
+    net::TcpStream,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use super::{
+    Args,
+    judge::{self, Judgement, Verdict},
+    process::{Program, Running, ends_with_us, family},
+    scene::Scene,
+    world::World,
+};
+use crate::{
+    command::{output, say},
+    paths,
+};
+
+/// How long the client measures, without and with the backup.
+const MEASURED: Duration = Duration::from_secs(4);
+/// How long the backup runs before anything is measured: its queues must have filled.
+const SETTLED: Duration = Duration::from_millis(1500);
+/// How much longer than the tracer the client asks, so that the server is in use from its first moment to its last.
+const MARGIN: Duration = Duration::from_secs(2);
+/// How long a server may take to listen.
+const STARTED: Duration = Duration::from_secs(5);
+/// How long tracer may take besides its window.
+const TRACER_PATIENCE: Duration = Duration::from_secs(60);
+/// The backup is in the way when it makes the slowest requests at least so many times slower.
+const WORSE: f64 = 2.0;
+
+/// What a client measured, in nanoseconds.
+#[derive(Debug, Clone, Copy)]
+pub struct Latency {
+    /// Median time of a request.
+    pub p50_ns: u64,
+    /// Time that 1 % of the requests exceed.
+    pub p99_ns: u64,
+}
+
+/// The outcome of one run.
+pub struct Outcome {
+    /// Which scene.
+    pub scene: Scene,
+    /// The run's number, from 1.
+    pub run: u32,
+    /// Before the backup began.
+    pub without: Latency,
+    /// While it ran.
+    pub with: Latency,
+    /// What tracer said, if it was asked and answered.
+    pub verdict: Option<Verdict>,
+    /// Whether that is what the scene did.
+    pub judgement: Judgement,
+}
+
+/// One run of a scene.
+pub struct Play<'a> {
+    /// Which scene.
+    pub scene: Scene,
+    /// The run's number, from 1.
+    pub run: u32,
+    /// What the user asked for.
+    pub args: &'a Args,
+    /// Where it takes place.
+    pub world: &'a World,
+    /// Directory for what stays: recording, flame graph, figures.
+    pub keep: &'a Path,
+}
+
+impl Play<'_> {
+    /// Plays it.
+    pub fn play(&self) -> Result<Outcome> {
+        if let Some(disk) = &self.world.disk {
+            disk.remount()?;
+        }
+        let mut extras = Vec::new();
+        for program in &self.world.extras {
+            extras.push(program.start(Stdio::null())?);
+        }
+        let mut server = self.world.server.start(Stdio::null())?;
+        self.wait_for_server(&mut server)?;
+
+        self.say(&format!(
+            "measuring without the backup, {} s …",
+            MEASURED.as_secs()
+        ));
+        let without = self.measure("without")?;
+        let mut backup = self.world.backup.start(Stdio::null())?;
+        thread::sleep(SETTLED);
+        self.say(&format!(
+            "measuring with the backup, {} s …",
+            MEASURED.as_secs()
+        ));
+        let with = self.measure("with")?;
+        backup.expect_alive()?;
+
+        let (verdict, judgement) = if (with.p99_ns as f64) < WORSE * without.p99_ns as f64 {
+            (None, Judgement::Void)
+        } else if self.args.physics {
+            (None, Judgement::NotAsked)
+        } else {
+            self.watch(&server, &mut backup)?
+        };
+        Ok(Outcome {
+            scene: self.scene,
+            run: self.run,
+            without,
+            with,
+            verdict,
+            judgement,
+        })
+    }
+
+    /// Has tracer watch the server, shows what it says, and judges that.
+    fn watch(
+        &self,
+        server: &Running,
+        backup: &mut Running,
+    ) -> Result<(Option<Verdict>, Judgement)> {
+        let client = self.client(self.args.duration + MARGIN)?;
+        self.say(&format!(
+            "tracer watches the server, pid {}, {} s …",
+            server.pid(),
+            self.args.duration.as_secs()
+        ));
+        let (recording, flame_graph) = (self.file("tracer"), self.file("svg"));
+        let mut tracer = Command::new(paths::tracer());
+        tracer
+            .args(["attach", "--pid", &server.pid().to_string()])
+            .args([
+                "--duration",
+                &format!("{}ms", self.args.duration.as_millis()),
+            ])
+            .arg("--record")
+            .arg(&recording)
+            .arg("--flamegraph")
+            .arg(&flame_graph)
+            .stdin(Stdio::null());
+        let tracer = ends_with_us(tracer, libc::SIGTERM)
+            .spawn()
+            .context("could not start tracer: build it with `cargo xtask`")?;
+        let (status, suspects) =
+            wait_watching(tracer, backup.pid(), self.args.duration + TRACER_PATIENCE)?;
+        backup.expect_alive()?;
+        fs::write(self.file("traced.json"), client.output()?)?;
+        if !status.success() {
+            return Ok((
+                None,
+                Judgement::Wrong(format!("tracer ended with {status}")),
+            ));
+        }
+        eprintln!();
+        self.say(&format!(
+            "the flame graph lies in {}",
+            flame_graph.display()
+        ));
+
+        match self.report(&recording) {
+            Ok(verdict) => {
+                let judgement = judge::judge(&verdict, self.scene, &suspects);
+                Ok((Some(verdict), judgement))
+            }
+            // A tracer that cannot read its own recording is wrong, and the other runs are still to be seen.
+            Err(error) => Ok((None, Judgement::Wrong(format!("{error:#}")))),
+        }
+    }
+
+    /// What tracer makes of its recording.
+    fn report(&self, recording: &Path) -> Result<Verdict> {
+        let mut report = Command::new(paths::tracer());
+        report
+            .arg("report")
+            .arg(recording)
+            .args(["--output", "json"]);
+        let json = output(&mut report, "have tracer report its recording")?;
+        fs::write(self.file("json"), &json)?;
+        Verdict::parse(&json)
+    }
+
+    fn wait_for_server(&self, server: &mut Running) -> Result<()> {
+        let end = Instant::now() + STARTED;
+        while TcpStream::connect(self.world.address).is_err() {
+            server.expect_alive()?;
+            ensure!(
+                Instant::now() < end,
+                "the server does not listen on {}",
+                self.world.address
+            );
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    fn measure(&self, phase: &str) -> Result<Latency> {
+        let json = self.client(MEASURED)?.output()?;
+        fs::write(self.file(&format!("{phase}.json")), &json)?;
+        latency(&json).with_context(|| format!("the client measured nothing: {json}"))
+    }
+
+    fn client(&self, length: Duration) -> Result<Running> {
+        let client: Program = self
+            .world
+            .client
+            .clone()
+            .with(["--for-ms", &length.as_millis().to_string()]);
+        client.start(Stdio::piped())
+    }
+
+    fn file(&self, extension: &str) -> PathBuf {
+        self.keep
+            .join(format!("{}-{}.{extension}", self.scene.name(), self.run))
+    }
+
+    fn say(&self, text: &str) {
+        say(&format!("{} {}: {text}", self.scene.name(), self.run));
+    }
+}
+
+fn latency(json: &str) -> Option<Latency> {
+    let figures: serde_json::Value = serde_json::from_str(json).ok()?;
+    Some(Latency {
+        p50_ns: figures["p50_ns"].as_u64()?,
+        p99_ns: figures["p99_ns"].as_u64()?,
+    })
+}
+
+/// Waits for tracer, and notes meanwhile which processes the backup consists of: compressors come and go.
+fn wait_watching(
+    mut tracer: Child,
+    backup: u32,
+    patience: Duration,
+) -> Result<(ExitStatus, Vec<u32>)> {
+    let end = Instant::now() + patience;
+    let mut suspects = Vec::new();
+    loop {
+        suspects.extend(family(backup));
+        suspects.sort_unstable();
+        suspects.dedup();
+        if let Some(status) = tracer.try_wait().context("could not wait for tracer")? {
+            return Ok((status, suspects));
+        }
+        if Instant::now() > end {
+            tracer.kill().context("could not end tracer")?;
+            tracer.wait().context("could not wait for tracer")?;
+            bail!("tracer did not come to its end");
+        }
+        thread::sleep(Duration::from_millis(200));
+    }
+}

@@ -1,0 +1,285 @@
+//! The programs of a scene: where they run, and their certain end.
+
+use std::{
+    ffi::OsString,
+    fs::{self, File},
+    io,
+    mem::MaybeUninit,
+    os::{
+        fd::AsRawFd as _,
+        unix::process::{CommandExt as _, ExitStatusExt as _},
+    },
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::tools::tool;
+
+/// A program to start, and where.
+#[derive(Clone)]
+pub struct Program {
+    /// The program and its arguments.
+    pub words: Vec<OsString>,
+    /// `cgroup.procs` of the group it joins.
+    pub group: PathBuf,
+    /// The network namespace it runs in, if not ours.
+    pub netns: Option<String>,
+    /// The only CPUs it may use, if not all.
+    pub cpus: Option<Vec<usize>>,
+}
+
+impl Program {
+    /// A program that joins a group.
+    pub fn new<W: Into<OsString>>(group: PathBuf, words: impl IntoIterator<Item = W>) -> Self {
+        Self {
+            words: words.into_iter().map(Into::into).collect(),
+            group,
+            netns: None,
+            cpus: None,
+        }
+    }
+
+    /// Keeps it on some CPUs.
+    pub fn on_cpus(self, cpus: Vec<usize>) -> Self {
+        Self {
+            cpus: Some(cpus),
+            ..self
+        }
+    }
+
+    /// Puts it into a network namespace.
+    pub fn in_netns(self, name: &str) -> Self {
+        Self {
+            netns: Some(name.to_owned()),
+            ..self
+        }
+    }
+
+    /// With more arguments.
+    pub fn with<W: Into<OsString>>(mut self, words: impl IntoIterator<Item = W>) -> Self {
+        self.words.extend(words.into_iter().map(Into::into));
+        self
+    }
+
+    /// Starts it; its stdout goes to `stdout`.
+    pub fn start(&self, stdout: Stdio) -> Result<Running> {
+        let name = self.words.first().context("a program without a name")?;
+        let mut command = tool(&name.to_string_lossy());
+        command
+            .args(&self.words[1..])
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .process_group(0);
+        let place = self.place()?;
+        // SAFETY: between fork and exec only system calls are made, on descriptors and memory that `place` owns.
+        unsafe { command.pre_exec(move || place.enter()) };
+        let child = command
+            .spawn()
+            .with_context(|| format!("could not start {}", name.display()))?;
+        Ok(Running {
+            child,
+            name: name.to_string_lossy().into_owned(),
+        })
+    }
+
+    fn place(&self) -> Result<Place> {
+        let join = |path: &PathBuf| {
+            File::options()
+                .write(true)
+                .open(path)
+                .with_context(|| reading(path))
+        };
+        let group = join(&self.group)?;
+        let netns = self
+            .netns
+            .as_ref()
+            .map(|name| PathBuf::from("/run/netns").join(name));
+        let netns = netns
+            .map(|path| File::open(&path).with_context(|| reading(&path)))
+            .transpose()?;
+        Ok(Place {
+            group,
+            netns,
+            cpus: self.cpus.as_deref().map(cpu_set),
+        })
+    }
+}
+
+fn reading(path: &std::path::Path) -> String {
+    format!("could not open {}", path.display())
+}
+
+/// What a program enters between fork and exec.
+struct Place {
+    group: File,
+    netns: Option<File>,
+    cpus: Option<libc::cpu_set_t>,
+}
+
+impl Place {
+    fn enter(&self) -> io::Result<()> {
+        die_with_parent(libc::SIGKILL)?;
+        io::Write::write_all(&mut &self.group, b"0")?;
+        if let Some(netns) = &self.netns {
+            // SAFETY: the descriptor is open; the call touches no memory.
+            check(unsafe { libc::setns(netns.as_raw_fd(), libc::CLONE_NEWNET) })?;
+        }
+        if let Some(cpus) = &self.cpus {
+            // SAFETY: the pointer and the size are those of a set that outlives the call.
+            check(unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), cpus) })?;
+        }
+        Ok(())
+    }
+}
+
+/// Asks the kernel to send the calling process a signal when the thread that started it is gone.
+fn die_with_parent(signal: libc::c_int) -> io::Result<()> {
+    // SAFETY: this option takes a number and touches no memory.
+    check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal) })
+}
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
+fn cpu_set(cpus: &[usize]) -> libc::cpu_set_t {
+    // SAFETY: all zeros is the empty set.
+    let mut set: libc::cpu_set_t = unsafe { MaybeUninit::zeroed().assume_init() };
+    for &cpu in cpus {
+        // SAFETY: the set is ours; numbers beyond its size are ignored by the macro's bounds check.
+        unsafe { libc::CPU_SET(cpu, &mut set) };
+    }
+    set
+}
+
+/// The CPUs that this process may use, in ascending order.
+pub fn usable_cpus() -> Result<Vec<usize>> {
+    let mut set = cpu_set(&[]);
+    // SAFETY: the pointer and the size are those of a set that outlives the call.
+    check(unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set) })
+        .context("could not ask which CPUs are usable")?;
+    // SAFETY: the numbers stay below the size of the set.
+    Ok((0..libc::CPU_SETSIZE as usize)
+        .filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) })
+        .collect())
+}
+
+/// A started program; it is ended, with its process group, when this is dropped.
+pub struct Running {
+    child: Child,
+    name: String,
+}
+
+impl Running {
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Refuses where it has ended on its own.
+    pub fn expect_alive(&mut self) -> Result<()> {
+        match self
+            .child
+            .try_wait()
+            .with_context(|| format!("could not look after {}", self.name))?
+        {
+            None => Ok(()),
+            Some(status) => bail!("{} ended too early, with {status}", self.name),
+        }
+    }
+
+    /// Waits for its end and returns what it wrote to stdout, which must be a pipe.
+    pub fn output(mut self) -> Result<String> {
+        let mut stdout = self.child.stdout.take().context("stdout is not a pipe")?;
+        let mut text = String::new();
+        io::Read::read_to_string(&mut stdout, &mut text)
+            .with_context(|| format!("could not hear {}", self.name))?;
+        let status = self
+            .child
+            .wait()
+            .with_context(|| format!("could not wait for {}", self.name))?;
+        if let Some(signal) = status.signal() {
+            bail!("{} was ended by signal {signal}", self.name);
+        }
+        if !status.success() {
+            bail!("{} ended with {status}", self.name);
+        }
+        Ok(text)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None))
+            && let Ok(group) = libc::pid_t::try_from(self.child.id())
+        {
+            // The leader has not been waited for, so the number is still its group's.
+            // SAFETY: kill touches no memory.
+            unsafe { libc::kill(-group, libc::SIGKILL) };
+        }
+        let _reaped = self.child.wait();
+    }
+}
+
+/// The processes of the group that `leader` leads: a program that was started here, and what it started.
+pub fn family(leader: u32) -> Vec<u32> {
+    let Ok(all) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let pids = all
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|&pid| group_of(pid) == Some(leader)).collect()
+}
+
+fn group_of(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything; behind it come the state, the parent and the group.
+    stat.rsplit_once(')')?
+        .1
+        .split_whitespace()
+        .nth(2)?
+        .parse()
+        .ok()
+}
+
+/// A command that gets a signal when we are gone.
+pub fn ends_with_us(mut command: Command, signal: libc::c_int) -> Command {
+    // SAFETY: between fork and exec only a system call is made.
+    unsafe { command.pre_exec(move || die_with_parent(signal)) };
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_family_includes_what_a_program_started() {
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", "sh -c 'read line; :' ; :"])
+            .stdin(Stdio::piped())
+            .process_group(0);
+        let mut shell = shell.spawn().unwrap();
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while family(shell.id()).len() < 2 && std::time::Instant::now() < end {
+            std::thread::yield_now();
+        }
+        assert_eq!(family(shell.id()).len(), 2);
+        drop(shell.stdin.take());
+        shell.wait().unwrap();
+        assert!(family(shell.id()).is_empty());
+    }
+
+    #[test]
+    fn this_process_may_use_a_cpu() {
+        assert!(!usable_cpus().unwrap().is_empty());
+    }
+}
