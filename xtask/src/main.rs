@@ -23,7 +23,12 @@ use crate::command::say;
 
 /// Builds, checks, tests and demonstrates tracer.
 #[derive(Parser)]
-#[command(bin_name = "cargo xtask", disable_help_subcommand = true)]
+#[command(
+    bin_name = "cargo xtask",
+    disable_help_subcommand = true,
+    after_help = "Examples:\n  cargo xtask          build target/release/tracer\n  \
+        cargo xtask demo     see it at work\n  cargo xtask test     all tests, as CI runs them"
+)]
 struct Cli {
     #[command(subcommand)]
     task: Option<Task>,

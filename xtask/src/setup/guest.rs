@@ -24,6 +24,11 @@ const NEEDS: &[Need] = &[
         program: "qemu-system-x86_64",
         package: "qemu-system-x86",
     },
+    // virtme-ng asks it what kind of file a kernel or a busybox is.
+    Need {
+        program: "file",
+        package: "file",
+    },
     Need {
         program: "depmod",
         package: "kmod",
