@@ -5,4 +5,5 @@ pub mod event;
 pub mod kernel;
 pub mod model;
 pub mod probes;
+pub mod recording;
 pub mod report;
