@@ -53,7 +53,7 @@ fn check(pid: u32) -> Result<()> {
     if proc::is_kernel_thread(pid) {
         bail!(Usage(format!("pid {pid} is a kernel thread: it works for others and has no requests of its own")));
     }
-    if let Some(process) = proc::thread_group(pid).filter(|process| *process != pid) {
+    if let Some(process) = proc::process_of(pid).filter(|process| *process != pid) {
         bail!(Usage(format!("{pid} is a thread of process {process}: use --pid {process}")));
     }
     Ok(())

@@ -186,7 +186,7 @@ fn with_children(settings: &Settings, processes: &[event::Process]) -> Vec<u32> 
     let mut pids = settings.pids.clone();
     if settings.follow_children {
         for pid in &settings.pids {
-            pids.extend(proc::descendants(processes, *pid));
+            pids.extend(proc::descendants_among(processes, *pid));
         }
     }
     let mut seen = std::collections::HashSet::new();
