@@ -4,4 +4,5 @@ pub mod class;
 pub mod event;
 pub mod kernel;
 pub mod probes;
+pub mod recording;
 pub mod report;

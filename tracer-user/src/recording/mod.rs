@@ -1,0 +1,37 @@
+//! Recordings: a file of events from which a verdict can be reached again on any machine.
+//!
+//! Layout, little-endian: `TRACEREC`, version (u16), reserved (u16, zero); then chunks of kind (u8: 1 events, 2 end), length of the
+//! payload in bytes (u32), its CRC-32 (u32) and the payload, which for events is a `postcard` list and for the end is empty. Each chunk
+//! is checked before it is decoded, so a file that was cut off is worth all that lies before the cut.
+
+mod reader;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    reader::Reader,
+    writer::{Writer, Written},
+};
+
+/// Version of the format; to be raised with any change of an event, because `postcard` names no fields.
+pub const VERSION: u16 = 1;
+
+/// What a recording begins with.
+const MAGIC: &[u8; 8] = b"TRACEREC";
+
+/// Magic, version, reserved: bytes.
+const HEADER: usize = 12;
+
+/// Kind, length, checksum: bytes.
+const CHUNK_HEADER: usize = 9;
+
+/// Kind of a chunk of events.
+const EVENTS: u8 = 1;
+
+/// Kind of the last chunk: the recording is whole.
+const END: u8 = 2;
+
+/// The longest payload, bytes: far above what is written, and little enough to allocate on the word of a corrupt file.
+const LONGEST_PAYLOAD: usize = 16 << 20;

@@ -1,0 +1,215 @@
+//! Writes a recording without ever making the tracing loop wait for the disk.
+
+use std::{
+    fs::File,
+    io::{self, Write},
+    marker::PhantomData,
+    mem,
+    path::Path,
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    thread::{self, JoinHandle},
+};
+
+use anyhow::{Context as _, Result, anyhow};
+use bytes::BufMut as _;
+use serde::Serialize;
+
+use super::{CHUNK_HEADER, END, EVENTS, HEADER, LONGEST_PAYLOAD, MAGIC, VERSION};
+
+/// A batch is sent to the disk when it has this many bytes.
+const BATCH: usize = 64 << 10;
+
+/// Batches that may wait for the disk: 16 MiB.
+pub(super) const WAITING: usize = (16 << 20) / BATCH;
+
+/// The longest count in front of a list, bytes: a varint of 64 bits.
+const LONGEST_COUNT: usize = 10;
+
+/// The longest event that still fits in a chunk behind a batch that is not yet sent, bytes.
+const LONGEST_EVENT: usize = LONGEST_PAYLOAD - LONGEST_COUNT - BATCH;
+
+/// What became of the events pushed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Events in the file.
+    pub events: u64,
+    /// Events left out: the disk was too slow, or failed.
+    pub dropped: u64,
+}
+
+/// Events encoded one after the other, on their way to the disk.
+#[derive(Default)]
+struct Batch {
+    encoded: Vec<u8>,
+    events: u64,
+}
+
+/// What the disk thread leaves behind.
+struct Disk {
+    file: Box<dyn Write + Send>,
+    /// Events in the file.
+    events: u64,
+    /// Why it ended early, if it did.
+    result: io::Result<()>,
+}
+
+/// A recording being written. One that is dropped instead of finished has no end, and reads as cut off.
+pub struct Writer<T> {
+    batch: Batch,
+    pushed: u64,
+    dropped: u64,
+    batches: SyncSender<Batch>,
+    thread: JoinHandle<Disk>,
+    events: PhantomData<fn(&T)>,
+}
+
+impl<T: Serialize> Writer<T> {
+    /// Begins a recording, in place of one that may be there.
+    ///
+    /// # Errors
+    /// If the file cannot be created, or not even its header written.
+    pub fn create(path: &Path) -> Result<Self> {
+        let file = File::create(path)
+            .with_context(|| format!("create the recording {}", path.display()))?;
+        Self::to(Box::new(file)).with_context(|| format!("begin the recording {}", path.display()))
+    }
+
+    /// Begins a recording in an empty file.
+    pub(super) fn to(mut file: Box<dyn Write + Send>) -> Result<Self> {
+        file.write_all(&header())?;
+        let (batches, receiver) = sync_channel(WAITING);
+        let thread = thread::Builder::new().name("recording".into());
+        Ok(Self {
+            batch: Batch::default(),
+            pushed: 0,
+            dropped: 0,
+            batches,
+            thread: thread.spawn(move || write_batches(file, &receiver))?,
+            events: PhantomData,
+        })
+    }
+
+    /// Adds an event; never waits. What cannot be written counts as dropped.
+    pub fn push(&mut self, event: &T) {
+        // Before and not after, so that the last event of all is still here when `finish` may wait for the disk.
+        if self.batch.encoded.len() >= BATCH {
+            self.flush();
+        }
+        self.pushed += 1;
+        let begin = self.batch.encoded.len();
+        let is_encoded = postcard::to_io(event, &mut self.batch.encoded).is_ok();
+        if is_encoded && self.batch.encoded.len() - begin <= LONGEST_EVENT {
+            self.batch.events += 1;
+        } else {
+            self.batch.encoded.truncate(begin);
+            self.dropped += 1;
+        }
+    }
+
+    /// Sends what was pushed so far to the disk; never waits.
+    pub fn flush(&mut self) {
+        let batch = mem::take(&mut self.batch);
+        let events = batch.events;
+        // Full (the disk is too slow) or closed (it failed): lost all the same.
+        if events > 0 && self.batches.try_send(batch).is_err() {
+            self.dropped += events;
+        }
+    }
+
+    /// Events known to be dropped so far. To have the number in the last event: [`Writer::flush`], ask, push that event, finish.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Waits until everything is on its way to the file, and closes it.
+    ///
+    /// # Errors
+    /// If the file could not be written (a full disk): it then has what was written before, and reads as cut off.
+    pub fn finish(self) -> Result<Written> {
+        let Self {
+            batch,
+            pushed,
+            batches,
+            thread,
+            ..
+        } = self;
+        if batch.events > 0 {
+            // The window is over: the disk may take its time. A thread that has failed says so below.
+            _ = batches.send(batch);
+        }
+        drop(batches);
+        let mut disk = thread
+            .join()
+            .map_err(|_| anyhow!("the thread that writes the recording panicked"))?;
+        let written = Written {
+            events: disk.events,
+            dropped: pushed - disk.events,
+        };
+        let end = |()| {
+            disk.file
+                .write_all(&chunk(END, &[]))
+                .and_then(|()| disk.file.flush())
+        };
+        disk.result.and_then(end).with_context(|| {
+            format!(
+                "write the recording: it has {} events, {} are left out",
+                written.events, written.dropped
+            )
+        })?;
+        Ok(written)
+    }
+}
+
+/// The disk thread: ends when the writer is finished or dropped, or with the first error.
+fn write_batches(mut file: Box<dyn Write + Send>, batches: &Receiver<Batch>) -> Disk {
+    let mut events = 0;
+    for batch in batches {
+        if let Err(error) = file.write_all(&events_chunk(&batch)) {
+            return Disk {
+                file,
+                events,
+                result: Err(error),
+            };
+        }
+        events += batch.events;
+    }
+    Disk {
+        file,
+        events,
+        result: Ok(()),
+    }
+}
+
+/// What a recording begins with.
+fn header() -> Vec<u8> {
+    let mut header = Vec::with_capacity(HEADER);
+    header.put_slice(MAGIC);
+    header.put_u16_le(VERSION);
+    header.put_u16_le(0);
+    header
+}
+
+/// The batch as `postcard` writes a list: the count, then the elements.
+fn events_chunk(batch: &Batch) -> Vec<u8> {
+    let mut payload = Vec::with_capacity(LONGEST_COUNT + batch.encoded.len());
+    let mut count = batch.events;
+    while count >= 0x80 {
+        payload.put_u8(count as u8 | 0x80);
+        count >>= 7;
+    }
+    payload.put_u8(count as u8);
+    payload.put_slice(&batch.encoded);
+    chunk(EVENTS, &payload)
+}
+
+/// A chunk with its header.
+pub(super) fn chunk(kind: u8, payload: &[u8]) -> Vec<u8> {
+    let mut chunk = Vec::with_capacity(CHUNK_HEADER + payload.len());
+    chunk.put_u8(kind);
+    // A batch is shorter than LONGEST_PAYLOAD, which fits.
+    chunk.put_u32_le(payload.len() as u32);
+    chunk.put_u32_le(crc32fast::hash(payload));
+    chunk.put_slice(payload);
+    chunk
+}
