@@ -258,7 +258,7 @@ async fn wait_for_all(exits: Vec<OwnedFd>) {
         std::future::pending::<()>().await;
     }
     for exit in exits {
-        if let Ok(exit) = AsyncFd::with_interest(exit, tokio::io::Interest::READABLE) {
+        if let Ok(exit) = AsyncFd::register_with_interest(exit, tokio::io::Interest::READABLE) {
             let _ = exit.readable().await;
         }
     }

@@ -53,7 +53,7 @@ impl<T: DeserializeOwned> Reader<T> {
             batch: Vec::new().into_iter(),
             ended: false,
         };
-        let header = reader.take(HEADER)?;
+        let header = reader.up_to(HEADER)?;
         let magic = &header[..header.len().min(MAGIC.len())];
         ensure!(
             !magic.is_empty() && MAGIC.starts_with(magic),
@@ -78,7 +78,7 @@ impl<T: DeserializeOwned> Reader<T> {
     }
 
     /// Up to `length` bytes; fewer only at the end of the file. The buffer grows with what is there, not with what was announced.
-    fn take(&mut self, length: usize) -> Result<Vec<u8>> {
+    fn up_to(&mut self, length: usize) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         let result = self
             .file
@@ -98,7 +98,7 @@ impl<T: DeserializeOwned> Reader<T> {
     /// The events of the next chunk; `None` at the end.
     fn next_batch(&mut self) -> Result<Option<Vec<T>>> {
         let chunk = self.chunk()?;
-        let payload = self.take(chunk.length)?;
+        let payload = self.up_to(chunk.length)?;
         if payload.len() < chunk.length {
             let missing = chunk.length - payload.len();
             return Err(self.cut(&format!(
@@ -113,7 +113,7 @@ impl<T: DeserializeOwned> Reader<T> {
         );
         if chunk.kind == END {
             ensure!(
-                self.take(1)?.is_empty(),
+                self.up_to(1)?.is_empty(),
                 corrupt("something follows the end")
             );
             return Ok(None);
@@ -128,7 +128,7 @@ impl<T: DeserializeOwned> Reader<T> {
     /// The head of the next chunk, with everything checked that can be before the payload is read.
     fn chunk(&mut self) -> Result<Chunk> {
         let offset = self.offset;
-        let head = self.take(CHUNK_HEADER)?;
+        let head = self.up_to(CHUNK_HEADER)?;
         ensure!(!head.is_empty(), self.cut("its end is missing"));
         ensure!(
             head.len() == CHUNK_HEADER,

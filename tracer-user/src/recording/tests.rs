@@ -1,3 +1,5 @@
+//! Recordings written, cut, damaged and read back.
+
 use std::{
     fs,
     io::{self, Cursor, Write},

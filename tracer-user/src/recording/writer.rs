@@ -97,12 +97,12 @@ impl<T: Serialize> Writer<T> {
         }
         self.pushed += 1;
         let begin = self.batch.encoded.len();
-        match postcard::to_io(event, &mut self.batch.encoded) {
-            Ok(_) if self.batch.encoded.len() - begin <= LONGEST_EVENT => self.batch.events += 1,
-            _ => {
-                self.batch.encoded.truncate(begin);
-                self.dropped += 1;
-            }
+        let is_encoded = postcard::to_io(event, &mut self.batch.encoded).is_ok();
+        if is_encoded && self.batch.encoded.len() - begin <= LONGEST_EVENT {
+            self.batch.events += 1;
+        } else {
+            self.batch.encoded.truncate(begin);
+            self.dropped += 1;
         }
     }
 
