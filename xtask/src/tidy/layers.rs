@@ -203,6 +203,9 @@ fn name(text: &str) -> &str {
 mod tests {
     use super::*;
 
+    /// No line is found. (With its type, which an empty array in a comparison would leave open.)
+    const NONE: [usize; 0] = [];
+
     fn found(path: &str, text: &str) -> Vec<usize> {
         dependencies(&Source { path, text })
             .into_iter()
@@ -227,11 +230,11 @@ mod tests {
         );
         assert_eq!(
             found("tracer-user/src/model.rs", "// not std::time::Instant\n"),
-            []
+            NONE
         );
         assert_eq!(
             found("tracer-user/src/modelled.rs", "use std::time::Instant;\n"),
-            []
+            NONE
         );
     }
 
@@ -243,7 +246,10 @@ mod tests {
 
     #[test]
     fn a_warning_on_stderr_is_not_a_print() {
-        assert_eq!(found("tracer-user/src/render/text.rs", "eprintln!();"), []);
+        assert_eq!(
+            found("tracer-user/src/render/text.rs", "eprintln!();"),
+            NONE
+        );
     }
 
     #[test]
@@ -254,7 +260,7 @@ mod tests {
         );
         assert_eq!(
             found("tracer-user/src/cmd/report.rs", "use crate::cmd::attach;"),
-            []
+            NONE
         );
     }
 }
