@@ -72,7 +72,7 @@ impl Made {
             Self::Mount(point) => unmount(point),
             Self::Cgroup(path) => while_busy(|| cgroup::remove(path)),
             Self::IoController(path) => cgroup::disable_io(path),
-            Self::Setting(file, was) => gone(fs::write(file, was)),
+            Self::Setting(file, was) => gone(set(file, was)),
             Self::Netns(name) if Path::new("/run/netns").join(name).exists() => {
                 ip(&["netns", "delete", name])
             }
@@ -106,6 +106,14 @@ pub fn gone(removed: std::io::Result<()>) -> Result<()> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         other => Ok(other?),
     }
+}
+
+/// Writes to a file of the kernel's. One that is gone stays gone: `fs::write` would make a new one.
+pub fn set(file: &Path, text: &str) -> std::io::Result<()> {
+    std::io::Write::write_all(
+        &mut fs::File::options().write(true).open(file)?,
+        text.as_bytes(),
+    )
 }
 
 /// Tries until it works or has failed for too long.
@@ -203,11 +211,12 @@ mod tests {
             Made::Mount(absent.clone()),
             Made::Cgroup(absent.clone()),
             Made::IoController(absent.clone()),
-            Made::Setting(absent, "1".into()),
+            Made::Setting(absent.clone(), "1".into()),
             Made::Netns("tracer-never-made".into()),
             Made::Link("tdnevermade".into()),
         ] {
             assert!(thing.remove().is_ok(), "{thing}");
         }
+        assert!(!absent.exists());
     }
 }

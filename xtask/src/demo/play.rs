@@ -157,11 +157,12 @@ impl Play<'_> {
                 Judgement::Wrong(format!("tracer ended with {status}")),
             ));
         }
-        eprintln!();
-        self.say(&format!(
-            "the flame graph lies in {}",
-            flame_graph.display()
-        ));
+        if flame_graph.exists() {
+            self.say(&format!(
+                "the flame graph lies in {}",
+                flame_graph.display()
+            ));
+        }
 
         match self.report(&recording) {
             Ok(verdict) => {
