@@ -1,6 +1,21 @@
-//! The kernel half of tracer.
+//! The kernel half of `tracer`: tracepoint programs that read, filter and emit facts. Judgement is user space's.
+//!
+//! Reading order: [`kernel`] reads the kernel's structures, [`filter`] says who is a target, [`emit`] writes to the ring buffers,
+//! [`stack`] and [`histograms`] keep what several probes share; one file in [`probes`] for each family.
+//!
+//! Everything stays inside what 5.10 offers: no bounded-loop helper, no task storage, add-only atomics, 512 bytes of stack.
+//! On 5.10 and 5.15 an interrupt may run another of these programs in the middle of one, so there is no per-CPU scratch space.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
+
+mod atomic;
+mod emit;
+mod filter;
+mod histograms;
+mod kernel;
+mod probes;
+mod stack;
 
 #[cfg(not(test))]
 #[panic_handler]

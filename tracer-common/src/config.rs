@@ -1,0 +1,228 @@
+//! Facts about the running kernel that user space finds in its BTF and freezes into the programs before load.
+//!
+//! Rust emits no CO-RE relocations, so offsets are data: a frozen global is a constant to the verifier, which then checks each
+//! access against the kernel's own types. A wrong offset is refused at load; it never reads garbage.
+
+/// Value of a field that the running kernel lacks.
+pub const MISSING: u32 = u32::MAX;
+
+/// One wanted fact: the field of [`Offsets`], and where to look for it, best first.
+#[derive(Clone, Copy, Debug)]
+pub struct Fact {
+    /// Name of the field in [`Offsets`].
+    pub name: &'static str,
+    /// `(struct, dotted member path)`; the first that exists is taken.
+    pub sources: &'static [(&'static str, &'static str)],
+}
+
+macro_rules! offsets {
+    ($($(#[$doc:meta])* $name:ident: $(($strukt:literal, $path:literal)),+;)+) => {
+        /// Byte offsets of kernel structure members, [`MISSING`] where the kernel has none.
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug)]
+        pub struct Offsets { $($(#[$doc])* pub $name: u32,)+ }
+
+        impl Offsets {
+            /// How many there are.
+            pub const COUNT: usize = Self::FACTS.len();
+            /// Where each comes from, in the order of the fields.
+            pub const FACTS: &'static [Fact] = &[$(Fact { name: stringify!($name), sources: &[$(($strukt, $path)),+] },)+];
+            /// Nothing known.
+            pub const NONE: Self = Self { $($name: MISSING,)+ };
+
+            /// Sets the field that [`Self::FACTS`] lists at `index`.
+            pub fn set(&mut self, index: usize, value: u32) {
+                let fields = [$(&mut self.$name,)+];
+                if let Some(field) = fields.into_iter().nth(index) {
+                    *field = value;
+                }
+            }
+
+            /// The value of the field with this name.
+            #[must_use]
+            pub fn get(&self, name: &str) -> Option<u32> {
+                $(if name == stringify!($name) { return Some(self.$name); })+
+                None
+            }
+        }
+    };
+}
+
+offsets! {
+    /// Thread id.
+    task_tid: ("task_struct", "pid");
+    /// Process id.
+    task_pid: ("task_struct", "tgid");
+    /// State; a `long` named `state` before 5.14.
+    task_state: ("task_struct", "__state"), ("task_struct", "state");
+    /// `PF_*` flags.
+    task_flags: ("task_struct", "flags");
+    /// CPU whose run queue it is on.
+    task_cpu: ("task_struct", "thread_info.cpu"), ("task_struct", "cpu");
+    /// Start, nanoseconds since boot.
+    task_start: ("task_struct", "start_boottime"), ("task_struct", "real_start_time");
+    /// Name.
+    task_comm: ("task_struct", "comm");
+    /// Process-wide state.
+    task_signal: ("task_struct", "signal");
+    /// Address space.
+    task_mm: ("task_struct", "mm");
+    /// When it was queued, on the run queue's clock.
+    task_last_queued: ("task_struct", "sched_info.last_queued");
+    /// Run-queue wait so far.
+    task_run_delay: ("task_struct", "sched_info.run_delay");
+    /// CFS run queue.
+    task_cfs_rq: ("task_struct", "se.cfs_rq");
+    /// CPU run queue of a CFS run queue.
+    cfs_rq_rq: ("cfs_rq", "rq");
+    /// Clock of a run queue.
+    rq_clock: ("rq", "clock");
+    /// Time throttled by CPU quota (6.6 and later).
+    cfs_rq_throttled: ("cfs_rq", "throttled_clock_self_time"), ("cfs_rq", "throttled_clock_pelt_time"), ("cfs_rq", "throttled_clock_task_time");
+    /// Begin of a throttled interval, on the run queue's clock (6.6 and later).
+    cfs_rq_throttled_since: ("cfs_rq", "throttled_clock_self"), ("cfs_rq", "throttled_clock_pelt"), ("cfs_rq", "throttled_clock_task");
+    /// How many levels above are throttled.
+    cfs_rq_throttle_count: ("cfs_rq", "throttle_count");
+    /// Live threads of a process.
+    signal_live: ("signal_struct", "live.counter");
+    /// Process ids by type.
+    signal_pids: ("signal_struct", "pids");
+    /// Number of a process id in the initial namespace.
+    pid_number: ("pid", "numbers");
+    /// Begin of the argument area.
+    mm_arg_start: ("mm_struct", "arg_start");
+    /// End of the argument area.
+    mm_arg_end: ("mm_struct", "arg_end");
+    /// Next bio of a request.
+    bio_next: ("bio", "bi_next");
+    /// Operation and flags.
+    bio_opf: ("bio", "bi_opf");
+    /// Block device (5.11 and later).
+    bio_bdev: ("bio", "bi_bdev");
+    /// Disk (before 5.11).
+    bio_disk: ("bio", "bi_disk");
+    /// The parent of a split bio.
+    bio_private: ("bio", "bi_private");
+    /// Disk of a block device.
+    bdev_disk: ("block_device", "bd_disk");
+    /// Major number.
+    disk_major: ("gendisk", "major");
+    /// First minor number.
+    disk_minor: ("gendisk", "first_minor");
+    /// First bio of a request.
+    rq_bio: ("request", "bio");
+    /// Bytes still to move.
+    rq_bytes: ("request", "__data_len");
+    /// Operation and flags of a request.
+    rq_opf: ("request", "cmd_flags");
+    /// Disk of a request (before 5.17).
+    rq_disk: ("request", "rq_disk");
+    /// Queue of a request.
+    rq_queue: ("request", "q");
+    /// Disk of a queue (5.15 and later).
+    queue_disk: ("request_queue", "disk");
+    /// Address family.
+    sock_family: ("sock", "__sk_common.skc_family");
+    /// Own port, host order.
+    sock_local_port: ("sock", "__sk_common.skc_num");
+    /// Peer's port, network order.
+    sock_remote_port: ("sock", "__sk_common.skc_dport");
+    /// Own IPv4 address.
+    sock_local4: ("sock", "__sk_common.skc_rcv_saddr");
+    /// Peer's IPv4 address.
+    sock_remote4: ("sock", "__sk_common.skc_daddr");
+    /// Own IPv6 address.
+    sock_local6: ("sock", "__sk_common.skc_v6_rcv_saddr.in6_u.u6_addr32");
+    /// Peer's IPv6 address.
+    sock_remote6: ("sock", "__sk_common.skc_v6_daddr.in6_u.u6_addr32");
+    /// `IPPROTO_*`.
+    sock_protocol: ("sock", "sk_protocol");
+    /// BSD socket.
+    sock_socket: ("sock", "sk_socket");
+    /// `SOCK_*` flags.
+    socket_flags: ("socket", "flags");
+    /// Next byte the process will write.
+    tcp_write_seq: ("tcp_sock", "write_seq");
+    /// Next byte to send.
+    tcp_snd_nxt: ("tcp_sock", "snd_nxt");
+    /// First byte not acknowledged.
+    tcp_snd_una: ("tcp_sock", "snd_una");
+    /// Owner of a packet.
+    skb_sk: ("sk_buff", "sk");
+    /// Bytes of a packet.
+    skb_len: ("sk_buff", "len");
+    /// TCP's view of a received packet.
+    skb_cb: ("sk_buff", "cb");
+    /// First sequence number.
+    cb_seq: ("tcp_skb_cb", "seq");
+    /// Sequence number after the last byte.
+    cb_end_seq: ("tcp_skb_cb", "end_seq");
+    /// Acknowledgement number.
+    cb_ack_seq: ("tcp_skb_cb", "ack_seq");
+    /// Number of an interface.
+    dev_ifindex: ("net_device", "ifindex");
+    /// Name of an interface.
+    dev_name: ("net_device", "name");
+    /// Root queueing discipline.
+    dev_qdisc: ("net_device", "qdisc");
+    /// Network namespace of an interface.
+    dev_net: ("net_device", "nd_net.net");
+    /// Inode number of a network namespace.
+    net_inum: ("net", "ns.inum");
+    /// Enqueue function; null for a device without a queue.
+    qdisc_enqueue: ("Qdisc", "enqueue");
+    /// Packets queued.
+    qdisc_qlen: ("Qdisc", "q.qlen");
+    /// Packets dropped.
+    qdisc_drops: ("Qdisc", "qstats.drops");
+}
+
+/// Everything user space freezes into the programs.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Structure offsets.
+    pub offsets: Offsets,
+    /// Byte of `task_struct` that holds `in_iowait`.
+    pub iowait_byte: u32,
+    /// Its bit in that byte.
+    pub iowait_mask: u32,
+    /// 1: `task_struct.state` is 8 bytes wide (before 5.14).
+    pub state_is_long: u32,
+    /// 1: `in_iowait` is known.
+    pub has_iowait: u32,
+    /// Process id of the tracer, which is never a target.
+    pub self_pid: u32,
+    /// 1: children of a target become targets.
+    pub follow_children: u32,
+    /// Which argument of each tracepoint is the wanted one; they moved in 5.11 and were back-ported.
+    pub arg_bio_queue: u32,
+    /// As above, `block_bio_complete`.
+    pub arg_bio_complete: u32,
+    /// As above, `block_split`.
+    pub arg_split: u32,
+    /// As above, `block_rq_issue`.
+    pub arg_rq_issue: u32,
+}
+
+impl Config {
+    /// Nothing known: a program that needs a missing fact is refused by the verifier.
+    pub const NONE: Self = Self {
+        offsets: Offsets::NONE,
+        iowait_byte: 0,
+        iowait_mask: 0,
+        state_is_long: 0,
+        has_iowait: 0,
+        self_pid: 0,
+        follow_children: 0,
+        arg_bio_queue: 0,
+        arg_bio_complete: 0,
+        arg_split: 0,
+        arg_rq_issue: 0,
+    };
+}
+
+const _: () = assert!(size_of::<Config>() == 4 * (Offsets::COUNT + 10));
+// SAFETY: `repr(C)`, only `u32`s.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for Config {}

@@ -1,0 +1,66 @@
+//! Process records: fork, exec and exit of every process, because a short-lived culprit is gone when `/proc` is read.
+
+use crate::{plain, record::Header};
+
+/// Bytes kept of a command line.
+pub const CMDLINE: usize = 256;
+
+/// A process was forked, or a target process got a new thread.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Fork {
+    /// `ns` is when.
+    pub header: Header,
+    /// The new process; for a thread, the process it belongs to.
+    pub pid: u32,
+    /// The new thread.
+    pub tid: u32,
+    /// Process that forked.
+    pub parent_pid: u32,
+    /// 1 if the new process is followed as a target.
+    pub target: u32,
+    /// Session.
+    pub sid: u32,
+    /// Process group.
+    pub pgid: u32,
+    /// Start, nanoseconds since boot (as `/proc/PID/stat` field 22, but not rounded).
+    pub start_ns: u64,
+    /// Name, inherited.
+    pub comm: [u8; 16],
+}
+
+/// A process runs another program.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Exec {
+    /// `ns` is when.
+    pub header: Header,
+    /// Process.
+    pub pid: u32,
+    /// Valid bytes of `cmdline`.
+    pub cmdline_len: u32,
+    /// Session.
+    pub sid: u32,
+    /// Process group.
+    pub pgid: u32,
+    /// Start of the process.
+    pub start_ns: u64,
+    /// New name.
+    pub comm: [u8; 16],
+    /// Arguments, separated by NUL.
+    pub cmdline: [u8; CMDLINE],
+}
+
+/// The last thread of a process began to exit.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Exit {
+    /// `ns` is when.
+    pub header: Header,
+    /// Process.
+    pub pid: u32,
+    /// Explicit padding.
+    pub reserved: u32,
+}
+
+plain!(Fork = 64, Exec = 56 + CMDLINE, Exit = 24);

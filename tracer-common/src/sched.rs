@@ -1,0 +1,169 @@
+//! Scheduler records: a target thread's time off the CPU, and who held a CPU meanwhile.
+
+use crate::{plain, record::Header};
+
+/// Frames kept of a kernel stack.
+pub const STACK_DEPTH: usize = 32;
+
+/// The thread was still runnable when it left the CPU (preempted, or it yielded).
+pub const WAIT_RUNNABLE: u32 = 1;
+/// The thread slept in `io_schedule`.
+pub const WAIT_IOWAIT: u32 = 2;
+/// First sight of the thread: `off_ns` is not known (0).
+pub const WAIT_FIRST: u32 = 4;
+/// The thread has not come back yet: written by user space from the task map, never by a probe.
+pub const WAIT_OPEN: u32 = 8;
+/// The thread was woken from interrupt context or its waker was not seen: `waker_tid` is a bystander.
+pub const WAIT_NO_WAKER: u32 = 16;
+
+/// A target thread came back on a CPU; describes the whole interval off it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wait {
+    /// `ns` is when the thread came on the CPU.
+    pub header: Header,
+    /// Process.
+    pub pid: u32,
+    /// Thread.
+    pub tid: u32,
+    /// When it came on the CPU before; 0 if that was not seen. Shows whether a record of this thread was lost.
+    pub ran_since_ns: u64,
+    /// When it left the CPU; 0 with [`WAIT_FIRST`].
+    pub off_ns: u64,
+    /// The part of the interval spent runnable in a run queue: `schedstat` field 2 grows by exactly this.
+    pub run_queue_ns: u64,
+    /// How long the thread's own CPU quota was exhausted within the run-queue part.
+    pub throttled_ns: u64,
+    /// When it was woken, 0 if that was not seen.
+    pub waking_ns: u64,
+    /// Identity of the kernel stack it slept in, 0 for none; the frames are in a [`Stack`] record.
+    pub stack: u64,
+    /// Identity of the waker's kernel stack.
+    pub waker_stack: u64,
+    /// Process of `current` at the wakeup.
+    pub waker_pid: u32,
+    /// Thread of `current` at the wakeup.
+    pub waker_tid: u32,
+    /// `task->__state` at switch-out.
+    pub state: u32,
+    /// `WAIT_*` bits.
+    pub flags: u32,
+}
+
+/// A thread left a CPU on which a target thread was queued.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Slice {
+    /// `ns` is the end of the slice; `cpu` is the place.
+    pub header: Header,
+    /// When the holder came on the CPU.
+    pub begin_ns: u64,
+    /// Process that held the CPU; 0 is idle.
+    pub pid: u32,
+    /// Its thread.
+    pub tid: u32,
+}
+
+/// A queued target thread was moved to another CPU.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Migrate {
+    /// `ns` is when.
+    pub header: Header,
+    /// Process.
+    pub pid: u32,
+    /// Thread.
+    pub tid: u32,
+    /// CPU it was queued on.
+    pub from_cpu: u32,
+    /// CPU it is queued on now.
+    pub to_cpu: u32,
+}
+
+/// The frames behind a stack identity, sent when it is first seen.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Stack {
+    /// `ns` is when it was captured.
+    pub header: Header,
+    /// The identity that waits refer to.
+    pub id: u64,
+    /// Valid frames.
+    pub depth: u64,
+    /// Return addresses, innermost first.
+    pub frames: [u64; STACK_DEPTH],
+}
+
+/// A target thread is gone.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ThreadEnd {
+    /// `ns` is when it left a CPU for the last time.
+    pub header: Header,
+    /// Process.
+    pub pid: u32,
+    /// Thread.
+    pub tid: u32,
+}
+
+/// What the kernel half remembers of a target thread (map `TASKS`, by tid).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Task {
+    /// When it last came on a CPU, 0 if never seen doing so.
+    pub on_ns: u64,
+    /// When it left the CPU, 0 if never seen doing so.
+    pub off_ns: u64,
+    /// Stack identity at switch-out.
+    pub stack: u64,
+    /// Stack identity of the waker.
+    pub waker_stack: u64,
+    /// When it was woken.
+    pub waking_ns: u64,
+    /// `sched_info.run_delay` up to the last time it came on a CPU.
+    pub run_delay_ns: u64,
+    /// Throttled clock of its run queue when it became runnable.
+    pub throttled_ns: u64,
+    /// Process of its waker.
+    pub waker_pid: u32,
+    /// Thread of its waker.
+    pub waker_tid: u32,
+    /// Process.
+    pub pid: u32,
+    /// One of `TASK_*` below.
+    pub state: u32,
+    /// `task->__state` at switch-out.
+    pub kernel_state: u32,
+    /// `WAIT_*` bits known so far.
+    pub flags: u32,
+    /// CPU on whose run queue it stands, while queued.
+    pub cpu: u32,
+    /// Explicit padding.
+    pub reserved: u32,
+}
+
+/// The thread is on a CPU.
+pub const TASK_RUNNING: u32 = 0;
+/// The thread is runnable and waits for a CPU.
+pub const TASK_QUEUED: u32 = 1;
+/// The thread sleeps.
+pub const TASK_ASLEEP: u32 = 2;
+
+/// Per-CPU state of the scheduler probes (map `CPUS`, by CPU), on a cache line of its own.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cpu {
+    /// When the running thread came on.
+    pub since_ns: u64,
+    /// Target threads queued here; the gate of the CPU's slices is open while it is not 0.
+    pub queued: u64,
+    /// Keeps entries apart.
+    pub reserved: [u64; 6],
+}
+
+const _: () = assert!(size_of::<Cpu>() == 64);
+// SAFETY: `repr(C)`, explicit padding, any bit pattern is valid.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for Cpu {}
+
+plain!(Wait = 96, Slice = 32, Migrate = 32, Stack = 32 + 8 * STACK_DEPTH, ThreadEnd = 24, Task = 88);

@@ -1,0 +1,69 @@
+//! The only user of the ring buffers: reserve, write, or count a drop. Nothing is lost silently.
+
+use aya_ebpf::{
+    bindings::BPF_RB_NO_WAKEUP,
+    helpers::bpf_get_smp_processor_id,
+    macros::map,
+    maps::{PerCpuArray, RingBuf},
+};
+use tracer_common::record::{Counter, Header, KINDS, Kind, MAP_LOSSES, MapLoss};
+
+/// Facts in the order in which they became true. User space polls on a timer, so that the tracer never traces its own wakeups.
+#[map]
+static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
+
+/// Histogram snapshots, apart from the facts because they are large and losing one loses nothing.
+#[map]
+static SNAPSHOTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+
+#[map]
+static COUNTERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(KINDS as u32, 0);
+
+#[map]
+static MAP_FULL: PerCpuArray<u64> = PerCpuArray::with_max_entries(MAP_LOSSES as u32, 0);
+
+#[inline(always)]
+fn write<T: 'static>(ring: &RingBuf, kind: Kind, ns: u64, fill: impl FnOnce(*mut T)) -> bool {
+    let counter = COUNTERS.get_ptr_mut(kind as u32);
+    let Some(mut entry) = ring.reserve::<T>(0) else {
+        if let Some(counter) = counter {
+            // SAFETY: a per-CPU value.
+            unsafe { (*counter).dropped += 1 };
+        }
+        return false;
+    };
+    let record = entry.as_mut_ptr();
+    fill(record);
+    // SAFETY: a helper without arguments.
+    let cpu = unsafe { bpf_get_smp_processor_id() } as u32;
+    let header = Header { kind: kind as u32, cpu, ns };
+    // SAFETY: every record is `repr(C)` and begins with a `Header`.
+    unsafe { record.cast::<Header>().write(header) };
+    entry.submit(u64::from(BPF_RB_NO_WAKEUP));
+    if let Some(counter) = counter {
+        // SAFETY: a per-CPU value.
+        unsafe { (*counter).sent += 1 };
+    }
+    true
+}
+
+/// Emits a record; its header is written here. `false`: the ring was full, and the drop is counted.
+#[inline(always)]
+pub fn event<T: 'static>(kind: Kind, ns: u64, fill: impl FnOnce(*mut T)) -> bool {
+    write(&EVENTS, kind, ns, fill)
+}
+
+/// Emits a histogram snapshot.
+#[inline(always)]
+pub fn snapshot<T: 'static>(ns: u64, fill: impl FnOnce(*mut T)) -> bool {
+    write(&SNAPSHOTS, Kind::Snapshot, ns, fill)
+}
+
+/// Counts a fact lost because a map was full.
+#[inline(always)]
+pub fn map_full(loss: MapLoss) {
+    if let Some(count) = MAP_FULL.get_ptr_mut(loss as u32) {
+        // SAFETY: a per-CPU value.
+        unsafe { *count += 1 };
+    }
+}

@@ -1,0 +1,38 @@
+//! The only answer to "is this task traced?"
+
+use aya_ebpf::{macros::map, maps::Array};
+
+use crate::{atomic, kernel::config};
+
+/// One bit for each possible process id (`PID_MAX_LIMIT` is 2^22). A bit test costs two instructions after an array look-up
+/// that the JIT inlines; a hash map would cost twenty times as much on every switch of the machine.
+const WORDS: u32 = 1 << 16;
+
+#[map]
+static TARGETS: Array<u64> = Array::with_max_entries(WORDS, 0);
+
+#[inline(always)]
+fn word(pid: u32) -> Option<*mut u64> {
+    TARGETS.get_ptr_mut(pid >> 6)
+}
+
+/// Is this process a target?
+#[inline(always)]
+pub fn is_target(pid: u32) -> bool {
+    let Some(word) = word(pid) else { return false };
+    // SAFETY: a map value lives as long as the map.
+    unsafe { word.read_volatile() >> (pid & 63) & 1 != 0 }
+}
+
+/// Makes a process a target, or no longer one (its id was reused).
+#[inline(always)]
+pub fn set_target(pid: u32, target: bool) {
+    if is_target(pid) == target || pid == config!(self_pid) {
+        return;
+    }
+    let Some(word) = word(pid) else { return };
+    let bit = 1_u64 << (pid & 63);
+    // Only this process's own fork changes its bit, so adding or subtracting it never carries; 5.10 has no atomic OR.
+    // SAFETY: a map value lives as long as the map and is 8-byte aligned.
+    unsafe { atomic::add64(word, if target { bit } else { bit.wrapping_neg() }) };
+}

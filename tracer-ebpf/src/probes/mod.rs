@@ -1,0 +1,6 @@
+//! One file for each probe family: thin entries, one function each that does the work.
+
+mod block;
+mod proc;
+mod sched;
+mod tcp;

@@ -1,0 +1,103 @@
+//! Fork, exec and exit of every process: identity for short-lived holders, and children of a target become targets.
+
+use aya_ebpf::{
+    helpers::{bpf_ktime_get_ns, generated::bpf_probe_read_user},
+    macros::btf_tracepoint,
+    programs::BtfTracePointContext,
+};
+use aya_log_ebpf::warn;
+use tracer_common::{
+    proc::{CMDLINE, Exec, Exit, Fork},
+    record::Kind,
+};
+
+use crate::{
+    emit,
+    filter::{is_target, set_target},
+    kernel::{Task, config},
+};
+
+#[inline(always)]
+fn now() -> u64 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_ktime_get_ns() }
+}
+
+/// `sched_process_fork(struct task_struct *parent, struct task_struct *child)`, everywhere; also for a new thread.
+#[btf_tracepoint(function = "sched_process_fork")]
+pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
+    let parent = Task(ctx.arg(0));
+    let child = Task(ctx.arg(1));
+    let (pid, tid, parent_pid) = (child.pid(), child.tid(), parent.pid());
+    let is_process = pid == tid;
+    if is_process {
+        // Also ends the fame of a dead target whose id comes back.
+        set_target(pid, config!(follow_children) != 0 && is_target(parent_pid));
+    } else if !is_target(pid) {
+        return 0;
+    }
+    let target = is_target(pid);
+    // The child's `signal->pids` are filled only after this tracepoint for a new session leader; a fork inherits its parent's.
+    let (sid, pgid) = parent.session();
+    let comm = child.comm();
+    let sent = emit::event::<Fork>(Kind::Fork, now(), |record| {
+        // SAFETY: a reservation of this size.
+        let record = unsafe { &mut *record };
+        record.pid = pid;
+        record.tid = tid;
+        record.parent_pid = parent_pid;
+        record.target = u32::from(target);
+        record.sid = sid;
+        record.pgid = pgid;
+        record.start_ns = child.start_ns();
+        record.comm = comm;
+    });
+    if !sent && target {
+        // Rare, and costly to the books: the one place where the kernel half speaks up.
+        warn!(&ctx, "fork of target {} was lost: events ring full", pid);
+    }
+    0
+}
+
+/// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`, everywhere; `current` is `p` and its
+/// new address space holds the arguments.
+#[btf_tracepoint(function = "sched_process_exec")]
+pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
+    let task = Task(ctx.arg(0));
+    let mm = task.mm();
+    let (begin, end) = (mm.arg_start(), mm.arg_end());
+    let length = end.wrapping_sub(begin);
+    let length = if length > CMDLINE as u64 { CMDLINE as u64 } else { length };
+    let (sid, pgid) = task.session();
+    let comm = task.comm();
+    emit::event::<Exec>(Kind::Exec, now(), |record| {
+        // SAFETY: a reservation of this size, and a helper that checks what it reads.
+        unsafe {
+            let failed = bpf_probe_read_user((&raw mut (*record).cmdline).cast(), CMDLINE as u32, begin as *const _) != 0;
+            (*record).pid = task.pid();
+            (*record).cmdline_len = if failed { 0 } else { length as u32 };
+            (*record).sid = sid;
+            (*record).pgid = pgid;
+            (*record).start_ns = task.start_ns();
+            (*record).comm = comm;
+        }
+    });
+    0
+}
+
+/// `sched_process_exit(struct task_struct *p[, bool group_dead])`: for every thread; `signal->live` is already counted down.
+#[btf_tracepoint(function = "sched_process_exit")]
+pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
+    let task = Task(ctx.arg(0));
+    if task.signal().live() != 0 {
+        return 0;
+    }
+    emit::event::<Exit>(Kind::Exit, now(), |record| {
+        // SAFETY: a reservation of this size.
+        unsafe {
+            (*record).pid = task.pid();
+            (*record).reserved = 0;
+        }
+    });
+    0
+}

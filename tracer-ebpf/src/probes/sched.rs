@@ -1,0 +1,318 @@
+//! Scheduler: a target thread's waits, who held a CPU meanwhile, and everybody's run-queue latency.
+
+use aya_ebpf::{
+    helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns},
+    macros::{btf_tracepoint, map},
+    maps::{Array, HashMap},
+    programs::BtfTracePointContext,
+};
+use tracer_common::{
+    histogram::Family,
+    record::{Kind, MapLoss},
+    sched::{
+        Cpu, Migrate, Slice, TASK_ASLEEP, TASK_QUEUED, TASK_RUNNING, Task as Known, ThreadEnd, WAIT_FIRST, WAIT_IOWAIT,
+        WAIT_NO_WAKER, WAIT_RUNNABLE, Wait,
+    },
+};
+
+use crate::{
+    atomic, emit,
+    filter::is_target,
+    histograms,
+    kernel::{TASK_DEAD, Task, current},
+    stack,
+};
+
+/// Target threads by tid.
+#[map]
+static TASKS: HashMap<u32, Known> = HashMap::with_max_entries(16_384, 0);
+
+/// State of each CPU; user space sets the size to the number of possible CPUs.
+#[map]
+static CPUS: Array<Cpu> = Array::with_max_entries(512, 0);
+
+/// `sched_switch(bool preempt, struct task_struct *prev, struct task_struct *next[, unsigned int prev_state])`, 5.10 to 7.2.
+/// Runs with the run queue's lock held and interrupts off; `current` is `prev`.
+#[btf_tracepoint(function = "sched_switch")]
+pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
+    let preempt = ctx.arg::<u64>(0) & 1 != 0;
+    let prev = Task(ctx.arg(1));
+    let next = Task(ctx.arg(2));
+    // SAFETY: helpers without arguments.
+    let (now, cpu) = unsafe { (bpf_ktime_get_ns(), bpf_get_smp_processor_id() as u32) };
+    let prev_pid = prev.pid();
+    end_slice(prev_pid, prev.tid(), cpu, now);
+    if prev_pid != 0 && is_target(prev_pid) {
+        leave_cpu(&ctx, prev, prev_pid, preempt, cpu, now);
+    }
+    let next_pid = next.pid();
+    if next_pid != 0 {
+        come_on_cpu(next, next_pid, now);
+    }
+    0
+}
+
+/// The time `prev` held this CPU: always into its total, and as a slice while a target thread waits here.
+#[inline(always)]
+fn end_slice(pid: u32, tid: u32, cpu: u32, now: u64) {
+    let Some(state) = CPUS.get_ptr_mut(cpu) else { return };
+    // SAFETY: a map value; only this CPU writes `since_ns`.
+    let begin_ns = unsafe { core::mem::replace(&mut (*state).since_ns, now) };
+    if begin_ns == 0 {
+        return;
+    }
+    if pid != 0 {
+        histograms::hold_cpu(pid, now.wrapping_sub(begin_ns));
+    }
+    // SAFETY: as above; other CPUs add to `queued` atomically.
+    let queued = unsafe { (&raw const (*state).queued).read_volatile() };
+    if queued as i64 > 0 {
+        emit::event::<Slice>(Kind::Slice, now, |record| {
+            // SAFETY: a reservation of this size.
+            unsafe {
+                (*record).begin_ns = begin_ns;
+                (*record).pid = pid;
+                (*record).tid = tid;
+            }
+        });
+    }
+}
+
+/// A target thread leaves the CPU: remember when, why and from where.
+#[inline(always)]
+fn leave_cpu(ctx: &BtfTracePointContext, prev: Task, pid: u32, preempt: bool, cpu: u32, now: u64) {
+    let tid = prev.tid();
+    let kernel_state = prev.state();
+    if kernel_state & TASK_DEAD != 0 {
+        let _ = TASKS.remove(tid);
+        emit::event::<ThreadEnd>(Kind::ThreadEnd, now, |record| {
+            // SAFETY: a reservation of this size.
+            unsafe {
+                (*record).pid = pid;
+                (*record).tid = tid;
+            }
+        });
+        return;
+    }
+    let Some(task) = known(tid, pid) else { return };
+    let runnable = preempt || kernel_state == 0;
+    let stack = if runnable { 0 } else { stack::of_current(ctx, now) };
+    let throttled = prev.cfs_rq().throttled_ns();
+    let iowait = if prev.in_iowait() { WAIT_IOWAIT } else { 0 };
+    // SAFETY: a map value; only events of this thread write it, and they exclude each other by the run queue's lock.
+    unsafe {
+        if (*task).run_delay_ns == 0 {
+            (*task).run_delay_ns = prev.run_delay_ns();
+        }
+        (*task).off_ns = now;
+        (*task).stack = stack;
+        (*task).kernel_state = kernel_state;
+        (*task).throttled_ns = throttled;
+        (*task).waking_ns = 0;
+        (*task).flags = if runnable { WAIT_RUNNABLE } else { iowait | WAIT_NO_WAKER };
+        (*task).state = if runnable { TASK_QUEUED } else { TASK_ASLEEP };
+        (*task).cpu = cpu;
+    }
+    if runnable {
+        gate(cpu, 1);
+    }
+}
+
+/// A thread comes on the CPU: everybody's run-queue wait is counted, a target's whole interval is emitted.
+///
+/// The wait is the kernel's own, `rq->clock - sched_info.last_queued`: `sched_info_switch` runs after this tracepoint, so the
+/// stamp is still set, and `schedstat` field 2 grows by exactly this.
+#[inline(always)]
+fn come_on_cpu(next: Task, pid: u32, now: u64) {
+    let last_queued = next.last_queued();
+    let waited = next.rq_clock().wrapping_sub(last_queued);
+    let waited = if last_queued == 0 || (waited as i64) < 0 { 0 } else { waited };
+    if !is_target(pid) {
+        histograms::record(pid, Family::RunQueue as u32, waited, now);
+        return;
+    }
+    let tid = next.tid();
+    let run_delay = next.run_delay_ns().wrapping_add(waited);
+    let Some(task) = TASKS.get_ptr_mut(tid).or_else(|| known(tid, pid)) else { return };
+    // SAFETY: a map value, see `leave_cpu`.
+    let task = unsafe { &mut *task };
+    // A thread that was moved between CPUs while queued waited in several pieces; `run_delay` already holds the earlier ones.
+    let first = task.off_ns == 0;
+    let run_queue_ns = if first { waited } else { run_delay.wrapping_sub(task.run_delay_ns) };
+    task.run_delay_ns = run_delay;
+    histograms::record(pid, Family::RunQueue as u32, run_queue_ns, now);
+    let throttled_ns = next.cfs_rq().throttled_ns().wrapping_sub(task.throttled_ns);
+    emit_wait(task, tid, run_queue_ns, if first || (throttled_ns as i64) < 0 { 0 } else { throttled_ns }, now);
+    if task.state == TASK_QUEUED {
+        gate(task.cpu, u64::MAX);
+    }
+    task.state = TASK_RUNNING;
+    task.on_ns = now;
+}
+
+#[inline(always)]
+fn emit_wait(task: &Known, tid: u32, run_queue_ns: u64, throttled_ns: u64, now: u64) {
+    emit::event::<Wait>(Kind::Wait, now, |record| {
+        // SAFETY: a reservation of this size.
+        let record = unsafe { &mut *record };
+        record.pid = task.pid;
+        record.tid = tid;
+        record.ran_since_ns = task.on_ns;
+        record.off_ns = task.off_ns;
+        record.run_queue_ns = run_queue_ns;
+        record.throttled_ns = throttled_ns;
+        record.waking_ns = task.waking_ns;
+        record.stack = task.stack;
+        record.waker_stack = task.waker_stack;
+        record.waker_pid = task.waker_pid;
+        record.waker_tid = task.waker_tid;
+        record.state = task.kernel_state;
+        record.flags = if task.off_ns == 0 { WAIT_FIRST } else { task.flags };
+    });
+}
+
+/// The entry of a target thread, made on first sight.
+#[inline(always)]
+fn known(tid: u32, pid: u32) -> Option<*mut Known> {
+    if let Some(task) = TASKS.get_ptr_mut(tid) {
+        return Some(task);
+    }
+    let new = Known { pid, flags: WAIT_NO_WAKER, ..EMPTY };
+    if TASKS.insert(tid, &new, 0).is_err() {
+        emit::map_full(MapLoss::Tasks);
+    }
+    TASKS.get_ptr_mut(tid)
+}
+
+const EMPTY: Known = Known {
+    on_ns: 0,
+    off_ns: 0,
+    stack: 0,
+    waker_stack: 0,
+    waking_ns: 0,
+    run_delay_ns: 0,
+    throttled_ns: 0,
+    waker_pid: 0,
+    waker_tid: 0,
+    pid: 0,
+    state: TASK_RUNNING,
+    kernel_state: 0,
+    flags: 0,
+    cpu: 0,
+    reserved: 0,
+};
+
+/// Opens (1) or shuts (-1, as two's complement) the gate of a CPU by one thread.
+#[inline(always)]
+fn gate(cpu: u32, by: u64) {
+    if let Some(state) = CPUS.get_ptr_mut(cpu) {
+        // SAFETY: a map value, 8-byte aligned.
+        unsafe { atomic::add64(&raw mut (*state).queued, by) };
+    }
+}
+
+/// `sched_waking(struct task_struct *p)`, everywhere. Runs in the waker, with `p->pi_lock` held.
+#[btf_tracepoint(function = "sched_waking")]
+pub fn sched_waking(ctx: BtfTracePointContext) -> i32 {
+    let task = Task(ctx.arg(0));
+    if is_target(task.pid()) {
+        waking(&ctx, task.tid());
+    }
+    0
+}
+
+#[inline(always)]
+fn waking(ctx: &BtfTracePointContext, tid: u32) {
+    let Some(task) = TASKS.get_ptr_mut(tid) else { return };
+    // SAFETY: a map value, see `leave_cpu`.
+    if unsafe { (*task).state } != TASK_ASLEEP {
+        return;
+    }
+    // SAFETY: a helper without arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let (waker_pid, waker_tid) = current();
+    let waker_stack = stack::of_current(ctx, now);
+    // SAFETY: as above.
+    unsafe {
+        (*task).waking_ns = now;
+        (*task).waker_pid = waker_pid;
+        (*task).waker_tid = waker_tid;
+        (*task).waker_stack = waker_stack;
+        (*task).flags &= !WAIT_NO_WAKER;
+    }
+}
+
+/// `sched_wakeup(struct task_struct *p)`, everywhere. Also fires for tasks that never slept: those are ignored.
+#[btf_tracepoint(function = "sched_wakeup")]
+pub fn sched_wakeup(ctx: BtfTracePointContext) -> i32 {
+    queued(Task(ctx.arg(0)));
+    0
+}
+
+/// `sched_wakeup_new(struct task_struct *p)`: a new thread's first time in a run queue.
+#[btf_tracepoint(function = "sched_wakeup_new")]
+pub fn sched_wakeup_new(ctx: BtfTracePointContext) -> i32 {
+    queued(Task(ctx.arg(0)));
+    0
+}
+
+/// A target thread became runnable.
+#[inline(always)]
+fn queued(task: Task) {
+    let pid = task.pid();
+    if !is_target(pid) {
+        return;
+    }
+    let tid = task.tid();
+    let Some(known) = TASKS.get_ptr_mut(tid) else { return };
+    let cpu = task.cpu();
+    let throttled = task.cfs_rq().throttled_ns();
+    // SAFETY: a map value, see `leave_cpu`; a wakeup that turns a sleeper holds the run queue's lock.
+    unsafe {
+        if (*known).state != TASK_ASLEEP {
+            return;
+        }
+        (*known).state = TASK_QUEUED;
+        (*known).cpu = cpu;
+        (*known).throttled_ns = throttled;
+    }
+    gate(cpu, 1);
+}
+
+/// `sched_migrate_task(struct task_struct *p, int dest_cpu)`, everywhere. Also fires for sleepers and when nothing moves.
+#[btf_tracepoint(function = "sched_migrate_task")]
+pub fn sched_migrate_task(ctx: BtfTracePointContext) -> i32 {
+    let task = Task(ctx.arg(0));
+    if is_target(task.pid()) {
+        migrate(task, ctx.arg::<u64>(1) as u32);
+    }
+    0
+}
+
+#[inline(always)]
+fn migrate(task: Task, to_cpu: u32) {
+    let tid = task.tid();
+    let Some(known) = TASKS.get_ptr_mut(tid) else { return };
+    // SAFETY: a map value, see `leave_cpu`.
+    let known = unsafe { &mut *known };
+    let from_cpu = known.cpu;
+    if known.state != TASK_QUEUED || from_cpu == to_cpu {
+        return;
+    }
+    known.cpu = to_cpu;
+    // The other CPU's run queue has a throttled clock of its own: this wait's quota time is unknown, and reads as 0.
+    known.throttled_ns = u64::MAX >> 1;
+    gate(from_cpu, u64::MAX);
+    gate(to_cpu, 1);
+    let pid = known.pid;
+    // SAFETY: a helper without arguments.
+    emit::event::<Migrate>(Kind::Migrate, unsafe { bpf_ktime_get_ns() }, |record| {
+        // SAFETY: a reservation of this size.
+        unsafe {
+            (*record).pid = pid;
+            (*record).tid = tid;
+            (*record).from_cpu = from_cpu;
+            (*record).to_cpu = to_cpu;
+        }
+    });
+}

@@ -1,0 +1,323 @@
+//! TCP: a target's sends and receives, their acknowledgement, and who sent through an interface that queues.
+//!
+//! The owner of a packet is its socket's, never `current`: packets leave in softirq under a bystander's name.
+
+use aya_ebpf::{
+    helpers::bpf_ktime_get_ns,
+    macros::{btf_tracepoint, map},
+    maps::LruHashMap,
+    programs::BtfTracePointContext,
+};
+use tracer_common::{
+    histogram::Family,
+    record::{Kind, MapLoss},
+    tcp::{
+        Ack, CALL_CLOSE, CALL_NOSPACE, CALL_SEND, Call, LINK_SLICE_NS, Link, LinkOwner, Socket as Announcement, SocketState,
+    },
+};
+
+use crate::{
+    emit,
+    filter::is_target,
+    histograms,
+    kernel::{AF_INET, NetDevice, Qdisc, SOCK_NOSPACE, Skb, Sock, current},
+};
+
+/// Sockets by address.
+#[map]
+static SOCKETS: LruHashMap<u64, SocketState> = LruHashMap::with_max_entries(16_384, 0);
+
+/// Send calls under way, by thread: when each began.
+#[map]
+static SENDS: LruHashMap<u32, u64> = LruHashMap::with_max_entries(4096, 0);
+
+/// What each owner sent through each interface in the current slice.
+#[map]
+static LINKS: LruHashMap<LinkOwner, Link> = LruHashMap::with_max_entries(4096, 0);
+
+#[inline(always)]
+fn now() -> u64 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_ktime_get_ns() }
+}
+
+#[inline(always)]
+fn state(key: u64) -> Option<&'static mut SocketState> {
+    if SOCKETS.get_ptr(key).is_none() {
+        let new = SocketState { arrived_ns: 0, sent_ns: 0, pid: 0, sent_seq: 0, ifindex: 0, announced: 0 };
+        if SOCKETS.insert(key, &new, 1).is_err() {
+            emit::map_full(MapLoss::Sockets);
+        }
+    }
+    // SAFETY: a map value; a race between CPUs loses one sample, never memory.
+    SOCKETS.get_ptr_mut(key).map(|state| unsafe { &mut *state })
+}
+
+/// `sock_send_length(struct sock *sk, int ret, int flags)`, 6.3 and later: a send of any family returned, in its caller's context.
+#[btf_tracepoint(function = "sock_send_length")]
+pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
+    let sk = Sock(ctx.arg(0));
+    if sk.is_tcp() {
+        sent(sk, ctx.arg::<u64>(1) as i32);
+    }
+    0
+}
+
+#[inline(always)]
+fn sent(sk: Sock, result: i32) {
+    let (pid, tid) = current();
+    let now = now();
+    // SAFETY: the entry is copied at once.
+    if let Some(begin) = unsafe { SENDS.get(tid) }.copied() {
+        let _ = SENDS.remove(tid);
+        histograms::record(pid, Family::TcpSendCall as u32, now.wrapping_sub(begin), now);
+    }
+    let Some(state) = state(sk.key()) else { return };
+    state.pid = pid;
+    if !is_target(pid) {
+        return;
+    }
+    let Some(tcp) = sk.tcp() else { return };
+    let write_seq = tcp.write_seq();
+    if result > 0 && state.sent_ns == 0 {
+        state.sent_ns = now;
+        state.sent_seq = write_seq;
+    }
+    announce(sk, state, pid, now);
+    let nospace = if sk.socket().flags() & SOCK_NOSPACE != 0 { CALL_NOSPACE } else { 0 };
+    let snd_nxt = tcp.snd_nxt();
+    let call = Call {
+        socket: sk.key(),
+        result: i64::from(result),
+        pid,
+        tid,
+        unsent_bytes: write_seq.wrapping_sub(snd_nxt),
+        unacked_bytes: snd_nxt.wrapping_sub(tcp.snd_una()),
+        ifindex: state.ifindex,
+        flags: CALL_SEND | nospace,
+        ..NO_CALL
+    };
+    emit_call(&call, now);
+}
+
+const NO_CALL: Call = Call {
+    header: tracer_common::record::Header { kind: 0, cpu: 0, ns: 0 },
+    socket: 0,
+    result: 0,
+    arrived_ns: 0,
+    pid: 0,
+    tid: 0,
+    unsent_bytes: 0,
+    unacked_bytes: 0,
+    ifindex: 0,
+    flags: 0,
+};
+
+#[inline(always)]
+fn emit_call(call: &Call, now: u64) {
+    // SAFETY: a reservation of this size.
+    emit::event::<Call>(Kind::Call, now, |record| unsafe { record.write(*call) });
+}
+
+/// `sock_recv_length(struct sock *sk, int ret, int flags)`, 6.3 and later.
+#[btf_tracepoint(function = "sock_recv_length")]
+pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
+    let sk = Sock(ctx.arg(0));
+    if sk.is_tcp() {
+        received(sk, ctx.arg::<u64>(1) as i32);
+    }
+    0
+}
+
+#[inline(always)]
+fn received(sk: Sock, result: i32) {
+    let (pid, tid) = current();
+    let Some(state) = state(sk.key()) else { return };
+    state.pid = pid;
+    let arrived_ns = core::mem::replace(&mut state.arrived_ns, 0);
+    if !is_target(pid) {
+        return;
+    }
+    let now = now();
+    announce(sk, state, pid, now);
+    emit_call(&Call { socket: sk.key(), result: i64::from(result), arrived_ns, pid, tid, ifindex: state.ifindex, ..NO_CALL }, now);
+}
+
+/// Tells user space whose socket it is and where it leads, once.
+#[inline(always)]
+fn announce(sk: Sock, state: &mut SocketState, pid: u32, now: u64) {
+    if state.announced != 0 {
+        return;
+    }
+    state.announced = 1;
+    let family = sk.family();
+    emit::event::<Announcement>(Kind::Socket, now, |record| {
+        // SAFETY: a reservation of this size.
+        let record = unsafe { &mut *record };
+        record.socket = sk.key();
+        record.pid = pid;
+        record.family = u32::from(family);
+        record.local_port = u32::from(sk.local_port());
+        record.remote_port = u32::from(u16::from_be(sk.remote_port_be()));
+        let (local, remote) = ((&raw mut record.local).cast::<u32>(), (&raw mut record.remote).cast::<u32>());
+        for word in 0..4 {
+            let (own, peer) = if family == AF_INET {
+                if word == 0 { (sk.local4(), sk.remote4()) } else { (0, 0) }
+            } else {
+                (sk.address6(false, word), sk.address6(true, word))
+            };
+            // SAFETY: both arrays are 4 words long.
+            unsafe {
+                local.add(word as usize).write_unaligned(own);
+                remote.add(word as usize).write_unaligned(peer);
+            }
+        }
+    });
+}
+
+/// `tcp_sendmsg_locked(const struct sock *sk, const struct msghdr *msg, const struct sk_buff *skb, int size_goal)`, 6.16 and later:
+/// once for each turn of the copy loop; the first marks the begin of the call (the wait for the socket's lock is not in it).
+#[btf_tracepoint(function = "tcp_sendmsg_locked")]
+pub fn tcp_sendmsg_locked(_ctx: BtfTracePointContext) -> i32 {
+    let (_, tid) = current();
+    // BPF_NOEXIST: later turns of the same call keep the first stamp.
+    let _ = SENDS.insert(tid, now(), 1);
+    0
+}
+
+/// `tcp_probe(struct sock *sk, struct sk_buff *skb)`, everywhere: a segment of an established connection arrived, in softirq;
+/// the socket's state is still the one before it.
+#[btf_tracepoint(function = "tcp_probe")]
+pub fn tcp_probe(ctx: BtfTracePointContext) -> i32 {
+    let sk = Sock(ctx.arg(0));
+    let skb = Skb(ctx.arg(1));
+    let payload = skb.tcp_payload();
+    let key = sk.key();
+    if payload > 0
+        && let Some(state) = state(key)
+        && state.arrived_ns == 0
+    {
+        state.arrived_ns = now();
+    }
+    let Some(state) = SOCKETS.get_ptr_mut(key) else { return 0 };
+    // SAFETY: a map value, see `state`.
+    let state = unsafe { &mut *state };
+    if state.sent_ns != 0 {
+        acknowledged(sk, state, skb.tcp_ack_seq());
+    }
+    0
+}
+
+/// Does this acknowledgement end the sample that is open on the socket, and does it cover all that was written?
+#[inline(always)]
+fn acknowledged(sk: Sock, state: &mut SocketState, ack_seq: u32) {
+    if (ack_seq.wrapping_sub(state.sent_seq) as i32) < 0 {
+        return;
+    }
+    let now = now();
+    histograms::record(state.pid, Family::TcpSendAck as u32, now.wrapping_sub(state.sent_ns), now);
+    state.sent_ns = 0;
+    let Some(tcp) = sk.tcp() else { return };
+    let write_seq = tcp.write_seq();
+    if ack_seq == write_seq {
+        // SAFETY: a reservation of this size.
+        emit::event::<Ack>(Kind::Ack, now, |record| unsafe { (*record).socket = sk.key() });
+    } else {
+        // Data written since: watch for its end, so that the last acknowledgement is not missed.
+        state.sent_ns = now;
+        state.sent_seq = write_seq;
+    }
+}
+
+/// `tcp_destroy_sock(struct sock *sk)`, everywhere.
+#[btf_tracepoint(function = "tcp_destroy_sock")]
+pub fn tcp_destroy_sock(ctx: BtfTracePointContext) -> i32 {
+    let sk = Sock(ctx.arg(0));
+    let key = sk.key();
+    // SAFETY: the entry is copied at once.
+    let Some(state) = unsafe { SOCKETS.get(key) }.copied() else { return 0 };
+    let _ = SOCKETS.remove(key);
+    if state.announced != 0 {
+        emit_call(&Call { socket: key, pid: state.pid, ifindex: state.ifindex, flags: CALL_CLOSE, ..NO_CALL }, now());
+    }
+    0
+}
+
+/// `net_dev_start_xmit(const struct sk_buff *skb, const struct net_device *dev)`, everywhere: a packet leaves the queue of `dev`.
+/// A device without a queue (loopback, veth, bridge by default) is passed through: a packet counts once.
+#[btf_tracepoint(function = "net_dev_start_xmit")]
+pub fn net_dev_start_xmit(ctx: BtfTracePointContext) -> i32 {
+    let skb = Skb(ctx.arg(0));
+    let dev = NetDevice(ctx.arg(1));
+    let qdisc = dev.qdisc();
+    if qdisc.enqueue() != 0 {
+        transmit(skb, dev, qdisc);
+    }
+    0
+}
+
+#[inline(always)]
+fn transmit(skb: Skb, dev: NetDevice, qdisc: Qdisc) {
+    let ifindex = dev.ifindex();
+    let sk = skb.sk();
+    let mut pid = 0;
+    if !sk.is_null()
+        && let Some(state) = SOCKETS.get_ptr_mut(sk.key())
+    {
+        // SAFETY: a map value, see `state`.
+        unsafe {
+            pid = (*state).pid;
+            (*state).ifindex = ifindex;
+        }
+    }
+    let key = LinkOwner { netns: dev.net().inum(), ifindex, pid, reserved: 0 };
+    let now = now();
+    let slice = now - now % LINK_SLICE_NS;
+    let Some(cell) = link_cell(&key, dev, slice) else { return };
+    if cell.header.ns != slice {
+        flush(cell);
+        cell.header.ns = slice;
+        cell.packets = 0;
+        cell.bytes = 0;
+        cell.backlog_min = u32::MAX;
+    }
+    cell.packets += 1;
+    cell.bytes += u64::from(skb.len());
+    let backlog = qdisc.qlen();
+    if backlog < cell.backlog_min {
+        cell.backlog_min = backlog;
+    }
+    cell.drops = qdisc.drops();
+}
+
+/// The cell of an owner. The queue's lock is held by the one CPU that transmits, so there is one writer for each interface.
+#[inline(always)]
+fn link_cell(key: &LinkOwner, dev: NetDevice, slice: u64) -> Option<&'static mut Link> {
+    if LINKS.get_ptr(key).is_none() {
+        let new = Link {
+            header: tracer_common::record::Header { kind: Kind::Link as u32, cpu: 0, ns: slice },
+            ifindex: key.ifindex,
+            netns: key.netns,
+            pid: key.pid,
+            packets: 0,
+            bytes: 0,
+            backlog_min: u32::MAX,
+            drops: 0,
+            name: dev.name(),
+        };
+        if LINKS.insert(key, &new, 1).is_err() {
+            emit::map_full(MapLoss::Links);
+        }
+    }
+    // SAFETY: a map value.
+    LINKS.get_ptr_mut(key).map(|cell| unsafe { &mut *cell })
+}
+
+/// Sends a cell whose slice is over.
+#[inline(always)]
+fn flush(cell: &Link) {
+    if cell.packets > 0 {
+        // SAFETY: a reservation of this size.
+        emit::event::<Link>(Kind::Link, cell.header.ns, |record| unsafe { record.write(*cell) });
+    }
+}

@@ -1,0 +1,60 @@
+//! Kernel stacks by identity: a hash of the frames, which are sent only when the hash is new.
+//!
+//! Not a BPF stack map: that loses exactly the hot stacks to collisions, and reusing its ids lies.
+
+use aya_ebpf::{EbpfContext, helpers::generated::bpf_get_stack, macros::map, maps::LruHashMap};
+use tracer_common::{
+    record::Kind,
+    sched::{STACK_DEPTH, Stack},
+};
+
+use crate::emit;
+
+/// Stacks that user space already knows.
+#[map]
+static STACKS: LruHashMap<u64, u64> = LruHashMap::with_max_entries(4096, 0);
+
+const BYTES: u32 = (STACK_DEPTH * 8) as u32;
+
+/// Captures the kernel stack of `current` and returns its identity, 0 if there is none.
+#[inline(never)]
+pub fn capture(ctx: *mut core::ffi::c_void, now: u64) -> u64 {
+    let mut frames = [0_u64; STACK_DEPTH];
+    // SAFETY: the buffer is as long as said.
+    let written = unsafe { bpf_get_stack(ctx, frames.as_mut_ptr().cast(), BYTES, 0) };
+    if written <= 0 {
+        return 0;
+    }
+    let mut id = 0xcbf2_9ce4_8422_2325_u64;
+    for frame in frames {
+        id = (id ^ frame).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        id ^= id >> 29;
+    }
+    // SAFETY: only existence is asked.
+    if unsafe { STACKS.get(id) }.is_none() {
+        send(id, written as u64 / 8, &frames, now);
+    }
+    id
+}
+
+#[inline(always)]
+fn send(id: u64, depth: u64, frames: &[u64; STACK_DEPTH], now: u64) {
+    let sent = emit::event::<Stack>(Kind::Stack, now, |record| {
+        // SAFETY: a reservation of this size.
+        unsafe {
+            (*record).id = id;
+            (*record).depth = depth;
+            (*record).frames = *frames;
+        }
+    });
+    if sent {
+        // A full LRU map evicts; an error here only sends the stack once more.
+        let _ = STACKS.insert(id, 1, 0);
+    }
+}
+
+/// [`capture`] for any context.
+#[inline(always)]
+pub fn of_current(ctx: &impl EbpfContext, now: u64) -> u64 {
+    capture(ctx.as_ptr(), now)
+}

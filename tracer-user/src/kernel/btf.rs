@@ -1,0 +1,370 @@
+//! Reads the kernel's own type information (BTF): member offsets and tracepoint prototypes.
+//!
+//! aya keeps its BTF types private, so this is the part of a reader that `tracer` needs. Format: `include/uapi/linux/btf.h` and
+//! `Documentation/bpf/btf.rst`. Every read is length-checked: a corrupt file is an error, never a panic.
+
+use std::collections::HashMap;
+
+use anyhow::{Context, Result, bail, ensure};
+
+const MAGIC: u16 = 0xeb9f;
+
+/// Kinds (`BTF_KIND_*`).
+mod kind {
+    pub const INT: u32 = 1;
+    pub const PTR: u32 = 2;
+    pub const ARRAY: u32 = 3;
+    pub const STRUCT: u32 = 4;
+    pub const UNION: u32 = 5;
+    pub const ENUM: u32 = 6;
+    pub const FWD: u32 = 7;
+    pub const TYPEDEF: u32 = 8;
+    pub const VOLATILE: u32 = 9;
+    pub const CONST: u32 = 10;
+    pub const RESTRICT: u32 = 11;
+    pub const FUNC: u32 = 12;
+    pub const FUNC_PROTO: u32 = 13;
+    pub const VAR: u32 = 14;
+    pub const DATASEC: u32 = 15;
+    pub const FLOAT: u32 = 16;
+    pub const DECL_TAG: u32 = 17;
+    pub const TYPE_TAG: u32 = 18;
+    pub const ENUM64: u32 = 19;
+}
+
+/// Types nest through typedefs and qualifiers; a file that nests deeper is corrupt.
+const DEEPEST: usize = 32;
+
+/// Where a member lies in its structure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Offset of the byte in which it begins.
+    pub byte_offset: u32,
+    /// Its first bit in that byte.
+    pub bit_offset: u8,
+    /// Its width if it is a bit-field, else 0.
+    pub bit_size: u8,
+}
+
+/// An argument of a tracepoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Argument {
+    /// Structure that it points to, if it does.
+    pub pointee: Option<String>,
+}
+
+/// The parsed type information.
+pub struct Btf {
+    bytes: Vec<u8>,
+    /// Offset of each type in `bytes`; type 0 is void.
+    types: Vec<u32>,
+    strings: std::ops::Range<usize>,
+    /// Structures and unions by name: a name may stand for several.
+    structures: HashMap<String, Vec<u32>>,
+    /// `btf_trace_*` typedefs by the name of their tracepoint.
+    tracepoints: HashMap<String, u32>,
+}
+
+/// A decoded type header.
+#[derive(Clone, Copy)]
+struct Type {
+    /// Offset of what follows the header.
+    tail: usize,
+    name: u32,
+    kind: u32,
+    /// Bit 31 of `info`: members carry bit-field sizes.
+    flag: bool,
+    count: usize,
+    /// Size or referenced type.
+    value: u32,
+}
+
+impl Btf {
+    /// Reads the running kernel's.
+    ///
+    /// # Errors
+    /// If the kernel has no BTF or it cannot be understood.
+    pub fn of_kernel() -> Result<Self> {
+        let path = "/sys/kernel/btf/vmlinux";
+        let bytes = std::fs::read(path).with_context(|| format!("cannot read {path}: this kernel was built without CONFIG_DEBUG_INFO_BTF"))?;
+        Self::parse(bytes).with_context(|| format!("cannot understand {path}"))
+    }
+
+    /// Parses a BTF blob.
+    ///
+    /// # Errors
+    /// If it is truncated, corrupt, of the other byte order, or has a kind that is not known here.
+    pub fn parse(bytes: Vec<u8>) -> Result<Self> {
+        ensure!(bytes.len() >= 24, "{} bytes are too few for a BTF header", bytes.len());
+        let magic = u16::from_le_bytes([bytes[0], bytes[1]]);
+        ensure!(magic == MAGIC, "the magic number is {magic:#06x}, not {MAGIC:#06x}");
+        let word = |at: usize| u32_at(&bytes, at).map(|word| word as usize);
+        let (header, type_off, type_len, str_off, str_len) = (word(4)?, word(8)?, word(12)?, word(16)?, word(20)?);
+        let section = |offset: usize, length: usize| -> Result<std::ops::Range<usize>> {
+            let begin = header.checked_add(offset).context("a section overflows")?;
+            let end = begin.checked_add(length).context("a section overflows")?;
+            ensure!(end <= bytes.len(), "a section ends at byte {end} of {}", bytes.len());
+            Ok(begin..end)
+        };
+        let (types, strings) = (section(type_off, type_len)?, section(str_off, str_len)?);
+        let mut btf = Self { bytes, types: vec![0], strings, structures: HashMap::new(), tracepoints: HashMap::new() };
+        btf.index(types)?;
+        Ok(btf)
+    }
+
+    /// Finds where each type begins, and the names that are asked for.
+    fn index(&mut self, section: std::ops::Range<usize>) -> Result<()> {
+        let mut at = section.start;
+        while at < section.end {
+            let found = self.header(at)?;
+            let id = self.types.len() as u32;
+            self.types.push(at as u32);
+            at = found.tail + tail_length(&found)?;
+            ensure!(at <= section.end, "type {id} reaches beyond its section");
+            match found.kind {
+                kind::STRUCT | kind::UNION => {
+                    let name = self.string(found.name)?.to_owned();
+                    self.structures.entry(name).or_default().push(id);
+                }
+                kind::TYPEDEF => {
+                    if let Some(name) = self.string(found.name)?.strip_prefix("btf_trace_") {
+                        let name = name.to_owned();
+                        self.tracepoints.insert(name, found.value);
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn header(&self, at: usize) -> Result<Type> {
+        let info = u32_at(&self.bytes, at + 4)?;
+        Ok(Type {
+            tail: at + 12,
+            name: u32_at(&self.bytes, at)?,
+            kind: info >> 24 & 0x1f,
+            flag: info >> 31 != 0,
+            count: (info & 0xffff) as usize,
+            value: u32_at(&self.bytes, at + 8)?,
+        })
+    }
+
+    fn string(&self, offset: u32) -> Result<&str> {
+        let strings = &self.bytes[self.strings.clone()];
+        let rest = strings.get(offset as usize..).context("a name lies outside the strings")?;
+        let end = rest.iter().position(|byte| *byte == 0).context("a name has no end")?;
+        std::str::from_utf8(&rest[..end]).context("a name is not UTF-8")
+    }
+
+    fn get(&self, id: u32) -> Option<Type> {
+        let at = *self.types.get(id as usize).filter(|_| id != 0)?;
+        self.header(at as usize).ok()
+    }
+
+    /// Follows typedefs and qualifiers.
+    fn resolve(&self, mut id: u32) -> Option<Type> {
+        for _ in 0..DEEPEST {
+            let found = self.get(id)?;
+            match found.kind {
+                kind::TYPEDEF | kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::TYPE_TAG => id = found.value,
+                _ => return Some(found),
+            }
+        }
+        None
+    }
+
+    /// Finds `path` (members separated by dots, through anonymous structures and unions) in the structure `name`.
+    #[must_use]
+    pub fn member(&self, name: &str, path: &str) -> Option<Member> {
+        self.structures.get(name)?.iter().find_map(|id| self.path(self.get(*id)?, path))
+    }
+
+    fn path(&self, structure: Type, path: &str) -> Option<Member> {
+        let mut structure = structure;
+        let mut bits = 0;
+        let mut parts = path.split('.').peekable();
+        while let Some(part) = parts.next() {
+            let (offset, size, of) = self.find(structure, part, 0)?;
+            bits = offset.saturating_add(bits);
+            if parts.peek().is_none() {
+                return Some(Member { byte_offset: bits / 8, bit_offset: (bits % 8) as u8, bit_size: size });
+            }
+            structure = self.resolve(of).filter(is_structure)?;
+        }
+        None
+    }
+
+    /// Bit offset, bit-field size and type of a member, looked for in anonymous members too.
+    fn find(&self, structure: Type, name: &str, depth: usize) -> Option<(u32, u8, u32)> {
+        if depth > DEEPEST {
+            return None;
+        }
+        for index in 0..structure.count {
+            let at = structure.tail + 12 * index;
+            let member = self.string(u32_at(&self.bytes, at).ok()?).ok()?;
+            let of = u32_at(&self.bytes, at + 4).ok()?;
+            let place = u32_at(&self.bytes, at + 8).ok()?;
+            let (offset, size) = if structure.flag { (place & 0xff_ffff, (place >> 24) as u8) } else { (place, 0) };
+            if member == name {
+                return Some((offset, if size > 0 { size } else { self.old_bit_field(of, offset) }, of));
+            }
+            if member.is_empty()
+                && let Some(inner) = self.resolve(of).filter(is_structure)
+                && let Some((inside, size, of)) = self.find(inner, name, depth + 1)
+            {
+                return Some((offset.saturating_add(inside), size, of));
+            }
+        }
+        None
+    }
+
+    /// Before bit-field sizes stood beside the member, they stood in an `INT` of their own; 0 for any other type.
+    fn old_bit_field(&self, of: u32, offset: u32) -> u8 {
+        let Some(int) = self.resolve(of).filter(|found| found.kind == kind::INT) else { return 0 };
+        let bits = u32_at(&self.bytes, int.tail).unwrap_or(0) & 0xff;
+        if bits < int.value.saturating_mul(8) || !offset.is_multiple_of(8) { bits as u8 } else { 0 }
+    }
+
+    /// Arguments of a tracepoint after its private one; `None` if the kernel has no such tracepoint.
+    #[must_use]
+    pub fn tracepoint(&self, name: &str) -> Option<Vec<Argument>> {
+        let pointer = self.resolve(*self.tracepoints.get(name)?).filter(|found| found.kind == kind::PTR)?;
+        let prototype = self.resolve(pointer.value).filter(|found| found.kind == kind::FUNC_PROTO)?;
+        let arguments = (1..prototype.count).map(|index| self.argument(u32_at(&self.bytes, prototype.tail + 8 * index + 4).ok()?));
+        arguments.collect()
+    }
+
+    fn argument(&self, id: u32) -> Option<Argument> {
+        let pointee = self.resolve(id).filter(|found| found.kind == kind::PTR).and_then(|pointer| self.resolve(pointer.value));
+        let pointee = pointee.filter(|found| is_structure(found) || found.kind == kind::FWD);
+        Some(Argument { pointee: pointee.and_then(|found| self.string(found.name).ok().map(str::to_owned)) })
+    }
+}
+
+fn is_structure(found: &Type) -> bool {
+    found.kind == kind::STRUCT || found.kind == kind::UNION
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Result<u32> {
+    let word = at.checked_add(4).and_then(|end| bytes.get(at..end)).with_context(|| format!("cut off at byte {at}"))?;
+    Ok(u32::from_le_bytes([word[0], word[1], word[2], word[3]]))
+}
+
+/// Bytes that follow the header of a type.
+fn tail_length(found: &Type) -> Result<usize> {
+    Ok(match found.kind {
+        kind::INT | kind::VAR | kind::DECL_TAG => 4,
+        kind::ARRAY => 12,
+        kind::STRUCT | kind::UNION | kind::DATASEC | kind::ENUM64 => 12 * found.count,
+        kind::ENUM | kind::FUNC_PROTO => 8 * found.count,
+        kind::PTR | kind::FWD | kind::TYPEDEF | kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::FUNC | kind::FLOAT | kind::TYPE_TAG => 0,
+        unknown => bail!("kind {unknown} is not known: the kernel is newer than this program"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Builds a blob by hand.
+    #[derive(Default)]
+    struct Blob {
+        types: Vec<u8>,
+        strings: Vec<u8>,
+    }
+
+    impl Blob {
+        fn new() -> Self {
+            Self { types: Vec::new(), strings: vec![0] }
+        }
+
+        fn name(&mut self, name: &str) -> u32 {
+            if name.is_empty() {
+                return 0;
+            }
+            let at = self.strings.len() as u32;
+            self.strings.extend(name.as_bytes());
+            self.strings.push(0);
+            at
+        }
+
+        fn add(&mut self, name: &str, kind: u32, flag: bool, count: u32, value: u32, tail: &[u32]) {
+            let name = self.name(name);
+            for word in [name, u32::from(flag) << 31 | kind << 24 | count, value].iter().chain(tail) {
+                self.types.extend(word.to_le_bytes());
+            }
+        }
+
+        fn build(&self) -> Vec<u8> {
+            let mut bytes = vec![0x9f, 0xeb, 1, 0];
+            for word in [24, 0, self.types.len() as u32, self.types.len() as u32, self.strings.len() as u32] {
+                bytes.extend(word.to_le_bytes());
+            }
+            bytes.extend(&self.types);
+            bytes.extend(&self.strings);
+            bytes
+        }
+    }
+
+    /// `struct outer { int a; struct { union { int b; int bits:3; }; }; struct inner i; }` and a tracepoint.
+    fn example() -> Vec<u8> {
+        let mut blob = Blob::new();
+        blob.add("int", kind::INT, false, 0, 4, &[32]);
+        let (a, b, bits, c, i) = (blob.name("a"), blob.name("b"), blob.name("bits"), blob.name("c"), blob.name("i"));
+        blob.add("", kind::UNION, true, 2, 4, &[b, 1, 0, bits, 1, 3 << 24 | 5]);
+        blob.add("", kind::STRUCT, false, 1, 4, &[0, 2, 32]);
+        blob.add("inner", kind::STRUCT, false, 1, 4, &[c, 1, 0]);
+        blob.add("inner_t", kind::TYPEDEF, false, 0, 4, &[]);
+        blob.add("outer", kind::STRUCT, false, 3, 20, &[a, 1, 0, 0, 3, 32, i, 5, 128]);
+        blob.add("", kind::PTR, false, 0, 6, &[]);
+        blob.add("", kind::FUNC_PROTO, false, 3, 0, &[0, 7, 0, 7, 0, 1]);
+        blob.add("", kind::PTR, false, 0, 8, &[]);
+        blob.add("btf_trace_event", kind::TYPEDEF, false, 0, 9, &[]);
+        blob.build()
+    }
+
+    #[test]
+    fn members_are_found_through_anonymous_structures_and_typedefs() {
+        let btf = Btf::parse(example()).unwrap();
+        assert_eq!(btf.member("outer", "b"), Some(Member { byte_offset: 8, bit_offset: 0, bit_size: 0 }));
+        assert_eq!(btf.member("outer", "i.c").unwrap().byte_offset, 16);
+        assert_eq!(btf.member("outer", "bits"), Some(Member { byte_offset: 8, bit_offset: 5, bit_size: 3 }));
+        assert_eq!(btf.member("outer", "none"), None);
+        assert_eq!(btf.member("none", "a"), None);
+    }
+
+    #[test]
+    fn a_tracepoint_has_its_arguments_without_the_private_one() {
+        let btf = Btf::parse(example()).unwrap();
+        let arguments = btf.tracepoint("event").unwrap();
+        assert_eq!(arguments, [Argument { pointee: Some("outer".to_owned()) }, Argument { pointee: None }]);
+        assert_eq!(btf.tracepoint("nothing"), None);
+    }
+
+    #[test]
+    fn a_cut_or_corrupt_file_is_an_error_and_never_a_panic() {
+        let whole = example();
+        for length in 0..whole.len() {
+            assert!(Btf::parse(whole[..length].to_vec()).is_err(), "{length}");
+        }
+        for at in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 0xff;
+            if let Ok(btf) = Btf::parse(bytes) {
+                let _ = (btf.member("outer", "bits"), btf.tracepoint("event"));
+            }
+        }
+    }
+
+    #[test]
+    fn the_running_kernel_has_the_members_that_every_kernel_has() {
+        let Ok(btf) = Btf::of_kernel() else {
+            println!("SKIP btf: this kernel has no BTF");
+            return;
+        };
+        assert!(btf.member("task_struct", "pid").is_some());
+        assert_eq!(btf.member("task_struct", "in_iowait").unwrap().bit_size, 1);
+        assert_eq!(btf.tracepoint("sched_switch").unwrap()[1].pointee.as_deref(), Some("task_struct"));
+    }
+}

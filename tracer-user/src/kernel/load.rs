@@ -1,0 +1,110 @@
+//! Loads the object and attaches what this kernel can take.
+
+use anyhow::{Context, Result, bail};
+use aya::{Ebpf, EbpfLoader, maps::Array, programs::BtfTracePoint};
+
+use super::features::{self, Features};
+use crate::{
+    event::MissingProbe,
+    probes::{Need, Probe},
+};
+
+/// The kernel half, built by `cargo xtask build`.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("TRACER_BPF_OBJECT"));
+
+/// Loaded and attached programs; dropping it detaches everything, and so does the end of the process, even by `kill -9`:
+/// nothing is pinned.
+pub struct Attached {
+    /// Programs and maps.
+    pub ebpf: Ebpf,
+    /// What could not be attached, and what that costs.
+    pub missing: Vec<MissingProbe>,
+}
+
+/// A failure that needs the user's hand: no permission, or no support in the kernel (exit code 3).
+#[derive(Debug)]
+pub struct Unsupported(pub String);
+
+impl std::fmt::Display for Unsupported {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Unsupported {}
+
+/// Loads the programs for these targets and attaches them.
+///
+/// # Errors
+/// [`Unsupported`] when a required probe is missing or the kernel refuses it; else what failed.
+pub fn attach(features: &Features, btf: &aya::Btf, targets: &[u32], follow_children: bool) -> Result<Attached> {
+    if let Some((probe, reason)) = features.missing_required() {
+        bail!(Unsupported(format!("probe {} cannot be attached: {reason}", probe.name)));
+    }
+    lift_memory_limit();
+    let mut config = features.config;
+    config.self_pid = std::process::id();
+    config.follow_children = u32::from(follow_children);
+    let cpus = aya::util::nr_cpus().map(|cpus| cpus as u32).unwrap_or(1);
+    let mut ebpf = EbpfLoader::new()
+        .btf(Some(btf))
+        .override_global("CONFIG", &config, true)
+        .map_max_entries("CPUS", cpus)
+        .load(OBJECT)
+        .map_err(refused("the kernel refuses the maps"))?;
+    set_targets(&mut ebpf, targets)?;
+    let mut missing = features.costs();
+    for probe in &features.usable {
+        if let Err(error) = attach_one(&mut ebpf, btf, probe) {
+            missing.extend(without(probe, &error)?);
+        }
+    }
+    Ok(Attached { ebpf, missing })
+}
+
+/// A probe that the kernel refuses although its BTF promises it: costs what its absence costs, or ends the run.
+fn without(probe: &'static Probe, error: &anyhow::Error) -> Result<Option<MissingProbe>> {
+    match probe.need {
+        Need::Required => bail!(Unsupported(format!("the kernel refuses probe {}: {error:#}", probe.name))),
+        Need::Optional { .. } => Ok(features::cost(probe, &format!("refused: {error}"))),
+    }
+}
+
+fn attach_one(ebpf: &mut Ebpf, btf: &aya::Btf, probe: &Probe) -> Result<()> {
+    let program = ebpf.program_mut(probe.name).with_context(|| format!("the object has no program {}", probe.name))?;
+    let program: &mut BtfTracePoint = program.try_into()?;
+    program.load(probe.name, btf)?;
+    program.attach()?;
+    Ok(())
+}
+
+/// Marks the targets before the first probe fires.
+fn set_targets(ebpf: &mut Ebpf, targets: &[u32]) -> Result<()> {
+    let map = ebpf.map_mut("TARGETS").context("the object has no map TARGETS")?;
+    let mut words: Array<_, u64> = Array::try_from(map)?;
+    for pid in targets {
+        let index = pid >> 6;
+        let word = words.get(&index, 0)? | 1 << (pid & 63);
+        words.set(index, word, 0)?;
+    }
+    Ok(())
+}
+
+/// Before 5.11 maps count against `RLIMIT_MEMLOCK`. If it cannot be lifted, creating the maps fails with its own message.
+fn lift_memory_limit() {
+    let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: a valid pointer.
+    unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
+}
+
+fn refused<E: std::error::Error>(doing: &'static str) -> impl Fn(E) -> anyhow::Error {
+    move |error| {
+        let mut text = format!("{doing}: {error}");
+        let mut source = error.source();
+        while let Some(cause) = source {
+            text.push_str(&format!(": {cause}"));
+            source = cause.source();
+        }
+        Unsupported(text).into()
+    }
+}

@@ -1,0 +1,165 @@
+//! Reads what the kernel half wrote: records in order of time, and the maps at the end.
+
+use anyhow::{Context, Result};
+use aya::{
+    Ebpf,
+    maps::{HashMap, MapData, PerCpuArray, RingBuf},
+};
+use tracer_common::{
+    block::{DiskOwner, DiskTotal, Request},
+    histogram::{Cell, CellKey},
+    record::{Counter, Kind, MapLoss},
+    sched::Task,
+    tcp::{Link, LinkOwner},
+};
+
+use super::{now_ns, symbols::KernelSymbols};
+use crate::{event::Event, probes::decode};
+
+/// A record may be older than one that was read before it: its time is taken before its place in the ring. Programs run with
+/// preemption off in microseconds, but the hypervisor may stop a CPU in between.
+const REORDER_NS: u64 = 20_000_000;
+
+/// The reading end of the rings and maps.
+pub struct Reader {
+    events: RingBuf<MapData>,
+    snapshots: RingBuf<MapData>,
+    symbols: KernelSymbols,
+    /// Read, and not old enough to be in order for certain.
+    pending: Vec<Event>,
+    received: u64,
+    malformed: u64,
+}
+
+/// What the kernel half counted.
+#[derive(Clone, Debug, Default)]
+pub struct Losses {
+    /// Records written.
+    pub sent: u64,
+    /// Records dropped by kind; zeros are left out.
+    pub ring: Vec<(String, u64)>,
+    /// Facts lost because a map was full; zeros are left out.
+    pub maps: Vec<(String, u64)>,
+}
+
+impl Reader {
+    /// Takes the rings out of the loaded object.
+    ///
+    /// # Errors
+    /// If the object lacks a ring.
+    pub fn new(ebpf: &mut Ebpf, symbols: KernelSymbols) -> Result<Self> {
+        Ok(Self {
+            events: ring(ebpf, "EVENTS")?,
+            snapshots: ring(ebpf, "SNAPSHOTS")?,
+            symbols,
+            pending: Vec::new(),
+            received: 0,
+            malformed: 0,
+        })
+    }
+
+    /// Moves all events that are in order for certain to `out`.
+    pub fn poll(&mut self, out: &mut Vec<Event>) {
+        // Taken before reading: what is read later cannot be older than this minus the slack.
+        let settled = now_ns().saturating_sub(REORDER_NS);
+        self.read();
+        self.pending.sort_by_key(Event::ns);
+        let ready = self.pending.partition_point(|event| event.ns() < settled);
+        out.extend(self.pending.drain(..ready));
+    }
+
+    /// Moves everything to `out`: the programs are detached.
+    pub fn finish(&mut self, out: &mut Vec<Event>) {
+        self.read();
+        self.pending.sort_by_key(Event::ns);
+        out.append(&mut self.pending);
+    }
+
+    fn read(&mut self) {
+        let symbols = &self.symbols;
+        for ring in [&mut self.events, &mut self.snapshots] {
+            while let Some(item) = ring.next() {
+                self.received += 1;
+                match decode::decode(&item, |address| symbols.display(address)) {
+                    Ok(event) => self.pending.push(event),
+                    Err(_) => self.malformed += 1,
+                }
+            }
+        }
+    }
+
+    /// Records read, and how many of them could not be understood.
+    #[must_use]
+    pub fn received(&self) -> (u64, u64) {
+        (self.received, self.malformed)
+    }
+}
+
+fn ring(ebpf: &mut Ebpf, name: &str) -> Result<RingBuf<MapData>> {
+    let map = ebpf.take_map(name).with_context(|| format!("the object has no ring {name}"))?;
+    Ok(RingBuf::try_from(map)?)
+}
+
+fn hash<'a, K: aya::Pod, V: aya::Pod>(ebpf: &'a Ebpf, name: &str) -> Result<HashMap<&'a MapData, K, V>> {
+    let map = ebpf.map(name).with_context(|| format!("the object has no map {name}"))?;
+    HashMap::try_from(map).with_context(|| format!("map {name} is not what was expected"))
+}
+
+/// Target threads that are off the CPU at `ns`, as events.
+///
+/// # Errors
+/// If the map cannot be read.
+pub fn open_waits(ebpf: &Ebpf, ns: u64) -> Result<Vec<Event>> {
+    let tasks = hash::<u32, Task>(ebpf, "TASKS")?;
+    let waits = tasks.iter().flatten().filter_map(|(tid, task)| decode::open_wait(tid, &task, ns));
+    Ok(waits.map(Event::Wait).collect())
+}
+
+/// Requests in flight at `ns`, as events; those of the target, and those beside them.
+///
+/// # Errors
+/// If the map cannot be read.
+pub fn open_requests(ebpf: &Ebpf, ns: u64) -> Result<Vec<Event>> {
+    let requests = hash::<u64, Request>(ebpf, "REQUESTS")?;
+    Ok(requests.iter().flatten().map(|(_, request)| Event::Io(decode::open_io(&request, ns))).collect())
+}
+
+/// Everything the maps hold at the end: the last slices of links, histograms, totals of disks.
+///
+/// # Errors
+/// If a map cannot be read.
+pub fn totals(ebpf: &Ebpf, ns: u64) -> Result<Vec<Event>> {
+    let mut events: Vec<Event> = Vec::new();
+    let links = hash::<LinkOwner, Link>(ebpf, "LINKS")?;
+    events.extend(links.iter().flatten().filter(|(_, link)| link.packets > 0).map(|(_, link)| Event::Link(decode::link(&link))));
+    let cells = hash::<CellKey, Cell>(ebpf, "HISTOGRAMS")?;
+    events.extend(cells.iter().flatten().map(|(key, cell)| Event::Histogram(Box::new(decode::cell(ns, key, &cell)))));
+    let disks = hash::<DiskOwner, DiskTotal>(ebpf, "DISK_TOTALS")?;
+    events.extend(disks.iter().flatten().map(|(key, total)| Event::DiskTotal(decode::disk_total(key, &total))));
+    Ok(events)
+}
+
+/// What was lost between the programs and this reader.
+///
+/// # Errors
+/// If a counter cannot be read.
+pub fn losses(ebpf: &Ebpf) -> Result<Losses> {
+    let mut losses = Losses::default();
+    let counters: PerCpuArray<_, Counter> = PerCpuArray::try_from(ebpf.map("COUNTERS").context("the object has no map COUNTERS")?)?;
+    for (kind, name) in Kind::ALL {
+        let per_cpu = counters.get(&(kind as u32), 0)?;
+        losses.sent += per_cpu.iter().map(|counter| counter.sent + counter.dropped).sum::<u64>();
+        let dropped: u64 = per_cpu.iter().map(|counter| counter.dropped).sum();
+        if dropped > 0 {
+            losses.ring.push((name.to_owned(), dropped));
+        }
+    }
+    let full: PerCpuArray<_, u64> = PerCpuArray::try_from(ebpf.map("MAP_FULL").context("the object has no map MAP_FULL")?)?;
+    for (loss, name) in MapLoss::ALL {
+        let count: u64 = full.get(&(loss as u32), 0)?.iter().sum();
+        if count > 0 {
+            losses.maps.push((name.to_owned(), count));
+        }
+    }
+    Ok(losses)
+}

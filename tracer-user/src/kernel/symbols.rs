@@ -1,0 +1,111 @@
+//! Names of kernel functions, from `/proc/kallsyms`, in little memory.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader},
+};
+
+use anyhow::{Context, Result};
+
+/// Functions of the kernel, by address.
+#[derive(Debug, Default)]
+pub struct KernelSymbols {
+    /// Ascending.
+    addresses: Vec<u64>,
+    /// Where each name begins in `names`; one more than there are addresses.
+    offsets: Vec<u32>,
+    names: String,
+}
+
+impl KernelSymbols {
+    /// Reads the running kernel's.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn read() -> Result<Self> {
+        let path = "/proc/kallsyms";
+        let file = File::open(path).with_context(|| format!("cannot read {path}"))?;
+        Self::parse(BufReader::with_capacity(1 << 16, file)).with_context(|| format!("cannot read {path}"))
+    }
+
+    /// Parses lines of `address type name [module]`; only functions are kept.
+    ///
+    /// # Errors
+    /// If reading fails.
+    pub fn parse(mut lines: impl BufRead) -> Result<Self> {
+        let mut found: Vec<(u64, u32, u32)> = Vec::new();
+        let mut names = String::new();
+        let mut line = String::new();
+        while lines.read_line(&mut line)? > 0 {
+            let mut fields = line.split_ascii_whitespace();
+            if let (Some(address), Some("t" | "T" | "w" | "W"), Some(name)) = (fields.next(), fields.next(), fields.next())
+                && let Ok(address) = u64::from_str_radix(address, 16)
+            {
+                found.push((address, names.len() as u32, name.len() as u32));
+                names.push_str(name);
+            }
+            line.clear();
+        }
+        Ok(Self::sorted(found, &names))
+    }
+
+    fn sorted(mut found: Vec<(u64, u32, u32)>, unsorted: &str) -> Self {
+        found.sort_by_key(|(address, ..)| *address);
+        let mut symbols = Self::default();
+        symbols.addresses.reserve_exact(found.len());
+        symbols.offsets.reserve_exact(found.len() + 1);
+        symbols.names.reserve_exact(unsorted.len());
+        for (address, at, length) in found {
+            symbols.addresses.push(address);
+            symbols.offsets.push(symbols.names.len() as u32);
+            symbols.names.push_str(&unsorted[at as usize..(at + length) as usize]);
+        }
+        symbols.offsets.push(symbols.names.len() as u32);
+        symbols
+    }
+
+    /// Does the kernel hide its addresses (`kernel.kptr_restrict`)? Then there are no names.
+    #[must_use]
+    pub fn hidden(&self) -> bool {
+        self.addresses.last().is_none_or(|last| *last == 0)
+    }
+
+    /// Name of the function that holds an address.
+    #[must_use]
+    pub fn name(&self, address: u64) -> Option<&str> {
+        let index = self.addresses.partition_point(|begin| *begin <= address).checked_sub(1)?;
+        if self.hidden() {
+            return None;
+        }
+        Some(&self.names[self.offsets[index] as usize..self.offsets[index + 1] as usize])
+    }
+
+    /// The name, or the address where there is none.
+    #[must_use]
+    pub fn display(&self, address: u64) -> String {
+        self.name(address).map_or_else(|| format!("{address:#x}"), str::to_owned)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "ffffffff81000100 T second\nffffffff81000000 t first [ext4]\nffffffff82000000 D data\n";
+
+    #[test]
+    fn an_address_belongs_to_the_function_before_it() {
+        let symbols = KernelSymbols::parse(TEXT.as_bytes()).unwrap();
+        assert_eq!(symbols.name(0xffff_ffff_8100_00ff), Some("first"));
+        assert_eq!(symbols.name(0xffff_ffff_8100_0100), Some("second"));
+        assert_eq!(symbols.name(1), None);
+        assert_eq!(symbols.display(1), "0x1");
+    }
+
+    #[test]
+    fn hidden_addresses_give_no_names() {
+        let symbols = KernelSymbols::parse("0000000000000000 T first\n0000000000000000 T second\n".as_bytes()).unwrap();
+        assert!(symbols.hidden());
+        assert_eq!(symbols.name(0), None);
+    }
+}

@@ -1,0 +1,198 @@
+//! The books at the end of a window: what the fold hands to the verdict. Plain figures, no judgement.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    class::{Class, Resource},
+    event::{self, Histogram},
+};
+
+/// Index of a process in [`Books::processes`]. A process id that was reused has several.
+pub type ProcessId = usize;
+
+/// Nanoseconds per [`Class`], indexed by [`Class::index`].
+pub type Budget = [u64; Class::COUNT];
+
+/// Who held a place while the target waited there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Holder {
+    /// Another process.
+    Process(ProcessId),
+    /// The target itself: its own requests, threads, service time.
+    Own,
+    /// The target's own CPU or I/O quota.
+    OwnQuota,
+    /// The device itself served more slowly than is usual for it.
+    SlowDevice,
+    /// The receiver did not take the data, or the path beyond this machine.
+    Peer,
+    /// The CPU was idle although the thread was runnable: wakeup latency, or time stolen by the hypervisor.
+    IdleCpu,
+    /// Another thread of the target holds a lock.
+    OwnLock,
+    /// Nobody was seen holding it.
+    Nobody,
+}
+
+/// Where a wait stands: index into [`Books::places`].
+pub type PlaceId = usize;
+
+/// A charge of waiting time to a holder, of one slice of the window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Charge {
+    /// Resource.
+    pub resource: Resource,
+    /// Place, if known.
+    pub place: Option<PlaceId>,
+    /// Who.
+    pub holder: Holder,
+    /// Waiting time of target threads charged to the holder.
+    pub ns: u64,
+    /// Part of `ns` that rests on an estimate instead of on slices seen.
+    pub estimated_ns: u64,
+}
+
+/// One slice of the window (100 ms, or longer in a long trace): the unit of the bootstrap.
+#[derive(Clone, Debug, Default)]
+pub struct Bin {
+    /// Ledger of the requests.
+    pub requests: Budget,
+    /// Ledger of the threads.
+    pub threads: Budget,
+    /// Who held what. The charges of a resource sum to the thread ledger's time in it.
+    pub charges: Vec<Charge>,
+}
+
+/// Requests of the window.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Requests {
+    /// Requests that ended in the window.
+    pub count: u64,
+    /// Requests still open at its end.
+    pub open: u64,
+    /// Age of the oldest open one.
+    pub oldest_open_ns: Option<u64>,
+    /// Quantiles of their duration, `None` when none ended.
+    pub p50_ns: Option<u64>,
+    /// As above.
+    pub p99_ns: Option<u64>,
+    /// Longest.
+    pub max_ns: Option<u64>,
+    /// From the last send to its acknowledgement.
+    pub drain_p99_ns: Option<u64>,
+    /// Requests that began before the window.
+    pub clipped: u64,
+}
+
+/// A process that was seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Process {
+    /// Process id.
+    pub pid: u32,
+    /// Parent's index, if that was seen.
+    pub parent: Option<ProcessId>,
+    /// Process group.
+    pub pgid: u32,
+    /// Session.
+    pub sid: u32,
+    /// Start, nanoseconds since boot: with `pid` the identity.
+    pub start_ns: u64,
+    /// Name.
+    pub comm: String,
+    /// Command line.
+    pub cmdline: String,
+    /// cgroup, the most specific one; empty if not known.
+    pub cgroup: String,
+    /// Is it a kernel thread?
+    pub kernel: bool,
+    /// Is it traced?
+    pub target: bool,
+    /// Did it end within the window?
+    pub exited: bool,
+}
+
+/// Everything held by one owner at one place in the whole window, from totals that are never lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Time held.
+    pub ns: u64,
+    /// I/Os.
+    pub ios: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// A line of the flame graph: frames from the target outwards to the innermost function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlameLine {
+    /// Class of the wait.
+    pub class: Class,
+    /// Place, if known.
+    pub place: Option<PlaceId>,
+    /// Who held it.
+    pub holder: Holder,
+    /// Functions, outermost first.
+    pub stack: Vec<String>,
+    /// Blocked time.
+    pub ns: u64,
+}
+
+/// The closed books.
+#[derive(Clone, Debug, Default)]
+pub struct Books {
+    /// What was known at attach.
+    pub start: event::Start,
+    /// What was known at the end.
+    pub end: event::End,
+    /// Slices of the window in order of time.
+    pub bins: Vec<Bin>,
+    /// Length of a slice.
+    pub bin_ns: u64,
+    /// Requests; `None` when none can be seen (no probe) or the target has no sockets.
+    pub requests: Option<Requests>,
+    /// Target threads that lived in the window.
+    pub threads: u64,
+    /// Sum of the lifetimes of target threads in the window.
+    pub wall_ns: u64,
+    /// Lifetime that no class explains.
+    pub unaccounted_ns: u64,
+    /// Waits that began before the window or had not ended at its end.
+    pub clipped_waits: u64,
+    /// Waits whose stack was lost.
+    pub unreadable_stacks: u64,
+    /// Processes seen.
+    pub processes: Vec<Process>,
+    /// The asked-for target first.
+    pub targets: Vec<ProcessId>,
+    /// Names of places (`loop0`, `eth0`, `cpu1`), by [`PlaceId`].
+    pub places: Vec<String>,
+    /// Totals per resource, place and owner.
+    pub held: BTreeMap<(Resource, Option<PlaceId>, Holder), Held>,
+    /// Latest histogram of each process and family.
+    pub histograms: Vec<(ProcessId, Histogram)>,
+    /// Flame graph.
+    pub flame: Vec<FlameLine>,
+    /// Causes seen by the model that are not holders, each with its time: (resource, cause, ns).
+    pub causes: Vec<(Resource, crate::class::Cause, u64)>,
+    /// Disks that were seen.
+    pub disks: Vec<event::Disk>,
+}
+
+impl Books {
+    /// Length of the window.
+    #[must_use]
+    pub fn window_ns(&self) -> u64 {
+        self.end.ns.saturating_sub(self.start.ns)
+    }
+
+    /// Sum of one ledger over the window.
+    #[must_use]
+    pub fn budget(&self, ledger: impl Fn(&Bin) -> &Budget) -> Budget {
+        self.bins.iter().fold([0; Class::COUNT], |mut sum, bin| {
+            for (sum, ns) in sum.iter_mut().zip(ledger(bin)) {
+                *sum += ns;
+            }
+            sum
+        })
+    }
+}

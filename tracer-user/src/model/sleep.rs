@@ -1,0 +1,199 @@
+//! What a thread sleeps for, from the kernel functions it sleeps in: a table, not code.
+
+use crate::class::{Cause, Class};
+
+/// What a sleep is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sleep {
+    /// It waits for work: idle, unless the thread owns a request.
+    Work,
+    /// It is blocked.
+    Blocked(Class, Option<Cause>),
+}
+
+const fn blocked(class: Class, cause: Cause) -> Sleep {
+    Sleep::Blocked(class, Some(cause))
+}
+
+const DISK: Sleep = Sleep::Blocked(Class::Disk, None);
+const NETWORK: Sleep = Sleep::Blocked(Class::Network, None);
+const LOCK: Sleep = Sleep::Blocked(Class::Lock, None);
+
+/// First row wins whose function is anywhere in the stack; a name ending in `*` is a prefix. Rows that explain a wait inside another
+/// one (reclaim inside a page fault inside a receive) come first. Names hold for 5.10 to 7.2.
+const TABLE: &[(&str, Sleep)] = &[
+    ("try_to_free_pages", blocked(Class::Memory, Cause::DirectReclaim)),
+    ("try_to_free_mem_cgroup_pages", blocked(Class::Memory, Cause::DirectReclaim)),
+    ("throttle_direct_reclaim", blocked(Class::Memory, Cause::DirectReclaim)),
+    ("mem_cgroup_handle_over_high", blocked(Class::Memory, Cause::Quota)),
+    ("__mem_cgroup_handle_over_high", blocked(Class::Memory, Cause::Quota)),
+    ("try_to_compact_pages", blocked(Class::Memory, Cause::Compaction)),
+    ("balance_dirty_pages*", blocked(Class::Disk, Cause::Writeback)),
+    ("folio_wait_writeback", blocked(Class::Disk, Cause::Writeback)),
+    ("wait_on_page_writeback", blocked(Class::Disk, Cause::Writeback)),
+    ("__filemap_fdatawait_range", blocked(Class::Disk, Cause::Writeback)),
+    ("jbd2_log_wait_commit", blocked(Class::Disk, Cause::Journal)),
+    ("jbd2_complete_transaction", blocked(Class::Disk, Cause::Journal)),
+    ("add_transaction_credits", blocked(Class::Disk, Cause::Journal)),
+    ("start_this_handle", blocked(Class::Disk, Cause::Journal)),
+    ("wait_transaction_locked", blocked(Class::Disk, Cause::Journal)),
+    ("do_get_write_access", blocked(Class::Disk, Cause::Journal)),
+    ("xlog_*", blocked(Class::Disk, Cause::Journal)),
+    ("xfs_log_force*", blocked(Class::Disk, Cause::Journal)),
+    ("btrfs_commit_transaction", blocked(Class::Disk, Cause::Journal)),
+    ("wait_current_trans", blocked(Class::Disk, Cause::Journal)),
+    ("blk_throtl_bio", blocked(Class::Disk, Cause::Quota)),
+    ("rq_qos_wait", DISK),
+    ("wbt_wait", DISK),
+    ("ioc_rqos_throttle", DISK),
+    ("blk_mq_get_tag", DISK),
+    ("__bio_queue_enter", DISK),
+    ("folio_wait_bit_common", DISK),
+    ("wait_on_page_bit_common", DISK),
+    ("wait_on_page_bit*", DISK),
+    ("__lock_page*", DISK),
+    ("__wait_on_buffer", DISK),
+    ("submit_bio_wait", DISK),
+    ("__iomap_dio_rw", DISK),
+    ("iomap_dio_rw", DISK),
+    ("__blkdev_direct_IO*", DISK),
+    ("blkdev_direct_IO", DISK),
+    ("do_blockdev_direct_IO", DISK),
+    ("io_schedule", DISK),
+    ("io_schedule_timeout", DISK),
+    ("sk_stream_wait_memory", NETWORK),
+    ("sock_alloc_send_pskb", NETWORK),
+    ("sk_stream_wait_connect", Sleep::Blocked(Class::Upstream, None)),
+    ("inet_stream_connect", Sleep::Blocked(Class::Upstream, None)),
+    ("__inet_stream_connect", Sleep::Blocked(Class::Upstream, None)),
+    ("rwsem_down_*", LOCK),
+    ("__mutex_lock*", LOCK),
+    ("mutex_lock*", LOCK),
+    ("__down*", LOCK),
+    ("percpu_rwsem_wait", LOCK),
+    ("flock_lock_inode_wait", LOCK),
+    ("locks_lock_inode_wait", LOCK),
+    ("posix_lock_inode_wait", LOCK),
+    ("fcntl_setlk*", LOCK),
+    ("ep_poll", Sleep::Work),
+    ("do_epoll_wait", Sleep::Work),
+    ("do_poll*", Sleep::Work),
+    ("do_sys_poll", Sleep::Work),
+    ("do_select", Sleep::Work),
+    ("inet_csk_accept", Sleep::Work),
+    ("inet_csk_wait_for_connect", Sleep::Work),
+    ("unix_accept", Sleep::Work),
+    ("sk_wait_data", Sleep::Work),
+    ("__skb_wait_for_more_packets", Sleep::Work),
+    ("unix_stream_data_wait", Sleep::Work),
+    ("unix_stream_read_generic", Sleep::Work),
+    ("futex_wait*", Sleep::Work),
+    ("__futex_wait*", Sleep::Work),
+    ("futex_do_wait", Sleep::Work),
+    ("do_futex", Sleep::Work),
+    ("hrtimer_nanosleep", Sleep::Work),
+    ("do_nanosleep", Sleep::Work),
+    ("pipe_read", Sleep::Work),
+    ("anon_pipe_read", Sleep::Work),
+    ("pipe_wait_readable", Sleep::Work),
+    ("wait_for_partner", Sleep::Work),
+    ("eventfd_read", Sleep::Work),
+    ("do_sigtimedwait", Sleep::Work),
+    ("sigsuspend", Sleep::Work),
+    ("do_wait", Sleep::Work),
+    ("io_cqring_wait*", Sleep::Work),
+    ("io_wq_worker", Sleep::Work),
+    ("do_msgrcv", Sleep::Work),
+    ("do_semtimedop", Sleep::Work),
+    ("signalfd_read", Sleep::Work),
+    ("timerfd_read", Sleep::Work),
+    ("inotify_read", Sleep::Work),
+    ("do_sys_pause", Sleep::Work),
+    ("__x64_sys_pause", Sleep::Work),
+    ("n_tty_read", Sleep::Work),
+    ("rpc_wait_bit_killable", Sleep::Blocked(Class::Upstream, None)),
+    ("nfs_wait_*", Sleep::Blocked(Class::Upstream, None)),
+    ("request_wait_answer", Sleep::Blocked(Class::Upstream, None)),
+];
+
+/// `TASK_INTERRUPTIBLE`: only such a sleep can be a wait for work.
+const INTERRUPTIBLE: u32 = 1;
+
+/// Does `name` stand for `function`? Compilers append suffixes (`.isra.0`, `.constprop.0`).
+fn matches(pattern: &str, function: &str) -> bool {
+    let function = function.split('.').next().unwrap_or(function);
+    pattern.strip_suffix('*').map_or(function == pattern, |prefix| function.starts_with(prefix))
+}
+
+/// Classifies a sleep; `None` for a stack that could not be read.
+#[must_use]
+pub fn classify(stack: Option<&[String]>, state: u32, iowait: bool) -> Sleep {
+    let found = stack.and_then(|stack| {
+        let row = TABLE.iter().find(|(pattern, _)| stack.iter().any(|function| matches(pattern, function)));
+        row.map(|(_, sleep)| *sleep)
+    });
+    match found {
+        Some(Sleep::Work) if state & INTERRUPTIBLE == 0 => Sleep::Blocked(Class::Other, None),
+        Some(sleep) => sleep,
+        None if iowait => DISK,
+        None => Sleep::Blocked(Class::Other, None),
+    }
+}
+
+/// Functions through which the kernel enters interrupt context.
+const INTERRUPT: &[&str] = &[
+    "asm_sysvec_*", "sysvec_*", "__sysvec_*", "asm_common_interrupt", "common_interrupt", "__common_interrupt", "handle_softirqs",
+    "__do_softirq", "irq_exit_rcu", "__irq_exit_rcu", "hrtimer_interrupt", "do_softirq*", "asm_call_irq_on_stack",
+    "asm_call_sysvec_on_stack", "run_ksoftirqd",
+];
+
+/// Was this stack captured in an interrupt? Then `current` is whoever was interrupted, not who woke.
+#[must_use]
+pub fn is_interrupt(stack: &[String]) -> bool {
+    stack.iter().any(|function| INTERRUPT.iter().any(|pattern| matches(pattern, function)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stack(functions: &[&str]) -> Vec<String> {
+        functions.iter().map(|function| (*function).to_owned()).collect()
+    }
+
+    #[test]
+    fn an_epoll_wait_is_a_wait_for_work() {
+        let frames = stack(&["__schedule", "schedule", "schedule_hrtimeout_range_clock", "ep_poll", "do_epoll_wait"]);
+        assert_eq!(classify(Some(&frames), 1, false), Sleep::Work);
+    }
+
+    #[test]
+    fn a_page_that_is_read_inside_a_receive_is_a_disk_wait() {
+        let frames = stack(&["__schedule", "io_schedule", "folio_wait_bit_common", "filemap_fault", "tcp_recvmsg", "sk_wait_data"]);
+        assert_eq!(classify(Some(&frames), 2, true), Sleep::Blocked(Class::Disk, None));
+    }
+
+    #[test]
+    fn an_uninterruptible_sleep_is_never_idle() {
+        let frames = stack(&["schedule", "pipe_read"]);
+        assert_eq!(classify(Some(&frames), 2, false), Sleep::Blocked(Class::Other, None));
+        assert_eq!(classify(None, 2, true), Sleep::Blocked(Class::Disk, None));
+    }
+
+    #[test]
+    fn an_fsync_behind_the_journal_is_found_though_it_is_not_iowait() {
+        let frames = stack(&["schedule", "jbd2_log_wait_commit", "ext4_sync_file"]);
+        assert_eq!(classify(Some(&frames), 2, false), Sleep::Blocked(Class::Disk, Some(Cause::Journal)));
+    }
+
+    #[test]
+    fn compiler_suffixes_do_not_hide_a_function() {
+        assert_eq!(classify(Some(&stack(&["do_poll.constprop.0"])), 1, false), Sleep::Work);
+    }
+
+    #[test]
+    fn a_wakeup_from_a_timer_is_an_interrupt_and_one_from_a_futex_is_not() {
+        assert!(is_interrupt(&stack(&["try_to_wake_up", "hrtimer_wakeup", "__hrtimer_run_queues", "hrtimer_interrupt"])));
+        assert!(!is_interrupt(&stack(&["try_to_wake_up", "futex_wake", "do_futex", "do_syscall_64"])));
+    }
+}

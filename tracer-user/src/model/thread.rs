@@ -1,0 +1,210 @@
+//! The time line of a target thread: every nanosecond of its life in exactly one class.
+//!
+//! Time is kept as sums since the begin, with check points, so that the classes of any past interval are a difference: that is
+//! how a request takes the classes of the thread that owned it, and a sleep those of the thread that ended it.
+
+use std::collections::VecDeque;
+
+use super::books::{Budget, ProcessId};
+use crate::class::Class;
+
+/// Time per class. What a thread does for certain, and what its waits for work would be if it owned a request: `Idle` there means
+/// that the wait itself does not tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// Time that needs no judgement.
+    pub certain: Budget,
+    /// Waits for work, by what the thread would be waiting for.
+    pub tentative: Budget,
+}
+
+impl Spent {
+    /// `self - before`, class by class.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        let minus = |a: &Budget, b: &Budget| std::array::from_fn(|i| a[i].saturating_sub(b[i]));
+        Self { certain: minus(&self.certain, &before.certain), tentative: minus(&self.tentative, &before.tentative) }
+    }
+
+    fn plus(&self, other: &Self) -> Self {
+        let add = |a: &Budget, b: &Budget| std::array::from_fn(|i| a[i] + b[i]);
+        Self { certain: add(&self.certain, &other.certain), tentative: add(&self.tentative, &other.tentative) }
+    }
+
+    /// `part / whole` of it.
+    fn share(&self, part: u64, whole: u64) -> Self {
+        let scale = |budget: &Budget| budget.map(|ns| (u128::from(ns) * u128::from(part) / u128::from(whole.max(1))) as u64);
+        Self { certain: scale(&self.certain), tentative: scale(&self.tentative) }
+    }
+
+    /// Sum over all classes.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.certain.iter().sum::<u64>() + self.tentative.iter().sum::<u64>()
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct CheckPoint {
+    ns: u64,
+    spent: Spent,
+}
+
+/// Check points kept of a thread that owns no request: enough to follow a chain of wakeups into the recent past.
+const KEPT: usize = 64;
+/// Check points kept at most: about 8,000 intervals, above which a very long request is clipped.
+const MOST: usize = 1 << 13;
+
+/// A target thread.
+#[derive(Clone, Debug)]
+pub struct Thread {
+    /// Its process.
+    pub process: ProcessId,
+    /// When it began, or the window did.
+    pub begin_ns: u64,
+    /// Up to when the time line is known.
+    pub known_ns: u64,
+    /// Is it on a CPU since then?
+    pub running: bool,
+    /// Moves between CPUs while queued, not yet part of a wait: (when, from).
+    pub moves: Vec<(u64, u32)>,
+    /// Sockets whose open request it owns.
+    pub turns: Vec<u64>,
+    /// Waits for work before this have been judged: they belonged to a request.
+    pub judged_ns: u64,
+    /// When it last received from a process that it asks.
+    pub answered_ns: u64,
+    /// Function stack in which it slept at attach.
+    pub seed: Vec<String>,
+    /// State letter at attach; `None` for a thread born in the window.
+    pub seed_state: Option<char>,
+    spent: Spent,
+    history: VecDeque<CheckPoint>,
+}
+
+impl Thread {
+    /// A thread that is there from `begin_ns` on.
+    #[must_use]
+    pub fn new(process: ProcessId, begin_ns: u64) -> Self {
+        let start = CheckPoint { ns: begin_ns, spent: Spent::default() };
+        Self {
+            process,
+            begin_ns,
+            known_ns: begin_ns,
+            running: false,
+            moves: Vec::new(),
+            turns: Vec::new(),
+            judged_ns: begin_ns,
+            answered_ns: 0,
+            seed: Vec::new(),
+            seed_state: None,
+            spent: Spent::default(),
+            history: VecDeque::from([start]),
+        }
+    }
+
+    /// Extends the time line to `until` by time of one class.
+    pub fn extend(&mut self, class: Class, until: u64) {
+        let ns = until.saturating_sub(self.known_ns);
+        let mut spent = Spent::default();
+        spent.certain[class.index()] = ns;
+        self.extend_by(&spent, until);
+    }
+
+    /// Extends the time line to `until` by a wait for work, resolved as `tentative` (which sums to its length).
+    pub fn extend_waiting(&mut self, tentative: &Budget, until: u64) {
+        self.extend_by(&Spent { certain: Budget::default(), tentative: *tentative }, until);
+    }
+
+    fn extend_by(&mut self, spent: &Spent, until: u64) {
+        if until <= self.known_ns {
+            return;
+        }
+        self.spent = self.spent.plus(spent);
+        self.known_ns = until;
+        self.history.push_back(CheckPoint { ns: until, spent: self.spent });
+    }
+
+    /// Forgets check points before `needed_ns`, but for the most recent.
+    pub fn forget(&mut self, needed_ns: u64) {
+        while self.history.len() > KEPT && (self.history[1].ns <= needed_ns || self.history.len() > MOST) {
+            self.history.pop_front();
+        }
+    }
+
+    /// Is it worth calling [`Self::forget`]?
+    #[must_use]
+    pub fn is_long(&self) -> bool {
+        self.history.len() > 4 * KEPT
+    }
+
+    /// Everything spent up to `ns`, between check points in proportion. After the last one the thread runs.
+    #[must_use]
+    pub fn spent_until(&self, ns: u64) -> Spent {
+        let after = self.history.partition_point(|point| point.ns <= ns);
+        let Some(before) = after.checked_sub(1).map(|index| self.history[index]) else {
+            return self.history.front().map_or_else(Spent::default, |point| point.spent);
+        };
+        match self.history.get(after) {
+            Some(next) => {
+                let step = next.spent.since(&before.spent);
+                before.spent.plus(&step.share(ns - before.ns, next.ns - before.ns))
+            }
+            None => {
+                let mut spent = before.spent;
+                if self.running {
+                    spent.certain[Class::OnCpu.index()] += ns - before.ns;
+                }
+                spent
+            }
+        }
+    }
+
+    /// What it did between two times.
+    #[must_use]
+    pub fn between(&self, begin: u64, end: u64) -> Spent {
+        self.spent_until(end).since(&self.spent_until(begin))
+    }
+
+    /// Everything so far.
+    #[must_use]
+    pub fn spent(&self) -> &Spent {
+        &self.spent
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interval_takes_its_share_of_the_pieces_it_cuts() {
+        let mut thread = Thread::new(0, 100);
+        thread.extend(Class::OnCpu, 200);
+        thread.extend(Class::Disk, 400);
+        let spent = thread.between(150, 300);
+        assert_eq!(spent.certain[Class::OnCpu.index()], 50);
+        assert_eq!(spent.certain[Class::Disk.index()], 100);
+    }
+
+    #[test]
+    fn a_running_thread_runs_beyond_its_last_check_point() {
+        let mut thread = Thread::new(0, 100);
+        thread.extend(Class::Disk, 200);
+        thread.running = true;
+        assert_eq!(thread.between(150, 260).certain[Class::OnCpu.index()], 60);
+    }
+
+    #[test]
+    fn the_past_is_forgotten_only_where_no_request_needs_it() {
+        let mut thread = Thread::new(0, 0);
+        for i in 1..=1000 {
+            thread.extend(if i % 2 == 0 { Class::Disk } else { Class::OnCpu }, i * 10);
+        }
+        thread.forget(5000);
+        assert_eq!(thread.between(5000, 10_000).total(), 5000);
+        thread.forget(u64::MAX);
+        assert_eq!(thread.spent().total(), 10_000);
+        assert!(!thread.is_long());
+    }
+}

@@ -1,0 +1,59 @@
+//! The probe families: what attaches, what its absence costs, and how its records become events.
+
+pub mod block;
+pub mod decode;
+pub mod proc;
+pub mod sched;
+pub mod tcp;
+
+/// What happens when a probe cannot be attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Without it there is nothing to say.
+    Required,
+    /// Its absence costs this much.
+    Optional {
+        /// What the user loses.
+        cost: &'static str,
+        /// Resource of which nothing can be said without it.
+        blinds: Option<&'static str>,
+    },
+}
+
+/// How a program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// A BTF tracepoint of the same name as the program.
+    Tracepoint,
+}
+
+/// One program.
+#[derive(Clone, Copy, Debug)]
+pub struct Probe {
+    /// Name of the program, and of what it hooks.
+    pub name: &'static str,
+    /// How.
+    pub hook: Hook,
+    /// How badly it is wanted.
+    pub need: Need,
+    /// Fields of [`tracer_common::config::Offsets`] without which it cannot be loaded.
+    pub facts: &'static [&'static str],
+}
+
+/// Every probe, family by family.
+pub fn all() -> impl Iterator<Item = &'static Probe> {
+    [sched::PROBES, block::PROBES, tcp::PROBES, proc::PROBES].into_iter().flatten()
+}
+
+const fn required(name: &'static str, facts: &'static [&'static str]) -> Probe {
+    Probe { name, hook: Hook::Tracepoint, need: Need::Required, facts }
+}
+
+const fn optional(
+    name: &'static str,
+    facts: &'static [&'static str],
+    cost: &'static str,
+    blinds: Option<&'static str>,
+) -> Probe {
+    Probe { name, hook: Hook::Tracepoint, need: Need::Optional { cost, blinds }, facts }
+}
