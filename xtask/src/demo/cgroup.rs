@@ -94,6 +94,12 @@ impl Cgroup {
 
 /// Ends every process in a group and removes the group. Fails while they are still ending.
 pub fn remove(path: &Path) -> Result<()> {
+    end_processes(path);
+    gone(fs::remove_dir(path))
+}
+
+/// Ends every process in a group; they may take a moment.
+pub fn end_processes(path: &Path) {
     for pid in words(&path.join("cgroup.procs")) {
         let Ok(pid) = pid.parse::<libc::pid_t>() else {
             continue;
@@ -103,7 +109,6 @@ pub fn remove(path: &Path) -> Result<()> {
         // SAFETY: kill touches no memory.
         unsafe { libc::kill(pid, libc::SIGKILL) };
     }
-    gone(fs::remove_dir(path))
 }
 
 /// Switches the `io` controller off again for the groups below.

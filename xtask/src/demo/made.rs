@@ -64,6 +64,13 @@ impl Made {
         })
     }
 
+    /// Ends the processes in it, if it is something that has processes.
+    pub fn end_processes(&self) {
+        if let Self::Cgroup(path) = self {
+            cgroup::end_processes(path);
+        }
+    }
+
     /// Removes it, with whatever uses it.
     pub fn remove(&self) -> Result<()> {
         match self {
