@@ -211,7 +211,8 @@ mod tests {
 
     #[test]
     fn removing_what_is_gone_succeeds() {
-        let absent = PathBuf::from("/var/tmp/tracer-demo-never-made");
+        let absent = format!("tracer-never-made-{}", std::process::id());
+        let absent = std::env::temp_dir().join(absent);
         for thing in [
             Made::Dir(absent.clone()),
             Made::Loop(absent.clone()),
