@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::{
     ledger,
-    made::{Made, gone},
+    made::{Made, gone, set},
 };
 
 /// A group of our own.
@@ -74,7 +74,7 @@ impl Cgroup {
                 file.display()
             );
         }
-        fs::write(&file, &limit)
+        set(&file, &limit)
             .with_context(|| format!("could not write {limit:?} to {}", file.display()))
     }
 
@@ -85,7 +85,7 @@ impl Cgroup {
         }
         let enabling = || {
             let control = root.join("cgroup.subtree_control");
-            fs::write(&control, "+io")
+            set(&control, "+io")
                 .with_context(|| format!("could not switch io on in {}", control.display()))
         };
         ledger::make(Made::IoController(root.clone()), enabling)
@@ -94,6 +94,12 @@ impl Cgroup {
 
 /// Ends every process in a group and removes the group. Fails while they are still ending.
 pub fn remove(path: &Path) -> Result<()> {
+    end_processes(path);
+    gone(fs::remove_dir(path))
+}
+
+/// Ends every process in a group; they may take a moment.
+pub fn end_processes(path: &Path) {
     for pid in words(&path.join("cgroup.procs")) {
         let Ok(pid) = pid.parse::<libc::pid_t>() else {
             continue;
@@ -103,12 +109,11 @@ pub fn remove(path: &Path) -> Result<()> {
         // SAFETY: kill touches no memory.
         unsafe { libc::kill(pid, libc::SIGKILL) };
     }
-    gone(fs::remove_dir(path))
 }
 
 /// Switches the `io` controller off again for the groups below.
 pub fn disable_io(root: &Path) -> Result<()> {
-    gone(fs::write(root.join("cgroup.subtree_control"), "-io"))
+    gone(set(&root.join("cgroup.subtree_control"), "-io"))
 }
 
 /// The hierarchy that can limit I/O, else any that can hold a group.

@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::{
     ledger,
-    made::Made,
+    made::{Made, set},
     tools::tool,
     world::{self, Disk, Room, World},
 };
@@ -118,7 +118,7 @@ fn read_ahead(device: &str) -> Result<()> {
         .trim()
         .to_owned();
     ledger::make(Made::Setting(file.clone(), was), || {
-        fs::write(&file, READ_AHEAD_KB).with_context(setting)
+        set(&file, READ_AHEAD_KB).with_context(setting)
     })
 }
 

@@ -67,6 +67,8 @@ pub fn mark() -> Result<usize> {
 /// error; the rest is removed.
 pub fn undo(mark: usize) -> Result<()> {
     let mut made = listed()?;
+    // Nothing can be removed under a process that uses it.
+    made.iter().skip(mark).for_each(Made::end_processes);
     let mut kept = Vec::new();
     let mut errors = Vec::new();
     while made.len() > mark {

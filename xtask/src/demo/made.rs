@@ -64,6 +64,13 @@ impl Made {
         })
     }
 
+    /// Ends the processes in it, if it is something that has processes.
+    pub fn end_processes(&self) {
+        if let Self::Cgroup(path) = self {
+            cgroup::end_processes(path);
+        }
+    }
+
     /// Removes it, with whatever uses it.
     pub fn remove(&self) -> Result<()> {
         match self {
@@ -72,7 +79,7 @@ impl Made {
             Self::Mount(point) => unmount(point),
             Self::Cgroup(path) => while_busy(|| cgroup::remove(path)),
             Self::IoController(path) => cgroup::disable_io(path),
-            Self::Setting(file, was) => gone(fs::write(file, was)),
+            Self::Setting(file, was) => gone(set(file, was)),
             Self::Netns(name) if Path::new("/run/netns").join(name).exists() => {
                 ip(&["netns", "delete", name])
             }
@@ -106,6 +113,14 @@ pub fn gone(removed: std::io::Result<()>) -> Result<()> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         other => Ok(other?),
     }
+}
+
+/// Writes to a file of the kernel's. One that is gone stays gone: `fs::write` would make a new one.
+pub fn set(file: &Path, text: &str) -> std::io::Result<()> {
+    std::io::Write::write_all(
+        &mut fs::File::options().write(true).open(file)?,
+        text.as_bytes(),
+    )
 }
 
 /// Tries until it works or has failed for too long.
@@ -196,18 +211,20 @@ mod tests {
 
     #[test]
     fn removing_what_is_gone_succeeds() {
-        let absent = PathBuf::from("/var/tmp/tracer-demo-never-made");
+        let absent = format!("tracer-never-made-{}", std::process::id());
+        let absent = std::env::temp_dir().join(absent);
         for thing in [
             Made::Dir(absent.clone()),
             Made::Loop(absent.clone()),
             Made::Mount(absent.clone()),
             Made::Cgroup(absent.clone()),
             Made::IoController(absent.clone()),
-            Made::Setting(absent, "1".into()),
+            Made::Setting(absent.clone(), "1".into()),
             Made::Netns("tracer-never-made".into()),
             Made::Link("tdnevermade".into()),
         ] {
             assert!(thing.remove().is_ok(), "{thing}");
         }
+        assert!(!absent.exists());
     }
 }

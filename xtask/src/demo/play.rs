@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use super::{
     Args,
     judge::{self, Judgement, Verdict},
+    made::gone,
     process::{Program, Running, ends_with_us, family},
     scene::Scene,
     world::World,
@@ -126,43 +127,24 @@ impl Play<'_> {
         backup: &mut Running,
     ) -> Result<(Option<Verdict>, Judgement)> {
         let client = self.client(self.args.duration + MARGIN)?;
-        self.say(&format!(
-            "tracer watches the server, pid {}, {} s …",
-            server.pid(),
-            self.args.duration.as_secs()
-        ));
         let (recording, flame_graph) = (self.file("tracer"), self.file("svg"));
-        let mut tracer = Command::new(paths::tracer());
-        tracer
-            .args(["attach", "--pid", &server.pid().to_string()])
-            .args([
-                "--duration",
-                &format!("{}ms", self.args.duration.as_millis()),
-            ])
-            .arg("--record")
-            .arg(&recording)
-            .arg("--flamegraph")
-            .arg(&flame_graph)
-            .stdin(Stdio::null());
-        let tracer = ends_with_us(tracer, libc::SIGTERM)
-            .spawn()
-            .context("could not start tracer: build it with `cargo xtask`")?;
-        let (status, suspects) =
-            wait_watching(tracer, backup.pid(), self.args.duration + TRACER_PATIENCE)?;
+        for file in [&recording, &flame_graph] {
+            // What an earlier demo wrote must not be taken for this one's.
+            gone(fs::remove_file(file))?;
+        }
+        let tracer = self.attach(server.pid(), &recording, &flame_graph)?;
+        let patience = self.args.duration + TRACER_PATIENCE;
+        let (status, suspects) = wait_watching(tracer, backup.pid(), patience)?;
         backup.expect_alive()?;
         fs::write(self.file("traced.json"), client.output()?)?;
         if !status.success() {
-            return Ok((
-                None,
-                Judgement::Wrong(format!("tracer ended with {status}")),
-            ));
+            let why = format!("tracer ended with {status}");
+            return Ok((None, Judgement::Wrong(why)));
         }
-        eprintln!();
-        self.say(&format!(
-            "the flame graph lies in {}",
-            flame_graph.display()
-        ));
-
+        if flame_graph.exists() {
+            let place = flame_graph.display();
+            self.say(&format!("the flame graph lies in {place}"));
+        }
         match self.report(&recording) {
             Ok(verdict) => {
                 let judgement = judge::judge(&verdict, self.scene, &suspects);
@@ -171,6 +153,23 @@ impl Play<'_> {
             // A tracer that cannot read its own recording is wrong, and the other runs are still to be seen.
             Err(error) => Ok((None, Judgement::Wrong(format!("{error:#}")))),
         }
+    }
+
+    /// Starts tracer, with its text on our stdout.
+    fn attach(&self, pid: u32, recording: &Path, flame_graph: &Path) -> Result<Child> {
+        let window = self.args.duration.as_secs_f64();
+        self.say(&format!(
+            "tracer watches the server, pid {pid}, {window} s …"
+        ));
+        let mut tracer = Command::new(paths::tracer());
+        tracer.args(["attach", "--pid", &pid.to_string()]);
+        tracer.args(["--duration", &written(self.args.duration)]);
+        tracer.arg("--record").arg(recording);
+        tracer.arg("--flamegraph").arg(flame_graph);
+        ends_with_us(tracer, libc::SIGTERM)
+            .stdin(Stdio::null())
+            .spawn()
+            .context("could not start tracer: build it with `cargo xtask`")
     }
 
     /// What tracer makes of its recording.
@@ -221,6 +220,14 @@ impl Play<'_> {
 
     fn say(&self, text: &str) {
         say(&format!("{} {}: {text}", self.scene.name(), self.run));
+    }
+}
+
+/// A length of time as it is given on a command line.
+fn written(length: Duration) -> String {
+    match length.as_millis() {
+        whole if whole % 1000 == 0 => format!("{}s", whole / 1000),
+        millis => format!("{millis}ms"),
     }
 }
 

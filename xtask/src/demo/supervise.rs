@@ -22,10 +22,10 @@ const INTERRUPTED_STATUS: i32 = 130;
 
 /// Starts this program anew with `--supervised` and waits; returns the status to exit with.
 pub fn supervise(scratch: &Path) -> Result<i32> {
-    let lock = Lock::take()?;
-    world::sweep(scratch)?;
+    // Before the lock is taken: what an earlier demo left is not to be left half removed.
     ctrlc::set_handler(interrupt).context("could not watch for Ctrl-C")?;
-    let status = play();
+    let lock = Lock::take()?;
+    let status = world::sweep(scratch).and_then(|()| play());
     if INTERRUPTED.load(Ordering::SeqCst) {
         say("interrupted: cleaning up");
     }
