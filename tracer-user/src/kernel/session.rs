@@ -258,7 +258,9 @@ async fn wait_for_all(exits: Vec<OwnedFd>) {
         std::future::pending::<()>().await;
     }
     for exit in exits {
-        if let Ok(exit) = AsyncFd::register_with_interest(exit, tokio::io::Interest::READABLE) {
+        // SAFETY: the descriptor is owned, and lives as long as its registration.
+        let exit = unsafe { AsyncFd::register_with_interest(exit, tokio::io::Interest::READABLE) };
+        if let Ok(exit) = exit {
             let _ = exit.readable().await;
         }
     }
