@@ -112,8 +112,37 @@ impl Model {
         }
     }
 
+    /// A response was under way from its last send to its acknowledgement.
+    pub(super) fn drained(&mut self, ifindex: u32, begin: u64, end: u64) {
+        let link = self.links.iter_mut().find(|((_, index), _)| *index == ifindex).map(|(_, link)| link);
+        if let Some(link) = link {
+            link.drained(begin, end);
+        }
+    }
+
+    /// Responses that were still under way at the end.
+    pub(super) fn close_drains(&mut self, end_ns: u64) {
+        let open: Vec<(u32, u64)> = self.connections.values().filter_map(|c| Some((c.ifindex, c.draining_ns?))).collect();
+        for (ifindex, begin) in open {
+            self.drained(ifindex, begin, end_ns);
+        }
+    }
+
+    /// While the link is full, a response that is under way waits for it although no thread does: the request's time, not a thread's.
+    fn charge_drains(&mut self) {
+        for link in self.links.values() {
+            for share in link.drains() {
+                let end = share.begin + tracer_common::tcp::LINK_SLICE_NS;
+                self.ledger.requests(Class::Network, share.begin, end, share.ns);
+                self.ledger.charge((Resource::Network, Some(link.place), share.holder), share.begin, end, share.ns, false);
+                *self.flame.entry((Class::Network, Some(link.place), share.holder, 0)).or_default() += share.ns;
+            }
+        }
+    }
+
     /// Charges what was waited for links to those who sent.
     pub(super) fn charge_links(&mut self) {
+        self.charge_drains();
         for link in self.links.values() {
             let shares = link.charges();
             let total: u64 = shares.iter().map(|share| share.ns).sum();

@@ -21,6 +21,8 @@ struct Slice {
     drops: u64,
     /// Time that target threads waited in it.
     waited_ns: u64,
+    /// Time that responses of the target were under way in it after their last send.
+    draining_ns: u64,
 }
 
 impl Slice {
@@ -71,6 +73,15 @@ impl Link {
 
     /// A target thread could not send in `[begin, end]`.
     pub fn waited(&mut self, begin: u64, end: u64, ns: u64) {
+        self.spread(begin, end, ns, |slice, ns| slice.waited_ns += ns);
+    }
+
+    /// A response of the target was sent at `begin` and acknowledged at `end`.
+    pub fn drained(&mut self, begin: u64, end: u64) {
+        self.spread(begin, end, end.saturating_sub(begin), |slice, ns| slice.draining_ns += ns);
+    }
+
+    fn spread(&mut self, begin: u64, end: u64, ns: u64, add: impl Fn(&mut Slice, u64)) {
         let length = end.saturating_sub(begin).max(1);
         let mut at = begin;
         let mut given = 0;
@@ -78,7 +89,7 @@ impl Link {
             let next = ((at / LINK_SLICE_NS + 1) * LINK_SLICE_NS).min(end);
             let upto = (u128::from(ns) * u128::from(next - begin) / u128::from(length)) as u64;
             let slice = self.slices.entry(at / LINK_SLICE_NS).or_insert_with(|| Slice { backlog_min: u32::MAX, ..Slice::default() });
-            slice.waited_ns += upto - given;
+            add(slice, upto - given);
             given = upto;
             at = next;
         }
@@ -97,6 +108,18 @@ impl Link {
             }
         }
         shares
+    }
+
+    /// Splits the time that responses were under way while the link was full, as [`Self::charges`] does. The rest of it belongs to
+    /// the path and the peer: it is no wait of this machine's.
+    #[must_use]
+    pub fn drains(&self) -> Vec<Share> {
+        let highest = self.slices.values().map(Slice::total).max().unwrap_or(0);
+        let draining = self.slices.iter().filter(|(_, slice)| slice.draining_ns > 0);
+        draining
+            .filter_map(|(index, slice)| Some(split(slice.draining_ns, self.senders(*index, slice, highest)?, index * LINK_SLICE_NS)))
+            .flatten()
+            .collect()
     }
 
     /// Who kept the link full in a slice; `None` if it was not full. A slice in which nothing left lies between packets of a slow
@@ -145,6 +168,15 @@ mod tests {
         let charges = link.charges();
         assert_eq!(charges[0], Share { holder: Holder::Process(1), begin: 0, ns: 6_000_000 });
         assert_eq!(charges[1], Share { holder: Holder::Own, begin: 0, ns: 2_000_000 });
+    }
+
+    #[test]
+    fn a_response_under_way_counts_only_while_the_link_is_full() {
+        let mut link = Link::new(0);
+        link.sent(&sent(0, 3000, 2), Holder::Process(1));
+        link.sent(&sent(LINK_SLICE_NS, 1500, 0), Holder::Own);
+        link.drained(5_000_000, LINK_SLICE_NS + 5_000_000);
+        assert_eq!(link.drains(), [Share { holder: Holder::Process(1), begin: 0, ns: 5_000_000 }]);
     }
 
     #[test]

@@ -260,6 +260,7 @@ impl Model {
         let end_ns = self.end.ns;
         self.close_threads(end_ns);
         self.close_turns(end_ns);
+        self.close_drains(end_ns);
         self.resolve_disk_waits(u64::MAX);
         self.charge_links();
         self.hold_cpus();

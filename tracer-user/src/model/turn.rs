@@ -23,6 +23,8 @@ impl Model {
             && let Some(sent_ns) = connection.draining_ns.take()
         {
             self.tally.drains.add(ack.ns.saturating_sub(sent_ns));
+            let ifindex = connection.ifindex;
+            self.drained(ifindex, sent_ns, ack.ns);
         }
     }
 
