@@ -1,0 +1,15 @@
+//! `tracer.report/1`
+
+use anyhow::{Context, Result};
+
+use crate::report::Report;
+
+/// The report as JSON, with a newline at its end.
+///
+/// # Errors
+/// If a figure cannot be written as JSON, which none of the report's can be.
+pub fn json(report: &Report) -> Result<String> {
+    let mut text = serde_json::to_string_pretty(report).context("cannot write the report as JSON")?;
+    text.push('\n');
+    Ok(text)
+}
