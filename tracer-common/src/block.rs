@@ -124,4 +124,11 @@ pub struct Disk {
     pub touched_ns: u64,
 }
 
-plain!(Io = 56, Bio = 24, Request = 40, DiskOwner = 8, DiskTotal = 48, Disk = 16);
+plain!(
+    Io = 56,
+    Bio = 24,
+    Request = 40,
+    DiskOwner = 8,
+    DiskTotal = 48,
+    Disk = 16
+);

@@ -93,7 +93,11 @@ pub fn bucket(ns: u64) -> Option<u32> {
             i += step;
         }
     }
-    Some(if i < BUCKETS { i as u32 } else { BUCKETS as u32 - 1 })
+    Some(if i < BUCKETS {
+        i as u32
+    } else {
+        BUCKETS as u32 - 1
+    })
 }
 
 /// A family of per-process histograms.
@@ -164,8 +168,15 @@ pub struct Cell {
 
 impl Cell {
     /// No values.
-    pub const EMPTY: Self =
-        Self { epoch: 0, count: 0, zero_count: 0, sum_ns: 0, max_ns: 0, held_ns: 0, buckets: [0; BUCKETS] };
+    pub const EMPTY: Self = Self {
+        epoch: 0,
+        count: 0,
+        zero_count: 0,
+        sum_ns: 0,
+        max_ns: 0,
+        held_ns: 0,
+        buckets: [0; BUCKETS],
+    };
 }
 
 /// A histogram as it stood when its process was first active in a new interval.
@@ -183,7 +194,11 @@ pub struct Snapshot {
 /// Length of the interval, as a shift of ns: 2^30 ns, about a second.
 pub const EPOCH_SHIFT: u32 = 30;
 
-plain!(CellKey = 8, Cell = 48 + 4 * BUCKETS, Snapshot = 24 + 48 + 4 * BUCKETS);
+plain!(
+    CellKey = 8,
+    Cell = 48 + 4 * BUCKETS,
+    Snapshot = 24 + 48 + 4 * BUCKETS
+);
 
 #[cfg(test)]
 mod tests {
@@ -198,10 +213,19 @@ mod tests {
 
     #[test]
     fn the_search_agrees_with_a_scan_at_every_bound_and_beside_it() {
-        let scan = |ns: u64| BOUNDS.iter().position(|bound| ns <= *bound).unwrap_or(BUCKETS - 1) as u32;
+        let scan = |ns: u64| {
+            BOUNDS
+                .iter()
+                .position(|bound| ns <= *bound)
+                .unwrap_or(BUCKETS - 1) as u32
+        };
         for bound in BOUNDS {
             for ns in [bound - 1, bound, bound + 1] {
-                assert_eq!(bucket(ns), (ns > ZERO_THRESHOLD_NS).then(|| scan(ns)), "{ns}");
+                assert_eq!(
+                    bucket(ns),
+                    (ns > ZERO_THRESHOLD_NS).then(|| scan(ns)),
+                    "{ns}"
+                );
             }
         }
         for bit in 10..64 {

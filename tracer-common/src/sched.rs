@@ -166,4 +166,11 @@ const _: () = assert!(size_of::<Cpu>() == 64);
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for Cpu {}
 
-plain!(Wait = 96, Slice = 32, Migrate = 32, Stack = 32 + 8 * STACK_DEPTH, ThreadEnd = 24, Task = 88);
+plain!(
+    Wait = 96,
+    Slice = 32,
+    Migrate = 32,
+    Stack = 32 + 8 * STACK_DEPTH,
+    ThreadEnd = 24,
+    Task = 88
+);

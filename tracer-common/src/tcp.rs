@@ -127,4 +127,11 @@ pub struct LinkOwner {
     pub reserved: u32,
 }
 
-plain!(Call = 64, Socket = 72, Ack = 24, Link = 64, SocketState = 32, LinkOwner = 16);
+plain!(
+    Call = 64,
+    Socket = 72,
+    Ack = 24,
+    Link = 64,
+    SocketState = 32,
+    LinkOwner = 16
+);

@@ -36,7 +36,11 @@ fn write<T: 'static>(ring: &RingBuf, kind: Kind, ns: u64, fill: impl FnOnce(*mut
     fill(record);
     // SAFETY: a helper without arguments.
     let cpu = unsafe { bpf_get_smp_processor_id() } as u32;
-    let header = Header { kind: kind as u32, cpu, ns };
+    let header = Header {
+        kind: kind as u32,
+        cpu,
+        ns,
+    };
     // SAFETY: every record is `repr(C)` and begins with a `Header`.
     unsafe { record.cast::<Header>().write(header) };
     entry.submit(u64::from(BPF_RB_NO_WAKEUP));

@@ -66,7 +66,10 @@ pub extern "C" fn record(pid: u32, family: u32, ns: u64, now: u64) -> u32 {
 /// Adds to the CPU time that a process held.
 #[inline(always)]
 pub fn hold_cpu(pid: u32, ns: u64) {
-    if let Some(cell) = cell(CellKey { pid, family: Family::RunQueue as u32 }) {
+    if let Some(cell) = cell(CellKey {
+        pid,
+        family: Family::RunQueue as u32,
+    }) {
         // SAFETY: a map value.
         unsafe { atomic::add64(&raw mut (*cell).held_ns, ns) };
     }

@@ -108,7 +108,8 @@ impl Task {
     /// Does it sleep in `io_schedule`? A bit-field that moves between versions.
     #[inline(always)]
     pub fn in_iowait(self) -> bool {
-        config!(has_iowait) != 0 && u32::from(field::<u8>(self.0, config!(iowait_byte))) & config!(iowait_mask) != 0
+        config!(has_iowait) != 0
+            && u32::from(field::<u8>(self.0, config!(iowait_byte))) & config!(iowait_mask) != 0
     }
 
     /// Reads the name byte by byte: a char array takes no wider load.
@@ -163,12 +164,19 @@ impl CfsRq {
             return 0;
         }
         let total: u64 = field(self.0, config!(offsets.cfs_rq_throttled));
-        if !has(config!(offsets.cfs_rq_throttle_count)) || !has(config!(offsets.cfs_rq_throttled_since)) || self.throttle_count() == 0 {
+        if !has(config!(offsets.cfs_rq_throttle_count))
+            || !has(config!(offsets.cfs_rq_throttled_since))
+            || self.throttle_count() == 0
+        {
             return total;
         }
         let since: u64 = field(self.0, config!(offsets.cfs_rq_throttled_since));
         let open = self.rq().clock().wrapping_sub(since);
-        if since == 0 || (open as i64) < 0 { total } else { total + open }
+        if since == 0 || (open as i64) < 0 {
+            total
+        } else {
+            total + open
+        }
     }
 }
 
@@ -209,7 +217,11 @@ impl Bio {
     /// The whole disk: `bi_bdev` may still be a partition.
     #[inline(always)]
     pub fn disk(self) -> Disk {
-        if has(config!(offsets.bio_bdev)) { self.bdev().disk() } else { field(self.0, config!(offsets.bio_disk)) }
+        if has(config!(offsets.bio_bdev)) {
+            self.bdev().disk()
+        } else {
+            field(self.0, config!(offsets.bio_disk))
+        }
     }
 }
 
@@ -248,7 +260,11 @@ impl Request {
     /// The disk, wherever this kernel keeps it.
     #[inline(always)]
     pub fn disk(self) -> Disk {
-        if has(config!(offsets.queue_disk)) { self.queue().disk() } else { field(self.0, config!(offsets.rq_disk)) }
+        if has(config!(offsets.queue_disk)) {
+            self.queue().disk()
+        } else {
+            field(self.0, config!(offsets.rq_disk))
+        }
     }
 }
 
@@ -288,7 +304,11 @@ impl Sock {
     /// One of the four words of the own (`remote == false`) or the peer's IPv6 address.
     #[inline(always)]
     pub fn address6(self, remote: bool, word: u32) -> u32 {
-        let base = if remote { config!(offsets.sock_remote6) } else { config!(offsets.sock_local6) };
+        let base = if remote {
+            config!(offsets.sock_remote6)
+        } else {
+            config!(offsets.sock_local6)
+        };
         field(self.0, base + 4 * word)
     }
 
@@ -297,7 +317,11 @@ impl Sock {
     pub fn tcp(self) -> Option<Tcp> {
         // SAFETY: a helper that checks its argument.
         let tcp: *mut tcp_sock = unsafe { bpf_skc_to_tcp_sock(self.0.cast_mut().cast()) };
-        if tcp.is_null() { None } else { Some(Tcp(tcp.cast_const().cast())) }
+        if tcp.is_null() {
+            None
+        } else {
+            Some(Tcp(tcp.cast_const().cast()))
+        }
     }
 }
 
@@ -340,7 +364,8 @@ impl Skb {
     /// Payload bytes of a received TCP segment (SYN and FIN count one each).
     #[inline(always)]
     pub fn tcp_payload(self) -> u32 {
-        self.control(config!(offsets.cb_end_seq)).wrapping_sub(self.control(config!(offsets.cb_seq)))
+        self.control(config!(offsets.cb_end_seq))
+            .wrapping_sub(self.control(config!(offsets.cb_seq)))
     }
 
     /// Acknowledgement number of a received TCP segment.
@@ -386,7 +411,11 @@ pointer! {
 /// The verifier takes no computed offset into the context, and LLVM would make one of two loads: hence two functions.
 #[inline(always)]
 pub fn argument(ctx: &BtfTracePointContext, index: u32) -> *const u8 {
-    if index == 0 { first_argument(ctx.as_ptr()) } else { second_argument(ctx.as_ptr()) }
+    if index == 0 {
+        first_argument(ctx.as_ptr())
+    } else {
+        second_argument(ctx.as_ptr())
+    }
 }
 
 #[inline(never)]

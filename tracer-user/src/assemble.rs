@@ -9,8 +9,9 @@ use crate::{
     event,
     model::books::{Books, Budget, Held, Holder, PlaceId, ProcessId},
     report::{
-        Basis, Blame, Culprit, Flame, FlameStack, Histogram, Host, Hypothesis, Losses, MissingProbe, Remedy, Report, Requests, SCHEMA as REPORT,
-        SelfCost, Target, Threads, Unknown, Verdict, Window,
+        Basis, Blame, Culprit, Flame, FlameStack, Histogram, Host, Hypothesis, Losses,
+        MissingProbe, Remedy, Report, Requests, SCHEMA as REPORT, SelfCost, Target, Threads,
+        Unknown, Verdict, Window,
     },
     units,
     verdict::{self, judge},
@@ -28,12 +29,30 @@ pub fn assemble(books: &Books) -> (Report, Flame) {
     let verdict = judge(books);
     let report = Report {
         schema: REPORT.to_owned(),
-        host: Host { kernel: books.start.kernel.clone(), cpus: books.start.cpus, hostname: books.start.hostname.clone() },
+        host: Host {
+            kernel: books.start.kernel.clone(),
+            cpus: books.start.cpus,
+            hostname: books.start.hostname.clone(),
+        },
         target: target(books),
-        window: Window { start: units::utc(books.start.wall_ns), duration_ns: books.window_ns() },
-        hypotheses: verdict.hypotheses.iter().map(|found| hypothesis(books, found)).collect(),
+        window: Window {
+            start: units::utc(books.start.wall_ns),
+            duration_ns: books.window_ns(),
+        },
+        hypotheses: verdict
+            .hypotheses
+            .iter()
+            .map(|found| hypothesis(books, found))
+            .collect(),
         healthy: verdict.healthy.clone(),
-        unknown: verdict.unknown.iter().map(|(resource, reason)| Unknown { resource: *resource, reason: reason.clone() }).collect(),
+        unknown: verdict
+            .unknown
+            .iter()
+            .map(|(resource, reason)| Unknown {
+                resource: *resource,
+                reason: reason.clone(),
+            })
+            .collect(),
         evidence: books.end.evidence.clone(),
         requests: requests(books),
         threads: threads(books),
@@ -49,8 +68,17 @@ pub fn assemble(books: &Books) -> (Report, Flame) {
 }
 
 fn target(books: &Books) -> Target {
-    let first = books.targets.first().map(|id| books.processes[*id].clone()).unwrap_or_default();
-    let mut pids: Vec<u32> = books.processes.iter().filter(|process| process.target).map(|process| process.pid).collect();
+    let first = books
+        .targets
+        .first()
+        .map(|id| books.processes[*id].clone())
+        .unwrap_or_default();
+    let mut pids: Vec<u32> = books
+        .processes
+        .iter()
+        .filter(|process| process.target)
+        .map(|process| process.pid)
+        .collect();
     pids.sort_unstable();
     pids.dedup();
     Target {
@@ -67,12 +95,21 @@ fn target(books: &Books) -> Target {
 fn answer(books: &Books, verdict: &verdict::Verdict) -> Verdict {
     let first = verdict.primary().map(|found| hypothesis(books, found));
     Verdict {
-        resource: first.as_ref().map_or(Resource::None, |found| found.resource),
+        resource: first
+            .as_ref()
+            .map_or(Resource::None, |found| found.resource),
         cause: first.as_ref().and_then(|found| found.cause),
         place: first.as_ref().and_then(|found| found.place.clone()),
-        basis: if verdict.of_requests { Basis::Requests } else { Basis::Threads },
+        basis: if verdict.of_requests {
+            Basis::Requests
+        } else {
+            Basis::Threads
+        },
         via: Vec::new(),
-        culprits: first.as_ref().map(|found| found.culprits.clone()).unwrap_or_default(),
+        culprits: first
+            .as_ref()
+            .map(|found| found.culprits.clone())
+            .unwrap_or_default(),
         self_share: first.as_ref().map_or(0.0, |found| found.self_share),
         share: first.as_ref().map_or(0.0, |found| found.share),
         confidence: verdict.confidence,
@@ -82,7 +119,12 @@ fn answer(books: &Books, verdict: &verdict::Verdict) -> Verdict {
 }
 
 fn remedy(remedy: &verdict::Remedy) -> Remedy {
-    Remedy { command: remedy.command.clone(), why: remedy.why.to_owned(), applies: remedy.applies, note: remedy.note.clone() }
+    Remedy {
+        command: remedy.command.clone(),
+        why: remedy.why.to_owned(),
+        applies: remedy.applies,
+        note: remedy.note.clone(),
+    }
 }
 
 fn hypothesis(books: &Books, found: &verdict::Hypothesis) -> Hypothesis {
@@ -90,7 +132,11 @@ fn hypothesis(books: &Books, found: &verdict::Hypothesis) -> Hypothesis {
         resource: found.resource,
         cause: found.cause,
         place: place(books, found.place),
-        culprits: found.culprits.iter().map(|found| culprit(books, found)).collect(),
+        culprits: found
+            .culprits
+            .iter()
+            .map(|found| culprit(books, found))
+            .collect(),
         self_share: found.self_share,
         share: found.share,
     }
@@ -103,7 +149,11 @@ fn culprit(books: &Books, found: &verdict::Culprit) -> Culprit {
         comm: found.name.clone(),
         cmdline: process.cmdline.clone(),
         share: found.share,
-        pids: found.members.iter().map(|id| books.processes[*id].pid).collect(),
+        pids: found
+            .members
+            .iter()
+            .map(|id| books.processes[*id].pid)
+            .collect(),
     }
 }
 
@@ -112,7 +162,10 @@ fn place(books: &Books, place: Option<PlaceId>) -> Option<String> {
 }
 
 fn budget(budget: &Budget) -> crate::report::Budget {
-    Class::ALL.into_iter().map(|class| (class, budget[class.index()])).collect()
+    Class::ALL
+        .into_iter()
+        .map(|class| (class, budget[class.index()]))
+        .collect()
 }
 
 fn requests(books: &Books) -> Option<Requests> {
@@ -142,22 +195,43 @@ fn threads(books: &Books) -> Threads {
 /// Sums the charges over the window; on CPUs the place is dropped from the totals of what was held, which are per process.
 fn blame(books: &Books) -> Vec<Blame> {
     let mut sums: BTreeMap<(Resource, Option<PlaceId>, Holder), (u64, u64)> = BTreeMap::new();
-    for charge in books.bins.iter().flat_map(|bin| &bin.charges).filter(|charge| charge.holder != Holder::Nobody) {
-        let sum = sums.entry((charge.resource, charge.place, charge.holder)).or_default();
+    for charge in books
+        .bins
+        .iter()
+        .flat_map(|bin| &bin.charges)
+        .filter(|charge| charge.holder != Holder::Nobody)
+    {
+        let sum = sums
+            .entry((charge.resource, charge.place, charge.holder))
+            .or_default();
         sum.0 += charge.ns;
         sum.1 += charge.estimated_ns;
     }
-    let mut rows: Vec<Blame> = sums.into_iter().filter(|(_, (ns, _))| *ns > 0).map(|(key, sums)| row(books, key, sums)).collect();
-    rows.sort_by(|a, b| b.ns.cmp(&a.ns).then(a.pid.cmp(&b.pid)).then(a.place.cmp(&b.place)));
+    let mut rows: Vec<Blame> = sums
+        .into_iter()
+        .filter(|(_, (ns, _))| *ns > 0)
+        .map(|(key, sums)| row(books, key, sums))
+        .collect();
+    rows.sort_by(|a, b| {
+        b.ns.cmp(&a.ns)
+            .then(a.pid.cmp(&b.pid))
+            .then(a.place.cmp(&b.place))
+    });
     rows
 }
 
-fn row(books: &Books, key: (Resource, Option<PlaceId>, Holder), (ns, estimated_ns): (u64, u64)) -> Blame {
+fn row(
+    books: &Books,
+    key: (Resource, Option<PlaceId>, Holder),
+    (ns, estimated_ns): (u64, u64),
+) -> Blame {
     let (resource, at, holder) = key;
     let held: Option<&Held> = books.held.get(&key);
     let pid = match holder {
         Holder::Process(id) => Some(books.processes[id].pid),
-        Holder::Own | Holder::OwnLock | Holder::OwnQuota => books.targets.first().map(|id| books.processes[*id].pid),
+        Holder::Own | Holder::OwnLock | Holder::OwnQuota => {
+            books.targets.first().map(|id| books.processes[*id].pid)
+        }
         _ => None,
     };
     Blame {
@@ -187,7 +261,12 @@ fn holder_name(books: &Books, holder: Holder) -> String {
 
 fn unattributed(books: &Books) -> BTreeMap<Resource, u64> {
     let mut sums = BTreeMap::new();
-    for charge in books.bins.iter().flat_map(|bin| &bin.charges).filter(|charge| charge.holder == Holder::Nobody) {
+    for charge in books
+        .bins
+        .iter()
+        .flat_map(|bin| &bin.charges)
+        .filter(|charge| charge.holder == Holder::Nobody)
+    {
         *sums.entry(charge.resource).or_default() += charge.ns;
     }
     sums
@@ -195,13 +274,28 @@ fn unattributed(books: &Books) -> BTreeMap<Resource, u64> {
 
 /// The target's histograms first, then the others' by time waited.
 fn histograms(books: &Books) -> Vec<Histogram> {
-    let mut all: Vec<&(ProcessId, event::Histogram)> = books.histograms.iter().filter(|(_, found)| found.count > 0).collect();
-    all.sort_by_key(|(id, found)| (!books.processes[*id].target, std::cmp::Reverse(found.sum_ns), found.pid, found.family));
-    all.into_iter().map(|(id, found)| histogram(&books.processes[*id].comm, found)).collect()
+    let mut all: Vec<&(ProcessId, event::Histogram)> = books
+        .histograms
+        .iter()
+        .filter(|(_, found)| found.count > 0)
+        .collect();
+    all.sort_by_key(|(id, found)| {
+        (
+            !books.processes[*id].target,
+            std::cmp::Reverse(found.sum_ns),
+            found.pid,
+            found.family,
+        )
+    });
+    all.into_iter()
+        .map(|(id, found)| histogram(&books.processes[*id].comm, found))
+        .collect()
 }
 
 fn histogram(comm: &str, found: &event::Histogram) -> Histogram {
-    let family = Family::ALL.get(found.family as usize).map_or("unknown", |(_, name)| name);
+    let family = Family::ALL
+        .get(found.family as usize)
+        .map_or("unknown", |(_, name)| name);
     Histogram {
         pid: found.pid,
         comm: comm.to_owned(),
@@ -210,7 +304,11 @@ fn histogram(comm: &str, found: &event::Histogram) -> Histogram {
         zero_count: found.zero_count,
         zero_threshold_ns: ZERO_THRESHOLD_NS,
         offset: OFFSET + found.first as i32,
-        counts: found.buckets.iter().map(|count| u64::from(*count)).collect(),
+        counts: found
+            .buckets
+            .iter()
+            .map(|count| u64::from(*count))
+            .collect(),
         count: found.count,
         sum_ns: found.sum_ns,
         p50_ns: quantile(found, 0.50),
@@ -222,7 +320,12 @@ fn histogram(comm: &str, found: &event::Histogram) -> Histogram {
 
 /// The middle (geometric) of the bucket that holds the quantile: off by at most 4.4 %.
 fn quantile(found: &event::Histogram, part: f64) -> Option<u64> {
-    let total = found.zero_count + found.buckets.iter().map(|count| u64::from(*count)).sum::<u64>();
+    let total = found.zero_count
+        + found
+            .buckets
+            .iter()
+            .map(|count| u64::from(*count))
+            .sum::<u64>();
     let wanted = (part * total as f64).ceil().max(1.0) as u64;
     let mut seen = found.zero_count;
     if total == 0 {
@@ -243,7 +346,10 @@ fn quantile(found: &event::Histogram, part: f64) -> Option<u64> {
 }
 
 fn losses(books: &Books) -> Losses {
-    let missing = |missing: &event::MissingProbe| MissingProbe { probe: missing.probe.clone(), cost: missing.cost.clone() };
+    let missing = |missing: &event::MissingProbe| MissingProbe {
+        probe: missing.probe.clone(),
+        cost: missing.cost.clone(),
+    };
     Losses {
         ring: books.end.ring_drops.iter().cloned().collect(),
         maps: books.end.map_losses.iter().cloned().collect(),
@@ -269,7 +375,9 @@ fn flame(books: &Books, report: &Report) -> Flame {
     let mut stacks: Vec<FlameStack> = Vec::new();
     for line in &books.flame {
         let holder = match line.holder {
-            Holder::Process(id) => format!("{} [{}]", books.processes[id].comm, books.processes[id].pid),
+            Holder::Process(id) => {
+                format!("{} [{}]", books.processes[id].comm, books.processes[id].pid)
+            }
             other => holder_name(books, other),
         };
         let mut frames = vec![target.clone(), line.class.name().to_owned()];
@@ -278,7 +386,10 @@ fn flame(books: &Books, report: &Report) -> Flame {
         frames.extend(line.stack.iter().cloned());
         match stacks.iter_mut().find(|known| known.frames == frames) {
             Some(known) => known.ns += line.ns,
-            None => stacks.push(FlameStack { frames, ns: line.ns }),
+            None => stacks.push(FlameStack {
+                frames,
+                ns: line.ns,
+            }),
         }
     }
     let blocked: u64 = stacks.iter().map(|stack| stack.ns).sum();

@@ -42,8 +42,15 @@ impl Class {
     /// How many there are.
     pub const COUNT: usize = Self::ALL.len();
     /// The classes in which a thread or request is blocked.
-    pub const BLOCKED: [Self; 7] =
-        [Self::Cpu, Self::Disk, Self::Network, Self::Memory, Self::Lock, Self::Upstream, Self::Other];
+    pub const BLOCKED: [Self; 7] = [
+        Self::Cpu,
+        Self::Disk,
+        Self::Network,
+        Self::Memory,
+        Self::Lock,
+        Self::Upstream,
+        Self::Other,
+    ];
 
     /// Position in [`Self::ALL`].
     #[must_use]
@@ -98,7 +105,14 @@ pub enum Resource {
 
 impl Resource {
     /// All that can be waited for.
-    pub const ALL: [Self; 6] = [Self::Disk, Self::Network, Self::Cpu, Self::Memory, Self::Lock, Self::Upstream];
+    pub const ALL: [Self; 6] = [
+        Self::Disk,
+        Self::Network,
+        Self::Cpu,
+        Self::Memory,
+        Self::Lock,
+        Self::Upstream,
+    ];
 
     /// The name that reports use.
     #[must_use]
@@ -117,7 +131,9 @@ impl Resource {
     /// The class of waits for it.
     #[must_use]
     pub fn class(self) -> Option<Class> {
-        Class::ALL.into_iter().find(|class| class.resource() == Some(self))
+        Class::ALL
+            .into_iter()
+            .find(|class| class.resource() == Some(self))
     }
 }
 

@@ -34,7 +34,9 @@ pub enum Command {
     #[command(after_help = "Example:\n  tracer report why.rec --flamegraph why.svg")]
     Report(ReportArgs),
     /// Check what this kernel lets the tracer see
-    #[command(after_help = "Exit status: 0 everything, 5 something optional is missing, 3 it cannot work here.")]
+    #[command(
+        after_help = "Exit status: 0 everything, 5 something optional is missing, 3 it cannot work here."
+    )]
     Doctor(DoctorArgs),
     /// Print shell completions
     #[command(after_help = "Example:\n  tracer completions bash > /etc/bash_completion.d/tracer")]
@@ -135,15 +137,23 @@ const LONGEST: Duration = Duration::from_secs(86_400);
 
 /// Parses `500ms`, `10s`, `2m`, `1h`; a bare number is seconds.
 fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
-    let number: f64 = number.parse().map_err(|_| format!("`{text}` is no time: write 500ms, 10s, 2m or 1h"))?;
+    let number: f64 = number
+        .parse()
+        .map_err(|_| format!("`{text}` is no time: write 500ms, 10s, 2m or 1h"))?;
     let seconds = match unit {
         "ms" => number / 1e3,
         "" | "s" => number,
         "m" | "min" => number * 60.0,
         "h" => number * 3600.0,
-        _ => return Err(format!("`{unit}` is no unit of time: write 500ms, 10s, 2m or 1h")),
+        _ => {
+            return Err(format!(
+                "`{unit}` is no unit of time: write 500ms, 10s, 2m or 1h"
+            ));
+        }
     };
     let parsed = Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?;
     if parsed < Duration::from_millis(100) || parsed > LONGEST {

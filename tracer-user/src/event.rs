@@ -74,7 +74,11 @@ impl Event {
             Self::Stack(e) => e.ns,
             Self::Histogram(e) => e.ns,
             Self::End(e) => e.ns,
-            Self::Process(_) | Self::Thread(_) | Self::Disk(_) | Self::OpenSocket(_) | Self::DiskTotal(_) => 0,
+            Self::Process(_)
+            | Self::Thread(_)
+            | Self::Disk(_)
+            | Self::OpenSocket(_)
+            | Self::DiskTotal(_) => 0,
         }
     }
 }
@@ -389,7 +393,10 @@ impl Histogram {
 
 /// What one owner had of one disk since attach; see [`tracer_common::block::DiskTotal`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "documented with the map value of the same name")]
+#[expect(
+    missing_docs,
+    reason = "documented with the map value of the same name"
+)]
 pub struct DiskTotal {
     pub dev: u32,
     pub pid: u32,

@@ -24,7 +24,11 @@ pub fn bytes(bytes: u64) -> String {
         value /= 1024.0;
         unit += 1;
     }
-    if unit == 0 { format!("{bytes} B") } else { scaled(value, UNITS[unit]) }
+    if unit == 0 {
+        format!("{bytes} B")
+    } else {
+        scaled(value, UNITS[unit])
+    }
 }
 
 fn scaled(value: f64, unit: &str) -> String {
@@ -63,14 +67,22 @@ pub fn utc(wall_ns: u64) -> String {
     let days = (seconds / 86_400) as i64 + 719_468;
     let era = days.div_euclid(146_097);
     let day_of_era = days.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", wall_ns / 1_000_000 % 1000)
+    format!(
+        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z",
+        wall_ns / 1_000_000 % 1000
+    )
 }
 
 /// Text from outside, safe on a terminal: control characters (C0, C1, DEL) and those that turn the direction of writing are shown as
@@ -81,7 +93,11 @@ pub fn escape_terminal(text: &str) -> String {
     for c in text.chars() {
         let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}');
         if c.is_control() || turns {
-            let _ = if (c as u32) < 0x100 { write!(safe, "\\x{:02x}", c as u32) } else { write!(safe, "\\u{{{:x}}}", c as u32) };
+            let _ = if (c as u32) < 0x100 {
+                write!(safe, "\\x{:02x}", c as u32)
+            } else {
+                write!(safe, "\\u{{{:x}}}", c as u32)
+            };
         } else {
             safe.push(c);
         }
@@ -101,8 +117,13 @@ mod tests {
 
     #[test]
     fn times_have_three_digits_and_a_unit() {
-        let shown: Vec<String> = [953, 4_200_000, 13_000_000_000, 125_000_000_000, 999_999].map(time).into();
-        assert_eq!(shown, ["953 ns", "4.20 ms", "13.0 s", "2 min 5 s", "1000 µs"]);
+        let shown: Vec<String> = [953, 4_200_000, 13_000_000_000, 125_000_000_000, 999_999]
+            .map(time)
+            .into();
+        assert_eq!(
+            shown,
+            ["953 ns", "4.20 ms", "13.0 s", "2 min 5 s", "1000 µs"]
+        );
     }
 
     #[test]
@@ -113,7 +134,10 @@ mod tests {
 
     #[test]
     fn bytes_are_binary() {
-        assert_eq!([bytes(512), bytes(12_900_000), bytes(u64::MAX)], ["512 B", "12.3 MiB", "16384 PiB"]);
+        assert_eq!(
+            [bytes(512), bytes(12_900_000), bytes(u64::MAX)],
+            ["512 B", "12.3 MiB", "16384 PiB"]
+        );
     }
 
     #[test]
@@ -125,7 +149,10 @@ mod tests {
 
     #[test]
     fn a_name_cannot_drive_the_terminal() {
-        assert_eq!(escape_terminal("\x1b[2Ja\u{9b}b\u{202e}c\x7f"), "\\x1b[2Ja\\x9bb\\u{202e}c\\x7f");
+        assert_eq!(
+            escape_terminal("\x1b[2Ja\u{9b}b\u{202e}c\x7f"),
+            "\\x1b[2Ja\\x9bb\\u{202e}c\\x7f"
+        );
         assert_eq!(escape_terminal("größe 日本"), "größe 日本");
         assert_eq!(folded_frame("a;b\nc"), "a:b\\x0ac");
     }

@@ -11,8 +11,8 @@ use aya_ebpf::{
 };
 use tracer_common::{
     block::{
-        Bio as Queued, Disk as Gate, DiskOwner, DiskTotal, IO_ERROR, IO_KTHREAD, IO_TARGET, IO_UNOWNED, Io, OP_DRIVER, OP_MASK,
-        OP_READ, OP_WRITE, Request as InFlight,
+        Bio as Queued, Disk as Gate, DiskOwner, DiskTotal, IO_ERROR, IO_KTHREAD, IO_TARGET,
+        IO_UNOWNED, Io, OP_DRIVER, OP_MASK, OP_READ, OP_WRITE, Request as InFlight,
     },
     histogram::Family,
     record::{Kind, MapLoss},
@@ -55,7 +55,13 @@ fn now() -> u64 {
 pub fn block_bio_queue(ctx: BtfTracePointContext) -> i32 {
     let bio = Bio(argument(&ctx, config!(arg_bio_queue)));
     let (pid, tid) = current();
-    let mut owner = Queued { queue_ns: now(), pid, tid, flags: 0, dev: 0 };
+    let mut owner = Queued {
+        queue_ns: now(),
+        pid,
+        tid,
+        flags: 0,
+        dev: 0,
+    };
     if is_target(pid) {
         owner.flags = IO_TARGET;
         owner.dev = bio.disk().dev();
@@ -76,7 +82,8 @@ fn is_kernel_thread() -> bool {
     // SAFETY: the helper returns the current task; its fields are read by a helper, because the pointer is not typed on 5.10.
     unsafe {
         let task = bpf_get_current_task() as *const u8;
-        bpf_probe_read_kernel(task.add(offset).cast::<u32>()).is_ok_and(|flags| flags & PF_KTHREAD != 0)
+        bpf_probe_read_kernel(task.add(offset).cast::<u32>())
+            .is_ok_and(|flags| flags & PF_KTHREAD != 0)
     }
 }
 
@@ -84,7 +91,14 @@ fn is_kernel_thread() -> bool {
 #[inline(always)]
 fn open_gate(dev: u32, now: u64) {
     if DISKS.get_ptr(dev).is_none() {
-        let _ = DISKS.insert(dev, Gate { open: 0, touched_ns: now }, 1);
+        let _ = DISKS.insert(
+            dev,
+            Gate {
+                open: 0,
+                touched_ns: now,
+            },
+            1,
+        );
     }
     if let Some(gate) = DISKS.get_ptr_mut(dev) {
         // SAFETY: a map value, 8-byte aligned.
@@ -103,7 +117,13 @@ pub fn block_split(ctx: BtfTracePointContext) -> i32 {
     let (pid, tid) = current();
     // SAFETY: the entry is copied at once.
     let parent = unsafe { BIOS.get(bio.parent()) }.copied();
-    let mut owner = parent.unwrap_or(Queued { queue_ns: now(), pid, tid, flags: 0, dev: 0 });
+    let mut owner = parent.unwrap_or(Queued {
+        queue_ns: now(),
+        pid,
+        tid,
+        flags: 0,
+        dev: 0,
+    });
     // The gate is held by the parent, whose completion shuts it.
     owner.dev = 0;
     let _ = BIOS.insert(bio.key(), &owner, 0);
@@ -116,7 +136,9 @@ pub fn block_bio_complete(ctx: BtfTracePointContext) -> i32 {
     let bio = Bio(argument(&ctx, config!(arg_bio_complete)));
     let key = bio.key();
     // SAFETY: the entry is copied at once.
-    let Some(owner) = unsafe { BIOS.get(key) }.copied() else { return 0 };
+    let Some(owner) = unsafe { BIOS.get(key) }.copied() else {
+        return 0;
+    };
     let _ = BIOS.remove(key);
     if owner.dev != 0
         && let Some(gate) = DISKS.get_ptr_mut(owner.dev)
@@ -141,7 +163,11 @@ pub fn block_rq_issue(ctx: BtfTracePointContext) -> i32 {
     let issue_ns = now();
     let owner = owner(rq.bio());
     let request = InFlight {
-        queue_ns: if owner.queue_ns == 0 { issue_ns } else { owner.queue_ns },
+        queue_ns: if owner.queue_ns == 0 {
+            issue_ns
+        } else {
+            owner.queue_ns
+        },
         issue_ns,
         pid: owner.pid,
         tid: owner.tid,
@@ -170,7 +196,13 @@ fn owner(first: Bio) -> Queued {
         }
         bio = bio.next();
     }
-    Queued { queue_ns: 0, pid: 0, tid: 0, flags: IO_UNOWNED, dev: 0 }
+    Queued {
+        queue_ns: 0,
+        pid: 0,
+        tid: 0,
+        flags: IO_UNOWNED,
+        dev: 0,
+    }
 }
 
 /// `block_rq_complete(struct request *rq, blk_status_t error, unsigned int nr_bytes)` (an errno before 5.16). May come several
@@ -184,7 +216,9 @@ pub fn block_rq_complete(ctx: BtfTracePointContext) -> i32 {
     }
     let key = rq.0 as u64;
     // SAFETY: the entry is copied at once.
-    let Some(request) = unsafe { REQUESTS.get(key) }.copied() else { return 0 };
+    let Some(request) = unsafe { REQUESTS.get(key) }.copied() else {
+        return 0;
+    };
     let _ = REQUESTS.remove(key);
     complete(&request, error != 0, now());
     0
@@ -193,8 +227,18 @@ pub fn block_rq_complete(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn complete(request: &InFlight, failed: bool, now: u64) {
     add_total(request, now);
-    histograms::record(request.pid, Family::BlockIoQueue as u32, request.issue_ns.wrapping_sub(request.queue_ns), now);
-    histograms::record(request.pid, Family::BlockIoDevice as u32, now.wrapping_sub(request.issue_ns), now);
+    histograms::record(
+        request.pid,
+        Family::BlockIoQueue as u32,
+        request.issue_ns.wrapping_sub(request.queue_ns),
+        now,
+    );
+    histograms::record(
+        request.pid,
+        Family::BlockIoDevice as u32,
+        now.wrapping_sub(request.issue_ns),
+        now,
+    );
     if request.flags & IO_TARGET == 0 && !gate_was_open(request) {
         return;
     }
@@ -215,7 +259,9 @@ fn complete(request: &InFlight, failed: bool, now: u64) {
 /// Did a target bio stand at this disk at any time since the request was queued?
 #[inline(always)]
 fn gate_was_open(request: &InFlight) -> bool {
-    let Some(gate) = DISKS.get_ptr(request.dev) else { return false };
+    let Some(gate) = DISKS.get_ptr(request.dev) else {
+        return false;
+    };
     // SAFETY: a map value.
     let (open, touched_ns) = unsafe { ((*gate).open as i64, (*gate).touched_ns) };
     open > 0 || touched_ns >= request.queue_ns
@@ -223,9 +269,19 @@ fn gate_was_open(request: &InFlight) -> bool {
 
 #[inline(always)]
 fn add_total(request: &InFlight, now: u64) {
-    let key = DiskOwner { dev: request.dev, pid: request.pid };
+    let key = DiskOwner {
+        dev: request.dev,
+        pid: request.pid,
+    };
     if DISK_TOTALS.get_ptr(key).is_none() {
-        let new = DiskTotal { device_ns: 0, reads: 0, writes: 0, read_bytes: 0, write_bytes: 0, others: 0 };
+        let new = DiskTotal {
+            device_ns: 0,
+            reads: 0,
+            writes: 0,
+            read_bytes: 0,
+            write_bytes: 0,
+            others: 0,
+        };
         let _ = DISK_TOTALS.insert(key, &new, 1);
     }
     let Some(total) = DISK_TOTALS.get_ptr_mut(key) else {
@@ -234,7 +290,10 @@ fn add_total(request: &InFlight, now: u64) {
     };
     // SAFETY: all pointers are into a map value, 8-byte aligned.
     unsafe {
-        atomic::add64(&raw mut (*total).device_ns, now.wrapping_sub(request.issue_ns));
+        atomic::add64(
+            &raw mut (*total).device_ns,
+            now.wrapping_sub(request.issue_ns),
+        );
         let bytes = u64::from(request.bytes);
         let (ios, sum) = match request.op {
             OP_READ => (&raw mut (*total).reads, &raw mut (*total).read_bytes),

@@ -67,13 +67,21 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     let mm = task.mm();
     let (begin, end) = (mm.arg_start(), mm.arg_end());
     let length = end.wrapping_sub(begin);
-    let length = if length > CMDLINE as u64 { CMDLINE as u64 } else { length };
+    let length = if length > CMDLINE as u64 {
+        CMDLINE as u64
+    } else {
+        length
+    };
     let (sid, pgid) = task.session();
     let comm = task.comm();
     emit::event::<Exec>(Kind::Exec, now(), |record| {
         // SAFETY: a reservation of this size, and a helper that checks what it reads.
         unsafe {
-            let failed = bpf_probe_read_user((&raw mut (*record).cmdline).cast(), CMDLINE as u32, begin as *const _) != 0;
+            let failed = bpf_probe_read_user(
+                (&raw mut (*record).cmdline).cast(),
+                CMDLINE as u32,
+                begin as *const _,
+            ) != 0;
             (*record).pid = task.pid();
             (*record).cmdline_len = if failed { 0 } else { length as u32 };
             (*record).sid = sid;

@@ -10,8 +10,8 @@ use tracer_common::{
     histogram::Family,
     record::{Kind, MapLoss},
     sched::{
-        Cpu, Migrate, Slice, TASK_ASLEEP, TASK_QUEUED, TASK_RUNNING, Task as Known, ThreadEnd, WAIT_FIRST, WAIT_IOWAIT,
-        WAIT_NO_WAKER, WAIT_RUNNABLE, Wait,
+        Cpu, Migrate, Slice, TASK_ASLEEP, TASK_QUEUED, TASK_RUNNING, Task as Known, ThreadEnd,
+        WAIT_FIRST, WAIT_IOWAIT, WAIT_NO_WAKER, WAIT_RUNNABLE, Wait,
     },
 };
 
@@ -55,7 +55,9 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
 /// The time `prev` held this CPU: always into its total, and as a slice while a target thread waits here.
 #[inline(always)]
 fn end_slice(pid: u32, tid: u32, cpu: u32, now: u64) {
-    let Some(state) = CPUS.get_ptr_mut(cpu) else { return };
+    let Some(state) = CPUS.get_ptr_mut(cpu) else {
+        return;
+    };
     // SAFETY: a map value; only this CPU writes `since_ns`.
     let begin_ns = unsafe { core::mem::replace(&mut (*state).since_ns, now) };
     if begin_ns == 0 {
@@ -96,7 +98,11 @@ fn leave_cpu(ctx: &BtfTracePointContext, prev: Task, pid: u32, preempt: bool, cp
     }
     let Some(task) = known(tid, pid) else { return };
     let runnable = preempt || kernel_state == 0;
-    let stack = if runnable { 0 } else { stack::of_current(ctx, now) };
+    let stack = if runnable {
+        0
+    } else {
+        stack::of_current(ctx, now)
+    };
     let throttled = prev.cfs_rq().throttled_ns();
     let iowait = if prev.in_iowait() { WAIT_IOWAIT } else { 0 };
     // SAFETY: a map value; only events of this thread write it, and they exclude each other by the run queue's lock.
@@ -109,7 +115,11 @@ fn leave_cpu(ctx: &BtfTracePointContext, prev: Task, pid: u32, preempt: bool, cp
         (*task).kernel_state = kernel_state;
         (*task).throttled_ns = throttled;
         (*task).waking_ns = 0;
-        (*task).flags = if runnable { WAIT_RUNNABLE } else { iowait | WAIT_NO_WAKER };
+        (*task).flags = if runnable {
+            WAIT_RUNNABLE
+        } else {
+            iowait | WAIT_NO_WAKER
+        };
         (*task).state = if runnable { TASK_QUEUED } else { TASK_ASLEEP };
         (*task).cpu = cpu;
     }
@@ -126,23 +136,43 @@ fn leave_cpu(ctx: &BtfTracePointContext, prev: Task, pid: u32, preempt: bool, cp
 fn come_on_cpu(next: Task, pid: u32, now: u64) {
     let last_queued = next.last_queued();
     let waited = next.rq_clock().wrapping_sub(last_queued);
-    let waited = if last_queued == 0 || (waited as i64) < 0 { 0 } else { waited };
+    let waited = if last_queued == 0 || (waited as i64) < 0 {
+        0
+    } else {
+        waited
+    };
     if !is_target(pid) {
         histograms::record(pid, Family::RunQueue as u32, waited, now);
         return;
     }
     let tid = next.tid();
     let run_delay = next.run_delay_ns().wrapping_add(waited);
-    let Some(task) = TASKS.get_ptr_mut(tid).or_else(|| known(tid, pid)) else { return };
+    let Some(task) = TASKS.get_ptr_mut(tid).or_else(|| known(tid, pid)) else {
+        return;
+    };
     // SAFETY: a map value, see `leave_cpu`.
     let task = unsafe { &mut *task };
     // A thread that was moved between CPUs while queued waited in several pieces; `run_delay` already holds the earlier ones.
     let first = task.off_ns == 0;
-    let run_queue_ns = if first { waited } else { run_delay.wrapping_sub(task.run_delay_ns) };
+    let run_queue_ns = if first {
+        waited
+    } else {
+        run_delay.wrapping_sub(task.run_delay_ns)
+    };
     task.run_delay_ns = run_delay;
     histograms::record(pid, Family::RunQueue as u32, run_queue_ns, now);
     let throttled_ns = next.cfs_rq().throttled_ns().wrapping_sub(task.throttled_ns);
-    emit_wait(task, tid, run_queue_ns, if first || (throttled_ns as i64) < 0 { 0 } else { throttled_ns }, now);
+    emit_wait(
+        task,
+        tid,
+        run_queue_ns,
+        if first || (throttled_ns as i64) < 0 {
+            0
+        } else {
+            throttled_ns
+        },
+        now,
+    );
     if task.state == TASK_QUEUED {
         gate(task.cpu, u64::MAX);
     }
@@ -167,7 +197,11 @@ fn emit_wait(task: &Known, tid: u32, run_queue_ns: u64, throttled_ns: u64, now: 
         record.waker_pid = task.waker_pid;
         record.waker_tid = task.waker_tid;
         record.state = task.kernel_state;
-        record.flags = if task.off_ns == 0 { WAIT_FIRST } else { task.flags };
+        record.flags = if task.off_ns == 0 {
+            WAIT_FIRST
+        } else {
+            task.flags
+        };
     });
 }
 
@@ -177,7 +211,11 @@ fn known(tid: u32, pid: u32) -> Option<*mut Known> {
     if let Some(task) = TASKS.get_ptr_mut(tid) {
         return Some(task);
     }
-    let new = Known { pid, flags: WAIT_NO_WAKER, ..EMPTY };
+    let new = Known {
+        pid,
+        flags: WAIT_NO_WAKER,
+        ..EMPTY
+    };
     if TASKS.insert(tid, &new, 0).is_err() {
         emit::map_full(MapLoss::Tasks);
     }
@@ -223,7 +261,9 @@ pub fn sched_waking(ctx: BtfTracePointContext) -> i32 {
 
 #[inline(always)]
 fn waking(ctx: &BtfTracePointContext, tid: u32) {
-    let Some(task) = TASKS.get_ptr_mut(tid) else { return };
+    let Some(task) = TASKS.get_ptr_mut(tid) else {
+        return;
+    };
     // SAFETY: a map value, see `leave_cpu`.
     if unsafe { (*task).state } != TASK_ASLEEP {
         return;
@@ -264,7 +304,9 @@ fn queued(task: Task) {
         return;
     }
     let tid = task.tid();
-    let Some(known) = TASKS.get_ptr_mut(tid) else { return };
+    let Some(known) = TASKS.get_ptr_mut(tid) else {
+        return;
+    };
     let cpu = task.cpu();
     let throttled = task.cfs_rq().throttled_ns();
     // SAFETY: a map value, see `leave_cpu`; a wakeup that turns a sleeper holds the run queue's lock.
@@ -292,7 +334,9 @@ pub fn sched_migrate_task(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn migrate(task: Task, to_cpu: u32) {
     let tid = task.tid();
-    let Some(known) = TASKS.get_ptr_mut(tid) else { return };
+    let Some(known) = TASKS.get_ptr_mut(tid) else {
+        return;
+    };
     // SAFETY: a map value, see `leave_cpu`.
     let known = unsafe { &mut *known };
     let from_cpu = known.cpu;

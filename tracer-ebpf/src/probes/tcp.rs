@@ -12,7 +12,8 @@ use tracer_common::{
     histogram::Family,
     record::{Kind, MapLoss},
     tcp::{
-        Ack, CALL_CLOSE, CALL_NOSPACE, CALL_SEND, Call, LINK_SLICE_NS, Link, LinkOwner, Socket as Announcement, SocketState,
+        Ack, CALL_CLOSE, CALL_NOSPACE, CALL_SEND, Call, LINK_SLICE_NS, Link, LinkOwner,
+        Socket as Announcement, SocketState,
     },
 };
 
@@ -44,7 +45,14 @@ fn now() -> u64 {
 #[inline(always)]
 fn state(key: u64) -> Option<&'static mut SocketState> {
     if SOCKETS.get_ptr(key).is_none() {
-        let new = SocketState { arrived_ns: 0, sent_ns: 0, pid: 0, sent_seq: 0, ifindex: 0, announced: 0 };
+        let new = SocketState {
+            arrived_ns: 0,
+            sent_ns: 0,
+            pid: 0,
+            sent_seq: 0,
+            ifindex: 0,
+            announced: 0,
+        };
         if SOCKETS.insert(key, &new, 1).is_err() {
             emit::map_full(MapLoss::Sockets);
         }
@@ -70,7 +78,12 @@ fn sent(sk: Sock, result: i32) {
     // SAFETY: the entry is copied at once.
     if let Some(begin) = unsafe { SENDS.get(tid) }.copied() {
         let _ = SENDS.remove(tid);
-        histograms::record(pid, Family::TcpSendCall as u32, now.wrapping_sub(begin), now);
+        histograms::record(
+            pid,
+            Family::TcpSendCall as u32,
+            now.wrapping_sub(begin),
+            now,
+        );
     }
     let Some(state) = state(sk.key()) else { return };
     state.pid = pid;
@@ -84,7 +97,11 @@ fn sent(sk: Sock, result: i32) {
         state.sent_seq = write_seq;
     }
     announce(sk, state, pid, now);
-    let nospace = if sk.socket().flags() & SOCK_NOSPACE != 0 { CALL_NOSPACE } else { 0 };
+    let nospace = if sk.socket().flags() & SOCK_NOSPACE != 0 {
+        CALL_NOSPACE
+    } else {
+        0
+    };
     let snd_nxt = tcp.snd_nxt();
     let call = Call {
         socket: sk.key(),
@@ -101,7 +118,11 @@ fn sent(sk: Sock, result: i32) {
 }
 
 const NO_CALL: Call = Call {
-    header: tracer_common::record::Header { kind: 0, cpu: 0, ns: 0 },
+    header: tracer_common::record::Header {
+        kind: 0,
+        cpu: 0,
+        ns: 0,
+    },
     socket: 0,
     result: 0,
     arrived_ns: 0,
@@ -140,7 +161,18 @@ fn received(sk: Sock, result: i32) {
     }
     let now = now();
     announce(sk, state, pid, now);
-    emit_call(&Call { socket: sk.key(), result: i64::from(result), arrived_ns, pid, tid, ifindex: state.ifindex, ..NO_CALL }, now);
+    emit_call(
+        &Call {
+            socket: sk.key(),
+            result: i64::from(result),
+            arrived_ns,
+            pid,
+            tid,
+            ifindex: state.ifindex,
+            ..NO_CALL
+        },
+        now,
+    );
 }
 
 /// Tells user space whose socket it is and where it leads, once.
@@ -159,10 +191,17 @@ fn announce(sk: Sock, state: &mut SocketState, pid: u32, now: u64) {
         record.family = u32::from(family);
         record.local_port = u32::from(sk.local_port());
         record.remote_port = u32::from(u16::from_be(sk.remote_port_be()));
-        let (local, remote) = ((&raw mut record.local).cast::<u32>(), (&raw mut record.remote).cast::<u32>());
+        let (local, remote) = (
+            (&raw mut record.local).cast::<u32>(),
+            (&raw mut record.remote).cast::<u32>(),
+        );
         for word in 0..4 {
             let (own, peer) = if family == AF_INET {
-                if word == 0 { (sk.local4(), sk.remote4()) } else { (0, 0) }
+                if word == 0 {
+                    (sk.local4(), sk.remote4())
+                } else {
+                    (0, 0)
+                }
             } else {
                 (sk.address6(false, word), sk.address6(true, word))
             };
@@ -199,7 +238,9 @@ pub fn tcp_probe(ctx: BtfTracePointContext) -> i32 {
     {
         state.arrived_ns = now();
     }
-    let Some(state) = SOCKETS.get_ptr_mut(key) else { return 0 };
+    let Some(state) = SOCKETS.get_ptr_mut(key) else {
+        return 0;
+    };
     // SAFETY: a map value, see `state`.
     let state = unsafe { &mut *state };
     if state.sent_ns != 0 {
@@ -215,13 +256,20 @@ fn acknowledged(sk: Sock, state: &mut SocketState, ack_seq: u32) {
         return;
     }
     let now = now();
-    histograms::record(state.pid, Family::TcpSendAck as u32, now.wrapping_sub(state.sent_ns), now);
+    histograms::record(
+        state.pid,
+        Family::TcpSendAck as u32,
+        now.wrapping_sub(state.sent_ns),
+        now,
+    );
     state.sent_ns = 0;
     let Some(tcp) = sk.tcp() else { return };
     let write_seq = tcp.write_seq();
     if ack_seq == write_seq {
         // SAFETY: a reservation of this size.
-        emit::event::<Ack>(Kind::Ack, now, |record| unsafe { (*record).socket = sk.key() });
+        emit::event::<Ack>(Kind::Ack, now, |record| unsafe {
+            (*record).socket = sk.key()
+        });
     } else {
         // Data written since: watch for its end, so that the last acknowledgement is not missed.
         state.sent_ns = now;
@@ -235,10 +283,21 @@ pub fn tcp_destroy_sock(ctx: BtfTracePointContext) -> i32 {
     let sk = Sock(ctx.arg(0));
     let key = sk.key();
     // SAFETY: the entry is copied at once.
-    let Some(state) = unsafe { SOCKETS.get(key) }.copied() else { return 0 };
+    let Some(state) = unsafe { SOCKETS.get(key) }.copied() else {
+        return 0;
+    };
     let _ = SOCKETS.remove(key);
     if state.announced != 0 {
-        emit_call(&Call { socket: key, pid: state.pid, ifindex: state.ifindex, flags: CALL_CLOSE, ..NO_CALL }, now());
+        emit_call(
+            &Call {
+                socket: key,
+                pid: state.pid,
+                ifindex: state.ifindex,
+                flags: CALL_CLOSE,
+                ..NO_CALL
+            },
+            now(),
+        );
     }
     0
 }
@@ -270,10 +329,17 @@ fn transmit(skb: Skb, dev: NetDevice, qdisc: Qdisc) {
             (*state).ifindex = ifindex;
         }
     }
-    let key = LinkOwner { netns: dev.net().inum(), ifindex, pid, reserved: 0 };
+    let key = LinkOwner {
+        netns: dev.net().inum(),
+        ifindex,
+        pid,
+        reserved: 0,
+    };
     let now = now();
     let slice = now - now % LINK_SLICE_NS;
-    let Some(cell) = link_cell(&key, dev, slice) else { return };
+    let Some(cell) = link_cell(&key, dev, slice) else {
+        return;
+    };
     if cell.header.ns != slice {
         flush(cell);
         cell.header.ns = slice;
@@ -295,7 +361,11 @@ fn transmit(skb: Skb, dev: NetDevice, qdisc: Qdisc) {
 fn link_cell(key: &LinkOwner, dev: NetDevice, slice: u64) -> Option<&'static mut Link> {
     if LINKS.get_ptr(key).is_none() {
         let new = Link {
-            header: tracer_common::record::Header { kind: Kind::Link as u32, cpu: 0, ns: slice },
+            header: tracer_common::record::Header {
+                kind: Kind::Link as u32,
+                cpu: 0,
+                ns: slice,
+            },
             ifindex: key.ifindex,
             netns: key.netns,
             pid: key.pid,
@@ -318,6 +388,8 @@ fn link_cell(key: &LinkOwner, dev: NetDevice, slice: u64) -> Option<&'static mut
 fn flush(cell: &Link) {
     if cell.packets > 0 {
         // SAFETY: a reservation of this size.
-        emit::event::<Link>(Kind::Link, cell.header.ns, |record| unsafe { record.write(*cell) });
+        emit::event::<Link>(Kind::Link, cell.header.ns, |record| unsafe {
+            record.write(*cell)
+        });
     }
 }

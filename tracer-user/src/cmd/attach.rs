@@ -33,14 +33,28 @@ pub fn run(args: AttachArgs) -> Result<ExitCode> {
     let pids = target::resolve(&args.target)?;
     need_root()?;
     let attended = std::io::stderr().is_terminal();
-    let duration = args.duration.or(if attended { None } else { Some(UNATTENDED) });
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the event loop")?;
-    let settings = Settings { pids, follow_children: !args.no_children, begun };
+    let duration = args
+        .duration
+        .or(if attended { None } else { Some(UNATTENDED) });
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the event loop")?;
+    let settings = Settings {
+        pids,
+        follow_children: !args.no_children,
+        begun,
+    };
     let writer = args.record.as_deref().map(Writer::create).transpose()?;
     let session = Session::attach(settings)?;
     eprintln!("{}", greeting(&session, duration));
-    let mut watcher = Watcher { model: Model::new(), writer, progress: Progress::new(&args, attended) };
-    let stop = runtime.block_on(session.run(duration, &mut |events, open| watcher.take(events, open)))?;
+    let mut watcher = Watcher {
+        model: Model::new(),
+        writer,
+        progress: Progress::new(&args, attended),
+    };
+    let stop =
+        runtime.block_on(session.run(duration, &mut |events, open| watcher.take(events, open)))?;
     watcher.progress.end();
     let (model, written) = watcher.finish();
     let (report, flame) = assemble::assemble(&model.close());
@@ -48,21 +62,37 @@ pub fn run(args: AttachArgs) -> Result<ExitCode> {
     if stop == Stop::TargetExited {
         eprintln!("tracer: the target exited; reported is what was seen until then");
     }
-    Ok(if recorded(&args, written) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if recorded(&args, written) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn greeting(session: &Session, duration: Option<Duration>) -> String {
-    let until = duration.map_or_else(|| "Ctrl-C to stop and report".to_owned(), |time| format!("{} s", time.as_secs_f64()));
-    format!("tracing {} · {until}", units::escape_terminal(&session.description()))
+    let until = duration.map_or_else(
+        || "Ctrl-C to stop and report".to_owned(),
+        |time| format!("{} s", time.as_secs_f64()),
+    );
+    format!(
+        "tracing {} · {until}",
+        units::escape_terminal(&session.description())
+    )
 }
 
 /// Says how the recording went.
 fn recorded(args: &AttachArgs, written: Option<Result<Written>>) -> bool {
-    let (Some(path), Some(written)) = (&args.record, written) else { return true };
+    let (Some(path), Some(written)) = (&args.record, written) else {
+        return true;
+    };
     match written {
         Ok(Written { dropped: 0, .. }) => true,
         Ok(written) => {
-            eprintln!("tracer: {}: {} events did not fit: the disk was too slow", path.display(), written.dropped);
+            eprintln!(
+                "tracer: {}: {} events did not fit: the disk was too slow",
+                path.display(),
+                written.dropped
+            );
             true
         }
         Err(error) => {
@@ -77,7 +107,8 @@ fn need_root() -> Result<()> {
     // SAFETY: has no arguments and cannot fail.
     if unsafe { libc::geteuid() } != 0 && !has_capabilities() {
         bail!(crate::kernel::load::Unsupported(
-            "loading kernel probes needs root (or CAP_BPF and CAP_PERFMON): run it with sudo".to_owned()
+            "loading kernel probes needs root (or CAP_BPF and CAP_PERFMON): run it with sudo"
+                .to_owned()
         ));
     }
     Ok(())
@@ -87,7 +118,9 @@ fn need_root() -> Result<()> {
 fn has_capabilities() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let effective = line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0);
+    let effective = line
+        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
+        .unwrap_or(0);
     let has = |capability: u32| effective >> capability & 1 != 0;
     has(21) || (has(38) && has(39))
 }
@@ -131,7 +164,12 @@ struct Progress {
 
 impl Progress {
     fn new(args: &AttachArgs, attended: bool) -> Self {
-        Self { due: Instant::now() + FIRST_SENTENCE, interval: args.interval, attended, last: String::new() }
+        Self {
+            due: Instant::now() + FIRST_SENTENCE,
+            interval: args.interval,
+            attended,
+            last: String::new(),
+        }
     }
 
     fn is_due(&self) -> bool {
@@ -146,7 +184,11 @@ impl Progress {
             return;
         }
         let mut stderr = std::io::stderr();
-        let _ = if self.attended { write!(stderr, "\r\x1b[Kso far: {sentence}") } else { writeln!(stderr, "so far: {sentence}") };
+        let _ = if self.attended {
+            write!(stderr, "\r\x1b[Kso far: {sentence}")
+        } else {
+            writeln!(stderr, "so far: {sentence}")
+        };
         let _ = stderr.flush();
         self.last = sentence;
     }

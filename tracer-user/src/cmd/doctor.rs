@@ -32,7 +32,9 @@ pub fn run(args: &DoctorArgs) -> Result<ExitCode> {
         Ok(attached) => attached.missing.clone(),
         Err(_) => features.costs(),
     };
-    let findings: Vec<Finding> = probes::all().map(|probe| finding(probe, &features, &refused)).collect();
+    let findings: Vec<Finding> = probes::all()
+        .map(|probe| finding(probe, &features, &refused))
+        .collect();
     let works = attached.is_ok();
     let text = match args.output {
         Format::Text => text(&findings, attached.as_ref().err()),
@@ -46,15 +48,30 @@ pub fn run(args: &DoctorArgs) -> Result<ExitCode> {
     })
 }
 
-fn finding(probe: &probes::Probe, features: &Features, refused: &[crate::event::MissingProbe]) -> Finding {
-    let absent = features.missing.iter().find(|(missing, _)| missing.name == probe.name).map(|(_, reason)| reason.clone());
-    let named = refused.iter().find(|missing| missing.probe.split(' ').next() == Some(probe.name));
+fn finding(
+    probe: &probes::Probe,
+    features: &Features,
+    refused: &[crate::event::MissingProbe],
+) -> Finding {
+    let absent = features
+        .missing
+        .iter()
+        .find(|(missing, _)| missing.name == probe.name)
+        .map(|(_, reason)| reason.clone());
+    let named = refused
+        .iter()
+        .find(|missing| missing.probe.split(' ').next() == Some(probe.name));
     let cost = match (probe.need, named, absent) {
         (Need::Required, _, Some(reason)) => reason,
         (_, Some(missing), _) => missing.cost.clone(),
         _ => String::new(),
     };
-    Finding { probe: probe.name, ok: cost.is_empty(), required: probe.need == Need::Required, cost }
+    Finding {
+        probe: probe.name,
+        ok: cost.is_empty(),
+        required: probe.need == Need::Required,
+        cost,
+    }
 }
 
 fn text(findings: &[Finding], error: Option<&anyhow::Error>) -> String {
@@ -69,7 +86,9 @@ fn text(findings: &[Finding], error: Option<&anyhow::Error>) -> String {
     }
     let _ = match error {
         Some(error) => writeln!(text, "\ntracer cannot work here: {error:#}"),
-        None if findings.iter().all(|finding| finding.ok) => writeln!(text, "\neverything can be seen on this machine"),
+        None if findings.iter().all(|finding| finding.ok) => {
+            writeln!(text, "\neverything can be seen on this machine")
+        }
         None => writeln!(text, "\ntracer works here, with the losses named above"),
     };
     text
@@ -83,7 +102,9 @@ fn machine_readable(findings: &[Finding], works: bool) -> Result<String> {
                    "cost": if finding.ok { None } else { Some(&finding.cost) }})
         })
         .collect();
-    let mut text = serde_json::to_string_pretty(&json!({"schema": "tracer.doctor/1", "works": works, "probes": probes}))?;
+    let mut text = serde_json::to_string_pretty(
+        &json!({"schema": "tracer.doctor/1", "works": works, "probes": probes}),
+    )?;
     text.push('\n');
     Ok(text)
 }

@@ -27,7 +27,13 @@ pub fn write(args: &OutputArgs, report: &Report, flame: &Flame) -> Result<()> {
     let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let text = match args.output {
         Format::Json => render::json::json(report)?,
-        Format::Text => render::text::text(report, &TextOptions { top: usize::from(args.top), colour }),
+        Format::Text => render::text::text(
+            report,
+            &TextOptions {
+                top: usize::from(args.top),
+                colour,
+            },
+        ),
     };
     stdout(&text)
 }

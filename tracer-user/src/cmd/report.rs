@@ -5,20 +5,15 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 
 use super::output;
-use crate::{
-    assemble,
-    cli::ReportArgs,
-    event::Event,
-    model::Model,
-    recording::Reader,
-};
+use crate::{assemble, cli::ReportArgs, event::Event, model::Model, recording::Reader};
 
 /// Reports from a recording. What can be read of a cut one is reported too, and the exit code says so.
 ///
 /// # Errors
 /// If the file is no recording or nothing of it can be read.
 pub fn run(args: &ReportArgs) -> Result<ExitCode> {
-    let reader = Reader::<Event>::open(&args.file).with_context(|| format!("cannot read {}", args.file.display()))?;
+    let reader = Reader::<Event>::open(&args.file)
+        .with_context(|| format!("cannot read {}", args.file.display()))?;
     let mut model = Model::new();
     let mut cut = None;
     let mut events = 0_u64;
@@ -37,7 +32,12 @@ pub fn run(args: &ReportArgs) -> Result<ExitCode> {
     let (mut report, flame) = assemble::assemble(&model.close());
     report.losses.truncated = cut.is_some();
     output::write(&args.output, &report, &flame)?;
-    let Some(error) = cut else { return Ok(ExitCode::SUCCESS) };
-    eprintln!("tracer: {}: {error:#}; reported is what could be read before", args.file.display());
+    let Some(error) = cut else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    eprintln!(
+        "tracer: {}: {error:#}; reported is what could be read before",
+        args.file.display()
+    );
     Ok(ExitCode::FAILURE)
 }

@@ -25,9 +25,14 @@ pub fn resolve(args: &TargetArgs) -> Result<Vec<u32>> {
 
 fn by_comm(name: &str) -> Result<Vec<u32>> {
     let own = std::process::id();
-    let pids: Vec<u32> = proc::by_comm(name).into_iter().filter(|pid| *pid != own).collect();
+    let pids: Vec<u32> = proc::by_comm(name)
+        .into_iter()
+        .filter(|pid| *pid != own)
+        .collect();
     if pids.is_empty() {
-        bail!(NoTarget(format!("no process is named `{name}`: names are cut to 15 characters, see `ps -e -o pid,comm`")));
+        bail!(NoTarget(format!(
+            "no process is named `{name}`: names are cut to 15 characters, see `ps -e -o pid,comm`"
+        )));
     }
     Ok(pids)
 }
@@ -35,7 +40,9 @@ fn by_comm(name: &str) -> Result<Vec<u32>> {
 fn by_port(port: u16) -> Result<u32> {
     match proc::by_port(port) {
         Some(pid) => Ok(pid),
-        None => bail!(NoTarget(format!("no process listens on TCP port {port} in this network namespace: see `ss -ltnp`"))),
+        None => bail!(NoTarget(format!(
+            "no process listens on TCP port {port} in this network namespace: see `ss -ltnp`"
+        ))),
     }
 }
 
@@ -45,16 +52,22 @@ fn check(pid: u32) -> Result<()> {
     }
     if proc::start_time(pid).is_none() {
         let hint = match proc::inner_pid(pid) {
-            Some(host) => format!("; inside a container there is one: did you mean host pid {host}?"),
+            Some(host) => {
+                format!("; inside a container there is one: did you mean host pid {host}?")
+            }
             None => String::new(),
         };
         bail!(NoTarget(format!("no process has pid {pid}{hint}")));
     }
     if proc::is_kernel_thread(pid) {
-        bail!(Usage(format!("pid {pid} is a kernel thread: it works for others and has no requests of its own")));
+        bail!(Usage(format!(
+            "pid {pid} is a kernel thread: it works for others and has no requests of its own"
+        )));
     }
     if let Some(process) = proc::process_of(pid).filter(|process| *process != pid) {
-        bail!(Usage(format!("{pid} is a thread of process {process}: use --pid {process}")));
+        bail!(Usage(format!(
+            "{pid} is a thread of process {process}: use --pid {process}"
+        )));
     }
     Ok(())
 }

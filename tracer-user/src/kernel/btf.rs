@@ -86,7 +86,9 @@ impl Btf {
     /// If the kernel has no BTF or it cannot be understood.
     pub fn of_kernel() -> Result<Self> {
         let path = "/sys/kernel/btf/vmlinux";
-        let bytes = std::fs::read(path).with_context(|| format!("cannot read {path}: this kernel was built without CONFIG_DEBUG_INFO_BTF"))?;
+        let bytes = std::fs::read(path).with_context(|| {
+            format!("cannot read {path}: this kernel was built without CONFIG_DEBUG_INFO_BTF")
+        })?;
         Self::parse(bytes).with_context(|| format!("cannot understand {path}"))
     }
 
@@ -95,19 +97,37 @@ impl Btf {
     /// # Errors
     /// If it is truncated, corrupt, of the other byte order, or has a kind that is not known here.
     pub fn parse(bytes: Vec<u8>) -> Result<Self> {
-        ensure!(bytes.len() >= 24, "{} bytes are too few for a BTF header", bytes.len());
+        ensure!(
+            bytes.len() >= 24,
+            "{} bytes are too few for a BTF header",
+            bytes.len()
+        );
         let magic = u16::from_le_bytes([bytes[0], bytes[1]]);
-        ensure!(magic == MAGIC, "the magic number is {magic:#06x}, not {MAGIC:#06x}");
+        ensure!(
+            magic == MAGIC,
+            "the magic number is {magic:#06x}, not {MAGIC:#06x}"
+        );
         let word = |at: usize| u32_at(&bytes, at).map(|word| word as usize);
-        let (header, type_off, type_len, str_off, str_len) = (word(4)?, word(8)?, word(12)?, word(16)?, word(20)?);
+        let (header, type_off, type_len, str_off, str_len) =
+            (word(4)?, word(8)?, word(12)?, word(16)?, word(20)?);
         let section = |offset: usize, length: usize| -> Result<std::ops::Range<usize>> {
             let begin = header.checked_add(offset).context("a section overflows")?;
             let end = begin.checked_add(length).context("a section overflows")?;
-            ensure!(end <= bytes.len(), "a section ends at byte {end} of {}", bytes.len());
+            ensure!(
+                end <= bytes.len(),
+                "a section ends at byte {end} of {}",
+                bytes.len()
+            );
             Ok(begin..end)
         };
         let (types, strings) = (section(type_off, type_len)?, section(str_off, str_len)?);
-        let mut btf = Self { bytes, types: vec![0], strings, structures: HashMap::new(), tracepoints: HashMap::new() };
+        let mut btf = Self {
+            bytes,
+            types: vec![0],
+            strings,
+            structures: HashMap::new(),
+            tracepoints: HashMap::new(),
+        };
         btf.index(types)?;
         Ok(btf)
     }
@@ -152,8 +172,13 @@ impl Btf {
 
     fn string(&self, offset: u32) -> Result<&str> {
         let strings = &self.bytes[self.strings.clone()];
-        let rest = strings.get(offset as usize..).context("a name lies outside the strings")?;
-        let end = rest.iter().position(|byte| *byte == 0).context("a name has no end")?;
+        let rest = strings
+            .get(offset as usize..)
+            .context("a name lies outside the strings")?;
+        let end = rest
+            .iter()
+            .position(|byte| *byte == 0)
+            .context("a name has no end")?;
         std::str::from_utf8(&rest[..end]).context("a name is not UTF-8")
     }
 
@@ -167,7 +192,9 @@ impl Btf {
         for _ in 0..DEEPEST {
             let found = self.get(id)?;
             match found.kind {
-                kind::TYPEDEF | kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::TYPE_TAG => id = found.value,
+                kind::TYPEDEF | kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::TYPE_TAG => {
+                    id = found.value
+                }
                 _ => return Some(found),
             }
         }
@@ -177,7 +204,10 @@ impl Btf {
     /// Finds `path` (members separated by dots, through anonymous structures and unions) in the structure `name`.
     #[must_use]
     pub fn member(&self, name: &str, path: &str) -> Option<Member> {
-        self.structures.get(name)?.iter().find_map(|id| self.path(self.get(*id)?, path))
+        self.structures
+            .get(name)?
+            .iter()
+            .find_map(|id| self.path(self.get(*id)?, path))
     }
 
     fn path(&self, structure: Type, path: &str) -> Option<Member> {
@@ -188,7 +218,11 @@ impl Btf {
             let (offset, size, of) = self.find(structure, part, 0)?;
             bits = offset.saturating_add(bits);
             if parts.peek().is_none() {
-                return Some(Member { byte_offset: bits / 8, bit_offset: (bits % 8) as u8, bit_size: size });
+                return Some(Member {
+                    byte_offset: bits / 8,
+                    bit_offset: (bits % 8) as u8,
+                    bit_size: size,
+                });
             }
             structure = self.resolve(of).filter(is_structure)?;
         }
@@ -205,9 +239,21 @@ impl Btf {
             let member = self.string(u32_at(&self.bytes, at).ok()?).ok()?;
             let of = u32_at(&self.bytes, at + 4).ok()?;
             let place = u32_at(&self.bytes, at + 8).ok()?;
-            let (offset, size) = if structure.flag { (place & 0xff_ffff, (place >> 24) as u8) } else { (place, 0) };
+            let (offset, size) = if structure.flag {
+                (place & 0xff_ffff, (place >> 24) as u8)
+            } else {
+                (place, 0)
+            };
             if member == name {
-                return Some((offset, if size > 0 { size } else { self.old_bit_field(of, offset) }, of));
+                return Some((
+                    offset,
+                    if size > 0 {
+                        size
+                    } else {
+                        self.old_bit_field(of, offset)
+                    },
+                    of,
+                ));
             }
             if member.is_empty()
                 && let Some(inner) = self.resolve(of).filter(is_structure)
@@ -221,24 +267,40 @@ impl Btf {
 
     /// Before bit-field sizes stood beside the member, they stood in an `INT` of their own; 0 for any other type.
     fn old_bit_field(&self, of: u32, offset: u32) -> u8 {
-        let Some(int) = self.resolve(of).filter(|found| found.kind == kind::INT) else { return 0 };
+        let Some(int) = self.resolve(of).filter(|found| found.kind == kind::INT) else {
+            return 0;
+        };
         let bits = u32_at(&self.bytes, int.tail).unwrap_or(0) & 0xff;
-        if bits < int.value.saturating_mul(8) || !offset.is_multiple_of(8) { bits as u8 } else { 0 }
+        if bits < int.value.saturating_mul(8) || !offset.is_multiple_of(8) {
+            bits as u8
+        } else {
+            0
+        }
     }
 
     /// Arguments of a tracepoint after its private one; `None` if the kernel has no such tracepoint.
     #[must_use]
     pub fn tracepoint(&self, name: &str) -> Option<Vec<Argument>> {
-        let pointer = self.resolve(*self.tracepoints.get(name)?).filter(|found| found.kind == kind::PTR)?;
-        let prototype = self.resolve(pointer.value).filter(|found| found.kind == kind::FUNC_PROTO)?;
-        let arguments = (1..prototype.count).map(|index| self.argument(u32_at(&self.bytes, prototype.tail + 8 * index + 4).ok()?));
+        let pointer = self
+            .resolve(*self.tracepoints.get(name)?)
+            .filter(|found| found.kind == kind::PTR)?;
+        let prototype = self
+            .resolve(pointer.value)
+            .filter(|found| found.kind == kind::FUNC_PROTO)?;
+        let arguments = (1..prototype.count)
+            .map(|index| self.argument(u32_at(&self.bytes, prototype.tail + 8 * index + 4).ok()?));
         arguments.collect()
     }
 
     fn argument(&self, id: u32) -> Option<Argument> {
-        let pointee = self.resolve(id).filter(|found| found.kind == kind::PTR).and_then(|pointer| self.resolve(pointer.value));
+        let pointee = self
+            .resolve(id)
+            .filter(|found| found.kind == kind::PTR)
+            .and_then(|pointer| self.resolve(pointer.value));
         let pointee = pointee.filter(|found| is_structure(found) || found.kind == kind::FWD);
-        Some(Argument { pointee: pointee.and_then(|found| self.string(found.name).ok().map(str::to_owned)) })
+        Some(Argument {
+            pointee: pointee.and_then(|found| self.string(found.name).ok().map(str::to_owned)),
+        })
     }
 }
 
@@ -247,7 +309,10 @@ fn is_structure(found: &Type) -> bool {
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> Result<u32> {
-    let word = at.checked_add(4).and_then(|end| bytes.get(at..end)).with_context(|| format!("cut off at byte {at}"))?;
+    let word = at
+        .checked_add(4)
+        .and_then(|end| bytes.get(at..end))
+        .with_context(|| format!("cut off at byte {at}"))?;
     Ok(u32::from_le_bytes([word[0], word[1], word[2], word[3]]))
 }
 
@@ -258,7 +323,15 @@ fn tail_length(found: &Type) -> Result<usize> {
         kind::ARRAY => 12,
         kind::STRUCT | kind::UNION | kind::DATASEC | kind::ENUM64 => 12 * found.count,
         kind::ENUM | kind::FUNC_PROTO => 8 * found.count,
-        kind::PTR | kind::FWD | kind::TYPEDEF | kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::FUNC | kind::FLOAT | kind::TYPE_TAG => 0,
+        kind::PTR
+        | kind::FWD
+        | kind::TYPEDEF
+        | kind::VOLATILE
+        | kind::CONST
+        | kind::RESTRICT
+        | kind::FUNC
+        | kind::FLOAT
+        | kind::TYPE_TAG => 0,
         unknown => bail!("kind {unknown} is not known: the kernel is newer than this program"),
     })
 }
@@ -276,7 +349,10 @@ mod tests {
 
     impl Blob {
         fn new() -> Self {
-            Self { types: Vec::new(), strings: vec![0] }
+            Self {
+                types: Vec::new(),
+                strings: vec![0],
+            }
         }
 
         fn name(&mut self, name: &str) -> u32 {
@@ -291,14 +367,23 @@ mod tests {
 
         fn add(&mut self, name: &str, kind: u32, flag: bool, count: u32, value: u32, tail: &[u32]) {
             let name = self.name(name);
-            for word in [name, u32::from(flag) << 31 | kind << 24 | count, value].iter().chain(tail) {
+            for word in [name, u32::from(flag) << 31 | kind << 24 | count, value]
+                .iter()
+                .chain(tail)
+            {
                 self.types.extend(word.to_le_bytes());
             }
         }
 
         fn build(&self) -> Vec<u8> {
             let mut bytes = vec![0x9f, 0xeb, 1, 0];
-            for word in [24, 0, self.types.len() as u32, self.types.len() as u32, self.strings.len() as u32] {
+            for word in [
+                24,
+                0,
+                self.types.len() as u32,
+                self.types.len() as u32,
+                self.strings.len() as u32,
+            ] {
                 bytes.extend(word.to_le_bytes());
             }
             bytes.extend(&self.types);
@@ -311,12 +396,32 @@ mod tests {
     fn example() -> Vec<u8> {
         let mut blob = Blob::new();
         blob.add("int", kind::INT, false, 0, 4, &[32]);
-        let (a, b, bits, c, i) = (blob.name("a"), blob.name("b"), blob.name("bits"), blob.name("c"), blob.name("i"));
-        blob.add("", kind::UNION, true, 2, 4, &[b, 1, 0, bits, 1, 3 << 24 | 5]);
+        let (a, b, bits, c, i) = (
+            blob.name("a"),
+            blob.name("b"),
+            blob.name("bits"),
+            blob.name("c"),
+            blob.name("i"),
+        );
+        blob.add(
+            "",
+            kind::UNION,
+            true,
+            2,
+            4,
+            &[b, 1, 0, bits, 1, 3 << 24 | 5],
+        );
         blob.add("", kind::STRUCT, false, 1, 4, &[0, 2, 32]);
         blob.add("inner", kind::STRUCT, false, 1, 4, &[c, 1, 0]);
         blob.add("inner_t", kind::TYPEDEF, false, 0, 4, &[]);
-        blob.add("outer", kind::STRUCT, false, 3, 20, &[a, 1, 0, 0, 3, 32, i, 5, 128]);
+        blob.add(
+            "outer",
+            kind::STRUCT,
+            false,
+            3,
+            20,
+            &[a, 1, 0, 0, 3, 32, i, 5, 128],
+        );
         blob.add("", kind::PTR, false, 0, 6, &[]);
         blob.add("", kind::FUNC_PROTO, false, 3, 0, &[0, 7, 0, 7, 0, 1]);
         blob.add("", kind::PTR, false, 0, 8, &[]);
@@ -327,9 +432,23 @@ mod tests {
     #[test]
     fn members_are_found_through_anonymous_structures_and_typedefs() {
         let btf = Btf::parse(example()).unwrap();
-        assert_eq!(btf.member("outer", "b"), Some(Member { byte_offset: 8, bit_offset: 0, bit_size: 0 }));
+        assert_eq!(
+            btf.member("outer", "b"),
+            Some(Member {
+                byte_offset: 8,
+                bit_offset: 0,
+                bit_size: 0
+            })
+        );
         assert_eq!(btf.member("outer", "i.c").unwrap().byte_offset, 16);
-        assert_eq!(btf.member("outer", "bits"), Some(Member { byte_offset: 8, bit_offset: 5, bit_size: 3 }));
+        assert_eq!(
+            btf.member("outer", "bits"),
+            Some(Member {
+                byte_offset: 8,
+                bit_offset: 5,
+                bit_size: 3
+            })
+        );
         assert_eq!(btf.member("outer", "none"), None);
         assert_eq!(btf.member("none", "a"), None);
     }
@@ -338,7 +457,15 @@ mod tests {
     fn a_tracepoint_has_its_arguments_without_the_private_one() {
         let btf = Btf::parse(example()).unwrap();
         let arguments = btf.tracepoint("event").unwrap();
-        assert_eq!(arguments, [Argument { pointee: Some("outer".to_owned()) }, Argument { pointee: None }]);
+        assert_eq!(
+            arguments,
+            [
+                Argument {
+                    pointee: Some("outer".to_owned())
+                },
+                Argument { pointee: None }
+            ]
+        );
         assert_eq!(btf.tracepoint("nothing"), None);
     }
 
@@ -365,6 +492,11 @@ mod tests {
         };
         assert!(btf.member("task_struct", "pid").is_some());
         assert_eq!(btf.member("task_struct", "in_iowait").unwrap().bit_size, 1);
-        assert_eq!(btf.tracepoint("sched_switch").unwrap()[1].pointee.as_deref(), Some("task_struct"));
+        assert_eq!(
+            btf.tracepoint("sched_switch").unwrap()[1]
+                .pointee
+                .as_deref(),
+            Some("task_struct")
+        );
     }
 }

@@ -23,7 +23,11 @@ impl Features {
     /// Finds out.
     #[must_use]
     pub fn detect(btf: &Btf) -> Self {
-        let mut features = Self { config: config(btf), usable: Vec::new(), missing: Vec::new() };
+        let mut features = Self {
+            config: config(btf),
+            usable: Vec::new(),
+            missing: Vec::new(),
+        };
         for probe in probes::all() {
             match obstacle(btf, &features.config, probe) {
                 None => features.usable.push(probe),
@@ -36,21 +40,32 @@ impl Features {
     /// The first required probe that is missing, with the reason.
     #[must_use]
     pub fn missing_required(&self) -> Option<&(&'static Probe, String)> {
-        self.missing.iter().find(|(probe, _)| probe.need == Need::Required)
+        self.missing
+            .iter()
+            .find(|(probe, _)| probe.need == Need::Required)
     }
 
     /// Optional probes that are missing, as reports show them.
     #[must_use]
     pub fn costs(&self) -> Vec<MissingProbe> {
-        self.missing.iter().filter_map(|(probe, reason)| cost(probe, reason)).collect()
+        self.missing
+            .iter()
+            .filter_map(|(probe, reason)| cost(probe, reason))
+            .collect()
     }
 }
 
 /// What the absence of an optional probe costs, for the report.
 #[must_use]
 pub fn cost(probe: &Probe, reason: &str) -> Option<MissingProbe> {
-    let Need::Optional { cost, blinds } = probe.need else { return None };
-    Some(MissingProbe { probe: format!("{} ({reason})", probe.name), cost: cost.to_owned(), blinds: blinds.map(str::to_owned) })
+    let Need::Optional { cost, blinds } = probe.need else {
+        return None;
+    };
+    Some(MissingProbe {
+        probe: format!("{} ({reason})", probe.name),
+        cost: cost.to_owned(),
+        blinds: blinds.map(str::to_owned),
+    })
 }
 
 /// Why a probe cannot be used here.
@@ -58,21 +73,41 @@ fn obstacle(btf: &Btf, config: &Config, probe: &Probe) -> Option<String> {
     if btf.tracepoint(probe.name).is_none() {
         return Some("this kernel has no such tracepoint".to_owned());
     }
-    let missing = probe.facts.iter().find(|fact| config.offsets.get(fact).is_none_or(|offset| offset == MISSING))?;
+    let missing = probe.facts.iter().find(|fact| {
+        config
+            .offsets
+            .get(fact)
+            .is_none_or(|offset| offset == MISSING)
+    })?;
     Some(format!("this kernel has no {}", source(missing)))
 }
 
 /// Where a fact would come from, for people.
 fn source(fact: &str) -> String {
     let found = Offsets::FACTS.iter().find(|known| known.name == fact);
-    found.map_or_else(|| fact.to_owned(), |known| known.sources.iter().map(|(s, m)| format!("{s}.{m}")).collect::<Vec<_>>().join(" or "))
+    found.map_or_else(
+        || fact.to_owned(),
+        |known| {
+            known
+                .sources
+                .iter()
+                .map(|(s, m)| format!("{s}.{m}"))
+                .collect::<Vec<_>>()
+                .join(" or ")
+        },
+    )
 }
 
 fn config(btf: &Btf) -> Config {
     let mut config = Config::NONE;
     for (index, fact) in Offsets::FACTS.iter().enumerate() {
-        let found = fact.sources.iter().find_map(|(structure, path)| btf.member(structure, path));
-        config.offsets.set(index, found.map_or(MISSING, |member| member.byte_offset));
+        let found = fact
+            .sources
+            .iter()
+            .find_map(|(structure, path)| btf.member(structure, path));
+        config
+            .offsets
+            .set(index, found.map_or(MISSING, |member| member.byte_offset));
     }
     if let Some(member) = btf.member("task_struct", "in_iowait") {
         config.has_iowait = 1;
@@ -90,5 +125,8 @@ fn config(btf: &Btf) -> Config {
 /// Position of the argument that points to `structure`; 0 if there is none, which the verifier then refuses.
 fn argument(btf: &Btf, tracepoint: &str, structure: &str) -> u32 {
     let arguments = btf.tracepoint(tracepoint).unwrap_or_default();
-    arguments.iter().position(|argument| argument.pointee.as_deref() == Some(structure)).unwrap_or(0) as u32
+    arguments
+        .iter()
+        .position(|argument| argument.pointee.as_deref() == Some(structure))
+        .unwrap_or(0) as u32
 }

@@ -45,11 +45,15 @@ impl std::error::Error for Unsupported {}
 /// [`Unsupported`] when a required probe is missing or the kernel refuses it; else what failed.
 pub fn attach(features: &Features, targets: &[u32], follow_children: bool) -> Result<Attached> {
     if let Some((probe, reason)) = features.missing_required() {
-        bail!(Unsupported(format!("probe {} cannot be attached: {reason}", probe.name)));
+        bail!(Unsupported(format!(
+            "probe {} cannot be attached: {reason}",
+            probe.name
+        )));
     }
     lift_memory_limit();
     // Parsed once and handed on: aya would parse it again for every program.
-    let btf = &aya::Btf::from_sys_fs().map_err(refused("the kernel's type information cannot be read"))?;
+    let btf = &aya::Btf::from_sys_fs()
+        .map_err(refused("the kernel's type information cannot be read"))?;
     let mut config = features.config;
     config.self_pid = std::process::id();
     config.follow_children = u32::from(follow_children);
@@ -73,13 +77,18 @@ pub fn attach(features: &Features, targets: &[u32], follow_children: bool) -> Re
 /// A probe that the kernel refuses although its BTF promises it: costs what its absence costs, or ends the run.
 fn without(probe: &'static Probe, error: &anyhow::Error) -> Result<Option<MissingProbe>> {
     match probe.need {
-        Need::Required => bail!(Unsupported(format!("the kernel refuses probe {}: {error:#}", probe.name))),
+        Need::Required => bail!(Unsupported(format!(
+            "the kernel refuses probe {}: {error:#}",
+            probe.name
+        ))),
         Need::Optional { .. } => Ok(features::cost(probe, &format!("refused: {error}"))),
     }
 }
 
 fn attach_one(ebpf: &mut Ebpf, btf: &aya::Btf, probe: &Probe) -> Result<()> {
-    let program = ebpf.program_mut(probe.name).with_context(|| format!("the object has no program {}", probe.name))?;
+    let program = ebpf
+        .program_mut(probe.name)
+        .with_context(|| format!("the object has no program {}", probe.name))?;
     let program: &mut BtfTracePoint = program.try_into()?;
     program.load(probe.name, btf)?;
     program.attach()?;
@@ -99,18 +108,27 @@ pub fn detach(ebpf: &mut Ebpf) {
 /// Memory of the maps: the kernel's own figure for each.
 #[must_use]
 pub fn maps_bytes(ebpf: &Ebpf) -> u64 {
-    ebpf.maps().filter_map(|(_, map)| map_fd(map)).map(map_memory).sum()
+    ebpf.maps()
+        .filter_map(|(_, map)| map_fd(map))
+        .map(map_memory)
+        .sum()
 }
 
 /// `memlock` of `/proc/self/fdinfo/FD`, bytes.
 fn map_memory(fd: i32) -> u64 {
     let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("memlock:"));
-    line.and_then(|bytes| bytes.trim().parse().ok()).unwrap_or(0)
+    line.and_then(|bytes| bytes.trim().parse().ok())
+        .unwrap_or(0)
 }
 
 fn map_fd(map: &Map) -> Option<i32> {
-    let (Map::Array(map) | Map::HashMap(map) | Map::LruHashMap(map) | Map::PerCpuArray(map) | Map::RingBuf(map)) = map else {
+    let (Map::Array(map)
+    | Map::HashMap(map)
+    | Map::LruHashMap(map)
+    | Map::PerCpuArray(map)
+    | Map::RingBuf(map)) = map
+    else {
         return None;
     };
     Some(map.fd().as_fd().as_raw_fd())
@@ -118,7 +136,9 @@ fn map_fd(map: &Map) -> Option<i32> {
 
 /// Marks the targets before the first probe fires.
 fn set_targets(ebpf: &mut Ebpf, targets: &[u32]) -> Result<()> {
-    let map = ebpf.map_mut("TARGETS").context("the object has no map TARGETS")?;
+    let map = ebpf
+        .map_mut("TARGETS")
+        .context("the object has no map TARGETS")?;
     let mut words: Array<_, u64> = Array::try_from(map)?;
     for pid in targets {
         let index = pid >> 6;
@@ -130,7 +150,10 @@ fn set_targets(ebpf: &mut Ebpf, targets: &[u32]) -> Result<()> {
 
 /// Before 5.11 maps count against `RLIMIT_MEMLOCK`. If it cannot be lifted, creating the maps fails with its own message.
 fn lift_memory_limit() {
-    let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    let limit = libc::rlimit {
+        rlim_cur: libc::RLIM_INFINITY,
+        rlim_max: libc::RLIM_INFINITY,
+    };
     // SAFETY: a valid pointer.
     unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
 }

@@ -96,12 +96,19 @@ impl Reader {
 }
 
 fn ring(ebpf: &mut Ebpf, name: &str) -> Result<RingBuf<MapData>> {
-    let map = ebpf.take_map(name).with_context(|| format!("the object has no ring {name}"))?;
+    let map = ebpf
+        .take_map(name)
+        .with_context(|| format!("the object has no ring {name}"))?;
     Ok(RingBuf::try_from(map)?)
 }
 
-fn hash<'a, K: aya::Pod, V: aya::Pod>(ebpf: &'a Ebpf, name: &str) -> Result<HashMap<&'a MapData, K, V>> {
-    let map = ebpf.map(name).with_context(|| format!("the object has no map {name}"))?;
+fn hash<'a, K: aya::Pod, V: aya::Pod>(
+    ebpf: &'a Ebpf,
+    name: &str,
+) -> Result<HashMap<&'a MapData, K, V>> {
+    let map = ebpf
+        .map(name)
+        .with_context(|| format!("the object has no map {name}"))?;
     HashMap::try_from(map).with_context(|| format!("map {name} is not what was expected"))
 }
 
@@ -110,10 +117,21 @@ fn hash<'a, K: aya::Pod, V: aya::Pod>(ebpf: &'a Ebpf, name: &str) -> Result<Hash
 pub fn open(ebpf: &Ebpf, ns: u64) -> Vec<Event> {
     let mut events = Vec::new();
     if let Ok(requests) = hash::<u64, Request>(ebpf, "REQUESTS") {
-        events.extend(requests.iter().flatten().map(|(_, request)| Event::Io(decode::open_io(&request, ns))));
+        events.extend(
+            requests
+                .iter()
+                .flatten()
+                .map(|(_, request)| Event::Io(decode::open_io(&request, ns))),
+        );
     }
     if let Ok(tasks) = hash::<u32, Task>(ebpf, "TASKS") {
-        events.extend(tasks.iter().flatten().filter_map(|(tid, task)| decode::open_wait(tid, &task, ns)).map(Event::Wait));
+        events.extend(
+            tasks
+                .iter()
+                .flatten()
+                .filter_map(|(tid, task)| decode::open_wait(tid, &task, ns))
+                .map(Event::Wait),
+        );
     }
     events
 }
@@ -125,11 +143,27 @@ pub fn open(ebpf: &Ebpf, ns: u64) -> Vec<Event> {
 pub fn totals(ebpf: &Ebpf, ns: u64) -> Result<Vec<Event>> {
     let mut events: Vec<Event> = Vec::new();
     let links = hash::<LinkOwner, Link>(ebpf, "LINKS")?;
-    events.extend(links.iter().flatten().filter(|(_, link)| link.packets > 0).map(|(_, link)| Event::Link(decode::link(&link))));
+    events.extend(
+        links
+            .iter()
+            .flatten()
+            .filter(|(_, link)| link.packets > 0)
+            .map(|(_, link)| Event::Link(decode::link(&link))),
+    );
     let cells = hash::<CellKey, Cell>(ebpf, "HISTOGRAMS")?;
-    events.extend(cells.iter().flatten().map(|(key, cell)| Event::Histogram(Box::new(decode::cell(ns, key, &cell)))));
+    events.extend(
+        cells
+            .iter()
+            .flatten()
+            .map(|(key, cell)| Event::Histogram(Box::new(decode::cell(ns, key, &cell)))),
+    );
     let disks = hash::<DiskOwner, DiskTotal>(ebpf, "DISK_TOTALS")?;
-    events.extend(disks.iter().flatten().map(|(key, total)| Event::DiskTotal(decode::disk_total(key, &total))));
+    events.extend(
+        disks
+            .iter()
+            .flatten()
+            .map(|(key, total)| Event::DiskTotal(decode::disk_total(key, &total))),
+    );
     Ok(events)
 }
 
@@ -139,16 +173,25 @@ pub fn totals(ebpf: &Ebpf, ns: u64) -> Result<Vec<Event>> {
 /// If a counter cannot be read.
 pub fn losses(ebpf: &Ebpf) -> Result<Losses> {
     let mut losses = Losses::default();
-    let counters: PerCpuArray<_, Counter> = PerCpuArray::try_from(ebpf.map("COUNTERS").context("the object has no map COUNTERS")?)?;
+    let counters: PerCpuArray<_, Counter> = PerCpuArray::try_from(
+        ebpf.map("COUNTERS")
+            .context("the object has no map COUNTERS")?,
+    )?;
     for (kind, name) in Kind::ALL {
         let per_cpu = counters.get(&(kind as u32), 0)?;
-        losses.sent += per_cpu.iter().map(|counter| counter.sent + counter.dropped).sum::<u64>();
+        losses.sent += per_cpu
+            .iter()
+            .map(|counter| counter.sent + counter.dropped)
+            .sum::<u64>();
         let dropped: u64 = per_cpu.iter().map(|counter| counter.dropped).sum();
         if dropped > 0 {
             losses.ring.push((name.to_owned(), dropped));
         }
     }
-    let full: PerCpuArray<_, u64> = PerCpuArray::try_from(ebpf.map("MAP_FULL").context("the object has no map MAP_FULL")?)?;
+    let full: PerCpuArray<_, u64> = PerCpuArray::try_from(
+        ebpf.map("MAP_FULL")
+            .context("the object has no map MAP_FULL")?,
+    )?;
     for (loss, name) in MapLoss::ALL {
         let count: u64 = full.get(&(loss as u32), 0)?.iter().sum();
         if count > 0 {

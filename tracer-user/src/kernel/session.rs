@@ -6,11 +6,11 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use tracer_common::{block::IO_OPEN, sched::WAIT_OPEN};
 use tokio::{
     io::unix::AsyncFd,
     signal::unix::{SignalKind, signal},
 };
+use tracer_common::{block::IO_OPEN, sched::WAIT_OPEN};
 
 use super::{
     btf::Btf,
@@ -85,7 +85,13 @@ impl Session {
         let description = describe(&settings, &processes, pids.len());
         let start = start(&settings, &attached, &pids, window_ns, attach_ns);
         let facts = facts(start, processes, &pids);
-        Ok(Self { attached, reader, facts, exits, description })
+        Ok(Self {
+            attached,
+            reader,
+            facts,
+            exits,
+            description,
+        })
     }
 
     /// Whom it traces, for people.
@@ -134,7 +140,10 @@ impl Session {
         load::detach(&mut self.attached.ebpf);
         let mut events = Vec::new();
         self.reader.finish(&mut events);
-        let mut events: Vec<Event> = events.into_iter().filter_map(|event| clip(event, end_ns)).collect();
+        let mut events: Vec<Event> = events
+            .into_iter()
+            .filter_map(|event| clip(event, end_ns))
+            .collect();
         events.extend(open.into_iter().filter_map(|event| clip(event, end_ns)));
         events.extend(reader::totals(&self.attached.ebpf, end_ns)?);
         events.push(Event::End(Box::new(self.end(end_ns, stop)?)));
@@ -196,7 +205,10 @@ fn with_children(settings: &Settings, processes: &[event::Process]) -> Vec<u32> 
 
 fn describe(settings: &Settings, processes: &[event::Process], traced: usize) -> String {
     let first = settings.pids.first().copied().unwrap_or_default();
-    let comm = processes.iter().find(|process| process.pid == first).map_or("?", |process| process.comm.as_str());
+    let comm = processes
+        .iter()
+        .find(|process| process.pid == first)
+        .map_or("?", |process| process.comm.as_str());
     match traced - 1 {
         0 => format!("{comm} (pid {first})"),
         1 => format!("{comm} (pid {first}) and 1 more process"),
@@ -204,9 +216,20 @@ fn describe(settings: &Settings, processes: &[event::Process], traced: usize) ->
     }
 }
 
-fn start(settings: &Settings, attached: &Attached, pids: &[u32], window_ns: u64, attach_ns: u64) -> event::Start {
+fn start(
+    settings: &Settings,
+    attached: &Attached,
+    pids: &[u32],
+    window_ns: u64,
+    attach_ns: u64,
+) -> event::Start {
     let wall_ns = clock_ns(libc::CLOCK_REALTIME).saturating_sub(now_ns().saturating_sub(window_ns));
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+    let read = |path: &str| {
+        std::fs::read_to_string(path)
+            .unwrap_or_default()
+            .trim()
+            .to_owned()
+    };
     let first = settings.pids.first().copied().unwrap_or_default();
     let cgroup = proc::cgroup_of(first);
     let (_, listening) = proc::sockets(pids);
@@ -231,7 +254,11 @@ fn start(settings: &Settings, attached: &Attached, pids: &[u32], window_ns: u64,
 fn facts(start: event::Start, processes: Vec<event::Process>, pids: &[u32]) -> Vec<Event> {
     let mut facts = vec![Event::Start(Box::new(start))];
     facts.extend(processes.into_iter().map(Event::Process));
-    facts.extend(pids.iter().flat_map(|pid| proc::threads(*pid)).map(Event::Thread));
+    facts.extend(
+        pids.iter()
+            .flat_map(|pid| proc::threads(*pid))
+            .map(Event::Thread),
+    );
     facts.extend(proc::disks().into_iter().map(Event::Disk));
     facts.extend(proc::sockets(pids).0.into_iter().map(Event::OpenSocket));
     facts

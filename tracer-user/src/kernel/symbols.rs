@@ -7,6 +7,9 @@ use std::{
 
 use anyhow::{Context, Result};
 
+/// Marks of the linker, not functions.
+const END_OF_TEXT: [&str; 3] = ["_einittext", "_etext", "__end_rodata"];
+
 /// Functions of the kernel, by address.
 #[derive(Debug, Default)]
 pub struct KernelSymbols {
@@ -25,7 +28,8 @@ impl KernelSymbols {
     pub fn read() -> Result<Self> {
         let path = "/proc/kallsyms";
         let file = File::open(path).with_context(|| format!("cannot read {path}"))?;
-        Self::parse(BufReader::with_capacity(1 << 16, file)).with_context(|| format!("cannot read {path}"))
+        Self::parse(BufReader::with_capacity(1 << 16, file))
+            .with_context(|| format!("cannot read {path}"))
     }
 
     /// Parses lines of `address type name [module]`; only functions are kept.
@@ -38,7 +42,8 @@ impl KernelSymbols {
         let mut line = String::new();
         while lines.read_line(&mut line)? > 0 {
             let mut fields = line.split_ascii_whitespace();
-            if let (Some(address), Some("t" | "T" | "w" | "W"), Some(name)) = (fields.next(), fields.next(), fields.next())
+            if let (Some(address), Some("t" | "T" | "w" | "W"), Some(name)) =
+                (fields.next(), fields.next(), fields.next())
                 && let Ok(address) = u64::from_str_radix(address, 16)
             {
                 found.push((address, names.len() as u32, name.len() as u32));
@@ -58,7 +63,9 @@ impl KernelSymbols {
         for (address, at, length) in found {
             symbols.addresses.push(address);
             symbols.offsets.push(symbols.names.len() as u32);
-            symbols.names.push_str(&unsorted[at as usize..(at + length) as usize]);
+            symbols
+                .names
+                .push_str(&unsorted[at as usize..(at + length) as usize]);
         }
         symbols.offsets.push(symbols.names.len() as u32);
         symbols
@@ -73,17 +80,23 @@ impl KernelSymbols {
     /// Name of the function that holds an address.
     #[must_use]
     pub fn name(&self, address: u64) -> Option<&str> {
-        let index = self.addresses.partition_point(|begin| *begin <= address).checked_sub(1)?;
+        let index = self
+            .addresses
+            .partition_point(|begin| *begin <= address)
+            .checked_sub(1)?;
         if self.hidden() {
             return None;
         }
-        Some(&self.names[self.offsets[index] as usize..self.offsets[index + 1] as usize])
+        let name = &self.names[self.offsets[index] as usize..self.offsets[index + 1] as usize];
+        // Beyond the kernel's own text lie programs that were loaded after the table was read: the tracer's own.
+        (!END_OF_TEXT.contains(&name)).then_some(name)
     }
 
     /// The name, or the address where there is none.
     #[must_use]
     pub fn display(&self, address: u64) -> String {
-        self.name(address).map_or_else(|| format!("{address:#x}"), str::to_owned)
+        self.name(address)
+            .map_or_else(|| format!("{address:#x}"), str::to_owned)
     }
 }
 
@@ -91,7 +104,8 @@ impl KernelSymbols {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "ffffffff81000100 T second\nffffffff81000000 t first [ext4]\nffffffff82000000 D data\n";
+    const TEXT: &str =
+        "ffffffff81000100 T second\nffffffff81000000 t first [ext4]\nffffffff82000000 D data\n";
 
     #[test]
     fn an_address_belongs_to_the_function_before_it() {
@@ -104,7 +118,10 @@ mod tests {
 
     #[test]
     fn hidden_addresses_give_no_names() {
-        let symbols = KernelSymbols::parse("0000000000000000 T first\n0000000000000000 T second\n".as_bytes()).unwrap();
+        let symbols = KernelSymbols::parse(
+            "0000000000000000 T first\n0000000000000000 T second\n".as_bytes(),
+        )
+        .unwrap();
         assert!(symbols.hidden());
         assert_eq!(symbols.name(0), None);
     }

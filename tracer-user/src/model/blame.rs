@@ -26,17 +26,35 @@ impl Model {
 
     /// Judges the waits whose competitors are known at `now`.
     pub(super) fn resolve_disk_waits(&mut self, now: u64) {
-        let longest = self.disks.values().map(|disk| disk.longest_ns).max().unwrap_or(0);
+        let longest = self
+            .disks
+            .values()
+            .map(|disk| disk.longest_ns)
+            .max()
+            .unwrap_or(0);
         let lag = (2 * longest).clamp(SETTLE_NS, SETTLE_AT_MOST_NS);
-        let settled = if now == u64::MAX { now } else { now.saturating_sub(lag) };
+        let settled = if now == u64::MAX {
+            now
+        } else {
+            now.saturating_sub(lag)
+        };
         for disk in self.disks.values_mut() {
             disk.settle(settled);
         }
-        while let Some(wait) = self.disk_waits.front().copied().filter(|wait| wait.end <= settled) {
+        while let Some(wait) = self
+            .disk_waits
+            .front()
+            .copied()
+            .filter(|wait| wait.end <= settled)
+        {
             self.disk_waits.pop_front();
             self.judge_disk_wait(&wait);
         }
-        let needed = self.disk_waits.front().map_or(settled, |wait| wait.begin).saturating_sub(lag);
+        let needed = self
+            .disk_waits
+            .front()
+            .map_or(settled, |wait| wait.begin)
+            .saturating_sub(lag);
         for disk in self.disks.values_mut() {
             disk.forget(needed);
         }
@@ -47,21 +65,40 @@ impl Model {
             let (rank, request) = disk.awaited(wait.tid, wait.begin, wait.end)?;
             Some((rank, request.end_ns, *dev, request))
         };
-        let Some((_, _, dev, request)) = self.disks.iter().filter_map(awaited).max_by_key(|(rank, end, dev, _)| (*rank, *end, *dev))
+        let Some((_, _, dev, request)) = self
+            .disks
+            .iter()
+            .filter_map(awaited)
+            .max_by_key(|(rank, end, dev, _)| (*rank, *end, *dev))
         else {
-            return self.burn((Class::Disk, None, Holder::Nobody, wait.stack), wait.end - wait.begin);
+            return self.burn(
+                (Class::Disk, None, Holder::Nobody, wait.stack),
+                wait.end - wait.begin,
+            );
         };
         let disk = &self.disks[&dev];
-        let (place, Blame { charges, estimated }) = (disk.place, disk.blame(&request, wait.begin, wait.end));
+        let (place, Blame { charges, estimated }) =
+            (disk.place, disk.blame(&request, wait.begin, wait.end));
         for (holder, ns) in self.behind_kernel_threads(dev, wait, charges) {
-            self.ledger.charge((Resource::Disk, Some(place), holder), wait.begin, wait.end, ns, estimated);
+            self.ledger.charge(
+                (Resource::Disk, Some(place), holder),
+                wait.begin,
+                wait.end,
+                ns,
+                estimated,
+            );
             self.burn((Class::Disk, Some(place), holder, wait.stack), ns);
         }
     }
 
     /// A stacked device (loop, dm-crypt) submits from kernel threads: their part belongs to those whose requests it serves above,
     /// by bytes.
-    fn behind_kernel_threads(&self, dev: u32, wait: &DiskWait, charges: Vec<(Holder, u64)>) -> Vec<(Holder, u64)> {
+    fn behind_kernel_threads(
+        &self,
+        dev: u32,
+        wait: &DiskWait,
+        charges: Vec<(Holder, u64)>,
+    ) -> Vec<(Holder, u64)> {
         let above: Vec<(Holder, u64)> = self
             .disk_facts
             .iter()
@@ -72,7 +109,8 @@ impl Model {
         let total: u64 = above.iter().map(|(_, bytes)| bytes).sum();
         let mut found = Vec::new();
         for (holder, ns) in charges {
-            let is_kernel = matches!(holder, Holder::Process(id) if self.processes.all()[id].kernel);
+            let is_kernel =
+                matches!(holder, Holder::Process(id) if self.processes.all()[id].kernel);
             if !is_kernel || total == 0 {
                 found.push((holder, ns));
                 continue;
@@ -90,15 +128,34 @@ impl Model {
 
     /// A target thread (or, `stack` 0, a request) cannot send: its link is judged at the end.
     pub(super) fn cannot_send(&mut self, tid: u32, begin: u64, end: u64, ns: u64, stack: u64) {
-        let sockets = self.threads.get(&tid).map(|thread| thread.turns.as_slice()).unwrap_or_default();
-        let connection = sockets.iter().rev().find_map(|socket| self.connections.get(socket).filter(|c| c.role == Role::Server));
+        let sockets = self
+            .threads
+            .get(&tid)
+            .map(|thread| thread.turns.as_slice())
+            .unwrap_or_default();
+        let connection = sockets.iter().rev().find_map(|socket| {
+            self.connections
+                .get(socket)
+                .filter(|c| c.role == Role::Server)
+        });
         let ifindex = connection.map_or(0, |connection| connection.ifindex);
         self.wait_for_link(ifindex, begin, end, ns, stack);
     }
 
     /// As above, where the interface is known; 0 is one without a queue, whose peer is slow.
-    pub(super) fn wait_for_link(&mut self, ifindex: u32, begin: u64, end: u64, ns: u64, stack: u64) {
-        let link = self.links.iter_mut().find(|((_, index), _)| *index == ifindex).map(|(_, link)| link);
+    pub(super) fn wait_for_link(
+        &mut self,
+        ifindex: u32,
+        begin: u64,
+        end: u64,
+        ns: u64,
+        stack: u64,
+    ) {
+        let link = self
+            .links
+            .iter_mut()
+            .find(|((_, index), _)| *index == ifindex)
+            .map(|(_, link)| link);
         match link {
             Some(link) => {
                 link.waited(begin, end, ns);
@@ -106,7 +163,13 @@ impl Model {
                 *self.link_stacks.entry((place, stack)).or_default() += ns;
             }
             None => {
-                self.ledger.charge((Resource::Network, None, Holder::Peer), begin, end, ns, false);
+                self.ledger.charge(
+                    (Resource::Network, None, Holder::Peer),
+                    begin,
+                    end,
+                    ns,
+                    false,
+                );
                 self.burn((Class::Network, None, Holder::Peer, stack), ns);
             }
         }
@@ -114,7 +177,11 @@ impl Model {
 
     /// A response was under way from its last send to its acknowledgement.
     pub(super) fn drained(&mut self, ifindex: u32, begin: u64, end: u64) {
-        let link = self.links.iter_mut().find(|((_, index), _)| *index == ifindex).map(|(_, link)| link);
+        let link = self
+            .links
+            .iter_mut()
+            .find(|((_, index), _)| *index == ifindex)
+            .map(|(_, link)| link);
         if let Some(link) = link {
             link.drained(begin, end);
         }
@@ -122,7 +189,11 @@ impl Model {
 
     /// Responses that were still under way at the end.
     pub(super) fn close_drains(&mut self, end_ns: u64) {
-        let open: Vec<(u32, u64)> = self.connections.values().filter_map(|c| Some((c.ifindex, c.draining_ns?))).collect();
+        let open: Vec<(u32, u64)> = self
+            .connections
+            .values()
+            .filter_map(|c| Some((c.ifindex, c.draining_ns?)))
+            .collect();
         for (ifindex, begin) in open {
             self.drained(ifindex, begin, end_ns);
         }
@@ -133,9 +204,19 @@ impl Model {
         for link in self.links.values() {
             for share in link.drains() {
                 let end = share.begin + tracer_common::tcp::LINK_SLICE_NS;
-                self.ledger.requests(Class::Network, share.begin, end, share.ns);
-                self.ledger.charge((Resource::Network, Some(link.place), share.holder), share.begin, end, share.ns, false);
-                *self.flame.entry((Class::Network, Some(link.place), share.holder, 0)).or_default() += share.ns;
+                self.ledger
+                    .requests(Class::Network, share.begin, end, share.ns);
+                self.ledger.charge(
+                    (Resource::Network, Some(link.place), share.holder),
+                    share.begin,
+                    end,
+                    share.ns,
+                    false,
+                );
+                *self
+                    .flame
+                    .entry((Class::Network, Some(link.place), share.holder, 0))
+                    .or_default() += share.ns;
             }
         }
     }
@@ -146,17 +227,32 @@ impl Model {
         for link in self.links.values() {
             let shares = link.charges();
             let total: u64 = shares.iter().map(|share| share.ns).sum();
-            let mut by_holder: std::collections::BTreeMap<Holder, u64> = std::collections::BTreeMap::new();
+            let mut by_holder: std::collections::BTreeMap<Holder, u64> =
+                std::collections::BTreeMap::new();
             for share in shares {
                 let end = share.begin + tracer_common::tcp::LINK_SLICE_NS;
-                self.ledger.charge((Resource::Network, Some(link.place), share.holder), share.begin, end, share.ns, false);
+                self.ledger.charge(
+                    (Resource::Network, Some(link.place), share.holder),
+                    share.begin,
+                    end,
+                    share.ns,
+                    false,
+                );
                 *by_holder.entry(share.holder).or_default() += share.ns;
             }
             for (holder, ns) in by_holder {
-                for ((place, stack), waited) in self.link_stacks.iter().filter(|((place, _), _)| *place == link.place) {
-                    let part = (u128::from(ns) * u128::from(*waited) / u128::from(total.max(1))) as u64;
+                for ((place, stack), waited) in self
+                    .link_stacks
+                    .iter()
+                    .filter(|((place, _), _)| *place == link.place)
+                {
+                    let part =
+                        (u128::from(ns) * u128::from(*waited) / u128::from(total.max(1))) as u64;
                     if part > 0 {
-                        *self.flame.entry((Class::Network, Some(*place), holder, *stack)).or_default() += part;
+                        *self
+                            .flame
+                            .entry((Class::Network, Some(*place), holder, *stack))
+                            .or_default() += part;
                     }
                 }
             }

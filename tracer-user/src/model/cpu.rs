@@ -31,7 +31,13 @@ impl Cpu {
     #[must_use]
     pub fn holders(&self, begin: u64, end: u64) -> Vec<(u32, u64)> {
         let mut holders: Vec<(u32, u64)> = Vec::new();
-        for slice in self.slices.iter().rev().skip_while(|slice| slice.begin >= end).take_while(|slice| slice.end > begin) {
+        for slice in self
+            .slices
+            .iter()
+            .rev()
+            .skip_while(|slice| slice.begin >= end)
+            .take_while(|slice| slice.end > begin)
+        {
             let ns = slice.end.min(end) - slice.begin.max(begin);
             match holders.iter_mut().find(|(pid, _)| *pid == slice.pid) {
                 Some((_, sum)) => *sum += ns,

@@ -93,7 +93,11 @@ impl Service {
             self.count_alone += 1;
         }
         let t = ns as f64;
-        for (sum, term) in self.line.iter_mut().zip([1.0, others, t, others * others, others * t]) {
+        for (sum, term) in self
+            .line
+            .iter_mut()
+            .zip([1.0, others, t, others * others, others * t])
+        {
             *sum += term;
         }
         self.demand += own;
@@ -106,7 +110,9 @@ impl Service {
             seen += u64::from(*n);
             seen * 2 >= self.count_alone
         });
-        middle.and_then(|i| i.checked_sub(1)).map_or(0, |i| BOUNDS[i])
+        middle
+            .and_then(|i| i.checked_sub(1))
+            .map_or(0, |i| BOUNDS[i])
     }
 
     /// What a request would take alone, from requests that were not: where the line of device time against the others' demand meets
@@ -122,7 +128,11 @@ impl Service {
         let variance = sxx / n - x * x;
         let estimate = if variance.sqrt() > ENOUGH_SPREAD * x {
             let slope = (sxt / n - x * t) / variance;
-            if slope <= 0.0 { t } else { (t - slope * x).clamp(in_turn, t) }
+            if slope <= 0.0 {
+                t
+            } else {
+                (t - slope * x).clamp(in_turn, t)
+            }
         } else {
             in_turn
         };
@@ -176,7 +186,11 @@ impl Fit {
     fn close(&mut self) {
         let [n, bytes, busy] = std::mem::take(&mut self.current);
         if n > 0.0 {
-            for (sum, term) in self.sums.iter_mut().zip([n * n, n * bytes, bytes * bytes, n * busy, bytes * busy]) {
+            for (sum, term) in
+                self.sums
+                    .iter_mut()
+                    .zip([n * n, n * bytes, bytes * bytes, n * busy, bytes * busy])
+            {
                 *sum += term;
             }
             self.slices += 1;
@@ -243,7 +257,9 @@ impl Disk {
             self.requests.pop_front();
             self.counted = self.counted.saturating_sub(1);
         }
-        self.longest_ns = self.longest_ns.max(request.end_ns.saturating_sub(request.queue_ns));
+        self.longest_ns = self
+            .longest_ns
+            .max(request.end_ns.saturating_sub(request.queue_ns));
         if request.completed {
             self.fit.add(&request);
         }
@@ -252,10 +268,19 @@ impl Disk {
 
     /// Takes requests that completed before `settled` into the statistics: those beside them are known by then.
     pub fn settle(&mut self, settled: u64) {
-        while let Some(request) = self.requests.get(self.counted).copied().filter(|request| request.end_ns < settled) {
+        while let Some(request) = self
+            .requests
+            .get(self.counted)
+            .copied()
+            .filter(|request| request.end_ns < settled)
+        {
             if request.completed && (request.op == OP_READ || request.op == OP_WRITE) {
                 let (own, others) = (self.demand(&request), self.others(&request));
-                self.service.entry(size_class(&request)).or_default().add(request.device_ns(), own, others);
+                self.service.entry(size_class(&request)).or_default().add(
+                    request.device_ns(),
+                    own,
+                    others,
+                );
             }
             self.counted += 1;
         }
@@ -267,20 +292,35 @@ impl Disk {
 
     /// Demand of the other requests in flight as this one was issued; 0 only if none shared the device with it at any time.
     fn others(&self, request: &Request) -> f64 {
-        let first = self.requests.partition_point(|other| other.end_ns <= request.issue_ns);
+        let first = self
+            .requests
+            .partition_point(|other| other.end_ns <= request.issue_ns);
         let near = self.requests.iter().skip(first).take(MOST_OTHERS);
         let beside = near.filter(|other| other.issue_ns < request.end_ns && *other != request);
         let (mut at_issue, mut later) = (0.0, 0.0);
         for other in beside {
-            *(if other.issue_ns <= request.issue_ns { &mut at_issue } else { &mut later }) += self.demand(other);
+            *(if other.issue_ns <= request.issue_ns {
+                &mut at_issue
+            } else {
+                &mut later
+            }) += self.demand(other);
         }
         // One that came later delayed this one only on a device that serves several at once: it counts for being alone or not.
-        if at_issue == 0.0 { later.min(1.0) } else { at_issue }
+        if at_issue == 0.0 {
+            later.min(1.0)
+        } else {
+            at_issue
+        }
     }
 
     /// Forgets requests that completed before `needed`.
     pub fn forget(&mut self, needed: u64) {
-        while self.counted > 0 && self.requests.front().is_some_and(|request| request.end_ns < needed) {
+        while self.counted > 0
+            && self
+                .requests
+                .front()
+                .is_some_and(|request| request.end_ns < needed)
+        {
             self.requests.pop_front();
             self.counted -= 1;
         }
@@ -291,9 +331,15 @@ impl Disk {
     pub fn own_service(&self, request: &Request) -> Option<Own> {
         let service = self.service.get(&size_class(request))?;
         if service.count_alone >= ENOUGH_ALONE {
-            return Some(Own { ns: service.median_alone(), estimated: false });
+            return Some(Own {
+                ns: service.median_alone(),
+                estimated: false,
+            });
         }
-        service.estimate().map(|ns| Own { ns, estimated: true })
+        service.estimate().map(|ns| Own {
+            ns,
+            estimated: true,
+        })
     }
 
     /// The request that a target thread waited for in `[begin, end]`: its own last one to complete, else the target's, else (a page
@@ -302,8 +348,14 @@ impl Disk {
     pub fn awaited(&self, tid: u32, begin: u64, end: u64) -> Option<(u32, Request)> {
         /// From the interrupt to the wakeup.
         const SLACK_NS: u64 = 2_000_000;
-        let candidates = self.requests.iter().rev().skip_while(|request| request.end_ns > end + SLACK_NS);
-        let candidates = candidates.take_while(|request| request.end_ns + SLACK_NS > begin).filter(|request| request.overlaps(begin, end + 1));
+        let candidates = self
+            .requests
+            .iter()
+            .rev()
+            .skip_while(|request| request.end_ns > end + SLACK_NS);
+        let candidates = candidates
+            .take_while(|request| request.end_ns + SLACK_NS > begin)
+            .filter(|request| request.overlaps(begin, end + 1));
         let mut best: Option<(u32, Request)> = None;
         for request in candidates {
             let rank = match request.owner {
@@ -326,11 +378,19 @@ impl Disk {
         let shares = self.shares(request, begin, end);
         let others: f64 = shares.iter().map(|(_, share)| share).sum();
         if others <= 0.0 {
-            return Blame { charges: vec![(Holder::Own, length)], estimated: false };
+            return Blame {
+                charges: vec![(Holder::Own, length)],
+                estimated: false,
+            };
         }
         let (own, estimated) = match self.own_service(request) {
             // Alone it would have completed at `queue + s0`; before that the wait is its own.
-            Some(own) => ((request.queue_ns + own.ns).saturating_sub(begin).min(length), own.estimated),
+            Some(own) => (
+                (request.queue_ns + own.ns)
+                    .saturating_sub(begin)
+                    .min(length),
+                own.estimated,
+            ),
             None => (0, true),
         };
         let excess = length - own;
@@ -349,8 +409,15 @@ impl Disk {
     /// Virtual time that every other request got in `[begin, end]`, by owner.
     fn shares(&self, awaited: &Request, begin: u64, end: u64) -> Vec<(Holder, f64)> {
         let cost = self.fit.cost();
-        let first = self.requests.partition_point(|request| request.end_ns <= begin);
-        let present: Vec<&Request> = self.requests.iter().skip(first).filter(|request| request.overlaps(begin, end)).collect();
+        let first = self
+            .requests
+            .partition_point(|request| request.end_ns <= begin);
+        let present: Vec<&Request> = self
+            .requests
+            .iter()
+            .skip(first)
+            .filter(|request| request.overlaps(begin, end))
+            .collect();
         let mut edges: Vec<(u64, f64)> = Vec::with_capacity(2 * present.len());
         for request in &present {
             let demand = cost + f64::from(request.bytes);
@@ -363,8 +430,12 @@ impl Disk {
             if request == awaited {
                 continue;
             }
-            let share = (cost + f64::from(request.bytes)) * (clock.at(request.end_ns.min(end)) - clock.at(request.queue_ns.max(begin)));
-            match shares.iter_mut().find(|(holder, _)| *holder == request.owner) {
+            let share = (cost + f64::from(request.bytes))
+                * (clock.at(request.end_ns.min(end)) - clock.at(request.queue_ns.max(begin)));
+            match shares
+                .iter_mut()
+                .find(|(holder, _)| *holder == request.owner)
+            {
                 Some((_, sum)) => *sum += share,
                 None => shares.push((request.owner, share)),
             }
@@ -375,7 +446,9 @@ impl Disk {
     /// Owners of the requests that were in flight here at `ns`, with their bytes: for whom a layer below works.
     #[must_use]
     pub fn in_flight(&self, begin: u64, end: u64) -> Vec<(Holder, u64)> {
-        let first = self.requests.partition_point(|request| request.end_ns <= begin);
+        let first = self
+            .requests
+            .partition_point(|request| request.end_ns <= begin);
         self.requests
             .iter()
             .skip(first)
@@ -416,7 +489,9 @@ impl VirtualClock {
 
     fn at(&self, ns: u64) -> f64 {
         let after = self.points.partition_point(|point| point.0 <= ns);
-        after.checked_sub(1).map_or(0.0, |index| self.points[index].1)
+        after
+            .checked_sub(1)
+            .map_or(0.0, |index| self.points[index].1)
     }
 }
 
@@ -427,7 +502,16 @@ mod tests {
     const MS: u64 = 1_000_000;
 
     fn request(owner: Holder, queue: u64, end: u64, bytes: u32) -> Request {
-        Request { queue_ns: queue, issue_ns: queue, end_ns: end, bytes, op: OP_READ, owner, tid: 1, completed: true }
+        Request {
+            queue_ns: queue,
+            issue_ns: queue,
+            end_ns: end,
+            bytes,
+            op: OP_READ,
+            owner,
+            tid: 1,
+            completed: true,
+        }
     }
 
     fn disk(requests: &[Request]) -> Disk {
@@ -448,14 +532,21 @@ mod tests {
 
     #[test]
     fn the_excess_goes_to_the_other_and_the_parts_sum_to_the_wait() {
-        let mut requests: Vec<Request> = (0..10).map(|i| request(Holder::Own, i * 10 * MS, i * 10 * MS + MS, 4096)).collect();
+        let mut requests: Vec<Request> = (0..10)
+            .map(|i| request(Holder::Own, i * 10 * MS, i * 10 * MS + MS, 4096))
+            .collect();
         let other = request(Holder::Process(7), 200 * MS, 210 * MS, 1 << 20);
         let own = request(Holder::Own, 201 * MS, 211 * MS, 4096);
         requests.extend([other, own]);
         let blame = disk(&requests).blame(&own, 201 * MS, 211 * MS);
         assert!(!blame.estimated);
         assert_eq!(blame.charges.iter().map(|(_, ns)| ns).sum::<u64>(), 10 * MS);
-        let theirs = blame.charges.iter().find(|(holder, _)| *holder == Holder::Process(7)).unwrap().1;
+        let theirs = blame
+            .charges
+            .iter()
+            .find(|(holder, _)| *holder == Holder::Process(7))
+            .unwrap()
+            .1;
         assert!(theirs.abs_diff(9 * MS) < MS / 10, "{theirs}");
     }
 
@@ -465,7 +556,15 @@ mod tests {
         let big = request(Holder::Process(1), 0, 10 * MS, 1 << 20);
         let small = request(Holder::Process(2), 0, 10 * MS, 4096);
         let blame = disk(&[own, big, small]).blame(&own, 0, 10 * MS);
-        let share = |id| blame.charges.iter().find(|(holder, _)| *holder == Holder::Process(id)).unwrap().1 as f64 / (10 * MS) as f64;
+        let share = |id| {
+            blame
+                .charges
+                .iter()
+                .find(|(holder, _)| *holder == Holder::Process(id))
+                .unwrap()
+                .1 as f64
+                / (10 * MS) as f64
+        };
         assert!(share(1) > 0.9 * (1.0 - 0.1) && share(2) < 0.05, "{blame:?}");
     }
 
@@ -477,7 +576,10 @@ mod tests {
         for i in 0_u32..4000 {
             let bytes = 4096 * (1 + (i / 37 + i % 5) % 16);
             let end = now + 100_000 + u64::from(bytes);
-            fit.add(&Request { issue_ns: now, ..request(Holder::Own, now, end, bytes) });
+            fit.add(&Request {
+                issue_ns: now,
+                ..request(Holder::Own, now, end, bytes)
+            });
             now = end;
         }
         let cost = fit.cost();

@@ -24,7 +24,11 @@ struct Slot {
 
 impl Slot {
     fn absorb(&mut self, other: Self) {
-        let pairs = [(&mut self.requests, &other.requests), (&mut self.threads, &other.threads), (&mut self.indirect, &other.indirect)];
+        let pairs = [
+            (&mut self.requests, &other.requests),
+            (&mut self.threads, &other.threads),
+            (&mut self.indirect, &other.indirect),
+        ];
         for (into, from) in pairs {
             for (into, from) in into.iter_mut().zip(from) {
                 *into += from;
@@ -59,7 +63,11 @@ impl Ledger {
     /// Empty books of a window that begins at `start_ns`.
     #[must_use]
     pub fn new(start_ns: u64) -> Self {
-        Self { start_ns, bin_ns: BIN_NS, slots: Vec::new() }
+        Self {
+            start_ns,
+            bin_ns: BIN_NS,
+            slots: Vec::new(),
+        }
     }
 
     /// A thread spent `ns` of `[begin, end]` in a class; `ns` may be negative, to move time to another class.
@@ -78,7 +86,14 @@ impl Ledger {
     }
 
     /// Charges `ns` of a wait in `[begin, end]` to a holder.
-    pub fn charge(&mut self, key: (Resource, Option<PlaceId>, Holder), begin: u64, end: u64, ns: u64, estimated: bool) {
+    pub fn charge(
+        &mut self,
+        key: (Resource, Option<PlaceId>, Holder),
+        begin: u64,
+        end: u64,
+        ns: u64,
+        estimated: bool,
+    ) {
         self.spread(Entry::Charge(key, estimated), begin, end, ns as i64);
     }
 
@@ -150,7 +165,10 @@ impl Ledger {
     /// another thread follows that thread's charges; the rest is charged to nobody.
     #[must_use]
     pub fn close(self, end_ns: u64) -> (Vec<Bin>, u64) {
-        let bins = self.slots.len().max((end_ns.saturating_sub(self.start_ns)).div_ceil(self.bin_ns) as usize);
+        let bins = self
+            .slots
+            .len()
+            .max((end_ns.saturating_sub(self.start_ns)).div_ceil(self.bin_ns) as usize);
         let mut slots = self.slots;
         slots.resize_with(bins, Slot::default);
         (slots.into_iter().map(close_slot).collect(), self.bin_ns)
@@ -166,29 +184,62 @@ fn close_slot(slot: Slot) -> Bin {
     let mut charges: Vec<Charge> = slot
         .charges
         .iter()
-        .map(|(&(resource, place, holder), &(ns, estimated_ns))| Charge { resource, place, holder, ns, estimated_ns })
+        .map(|(&(resource, place, holder), &(ns, estimated_ns))| Charge {
+            resource,
+            place,
+            holder,
+            ns,
+            estimated_ns,
+        })
         .collect();
     // A map's order differs from run to run; a report must not.
     charges.sort_by_key(|charge| (charge.resource, charge.place, charge.holder));
     for resource in Resource::ALL {
-        let Some(class) = resource.class() else { continue };
-        follow(&mut charges, resource, slot.indirect[class.index()].max(0) as u64);
-        let charged: u64 = charges.iter().filter(|charge| charge.resource == resource).map(|charge| charge.ns).sum();
+        let Some(class) = resource.class() else {
+            continue;
+        };
+        follow(
+            &mut charges,
+            resource,
+            slot.indirect[class.index()].max(0) as u64,
+        );
+        let charged: u64 = charges
+            .iter()
+            .filter(|charge| charge.resource == resource)
+            .map(|charge| charge.ns)
+            .sum();
         let missing = threads[class.index()].saturating_sub(charged);
         if missing > 0 {
-            charges.push(Charge { resource, place: None, holder: Holder::Nobody, ns: missing, estimated_ns: 0 });
+            charges.push(Charge {
+                resource,
+                place: None,
+                holder: Holder::Nobody,
+                ns: missing,
+                estimated_ns: 0,
+            });
         }
     }
-    Bin { requests: budget(&slot.requests), threads, charges }
+    Bin {
+        requests: budget(&slot.requests),
+        threads,
+        charges,
+    }
 }
 
 /// Distributes `indirect` over the charges of a resource in their proportion.
 fn follow(charges: &mut [Charge], resource: Resource, indirect: u64) {
-    let charged: u128 = charges.iter().filter(|charge| charge.resource == resource).map(|charge| u128::from(charge.ns)).sum();
+    let charged: u128 = charges
+        .iter()
+        .filter(|charge| charge.resource == resource)
+        .map(|charge| u128::from(charge.ns))
+        .sum();
     if charged == 0 || indirect == 0 {
         return;
     }
-    for charge in charges.iter_mut().filter(|charge| charge.resource == resource) {
+    for charge in charges
+        .iter_mut()
+        .filter(|charge| charge.resource == resource)
+    {
         let more = (u128::from(charge.ns) * u128::from(indirect) / charged) as u64;
         charge.ns += more;
         charge.estimated_ns += more;
@@ -202,9 +253,17 @@ mod tests {
     #[test]
     fn a_wait_over_three_slices_keeps_its_length() {
         let mut ledger = Ledger::new(1000);
-        ledger.threads(Class::Disk, 1000 + BIN_NS / 2, 1000 + 5 * BIN_NS / 2, (2 * BIN_NS) as i64);
+        ledger.threads(
+            Class::Disk,
+            1000 + BIN_NS / 2,
+            1000 + 5 * BIN_NS / 2,
+            (2 * BIN_NS) as i64,
+        );
         let (bins, _) = ledger.close(1000 + 3 * BIN_NS);
-        let disk: Vec<u64> = bins.iter().map(|bin| bin.threads[Class::Disk.index()]).collect();
+        let disk: Vec<u64> = bins
+            .iter()
+            .map(|bin| bin.threads[Class::Disk.index()])
+            .collect();
         assert_eq!(disk, [BIN_NS / 2, BIN_NS, BIN_NS / 2]);
     }
 
@@ -214,7 +273,11 @@ mod tests {
         ledger.threads(Class::Cpu, 0, 100, 100);
         ledger.charge((Resource::Cpu, None, Holder::Own), 0, 100, 40, false);
         let (bins, _) = ledger.close(100);
-        let nobody = bins[0].charges.iter().find(|charge| charge.holder == Holder::Nobody).unwrap();
+        let nobody = bins[0]
+            .charges
+            .iter()
+            .find(|charge| charge.holder == Holder::Nobody)
+            .unwrap();
         assert_eq!(nobody.ns, 60);
     }
 

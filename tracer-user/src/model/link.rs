@@ -55,14 +55,29 @@ impl Link {
     /// An interface of which nothing is known yet.
     #[must_use]
     pub fn new(place: PlaceId) -> Self {
-        Self { place, slices: BTreeMap::new(), last_drops: None }
+        Self {
+            place,
+            slices: BTreeMap::new(),
+            last_drops: None,
+        }
     }
 
     /// Somebody sent.
     pub fn sent(&mut self, link: &event::Link, owner: Holder) {
-        let dropped = self.last_drops.map_or(0, |last| link.drops.saturating_sub(last));
-        self.last_drops = Some(self.last_drops.map_or(link.drops, |last| last.max(link.drops)));
-        let slice = self.slices.entry(link.ns / LINK_SLICE_NS).or_insert_with(|| Slice { backlog_min: u32::MAX, ..Slice::default() });
+        let dropped = self
+            .last_drops
+            .map_or(0, |last| link.drops.saturating_sub(last));
+        self.last_drops = Some(
+            self.last_drops
+                .map_or(link.drops, |last| last.max(link.drops)),
+        );
+        let slice = self
+            .slices
+            .entry(link.ns / LINK_SLICE_NS)
+            .or_insert_with(|| Slice {
+                backlog_min: u32::MAX,
+                ..Slice::default()
+            });
         slice.backlog_min = slice.backlog_min.min(link.backlog_min);
         slice.drops += u64::from(dropped);
         match slice.bytes.iter_mut().find(|(known, _)| *known == owner) {
@@ -78,7 +93,9 @@ impl Link {
 
     /// A response of the target was sent at `begin` and acknowledged at `end`.
     pub fn drained(&mut self, begin: u64, end: u64) {
-        self.spread(begin, end, end.saturating_sub(begin), |slice, ns| slice.draining_ns += ns);
+        self.spread(begin, end, end.saturating_sub(begin), |slice, ns| {
+            slice.draining_ns += ns
+        });
     }
 
     fn spread(&mut self, begin: u64, end: u64, ns: u64, add: impl Fn(&mut Slice, u64)) {
@@ -88,7 +105,13 @@ impl Link {
         while at < end {
             let next = ((at / LINK_SLICE_NS + 1) * LINK_SLICE_NS).min(end);
             let upto = (u128::from(ns) * u128::from(next - begin) / u128::from(length)) as u64;
-            let slice = self.slices.entry(at / LINK_SLICE_NS).or_insert_with(|| Slice { backlog_min: u32::MAX, ..Slice::default() });
+            let slice = self
+                .slices
+                .entry(at / LINK_SLICE_NS)
+                .or_insert_with(|| Slice {
+                    backlog_min: u32::MAX,
+                    ..Slice::default()
+                });
             add(slice, upto - given);
             given = upto;
             at = next;
@@ -104,7 +127,11 @@ impl Link {
             let begin = index * LINK_SLICE_NS;
             match self.senders(*index, slice, highest) {
                 Some(bytes) => shares.extend(split(slice.waited_ns, bytes, begin)),
-                None => shares.push(Share { holder: Holder::Peer, begin, ns: slice.waited_ns }),
+                None => shares.push(Share {
+                    holder: Holder::Peer,
+                    begin,
+                    ns: slice.waited_ns,
+                }),
             }
         }
         shares
@@ -115,19 +142,37 @@ impl Link {
     #[must_use]
     pub fn drains(&self) -> Vec<Share> {
         let highest = self.slices.values().map(Slice::total).max().unwrap_or(0);
-        let draining = self.slices.iter().filter(|(_, slice)| slice.draining_ns > 0);
+        let draining = self
+            .slices
+            .iter()
+            .filter(|(_, slice)| slice.draining_ns > 0);
         draining
-            .filter_map(|(index, slice)| Some(split(slice.draining_ns, self.senders(*index, slice, highest)?, index * LINK_SLICE_NS)))
+            .filter_map(|(index, slice)| {
+                Some(split(
+                    slice.draining_ns,
+                    self.senders(*index, slice, highest)?,
+                    index * LINK_SLICE_NS,
+                ))
+            })
             .flatten()
             .collect()
     }
 
     /// Who kept the link full in a slice; `None` if it was not full. A slice in which nothing left lies between packets of a slow
     /// link: it is as full as the last one in which something did.
-    fn senders<'a>(&'a self, index: u64, slice: &'a Slice, highest: u64) -> Option<&'a [(Holder, u64)]> {
+    fn senders<'a>(
+        &'a self,
+        index: u64,
+        slice: &'a Slice,
+        highest: u64,
+    ) -> Option<&'a [(Holder, u64)]> {
         let slice = if slice.bytes.is_empty() {
             let recent = index.saturating_sub(10)..index;
-            self.slices.range(recent).rev().map(|(_, slice)| slice).find(|slice| !slice.bytes.is_empty())?
+            self.slices
+                .range(recent)
+                .rev()
+                .map(|(_, slice)| slice)
+                .find(|slice| !slice.bytes.is_empty())?
         } else {
             slice
         };
@@ -145,7 +190,11 @@ fn split(ns: u64, bytes: &[(Holder, u64)], begin: u64) -> Vec<Share> {
     for (holder, bytes) in bytes {
         upto += bytes;
         let end = (u128::from(ns) * u128::from(upto) / u128::from(total.max(1))) as u64;
-        shares.push(Share { holder: *holder, begin, ns: end - given });
+        shares.push(Share {
+            holder: *holder,
+            begin,
+            ns: end - given,
+        });
         given = end;
     }
     shares
@@ -156,7 +205,13 @@ mod tests {
     use super::*;
 
     fn sent(ns: u64, bytes: u64, backlog_min: u32) -> event::Link {
-        event::Link { ns, bytes, backlog_min, packets: 1, ..event::Link::default() }
+        event::Link {
+            ns,
+            bytes,
+            backlog_min,
+            packets: 1,
+            ..event::Link::default()
+        }
     }
 
     #[test]
@@ -166,8 +221,22 @@ mod tests {
         link.sent(&sent(0, 1000, 5), Holder::Own);
         link.waited(1_000_000, 9_000_000, 8_000_000);
         let charges = link.charges();
-        assert_eq!(charges[0], Share { holder: Holder::Process(1), begin: 0, ns: 6_000_000 });
-        assert_eq!(charges[1], Share { holder: Holder::Own, begin: 0, ns: 2_000_000 });
+        assert_eq!(
+            charges[0],
+            Share {
+                holder: Holder::Process(1),
+                begin: 0,
+                ns: 6_000_000
+            }
+        );
+        assert_eq!(
+            charges[1],
+            Share {
+                holder: Holder::Own,
+                begin: 0,
+                ns: 2_000_000
+            }
+        );
     }
 
     #[test]
@@ -176,7 +245,14 @@ mod tests {
         link.sent(&sent(0, 3000, 2), Holder::Process(1));
         link.sent(&sent(LINK_SLICE_NS, 1500, 0), Holder::Own);
         link.drained(5_000_000, LINK_SLICE_NS + 5_000_000);
-        assert_eq!(link.drains(), [Share { holder: Holder::Process(1), begin: 0, ns: 5_000_000 }]);
+        assert_eq!(
+            link.drains(),
+            [Share {
+                holder: Holder::Process(1),
+                begin: 0,
+                ns: 5_000_000
+            }]
+        );
     }
 
     #[test]
@@ -192,6 +268,13 @@ mod tests {
         let mut link = Link::new(0);
         link.sent(&sent(0, 1500, 3), Holder::Process(1));
         link.waited(LINK_SLICE_NS, 2 * LINK_SLICE_NS, 77);
-        assert_eq!(link.charges(), [Share { holder: Holder::Process(1), begin: LINK_SLICE_NS, ns: 77 }]);
+        assert_eq!(
+            link.charges(),
+            [Share {
+                holder: Holder::Process(1),
+                begin: LINK_SLICE_NS,
+                ns: 77
+            }]
+        );
     }
 }

@@ -3,8 +3,8 @@
 //! `wait.rs` keeps the threads' time lines, `turn.rs` the requests'; `cpu.rs`, `disk.rs` and `link.rs` know who held a place;
 //! `ledger.rs` adds up. What it ends in is [`books::Books`].
 
-pub mod books;
 mod blame;
+pub mod books;
 mod cpu;
 mod disk;
 mod ledger;
@@ -31,8 +31,8 @@ use crate::{
     event::{self, Event},
 };
 
-/// Frames that belong to the tracer itself.
-const OWN_FRAMES: [&str; 2] = ["bpf_prog_", "bpf_trace_run"];
+/// Frames that belong to the tracer itself: its programs, by name or (where they have none) by address.
+const OWN_FRAMES: [&str; 3] = ["bpf_prog_", "bpf_trace_run", "0x"];
 
 /// What is known of a stack, judged once.
 #[derive(Clone, Debug)]
@@ -187,19 +187,24 @@ impl Model {
         self.processes.forked(fork);
         if fork.target {
             self.threads_seen += 1;
-            self.threads.insert(fork.tid, Thread::new(fork.ns.max(self.start.ns)));
+            self.threads
+                .insert(fork.tid, Thread::new(fork.ns.max(self.start.ns)));
         }
     }
 
     fn histogram(&mut self, histogram: &event::Histogram) {
         let process = self.processes.id(histogram.pid);
-        self.histograms.insert((process, histogram.family), histogram.clone());
+        self.histograms
+            .insert((process, histogram.family), histogram.clone());
     }
 
     fn disk_total(&mut self, total: &event::DiskTotal) {
         let place = self.disk(total.dev).place;
         let holder = self.holder(total.pid);
-        let held = self.held.entry((Resource::Disk, Some(place), holder)).or_default();
+        let held = self
+            .held
+            .entry((Resource::Disk, Some(place), holder))
+            .or_default();
         held.ns += total.device_ns;
         held.ios += total.reads + total.writes;
         held.bytes += total.read_bytes + total.write_bytes;
@@ -211,8 +216,14 @@ impl Model {
             Some(link) => link.place,
             None => self.place(&sent.name),
         };
-        self.links.entry((sent.netns, sent.ifindex)).or_insert_with(|| link::Link::new(place)).sent(sent, holder);
-        let held = self.held.entry((Resource::Network, Some(place), holder)).or_default();
+        self.links
+            .entry((sent.netns, sent.ifindex))
+            .or_insert_with(|| link::Link::new(place))
+            .sent(sent, holder);
+        let held = self
+            .held
+            .entry((Resource::Network, Some(place), holder))
+            .or_default();
         held.ios += u64::from(sent.packets);
         held.bytes += sent.bytes;
     }
@@ -223,7 +234,11 @@ impl Model {
             return Holder::Nobody;
         }
         let id = self.processes.id(pid);
-        if self.processes.is_target(id) { Holder::Own } else { Holder::Process(id) }
+        if self.processes.is_target(id) {
+            Holder::Own
+        } else {
+            Holder::Process(id)
+        }
     }
 
     fn place(&mut self, name: &str) -> PlaceId {
@@ -237,7 +252,11 @@ impl Model {
     /// The disk with a device number.
     fn disk(&mut self, dev: u32) -> &mut disk::Disk {
         if !self.disks.contains_key(&dev) {
-            let known = self.disk_facts.iter().find(|disk| disk.dev == dev).map(|disk| disk.name.clone());
+            let known = self
+                .disk_facts
+                .iter()
+                .find(|disk| disk.dev == dev)
+                .map(|disk| disk.name.clone());
             let name = known.unwrap_or_else(|| format!("{}:{}", dev >> 20, dev & 0xf_ffff));
             let place = self.place(&name);
             self.disks.insert(dev, disk::Disk::new(place));
@@ -275,17 +294,43 @@ impl Model {
             .map(|((process, _), histogram)| (*process, histogram.held_ns))
             .collect();
         for (process, ns) in held {
-            let holder = if self.processes.is_target(process) { Holder::Own } else { Holder::Process(process) };
-            self.held.entry((Resource::Cpu, None, holder)).or_default().ns += ns;
+            let holder = if self.processes.is_target(process) {
+                Holder::Own
+            } else {
+                Holder::Process(process)
+            };
+            self.held
+                .entry((Resource::Cpu, None, holder))
+                .or_default()
+                .ns += ns;
         }
     }
 
     fn into_books(mut self, end_ns: u64) -> Books {
-        let wall_ns = self.ended_wall_ns + self.threads.values().map(|thread| end_ns.saturating_sub(thread.begin_ns)).sum::<u64>();
-        let spent_ns = self.ended_spent_ns + self.threads.values().map(|thread| thread.spent().total()).sum::<u64>();
-        let targets = self.start.targets.iter().map(|pid| self.processes.id(*pid)).collect();
+        let wall_ns = self.ended_wall_ns
+            + self
+                .threads
+                .values()
+                .map(|thread| end_ns.saturating_sub(thread.begin_ns))
+                .sum::<u64>();
+        let spent_ns = self.ended_spent_ns
+            + self
+                .threads
+                .values()
+                .map(|thread| thread.spent().total())
+                .sum::<u64>();
+        let targets = self
+            .start
+            .targets
+            .iter()
+            .map(|pid| self.processes.id(*pid))
+            .collect();
         let flame = self.flame_lines();
-        let mut histograms: Vec<_> = self.histograms.into_iter().map(|((process, _), histogram)| (process, histogram)).collect();
+        let mut histograms: Vec<_> = self
+            .histograms
+            .into_iter()
+            .map(|((process, _), histogram)| (process, histogram))
+            .collect();
         histograms.sort_by_key(|(process, histogram)| (*process, histogram.family));
         let (bins, bin_ns) = self.ledger.close(end_ns);
         Books {
@@ -303,7 +348,11 @@ impl Model {
             held: self.held,
             histograms,
             flame,
-            causes: self.causes.into_iter().map(|((resource, cause), ns)| (resource, cause, ns)).collect(),
+            causes: self
+                .causes
+                .into_iter()
+                .map(|((resource, cause), ns)| (resource, cause, ns))
+                .collect(),
             disks: self.disk_facts,
             start: self.start,
             end: self.end,
@@ -317,7 +366,11 @@ impl Model {
             class,
             place,
             holder,
-            stack: self.stacks.get(&stack).map(|stack| stack.frames.iter().rev().cloned().collect()).unwrap_or_default(),
+            stack: self
+                .stacks
+                .get(&stack)
+                .map(|stack| stack.frames.iter().rev().cloned().collect())
+                .unwrap_or_default(),
             ns,
         };
         lines.into_iter().map(line).collect()

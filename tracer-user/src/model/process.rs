@@ -80,7 +80,11 @@ impl Processes {
         if let Some(id) = self.by_pid.get(&pid) {
             return *id;
         }
-        self.insert(Process { pid, comm: unseen(pid), ..Process::default() })
+        self.insert(Process {
+            pid,
+            comm: unseen(pid),
+            ..Process::default()
+        })
     }
 
     fn insert(&mut self, process: Process) -> ProcessId {
@@ -105,7 +109,11 @@ impl Processes {
     #[must_use]
     pub fn into_all(mut self) -> Vec<Process> {
         for (id, parent_pid) in self.orphans {
-            self.all[id].parent = self.by_pid.get(&parent_pid).copied().filter(|parent| *parent != id);
+            self.all[id].parent = self
+                .by_pid
+                .get(&parent_pid)
+                .copied()
+                .filter(|parent| *parent != id);
         }
         self.all
     }
@@ -113,5 +121,9 @@ impl Processes {
 
 /// A name for a process of which nothing is known but its id.
 fn unseen(pid: u32) -> String {
-    if pid == 0 { "kernel".to_owned() } else { "unknown".to_owned() }
+    if pid == 0 {
+        "kernel".to_owned()
+    } else {
+        "unknown".to_owned()
+    }
 }

@@ -92,7 +92,11 @@ pub struct Durations {
 
 impl Default for Durations {
     fn default() -> Self {
-        Self { buckets: vec![0; BUCKETS + 1], count: 0, max_ns: 0 }
+        Self {
+            buckets: vec![0; BUCKETS + 1],
+            count: 0,
+            max_ns: 0,
+        }
     }
 }
 
@@ -115,7 +119,12 @@ impl Durations {
     pub fn quantile(&self, part: f64) -> Option<u64> {
         let wanted = part * self.count as f64;
         let mut seen = 0_u64;
-        for (i, count) in self.buckets.iter().enumerate().filter(|(_, count)| **count > 0) {
+        for (i, count) in self
+            .buckets
+            .iter()
+            .enumerate()
+            .filter(|(_, count)| **count > 0)
+        {
             let inside = (wanted - seen as f64) / *count as f64;
             seen += count;
             if seen as f64 >= wanted {
@@ -166,7 +175,10 @@ impl Tally {
     /// A request is open at the end.
     pub fn left_open(&mut self, turn: &Turn) {
         self.open += 1;
-        self.oldest_ns = Some(self.oldest_ns.map_or(turn.begin_ns, |oldest| oldest.min(turn.begin_ns)));
+        self.oldest_ns = Some(
+            self.oldest_ns
+                .map_or(turn.begin_ns, |oldest| oldest.min(turn.begin_ns)),
+        );
     }
 
     /// The figures at the end of the window.
@@ -203,7 +215,10 @@ mod tests {
 
     #[test]
     fn a_connection_that_is_asked_first_is_a_servers() {
-        let call = |result| Call { result, ..Call::default() };
+        let call = |result| Call {
+            result,
+            ..Call::default()
+        };
         let mut connection = Connection::default();
         connection.learn(&call(-11), false, &[]);
         assert_eq!(connection.role, Role::Unknown);

@@ -22,25 +22,67 @@ const LOCK: Sleep = Sleep::Blocked(Class::Lock, None);
 /// First row wins whose function is anywhere in the stack; a name ending in `*` is a prefix. Rows that explain a wait inside another
 /// one (reclaim inside a page fault inside a receive) come first. Names hold for 5.10 to 7.2.
 const TABLE: &[(&str, Sleep)] = &[
-    ("try_to_free_pages", blocked(Class::Memory, Cause::DirectReclaim)),
-    ("try_to_free_mem_cgroup_pages", blocked(Class::Memory, Cause::DirectReclaim)),
-    ("throttle_direct_reclaim", blocked(Class::Memory, Cause::DirectReclaim)),
-    ("mem_cgroup_handle_over_high", blocked(Class::Memory, Cause::Quota)),
-    ("__mem_cgroup_handle_over_high", blocked(Class::Memory, Cause::Quota)),
-    ("try_to_compact_pages", blocked(Class::Memory, Cause::Compaction)),
-    ("balance_dirty_pages*", blocked(Class::Disk, Cause::Writeback)),
-    ("folio_wait_writeback", blocked(Class::Disk, Cause::Writeback)),
-    ("wait_on_page_writeback", blocked(Class::Disk, Cause::Writeback)),
-    ("__filemap_fdatawait_range", blocked(Class::Disk, Cause::Writeback)),
+    (
+        "try_to_free_pages",
+        blocked(Class::Memory, Cause::DirectReclaim),
+    ),
+    (
+        "try_to_free_mem_cgroup_pages",
+        blocked(Class::Memory, Cause::DirectReclaim),
+    ),
+    (
+        "throttle_direct_reclaim",
+        blocked(Class::Memory, Cause::DirectReclaim),
+    ),
+    (
+        "mem_cgroup_handle_over_high",
+        blocked(Class::Memory, Cause::Quota),
+    ),
+    (
+        "__mem_cgroup_handle_over_high",
+        blocked(Class::Memory, Cause::Quota),
+    ),
+    (
+        "try_to_compact_pages",
+        blocked(Class::Memory, Cause::Compaction),
+    ),
+    (
+        "balance_dirty_pages*",
+        blocked(Class::Disk, Cause::Writeback),
+    ),
+    (
+        "folio_wait_writeback",
+        blocked(Class::Disk, Cause::Writeback),
+    ),
+    (
+        "wait_on_page_writeback",
+        blocked(Class::Disk, Cause::Writeback),
+    ),
+    (
+        "__filemap_fdatawait_range",
+        blocked(Class::Disk, Cause::Writeback),
+    ),
     ("jbd2_log_wait_commit", blocked(Class::Disk, Cause::Journal)),
-    ("jbd2_complete_transaction", blocked(Class::Disk, Cause::Journal)),
-    ("add_transaction_credits", blocked(Class::Disk, Cause::Journal)),
+    (
+        "jbd2_complete_transaction",
+        blocked(Class::Disk, Cause::Journal),
+    ),
+    (
+        "add_transaction_credits",
+        blocked(Class::Disk, Cause::Journal),
+    ),
     ("start_this_handle", blocked(Class::Disk, Cause::Journal)),
-    ("wait_transaction_locked", blocked(Class::Disk, Cause::Journal)),
+    (
+        "wait_transaction_locked",
+        blocked(Class::Disk, Cause::Journal),
+    ),
     ("do_get_write_access", blocked(Class::Disk, Cause::Journal)),
     ("xlog_*", blocked(Class::Disk, Cause::Journal)),
     ("xfs_log_force*", blocked(Class::Disk, Cause::Journal)),
-    ("btrfs_commit_transaction", blocked(Class::Disk, Cause::Journal)),
+    (
+        "btrfs_commit_transaction",
+        blocked(Class::Disk, Cause::Journal),
+    ),
     ("wait_current_trans", blocked(Class::Disk, Cause::Journal)),
     ("blk_throtl_bio", blocked(Class::Disk, Cause::Quota)),
     ("rq_qos_wait", DISK),
@@ -63,9 +105,15 @@ const TABLE: &[(&str, Sleep)] = &[
     ("io_schedule_timeout", DISK),
     ("sk_stream_wait_memory", NETWORK),
     ("sock_alloc_send_pskb", NETWORK),
-    ("sk_stream_wait_connect", Sleep::Blocked(Class::Upstream, None)),
+    (
+        "sk_stream_wait_connect",
+        Sleep::Blocked(Class::Upstream, None),
+    ),
     ("inet_stream_connect", Sleep::Blocked(Class::Upstream, None)),
-    ("__inet_stream_connect", Sleep::Blocked(Class::Upstream, None)),
+    (
+        "__inet_stream_connect",
+        Sleep::Blocked(Class::Upstream, None),
+    ),
     ("rwsem_down_*", LOCK),
     ("__mutex_lock*", LOCK),
     ("mutex_lock*", LOCK),
@@ -111,7 +159,10 @@ const TABLE: &[(&str, Sleep)] = &[
     ("do_sys_pause", Sleep::Work),
     ("__x64_sys_pause", Sleep::Work),
     ("n_tty_read", Sleep::Work),
-    ("rpc_wait_bit_killable", Sleep::Blocked(Class::Upstream, None)),
+    (
+        "rpc_wait_bit_killable",
+        Sleep::Blocked(Class::Upstream, None),
+    ),
     ("nfs_wait_*", Sleep::Blocked(Class::Upstream, None)),
     ("request_wait_answer", Sleep::Blocked(Class::Upstream, None)),
 ];
@@ -122,14 +173,18 @@ const INTERRUPTIBLE: u32 = 1;
 /// Does `name` stand for `function`? Compilers append suffixes (`.isra.0`, `.constprop.0`).
 fn matches(pattern: &str, function: &str) -> bool {
     let function = function.split('.').next().unwrap_or(function);
-    pattern.strip_suffix('*').map_or(function == pattern, |prefix| function.starts_with(prefix))
+    pattern
+        .strip_suffix('*')
+        .map_or(function == pattern, |prefix| function.starts_with(prefix))
 }
 
 /// Classifies a sleep; `None` for a stack that could not be read.
 #[must_use]
 pub fn classify(stack: Option<&[String]>, state: u32, iowait: bool) -> Sleep {
     let found = stack.and_then(|stack| {
-        let row = TABLE.iter().find(|(pattern, _)| stack.iter().any(|function| matches(pattern, function)));
+        let row = TABLE
+            .iter()
+            .find(|(pattern, _)| stack.iter().any(|function| matches(pattern, function)));
         row.map(|(_, sleep)| *sleep)
     });
     match found {
@@ -142,15 +197,29 @@ pub fn classify(stack: Option<&[String]>, state: u32, iowait: bool) -> Sleep {
 
 /// Functions through which the kernel enters interrupt context.
 const INTERRUPT: &[&str] = &[
-    "asm_sysvec_*", "sysvec_*", "__sysvec_*", "asm_common_interrupt", "common_interrupt", "__common_interrupt", "handle_softirqs",
-    "__do_softirq", "irq_exit_rcu", "__irq_exit_rcu", "hrtimer_interrupt", "do_softirq*", "asm_call_irq_on_stack",
-    "asm_call_sysvec_on_stack", "run_ksoftirqd",
+    "asm_sysvec_*",
+    "sysvec_*",
+    "__sysvec_*",
+    "asm_common_interrupt",
+    "common_interrupt",
+    "__common_interrupt",
+    "handle_softirqs",
+    "__do_softirq",
+    "irq_exit_rcu",
+    "__irq_exit_rcu",
+    "hrtimer_interrupt",
+    "do_softirq*",
+    "asm_call_irq_on_stack",
+    "asm_call_sysvec_on_stack",
+    "run_ksoftirqd",
 ];
 
 /// Was this stack captured in an interrupt? Then `current` is whoever was interrupted, not who woke.
 #[must_use]
 pub fn is_interrupt(stack: &[String]) -> bool {
-    stack.iter().any(|function| INTERRUPT.iter().any(|pattern| matches(pattern, function)))
+    stack
+        .iter()
+        .any(|function| INTERRUPT.iter().any(|pattern| matches(pattern, function)))
 }
 
 #[cfg(test)]
@@ -158,42 +227,80 @@ mod tests {
     use super::*;
 
     fn stack(functions: &[&str]) -> Vec<String> {
-        functions.iter().map(|function| (*function).to_owned()).collect()
+        functions
+            .iter()
+            .map(|function| (*function).to_owned())
+            .collect()
     }
 
     #[test]
     fn an_epoll_wait_is_a_wait_for_work() {
-        let frames = stack(&["__schedule", "schedule", "schedule_hrtimeout_range_clock", "ep_poll", "do_epoll_wait"]);
+        let frames = stack(&[
+            "__schedule",
+            "schedule",
+            "schedule_hrtimeout_range_clock",
+            "ep_poll",
+            "do_epoll_wait",
+        ]);
         assert_eq!(classify(Some(&frames), 1, false), Sleep::Work);
     }
 
     #[test]
     fn a_page_that_is_read_inside_a_receive_is_a_disk_wait() {
-        let frames = stack(&["__schedule", "io_schedule", "folio_wait_bit_common", "filemap_fault", "tcp_recvmsg", "sk_wait_data"]);
-        assert_eq!(classify(Some(&frames), 2, true), Sleep::Blocked(Class::Disk, None));
+        let frames = stack(&[
+            "__schedule",
+            "io_schedule",
+            "folio_wait_bit_common",
+            "filemap_fault",
+            "tcp_recvmsg",
+            "sk_wait_data",
+        ]);
+        assert_eq!(
+            classify(Some(&frames), 2, true),
+            Sleep::Blocked(Class::Disk, None)
+        );
     }
 
     #[test]
     fn an_uninterruptible_sleep_is_never_idle() {
         let frames = stack(&["schedule", "pipe_read"]);
-        assert_eq!(classify(Some(&frames), 2, false), Sleep::Blocked(Class::Other, None));
+        assert_eq!(
+            classify(Some(&frames), 2, false),
+            Sleep::Blocked(Class::Other, None)
+        );
         assert_eq!(classify(None, 2, true), Sleep::Blocked(Class::Disk, None));
     }
 
     #[test]
     fn an_fsync_behind_the_journal_is_found_though_it_is_not_iowait() {
         let frames = stack(&["schedule", "jbd2_log_wait_commit", "ext4_sync_file"]);
-        assert_eq!(classify(Some(&frames), 2, false), Sleep::Blocked(Class::Disk, Some(Cause::Journal)));
+        assert_eq!(
+            classify(Some(&frames), 2, false),
+            Sleep::Blocked(Class::Disk, Some(Cause::Journal))
+        );
     }
 
     #[test]
     fn compiler_suffixes_do_not_hide_a_function() {
-        assert_eq!(classify(Some(&stack(&["do_poll.constprop.0"])), 1, false), Sleep::Work);
+        assert_eq!(
+            classify(Some(&stack(&["do_poll.constprop.0"])), 1, false),
+            Sleep::Work
+        );
     }
 
     #[test]
     fn a_wakeup_from_a_timer_is_an_interrupt_and_one_from_a_futex_is_not() {
-        assert!(is_interrupt(&stack(&["try_to_wake_up", "hrtimer_wakeup", "__hrtimer_run_queues", "hrtimer_interrupt"])));
-        assert!(!is_interrupt(&stack(&["try_to_wake_up", "futex_wake", "do_futex", "do_syscall_64"])));
+        assert!(is_interrupt(&stack(&[
+            "try_to_wake_up",
+            "hrtimer_wakeup",
+            "__hrtimer_run_queues",
+            "hrtimer_interrupt"
+        ])));
+        assert!(!is_interrupt(&stack(&[
+            "try_to_wake_up",
+            "futex_wake",
+            "do_futex",
+            "do_syscall_64"
+        ])));
     }
 }

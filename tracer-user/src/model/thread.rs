@@ -23,18 +23,29 @@ impl Spent {
     #[must_use]
     pub fn since(&self, before: &Self) -> Self {
         let minus = |a: &Budget, b: &Budget| std::array::from_fn(|i| a[i].saturating_sub(b[i]));
-        Self { certain: minus(&self.certain, &before.certain), tentative: minus(&self.tentative, &before.tentative) }
+        Self {
+            certain: minus(&self.certain, &before.certain),
+            tentative: minus(&self.tentative, &before.tentative),
+        }
     }
 
     fn plus(&self, other: &Self) -> Self {
         let add = |a: &Budget, b: &Budget| std::array::from_fn(|i| a[i] + b[i]);
-        Self { certain: add(&self.certain, &other.certain), tentative: add(&self.tentative, &other.tentative) }
+        Self {
+            certain: add(&self.certain, &other.certain),
+            tentative: add(&self.tentative, &other.tentative),
+        }
     }
 
     /// `part / whole` of it.
     fn share(&self, part: u64, whole: u64) -> Self {
-        let scale = |budget: &Budget| budget.map(|ns| (u128::from(ns) * u128::from(part) / u128::from(whole.max(1))) as u64);
-        Self { certain: scale(&self.certain), tentative: scale(&self.tentative) }
+        let scale = |budget: &Budget| {
+            budget.map(|ns| (u128::from(ns) * u128::from(part) / u128::from(whole.max(1))) as u64)
+        };
+        Self {
+            certain: scale(&self.certain),
+            tentative: scale(&self.tentative),
+        }
     }
 
     /// Sum over all classes.
@@ -84,7 +95,10 @@ impl Thread {
     /// A thread that is there from `begin_ns` on.
     #[must_use]
     pub fn new(begin_ns: u64) -> Self {
-        let start = CheckPoint { ns: begin_ns, spent: Spent::default() };
+        let start = CheckPoint {
+            ns: begin_ns,
+            spent: Spent::default(),
+        };
         Self {
             begin_ns,
             known_ns: begin_ns,
@@ -110,7 +124,13 @@ impl Thread {
 
     /// Extends the time line to `until` by a wait for work, resolved as `tentative` (which sums to its length).
     pub fn extend_waiting(&mut self, tentative: &Budget, until: u64) {
-        self.extend_by(&Spent { certain: Budget::default(), tentative: *tentative }, until);
+        self.extend_by(
+            &Spent {
+                certain: Budget::default(),
+                tentative: *tentative,
+            },
+            until,
+        );
     }
 
     fn extend_by(&mut self, spent: &Spent, until: u64) {
@@ -119,12 +139,17 @@ impl Thread {
         }
         self.spent = self.spent.plus(spent);
         self.known_ns = until;
-        self.history.push_back(CheckPoint { ns: until, spent: self.spent });
+        self.history.push_back(CheckPoint {
+            ns: until,
+            spent: self.spent,
+        });
     }
 
     /// Forgets check points before `needed_ns`, but for the most recent.
     pub fn forget(&mut self, needed_ns: u64) {
-        while self.history.len() > KEPT && (self.history[1].ns <= needed_ns || self.history.len() > MOST) {
+        while self.history.len() > KEPT
+            && (self.history[1].ns <= needed_ns || self.history.len() > MOST)
+        {
             self.history.pop_front();
         }
     }
@@ -140,12 +165,17 @@ impl Thread {
     pub fn spent_until(&self, ns: u64) -> Spent {
         let after = self.history.partition_point(|point| point.ns <= ns);
         let Some(before) = after.checked_sub(1).map(|index| self.history[index]) else {
-            return self.history.front().map_or_else(Spent::default, |point| point.spent);
+            return self
+                .history
+                .front()
+                .map_or_else(Spent::default, |point| point.spent);
         };
         match self.history.get(after) {
             Some(next) => {
                 let step = next.spent.since(&before.spent);
-                before.spent.plus(&step.share(ns - before.ns, next.ns - before.ns))
+                before
+                    .spent
+                    .plus(&step.share(ns - before.ns, next.ns - before.ns))
             }
             None => {
                 let mut spent = before.spent;
@@ -196,7 +226,14 @@ mod tests {
     fn the_past_is_forgotten_only_where_no_request_needs_it() {
         let mut thread = Thread::new(0);
         for i in 1..=1000 {
-            thread.extend(if i % 2 == 0 { Class::Disk } else { Class::OnCpu }, i * 10);
+            thread.extend(
+                if i % 2 == 0 {
+                    Class::Disk
+                } else {
+                    Class::OnCpu
+                },
+                i * 10,
+            );
         }
         thread.forget(5000);
         assert_eq!(thread.between(5000, 10_000).total(), 5000);

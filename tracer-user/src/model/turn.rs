@@ -57,14 +57,21 @@ impl Model {
             // The end of the stream, or nothing there: no part of a request.
             return;
         }
-        let open = self.connections.get(&call.socket).and_then(|connection| connection.turn.as_ref());
+        let open = self
+            .connections
+            .get(&call.socket)
+            .and_then(|connection| connection.turn.as_ref());
         if open.is_some_and(|turn| turn.sent_ns.is_none()) {
             self.judge(call.socket, call.ns, call.tid, Class::Network);
             return;
         }
         let after = open.and_then(|turn| turn.sent_ns).unwrap_or(0);
         self.end_turn(call.socket);
-        let arrived = if call.arrived_ns == 0 { call.ns } else { call.arrived_ns.min(call.ns) };
+        let arrived = if call.arrived_ns == 0 {
+            call.ns
+        } else {
+            call.arrived_ns.min(call.ns)
+        };
         self.open_turn(call, arrived.max(after), false);
         self.judge(call.socket, call.ns, call.tid, Class::Other);
     }
@@ -96,24 +103,38 @@ impl Model {
 
     fn sent(&mut self, call: &Call) {
         self.tally.seen = true;
-        let has_turn = self.connections.get(&call.socket).is_some_and(|connection| connection.turn.is_some());
+        let has_turn = self
+            .connections
+            .get(&call.socket)
+            .is_some_and(|connection| connection.turn.is_some());
         if !has_turn {
             if !self.was_unread(call.socket) {
                 return;
             }
             self.open_turn(call, 0, true);
         }
-        let answered = self.threads.get(&call.tid).map_or(0, |thread| thread.answered_ns);
-        let Some(connection) = self.connections.get_mut(&call.socket) else { return };
-        let Some(turn) = connection.turn.as_ref() else { return };
+        let answered = self
+            .threads
+            .get(&call.tid)
+            .map_or(0, |thread| thread.answered_ns);
+        let Some(connection) = self.connections.get_mut(&call.socket) else {
+            return;
+        };
+        let Some(turn) = connection.turn.as_ref() else {
+            return;
+        };
         let waiting = match turn {
             turn if turn.blocked => Class::Network,
             turn if answered > turn.judged_ns => Class::Upstream,
             _ => Class::Other,
         };
         self.judge(call.socket, call.ns, call.tid, waiting);
-        let Some(connection) = self.connections.get_mut(&call.socket) else { return };
-        let Some(turn) = connection.turn.as_mut() else { return };
+        let Some(connection) = self.connections.get_mut(&call.socket) else {
+            return;
+        };
+        let Some(turn) = connection.turn.as_mut() else {
+            return;
+        };
         turn.blocked = request::is_blocked(call);
         if call.result > 0 {
             turn.sent_ns = Some(call.ns);
@@ -123,26 +144,46 @@ impl Model {
 
     /// Did this socket hold a request at attach that nobody had read?
     fn was_unread(&self, socket: u64) -> bool {
-        let Some(connection) = self.connections.get(&socket) else { return false };
-        let same = |open: &&event::OpenSocket| (&open.local, &open.remote) == (&connection.ends.0, &connection.ends.1);
-        self.open_sockets.iter().find(same).is_some_and(|open| open.unread_bytes > 0)
+        let Some(connection) = self.connections.get(&socket) else {
+            return false;
+        };
+        let same = |open: &&event::OpenSocket| {
+            (&open.local, &open.remote) == (&connection.ends.0, &connection.ends.1)
+        };
+        self.open_sockets
+            .iter()
+            .find(same)
+            .is_some_and(|open| open.unread_bytes > 0)
     }
 
     /// Judges the part of a turn up to `now`, in which `tid` worked on it. Its waits for work that no waker explains count as
     /// `waiting`.
     fn judge(&mut self, socket: u64, now: u64, tid: u32, waiting: Class) {
-        let Some(connection) = self.connections.get_mut(&socket) else { return };
+        let Some(connection) = self.connections.get_mut(&socket) else {
+            return;
+        };
         let ifindex = connection.ifindex;
-        let Some(turn) = connection.turn.as_mut() else { return };
+        let Some(turn) = connection.turn.as_mut() else {
+            return;
+        };
         let begin = std::mem::replace(&mut turn.judged_ns, now);
         let previous = std::mem::replace(&mut turn.tid, tid);
-        let Some(thread) = self.threads.get(&tid) else { return };
+        let Some(thread) = self.threads.get(&tid) else {
+            return;
+        };
         let spent = thread.between(begin, now);
         let unexplained = spent.tentative[Class::Idle.index()];
-        let did_more = Class::BLOCKED.iter().any(|class| spent.certain[class.index()] > 0);
+        let did_more = Class::BLOCKED
+            .iter()
+            .any(|class| spent.certain[class.index()] > 0);
         turn.only_waited &= !did_more;
         for class in Class::ALL {
-            let ns = spent.certain[class.index()] + if class == Class::Idle { 0 } else { spent.tentative[class.index()] };
+            let ns = spent.certain[class.index()]
+                + if class == Class::Idle {
+                    0
+                } else {
+                    spent.tentative[class.index()]
+                };
             self.ledger.requests(class, begin, now, ns);
         }
         self.ledger.requests(waiting, begin, now, unexplained);
@@ -155,7 +196,9 @@ impl Model {
 
     /// The thread owned a request in `[begin, now]`: its waits for work there were no idling.
     fn confirm(&mut self, tid: u32, begin: u64, now: u64, waiting: Class, ifindex: u32) {
-        let Some(thread) = self.threads.get_mut(&tid) else { return };
+        let Some(thread) = self.threads.get_mut(&tid) else {
+            return;
+        };
         let begin = begin.max(thread.judged_ns);
         if now <= begin {
             return;
@@ -185,7 +228,10 @@ impl Model {
     }
 
     fn end_turn(&mut self, socket: u64) {
-        let turn = self.connections.get_mut(&socket).and_then(|connection| connection.turn.take());
+        let turn = self
+            .connections
+            .get_mut(&socket)
+            .and_then(|connection| connection.turn.take());
         if let Some(turn) = turn {
             self.tally.ended(&turn);
             self.disown(turn.tid, socket);
@@ -196,14 +242,26 @@ impl Model {
     pub(super) fn close_turns(&mut self, end_ns: u64) {
         let mut sockets: Vec<u64> = self.connections.keys().copied().collect();
         sockets.sort_unstable();
-        let asks = self.connections.values().any(|connection| connection.unanswered);
+        let asks = self
+            .connections
+            .values()
+            .any(|connection| connection.unanswered);
         for socket in sockets {
-            let Some(turn) = self.connections.get(&socket).and_then(|connection| connection.turn.clone()) else { continue };
+            let Some(turn) = self
+                .connections
+                .get(&socket)
+                .and_then(|connection| connection.turn.clone())
+            else {
+                continue;
+            };
             if turn.sent_ns.is_some() && !turn.blocked {
                 self.end_turn(socket);
                 continue;
             }
-            let long_poll = !turn.blocked && !asks && turn.only_waited && end_ns.saturating_sub(turn.begin_ns) > LONG_POLL_NS;
+            let long_poll = !turn.blocked
+                && !asks
+                && turn.only_waited
+                && end_ns.saturating_sub(turn.begin_ns) > LONG_POLL_NS;
             if long_poll {
                 self.disown(turn.tid, socket);
                 continue;

@@ -45,9 +45,14 @@ impl Model {
     /// One interval off the CPU: what came before it, the sleep, the run queue.
     pub(super) fn wait(&mut self, wait: &Wait) {
         if !self.threads.contains_key(&wait.tid) {
-            let begin = if wait.off_ns == 0 { wait.ns } else { wait.off_ns };
+            let begin = if wait.off_ns == 0 {
+                wait.ns
+            } else {
+                wait.off_ns
+            };
             self.threads_seen += 1;
-            self.threads.insert(wait.tid, Thread::new(begin.max(self.start.ns)));
+            self.threads
+                .insert(wait.tid, Thread::new(begin.max(self.start.ns)));
         }
         let queued_ns = self.before_queue(wait);
         if wait.flags & WAIT_FIRST != 0 {
@@ -66,17 +71,31 @@ impl Model {
 
     /// When the thread became runnable. A thread that was runnable all the time never slept.
     fn before_queue(&self, wait: &Wait) -> u64 {
-        let begin = if wait.off_ns == 0 { self.start.ns } else { wait.off_ns };
-        if wait.flags & WAIT_RUNNABLE != 0 { begin } else { wait.ns.saturating_sub(wait.run_queue_ns).max(begin) }
+        let begin = if wait.off_ns == 0 {
+            self.start.ns
+        } else {
+            wait.off_ns
+        };
+        if wait.flags & WAIT_RUNNABLE != 0 {
+            begin
+        } else {
+            wait.ns.saturating_sub(wait.run_queue_ns).max(begin)
+        }
     }
 
     /// From the begin of the window (or the birth of the thread) to its first time in a run queue.
     fn before_first(&mut self, tid: u32, queued_ns: u64) {
-        let Some(thread) = self.threads.get(&tid) else { return };
+        let Some(thread) = self.threads.get(&tid) else {
+            return;
+        };
         let class = match thread.seed_state {
             None => Class::Cpu,
             Some('R') => Class::OnCpu,
-            Some(state) => match sleep::classify(Some(&thread.seed), if state == 'S' { INTERRUPTIBLE } else { 2 }, state == 'D') {
+            Some(state) => match sleep::classify(
+                Some(&thread.seed),
+                if state == 'S' { INTERRUPTIBLE } else { 2 },
+                state == 'D',
+            ) {
                 Sleep::Work => return self.wait_for_work(tid, None, queued_ns),
                 Sleep::Blocked(class, _) => class,
             },
@@ -96,16 +115,21 @@ impl Model {
 
     /// Extends a time line by a class that needs no further judgement, in both places that keep it.
     pub(super) fn spend(&mut self, tid: u32, class: Class, until: u64) {
-        let Some(thread) = self.threads.get_mut(&tid) else { return };
+        let Some(thread) = self.threads.get_mut(&tid) else {
+            return;
+        };
         let begin = thread.known_ns;
         if until > begin {
             thread.extend(class, until);
-            self.ledger.threads(class, begin, until, (until - begin) as i64);
+            self.ledger
+                .threads(class, begin, until, (until - begin) as i64);
         }
     }
 
     fn sleep(&mut self, wait: &Wait, until: u64) {
-        let Some(thread) = self.threads.get(&wait.tid) else { return };
+        let Some(thread) = self.threads.get(&wait.tid) else {
+            return;
+        };
         let begin = thread.known_ns;
         if until <= begin {
             return;
@@ -125,8 +149,16 @@ impl Model {
             self.unreadable_stacks += 1;
             return sleep::classify(None, wait.state, iowait);
         };
-        let found = if wait.state & INTERRUPTIBLE != 0 { stack.interruptible } else { stack.uninterruptible };
-        if iowait && found == Sleep::Blocked(Class::Other, None) { Sleep::Blocked(Class::Disk, None) } else { found }
+        let found = if wait.state & INTERRUPTIBLE != 0 {
+            stack.interruptible
+        } else {
+            stack.uninterruptible
+        };
+        if iowait && found == Sleep::Blocked(Class::Other, None) {
+            Sleep::Blocked(Class::Disk, None)
+        } else {
+            found
+        }
     }
 
     /// A blocked sleep in `[begin, until]`: charged now, or when the place's other users are known.
@@ -136,11 +168,17 @@ impl Model {
             *self.causes.entry((resource, cause)).or_default() += ns;
         }
         match class {
-            Class::Disk => self.disk_waits.push_back(DiskWait { tid: wait.tid, begin, end: until, stack: wait.stack }),
+            Class::Disk => self.disk_waits.push_back(DiskWait {
+                tid: wait.tid,
+                begin,
+                end: until,
+                stack: wait.stack,
+            }),
             Class::Network => self.cannot_send(wait.tid, begin, until, ns, wait.stack),
             Class::Lock => {
                 let holder = self.lock_holder(wait);
-                self.ledger.charge((Resource::Lock, None, holder), begin, until, ns, false);
+                self.ledger
+                    .charge((Resource::Lock, None, holder), begin, until, ns, false);
                 self.burn((class, None, holder, wait.stack), ns);
             }
             _ => self.burn((class, None, Holder::Nobody, wait.stack), ns),
@@ -149,7 +187,12 @@ impl Model {
 
     /// Who released the lock; an interrupt names a bystander.
     fn lock_holder(&mut self, wait: &Wait) -> Holder {
-        if wait.flags & WAIT_NO_WAKER != 0 || self.stacks.get(&wait.waker_stack).is_some_and(|stack| stack.interrupt) {
+        if wait.flags & WAIT_NO_WAKER != 0
+            || self
+                .stacks
+                .get(&wait.waker_stack)
+                .is_some_and(|stack| stack.interrupt)
+        {
             return Holder::Nobody;
         }
         match self.holder(wait.waker_pid) {
@@ -161,7 +204,9 @@ impl Model {
     /// A wait for work, idle unless the thread turns out to own a request: then it counts as what its waker did meanwhile, if that is
     /// a thread of the target too.
     fn wait_for_work(&mut self, tid: u32, wait: Option<&Wait>, until: u64) {
-        let Some(thread) = self.threads.get(&tid) else { return };
+        let Some(thread) = self.threads.get(&tid) else {
+            return;
+        };
         let begin = thread.known_ns;
         if until <= begin {
             return;
@@ -169,7 +214,10 @@ impl Model {
         let mut tentative = Budget::default();
         if let Some(waker) = wait.and_then(|wait| self.waker(wait)) {
             let spent = waker.between(begin, until);
-            for (sum, (certain, waiting)) in tentative.iter_mut().zip(spent.certain.iter().zip(spent.tentative)) {
+            for (sum, (certain, waiting)) in tentative
+                .iter_mut()
+                .zip(spent.certain.iter().zip(spent.tentative))
+            {
                 *sum = certain + waiting;
             }
         }
@@ -178,12 +226,16 @@ impl Model {
         if let Some(thread) = self.threads.get_mut(&tid) {
             thread.extend_waiting(&tentative, until);
         }
-        self.ledger.threads(Class::Idle, begin, until, (until - begin) as i64);
+        self.ledger
+            .threads(Class::Idle, begin, until, (until - begin) as i64);
     }
 
     /// The target thread that ended a sleep.
     fn waker(&self, wait: &Wait) -> Option<&Thread> {
-        let interrupt = self.stacks.get(&wait.waker_stack).is_none_or(|stack| stack.interrupt);
+        let interrupt = self
+            .stacks
+            .get(&wait.waker_stack)
+            .is_none_or(|stack| stack.interrupt);
         if wait.flags & WAIT_NO_WAKER != 0 || interrupt || wait.waker_tid == wait.tid {
             return None;
         }
@@ -192,7 +244,9 @@ impl Model {
 
     /// The time in the run queue: own quota first, then whoever ran meanwhile.
     fn queue(&mut self, wait: &Wait, queued_ns: u64) {
-        let Some(thread) = self.threads.get_mut(&wait.tid) else { return };
+        let Some(thread) = self.threads.get_mut(&wait.tid) else {
+            return;
+        };
         let moves = std::mem::take(&mut thread.moves);
         let begin = thread.known_ns.max(queued_ns);
         self.spend(wait.tid, Class::Cpu, wait.ns);
@@ -201,8 +255,17 @@ impl Model {
         }
         let quota = wait.throttled_ns.min(wait.ns - begin);
         if quota > 0 {
-            *self.causes.entry((Resource::Cpu, Cause::Quota)).or_default() += quota;
-            self.ledger.charge((Resource::Cpu, None, Holder::OwnQuota), begin, begin + quota, quota, false);
+            *self
+                .causes
+                .entry((Resource::Cpu, Cause::Quota))
+                .or_default() += quota;
+            self.ledger.charge(
+                (Resource::Cpu, None, Holder::OwnQuota),
+                begin,
+                begin + quota,
+                quota,
+                false,
+            );
             self.burn((Class::Cpu, None, Holder::OwnQuota, 0), quota);
         }
         let mut at = begin + quota;
@@ -219,12 +282,21 @@ impl Model {
             return;
         }
         let place = self.place(&format!("cpu{cpu}"));
-        let holders = self.cpus.get(cpu as usize).map(|cpu| cpu.holders(begin, end)).unwrap_or_default();
+        let holders = self
+            .cpus
+            .get(cpu as usize)
+            .map(|cpu| cpu.holders(begin, end))
+            .unwrap_or_default();
         let mut seen = 0;
         for (pid, ns) in holders {
-            let holder = if pid == 0 { Holder::IdleCpu } else { self.holder(pid) };
+            let holder = if pid == 0 {
+                Holder::IdleCpu
+            } else {
+                self.holder(pid)
+            };
             seen += ns;
-            self.ledger.charge((Resource::Cpu, Some(place), holder), begin, end, ns, false);
+            self.ledger
+                .charge((Resource::Cpu, Some(place), holder), begin, end, ns, false);
             self.burn((Class::Cpu, Some(place), holder, 0), ns);
         }
         let rest = (end - begin).saturating_sub(seen);
@@ -232,10 +304,15 @@ impl Model {
     }
 
     fn tidy(&mut self, tid: u32, running: bool) {
-        let Some(thread) = self.threads.get_mut(&tid) else { return };
+        let Some(thread) = self.threads.get_mut(&tid) else {
+            return;
+        };
         thread.running = running;
         if thread.is_long() {
-            let needed = thread.turns.iter().filter_map(|socket| self.connections.get(socket)?.turn.as_ref());
+            let needed = thread
+                .turns
+                .iter()
+                .filter_map(|socket| self.connections.get(socket)?.turn.as_ref());
             let needed = needed.map(|turn| turn.judged_ns).min().unwrap_or(u64::MAX);
             thread.forget(needed);
         }
@@ -246,7 +323,9 @@ impl Model {
         let mut tids: Vec<u32> = self.threads.keys().copied().collect();
         tids.sort_unstable();
         for tid in tids {
-            let Some(thread) = self.threads.get(&tid) else { continue };
+            let Some(thread) = self.threads.get(&tid) else {
+                continue;
+            };
             if thread.running {
                 self.spend(tid, Class::OnCpu, end_ns);
             } else if thread.known_ns == thread.begin_ns {

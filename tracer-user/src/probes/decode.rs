@@ -21,7 +21,9 @@ pub enum Malformed {
 /// Reads a plain record from the front of `bytes`.
 fn read<T: aya::Pod>(bytes: &[u8]) -> Result<T, Malformed> {
     if bytes.len() < size_of::<T>() {
-        return Err(Malformed::Short { length: bytes.len() });
+        return Err(Malformed::Short {
+            length: bytes.len(),
+        });
     }
     // SAFETY: long enough, and any bit pattern is a valid `Pod`.
     Ok(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
@@ -41,21 +43,31 @@ pub fn decode(bytes: &[u8], symbol: impl Fn(u64) -> String) -> Result<Event, Mal
         Kind::Stack => Event::Stack(stack(&read(bytes)?, symbol)),
         Kind::ThreadEnd => {
             let r: sched::ThreadEnd = read(bytes)?;
-            Event::ThreadEnd(event::ThreadEnd { ns: r.header.ns, pid: r.pid, tid: r.tid })
+            Event::ThreadEnd(event::ThreadEnd {
+                ns: r.header.ns,
+                pid: r.pid,
+                tid: r.tid,
+            })
         }
         Kind::Io => Event::Io(io(&read(bytes)?)),
         Kind::Call => Event::Call(call(&read(bytes)?)),
         Kind::Socket => Event::Socket(socket(&read(bytes)?)),
         Kind::Ack => {
             let r: tcp::Ack = read(bytes)?;
-            Event::Ack(event::Ack { ns: r.header.ns, socket: r.socket })
+            Event::Ack(event::Ack {
+                ns: r.header.ns,
+                socket: r.socket,
+            })
         }
         Kind::Link => Event::Link(link(&read(bytes)?)),
         Kind::Fork => Event::Fork(fork(&read(bytes)?)),
         Kind::Exec => Event::Exec(exec(&read(bytes)?)),
         Kind::Exit => {
             let r: proc::Exit = read(bytes)?;
-            Event::Exit(event::Exit { ns: r.header.ns, pid: r.pid })
+            Event::Exit(event::Exit {
+                ns: r.header.ns,
+                pid: r.pid,
+            })
         }
         Kind::Snapshot => {
             let r: histogram::Snapshot = read(bytes)?;
@@ -95,7 +107,9 @@ pub fn open_wait(tid: u32, task: &sched::Task, ns: u64) -> Option<event::Wait> {
         ran_since_ns: task.on_ns,
         off_ns: task.off_ns,
         run_queue_ns: match task.state {
-            sched::TASK_QUEUED if task.flags & sched::WAIT_RUNNABLE != 0 => ns.saturating_sub(task.off_ns),
+            sched::TASK_QUEUED if task.flags & sched::WAIT_RUNNABLE != 0 => {
+                ns.saturating_sub(task.off_ns)
+            }
             sched::TASK_QUEUED => ns.saturating_sub(task.waking_ns.max(task.off_ns)),
             _ => 0,
         },
@@ -111,17 +125,36 @@ pub fn open_wait(tid: u32, task: &sched::Task, ns: u64) -> Option<event::Wait> {
 }
 
 fn slice(r: &sched::Slice) -> event::Slice {
-    event::Slice { ns: r.header.ns, cpu: r.header.cpu, begin_ns: r.begin_ns, pid: r.pid, tid: r.tid }
+    event::Slice {
+        ns: r.header.ns,
+        cpu: r.header.cpu,
+        begin_ns: r.begin_ns,
+        pid: r.pid,
+        tid: r.tid,
+    }
 }
 
 fn migrate(r: &sched::Migrate) -> event::Migrate {
-    event::Migrate { ns: r.header.ns, pid: r.pid, tid: r.tid, from_cpu: r.from_cpu, to_cpu: r.to_cpu }
+    event::Migrate {
+        ns: r.header.ns,
+        pid: r.pid,
+        tid: r.tid,
+        from_cpu: r.from_cpu,
+        to_cpu: r.to_cpu,
+    }
 }
 
 fn stack(r: &sched::Stack, symbol: impl Fn(u64) -> String) -> event::Stack {
     let depth = (r.depth as usize).min(sched::STACK_DEPTH);
-    let frames = r.frames[..depth].iter().map(|address| symbol(*address)).collect();
-    event::Stack { ns: r.header.ns, id: r.id, frames }
+    let frames = r.frames[..depth]
+        .iter()
+        .map(|address| symbol(*address))
+        .collect();
+    event::Stack {
+        ns: r.header.ns,
+        id: r.id,
+        frames,
+    }
 }
 
 fn io(r: &block::Io) -> event::Io {
@@ -230,7 +263,9 @@ fn exec(r: &proc::Exec) -> event::Exec {
         pgid: r.pgid,
         start_ns: r.start_ns,
         comm: text(&r.comm),
-        cmdline: String::from_utf8_lossy(&r.cmdline[..length]).trim_end_matches('\0').replace('\0', " "),
+        cmdline: String::from_utf8_lossy(&r.cmdline[..length])
+            .trim_end_matches('\0')
+            .replace('\0', " "),
     }
 }
 
@@ -239,7 +274,11 @@ fn exec(r: &proc::Exec) -> event::Exec {
 pub fn cell(ns: u64, key: histogram::CellKey, cell: &histogram::Cell) -> event::Histogram {
     let used = |count: &u32| *count != 0;
     let first = cell.buckets.iter().position(used).unwrap_or(0);
-    let end = cell.buckets.iter().rposition(used).map_or(first, |last| last + 1);
+    let end = cell
+        .buckets
+        .iter()
+        .rposition(used)
+        .map_or(first, |last| last + 1);
     event::Histogram {
         ns,
         pid: key.pid,
@@ -271,7 +310,10 @@ pub fn disk_total(key: block::DiskOwner, total: &block::DiskTotal) -> event::Dis
 
 /// A NUL-terminated name.
 fn text(bytes: &[u8]) -> String {
-    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    let end = bytes
+        .iter()
+        .position(|byte| *byte == 0)
+        .unwrap_or(bytes.len());
     String::from_utf8_lossy(&bytes[..end]).into_owned()
 }
 
@@ -281,8 +323,14 @@ mod tests {
 
     #[test]
     fn a_short_record_is_refused_with_its_length() {
-        assert_eq!(decode(&[0; 8], |_| String::new()), Err(Malformed::Short { length: 8 }));
-        assert_eq!(decode(&[0; 40], |_| String::new()), Err(Malformed::Short { length: 40 }));
+        assert_eq!(
+            decode(&[0; 8], |_| String::new()),
+            Err(Malformed::Short { length: 8 })
+        );
+        assert_eq!(
+            decode(&[0; 40], |_| String::new()),
+            Err(Malformed::Short { length: 40 })
+        );
     }
 
     #[test]

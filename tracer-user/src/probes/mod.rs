@@ -42,11 +42,18 @@ pub struct Probe {
 
 /// Every probe, family by family.
 pub fn all() -> impl Iterator<Item = &'static Probe> {
-    [sched::PROBES, block::PROBES, tcp::PROBES, proc::PROBES].into_iter().flatten()
+    [sched::PROBES, block::PROBES, tcp::PROBES, proc::PROBES]
+        .into_iter()
+        .flatten()
 }
 
 const fn required(name: &'static str, facts: &'static [&'static str]) -> Probe {
-    Probe { name, hook: Hook::Tracepoint, need: Need::Required, facts }
+    Probe {
+        name,
+        hook: Hook::Tracepoint,
+        need: Need::Required,
+        facts,
+    }
 }
 
 const fn optional(
@@ -55,5 +62,10 @@ const fn optional(
     cost: &'static str,
     blinds: Option<&'static str>,
 ) -> Probe {
-    Probe { name, hook: Hook::Tracepoint, need: Need::Optional { cost, blinds }, facts }
+    Probe {
+        name,
+        hook: Hook::Tracepoint,
+        need: Need::Optional { cost, blinds },
+        facts,
+    }
 }

@@ -5,25 +5,73 @@ use super::{Probe, optional};
 const BLIND: Option<&str> = Some("network");
 const SOCK: &[&str] = &["sock_family", "sock_protocol"];
 const CALL: &[&str] = &[
-    "sock_family", "sock_protocol", "sock_socket", "socket_flags", "tcp_write_seq", "tcp_snd_nxt", "tcp_snd_una",
-    "sock_local_port", "sock_remote_port", "sock_local4", "sock_remote4", "sock_local6", "sock_remote6",
+    "sock_family",
+    "sock_protocol",
+    "sock_socket",
+    "socket_flags",
+    "tcp_write_seq",
+    "tcp_snd_nxt",
+    "tcp_snd_una",
+    "sock_local_port",
+    "sock_remote_port",
+    "sock_local4",
+    "sock_remote4",
+    "sock_local6",
+    "sock_remote6",
 ];
 
 /// What attaches.
 pub const PROBES: &[Probe] = &[
-    optional("sock_send_length", CALL, "sends are not seen: no requests, and links have no owners", BLIND),
-    optional("sock_recv_length", CALL, "receives are not seen: no requests", None),
-    optional("tcp_sendmsg_locked", SOCK, "how long send calls take is unknown (tcp_send_call)", None),
+    optional(
+        "sock_send_length",
+        CALL,
+        "sends are not seen: no requests, and links have no owners",
+        BLIND,
+    ),
+    optional(
+        "sock_recv_length",
+        CALL,
+        "receives are not seen: no requests",
+        None,
+    ),
+    optional(
+        "tcp_sendmsg_locked",
+        SOCK,
+        "how long send calls take is unknown (tcp_send_call)",
+        None,
+    ),
     optional(
         "tcp_probe",
-        &["skb_cb", "cb_seq", "cb_end_seq", "cb_ack_seq", "tcp_write_seq"],
+        &[
+            "skb_cb",
+            "cb_seq",
+            "cb_end_seq",
+            "cb_ack_seq",
+            "tcp_write_seq",
+        ],
         "requests begin when they are read, not when they arrive; no acknowledgement times",
         None,
     ),
-    optional("tcp_destroy_sock", &[], "the end of connections is not seen", None),
+    optional(
+        "tcp_destroy_sock",
+        &[],
+        "the end of connections is not seen",
+        None,
+    ),
     optional(
         "net_dev_start_xmit",
-        &["skb_sk", "skb_len", "dev_ifindex", "dev_name", "dev_qdisc", "dev_net", "net_inum", "qdisc_enqueue", "qdisc_qlen", "qdisc_drops"],
+        &[
+            "skb_sk",
+            "skb_len",
+            "dev_ifindex",
+            "dev_name",
+            "dev_qdisc",
+            "dev_net",
+            "net_inum",
+            "qdisc_enqueue",
+            "qdisc_qlen",
+            "qdisc_drops",
+        ],
         "who sends through an interface is unknown",
         BLIND,
     ),

@@ -9,7 +9,8 @@ use crate::report::Report;
 /// # Errors
 /// If a figure cannot be written as JSON, which none of the report's can be.
 pub fn json(report: &Report) -> Result<String> {
-    let mut text = serde_json::to_string_pretty(report).context("cannot write the report as JSON")?;
+    let mut text =
+        serde_json::to_string_pretty(report).context("cannot write the report as JSON")?;
     text.push('\n');
     Ok(text)
 }

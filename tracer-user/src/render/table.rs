@@ -14,17 +14,34 @@ pub enum Align {
 
 /// Sets rows in columns as wide as their widest cell; the columns in `flexible` give way until a line fits.
 #[must_use]
-pub fn table(rows: &[Vec<String>], align: &[Align], flexible: &[usize], indent: usize) -> Vec<String> {
+pub fn table(
+    rows: &[Vec<String>],
+    align: &[Align],
+    flexible: &[usize],
+    indent: usize,
+) -> Vec<String> {
     let columns = align.len();
-    let width_of = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let width_of = |column: usize| {
+        rows.iter()
+            .map(|row| row[column].chars().count())
+            .max()
+            .unwrap_or(0)
+    };
     let mut widths: Vec<usize> = (0..columns).map(width_of).collect();
     while indent + widths.iter().sum::<usize>() + 2 * (columns - 1) > WIDTH {
-        let Some(widest) = flexible.iter().copied().filter(|column| widths[*column] > 6).max_by_key(|column| widths[*column]) else {
+        let Some(widest) = flexible
+            .iter()
+            .copied()
+            .filter(|column| widths[*column] > 6)
+            .max_by_key(|column| widths[*column])
+        else {
             break;
         };
         widths[widest] -= 1;
     }
-    rows.iter().map(|row| line(row, &widths, align, indent)).collect()
+    rows.iter()
+        .map(|row| line(row, &widths, align, indent))
+        .collect()
 }
 
 fn line(row: &[String], widths: &[usize], align: &[Align], indent: usize) -> String {
@@ -40,7 +57,9 @@ fn line(row: &[String], widths: &[usize], align: &[Align], indent: usize) -> Str
             }
         })
         .collect();
-    format!("{:indent$}{}", "", cells.join("  ")).trim_end().to_owned()
+    format!("{:indent$}{}", "", cells.join("  "))
+        .trim_end()
+        .to_owned()
 }
 
 /// Cuts a text to a width, and shows that it did.
@@ -84,7 +103,10 @@ pub fn wrap(text: &str, first: &str, rest: &str) -> Vec<String> {
 }
 
 fn split_at(word: &str, chars: usize) -> (String, String) {
-    (word.chars().take(chars.max(1)).collect(), word.chars().skip(chars.max(1)).collect())
+    (
+        word.chars().take(chars.max(1)).collect(),
+        word.chars().skip(chars.max(1)).collect(),
+    )
 }
 
 /// A bar of `width` columns in eighths.
@@ -102,9 +124,18 @@ pub fn bar(part: f64, width: usize) -> String {
 pub fn sparkline(counts: &[u64], width: usize) -> String {
     const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let joined = counts.len().div_ceil(width).max(1);
-    let sums: Vec<u64> = counts.chunks(joined).map(|chunk| chunk.iter().sum()).collect();
+    let sums: Vec<u64> = counts
+        .chunks(joined)
+        .map(|chunk| chunk.iter().sum())
+        .collect();
     let most = sums.iter().copied().max().unwrap_or(0).max(1);
-    let level = |sum: &u64| if *sum == 0 { ' ' } else { LEVELS[((sum * 8).div_ceil(most) as usize).clamp(1, 8) - 1] };
+    let level = |sum: &u64| {
+        if *sum == 0 {
+            ' '
+        } else {
+            LEVELS[((sum * 8).div_ceil(most) as usize).clamp(1, 8) - 1]
+        }
+    };
     sums.iter().map(level).collect()
 }
 
@@ -115,15 +146,24 @@ mod tests {
     #[test]
     fn a_long_word_is_broken_and_no_line_is_too_long() {
         let lines = wrap(&format!("a {} b", "x".repeat(200)), "", "  ");
-        assert!(lines.iter().all(|line| line.chars().count() <= WIDTH), "{lines:?}");
+        assert!(
+            lines.iter().all(|line| line.chars().count() <= WIDTH),
+            "{lines:?}"
+        );
         assert_eq!(lines.concat().matches('x').count(), 200);
     }
 
     #[test]
     fn the_flexible_column_gives_way() {
-        let rows = vec![vec!["n".repeat(90), "1".to_owned()], vec!["short".to_owned(), "12345".to_owned()]];
+        let rows = vec![
+            vec!["n".repeat(90), "1".to_owned()],
+            vec!["short".to_owned(), "12345".to_owned()],
+        ];
         let lines = table(&rows, &[Align::Left, Align::Right], &[0], 2);
-        assert!(lines.iter().all(|line| line.chars().count() <= WIDTH), "{lines:?}");
+        assert!(
+            lines.iter().all(|line| line.chars().count() <= WIDTH),
+            "{lines:?}"
+        );
         assert!(lines[0].contains('…'));
     }
 

@@ -24,7 +24,14 @@ const BAR: usize = 38;
 pub fn text(report: &Report, options: &TextOptions) -> String {
     let page = Page { report, options };
     let mut lines = page.answer();
-    for section in [page.remedies(), page.budgets(), page.holders(), page.latencies(), page.areas(), page.footnotes()] {
+    for section in [
+        page.remedies(),
+        page.budgets(),
+        page.holders(),
+        page.latencies(),
+        page.areas(),
+        page.footnotes(),
+    ] {
         if !section.is_empty() {
             lines.push(String::new());
             lines.extend(section);
@@ -41,14 +48,25 @@ struct Page<'a> {
 
 impl Page<'_> {
     fn bold(&self, text: &str) -> String {
-        if self.options.colour { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() }
+        if self.options.colour {
+            format!("\x1b[1m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
     }
 
     fn answer(&self) -> Vec<String> {
         let report = self.report;
-        let mut lines: Vec<String> = wrap(&safe(&report.verdict.sentence), "", "").iter().map(|line| self.bold(line)).collect();
+        let mut lines: Vec<String> = wrap(&safe(&report.verdict.sentence), "", "")
+            .iter()
+            .map(|line| self.bold(line))
+            .collect();
         let target = &report.target;
-        let more = if target.pids.len() > 1 { format!(" and {} more", target.pids.len() - 1) } else { String::new() };
+        let more = if target.pids.len() > 1 {
+            format!(" and {} more", target.pids.len() - 1)
+        } else {
+            String::new()
+        };
         let facts = format!(
             "confidence {:.0} % · {} traced · {} (pid {}){more} · {} threads · {} · {}",
             100.0 * report.verdict.confidence,
@@ -72,7 +90,11 @@ impl Page<'_> {
         for remedy in remedies {
             let mark = if remedy.applies { "  + " } else { "  - " };
             lines.extend(wrap(&safe(&remedy.command), mark, "    "));
-            let text = if remedy.applies { format!("{}; {}", remedy.why, remedy.note) } else { remedy.note.clone() };
+            let text = if remedy.applies {
+                format!("{}; {}", remedy.why, remedy.note)
+            } else {
+                remedy.note.clone()
+            };
             lines.extend(wrap(&safe(&text), "      ", "      "));
         }
         lines
@@ -91,19 +113,33 @@ impl Page<'_> {
             ));
             let mut also = Vec::new();
             if let Some(drain) = requests.drain_p99_ns {
-                also.push(format!("after the last send until acknowledged: p99 {}", time(drain)));
+                also.push(format!(
+                    "after the last send until acknowledged: p99 {}",
+                    time(drain)
+                ));
             }
             if requests.open > 0 {
-                also.push(format!("{} still open, the oldest for {}", requests.open, quantile(requests.oldest_open_ns)));
+                also.push(format!(
+                    "{} still open, the oldest for {}",
+                    requests.open,
+                    quantile(requests.oldest_open_ns)
+                ));
             }
             lines.extend(also.iter().flat_map(|also| wrap(also, "    ", "    ")));
             lines.extend(bars(&requests.budget_ns));
         }
         let threads = &self.report.threads;
-        lines.push(format!("  {} threads: {} of life", self.report.target.threads, time(threads.wall_ns)));
+        lines.push(format!(
+            "  {} threads: {} of life",
+            self.report.target.threads,
+            time(threads.wall_ns)
+        ));
         lines.extend(bars(&threads.budget_ns));
         if threads.unaccounted_ns * 100 > threads.wall_ns {
-            lines.push(format!("    {} of it cannot be accounted for: records were lost", time(threads.unaccounted_ns)));
+            lines.push(format!(
+                "    {} of it cannot be accounted for: records were lost",
+                time(threads.unaccounted_ns)
+            ));
         }
         lines
     }
@@ -113,29 +149,60 @@ impl Page<'_> {
         if blame.is_empty() {
             return Vec::new();
         }
-        let mut rows = vec![["for", "at", "held by", "waited", "part", "I/Os", "bytes"].map(str::to_owned).to_vec()];
-        rows.extend(blame.iter().take(self.options.top).map(|row| self.holder(row)));
+        let mut rows = vec![
+            ["for", "at", "held by", "waited", "part", "I/Os", "bytes"]
+                .map(str::to_owned)
+                .to_vec(),
+        ];
+        rows.extend(
+            blame
+                .iter()
+                .take(self.options.top)
+                .map(|row| self.holder(row)),
+        );
         use Align::{Left, Right};
         let mut lines = vec![self.bold("Who held it meanwhile")];
-        lines.extend(table(&rows, &[Left, Left, Left, Right, Right, Right, Right], &[1, 2], 2));
+        lines.extend(table(
+            &rows,
+            &[Left, Left, Left, Right, Right, Right, Right],
+            &[1, 2],
+            2,
+        ));
         if blame.len() > self.options.top {
-            lines.push(format!("  … and {} more (--top)", blame.len() - self.options.top));
+            lines.push(format!(
+                "  … and {} more (--top)",
+                blame.len() - self.options.top
+            ));
         }
         if blame.iter().take(self.options.top).any(|row| row.estimated) {
-            lines.push("  ~ rests on an estimate of what the target's own I/O takes alone".to_owned());
+            lines.push(
+                "  ~ rests on an estimate of what the target's own I/O takes alone".to_owned(),
+            );
         }
         lines
     }
 
     fn holder(&self, row: &Blame) -> Vec<String> {
-        let waited: u64 = self.report.blame.iter().filter(|other| other.resource == row.resource).map(|other| other.ns).sum();
-        let nobody = self.report.unattributed_ns.get(&row.resource).copied().unwrap_or(0);
+        let waited: u64 = self
+            .report
+            .blame
+            .iter()
+            .filter(|other| other.resource == row.resource)
+            .map(|other| other.ns)
+            .sum();
+        let nobody = self
+            .report
+            .unattributed_ns
+            .get(&row.resource)
+            .copied()
+            .unwrap_or(0);
         let holder = match row.pid {
             Some(pid) if row.comm != "itself" => format!("{} [{pid}]", safe(&row.comm)),
             _ => safe(&row.comm),
         };
         let mark = if row.estimated { "~" } else { "" };
-        let optional = |figure: Option<u64>, show: fn(u64) -> String| figure.map_or_else(String::new, show);
+        let optional =
+            |figure: Option<u64>, show: fn(u64) -> String| figure.map_or_else(String::new, show);
         vec![
             row.resource.name().to_owned(),
             row.place.as_deref().map(safe).unwrap_or_default(),
@@ -149,17 +216,37 @@ impl Page<'_> {
 
     fn latencies(&self) -> Vec<String> {
         let report = self.report;
-        let own: Vec<&Histogram> = report.histograms.iter().filter(|h| report.target.pids.contains(&h.pid)).collect();
+        let own: Vec<&Histogram> = report
+            .histograms
+            .iter()
+            .filter(|h| report.target.pids.contains(&h.pid))
+            .collect();
         if own.is_empty() {
             return Vec::new();
         }
-        let mut rows = vec![["pid", "", "count", "p50", "p90", "p99", "longest", ""].map(str::to_owned).to_vec()];
-        rows.extend(own.iter().take(self.options.top).map(|histogram| latency(histogram)));
+        let mut rows = vec![
+            ["pid", "", "count", "p50", "p90", "p99", "longest", ""]
+                .map(str::to_owned)
+                .to_vec(),
+        ];
+        rows.extend(
+            own.iter()
+                .take(self.options.top)
+                .map(|histogram| latency(histogram)),
+        );
         use Align::{Left, Right};
         let mut lines = vec![self.bold("Latencies of the target")];
-        lines.extend(table(&rows, &[Right, Left, Right, Right, Right, Right, Right, Left], &[7], 2));
+        lines.extend(table(
+            &rows,
+            &[Right, Left, Right, Right, Right, Right, Right, Left],
+            &[7],
+            2,
+        ));
         if own.len() > self.options.top {
-            lines.push(format!("  … and {} more (--top)", own.len() - self.options.top));
+            lines.push(format!(
+                "  … and {} more (--top)",
+                own.len() - self.options.top
+            ));
         }
         lines
     }
@@ -168,14 +255,22 @@ impl Page<'_> {
         let report = self.report;
         let mut lines = Vec::new();
         if !report.healthy.is_empty() {
-            let names: Vec<&str> = report.healthy.iter().map(|resource| resource.name()).collect();
+            let names: Vec<&str> = report
+                .healthy
+                .iter()
+                .map(|resource| resource.name())
+                .collect();
             lines.push(format!("{} {}", self.bold("Healthy"), names.join(", ")));
         }
         for unknown in &report.unknown {
             let text = format!("{}: {}", unknown.resource.name(), safe(&unknown.reason));
             lines.extend(wrap(&text, "Unknown ", "        "));
         }
-        for (resource, ns) in report.unattributed_ns.iter().filter(|(resource, ns)| **ns > self.notable(**resource)) {
+        for (resource, ns) in report
+            .unattributed_ns
+            .iter()
+            .filter(|(resource, ns)| **ns > self.notable(**resource))
+        {
             lines.push(format!("Unattributed {}: {}", resource.name(), time(*ns)));
         }
         for evidence in &report.evidence {
@@ -187,25 +282,43 @@ impl Page<'_> {
     /// Unattributed time below a tenth of the resource's waits is noise.
     fn notable(&self, resource: Resource) -> u64 {
         let class = resource.class();
-        class.and_then(|class| self.report.threads.budget_ns.get(&class)).map_or(0, |ns| ns / 10)
+        class
+            .and_then(|class| self.report.threads.budget_ns.get(&class))
+            .map_or(0, |ns| ns / 10)
     }
 
     fn footnotes(&self) -> Vec<String> {
         let report = self.report;
         let losses = &report.losses;
         let mut lines = Vec::new();
-        let lost: Vec<String> = losses.ring.iter().chain(&losses.maps).map(|(what, n)| format!("{} {what}", count(*n))).collect();
+        let lost: Vec<String> = losses
+            .ring
+            .iter()
+            .chain(&losses.maps)
+            .map(|(what, n)| format!("{} {what}", count(*n)))
+            .collect();
         if !lost.is_empty() {
-            lines.extend(wrap(&format!("{}: the figures above are too low", lost.join(", ")), "Lost ", "     "));
+            lines.extend(wrap(
+                &format!("{}: the figures above are too low", lost.join(", ")),
+                "Lost ",
+                "     ",
+            ));
         }
         if losses.unreadable_stacks > 0 {
-            lines.push(format!("Lost the stacks of {} waits: they count as other", count(losses.unreadable_stacks)));
+            lines.push(format!(
+                "Lost the stacks of {} waits: they count as other",
+                count(losses.unreadable_stacks)
+            ));
         }
         if losses.truncated {
             lines.push("Lost the end of the recording: it is cut off".to_owned());
         }
         for missing in &losses.missing_probes {
-            lines.extend(wrap(&format!("{}: {}", safe(&missing.probe), safe(&missing.cost)), "Missing ", "        "));
+            lines.extend(wrap(
+                &format!("{}: {}", safe(&missing.probe), safe(&missing.cost)),
+                "Missing ",
+                "        ",
+            ));
         }
         let basis = match report.verdict.basis {
             Basis::Requests => "requests",
@@ -227,12 +340,22 @@ impl Page<'_> {
 /// One bar for each class in which time was spent; blocked classes first, the largest on top.
 fn bars(budget: &Budget) -> Vec<String> {
     let total: u64 = budget.values().sum();
-    let mut classes: Vec<(Class, u64)> = budget.iter().map(|(class, ns)| (*class, *ns)).filter(|(_, ns)| *ns > 0).collect();
+    let mut classes: Vec<(Class, u64)> = budget
+        .iter()
+        .map(|(class, ns)| (*class, *ns))
+        .filter(|(_, ns)| *ns > 0)
+        .collect();
     let last = |class: Class| matches!(class, Class::OnCpu | Class::Idle);
     classes.sort_by_key(|(class, ns)| (last(*class), std::cmp::Reverse(*ns)));
     let row = |(class, ns): &(Class, u64)| {
         let part = *ns as f64 / total.max(1) as f64;
-        format!("    {:9} {:BAR$} {:>6} {:>10}", class.name(), bar(part, BAR), share(part), time(*ns))
+        format!(
+            "    {:9} {:BAR$} {:>6} {:>10}",
+            class.name(),
+            bar(part, BAR),
+            share(part),
+            time(*ns)
+        )
     };
     classes.iter().map(row).collect()
 }

@@ -10,12 +10,23 @@ use crate::{
 const NAMED_PART: f64 = 0.5;
 
 /// The cause with the largest part; with culprits it is contention.
-pub fn cause(books: &Books, resource: Resource, parties: &[(Party, f64)], has_culprits: bool, ns: f64) -> Option<Cause> {
+pub fn cause(
+    books: &Books,
+    resource: Resource,
+    parties: &[(Party, f64)],
+    has_culprits: bool,
+    ns: f64,
+) -> Option<Cause> {
     if has_culprits {
         return Some(Cause::Contention);
     }
-    let threads: u64 = resource.class().map_or(0, |class| books.budget(|bin| &bin.threads)[class.index()]);
-    let named = books.causes.iter().filter(|(known, cause, _)| *known == resource && *cause != Cause::Quota);
+    let threads: u64 = resource
+        .class()
+        .map_or(0, |class| books.budget(|bin| &bin.threads)[class.index()]);
+    let named = books
+        .causes
+        .iter()
+        .filter(|(known, cause, _)| *known == resource && *cause != Cause::Quota);
     let largest = named.max_by_key(|(_, _, ns)| *ns);
     if let Some((_, cause, named_ns)) = largest
         && *named_ns as f64 >= NAMED_PART * threads as f64
@@ -24,7 +35,9 @@ pub fn cause(books: &Books, resource: Resource, parties: &[(Party, f64)], has_cu
     }
     let mut sums: Vec<(Cause, f64)> = Vec::new();
     for (party, part) in parties {
-        let Some(cause) = of_party(*party) else { continue };
+        let Some(cause) = of_party(*party) else {
+            continue;
+        };
         match sums.iter_mut().find(|(known, _)| *known == cause) {
             Some((_, sum)) => *sum += part,
             None => sums.push((cause, *part)),

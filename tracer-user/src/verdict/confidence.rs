@@ -22,7 +22,10 @@ pub fn confidence(view: &View<'_>, hypotheses: &[Hypothesis], held_up: bool) -> 
     let blocked = view.blocked_ns() as f64;
     let other = view.budget[Class::Other.index()] as f64;
     let parts = || view.shares.bins.iter().flatten();
-    let unattributed: f64 = parts().filter(|part| part.party.is_nobody()).map(|part| part.ns).sum();
+    let unattributed: f64 = parts()
+        .filter(|part| part.party.is_nobody())
+        .map(|part| part.ns)
+        .sum();
     let estimated: f64 = parts().map(|part| part.estimated_ns).sum();
     let unexplained = ratio(unattributed + other, blocked);
     let explained = (1.0 - unexplained - ratio(estimated / 2.0, blocked)).clamp(0.0, 1.0);
@@ -37,20 +40,33 @@ pub fn confidence(view: &View<'_>, hypotheses: &[Hypothesis], held_up: bool) -> 
 
 /// Does more than half of the deciding resource's time rest on an estimate?
 fn is_estimate(view: &View<'_>, hypotheses: &[Hypothesis]) -> bool {
-    let Some(first) = hypotheses.first() else { return false };
-    let parts = || view.shares.bins.iter().flatten().filter(|part| part.resource == first.resource);
+    let Some(first) = hypotheses.first() else {
+        return false;
+    };
+    let parts = || {
+        view.shares
+            .bins
+            .iter()
+            .flatten()
+            .filter(|part| part.resource == first.resource)
+    };
     let estimated: f64 = parts().map(|part| part.estimated_ns).sum();
     estimated > 0.5 * parts().map(|part| part.ns).sum::<f64>()
 }
 
 /// Part of resamples with the same resource and first culprit.
 fn stability(view: &View<'_>, hypotheses: &[Hypothesis]) -> f64 {
-    let Some(first) = hypotheses.first() else { return 1.0 };
+    let Some(first) = hypotheses.first() else {
+        return 1.0;
+    };
     let bins = &view.shares.bins;
     if bins.is_empty() {
         return 1.0;
     }
-    let wanted = (first.resource, first.culprits.first().map(|culprit| culprit.group));
+    let wanted = (
+        first.resource,
+        first.culprits.first().map(|culprit| culprit.group),
+    );
     let mut random = SplitMix(0x7472_6163_6572);
     let mut same = 0;
     for _ in 0..RESAMPLES {
@@ -69,9 +85,17 @@ fn stability(view: &View<'_>, hypotheses: &[Hypothesis]) -> f64 {
     same as f64 / RESAMPLES as f64
 }
 
-fn agrees(sums: &BTreeMap<Resource, (f64, BTreeMap<usize, f64>)>, wanted: (Resource, Option<usize>)) -> bool {
-    let Some((resource, (_, groups))) = sums.iter().max_by(|a, b| a.1.0.total_cmp(&b.1.0)) else { return false };
-    let first = groups.iter().max_by(|a, b| a.1.total_cmp(b.1)).map(|(group, _)| *group);
+fn agrees(
+    sums: &BTreeMap<Resource, (f64, BTreeMap<usize, f64>)>,
+    wanted: (Resource, Option<usize>),
+) -> bool {
+    let Some((resource, (_, groups))) = sums.iter().max_by(|a, b| a.1.0.total_cmp(&b.1.0)) else {
+        return false;
+    };
+    let first = groups
+        .iter()
+        .max_by(|a, b| a.1.total_cmp(b.1))
+        .map(|(group, _)| *group);
     *resource == wanted.0 && (wanted.1.is_none() || first == wanted.1)
 }
 

@@ -13,8 +13,29 @@ pub type GroupId = usize;
 
 /// Programs that start other people's jobs: their children have nothing in common.
 const BROKERS: &[&str] = &[
-    "sshd", "sshd-session", "cron", "crond", "CRON", "atd", "systemd", "init", "containerd-shim", "conmon", "dockerd", "containerd",
-    "tmux", "tmux: server", "screen", "SCREEN", "sudo", "su", "login", "runsv", "runsvdir", "supervisord", "s6-supervise",
+    "sshd",
+    "sshd-session",
+    "cron",
+    "crond",
+    "CRON",
+    "atd",
+    "systemd",
+    "init",
+    "containerd-shim",
+    "conmon",
+    "dockerd",
+    "containerd",
+    "tmux",
+    "tmux: server",
+    "screen",
+    "SCREEN",
+    "sudo",
+    "su",
+    "login",
+    "runsv",
+    "runsvdir",
+    "supervisord",
+    "s6-supervise",
 ];
 const SHELLS: &[&str] = &["bash", "sh", "dash", "zsh", "fish", "ksh", "busybox"];
 
@@ -50,7 +71,11 @@ impl Groups {
     pub fn new(books: &Books) -> Self {
         let processes = &books.processes;
         let ancestors = ancestors(processes);
-        let shared: HashSet<u32> = processes.iter().filter(|process| process.target).map(|process| process.pgid).collect();
+        let shared: HashSet<u32> = processes
+            .iter()
+            .filter(|process| process.target)
+            .map(|process| process.pgid)
+            .collect();
         let mut first: BTreeMap<Key, GroupId> = BTreeMap::new();
         let mut of = Vec::with_capacity(processes.len());
         for id in 0..processes.len() {
@@ -100,7 +125,12 @@ fn ancestors(processes: &[Process]) -> HashSet<ProcessId> {
     ancestors
 }
 
-fn key(processes: &[Process], id: ProcessId, ancestors: &HashSet<ProcessId>, shared: &HashSet<u32>) -> Key {
+fn key(
+    processes: &[Process],
+    id: ProcessId,
+    ancestors: &HashSet<ProcessId>,
+    shared: &HashSet<u32>,
+) -> Key {
     let process = &processes[id];
     if process.kernel {
         let name = process.comm.split(['/', ':']).next().unwrap_or_default();
@@ -119,10 +149,18 @@ fn root(processes: &[Process], id: ProcessId, ancestors: &HashSet<ProcessId>) ->
     let mut root = id;
     // A chain of parents cannot be longer than there are processes, unless it is a circle of reused ids.
     for _ in 0..processes.len() {
-        let Some(parent) = processes[root].parent else { break };
+        let Some(parent) = processes[root].parent else {
+            break;
+        };
         let above = &processes[parent];
         let foreign = above.sid != processes[root].sid && above.sid != 0;
-        if ancestors.contains(&parent) || above.pid <= 1 || above.kernel || above.target || foreign || is_broker(above) {
+        if ancestors.contains(&parent)
+            || above.pid <= 1
+            || above.kernel
+            || above.target
+            || foreign
+            || is_broker(above)
+        {
             break;
         }
         root = parent;
@@ -131,14 +169,21 @@ fn root(processes: &[Process], id: ProcessId, ancestors: &HashSet<ProcessId>) ->
 }
 
 fn is_broker(process: &Process) -> bool {
-    BROKERS.contains(&process.comm.as_str()) || process.comm.starts_with("containerd-shim") || is_login_shell(process)
+    BROKERS.contains(&process.comm.as_str())
+        || process.comm.starts_with("containerd-shim")
+        || is_login_shell(process)
 }
 
 /// A shell in which somebody types: each of its jobs has a process group of its own. A script has its name and arguments.
 fn is_login_shell(process: &Process) -> bool {
     let name = process.comm.trim_start_matches('-');
-    let has_arguments = process.cmdline.split_whitespace().nth(1).is_some_and(|argument| !argument.starts_with('-') || argument == "-c");
-    SHELLS.contains(&name) && (process.cmdline.starts_with('-') || (process.pid == process.sid && !has_arguments))
+    let has_arguments = process
+        .cmdline
+        .split_whitespace()
+        .nth(1)
+        .is_some_and(|argument| !argument.starts_with('-') || argument == "-c");
+    SHELLS.contains(&name)
+        && (process.cmdline.starts_with('-') || (process.pid == process.sid && !has_arguments))
 }
 
 #[cfg(test)]
@@ -146,7 +191,15 @@ mod tests {
     use super::*;
 
     /// (pid, parent's index, pgid, sid, comm, cmdline, target)
-    type Row = (u32, Option<usize>, u32, u32, &'static str, &'static str, bool);
+    type Row = (
+        u32,
+        Option<usize>,
+        u32,
+        u32,
+        &'static str,
+        &'static str,
+        bool,
+    );
 
     fn books(rows: &[Row]) -> Books {
         let process = |&(pid, parent, pgid, sid, comm, cmdline, target): &Row| Process {
@@ -160,7 +213,10 @@ mod tests {
             start_ns: u64::from(pid),
             ..Process::default()
         };
-        Books { processes: rows.iter().map(process).collect(), ..Books::default() }
+        Books {
+            processes: rows.iter().map(process).collect(),
+            ..Books::default()
+        }
     }
 
     #[test]

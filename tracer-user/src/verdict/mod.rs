@@ -104,16 +104,34 @@ struct View<'a> {
 
 impl<'a> View<'a> {
     fn new(books: &'a Books) -> Self {
-        let of_requests = books.requests.as_ref().is_some_and(|requests| requests.count >= ENOUGH_REQUESTS);
-        let budget = books.budget(|bin| if of_requests { &bin.requests } else { &bin.threads });
+        let of_requests = books
+            .requests
+            .as_ref()
+            .is_some_and(|requests| requests.count >= ENOUGH_REQUESTS);
+        let budget = books.budget(|bin| {
+            if of_requests {
+                &bin.requests
+            } else {
+                &bin.threads
+            }
+        });
         let groups = Groups::new(books);
         let shares = Shares::new(books, of_requests, &groups);
-        Self { books, groups, of_requests, budget, shares }
+        Self {
+            books,
+            groups,
+            of_requests,
+            budget,
+            shares,
+        }
     }
 
     /// Time in all classes in which something is waited for.
     fn blocked_ns(&self) -> u64 {
-        Class::BLOCKED.iter().map(|class| self.budget[class.index()]).sum()
+        Class::BLOCKED
+            .iter()
+            .map(|class| self.budget[class.index()])
+            .sum()
     }
 
     /// Request time, or the threads' time that is not idle.
@@ -133,8 +151,15 @@ pub fn judge(books: &Books) -> Verdict {
     let view = View::new(books);
     let blocked = view.blocked_ns() as f64;
     let blocked_part = ratio(blocked, view.total_ns() as f64);
-    let mut hypotheses: Vec<Hypothesis> = Resource::ALL.into_iter().filter_map(|resource| hypothesis(&view, resource)).collect();
-    hypotheses.sort_by(|a, b| b.share.total_cmp(&a.share).then(a.resource.cmp(&b.resource)));
+    let mut hypotheses: Vec<Hypothesis> = Resource::ALL
+        .into_iter()
+        .filter_map(|resource| hypothesis(&view, resource))
+        .collect();
+    hypotheses.sort_by(|a, b| {
+        b.share
+            .total_cmp(&a.share)
+            .then(a.resource.cmp(&b.resource))
+    });
     let held_up = blocked_part >= NOT_HELD_UP && !hypotheses.is_empty();
     let unknown = unknown(books);
     let mut verdict = Verdict {
@@ -163,7 +188,11 @@ pub fn judge(books: &Books) -> Verdict {
 fn unknown(books: &Books) -> Vec<(Resource, String)> {
     let mut unknown: Vec<(Resource, String)> = Vec::new();
     for resource in Resource::ALL {
-        let missing = books.start.missing.iter().find(|missing| missing.blinds.as_deref() == Some(resource.name()));
+        let missing = books
+            .start
+            .missing
+            .iter()
+            .find(|missing| missing.blinds.as_deref() == Some(resource.name()));
         if let Some(missing) = missing {
             unknown.push((resource, format!("{}: {}", missing.probe, missing.cost)));
         }
@@ -174,9 +203,20 @@ fn unknown(books: &Books) -> Vec<(Resource, String)> {
 /// Disk, network and CPU are always watched; of the others only what was waited for is worth a word.
 fn healthy(verdict: &Verdict) -> Vec<Resource> {
     let watched = [Resource::Disk, Resource::Network, Resource::Cpu];
-    let share = |resource| verdict.hypotheses.iter().find(|h| h.resource == resource).map_or(0.0, |h| h.share);
+    let share = |resource| {
+        verdict
+            .hypotheses
+            .iter()
+            .find(|h| h.resource == resource)
+            .map_or(0.0, |h| h.share)
+    };
     let small = |resource: &Resource| !verdict.held_up || share(*resource) < HEALTHY_BELOW;
-    let known = |resource: &Resource| !verdict.unknown.iter().any(|(unknown, _)| unknown == resource);
+    let known = |resource: &Resource| {
+        !verdict
+            .unknown
+            .iter()
+            .any(|(unknown, _)| unknown == resource)
+    };
     watched.into_iter().filter(small).filter(known).collect()
 }
 
@@ -188,9 +228,15 @@ fn hypothesis(view: &View<'_>, resource: Resource) -> Option<Hypothesis> {
         return None;
     }
     let parties = view.shares.of(resource);
-    let own: f64 = parties.iter().filter(|(party, _)| party.is_own()).map(|(_, ns)| ns).sum();
-    let mut culprits: Vec<Culprit> =
-        parties.iter().filter_map(|(party, part)| culprit(view, resource, *party, *part / ns, *part)).collect();
+    let own: f64 = parties
+        .iter()
+        .filter(|(party, _)| party.is_own())
+        .map(|(_, ns)| ns)
+        .sum();
+    let mut culprits: Vec<Culprit> = parties
+        .iter()
+        .filter_map(|(party, part)| culprit(view, resource, *party, *part / ns, *part))
+        .collect();
     culprits.sort_by(|a, b| b.share.total_cmp(&a.share).then(a.group.cmp(&b.group)));
     Some(Hypothesis {
         resource,
@@ -202,13 +248,27 @@ fn hypothesis(view: &View<'_>, resource: Resource) -> Option<Hypothesis> {
     })
 }
 
-fn culprit(view: &View<'_>, resource: Resource, party: Party, share: f64, ns: f64) -> Option<Culprit> {
-    let Party::Group(group) = party else { return None };
+fn culprit(
+    view: &View<'_>,
+    resource: Resource,
+    party: Party,
+    share: f64,
+    ns: f64,
+) -> Option<Culprit> {
+    let Party::Group(group) = party else {
+        return None;
+    };
     if share < CULPRIT_PART || ratio(ns, view.total_ns() as f64) < CULPRIT_COST {
         return None;
     }
     let members = view.shares.members(resource, group);
     let process = *members.first()?;
     let name = view.groups.name(view.books, &members);
-    Some(Culprit { group, process, members, name, share })
+    Some(Culprit {
+        group,
+        process,
+        members,
+        name,
+        share,
+    })
 }

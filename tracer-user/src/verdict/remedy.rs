@@ -23,23 +23,49 @@ struct Row {
 }
 
 const TABLE: &[Row] = &[
-    Row { resource: Resource::Disk, make: ionice },
-    Row { resource: Resource::Network, make: bwlimit },
-    Row { resource: Resource::Cpu, make: renice },
+    Row {
+        resource: Resource::Disk,
+        make: ionice,
+    },
+    Row {
+        resource: Resource::Network,
+        make: bwlimit,
+    },
+    Row {
+        resource: Resource::Cpu,
+        make: renice,
+    },
 ];
 
 /// Remedies for the culprits of the verdict.
 pub fn remedies(books: &Books, verdict: &Verdict) -> Vec<Remedy> {
-    let Some(first) = verdict.primary() else { return Vec::new() };
+    let Some(first) = verdict.primary() else {
+        return Vec::new();
+    };
     let rows = TABLE.iter().filter(|row| row.resource == first.resource);
     let user = |culprit: &&Culprit| !books.processes[culprit.process].kernel;
-    rows.flat_map(|row| first.culprits.iter().filter(user).filter_map(|culprit| (row.make)(books, first, culprit))).collect()
+    rows.flat_map(|row| {
+        first
+            .culprits
+            .iter()
+            .filter(user)
+            .filter_map(|culprit| (row.make)(books, first, culprit))
+    })
+    .collect()
 }
 
 fn pids(books: &Books, culprit: &Culprit) -> String {
-    let alive = culprit.members.iter().map(|id| &books.processes[*id]).filter(|process| !process.exited);
+    let alive = culprit
+        .members
+        .iter()
+        .map(|id| &books.processes[*id])
+        .filter(|process| !process.exited);
     let pids: Vec<String> = alive.map(|process| process.pid.to_string()).collect();
-    if pids.is_empty() { books.processes[culprit.process].pid.to_string() } else { pids.join(" ") }
+    if pids.is_empty() {
+        books.processes[culprit.process].pid.to_string()
+    } else {
+        pids.join(" ")
+    }
 }
 
 /// ionice(1): the idle class is honoured by BFQ, and by mq-deadline since 6.1; `none` and kyber ignore it.
@@ -47,7 +73,11 @@ fn ionice(books: &Books, hypothesis: &Hypothesis, culprit: &Culprit) -> Option<R
     let place = &books.places[hypothesis.place?];
     let disk = books.disks.iter().find(|disk| disk.name == *place)?;
     let applies = matches!(disk.scheduler.as_str(), "bfq" | "mq-deadline");
-    let scheduler = if disk.scheduler.is_empty() { "none" } else { &disk.scheduler };
+    let scheduler = if disk.scheduler.is_empty() {
+        "none"
+    } else {
+        &disk.scheduler
+    };
     Some(Remedy {
         command: format!("ionice -c3 -p {}", pids(books, culprit)),
         why: "lets the backup use the disk only when nobody else does",
@@ -55,7 +85,9 @@ fn ionice(books: &Books, hypothesis: &Hypothesis, culprit: &Culprit) -> Option<R
         note: if applies {
             "the backup takes longer while the disk is busy; buffered writes are not slowed (ionice(1))".to_owned()
         } else {
-            format!("does nothing here, because the scheduler of {place} is {scheduler}, which ignores I/O classes (ionice(1))")
+            format!(
+                "does nothing here, because the scheduler of {place} is {scheduler}, which ignores I/O classes (ionice(1))"
+            )
         },
     })
 }

@@ -21,7 +21,10 @@ impl Party {
     /// Does the target owe it to itself?
     #[must_use]
     pub fn is_own(self) -> bool {
-        matches!(self, Self::Plain(Holder::Own | Holder::OwnQuota | Holder::OwnLock))
+        matches!(
+            self,
+            Self::Plain(Holder::Own | Holder::OwnQuota | Holder::OwnLock)
+        )
     }
 
     /// Is it charged to nobody?
@@ -60,13 +63,27 @@ impl Shares {
     /// threads' is. A slice without charges takes the whole window's split.
     #[must_use]
     pub fn new(books: &Books, of_requests: bool, groups: &Groups) -> Self {
-        let mut shares = Self { bins: Vec::with_capacity(books.bins.len()), places: BTreeMap::new(), members: BTreeMap::new() };
-        let all: Vec<Charge> = books.bins.iter().flat_map(|bin| bin.charges.iter().copied()).collect();
+        let mut shares = Self {
+            bins: Vec::with_capacity(books.bins.len()),
+            places: BTreeMap::new(),
+            members: BTreeMap::new(),
+        };
+        let all: Vec<Charge> = books
+            .bins
+            .iter()
+            .flat_map(|bin| bin.charges.iter().copied())
+            .collect();
         for bin in &books.bins {
             let mut parts = Vec::new();
             for resource in Resource::ALL {
-                let Some(class) = resource.class() else { continue };
-                let ns = if of_requests { bin.requests } else { bin.threads }[class.index()] as f64;
+                let Some(class) = resource.class() else {
+                    continue;
+                };
+                let ns = if of_requests {
+                    bin.requests
+                } else {
+                    bin.threads
+                }[class.index()] as f64;
                 if ns > 0.0 {
                     shares.split(resource, ns, bin, &all, groups, &mut parts);
                 }
@@ -76,20 +93,48 @@ impl Shares {
         shares
     }
 
-    fn split(&mut self, resource: Resource, ns: f64, bin: &Bin, all: &[Charge], groups: &Groups, parts: &mut Vec<Part>) {
-        let here = bin.charges.iter().any(|charge| charge.resource == resource && charge.ns > 0);
+    fn split(
+        &mut self,
+        resource: Resource,
+        ns: f64,
+        bin: &Bin,
+        all: &[Charge],
+        groups: &Groups,
+        parts: &mut Vec<Part>,
+    ) {
+        let here = bin
+            .charges
+            .iter()
+            .any(|charge| charge.resource == resource && charge.ns > 0);
         let charges = if here { bin.charges.as_slice() } else { all };
-        let charges: Vec<&Charge> = charges.iter().filter(|charge| charge.resource == resource).collect();
+        let charges: Vec<&Charge> = charges
+            .iter()
+            .filter(|charge| charge.resource == resource)
+            .collect();
         let total: f64 = charges.iter().map(|charge| charge.ns as f64).sum();
         if total <= 0.0 {
-            parts.push(Part { resource, party: Party::Plain(Holder::Nobody), ns, estimated_ns: 0.0 });
+            parts.push(Part {
+                resource,
+                party: Party::Plain(Holder::Nobody),
+                ns,
+                estimated_ns: 0.0,
+            });
             return;
         }
         for charge in charges {
             let scale = ns / total;
             let part = charge.ns as f64 * scale;
-            let estimated_ns = if here { charge.estimated_ns as f64 * scale } else { part };
-            parts.push(Part { resource, party: self.party(resource, charge, part, groups), ns: part, estimated_ns });
+            let estimated_ns = if here {
+                charge.estimated_ns as f64 * scale
+            } else {
+                part
+            };
+            parts.push(Part {
+                resource,
+                party: self.party(resource, charge, part, groups),
+                ns: part,
+                estimated_ns,
+            });
             if let Some(place) = charge.place {
                 *self.places.entry((resource, place)).or_default() += part;
             }
@@ -97,7 +142,9 @@ impl Shares {
     }
 
     fn party(&mut self, resource: Resource, charge: &Charge, ns: f64, groups: &Groups) -> Party {
-        let Holder::Process(process) = charge.holder else { return Party::Plain(charge.holder) };
+        let Holder::Process(process) = charge.holder else {
+            return Party::Plain(charge.holder);
+        };
         let group = groups.of(process);
         *self.members.entry((resource, group, process)).or_default() += ns;
         Party::Group(group)
@@ -107,7 +154,12 @@ impl Shares {
     #[must_use]
     pub fn of(&self, resource: Resource) -> Vec<(Party, f64)> {
         let mut sums: BTreeMap<Party, f64> = BTreeMap::new();
-        for part in self.bins.iter().flatten().filter(|part| part.resource == resource) {
+        for part in self
+            .bins
+            .iter()
+            .flatten()
+            .filter(|part| part.resource == resource)
+        {
             *sums.entry(part.party).or_default() += part.ns;
         }
         sums.into_iter().collect()
@@ -116,15 +168,23 @@ impl Shares {
     /// Where most of a resource was waited for.
     #[must_use]
     pub fn place(&self, resource: Resource) -> Option<PlaceId> {
-        let of = self.places.iter().filter(|((known, _), _)| *known == resource);
-        of.max_by(|a, b| a.1.total_cmp(b.1)).map(|((_, place), _)| *place)
+        let of = self
+            .places
+            .iter()
+            .filter(|((known, _), _)| *known == resource);
+        of.max_by(|a, b| a.1.total_cmp(b.1))
+            .map(|((_, place), _)| *place)
     }
 
     /// Processes of a group that held a resource, the largest part first.
     #[must_use]
     pub fn members(&self, resource: Resource, group: GroupId) -> Vec<ProcessId> {
-        let of = self.members.iter().filter(|((known, of, _), _)| *known == resource && *of == group);
-        let mut members: Vec<(f64, ProcessId)> = of.map(|((_, _, process), ns)| (*ns, *process)).collect();
+        let of = self
+            .members
+            .iter()
+            .filter(|((known, of, _), _)| *known == resource && *of == group);
+        let mut members: Vec<(f64, ProcessId)> =
+            of.map(|((_, _, process), ns)| (*ns, *process)).collect();
         members.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         members.into_iter().map(|(_, process)| process).collect()
     }
