@@ -78,7 +78,10 @@ offsets! {
     /// Clock of a run queue.
     rq_clock: ("rq", "clock");
     /// Time throttled by CPU quota (6.6 and later).
-    cfs_rq_throttled: ("cfs_rq", "throttled_clock_self_time"), ("cfs_rq", "throttled_clock_pelt_time"), ("cfs_rq", "throttled_clock_task_time");
+    cfs_rq_throttled:
+        ("cfs_rq", "throttled_clock_self_time"),
+        ("cfs_rq", "throttled_clock_pelt_time"),
+        ("cfs_rq", "throttled_clock_task_time");
     /// Begin of a throttled interval, on the run queue's clock (6.6 and later).
     cfs_rq_throttled_since: ("cfs_rq", "throttled_clock_self"), ("cfs_rq", "throttled_clock_pelt"), ("cfs_rq", "throttled_clock_task");
     /// How many levels above are throttled.
@@ -203,6 +206,8 @@ pub struct Config {
     pub arg_split: u32,
     /// As above, `block_rq_issue`.
     pub arg_rq_issue: u32,
+    /// How many arguments `tcp_recvmsg` has.
+    pub recvmsg_arguments: u32,
 }
 
 impl Config {
@@ -219,10 +224,11 @@ impl Config {
         arg_bio_complete: 0,
         arg_split: 0,
         arg_rq_issue: 0,
+        recvmsg_arguments: 0,
     };
 }
 
-const _: () = assert!(size_of::<Config>() == 4 * (Offsets::COUNT + 10));
+const _: () = assert!(size_of::<Config>() == 4 * (Offsets::COUNT + 11));
 // SAFETY: `repr(C)`, only `u32`s.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for Config {}

@@ -22,6 +22,6 @@ pub unsafe fn add64(counter: *mut u64, by: u64) {
 pub unsafe fn add32(counter: *mut u32, by: u32) {
     // SAFETY: by the caller.
     unsafe {
-        asm!("lock *(u32 *)({} + 0) += {}", in(reg) counter, in(reg) u64::from(by), options(nostack))
-    };
+        asm!("lock *(u32 *)({} + 0) += {}", in(reg) counter, in(reg) u64::from(by), options(nostack));
+    }
 }

@@ -15,6 +15,10 @@ static HISTOGRAMS: LruHashMap<CellKey, Cell> = LruHashMap::with_max_entries(4096
 /// What a new entry starts as: too large for the stack.
 static EMPTY: Cell = Cell::EMPTY;
 
+#[expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "by value a cell would not fit on the stack"
+)]
 #[inline(always)]
 fn cell(key: CellKey) -> Option<*mut Cell> {
     if let Some(cell) = HISTOGRAMS.get_ptr_mut(key) {

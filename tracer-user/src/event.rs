@@ -125,6 +125,14 @@ pub struct MissingProbe {
     pub blinds: Option<String>,
 }
 
+impl MissingProbe {
+    /// Name of the probe, without the reason.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.probe.split(' ').next().unwrap_or_default()
+    }
+}
+
 /// A process at attach, from `/proc`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {

@@ -85,6 +85,26 @@ pub fn utc(wall_ns: u64) -> String {
     )
 }
 
+/// Cuts a text to a width, and shows that it did.
+#[must_use]
+pub fn shorten(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(width.saturating_sub(1)).collect();
+    format!("{kept}…")
+}
+
+/// `1 thread`, `5 threads`.
+#[must_use]
+pub fn plural(number: u64, noun: &str) -> String {
+    format!(
+        "{} {noun}{}",
+        count(number),
+        if number == 1 { "" } else { "s" }
+    )
+}
+
 /// Text from outside, safe on a terminal: control characters (C0, C1, DEL) and those that turn the direction of writing are shown as
 /// escapes. Everything else, other scripts included, stays.
 #[must_use]

@@ -69,7 +69,7 @@ pub fn block_bio_queue(ctx: BtfTracePointContext) -> i32 {
     } else if pid != 0 && is_kernel_thread() {
         owner.flags = IO_KTHREAD;
     }
-    if BIOS.insert(bio.key(), &owner, 0).is_err() {
+    if BIOS.insert(bio.key(), owner, 0).is_err() {
         emit::map_full(MapLoss::Bios);
     }
     0
@@ -126,7 +126,7 @@ pub fn block_split(ctx: BtfTracePointContext) -> i32 {
     });
     // The gate is held by the parent, whose completion shuts it.
     owner.dev = 0;
-    let _ = BIOS.insert(bio.key(), &owner, 0);
+    let _ = BIOS.insert(bio.key(), owner, 0);
     0
 }
 
@@ -176,7 +176,7 @@ pub fn block_rq_issue(ctx: BtfTracePointContext) -> i32 {
         op,
         bytes: rq.bytes(),
     };
-    if REQUESTS.insert(rq.0 as u64, &request, 0).is_err() {
+    if REQUESTS.insert(rq.0 as u64, request, 0).is_err() {
         emit::map_full(MapLoss::Requests);
     }
     0
@@ -282,7 +282,7 @@ fn add_total(request: &InFlight, now: u64) {
             write_bytes: 0,
             others: 0,
         };
-        let _ = DISK_TOTALS.insert(key, &new, 1);
+        let _ = DISK_TOTALS.insert(key, new, 1);
     }
     let Some(total) = DISK_TOTALS.get_ptr_mut(key) else {
         emit::map_full(MapLoss::DiskTotals);

@@ -4,3 +4,4 @@ mod block;
 mod proc;
 mod sched;
 mod tcp;
+mod tcp_calls;

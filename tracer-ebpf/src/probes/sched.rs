@@ -216,7 +216,7 @@ fn known(tid: u32, pid: u32) -> Option<*mut Known> {
         flags: WAIT_NO_WAKER,
         ..EMPTY
     };
-    if TASKS.insert(tid, &new, 0).is_err() {
+    if TASKS.insert(tid, new, 0).is_err() {
         emit::map_full(MapLoss::Tasks);
     }
     TASKS.get_ptr_mut(tid)

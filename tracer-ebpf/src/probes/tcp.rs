@@ -53,7 +53,7 @@ fn state(key: u64) -> Option<&'static mut SocketState> {
             ifindex: 0,
             announced: 0,
         };
-        if SOCKETS.insert(key, &new, 1).is_err() {
+        if SOCKETS.insert(key, new, 1).is_err() {
             emit::map_full(MapLoss::Sockets);
         }
     }
@@ -71,8 +71,9 @@ pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
+/// A send returned, in its caller's context.
 #[inline(always)]
-fn sent(sk: Sock, result: i32) {
+pub fn sent(sk: Sock, result: i32) {
     let (pid, tid) = current();
     let now = now();
     // SAFETY: the entry is copied at once.
@@ -137,7 +138,9 @@ const NO_CALL: Call = Call {
 #[inline(always)]
 fn emit_call(call: &Call, now: u64) {
     // SAFETY: a reservation of this size.
-    emit::event::<Call>(Kind::Call, now, |record| unsafe { record.write(*call) });
+    emit::event::<Call>(Kind::Call, now, |record| unsafe {
+        record.write(*call);
+    });
 }
 
 /// `sock_recv_length(struct sock *sk, int ret, int flags)`, 6.3 and later.
@@ -150,8 +153,9 @@ pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
+/// A receive returned, in its caller's context.
 #[inline(always)]
-fn received(sk: Sock, result: i32) {
+pub fn received(sk: Sock, result: i32) {
     let (pid, tid) = current();
     let Some(state) = state(sk.key()) else { return };
     state.pid = pid;
@@ -218,10 +222,16 @@ fn announce(sk: Sock, state: &mut SocketState, pid: u32, now: u64) {
 /// once for each turn of the copy loop; the first marks the begin of the call (the wait for the socket's lock is not in it).
 #[btf_tracepoint(function = "tcp_sendmsg_locked")]
 pub fn tcp_sendmsg_locked(_ctx: BtfTracePointContext) -> i32 {
+    send_begins();
+    0
+}
+
+/// A send call begins in this thread.
+#[inline(always)]
+pub fn send_begins() {
     let (_, tid) = current();
     // BPF_NOEXIST: later turns of the same call keep the first stamp.
     let _ = SENDS.insert(tid, now(), 1);
-    0
 }
 
 /// `tcp_probe(struct sock *sk, struct sk_buff *skb)`, everywhere: a segment of an established connection arrived, in softirq;
@@ -268,7 +278,7 @@ fn acknowledged(sk: Sock, state: &mut SocketState, ack_seq: u32) {
     if ack_seq == write_seq {
         // SAFETY: a reservation of this size.
         emit::event::<Ack>(Kind::Ack, now, |record| unsafe {
-            (*record).socket = sk.key()
+            (*record).socket = sk.key();
         });
     } else {
         // Data written since: watch for its end, so that the last acknowledgement is not missed.
@@ -375,7 +385,7 @@ fn link_cell(key: &LinkOwner, dev: NetDevice, slice: u64) -> Option<&'static mut
             drops: 0,
             name: dev.name(),
         };
-        if LINKS.insert(key, &new, 1).is_err() {
+        if LINKS.insert(key, new, 1).is_err() {
             emit::map_full(MapLoss::Links);
         }
     }
@@ -389,7 +399,7 @@ fn flush(cell: &Link) {
     if cell.packets > 0 {
         // SAFETY: a reservation of this size.
         emit::event::<Link>(Kind::Link, cell.header.ns, |record| unsafe {
-            record.write(*cell)
+            record.write(*cell);
         });
     }
 }

@@ -24,6 +24,9 @@ const UNATTENDED: Duration = Duration::from_secs(10);
 /// When the first provisional sentence appears (design §6).
 const FIRST_SENTENCE: Duration = Duration::from_secs(3);
 
+/// Columns of the provisional sentence on a terminal.
+const LINE: usize = 79;
+
 /// Traces and reports.
 ///
 /// # Errors
@@ -185,7 +188,12 @@ impl Progress {
         }
         let mut stderr = std::io::stderr();
         let _ = if self.attended {
-            write!(stderr, "\r\x1b[Kso far: {sentence}")
+            // A line that wraps could not be written over.
+            write!(
+                stderr,
+                "\r\x1b[K{}",
+                units::shorten(&format!("so far: {sentence}"), LINE)
+            )
         } else {
             writeln!(stderr, "so far: {sentence}")
         };

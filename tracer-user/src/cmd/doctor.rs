@@ -33,6 +33,7 @@ pub fn run(args: &DoctorArgs) -> Result<ExitCode> {
         Err(_) => features.costs(),
     };
     let findings: Vec<Finding> = probes::all()
+        .filter(|probe| probe.instead_of.is_none())
         .map(|probe| finding(probe, &features, &refused))
         .collect();
     let works = attached.is_ok();
@@ -58,9 +59,7 @@ fn finding(
         .iter()
         .find(|(missing, _)| missing.name == probe.name)
         .map(|(_, reason)| reason.clone());
-    let named = refused
-        .iter()
-        .find(|missing| missing.probe.split(' ').next() == Some(probe.name));
+    let named = refused.iter().find(|missing| missing.name() == probe.name);
     let cost = match (probe.need, named, absent) {
         (Need::Required, _, Some(reason)) => reason,
         (_, Some(missing), _) => missing.cost.clone(),

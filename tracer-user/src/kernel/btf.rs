@@ -63,6 +63,8 @@ pub struct Btf {
     structures: HashMap<String, Vec<u32>>,
     /// `btf_trace_*` typedefs by the name of their tracepoint.
     tracepoints: HashMap<String, u32>,
+    /// Prototypes of functions by name: only those of TCP, the one family that hooks functions.
+    functions: HashMap<String, u32>,
 }
 
 /// A decoded type header.
@@ -127,6 +129,7 @@ impl Btf {
             strings,
             structures: HashMap::new(),
             tracepoints: HashMap::new(),
+            functions: HashMap::new(),
         };
         btf.index(types)?;
         Ok(btf)
@@ -151,6 +154,10 @@ impl Btf {
                         let name = name.to_owned();
                         self.tracepoints.insert(name, found.value);
                     }
+                }
+                kind::FUNC if self.string(found.name)?.starts_with("tcp_") => {
+                    let name = self.string(found.name)?.to_owned();
+                    self.functions.insert(name, found.value);
                 }
                 _ => {}
             }
@@ -290,6 +297,13 @@ impl Btf {
         let arguments = (1..prototype.count)
             .map(|index| self.argument(u32_at(&self.bytes, prototype.tail + 8 * index + 4).ok()?));
         arguments.collect()
+    }
+
+    /// How many arguments a TCP function has; `None` if the kernel has no such function that can be hooked.
+    #[must_use]
+    pub fn arguments(&self, function: &str) -> Option<usize> {
+        let prototype = self.get(*self.functions.get(function)?)?;
+        Some(prototype.count)
     }
 
     fn argument(&self, id: u32) -> Option<Argument> {

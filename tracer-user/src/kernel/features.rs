@@ -5,7 +5,7 @@ use tracer_common::config::{Config, MISSING, Offsets};
 use super::btf::Btf;
 use crate::{
     event::MissingProbe,
-    probes::{self, Need, Probe},
+    probes::{self, Hook, Need, Probe},
 };
 
 /// What was found.
@@ -29,6 +29,12 @@ impl Features {
             missing: Vec::new(),
         };
         for probe in probes::all() {
+            if probe
+                .instead_of
+                .is_some_and(|tracepoint| btf.tracepoint(tracepoint).is_some())
+            {
+                continue;
+            }
             match obstacle(btf, &features.config, probe) {
                 None => features.usable.push(probe),
                 Some(reason) => features.missing.push((probe, reason)),
@@ -50,6 +56,7 @@ impl Features {
     pub fn costs(&self) -> Vec<MissingProbe> {
         self.missing
             .iter()
+            .filter(|(probe, _)| probe.instead_of.is_none())
             .filter_map(|(probe, reason)| cost(probe, reason))
             .collect()
     }
@@ -70,8 +77,14 @@ pub fn cost(probe: &Probe, reason: &str) -> Option<MissingProbe> {
 
 /// Why a probe cannot be used here.
 fn obstacle(btf: &Btf, config: &Config, probe: &Probe) -> Option<String> {
-    if btf.tracepoint(probe.name).is_none() {
-        return Some("this kernel has no such tracepoint".to_owned());
+    match probe.hook {
+        Hook::Tracepoint if btf.tracepoint(probe.name).is_none() => {
+            return Some("this kernel has no such tracepoint".to_owned());
+        }
+        Hook::Entry(function) | Hook::Exit(function) if btf.arguments(function).is_none() => {
+            return Some(format!("this kernel has no function {function}"));
+        }
+        _ => {}
     }
     let missing = probe.facts.iter().find(|fact| {
         config
@@ -119,6 +132,7 @@ fn config(btf: &Btf) -> Config {
     config.arg_bio_complete = argument(btf, "block_bio_complete", "bio");
     config.arg_split = argument(btf, "block_split", "bio");
     config.arg_rq_issue = argument(btf, "block_rq_issue", "request");
+    config.recvmsg_arguments = btf.arguments("tcp_recvmsg").unwrap_or(0) as u32;
     config
 }
 

@@ -6,13 +6,13 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, Map},
-    programs::{BtfTracePoint, Program},
+    programs::Program,
 };
 
 use super::features::{self, Features};
 use crate::{
     event::MissingProbe,
-    probes::{Need, Probe},
+    probes::{Hook, Need, Probe},
 };
 
 /// The kernel half, built by `cargo xtask build`.
@@ -67,8 +67,12 @@ pub fn attach(features: &Features, targets: &[u32], follow_children: bool) -> Re
     set_targets(&mut ebpf, targets)?;
     let mut missing = features.costs();
     for probe in &features.usable {
-        if let Err(error) = attach_one(&mut ebpf, btf, probe) {
-            missing.extend(without(probe, &error)?);
+        match (attach_one(&mut ebpf, btf, probe), probe.instead_of) {
+            (Ok(()), None) => {}
+            // The substitute does the tracepoint's work: nothing is missing.
+            (Ok(()), Some(tracepoint)) => missing.retain(|missing| missing.name() != tracepoint),
+            (Err(_), Some(_)) => {}
+            (Err(error), None) => missing.extend(without(probe, &error)?),
         }
     }
     Ok(Attached { ebpf, missing })
@@ -89,19 +93,34 @@ fn attach_one(ebpf: &mut Ebpf, btf: &aya::Btf, probe: &Probe) -> Result<()> {
     let program = ebpf
         .program_mut(probe.name)
         .with_context(|| format!("the object has no program {}", probe.name))?;
-    let program: &mut BtfTracePoint = program.try_into()?;
-    program.load(probe.name, btf)?;
-    program.attach()?;
+    match (probe.hook, program) {
+        (Hook::Tracepoint, Program::BtfTracePoint(program)) => {
+            program.load(probe.name, btf)?;
+            program.attach()?;
+        }
+        (Hook::Entry(function), Program::FEntry(program)) => {
+            program.load(function, btf)?;
+            program.attach()?;
+        }
+        (Hook::Exit(function), Program::FExit(program)) => {
+            program.load(function, btf)?;
+            program.attach()?;
+        }
+        _ => bail!("program {} is of another type", probe.name),
+    }
     Ok(())
 }
 
 /// Takes the programs out of the kernel; the maps stay readable.
 pub fn detach(ebpf: &mut Ebpf) {
     for (_, program) in ebpf.programs_mut() {
-        if let Program::BtfTracePoint(program) = program {
-            // Only a program that was never loaded cannot be unloaded.
-            let _ = program.unload();
-        }
+        // Only a program that was never loaded cannot be unloaded.
+        let _ = match program {
+            Program::BtfTracePoint(program) => program.unload(),
+            Program::FEntry(program) => program.unload(),
+            Program::FExit(program) => program.unload(),
+            _ => Ok(()),
+        };
     }
 }
 

@@ -85,6 +85,7 @@ impl Session {
         let description = describe(&settings, &processes, pids.len());
         let start = start(&settings, &attached, &pids, window_ns, attach_ns);
         let facts = facts(start, processes, &pids);
+        give_back_memory();
         Ok(Self {
             attached,
             reader,
@@ -167,6 +168,12 @@ impl Session {
             target_exited: stop == Stop::TargetExited,
         })
     }
+}
+
+/// Parsing the kernel's type information took ten times the memory that is needed from now on; the allocator keeps it otherwise.
+fn give_back_memory() {
+    // SAFETY: no arguments that matter.
+    unsafe { libc::malloc_trim(0) };
 }
 
 /// What an event says of the time until `end_ns`; nothing for what began later.

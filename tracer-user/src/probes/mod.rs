@@ -25,12 +25,16 @@ pub enum Need {
 pub enum Hook {
     /// A BTF tracepoint of the same name as the program.
     Tracepoint,
+    /// The entry of a kernel function.
+    Entry(&'static str),
+    /// The return of a kernel function.
+    Exit(&'static str),
 }
 
 /// One program.
 #[derive(Clone, Copy, Debug)]
 pub struct Probe {
-    /// Name of the program, and of what it hooks.
+    /// Name of the program.
     pub name: &'static str,
     /// How.
     pub hook: Hook,
@@ -38,6 +42,8 @@ pub struct Probe {
     pub need: Need,
     /// Fields of [`tracer_common::config::Offsets`] without which it cannot be loaded.
     pub facts: &'static [&'static str],
+    /// The tracepoint that it stands in for: used only where that is missing.
+    pub instead_of: Option<&'static str>,
 }
 
 /// Every probe, family by family.
@@ -53,6 +59,7 @@ const fn required(name: &'static str, facts: &'static [&'static str]) -> Probe {
         hook: Hook::Tracepoint,
         need: Need::Required,
         facts,
+        instead_of: None,
     }
 }
 
@@ -67,5 +74,25 @@ const fn optional(
         hook: Hook::Tracepoint,
         need: Need::Optional { cost, blinds },
         facts,
+        instead_of: None,
+    }
+}
+
+/// A probe on a kernel function where a tracepoint is missing; what its own absence costs is said of the tracepoint.
+const fn substitute(
+    name: &'static str,
+    hook: Hook,
+    instead_of: &'static str,
+    facts: &'static [&'static str],
+) -> Probe {
+    Probe {
+        name,
+        hook,
+        need: Need::Optional {
+            cost: "see the tracepoint that it stands in for",
+            blinds: None,
+        },
+        facts,
+        instead_of: Some(instead_of),
     }
 }

@@ -1,6 +1,9 @@
 //! TCP family; kernel side: `tracer-ebpf/src/probes/tcp.rs`.
 
-use super::{Probe, optional};
+use super::{
+    Hook::{Entry, Exit},
+    Probe, optional, substitute,
+};
 
 const BLIND: Option<&str> = Some("network");
 const SOCK: &[&str] = &["sock_family", "sock_protocol"];
@@ -74,5 +77,29 @@ pub const PROBES: &[Probe] = &[
         ],
         "who sends through an interface is unknown",
         BLIND,
+    ),
+    substitute(
+        "tcp_sendmsg_entry",
+        Entry("tcp_sendmsg"),
+        "tcp_sendmsg_locked",
+        &[],
+    ),
+    substitute(
+        "tcp_sendmsg_exit",
+        Exit("tcp_sendmsg"),
+        "sock_send_length",
+        CALL,
+    ),
+    substitute(
+        "tcp_sendpage_exit",
+        Exit("tcp_sendpage"),
+        "sock_send_length",
+        CALL,
+    ),
+    substitute(
+        "tcp_recvmsg_exit",
+        Exit("tcp_recvmsg"),
+        "sock_recv_length",
+        CALL,
     ),
 ];

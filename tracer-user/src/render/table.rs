@@ -1,5 +1,7 @@
 //! Columns, bars and wrapped lines for 80 columns.
 
+use crate::units::shorten;
+
 /// Width of the report.
 pub const WIDTH: usize = 80;
 
@@ -60,16 +62,6 @@ fn line(row: &[String], widths: &[usize], align: &[Align], indent: usize) -> Str
     format!("{:indent$}{}", "", cells.join("  "))
         .trim_end()
         .to_owned()
-}
-
-/// Cuts a text to a width, and shows that it did.
-#[must_use]
-pub fn shorten(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text.to_owned();
-    }
-    let kept: String = text.chars().take(width.saturating_sub(1)).collect();
-    format!("{kept}…")
 }
 
 /// Breaks a text into lines between words; a word that is too long is broken too.

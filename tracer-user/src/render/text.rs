@@ -1,10 +1,10 @@
 //! The report for people: 80 columns, the answer first, the evidence below.
 
-use super::table::{Align, WIDTH, bar, shorten, sparkline, table, wrap};
+use super::table::{Align, WIDTH, bar, sparkline, table, wrap};
 use crate::{
     class::{Class, Resource},
     report::{Basis, Blame, Budget, Histogram, Report},
-    units::{bytes, count, escape_terminal as safe, share, time},
+    units::{bytes, count, escape_terminal as safe, plural, share, shorten, time},
 };
 
 /// How to show it.
@@ -68,12 +68,12 @@ impl Page<'_> {
             String::new()
         };
         let facts = format!(
-            "confidence {:.0} % · {} traced · {} (pid {}){more} · {} threads · {} · {}",
+            "confidence {:.0} % · {} traced · {} (pid {}){more} · {} · {} · {}",
             100.0 * report.verdict.confidence,
             time(report.window.duration_ns),
             safe(&target.comm),
             target.pid,
-            target.threads,
+            plural(target.threads, "thread"),
             safe(&report.host.hostname),
             report.window.start,
         );
@@ -105,8 +105,8 @@ impl Page<'_> {
         if let Some(requests) = &self.report.requests {
             let quantile = |ns: Option<u64>| ns.map_or_else(|| "–".to_owned(), time);
             lines.push(format!(
-                "  {} requests: p50 {} · p99 {} · longest {}",
-                count(requests.count),
+                "  {}: p50 {} · p99 {} · longest {}",
+                plural(requests.count, "request"),
                 quantile(requests.p50_ns),
                 quantile(requests.p99_ns),
                 quantile(requests.max_ns)
@@ -130,8 +130,8 @@ impl Page<'_> {
         }
         let threads = &self.report.threads;
         lines.push(format!(
-            "  {} threads: {} of life",
-            self.report.target.threads,
+            "  {}: {} of life",
+            plural(self.report.target.threads, "thread"),
             time(threads.wall_ns)
         ));
         lines.extend(bars(&threads.budget_ns));
@@ -313,7 +313,17 @@ impl Page<'_> {
         if losses.truncated {
             lines.push("Lost the end of the recording: it is cut off".to_owned());
         }
-        for missing in &losses.missing_probes {
+        let said = |probe: &str| {
+            report
+                .unknown
+                .iter()
+                .any(|unknown| unknown.reason.starts_with(probe))
+        };
+        for missing in losses
+            .missing_probes
+            .iter()
+            .filter(|missing| !said(&missing.probe))
+        {
             lines.extend(wrap(
                 &format!("{}: {}", safe(&missing.probe), safe(&missing.cost)),
                 "Missing ",

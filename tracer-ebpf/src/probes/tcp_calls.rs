@@ -1,0 +1,56 @@
+//! Socket calls on kernels without the tracepoints of [`super::tcp`], by `fentry` and `fexit` of the functions themselves.
+//! User space loads each only where its tracepoint is missing.
+
+use aya_ebpf::{
+    EbpfContext as _,
+    macros::{fentry, fexit},
+    programs::{FEntryContext, FExitContext},
+};
+
+use super::tcp::{received, send_begins, sent};
+use crate::kernel::{Sock, config};
+
+/// `int tcp_sendmsg(struct sock *sk, struct msghdr *msg, size_t size)`, 5.10 to 7.2; for `tcp_sendmsg_locked` before 6.16.
+#[fentry(function = "tcp_sendmsg")]
+pub fn tcp_sendmsg_entry(_ctx: FEntryContext) -> i32 {
+    send_begins();
+    0
+}
+
+/// The return of the same function; for `sock_send_length` before 6.3. The result follows the arguments.
+#[fexit(function = "tcp_sendmsg")]
+pub fn tcp_sendmsg_exit(ctx: FExitContext) -> i32 {
+    sent(Sock(ctx.arg(0)), ctx.arg::<u64>(3) as i32);
+    0
+}
+
+/// `int tcp_sendpage(struct sock *sk, struct page *page, int offset, size_t size, int flags)`, until 6.4: how `sendfile` sends.
+#[fexit(function = "tcp_sendpage")]
+pub fn tcp_sendpage_exit(ctx: FExitContext) -> i32 {
+    sent(Sock(ctx.arg(0)), ctx.arg::<u64>(5) as i32);
+    0
+}
+
+/// `int tcp_recvmsg(struct sock *sk, struct msghdr *msg, size_t len, [int nonblock,] int flags, int *addr_len)`; five arguments from
+/// 5.19 on. For `sock_recv_length` before 6.3.
+#[fexit(function = "tcp_recvmsg")]
+pub fn tcp_recvmsg_exit(ctx: FExitContext) -> i32 {
+    let result = if config!(recvmsg_arguments) == 5 {
+        after_five(ctx.as_ptr())
+    } else {
+        after_six(ctx.as_ptr())
+    };
+    received(Sock(ctx.arg(0)), result as i32);
+    0
+}
+
+// Functions of their own for the reason given at `kernel::argument`.
+#[inline(never)]
+fn after_five(ctx: *mut core::ffi::c_void) -> u64 {
+    FExitContext::new(ctx).arg(5)
+}
+
+#[inline(never)]
+fn after_six(ctx: *mut core::ffi::c_void) -> u64 {
+    FExitContext::new(ctx).arg(6)
+}
