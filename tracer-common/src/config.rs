@@ -206,8 +206,6 @@ pub struct Config {
     pub arg_split: u32,
     /// As above, `block_rq_issue`.
     pub arg_rq_issue: u32,
-    /// How many arguments `tcp_recvmsg` has.
-    pub recvmsg_arguments: u32,
 }
 
 impl Config {
@@ -224,11 +222,10 @@ impl Config {
         arg_bio_complete: 0,
         arg_split: 0,
         arg_rq_issue: 0,
-        recvmsg_arguments: 0,
     };
 }
 
-const _: () = assert!(size_of::<Config>() == 4 * (Offsets::COUNT + 11));
+const _: () = assert!(size_of::<Config>() == 4 * (Offsets::COUNT + 10));
 // SAFETY: `repr(C)`, only `u32`s.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for Config {}

@@ -2,13 +2,12 @@
 //! User space loads each only where its tracepoint is missing.
 
 use aya_ebpf::{
-    EbpfContext as _,
     macros::{fentry, fexit},
     programs::{FEntryContext, FExitContext},
 };
 
 use super::tcp::{received, send_begins, sent};
-use crate::kernel::{Sock, config};
+use crate::kernel::Sock;
 
 /// `int tcp_sendmsg(struct sock *sk, struct msghdr *msg, size_t size)`, 5.10 to 7.2; for `tcp_sendmsg_locked` before 6.16.
 #[fentry(function = "tcp_sendmsg")]
@@ -31,26 +30,17 @@ pub fn tcp_sendpage_exit(ctx: FExitContext) -> i32 {
     0
 }
 
-/// `int tcp_recvmsg(struct sock *sk, struct msghdr *msg, size_t len, [int nonblock,] int flags, int *addr_len)`; five arguments from
-/// 5.19 on. For `sock_recv_length` before 6.3.
+/// `int tcp_recvmsg(struct sock *sk, struct msghdr *msg, size_t len, int flags, int *addr_len)`, 5.19 and later; for
+/// `sock_recv_length` before 6.3.
 #[fexit(function = "tcp_recvmsg")]
 pub fn tcp_recvmsg_exit(ctx: FExitContext) -> i32 {
-    let result = if config!(recvmsg_arguments) == 5 {
-        after_five(ctx.as_ptr())
-    } else {
-        after_six(ctx.as_ptr())
-    };
-    received(Sock(ctx.arg(0)), result as i32);
+    received(Sock(ctx.arg(0)), ctx.arg::<u64>(5) as i32);
     0
 }
 
-// Functions of their own for the reason given at `kernel::argument`.
-#[inline(never)]
-fn after_five(ctx: *mut core::ffi::c_void) -> u64 {
-    FExitContext::new(ctx).arg(5)
-}
-
-#[inline(never)]
-fn after_six(ctx: *mut core::ffi::c_void) -> u64 {
-    FExitContext::new(ctx).arg(6)
+/// The same before 5.19: `int nonblock` stood before `flags`.
+#[fexit(function = "tcp_recvmsg")]
+pub fn tcp_recvmsg_exit_old(ctx: FExitContext) -> i32 {
+    received(Sock(ctx.arg(0)), ctx.arg::<u64>(6) as i32);
+    0
 }

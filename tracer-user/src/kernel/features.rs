@@ -81,8 +81,13 @@ fn obstacle(btf: &Btf, config: &Config, probe: &Probe) -> Option<String> {
         Hook::Tracepoint if btf.tracepoint(probe.name).is_none() => {
             return Some("this kernel has no such tracepoint".to_owned());
         }
-        Hook::Entry(function) | Hook::Exit(function) if btf.arguments(function).is_none() => {
+        Hook::Entry(function) if btf.arguments(function).is_none() => {
             return Some(format!("this kernel has no function {function}"));
+        }
+        Hook::Exit(function, arguments) if btf.arguments(function) != Some(arguments) => {
+            return Some(format!(
+                "this kernel has no {function} with {arguments} arguments"
+            ));
         }
         _ => {}
     }
@@ -132,7 +137,6 @@ fn config(btf: &Btf) -> Config {
     config.arg_bio_complete = argument(btf, "block_bio_complete", "bio");
     config.arg_split = argument(btf, "block_split", "bio");
     config.arg_rq_issue = argument(btf, "block_rq_issue", "request");
-    config.recvmsg_arguments = btf.arguments("tcp_recvmsg").unwrap_or(0) as u32;
     config
 }
 

@@ -71,7 +71,16 @@ pub fn attach(features: &Features, targets: &[u32], follow_children: bool) -> Re
             (Ok(()), None) => {}
             // The substitute does the tracepoint's work: nothing is missing.
             (Ok(()), Some(tracepoint)) => missing.retain(|missing| missing.name() != tracepoint),
-            (Err(_), Some(_)) => {}
+            (Err(error), Some(tracepoint)) => {
+                let told = missing
+                    .iter_mut()
+                    .filter(|missing| missing.name() == tracepoint);
+                told.for_each(|missing| {
+                    missing
+                        .cost
+                        .push_str(&format!("; {} was refused: {error}", probe.name))
+                });
+            }
             (Err(error), None) => missing.extend(without(probe, &error)?),
         }
     }
@@ -102,7 +111,7 @@ fn attach_one(ebpf: &mut Ebpf, btf: &aya::Btf, probe: &Probe) -> Result<()> {
             program.load(function, btf)?;
             program.attach()?;
         }
-        (Hook::Exit(function), Program::FExit(program)) => {
+        (Hook::Exit(function, _), Program::FExit(program)) => {
             program.load(function, btf)?;
             program.attach()?;
         }

@@ -27,8 +27,8 @@ pub enum Hook {
     Tracepoint,
     /// The entry of a kernel function.
     Entry(&'static str),
-    /// The return of a kernel function.
-    Exit(&'static str),
+    /// The return of a kernel function with so many arguments: the result comes after them.
+    Exit(&'static str, usize),
 }
 
 /// One program.

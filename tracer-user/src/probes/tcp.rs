@@ -86,19 +86,25 @@ pub const PROBES: &[Probe] = &[
     ),
     substitute(
         "tcp_sendmsg_exit",
-        Exit("tcp_sendmsg"),
+        Exit("tcp_sendmsg", 3),
         "sock_send_length",
         CALL,
     ),
     substitute(
         "tcp_sendpage_exit",
-        Exit("tcp_sendpage"),
+        Exit("tcp_sendpage", 5),
         "sock_send_length",
         CALL,
     ),
     substitute(
         "tcp_recvmsg_exit",
-        Exit("tcp_recvmsg"),
+        Exit("tcp_recvmsg", 5),
+        "sock_recv_length",
+        CALL,
+    ),
+    substitute(
+        "tcp_recvmsg_exit_old",
+        Exit("tcp_recvmsg", 6),
         "sock_recv_length",
         CALL,
     ),
