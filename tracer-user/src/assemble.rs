@@ -255,6 +255,7 @@ fn holder_name(books: &Books, holder: Holder) -> String {
         Holder::SlowDevice => "the device".to_owned(),
         Holder::Peer => "the peer".to_owned(),
         Holder::IdleCpu => "idle CPU".to_owned(),
+        Holder::Hypervisor => "the hypervisor".to_owned(),
         Holder::Nobody => "unattributed".to_owned(),
     }
 }

@@ -56,6 +56,7 @@ fn of_party(party: Party) -> Option<Cause> {
         Party::Plain(Holder::SlowDevice) => Some(Cause::DeviceSlow),
         Party::Plain(Holder::Peer) => Some(Cause::PeerSlow),
         Party::Plain(Holder::IdleCpu) => Some(Cause::WakeupLatency),
+        Party::Plain(Holder::Hypervisor) => Some(Cause::Steal),
         Party::Plain(Holder::Process(_) | Holder::Nobody) => None,
     }
 }

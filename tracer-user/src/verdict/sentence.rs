@@ -113,6 +113,9 @@ fn reason(books: &Books, hypothesis: &Hypothesis, verdict: &Verdict) -> String {
         Some(Cause::DeviceSlow) => {
             format!("{part} of {blocked}{place}, because the device itself is slow")
         }
+        Some(Cause::Steal) => {
+            format!("{part} of {blocked}, because the hypervisor runs somebody else")
+        }
         Some(Cause::WakeupLatency) => format!("{part} of {blocked}, although a CPU was idle"),
         Some(Cause::Journal) => format!("{part} of {blocked}{place}, for journal commits"),
         Some(Cause::Writeback) => {
