@@ -111,7 +111,7 @@ pub fn plural(number: u64, noun: &str) -> String {
 pub fn escape_terminal(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
-        let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}');
+        let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}');
         if c.is_control() || turns {
             let _ = if (c as u32) < 0x100 {
                 write!(safe, "\\x{:02x}", c as u32)
@@ -170,8 +170,8 @@ mod tests {
     #[test]
     fn a_name_cannot_drive_the_terminal() {
         assert_eq!(
-            escape_terminal("\x1b[2Ja\u{9b}b\u{202e}c\x7f"),
-            "\\x1b[2Ja\\x9bb\\u{202e}c\\x7f"
+            escape_terminal("\x1b[2Ja\u{9b}b\u{202e}c\u{61c}\x7f"),
+            "\\x1b[2Ja\\x9bb\\u{202e}c\\u{61c}\\x7f"
         );
         assert_eq!(escape_terminal("größe 日本"), "größe 日本");
         assert_eq!(folded_frame("a;b\nc"), "a:b\\x0ac");
