@@ -61,7 +61,7 @@ pub fn run(args: AttachArgs) -> Result<ExitCode> {
         progress: Progress::new(&args, attended),
     };
     let stop = runtime.block_on(session.run(signals, duration, &mut |events, open| {
-        watcher.take(events, open)
+        watcher.take(events, open);
     }))?;
     watcher.progress.end();
     let (model, written) = watcher.finish();

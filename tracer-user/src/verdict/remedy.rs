@@ -117,6 +117,8 @@ fn renice(books: &Books, _: &Hypothesis, culprit: &Culprit) -> Option<Remedy> {
         command: format!("renice -n 19 -p {}", pids(books, culprit)),
         why: "gives way to others on a contended CPU",
         applies: true,
-        note: "the backup takes longer while the CPU is busy; inside a CPU cgroup nice counts only among its members (renice(1))".to_owned(),
+        note: "the backup takes longer while the CPU is busy; \
+               inside a CPU cgroup nice counts only among its members (renice(1))"
+            .to_owned(),
     })
 }
