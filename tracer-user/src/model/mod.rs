@@ -11,6 +11,8 @@ mod ledger;
 mod link;
 mod process;
 mod request;
+#[cfg(test)]
+mod scenes;
 mod sleep;
 mod thread;
 mod turn;

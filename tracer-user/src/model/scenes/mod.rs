@@ -1,0 +1,298 @@
+//! Streams of a few events as a kernel would send them, with books worked out by hand. All times are milliseconds of the window.
+
+mod identity;
+mod network;
+mod places;
+mod threads;
+mod turns;
+
+use tracer_common::{
+    sched::{WAIT_FIRST, WAIT_IOWAIT, WAIT_NO_WAKER, WAIT_OPEN, WAIT_RUNNABLE},
+    tcp::{CALL_NOSPACE, CALL_SEND},
+};
+
+use super::{
+    Model,
+    books::{Books, Holder, Requests},
+};
+use crate::{
+    class::{Class, Resource},
+    event::{self, Call, Event, Io, Link, Slice, Start, Wait},
+};
+
+const MS: u64 = 1_000_000;
+/// Begin of every window, on the border of a link's slice.
+const T0: u64 = 1_000 * MS;
+
+/// The target; its first thread has the same id.
+const SERVER: u32 = 100;
+/// Another thread of it.
+const WORKER: u32 = 101;
+const TAR: u32 = 200;
+const RSYNC: u32 = 201;
+const KWORKER: u32 = 300;
+
+const EPOLL: u64 = 1;
+const PAGE: u64 = 2;
+const SEND: u64 = 3;
+const MUTEX: u64 = 4;
+/// Stacks of wakers.
+const INTERRUPT: u64 = 5;
+const FUTEX_WAKE: u64 = 6;
+
+const STACKS: [(u64, &[&str]); 6] = [
+    (EPOLL, &["schedule", "ep_poll", "do_epoll_wait"]),
+    (PAGE, &["schedule", "io_schedule", "folio_wait_bit_common"]),
+    (SEND, &["schedule", "sk_stream_wait_memory", "tcp_sendmsg"]),
+    (MUTEX, &["schedule", "__mutex_lock", "ext4_file_write_iter"]),
+    (
+        INTERRUPT,
+        &["try_to_wake_up", "handle_softirqs", "irq_exit_rcu"],
+    ),
+    (FUTEX_WAKE, &["try_to_wake_up", "futex_wake", "do_futex"]),
+];
+
+const fn at(ms: u64) -> u64 {
+    T0 + ms * MS
+}
+
+fn process(pid: u32, comm: &str) -> event::Process {
+    event::Process {
+        pid,
+        comm: comm.to_owned(),
+        target: pid == SERVER,
+        kernel: pid == KWORKER,
+        ..event::Process::default()
+    }
+}
+
+/// What is known at attach: the target without a thread, three other processes, the stacks.
+fn attach() -> Vec<Event> {
+    let start = Start {
+        ns: T0,
+        targets: vec![SERVER],
+        listening: vec![80],
+        ..Start::default()
+    };
+    let mut events = vec![Event::Start(Box::new(start))];
+    let known = [
+        (SERVER, "server"),
+        (TAR, "tar"),
+        (RSYNC, "rsync"),
+        (KWORKER, "kworker/u8:1"),
+    ];
+    events.extend(known.map(|(pid, comm)| Event::Process(process(pid, comm))));
+    events.extend(STACKS.map(|(id, frames)| {
+        let frames = frames.iter().map(|frame| (*frame).to_owned()).collect();
+        Event::Stack(event::Stack { ns: T0, id, frames })
+    }));
+    events
+}
+
+/// The books of these events after what is known at attach.
+fn books(events: impl IntoIterator<Item = Event>, end_ms: u64) -> Books {
+    let mut model = Model::new();
+    let end = event::End {
+        ns: at(end_ms),
+        ..event::End::default()
+    };
+    let events = attach().into_iter().chain(events);
+    for event in events.chain([Event::End(Box::new(end))]) {
+        model.apply(&event);
+    }
+    model.close()
+}
+
+/// A thread of the target at attach.
+fn seed(tid: u32, state: char, function: &str) -> Event {
+    let stack = vec!["schedule".to_owned(), function.to_owned()];
+    Event::Thread(event::Thread {
+        pid: SERVER,
+        tid,
+        state,
+        stack,
+    })
+}
+
+/// A thread of the target that runs all the time from attach on, but for its waits.
+fn running(tid: u32) -> [Event; 2] {
+    [seed(tid, 'R', ""), Event::Wait(first(tid, 0, 0))]
+}
+
+/// First sight of a thread, after `queue` in a run queue.
+fn first(tid: u32, on: u64, queue: u64) -> Wait {
+    Wait {
+        ns: at(on),
+        pid: SERVER,
+        tid,
+        run_queue_ns: queue * MS,
+        flags: WAIT_FIRST,
+        ..Wait::default()
+    }
+}
+
+/// Asleep from `off` on, on a CPU again at `on` after `queue` in a run queue.
+fn asleep(tid: u32, off: u64, on: u64, queue: u64, stack: u64) -> Wait {
+    Wait {
+        ns: at(on),
+        pid: SERVER,
+        tid,
+        off_ns: at(off),
+        run_queue_ns: queue * MS,
+        stack,
+        state: if stack == PAGE || stack == MUTEX {
+            2
+        } else {
+            1
+        },
+        flags: WAIT_NO_WAKER | if stack == PAGE { WAIT_IOWAIT } else { 0 },
+        ..Wait::default()
+    }
+}
+
+/// Asleep in `stack` from `off` to `on`.
+fn sleep(tid: u32, off: u64, on: u64, stack: u64) -> Event {
+    Event::Wait(asleep(tid, off, on, 0, stack))
+}
+
+/// Still asleep at the end of the window.
+fn still(tid: u32, off: u64, end: u64, stack: u64) -> Event {
+    let wait = asleep(tid, off, end, 0, stack);
+    Event::Wait(Wait {
+        flags: wait.flags | WAIT_OPEN,
+        ..wait
+    })
+}
+
+/// Runnable without a CPU from `off` to `on`.
+fn preempted(tid: u32, off: u64, on: u64) -> Wait {
+    Wait {
+        flags: WAIT_RUNNABLE,
+        ..asleep(tid, off, on, on - off, 0)
+    }
+}
+
+fn slice(cpu: u32, pid: u32, begin: u64, end: u64) -> Event {
+    Event::Slice(Slice {
+        ns: at(end),
+        cpu,
+        begin_ns: at(begin),
+        pid,
+        tid: pid,
+    })
+}
+
+/// A read on device 7, queued and issued at once.
+fn io(pid: u32, queue: u64, end: u64, bytes: u32) -> Io {
+    Io {
+        ns: at(end),
+        dev: 7,
+        queue_ns: at(queue),
+        issue_ns: at(queue),
+        bytes,
+        pid,
+        tid: pid,
+        ..Io::default()
+    }
+}
+
+fn read(pid: u32, queue: u64, end: u64, bytes: u32) -> Event {
+    Event::Io(io(pid, queue, end, bytes))
+}
+
+fn call(tid: u32, socket: u64, ms: u64) -> Call {
+    Call {
+        ns: at(ms),
+        socket,
+        result: 100,
+        pid: SERVER,
+        tid,
+        ifindex: 5,
+        ..Call::default()
+    }
+}
+
+/// A thread took bytes from a socket; the first of them had come at `arrived`.
+fn receive(tid: u32, socket: u64, ms: u64, arrived: u64) -> Event {
+    Event::Call(Call {
+        arrived_ns: at(arrived),
+        ..call(tid, socket, ms)
+    })
+}
+
+fn send(tid: u32, socket: u64, ms: u64) -> Event {
+    Event::Call(Call {
+        flags: CALL_SEND,
+        ..call(tid, socket, ms)
+    })
+}
+
+/// A send that left bytes behind for which the socket had no room.
+fn send_part(tid: u32, socket: u64, ms: u64) -> Event {
+    Event::Call(Call {
+        flags: CALL_SEND | CALL_NOSPACE,
+        ..call(tid, socket, ms)
+    })
+}
+
+/// What one process sent in the 10 ms from `ms` on through interface 5.
+fn sent(pid: u32, ms: u64, bytes: u64, backlog_min: u32) -> Event {
+    Event::Link(Link {
+        ns: at(ms),
+        ifindex: 5,
+        name: "eth0".to_owned(),
+        pid,
+        packets: 1,
+        bytes,
+        backlog_min,
+        ..Link::default()
+    })
+}
+
+fn threads(books: &Books, class: Class) -> u64 {
+    books.budget(|bin| &bin.threads)[class.index()] / MS
+}
+
+fn requests(books: &Books, class: Class) -> u64 {
+    books.budget(|bin| &bin.requests)[class.index()] / MS
+}
+
+fn tally(books: &Books) -> Requests {
+    books.requests.clone().unwrap_or_default()
+}
+
+fn charged_ns(books: &Books, resource: Resource, holder: Holder) -> u64 {
+    let charges = books.bins.iter().flat_map(|bin| &bin.charges);
+    let of = charges.filter(|charge| (charge.resource, charge.holder) == (resource, holder));
+    of.map(|charge| charge.ns).sum()
+}
+
+fn charged(books: &Books, resource: Resource, holder: Holder) -> u64 {
+    charged_ns(books, resource, holder) / MS
+}
+
+/// The process that has an id first.
+fn holder(books: &Books, pid: u32) -> Holder {
+    let position = books
+        .processes
+        .iter()
+        .position(|process| process.pid == pid);
+    Holder::Process(position.unwrap())
+}
+
+/// Each ns of a thread is in one class or unaccounted, and each ns of a resource is charged once.
+fn assert_closed(books: &Books) {
+    let spent = books.budget(|bin| &bin.threads);
+    assert_eq!(
+        spent.iter().sum::<u64>() + books.unaccounted_ns,
+        books.wall_ns
+    );
+    for resource in Resource::ALL {
+        let charges = books.bins.iter().flat_map(|bin| &bin.charges);
+        let charged = charges
+            .filter(|charge| charge.resource == resource)
+            .map(|charge| charge.ns);
+        let class = resource.class().unwrap();
+        assert_eq!(charged.sum::<u64>(), spent[class.index()], "{resource:?}");
+    }
+}

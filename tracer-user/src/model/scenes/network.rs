@@ -1,0 +1,133 @@
+//! Links as places, through the whole fold.
+
+use super::*;
+
+const CLIENT: u64 = 9;
+
+fn events(more: impl IntoIterator<Item = Event>) -> Vec<Event> {
+    running(SERVER).into_iter().chain(more).collect()
+}
+
+/// A request whose answer does not fit at 11 and goes on at 39.
+fn stuck() -> [Event; 4] {
+    [
+        receive(SERVER, CLIENT, 10, 10),
+        send_part(SERVER, CLIENT, 11),
+        sleep(SERVER, 11, 39, EPOLL),
+        send(SERVER, CLIENT, 39),
+    ]
+}
+
+#[test]
+fn the_part_of_a_wait_in_which_the_queue_was_empty_is_the_peers() {
+    let full = [10, 20].map(|ms| sent(TAR, ms, 3000, 2));
+    let empty = sent(SERVER, 30, 100, 0);
+    let books = books(events(full.into_iter().chain([empty]).chain(stuck())), 40);
+    // 11 to 30 the queue never emptied, 30 to 39 it did.
+    assert_eq!(charged(&books, Resource::Network, holder(&books, TAR)), 19);
+    assert_eq!(charged(&books, Resource::Network, Holder::Peer), 9);
+    assert_eq!(requests(&books, Class::Network), 28);
+    assert_closed(&books);
+}
+
+#[test]
+fn a_link_that_drops_is_full() {
+    let dropping = |ms, drops| match sent(TAR, ms, 1000, 0) {
+        Event::Link(link) => Event::Link(Link { drops, ..link }),
+        other => other,
+    };
+    let slices = [
+        dropping(0, 7),
+        dropping(10, 7),
+        dropping(20, 9),
+        dropping(30, 9),
+    ];
+    let books = books(events(slices.into_iter().chain(stuck())), 40);
+    assert_eq!(charged(&books, Resource::Network, holder(&books, TAR)), 10);
+    assert_eq!(charged(&books, Resource::Network, Holder::Peer), 18);
+    assert_closed(&books);
+}
+
+#[test]
+fn a_link_at_its_highest_rate_is_full_only_if_two_send() {
+    let rates = [(10, 900, 50), (20, 950, 0), (30, 500, 100)];
+    let slices = rates.into_iter().flat_map(|(ms, tar, own)| {
+        let own = (own > 0).then(|| sent(SERVER, ms, own, 0));
+        [sent(TAR, ms, tar, 0)].into_iter().chain(own)
+    });
+    let books = books(events(slices.chain(stuck())), 40);
+    // 11 to 20: 950 bytes by two, 18 parts to 1 of 9 ms. 20 to 30: by one. 30 to 39: far below the highest rate.
+    assert_eq!(
+        charged_ns(&books, Resource::Network, holder(&books, TAR)),
+        9 * MS * 900 / 950
+    );
+    assert_eq!(charged(&books, Resource::Network, Holder::Peer), 19);
+    assert_closed(&books);
+}
+
+#[test]
+fn a_blocking_send_waits_for_the_link_of_its_connection() {
+    let full = [20, 30]
+        .into_iter()
+        .flat_map(|ms| [sent(TAR, ms, 3000, 3), sent(RSYNC, ms, 1000, 3)]);
+    let call = [
+        receive(SERVER, CLIENT, 10, 10),
+        sleep(SERVER, 20, 40, SEND),
+        send(SERVER, CLIENT, 41),
+    ];
+    let books = books(events(full.chain(call)), 50);
+    assert_eq!(threads(&books, Class::Network), 20);
+    assert_eq!(charged(&books, Resource::Network, holder(&books, TAR)), 15);
+    assert_eq!(charged(&books, Resource::Network, holder(&books, RSYNC)), 5);
+    assert_closed(&books);
+}
+
+#[test]
+fn an_answer_under_way_counts_while_the_link_is_full_and_for_requests_only() {
+    let slices = [
+        sent(TAR, 20, 3000, 2),
+        sent(SERVER, 20, 1000, 2),
+        sent(TAR, 30, 3000, 2),
+        sent(SERVER, 30, 1000, 2),
+        sent(SERVER, 40, 100, 0),
+    ];
+    let answer = [receive(SERVER, CLIENT, 15, 15), send(SERVER, CLIENT, 20)];
+    let acknowledged = Event::Ack(event::Ack {
+        ns: at(45),
+        socket: CLIENT,
+    });
+    let books = books(
+        events(slices.into_iter().chain(answer).chain([acknowledged])),
+        50,
+    );
+    assert_eq!(requests(&books, Class::Network), 20);
+    assert_eq!(threads(&books, Class::Network), 0);
+    assert_eq!(charged(&books, Resource::Network, holder(&books, TAR)), 15);
+    assert_eq!(charged(&books, Resource::Network, Holder::Own), 5);
+    let drain = tally(&books).drain_p99_ns.unwrap();
+    assert!(drain.abs_diff(25 * MS) * 100 <= 9 * 25 * MS, "{drain}");
+}
+
+#[test]
+fn an_answer_still_under_way_at_the_end_counts_until_there() {
+    let full = [20, 30].map(|ms| sent(TAR, ms, 3000, 2));
+    let answer = [receive(SERVER, CLIENT, 15, 15), send(SERVER, CLIENT, 20)];
+    let books = books(events(full.into_iter().chain(answer)), 40);
+    assert_eq!(requests(&books, Class::Network), 20);
+    assert_eq!(tally(&books).drain_p99_ns, None);
+}
+
+#[test]
+fn an_answer_stuck_at_the_end_is_an_open_request_on_the_network() {
+    let full = (1..10).map(|i| sent(TAR, 10 * i, 3000, 2));
+    let stuck = [
+        receive(SERVER, CLIENT, 10, 10),
+        send_part(SERVER, CLIENT, 12),
+        still(SERVER, 12, 100, EPOLL),
+    ];
+    let books = books(events(full.chain(stuck)), 100);
+    assert_eq!((tally(&books).count, tally(&books).open), (0, 1));
+    assert_eq!(requests(&books, Class::Network), 88);
+    assert_eq!(charged(&books, Resource::Network, holder(&books, TAR)), 88);
+    assert_closed(&books);
+}
