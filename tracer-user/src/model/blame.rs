@@ -187,11 +187,10 @@ impl Model {
         }
     }
 
-    /// Responses that were still under way at the end.
+    /// Responses that were still under way at the end, all of whose bytes had been sent.
     pub(super) fn close_drains(&mut self, end_ns: u64) {
-        let open: Vec<(u32, u64)> = self
-            .connections
-            .values()
+        let sent = self.connections.values().filter(|c| c.turn.is_none());
+        let open: Vec<(u32, u64)> = sent
             .filter_map(|c| Some((c.ifindex, c.draining_ns?)))
             .collect();
         for (ifindex, begin) in open {

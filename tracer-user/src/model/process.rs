@@ -108,12 +108,17 @@ impl Processes {
     /// All, given away.
     #[must_use]
     pub fn into_all(mut self) -> Vec<Process> {
+        // A parent of which `/proc` spoke at attach is one that was there at attach, whoever has its id now.
+        let there: HashMap<u32, ProcessId> = self
+            .orphans
+            .iter()
+            .map(|(id, _)| (self.all[*id].pid, *id))
+            .collect();
         for (id, parent_pid) in self.orphans {
-            self.all[id].parent = self
-                .by_pid
+            let parent = there
                 .get(&parent_pid)
-                .copied()
-                .filter(|parent| *parent != id);
+                .or_else(|| self.by_pid.get(&parent_pid));
+            self.all[id].parent = parent.copied().filter(|parent| *parent != id);
         }
         self.all
     }

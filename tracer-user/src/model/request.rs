@@ -13,6 +13,9 @@ use crate::event::Call;
 /// A turn without a send for longer than this, whose owner only waited for work, is a long poll (design §2).
 pub const LONG_POLL_NS: u64 = 5_000_000_000;
 
+/// A request of which more than this part is known to be blocked is no long poll. Not 0: the thread that takes it has to come on a CPU.
+pub const LONG_POLL_BLOCKED: f64 = 0.01;
+
 /// An open request.
 #[derive(Clone, Debug)]
 pub struct Turn {
@@ -28,8 +31,8 @@ pub struct Turn {
     pub sent_ns: Option<u64>,
     /// The last send left something that did not fit.
     pub blocked: bool,
-    /// It only waited for work so far.
-    pub only_waited: bool,
+    /// Time that its owners were blocked so far, other than in waits for work.
+    pub blocked_ns: u64,
 }
 
 /// Who asks on a connection.
@@ -61,6 +64,8 @@ pub struct Connection {
     pub unanswered: bool,
     /// Last send whose acknowledgement is awaited.
     pub draining_ns: Option<u64>,
+    /// Last send and its acknowledgement, while the turn may go on: then the time between is the request's own, and no drain.
+    pub drained: Option<(u64, u64)>,
 }
 
 impl Connection {

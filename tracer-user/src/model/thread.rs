@@ -48,6 +48,13 @@ impl Spent {
         }
     }
 
+    /// Time blocked for certain.
+    #[must_use]
+    pub fn blocked(&self) -> u64 {
+        let blocked = Class::BLOCKED.iter();
+        blocked.map(|class| self.certain[class.index()]).sum()
+    }
+
     /// Sum over all classes.
     #[must_use]
     pub fn total(&self) -> u64 {
@@ -191,6 +198,28 @@ impl Thread {
     #[must_use]
     pub fn between(&self, begin: u64, end: u64) -> Spent {
         self.spent_until(end).since(&self.spent_until(begin))
+    }
+
+    /// What it did between two times, piece by piece: (begin, end, what). A piece lies between two check points, so that what it did
+    /// there is spread evenly.
+    #[must_use]
+    pub fn pieces(&self, begin: u64, end: u64) -> Vec<(u64, u64, Spent)> {
+        let first = self.history.partition_point(|point| point.ns <= begin);
+        let cuts = self.history.range(first..).map(|point| point.ns);
+        let mut pieces = Vec::new();
+        let mut at = begin;
+        for cut in cuts.take_while(|cut| *cut < end).chain([end]) {
+            if cut > at {
+                pieces.push((at, cut, self.between(at, cut)));
+            }
+            at = cut;
+        }
+        pieces
+    }
+
+    /// Nothing is known of the time until `until`.
+    pub fn skip(&mut self, until: u64) {
+        self.extend_by(&Spent::default(), until);
     }
 
     /// Everything so far.

@@ -4,7 +4,8 @@ use tracer_common::tcp::{CALL_CLOSE, CALL_SEND};
 
 use super::{
     Model,
-    request::{self, LONG_POLL_NS, Role, Turn},
+    books::Budget,
+    request::{self, LONG_POLL_BLOCKED, LONG_POLL_NS, Role, Turn},
 };
 use crate::{
     class::Class,
@@ -19,12 +20,31 @@ impl Model {
     }
 
     pub(super) fn acknowledged(&mut self, ack: &event::Ack) {
-        if let Some(connection) = self.connections.get_mut(&ack.socket)
-            && let Some(sent_ns) = connection.draining_ns.take()
+        let Some(connection) = self.connections.get_mut(&ack.socket) else {
+            return;
+        };
+        if let Some(sent_ns) = connection.draining_ns.take() {
+            connection.drained = Some((sent_ns, ack.ns));
+            let goes_on = connection
+                .turn
+                .as_ref()
+                .is_some_and(|turn| turn.sent_ns.is_some());
+            if !goes_on {
+                self.count_drain(ack.socket);
+            }
+        }
+    }
+
+    /// The turn is over, so what was acknowledged was its last send.
+    fn count_drain(&mut self, socket: u64) {
+        if let Some(connection) = self.connections.get_mut(&socket)
+            && let Some((sent_ns, acknowledged_ns)) = connection.drained.take()
         {
-            self.tally.drains.add(ack.ns.saturating_sub(sent_ns));
+            self.tally
+                .drains
+                .add(acknowledged_ns.saturating_sub(sent_ns));
             let ifindex = connection.ifindex;
-            self.drained(ifindex, sent_ns, ack.ns);
+            self.drained(ifindex, sent_ns, acknowledged_ns);
         }
     }
 
@@ -66,13 +86,16 @@ impl Model {
             return;
         }
         let after = open.and_then(|turn| turn.sent_ns).unwrap_or(0);
+        // Bytes that were there at attach came at a time that nobody saw.
+        let unread = open.is_none() && call.arrived_ns == 0 && self.was_unread(call.socket);
         self.end_turn(call.socket);
         let arrived = if call.arrived_ns == 0 {
             call.ns
         } else {
             call.arrived_ns.min(call.ns)
         };
-        self.open_turn(call, arrived.max(after), false);
+        let begin = if unread { 0 } else { arrived.max(after) };
+        self.open_turn(call, begin, unread);
         self.judge(call.socket, call.ns, call.tid, Class::Other);
     }
 
@@ -85,7 +108,7 @@ impl Model {
             judged_ns: begin,
             sent_ns: None,
             blocked: false,
-            only_waited: true,
+            blocked_ns: 0,
         };
         if let Some(connection) = self.connections.get_mut(&call.socket) {
             connection.turn = Some(turn);
@@ -139,6 +162,7 @@ impl Model {
         if call.result > 0 {
             turn.sent_ns = Some(call.ns);
             connection.draining_ns = Some(call.ns);
+            connection.drained = None;
         }
     }
 
@@ -171,22 +195,14 @@ impl Model {
         let Some(thread) = self.threads.get(&tid) else {
             return;
         };
-        let spent = thread.between(begin, now);
-        let unexplained = spent.tentative[Class::Idle.index()];
-        let did_more = Class::BLOCKED
-            .iter()
-            .any(|class| spent.certain[class.index()] > 0);
-        turn.only_waited &= !did_more;
-        for class in Class::ALL {
-            let ns = spent.certain[class.index()]
-                + if class == Class::Idle {
-                    0
-                } else {
-                    spent.tentative[class.index()]
-                };
-            self.ledger.requests(class, begin, now, ns);
+        for (from, to, spent) in thread.pieces(begin, now) {
+            turn.blocked_ns += spent.blocked();
+            for class in Class::ALL {
+                let known = if class == Class::Idle { waiting } else { class };
+                let ns = spent.certain[class.index()] + spent.tentative[class.index()];
+                self.ledger.requests(known, from, to, ns);
+            }
         }
-        self.ledger.requests(waiting, begin, now, unexplained);
         if previous != tid {
             self.disown(previous, socket);
             self.own(tid, socket);
@@ -203,20 +219,33 @@ impl Model {
         if now <= begin {
             return;
         }
-        let waited = thread.between(begin, now).tentative;
+        let pieces = thread.pieces(begin, now);
         thread.judged_ns = now;
+        for (from, to, spent) in pieces {
+            self.confirm_piece(from, to, &spent.tentative, waiting, ifindex);
+        }
+    }
+
+    /// Moves the waits for work of one piece of a time line to what they were. The idle time goes in one sum: it was entered so, and
+    /// no slice of the window must come out negative.
+    fn confirm_piece(
+        &mut self,
+        begin: u64,
+        end: u64,
+        waited: &Budget,
+        waiting: Class,
+        ifindex: u32,
+    ) {
+        let all: u64 = waited.iter().sum();
+        self.ledger.threads(Class::Idle, begin, end, -(all as i64));
         for class in Class::ALL {
             let ns = waited[class.index()];
-            if ns == 0 {
-                continue;
-            }
             let becomes = if class == Class::Idle { waiting } else { class };
-            self.ledger.threads(Class::Idle, begin, now, -(ns as i64));
-            self.ledger.threads(becomes, begin, now, ns as i64);
+            self.ledger.threads(becomes, begin, end, ns as i64);
             if class != Class::Idle {
-                self.ledger.indirect(becomes, begin, now, ns);
-            } else if waiting == Class::Network {
-                self.wait_for_link(ifindex, begin, now, ns, 0);
+                self.ledger.indirect(becomes, begin, end, ns);
+            } else if waiting == Class::Network && ns > 0 {
+                self.wait_for_link(ifindex, begin, end, ns, 0);
             }
         }
     }
@@ -235,7 +264,19 @@ impl Model {
         if let Some(turn) = turn {
             self.tally.ended(&turn);
             self.disown(turn.tid, socket);
+            self.count_drain(socket);
         }
+    }
+
+    /// Did nobody do anything for this request for so long that it is none?
+    fn is_long_poll(&self, turn: &Turn, end_ns: u64) -> bool {
+        let age = end_ns.saturating_sub(turn.begin_ns);
+        let since = self
+            .threads
+            .get(&turn.tid)
+            .map_or(0, |thread| thread.between(turn.judged_ns, end_ns).blocked());
+        let blocked = turn.blocked_ns + since;
+        age > LONG_POLL_NS && blocked as f64 <= LONG_POLL_BLOCKED * age as f64
     }
 
     /// At the end of the window a turn that sent all it had is over; the others are open.
@@ -258,11 +299,7 @@ impl Model {
                 self.end_turn(socket);
                 continue;
             }
-            let long_poll = !turn.blocked
-                && !asks
-                && turn.only_waited
-                && end_ns.saturating_sub(turn.begin_ns) > LONG_POLL_NS;
-            if long_poll {
+            if !turn.blocked && !asks && self.is_long_poll(&turn, end_ns) {
                 self.disown(turn.tid, socket);
                 continue;
             }

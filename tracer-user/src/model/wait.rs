@@ -106,10 +106,10 @@ impl Model {
     /// Time between two records that do not meet is unaccounted, not on-CPU.
     fn skip_lost(&mut self, wait: &Wait) {
         if let Some(thread) = self.threads.get_mut(&wait.tid)
-            && thread.running
             && wait.ran_since_ns > thread.known_ns + GAP_NS
         {
-            thread.known_ns = wait.ran_since_ns.min(wait.off_ns);
+            thread.skip(wait.ran_since_ns.min(wait.off_ns));
+            thread.running = true;
         }
     }
 

@@ -103,22 +103,6 @@ fn a_parent_whose_id_was_taken_by_another_is_still_the_parent() {
 }
 
 #[test]
-fn what_proc_says_late_does_not_undo_what_the_kernel_said() {
-    let late = event::Process {
-        parent_pid: TAR,
-        cgroup: "/backup".to_owned(),
-        ..process(400, "forked")
-    };
-    let events = [
-        Event::Fork(fork(5, 400, TAR)),
-        exec(6, 400, "gzip"),
-        Event::Process(late),
-    ];
-    let books = books(events, 10);
-    assert_eq!(comms(&books, 400), ["gzip"]);
-}
-
-#[test]
 fn a_reused_id_is_another_process_for_what_it_sends() {
     let events = [
         sent(TAR, 0, 1000, 1),

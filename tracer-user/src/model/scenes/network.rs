@@ -18,6 +18,13 @@ fn stuck() -> [Event; 4] {
     ]
 }
 
+fn acknowledged(ms: u64) -> Event {
+    Event::Ack(event::Ack {
+        ns: at(ms),
+        socket: CLIENT,
+    })
+}
+
 #[test]
 fn the_part_of_a_wait_in_which_the_queue_was_empty_is_the_peers() {
     let full = [10, 20].map(|ms| sent(TAR, ms, 3000, 2));
@@ -74,6 +81,7 @@ fn a_blocking_send_waits_for_the_link_of_its_connection() {
         receive(SERVER, CLIENT, 10, 10),
         sleep(SERVER, 20, 40, SEND),
         send(SERVER, CLIENT, 41),
+        acknowledged(41),
     ];
     let books = books(events(full.chain(call)), 50);
     assert_eq!(threads(&books, Class::Network), 20);
@@ -92,12 +100,8 @@ fn an_answer_under_way_counts_while_the_link_is_full_and_for_requests_only() {
         sent(SERVER, 40, 100, 0),
     ];
     let answer = [receive(SERVER, CLIENT, 15, 15), send(SERVER, CLIENT, 20)];
-    let acknowledged = Event::Ack(event::Ack {
-        ns: at(45),
-        socket: CLIENT,
-    });
     let books = books(
-        events(slices.into_iter().chain(answer).chain([acknowledged])),
+        events(slices.into_iter().chain(answer).chain([acknowledged(45)])),
         50,
     );
     assert_eq!(requests(&books, Class::Network), 20);
@@ -130,4 +134,26 @@ fn an_answer_stuck_at_the_end_is_an_open_request_on_the_network() {
     assert_eq!(requests(&books, Class::Network), 88);
     assert_eq!(charged(&books, Resource::Network, holder(&books, TAR)), 88);
     assert_closed(&books);
+}
+
+#[test]
+fn an_acknowledgement_in_the_middle_of_an_answer_ends_no_drain() {
+    let full = (1..6).map(|i| sent(TAR, 10 * i, 3000, 2));
+    let answer = [
+        receive(SERVER, CLIENT, 10, 10),
+        send(SERVER, CLIENT, 12),
+        sleep(SERVER, 13, 40, PAGE),
+        acknowledged(30),
+        send(SERVER, CLIENT, 41),
+        acknowledged(45),
+        receive(SERVER, CLIENT, 48, 48),
+        send(SERVER, CLIENT, 49),
+        acknowledged(49),
+    ];
+    let events = running(SERVER).into_iter().chain(full);
+    let books = books(events.chain(answer), 50);
+    // 10 to 41: 27 on the disk, 4 on the CPU; 41 to 45 under way; 48 to 49 on the CPU.
+    assert_eq!(requests(&books, Class::Disk), 27);
+    assert_eq!(requests(&books, Class::OnCpu), 4 + 1);
+    assert_eq!(requests(&books, Class::Network), 4);
 }

@@ -309,3 +309,23 @@ fn quantiles_are_of_the_requests_that_ended() {
     assert!(near(tally.p50_ns, 2) && near(tally.p99_ns, 8), "{tally:?}");
     assert_eq!(tally.max_ns, Some(8 * MS));
 }
+
+#[test]
+fn a_wait_of_a_request_leaves_the_idle_time_of_other_slices_alone() {
+    // Half a second of work, then half a second in which the client takes nothing: one judgement for both.
+    let events = events([
+        receive(LOOP, CLIENT, 0, 0),
+        send_part(LOOP, CLIENT, 1),
+        sleep(LOOP, 500, 1000, EPOLL),
+        send(LOOP, CLIENT, 1001),
+    ]);
+    let books = books(events, 1100);
+    let network: Vec<u64> = books
+        .bins
+        .iter()
+        .map(|bin| bin.threads[Class::Network.index()] / MS)
+        .collect();
+    assert_eq!(network, [0, 0, 0, 0, 0, 100, 100, 100, 100, 100, 0]);
+    assert_eq!(requests(&books, Class::Network), 500);
+    assert_closed(&books);
+}
