@@ -1,4 +1,10 @@
-//! Workloads of known truth: a small file-serving web server, a client that measures it, and a backup that gets in
-//! its way. Each is a program of its own (`src/bin`), so that it has a name and a pid that a report can be judged by.
+//! Workloads of known truth, and what the tests share.
+//!
+//! [`workload`] holds a small file-serving web server, a client that measures it, and a backup that gets in its way: each is a program
+//! of its own (`src/bin`), so that it has a name and a pid that a report can be judged by. [`busy`] keeps a CPU busy; [`truth`] compares
+//! a trace with the kernel's counters; [`harness`] starts and ends tracers and workloads.
 
+pub mod busy;
+pub mod harness;
+pub mod truth;
 pub mod workload;

@@ -71,6 +71,8 @@ offsets! {
     task_last_queued: ("task_struct", "sched_info.last_queued");
     /// Run-queue wait so far.
     task_run_delay: ("task_struct", "sched_info.run_delay");
+    /// CPU time so far, without what the hypervisor stole.
+    task_exec: ("task_struct", "se.sum_exec_runtime");
     /// CFS run queue.
     task_cfs_rq: ("task_struct", "se.cfs_rq");
     /// CPU run queue of a CFS run queue.

@@ -28,6 +28,9 @@ pub struct Wait {
     pub tid: u32,
     /// When it came on the CPU before; 0 if that was not seen. Shows whether a record of this thread was lost.
     pub ran_since_ns: u64,
+    /// How long it really ran between `ran_since_ns` and `off_ns` (`schedstat` field 1 grows by exactly this): less than the
+    /// difference where the hypervisor stole the CPU.
+    pub ran_ns: u64,
     /// When it left the CPU; 0 with [`WAIT_FIRST`].
     pub off_ns: u64,
     /// The part of the interval spent runnable in a run queue: `schedstat` field 2 grows by exactly this.
@@ -110,6 +113,10 @@ pub struct ThreadEnd {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Task {
+    /// `se.sum_exec_runtime` when it last came on a CPU.
+    pub exec_ns: u64,
+    /// How long it ran until it left the CPU.
+    pub ran_ns: u64,
     /// When it last came on a CPU, 0 if never seen doing so.
     pub on_ns: u64,
     /// When it left the CPU, 0 if never seen doing so.
@@ -167,10 +174,10 @@ const _: () = assert!(size_of::<Cpu>() == 64);
 unsafe impl aya::Pod for Cpu {}
 
 plain!(
-    Wait = 96,
+    Wait = 104,
     Slice = 32,
     Migrate = 32,
     Stack = 32 + 8 * STACK_DEPTH,
     ThreadEnd = 24,
-    Task = 88
+    Task = 104
 );

@@ -83,6 +83,7 @@ pointer! {
         start_ns: u64 = task_start;
         last_queued: u64 = task_last_queued;
         run_delay_ns: u64 = task_run_delay;
+        exec_ns: u64 = task_exec;
         cfs_rq: CfsRq = task_cfs_rq;
         signal: Signal = task_signal;
         mm: Mm = task_mm;

@@ -221,6 +221,7 @@ pub struct Wait {
     pub pid: u32,
     pub tid: u32,
     pub ran_since_ns: u64,
+    pub ran_ns: u64,
     pub off_ns: u64,
     pub run_queue_ns: u64,
     pub throttled_ns: u64,

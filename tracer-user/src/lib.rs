@@ -1,4 +1,14 @@
 //! `tracer` tells which resource a process waits for, and who holds it.
+//!
+//! Modules in reading order; data flows one way through them:
+//!
+//! - [`probes`] what attaches and what its absence costs; a record becomes an [`event`]
+//! - [`kernel`] everything that names aya: BTF, features, loading, reading, `/proc`
+//! - [`model`] a pure fold of events into books: who waited for what, and who held it
+//! - [`verdict`] from books to an answer; the thresholds, each with its reason
+//! - [`assemble`] books and verdict become the [`report`], which [`render`] shows
+//! - [`recording`] events in a file: `attach` writes it, `report` reads it, the verdict is the same
+//! - [`cli`] and [`cmd`] what can be typed, and what it does
 
 pub mod assemble;
 pub mod class;

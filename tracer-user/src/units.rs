@@ -105,14 +105,18 @@ pub fn plural(number: u64, noun: &str) -> String {
     )
 }
 
+/// Does it turn the direction of writing (Unicode TR9), or break the line?
+fn turns_or_breaks(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// Text from outside, safe on a terminal: control characters (C0, C1, DEL) and those that turn the direction of writing are shown as
 /// escapes. Everything else, other scripts included, stays.
 #[must_use]
 pub fn escape_terminal(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
-        let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}');
-        if c.is_control() || turns {
+        if c.is_control() || turns_or_breaks(c) {
             let _ = if (c as u32) < 0x100 {
                 write!(safe, "\\x{:02x}", c as u32)
             } else {
@@ -170,8 +174,8 @@ mod tests {
     #[test]
     fn a_name_cannot_drive_the_terminal() {
         assert_eq!(
-            escape_terminal("\x1b[2Ja\u{9b}b\u{202e}c\x7f"),
-            "\\x1b[2Ja\\x9bb\\u{202e}c\\x7f"
+            escape_terminal("\x1b[2Ja\u{9b}b\u{202e}c\u{61c}\x7f"),
+            "\\x1b[2Ja\\x9bb\\u{202e}c\\u{61c}\\x7f"
         );
         assert_eq!(escape_terminal("größe 日本"), "größe 日本");
         assert_eq!(folded_frame("a;b\nc"), "a:b\\x0ac");

@@ -110,6 +110,11 @@ fn leave_cpu(ctx: &BtfTracePointContext, prev: Task, pid: u32, preempt: bool, cp
         if (*task).run_delay_ns == 0 {
             (*task).run_delay_ns = prev.run_delay_ns();
         }
+        (*task).ran_ns = if (*task).on_ns == 0 {
+            0
+        } else {
+            prev.exec_ns().wrapping_sub((*task).exec_ns)
+        };
         (*task).off_ns = now;
         (*task).stack = stack;
         (*task).kernel_state = kernel_state;
@@ -178,6 +183,7 @@ fn come_on_cpu(next: Task, pid: u32, now: u64) {
     }
     task.state = TASK_RUNNING;
     task.on_ns = now;
+    task.exec_ns = next.exec_ns();
 }
 
 #[inline(always)]
@@ -188,6 +194,7 @@ fn emit_wait(task: &Known, tid: u32, run_queue_ns: u64, throttled_ns: u64, now: 
         record.pid = task.pid;
         record.tid = tid;
         record.ran_since_ns = task.on_ns;
+        record.ran_ns = task.ran_ns;
         record.off_ns = task.off_ns;
         record.run_queue_ns = run_queue_ns;
         record.throttled_ns = throttled_ns;
@@ -223,6 +230,8 @@ fn known(tid: u32, pid: u32) -> Option<*mut Known> {
 }
 
 const EMPTY: Known = Known {
+    exec_ns: 0,
+    ran_ns: 0,
     on_ns: 0,
     off_ns: 0,
     stack: 0,

@@ -52,9 +52,8 @@ fn row(
     let pid = match holder {
         Holder::Process(id) => Some(books.processes[id].pid),
         Holder::Own | Holder::OwnLock => books.targets.first().map(|id| books.processes[*id].pid),
-        Holder::OwnQuota | Holder::SlowDevice | Holder::Peer | Holder::IdleCpu | Holder::Nobody => {
-            None
-        }
+        // A quota, a device, a peer and an idle CPU are no processes.
+        _ => None,
     };
     Blame {
         resource,
@@ -73,11 +72,12 @@ pub fn holder_name(books: &Books, holder: Holder) -> String {
     match holder {
         Holder::Process(id) => books.processes[id].comm.clone(),
         Holder::Own => "itself".to_owned(),
-        Holder::OwnQuota => "own quota".to_owned(),
-        Holder::OwnLock => "own lock".to_owned(),
-        Holder::SlowDevice => "slow device".to_owned(),
-        Holder::Peer => "slow peer".to_owned(),
+        Holder::OwnQuota => "its own quota".to_owned(),
+        Holder::OwnLock => "its own lock".to_owned(),
+        Holder::SlowDevice => "the device".to_owned(),
+        Holder::Peer => "the peer".to_owned(),
         Holder::IdleCpu => "idle CPU".to_owned(),
+        Holder::Hypervisor => "the hypervisor".to_owned(),
         Holder::Nobody => "unattributed".to_owned(),
     }
 }

@@ -16,7 +16,7 @@ pub fn flame(books: &Books, target: &Target) -> Flame {
     for line in &books.flame {
         let holder = match line.holder {
             Holder::Process(id) => process(&books.processes[id].comm, books.processes[id].pid),
-            other => holder_name(books, other),
+            other => holder_name(books, other).replace("its own", "own"),
         };
         let mut frames = vec![name.clone(), line.class.name().to_owned()];
         frames.extend(place(books, line.place));

@@ -13,7 +13,7 @@ use crate::{
     assemble,
     cli::AttachArgs,
     event::Event,
-    kernel::session::{Session, Settings, Stop},
+    kernel::session::{Session, Settings, Signals, Stop},
     model::Model,
     recording::{Writer, Written},
     units,
@@ -49,6 +49,10 @@ pub fn run(args: AttachArgs) -> Result<ExitCode> {
         begun,
     };
     let writer = args.record.as_deref().map(Writer::create).transpose()?;
+    let signals = {
+        let _inside = runtime.enter();
+        Signals::catch()?
+    };
     let session = Session::attach(settings)?;
     eprintln!("{}", greeting(&session, duration));
     let mut watcher = Watcher {
@@ -56,8 +60,9 @@ pub fn run(args: AttachArgs) -> Result<ExitCode> {
         writer,
         progress: Progress::new(&args, attended),
     };
-    let stop =
-        runtime.block_on(session.run(duration, &mut |events, open| watcher.take(events, open)))?;
+    let stop = runtime.block_on(session.run(signals, duration, &mut |events, open| {
+        watcher.take(events, open);
+    }))?;
     watcher.progress.end();
     let (model, written) = watcher.finish();
     let (report, flame) = assemble::assemble(&model.close());

@@ -78,7 +78,7 @@ pub fn attach(features: &Features, targets: &[u32], follow_children: bool) -> Re
                 told.for_each(|missing| {
                     missing
                         .cost
-                        .push_str(&format!("; {} was refused: {error}", probe.name))
+                        .push_str(&format!("; {} was refused: {error}", probe.name));
                 });
             }
             (Err(error), None) => missing.extend(without(probe, &error)?),

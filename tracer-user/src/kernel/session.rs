@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result};
 use tokio::{
     io::unix::AsyncFd,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
 };
 use tracer_common::{block::IO_OPEN, sched::WAIT_OPEN};
 
@@ -46,6 +46,25 @@ pub enum Stop {
     Signal,
     /// All processes that were asked for are gone.
     TargetExited,
+}
+
+/// The signals that end a trace with a report. Caught before anything is attached, so that none of them ends it without one.
+pub struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// Catches SIGINT and SIGTERM from now on; within a runtime.
+    ///
+    /// # Errors
+    /// If they cannot be caught.
+    pub fn catch() -> Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt()).context("cannot catch SIGINT")?,
+            terminate: signal(SignalKind::terminate()).context("cannot catch SIGTERM")?,
+        })
+    }
 }
 
 /// A trace under way.
@@ -105,9 +124,12 @@ impl Session {
     ///
     /// # Errors
     /// If signals cannot be caught or a map cannot be read.
-    pub async fn run(mut self, duration: Option<Duration>, sink: &mut Sink<'_>) -> Result<Stop> {
-        let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch SIGINT")?;
-        let mut terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
+    pub async fn run(
+        mut self,
+        mut signals: Signals,
+        duration: Option<Duration>,
+        sink: &mut Sink<'_>,
+    ) -> Result<Stop> {
         let exits = std::mem::take(&mut self.exits);
         let all_exited = wait_for_all(exits);
         tokio::pin!(all_exited);
@@ -120,8 +142,8 @@ impl Session {
             tokio::select! {
                 _ = ticks.tick() => {}
                 () = sleep_until(deadline) => break Stop::Duration,
-                _ = interrupt.recv() => break Stop::Signal,
-                _ = terminate.recv() => break Stop::Signal,
+                _ = signals.interrupt.recv() => break Stop::Signal,
+                _ = signals.terminate.recv() => break Stop::Signal,
                 () = &mut all_exited => break Stop::TargetExited,
             }
             self.reader.poll(&mut batch);

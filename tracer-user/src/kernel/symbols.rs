@@ -10,6 +10,9 @@ use anyhow::{Context, Result};
 /// Marks of the linker, not functions.
 const END_OF_TEXT: [&str; 3] = ["_einittext", "_etext", "__end_rodata"];
 
+/// Names that the compiler gives to the padding before a function: half of the table.
+const PADDING: [&str; 2] = ["__pfx_", "__cfi_"];
+
 /// Functions of the kernel, by address.
 #[derive(Debug, Default)]
 pub struct KernelSymbols {
@@ -44,6 +47,7 @@ impl KernelSymbols {
             let mut fields = line.split_ascii_whitespace();
             if let (Some(address), Some("t" | "T" | "w" | "W"), Some(name)) =
                 (fields.next(), fields.next(), fields.next())
+                && !PADDING.iter().any(|prefix| name.starts_with(prefix))
                 && let Ok(address) = u64::from_str_radix(address, 16)
             {
                 found.push((address, names.len() as u32, name.len() as u32));

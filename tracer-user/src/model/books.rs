@@ -28,6 +28,8 @@ pub enum Holder {
     Peer,
     /// The CPU was idle although the thread was runnable: wakeup latency, or time stolen by the hypervisor.
     IdleCpu,
+    /// The hypervisor ran somebody else while the thread had the CPU.
+    Hypervisor,
     /// Another thread of the target holds a lock.
     OwnLock,
     /// Nobody was seen holding it.

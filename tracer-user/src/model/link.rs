@@ -94,7 +94,7 @@ impl Link {
     /// A response of the target was sent at `begin` and acknowledged at `end`.
     pub fn drained(&mut self, begin: u64, end: u64) {
         self.spread(begin, end, end.saturating_sub(begin), |slice, ns| {
-            slice.draining_ns += ns
+            slice.draining_ns += ns;
         });
     }
 

@@ -185,10 +185,13 @@ impl Model {
 
     fn forked(&mut self, fork: &event::Fork) {
         self.processes.forked(fork);
-        if fork.target {
+        if !fork.target {
+            return;
+        }
+        let thread = Thread::new(fork.ns.max(self.start.ns));
+        // A thread that was born while `/proc` was read is known from there already.
+        if self.threads.insert(fork.tid, thread).is_none() {
             self.threads_seen += 1;
-            self.threads
-                .insert(fork.tid, Thread::new(fork.ns.max(self.start.ns)));
         }
     }
 

@@ -59,7 +59,7 @@ impl Model {
             self.before_first(wait.tid, queued_ns);
         } else {
             self.skip_lost(wait);
-            self.spend(wait.tid, Class::OnCpu, wait.off_ns);
+            self.run(wait);
             self.sleep(wait, queued_ns);
         }
         self.queue(wait, queued_ns);
@@ -111,6 +111,27 @@ impl Model {
         {
             thread.known_ns = wait.ran_since_ns.min(wait.off_ns);
         }
+    }
+
+    /// The time on a CPU before the wait, without what the hypervisor stole of it. Where in the interval it stole is not known: it is
+    /// taken to be at the end.
+    fn run(&mut self, wait: &Wait) {
+        let Some(thread) = self.threads.get(&wait.tid) else {
+            return;
+        };
+        let begin = thread.known_ns;
+        let whole = thread.running && wait.ran_since_ns.abs_diff(begin) <= GAP_NS;
+        if !whole || wait.ran_ns == 0 || begin + wait.ran_ns >= wait.off_ns {
+            return self.spend(wait.tid, Class::OnCpu, wait.off_ns);
+        }
+        let stolen_from = begin + wait.ran_ns;
+        let stolen = wait.off_ns - stolen_from;
+        self.spend(wait.tid, Class::OnCpu, stolen_from);
+        self.spend(wait.tid, Class::Cpu, wait.off_ns);
+        let key = (Resource::Cpu, None, Holder::Hypervisor);
+        self.ledger
+            .charge(key, stolen_from, wait.off_ns, stolen, false);
+        self.burn((Class::Cpu, None, Holder::Hypervisor, 0), stolen);
     }
 
     /// Extends a time line by a class that needs no further judgement, in both places that keep it.

@@ -83,6 +83,7 @@ fn wait(r: &sched::Wait) -> event::Wait {
         pid: r.pid,
         tid: r.tid,
         ran_since_ns: r.ran_since_ns,
+        ran_ns: r.ran_ns,
         off_ns: r.off_ns,
         run_queue_ns: r.run_queue_ns,
         throttled_ns: r.throttled_ns,
@@ -105,6 +106,7 @@ pub fn open_wait(tid: u32, task: &sched::Task, ns: u64) -> Option<event::Wait> {
         pid: task.pid,
         tid,
         ran_since_ns: task.on_ns,
+        ran_ns: task.ran_ns,
         off_ns: task.off_ns,
         run_queue_ns: match task.state {
             sched::TASK_QUEUED if task.flags & sched::WAIT_RUNNABLE != 0 => {

@@ -12,6 +12,7 @@ pub const PROBES: &[Probe] = &[
             "task_state",
             "task_last_queued",
             "task_run_delay",
+            "task_exec",
             "task_cfs_rq",
             "cfs_rq_rq",
             "rq_clock",

@@ -4,3 +4,8 @@ pub mod flame;
 pub mod json;
 mod table;
 pub mod text;
+
+#[cfg(test)]
+mod examples;
+#[cfg(test)]
+mod tests;

@@ -75,7 +75,7 @@ impl Page<'_> {
             target.pid,
             plural(target.threads, "thread"),
             safe(&report.host.hostname),
-            report.window.start,
+            safe(&report.window.start),
         );
         lines.extend(wrap(&facts, "  ", "  "));
         lines
@@ -239,7 +239,7 @@ impl Page<'_> {
         lines.extend(table(
             &rows,
             &[Right, Left, Right, Right, Right, Right, Right, Left],
-            &[7],
+            &[1, 7],
             2,
         ));
         if own.len() > self.options.top {
@@ -295,7 +295,7 @@ impl Page<'_> {
             .ring
             .iter()
             .chain(&losses.maps)
-            .map(|(what, n)| format!("{} {what}", count(*n)))
+            .map(|(what, n)| format!("{} {}", count(*n), safe(what)))
             .collect();
         if !lost.is_empty() {
             lines.extend(wrap(
@@ -374,7 +374,7 @@ fn latency(histogram: &Histogram) -> Vec<String> {
     let figure = |ns: Option<u64>| ns.map_or_else(String::new, time);
     vec![
         histogram.pid.to_string(),
-        shorten(&histogram.family, 15),
+        shorten(&safe(&histogram.family), 15),
         count(histogram.count),
         figure(histogram.p50_ns),
         figure(histogram.p90_ns),

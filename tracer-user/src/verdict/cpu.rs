@@ -10,14 +10,14 @@ use crate::{
     model::books::Holder,
 };
 
-/// Time in the class `cpu`. Own quota has been taken out before holders were charged; an idle CPU is wakeup latency unless the model saw
-/// more steal.
+/// Time in the class `cpu`. Own quota has been taken out before holders were charged; an idle CPU is wakeup latency.
 pub fn cpu(view: &View<'_>) -> Option<Hypothesis> {
     rule::hypothesis(view, Resource::Cpu, |party| match party {
         Party::Group(_) => Some(Cause::Contention),
         Party::Plain(Holder::Own | Holder::OwnLock) => Some(Cause::Own),
         Party::Plain(Holder::OwnQuota) => Some(Cause::Quota),
         Party::Plain(Holder::IdleCpu) => Some(Cause::WakeupLatency),
+        Party::Plain(Holder::Hypervisor) => Some(Cause::Steal),
         Party::Plain(_) => None,
     })
 }

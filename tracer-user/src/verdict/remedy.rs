@@ -131,7 +131,11 @@ fn ionice(case: &Case<'_>) -> Result<String, String> {
             ));
         }
         "" => return Err(format!("the scheduler of {place} is not known (ionice(1))")),
-        other => return Err(format!("the scheduler of {place} is {other} (ionice(1))")),
+        other => {
+            return Err(format!(
+                "the scheduler of {place} is {other}, which ignores I/O classes (ionice(1))"
+            ));
+        }
     }
     Ok(
         "it takes longer while others use the disk; buffered writes are not slowed (ionice(1))"

@@ -36,7 +36,7 @@ fn ionice_applies_where_the_scheduler_knows_classes() {
     }
     assert_eq!(
         ionice("none", "6.12").note,
-        "does nothing here, because the scheduler of sda is none (ionice(1))"
+        "does nothing here, because the scheduler of sda is none, which ignores I/O classes (ionice(1))"
     );
 }
 

@@ -91,6 +91,16 @@ fn an_idle_cpu_accuses_nobody() {
 }
 
 #[test]
+fn stolen_time_accuses_nobody() {
+    spared(
+        &all_on(Class::Cpu, Holder::Hypervisor),
+        Some(Cause::Steal),
+        0.0,
+        "nginx waits for the CPU: 100 % of its blocked time the hypervisor ran somebody else.",
+    );
+}
+
+#[test]
 fn a_wait_that_nobody_was_seen_holding_accuses_nobody() {
     let verdict = all_on(Class::Disk, Holder::Nobody);
     let sentence =

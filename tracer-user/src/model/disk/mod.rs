@@ -5,12 +5,13 @@
 //! service they demand, `d = k + bytes` (`k`: what an I/O costs beside its bytes, fitted from the window), in virtual time: at each
 //! instant every request there gets `d / Σd`. So a small reader is not accused of a big reader's harm.
 
+mod service;
+
 use std::collections::{HashMap, VecDeque};
 
-use tracer_common::{
-    block::{IO_OPEN, OP_READ, OP_WRITE},
-    histogram::{BOUNDS, BUCKETS, bucket},
-};
+use tracer_common::block::{IO_OPEN, OP_READ, OP_WRITE};
+
+use service::{ENOUGH_ALONE, Fit, Service};
 
 use super::books::{Holder, PlaceId};
 use crate::event::Io;
@@ -66,80 +67,6 @@ impl Request {
     }
 }
 
-/// Requests alone on the device from which their median is trusted.
-const ENOUGH_ALONE: u64 = 5;
-/// Requests from which an estimate is made.
-const ENOUGH_SEEN: f64 = 3.0;
-/// The others' demand must vary by this part of its mean before a line through it means anything.
-const ENOUGH_SPREAD: f64 = 0.2;
-
-/// Device times of one operation and size class.
-#[derive(Clone, Debug, Default)]
-struct Service {
-    /// Of requests that had the device for themselves, by bucket.
-    alone: Vec<u32>,
-    count_alone: u64,
-    /// Against the demand `x` of the others in flight at issue: n, Σx, Σt, Σx², Σxt.
-    line: [f64; 5],
-    /// Sum of their own demand.
-    demand: f64,
-}
-
-impl Service {
-    fn add(&mut self, ns: u64, own: f64, others: f64) {
-        if others == 0.0 {
-            self.alone.resize(BUCKETS + 1, 0);
-            self.alone[bucket(ns).map_or(0, |i| i as usize + 1)] += 1;
-            self.count_alone += 1;
-        }
-        let t = ns as f64;
-        for (sum, term) in self
-            .line
-            .iter_mut()
-            .zip([1.0, others, t, others * others, others * t])
-        {
-            *sum += term;
-        }
-        self.demand += own;
-    }
-
-    /// Median time of those alone.
-    fn median_alone(&self) -> u64 {
-        let mut seen = 0;
-        let middle = self.alone.iter().position(|n| {
-            seen += u64::from(*n);
-            seen * 2 >= self.count_alone
-        });
-        middle
-            .and_then(|i| i.checked_sub(1))
-            .map_or(0, |i| BOUNDS[i])
-    }
-
-    /// What a request would take alone, from requests that were not: where the line of device time against the others' demand meets
-    /// zero. A time that does not rise with it is all the request's own. Where the demand hardly varied, the device is taken to
-    /// serve in turn, so that each request's part of the time is its part of the demand: also the least that is believed.
-    fn estimate(&self) -> Option<u64> {
-        let [n, sx, st, sxx, sxt] = self.line;
-        if n < ENOUGH_SEEN {
-            return None;
-        }
-        let (x, t, own) = (sx / n, st / n, self.demand / n);
-        let in_turn = t * own / (own + x);
-        let variance = sxx / n - x * x;
-        let estimate = if variance.sqrt() > ENOUGH_SPREAD * x {
-            let slope = (sxt / n - x * t) / variance;
-            if slope <= 0.0 {
-                t
-            } else {
-                (t - slope * x).clamp(in_turn, t)
-            }
-        } else {
-            in_turn
-        };
-        Some(estimate as u64)
-    }
-}
-
 /// Own service time of a kind of request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Own {
@@ -147,71 +74,6 @@ pub struct Own {
     pub ns: u64,
     /// From requests that were not alone on the device.
     pub estimated: bool,
-}
-
-/// Fits `k` in `d = k + bytes` from how busy the device was for how many requests and bytes.
-#[derive(Clone, Debug, Default)]
-struct Fit {
-    slice: u64,
-    busy_until: u64,
-    current: [f64; 3],
-    /// Normal equations of busy = c·n + bytes/b: sums of n², n·B, B², n·busy, B·busy.
-    sums: [f64; 5],
-    slices: u32,
-}
-
-/// Length of a slice of the fit.
-const FIT_NS: u64 = 50_000_000;
-/// Slices from which the fit is used.
-const ENOUGH_SLICES: u32 = 10;
-/// Cost of an I/O in bytes before there is a fit: between a fast SSD (4 KiB) and a disk (1 MiB).
-const DEFAULT_COST: f64 = 16_384.0;
-/// No device spends more than the time of this many bytes on an I/O beside its bytes: 10 ms at 100 MB/s.
-const MOST_COST: f64 = 1_048_576.0;
-
-impl Fit {
-    fn add(&mut self, request: &Request) {
-        let slice = request.end_ns / FIT_NS;
-        if slice != self.slice {
-            self.close();
-            self.slice = slice;
-        }
-        let begin = request.issue_ns.max(self.busy_until).max(slice * FIT_NS);
-        self.busy_until = self.busy_until.max(request.end_ns);
-        self.current[0] += 1.0;
-        self.current[1] += f64::from(request.bytes);
-        self.current[2] += request.end_ns.saturating_sub(begin) as f64;
-    }
-
-    fn close(&mut self) {
-        let [n, bytes, busy] = std::mem::take(&mut self.current);
-        if n > 0.0 {
-            for (sum, term) in
-                self.sums
-                    .iter_mut()
-                    .zip([n * n, n * bytes, bytes * bytes, n * busy, bytes * busy])
-            {
-                *sum += term;
-            }
-            self.slices += 1;
-        }
-    }
-
-    /// Cost of an I/O beside its bytes, in bytes.
-    fn cost(&self) -> f64 {
-        let [nn, nb, bb, nt, bt] = self.sums;
-        let determinant = nn * bb - nb * nb;
-        // Slices that all look alike determine nothing.
-        if self.slices < ENOUGH_SLICES || determinant < 1e-3 * nn * bb {
-            return DEFAULT_COST;
-        }
-        let per_io = (nt * bb - bt * nb) / determinant;
-        let per_byte = (bt * nn - nt * nb) / determinant;
-        if per_byte <= 0.0 {
-            return MOST_COST;
-        }
-        (per_io / per_byte).clamp(0.0, MOST_COST)
-    }
 }
 
 /// How a wait is charged.
@@ -496,93 +358,4 @@ impl VirtualClock {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MS: u64 = 1_000_000;
-
-    fn request(owner: Holder, queue: u64, end: u64, bytes: u32) -> Request {
-        Request {
-            queue_ns: queue,
-            issue_ns: queue,
-            end_ns: end,
-            bytes,
-            op: OP_READ,
-            owner,
-            tid: 1,
-            completed: true,
-        }
-    }
-
-    fn disk(requests: &[Request]) -> Disk {
-        let mut disk = Disk::new(0);
-        for request in requests {
-            disk.completed(*request);
-        }
-        disk.settle(u64::MAX);
-        disk
-    }
-
-    #[test]
-    fn a_wait_alone_on_the_disk_is_its_own() {
-        let own = request(Holder::Own, 0, 5 * MS, 4096);
-        let disk = disk(&[own]);
-        assert_eq!(disk.blame(&own, 0, 5 * MS).charges, [(Holder::Own, 5 * MS)]);
-    }
-
-    #[test]
-    fn the_excess_goes_to_the_other_and_the_parts_sum_to_the_wait() {
-        let mut requests: Vec<Request> = (0..10)
-            .map(|i| request(Holder::Own, i * 10 * MS, i * 10 * MS + MS, 4096))
-            .collect();
-        let other = request(Holder::Process(7), 200 * MS, 210 * MS, 1 << 20);
-        let own = request(Holder::Own, 201 * MS, 211 * MS, 4096);
-        requests.extend([other, own]);
-        let blame = disk(&requests).blame(&own, 201 * MS, 211 * MS);
-        assert!(!blame.estimated);
-        assert_eq!(blame.charges.iter().map(|(_, ns)| ns).sum::<u64>(), 10 * MS);
-        let theirs = blame
-            .charges
-            .iter()
-            .find(|(holder, _)| *holder == Holder::Process(7))
-            .unwrap()
-            .1;
-        assert!(theirs.abs_diff(9 * MS) < MS / 10, "{theirs}");
-    }
-
-    #[test]
-    fn a_small_reader_is_not_accused_of_a_big_readers_harm() {
-        let own = request(Holder::Own, 0, 10 * MS, 4096);
-        let big = request(Holder::Process(1), 0, 10 * MS, 1 << 20);
-        let small = request(Holder::Process(2), 0, 10 * MS, 4096);
-        let blame = disk(&[own, big, small]).blame(&own, 0, 10 * MS);
-        let share = |id| {
-            blame
-                .charges
-                .iter()
-                .find(|(holder, _)| *holder == Holder::Process(id))
-                .unwrap()
-                .1 as f64
-                / (10 * MS) as f64
-        };
-        assert!(share(1) > 0.9 * (1.0 - 0.1) && share(2) < 0.05, "{blame:?}");
-    }
-
-    #[test]
-    fn the_fit_recovers_the_cost_of_an_io() {
-        let mut fit = Fit::default();
-        let mut now = 0;
-        // 100 us for each I/O and 10 ns for each KiB: k = 10,000 KiB.. in bytes 100_000 / (10 / 1024).
-        for i in 0_u32..4000 {
-            let bytes = 4096 * (1 + (i / 37 + i % 5) % 16);
-            let end = now + 100_000 + u64::from(bytes);
-            fit.add(&Request {
-                issue_ns: now,
-                ..request(Holder::Own, now, end, bytes)
-            });
-            now = end;
-        }
-        let cost = fit.cost();
-        assert!((cost - 100_000.0).abs() < 20_000.0, "{cost}");
-    }
-}
+mod tests;

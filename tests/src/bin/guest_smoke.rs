@@ -1,0 +1,66 @@
+//! What a guest kernel must get right: it loads, attaches, agrees with the kernel's counters, and names a hog. Needs no other program
+//! than the tracer, so that it runs in a guest that has nothing else. `busy` is the workload of these checks.
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, ensure};
+use clap::{Parser, Subcommand};
+use tracer_tests::{
+    busy,
+    harness::{difference, run},
+    truth,
+};
+
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Be a workload
+    Busy(busy::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Some(Command::Busy(args)) => busy::run(&args),
+        None => smoke(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("guest-smoke: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn smoke() -> Result<()> {
+    let doctor = run(&["doctor"])?;
+    ensure!(
+        matches!(doctor.code, Some(0 | 5)),
+        "doctor ends with {:?}: {}{}",
+        doctor.code,
+        doctor.stdout,
+        doctor.stderr
+    );
+    println!(
+        "doctor: {}",
+        doctor.stdout.trim().lines().last().unwrap_or_default()
+    );
+    let program = std::env::current_exe().context("cannot find myself")?;
+    let sched = truth::sched(&program, 10_000)?;
+    println!("schedstat: {sched}");
+    ensure!(
+        difference(sched.run_queue_ns.0, sched.run_queue_ns.1) <= 0.001,
+        "run-queue time differs by more than 0.1 %"
+    );
+    ensure!(
+        difference(sched.on_cpu_ns.0, sched.on_cpu_ns.1) <= 0.005,
+        "on-CPU time differs by more than 0.5 %"
+    );
+    println!("cpu scene: {}", truth::cpu_scene(&program, 5_000)?);
+    Ok(())
+}

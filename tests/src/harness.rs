@@ -1,0 +1,276 @@
+//! Starts tracers and workloads, and ends them whatever becomes of the test.
+
+use std::{
+    env, fs,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    path::{Path, PathBuf},
+    process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::busy;
+
+/// The tracer under test: `TRACER_BIN`.
+///
+/// # Panics
+/// If the variable is not set: `cargo xtask test` sets it.
+#[must_use]
+pub fn tracer() -> PathBuf {
+    env::var_os("TRACER_BIN")
+        .map(PathBuf::from)
+        .expect("TRACER_BIN is not set: run `cargo xtask test`")
+}
+
+/// A child that does not outlive its test.
+pub struct Guard(pub Child);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A process id as system calls take it.
+#[must_use]
+pub fn signed(pid: u32) -> libc::pid_t {
+    pid as libc::pid_t
+}
+
+/// Sends a signal to a process that the test started.
+pub fn signal(pid: u32, signal: i32) {
+    // SAFETY: no pointers.
+    unsafe { libc::kill(signed(pid), signal) };
+}
+
+/// A trace under way.
+pub struct Trace {
+    child: Guard,
+    stderr: BufReader<ChildStderr>,
+    /// What it said first: the greeting, which comes when every probe is attached.
+    pub greeting: String,
+}
+
+/// How a trace ended.
+pub struct Ended {
+    /// Exit code.
+    pub code: Option<i32>,
+    /// The report.
+    pub stdout: String,
+    /// Everything after the greeting.
+    pub stderr: String,
+}
+
+impl Trace {
+    /// Starts `tracer attach` with these arguments, and waits until it traces.
+    ///
+    /// # Errors
+    /// If it ends before.
+    pub fn start(args: &[&str]) -> Result<Self> {
+        let mut command = Command::new(tracer());
+        command
+            .arg("attach")
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = Guard(command.spawn().context("cannot start the tracer")?);
+        let mut stderr = BufReader::new(child.0.stderr.take().context("no stderr")?);
+        let mut greeting = String::new();
+        stderr.read_line(&mut greeting)?;
+        if !greeting.starts_with("tracing") {
+            stderr.read_to_string(&mut greeting)?;
+            bail!("the tracer does not trace: {greeting}");
+        }
+        Ok(Self {
+            child,
+            stderr,
+            greeting,
+        })
+    }
+
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.0.id()
+    }
+
+    /// Ends it as Ctrl-C does.
+    ///
+    /// # Errors
+    /// As [`Self::wait`].
+    pub fn stop(self) -> Result<Ended> {
+        signal(self.pid(), libc::SIGINT);
+        self.wait()
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// If its output cannot be read.
+    pub fn wait(mut self) -> Result<Ended> {
+        let mut stdout = self.child.0.stdout.take().context("no stdout")?;
+        // The provisional sentence is short; the report comes only at the end: no pipe fills while the other is read.
+        let mut text = String::new();
+        stdout.read_to_string(&mut text)?;
+        let mut stderr = String::new();
+        self.stderr.read_to_string(&mut stderr)?;
+        let status: ExitStatus = self.child.0.wait()?;
+        Ok(Ended {
+            code: status.code(),
+            stdout: text,
+            stderr,
+        })
+    }
+}
+
+impl Ended {
+    /// The report as JSON.
+    ///
+    /// # Errors
+    /// If the trace failed or its output is no JSON.
+    pub fn json(&self) -> Result<Value> {
+        ensure!(
+            self.code == Some(0),
+            "exit code {:?}: {}",
+            self.code,
+            self.stderr
+        );
+        serde_json::from_str(&self.stdout).with_context(|| format!("no JSON: {}", self.stdout))
+    }
+}
+
+/// Runs the tracer to its end: (exit code, stdout, stderr).
+///
+/// # Errors
+/// If it cannot be started.
+pub fn run(args: &[&str]) -> Result<Ended> {
+    let output = Command::new(tracer())
+        .args(args)
+        .stdin(Stdio::null())
+        .output()
+        .context("cannot start the tracer")?;
+    Ok(Ended {
+        code: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    })
+}
+
+/// A [`busy`] process.
+pub struct Busy {
+    child: Guard,
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Busy {
+    /// Starts `program busy …`, and waits until all its threads sleep.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn start(program: &Path, args: &busy::Args) -> Result<Self> {
+        let mut command = Command::new(program);
+        command.arg("busy");
+        command.args([
+            "--threads",
+            &args.threads.to_string(),
+            "--cpu",
+            &args.cpu.to_string(),
+        ]);
+        command.args(["--for-ms", &args.for_ms.to_string()]);
+        if args.hog {
+            command.arg("--hog");
+        }
+        let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut child =
+            Guard(spawned.with_context(|| format!("cannot start {}", program.display()))?);
+        let stdin = child.0.stdin.take().context("no stdin")?;
+        let stdout = BufReader::new(child.0.stdout.take().context("no stdout")?);
+        let mut busy = Self {
+            child,
+            stdin,
+            stdout,
+        };
+        busy.hear("ready")?;
+        Ok(busy)
+    }
+
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.0.id()
+    }
+
+    /// Lets it work.
+    ///
+    /// # Errors
+    /// If it is gone.
+    pub fn go(&mut self) -> Result<()> {
+        self.stdin
+            .write_all(b"go\n")
+            .context("the workload is gone")
+    }
+
+    /// Waits until it sleeps again.
+    ///
+    /// # Errors
+    /// If it is gone.
+    pub fn done(&mut self) -> Result<()> {
+        self.hear("done")
+    }
+
+    fn hear(&mut self, word: &str) -> Result<()> {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line)?;
+        ensure!(
+            line.trim() == word,
+            "the workload said `{}` instead of `{word}`",
+            line.trim()
+        );
+        Ok(())
+    }
+}
+
+/// Sums of `/proc/PID/task/*/schedstat`, ns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SchedStat {
+    /// Field 1: on a CPU.
+    pub on_cpu_ns: u64,
+    /// Field 2: in a run queue.
+    pub run_queue_ns: u64,
+}
+
+impl SchedStat {
+    /// Of a process as it stands.
+    ///
+    /// # Errors
+    /// If it is gone, or the kernel does not keep these counters.
+    pub fn of(pid: u32) -> Result<Self> {
+        let mut sum = Self::default();
+        for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+            let text = fs::read_to_string(thread?.path().join("schedstat"))?;
+            let mut fields = text.split_whitespace().map(str::parse::<u64>);
+            sum.on_cpu_ns += fields.next().context("no field 1")??;
+            sum.run_queue_ns += fields.next().context("no field 2")??;
+        }
+        Ok(sum)
+    }
+}
+
+/// Part by which two figures differ.
+#[must_use]
+pub fn difference(a: u64, b: u64) -> f64 {
+    a.abs_diff(b) as f64 / a.max(b).max(1) as f64
+}
+
+/// An integer of a report, by JSON pointer.
+///
+/// # Errors
+/// If there is none.
+pub fn figure(report: &Value, pointer: &str) -> Result<u64> {
+    let found = report.pointer(pointer).and_then(Value::as_u64);
+    found.with_context(|| format!("the report has no {pointer}"))
+}

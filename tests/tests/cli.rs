@@ -1,0 +1,413 @@
+//! What a user can do wrong, and what must not be left behind.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    os::unix::{ffi::OsStrExt as _, process::CommandExt as _},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use tracer_tests::{
+    busy::Args,
+    harness::{Busy, Guard, Trace, run, signal, tracer},
+    truth::last_cpu,
+};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_tracer-guest-smoke");
+
+fn idle() -> Busy {
+    Busy::start(
+        Path::new(PROGRAM),
+        &Args {
+            threads: 1,
+            cpu: last_cpu(),
+            for_ms: 500,
+            hog: false,
+        },
+    )
+    .unwrap()
+}
+
+/// Runs `attach --pid PID` for a second: (exit code, stderr).
+fn attach(pid: &str) -> (Option<i32>, String) {
+    let ended = run(&["attach", "--pid", pid, "--duration", "1s"]).unwrap();
+    (ended.code, ended.stderr)
+}
+
+#[test]
+fn an_unknown_pid_is_no_target() {
+    println!("RAN cli");
+    let (code, text) = attach("4194000");
+    assert_eq!(code, Some(4), "{text}");
+    assert!(text.contains("no process has pid 4194000"), "{text}");
+}
+
+#[test]
+fn a_kernel_thread_is_refused() {
+    println!("RAN cli");
+    let is_kernel = |pid: &u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let flags = stat
+            .rsplit(')')
+            .next()
+            .and_then(|rest| rest.split_whitespace().nth(6)?.parse::<u64>().ok());
+        flags.is_some_and(|flags| flags & 0x20_0000 != 0)
+    };
+    let Some(pid) = (2..100).find(is_kernel) else {
+        panic!("no kernel thread among the first pids")
+    };
+    let (code, text) = attach(&pid.to_string());
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("kernel thread"), "{text}");
+}
+
+#[test]
+fn a_thread_id_is_refused_with_the_process_named() {
+    println!("RAN cli");
+    let busy = idle();
+    let mut threads: Vec<u32> = fs::read_dir(format!("/proc/{}/task", busy.pid()))
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok())
+        .collect();
+    threads.sort_unstable();
+    let (code, text) = attach(&threads.last().unwrap().to_string());
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains(&format!("--pid {}", busy.pid())), "{text}");
+}
+
+#[test]
+fn an_inner_pid_of_a_container_gets_a_hint() {
+    println!("RAN cli");
+    // Many small pids inside: one of them does not exist outside.
+    let script =
+        "i=0; while [ $i -lt 97 ]; do sleep 60 & echo $!; i=$((i+1)); done; echo end; wait";
+    let mut command = Command::new("unshare");
+    command
+        .args([
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+            "sh",
+            "-c",
+            script,
+        ])
+        .stdout(Stdio::piped());
+    let mut container = Guard(command.spawn().unwrap());
+    let lines = BufReader::new(container.0.stdout.take().unwrap())
+        .lines()
+        .map(Result::unwrap);
+    let mut inner = lines
+        .take_while(|line| line != "end")
+        .map(|line| line.parse::<u32>().unwrap());
+    let inner = inner.find(|pid| !Path::new(&format!("/proc/{pid}")).exists());
+    let inner = inner.expect("every pid below 100 exists outside");
+    let (code, text) = attach(&inner.to_string());
+    assert_eq!(code, Some(4), "{text}");
+    assert!(text.contains("did you mean host pid"), "{text}");
+}
+
+#[test]
+fn without_permission_it_says_so() {
+    println!("RAN cli");
+    let busy = idle();
+    let copy = tempfile::tempdir().unwrap();
+    let binary = copy.path().join("tracer");
+    fs::copy(tracer(), &binary).unwrap();
+    fs::set_permissions(
+        copy.path(),
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )
+    .unwrap();
+    let mut command = Command::new(&binary);
+    command
+        .args([
+            "attach",
+            "--pid",
+            &busy.pid().to_string(),
+            "--duration",
+            "1s",
+        ])
+        .uid(65_534)
+        .gid(65_534);
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{text}");
+    assert!(text.contains("sudo"), "{text}");
+}
+
+#[test]
+fn nonsense_is_a_usage_error() {
+    println!("RAN cli");
+    for args in [
+        vec!["attach"],
+        vec!["attach", "--pid", "0"],
+        vec!["attach", "--pid", "nginx"],
+        vec!["attach", "--pid", "1", "--duration", "soon"],
+        vec!["attach", "--pid", "1", "--interval", "0s"],
+        vec!["attach", "--pid", "1", "--frobnicate"],
+        vec!["report"],
+        vec!["explain"],
+    ] {
+        let ended = run(&args).unwrap();
+        assert_eq!(ended.code, Some(2), "{args:?}: {}", ended.stderr);
+        assert!(
+            ended.stderr.contains("Usage") || ended.stderr.contains("error"),
+            "{args:?}"
+        );
+    }
+}
+
+#[test]
+fn a_target_that_exits_ends_the_trace_with_a_report() {
+    println!("RAN cli");
+    let busy = idle();
+    let pid = busy.pid();
+    let trace = Trace::start(&[
+        "--pid",
+        &pid.to_string(),
+        "--duration",
+        "60s",
+        "--output",
+        "json",
+    ])
+    .unwrap();
+    let begun = Instant::now();
+    signal(pid, libc::SIGKILL);
+    let ended = trace.wait().unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(20));
+    assert!(
+        ended.stderr.contains("the target exited"),
+        "{}",
+        ended.stderr
+    );
+    assert_eq!(ended.json().unwrap()["schema"], "tracer.report/1");
+}
+
+#[test]
+fn a_target_without_sockets_has_no_requests() {
+    println!("RAN cli");
+    let mut busy = idle();
+    let pid = busy.pid().to_string();
+    let trace = Trace::start(&["--pid", &pid, "--duration", "60s", "--output", "json"]).unwrap();
+    busy.go().unwrap();
+    busy.done().unwrap();
+    let report = trace.stop().unwrap().json().unwrap();
+    assert!(report["requests"].is_null());
+    assert_eq!(report["verdict"]["basis"], "threads");
+}
+
+#[test]
+fn a_hostile_name_drives_neither_terminal_nor_browser() {
+    println!("RAN cli");
+    let dir = tempfile::tempdir().unwrap();
+    let hostile = dir
+        .path()
+        .join(std::ffi::OsStr::from_bytes(b"\x1b[2J<script>;x"));
+    fs::copy(PROGRAM, &hostile).unwrap();
+    let mut busy = Busy::start(
+        &hostile,
+        &Args {
+            threads: 2,
+            cpu: last_cpu(),
+            for_ms: 700,
+            hog: true,
+        },
+    )
+    .unwrap();
+    let (svg, folded) = (dir.path().join("f.svg"), dir.path().join("f.folded"));
+    let pid = busy.pid().to_string();
+    let args = [
+        "--pid",
+        &pid,
+        "--duration",
+        "60s",
+        "--flamegraph",
+        path(&svg),
+        "--folded",
+        path(&folded),
+    ];
+    let trace = Trace::start(&args).unwrap();
+    assert!(!trace.greeting.contains('\x1b'), "{:?}", trace.greeting);
+    busy.go().unwrap();
+    busy.done().unwrap();
+    let ended = trace.stop().unwrap();
+    assert!(
+        ended.stdout.contains("\\x1b[2J<script>"),
+        "{}",
+        ended.stdout
+    );
+    assert!(!ended.stdout.contains('\x1b') && !ended.stderr.contains('\x1b'));
+    let svg = fs::read_to_string(svg).unwrap();
+    assert!(svg.contains("&lt;script&gt;") && !svg.contains("[2J<script>"));
+    for line in fs::read_to_string(folded).unwrap().lines() {
+        let (stack, ns) = line.rsplit_once(' ').unwrap();
+        assert!(
+            ns.parse::<u64>().is_ok() && stack.split(';').count() >= 3,
+            "{line}"
+        );
+    }
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// Programs in the kernel, by id: some kernels give no more than that.
+fn loaded() -> usize {
+    aya::programs::loaded_programs().count()
+}
+
+#[test]
+fn kill_9_leaves_nothing_loaded_or_pinned() {
+    println!("RAN cli");
+    let busy = idle();
+    let before = loaded();
+    let trace = Trace::start(&["--pid", &busy.pid().to_string(), "--duration", "60s"]).unwrap();
+    assert!(loaded() > before, "the test does not see the programs");
+    signal(trace.pid(), libc::SIGKILL);
+    let _ = trace.wait();
+    // The kernel frees them after a grace period.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while loaded() > before {
+        assert!(Instant::now() < deadline, "programs stay loaded");
+        std::thread::yield_now();
+    }
+    let pinned = fs::read_dir("/sys/fs/bpf")
+        .map(|dir| dir.count())
+        .unwrap_or(0);
+    assert_eq!(pinned, 0, "something is pinned");
+}
+
+/// A short recording of a contended process: (its file, the live report).
+fn recording(dir: &Path) -> (PathBuf, String) {
+    let file = dir.join("trace.rec");
+    let mut busy = Busy::start(
+        Path::new(PROGRAM),
+        &Args {
+            threads: 3,
+            cpu: last_cpu(),
+            for_ms: 1500,
+            hog: false,
+        },
+    )
+    .unwrap();
+    let pid = busy.pid().to_string();
+    let trace = Trace::start(&[
+        "--pid",
+        &pid,
+        "--duration",
+        "60s",
+        "--output",
+        "json",
+        "--record",
+        path(&file),
+    ])
+    .unwrap();
+    busy.go().unwrap();
+    busy.done().unwrap();
+    let ended = trace.stop().unwrap();
+    ended.json().unwrap();
+    (file, ended.stdout)
+}
+
+#[test]
+fn a_recording_gives_the_same_report_and_a_cut_one_what_is_left_of_it() {
+    println!("RAN cli");
+    let dir = tempfile::tempdir().unwrap();
+    let (file, live) = recording(dir.path());
+    let again = run(&["report", path(&file), "--output", "json"]).unwrap();
+    assert_eq!(again.code, Some(0), "{}", again.stderr);
+    assert_eq!(again.stdout, live);
+    let whole = fs::read(&file).unwrap();
+    let cut = dir.path().join("cut.rec");
+    for part in [0.0, 0.001, 0.5, 0.999] {
+        fs::write(&cut, &whole[..(whole.len() as f64 * part) as usize]).unwrap();
+        let ended = run(&["report", path(&cut), "--output", "json"]).unwrap();
+        assert_eq!(ended.code, Some(1), "{part}: {}", ended.stderr);
+        assert!(
+            ended.stderr.contains("byte") || part == 0.0,
+            "{part}: {}",
+            ended.stderr
+        );
+    }
+    let ended = run(&["report", path(&cut)]).unwrap();
+    assert!(ended.stdout.contains("cut off"), "{}", ended.stdout);
+    let ended = run(&["report", "/etc/hostname"]).unwrap();
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stderr.contains("recording"), "{}", ended.stderr);
+}
+
+#[test]
+fn an_unwritable_recording_fails_before_tracing() {
+    println!("RAN cli");
+    let busy = idle();
+    let pid = busy.pid().to_string();
+    let ended = run(&[
+        "attach",
+        "--pid",
+        &pid,
+        "--duration",
+        "1s",
+        "--record",
+        "/nonexistent/x.rec",
+    ])
+    .unwrap();
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("/nonexistent/x.rec") && !ended.stderr.contains("tracing"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn sigterm_reports_too_and_a_closed_stdout_is_no_error() {
+    println!("RAN cli");
+    let busy = idle();
+    let pid = busy.pid().to_string();
+    let trace = Trace::start(&["--pid", &pid, "--duration", "60s"]).unwrap();
+    signal(trace.pid(), libc::SIGTERM);
+    let ended = trace.wait().unwrap();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(
+        ended.stdout.contains("Where the time went"),
+        "{}",
+        ended.stdout
+    );
+    let mut command = Command::new(tracer());
+    command
+        .args(["attach", "--pid", &pid, "--duration", "1s"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    let mut child = Guard(command.spawn().unwrap());
+    drop(child.0.stdout.take());
+    assert_eq!(child.0.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn doctor_completions_and_man_work() {
+    println!("RAN cli");
+    let doctor = run(&["doctor"]).unwrap();
+    assert!(
+        matches!(doctor.code, Some(0 | 5)),
+        "{}{}",
+        doctor.stdout,
+        doctor.stderr
+    );
+    assert!(doctor.stdout.contains("sched_switch"));
+    let json = run(&["doctor", "--output", "json"]).unwrap();
+    assert!(
+        serde_json::from_str::<serde_json::Value>(&json.stdout)
+            .is_ok_and(|doctor| doctor["works"] == true)
+    );
+    for args in [["completions", "bash"].as_slice(), &["man"]] {
+        let ended = run(args).unwrap();
+        assert!(
+            ended.code == Some(0) && ended.stdout.contains("tracer"),
+            "{args:?}"
+        );
+    }
+}

@@ -1,0 +1,163 @@
+//! The reader against blobs made by hand, and against the running kernel.
+
+use super::*;
+
+/// Builds a blob by hand.
+#[derive(Default)]
+struct Blob {
+    types: Vec<u8>,
+    strings: Vec<u8>,
+}
+
+impl Blob {
+    fn new() -> Self {
+        Self {
+            types: Vec::new(),
+            strings: vec![0],
+        }
+    }
+
+    fn name(&mut self, name: &str) -> u32 {
+        if name.is_empty() {
+            return 0;
+        }
+        let at = self.strings.len() as u32;
+        self.strings.extend(name.as_bytes());
+        self.strings.push(0);
+        at
+    }
+
+    fn add(&mut self, name: &str, kind: u32, flag: bool, count: u32, value: u32, tail: &[u32]) {
+        let name = self.name(name);
+        for word in [name, u32::from(flag) << 31 | kind << 24 | count, value]
+            .iter()
+            .chain(tail)
+        {
+            self.types.extend(word.to_le_bytes());
+        }
+    }
+
+    fn build(&self) -> Vec<u8> {
+        let mut bytes = vec![0x9f, 0xeb, 1, 0];
+        for word in [
+            24,
+            0,
+            self.types.len() as u32,
+            self.types.len() as u32,
+            self.strings.len() as u32,
+        ] {
+            bytes.extend(word.to_le_bytes());
+        }
+        bytes.extend(&self.types);
+        bytes.extend(&self.strings);
+        bytes
+    }
+}
+
+/// `struct outer { int a; struct { union { int b; int bits:3; }; }; struct inner i; }` and a tracepoint.
+fn example() -> Vec<u8> {
+    let mut blob = Blob::new();
+    blob.add("int", kind::INT, false, 0, 4, &[32]);
+    let (a, b, bits, c, i) = (
+        blob.name("a"),
+        blob.name("b"),
+        blob.name("bits"),
+        blob.name("c"),
+        blob.name("i"),
+    );
+    blob.add(
+        "",
+        kind::UNION,
+        true,
+        2,
+        4,
+        &[b, 1, 0, bits, 1, 3 << 24 | 5],
+    );
+    blob.add("", kind::STRUCT, false, 1, 4, &[0, 2, 32]);
+    blob.add("inner", kind::STRUCT, false, 1, 4, &[c, 1, 0]);
+    blob.add("inner_t", kind::TYPEDEF, false, 0, 4, &[]);
+    blob.add(
+        "outer",
+        kind::STRUCT,
+        false,
+        3,
+        20,
+        &[a, 1, 0, 0, 3, 32, i, 5, 128],
+    );
+    blob.add("", kind::PTR, false, 0, 6, &[]);
+    blob.add("", kind::FUNC_PROTO, false, 3, 0, &[0, 7, 0, 7, 0, 1]);
+    blob.add("", kind::PTR, false, 0, 8, &[]);
+    blob.add("btf_trace_event", kind::TYPEDEF, false, 0, 9, &[]);
+    blob.build()
+}
+
+#[test]
+fn members_are_found_through_anonymous_structures_and_typedefs() {
+    let btf = Btf::parse(example()).unwrap();
+    assert_eq!(
+        btf.member("outer", "b"),
+        Some(Member {
+            byte_offset: 8,
+            bit_offset: 0,
+            bit_size: 0
+        })
+    );
+    assert_eq!(btf.member("outer", "i.c").unwrap().byte_offset, 16);
+    assert_eq!(
+        btf.member("outer", "bits"),
+        Some(Member {
+            byte_offset: 8,
+            bit_offset: 5,
+            bit_size: 3
+        })
+    );
+    assert_eq!(btf.member("outer", "none"), None);
+    assert_eq!(btf.member("none", "a"), None);
+}
+
+#[test]
+fn a_tracepoint_has_its_arguments_without_the_private_one() {
+    let btf = Btf::parse(example()).unwrap();
+    let arguments = btf.tracepoint("event").unwrap();
+    assert_eq!(
+        arguments,
+        [
+            Argument {
+                pointee: Some("outer".to_owned())
+            },
+            Argument { pointee: None }
+        ]
+    );
+    assert_eq!(btf.tracepoint("nothing"), None);
+}
+
+#[test]
+fn a_cut_or_corrupt_file_is_an_error_and_never_a_panic() {
+    let whole = example();
+    for length in 0..whole.len() {
+        assert!(Btf::parse(whole[..length].to_vec()).is_err(), "{length}");
+    }
+    for at in 0..whole.len() {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0xff;
+        if let Ok(btf) = Btf::parse(bytes) {
+            let _ = (btf.member("outer", "bits"), btf.tracepoint("event"));
+        }
+    }
+}
+
+#[test]
+fn the_running_kernel_has_the_members_that_every_kernel_has() {
+    let Ok(btf) = Btf::of_kernel() else {
+        println!("SKIP btf: this kernel has no BTF");
+        return;
+    };
+    assert!(btf.member("task_struct", "pid").is_some());
+    assert_eq!(btf.member("task_struct", "in_iowait").unwrap().bit_size, 1);
+    assert_eq!(
+        btf.tracepoint("sched_switch").unwrap()[1]
+            .pointee
+            .as_deref(),
+        Some("task_struct")
+    );
+}

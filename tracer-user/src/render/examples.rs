@@ -1,0 +1,342 @@
+//! Reports to look at: what the text must show well, each an answer of its own kind.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    class::{Cause, Class, Resource},
+    report::{
+        Basis, Blame, Budget, Culprit, Histogram, Host, Hypothesis, Losses, MissingProbe, Remedy,
+        Report, Requests, SCHEMA, SelfCost, Target, Threads, Unknown, Verdict, Window,
+    },
+};
+
+const MS: u64 = 1_000_000;
+
+fn budget(parts: &[(Class, u64)]) -> Budget {
+    parts.iter().map(|(class, ms)| (*class, ms * MS)).collect()
+}
+
+fn histogram(pid: u32, comm: &str, family: &str, counts: &[u64]) -> Histogram {
+    Histogram {
+        pid,
+        comm: comm.to_owned(),
+        family: family.to_owned(),
+        schema: 3,
+        offset: -80,
+        counts: counts.to_vec(),
+        count: counts.iter().sum(),
+        sum_ns: 812 * MS,
+        p50_ns: Some(1_130_000),
+        p90_ns: Some(8_340_000),
+        p99_ns: Some(61_400_000),
+        max_ns: Some(118_000_000),
+        ..Histogram::default()
+    }
+}
+
+fn blame(resource: Resource, place: &str, pid: Option<u32>, comm: &str, ms: u64) -> Blame {
+    Blame {
+        resource,
+        place: Some(place.to_owned()),
+        pid,
+        comm: comm.to_owned(),
+        ns: ms * MS,
+        ios: None,
+        bytes: None,
+        estimated: false,
+    }
+}
+
+/// A web server whose machine is fine.
+pub fn healthy() -> Report {
+    Report {
+        schema: SCHEMA.to_owned(),
+        host: Host {
+            kernel: "6.12.0".to_owned(),
+            cpus: 4,
+            hostname: "web1".to_owned(),
+        },
+        target: Target {
+            pid: 812,
+            pids: vec![812, 813],
+            comm: "nginx".to_owned(),
+            cmdline: "nginx: master process /usr/sbin/nginx".to_owned(),
+            threads: 2,
+            cgroup: Some("/system.slice/nginx.service".to_owned()),
+            unit: Some("nginx.service".to_owned()),
+        },
+        window: Window {
+            start: "2026-11-23T07:00:00.000Z".to_owned(),
+            duration_ns: 10_000 * MS,
+        },
+        verdict: Verdict {
+            resource: Resource::None,
+            cause: None,
+            place: None,
+            basis: Basis::Requests,
+            via: Vec::new(),
+            culprits: Vec::new(),
+            self_share: 0.0,
+            share: 0.0,
+            confidence: 0.97,
+            sentence: "nginx waits for nothing that others hold: its requests are blocked 2 % of their time.".to_owned(),
+            remedies: Vec::new(),
+        },
+        hypotheses: Vec::new(),
+        healthy: Resource::ALL.to_vec(),
+        unknown: Vec::new(),
+        evidence: Vec::new(),
+        requests: Some(Requests {
+            count: 8412,
+            p50_ns: Some(180_000),
+            p99_ns: Some(950_000),
+            max_ns: Some(4_200_000),
+            budget_ns: budget(&[(Class::OnCpu, 1490), (Class::Disk, 24), (Class::Cpu, 6)]),
+            ..Requests::default()
+        }),
+        threads: Threads {
+            wall_ns: 20_000 * MS,
+            budget_ns: budget(&[(Class::OnCpu, 1530), (Class::Idle, 18_440), (Class::Disk, 24), (Class::Cpu, 6)]),
+            ..Threads::default()
+        },
+        blame: Vec::new(),
+        unattributed_ns: BTreeMap::new(),
+        histograms: vec![histogram(813, "nginx", "run_queue", &[3, 9, 40, 210, 900, 400, 80, 12, 3, 0, 0, 1])],
+        losses: Losses::default(),
+        tracer: SelfCost {
+            version: "0.1.0".to_owned(),
+            attach_ns: 210 * MS,
+            cpu_ns: 94 * MS,
+            rss_bytes: 21 << 20,
+            maps_bytes: 18 << 20,
+            kernel_ns: Some(31 * MS),
+        },
+    }
+}
+
+/// A backup that reads the web server's disk.
+pub fn disk() -> Report {
+    let mut report = healthy();
+    let tar = Culprit {
+        pid: 4711,
+        comm: "tar | gzip | ssh".to_owned(),
+        cmdline: "tar -cf - /srv".to_owned(),
+        share: 0.88,
+        pids: vec![4711, 4712],
+    };
+    report.verdict = Verdict {
+        resource: Resource::Disk,
+        cause: Some(Cause::Contention),
+        place: Some("sda".to_owned()),
+        culprits: vec![tar.clone()],
+        self_share: 0.09,
+        share: 0.93,
+        confidence: 0.91,
+        sentence: "nginx waits for the disk sda: 93 % of its blocked time, of which tar | gzip | ssh (pid 4711) holds 88 %.".to_owned(),
+        remedies: vec![
+            Remedy {
+                command: "ionice -c3 -p 4711".to_owned(),
+                why: "the disk's scheduler (bfq) serves idle-class reads last".to_owned(),
+                applies: true,
+                note: "the backup takes longer while the server reads".to_owned(),
+            },
+            Remedy {
+                command: "systemctl set-property --runtime backup.service IOWeight=10".to_owned(),
+                why: "weights divide the disk by cgroup".to_owned(),
+                applies: false,
+                note: "does nothing here, because the process is in no unit of its own (session-3.scope)".to_owned(),
+            },
+        ],
+        ..report.verdict
+    };
+    report.hypotheses = vec![Hypothesis {
+        resource: Resource::Disk,
+        cause: Some(Cause::Contention),
+        place: Some("sda".to_owned()),
+        culprits: vec![tar],
+        self_share: 0.09,
+        share: 0.93,
+    }];
+    report.healthy = vec![Resource::Network, Resource::Memory, Resource::Lock];
+    report.requests = Some(Requests {
+        count: 412,
+        open: 3,
+        oldest_open_ns: Some(1_840 * MS),
+        p50_ns: Some(41 * MS),
+        p99_ns: Some(812 * MS),
+        max_ns: Some(1_840 * MS),
+        drain_p99_ns: Some(3 * MS),
+        clipped: 4,
+        budget_ns: budget(&[
+            (Class::OnCpu, 310),
+            (Class::Disk, 14_200),
+            (Class::Cpu, 420),
+            (Class::Other, 30),
+        ]),
+    });
+    report.threads.budget_ns = budget(&[
+        (Class::OnCpu, 350),
+        (Class::Idle, 4_830),
+        (Class::Disk, 14_360),
+        (Class::Cpu, 430),
+        (Class::Other, 30),
+    ]);
+    let io = |row: Blame, ios, bytes| Blame {
+        ios: Some(ios),
+        bytes: Some(bytes),
+        ..row
+    };
+    report.blame = vec![
+        Blame {
+            estimated: true,
+            ..io(
+                blame(Resource::Disk, "sda", Some(4711), "tar", 12_640),
+                31_200,
+                3_900 << 20,
+            )
+        },
+        io(
+            blame(Resource::Disk, "sda", Some(812), "itself", 1_290),
+            1_830,
+            114 << 20,
+        ),
+        blame(Resource::Cpu, "cpu 1", Some(4712), "gzip", 390),
+    ];
+    report.unattributed_ns = BTreeMap::from([(Resource::Disk, 430 * MS)]);
+    report.evidence = vec!["diskstats of sda: 33030 I/Os in the window, 33041 seen".to_owned()];
+    report.histograms.insert(
+        0,
+        histogram(
+            813,
+            "nginx",
+            "block_io_device",
+            &[
+                1, 4, 9, 31, 80, 122, 190, 410, 366, 200, 98, 40, 22, 9, 0, 1,
+            ],
+        ),
+    );
+    report
+}
+
+/// Two senders that fill the link.
+pub fn network() -> Report {
+    let mut report = disk();
+    let culprit = |pid, comm: &str, share| Culprit {
+        pid,
+        comm: comm.to_owned(),
+        share,
+        pids: vec![pid],
+        ..Culprit::default()
+    };
+    report.verdict = Verdict {
+        resource: Resource::Network,
+        place: Some("eth0".to_owned()),
+        culprits: vec![culprit(990, "rsync", 0.52), culprit(1201, "restic", 0.31)],
+        share: 0.81,
+        sentence: "nginx waits for the link eth0: 81 % of its blocked time, \
+                   of which rsync (pid 990) holds 52 % and restic (pid 1201) 31 %."
+            .to_owned(),
+        remedies: Vec::new(),
+        ..report.verdict
+    };
+    report.healthy = vec![Resource::Disk];
+    report.blame = vec![
+        Blame {
+            bytes: Some(61 << 20),
+            ..blame(Resource::Network, "eth0", Some(990), "rsync", 6_100)
+        },
+        Blame {
+            bytes: Some(36 << 20),
+            ..blame(Resource::Network, "eth0", Some(1201), "restic", 3_640)
+        },
+    ];
+    report.unattributed_ns = BTreeMap::new();
+    report
+}
+
+/// A kernel that lacks a probe, and rings that were full.
+pub fn unknown_and_losses() -> Report {
+    let mut report = healthy();
+    report.verdict.basis = Basis::Threads;
+    report.verdict.confidence = 0.31;
+    report.requests = None;
+    report.healthy = vec![Resource::Network];
+    report.unknown = vec![Unknown {
+        resource: Resource::Disk,
+        reason: "block_rq_issue cannot be attached: this kernel hides its arguments".to_owned(),
+    }];
+    report.threads.unaccounted_ns = 3_100 * MS;
+    report.losses = Losses {
+        ring: BTreeMap::from([("waits".to_owned(), 12_034), ("slices".to_owned(), 7)]),
+        maps: BTreeMap::from([("run_queue".to_owned(), 81)]),
+        unreadable_stacks: 390,
+        missing_probes: vec![MissingProbe {
+            probe: "block_rq_issue".to_owned(),
+            cost: "waits for the disk cannot be told from other uninterruptible sleeps".to_owned(),
+        }],
+        truncated: true,
+    };
+    report
+}
+
+/// Names that were chosen to harm.
+pub fn hostile() -> Report {
+    let mut report = disk();
+    let comm = "\x1b[2J\u{9b}31m\u{202e}<script>;x\n9".to_owned();
+    report.target.comm.clone_from(&comm);
+    report.host.hostname = "h\x1b]0;owned\x07".to_owned();
+    report.window.start = "2026\x1b[31m".to_owned();
+    report.verdict.sentence = format!("{comm} waits for the disk {comm}");
+    for remedy in &mut report.verdict.remedies {
+        remedy.command = format!("renice 10 {comm}");
+        remedy.note = comm.clone();
+        remedy.why = comm.clone();
+    }
+    for row in &mut report.blame {
+        row.comm.clone_from(&comm);
+        row.place = Some(comm.clone());
+    }
+    for histogram in &mut report.histograms {
+        histogram.comm.clone_from(&comm);
+        histogram.family.clone_from(&comm);
+    }
+    report.unknown = vec![Unknown {
+        resource: Resource::Memory,
+        reason: comm.clone(),
+    }];
+    report.evidence = vec![comm.clone()];
+    report.losses.ring = BTreeMap::from([(comm.clone(), 1)]);
+    report.losses.missing_probes = vec![MissingProbe {
+        probe: comm.clone(),
+        cost: comm,
+    }];
+    report
+}
+
+/// Names that are longer than any column, and wide ones.
+pub fn long_names() -> Report {
+    let mut report = disk();
+    report.target.comm = "a-web-server-whose-name-has-forty-letter".to_owned();
+    for row in &mut report.blame {
+        row.comm = "a-backup-of-which-the-name-has-forty-let".to_owned();
+        row.place = Some("mapper/volume-group-of-the-backup-servers".to_owned());
+        row.pid = Some(4_194_303);
+        row.ns = 7_261_000 * MS;
+    }
+    report.blame[1].comm = "日本語の名前が長いバックアップのプロセス".to_owned();
+    for histogram in &mut report.histograms {
+        histogram.pid = 4_194_303;
+        histogram.count = 9_999_999;
+        histogram.max_ns = Some(7_261_000 * MS);
+    }
+    report.target.pids.push(4_194_303);
+    report.unknown = vec![Unknown {
+        resource: Resource::Cpu,
+        reason: "x".repeat(200),
+    }];
+    report.losses.missing_probes = vec![MissingProbe {
+        probe: "p".repeat(120),
+        cost: "c".to_owned(),
+    }];
+    report
+}

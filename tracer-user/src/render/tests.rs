@@ -1,0 +1,97 @@
+//! What people see, word for word. `TRACER_BLESS=1` writes the files anew; look at them before they are committed.
+
+use std::path::Path;
+
+use super::{
+    examples,
+    text::{TextOptions, text},
+};
+use crate::report::Report;
+
+fn all() -> Vec<(&'static str, Report)> {
+    vec![
+        ("healthy", examples::healthy()),
+        ("disk", examples::disk()),
+        ("network", examples::network()),
+        ("unknown_and_losses", examples::unknown_and_losses()),
+        ("hostile", examples::hostile()),
+        ("long_names", examples::long_names()),
+    ]
+}
+
+fn plain(report: &Report) -> String {
+    text(
+        report,
+        &TextOptions {
+            top: 10,
+            colour: false,
+        },
+    )
+}
+
+#[test]
+fn each_example_reads_as_it_was_approved() {
+    for (name, report) in all() {
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/render/golden/{name}.txt"));
+        let shown = plain(&report);
+        if std::env::var_os("TRACER_BLESS").is_some() {
+            std::fs::write(&path, &shown).unwrap();
+        }
+        let approved = std::fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(shown, approved, "{name}: TRACER_BLESS=1 approves it");
+    }
+}
+
+#[test]
+fn no_line_is_longer_than_a_terminal() {
+    let mut long = Vec::new();
+    for (name, report) in all() {
+        let shown = plain(&report);
+        long.extend(
+            shown
+                .lines()
+                .filter(|line| line.chars().count() > 80)
+                .map(|line| format!("{name}: {line}")),
+        );
+    }
+    assert!(long.is_empty(), "{long:#?}");
+}
+
+#[test]
+fn nothing_from_outside_drives_the_terminal() {
+    let shown = plain(&examples::hostile());
+    let driving: Vec<char> = shown
+        .chars()
+        .filter(|c| (c.is_control() && *c != '\n') || *c == '\u{202e}')
+        .collect();
+    assert!(driving.is_empty(), "{driving:?}");
+}
+
+#[test]
+fn a_report_survives_json() {
+    for (name, report) in all() {
+        let json = super::json::json(&report).unwrap();
+        assert_eq!(
+            serde_json::from_str::<Report>(&json).unwrap(),
+            report,
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_table_has_no_more_rows_than_asked_for() {
+    let shown = text(
+        &examples::disk(),
+        &TextOptions {
+            top: 1,
+            colour: false,
+        },
+    );
+    assert!(
+        shown.contains("tar [4711]") && shown.contains("… and 2 more"),
+        "{shown}"
+    );
+    assert!(!shown.contains("gzip [4712]"), "{shown}");
+}
