@@ -38,10 +38,7 @@ pub fn confidence(view: &View<'_>, verdict: &Verdict) -> (f64, Vec<String>) {
         }
         if is_mostly_estimated(view, verdict) {
             low = true;
-            doubts.push(
-                "the disk's own service time was never seen without others: most of what is charged is estimated"
-                    .to_owned(),
-            );
+            doubts.push("more than half of what is charged on the disk is estimated".to_owned());
         }
     } else if let Some((resource, _)) = verdict.unknown.first() {
         low = true;

@@ -197,14 +197,11 @@ impl<'a> Tree<'a> {
         top
     }
 
-    /// What joins a process with others, besides descent. An ancestor of the target is never part of a group.
+    /// What joins a process with others, besides descent. Nothing joins an ancestor of the target: its process group and cgroups are mixed.
     fn bonds(&self, id: ProcessId) -> Vec<Bond<'a>> {
         let process = &self.processes[id];
         if process.kernel {
             return vec![Bond::Kernel(kernel_name(&process.comm))];
-        }
-        if self.ancestors.contains(&id) {
-            return Vec::new();
         }
         let cgroups = job_cgroups(&process.cgroup);
         let clean = cgroups

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     class::{Cause, Resource},
-    model::books::PlaceId,
+    model::books::{Holder, PlaceId},
 };
 
 /// One resource that was waited for.
@@ -30,6 +30,8 @@ pub struct Hypothesis {
     pub culprits: Vec<Culprit>,
     /// Part of the resource's waiting time that the target owes to itself.
     pub self_share: f64,
+    /// Part of that, of the resource's waiting time, that is its own quota.
+    pub quota_share: f64,
     /// Part of blocked time.
     pub share: f64,
 }
@@ -48,8 +50,10 @@ pub fn hypothesis(
         return None;
     }
     let parties = view.shares.of(resource);
-    let own = parties.iter().filter(|(party, _)| party.is_own());
-    let self_share = ratio(own.map(|(_, ns)| ns).sum(), waited);
+    let part_of = |counts: fn(Party) -> bool| {
+        let of = parties.iter().filter(|(party, _)| counts(*party));
+        ratio(of.map(|(_, ns)| ns).sum(), waited).clamp(0.0, 1.0)
+    };
     let (place, place_ns) = view.shares.place(resource).unzip();
     let (cause, cause_part) = cause(view, resource, &parties, cause_of).unzip();
     Some(Hypothesis {
@@ -59,7 +63,8 @@ pub fn hypothesis(
         place,
         place_part: ratio(place_ns.unwrap_or(0.0), waited).clamp(0.0, 1.0),
         culprits: culprits(view, resource, &parties),
-        self_share: self_share.clamp(0.0, 1.0),
+        self_share: part_of(Party::is_own),
+        quota_share: part_of(|party| party == Party::Plain(Holder::OwnQuota)),
         share: ratio(waited, view.blocked_ns()),
     })
 }

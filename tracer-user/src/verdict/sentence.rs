@@ -175,7 +175,7 @@ fn innocence(found: &Hypothesis) -> &'static str {
 
 /// What of its own the target stands behind.
 fn own(found: &Hypothesis) -> &'static str {
-    if found.cause == Some(Cause::Quota) {
+    if found.quota_share > found.self_share / 2.0 {
         return "quota";
     }
     match found.resource {

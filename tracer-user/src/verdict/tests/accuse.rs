@@ -141,6 +141,26 @@ fn a_journal_that_covers_more_than_its_users_is_the_cause_and_they_the_culprits(
 }
 
 #[test]
+fn own_quota_seen_as_holder_and_as_mechanism_counts_once() {
+    let mut scene = Scene::new();
+    let gzip = scene.process(21, "gzip");
+    let mut scene = scene
+        .threads(Class::Cpu, 25)
+        .charge(Resource::Cpu, None, Holder::OwnQuota, 10)
+        .charge(Resource::Cpu, None, Holder::Process(gzip), 15);
+    scene.books.causes = vec![(Resource::Cpu, Cause::Quota, 10 * MS * SLICES)];
+    let verdict = judge(&scene.books);
+    let first = verdict.primary().unwrap();
+    assert_eq!(first.cause, Some(Cause::Contention));
+    near(first.culprits[0].share, 0.6);
+    near(first.self_share, 0.4);
+    assert_eq!(
+        verdict.sentence,
+        "nginx waits for the CPU: 60 % of its blocked time it stood behind gzip (pid 21) and 40 % behind its own quota."
+    );
+}
+
+#[test]
 fn a_wait_spread_over_many_cpus_names_none_of_them() {
     let mut scene = Scene::new();
     let gzip = scene.process(21, "gzip");

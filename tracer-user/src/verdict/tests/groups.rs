@@ -143,6 +143,7 @@ fn a_unit_with_a_broker_or_with_units_below_it_is_no_job() {
             (500, 40, 500, 500, "rsync", "rsync /b"),
             (600, 1, 600, 600, "agent", "agent"),
             (601, 1, 601, 601, "plugin", "plugin"),
+            (602, 1, 602, 602, "watcher", "watcher"),
         ],
         &[
             (40, "/system.slice/cron.service"),
@@ -150,6 +151,7 @@ fn a_unit_with_a_broker_or_with_units_below_it_is_no_job() {
             (500, "/system.slice/cron.service"),
             (600, "/system.slice/agent.service"),
             (601, "/system.slice/agent.service/inner.scope"),
+            (602, "/system.slice/agent.service"),
         ],
     );
     assert_eq!(machine.group(400), [400]);
@@ -213,6 +215,20 @@ fn a_backup_that_became_a_daemon_is_its_own_group() {
         (610, 1, 610, 610, "syslogd", "syslogd"),
     ]);
     assert_eq!(machine.group(600), [600]);
+}
+
+#[test]
+fn a_child_with_a_session_of_its_own_is_a_job_of_its_own() {
+    let machine = Machine::new(&[
+        INIT,
+        SERVER,
+        (600, 1, 600, 600, "desktop", "desktop"),
+        (601, 600, 600, 600, "panel", "panel"),
+        (700, 600, 700, 700, "tar", "tar c /"),
+        (701, 700, 700, 700, "gzip", "gzip"),
+    ]);
+    assert_eq!(machine.group(700), [700, 701]);
+    assert_eq!(machine.group(600), [600, 601]);
 }
 
 #[test]
