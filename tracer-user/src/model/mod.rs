@@ -14,6 +14,8 @@ mod request;
 #[cfg(test)]
 mod scenes;
 mod sleep;
+#[cfg(test)]
+mod tests;
 mod thread;
 mod turn;
 mod wait;
