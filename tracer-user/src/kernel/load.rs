@@ -43,7 +43,12 @@ impl std::error::Error for Unsupported {}
 ///
 /// # Errors
 /// [`Unsupported`] when a required probe is missing or the kernel refuses it; else what failed.
-pub fn attach(features: &Features, targets: &[u32], follow_children: bool) -> Result<Attached> {
+pub fn attach(
+    features: &Features,
+    btf: &aya::Btf,
+    targets: &[u32],
+    follow_children: bool,
+) -> Result<Attached> {
     if let Some((probe, reason)) = features.missing_required() {
         bail!(Unsupported(format!(
             "probe {} cannot be attached: {reason}",
@@ -51,9 +56,6 @@ pub fn attach(features: &Features, targets: &[u32], follow_children: bool) -> Re
         )));
     }
     lift_memory_limit();
-    // Parsed once and handed on: aya would parse it again for every program.
-    let btf = &aya::Btf::from_sys_fs()
-        .map_err(refused("the kernel's type information cannot be read"))?;
     let mut config = features.config;
     config.self_pid = std::process::id();
     config.follow_children = u32::from(follow_children);
@@ -120,6 +122,14 @@ fn attach_one(ebpf: &mut Ebpf, btf: &aya::Btf, probe: &Probe) -> Result<()> {
     Ok(())
 }
 
+/// The kernel's types as aya wants them: parsed once, and handed to the loader and to every program.
+///
+/// # Errors
+/// [`Unsupported`] if the kernel has none.
+pub fn kernel_btf() -> Result<aya::Btf> {
+    aya::Btf::from_sys_fs().map_err(refused("the kernel's type information cannot be read"))
+}
+
 /// Takes the programs out of the kernel; the maps stay readable.
 pub fn detach(ebpf: &mut Ebpf) {
     for (_, program) in ebpf.programs_mut() {
@@ -162,8 +172,11 @@ fn map_fd(map: &Map) -> Option<i32> {
     Some(map.fd().as_fd().as_raw_fd())
 }
 
-/// Marks the targets before the first probe fires.
-fn set_targets(ebpf: &mut Ebpf, targets: &[u32]) -> Result<()> {
+/// Marks targets; first before any probe fires.
+///
+/// # Errors
+/// If the map cannot be written.
+pub fn set_targets(ebpf: &mut Ebpf, targets: &[u32]) -> Result<()> {
     let map = ebpf
         .map_mut("TARGETS")
         .context("the object has no map TARGETS")?;

@@ -88,22 +88,38 @@ impl Session {
         let exits = settings.pids.iter().filter_map(|pid| pidfd(*pid)).collect();
         // Reading a hundred thousand names takes about as long as attaching: at the same time.
         let symbols = std::thread::spawn(KernelSymbols::read);
+        let loader_btf = std::thread::spawn(load::kernel_btf);
         let btf = Btf::of_kernel().map_err(|error| Unsupported(format!("{error:#}")))?;
         let features = Features::detect(&btf);
         drop(btf);
-        let mut processes = proc::processes(|_| false);
-        let pids = with_children(&settings, &processes);
-        let mut attached = load::attach(&features, &pids, settings.follow_children)?;
+        let pids = with_children(&settings, proc::descendants);
+        let loader_btf = loader_btf
+            .join()
+            .map_err(|_| anyhow::anyhow!("cannot parse BTF"))??;
+        let mut attached = load::attach(&features, &loader_btf, &pids, settings.follow_children)?;
+        drop(loader_btf);
         let window_ns = now_ns();
         let attach_ns = settings.begun.elapsed().as_nanos() as u64;
+        let mut processes = proc::processes(|_| false);
+        // Children that were forked before the fork probe was there, and after the first look.
+        let marked = pids;
+        let pids = with_children(&settings, |pid| proc::descendants_among(&processes, pid));
+        let late: Vec<u32> = pids
+            .iter()
+            .copied()
+            .filter(|pid| !marked.contains(pid))
+            .collect();
+        load::set_targets(&mut attached.ebpf, &late)?;
         let symbols = symbols.join().ok().and_then(Result::ok).unwrap_or_default();
         let reader = Reader::new(&mut attached.ebpf, symbols)?;
         for process in &mut processes {
             process.target = pids.contains(&process.pid);
         }
         let description = describe(&settings, &processes, pids.len());
-        let start = start(&settings, &attached, &pids, window_ns, attach_ns);
-        let facts = facts(start, processes, &pids);
+        let (sockets, listening) = proc::sockets(&pids);
+        let mut start = start(&settings, &attached, window_ns, attach_ns);
+        start.listening = listening;
+        let facts = facts(start, processes, &pids, sockets);
         give_back_memory();
         Ok(Self {
             attached,
@@ -220,12 +236,10 @@ fn clip(mut event: Event, end_ns: u64) -> Option<Event> {
 }
 
 /// The processes that were asked for, and their children if they are followed; asked-for ones first.
-fn with_children(settings: &Settings, processes: &[event::Process]) -> Vec<u32> {
+fn with_children(settings: &Settings, descendants: impl Fn(u32) -> Vec<u32>) -> Vec<u32> {
     let mut pids = settings.pids.clone();
     if settings.follow_children {
-        for pid in &settings.pids {
-            pids.extend(proc::descendants_among(processes, *pid));
-        }
+        pids.extend(settings.pids.iter().flat_map(|pid| descendants(*pid)));
     }
     let mut seen = std::collections::HashSet::new();
     pids.retain(|pid| *pid != std::process::id() && seen.insert(*pid));
@@ -245,13 +259,7 @@ fn describe(settings: &Settings, processes: &[event::Process], traced: usize) ->
     }
 }
 
-fn start(
-    settings: &Settings,
-    attached: &Attached,
-    pids: &[u32],
-    window_ns: u64,
-    attach_ns: u64,
-) -> event::Start {
+fn start(settings: &Settings, attached: &Attached, window_ns: u64, attach_ns: u64) -> event::Start {
     let wall_ns = clock_ns(libc::CLOCK_REALTIME).saturating_sub(now_ns().saturating_sub(window_ns));
     let read = |path: &str| {
         std::fs::read_to_string(path)
@@ -261,7 +269,6 @@ fn start(
     };
     let first = settings.pids.first().copied().unwrap_or_default();
     let cgroup = proc::cgroup_of(first);
-    let (_, listening) = proc::sockets(pids);
     event::Start {
         ns: window_ns,
         wall_ns,
@@ -273,14 +280,19 @@ fn start(
         targets: settings.pids.clone(),
         unit: cgroup.as_deref().and_then(proc::unit_of),
         cgroup,
-        listening,
+        listening: Vec::new(),
         target_disks: proc::disks_of(first),
         missing: attached.missing.clone(),
     }
 }
 
 /// Everything that was true at attach, in the order in which the model wants it.
-fn facts(start: event::Start, processes: Vec<event::Process>, pids: &[u32]) -> Vec<Event> {
+fn facts(
+    start: event::Start,
+    processes: Vec<event::Process>,
+    pids: &[u32],
+    sockets: Vec<event::OpenSocket>,
+) -> Vec<Event> {
     let mut facts = vec![Event::Start(Box::new(start))];
     facts.extend(processes.into_iter().map(Event::Process));
     facts.extend(
@@ -289,7 +301,7 @@ fn facts(start: event::Start, processes: Vec<event::Process>, pids: &[u32]) -> V
             .map(Event::Thread),
     );
     facts.extend(proc::disks().into_iter().map(Event::Disk));
-    facts.extend(proc::sockets(pids).0.into_iter().map(Event::OpenSocket));
+    facts.extend(sockets.into_iter().map(Event::OpenSocket));
     facts
 }
 

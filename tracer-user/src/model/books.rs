@@ -61,7 +61,8 @@ pub struct Bin {
     pub requests: Budget,
     /// Ledger of the threads.
     pub threads: Budget,
-    /// Who held what. The charges of a resource sum to the thread ledger's time in it.
+    /// Who held what. The charges of a resource sum to the thread ledger's time in it; those of the network are more by the time
+    /// in which a response was under way through a full link and no thread waited.
     pub charges: Vec<Charge>,
 }
 

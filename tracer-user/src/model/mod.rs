@@ -12,6 +12,8 @@ mod link;
 mod process;
 mod request;
 mod sleep;
+#[cfg(test)]
+mod tests;
 mod thread;
 mod turn;
 mod wait;

@@ -188,6 +188,11 @@ impl Model {
         if let (Some(resource), Some(cause)) = (class.resource(), cause) {
             *self.causes.entry((resource, cause)).or_default() += ns;
         }
+        if let (Some(resource), Some(Cause::Quota)) = (class.resource(), cause) {
+            self.ledger
+                .charge((resource, None, Holder::OwnQuota), begin, until, ns, false);
+            return self.burn((class, None, Holder::OwnQuota, wait.stack), ns);
+        }
         match class {
             Class::Disk => self.disk_waits.push_back(DiskWait {
                 tid: wait.tid,

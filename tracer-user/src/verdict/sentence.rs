@@ -1,10 +1,13 @@
-//! The verdict in one sentence.
+//! The verdict in one sentence of plain English.
 
-use super::{ALSO_NAMED, Hypothesis, Verdict};
+use super::{
+    Hypothesis, Verdict,
+    constants::{ALSO_NAMED, CULPRIT_PART, PLACE_PART, SHORT_WINDOW_BINS},
+};
 use crate::{
     class::{Cause, Resource},
     model::books::Books,
-    units::share,
+    units::{share, time},
 };
 
 /// Says what was found. Text from outside is not escaped here.
@@ -13,61 +16,53 @@ pub fn sentence(books: &Books, verdict: &Verdict) -> String {
         .targets
         .first()
         .map_or("the target", |id| books.processes[*id].comm.as_str());
-    let exited = if books.end.target_exited {
-        ", and it exited"
-    } else {
-        ""
+    let mut text = match verdict.primary() {
+        Some(first) => held_up(books, verdict, comm, first),
+        None if verdict.active => not_held_up(verdict, comm),
+        None => format!("{comm} was idle: no requests, and no thread ran"),
     };
-    let Some(first) = verdict.primary() else {
-        return not_held_up(comm, verdict, books, exited);
-    };
-    let mut text = format!(
-        "{comm} waits for {}: {}",
-        noun(first),
-        reason(books, first, verdict)
-    );
-    for also in verdict
-        .hypotheses
-        .iter()
-        .skip(1)
-        .filter(|hypothesis| hypothesis.share >= ALSO_NAMED)
-    {
-        text.push_str(&format!(
-            "; it also waits for {}: {}",
-            noun(also),
-            reason(books, also, verdict)
-        ));
+    if books.bins.len() < SHORT_WINDOW_BINS && verdict.active {
+        text.push_str(&format!(" (seen for {} only)", time(books.window_ns())));
     }
-    text.push_str(exited);
+    if books.end.target_exited {
+        text.push_str(", and it exited");
+    }
     text.push('.');
     text
 }
 
-fn not_held_up(comm: &str, verdict: &Verdict, books: &Books, exited: &str) -> String {
-    let active = books.budget(|bin| &bin.threads).iter().sum::<u64>() > 0
-        && verdict.blocked_part.is_finite();
-    let busy = books
-        .requests
-        .as_ref()
-        .is_some_and(|requests| requests.count + requests.open > 0);
+fn held_up(books: &Books, verdict: &Verdict, comm: &str, first: &Hypothesis) -> String {
+    let said = |found: &Hypothesis| format!("{}: {}", noun(found), reason(books, verdict, found));
+    let mut text = format!("{comm} waits for {}", said(first));
+    let others = verdict.hypotheses.iter().skip(1);
+    for also in others.filter(|hypothesis| hypothesis.share >= ALSO_NAMED) {
+        text.push_str(&format!("; it also waits for {}", said(also)));
+    }
+    text
+}
+
+fn not_held_up(verdict: &Verdict, comm: &str) -> String {
     let of = if verdict.of_requests {
         "request time"
     } else {
         "its active time"
     };
-    if !active || (!busy && verdict.hypotheses.is_empty()) {
-        return format!(
-            "{comm} was idle: nothing was asked of it and no thread had to wait{exited}."
-        );
+    let blocked = share(verdict.blocked_part);
+    let mut text = format!("{comm} is not held up: {blocked} of {of} blocked");
+    let blind: Vec<&str> = verdict
+        .unknown
+        .iter()
+        .map(|(blind, _)| blind.name())
+        .collect();
+    if !blind.is_empty() {
+        let blind = list(&blind, "and");
+        text.push_str(&format!(", but waits for the {blind} cannot be seen here"));
     }
-    format!(
-        "{comm} is not held up: only {} of {of} was spent waiting{exited}.",
-        share(verdict.blocked_part)
-    )
+    text
 }
 
-fn noun(hypothesis: &Hypothesis) -> &'static str {
-    match hypothesis.resource {
+fn noun(found: &Hypothesis) -> &'static str {
+    match found.resource {
         Resource::Disk => "the disk",
         Resource::Network => "the network",
         Resource::Cpu => "the CPU",
@@ -78,55 +73,129 @@ fn noun(hypothesis: &Hypothesis) -> &'static str {
     }
 }
 
-fn reason(books: &Books, hypothesis: &Hypothesis, verdict: &Verdict) -> String {
-    let place = place(books, hypothesis);
+/// "93 % of its blocked time it stood behind tar (pid 4711) on sda".
+fn reason(books: &Books, verdict: &Verdict, found: &Hypothesis) -> String {
     let blocked = if verdict.of_requests {
         "its requests' blocked time"
     } else {
         "its blocked time"
     };
-    if !hypothesis.culprits.is_empty() {
-        let behind: Vec<String> = hypothesis
-            .culprits
-            .iter()
-            .map(|culprit| {
-                let part = share(hypothesis.share * culprit.share);
-                format!(
-                    "{part} of {blocked} it stood behind {} (pid {})",
-                    culprit.name, books.processes[culprit.process].pid
-                )
-            })
-            .collect();
-        return format!("{}{place}", behind.join(" and "));
+    let place = place(books, found);
+    if found.culprits.is_empty() {
+        let part = match found.cause {
+            Some(_) => found.share * found.cause_part,
+            None => found.share,
+        };
+        return nobody(found, &format!("{} of {blocked}", share(part)), &place);
     }
-    let part = share(hypothesis.share);
-    match hypothesis.cause {
-        Some(Cause::Quota) => {
-            format!("{part} of {blocked}, because its own quota stops it; nobody else is to blame")
-        }
-        Some(Cause::Own) => {
-            format!("{part} of {blocked}{place}, which it causes itself; nobody else is to blame")
-        }
-        Some(Cause::PeerSlow) => format!(
-            "{part} of {blocked}, because the other end takes the data slowly; nobody here is to blame"
-        ),
-        Some(Cause::DeviceSlow) => {
-            format!("{part} of {blocked}{place}, because the device itself is slow")
-        }
-        Some(Cause::Steal) => {
-            format!("{part} of {blocked}, because the hypervisor runs somebody else")
-        }
-        Some(Cause::WakeupLatency) => format!("{part} of {blocked}, although a CPU was idle"),
-        Some(Cause::Journal) => format!("{part} of {blocked}{place}, for journal commits"),
-        Some(Cause::Writeback) => {
-            format!("{part} of {blocked}{place}, for dirty pages to be written back")
-        }
-        _ => format!("{part} of {blocked}{place}; no single holder stands out"),
+    let mut behind: Vec<(f64, String)> = found
+        .culprits
+        .iter()
+        .map(|culprit| {
+            let pid = books.processes[culprit.process].pid;
+            (culprit.share, format!("{} (pid {pid})", culprit.name))
+        })
+        .collect();
+    if found.self_share >= CULPRIT_PART {
+        behind.push((found.self_share, format!("its own {}", own(found))));
+    }
+    behind.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let first = share(found.share * behind[0].0);
+    let mut said = vec![format!(
+        "{first} of {blocked} it stood behind {}",
+        behind[0].1
+    )];
+    for (part, who) in &behind[1..] {
+        said.push(format!("{} behind {who}", share(found.share * part)));
+    }
+    let said: Vec<&str> = said.iter().map(String::as_str).collect();
+    format!("{}{place}{}", list(&said, "and"), mechanism(found))
+}
+
+/// How the wait came about, where that covers more of it than the culprits do.
+fn mechanism(found: &Hypothesis) -> &'static str {
+    match found.cause {
+        Some(Cause::Writeback) => ", while dirty pages were written back",
+        Some(Cause::Journal) => ", in journal commits",
+        Some(Cause::CacheEviction) => ", for pages that had been evicted from the cache",
+        Some(Cause::Loss) => ", because packets were lost",
+        _ => "",
     }
 }
 
-fn place(books: &Books, hypothesis: &Hypothesis) -> String {
-    hypothesis
-        .place
-        .map_or_else(String::new, |place| format!(" on {}", books.places[place]))
+/// No process outside the target is to blame; `part` is how much of which time.
+fn nobody(found: &Hypothesis, part: &str, place: &str) -> String {
+    match found.cause {
+        Some(Cause::Quota) => {
+            let quota = match found.resource {
+                Resource::Cpu => "CPU quota (cpu.max)",
+                Resource::Disk => "I/O limit (io.max)",
+                Resource::Memory => "memory limit (memory.high)",
+                _ => "limit",
+            };
+            format!("its own {quota} stops it for {part}{}", innocence(found))
+        }
+        Some(Cause::Own) => format!(
+            "{part} it stood behind its own {}{place}{}",
+            own(found),
+            innocence(found)
+        ),
+        Some(Cause::PeerSlow) => format!(
+            "{part} the other end or the path to it was slow{}",
+            innocence(found)
+        ),
+        Some(Cause::DeviceSlow) => format!("{part} the device itself was slow{place}"),
+        Some(Cause::DeviceError) => format!("{part} the device answered with errors{place}"),
+        Some(Cause::WakeupLatency) => format!("{part} it was late although a CPU was idle"),
+        Some(Cause::Steal) => format!("{part} the hypervisor ran somebody else"),
+        Some(Cause::Irq) => format!("{part} interrupts ran instead{place}"),
+        Some(Cause::Writeback) => format!("{part} dirty pages were written back{place}"),
+        Some(Cause::Journal) => format!("{part} went into journal commits{place}"),
+        Some(Cause::CacheEviction) => format!("{part} for pages evicted from the cache{place}"),
+        Some(Cause::Loss) => format!("{part} packets were lost{place}"),
+        Some(Cause::DirectReclaim) => format!("{part} it had to reclaim pages itself"),
+        Some(Cause::Compaction) => format!("{part} memory was compacted"),
+        Some(Cause::Thrashing) => format!("{part} pages just evicted were read again"),
+        Some(Cause::Contention | Cause::LockHolder) => {
+            format!("{part} it stood behind many{place}; no single process stands out")
+        }
+        None if found.resource == Resource::Upstream => part.to_owned(),
+        None => format!("{part}{place}; no process was seen holding it"),
+    }
+}
+
+/// Nobody is acquitted whose part nobody knows.
+fn innocence(found: &Hypothesis) -> &'static str {
+    if found.cause_part > 1.0 - CULPRIT_PART {
+        "; nobody else is to blame"
+    } else {
+        "; nobody else stands out"
+    }
+}
+
+/// What of its own the target stands behind.
+fn own(found: &Hypothesis) -> &'static str {
+    if found.quota_share > found.self_share / 2.0 {
+        return "quota";
+    }
+    match found.resource {
+        Resource::Disk => "requests",
+        Resource::Network => "traffic",
+        Resource::Lock => "locks",
+        _ => "threads",
+    }
+}
+
+fn place(books: &Books, found: &Hypothesis) -> String {
+    let place = found.place.filter(|_| found.place_part >= PLACE_PART);
+    place.map_or_else(String::new, |place| format!(" on {}", books.places[place]))
+}
+
+/// "a", "a and b", "a, b and c".
+fn list(items: &[&str], and: &str) -> String {
+    match items {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [first @ .., last] => format!("{} {and} {last}", first.join(", ")),
+    }
 }

@@ -1,11 +1,15 @@
 //! Who held what, as shares of the ledger that the verdict is about, slice by slice.
+//!
+//! Charges are in thread time. In each slice the requests' time in a resource is split as the threads' time in it was; a slice in which
+//! requests waited and no thread was charged takes the whole window's split, and that part is marked estimated. What the charges leave
+//! open of the threads' time belongs to nobody.
 
 use std::collections::BTreeMap;
 
 use super::group::{GroupId, Groups};
 use crate::{
     class::Resource,
-    model::books::{Bin, Books, Charge, Holder, PlaceId, ProcessId},
+    model::books::{Bin, Books, Budget, Charge, Holder, PlaceId, ProcessId},
 };
 
 /// A holder, with processes joined to groups.
@@ -13,12 +17,13 @@ use crate::{
 pub enum Party {
     /// Processes outside the target.
     Group(GroupId),
-    /// What is no process.
+    /// What is no process, and the target.
     Plain(Holder),
 }
 
 impl Party {
-    /// Does the target owe it to itself?
+    /// Does the target owe it to itself: its own requests, threads, quota, lock? A slow device, a slow peer, an idle CPU, the
+    /// hypervisor and nobody are neither the target nor anybody else.
     #[must_use]
     pub fn is_own(self) -> bool {
         matches!(
@@ -48,7 +53,7 @@ pub struct Part {
 }
 
 /// All parts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Shares {
     /// By slice.
     pub bins: Vec<Vec<Part>>,
@@ -59,34 +64,33 @@ pub struct Shares {
 }
 
 impl Shares {
-    /// The charges, in thread time, become shares of the ledger's time: in each slice the requests' time in a resource is split as the
-    /// threads' is. A slice without charges takes the whole window's split.
+    /// Turns charges into shares of the ledger that `ledger` chooses.
     #[must_use]
-    pub fn new(books: &Books, of_requests: bool, groups: &Groups) -> Self {
-        let mut shares = Self {
-            bins: Vec::with_capacity(books.bins.len()),
-            places: BTreeMap::new(),
-            members: BTreeMap::new(),
-        };
-        let all: Vec<Charge> = books
-            .bins
-            .iter()
-            .flat_map(|bin| bin.charges.iter().copied())
-            .collect();
+    pub fn new(books: &Books, ledger: impl Fn(&Bin) -> &Budget, groups: &Groups) -> Self {
+        let mut shares = Self::default();
+        let window = whole_window(books);
         for bin in &books.bins {
             let mut parts = Vec::new();
             for resource in Resource::ALL {
                 let Some(class) = resource.class() else {
                     continue;
                 };
-                let ns = if of_requests {
-                    bin.requests
-                } else {
-                    bin.threads
-                }[class.index()] as f64;
-                if ns > 0.0 {
-                    shares.split(resource, ns, bin, &all, groups, &mut parts);
+                let ns = ledger(bin)[class.index()] as f64;
+                if ns <= 0.0 {
+                    continue;
                 }
+                let here = charges_of(bin, resource);
+                let split = match here.iter().any(|charge| charge.ns > 0) {
+                    true => Split {
+                        charges: &here,
+                        known: true,
+                    },
+                    false => Split {
+                        charges: &window[&resource],
+                        known: false,
+                    },
+                };
+                shares.split(books, groups, resource, ns, &split, &mut parts);
             }
             shares.bins.push(parts);
         }
@@ -95,97 +99,136 @@ impl Shares {
 
     fn split(
         &mut self,
+        books: &Books,
+        groups: &Groups,
         resource: Resource,
         ns: f64,
-        bin: &Bin,
-        all: &[Charge],
-        groups: &Groups,
+        split: &Split<'_>,
         parts: &mut Vec<Part>,
     ) {
-        let here = bin
-            .charges
-            .iter()
-            .any(|charge| charge.resource == resource && charge.ns > 0);
-        let charges = if here { bin.charges.as_slice() } else { all };
-        let charges: Vec<&Charge> = charges
-            .iter()
-            .filter(|charge| charge.resource == resource)
-            .collect();
-        let total: f64 = charges.iter().map(|charge| charge.ns as f64).sum();
+        let total: f64 = split.charges.iter().map(|charge| charge.ns as f64).sum();
         if total <= 0.0 {
-            parts.push(Part {
+            let party = Party::Plain(Holder::Nobody);
+            return parts.push(Part {
                 resource,
-                party: Party::Plain(Holder::Nobody),
+                party,
                 ns,
                 estimated_ns: 0.0,
             });
-            return;
         }
-        for charge in charges {
-            let scale = ns / total;
-            let part = charge.ns as f64 * scale;
-            let estimated_ns = if here {
-                charge.estimated_ns as f64 * scale
-            } else {
-                part
+        for charge in split.charges {
+            let part = charge.ns as f64 * ns / total;
+            let estimated_ns = match split.known {
+                true => charge.estimated_ns as f64 * ns / total,
+                false => part,
             };
-            parts.push(Part {
-                resource,
-                party: self.party(resource, charge, part, groups),
-                ns: part,
-                estimated_ns,
-            });
             if let Some(place) = charge.place {
                 *self.places.entry((resource, place)).or_default() += part;
             }
+            parts.push(Part {
+                resource,
+                party: self.party(books, groups, charge, part),
+                ns: part,
+                estimated_ns,
+            });
         }
     }
 
-    fn party(&mut self, resource: Resource, charge: &Charge, ns: f64, groups: &Groups) -> Party {
-        let Holder::Process(process) = charge.holder else {
-            return Party::Plain(charge.holder);
-        };
-        let group = groups.of(process);
-        *self.members.entry((resource, group, process)).or_default() += ns;
-        Party::Group(group)
+    fn party(&mut self, books: &Books, groups: &Groups, charge: &Charge, ns: f64) -> Party {
+        match charge.holder {
+            Holder::Process(process) if books.processes[process].target => {
+                Party::Plain(Holder::Own)
+            }
+            Holder::Process(process) => {
+                let group = groups.of(process);
+                *self
+                    .members
+                    .entry((charge.resource, group, process))
+                    .or_default() += ns;
+                Party::Group(group)
+            }
+            plain => Party::Plain(plain),
+        }
     }
 
     /// Time per party of one resource.
     #[must_use]
     pub fn of(&self, resource: Resource) -> Vec<(Party, f64)> {
         let mut sums: BTreeMap<Party, f64> = BTreeMap::new();
-        for part in self
-            .bins
-            .iter()
-            .flatten()
-            .filter(|part| part.resource == resource)
-        {
+        let parts = self.bins.iter().flatten();
+        for part in parts.filter(|part| part.resource == resource) {
             *sums.entry(part.party).or_default() += part.ns;
         }
         sums.into_iter().collect()
     }
 
-    /// Where most of a resource was waited for.
+    /// Where most of a resource was waited for, and how long.
     #[must_use]
-    pub fn place(&self, resource: Resource) -> Option<PlaceId> {
-        let of = self
+    pub fn place(&self, resource: Resource) -> Option<(PlaceId, f64)> {
+        let places = self
             .places
             .iter()
             .filter(|((known, _), _)| *known == resource);
-        of.max_by(|a, b| a.1.total_cmp(b.1))
-            .map(|((_, place), _)| *place)
+        places
+            .max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(a.0)))
+            .map(|((_, place), ns)| (*place, *ns))
     }
 
-    /// Processes of a group that held a resource, the largest part first.
+    /// Processes of a group that held a resource with the time charged to them, the largest first.
     #[must_use]
-    pub fn members(&self, resource: Resource, group: GroupId) -> Vec<ProcessId> {
-        let of = self
+    pub fn members(&self, resource: Resource, group: GroupId) -> Vec<(ProcessId, f64)> {
+        let held = self
             .members
             .iter()
             .filter(|((known, of, _), _)| *known == resource && *of == group);
-        let mut members: Vec<(f64, ProcessId)> =
-            of.map(|((_, _, process), ns)| (*ns, *process)).collect();
-        members.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        members.into_iter().map(|(_, process)| process).collect()
+        let mut members: Vec<(ProcessId, f64)> =
+            held.map(|((_, _, process), ns)| (*process, *ns)).collect();
+        members.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        members
     }
+}
+
+/// How a slice's time in a resource is split.
+struct Split<'a> {
+    charges: &'a [Charge],
+    /// Is it the slice's own split, or the window's?
+    known: bool,
+}
+
+/// The charges of one resource in one slice, with what they leave open.
+fn charges_of(bin: &Bin, resource: Resource) -> Vec<Charge> {
+    let of = bin
+        .charges
+        .iter()
+        .filter(|charge| charge.resource == resource);
+    let mut charges: Vec<Charge> = of.copied().collect();
+    let charged: u64 = charges.iter().map(|charge| charge.ns).sum();
+    let waited = resource
+        .class()
+        .map_or(0, |class| bin.threads[class.index()]);
+    if waited > charged {
+        charges.push(Charge {
+            resource,
+            place: None,
+            holder: Holder::Nobody,
+            ns: waited - charged,
+            estimated_ns: 0,
+        });
+    }
+    charges
+}
+
+/// The charges of each resource, summed over the window.
+fn whole_window(books: &Books) -> BTreeMap<Resource, Vec<Charge>> {
+    let sum = |resource: Resource| {
+        let mut sums: BTreeMap<(Option<PlaceId>, Holder), Charge> = BTreeMap::new();
+        for charge in books.bins.iter().flat_map(|bin| charges_of(bin, resource)) {
+            let sum = sums
+                .entry((charge.place, charge.holder))
+                .or_insert(Charge { ns: 0, ..charge });
+            sum.ns += charge.ns;
+        }
+        (resource, sums.into_values().collect())
+    };
+    Resource::ALL.into_iter().map(sum).collect()
 }

@@ -1,0 +1,83 @@
+//! Who held what while the target waited.
+
+use std::collections::BTreeMap;
+
+use super::place;
+use crate::{
+    class::Resource,
+    model::books::{Books, Charge, Holder, PlaceId},
+    report::Blame,
+};
+
+/// The charges of the window, summed by place and holder, the largest first. What is charged to nobody is not among them.
+pub fn blame(books: &Books) -> Vec<Blame> {
+    let mut sums: BTreeMap<(Resource, Option<PlaceId>, Holder), (u64, u64)> = BTreeMap::new();
+    for charge in charges(books).filter(|charge| charge.holder != Holder::Nobody) {
+        let sum = sums
+            .entry((charge.resource, charge.place, charge.holder))
+            .or_default();
+        sum.0 += charge.ns;
+        sum.1 += charge.estimated_ns;
+    }
+    let charged = sums.into_iter().filter(|(_, (ns, _))| *ns > 0);
+    let mut rows: Vec<Blame> = charged.map(|(key, sums)| row(books, key, sums)).collect();
+    rows.sort_by(|a, b| {
+        let by_time = b.ns.cmp(&a.ns);
+        by_time.then(a.pid.cmp(&b.pid)).then(a.place.cmp(&b.place))
+    });
+    rows
+}
+
+/// Waiting time per resource that is charged to nobody.
+pub fn unattributed(books: &Books) -> BTreeMap<Resource, u64> {
+    let mut sums = BTreeMap::new();
+    for charge in charges(books).filter(|charge| charge.holder == Holder::Nobody) {
+        *sums.entry(charge.resource).or_default() += charge.ns;
+    }
+    sums
+}
+
+fn charges(books: &Books) -> impl Iterator<Item = &Charge> {
+    books.bins.iter().flat_map(|bin| &bin.charges)
+}
+
+fn row(
+    books: &Books,
+    key: (Resource, Option<PlaceId>, Holder),
+    (ns, estimated_ns): (u64, u64),
+) -> Blame {
+    let (resource, at, holder) = key;
+    // A CPU has no I/Os.
+    let held = books.held.get(&key).filter(|_| resource != Resource::Cpu);
+    let pid = match holder {
+        Holder::Process(id) => Some(books.processes[id].pid),
+        Holder::Own | Holder::OwnLock => books.targets.first().map(|id| books.processes[*id].pid),
+        // A quota, a device, a peer and an idle CPU are no processes.
+        _ => None,
+    };
+    Blame {
+        resource,
+        place: place(books, at),
+        pid,
+        comm: holder_name(books, holder),
+        ns,
+        ios: held.map(|held| held.ios),
+        bytes: held.map(|held| held.bytes),
+        estimated: 2 * estimated_ns > ns,
+    }
+}
+
+/// A holder by name.
+pub fn holder_name(books: &Books, holder: Holder) -> String {
+    match holder {
+        Holder::Process(id) => books.processes[id].comm.clone(),
+        Holder::Own => "itself".to_owned(),
+        Holder::OwnQuota => "its own quota".to_owned(),
+        Holder::OwnLock => "its own lock".to_owned(),
+        Holder::SlowDevice => "the device".to_owned(),
+        Holder::Peer => "the peer".to_owned(),
+        Holder::IdleCpu => "idle CPU".to_owned(),
+        Holder::Hypervisor => "the hypervisor".to_owned(),
+        Holder::Nobody => "unattributed".to_owned(),
+    }
+}

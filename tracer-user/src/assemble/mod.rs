@@ -1,0 +1,232 @@
+//! Books and verdict become the report: the only place that knows both sides.
+
+mod blame;
+mod flame;
+mod latency;
+#[cfg(test)]
+mod tests;
+
+use crate::{
+    class::{Class, Resource},
+    event,
+    model::books::{Books, Budget, PlaceId},
+    report::{
+        Basis, Culprit, Flame, Host, Hypothesis, Losses, MissingProbe, Remedy, Report, Requests,
+        SCHEMA, SelfCost, Target, Threads, Unknown, Verdict, Window,
+    },
+    units,
+    verdict::{self, judge},
+};
+
+/// The verdict in one sentence.
+#[must_use]
+pub fn sentence(books: &Books) -> String {
+    judge(books).sentence
+}
+
+/// The report and the flame graph.
+#[must_use]
+pub fn assemble(books: &Books) -> (Report, Flame) {
+    let verdict = judge(books);
+    let hypotheses = verdict.hypotheses.iter();
+    let report = Report {
+        schema: SCHEMA.to_owned(),
+        host: host(books),
+        target: target(books),
+        window: Window {
+            start: units::utc(books.start.wall_ns),
+            duration_ns: books.window_ns(),
+        },
+        verdict: answer(books, &verdict),
+        hypotheses: hypotheses.map(|found| hypothesis(books, found)).collect(),
+        healthy: verdict.healthy.clone(),
+        unknown: verdict.unknown.iter().map(unknown).collect(),
+        evidence: evidence(books, &verdict),
+        requests: requests(books),
+        threads: threads(books),
+        blame: blame::blame(books),
+        unattributed_ns: blame::unattributed(books),
+        histograms: latency::histograms(books),
+        losses: losses(books),
+        tracer: cost(books),
+    };
+    let flame = flame::flame(books, &report.target);
+    (report, flame)
+}
+
+fn host(books: &Books) -> Host {
+    Host {
+        kernel: books.start.kernel.clone(),
+        cpus: books.start.cpus,
+        hostname: books.start.hostname.clone(),
+    }
+}
+
+fn target(books: &Books) -> Target {
+    let first = books
+        .targets
+        .first()
+        .map(|id| books.processes[*id].clone())
+        .unwrap_or_default();
+    let mut pids: Vec<u32> = books
+        .processes
+        .iter()
+        .filter(|process| process.target)
+        .map(|process| process.pid)
+        .collect();
+    pids.sort_unstable();
+    pids.dedup();
+    Target {
+        pid: first.pid,
+        pids,
+        comm: first.comm,
+        cmdline: first.cmdline,
+        threads: books.threads,
+        cgroup: books.start.cgroup.clone(),
+        unit: books.start.unit.clone(),
+    }
+}
+
+fn answer(books: &Books, verdict: &verdict::Verdict) -> Verdict {
+    let first = verdict.primary().map(|found| hypothesis(books, found));
+    let first = first.unwrap_or(Hypothesis {
+        resource: Resource::None,
+        cause: None,
+        place: None,
+        culprits: Vec::new(),
+        self_share: 0.0,
+        share: 0.0,
+    });
+    let basis = match verdict.of_requests {
+        true => Basis::Requests,
+        false => Basis::Threads,
+    };
+    Verdict {
+        resource: first.resource,
+        cause: first.cause,
+        place: first.place,
+        basis,
+        via: Vec::new(),
+        culprits: first.culprits,
+        self_share: first.self_share,
+        share: first.share,
+        confidence: verdict.confidence,
+        sentence: verdict.sentence.clone(),
+        remedies: verdict.remedies.iter().map(remedy).collect(),
+    }
+}
+
+fn unknown((resource, reason): &(Resource, String)) -> Unknown {
+    Unknown {
+        resource: *resource,
+        reason: reason.clone(),
+    }
+}
+
+fn remedy(remedy: &verdict::Remedy) -> Remedy {
+    Remedy {
+        command: remedy.command.clone(),
+        why: remedy.why.to_owned(),
+        applies: remedy.applies,
+        note: remedy.note.clone(),
+    }
+}
+
+fn hypothesis(books: &Books, found: &verdict::Hypothesis) -> Hypothesis {
+    Hypothesis {
+        resource: found.resource,
+        cause: found.cause,
+        place: place(books, found.place),
+        culprits: found
+            .culprits
+            .iter()
+            .map(|found| culprit(books, found))
+            .collect(),
+        self_share: found.self_share,
+        share: found.share,
+    }
+}
+
+fn culprit(books: &Books, found: &verdict::Culprit) -> Culprit {
+    let process = &books.processes[found.process];
+    Culprit {
+        pid: process.pid,
+        comm: found.name.clone(),
+        cmdline: process.cmdline.clone(),
+        share: found.share,
+        pids: found
+            .members
+            .iter()
+            .map(|id| books.processes[*id].pid)
+            .collect(),
+    }
+}
+
+fn place(books: &Books, place: Option<PlaceId>) -> Option<String> {
+    place.map(|place| books.places[place].clone())
+}
+
+fn budget(budget: &Budget) -> crate::report::Budget {
+    Class::ALL
+        .into_iter()
+        .map(|class| (class, budget[class.index()]))
+        .collect()
+}
+
+fn requests(books: &Books) -> Option<Requests> {
+    let found = books.requests.as_ref()?;
+    Some(Requests {
+        count: found.count,
+        open: found.open,
+        oldest_open_ns: found.oldest_open_ns,
+        p50_ns: found.p50_ns,
+        p99_ns: found.p99_ns,
+        max_ns: found.max_ns,
+        drain_p99_ns: found.drain_p99_ns,
+        clipped: found.clipped,
+        budget_ns: budget(&books.budget(|bin| &bin.requests)),
+    })
+}
+
+fn threads(books: &Books) -> Threads {
+    Threads {
+        wall_ns: books.wall_ns,
+        budget_ns: budget(&books.budget(|bin| &bin.threads)),
+        unaccounted_ns: books.unaccounted_ns,
+        clipped: books.clipped_waits,
+    }
+}
+
+/// What the kernel said, then what keeps confidence low.
+fn evidence(books: &Books, verdict: &verdict::Verdict) -> Vec<String> {
+    let said = books.end.evidence.iter();
+    said.chain(&verdict.doubts).cloned().collect()
+}
+
+fn losses(books: &Books) -> Losses {
+    let missing = |missing: &event::MissingProbe| MissingProbe {
+        probe: missing.probe.clone(),
+        cost: missing.cost.clone(),
+    };
+    let unrecorded = ("recording".to_owned(), books.end.recording_drops);
+    let ring = books.end.ring_drops.iter().cloned();
+    let ring = ring.chain((unrecorded.1 > 0).then_some(unrecorded));
+    Losses {
+        ring: ring.collect(),
+        maps: books.end.map_losses.iter().cloned().collect(),
+        unreadable_stacks: books.unreadable_stacks,
+        missing_probes: books.start.missing.iter().map(missing).collect(),
+        truncated: false,
+    }
+}
+
+fn cost(books: &Books) -> SelfCost {
+    SelfCost {
+        version: books.start.version.clone(),
+        attach_ns: books.start.attach_ns,
+        cpu_ns: books.end.cpu_ns,
+        rss_bytes: books.end.rss_bytes,
+        maps_bytes: books.end.maps_bytes,
+        kernel_ns: books.end.kernel_ns,
+    }
+}

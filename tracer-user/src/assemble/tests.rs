@@ -1,0 +1,190 @@
+//! The report of hand-made books.
+
+use tracer_common::histogram::{Family, OFFSET, bucket};
+
+use super::assemble;
+use crate::{
+    class::{Class, Resource},
+    event,
+    model::books::{Bin, Books, Charge, FlameLine, Held, Holder, Process},
+    report::Basis,
+};
+
+const MS: u64 = 1_000_000;
+
+/// nginx (pid 10) waits 40 ms of one slice for sda: 30 behind tar (pid 4711), 8 behind itself, 2 behind nobody.
+fn books() -> Books {
+    let process = |pid, comm: &str, target| Process {
+        pid,
+        comm: comm.to_owned(),
+        target,
+        ..Process::default()
+    };
+    let charge = |holder, ms, estimated_ns| Charge {
+        resource: Resource::Disk,
+        place: Some(0),
+        holder,
+        ns: ms * MS,
+        estimated_ns,
+    };
+    let mut bin = Bin {
+        charges: vec![
+            charge(Holder::Process(1), 30, 20 * MS),
+            charge(Holder::Own, 8, 0),
+            charge(Holder::Nobody, 2, 0),
+        ],
+        ..Bin::default()
+    };
+    bin.threads[Class::Disk.index()] = 40 * MS;
+    let held = Held {
+        ns: 55 * MS,
+        ios: 11,
+        bytes: 11 << 20,
+    };
+    let mut books = Books {
+        bins: vec![bin],
+        processes: vec![process(10, "nginx", true), process(4711, "tar", false)],
+        targets: vec![0],
+        places: vec!["sda".to_owned()],
+        held: [((Resource::Disk, Some(0), Holder::Process(1)), held)].into(),
+        ..Books::default()
+    };
+    books.end.ns = 100 * MS;
+    books
+}
+
+#[test]
+fn the_verdict_is_the_first_hypothesis() {
+    let (report, _) = assemble(&books());
+    assert_eq!(report.verdict.resource, Resource::Disk);
+    assert_eq!(report.verdict.basis, Basis::Threads);
+    assert_eq!(report.verdict.culprits, report.hypotheses[0].culprits);
+    assert_eq!(report.verdict.culprits[0].pids, [4711]);
+    assert_eq!(report.verdict.culprits[0].share, 0.75);
+    assert_eq!(report.verdict.self_share, 0.2);
+    assert_eq!(report.threads.budget_ns[&Class::Disk], 40 * MS);
+    assert_eq!(report.requests, None);
+}
+
+#[test]
+fn a_row_of_blame_has_the_waiting_time_and_what_was_held() {
+    let (report, _) = assemble(&books());
+    let [tar, own] = report.blame.as_slice() else {
+        panic!("{:?}", report.blame);
+    };
+    assert_eq!(
+        (tar.pid, tar.ns, tar.estimated),
+        (Some(4711), 30 * MS, true)
+    );
+    assert_eq!((tar.ios, tar.bytes), (Some(11), Some(11 << 20)));
+    assert_eq!(
+        (own.comm.as_str(), own.ns, own.estimated),
+        ("itself", 8 * MS, false)
+    );
+    assert_eq!((own.ios, own.bytes), (None, None));
+    assert_eq!(report.unattributed_ns, [(Resource::Disk, 2 * MS)].into());
+}
+
+#[test]
+fn losses_and_doubts_are_in_the_report() {
+    let mut books = books();
+    books.end.sent = 100;
+    books.end.ring_drops = vec![("wait".to_owned(), 3)];
+    books.end.recording_drops = 2;
+    books.end.evidence = vec!["I/O error".to_owned()];
+    let (report, _) = assemble(&books);
+    let expected = [("recording".to_owned(), 2), ("wait".to_owned(), 3)];
+    assert_eq!(report.losses.ring, expected.into());
+    assert_eq!(report.evidence[0], "I/O error");
+    assert_eq!(report.evidence[1], "3 % of the records were lost");
+}
+
+#[test]
+fn the_flame_graph_leads_from_the_target_to_the_function() {
+    let mut books = books();
+    let line = |holder, stack: &[&str], ns| FlameLine {
+        class: Class::Disk,
+        place: Some(0),
+        holder,
+        stack: stack.iter().map(|frame| (*frame).to_owned()).collect(),
+        ns,
+    };
+    books.flame = vec![
+        line(Holder::Process(1), &["read", "io_schedule"], 7),
+        line(Holder::OwnQuota, &[], 2),
+        line(Holder::Process(1), &["read", "io_schedule"], 3),
+    ];
+    let (_, flame) = assemble(&books);
+    let shown: Vec<(String, u64)> = flame
+        .stacks
+        .iter()
+        .map(|stack| (stack.frames.join(";"), stack.ns))
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            ("nginx[10];disk;sda;own quota".to_owned(), 2),
+            (
+                "nginx[10];disk;sda;tar[4711];read;io_schedule".to_owned(),
+                10
+            ),
+        ]
+    );
+    assert_eq!(flame.title, "nginx (pid 10): 12 ns blocked in 100 ms");
+}
+
+/// A histogram of these values.
+fn histogram(values: &[u64]) -> event::Histogram {
+    let mut buckets = vec![0; 256];
+    for value in values {
+        if let Some(bucket) = bucket(*value) {
+            buckets[bucket as usize] += 1;
+        }
+    }
+    let zero_count = values.iter().filter(|value| bucket(**value).is_none());
+    event::Histogram {
+        ns: 0,
+        pid: 10,
+        family: Family::RunQueue as u32,
+        count: values.len() as u64,
+        zero_count: zero_count.count() as u64,
+        sum_ns: values.iter().sum(),
+        max_ns: values.iter().copied().max().unwrap_or(0),
+        held_ns: 0,
+        first: 0,
+        buckets,
+    }
+}
+
+#[test]
+fn quantiles_are_within_4_4_percent() {
+    let mut books = books();
+    let values: Vec<u64> = (1..=1000).map(|i| i * 10_007).collect();
+    books.histograms = vec![(0, histogram(&values))];
+    let found = &assemble(&books).0.histograms[0];
+    for (quantile, exact) in [
+        (found.p50_ns, values[499]),
+        (found.p90_ns, values[899]),
+        (found.p99_ns, values[989]),
+    ] {
+        let ratio = quantile.unwrap() as f64 / exact as f64;
+        assert!(
+            (1.0 / 1.045..1.045).contains(&ratio),
+            "{quantile:?} {exact}"
+        );
+    }
+    assert_eq!(found.max_ns, Some(10_007_000));
+    assert_eq!(found.offset, OFFSET);
+    assert_eq!(found.family, "run_queue");
+}
+
+#[test]
+fn no_quantile_exceeds_the_longest_value_and_nothing_has_none() {
+    let mut books = books();
+    books.histograms = vec![(0, histogram(&[5000])), (0, histogram(&[10, 20]))];
+    let found = assemble(&books).0.histograms;
+    assert_eq!((found[0].p99_ns, found[0].max_ns), (Some(5000), Some(5000)));
+    assert_eq!((found[1].p99_ns, found[1].zero_count), (Some(20), 2));
+    books.histograms = vec![(0, histogram(&[]))];
+    assert_eq!(assemble(&books).0.histograms, []);
+}

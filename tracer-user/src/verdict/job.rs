@@ -1,0 +1,197 @@
+//! Who starts other people's jobs, and which cgroups hold one job: the tables behind the groups.
+
+use crate::model::books::Process;
+
+/// Programs whose children have nothing in common but them. The kernel cuts a name to 15 bytes.
+const BROKERS: &[&str] = &[
+    // Logins.
+    "sshd",
+    "sshd-session",
+    "dropbear",
+    "login",
+    "su",
+    "sudo",
+    "doas",
+    "runuser",
+    "tmux",
+    "tmux: server",
+    "screen",
+    "SCREEN",
+    "mosh-server",
+    // Schedules.
+    "cron",
+    "crond",
+    "CRON",
+    "anacron",
+    "atd",
+    "run-parts",
+    // Services; `systemd` is also each user's own.
+    "systemd",
+    "init",
+    "inetd",
+    "xinetd",
+    "runsv",
+    "runsvdir",
+    "s6-supervise",
+    "s6-svscan",
+    "supervisord",
+    // Containers.
+    "containerd",
+    "containerd-shim",
+    "dockerd",
+    "conmon",
+    "lxc-start",
+    "systemd-nspawn",
+];
+
+const SHELLS: &[&str] = &[
+    "ash", "bash", "csh", "dash", "fish", "ksh", "mksh", "sh", "tcsh", "zsh",
+];
+
+/// Options of shells that take the next word.
+const WITH_VALUE: &[&str] = &["-o", "+o", "-O", "+O", "--rcfile", "--init-file"];
+
+/// Hexadecimal digits of a container's identity in its cgroup's name; docker, podman and containerd use 64.
+const CONTAINER_DIGITS: usize = 32;
+
+/// Does the process start other people's jobs?
+#[must_use]
+pub fn is_broker(process: &Process) -> bool {
+    BROKERS.contains(&process.comm.as_str())
+        || process.comm.starts_with("containerd-shim")
+        || is_typed_in(process)
+}
+
+/// A shell in which somebody types: a login shell (`-bash`), or one that runs neither a script nor a command string. It gives each of
+/// its jobs a process group of its own.
+fn is_typed_in(process: &Process) -> bool {
+    if process.cmdline.starts_with('-') {
+        return true;
+    }
+    SHELLS.contains(&process.comm.as_str())
+        && !process.cmdline.is_empty()
+        && !runs_script(&process.cmdline)
+}
+
+/// Does the command line of a shell name a script (`sh backup.sh`) or hold a command (`sh -c 'tar …'`)?
+fn runs_script(cmdline: &str) -> bool {
+    let mut words = cmdline.split_whitespace().skip(1);
+    while let Some(word) = words.next() {
+        if WITH_VALUE.contains(&word) {
+            words.next();
+        } else if word.starts_with("--") {
+            if word.starts_with("--command") {
+                return true;
+            }
+        } else if let Some(letters) = word.strip_prefix(['-', '+']) {
+            if letters.contains('c') {
+                return true;
+            }
+        } else {
+            return true;
+        }
+    }
+    false
+}
+
+/// The cgroup that may hold exactly one job: a unit, or the whole container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum JobCgroup<'a> {
+    /// A systemd service, or a scope that is no login session: one job if nothing lies below it.
+    Unit(&'a str),
+    /// A container with all below it.
+    Container(&'a str),
+}
+
+/// The units and containers that a cgroup path lies in.
+#[must_use]
+pub fn job_cgroups(path: &str) -> Vec<JobCgroup<'_>> {
+    let container = container(path).map(JobCgroup::Container);
+    let unit = is_unit(path).then_some(JobCgroup::Unit(path));
+    container.into_iter().chain(unit).collect()
+}
+
+fn is_unit(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let service = name.ends_with(".service") && !name.starts_with("user@");
+    let scope = name.ends_with(".scope") && !name.starts_with("session-") && name != "init.scope";
+    service || scope
+}
+
+/// The path up to the component that names a container: `docker-ID.scope`, `docker/ID`, `lxc.payload.NAME`.
+fn container(path: &str) -> Option<&str> {
+    let mut end = 0;
+    for part in path.split_inclusive('/') {
+        end += part.len();
+        let name = part.trim_end_matches('/');
+        let id = name.strip_suffix(".scope").unwrap_or(name);
+        let id = id.rsplit('-').next().unwrap_or_default();
+        let is_id = id.len() >= CONTAINER_DIGITS && id.bytes().all(|c| c.is_ascii_hexdigit());
+        if is_id || name.starts_with("lxc.payload.") {
+            return Some(path[..end].trim_end_matches('/'));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(cmdline: &str) -> Process {
+        Process {
+            comm: "bash".to_owned(),
+            cmdline: cmdline.to_owned(),
+            ..Process::default()
+        }
+    }
+
+    #[test]
+    fn a_shell_is_typed_in_unless_it_runs_a_script_or_a_command() {
+        for typed in [
+            "bash",
+            "-bash",
+            "/bin/bash -l",
+            "bash --norc -i",
+            "bash --rcfile /x",
+        ] {
+            assert!(is_broker(&shell(typed)), "{typed}");
+        }
+        for script in [
+            "bash -c tar",
+            "bash -ec tar",
+            "bash -x run.sh",
+            "bash -o pipefail run.sh",
+            "",
+        ] {
+            assert!(!is_broker(&shell(script)), "{script}");
+        }
+    }
+
+    #[test]
+    fn services_and_containers_hold_one_job_and_sessions_do_not() {
+        let id = "0123456789abcdef".repeat(4);
+        let docker = format!("/system.slice/docker-{id}.scope");
+        let nested = format!("/docker/{id}/inner.slice");
+        assert_eq!(
+            job_cgroups("/system.slice/backup.service"),
+            [JobCgroup::Unit("/system.slice/backup.service")]
+        );
+        assert!(job_cgroups(&docker).contains(&JobCgroup::Container(&docker)));
+        assert_eq!(
+            job_cgroups(&nested),
+            [JobCgroup::Container(
+                nested.trim_end_matches("/inner.slice")
+            )]
+        );
+        for none in [
+            "/",
+            "",
+            "/user.slice/user-0.slice/session-3.scope",
+            "/user.slice/user-0.slice/user@0.service",
+            "/init.scope",
+        ] {
+            assert!(job_cgroups(none).is_empty(), "{none}");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What the rules have in common: a hypothesis is a resource's waiting time with its place, holders and cause.
+
+use super::{
+    constants::CAUSE_PART,
+    shares::Party,
+    view::{Culprit, View, ratio},
+};
+use crate::{
+    class::{Cause, Resource},
+    model::books::{Holder, PlaceId},
+};
+
+/// One resource that was waited for.
+///
+/// The culprits' shares, `self_share` and the rest are 1; the rest is what is charged to a slow device, a slow peer, an idle CPU, to
+/// nobody, and to processes too small to be culprits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hypothesis {
+    /// What.
+    pub resource: Resource,
+    /// Why.
+    pub cause: Option<Cause>,
+    /// Part of the resource's waiting time that the cause explains.
+    pub cause_part: f64,
+    /// Where most of it was waited.
+    pub place: Option<PlaceId>,
+    /// Part of the resource's waiting time that was waited there.
+    pub place_part: f64,
+    /// Who held it, the largest first.
+    pub culprits: Vec<Culprit>,
+    /// Part of the resource's waiting time that the target owes to itself.
+    pub self_share: f64,
+    /// Part of that, of the resource's waiting time, that is its own quota.
+    pub quota_share: f64,
+    /// Part of blocked time.
+    pub share: f64,
+}
+
+/// A rule: what was waited for one resource, `None` if nothing was.
+pub type Rule = fn(&View<'_>) -> Option<Hypothesis>;
+
+/// Builds the hypothesis about a resource; `cause_of` says what it means that a party held it.
+pub fn hypothesis(
+    view: &View<'_>,
+    resource: Resource,
+    cause_of: fn(Party) -> Option<Cause>,
+) -> Option<Hypothesis> {
+    let waited = view.waited_ns(resource);
+    if waited <= 0.0 {
+        return None;
+    }
+    let parties = view.shares.of(resource);
+    let part_of = |counts: fn(Party) -> bool| {
+        let of = parties.iter().filter(|(party, _)| counts(*party));
+        ratio(of.map(|(_, ns)| ns).sum(), waited).clamp(0.0, 1.0)
+    };
+    let (place, place_ns) = view.shares.place(resource).unzip();
+    let (cause, cause_part) = cause(view, resource, &parties, cause_of).unzip();
+    Some(Hypothesis {
+        resource,
+        cause,
+        cause_part: cause_part.unwrap_or(0.0),
+        place,
+        place_part: ratio(place_ns.unwrap_or(0.0), waited).clamp(0.0, 1.0),
+        culprits: culprits(view, resource, &parties),
+        self_share: part_of(Party::is_own),
+        quota_share: part_of(|party| party == Party::Plain(Holder::OwnQuota)),
+        share: ratio(waited, view.blocked_ns()),
+    })
+}
+
+fn culprits(view: &View<'_>, resource: Resource, parties: &[(Party, f64)]) -> Vec<Culprit> {
+    let culprit = |(party, ns): &(Party, f64)| match party {
+        Party::Group(group) => view.culprit(resource, *group, *ns),
+        Party::Plain(_) => None,
+    };
+    let mut culprits: Vec<Culprit> = parties.iter().filter_map(culprit).collect();
+    culprits.sort_by(|a, b| b.share.total_cmp(&a.share).then(a.group.cmp(&b.group)));
+    culprits
+}
+
+/// The largest of what the holders mean and of the mechanisms that the model saw, with its part of the resource's waiting time.
+///
+/// A mechanism (journal, writeback, …) says how the wait came about, not who is behind it: it overlaps with the holders, and wins only
+/// where it covers more of the time than they do.
+fn cause(
+    view: &View<'_>,
+    resource: Resource,
+    parties: &[(Party, f64)],
+    cause_of: fn(Party) -> Option<Cause>,
+) -> Option<(Cause, f64)> {
+    let waited = view.waited_ns(resource);
+    let mut sums: Vec<(Cause, f64)> = Vec::new();
+    for (party, ns) in parties {
+        let Some(cause) = cause_of(*party) else {
+            continue;
+        };
+        match sums.iter_mut().find(|(known, _)| *known == cause) {
+            Some((_, sum)) => *sum += ns,
+            None => sums.push((cause, *ns)),
+        }
+    }
+    for (cause, ns) in mechanisms(view, resource) {
+        match sums.iter_mut().find(|(known, _)| *known == cause) {
+            // Own quota is seen both as holder and as mechanism: the same time.
+            Some((_, sum)) => *sum = sum.max(ns),
+            None => sums.push((cause, ns)),
+        }
+    }
+    let order = |cause| sums.iter().position(|(known, _)| *known == cause);
+    let largest = sums
+        .iter()
+        .max_by(|a, b| a.1.total_cmp(&b.1).then(order(b.0).cmp(&order(a.0))))?;
+    let part = ratio(largest.1, waited).min(1.0);
+    (part >= CAUSE_PART).then_some((largest.0, part))
+}
+
+/// Mechanisms seen by the model, from thread time into the ledger's.
+fn mechanisms(view: &View<'_>, resource: Resource) -> Vec<(Cause, f64)> {
+    let Some(class) = resource.class() else {
+        return Vec::new();
+    };
+    let threads = view.books.budget(|bin| &bin.threads)[class.index()] as f64;
+    let scale = ratio(view.waited_ns(resource), threads);
+    let seen = view
+        .books
+        .causes
+        .iter()
+        .filter(|(known, _, _)| *known == resource);
+    seen.map(|(_, cause, ns)| (*cause, *ns as f64 * scale))
+        .collect()
+}

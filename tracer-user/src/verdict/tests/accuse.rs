@@ -1,0 +1,194 @@
+//! Somebody holds it.
+
+use super::{near, of};
+use crate::{
+    class::{Cause, Class, Resource},
+    model::books::Holder,
+    verdict::{
+        fixture::{MS, SLICES, Scene, disk_behind_tar},
+        judge,
+    },
+};
+
+#[test]
+fn one_reader_of_the_same_disk_is_accused() {
+    let verdict = judge(&disk_behind_tar().books);
+    let first = verdict.primary().unwrap();
+    assert_eq!(first.resource, Resource::Disk);
+    assert_eq!(first.cause, Some(Cause::Contention));
+    assert_eq!(first.place, Some(0));
+    near(first.share, 1.0);
+    near(first.self_share, 0.1);
+    near(first.culprits[0].share, 0.9);
+    near(verdict.blocked_part, 0.8);
+    near(verdict.confidence, 1.0);
+    assert_eq!(
+        verdict.sentence,
+        "nginx waits for the disk: 90 % of its blocked time it stood behind tar (pid 4711) on sda."
+    );
+}
+
+#[test]
+fn two_culprits_share_a_cpu_70_to_30() {
+    let mut scene = Scene::new();
+    let (gzip, xz) = (scene.process(21, "gzip"), scene.process(22, "xz"));
+    let cpu = Some(scene.place("cpu1"));
+    let scene = scene
+        .threads(Class::Cpu, 50)
+        .charge(Resource::Cpu, cpu, Holder::Process(xz), 15)
+        .charge(Resource::Cpu, cpu, Holder::Process(gzip), 35);
+    let verdict = judge(&scene.books);
+    let culprits = &verdict.primary().unwrap().culprits;
+    let shares: Vec<(usize, f64)> = culprits.iter().map(|c| (c.process, c.share)).collect();
+    assert_eq!(shares, [(gzip, 0.7), (xz, 0.3)]);
+    assert_eq!(
+        verdict.sentence,
+        "nginx waits for the CPU: 70 % of its blocked time it stood behind gzip (pid 21) and 30 % behind xz (pid 22) on cpu1."
+    );
+}
+
+#[test]
+fn two_resources_at_once_are_both_named() {
+    let mut scene = disk_behind_tar();
+    let (rsync, eth0) = (scene.process(99, "rsync"), scene.place("eth0"));
+    // 40 for the disk, 20 for the network, 2 for locks, of 72 that are not idle.
+    let scene = scene
+        .threads(Class::Network, 20)
+        .threads(Class::Lock, 2)
+        .threads(Class::Idle, 28)
+        .charge(Resource::Network, Some(eth0), Holder::Process(rsync), 20)
+        .charge(Resource::Lock, None, Holder::OwnLock, 2);
+    let verdict = judge(&scene.books);
+    near(of(&verdict.hypotheses, Resource::Disk).share, 40.0 / 62.0);
+    near(
+        of(&verdict.hypotheses, Resource::Network).share,
+        20.0 / 62.0,
+    );
+    near(verdict.blocked_part, 62.0 / 72.0);
+    assert_eq!(verdict.healthy, [Resource::Cpu]);
+    assert_eq!(
+        verdict.sentence,
+        "nginx waits for the disk: 58 % of its blocked time it stood behind tar (pid 4711) on sda; \
+         it also waits for the network: 32 % of its blocked time it stood behind rsync (pid 99) on eth0."
+    );
+}
+
+#[test]
+fn a_culprit_and_its_own_requests_are_both_named() {
+    let mut scene = Scene::new();
+    let (tar, sda) = (scene.process(4711, "tar"), scene.place("sda"));
+    let scene = scene
+        .threads(Class::Disk, 40)
+        .charge(Resource::Disk, Some(sda), Holder::Process(tar), 10)
+        .charge(Resource::Disk, Some(sda), Holder::Own, 30);
+    let verdict = judge(&scene.books);
+    assert_eq!(verdict.primary().unwrap().cause, Some(Cause::Own));
+    assert_eq!(
+        verdict.sentence,
+        "nginx waits for the disk: 75 % of its blocked time it stood behind its own requests and 25 % behind tar (pid 4711) on sda."
+    );
+}
+
+#[test]
+fn a_pipeline_is_one_culprit_and_its_largest_member_stands_for_it() {
+    let mut scene = Scene::new();
+    let (tar, gzip, bash) = (
+        scene.process(31, "tar"),
+        scene.process(32, "gzip"),
+        scene.process(30, "bash"),
+    );
+    for (member, parent) in [(tar, Some(bash)), (gzip, Some(bash)), (bash, None)] {
+        let process = &mut scene.books.processes[member];
+        (process.parent, process.pgid, process.sid) = (parent, 30, 30);
+    }
+    scene.books.processes[bash].cmdline = "bash backup.sh".to_owned();
+    let scene = scene
+        .threads(Class::Cpu, 100)
+        .charge(Resource::Cpu, None, Holder::Process(tar), 18)
+        .charge(Resource::Cpu, None, Holder::Process(gzip), 80)
+        .charge(Resource::Cpu, None, Holder::Process(bash), 2);
+    let verdict = judge(&scene.books);
+    let culprits = &verdict.primary().unwrap().culprits;
+    assert_eq!(culprits.len(), 1);
+    assert_eq!(culprits[0].name, "tar | gzip");
+    assert_eq!(culprits[0].process, gzip);
+    assert_eq!(culprits[0].members, [gzip, tar, bash]);
+    near(culprits[0].share, 1.0);
+}
+
+#[test]
+fn a_journal_that_covers_more_than_its_users_is_the_cause_and_they_the_culprits() {
+    let mut scene = Scene::new();
+    let (tar, sda) = (scene.process(4711, "tar"), scene.place("sda"));
+    let mut scene = scene
+        .threads(Class::Disk, 40)
+        .charge(Resource::Disk, Some(sda), Holder::Process(tar), 30)
+        .charge(Resource::Disk, Some(sda), Holder::Own, 10);
+    let all = 40 * MS * SLICES;
+    scene.books.causes = vec![(Resource::Disk, Cause::Journal, all)];
+    let verdict = judge(&scene.books);
+    assert_eq!(verdict.primary().unwrap().cause, Some(Cause::Journal));
+    assert_eq!(verdict.primary().unwrap().culprits[0].process, tar);
+    assert!(
+        verdict.sentence.ends_with("on sda, in journal commits."),
+        "{}",
+        verdict.sentence
+    );
+
+    scene.books.causes = vec![(Resource::Disk, Cause::Journal, all / 2)];
+    let verdict = judge(&scene.books);
+    assert_eq!(verdict.primary().unwrap().cause, Some(Cause::Contention));
+}
+
+#[test]
+fn own_quota_seen_as_holder_and_as_mechanism_counts_once() {
+    let mut scene = Scene::new();
+    let gzip = scene.process(21, "gzip");
+    let mut scene = scene
+        .threads(Class::Cpu, 25)
+        .charge(Resource::Cpu, None, Holder::OwnQuota, 10)
+        .charge(Resource::Cpu, None, Holder::Process(gzip), 15);
+    scene.books.causes = vec![(Resource::Cpu, Cause::Quota, 10 * MS * SLICES)];
+    let verdict = judge(&scene.books);
+    let first = verdict.primary().unwrap();
+    assert_eq!(first.cause, Some(Cause::Contention));
+    near(first.culprits[0].share, 0.6);
+    near(first.self_share, 0.4);
+    assert_eq!(
+        verdict.sentence,
+        "nginx waits for the CPU: 60 % of its blocked time it stood behind gzip (pid 21) and 40 % behind its own quota."
+    );
+}
+
+#[test]
+fn a_wait_spread_over_many_cpus_names_none_of_them() {
+    let mut scene = Scene::new();
+    let gzip = scene.process(21, "gzip");
+    for cpu in 0..4 {
+        let place = scene.place(&format!("cpu{cpu}"));
+        scene = scene.charge(Resource::Cpu, Some(place), Holder::Process(gzip), 10);
+    }
+    let verdict = judge(&scene.threads(Class::Cpu, 40).books);
+    near(verdict.primary().unwrap().place_part, 0.25);
+    assert!(
+        verdict.sentence.ends_with("behind gzip (pid 21)."),
+        "{}",
+        verdict.sentence
+    );
+}
+
+#[test]
+fn who_holds_a_lock_is_a_lock_holder() {
+    let mut scene = Scene::new();
+    let backup = scene.process(21, "backup");
+    let scene =
+        scene
+            .threads(Class::Lock, 40)
+            .charge(Resource::Lock, None, Holder::Process(backup), 40);
+    let verdict = judge(&scene.books);
+    assert_eq!(verdict.primary().unwrap().cause, Some(Cause::LockHolder));
+    assert_eq!(
+        verdict.sentence,
+        "nginx waits for a lock: 100 % of its blocked time it stood behind backup (pid 21)."
+    );
+}

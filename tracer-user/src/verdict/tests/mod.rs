@@ -1,0 +1,21 @@
+//! Hand-made books with answers worked out by hand.
+
+mod accuse;
+mod confidence;
+mod groups;
+mod ledgers;
+mod remedies;
+mod spare;
+
+use super::Hypothesis;
+use crate::class::Resource;
+
+fn of(hypotheses: &[Hypothesis], resource: Resource) -> &Hypothesis {
+    let mut found = hypotheses.iter();
+    found.find(|h| h.resource == resource).unwrap()
+}
+
+#[track_caller]
+fn near(left: f64, right: f64) {
+    assert!((left - right).abs() < 1e-9, "{left} is not {right}");
+}
