@@ -193,10 +193,9 @@ impl Busy {
     /// If it cannot be started.
     pub fn spawn(command: &mut Command) -> Result<Self> {
         let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-        let mut child =
-            Guard(spawned.with_context(|| {
-                format!("cannot start {}", command.get_program().to_string_lossy())
-            })?);
+        let mut child = Guard(spawned.with_context(|| {
+            format!("cannot start {}", command.get_program().to_string_lossy())
+        })?);
         let stdin = child.0.stdin.take().context("no stdin")?;
         let stdout = BufReader::new(child.0.stdout.take().context("no stdout")?);
         Ok(Self {

@@ -36,8 +36,7 @@ fn child_of(parent: u32) -> u32 {
     let names = fs::read_dir("/proc").unwrap();
     let pids = names.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
     let mut pids = pids;
-    pids.find(is_child)
-        .expect("the target has no child")
+    pids.find(is_child).expect("the target has no child")
 }
 
 #[test]

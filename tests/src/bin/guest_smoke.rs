@@ -5,11 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, Subcommand};
-use tracer_tests::{
-    busy,
-    harness::run,
-    truth,
-};
+use tracer_tests::{busy, harness::run, truth};
 
 #[derive(Parser)]
 struct Cli {

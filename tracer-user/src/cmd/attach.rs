@@ -24,6 +24,8 @@ const UNATTENDED: Duration = Duration::from_secs(10);
 /// When the first provisional sentence appears (design §6).
 const FIRST_SENTENCE: Duration = Duration::from_secs(3);
 
+/// How much of a recording is lost at most if the tracer is killed.
+const FLUSH: Duration = Duration::from_secs(1);
 /// Columns of the provisional sentence on a terminal.
 const LINE: usize = 79;
 
@@ -58,6 +60,7 @@ pub fn run(args: AttachArgs) -> Result<ExitCode> {
     let mut watcher = Watcher {
         model: Model::new(),
         writer,
+        flushed: Instant::now(),
         progress: Progress::new(&args, attended),
     };
     let stop = runtime.block_on(session.run(signals, duration, &mut |events, open| {
@@ -137,6 +140,7 @@ fn has_capabilities() -> bool {
 struct Watcher {
     model: Model,
     writer: Option<Writer<Event>>,
+    flushed: Instant,
     progress: Progress,
 }
 
@@ -147,6 +151,12 @@ impl Watcher {
             if let Some(writer) = &mut self.writer {
                 writer.push(event);
             }
+        }
+        if let Some(writer) = &mut self.writer
+            && self.flushed.elapsed() >= FLUSH
+        {
+            writer.flush();
+            self.flushed = Instant::now();
         }
         if self.progress.is_due() {
             let mut model = self.model.clone();
