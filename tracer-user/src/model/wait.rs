@@ -121,10 +121,14 @@ impl Model {
         };
         let begin = thread.known_ns;
         let whole = thread.running && wait.ran_since_ns.abs_diff(begin) <= GAP_NS;
-        if !whole || wait.ran_ns == 0 || begin + wait.ran_ns >= wait.off_ns {
+        if !whole || wait.ran_ns == 0 {
             return self.spend(wait.tid, Class::OnCpu, wait.off_ns);
         }
         let stolen_from = begin + wait.ran_ns;
+        if stolen_from >= wait.off_ns {
+            // The kernel's clock of a run queue may stand still for a switch: then it counts the way out of the CPU, too.
+            return self.spend(wait.tid, Class::OnCpu, stolen_from.min(wait.ns));
+        }
         let stolen = wait.off_ns - stolen_from;
         self.spend(wait.tid, Class::OnCpu, stolen_from);
         self.spend(wait.tid, Class::Cpu, wait.off_ns);
