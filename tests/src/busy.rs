@@ -19,9 +19,9 @@ pub struct Args {
     /// Threads that work
     #[arg(long, default_value_t = 3)]
     pub threads: usize,
-    /// CPU to which all are bound
+    /// CPU to which all are bound; they move about without it
     #[arg(long)]
-    pub cpu: usize,
+    pub cpu: Option<usize>,
     /// How long to work, in milliseconds
     #[arg(long, default_value_t = 10_000)]
     pub for_ms: u64,
@@ -40,7 +40,7 @@ const REST: Duration = Duration::from_micros(1_930);
 /// # Errors
 /// If it cannot be bound to its CPU, or stdin or stdout fail.
 pub fn run(args: &Args) -> Result<()> {
-    bind(args.cpu)?;
+    args.cpu.map_or(Ok(()), bind)?;
     let start = Arc::new(Barrier::new(args.threads + 1));
     let end = Arc::new(Barrier::new(args.threads + 1));
     for number in 0..args.threads {

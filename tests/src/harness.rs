@@ -174,28 +174,36 @@ impl Busy {
     pub fn start(program: &Path, args: &busy::Args) -> Result<Self> {
         let mut command = Command::new(program);
         command.arg("busy");
-        command.args([
-            "--threads",
-            &args.threads.to_string(),
-            "--cpu",
-            &args.cpu.to_string(),
-        ]);
+        command.args(["--threads", &args.threads.to_string()]);
         command.args(["--for-ms", &args.for_ms.to_string()]);
+        if let Some(cpu) = args.cpu {
+            command.args(["--cpu", &cpu.to_string()]);
+        }
         if args.hog {
             command.arg("--hog");
         }
+        let mut busy = Self::spawn(&mut command)?;
+        busy.hear("ready")?;
+        Ok(busy)
+    }
+
+    /// Starts a program that is spoken to as to `busy`, and waits for nothing.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn spawn(command: &mut Command) -> Result<Self> {
         let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut child =
-            Guard(spawned.with_context(|| format!("cannot start {}", program.display()))?);
+            Guard(spawned.with_context(|| {
+                format!("cannot start {}", command.get_program().to_string_lossy())
+            })?);
         let stdin = child.0.stdin.take().context("no stdin")?;
         let stdout = BufReader::new(child.0.stdout.take().context("no stdout")?);
-        let mut busy = Self {
+        Ok(Self {
             child,
             stdin,
             stdout,
-        };
-        busy.hear("ready")?;
-        Ok(busy)
+        })
     }
 
     /// Its process.
@@ -222,7 +230,11 @@ impl Busy {
         self.hear("done")
     }
 
-    fn hear(&mut self, word: &str) -> Result<()> {
+    /// Waits until it says this.
+    ///
+    /// # Errors
+    /// If it says something else.
+    pub fn hear(&mut self, word: &str) -> Result<()> {
         let mut line = String::new();
         self.stdout.read_line(&mut line)?;
         ensure!(
@@ -244,6 +256,15 @@ pub struct SchedStat {
 }
 
 impl SchedStat {
+    /// What was added since.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            on_cpu_ns: self.on_cpu_ns - before.on_cpu_ns,
+            run_queue_ns: self.run_queue_ns - before.run_queue_ns,
+        }
+    }
+
     /// Of a process as it stands.
     ///
     /// # Errors

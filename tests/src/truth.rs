@@ -38,30 +38,64 @@ impl std::fmt::Display for Sched {
     }
 }
 
-/// A contended process against its `schedstat`: completed waits, threads alive at both ends.
+impl Sched {
+    /// What the report says of these processes, beside what the kernel counted.
+    ///
+    /// # Errors
+    /// If the report lacks a figure.
+    pub fn compare(kernel: SchedStat, report: &Value, pids: &[u32]) -> Result<Self> {
+        let budget = report
+            .pointer("/threads/budget_ns")
+            .and_then(Value::as_object)
+            .context("no budget")?;
+        let spent: u64 = budget.values().filter_map(Value::as_u64).sum();
+        let run_queue = pids.iter().map(|pid| run_queue(report, *pid)).sum();
+        Ok(Self {
+            run_queue_ns: (kernel.run_queue_ns, run_queue),
+            on_cpu_ns: (
+                kernel.on_cpu_ns,
+                figure(report, "/threads/budget_ns/on_cpu")?,
+            ),
+            wall_ns: (
+                spent + figure(report, "/threads/unaccounted_ns")?,
+                figure(report, "/threads/wall_ns")?,
+            ),
+        })
+    }
+
+    /// Fails when the tracer and the kernel are further apart than the tracer promises.
+    ///
+    /// # Errors
+    /// If they are.
+    pub fn check(&self) -> Result<()> {
+        for (name, (ours, kernel), allowed) in [
+            ("run_queue", self.run_queue_ns, 0.001),
+            ("on_cpu", self.on_cpu_ns, 0.005),
+            ("wall", self.wall_ns, 0.001),
+        ] {
+            ensure!(
+                difference(ours, kernel) <= allowed,
+                "{name} differs by more than {} %: {self}",
+                100.0 * allowed
+            );
+        }
+        Ok(())
+    }
+}
+
+/// A contended process against its `schedstat`: completed waits, threads alive at both ends. Without a CPU, target and hogs move about.
 ///
 /// # Errors
 /// If the tracer or the workload fails.
-pub fn sched(program: &Path, for_ms: u64) -> Result<Sched> {
-    let cpu = last_cpu();
-    let mut target = Busy::start(
-        program,
-        &Args {
-            threads: 3,
-            cpu,
-            for_ms,
-            hog: false,
-        },
-    )?;
-    let mut other = Busy::start(
-        program,
-        &Args {
-            threads: 2,
-            cpu,
-            for_ms,
-            hog: true,
-        },
-    )?;
+pub fn sched(program: &Path, cpu: Option<usize>, for_ms: u64) -> Result<Sched> {
+    let of = |threads, hog| Args {
+        threads,
+        cpu,
+        for_ms,
+        hog,
+    };
+    let mut target = Busy::start(program, &of(3, false))?;
+    let mut other = Busy::start(program, &of(2, true))?;
     let pid = target.pid().to_string();
     let trace = Trace::start(&["--pid", &pid, "--duration", "120s", "--output", "json"])?;
     let before = SchedStat::of(target.pid())?;
@@ -69,27 +103,9 @@ pub fn sched(program: &Path, for_ms: u64) -> Result<Sched> {
     target.go()?;
     target.done()?;
     other.done()?;
-    let after = SchedStat::of(target.pid())?;
+    let kernel = SchedStat::of(target.pid())?.since(before);
     let report = trace.stop()?.json()?;
-    let budget = report
-        .pointer("/threads/budget_ns")
-        .and_then(Value::as_object)
-        .context("no budget")?;
-    let spent: u64 = budget.values().filter_map(Value::as_u64).sum();
-    Ok(Sched {
-        run_queue_ns: (
-            after.run_queue_ns - before.run_queue_ns,
-            run_queue(&report, target.pid()),
-        ),
-        on_cpu_ns: (
-            after.on_cpu_ns - before.on_cpu_ns,
-            figure(&report, "/threads/budget_ns/on_cpu")?,
-        ),
-        wall_ns: (
-            spent + figure(&report, "/threads/unaccounted_ns")?,
-            figure(&report, "/threads/wall_ns")?,
-        ),
-    })
+    Sched::compare(kernel, &report, &[target.pid()])
 }
 
 /// Sum of a process's run-queue histogram.
@@ -110,25 +126,14 @@ fn run_queue(report: &Value, pid: u32) -> u64 {
 /// # Errors
 /// If the tracer or a workload fails, or the verdict is another.
 pub fn cpu_scene(program: &Path, for_ms: u64) -> Result<String> {
-    let cpu = last_cpu();
-    let mut server = Busy::start(
-        program,
-        &Args {
-            threads: 1,
-            cpu,
-            for_ms,
-            hog: false,
-        },
-    )?;
-    let mut hog = Busy::start(
-        program,
-        &Args {
-            threads: 1,
-            cpu,
-            for_ms,
-            hog: true,
-        },
-    )?;
+    let of = |hog| Args {
+        threads: 1,
+        cpu: Some(last_cpu()),
+        for_ms,
+        hog,
+    };
+    let mut server = Busy::start(program, &of(false))?;
+    let mut hog = Busy::start(program, &of(true))?;
     let pid = server.pid().to_string();
     let trace = Trace::start(&["--pid", &pid, "--duration", "120s", "--output", "json"])?;
     hog.go()?;

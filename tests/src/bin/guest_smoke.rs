@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, Subcommand};
 use tracer_tests::{
     busy,
-    harness::{difference, run},
+    harness::run,
     truth,
 };
 
@@ -51,16 +51,9 @@ fn smoke() -> Result<()> {
         doctor.stdout.trim().lines().last().unwrap_or_default()
     );
     let program = std::env::current_exe().context("cannot find myself")?;
-    let sched = truth::sched(&program, 10_000)?;
+    let sched = truth::sched(&program, Some(truth::last_cpu()), 10_000)?;
     println!("schedstat: {sched}");
-    ensure!(
-        difference(sched.run_queue_ns.0, sched.run_queue_ns.1) <= 0.001,
-        "run-queue time differs by more than 0.1 %"
-    );
-    ensure!(
-        difference(sched.on_cpu_ns.0, sched.on_cpu_ns.1) <= 0.005,
-        "on-CPU time differs by more than 0.5 %"
-    );
+    sched.check()?;
     println!("cpu scene: {}", truth::cpu_scene(&program, 5_000)?);
     Ok(())
 }
