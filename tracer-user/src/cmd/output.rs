@@ -18,12 +18,6 @@ use crate::{
 /// # Errors
 /// If a file or stdout cannot be written.
 pub fn write(args: &OutputArgs, report: &Report, flame: &Flame) -> Result<()> {
-    if let Some(path) = &args.flamegraph {
-        file(path, &render::flame::svg(flame)?)?;
-    }
-    if let Some(path) = &args.folded {
-        file(path, render::flame::folded(flame).as_bytes())?;
-    }
     let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let text = match args.output {
         Format::Json => render::json::json(report)?,
@@ -35,7 +29,15 @@ pub fn write(args: &OutputArgs, report: &Report, flame: &Flame) -> Result<()> {
             },
         ),
     };
-    stdout(&text)
+    // First: a file that cannot be written costs no report.
+    stdout(&text)?;
+    if let Some(path) = &args.flamegraph {
+        file(path, &render::flame::svg(flame)?)?;
+    }
+    if let Some(path) = &args.folded {
+        file(path, render::flame::folded(flame).as_bytes())?;
+    }
+    Ok(())
 }
 
 /// Writes to stdout; a reader that went away (`tracer … | head`) is no error.
