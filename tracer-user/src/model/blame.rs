@@ -11,10 +11,12 @@ use crate::{
     event,
 };
 
-/// A disk wait is judged this long after its end, or twice the longest request seen: by then its competitors have completed.
+/// A request's competitors have completed this long after its end, or after twice the longest time seen: then it counts.
 const SETTLE_NS: u64 = 1_000_000_000;
-/// It is judged at the latest after this time, to bound memory.
+/// As above, at the latest: to bound memory.
 const SETTLE_AT_MOST_NS: u64 = 10_000_000_000;
+/// A disk wait is judged this long after its end, when more is known of what the device takes alone.
+pub const JUDGE_NS: u64 = 3_000_000_000;
 
 impl Model {
     pub(super) fn io(&mut self, io: &event::Io) {
@@ -33,19 +35,22 @@ impl Model {
             .max()
             .unwrap_or(0);
         let lag = (2 * longest).clamp(SETTLE_NS, SETTLE_AT_MOST_NS);
-        let settled = if now == u64::MAX {
-            now
-        } else {
-            now.saturating_sub(lag)
+        let before = |lag| {
+            if now == u64::MAX {
+                now
+            } else {
+                now.saturating_sub(lag)
+            }
         };
         for disk in self.disks.values_mut() {
-            disk.settle(settled);
+            disk.settle(before(lag));
         }
+        let judged = before(lag.max(JUDGE_NS));
         while let Some(wait) = self
             .disk_waits
             .front()
             .copied()
-            .filter(|wait| wait.end <= settled)
+            .filter(|wait| wait.end <= judged)
         {
             self.disk_waits.pop_front();
             self.judge_disk_wait(&wait);
@@ -53,7 +58,7 @@ impl Model {
         let needed = self
             .disk_waits
             .front()
-            .map_or(settled, |wait| wait.begin)
+            .map_or(judged, |wait| wait.begin)
             .saturating_sub(lag);
         for disk in self.disks.values_mut() {
             disk.forget(needed);

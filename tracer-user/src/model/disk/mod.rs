@@ -1,17 +1,19 @@
 //! Disks as places: how long a target's request would have taken alone, and who had the device meanwhile.
 //!
 //! A wait on a request is its own service `s0` plus an excess. `s0` is the median device time of the same operation and size while
-//! nobody else had a request there. The excess is shared over all other requests in flight or queued during the wait, by the
+//! nobody else had a request there. As much of the excess as the mean device time rises beside others is theirs. The excess is shared over all other requests in flight or queued during the wait, by the
 //! service they demand, `d = k + bytes` (`k`: what an I/O costs beside its bytes, fitted from the window), in virtual time: at each
 //! instant every request there gets `d / Σd`. So a small reader is not accused of a big reader's harm.
 
+mod fit;
 mod service;
 
 use std::collections::{HashMap, VecDeque};
 
 use tracer_common::block::{IO_OPEN, OP_READ, OP_WRITE};
 
-use service::{ENOUGH_ALONE, Fit, Service};
+use fit::Fit;
+use service::{Own, Service};
 
 use super::books::{Holder, PlaceId};
 use crate::event::Io;
@@ -65,15 +67,6 @@ impl Request {
     fn overlaps(&self, begin: u64, end: u64) -> bool {
         self.queue_ns < end && self.end_ns > begin
     }
-}
-
-/// Own service time of a kind of request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Own {
-    /// Time, ns.
-    pub ns: u64,
-    /// From requests that were not alone on the device.
-    pub estimated: bool,
 }
 
 /// How a wait is charged.
@@ -188,20 +181,10 @@ impl Disk {
         }
     }
 
-    /// How long such a request takes alone; `None` before anything is known.
-    #[must_use]
-    pub fn own_service(&self, request: &Request) -> Option<Own> {
+    /// How long such a request takes without the others; `None` before anything is known.
+    fn own_service(&self, request: &Request) -> Option<Own> {
         let service = self.service.get(&size_class(request))?;
-        if service.count_alone >= ENOUGH_ALONE {
-            return Some(Own {
-                ns: service.median_alone(),
-                estimated: false,
-            });
-        }
-        service.estimate().map(|ns| Own {
-            ns,
-            estimated: true,
-        })
+        service.own(self.demand(request), request.bytes, self.fit.in_turn())
     }
 
     /// The request that a target thread waited for in `[begin, end]`: its own last one to complete, else the target's, else (a page
@@ -210,11 +193,10 @@ impl Disk {
     pub fn awaited(&self, tid: u32, begin: u64, end: u64) -> Option<(u32, Request)> {
         /// From the interrupt to the wakeup.
         const SLACK_NS: u64 = 2_000_000;
-        let candidates = self
+        let late = self
             .requests
-            .iter()
-            .rev()
-            .skip_while(|request| request.end_ns > end + SLACK_NS);
+            .partition_point(|request| request.end_ns <= end + SLACK_NS);
+        let candidates = self.requests.range(..late).rev();
         let candidates = candidates
             .take_while(|request| request.end_ns + SLACK_NS > begin)
             .filter(|request| request.overlaps(begin, end + 1));
@@ -245,18 +227,19 @@ impl Disk {
                 estimated: false,
             };
         }
-        let (own, estimated) = match self.own_service(request) {
-            // Alone it would have completed at `queue + s0`; before that the wait is its own.
-            Some(own) => (
-                (request.queue_ns + own.ns)
-                    .saturating_sub(begin)
-                    .min(length),
-                own.estimated,
-            ),
-            None => (0, true),
+        let issued = request.issue_ns.clamp(begin, end.max(begin));
+        let queued = issued - begin;
+        let (own, explained, estimated) = match self.own_service(request) {
+            // Of its time on the device, as much as it would take without the others is its own.
+            Some(own) => {
+                let until = (request.issue_ns + own.ns).saturating_sub(issued);
+                (until.min(length - queued), own.explained, own.estimated)
+            }
+            None => (0, 1.0, true),
         };
-        let excess = length - own;
-        let mut charges = vec![(Holder::Own, own)];
+        // In the queue before the device it stood behind the others, or it would not have stood there.
+        let excess = queued + ((length - queued - own) as f64 * explained) as u64;
+        let mut charges = vec![(Holder::Own, length - excess)];
         let (mut upto, mut given) = (0.0, 0);
         for (holder, share) in shares {
             upto += share;
@@ -278,6 +261,8 @@ impl Disk {
             .requests
             .iter()
             .skip(first)
+            // What completed later than this had not been queued yet.
+            .take_while(|request| request.end_ns <= end.saturating_add(self.longest_ns))
             .filter(|request| request.overlaps(begin, end))
             .collect();
         let mut edges: Vec<(u64, f64)> = Vec::with_capacity(2 * present.len());

@@ -1,150 +1,170 @@
-//! What a request takes: alone, by its operation and size; and what an I/O costs beside its bytes.
+//! What a request takes without the others: from those that were alone on the device, else an estimate from those that had least
+//! beside them; and how much of a longer time the others explain.
 
 use tracer_common::histogram::{BOUNDS, BUCKETS, bucket};
 
-use super::Request;
-
 /// Requests alone on the device from which their median is trusted.
 pub const ENOUGH_ALONE: u64 = 5;
-/// Requests from which an estimate is made.
-const ENOUGH_SEEN: f64 = 3.0;
-/// The others' demand must vary by this part of its mean before a line through it means anything.
-const ENOUGH_SPREAD: f64 = 0.2;
+/// Requests beside others from which an estimate is made.
+const ENOUGH_BESIDE: u64 = 3;
+/// Lowest part of the requests beside others whose time is that of a device with little else to do (design §1: its lowest-depth
+/// decile).
+const LOWEST: f64 = 0.1;
+/// A difference of means below this many standard errors may be chance, and accuses nobody.
+const CHANCE: f64 = 2.0;
+/// Time, as part of what a device that serves in turn would take for all the demand in flight, up to which it is taken to serve
+/// several at once. At issue the request in service is half done on average, and one that is cut into stripes stands in many short
+/// queues: so it may well be less than the whole on a device that is full.
+const SERVED_BESIDE: f64 = 0.25;
+/// From here on it is taken to serve in turn.
+const SERVED_IN_TURN: f64 = 0.4;
+/// What flash takes for a read at depth 1: 60 to 120 µs for 4 KiB on NVMe and SATA drives, and 500 MB/s. No request that was never
+/// alone is believed to take less: so nobody is accused of a time that is usual.
+const FLASH_NS: f64 = 100_000.0;
+/// As above, for each byte.
+const FLASH_NS_PER_BYTE: f64 = 2.0;
+
+/// Device times of requests, by bucket.
+#[derive(Clone, Debug, Default)]
+struct Times {
+    buckets: Vec<u32>,
+    count: u64,
+    sum: f64,
+    squares: f64,
+}
+
+impl Times {
+    fn add(&mut self, ns: u64) {
+        self.buckets.resize(BUCKETS + 1, 0);
+        self.buckets[bucket(ns).map_or(0, |i| i as usize + 1)] += 1;
+        self.count += 1;
+        self.sum += ns as f64;
+        self.squares += (ns as f64).powi(2);
+    }
+
+    fn mean(&self) -> f64 {
+        self.sum / self.count.max(1) as f64
+    }
+
+    /// Standard error of the mean.
+    fn error(&self) -> f64 {
+        let count = self.count.max(1) as f64;
+        let variance = (self.squares / count - self.mean().powi(2)).max(0.0);
+        (variance / count).sqrt()
+    }
+
+    fn median(&self) -> u64 {
+        let mut seen = 0;
+        let middle = self.buckets.iter().position(|n| {
+            seen += u64::from(*n);
+            seen * 2 >= self.count
+        });
+        middle.map_or(0, middle_of)
+    }
+
+    /// Mean of what exceeds `ns`.
+    fn mean_above(&self, ns: u64) -> f64 {
+        let above = |(i, n): (usize, &u32)| middle_of(i).saturating_sub(ns) as f64 * f64::from(*n);
+        self.buckets.iter().enumerate().map(above).sum::<f64>() / self.count.max(1) as f64
+    }
+}
+
+/// Middle of the bucket with this index in [`Times`], ns.
+fn middle_of(index: usize) -> u64 {
+    match index {
+        0 => 0,
+        1 => BOUNDS[0],
+        i => u64::midpoint(BOUNDS[i - 2], BOUNDS[i - 1]),
+    }
+}
+
+/// What is known of a kind of request.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Own {
+    /// Its time without the others, ns.
+    pub ns: u64,
+    /// From requests that were not alone on the device.
+    pub estimated: bool,
+    /// Part of the time above `ns` that the others explain; the rest is the device's own unevenness.
+    pub explained: f64,
+}
+
+/// Depths told apart: up to 2^23 times a request's own demand.
+const DEPTHS: usize = 24;
 
 /// Device times of one operation and size class.
 #[derive(Clone, Debug, Default)]
 pub struct Service {
-    /// Of requests that had the device for themselves, by bucket.
-    alone: Vec<u32>,
-    /// How many.
-    pub count_alone: u64,
-    /// Against the demand `x` of the others in flight at issue: n, Σx, Σt, Σx², Σxt.
-    line: [f64; 5],
-    /// Sum of their own demand.
-    demand: f64,
+    /// Of requests that had the device for themselves.
+    alone: Times,
+    /// Of the others.
+    beside: Times,
+    /// Of the others, by the binary logarithm of the demand in flight at issue, in units of their own: count, sum of times, sum of
+    /// demands.
+    depths: [(f64, f64, f64); DEPTHS],
 }
 
 impl Service {
     /// A request of demand `own` took `ns` beside the demand `others`.
     pub fn add(&mut self, ns: u64, own: f64, others: f64) {
         if others == 0.0 {
-            self.alone.resize(BUCKETS + 1, 0);
-            self.alone[bucket(ns).map_or(0, |i| i as usize + 1)] += 1;
-            self.count_alone += 1;
+            self.alone.add(ns);
+        } else {
+            self.beside.add(ns);
+            let depth = (others / own).max(1.0).log2() as usize;
+            let (n, t, x) = &mut self.depths[depth.min(DEPTHS - 1)];
+            *n += 1.0;
+            *t += ns as f64;
+            *x += others / own;
         }
-        let t = ns as f64;
-        for (sum, term) in self
-            .line
-            .iter_mut()
-            .zip([1.0, others, t, others * others, others * t])
-        {
-            *sum += term;
-        }
-        self.demand += own;
     }
 
-    /// Median time of those alone.
+    /// What such a request takes without the others; `None` before enough is known. `demand` is its own, `in_turn` what a unit
+    /// of demand takes on a device that serves in turn, ns.
     #[must_use]
-    pub fn median_alone(&self) -> u64 {
-        let mut seen = 0;
-        let middle = self.alone.iter().position(|n| {
-            seen += u64::from(*n);
-            seen * 2 >= self.count_alone
-        });
-        middle
-            .and_then(|i| i.checked_sub(1))
-            .map_or(0, |i| BOUNDS[i])
-    }
-
-    /// What a request would take alone, from requests that were not: where the line of device time against the others' demand meets
-    /// zero. A time that does not rise with it is all the request's own. Where the demand hardly varied, the device is taken to
-    /// serve in turn, so that each request's part of the time is its part of the demand: also the least that is believed.
-    #[must_use]
-    pub fn estimate(&self) -> Option<u64> {
-        let [n, sx, st, sxx, sxt] = self.line;
-        if n < ENOUGH_SEEN {
+    pub fn own(&self, demand: f64, bytes: u32, in_turn: f64) -> Option<Own> {
+        let known = self.alone.count >= ENOUGH_ALONE;
+        if !known && self.beside.count < ENOUGH_BESIDE {
             return None;
         }
-        let (x, t, own) = (sx / n, st / n, self.demand / n);
-        let in_turn = t * own / (own + x);
-        let variance = sxx / n - x * x;
-        let estimate = if variance.sqrt() > ENOUGH_SPREAD * x {
-            let slope = (sxt / n - x * t) / variance;
-            if slope <= 0.0 {
-                t
-            } else {
-                (t - slope * x).clamp(in_turn, t)
-            }
+        let (ns, mean, error) = if known {
+            (self.alone.median(), self.alone.mean(), self.alone.error())
         } else {
-            in_turn
+            let estimate = self.estimate(demand, bytes, in_turn);
+            (estimate as u64, estimate, 0.0)
         };
-        Some(estimate as u64)
-    }
-}
-
-/// Fits `k` in `d = k + bytes` from how busy the device was for how many requests and bytes.
-#[derive(Clone, Debug, Default)]
-pub struct Fit {
-    slice: u64,
-    busy_until: u64,
-    current: [f64; 3],
-    /// Normal equations of busy = c·n + bytes/b: sums of n², n·B, B², n·busy, B·busy.
-    sums: [f64; 5],
-    slices: u32,
-}
-
-/// Length of a slice of the fit.
-const FIT_NS: u64 = 50_000_000;
-/// Slices from which the fit is used.
-const ENOUGH_SLICES: u32 = 10;
-/// Cost of an I/O in bytes before there is a fit: between a fast SSD (4 KiB) and a disk (1 MiB).
-const DEFAULT_COST: f64 = 16_384.0;
-/// No device spends more than the time of this many bytes on an I/O beside its bytes: 10 ms at 100 MB/s.
-const MOST_COST: f64 = 1_048_576.0;
-
-impl Fit {
-    /// A request completed.
-    pub fn add(&mut self, request: &Request) {
-        let slice = request.end_ns / FIT_NS;
-        if slice != self.slice {
-            self.close();
-            self.slice = slice;
-        }
-        let begin = request.issue_ns.max(self.busy_until).max(slice * FIT_NS);
-        self.busy_until = self.busy_until.max(request.end_ns);
-        self.current[0] += 1.0;
-        self.current[1] += f64::from(request.bytes);
-        self.current[2] += request.end_ns.saturating_sub(begin) as f64;
+        let above = self.beside.mean_above(ns);
+        let explained = match self.beside.count {
+            0 => 1.0,
+            _ if self.beside.mean() - mean <= CHANCE * error.hypot(self.beside.error()) => 0.0,
+            _ => ((self.beside.mean() - mean) / above).clamp(0.0, 1.0),
+        };
+        Some(Own {
+            ns,
+            estimated: !known,
+            explained,
+        })
     }
 
-    fn close(&mut self) {
-        let [n, bytes, busy] = std::mem::take(&mut self.current);
-        if n > 0.0 {
-            for (sum, term) in
-                self.sums
-                    .iter_mut()
-                    .zip([n * n, n * bytes, bytes * bytes, n * busy, bytes * busy])
-            {
-                *sum += term;
+    /// Where no request of the kind was alone: from those that had least beside them. A device that serves in turn makes them wait for
+    /// all the demand there, so that each request's part of the time is its part of the demand, but no less than on flash. Where they
+    /// take much less time than that, the device serves several at once, and the time is the request's own.
+    fn estimate(&self, demand: f64, bytes: u32, in_turn: f64) -> f64 {
+        let wanted = LOWEST * self.beside.count as f64;
+        let (mut n, mut t, mut x) = (0.0, 0.0, 0.0);
+        for depth in &self.depths {
+            n += depth.0;
+            t += depth.1;
+            x += depth.2;
+            if n >= wanted {
+                break;
             }
-            self.slices += 1;
         }
-    }
-
-    /// Cost of an I/O beside its bytes, in bytes.
-    #[must_use]
-    pub fn cost(&self) -> f64 {
-        let [nn, nb, bb, nt, bt] = self.sums;
-        let determinant = nn * bb - nb * nb;
-        // Slices that all look alike determine nothing.
-        if self.slices < ENOUGH_SLICES || determinant < 1e-3 * nn * bb {
-            return DEFAULT_COST;
-        }
-        let per_io = (nt * bb - bt * nb) / determinant;
-        let per_byte = (bt * nn - nt * nb) / determinant;
-        if per_byte <= 0.0 {
-            return MOST_COST;
-        }
-        (per_io / per_byte).clamp(0.0, MOST_COST)
+        let (t, x) = (t / n, x / n);
+        let flash = FLASH_NS + FLASH_NS_PER_BYTE * f64::from(bytes);
+        let part = (t / (1.0 + x)).max(flash).min(t);
+        let waits = t / ((1.0 + x) * demand * in_turn).max(1.0);
+        let serial = ((waits - SERVED_BESIDE) / (SERVED_IN_TURN - SERVED_BESIDE)).clamp(0.0, 1.0);
+        t - serial * (t - part)
     }
 }

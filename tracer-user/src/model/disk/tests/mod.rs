@@ -1,5 +1,8 @@
 //! Blame for disk waits, with answers computed by hand.
 
+mod device;
+mod harm;
+
 use super::*;
 
 const MS: u64 = 1_000_000;
