@@ -174,17 +174,15 @@ fn without_compressor(words: &[String], name: &str, quick: &[String]) -> Vec<Str
         }
     }
     let option = format!("--use-compress-program={name} {}", quick.join(" "));
-    // The first word must stay: without a hyphen it is the bundle.
-    again.insert(2.min(again.len()), option);
-    if !again[1].starts_with('-') {
-        // The values of an old bundle come right behind it, in order: options after them.
-        let option = again.remove(2);
-        let end = again
+    // The words behind a bundle are its values, in order. Without a hyphen it must stay the first.
+    let at = match again.get(1).is_some_and(|word| !word.starts_with('-')) {
+        true => again
             .iter()
             .position(|word| word == "--")
-            .unwrap_or(again.len());
-        again.insert(end, option);
-    }
+            .unwrap_or(again.len()),
+        false => 1.min(again.len()),
+    };
+    again.insert(at, option);
     again
 }
 

@@ -40,7 +40,9 @@ pub fn cpu_share(case: &Case<'_>) -> Option<Advice> {
         false => ("cpu.shares", WEIGHT.1),
     };
     let has_least = |standing: &Standing| {
-        cpu(standing).is_some_and(|group| group.weight.is_some_and(|weight| weight <= least))
+        cpu(standing).is_some_and(|group| {
+            group.path != "/" && group.weight.is_some_and(|weight| weight <= least)
+        })
     };
     if case.all(has_least) {
         return Some(limit(case, unified, hierarchy));
