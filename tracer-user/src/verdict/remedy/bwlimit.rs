@@ -15,9 +15,10 @@ pub fn bwlimit(case: &Case<'_>) -> Option<Advice> {
     limited.insert(1.min(words.len()), limit);
     let has = |option: &str| words.iter().any(|word| word == option);
     if has("--server") {
-        return Some(advice(shell::line(&limited), Err(
-            "rsync on another machine started it: give the limit there, or in the `rsync --bwlimit` of the daemon's clients (rsync(1))".to_owned(),
-        )));
+        return Some(advice(
+            shell::line(&limited),
+            Err("rsync on another machine started it: give --bwlimit there (rsync(1))".to_owned()),
+        ));
     }
     if words.iter().any(is_limit) {
         return Some(advice(

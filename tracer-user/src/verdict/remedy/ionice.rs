@@ -26,7 +26,8 @@ fn effect(case: &Case<'_>) -> Result<String, String> {
     }
     if let Some(above) = loop_above(case, place) {
         return Err(format!(
-            "its requests reach {place} through {above}, whose kernel thread has a class of its own unless the loop uses direct I/O (ionice(1))"
+            "its requests reach {place} through {above}, whose kernel thread has a class of its own \
+             unless the loop uses direct I/O (ionice(1))"
         ));
     }
     if case.writes_back() {

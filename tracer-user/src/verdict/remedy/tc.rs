@@ -117,7 +117,8 @@ fn check(
         return Err("tc is not installed (iproute2)".to_owned());
     }
     Ok(format!(
-        "{replaced}its connections to the same addresses and ports take about twice as long; undo: tc qdisc del dev {place} {} (tc-htb(8), tc-u32(8))",
+        "{replaced}its connections to the same addresses and ports take about twice as long; \
+         undo: tc qdisc del dev {place} {} (tc-htb(8), tc-u32(8))",
         match interface.qdisc.as_str() {
             "tbf" => format!("parent {:x}:1", interface.major),
             _ => "root".to_owned(),

@@ -53,7 +53,7 @@ fn renice_does_nothing_to_the_nicest_to_real_time_and_to_other_groups() {
         "real-time",
     );
     let other = |s: &mut Standing| {
-        (s.policy, s.nice, s.cpu.as_mut().unwrap().path) = (0, 0, "/jobs".to_owned())
+        (s.policy, s.nice, s.cpu.as_mut().unwrap().path) = (0, 0, "/jobs".to_owned());
     };
     does_nothing(&of(change(&mut scene, other), "renice"), "/jobs");
 }
@@ -174,7 +174,7 @@ fn a_compressor_that_does_its_least_can_do_no_less() {
 fn a_compressor_is_changed_where_tar_or_a_pipeline_starts_it() {
     let mut scene = burner("gzip", "gzip");
     change(&mut scene, |s| {
-        (s.piped, s.defaults) = (true, vec!["GZIP=-9".to_owned()])
+        (s.piped, s.defaults) = (true, vec!["GZIP=-9".to_owned()]);
     });
     let remedy = of(&scene, "gzip -1");
     assert_eq!(remedy.command, "gzip -1");

@@ -28,7 +28,7 @@ fn ionice_applies_where_the_scheduler_knows_classes() {
 fn ionice_names_the_threads_and_not_what_it_cannot_slow() {
     let mut scene = tar_on("mq-deadline");
     let tar = |scene: &mut Scene, change: fn(&mut Standing)| {
-        change(scene.books.standings.get_mut(&1).unwrap())
+        change(scene.books.standings.get_mut(&1).unwrap());
     };
     tar(&mut scene, |tar| tar.threads = 4);
     assert_eq!(
