@@ -32,8 +32,8 @@ pub struct Standing {
     pub program: Program,
     /// Has it a file open with `O_DIRECT` or `O_SYNC`?
     pub unbuffered: bool,
-    /// Is its input a pipe?
-    pub piped: bool,
+    /// Is its input a pipe, or its output no terminal?
+    pub redirected: bool,
     /// Variables of its environment that set a compressor's level or threads, as `NAME=VALUE`.
     pub defaults: Vec<String>,
     /// Its TCP connections, own address first.

@@ -35,7 +35,7 @@ pub fn standing(pid: u32, means: &Means) -> Option<Standing> {
         .read_up_to(format_args!("/proc/{pid}/cmdline"), LONGEST_CMDLINE + 1)
         .map(words)
         .unwrap_or_default();
-    let (unbuffered, piped) = open_files(pid);
+    let (unbuffered, redirected) = open_files(pid);
     let (open, _) = sockets(&[pid]);
     let lines = files
         .read(format_args!("/proc/{pid}/cgroup"))
@@ -62,7 +62,7 @@ pub fn standing(pid: u32, means: &Means) -> Option<Standing> {
             .unwrap_or_default(),
         program: program(pid),
         unbuffered,
-        piped,
+        redirected,
         defaults: defaults(pid),
         connections: open.into_iter().map(|s| (s.local, s.remote)).collect(),
     })
@@ -111,7 +111,7 @@ fn autogroup(text: &str) -> Option<(u64, i32)> {
     Some((id.parse().ok()?, nice.parse().ok()?))
 }
 
-/// Has it a file open with `O_DIRECT` or `O_SYNC`, and is its input a pipe?
+/// Has it a file open with `O_DIRECT` or `O_SYNC`, and is its input a pipe or its output no terminal?
 fn open_files(pid: u32) -> (bool, bool) {
     let unbuffered = |fd: u32| {
         let text = fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).ok()?;
@@ -121,10 +121,14 @@ fn open_files(pid: u32) -> (bool, bool) {
         Some(link.starts_with("/") && flags & (libc::O_DIRECT | libc::O_DSYNC) != 0)
     };
     let mut fds = numbers_in(&format!("/proc/{pid}/fd")).take(MOST_FILES);
-    let input = fs::read_link(format!("/proc/{pid}/fd/0"));
+    let leads_to = |fd: u32, to: &str| {
+        let link = fs::read_link(format!("/proc/{pid}/fd/{fd}"));
+        link.is_ok_and(|link| link.to_string_lossy().starts_with(to))
+    };
+    let terminal = leads_to(1, "/dev/pts/") || leads_to(1, "/dev/tty");
     (
         fds.any(|fd| unbuffered(fd).unwrap_or(false)),
-        input.is_ok_and(|link| link.to_string_lossy().starts_with("pipe:")),
+        leads_to(0, "pipe:") || !terminal,
     )
 }
 

@@ -51,10 +51,10 @@ pub fn again(case: &Case<'_>, id: ProcessId, words: &[String]) -> (String, Strin
         );
         return (line(words), note);
     }
-    if standing.piped {
+    if standing.redirected {
         return (
             line(words),
-            "needs a restart: change it in the pipeline that it is part of".to_owned(),
+            "needs a restart: its input or output leads elsewhere, so change it where it is started".to_owned(),
         );
     }
     let mut command = format!("kill {}", process.pid);

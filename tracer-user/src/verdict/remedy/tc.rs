@@ -1,5 +1,6 @@
 //! A class of its own for the culprit's packets on the interface: an HTB queue with just this class, which passes all other packets by
-//! (tc-htb(8): what no class is chosen for leaves at once). Under a TBF the shaping of the link stays as it is.
+//! (tc-htb(8): what no class is chosen for leaves at once, and so
+//! before the class: under a link that others fill, the culprit starves). Under a TBF the shaping of the link stays as it is.
 
 use std::{
     collections::BTreeSet,
@@ -117,8 +118,8 @@ fn check(
         return Err("tc is not installed (iproute2)".to_owned());
     }
     Ok(format!(
-        "{replaced}its connections to the same addresses and ports take about twice as long; \
-         undo: tc qdisc del dev {place} {} (tc-htb(8), tc-u32(8))",
+        "{replaced}what goes to the same addresses and ports gets at most half of what it had, and while others fill the link \
+         next to nothing, because they go first; undo: tc qdisc del dev {place} {} (tc-htb(8), tc-u32(8))",
         match interface.qdisc.as_str() {
             "tbf" => format!("parent {:x}:1", interface.major),
             _ => "root".to_owned(),

@@ -174,12 +174,12 @@ fn a_compressor_that_does_its_least_can_do_no_less() {
 fn a_compressor_is_changed_where_tar_or_a_pipeline_starts_it() {
     let mut scene = burner("gzip", "gzip");
     change(&mut scene, |s| {
-        (s.piped, s.defaults) = (true, vec!["GZIP=-9".to_owned()]);
+        (s.redirected, s.defaults) = (true, vec!["GZIP=-9".to_owned()]);
     });
     let remedy = of(&scene, "gzip -1");
     assert_eq!(remedy.command, "gzip -1");
     assert!(
-        remedy.note.contains("pipeline") && remedy.note.contains("GZIP=-9"),
+        remedy.note.contains("leads elsewhere") && remedy.note.contains("GZIP=-9"),
         "{}",
         remedy.note
     );
