@@ -49,6 +49,10 @@ pub enum Event {
     Histogram(Box<Histogram>),
     /// What one owner had of one disk since attach.
     DiskTotal(DiskTotal),
+    /// How one of those who held most stands, at the end.
+    Standing(Box<crate::standing::Standing>),
+    /// What this machine has to restrain somebody with.
+    Means(Box<crate::standing::Means>),
     /// Always the last.
     End(Box<End>),
 }
@@ -78,6 +82,8 @@ impl Event {
             | Self::Thread(_)
             | Self::Disk(_)
             | Self::OpenSocket(_)
+            | Self::Standing(_)
+            | Self::Means(_)
             | Self::DiskTotal(_) => 0,
         }
     }

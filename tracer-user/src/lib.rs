@@ -8,6 +8,7 @@
 //! - [`verdict`] from books to an answer; the thresholds, each with its reason
 //! - [`assemble`] books and verdict become the [`report`], which [`render`] shows
 //! - [`recording`] events in a file: `attach` writes it, `report` reads it, the verdict is the same
+//! - [`standing`] what remedies are checked against: this machine, and how a holder stands on it
 //! - [`cli`] and [`cmd`] what can be typed, and what it does
 
 pub mod assemble;
@@ -21,5 +22,6 @@ pub mod probes;
 pub mod recording;
 pub mod render;
 pub mod report;
+pub mod standing;
 pub mod units;
 pub mod verdict;

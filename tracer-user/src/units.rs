@@ -7,9 +7,10 @@ use std::fmt::Write as _;
 pub fn time(ns: u64) -> String {
     match ns {
         0..1_000 => format!("{ns} ns"),
-        1_000..1_000_000 => scaled(ns as f64 / 1e3, "µs"),
-        1_000_000..1_000_000_000 => scaled(ns as f64 / 1e6, "ms"),
-        1_000_000_000..120_000_000_000 => scaled(ns as f64 / 1e9, "s"),
+        // The limits are where rounding would make four digits.
+        1_000..999_500 => scaled(ns as f64 / 1e3, "µs"),
+        999_500..999_500_000 => scaled(ns as f64 / 1e6, "ms"),
+        999_500_000..120_000_000_000 => scaled(ns as f64 / 1e9, "s"),
         _ => format!("{} min {} s", ns / 60_000_000_000, ns / 1_000_000_000 % 60),
     }
 }
@@ -146,7 +147,7 @@ mod tests {
             .into();
         assert_eq!(
             shown,
-            ["953 ns", "4.20 ms", "13.0 s", "2 min 5 s", "1000 µs"]
+            ["953 ns", "4.20 ms", "13.0 s", "2 min 5 s", "1.00 ms"]
         );
     }
 

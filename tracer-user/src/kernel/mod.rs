@@ -2,6 +2,7 @@
 
 pub mod btf;
 pub mod features;
+mod holders;
 pub mod load;
 pub mod proc;
 pub mod reader;

@@ -16,12 +16,16 @@ use super::{
     btf::Btf,
     clock_ns,
     features::Features,
+    holders::Holders,
     load::{self, Attached, Unsupported},
     now_ns, proc,
     reader::{self, Reader},
     symbols::KernelSymbols,
 };
-use crate::event::{self, Event};
+use crate::{
+    event::{self, Event},
+    standing::Means,
+};
 
 /// How often the rings are read. At 300,000 records a second of about 100 bytes, 1.5 MB of the ring's 8 MiB fill meanwhile.
 const POLL: Duration = Duration::from_millis(50);
@@ -71,6 +75,9 @@ impl Signals {
 pub struct Session {
     attached: Attached,
     reader: Reader,
+    holders: Holders,
+    means: Means,
+    targets: Vec<u32>,
     facts: Vec<Event>,
     exits: Vec<OwnedFd>,
     description: String,
@@ -124,6 +131,10 @@ impl Session {
         Ok(Self {
             attached,
             reader,
+            holders: Holders::default(),
+            // Before the window: where commands are is asked of the disk.
+            means: proc::means(),
+            targets: settings.pids,
             facts,
             exits,
             description,
@@ -163,6 +174,7 @@ impl Session {
                 () = &mut all_exited => break Stop::TargetExited,
             }
             self.reader.poll(&mut batch);
+            self.holders.see(&batch);
             let ebpf = &self.attached.ebpf;
             sink(&batch, &mut || reader::open(ebpf, now_ns()));
             batch.clear();
@@ -184,9 +196,27 @@ impl Session {
             .filter_map(|event| clip(event, end_ns))
             .collect();
         events.extend(open.into_iter().filter_map(|event| clip(event, end_ns)));
+        self.holders.see(&events);
         events.extend(reader::totals(&self.attached.ebpf, end_ns)?);
+        events.extend(self.standings(&events));
         events.push(Event::End(Box::new(self.end(end_ns, stop)?)));
         Ok(events)
+    }
+
+    /// How the target and those who held most stand: what a remedy is checked against.
+    fn standings(&mut self, events: &[Event]) -> Vec<Event> {
+        self.means.interfaces = proc::interfaces();
+        let mut pids = self.holders.largest(events);
+        pids.extend(&self.targets);
+        pids.remove(&std::process::id());
+        let standing = |pid: u32| proc::standing(pid, &self.means);
+        let mut facts: Vec<Event> = pids
+            .into_iter()
+            .filter_map(standing)
+            .map(|standing| Event::Standing(Box::new(standing)))
+            .collect();
+        facts.push(Event::Means(Box::new(self.means.clone())));
+        facts
     }
 
     fn end(&self, end_ns: u64, stop: Stop) -> Result<event::End> {

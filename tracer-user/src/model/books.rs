@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     class::{Class, Resource},
     event::{self, Histogram},
+    standing::{Means, Standing},
 };
 
 /// Index of a process in [`Books::processes`]. A process id that was reused has several.
@@ -179,6 +180,12 @@ pub struct Books {
     pub causes: Vec<(Resource, crate::class::Cause, u64)>,
     /// Disks that were seen.
     pub disks: Vec<event::Disk>,
+    /// How the target and those who held most stood at the end.
+    pub standings: BTreeMap<ProcessId, Standing>,
+    /// What this machine has to restrain somebody with.
+    pub means: Means,
+    /// Bytes written, of those in `held`, by disk and owner.
+    pub written: BTreeMap<(PlaceId, Holder), u64>,
 }
 
 impl Books {

@@ -33,6 +33,7 @@ use tracer_common::histogram::Family;
 use crate::{
     class::{Cause, Class, Resource},
     event::{self, Event},
+    standing::{Means, Standing},
 };
 
 /// Frames that belong to the tracer itself: its programs, by name or (where they have none) by address.
@@ -90,6 +91,9 @@ pub struct Model {
     causes: BTreeMap<(Resource, Cause), u64>,
     held: BTreeMap<(Resource, Option<PlaceId>, Holder), Held>,
     histograms: HashMap<(ProcessId, u32), event::Histogram>,
+    standings: BTreeMap<ProcessId, Standing>,
+    means: Means,
+    written: BTreeMap<(PlaceId, Holder), u64>,
     clipped_waits: u64,
     unreadable_stacks: u64,
 }
@@ -129,6 +133,9 @@ impl Model {
             causes: BTreeMap::new(),
             held: BTreeMap::new(),
             histograms: HashMap::new(),
+            standings: BTreeMap::new(),
+            means: Means::default(),
+            written: BTreeMap::new(),
             clipped_waits: 0,
             unreadable_stacks: 0,
         }
@@ -158,6 +165,11 @@ impl Model {
             Event::Exit(exit) => self.processes.exited(exit.pid),
             Event::Histogram(histogram) => self.histogram(histogram),
             Event::DiskTotal(total) => self.disk_total(total),
+            Event::Standing(standing) => {
+                let id = self.processes.id(standing.pid);
+                self.standings.insert(id, (**standing).clone());
+            }
+            Event::Means(means) => self.means = (**means).clone(),
             Event::End(end) => self.end = (**end).clone(),
         }
     }
@@ -215,6 +227,7 @@ impl Model {
         held.ns += total.device_ns;
         held.ios += total.reads + total.writes;
         held.bytes += total.read_bytes + total.write_bytes;
+        *self.written.entry((place, holder)).or_default() += total.write_bytes;
     }
 
     fn link(&mut self, sent: &event::Link) {
@@ -361,6 +374,9 @@ impl Model {
                 .map(|((resource, cause), ns)| (resource, cause, ns))
                 .collect(),
             disks: self.disk_facts,
+            standings: self.standings,
+            means: self.means,
+            written: self.written,
             start: self.start,
             end: self.end,
         }

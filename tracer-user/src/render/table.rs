@@ -52,7 +52,7 @@ fn line(row: &[String], widths: &[usize], align: &[Align], indent: usize) -> Str
         .zip(widths)
         .zip(align)
         .map(|((cell, width), align)| {
-            let cell = shorten(cell, *width);
+            let cell = fit(cell, *width);
             match align {
                 Align::Left => format!("{cell:<width$}"),
                 Align::Right => format!("{cell:>width$}"),
@@ -62,6 +62,19 @@ fn line(row: &[String], widths: &[usize], align: &[Align], indent: usize) -> Str
     format!("{:indent$}{}", "", cells.join("  "))
         .trim_end()
         .to_owned()
+}
+
+/// Cuts a cell to a width. A pid at its end stays: it is what one acts on.
+fn fit(cell: &str, width: usize) -> String {
+    let tail = match cell.rfind(" [") {
+        Some(start) if cell.ends_with(']') => &cell[start..],
+        _ => "",
+    };
+    let room = width.saturating_sub(tail.chars().count());
+    if room < 2 {
+        return shorten(cell, width);
+    }
+    shorten(&cell[..cell.len() - tail.len()], room) + tail
 }
 
 /// Breaks a text into lines between words; a word that is too long is broken too.
@@ -157,6 +170,13 @@ mod tests {
             "{lines:?}"
         );
         assert!(lines[0].contains('…'));
+    }
+
+    #[test]
+    fn a_cell_that_is_cut_keeps_its_pid() {
+        assert_eq!(fit("a-long-name [4711]", 13), "a-lon… [4711]");
+        assert_eq!(fit("a-long-name [4711]", 6), "a-lon…");
+        assert_eq!(fit("tar [4711]", 12), "tar [4711]");
     }
 
     #[test]

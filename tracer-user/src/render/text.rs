@@ -87,7 +87,9 @@ impl Page<'_> {
             return Vec::new();
         }
         let mut lines = vec![self.bold("What to do")];
-        for remedy in remedies {
+        // What helps comes first, whatever the order of the table they are from.
+        let helps = remedies.iter().filter(|remedy| remedy.applies);
+        for remedy in helps.chain(remedies.iter().filter(|remedy| !remedy.applies)) {
             let mark = if remedy.applies { "  + " } else { "  - " };
             lines.extend(wrap(&safe(&remedy.command), mark, "    "));
             let text = if remedy.applies {

@@ -5,8 +5,11 @@
 
 mod disk;
 mod find;
+mod means;
 mod process;
+mod qdisc;
 mod socket;
+mod standing;
 mod thread;
 
 use std::{
@@ -18,10 +21,13 @@ use std::{
 pub use self::{
     disk::{disks, disks_of},
     find::{by_comm, by_port, inner_pid, process_of},
+    means::means,
     process::{
         cgroup_of, descendants, descendants_among, is_kernel_thread, processes, start_time, unit_of,
     },
+    qdisc::interfaces,
     socket::sockets,
+    standing::standing,
     thread::{SchedStat, sched_stat, threads},
 };
 use super::clock_ns;

@@ -1,0 +1,129 @@
+//! What is known of this machine and of who held most on it, so that a remedy can be checked against both. Read once, at the end of a
+//! trace, while the culprit still lives; part of the recording, so that `report` gives the same remedies elsewhere.
+
+use serde::{Deserialize, Serialize};
+
+/// How a process stands with the schedulers, and how it was started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// Process.
+    pub pid: u32,
+    /// Threads.
+    pub threads: u32,
+    /// User.
+    pub uid: u32,
+    /// -20..=19.
+    pub nice: i32,
+    /// `SCHED_*` of sched(7).
+    pub policy: u32,
+    /// `IOPRIO_CLASS_*` of ioprio_set(2): 0 none, 1 real-time, 2 best effort, 3 idle.
+    pub io_class: Option<u32>,
+    /// Identity and nice value of its autogroup (sched(7)).
+    pub autogroup: Option<(u64, i32)>,
+    /// Its group in the hierarchy that divides the CPU.
+    pub cpu: Option<Group>,
+    /// Its group in the hierarchy that divides the disks.
+    pub io: Option<Group>,
+    /// Command line, word by word, unless that is very long.
+    pub arguments: Vec<String>,
+    /// Working directory.
+    pub cwd: String,
+    /// What its program is.
+    pub program: Program,
+    /// Has it a file open with `O_DIRECT` or `O_SYNC`?
+    pub unbuffered: bool,
+    /// Is its input a pipe, or its output no terminal?
+    pub redirected: bool,
+    /// Variables of its environment that set a compressor's level or threads, as `NAME=VALUE`.
+    pub defaults: Vec<String>,
+    /// Its TCP connections, own address first.
+    pub connections: Vec<(String, String)>,
+}
+
+/// How a program was linked: a library can be preloaded into a dynamic one only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Program {
+    /// It could not be read.
+    #[default]
+    Unknown,
+    /// With an interpreter (`PT_INTERP`).
+    Dynamic,
+    /// Without one.
+    Static,
+    /// By Go, which calls the kernel without the C library.
+    Go,
+    /// It runs as its owner: the linker ignores what is preloaded.
+    SetUid,
+}
+
+/// A group of one hierarchy that a process is in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    /// Path within the hierarchy. Of v2: the nearest one for which the controller is enabled.
+    pub path: String,
+    /// Is it the process's own, and no ancestor's that stands for it?
+    pub own: bool,
+    /// No group lies below it.
+    pub leaf: bool,
+    /// Processes in it, at most [`Group::MOST`].
+    pub members: Vec<u32>,
+    /// Its weight (v2), its shares (v1).
+    pub weight: Option<u64>,
+}
+
+impl Group {
+    /// More members are not counted: such a group is nobody's own.
+    pub const MOST: usize = 64;
+}
+
+/// What this machine has to restrain somebody with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Means {
+    /// The cgroup hierarchy with the cpu controller.
+    pub cpu: Option<Hierarchy>,
+    /// The one with the io (v2) or blkio (v1) controller.
+    pub io: Option<Hierarchy>,
+    /// Devices (`8:0`) for which `io.cost.qos` is enabled.
+    pub io_cost: Vec<String>,
+    /// Does systemd run the machine?
+    pub systemd: bool,
+    /// Are sessions grouped (`kernel.sched_autogroup_enabled`)?
+    pub autogroup: bool,
+    /// Commands of [`Means::COMMANDS`] that are installed.
+    pub commands: Vec<String>,
+    /// Interfaces of the tracer's network namespace.
+    pub interfaces: Vec<Interface>,
+}
+
+impl Means {
+    /// Commands that not every machine has.
+    pub const COMMANDS: [&str; 4] = ["trickle", "at", "tc", "systemd-run"];
+
+    /// Is a command installed?
+    #[must_use]
+    pub fn has(&self, command: &str) -> bool {
+        self.commands.iter().any(|known| known == command)
+    }
+}
+
+/// A mounted cgroup hierarchy.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hierarchy {
+    /// Is it cgroup v2?
+    pub unified: bool,
+    /// Where it is mounted.
+    pub mount: String,
+}
+
+/// A network interface and what queues at its root.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interface {
+    /// Name.
+    pub name: String,
+    /// Kind of the root qdisc (`tbf`, `mq`); empty if there is none.
+    pub qdisc: String,
+    /// Major number of its handle; 0 where it was never given one.
+    pub major: u16,
+    /// Kind of the qdisc below a root that holds just one (`tbf`); empty if none is listed.
+    pub inner: String,
+}

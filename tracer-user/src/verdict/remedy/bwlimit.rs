@@ -1,0 +1,78 @@
+//! `rsync --bwlimit`: rsync sleeps between its sends, and so reads its disk more slowly too. Fixed at start.
+
+use super::{Advice, case::Case, shell};
+use crate::{class::Resource, model::books::ProcessId};
+
+pub fn bwlimit(case: &Case<'_>) -> Option<Advice> {
+    let rsync = rsync(case)?;
+    let words = shell::words(case, rsync);
+    let is_limit = |word: &String| word.starts_with("--bwlimit");
+    let limit = match case.half_rate() {
+        Some(rate) => format!("--bwlimit={}", rate / 1024),
+        None => "--bwlimit=RATE".to_owned(),
+    };
+    let mut limited = words.clone();
+    limited.insert(1.min(words.len()), limit);
+    let has = |option: &str| words.iter().any(|word| word == option);
+    if has("--server") {
+        return Some(advice(
+            shell::line(&limited),
+            Err("rsync on another machine started it: give --bwlimit there (rsync(1))".to_owned()),
+        ));
+    }
+    if words.iter().any(is_limit) {
+        return Some(advice(
+            shell::line(&limited),
+            Err("it has a --bwlimit already: choose a lower one (rsync(1))".to_owned()),
+        ));
+    }
+    let (command, restart) = shell::again(case, rsync, &limited);
+    let only = match case.found.resource {
+        Resource::Disk => "; comparing checksums (-c) is not slowed",
+        _ => "",
+    };
+    Some(advice(
+        command,
+        Ok(format!(
+            "{restart}, and takes about twice as long{only} (rsync(1))"
+        )),
+    ))
+}
+
+fn advice(command: String, effect: Result<String, String>) -> Advice {
+    Advice {
+        command,
+        why: "leaves part of it to others",
+        effect,
+    }
+}
+
+/// The uppermost member that is rsync; at a link, one that talks to another machine, in person or through its ssh.
+fn rsync(case: &Case<'_>) -> Option<ProcessId> {
+    let is_rsync = |id: ProcessId| case.process(id).comm == "rsync";
+    let talks = |id: &ProcessId| {
+        let cmdline = &case.process(*id).cmdline;
+        case.found.resource == Resource::Disk
+            || cmdline.contains(':')
+            || cmdline.contains("--server")
+            || cmdline.contains("--daemon")
+    };
+    // The ssh that rsync started holds the link in its place.
+    let started = |id: &ProcessId| match is_rsync(*id) {
+        true => Some(*id),
+        false => case.parent_in_job(*id).filter(|parent| is_rsync(*parent)),
+    };
+    let mut rsync = case
+        .culprit
+        .members
+        .iter()
+        .filter_map(started)
+        .find(talks)?;
+    while let Some(parent) = case
+        .parent_in_job(rsync)
+        .filter(|parent| is_rsync(*parent) && *parent != rsync)
+    {
+        rsync = parent;
+    }
+    Some(rsync)
+}

@@ -1,0 +1,150 @@
+//! What a row looks at: the verdict's hypothesis, one of its culprits, and what is known of both on this machine.
+
+use crate::{
+    class::Resource,
+    model::books::{Books, Holder, Process, ProcessId},
+    standing::Standing,
+    verdict::{Culprit, Hypothesis, group::Groups},
+};
+
+/// The verdict against one culprit.
+pub struct Case<'a> {
+    pub books: &'a Books,
+    pub found: &'a Hypothesis,
+    pub culprit: &'a Culprit,
+    pub groups: &'a Groups,
+}
+
+/// `SCHED_FIFO`, `SCHED_RR` and `SCHED_DEADLINE` of sched(7).
+const REAL_TIME: [u32; 3] = [1, 2, 6];
+
+impl<'a> Case<'a> {
+    pub fn process(&self, id: ProcessId) -> &'a Process {
+        &self.books.processes[id]
+    }
+
+    pub fn name(&self) -> &'a str {
+        &self.culprit.name
+    }
+
+    /// Members that are still there and take orders, the largest holder first.
+    pub fn alive(&self) -> impl Iterator<Item = ProcessId> + Clone + 'a {
+        let books = self.books;
+        let members = self.culprit.members.iter().copied();
+        members.filter(|id| !books.processes[*id].exited && !books.processes[*id].kernel)
+    }
+
+    /// Did every member end? Then a command with its pid comes too late.
+    pub fn gone(&self) -> Result<(), String> {
+        match self.alive().next() {
+            Some(_) => Ok(()),
+            None => Err(format!(
+                "{} has ended: start it with the limit next time",
+                self.name()
+            )),
+        }
+    }
+
+    /// The members that are still there, or else the one that held most.
+    pub fn pids(&self) -> Vec<u32> {
+        let pids: Vec<u32> = self.alive().map(|id| self.process(id).pid).collect();
+        match pids.is_empty() {
+            true => vec![self.process(self.culprit.process).pid],
+            false => pids,
+        }
+    }
+
+    /// The members' pids with spaces between them.
+    pub fn pid_words(&self) -> String {
+        let pids: Vec<String> = self.pids().iter().map(u32::to_string).collect();
+        pids.join(" ")
+    }
+
+    /// The members' threads: nice values and I/O classes are each thread's own.
+    pub fn thread_words(&self) -> String {
+        let threaded = |standing: &Standing| standing.threads > 1;
+        if !self.standings().any(threaded) {
+            return self.pid_words();
+        }
+        let folders: Vec<String> = self
+            .pids()
+            .iter()
+            .map(|pid| format!("/proc/{pid}/task/*"))
+            .collect();
+        format!("$(basename -a {})", folders.join(" "))
+    }
+
+    pub fn standing(&self, id: ProcessId) -> Option<&'a Standing> {
+        self.books.standings.get(&id)
+    }
+
+    /// Of the members that are still there, as far as is known.
+    pub fn standings(&self) -> impl Iterator<Item = &'a Standing> + Clone + 'a {
+        let books = self.books;
+        self.alive().filter_map(|id| books.standings.get(&id))
+    }
+
+    /// Does this hold for every member that is still there? No if nothing is known.
+    pub fn all(&self, holds: impl Fn(&Standing) -> bool) -> bool {
+        let mut alive = self.alive().peekable();
+        alive.peek().is_some() && alive.all(|id| self.standing(id).is_some_and(&holds))
+    }
+
+    /// The target's.
+    pub fn target(&self) -> Option<&'a Standing> {
+        self.standing(*self.books.targets.first()?)
+    }
+
+    /// Is each of them under a real-time policy?
+    pub fn is_real_time(&self) -> bool {
+        self.all(|standing| REAL_TIME.contains(&standing.policy))
+    }
+
+    pub fn place(&self) -> Option<&'a str> {
+        self.found
+            .place
+            .map(|place| self.books.places[place].as_str())
+    }
+
+    /// What the members moved at the place in the window, bytes.
+    pub fn moved(&self) -> u64 {
+        let moved = self.culprit.members.iter().filter_map(|id| {
+            let key = (self.found.resource, self.found.place, Holder::Process(*id));
+            Some(self.books.held.get(&key)?.bytes)
+        });
+        moved.sum()
+    }
+
+    /// What they wrote on the disk, bytes.
+    pub fn written(&self) -> u64 {
+        let Some(place) = self
+            .found
+            .place
+            .filter(|_| self.found.resource == Resource::Disk)
+        else {
+            return 0;
+        };
+        let written = self.culprit.members.iter();
+        let written =
+            written.filter_map(|id| self.books.written.get(&(place, Holder::Process(*id))));
+        written.sum()
+    }
+
+    /// Does most of what it moved there go through the page cache, to be written back by the kernel?
+    pub fn writes_back(&self) -> bool {
+        self.written() * 2 > self.moved() && !self.standings().any(|standing| standing.unbuffered)
+    }
+
+    /// Half of what the members moved there, bytes per second; `None` if that is not known.
+    pub fn half_rate(&self) -> Option<u64> {
+        let seconds = self.books.window_ns() as f64 / 1e9;
+        let rate = self.moved() as f64 / seconds / 2.0;
+        (rate >= 1024.0).then_some(rate as u64)
+    }
+
+    /// The parent, if it belongs to the same job.
+    pub fn parent_in_job(&self, id: ProcessId) -> Option<ProcessId> {
+        let parent = self.process(id).parent?;
+        (self.groups.of(parent) == self.groups.of(id)).then_some(parent)
+    }
+}

@@ -1,0 +1,97 @@
+//! What to do: a table, each row with its check against this machine. "Does nothing here, because …" is said too.
+//!
+//! A command is to be pasted into a root shell (POSIX `sh`): words from outside are quoted in it.
+
+mod bwlimit;
+mod case;
+mod compression;
+mod cpu_share;
+mod io_share;
+mod ionice;
+mod options;
+mod renice;
+mod reschedule;
+mod seat;
+mod shell;
+mod tc;
+mod trickle;
+
+use case::Case;
+
+use super::{Verdict, group::Groups};
+use crate::{
+    class::Resource::{self, Cpu, Disk, Network},
+    model::books::Books,
+};
+
+/// A remedy, whether it helps here or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remedy {
+    /// Ready to run. Text from outside is quoted for the shell, but not escaped for a terminal.
+    pub command: String,
+    /// Why it would help.
+    pub why: &'static str,
+    /// Does it do anything here?
+    pub applies: bool,
+    /// What it costs the culprit, or why it does nothing; with the page of the manual.
+    pub note: String,
+}
+
+/// What a row says about one culprit.
+struct Advice {
+    command: String,
+    why: &'static str,
+    /// What it costs where it applies, or why it does nothing here.
+    effect: Result<String, String>,
+}
+
+/// One row: for waits for which resources, and its advice; `None` if it is no remedy against this culprit at all.
+type Row = (&'static [Resource], fn(&Case<'_>) -> Option<Advice>);
+
+const TABLE: [Row; 9] = [
+    (&[Disk], ionice::ionice),
+    (&[Disk], io_share::io_share),
+    (&[Network, Disk], bwlimit::bwlimit),
+    (&[Network], trickle::trickle),
+    (&[Network], tc::class),
+    (&[Cpu], renice::renice),
+    (&[Cpu], cpu_share::cpu_share),
+    (&[Cpu], compression::compression),
+    (&[Disk, Network, Cpu], reschedule::reschedule),
+];
+
+/// Remedies against the culprits of the verdict. A kernel thread takes no orders.
+pub fn remedies(books: &Books, verdict: &Verdict) -> Vec<Remedy> {
+    let Some(found) = verdict.primary().filter(|found| !found.culprits.is_empty()) else {
+        return Vec::new();
+    };
+    let groups = Groups::new(books);
+    let rows = TABLE.iter().filter(|row| row.0.contains(&found.resource));
+    rows.flat_map(|row| {
+        let culprits = found.culprits.iter();
+        let users = culprits.filter(|culprit| !books.processes[culprit.process].kernel);
+        users.filter_map(|culprit| {
+            (row.1)(&Case {
+                books,
+                found,
+                culprit,
+                groups: &groups,
+            })
+        })
+    })
+    .map(Remedy::from)
+    .collect()
+}
+
+impl From<Advice> for Remedy {
+    fn from(advice: Advice) -> Self {
+        Self {
+            command: advice.command,
+            why: advice.why,
+            applies: advice.effect.is_ok(),
+            note: advice
+                .effect
+                .unwrap_or_else(|because| format!("does nothing here, because {because}")),
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! In which cgroup a culprit is restrained: its own, if it is alone there, else a new one.
+//!
+//! A weight counts only against the groups beside it: the group must lie where the ways to the culprit and to the target part
+//! (Documentation/admin-guide/cgroup-v2.rst, "Weights").
+
+use super::{case::Case, shell::quote};
+use crate::standing::{Group, Hierarchy, Standing};
+
+/// Where to write.
+pub struct Seat {
+    /// A systemd unit, through which systemd wants it done.
+    unit: Option<String>,
+    folder: String,
+    /// What comes before and after the settings.
+    prepare: Option<String>,
+    follow: Option<String>,
+}
+
+/// What kind of setting is to be made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Setting {
+    Weight,
+    Limit,
+}
+
+impl Seat {
+    /// The seat for a culprit, given which controllers (`+io`) a new group needs in v2.
+    pub fn of(
+        case: &Case<'_>,
+        hierarchy: &Hierarchy,
+        group_of: fn(&Standing) -> Option<&Group>,
+        setting: Setting,
+        controllers: &str,
+    ) -> Self {
+        let target = case.target().and_then(group_of);
+        if let Some(group) = own(case, group_of)
+            && (setting == Setting::Limit || target.is_some_and(|target| parts_at(group, target)))
+        {
+            let name = group.path.rsplit('/').next().unwrap_or_default();
+            let is_unit = name.ends_with(".service") || name.ends_with(".scope");
+            let by_systemd = is_unit && hierarchy.unified && case.books.means.systemd;
+            return Self {
+                unit: by_systemd.then(|| name.to_owned()),
+                folder: format!("{}{}", hierarchy.mount, group.path),
+                prepare: None,
+                follow: None,
+            };
+        }
+        let pids = case.pid_words();
+        let first = case.pids()[0];
+        let folder = format!("{}/tracer-{first}", hierarchy.mount);
+        let enable = match hierarchy.unified {
+            true => format!(
+                "echo {} > {} && ",
+                quote(controllers),
+                quote(&format!("{}/cgroup.subtree_control", hierarchy.mount))
+            ),
+            false => String::new(),
+        };
+        Self {
+            unit: None,
+            prepare: Some(format!("{enable}mkdir -p {}", quote(&folder))),
+            follow: Some(format!(
+                "for p in {pids}; do echo $p > {}; done",
+                quote(&format!("{folder}/cgroup.procs"))
+            )),
+            folder,
+        }
+    }
+
+    /// The command: through systemd by these properties, else by these files and what is written to them.
+    pub fn command(&self, properties: &[String], files: &[(&str, String)]) -> String {
+        if let Some(unit) = &self.unit {
+            let properties: Vec<String> =
+                properties.iter().map(|property| quote(property)).collect();
+            return format!(
+                "systemctl set-property --runtime {} {}",
+                quote(unit),
+                properties.join(" ")
+            );
+        }
+        let write = |(file, value): &(&str, String)| {
+            format!(
+                "echo {} > {}",
+                quote(value),
+                quote(&format!("{}/{file}", self.folder))
+            )
+        };
+        let settings = files.iter().map(write);
+        let parts = self
+            .prepare
+            .clone()
+            .into_iter()
+            .chain(settings)
+            .chain(self.follow.clone());
+        parts.collect::<Vec<_>>().join(" && ")
+    }
+
+    /// What else it costs.
+    pub fn cost(&self) -> &'static str {
+        match (&self.prepare, &self.unit) {
+            (Some(_), _) => "; it leaves the cgroup it is in now, with that one's limits",
+            (None, Some(_)) => "; until the next boot",
+            (None, None) => "",
+        }
+    }
+}
+
+/// The group that the culprit has for itself: with every member in it, and nobody of another job.
+fn own<'a>(case: &Case<'a>, group_of: fn(&Standing) -> Option<&Group>) -> Option<&'a Group> {
+    let mut groups = case.standings().filter_map(group_of);
+    let group = groups.next()?;
+    let alone = group.own
+        && group.leaf
+        && group.path != "/"
+        && !group.members.is_empty()
+        && group.members.len() < Group::MOST
+        && case.pids().iter().all(|pid| group.members.contains(pid))
+        && group.members.iter().all(|pid| of_job(case, *pid));
+    alone.then_some(group)
+}
+
+/// Does a process that is there now belong to the culprit's job?
+fn of_job(case: &Case<'_>, pid: u32) -> bool {
+    let there = |process: &crate::model::books::Process| process.pid == pid && !process.exited;
+    let id = case.books.processes.iter().rposition(there);
+    id.is_some_and(|id| case.groups.of(id) == case.culprit.group)
+}
+
+/// Do the ways to two groups part just above the first?
+fn parts_at(group: &Group, target: &Group) -> bool {
+    let above = group.path.rsplit_once('/').map_or("", |(above, _)| above);
+    let below = target.path.strip_prefix(above);
+    below.is_some_and(|below| below.is_empty() || below.starts_with('/'))
+        && group.path != target.path
+}

@@ -1,0 +1,176 @@
+//! Remedies for a disk.
+
+use super::*;
+
+#[test]
+fn ionice_applies_where_the_scheduler_knows_classes() {
+    for (scheduler, kernel, applies) in [
+        ("bfq", "5.10.0-30-amd64", true),
+        ("mq-deadline", "6.12.43+deb13-amd64", true),
+        ("mq-deadline", "5.10.0-30-amd64", false),
+        ("none", "6.12.43", false),
+        ("kyber", "6.12.43", false),
+        ("", "6.12.43", false),
+    ] {
+        let mut scene = tar_on(scheduler);
+        scene.books.start.kernel = kernel.to_owned();
+        let remedy = of(&scene, "ionice");
+        assert_eq!(remedy.applies, applies, "{scheduler} {kernel}");
+        assert_eq!(remedy.command, "ionice -c3 -p 4711");
+    }
+    assert_eq!(
+        of(&tar_on("none"), "ionice").note,
+        "does nothing here, because the scheduler of sda is none, which ignores I/O classes (ionice(1))"
+    );
+}
+
+#[test]
+fn ionice_names_the_threads_and_not_what_it_cannot_slow() {
+    let mut scene = tar_on("mq-deadline");
+    let tar = |scene: &mut Scene, change: fn(&mut Standing)| {
+        change(scene.books.standings.get_mut(&1).unwrap());
+    };
+    tar(&mut scene, |tar| tar.threads = 4);
+    assert_eq!(
+        of(&scene, "ionice").command,
+        "ionice -c3 -p $(basename -a /proc/4711/task/*)"
+    );
+    scene
+        .books
+        .written
+        .insert((0, Holder::Process(1)), 16 << 20);
+    does_nothing(&of(&scene, "ionice"), "page cache");
+    tar(&mut scene, |tar| tar.unbuffered = true);
+    assert!(of(&scene, "ionice").applies);
+    tar(&mut scene, |tar| tar.io_class = Some(3));
+    does_nothing(&of(&scene, "ionice"), "idle class already");
+}
+
+#[test]
+fn bfq_divides_between_cgroups_before_it_looks_at_classes() {
+    let mut scene = tar_on("bfq");
+    scene
+        .books
+        .standings
+        .get_mut(&1)
+        .unwrap()
+        .io
+        .as_mut()
+        .unwrap()
+        .path = "/jobs".to_owned();
+    does_nothing(&of(&scene, "ionice"), "/jobs");
+}
+
+#[test]
+fn a_group_gets_a_weight_where_one_counts() {
+    let v1 = of(&tar_on("bfq"), "weight");
+    assert!(v1.applies);
+    assert_eq!(
+        v1.command,
+        "mkdir -p /c/blkio/tracer-4711 && echo 10 > /c/blkio/tracer-4711/blkio.bfq.weight \
+         && for p in 4711; do echo $p > /c/blkio/tracer-4711/cgroup.procs; done"
+    );
+    let mut scene = tar_on("none");
+    scene.books.means.io = hierarchy(true, "/c");
+    scene.books.means.io_cost = vec!["8:0".to_owned()];
+    assert!(of(&scene, "echo 10 > /c/tracer-4711/io.weight").applies);
+}
+
+#[test]
+fn elsewhere_a_group_gets_half_of_what_it_read_as_a_limit() {
+    let v1 = of(&tar_on("none"), "throttle");
+    assert!(v1.applies);
+    assert_eq!(
+        v1.command,
+        "mkdir -p /c/blkio/tracer-4711 && echo '8:0 4194304' > /c/blkio/tracer-4711/blkio.throttle.read_bps_device \
+         && for p in 4711; do echo $p > /c/blkio/tracer-4711/cgroup.procs; done"
+    );
+    let mut scene = tar_on("none");
+    scene.books.means.io = hierarchy(true, "/c");
+    assert_eq!(
+        of(&scene, "io.max").command,
+        "echo +io > /c/cgroup.subtree_control && mkdir -p /c/tracer-4711 && echo '8:0 rbps=4194304' > /c/tracer-4711/io.max \
+         && for p in 4711; do echo $p > /c/tracer-4711/cgroup.procs; done"
+    );
+}
+
+#[test]
+fn a_unit_of_its_own_is_told_through_systemd() {
+    let mut scene = tar_on("none");
+    scene.books.means.io = hierarchy(true, "/c");
+    scene.books.means.systemd = true;
+    let group = scene
+        .books
+        .standings
+        .get_mut(&1)
+        .unwrap()
+        .io
+        .as_mut()
+        .unwrap();
+    group.path = "/system.slice/backup.service".to_owned();
+    group.leaf = true;
+    group.members = vec![4711];
+    assert_eq!(
+        of(&scene, "systemctl set-property").command,
+        "systemctl set-property --runtime backup.service 'IOReadBandwidthMax=/dev/sda 4194304'"
+    );
+    // With somebody of another job in it, it is not the culprit's.
+    scene
+        .books
+        .standings
+        .get_mut(&1)
+        .unwrap()
+        .io
+        .as_mut()
+        .unwrap()
+        .members
+        .push(10);
+    assert!(of(&scene, "io.max").command.contains("mkdir"));
+}
+
+#[test]
+fn cgroups_of_v1_do_not_limit_writeback() {
+    let mut scene = tar_on("none");
+    scene
+        .books
+        .written
+        .insert((0, Holder::Process(1)), 16 << 20);
+    does_nothing(&of(&scene, "throttle.write_bps_device"), "writeback");
+    scene.books.means.io = None;
+    does_nothing(&of(&scene, "systemd-run --scope"), "no cgroup hierarchy");
+}
+
+#[test]
+fn who_was_started_by_cron_is_moved_in_its_crontab() {
+    let mut scene = tar_on("none");
+    let cron = scene.process(300, "cron");
+    scene.books.processes[1].parent = Some(cron);
+    scene.books.standings.get_mut(&1).unwrap().uid = 1000;
+    let remedy = of(&scene, "crontab");
+    assert_eq!(remedy.command, "crontab -u \"$(id -nu 1000)\" -e");
+    assert!(
+        remedy.applies && remedy.note.contains("cron (pid 300)"),
+        "{}",
+        remedy.note
+    );
+}
+
+#[test]
+fn who_was_started_by_hand_or_as_a_service_is_put_off_otherwise() {
+    let mut scene = tar_on("none");
+    assert_eq!(
+        of(&scene, "STOP").command,
+        "kill -STOP 4711 && { nohup sh -c 'sleep 28800; kill -CONT 4711' > /dev/null 2>&1 & }"
+    );
+    scene.books.means.commands = vec!["at".to_owned()];
+    assert_eq!(
+        of(&scene, "STOP").command,
+        "kill -STOP 4711 && echo 'kill -CONT 4711' | at now + 8 hours"
+    );
+    scene.books.means.systemd = true;
+    scene.books.processes[1].cgroup = "/system.slice/backup.service".to_owned();
+    assert_eq!(
+        of(&scene, "TriggeredBy").command,
+        "systemctl edit --full \"$(systemctl show -P TriggeredBy backup.service)\""
+    );
+}

@@ -1,0 +1,117 @@
+//! Remedies for a link.
+
+use super::*;
+use crate::standing::Interface;
+
+/// A process (99) that fills eth0 with 8 MiB/s.
+fn sender(comm: &str, words: &str) -> Scene {
+    let mut scene = Scene::new();
+    let (sender, eth0) = (scene.process(99, comm), scene.place("eth0"));
+    scene.books.processes[sender].cmdline = words.to_owned();
+    let mut known = standing(99, words);
+    known.connections = vec![("10.0.0.1:40000".to_owned(), "10.0.0.2:873".to_owned())];
+    scene.books.standings.insert(sender, known);
+    scene.books.means.commands = vec!["trickle".to_owned(), "tc".to_owned()];
+    scene.books.means.interfaces = vec![Interface {
+        name: "eth0".to_owned(),
+        qdisc: "tbf".to_owned(),
+        major: 0x8001,
+        ..Interface::default()
+    }];
+    holds(&mut scene, Resource::Network, sender, 16 << 20);
+    let holder = Holder::Process(sender);
+    scene
+        .threads(Class::Network, 40)
+        .charge(Resource::Network, Some(eth0), holder, 40)
+}
+
+#[test]
+fn rsync_over_the_network_is_told_to_send_half_as_fast() {
+    let remedy = of(&sender("rsync", "rsync -a /srv backup:/srv"), "--bwlimit");
+    assert!(remedy.applies);
+    assert_eq!(
+        remedy.command,
+        "kill 99 && rsync --bwlimit=4096 -a /srv backup:/srv"
+    );
+    let limited = sender("rsync", "rsync --bwlimit=9m -a /srv backup:/srv");
+    does_nothing(&of(&limited, "--bwlimit"), "already");
+    let served = sender("rsync", "rsync --server --sender -e.Lsf . /srv");
+    does_nothing(&of(&served, "--bwlimit"), "another machine");
+    let curl = judge(&sender("curl", "curl https://example.org").books).remedies;
+    assert!(!curl.iter().any(|remedy| remedy.command.contains("bwlimit")));
+}
+
+#[test]
+fn words_that_a_shell_would_tear_are_quoted() {
+    let mut scene = sender("rsync", "rsync -a X backup:/srv");
+    let rsync = scene.books.standings.get_mut(&1).unwrap();
+    rsync.arguments[2] = "it's; rm -rf $HOME".to_owned();
+    (rsync.cwd, rsync.uid) = ("/my data".to_owned(), 1000);
+    assert_eq!(
+        of(&scene, "--bwlimit").command,
+        "kill 99 && cd '/my data' && runuser -u \"$(id -nu 1000)\" -- rsync --bwlimit=4096 -a 'it'\\''s; rm -rf $HOME' backup:/srv"
+    );
+}
+
+#[test]
+fn trickle_slows_what_a_library_can_be_preloaded_into() {
+    let mut scene = sender("scp", "scp /srv/x backup:/srv");
+    assert_eq!(
+        of(&scene, "trickle").command,
+        "kill 99 && trickle -s -u 4096 scp /srv/x backup:/srv"
+    );
+    assert!(of(&scene, "trickle").applies);
+    for (program, because) in [
+        (Program::Static, "statically"),
+        (Program::Go, "Go program"),
+        (Program::SetUid, "setuid"),
+        (Program::Unknown, "could not be read"),
+    ] {
+        scene.books.standings.get_mut(&1).unwrap().program = program;
+        does_nothing(&of(&scene, "trickle"), because);
+    }
+    scene.books.standings.get_mut(&1).unwrap().program = Program::Dynamic;
+    scene.books.means.commands.clear();
+    does_nothing(&of(&scene, "trickle"), "not installed");
+}
+
+#[test]
+fn a_class_below_a_shaper_leaves_the_links_rate_alone() {
+    let remedy = of(&sender("rsync", "rsync -a /srv backup:/srv"), "tc class");
+    assert!(remedy.applies, "{}", remedy.note);
+    assert_eq!(
+        remedy.command,
+        "tc qdisc replace dev eth0 parent 8001:1 handle 7ace: htb \
+         && tc class replace dev eth0 parent 7ace: classid 7ace:1 htb rate 33554kbit ceil 33554kbit \
+         && tc filter add dev eth0 parent 7ace: protocol ip u32 match ip dst 10.0.0.2/32 match ip dport 873 0xffff flowid 7ace:1"
+    );
+}
+
+#[test]
+fn a_class_is_not_advised_where_it_would_undo_a_shaping_or_match_nothing() {
+    let mut scene = sender("rsync", "rsync -a /srv backup:/srv");
+    for (qdisc, because) in [
+        ("cake", "shapes the link"),
+        ("htb", "has classes already"),
+        ("", "is not known"),
+    ] {
+        scene.books.means.interfaces[0].qdisc = qdisc.to_owned();
+        does_nothing(&of(&scene, "tc class"), because);
+    }
+    scene.books.means.interfaces[0].qdisc = "fq_codel".to_owned();
+    assert!(
+        of(&scene, "tc class")
+            .command
+            .starts_with("tc qdisc replace dev eth0 root")
+    );
+    scene
+        .books
+        .standings
+        .get_mut(&1)
+        .unwrap()
+        .connections
+        .clear();
+    does_nothing(&of(&scene, "tc class"), "no connection");
+    scene.books.means.interfaces.clear();
+    does_nothing(&of(&scene, "tc class"), "another network namespace");
+}
