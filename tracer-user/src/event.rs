@@ -49,12 +49,13 @@ pub enum Event {
     Histogram(Box<Histogram>),
     /// What one owner had of one disk since attach.
     DiskTotal(DiskTotal),
+    /// Always the last.
+    End(Box<End>),
+    // A recording numbers the kinds: new ones come after those that were there.
     /// How one of those who held most stands, at the end.
     Standing(Box<crate::standing::Standing>),
     /// What this machine has to restrain somebody with.
     Means(Box<crate::standing::Means>),
-    /// Always the last.
-    End(Box<End>),
 }
 
 impl Event {

@@ -208,6 +208,11 @@ fn close_slot(slot: Slot) -> Bin {
             .filter(|charge| charge.resource == resource)
             .map(|charge| charge.ns)
             .sum();
+        trim(
+            &mut charges,
+            resource,
+            charged.saturating_sub(threads[class.index()]),
+        );
         let missing = threads[class.index()].saturating_sub(charged);
         if missing > 0 {
             charges.push(Charge {
@@ -223,6 +228,21 @@ fn close_slot(slot: Slot) -> Bin {
         requests: budget(&slot.requests),
         threads,
         charges,
+    }
+}
+
+/// Each charge is spread over the slices of its wait with its own rounding: together they may come to a nanosecond each more than the
+/// wait has in a slice. The largest gives it up. More than that is no rounding (a response under way is nobody's thread time).
+fn trim(charges: &mut [Charge], resource: Resource, surplus: u64) {
+    let of = charges
+        .iter_mut()
+        .filter(|charge| charge.resource == resource);
+    let mut of: Vec<&mut Charge> = of.collect();
+    if surplus <= of.len() as u64
+        && let Some(largest) = of.iter_mut().max_by_key(|charge| charge.ns)
+    {
+        largest.ns = largest.ns.saturating_sub(surplus);
+        largest.estimated_ns = largest.estimated_ns.min(largest.ns);
     }
 }
 

@@ -1,9 +1,10 @@
 //! Disks as places: how long a target's request would have taken alone, and who had the device meanwhile.
 //!
 //! A wait on a request is its own service `s0` plus an excess. `s0` is the median device time of the same operation and size while
-//! nobody else had a request there. As much of the excess as the mean device time rises beside others is theirs. The excess is shared over all other requests in flight or queued during the wait, by the
-//! service they demand, `d = k + bytes` (`k`: what an I/O costs beside its bytes, fitted from the window), in virtual time: at each
-//! instant every request there gets `d / Σd`. So a small reader is not accused of a big reader's harm.
+//! nobody else had a request there. As much of the excess as the mean device time rises beside others is theirs: it is shared over
+//! all other requests in flight or queued during the wait, by the service they demand, `d = k + bytes` (`k`: what an I/O costs
+//! beside its bytes, fitted from the window), in virtual time: at each instant every request there gets `d / Σd`. So a small reader
+//! is not accused of a big reader's harm.
 
 mod fit;
 mod service;

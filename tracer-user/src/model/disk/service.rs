@@ -62,10 +62,11 @@ impl Times {
         middle.map_or(0, middle_of)
     }
 
-    /// Mean of what exceeds `ns`.
+    /// Mean of what exceeds `ns`: as far as the mean does, and by what others fall short of it.
     fn mean_above(&self, ns: u64) -> f64 {
-        let above = |(i, n): (usize, &u32)| middle_of(i).saturating_sub(ns) as f64 * f64::from(*n);
-        self.buckets.iter().enumerate().map(above).sum::<f64>() / self.count.max(1) as f64
+        let short = |(i, n): (usize, &u32)| ns.saturating_sub(middle_of(i)) as f64 * f64::from(*n);
+        let short: f64 = self.buckets.iter().enumerate().map(short).sum();
+        self.mean() - ns as f64 + short / self.count.max(1) as f64
     }
 }
 

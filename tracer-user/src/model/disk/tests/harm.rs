@@ -161,7 +161,6 @@ fn check(name: &str, device: &Device, readers: &[Reader]) -> Vec<String> {
         let line = format!(
             "{name}: {owner:?} harms {truth:.3}, is charged {found:.3}, estimated {estimated}"
         );
-        println!("{line}");
         if (found - truth).abs() > 0.10 || (truth <= 0.02 && found > 0.05) {
             wrong.push(line);
         }
