@@ -17,7 +17,7 @@ fn burner(comm: &str, words: &str) -> Scene {
 }
 
 fn change(scene: &mut Scene, change: impl Fn(&mut Standing)) -> &Scene {
-    change(scene.books.standings.get_mut(&1).unwrap());
+    change(culprit(scene));
     scene
 }
 

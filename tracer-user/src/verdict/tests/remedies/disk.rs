@@ -27,10 +27,7 @@ fn ionice_applies_where_the_scheduler_knows_classes() {
 #[test]
 fn ionice_names_the_threads_and_not_what_it_cannot_slow() {
     let mut scene = tar_on("mq-deadline");
-    let tar = |scene: &mut Scene, change: fn(&mut Standing)| {
-        change(scene.books.standings.get_mut(&1).unwrap());
-    };
-    tar(&mut scene, |tar| tar.threads = 4);
+    culprit(&mut scene).threads = 4;
     assert_eq!(
         of(&scene, "ionice").command,
         "ionice -c3 -p $(basename -a /proc/4711/task/*)"
@@ -40,24 +37,16 @@ fn ionice_names_the_threads_and_not_what_it_cannot_slow() {
         .written
         .insert((0, Holder::Process(1)), 16 << 20);
     does_nothing(&of(&scene, "ionice"), "page cache");
-    tar(&mut scene, |tar| tar.unbuffered = true);
+    culprit(&mut scene).unbuffered = true;
     assert!(of(&scene, "ionice").applies);
-    tar(&mut scene, |tar| tar.io_class = Some(3));
+    culprit(&mut scene).io_class = Some(3);
     does_nothing(&of(&scene, "ionice"), "idle class already");
 }
 
 #[test]
 fn bfq_divides_between_cgroups_before_it_looks_at_classes() {
     let mut scene = tar_on("bfq");
-    scene
-        .books
-        .standings
-        .get_mut(&1)
-        .unwrap()
-        .io
-        .as_mut()
-        .unwrap()
-        .path = "/jobs".to_owned();
+    io_group(&mut scene).path = "/jobs".to_owned();
     does_nothing(&of(&scene, "ionice"), "/jobs");
 }
 
@@ -99,14 +88,7 @@ fn a_unit_of_its_own_is_told_through_systemd() {
     let mut scene = tar_on("none");
     scene.books.means.io = hierarchy(true, "/c");
     scene.books.means.systemd = true;
-    let group = scene
-        .books
-        .standings
-        .get_mut(&1)
-        .unwrap()
-        .io
-        .as_mut()
-        .unwrap();
+    let group = io_group(&mut scene);
     group.path = "/system.slice/backup.service".to_owned();
     group.leaf = true;
     group.members = vec![4711];
@@ -115,16 +97,7 @@ fn a_unit_of_its_own_is_told_through_systemd() {
         "systemctl set-property --runtime backup.service 'IOReadBandwidthMax=/dev/sda 4194304'"
     );
     // With somebody of another job in it, it is not the culprit's.
-    scene
-        .books
-        .standings
-        .get_mut(&1)
-        .unwrap()
-        .io
-        .as_mut()
-        .unwrap()
-        .members
-        .push(10);
+    io_group(&mut scene).members.push(10);
     assert!(of(&scene, "io.max").command.contains("mkdir"));
 }
 
@@ -145,7 +118,7 @@ fn who_was_started_by_cron_is_moved_in_its_crontab() {
     let mut scene = tar_on("none");
     let cron = scene.process(300, "cron");
     scene.books.processes[1].parent = Some(cron);
-    scene.books.standings.get_mut(&1).unwrap().uid = 1000;
+    culprit(&mut scene).uid = 1000;
     let remedy = of(&scene, "crontab");
     assert_eq!(remedy.command, "crontab -u \"$(id -nu 1000)\" -e");
     assert!(

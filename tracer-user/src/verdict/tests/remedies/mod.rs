@@ -36,6 +36,16 @@ fn standing(pid: u32, words: &str) -> Standing {
     }
 }
 
+/// How the culprit stands: process 1 of every scene here.
+fn culprit(scene: &mut Scene) -> &mut Standing {
+    scene.books.standings.get_mut(&1).unwrap()
+}
+
+/// The culprit's group in the hierarchy that divides the disks.
+fn io_group(scene: &mut Scene) -> &mut Group {
+    culprit(scene).io.as_mut().unwrap()
+}
+
 fn hierarchy(unified: bool, mount: &str) -> Option<Hierarchy> {
     Some(Hierarchy {
         unified,

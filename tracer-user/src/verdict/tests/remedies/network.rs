@@ -44,7 +44,7 @@ fn rsync_over_the_network_is_told_to_send_half_as_fast() {
 #[test]
 fn words_that_a_shell_would_tear_are_quoted() {
     let mut scene = sender("rsync", "rsync -a X backup:/srv");
-    let rsync = scene.books.standings.get_mut(&1).unwrap();
+    let rsync = culprit(&mut scene);
     rsync.arguments[2] = "it's; rm -rf $HOME".to_owned();
     (rsync.cwd, rsync.uid) = ("/my data".to_owned(), 1000);
     assert_eq!(
@@ -67,10 +67,10 @@ fn trickle_slows_what_a_library_can_be_preloaded_into() {
         (Program::SetUid, "setuid"),
         (Program::Unknown, "could not be read"),
     ] {
-        scene.books.standings.get_mut(&1).unwrap().program = program;
+        culprit(&mut scene).program = program;
         does_nothing(&of(&scene, "trickle"), because);
     }
-    scene.books.standings.get_mut(&1).unwrap().program = Program::Dynamic;
+    culprit(&mut scene).program = Program::Dynamic;
     scene.books.means.commands.clear();
     does_nothing(&of(&scene, "trickle"), "not installed");
 }
@@ -104,13 +104,7 @@ fn a_class_is_not_advised_where_it_would_undo_a_shaping_or_match_nothing() {
             .command
             .starts_with("tc qdisc replace dev eth0 root")
     );
-    scene
-        .books
-        .standings
-        .get_mut(&1)
-        .unwrap()
-        .connections
-        .clear();
+    culprit(&mut scene).connections.clear();
     does_nothing(&of(&scene, "tc class"), "no connection");
     scene.books.means.interfaces.clear();
     does_nothing(&of(&scene, "tc class"), "another network namespace");
