@@ -96,6 +96,8 @@ impl Session {
         // Reading a hundred thousand names takes about as long as attaching: at the same time.
         let symbols = std::thread::spawn(KernelSymbols::read);
         let loader_btf = std::thread::spawn(load::kernel_btf);
+        // Before the window: where commands are is asked of the disk.
+        let means = proc::means();
         let btf = Btf::of_kernel().map_err(|error| Unsupported(format!("{error:#}")))?;
         let features = Features::detect(&btf);
         drop(btf);
@@ -132,8 +134,7 @@ impl Session {
             attached,
             reader,
             holders: Holders::default(),
-            // Before the window: where commands are is asked of the disk.
-            means: proc::means(),
+            means,
             targets: settings.pids,
             facts,
             exits,
