@@ -5,6 +5,7 @@
 //! a trace with the kernel's counters; [`harness`] starts and ends tracers and workloads.
 
 pub mod busy;
+pub mod disk;
 pub mod harness;
 pub mod truth;
 pub mod workload;

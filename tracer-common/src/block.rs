@@ -12,6 +12,14 @@ pub const IO_UNOWNED: u32 = 4;
 pub const IO_ERROR: u32 = 8;
 /// Still in flight: written by user space from the request map, never by a probe.
 pub const IO_OPEN: u32 = 16;
+/// A kernel thread wrote back pages that the owner had dirtied.
+pub const IO_WRITEBACK: u32 = 32;
+/// A kernel thread committed a journal transaction in which the owner had a part.
+pub const IO_JOURNAL: u32 = 64;
+/// The request was merged from bios of several owners: this record is the part of one of them, by bytes.
+pub const IO_MERGED: u32 = 128;
+/// A further part of a merged request: its I/O is counted with the first part.
+pub const IO_PART: u32 = 256;
 
 /// The part of `bi_opf` and `cmd_flags` that holds the operation (`REQ_OP_MASK`).
 pub const OP_MASK: u32 = 0xff;
@@ -23,6 +31,11 @@ pub const OP_WRITE: u32 = 1;
 pub const OP_FLUSH: u32 = 2;
 /// First passthrough operation (`REQ_OP_DRV_IN`).
 pub const OP_DRIVER: u32 = 34;
+/// `REQ_FUA | REQ_PREFLUSH` (`blk_types.h`: bits 17 and 18 on 5.10 to 7.2): the bio asks for a flush.
+pub const FLUSHES: u32 = 1 << 17 | 1 << 18;
+
+/// Owners of one merged request that are told apart; what more there are counts for the last of them.
+pub const OWNERS: usize = 4;
 
 /// A request completed on a disk where a target may have been waiting, or that a target owned.
 #[repr(C)]
@@ -86,6 +99,84 @@ pub struct Request {
     pub bytes: u32,
 }
 
+/// What one owner has of a request that was merged from bios of several.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Part {
+    /// Process.
+    pub pid: u32,
+    /// Thread.
+    pub tid: u32,
+    /// `IO_*` bits.
+    pub flags: u32,
+    /// Its bytes; 0: no such part.
+    pub bytes: u32,
+}
+
+/// The parts of a merged request (map `MERGED`, by address of the request), in the order of their first bios.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Parts {
+    /// Parts.
+    pub of: [Part; OWNERS],
+}
+
+impl Parts {
+    /// No parts.
+    pub const NONE: Self = Self {
+        of: [Part {
+            pid: 0,
+            tid: 0,
+            flags: 0,
+            bytes: 0,
+        }; OWNERS],
+    };
+}
+
+/// Who dirtied a page of a file last (map `DIRTIERS`, by address of the inode).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Dirtier {
+    /// Process.
+    pub pid: u32,
+    /// Thread.
+    pub tid: u32,
+}
+
+/// On whose behalf a kernel thread writes just now (map `WRITING`, by thread).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Writing {
+    /// `IO_WRITEBACK`: for who dirtied the file; `IO_JOURNAL`: for those who have a part in the transaction.
+    pub flags: u32,
+    /// Who dirtied the file.
+    pub dirtier: Dirtier,
+    /// The transaction.
+    pub transaction: Transaction,
+    /// Bios written for the transaction.
+    pub bios: u32,
+}
+
+/// A journal transaction (`jbd2`).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Transaction {
+    /// Block device of the file system, as the kernel packs it.
+    pub dev: u32,
+    /// Its number on that file system.
+    pub number: u32,
+}
+
+/// Who has a part in a transaction (map `TRANSACTIONS`): blocks of metadata that handles dirtied.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Handles {
+    /// Processes; 0: none.
+    pub owners: [Dirtier; OWNERS],
+    /// Blocks that each dirtied.
+    pub blocks: [u32; OWNERS],
+}
+
 /// Key of the per-owner totals of a disk.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -122,6 +213,9 @@ pub struct Disk {
     pub open: u64,
     /// When a target bio was last queued or completed.
     pub touched_ns: u64,
+    /// 1: it lies under a mount of the target, so that what kernel threads write there, and read for a device above, may be what a
+    /// target waits for. Written by user space.
+    pub watched: u64,
 }
 
 plain!(
@@ -130,5 +224,10 @@ plain!(
     Request = 40,
     DiskOwner = 8,
     DiskTotal = 48,
-    Disk = 16
+    Disk = 24,
+    Parts = 64,
+    Dirtier = 8,
+    Writing = 24,
+    Transaction = 8,
+    Handles = 48
 );

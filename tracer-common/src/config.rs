@@ -102,6 +102,8 @@ offsets! {
     bio_next: ("bio", "bi_next");
     /// Operation and flags.
     bio_opf: ("bio", "bi_opf");
+    /// Bytes of a bio that was not issued yet.
+    bio_bytes: ("bio", "bi_iter.bi_size");
     /// Block device (5.11 and later).
     bio_bdev: ("bio", "bi_bdev");
     /// Disk (before 5.11).
@@ -126,6 +128,14 @@ offsets! {
     rq_queue: ("request", "q");
     /// Disk of a queue (5.15 and later).
     queue_disk: ("request_queue", "disk");
+    /// File of a mapping.
+    mapping_inode: ("address_space", "host");
+    /// Block device of a journal's file system (jbd2).
+    journal_bdev: ("journal_s", "j_fs_dev");
+    /// Number of a block device.
+    bdev_dev: ("block_device", "bd_dev");
+    /// Number of a journal transaction (jbd2).
+    transaction_number: ("transaction_s", "t_tid");
     /// Address family.
     sock_family: ("sock", "__sk_common.skc_family");
     /// Own port, host order.

@@ -209,6 +209,7 @@ pointer! {
     Bio {
         next: Bio = bio_next;
         opf: u32 = bio_opf;
+        bytes: u32 = bio_bytes;
         bdev: BlockDevice = bio_bdev;
         parent: u64 = bio_private;
     }
@@ -228,7 +229,25 @@ impl Bio {
 
 pointer! {
     /// `struct block_device`
-    BlockDevice { disk: Disk = bdev_disk; }
+    BlockDevice {
+        disk: Disk = bdev_disk;
+        dev: u32 = bdev_dev;
+    }
+}
+
+pointer! {
+    /// `struct address_space`
+    Mapping { inode: u64 = mapping_inode; }
+}
+
+pointer! {
+    /// `struct journal_s`
+    Journal { bdev: BlockDevice = journal_bdev; }
+}
+
+pointer! {
+    /// `struct transaction_s`
+    Transaction { number: u32 = transaction_number; }
 }
 
 pointer! {

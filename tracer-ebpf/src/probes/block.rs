@@ -4,15 +4,16 @@
 //! `block_bio_complete`. Only the first runs, for direct and synchronous I/O, in the context of the owner.
 
 use aya_ebpf::{
-    helpers::{bpf_get_current_task, bpf_ktime_get_ns, bpf_probe_read_kernel},
+    helpers::bpf_ktime_get_ns,
     macros::{btf_tracepoint, map},
     maps::{HashMap, LruHashMap},
     programs::BtfTracePointContext,
 };
 use tracer_common::{
     block::{
-        Bio as Queued, Disk as Gate, DiskOwner, DiskTotal, IO_ERROR, IO_KTHREAD, IO_TARGET,
-        IO_UNOWNED, Io, OP_DRIVER, OP_MASK, OP_READ, OP_WRITE, Request as InFlight,
+        Bio as Queued, Disk as Gate, DiskOwner, DiskTotal, FLUSHES, IO_ERROR, IO_JOURNAL,
+        IO_KTHREAD, IO_MERGED, IO_PART, IO_TARGET, IO_UNOWNED, IO_WRITEBACK, Io, OP_DRIVER,
+        OP_FLUSH, OP_MASK, OP_READ, OP_WRITE, OWNERS, Parts, Request as InFlight,
     },
     histogram::Family,
     record::{Kind, MapLoss},
@@ -22,7 +23,8 @@ use crate::{
     atomic, emit,
     filter::is_target,
     histograms,
-    kernel::{Bio, PF_KTHREAD, Request, argument, config, current},
+    kernel::{Bio, Request, argument, config, current},
+    probes::writeback::{is_kernel_thread, on_behalf},
 };
 
 /// Bios in flight by address. Least recently used entries go first: a bio that is completed without a trace would stay for ever.
@@ -32,6 +34,14 @@ static BIOS: LruHashMap<u64, Queued> = LruHashMap::with_max_entries(16_384, 0);
 /// Requests in flight by address.
 #[map]
 static REQUESTS: LruHashMap<u64, InFlight> = LruHashMap::with_max_entries(8192, 0);
+
+/// Parts of requests in flight that have several owners, by address.
+#[map]
+static MERGED: LruHashMap<u64, Parts> = LruHashMap::with_max_entries(1024, 0);
+
+/// Who last asked for a flush of a disk, by device number: a flush request carries no bio.
+#[map]
+static FLUSHERS: LruHashMap<u32, Queued> = LruHashMap::with_max_entries(256, 0);
 
 /// Disks by device number.
 #[map]
@@ -43,6 +53,8 @@ static DISK_TOTALS: LruHashMap<DiskOwner, DiskTotal> = LruHashMap::with_max_entr
 
 /// Bios of one request that are looked at for an owner.
 const CHAIN: usize = 4;
+/// Bios of one request that are looked at for several owners.
+const LOOKED_AT: usize = 16;
 
 #[inline(always)]
 fn now() -> u64 {
@@ -64,10 +76,18 @@ pub fn block_bio_queue(ctx: BtfTracePointContext) -> i32 {
     };
     if is_target(pid) {
         owner.flags = IO_TARGET;
-        owner.dev = bio.disk().dev();
-        open_gate(owner.dev, owner.queue_ns);
     } else if pid != 0 && is_kernel_thread() {
-        owner.flags = IO_KTHREAD;
+        by_kernel_thread(&mut owner);
+    }
+    if owner.flags & (IO_TARGET | IO_KTHREAD | IO_WRITEBACK | IO_JOURNAL) != 0 {
+        let dev = bio.disk().dev();
+        if owner.flags & IO_TARGET != 0 || is_watched(dev) {
+            owner.dev = dev;
+            open_gate(dev, owner.queue_ns);
+        }
+    }
+    if bio.opf() & FLUSHES != 0 {
+        let _ = FLUSHERS.insert(bio.disk().dev(), owner, 0);
     }
     if BIOS.insert(bio.key(), owner, 0).is_err() {
         emit::map_full(MapLoss::Bios);
@@ -75,16 +95,26 @@ pub fn block_bio_queue(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// Is `current` a kernel thread? Then it queues on behalf of somebody else.
+/// A kernel thread queues for somebody else, if it can be said for whom.
 #[inline(always)]
-fn is_kernel_thread() -> bool {
-    let offset = config!(offsets.task_flags) as usize;
-    // SAFETY: the helper returns the current task; its fields are read by a helper, because the pointer is not typed on 5.10.
-    unsafe {
-        let task = bpf_get_current_task() as *const u8;
-        bpf_probe_read_kernel(task.add(offset).cast::<u32>())
-            .is_ok_and(|flags| flags & PF_KTHREAD != 0)
-    }
+fn by_kernel_thread(bio: &mut Queued) {
+    let Some((owner, why)) = on_behalf(bio.tid) else {
+        bio.flags = IO_KTHREAD;
+        return;
+    };
+    bio.pid = owner.pid;
+    bio.tid = owner.tid;
+    bio.flags = why | if is_target(owner.pid) { IO_TARGET } else { 0 };
+}
+
+/// Does the disk lie under a mount of the target? Then a target may wait for what a kernel thread does there.
+#[inline(always)]
+fn is_watched(dev: u32) -> bool {
+    let Some(gate) = DISKS.get_ptr(dev) else {
+        return false;
+    };
+    // SAFETY: a map value.
+    unsafe { (*gate).watched != 0 }
 }
 
 /// A target bio is on its way to a disk: until it completes, everybody's requests there are emitted.
@@ -96,6 +126,7 @@ fn open_gate(dev: u32, now: u64) {
             Gate {
                 open: 0,
                 touched_ns: now,
+                watched: 0,
             },
             1,
         );
@@ -161,7 +192,22 @@ pub fn block_rq_issue(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     let issue_ns = now();
-    let owner = owner(rq.bio());
+    let bytes = rq.bytes();
+    let dev = rq.disk().dev();
+    let bio = rq.bio();
+    let mut owner = owner(bio);
+    if op == OP_FLUSH && bio.is_null() {
+        // SAFETY: the entry is copied at once.
+        owner = unsafe { FLUSHERS.get(dev) }.copied().unwrap_or(owner);
+        owner.queue_ns = issue_ns;
+    }
+    if !bio.is_null() && !bio.next().is_null() {
+        let mut parts = Parts::NONE;
+        split(bio, bytes, &mut parts);
+        if parts.of[1].bytes != 0 && MERGED.insert(rq.0 as u64, parts, 0).is_ok() {
+            owner.flags |= IO_MERGED;
+        }
+    }
     let request = InFlight {
         queue_ns: if owner.queue_ns == 0 {
             issue_ns
@@ -172,9 +218,9 @@ pub fn block_rq_issue(ctx: BtfTracePointContext) -> i32 {
         pid: owner.pid,
         tid: owner.tid,
         flags: owner.flags,
-        dev: rq.disk().dev(),
+        dev,
         op,
-        bytes: rq.bytes(),
+        bytes,
     };
     if REQUESTS.insert(rq.0 as u64, request, 0).is_err() {
         emit::map_full(MapLoss::Requests);
@@ -182,26 +228,75 @@ pub fn block_rq_issue(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// Whose request is it? The first of its bios that somebody was seen queueing. A flush has none.
+/// Who queued this bio? Nobody, if that was not seen.
 #[inline(always)]
-fn owner(first: Bio) -> Queued {
-    let mut bio = first;
-    for _ in 0..CHAIN {
-        if bio.is_null() {
-            break;
-        }
-        // SAFETY: the entry is copied at once.
-        if let Some(owner) = unsafe { BIOS.get(bio.key()) } {
-            return *owner;
-        }
-        bio = bio.next();
-    }
-    Queued {
+fn queued(bio: Bio) -> Queued {
+    // SAFETY: the entry is copied at once.
+    unsafe { BIOS.get(bio.key()) }.copied().unwrap_or(Queued {
         queue_ns: 0,
         pid: 0,
         tid: 0,
         flags: IO_UNOWNED,
         dev: 0,
+    })
+}
+
+/// Whose request is it? The first of its bios that somebody was seen queueing. A flush has none.
+#[inline(always)]
+fn owner(first: Bio) -> Queued {
+    let mut bio = first;
+    let mut owner = queued(bio);
+    for _ in 1..CHAIN {
+        if bio.is_null() || owner.flags & IO_UNOWNED == 0 {
+            break;
+        }
+        bio = bio.next();
+        owner = queued(bio);
+    }
+    owner
+}
+
+/// Splits a request among the owners of its bios, by bytes. Only the first part has bytes if there is one owner.
+#[inline(always)]
+fn split(first: Bio, bytes: u32, parts: &mut Parts) {
+    let mut bio = first;
+    let mut seen = 0;
+    for _ in 0..LOOKED_AT {
+        if bio.is_null() {
+            break;
+        }
+        let size = bio.bytes();
+        seen += size;
+        add_part(parts, &queued(bio), size);
+        bio = bio.next();
+    }
+    if seen == 0 || parts.of[1].bytes == 0 {
+        return;
+    }
+    // The bios that were not looked at are taken to be divided alike.
+    let scaled = |part: u32| (u64::from(part) * u64::from(bytes) / u64::from(seen)) as u32;
+    let [_, b, c, d] = &mut parts.of;
+    b.bytes = scaled(b.bytes);
+    c.bytes = scaled(c.bytes);
+    d.bytes = scaled(d.bytes);
+    let others = b.bytes + c.bytes + d.bytes;
+    parts.of[0].bytes = bytes.wrapping_sub(others);
+}
+
+/// Adds a bio to its owner's part; what has no place of its own counts for the last one.
+#[inline(never)]
+fn add_part(parts: &mut Parts, owner: &Queued, bytes: u32) {
+    for i in 0..OWNERS {
+        let part = &mut parts.of[i];
+        if part.bytes == 0 {
+            part.pid = owner.pid;
+            part.tid = owner.tid;
+            part.flags = owner.flags;
+        }
+        if part.bytes == 0 || part.pid == owner.pid || i == OWNERS - 1 {
+            part.bytes += bytes;
+            return;
+        }
     }
 }
 
@@ -220,13 +315,39 @@ pub fn block_rq_complete(ctx: BtfTracePointContext) -> i32 {
         return 0;
     };
     let _ = REQUESTS.remove(key);
-    complete(&request, error != 0, now());
+    let failed = if error != 0 { IO_ERROR } else { 0 };
+    let now = now();
+    if request.flags & IO_MERGED == 0 {
+        complete(&request, failed, request.bytes, now);
+        return 0;
+    }
+    // SAFETY: the entry is copied at once.
+    let Some(parts) = unsafe { MERGED.get(key) }.copied() else {
+        complete(&request, failed, request.bytes, now);
+        return 0;
+    };
+    let _ = MERGED.remove(key);
+    let mut further = 0;
+    for part in parts.of {
+        if part.bytes != 0 {
+            let of_one = InFlight {
+                pid: part.pid,
+                tid: part.tid,
+                flags: part.flags | IO_MERGED | further,
+                bytes: part.bytes,
+                ..request
+            };
+            complete(&of_one, failed, request.bytes, now);
+        }
+        further = IO_PART;
+    }
     0
 }
 
-#[inline(always)]
-fn complete(request: &InFlight, failed: bool, now: u64) {
-    add_total(request, now);
+/// A request of one owner, or one owner's part of a request of `whole` bytes, is done.
+#[inline(never)]
+fn complete(request: &InFlight, failed: u32, whole: u32, now: u64) -> i32 {
+    add_total(request, whole, now);
     histograms::record(
         request.pid,
         Family::BlockIoQueue as u32,
@@ -240,7 +361,7 @@ fn complete(request: &InFlight, failed: bool, now: u64) {
         now,
     );
     if request.flags & IO_TARGET == 0 && !gate_was_open(request) {
-        return;
+        return 0;
     }
     emit::event::<Io>(Kind::Io, now, |record| {
         // SAFETY: a reservation of this size.
@@ -252,8 +373,9 @@ fn complete(request: &InFlight, failed: bool, now: u64) {
         record.bytes = request.bytes;
         record.pid = request.pid;
         record.tid = request.tid;
-        record.flags = request.flags | if failed { IO_ERROR } else { 0 };
+        record.flags = request.flags | failed;
     });
+    0
 }
 
 /// Did a target bio stand at this disk at any time since the request was queued?
@@ -268,7 +390,7 @@ fn gate_was_open(request: &InFlight) -> bool {
 }
 
 #[inline(always)]
-fn add_total(request: &InFlight, now: u64) {
+fn add_total(request: &InFlight, whole: u32, now: u64) {
     let key = DiskOwner {
         dev: request.dev,
         pid: request.pid,
@@ -288,19 +410,21 @@ fn add_total(request: &InFlight, now: u64) {
         emit::map_full(MapLoss::DiskTotals);
         return;
     };
+    let bytes = u64::from(request.bytes);
+    let mut device_ns = now.wrapping_sub(request.issue_ns);
+    if request.bytes < whole {
+        device_ns = device_ns * bytes / u64::from(whole);
+    }
+    let count = u64::from(request.flags & IO_PART == 0);
     // SAFETY: all pointers are into a map value, 8-byte aligned.
     unsafe {
-        atomic::add64(
-            &raw mut (*total).device_ns,
-            now.wrapping_sub(request.issue_ns),
-        );
-        let bytes = u64::from(request.bytes);
+        atomic::add64(&raw mut (*total).device_ns, device_ns);
         let (ios, sum) = match request.op {
             OP_READ => (&raw mut (*total).reads, &raw mut (*total).read_bytes),
             OP_WRITE => (&raw mut (*total).writes, &raw mut (*total).write_bytes),
-            _ => return atomic::add64(&raw mut (*total).others, 1),
+            _ => return atomic::add64(&raw mut (*total).others, count),
         };
-        atomic::add64(ios, 1);
+        atomic::add64(ios, count);
         atomic::add64(sum, bytes);
     }
 }

@@ -5,3 +5,4 @@ mod proc;
 mod sched;
 mod tcp;
 mod tcp_calls;
+mod writeback;

@@ -5,9 +5,10 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, Map},
+    maps::{Array, HashMap, Map},
     programs::Program,
 };
+use tracer_common::block;
 
 use super::features::{self, Features};
 use crate::{
@@ -39,7 +40,7 @@ impl std::fmt::Display for Unsupported {
 
 impl std::error::Error for Unsupported {}
 
-/// Loads the programs for these targets and attaches them.
+/// Loads the programs for these targets, and the disks under their mounts, and attaches them.
 ///
 /// # Errors
 /// [`Unsupported`] when a required probe is missing or the kernel refuses it; else what failed.
@@ -47,6 +48,7 @@ pub fn attach(
     features: &Features,
     btf: &aya::Btf,
     targets: &[u32],
+    disks: &[u32],
     follow_children: bool,
 ) -> Result<Attached> {
     if let Some((probe, reason)) = features.missing_required() {
@@ -67,6 +69,7 @@ pub fn attach(
         .load(OBJECT)
         .map_err(refused("the kernel refuses the maps"))?;
     set_targets(&mut ebpf, targets)?;
+    watch_disks(&mut ebpf, disks)?;
     let mut missing = features.costs();
     for probe in &features.usable {
         match (attach_one(&mut ebpf, btf, probe), probe.instead_of) {
@@ -185,6 +188,22 @@ pub fn set_targets(ebpf: &mut Ebpf, targets: &[u32]) -> Result<()> {
         let index = pid >> 6;
         let word = words.get(&index, 0)? | 1 << (pid & 63);
         words.set(index, word, 0)?;
+    }
+    Ok(())
+}
+
+/// Marks the disks under the target's mounts: there it may wait for what kernel threads do.
+fn watch_disks(ebpf: &mut Ebpf, disks: &[u32]) -> Result<()> {
+    let map = ebpf
+        .map_mut("DISKS")
+        .context("the object has no map DISKS")?;
+    let mut gates: HashMap<_, u32, block::Disk> = HashMap::try_from(map)?;
+    let watched = block::Disk {
+        watched: 1,
+        ..block::Disk::default()
+    };
+    for dev in disks {
+        gates.insert(dev, watched, 0)?;
     }
     Ok(())
 }

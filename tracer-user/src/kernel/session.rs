@@ -105,7 +105,15 @@ impl Session {
         let loader_btf = loader_btf
             .join()
             .map_err(|_| anyhow::anyhow!("cannot parse BTF"))??;
-        let mut attached = load::attach(&features, &loader_btf, &pids, settings.follow_children)?;
+        let mut disks: Vec<u32> = settings
+            .pids
+            .iter()
+            .flat_map(|pid| proc::disks_of(*pid))
+            .collect();
+        disks.sort_unstable();
+        disks.dedup();
+        let follow = settings.follow_children;
+        let mut attached = load::attach(&features, &loader_btf, &pids, &disks, follow)?;
         drop(loader_btf);
         let window_ns = now_ns();
         let attach_ns = settings.begun.elapsed().as_nanos() as u64;
@@ -128,6 +136,7 @@ impl Session {
         let (sockets, listening) = proc::sockets(&pids);
         let mut start = start(&settings, &attached, window_ns, attach_ns);
         start.listening = listening;
+        start.target_disks = disks;
         let facts = facts(start, processes, &pids, sockets);
         give_back_memory();
         Ok(Self {
@@ -312,7 +321,7 @@ fn start(settings: &Settings, attached: &Attached, window_ns: u64, attach_ns: u6
         unit: cgroup.as_deref().and_then(proc::unit_of),
         cgroup,
         listening: Vec::new(),
-        target_disks: proc::disks_of(first),
+        target_disks: Vec::new(),
         missing: attached.missing.clone(),
     }
 }

@@ -1,0 +1,108 @@
+//! Disks that only a test uses, and the kernel's own figures of them.
+
+use std::{fs, path::Path, process::Command};
+
+use anyhow::{Context as _, Result, ensure};
+
+/// A loop device on a file of its own.
+pub struct LoopDisk(String);
+
+impl LoopDisk {
+    /// Attaches one, without a page cache of its own.
+    ///
+    /// # Errors
+    /// If it cannot be had.
+    pub fn new(file: &Path) -> Result<Self> {
+        let output = Command::new("losetup")
+            .args(["--find", "--show", "--direct-io=on"])
+            .arg(file)
+            .output()?;
+        ensure!(
+            output.status.success(),
+            "losetup: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(Self(String::from_utf8(output.stdout)?.trim().to_owned()))
+    }
+
+    /// Its path in `/dev`.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.0
+    }
+
+    /// Its name in `/sys/block`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.0.trim_start_matches("/dev/")
+    }
+
+    /// Reads and writes completed, and bytes of both, from `/proc/diskstats`.
+    ///
+    /// # Errors
+    /// If the kernel does not list it.
+    pub fn stats(&self) -> Result<[u64; 4]> {
+        let text = fs::read_to_string("/proc/diskstats")?;
+        let mut lines = text.lines().map(|line| line.split_whitespace().collect());
+        let line: Vec<&str> = lines
+            .find(|line: &Vec<&str>| line.get(2) == Some(&self.name()))
+            .context("not in /proc/diskstats")?;
+        let field = |n: usize| line[n].parse::<u64>();
+        Ok([field(3)?, field(7)?, 512 * field(5)?, 512 * field(9)?])
+    }
+
+    /// Device number as the kernel packs it, from sysfs.
+    ///
+    /// # Errors
+    /// If sysfs does not tell.
+    pub fn dev(&self) -> Result<u32> {
+        let text = fs::read_to_string(format!("/sys/block/{}/dev", self.name()))?;
+        let (major, minor) = text.trim().split_once(':').context("no device number")?;
+        Ok(major.parse::<u32>()? << 20 | minor.parse::<u32>()?)
+    }
+}
+
+impl Drop for LoopDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("losetup").args(["--detach", &self.0]).status();
+    }
+}
+
+/// A mounted file system that is unmounted whatever becomes of the test.
+pub struct Mounted<'a>(pub &'a Path);
+
+impl<'a> Mounted<'a> {
+    /// Makes ext4 on a disk, and mounts it.
+    ///
+    /// # Errors
+    /// If that cannot be done.
+    pub fn ext4(disk: &LoopDisk, point: &'a Path) -> Result<Self> {
+        fs::create_dir_all(point)?;
+        // Without the thread that fills the inode tables later, for somebody else.
+        let options = "lazy_itable_init=0,lazy_journal_init=0";
+        run("mkfs.ext4", &["-q", "-E", options, disk.path()])?;
+        let target = point.to_str().context("no text")?;
+        run("mount", &["-o", "noatime", disk.path(), target])?;
+        Ok(Self(point))
+    }
+}
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0).status();
+    }
+}
+
+/// Runs a program to its end.
+///
+/// # Errors
+/// If it fails.
+pub fn run(program: &str, args: &[&str]) -> Result<()> {
+    let output = Command::new(program).args(args).output()?;
+    ensure!(
+        output.status.success(),
+        "{program} {args:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}

@@ -1,0 +1,132 @@
+//! Whose disk request it is, where a kernel thread submits it: on a disk that only the test uses.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::Write as _,
+    path::Path,
+    process::Command,
+};
+
+use tracer::{
+    event::{DiskTotal, Event},
+    recording::Reader,
+};
+use tracer_tests::{
+    disk::{LoopDisk, Mounted, run},
+    harness::{Guard, Trace},
+};
+
+/// A traced process that lives under a file system on a disk of the test.
+struct World {
+    dir: tempfile::TempDir,
+    disk: LoopDisk,
+}
+
+impl World {
+    fn new() -> Self {
+        // Not on a RAM disk: direct I/O needs a file system that has it.
+        let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+        let file = dir.path().join("disk");
+        File::create(&file).unwrap().set_len(512 << 20).unwrap();
+        let disk = LoopDisk::new(&file).unwrap();
+        Self { dir, disk }
+    }
+
+    /// Traces while `work` is done; what each process had of the disk, and the writes that the kernel counted.
+    fn traced(&self, work: impl FnOnce()) -> (BTreeMap<u32, DiskTotal>, u64) {
+        let recording = self.dir.path().join("trace.rec");
+        let target = Guard(Command::new("sleep").arg("300").spawn().unwrap());
+        let pid = target.0.id().to_string();
+        let recorded = recording.to_str().unwrap();
+        let args = ["--pid", &pid, "--duration", "120s", "--record", recorded];
+        let before = self.disk.stats().unwrap();
+        let trace = Trace::start(&args).unwrap();
+        work();
+        let after = self.disk.stats().unwrap();
+        trace.stop().unwrap();
+        let dev = self.disk.dev().unwrap();
+        let events = Reader::<Event>::open(&recording).unwrap();
+        let totals = events.map(Result::unwrap).filter_map(|event| match event {
+            Event::DiskTotal(total) if total.dev == dev => Some((total.pid, total)),
+            _ => None,
+        });
+        (totals.collect(), after[3] - before[3])
+    }
+}
+
+/// Writes one file as a child of its own would, and says which process that was.
+fn child(script: &str, point: &Path) -> u32 {
+    let mut child = Command::new("sh")
+        .args(["-c", &format!("exec {script}")])
+        .current_dir(point)
+        .spawn()
+        .unwrap();
+    let pid = child.id();
+    assert!(child.wait().unwrap().success(), "{script}");
+    pid
+}
+
+#[test]
+fn pages_written_back_belong_to_who_dirtied_them() {
+    println!("RAN block");
+    let world = World::new();
+    let point = world.dir.path().join("mount");
+    let _mounted = Mounted::ext4(&world.disk, &point).unwrap();
+    let (mut large, mut small) = (0, 0);
+    let (totals, kernel) = world.traced(|| {
+        large = child(
+            "dd if=/dev/zero of=large bs=1M count=96 status=none",
+            &point,
+        );
+        small = child(
+            "dd if=/dev/zero of=small bs=1M count=32 status=none",
+            &point,
+        );
+        run("sync", &["-f", point.to_str().unwrap()]).unwrap();
+    });
+    let of = |pid| totals.get(&pid).map_or(0, |total| total.write_bytes);
+    let all: u64 = totals.values().map(|total| total.write_bytes).sum();
+    println!(
+        "large {} small {} all {all} diskstats {kernel}",
+        of(large),
+        of(small)
+    );
+    assert_eq!(all, kernel);
+    assert!(of(large).abs_diff(96 << 20) < 1 << 20);
+    assert!(of(small).abs_diff(32 << 20) < 1 << 20);
+}
+
+#[test]
+fn a_journal_commit_belongs_to_those_who_have_a_part_in_it() {
+    println!("RAN block");
+    let world = World::new();
+    let point = world.dir.path().join("mount");
+    let _mounted = Mounted::ext4(&world.disk, &point).unwrap();
+    let mut maker = 0;
+    let (totals, kernel) = world.traced(|| {
+        maker = child(
+            "sh -c 'for i in $(seq 20); do mkdir dir$i; done; for i in $(seq 3000); do : > dir1/file$i; done; :'",
+            &point,
+        );
+        let mut file = File::create(point.join("own")).unwrap();
+        file.write_all(b"one block of the test itself").unwrap();
+        file.sync_all().unwrap();
+    });
+    let written: u64 = totals.values().map(|total| total.write_bytes).sum();
+    let of = |pid: &u32| totals.get(pid).map_or(0, |total| total.write_bytes);
+    let journal: u64 = totals.keys().filter(|pid| is_journal(**pid)).map(of).sum();
+    let (own, shell) = (of(&std::process::id()), of(&maker));
+    println!(
+        "written {written} (diskstats {kernel}), by the shell {shell}, the test {own}, the journal's thread {journal}"
+    );
+    // Every byte of a request that was merged from bios of several owners is somebody's, once.
+    assert_eq!(written, kernel);
+    assert!(journal * 20 < written, "left with the journal's thread");
+    assert!(shell * 10 > written * 3, "2,000 files");
+    assert!(own > 0 && own * 10 < written, "one block and its inode");
+}
+
+fn is_journal(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.starts_with("jbd2/"))
+}
