@@ -7,6 +7,7 @@ mod blame;
 pub mod books;
 mod cpu;
 mod disk;
+mod disk_wait;
 mod ledger;
 mod link;
 mod process;
@@ -57,6 +58,8 @@ struct DiskWait {
     begin: u64,
     end: u64,
     stack: u64,
+    /// What the stack says of why.
+    cause: Option<Cause>,
 }
 
 /// Index of the flame graph.
@@ -272,16 +275,16 @@ impl Model {
     /// The disk with a device number.
     fn disk(&mut self, dev: u32) -> &mut disk::Disk {
         if !self.disks.contains_key(&dev) {
-            let known = self
-                .disk_facts
-                .iter()
-                .find(|disk| disk.dev == dev)
-                .map(|disk| disk.name.clone());
-            let name = known.unwrap_or_else(|| format!("{}:{}", dev >> 20, dev & 0xf_ffff));
+            let known = self.disk_facts.iter().find(|disk| disk.dev == dev);
+            let rotational = known.is_some_and(|disk| disk.rotational);
+            let name = known.map(|disk| disk.name.clone());
+            let name = name.unwrap_or_else(|| format!("{}:{}", dev >> 20, dev & 0xf_ffff));
             let place = self.place(&name);
-            self.disks.insert(dev, disk::Disk::new(place));
+            self.disks.insert(dev, disk::Disk::new(place, rotational));
         }
-        self.disks.entry(dev).or_insert_with(|| disk::Disk::new(0))
+        self.disks
+            .entry(dev)
+            .or_insert_with(|| disk::Disk::new(0, false))
     }
 
     fn burn(&mut self, key: FlameKey, ns: u64) {

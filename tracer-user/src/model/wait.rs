@@ -203,6 +203,7 @@ impl Model {
                 begin,
                 end: until,
                 stack: wait.stack,
+                cause,
             }),
             Class::Network => self.cannot_send(wait.tid, begin, until, ns, wait.stack),
             Class::Lock => {

@@ -111,6 +111,8 @@ struct Mount {
     device: (u32, u32),
     point: String,
     source: String,
+    /// Folders that an overlay (a container's root) is made of, as the tracer sees them.
+    layers: Vec<String>,
 }
 
 impl Mount {
@@ -120,12 +122,25 @@ impl Mount {
         let mut fields = head.split(' ').skip(2);
         let device = parse_device(fields.next()?)?;
         let point = unescape(fields.nth(1)?);
-        let source = unescape(tail.split(' ').nth(1)?);
+        let mut tail = tail.split(' ');
+        let is_overlay = tail.next()? == "overlay";
+        let source = unescape(tail.next()?);
+        let options = tail.next().filter(|_| is_overlay).unwrap_or_default();
         Some(Self {
             device,
             point,
             source,
+            layers: layers(options),
         })
+    }
+
+    /// The folders in `/sys` of the whole disks under it.
+    fn disks(&self) -> Vec<PathBuf> {
+        let of_layers = self.layers.iter().filter_map(|folder| {
+            let device = numbers(fs::metadata(folder).ok()?.dev());
+            folder_of(device).filter(|_| device.0 != 0)
+        });
+        self.disk().into_iter().chain(of_layers).collect()
     }
 
     /// The folder in `/sys` of the whole disk under it; `None` for what lies in memory or on another machine.
@@ -140,6 +155,15 @@ impl Mount {
         let is_block = metadata.file_type().is_block_device();
         folder_of(is_block.then(|| numbers(metadata.rdev()))?)
     }
+}
+
+/// `rw,lowerdir=/a:/b,upperdir=/c,workdir=/d` → `/a`, `/b`, `/c`.
+fn layers(options: &str) -> Vec<String> {
+    let folders = options.split(',').filter_map(|option| {
+        let (name, folders) = option.split_once('=')?;
+        (name.starts_with("lowerdir") || name == "upperdir").then_some(folders)
+    });
+    folders.flat_map(|f| f.split(':')).map(unescape).collect()
 }
 
 /// mountinfo writes space, tab, newline and backslash as `\040`, `\011`, `\012`, `\134`.
@@ -163,7 +187,7 @@ pub fn disks_of(pid: u32) -> Vec<u32> {
     let folders: BTreeSet<PathBuf> = mounts
         .lines()
         .filter_map(Mount::parse)
-        .filter_map(|mount| mount.disk())
+        .flat_map(|mount| mount.disks())
         .collect();
     let tops: Vec<u32> = folders
         .iter()
@@ -223,12 +247,24 @@ mod tests {
             Mount {
                 device: (254, 0),
                 point: "/a b".into(),
-                source: "/dev/vda".into()
+                source: "/dev/vda".into(),
+                layers: Vec::new(),
             }
         );
         assert_eq!(Mount::parse("27 1 254:0 / / rw"), None);
         assert_eq!(Mount::parse("27 1 254 / / rw - ext4 /dev/vda rw"), None);
         assert_eq!(Mount::parse(""), None);
+    }
+
+    #[test]
+    fn a_containers_root_lies_on_the_disks_of_its_layers() {
+        let mount = Mount::parse(
+            "90 1 0:50 / / rw - overlay overlay rw,lowerdir=/var/a:/b\\040c,upperdir=/var/d,workdir=/var/e,nouserxattr",
+        )
+        .unwrap();
+        assert_eq!(mount.layers, ["/var/a", "/b c", "/var/d"]);
+        let of_process = Mount::parse("27 1 254:0 / / rw - ext4 /dev/vda rw,upperdir=/x").unwrap();
+        assert_eq!(of_process.layers, [""; 0]);
     }
 
     #[test]
@@ -256,6 +292,7 @@ mod tests {
             device: (0, 41),
             point: "/".into(),
             source: source.into(),
+            layers: Vec::new(),
         };
         assert_eq!(mount("tmpfs").disk(), None);
         assert_eq!(mount("server:/export").disk(), None);

@@ -11,10 +11,10 @@ mod service;
 
 use std::collections::{HashMap, VecDeque};
 
-use tracer_common::block::{IO_OPEN, OP_READ, OP_WRITE};
+use tracer_common::block::{IO_JOURNAL, IO_MERGED, IO_OPEN, IO_WRITEBACK, OP_READ, OP_WRITE};
 
 use fit::Fit;
-use service::{Own, Service};
+use service::{Own, Service, Usual};
 
 use super::books::{Holder, PlaceId};
 use crate::event::Io;
@@ -41,8 +41,8 @@ pub struct Request {
     pub owner: Holder,
     /// Which thread queued it.
     pub tid: u32,
-    /// Did it complete?
-    pub completed: bool,
+    /// `IO_*` bits.
+    pub flags: u32,
 }
 
 impl Request {
@@ -57,8 +57,18 @@ impl Request {
             op: io.op,
             owner,
             tid: io.tid,
-            completed: io.flags & IO_OPEN == 0,
+            flags: io.flags,
         }
+    }
+
+    /// May its time be taken for that of a request of its size? Not while it is in flight, nor if it is a part of one.
+    fn is_whole(&self) -> bool {
+        self.flags & (IO_OPEN | IO_MERGED) == 0
+    }
+
+    /// Did a kernel thread write it, for whoever dirtied the pages or has a part in the transaction?
+    fn by_kernel(&self) -> bool {
+        self.flags & (IO_WRITEBACK | IO_JOURNAL) != 0
     }
 
     fn device_ns(&self) -> u64 {
@@ -91,14 +101,20 @@ pub struct Disk {
     pub longest_ns: u64,
     /// Requests up to this index are in the statistics.
     counted: usize,
+    usual: Usual,
 }
 
 impl Disk {
     /// A disk of which nothing is known yet.
     #[must_use]
-    pub fn new(place: PlaceId) -> Self {
+    pub fn new(place: PlaceId, rotational: bool) -> Self {
         Self {
             place,
+            usual: if rotational {
+                Usual::ROTATIONAL
+            } else {
+                Usual::SOLID
+            },
             requests: VecDeque::new(),
             service: HashMap::new(),
             fit: Fit::default(),
@@ -116,7 +132,7 @@ impl Disk {
         self.longest_ns = self
             .longest_ns
             .max(request.end_ns.saturating_sub(request.queue_ns));
-        if request.completed {
+        if request.is_whole() {
             self.fit.add(&request);
         }
         self.requests.push_back(request);
@@ -130,7 +146,7 @@ impl Disk {
             .copied()
             .filter(|request| request.end_ns < settled)
         {
-            if request.completed && (request.op == OP_READ || request.op == OP_WRITE) {
+            if request.is_whole() && (request.op == OP_READ || request.op == OP_WRITE) {
                 let (own, others) = (self.demand(&request), self.others(&request));
                 self.service.entry(size_class(&request)).or_default().add(
                     request.device_ns(),
@@ -185,8 +201,12 @@ impl Disk {
     /// How long such a request takes without the others; `None` before anything is known.
     fn own_service(&self, request: &Request) -> Option<Own> {
         let service = self.service.get(&size_class(request))?;
-        service.own(self.demand(request), request.bytes, self.fit.in_turn())
+        let demand = self.demand(request);
+        service.own(demand, request.bytes, self.fit.in_turn(), self.usual)
     }
+
+    /// Rank of a request that the waiting thread queued itself.
+    pub const OWN: u32 = 3;
 
     /// The request that a target thread waited for in `[begin, end]`: its own last one to complete, else the target's, else (a page
     /// that somebody else was reading) anybody's that completed as the wait ended.
@@ -204,7 +224,9 @@ impl Disk {
         let mut best: Option<(u32, Request)> = None;
         for request in candidates {
             let rank = match request.owner {
-                Holder::Own if request.tid == tid => 3,
+                // What was written back for it is no reason to wait.
+                Holder::Own if request.by_kernel() => 0,
+                Holder::Own if request.tid == tid => Self::OWN,
                 Holder::Own => 2,
                 _ if request.end_ns + SLACK_NS > end => 1,
                 _ => 0,
@@ -220,18 +242,13 @@ impl Disk {
     #[must_use]
     pub fn blame(&self, request: &Request, begin: u64, end: u64) -> Blame {
         let length = end.saturating_sub(begin);
-        let shares = self.shares(request, begin, end);
+        let shares = self.shares(Some(request), begin, end);
         let others: f64 = shares.iter().map(|(_, share)| share).sum();
-        if others <= 0.0 {
-            return Blame {
-                charges: vec![(Holder::Own, length)],
-                estimated: false,
-            };
-        }
         let issued = request.issue_ns.clamp(begin, end.max(begin));
         let queued = issued - begin;
-        let (own, explained, estimated) = match self.own_service(request) {
-            // Of its time on the device, as much as it would take without the others is its own.
+        let service = self.own_service(request);
+        // Of its time on the device, as much as it would take without the others is its own.
+        let (own, explained, estimated) = match service {
             Some(own) => {
                 let until = (request.issue_ns + own.ns).saturating_sub(issued);
                 (until.min(length - queued), own.explained, own.estimated)
@@ -239,8 +256,21 @@ impl Disk {
             None => (0, 1.0, true),
         };
         // In the queue before the device it stood behind the others, or it would not have stood there.
-        let excess = queued + ((length - queued - own) as f64 * explained) as u64;
-        let mut charges = vec![(Holder::Own, length - excess)];
+        let excess = match others > 0.0 {
+            true => queued + ((length - queued - own) as f64 * explained) as u64,
+            false => 0,
+        };
+        let slow = service.map_or(0, |own| own.slow_ns).min(length - excess);
+        let mut charges = vec![(Holder::Own, length - excess - slow)];
+        if slow > 0 {
+            charges.push((Holder::SlowDevice, slow));
+        }
+        if others <= 0.0 {
+            return Blame {
+                charges,
+                estimated: false,
+            };
+        }
         let (mut upto, mut given) = (0.0, 0);
         for (holder, share) in shares {
             upto += share;
@@ -253,7 +283,7 @@ impl Disk {
     }
 
     /// Virtual time that every other request got in `[begin, end]`, by owner.
-    fn shares(&self, awaited: &Request, begin: u64, end: u64) -> Vec<(Holder, f64)> {
+    fn shares(&self, awaited: Option<&Request>, begin: u64, end: u64) -> Vec<(Holder, f64)> {
         let cost = self.fit.cost();
         let first = self
             .requests
@@ -275,7 +305,7 @@ impl Disk {
         let clock = VirtualClock::new(edges);
         let mut shares: Vec<(Holder, f64)> = Vec::new();
         for request in present {
-            if request == awaited {
+            if Some(request) == awaited {
                 continue;
             }
             let share = (cost + f64::from(request.bytes))
@@ -291,18 +321,38 @@ impl Disk {
         shares
     }
 
-    /// Owners of the requests that were in flight here at `ns`, with their bytes: for whom a layer below works.
+    /// How a wait in `[begin, end]` for what kernel threads write is charged: to all who had requests here, by demand in virtual time.
+    /// An estimate, because nobody knows what it would have taken with less to write. The rest had nothing in flight.
     #[must_use]
-    pub fn in_flight(&self, begin: u64, end: u64) -> Vec<(Holder, u64)> {
+    pub fn blame_all(&self, begin: u64, end: u64) -> Blame {
+        let mut charges = Vec::new();
+        let mut rest = end.saturating_sub(begin);
+        for (holder, share) in self.shares(None, begin, end) {
+            let ns = (share.round() as u64).min(rest);
+            rest -= ns;
+            charges.push((holder, ns));
+        }
+        charges.push((Holder::Nobody, rest));
+        Blame {
+            charges,
+            estimated: true,
+        }
+    }
+
+    /// Bytes that kernel threads wrote for others in requests of an interval; a flush counts for one.
+    #[must_use]
+    pub fn written_by_kernel(&self, begin: u64, end: u64) -> u64 {
+        let written = self.in_flight(begin, end).filter(|r| r.by_kernel());
+        written.map(|r| u64::from(r.bytes.max(1))).sum()
+    }
+
+    /// Requests that were queued or in flight here in an interval, in the order of their ends.
+    pub fn in_flight(&self, begin: u64, end: u64) -> impl Iterator<Item = &Request> {
         let first = self
             .requests
             .partition_point(|request| request.end_ns <= begin);
-        self.requests
-            .iter()
-            .skip(first)
-            .filter(|request| request.overlaps(begin, end))
-            .map(|request| (request.owner, u64::from(request.bytes)))
-            .collect()
+        let later = self.requests.iter().skip(first);
+        later.filter(move |request| request.overlaps(begin, end))
     }
 }
 

@@ -88,6 +88,75 @@ pub struct Own {
     pub estimated: bool,
     /// Part of the time above `ns` that the others explain; the rest is the device's own unevenness.
     pub explained: f64,
+    /// Part of `ns` that a device of its sort would not take, or that this one did not take before.
+    pub slow_ns: u64,
+}
+
+/// What a device of a sort takes at most for a request that has it for itself.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Usual {
+    /// Beside its bytes, ns.
+    pub ns: f64,
+    /// For each byte, ns.
+    pub ns_per_byte: f64,
+}
+
+impl Usual {
+    /// A disk that turns: a full stroke and a turn at 5,400/min are 20 ms and 11 ms, and the innermost tracks of old ones give 50 MB/s.
+    pub const ROTATIONAL: Self = Self {
+        ns: 31_000_000.0,
+        ns_per_byte: 20.0,
+    };
+    /// Flash, a cloud volume: ten times what the providers promise for the slowest that are called solid state (1 ms), and 50 MB/s.
+    pub const SOLID: Self = Self {
+        ns: 10_000_000.0,
+        ns_per_byte: 20.0,
+    };
+
+    fn time(self, bytes: u32) -> f64 {
+        self.ns + self.ns_per_byte * f64::from(bytes)
+    }
+}
+
+/// Requests alone on the device whose median is a point of its history.
+const EPISODE: usize = 20;
+/// A device that takes so many times as long as at its best is slow: garbage collection, heat and a failing disk cost more, the
+/// place on the disk and the cache of the drive less.
+const SLOWED: u64 = 4;
+
+/// How the median time of requests alone on the device went on.
+#[derive(Clone, Debug, Default)]
+struct History {
+    episode: Vec<u64>,
+    best: Option<u64>,
+    last: u64,
+}
+
+impl History {
+    fn add(&mut self, ns: u64) {
+        self.episode.push(ns);
+        if self.episode.len() == EPISODE {
+            self.episode.sort_unstable();
+            self.last = self.episode[EPISODE / 2];
+            self.best = Some(self.best.map_or(self.last, |best| best.min(self.last)));
+            self.episode.clear();
+        }
+    }
+
+    /// What the device takes now, if that is much longer than at its best; else 0.
+    fn last_if_slowed(&self) -> u64 {
+        if self.slowed() > 0 { self.last } else { 0 }
+    }
+
+    /// How much longer than at its best the device takes now, ns; 0 unless that is much.
+    fn slowed(&self) -> u64 {
+        let best = self.best.unwrap_or(self.last);
+        if self.last >= SLOWED * best {
+            self.last - best
+        } else {
+            0
+        }
+    }
 }
 
 /// Depths told apart: up to 2^23 times a request's own demand.
@@ -98,6 +167,8 @@ const DEPTHS: usize = 24;
 pub struct Service {
     /// Of requests that had the device for themselves.
     alone: Times,
+    /// How those went on.
+    history: History,
     /// Of the others.
     beside: Times,
     /// Of the others, by the binary logarithm of the demand in flight at issue, in units of their own: count, sum of times, sum of
@@ -110,6 +181,7 @@ impl Service {
     pub fn add(&mut self, ns: u64, own: f64, others: f64) {
         if others == 0.0 {
             self.alone.add(ns);
+            self.history.add(ns);
         } else {
             self.beside.add(ns);
             let depth = (others / own).max(1.0).log2() as usize;
@@ -123,7 +195,7 @@ impl Service {
     /// What such a request takes without the others; `None` before enough is known. `demand` is its own, `in_turn` what a unit
     /// of demand takes on a device that serves in turn, ns.
     #[must_use]
-    pub fn own(&self, demand: f64, bytes: u32, in_turn: f64) -> Option<Own> {
+    pub fn own(&self, demand: f64, bytes: u32, in_turn: f64, usual: Usual) -> Option<Own> {
         let known = self.alone.count >= ENOUGH_ALONE;
         if !known && self.beside.count < ENOUGH_BESIDE {
             return None;
@@ -140,10 +212,17 @@ impl Service {
             _ if self.beside.mean() - mean <= CHANCE * error.hypot(self.beside.error()) => 0.0,
             _ => ((self.beside.mean() - mean) / above).clamp(0.0, 1.0),
         };
+        // An estimate from contended requests says nothing against the device.
+        let (ns, slow_ns) = match known {
+            true if ns as f64 > usual.time(bytes) => (ns, ns),
+            true => (ns.max(self.history.last_if_slowed()), self.history.slowed()),
+            false => (ns, 0),
+        };
         Some(Own {
             ns,
             estimated: !known,
             explained,
+            slow_ns,
         })
     }
 

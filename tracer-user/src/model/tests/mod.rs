@@ -25,6 +25,7 @@ const EPOLL: u64 = 1;
 const PAGE: u64 = 2;
 const INTERRUPT: u64 = 3;
 const WORKER: u64 = 4;
+const COMMIT: u64 = 5;
 
 fn process(pid: u32, target: bool) -> Event {
     let comm = if target { "server" } else { "backup" };
@@ -66,6 +67,7 @@ fn scene(events: Vec<Event>) -> Vec<Event> {
             INTERRUPT,
             &["try_to_wake_up", "handle_softirqs", "irq_exit_rcu"],
         ),
+        stack(COMMIT, &["schedule", "jbd2_log_wait_commit"]),
         stack(WORKER, &["try_to_wake_up", "futex_wake", "do_futex"]),
     ];
     all.extend(events);
@@ -219,5 +221,6 @@ fn close(books: &Books) {
     }
 }
 
+mod disks;
 mod requests;
 mod waits;

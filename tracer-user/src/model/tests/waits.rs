@@ -163,37 +163,3 @@ fn a_disk_wait_alone_is_its_own_and_behind_a_big_reader_it_is_the_readers() {
     assert!((18..=19).contains(&theirs), "{theirs}");
     close(&books);
 }
-
-#[test]
-fn a_kernel_thread_below_a_loop_device_works_for_those_above() {
-    let upper = event::Disk {
-        dev: 8,
-        name: "loop0".to_owned(),
-        below: vec![7],
-        ..event::Disk::default()
-    };
-    let worker = event::Process {
-        pid: 300,
-        kernel: true,
-        ..event::Process::default()
-    };
-    let above = Io {
-        dev: 8,
-        ..match io(OTHER, 95, 130, 1 << 20, 0) {
-            Event::Io(io) => io,
-            _ => unreachable!(),
-        }
-    };
-    let events = vec![
-        Event::Disk(upper),
-        Event::Process(worker),
-        first(1, 0),
-        io(300, 100, 120, 1 << 20, IO_KTHREAD),
-        io(TARGET, 101, 121, 4096, IO_TARGET),
-        Event::Wait(wait(101, 121, 0, PAGE)),
-        Event::Io(above),
-    ];
-    let books = books(events, 130);
-    assert!(charged(&books, Resource::Disk, other(&books)) >= 15);
-    close(&books);
-}

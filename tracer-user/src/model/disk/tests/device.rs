@@ -96,7 +96,7 @@ pub fn play(device: &Device, readers: &[Reader], window_ns: u64) -> Vec<Request>
             op: OP_READ,
             owner: reader.owner,
             tid: slot,
-            completed: true,
+            flags: 0,
         });
         let next_ns = match reader.every_ns {
             0 => end_ns + 1000,

@@ -2,7 +2,7 @@
 //! again without it.
 
 use super::{
-    super::{super::blame::JUDGE_NS, *},
+    super::{super::disk_wait::JUDGE_NS, *},
     device::{Device, Reader, mean_wait, play},
 };
 
@@ -68,7 +68,7 @@ fn in_shifts(reader: Reader, work_ms: u64, rest_ms: u64) -> Reader {
 /// Part of the target's wait per holder, and whether more than half of it was estimated.
 fn attribution(requests: &[Request]) -> (Vec<(Holder, f64)>, bool) {
     const LAG: u64 = 1000 * MS;
-    let mut disk = Disk::new(0);
+    let mut disk = Disk::new(0, false);
     let (mut charged, mut estimated, mut all) = (Vec::<(Holder, f64)>::new(), 0.0, 0.0);
     let own: Vec<&Request> = requests
         .iter()

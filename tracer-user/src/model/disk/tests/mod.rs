@@ -16,12 +16,12 @@ fn request(owner: Holder, queue: u64, end: u64, bytes: u32) -> Request {
         op: OP_READ,
         owner,
         tid: 1,
-        completed: true,
+        flags: 0,
     }
 }
 
 fn disk(requests: &[Request]) -> Disk {
-    let mut disk = Disk::new(0);
+    let mut disk = Disk::new(0, false);
     for request in requests {
         disk.completed(*request);
     }
