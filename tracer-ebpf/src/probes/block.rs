@@ -201,12 +201,8 @@ pub fn block_rq_issue(ctx: BtfTracePointContext) -> i32 {
         owner = unsafe { FLUSHERS.get(dev) }.copied().unwrap_or(owner);
         owner.queue_ns = issue_ns;
     }
-    if !bio.is_null() && !bio.next().is_null() {
-        let mut parts = Parts::NONE;
-        split(bio, bytes, &mut parts);
-        if parts.of[1].bytes != 0 && MERGED.insert(rq.0 as u64, parts, 0).is_ok() {
-            owner.flags |= IO_MERGED;
-        }
+    if has_several_owners(bio, owner.pid) && split(rq.0 as u64, bio, bytes) {
+        owner.flags |= IO_MERGED;
     }
     let request = InFlight {
         queue_ns: if owner.queue_ns == 0 {
@@ -256,9 +252,34 @@ fn owner(first: Bio) -> Queued {
     owner
 }
 
-/// Splits a request among the owners of its bios, by bytes. Only the first part has bytes if there is one owner.
+/// Was a bio of this request queued by another process than the first one?
 #[inline(always)]
-fn split(first: Bio, bytes: u32, parts: &mut Parts) {
+fn has_several_owners(first: Bio, pid: u32) -> bool {
+    let mut bio = first;
+    for _ in 0..LOOKED_AT {
+        if bio.is_null() {
+            return false;
+        }
+        if queued(bio).pid != pid {
+            return true;
+        }
+        bio = bio.next();
+    }
+    false
+}
+
+/// Splits a request among the owners of its bios, by bytes; false if it cannot be kept. The parts are added up in the map, whose
+/// values the verifier does not track: on the stack, old ones would follow every way through the loop.
+#[inline(always)]
+fn split(key: u64, first: Bio, bytes: u32) -> bool {
+    if MERGED.insert(key, Parts::NONE, 0).is_err() {
+        return false;
+    }
+    let Some(parts) = MERGED.get_ptr_mut(key) else {
+        return false;
+    };
+    // SAFETY: a map value; nobody else knows the request before it is issued.
+    let parts = unsafe { &mut *parts };
     let mut bio = first;
     let mut seen = 0;
     for _ in 0..LOOKED_AT {
@@ -270,17 +291,17 @@ fn split(first: Bio, bytes: u32, parts: &mut Parts) {
         add_part(parts, &queued(bio), size);
         bio = bio.next();
     }
-    if seen == 0 || parts.of[1].bytes == 0 {
-        return;
+    if seen == 0 {
+        return false;
     }
     // The bios that were not looked at are taken to be divided alike.
     let scaled = |part: u32| (u64::from(part) * u64::from(bytes) / u64::from(seen)) as u32;
-    let [_, b, c, d] = &mut parts.of;
+    let [a, b, c, d] = &mut parts.of;
     b.bytes = scaled(b.bytes);
     c.bytes = scaled(c.bytes);
     d.bytes = scaled(d.bytes);
-    let others = b.bytes + c.bytes + d.bytes;
-    parts.of[0].bytes = bytes.wrapping_sub(others);
+    a.bytes = bytes.wrapping_sub(b.bytes + c.bytes + d.bytes);
+    true
 }
 
 /// Adds a bio to its owner's part; what has no place of its own counts for the last one.

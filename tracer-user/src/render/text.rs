@@ -321,11 +321,14 @@ impl Page<'_> {
                 .iter()
                 .any(|unknown| unknown.reason.starts_with(probe))
         };
-        for missing in losses
+        let mut unsaid: Vec<_> = losses
             .missing_probes
             .iter()
             .filter(|missing| !said(&missing.probe))
-        {
+            .collect();
+        // Several probes for one fact cost it once.
+        unsaid.dedup_by(|later, first| later.cost == first.cost);
+        for missing in unsaid {
             lines.extend(wrap(
                 &format!("{}: {}", safe(&missing.probe), safe(&missing.cost)),
                 "Missing ",
