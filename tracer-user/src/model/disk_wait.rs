@@ -23,6 +23,10 @@ const SETTLE_AT_MOST_NS: u64 = 10_000_000_000;
 /// A disk wait is judged this long after its end, when more is known of what the device takes alone.
 pub const JUDGE_NS: u64 = 3_000_000_000;
 
+/// By how much of the wait a lower layer must explain more than the one at which the target's own request stood: what is known of a
+/// lower one rests on the requests of kernel threads, dealt out by bytes, and the larger of two figures is too large by chance.
+const LOWER_EXPLAINS: f64 = 0.1;
+
 /// How a wait is charged at one layer.
 struct Layer {
     dev: u32,
@@ -104,10 +108,12 @@ impl Model {
             layers.extend(found);
             next += 1;
         }
-        // The first of equals: the one nearest to the target.
-        let Some(layer) = layers.iter().rev().max_by_key(|layer| layer.others()) else {
-            return;
-        };
+        let margin = ((wait.end - wait.begin) as f64 * LOWER_EXPLAINS) as u64;
+        let nearest = layers[0].others();
+        let lower = layers[1..].iter().max_by_key(|layer| layer.others());
+        let layer = lower
+            .filter(|layer| layer.others() > nearest + margin)
+            .unwrap_or(&layers[0]);
         let place = self.disks[&layer.dev].place;
         for (holder, ns) in &layer.blame.charges {
             let key = (Resource::Disk, Some(place), *holder);
