@@ -9,6 +9,7 @@ mod cpu;
 mod disk;
 mod ledger;
 mod link;
+mod open;
 mod process;
 mod request;
 #[cfg(test)]
@@ -204,7 +205,9 @@ impl Model {
         if !fork.target {
             return;
         }
-        let thread = Thread::new(fork.ns.max(self.start.ns));
+        let mut thread = Thread::new(fork.ns.max(self.start.ns));
+        // Which of its threads forked is not told: in most servers that accept and fork, the first.
+        thread.parent = Some(fork.parent_pid);
         // A thread that was born while `/proc` was read is known from there already.
         if self.threads.insert(fork.tid, thread).is_none() {
             self.threads_seen += 1;

@@ -60,8 +60,8 @@ pub struct Connection {
     pub ends: (String, String),
     /// The open request.
     pub turn: Option<Turn>,
-    /// The target asked and has no answer yet (as client).
-    pub unanswered: bool,
+    /// As client: which thread of the target asked what has no answer yet, and when.
+    pub asked: Option<(u32, u64)>,
     /// Last send whose acknowledgement is awaited.
     pub draining_ns: Option<u64>,
     /// Last send and its acknowledgement, while the turn may go on: then the time between is the request's own, and no drain.

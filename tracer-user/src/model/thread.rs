@@ -90,6 +90,8 @@ pub struct Thread {
     pub judged_ns: u64,
     /// When it last received from a process that it asks.
     pub answered_ns: u64,
+    /// Thread that forked it in the window.
+    pub parent: Option<u32>,
     /// Function stack in which it slept at attach.
     pub seed: Vec<String>,
     /// State letter at attach; `None` for a thread born in the window.
@@ -114,6 +116,7 @@ impl Thread {
             turns: Vec::new(),
             judged_ns: begin_ns,
             answered_ns: 0,
+            parent: None,
             seed: Vec::new(),
             seed_state: None,
             spent: Spent::default(),

@@ -5,12 +5,15 @@ use tracer_common::tcp::{CALL_CLOSE, CALL_SEND};
 use super::{
     Model,
     books::Budget,
-    request::{self, LONG_POLL_BLOCKED, LONG_POLL_NS, Role, Turn},
+    request::{self, Role, Turn},
 };
 use crate::{
     class::Class,
     event::{self, Call},
 };
+
+/// A process that serves one request is forked by one that accepts, which a master forked: more generations are no request's.
+const MOST_LIVES: usize = 4;
 
 impl Model {
     pub(super) fn socket(&mut self, socket: &event::Socket) {
@@ -58,9 +61,11 @@ impl Model {
         let connection = self.connections.entry(call.socket).or_default();
         connection.learn(call, is_send, &self.start.listening);
         match (connection.role, is_send) {
-            (Role::Client, true) => connection.unanswered |= call.result > 0,
+            (Role::Client, true) if call.result > 0 => {
+                connection.asked.get_or_insert((call.tid, call.ns));
+            }
             (Role::Client, false) if call.result > 0 => {
-                connection.unanswered = false;
+                connection.asked = None;
                 if let Some(thread) = self.threads.get_mut(&call.tid) {
                     thread.answered_ns = call.ns;
                 }
@@ -151,6 +156,11 @@ impl Model {
             turn if answered > turn.judged_ns => Class::Upstream,
             _ => Class::Other,
         };
+        let turn = turn.clone();
+        if waiting == Class::Other && self.is_long_poll(&turn, call.tid, call.ns) {
+            // Something happened that the client had asked to be told of. What was sent before that was the answer to something else.
+            return self.end_turn(call.socket);
+        }
         self.judge(call.socket, call.ns, call.tid, waiting);
         let Some(connection) = self.connections.get_mut(&call.socket) else {
             return;
@@ -167,7 +177,7 @@ impl Model {
     }
 
     /// Did this socket hold a request at attach that nobody had read?
-    fn was_unread(&self, socket: u64) -> bool {
+    pub(super) fn was_unread(&self, socket: u64) -> bool {
         let Some(connection) = self.connections.get(&socket) else {
             return false;
         };
@@ -182,7 +192,7 @@ impl Model {
 
     /// Judges the part of a turn up to `now`, in which `tid` worked on it. Its waits for work that no waker explains count as
     /// `waiting`.
-    fn judge(&mut self, socket: u64, now: u64, tid: u32, waiting: Class) {
+    pub(super) fn judge(&mut self, socket: u64, now: u64, tid: u32, waiting: Class) {
         let Some(connection) = self.connections.get_mut(&socket) else {
             return;
         };
@@ -192,10 +202,42 @@ impl Model {
         };
         let begin = std::mem::replace(&mut turn.judged_ns, now);
         let previous = std::mem::replace(&mut turn.tid, tid);
-        let Some(thread) = self.threads.get(&tid) else {
+        if previous != tid {
+            self.disown(previous, socket);
+            self.own(tid, socket);
+        }
+        for (tid, begin, end) in self.lives(tid, begin, now) {
+            self.judge_life(socket, tid, (begin, end), waiting);
+            self.confirm(tid, begin, end, waiting, ifindex);
+        }
+    }
+
+    /// Who lived `[begin, end]` of a thread's time line: before it was born, the one that forked it had its work.
+    fn lives(&self, tid: u32, begin: u64, end: u64) -> Vec<(u32, u64, u64)> {
+        let (mut lives, mut tid, mut end) = (Vec::new(), tid, end);
+        while lives.len() < MOST_LIVES && end > begin {
+            let Some(thread) = self.threads.get(&tid) else {
+                break;
+            };
+            let from = thread.begin_ns.clamp(begin, end);
+            lives.push((tid, from, end));
+            let Some(parent) = thread.parent else { break };
+            (tid, end) = (parent, from);
+        }
+        lives
+    }
+
+    /// Adds a part of a thread's time line to the request of a connection.
+    fn judge_life(&mut self, socket: u64, tid: u32, (begin, end): (u64, u64), waiting: Class) {
+        let (Some(thread), Some(turn)) = (
+            self.threads.get(&tid),
+            self.connections
+                .get_mut(&socket)
+                .and_then(|connection| connection.turn.as_mut()),
+        ) else {
             return;
         };
-        for (from, to, spent) in thread.pieces(begin, now) {
+        for (from, to, spent) in thread.pieces(begin, end) {
             turn.blocked_ns += spent.blocked();
             for class in Class::ALL {
                 let known = if class == Class::Idle { waiting } else { class };
@@ -203,11 +245,6 @@ impl Model {
                 self.ledger.requests(known, from, to, ns);
             }
         }
-        if previous != tid {
-            self.disown(previous, socket);
-            self.own(tid, socket);
-        }
-        self.confirm(tid, begin, now, waiting, ifindex);
     }
 
     /// The thread owned a request in `[begin, now]`: its waits for work there were no idling.
@@ -250,13 +287,13 @@ impl Model {
         }
     }
 
-    fn disown(&mut self, tid: u32, socket: u64) {
+    pub(super) fn disown(&mut self, tid: u32, socket: u64) {
         if let Some(thread) = self.threads.get_mut(&tid) {
             thread.turns.retain(|owned| *owned != socket);
         }
     }
 
-    fn end_turn(&mut self, socket: u64) {
+    pub(super) fn end_turn(&mut self, socket: u64) {
         let turn = self
             .connections
             .get_mut(&socket)
@@ -265,53 +302,6 @@ impl Model {
             self.tally.ended(&turn);
             self.disown(turn.tid, socket);
             self.count_drain(socket);
-        }
-    }
-
-    /// Did nobody do anything for this request for so long that it is none?
-    fn is_long_poll(&self, turn: &Turn, end_ns: u64) -> bool {
-        let age = end_ns.saturating_sub(turn.begin_ns);
-        let since = self
-            .threads
-            .get(&turn.tid)
-            .map_or(0, |thread| thread.between(turn.judged_ns, end_ns).blocked());
-        let blocked = turn.blocked_ns + since;
-        age > LONG_POLL_NS && blocked as f64 <= LONG_POLL_BLOCKED * age as f64
-    }
-
-    /// At the end of the window a turn that sent all it had is over; the others are open.
-    pub(super) fn close_turns(&mut self, end_ns: u64) {
-        let mut sockets: Vec<u64> = self.connections.keys().copied().collect();
-        sockets.sort_unstable();
-        let asks = self
-            .connections
-            .values()
-            .any(|connection| connection.unanswered);
-        for socket in sockets {
-            let Some(turn) = self
-                .connections
-                .get(&socket)
-                .and_then(|connection| connection.turn.clone())
-            else {
-                continue;
-            };
-            if turn.sent_ns.is_some() && !turn.blocked {
-                self.end_turn(socket);
-                continue;
-            }
-            if !turn.blocked && !asks && self.is_long_poll(&turn, end_ns) {
-                self.disown(turn.tid, socket);
-                continue;
-            }
-            let waiting = if turn.blocked {
-                Class::Network
-            } else if asks {
-                Class::Upstream
-            } else {
-                Class::Other
-            };
-            self.judge(socket, end_ns, turn.tid, waiting);
-            self.tally.left_open(&turn);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod closing;
 mod identity;
+mod ledgers;
 mod network;
 mod places;
 mod threads;
