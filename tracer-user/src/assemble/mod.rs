@@ -185,6 +185,7 @@ fn requests(books: &Books) -> Option<Requests> {
         drain_p99_ns: found.drain_p99_ns,
         clipped: found.clipped,
         budget_ns: budget(&books.budget(|bin| &bin.requests)),
+        behind_own_ns: budget(&books.budget(|bin| &bin.behind_own)),
     })
 }
 

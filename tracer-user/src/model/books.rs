@@ -60,6 +60,8 @@ pub struct Charge {
 pub struct Bin {
     /// Ledger of the requests.
     pub requests: Budget,
+    /// Part of it in which the request's thread worked on another request of the target (head-of-line).
+    pub behind_own: Budget,
     /// Ledger of the threads.
     pub threads: Budget,
     /// Who held what. The charges of a resource sum to the thread ledger's time in it; those of the network are more by the time

@@ -20,6 +20,7 @@ mod tests;
 mod thread;
 mod turn;
 mod wait;
+mod work;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -208,6 +209,7 @@ impl Model {
         let mut thread = Thread::new(fork.ns.max(self.start.ns));
         // Which of its threads forked is not told: in most servers that accept and fork, the first.
         thread.parent = Some(fork.parent_pid);
+        thread.pid = fork.pid;
         // A thread that was born while `/proc` was read is known from there already.
         if self.threads.insert(fork.tid, thread).is_none() {
             self.threads_seen += 1;

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use super::books::Budget;
+use super::{books::Budget, work::Work};
 use crate::class::Class;
 
 /// Time per class. What a thread does for certain, and what its waits for work would be if it owned a request: `Idle` there means
@@ -90,12 +90,19 @@ pub struct Thread {
     pub judged_ns: u64,
     /// When it last received from a process that it asks.
     pub answered_ns: u64,
+    /// Process.
+    pub pid: u32,
+    /// What it worked on, and what it does now.
+    pub work: Work,
+    /// Threads that it ended a wait for work of, and when: whom it may have handed a request to.
+    pub woken: VecDeque<(u64, u32)>,
     /// Thread that forked it in the window.
     pub parent: Option<u32>,
     /// Function stack in which it slept at attach.
     pub seed: Vec<String>,
     /// State letter at attach; `None` for a thread born in the window.
     pub seed_state: Option<char>,
+    waits: bool,
     spent: Spent,
     history: VecDeque<CheckPoint>,
 }
@@ -116,9 +123,13 @@ impl Thread {
             turns: Vec::new(),
             judged_ns: begin_ns,
             answered_ns: 0,
+            pid: 0,
+            work: Work::default(),
+            woken: VecDeque::new(),
             parent: None,
             seed: Vec::new(),
             seed_state: None,
+            waits: false,
             spent: Spent::default(),
             history: VecDeque::from([start]),
         }
@@ -130,6 +141,7 @@ impl Thread {
         let mut spent = Spent::default();
         spent.certain[class.index()] = ns;
         self.extend_by(&spent, until);
+        self.waits &= ns == 0;
     }
 
     /// Extends the time line to `until` by a wait for work, resolved as `tentative` (which sums to its length).
@@ -141,6 +153,7 @@ impl Thread {
             },
             until,
         );
+        self.waits = true;
     }
 
     fn extend_by(&mut self, spent: &Spent, until: u64) {
@@ -162,6 +175,15 @@ impl Thread {
         {
             self.history.pop_front();
         }
+        self.work.forget(needed_ns);
+    }
+
+    /// It ended a wait for work of another.
+    pub fn wakes(&mut self, ns: u64, tid: u32) {
+        if self.woken.len() >= KEPT {
+            self.woken.pop_front();
+        }
+        self.woken.push_back((ns, tid));
     }
 
     /// Is it worth calling [`Self::forget`]?
@@ -218,6 +240,12 @@ impl Thread {
             at = cut;
         }
         pieces
+    }
+
+    /// Is the last that is known of it a wait for work?
+    #[must_use]
+    pub fn waits_for_work(&self) -> bool {
+        self.waits && !self.running
     }
 
     /// Nothing is known of the time until `until`.

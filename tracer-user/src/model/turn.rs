@@ -70,9 +70,24 @@ impl Model {
                     thread.answered_ns = call.ns;
                 }
             }
-            (Role::Server, true) => self.sent(call),
-            (Role::Server, false) => self.received(call),
+            (Role::Server, true) => {
+                self.sent(call);
+                self.work_on(call);
+            }
+            (Role::Server, false) => {
+                self.received(call);
+                self.work_on(call);
+            }
             _ => {}
+        }
+    }
+
+    /// Only now, so that a request judged by this call has not been worked on before it was picked up.
+    fn work_on(&mut self, call: &Call) {
+        if call.result > 0
+            && let Some(thread) = self.threads.get_mut(&call.tid)
+        {
+            thread.work.call(call.socket, call.ns);
         }
     }
 
@@ -239,10 +254,14 @@ impl Model {
         };
         for (from, to, spent) in thread.pieces(begin, end) {
             turn.blocked_ns += spent.blocked();
+            let others = u128::from(thread.work.for_others(socket, from, to));
             for class in Class::ALL {
                 let known = if class == Class::Idle { waiting } else { class };
-                let ns = spent.certain[class.index()] + spent.tentative[class.index()];
-                self.ledger.requests(known, from, to, ns);
+                let certain = spent.certain[class.index()];
+                self.ledger
+                    .requests(known, from, to, certain + spent.tentative[class.index()]);
+                let behind = u128::from(certain) * others / u128::from((to - from).max(1));
+                self.ledger.behind_own(known, from, to, behind as u64);
             }
         }
     }

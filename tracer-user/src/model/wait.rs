@@ -22,6 +22,7 @@ const GAP_NS: u64 = 1_000;
 impl Model {
     pub(super) fn seed_thread(&mut self, found: &event::Thread) {
         let mut thread = Thread::new(self.start.ns);
+        thread.pid = found.pid;
         thread.seed_state = Some(found.state);
         thread.seed.clone_from(&found.stack);
         self.threads_seen += 1;
@@ -36,6 +37,7 @@ impl Model {
 
     pub(super) fn thread_ended(&mut self, tid: u32, ns: u64) {
         self.spend(tid, Class::OnCpu, ns);
+        self.abandon(tid, ns);
         if let Some(thread) = self.threads.remove(&tid) {
             self.ended_wall_ns += ns.saturating_sub(thread.begin_ns);
             self.ended_spent_ns += thread.spent().total();
@@ -53,6 +55,9 @@ impl Model {
             self.threads_seen += 1;
             self.threads
                 .insert(wait.tid, Thread::new(begin.max(self.start.ns)));
+        }
+        if let Some(thread) = self.threads.get_mut(&wait.tid) {
+            thread.pid = wait.pid;
         }
         let queued_ns = self.before_queue(wait);
         if wait.flags & WAIT_FIRST != 0 {
@@ -255,6 +260,13 @@ impl Model {
         tentative[Class::Idle.index()] += (until - begin).saturating_sub(told);
         if let Some(thread) = self.threads.get_mut(&tid) {
             thread.extend_waiting(&tentative, until);
+            thread.work.pause(begin, until);
+        }
+        if let Some(wait) = wait
+            && self.waker(wait).is_some()
+            && let Some(waker) = self.threads.get_mut(&wait.waker_tid)
+        {
+            waker.wakes(wait.waking_ns.max(begin), tid);
         }
         self.ledger
             .threads(Class::Idle, begin, until, (until - begin) as i64);

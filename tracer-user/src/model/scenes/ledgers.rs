@@ -182,3 +182,240 @@ fn a_server_that_hangs_on_the_disk_shows_where_it_hangs() {
     assert!(verdict.of_requests);
     assert_eq!(verdict.primary().unwrap().resource, Resource::Disk);
 }
+
+fn woken_by(waker: u32, wait: Wait, waking: u64) -> Event {
+    Event::Wait(Wait {
+        waker_pid: SERVER,
+        waker_tid: waker,
+        waker_stack: FUTEX_WAKE,
+        waking_ns: at(waking),
+        flags: 0,
+        ..wait
+    })
+}
+
+#[test]
+fn a_pool_that_hangs_has_the_time_of_the_worker_that_was_woken() {
+    let books = books(
+        all([
+            on(SERVER),
+            on(WORKER),
+            vec![
+                receive(SERVER, CLIENT, 10, 10),
+                woken_by(SERVER, asleep(WORKER, 1, 12, 0, EPOLL), 12),
+                still(SERVER, 13, 7000, EPOLL),
+                still(WORKER, 15, 7000, PAGE),
+            ],
+        ]),
+        7000,
+    );
+    assert_eq!(
+        (tally(&books).open, tally(&books).oldest_open_ns),
+        (1, Some(6990 * MS))
+    );
+    // Until 12 the worker's sleep is what its waker did.
+    assert_eq!(requests(&books, Class::OnCpu), 5);
+    assert_eq!(requests(&books, Class::Disk), 6985);
+    assert_closed(&books);
+}
+
+#[test]
+fn a_request_handed_on_twice_hangs_where_the_third_thread_does() {
+    const THIRD: u32 = 102;
+    let books = books(
+        all([
+            on(SERVER),
+            on(WORKER),
+            on(THIRD),
+            vec![
+                receive(SERVER, CLIENT, 10, 10),
+                woken_by(SERVER, asleep(WORKER, 1, 12, 0, EPOLL), 12),
+                woken_by(WORKER, asleep(THIRD, 1, 14, 0, EPOLL), 14),
+                still(SERVER, 13, 900, EPOLL),
+                still(WORKER, 15, 900, EPOLL),
+                still(THIRD, 20, 900, MUTEX),
+            ],
+        ]),
+        900,
+    );
+    assert_eq!(requests(&books, Class::Lock), 880);
+    assert_eq!(tally(&books).open, 1);
+    assert_closed(&books);
+}
+
+#[test]
+fn a_thread_that_only_writes_the_log_is_not_who_holds_a_request() {
+    let books = books(
+        all([
+            on(SERVER),
+            on(WORKER),
+            vec![
+                receive(SERVER, CLIENT, 10, 10),
+                woken_by(SERVER, asleep(WORKER, 1, 12, 0, EPOLL), 12),
+                still(SERVER, 13, 900, PAGE),
+                still(WORKER, 15, 900, MUTEX),
+            ],
+        ]),
+        900,
+    );
+    assert_eq!(
+        (requests(&books, Class::Disk), requests(&books, Class::Lock)),
+        (887, 0)
+    );
+}
+
+/// Part of the requests' time behind other requests of the target.
+fn behind_own(books: &Books, class: Class) -> u64 {
+    books.budget(|bin| &bin.behind_own)[class.index()] / MS
+}
+
+#[test]
+fn in_an_event_loop_requests_stand_behind_the_one_that_is_worked_on() {
+    let books = books(
+        all([
+            on(SERVER),
+            vec![
+                sleep(SERVER, 1, 10, EPOLL),
+                receive(SERVER, 1, 11, 10),
+                sleep(SERVER, 12, 40, PAGE),
+                send(SERVER, 1, 41),
+                // Came at 20: behind the first one's disk until 41; the access log is its work, too.
+                receive(SERVER, 2, 43, 20),
+                send(SERVER, 2, 48),
+            ],
+        ]),
+        50,
+    );
+    assert_eq!(requests(&books, Class::Disk), 28 + 20);
+    assert_eq!(behind_own(&books, Class::Disk), 20);
+    // First: 10 to 12 and 40 to 41. Second: 40 to 43 behind the first, 43 to 48 its own.
+    assert_eq!(requests(&books, Class::OnCpu), 3 + 8);
+    assert_eq!(behind_own(&books, Class::OnCpu), 3);
+}
+
+#[test]
+fn a_request_whose_answer_is_awaited_stands_behind_what_its_loop_does_meanwhile() {
+    let books = books(
+        all([
+            on(SERVER),
+            vec![
+                receive(SERVER, 1, 10, 10),
+                send(SERVER, UPSTREAM, 11),
+                sleep(SERVER, 12, 20, EPOLL),
+                receive(SERVER, 2, 21, 20),
+                sleep(SERVER, 22, 30, PAGE),
+                send(SERVER, 2, 31),
+                sleep(SERVER, 32, 50, EPOLL),
+                receive(SERVER, UPSTREAM, 51, 50),
+                send(SERVER, 1, 52),
+            ],
+        ]),
+        60,
+    );
+    // 20 to 32: the other request's receive, disk and send.
+    assert_eq!(behind_own(&books, Class::Disk), 8);
+    assert_eq!(behind_own(&books, Class::OnCpu), 4);
+    assert_eq!(requests(&books, Class::Upstream), 8 + 18);
+    assert_eq!(requests(&books, Class::Disk), 8 + 8);
+    assert_closed(&books);
+}
+
+#[test]
+fn work_for_nobody_else_is_behind_nobody() {
+    let books = books(
+        all([
+            on(SERVER),
+            vec![
+                receive(SERVER, CLIENT, 10, 10),
+                sleep(SERVER, 12, 40, PAGE),
+                send(SERVER, CLIENT, 41),
+                sleep(SERVER, 42, 60, EPOLL),
+                receive(SERVER, CLIENT, 63, 60),
+                send(SERVER, CLIENT, 65),
+            ],
+        ]),
+        70,
+    );
+    assert_eq!(books.budget(|bin| &bin.behind_own), [0; Class::COUNT]);
+}
+
+fn unread_at_attach(port: u32) -> Event {
+    Event::OpenSocket(event::OpenSocket {
+        pid: SERVER,
+        local: format!("10.0.0.1:{port}"),
+        local_port: port,
+        remote: "10.0.0.2:4000".to_owned(),
+        unread_bytes: 512,
+    })
+}
+
+#[test]
+fn what_lay_unread_and_is_never_touched_by_a_server_that_hangs_is_open() {
+    let hang = [seed(SERVER, 'D', "io_schedule")];
+    let books = books([unread_at_attach(80)].into_iter().chain(hang), 700);
+    assert_eq!(
+        (tally(&books).open, tally(&books).oldest_open_ns),
+        (1, Some(700 * MS))
+    );
+    assert_eq!(requests(&books, Class::Disk), 700);
+}
+
+#[test]
+fn what_nobody_reads_though_nothing_stops_them_is_no_request() {
+    let idle = [seed(SERVER, 'S', "ep_poll")];
+    let sockets = [unread_at_attach(80)];
+    assert_eq!(books(sockets.into_iter().chain(idle), 700).requests, None);
+    // An answer to a question of the target is none either.
+    let hang = [seed(SERVER, 'D', "io_schedule")];
+    let answer = [unread_at_attach(33_000)];
+    assert_eq!(books(answer.into_iter().chain(hang), 700).requests, None);
+}
+
+#[test]
+fn a_worker_that_ends_without_an_answer_leaves_its_time_in_the_books() {
+    let end = event::ThreadEnd {
+        ns: at(60),
+        pid: SERVER,
+        tid: WORKER,
+    };
+    let books = books(
+        all([
+            on(SERVER),
+            on(WORKER),
+            vec![
+                receive(WORKER, CLIENT, 10, 10),
+                sleep(WORKER, 12, 59, PAGE),
+                Event::ThreadEnd(end),
+            ],
+        ]),
+        100,
+    );
+    assert_eq!(
+        (tally(&books).count, requests(&books, Class::Disk)),
+        (0, 47)
+    );
+    assert_closed(&books);
+}
+
+#[test]
+fn a_request_that_no_thread_of_a_busy_pool_takes_has_the_time_of_one_of_them() {
+    let books = books(
+        all([
+            on(SERVER),
+            on(WORKER),
+            vec![
+                receive(SERVER, 1, 10, 10),
+                woken_by(SERVER, asleep(WORKER, 1, 12, 0, EPOLL), 12),
+                sleep(SERVER, 13, 100, EPOLL),
+                still(WORKER, 15, 900, PAGE),
+                // It signals a condition that nobody waits for.
+                receive(SERVER, 2, 101, 100),
+                still(SERVER, 102, 900, EPOLL),
+            ],
+        ]),
+        900,
+    );
+    assert_eq!(tally(&books).open, 2);
+    // The first from 15 on; the second from 101 on: the bytes were picked up until then by the loop.
+    assert_eq!(requests(&books, Class::Disk), 885 + 799);
+}
