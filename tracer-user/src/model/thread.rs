@@ -90,6 +90,8 @@ pub struct Thread {
     pub judged_ns: u64,
     /// When it last received from a process that it asks.
     pub answered_ns: u64,
+    /// Connection on which it last asked, or was answered.
+    pub asked: Option<u64>,
     /// Process.
     pub pid: u32,
     /// What it worked on, and what it does now.
@@ -123,6 +125,7 @@ impl Thread {
             turns: Vec::new(),
             judged_ns: begin_ns,
             answered_ns: 0,
+            asked: None,
             pid: 0,
             work: Work::default(),
             woken: VecDeque::new(),

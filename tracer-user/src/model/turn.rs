@@ -4,11 +4,11 @@ use tracer_common::tcp::{CALL_CLOSE, CALL_SEND};
 
 use super::{
     Model,
-    books::Budget,
+    books::{Budget, Holder, PlaceId},
     request::{self, Role, Turn},
 };
 use crate::{
-    class::Class,
+    class::{Class, Resource},
     event::{self, Call},
 };
 
@@ -60,14 +60,21 @@ impl Model {
         let is_send = call.flags & CALL_SEND != 0;
         let connection = self.connections.entry(call.socket).or_default();
         connection.learn(call, is_send, &self.start.listening);
+        let others = self.depth > 0 && !self.asked_on.contains(&call.socket);
         match (connection.role, is_send) {
+            // What others than the target ask a followed process.
+            (Role::Server, _) if others => {}
             (Role::Client, true) if call.result > 0 => {
                 connection.asked.get_or_insert((call.tid, call.ns));
+                if let Some(thread) = self.threads.get_mut(&call.tid) {
+                    thread.asked = Some(call.socket);
+                }
             }
             (Role::Client, false) if call.result > 0 => {
                 connection.asked = None;
                 if let Some(thread) = self.threads.get_mut(&call.tid) {
                     thread.answered_ns = call.ns;
+                    thread.asked = Some(call.socket);
                 }
             }
             (Role::Server, true) => {
@@ -277,9 +284,25 @@ impl Model {
         }
         let pieces = thread.pieces(begin, now);
         thread.judged_ns = now;
+        let asked = match waiting {
+            Class::Upstream => self.asked_place(tid),
+            _ => None,
+        };
         for (from, to, spent) in pieces {
             self.confirm_piece(from, to, &spent.tentative, waiting, ifindex);
+            let ns = spent.tentative[Class::Idle.index()];
+            if let Some(place) = asked.filter(|_| ns > 0) {
+                let key = (Resource::Upstream, Some(place), Holder::Peer);
+                self.ledger.charge(key, from, to, ns, false);
+            }
         }
+    }
+
+    /// The address of the process that a thread asked last.
+    fn asked_place(&mut self, tid: u32) -> Option<PlaceId> {
+        let socket = self.threads.get(&tid)?.asked?;
+        let remote = self.connections.get(&socket)?.ends.1.clone();
+        (!remote.is_empty()).then(|| self.place(&remote))
     }
 
     /// Moves the waits for work of one piece of a time line to what they were. The idle time goes in one sum: it was entered so, and

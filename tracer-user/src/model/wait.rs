@@ -21,7 +21,7 @@ const GAP_NS: u64 = 1_000;
 
 impl Model {
     pub(super) fn seed_thread(&mut self, found: &event::Thread) {
-        let mut thread = Thread::new(self.start.ns);
+        let mut thread = Thread::new(self.since_ns);
         thread.pid = found.pid;
         thread.seed_state = Some(found.state);
         thread.seed.clone_from(&found.stack);
@@ -54,7 +54,7 @@ impl Model {
             };
             self.threads_seen += 1;
             self.threads
-                .insert(wait.tid, Thread::new(begin.max(self.start.ns)));
+                .insert(wait.tid, Thread::new(begin.max(self.since_ns)));
         }
         if let Some(thread) = self.threads.get_mut(&wait.tid) {
             thread.pid = wait.pid;
@@ -77,7 +77,7 @@ impl Model {
     /// When the thread became runnable. A thread that was runnable all the time never slept.
     fn before_queue(&self, wait: &Wait) -> u64 {
         let begin = if wait.off_ns == 0 {
-            self.start.ns
+            self.since_ns
         } else {
             wait.off_ns
         };

@@ -28,6 +28,9 @@ pub const CAUSE_PART: f64 = 0.25;
 /// the third.
 pub const PLACE_PART: f64 = 0.5;
 
+/// Processes on the way are named when at least this part of the resource's wait went through them: most of it, as for a place.
+pub const VIA_PART: f64 = 0.5;
+
 /// A member of a group is part of the group's name when it has at least this part of the group's charge: the shell that started a
 /// backup is not what makes the server slow.
 pub const NAMED_MEMBER: f64 = 0.05;

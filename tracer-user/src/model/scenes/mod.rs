@@ -7,6 +7,7 @@ mod network;
 mod places;
 mod threads;
 mod turns;
+mod upstream;
 
 use tracer_common::{
     sched::{WAIT_FIRST, WAIT_IOWAIT, WAIT_NO_WAKER, WAIT_OPEN, WAIT_RUNNABLE},
