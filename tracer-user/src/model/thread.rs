@@ -5,7 +5,10 @@
 
 use std::collections::VecDeque;
 
-use super::{books::Budget, work::Work};
+use super::{
+    books::{Budget, Holder},
+    work::Work,
+};
 use crate::class::Class;
 
 /// Time per class. What a thread does for certain, and what its waits for work would be if it owned a request: `Idle` there means
@@ -73,6 +76,17 @@ const KEPT: usize = 64;
 /// Check points kept at most: about 8,000 intervals, above which a very long request is clipped.
 const MOST: usize = 1 << 13;
 
+/// A wait for work that a process outside the target ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Behind {
+    pub begin_ns: u64,
+    pub end_ns: u64,
+    /// What the thread waits for, if it owns a request.
+    pub class: Class,
+    /// Who ended it.
+    pub holder: Holder,
+}
+
 /// A target thread.
 #[derive(Clone, Debug)]
 pub struct Thread {
@@ -90,6 +104,8 @@ pub struct Thread {
     pub judged_ns: u64,
     /// When it last received from a process that it asks.
     pub answered_ns: u64,
+    /// Waits for work that another process ended.
+    pub behind: VecDeque<Behind>,
     /// Connection on which it last asked, or was answered.
     pub asked: Option<u64>,
     /// Process.
@@ -125,6 +141,7 @@ impl Thread {
             turns: Vec::new(),
             judged_ns: begin_ns,
             answered_ns: 0,
+            behind: VecDeque::new(),
             asked: None,
             pid: 0,
             work: Work::default(),
@@ -179,6 +196,11 @@ impl Thread {
             self.history.pop_front();
         }
         self.work.forget(needed_ns);
+        while self.behind.len() > KEPT
+            && (self.behind[0].end_ns <= needed_ns || self.behind.len() > MOST)
+        {
+            self.behind.pop_front();
+        }
     }
 
     /// It ended a wait for work of another.

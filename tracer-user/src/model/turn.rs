@@ -289,13 +289,36 @@ impl Model {
             _ => None,
         };
         for (from, to, spent) in pieces {
-            self.confirm_piece(from, to, &spent.tentative, waiting, ifindex);
+            let direct = self.charge_strangers(tid, from, to);
+            self.confirm_piece((from, to), &spent.tentative, &direct, waiting, ifindex);
             let ns = spent.tentative[Class::Idle.index()];
             if let Some(place) = asked.filter(|_| ns > 0) {
                 let key = (Resource::Upstream, Some(place), Holder::Peer);
                 self.ledger.charge(key, from, to, ns, false);
             }
         }
+    }
+
+    /// Charges the waits that processes outside the target ended to them; returns how much of which class that was.
+    fn charge_strangers(&mut self, tid: u32, begin: u64, end: u64) -> Budget {
+        let mut direct = Budget::default();
+        let Some(thread) = self.threads.get(&tid) else {
+            return direct;
+        };
+        let first = thread.behind.partition_point(|wait| wait.end_ns <= begin);
+        for wait in thread
+            .behind
+            .range(first..)
+            .take_while(|wait| wait.begin_ns < end)
+        {
+            let (from, to) = (wait.begin_ns.max(begin), wait.end_ns.min(end));
+            if let Some(resource) = wait.class.resource() {
+                direct[wait.class.index()] += to - from;
+                let key = (resource, None, wait.holder);
+                self.ledger.charge(key, from, to, to - from, false);
+            }
+        }
+        direct
     }
 
     /// The address of the process that a thread asked last.
@@ -305,13 +328,13 @@ impl Model {
         (!remote.is_empty()).then(|| self.place(&remote))
     }
 
-    /// Moves the waits for work of one piece of a time line to what they were. The idle time goes in one sum: it was entered so, and
-    /// no slice of the window must come out negative.
+    /// Moves the waits for work of one piece of a time line to what they were, `direct` of them charged already. The idle time goes in
+    /// one sum: it was entered so, and no slice of the window must come out negative.
     fn confirm_piece(
         &mut self,
-        begin: u64,
-        end: u64,
+        (begin, end): (u64, u64),
         waited: &Budget,
+        direct: &Budget,
         waiting: Class,
         ifindex: u32,
     ) {
@@ -322,7 +345,8 @@ impl Model {
             let becomes = if class == Class::Idle { waiting } else { class };
             self.ledger.threads(becomes, begin, end, ns as i64);
             if class != Class::Idle {
-                self.ledger.indirect(becomes, begin, end, ns);
+                let found = ns.saturating_sub(direct[class.index()]);
+                self.ledger.indirect(becomes, begin, end, found);
             } else if waiting == Class::Network && ns > 0 {
                 self.wait_for_link(ifindex, begin, end, ns, 0);
             }

@@ -6,7 +6,7 @@ use super::{
     DiskWait, Model,
     books::{Budget, Holder},
     sleep::{self, Sleep},
-    thread::Thread,
+    thread::{Behind, Thread},
 };
 use crate::{
     class::{Cause, Class, Resource},
@@ -255,6 +255,16 @@ impl Model {
             {
                 *sum = certain + waiting;
             }
+        } else if let Some((class, holder)) = wait.and_then(|wait| self.stranger(wait)) {
+            tentative[class.index()] = until - begin;
+            if let Some(thread) = self.threads.get_mut(&tid) {
+                thread.behind.push_back(Behind {
+                    begin_ns: begin,
+                    end_ns: until,
+                    class,
+                    holder,
+                });
+            }
         }
         let told: u64 = tentative.iter().sum();
         tentative[Class::Idle.index()] += (until - begin).saturating_sub(told);
@@ -270,6 +280,33 @@ impl Model {
         }
         self.ledger
             .threads(Class::Idle, begin, until, (until - begin) as i64);
+    }
+
+    /// The process outside the target that ended a wait for work, in its own context: it released what both use (a futex in shared
+    /// memory), or it answered (a Unix socket, a pipe). A thread of the target that does so is no lock's holder but who has the work:
+    /// a condition on which work is handed over and a lock look the same to the kernel, so the wait is what that thread did.
+    fn stranger(&mut self, wait: &Wait) -> Option<(Class, Holder)> {
+        let interrupt = self
+            .stacks
+            .get(&wait.waker_stack)
+            .is_none_or(|stack| stack.interrupt);
+        if interrupt || wait.flags & (WAIT_NO_WAKER | WAIT_OPEN) != 0 {
+            return None;
+        }
+        let holder = self.holder(wait.waker_pid);
+        let Holder::Process(id) = holder else {
+            return None;
+        };
+        if self.processes.all()[id].kernel {
+            return None;
+        }
+        let stack = self.stacks.get(&wait.stack)?;
+        let class = if sleep::is_futex(&stack.frames) {
+            Class::Lock
+        } else {
+            Class::Upstream
+        };
+        Some((class, holder))
     }
 
     /// The target thread that ended a sleep.

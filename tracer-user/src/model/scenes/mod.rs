@@ -1,5 +1,6 @@
 //! Streams of a few events as a kernel would send them, with books worked out by hand. All times are milliseconds of the window.
 
+mod chains;
 mod closing;
 mod identity;
 mod ledgers;
