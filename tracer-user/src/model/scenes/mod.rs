@@ -2,6 +2,7 @@
 
 mod chains;
 mod closing;
+mod formulas;
 mod identity;
 mod ledgers;
 mod network;
