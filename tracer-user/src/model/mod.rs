@@ -14,7 +14,7 @@ mod open;
 mod process;
 mod request;
 #[cfg(test)]
-mod scenes;
+pub(crate) mod scenes;
 mod sleep;
 #[cfg(test)]
 mod tests;

@@ -22,8 +22,8 @@ pub enum Party {
 }
 
 impl Party {
-    /// Does the target owe it to itself: its own requests, threads, quota, lock, or those of a process at work for it? A slow device, a slow peer, an idle CPU, the
-    /// hypervisor and nobody are neither the target nor anybody else.
+    /// Does the target owe it to itself: its own requests, threads, quota, lock, or those of a process at work for it? A slow
+    /// device, a slow peer, an idle CPU, the hypervisor and nobody are neither the target nor anybody else.
     #[must_use]
     pub fn is_own(self) -> bool {
         matches!(

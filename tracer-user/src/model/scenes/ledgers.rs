@@ -161,8 +161,8 @@ fn what_was_asked_before_the_request_came_is_not_for_it() {
     assert_eq!(threads(&books, Class::Upstream), 0);
 }
 
-#[test]
-fn a_server_that_hangs_on_the_disk_shows_where_it_hangs() {
+/// 25 requests, all of whose threads have been on the disk for 990 ms.
+pub fn hung() -> Books {
     let tids: Vec<u32> = (300..325).collect();
     let mut events: Vec<Event> = tids.iter().flat_map(|tid| running(*tid)).collect();
     for (tid, socket) in tids.iter().zip(1..) {
@@ -171,16 +171,17 @@ fn a_server_that_hangs_on_the_disk_shows_where_it_hangs() {
             still(*tid, 110, 1100, PAGE),
         ]);
     }
-    let books = books(all([events]), 1100);
+    books(all([events]), 1100)
+}
+
+#[test]
+fn a_server_that_hangs_on_the_disk_shows_where_it_hangs() {
+    let books = hung();
     let tally = tally(&books);
     assert_eq!((tally.count, tally.open), (0, 25));
     assert_eq!(tally.oldest_open_ns, Some(1000 * MS));
     assert_eq!(requests(&books, Class::Disk), 25 * 990);
     assert_closed(&books);
-    // Nobody was answered, and yet it is their time that counts.
-    let verdict = crate::verdict::judge(&books);
-    assert!(verdict.of_requests);
-    assert_eq!(verdict.primary().unwrap().resource, Resource::Disk);
 }
 
 fn woken_by(waker: u32, wait: Wait, waking: u64) -> Event {

@@ -1,11 +1,10 @@
 //! Two tiers and more: what the target waits for is what the process that it asks waits for.
 
 use super::*;
-use crate::verdict::judge;
 
 /// Processes that are followed, each with one thread.
-const BACK: u32 = 500;
-const STORE: u32 = 600;
+pub const BACK: u32 = 500;
+pub const STORE: u32 = 600;
 
 /// The client's connection, and both ends of those to the next tier.
 const CLIENT: u64 = 9;
@@ -73,7 +72,7 @@ fn follow(pid: u32, by_pid: u32, port: u32, ms: u64) -> Vec<Event> {
 }
 
 /// The server asks at 12 and is answered at 92; its backend takes bytes at 13 and answers at 91.
-fn asks(between: Vec<Event>) -> Vec<Event> {
+pub fn asks(between: Vec<Event>) -> Vec<Event> {
     let mut events: Vec<Event> = running(SERVER).into();
     events.extend(follow(BACK, SERVER, 5432, 1));
     events.extend([
@@ -93,7 +92,7 @@ fn asks(between: Vec<Event>) -> Vec<Event> {
 }
 
 /// The backend reads, and tar before it.
-fn behind_tar() -> Vec<Event> {
+pub fn behind_tar() -> Vec<Event> {
     let mut events: Vec<Event> = (0..8)
         .map(|i| read(BACK, 100 + 2 * i, 101 + 2 * i, 4096))
         .collect();
@@ -117,21 +116,9 @@ fn a_backend_that_waits_for_the_disk_behind_tar_makes_it_the_disk_behind_tar() {
     let itself = charged(&books, Resource::Disk, Holder::Asked(asked(&books, BACK)));
     assert_eq!(theirs + itself, 68);
     assert_closed(&books);
-    let verdict = judge(&books);
-    let first = verdict.primary().unwrap();
-    assert_eq!(first.resource, Resource::Disk);
-    assert_eq!(first.via, [asked(&books, BACK)]);
-    assert_eq!(first.culprits[0].name, "tar");
-    assert!(
-        verdict
-            .sentence
-            .contains("the disk through back (pid 500): "),
-        "{}",
-        verdict.sentence
-    );
 }
 
-fn asked(books: &Books, pid: u32) -> usize {
+pub fn asked(books: &Books, pid: u32) -> usize {
     match holder(books, pid) {
         Holder::Process(id) => id,
         _ => unreachable!(),
@@ -145,18 +132,6 @@ fn a_backend_that_computes_is_upstream_from_the_backend_and_nobodys_fault() {
     let theirs = charged(&books, Resource::Upstream, holder(&books, BACK));
     assert!((78..=79).contains(&theirs), "{theirs}");
     assert_closed(&books);
-    let verdict = judge(&books);
-    let first = verdict.primary().unwrap();
-    assert_eq!(
-        (first.resource, first.culprits.len()),
-        (Resource::Upstream, 0)
-    );
-    assert_eq!(first.via, [asked(&books, BACK)]);
-    assert!(
-        verdict
-            .sentence
-            .contains("another process's answer from back (pid 500)")
-    );
 }
 
 #[test]
@@ -177,35 +152,28 @@ fn a_backend_without_a_cpu_stands_behind_who_runs_there() {
     assert_closed(&books);
 }
 
+/// The backend asks a third process, which waits for a lock.
+pub fn deep() -> Vec<Event> {
+    let mut events = follow(STORE, BACK, 9000, 3);
+    events.extend([
+        end(BACK, FETCH, BEYOND, DEEP, 4),
+        end(STORE, FETCHED, DEEP, BEYOND, 4),
+        of(BACK, send(BACK, FETCH, 15)),
+        of(BACK, sleep(BACK, 15, 85, EPOLL)),
+        of(STORE, receive(STORE, FETCHED, 16, 15)),
+        of(STORE, sleep(STORE, 20, 80, MUTEX)),
+        of(STORE, send(STORE, FETCHED, 84)),
+        of(BACK, receive(BACK, FETCH, 85, 84)),
+    ]);
+    events
+}
+
 #[test]
 fn a_chain_of_three_ends_where_the_last_one_waits() {
-    let deep = {
-        let mut events = follow(STORE, BACK, 9000, 3);
-        events.extend([
-            end(BACK, FETCH, BEYOND, DEEP, 4),
-            end(STORE, FETCHED, DEEP, BEYOND, 4),
-            of(BACK, send(BACK, FETCH, 15)),
-            of(BACK, sleep(BACK, 15, 85, EPOLL)),
-            of(STORE, receive(STORE, FETCHED, 16, 15)),
-            of(STORE, sleep(STORE, 20, 80, MUTEX)),
-            of(STORE, send(STORE, FETCHED, 84)),
-            of(BACK, receive(BACK, FETCH, 85, 84)),
-        ]);
-        events
-    };
-    let books = books(asks(deep), 120);
+    let books = books(asks(deep()), 120);
     assert_eq!(requests(&books, Class::Lock), 60);
     assert_eq!(charged(&books, Resource::Lock, Holder::Nobody), 60);
     assert_closed(&books);
-    let verdict = judge(&books);
-    let first = verdict.primary().unwrap();
-    assert_eq!(first.resource, Resource::Lock);
-    assert_eq!(first.via, [asked(&books, BACK), asked(&books, STORE)]);
-    assert!(
-        verdict
-            .sentence
-            .contains("through back (pid 500) and store (pid 600): ")
-    );
 }
 
 #[test]
@@ -273,8 +241,8 @@ fn an_answer_that_never_comes_is_followed_to_where_it_hangs() {
     assert_closed(&books);
 }
 
-#[test]
-fn a_server_elsewhere_is_named_by_its_address() {
+/// A server of another machine takes 80 ms to answer.
+pub fn elsewhere() -> Vec<Event> {
     let events = running(SERVER).into_iter().chain([
         end(SERVER, ASK, "10.0.0.1:40000", "10.0.0.5:5432", 2),
         receive(SERVER, CLIENT, 10, 10),
@@ -283,16 +251,14 @@ fn a_server_elsewhere_is_named_by_its_address() {
         receive(SERVER, ASK, 92, 91),
         send(SERVER, CLIENT, 94),
     ]);
-    let books = books(events, 100);
+    events.collect()
+}
+
+#[test]
+fn a_server_elsewhere_is_named_by_its_address() {
+    let books = books(elsewhere(), 100);
     assert_eq!(charged(&books, Resource::Upstream, Holder::Peer), 80);
     assert_closed(&books);
-    let verdict = judge(&books);
-    assert!(
-        verdict.sentence.contains("on 10.0.0.5:5432"),
-        "{}",
-        verdict.sentence
-    );
-    assert!(verdict.confidence > 0.9, "{}", verdict.confidence);
 }
 
 #[test]

@@ -1,7 +1,13 @@
 //! The formulas of design §5 on whole streams: shares, thresholds and confidence, worked out by hand.
 
-use super::*;
-use crate::verdict::{Verdict, judge};
+use crate::{
+    class::Resource,
+    model::{
+        Model,
+        scenes::{chains, ledgers, upstream, *},
+    },
+    verdict::{Verdict, judge},
+};
 
 const SLICES: u64 = 20;
 
@@ -174,4 +180,75 @@ fn all_shares_of_a_resource_are_one() {
         );
         near(first.self_share, own as f64 / all);
     }
+}
+
+#[test]
+fn a_server_that_answers_nobody_is_judged_by_what_it_owes() {
+    let verdict = judge(&ledgers::hung());
+    assert!(verdict.of_requests);
+    assert_eq!(verdict.primary().unwrap().resource, Resource::Disk);
+}
+
+#[test]
+fn a_disk_behind_tar_through_a_backend_is_said_so() {
+    let books = books(upstream::asks(upstream::behind_tar()), 120);
+    let verdict = judge(&books);
+    let first = verdict.primary().unwrap();
+    assert_eq!(first.resource, Resource::Disk);
+    assert_eq!(first.via, [upstream::asked(&books, upstream::BACK)]);
+    assert_eq!(culprits(&verdict), ["tar"]);
+    let said = "server waits for the disk through back (pid 500): ";
+    assert!(verdict.sentence.starts_with(said), "{}", verdict.sentence);
+}
+
+#[test]
+fn a_backend_that_computes_is_named_and_not_accused() {
+    let books = books(upstream::asks(Vec::new()), 120);
+    let verdict = judge(&books);
+    let first = verdict.primary().unwrap();
+    assert_eq!(
+        (first.resource, first.culprits.len()),
+        (Resource::Upstream, 0)
+    );
+    assert_eq!(first.via, [upstream::asked(&books, upstream::BACK)]);
+    let said = "server waits for another process's answer from back (pid 500): ";
+    assert!(verdict.sentence.starts_with(said), "{}", verdict.sentence);
+}
+
+#[test]
+fn all_on_the_way_are_named() {
+    let books = books(upstream::asks(upstream::deep()), 120);
+    let verdict = judge(&books);
+    let first = verdict.primary().unwrap();
+    assert_eq!(first.resource, Resource::Lock);
+    let way = [upstream::BACK, upstream::STORE].map(|pid| upstream::asked(&books, pid));
+    assert_eq!(first.via, way);
+    let said = "a lock through back (pid 500) and store (pid 600): ";
+    assert!(verdict.sentence.contains(said), "{}", verdict.sentence);
+}
+
+#[test]
+fn a_server_elsewhere_is_named_by_its_address_and_that_explains_it() {
+    let verdict = judge(&books(upstream::elsewhere(), 100));
+    assert!(
+        verdict.sentence.contains("on 10.0.0.5:5432"),
+        "{}",
+        verdict.sentence
+    );
+    near(verdict.confidence, 1.0);
+}
+
+#[test]
+fn who_had_the_lock_is_accused_and_who_answers_is_not() {
+    let locked = judge(&chains::behind_anothers_lock());
+    assert_eq!(locked.primary().unwrap().resource, Resource::Lock);
+    assert_eq!(culprits(&locked), ["tar"]);
+    let answered = judge(&chains::answered_through_a_pipe());
+    let first = answered.primary().unwrap();
+    assert!(first.culprits.is_empty() && first.via.len() == 1);
+    assert!(
+        answered.sentence.contains("from rsync (pid 201)"),
+        "{}",
+        answered.sentence
+    );
 }
