@@ -58,6 +58,8 @@ pub enum Event {
     Means(Box<crate::standing::Means>),
     /// A process of this machine whose answers the target waits for is followed from now on.
     Follow(Follow),
+    /// At the end, a socket of the target holds bytes that nobody has received.
+    Unread(Unread),
 }
 
 impl Event {
@@ -82,6 +84,7 @@ impl Event {
             Self::Histogram(e) => e.ns,
             Self::End(e) => e.ns,
             Self::Follow(e) => e.ns,
+            Self::Unread(e) => e.ns,
             Self::Process(_)
             | Self::Thread(_)
             | Self::Disk(_)
@@ -375,6 +378,19 @@ pub struct Exec {
 pub struct Exit {
     pub ns: u64,
     pub pid: u32,
+}
+
+/// Bytes that came for a target and were not received until the end: a request that nobody has picked up.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unread {
+    /// The end.
+    pub ns: u64,
+    /// Its socket.
+    pub socket: u64,
+    /// Process that last received or sent there.
+    pub pid: u32,
+    /// When the first of these bytes arrived.
+    pub arrived_ns: u64,
 }
 
 /// A process that is not the target, and that it asks: what it does is recorded as if it were.

@@ -45,6 +45,7 @@ fn subject(event: &Event) -> Option<u32> {
         Event::ThreadEnd(e) => Some(e.pid),
         Event::Call(e) => Some(e.pid),
         Event::Socket(e) => Some(e.pid),
+        Event::Unread(e) => Some(e.pid),
         Event::Fork(e) if e.target && e.pid != e.tid => Some(e.pid),
         _ => None,
     }

@@ -87,6 +87,7 @@ pub struct Model {
     link_stacks: BTreeMap<(PlaceId, u64), u64>,
     connections: HashMap<u64, Connection>,
     open_sockets: Vec<event::OpenSocket>,
+    unread: Vec<event::Unread>,
     tally: Tally,
     ledger: Ledger,
     disk_waits: VecDeque<DiskWait>,
@@ -135,6 +136,7 @@ impl Model {
             link_stacks: BTreeMap::new(),
             connections: HashMap::new(),
             open_sockets: Vec::new(),
+            unread: Vec::new(),
             tally: Tally::default(),
             ledger: Ledger::new(0),
             disk_waits: VecDeque::new(),
@@ -188,6 +190,7 @@ impl Model {
             }
             Event::Means(means) => self.means = (**means).clone(),
             Event::End(end) => self.end = (**end).clone(),
+            Event::Unread(unread) => self.unread.push(unread.clone()),
             // Passed on.
             Event::Follow(_) => {}
         }

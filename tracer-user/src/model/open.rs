@@ -2,9 +2,12 @@
 
 use super::{
     Model,
-    request::{LONG_POLL_BLOCKED, LONG_POLL_NS, Turn},
+    request::{LONG_POLL_BLOCKED, LONG_POLL_NS, Role, Turn},
 };
-use crate::{class::Class, event::OpenSocket};
+use crate::{
+    class::Class,
+    event::{self, OpenSocket},
+};
 
 /// A request is handed on this often at most (design §2).
 const MOST_HANDS: usize = 4;
@@ -15,13 +18,14 @@ impl Model {
     pub(super) fn is_long_poll(&self, turn: &Turn, tid: u32, now: u64) -> bool {
         let since = turn.sent_ns.unwrap_or(turn.begin_ns);
         let age = now.saturating_sub(since);
+        if age <= LONG_POLL_NS {
+            return false;
+        }
         let thread = self.threads.get(&tid);
         let spent = thread.map_or(0, |thread| thread.between(turn.judged_ns, now).blocked());
         // What was blocked before a send is another wait.
         let before = turn.sent_ns.map_or(turn.blocked_ns, |_| 0);
-        age > LONG_POLL_NS
-            && (before + spent) as f64 <= LONG_POLL_BLOCKED * age as f64
-            && !self.asks(turn, tid)
+        (before + spent) as f64 <= LONG_POLL_BLOCKED * age as f64 && !self.asks(turn, tid)
     }
 
     /// Has a thread asked another process since the turn began, and has no answer yet?
@@ -56,6 +60,9 @@ impl Model {
             if let Some(turn) = connection.and_then(|connection| connection.turn.clone()) {
                 self.close_turn(socket, &turn, end_ns);
             }
+        }
+        for unread in std::mem::take(&mut self.unread) {
+            self.not_picked_up(&unread, end_ns);
         }
         self.open_unread(end_ns);
     }
@@ -113,6 +120,42 @@ impl Model {
     fn is_busy(&self, turn: &Turn, tid: u32) -> bool {
         let thread = self.threads.get(&tid);
         thread.is_some_and(|thread| !thread.waits_for_work()) || self.asks(turn, tid)
+    }
+
+    /// A request that came and that nobody has received is open, and has the time of the thread that last worked for its connection.
+    /// Bytes that come while an answer is owed belong to the request that is open already.
+    fn not_picked_up(&mut self, unread: &event::Unread, end_ns: u64) {
+        let Some(connection) = self.connections.get(&unread.socket) else {
+            return;
+        };
+        let known = connection
+            .worker
+            .filter(|_| connection.role == Role::Server);
+        let Some(tid) = known.filter(|_| connection.turn.is_none()) else {
+            return;
+        };
+        let Some(thread) = self.threads.get(&tid) else {
+            return;
+        };
+        // Where the worker only waits for work, the bytes are of no request that it would take.
+        if thread.waits_for_work() {
+            return;
+        }
+        let begin_ns = unread.arrived_ns.max(self.start.ns);
+        let turn = Turn {
+            begin_ns,
+            clipped: unread.arrived_ns < self.start.ns,
+            tid,
+            judged_ns: begin_ns,
+            sent_ns: None,
+            blocked: false,
+            blocked_ns: 0,
+        };
+        if let Some(connection) = self.connections.get_mut(&unread.socket) {
+            connection.turn = Some(turn.clone());
+        }
+        self.judge(unread.socket, end_ns, tid, Class::Other);
+        self.tally.left_open(&turn);
     }
 
     /// What lay in a socket at attach and was never touched is an open request of unknown age, if those who would have to take it did

@@ -60,6 +60,8 @@ pub struct Connection {
     pub ends: (String, String),
     /// The open request.
     pub turn: Option<Turn>,
+    /// Thread that last received or sent.
+    pub worker: Option<u32>,
     /// As client: which thread of the target asked what has no answer yet, and when.
     pub asked: Option<(u32, u64)>,
     /// Last send whose acknowledgement is awaited.

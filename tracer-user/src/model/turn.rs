@@ -60,6 +60,7 @@ impl Model {
         let is_send = call.flags & CALL_SEND != 0;
         let connection = self.connections.entry(call.socket).or_default();
         connection.learn(call, is_send, &self.start.listening);
+        connection.worker = Some(call.tid);
         let others = self.depth > 0 && !self.asked_on.contains(&call.socket);
         match (connection.role, is_send) {
             // What others than the target ask a followed process.

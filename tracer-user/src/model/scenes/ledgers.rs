@@ -420,3 +420,51 @@ fn a_request_that_no_thread_of_a_busy_pool_takes_has_the_time_of_one_of_them() {
     // The first from 15 on; the second from 101 on: the bytes were picked up until then by the loop.
     assert_eq!(requests(&books, Class::Disk), 885 + 799);
 }
+
+fn unread_at_the_end(socket: u64, arrived: u64, end: u64) -> Event {
+    Event::Unread(event::Unread {
+        ns: at(end),
+        socket,
+        pid: SERVER,
+        arrived_ns: at(arrived),
+    })
+}
+
+#[test]
+fn a_request_that_nobody_picked_up_is_open_and_behind_the_one_that_hangs() {
+    let books = books(
+        all([
+            on(SERVER),
+            vec![
+                // A connection that was served before.
+                receive(SERVER, 1, 5, 5),
+                send(SERVER, 1, 6),
+                receive(SERVER, 2, 10, 10),
+                still(SERVER, 12, 900, PAGE),
+                unread_at_the_end(1, 100, 900),
+            ],
+        ]),
+        900,
+    );
+    assert_eq!((tally(&books).count, tally(&books).open), (1, 2));
+    assert_eq!(requests(&books, Class::Disk), 888 + 800);
+    assert_eq!(behind_own(&books, Class::Disk), 800);
+}
+
+#[test]
+fn bytes_that_an_idle_server_leaves_are_no_request() {
+    let books = books(
+        all([
+            on(SERVER),
+            vec![
+                receive(SERVER, 1, 5, 5),
+                send(SERVER, 1, 6),
+                still(SERVER, 12, 900, EPOLL),
+                unread_at_the_end(1, 100, 900),
+            ],
+        ]),
+        900,
+    );
+    assert_eq!((tally(&books).count, tally(&books).open), (1, 0));
+    assert_eq!(threads(&books, Class::Idle), 888);
+}
