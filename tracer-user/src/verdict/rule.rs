@@ -54,7 +54,8 @@ pub fn hypothesis(
     let parties = view.shares.of(resource);
     let part_of = |counts: fn(Party) -> bool| {
         let of = parties.iter().filter(|(party, _)| counts(*party));
-        ratio(of.map(|(_, ns)| ns).sum(), waited).clamp(0.0, 1.0)
+        // An empty sum is -0.0.
+        (ratio(of.map(|(_, ns)| ns).sum(), waited) + 0.0).clamp(0.0, 1.0)
     };
     let (place, place_ns) = view.shares.place(resource).unzip();
     let (cause, cause_part) = cause(view, resource, &parties, cause_of).unzip();
