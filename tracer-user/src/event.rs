@@ -56,6 +56,10 @@ pub enum Event {
     Standing(Box<crate::standing::Standing>),
     /// What this machine has to restrain somebody with.
     Means(Box<crate::standing::Means>),
+    /// A process of this machine whose answers the target waits for is followed from now on.
+    Follow(Follow),
+    /// At the end, a socket of the target holds bytes that nobody has received.
+    Unread(Unread),
 }
 
 impl Event {
@@ -79,6 +83,8 @@ impl Event {
             Self::Stack(e) => e.ns,
             Self::Histogram(e) => e.ns,
             Self::End(e) => e.ns,
+            Self::Follow(e) => e.ns,
+            Self::Unread(e) => e.ns,
             Self::Process(_)
             | Self::Thread(_)
             | Self::Disk(_)
@@ -372,6 +378,32 @@ pub struct Exec {
 pub struct Exit {
     pub ns: u64,
     pub pid: u32,
+}
+
+/// Bytes that came for a target and were not received until the end: a request that nobody has picked up.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unread {
+    /// The end.
+    pub ns: u64,
+    /// Its socket.
+    pub socket: u64,
+    /// Process that last received or sent there.
+    pub pid: u32,
+    /// When the first of these bytes arrived.
+    pub arrived_ns: u64,
+}
+
+/// A process that is not the target, and that it asks: what it does is recorded as if it were.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Follow {
+    /// Since when.
+    pub ns: u64,
+    /// Process.
+    pub pid: u32,
+    /// Process that asks it: the target, or another that is followed.
+    pub by_pid: u32,
+    /// Ports on which it is asked.
+    pub listening: Vec<u32>,
 }
 
 /// A histogram since attach; the latest one of a process and family counts.

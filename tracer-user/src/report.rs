@@ -202,6 +202,9 @@ pub struct Requests {
     pub clipped: u64,
     /// Where their time went.
     pub budget_ns: Budget,
+    /// Part of it in which the thread of a request worked on another one.
+    #[serde(default)]
+    pub behind_own_ns: Budget,
 }
 
 /// Threads of the window.

@@ -9,7 +9,7 @@ mod tests;
 use crate::{
     class::{Class, Resource},
     event,
-    model::books::{Books, Budget, PlaceId},
+    model::books::{Books, Budget, PlaceId, ProcessId},
     report::{
         Basis, Culprit, Flame, Host, Hypothesis, Losses, MissingProbe, Remedy, Report, Requests,
         SCHEMA, SelfCost, Target, Threads, Unknown, Verdict, Window,
@@ -106,7 +106,7 @@ fn answer(books: &Books, verdict: &verdict::Verdict) -> Verdict {
         cause: first.cause,
         place: first.place,
         basis,
-        via: Vec::new(),
+        via: via(books, verdict),
         culprits: first.culprits,
         self_share: first.self_share,
         share: first.share,
@@ -114,6 +114,13 @@ fn answer(books: &Books, verdict: &verdict::Verdict) -> Verdict {
         sentence: verdict.sentence.clone(),
         remedies: verdict.remedies.iter().map(remedy).collect(),
     }
+}
+
+/// The names of the processes on the way.
+fn via(books: &Books, verdict: &verdict::Verdict) -> Vec<String> {
+    let ids = verdict.primary().map(|found| found.via.as_slice());
+    let comm = |id: &ProcessId| books.processes[*id].comm.clone();
+    ids.unwrap_or_default().iter().map(comm).collect()
 }
 
 fn unknown((resource, reason): &(Resource, String)) -> Unknown {
@@ -185,6 +192,7 @@ fn requests(books: &Books) -> Option<Requests> {
         drain_p99_ns: found.drain_p99_ns,
         clipped: found.clipped,
         budget_ns: budget(&books.budget(|bin| &bin.requests)),
+        behind_own_ns: budget(&books.budget(|bin| &bin.behind_own)),
     })
 }
 

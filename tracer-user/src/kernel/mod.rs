@@ -2,6 +2,7 @@
 
 pub mod btf;
 pub mod features;
+mod follow;
 mod holders;
 pub mod load;
 pub mod proc;

@@ -10,11 +10,14 @@ use tracer_common::{
     histogram::{Cell, CellKey},
     record::{Counter, Kind, MapLoss},
     sched::Task,
-    tcp::{Link, LinkOwner},
+    tcp::{Link, LinkOwner, SocketState},
 };
 
 use super::{now_ns, symbols::KernelSymbols};
-use crate::{event::Event, probes::decode};
+use crate::{
+    event::{self, Event},
+    probes::decode,
+};
 
 /// A record may be older than one that was read before it: its time is taken before its place in the ring. Programs run with
 /// preemption off in microseconds, but the hypervisor may stop a CPU in between.
@@ -164,6 +167,19 @@ pub fn totals(ebpf: &Ebpf, ns: u64) -> Result<Vec<Event>> {
             .flatten()
             .map(|(key, total)| Event::DiskTotal(decode::disk_total(key, &total))),
     );
+    // Without the TCP family there is none.
+    if let Ok(sockets) = hash::<u64, SocketState>(ebpf, "SOCKETS") {
+        let all = sockets.iter().flatten();
+        let unread = all.filter(|(_, state)| state.announced != 0 && state.arrived_ns != 0);
+        events.extend(unread.map(|(socket, state)| {
+            Event::Unread(event::Unread {
+                ns,
+                socket,
+                pid: state.pid,
+                arrived_ns: state.arrived_ns,
+            })
+        }));
+    }
     Ok(events)
 }
 

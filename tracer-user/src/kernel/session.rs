@@ -16,6 +16,7 @@ use super::{
     btf::Btf,
     clock_ns,
     features::Features,
+    follow::Asked,
     holders::Holders,
     load::{self, Attached, Unsupported},
     now_ns, proc,
@@ -76,6 +77,7 @@ pub struct Session {
     attached: Attached,
     reader: Reader,
     holders: Holders,
+    asked: Asked,
     means: Means,
     targets: Vec<u32>,
     facts: Vec<Event>,
@@ -134,6 +136,8 @@ impl Session {
         }
         let description = describe(&settings, &processes, pids.len());
         let (sockets, listening) = proc::sockets(&pids);
+        let mut asked = Asked::new(&pids, &listening);
+        asked.see_open(&sockets);
         let mut start = start(&settings, &attached, window_ns, attach_ns);
         start.listening = listening;
         start.target_disks = disks;
@@ -143,6 +147,7 @@ impl Session {
             attached,
             reader,
             holders: Holders::default(),
+            asked,
             means,
             targets: settings.pids,
             facts,
@@ -185,6 +190,8 @@ impl Session {
             }
             self.reader.poll(&mut batch);
             self.holders.see(&batch);
+            self.asked.see(&batch);
+            self.follow(&mut batch);
             let ebpf = &self.attached.ebpf;
             sink(&batch, &mut || reader::open(ebpf, now_ns()));
             batch.clear();
@@ -192,6 +199,23 @@ impl Session {
         let end = self.finish(stop)?;
         sink(&end, &mut Vec::new);
         Ok(stop)
+    }
+
+    /// Marks processes that the target asks, and says so: their waits are recorded from now on. One that cannot be marked is not
+    /// followed, and stays upstream.
+    fn follow(&mut self, batch: &mut Vec<Event>) {
+        for found in self.asked.take() {
+            if load::set_targets(&mut self.attached.ebpf, &[found.pid]).is_err() {
+                continue;
+            }
+            batch.push(Event::Follow(event::Follow {
+                ns: now_ns(),
+                pid: found.pid,
+                by_pid: found.by_pid,
+                listening: vec![found.port],
+            }));
+            batch.extend(proc::threads(found.pid).into_iter().map(Event::Thread));
+        }
     }
 
     /// Detaches, and reads what is left: the rings, what was open at the end, the totals.

@@ -33,6 +33,8 @@ pub enum Holder {
     Hypervisor,
     /// Another thread of the target holds a lock.
     OwnLock,
+    /// A process that the target asked, at work for it: its own requests, threads, quota, locks.
+    Asked(ProcessId),
     /// Nobody was seen holding it.
     Nobody,
 }
@@ -60,6 +62,8 @@ pub struct Charge {
 pub struct Bin {
     /// Ledger of the requests.
     pub requests: Budget,
+    /// Part of it in which the request's thread worked on another request of the target (head-of-line).
+    pub behind_own: Budget,
     /// Ledger of the threads.
     pub threads: Budget,
     /// Who held what. The charges of a resource sum to the thread ledger's time in it; those of the network are more by the time
@@ -170,6 +174,8 @@ pub struct Books {
     pub targets: Vec<ProcessId>,
     /// Names of places (`loop0`, `eth0`, `cpu1`), by [`PlaceId`].
     pub places: Vec<String>,
+    /// What was waited for through other processes: the processes on the way, with (request, thread) time in ns.
+    pub ways: BTreeMap<(Resource, Vec<ProcessId>), (u64, u64)>,
     /// Totals per resource, place and owner.
     pub held: BTreeMap<(Resource, Option<PlaceId>, Holder), Held>,
     /// Latest histogram of each process and family.

@@ -16,6 +16,8 @@ type Key = (Resource, Option<PlaceId>, Holder);
 #[derive(Clone, Debug, Default)]
 struct Slot {
     requests: [i64; Class::COUNT],
+    /// Part of the requests' time in which their thread worked on another one.
+    behind_own: [i64; Class::COUNT],
     threads: [i64; Class::COUNT],
     /// Waiting time that was resolved through the time line of another target thread: it has no holder of its own.
     indirect: [i64; Class::COUNT],
@@ -26,6 +28,7 @@ impl Slot {
     fn absorb(&mut self, other: Self) {
         let pairs = [
             (&mut self.requests, &other.requests),
+            (&mut self.behind_own, &other.behind_own),
             (&mut self.threads, &other.threads),
             (&mut self.indirect, &other.indirect),
         ];
@@ -55,6 +58,7 @@ pub struct Ledger {
 enum Entry {
     Threads(Class),
     Requests(Class),
+    BehindOwn(Class),
     Indirect(Class),
     Charge(Key, bool),
 }
@@ -78,6 +82,11 @@ impl Ledger {
     /// A request spent `ns` of `[begin, end]` in a class.
     pub fn requests(&mut self, class: Class, begin: u64, end: u64, ns: u64) {
         self.spread(Entry::Requests(class), begin, end, ns as i64);
+    }
+
+    /// Part of what a request spent so was another request's work.
+    pub fn behind_own(&mut self, class: Class, begin: u64, end: u64, ns: u64) {
+        self.spread(Entry::BehindOwn(class), begin, end, ns as i64);
     }
 
     /// Part of a thread's time in a class was found on another thread's time line, which is charged already.
@@ -127,6 +136,7 @@ impl Ledger {
         match entry {
             Entry::Threads(class) => slot.threads[class.index()] += ns,
             Entry::Requests(class) => slot.requests[class.index()] += ns,
+            Entry::BehindOwn(class) => slot.behind_own[class.index()] += ns,
             Entry::Indirect(class) => slot.indirect[class.index()] += ns,
             Entry::Charge(key, estimated) => {
                 let sum = slot.charges.entry(key).or_default();
@@ -226,6 +236,7 @@ fn close_slot(slot: Slot) -> Bin {
     }
     Bin {
         requests: budget(&slot.requests),
+        behind_own: budget(&slot.behind_own),
         threads,
         charges,
     }

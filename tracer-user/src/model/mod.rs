@@ -8,20 +8,24 @@ pub mod books;
 mod cpu;
 mod disk;
 mod disk_wait;
+mod follow;
 mod ledger;
 mod link;
+mod open;
 mod process;
 mod request;
 #[cfg(test)]
-mod scenes;
+pub(crate) mod scenes;
 mod sleep;
 #[cfg(test)]
 mod tests;
 mod thread;
 mod turn;
+mod upstream;
 mod wait;
+mod work;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use books::{Books, FlameLine, Held, Holder, PlaceId, ProcessId};
 use ledger::Ledger;
@@ -86,6 +90,7 @@ pub struct Model {
     link_stacks: BTreeMap<(PlaceId, u64), u64>,
     connections: HashMap<u64, Connection>,
     open_sockets: Vec<event::OpenSocket>,
+    unread: Vec<event::Unread>,
     tally: Tally,
     ledger: Ledger,
     disk_waits: VecDeque<DiskWait>,
@@ -99,6 +104,12 @@ pub struct Model {
     written: BTreeMap<(PlaceId, Holder), u64>,
     clipped_waits: u64,
     unreadable_stacks: u64,
+    /// Processes that the target asks, each with books of its own.
+    followed: Vec<follow::Followed>,
+    /// In such books: since when, how many processes are on the way, and the connections on which the target asks.
+    since_ns: u64,
+    depth: usize,
+    asked_on: HashSet<u64>,
 }
 
 impl Default for Model {
@@ -128,6 +139,7 @@ impl Model {
             link_stacks: BTreeMap::new(),
             connections: HashMap::new(),
             open_sockets: Vec::new(),
+            unread: Vec::new(),
             tally: Tally::default(),
             ledger: Ledger::new(0),
             disk_waits: VecDeque::new(),
@@ -141,12 +153,19 @@ impl Model {
             written: BTreeMap::new(),
             clipped_waits: 0,
             unreadable_stacks: 0,
+            followed: Vec::new(),
+            since_ns: 0,
+            depth: 0,
+            asked_on: HashSet::new(),
         }
     }
 
     /// Takes one fact, in order of time.
     pub fn apply(&mut self, event: &Event) {
         self.now = self.now.max(event.ns());
+        if self.pass_on(event) {
+            return;
+        }
         match event {
             Event::Start(start) => self.begin(start),
             Event::Process(process) => self.processes.found(process),
@@ -174,11 +193,15 @@ impl Model {
             }
             Event::Means(means) => self.means = (**means).clone(),
             Event::End(end) => self.end = (**end).clone(),
+            Event::Unread(unread) => self.unread.push(unread.clone()),
+            // Passed on.
+            Event::Follow(_) => {}
         }
     }
 
     fn begin(&mut self, start: &event::Start) {
         self.ledger = Ledger::new(start.ns);
+        self.since_ns = start.ns;
         self.start = start.clone();
     }
 
@@ -207,7 +230,10 @@ impl Model {
         if !fork.target {
             return;
         }
-        let thread = Thread::new(fork.ns.max(self.start.ns));
+        let mut thread = Thread::new(fork.ns.max(self.since_ns));
+        // Which of its threads forked is not told: in most servers that accept and fork, the first.
+        thread.parent = Some(fork.parent_pid);
+        thread.pid = fork.pid;
         // A thread that was born while `/proc` was read is known from there already.
         if self.threads.insert(fork.tid, thread).is_none() {
             self.threads_seen += 1;
@@ -300,13 +326,18 @@ impl Model {
             self.end.ns = self.now;
         }
         let end_ns = self.end.ns;
+        self.settle(end_ns);
+        self.hold_cpus();
+        self.into_books(end_ns)
+    }
+
+    /// Judges what is open.
+    fn settle(&mut self, end_ns: u64) {
         self.close_threads(end_ns);
         self.close_turns(end_ns);
         self.close_drains(end_ns);
         self.resolve_disk_waits(u64::MAX);
         self.charge_links();
-        self.hold_cpus();
-        self.into_books(end_ns)
     }
 
     fn hold_cpus(&mut self) {
@@ -349,13 +380,14 @@ impl Model {
             .map(|pid| self.processes.id(*pid))
             .collect();
         let flame = self.flame_lines();
-        let mut histograms: Vec<_> = self
-            .histograms
+        let histograms = std::mem::take(&mut self.histograms);
+        let mut histograms: Vec<_> = histograms
             .into_iter()
             .map(|((process, _), histogram)| (process, histogram))
             .collect();
         histograms.sort_by_key(|(process, histogram)| (*process, histogram.family));
-        let (bins, bin_ns) = self.ledger.close(end_ns);
+        let (mut bins, bin_ns) = std::mem::replace(&mut self.ledger, Ledger::new(0)).close(end_ns);
+        let ways = self.answer(&mut bins, bin_ns, end_ns);
         Books {
             bins,
             bin_ns,
@@ -368,6 +400,7 @@ impl Model {
             processes: self.processes.into_all(),
             targets,
             places: self.places,
+            ways,
             held: self.held,
             histograms,
             flame,

@@ -87,6 +87,29 @@ impl Processes {
         })
     }
 
+    /// As another process would see them: it is the target.
+    #[must_use]
+    pub fn seen_by(&self, target: ProcessId) -> Self {
+        let mut seen = self.clone();
+        for (id, process) in seen.all.iter_mut().enumerate() {
+            process.target = id == target;
+        }
+        seen
+    }
+
+    /// The same process (pid and start; of one that was never seen only the pid is known).
+    #[must_use]
+    pub fn find(&self, other: &Process) -> Option<ProcessId> {
+        let same = |known: &Process| (known.pid, known.start_ns) == (other.pid, other.start_ns);
+        self.all.iter().rposition(same)
+    }
+
+    /// A process that other books know.
+    pub fn add(&mut self, process: Process) -> ProcessId {
+        self.all.push(process);
+        self.all.len() - 1
+    }
+
     fn insert(&mut self, process: Process) -> ProcessId {
         self.by_pid.insert(process.pid, self.all.len());
         self.all.push(process);

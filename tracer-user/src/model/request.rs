@@ -60,8 +60,10 @@ pub struct Connection {
     pub ends: (String, String),
     /// The open request.
     pub turn: Option<Turn>,
-    /// The target asked and has no answer yet (as client).
-    pub unanswered: bool,
+    /// Thread that last received or sent.
+    pub worker: Option<u32>,
+    /// As client: which thread of the target asked what has no answer yet, and when.
+    pub asked: Option<(u32, u64)>,
     /// Last send whose acknowledgement is awaited.
     pub draining_ns: Option<u64>,
     /// Last send and its acknowledgement, while the turn may go on: then the time between is the request's own, and no drain.
@@ -69,13 +71,18 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Learns from a call who asks here.
+    /// Learns from a call who asks here. Whose port is none on which the target listens was connected by the target: the first call
+    /// seen may well be the answer to what it asked before the window. Where no port is known, who receives first answers.
     pub fn learn(&mut self, call: &Call, is_send: bool, listening: &[u32]) {
         if call.ifindex != 0 {
             self.ifindex = call.ifindex;
         }
         if self.role == Role::Unknown && call.result > 0 {
-            let serves = listening.contains(&self.local_port) || !is_send;
+            let port_known = self.local_port != 0 && !listening.is_empty();
+            let serves = match port_known {
+                true => listening.contains(&self.local_port),
+                false => !is_send,
+            };
             self.role = if serves { Role::Server } else { Role::Client };
         }
     }
@@ -232,5 +239,24 @@ mod tests {
         let mut asking = Connection::default();
         asking.learn(&call(10), true, &[80]);
         assert_eq!(asking.role, Role::Client);
+    }
+
+    #[test]
+    fn an_answer_to_what_was_asked_before_the_window_makes_no_server() {
+        let answer = Call {
+            result: 10,
+            ..Call::default()
+        };
+        let role = |local_port, listening: &[u32]| {
+            let mut connection = Connection {
+                local_port,
+                ..Connection::default()
+            };
+            connection.learn(&answer, false, listening);
+            connection.role
+        };
+        assert_eq!(role(40_000, &[80]), Role::Client);
+        assert_eq!(role(80, &[80]), Role::Server);
+        assert_eq!(role(40_000, &[]), Role::Server);
     }
 }

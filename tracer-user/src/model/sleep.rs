@@ -195,6 +195,14 @@ pub fn classify(stack: Option<&[String]>, state: u32, iowait: bool) -> Sleep {
     }
 }
 
+/// Does it sleep on a futex?
+#[must_use]
+pub fn is_futex(stack: &[String]) -> bool {
+    stack
+        .iter()
+        .any(|function| matches("do_futex", function) || matches("futex_*", function))
+}
+
 /// Functions through which the kernel enters interrupt context.
 const INTERRUPT: &[&str] = &[
     "asm_sysvec_*",

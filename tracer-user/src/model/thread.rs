@@ -5,7 +5,10 @@
 
 use std::collections::VecDeque;
 
-use super::books::Budget;
+use super::{
+    books::{Budget, Holder},
+    work::Work,
+};
 use crate::class::Class;
 
 /// Time per class. What a thread does for certain, and what its waits for work would be if it owned a request: `Idle` there means
@@ -73,6 +76,17 @@ const KEPT: usize = 64;
 /// Check points kept at most: about 8,000 intervals, above which a very long request is clipped.
 const MOST: usize = 1 << 13;
 
+/// A wait for work that a process outside the target ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Behind {
+    pub begin_ns: u64,
+    pub end_ns: u64,
+    /// What the thread waits for, if it owns a request.
+    pub class: Class,
+    /// Who ended it.
+    pub holder: Holder,
+}
+
 /// A target thread.
 #[derive(Clone, Debug)]
 pub struct Thread {
@@ -90,10 +104,23 @@ pub struct Thread {
     pub judged_ns: u64,
     /// When it last received from a process that it asks.
     pub answered_ns: u64,
+    /// Waits for work that another process ended.
+    pub behind: VecDeque<Behind>,
+    /// Connection on which it last asked, or was answered.
+    pub asked: Option<u64>,
+    /// Process.
+    pub pid: u32,
+    /// What it worked on, and what it does now.
+    pub work: Work,
+    /// Threads that it ended a wait for work of, and when: whom it may have handed a request to.
+    pub woken: VecDeque<(u64, u32)>,
+    /// Thread that forked it in the window.
+    pub parent: Option<u32>,
     /// Function stack in which it slept at attach.
     pub seed: Vec<String>,
     /// State letter at attach; `None` for a thread born in the window.
     pub seed_state: Option<char>,
+    waits: bool,
     spent: Spent,
     history: VecDeque<CheckPoint>,
 }
@@ -114,8 +141,15 @@ impl Thread {
             turns: Vec::new(),
             judged_ns: begin_ns,
             answered_ns: 0,
+            behind: VecDeque::new(),
+            asked: None,
+            pid: 0,
+            work: Work::default(),
+            woken: VecDeque::new(),
+            parent: None,
             seed: Vec::new(),
             seed_state: None,
+            waits: false,
             spent: Spent::default(),
             history: VecDeque::from([start]),
         }
@@ -127,6 +161,7 @@ impl Thread {
         let mut spent = Spent::default();
         spent.certain[class.index()] = ns;
         self.extend_by(&spent, until);
+        self.waits &= ns == 0;
     }
 
     /// Extends the time line to `until` by a wait for work, resolved as `tentative` (which sums to its length).
@@ -138,6 +173,7 @@ impl Thread {
             },
             until,
         );
+        self.waits = true;
     }
 
     fn extend_by(&mut self, spent: &Spent, until: u64) {
@@ -159,6 +195,20 @@ impl Thread {
         {
             self.history.pop_front();
         }
+        self.work.forget(needed_ns);
+        while self.behind.len() > KEPT
+            && (self.behind[0].end_ns <= needed_ns || self.behind.len() > MOST)
+        {
+            self.behind.pop_front();
+        }
+    }
+
+    /// It ended a wait for work of another.
+    pub fn wakes(&mut self, ns: u64, tid: u32) {
+        if self.woken.len() >= KEPT {
+            self.woken.pop_front();
+        }
+        self.woken.push_back((ns, tid));
     }
 
     /// Is it worth calling [`Self::forget`]?
@@ -215,6 +265,12 @@ impl Thread {
             at = cut;
         }
         pieces
+    }
+
+    /// Is the last that is known of it a wait for work?
+    #[must_use]
+    pub fn waits_for_work(&self) -> bool {
+        self.waits && !self.running
     }
 
     /// Nothing is known of the time until `until`.

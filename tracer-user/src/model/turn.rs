@@ -4,13 +4,16 @@ use tracer_common::tcp::{CALL_CLOSE, CALL_SEND};
 
 use super::{
     Model,
-    books::Budget,
-    request::{self, LONG_POLL_BLOCKED, LONG_POLL_NS, Role, Turn},
+    books::{Budget, Holder, PlaceId},
+    request::{self, Role, Turn},
 };
 use crate::{
-    class::Class,
+    class::{Class, Resource},
     event::{self, Call},
 };
+
+/// A process that serves one request is forked by one that accepts, which a master forked: more generations are no request's.
+const MOST_LIVES: usize = 4;
 
 impl Model {
     pub(super) fn socket(&mut self, socket: &event::Socket) {
@@ -57,17 +60,42 @@ impl Model {
         let is_send = call.flags & CALL_SEND != 0;
         let connection = self.connections.entry(call.socket).or_default();
         connection.learn(call, is_send, &self.start.listening);
+        connection.worker = Some(call.tid);
+        let others = self.depth > 0 && !self.asked_on.contains(&call.socket);
         match (connection.role, is_send) {
-            (Role::Client, true) => connection.unanswered |= call.result > 0,
-            (Role::Client, false) if call.result > 0 => {
-                connection.unanswered = false;
+            // What others than the target ask a followed process.
+            (Role::Server, _) if others => {}
+            (Role::Client, true) if call.result > 0 => {
+                connection.asked.get_or_insert((call.tid, call.ns));
                 if let Some(thread) = self.threads.get_mut(&call.tid) {
-                    thread.answered_ns = call.ns;
+                    thread.asked = Some(call.socket);
                 }
             }
-            (Role::Server, true) => self.sent(call),
-            (Role::Server, false) => self.received(call),
+            (Role::Client, false) if call.result > 0 => {
+                connection.asked = None;
+                if let Some(thread) = self.threads.get_mut(&call.tid) {
+                    thread.answered_ns = call.ns;
+                    thread.asked = Some(call.socket);
+                }
+            }
+            (Role::Server, true) => {
+                self.sent(call);
+                self.work_on(call);
+            }
+            (Role::Server, false) => {
+                self.received(call);
+                self.work_on(call);
+            }
             _ => {}
+        }
+    }
+
+    /// Only now, so that a request judged by this call has not been worked on before it was picked up.
+    fn work_on(&mut self, call: &Call) {
+        if call.result > 0
+            && let Some(thread) = self.threads.get_mut(&call.tid)
+        {
+            thread.work.call(call.socket, call.ns);
         }
     }
 
@@ -151,6 +179,11 @@ impl Model {
             turn if answered > turn.judged_ns => Class::Upstream,
             _ => Class::Other,
         };
+        let turn = turn.clone();
+        if waiting == Class::Other && self.is_long_poll(&turn, call.tid, call.ns) {
+            // Something happened that the client had asked to be told of. What was sent before that was the answer to something else.
+            return self.end_turn(call.socket);
+        }
         self.judge(call.socket, call.ns, call.tid, waiting);
         let Some(connection) = self.connections.get_mut(&call.socket) else {
             return;
@@ -167,7 +200,7 @@ impl Model {
     }
 
     /// Did this socket hold a request at attach that nobody had read?
-    fn was_unread(&self, socket: u64) -> bool {
+    pub(super) fn was_unread(&self, socket: u64) -> bool {
         let Some(connection) = self.connections.get(&socket) else {
             return false;
         };
@@ -182,7 +215,7 @@ impl Model {
 
     /// Judges the part of a turn up to `now`, in which `tid` worked on it. Its waits for work that no waker explains count as
     /// `waiting`.
-    fn judge(&mut self, socket: u64, now: u64, tid: u32, waiting: Class) {
+    pub(super) fn judge(&mut self, socket: u64, now: u64, tid: u32, waiting: Class) {
         let Some(connection) = self.connections.get_mut(&socket) else {
             return;
         };
@@ -192,22 +225,53 @@ impl Model {
         };
         let begin = std::mem::replace(&mut turn.judged_ns, now);
         let previous = std::mem::replace(&mut turn.tid, tid);
-        let Some(thread) = self.threads.get(&tid) else {
-            return;
-        };
-        for (from, to, spent) in thread.pieces(begin, now) {
-            turn.blocked_ns += spent.blocked();
-            for class in Class::ALL {
-                let known = if class == Class::Idle { waiting } else { class };
-                let ns = spent.certain[class.index()] + spent.tentative[class.index()];
-                self.ledger.requests(known, from, to, ns);
-            }
-        }
         if previous != tid {
             self.disown(previous, socket);
             self.own(tid, socket);
         }
-        self.confirm(tid, begin, now, waiting, ifindex);
+        for (tid, begin, end) in self.lives(tid, begin, now) {
+            self.judge_life(socket, tid, (begin, end), waiting);
+            self.confirm(tid, begin, end, waiting, ifindex);
+        }
+    }
+
+    /// Who lived `[begin, end]` of a thread's time line: before it was born, the one that forked it had its work.
+    fn lives(&self, tid: u32, begin: u64, end: u64) -> Vec<(u32, u64, u64)> {
+        let (mut lives, mut tid, mut end) = (Vec::new(), tid, end);
+        while lives.len() < MOST_LIVES && end > begin {
+            let Some(thread) = self.threads.get(&tid) else {
+                break;
+            };
+            let from = thread.begin_ns.clamp(begin, end);
+            lives.push((tid, from, end));
+            let Some(parent) = thread.parent else { break };
+            (tid, end) = (parent, from);
+        }
+        lives
+    }
+
+    /// Adds a part of a thread's time line to the request of a connection.
+    fn judge_life(&mut self, socket: u64, tid: u32, (begin, end): (u64, u64), waiting: Class) {
+        let (Some(thread), Some(turn)) = (
+            self.threads.get(&tid),
+            self.connections
+                .get_mut(&socket)
+                .and_then(|connection| connection.turn.as_mut()),
+        ) else {
+            return;
+        };
+        for (from, to, spent) in thread.pieces(begin, end) {
+            turn.blocked_ns += spent.blocked();
+            let others = u128::from(thread.work.for_others(socket, from, to));
+            for class in Class::ALL {
+                let known = if class == Class::Idle { waiting } else { class };
+                let certain = spent.certain[class.index()];
+                self.ledger
+                    .requests(known, from, to, certain + spent.tentative[class.index()]);
+                let behind = u128::from(certain) * others / u128::from((to - from).max(1));
+                self.ledger.behind_own(known, from, to, behind as u64);
+            }
+        }
     }
 
     /// The thread owned a request in `[begin, now]`: its waits for work there were no idling.
@@ -221,18 +285,57 @@ impl Model {
         }
         let pieces = thread.pieces(begin, now);
         thread.judged_ns = now;
+        let asked = match waiting {
+            Class::Upstream => self.asked_place(tid),
+            _ => None,
+        };
         for (from, to, spent) in pieces {
-            self.confirm_piece(from, to, &spent.tentative, waiting, ifindex);
+            let direct = self.charge_strangers(tid, from, to);
+            self.confirm_piece((from, to), &spent.tentative, &direct, waiting, ifindex);
+            let ns = spent.tentative[Class::Idle.index()];
+            if let Some(place) = asked.filter(|_| ns > 0) {
+                let key = (Resource::Upstream, Some(place), Holder::Peer);
+                self.ledger.charge(key, from, to, ns, false);
+            }
         }
     }
 
-    /// Moves the waits for work of one piece of a time line to what they were. The idle time goes in one sum: it was entered so, and
-    /// no slice of the window must come out negative.
+    /// Charges the waits that processes outside the target ended to them; returns how much of which class that was.
+    fn charge_strangers(&mut self, tid: u32, begin: u64, end: u64) -> Budget {
+        let mut direct = Budget::default();
+        let Some(thread) = self.threads.get(&tid) else {
+            return direct;
+        };
+        let first = thread.behind.partition_point(|wait| wait.end_ns <= begin);
+        for wait in thread
+            .behind
+            .range(first..)
+            .take_while(|wait| wait.begin_ns < end)
+        {
+            let (from, to) = (wait.begin_ns.max(begin), wait.end_ns.min(end));
+            if let Some(resource) = wait.class.resource() {
+                direct[wait.class.index()] += to - from;
+                let key = (resource, None, wait.holder);
+                self.ledger.charge(key, from, to, to - from, false);
+            }
+        }
+        direct
+    }
+
+    /// The address of the process that a thread asked last.
+    fn asked_place(&mut self, tid: u32) -> Option<PlaceId> {
+        let socket = self.threads.get(&tid)?.asked?;
+        let remote = self.connections.get(&socket)?.ends.1.clone();
+        (!remote.is_empty()).then(|| self.place(&remote))
+    }
+
+    /// Moves the waits for work of one piece of a time line to what they were, `direct` of them charged already. The idle time goes in
+    /// one sum: it was entered so, and no slice of the window must come out negative.
     fn confirm_piece(
         &mut self,
-        begin: u64,
-        end: u64,
+        (begin, end): (u64, u64),
         waited: &Budget,
+        direct: &Budget,
         waiting: Class,
         ifindex: u32,
     ) {
@@ -243,20 +346,21 @@ impl Model {
             let becomes = if class == Class::Idle { waiting } else { class };
             self.ledger.threads(becomes, begin, end, ns as i64);
             if class != Class::Idle {
-                self.ledger.indirect(becomes, begin, end, ns);
+                let found = ns.saturating_sub(direct[class.index()]);
+                self.ledger.indirect(becomes, begin, end, found);
             } else if waiting == Class::Network && ns > 0 {
                 self.wait_for_link(ifindex, begin, end, ns, 0);
             }
         }
     }
 
-    fn disown(&mut self, tid: u32, socket: u64) {
+    pub(super) fn disown(&mut self, tid: u32, socket: u64) {
         if let Some(thread) = self.threads.get_mut(&tid) {
             thread.turns.retain(|owned| *owned != socket);
         }
     }
 
-    fn end_turn(&mut self, socket: u64) {
+    pub(super) fn end_turn(&mut self, socket: u64) {
         let turn = self
             .connections
             .get_mut(&socket)
@@ -265,53 +369,6 @@ impl Model {
             self.tally.ended(&turn);
             self.disown(turn.tid, socket);
             self.count_drain(socket);
-        }
-    }
-
-    /// Did nobody do anything for this request for so long that it is none?
-    fn is_long_poll(&self, turn: &Turn, end_ns: u64) -> bool {
-        let age = end_ns.saturating_sub(turn.begin_ns);
-        let since = self
-            .threads
-            .get(&turn.tid)
-            .map_or(0, |thread| thread.between(turn.judged_ns, end_ns).blocked());
-        let blocked = turn.blocked_ns + since;
-        age > LONG_POLL_NS && blocked as f64 <= LONG_POLL_BLOCKED * age as f64
-    }
-
-    /// At the end of the window a turn that sent all it had is over; the others are open.
-    pub(super) fn close_turns(&mut self, end_ns: u64) {
-        let mut sockets: Vec<u64> = self.connections.keys().copied().collect();
-        sockets.sort_unstable();
-        let asks = self
-            .connections
-            .values()
-            .any(|connection| connection.unanswered);
-        for socket in sockets {
-            let Some(turn) = self
-                .connections
-                .get(&socket)
-                .and_then(|connection| connection.turn.clone())
-            else {
-                continue;
-            };
-            if turn.sent_ns.is_some() && !turn.blocked {
-                self.end_turn(socket);
-                continue;
-            }
-            if !turn.blocked && !asks && self.is_long_poll(&turn, end_ns) {
-                self.disown(turn.tid, socket);
-                continue;
-            }
-            let waiting = if turn.blocked {
-                Class::Network
-            } else if asks {
-                Class::Upstream
-            } else {
-                Class::Other
-            };
-            self.judge(socket, end_ns, turn.tid, waiting);
-            self.tally.left_open(&turn);
         }
     }
 }

@@ -6,7 +6,7 @@ use super::{
     DiskWait, Model,
     books::{Budget, Holder},
     sleep::{self, Sleep},
-    thread::Thread,
+    thread::{Behind, Thread},
 };
 use crate::{
     class::{Cause, Class, Resource},
@@ -21,7 +21,8 @@ const GAP_NS: u64 = 1_000;
 
 impl Model {
     pub(super) fn seed_thread(&mut self, found: &event::Thread) {
-        let mut thread = Thread::new(self.start.ns);
+        let mut thread = Thread::new(self.since_ns);
+        thread.pid = found.pid;
         thread.seed_state = Some(found.state);
         thread.seed.clone_from(&found.stack);
         self.threads_seen += 1;
@@ -36,6 +37,7 @@ impl Model {
 
     pub(super) fn thread_ended(&mut self, tid: u32, ns: u64) {
         self.spend(tid, Class::OnCpu, ns);
+        self.abandon(tid, ns);
         if let Some(thread) = self.threads.remove(&tid) {
             self.ended_wall_ns += ns.saturating_sub(thread.begin_ns);
             self.ended_spent_ns += thread.spent().total();
@@ -52,7 +54,10 @@ impl Model {
             };
             self.threads_seen += 1;
             self.threads
-                .insert(wait.tid, Thread::new(begin.max(self.start.ns)));
+                .insert(wait.tid, Thread::new(begin.max(self.since_ns)));
+        }
+        if let Some(thread) = self.threads.get_mut(&wait.tid) {
+            thread.pid = wait.pid;
         }
         let queued_ns = self.before_queue(wait);
         if wait.flags & WAIT_FIRST != 0 {
@@ -72,7 +77,7 @@ impl Model {
     /// When the thread became runnable. A thread that was runnable all the time never slept.
     fn before_queue(&self, wait: &Wait) -> u64 {
         let begin = if wait.off_ns == 0 {
-            self.start.ns
+            self.since_ns
         } else {
             wait.off_ns
         };
@@ -251,14 +256,58 @@ impl Model {
             {
                 *sum = certain + waiting;
             }
+        } else if let Some((class, holder)) = wait.and_then(|wait| self.stranger(wait)) {
+            tentative[class.index()] = until - begin;
+            if let Some(thread) = self.threads.get_mut(&tid) {
+                thread.behind.push_back(Behind {
+                    begin_ns: begin,
+                    end_ns: until,
+                    class,
+                    holder,
+                });
+            }
         }
         let told: u64 = tentative.iter().sum();
         tentative[Class::Idle.index()] += (until - begin).saturating_sub(told);
         if let Some(thread) = self.threads.get_mut(&tid) {
             thread.extend_waiting(&tentative, until);
+            thread.work.pause(begin, until);
+        }
+        if let Some(wait) = wait
+            && self.waker(wait).is_some()
+            && let Some(waker) = self.threads.get_mut(&wait.waker_tid)
+        {
+            waker.wakes(wait.waking_ns.max(begin), tid);
         }
         self.ledger
             .threads(Class::Idle, begin, until, (until - begin) as i64);
+    }
+
+    /// The process outside the target that ended a wait for work, in its own context: it released what both use (a futex in shared
+    /// memory), or it answered (a Unix socket, a pipe). A thread of the target that does so is no lock's holder but who has the work:
+    /// a condition on which work is handed over and a lock look the same to the kernel, so the wait is what that thread did.
+    fn stranger(&mut self, wait: &Wait) -> Option<(Class, Holder)> {
+        let interrupt = self
+            .stacks
+            .get(&wait.waker_stack)
+            .is_none_or(|stack| stack.interrupt);
+        if interrupt || wait.flags & (WAIT_NO_WAKER | WAIT_OPEN) != 0 {
+            return None;
+        }
+        let holder = self.holder(wait.waker_pid);
+        let Holder::Process(id) = holder else {
+            return None;
+        };
+        if self.processes.all()[id].kernel {
+            return None;
+        }
+        let stack = self.stacks.get(&wait.stack)?;
+        let class = if sleep::is_futex(&stack.frames) {
+            Class::Lock
+        } else {
+            Class::Upstream
+        };
+        Some((class, holder))
     }
 
     /// The target thread that ended a sleep.

@@ -173,6 +173,7 @@ pub fn disk() -> Report {
             (Class::Cpu, 420),
             (Class::Other, 30),
         ]),
+        behind_own_ns: budget(&[]),
     });
     report.threads.budget_ns = budget(&[
         (Class::OnCpu, 350),

@@ -127,6 +127,14 @@ impl Page<'_> {
                     quantile(requests.oldest_open_ns)
                 ));
             }
+            let behind: u64 = requests.behind_own_ns.values().sum();
+            let all: u64 = requests.budget_ns.values().sum();
+            if behind > 0 && behind * 20 >= all {
+                also.push(format!(
+                    "{} of their time their thread worked on other ones",
+                    share(behind as f64 / all as f64)
+                ));
+            }
             lines.extend(also.iter().flat_map(|also| wrap(also, "    ", "    ")));
             lines.extend(bars(&requests.budget_ns));
         }

@@ -1,7 +1,8 @@
 //! Every threshold of a verdict, with its reason. Shares are parts of one; "blocked" is the sum of the classes in which something is
 //! waited for (`Class::BLOCKED`), and "active" is all time of requests, or the threads' time that is not idle.
 
-/// Requests from which their ledger is used instead of the threads': fewer say nothing about a quantile.
+/// Requests from which their ledger is used instead of the threads': fewer say nothing about a quantile. Those open at the end count:
+/// a server that hangs answers none.
 pub const ENOUGH_REQUESTS: u64 = 20;
 
 /// Blocked time below this part of active time is not what makes anybody slow.
@@ -26,6 +27,9 @@ pub const CAUSE_PART: f64 = 0.25;
 /// A place is named in the sentence when at least this part of the resource's wait was there: a wait over eight CPUs is not one on
 /// the third.
 pub const PLACE_PART: f64 = 0.5;
+
+/// Processes on the way are named when at least this part of the resource's wait went through them: most of it, as for a place.
+pub const VIA_PART: f64 = 0.5;
 
 /// A member of a group is part of the group's name when it has at least this part of the group's charge: the shell that started a
 /// backup is not what makes the server slow.

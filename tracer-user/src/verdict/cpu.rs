@@ -14,7 +14,7 @@ use crate::{
 pub fn cpu(view: &View<'_>) -> Option<Hypothesis> {
     rule::hypothesis(view, Resource::Cpu, |party| match party {
         Party::Group(_) => Some(Cause::Contention),
-        Party::Plain(Holder::Own | Holder::OwnLock) => Some(Cause::Own),
+        Party::Plain(Holder::Own | Holder::OwnLock | Holder::Asked(_)) => Some(Cause::Own),
         Party::Plain(Holder::OwnQuota) => Some(Cause::Quota),
         Party::Plain(Holder::IdleCpu) => Some(Cause::WakeupLatency),
         Party::Plain(Holder::Hypervisor) => Some(Cause::Steal),

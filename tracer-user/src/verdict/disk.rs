@@ -14,7 +14,7 @@ use crate::{
 pub fn disk(view: &View<'_>) -> Option<Hypothesis> {
     rule::hypothesis(view, Resource::Disk, |party| match party {
         Party::Group(_) => Some(Cause::Contention),
-        Party::Plain(Holder::Own | Holder::OwnLock) => Some(Cause::Own),
+        Party::Plain(Holder::Own | Holder::OwnLock | Holder::Asked(_)) => Some(Cause::Own),
         Party::Plain(Holder::OwnQuota) => Some(Cause::Quota),
         Party::Plain(Holder::SlowDevice) => Some(Cause::DeviceSlow),
         Party::Plain(_) => None,

@@ -14,7 +14,7 @@ use crate::{
 pub fn lock(view: &View<'_>) -> Option<Hypothesis> {
     rule::hypothesis(view, Resource::Lock, |party| match party {
         Party::Group(_) => Some(Cause::LockHolder),
-        Party::Plain(Holder::Own | Holder::OwnLock) => Some(Cause::Own),
+        Party::Plain(Holder::Own | Holder::OwnLock | Holder::Asked(_)) => Some(Cause::Own),
         Party::Plain(_) => None,
     })
 }

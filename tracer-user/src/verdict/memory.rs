@@ -14,7 +14,7 @@ use crate::{
 pub fn memory(view: &View<'_>) -> Option<Hypothesis> {
     rule::hypothesis(view, Resource::Memory, |party| match party {
         Party::Group(_) => Some(Cause::Contention),
-        Party::Plain(Holder::Own) => Some(Cause::Own),
+        Party::Plain(Holder::Own | Holder::Asked(_)) => Some(Cause::Own),
         Party::Plain(Holder::OwnQuota) => Some(Cause::Quota),
         Party::Plain(_) => None,
     })

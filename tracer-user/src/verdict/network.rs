@@ -14,7 +14,7 @@ use crate::{
 pub fn network(view: &View<'_>) -> Option<Hypothesis> {
     rule::hypothesis(view, Resource::Network, |party| match party {
         Party::Group(_) => Some(Cause::Contention),
-        Party::Plain(Holder::Own) => Some(Cause::Own),
+        Party::Plain(Holder::Own | Holder::Asked(_)) => Some(Cause::Own),
         Party::Plain(Holder::OwnQuota) => Some(Cause::Quota),
         Party::Plain(Holder::Peer) => Some(Cause::PeerSlow),
         Party::Plain(_) => None,

@@ -1,13 +1,13 @@
 //! What the rules have in common: a hypothesis is a resource's waiting time with its place, holders and cause.
 
 use super::{
-    constants::CAUSE_PART,
+    constants::{CAUSE_PART, VIA_PART},
     shares::Party,
     view::{Culprit, View, ratio},
 };
 use crate::{
     class::{Cause, Resource},
-    model::books::{Holder, PlaceId},
+    model::books::{Holder, PlaceId, ProcessId},
 };
 
 /// One resource that was waited for.
@@ -34,6 +34,8 @@ pub struct Hypothesis {
     pub quota_share: f64,
     /// Part of blocked time.
     pub share: f64,
+    /// Processes on the way to it, in the order in which they are asked; empty where the target itself waits for it.
+    pub via: Vec<ProcessId>,
 }
 
 /// A rule: what was waited for one resource, `None` if nothing was.
@@ -52,7 +54,8 @@ pub fn hypothesis(
     let parties = view.shares.of(resource);
     let part_of = |counts: fn(Party) -> bool| {
         let of = parties.iter().filter(|(party, _)| counts(*party));
-        ratio(of.map(|(_, ns)| ns).sum(), waited).clamp(0.0, 1.0)
+        // An empty sum is -0.0.
+        (ratio(of.map(|(_, ns)| ns).sum(), waited) + 0.0).clamp(0.0, 1.0)
     };
     let (place, place_ns) = view.shares.place(resource).unzip();
     let (cause, cause_part) = cause(view, resource, &parties, cause_of).unzip();
@@ -66,7 +69,21 @@ pub fn hypothesis(
         self_share: part_of(Party::is_own),
         quota_share: part_of(|party| party == Party::Plain(Holder::OwnQuota)),
         share: ratio(waited, view.blocked_ns()),
+        via: via(view, resource),
     })
+}
+
+/// The way on which most of a resource's time was waited for, if that is enough of it to speak of.
+fn via(view: &View<'_>, resource: Resource) -> Vec<ProcessId> {
+    let of = view
+        .books
+        .ways
+        .iter()
+        .filter(|((of, _), _)| *of == resource);
+    let times = of.map(|((_, way), ns)| (if view.of_requests { ns.0 } else { ns.1 }, way));
+    let most = times.max_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(a.1)));
+    let enough = most.filter(|(ns, _)| ratio(*ns as f64, view.waited_ns(resource)) >= VIA_PART);
+    enough.map(|(_, way)| way.clone()).unwrap_or_default()
 }
 
 fn culprits(view: &View<'_>, resource: Resource, parties: &[(Party, f64)]) -> Vec<Culprit> {

@@ -32,7 +32,10 @@ pub fn sentence(books: &Books, verdict: &Verdict) -> String {
 }
 
 fn held_up(books: &Books, verdict: &Verdict, comm: &str, first: &Hypothesis) -> String {
-    let said = |found: &Hypothesis| format!("{}: {}", noun(found), reason(books, verdict, found));
+    let said = |found: &Hypothesis| {
+        let (noun, via) = (noun(found), via(books, found));
+        format!("{noun}{via}: {}", reason(books, verdict, found))
+    };
     let mut text = format!("{comm} waits for {}", said(first));
     let others = verdict.hypotheses.iter().skip(1);
     for also in others.filter(|hypothesis| hypothesis.share >= ALSO_NAMED) {
@@ -59,6 +62,22 @@ fn not_held_up(verdict: &Verdict, comm: &str) -> String {
         text.push_str(&format!(", but waits for the {blind} cannot be seen here"));
     }
     text
+}
+
+/// " through backend (pid 7)": whose wait it is.
+fn via(books: &Books, found: &Hypothesis) -> String {
+    if found.via.is_empty() {
+        return String::new();
+    }
+    let named = found.via.iter().map(|id| {
+        let process = &books.processes[*id];
+        format!("{} (pid {})", process.comm, process.pid)
+    });
+    let link = match found.resource {
+        Resource::Upstream => " from ",
+        _ => " through ",
+    };
+    format!("{link}{}", named.collect::<Vec<_>>().join(" and "))
 }
 
 fn noun(found: &Hypothesis) -> &'static str {
@@ -97,7 +116,10 @@ fn reason(books: &Books, verdict: &Verdict, found: &Hypothesis) -> String {
         })
         .collect();
     if found.self_share >= CULPRIT_PART {
-        behind.push((found.self_share, format!("its own {}", own(found))));
+        behind.push((
+            found.self_share,
+            format!("{} own {}", whose(found), own(found)),
+        ));
     }
     behind.sort_by(|a, b| b.0.total_cmp(&a.0));
     let first = share(found.share * behind[0].0);
@@ -136,7 +158,8 @@ fn nobody(found: &Hypothesis, part: &str, place: &str) -> String {
             format!("its own {quota} stops it for {part}{}", innocence(found))
         }
         Some(Cause::Own) => format!(
-            "{part} it stood behind its own {}{place}{}",
+            "{part} it stood behind {} own {}{place}{}",
+            whose(found),
             own(found),
             innocence(found)
         ),
@@ -159,7 +182,7 @@ fn nobody(found: &Hypothesis, part: &str, place: &str) -> String {
         Some(Cause::Contention | Cause::LockHolder) => {
             format!("{part} it stood behind many{place}; no single process stands out")
         }
-        None if found.resource == Resource::Upstream => part.to_owned(),
+        None if found.resource == Resource::Upstream => format!("{part}{place}"),
         None => format!("{part}{place}; no process was seen holding it"),
     }
 }
@@ -170,6 +193,15 @@ fn innocence(found: &Hypothesis) -> &'static str {
         "; nobody else is to blame"
     } else {
         "; nobody else stands out"
+    }
+}
+
+/// The target's own, or that of the process that it asked.
+fn whose(found: &Hypothesis) -> &'static str {
+    if found.via.is_empty() {
+        "its"
+    } else {
+        "that process's"
     }
 }
 

@@ -22,13 +22,13 @@ pub enum Party {
 }
 
 impl Party {
-    /// Does the target owe it to itself: its own requests, threads, quota, lock? A slow device, a slow peer, an idle CPU, the
-    /// hypervisor and nobody are neither the target nor anybody else.
+    /// Does the target owe it to itself: its own requests, threads, quota, lock, or those of a process at work for it? A slow
+    /// device, a slow peer, an idle CPU, the hypervisor and nobody are neither the target nor anybody else.
     #[must_use]
     pub fn is_own(self) -> bool {
         matches!(
             self,
-            Self::Plain(Holder::Own | Holder::OwnQuota | Holder::OwnLock)
+            Self::Plain(Holder::Own | Holder::OwnQuota | Holder::OwnLock | Holder::Asked(_))
         )
     }
 

@@ -40,7 +40,7 @@ impl<'a> View<'a> {
     #[must_use]
     pub fn new(books: &'a Books) -> Self {
         let requests = books.requests.as_ref();
-        let enough = requests.is_some_and(|requests| requests.count >= ENOUGH_REQUESTS);
+        let enough = requests.is_some_and(|found| found.count + found.open >= ENOUGH_REQUESTS);
         // Requests that left no time in the books cannot be judged.
         let of_requests = enough && active_ns(&books.budget(requests_of)) > 0;
         let ledger = if of_requests { requests_of } else { threads_of };

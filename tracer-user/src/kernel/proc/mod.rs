@@ -6,6 +6,7 @@
 mod disk;
 mod find;
 mod means;
+mod peer;
 mod process;
 mod qdisc;
 mod socket;
@@ -22,6 +23,7 @@ pub use self::{
     disk::{disks, disks_of},
     find::{by_comm, by_port, inner_pid, process_of},
     means::means,
+    peer::{is_local, peer_of},
     process::{
         cgroup_of, descendants, descendants_among, is_kernel_thread, processes, start_time, unit_of,
     },

@@ -11,17 +11,17 @@ use super::{SmallFiles, numbers_in};
 use crate::event::OpenSocket;
 
 /// `TCP_LISTEN` of `include/net/tcp_states.h`, as the column `st` has it.
-const LISTEN: u8 = 0x0a;
+pub(super) const LISTEN: u8 = 0x0a;
 
 /// One line of `/proc/net/tcp`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Line {
-    local: SocketAddr,
-    remote: SocketAddr,
-    state: u8,
+pub(super) struct Line {
+    pub local: SocketAddr,
+    pub remote: SocketAddr,
+    pub state: u8,
     /// For a listener: connections not yet accepted.
     unread_bytes: u32,
-    inode: u64,
+    pub inode: u64,
 }
 
 impl Line {
@@ -77,7 +77,7 @@ fn word(text: &str) -> Option<[u8; 4]> {
 }
 
 /// The TCP sockets of a network namespace; `folder` is `/proc/PID/net`.
-fn lines(folder: &str) -> Vec<Line> {
+pub(super) fn lines(folder: &str) -> Vec<Line> {
     let mut files = SmallFiles::default();
     let mut all = Vec::new();
     for name in ["tcp", "tcp6"] {

@@ -169,3 +169,77 @@ fn a_full_link_charges_no_less_than_threads_waited() {
         );
     }
 }
+
+/// A stream in which the target asks tar, from a fifth of the window on: three of its connections lead there.
+fn followed(seed: u64) -> Vec<Event> {
+    const ASKED: u32 = 210;
+    let mut events = Vec::new();
+    time_line(&mut Random(!seed), ASKED, &mut events);
+    let theirs = events.into_iter().map(|event| match event {
+        Event::Wait(wait) => Event::Wait(Wait { pid: TAR, ..wait }),
+        Event::Call(call) => Event::Call(Call {
+            pid: TAR,
+            socket: call.socket + 10,
+            ..call
+        }),
+        other => other,
+    });
+    let follow = Event::Follow(event::Follow {
+        ns: at(END_MS / 5),
+        pid: TAR,
+        by_pid: SERVER,
+        listening: vec![5432],
+    });
+    let ends = (1..SOCKETS).flat_map(|socket| {
+        let (here, there) = (
+            (format!("127.0.0.1:{}", 40_000 + socket), 40_000),
+            ("127.0.0.1:5432".to_owned(), 5432),
+        );
+        let end = |ns, socket, pid, own: &(String, u32), other: &(String, u32)| {
+            Event::Socket(event::Socket {
+                ns,
+                socket,
+                pid,
+                local: own.0.clone(),
+                local_port: own.1,
+                remote: other.0.clone(),
+            })
+        };
+        [
+            end(T0, socket, SERVER, &here, &there),
+            end(at(END_MS / 5), socket + 10, TAR, &there, &here),
+        ]
+    });
+    let mut events: Vec<Event> = ends.chain([follow]).collect();
+    // The follow comes before the ends that it lets be seen.
+    events.sort_by_key(|event| (event.ns(), !matches!(event, Event::Follow(_))));
+    events.extend(theirs.filter(|event| event.ns() > at(END_MS / 5)));
+    events.extend(stream(seed));
+    events.retain(|event| event.ns() < at(END_MS));
+    events.sort_by_key(Event::ns);
+    events
+}
+
+#[test]
+fn books_close_with_processes_that_are_followed() {
+    let mut went = 0;
+    for seed in 0..200 {
+        let books = books(followed(seed), END_MS);
+        let spent = books.budget(|bin| &bin.threads);
+        let whole = spent.iter().sum::<u64>() + books.unaccounted_ns;
+        let off = whole.abs_diff(books.wall_ns);
+        assert!(off <= ROUNDING_NS, "seed {seed}: threads off by {off}");
+        for (resource, class) in Resource::ALL.map(|of| (of, of.class().unwrap())) {
+            let charges = books.bins.iter().flat_map(|bin| &bin.charges);
+            let of = charges.filter(|charge| charge.resource == resource);
+            let charged = of.map(|charge| charge.ns).sum::<u64>();
+            let off = charged.abs_diff(spent[class.index()]);
+            assert!(off <= ROUNDING_NS, "seed {seed}: {resource:?} off by {off}");
+            let ways = books.ways.iter().filter(|((of, _), _)| *of == resource);
+            let threads: u64 = ways.map(|(_, ns)| ns.1).sum();
+            assert!(threads <= spent[class.index()], "seed {seed}: {resource:?}");
+            went += threads;
+        }
+    }
+    assert!(went > 0, "nothing was followed");
+}

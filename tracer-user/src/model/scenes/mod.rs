@@ -1,11 +1,14 @@
 //! Streams of a few events as a kernel would send them, with books worked out by hand. All times are milliseconds of the window.
 
+pub mod chains;
 mod closing;
 mod identity;
+pub mod ledgers;
 mod network;
 mod places;
 mod threads;
 mod turns;
+pub mod upstream;
 
 use tracer_common::{
     sched::{WAIT_FIRST, WAIT_IOWAIT, WAIT_NO_WAKER, WAIT_OPEN, WAIT_RUNNABLE},
@@ -16,32 +19,34 @@ use super::{
     Model,
     books::{Books, Holder, Requests},
 };
+/// For streams that tests of the verdict write.
+pub use crate::event::{self, Event, Wait};
 use crate::{
     class::{Class, Resource},
-    event::{self, Call, Event, Io, Link, Slice, Start, Wait},
+    event::{Call, Io, Link, Slice, Start},
 };
 
-const MS: u64 = 1_000_000;
+pub const MS: u64 = 1_000_000;
 /// Begin of every window, on the border of a link's slice.
-const T0: u64 = 1_000 * MS;
+pub const T0: u64 = 1_000 * MS;
 
 /// The target; its first thread has the same id.
-const SERVER: u32 = 100;
+pub const SERVER: u32 = 100;
 /// Another thread of it.
-const WORKER: u32 = 101;
-const TAR: u32 = 200;
-const RSYNC: u32 = 201;
-const KWORKER: u32 = 300;
+pub const WORKER: u32 = 101;
+pub const TAR: u32 = 200;
+pub const RSYNC: u32 = 201;
+pub const KWORKER: u32 = 300;
 
-const EPOLL: u64 = 1;
-const PAGE: u64 = 2;
-const SEND: u64 = 3;
-const MUTEX: u64 = 4;
+pub const EPOLL: u64 = 1;
+pub const PAGE: u64 = 2;
+pub const SEND: u64 = 3;
+pub const MUTEX: u64 = 4;
 /// Stacks of wakers.
-const INTERRUPT: u64 = 5;
-const FUTEX_WAKE: u64 = 6;
+pub const INTERRUPT: u64 = 5;
+pub const FUTEX_WAKE: u64 = 6;
 
-const STACKS: [(u64, &[&str]); 6] = [
+pub const STACKS: [(u64, &[&str]); 6] = [
     (EPOLL, &["schedule", "ep_poll", "do_epoll_wait"]),
     (PAGE, &["schedule", "io_schedule", "folio_wait_bit_common"]),
     (SEND, &["schedule", "sk_stream_wait_memory", "tcp_sendmsg"]),
@@ -53,11 +58,11 @@ const STACKS: [(u64, &[&str]); 6] = [
     (FUTEX_WAKE, &["try_to_wake_up", "futex_wake", "do_futex"]),
 ];
 
-const fn at(ms: u64) -> u64 {
+pub const fn at(ms: u64) -> u64 {
     T0 + ms * MS
 }
 
-fn process(pid: u32, comm: &str) -> event::Process {
+pub fn process(pid: u32, comm: &str) -> event::Process {
     event::Process {
         pid,
         comm: comm.to_owned(),
@@ -68,7 +73,7 @@ fn process(pid: u32, comm: &str) -> event::Process {
 }
 
 /// What is known at attach: the target without a thread, three other processes, the stacks.
-fn attach() -> Vec<Event> {
+pub fn attach() -> Vec<Event> {
     let start = Start {
         ns: T0,
         targets: vec![SERVER],
@@ -91,7 +96,7 @@ fn attach() -> Vec<Event> {
 }
 
 /// The books of these events after what is known at attach.
-fn books(events: impl IntoIterator<Item = Event>, end_ms: u64) -> Books {
+pub fn books(events: impl IntoIterator<Item = Event>, end_ms: u64) -> Books {
     let mut model = Model::new();
     let end = event::End {
         ns: at(end_ms),
@@ -105,7 +110,7 @@ fn books(events: impl IntoIterator<Item = Event>, end_ms: u64) -> Books {
 }
 
 /// A thread of the target at attach.
-fn seed(tid: u32, state: char, function: &str) -> Event {
+pub fn seed(tid: u32, state: char, function: &str) -> Event {
     let stack = vec!["schedule".to_owned(), function.to_owned()];
     Event::Thread(event::Thread {
         pid: SERVER,
@@ -116,12 +121,12 @@ fn seed(tid: u32, state: char, function: &str) -> Event {
 }
 
 /// A thread of the target that runs all the time from attach on, but for its waits.
-fn running(tid: u32) -> [Event; 2] {
+pub fn running(tid: u32) -> [Event; 2] {
     [seed(tid, 'R', ""), Event::Wait(first(tid, 0, 0))]
 }
 
 /// First sight of a thread, after `queue` in a run queue.
-fn first(tid: u32, on: u64, queue: u64) -> Wait {
+pub fn first(tid: u32, on: u64, queue: u64) -> Wait {
     Wait {
         ns: at(on),
         pid: SERVER,
@@ -133,7 +138,7 @@ fn first(tid: u32, on: u64, queue: u64) -> Wait {
 }
 
 /// Asleep from `off` on, on a CPU again at `on` after `queue` in a run queue.
-fn asleep(tid: u32, off: u64, on: u64, queue: u64, stack: u64) -> Wait {
+pub fn asleep(tid: u32, off: u64, on: u64, queue: u64, stack: u64) -> Wait {
     Wait {
         ns: at(on),
         pid: SERVER,
@@ -152,12 +157,12 @@ fn asleep(tid: u32, off: u64, on: u64, queue: u64, stack: u64) -> Wait {
 }
 
 /// Asleep in `stack` from `off` to `on`.
-fn sleep(tid: u32, off: u64, on: u64, stack: u64) -> Event {
+pub fn sleep(tid: u32, off: u64, on: u64, stack: u64) -> Event {
     Event::Wait(asleep(tid, off, on, 0, stack))
 }
 
 /// Still asleep at the end of the window.
-fn still(tid: u32, off: u64, end: u64, stack: u64) -> Event {
+pub fn still(tid: u32, off: u64, end: u64, stack: u64) -> Event {
     let wait = asleep(tid, off, end, 0, stack);
     Event::Wait(Wait {
         flags: wait.flags | WAIT_OPEN,
@@ -166,14 +171,14 @@ fn still(tid: u32, off: u64, end: u64, stack: u64) -> Event {
 }
 
 /// Runnable without a CPU from `off` to `on`.
-fn preempted(tid: u32, off: u64, on: u64) -> Wait {
+pub fn preempted(tid: u32, off: u64, on: u64) -> Wait {
     Wait {
         flags: WAIT_RUNNABLE,
         ..asleep(tid, off, on, on - off, 0)
     }
 }
 
-fn slice(cpu: u32, pid: u32, begin: u64, end: u64) -> Event {
+pub fn slice(cpu: u32, pid: u32, begin: u64, end: u64) -> Event {
     Event::Slice(Slice {
         ns: at(end),
         cpu,
@@ -184,7 +189,7 @@ fn slice(cpu: u32, pid: u32, begin: u64, end: u64) -> Event {
 }
 
 /// A read on device 7, queued and issued at once.
-fn io(pid: u32, queue: u64, end: u64, bytes: u32) -> Io {
+pub fn io(pid: u32, queue: u64, end: u64, bytes: u32) -> Io {
     Io {
         ns: at(end),
         dev: 7,
@@ -197,11 +202,11 @@ fn io(pid: u32, queue: u64, end: u64, bytes: u32) -> Io {
     }
 }
 
-fn read(pid: u32, queue: u64, end: u64, bytes: u32) -> Event {
+pub fn read(pid: u32, queue: u64, end: u64, bytes: u32) -> Event {
     Event::Io(io(pid, queue, end, bytes))
 }
 
-fn call(tid: u32, socket: u64, ms: u64) -> Call {
+pub fn call(tid: u32, socket: u64, ms: u64) -> Call {
     Call {
         ns: at(ms),
         socket,
@@ -214,14 +219,14 @@ fn call(tid: u32, socket: u64, ms: u64) -> Call {
 }
 
 /// A thread took bytes from a socket; the first of them had come at `arrived`.
-fn receive(tid: u32, socket: u64, ms: u64, arrived: u64) -> Event {
+pub fn receive(tid: u32, socket: u64, ms: u64, arrived: u64) -> Event {
     Event::Call(Call {
         arrived_ns: at(arrived),
         ..call(tid, socket, ms)
     })
 }
 
-fn send(tid: u32, socket: u64, ms: u64) -> Event {
+pub fn send(tid: u32, socket: u64, ms: u64) -> Event {
     Event::Call(Call {
         flags: CALL_SEND,
         ..call(tid, socket, ms)
@@ -229,7 +234,7 @@ fn send(tid: u32, socket: u64, ms: u64) -> Event {
 }
 
 /// A send that left bytes behind for which the socket had no room.
-fn send_part(tid: u32, socket: u64, ms: u64) -> Event {
+pub fn send_part(tid: u32, socket: u64, ms: u64) -> Event {
     Event::Call(Call {
         flags: CALL_SEND | CALL_NOSPACE,
         ..call(tid, socket, ms)
@@ -237,7 +242,7 @@ fn send_part(tid: u32, socket: u64, ms: u64) -> Event {
 }
 
 /// What one process sent in the 10 ms from `ms` on through interface 5.
-fn sent(pid: u32, ms: u64, bytes: u64, backlog_min: u32) -> Event {
+pub fn sent(pid: u32, ms: u64, bytes: u64, backlog_min: u32) -> Event {
     Event::Link(Link {
         ns: at(ms),
         ifindex: 5,
@@ -250,30 +255,30 @@ fn sent(pid: u32, ms: u64, bytes: u64, backlog_min: u32) -> Event {
     })
 }
 
-fn threads(books: &Books, class: Class) -> u64 {
+pub fn threads(books: &Books, class: Class) -> u64 {
     books.budget(|bin| &bin.threads)[class.index()] / MS
 }
 
-fn requests(books: &Books, class: Class) -> u64 {
+pub fn requests(books: &Books, class: Class) -> u64 {
     books.budget(|bin| &bin.requests)[class.index()] / MS
 }
 
-fn tally(books: &Books) -> Requests {
+pub fn tally(books: &Books) -> Requests {
     books.requests.clone().unwrap_or_default()
 }
 
-fn charged_ns(books: &Books, resource: Resource, holder: Holder) -> u64 {
+pub fn charged_ns(books: &Books, resource: Resource, holder: Holder) -> u64 {
     let charges = books.bins.iter().flat_map(|bin| &bin.charges);
     let of = charges.filter(|charge| (charge.resource, charge.holder) == (resource, holder));
     of.map(|charge| charge.ns).sum()
 }
 
-fn charged(books: &Books, resource: Resource, holder: Holder) -> u64 {
+pub fn charged(books: &Books, resource: Resource, holder: Holder) -> u64 {
     charged_ns(books, resource, holder) / MS
 }
 
 /// The process that has an id first.
-fn holder(books: &Books, pid: u32) -> Holder {
+pub fn holder(books: &Books, pid: u32) -> Holder {
     let position = books
         .processes
         .iter()
@@ -282,7 +287,7 @@ fn holder(books: &Books, pid: u32) -> Holder {
 }
 
 /// Each ns of a thread is in one class or unaccounted, and each ns of a resource is charged once.
-fn assert_closed(books: &Books) {
+pub fn assert_closed(books: &Books) {
     let spent = books.budget(|bin| &bin.threads);
     assert_eq!(
         spent.iter().sum::<u64>() + books.unaccounted_ns,

@@ -6,6 +6,7 @@ mod groups;
 mod ledgers;
 mod remedies;
 mod spare;
+mod streams;
 
 use super::Hypothesis;
 use crate::class::Resource;

@@ -121,7 +121,7 @@ fn an_upstream_is_named_without_a_culprit() {
         &judge(&scene.books),
         None,
         0.0,
-        "nginx waits for another process's answer: 100 % of its blocked time.",
+        "nginx waits for another process's answer from postgres (pid 5432): 100 % of its blocked time.",
     );
 }
 

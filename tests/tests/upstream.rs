@@ -1,0 +1,138 @@
+//! Two tiers: a relay asks a server of this machine, which has to share its CPU.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    os::unix::process::CommandExt as _,
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tracer_tests::{
+    busy,
+    harness::{Busy, Guard, Trace, figure},
+};
+
+/// Requests: a prime number.
+const REQUESTS: usize = 211;
+const CPU: usize = 1;
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+fn connect(port: u16) -> TcpStream {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        match TcpStream::connect(("127.0.0.1", port)) {
+            Ok(stream) => return stream,
+            Err(error) => assert!(Instant::now() < deadline, "no server: {error}"),
+        }
+        thread::yield_now();
+    }
+}
+
+/// Asks once; the whole answer has come when the head's length has.
+fn ask(stream: &mut TcpStream) {
+    stream
+        .write_all(b"GET /page HTTP/1.1\r\nHost: test\r\n\r\n")
+        .unwrap();
+    let (mut answer, mut chunk) = (Vec::new(), [0; 65_536]);
+    loop {
+        let n = stream.read(&mut chunk).unwrap();
+        assert!(n > 0, "the relay hung up");
+        answer.extend_from_slice(&chunk[..n]);
+        let Some(head) = answer.windows(4).position(|window| window == b"\r\n\r\n") else {
+            continue;
+        };
+        let text = String::from_utf8_lossy(&answer[..head]).to_ascii_lowercase();
+        let mut lengths = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("content-length:"));
+        let length: usize = lengths.next().unwrap().trim().parse().unwrap();
+        if answer.len() >= head + 4 + length {
+            return;
+        }
+    }
+}
+
+/// A server that compresses a page of a few milliseconds for every request, on one CPU.
+fn back(root: &Path, port: u16) -> Guard {
+    let page: Vec<u8> = (0..12_000_u32)
+        .flat_map(|i| (i.wrapping_mul(2_654_435_761) >> 13).to_le_bytes())
+        .collect();
+    std::fs::write(root.join("page"), page).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_demo-server"));
+    command
+        .args(["--listen", &format!("127.0.0.1:{port}"), "--gzip", "--root"])
+        .arg(root)
+        .stdout(Stdio::null());
+    // SAFETY: one system call that takes a set on the child's own stack.
+    unsafe {
+        command.pre_exec(|| {
+            let mut set: libc::cpu_set_t = std::mem::zeroed();
+            libc::CPU_SET(CPU, &mut set);
+            match libc::sched_setaffinity(0, size_of_val(&set), &raw const set) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            }
+        });
+    }
+    Guard(command.spawn().unwrap())
+}
+
+#[test]
+fn a_relay_waits_for_the_cpu_of_the_server_that_it_asks() {
+    if thread::available_parallelism().unwrap().get() <= CPU {
+        println!("SKIP upstream: one CPU only, which all would share");
+        return;
+    }
+    println!("RAN upstream");
+    let dir = tempfile::tempdir().unwrap();
+    let (front_port, back_port) = (free_port(), free_port());
+    let back = back(dir.path(), back_port);
+    drop(connect(back_port));
+    let mut front = Command::new(env!("CARGO_BIN_EXE_demo-relay"));
+    front.args(["--listen", &format!("127.0.0.1:{front_port}")]);
+    front.args(["--to", &format!("127.0.0.1:{back_port}")]);
+    let front = Guard(front.spawn().unwrap());
+    let mut stream = connect(front_port);
+    ask(&mut stream);
+    // Three that never sleep on the server's CPU.
+    let hogs = busy::Args {
+        threads: 3,
+        cpu: Some(CPU),
+        for_ms: 60_000,
+        hog: true,
+    };
+    let mut hogs = Busy::start(Path::new(env!("CARGO_BIN_EXE_tracer-guest-smoke")), &hogs).unwrap();
+    hogs.go().unwrap();
+    let pid = front.0.id().to_string();
+    let trace = Trace::start(&["--pid", &pid, "--duration", "120s", "--output", "json"]).unwrap();
+    for _ in 0..REQUESTS {
+        ask(&mut stream);
+    }
+    let report = trace.stop().unwrap().json().unwrap();
+    let verdict = &report["verdict"];
+    println!("{}", verdict["sentence"]);
+    assert_eq!(verdict["resource"], "cpu", "{verdict:#}");
+    assert_eq!(
+        verdict["via"],
+        serde_json::json!(["demo-server"]),
+        "{verdict:#}"
+    );
+    assert_eq!(verdict["culprits"][0]["pid"], hogs.pid(), "{verdict:#}");
+    // Who is asked is no part of the target.
+    assert_eq!(report["target"]["pids"], serde_json::json!([front.0.id()]));
+    assert_eq!(figure(&report, "/target/threads").unwrap(), 2);
+    assert!(
+        figure(&report, "/requests/count")
+            .unwrap()
+            .abs_diff(REQUESTS as u64)
+            <= 2
+    );
+    drop(back);
+}

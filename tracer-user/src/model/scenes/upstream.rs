@@ -1,0 +1,306 @@
+//! Two tiers and more: what the target waits for is what the process that it asks waits for.
+
+use super::*;
+
+/// Processes that are followed, each with one thread.
+pub const BACK: u32 = 500;
+pub const STORE: u32 = 600;
+
+/// The client's connection, and both ends of those to the next tier.
+const CLIENT: u64 = 9;
+const ASK: u64 = 8;
+const ASKED: u64 = 7;
+const FETCH: u64 = 6;
+const FETCHED: u64 = 5;
+
+const HERE: &str = "127.0.0.1:40000";
+const THERE: &str = "127.0.0.1:5432";
+const BEYOND: &str = "127.0.0.1:41000";
+const DEEP: &str = "127.0.0.1:9000";
+
+fn end(pid: u32, socket: u64, local: &str, remote: &str, ms: u64) -> Event {
+    let port = local.rsplit(':').next().and_then(|port| port.parse().ok());
+    Event::Socket(event::Socket {
+        ns: at(ms),
+        socket,
+        pid,
+        local: local.to_owned(),
+        local_port: port.unwrap_or_default(),
+        remote: remote.to_owned(),
+    })
+}
+
+/// The same event, of another process's one thread.
+fn of(pid: u32, event: Event) -> Event {
+    match event {
+        Event::Wait(wait) => Event::Wait(Wait {
+            pid,
+            tid: pid,
+            ..wait
+        }),
+        Event::Call(call) => Event::Call(Call {
+            pid,
+            tid: pid,
+            ..call
+        }),
+        Event::Thread(thread) => Event::Thread(event::Thread {
+            pid,
+            tid: pid,
+            ..thread
+        }),
+        other => other,
+    }
+}
+
+fn follow(pid: u32, by_pid: u32, port: u32, ms: u64) -> Vec<Event> {
+    let process = event::Process {
+        pid,
+        comm: if pid == BACK { "back" } else { "store" }.to_owned(),
+        ..event::Process::default()
+    };
+    let follow = event::Follow {
+        ns: at(ms),
+        pid,
+        by_pid,
+        listening: vec![port],
+    };
+    vec![
+        Event::Process(process),
+        Event::Follow(follow),
+        of(pid, Event::Wait(first(pid, ms, 0))),
+    ]
+}
+
+/// The server asks at 12 and is answered at 92; its backend takes bytes at 13 and answers at 91.
+pub fn asks(between: Vec<Event>) -> Vec<Event> {
+    let mut events: Vec<Event> = running(SERVER).into();
+    events.extend(follow(BACK, SERVER, 5432, 1));
+    events.extend([
+        end(SERVER, ASK, HERE, THERE, 2),
+        end(BACK, ASKED, THERE, HERE, 2),
+        receive(SERVER, CLIENT, 10, 10),
+        send(SERVER, ASK, 12),
+        sleep(SERVER, 12, 92, EPOLL),
+        of(BACK, receive(BACK, ASKED, 13, 12)),
+        of(BACK, send(BACK, ASKED, 91)),
+        receive(SERVER, ASK, 92, 91),
+        send(SERVER, CLIENT, 94),
+    ]);
+    events.extend(between);
+    events.sort_by_key(Event::ns);
+    events
+}
+
+/// The backend reads, and tar before it.
+pub fn behind_tar() -> Vec<Event> {
+    let mut events: Vec<Event> = (0..8)
+        .map(|i| read(BACK, 100 + 2 * i, 101 + 2 * i, 4096))
+        .collect();
+    events.extend([
+        read(TAR, 19, 88, 1 << 20),
+        read(BACK, 20, 89, 4096),
+        of(BACK, sleep(BACK, 20, 89, PAGE)),
+    ]);
+    events
+}
+
+#[test]
+fn a_backend_that_waits_for_the_disk_behind_tar_makes_it_the_disk_behind_tar() {
+    let books = books(asks(behind_tar()), 120);
+    // 80 ms were waited for the answer: the backend had 79 of them, of which 69 on the disk.
+    assert_eq!(requests(&books, Class::Disk), 69);
+    assert_eq!(threads(&books, Class::Disk), 69);
+    assert_eq!(requests(&books, Class::Upstream), 80 - 69);
+    let theirs = charged(&books, Resource::Disk, holder(&books, TAR));
+    assert!((66..=68).contains(&theirs), "{theirs}");
+    let itself = charged(&books, Resource::Disk, Holder::Asked(asked(&books, BACK)));
+    assert_eq!(theirs + itself, 68);
+    assert_closed(&books);
+}
+
+pub fn asked(books: &Books, pid: u32) -> usize {
+    match holder(books, pid) {
+        Holder::Process(id) => id,
+        _ => unreachable!(),
+    }
+}
+
+#[test]
+fn a_backend_that_computes_is_upstream_from_the_backend_and_nobodys_fault() {
+    let books = books(asks(Vec::new()), 120);
+    assert_eq!(requests(&books, Class::Upstream), 80);
+    let theirs = charged(&books, Resource::Upstream, holder(&books, BACK));
+    assert!((78..=79).contains(&theirs), "{theirs}");
+    assert_closed(&books);
+}
+
+#[test]
+fn a_backend_without_a_cpu_stands_behind_who_runs_there() {
+    let queued = of(BACK, Event::Wait(preempted(BACK, 20, 80)));
+    let books = books(
+        asks(vec![
+            slice(0, TAR, 20, 70),
+            slice(0, SERVER, 70, 80),
+            queued,
+        ]),
+        120,
+    );
+    assert_eq!(requests(&books, Class::Cpu), 60);
+    assert_eq!(charged(&books, Resource::Cpu, holder(&books, TAR)), 50);
+    // Its own caller holds the CPU that it needs: the target itself.
+    assert_eq!(charged(&books, Resource::Cpu, Holder::Own), 10);
+    assert_closed(&books);
+}
+
+/// The backend asks a third process, which waits for a lock.
+pub fn deep() -> Vec<Event> {
+    let mut events = follow(STORE, BACK, 9000, 3);
+    events.extend([
+        end(BACK, FETCH, BEYOND, DEEP, 4),
+        end(STORE, FETCHED, DEEP, BEYOND, 4),
+        of(BACK, send(BACK, FETCH, 15)),
+        of(BACK, sleep(BACK, 15, 85, EPOLL)),
+        of(STORE, receive(STORE, FETCHED, 16, 15)),
+        of(STORE, sleep(STORE, 20, 80, MUTEX)),
+        of(STORE, send(STORE, FETCHED, 84)),
+        of(BACK, receive(BACK, FETCH, 85, 84)),
+    ]);
+    events
+}
+
+#[test]
+fn a_chain_of_three_ends_where_the_last_one_waits() {
+    let books = books(asks(deep()), 120);
+    assert_eq!(requests(&books, Class::Lock), 60);
+    assert_eq!(charged(&books, Resource::Lock, Holder::Nobody), 60);
+    assert_closed(&books);
+}
+
+#[test]
+fn what_others_ask_a_backend_is_not_what_the_target_waits_for() {
+    let other = vec![
+        end(BACK, 50, THERE, "127.0.0.1:50000", 2),
+        // Half the time it hangs on the disk for somebody else, before the target asks.
+        of(BACK, receive(BACK, 50, 3, 3)),
+        of(BACK, sleep(BACK, 4, 8, PAGE)),
+        of(BACK, send(BACK, 50, 9)),
+    ];
+    let books = books(asks(other), 120);
+    assert_eq!(requests(&books, Class::Disk), 0);
+    assert_eq!(threads(&books, Class::Disk), 0);
+    assert_eq!(tally(&books).count, 1);
+    assert_closed(&books);
+}
+
+#[test]
+fn a_followed_process_is_no_part_of_the_target() {
+    let books = books(asks(behind_tar()), 120);
+    assert_eq!((books.threads, books.wall_ns), (1, 120 * MS));
+    let back = asked(&books, BACK);
+    assert!(!books.processes[back].target);
+    assert_eq!(books.targets.len(), 1);
+}
+
+#[test]
+fn a_child_of_a_followed_process_is_followed_and_no_target() {
+    const CHILD: u32 = 510;
+    let fork = event::Fork {
+        ns: at(5),
+        pid: CHILD,
+        tid: CHILD,
+        parent_pid: BACK,
+        target: true,
+        ..event::Fork::default()
+    };
+    let more = vec![
+        Event::Fork(fork),
+        of(CHILD, Event::Wait(first(CHILD, 6, 0))),
+    ];
+    let books = books(asks(more), 120);
+    assert_eq!(books.threads, 1);
+    assert!(!books.processes[asked(&books, CHILD)].target);
+    assert_closed(&books);
+}
+
+#[test]
+fn an_answer_that_never_comes_is_followed_to_where_it_hangs() {
+    let mut events: Vec<Event> = running(SERVER).into();
+    events.extend(follow(BACK, SERVER, 5432, 1));
+    events.extend([
+        end(SERVER, ASK, HERE, THERE, 2),
+        end(BACK, ASKED, THERE, HERE, 2),
+        receive(SERVER, CLIENT, 10, 10),
+        send(SERVER, ASK, 12),
+        of(BACK, receive(BACK, ASKED, 13, 12)),
+        of(BACK, still(BACK, 14, 900, PAGE)),
+        still(SERVER, 12, 900, EPOLL),
+    ]);
+    let books = books(events, 900);
+    assert_eq!(tally(&books).open, 1);
+    assert_eq!(requests(&books, Class::Disk), 886);
+    assert_closed(&books);
+}
+
+/// A server of another machine takes 80 ms to answer.
+pub fn elsewhere() -> Vec<Event> {
+    let events = running(SERVER).into_iter().chain([
+        end(SERVER, ASK, "10.0.0.1:40000", "10.0.0.5:5432", 2),
+        receive(SERVER, CLIENT, 10, 10),
+        send(SERVER, ASK, 12),
+        sleep(SERVER, 12, 92, EPOLL),
+        receive(SERVER, ASK, 92, 91),
+        send(SERVER, CLIENT, 94),
+    ]);
+    events.collect()
+}
+
+#[test]
+fn a_server_elsewhere_is_named_by_its_address() {
+    let books = books(elsewhere(), 100);
+    assert_eq!(charged(&books, Resource::Upstream, Holder::Peer), 80);
+    assert_closed(&books);
+}
+
+#[test]
+fn what_was_waited_for_before_a_process_was_followed_stays_upstream() {
+    let mut events = asks(Vec::new());
+    events.retain(|event| !matches!(event, Event::Follow(_)) && !is_of(event, BACK));
+    let books = books(events, 120);
+    assert_eq!(requests(&books, Class::Upstream), 80);
+    assert_eq!(charged(&books, Resource::Upstream, Holder::Peer), 80);
+    assert_closed(&books);
+}
+
+fn is_of(event: &Event, pid: u32) -> bool {
+    match event {
+        Event::Wait(e) => e.pid == pid,
+        Event::Call(e) => e.pid == pid,
+        Event::Thread(e) => e.pid == pid,
+        Event::Socket(e) => e.pid == pid,
+        _ => false,
+    }
+}
+
+#[test]
+fn a_backend_that_hung_before_it_was_followed_hangs_for_the_target_too() {
+    let mut events: Vec<Event> = running(SERVER).into();
+    events.extend([
+        end(SERVER, ASK, HERE, THERE, 2),
+        receive(SERVER, CLIENT, 10, 10),
+        send(SERVER, ASK, 12),
+    ]);
+    let hangs = of(BACK, seed(BACK, 'D', "io_schedule"));
+    let follow = event::Follow {
+        ns: at(100),
+        pid: BACK,
+        by_pid: SERVER,
+        listening: vec![5432],
+    };
+    events.extend([Event::Follow(follow), hangs, still(SERVER, 12, 900, EPOLL)]);
+    let books = books(events, 900);
+    // What it did before it was followed is not known.
+    assert_eq!(requests(&books, Class::Disk), 800);
+    assert_eq!(requests(&books, Class::Upstream), 88);
+    assert_eq!(books.threads, 1);
+    assert_closed(&books);
+}
