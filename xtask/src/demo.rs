@@ -4,24 +4,16 @@
 //! The backup must make the server measurably slower, else the run is void; tracer must then name the thing and the
 //! backup, else the run is wrong.
 //!
-//! Code map: [`scene`] lists the scenes, [`disk`], [`network`] and [`cpu`] make their worlds (with [`nginx`] for the
-//! real programs), [`mod@play`] plays a run, [`judge`] compares, [`table`] shows; [`supervise`], [`ledger`] and [`made`]
-//! see to it that nothing stays behind.
+//! Code map: [`scene`] lists the scenes, [`disk`], [`network`] and [`cpu`] make them from what [`crate::world`] has,
+//! [`mod@play`] plays a run, [`judge`] compares, [`table`] shows.
 
-mod cgroup;
 mod cpu;
 mod disk;
 mod judge;
-mod ledger;
-mod made;
 mod network;
-mod nginx;
 mod play;
-mod process;
 mod scene;
-mod supervise;
 mod table;
-mod tools;
 mod world;
 
 use std::{
@@ -38,12 +30,12 @@ use self::{
     judge::Judgement,
     play::{Outcome, Play},
     scene::Scene,
-    world::Room,
 };
 use crate::{
     build,
     command::{as_root, cargo, is_root, run as run_command, say},
     paths, setup,
+    world::{Room, ledger, supervise},
 };
 
 /// How often a run is tried whose backup does not slow the server.
@@ -72,6 +64,9 @@ pub struct Args {
     /// Directory on a real disk for what is needed while the demo runs
     #[arg(long, value_name = "DIR", default_value = "/var/tmp")]
     scratch: PathBuf,
+    /// The I/O scheduler of the slow disk, such as mq-deadline or bfq, if not the kernel's choice
+    #[arg(long, value_name = "NAME")]
+    scheduler: Option<String>,
     /// Play the scenes without tracer, to see what the backup does to the server
     #[arg(long, hide = true)]
     physics: bool,
@@ -185,8 +180,8 @@ fn play_all(args: &Args) -> Result<Vec<Outcome>> {
     for &scene in args.scenes() {
         let mark = ledger::mark()?;
         say(&format!("{}: making the scene …", scene.name()));
-        let room = Room::make(args)?;
-        let world = scene.make(&room)?;
+        let room = Room::make(&args.scratch)?;
+        let world = scene.make(args, &room)?;
         for run in 1..=args.repeat {
             outcomes.extend(play(&Play {
                 scene,

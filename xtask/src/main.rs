@@ -13,6 +13,7 @@ mod test;
 mod tidy;
 mod toolchain;
 mod vm;
+mod world;
 
 use std::process::ExitCode;
 

@@ -14,14 +14,16 @@ use anyhow::{Context as _, Result, bail, ensure};
 use super::{
     Args,
     judge::{self, Judgement, Verdict},
-    made::gone,
-    process::{Program, Running, ends_with_us, family},
     scene::Scene,
     world::World,
 };
 use crate::{
     command::{output, say},
     paths,
+    world::{
+        made::gone,
+        process::{Program, Running, ends_with_us, family},
+    },
 };
 
 /// How long the client measures, without and with the backup.
