@@ -16,12 +16,7 @@ mod scene;
 mod table;
 mod world;
 
-use std::{
-    fs,
-    os::unix::{fs::chown, process::CommandExt as _},
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
@@ -33,15 +28,13 @@ use self::{
 };
 use crate::{
     build,
-    command::{as_root, cargo, is_root, run as run_command, say},
+    command::{is_root, say},
     paths, setup,
-    world::{Room, ledger, supervise},
+    world::{Room, caller, ledger, supervise},
 };
 
 /// How often a run is tried whose backup does not slow the server.
 const ATTEMPTS: u32 = 3;
-/// The longest window: the disk's size grows with it.
-const LONGEST: Duration = Duration::from_secs(60);
 
 /// What to show.
 #[derive(clap::Args)]
@@ -56,7 +49,7 @@ pub struct Args {
     #[arg(long, default_value_t = 1)]
     repeat: u32,
     /// How long tracer watches
-    #[arg(long, default_value = "10s", value_parser = duration)]
+    #[arg(long, default_value = "10s", value_parser = caller::duration)]
     duration: Duration,
     /// Directory for recordings, flame graphs, reports and the client's figures [default: target/demo]
     #[arg(long, value_name = "DIR")]
@@ -123,10 +116,10 @@ pub fn run(args: Args) -> Result<()> {
         prepare(&args)?;
     }
     if !is_root() {
-        return again_as_root();
+        return caller::again_as_root("the demo makes a disk, a link and control groups");
     }
     let status = supervise::supervise(&args.scratch)?;
-    give_to_caller(&args.keep());
+    caller::give_back(&args.keep());
     // The player has shown its errors.
     std::process::exit(status)
 }
@@ -146,31 +139,7 @@ fn prepare(args: &Args) -> Result<()> {
     if !args.physics {
         build::run(&build::Args::default())?;
     }
-    let mut build = cargo();
-    build.args([
-        "build",
-        "--quiet",
-        "--release",
-        "--package",
-        "tracer-tests",
-        "--bins",
-    ]);
-    run_command(&mut build, "build the demo's programs")
-}
-
-/// Replaces this process by one of root's, with the same arguments.
-fn again_as_root() -> Result<()> {
-    let this = std::env::current_exe().context("could not find this program")?;
-    say("the demo makes a disk, a link and control groups: it needs root");
-    let mut command = as_root("env")?;
-    command
-        .arg("--")
-        .arg(format!("CARGO_TARGET_DIR={}", paths::target().display()));
-    command
-        .arg(this)
-        .args(std::env::args_os().skip(1))
-        .arg("--built");
-    Err(command.exec()).context("could not start sudo")
+    caller::build_programs()
 }
 
 fn play_all(args: &Args) -> Result<Vec<Outcome>> {
@@ -235,55 +204,4 @@ fn verdict(outcomes: &[Outcome]) -> Result<()> {
         bail!("{wrong} runs wrong, {void} void at every attempt");
     }
     Ok(())
-}
-
-/// What stays belongs to who called `sudo`.
-fn give_to_caller(keep: &Path) {
-    let id = |name| std::env::var(name).ok()?.parse::<u32>().ok();
-    let Some(user) = id("SUDO_UID") else { return };
-    let files = fs::read_dir(keep)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path());
-    for path in files.chain([keep.to_owned()]) {
-        // Files that stay root's can still be read.
-        let _kept = chown(path, Some(user), id("SUDO_GID"));
-    }
-}
-
-/// A length of time such as `10s`, `1500ms` or `1m`.
-fn duration(text: &str) -> Result<Duration> {
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let number: u64 = number
-        .parse()
-        .with_context(|| format!("{text:?} is not a length of time such as 10s"))?;
-    let length = match unit {
-        "ms" => Duration::from_millis(number),
-        "s" | "" => Duration::from_secs(number),
-        "m" => Duration::from_secs(number.saturating_mul(60)),
-        _ => bail!("{unit:?} is not a unit of time: use ms, s or m"),
-    };
-    if length.is_zero() || length > LONGEST {
-        bail!("{text} is not between 1ms and {}s", LONGEST.as_secs());
-    }
-    Ok(length)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lengths_of_time_have_units() {
-        assert_eq!(duration("10s").unwrap(), Duration::from_secs(10));
-        assert_eq!(duration("1500ms").unwrap(), Duration::from_millis(1500));
-        assert_eq!(duration("1m").unwrap(), Duration::from_secs(60));
-        for wrong in ["", "s", "10h", "0s", "2m", "-1s"] {
-            assert!(duration(wrong).is_err(), "{wrong}");
-        }
-    }
 }

@@ -4,6 +4,7 @@
 //! programs in it (with [`nginx`] for the real ones); [`supervise`], [`ledger`] and [`made`] see to it that nothing stays
 //! behind, however a run ends.
 
+pub mod caller;
 pub mod cgroup;
 pub mod disk;
 pub mod files;

@@ -86,17 +86,9 @@ impl Cgroup {
         Ok(Self { path, hierarchy })
     }
 
-    /// How long the group had to pause because of its CPU quota, in nanoseconds: the kernel's own count.
-    pub fn throttled_ns(&self) -> Result<u64> {
-        let stat = fs::read_to_string(self.path.join("cpu.stat"))
-            .context("could not read the group's cpu.stat")?;
-        let value = |name| {
-            let found = stat.lines().find_map(|line| line.strip_prefix(name));
-            found.and_then(|value| value.trim().parse::<u64>().ok())
-        };
-        value("throttled_time ")
-            .or_else(|| value("throttled_usec ").map(|microseconds| microseconds * 1000))
-            .context("the group's cpu.stat does not say how long it was throttled")
+    /// The file with the kernel's figures of the group's use of the CPUs.
+    pub fn cpu_stat(&self) -> PathBuf {
+        self.path.join("cpu.stat")
     }
 
     /// Ends every process in it.
