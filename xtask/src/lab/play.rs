@@ -34,6 +34,8 @@ const SETTLED: Duration = Duration::from_millis(1500);
 const MARGIN: Duration = Duration::from_secs(2);
 /// How long a server may take to listen.
 const STARTED: Duration = Duration::from_secs(15);
+/// How often is looked what processes there are.
+const OFTEN: Duration = Duration::from_millis(100);
 /// How long tracer may take besides its window.
 const TRACER_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -139,8 +141,7 @@ impl Play<'_> {
 
     /// Counts, and has tracer watch if it is asked.
     fn watch(&self, running: &mut Actors, outcome: &mut Outcome) -> Result<()> {
-        let client = self.window.map_or(MEASURED, |window| window + MARGIN);
-        let client = self.client(client)?;
+        let client = self.client(self.window.unwrap_or(MEASURED) + MARGIN)?;
         let tracer = match self.window {
             None => None,
             Some(window) => Some(self.attach(running.server.pid(), window)?),
@@ -181,7 +182,7 @@ impl Play<'_> {
         Ok(())
     }
 
-    /// Reads the counters before and after tracer's run, and notes meanwhile which processes there are: compressors come and go.
+    /// Reads the counters at the begin and at the end of tracer's window, and notes meanwhile which processes there are: compressors come and go.
     fn count(
         &self,
         running: &Actors,
@@ -197,46 +198,22 @@ impl Play<'_> {
         let mut cast = running.cast();
         let before = read_all(&meters, &cast)?;
         let begin = Instant::now();
-        let (end, mut tracer) = match tracer {
-            None => (begin + MEASURED, None),
-            Some(tracer) => (
-                begin + self.window.unwrap_or_default() + TRACER_PATIENCE,
-                Some(tracer),
-            ),
-        };
-        let status = loop {
-            thread::sleep(Duration::from_millis(100));
+        let end = begin + self.window.unwrap_or(MEASURED);
+        while Instant::now() < end {
+            thread::sleep(OFTEN);
             join(&mut cast, running.cast());
-            let ended = tracer
-                .as_mut()
-                .map(Child::try_wait)
-                .transpose()
-                .context("could not wait for tracer")?;
-            match (ended.flatten(), Instant::now() > end, &mut tracer) {
-                (Some(status), _, _) if status.success() => break Some(Ok(())),
-                (Some(status), _, _) => break Some(Err(format!("tracer ended with {status}"))),
-                (None, false, _) => {}
-                (None, true, None) => break None,
-                (None, true, Some(tracer)) => {
-                    tracer.kill().context("could not end tracer")?;
-                    tracer.wait().context("could not wait for tracer")?;
-                    bail!("tracer did not come to its end");
-                }
-            }
-        };
+        }
         let elapsed = begin.elapsed().as_secs_f64();
+        // Before the client ends, which ends the threads of its connections, and the kernel's figures of them with them.
         let after = read_all(&meters, &cast)?;
+        let status = tracer.map(wait_for_tracer).transpose()?;
+        join(&mut cast, running.cast());
         let grown = before
             .iter()
             .zip(after)
             .map(|(before, after)| (after - before).max(0.0) / elapsed);
-        Ok((
-            Watched {
-                grown: grown.collect(),
-                cast,
-            },
-            status,
-        ))
+        let grown = grown.collect();
+        Ok((Watched { grown, cast }, status))
     }
 
     /// The counters of what each backup uses of the resource that the guilty hold.
@@ -344,6 +321,23 @@ impl Play<'_> {
 
     fn say(&self, text: &str) {
         say(&format!("{} {}: {text}", self.scenario.name, self.run));
+    }
+}
+
+/// Waits for its end; says why where it has no report.
+fn wait_for_tracer(mut tracer: Child) -> Result<Result<(), String>> {
+    let end = Instant::now() + TRACER_PATIENCE;
+    loop {
+        match tracer.try_wait().context("could not wait for tracer")? {
+            Some(status) if status.success() => return Ok(Ok(())),
+            Some(status) => return Ok(Err(format!("tracer ended with {status}"))),
+            None if Instant::now() < end => thread::sleep(OFTEN),
+            None => {
+                tracer.kill().context("could not end tracer")?;
+                tracer.wait().context("could not wait for tracer")?;
+                bail!("tracer did not come to its end");
+            }
+        }
     }
 }
 

@@ -94,7 +94,7 @@ fn other_disk(stage: &Stage) -> Result<Scene> {
         .on_cpus(vec![stage.cpu]);
     let client = room
         .client(address, &served)
-        .with(["--cold", "--connections=1", "--think-ms=20"])
+        .with(["--cold", "--connections=2", "--think-ms=20"])
         .on_cpus(vec![stage.cpu]);
     let mut backup = room
         .backup("read-direct", &backed_up)
@@ -104,7 +104,7 @@ fn other_disk(stage: &Stage) -> Result<Scene> {
     Ok(Scene::new(server, address, client)
         .innocent("reader", backup)
         .at_least(Meter::DiskBusy(other.name().to_owned()), BUSY)
-        .at_least(Meter::DiskBusy(mine.name().to_owned()), 0.05)
+        .at_least(Meter::Read(Who::Server), 1e6)
         .unharmed()
         .with_disk(mine)
         .with_disk(other))
