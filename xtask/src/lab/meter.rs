@@ -15,6 +15,8 @@ pub enum Meter {
     Queued(Who),
     /// Bytes that were read from disks (`/proc/PID/io`, `read_bytes`).
     Read(Who),
+    /// Bytes that were written to whatever (`/proc/PID/io`, `wchar`): of a program that only sends, what it sent.
+    Written(Who),
     /// Time in which a disk had work (`/sys/block/NAME/stat`, field 10).
     DiskBusy(String),
     /// Bytes that left through a device's queueing discipline (`tc -s qdisc`).
@@ -60,7 +62,8 @@ impl Meter {
         Ok(match self {
             Self::OnCpu(who) => sum(*who, on_cpu),
             Self::Queued(who) => sum(*who, queued),
-            Self::Read(who) => sum(*who, read_bytes),
+            Self::Read(who) => sum(*who, |pid| io(pid, "read_bytes: ")),
+            Self::Written(who) => sum(*who, |pid| io(pid, "wchar: ")),
             Self::DiskBusy(disk) => disk_busy(disk)?,
             Self::Sent(device) => qdisc(device, &["Sent"])?,
             Self::HeldBack(device) => qdisc(device, &["dropped", "overlimits"])?,
@@ -74,6 +77,7 @@ impl Meter {
             Self::OnCpu(who) => format!("{} on CPU s/s", who.name()),
             Self::Queued(who) => format!("{} queued for CPU s/s", who.name()),
             Self::Read(who) => format!("{} reads B/s", who.name()),
+            Self::Written(who) => format!("{} writes B/s", who.name()),
             Self::DiskBusy(disk) => format!("{disk} busy s/s"),
             Self::Sent(device) => format!("{device} sends B/s"),
             Self::HeldBack(device) => format!("{device} holds back packets/s"),
@@ -116,10 +120,10 @@ fn queued(pid: u32) -> Option<f64> {
     Some(tasks.flatten().filter_map(of).sum::<u64>() as f64 / 1e9)
 }
 
-fn read_bytes(pid: u32) -> Option<f64> {
+fn io(pid: u32, name: &str) -> Option<f64> {
     let io = fs::read_to_string(format!("/proc/{pid}/io")).ok()?;
     io.lines()
-        .find_map(|line| line.strip_prefix("read_bytes: "))?
+        .find_map(|line| line.strip_prefix(name))?
         .parse()
         .ok()
 }

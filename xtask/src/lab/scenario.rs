@@ -1,6 +1,11 @@
 //! What a scenario is: programs, what is true of them, and what must be seen to have happened for that to be true.
 
-use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 
@@ -204,7 +209,7 @@ pub struct Stage {
 
 impl Stage {
     /// An empty stage.
-    pub fn make(scratch: &std::path::Path, window: Duration) -> Result<Self> {
+    pub fn make(scratch: &Path, window: Duration) -> Result<Self> {
         let mut elsewhere = usable_cpus()?;
         let cpu = elsewhere.pop().context("there is no usable CPU")?;
         anyhow::ensure!(
@@ -257,6 +262,11 @@ impl Stage {
         self.room
             .own("demo-hog")
             .with(["--threads", &threads.to_string()])
+    }
+
+    /// A shell script, which sees two directories as `$1` and `$2`.
+    pub fn script(&self, text: &str, from: &Path, to: &Path) -> Program {
+        self.room.script(text, from).with([to])
     }
 
     /// How many files of this size a reader gets through at full speed while the scenario lasts: it must never come to the end,

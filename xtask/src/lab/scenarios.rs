@@ -1,9 +1,18 @@
 //! All scenarios, by family.
 
 mod cpu;
+mod disk;
 mod innocent;
+mod network;
+mod pipeline;
 
 use super::scenario::Scenario;
 
 /// Families and their scenarios.
-pub const ALL: &[(&str, &[Scenario])] = &[("cpu", cpu::ALL), ("innocent", innocent::ALL)];
+pub const ALL: &[(&str, &[Scenario])] = &[
+    ("disk", disk::ALL),
+    ("cpu", cpu::ALL),
+    ("network", network::ALL),
+    ("pipeline", pipeline::ALL),
+    ("innocent", innocent::ALL),
+];
