@@ -15,8 +15,9 @@ pub enum Meter {
     Queued(Who),
     /// Bytes that were read from disks (`/proc/PID/io`, `read_bytes`).
     Read(Who),
-    /// Bytes that were written to whatever (`/proc/PID/io`, `wchar`): of a program that only sends, what it sent.
-    Written(Who),
+    /// Bytes that were read from whatever (`/proc/PID/io`, `rchar`): of a program that sends files, what it sent. What is written by
+    /// `send` is not counted there.
+    Taken(Who),
     /// Time in which a disk had work (`/sys/block/NAME/stat`, field 10).
     DiskBusy(String),
     /// Bytes that left through a device's queueing discipline (`tc -s qdisc`).
@@ -63,7 +64,7 @@ impl Meter {
             Self::OnCpu(who) => sum(*who, on_cpu),
             Self::Queued(who) => sum(*who, queued),
             Self::Read(who) => sum(*who, |pid| io(pid, "read_bytes: ")),
-            Self::Written(who) => sum(*who, |pid| io(pid, "wchar: ")),
+            Self::Taken(who) => sum(*who, |pid| io(pid, "rchar: ")),
             Self::DiskBusy(disk) => disk_busy(disk)?,
             Self::Sent(device) => qdisc(device, &["Sent"])?,
             Self::HeldBack(device) => qdisc(device, &["dropped", "overlimits"])?,
@@ -77,7 +78,7 @@ impl Meter {
             Self::OnCpu(who) => format!("{} on CPU s/s", who.name()),
             Self::Queued(who) => format!("{} queued for CPU s/s", who.name()),
             Self::Read(who) => format!("{} reads B/s", who.name()),
-            Self::Written(who) => format!("{} writes B/s", who.name()),
+            Self::Taken(who) => format!("{} takes B/s", who.name()),
             Self::DiskBusy(disk) => format!("{disk} busy s/s"),
             Self::Sent(device) => format!("{device} sends B/s"),
             Self::HeldBack(device) => format!("{device} holds back packets/s"),

@@ -129,10 +129,7 @@ fn seven_and_three(stage: &Stage) -> Result<Scene> {
         .with(sink(stage, net.far).in_netns(&net.netns))
         .guilty("seven", seven)
         .guilty("three", three)
-        .holds(
-            "network",
-            Some(|backup| Meter::Written(Who::Backup(backup))),
-        )
+        .holds("network", Some(|backup| Meter::Taken(Who::Backup(backup))))
         .at_least(Meter::Sent(net.device), FULL))
 }
 
@@ -146,6 +143,6 @@ fn other_way(stage: &Stage) -> Result<Scene> {
         .scene
         .with(sink(stage, net.near).on_cpus(stage.elsewhere.clone()))
         .innocent("receiver", backup)
-        .at_least(Meter::Written(Who::Backup(0)), 1e6)
+        .at_least(Meter::Taken(Who::Backup(0)), 1e6)
         .unharmed())
 }
