@@ -5,13 +5,15 @@
 //! backup, else the run is wrong.
 //!
 //! Code map: [`scene`] lists the scenes, [`disk`], [`network`] and [`cpu`] make them from what [`crate::world`] has,
-//! [`mod@play`] plays a run, [`judge`] compares, [`table`] shows.
+//! [`mod@play`] plays a run, [`judge`] compares, [`remedy`] applies a remedy,
+//! [`table`] shows.
 
 mod cpu;
 mod disk;
 mod judge;
 mod network;
 mod play;
+mod remedy;
 mod scene;
 mod table;
 mod world;
@@ -60,6 +62,9 @@ pub struct Args {
     /// The I/O scheduler of the slow disk, such as mq-deadline or bfq, if not the kernel's choice
     #[arg(long, value_name = "NAME")]
     scheduler: Option<String>,
+    /// After a right verdict run its first remedy that applies here, and measure once more
+    #[arg(long, conflicts_with = "physics")]
+    apply_remedy: bool,
     /// Play the scenes without tracer, to see what the backup does to the server
     #[arg(long, hide = true)]
     physics: bool,
@@ -127,6 +132,9 @@ pub fn run(args: Args) -> Result<()> {
 fn play_and_show(args: &Args) -> Result<()> {
     let outcomes = play_all(args)?;
     println!("\n{}", table::table(&outcomes));
+    if args.apply_remedy {
+        println!("{}", table::remedies(&outcomes));
+    }
     verdict(&outcomes)
 }
 

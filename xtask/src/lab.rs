@@ -16,7 +16,11 @@ mod scenario;
 mod scenarios;
 mod table;
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -219,21 +223,21 @@ fn verdict(outcomes: &[Outcome]) -> Result<()> {
 }
 
 /// Grades kept recordings with the tracer of now; a verdict that is another than the live one is named.
-fn judge(args: &Args, dir: &std::path::Path) -> Result<()> {
-    let mut outcomes = Vec::new();
+fn judge(args: &Args, dir: &Path) -> Result<()> {
+    let mut outcomes = outcome::kept(dir)?;
     let mut changed = Vec::new();
-    for mut outcome in outcome::kept(dir)? {
-        if outcome.void.is_none() {
-            let live = outcome.said.take();
-            match play::judge_again(&outcome.file(dir, "tracer")) {
-                Ok(said) => outcome.said = Some(said),
-                Err(error) => outcome.failed = Some(format!("{error:#}")),
-            }
-            if outcome.said != live {
-                changed.push(format!("{}-{}", outcome.scenario, outcome.run));
-            }
+    let played = outcomes.iter_mut().filter(|outcome| outcome.void.is_none());
+    for outcome in played {
+        // From tracer's own report: numbers that were written and read once more may differ in their last digit.
+        let live = fs::read_to_string(outcome.file(dir, "json")).map_err(anyhow::Error::from);
+        let live = live.and_then(|json| said::Said::parse(&json)).ok();
+        (outcome.said, outcome.failed) = match play::judge_again(&outcome.file(dir, "tracer")) {
+            Ok(said) => (Some(said), None),
+            Err(error) => (None, Some(format!("{error:#}"))),
+        };
+        if outcome.said != live {
+            changed.push(format!("{}-{}", outcome.scenario, outcome.run));
         }
-        outcomes.push(outcome);
     }
     show(args, &outcomes)?;
     if changed.is_empty() {

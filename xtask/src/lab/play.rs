@@ -124,7 +124,9 @@ impl Play<'_> {
         if outcome.void.is_none() {
             self.watch(&mut running, &mut outcome)?;
         }
-        outcome.keep(self.keep)?;
+        if self.window.is_some() {
+            outcome.keep(self.keep)?;
+        }
         Ok(outcome)
     }
 
@@ -188,7 +190,8 @@ impl Play<'_> {
         Ok(())
     }
 
-    /// Reads the counters at the begin and at the end of tracer's window, and notes meanwhile which processes there are: compressors come and go.
+    /// Reads the counters at the begin and at the end of tracer's window, and notes meanwhile which processes there are:
+    /// compressors come and go.
     fn count(
         &self,
         running: &Actors,

@@ -189,7 +189,8 @@ mod tests {
     const REPORT: &str = r#"{"target": {"pids": [5]},
         "verdict": {"resource": "none", "basis": "requests", "culprits": [], "sentence": "x"},
         "requests": {"budget_ns": {"on_cpu": 800, "cpu": 200, "idle": 5000}},
-        "blame": [{"resource": "cpu", "pid": 5, "ns": 100}, {"resource": "cpu", "pid": 7, "ns": 60}, {"resource": "cpu", "pid": 7, "ns": 20}],
+        "blame": [{"resource": "cpu", "pid": 5, "ns": 100}, {"resource": "cpu", "pid": 7, "ns": 60},
+            {"resource": "cpu", "pid": 7, "ns": 20}],
         "unattributed_ns": {"cpu": 20}}"#;
 
     #[test]
