@@ -59,7 +59,7 @@ pub struct Args {
     /// Directory on a real disk for what is needed while the demo runs
     #[arg(long, value_name = "DIR", default_value = "/var/tmp")]
     scratch: PathBuf,
-    /// The I/O scheduler of the slow disk, such as mq-deadline or bfq, if not the kernel's choice
+    /// The I/O scheduler of the slow disk, such as mq-deadline or bfq [default: none]
     #[arg(long, value_name = "NAME")]
     scheduler: Option<String>,
     /// After a right verdict run its first remedy that applies here, and measure once more

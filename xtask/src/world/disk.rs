@@ -37,7 +37,7 @@ pub fn bytes_for(files: u64) -> u64 {
     files * 11 / 10 + (32 << 20)
 }
 
-/// A new, empty, mounted loop disk over a file of this name.
+/// A new, empty, mounted loop disk over a file of this name; without a scheduler, as loop devices are, unless one is given.
 pub fn attach(room: &Room, name: &str, bytes: u64, scheduler: Option<&str>) -> Result<Disk> {
     let image = room.dir.join(name);
     let file =
@@ -57,9 +57,8 @@ pub fn attach(room: &Room, name: &str, bytes: u64, scheduler: Option<&str>) -> R
         .trim()
         .to_owned();
     setting(&device, "read_ahead_kb", READ_AHEAD_KB)?;
-    if let Some(scheduler) = scheduler {
-        setting(&device, "scheduler", scheduler)?;
-    }
+    // A device that was used before keeps what it was given then.
+    setting(&device, "scheduler", scheduler.unwrap_or("none"))?;
     // Nothing may be left to a thread that would write while we measure.
     let eager = "lazy_itable_init=0,lazy_journal_init=0,nodiscard";
     output(

@@ -272,7 +272,8 @@ impl Drop for Running {
     }
 }
 
-/// The processes of the group that `leader` leads: a program that was started here, and what it started.
+/// The processes of the group that `leader` leads, and all their descendants: a program that was started here, and what it started,
+/// also where that leads a group of its own.
 pub fn family(leader: u32) -> Vec<u32> {
     let Ok(all) = fs::read_dir("/proc") else {
         return Vec::new();
@@ -280,18 +281,40 @@ pub fn family(leader: u32) -> Vec<u32> {
     let pids = all
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter(|&pid| group_of(pid) == Some(leader)).collect()
+    let all: Vec<Kin> = pids.filter_map(kin).collect();
+    let mut found: Vec<u32> = all
+        .iter()
+        .filter(|kin| kin.group == leader)
+        .map(|kin| kin.pid)
+        .collect();
+    let mut seen = 0;
+    while seen < found.len() {
+        let parent = found[seen];
+        seen += 1;
+        for child in all.iter().filter(|kin| kin.parent == parent) {
+            if !found.contains(&child.pid) {
+                found.push(child.pid);
+            }
+        }
+    }
+    found
 }
 
-fn group_of(pid: u32) -> Option<u32> {
+struct Kin {
+    pid: u32,
+    parent: u32,
+    group: u32,
+}
+
+fn kin(pid: u32) -> Option<Kin> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in parentheses may hold anything; behind it come the state, the parent and the group.
-    stat.rsplit_once(')')?
-        .1
-        .split_whitespace()
-        .nth(2)?
-        .parse()
-        .ok()
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(1);
+    Some(Kin {
+        pid,
+        parent: fields.next()?.parse().ok()?,
+        group: fields.next()?.parse().ok()?,
+    })
 }
 
 /// A command that gets a signal when we are gone.
@@ -321,6 +344,29 @@ mod tests {
         drop(shell.stdin.take());
         shell.wait().unwrap();
         assert!(family(shell.id()).is_empty());
+    }
+
+    #[test]
+    fn a_family_includes_members_with_a_group_of_their_own() {
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", "setsid sh -c 'read line; :' ; :"])
+            .stdin(Stdio::piped())
+            .process_group(0);
+        let mut shell = shell.spawn().unwrap();
+        let leads = |pid: &u32| kin(*pid).is_some_and(|kin| kin.group == kin.pid);
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while family(shell.id()).iter().filter(|pid| leads(pid)).count() < 2
+            && std::time::Instant::now() < end
+        {
+            std::thread::yield_now();
+        }
+        assert_eq!(
+            family(shell.id()).iter().filter(|pid| leads(pid)).count(),
+            2
+        );
+        drop(shell.stdin.take());
+        shell.wait().unwrap();
     }
 
     #[test]
