@@ -2,6 +2,7 @@
 
 mod cpu;
 mod disk;
+mod form;
 mod innocent;
 mod network;
 mod pipeline;
@@ -14,5 +15,6 @@ pub const ALL: &[(&str, &[Scenario])] = &[
     ("cpu", cpu::ALL),
     ("network", network::ALL),
     ("pipeline", pipeline::ALL),
+    ("form", form::ALL),
     ("innocent", innocent::ALL),
 ];

@@ -57,9 +57,22 @@ pub const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "cpu-real-time",
-        about: "a real-time program that needs half of the CPU, 30 ms at a time",
+        about: "a real-time program that needs more than half of the CPU, 50 ms at a time",
         quick: false,
         make: real_time,
+    },
+    Scenario {
+        name: "cpu-beside-innocent",
+        about: "a busy program on the server's CPU, another one on another CPU",
+        quick: false,
+        make: |stage| {
+            let hog = || stage.hog(3);
+            Ok(compressing(stage, false)?
+                .guilty("here", hog().on_cpus(vec![stage.cpu]))
+                .innocent("elsewhere", hog().on_cpus(stage.elsewhere.clone()))
+                .holds("cpu", None)
+                .at_least(Meter::Queued(Who::Server), QUEUED))
+        },
     },
 ];
 
@@ -148,7 +161,7 @@ fn short_lived(stage: &Stage) -> Result<Scene> {
 }
 
 fn real_time(stage: &Stage) -> Result<Scene> {
-    let hog = stage.hog(1).with(["--busy-ms=30", "--pause-ms=30"]);
+    let hog = stage.hog(1).with(["--busy-ms=50", "--pause-ms=30"]);
     let words = ["chrt", "--fifo", "5"].map(std::ffi::OsString::from);
     let backup = stage.room.program(words.into_iter().chain(hog.words));
     Ok(compressing(stage, false)?

@@ -88,6 +88,12 @@ pub const ALL: &[Scenario] = &[
         quick: false,
         make: bystander,
     },
+    Scenario {
+        name: "disk-two-disks",
+        about: "a reader of the server's disk is in the way; another reads another disk as hard",
+        quick: false,
+        make: two_disks,
+    },
 ];
 
 /// What the server serves: small files, as web servers do.
@@ -193,4 +199,20 @@ fn bystander(stage: &Stage) -> Result<Scene> {
         .holds("disk", None)
         .at_least(Meter::Read(Who::Backup(1)), 4096.0)
         .with_disk(disk))
+}
+
+fn two_disks(stage: &Stage) -> Result<Scene> {
+    let other = stage.slow_disk("other", LARGE * LARGE_BYTES, None)?;
+    let (scene, disk, files) = with_large(stage, None)?;
+    let others = files_on(&other, "large", LARGE, LARGE_BYTES)?;
+    let mut elsewhere = direct(stage, &others, 6);
+    // The speed limit is a group's: each disk has its own readers'.
+    elsewhere.groups = vec![stage.other_group()?.procs()];
+    Ok(scene
+        .guilty("here", direct(stage, &files, 6))
+        .innocent("elsewhere", elsewhere)
+        .holds("disk", None)
+        .at_least(Meter::DiskBusy(other.name().to_owned()), BUSY)
+        .with_disk(disk)
+        .with_disk(other))
 }
