@@ -20,7 +20,7 @@ use super::{drop_pages, http, quantile::nearest_rank};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How much a slow client reads at once.
-const SIP_BYTES: usize = 2048;
+const SIP_BYTES: usize = 16 * 1024;
 
 /// Whom to ask, for what, and for how long.
 #[derive(clap::Args)]
@@ -261,7 +261,7 @@ fn connect_narrow(address: SocketAddr) -> io::Result<TcpStream> {
     }
     // SAFETY: the descriptor was just made and is nobody else's.
     let stream = unsafe { TcpStream::from_raw_fd(fd) };
-    let size: libc::c_int = 4096;
+    let size: libc::c_int = 16 * 1024;
     let name = libc::sockaddr_in {
         sin_family: libc::AF_INET as libc::sa_family_t,
         sin_port: address.port().to_be(),

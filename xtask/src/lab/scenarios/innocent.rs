@@ -83,7 +83,8 @@ fn own_quota(stage: &Stage) -> Result<Scene> {
 
 fn slow_client(stage: &Stage) -> Result<Scene> {
     let (served, backed_up) = (
-        stage.files("served", 16, 256 << 10)?,
+        // More than the server's send buffer takes at once: it must wait until the client has read.
+        stage.files("served", 4, 6 << 20)?,
         stage.files("backed-up", 1, 16 << 20)?,
     );
     let (address, sink) = (world::loopback()?, world::loopback()?);
@@ -94,9 +95,9 @@ fn slow_client(stage: &Stage) -> Result<Scene> {
     let client = room
         .client(address, &served)
         .with([
-            "--connections=4",
+            "--connections=2",
             "--think-ms=10",
-            "--bytes-per-second=400000",
+            "--bytes-per-second=8000000",
         ])
         .on_cpus(vec![stage.cpu]);
     let backup = room
