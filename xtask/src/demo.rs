@@ -4,32 +4,21 @@
 //! The backup must make the server measurably slower, else the run is void; tracer must then name the thing and the
 //! backup, else the run is wrong.
 //!
-//! Code map: [`scene`] lists the scenes, [`disk`], [`network`] and [`cpu`] make their worlds (with [`nginx`] for the
-//! real programs), [`mod@play`] plays a run, [`judge`] compares, [`table`] shows; [`supervise`], [`ledger`] and [`made`]
-//! see to it that nothing stays behind.
+//! Code map: [`scene`] lists the scenes, [`disk`], [`network`] and [`cpu`] make them from what [`crate::world`] has,
+//! [`mod@play`] plays a run, [`judge`] compares, [`remedy`] applies a remedy,
+//! [`table`] shows.
 
-mod cgroup;
 mod cpu;
 mod disk;
 mod judge;
-mod ledger;
-mod made;
 mod network;
-mod nginx;
 mod play;
-mod process;
+mod remedy;
 mod scene;
-mod supervise;
 mod table;
-mod tools;
 mod world;
 
-use std::{
-    fs,
-    os::unix::{fs::chown, process::CommandExt as _},
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
@@ -38,18 +27,16 @@ use self::{
     judge::Judgement,
     play::{Outcome, Play},
     scene::Scene,
-    world::Room,
 };
 use crate::{
     build,
-    command::{as_root, cargo, is_root, run as run_command, say},
+    command::{is_root, say},
     paths, setup,
+    world::{Room, caller, ledger, supervise},
 };
 
 /// How often a run is tried whose backup does not slow the server.
 const ATTEMPTS: u32 = 3;
-/// The longest window: the disk's size grows with it.
-const LONGEST: Duration = Duration::from_secs(60);
 
 /// What to show.
 #[derive(clap::Args)]
@@ -64,7 +51,7 @@ pub struct Args {
     #[arg(long, default_value_t = 1)]
     repeat: u32,
     /// How long tracer watches
-    #[arg(long, default_value = "10s", value_parser = duration)]
+    #[arg(long, default_value = "10s", value_parser = caller::duration)]
     duration: Duration,
     /// Directory for recordings, flame graphs, reports and the client's figures [default: target/demo]
     #[arg(long, value_name = "DIR")]
@@ -72,6 +59,12 @@ pub struct Args {
     /// Directory on a real disk for what is needed while the demo runs
     #[arg(long, value_name = "DIR", default_value = "/var/tmp")]
     scratch: PathBuf,
+    /// The I/O scheduler of the slow disk, such as mq-deadline or bfq [default: none]
+    #[arg(long, value_name = "NAME")]
+    scheduler: Option<String>,
+    /// After a right verdict run its first remedy that applies here, and measure once more
+    #[arg(long, conflicts_with = "physics")]
+    apply_remedy: bool,
     /// Play the scenes without tracer, to see what the backup does to the server
     #[arg(long, hide = true)]
     physics: bool,
@@ -128,10 +121,10 @@ pub fn run(args: Args) -> Result<()> {
         prepare(&args)?;
     }
     if !is_root() {
-        return again_as_root();
+        return caller::again_as_root("the demo makes a disk, a link and control groups");
     }
     let status = supervise::supervise(&args.scratch)?;
-    give_to_caller(&args.keep());
+    caller::give_back(&args.keep());
     // The player has shown its errors.
     std::process::exit(status)
 }
@@ -139,6 +132,9 @@ pub fn run(args: Args) -> Result<()> {
 fn play_and_show(args: &Args) -> Result<()> {
     let outcomes = play_all(args)?;
     println!("\n{}", table::table(&outcomes));
+    if args.apply_remedy {
+        println!("{}", table::remedies(&outcomes));
+    }
     verdict(&outcomes)
 }
 
@@ -151,31 +147,7 @@ fn prepare(args: &Args) -> Result<()> {
     if !args.physics {
         build::run(&build::Args::default())?;
     }
-    let mut build = cargo();
-    build.args([
-        "build",
-        "--quiet",
-        "--release",
-        "--package",
-        "tracer-tests",
-        "--bins",
-    ]);
-    run_command(&mut build, "build the demo's programs")
-}
-
-/// Replaces this process by one of root's, with the same arguments.
-fn again_as_root() -> Result<()> {
-    let this = std::env::current_exe().context("could not find this program")?;
-    say("the demo makes a disk, a link and control groups: it needs root");
-    let mut command = as_root("env")?;
-    command
-        .arg("--")
-        .arg(format!("CARGO_TARGET_DIR={}", paths::target().display()));
-    command
-        .arg(this)
-        .args(std::env::args_os().skip(1))
-        .arg("--built");
-    Err(command.exec()).context("could not start sudo")
+    caller::build_programs()
 }
 
 fn play_all(args: &Args) -> Result<Vec<Outcome>> {
@@ -185,8 +157,8 @@ fn play_all(args: &Args) -> Result<Vec<Outcome>> {
     for &scene in args.scenes() {
         let mark = ledger::mark()?;
         say(&format!("{}: making the scene …", scene.name()));
-        let room = Room::make(args)?;
-        let world = scene.make(&room)?;
+        let room = Room::make(&args.scratch)?;
+        let world = scene.make(args, &room)?;
         for run in 1..=args.repeat {
             outcomes.extend(play(&Play {
                 scene,
@@ -240,55 +212,4 @@ fn verdict(outcomes: &[Outcome]) -> Result<()> {
         bail!("{wrong} runs wrong, {void} void at every attempt");
     }
     Ok(())
-}
-
-/// What stays belongs to who called `sudo`.
-fn give_to_caller(keep: &Path) {
-    let id = |name| std::env::var(name).ok()?.parse::<u32>().ok();
-    let Some(user) = id("SUDO_UID") else { return };
-    let files = fs::read_dir(keep)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path());
-    for path in files.chain([keep.to_owned()]) {
-        // Files that stay root's can still be read.
-        let _kept = chown(path, Some(user), id("SUDO_GID"));
-    }
-}
-
-/// A length of time such as `10s`, `1500ms` or `1m`.
-fn duration(text: &str) -> Result<Duration> {
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let number: u64 = number
-        .parse()
-        .with_context(|| format!("{text:?} is not a length of time such as 10s"))?;
-    let length = match unit {
-        "ms" => Duration::from_millis(number),
-        "s" | "" => Duration::from_secs(number),
-        "m" => Duration::from_secs(number.saturating_mul(60)),
-        _ => bail!("{unit:?} is not a unit of time: use ms, s or m"),
-    };
-    if length.is_zero() || length > LONGEST {
-        bail!("{text} is not between 1ms and {}s", LONGEST.as_secs());
-    }
-    Ok(length)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lengths_of_time_have_units() {
-        assert_eq!(duration("10s").unwrap(), Duration::from_secs(10));
-        assert_eq!(duration("1500ms").unwrap(), Duration::from_millis(1500));
-        assert_eq!(duration("1m").unwrap(), Duration::from_secs(60));
-        for wrong in ["", "s", "10h", "0s", "2m", "-1s"] {
-            assert!(duration(wrong).is_err(), "{wrong}");
-        }
-    }
 }

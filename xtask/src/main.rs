@@ -7,12 +7,14 @@ mod build;
 mod check;
 mod command;
 mod demo;
+mod lab;
 mod paths;
 mod setup;
 mod test;
 mod tidy;
 mod toolchain;
 mod vm;
+mod world;
 
 use std::process::ExitCode;
 
@@ -42,6 +44,8 @@ enum Task {
     Check(check::Args),
     /// Show tracer at work on a scene of known truth
     Demo(demo::Args),
+    /// Play labelled scenarios and grade what tracer says of them
+    Lab(lab::Args),
     /// Install what is missing on this machine
     Setup(setup::Args),
     /// Run all tests: of functions, of real probes (as root), and in guests with other kernels
@@ -68,6 +72,7 @@ fn run(task: Task) -> Result<()> {
         Task::Build(args) => build::run(&args),
         Task::Check(args) => check::run(&args),
         Task::Demo(args) => demo::run(args),
+        Task::Lab(args) => lab::run(args),
         Task::Setup(args) => setup::run(&args),
         Task::Test(args) => test::run(&args),
         Task::Vm(args) => vm::run(&args),

@@ -27,7 +27,7 @@ use crate::toolchain::Toolchain;
     cargo xtask setup build        only what the build needs\n  cargo xtask setup demo nginx   the demo with real programs"
 )]
 pub struct Args {
-    /// Groups of tools; all but nginx when none is named
+    /// Groups of tools; all but nginx and lab when none is named
     groups: Vec<Group>,
 }
 
@@ -40,6 +40,8 @@ enum Group {
     Demo,
     /// The real programs of `demo --with nginx`
     Nginx,
+    /// The real programs of the lab's scenarios
+    Lab,
     /// Virtual machines for other kernels
     Vm,
 }
@@ -92,6 +94,26 @@ const NGINX: &[Need] = &[
     },
 ];
 
+/// The real backups of the lab.
+const LAB: &[Need] = &[
+    Need {
+        program: "fio",
+        package: "fio",
+    },
+    Need {
+        program: "zstd",
+        package: "zstd",
+    },
+    Need {
+        program: "xz",
+        package: "xz-utils",
+    },
+    Need {
+        program: "chrt",
+        package: "util-linux",
+    },
+];
+
 /// Installs what was asked for.
 pub fn run(args: &Args) -> Result<()> {
     let all = [Group::Build, Group::Demo, Group::Vm];
@@ -105,6 +127,7 @@ pub fn run(args: &Args) -> Result<()> {
             Group::Build => drop(build_tools()?),
             Group::Demo => demo_tools()?,
             Group::Nginx => nginx_tools()?,
+            Group::Lab => lab_tools()?,
             Group::Vm => drop((vng()?, busybox()?)),
         }
     }
@@ -141,4 +164,10 @@ pub fn nginx_tools() -> Result<()> {
         "the demo with a real server and real backups",
         "nginx",
     )
+}
+
+/// Sees to the real programs of the lab's scenarios.
+pub fn lab_tools() -> Result<()> {
+    nginx_tools()?;
+    apt::need(LAB, "the lab's real backups")
 }

@@ -4,8 +4,10 @@ use std::{
     fs::{self, File},
     io::{self, Read as _, Write},
     net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     thread,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -15,6 +17,8 @@ use super::drop_pages;
 
 /// How much is read at once.
 const CHUNK_BYTES: usize = 256 * 1024;
+/// No disk of today has larger blocks.
+const BLOCK_BYTES: usize = 4096;
 
 /// What the backup does, again and again until it is ended.
 #[derive(clap::Subcommand)]
@@ -27,6 +31,21 @@ pub enum Task {
         /// Files read at the same time
         #[arg(long, default_value_t = 4)]
         parallel: usize,
+    },
+    /// Read a directory's files around the page cache (O_DIRECT), each thread with one request at a time
+    ReadDirect {
+        /// Directory to back up
+        #[arg(long)]
+        files: PathBuf,
+        /// Files read at the same time
+        #[arg(long, default_value_t = 4)]
+        parallel: usize,
+        /// Bytes of a request, a multiple of 4096
+        #[arg(long, default_value_t = 128 * 1024)]
+        request_bytes: usize,
+        /// Milliseconds to pause after each request
+        #[arg(long, default_value_t = 0)]
+        pause_ms: u64,
     },
     /// Send a directory's files over TCP
     Send {
@@ -56,6 +75,17 @@ pub fn run(task: &Task) -> Result<()> {
     match task {
         Task::Read { files, parallel } => {
             in_parallel(files, *parallel, |file| read_cold(file, &mut io::sink()))
+        }
+        Task::ReadDirect {
+            files,
+            parallel,
+            request_bytes,
+            pause_ms,
+        } => {
+            let pause = Duration::from_millis(*pause_ms);
+            open_in_parallel(files, *parallel, open_direct, |file| {
+                read_direct(file, *request_bytes, pause)
+            })
         }
         Task::Compress { files, parallel } => in_parallel(files, *parallel, compress),
         Task::Send {
@@ -88,6 +118,15 @@ fn in_parallel(
     parallel: usize,
     work: impl Fn(File) -> Result<()> + Sync,
 ) -> Result<()> {
+    open_in_parallel(dir, parallel, |path| File::open(path), work)
+}
+
+fn open_in_parallel(
+    dir: &Path,
+    parallel: usize,
+    open: impl Fn(&Path) -> io::Result<File> + Sync,
+    work: impl Fn(File) -> Result<()> + Sync,
+) -> Result<()> {
     let files = files_below(dir)?;
     ensure!(
         (1..=files.len()).contains(&parallel),
@@ -97,7 +136,7 @@ fn in_parallel(
     let one = |k: usize| -> Result<()> {
         for path in files.iter().skip(k).step_by(parallel).cycle() {
             let opened =
-                File::open(path).with_context(|| format!("could not open {}", path.display()))?;
+                open(path).with_context(|| format!("could not open {}", path.display()))?;
             work(opened).with_context(|| format!("could not back up {}", path.display()))?;
         }
         Ok(())
@@ -149,6 +188,26 @@ fn read_into(mut file: File, to: &mut impl Write) -> Result<()> {
         }
         to.write_all(&chunk[..read])?;
     }
+}
+
+fn open_direct(path: &Path) -> io::Result<File> {
+    File::options()
+        .read(true)
+        .custom_flags(libc::O_DIRECT)
+        .open(path)
+}
+
+/// Reads past the page cache, which asks for buffers that begin where a block could.
+fn read_direct(mut file: File, request_bytes: usize, pause: Duration) -> Result<()> {
+    let mut room = vec![0; request_bytes + BLOCK_BYTES];
+    let begin = room.as_ptr().align_offset(BLOCK_BYTES);
+    let chunk = &mut room[begin..begin + request_bytes];
+    while file.read(chunk)? > 0 {
+        if !pause.is_zero() {
+            thread::sleep(pause);
+        }
+    }
+    Ok(())
 }
 
 fn compress(file: File) -> Result<()> {

@@ -5,6 +5,7 @@ use std::{
     fs::{self, File},
     io::{self, BufReader, Error, Write as _},
     net::{SocketAddr, TcpStream},
+    os::fd::FromRawFd as _,
     path::PathBuf,
     thread,
     time::{Duration, Instant},
@@ -17,6 +18,9 @@ use super::{drop_pages, http, quantile::nearest_rank};
 
 /// After this long without a byte a request has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How much a slow client reads at once.
+const SIP_BYTES: usize = 16 * 1024;
 
 /// Whom to ask, for what, and for how long.
 #[derive(clap::Args)]
@@ -36,6 +40,9 @@ pub struct Args {
     /// Pause between an answer and the next request, in milliseconds
     #[arg(long, default_value_t = 10)]
     pub think_ms: u64,
+    /// Read answers so slowly, in bytes per second, through a small receive window
+    #[arg(long)]
+    pub bytes_per_second: Option<u64>,
     /// How long to ask, in milliseconds
     #[arg(long, default_value_t = 4000)]
     pub for_ms: u64,
@@ -178,7 +185,7 @@ impl<'a> Connection<'a> {
     fn request(&mut self, name: &str) -> io::Result<(u64, Duration)> {
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
-            None => connect(self.args.address)?,
+            None => connect(self.args)?,
         };
         let request = format!(
             "GET /{name} HTTP/1.1\r\nHost: {}\r\nAccept-Encoding: gzip\r\n\r\n",
@@ -187,7 +194,19 @@ impl<'a> Connection<'a> {
         let begin = Instant::now();
         stream.get_mut().write_all(request.as_bytes())?;
         let head = http::Head::read(&mut stream)?.ok_or(io::ErrorKind::UnexpectedEof)?;
-        let bytes = http::skip_body(&head, &mut stream)?;
+        let bytes = match self.args.bytes_per_second {
+            None => http::skip_body(&head, &mut stream)?,
+            Some(rate) => http::skip_body(
+                &head,
+                &mut BufReader::with_capacity(
+                    SIP_BYTES,
+                    Slow {
+                        from: &mut stream,
+                        rate,
+                    },
+                ),
+            )?,
+        };
         let time = begin.elapsed();
         if head.status() != Some(200) {
             return Err(Error::other(format!("the server answers {}", head.first)));
@@ -199,12 +218,77 @@ impl<'a> Connection<'a> {
     }
 }
 
-fn connect(address: SocketAddr) -> io::Result<BufReader<TcpStream>> {
-    let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+/// Reads a little, then waits until so many bytes may have been read.
+struct Slow<'a> {
+    from: &'a mut BufReader<TcpStream>,
+    rate: u64,
+}
+
+impl io::Read for Slow<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.from.read(into)?;
+        thread::sleep(Duration::from_secs_f64(read as f64 / self.rate as f64));
+        Ok(read)
+    }
+}
+
+fn connect(args: &Args) -> io::Result<BufReader<TcpStream>> {
+    let stream = if args.bytes_per_second.is_some() {
+        connect_narrow(args.address)?
+    } else {
+        TcpStream::connect_timeout(&args.address, PATIENCE)?
+    };
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    Ok(BufReader::with_capacity(64 * 1024, stream))
+    let buffer_bytes = if args.bytes_per_second.is_some() {
+        SIP_BYTES
+    } else {
+        64 * 1024
+    };
+    Ok(BufReader::with_capacity(buffer_bytes, stream))
+}
+
+/// A connection whose receive window stays small: the size must be set before it is announced.
+fn connect_narrow(address: SocketAddr) -> io::Result<TcpStream> {
+    let SocketAddr::V4(address) = address else {
+        return Err(Error::other("a slow client speaks IPv4"));
+    };
+    // SAFETY: the call touches no memory.
+    let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
+    if fd < 0 {
+        return Err(Error::last_os_error());
+    }
+    // SAFETY: the descriptor was just made and is nobody else's.
+    let stream = unsafe { TcpStream::from_raw_fd(fd) };
+    let size: libc::c_int = 16 * 1024;
+    let name = libc::sockaddr_in {
+        sin_family: libc::AF_INET as libc::sa_family_t,
+        sin_port: address.port().to_be(),
+        sin_addr: libc::in_addr {
+            s_addr: u32::from(*address.ip()).to_be(),
+        },
+        sin_zero: [0; 8],
+    };
+    // SAFETY: both pointers are to values that outlive the calls, with their sizes.
+    let result = unsafe {
+        libc::setsockopt(
+            fd,
+            libc::SOL_SOCKET,
+            libc::SO_RCVBUF,
+            (&raw const size).cast(),
+            size_of_val(&size) as libc::socklen_t,
+        )
+        .min(libc::connect(
+            fd,
+            (&raw const name).cast(),
+            size_of_val(&name) as libc::socklen_t,
+        ))
+    };
+    if result < 0 {
+        return Err(Error::last_os_error());
+    }
+    Ok(stream)
 }
 
 #[cfg(test)]
@@ -236,6 +320,7 @@ mod tests {
             cold: true,
             connections: 2,
             think_ms: 1,
+            bytes_per_second: None,
             for_ms: 300,
             warm_up_ms: 100,
         };

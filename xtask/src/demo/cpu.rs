@@ -3,9 +3,10 @@
 use anyhow::{Context as _, Result};
 
 use super::{
-    process::usable_cpus,
-    world::{self, Room, World},
+    Args,
+    world::{World, server},
 };
+use crate::world::{self, Room, files, process::usable_cpus};
 
 const SERVED: usize = 16;
 /// Some milliseconds of compression: more than a scheduler gives a waking thread on credit.
@@ -14,10 +15,10 @@ const BACKED_UP: usize = 4;
 const BACKED_UP_BYTES: usize = 8 << 20;
 
 /// Makes the scene.
-pub fn make(room: &Room<'_>) -> Result<World> {
+pub fn make(args: &Args, room: &Room) -> Result<World> {
     let (served, backed_up) = (room.subdir("served")?, room.subdir("backed-up")?);
-    world::write_files(&served, SERVED, SERVED_BYTES)?;
-    world::write_files(&backed_up, BACKED_UP, BACKED_UP_BYTES)?;
+    files::write_files(&served, SERVED, SERVED_BYTES)?;
+    files::write_files(&backed_up, BACKED_UP, BACKED_UP_BYTES)?;
 
     let mut others = usable_cpus()?;
     let shared = others.pop().context("there is no usable CPU")?;
@@ -33,14 +34,14 @@ pub fn make(room: &Room<'_>) -> Result<World> {
     };
     let gzip =
         r#"for file in "$1"/*; do while :; do gzip -9 -c "$file" >/dev/null; done & done; wait"#;
-    let backup = if room.args.real() {
+    let backup = if args.real() {
         room.script(gzip, &backed_up)
     } else {
         room.backup("compress", &backed_up)
     };
     Ok(World {
         extras: Vec::new(),
-        server: room.server(address, &served, true)?.on_cpus(vec![shared]),
+        server: server(args, room, address, &served, true)?.on_cpus(vec![shared]),
         address,
         backup: backup.on_cpus(vec![shared]),
         client,

@@ -14,14 +14,17 @@ use anyhow::{Context as _, Result, bail, ensure};
 use super::{
     Args,
     judge::{self, Judgement, Verdict},
-    made::gone,
-    process::{Program, Running, ends_with_us, family},
+    remedy::{self, Remedied},
     scene::Scene,
     world::World,
 };
 use crate::{
     command::{output, say},
     paths,
+    world::{
+        made::gone,
+        process::{Program, Running, ends_with_us, family},
+    },
 };
 
 /// How long the client measures, without and with the backup.
@@ -60,6 +63,8 @@ pub struct Outcome {
     pub verdict: Option<Verdict>,
     /// Whether that is what the scene did.
     pub judgement: Judgement,
+    /// What a remedy did, if one was to be applied and there is one.
+    pub remedied: Option<Remedied>,
 }
 
 /// One run of a scene.
@@ -110,6 +115,11 @@ impl Play<'_> {
         } else {
             self.watch(&server, &mut backup)?
         };
+        let remedied = if self.args.apply_remedy && judgement == Judgement::Right {
+            self.remedy(&mut backup)?
+        } else {
+            None
+        };
         Ok(Outcome {
             scene: self.scene,
             run: self.run,
@@ -117,6 +127,7 @@ impl Play<'_> {
             with,
             verdict,
             judgement,
+            remedied,
         })
     }
 
@@ -153,6 +164,20 @@ impl Play<'_> {
             // A tracer that cannot read its own recording is wrong, and the other runs are still to be seen.
             Err(error) => Ok((None, Judgement::Wrong(format!("{error:#}")))),
         }
+    }
+
+    /// Runs the first remedy that applies, and measures with it. The culprit is the backup: the verdict was right.
+    fn remedy(&self, backup: &mut Running) -> Result<Option<Remedied>> {
+        let report = fs::read_to_string(self.file("json")).context("could not read the report")?;
+        let Some(command) = remedy::first(&report)? else {
+            return Ok(None);
+        };
+        self.say(&format!("applying a remedy: {}", command.escape_debug()));
+        remedy::apply(&command, &self.world.server)?;
+        thread::sleep(SETTLED);
+        backup.expect_alive()?;
+        let latency = self.measure("remedied")?;
+        Ok(Some(Remedied { command, latency }))
     }
 
     /// Starts tracer, with its text on our stdout.

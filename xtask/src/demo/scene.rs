@@ -2,10 +2,8 @@
 
 use anyhow::Result;
 
-use super::{
-    cpu, disk, network,
-    world::{Room, World},
-};
+use super::{Args, cpu, disk, network, world::World};
+use crate::world::Room;
 
 /// A scene, named after the resource that server and backup share in it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -32,11 +30,11 @@ impl Scene {
     }
 
     /// Makes its world.
-    pub fn make(self, room: &Room<'_>) -> Result<World> {
+    pub fn make(self, args: &Args, room: &Room) -> Result<World> {
         match self {
-            Self::Disk => disk::make(room),
-            Self::Network => network::make(room),
-            Self::Cpu => cpu::make(room),
+            Self::Disk => disk::make(args, room),
+            Self::Network => network::make(args, room),
+            Self::Cpu => cpu::make(args, room),
         }
     }
 }

@@ -40,6 +40,24 @@ pub fn table(outcomes: &[Outcome]) -> String {
     text + &sum(outcomes)
 }
 
+/// What remedies did, a line each.
+pub fn remedies(outcomes: &[Outcome]) -> String {
+    let line = |outcome: &Outcome| {
+        let (scene, run) = (outcome.scene.name(), outcome.run);
+        let Some(remedied) = &outcome.remedied else {
+            return format!("{scene} {run}: no remedy was applied\n");
+        };
+        format!(
+            "{scene} {run}: p50/p99 ms {} without the backup, {} with it, {} after `{}`\n",
+            times(outcome.without),
+            times(outcome.with),
+            times(remedied.latency),
+            remedied.command.escape_debug()
+        )
+    };
+    outcomes.iter().map(line).collect()
+}
+
 fn row(outcome: &Outcome) -> [String; 9] {
     let verdict = outcome.verdict.as_ref();
     let culprit = verdict.and_then(|verdict| verdict.culprit.as_ref());
@@ -113,6 +131,7 @@ mod tests {
             with,
             verdict: None,
             judgement,
+            remedied: None,
         }
     }
 

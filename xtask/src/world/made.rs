@@ -30,8 +30,8 @@ pub enum Made {
     Mount(PathBuf),
     /// A control group, and every process in it.
     Cgroup(PathBuf),
-    /// The `io` controller, switched on for the groups below this one.
-    IoController(PathBuf),
+    /// A controller, switched on for the groups below this one.
+    Controller(PathBuf, String),
     /// A kernel's setting that was changed: its file, and what it was.
     Setting(PathBuf, String),
     /// A named network namespace.
@@ -46,18 +46,19 @@ impl Made {
         let (kind, name) = line
             .split_once(' ')
             .with_context(|| format!("cannot read the ledger's line {line:?}"))?;
+        let two = |make: fn(PathBuf, String) -> Self| {
+            let (text, file) = name
+                .split_once(' ')
+                .with_context(|| format!("cannot read the ledger's line {line:?}"))?;
+            Ok::<_, anyhow::Error>(make(file.into(), text.to_owned()))
+        };
         Ok(match kind {
             "dir" => Self::Dir(name.into()),
             "loop" => Self::Loop(name.into()),
             "mount" => Self::Mount(name.into()),
             "cgroup" => Self::Cgroup(name.into()),
-            "io-controller" => Self::IoController(name.into()),
-            "setting" => {
-                let (was, file) = name
-                    .split_once(' ')
-                    .with_context(|| format!("cannot read the ledger's line {line:?}"))?;
-                Self::Setting(file.into(), was.to_owned())
-            }
+            "controller" => two(Self::Controller)?,
+            "setting" => two(Self::Setting)?,
             "netns" => Self::Netns(name.into()),
             "link" => Self::Link(name.into()),
             _ => bail!("cannot read the ledger's line {line:?}"),
@@ -78,7 +79,7 @@ impl Made {
             Self::Loop(file) => detach(file),
             Self::Mount(point) => unmount(point),
             Self::Cgroup(path) => while_busy(|| cgroup::remove(path)),
-            Self::IoController(path) => cgroup::disable_io(path),
+            Self::Controller(path, name) => cgroup::disable(path, name),
             Self::Setting(file, was) => gone(set(file, was)),
             Self::Netns(name) if Path::new("/run/netns").join(name).exists() => {
                 ip(&["netns", "delete", name])
@@ -99,7 +100,7 @@ impl Display for Made {
             Self::Loop(path) => write!(f, "loop {}", path.display()),
             Self::Mount(path) => write!(f, "mount {}", path.display()),
             Self::Cgroup(path) => write!(f, "cgroup {}", path.display()),
-            Self::IoController(path) => write!(f, "io-controller {}", path.display()),
+            Self::Controller(path, name) => write!(f, "controller {name} {}", path.display()),
             Self::Setting(path, was) => write!(f, "setting {was} {}", path.display()),
             Self::Netns(name) => write!(f, "netns {name}"),
             Self::Link(name) => write!(f, "link {name}"),
@@ -193,7 +194,7 @@ mod tests {
             Made::Loop("/var/tmp/disk".into()),
             Made::Mount("/mnt".into()),
             Made::Cgroup("/sys/fs/cgroup/x".into()),
-            Made::IoController("/sys/fs/cgroup".into()),
+            Made::Controller("/sys/fs/cgroup".into(), "io".into()),
             Made::Setting("/sys/x y".into(), "128".into()),
             Made::Netns("n".into()),
             Made::Link("l".into()),
@@ -218,7 +219,7 @@ mod tests {
             Made::Loop(absent.clone()),
             Made::Mount(absent.clone()),
             Made::Cgroup(absent.clone()),
-            Made::IoController(absent.clone()),
+            Made::Controller(absent.clone(), "io".into()),
             Made::Setting(absent.clone(), "1".into()),
             Made::Netns("tracer-never-made".into()),
             Made::Link("tdnevermade".into()),

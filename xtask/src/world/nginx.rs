@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{process::Program, world::Room};
+use super::{Room, process::Program};
 
 /// Writes nginx's configuration: in the foreground, a master and a worker, nothing outside the room's directory.
 pub fn config(dir: &Path, address: SocketAddr, files: &Path, gzip: bool) -> Result<PathBuf> {
@@ -50,7 +50,7 @@ http {{
 }
 
 /// An rsync daemon as the receiver, and a backup that sends it several files at a time.
-pub fn rsync(room: &Room<'_>, address: SocketAddr, files: &Path) -> Result<(Program, Program)> {
+pub fn rsync(room: &Room, address: SocketAddr, files: &Path) -> Result<(Program, Program)> {
     let store = room.subdir("received")?;
     let config = room.dir.join("rsyncd.conf");
     let text = format!(

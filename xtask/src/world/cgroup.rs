@@ -1,5 +1,5 @@
 //! Control groups, version 1, version 2 or both: one group holds all that a scene starts, which makes ending it
-//! certain, and slows what it reads from a disk.
+//! certain, and slows what it reads from a disk. A second one limits what a program may use of the CPUs.
 
 use std::{
     fs,
@@ -28,19 +28,55 @@ struct Hierarchy {
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Version {
-    /// The `blkio` controller's own hierarchy.
+    /// A hierarchy of a controller's own.
     V1,
     V2,
 }
 
+/// What a group can limit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Controller {
+    Io,
+    Cpu,
+}
+
+impl Controller {
+    /// Its name in version 1, and in version 2.
+    fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Io => ("blkio", "io"),
+            Self::Cpu => ("cpu", "cpu"),
+        }
+    }
+}
+
 impl Cgroup {
-    /// Makes a group.
+    /// Makes a group that can be slowed when it reads.
     pub fn make(name: &str) -> Result<Self> {
+        Self::with(Controller::Io, name)
+    }
+
+    /// Makes a group that may use so much of one CPU's time, in percent, in each tenth of a second.
+    pub fn with_cpu_quota(name: &str, percent: u32) -> Result<Self> {
+        let group = Self::with(Controller::Cpu, name)?;
+        // In microseconds; the period is the kernel's usual one.
+        let (quota, period) = (percent * 1000, 100_000);
+        match group.hierarchy.version {
+            Version::V1 => group.write("cpu.cfs_quota_us", &quota.to_string())?,
+            Version::V2 => group.write("cpu.max", &format!("{quota} {period}"))?,
+        }
+        Ok(group)
+    }
+
+    fn with(controller: Controller, name: &str) -> Result<Self> {
         let mounts =
             fs::read_to_string("/proc/self/mounts").context("could not read the list of mounts")?;
-        let hierarchy = hierarchy(&mounts, offers_io).context(
+        let hierarchy = hierarchy(&mounts, controller, |root| offers(root, controller)).context(
             "no control groups are mounted here: mount them (`mount -t cgroup2 none /sys/fs/cgroup`) or use a machine with systemd",
         )?;
+        if hierarchy.version == Version::V2 && controller == Controller::Cpu {
+            enable(&hierarchy.root, controller)?;
+        }
         let path = hierarchy.root.join(name);
         let making = || {
             fs::create_dir(&path)
@@ -48,6 +84,21 @@ impl Cgroup {
         };
         ledger::make(Made::Cgroup(path.clone()), making)?;
         Ok(Self { path, hierarchy })
+    }
+
+    /// The file with the kernel's figures of the group's use of the CPUs.
+    pub fn cpu_stat(&self) -> PathBuf {
+        self.path.join("cpu.stat")
+    }
+
+    /// Ends every process in it.
+    pub fn end_processes(&self) {
+        end_processes(&self.path);
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<()> {
+        let file = self.path.join(name);
+        set(&file, text).with_context(|| format!("could not write {text:?} to {}", file.display()))
     }
 
     /// The file into which a process writes `0` to join.
@@ -63,7 +114,7 @@ impl Cgroup {
                 format!("{disk} {bytes_per_second}"),
             ),
             Version::V2 => {
-                self.enable_io()?;
+                enable(&self.hierarchy.root, Controller::Io)?;
                 ("io.max", format!("{disk} rbps={bytes_per_second}"))
             }
         };
@@ -77,19 +128,20 @@ impl Cgroup {
         set(&file, &limit)
             .with_context(|| format!("could not write {limit:?} to {}", file.display()))
     }
+}
 
-    fn enable_io(&self) -> Result<()> {
-        let root = &self.hierarchy.root;
-        if words(&root.join("cgroup.subtree_control")).contains(&"io".to_owned()) {
-            return Ok(());
-        }
-        let enabling = || {
-            let control = root.join("cgroup.subtree_control");
-            set(&control, "+io")
-                .with_context(|| format!("could not switch io on in {}", control.display()))
-        };
-        ledger::make(Made::IoController(root.clone()), enabling)
+/// Switches a controller on for the groups below.
+fn enable(root: &Path, controller: Controller) -> Result<()> {
+    let (_, name) = controller.names();
+    if words(&root.join("cgroup.subtree_control")).contains(&name.to_owned()) {
+        return Ok(());
     }
+    let enabling = || {
+        let control = root.join("cgroup.subtree_control");
+        set(&control, &format!("+{name}"))
+            .with_context(|| format!("could not switch {name} on in {}", control.display()))
+    };
+    ledger::make(Made::Controller(root.to_owned(), name.to_owned()), enabling)
 }
 
 /// Ends every process in a group and removes the group. Fails while they are still ending.
@@ -111,23 +163,39 @@ pub fn end_processes(path: &Path) {
     }
 }
 
-/// Switches the `io` controller off again for the groups below.
-pub fn disable_io(root: &Path) -> Result<()> {
-    gone(set(&root.join("cgroup.subtree_control"), "-io"))
+/// Switches a controller off again for the groups below.
+pub fn disable(root: &Path, name: &str) -> Result<()> {
+    gone(set(
+        &root.join("cgroup.subtree_control"),
+        &format!("-{name}"),
+    ))
 }
 
-/// The hierarchy that can limit I/O, else any that can hold a group.
-fn hierarchy(mounts: &str, offers_io: impl Fn(&Path) -> bool) -> Option<Hierarchy> {
-    let all: Vec<_> = mounts.lines().filter_map(cgroup_mount).collect();
-    let limits = |found: &&Hierarchy| found.version == Version::V1 || offers_io(&found.root);
+/// The hierarchy that has the controller, else any that can hold a group.
+fn hierarchy(
+    mounts: &str,
+    controller: Controller,
+    offers: impl Fn(&Path) -> bool,
+) -> Option<Hierarchy> {
+    let all: Vec<_> = mounts
+        .lines()
+        .filter_map(|line| cgroup_mount(line, controller))
+        .collect();
+    let limits = |found: &&Hierarchy| found.version == Version::V1 || offers(&found.root);
     all.iter().find(limits).or(all.first()).cloned()
 }
 
-fn cgroup_mount(line: &str) -> Option<Hierarchy> {
+fn cgroup_mount(line: &str, controller: Controller) -> Option<Hierarchy> {
     let mut fields = line.split(' ').skip(1);
     let (root, kind, options) = (fields.next()?, fields.next()?, fields.next()?);
     let version = match kind {
-        "cgroup" if options.split(',').any(|option| option == "blkio") => Version::V1,
+        "cgroup"
+            if options
+                .split(',')
+                .any(|option| option == controller.names().0) =>
+        {
+            Version::V1
+        }
         "cgroup2" => Version::V2,
         _ => return None,
     };
@@ -137,10 +205,10 @@ fn cgroup_mount(line: &str) -> Option<Hierarchy> {
     })
 }
 
-fn offers_io(root: &Path) -> bool {
+fn offers(root: &Path, controller: Controller) -> bool {
     words(&root.join("cgroup.controllers"))
         .iter()
-        .any(|word| word == "io")
+        .any(|word| word == controller.names().1)
 }
 
 /// The words in a file; none where it cannot be read.
@@ -162,7 +230,7 @@ mod tests {
 
     #[test]
     fn on_a_hybrid_machine_the_group_is_where_io_can_be_limited() {
-        let found = hierarchy(HYBRID, |_| false).unwrap();
+        let found = hierarchy(HYBRID, Controller::Io, |_| false).unwrap();
         assert_eq!(
             found,
             Hierarchy {
@@ -173,9 +241,15 @@ mod tests {
     }
 
     #[test]
+    fn on_a_hybrid_machine_a_quota_has_a_hierarchy_of_its_own() {
+        let found = hierarchy(HYBRID, Controller::Cpu, |_| false).unwrap();
+        assert_eq!(found.root, Path::new("/sys/fs/cgroup/cpu"));
+    }
+
+    #[test]
     fn on_a_unified_machine_there_is_one_hierarchy() {
         let mounts = "proc /proc proc rw 0 0\ncgroup2 /sys/fs/cgroup cgroup2 rw,nsdelegate 0 0\n";
-        let found = hierarchy(mounts, |_| true).unwrap();
+        let found = hierarchy(mounts, Controller::Io, |_| true).unwrap();
         assert_eq!(
             found,
             Hierarchy {
@@ -187,6 +261,9 @@ mod tests {
 
     #[test]
     fn without_control_groups_there_is_none() {
-        assert_eq!(hierarchy("proc /proc proc rw 0 0\n", |_| true), None);
+        assert_eq!(
+            hierarchy("proc /proc proc rw 0 0\n", Controller::Io, |_| true),
+            None
+        );
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{ledger::Lock, process::ends_with_us, world};
+use super::{ledger::Lock, process::ends_with_us};
 use crate::command::say;
 
 /// The player's pid while it runs, else 0.
@@ -25,7 +25,7 @@ pub fn supervise(scratch: &Path) -> Result<i32> {
     // Before the lock is taken: what an earlier demo left is not to be left half removed.
     ctrlc::set_handler(interrupt).context("could not watch for Ctrl-C")?;
     let lock = Lock::take()?;
-    let status = world::sweep(scratch).and_then(|()| play());
+    let status = super::sweep(scratch).and_then(|()| play());
     if INTERRUPTED.load(Ordering::SeqCst) {
         say("interrupted: cleaning up");
     }

@@ -22,12 +22,16 @@ use super::tools::tool;
 pub struct Program {
     /// The program and its arguments.
     pub words: Vec<OsString>,
-    /// `cgroup.procs` of the group it joins.
-    pub group: PathBuf,
+    /// `cgroup.procs` of each group it joins.
+    pub groups: Vec<PathBuf>,
     /// The network namespace it runs in, if not ours.
     pub netns: Option<String>,
     /// The only CPUs it may use, if not all.
     pub cpus: Option<Vec<usize>>,
+    /// Its nice value, if not ours.
+    pub nice: Option<i32>,
+    /// Whether it leads a session of its own, as cron's jobs do.
+    pub session: bool,
 }
 
 impl Program {
@@ -35,9 +39,11 @@ impl Program {
     pub fn new<W: Into<OsString>>(group: PathBuf, words: impl IntoIterator<Item = W>) -> Self {
         Self {
             words: words.into_iter().map(Into::into).collect(),
-            group,
+            groups: vec![group],
             netns: None,
             cpus: None,
+            nice: None,
+            session: false,
         }
     }
 
@@ -45,6 +51,28 @@ impl Program {
     pub fn on_cpus(self, cpus: Vec<usize>) -> Self {
         Self {
             cpus: Some(cpus),
+            ..self
+        }
+    }
+
+    /// Has it join one more group.
+    pub fn also_in(mut self, group: PathBuf) -> Self {
+        self.groups.push(group);
+        self
+    }
+
+    /// Gives it a nice value.
+    pub fn nice(self, nice: i32) -> Self {
+        Self {
+            nice: Some(nice),
+            ..self
+        }
+    }
+
+    /// Gives it a session of its own.
+    pub fn in_a_session(self) -> Self {
+        Self {
+            session: true,
             ..self
         }
     }
@@ -70,8 +98,11 @@ impl Program {
         command
             .args(&self.words[1..])
             .stdin(Stdio::null())
-            .stdout(stdout)
-            .process_group(0);
+            .stdout(stdout);
+        if !self.session {
+            // A session's leader leads a process group anyway.
+            command.process_group(0);
+        }
         let place = self.place()?;
         // SAFETY: between fork and exec only system calls are made, on descriptors and memory that `place` owns.
         unsafe { command.pre_exec(move || place.enter()) };
@@ -91,7 +122,7 @@ impl Program {
                 .open(path)
                 .with_context(|| reading(path))
         };
-        let group = join(&self.group)?;
+        let groups = self.groups.iter().map(join).collect::<Result<_>>()?;
         let netns = self
             .netns
             .as_ref()
@@ -100,9 +131,11 @@ impl Program {
             .map(|path| File::open(&path).with_context(|| reading(&path)))
             .transpose()?;
         Ok(Place {
-            group,
+            groups,
             netns,
             cpus: self.cpus.as_deref().map(cpu_set),
+            nice: self.nice,
+            session: self.session,
         })
     }
 }
@@ -113,15 +146,27 @@ fn reading(path: &std::path::Path) -> String {
 
 /// What a program enters between fork and exec.
 struct Place {
-    group: File,
+    groups: Vec<File>,
     netns: Option<File>,
     cpus: Option<libc::cpu_set_t>,
+    nice: Option<i32>,
+    session: bool,
 }
 
 impl Place {
     fn enter(&self) -> io::Result<()> {
         die_with_parent(libc::SIGKILL)?;
-        io::Write::write_all(&mut &self.group, b"0")?;
+        for group in &self.groups {
+            io::Write::write_all(&mut &*group, b"0")?;
+        }
+        if self.session {
+            // SAFETY: the call touches no memory.
+            check(unsafe { libc::setsid() })?;
+        }
+        if let Some(nice) = self.nice {
+            // SAFETY: the call touches no memory.
+            check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) })?;
+        }
         if let Some(netns) = &self.netns {
             // SAFETY: the descriptor is open; the call touches no memory.
             check(unsafe { libc::setns(netns.as_raw_fd(), libc::CLONE_NEWNET) })?;
@@ -227,7 +272,8 @@ impl Drop for Running {
     }
 }
 
-/// The processes of the group that `leader` leads: a program that was started here, and what it started.
+/// The processes of the group that `leader` leads, and all their descendants: a program that was started here, and what it started,
+/// also where that leads a group of its own.
 pub fn family(leader: u32) -> Vec<u32> {
     let Ok(all) = fs::read_dir("/proc") else {
         return Vec::new();
@@ -235,18 +281,40 @@ pub fn family(leader: u32) -> Vec<u32> {
     let pids = all
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter(|&pid| group_of(pid) == Some(leader)).collect()
+    let all: Vec<Kin> = pids.filter_map(kin).collect();
+    let mut found: Vec<u32> = all
+        .iter()
+        .filter(|kin| kin.group == leader)
+        .map(|kin| kin.pid)
+        .collect();
+    let mut seen = 0;
+    while seen < found.len() {
+        let parent = found[seen];
+        seen += 1;
+        for child in all.iter().filter(|kin| kin.parent == parent) {
+            if !found.contains(&child.pid) {
+                found.push(child.pid);
+            }
+        }
+    }
+    found
 }
 
-fn group_of(pid: u32) -> Option<u32> {
+struct Kin {
+    pid: u32,
+    parent: u32,
+    group: u32,
+}
+
+fn kin(pid: u32) -> Option<Kin> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in parentheses may hold anything; behind it come the state, the parent and the group.
-    stat.rsplit_once(')')?
-        .1
-        .split_whitespace()
-        .nth(2)?
-        .parse()
-        .ok()
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(1);
+    Some(Kin {
+        pid,
+        parent: fields.next()?.parse().ok()?,
+        group: fields.next()?.parse().ok()?,
+    })
 }
 
 /// A command that gets a signal when we are gone.
@@ -276,6 +344,29 @@ mod tests {
         drop(shell.stdin.take());
         shell.wait().unwrap();
         assert!(family(shell.id()).is_empty());
+    }
+
+    #[test]
+    fn a_family_includes_members_with_a_group_of_their_own() {
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", "setsid sh -c 'read line; :' ; :"])
+            .stdin(Stdio::piped())
+            .process_group(0);
+        let mut shell = shell.spawn().unwrap();
+        let leads = |pid: &u32| kin(*pid).is_some_and(|kin| kin.group == kin.pid);
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while family(shell.id()).iter().filter(|pid| leads(pid)).count() < 2
+            && std::time::Instant::now() < end
+        {
+            std::thread::yield_now();
+        }
+        assert_eq!(
+            family(shell.id()).iter().filter(|pid| leads(pid)).count(),
+            2
+        );
+        drop(shell.stdin.take());
+        shell.wait().unwrap();
     }
 
     #[test]

@@ -1,0 +1,385 @@
+//! Plays a scenario once: the server alone, then beside the backups, then watched by tracer.
+
+use std::{
+    fs::{self, File},
+    net::TcpStream,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use super::{
+    meter::{Cast, Meter},
+    outcome::{Label, Latency, Measured, Outcome, Suspect},
+    said::Said,
+    scenario::{Scenario, Scene, Truth},
+};
+use crate::{
+    command::{output, say},
+    paths,
+    world::{
+        made::gone,
+        process::{Running, ends_with_us, family},
+    },
+};
+
+/// How long the client measures, without and with the backups.
+const MEASURED: Duration = Duration::from_secs(3);
+/// How long the backups run before anything is measured: their queues must have filled.
+const SETTLED: Duration = Duration::from_millis(1500);
+/// How much longer than the window the client asks: tracer needs about 0.3 s to begin, and the server must be in use to the end.
+const MARGIN: Duration = Duration::from_secs(2);
+/// Less than this on top of the slowest requests is no harm: the slowest of fast requests vary by as much on their own.
+const NOBODY_FEELS_NS: u64 = 2_000_000;
+/// How long a server may take to listen.
+const STARTED: Duration = Duration::from_secs(15);
+/// How often is looked what processes there are.
+const OFTEN: Duration = Duration::from_millis(100);
+/// How long tracer may take besides its window.
+const TRACER_PATIENCE: Duration = Duration::from_secs(60);
+
+/// One run of a scenario.
+pub struct Play<'a> {
+    /// Which.
+    pub scenario: &'a Scenario,
+    /// The run's number, from 1.
+    pub run: u32,
+    /// Its programs and its truth.
+    pub scene: &'a Scene,
+    /// How long tracer watches; none where it is not asked.
+    pub window: Option<Duration>,
+    /// Directory for what stays: recording, report, figures.
+    pub keep: &'a Path,
+}
+
+/// The programs that run.
+struct Actors {
+    server: Running,
+    backups: Vec<Running>,
+}
+
+impl Actors {
+    fn cast(&self) -> Cast {
+        Cast {
+            server: family(self.server.pid()),
+            backups: self
+                .backups
+                .iter()
+                .map(|backup| family(backup.pid()))
+                .collect(),
+        }
+    }
+
+    fn expect_alive(&mut self) -> Result<()> {
+        self.server.expect_alive()?;
+        self.backups.iter_mut().try_for_each(Running::expect_alive)
+    }
+}
+
+/// What was seen while tracer watched.
+struct Watched {
+    /// All processes that were seen of each.
+    cast: Cast,
+    /// The growth of each counter per second.
+    grown: Vec<f64>,
+}
+
+impl Play<'_> {
+    /// Plays it.
+    pub fn play(&self) -> Result<Outcome> {
+        for disk in &self.scene.disks {
+            disk.remount()?;
+        }
+        let mut extras = Vec::new();
+        for program in &self.scene.extras {
+            extras.push(program.start(Stdio::null())?);
+        }
+        let server = self.scene.server.start(Stdio::null())?;
+        let mut running = Actors {
+            server,
+            backups: Vec::new(),
+        };
+        self.wait_for_server(&mut running.server)?;
+        let without = self.measure("without")?;
+        for backup in &self.scene.backups {
+            running.backups.push(backup.program.start(Stdio::null())?);
+        }
+        thread::sleep(SETTLED);
+        let with = self.measure("with")?;
+        running.expect_alive()?;
+        let mut outcome = Outcome {
+            scenario: self.scenario.name.to_owned(),
+            run: self.run,
+            label: self.label(&[], &running.cast()),
+            void: self.not_felt(without, with),
+            without,
+            with,
+            measured: Vec::new(),
+            said: None,
+            failed: None,
+        };
+        if outcome.void.is_none() {
+            self.watch(&mut running, &mut outcome)?;
+        }
+        if self.window.is_some() {
+            outcome.keep(self.keep)?;
+        }
+        Ok(outcome)
+    }
+
+    /// Why the client's figures are not those of the scenario, if they are not.
+    fn not_felt(&self, without: Option<Latency>, with: Option<Latency>) -> Option<String> {
+        let bounds = self.scene.slower.as_ref()?;
+        let (without, with) = (without?, with?);
+        if *bounds.start() <= 1.0 && with.p99_ns < without.p99_ns + NOBODY_FEELS_NS {
+            return None;
+        }
+        let times = with.p99_ns as f64 / without.p99_ns as f64;
+        (!bounds.contains(&times)).then(|| {
+            format!(
+                "the slowest requests take {times:.1} times as long, not {} to {}",
+                bounds.start(),
+                bounds.end()
+            )
+        })
+    }
+
+    /// Counts, and has tracer watch if it is asked.
+    fn watch(&self, running: &mut Actors, outcome: &mut Outcome) -> Result<()> {
+        let client = self.client(self.window.unwrap_or(MEASURED) + MARGIN)?;
+        let tracer = match self.window {
+            None => None,
+            Some(window) => Some(self.attach(running.server.pid(), window)?),
+        };
+        let (watched, status) = self.count(running, tracer)?;
+        running.expect_alive()?;
+        if let Some(client) = client {
+            fs::write(outcome.file(self.keep, "traced.json"), client.output()?)?;
+        }
+        let uses = self.uses().len();
+        let physics = self.scene.physics.iter().zip(&watched.grown[uses..]);
+        outcome.measured = physics
+            .map(|(physics, &per_second)| Measured {
+                what: physics.meter.name(),
+                per_second,
+                least: *physics.per_second.start(),
+                most: Some(*physics.per_second.end()).filter(|most| most.is_finite()),
+            })
+            .collect();
+        outcome.label = self.label(&watched.grown[..uses], &watched.cast);
+        let missing = outcome.measured.iter().find(|measured| !measured.holds());
+        outcome.void =
+            missing.map(|measured| format!("{}: {:.3}", measured.what, measured.per_second));
+        match status {
+            None => {}
+            Some(Err(why)) => outcome.failed = Some(why),
+            Some(Ok(())) => {
+                let read = fs::read_to_string(outcome.file(self.keep, "json"));
+                match read
+                    .context("tracer wrote no report")
+                    .and_then(|json| Said::parse(&json))
+                {
+                    Ok(said) => outcome.said = Some(said),
+                    Err(error) => outcome.failed = Some(format!("{error:#}")),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the counters at the begin and at the end of tracer's window, and notes meanwhile which processes there are:
+    /// compressors come and go.
+    fn count(
+        &self,
+        running: &Actors,
+        tracer: Option<Child>,
+    ) -> Result<(Watched, Option<Result<(), String>>)> {
+        let mut meters = self.uses();
+        meters.extend(
+            self.scene
+                .physics
+                .iter()
+                .map(|physics| physics.meter.clone()),
+        );
+        let mut cast = running.cast();
+        let before = read_all(&meters, &cast)?;
+        let begin = Instant::now();
+        let end = begin + self.window.unwrap_or(MEASURED);
+        while Instant::now() < end {
+            thread::sleep(OFTEN);
+            join(&mut cast, running.cast());
+        }
+        let elapsed = begin.elapsed().as_secs_f64();
+        // Before the client ends, which ends the threads of its connections, and the kernel's figures of them with them.
+        let after = read_all(&meters, &cast)?;
+        let status = tracer.map(wait_for_tracer).transpose()?;
+        join(&mut cast, running.cast());
+        let grown = before
+            .iter()
+            .zip(after)
+            .map(|(before, after)| (after - before).max(0.0) / elapsed);
+        let grown = grown.collect();
+        Ok((Watched { grown, cast }, status))
+    }
+
+    /// The counters of what each backup uses of the resource that the guilty hold.
+    fn uses(&self) -> Vec<Meter> {
+        match &self.scene.truth {
+            Truth::Guilty {
+                used: Some(used), ..
+            } => (0..self.scene.backups.len()).map(used).collect(),
+            Truth::Guilty { .. } | Truth::Innocent => Vec::new(),
+        }
+    }
+
+    fn label(&self, used: &[f64], cast: &Cast) -> Label {
+        let backups = || self.scene.backups.iter().enumerate();
+        let all: f64 = backups()
+            .filter(|(_, backup)| backup.guilty)
+            .filter_map(|(number, _)| used.get(number))
+            .sum();
+        let suspect = |(number, backup): (usize, &super::scenario::Backup)| Suspect {
+            name: backup.name.to_owned(),
+            guilty: backup.guilty,
+            pids: cast.backups.get(number).cloned().unwrap_or_default(),
+            share: used
+                .get(number)
+                .filter(|_| backup.guilty && all > 0.0)
+                .map(|used| used / all),
+        };
+        Label {
+            resource: match self.scene.truth {
+                Truth::Guilty { resource, .. } => Some(resource.to_owned()),
+                Truth::Innocent => None,
+            },
+            backups: backups().map(suspect).collect(),
+        }
+    }
+
+    /// Starts tracer; what it says while it watches goes to a file.
+    fn attach(&self, pid: u32, window: Duration) -> Result<Child> {
+        self.say(&format!(
+            "tracer watches pid {pid} for {} s …",
+            window.as_secs_f64()
+        ));
+        let file = |extension: &str| {
+            self.keep
+                .join(format!("{}-{}.{extension}", self.scenario.name, self.run))
+        };
+        // What an earlier run wrote must not be taken for this one's.
+        gone(fs::remove_file(file("tracer")))?;
+        let create = |path: PathBuf| {
+            File::create(&path).with_context(|| format!("could not make {}", path.display()))
+        };
+        let mut tracer = Command::new(paths::tracer());
+        tracer.args(["attach", "--pid", &pid.to_string(), "--output", "json"]);
+        tracer.args(["--duration", &format!("{}ms", window.as_millis())]);
+        tracer.arg("--record").arg(file("tracer"));
+        ends_with_us(tracer, libc::SIGTERM)
+            .stdin(Stdio::null())
+            .stdout(create(file("json"))?)
+            .stderr(create(file("stderr"))?)
+            .spawn()
+            .context("could not start tracer: build it with `cargo xtask`")
+    }
+
+    fn wait_for_server(&self, server: &mut Running) -> Result<()> {
+        let Some(address) = self.scene.address else {
+            return Ok(());
+        };
+        let end = Instant::now() + STARTED;
+        while TcpStream::connect(address).is_err() {
+            server.expect_alive()?;
+            ensure!(
+                Instant::now() < end,
+                "the server does not listen on {address}"
+            );
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    fn measure(&self, phase: &str) -> Result<Option<Latency>> {
+        let Some(client) = self.client(MEASURED)? else {
+            return Ok(None);
+        };
+        self.say(&format!(
+            "measuring {phase} the backups, {} s …",
+            MEASURED.as_secs()
+        ));
+        let json = client.output()?;
+        let latency =
+            latency(&json).with_context(|| format!("the client measured nothing: {json}"))?;
+        Ok(Some(latency))
+    }
+
+    fn client(&self, length: Duration) -> Result<Option<Running>> {
+        let millis = length.as_millis().to_string();
+        let client = self
+            .scene
+            .client
+            .clone()
+            .map(|client| client.with(["--for-ms", &millis]));
+        client
+            .map(|client| client.start(Stdio::piped()))
+            .transpose()
+    }
+
+    fn say(&self, text: &str) {
+        say(&format!("{} {}: {text}", self.scenario.name, self.run));
+    }
+}
+
+/// Waits for its end; says why where it has no report.
+fn wait_for_tracer(mut tracer: Child) -> Result<Result<(), String>> {
+    let end = Instant::now() + TRACER_PATIENCE;
+    loop {
+        match tracer.try_wait().context("could not wait for tracer")? {
+            Some(status) if status.success() => return Ok(Ok(())),
+            Some(status) => return Ok(Err(format!("tracer ended with {status}"))),
+            None if Instant::now() < end => thread::sleep(OFTEN),
+            None => {
+                tracer.kill().context("could not end tracer")?;
+                tracer.wait().context("could not wait for tracer")?;
+                bail!("tracer did not come to its end");
+            }
+        }
+    }
+}
+
+fn read_all(meters: &[Meter], cast: &Cast) -> Result<Vec<f64>> {
+    meters.iter().map(|meter| meter.read(cast)).collect()
+}
+
+fn join(all: &mut Cast, seen: Cast) {
+    let joined = |all: &mut Vec<u32>, seen: Vec<u32>| {
+        all.extend(seen);
+        all.sort_unstable();
+        all.dedup();
+    };
+    joined(&mut all.server, seen.server);
+    for (all, seen) in all.backups.iter_mut().zip(seen.backups) {
+        joined(all, seen);
+    }
+}
+
+fn latency(json: &str) -> Option<Latency> {
+    let figures: serde_json::Value = serde_json::from_str(json).ok()?;
+    Some(Latency {
+        p50_ns: figures["p50_ns"].as_u64()?,
+        p99_ns: figures["p99_ns"].as_u64()?,
+    })
+}
+
+/// What tracer makes of a kept recording now.
+pub fn judge_again(recording: &Path) -> Result<Said> {
+    let mut report = Command::new(paths::tracer());
+    report
+        .arg("report")
+        .arg(recording)
+        .args(["--output", "json"]);
+    Said::parse(&output(&mut report, "have tracer report its recording")?)
+}

@@ -1,0 +1,288 @@
+//! What a scenario is: programs, what is true of them, and what must be seen to have happened for that to be true.
+
+use std::{
+    net::SocketAddr,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+
+use super::meter::Meter;
+use crate::world::{
+    Room,
+    cgroup::Cgroup,
+    disk::{self, Disk, SPEED},
+    files,
+    process::{Program, usable_cpus},
+};
+
+/// A labelled scenario: a row of the lab's list.
+#[derive(Clone, Copy)]
+pub struct Scenario {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What happens in it, in a line.
+    pub about: &'static str,
+    /// Whether `--quick` plays it.
+    pub quick: bool,
+    /// Makes it.
+    pub make: fn(&Stage) -> Result<Scene>,
+}
+
+/// A scenario, ready to be played.
+pub struct Scene {
+    /// What must run before the server can, such as the sink of a backup's streams.
+    pub extras: Vec<Program>,
+    /// The target.
+    pub server: Program,
+    /// Where it listens, if it does.
+    pub address: Option<SocketAddr>,
+    /// Its client, without the length of its run.
+    pub client: Option<Program>,
+    /// What runs beside it.
+    pub backups: Vec<Backup>,
+    /// Mounted disks that are emptied from the page cache before each run.
+    pub disks: Vec<Disk>,
+    /// What is the case.
+    pub truth: Truth,
+    /// What the client must have felt: how many times slower its slowest requests are while the backups run.
+    pub slower: Option<RangeInclusive<f64>>,
+    /// What the kernel's own counters must say while tracer watches.
+    pub physics: Vec<Physics>,
+}
+
+/// A program beside the server.
+pub struct Backup {
+    /// What to call it in the table.
+    pub name: &'static str,
+    /// How it starts.
+    pub program: Program,
+    /// Whether it is to be accused.
+    pub guilty: bool,
+}
+
+/// What is the case.
+pub enum Truth {
+    /// The guilty backups hold this resource.
+    Guilty {
+        /// The resource's name in a report.
+        resource: &'static str,
+        /// What each guilty backup used of it, if that can be counted; shares are parts of the sum.
+        used: Option<fn(backup: usize) -> Meter>,
+    },
+    /// Nobody but the server, its client or its machine makes it wait.
+    Innocent,
+}
+
+/// A counter of the kernel's and the bounds within which it must have grown, per second.
+pub struct Physics {
+    /// The counter.
+    pub meter: Meter,
+    /// Its growth per second.
+    pub per_second: RangeInclusive<f64>,
+}
+
+impl Physics {
+    /// Grows at least so much.
+    pub fn at_least(meter: Meter, least: f64) -> Self {
+        Self {
+            meter,
+            per_second: least..=f64::INFINITY,
+        }
+    }
+
+    /// Grows at most so much.
+    pub fn at_most(meter: Meter, most: f64) -> Self {
+        Self {
+            meter,
+            per_second: 0.0..=most,
+        }
+    }
+}
+
+impl Scene {
+    /// A server with its client, and nothing else yet.
+    pub fn new(server: Program, address: SocketAddr, client: Program) -> Self {
+        Self {
+            extras: Vec::new(),
+            server,
+            address: Some(address),
+            client: Some(client),
+            backups: Vec::new(),
+            disks: Vec::new(),
+            truth: Truth::Innocent,
+            slower: None,
+            physics: Vec::new(),
+        }
+    }
+
+    /// A target that nobody asks for anything.
+    pub fn alone(server: Program) -> Self {
+        Self {
+            extras: Vec::new(),
+            server,
+            address: None,
+            client: None,
+            backups: Vec::new(),
+            disks: Vec::new(),
+            truth: Truth::Innocent,
+            slower: None,
+            physics: Vec::new(),
+        }
+    }
+
+    /// With a program that is in the way.
+    pub fn guilty(mut self, name: &'static str, program: Program) -> Self {
+        self.backups.push(Backup {
+            name,
+            program,
+            guilty: true,
+        });
+        self
+    }
+
+    /// With a program that is not in the way.
+    pub fn innocent(mut self, name: &'static str, program: Program) -> Self {
+        self.backups.push(Backup {
+            name,
+            program,
+            guilty: false,
+        });
+        self
+    }
+
+    /// The guilty hold this resource: the slowest requests take at least twice as long.
+    pub fn holds(self, resource: &'static str, used: Option<fn(usize) -> Meter>) -> Self {
+        Self {
+            truth: Truth::Guilty { resource, used },
+            slower: Some(2.0..=f64::INFINITY),
+            ..self
+        }
+    }
+
+    /// The backups change nothing: the slowest requests take at most half as long again.
+    pub fn unharmed(self) -> Self {
+        Self {
+            slower: Some(0.0..=1.5),
+            ..self
+        }
+    }
+
+    /// With a counter that must have grown at least so much per second.
+    pub fn at_least(mut self, meter: Meter, least: f64) -> Self {
+        self.physics.push(Physics::at_least(meter, least));
+        self
+    }
+
+    /// With a counter that must not have grown more than so much per second.
+    pub fn at_most(mut self, meter: Meter, most: f64) -> Self {
+        self.physics.push(Physics::at_most(meter, most));
+        self
+    }
+
+    /// With a disk.
+    pub fn with_disk(mut self, disk: Disk) -> Self {
+        self.disks.push(disk);
+        self
+    }
+
+    /// With a program that runs from the beginning.
+    pub fn with(mut self, extra: Program) -> Self {
+        self.extras.push(extra);
+        self
+    }
+}
+
+/// Where a scenario is made.
+pub struct Stage {
+    /// Directory and control group.
+    pub room: Room,
+    /// The server's CPU.
+    pub cpu: usize,
+    /// All other usable CPUs: at least one.
+    pub elsewhere: Vec<usize>,
+    /// How long tracer watches.
+    pub window: Duration,
+}
+
+impl Stage {
+    /// An empty stage.
+    pub fn make(scratch: &Path, window: Duration) -> Result<Self> {
+        let mut elsewhere = usable_cpus()?;
+        let cpu = elsewhere.pop().context("there is no usable CPU")?;
+        anyhow::ensure!(
+            !elsewhere.is_empty(),
+            "the lab needs two CPUs: one for the server, one for what must not be in its way"
+        );
+        Ok(Self {
+            room: Room::make(scratch)?,
+            cpu,
+            elsewhere,
+            window,
+        })
+    }
+
+    /// A directory with files.
+    pub fn files(&self, name: &str, count: usize, bytes: usize) -> Result<PathBuf> {
+        let dir = self.room.subdir(name)?;
+        files::write_files(&dir, count, bytes)?;
+        Ok(dir)
+    }
+
+    /// A slow disk for files of so many bytes in all. Everything in the room's group reads it slowly.
+    pub fn slow_disk(
+        &self,
+        name: &str,
+        files_bytes: usize,
+        scheduler: Option<&str>,
+    ) -> Result<Disk> {
+        let disk = disk::attach(
+            &self.room,
+            name,
+            disk::bytes_for(files_bytes as u64),
+            scheduler,
+        )?;
+        self.room
+            .group
+            .limit_reads(&disk::whole_disk(&self.room.dir)?, SPEED)?;
+        Ok(disk)
+    }
+
+    /// Another group, whose programs do not share the speed limit of the room's own.
+    pub fn other_group(&self) -> Result<Cgroup> {
+        let group = Cgroup::make(&format!("{}-other", crate::world::name()))?;
+        group.limit_reads(&disk::whole_disk(&self.room.dir)?, SPEED)?;
+        Ok(group)
+    }
+
+    /// A program that keeps threads busy.
+    pub fn hog(&self, threads: usize) -> Program {
+        self.room
+            .own("demo-hog")
+            .with(["--threads", &threads.to_string()])
+    }
+
+    /// A shell script, which sees two directories as `$1` and `$2`.
+    pub fn script(&self, text: &str, from: &Path, to: &Path) -> Program {
+        self.room.script(text, from).with([to])
+    }
+
+    /// How many files of this size a reader gets through at full speed while the scenario lasts: it must never come to the end,
+    /// since what it reads twice would come from memory.
+    pub fn files_to_read(&self, bytes: usize) -> Result<usize> {
+        /// How long a backup runs besides the window, with room to spare.
+        const BESIDES_SECONDS: u64 = 10;
+        let seconds = self.window.as_secs() + BESIDES_SECONDS;
+        Ok(usize::try_from(SPEED * seconds)? / bytes + 1)
+    }
+}
+
+/// New files in a new directory of a disk.
+pub fn files_on(disk: &Disk, name: &str, count: usize, bytes: usize) -> Result<PathBuf> {
+    let dir = disk.point.join(name);
+    std::fs::create_dir_all(&dir).with_context(|| format!("could not make {}", dir.display()))?;
+    files::write_files(&dir, count, bytes)?;
+    Ok(dir)
+}

@@ -1,0 +1,20 @@
+//! All scenarios, by family.
+
+mod cpu;
+mod disk;
+mod form;
+mod innocent;
+mod network;
+mod pipeline;
+
+use super::scenario::Scenario;
+
+/// Families and their scenarios.
+pub const ALL: &[(&str, &[Scenario])] = &[
+    ("disk", disk::ALL),
+    ("cpu", cpu::ALL),
+    ("network", network::ALL),
+    ("pipeline", pipeline::ALL),
+    ("form", form::ALL),
+    ("innocent", innocent::ALL),
+];

@@ -1,0 +1,148 @@
+//! Scenarios of one shaped link that others send through too.
+
+use std::net::SocketAddr;
+
+use anyhow::Result;
+
+use crate::lab::{
+    meter::{Meter, Who},
+    scenario::{Scenario, Scene, Stage},
+};
+use crate::world::{link, nginx, process::Program};
+
+/// The scenarios.
+pub const ALL: &[Scenario] = &[
+    Scenario {
+        name: "network-rsync",
+        about: "nginx serves through the link, several rsync send through it",
+        quick: false,
+        make: rsync,
+    },
+    Scenario {
+        name: "network-bulk",
+        about: "a backup sends four streams through the server's link",
+        quick: true,
+        make: bulk,
+    },
+    Scenario {
+        name: "network-70-30",
+        about: "two backups send through the link, one seven streams, one three",
+        quick: false,
+        make: seven_and_three,
+    },
+    Scenario {
+        name: "network-other-way",
+        about: "a backup receives through the link, which is shaped only where the server sends",
+        quick: false,
+        make: other_way,
+    },
+];
+
+const SERVED: usize = 16;
+const SERVED_BYTES: usize = 64 << 10;
+const BACKED_UP: usize = 10;
+const BACKED_UP_BYTES: usize = 8 << 20;
+const SERVER_PORT: u16 = 8080;
+const SINK_PORT: u16 = 8873;
+/// How many bytes per second a full link sends at least: nine tenths of its 50 Mbit/s.
+const FULL: f64 = 0.9 * 50e6 / 8.0;
+
+/// A link with the server at the near end and its client at the far one.
+struct Net {
+    scene: Scene,
+    netns: String,
+    device: String,
+    near: SocketAddr,
+    far: SocketAddr,
+}
+
+fn net(stage: &Stage, real: bool) -> Result<Net> {
+    let (near, far) = link::addresses()?;
+    let link = link::link(near, far)?;
+    let served = stage.files("served", SERVED, SERVED_BYTES)?;
+    let address = SocketAddr::from((near, SERVER_PORT));
+    let client = stage
+        .room
+        .client(address, &served)
+        .with(["--connections=4", "--think-ms=100"])
+        .in_netns(&link.netns);
+    let server = if real {
+        stage.room.nginx(address, &served, false)?
+    } else {
+        stage.room.server(address, &served, false)
+    };
+    Ok(Net {
+        scene: Scene::new(server, address, client),
+        netns: link.netns,
+        device: link.device,
+        near: SocketAddr::from((near, SINK_PORT)),
+        far: SocketAddr::from((far, SINK_PORT)),
+    })
+}
+
+fn sink(stage: &Stage, address: SocketAddr) -> Program {
+    stage
+        .room
+        .own("demo-sink")
+        .with(["--listen", &address.to_string()])
+}
+
+fn sender(stage: &Stage, name: &str, to: SocketAddr, streams: usize) -> Result<Program> {
+    let files = stage.files(name, BACKED_UP, BACKED_UP_BYTES)?;
+    Ok(stage
+        .room
+        .backup("send", &files)
+        .with(["--to", &to.to_string()])
+        .with(["--parallel", &streams.to_string()]))
+}
+
+fn rsync(stage: &Stage) -> Result<Scene> {
+    let net = net(stage, true)?;
+    let files = stage.files("backed-up", 4, BACKED_UP_BYTES)?;
+    let (receiver, backup) = nginx::rsync(&stage.room, net.far, &files)?;
+    Ok(net
+        .scene
+        .with(receiver.in_netns(&net.netns))
+        .guilty("backup", backup)
+        .holds("network", None)
+        .at_least(Meter::HeldBack(net.device.clone()), 1.0)
+        .at_least(Meter::Sent(net.device), FULL))
+}
+
+fn bulk(stage: &Stage) -> Result<Scene> {
+    let net = net(stage, false)?;
+    let backup = sender(stage, "backed-up", net.far, 4)?;
+    Ok(net
+        .scene
+        .with(sink(stage, net.far).in_netns(&net.netns))
+        .guilty("backup", backup)
+        .holds("network", None)
+        .at_least(Meter::Sent(net.device), FULL))
+}
+
+fn seven_and_three(stage: &Stage) -> Result<Scene> {
+    let net = net(stage, false)?;
+    let seven = sender(stage, "seven", net.far, 7)?;
+    let three = sender(stage, "three", net.far, 3)?;
+    Ok(net
+        .scene
+        .with(sink(stage, net.far).in_netns(&net.netns))
+        .guilty("seven", seven)
+        .guilty("three", three)
+        .holds("network", Some(|backup| Meter::Taken(Who::Backup(backup))))
+        .at_least(Meter::Sent(net.device), FULL))
+}
+
+/// The sender is at the far end, and slow enough that its acknowledgements are no load and the CPUs neither.
+fn other_way(stage: &Stage) -> Result<Scene> {
+    let net = net(stage, false)?;
+    let backup = sender(stage, "backed-up", net.near, 1)?
+        .in_netns(&net.netns)
+        .on_cpus(stage.elsewhere.clone());
+    Ok(net
+        .scene
+        .with(sink(stage, net.near).on_cpus(stage.elsewhere.clone()))
+        .innocent("receiver", backup)
+        .at_least(Meter::Taken(Who::Backup(0)), 1e6)
+        .unharmed())
+}
