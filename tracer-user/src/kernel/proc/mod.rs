@@ -23,7 +23,8 @@ pub use self::{
     find::{by_comm, by_port, inner_pid, process_of},
     means::means,
     process::{
-        cgroup_of, descendants, descendants_among, is_kernel_thread, processes, start_time, unit_of,
+        cgroup_of, descendants, descendants_among, is_kernel_thread, processes, start_time,
+        unit_of, zombie_of,
     },
     qdisc::interfaces,
     socket::sockets,
