@@ -72,9 +72,12 @@ pub fn run(args: AttachArgs) -> Result<ExitCode> {
         watcher.take(events, open);
     }))?;
     watcher.progress.end();
-    let (model, written) = watcher.finish();
+    let Watcher { model, writer, .. } = watcher;
     let (report, flame) = assemble::assemble(&model.close());
-    output::write(&args.output, &report, &flame)?;
+    // Before the recording, whose disk may be the one that is stalled.
+    let reported = output::write(&args.output, &report, &flame);
+    let written = writer.map(Writer::finish);
+    reported?;
     if stop == Stop::TargetExited {
         eprintln!("tracer: the target exited; reported is what was seen until then");
     }
@@ -165,10 +168,6 @@ impl Watcher {
             }
             self.progress.show(&assemble::sentence(&model.close()));
         }
-    }
-
-    fn finish(self) -> (Model, Option<Result<Written>>) {
-        (self.model, self.writer.map(Writer::finish))
     }
 }
 
