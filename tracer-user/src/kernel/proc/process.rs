@@ -198,7 +198,7 @@ pub fn zombie_of(pid: u32) -> Option<ZombieParent> {
     let mut files = SmallFiles::default();
     let zombie = stat(&mut files, pid).filter(|stat| matches!(stat.state, 'Z' | 'X'))?;
     // The entry of the first thread stays until the last one ends.
-    if super::numbers_in(&format!("/proc/{pid}/task")).count() > 1 {
+    if numbers_in(&format!("/proc/{pid}/task")).count() > 1 {
         return None;
     }
     let parent = stat(&mut files, zombie.parent_pid);
