@@ -176,8 +176,8 @@ fn dropped(before: Drops, after: Drops) -> Option<String> {
             "{drops} attempts to connect were dropped in the target's network namespace (ListenDrops); a repeated attempt counts again"
         )),
         (overflows, drops) => Some(format!(
-            "{drops} attempts to connect were dropped in the target's network namespace, {overflows} because a queue of connections not yet \
-             accepted was full (ListenOverflows); a repeated attempt counts again"
+            "{drops} attempts to connect were dropped in the target's network namespace, {overflows} because a queue of connections not \
+             yet accepted was full (ListenOverflows); a repeated attempt counts again"
         )),
     }
 }
