@@ -426,3 +426,21 @@ fn doctor_completions_and_man_work() {
         );
     }
 }
+
+#[test]
+fn a_zombie_is_no_target_and_its_parent_is_named() {
+    println!("RAN cli");
+    let mut child = Command::new("true").spawn().unwrap();
+    let path = format!("/proc/{}/stat", child.id());
+    while !fs::read_to_string(&path).unwrap().contains(") Z ") {
+        std::thread::yield_now();
+    }
+    let (code, text) = attach(&child.id().to_string());
+    child.wait().unwrap();
+    assert_eq!(code, Some(4), "{text}");
+    assert!(text.contains("is a zombie"), "{text}");
+    assert!(
+        text.contains(&format!("(pid {})", std::process::id())),
+        "{text}"
+    );
+}

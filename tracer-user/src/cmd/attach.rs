@@ -13,7 +13,11 @@ use crate::{
     assemble,
     cli::AttachArgs,
     event::Event,
-    kernel::session::{Session, Settings, Signals, Stop},
+    kernel::{
+        proc,
+        session::{Session, Settings, Signals, Stop},
+        steady,
+    },
     model::Model,
     recording::{Writer, Written},
     units,
@@ -35,6 +39,7 @@ const LINE: usize = 79;
 /// If the target is not there, the kernel refuses, or a file cannot be written.
 pub fn run(args: AttachArgs) -> Result<ExitCode> {
     let begun = Instant::now();
+    steady::begin();
     let pids = target::resolve(&args.target)?;
     need_root()?;
     let attended = std::io::stderr().is_terminal();
@@ -67,9 +72,12 @@ pub fn run(args: AttachArgs) -> Result<ExitCode> {
         watcher.take(events, open);
     }))?;
     watcher.progress.end();
-    let (model, written) = watcher.finish();
+    let Watcher { model, writer, .. } = watcher;
     let (report, flame) = assemble::assemble(&model.close());
-    output::write(&args.output, &report, &flame)?;
+    // Before the recording, whose disk may be the one that is stalled.
+    let reported = output::write(&args.output, &report, &flame);
+    let written = writer.map(Writer::finish);
+    reported?;
     if stop == Stop::TargetExited {
         eprintln!("tracer: the target exited; reported is what was seen until then");
     }
@@ -127,12 +135,7 @@ fn need_root() -> Result<()> {
 
 /// `CAP_PERFMON` (38) and `CAP_BPF` (39), or `CAP_SYS_ADMIN` (21), among the effective capabilities.
 fn has_capabilities() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let effective = line
-        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
-        .unwrap_or(0);
-    let has = |capability: u32| effective >> capability & 1 != 0;
+    let has = proc::has_capability;
     has(21) || (has(38) && has(39))
 }
 
@@ -165,10 +168,6 @@ impl Watcher {
             }
             self.progress.show(&assemble::sentence(&model.close()));
         }
-    }
-
-    fn finish(self) -> (Model, Option<Result<Written>>) {
-        (self.model, self.writer.map(Writer::finish))
     }
 }
 

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use super::{NoTarget, Usage};
-use crate::{cli::TargetArgs, kernel::proc};
+use crate::{cli::TargetArgs, kernel::proc, units};
 
 /// The processes that were asked for, the one that names the report first.
 ///
@@ -58,6 +58,13 @@ fn check(pid: u32) -> Result<()> {
             None => String::new(),
         };
         bail!(NoTarget(format!("no process has pid {pid}{hint}")));
+    }
+    if let Some(parent) = proc::zombie_of(pid) {
+        bail!(NoTarget(format!(
+            "process {pid} has ended and is a zombie: its parent, {} (pid {}), has not taken its exit code",
+            units::escape_terminal(&parent.comm),
+            parent.pid
+        )));
     }
     if proc::is_kernel_thread(pid) {
         bail!(Usage(format!(

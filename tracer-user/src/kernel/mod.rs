@@ -1,6 +1,7 @@
 //! Everything that names aya: what this kernel offers, loading, attaching, reading.
 
 pub mod btf;
+mod evidence;
 pub mod features;
 mod follow;
 mod holders;
@@ -8,6 +9,7 @@ pub mod load;
 pub mod proc;
 pub mod reader;
 pub mod session;
+pub mod steady;
 pub mod symbols;
 
 /// Now, on the clock of every record: nanoseconds of `CLOCK_MONOTONIC`.

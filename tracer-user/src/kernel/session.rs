@@ -15,12 +15,14 @@ use tracer_common::{block::IO_OPEN, sched::WAIT_OPEN};
 use super::{
     btf::Btf,
     clock_ns,
+    evidence::Evidence,
     features::Features,
     follow::Asked,
     holders::Holders,
     load::{self, Attached, Unsupported},
     now_ns, proc,
     reader::{self, Reader},
+    steady,
     symbols::KernelSymbols,
 };
 use crate::{
@@ -79,6 +81,7 @@ pub struct Session {
     holders: Holders,
     asked: Asked,
     means: Means,
+    evidence: Evidence,
     targets: Vec<u32>,
     facts: Vec<Event>,
     exits: Vec<OwnedFd>,
@@ -117,6 +120,7 @@ impl Session {
         let follow = settings.follow_children;
         let mut attached = load::attach(&features, &loader_btf, &pids, &disks, follow)?;
         drop(loader_btf);
+        let evidence = Evidence::begin(settings.pids.first().copied().unwrap_or_default());
         let window_ns = now_ns();
         let attach_ns = settings.begun.elapsed().as_nanos() as u64;
         let mut processes = proc::processes(|_| false);
@@ -141,14 +145,21 @@ impl Session {
         let mut start = start(&settings, &attached, window_ns, attach_ns);
         start.listening = listening;
         start.target_disks = disks;
+        if !evidence.has_log() {
+            start.missing.push(no_log());
+        }
         let facts = facts(start, processes, &pids, sockets);
         give_back_memory();
+        if let Some(note) = steady::hold() {
+            eprintln!("tracer: {note}");
+        }
         Ok(Self {
             attached,
             reader,
             holders: Holders::default(),
             asked,
             means,
+            evidence,
             targets: settings.pids,
             facts,
             exits,
@@ -253,7 +264,7 @@ impl Session {
         facts
     }
 
-    fn end(&self, end_ns: u64, stop: Stop) -> Result<event::End> {
+    fn end(&mut self, end_ns: u64, stop: Stop) -> Result<event::End> {
         let losses = reader::losses(&self.attached.ebpf)?;
         Ok(event::End {
             ns: end_ns,
@@ -266,9 +277,18 @@ impl Session {
             rss_bytes: proc::self_rss_bytes(),
             maps_bytes: load::maps_bytes(&self.attached.ebpf),
             kernel_ns: None,
-            evidence: Vec::new(),
+            evidence: self.evidence.end(),
             target_exited: stop == Stop::TargetExited,
         })
+    }
+}
+
+/// What is lost without `/dev/kmsg`.
+fn no_log() -> event::MissingProbe {
+    event::MissingProbe {
+        probe: "kernel log".to_owned(),
+        cost: "errors that the kernel logged are not shown".to_owned(),
+        blinds: None,
     }
 }
 

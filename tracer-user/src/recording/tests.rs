@@ -8,6 +8,7 @@ use std::{
         Arc, Mutex,
         mpsc::{Receiver, Sender, channel},
     },
+    time::Duration,
 };
 
 use super::{writer::chunk, *};
@@ -369,4 +370,21 @@ fn a_recording_that_is_not_finished_reads_as_cut_off() {
     while is_asked.recv().is_ok() {}
     let (events, error) = read::<u64>(&memory.bytes()).unwrap();
     assert_eq!((events, error.is_some()), (vec![7], true));
+}
+
+#[test]
+fn a_disk_that_stays_stuck_does_not_hold_up_the_end() {
+    let ((asked, is_asked), (let_go, going)) = (channel(), channel());
+    let mut writer = Writer::to(Box::new(Stuck {
+        asked,
+        let_go: going,
+        memory: Memory::default(),
+    }))
+    .unwrap();
+    writer.push(&7_u64);
+    writer.flush();
+    is_asked.recv().unwrap();
+    let error = writer.finish_within(Duration::from_millis(20)).unwrap_err();
+    assert!(error.to_string().contains("cut off"), "{error}");
+    drop(let_go);
 }

@@ -6,11 +6,16 @@ use std::{
     marker::PhantomData,
     mem,
     path::Path,
-    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 use bytes::BufMut as _;
 use serde::Serialize;
 
@@ -21,6 +26,12 @@ const BATCH: usize = 64 << 10;
 
 /// Batches that may wait for the disk: 16 MiB.
 pub(super) const WAITING: usize = (16 << 20) / BATCH;
+
+/// How long the end of a recording may wait for the disk: at 2 MB/s all that may wait is written by then.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether the disk is done.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// The longest count in front of a list, bytes: a varint of 64 bits.
 const LONGEST_COUNT: usize = 10;
@@ -46,7 +57,6 @@ struct Batch {
 
 /// What the disk thread leaves behind.
 struct Disk {
-    file: Box<dyn Write + Send>,
     /// Events in the file.
     events: u64,
     /// Why it ended early, if it did.
@@ -60,6 +70,8 @@ pub struct Writer<T> {
     dropped: u64,
     batches: SyncSender<Batch>,
     thread: JoinHandle<Disk>,
+    /// Set before the last batch is out: the disk thread then writes the end too.
+    is_finished: Arc<AtomicBool>,
     events: PhantomData<fn(&T)>,
 }
 
@@ -78,13 +90,16 @@ impl<T: Serialize> Writer<T> {
     pub(super) fn to(mut file: Box<dyn Write + Send>) -> Result<Self> {
         file.write_all(&header())?;
         let (batches, receiver) = sync_channel(WAITING);
+        let is_finished = Arc::new(AtomicBool::new(false));
+        let finished = Arc::clone(&is_finished);
         let thread = thread::Builder::new().name("recording".into());
         Ok(Self {
             batch: Batch::default(),
             pushed: 0,
             dropped: 0,
             batches,
-            thread: thread.spawn(move || write_batches(file, &receiver))?,
+            thread: thread.spawn(move || write_batches(file, &receiver, &finished))?,
+            is_finished,
             events: PhantomData,
         })
     }
@@ -122,36 +137,52 @@ impl<T: Serialize> Writer<T> {
         self.dropped
     }
 
-    /// Waits until everything is on its way to the file, and closes it.
+    /// Waits until everything is on its way to the file, but not for ever, and closes it.
     ///
     /// # Errors
-    /// If the file could not be written (a full disk): it then has what was written before, and reads as cut off.
+    /// If the file could not be written (a full or a stalled disk): it then has what was written before, and reads as cut off.
     pub fn finish(self) -> Result<Written> {
+        self.finish_within(PATIENCE)
+    }
+
+    /// [`Writer::finish`] with another patience.
+    pub(super) fn finish_within(self, patience: Duration) -> Result<Written> {
+        let deadline = Instant::now() + patience;
         let Self {
-            batch,
+            mut batch,
             pushed,
             batches,
             thread,
+            is_finished,
             ..
         } = self;
-        if batch.events > 0 {
-            // The window is over: the disk may take its time. A thread that has failed says so below.
-            _ = batches.send(batch);
+        // The window is over: the disk may take its time. A thread that has failed says so below.
+        while batch.events > 0 {
+            match batches.try_send(batch) {
+                Err(TrySendError::Full(unsent)) if Instant::now() < deadline => batch = unsent,
+                _ => break,
+            }
+            thread::sleep(LOOK);
         }
+        is_finished.store(true, Ordering::Release);
         drop(batches);
-        let mut disk = thread
+        while !thread.is_finished() {
+            if Instant::now() >= deadline {
+                bail!(
+                    "the disk has not taken it within {} s: it is cut off",
+                    patience.as_secs_f64()
+                );
+            }
+            thread::sleep(LOOK);
+        }
+        let disk = thread
             .join()
             .map_err(|_| anyhow!("the thread that writes the recording panicked"))?;
         let written = Written {
             events: disk.events,
             dropped: pushed - disk.events,
         };
-        let end = |()| {
-            disk.file
-                .write_all(&chunk(END, &[]))
-                .and_then(|()| disk.file.flush())
-        };
-        disk.result.and_then(end).with_context(|| {
+        disk.result.with_context(|| {
             format!(
                 "write the recording: it has {} events, {} are left out",
                 written.events, written.dropped
@@ -162,23 +193,24 @@ impl<T: Serialize> Writer<T> {
 }
 
 /// The disk thread: ends when the writer is finished or dropped, or with the first error.
-fn write_batches(mut file: Box<dyn Write + Send>, batches: &Receiver<Batch>) -> Disk {
+fn write_batches(
+    mut file: Box<dyn Write + Send>,
+    batches: &Receiver<Batch>,
+    is_finished: &AtomicBool,
+) -> Disk {
     let mut events = 0;
-    for batch in batches {
-        if let Err(error) = file.write_all(&events_chunk(&batch)) {
-            return Disk {
-                file,
-                events,
-                result: Err(error),
-            };
+    let mut write = || -> io::Result<()> {
+        for batch in batches {
+            file.write_all(&events_chunk(&batch))?;
+            events += batch.events;
         }
-        events += batch.events;
-    }
-    Disk {
-        file,
-        events,
-        result: Ok(()),
-    }
+        if is_finished.load(Ordering::Acquire) {
+            file.write_all(&chunk(END, &[]))?;
+        }
+        file.flush()
+    };
+    let result = write();
+    Disk { events, result }
 }
 
 /// What a recording begins with.

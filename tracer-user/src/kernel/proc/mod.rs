@@ -25,7 +25,8 @@ pub use self::{
     means::means,
     peer::{is_local, peer_of},
     process::{
-        cgroup_of, descendants, descendants_among, is_kernel_thread, processes, start_time, unit_of,
+        cgroup_of, descendants, descendants_among, is_kernel_thread, processes, start_time,
+        unit_of, zombie_of,
     },
     qdisc::interfaces,
     socket::sockets,
@@ -33,6 +34,15 @@ pub use self::{
     thread::{SchedStat, sched_stat, threads},
 };
 use super::clock_ns;
+
+/// Is the capability of this number (capabilities(7)) among the effective ones of this process?
+#[must_use]
+pub fn has_capability(number: u32) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let effective = line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
+    effective.unwrap_or(0) >> number & 1 != 0
+}
 
 /// CPU time of this process, user and system, nanoseconds.
 #[must_use]

@@ -184,6 +184,30 @@ pub fn start_time(pid: u32) -> Option<u64> {
     Some(stat(&mut SmallFiles::default(), pid)?.start_ns(ticks_per_s()))
 }
 
+/// The parent of a process of which nothing is left but its exit code.
+pub struct ZombieParent {
+    /// Process.
+    pub pid: u32,
+    /// Name; `?` if it cannot be read.
+    pub comm: String,
+}
+
+/// Whom a zombie waits for; `None` for everything that can still run, such as a process whose first thread alone has ended.
+#[must_use]
+pub fn zombie_of(pid: u32) -> Option<ZombieParent> {
+    let mut files = SmallFiles::default();
+    let zombie = stat(&mut files, pid).filter(|stat| matches!(stat.state, 'Z' | 'X'))?;
+    // The entry of the first thread stays until the last one ends.
+    if numbers_in(&format!("/proc/{pid}/task")).count() > 1 {
+        return None;
+    }
+    let parent = stat(&mut files, zombie.parent_pid);
+    Some(ZombieParent {
+        pid: zombie.parent_pid,
+        comm: parent.map_or_else(|| "?".to_owned(), |parent| parent.comm),
+    })
+}
+
 /// Children, their children and so on, without `pid` itself, from a scan of its own.
 #[must_use]
 pub fn descendants(pid: u32) -> Vec<u32> {

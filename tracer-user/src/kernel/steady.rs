@@ -1,0 +1,45 @@
+//! A machine in trouble must not take the tracer with it: it goes first on a busy CPU, and its memory stays where it is.
+
+use super::proc;
+
+/// More than anything that is started without a wish, less than what real time would take from the machine.
+const NICE: libc::c_int = -10;
+/// `CAP_IPC_LOCK`: without it a locked future makes every allocation above `RLIMIT_MEMLOCK` fail (mlockall(2)).
+const CAP_IPC_LOCK: u32 = 14;
+/// `MCL_ONFAULT` (4.4): a page is locked when it is first touched, so that what is only reserved costs nothing.
+const MCL_ONFAULT: libc::c_int = 4;
+
+/// First of all, while there is one thread: every later one inherits it. The tracer starts no other process.
+///
+/// Reads the whole program in one go, instead of page by page from a busy disk as it gets there, and keeps it in memory.
+pub fn begin() {
+    // SAFETY: no pointers; who may not go first goes on as before.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
+    if proc::has_capability(CAP_IPC_LOCK) {
+        // SAFETY: no pointers; what cannot be locked stays as it is.
+        unsafe { libc::mlockall(libc::MCL_CURRENT) };
+    }
+}
+
+/// Before the window, once the memory that attaching took is given back: locks what is used, now and later. What was not possible, for
+/// people.
+#[must_use]
+pub fn hold() -> Option<&'static str> {
+    let is_held = proc::has_capability(CAP_IPC_LOCK)
+        // SAFETY: no pointers.
+        && unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | MCL_ONFAULT) } == 0;
+    // SAFETY: no pointers. The call returns the value itself, which may be -1 as well as an error: both are above the wish.
+    let nice = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
+    match (is_held, nice <= NICE) {
+        (true, true) => None,
+        (false, true) => {
+            Some("memory cannot be locked: where memory is short, the tracer waits like everybody")
+        }
+        (true, false) => {
+            Some("cannot go first (nice): on busy CPUs the tracer waits like everybody")
+        }
+        (false, false) => Some(
+            "cannot go first (nice) nor lock memory: on a busy machine the tracer waits like everybody",
+        ),
+    }
+}
