@@ -4,7 +4,7 @@
 //! `block_bio_complete`. Only the first runs, for direct and synchronous I/O, in the context of the owner.
 
 use aya_ebpf::{
-    helpers::{bpf_get_current_task, bpf_ktime_get_ns, bpf_probe_read_kernel},
+    helpers::{bpf_get_current_task, bpf_probe_read_kernel},
     macros::{btf_tracepoint, map},
     maps::{HashMap, LruHashMap},
     programs::BtfTracePointContext,
@@ -22,7 +22,7 @@ use crate::{
     atomic, emit,
     filter::is_target,
     histograms,
-    kernel::{Bio, PF_KTHREAD, Request, argument, config, current},
+    kernel::{Bio, PF_KTHREAD, Request, argument, config, current, now},
 };
 
 /// Bios in flight by address. Least recently used entries go first: a bio that is completed without a trace would stay for ever.
@@ -43,12 +43,6 @@ static DISK_TOTALS: LruHashMap<DiskOwner, DiskTotal> = LruHashMap::with_max_entr
 
 /// Bios of one request that are looked at for an owner.
 const CHAIN: usize = 4;
-
-#[inline(always)]
-fn now() -> u64 {
-    // SAFETY: a helper without arguments.
-    unsafe { bpf_ktime_get_ns() }
-}
 
 /// `block_bio_queue([struct request_queue *q,] struct bio *bio)`; the queue argument is gone from 5.11 on, and in late 5.10.
 #[btf_tracepoint(function = "block_bio_queue")]

@@ -1,7 +1,7 @@
 //! Scheduler: a target thread's waits, who held a CPU meanwhile, and everybody's run-queue latency.
 
 use aya_ebpf::{
-    helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns},
+    helpers::bpf_get_smp_processor_id,
     macros::{btf_tracepoint, map},
     maps::{Array, HashMap},
     programs::BtfTracePointContext,
@@ -19,7 +19,7 @@ use crate::{
     atomic, emit,
     filter::is_target,
     histograms,
-    kernel::{TASK_DEAD, Task, current},
+    kernel::{TASK_DEAD, Task, current, now},
     stack,
 };
 
@@ -38,8 +38,8 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let preempt = ctx.arg::<u64>(0) & 1 != 0;
     let prev = Task(ctx.arg(1));
     let next = Task(ctx.arg(2));
-    // SAFETY: helpers without arguments.
-    let (now, cpu) = unsafe { (bpf_ktime_get_ns(), bpf_get_smp_processor_id() as u32) };
+    // SAFETY: a helper without arguments.
+    let (now, cpu) = (now(), unsafe { bpf_get_smp_processor_id() } as u32);
     let prev_pid = prev.pid();
     end_slice(prev_pid, prev.tid(), cpu, now);
     if prev_pid != 0 && is_target(prev_pid) {
@@ -277,8 +277,7 @@ fn waking(ctx: &BtfTracePointContext, tid: u32) {
     if unsafe { (*task).state } != TASK_ASLEEP {
         return;
     }
-    // SAFETY: a helper without arguments.
-    let now = unsafe { bpf_ktime_get_ns() };
+    let now = now();
     let (waker_pid, waker_tid) = current();
     let waker_stack = stack::of_current(ctx, now);
     // SAFETY: as above.
@@ -358,8 +357,7 @@ fn migrate(task: Task, to_cpu: u32) {
     gate(from_cpu, u64::MAX);
     gate(to_cpu, 1);
     let pid = known.pid;
-    // SAFETY: a helper without arguments.
-    emit::event::<Migrate>(Kind::Migrate, unsafe { bpf_ktime_get_ns() }, |record| {
+    emit::event::<Migrate>(Kind::Migrate, now(), |record| {
         // SAFETY: a reservation of this size.
         unsafe {
             (*record).pid = pid;
