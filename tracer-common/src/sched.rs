@@ -53,11 +53,11 @@ pub struct Wait {
     pub flags: u32,
 }
 
-/// A thread left a CPU on which a target thread was queued.
+/// A thread left a CPU on which a target thread was queued, or the queued thread was taken from there.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Slice {
-    /// `ns` is the end of the slice; `cpu` is the place.
+    /// `ns` is the end of the slice.
     pub header: Header,
     /// When the holder came on the CPU.
     pub begin_ns: u64,
@@ -65,6 +65,10 @@ pub struct Slice {
     pub pid: u32,
     /// Its thread.
     pub tid: u32,
+    /// The CPU that was held, not always the one that wrote this.
+    pub place: u32,
+    /// Explicit padding.
+    pub reserved: u32,
 }
 
 /// A queued target thread was moved to another CPU.
@@ -164,8 +168,15 @@ pub struct Cpu {
     pub since_ns: u64,
     /// Target threads queued here; the gate of the CPU's slices is open while it is not 0.
     pub queued: u64,
+    /// Up to when the running thread's time has been emitted already, because a queued target thread was moved away; may be older
+    /// than `since_ns`.
+    pub emitted_ns: u64,
+    /// Process that runs, 0 is idle.
+    pub pid: u32,
+    /// Its thread.
+    pub tid: u32,
     /// Keeps entries apart.
-    pub reserved: [u64; 6],
+    pub reserved: [u64; 4],
 }
 
 const _: () = assert!(size_of::<Cpu>() == 64);
@@ -175,7 +186,7 @@ unsafe impl aya::Pod for Cpu {}
 
 plain!(
     Wait = 104,
-    Slice = 32,
+    Slice = 40,
     Migrate = 32,
     Stack = 32 + 8 * STACK_DEPTH,
     ThreadEnd = 24,

@@ -7,7 +7,7 @@ use core::ffi::c_void;
 use aya_ebpf::{
     EbpfContext, Global,
     bindings::tcp_sock,
-    helpers::{bpf_get_current_pid_tgid, generated::bpf_skc_to_tcp_sock},
+    helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns, generated::bpf_skc_to_tcp_sock},
     programs::BtfTracePointContext,
 };
 use tracer_common::config::{Config, MISSING};
@@ -453,4 +453,11 @@ fn second_argument(ctx: *mut c_void) -> *const u8 {
 pub fn current() -> (u32, u32) {
     let both = bpf_get_current_pid_tgid();
     ((both >> 32) as u32, both as u32)
+}
+
+/// Nanoseconds since boot, without time asleep: the clock of every record.
+#[inline(always)]
+pub fn now() -> u64 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_ktime_get_ns() }
 }

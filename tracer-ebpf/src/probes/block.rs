@@ -4,7 +4,6 @@
 //! `block_bio_complete`. Only the first runs, for direct and synchronous I/O, in the context of the owner.
 
 use aya_ebpf::{
-    helpers::bpf_ktime_get_ns,
     macros::{btf_tracepoint, map},
     maps::{HashMap, LruHashMap},
     programs::BtfTracePointContext,
@@ -23,7 +22,7 @@ use crate::{
     atomic, emit,
     filter::is_target,
     histograms,
-    kernel::{Bio, Request, argument, config, current},
+    kernel::{Bio, Request, argument, config, current, now},
     probes::writeback::{is_kernel_thread, on_behalf},
 };
 
@@ -55,12 +54,6 @@ static DISK_TOTALS: LruHashMap<DiskOwner, DiskTotal> = LruHashMap::with_max_entr
 const CHAIN: usize = 4;
 /// Bios of one request that are looked at for several owners.
 const LOOKED_AT: usize = 16;
-
-#[inline(always)]
-fn now() -> u64 {
-    // SAFETY: a helper without arguments.
-    unsafe { bpf_ktime_get_ns() }
-}
 
 /// `block_bio_queue([struct request_queue *q,] struct bio *bio)`; the queue argument is gone from 5.11 on, and in late 5.10.
 #[btf_tracepoint(function = "block_bio_queue")]

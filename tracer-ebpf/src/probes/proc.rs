@@ -1,9 +1,7 @@
 //! Fork, exec and exit of every process: identity for short-lived holders, and children of a target become targets.
 
 use aya_ebpf::{
-    helpers::{bpf_ktime_get_ns, generated::bpf_probe_read_user},
-    macros::btf_tracepoint,
-    programs::BtfTracePointContext,
+    helpers::generated::bpf_probe_read_user, macros::btf_tracepoint, programs::BtfTracePointContext,
 };
 use aya_log_ebpf::warn;
 use tracer_common::{
@@ -14,14 +12,8 @@ use tracer_common::{
 use crate::{
     emit,
     filter::{is_target, set_target},
-    kernel::{Task, config},
+    kernel::{Task, config, now},
 };
-
-#[inline(always)]
-fn now() -> u64 {
-    // SAFETY: a helper without arguments.
-    unsafe { bpf_ktime_get_ns() }
-}
 
 /// `sched_process_fork(struct task_struct *parent, struct task_struct *child)`, everywhere; also for a new thread.
 #[btf_tracepoint(function = "sched_process_fork")]

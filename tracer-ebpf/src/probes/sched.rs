@@ -1,7 +1,7 @@
 //! Scheduler: a target thread's waits, who held a CPU meanwhile, and everybody's run-queue latency.
 
 use aya_ebpf::{
-    helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns},
+    helpers::bpf_get_smp_processor_id,
     macros::{btf_tracepoint, map},
     maps::{Array, HashMap},
     programs::BtfTracePointContext,
@@ -19,7 +19,7 @@ use crate::{
     atomic, emit,
     filter::is_target,
     histograms,
-    kernel::{TASK_DEAD, Task, current},
+    kernel::{TASK_DEAD, Task, current, now},
     stack,
 };
 
@@ -38,14 +38,14 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let preempt = ctx.arg::<u64>(0) & 1 != 0;
     let prev = Task(ctx.arg(1));
     let next = Task(ctx.arg(2));
-    // SAFETY: helpers without arguments.
-    let (now, cpu) = unsafe { (bpf_ktime_get_ns(), bpf_get_smp_processor_id() as u32) };
+    // SAFETY: a helper without arguments.
+    let (now, cpu) = (now(), unsafe { bpf_get_smp_processor_id() } as u32);
     let prev_pid = prev.pid();
-    end_slice(prev_pid, prev.tid(), cpu, now);
+    let next_pid = next.pid();
+    end_slice((prev_pid, prev.tid()), (next_pid, next.tid()), cpu, now);
     if prev_pid != 0 && is_target(prev_pid) {
         leave_cpu(&ctx, prev, prev_pid, preempt, cpu, now);
     }
-    let next_pid = next.pid();
     if next_pid != 0 {
         come_on_cpu(next, next_pid, now);
     }
@@ -54,12 +54,16 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
 
 /// The time `prev` held this CPU: always into its total, and as a slice while a target thread waits here.
 #[inline(always)]
-fn end_slice(pid: u32, tid: u32, cpu: u32, now: u64) {
+fn end_slice((pid, tid): (u32, u32), next: (u32, u32), cpu: u32, now: u64) {
     let Some(state) = CPUS.get_ptr_mut(cpu) else {
         return;
     };
-    // SAFETY: a map value; only this CPU writes `since_ns`.
-    let begin_ns = unsafe { core::mem::replace(&mut (*state).since_ns, now) };
+    // SAFETY: a map value; all but `queued` change only under the lock of this CPU's run queue, see `emit_running`.
+    let (begin_ns, emitted_ns) = unsafe {
+        ((*state).pid, (*state).tid) = next;
+        let begin_ns = core::mem::replace(&mut (*state).since_ns, now);
+        (begin_ns, (*state).emitted_ns)
+    };
     if begin_ns == 0 {
         return;
     }
@@ -69,15 +73,43 @@ fn end_slice(pid: u32, tid: u32, cpu: u32, now: u64) {
     // SAFETY: as above; other CPUs add to `queued` atomically.
     let queued = unsafe { (&raw const (*state).queued).read_volatile() };
     if queued as i64 > 0 {
-        emit::event::<Slice>(Kind::Slice, now, |record| {
-            // SAFETY: a reservation of this size.
-            unsafe {
-                (*record).begin_ns = begin_ns;
-                (*record).pid = pid;
-                (*record).tid = tid;
-            }
-        });
+        emit_slice(begin_ns.max(emitted_ns), now, (pid, tid), cpu);
     }
+}
+
+/// What the thread that runs on `cpu` held of it so far, before the gate is shut there.
+///
+/// The lock of the run queue that a queued thread is taken from is held at `sched_migrate_task`, as the running thread's is at
+/// `sched_switch`: the two exclude each other, so that another CPU's state may be read and written here.
+#[inline(always)]
+fn emit_running(cpu: u32, now: u64) {
+    let Some(state) = CPUS.get_ptr_mut(cpu) else {
+        return;
+    };
+    // SAFETY: a map value, under the lock named above.
+    let (since_ns, begin_ns, running) = unsafe {
+        let emitted_ns = core::mem::replace(&mut (*state).emitted_ns, now);
+        let since_ns = (*state).since_ns;
+        let running = ((*state).pid, (*state).tid);
+        (since_ns, since_ns.max(emitted_ns), running)
+    };
+    if since_ns != 0 && begin_ns < now {
+        emit_slice(begin_ns, now, running, cpu);
+    }
+}
+
+#[inline(always)]
+fn emit_slice(begin_ns: u64, now: u64, (pid, tid): (u32, u32), cpu: u32) {
+    emit::event::<Slice>(Kind::Slice, now, |record| {
+        // SAFETY: a reservation of this size.
+        unsafe {
+            (*record).begin_ns = begin_ns;
+            (*record).pid = pid;
+            (*record).tid = tid;
+            (*record).place = cpu;
+            (*record).reserved = 0;
+        }
+    });
 }
 
 /// A target thread leaves the CPU: remember when, why and from where.
@@ -277,8 +309,7 @@ fn waking(ctx: &BtfTracePointContext, tid: u32) {
     if unsafe { (*task).state } != TASK_ASLEEP {
         return;
     }
-    // SAFETY: a helper without arguments.
-    let now = unsafe { bpf_ktime_get_ns() };
+    let now = now();
     let (waker_pid, waker_tid) = current();
     let waker_stack = stack::of_current(ctx, now);
     // SAFETY: as above.
@@ -355,11 +386,12 @@ fn migrate(task: Task, to_cpu: u32) {
     known.cpu = to_cpu;
     // The other CPU's run queue has a throttled clock of its own: this wait's quota time is unknown, and reads as 0.
     known.throttled_ns = u64::MAX >> 1;
+    let now = now();
+    emit_running(from_cpu, now);
     gate(from_cpu, u64::MAX);
     gate(to_cpu, 1);
     let pid = known.pid;
-    // SAFETY: a helper without arguments.
-    emit::event::<Migrate>(Kind::Migrate, unsafe { bpf_ktime_get_ns() }, |record| {
+    emit::event::<Migrate>(Kind::Migrate, now, |record| {
         // SAFETY: a reservation of this size.
         unsafe {
             (*record).pid = pid;

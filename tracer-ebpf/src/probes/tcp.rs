@@ -3,7 +3,6 @@
 //! The owner of a packet is its socket's, never `current`: packets leave in softirq under a bystander's name.
 
 use aya_ebpf::{
-    helpers::bpf_ktime_get_ns,
     macros::{btf_tracepoint, map},
     maps::LruHashMap,
     programs::BtfTracePointContext,
@@ -21,7 +20,7 @@ use crate::{
     emit,
     filter::is_target,
     histograms,
-    kernel::{AF_INET, NetDevice, Qdisc, SOCK_NOSPACE, Skb, Sock, current},
+    kernel::{AF_INET, NetDevice, Qdisc, SOCK_NOSPACE, Skb, Sock, current, now},
 };
 
 /// Sockets by address.
@@ -35,12 +34,6 @@ static SENDS: LruHashMap<u32, u64> = LruHashMap::with_max_entries(4096, 0);
 /// What each owner sent through each interface in the current slice.
 #[map]
 static LINKS: LruHashMap<LinkOwner, Link> = LruHashMap::with_max_entries(4096, 0);
-
-#[inline(always)]
-fn now() -> u64 {
-    // SAFETY: a helper without arguments.
-    unsafe { bpf_ktime_get_ns() }
-}
 
 #[inline(always)]
 fn state(key: u64) -> Option<&'static mut SocketState> {

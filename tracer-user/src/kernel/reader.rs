@@ -3,13 +3,13 @@
 use anyhow::{Context, Result};
 use aya::{
     Ebpf,
-    maps::{HashMap, MapData, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
 };
 use tracer_common::{
     block::{DiskOwner, DiskTotal, Request},
     histogram::{Cell, CellKey},
     record::{Counter, Kind, MapLoss},
-    sched::Task,
+    sched::{Cpu, Task},
     tcp::{Link, LinkOwner, SocketState},
 };
 
@@ -115,7 +115,7 @@ fn hash<'a, K: aya::Pod, V: aya::Pod>(
     HashMap::try_from(map).with_context(|| format!("map {name} is not what was expected"))
 }
 
-/// What is open at `ns`: target threads off the CPU, and requests in flight. A map that cannot be read has nothing open.
+/// What is open at `ns`: who holds the CPUs they wait for, target threads off the CPU, and requests in flight. A map that cannot be read has nothing open.
 #[must_use]
 pub fn open(ebpf: &Ebpf, ns: u64) -> Vec<Event> {
     let mut events = Vec::new();
@@ -125,6 +125,16 @@ pub fn open(ebpf: &Ebpf, ns: u64) -> Vec<Event> {
                 .iter()
                 .flatten()
                 .map(|(_, request)| Event::Io(decode::open_io(&request, ns))),
+        );
+    }
+    if let Some(cpus) = ebpf
+        .map("CPUS")
+        .and_then(|map| Array::<_, Cpu>::try_from(map).ok())
+    {
+        events.extend(
+            (0..cpus.len())
+                .filter_map(|cpu| decode::open_slice(cpu, &cpus.get(&cpu, 0).ok()?, ns))
+                .map(Event::Slice),
         );
     }
     if let Ok(tasks) = hash::<u32, Task>(ebpf, "TASKS") {

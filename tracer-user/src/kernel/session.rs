@@ -312,6 +312,7 @@ fn clip(mut event: Event, end_ns: u64) -> Option<Event> {
             io.ns = end_ns;
             io.flags |= IO_OPEN;
         }
+        Event::Slice(slice) if slice.begin_ns < end_ns => slice.ns = slice.ns.min(end_ns),
         Event::Histogram(_) | Event::Stack(_) => {}
         other if other.ns() > end_ns => return None,
         _ => {}

@@ -19,8 +19,13 @@ pub struct Cpu {
 }
 
 impl Cpu {
-    /// `pid` held the CPU from `begin` to `end`; 0 is idle.
+    /// `pid` held the CPU from `begin` to `end`; 0 is idle. What is known of that time already is not taken again: the slice that
+    /// was under way when the window ended may come from the map and from the ring.
     pub fn held(&mut self, pid: u32, begin: u64, end: u64) {
+        let begin = self.slices.back().map_or(begin, |last| last.end.max(begin));
+        if end <= begin {
+            return;
+        }
         if self.slices.len() == MOST_SLICES {
             self.slices.pop_front();
         }
@@ -51,6 +56,15 @@ impl Cpu {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_slice_that_is_told_twice_counts_once() {
+        let mut cpu = Cpu::default();
+        cpu.held(1, 0, 100);
+        cpu.held(1, 0, 120);
+        cpu.held(1, 0, 120);
+        assert_eq!(cpu.holders(0, 200), [(1, 120)]);
+    }
 
     #[test]
     fn a_wait_is_split_between_those_who_ran_in_it() {

@@ -126,10 +126,24 @@ pub fn open_wait(tid: u32, task: &sched::Task, ns: u64) -> Option<event::Wait> {
     })
 }
 
+/// Who holds a CPU at `ns` on which a target thread stands in the queue, as the kernel half remembers it.
+#[must_use]
+pub fn open_slice(cpu: u32, state: &sched::Cpu, ns: u64) -> Option<event::Slice> {
+    let begin_ns = state.since_ns.max(state.emitted_ns);
+    let holds = state.queued as i64 > 0 && state.since_ns != 0 && begin_ns < ns;
+    holds.then_some(event::Slice {
+        ns,
+        cpu,
+        begin_ns,
+        pid: state.pid,
+        tid: state.tid,
+    })
+}
+
 fn slice(r: &sched::Slice) -> event::Slice {
     event::Slice {
         ns: r.header.ns,
-        cpu: r.header.cpu,
+        cpu: r.place,
         begin_ns: r.begin_ns,
         pid: r.pid,
         tid: r.tid,
