@@ -115,7 +115,8 @@ fn hash<'a, K: aya::Pod, V: aya::Pod>(
     HashMap::try_from(map).with_context(|| format!("map {name} is not what was expected"))
 }
 
-/// What is open at `ns`: who holds the CPUs they wait for, target threads off the CPU, and requests in flight. A map that cannot be read has nothing open.
+/// What is open at `ns`: who holds the CPUs they wait for, target threads off the CPU, and requests in flight.
+/// A map that cannot be read has nothing open.
 #[must_use]
 pub fn open(ebpf: &Ebpf, ns: u64) -> Vec<Event> {
     let mut events = Vec::new();
