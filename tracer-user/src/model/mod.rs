@@ -7,6 +7,7 @@ mod blame;
 pub mod books;
 mod cpu;
 mod disk;
+mod flow;
 mod ledger;
 mod link;
 mod process;
@@ -169,6 +170,7 @@ impl Model {
                 let id = self.processes.id(standing.pid);
                 self.standings.insert(id, (**standing).clone());
             }
+            Event::Flow(flow) => self.flow(flow),
             Event::Means(means) => self.means = (**means).clone(),
             Event::End(end) => self.end = (**end).clone(),
         }

@@ -19,6 +19,14 @@ impl Model {
         connection.ends = (socket.local.clone(), socket.remote.clone());
     }
 
+    pub(super) fn flow(&mut self, flow: &event::Flow) {
+        let connection = self.connections.entry(flow.socket).or_default();
+        if flow.ifindex != 0 {
+            connection.ifindex = flow.ifindex;
+        }
+        connection.flow.seen(flow);
+    }
+
     pub(super) fn acknowledged(&mut self, ack: &event::Ack) {
         let Some(connection) = self.connections.get_mut(&ack.socket) else {
             return;
@@ -43,8 +51,7 @@ impl Model {
             self.tally
                 .drains
                 .add(acknowledged_ns.saturating_sub(sent_ns));
-            let ifindex = connection.ifindex;
-            self.drained(ifindex, sent_ns, acknowledged_ns);
+            self.drained(socket, sent_ns, acknowledged_ns);
         }
     }
 
@@ -186,7 +193,6 @@ impl Model {
         let Some(connection) = self.connections.get_mut(&socket) else {
             return;
         };
-        let ifindex = connection.ifindex;
         let Some(turn) = connection.turn.as_mut() else {
             return;
         };
@@ -207,11 +213,11 @@ impl Model {
             self.disown(previous, socket);
             self.own(tid, socket);
         }
-        self.confirm(tid, begin, now, waiting, ifindex);
+        self.confirm(tid, begin, now, waiting, socket);
     }
 
     /// The thread owned a request in `[begin, now]`: its waits for work there were no idling.
-    fn confirm(&mut self, tid: u32, begin: u64, now: u64, waiting: Class, ifindex: u32) {
+    fn confirm(&mut self, tid: u32, begin: u64, now: u64, waiting: Class, socket: u64) {
         let Some(thread) = self.threads.get_mut(&tid) else {
             return;
         };
@@ -222,7 +228,7 @@ impl Model {
         let pieces = thread.pieces(begin, now);
         thread.judged_ns = now;
         for (from, to, spent) in pieces {
-            self.confirm_piece(from, to, &spent.tentative, waiting, ifindex);
+            self.confirm_piece(from, to, &spent.tentative, waiting, socket);
         }
     }
 
@@ -234,7 +240,7 @@ impl Model {
         end: u64,
         waited: &Budget,
         waiting: Class,
-        ifindex: u32,
+        socket: u64,
     ) {
         let all: u64 = waited.iter().sum();
         self.ledger.threads(Class::Idle, begin, end, -(all as i64));
@@ -245,7 +251,7 @@ impl Model {
             if class != Class::Idle {
                 self.ledger.indirect(becomes, begin, end, ns);
             } else if waiting == Class::Network && ns > 0 {
-                self.wait_for_link(ifindex, begin, end, ns, 0);
+                self.wait_for_link(socket, begin, end, ns, 0);
             }
         }
     }
