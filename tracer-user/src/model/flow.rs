@@ -62,10 +62,13 @@ impl Flow {
         let lost = flow.retransmits != retransmits;
         let limit = if flow.flags & FLOW_WINDOW != 0 && flow.unacked_bytes == 0 {
             Limit::Closed
-        } else if lost || begin < self.recovers_until {
+        } else if lost {
             Limit::Loss
         } else if flow.flags & FLOW_WINDOW != 0 {
+            // Also in recovery: a receiver whose buffer is full drops what it has no room for.
             Limit::Window
+        } else if begin < self.recovers_until {
+            Limit::Loss
         } else {
             Limit::Path
         };
