@@ -162,6 +162,12 @@ offsets! {
     tcp_snd_nxt: ("tcp_sock", "snd_nxt");
     /// First byte not acknowledged.
     tcp_snd_una: ("tcp_sock", "snd_una");
+    /// What the receiver takes beyond the first byte not acknowledged.
+    tcp_snd_wnd: ("tcp_sock", "snd_wnd");
+    /// Payload of a full segment.
+    tcp_mss: ("tcp_sock", "mss_cache");
+    /// Segments sent again.
+    tcp_retransmits: ("tcp_sock", "total_retrans");
     /// Owner of a packet.
     skb_sk: ("sk_buff", "sk");
     /// Bytes of a packet.

@@ -34,10 +34,12 @@ pub enum Kind {
     Exit = 12,
     /// [`crate::histogram::Snapshot`]
     Snapshot = 13,
+    /// [`crate::tcp::Flow`]
+    Flow = 14,
 }
 
 /// Number of kinds.
-pub const KINDS: usize = 14;
+pub const KINDS: usize = 15;
 
 impl Kind {
     /// All kinds with the names that reports use.
@@ -56,6 +58,7 @@ impl Kind {
         (Self::Exec, "execs"),
         (Self::Exit, "exits"),
         (Self::Snapshot, "histograms"),
+        (Self::Flow, "flows"),
     ];
 
     /// The kind with this number.

@@ -57,6 +57,38 @@ pub struct Socket {
     pub remote: [u8; 16],
 }
 
+/// The receiver's window has no room for the next segment that waits.
+pub const FLOW_WINDOW: u32 = 1;
+
+/// A flow record comes at most so often from one socket, unless what holds it back changes.
+pub const FLOW_NS: u64 = 10_000_000;
+
+/// What holds a sending socket of a target back, as it was just before `ns`: since the record before nothing changed it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Flow {
+    /// `ns` is when an acknowledgement arrived or a send returned.
+    pub header: Header,
+    /// The socket.
+    pub socket: u64,
+    /// Network namespace (inode number) of that interface.
+    pub netns: u32,
+    /// Interface its packets last left through, if it queues; else 0.
+    pub ifindex: u32,
+    /// Bytes written to the socket and not yet sent.
+    pub unsent_bytes: u32,
+    /// Bytes sent and not yet acknowledged.
+    pub unacked_bytes: u32,
+    /// What the receiver takes beyond the last byte acknowledged.
+    pub window_bytes: u32,
+    /// Segments sent again since the connection began.
+    pub retransmits: u32,
+    /// `FLOW_*` bits.
+    pub flags: u32,
+    /// Explicit padding.
+    pub reserved: u32,
+}
+
 /// All a target had sent on a socket is acknowledged.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
@@ -111,6 +143,16 @@ pub struct SocketState {
     pub ifindex: u32,
     /// 1 once a [`Socket`] record was sent.
     pub announced: u32,
+    /// Network namespace (inode number) of that interface.
+    pub netns: u32,
+    /// `FLOW_*` bits of the last [`Flow`] record.
+    pub flow_flags: u32,
+    /// When that was sent; 0 before the first.
+    pub flow_ns: u64,
+    /// Segments sent again as it was sent.
+    pub retransmits: u32,
+    /// Hash of its packets, under which its owner is found where the packet has lost its socket.
+    pub hash: u32,
 }
 
 /// Key of a link cell.
@@ -132,6 +174,7 @@ plain!(
     Socket = 72,
     Ack = 24,
     Link = 64,
-    SocketState = 32,
+    Flow = 56,
+    SocketState = 56,
     LinkOwner = 16
 );

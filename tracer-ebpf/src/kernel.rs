@@ -351,6 +351,9 @@ pointer! {
         write_seq: u32 = tcp_write_seq;
         snd_nxt: u32 = tcp_snd_nxt;
         snd_una: u32 = tcp_snd_una;
+        snd_wnd: u32 = tcp_snd_wnd;
+        mss: u32 = tcp_mss;
+        retransmits: u32 = tcp_retransmits;
     }
 }
 

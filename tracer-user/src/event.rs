@@ -60,6 +60,8 @@ pub enum Event {
     Follow(Follow),
     /// At the end, a socket of the target holds bytes that nobody has received.
     Unread(Unread),
+    /// What holds back a sending socket of the target.
+    Flow(Flow),
 }
 
 impl Event {
@@ -77,6 +79,7 @@ impl Event {
             Self::Socket(e) => e.ns,
             Self::Ack(e) => e.ns,
             Self::Link(e) => e.ns,
+            Self::Flow(e) => e.ns,
             Self::Fork(e) => e.ns,
             Self::Exec(e) => e.ns,
             Self::Exit(e) => e.ns,
@@ -342,6 +345,21 @@ pub struct Link {
     pub bytes: u64,
     pub backlog_min: u32,
     pub drops: u32,
+}
+
+/// See [`tracer_common::tcp::Flow`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented with the record of the same name")]
+pub struct Flow {
+    pub ns: u64,
+    pub socket: u64,
+    pub netns: u32,
+    pub ifindex: u32,
+    pub unsent_bytes: u32,
+    pub unacked_bytes: u32,
+    pub window_bytes: u32,
+    pub retransmits: u32,
+    pub flags: u32,
 }
 
 /// See [`tracer_common::proc::Fork`].

@@ -1,6 +1,7 @@
 //! One file for each probe family: thin entries, one function each that does the work.
 
 mod block;
+mod flow;
 mod proc;
 mod sched;
 mod tcp;

@@ -16,6 +16,7 @@ use tracer_common::{
     },
 };
 
+use super::flow;
 use crate::{
     emit,
     filter::is_target,
@@ -45,6 +46,11 @@ fn state(key: u64) -> Option<&'static mut SocketState> {
             sent_seq: 0,
             ifindex: 0,
             announced: 0,
+            netns: 0,
+            flow_flags: 0,
+            flow_ns: 0,
+            retransmits: 0,
+            hash: 0,
         };
         if SOCKETS.insert(key, new, 1).is_err() {
             emit::map_full(MapLoss::Sockets);
@@ -91,6 +97,7 @@ pub fn sent(sk: Sock, result: i32) {
         state.sent_seq = write_seq;
     }
     announce(sk, state, pid, now);
+    flow::look(sk.key(), tcp, state, now);
     let nospace = if sk.socket().flags() & SOCK_NOSPACE != 0 {
         CALL_NOSPACE
     } else {
@@ -246,6 +253,11 @@ pub fn tcp_probe(ctx: BtfTracePointContext) -> i32 {
     };
     // SAFETY: a map value, see `state`.
     let state = unsafe { &mut *state };
+    if state.announced != 0
+        && let Some(tcp) = sk.tcp()
+    {
+        flow::look(key, tcp, state, now());
+    }
     if state.sent_ns != 0 {
         acknowledged(sk, state, skb.tcp_ack_seq());
     }
@@ -320,7 +332,7 @@ pub fn net_dev_start_xmit(ctx: BtfTracePointContext) -> i32 {
 
 #[inline(always)]
 fn transmit(skb: Skb, dev: NetDevice, qdisc: Qdisc) {
-    let ifindex = dev.ifindex();
+    let (netns, ifindex) = (dev.net().inum(), dev.ifindex());
     let sk = skb.sk();
     let mut pid = 0;
     if !sk.is_null()
@@ -330,10 +342,11 @@ fn transmit(skb: Skb, dev: NetDevice, qdisc: Qdisc) {
         unsafe {
             pid = (*state).pid;
             (*state).ifindex = ifindex;
+            (*state).netns = netns;
         }
     }
     let key = LinkOwner {
-        netns: dev.net().inum(),
+        netns,
         ifindex,
         pid,
         reserved: 0,

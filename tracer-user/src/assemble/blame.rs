@@ -77,6 +77,7 @@ pub fn holder_name(books: &Books, holder: Holder) -> String {
         Holder::OwnLock => "its own lock".to_owned(),
         Holder::SlowDevice => "the device".to_owned(),
         Holder::Peer => "the peer".to_owned(),
+        Holder::LossyPath => "a lossy path".to_owned(),
         Holder::IdleCpu => "idle CPU".to_owned(),
         Holder::Hypervisor => "the hypervisor".to_owned(),
         Holder::Nobody => "unattributed".to_owned(),

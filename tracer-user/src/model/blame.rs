@@ -1,78 +1,95 @@
 //! Blame for links: waits × slices, once the other senders are known.
 
-use super::{Model, books::Holder, request::Role};
+use super::{
+    Model,
+    books::Holder,
+    flow::Limit,
+    link,
+    request::{Connection, Role},
+};
 use crate::class::{Class, Resource};
 
 impl Model {
-    /// A target thread (or, `stack` 0, a request) cannot send: its link is judged at the end.
+    /// A target thread cannot send: its link is judged at the end.
     pub(super) fn cannot_send(&mut self, tid: u32, begin: u64, end: u64, ns: u64, stack: u64) {
         let sockets = self
             .threads
             .get(&tid)
             .map(|thread| thread.turns.as_slice())
             .unwrap_or_default();
-        let connection = sockets.iter().rev().find_map(|socket| {
+        let socket = sockets.iter().rev().copied().find(|socket| {
             self.connections
                 .get(socket)
-                .filter(|c| c.role == Role::Server)
+                .is_some_and(|c| c.role == Role::Server)
         });
-        let ifindex = connection.map_or(0, |connection| connection.ifindex);
-        self.wait_for_link(ifindex, begin, end, ns, stack);
+        self.wait_for_link(socket.unwrap_or(0), begin, end, ns, stack);
     }
 
-    /// As above, where the interface is known; 0 is one without a queue, whose peer is slow.
-    pub(super) fn wait_for_link(
-        &mut self,
-        ifindex: u32,
-        begin: u64,
-        end: u64,
-        ns: u64,
-        stack: u64,
-    ) {
-        let link = self
-            .links
-            .iter_mut()
-            .find(|((_, index), _)| *index == ifindex)
-            .map(|(_, link)| link);
-        match link {
-            Some(link) => {
-                link.waited(begin, end, ns);
-                let place = link.place;
-                *self.link_stacks.entry((place, stack)).or_default() += ns;
-            }
-            None => {
-                self.ledger.charge(
-                    (Resource::Network, None, Holder::Peer),
-                    begin,
-                    end,
-                    ns,
-                    false,
-                );
-                self.burn((Class::Network, None, Holder::Peer, stack), ns);
+    /// As above, where the socket is known. Without a link that queues, the peer is slow or the path loses packets.
+    pub(super) fn wait_for_link(&mut self, socket: u64, begin: u64, end: u64, ns: u64, stack: u64) {
+        let connection = self.connections.get(&socket);
+        let pieces = connection.map_or_else(
+            || vec![(begin, end, Limit::default())],
+            |connection| connection.flow.pieces(begin, end),
+        );
+        let key = connection.and_then(|connection| self.link_of(connection));
+        let length = u128::from(end.saturating_sub(begin).max(1));
+        let mut given = 0;
+        for (from, to, limit) in pieces {
+            let upto = (u128::from(ns) * u128::from(to - begin) / length) as u64;
+            let part = upto - std::mem::replace(&mut given, upto);
+            match key.and_then(|key| self.links.get_mut(&key)) {
+                Some(link) => {
+                    link.waited(from, to, part, limit);
+                    let place = link.place;
+                    *self.link_stacks.entry((place, stack)).or_default() += part;
+                }
+                None => {
+                    let holder = link::elsewhere(limit);
+                    let charge = (Resource::Network, None, holder);
+                    self.ledger.charge(charge, from, to, part, false);
+                    self.burn((Class::Network, None, holder, stack), part);
+                }
             }
         }
     }
 
-    /// A response was under way from its last send to its acknowledgement.
-    pub(super) fn drained(&mut self, ifindex: u32, begin: u64, end: u64) {
-        let link = self
+    /// The link through which a connection sends. Recordings of before tell no namespace: then the number alone must do.
+    fn link_of(&self, connection: &Connection) -> Option<(u32, u32)> {
+        let netns = connection.flow.netns;
+        let mut found = self
             .links
-            .iter_mut()
-            .find(|((_, index), _)| *index == ifindex)
-            .map(|(_, link)| link);
-        if let Some(link) = link {
-            link.drained(begin, end);
+            .keys()
+            .filter(|(_, index)| *index == connection.ifindex);
+        found
+            .find(|(space, _)| netns == 0 || *space == netns)
+            .copied()
+    }
+
+    /// A response was under way on a socket from its last send to its acknowledgement.
+    pub(super) fn drained(&mut self, socket: u64, begin: u64, end: u64) {
+        let Some(connection) = self.connections.get(&socket) else {
+            return;
+        };
+        let pieces = connection.flow.pieces(begin, end);
+        if let Some(key) = self.link_of(connection)
+            && let Some(link) = self.links.get_mut(&key)
+        {
+            for (from, to, limit) in pieces {
+                link.drained(from, to, limit);
+            }
         }
     }
 
     /// Responses that were still under way at the end, all of whose bytes had been sent.
     pub(super) fn close_drains(&mut self, end_ns: u64) {
-        let sent = self.connections.values().filter(|c| c.turn.is_none());
-        let open: Vec<(u32, u64)> = sent
-            .filter_map(|c| Some((c.ifindex, c.draining_ns?)))
+        let sent = self.connections.iter().filter(|(_, c)| c.turn.is_none());
+        let mut open: Vec<(u64, u64)> = sent
+            .filter_map(|(socket, c)| Some((*socket, c.draining_ns?)))
             .collect();
-        for (ifindex, begin) in open {
-            self.drained(ifindex, begin, end_ns);
+        open.sort_unstable();
+        for (socket, begin) in open {
+            self.drained(socket, begin, end_ns);
         }
     }
 

@@ -27,6 +27,8 @@ pub enum Holder {
     SlowDevice,
     /// The receiver did not take the data, or the path beyond this machine.
     Peer,
+    /// Packets were lost, and not on this machine.
+    LossyPath,
     /// The CPU was idle although the thread was runnable: wakeup latency, or time stolen by the hypervisor.
     IdleCpu,
     /// The hypervisor ran somebody else while the thread had the CPU.

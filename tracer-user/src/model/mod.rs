@@ -8,6 +8,7 @@ pub mod books;
 mod cpu;
 mod disk;
 mod disk_wait;
+mod flow;
 mod follow;
 mod ledger;
 mod link;
@@ -191,6 +192,7 @@ impl Model {
                 let id = self.processes.id(standing.pid);
                 self.standings.insert(id, (**standing).clone());
             }
+            Event::Flow(flow) => self.flow(flow),
             Event::Means(means) => self.means = (**means).clone(),
             Event::End(end) => self.end = (**end).clone(),
             Event::Unread(unread) => self.unread.push(unread.clone()),

@@ -7,7 +7,7 @@ use tracer_common::{
     tcp::CALL_NOSPACE,
 };
 
-use super::books::Requests;
+use super::{books::Requests, flow::Flow};
 use crate::event::Call;
 
 /// A turn without a send for longer than this, whose owner only waited for work, is a long poll (design §2).
@@ -54,6 +54,8 @@ pub struct Connection {
     pub role: Role,
     /// Interface through which it sends, if that queues.
     pub ifindex: u32,
+    /// What held it back.
+    pub flow: Flow,
     /// Own port.
     pub local_port: u32,
     /// Own and peer's address, as text.

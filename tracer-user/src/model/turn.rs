@@ -22,6 +22,14 @@ impl Model {
         connection.ends = (socket.local.clone(), socket.remote.clone());
     }
 
+    pub(super) fn flow(&mut self, flow: &event::Flow) {
+        let connection = self.connections.entry(flow.socket).or_default();
+        if flow.ifindex != 0 {
+            connection.ifindex = flow.ifindex;
+        }
+        connection.flow.seen(flow);
+    }
+
     pub(super) fn acknowledged(&mut self, ack: &event::Ack) {
         let Some(connection) = self.connections.get_mut(&ack.socket) else {
             return;
@@ -46,8 +54,7 @@ impl Model {
             self.tally
                 .drains
                 .add(acknowledged_ns.saturating_sub(sent_ns));
-            let ifindex = connection.ifindex;
-            self.drained(ifindex, sent_ns, acknowledged_ns);
+            self.drained(socket, sent_ns, acknowledged_ns);
         }
     }
 
@@ -219,7 +226,6 @@ impl Model {
         let Some(connection) = self.connections.get_mut(&socket) else {
             return;
         };
-        let ifindex = connection.ifindex;
         let Some(turn) = connection.turn.as_mut() else {
             return;
         };
@@ -231,7 +237,7 @@ impl Model {
         }
         for (tid, begin, end) in self.lives(tid, begin, now) {
             self.judge_life(socket, tid, (begin, end), waiting);
-            self.confirm(tid, begin, end, waiting, ifindex);
+            self.confirm(tid, begin, end, waiting, socket);
         }
     }
 
@@ -275,7 +281,7 @@ impl Model {
     }
 
     /// The thread owned a request in `[begin, now]`: its waits for work there were no idling.
-    fn confirm(&mut self, tid: u32, begin: u64, now: u64, waiting: Class, ifindex: u32) {
+    fn confirm(&mut self, tid: u32, begin: u64, now: u64, waiting: Class, socket: u64) {
         let Some(thread) = self.threads.get_mut(&tid) else {
             return;
         };
@@ -291,7 +297,7 @@ impl Model {
         };
         for (from, to, spent) in pieces {
             let direct = self.charge_strangers(tid, from, to);
-            self.confirm_piece((from, to), &spent.tentative, &direct, waiting, ifindex);
+            self.confirm_piece((from, to), &spent.tentative, &direct, waiting, socket);
             let ns = spent.tentative[Class::Idle.index()];
             if let Some(place) = asked.filter(|_| ns > 0) {
                 let key = (Resource::Upstream, Some(place), Holder::Peer);
@@ -337,7 +343,7 @@ impl Model {
         waited: &Budget,
         direct: &Budget,
         waiting: Class,
-        ifindex: u32,
+        socket: u64,
     ) {
         let all: u64 = waited.iter().sum();
         self.ledger.threads(Class::Idle, begin, end, -(all as i64));
@@ -349,7 +355,7 @@ impl Model {
                 let found = ns.saturating_sub(direct[class.index()]);
                 self.ledger.indirect(becomes, begin, end, found);
             } else if waiting == Class::Network && ns > 0 {
-                self.wait_for_link(ifindex, begin, end, ns, 0);
+                self.wait_for_link(socket, begin, end, ns, 0);
             }
         }
     }

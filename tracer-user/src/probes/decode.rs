@@ -69,6 +69,7 @@ pub fn decode(bytes: &[u8], symbol: impl Fn(u64) -> String) -> Result<Event, Mal
                 pid: r.pid,
             })
         }
+        Kind::Flow => Event::Flow(flow(&read(bytes)?)),
         Kind::Snapshot => {
             let r: histogram::Snapshot = read(bytes)?;
             Event::Histogram(Box::new(cell(r.header.ns, r.key, &r.cell)))
@@ -253,6 +254,20 @@ pub fn link(r: &tcp::Link) -> event::Link {
         bytes: r.bytes,
         backlog_min: r.backlog_min,
         drops: r.drops,
+    }
+}
+
+fn flow(r: &tcp::Flow) -> event::Flow {
+    event::Flow {
+        ns: r.header.ns,
+        socket: r.socket,
+        netns: r.netns,
+        ifindex: r.ifindex,
+        unsent_bytes: r.unsent_bytes,
+        unacked_bytes: r.unacked_bytes,
+        window_bytes: r.window_bytes,
+        retransmits: r.retransmits,
+        flags: r.flags,
     }
 }
 

@@ -17,6 +17,7 @@ pub fn network(view: &View<'_>) -> Option<Hypothesis> {
         Party::Plain(Holder::Own | Holder::Asked(_)) => Some(Cause::Own),
         Party::Plain(Holder::OwnQuota) => Some(Cause::Quota),
         Party::Plain(Holder::Peer) => Some(Cause::PeerSlow),
+        Party::Plain(Holder::LossyPath) => Some(Cause::Loss),
         Party::Plain(_) => None,
     })
 }

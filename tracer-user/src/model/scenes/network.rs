@@ -62,7 +62,9 @@ fn a_link_at_its_highest_rate_is_full_only_if_two_send() {
         let own = (own > 0).then(|| sent(SERVER, ms, own, 0));
         [sent(TAR, ms, tar, 0)].into_iter().chain(own)
     });
-    let books = books(events(slices.chain(stuck())), 40);
+    // At its begin the link was full for certain: that is its rate.
+    let certain = [sent(TAR, 0, 950, 3)];
+    let books = books(events(certain.into_iter().chain(slices).chain(stuck())), 40);
     // 11 to 20: 950 bytes by two, 18 parts to 1 of 9 ms. 20 to 30: by one. 30 to 39: far below the highest rate.
     assert_eq!(
         charged_ns(&books, Resource::Network, holder(&books, TAR)),
