@@ -1,5 +1,7 @@
 //! What every rule looks at: the ledger that the verdict is about, its sums, and who held what.
 
+use std::collections::BTreeMap;
+
 use super::{
     constants::{CULPRIT_COST, CULPRIT_PART, ENOUGH_REQUESTS, NAMED_MEMBER},
     group::{GroupId, Groups},
@@ -93,11 +95,7 @@ impl<'a> View<'a> {
             return None;
         }
         let members = self.shares.members(resource, group);
-        let named = members
-            .iter()
-            .filter(|(_, part)| *part >= NAMED_MEMBER * ns)
-            .map(|(process, _)| *process);
-        let name = self.groups.name(self.books, &named.collect::<Vec<_>>());
+        let name = self.groups.name(self.books, &self.named(&members, ns));
         Some(Culprit {
             group,
             process: members.first()?.0,
@@ -105,6 +103,25 @@ impl<'a> View<'a> {
             name,
             share: ratio(ns, waited),
         })
+    }
+}
+
+impl View<'_> {
+    /// Members whose program gives the group its name: what processes of one name hold counts together, because a script's compressors
+    /// hold little each. The largest, if all programs hold little.
+    fn named(&self, members: &[(ProcessId, f64)], ns: f64) -> Vec<ProcessId> {
+        let program = |process: ProcessId| self.books.processes[process].comm.as_str();
+        let mut held: BTreeMap<&str, f64> = BTreeMap::new();
+        for (process, part) in members {
+            *held.entry(program(*process)).or_default() += part;
+        }
+        let mut named: Vec<ProcessId> = members.iter().map(|(process, _)| *process).collect();
+        let largest = named.first().copied();
+        named.retain(|process| held[program(*process)] >= NAMED_MEMBER * ns);
+        if named.is_empty() {
+            named.extend(largest);
+        }
+        named
     }
 }
 

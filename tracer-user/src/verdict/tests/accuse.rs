@@ -192,3 +192,27 @@ fn who_holds_a_lock_is_a_lock_holder() {
         "nginx waits for a lock: 100 % of its blocked time it stood behind backup (pid 21)."
     );
 }
+
+#[test]
+fn a_job_of_forty_short_compressors_is_named_after_their_program() {
+    let mut scene = Scene::new();
+    let cpu = Some(scene.place("cpu1"));
+    let script = scene.process(100, "sh");
+    scene.books.processes[script].cmdline = "sh backup.sh".to_owned();
+    let mut compressors = Vec::new();
+    for pid in 101..141 {
+        let compressor = scene.process(pid, "gzip");
+        let process = &mut scene.books.processes[compressor];
+        (process.parent, process.pgid, process.sid) = (Some(script), 100, 100);
+        compressors.push(compressor);
+    }
+    let mut scene = scene.threads(Class::Cpu, 40);
+    for compressor in compressors {
+        scene = scene.charge(Resource::Cpu, cpu, Holder::Process(compressor), 1);
+    }
+    let verdict = judge(&scene.books);
+    assert_eq!(
+        verdict.sentence,
+        "nginx waits for the CPU: 100 % of its blocked time it stood behind gzip (pid 101) on cpu1."
+    );
+}
