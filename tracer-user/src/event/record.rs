@@ -1,0 +1,199 @@
+//! Records of the kernel half, in the order of `tracer_common`, and what user space adds of the same kind.
+
+use serde::{Deserialize, Serialize};
+
+/// See [`tracer_common::sched::Wait`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented with the record of the same name")]
+pub struct Wait {
+    pub ns: u64,
+    pub cpu: u32,
+    pub pid: u32,
+    pub tid: u32,
+    pub ran_since_ns: u64,
+    pub ran_ns: u64,
+    pub off_ns: u64,
+    pub run_queue_ns: u64,
+    pub throttled_ns: u64,
+    pub waking_ns: u64,
+    pub stack: u64,
+    pub waker_stack: u64,
+    pub waker_pid: u32,
+    pub waker_tid: u32,
+    pub state: u32,
+    pub flags: u32,
+}
+
+/// See [`tracer_common::sched::Slice`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented with the record of the same name")]
+pub struct Slice {
+    pub ns: u64,
+    pub cpu: u32,
+    pub begin_ns: u64,
+    pub pid: u32,
+    pub tid: u32,
+}
+
+/// See [`tracer_common::sched::Migrate`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented with the record of the same name")]
+pub struct Migrate {
+    pub ns: u64,
+    pub pid: u32,
+    pub tid: u32,
+    pub from_cpu: u32,
+    pub to_cpu: u32,
+}
+
+/// See [`tracer_common::sched::ThreadEnd`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented with the record of the same name")]
+pub struct ThreadEnd {
+    pub ns: u64,
+    pub pid: u32,
+    pub tid: u32,
+}
+
+/// See [`tracer_common::block::Io`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented with the record of the same name")]
+pub struct Io {
+    pub ns: u64,
+    pub dev: u32,
+    pub op: u32,
+    pub queue_ns: u64,
+    pub issue_ns: u64,
+    pub bytes: u32,
+    pub pid: u32,
+    pub tid: u32,
+    pub flags: u32,
+}
+
+/// See [`tracer_common::tcp::Call`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented with the record of the same name")]
+pub struct Call {
+    pub ns: u64,
+    pub socket: u64,
+    pub result: i64,
+    pub arrived_ns: u64,
+    pub pid: u32,
+    pub tid: u32,
+    pub unsent_bytes: u32,
+    pub unacked_bytes: u32,
+    pub ifindex: u32,
+    pub flags: u32,
+}
+
+/// See [`tracer_common::tcp::Socket`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented with the record of the same name")]
+pub struct Socket {
+    pub ns: u64,
+    pub socket: u64,
+    pub pid: u32,
+    pub local: String,
+    pub local_port: u32,
+    pub remote: String,
+}
+
+/// See [`tracer_common::tcp::Ack`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented with the record of the same name")]
+pub struct Ack {
+    pub ns: u64,
+    pub socket: u64,
+}
+
+/// See [`tracer_common::tcp::Link`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented with the record of the same name")]
+pub struct Link {
+    pub ns: u64,
+    pub ifindex: u32,
+    pub netns: u32,
+    pub name: String,
+    pub pid: u32,
+    pub packets: u32,
+    pub bytes: u64,
+    pub backlog_min: u32,
+    pub drops: u32,
+}
+
+/// See [`tracer_common::tcp::Flow`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented with the record of the same name")]
+pub struct Flow {
+    pub ns: u64,
+    pub socket: u64,
+    pub netns: u32,
+    pub ifindex: u32,
+    pub unsent_bytes: u32,
+    pub unacked_bytes: u32,
+    pub window_bytes: u32,
+    pub retransmits: u32,
+    pub flags: u32,
+}
+
+/// See [`tracer_common::proc::Fork`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented with the record of the same name")]
+pub struct Fork {
+    pub ns: u64,
+    pub pid: u32,
+    pub tid: u32,
+    pub parent_pid: u32,
+    pub target: bool,
+    pub sid: u32,
+    pub pgid: u32,
+    pub start_ns: u64,
+    pub comm: String,
+}
+
+/// See [`tracer_common::proc::Exec`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented with the record of the same name")]
+pub struct Exec {
+    pub ns: u64,
+    pub pid: u32,
+    pub sid: u32,
+    pub pgid: u32,
+    pub start_ns: u64,
+    pub comm: String,
+    pub cmdline: String,
+}
+
+/// See [`tracer_common::proc::Exit`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented with the record of the same name")]
+pub struct Exit {
+    pub ns: u64,
+    pub pid: u32,
+}
+
+/// Bytes that came for a target and were not received until the end: a request that nobody has picked up.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unread {
+    /// The end.
+    pub ns: u64,
+    /// Its socket.
+    pub socket: u64,
+    /// Process that last received or sent there.
+    pub pid: u32,
+    /// When the first of these bytes arrived.
+    pub arrived_ns: u64,
+}
+
+/// A process that is not the target, and that it asks: what it does is recorded as if it were.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Follow {
+    /// Since when.
+    pub ns: u64,
+    /// Process.
+    pub pid: u32,
+    /// Process that asks it: the target, or another that is followed.
+    pub by_pid: u32,
+    /// Ports on which it is asked.
+    pub listening: Vec<u32>,
+}

@@ -1,0 +1,132 @@
+//! What is known when the probes are attached: the target, its threads and sockets, the disks, and what a stack means.
+
+use serde::{Deserialize, Serialize};
+
+/// What was known when the last probe was attached.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Start {
+    /// Begin of the window.
+    pub ns: u64,
+    /// Begin of the window, nanoseconds since 1970 (UTC).
+    pub wall_ns: u64,
+    /// From the start of the tracer to the last probe.
+    pub attach_ns: u64,
+    /// Version of the tracer that recorded.
+    pub version: String,
+    /// Kernel release.
+    pub kernel: String,
+    /// Online CPUs.
+    pub cpus: u32,
+    /// Host name.
+    pub hostname: String,
+    /// Processes traced, the one that was asked for first.
+    pub targets: Vec<u32>,
+    /// cgroup of the target.
+    pub cgroup: Option<String>,
+    /// systemd unit of the target.
+    pub unit: Option<String>,
+    /// Ports on which the target listens.
+    pub listening: Vec<u32>,
+    /// Disks (device numbers) under the target's mounts.
+    pub target_disks: Vec<u32>,
+    /// Probes that this kernel lacks, with what that costs.
+    pub missing: Vec<MissingProbe>,
+}
+
+/// A probe that could not be attached.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MissingProbe {
+    /// Its name.
+    pub probe: String,
+    /// What the user loses.
+    pub cost: String,
+    /// Resource (`disk`, `network`, `cpu`) of which nothing can be said without it.
+    pub blinds: Option<String>,
+}
+
+impl MissingProbe {
+    /// Name of the probe, without the reason.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.probe.split(' ').next().unwrap_or_default()
+    }
+}
+
+/// A process at attach, from `/proc`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Process.
+    pub pid: u32,
+    /// Parent.
+    pub parent_pid: u32,
+    /// Process group.
+    pub pgid: u32,
+    /// Session.
+    pub sid: u32,
+    /// Start, nanoseconds since boot.
+    pub start_ns: u64,
+    /// Name.
+    pub comm: String,
+    /// Command line; empty for a kernel thread.
+    pub cmdline: String,
+    /// cgroup, the most specific one.
+    pub cgroup: String,
+    /// Is it a kernel thread?
+    pub kernel: bool,
+    /// Is it traced?
+    pub target: bool,
+}
+
+/// A target thread at attach.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Thread {
+    /// Process.
+    pub pid: u32,
+    /// Thread.
+    pub tid: u32,
+    /// State letter of `/proc/PID/stat`.
+    pub state: char,
+    /// Kernel functions it sleeps in, innermost first; empty if running or unreadable.
+    pub stack: Vec<String>,
+}
+
+/// A disk or a device stacked on one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disk {
+    /// Device number as the kernel packs it (`major << 20 | minor`).
+    pub dev: u32,
+    /// Name (`sda`, `loop0`).
+    pub name: String,
+    /// Devices below it.
+    pub below: Vec<u32>,
+    /// I/O scheduler.
+    pub scheduler: String,
+    /// Does it turn?
+    pub rotational: bool,
+}
+
+/// A TCP socket of the target at attach.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenSocket {
+    /// Process.
+    pub pid: u32,
+    /// Own address and port, as text.
+    pub local: String,
+    /// Own port.
+    pub local_port: u32,
+    /// Peer's address and port, as text.
+    pub remote: String,
+    /// Bytes received and not yet read: an open request of unknown age.
+    pub unread_bytes: u32,
+}
+
+/// The frames behind a stack identity.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stack {
+    /// When it was captured.
+    pub ns: u64,
+    /// Identity.
+    pub id: u64,
+    /// Function names, innermost first.
+    pub frames: Vec<String>,
+}
