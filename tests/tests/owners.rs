@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::Write as _,
+    os::unix::process::CommandExt as _,
     path::Path,
     process::Command,
 };
@@ -13,8 +14,9 @@ use tracer::{
     recording::Reader,
 };
 use tracer_tests::{
-    disk::{LoopDisk, Mounted, run},
-    harness::{Guard, Trace},
+    cgroup::Group,
+    disk::{self, LoopDisk, Mounted},
+    harness::{Guard, Trace, run},
 };
 
 /// A traced process that lives under a file system on a disk of the test.
@@ -83,7 +85,7 @@ fn pages_written_back_belong_to_who_dirtied_them() {
             "dd if=/dev/zero of=small bs=1M count=32 status=none",
             &point,
         );
-        run("sync", &["-f", point.to_str().unwrap()]).unwrap();
+        disk::run("sync", &["-f", point.to_str().unwrap()]).unwrap();
     });
     let of = |pid| totals.get(&pid).map_or(0, |total| total.write_bytes);
     let all: u64 = totals.values().map(|total| total.write_bytes).sum();
@@ -125,6 +127,48 @@ fn a_journal_commit_belongs_to_those_who_have_a_part_in_it() {
     assert!(journal * 20 < written, "left with the journal's thread");
     assert!(shell * 10 > written * 3, "2,000 files");
     assert!(own > 0 && own * 10 < written, "one block and its inode");
+}
+
+#[test]
+fn who_is_held_back_by_its_own_limit_stands_behind_nobody() {
+    println!("RAN block");
+    let world = World::new();
+    let reads = |bytes: u32| {
+        let mut command = Command::new("dd");
+        command.args(["of=/dev/null", "iflag=direct", "status=none"]);
+        command.args([format!("if={}", world.disk.path()), format!("bs={bytes}")]);
+        command
+    };
+    let group = Group::for_disks().unwrap();
+    let dev = world.disk.dev().unwrap();
+    let device = format!("{}:{}", dev >> 20, dev & 0xf_ffff);
+    group.limit_reads(&device, 2 << 20).unwrap();
+    let mut limited = reads(64 << 10);
+    let members = group.members();
+    // SAFETY: between fork and exec it only opens and writes a file, and this program has one thread that allocates here.
+    unsafe { limited.pre_exec(move || fs::write(&members, "0")) };
+    let limited = Guard(limited.spawn().unwrap());
+    // A harmless reader of the same disk, which takes it as often as it likes.
+    let _other = Guard(reads(64 << 10).spawn().unwrap());
+    let pid = limited.0.id().to_string();
+    let report = run(&[
+        "attach",
+        "--pid",
+        &pid,
+        "--duration",
+        "3s",
+        "--output",
+        "json",
+    ])
+    .unwrap();
+    let report = report.json().unwrap();
+    drop(limited);
+    let verdict = &report["verdict"];
+    println!("{}", verdict["sentence"]);
+    assert_eq!(verdict["resource"], "disk");
+    assert_eq!(verdict["cause"], "quota");
+    assert_eq!(verdict["culprits"].as_array().unwrap().len(), 0);
+    assert!(verdict["self_share"].as_f64().unwrap() > 0.9);
 }
 
 fn is_journal(pid: u32) -> bool {

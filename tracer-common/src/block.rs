@@ -20,6 +20,8 @@ pub const IO_JOURNAL: u32 = 64;
 pub const IO_MERGED: u32 = 128;
 /// A further part of a merged request: its I/O is counted with the first part.
 pub const IO_PART: u32 = 256;
+/// The owner's own I/O limit held it back until it was queued: its group is the target's, and a kernel thread queued it.
+pub const IO_THROTTLED: u32 = 512;
 
 /// The part of `bi_opf` and `cmd_flags` that holds the operation (`REQ_OP_MASK`).
 pub const OP_MASK: u32 = 0xff;
@@ -216,6 +218,10 @@ pub struct Disk {
     /// 1: it lies under a mount of the target, so that what kernel threads write there, and read for a device above, may be what a
     /// target waits for. Written by user space.
     pub watched: u64,
+    /// Group (`kernfs_node.id`) of the target process `limited_pid`, whose I/O on this disk has a limit; 0: none. Written by user space.
+    pub limited_group: u64,
+    /// That process.
+    pub limited_pid: u64,
 }
 
 plain!(
@@ -224,7 +230,7 @@ plain!(
     Request = 40,
     DiskOwner = 8,
     DiskTotal = 48,
-    Disk = 24,
+    Disk = 40,
     Parts = 64,
     Dirtier = 8,
     Writing = 24,

@@ -110,6 +110,16 @@ offsets! {
     bio_disk: ("bio", "bi_disk");
     /// The parent of a split bio.
     bio_private: ("bio", "bi_private");
+    /// Group and queue that a bio is charged to (with `CONFIG_BLK_CGROUP`).
+    bio_group: ("bio", "bi_blkg");
+    /// Group of such a pair.
+    queue_group: ("blkcg_gq", "blkcg");
+    /// The group as all controllers know it.
+    io_group: ("blkcg", "css.cgroup");
+    /// Its folder.
+    group_folder: ("cgroup", "kn");
+    /// Number of a folder: what stat(2) gives as its inode.
+    folder_number: ("kernfs_node", "id");
     /// Disk of a block device.
     bdev_disk: ("block_device", "bd_disk");
     /// Major number.

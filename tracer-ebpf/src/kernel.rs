@@ -225,6 +225,36 @@ impl Bio {
             field(self.0, config!(offsets.bio_disk))
         }
     }
+
+    /// The number of the group whose I/O this is; 0 if the kernel does not keep it.
+    #[inline(always)]
+    pub fn group(self) -> u64 {
+        if !has(config!(offsets.bio_group)) || !has(config!(offsets.folder_number)) {
+            return 0;
+        }
+        let of_queue: QueueGroup = field(self.0, config!(offsets.bio_group));
+        of_queue.group().group().folder().number()
+    }
+}
+
+pointer! {
+    /// `struct blkcg_gq`
+    QueueGroup { group: IoGroup = queue_group; }
+}
+
+pointer! {
+    /// `struct blkcg`
+    IoGroup { group: Group = io_group; }
+}
+
+pointer! {
+    /// `struct cgroup`
+    Group { folder: Folder = group_folder; }
+}
+
+pointer! {
+    /// `struct kernfs_node`
+    Folder { number: u64 = folder_number; }
 }
 
 pointer! {

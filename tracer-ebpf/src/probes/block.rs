@@ -11,8 +11,8 @@ use aya_ebpf::{
 use tracer_common::{
     block::{
         Bio as Queued, Disk as Gate, DiskOwner, DiskTotal, FLUSHES, IO_ERROR, IO_JOURNAL,
-        IO_KTHREAD, IO_MERGED, IO_PART, IO_TARGET, IO_UNOWNED, IO_WRITEBACK, Io, OP_DRIVER,
-        OP_FLUSH, OP_MASK, OP_READ, OP_WRITE, OWNERS, Parts, Request as InFlight,
+        IO_KTHREAD, IO_MERGED, IO_PART, IO_TARGET, IO_THROTTLED, IO_UNOWNED, IO_WRITEBACK, Io,
+        OP_DRIVER, OP_FLUSH, OP_MASK, OP_READ, OP_WRITE, OWNERS, Parts, Request as InFlight,
     },
     histogram::Family,
     record::{Kind, MapLoss},
@@ -70,7 +70,7 @@ pub fn block_bio_queue(ctx: BtfTracePointContext) -> i32 {
     if is_target(pid) {
         owner.flags = IO_TARGET;
     } else if pid != 0 && is_kernel_thread() {
-        by_kernel_thread(&mut owner);
+        by_kernel_thread(&mut owner, bio);
     }
     if owner.flags & (IO_TARGET | IO_KTHREAD | IO_WRITEBACK | IO_JOURNAL) != 0 {
         let dev = bio.disk().dev();
@@ -90,14 +90,28 @@ pub fn block_bio_queue(ctx: BtfTracePointContext) -> i32 {
 
 /// A kernel thread queues for somebody else, if it can be said for whom.
 #[inline(always)]
-fn by_kernel_thread(bio: &mut Queued) {
-    let Some((owner, why)) = on_behalf(bio.tid) else {
-        bio.flags = IO_KTHREAD;
-        return;
-    };
-    bio.pid = owner.pid;
-    bio.tid = owner.tid;
-    bio.flags = why | if is_target(owner.pid) { IO_TARGET } else { 0 };
+fn by_kernel_thread(owner: &mut Queued, bio: Bio) {
+    if let Some((dirtier, why)) = on_behalf(owner.tid) {
+        owner.pid = dirtier.pid;
+        owner.tid = dirtier.tid;
+        owner.flags = why | if is_target(owner.pid) { IO_TARGET } else { 0 };
+    } else if let Some(pid) = limited(bio) {
+        owner.pid = pid;
+        owner.tid = 0;
+        owner.flags = IO_TARGET | IO_THROTTLED;
+    } else {
+        owner.flags = IO_KTHREAD;
+    }
+}
+
+/// The target in whose group this bio is, if that group's I/O has a limit on this disk: a kernel thread queues what was held back,
+/// later and on nobody's behalf.
+#[inline(always)]
+fn limited(bio: Bio) -> Option<u32> {
+    let gate = DISKS.get_ptr(bio.disk().dev())?;
+    // SAFETY: a map value.
+    let (group, pid) = unsafe { ((*gate).limited_group, (*gate).limited_pid) };
+    (group != 0 && bio.group() == group).then_some(pid as u32)
 }
 
 /// Does the disk lie under a mount of the target? Then a target may wait for what a kernel thread does there.
@@ -120,6 +134,8 @@ fn open_gate(dev: u32, now: u64) {
                 open: 0,
                 touched_ns: now,
                 watched: 0,
+                limited_group: 0,
+                limited_pid: 0,
             },
             1,
         );

@@ -10,7 +10,10 @@ use aya::{
 };
 use tracer_common::block;
 
-use super::features::{self, Features};
+use super::{
+    features::{self, Features},
+    proc::IoLimit,
+};
 use crate::{
     event::MissingProbe,
     probes::{Hook, Need, Probe},
@@ -40,15 +43,25 @@ impl std::fmt::Display for Unsupported {
 
 impl std::error::Error for Unsupported {}
 
-/// Loads the programs for these targets, and the disks under their mounts, and attaches them.
+/// What is known before load of those to be traced.
+#[derive(Debug, Default)]
+pub struct Traced {
+    /// Target processes.
+    pub pids: Vec<u32>,
+    /// Disks under their mounts.
+    pub disks: Vec<u32>,
+    /// Limits of their own I/O.
+    pub limits: Vec<IoLimit>,
+}
+
+/// Loads the programs for these targets and attaches them.
 ///
 /// # Errors
 /// [`Unsupported`] when a required probe is missing or the kernel refuses it; else what failed.
 pub fn attach(
     features: &Features,
     btf: &aya::Btf,
-    targets: &[u32],
-    disks: &[u32],
+    traced: &Traced,
     follow_children: bool,
 ) -> Result<Attached> {
     if let Some((probe, reason)) = features.missing_required() {
@@ -68,8 +81,8 @@ pub fn attach(
         .map_max_entries("CPUS", cpus)
         .load(OBJECT)
         .map_err(refused("the kernel refuses the maps"))?;
-    set_targets(&mut ebpf, targets)?;
-    watch_disks(&mut ebpf, disks)?;
+    set_targets(&mut ebpf, &traced.pids)?;
+    watch_disks(&mut ebpf, traced)?;
     let mut missing = features.costs();
     for probe in &features.usable {
         match (attach_one(&mut ebpf, btf, probe), probe.instead_of) {
@@ -192,18 +205,26 @@ pub fn set_targets(ebpf: &mut Ebpf, targets: &[u32]) -> Result<()> {
     Ok(())
 }
 
-/// Marks the disks under the target's mounts: there it may wait for what kernel threads do.
-fn watch_disks(ebpf: &mut Ebpf, disks: &[u32]) -> Result<()> {
+/// Marks the disks under the target's mounts, where it may wait for what kernel threads do, and those on which its own I/O is limited.
+fn watch_disks(ebpf: &mut Ebpf, traced: &Traced) -> Result<()> {
     let map = ebpf
         .map_mut("DISKS")
         .context("the object has no map DISKS")?;
     let mut gates: HashMap<_, u32, block::Disk> = HashMap::try_from(map)?;
-    let watched = block::Disk {
-        watched: 1,
-        ..block::Disk::default()
-    };
-    for dev in disks {
+    for dev in &traced.disks {
+        let watched = block::Disk {
+            watched: 1,
+            ..block::Disk::default()
+        };
         gates.insert(dev, watched, 0)?;
+    }
+    for limit in &traced.limits {
+        let limited = block::Disk {
+            limited_group: limit.group,
+            limited_pid: u64::from(limit.pid),
+            ..gates.get(&limit.dev, 0).unwrap_or_default()
+        };
+        gates.insert(limit.dev, limited, 0)?;
     }
     Ok(())
 }

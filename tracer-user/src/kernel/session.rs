@@ -19,7 +19,7 @@ use super::{
     features::Features,
     follow::Asked,
     holders::Holders,
-    load::{self, Attached, Unsupported},
+    load::{self, Attached, Traced, Unsupported},
     now_ns, proc,
     reader::{self, Reader},
     steady,
@@ -117,15 +117,24 @@ impl Session {
             .collect();
         disks.sort_unstable();
         disks.dedup();
+        let limits = settings
+            .pids
+            .iter()
+            .flat_map(|pid| proc::io_limits(*pid, &means));
+        let traced = Traced {
+            limits: limits.collect(),
+            pids,
+            disks,
+        };
         let follow = settings.follow_children;
-        let mut attached = load::attach(&features, &loader_btf, &pids, &disks, follow)?;
+        let mut attached = load::attach(&features, &loader_btf, &traced, follow)?;
         drop(loader_btf);
         let evidence = Evidence::begin(settings.pids.first().copied().unwrap_or_default());
         let window_ns = now_ns();
         let attach_ns = settings.begun.elapsed().as_nanos() as u64;
         let mut processes = proc::processes(|_| false);
         // Children that were forked before the fork probe was there, and after the first look.
-        let marked = pids;
+        let marked = traced.pids;
         let pids = with_children(&settings, |pid| proc::descendants_among(&processes, pid));
         let late: Vec<u32> = pids
             .iter()
@@ -144,7 +153,7 @@ impl Session {
         asked.see_open(&sockets);
         let mut start = start(&settings, &attached, window_ns, attach_ns);
         start.listening = listening;
-        start.target_disks = disks;
+        start.target_disks = traced.disks;
         if !evidence.has_log() {
             start.missing.push(no_log());
         }

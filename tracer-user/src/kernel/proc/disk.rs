@@ -60,13 +60,13 @@ fn device_in(folder: &Path) -> Option<u32> {
 }
 
 /// `8:1` → (8, 1).
-fn parse_device(text: &str) -> Option<(u32, u32)> {
+pub(super) fn parse_device(text: &str) -> Option<(u32, u32)> {
     let (major, minor) = text.split_once(':')?;
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
 /// A device number as the kernel packs it in `dev_t`: 12 bits of major, 20 of minor (`include/linux/kdev_t.h`).
-fn packed((major, minor): (u32, u32)) -> Option<u32> {
+pub(super) fn packed((major, minor): (u32, u32)) -> Option<u32> {
     (major < 1 << 12 && minor < 1 << 20).then_some(major << 20 | minor)
 }
 

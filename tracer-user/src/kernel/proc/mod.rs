@@ -5,6 +5,7 @@
 
 mod disk;
 mod find;
+mod limit;
 mod means;
 mod peer;
 mod process;
@@ -22,6 +23,7 @@ use std::{
 pub use self::{
     disk::{disks, disks_of},
     find::{by_comm, by_port, inner_pid, process_of},
+    limit::{IoLimit, io_limits},
     means::means,
     peer::{is_local, peer_of},
     process::{

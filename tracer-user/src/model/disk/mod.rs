@@ -11,7 +11,9 @@ mod service;
 
 use std::collections::{HashMap, VecDeque};
 
-use tracer_common::block::{IO_JOURNAL, IO_MERGED, IO_OPEN, IO_WRITEBACK, OP_READ, OP_WRITE};
+use tracer_common::block::{
+    IO_JOURNAL, IO_MERGED, IO_OPEN, IO_THROTTLED, IO_WRITEBACK, OP_READ, OP_WRITE,
+};
 
 use fit::Fit;
 use service::{Own, Service, Usual};
@@ -238,9 +240,20 @@ impl Disk {
         best
     }
 
-    /// Charges a wait in `[begin, end]` on `request`.
+    /// Charges a wait in `[begin, end]` on `request`: until its own limit let it go, it stood behind nobody.
     #[must_use]
     pub fn blame(&self, request: &Request, begin: u64, end: u64) -> Blame {
+        if request.flags & IO_THROTTLED == 0 {
+            return self.stood(request, begin, end);
+        }
+        let released = request.queue_ns.clamp(begin, end.max(begin));
+        let mut blame = self.stood(request, released, end);
+        blame.charges.push((Holder::OwnQuota, released - begin));
+        blame
+    }
+
+    /// Charges the part of a wait in which the request was queued or on the device.
+    fn stood(&self, request: &Request, begin: u64, end: u64) -> Blame {
         let length = end.saturating_sub(begin);
         let shares = self.shares(Some(request), begin, end);
         let others: f64 = shares.iter().map(|(_, share)| share).sum();

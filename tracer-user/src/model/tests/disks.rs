@@ -1,6 +1,6 @@
 //! Disk waits: layers of stacked devices, what kernel threads write, slow devices.
 
-use tracer_common::block::{IO_JOURNAL, IO_WRITEBACK};
+use tracer_common::block::{IO_JOURNAL, IO_THROTTLED, IO_WRITEBACK};
 
 use super::*;
 
@@ -147,5 +147,29 @@ fn a_device_that_becomes_slower_is_slow_by_what_it_takes_more() {
     let books = books(events, 4000);
     assert_eq!(charged(&books, Resource::Disk, Holder::Own), 1);
     assert!(charged(&books, Resource::Disk, Holder::SlowDevice) >= 6);
+    close(&books);
+}
+
+#[test]
+fn what_its_own_limit_holds_back_stands_behind_those_at_the_device_only_from_then_on() {
+    // Submitted at 100, let go at 160, on the device until 180, beside somebody else's from 150 on; alone such a read takes 1 ms.
+    let held_back = io(0, 160, 180, 4096, IO_TARGET | IO_THROTTLED);
+    let Event::Io(held_back) = held_back else {
+        unreachable!()
+    };
+    let mut events = vec![first(1, 0)];
+    events.extend([10, 20, 30, 40, 50, 60].map(|at| io(TARGET, at, at + 1, 4096, IO_TARGET)));
+    events.extend([
+        Event::Io(Io {
+            pid: TARGET,
+            ..held_back
+        }),
+        Event::Wait(wait(100, 180, 0, PAGE)),
+        io(OTHER, 150, 190, 1 << 20, 0),
+    ]);
+    let books = books(events, 190);
+    assert_eq!(charged(&books, Resource::Disk, Holder::OwnQuota), 60);
+    // 20 ms, of which 1 ms is its own, in whole milliseconds.
+    assert_eq!(charged(&books, Resource::Disk, other(&books)), 18);
     close(&books);
 }
