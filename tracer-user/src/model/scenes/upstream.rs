@@ -304,3 +304,23 @@ fn a_backend_that_hung_before_it_was_followed_hangs_for_the_target_too() {
     assert_eq!(books.threads, 1);
     assert_closed(&books);
 }
+
+#[test]
+fn a_flow_of_a_followed_process_is_no_connection_of_the_targets() {
+    let mut model = Model::new();
+    for event in attach().into_iter().chain(asks(Vec::new())) {
+        model.apply(&event);
+    }
+    for socket in [ASKED, CLIENT] {
+        model.apply(&Event::Flow(event::Flow {
+            ns: at(95),
+            socket,
+            netns: 3,
+            ifindex: 1,
+            ..event::Flow::default()
+        }));
+    }
+    assert!(model.knows_connection(ASKED));
+    assert!(!model.connections.contains_key(&ASKED));
+    assert_eq!(model.connections[&CLIENT].flow.netns, 3);
+}
