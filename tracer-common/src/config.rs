@@ -218,6 +218,10 @@ pub struct Config {
     pub iowait_byte: u32,
     /// Its bit in that byte.
     pub iowait_mask: u32,
+    /// Byte of `task_struct` that holds `in_memstall`.
+    pub memstall_byte: u32,
+    /// Its bit in that byte; 0: not known.
+    pub memstall_mask: u32,
     /// 1: `task_struct.state` is 8 bytes wide (before 5.14).
     pub state_is_long: u32,
     /// 1: `in_iowait` is known.
@@ -242,6 +246,8 @@ impl Config {
         offsets: Offsets::NONE,
         iowait_byte: 0,
         iowait_mask: 0,
+        memstall_byte: 0,
+        memstall_mask: 0,
         state_is_long: 0,
         has_iowait: 0,
         self_pid: 0,
@@ -253,7 +259,7 @@ impl Config {
     };
 }
 
-const _: () = assert!(size_of::<Config>() == 4 * (Offsets::COUNT + 10));
+const _: () = assert!(size_of::<Config>() == 4 * (Offsets::COUNT + 12));
 // SAFETY: `repr(C)`, only `u32`s.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for Config {}

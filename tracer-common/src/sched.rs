@@ -15,6 +15,9 @@ pub const WAIT_FIRST: u32 = 4;
 pub const WAIT_OPEN: u32 = 8;
 /// The thread was woken from interrupt context or its waker was not seen: `waker_tid` is a bystander.
 pub const WAIT_NO_WAKER: u32 = 16;
+/// The kernel counts the sleep as a stall for memory (`task->in_memstall`): of disk waits, those for a page that had been in use and
+/// was evicted. Never set where pressure is not accounted (`CONFIG_PSI`).
+pub const WAIT_MEMSTALL: u32 = 32;
 
 /// A target thread came back on a CPU; describes the whole interval off it.
 #[repr(C)]

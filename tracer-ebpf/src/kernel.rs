@@ -2,15 +2,19 @@
 //!
 //! In a `tp_btf` program such a load is type-checked by the verifier and, at run time, yields 0 for a bad pointer.
 
+mod disk;
+mod net;
+
 use core::ffi::c_void;
 
 use aya_ebpf::{
     EbpfContext, Global,
-    bindings::tcp_sock,
-    helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns, generated::bpf_skc_to_tcp_sock},
+    helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns},
     programs::BtfTracePointContext,
 };
 use tracer_common::config::{Config, MISSING};
+
+pub use self::{disk::*, net::*};
 
 /// What user space found out about this kernel.
 #[unsafe(no_mangle)]
@@ -73,6 +77,8 @@ macro_rules! pointer {
     };
 }
 
+use pointer;
+
 pointer! {
     /// `struct task_struct`
     Task {
@@ -111,6 +117,13 @@ impl Task {
     pub fn in_iowait(self) -> bool {
         config!(has_iowait) != 0
             && u32::from(field::<u8>(self.0, config!(iowait_byte))) & config!(iowait_mask) != 0
+    }
+
+    /// Does its sleep count as a stall for memory (psi)? A bit-field beside the one above.
+    #[inline(always)]
+    pub fn in_memstall(self) -> bool {
+        config!(memstall_mask) != 0
+            && u32::from(field::<u8>(self.0, config!(memstall_byte))) & config!(memstall_mask) != 0
     }
 
     /// Reads the name byte by byte: a char array takes no wider load.
@@ -202,261 +215,6 @@ pointer! {
         arg_start: u64 = mm_arg_start;
         arg_end: u64 = mm_arg_end;
     }
-}
-
-pointer! {
-    /// `struct bio`
-    Bio {
-        next: Bio = bio_next;
-        opf: u32 = bio_opf;
-        bytes: u32 = bio_bytes;
-        bdev: BlockDevice = bio_bdev;
-        parent: u64 = bio_private;
-    }
-}
-
-impl Bio {
-    /// The whole disk: `bi_bdev` may still be a partition.
-    #[inline(always)]
-    pub fn disk(self) -> Disk {
-        if has(config!(offsets.bio_bdev)) {
-            self.bdev().disk()
-        } else {
-            field(self.0, config!(offsets.bio_disk))
-        }
-    }
-
-    /// The number of the group whose I/O this is; 0 if the kernel does not keep it.
-    #[inline(always)]
-    pub fn group(self) -> u64 {
-        if !has(config!(offsets.bio_group)) || !has(config!(offsets.folder_number)) {
-            return 0;
-        }
-        let of_queue: QueueGroup = field(self.0, config!(offsets.bio_group));
-        of_queue.group().group().folder().number()
-    }
-}
-
-pointer! {
-    /// `struct blkcg_gq`
-    QueueGroup { group: IoGroup = queue_group; }
-}
-
-pointer! {
-    /// `struct blkcg`
-    IoGroup { group: Group = io_group; }
-}
-
-pointer! {
-    /// `struct cgroup`
-    Group { folder: Folder = group_folder; }
-}
-
-pointer! {
-    /// `struct kernfs_node`
-    Folder { number: u64 = folder_number; }
-}
-
-pointer! {
-    /// `struct block_device`
-    BlockDevice {
-        disk: Disk = bdev_disk;
-        dev: u32 = bdev_dev;
-    }
-}
-
-pointer! {
-    /// `struct address_space`
-    Mapping { inode: u64 = mapping_inode; }
-}
-
-pointer! {
-    /// `struct journal_s`
-    Journal { bdev: BlockDevice = journal_bdev; }
-}
-
-pointer! {
-    /// `struct transaction_s`
-    Transaction { number: u32 = transaction_number; }
-}
-
-pointer! {
-    /// `struct gendisk`
-    Disk {
-        major: u32 = disk_major;
-        minor: u32 = disk_minor;
-    }
-}
-
-impl Disk {
-    /// Device number as the kernel packs it.
-    #[inline(always)]
-    pub fn dev(self) -> u32 {
-        self.major() << 20 | self.minor() & 0xf_ffff
-    }
-}
-
-pointer! {
-    /// `struct request`
-    Request {
-        bio: Bio = rq_bio;
-        bytes: u32 = rq_bytes;
-        opf: u32 = rq_opf;
-        queue: Queue = rq_queue;
-    }
-}
-
-impl Request {
-    /// The disk, wherever this kernel keeps it.
-    #[inline(always)]
-    pub fn disk(self) -> Disk {
-        if has(config!(offsets.queue_disk)) {
-            self.queue().disk()
-        } else {
-            field(self.0, config!(offsets.rq_disk))
-        }
-    }
-}
-
-pointer! {
-    /// `struct request_queue`
-    Queue { disk: Disk = queue_disk; }
-}
-
-pointer! {
-    /// `struct sock`
-    Sock {
-        family: u16 = sock_family;
-        local_port: u16 = sock_local_port;
-        remote_port_be: u16 = sock_remote_port;
-        local4: u32 = sock_local4;
-        remote4: u32 = sock_remote4;
-        protocol: u16 = sock_protocol;
-        socket: Socket = sock_socket;
-    }
-}
-
-/// `AF_INET`
-pub const AF_INET: u16 = 2;
-/// `AF_INET6`
-pub const AF_INET6: u16 = 10;
-/// `IPPROTO_TCP`
-const IPPROTO_TCP: u16 = 6;
-
-impl Sock {
-    /// Is it a TCP socket?
-    #[inline(always)]
-    pub fn is_tcp(self) -> bool {
-        let family = self.family();
-        (family == AF_INET || family == AF_INET6) && self.protocol() == IPPROTO_TCP
-    }
-
-    /// One of the four words of the own (`remote == false`) or the peer's IPv6 address.
-    #[inline(always)]
-    pub fn address6(self, remote: bool, word: u32) -> u32 {
-        let base = if remote {
-            config!(offsets.sock_remote6)
-        } else {
-            config!(offsets.sock_local6)
-        };
-        field(self.0, base + 4 * word)
-    }
-
-    /// Sequence state.
-    #[inline(always)]
-    pub fn tcp(self) -> Option<Tcp> {
-        // SAFETY: a helper that checks its argument.
-        let tcp: *mut tcp_sock = unsafe { bpf_skc_to_tcp_sock(self.0.cast_mut().cast()) };
-        if tcp.is_null() {
-            None
-        } else {
-            Some(Tcp(tcp.cast_const().cast()))
-        }
-    }
-}
-
-pointer! {
-    /// `struct tcp_sock`
-    Tcp {
-        write_seq: u32 = tcp_write_seq;
-        snd_nxt: u32 = tcp_snd_nxt;
-        snd_una: u32 = tcp_snd_una;
-        snd_wnd: u32 = tcp_snd_wnd;
-        mss: u32 = tcp_mss;
-        retransmits: u32 = tcp_retransmits;
-    }
-}
-
-pointer! {
-    /// `struct socket`
-    Socket { flags: u64 = socket_flags; }
-}
-
-/// `SOCK_NOSPACE` in `socket->flags`
-pub const SOCK_NOSPACE: u64 = 1 << 2;
-
-pointer! {
-    /// `struct sk_buff`
-    Skb {
-        sk: Sock = skb_sk;
-        len: u32 = skb_len;
-    }
-}
-
-impl Skb {
-    /// A 32-bit field of the TCP control block, read byte by byte because `cb` is a char array.
-    #[inline(always)]
-    fn control(self, offset: u32) -> u32 {
-        let base = config!(offsets.skb_cb) + offset;
-        u32::from(field::<u8>(self.0, base))
-            | u32::from(field::<u8>(self.0, base + 1)) << 8
-            | u32::from(field::<u8>(self.0, base + 2)) << 16
-            | u32::from(field::<u8>(self.0, base + 3)) << 24
-    }
-
-    /// Payload bytes of a received TCP segment (SYN and FIN count one each).
-    #[inline(always)]
-    pub fn tcp_payload(self) -> u32 {
-        self.control(config!(offsets.cb_end_seq))
-            .wrapping_sub(self.control(config!(offsets.cb_seq)))
-    }
-
-    /// Acknowledgement number of a received TCP segment.
-    #[inline(always)]
-    pub fn tcp_ack_seq(self) -> u32 {
-        self.control(config!(offsets.cb_ack_seq))
-    }
-}
-
-pointer! {
-    /// `struct net_device`
-    NetDevice {
-        ifindex: u32 = dev_ifindex;
-        qdisc: Qdisc = dev_qdisc;
-        net: Net = dev_net;
-    }
-}
-
-impl NetDevice {
-    /// Its name.
-    #[inline(always)]
-    pub fn name(self) -> [u8; 16] {
-        bytes16(self.0, config!(offsets.dev_name))
-    }
-}
-
-pointer! {
-    /// `struct Qdisc`
-    Qdisc {
-        enqueue: u64 = qdisc_enqueue;
-        qlen: u32 = qdisc_qlen;
-        drops: u32 = qdisc_drops;
-    }
-}
-
-pointer! {
-    /// `struct net`
-    Net { inum: u32 = net_inum; }
 }
 
 /// The pointer that is argument 0 or 1 of a tracepoint, by the frozen `index`.

@@ -11,7 +11,7 @@ use tracer_common::{
     record::{Kind, MapLoss},
     sched::{
         Cpu, Migrate, Slice, TASK_ASLEEP, TASK_QUEUED, TASK_RUNNING, Task as Known, ThreadEnd,
-        WAIT_FIRST, WAIT_IOWAIT, WAIT_NO_WAKER, WAIT_RUNNABLE, Wait,
+        WAIT_FIRST, WAIT_IOWAIT, WAIT_MEMSTALL, WAIT_NO_WAKER, WAIT_RUNNABLE, Wait,
     },
 };
 
@@ -136,7 +136,10 @@ fn leave_cpu(ctx: &BtfTracePointContext, prev: Task, pid: u32, preempt: bool, cp
         stack::of_current(ctx, now)
     };
     let throttled = prev.cfs_rq().throttled_ns();
-    let iowait = if prev.in_iowait() { WAIT_IOWAIT } else { 0 };
+    let mut stall = if prev.in_iowait() { WAIT_IOWAIT } else { 0 };
+    if prev.in_memstall() {
+        stall |= WAIT_MEMSTALL;
+    }
     // SAFETY: a map value; only events of this thread write it, and they exclude each other by the run queue's lock.
     unsafe {
         if (*task).run_delay_ns == 0 {
@@ -155,7 +158,7 @@ fn leave_cpu(ctx: &BtfTracePointContext, prev: Task, pid: u32, preempt: bool, cp
         (*task).flags = if runnable {
             WAIT_RUNNABLE
         } else {
-            iowait | WAIT_NO_WAKER
+            stall | WAIT_NO_WAKER
         };
         (*task).state = if runnable { TASK_QUEUED } else { TASK_ASLEEP };
         (*task).cpu = cpu;

@@ -76,6 +76,7 @@ pub fn holder_name(books: &Books, holder: Holder) -> String {
         Holder::OwnQuota => "its own quota".to_owned(),
         Holder::OwnLock => "its own lock".to_owned(),
         Holder::SlowDevice => "the device".to_owned(),
+        Holder::FailedDevice => "the device's errors".to_owned(),
         Holder::Peer => "the peer".to_owned(),
         Holder::LossyPath => "a lossy path".to_owned(),
         Holder::IdleCpu => "idle CPU".to_owned(),

@@ -132,6 +132,10 @@ fn config(btf: &Btf) -> Config {
         config.iowait_byte = member.byte_offset + u32::from(member.bit_offset) / 8;
         config.iowait_mask = 1 << (member.bit_offset % 8);
     }
+    if let Some(member) = btf.member("task_struct", "in_memstall") {
+        config.memstall_byte = member.byte_offset + u32::from(member.bit_offset) / 8;
+        config.memstall_mask = 1 << (member.bit_offset % 8);
+    }
     config.state_is_long = u32::from(btf.member("task_struct", "__state").is_none());
     config.arg_bio_queue = argument(btf, "block_bio_queue", "bio");
     config.arg_bio_complete = argument(btf, "block_bio_complete", "bio");

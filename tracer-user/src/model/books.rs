@@ -25,6 +25,8 @@ pub enum Holder {
     OwnQuota,
     /// The device itself served more slowly than is usual for it.
     SlowDevice,
+    /// The device answered with an error, after whatever it tried.
+    FailedDevice,
     /// The receiver did not take the data, or the path beyond this machine.
     Peer,
     /// Packets were lost, and not on this machine.

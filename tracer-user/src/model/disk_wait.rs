@@ -49,8 +49,19 @@ impl Model {
     pub(super) fn io(&mut self, io: &event::Io) {
         let owner = self.holder(io.pid);
         let request = Request::new(io, owner);
+        if let Some(oldest) = self.disk(io.dev).forgets() {
+            self.judge_waits(|wait| wait.begin <= oldest);
+        }
         self.disk(io.dev).completed(request);
         self.resolve_disk_waits(io.ns);
+    }
+
+    /// Judges the first waits, as long as they are `due`.
+    fn judge_waits(&mut self, due: impl Fn(&DiskWait) -> bool) {
+        while let Some(wait) = self.disk_waits.front().copied().filter(|wait| due(wait)) {
+            self.disk_waits.pop_front();
+            self.judge_disk_wait(&wait);
+        }
     }
 
     /// Judges the waits whose competitors are known at `now`.
@@ -73,15 +84,7 @@ impl Model {
             disk.settle(before(lag));
         }
         let judged = before(lag.max(JUDGE_NS));
-        while let Some(wait) = self
-            .disk_waits
-            .front()
-            .copied()
-            .filter(|wait| wait.end <= judged)
-        {
-            self.disk_waits.pop_front();
-            self.judge_disk_wait(&wait);
-        }
+        self.judge_waits(|wait| wait.end <= judged);
         let needed = self
             .disk_waits
             .front()

@@ -1,6 +1,8 @@
 //! Threads: a wait record extends a thread's time line and is charged to whoever held the CPU, or kept for the disk's judgement.
 
-use tracer_common::sched::{WAIT_FIRST, WAIT_IOWAIT, WAIT_NO_WAKER, WAIT_OPEN, WAIT_RUNNABLE};
+use tracer_common::sched::{
+    WAIT_FIRST, WAIT_IOWAIT, WAIT_MEMSTALL, WAIT_NO_WAKER, WAIT_OPEN, WAIT_RUNNABLE,
+};
 
 use super::{
     DiskWait, Model,
@@ -184,10 +186,13 @@ impl Model {
         } else {
             stack.uninterruptible
         };
-        if iowait && found == Sleep::Blocked(Class::Other, None) {
-            Sleep::Blocked(Class::Disk, None)
-        } else {
-            found
+        match found {
+            Sleep::Blocked(Class::Other, None) if iowait => Sleep::Blocked(Class::Disk, None),
+            // Only what had been in use counts as a stall: reading it again is what the eviction cost.
+            Sleep::Blocked(Class::Disk, None) if wait.flags & WAIT_MEMSTALL != 0 => {
+                Sleep::Blocked(Class::Disk, Some(Cause::CacheEviction))
+            }
+            _ => found,
         }
     }
 

@@ -17,6 +17,7 @@ pub fn disk(view: &View<'_>) -> Option<Hypothesis> {
         Party::Plain(Holder::Own | Holder::OwnLock | Holder::Asked(_)) => Some(Cause::Own),
         Party::Plain(Holder::OwnQuota) => Some(Cause::Quota),
         Party::Plain(Holder::SlowDevice) => Some(Cause::DeviceSlow),
+        Party::Plain(Holder::FailedDevice) => Some(Cause::DeviceError),
         Party::Plain(_) => None,
     })
 }

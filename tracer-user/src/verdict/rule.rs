@@ -99,7 +99,8 @@ fn culprits(view: &View<'_>, resource: Resource, parties: &[(Party, f64)]) -> Ve
 /// The largest of what the holders mean and of the mechanisms that the model saw, with its part of the resource's waiting time.
 ///
 /// A mechanism (journal, writeback, …) says how the wait came about, not who is behind it: it overlaps with the holders, and wins only
-/// where it covers more of the time than they do.
+/// where it covers more of the time than they do. What the target owes to itself is not more than what is left of it: its own reads
+/// of pages that were evicted are the eviction's.
 fn cause(
     view: &View<'_>,
     resource: Resource,
@@ -117,7 +118,16 @@ fn cause(
             None => sums.push((cause, *ns)),
         }
     }
-    for (cause, ns) in mechanisms(view, resource) {
+    let seen = mechanisms(view, resource);
+    let explained: f64 = seen
+        .iter()
+        .filter(|(cause, _)| *cause == Cause::CacheEviction)
+        .map(|(_, ns)| ns)
+        .sum();
+    if let Some((_, own)) = sums.iter_mut().find(|(cause, _)| *cause == Cause::Own) {
+        *own = (*own - explained).max(0.0);
+    }
+    for (cause, ns) in seen {
         match sums.iter_mut().find(|(known, _)| *known == cause) {
             // Own quota is seen both as holder and as mechanism: the same time.
             Some((_, sum)) => *sum = sum.max(ns),

@@ -12,7 +12,7 @@ mod service;
 use std::collections::{HashMap, VecDeque};
 
 use tracer_common::block::{
-    IO_JOURNAL, IO_MERGED, IO_OPEN, IO_THROTTLED, IO_WRITEBACK, OP_READ, OP_WRITE,
+    IO_ERROR, IO_JOURNAL, IO_MERGED, IO_OPEN, IO_THROTTLED, IO_WRITEBACK, OP_READ, OP_WRITE,
 };
 
 use fit::Fit;
@@ -21,7 +21,8 @@ use service::{Own, Service, Usual};
 use super::books::{Holder, PlaceId};
 use crate::event::Io;
 
-/// Requests kept of one disk: at 10,000 a second the last 6 s.
+/// Requests kept of one disk: at 10,000 a second the last 6 s. On a faster one, waits are judged as long as their requests are known
+/// ([`Disk::forgets`]): the faster it is, the sooner all that stood beside them has completed.
 const MOST_REQUESTS: usize = 1 << 16;
 /// Requests looked at beside one: deeper than any queue of a disk, and a bound on the work for one request.
 const MOST_OTHERS: usize = 512;
@@ -63,9 +64,9 @@ impl Request {
         }
     }
 
-    /// May its time be taken for that of a request of its size? Not while it is in flight, nor if it is a part of one.
+    /// May its time be taken for that of a request of its size? Not while it is in flight, nor if it is a part of one, or failed.
     fn is_whole(&self) -> bool {
-        self.flags & (IO_OPEN | IO_MERGED) == 0
+        self.flags & (IO_OPEN | IO_MERGED | IO_ERROR) == 0
     }
 
     /// Did a kernel thread write it, for whoever dirtied the pages or has a part in the transaction?
@@ -127,7 +128,8 @@ impl Disk {
 
     /// A request completed, or was still in flight at the end. In order of time.
     pub fn completed(&mut self, request: Request) {
-        if self.requests.len() == MOST_REQUESTS {
+        if let Some(oldest) = self.forgets() {
+            self.settle(oldest + 1);
             self.requests.pop_front();
             self.counted = self.counted.saturating_sub(1);
         }
@@ -138,6 +140,13 @@ impl Disk {
             self.fit.add(&request);
         }
         self.requests.push_back(request);
+    }
+
+    /// The end of the oldest request, if the next one takes its place.
+    #[must_use]
+    pub fn forgets(&self) -> Option<u64> {
+        let full = self.requests.len() == MOST_REQUESTS;
+        self.requests.front().filter(|_| full).map(|r| r.end_ns)
     }
 
     /// Takes requests that completed before `settled` into the statistics: those beside them are known by then.
@@ -208,10 +217,11 @@ impl Disk {
     }
 
     /// Rank of a request that the waiting thread queued itself.
-    pub const OWN: u32 = 3;
+    pub const OWN: u32 = 4;
 
     /// The request that a target thread waited for in `[begin, end]`: its own last one to complete, else the target's, else (a page
-    /// that somebody else was reading) anybody's that completed as the wait ended.
+    /// that somebody else was reading) anybody's that completed as the wait ended, else its own that had completed just before: a fast
+    /// device answers while the thread is still about to sleep.
     #[must_use]
     pub fn awaited(&self, tid: u32, begin: u64, end: u64) -> Option<(u32, Request)> {
         /// From the interrupt to the wakeup.
@@ -222,15 +232,17 @@ impl Disk {
         let candidates = self.requests.range(..late).rev();
         let candidates = candidates
             .take_while(|request| request.end_ns + SLACK_NS > begin)
-            .filter(|request| request.overlaps(begin, end + 1));
+            .filter(|request| request.queue_ns <= end);
         let mut best: Option<(u32, Request)> = None;
         for request in candidates {
             let rank = match request.owner {
                 // What was written back for it is no reason to wait.
                 Holder::Own if request.by_kernel() => 0,
+                Holder::Own if request.end_ns <= begin && request.tid == tid => 1,
+                _ if request.end_ns <= begin => 0,
                 Holder::Own if request.tid == tid => Self::OWN,
-                Holder::Own => 2,
-                _ if request.end_ns + SLACK_NS > end => 1,
+                Holder::Own => 3,
+                _ if request.end_ns + SLACK_NS > end => 2,
                 _ => 0,
             };
             if rank > best.map_or(0, |(rank, _)| rank) {
@@ -243,12 +255,28 @@ impl Disk {
     /// Charges a wait in `[begin, end]` on `request`: until its own limit let it go, it stood behind nobody.
     #[must_use]
     pub fn blame(&self, request: &Request, begin: u64, end: u64) -> Blame {
-        if request.flags & IO_THROTTLED == 0 {
-            return self.stood(request, begin, end);
+        if request.end_ns <= begin {
+            return Blame {
+                charges: vec![(Holder::Own, end.saturating_sub(begin))],
+                estimated: false,
+            };
         }
-        let released = request.queue_ns.clamp(begin, end.max(begin));
+        let mut released = begin;
+        if request.flags & IO_THROTTLED != 0 {
+            released = request.queue_ns.clamp(begin, end.max(begin));
+        }
         let mut blame = self.stood(request, released, end);
-        blame.charges.push((Holder::OwnQuota, released - begin));
+        if request.flags & IO_ERROR != 0 {
+            // What it took on the device was no service.
+            for (holder, _) in &mut blame.charges {
+                if matches!(holder, Holder::Own | Holder::SlowDevice) {
+                    *holder = Holder::FailedDevice;
+                }
+            }
+        }
+        if released > begin {
+            blame.charges.push((Holder::OwnQuota, released - begin));
+        }
         blame
     }
 

@@ -1,8 +1,11 @@
 //! Disk waits: layers of stacked devices, what kernel threads write, slow devices.
 
-use tracer_common::block::{IO_JOURNAL, IO_THROTTLED, IO_WRITEBACK};
+use tracer_common::sched::WAIT_MEMSTALL;
+
+use tracer_common::block::{IO_ERROR, IO_JOURNAL, IO_THROTTLED, IO_WRITEBACK};
 
 use super::*;
+use crate::class::Cause;
 
 /// Device number of a stacked disk above disk 7.
 const UPPER: u32 = 8;
@@ -171,5 +174,85 @@ fn what_its_own_limit_holds_back_stands_behind_those_at_the_device_only_from_the
     assert_eq!(charged(&books, Resource::Disk, Holder::OwnQuota), 60);
     // 20 ms, of which 1 ms is its own, in whole milliseconds.
     assert_eq!(charged(&books, Resource::Disk, other(&books)), 18);
+    close(&books);
+}
+
+#[test]
+fn what_the_device_refuses_is_neither_its_service_nor_the_others_fault() {
+    let mut events = vec![first(1, 0)];
+    events.extend([10, 20, 30, 40, 50, 60].map(|at| io(TARGET, at, at + 1, 4096, IO_TARGET)));
+    events.extend([
+        io(TARGET, 100, 150, 4096, IO_TARGET | IO_ERROR),
+        Event::Wait(wait(100, 150, 0, PAGE)),
+    ]);
+    let books = books(events, 190);
+    assert_eq!(charged(&books, Resource::Disk, Holder::FailedDevice), 50);
+    close(&books);
+}
+
+#[test]
+fn a_page_that_was_in_use_and_evicted_says_why_it_is_read_again() {
+    let again = Wait {
+        flags: WAIT_MEMSTALL,
+        ..wait(100, 120, 0, PAGE)
+    };
+    let events = vec![
+        first(1, 0),
+        io(TARGET, 100, 120, 4096, IO_TARGET),
+        Event::Wait(again),
+        io(TARGET, 130, 140, 4096, IO_TARGET),
+        Event::Wait(wait(130, 140, 0, PAGE)),
+    ];
+    let books = books(events, 190);
+    let evicted = books
+        .causes
+        .iter()
+        .find(|(resource, cause, _)| (*resource, *cause) == (Resource::Disk, Cause::CacheEviction));
+    assert_eq!(evicted.map(|(_, _, ns)| ns / MS), Some(20));
+    close(&books);
+}
+
+#[test]
+fn a_request_that_completed_as_its_thread_went_to_sleep_is_what_it_waited_for() {
+    let events = vec![
+        first(1, 0),
+        io(TARGET, 100, 101, 4096, IO_TARGET),
+        io(OTHER, 90, 190, 1 << 20, 0),
+        Event::Wait(wait(102, 110, 0, PAGE)),
+    ];
+    let books = books(events, 190);
+    assert_eq!(charged(&books, Resource::Disk, Holder::Own), 8);
+    close(&books);
+}
+
+#[test]
+fn on_a_fast_device_waits_are_judged_before_their_requests_are_forgotten() {
+    let mut events = vec![first(1, 0)];
+    // 40,000 reads a second for 4 s, each of which is waited for.
+    for i in 0..160_000_u64 {
+        let Event::Io(read) = io(TARGET, 0, 0, 4096, IO_TARGET) else {
+            unreachable!()
+        };
+        let begin = T0 + 2 * MS + i * 25_000;
+        let (queue_ns, issue_ns, ns) = (begin, begin, begin + 20_000);
+        events.push(Event::Io(Io {
+            ns,
+            queue_ns,
+            issue_ns,
+            ..read
+        }));
+        let slept = Wait {
+            ns,
+            ran_since_ns: 0,
+            off_ns: begin,
+            ..wait(100, 101, 0, PAGE)
+        };
+        events.push(Event::Wait(slept));
+    }
+    let books = books(events, 4_003);
+    assert_eq!(
+        charged(&books, Resource::Disk, Holder::Own),
+        160_000 * 20_000 / MS
+    );
     close(&books);
 }

@@ -81,6 +81,16 @@ fn a_slow_device_accuses_nobody() {
 }
 
 #[test]
+fn a_failing_device_accuses_nobody() {
+    spared(
+        &all_on(Class::Disk, Holder::FailedDevice),
+        Some(Cause::DeviceError),
+        0.0,
+        "nginx waits for the disk: 100 % of its blocked time the device answered with errors.",
+    );
+}
+
+#[test]
 fn an_idle_cpu_accuses_nobody() {
     spared(
         &all_on(Class::Cpu, Holder::IdleCpu),

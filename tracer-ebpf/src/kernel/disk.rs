@@ -1,0 +1,122 @@
+//! Structures of the block layer and of what writes to it.
+
+use super::{config, field, has, pointer};
+
+pointer! {
+    /// `struct bio`
+    Bio {
+        next: Bio = bio_next;
+        opf: u32 = bio_opf;
+        bytes: u32 = bio_bytes;
+        bdev: BlockDevice = bio_bdev;
+        parent: u64 = bio_private;
+    }
+}
+
+impl Bio {
+    /// The whole disk: `bi_bdev` may still be a partition.
+    #[inline(always)]
+    pub fn disk(self) -> Disk {
+        if has(config!(offsets.bio_bdev)) {
+            self.bdev().disk()
+        } else {
+            field(self.0, config!(offsets.bio_disk))
+        }
+    }
+
+    /// The number of the group whose I/O this is; 0 if the kernel does not keep it.
+    #[inline(always)]
+    pub fn group(self) -> u64 {
+        if !has(config!(offsets.bio_group)) || !has(config!(offsets.folder_number)) {
+            return 0;
+        }
+        let of_queue: QueueGroup = field(self.0, config!(offsets.bio_group));
+        of_queue.group().group().folder().number()
+    }
+}
+
+pointer! {
+    /// `struct blkcg_gq`
+    QueueGroup { group: IoGroup = queue_group; }
+}
+
+pointer! {
+    /// `struct blkcg`
+    IoGroup { group: Group = io_group; }
+}
+
+pointer! {
+    /// `struct cgroup`
+    Group { folder: Folder = group_folder; }
+}
+
+pointer! {
+    /// `struct kernfs_node`
+    Folder { number: u64 = folder_number; }
+}
+
+pointer! {
+    /// `struct block_device`
+    BlockDevice {
+        disk: Disk = bdev_disk;
+        dev: u32 = bdev_dev;
+    }
+}
+
+pointer! {
+    /// `struct address_space`
+    Mapping { inode: u64 = mapping_inode; }
+}
+
+pointer! {
+    /// `struct journal_s`
+    Journal { bdev: BlockDevice = journal_bdev; }
+}
+
+pointer! {
+    /// `struct transaction_s`
+    Transaction { number: u32 = transaction_number; }
+}
+
+pointer! {
+    /// `struct gendisk`
+    Disk {
+        major: u32 = disk_major;
+        minor: u32 = disk_minor;
+    }
+}
+
+impl Disk {
+    /// Device number as the kernel packs it.
+    #[inline(always)]
+    pub fn dev(self) -> u32 {
+        self.major() << 20 | self.minor() & 0xf_ffff
+    }
+}
+
+pointer! {
+    /// `struct request`
+    Request {
+        bio: Bio = rq_bio;
+        bytes: u32 = rq_bytes;
+        opf: u32 = rq_opf;
+        queue: Queue = rq_queue;
+    }
+}
+
+impl Request {
+    /// The disk, wherever this kernel keeps it.
+    #[inline(always)]
+    pub fn disk(self) -> Disk {
+        if has(config!(offsets.queue_disk)) {
+            self.queue().disk()
+        } else {
+            field(self.0, config!(offsets.rq_disk))
+        }
+    }
+}
+
+pointer! {
+    /// `struct request_queue`
+    Queue { disk: Disk = queue_disk; }
+}
