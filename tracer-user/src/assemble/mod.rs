@@ -205,10 +205,15 @@ fn threads(books: &Books) -> Threads {
     }
 }
 
-/// What the kernel said, then what keeps confidence low.
+/// What the kernel said, what disks refused, then what keeps confidence low.
 fn evidence(books: &Books, verdict: &verdict::Verdict) -> Vec<String> {
-    let said = books.end.evidence.iter();
-    said.chain(&verdict.doubts).cloned().collect()
+    let said = books.end.evidence.iter().cloned();
+    let refused = books.failed.iter().map(|(place, times)| {
+        let place = &books.places[*place];
+        format!("{place} answered {times} of the target's requests with an error")
+    });
+    let doubts = verdict.doubts.iter().cloned();
+    said.chain(refused).chain(doubts).collect()
 }
 
 fn losses(books: &Books) -> Losses {

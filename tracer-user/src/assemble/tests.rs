@@ -92,11 +92,16 @@ fn losses_and_doubts_are_in_the_report() {
     books.end.ring_drops = vec![("wait".to_owned(), 3)];
     books.end.recording_drops = 2;
     books.end.evidence = vec!["I/O error".to_owned()];
+    books.failed = [(0, 3)].into();
     let (report, _) = assemble(&books);
     let expected = [("recording".to_owned(), 2), ("wait".to_owned(), 3)];
     assert_eq!(report.losses.ring, expected.into());
     assert_eq!(report.evidence[0], "I/O error");
-    assert_eq!(report.evidence[1], "3 % of the records were lost");
+    assert_eq!(
+        report.evidence[1],
+        "sda answered 3 of the target's requests with an error"
+    );
+    assert_eq!(report.evidence[2], "3 % of the records were lost");
 }
 
 #[test]

@@ -196,6 +196,8 @@ pub struct Books {
     pub means: Means,
     /// Bytes written, of those in `held`, by disk and owner.
     pub written: BTreeMap<(PlaceId, Holder), u64>,
+    /// Requests of the target that a disk answered with an error.
+    pub failed: BTreeMap<PlaceId, u64>,
 }
 
 impl Books {

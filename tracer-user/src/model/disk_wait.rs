@@ -52,6 +52,10 @@ impl Model {
         if let Some(oldest) = self.disk(io.dev).forgets() {
             self.judge_waits(|wait| wait.begin <= oldest);
         }
+        if request.failed() && owner == Holder::Own {
+            let place = self.disk(io.dev).place;
+            *self.failed.entry(place).or_default() += 1;
+        }
         self.disk(io.dev).completed(request);
         self.resolve_disk_waits(io.ns);
     }

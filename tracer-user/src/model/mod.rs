@@ -103,6 +103,7 @@ pub struct Model {
     standings: BTreeMap<ProcessId, Standing>,
     means: Means,
     written: BTreeMap<(PlaceId, Holder), u64>,
+    failed: BTreeMap<PlaceId, u64>,
     clipped_waits: u64,
     unreadable_stacks: u64,
     /// Processes that the target asks, each with books of its own.
@@ -152,6 +153,7 @@ impl Model {
             standings: BTreeMap::new(),
             means: Means::default(),
             written: BTreeMap::new(),
+            failed: BTreeMap::new(),
             clipped_waits: 0,
             unreadable_stacks: 0,
             followed: Vec::new(),
@@ -415,6 +417,7 @@ impl Model {
             standings: self.standings,
             means: self.means,
             written: self.written,
+            failed: self.failed,
             start: self.start,
             end: self.end,
         }

@@ -74,6 +74,12 @@ impl Request {
         self.flags & (IO_WRITEBACK | IO_JOURNAL) != 0
     }
 
+    /// Did the device answer with an error?
+    #[must_use]
+    pub fn failed(&self) -> bool {
+        self.flags & IO_ERROR != 0
+    }
+
     fn device_ns(&self) -> u64 {
         self.end_ns.saturating_sub(self.issue_ns)
     }
@@ -266,7 +272,7 @@ impl Disk {
             released = request.queue_ns.clamp(begin, end.max(begin));
         }
         let mut blame = self.stood(request, released, end);
-        if request.flags & IO_ERROR != 0 {
+        if request.failed() {
             // What it took on the device was no service.
             for (holder, _) in &mut blame.charges {
                 if matches!(holder, Holder::Own | Holder::SlowDevice) {

@@ -187,6 +187,7 @@ fn what_the_device_refuses_is_neither_its_service_nor_the_others_fault() {
     ]);
     let books = books(events, 190);
     assert_eq!(charged(&books, Resource::Disk, Holder::FailedDevice), 50);
+    assert_eq!(books.failed.values().sum::<u64>(), 1);
     close(&books);
 }
 
