@@ -99,6 +99,12 @@ impl Means {
     /// Commands that not every machine has.
     pub const COMMANDS: [&str; 4] = ["trickle", "at", "tc", "systemd-run"];
 
+    /// Was it looked at? Recordings of earlier versions have nothing of it; a machine has at least one interface, its loopback.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        *self != Self::default()
+    }
+
     /// Is a command installed?
     #[must_use]
     pub fn has(&self, command: &str) -> bool {

@@ -48,39 +48,43 @@ struct Advice {
 /// One row: for waits for which resources, and its advice; `None` if it is no remedy against this culprit at all.
 type Row = (&'static [Resource], fn(&Case<'_>) -> Option<Advice>);
 
+/// What acts at once and costs least comes first; what starts the culprit again from the beginning, or puts it off, last.
 const TABLE: [Row; 9] = [
     (&[Disk], ionice::ionice),
     (&[Disk], io_share::io_share),
-    (&[Network, Disk], bwlimit::bwlimit),
-    (&[Network], trickle::trickle),
     (&[Network], tc::class),
     (&[Cpu], renice::renice),
     (&[Cpu], cpu_share::cpu_share),
+    (&[Network, Disk], bwlimit::bwlimit),
+    (&[Network], trickle::trickle),
     (&[Cpu], compression::compression),
     (&[Disk, Network, Cpu], reschedule::reschedule),
 ];
 
-/// Remedies against the culprits of the verdict. A kernel thread takes no orders.
+/// Remedies against the culprits of the verdict, those that apply first. A kernel thread takes no orders.
 pub fn remedies(books: &Books, verdict: &Verdict) -> Vec<Remedy> {
     let Some(found) = verdict.primary().filter(|found| !found.culprits.is_empty()) else {
         return Vec::new();
     };
     let groups = Groups::new(books);
     let rows = TABLE.iter().filter(|row| row.0.contains(&found.resource));
-    rows.flat_map(|row| {
-        let culprits = found.culprits.iter();
-        let users = culprits.filter(|culprit| !books.processes[culprit.process].kernel);
-        users.filter_map(|culprit| {
-            (row.1)(&Case {
-                books,
-                found,
-                culprit,
-                groups: &groups,
+    let mut remedies: Vec<Remedy> = rows
+        .flat_map(|row| {
+            let culprits = found.culprits.iter();
+            let users = culprits.filter(|culprit| !books.processes[culprit.process].kernel);
+            users.filter_map(|culprit| {
+                (row.1)(&Case {
+                    books,
+                    found,
+                    culprit,
+                    groups: &groups,
+                })
             })
         })
-    })
-    .map(Remedy::from)
-    .collect()
+        .map(Remedy::from)
+        .collect();
+    remedies.sort_by_key(|remedy| !remedy.applies);
+    remedies
 }
 
 impl From<Advice> for Remedy {
