@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::class::Resource;
+
 /// How a process stands with the schedulers, and how it was started.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {
@@ -74,6 +76,17 @@ pub struct Group {
 impl Group {
     /// More members are not counted: such a group is nobody's own.
     pub const MOST: usize = 64;
+}
+
+/// A limit that the target itself is under.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnLimit {
+    /// Of what.
+    pub resource: Resource,
+    /// Where it is written.
+    pub file: String,
+    /// What stands there at attach; of a file with several devices, one device's line.
+    pub value: String,
 }
 
 /// What this machine has to restrain somebody with.

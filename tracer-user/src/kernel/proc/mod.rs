@@ -6,6 +6,7 @@
 mod disk;
 mod find;
 mod means;
+mod own_limit;
 mod peer;
 mod process;
 mod qdisc;
@@ -23,6 +24,7 @@ pub use self::{
     disk::{disks, disks_of},
     find::{by_comm, by_port, inner_pid, process_of},
     means::means,
+    own_limit::own_limits,
     peer::{is_local, peer_of},
     process::{
         cgroup_of, descendants, descendants_among, is_kernel_thread, processes, start_time,

@@ -199,11 +199,7 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
 fn group(lines: &str, hierarchy: &Hierarchy, controller: &str) -> Option<Group> {
     let path = path_in(lines, hierarchy.unified, controller)?;
     let folder = |path: &str| format!("{}{path}", hierarchy.mount);
-    let mut counts = path;
-    while hierarchy.unified && !has_controller(&folder(counts), controller) {
-        counts = counts.rsplit_once('/').filter(|_| counts != "/")?.0;
-        counts = if counts.is_empty() { "/" } else { counts };
-    }
+    let counts = counting(path, hierarchy, controller)?;
     let weight = match (controller, hierarchy.unified) {
         ("cpu", true) => "cpu.weight",
         ("cpu", false) => "cpu.shares",
@@ -227,8 +223,28 @@ fn group(lines: &str, hierarchy: &Hierarchy, controller: &str) -> Option<Group> 
     })
 }
 
+/// The nearest group from `path` upwards for which the controller is enabled.
+pub(super) fn counting<'a>(
+    path: &'a str,
+    hierarchy: &Hierarchy,
+    controller: &str,
+) -> Option<&'a str> {
+    let mut counts = path;
+    while hierarchy.unified && !has_controller(&format!("{}{counts}", hierarchy.mount), controller)
+    {
+        counts = above(counts)?;
+    }
+    Some(counts)
+}
+
+/// The group above one; `/` has none.
+pub(super) fn above(path: &str) -> Option<&str> {
+    let above = path.rsplit_once('/').filter(|_| path != "/")?.0;
+    Some(if above.is_empty() { "/" } else { above })
+}
+
 /// The path in the line of v2 (`0::PATH`), or of v1's controller (`4:cpu,cpuacct:PATH`).
-fn path_in<'a>(lines: &'a str, unified: bool, controller: &str) -> Option<&'a str> {
+pub(super) fn path_in<'a>(lines: &'a str, unified: bool, controller: &str) -> Option<&'a str> {
     lines.lines().find_map(|line| {
         let mut fields = line.splitn(3, ':');
         let (id, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);

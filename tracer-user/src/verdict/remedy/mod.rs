@@ -9,6 +9,7 @@ mod cpu_share;
 mod io_share;
 mod ionice;
 mod options;
+mod own_limit;
 mod renice;
 mod reschedule;
 mod seat;
@@ -61,28 +62,26 @@ const TABLE: [Row; 9] = [
     (&[Disk, Network, Cpu], reschedule::reschedule),
 ];
 
-/// Remedies against the culprits of the verdict, those that apply first. A kernel thread takes no orders.
+/// Remedies against the target's own limit and the culprits of the verdict, those that apply first. A kernel thread takes no orders.
 pub fn remedies(books: &Books, verdict: &Verdict) -> Vec<Remedy> {
-    let Some(found) = verdict.primary().filter(|found| !found.culprits.is_empty()) else {
+    let Some(found) = verdict.primary() else {
         return Vec::new();
     };
     let groups = Groups::new(books);
-    let rows = TABLE.iter().filter(|row| row.0.contains(&found.resource));
-    let mut remedies: Vec<Remedy> = rows
-        .flat_map(|row| {
-            let culprits = found.culprits.iter();
-            let users = culprits.filter(|culprit| !books.processes[culprit.process].kernel);
-            users.filter_map(|culprit| {
-                (row.1)(&Case {
-                    books,
-                    found,
-                    culprit,
-                    groups: &groups,
-                })
+    let mut remedies = own_limit::own_limits(books, found);
+    for (_, row) in TABLE.iter().filter(|row| row.0.contains(&found.resource)) {
+        let culprits = found.culprits.iter();
+        let users = culprits.filter(|culprit| !books.processes[culprit.process].kernel);
+        let advice = users.filter_map(|culprit| {
+            row(&Case {
+                books,
+                found,
+                culprit,
+                groups: &groups,
             })
-        })
-        .map(Remedy::from)
-        .collect();
+        });
+        remedies.extend(advice.map(Remedy::from));
+    }
     remedies.sort_by_key(|remedy| !remedy.applies);
     remedies
 }
