@@ -69,6 +69,8 @@ pub enum Event {
     Unread(Unread),
     /// What holds back a sending socket of the target.
     Flow(Flow),
+    /// A limit that the target itself is under.
+    OwnLimit(crate::standing::OwnLimit),
 }
 
 impl Event {
@@ -101,6 +103,7 @@ impl Event {
             | Self::OpenSocket(_)
             | Self::Standing(_)
             | Self::Means(_)
+            | Self::OwnLimit(_)
             | Self::DiskTotal(_) => 0,
         }
     }

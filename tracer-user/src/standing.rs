@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::class::Resource;
+
 /// How a process stands with the schedulers, and how it was started.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {
@@ -76,6 +78,17 @@ impl Group {
     pub const MOST: usize = 64;
 }
 
+/// A limit that the target itself is under.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnLimit {
+    /// Of what.
+    pub resource: Resource,
+    /// Where it is written.
+    pub file: String,
+    /// What stands there at attach; of a file with several devices, one device's line.
+    pub value: String,
+}
+
 /// What this machine has to restrain somebody with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Means {
@@ -98,6 +111,12 @@ pub struct Means {
 impl Means {
     /// Commands that not every machine has.
     pub const COMMANDS: [&str; 4] = ["trickle", "at", "tc", "systemd-run"];
+
+    /// Was it looked at? Recordings of earlier versions have nothing of it; a machine has at least one interface, its loopback.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        *self != Self::default()
+    }
 
     /// Is a command installed?
     #[must_use]

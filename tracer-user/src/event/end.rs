@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use tracer_common::histogram::Family;
 
 /// A histogram since attach; the latest one of a process and family counts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Histogram {
     /// When it was taken.
     pub ns: u64,

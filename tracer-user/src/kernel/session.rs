@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     event::{self, Event},
-    standing::Means,
+    standing::{Means, OwnLimit},
 };
 
 /// How often the rings are read. At 300,000 records a second of about 100 bytes, 1.5 MB of the ring's 8 MiB fill meanwhile.
@@ -81,6 +81,7 @@ pub struct Session {
     holders: Holders,
     asked: Asked,
     means: Means,
+    limits: Vec<OwnLimit>,
     evidence: Evidence,
     targets: Vec<u32>,
     facts: Vec<Event>,
@@ -103,6 +104,12 @@ impl Session {
         let loader_btf = std::thread::spawn(load::kernel_btf);
         // Before the window: where commands are is asked of the disk.
         let means = proc::means();
+        let mut limits: Vec<OwnLimit> = settings
+            .pids
+            .iter()
+            .flat_map(|pid| proc::own_limits(*pid, &means))
+            .collect();
+        limits.dedup();
         let btf = Btf::of_kernel().map_err(|error| Unsupported(format!("{error:#}")))?;
         let features = Features::detect(&btf);
         drop(btf);
@@ -168,6 +175,7 @@ impl Session {
             holders: Holders::default(),
             asked,
             means,
+            limits,
             evidence,
             targets: settings.pids,
             facts,
@@ -269,6 +277,7 @@ impl Session {
             .filter_map(standing)
             .map(|standing| Event::Standing(Box::new(standing)))
             .collect();
+        facts.extend(self.limits.drain(..).map(Event::OwnLimit));
         facts.push(Event::Means(Box::new(self.means.clone())));
         facts
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     class::{Class, Resource},
     event::{self, Histogram},
-    standing::{Means, Standing},
+    standing::{Means, OwnLimit, Standing},
 };
 
 /// Index of a process in [`Books::processes`]. A process id that was reused has several.
@@ -194,6 +194,8 @@ pub struct Books {
     pub standings: BTreeMap<ProcessId, Standing>,
     /// What this machine has to restrain somebody with.
     pub means: Means,
+    /// Limits that the target itself is under.
+    pub own_limits: Vec<OwnLimit>,
     /// Bytes written, of those in `held`, by disk and owner.
     pub written: BTreeMap<(PlaceId, Holder), u64>,
     /// Requests of the target that a disk answered with an error.

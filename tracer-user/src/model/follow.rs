@@ -77,6 +77,7 @@ impl Model {
             | Event::DiskTotal(_)
             | Event::Standing(_)
             | Event::Means(_)
+            | Event::OwnLimit(_)
             | Event::OpenSocket(_) => {}
             _ => self
                 .followed

@@ -39,7 +39,7 @@ use tracer_common::histogram::Family;
 use crate::{
     class::{Cause, Class, Resource},
     event::{self, Event},
-    standing::{Means, Standing},
+    standing::{Means, OwnLimit, Standing},
 };
 
 /// Frames that belong to the tracer itself: its programs, by name or (where they have none) by address.
@@ -102,6 +102,7 @@ pub struct Model {
     histograms: HashMap<(ProcessId, u32), event::Histogram>,
     standings: BTreeMap<ProcessId, Standing>,
     means: Means,
+    own_limits: Vec<OwnLimit>,
     written: BTreeMap<(PlaceId, Holder), u64>,
     failed: BTreeMap<PlaceId, u64>,
     clipped_waits: u64,
@@ -152,6 +153,7 @@ impl Model {
             histograms: HashMap::new(),
             standings: BTreeMap::new(),
             means: Means::default(),
+            own_limits: Vec::new(),
             written: BTreeMap::new(),
             failed: BTreeMap::new(),
             clipped_waits: 0,
@@ -195,6 +197,7 @@ impl Model {
                 self.standings.insert(id, (**standing).clone());
             }
             Event::Flow(flow) => self.flow(flow),
+            Event::OwnLimit(limit) => self.own_limits.push(limit.clone()),
             Event::Means(means) => self.means = (**means).clone(),
             Event::End(end) => self.end = (**end).clone(),
             Event::Unread(unread) => self.unread.push(unread.clone()),
@@ -416,6 +419,7 @@ impl Model {
             disks: self.disk_facts,
             standings: self.standings,
             means: self.means,
+            own_limits: self.own_limits,
             written: self.written,
             failed: self.failed,
             start: self.start,

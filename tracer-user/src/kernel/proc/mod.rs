@@ -7,6 +7,7 @@ mod disk;
 mod find;
 mod limit;
 mod means;
+mod own_limit;
 mod peer;
 mod process;
 mod qdisc;
@@ -25,6 +26,7 @@ pub use self::{
     find::{by_comm, by_port, inner_pid, process_of},
     limit::{IoLimit, io_limits},
     means::means,
+    own_limit::own_limits,
     peer::{is_local, peer_of},
     process::{
         cgroup_of, descendants, descendants_among, is_kernel_thread, processes, start_time,

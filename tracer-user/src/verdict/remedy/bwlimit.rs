@@ -6,13 +6,12 @@ use crate::{class::Resource, model::books::ProcessId};
 pub fn bwlimit(case: &Case<'_>) -> Option<Advice> {
     let rsync = rsync(case)?;
     let words = shell::words(case, rsync);
-    let is_limit = |word: &String| word.starts_with("--bwlimit");
     let limit = match case.half_rate() {
         Some(rate) => format!("--bwlimit={}", rate / 1024),
         None => "--bwlimit=RATE".to_owned(),
     };
-    let mut limited = words.clone();
-    limited.insert(1.min(words.len()), limit);
+    let (mut limited, old) = without_limit(&words);
+    limited.insert(1.min(limited.len()), limit);
     let has = |option: &str| words.iter().any(|word| word == option);
     if has("--server") {
         return Some(advice(
@@ -20,10 +19,10 @@ pub fn bwlimit(case: &Case<'_>) -> Option<Advice> {
             Err("rsync on another machine started it: give --bwlimit there (rsync(1))".to_owned()),
         ));
     }
-    if words.iter().any(is_limit) {
+    if case.half_rate().is_none() {
         return Some(advice(
             shell::line(&limited),
-            Err("it has a --bwlimit already: choose a lower one (rsync(1))".to_owned()),
+            Err("what it moves there is too little to halve (rsync(1))".to_owned()),
         ));
     }
     let (command, restart) = shell::again(case, rsync, &limited);
@@ -31,10 +30,11 @@ pub fn bwlimit(case: &Case<'_>) -> Option<Advice> {
         Resource::Disk => "; comparing checksums (-c) is not slowed",
         _ => "",
     };
+    let old = old.map_or(String::new(), |old| format!(", {old} lowered"));
     Some(advice(
         command,
         Ok(format!(
-            "{restart}, and takes about twice as long{only} (rsync(1))"
+            "{restart}{old}, and takes about twice as long{only} (rsync(1))"
         )),
     ))
 }
@@ -45,6 +45,20 @@ fn advice(command: String, effect: Result<String, String>) -> Advice {
         why: "leaves part of it to others",
         effect,
     }
+}
+
+/// The command line without a limit, and the limit that it has.
+fn without_limit(words: &[String]) -> (Vec<String>, Option<String>) {
+    let (mut rest, mut old) = (Vec::new(), None);
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        match word.strip_prefix("--bwlimit") {
+            Some("") => old = words.next().map(|rate| format!("--bwlimit={rate}")),
+            Some(_) => old = Some(word.clone()),
+            None => rest.push(word.clone()),
+        }
+    }
+    (rest, old)
 }
 
 /// The uppermost member that is rsync; at a link, one that talks to another machine, in person or through its ssh.

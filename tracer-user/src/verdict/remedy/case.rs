@@ -45,6 +45,14 @@ impl<'a> Case<'a> {
         }
     }
 
+    /// Was looked at what this machine has?
+    pub fn means_known(&self) -> Result<(), String> {
+        match self.books.means.is_known() {
+            true => Ok(()),
+            false => Err("what this machine has for it was not recorded".to_owned()),
+        }
+    }
+
     /// The members that are still there, or else the one that held most.
     pub fn pids(&self) -> Vec<u32> {
         let pids: Vec<u32> = self.alive().map(|id| self.process(id).pid).collect();

@@ -25,9 +25,12 @@ pub fn cpu_share(case: &Case<'_>) -> Option<Advice> {
         return Some(Advice {
             command: "systemd-run --scope -p CPUWeight=10 COMMAND".to_owned(),
             why: "leaves most of the CPU to others",
-            effect: Err(
-                "no cgroup hierarchy with the cpu controller is mounted (cgroups(7))".to_owned(),
-            ),
+            effect: case.means_known().and_then(|()| {
+                Err(
+                    "no cgroup hierarchy with the cpu controller is mounted (cgroups(7))"
+                        .to_owned(),
+                )
+            }),
         });
     };
     let unified = hierarchy.unified;

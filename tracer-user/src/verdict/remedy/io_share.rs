@@ -34,9 +34,9 @@ pub fn io_share(case: &Case<'_>) -> Option<Advice> {
         return Some(Advice {
             command: format!("systemd-run --scope -p IOWeight={WEIGHT} COMMAND"),
             why: "leaves most of the disk to others",
-            effect: Err(
-                "no cgroup hierarchy with the io controller is mounted (cgroups(7))".to_owned(),
-            ),
+            effect: case.means_known().and_then(|()| {
+                Err("no cgroup hierarchy with the io controller is mounted (cgroups(7))".to_owned())
+            }),
         });
     };
     let cost = case.books.means.io_cost.contains(&disk.device);

@@ -1,7 +1,15 @@
 //! I/O classes: honoured by BFQ, and by mq-deadline since 5.14; kyber and `none` do not know them. A class is each thread's own, and covers
 //! the requests that the thread itself hands to the scheduler: reads, direct and synchronous writes, no writeback.
+//!
+//! mq-deadline chooses by class among requests that wait *before* the device (`dd_dispatch_request` of block/mq-deadline.c); a request that
+//! the device took is out of its reach, and a device takes as many as its queue is deep. Measured on a loop device (Linux 6.18, depth 128),
+//! p99 of one reader beside another: with 256 requests in flight 18.5 ms, 0.2 ms with the other in the idle class, 18.2 ms with it in the
+//! lowest level of best effort, which mq-deadline does not tell apart; with few in flight on a slow device, 94.2 ms and 92.9 ms.
+
+use tracer_common::histogram::Family;
 
 use super::{Advice, case::Case};
+use crate::units::share;
 
 /// `IOPRIO_CLASS_IDLE` of ioprio_set(2).
 const IDLE: u32 = 3;
@@ -23,6 +31,9 @@ fn effect(case: &Case<'_>) -> Result<String, String> {
             "{} is in the idle class already (ionice(1))",
             case.name()
         ));
+    }
+    if scheduler == "mq-deadline" {
+        waits_before(case, place)?;
     }
     if let Some(above) = loop_above(case, place) {
         return Err(format!(
@@ -67,6 +78,37 @@ fn scheduler<'a>(case: &Case<'a>, place: &str) -> Result<&'a str, String> {
             "the scheduler of {place} is {other}, which ignores I/O classes (ionice(1))"
         )),
     }
+}
+
+/// Do the target's requests wait where mq-deadline chooses, before the device, for at least as long as on it?
+fn waits_before(case: &Case<'_>, place: &str) -> Result<(), String> {
+    let (before, on) = (
+        spent(case, Family::BlockIoQueue),
+        spent(case, Family::BlockIoDevice),
+    );
+    if before + on == 0 {
+        return Err(format!(
+            "mq-deadline chooses by class only among what waits before {place}, and whether requests of the target did is not known \
+             (Documentation/block/ioprio.rst)"
+        ));
+    }
+    if before < on {
+        let part = on as f64 / (before + on) as f64;
+        return Err(format!(
+            "mq-deadline chooses by class only among what waits before {place}, and the target's requests spent {} of their time on it: its \
+             queue takes all that comes (Documentation/block/ioprio.rst)",
+            share(part)
+        ));
+    }
+    Ok(())
+}
+
+/// What the target's requests spent so, ns.
+fn spent(case: &Case<'_>, family: Family) -> u64 {
+    let histograms = case.books.histograms.iter();
+    let of_target = histograms
+        .filter(|(id, histogram)| case.process(*id).target && histogram.family == family as u32);
+    of_target.map(|(_, histogram)| histogram.sum_ns).sum()
 }
 
 /// The loop device on a disk that the culprit uses too: what is below sees the loop's requests.

@@ -9,6 +9,7 @@ mod cpu_share;
 mod io_share;
 mod ionice;
 mod options;
+mod own_limit;
 mod renice;
 mod reschedule;
 mod seat;
@@ -48,39 +49,41 @@ struct Advice {
 /// One row: for waits for which resources, and its advice; `None` if it is no remedy against this culprit at all.
 type Row = (&'static [Resource], fn(&Case<'_>) -> Option<Advice>);
 
+/// What acts at once and costs least comes first; what starts the culprit again from the beginning, or puts it off, last.
 const TABLE: [Row; 9] = [
     (&[Disk], ionice::ionice),
     (&[Disk], io_share::io_share),
-    (&[Network, Disk], bwlimit::bwlimit),
-    (&[Network], trickle::trickle),
     (&[Network], tc::class),
     (&[Cpu], renice::renice),
     (&[Cpu], cpu_share::cpu_share),
+    (&[Network, Disk], bwlimit::bwlimit),
+    (&[Network], trickle::trickle),
     (&[Cpu], compression::compression),
     (&[Disk, Network, Cpu], reschedule::reschedule),
 ];
 
-/// Remedies against the culprits of the verdict. A kernel thread takes no orders.
+/// Remedies against the target's own limit and the culprits of the verdict, those that apply first. A kernel thread takes no orders.
 pub fn remedies(books: &Books, verdict: &Verdict) -> Vec<Remedy> {
-    let Some(found) = verdict.primary().filter(|found| !found.culprits.is_empty()) else {
+    let Some(found) = verdict.primary() else {
         return Vec::new();
     };
     let groups = Groups::new(books);
-    let rows = TABLE.iter().filter(|row| row.0.contains(&found.resource));
-    rows.flat_map(|row| {
+    let mut remedies = own_limit::own_limits(books, found);
+    for (_, row) in TABLE.iter().filter(|row| row.0.contains(&found.resource)) {
         let culprits = found.culprits.iter();
         let users = culprits.filter(|culprit| !books.processes[culprit.process].kernel);
-        users.filter_map(|culprit| {
-            (row.1)(&Case {
+        let advice = users.filter_map(|culprit| {
+            row(&Case {
                 books,
                 found,
                 culprit,
                 groups: &groups,
             })
-        })
-    })
-    .map(Remedy::from)
-    .collect()
+        });
+        remedies.extend(advice.map(Remedy::from));
+    }
+    remedies.sort_by_key(|remedy| !remedy.applies);
+    remedies
 }
 
 impl From<Advice> for Remedy {

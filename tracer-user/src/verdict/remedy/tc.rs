@@ -4,11 +4,12 @@
 
 use std::{
     collections::BTreeSet,
+    fmt,
     net::{IpAddr, SocketAddr},
 };
 
 use super::{Advice, case::Case, shell::quote};
-use crate::standing::Interface;
+use crate::standing::{Interface, Standing};
 
 /// Handle of the queue: one that nobody gives by hand, and the kernel (from 8000: on) neither.
 const HANDLE: &str = "7ace:";
@@ -73,6 +74,7 @@ fn check(
     filters: &[String],
 ) -> Result<String, String> {
     case.gone()?;
+    case.means_known()?;
     let interface = interface.ok_or_else(|| {
         format!("{place} is in another network namespace than the tracer: enter that first (nsenter(1), tc(8))")
     })?;
@@ -107,7 +109,7 @@ fn check(
     }
     if filters.len() > MOST_FILTERS {
         return Err(format!(
-            "it sends to {} addresses, more than filters can follow (tc-u32(8))",
+            "it has {} connections, more than filters can follow (tc-u32(8))",
             filters.len()
         ));
     }
@@ -118,8 +120,8 @@ fn check(
         return Err("tc is not installed (iproute2)".to_owned());
     }
     Ok(format!(
-        "{replaced}what goes to the same addresses and ports gets at most half of what it had, and while others fill the link \
-         next to nothing, because they go first; undo: tc qdisc del dev {place} {} (tc-htb(8), tc-u32(8))",
+        "{replaced}these connections get at most half of what they had, and while others fill the link next to nothing, because \
+         they go first; undo: tc qdisc del dev {place} {} (tc-htb(8), tc-u32(8))",
         match interface.qdisc.as_str() {
             "tbf" => format!("parent {:x}:1", interface.major),
             _ => "root".to_owned(),
@@ -127,32 +129,83 @@ fn check(
     ))
 }
 
-/// A filter for each address and port that the members talk to. Which end's port is the service's is not known: the lower one is.
+/// A filter for each of the members' flows, by both ends; for several flows to one service, or from one, a single filter by the end that
+/// they share, so that those opened later are caught too. Unless that would catch a flow of the target's.
 fn filters(case: &Case<'_>) -> Vec<String> {
-    let ends = case.standings().flat_map(|standing| &standing.connections);
-    let filter = |(local, remote): &(String, String)| {
-        let (local, remote) = (
-            local.parse::<SocketAddr>().ok()?,
-            remote.parse::<SocketAddr>().ok()?,
-        );
-        if remote.ip().is_loopback() && case.place() != Some("lo") {
-            return None;
-        }
-        let (port, side) = match local.port() < remote.port() {
-            true => (local.port(), "sport"),
-            false => (remote.port(), "dport"),
-        };
-        Some(match remote.ip() {
-            IpAddr::V4(ip) => {
-                format!("protocol ip u32 match ip dst {ip}/32 match ip {side} {port} 0xffff")
-            }
-            IpAddr::V6(ip) => {
-                format!("protocol ipv6 u32 match ip6 dst {ip}/128 match ip6 {side} {port} 0xffff")
-            }
-        })
+    let here = |flow: &Flow| case.place() == Some("lo") || !flow.1.ip().is_loopback();
+    let flows: BTreeSet<Flow> = case.standings().flat_map(flows_of).filter(here).collect();
+    let spared: Vec<Flow> = case.target().into_iter().flat_map(flows_of).collect();
+    let widest = |flow: &Flow| {
+        let wide = [
+            Match {
+                local: None,
+                ..Match::exactly(flow)
+            },
+            Match {
+                remote: (flow.1.ip(), None),
+                ..Match::exactly(flow)
+            },
+        ];
+        let shared = |wide: &&Match| flows.iter().filter(|flow| wide.takes(flow)).count() > 1;
+        let harmless = |wide: &&Match| !spared.iter().any(|flow| wide.takes(flow));
+        let wide = wide.iter().find(|wide| shared(wide) && harmless(wide));
+        wide.copied().unwrap_or_else(|| Match::exactly(flow))
     };
-    ends.filter_map(filter)
-        .collect::<BTreeSet<_>>()
-        .into_iter()
-        .collect()
+    let matches: BTreeSet<Match> = flows.iter().map(widest).collect();
+    matches.iter().map(Match::to_string).collect()
+}
+
+/// A connection as its packets leave: from the own end to the other.
+type Flow = (SocketAddr, SocketAddr);
+
+fn flows_of(standing: &Standing) -> impl Iterator<Item = Flow> + '_ {
+    // A socket of IPv6 that talks to an IPv4 address sends IPv4.
+    let end = |text: &str| {
+        let end = text.parse::<SocketAddr>().ok()?;
+        Some(SocketAddr::new(end.ip().to_canonical(), end.port()))
+    };
+    let ends = standing.connections.iter();
+    ends.filter_map(move |(local, remote)| Some((end(local)?, end(remote)?)))
+}
+
+/// What a filter looks at in packets that leave: own port, other address, other port.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Match {
+    local: Option<u16>,
+    remote: (IpAddr, Option<u16>),
+}
+
+impl Match {
+    fn exactly((local, remote): &Flow) -> Self {
+        Self {
+            local: Some(local.port()),
+            remote: (remote.ip(), Some(remote.port())),
+        }
+    }
+
+    fn takes(&self, (local, remote): &Flow) -> bool {
+        self.local.is_none_or(|port| port == local.port())
+            && self.remote.0 == remote.ip()
+            && self.remote.1.is_none_or(|port| port == remote.port())
+    }
+}
+
+impl fmt::Display for Match {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (protocol, selector, bits) = match self.remote.0 {
+            IpAddr::V4(_) => ("ip", "ip", 32),
+            IpAddr::V6(_) => ("ipv6", "ip6", 128),
+        };
+        write!(
+            f,
+            "protocol {protocol} u32 match {selector} dst {}/{bits}",
+            self.remote.0
+        )?;
+        for (side, port) in [("sport", self.local), ("dport", self.remote.1)] {
+            if let Some(port) = port {
+                write!(f, " match {selector} {side} {port} 0xffff")?;
+            }
+        }
+        Ok(())
+    }
 }

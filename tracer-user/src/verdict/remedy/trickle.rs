@@ -60,6 +60,14 @@ fn preloads(case: &Case<'_>, programs: [ProcessId; 2]) -> Result<(), String> {
         };
         return Err(format!("{name} {because} (trickle(1))"));
     }
+    let sender = case.standing(programs[1]);
+    if sender.is_some_and(|sender| sender.connections.is_empty()) {
+        return Err(format!(
+            "{} had no TCP connection open at the end, and trickle delays nothing else (trickle(1))",
+            case.name()
+        ));
+    }
+    case.means_known()?;
     match case.books.means.has("trickle") {
         true => Ok(()),
         false => Err("trickle is not installed (trickle(1))".to_owned()),

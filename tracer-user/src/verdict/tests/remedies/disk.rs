@@ -1,6 +1,9 @@
 //! Remedies for a disk.
 
+use tracer_common::histogram::Family;
+
 use super::*;
+use crate::event::Histogram;
 
 #[test]
 fn ionice_applies_where_the_scheduler_knows_classes() {
@@ -13,6 +16,7 @@ fn ionice_applies_where_the_scheduler_knows_classes() {
         ("", "6.12.43", false),
     ] {
         let mut scene = tar_on(scheduler);
+        spends(&mut scene, 3, 1);
         scene.books.start.kernel = kernel.to_owned();
         let remedy = of(&scene, "ionice");
         assert_eq!(remedy.applies, applies, "{scheduler} {kernel}");
@@ -24,9 +28,38 @@ fn ionice_applies_where_the_scheduler_knows_classes() {
     );
 }
 
+/// The target's requests spend time before the device and on it.
+fn spends(scene: &mut Scene, before_ns: u64, on_ns: u64) {
+    scene.books.histograms = [
+        (Family::BlockIoQueue, before_ns),
+        (Family::BlockIoDevice, on_ns),
+    ]
+    .map(|(family, sum_ns)| {
+        let histogram = Histogram {
+            family: family as u32,
+            sum_ns,
+            ..Histogram::default()
+        };
+        (0, histogram)
+    })
+    .to_vec();
+}
+
+#[test]
+fn mq_deadline_cannot_choose_among_what_the_device_took_already() {
+    let mut scene = tar_on("mq-deadline");
+    does_nothing(&of(&scene, "ionice"), "is not known");
+    spends(&mut scene, 1, 3);
+    does_nothing(&of(&scene, "ionice"), "spent 75 % of their time on it");
+    // BFQ keeps the device's queue short.
+    scene.books.disks[0].scheduler = "bfq".to_owned();
+    assert!(of(&scene, "ionice").applies);
+}
+
 #[test]
 fn ionice_names_the_threads_and_not_what_it_cannot_slow() {
     let mut scene = tar_on("mq-deadline");
+    spends(&mut scene, 3, 1);
     culprit(&mut scene).threads = 4;
     assert_eq!(
         of(&scene, "ionice").command,
@@ -110,6 +143,8 @@ fn cgroups_of_v1_do_not_limit_writeback() {
         .insert((0, Holder::Process(1)), 16 << 20);
     does_nothing(&of(&scene, "throttle.write_bps_device"), "writeback");
     scene.books.means.io = None;
+    does_nothing(&of(&scene, "systemd-run --scope"), "was not recorded");
+    scene.books.means.cpu = hierarchy(false, "/c/cpu");
     does_nothing(&of(&scene, "systemd-run --scope"), "no cgroup hierarchy");
 }
 

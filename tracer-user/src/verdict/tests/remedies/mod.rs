@@ -3,6 +3,7 @@
 mod cpu;
 mod disk;
 mod network;
+mod own;
 
 use crate::{
     class::{Class, Resource},

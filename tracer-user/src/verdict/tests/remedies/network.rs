@@ -33,8 +33,23 @@ fn rsync_over_the_network_is_told_to_send_half_as_fast() {
         remedy.command,
         "kill 99 && rsync --bwlimit=4096 -a /srv backup:/srv"
     );
-    let limited = sender("rsync", "rsync --bwlimit=9m -a /srv backup:/srv");
-    does_nothing(&of(&limited, "--bwlimit"), "already");
+    for words in ["--bwlimit=9m -a", "--bwlimit 9m -a"] {
+        let limited = sender("rsync", &format!("rsync {words} /srv backup:/srv"));
+        let lowered = of(&limited, "rsync --bwlimit=4096");
+        assert!(
+            lowered.applies && lowered.note.contains("--bwlimit=9m lowered"),
+            "{}",
+            lowered.note
+        );
+        assert!(
+            lowered
+                .command
+                .ends_with(" --bwlimit=4096 -a /srv backup:/srv")
+        );
+    }
+    let mut idle = sender("rsync", "rsync -a /srv backup:/srv");
+    idle.books.held.clear();
+    does_nothing(&of(&idle, "--bwlimit"), "too little");
     let served = sender("rsync", "rsync --server --sender -e.Lsf . /srv");
     does_nothing(&of(&served, "--bwlimit"), "another machine");
     let curl = judge(&sender("curl", "curl https://example.org").books).remedies;
@@ -71,6 +86,9 @@ fn trickle_slows_what_a_library_can_be_preloaded_into() {
         does_nothing(&of(&scene, "trickle"), because);
     }
     culprit(&mut scene).program = Program::Dynamic;
+    let connections = std::mem::take(&mut culprit(&mut scene).connections);
+    does_nothing(&of(&scene, "trickle"), "no TCP connection");
+    culprit(&mut scene).connections = connections;
     scene.books.means.commands.clear();
     does_nothing(&of(&scene, "trickle"), "not installed");
 }
@@ -83,7 +101,7 @@ fn a_class_below_a_shaper_leaves_the_links_rate_alone() {
         remedy.command,
         "tc qdisc replace dev eth0 parent 8001:1 handle 7ace: htb \
          && tc class replace dev eth0 parent 7ace: classid 7ace:1 htb rate 33554kbit ceil 33554kbit \
-         && tc filter add dev eth0 parent 7ace: protocol ip u32 match ip dst 10.0.0.2/32 match ip dport 873 0xffff flowid 7ace:1"
+         && tc filter add dev eth0 parent 7ace: protocol ip u32 match ip dst 10.0.0.2/32 match ip sport 40000 0xffff match ip dport 873 0xffff flowid 7ace:1"
     );
 }
 
@@ -106,6 +124,66 @@ fn a_class_is_not_advised_where_it_would_undo_a_shaping_or_match_nothing() {
     );
     culprit(&mut scene).connections.clear();
     does_nothing(&of(&scene, "tc class"), "no connection");
-    scene.books.means.interfaces.clear();
+    scene.books.means.interfaces[0].name = "eth1".to_owned();
     does_nothing(&of(&scene, "tc class"), "another network namespace");
+}
+
+/// The filters of the command, each from its address on.
+fn filters(scene: &Scene) -> Vec<String> {
+    let command = of(scene, "tc class").command;
+    let parts = command.split(" match ip dst ").skip(1);
+    let filter = |part: &str| part.split(" flowid").next().unwrap_or_default().to_owned();
+    parts.map(filter).collect()
+}
+
+fn connections(ends: &[(&str, &str)]) -> Vec<(String, String)> {
+    let ends = ends.iter();
+    ends.map(|(local, remote)| ((*local).to_owned(), (*remote).to_owned()))
+        .collect()
+}
+
+#[test]
+fn a_filter_takes_the_flow_of_the_culprit_whichever_port_is_lower() {
+    // The culprit serves at a port above the ephemeral one of its client.
+    let mut scene = sender("backupd", "backupd");
+    culprit(&mut scene).connections = connections(&[("10.0.0.1:50000", "10.0.0.2:40000")]);
+    assert_eq!(
+        filters(&scene),
+        ["10.0.0.2/32 match ip sport 50000 0xffff match ip dport 40000 0xffff"]
+    );
+    // A socket of IPv6 sends IPv4 to a mapped address.
+    culprit(&mut scene).connections =
+        connections(&[("[::ffff:10.0.0.1]:50000", "[::ffff:10.0.0.2]:40000")]);
+    assert_eq!(
+        filters(&scene),
+        ["10.0.0.2/32 match ip sport 50000 0xffff match ip dport 40000 0xffff"]
+    );
+}
+
+#[test]
+fn several_flows_to_one_service_share_a_filter_unless_the_target_talks_to_it_too() {
+    let mut scene = sender("mc", "mc mirror /srv store/backup");
+    let flows = [
+        ("10.0.0.1:50001", "10.0.0.2:9000"),
+        ("10.0.0.1:50002", "10.0.0.2:9000"),
+    ];
+    culprit(&mut scene).connections = connections(&flows);
+    assert_eq!(filters(&scene), ["10.0.0.2/32 match ip dport 9000 0xffff"]);
+    let mut target = standing(10, "nginx");
+    target.connections = connections(&[("10.0.0.1:50003", "10.0.0.2:9000")]);
+    scene.books.standings.insert(0, target);
+    assert_eq!(
+        filters(&scene),
+        [
+            "10.0.0.2/32 match ip sport 50001 0xffff match ip dport 9000 0xffff",
+            "10.0.0.2/32 match ip sport 50002 0xffff match ip dport 9000 0xffff"
+        ]
+    );
+    // What serves several clients of one address has its own port in common.
+    let flows = [
+        ("10.0.0.1:9000", "10.0.0.2:50001"),
+        ("10.0.0.1:9000", "10.0.0.2:50002"),
+    ];
+    culprit(&mut scene).connections = connections(&flows);
+    assert_eq!(filters(&scene), ["10.0.0.2/32 match ip sport 9000 0xffff"]);
 }
