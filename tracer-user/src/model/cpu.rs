@@ -82,7 +82,10 @@ mod tests {
         cpu.held(1, 0, 100);
         cpu.held(1, 0, 120);
         cpu.held(1, 0, 120);
-        assert_eq!(cpu.pieces(0, 200), [piece(0, 120, Some(1)), piece(120, 200, None)]);
+        assert_eq!(
+            cpu.pieces(0, 200),
+            [piece(0, 120, Some(1)), piece(120, 200, None)]
+        );
     }
 
     #[test]
