@@ -79,13 +79,28 @@ offsets! {
     cfs_rq_rq: ("cfs_rq", "rq");
     /// Clock of a run queue.
     rq_clock: ("rq", "clock");
-    /// Time throttled by CPU quota (6.6 and later).
-    cfs_rq_throttled:
-        ("cfs_rq", "throttled_clock_self_time"),
-        ("cfs_rq", "throttled_clock_pelt_time"),
-        ("cfs_rq", "throttled_clock_task_time");
-    /// Begin of a throttled interval, on the run queue's clock (6.6 and later).
-    cfs_rq_throttled_since: ("cfs_rq", "throttled_clock_self"), ("cfs_rq", "throttled_clock_pelt"), ("cfs_rq", "throttled_clock_task");
+    /// Clock of a run queue without interrupts and stolen time.
+    rq_clock_task: ("rq", "clock_task");
+    /// Clock of a run queue for load tracking, scaled by the speed of the CPU.
+    rq_clock_pelt: ("rq", "clock_pelt");
+    /// What the clock for load tracking was put forward in idle.
+    rq_lost_idle: ("rq", "lost_idle_time");
+    /// Time throttled by CPU quota while a thread was queued, on the run queue's clock (6.6 and later).
+    cfs_rq_throttled_self: ("cfs_rq", "throttled_clock_self_time");
+    /// Begin of the throttled interval that is open.
+    cfs_rq_throttled_self_since: ("cfs_rq", "throttled_clock_self");
+    /// Time throttled, on the clock for load tracking (5.19 and later).
+    cfs_rq_throttled_pelt: ("cfs_rq", "throttled_clock_pelt_time");
+    /// Begin of the throttled interval that is open.
+    cfs_rq_throttled_pelt_since: ("cfs_rq", "throttled_clock_pelt");
+    /// Time throttled, on the clock without interrupts (before 5.19).
+    cfs_rq_throttled_task: ("cfs_rq", "throttled_clock_task_time");
+    /// Begin of the throttled interval that is open.
+    cfs_rq_throttled_task_since: ("cfs_rq", "throttled_clock_task");
+    /// CPU control group of a thread.
+    task_group: ("task_struct", "sched_task_group");
+    /// Its run queues, one a CPU.
+    group_cfs_rqs: ("task_group", "cfs_rq");
     /// How many levels above are throttled.
     cfs_rq_throttle_count: ("cfs_rq", "throttle_count");
     /// Live threads of a process.

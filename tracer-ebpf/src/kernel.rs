@@ -4,6 +4,7 @@
 
 mod disk;
 mod net;
+mod run_queue;
 
 use core::ffi::c_void;
 
@@ -14,7 +15,11 @@ use aya_ebpf::{
 };
 use tracer_common::config::{Config, MISSING};
 
-pub use self::{disk::*, net::*};
+pub use self::{
+    disk::*,
+    net::*,
+    run_queue::{CfsRq, TaskGroup, throttled_on},
+};
 
 /// What user space found out about this kernel.
 #[unsafe(no_mangle)]
@@ -91,6 +96,7 @@ pointer! {
         run_delay_ns: u64 = task_run_delay;
         exec_ns: u64 = task_exec;
         cfs_rq: CfsRq = task_cfs_rq;
+        group: TaskGroup = task_group;
         signal: Signal = task_signal;
         mm: Mm = task_mm;
     }
@@ -160,43 +166,6 @@ fn bytes16(base: *const u8, offset: u32) -> [u8; 16] {
         i += 1;
     }
     bytes
-}
-
-pointer! {
-    /// `struct cfs_rq`
-    CfsRq {
-        rq: Rq = cfs_rq_rq;
-        throttle_count: u32 = cfs_rq_throttle_count;
-    }
-}
-
-impl CfsRq {
-    /// Time this queue was throttled so far, an open interval included, ns of `rq->clock`; 0 where the kernel does not tell.
-    #[inline(always)]
-    pub fn throttled_ns(self) -> u64 {
-        if !has(config!(offsets.cfs_rq_throttled)) {
-            return 0;
-        }
-        let total: u64 = field(self.0, config!(offsets.cfs_rq_throttled));
-        if !has(config!(offsets.cfs_rq_throttle_count))
-            || !has(config!(offsets.cfs_rq_throttled_since))
-            || self.throttle_count() == 0
-        {
-            return total;
-        }
-        let since: u64 = field(self.0, config!(offsets.cfs_rq_throttled_since));
-        let open = self.rq().clock().wrapping_sub(since);
-        if since == 0 || (open as i64) < 0 {
-            total
-        } else {
-            total + open
-        }
-    }
-}
-
-pointer! {
-    /// `struct rq`
-    Rq { clock: u64 = rq_clock; }
 }
 
 pointer! {

@@ -19,7 +19,7 @@ use crate::{
     atomic, emit,
     filter::is_target,
     histograms,
-    kernel::{TASK_DEAD, Task, current, now},
+    kernel::{TASK_DEAD, Task, current, now, throttled_on},
     stack,
 };
 
@@ -374,6 +374,22 @@ pub fn sched_migrate_task(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
+/// Each CPU's run queue has a throttled clock of its own: carries over how long this wait was throttled on the old one.
+///
+/// A thread is not moved to a queue that is throttled just then (`throttled_lb_pair`), so that closed intervals are enough there.
+#[inline(always)]
+fn move_throttled(task: Task, known: &mut Known, to_cpu: u32) {
+    let growth = task
+        .cfs_rq()
+        .throttled_ns()
+        .wrapping_sub(known.throttled_ns);
+    known.throttled_ns = match throttled_on(task, to_cpu) {
+        Some(there) if growth as i64 >= 0 => there.wrapping_sub(growth),
+        // Not known: growth reads as 0.
+        Some(_) | None => u64::MAX >> 1,
+    };
+}
+
 #[inline(always)]
 fn migrate(task: Task, to_cpu: u32) {
     let tid = task.tid();
@@ -387,8 +403,7 @@ fn migrate(task: Task, to_cpu: u32) {
         return;
     }
     known.cpu = to_cpu;
-    // The other CPU's run queue has a throttled clock of its own: this wait's quota time is unknown, and reads as 0.
-    known.throttled_ns = u64::MAX >> 1;
+    move_throttled(task, known, to_cpu);
     let now = now();
     emit_running(from_cpu, now);
     gate(from_cpu, u64::MAX);

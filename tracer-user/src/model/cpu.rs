@@ -12,6 +12,17 @@ struct Slice {
     pid: u32,
 }
 
+/// A part of a wait in which nothing changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Begin, ns.
+    pub begin: u64,
+    /// End, ns.
+    pub end: u64,
+    /// Who held the CPU; 0 is idle, `None` was not seen.
+    pub pid: Option<u32>,
+}
+
 /// Recent holders of one CPU.
 #[derive(Clone, Debug, Default)]
 pub struct Cpu {
@@ -32,24 +43,28 @@ impl Cpu {
         self.slices.push_back(Slice { begin, end, pid });
     }
 
-    /// Who held it in `[begin, end]`, and how long; the rest was not seen.
+    /// `[begin, end]` without a gap: who held it when, `None` where that was not seen.
     #[must_use]
-    pub fn holders(&self, begin: u64, end: u64) -> Vec<(u32, u64)> {
-        let mut holders: Vec<(u32, u64)> = Vec::new();
-        for slice in self
-            .slices
-            .iter()
-            .rev()
-            .skip_while(|slice| slice.begin >= end)
-            .take_while(|slice| slice.end > begin)
-        {
-            let ns = slice.end.min(end) - slice.begin.max(begin);
-            match holders.iter_mut().find(|(pid, _)| *pid == slice.pid) {
-                Some((_, sum)) => *sum += ns,
-                None => holders.push((slice.pid, ns)),
+    pub fn pieces(&self, begin: u64, end: u64) -> Vec<Piece> {
+        let first = self.slices.partition_point(|slice| slice.end <= begin);
+        let mut pieces = Vec::new();
+        let mut at = begin;
+        let mut push = |begin, end, pid| {
+            if begin < end {
+                pieces.push(Piece { begin, end, pid });
             }
+        };
+        for slice in self.slices.range(first..) {
+            if slice.begin >= end {
+                break;
+            }
+            push(at, slice.begin, None);
+            at = slice.begin.max(at);
+            push(at, slice.end.min(end), Some(slice.pid));
+            at = slice.end.min(end);
         }
-        holders
+        push(at, end, None);
+        pieces
     }
 }
 
@@ -57,13 +72,20 @@ impl Cpu {
 mod tests {
     use super::*;
 
+    fn piece(begin: u64, end: u64, pid: Option<u32>) -> Piece {
+        Piece { begin, end, pid }
+    }
+
     #[test]
     fn a_slice_that_is_told_twice_counts_once() {
         let mut cpu = Cpu::default();
         cpu.held(1, 0, 100);
         cpu.held(1, 0, 120);
         cpu.held(1, 0, 120);
-        assert_eq!(cpu.holders(0, 200), [(1, 120)]);
+        assert_eq!(
+            cpu.pieces(0, 200),
+            [piece(0, 120, Some(1)), piece(120, 200, None)]
+        );
     }
 
     #[test]
@@ -73,8 +95,12 @@ mod tests {
         cpu.held(2, 100, 250);
         cpu.held(0, 250, 300);
         cpu.held(1, 300, 400);
-        let mut holders = cpu.holders(50, 350);
-        holders.sort_unstable();
-        assert_eq!(holders, [(0, 50), (1, 100), (2, 150)]);
+        let expected = [
+            piece(50, 100, Some(1)),
+            piece(100, 250, Some(2)),
+            piece(250, 300, Some(0)),
+            piece(300, 350, Some(1)),
+        ];
+        assert_eq!(cpu.pieces(50, 350), expected);
     }
 }

@@ -14,6 +14,7 @@ mod ledger;
 mod link;
 mod open;
 mod process;
+mod queue;
 mod request;
 #[cfg(test)]
 pub(crate) mod scenes;

@@ -327,67 +327,6 @@ impl Model {
         self.threads.get(&wait.waker_tid)
     }
 
-    /// The time in the run queue: own quota first, then whoever ran meanwhile.
-    fn queue(&mut self, wait: &Wait, queued_ns: u64) {
-        let Some(thread) = self.threads.get_mut(&wait.tid) else {
-            return;
-        };
-        let moves = std::mem::take(&mut thread.moves);
-        let begin = thread.known_ns.max(queued_ns);
-        self.spend(wait.tid, Class::Cpu, wait.ns);
-        if wait.ns <= begin {
-            return;
-        }
-        let quota = wait.throttled_ns.min(wait.ns - begin);
-        if quota > 0 {
-            *self
-                .causes
-                .entry((Resource::Cpu, Cause::Quota))
-                .or_default() += quota;
-            self.ledger.charge(
-                (Resource::Cpu, None, Holder::OwnQuota),
-                begin,
-                begin + quota,
-                quota,
-                false,
-            );
-            self.burn((Class::Cpu, None, Holder::OwnQuota, 0), quota);
-        }
-        let mut at = begin + quota;
-        for (ns, cpu) in moves {
-            self.contend(cpu, at, ns.clamp(at, wait.ns));
-            at = ns.clamp(at, wait.ns);
-        }
-        self.contend(wait.cpu, at, wait.ns);
-    }
-
-    /// Charges `[begin, end]` in the run queue of `cpu` to those who ran there.
-    fn contend(&mut self, cpu: u32, begin: u64, end: u64) {
-        if end <= begin {
-            return;
-        }
-        let place = self.place(&format!("cpu{cpu}"));
-        let holders = self
-            .cpus
-            .get(cpu as usize)
-            .map(|cpu| cpu.holders(begin, end))
-            .unwrap_or_default();
-        let mut seen = 0;
-        for (pid, ns) in holders {
-            let holder = if pid == 0 {
-                Holder::IdleCpu
-            } else {
-                self.holder(pid)
-            };
-            seen += ns;
-            self.ledger
-                .charge((Resource::Cpu, Some(place), holder), begin, end, ns, false);
-            self.burn((Class::Cpu, Some(place), holder, 0), ns);
-        }
-        let rest = (end - begin).saturating_sub(seen);
-        self.burn((Class::Cpu, Some(place), Holder::Nobody, 0), rest);
-    }
-
     fn tidy(&mut self, tid: u32, running: bool) {
         let Some(thread) = self.threads.get_mut(&tid) else {
             return;

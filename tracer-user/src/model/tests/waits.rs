@@ -48,6 +48,76 @@ fn the_own_quota_is_taken_out_before_anybody_is_charged() {
     close(&books);
 }
 
+/// Who is charged when the target's own thread, the backup and nobody held the CPU in a wait of 20 to 60 ms, `throttled` of it.
+fn beside_a_hog(throttled: u64) -> [u64; 4] {
+    let wait = Wait {
+        throttled_ns: throttled * MS,
+        ..preempted(20, 60)
+    };
+    let events = vec![
+        first(10, 0),
+        slice(0, TARGET, 20, 25),
+        slice(0, OTHER, 25, 45),
+        slice(0, 0, 45, 50),
+        slice(0, OTHER, 50, 60),
+        Event::Wait(wait),
+    ];
+    let books = books(events, 70);
+    close(&books);
+    let holders = [
+        Holder::OwnQuota,
+        other(&books),
+        Holder::Own,
+        Holder::IdleCpu,
+    ];
+    holders.map(|holder| charged(&books, Resource::Cpu, holder))
+}
+
+#[test]
+fn a_cpu_idles_beside_a_throttled_thread_because_of_the_quota() {
+    assert_eq!(beside_a_hog(0), [0, 30, 5, 5]);
+    assert_eq!(beside_a_hog(5), [5, 30, 5, 0]);
+}
+
+#[test]
+fn who_runs_while_the_thread_is_throttled_did_not_delay_it() {
+    assert_eq!(beside_a_hog(15), [15, 20, 5, 0]);
+    assert_eq!(beside_a_hog(35), [35, 0, 5, 0]);
+}
+
+#[test]
+fn own_threads_do_not_run_in_throttled_time() {
+    assert_eq!(beside_a_hog(37), [37, 0, 3, 0]);
+}
+
+#[test]
+fn the_quota_is_taken_out_on_both_sides_of_a_move() {
+    let moved = Migrate {
+        ns: T0 + 30 * MS,
+        pid: TARGET,
+        tid: TARGET,
+        from_cpu: 0,
+        to_cpu: 1,
+    };
+    let events = vec![
+        first(10, 0),
+        slice(0, OTHER, 20, 30),
+        Event::Migrate(moved),
+        slice(1, 0, 30, 42),
+        slice(1, OTHER, 42, 60),
+        Event::Wait(Wait {
+            cpu: 1,
+            throttled_ns: 17 * MS,
+            ..preempted(20, 60)
+        }),
+    ];
+    let books = books(events, 60);
+    assert_eq!(charged(&books, Resource::Cpu, Holder::OwnQuota), 17);
+    assert_eq!(charged(&books, Resource::Cpu, other(&books)), 5 + 18);
+    assert_eq!(charged(&books, Resource::Cpu, Holder::IdleCpu), 0);
+    close(&books);
+}
+
 #[test]
 fn a_thread_moved_while_queued_is_charged_on_both_cpus() {
     let moved = Migrate {

@@ -1,0 +1,94 @@
+//! Own CPU quota against the kernel's `cpu.stat`, alone and beside a hog.
+
+use std::path::Path;
+
+use serde_json::Value;
+use tracer_tests::{
+    busy::Args,
+    harness::{Busy, Trace, difference, figure},
+    quota::Hierarchy,
+    truth::last_cpu,
+};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_tracer-guest-smoke");
+
+/// What a busy process that may use a fifth of a CPU waited for, and how long the kernel stopped it.
+fn limited(hogs: bool) -> Option<(u64, u32, Value)> {
+    let Some(hierarchy) = Hierarchy::find() else {
+        println!("SKIP sched: no CPU control groups");
+        return None;
+    };
+    println!("RAN sched");
+    let of = |threads| Args {
+        threads,
+        cpu: Some(last_cpu()),
+        for_ms: 7_000,
+        hog: true,
+    };
+    let group = hierarchy.limited("tracer-quota", 20).unwrap();
+    let mut target = Busy::start(Path::new(PROGRAM), &of(1)).unwrap();
+    group.take(target.pid()).unwrap();
+    let mut hog = Busy::start(Path::new(PROGRAM), &of(1)).unwrap();
+    let hog_pid = hog.pid();
+    let pid = target.pid().to_string();
+    let trace = Trace::start(&["--pid", &pid, "--duration", "60s", "--output", "json"]).unwrap();
+    let before = group.throttled_ns().unwrap();
+    if hogs {
+        hog.go().unwrap();
+    }
+    target.go().unwrap();
+    target.done().unwrap();
+    let report = trace.stop().unwrap().json().unwrap();
+    let throttled = group.throttled_ns().unwrap() - before;
+    drop((target, hog));
+    Some((throttled, hog_pid, report))
+}
+
+/// Run-queue time charged to a holder.
+fn charged(report: &Value, is: impl Fn(&Value) -> bool) -> u64 {
+    let blame = report["blame"].as_array().unwrap();
+    let rows = blame
+        .iter()
+        .filter(|row| row["resource"] == "cpu" && is(row));
+    rows.filter_map(|row| row["ns"].as_u64()).sum()
+}
+
+fn quota(report: &Value) -> u64 {
+    charged(report, |row| row["comm"] == "its own quota")
+}
+
+#[test]
+fn an_own_quota_is_the_kernels_throttled_time_and_accuses_nobody() {
+    let Some((throttled, _, report)) = limited(false) else {
+        return;
+    };
+    let (quota, waited) = (
+        quota(&report),
+        figure(&report, "/threads/budget_ns/cpu").unwrap(),
+    );
+    println!("quota {quota} of {waited} ns, cpu.stat {throttled} ns");
+    let sentence = &report["verdict"]["sentence"];
+    assert!(difference(quota, throttled) < 0.02, "{sentence}");
+    assert_eq!(report["verdict"]["cause"], "quota", "{sentence}");
+    assert_eq!(
+        report["verdict"]["culprits"],
+        serde_json::json!([]),
+        "{sentence}"
+    );
+}
+
+#[test]
+fn a_hog_answers_only_for_what_it_ran_while_the_quota_lasted() {
+    let Some((throttled, hog, report)) = limited(true) else {
+        return;
+    };
+    let waited = figure(&report, "/threads/budget_ns/cpu").unwrap();
+    let (quota, hogged) = (quota(&report), charged(&report, |row| row["pid"] == hog));
+    println!("quota {quota} and hog {hogged} of {waited} ns, cpu.stat {throttled} ns");
+    let sentence = &report["verdict"]["sentence"];
+    assert!(difference(quota, throttled) < 0.02, "{sentence}");
+    assert!(
+        difference(hogged, waited - throttled) < 0.1,
+        "{sentence}: {waited}"
+    );
+}

@@ -1,0 +1,97 @@
+//! Run queues: their clocks, and how long a group's CPU quota stopped it.
+
+use aya_ebpf::helpers::bpf_probe_read_kernel;
+
+use super::{Task, config, field, has, pointer};
+
+pointer! {
+    /// `struct task_group`
+    TaskGroup { cfs_rqs: u64 = group_cfs_rqs; }
+}
+
+pointer! {
+    /// `struct cfs_rq`
+    CfsRq {
+        rq: Rq = cfs_rq_rq;
+        throttle_count: u32 = cfs_rq_throttle_count;
+    }
+}
+
+impl CfsRq {
+    /// Time this queue was throttled so far, an open interval included, ns; 0 where the kernel does not tell.
+    ///
+    /// An interval is stamped on the clock that its sum counts: clocks of a run queue drift apart by interrupts and stolen time.
+    #[inline(always)]
+    pub fn throttled_ns(self) -> u64 {
+        if has(config!(offsets.cfs_rq_throttled_self)) {
+            self.throttled(
+                config!(offsets.cfs_rq_throttled_self),
+                config!(offsets.cfs_rq_throttled_self_since),
+                self.rq().clock(),
+            )
+        } else if has(config!(offsets.cfs_rq_throttled_pelt)) {
+            self.throttled(
+                config!(offsets.cfs_rq_throttled_pelt),
+                config!(offsets.cfs_rq_throttled_pelt_since),
+                // `rq_clock_pelt()`, 5.1 to 7.2.
+                self.rq().clock_pelt().wrapping_sub(self.rq().lost_idle()),
+            )
+        } else if has(config!(offsets.cfs_rq_throttled_task)) {
+            self.throttled(
+                config!(offsets.cfs_rq_throttled_task),
+                config!(offsets.cfs_rq_throttled_task_since),
+                self.rq().clock_task(),
+            )
+        } else {
+            0
+        }
+    }
+
+    #[inline(always)]
+    fn throttled(self, total: u32, since: u32, clock: u64) -> u64 {
+        let total: u64 = field(self.0, total);
+        if self.throttle_count() == 0 {
+            return total;
+        }
+        let since: u64 = field(self.0, since);
+        let open = clock.wrapping_sub(since);
+        if since == 0 || (open as i64) < 0 {
+            total
+        } else {
+            total + open
+        }
+    }
+}
+
+pointer! {
+    /// `struct rq`
+    Rq {
+        clock: u64 = rq_clock;
+        clock_task: u64 = rq_clock_task;
+        clock_pelt: u64 = rq_clock_pelt;
+        lost_idle: u64 = rq_lost_idle;
+    }
+}
+
+/// Closed throttled intervals of the run queue that a thread's group has on `cpu`, ns.
+///
+/// An array of pointers has no type to follow, hence the helper.
+#[inline(always)]
+pub fn throttled_on(task: Task, cpu: u32) -> Option<u64> {
+    let total = if has(config!(offsets.cfs_rq_throttled_self)) {
+        config!(offsets.cfs_rq_throttled_self)
+    } else if has(config!(offsets.cfs_rq_throttled_pelt)) {
+        config!(offsets.cfs_rq_throttled_pelt)
+    } else {
+        config!(offsets.cfs_rq_throttled_task)
+    };
+    if !has(total) || !has(config!(offsets.group_cfs_rqs)) || !has(config!(offsets.task_group)) {
+        return None;
+    }
+    let queues = task.group().cfs_rqs() as *const u64;
+    // SAFETY: the helper checks the addresses that it is given.
+    unsafe {
+        let queue = bpf_probe_read_kernel(queues.wrapping_add(cpu as usize)).ok()?;
+        bpf_probe_read_kernel((queue as *const u8).wrapping_add(total as usize).cast()).ok()
+    }
+}

@@ -1,0 +1,132 @@
+//! The time of a wait in a run queue: own quota, then whoever ran while the thread could have.
+
+use super::{Model, books::Holder, cpu::Piece};
+use crate::{
+    class::{Cause, Class, Resource},
+    event::Wait,
+};
+
+/// A part of a wait on the run queue of one CPU.
+struct Stay {
+    cpu: u32,
+    begin: u64,
+    end: u64,
+    /// Its parts in which the thread could have run.
+    pieces: Vec<Piece>,
+}
+
+impl Model {
+    /// The time in the run queue: own quota first, then whoever ran meanwhile.
+    pub(super) fn queue(&mut self, wait: &Wait, queued_ns: u64) {
+        let Some(thread) = self.threads.get_mut(&wait.tid) else {
+            return;
+        };
+        let moves = std::mem::take(&mut thread.moves);
+        let begin = thread.known_ns.max(queued_ns);
+        self.spend(wait.tid, Class::Cpu, wait.ns);
+        if wait.ns <= begin {
+            return;
+        }
+        let mut stays = self.stays(&moves, wait, begin);
+        self.take_quota(&mut stays, wait.throttled_ns.min(wait.ns - begin));
+        for stay in stays {
+            self.contend(&stay);
+        }
+    }
+
+    /// On which CPUs the thread stood meanwhile, and who ran there.
+    fn stays(&self, moves: &[(u64, u32)], wait: &Wait, begin: u64) -> Vec<Stay> {
+        let mut at = begin;
+        let moves = moves.iter().copied().chain([(wait.ns, wait.cpu)]);
+        let stay = |(ns, cpu): (u64, u32)| {
+            let (begin, end) = (at, ns.clamp(at, wait.ns));
+            at = end;
+            let known = self.cpus.get(cpu as usize);
+            let unseen = || {
+                vec![Piece {
+                    begin,
+                    end,
+                    pid: None,
+                }]
+            };
+            Stay {
+                cpu,
+                begin,
+                end,
+                pieces: known.map_or_else(unseen, |known| known.pieces(begin, end)),
+            }
+        };
+        moves
+            .map(stay)
+            .filter(|stay| stay.begin < stay.end)
+            .collect()
+    }
+
+    /// Takes the own quota out of a wait: who ran while the thread was throttled did not delay it.
+    ///
+    /// The kernel tells how long the thread's group was throttled in the wait, not when. Then no thread of the group ran, and a CPU
+    /// that idles although a thread stands in its queue has nobody else to run: so first idle time, then the earliest in which others
+    /// ran (a group is throttled where it used its quota up, and stands behind others after the period's timer), own threads last.
+    fn take_quota(&mut self, stays: &mut [Stay], quota: u64) {
+        let mut left = quota;
+        for rank in 0..3 {
+            for piece in stays.iter_mut().flat_map(|stay| &mut stay.pieces) {
+                if self.quota_rank(piece.pid) != rank {
+                    continue;
+                }
+                let ns = left.min(piece.end - piece.begin);
+                if ns > 0 {
+                    self.throttled(piece.begin, ns);
+                    piece.begin += ns;
+                    left -= ns;
+                }
+            }
+        }
+    }
+
+    fn quota_rank(&mut self, pid: Option<u32>) -> u32 {
+        match pid {
+            Some(0) => 0,
+            Some(pid) if self.holder(pid) == Holder::Own => 2,
+            Some(_) | None => 1,
+        }
+    }
+
+    fn throttled(&mut self, begin: u64, ns: u64) {
+        let key = (Resource::Cpu, None, Holder::OwnQuota);
+        *self
+            .causes
+            .entry((Resource::Cpu, Cause::Quota))
+            .or_default() += ns;
+        self.ledger.charge(key, begin, begin + ns, ns, false);
+        self.burn((Class::Cpu, None, Holder::OwnQuota, 0), ns);
+    }
+
+    /// Charges a stay in a run queue to those who ran there.
+    fn contend(&mut self, stay: &Stay) {
+        let place = self.place(&format!("cpu{}", stay.cpu));
+        let mut holders: Vec<(Option<u32>, u64)> = Vec::new();
+        for piece in &stay.pieces {
+            let ns = piece.end - piece.begin;
+            match holders.iter_mut().find(|(pid, _)| *pid == piece.pid) {
+                Some((_, sum)) => *sum += ns,
+                None => holders.push((piece.pid, ns)),
+            }
+        }
+        for (pid, ns) in holders {
+            if ns == 0 {
+                continue;
+            }
+            let holder = match pid {
+                None => Holder::Nobody,
+                Some(0) => Holder::IdleCpu,
+                Some(pid) => self.holder(pid),
+            };
+            if pid.is_some() {
+                let key = (Resource::Cpu, Some(place), holder);
+                self.ledger.charge(key, stay.begin, stay.end, ns, false);
+            }
+            self.burn((Class::Cpu, Some(place), holder, 0), ns);
+        }
+    }
+}
