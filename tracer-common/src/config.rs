@@ -172,6 +172,8 @@ offsets! {
     skb_sk: ("sk_buff", "sk");
     /// Bytes of a packet.
     skb_len: ("sk_buff", "len");
+    /// Hash of a packet's connection.
+    skb_hash: ("sk_buff", "hash");
     /// TCP's view of a received packet.
     skb_cb: ("sk_buff", "cb");
     /// First sequence number.

@@ -370,6 +370,7 @@ pointer! {
     Skb {
         sk: Sock = skb_sk;
         len: u32 = skb_len;
+        hash: u32 = skb_hash;
     }
 }
 

@@ -27,7 +27,7 @@ pub struct Followed {
     process: ProcessId,
     /// How often each of its connections was looked at.
     looks: BTreeMap<u64, u32>,
-    model: Box<Model>,
+    pub(super) model: Box<Model>,
 }
 
 impl Followed {

@@ -304,3 +304,21 @@ fn a_backend_that_hung_before_it_was_followed_hangs_for_the_target_too() {
     assert_eq!(books.threads, 1);
     assert_closed(&books);
 }
+
+#[test]
+fn what_holds_a_followed_processs_socket_back_makes_no_connection_of_the_targets() {
+    let flow = Event::Flow(event::Flow {
+        ns: at(50),
+        socket: ASKED,
+        ifindex: 3,
+        unsent_bytes: 1,
+        ..event::Flow::default()
+    });
+    let mut model = crate::model::Model::new();
+    for event in super::attach().into_iter().chain(asks(vec![flow])) {
+        model.apply(&event);
+    }
+    assert!(!model.connections.contains_key(&ASKED));
+    let theirs = &model.followed[0].model.connections[&ASKED];
+    assert_eq!(theirs.ifindex, 3);
+}
