@@ -190,6 +190,8 @@ fn judged(shaper: &str, near: &str, far: &str, from: fn(&World) -> &String) -> (
             &address,
             "--files",
             &served,
+            "--think-ms",
+            "100",
             "--for-ms",
             "60000",
         ],

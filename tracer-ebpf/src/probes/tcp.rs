@@ -16,7 +16,7 @@ use tracer_common::{
     },
 };
 
-use super::flow;
+use super::{flow, unix};
 use crate::{
     emit,
     filter::is_target,
@@ -70,6 +70,8 @@ pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
     let sk = Sock(ctx.arg(0));
     if sk.is_tcp() {
         sent(sk, ctx.arg::<u64>(1) as i32);
+    } else {
+        unix::called(sk, ctx.arg::<u64>(1) as i32, CALL_SEND);
     }
     0
 }
@@ -122,7 +124,8 @@ pub fn sent(sk: Sock, result: i32) {
     emit_call(&call, now);
 }
 
-const NO_CALL: Call = Call {
+/// Nothing known of a call.
+pub const NO_CALL: Call = Call {
     header: tracer_common::record::Header {
         kind: 0,
         cpu: 0,
@@ -139,8 +142,9 @@ const NO_CALL: Call = Call {
     flags: 0,
 };
 
+/// Sends the record of a call.
 #[inline(always)]
-fn emit_call(call: &Call, now: u64) {
+pub fn emit_call(call: &Call, now: u64) {
     // SAFETY: a reservation of this size.
     emit::event::<Call>(Kind::Call, now, |record| unsafe {
         record.write(*call);
@@ -153,6 +157,8 @@ pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
     let sk = Sock(ctx.arg(0));
     if sk.is_tcp() {
         received(sk, ctx.arg::<u64>(1) as i32);
+    } else {
+        unix::called(sk, ctx.arg::<u64>(1) as i32, 0);
     }
     0
 }

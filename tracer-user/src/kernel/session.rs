@@ -19,6 +19,7 @@ use super::{
     features::Features,
     follow::Asked,
     holders::Holders,
+    ingress::Ingress,
     load::{self, Attached, Unsupported},
     now_ns, proc,
     reader::{self, Reader},
@@ -82,6 +83,7 @@ pub struct Session {
     asked: Asked,
     means: Means,
     evidence: Evidence,
+    ingress: Ingress,
     targets: Vec<u32>,
     facts: Vec<Event>,
     exits: Vec<OwnedFd>,
@@ -122,6 +124,7 @@ impl Session {
         drop(loader_btf);
         let evidence = Evidence::begin(settings.pids.first().copied().unwrap_or_default());
         let window_ns = now_ns();
+        let ingress = Ingress::begin(window_ns);
         let attach_ns = settings.begun.elapsed().as_nanos() as u64;
         let mut processes = proc::processes(|_| false);
         // Children that were forked before the fork probe was there, and after the first look.
@@ -160,6 +163,7 @@ impl Session {
             asked,
             means,
             evidence,
+            ingress,
             targets: settings.pids,
             facts,
             exits,
@@ -277,7 +281,7 @@ impl Session {
             rss_bytes: proc::self_rss_bytes(),
             maps_bytes: load::maps_bytes(&self.attached.ebpf),
             kernel_ns: None,
-            evidence: self.evidence.end(),
+            evidence: [self.evidence.end(), self.ingress.end(end_ns)].concat(),
             target_exited: stop == Stop::TargetExited,
         })
     }
