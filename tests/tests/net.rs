@@ -3,6 +3,7 @@
 use std::{
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
+    os::unix::net::{UnixListener, UnixStream},
     process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -100,4 +101,61 @@ fn requests_are_counted_and_take_as_long_as_their_client_says() {
             <= REQUESTS as u64 / 100
     );
     assert_eq!(report["verdict"]["basis"], "requests");
+}
+
+/// How long the server over a Unix socket takes for a request: long against a switch.
+const WORK: Duration = Duration::from_millis(5);
+
+/// Has this kernel the tracepoints that see Unix sockets (6.3 and later)? The others are a printed cost for TCP alone.
+fn sees_unix() -> bool {
+    let btf = std::fs::read("/sys/kernel/btf/vmlinux").unwrap_or_default();
+    let name = b"btf_trace_sock_recv_length\0";
+    btf.windows(name.len()).any(|window| window == name)
+}
+
+#[test]
+fn requests_over_a_unix_socket_are_requests_and_a_pair_of_sockets_asks_nothing() {
+    if !sees_unix() {
+        println!("SKIP net: this kernel has no tracepoint sock_recv_length");
+        return;
+    }
+    println!("RAN net");
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("socket");
+    let listener = UnixListener::bind(&path).unwrap();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut question = [0; 64];
+        while stream.read_exact(&mut question).is_ok() {
+            thread::sleep(WORK);
+            stream.write_all(&question).unwrap();
+        }
+    });
+    let mut stream = UnixStream::connect(&path).unwrap();
+    let (mut bell, mut ear) = UnixStream::pair().unwrap();
+    let pid = std::process::id().to_string();
+    let trace = Trace::start(&["--pid", &pid, "--duration", "120s", "--output", "json"]).unwrap();
+    let mut times: Vec<Duration> = (0..REQUESTS)
+        .map(|_| {
+            let begun = Instant::now();
+            stream.write_all(&[1; 64]).unwrap();
+            stream.read_exact(&mut [0; 64]).unwrap();
+            bell.write_all(&[1]).unwrap();
+            ear.read_exact(&mut [0]).unwrap();
+            begun.elapsed()
+        })
+        .collect();
+    let report = trace.stop().unwrap().json().unwrap();
+    drop(stream);
+    server.join().unwrap();
+    times.sort_unstable();
+    let client = times[REQUESTS / 2].as_nanos() as f64;
+    let seen = figure(&report, "/requests/p50_ns").unwrap() as f64;
+    let count = figure(&report, "/requests/count").unwrap();
+    println!("p50: client {client} ns, tracer {seen} ns; {count} requests");
+    assert!(
+        count.abs_diff(REQUESTS as u64) <= REQUESTS as u64 / 100,
+        "{count}"
+    );
+    assert!((client / seen - 1.0).abs() <= 0.10, "{client} {seen}");
 }

@@ -177,6 +177,10 @@ offsets! {
     sock_remote6: ("sock", "__sk_common.skc_v6_daddr.in6_u.u6_addr32");
     /// `IPPROTO_*`.
     sock_protocol: ("sock", "sk_protocol");
+    /// `SOCK_STREAM` and the like.
+    sock_type: ("sock", "sk_type");
+    /// Name of a Unix socket, which one that was accepted has from its listener.
+    unix_addr: ("unix_sock", "addr");
     /// BSD socket.
     sock_socket: ("sock", "sk_socket");
     /// `SOCK_*` flags.
@@ -197,6 +201,8 @@ offsets! {
     skb_sk: ("sk_buff", "sk");
     /// Bytes of a packet.
     skb_len: ("sk_buff", "len");
+    /// Hash of a packet's connection.
+    skb_hash: ("sk_buff", "hash");
     /// TCP's view of a received packet.
     skb_cb: ("sk_buff", "cb");
     /// First sequence number.

@@ -151,7 +151,7 @@ pub struct SocketState {
     pub flow_ns: u64,
     /// Segments sent again as it was sent.
     pub retransmits: u32,
-    /// Hash of its packets, under which its owner is found where the packet has lost its socket.
+    /// Hash of its packets, under which it is found where a packet has lost its socket; 0: not known.
     pub hash: u32,
 }
 

@@ -1,8 +1,11 @@
 //! Structures of sockets, packets and devices.
 
-use aya_ebpf::{bindings::tcp_sock, helpers::generated::bpf_skc_to_tcp_sock};
+use aya_ebpf::{
+    bindings::{tcp_sock, unix_sock},
+    helpers::generated::{bpf_skc_to_tcp_sock, bpf_skc_to_unix_sock},
+};
 
-use super::{bytes16, config, field, pointer};
+use super::{bytes16, config, field, has, pointer};
 
 pointer! {
     /// `struct sock`
@@ -13,10 +16,15 @@ pointer! {
         local4: u32 = sock_local4;
         remote4: u32 = sock_remote4;
         protocol: u16 = sock_protocol;
+        kind: u16 = sock_type;
         socket: Socket = sock_socket;
     }
 }
 
+/// `AF_UNIX`
+const AF_UNIX: u16 = 1;
+/// `SOCK_STREAM`
+const SOCK_STREAM: u16 = 1;
 /// `AF_INET`
 pub const AF_INET: u16 = 2;
 /// `AF_INET6`
@@ -30,6 +38,20 @@ impl Sock {
     pub fn is_tcp(self) -> bool {
         let family = self.family();
         (family == AF_INET || family == AF_INET6) && self.protocol() == IPPROTO_TCP
+    }
+
+    /// Is it a Unix stream that a listener accepted? A pair of sockets has no name, and the end that connected seldom has.
+    #[inline(always)]
+    pub fn is_accepted_unix(self) -> bool {
+        if !has(config!(offsets.unix_addr))
+            || self.family() != AF_UNIX
+            || self.kind() != SOCK_STREAM
+        {
+            return false;
+        }
+        // SAFETY: a helper that checks its argument.
+        let unix: *mut unix_sock = unsafe { bpf_skc_to_unix_sock(self.0.cast_mut().cast()) };
+        !unix.is_null() && field::<u64>(unix.cast_const().cast(), config!(offsets.unix_addr)) != 0
     }
 
     /// One of the four words of the own (`remote == false`) or the peer's IPv6 address.
@@ -81,6 +103,7 @@ pointer! {
     Skb {
         sk: Sock = skb_sk;
         len: u32 = skb_len;
+        hash: u32 = skb_hash;
     }
 }
 

@@ -6,4 +6,5 @@ mod proc;
 mod sched;
 mod tcp;
 mod tcp_calls;
+mod unix;
 mod writeback;

@@ -16,7 +16,7 @@ use tracer_common::{
     },
 };
 
-use super::flow;
+use super::{flow, unix};
 use crate::{
     emit,
     filter::is_target,
@@ -35,6 +35,10 @@ static SENDS: LruHashMap<u32, u64> = LruHashMap::with_max_entries(4096, 0);
 /// What each owner sent through each interface in the current slice.
 #[map]
 static LINKS: LruHashMap<LinkOwner, Link> = LruHashMap::with_max_entries(4096, 0);
+
+/// Sockets by the hash of the packets they send.
+#[map]
+static HASHES: LruHashMap<u32, u64> = LruHashMap::with_max_entries(16_384, 0);
 
 #[inline(always)]
 fn state(key: u64) -> Option<&'static mut SocketState> {
@@ -66,6 +70,8 @@ pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
     let sk = Sock(ctx.arg(0));
     if sk.is_tcp() {
         sent(sk, ctx.arg::<u64>(1) as i32);
+    } else {
+        unix::called(sk, ctx.arg::<u64>(1) as i32, CALL_SEND);
     }
     0
 }
@@ -118,7 +124,8 @@ pub fn sent(sk: Sock, result: i32) {
     emit_call(&call, now);
 }
 
-const NO_CALL: Call = Call {
+/// Nothing known of a call.
+pub const NO_CALL: Call = Call {
     header: tracer_common::record::Header {
         kind: 0,
         cpu: 0,
@@ -135,8 +142,9 @@ const NO_CALL: Call = Call {
     flags: 0,
 };
 
+/// Sends the record of a call.
 #[inline(always)]
-fn emit_call(call: &Call, now: u64) {
+pub fn emit_call(call: &Call, now: u64) {
     // SAFETY: a reservation of this size.
     emit::event::<Call>(Kind::Call, now, |record| unsafe {
         record.write(*call);
@@ -149,6 +157,8 @@ pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
     let sk = Sock(ctx.arg(0));
     if sk.is_tcp() {
         received(sk, ctx.arg::<u64>(1) as i32);
+    } else {
+        unix::called(sk, ctx.arg::<u64>(1) as i32, 0);
     }
     0
 }
@@ -271,6 +281,20 @@ fn acknowledged(sk: Sock, state: &mut SocketState, ack_seq: u32) {
         return;
     }
     let now = now();
+    end_sample(state, now);
+    let Some(tcp) = sk.tcp() else { return };
+    let write_seq = tcp.write_seq();
+    if ack_seq == write_seq {
+        emit_ack(sk.key(), now);
+    } else {
+        // Data written since: watch for its end, so that the last acknowledgement is not missed.
+        state.sent_ns = now;
+        state.sent_seq = write_seq;
+    }
+}
+
+#[inline(always)]
+fn end_sample(state: &mut SocketState, now: u64) {
     histograms::record(
         state.pid,
         Family::TcpSendAck as u32,
@@ -278,18 +302,47 @@ fn acknowledged(sk: Sock, state: &mut SocketState, ack_seq: u32) {
         now,
     );
     state.sent_ns = 0;
-    let Some(tcp) = sk.tcp() else { return };
-    let write_seq = tcp.write_seq();
-    if ack_seq == write_seq {
-        // SAFETY: a reservation of this size.
-        emit::event::<Ack>(Kind::Ack, now, |record| unsafe {
-            (*record).socket = sk.key();
-        });
-    } else {
-        // Data written since: watch for its end, so that the last acknowledgement is not missed.
-        state.sent_ns = now;
-        state.sent_seq = write_seq;
+}
+
+#[inline(always)]
+fn emit_ack(socket: u64, now: u64) {
+    // SAFETY: a reservation of this size.
+    emit::event::<Ack>(Kind::Ack, now, |record| unsafe {
+        (*record).socket = socket;
+    });
+}
+
+/// `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`, everywhere: a connection that its process has
+/// closed goes on when its end, and so all before it, is acknowledged; `tcp_probe` no longer fires there.
+#[btf_tracepoint(function = "inet_sock_set_state")]
+pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
+    let old = ctx.arg::<u64>(1) as u32;
+    if old == TCP_FIN_WAIT1 || old == TCP_CLOSING || old == TCP_LAST_ACK {
+        last_acknowledged(Sock(ctx.arg(0)));
     }
+    0
+}
+
+/// `include/net/tcp_states.h`, the same in all versions: closed, and its end is not acknowledged.
+const TCP_FIN_WAIT1: u32 = 4;
+const TCP_LAST_ACK: u32 = 9;
+const TCP_CLOSING: u32 = 11;
+
+/// Ends the sample that is open on a closing socket, unless the state changed because the connection broke.
+#[inline(always)]
+fn last_acknowledged(sk: Sock) {
+    let Some(state) = SOCKETS.get_ptr_mut(sk.key()) else {
+        return;
+    };
+    // SAFETY: a map value, see `state`.
+    let state = unsafe { &mut *state };
+    let Some(tcp) = sk.tcp() else { return };
+    if state.sent_ns == 0 || tcp.snd_una() != tcp.write_seq() {
+        return;
+    }
+    let now = now();
+    end_sample(state, now);
+    emit_ack(sk.key(), now);
 }
 
 /// `tcp_destroy_sock(struct sock *sk)`, everywhere.
@@ -318,7 +371,8 @@ pub fn tcp_destroy_sock(ctx: BtfTracePointContext) -> i32 {
 }
 
 /// `net_dev_start_xmit(const struct sk_buff *skb, const struct net_device *dev)`, everywhere: a packet leaves the queue of `dev`.
-/// A device without a queue (loopback, veth, bridge by default) is passed through: a packet counts once.
+/// A device without a queue (loopback, veth, bridge by default) is passed through: a packet counts once for each queue. What passes
+/// it may be forwarded, so its owner is remembered; what passes the loopback is not.
 #[btf_tracepoint(function = "net_dev_start_xmit")]
 pub fn net_dev_start_xmit(ctx: BtfTracePointContext) -> i32 {
     let skb = Skb(ctx.arg(0));
@@ -326,24 +380,43 @@ pub fn net_dev_start_xmit(ctx: BtfTracePointContext) -> i32 {
     let qdisc = dev.qdisc();
     if qdisc.enqueue() != 0 {
         transmit(skb, dev, qdisc);
+    } else if dev.ifindex() != LOOPBACK_IFINDEX {
+        sender(skb);
     }
     0
+}
+
+/// `LOOPBACK_IFINDEX`: in every network namespace.
+const LOOPBACK_IFINDEX: u32 = 1;
+
+/// The socket that sent a packet. One that was forwarded has lost it (`skb_orphan()` in `ip_rcv_core()`), but not the hash that
+/// `skb_set_hash_from_sk()` gave it, under which the socket is remembered at the devices before.
+#[inline(always)]
+fn sender(skb: Skb) -> Option<&'static mut SocketState> {
+    let (sk, hash) = (skb.sk(), skb.hash());
+    let key = if sk.is_null() {
+        // SAFETY: the entry is copied at once.
+        unsafe { HASHES.get(hash) }.copied()?
+    } else {
+        sk.key()
+    };
+    // SAFETY: a map value, see `state`.
+    let state = unsafe { &mut *SOCKETS.get_ptr_mut(key)? };
+    if !sk.is_null() && hash != 0 && state.hash != hash {
+        state.hash = hash;
+        let _ = HASHES.insert(hash, key, 0);
+    }
+    Some(state)
 }
 
 #[inline(always)]
 fn transmit(skb: Skb, dev: NetDevice, qdisc: Qdisc) {
     let (netns, ifindex) = (dev.net().inum(), dev.ifindex());
-    let sk = skb.sk();
     let mut pid = 0;
-    if !sk.is_null()
-        && let Some(state) = SOCKETS.get_ptr_mut(sk.key())
-    {
-        // SAFETY: a map value, see `state`.
-        unsafe {
-            pid = (*state).pid;
-            (*state).ifindex = ifindex;
-            (*state).netns = netns;
-        }
+    if let Some(state) = sender(skb) {
+        pid = state.pid;
+        state.ifindex = ifindex;
+        state.netns = netns;
     }
     let key = LinkOwner {
         netns,

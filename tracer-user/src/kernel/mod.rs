@@ -5,6 +5,7 @@ mod evidence;
 pub mod features;
 mod follow;
 mod holders;
+mod ingress;
 pub mod load;
 pub mod proc;
 pub mod reader;

@@ -19,6 +19,7 @@ use super::{
     features::Features,
     follow::Asked,
     holders::Holders,
+    ingress::Ingress,
     load::{self, Attached, Traced, Unsupported},
     now_ns, proc,
     reader::{self, Reader},
@@ -83,6 +84,7 @@ pub struct Session {
     means: Means,
     limits: Vec<OwnLimit>,
     evidence: Evidence,
+    ingress: Ingress,
     targets: Vec<u32>,
     facts: Vec<Event>,
     exits: Vec<OwnedFd>,
@@ -124,12 +126,12 @@ impl Session {
             .collect();
         disks.sort_unstable();
         disks.dedup();
-        let limits = settings
+        let io_limits = settings
             .pids
             .iter()
             .flat_map(|pid| proc::io_limits(*pid, &means));
         let traced = Traced {
-            limits: limits.collect(),
+            limits: io_limits.collect(),
             pids,
             disks,
         };
@@ -138,6 +140,7 @@ impl Session {
         drop(loader_btf);
         let evidence = Evidence::begin(settings.pids.first().copied().unwrap_or_default());
         let window_ns = now_ns();
+        let ingress = Ingress::begin(window_ns);
         let attach_ns = settings.begun.elapsed().as_nanos() as u64;
         let mut processes = proc::processes(|_| false);
         // Children that were forked before the fork probe was there, and after the first look.
@@ -177,6 +180,7 @@ impl Session {
             means,
             limits,
             evidence,
+            ingress,
             targets: settings.pids,
             facts,
             exits,
@@ -295,7 +299,7 @@ impl Session {
             rss_bytes: proc::self_rss_bytes(),
             maps_bytes: load::maps_bytes(&self.attached.ebpf),
             kernel_ns: None,
-            evidence: self.evidence.end(),
+            evidence: [self.evidence.end(), self.ingress.end(end_ns)].concat(),
             target_exited: stop == Stop::TargetExited,
         })
     }

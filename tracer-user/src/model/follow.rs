@@ -27,7 +27,7 @@ pub struct Followed {
     process: ProcessId,
     /// How often each of its connections was looked at.
     looks: BTreeMap<u64, u32>,
-    model: Box<Model>,
+    pub(super) model: Box<Model>,
 }
 
 impl Followed {
@@ -66,9 +66,6 @@ impl Model {
         {
             return self.pass_on_fork(fork);
         }
-        if let Event::Flow(flow) = event {
-            return self.pass_on_flow(flow);
-        }
         if let Some(pid) = subject(event) {
             return self.tell_owner(pid, event);
         }
@@ -97,26 +94,6 @@ impl Model {
         }
         self.followed[index].model.apply(event);
         true
-    }
-
-    /// A flow names a socket and no process: it is whose calls were seen on it.
-    fn pass_on_flow(&mut self, flow: &event::Flow) -> bool {
-        let mut taken = false;
-        for followed in &mut self.followed {
-            if followed.model.knows_connection(flow.socket) {
-                followed.model.apply(&Event::Flow(flow.clone()));
-                taken = true;
-            }
-        }
-        taken
-    }
-
-    pub(super) fn knows_connection(&self, socket: u64) -> bool {
-        self.connections.contains_key(&socket)
-            || self
-                .followed
-                .iter()
-                .any(|followed| followed.model.knows_connection(socket))
     }
 
     /// A child of a followed process is followed, and no target.

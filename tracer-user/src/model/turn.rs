@@ -22,8 +22,11 @@ impl Model {
         connection.ends = (socket.local.clone(), socket.remote.clone());
     }
 
+    /// A connection that is not known here is another fold's (see `follow.rs`): such a record names no process.
     pub(super) fn flow(&mut self, flow: &event::Flow) {
-        let connection = self.connections.entry(flow.socket).or_default();
+        let Some(connection) = self.connections.get_mut(&flow.socket) else {
+            return;
+        };
         if flow.ifindex != 0 {
             connection.ifindex = flow.ifindex;
         }

@@ -70,10 +70,17 @@ pub const PROBES: &[Probe] = &[
         None,
     ),
     optional(
+        "inet_sock_set_state",
+        &["tcp_write_seq", "tcp_snd_una"],
+        "when the last bytes of a closed connection are acknowledged is not seen",
+        None,
+    ),
+    optional(
         "net_dev_start_xmit",
         &[
             "skb_sk",
             "skb_len",
+            "skb_hash",
             "dev_ifindex",
             "dev_name",
             "dev_qdisc",

@@ -306,21 +306,19 @@ fn a_backend_that_hung_before_it_was_followed_hangs_for_the_target_too() {
 }
 
 #[test]
-fn a_flow_of_a_followed_process_is_no_connection_of_the_targets() {
-    let mut model = Model::new();
-    for event in attach().into_iter().chain(asks(Vec::new())) {
+fn what_holds_a_followed_processs_socket_back_makes_no_connection_of_the_targets() {
+    let flow = Event::Flow(event::Flow {
+        ns: at(50),
+        socket: ASKED,
+        ifindex: 3,
+        unsent_bytes: 1,
+        ..event::Flow::default()
+    });
+    let mut model = crate::model::Model::new();
+    for event in super::attach().into_iter().chain(asks(vec![flow])) {
         model.apply(&event);
     }
-    for socket in [ASKED, CLIENT] {
-        model.apply(&Event::Flow(event::Flow {
-            ns: at(95),
-            socket,
-            netns: 3,
-            ifindex: 1,
-            ..event::Flow::default()
-        }));
-    }
-    assert!(model.knows_connection(ASKED));
     assert!(!model.connections.contains_key(&ASKED));
-    assert_eq!(model.connections[&CLIENT].flow.netns, 3);
+    let theirs = &model.followed[0].model.connections[&ASKED];
+    assert_eq!(theirs.ifindex, 3);
 }
