@@ -53,12 +53,24 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// The members that are still there, or else the one that held most.
+    /// The members that are still there, or else the one that held most; then those of the job that started them: what they start next
+    /// inherits nice value, I/O class and cgroup, and a script's commands are short-lived.
     pub fn pids(&self) -> Vec<u32> {
-        let pids: Vec<u32> = self.alive().map(|id| self.process(id).pid).collect();
-        match pids.is_empty() {
+        let members: Vec<ProcessId> = self.alive().collect();
+        let mut ids = members.clone();
+        for member in members {
+            let mut above = self.parent_in_job(member);
+            while let Some(id) = above.filter(|id| !ids.contains(id)) {
+                if self.process(id).exited || self.process(id).kernel {
+                    break;
+                }
+                ids.push(id);
+                above = self.parent_in_job(id);
+            }
+        }
+        match ids.is_empty() {
             true => vec![self.process(self.culprit.process).pid],
-            false => pids,
+            false => ids.into_iter().map(|id| self.process(id).pid).collect(),
         }
     }
 

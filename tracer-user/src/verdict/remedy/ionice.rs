@@ -15,8 +15,11 @@ use crate::units::share;
 const IDLE: u32 = 3;
 
 pub fn ionice(case: &Case<'_>) -> Option<Advice> {
+    let threads = case.thread_words();
+    // Else the first that has ended would keep it from the others.
+    let tolerant = if threads.contains(' ') { "-t " } else { "" };
     Some(Advice {
-        command: format!("ionice -c3 -p {}", case.thread_words()),
+        command: format!("ionice {tolerant}-c3 -p {threads}"),
         why: "lets it use the disk only when nobody else does",
         effect: effect(case),
     })

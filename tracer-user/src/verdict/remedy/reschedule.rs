@@ -97,7 +97,9 @@ fn later(case: &Case<'_>) -> String {
             LATER_HOURS * 3600
         ),
     };
-    format!("kill -STOP {pids} && {on}")
+    // Also where one of several has ended meanwhile: nobody is to stand still for ever.
+    let then = if pids.contains(' ') { ";" } else { " &&" };
+    format!("kill -STOP {pids}{then} {on}")
 }
 
 /// The nearest of the culprit's ancestors that starts jobs.

@@ -68,3 +68,33 @@ pub fn again(case: &Case<'_>, id: ProcessId, words: &[String]) -> (String, Strin
     command.push_str(&format!(" && {user}{}", line(words)));
     (command, "starts it again from the beginning".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_gives_every_word_back() {
+        for word in [
+            "a b",
+            "",
+            "'",
+            "it's",
+            "$(id)`id`",
+            "a\nb",
+            "-n",
+            "*",
+            "~",
+            "x;y|z&",
+            "!!",
+            "\u{1b}[31m",
+        ] {
+            let script = format!("printf '%s' {}", quote(word));
+            let output = std::process::Command::new("sh")
+                .args(["-c", &script])
+                .output()
+                .unwrap();
+            assert_eq!(String::from_utf8_lossy(&output.stdout), word, "{script}");
+        }
+    }
+}

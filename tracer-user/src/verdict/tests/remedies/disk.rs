@@ -63,7 +63,7 @@ fn ionice_names_the_threads_and_not_what_it_cannot_slow() {
     culprit(&mut scene).threads = 4;
     assert_eq!(
         of(&scene, "ionice").command,
-        "ionice -c3 -p $(basename -a /proc/4711/task/*)"
+        "ionice -t -c3 -p $(basename -a /proc/4711/task/*)"
     );
     scene
         .books
@@ -180,5 +180,20 @@ fn who_was_started_by_hand_or_as_a_service_is_put_off_otherwise() {
     assert_eq!(
         of(&scene, "TriggeredBy").command,
         "systemctl edit --full \"$(systemctl show -P TriggeredBy backup.service)\""
+    );
+}
+
+#[test]
+fn a_script_takes_the_order_too_because_its_commands_are_short_lived() {
+    let mut scene = tar_on("bfq");
+    let script = scene.process(4700, "backup.sh");
+    let books = &mut scene.books;
+    (books.processes[1].parent, books.processes[1].sid) = (Some(script), 4700);
+    assert_eq!(of(&scene, "ionice").command, "ionice -t -c3 -p 4711 4700");
+    assert!(of(&scene, "weight").command.contains("for p in 4711 4700;"));
+    assert!(
+        of(&scene, "STOP")
+            .command
+            .starts_with("kill -STOP 4711 4700; { nohup")
     );
 }
