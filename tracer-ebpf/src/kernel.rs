@@ -18,7 +18,7 @@ use tracer_common::config::{Config, MISSING};
 pub use self::{
     disk::*,
     net::*,
-    run_queue::{CfsRq, TaskGroup, throttled_on},
+    run_queue::{CfsRq, TaskGroup, UNKNOWN, throttled_on},
 };
 
 /// What user space found out about this kernel.

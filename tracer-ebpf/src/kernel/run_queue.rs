@@ -1,6 +1,6 @@
 //! Run queues: their clocks, and how long a group's CPU quota stopped it.
 
-use aya_ebpf::helpers::bpf_probe_read_kernel;
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 
 use super::{Task, config, field, has, pointer};
 
@@ -73,11 +73,15 @@ pointer! {
     }
 }
 
-/// Closed throttled intervals of the run queue that a thread's group has on `cpu`, ns.
+/// [`throttled_on`] of a queue that cannot be read.
+pub const UNKNOWN: u64 = u64::MAX;
+
+/// Closed throttled intervals of the run queue that a thread's group has on `cpu`, ns, or [`UNKNOWN`].
 ///
-/// An array of pointers has no type to follow, hence the helper.
+/// An array of pointers has no type to follow, hence the helper. Not an `Option`: LLVM computes with the value of a `None`, which the
+/// verifier takes for a register that was never written.
 #[inline(always)]
-pub fn throttled_on(task: Task, cpu: u32) -> Option<u64> {
+pub fn throttled_on(task: Task, cpu: u32) -> u64 {
     let total = if has(config!(offsets.cfs_rq_throttled_self)) {
         config!(offsets.cfs_rq_throttled_self)
     } else if has(config!(offsets.cfs_rq_throttled_pelt)) {
@@ -86,12 +90,20 @@ pub fn throttled_on(task: Task, cpu: u32) -> Option<u64> {
         config!(offsets.cfs_rq_throttled_task)
     };
     if !has(total) || !has(config!(offsets.group_cfs_rqs)) || !has(config!(offsets.task_group)) {
-        return None;
+        return UNKNOWN;
     }
-    let queues = task.group().cfs_rqs() as *const u64;
-    // SAFETY: the helper checks the addresses that it is given.
-    unsafe {
-        let queue = bpf_probe_read_kernel(queues.wrapping_add(cpu as usize)).ok()?;
-        bpf_probe_read_kernel((queue as *const u8).wrapping_add(total as usize).cast()).ok()
+    let queue = read(task.group().cfs_rqs() + 8 * u64::from(cpu));
+    if queue == UNKNOWN {
+        return UNKNOWN;
     }
+    read(queue.wrapping_add(u64::from(total)))
+}
+
+/// Eight bytes of kernel memory, or [`UNKNOWN`].
+#[inline(always)]
+fn read(address: u64) -> u64 {
+    let mut value = UNKNOWN;
+    // SAFETY: the helper checks the address that it is given, and writes 8 bytes to a variable of this size.
+    let failed = unsafe { bpf_probe_read_kernel((&raw mut value).cast(), 8, address as *const _) };
+    if failed == 0 { value } else { UNKNOWN }
 }

@@ -19,7 +19,7 @@ use crate::{
     atomic, emit,
     filter::is_target,
     histograms,
-    kernel::{TASK_DEAD, Task, current, now, throttled_on},
+    kernel::{TASK_DEAD, Task, UNKNOWN, current, now, throttled_on},
     stack,
 };
 
@@ -383,10 +383,12 @@ fn move_throttled(task: Task, known: &mut Known, to_cpu: u32) {
         .cfs_rq()
         .throttled_ns()
         .wrapping_sub(known.throttled_ns);
-    known.throttled_ns = match throttled_on(task, to_cpu) {
-        Some(there) if growth as i64 >= 0 => there.wrapping_sub(growth),
+    let there = throttled_on(task, to_cpu);
+    known.throttled_ns = if there != UNKNOWN && growth as i64 >= 0 {
+        there.wrapping_sub(growth)
+    } else {
         // Not known: growth reads as 0.
-        Some(_) | None => u64::MAX >> 1,
+        u64::MAX >> 1
     };
 }
 

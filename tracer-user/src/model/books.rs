@@ -1,10 +1,12 @@
 //! The books at the end of a window: what the fold hands to the verdict. Plain figures, no judgement.
 
+pub use crate::event::Histogram;
+
 use std::collections::BTreeMap;
 
 use crate::{
     class::{Class, Resource},
-    event::{self, Histogram},
+    event,
     standing::{Means, OwnLimit, Standing},
 };
 

@@ -49,10 +49,14 @@ impl Cpu {
         let first = self.slices.partition_point(|slice| slice.end <= begin);
         let mut pieces = Vec::new();
         let mut at = begin;
-        let mut push = |begin, end, pid| {
-            if begin < end {
-                pieces.push(Piece { begin, end, pid });
-            }
+        let mut push = |begin, end, pid| match pieces.last_mut() {
+            _ if begin >= end => {}
+            Some(Piece {
+                end: upto,
+                pid: last,
+                ..
+            }) if *last == pid => *upto = end,
+            _ => pieces.push(Piece { begin, end, pid }),
         };
         for slice in self.slices.range(first..) {
             if slice.begin >= end {

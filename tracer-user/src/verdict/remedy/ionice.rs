@@ -98,8 +98,8 @@ fn waits_before(case: &Case<'_>, place: &str) -> Result<(), String> {
     if before < on {
         let part = on as f64 / (before + on) as f64;
         return Err(format!(
-            "mq-deadline chooses by class only among what waits before {place}, and the target's requests spent {} of their time on it: its \
-             queue takes all that comes (Documentation/block/ioprio.rst)",
+            "mq-deadline chooses by class only among what waits before {place}, and the target's requests spent {} of their time on it: \
+             its queue takes all that comes (Documentation/block/ioprio.rst)",
             share(part)
         ));
     }

@@ -3,7 +3,7 @@
 use tracer_common::histogram::Family;
 
 use super::*;
-use crate::event::Histogram;
+use crate::model::books::Histogram;
 
 #[test]
 fn ionice_applies_where_the_scheduler_knows_classes() {

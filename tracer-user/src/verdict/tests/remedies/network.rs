@@ -101,7 +101,8 @@ fn a_class_below_a_shaper_leaves_the_links_rate_alone() {
         remedy.command,
         "tc qdisc replace dev eth0 parent 8001:1 handle 7ace: htb \
          && tc class replace dev eth0 parent 7ace: classid 7ace:1 htb rate 33554kbit ceil 33554kbit \
-         && tc filter add dev eth0 parent 7ace: protocol ip u32 match ip dst 10.0.0.2/32 match ip sport 40000 0xffff match ip dport 873 0xffff flowid 7ace:1"
+         && tc filter add dev eth0 parent 7ace: protocol ip u32 match ip dst 10.0.0.2/32 match ip sport 40000 0xffff \
+         match ip dport 873 0xffff flowid 7ace:1"
     );
 }
 
