@@ -222,5 +222,6 @@ fn close(books: &Books) {
 }
 
 mod disks;
+mod latency;
 mod requests;
 mod waits;
