@@ -2,6 +2,7 @@
 //!
 //! From a holder upwards while the parent is no ancestor of the target, not pid 1, no kernel thread, no session broker, and of the same
 //! session; what hangs below the topmost is one group. What else joins:
+//! - children that left the session but run the parent's own program (fork without exec: jobs of fio, backends of a database);
 //! - the same process group (a pipeline of one shell, a script whose shell is gone), unless the target, one of its ancestors or pid 1 is
 //!   in that process group: there a process group says nothing, and only descent counts;
 //! - the same systemd unit or container, unless the target, one of its ancestors or a broker is in it (a backup that became a daemon).
@@ -182,7 +183,8 @@ impl<'a> Tree<'a> {
                 break;
             };
             let above = &self.processes[parent];
-            let foreign = above.sid != self.processes[top].sid && above.sid != 0;
+            let process = &self.processes[top];
+            let foreign = above.sid != process.sid && above.sid != 0 && !is_copy(process, above);
             let ends = self.ancestors.contains(&parent)
                 || above.target
                 || above.kernel
@@ -214,6 +216,17 @@ impl<'a> Tree<'a> {
         }
         bonds
     }
+}
+
+/// Is a child its parent's own program still? It has the same command line, or one that it wrote itself (`postgres: checkpointer`).
+fn is_copy(child: &Process, parent: &Process) -> bool {
+    let titled = || {
+        let title = child.cmdline.strip_prefix(child.comm.as_str());
+        title.is_some_and(|title| title.starts_with(": "))
+    };
+    child.comm == parent.comm
+        && !child.cmdline.is_empty()
+        && (child.cmdline == parent.cmdline || titled())
 }
 
 /// Kernel threads of one kind: `kworker/0:1-events` and `kworker/u4:2` are kworkers.

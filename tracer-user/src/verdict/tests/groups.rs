@@ -346,3 +346,47 @@ fn a_circle_of_parents_ends() {
     ]);
     assert_eq!(machine.group(60), [60, 61]);
 }
+
+#[test]
+fn workers_that_lead_their_own_sessions_are_their_parents_job() {
+    let fio = "fio --rw=read --numjobs=3";
+    let machine = Machine::new(&[
+        INIT,
+        SERVER,
+        (90, 1, 90, 90, "sshd", "sshd: root@pts/0"),
+        (100, 90, 100, 100, "bash", "-bash"),
+        (200, 100, 200, 100, "fio", fio),
+        (201, 200, 201, 201, "fio", fio),
+        (202, 200, 202, 202, "fio", fio),
+        (203, 200, 203, 203, "fio", fio),
+        (300, 1, 300, 300, "postgres", "/usr/bin/postgres -D /data"),
+        (301, 300, 301, 301, "postgres", "postgres: checkpointer"),
+        (302, 300, 302, 302, "postgres", "postgres: app db SELECT"),
+    ]);
+    assert_eq!(machine.group(202), [200, 201, 202, 203]);
+    assert_eq!(machine.group(301), [300, 301, 302]);
+}
+
+#[test]
+fn what_a_job_starts_in_a_session_of_its_own_is_another_job() {
+    let machine = Machine::new(&[
+        INIT,
+        SERVER,
+        (200, 1, 200, 200, "bash", "bash /srv/agent"),
+        (201, 200, 201, 201, "bash", "bash /srv/backup"),
+        (202, 200, 202, 202, "gzip", "gzip -9"),
+    ]);
+    assert_eq!(machine.group(201), [201]);
+    assert_eq!(machine.group(202), [202]);
+}
+
+#[test]
+fn a_worker_of_the_targets_parent_stays_apart_from_it() {
+    let machine = Machine::new(&[
+        INIT,
+        (200, 1, 200, 200, "fio", "fio jobs"),
+        (201, 200, 201, 201, "server", "fio jobs"),
+        (202, 200, 202, 202, "fio", "fio jobs"),
+    ]);
+    assert_eq!(machine.group(202), [202]);
+}
