@@ -159,7 +159,8 @@ fn files(dir: &Path, count: usize, bytes: usize) -> String {
 fn judged(shaper: &str, near: &str, far: &str, from: fn(&World) -> &String) -> (Value, u32) {
     let world = World::make(shaper);
     let dir = tempfile::tempdir().unwrap();
-    let served = files(&dir.path().join("served"), 16, 64 << 10);
+    // So many and so short that there are enough requests to judge by even while lost packets hold some up for seconds.
+    let served = files(&dir.path().join("served"), 16, 16 << 10);
     let sent = files(&dir.path().join("sent"), 4, 16 << 20);
     let (address, sink) = (
         format!("{near}:{SERVER_PORT}"),
@@ -190,6 +191,8 @@ fn judged(shaper: &str, near: &str, far: &str, from: fn(&World) -> &String) -> (
             &address,
             "--files",
             &served,
+            "--connections",
+            "16",
             "--think-ms",
             "100",
             "--for-ms",
