@@ -71,6 +71,8 @@ pub enum Event {
     Flow(Flow),
     /// A limit that the target itself is under.
     OwnLimit(crate::standing::OwnLimit),
+    /// At attach, after the disks.
+    RemoteMount(RemoteMount),
 }
 
 impl Event {
@@ -104,6 +106,7 @@ impl Event {
             | Self::Standing(_)
             | Self::Means(_)
             | Self::OwnLimit(_)
+            | Self::RemoteMount(_)
             | Self::DiskTotal(_) => 0,
         }
     }

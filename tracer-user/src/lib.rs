@@ -16,6 +16,7 @@ pub mod class;
 pub mod cli;
 pub mod cmd;
 pub mod event;
+pub mod file_system;
 pub mod kernel;
 pub mod model;
 pub mod probes;

@@ -42,6 +42,17 @@ pub struct Standing {
     pub connections: Vec<(String, String)>,
 }
 
+impl Standing {
+    /// Does the scheduler run it before every ordinary process (sched(7)), whatever its nice value?
+    #[must_use]
+    pub fn is_real_time(&self) -> bool {
+        const FIRST_IN_FIRST_OUT: u32 = 1;
+        const ROUND_ROBIN: u32 = 2;
+        const DEADLINE: u32 = 6;
+        matches!(self.policy, FIRST_IN_FIRST_OUT | ROUND_ROBIN | DEADLINE)
+    }
+}
+
 /// How a program was linked: a library can be preloaded into a dynamic one only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Program {

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::file_system::Kind;
+
 /// What was known when the last probe was attached.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Start {
@@ -129,4 +131,13 @@ pub struct Stack {
     pub id: u64,
     /// Function names, innermost first.
     pub frames: Vec<String>,
+}
+
+/// A mount of the target whose data are not on a disk of this machine.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RemoteMount {
+    /// Of which kind.
+    pub kind: Kind,
+    /// `server:/export`, as the kernel shows it.
+    pub source: String,
 }

@@ -408,6 +408,8 @@ fn facts(
             .map(Event::Thread),
     );
     facts.extend(proc::disks().into_iter().map(Event::Disk));
+    let remote = pids.first().map(|pid| proc::remote_mounts(*pid));
+    facts.extend(remote.into_iter().flatten().map(Event::RemoteMount));
     facts.extend(sockets.into_iter().map(Event::OpenSocket));
     facts
 }

@@ -75,6 +75,7 @@ impl Model {
             | Event::Standing(_)
             | Event::Means(_)
             | Event::OwnLimit(_)
+            | Event::RemoteMount(_)
             | Event::OpenSocket(_) => {}
             _ => self
                 .followed

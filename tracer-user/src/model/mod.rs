@@ -40,6 +40,7 @@ use tracer_common::histogram::Family;
 use crate::{
     class::{Cause, Class, Resource},
     event::{self, Event},
+    file_system::Kind,
     standing::{Means, OwnLimit, Standing},
 };
 
@@ -55,6 +56,8 @@ struct Stack {
     /// As any other.
     uninterruptible: Sleep,
     interrupt: bool,
+    /// In a file system whose data are elsewhere.
+    remote: Option<Kind>,
 }
 
 /// A disk wait whose competitors may not all have completed yet.
@@ -104,6 +107,7 @@ pub struct Model {
     standings: BTreeMap<ProcessId, Standing>,
     means: Means,
     own_limits: Vec<OwnLimit>,
+    remote_mounts: Vec<event::RemoteMount>,
     written: BTreeMap<(PlaceId, Holder), u64>,
     failed: BTreeMap<PlaceId, u64>,
     clipped_waits: u64,
@@ -154,6 +158,7 @@ impl Model {
             histograms: HashMap::new(),
             standings: BTreeMap::new(),
             means: Means::default(),
+            remote_mounts: Vec::new(),
             own_limits: Vec::new(),
             written: BTreeMap::new(),
             failed: BTreeMap::new(),
@@ -199,6 +204,7 @@ impl Model {
             }
             Event::Flow(flow) => self.flow(flow),
             Event::OwnLimit(limit) => self.own_limits.push(limit.clone()),
+            Event::RemoteMount(mount) => self.remote_mounts.push(mount.clone()),
             Event::Means(means) => self.means = (**means).clone(),
             Event::End(end) => self.end = (**end).clone(),
             Event::Unread(unread) => self.unread.push(unread.clone()),
@@ -220,6 +226,7 @@ impl Model {
             interruptible: sleep::classify(Some(&frames), 1, false),
             uninterruptible: sleep::classify(Some(&frames), 2, false),
             interrupt: sleep::is_interrupt(&frames),
+            remote: Kind::of_stack(&frames),
             frames,
         };
         self.stacks.insert(stack.id, known);

@@ -17,6 +17,7 @@ const fn blocked(class: Class, cause: Cause) -> Sleep {
 
 const DISK: Sleep = Sleep::Blocked(Class::Disk, None);
 const NETWORK: Sleep = Sleep::Blocked(Class::Network, None);
+const UPSTREAM: Sleep = Sleep::Blocked(Class::Upstream, None);
 const LOCK: Sleep = Sleep::Blocked(Class::Lock, None);
 
 /// First row wins whose function is anywhere in the stack; a name ending in `*` is a prefix. Rows that explain a wait inside another
@@ -85,6 +86,15 @@ const TABLE: &[(&str, Sleep)] = &[
     ),
     ("wait_current_trans", blocked(Class::Disk, Cause::Journal)),
     ("blk_throtl_bio", blocked(Class::Disk, Cause::Quota)),
+    ("rpc_wait_bit_killable", UPSTREAM),
+    ("nfs_wait_*", UPSTREAM),
+    ("request_wait_answer", UPSTREAM),
+    ("wait_for_response", UPSTREAM),
+    ("wait_for_free_credits", UPSTREAM),
+    ("ceph_mdsc_wait_request", UPSTREAM),
+    ("ceph_osdc_wait_request", UPSTREAM),
+    ("p9_virtio_request", UPSTREAM),
+    ("p9_client_rpc", UPSTREAM),
     ("rq_qos_wait", DISK),
     ("wbt_wait", DISK),
     ("ioc_rqos_throttle", DISK),
@@ -105,15 +115,9 @@ const TABLE: &[(&str, Sleep)] = &[
     ("io_schedule_timeout", DISK),
     ("sk_stream_wait_memory", NETWORK),
     ("sock_alloc_send_pskb", NETWORK),
-    (
-        "sk_stream_wait_connect",
-        Sleep::Blocked(Class::Upstream, None),
-    ),
-    ("inet_stream_connect", Sleep::Blocked(Class::Upstream, None)),
-    (
-        "__inet_stream_connect",
-        Sleep::Blocked(Class::Upstream, None),
-    ),
+    ("sk_stream_wait_connect", UPSTREAM),
+    ("inet_stream_connect", UPSTREAM),
+    ("__inet_stream_connect", UPSTREAM),
     ("rwsem_down_*", LOCK),
     ("__mutex_lock*", LOCK),
     ("mutex_lock*", LOCK),
@@ -159,12 +163,6 @@ const TABLE: &[(&str, Sleep)] = &[
     ("do_sys_pause", Sleep::Work),
     ("__x64_sys_pause", Sleep::Work),
     ("n_tty_read", Sleep::Work),
-    (
-        "rpc_wait_bit_killable",
-        Sleep::Blocked(Class::Upstream, None),
-    ),
-    ("nfs_wait_*", Sleep::Blocked(Class::Upstream, None)),
-    ("request_wait_answer", Sleep::Blocked(Class::Upstream, None)),
 ];
 
 /// `TASK_INTERRUPTIBLE`: only such a sleep can be a wait for work.

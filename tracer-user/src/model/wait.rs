@@ -6,7 +6,7 @@ use tracer_common::sched::{
 
 use super::{
     DiskWait, Model,
-    books::{Budget, Holder},
+    books::{Budget, Holder, PlaceId},
     sleep::{self, Sleep},
     thread::{Behind, Thread},
 };
@@ -222,8 +222,28 @@ impl Model {
                     .charge((Resource::Lock, None, holder), begin, until, ns, false);
                 self.burn((class, None, holder, wait.stack), ns);
             }
+            Class::Upstream => {
+                let place = self.remote_place(wait.stack);
+                if place.is_some() {
+                    let key = (Resource::Upstream, place, Holder::Peer);
+                    self.ledger.charge(key, begin, until, ns, false);
+                }
+                self.burn((class, place, Holder::Nobody, wait.stack), ns);
+            }
             _ => self.burn((class, None, Holder::Nobody, wait.stack), ns),
         }
+    }
+
+    /// `nfs:server:/export`: the file system in which a thread sleeps, if it can be only one.
+    fn remote_place(&mut self, stack: u64) -> Option<PlaceId> {
+        let kind = self.stacks.get(&stack)?.remote?;
+        let mut mounts = self.remote_mounts.iter().filter(|mount| mount.kind == kind);
+        let name = match (mounts.next(), mounts.count()) {
+            (Some(mount), 0) => format!("{}:{}", kind.name(), mount.source),
+            (Some(_), others) => format!("{}: one of {} mounts", kind.name(), others + 1),
+            (None, _) => kind.name().to_owned(),
+        };
+        Some(self.place(&name))
     }
 
     /// Who released the lock; an interrupt names a bystander.

@@ -7,6 +7,7 @@ use super::{
 use crate::{
     class::{Cause, Resource},
     model::books::Books,
+    standing::Standing,
     units::{share, time},
 };
 
@@ -112,7 +113,12 @@ fn reason(books: &Books, verdict: &Verdict, found: &Hypothesis) -> String {
         .iter()
         .map(|culprit| {
             let pid = books.processes[culprit.process].pid;
-            (culprit.share, format!("{} (pid {pid})", culprit.name))
+            let standing = books.standings.get(&culprit.process);
+            let mark = match found.resource {
+                Resource::Cpu if standing.is_some_and(Standing::is_real_time) => ", real-time",
+                _ => "",
+            };
+            (culprit.share, format!("{} (pid {pid}{mark})", culprit.name))
         })
         .collect();
     if found.self_share >= CULPRIT_PART {

@@ -167,7 +167,7 @@ fn layers(options: &str) -> Vec<String> {
 }
 
 /// mountinfo writes space, tab, newline and backslash as `\040`, `\011`, `\012`, `\134`.
-fn unescape(text: &str) -> String {
+pub(super) fn unescape(text: &str) -> String {
     let codes = [
         (r"\040", " "),
         (r"\011", "\t"),

@@ -11,6 +11,7 @@ mod own_limit;
 mod peer;
 mod process;
 mod qdisc;
+mod remote;
 mod socket;
 mod standing;
 mod thread;
@@ -33,6 +34,7 @@ pub use self::{
         unit_of, zombie_of,
     },
     qdisc::interfaces,
+    remote::remote_mounts,
     socket::sockets,
     standing::standing,
     thread::{SchedStat, sched_stat, threads},

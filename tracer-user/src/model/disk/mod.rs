@@ -247,6 +247,12 @@ impl Disk {
                 Holder::Own if request.end_ns <= begin && request.tid == tid => 1,
                 _ if request.end_ns <= begin => 0,
                 Holder::Own if request.tid == tid => Self::OWN,
+                // Its group's: whose thread's is not known, so that only the moment tells.
+                Holder::Own
+                    if request.flags & IO_THROTTLED != 0 && request.end_ns + SLACK_NS <= end =>
+                {
+                    0
+                }
                 Holder::Own => 3,
                 _ if request.end_ns + SLACK_NS > end => 2,
                 _ => 0,

@@ -223,5 +223,6 @@ fn close(books: &Books) {
 
 mod disks;
 mod latency;
+mod remote;
 mod requests;
 mod waits;

@@ -15,9 +15,6 @@ pub struct Case<'a> {
     pub groups: &'a Groups,
 }
 
-/// `SCHED_FIFO`, `SCHED_RR` and `SCHED_DEADLINE` of sched(7).
-const REAL_TIME: [u32; 3] = [1, 2, 6];
-
 impl<'a> Case<'a> {
     pub fn process(&self, id: ProcessId) -> &'a Process {
         &self.books.processes[id]
@@ -117,7 +114,7 @@ impl<'a> Case<'a> {
 
     /// Is each of them under a real-time policy?
     pub fn is_real_time(&self) -> bool {
-        self.all(|standing| REAL_TIME.contains(&standing.policy))
+        self.all(Standing::is_real_time)
     }
 
     pub fn place(&self) -> Option<&'a str> {

@@ -4,6 +4,7 @@ use super::{near, of};
 use crate::{
     class::{Cause, Class, Resource},
     model::books::Holder,
+    standing::Standing,
     verdict::{
         fixture::{MS, SLICES, Scene, disk_behind_tar},
         judge,
@@ -44,6 +45,26 @@ fn two_culprits_share_a_cpu_70_to_30() {
     assert_eq!(
         verdict.sentence,
         "nginx waits for the CPU: 70 % of its blocked time it stood behind gzip (pid 21) and 30 % behind xz (pid 22) on cpu1."
+    );
+}
+
+#[test]
+fn who_runs_before_everybody_by_its_policy_is_said_to() {
+    let mut scene = Scene::new();
+    let (cpu, player) = (Some(scene.place("cpu1")), scene.process(21, "jackd"));
+    let mut scene =
+        scene
+            .threads(Class::Cpu, 50)
+            .charge(Resource::Cpu, cpu, Holder::Process(player), 50);
+    let standing = Standing {
+        pid: 21,
+        policy: 1,
+        ..Standing::default()
+    };
+    scene.books.standings.insert(player, standing);
+    assert_eq!(
+        judge(&scene.books).sentence,
+        "nginx waits for the CPU: 100 % of its blocked time it stood behind jackd (pid 21, real-time) on cpu1."
     );
 }
 

@@ -7,7 +7,7 @@ use crate::lab::{
     meter::{Meter, Who},
     scenario::{Scenario, Scene, Stage, files_on},
 };
-use crate::world::{self, cgroup::Cgroup};
+use crate::world::{self, cgroup::Cgroup, disk};
 
 /// The scenarios.
 pub const ALL: &[Scenario] = &[
@@ -28,6 +28,12 @@ pub const ALL: &[Scenario] = &[
         about: "the server reads its own slow disk; a backup reads another disk on another CPU",
         quick: false,
         make: other_disk,
+    },
+    Scenario {
+        name: "own-io-limit",
+        about: "the server's group may read 4 MB/s of its disk; a backup reads a little of the same disk",
+        quick: false,
+        make: own_io_limit,
     },
     Scenario {
         name: "own-threads",
@@ -145,6 +151,38 @@ fn other_disk(stage: &Stage) -> Result<Scene> {
         .unharmed()
         .with_disk(mine)
         .with_disk(other))
+}
+
+/// The disk itself is as fast as the one that holds its file: the limit is all that holds the server back.
+fn own_io_limit(stage: &Stage) -> Result<Scene> {
+    const SERVED: usize = 384;
+    const SERVED_BYTES: usize = 64 << 10;
+    const BACKED_UP_BYTES: usize = 16 << 20;
+    const LIMIT: u64 = 4_000_000;
+    let bytes = SERVED * SERVED_BYTES + BACKED_UP_BYTES;
+    let disk = disk::attach(&stage.room, "disk", disk::bytes_for(bytes as u64), None)?;
+    let served = files_on(&disk, "served", SERVED, SERVED_BYTES)?;
+    let backed_up = files_on(&disk, "backed-up", 1, BACKED_UP_BYTES)?;
+    let group = Cgroup::make(&format!("{}-limit", world::name()))?;
+    group.limit_reads(&disk::whole_disk(&served)?, LIMIT)?;
+    let address = world::loopback()?;
+    let room = &stage.room;
+    let mut server = room.server(address, &served, false);
+    server.groups = vec![group.procs()];
+    let client = room
+        .client(address, &served)
+        .with(["--cold", "--connections=4", "--think-ms=20"]);
+    let backup = room.backup("read-direct", &backed_up).with([
+        "--parallel=1",
+        "--request-bytes=65536",
+        "--pause-ms=20",
+    ]);
+    Ok(Scene::new(server, address, client)
+        .innocent("reader", backup)
+        .at_least(Meter::Read(Who::Server), 0.8 * LIMIT as f64)
+        .at_least(Meter::Read(Who::Backup(0)), 1e6)
+        .unharmed()
+        .with_disk(disk))
 }
 
 fn own_threads(stage: &Stage) -> Result<Scene> {

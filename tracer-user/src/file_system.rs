@@ -1,0 +1,98 @@
+//! File systems whose data are not on a disk of this machine: by the names of their mounts and of their kernel functions.
+
+use serde::{Deserialize, Serialize};
+
+/// Which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Kind {
+    /// NFS.
+    Nfs,
+    /// SMB.
+    Cifs,
+    /// A process of this machine answers, which may ask another machine.
+    Fuse,
+    /// Ceph.
+    Ceph,
+    /// Plan 9, as virtual machines share directories.
+    Plan9,
+}
+
+/// Kind, its name, types in mountinfo (without what follows a dot), kernel functions that only it sleeps in (names end in `*` where they
+/// are prefixes; 5.10 to 7.2).
+const TABLE: [(Kind, &str, &[&str], &[&str]); 5] = [
+    (
+        Kind::Nfs,
+        "nfs",
+        &["nfs", "nfs4"],
+        &["rpc_wait_bit_killable", "__rpc_execute", "nfs_*", "nfs4_*"],
+    ),
+    (
+        Kind::Cifs,
+        "cifs",
+        &["cifs", "smb3"],
+        &[
+            "wait_for_response",
+            "wait_for_free_credits",
+            "cifs_*",
+            "smb2_*",
+        ],
+    ),
+    (
+        Kind::Fuse,
+        "fuse",
+        &["fuse", "fuseblk", "virtiofs"],
+        &["request_wait_answer", "__fuse_*", "fuse_*"],
+    ),
+    (Kind::Ceph, "ceph", &["ceph"], &["ceph_*"]),
+    (Kind::Plan9, "9p", &["9p"], &["p9_*", "v9fs_*"]),
+];
+
+impl Kind {
+    /// The kind of a mount, by its type in mountinfo (`fuse.sshfs`).
+    #[must_use]
+    pub fn of_type(name: &str) -> Option<Self> {
+        let name = name.split('.').next().unwrap_or(name);
+        let row = TABLE.iter().find(|(_, _, types, _)| types.contains(&name));
+        row.map(|(kind, ..)| *kind)
+    }
+
+    /// The kind whose function is anywhere in a stack.
+    #[must_use]
+    pub fn of_stack(frames: &[String]) -> Option<Self> {
+        let is_in = |pattern: &&str| {
+            frames.iter().any(|frame| match pattern.strip_suffix('*') {
+                Some(prefix) => frame.starts_with(prefix),
+                None => frame.split('.').next() == Some(pattern),
+            })
+        };
+        let row = TABLE
+            .iter()
+            .find(|(_, _, _, functions)| functions.iter().any(is_in));
+        row.map(|(kind, ..)| *kind)
+    }
+
+    /// As it is said.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        let row = TABLE.iter().find(|(kind, ..)| *kind == self);
+        row.map_or("", |(_, name, ..)| name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mount_and_a_stack_tell_the_kind() {
+        assert_eq!(Kind::of_type("fuse.sshfs"), Some(Kind::Fuse));
+        assert_eq!(Kind::of_type("nfs4"), Some(Kind::Nfs));
+        assert_eq!(Kind::of_type("nfsd"), None);
+        let stack = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+        let read = stack(&["schedule", "rpc_wait_bit_killable", "__rpc_execute"]);
+        assert_eq!(Kind::of_stack(&read), Some(Kind::Nfs));
+        let asked = stack(&["schedule", "request_wait_answer", "__fuse_simple_request"]);
+        assert_eq!(Kind::of_stack(&asked), Some(Kind::Fuse));
+        assert_eq!(Kind::of_stack(&stack(&["io_schedule"])), None);
+    }
+}
