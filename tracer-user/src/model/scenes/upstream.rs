@@ -310,15 +310,16 @@ fn what_holds_a_followed_processs_socket_back_makes_no_connection_of_the_targets
     let flow = Event::Flow(event::Flow {
         ns: at(50),
         socket: ASKED,
-        ifindex: 3,
+        netns: 3,
+        ifindex: 5,
         unsent_bytes: 1,
         ..event::Flow::default()
     });
-    let mut model = crate::model::Model::new();
-    for event in super::attach().into_iter().chain(asks(vec![flow])) {
+    let mut model = Model::new();
+    for event in attach().into_iter().chain(asks(vec![flow])) {
         model.apply(&event);
     }
     assert!(!model.connections.contains_key(&ASKED));
     let theirs = &model.followed[0].model.connections[&ASKED];
-    assert_eq!(theirs.ifindex, 3);
+    assert_eq!(theirs.flow.netns, 3);
 }
