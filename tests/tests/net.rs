@@ -1,9 +1,13 @@
 //! The TCP family against the client's own clock.
 
 use std::{
+    fs,
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
-    os::unix::net::{UnixListener, UnixStream},
+    os::{
+        fd::AsRawFd as _,
+        unix::net::{UnixListener, UnixStream},
+    },
     process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -67,7 +71,7 @@ fn requests_are_counted_and_take_as_long_as_their_client_says() {
     let page: Vec<u8> = (0..12_000_u32)
         .flat_map(|i| (i.wrapping_mul(2_654_435_761) >> 13).to_le_bytes())
         .collect();
-    std::fs::write(dir.path().join("page"), page).unwrap();
+    fs::write(dir.path().join("page"), page).unwrap();
     let port = free_port();
     let mut command = Command::new(env!("CARGO_BIN_EXE_demo-server"));
     command
@@ -108,7 +112,7 @@ const WORK: Duration = Duration::from_millis(5);
 
 /// Has this kernel the tracepoints that see Unix sockets (6.3 and later)? The others are a printed cost for TCP alone.
 fn sees_unix() -> bool {
-    let btf = std::fs::read("/sys/kernel/btf/vmlinux").unwrap_or_default();
+    let btf = fs::read("/sys/kernel/btf/vmlinux").unwrap_or_default();
     let name = b"btf_trace_sock_recv_length\0";
     btf.windows(name.len()).any(|window| window == name)
 }
@@ -158,4 +162,39 @@ fn requests_over_a_unix_socket_are_requests_and_a_pair_of_sockets_asks_nothing()
         "{count}"
     );
     assert!((client / seen - 1.0).abs() <= 0.10, "{client} {seen}");
+}
+
+/// `ListenOverflows` of this network namespace.
+fn overflows() -> u64 {
+    let text = fs::read_to_string("/proc/net/netstat").unwrap();
+    let mut lines = text.lines().filter(|line| line.starts_with("TcpExt:"));
+    let (names, values) = (lines.next().unwrap(), lines.next().unwrap());
+    let mut pairs = names.split_whitespace().zip(values.split_whitespace());
+    let found = pairs.find(|(name, _)| *name == "ListenOverflows");
+    found.unwrap().1.parse().unwrap()
+}
+
+#[test]
+fn connections_dropped_before_they_were_accepted_are_evidence() {
+    println!("RAN net");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    // SAFETY: no pointers; a second call changes how many connections may wait.
+    assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
+    let address = listener.local_addr().unwrap();
+    let target = Guard(Command::new("sleep").arg("300").spawn().unwrap());
+    let pid = target.0.id().to_string();
+    let trace = Trace::start(&["--pid", &pid, "--duration", "120s", "--output", "json"]).unwrap();
+    let before = overflows();
+    // Nobody accepts: one waits, the others' attempts are dropped.
+    let waiting: Vec<_> = (0..6)
+        .map(|_| TcpStream::connect_timeout(&address, Duration::from_millis(200)))
+        .collect();
+    let dropped = overflows() - before;
+    assert!(dropped > 0, "the kernel dropped none");
+    let report = trace.stop().unwrap().json().unwrap();
+    drop(waiting);
+    let evidence = report["evidence"].to_string();
+    println!("{evidence}");
+    let said = format!(", {dropped} because a queue of connections not yet accepted was full");
+    assert!(evidence.contains(&said), "{evidence}");
 }

@@ -106,11 +106,12 @@ impl Session {
         let loader_btf = std::thread::spawn(load::kernel_btf);
         // Before the window: where commands are is asked of the disk.
         let means = proc::means();
-        let mut limits: Vec<OwnLimit> = settings
-            .pids
-            .iter()
-            .flat_map(|pid| proc::own_limits(*pid, &means))
-            .collect();
+        let (mut limits, mut io_limits) = (Vec::new(), Vec::new());
+        for pid in &settings.pids {
+            let own = proc::own_limits(*pid, &means);
+            io_limits.extend(proc::io_limits(*pid, &means, &own));
+            limits.extend(own);
+        }
         limits.dedup();
         let btf = Btf::of_kernel().map_err(|error| Unsupported(format!("{error:#}")))?;
         let features = Features::detect(&btf);
@@ -126,12 +127,8 @@ impl Session {
             .collect();
         disks.sort_unstable();
         disks.dedup();
-        let io_limits = settings
-            .pids
-            .iter()
-            .flat_map(|pid| proc::io_limits(*pid, &means));
         let traced = Traced {
-            limits: io_limits.collect(),
+            limits: io_limits,
             pids,
             disks,
         };
