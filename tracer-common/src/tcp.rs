@@ -97,6 +97,8 @@ pub struct Ack {
     pub header: Header,
     /// The socket.
     pub socket: u64,
+    /// When its last packet before left the queue of an interface; 0 if none did that queues.
+    pub left_ns: u64,
 }
 
 /// Length of a link slice. The value is 10 ms, as in the design: short against a human's idea of "slow",
@@ -153,6 +155,8 @@ pub struct SocketState {
     pub retransmits: u32,
     /// Hash of its packets, under which it is found where a packet has lost its socket; 0: not known.
     pub hash: u32,
+    /// When its last packet left the queue of an interface; 0 before the first.
+    pub left_ns: u64,
 }
 
 /// Key of a link cell.
@@ -172,9 +176,9 @@ pub struct LinkOwner {
 plain!(
     Call = 64,
     Socket = 72,
-    Ack = 24,
+    Ack = 32,
     Link = 64,
     Flow = 56,
-    SocketState = 56,
+    SocketState = 64,
     LinkOwner = 16
 );

@@ -73,6 +73,8 @@ pub enum Event {
     OwnLimit(crate::standing::OwnLimit),
     /// At attach, after the disks.
     RemoteMount(RemoteMount),
+    /// As [`Event::Ack`], of a socket whose packets left through an interface that queues.
+    Delivered(Delivered),
 }
 
 impl Event {
@@ -89,6 +91,7 @@ impl Event {
             Self::Call(e) => e.ns,
             Self::Socket(e) => e.ns,
             Self::Ack(e) => e.ns,
+            Self::Delivered(e) => e.ns,
             Self::Link(e) => e.ns,
             Self::Flow(e) => e.ns,
             Self::Fork(e) => e.ns,

@@ -55,6 +55,7 @@ fn state(key: u64) -> Option<&'static mut SocketState> {
             flow_ns: 0,
             retransmits: 0,
             hash: 0,
+            left_ns: 0,
         };
         if SOCKETS.insert(key, new, 1).is_err() {
             emit::map_full(MapLoss::Sockets);
@@ -285,7 +286,7 @@ fn acknowledged(sk: Sock, state: &mut SocketState, ack_seq: u32) {
     let Some(tcp) = sk.tcp() else { return };
     let write_seq = tcp.write_seq();
     if ack_seq == write_seq {
-        emit_ack(sk.key(), now);
+        emit_ack(sk.key(), state.left_ns, now);
     } else {
         // Data written since: watch for its end, so that the last acknowledgement is not missed.
         state.sent_ns = now;
@@ -305,10 +306,11 @@ fn end_sample(state: &mut SocketState, now: u64) {
 }
 
 #[inline(always)]
-fn emit_ack(socket: u64, now: u64) {
+fn emit_ack(socket: u64, left_ns: u64, now: u64) {
     // SAFETY: a reservation of this size.
     emit::event::<Ack>(Kind::Ack, now, |record| unsafe {
         (*record).socket = socket;
+        (*record).left_ns = left_ns;
     });
 }
 
@@ -342,7 +344,7 @@ fn last_acknowledged(sk: Sock) {
     }
     let now = now();
     end_sample(state, now);
-    emit_ack(sk.key(), now);
+    emit_ack(sk.key(), state.left_ns, now);
 }
 
 /// `tcp_destroy_sock(struct sock *sk)`, everywhere.
@@ -412,11 +414,13 @@ fn sender(skb: Skb) -> Option<&'static mut SocketState> {
 #[inline(always)]
 fn transmit(skb: Skb, dev: NetDevice, qdisc: Qdisc) {
     let (netns, ifindex) = (dev.net().inum(), dev.ifindex());
+    let now = now();
     let mut pid = 0;
     if let Some(state) = sender(skb) {
         pid = state.pid;
         state.ifindex = ifindex;
         state.netns = netns;
+        state.left_ns = now;
     }
     let key = LinkOwner {
         netns,
@@ -424,7 +428,6 @@ fn transmit(skb: Skb, dev: NetDevice, qdisc: Qdisc) {
         pid,
         reserved: 0,
     };
-    let now = now();
     let slice = now - now % LINK_SLICE_NS;
     let Some(cell) = link_cell(&key, dev, slice) else {
         return;

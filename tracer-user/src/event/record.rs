@@ -106,6 +106,15 @@ pub struct Ack {
     pub socket: u64,
 }
 
+/// See [`tracer_common::tcp::Ack`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented with the record of the same name")]
+pub struct Delivered {
+    pub ns: u64,
+    pub socket: u64,
+    pub left_ns: u64,
+}
+
 /// See [`tracer_common::tcp::Link`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "documented with the record of the same name")]

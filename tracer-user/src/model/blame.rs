@@ -66,7 +66,8 @@ impl Model {
             .copied()
     }
 
-    /// A response was under way on a socket from its last send to its acknowledgement.
+    /// A response was under way on a socket, and not yet known to have left this machine: what comes after that, the way there and
+    /// back and a receiver that acknowledges late, is no wait for a link, however full.
     pub(super) fn drained(&mut self, socket: u64, begin: u64, end: u64) {
         let Some(connection) = self.connections.get(&socket) else {
             return;

@@ -47,6 +47,17 @@ pub enum Role {
     Client,
 }
 
+/// How an answer got through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// Last send.
+    pub sent_ns: u64,
+    /// Its last packet left this machine, if that was seen; from then on it waits for no link of it.
+    pub left_ns: u64,
+    /// All of it is acknowledged.
+    pub acknowledged_ns: u64,
+}
+
 /// A connection of the target.
 #[derive(Clone, Debug, Default)]
 pub struct Connection {
@@ -68,8 +79,8 @@ pub struct Connection {
     pub asked: Option<(u32, u64)>,
     /// Last send whose acknowledgement is awaited.
     pub draining_ns: Option<u64>,
-    /// Last send and its acknowledgement, while the turn may go on: then the time between is the request's own, and no drain.
-    pub drained: Option<(u64, u64)>,
+    /// The drain that ended last, while the turn may go on: then that time is the request's own, and no drain.
+    pub drained: Option<Drain>,
 }
 
 impl Connection {

@@ -5,7 +5,7 @@ use tracer_common::tcp::{CALL_CLOSE, CALL_SEND};
 use super::{
     Model,
     books::{Budget, Holder, PlaceId},
-    request::{self, Role, Turn},
+    request::{self, Drain, Role, Turn},
 };
 use crate::{
     class::{Class, Resource},
@@ -33,18 +33,23 @@ impl Model {
         connection.flow.seen(flow);
     }
 
-    pub(super) fn acknowledged(&mut self, ack: &event::Ack) {
-        let Some(connection) = self.connections.get_mut(&ack.socket) else {
+    /// All that was sent on a socket is acknowledged; the last packet of it left the last queue of this machine at `left_ns`.
+    pub(super) fn acknowledged(&mut self, socket: u64, ns: u64, left_ns: u64) {
+        let Some(connection) = self.connections.get_mut(&socket) else {
             return;
         };
         if let Some(sent_ns) = connection.draining_ns.take() {
-            connection.drained = Some((sent_ns, ack.ns));
+            connection.drained = Some(Drain {
+                sent_ns,
+                left_ns,
+                acknowledged_ns: ns,
+            });
             let goes_on = connection
                 .turn
                 .as_ref()
                 .is_some_and(|turn| turn.sent_ns.is_some());
             if !goes_on {
-                self.count_drain(ack.socket);
+                self.count_drain(socket);
             }
         }
     }
@@ -52,12 +57,11 @@ impl Model {
     /// The turn is over, so what was acknowledged was its last send.
     fn count_drain(&mut self, socket: u64) {
         if let Some(connection) = self.connections.get_mut(&socket)
-            && let Some((sent_ns, acknowledged_ns)) = connection.drained.take()
+            && let Some(drain) = connection.drained.take()
         {
-            self.tally
-                .drains
-                .add(acknowledged_ns.saturating_sub(sent_ns));
-            self.drained(socket, sent_ns, acknowledged_ns);
+            let length = drain.acknowledged_ns.saturating_sub(drain.sent_ns);
+            self.tally.drains.add(length);
+            self.drained(socket, drain.sent_ns, drain.left_ns.max(drain.sent_ns));
         }
     }
 

@@ -52,13 +52,7 @@ pub fn decode(bytes: &[u8], symbol: impl Fn(u64) -> String) -> Result<Event, Mal
         Kind::Io => Event::Io(io(&read(bytes)?)),
         Kind::Call => Event::Call(call(&read(bytes)?)),
         Kind::Socket => Event::Socket(socket(&read(bytes)?)),
-        Kind::Ack => {
-            let r: tcp::Ack = read(bytes)?;
-            Event::Ack(event::Ack {
-                ns: r.header.ns,
-                socket: r.socket,
-            })
-        }
+        Kind::Ack => acknowledgement(&read(bytes)?),
         Kind::Link => Event::Link(link(&read(bytes)?)),
         Kind::Fork => Event::Fork(fork(&read(bytes)?)),
         Kind::Exec => Event::Exec(exec(&read(bytes)?)),
@@ -254,6 +248,18 @@ pub fn link(r: &tcp::Link) -> event::Link {
         bytes: r.bytes,
         backlog_min: r.backlog_min,
         drops: r.drops,
+    }
+}
+
+fn acknowledgement(r: &tcp::Ack) -> Event {
+    let (ns, socket) = (r.header.ns, r.socket);
+    match r.left_ns {
+        0 => Event::Ack(event::Ack { ns, socket }),
+        left_ns => Event::Delivered(event::Delivered {
+            ns,
+            socket,
+            left_ns,
+        }),
     }
 }
 

@@ -159,3 +159,33 @@ fn an_acknowledgement_in_the_middle_of_an_answer_ends_no_drain() {
     assert_eq!(requests(&books, Class::OnCpu), 4 + 1);
     assert_eq!(requests(&books, Class::Network), 4);
 }
+
+#[test]
+fn an_answer_that_has_left_waits_for_no_link_however_long_its_acknowledgement_takes() {
+    let full = (1..10).map(|i| sent(TAR, 10 * i, 3000, 2));
+    let answer = [receive(SERVER, CLIENT, 15, 15), send(SERVER, CLIENT, 20)];
+    let delivered = Event::Delivered(event::Delivered {
+        ns: at(90),
+        socket: CLIENT,
+        left_ns: at(33),
+    });
+    let books = books(events(full.chain(answer).chain([delivered])), 95);
+    assert_eq!(requests(&books, Class::Network), 13);
+    assert_eq!(charged(&books, Resource::Network, holder(&books, TAR)), 13);
+    let drain = tally(&books).drain_p99_ns.unwrap();
+    assert!(drain.abs_diff(70 * MS) * 100 <= 9 * 70 * MS, "{drain}");
+}
+
+#[test]
+fn an_answer_that_left_before_its_send_returned_waited_for_nothing() {
+    let full = (1..10).map(|i| sent(TAR, 10 * i, 3000, 2));
+    let answer = [receive(SERVER, CLIENT, 15, 15), send(SERVER, CLIENT, 20)];
+    let delivered = Event::Delivered(event::Delivered {
+        ns: at(90),
+        socket: CLIENT,
+        left_ns: at(19),
+    });
+    let books = books(events(full.chain(answer).chain([delivered])), 95);
+    assert_eq!(requests(&books, Class::Network), 0);
+    assert_closed(&books);
+}
