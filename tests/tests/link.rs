@@ -1,4 +1,5 @@
-//! One shaped link: who fills it is found whatever the address family, and wherever its packets come from.
+//! One shaped link: who fills it is found whatever the address family and the congestion control, and wherever its packets come from;
+//! and a client that reads slowly is told from it.
 //!
 //! Everything lies in network namespaces of its own: the target's, with the shaped end; the client's, behind it; and a container's,
 //! whose packets come through a bridge and are forwarded.
@@ -25,9 +26,9 @@ struct World {
 }
 
 impl World {
-    /// The target's namespace and the client's behind `shaper`, addresses 198.18.0.1 and .2, fd98::1 and ::2; the container's has
-    /// 198.18.1.2.
-    fn make(shaper: &str) -> Self {
+    /// The target's namespace and the client's behind `wan0`, addresses 198.18.0.1 and .2, fd98::1 and ::2; the container's has
+    /// 198.18.1.2. Each line of `shape` is one of `ip` or `tc` in the target's.
+    fn make(shape: &[String]) -> Self {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let number = MADE.fetch_add(1, Ordering::Relaxed);
         let name = |what: &str| format!("tracer-{what}-{}-{number}", std::process::id());
@@ -64,9 +65,12 @@ impl World {
             format!("ip -n {there} route add default via 198.18.0.1"),
             format!("ip -n {container} route add default via 198.18.1.1"),
             format!("ip netns exec {here} sysctl -q -w net.ipv4.ip_forward=1"),
-            format!("tc -n {here} qdisc add dev wan0 root {shaper}"),
         ] {
             run(&line);
+        }
+        for line in shape {
+            let (program, rest) = line.split_once(' ').unwrap();
+            run(&format!("{program} -n {here} {rest}"));
         }
         world
     }
@@ -155,12 +159,42 @@ fn files(dir: &Path, count: usize, bytes: usize) -> String {
     dir.to_str().unwrap().to_owned()
 }
 
+/// What the client asks for, and how.
+struct Asks {
+    connections: usize,
+    file_bytes: usize,
+    bytes_per_second: Option<u64>,
+}
+
+/// So many and so short that there are enough requests to judge by even while lost packets hold some up for seconds.
+const MANY: Asks = Asks {
+    connections: 16,
+    file_bytes: 16 << 10,
+    bytes_per_second: None,
+};
+
+/// Four that read one sixteenth of the link each, of answers that no send buffer holds.
+const SLOWLY: Asks = Asks {
+    connections: 4,
+    file_bytes: 8 << 20,
+    bytes_per_second: Some(400_000),
+};
+
 /// A server that serves through a link while `from` sends four streams through it: the report, and the sender's process.
-fn judged(shaper: &str, near: &str, far: &str, from: fn(&World) -> &String) -> (Value, u32) {
-    let world = World::make(shaper);
+fn judged(
+    shape: &[String],
+    near: &str,
+    far: &str,
+    asks: &Asks,
+    from: fn(&World) -> &String,
+) -> (Value, u32) {
+    let world = World::make(shape);
     let dir = tempfile::tempdir().unwrap();
-    // So many and so short that there are enough requests to judge by even while lost packets hold some up for seconds.
-    let served = files(&dir.path().join("served"), 16, 16 << 10);
+    let served = files(
+        &dir.path().join("served"),
+        asks.connections,
+        asks.file_bytes,
+    );
     let sent = files(&dir.path().join("sent"), 4, 16 << 20);
     let (address, sink) = (
         format!("{near}:{SERVER_PORT}"),
@@ -183,22 +217,15 @@ fn judged(shaper: &str, near: &str, far: &str, from: fn(&World) -> &String) -> (
         env!("CARGO_BIN_EXE_demo-backup"),
         &["send", "--files", &sent, "--to", &sink],
     );
-    let client = start(
-        &world.there,
-        env!("CARGO_BIN_EXE_demo-client"),
-        &[
-            "--address",
-            &address,
-            "--files",
-            &served,
-            "--connections",
-            "16",
-            "--think-ms",
-            "100",
-            "--for-ms",
-            "60000",
-        ],
+    let (connections, rate) = (
+        format!("--connections={}", asks.connections),
+        asks.bytes_per_second
+            .map(|rate| format!("--bytes-per-second={rate}")),
     );
+    let mut words = vec!["--address", &address, "--files", &served, &connections];
+    words.extend(["--think-ms=100", "--for-ms=60000"]);
+    words.extend(rate.as_deref());
+    let client = start(&world.there, env!("CARGO_BIN_EXE_demo-client"), &words);
     let pid = server.0.id().to_string();
     let args = ["--pid", &pid, "--duration", "5s", "--output", "json"];
     let report = Trace::start(&args).unwrap().wait().unwrap().json().unwrap();
@@ -217,15 +244,41 @@ fn accuses((report, sender): (Value, u32)) {
     assert!(first["share"].as_f64().unwrap() >= 0.5, "{verdict}");
 }
 
-const TBF: &str = "tbf rate 50mbit burst 64kb limit 512kb";
+/// A token bucket, whose queue is its own.
+fn tbf() -> Vec<String> {
+    vec!["tc qdisc add dev wan0 root tbf rate 50mbit burst 64kb limit 512kb".to_owned()]
+}
+
+/// A class of a hierarchy, with a short queue of packets.
+fn htb() -> Vec<String> {
+    [
+        "tc qdisc add dev wan0 root handle 1: htb default 1 r2q 100",
+        "tc class add dev wan0 parent 1: classid 1:1 htb rate 50mbit",
+        "tc qdisc add dev wan0 parent 1:1 pfifo limit 100",
+    ]
+    .map(str::to_owned)
+    .to_vec()
+}
+
+/// Has this kernel this congestion control, at once?
+fn has_control(name: &str) -> bool {
+    let path = "/proc/sys/net/ipv4/tcp_available_congestion_control";
+    let has = fs::read_to_string(path).is_ok_and(|all| all.split_whitespace().any(|a| a == name));
+    if !has {
+        println!("{name} is not loaded, and not tried");
+    }
+    has
+}
 
 #[test]
 fn a_full_link_is_charged_to_its_sender_over_ipv6_as_over_ipv4() {
     if !has_tools() {
         return;
     }
-    accuses(judged(TBF, "198.18.0.1", "198.18.0.2", |world| &world.here));
-    accuses(judged(TBF, "[fd98::1]", "[fd98::2]", |world| &world.here));
+    let (four, six) = (("198.18.0.1", "198.18.0.2"), ("[fd98::1]", "[fd98::2]"));
+    for (near, far) in [four, six] {
+        accuses(judged(&tbf(), near, far, &MANY, |world| &world.here));
+    }
 }
 
 #[test]
@@ -233,7 +286,37 @@ fn packets_forwarded_from_a_container_belong_to_the_process_in_it() {
     if !has_tools() {
         return;
     }
-    accuses(judged(TBF, "198.18.0.1", "198.18.0.2", |world| {
-        &world.container
-    }));
+    let (near, far) = ("198.18.0.1", "198.18.0.2");
+    accuses(judged(&tbf(), near, far, &MANY, |world| &world.container));
+}
+
+#[test]
+fn a_full_link_is_charged_to_its_sender_whether_window_or_pace_holds_it_back() {
+    if !has_tools() {
+        return;
+    }
+    for control in ["cubic", "bbr"]
+        .into_iter()
+        .filter(|name| has_control(name))
+    {
+        let mut shape = htb();
+        shape.push(format!(
+            "ip route replace 198.18.0.0/30 dev wan0 src 198.18.0.1 congctl {control}"
+        ));
+        let (near, far) = ("198.18.0.1", "198.18.0.2");
+        accuses(judged(&shape, near, far, &MANY, |world| &world.here));
+    }
+}
+
+#[test]
+fn a_slow_client_is_nobody_elses_fault_however_full_the_link() {
+    if !has_tools() {
+        return;
+    }
+    let (near, far) = ("198.18.0.1", "198.18.0.2");
+    let (report, _) = judged(&tbf(), near, far, &SLOWLY, |world| &world.here);
+    let verdict = &report["verdict"];
+    assert_eq!(verdict["resource"], "network", "{verdict}");
+    assert_eq!(verdict["cause"], "peer_slow", "{verdict}");
+    assert_eq!(verdict["culprits"], serde_json::json!([]), "{verdict}");
 }
