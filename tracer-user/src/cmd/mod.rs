@@ -13,7 +13,7 @@ use clap::{CommandFactory as _, Parser as _};
 
 use crate::{
     cli::{Cli, Command},
-    kernel::load::Unsupported,
+    kernel::{load::Unsupported, steady},
 };
 
 /// Exit codes (design §6).
@@ -47,6 +47,7 @@ plain_error!(Usage, NoTarget);
 /// Runs what the command line says.
 #[must_use]
 pub fn main() -> ExitCode {
+    steady::read_ahead();
     let cli = Cli::parse();
     match run(cli.command) {
         Ok(code) => code,

@@ -1,5 +1,7 @@
 //! A machine in trouble must not take the tracer with it: it goes first on a busy CPU, and its memory stays where it is.
 
+use std::{fs::File, os::fd::AsRawFd as _};
+
 use super::proc;
 
 /// More than anything that is started without a wish, less than what real time would take from the machine.
@@ -9,9 +11,20 @@ const CAP_IPC_LOCK: u32 = 14;
 /// `MCL_ONFAULT` (4.4): a page is locked when it is first touched, so that what is only reserved costs nothing.
 const MCL_ONFAULT: libc::c_int = 4;
 
-/// First of all, while there is one thread: every later one inherits it. The tracer starts no other process.
+/// The first thing that the program does: asks the disk for all of it at once. A page at a time, each as the work gets there, would
+/// stand behind everybody else's requests for as many times.
+pub fn read_ahead() {
+    let Ok(program) = File::open("/proc/self/exe") else {
+        return;
+    };
+    let length = program.metadata().map_or(0, |metadata| metadata.len());
+    // SAFETY: no pointers; it is advice, and does not wait. What is in memory already is not read again.
+    unsafe { libc::readahead(program.as_raw_fd(), 0, length as usize) };
+}
+
+/// While there is one thread: every later one inherits it. The tracer starts no other process.
 ///
-/// Reads the whole program in one go, instead of page by page from a busy disk as it gets there, and keeps it in memory.
+/// Waits for the rest of the program, and keeps it in memory.
 pub fn begin() {
     // SAFETY: no pointers; who may not go first goes on as before.
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
