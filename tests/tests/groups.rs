@@ -120,7 +120,7 @@ impl Jobs {
     /// Whom the report of a server's trace accuses.
     fn accused(&self, server: u32) -> Vec<Accused> {
         let pid = server.to_string();
-        let args = ["attach", "--pid", &pid, "--duration", "1500ms"];
+        let args = ["attach", "--pid", &pid, "--duration", "1s"];
         let ended = run(&[&args[..], &["--output", "json"]].concat()).unwrap();
         let verdict = &ended.json().unwrap()["verdict"];
         println!("{}", verdict["sentence"]);
