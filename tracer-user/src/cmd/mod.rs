@@ -47,7 +47,10 @@ plain_error!(Usage, NoTarget);
 /// Runs what the command line says.
 #[must_use]
 pub fn main() -> ExitCode {
-    steady::read_ahead();
+    // Before the command line is understood, which takes much of the program.
+    if std::env::args_os().any(|word| word == "attach") {
+        steady::first();
+    }
     let cli = Cli::parse();
     match run(cli.command) {
         Ok(code) => code,
