@@ -25,8 +25,11 @@ use crate::{
 
 /// What was meant: the tracing goes on until Ctrl-C only where somebody can press it.
 const UNATTENDED: Duration = Duration::from_secs(10);
-/// When the first provisional sentence appears (design §6).
+/// When the first provisional sentence appears (design §6), from when the tracer was started: beside a busy disk it takes seconds until
+/// its program is in memory.
 const FIRST_SENTENCE: Duration = Duration::from_secs(3);
+/// It has at least so much to go by, where attaching took long: fifteen slices of 100 ms.
+const FIRST_LOOK: Duration = Duration::from_millis(1500);
 
 /// How much of a recording is lost at most if the tracer is killed.
 const FLUSH: Duration = Duration::from_secs(1);
@@ -181,8 +184,9 @@ struct Progress {
 
 impl Progress {
     fn new(args: &AttachArgs, attended: bool) -> Self {
+        let left = FIRST_SENTENCE.saturating_sub(steady::age());
         Self {
-            due: Instant::now() + FIRST_SENTENCE,
+            due: Instant::now() + left.max(FIRST_LOOK),
             interval: args.interval,
             attended,
             last: String::new(),

@@ -13,7 +13,7 @@ use clap::{CommandFactory as _, Parser as _};
 
 use crate::{
     cli::{Cli, Command},
-    kernel::load::Unsupported,
+    kernel::{load::Unsupported, steady},
 };
 
 /// Exit codes (design §6).
@@ -47,6 +47,10 @@ plain_error!(Usage, NoTarget);
 /// Runs what the command line says.
 #[must_use]
 pub fn main() -> ExitCode {
+    // Before the command line is understood, which takes much of the program.
+    if std::env::args_os().any(|word| word == "attach") {
+        steady::first();
+    }
     let cli = Cli::parse();
     match run(cli.command) {
         Ok(code) => code,

@@ -388,3 +388,22 @@ fn a_disk_that_stays_stuck_does_not_hold_up_the_end() {
     assert!(error.to_string().contains("cut off"), "{error}");
     drop(let_go);
 }
+
+#[test]
+fn a_disk_that_stalls_while_the_file_is_made_does_not_hold_up_the_beginning() {
+    let path = file("fifo");
+    let name = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
+    // A pipe without a reader: opening it waits as for a disk.
+    // SAFETY: a valid string.
+    assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+    let begun = std::time::Instant::now();
+    let mut writer = Writer::create(&path).unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    writer.push(&7_u64);
+    let error = writer.finish_within(Duration::from_millis(20)).unwrap_err();
+    assert!(error.to_string().contains("cut off"), "{error}");
+    // The reader comes late, and finds what had been pushed.
+    let bytes = fs::read(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    assert_eq!(read::<u64>(&bytes).unwrap(), (vec![7], None));
+}

@@ -30,6 +30,9 @@ pub(super) const WAITING: usize = (16 << 20) / BATCH;
 /// How long the end of a recording may wait for the disk: at 2 MB/s all that may wait is written by then.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long the beginning may wait for a busy disk to make the file; a mistyped path is told within a moment.
+const OPENING: Duration = Duration::from_millis(300);
+
 /// How often it is looked whether the disk is done.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -79,26 +82,55 @@ impl<T: Serialize> Writer<T> {
     /// Begins a recording, in place of one that may be there.
     ///
     /// # Errors
-    /// If the file cannot be created, or not even its header written.
+    /// If the file cannot be created, or not even its header written. Where a stalled disk has not said so yet, [`Writer::finish`] does.
     pub fn create(path: &Path) -> Result<Self> {
-        let file = File::create(path)
-            .with_context(|| format!("create the recording {}", path.display()))?;
-        Self::to(Box::new(file)).with_context(|| format!("begin the recording {}", path.display()))
+        let name = path.to_owned();
+        Self::begin(move || Ok(Box::new(File::create(name)?)))
+            .with_context(|| format!("create the recording {}", path.display()))
     }
 
     /// Begins a recording in an empty file.
-    pub(super) fn to(mut file: Box<dyn Write + Send>) -> Result<Self> {
-        file.write_all(&header())?;
+    #[cfg(test)]
+    pub(super) fn to(file: Box<dyn Write + Send>) -> Result<Self> {
+        Self::begin(move || Ok(file))
+    }
+
+    /// Begins a recording in a file that the disk thread opens: with a disk that is stalled already, the tracing begins all the same.
+    fn begin(
+        open: impl FnOnce() -> io::Result<Box<dyn Write + Send>> + Send + 'static,
+    ) -> Result<Self> {
         let (batches, receiver) = sync_channel(WAITING);
+        let (opened, is_open) = sync_channel(1);
         let is_finished = Arc::new(AtomicBool::new(false));
         let finished = Arc::clone(&is_finished);
-        let thread = thread::Builder::new().name("recording".into());
+        let write = move || {
+            let header = open().and_then(|mut file| file.write_all(&header()).map(|()| file));
+            let file = match header {
+                Ok(file) => file,
+                Err(error) => {
+                    // Nobody listens any more where it took too long: `finish` tells it then.
+                    let _ = opened.send(Err(io::Error::new(error.kind(), error.to_string())));
+                    return Disk {
+                        events: 0,
+                        result: Err(error),
+                    };
+                }
+            };
+            let _ = opened.send(Ok(()));
+            write_batches(file, &receiver, &finished)
+        };
+        let thread = thread::Builder::new()
+            .name("recording".into())
+            .spawn(write)?;
+        if let Ok(opened) = is_open.recv_timeout(OPENING) {
+            opened?;
+        }
         Ok(Self {
             batch: Batch::default(),
             pushed: 0,
             dropped: 0,
             batches,
-            thread: thread.spawn(move || write_batches(file, &receiver, &finished))?,
+            thread,
             is_finished,
             events: PhantomData,
         })
