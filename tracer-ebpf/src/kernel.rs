@@ -10,7 +10,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::{
     EbpfContext, Global,
-    helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns},
+    helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns, generated::bpf_probe_read_kernel},
     programs::BtfTracePointContext,
 };
 use tracer_common::config::{Config, MISSING};
@@ -51,6 +51,21 @@ pub fn has(offset: u32) -> bool {
 fn field<T: Copy>(base: *const u8, offset: u32) -> T {
     // SAFETY: the verifier checks the offset against the BTF of the type that `base` points to.
     unsafe { base.add(offset as usize).cast::<T>().read_volatile() }
+}
+
+/// Reads a field through a pointer of which the verifier knows no type; zero where it is bad.
+#[inline(always)]
+fn untyped<T: Default>(base: *const u8, offset: u32) -> T {
+    let mut value = T::default();
+    // SAFETY: the helper checks the address, writes as many bytes as `T` has, and zeros if it fails.
+    unsafe {
+        bpf_probe_read_kernel(
+            (&raw mut value).cast(),
+            size_of::<T>() as u32,
+            base.wrapping_add(offset as usize).cast(),
+        );
+    }
+    value
 }
 
 /// A kernel pointer with typed accessors.

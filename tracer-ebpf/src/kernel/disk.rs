@@ -1,6 +1,6 @@
 //! Structures of the block layer and of what writes to it.
 
-use super::{config, field, has, pointer};
+use super::{config, field, has, pointer, untyped};
 
 pointer! {
     /// `struct bio`
@@ -68,14 +68,17 @@ pointer! {
     Mapping { inode: u64 = mapping_inode; }
 }
 
-pointer! {
-    /// `struct journal_s`
-    Journal { bdev: BlockDevice = journal_bdev; }
+/// Device number of a `struct journal_s`'s file system. Read by a helper: a raw tracepoint's pointers have no types.
+#[inline(always)]
+pub fn journal_dev(journal: *const u8) -> u32 {
+    let bdev: u64 = untyped(journal, config!(offsets.journal_bdev));
+    untyped(bdev as *const u8, config!(offsets.bdev_dev))
 }
 
-pointer! {
-    /// `struct transaction_s`
-    Transaction { number: u32 = transaction_number; }
+/// Number of a `struct transaction_s`, read likewise.
+#[inline(always)]
+pub fn transaction_number(transaction: *const u8) -> u32 {
+    untyped(transaction, config!(offsets.transaction_number))
 }
 
 pointer! {

@@ -2,20 +2,20 @@
 //!
 //! A kernel thread that writes back works through one file at a time, and the thread of a journal through one transaction: what it
 //! queues meanwhile belongs to the last process that dirtied the file, or to those whose handles are in the transaction, by blocks.
+//!
+//! The journal's tracepoints are hooked by name: `jbd2` is a module on many systems, whose types are not in the kernel's BTF.
 
 use aya_ebpf::{
     helpers::{bpf_get_current_task, bpf_probe_read_kernel},
-    macros::{btf_tracepoint, map},
+    macros::{btf_tracepoint, map, raw_tracepoint},
     maps::LruHashMap,
-    programs::BtfTracePointContext,
+    programs::{BtfTracePointContext, RawTracePointContext},
 };
 use tracer_common::block::{
     Dirtier, Handles, IO_JOURNAL, IO_WRITEBACK, OWNERS, Transaction, Writing,
 };
 
-use crate::kernel::{
-    Journal, Mapping, PF_KTHREAD, Transaction as KernelTransaction, config, current,
-};
+use crate::kernel::{Mapping, PF_KTHREAD, config, current, journal_dev, transaction_number};
 
 /// Who dirtied a file last, by the address of its inode. A file that was forgotten has no owner until it is dirtied again.
 #[map]
@@ -141,21 +141,21 @@ pub fn writeback_single_inode(_: BtfTracePointContext) -> i32 {
 }
 
 /// `jbd2_submit_inode_data(struct inode *inode)`, everywhere: the journal writes the file's data before the commit (`data=ordered`).
-#[btf_tracepoint(function = "jbd2_submit_inode_data")]
-pub fn jbd2_submit_inode_data(ctx: BtfTracePointContext) -> i32 {
+#[raw_tracepoint(tracepoint = "jbd2_submit_inode_data")]
+pub fn jbd2_submit_inode_data(ctx: RawTracePointContext) -> i32 {
     writes_back(ctx.arg::<*const u8>(0) as u64);
     0
 }
 
 /// The thread of the journal writes the transaction itself from now on.
 #[inline(always)]
-fn commits(ctx: &BtfTracePointContext) {
+fn commits(ctx: &RawTracePointContext) {
     let writing = Writing {
         flags: IO_JOURNAL,
         dirtier: Dirtier { pid: 0, tid: 0 },
         transaction: Transaction {
-            dev: Journal(ctx.arg(0)).bdev().dev(),
-            number: KernelTransaction(ctx.arg(1)).number(),
+            dev: journal_dev(ctx.arg(0)),
+            number: transaction_number(ctx.arg(1)),
         },
         bios: 0,
     };
@@ -163,30 +163,30 @@ fn commits(ctx: &BtfTracePointContext) {
 }
 
 /// `jbd2_commit_flushing(journal_t *journal, transaction_t *commit_transaction)`, everywhere; before the files' data.
-#[btf_tracepoint(function = "jbd2_commit_flushing")]
-pub fn jbd2_commit_flushing(ctx: BtfTracePointContext) -> i32 {
+#[raw_tracepoint(tracepoint = "jbd2_commit_flushing")]
+pub fn jbd2_commit_flushing(ctx: RawTracePointContext) -> i32 {
     commits(&ctx);
     0
 }
 
 /// `jbd2_commit_logging(journal_t *journal, transaction_t *commit_transaction)`, everywhere; after the files' data.
-#[btf_tracepoint(function = "jbd2_commit_logging")]
-pub fn jbd2_commit_logging(ctx: BtfTracePointContext) -> i32 {
+#[raw_tracepoint(tracepoint = "jbd2_commit_logging")]
+pub fn jbd2_commit_logging(ctx: RawTracePointContext) -> i32 {
     commits(&ctx);
     0
 }
 
 /// `jbd2_end_commit(journal_t *journal, transaction_t *commit_transaction)`, everywhere.
-#[btf_tracepoint(function = "jbd2_end_commit")]
-pub fn jbd2_end_commit(_: BtfTracePointContext) -> i32 {
+#[raw_tracepoint(tracepoint = "jbd2_end_commit")]
+pub fn jbd2_end_commit(_: RawTracePointContext) -> i32 {
     let _ = WRITING.remove(current().1);
     0
 }
 
 /// `jbd2_handle_stats(dev_t dev, tid_t tid, unsigned int type, unsigned int line_no, int interval, int sync, int requested_blocks,
 /// int dirtied_blocks)`, everywhere (`tid` is wider before 5.11): a handle is done, in the context of whoever had it.
-#[btf_tracepoint(function = "jbd2_handle_stats")]
-pub fn jbd2_handle_stats(ctx: BtfTracePointContext) -> i32 {
+#[raw_tracepoint(tracepoint = "jbd2_handle_stats")]
+pub fn jbd2_handle_stats(ctx: RawTracePointContext) -> i32 {
     let dirtied = ctx.arg::<u64>(7) as u32;
     if dirtied == 0 {
         return 0;

@@ -1,8 +1,10 @@
 //! What the running kernel offers, found once in its BTF: never by its version, which back-ports make a lie.
 
+use std::path::Path;
+
 use tracer_common::config::{Config, MISSING, Offsets};
 
-use super::btf::Btf;
+use super::btf::{Btf, Member};
 use crate::{
     event::MissingProbe,
     probes::{self, Hook, Need, Probe},
@@ -29,10 +31,10 @@ impl Features {
             missing: Vec::new(),
         };
         for probe in probes::all() {
-            if probe
+            let stood_in_for = probe
                 .instead_of
-                .is_some_and(|tracepoint| btf.tracepoint(tracepoint).is_some())
-            {
+                .is_some_and(|tracepoint| btf.tracepoint(tracepoint).is_some());
+            if stood_in_for || is_absent(btf, probe) {
                 continue;
             }
             match obstacle(btf, &features.config, probe) {
@@ -75,11 +77,24 @@ pub fn cost(probe: &Probe, reason: &str) -> Option<MissingProbe> {
     })
 }
 
+/// Is the probe in a module that is not there? Then nobody needs what it would see.
+fn is_absent(btf: &Btf, probe: &Probe) -> bool {
+    match probe.hook {
+        Hook::InModule(module) => {
+            btf.tracepoint(probe.name).is_none() && !Path::new("/sys/module").join(module).exists()
+        }
+        _ => false,
+    }
+}
+
 /// Why a probe cannot be used here.
 fn obstacle(btf: &Btf, config: &Config, probe: &Probe) -> Option<String> {
     match probe.hook {
         Hook::Tracepoint if btf.tracepoint(probe.name).is_none() => {
             return Some("this kernel has no such tracepoint".to_owned());
+        }
+        Hook::InModule(module) if btf.tracepoint(probe.name).is_none() => {
+            return Some(format!("the types of the module {module} are unknown"));
         }
         Hook::Entry(function) if btf.arguments(function).is_none() => {
             return Some(format!("this kernel has no function {function}"));
@@ -127,14 +142,16 @@ fn config(btf: &Btf) -> Config {
             .offsets
             .set(index, found.map_or(MISSING, |member| member.byte_offset));
     }
+    let bit = |member: Member| {
+        let byte = member.byte_offset + u32::from(member.bit_offset) / 8;
+        (byte, 1 << (member.bit_offset % 8))
+    };
     if let Some(member) = btf.member("task_struct", "in_iowait") {
         config.has_iowait = 1;
-        config.iowait_byte = member.byte_offset + u32::from(member.bit_offset) / 8;
-        config.iowait_mask = 1 << (member.bit_offset % 8);
+        (config.iowait_byte, config.iowait_mask) = bit(member);
     }
     if let Some(member) = btf.member("task_struct", "in_memstall") {
-        config.memstall_byte = member.byte_offset + u32::from(member.bit_offset) / 8;
-        config.memstall_mask = 1 << (member.bit_offset % 8);
+        (config.memstall_byte, config.memstall_mask) = bit(member);
     }
     config.state_is_long = u32::from(btf.member("task_struct", "__state").is_none());
     config.arg_bio_queue = argument(btf, "block_bio_queue", "bio");

@@ -96,7 +96,7 @@ pub fn attach(
                 told.for_each(|missing| {
                     missing
                         .cost
-                        .push_str(&format!("; {} was refused: {error}", probe.name));
+                        .push_str(&format!("; {} was {}", probe.name, refusal(&error)));
                 });
             }
             (Err(error), None) => missing.extend(without(probe, &error)?),
@@ -112,8 +112,22 @@ fn without(probe: &'static Probe, error: &anyhow::Error) -> Result<Option<Missin
             "the kernel refuses probe {}: {error:#}",
             probe.name
         ))),
-        Need::Optional { .. } => Ok(features::cost(probe, &format!("refused: {error}"))),
+        Need::Optional { .. } => Ok(features::cost(probe, &refusal(error))),
     }
+}
+
+/// A refusal in one line: of the verifier's account, which may be thousands of lines, what it objected to.
+fn refusal(error: &anyhow::Error) -> String {
+    let text = error.to_string();
+    let Some((what, account)) = text.split_once("Verifier output:") else {
+        return format!("refused: {text}");
+    };
+    let figures = ["verification time", "stack depth", "processed", ")"];
+    let objection = account.lines().rev().find(|line| {
+        !line.trim().is_empty() && !figures.iter().any(|figure| line.starts_with(figure))
+    });
+    let what = what.trim_end_matches([' ', '.']);
+    format!("refused: {what}: {}", objection.unwrap_or_default().trim())
 }
 
 fn attach_one(ebpf: &mut Ebpf, btf: &aya::Btf, probe: &Probe) -> Result<()> {
@@ -124,6 +138,10 @@ fn attach_one(ebpf: &mut Ebpf, btf: &aya::Btf, probe: &Probe) -> Result<()> {
         (Hook::Tracepoint, Program::BtfTracePoint(program)) => {
             program.load(probe.name, btf)?;
             program.attach()?;
+        }
+        (Hook::InModule(_), Program::RawTracePoint(program)) => {
+            program.load()?;
+            program.attach(probe.name)?;
         }
         (Hook::Entry(function), Program::FEntry(program)) => {
             program.load(function, btf)?;
@@ -152,6 +170,7 @@ pub fn detach(ebpf: &mut Ebpf) {
         // Only a program that was never loaded cannot be unloaded.
         let _ = match program {
             Program::BtfTracePoint(program) => program.unload(),
+            Program::RawTracePoint(program) => program.unload(),
             Program::FEntry(program) => program.unload(),
             Program::FExit(program) => program.unload(),
             _ => Ok(()),
@@ -248,5 +267,21 @@ fn refused<E: std::error::Error>(doing: &'static str) -> impl Fn(E) -> anyhow::E
             source = cause.source();
         }
         Unsupported(text).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_long_refusal_the_objection_is_told() {
+        let log = "the call returned Permission denied (os error 13). Verifier output: 0: R1=ctx() R10=fp0\n5: (79) r2 = *(u64 *)(r2 +0)\n\
+                   R2 invalid mem access 'scalar'\nverification time 69 usec\nstack depth 0\nprocessed 5 insns\n)";
+        assert_eq!(
+            refusal(&anyhow::anyhow!(log)),
+            "refused: the call returned Permission denied (os error 13): R2 invalid mem access 'scalar'"
+        );
+        assert_eq!(refusal(&anyhow::anyhow!("no")), "refused: no");
     }
 }

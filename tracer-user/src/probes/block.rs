@@ -1,9 +1,11 @@
 //! Block I/O family; kernel side: `tracer-ebpf/src/probes/block.rs`.
 
-use super::{Hook, Probe, optional, substitute};
+use super::{Hook, Probe, in_module, optional, substitute};
 
 const BLIND: Option<&str> = Some("disk");
-const JOURNAL: &str = "journal commits of ext4 belong to their kernel thread";
+
+/// The module, where it is one, that has ext4's journal.
+pub const JOURNAL: &str = "jbd2";
 
 /// What attaches.
 pub const PROBES: &[Probe] = &[
@@ -55,21 +57,17 @@ pub const PROBES: &[Probe] = &[
         "what kernel threads write back may have a wrong owner",
         None,
     ),
-    optional("jbd2_submit_inode_data", &["task_flags"], JOURNAL, None),
-    optional("jbd2_handle_stats", &["task_flags"], JOURNAL, None),
-    optional(
+    journal("jbd2_submit_inode_data", &["task_flags"]),
+    journal("jbd2_handle_stats", &["task_flags"]),
+    journal(
         "jbd2_commit_flushing",
         &["journal_bdev", "bdev_dev", "transaction_number"],
-        JOURNAL,
-        None,
     ),
-    optional(
+    journal(
         "jbd2_commit_logging",
         &["journal_bdev", "bdev_dev", "transaction_number"],
-        JOURNAL,
-        None,
     ),
-    optional("jbd2_end_commit", &[], JOURNAL, None),
+    journal("jbd2_end_commit", &[]),
     optional(
         "block_split",
         &["bio_private"],
@@ -77,3 +75,9 @@ pub const PROBES: &[Probe] = &[
         None,
     ),
 ];
+
+/// A probe on ext4's journal.
+const fn journal(name: &'static str, facts: &'static [&'static str]) -> Probe {
+    let cost = "journal commits of ext4 belong to their kernel thread";
+    in_module(JOURNAL, name, facts, cost)
+}

@@ -25,6 +25,9 @@ pub enum Need {
 pub enum Hook {
     /// A BTF tracepoint of the same name as the program.
     Tracepoint,
+    /// A raw tracepoint of the same name as the program, in the kernel or in this module of it. Without the module there is nothing to
+    /// see, hence nothing to miss.
+    InModule(&'static str),
     /// The entry of a kernel function.
     Entry(&'static str),
     /// The return of a kernel function with so many arguments: the result comes after them.
@@ -73,6 +76,22 @@ const fn optional(
         name,
         hook: Hook::Tracepoint,
         need: Need::Optional { cost, blinds },
+        facts,
+        instead_of: None,
+    }
+}
+
+/// An optional probe on a tracepoint of what may be a module.
+const fn in_module(
+    module: &'static str,
+    name: &'static str,
+    facts: &'static [&'static str],
+    cost: &'static str,
+) -> Probe {
+    Probe {
+        name,
+        hook: Hook::InModule(module),
+        need: Need::Optional { cost, blinds: None },
         facts,
         instead_of: None,
     }

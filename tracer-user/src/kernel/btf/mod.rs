@@ -3,9 +3,11 @@
 //! aya keeps its BTF types private, so this is the part of a reader that `tracer` needs. Format: `include/uapi/linux/btf.h` and
 //! `Documentation/bpf/btf.rst`. Every read is length-checked: a corrupt file is an error, never a panic.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::Range};
 
 use anyhow::{Context, Result, bail, ensure};
+
+use crate::probes::block::JOURNAL;
 
 const MAGIC: u16 = 0xeb9f;
 
@@ -58,7 +60,8 @@ pub struct Btf {
     bytes: Vec<u8>,
     /// Offset of each type in `bytes`; type 0 is void.
     types: Vec<u32>,
-    strings: std::ops::Range<usize>,
+    /// The kernel's names, and behind them the module's.
+    strings: Vec<Range<usize>>,
     /// Structures and unions by name: a name may stand for several.
     structures: HashMap<String, Vec<u32>>,
     /// `btf_trace_*` typedefs by the name of their tracepoint.
@@ -82,16 +85,20 @@ struct Type {
 }
 
 impl Btf {
-    /// Reads the running kernel's.
+    /// Reads the running kernel's, with that of the module that has ext4's journal where it is one.
     ///
     /// # Errors
-    /// If the kernel has no BTF or it cannot be understood.
+    /// If the kernel has no BTF or it cannot be understood. A module's that cannot costs its probes.
     pub fn of_kernel() -> Result<Self> {
         let path = "/sys/kernel/btf/vmlinux";
         let bytes = std::fs::read(path).with_context(|| {
             format!("cannot read {path}: this kernel was built without CONFIG_DEBUG_INFO_BTF")
         })?;
-        Self::parse(bytes).with_context(|| format!("cannot understand {path}"))
+        let mut btf = Self::parse(bytes).with_context(|| format!("cannot understand {path}"))?;
+        if let Ok(module) = std::fs::read(format!("/sys/kernel/btf/{JOURNAL}")) {
+            let _ = btf.extend(&module);
+        }
+        Ok(btf)
     }
 
     /// Parses a BTF blob.
@@ -99,34 +106,11 @@ impl Btf {
     /// # Errors
     /// If it is truncated, corrupt, of the other byte order, or has a kind that is not known here.
     pub fn parse(bytes: Vec<u8>) -> Result<Self> {
-        ensure!(
-            bytes.len() >= 24,
-            "{} bytes are too few for a BTF header",
-            bytes.len()
-        );
-        let magic = u16::from_le_bytes([bytes[0], bytes[1]]);
-        ensure!(
-            magic == MAGIC,
-            "the magic number is {magic:#06x}, not {MAGIC:#06x}"
-        );
-        let word = |at: usize| u32_at(&bytes, at).map(|word| word as usize);
-        let (header, type_off, type_len, str_off, str_len) =
-            (word(4)?, word(8)?, word(12)?, word(16)?, word(20)?);
-        let section = |offset: usize, length: usize| -> Result<std::ops::Range<usize>> {
-            let begin = header.checked_add(offset).context("a section overflows")?;
-            let end = begin.checked_add(length).context("a section overflows")?;
-            ensure!(
-                end <= bytes.len(),
-                "a section ends at byte {end} of {}",
-                bytes.len()
-            );
-            Ok(begin..end)
-        };
-        let (types, strings) = (section(type_off, type_len)?, section(str_off, str_len)?);
+        let (types, strings) = sections(&bytes)?;
         let mut btf = Self {
             bytes,
             types: vec![0],
-            strings,
+            strings: vec![strings],
             structures: HashMap::new(),
             tracepoints: HashMap::new(),
             functions: HashMap::new(),
@@ -135,8 +119,22 @@ impl Btf {
         Ok(btf)
     }
 
+    /// Adds the types of one module: their numbers, and the places of their names, go on where the kernel's end.
+    ///
+    /// # Errors
+    /// As of [`Self::parse`]; what was understood before the error stays.
+    pub fn extend(&mut self, module: &[u8]) -> Result<()> {
+        ensure!(self.strings.len() == 1, "there is a module already");
+        let shift = self.bytes.len();
+        let (types, strings) = sections(module)?;
+        self.bytes.extend_from_slice(module);
+        self.strings
+            .push(strings.start + shift..strings.end + shift);
+        self.index(types.start + shift..types.end + shift)
+    }
+
     /// Finds where each type begins, and the names that are asked for.
-    fn index(&mut self, section: std::ops::Range<usize>) -> Result<()> {
+    fn index(&mut self, section: Range<usize>) -> Result<()> {
         let mut at = section.start;
         while at < section.end {
             let found = self.header(at)?;
@@ -178,10 +176,16 @@ impl Btf {
     }
 
     fn string(&self, offset: u32) -> Result<&str> {
-        let strings = &self.bytes[self.strings.clone()];
-        let rest = strings
-            .get(offset as usize..)
-            .context("a name lies outside the strings")?;
+        let mut at = offset as usize;
+        let mut sections = self.strings.iter();
+        let strings = loop {
+            let section = sections.next().context("a name lies outside the strings")?;
+            if at < section.len() {
+                break &self.bytes[section.clone()];
+            }
+            at -= section.len();
+        };
+        let rest = &strings[at..];
         let end = rest
             .iter()
             .position(|byte| *byte == 0)
@@ -316,6 +320,34 @@ impl Btf {
             pointee: pointee.and_then(|found| self.string(found.name).ok().map(str::to_owned)),
         })
     }
+}
+
+/// Where types and names lie in a blob.
+fn sections(bytes: &[u8]) -> Result<(Range<usize>, Range<usize>)> {
+    ensure!(
+        bytes.len() >= 24,
+        "{} bytes are too few for a BTF header",
+        bytes.len()
+    );
+    let magic = u16::from_le_bytes([bytes[0], bytes[1]]);
+    ensure!(
+        magic == MAGIC,
+        "the magic number is {magic:#06x}, not {MAGIC:#06x}"
+    );
+    let word = |at: usize| u32_at(bytes, at).map(|word| word as usize);
+    let (header, type_off, type_len, str_off, str_len) =
+        (word(4)?, word(8)?, word(12)?, word(16)?, word(20)?);
+    let section = |offset: usize, length: usize| -> Result<Range<usize>> {
+        let begin = header.checked_add(offset).context("a section overflows")?;
+        let end = begin.checked_add(length).context("a section overflows")?;
+        ensure!(
+            end <= bytes.len(),
+            "a section ends at byte {end} of {}",
+            bytes.len()
+        );
+        Ok(begin..end)
+    };
+    Ok((section(type_off, type_len)?, section(str_off, str_len)?))
 }
 
 fn is_structure(found: &Type) -> bool {

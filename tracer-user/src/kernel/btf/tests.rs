@@ -115,6 +115,58 @@ fn members_are_found_through_anonymous_structures_and_typedefs() {
     assert_eq!(btf.member("none", "a"), None);
 }
 
+/// `struct opened { struct outer o; int a; }` and a tracepoint that takes it, numbered behind the example's ten types.
+fn module() -> Vec<u8> {
+    let base = u32_at(&example(), 20).unwrap();
+    let mut blob = Blob::default();
+    let opened = base + blob.name("opened");
+    let (o, own, traced) = (
+        base + blob.name("o"),
+        base + blob.name("own"),
+        base + blob.name("btf_trace_opened"),
+    );
+    for word in [
+        [opened, kind::STRUCT << 24 | 2, 24].as_slice(),
+        &[o, 6, 0, own, 1, 160],
+        &[0, kind::PTR << 24, 11],
+        &[0, kind::FUNC_PROTO << 24 | 2, 0, 0, 12, 0, 12],
+        &[0, kind::PTR << 24, 13],
+        &[traced, kind::TYPEDEF << 24, 14],
+    ]
+    .concat()
+    {
+        blob.types.extend(word.to_le_bytes());
+    }
+    blob.build()
+}
+
+#[test]
+fn a_modules_types_go_on_behind_the_kernels() {
+    let mut btf = Btf::parse(example()).unwrap();
+    btf.extend(&module()).unwrap();
+    assert_eq!(btf.member("opened", "own").unwrap().byte_offset, 20);
+    assert_eq!(btf.member("opened", "o.i.c").unwrap().byte_offset, 16);
+    let arguments = btf.tracepoint("opened").unwrap();
+    assert_eq!(arguments[0].pointee.as_deref(), Some("opened"));
+    assert_eq!(btf.tracepoint("event").unwrap().len(), 2);
+    assert!(btf.extend(&module()).is_err(), "a second one");
+}
+
+#[test]
+fn a_cut_or_corrupt_module_leaves_the_kernels_types_readable() {
+    let whole = module();
+    for at in 0..whole.len() {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0xff;
+        for blob in [&bytes, &whole[..at]] {
+            let mut btf = Btf::parse(example()).unwrap();
+            let _ = btf.extend(blob);
+            let _ = (btf.member("opened", "o.i.c"), btf.tracepoint("opened"));
+            assert_eq!(btf.member("outer", "i.c").unwrap().byte_offset, 16);
+        }
+    }
+}
+
 #[test]
 fn a_tracepoint_has_its_arguments_without_the_private_one() {
     let btf = Btf::parse(example()).unwrap();
