@@ -41,10 +41,7 @@ impl<'a> View<'a> {
     /// Chooses the ledger and splits its time.
     #[must_use]
     pub fn new(books: &'a Books) -> Self {
-        let requests = books.requests.as_ref();
-        let enough = requests.is_some_and(|found| found.count + found.open >= ENOUGH_REQUESTS);
-        // Requests that left no time in the books cannot be judged.
-        let of_requests = enough && active_ns(&books.budget(requests_of)) > 0;
+        let of_requests = are_requests_judged(books);
         let ledger = if of_requests { requests_of } else { threads_of };
         let groups = Groups::new(books);
         let shares = Shares::new(books, ledger, &groups);
@@ -150,6 +147,20 @@ pub fn blocked_ns(budget: &Budget) -> u64 {
 #[must_use]
 pub fn active_ns(budget: &Budget) -> u64 {
     budget.iter().sum::<u64>() - budget[Class::Idle.index()]
+}
+
+/// Are the requests' times judged, not the threads'? Where there are enough of them; and where they are few but spent more time than
+/// the threads: those of an event loop idle while all its requests wait, so that a starved server would be called healthy.
+fn are_requests_judged(books: &Books) -> bool {
+    let Some(requests) = &books.requests else {
+        return false;
+    };
+    let active = active_ns(&books.budget(requests_of));
+    if requests.count + requests.open >= ENOUGH_REQUESTS {
+        // Requests that left no time in the books cannot be judged.
+        return active > 0;
+    }
+    active > active_ns(&books.budget(threads_of))
 }
 
 fn requests_of(bin: &Bin) -> &Budget {

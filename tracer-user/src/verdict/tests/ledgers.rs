@@ -11,13 +11,27 @@ use crate::{
 };
 
 #[test]
-fn few_requests_are_no_ledger() {
-    let mut scene = disk_behind_tar().requests(Class::OnCpu, 100);
+fn few_requests_that_took_less_time_than_the_threads_are_no_ledger() {
+    let mut scene = disk_behind_tar().requests(Class::OnCpu, 50);
     let verdict = judge(&scene.books);
     assert!(verdict.of_requests && !verdict.held_up);
     scene.books.requests.as_mut().unwrap().count = 19;
     let verdict = judge(&scene.books);
     assert!(!verdict.of_requests && verdict.held_up);
+}
+
+#[test]
+fn a_starved_event_loop_is_judged_by_its_few_requests() {
+    let mut scene = Scene::new().requests(Class::Network, 300);
+    let (rsync, eth0) = (scene.process(4711, "rsync"), scene.place("eth0"));
+    let mut scene = scene
+        .charge(Resource::Network, Some(eth0), Holder::Process(rsync), 8)
+        .charge(Resource::Network, Some(eth0), Holder::Own, 2);
+    let few = scene.books.requests.as_mut().unwrap();
+    (few.count, few.open) = (2, 3);
+    let verdict = judge(&scene.books);
+    assert!(verdict.of_requests && verdict.held_up);
+    near(verdict.primary().unwrap().culprits[0].share, 0.8);
 }
 
 #[test]
