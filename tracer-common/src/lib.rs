@@ -9,6 +9,7 @@
 pub mod block;
 pub mod config;
 pub mod histogram;
+pub mod irq;
 pub mod proc;
 pub mod record;
 pub mod sched;

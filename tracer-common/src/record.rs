@@ -36,10 +36,12 @@ pub enum Kind {
     Snapshot = 13,
     /// [`crate::tcp::Flow`]
     Flow = 14,
+    /// [`crate::irq::Interrupts`]
+    Interrupts = 15,
 }
 
 /// Number of kinds.
-pub const KINDS: usize = 15;
+pub const KINDS: usize = 16;
 
 impl Kind {
     /// All kinds with the names that reports use.
@@ -59,6 +61,7 @@ impl Kind {
         (Self::Exit, "exits"),
         (Self::Snapshot, "histograms"),
         (Self::Flow, "flows"),
+        (Self::Interrupts, "interrupts"),
     ];
 
     /// The kind with this number.

@@ -178,9 +178,18 @@ pub struct Cpu {
     pub pid: u32,
     /// Its thread.
     pub tid: u32,
+    /// When the first of the target threads queued here was.
+    pub opened_ns: u64,
+    /// When the hard interrupt under way began, or [`UNWATCHED`]; 0: none is.
+    pub irq_ns: u64,
+    /// As above, of the softirq.
+    pub softirq_ns: u64,
     /// Keeps entries apart.
-    pub reserved: [u64; 4],
+    pub reserved: u64,
 }
+
+/// Begin of an interrupt before which no target thread was queued on its CPU: no time.
+pub const UNWATCHED: u64 = 1;
 
 const _: () = assert!(size_of::<Cpu>() == 64);
 // SAFETY: `repr(C)`, explicit padding, any bit pattern is valid.

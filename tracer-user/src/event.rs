@@ -75,6 +75,8 @@ pub enum Event {
     RemoteMount(RemoteMount),
     /// As [`Event::Ack`], of a socket whose packets left through an interface that queues.
     Delivered(Delivered),
+    /// What interrupts took of a CPU while a target thread was queued there.
+    Interrupts(Interrupts),
 }
 
 impl Event {
@@ -102,6 +104,7 @@ impl Event {
             Self::End(e) => e.ns,
             Self::Follow(e) => e.ns,
             Self::Unread(e) => e.ns,
+            Self::Interrupts(e) => e.ns,
             Self::Process(_)
             | Self::Thread(_)
             | Self::Disk(_)

@@ -2,8 +2,9 @@
 
 mod block;
 mod flow;
+mod irq;
 mod proc;
-mod sched;
+pub mod sched;
 mod tcp;
 mod tcp_calls;
 mod unix;

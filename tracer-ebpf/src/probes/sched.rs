@@ -15,6 +15,7 @@ use tracer_common::{
     },
 };
 
+use super::irq;
 use crate::{
     atomic, emit,
     filter::is_target,
@@ -29,7 +30,7 @@ static TASKS: HashMap<u32, Known> = HashMap::with_max_entries(16_384, 0);
 
 /// State of each CPU; user space sets the size to the number of possible CPUs.
 #[map]
-static CPUS: Array<Cpu> = Array::with_max_entries(512, 0);
+pub static CPUS: Array<Cpu> = Array::with_max_entries(512, 0);
 
 /// `sched_switch(bool preempt, struct task_struct *prev, struct task_struct *next[, unsigned int prev_state])`, 5.10 to 7.2.
 /// Runs with the run queue's lock held and interrupts off; `current` is `prev`.
@@ -71,9 +72,16 @@ fn end_slice((pid, tid): (u32, u32), next: (u32, u32), cpu: u32, now: u64) {
         histograms::hold_cpu(pid, now.wrapping_sub(begin_ns));
     }
     // SAFETY: as above; other CPUs add to `queued` atomically.
-    let queued = unsafe { (&raw const (*state).queued).read_volatile() };
+    let (queued, opened_ns) = unsafe {
+        (
+            (&raw const (*state).queued).read_volatile(),
+            (*state).opened_ns,
+        )
+    };
     if queued as i64 > 0 {
-        emit_slice(begin_ns.max(emitted_ns), now, (pid, tid), cpu);
+        let begin_ns = begin_ns.max(emitted_ns);
+        emit_slice(begin_ns, now, (pid, tid), cpu);
+        irq::tell(cpu, begin_ns.max(opened_ns), now);
     }
 }
 
@@ -87,14 +95,20 @@ fn emit_running(cpu: u32, now: u64) {
         return;
     };
     // SAFETY: a map value, under the lock named above.
-    let (since_ns, begin_ns, running) = unsafe {
+    let (since_ns, begin_ns, opened_ns, running) = unsafe {
         let emitted_ns = core::mem::replace(&mut (*state).emitted_ns, now);
         let since_ns = (*state).since_ns;
         let running = ((*state).pid, (*state).tid);
-        (since_ns, since_ns.max(emitted_ns), running)
+        (
+            since_ns,
+            since_ns.max(emitted_ns),
+            (*state).opened_ns,
+            running,
+        )
     };
     if since_ns != 0 && begin_ns < now {
         emit_slice(begin_ns, now, running, cpu);
+        irq::tell(cpu, begin_ns.max(opened_ns), now);
     }
 }
 
@@ -164,7 +178,7 @@ fn leave_cpu(ctx: &BtfTracePointContext, prev: Task, pid: u32, preempt: bool, cp
         (*task).cpu = cpu;
     }
     if runnable {
-        gate(cpu, 1);
+        open_gate(cpu, now);
     }
 }
 
@@ -214,7 +228,7 @@ fn come_on_cpu(next: Task, pid: u32, now: u64) {
         now,
     );
     if task.state == TASK_QUEUED {
-        gate(task.cpu, u64::MAX);
+        shut_gate(task.cpu);
     }
     task.state = TASK_RUNNING;
     task.on_ns = now;
@@ -284,12 +298,26 @@ const EMPTY: Known = Known {
     reserved: 0,
 };
 
-/// Opens (1) or shuts (-1, as two's complement) the gate of a CPU by one thread.
+/// Opens the gate of a CPU by one thread.
 #[inline(always)]
-fn gate(cpu: u32, by: u64) {
+fn open_gate(cpu: u32, now: u64) {
     if let Some(state) = CPUS.get_ptr_mut(cpu) {
-        // SAFETY: a map value, 8-byte aligned.
-        unsafe { atomic::add64(&raw mut (*state).queued, by) };
+        // SAFETY: a map value, 8-byte aligned. Of two that open it at once either stamp will do.
+        unsafe {
+            if (&raw const (*state).queued).read_volatile() == 0 {
+                (*state).opened_ns = now;
+            }
+            atomic::add64(&raw mut (*state).queued, 1);
+        }
+    }
+}
+
+/// Shuts the gate of a CPU by one thread.
+#[inline(always)]
+fn shut_gate(cpu: u32) {
+    if let Some(state) = CPUS.get_ptr_mut(cpu) {
+        // SAFETY: a map value, 8-byte aligned; -1 as two's complement.
+        unsafe { atomic::add64(&raw mut (*state).queued, u64::MAX) };
     }
 }
 
@@ -361,7 +389,7 @@ fn queued(task: Task) {
         (*known).cpu = cpu;
         (*known).throttled_ns = throttled;
     }
-    gate(cpu, 1);
+    open_gate(cpu, now());
 }
 
 /// `sched_migrate_task(struct task_struct *p, int dest_cpu)`, everywhere. Also fires for sleepers and when nothing moves.
@@ -408,8 +436,8 @@ fn migrate(task: Task, to_cpu: u32) {
     move_throttled(task, known, to_cpu);
     let now = now();
     emit_running(from_cpu, now);
-    gate(from_cpu, u64::MAX);
-    gate(to_cpu, 1);
+    shut_gate(from_cpu);
+    open_gate(to_cpu, now);
     let pid = known.pid;
     emit::event::<Migrate>(Kind::Migrate, now, |record| {
         // SAFETY: a reservation of this size.

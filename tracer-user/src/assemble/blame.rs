@@ -82,5 +82,6 @@ pub fn holder_name(books: &Books, holder: Holder) -> String {
         Holder::IdleCpu => "idle CPU".to_owned(),
         Holder::Hypervisor => "the hypervisor".to_owned(),
         Holder::Nobody => "unattributed".to_owned(),
+        Holder::Interrupt(source) => source.to_string(),
     }
 }

@@ -1,6 +1,7 @@
 //! Records of the kernel half, in the order of `tracer_common`, and what user space adds of the same kind.
 
 use serde::{Deserialize, Serialize};
+use tracer_common::irq::SOFTIRQS;
 
 /// See [`tracer_common::sched::Wait`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -179,6 +180,37 @@ pub struct Exec {
 pub struct Exit {
     pub ns: u64,
     pub pid: u32,
+}
+
+/// What ran on a CPU in nobody's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Source {
+    /// Devices' interrupts.
+    Irq,
+    /// A softirq, by its index in [`tracer_common::irq::SOFTIRQS`].
+    Softirq(u32),
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Irq => f.write_str("irq"),
+            Self::Softirq(number) => match SOFTIRQS.get(*number as usize) {
+                Some(name) => write!(f, "softirq:{name}"),
+                None => write!(f, "softirq:{number}"),
+            },
+        }
+    }
+}
+
+/// See [`tracer_common::irq::Interrupts`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented with the record of the same name")]
+pub struct Interrupts {
+    pub ns: u64,
+    pub cpu: u32,
+    pub begin_ns: u64,
+    pub took: Vec<(Source, u64)>,
 }
 
 /// Bytes that came for a target and were not received until the end: a request that nobody has picked up.

@@ -79,6 +79,7 @@ pub fn attach(
         .btf(Some(btf))
         .override_global("CONFIG", &config, true)
         .map_max_entries("CPUS", cpus)
+        .map_max_entries("INTERRUPTS", cpus)
         .load(OBJECT)
         .map_err(refused("the kernel refuses the maps"))?;
     set_targets(&mut ebpf, &traced.pids)?;

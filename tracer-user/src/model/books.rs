@@ -1,6 +1,6 @@
 //! The books at the end of a window: what the fold hands to the verdict. Plain figures, no judgement.
 
-pub use crate::event::Histogram;
+pub use crate::event::{Histogram, Source};
 
 use std::collections::BTreeMap;
 
@@ -43,6 +43,8 @@ pub enum Holder {
     Asked(ProcessId),
     /// Nobody was seen holding it.
     Nobody,
+    /// Interrupts ran on the CPU, in nobody's name.
+    Interrupt(Source),
 }
 
 /// Where a wait stands: index into [`Books::places`].

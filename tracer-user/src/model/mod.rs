@@ -186,6 +186,7 @@ impl Model {
             Event::Stack(stack) => self.learn_stack(stack),
             Event::Wait(wait) => self.wait(wait),
             Event::Slice(slice) => self.slice(slice),
+            Event::Interrupts(interrupts) => self.interrupted(interrupts),
             Event::Migrate(migrate) => self.migrated(migrate),
             Event::ThreadEnd(end) => self.thread_ended(end.tid, end.ns),
             Event::Io(io) => self.io(io),
@@ -231,14 +232,6 @@ impl Model {
             frames,
         };
         self.stacks.insert(stack.id, known);
-    }
-
-    fn slice(&mut self, slice: &event::Slice) {
-        let index = slice.cpu as usize;
-        if index >= self.cpus.len() {
-            self.cpus.resize_with(index + 1, cpu::Cpu::default);
-        }
-        self.cpus[index].held(slice.pid, slice.begin_ns, slice.ns);
     }
 
     fn forked(&mut self, fork: &event::Fork) {

@@ -127,6 +127,9 @@ fn reason(books: &Books, verdict: &Verdict, found: &Hypothesis) -> String {
             format!("{} own {}", whose(found), own(found)),
         ));
     }
+    if let Some((source, part)) = found.interrupt.filter(|(_, part)| *part >= CULPRIT_PART) {
+        behind.push((part, source.to_string()));
+    }
     behind.sort_by(|a, b| b.0.total_cmp(&a.0));
     let first = share(found.share * behind[0].0);
     let mut said = vec![format!(
@@ -177,7 +180,13 @@ fn nobody(found: &Hypothesis, part: &str, place: &str) -> String {
         Some(Cause::DeviceError) => format!("{part} the device answered with errors{place}"),
         Some(Cause::WakeupLatency) => format!("{part} it was late although a CPU was idle"),
         Some(Cause::Steal) => format!("{part} the hypervisor ran somebody else"),
-        Some(Cause::Irq) => format!("{part} interrupts ran instead{place}"),
+        Some(Cause::Irq) => {
+            let mostly = match found.interrupt {
+                Some((source, _)) => format!(", mostly {source}"),
+                None => String::new(),
+            };
+            format!("{part} interrupts ran instead{place}{mostly}")
+        }
         Some(Cause::Writeback) => format!("{part} dirty pages were written back{place}"),
         Some(Cause::Journal) => format!("{part} went into journal commits{place}"),
         Some(Cause::CacheEviction) => format!("{part} for pages evicted from the cache{place}"),

@@ -45,3 +45,81 @@ fn stolen_time_and_the_wait_that_follows_it_are_charged_apart() {
     assert_eq!(charged(&books, Resource::Cpu, other(&books)), 10);
     close(&books);
 }
+
+/// In ms.
+fn interrupts(cpu: u32, took: &[(Source, u64)], begin: u64, end: u64) -> Event {
+    Event::Interrupts(event::Interrupts {
+        ns: T0 + end * MS,
+        cpu,
+        begin_ns: T0 + begin * MS,
+        took: took.iter().map(|(source, ms)| (*source, ms * MS)).collect(),
+    })
+}
+
+const NET_RX: Source = Source::Softirq(3);
+
+fn behind_interrupts(books: &Books, source: Source) -> u64 {
+    charged(books, Resource::Cpu, Holder::Interrupt(source))
+}
+
+#[test]
+fn interrupts_are_charged_by_their_name_and_not_to_whom_they_interrupted() {
+    let events = vec![
+        first(10, 0),
+        slice(0, OTHER, 20, 30),
+        interrupts(0, &[(NET_RX, 3), (Source::Irq, 1)], 20, 30),
+        Event::Wait(preempted(20, 30)),
+    ];
+    let books = books(events, 100);
+    assert_eq!(behind_interrupts(&books, NET_RX), 3);
+    assert_eq!(behind_interrupts(&books, Source::Irq), 1);
+    assert_eq!(charged(&books, Resource::Cpu, other(&books)), 6);
+    close(&books);
+}
+
+#[test]
+fn the_softirq_that_wakes_a_thread_on_an_idle_cpu_is_no_wakeup_latency() {
+    let events = vec![
+        first(10, 0),
+        // The CPU had been idle since 20; the thread was woken at 45, by a softirq that went on until 55.
+        slice(0, 0, 20, 60),
+        interrupts(0, &[(NET_RX, 10)], 45, 60),
+        Event::Wait(wait(20, 60, 15, PAGE)),
+    ];
+    let books = books(events, 100);
+    assert_eq!(behind_interrupts(&books, NET_RX), 10);
+    assert_eq!(charged(&books, Resource::Cpu, Holder::IdleCpu), 5);
+    close(&books);
+}
+
+#[test]
+fn interrupts_on_another_cpu_delay_nobody_here() {
+    let events = vec![
+        first(10, 0),
+        slice(0, OTHER, 20, 30),
+        interrupts(1, &[(NET_RX, 3)], 20, 30),
+        Event::Wait(preempted(20, 30)),
+    ];
+    let books = books(events, 100);
+    assert_eq!(charged(&books, Resource::Cpu, other(&books)), 10);
+    assert_eq!(behind_interrupts(&books, NET_RX), 0);
+    close(&books);
+}
+
+#[test]
+fn own_quota_leaves_interrupts_what_it_does_not_cover() {
+    let throttled = Wait {
+        throttled_ns: 8 * MS,
+        ..preempted(20, 30)
+    };
+    let events = vec![
+        first(10, 0),
+        slice(0, 0, 20, 30),
+        interrupts(0, &[(NET_RX, 2)], 20, 30),
+        Event::Wait(throttled),
+    ];
+    let books = books(events, 100);
+    assert_eq!(charged(&books, Resource::Cpu, Holder::OwnQuota), 8);
+    assert_eq!(behind_interrupts(&books, NET_RX), 2);
+    close(&books);
+}

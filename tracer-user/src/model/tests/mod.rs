@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     class::{Class, Resource},
-    event::{self, Call, Event, Io, Link, Migrate, Slice, Start, Wait},
+    event::{self, Call, Event, Io, Link, Migrate, Slice, Source, Start, Wait},
 };
 
 const MS: u64 = 1_000_000;
