@@ -13,6 +13,7 @@ pub mod irq;
 pub mod proc;
 pub mod record;
 pub mod sched;
+pub mod smt;
 pub mod tcp;
 
 /// Implements aya's `Pod` for plain records, and asserts their size where they are defined.

@@ -38,10 +38,14 @@ pub enum Kind {
     Flow = 14,
     /// [`crate::irq::Interrupts`]
     Interrupts = 15,
+    /// [`crate::sched::Work`]
+    Work = 16,
+    /// [`crate::sched::Stolen`]
+    Stolen = 17,
 }
 
 /// Number of kinds.
-pub const KINDS: usize = 16;
+pub const KINDS: usize = 18;
 
 impl Kind {
     /// All kinds with the names that reports use.
@@ -62,6 +66,8 @@ impl Kind {
         (Self::Snapshot, "histograms"),
         (Self::Flow, "flows"),
         (Self::Interrupts, "interrupts"),
+        (Self::Work, "works"),
+        (Self::Stolen, "stolen"),
     ];
 
     /// The kind with this number.

@@ -10,17 +10,18 @@ use tracer_common::{
     histogram::Family,
     record::{Kind, MapLoss},
     sched::{
-        Cpu, Migrate, Slice, TASK_ASLEEP, TASK_QUEUED, TASK_RUNNING, Task as Known, ThreadEnd,
-        WAIT_FIRST, WAIT_IOWAIT, WAIT_MEMSTALL, WAIT_NO_WAKER, WAIT_RUNNABLE, Wait,
+        Cpu, LEAST_STOLEN_NS, Migrate, Slice, Stolen, TASK_ASLEEP, TASK_QUEUED, TASK_RUNNING,
+        Task as Known, ThreadEnd, WAIT_FIRST, WAIT_IOWAIT, WAIT_MEMSTALL, WAIT_NO_WAKER,
+        WAIT_RUNNABLE, Wait,
     },
 };
 
-use super::irq;
+use super::{irq, smt, work};
 use crate::{
     atomic, emit,
     filter::is_target,
     histograms,
-    kernel::{TASK_DEAD, Task, UNKNOWN, current, now, throttled_on},
+    kernel::{TASK_DEAD, Task, UNKNOWN, config, current, now, throttled_on},
     stack,
 };
 
@@ -43,7 +44,10 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let (now, cpu) = (now(), unsafe { bpf_get_smp_processor_id() } as u32);
     let prev_pid = prev.pid();
     let next_pid = next.pid();
-    end_slice((prev_pid, prev.tid()), (next_pid, next.tid()), cpu, now);
+    end_slice(prev, (next_pid, next.tid()), cpu, now);
+    if config!(has_siblings) != 0 {
+        smt::switched(cpu, next_pid, now);
+    }
     if prev_pid != 0 && is_target(prev_pid) {
         leave_cpu(&ctx, prev, prev_pid, preempt, cpu, now);
     }
@@ -55,34 +59,58 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
 
 /// The time `prev` held this CPU: always into its total, and as a slice while a target thread waits here.
 #[inline(always)]
-fn end_slice((pid, tid): (u32, u32), next: (u32, u32), cpu: u32, now: u64) {
+fn end_slice(prev: Task, next: (u32, u32), cpu: u32, now: u64) {
     let Some(state) = CPUS.get_ptr_mut(cpu) else {
         return;
     };
+    let (pid, stolen_ns) = (prev.pid(), prev.stolen_ns());
     // SAFETY: a map value; all but `queued` change only under the lock of this CPU's run queue, see `emit_running`.
-    let (begin_ns, emitted_ns) = unsafe {
+    let (since_ns, stolen_at_ns) = unsafe {
         ((*state).pid, (*state).tid) = next;
-        let begin_ns = core::mem::replace(&mut (*state).since_ns, now);
-        (begin_ns, (*state).emitted_ns)
+        let since_ns = core::mem::replace(&mut (*state).since_ns, now);
+        (
+            since_ns,
+            core::mem::replace(&mut (*state).stolen_ns, stolen_ns),
+        )
     };
-    if begin_ns == 0 {
+    if since_ns == 0 {
         return;
     }
     if pid != 0 {
-        histograms::hold_cpu(pid, now.wrapping_sub(begin_ns));
+        histograms::hold_cpu(pid, now.wrapping_sub(since_ns));
     }
     // SAFETY: as above; other CPUs add to `queued` atomically.
-    let (queued, opened_ns) = unsafe {
+    let (queued, opened_ns, emitted_ns) = unsafe {
         (
             (&raw const (*state).queued).read_volatile(),
             (*state).opened_ns,
+            (*state).emitted_ns,
         )
     };
-    if queued as i64 > 0 {
-        let begin_ns = begin_ns.max(emitted_ns);
-        emit_slice(begin_ns, now, (pid, tid), cpu);
-        irq::tell(cpu, begin_ns.max(opened_ns), now);
+    if queued as i64 <= 0 {
+        return;
     }
+    let begin_ns = since_ns.max(emitted_ns);
+    emit_slice(begin_ns, now, (pid, prev.tid()), cpu);
+    irq::tell(cpu, begin_ns.max(opened_ns), now);
+    if prev.is_worker() {
+        work::tell(prev, begin_ns, now);
+    }
+    emit_stolen(since_ns, now, stolen_ns.wrapping_sub(stolen_at_ns));
+}
+
+#[inline(always)]
+fn emit_stolen(begin_ns: u64, now: u64, stolen_ns: u64) {
+    if stolen_ns < LEAST_STOLEN_NS || stolen_ns as i64 <= 0 {
+        return;
+    }
+    emit::event::<Stolen>(Kind::Stolen, now, |record| {
+        // SAFETY: a reservation of this size.
+        unsafe {
+            (*record).begin_ns = begin_ns;
+            (*record).stolen_ns = stolen_ns;
+        }
+    });
 }
 
 /// What the thread that runs on `cpu` held of it so far, before the gate is shut there.

@@ -213,6 +213,37 @@ pub struct Interrupts {
     pub took: Vec<(Source, u64)>,
 }
 
+/// See [`tracer_common::sched::Work`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented with the record of the same name")]
+pub struct Work {
+    pub ns: u64,
+    pub begin_ns: u64,
+    pub pid: u32,
+    /// Its name, or its address where there is none.
+    pub function: String,
+}
+
+/// See [`tracer_common::sched::Stolen`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented with the record of the same name")]
+pub struct Stolen {
+    pub ns: u64,
+    pub cpu: u32,
+    pub begin_ns: u64,
+    pub stolen_ns: u64,
+}
+
+/// At the end: how long the target ran, and for how much of that the sibling of its CPU ran another process. Only where CPUs have
+/// siblings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Siblings {
+    /// On a CPU, ns.
+    pub target_ns: u64,
+    /// Part of it, ns.
+    pub beside_ns: u64,
+}
+
 /// Bytes that came for a target and were not received until the end: a request that nobody has picked up.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unread {

@@ -14,12 +14,12 @@ struct Slice {
     pid: u32,
 }
 
-/// What interrupts took of a time in which nobody switched.
+/// What was taken of a time in which nobody switched.
 #[derive(Clone, Debug)]
-struct Interrupts {
+struct Taken {
     begin: u64,
     end: u64,
-    took: Vec<(Source, u64)>,
+    took: Vec<(By, u64)>,
 }
 
 /// Who or what had a CPU.
@@ -31,6 +31,8 @@ pub enum By {
     Process(u32),
     /// An interrupt, whomever it interrupted.
     Interrupt(Source),
+    /// The hypervisor ran somebody else.
+    Hypervisor,
 }
 
 /// A part of a wait in which nothing changed.
@@ -49,7 +51,9 @@ pub struct Piece {
 pub struct Cpu {
     slices: VecDeque<Slice>,
     /// In order and apart from each other.
-    interrupts: VecDeque<Interrupts>,
+    interrupts: VecDeque<Taken>,
+    /// As above.
+    stolen: VecDeque<Taken>,
 }
 
 impl Cpu {
@@ -68,43 +72,24 @@ impl Cpu {
 
     /// Interrupts took that much of the time from `begin` to `end`.
     pub fn interrupted(&mut self, took: &[(Source, u64)], begin: u64, end: u64) {
-        let last = self.interrupts.back();
-        let begin = last.map_or(begin, |last| last.end.max(begin));
-        if end <= begin {
-            return;
-        }
-        if self.interrupts.len() == MOST_SLICES {
-            self.interrupts.pop_front();
-        }
-        let took = took.to_vec();
-        self.interrupts.push_back(Interrupts { begin, end, took });
+        let took = took.iter().map(|(by, ns)| (By::Interrupt(*by), *ns));
+        take(&mut self.interrupts, took.collect(), begin, end);
     }
 
-    /// `[begin, end]` without a gap: who had it when. Of the time of interrupts only the sum is known: it is taken in proportion, and
-    /// to be at the end.
+    /// The hypervisor stole that much of the time from `begin` to `end`.
+    pub fn stolen(&mut self, ns: u64, begin: u64, end: u64) {
+        take(&mut self.stolen, vec![(By::Hypervisor, ns)], begin, end);
+    }
+
+    /// `[begin, end]` without a gap: who had it when. Of the time of interrupts and of stolen time only the sum is known: it is taken
+    /// in proportion, and to be at the end.
     #[must_use]
     pub fn pieces(&self, begin: u64, end: u64) -> Vec<Piece> {
-        let first = self.interrupts.partition_point(|known| known.end <= begin);
-        let mut interrupts = self.interrupts.range(first..).peekable();
-        let mut pieces = Pieces::default();
-        for piece in self.slices(begin, end) {
-            let mut at = piece.begin;
-            while let Some(known) = interrupts.peek().filter(|known| known.begin < piece.end) {
-                let (from, upto) = (known.begin.max(at), known.end.min(piece.end));
-                pieces.push(at, from, piece.by);
-                pieces.interrupted(from, upto, piece.by, known);
-                at = upto.max(at);
-                if known.end > piece.end {
-                    break;
-                }
-                interrupts.next();
-            }
-            pieces.push(at, piece.end, piece.by);
-        }
-        pieces.0
+        let pieces = without(self.slices(begin, end), &self.interrupts);
+        without(pieces, &self.stolen)
     }
 
-    /// As above, without interrupts.
+    /// As above, with nothing taken out.
     fn slices(&self, begin: u64, end: u64) -> Vec<Piece> {
         let first = self.slices.partition_point(|slice| slice.end <= begin);
         let mut pieces = Pieces::default();
@@ -123,6 +108,40 @@ impl Cpu {
     }
 }
 
+fn take(known: &mut VecDeque<Taken>, took: Vec<(By, u64)>, begin: u64, end: u64) {
+    let begin = known.back().map_or(begin, |last| last.end.max(begin));
+    if end <= begin {
+        return;
+    }
+    if known.len() == MOST_SLICES {
+        known.pop_front();
+    }
+    known.push_back(Taken { begin, end, took });
+}
+
+/// Takes out what was taken.
+fn without(pieces: Vec<Piece>, taken: &VecDeque<Taken>) -> Vec<Piece> {
+    let begin = pieces.first().map_or(0, |piece| piece.begin);
+    let first = taken.partition_point(|known| known.end <= begin);
+    let mut taken = taken.range(first..).peekable();
+    let mut left = Pieces::default();
+    for piece in pieces {
+        let mut at = piece.begin;
+        while let Some(known) = taken.peek().filter(|known| known.begin < piece.end) {
+            let (from, upto) = (known.begin.max(at), known.end.min(piece.end));
+            left.push(at, from, piece.by);
+            left.without(from, upto, piece.by, known);
+            at = upto.max(at);
+            if known.end > piece.end {
+                break;
+            }
+            taken.next();
+        }
+        left.push(at, piece.end, piece.by);
+    }
+    left.0
+}
+
 /// Pieces in order; neighbours of one kind are one.
 #[derive(Default)]
 struct Pieces(Vec<Piece>);
@@ -136,17 +155,17 @@ impl Pieces {
         }
     }
 
-    /// `[begin, end]` of those that interrupts had part of.
-    fn interrupted(&mut self, begin: u64, end: u64, by: By, known: &Interrupts) {
+    /// `[begin, end]` of a time of which something was taken.
+    fn without(&mut self, begin: u64, end: u64, by: By, known: &Taken) {
         let length = u128::from(known.end - known.begin);
-        let part =
-            |ns: u64| (u128::from(ns) * u128::from(end.saturating_sub(begin)) / length) as u64;
+        let here = u128::from(end.saturating_sub(begin));
+        let part = |ns: u64| (u128::from(ns) * here / length) as u64;
         let all: u64 = known.took.iter().map(|(_, ns)| part(*ns)).sum();
         let mut at = end.saturating_sub(all).max(begin);
         self.push(begin, at, by);
-        for (source, ns) in &known.took {
+        for (taker, ns) in &known.took {
             let upto = (at + part(*ns)).min(end);
-            self.push(at, upto, By::Interrupt(*source));
+            self.push(at, upto, *taker);
             at = upto;
         }
         // What rounding left.
@@ -251,5 +270,25 @@ mod tests {
             unseen(100, 150),
         ];
         assert_eq!(cpu.pieces(0, 150), expected);
+    }
+
+    #[test]
+    fn stolen_time_is_taken_out_of_holders_and_interrupts_alike() {
+        let mut cpu = Cpu::default();
+        cpu.held(1, 0, 100);
+        cpu.interrupted(&[(NET_RX, 20)], 0, 100);
+        cpu.stolen(50, 0, 100);
+        let stolen = |begin, end| Piece {
+            begin,
+            end,
+            by: By::Hypervisor,
+        };
+        let expected = [
+            piece(0, 40, 1),
+            stolen(40, 80),
+            interrupt(80, 90, NET_RX),
+            stolen(90, 100),
+        ];
+        assert_eq!(cpu.pieces(0, 100), expected);
     }
 }

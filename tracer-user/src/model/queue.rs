@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     class::{Cause, Class, Resource},
-    event::{Interrupts, Slice, Wait},
+    event::{Interrupts, Slice, Stolen, Wait, Work},
 };
 
 /// A part of a wait on the run queue of one CPU.
@@ -27,6 +27,19 @@ impl Model {
 
     pub(super) fn interrupted(&mut self, by: &Interrupts) {
         self.cpu(by.cpu).interrupted(&by.took, by.begin_ns, by.ns);
+    }
+
+    pub(super) fn stolen(&mut self, stolen: &Stolen) {
+        self.cpu(stolen.cpu)
+            .stolen(stolen.stolen_ns, stolen.begin_ns, stolen.ns);
+    }
+
+    /// Which functions a kworker ran while a target thread was queued.
+    pub(super) fn worked(&mut self, work: &Work) {
+        let worker = self.processes.id(work.pid);
+        let functions = self.works.entry(worker).or_default();
+        *functions.entry(work.function.clone()).or_default() +=
+            work.ns.saturating_sub(work.begin_ns);
     }
 
     fn cpu(&mut self, cpu: u32) -> &mut Cpu {
@@ -109,7 +122,7 @@ impl Model {
         match by {
             By::Process(0) => 0,
             By::Process(pid) if self.holder(pid) == Holder::Own => 2,
-            By::Process(_) | By::Interrupt(_) | By::Unseen => 1,
+            By::Process(_) | By::Interrupt(_) | By::Hypervisor | By::Unseen => 1,
         }
     }
 
@@ -143,10 +156,13 @@ impl Model {
                 By::Process(0) => Holder::IdleCpu,
                 By::Process(pid) => self.holder(pid),
                 By::Interrupt(source) => Holder::Interrupt(source),
+                By::Hypervisor => Holder::Hypervisor,
             };
             if by != By::Unseen {
                 let key = (Resource::Cpu, Some(place), holder);
-                self.ledger.charge(key, stay.begin, stay.end, ns, false);
+                // When in a slice it was stolen is not known.
+                let estimated = by == By::Hypervisor;
+                self.ledger.charge(key, stay.begin, stay.end, ns, estimated);
             }
             self.burn((Class::Cpu, Some(place), holder, 0), ns);
         }

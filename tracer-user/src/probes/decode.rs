@@ -64,6 +64,24 @@ pub fn decode(bytes: &[u8], symbol: impl Fn(u64) -> String) -> Result<Event, Mal
             })
         }
         Kind::Flow => Event::Flow(flow(&read(bytes)?)),
+        Kind::Work => {
+            let r: sched::Work = read(bytes)?;
+            Event::Work(event::Work {
+                ns: r.header.ns,
+                begin_ns: r.begin_ns,
+                pid: r.pid,
+                function: symbol(r.function),
+            })
+        }
+        Kind::Stolen => {
+            let r: sched::Stolen = read(bytes)?;
+            Event::Stolen(event::Stolen {
+                ns: r.header.ns,
+                cpu: r.header.cpu,
+                begin_ns: r.begin_ns,
+                stolen_ns: r.stolen_ns,
+            })
+        }
         Kind::Interrupts => Event::Interrupts(interrupts(&read(bytes)?)),
         Kind::Snapshot => {
             let r: histogram::Snapshot = read(bytes)?;

@@ -3,6 +3,7 @@
 use super::{
     Hypothesis, Verdict,
     constants::{ALSO_NAMED, CULPRIT_PART, PLACE_PART, SHORT_WINDOW_BINS},
+    health,
 };
 use crate::{
     class::{Cause, Resource},
@@ -53,14 +54,19 @@ fn not_held_up(verdict: &Verdict, comm: &str) -> String {
     };
     let blocked = share(verdict.blocked_part);
     let mut text = format!("{comm} is not held up: {blocked} of {of} blocked");
+    let shared = |resource| resource == Resource::Cpu && verdict.shared_core.is_some();
     let blind: Vec<&str> = verdict
         .unknown
         .iter()
+        .filter(|(blind, _)| !shared(*blind))
         .map(|(blind, _)| blind.name())
         .collect();
     if !blind.is_empty() {
         let blind = list(&blind, "and");
         text.push_str(&format!(", but waits for the {blind} cannot be seen here"));
+    }
+    if let Some(part) = verdict.shared_core {
+        text.push_str(&format!(", but {}", health::says_shared(part)));
     }
     text
 }
