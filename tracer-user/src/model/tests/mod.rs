@@ -8,7 +8,7 @@ use tracer_common::{
 
 use super::{
     Model,
-    books::{Books, Holder},
+    books::{Books, Holder, worker_name},
 };
 use crate::{
     class::{Class, Resource},
