@@ -44,7 +44,7 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let (now, cpu) = (now(), unsafe { bpf_get_smp_processor_id() } as u32);
     let prev_pid = prev.pid();
     let next_pid = next.pid();
-    end_slice(prev, (next_pid, next.tid()), cpu, now);
+    end_slice(prev, next_pid, next.tid(), cpu, now);
     if config!(has_siblings) != 0 {
         smt::switched(cpu, next_pid, now);
     }
@@ -58,15 +58,17 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
 }
 
 /// The time `prev` held this CPU: always into its total, and as a slice while a target thread waits here.
-#[inline(always)]
-fn end_slice(prev: Task, next: (u32, u32), cpu: u32, now: u64) {
+///
+/// Not inlined: its variables would lie on the stack below that of whom `sched_switch` calls later, 512 bytes in all.
+#[inline(never)]
+fn end_slice(prev: Task, next_pid: u32, next_tid: u32, cpu: u32, now: u64) -> i32 {
     let Some(state) = CPUS.get_ptr_mut(cpu) else {
-        return;
+        return 0;
     };
     let (pid, stolen_ns) = (prev.pid(), prev.stolen_ns());
     // SAFETY: a map value; all but `queued` change only under the lock of this CPU's run queue, see `emit_running`.
     let (since_ns, stolen_at_ns) = unsafe {
-        ((*state).pid, (*state).tid) = next;
+        ((*state).pid, (*state).tid) = (next_pid, next_tid);
         let since_ns = core::mem::replace(&mut (*state).since_ns, now);
         (
             since_ns,
@@ -74,7 +76,7 @@ fn end_slice(prev: Task, next: (u32, u32), cpu: u32, now: u64) {
         )
     };
     if since_ns == 0 {
-        return;
+        return 0;
     }
     if pid != 0 {
         histograms::hold_cpu(pid, now.wrapping_sub(since_ns));
@@ -88,7 +90,7 @@ fn end_slice(prev: Task, next: (u32, u32), cpu: u32, now: u64) {
         )
     };
     if queued as i64 <= 0 {
-        return;
+        return 0;
     }
     let begin_ns = since_ns.max(emitted_ns);
     emit_slice(begin_ns, now, (pid, prev.tid()), cpu);
@@ -97,6 +99,7 @@ fn end_slice(prev: Task, next: (u32, u32), cpu: u32, now: u64) {
         work::tell(prev, begin_ns, now);
     }
     emit_stolen(since_ns, now, stolen_ns.wrapping_sub(stolen_at_ns));
+    0
 }
 
 #[inline(always)]
