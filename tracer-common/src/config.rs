@@ -227,6 +227,16 @@ offsets! {
     qdisc_qlen: ("Qdisc", "q.qlen");
     /// Packets dropped.
     qdisc_drops: ("Qdisc", "qstats.drops");
+    /// What the hypervisor has stolen of a CPU (with `CONFIG_PARAVIRT_TIME_ACCOUNTING`).
+    rq_stolen: ("rq", "prev_steal_time_rq");
+    /// Where a kernel thread's `struct kthread` is (the latter before 5.17).
+    task_kthread: ("task_struct", "worker_private"), ("task_struct", "set_child_tid");
+    /// What it is about: of a kworker, its `struct worker`.
+    kthread_data: ("kthread", "data");
+    /// Function that a kworker runs.
+    worker_function: ("worker", "current_func");
+    /// As above, the one before (5.1 and later).
+    worker_last_function: ("worker", "last_func");
 }
 
 /// Everything user space freezes into the programs.
@@ -259,6 +269,8 @@ pub struct Config {
     pub arg_split: u32,
     /// As above, `block_rq_issue`.
     pub arg_rq_issue: u32,
+    /// 1: a CPU has a sibling.
+    pub has_siblings: u32,
 }
 
 impl Config {
@@ -277,10 +289,11 @@ impl Config {
         arg_bio_complete: 0,
         arg_split: 0,
         arg_rq_issue: 0,
+        has_siblings: 0,
     };
 }
 
-const _: () = assert!(size_of::<Config>() == 4 * (Offsets::COUNT + 12));
+const _: () = assert!(size_of::<Config>() == 4 * (Offsets::COUNT + 13));
 // SAFETY: `repr(C)`, only `u32`s.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for Config {}

@@ -9,9 +9,11 @@
 pub mod block;
 pub mod config;
 pub mod histogram;
+pub mod irq;
 pub mod proc;
 pub mod record;
 pub mod sched;
+pub mod smt;
 pub mod tcp;
 
 /// Implements aya's `Pod` for plain records, and asserts their size where they are defined.

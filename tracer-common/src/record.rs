@@ -36,10 +36,16 @@ pub enum Kind {
     Snapshot = 13,
     /// [`crate::tcp::Flow`]
     Flow = 14,
+    /// [`crate::irq::Interrupts`]
+    Interrupts = 15,
+    /// [`crate::sched::Work`]
+    Work = 16,
+    /// [`crate::sched::Stolen`]
+    Stolen = 17,
 }
 
 /// Number of kinds.
-pub const KINDS: usize = 15;
+pub const KINDS: usize = 18;
 
 impl Kind {
     /// All kinds with the names that reports use.
@@ -59,6 +65,9 @@ impl Kind {
         (Self::Exit, "exits"),
         (Self::Snapshot, "histograms"),
         (Self::Flow, "flows"),
+        (Self::Interrupts, "interrupts"),
+        (Self::Work, "works"),
+        (Self::Stolen, "stolen"),
     ];
 
     /// The kind with this number.

@@ -74,6 +74,37 @@ pub struct Slice {
     pub reserved: u32,
 }
 
+/// Follows the slice of a kworker.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Work {
+    /// `ns` is the end of the slice.
+    pub header: Header,
+    /// Its begin.
+    pub begin_ns: u64,
+    /// Address of the function that the worker ran, or had run last.
+    pub function: u64,
+    /// The worker.
+    pub pid: u32,
+    /// Explicit padding.
+    pub reserved: u32,
+}
+
+/// Follows a slice in which the hypervisor ran somebody else.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stolen {
+    /// `ns` is the end of the slice.
+    pub header: Header,
+    /// Its begin.
+    pub begin_ns: u64,
+    /// So much of it was stolen.
+    pub stolen_ns: u64,
+}
+
+/// What is stolen of a slice is told from here on, ns: less is within the error of the clocks that are compared.
+pub const LEAST_STOLEN_NS: u64 = 20_000;
+
 /// A queued target thread was moved to another CPU.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
@@ -178,9 +209,18 @@ pub struct Cpu {
     pub pid: u32,
     /// Its thread.
     pub tid: u32,
-    /// Keeps entries apart.
-    pub reserved: [u64; 4],
+    /// When the first of the target threads queued here was.
+    pub opened_ns: u64,
+    /// When the hard interrupt under way began, or [`UNWATCHED`]; 0: none is.
+    pub irq_ns: u64,
+    /// As above, of the softirq.
+    pub softirq_ns: u64,
+    /// What had been stolen of the CPU when the running thread came on.
+    pub stolen_ns: u64,
 }
+
+/// Begin of an interrupt before which no target thread was queued on its CPU: no time.
+pub const UNWATCHED: u64 = 1;
 
 const _: () = assert!(size_of::<Cpu>() == 64);
 // SAFETY: `repr(C)`, explicit padding, any bit pattern is valid.
@@ -190,6 +230,8 @@ unsafe impl aya::Pod for Cpu {}
 plain!(
     Wait = 104,
     Slice = 40,
+    Work = 40,
+    Stolen = 32,
     Migrate = 32,
     Stack = 32 + 8 * STACK_DEPTH,
     ThreadEnd = 24,

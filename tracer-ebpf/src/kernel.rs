@@ -5,6 +5,7 @@
 mod disk;
 mod net;
 mod run_queue;
+mod work;
 
 use core::ffi::c_void;
 
@@ -114,6 +115,7 @@ pointer! {
         group: TaskGroup = task_group;
         signal: Signal = task_signal;
         mm: Mm = task_mm;
+        kthread: u64 = task_kthread;
     }
 }
 
@@ -151,6 +153,16 @@ impl Task {
     #[inline(always)]
     pub fn comm(self) -> [u8; 16] {
         bytes16(self.0, config!(offsets.task_comm))
+    }
+
+    /// What the hypervisor has stolen of its CPU so far, ns; 0 where the kernel does not tell.
+    #[inline(always)]
+    pub fn stolen_ns(self) -> u64 {
+        if has(config!(offsets.rq_stolen)) {
+            self.cfs_rq().rq().stolen()
+        } else {
+            0
+        }
     }
 
     /// The clock of its run queue, ns.

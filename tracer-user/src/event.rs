@@ -75,6 +75,14 @@ pub enum Event {
     RemoteMount(RemoteMount),
     /// As [`Event::Ack`], of a socket whose packets left through an interface that queues.
     Delivered(Delivered),
+    /// What interrupts took of a CPU while a target thread was queued there.
+    Interrupts(Interrupts),
+    /// Which function a kworker ran in a slice.
+    Work(Work),
+    /// The hypervisor ran somebody else in a slice.
+    Stolen(Stolen),
+    /// Whether hyperthreads were shared.
+    Siblings(Siblings),
 }
 
 impl Event {
@@ -102,6 +110,9 @@ impl Event {
             Self::End(e) => e.ns,
             Self::Follow(e) => e.ns,
             Self::Unread(e) => e.ns,
+            Self::Interrupts(e) => e.ns,
+            Self::Work(e) => e.ns,
+            Self::Stolen(e) => e.ns,
             Self::Process(_)
             | Self::Thread(_)
             | Self::Disk(_)
@@ -110,6 +121,7 @@ impl Event {
             | Self::Means(_)
             | Self::OwnLimit(_)
             | Self::RemoteMount(_)
+            | Self::Siblings(_)
             | Self::DiskTotal(_) => 0,
         }
     }

@@ -70,6 +70,7 @@ pointer! {
         clock_task: u64 = rq_clock_task;
         clock_pelt: u64 = rq_clock_pelt;
         lost_idle: u64 = rq_lost_idle;
+        stolen: u64 = rq_stolen;
     }
 }
 
@@ -101,7 +102,7 @@ pub fn throttled_on(task: Task, cpu: u32) -> u64 {
 
 /// Eight bytes of kernel memory, or [`UNKNOWN`].
 #[inline(always)]
-fn read(address: u64) -> u64 {
+pub fn read(address: u64) -> u64 {
     let mut value = UNKNOWN;
     // SAFETY: the helper checks the address that it is given, and writes 8 bytes to a variable of this size.
     let failed = unsafe { bpf_probe_read_kernel((&raw mut value).cast(), 8, address as *const _) };

@@ -2,9 +2,12 @@
 
 mod block;
 mod flow;
+mod irq;
 mod proc;
-mod sched;
+pub mod sched;
+mod smt;
 mod tcp;
 mod tcp_calls;
 mod unix;
+mod work;
 mod writeback;

@@ -10,16 +10,18 @@ use tracer_common::{
     histogram::Family,
     record::{Kind, MapLoss},
     sched::{
-        Cpu, Migrate, Slice, TASK_ASLEEP, TASK_QUEUED, TASK_RUNNING, Task as Known, ThreadEnd,
-        WAIT_FIRST, WAIT_IOWAIT, WAIT_MEMSTALL, WAIT_NO_WAKER, WAIT_RUNNABLE, Wait,
+        Cpu, LEAST_STOLEN_NS, Migrate, Slice, Stolen, TASK_ASLEEP, TASK_QUEUED, TASK_RUNNING,
+        Task as Known, ThreadEnd, WAIT_FIRST, WAIT_IOWAIT, WAIT_MEMSTALL, WAIT_NO_WAKER,
+        WAIT_RUNNABLE, Wait,
     },
 };
 
+use super::{irq, smt, work};
 use crate::{
     atomic, emit,
     filter::is_target,
     histograms,
-    kernel::{TASK_DEAD, Task, UNKNOWN, current, now, throttled_on},
+    kernel::{TASK_DEAD, Task, UNKNOWN, config, current, now, throttled_on},
     stack,
 };
 
@@ -29,7 +31,7 @@ static TASKS: HashMap<u32, Known> = HashMap::with_max_entries(16_384, 0);
 
 /// State of each CPU; user space sets the size to the number of possible CPUs.
 #[map]
-static CPUS: Array<Cpu> = Array::with_max_entries(512, 0);
+pub static CPUS: Array<Cpu> = Array::with_max_entries(512, 0);
 
 /// `sched_switch(bool preempt, struct task_struct *prev, struct task_struct *next[, unsigned int prev_state])`, 5.10 to 7.2.
 /// Runs with the run queue's lock held and interrupts off; `current` is `prev`.
@@ -42,7 +44,10 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let (now, cpu) = (now(), unsafe { bpf_get_smp_processor_id() } as u32);
     let prev_pid = prev.pid();
     let next_pid = next.pid();
-    end_slice((prev_pid, prev.tid()), (next_pid, next.tid()), cpu, now);
+    end_slice(prev, next_pid, next.tid(), cpu, now);
+    if config!(has_siblings) != 0 {
+        smt::switched(cpu, next_pid, now);
+    }
     if prev_pid != 0 && is_target(prev_pid) {
         leave_cpu(&ctx, prev, prev_pid, preempt, cpu, now);
     }
@@ -53,28 +58,62 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
 }
 
 /// The time `prev` held this CPU: always into its total, and as a slice while a target thread waits here.
-#[inline(always)]
-fn end_slice((pid, tid): (u32, u32), next: (u32, u32), cpu: u32, now: u64) {
+///
+/// Not inlined: its variables would lie on the stack below that of whom `sched_switch` calls later, 512 bytes in all.
+#[inline(never)]
+fn end_slice(prev: Task, next_pid: u32, next_tid: u32, cpu: u32, now: u64) -> i32 {
     let Some(state) = CPUS.get_ptr_mut(cpu) else {
-        return;
+        return 0;
     };
+    let (pid, stolen_ns) = (prev.pid(), prev.stolen_ns());
     // SAFETY: a map value; all but `queued` change only under the lock of this CPU's run queue, see `emit_running`.
-    let (begin_ns, emitted_ns) = unsafe {
-        ((*state).pid, (*state).tid) = next;
-        let begin_ns = core::mem::replace(&mut (*state).since_ns, now);
-        (begin_ns, (*state).emitted_ns)
+    let (since_ns, stolen_at_ns) = unsafe {
+        ((*state).pid, (*state).tid) = (next_pid, next_tid);
+        let since_ns = core::mem::replace(&mut (*state).since_ns, now);
+        (
+            since_ns,
+            core::mem::replace(&mut (*state).stolen_ns, stolen_ns),
+        )
     };
-    if begin_ns == 0 {
-        return;
+    if since_ns == 0 {
+        return 0;
     }
     if pid != 0 {
-        histograms::hold_cpu(pid, now.wrapping_sub(begin_ns));
+        histograms::hold_cpu(pid, now.wrapping_sub(since_ns));
     }
     // SAFETY: as above; other CPUs add to `queued` atomically.
-    let queued = unsafe { (&raw const (*state).queued).read_volatile() };
-    if queued as i64 > 0 {
-        emit_slice(begin_ns.max(emitted_ns), now, (pid, tid), cpu);
+    let (queued, opened_ns, emitted_ns) = unsafe {
+        (
+            (&raw const (*state).queued).read_volatile(),
+            (*state).opened_ns,
+            (*state).emitted_ns,
+        )
+    };
+    if queued as i64 <= 0 {
+        return 0;
     }
+    let begin_ns = since_ns.max(emitted_ns);
+    emit_slice(begin_ns, now, (pid, prev.tid()), cpu);
+    irq::tell(cpu, begin_ns.max(opened_ns), now);
+    if prev.is_worker() {
+        work::tell(prev, begin_ns, now);
+    }
+    emit_stolen(since_ns, now, stolen_ns.wrapping_sub(stolen_at_ns));
+    0
+}
+
+#[inline(always)]
+fn emit_stolen(begin_ns: u64, now: u64, stolen_ns: u64) {
+    if stolen_ns < LEAST_STOLEN_NS || stolen_ns as i64 <= 0 {
+        return;
+    }
+    emit::event::<Stolen>(Kind::Stolen, now, |record| {
+        // SAFETY: a reservation of this size.
+        unsafe {
+            (*record).begin_ns = begin_ns;
+            (*record).stolen_ns = stolen_ns;
+        }
+    });
 }
 
 /// What the thread that runs on `cpu` held of it so far, before the gate is shut there.
@@ -87,14 +126,20 @@ fn emit_running(cpu: u32, now: u64) {
         return;
     };
     // SAFETY: a map value, under the lock named above.
-    let (since_ns, begin_ns, running) = unsafe {
+    let (since_ns, begin_ns, opened_ns, running) = unsafe {
         let emitted_ns = core::mem::replace(&mut (*state).emitted_ns, now);
         let since_ns = (*state).since_ns;
         let running = ((*state).pid, (*state).tid);
-        (since_ns, since_ns.max(emitted_ns), running)
+        (
+            since_ns,
+            since_ns.max(emitted_ns),
+            (*state).opened_ns,
+            running,
+        )
     };
     if since_ns != 0 && begin_ns < now {
         emit_slice(begin_ns, now, running, cpu);
+        irq::tell(cpu, begin_ns.max(opened_ns), now);
     }
 }
 
@@ -164,7 +209,7 @@ fn leave_cpu(ctx: &BtfTracePointContext, prev: Task, pid: u32, preempt: bool, cp
         (*task).cpu = cpu;
     }
     if runnable {
-        gate(cpu, 1);
+        open_gate(cpu, now);
     }
 }
 
@@ -214,7 +259,7 @@ fn come_on_cpu(next: Task, pid: u32, now: u64) {
         now,
     );
     if task.state == TASK_QUEUED {
-        gate(task.cpu, u64::MAX);
+        shut_gate(task.cpu);
     }
     task.state = TASK_RUNNING;
     task.on_ns = now;
@@ -284,12 +329,26 @@ const EMPTY: Known = Known {
     reserved: 0,
 };
 
-/// Opens (1) or shuts (-1, as two's complement) the gate of a CPU by one thread.
+/// Opens the gate of a CPU by one thread.
 #[inline(always)]
-fn gate(cpu: u32, by: u64) {
+fn open_gate(cpu: u32, now: u64) {
     if let Some(state) = CPUS.get_ptr_mut(cpu) {
-        // SAFETY: a map value, 8-byte aligned.
-        unsafe { atomic::add64(&raw mut (*state).queued, by) };
+        // SAFETY: a map value, 8-byte aligned. Of two that open it at once either stamp will do.
+        unsafe {
+            if (&raw const (*state).queued).read_volatile() == 0 {
+                (*state).opened_ns = now;
+            }
+            atomic::add64(&raw mut (*state).queued, 1);
+        }
+    }
+}
+
+/// Shuts the gate of a CPU by one thread.
+#[inline(always)]
+fn shut_gate(cpu: u32) {
+    if let Some(state) = CPUS.get_ptr_mut(cpu) {
+        // SAFETY: a map value, 8-byte aligned; -1 as two's complement.
+        unsafe { atomic::add64(&raw mut (*state).queued, u64::MAX) };
     }
 }
 
@@ -361,7 +420,7 @@ fn queued(task: Task) {
         (*known).cpu = cpu;
         (*known).throttled_ns = throttled;
     }
-    gate(cpu, 1);
+    open_gate(cpu, now());
 }
 
 /// `sched_migrate_task(struct task_struct *p, int dest_cpu)`, everywhere. Also fires for sleepers and when nothing moves.
@@ -408,8 +467,8 @@ fn migrate(task: Task, to_cpu: u32) {
     move_throttled(task, known, to_cpu);
     let now = now();
     emit_running(from_cpu, now);
-    gate(from_cpu, u64::MAX);
-    gate(to_cpu, 1);
+    shut_gate(from_cpu);
+    open_gate(to_cpu, now);
     let pid = known.pid;
     emit::event::<Migrate>(Kind::Migrate, now, |record| {
         // SAFETY: a reservation of this size.

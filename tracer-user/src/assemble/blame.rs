@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::place;
 use crate::{
     class::Resource,
-    model::books::{Books, Charge, Holder, PlaceId},
+    model::books::{Books, Charge, Holder, PlaceId, worker_name},
     report::Blame,
 };
 
@@ -59,7 +59,13 @@ fn row(
         resource,
         place: place(books, at),
         pid,
-        comm: holder_name(books, holder),
+        comm: match holder {
+            // Of what a kworker did at a disk its function on the CPU says nothing.
+            Holder::Process(id) if resource == Resource::Cpu => {
+                worker_name(&books.works, id).unwrap_or_else(|| holder_name(books, holder))
+            }
+            _ => holder_name(books, holder),
+        },
         ns,
         ios: held.map(|held| held.ios),
         bytes: held.map(|held| held.bytes),
@@ -82,5 +88,6 @@ pub fn holder_name(books: &Books, holder: Holder) -> String {
         Holder::IdleCpu => "idle CPU".to_owned(),
         Holder::Hypervisor => "the hypervisor".to_owned(),
         Holder::Nobody => "unattributed".to_owned(),
+        Holder::Interrupt(source) => source.to_string(),
     }
 }

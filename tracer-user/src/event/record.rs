@@ -1,6 +1,7 @@
 //! Records of the kernel half, in the order of `tracer_common`, and what user space adds of the same kind.
 
 use serde::{Deserialize, Serialize};
+use tracer_common::irq::SOFTIRQS;
 
 /// See [`tracer_common::sched::Wait`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -179,6 +180,68 @@ pub struct Exec {
 pub struct Exit {
     pub ns: u64,
     pub pid: u32,
+}
+
+/// What ran on a CPU in nobody's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Source {
+    /// Devices' interrupts.
+    Irq,
+    /// A softirq, by its index in [`tracer_common::irq::SOFTIRQS`].
+    Softirq(u32),
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Irq => f.write_str("irq"),
+            Self::Softirq(number) => match SOFTIRQS.get(*number as usize) {
+                Some(name) => write!(f, "softirq:{name}"),
+                None => write!(f, "softirq:{number}"),
+            },
+        }
+    }
+}
+
+/// See [`tracer_common::irq::Interrupts`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented with the record of the same name")]
+pub struct Interrupts {
+    pub ns: u64,
+    pub cpu: u32,
+    pub begin_ns: u64,
+    pub took: Vec<(Source, u64)>,
+}
+
+/// See [`tracer_common::sched::Work`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented with the record of the same name")]
+pub struct Work {
+    pub ns: u64,
+    pub begin_ns: u64,
+    pub pid: u32,
+    /// Its name, or its address where there is none.
+    pub function: String,
+}
+
+/// See [`tracer_common::sched::Stolen`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented with the record of the same name")]
+pub struct Stolen {
+    pub ns: u64,
+    pub cpu: u32,
+    pub begin_ns: u64,
+    pub stolen_ns: u64,
+}
+
+/// At the end: how long the target ran, and for how much of that the sibling of its CPU ran another process. Only where CPUs have
+/// siblings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Siblings {
+    /// On a CPU, ns.
+    pub target_ns: u64,
+    /// Part of it, ns.
+    pub beside_ns: u64,
 }
 
 /// Bytes that came for a target and were not received until the end: a request that nobody has picked up.

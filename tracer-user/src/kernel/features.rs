@@ -96,6 +96,13 @@ fn obstacle(btf: &Btf, config: &Config, probe: &Probe) -> Option<String> {
         Hook::InModule(module) if btf.tracepoint(probe.name).is_none() => {
             return Some(format!("the types of the module {module} are unknown"));
         }
+        // Only there (`CONFIG_PREEMPT_RT`) a task has this count, and softirqs are preempted as it is: they are no time of a CPU.
+        Hook::Tracepoint
+            if probe.name.starts_with("softirq_")
+                && btf.member("task_struct", "softirq_disable_cnt").is_some() =>
+        {
+            return Some("this kernel runs softirqs in tasks".to_owned());
+        }
         Hook::Entry(function) if btf.arguments(function).is_none() => {
             return Some(format!("this kernel has no function {function}"));
         }

@@ -13,6 +13,7 @@ use tracer_common::block;
 use super::{
     features::{self, Features},
     proc::IoLimit,
+    smt,
 };
 use crate::{
     event::MissingProbe,
@@ -75,13 +76,18 @@ pub fn attach(
     config.self_pid = std::process::id();
     config.follow_children = u32::from(follow_children);
     let cpus = aya::util::nr_cpus().map(|cpus| cpus as u32).unwrap_or(1);
+    let siblings = smt::siblings(cpus);
+    config.has_siblings = u32::from(!siblings.is_empty());
     let mut ebpf = EbpfLoader::new()
         .btf(Some(btf))
         .override_global("CONFIG", &config, true)
         .map_max_entries("CPUS", cpus)
+        .map_max_entries("INTERRUPTS", cpus)
+        .map_max_entries("THREADS", cpus)
         .load(OBJECT)
         .map_err(refused("the kernel refuses the maps"))?;
     set_targets(&mut ebpf, &traced.pids)?;
+    smt::set_siblings(&mut ebpf, &siblings)?;
     watch_disks(&mut ebpf, traced)?;
     let mut missing = features.costs();
     for probe in &features.usable {

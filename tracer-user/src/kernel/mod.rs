@@ -10,6 +10,7 @@ pub mod load;
 pub mod proc;
 pub mod reader;
 pub mod session;
+mod smt;
 pub mod steady;
 pub mod symbols;
 

@@ -8,6 +8,7 @@ use aya::{
 use tracer_common::{
     block::{DiskOwner, DiskTotal, Request},
     histogram::{Cell, CellKey},
+    irq::Sums,
     record::{Counter, Kind, MapLoss},
     sched::{Cpu, Task},
     tcp::{Link, LinkOwner, SocketState},
@@ -132,11 +133,16 @@ pub fn open(ebpf: &Ebpf, ns: u64) -> Vec<Event> {
         .map("CPUS")
         .and_then(|map| Array::<_, Cpu>::try_from(map).ok())
     {
-        events.extend(
-            (0..cpus.len())
-                .filter_map(|cpu| decode::open_slice(cpu, &cpus.get(&cpu, 0).ok()?, ns))
-                .map(Event::Slice),
-        );
+        let all = || (0..cpus.len()).filter_map(|cpu| Some((cpu, cpus.get(&cpu, 0).ok()?)));
+        let slices = all().filter_map(|(cpu, state)| decode::open_slice(cpu, &state, ns));
+        events.extend(slices.map(Event::Slice));
+        let sums = ebpf.map("INTERRUPTS");
+        if let Some(sums) = sums.and_then(|map| Array::<_, Sums>::try_from(map).ok()) {
+            let told = all().filter_map(|(cpu, state)| {
+                decode::open_interrupts(cpu, &state, &sums.get(&cpu, 0).ok()?, ns)
+            });
+            events.extend(told.map(Event::Interrupts));
+        }
     }
     if let Ok(tasks) = hash::<u32, Task>(ebpf, "TASKS") {
         events.extend(

@@ -23,7 +23,7 @@ use super::{
     load::{self, Attached, Traced, Unsupported},
     now_ns, proc,
     reader::{self, Reader},
-    steady,
+    smt, steady,
     symbols::KernelSymbols,
 };
 use crate::{
@@ -251,6 +251,7 @@ impl Session {
     fn finish(&mut self, stop: Stop) -> Result<Vec<Event>> {
         let end_ns = now_ns();
         let open = reader::open(&self.attached.ebpf, end_ns);
+        let shared = smt::shared(&self.attached.ebpf, end_ns);
         load::detach(&mut self.attached.ebpf);
         let mut events = Vec::new();
         self.reader.finish(&mut events);
@@ -261,6 +262,7 @@ impl Session {
         events.extend(open.into_iter().filter_map(|event| clip(event, end_ns)));
         self.holders.see(&events);
         events.extend(reader::totals(&self.attached.ebpf, end_ns)?);
+        events.extend(shared);
         events.extend(self.standings(&events));
         events.push(Event::End(Box::new(self.end(end_ns, stop)?)));
         Ok(events)

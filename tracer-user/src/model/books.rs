@@ -1,6 +1,6 @@
 //! The books at the end of a window: what the fold hands to the verdict. Plain figures, no judgement.
 
-pub use crate::event::Histogram;
+pub use crate::event::{Histogram, Source};
 
 use std::collections::BTreeMap;
 
@@ -43,6 +43,8 @@ pub enum Holder {
     Asked(ProcessId),
     /// Nobody was seen holding it.
     Nobody,
+    /// Interrupts ran on the CPU, in nobody's name.
+    Interrupt(Source),
 }
 
 /// Where a wait stands: index into [`Books::places`].
@@ -202,6 +204,21 @@ pub struct Books {
     pub written: BTreeMap<(PlaceId, Holder), u64>,
     /// Requests of the target that a disk answered with an error.
     pub failed: BTreeMap<PlaceId, u64>,
+    /// What kworkers ran while a target thread was queued.
+    pub works: Works,
+    /// Hyperthreads that were shared.
+    pub siblings: event::Siblings,
+}
+
+/// Time that kworkers held a CPU, by worker and function, ns.
+pub type Works = BTreeMap<ProcessId, BTreeMap<String, u64>>;
+
+/// Name of a worker's function: `kworker (wb_workfn)`.
+#[must_use]
+pub fn worker_name(works: &Works, worker: ProcessId) -> Option<String> {
+    let functions = works.get(&worker)?.iter();
+    let (function, _) = functions.max_by(|a, b| a.1.cmp(b.1).then(b.0.cmp(a.0)))?;
+    Some(format!("kworker ({function})"))
 }
 
 impl Books {

@@ -110,6 +110,8 @@ pub struct Model {
     remote_mounts: Vec<event::RemoteMount>,
     written: BTreeMap<(PlaceId, Holder), u64>,
     failed: BTreeMap<PlaceId, u64>,
+    works: books::Works,
+    siblings: event::Siblings,
     clipped_waits: u64,
     unreadable_stacks: u64,
     /// Processes that the target asks, each with books of its own.
@@ -162,6 +164,8 @@ impl Model {
             own_limits: Vec::new(),
             written: BTreeMap::new(),
             failed: BTreeMap::new(),
+            works: books::Works::new(),
+            siblings: event::Siblings::default(),
             clipped_waits: 0,
             unreadable_stacks: 0,
             followed: Vec::new(),
@@ -186,6 +190,10 @@ impl Model {
             Event::Stack(stack) => self.learn_stack(stack),
             Event::Wait(wait) => self.wait(wait),
             Event::Slice(slice) => self.slice(slice),
+            Event::Interrupts(interrupts) => self.interrupted(interrupts),
+            Event::Work(work) => self.worked(work),
+            Event::Stolen(stolen) => self.stolen(stolen),
+            Event::Siblings(siblings) => self.siblings = *siblings,
             Event::Migrate(migrate) => self.migrated(migrate),
             Event::ThreadEnd(end) => self.thread_ended(end.tid, end.ns),
             Event::Io(io) => self.io(io),
@@ -231,14 +239,6 @@ impl Model {
             frames,
         };
         self.stacks.insert(stack.id, known);
-    }
-
-    fn slice(&mut self, slice: &event::Slice) {
-        let index = slice.cpu as usize;
-        if index >= self.cpus.len() {
-            self.cpus.resize_with(index + 1, cpu::Cpu::default);
-        }
-        self.cpus[index].held(slice.pid, slice.begin_ns, slice.ns);
     }
 
     fn forked(&mut self, fork: &event::Fork) {
@@ -431,6 +431,8 @@ impl Model {
             own_limits: self.own_limits,
             written: self.written,
             failed: self.failed,
+            works: self.works,
+            siblings: self.siblings,
             start: self.start,
             end: self.end,
         }

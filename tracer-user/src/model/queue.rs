@@ -1,9 +1,13 @@
 //! The time of a wait in a run queue: own quota, then whoever ran while the thread could have.
 
-use super::{Model, books::Holder, cpu::Piece};
+use super::{
+    Model,
+    books::Holder,
+    cpu::{By, Cpu, Piece},
+};
 use crate::{
     class::{Cause, Class, Resource},
-    event::Wait,
+    event::{Interrupts, Slice, Stolen, Wait, Work},
 };
 
 /// A part of a wait on the run queue of one CPU.
@@ -16,6 +20,36 @@ struct Stay {
 }
 
 impl Model {
+    pub(super) fn slice(&mut self, slice: &Slice) {
+        self.cpu(slice.cpu)
+            .held(slice.pid, slice.begin_ns, slice.ns);
+    }
+
+    pub(super) fn interrupted(&mut self, by: &Interrupts) {
+        self.cpu(by.cpu).interrupted(&by.took, by.begin_ns, by.ns);
+    }
+
+    pub(super) fn stolen(&mut self, stolen: &Stolen) {
+        self.cpu(stolen.cpu)
+            .stolen(stolen.stolen_ns, stolen.begin_ns, stolen.ns);
+    }
+
+    /// Which functions a kworker ran while a target thread was queued.
+    pub(super) fn worked(&mut self, work: &Work) {
+        let worker = self.processes.id(work.pid);
+        let functions = self.works.entry(worker).or_default();
+        *functions.entry(work.function.clone()).or_default() +=
+            work.ns.saturating_sub(work.begin_ns);
+    }
+
+    fn cpu(&mut self, cpu: u32) -> &mut Cpu {
+        let index = cpu as usize;
+        if index >= self.cpus.len() {
+            self.cpus.resize_with(index + 1, Cpu::default);
+        }
+        &mut self.cpus[index]
+    }
+
     /// The time in the run queue: own quota first, then whoever ran meanwhile.
     pub(super) fn queue(&mut self, wait: &Wait, queued_ns: u64) {
         let Some(thread) = self.threads.get_mut(&wait.tid) else {
@@ -46,7 +80,7 @@ impl Model {
                 vec![Piece {
                     begin,
                     end,
-                    pid: None,
+                    by: By::Unseen,
                 }]
             };
             Stay {
@@ -71,7 +105,7 @@ impl Model {
         let mut left = quota;
         for rank in 0..3 {
             for piece in stays.iter_mut().flat_map(|stay| &mut stay.pieces) {
-                if self.quota_rank(piece.pid) != rank {
+                if self.quota_rank(piece.by) != rank {
                     continue;
                 }
                 let ns = left.min(piece.end - piece.begin);
@@ -84,11 +118,11 @@ impl Model {
         }
     }
 
-    fn quota_rank(&mut self, pid: Option<u32>) -> u32 {
-        match pid {
-            Some(0) => 0,
-            Some(pid) if self.holder(pid) == Holder::Own => 2,
-            Some(_) | None => 1,
+    fn quota_rank(&mut self, by: By) -> u32 {
+        match by {
+            By::Process(0) => 0,
+            By::Process(pid) if self.holder(pid) == Holder::Own => 2,
+            By::Process(_) | By::Interrupt(_) | By::Hypervisor | By::Unseen => 1,
         }
     }
 
@@ -105,26 +139,30 @@ impl Model {
     /// Charges a stay in a run queue to those who ran there.
     fn contend(&mut self, stay: &Stay) {
         let place = self.place(&format!("cpu{}", stay.cpu));
-        let mut holders: Vec<(Option<u32>, u64)> = Vec::new();
+        let mut holders: Vec<(By, u64)> = Vec::new();
         for piece in &stay.pieces {
             let ns = piece.end - piece.begin;
-            match holders.iter_mut().find(|(pid, _)| *pid == piece.pid) {
+            match holders.iter_mut().find(|(by, _)| *by == piece.by) {
                 Some((_, sum)) => *sum += ns,
-                None => holders.push((piece.pid, ns)),
+                None => holders.push((piece.by, ns)),
             }
         }
-        for (pid, ns) in holders {
+        for (by, ns) in holders {
             if ns == 0 {
                 continue;
             }
-            let holder = match pid {
-                None => Holder::Nobody,
-                Some(0) => Holder::IdleCpu,
-                Some(pid) => self.holder(pid),
+            let holder = match by {
+                By::Unseen => Holder::Nobody,
+                By::Process(0) => Holder::IdleCpu,
+                By::Process(pid) => self.holder(pid),
+                By::Interrupt(source) => Holder::Interrupt(source),
+                By::Hypervisor => Holder::Hypervisor,
             };
-            if pid.is_some() {
+            if by != By::Unseen {
                 let key = (Resource::Cpu, Some(place), holder);
-                self.ledger.charge(key, stay.begin, stay.end, ns, false);
+                // When in a slice it was stolen is not known.
+                let estimated = by == By::Hypervisor;
+                self.ledger.charge(key, stay.begin, stay.end, ns, estimated);
             }
             self.burn((Class::Cpu, Some(place), holder, 0), ns);
         }

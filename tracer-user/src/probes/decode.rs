@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use tracer_common::{block, histogram, proc, record::Header, record::Kind, sched, tcp};
+use tracer_common::{block, histogram, irq, proc, record::Header, record::Kind, sched, tcp};
 
 use crate::event::{self, Event};
 
@@ -64,6 +64,25 @@ pub fn decode(bytes: &[u8], symbol: impl Fn(u64) -> String) -> Result<Event, Mal
             })
         }
         Kind::Flow => Event::Flow(flow(&read(bytes)?)),
+        Kind::Work => {
+            let r: sched::Work = read(bytes)?;
+            Event::Work(event::Work {
+                ns: r.header.ns,
+                begin_ns: r.begin_ns,
+                pid: r.pid,
+                function: symbol(r.function),
+            })
+        }
+        Kind::Stolen => {
+            let r: sched::Stolen = read(bytes)?;
+            Event::Stolen(event::Stolen {
+                ns: r.header.ns,
+                cpu: r.header.cpu,
+                begin_ns: r.begin_ns,
+                stolen_ns: r.stolen_ns,
+            })
+        }
+        Kind::Interrupts => Event::Interrupts(interrupts(&read(bytes)?)),
         Kind::Snapshot => {
             let r: histogram::Snapshot = read(bytes)?;
             Event::Histogram(Box::new(cell(r.header.ns, r.key, &r.cell)))
@@ -143,6 +162,46 @@ fn slice(r: &sched::Slice) -> event::Slice {
         pid: r.pid,
         tid: r.tid,
     }
+}
+
+fn interrupts(r: &irq::Interrupts) -> event::Interrupts {
+    event::Interrupts {
+        ns: r.header.ns,
+        cpu: r.place,
+        begin_ns: r.begin_ns,
+        took: took(&r.ns),
+    }
+}
+
+/// Those that took anything.
+fn took(ns: &[u64; irq::SOURCES]) -> Vec<(event::Source, u64)> {
+    let source = |number: usize| match number {
+        irq::HARD => event::Source::Irq,
+        softirq => event::Source::Softirq(softirq as u32),
+    };
+    let all = ns.iter().enumerate();
+    all.filter(|(_, ns)| **ns > 0)
+        .map(|(number, ns)| (source(number), *ns))
+        .collect()
+}
+
+/// What interrupts took so far of a CPU on which a target thread is queued, as the kernel half remembers it.
+#[must_use]
+pub fn open_interrupts(
+    cpu: u32,
+    state: &sched::Cpu,
+    sums: &irq::Sums,
+    ns: u64,
+) -> Option<event::Interrupts> {
+    let begin_ns = open_slice(cpu, state, ns)?.begin_ns.max(state.opened_ns);
+    let untold = std::array::from_fn(|n| sums.ns[n].saturating_sub(sums.told_ns[n]));
+    let took = took(&untold);
+    (!took.is_empty()).then_some(event::Interrupts {
+        ns,
+        cpu,
+        begin_ns,
+        took,
+    })
 }
 
 fn migrate(r: &sched::Migrate) -> event::Migrate {

@@ -2,6 +2,7 @@
 
 pub mod block;
 pub mod decode;
+pub mod irq;
 pub mod proc;
 pub mod sched;
 pub mod tcp;
@@ -51,9 +52,15 @@ pub struct Probe {
 
 /// Every probe, family by family.
 pub fn all() -> impl Iterator<Item = &'static Probe> {
-    [sched::PROBES, block::PROBES, tcp::PROBES, proc::PROBES]
-        .into_iter()
-        .flatten()
+    [
+        sched::PROBES,
+        irq::PROBES,
+        block::PROBES,
+        tcp::PROBES,
+        proc::PROBES,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 const fn required(name: &'static str, facts: &'static [&'static str]) -> Probe {

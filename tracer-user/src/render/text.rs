@@ -184,7 +184,15 @@ impl Page<'_> {
                 blame.len() - self.options.top
             ));
         }
-        if blame.iter().take(self.options.top).any(|row| row.estimated) {
+        let estimated = |of_cpu: bool| {
+            let mut shown = blame.iter().take(self.options.top);
+            shown.any(|row| row.estimated && (row.resource == Resource::Cpu) == of_cpu)
+        };
+        if estimated(true) {
+            lines
+                .push("  ~ in proportion: when in a slice time was stolen is not known".to_owned());
+        }
+        if estimated(false) {
             lines.push(
                 "  ~ rests on an estimate of what the target's own I/O takes alone".to_owned(),
             );

@@ -52,3 +52,7 @@ pub const LOW_CONFIDENCE: f64 = 0.5;
 
 /// A window with fewer slices than this is called short: resampling says little about it. Slices are at least 100 ms.
 pub const SHORT_WINDOW_BINS: usize = 10;
+
+/// Where another process used the sibling hyperthread for at least this part of the target's time on a CPU, the CPU is not called
+/// healthy: for most of its work the target had a part of a core, and that shows in no queue. The value is the design's.
+pub const SHARED_CORE: f64 = 0.5;

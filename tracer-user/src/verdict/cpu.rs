@@ -18,6 +18,7 @@ pub fn cpu(view: &View<'_>) -> Option<Hypothesis> {
         Party::Plain(Holder::OwnQuota) => Some(Cause::Quota),
         Party::Plain(Holder::IdleCpu) => Some(Cause::WakeupLatency),
         Party::Plain(Holder::Hypervisor) => Some(Cause::Steal),
+        Party::Plain(Holder::Interrupt(_)) => Some(Cause::Irq),
         Party::Plain(_) => None,
     })
 }

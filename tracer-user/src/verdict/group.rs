@@ -15,7 +15,10 @@ use super::{
     constants::MOST_NAMES,
     job::{JobCgroup, is_broker, job_cgroups},
 };
-use crate::model::books::{Books, Process, ProcessId};
+use crate::{
+    class::Resource,
+    model::books::{Books, Process, ProcessId, worker_name},
+};
 
 /// Index of a group: the lowest index of its members.
 pub type GroupId = usize;
@@ -72,14 +75,16 @@ impl Groups {
 
     /// Name of a job: the names of these members in the order in which they were started, as in a pipeline, each once.
     #[must_use]
-    pub fn name(&self, books: &Books, members: &[ProcessId]) -> String {
-        let mut ordered: Vec<&Process> = members.iter().map(|id| &books.processes[*id]).collect();
-        ordered.sort_by_key(|process| (process.start_ns, process.pid));
-        let mut names: Vec<&str> = Vec::new();
-        for process in ordered {
+    pub fn name(&self, books: &Books, members: &[ProcessId], resource: Resource) -> String {
+        let mut ordered: Vec<ProcessId> = members.to_vec();
+        ordered.sort_by_key(|id| (books.processes[*id].start_ns, books.processes[*id].pid));
+        let mut names: Vec<String> = Vec::new();
+        for id in ordered {
+            let process = &books.processes[id];
+            let worker = worker_name(&books.works, id).filter(|_| resource == Resource::Cpu);
             let name = match process.kernel {
-                true => kernel_name(&process.comm),
-                false => process.comm.as_str(),
+                true => worker.unwrap_or_else(|| kernel_name(&process.comm).to_owned()),
+                false => process.comm.clone(),
             };
             if !names.contains(&name) {
                 names.push(name);
@@ -87,7 +92,7 @@ impl Groups {
         }
         if names.len() > MOST_NAMES {
             names.truncate(MOST_NAMES);
-            names.push("…");
+            names.push("…".to_owned());
         }
         names.join(" | ")
     }

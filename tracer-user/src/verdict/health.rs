@@ -1,7 +1,11 @@
 //! What is fine, and what cannot be said.
 
-use super::{Verdict, constants::HEALTHY_BELOW};
-use crate::{class::Resource, model::books::Books};
+use super::{
+    Verdict,
+    constants::{HEALTHY_BELOW, SHARED_CORE},
+    view::ratio,
+};
+use crate::{class::Resource, model::books::Books, units::share};
 
 /// What is always watched. Of the others a wait is worth a word, and its absence none.
 const WATCHED: [Resource; 3] = [Resource::Disk, Resource::Network, Resource::Cpu];
@@ -39,4 +43,19 @@ pub fn healthy(verdict: &Verdict) -> Vec<Resource> {
         .filter(|resource| share(*resource) < HEALTHY_BELOW)
         .filter(known)
         .collect()
+}
+
+/// Part of the target's time on a CPU in which another process used the same core, if that is too much to call the CPU healthy.
+pub fn shared_core(books: &Books) -> Option<f64> {
+    let shared = books.siblings;
+    let part = ratio(shared.beside_ns as f64, shared.target_ns as f64);
+    (part >= SHARED_CORE).then_some(part)
+}
+
+/// The same in words.
+pub fn says_shared(part: f64) -> String {
+    format!(
+        "another process used the other hyperthread of its core for {} of its time on a CPU",
+        share(part)
+    )
 }

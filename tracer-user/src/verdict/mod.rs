@@ -70,6 +70,8 @@ pub struct Verdict {
     pub healthy: Vec<Resource>,
     /// Of which nothing can be said, with the reason.
     pub unknown: Vec<(Resource, String)>,
+    /// Part of its time on a CPU in which it shared the core, where the CPU would be healthy otherwise.
+    pub shared_core: Option<f64>,
 }
 
 impl Verdict {
@@ -108,9 +110,22 @@ pub fn judge(books: &Books) -> Verdict {
         remedies: Vec::new(),
         healthy: Vec::new(),
         unknown: health::unknown(books),
+        shared_core: None,
     };
     (verdict.confidence, verdict.doubts) = confidence::confidence(&view, &verdict);
     verdict.healthy = health::healthy(&verdict);
+    verdict.shared_core =
+        health::shared_core(books).filter(|_| verdict.healthy.contains(&Resource::Cpu));
+    if let Some(part) = verdict.shared_core {
+        verdict
+            .healthy
+            .retain(|resource| *resource != Resource::Cpu);
+        let reason = format!(
+            "{}: how much that slows it shows in no queue",
+            health::says_shared(part)
+        );
+        verdict.unknown.push((Resource::Cpu, reason));
+    }
     verdict.remedies = remedy::remedies(books, &verdict);
     verdict.sentence = sentence::sentence(books, &verdict);
     verdict

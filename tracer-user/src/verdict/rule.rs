@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     class::{Cause, Resource},
-    model::books::{Holder, PlaceId, ProcessId},
+    model::books::{Holder, PlaceId, ProcessId, Source},
 };
 
 /// One resource that was waited for.
@@ -32,6 +32,8 @@ pub struct Hypothesis {
     pub self_share: f64,
     /// Part of that, of the resource's waiting time, that is its own quota.
     pub quota_share: f64,
+    /// Interrupt that held most of it of all interrupts, with its part of the resource's waiting time.
+    pub interrupt: Option<(Source, f64)>,
     /// Part of blocked time.
     pub share: f64,
     /// Processes on the way to it, in the order in which they are asked; empty where the target itself waits for it.
@@ -68,6 +70,7 @@ pub fn hypothesis(
         culprits: culprits(view, resource, &parties),
         self_share: part_of(Party::is_own),
         quota_share: part_of(|party| party == Party::Plain(Holder::OwnQuota)),
+        interrupt: interrupt(&parties, waited),
         share: ratio(waited, view.blocked_ns()),
         via: via(view, resource),
     })
@@ -84,6 +87,14 @@ fn via(view: &View<'_>, resource: Resource) -> Vec<ProcessId> {
     let most = times.max_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(a.1)));
     let enough = most.filter(|(ns, _)| ratio(*ns as f64, view.waited_ns(resource)) >= VIA_PART);
     enough.map(|(_, way)| way.clone()).unwrap_or_default()
+}
+
+fn interrupt(parties: &[(Party, f64)], waited: f64) -> Option<(Source, f64)> {
+    let interrupts = parties.iter().filter_map(|(party, ns)| match party {
+        Party::Plain(Holder::Interrupt(source)) => Some((*source, ratio(*ns, waited))),
+        _ => None,
+    });
+    interrupts.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)))
 }
 
 fn culprits(view: &View<'_>, resource: Resource, parties: &[(Party, f64)]) -> Vec<Culprit> {

@@ -3,6 +3,7 @@
 use super::{
     Hypothesis, Verdict,
     constants::{ALSO_NAMED, CULPRIT_PART, PLACE_PART, SHORT_WINDOW_BINS},
+    health,
 };
 use crate::{
     class::{Cause, Resource},
@@ -53,14 +54,19 @@ fn not_held_up(verdict: &Verdict, comm: &str) -> String {
     };
     let blocked = share(verdict.blocked_part);
     let mut text = format!("{comm} is not held up: {blocked} of {of} blocked");
+    let shared = |resource| resource == Resource::Cpu && verdict.shared_core.is_some();
     let blind: Vec<&str> = verdict
         .unknown
         .iter()
+        .filter(|(blind, _)| !shared(*blind))
         .map(|(blind, _)| blind.name())
         .collect();
     if !blind.is_empty() {
         let blind = list(&blind, "and");
         text.push_str(&format!(", but waits for the {blind} cannot be seen here"));
+    }
+    if let Some(part) = verdict.shared_core {
+        text.push_str(&format!(", but {}", health::says_shared(part)));
     }
     text
 }
@@ -127,6 +133,9 @@ fn reason(books: &Books, verdict: &Verdict, found: &Hypothesis) -> String {
             format!("{} own {}", whose(found), own(found)),
         ));
     }
+    if let Some((source, part)) = found.interrupt.filter(|(_, part)| *part >= CULPRIT_PART) {
+        behind.push((part, source.to_string()));
+    }
     behind.sort_by(|a, b| b.0.total_cmp(&a.0));
     let first = share(found.share * behind[0].0);
     let mut said = vec![format!(
@@ -177,7 +186,13 @@ fn nobody(found: &Hypothesis, part: &str, place: &str) -> String {
         Some(Cause::DeviceError) => format!("{part} the device answered with errors{place}"),
         Some(Cause::WakeupLatency) => format!("{part} it was late although a CPU was idle"),
         Some(Cause::Steal) => format!("{part} the hypervisor ran somebody else"),
-        Some(Cause::Irq) => format!("{part} interrupts ran instead{place}"),
+        Some(Cause::Irq) => {
+            let mostly = match found.interrupt {
+                Some((source, _)) => format!(", mostly {source}"),
+                None => String::new(),
+            };
+            format!("{part} interrupts ran instead{place}{mostly}")
+        }
         Some(Cause::Writeback) => format!("{part} dirty pages were written back{place}"),
         Some(Cause::Journal) => format!("{part} went into journal commits{place}"),
         Some(Cause::CacheEviction) => format!("{part} for pages evicted from the cache{place}"),

@@ -92,7 +92,9 @@ impl<'a> View<'a> {
             return None;
         }
         let members = self.shares.members(resource, group);
-        let name = self.groups.name(self.books, &self.named(&members, ns));
+        let name = self
+            .groups
+            .name(self.books, &self.named(&members, ns), resource);
         Some(Culprit {
             group,
             process: members.first()?.0,

@@ -45,3 +45,153 @@ fn stolen_time_and_the_wait_that_follows_it_are_charged_apart() {
     assert_eq!(charged(&books, Resource::Cpu, other(&books)), 10);
     close(&books);
 }
+
+/// In ms.
+fn interrupts(cpu: u32, took: &[(Source, u64)], begin: u64, end: u64) -> Event {
+    Event::Interrupts(event::Interrupts {
+        ns: T0 + end * MS,
+        cpu,
+        begin_ns: T0 + begin * MS,
+        took: took.iter().map(|(source, ms)| (*source, ms * MS)).collect(),
+    })
+}
+
+const NET_RX: Source = Source::Softirq(3);
+
+fn behind_interrupts(books: &Books, source: Source) -> u64 {
+    charged(books, Resource::Cpu, Holder::Interrupt(source))
+}
+
+#[test]
+fn interrupts_are_charged_by_their_name_and_not_to_whom_they_interrupted() {
+    let events = vec![
+        first(10, 0),
+        slice(0, OTHER, 20, 30),
+        interrupts(0, &[(NET_RX, 3), (Source::Irq, 1)], 20, 30),
+        Event::Wait(preempted(20, 30)),
+    ];
+    let books = books(events, 100);
+    assert_eq!(behind_interrupts(&books, NET_RX), 3);
+    assert_eq!(behind_interrupts(&books, Source::Irq), 1);
+    assert_eq!(charged(&books, Resource::Cpu, other(&books)), 6);
+    close(&books);
+}
+
+#[test]
+fn the_softirq_that_wakes_a_thread_on_an_idle_cpu_is_no_wakeup_latency() {
+    let events = vec![
+        first(10, 0),
+        // The CPU had been idle since 20; the thread was woken at 45, by a softirq that went on until 55.
+        slice(0, 0, 20, 60),
+        interrupts(0, &[(NET_RX, 10)], 45, 60),
+        Event::Wait(wait(20, 60, 15, PAGE)),
+    ];
+    let books = books(events, 100);
+    assert_eq!(behind_interrupts(&books, NET_RX), 10);
+    assert_eq!(charged(&books, Resource::Cpu, Holder::IdleCpu), 5);
+    close(&books);
+}
+
+#[test]
+fn interrupts_on_another_cpu_delay_nobody_here() {
+    let events = vec![
+        first(10, 0),
+        slice(0, OTHER, 20, 30),
+        interrupts(1, &[(NET_RX, 3)], 20, 30),
+        Event::Wait(preempted(20, 30)),
+    ];
+    let books = books(events, 100);
+    assert_eq!(charged(&books, Resource::Cpu, other(&books)), 10);
+    assert_eq!(behind_interrupts(&books, NET_RX), 0);
+    close(&books);
+}
+
+#[test]
+fn own_quota_leaves_interrupts_what_it_does_not_cover() {
+    let throttled = Wait {
+        throttled_ns: 8 * MS,
+        ..preempted(20, 30)
+    };
+    let events = vec![
+        first(10, 0),
+        slice(0, 0, 20, 30),
+        interrupts(0, &[(NET_RX, 2)], 20, 30),
+        Event::Wait(throttled),
+    ];
+    let books = books(events, 100);
+    assert_eq!(charged(&books, Resource::Cpu, Holder::OwnQuota), 8);
+    assert_eq!(behind_interrupts(&books, NET_RX), 2);
+    close(&books);
+}
+
+#[test]
+fn stolen_time_of_others_slices_is_the_hypervisors_in_proportion_and_an_estimate() {
+    let stolen = Event::Stolen(event::Stolen {
+        ns: T0 + 40 * MS,
+        cpu: 0,
+        begin_ns: T0 + 20 * MS,
+        stolen_ns: 8 * MS,
+    });
+    // OTHER has the CPU for 20 ms, 8 of them stolen; the thread is queued for the second half.
+    let events = vec![
+        first(10, 0),
+        slice(0, OTHER, 20, 40),
+        stolen,
+        Event::Wait(wait(20, 40, 10, PAGE)),
+    ];
+    let books = books(events, 100);
+    assert_eq!(charged(&books, Resource::Cpu, Holder::Hypervisor), 4);
+    assert_eq!(charged(&books, Resource::Cpu, other(&books)), 6);
+    let charges = books.bins.iter().flat_map(|bin| &bin.charges);
+    let estimated: u64 = charges.map(|charge| charge.estimated_ns).sum();
+    assert_eq!(estimated, 4 * MS);
+    close(&books);
+}
+
+#[test]
+fn an_idle_cpu_that_was_stolen_is_no_wakeup_latency() {
+    let stolen = Event::Stolen(event::Stolen {
+        ns: T0 + 60 * MS,
+        cpu: 0,
+        begin_ns: T0 + 20 * MS,
+        stolen_ns: 40 * MS,
+    });
+    let events = vec![
+        first(10, 0),
+        slice(0, 0, 20, 60),
+        stolen,
+        Event::Wait(wait(20, 60, 15, PAGE)),
+    ];
+    let books = books(events, 100);
+    assert_eq!(charged(&books, Resource::Cpu, Holder::Hypervisor), 15);
+    assert_eq!(charged(&books, Resource::Cpu, Holder::IdleCpu), 0);
+    close(&books);
+}
+
+#[test]
+fn a_kworker_is_named_by_the_function_that_it_ran_longest() {
+    let work = |function: &str, begin: u64, end: u64| {
+        Event::Work(event::Work {
+            ns: T0 + end * MS,
+            begin_ns: T0 + begin * MS,
+            pid: OTHER,
+            function: function.to_owned(),
+        })
+    };
+    let events = vec![
+        first(10, 0),
+        slice(0, OTHER, 20, 22),
+        work("vmstat_update", 20, 22),
+        slice(0, OTHER, 22, 30),
+        work("wb_workfn", 22, 30),
+        Event::Wait(preempted(20, 30)),
+    ];
+    let books = books(events, 100);
+    let worker = books.processes.iter().position(|p| p.pid == OTHER).unwrap();
+    assert_eq!(
+        worker_name(&books.works, worker).unwrap(),
+        "kworker (wb_workfn)"
+    );
+    assert_eq!(charged(&books, Resource::Cpu, other(&books)), 10);
+    close(&books);
+}

@@ -8,11 +8,11 @@ use tracer_common::{
 
 use super::{
     Model,
-    books::{Books, Holder},
+    books::{Books, Holder, worker_name},
 };
 use crate::{
     class::{Class, Resource},
-    event::{self, Call, Event, Io, Link, Migrate, Slice, Start, Wait},
+    event::{self, Call, Event, Io, Link, Migrate, Slice, Source, Start, Wait},
 };
 
 const MS: u64 = 1_000_000;

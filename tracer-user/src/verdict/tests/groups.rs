@@ -1,6 +1,7 @@
 //! Which processes are one job. The target is always in row 0 or where its name is `server`.
 
 use crate::{
+    class::Resource,
     model::books::{Books, Process, ProcessId},
     verdict::group::Groups,
 };
@@ -77,7 +78,9 @@ fn a_pipeline_of_one_shell_is_one_group_and_its_next_job_another() {
     assert_eq!(machine.group(300), [300]);
     let members = [3, 1, 2].map(|n| machine.id(200 + n));
     assert_eq!(
-        machine.groups.name(&machine.books, &members),
+        machine
+            .groups
+            .name(&machine.books, &members, Resource::Disk),
         "tar | gzip | ssh"
     );
 }
@@ -106,7 +109,12 @@ fn a_cron_job_is_one_group_with_its_short_lived_children() {
     assert_eq!(machine.group(403), [400, 401, 402, 403]);
     assert_eq!(machine.group(500), [500]);
     let members = [machine.id(402), machine.id(403)];
-    assert_eq!(machine.groups.name(&machine.books, &members), "gzip");
+    assert_eq!(
+        machine
+            .groups
+            .name(&machine.books, &members, Resource::Disk),
+        "gzip"
+    );
 }
 
 #[test]
@@ -320,7 +328,12 @@ fn kernel_threads_are_grouped_by_kind() {
     assert_eq!(machine.group(21), [21, 22]);
     assert_eq!(machine.group(23), [23]);
     let members = [machine.id(21), machine.id(22)];
-    assert_eq!(machine.groups.name(&machine.books, &members), "kworker");
+    assert_eq!(
+        machine
+            .groups
+            .name(&machine.books, &members, Resource::Disk),
+        "kworker"
+    );
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod accuse;
 mod confidence;
+mod cpus;
 mod groups;
 mod ledgers;
 mod remedies;

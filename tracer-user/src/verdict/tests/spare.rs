@@ -3,7 +3,7 @@
 use super::near;
 use crate::{
     class::{Cause, Class, Resource},
-    model::books::{Held, Holder},
+    model::books::{Held, Holder, Source},
     verdict::{
         Verdict,
         fixture::{MS, SLICES, Scene, disk_behind_tar},
@@ -107,6 +107,16 @@ fn stolen_time_accuses_nobody() {
         Some(Cause::Steal),
         0.0,
         "nginx waits for the CPU: 100 % of its blocked time the hypervisor ran somebody else.",
+    );
+}
+
+#[test]
+fn an_interrupt_accuses_nobody_and_is_named() {
+    spared(
+        &all_on(Class::Cpu, Holder::Interrupt(Source::Softirq(3))),
+        Some(Cause::Irq),
+        0.0,
+        "nginx waits for the CPU: 100 % of its blocked time interrupts ran instead, mostly softirq:NET_RX.",
     );
 }
 

@@ -1,0 +1,51 @@
+//! Interrupts: what ran on a CPU in nobody's name while a target thread was queued there.
+
+use crate::{plain, record::Header};
+
+/// Names of the softirqs as `/proc/softirqs` has them: the order is the same from 5.10 to 7.2.
+pub const SOFTIRQS: [&str; 10] = [
+    "HI", "TIMER", "NET_TX", "NET_RX", "BLOCK", "IRQ_POLL", "TASKLET", "SCHED", "HRTIMER", "RCU",
+];
+
+/// Index of devices' interrupts, behind the softirqs.
+pub const HARD: usize = SOFTIRQS.len();
+
+/// How many are told apart.
+pub const SOURCES: usize = HARD + 1;
+
+/// What interrupts took of a CPU while a target thread was queued there, since that was told last or since the thread was queued.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Interrupts {
+    /// `ns` is until when.
+    pub header: Header,
+    /// Since when.
+    pub begin_ns: u64,
+    /// By softirq, and [`HARD`]; the sum is not more than the time between.
+    pub ns: [u64; SOURCES],
+    /// The CPU that was held, not always the one that wrote this.
+    pub place: u32,
+    /// Explicit padding.
+    pub reserved: u32,
+}
+
+/// Sums of one CPU (map `INTERRUPTS`, by CPU).
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sums {
+    /// By source, ns.
+    pub ns: [u64; SOURCES],
+    /// Of all.
+    pub all_ns: u64,
+    /// What was told of them.
+    pub told_ns: [u64; SOURCES],
+    /// As above, of all.
+    pub told_all_ns: u64,
+}
+
+const _: () = assert!(size_of::<Sums>() == 192);
+// SAFETY: `repr(C)`, no padding (3 cache lines of 8 words), any bit pattern is valid.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for Sums {}
+
+plain!(Interrupts = 32 + 8 * SOURCES);

@@ -1,0 +1,48 @@
+//! Hyperthreads: how long others ran beside the target's threads on the sibling of their CPU. There is no queue to wait in.
+
+/// What a CPU runs.
+pub const IDLE: u32 = 0;
+/// A target thread.
+pub const TARGET: u32 = 1;
+/// Any other process.
+pub const OTHER: u32 = 2;
+
+/// One CPU (map `THREADS`, by CPU), on a cache line of its own. Written by that CPU alone, read by its sibling.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cpu {
+    /// Since when it runs what it runs.
+    pub since_ns: u64,
+    /// How long it ran processes other than the target's.
+    pub other_ns: u64,
+    /// As above, of the sibling, when the target thread that runs came on.
+    pub beside_at_ns: u64,
+    /// How long target threads ran here.
+    pub target_ns: u64,
+    /// For how much of that the sibling ran another process.
+    pub beside_ns: u64,
+    /// [`IDLE`], [`TARGET`] or [`OTHER`].
+    pub runs: u32,
+    /// Its sibling; itself if it has none.
+    pub sibling: u32,
+    /// Keeps entries apart.
+    pub reserved: [u64; 2],
+}
+
+const _: () = assert!(size_of::<Cpu>() == 64);
+// SAFETY: `repr(C)`, no padding (its size is that of the fields), any bit pattern is valid.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for Cpu {}
+
+impl Cpu {
+    /// How long it ran others until `now`.
+    #[must_use]
+    pub fn other_until(&self, now: u64) -> u64 {
+        let open = now.wrapping_sub(self.since_ns);
+        if self.runs == OTHER && open as i64 > 0 {
+            self.other_ns.wrapping_add(open)
+        } else {
+            self.other_ns
+        }
+    }
+}

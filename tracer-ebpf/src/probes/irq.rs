@@ -1,0 +1,164 @@
+//! Interrupts: what ran on a CPU while a target thread was queued there, which is not the interrupted task's doing.
+//!
+//! Where nobody of the target is queued, an interrupt costs one look at an array and one store. Hard interrupts do not nest, nor do
+//! softirqs, but one of the former may interrupt one of the latter. A busy link has a hundred thousand of them a second: they are summed
+//! up, and told with the slice of the thread that they interrupted.
+
+use aya_ebpf::{
+    helpers::bpf_get_smp_processor_id,
+    macros::{btf_tracepoint, map},
+    maps::Array,
+    programs::BtfTracePointContext,
+};
+use tracer_common::{
+    irq::{HARD, Interrupts, SOURCES, Sums},
+    record::Kind,
+    sched::{Cpu, UNWATCHED},
+};
+
+use super::sched::CPUS;
+use crate::{emit, kernel::now};
+
+/// By CPU; user space sets the size to the number of possible CPUs.
+#[map]
+static INTERRUPTS: Array<Sums> = Array::with_max_entries(512, 0);
+
+/// `irq_handler_entry(int irq, struct irqaction *action)`, 5.10 to 7.2. Interrupts are off until its exit.
+#[btf_tracepoint(function = "irq_handler_entry")]
+pub fn irq_handler_entry(_ctx: BtfTracePointContext) -> i32 {
+    if let Some(state) = CPUS.get_ptr_mut(cpu()) {
+        // SAFETY: a map value; only this CPU's interrupts write the stamp.
+        unsafe { (*state).irq_ns = stamp(state) };
+    }
+    0
+}
+
+/// `irq_handler_exit(int irq, struct irqaction *action, int ret)`, 5.10 to 7.2.
+#[btf_tracepoint(function = "irq_handler_exit")]
+pub fn irq_handler_exit(_ctx: BtfTracePointContext) -> i32 {
+    let Some(state) = CPUS.get_ptr_mut(cpu()) else {
+        return 0;
+    };
+    // SAFETY: as above.
+    let since = unsafe { core::mem::replace(&mut (*state).irq_ns, 0) };
+    let took = took(state, since);
+    if took == 0 {
+        return 0;
+    }
+    add(HARD, took);
+    // SAFETY: as above. A softirq that was interrupted is taken to have begun so much later.
+    unsafe {
+        let softirq = (*state).softirq_ns;
+        if softirq != 0 {
+            (*state).softirq_ns = began(state, softirq) + took;
+        }
+    }
+    0
+}
+
+/// `softirq_entry(unsigned int vec_nr)`, 5.10 to 7.2. Interrupts are on until its exit, and the CPU does not switch.
+#[btf_tracepoint(function = "softirq_entry")]
+pub fn softirq_entry(_ctx: BtfTracePointContext) -> i32 {
+    if let Some(state) = CPUS.get_ptr_mut(cpu()) {
+        // SAFETY: as above.
+        unsafe { (*state).softirq_ns = stamp(state) };
+    }
+    0
+}
+
+/// `softirq_exit(unsigned int vec_nr)`, 5.10 to 7.2.
+#[btf_tracepoint(function = "softirq_exit")]
+pub fn softirq_exit(ctx: BtfTracePointContext) -> i32 {
+    let Some(state) = CPUS.get_ptr_mut(cpu()) else {
+        return 0;
+    };
+    // SAFETY: as above.
+    let since = unsafe { core::mem::replace(&mut (*state).softirq_ns, 0) };
+    let (vector, took) = (ctx.arg::<u64>(0) as usize, took(state, since));
+    if took != 0 && vector < HARD {
+        add(vector, took);
+    }
+    0
+}
+
+#[inline(always)]
+fn cpu() -> u32 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_get_smp_processor_id() as u32 }
+}
+
+/// Is a target thread queued on this CPU?
+#[inline(always)]
+fn is_watched(state: *mut Cpu) -> bool {
+    // SAFETY: a map value; other CPUs add to it atomically.
+    (unsafe { (&raw const (*state).queued).read_volatile() }) as i64 > 0
+}
+
+#[inline(always)]
+fn stamp(state: *mut Cpu) -> u64 {
+    if is_watched(state) { now() } else { UNWATCHED }
+}
+
+/// Where nobody was queued at its begin, an interrupt counts from when somebody was: woken by itself, or from another CPU.
+#[inline(always)]
+fn began(state: *mut Cpu, since: u64) -> u64 {
+    if since == UNWATCHED {
+        // SAFETY: a map value.
+        unsafe { (*state).opened_ns }
+    } else {
+        since
+    }
+}
+
+/// How long an interrupt that ends delayed somebody; `since` is 0 if its begin was not seen.
+#[inline(always)]
+fn took(state: *mut Cpu, since: u64) -> u64 {
+    if since == 0 || !is_watched(state) {
+        return 0;
+    }
+    let took = now().wrapping_sub(began(state, since));
+    if took as i64 > 0 { took } else { 0 }
+}
+
+#[inline(always)]
+fn add(source: usize, took: u64) {
+    let Some(sums) = INTERRUPTS.get_ptr_mut(cpu()) else {
+        return;
+    };
+    // SAFETY: a map value; a softirq may be interrupted here, by the hard interrupts' sum and that of all.
+    unsafe {
+        (*sums).ns[source] += took;
+        crate::atomic::add64(&raw mut (*sums).all_ns, took);
+    }
+}
+
+/// Tells what interrupts took of a CPU until now, if anything. The caller holds the lock of its run queue.
+///
+/// An own function, so that those who switch are verified once without it.
+#[inline(never)]
+pub fn tell(place: u32, begin_ns: u64, now: u64) -> i32 {
+    let Some(sums) = INTERRUPTS.get_ptr_mut(place) else {
+        return 0;
+    };
+    // SAFETY: a map value; interrupts add to the sums at any time, and what is told is remembered before.
+    unsafe {
+        let all = (&raw const (*sums).all_ns).read_volatile();
+        if all == (*sums).told_all_ns {
+            return 0;
+        }
+        (*sums).told_all_ns = all;
+        emit::event::<Interrupts>(Kind::Interrupts, now, |record| {
+            (*record).begin_ns = begin_ns;
+            (*record).place = place;
+            (*record).reserved = 0;
+            let mut source = 0;
+            while source < SOURCES {
+                let ns = (&raw const (*sums).ns[source]).read_volatile();
+                (*record).ns[source] = ns.wrapping_sub((*sums).told_ns[source]);
+                (*sums).told_ns[source] = ns;
+                source += 1;
+            }
+        });
+    }
+    0
+}
