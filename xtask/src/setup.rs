@@ -112,6 +112,40 @@ const LAB: &[Need] = &[
         program: "chrt",
         package: "util-linux",
     },
+    Need {
+        program: "restic",
+        package: "restic",
+    },
+    Need {
+        program: "borg",
+        package: "borgbackup",
+    },
+];
+
+/// The lab's other real servers, each with the name of its service, which is not to run on its own.
+const LAB_SERVERS: &[(Need, &str)] = &[
+    (
+        Need {
+            program: "redis-server",
+            package: "redis-server",
+        },
+        "redis-server",
+    ),
+    (
+        Need {
+            program: "apache2",
+            package: "apache2",
+        },
+        "apache2",
+    ),
+    // Its server is not on PATH; this comes with every server and with no client.
+    (
+        Need {
+            program: "pg_ctlcluster",
+            package: "postgresql",
+        },
+        "postgresql",
+    ),
 ];
 
 /// Installs what was asked for.
@@ -169,5 +203,12 @@ pub fn nginx_tools() -> Result<()> {
 /// Sees to the real programs of the lab's scenarios.
 pub fn lab_tools() -> Result<()> {
     nginx_tools()?;
+    for (server, service) in LAB_SERVERS {
+        apt::need_without_starting(
+            std::slice::from_ref(server),
+            "the lab's real servers",
+            service,
+        )?;
+    }
     apt::need(LAB, "the lab's real backups")
 }

@@ -1,11 +1,13 @@
 //! What `demo` and `lab` make their scenes from: slow disks, shaped links, control groups, programs and their certain end.
 //!
 //! Code map: a [`Room`] is a directory and a control group; [`disk`], [`link`] and [`files`] furnish it, [`process`] starts
-//! programs in it (with [`nginx`] for the real ones); [`supervise`], [`ledger`] and [`made`] see to it that nothing stays
+//! programs in it (with [`nginx`], [`apache`] and [`database`] for the real servers); [`supervise`], [`ledger`] and [`made`] see to it that nothing stays
 //! behind, however a run ends.
 
+pub mod apache;
 pub mod caller;
 pub mod cgroup;
+pub mod database;
 pub mod disk;
 pub mod files;
 pub mod ledger;

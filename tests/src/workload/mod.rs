@@ -5,6 +5,7 @@ pub mod client;
 pub mod hog;
 pub mod http;
 pub mod quantile;
+pub mod query;
 pub mod server;
 
 use std::{fs::File, os::fd::AsRawFd as _};

@@ -18,7 +18,7 @@ pub enum Meter {
     /// Bytes that were read from whatever (`/proc/PID/io`, `rchar`): of a program that sends files, what it sent. What is written by
     /// `send` is not counted there.
     Taken(Who),
-    /// Time in which a disk had work (`/sys/block/NAME/stat`, field 10).
+    /// Time in which a disk had work (`/sys/class/block/NAME/stat`, field 10).
     DiskBusy(String),
     /// Bytes that left through a device's queueing discipline (`tc -s qdisc`).
     Sent(String),
@@ -130,7 +130,7 @@ fn io(pid: u32, name: &str) -> Option<f64> {
 }
 
 fn disk_busy(disk: &str) -> Result<f64> {
-    let file = format!("/sys/block/{disk}/stat");
+    let file = format!("/sys/class/block/{disk}/stat");
     let text = fs::read_to_string(&file).with_context(|| format!("could not read {file}"))?;
     let millis = text
         .split_whitespace()

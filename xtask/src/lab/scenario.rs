@@ -250,6 +250,16 @@ impl Stage {
         Ok(disk)
     }
 
+    /// Two partitions of one slow disk, for files of so many bytes in each.
+    pub fn slow_partitions(&self, name: &str, files_bytes: usize) -> Result<[Disk; 2]> {
+        let partitions =
+            disk::attach_partitions(&self.room, name, disk::bytes_for(files_bytes as u64))?;
+        self.room
+            .group
+            .limit_reads(&disk::whole_disk(&self.room.dir)?, SPEED)?;
+        Ok(partitions)
+    }
+
     /// Another group, whose programs do not share the speed limit of the room's own.
     pub fn other_group(&self) -> Result<Cgroup> {
         let group = Cgroup::make(&format!("{}-other", crate::world::name()))?;

@@ -33,7 +33,7 @@ pub fn need(needs: &[Need], what: &str) -> Result<()> {
 /// The same, but `service` does not run afterwards unless it was there before.
 pub fn need_without_starting(needs: &[Need], what: &str, service: &str) -> Result<()> {
     let packages = missing(needs);
-    if find(service).is_some() {
+    if packages.is_empty() || find(service).is_some() {
         return install(&packages, what);
     }
     let _forbidden = NoServices::forbid()?;

@@ -39,26 +39,66 @@ pub fn bytes_for(files: u64) -> u64 {
 
 /// A new, empty, mounted loop disk over a file of this name; without a scheduler, as loop devices are, unless one is given.
 pub fn attach(room: &Room, name: &str, bytes: u64, scheduler: Option<&str>) -> Result<Disk> {
-    let image = room.dir.join(name);
+    let device = device(&room.dir.join(name), bytes, scheduler)?;
+    formatted(room, name, device)
+}
+
+/// A disk whose file lies on another disk, with which it shares everything.
+pub fn attach_on(room: &Room, below: &Disk, name: &str, bytes: u64) -> Result<Disk> {
+    let device = device(&below.point.join(name), bytes, None)?;
+    formatted(room, name, device)
+}
+
+/// Two partitions of one disk, with so many bytes each.
+pub fn attach_partitions(room: &Room, name: &str, bytes: u64) -> Result<[Disk; 2]> {
+    const SECTOR: u64 = 512;
+    /// Where partitions begin on disks of today, so that no block lies across two of the disk's.
+    const ALIGNED: u64 = 2048;
+    let device = device(&room.dir.join(name), 2 * bytes + (4 << 20), None)?;
+    let sectors = bytes / SECTOR / ALIGNED * ALIGNED;
+    let part = |number: u64| {
+        let begin = ALIGNED + (number - 1) * sectors;
+        let words = [number, begin, sectors].map(|word| word.to_string());
+        // The kernel is told of the partition without a table on the disk: it may be unable to read any.
+        output(
+            tool("addpart").arg(&device).args(words),
+            "make a partition of the loop device",
+        )?;
+        formatted(
+            room,
+            &format!("{name}-{number}"),
+            format!("{device}p{number}"),
+        )
+    };
+    Ok([part(1)?, part(2)?])
+}
+
+/// A loop device over a new file.
+fn device(image: &Path, bytes: u64, scheduler: Option<&str>) -> Result<String> {
     let file =
-        File::create_new(&image).with_context(|| format!("could not make {}", image.display()))?;
+        File::create_new(image).with_context(|| format!("could not make {}", image.display()))?;
     reserve(&file, bytes)?;
     let attaching = || {
         let mut losetup = tool("losetup");
         losetup
-            .args(["--find", "--show", "--direct-io=on"])
-            .arg(&image);
+            .args(["--find", "--show", "--partscan", "--direct-io=on"])
+            .arg(image);
         output(
             &mut losetup,
             "attach a loop device (its file must lie on a real disk: see --scratch)",
         )
     };
-    let device = ledger::make(Made::Loop(image.clone()), attaching)?
+    let device = ledger::make(Made::Loop(image.to_owned()), attaching)?
         .trim()
         .to_owned();
     setting(&device, "read_ahead_kb", READ_AHEAD_KB)?;
     // A device that was used before keeps what it was given then.
     setting(&device, "scheduler", scheduler.unwrap_or("none"))?;
+    Ok(device)
+}
+
+/// A file system on a device, mounted.
+fn formatted(room: &Room, name: &str, device: String) -> Result<Disk> {
     // Nothing may be left to a thread that would write while we measure.
     let eager = "lazy_itable_init=0,lazy_journal_init=0,nodiscard";
     output(

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{BufWriter, Write as _},
+    os::unix::fs::PermissionsExt as _,
     path::Path,
 };
 
@@ -27,6 +28,12 @@ pub fn write_files(dir: &Path, count: usize, bytes: usize) -> Result<()> {
         file.flush().with_context(writing)?;
     }
     Ok(())
+}
+
+/// Lets servers that are other users through.
+pub fn open_to_others(dir: &Path) -> Result<()> {
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o755))
+        .with_context(|| format!("could not open {} to others", dir.display()))
 }
 
 /// Words in an order that looks random and is the same each time.

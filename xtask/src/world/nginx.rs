@@ -4,13 +4,12 @@ use std::{
     ffi::OsString,
     fs,
     net::SocketAddr,
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result};
 
-use super::{Room, process::Program};
+use super::{Room, files::open_to_others, process::Program};
 
 /// Writes nginx's configuration: in the foreground, a master and a worker, nothing outside the room's directory.
 pub fn config(dir: &Path, address: SocketAddr, files: &Path, gzip: bool) -> Result<PathBuf> {
@@ -41,9 +40,7 @@ http {{
 }}
 "
     );
-    // The worker is another user and must get through.
-    fs::set_permissions(dir, fs::Permissions::from_mode(0o755))
-        .context("could not open the directory to nginx")?;
+    open_to_others(dir)?;
     let path = dir.join("nginx.conf");
     fs::write(&path, text).with_context(|| format!("could not write {}", path.display()))?;
     Ok(path)

@@ -93,12 +93,22 @@ impl Program {
 
     /// Starts it; its stdout goes to `stdout`.
     pub fn start(&self, stdout: Stdio) -> Result<Running> {
-        let name = self.words.first().context("a program without a name")?;
-        let mut command = tool(&name.to_string_lossy());
+        let name = self.name()?;
+        let child = self
+            .command()?
+            .stdout(stdout)
+            .spawn()
+            .with_context(|| format!("could not start {name}"))?;
+        Ok(Running { child, name })
+    }
+
+    /// How it is started, without its stdout.
+    pub fn command(&self) -> Result<Command> {
+        let mut command = tool(&self.name()?);
         command
             .args(&self.words[1..])
             .stdin(Stdio::null())
-            .stdout(stdout);
+            .stdout(Stdio::null());
         if !self.session {
             // A session's leader leads a process group anyway.
             command.process_group(0);
@@ -106,13 +116,12 @@ impl Program {
         let place = self.place()?;
         // SAFETY: between fork and exec only system calls are made, on descriptors and memory that `place` owns.
         unsafe { command.pre_exec(move || place.enter()) };
-        let child = command
-            .spawn()
-            .with_context(|| format!("could not start {}", name.display()))?;
-        Ok(Running {
-            child,
-            name: name.to_string_lossy().into_owned(),
-        })
+        Ok(command)
+    }
+
+    fn name(&self) -> Result<String> {
+        let name = self.words.first().context("a program without a name")?;
+        Ok(name.to_string_lossy().into_owned())
     }
 
     fn place(&self) -> Result<Place> {

@@ -1,6 +1,9 @@
 //! Scenarios of one slow disk that others read too.
 
-use std::path::{Path, PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Result;
 
@@ -97,19 +100,19 @@ pub const ALL: &[Scenario] = &[
 ];
 
 /// What the server serves: small files, as web servers do.
-const SERVED: usize = 384;
-const SERVED_BYTES: usize = 64 << 10;
+pub const SERVED: usize = 384;
+pub const SERVED_BYTES: usize = 64 << 10;
 /// Directories that are read in parallel, and their files.
 const TREES: usize = 4;
 const TREE_FILE_BYTES: usize = 16 << 20;
 /// Files that are read directly, again and again.
-const LARGE: usize = 10;
-const LARGE_BYTES: usize = 8 << 20;
+pub const LARGE: usize = 10;
+pub const LARGE_BYTES: usize = 8 << 20;
 /// How busy a disk is at least on which somebody is in the way, in seconds per second.
-const BUSY: f64 = 0.7;
+pub const BUSY: f64 = 0.7;
 
 /// `tar` to /dev/null would notice and not read at all.
-const TAR: &str =
+pub const TAR: &str =
     r#"for tree in "$1"/*; do tar cf - "$tree" 2>/dev/null | cat >/dev/null & done; wait"#;
 const DD: &str = r#"for file in "$1"/000[0-3]*; do
     while :; do dd if="$file" of=/dev/null bs=1M iflag=direct status=none; done & done; wait"#;
@@ -117,34 +120,39 @@ const DD: &str = r#"for file in "$1"/000[0-3]*; do
 const FIO: &str = r#"exec fio --name=backup --filename="$1/0000.txt" --readonly --direct=1 --time_based --runtime=300 --output=/dev/null"#;
 
 /// A server of cold files on a slow disk with room for so many other bytes.
-fn cold(
+pub fn cold(
     stage: &Stage,
     scheduler: Option<&str>,
     real: bool,
     others: usize,
 ) -> Result<(Scene, Disk)> {
     let disk = stage.slow_disk("disk", SERVED * SERVED_BYTES + others, scheduler)?;
-    let served = files_on(&disk, "served", SERVED, SERVED_BYTES)?;
+    Ok((cold_on(stage, &disk, real)?, disk))
+}
+
+/// A server of cold files on this disk.
+pub fn cold_on(stage: &Stage, disk: &Disk, real: bool) -> Result<Scene> {
+    let served = files_on(disk, "served", SERVED, SERVED_BYTES)?;
     let address = world::loopback()?;
-    let client =
-        stage
-            .room
-            .client(address, &served)
-            .with(["--cold", "--connections=4", "--think-ms=20"]);
     let server = if real {
         stage.room.nginx(address, &served, false)?
     } else {
         stage.room.server(address, &served, false)
     };
     let busy = Meter::DiskBusy(disk.name().to_owned());
-    Ok((
-        Scene::new(server, address, client).at_least(busy, BUSY),
-        disk,
-    ))
+    Ok(Scene::new(server, address, cold_client(stage, address, &served)).at_least(busy, BUSY))
+}
+
+/// A client that asks for files which it has thrown out of the page cache before.
+pub fn cold_client(stage: &Stage, address: SocketAddr, served: &Path) -> Program {
+    stage
+        .room
+        .client(address, served)
+        .with(["--cold", "--connections=4", "--think-ms=20"])
 }
 
 /// A script reads trees of files, which it sees as `$1`, and may write below `$2`, which is on another disk.
-fn trees(stage: &Stage, scheduler: Option<&str>, real: bool, script: &str) -> Result<Scene> {
+pub fn trees(stage: &Stage, scheduler: Option<&str>, real: bool, script: &str) -> Result<Scene> {
     let each = stage.files_to_read(TREE_FILE_BYTES)? / TREES + 1;
     let (scene, disk) = cold(stage, scheduler, real, TREES * each * TREE_FILE_BYTES)?;
     let trees = disk.point.join("trees");
@@ -173,7 +181,7 @@ fn with_large(stage: &Stage, scheduler: Option<&str>) -> Result<(Scene, Disk, Pa
     Ok((scene, disk, files))
 }
 
-fn direct(stage: &Stage, files: &Path, parallel: usize) -> Program {
+pub fn direct(stage: &Stage, files: &Path, parallel: usize) -> Program {
     stage
         .room
         .backup("read-direct", files)

@@ -1,0 +1,193 @@
+//! Scenarios of databases beside what people run beside them.
+
+use std::{net::SocketAddr, path::Path};
+
+use anyhow::Result;
+
+use super::{
+    cpu::QUEUED,
+    disk::{BUSY, LARGE, LARGE_BYTES, TAR, direct},
+};
+use crate::lab::{
+    meter::{Meter, Who},
+    scenario::{Scenario, Scene, Stage, files_on},
+};
+use crate::world::{self, database, disk::Disk, process::Program};
+
+/// The scenarios.
+pub const ALL: &[Scenario] = &[
+    Scenario {
+        name: "postgres-reader",
+        about: "PostgreSQL looks up cold rows, a backup reads its disk directly",
+        quick: false,
+        make: reader,
+    },
+    Scenario {
+        name: "postgres-tar",
+        about: "PostgreSQL looks up cold rows, tar reads the disk they are on",
+        quick: false,
+        make: tar,
+    },
+    Scenario {
+        name: "postgres-cpu",
+        about: "PostgreSQL scans a table in memory, three busy threads on its CPU",
+        quick: false,
+        make: scan,
+    },
+    Scenario {
+        name: "redis-cpu",
+        about: "redis sorts, gzip -9 twice on its CPU",
+        quick: false,
+        make: redis_gzip,
+    },
+    Scenario {
+        name: "redis-bgsave",
+        about: "redis saves itself by a child of its own; who asks for it is elsewhere",
+        quick: false,
+        make: bgsave,
+    },
+];
+
+/// A row has a kilobyte.
+const ROWS: usize = 64 << 10;
+const ROW_BYTES: usize = 1 << 10;
+/// What PostgreSQL takes without any tables of ours, its logs included.
+const EMPTY_BYTES: usize = 128 << 20;
+
+/// A table of rows with numbers, which are all looked up in no time where it is in memory.
+fn table(name: &str, rows: usize) -> String {
+    // 32 bytes each time; longer rows than these are compressed.
+    format!(
+        "CREATE TABLE {name} AS SELECT i AS id, repeat(md5(i::text), 30) AS pad FROM generate_series(0, {}) i;\n\
+         CREATE UNIQUE INDEX ON {name} (id);\nVACUUM (FREEZE, ANALYZE) {name};\n",
+        rows - 1
+    )
+}
+
+fn asks(stage: &Stage, protocol: &str, address: SocketAddr, question: &str) -> Program {
+    stage
+        .room
+        .own("demo-query")
+        .with(["--protocol", protocol])
+        .with(["--address", &address.to_string()])
+        .with(["--ask", question])
+}
+
+/// PostgreSQL on a slow disk with room for so many other bytes; its rows are cold whenever one is looked up.
+fn cold_rows(stage: &Stage, others: usize) -> Result<(Scene, Disk)> {
+    let disk = stage.slow_disk("disk", 2 * ROWS * ROW_BYTES + EMPTY_BYTES + others, None)?;
+    let address = world::loopback()?;
+    let home = &disk.point;
+    let server = database::postgres(
+        &stage.room,
+        address,
+        home,
+        &table("items", ROWS),
+        &["shared_buffers=1MB", "fsync=off"],
+    )?;
+    let client = lookups(stage, address, home);
+    let busy = Meter::DiskBusy(disk.name().to_owned());
+    Ok((
+        Scene::new(server, address, client).at_least(busy, BUSY),
+        disk,
+    ))
+}
+
+fn lookups(stage: &Stage, address: SocketAddr, cold: &Path) -> Program {
+    let question = "SELECT sum(length(pad)) FROM items WHERE id IN ({n}, {n}, {n}, {n})";
+    asks(stage, "postgres", address, question)
+        .with(["--numbers", &ROWS.to_string(), "--cold"])
+        .with([cold.join("postgres/base")])
+        .with(["--connections=4", "--think-ms=20"])
+}
+
+fn reader(stage: &Stage) -> Result<Scene> {
+    let (scene, disk) = cold_rows(stage, LARGE * LARGE_BYTES)?;
+    let files = files_on(&disk, "large", LARGE, LARGE_BYTES)?;
+    Ok(scene
+        .guilty("backup", direct(stage, &files, 6))
+        .holds("disk", None)
+        .with_disk(disk))
+}
+
+fn tar(stage: &Stage) -> Result<Scene> {
+    const TREES: usize = 4;
+    const FILE_BYTES: usize = 16 << 20;
+    let each = stage.files_to_read(FILE_BYTES)? / TREES + 1;
+    let (scene, disk) = cold_rows(stage, TREES * each * FILE_BYTES)?;
+    for tree in 0..TREES {
+        files_on(&disk, &format!("trees/{tree}"), each, FILE_BYTES)?;
+    }
+    let backup = stage.room.script(TAR, &disk.point.join("trees"));
+    Ok(scene
+        .guilty("backup", backup)
+        .holds("disk", None)
+        .with_disk(disk))
+}
+
+fn scan(stage: &Stage) -> Result<Scene> {
+    let address = world::loopback()?;
+    let home = stage.room.subdir("home")?;
+    let server = database::postgres(
+        &stage.room,
+        address,
+        &home,
+        &table("items", ROWS / 4),
+        &[
+            "shared_buffers=64MB",
+            "fsync=off",
+            "max_parallel_workers_per_gather=0",
+        ],
+    )?;
+    let question = "SELECT sum(length(pad)) FROM items WHERE id % 97 < {n}";
+    let client = asks(stage, "postgres", address, question)
+        .with(["--numbers=97", "--connections=2", "--think-ms=40"])
+        .on_cpus(stage.elsewhere.clone());
+    Ok(Scene::new(server.on_cpus(vec![stage.cpu]), address, client)
+        .guilty("hog", stage.hog(3).on_cpus(vec![stage.cpu]))
+        .holds("cpu", None)
+        .at_least(Meter::Queued(Who::Server), QUEUED))
+}
+
+/// An event loop of one thread that sorts a list for each question.
+fn sorting(stage: &Stage, fill: &str) -> Result<Scene> {
+    let address = world::loopback()?;
+    let server = database::redis(&stage.room, address, &["EVAL", fill, "0"])?;
+    let client = asks(stage, "redis", address, "SORT list BY x:* LIMIT 0 10 ALPHA")
+        .with(["--connections=4", "--think-ms=60"])
+        .on_cpus(stage.elsewhere.clone());
+    Ok(Scene::new(server.on_cpus(vec![stage.cpu]), address, client))
+}
+
+const LIST: &str =
+    "for i = 1, 12000 do redis.call('RPUSH', 'list', tostring(i * 7919 % 12007)) end";
+
+fn redis_gzip(stage: &Stage) -> Result<Scene> {
+    let files = stage.files("backed-up", 2, 8 << 20)?;
+    let gzip =
+        r#"for file in "$1"/*; do while :; do gzip -9 -c "$file" >/dev/null; done & done; wait"#;
+    let backup = stage.room.script(gzip, &files).on_cpus(vec![stage.cpu]);
+    Ok(sorting(stage, LIST)?
+        .guilty("backup", backup)
+        .holds("cpu", None)
+        .at_least(Meter::Queued(Who::Server), QUEUED))
+}
+
+/// 300 MB of which each has its part in the child's work.
+fn bgsave(stage: &Stage) -> Result<Scene> {
+    let fill = format!(
+        "{LIST}; local pad = string.rep('0123456789abcdef', 64); for i = 1, 300000 do redis.call('SET', 'k' .. i, i .. pad) end"
+    );
+    let scene = sorting(stage, &fill)?;
+    let port = scene.address.map(|address| address.port().to_string());
+    let asking = r#"while :; do redis-cli -p "$2" BGSAVE >/dev/null; sleep 0.5; done"#;
+    let asking = stage
+        .room
+        .script(asking, &stage.room.dir)
+        .with([port.unwrap_or_default()])
+        .on_cpus(stage.elsewhere.clone());
+    Ok(scene
+        .innocent("who asks", asking)
+        .at_least(Meter::OnCpu(Who::Server), BUSY)
+        .at_least(Meter::Queued(Who::Server), 0.1))
+}

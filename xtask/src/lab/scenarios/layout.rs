@@ -1,0 +1,93 @@
+//! Scenarios of disks that are more than one device: partitions, devices on devices.
+
+use anyhow::Result;
+
+use super::disk::{BUSY, LARGE, LARGE_BYTES, SERVED, SERVED_BYTES, TAR, cold_on, direct};
+use crate::lab::{
+    meter::Meter,
+    scenario::{Scenario, Scene, Stage, files_on},
+};
+use crate::world::disk;
+
+/// The scenarios.
+pub const ALL: &[Scenario] = &[
+    Scenario {
+        name: "layout-partitions",
+        about: "nginx has one partition of a slow disk, a backup reads the other one",
+        quick: false,
+        make: partitions,
+    },
+    Scenario {
+        name: "layout-one-partition",
+        about: "server and tar share a partition; nobody uses the other one",
+        quick: false,
+        make: one_partition,
+    },
+    Scenario {
+        name: "layout-stacked",
+        about: "server and backup share a disk whose file lies on another slow disk",
+        quick: false,
+        make: stacked,
+    },
+    Scenario {
+        name: "layout-below",
+        about: "the server's disk is a file on a slow disk that a backup reads itself",
+        quick: false,
+        make: below,
+    },
+];
+
+/// What the files of server and backup need.
+const BYTES: usize = SERVED * SERVED_BYTES + LARGE * LARGE_BYTES;
+
+fn partitions(stage: &Stage) -> Result<Scene> {
+    let [mine, other] = stage.slow_partitions("disk", BYTES)?;
+    let files = files_on(&other, "large", LARGE, LARGE_BYTES)?;
+    Ok(cold_on(stage, &mine, true)?
+        .guilty("backup", direct(stage, &files, 6))
+        .holds("disk", None)
+        .at_least(Meter::DiskBusy(other.name().to_owned()), BUSY)
+        .with_disk(mine)
+        .with_disk(other))
+}
+
+fn one_partition(stage: &Stage) -> Result<Scene> {
+    const TREES: usize = 4;
+    const FILE_BYTES: usize = 16 << 20;
+    let each = stage.files_to_read(FILE_BYTES)? / TREES + 1;
+    let files_bytes = SERVED * SERVED_BYTES + TREES * each * FILE_BYTES;
+    let [mine, _unused] = stage.slow_partitions("disk", files_bytes)?;
+    for tree in 0..TREES {
+        files_on(&mine, &format!("trees/{tree}"), each, FILE_BYTES)?;
+    }
+    let backup = stage.room.script(TAR, &mine.point.join("trees"));
+    Ok(cold_on(stage, &mine, false)?
+        .guilty("backup", backup)
+        .holds("disk", None)
+        .with_disk(mine))
+}
+
+/// The lower disk's pages are never used: the upper one reads around them.
+fn stacked(stage: &Stage) -> Result<Scene> {
+    let lower = stage.slow_disk("lower", BYTES + (64 << 20), None)?;
+    let bytes = disk::bytes_for(BYTES as u64);
+    let upper = disk::attach_on(&stage.room, &lower, "upper", bytes)?;
+    let files = files_on(&upper, "large", LARGE, LARGE_BYTES)?;
+    Ok(cold_on(stage, &upper, false)?
+        .guilty("backup", direct(stage, &files, 6))
+        .holds("disk", None)
+        .at_least(Meter::DiskBusy(lower.name().to_owned()), BUSY)
+        .with_disk(upper))
+}
+
+fn below(stage: &Stage) -> Result<Scene> {
+    let lower = stage.slow_disk("lower", BYTES + (64 << 20), None)?;
+    let bytes = disk::bytes_for((SERVED * SERVED_BYTES) as u64);
+    let upper = disk::attach_on(&stage.room, &lower, "upper", bytes)?;
+    let files = files_on(&lower, "large", LARGE, LARGE_BYTES)?;
+    Ok(cold_on(stage, &upper, false)?
+        .guilty("backup", direct(stage, &files, 6))
+        .holds("disk", None)
+        .at_least(Meter::DiskBusy(lower.name().to_owned()), BUSY)
+        .with_disk(upper))
+}
