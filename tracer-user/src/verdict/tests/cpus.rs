@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use super::{near, of};
 use crate::{
     class::{Cause, Class, Resource},
-    event::Siblings,
-    model::books::{Holder, Source},
+    model::books::{Holder, Siblings, Source},
     verdict::{
         fixture::{MS, Scene, disk_behind_tar},
         judge,
