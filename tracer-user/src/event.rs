@@ -83,6 +83,8 @@ pub enum Event {
     Stolen(Stolen),
     /// Whether hyperthreads were shared.
     Siblings(Siblings),
+    /// What was stolen of a CPU: told of those on which the kernel does not count it slice by slice.
+    CpuTime(CpuTime),
 }
 
 impl Event {
@@ -122,6 +124,7 @@ impl Event {
             | Self::OwnLimit(_)
             | Self::RemoteMount(_)
             | Self::Siblings(_)
+            | Self::CpuTime(_)
             | Self::DiskTotal(_) => 0,
         }
     }

@@ -234,6 +234,25 @@ pub struct Stolen {
     pub stolen_ns: u64,
 }
 
+/// At the end: what a CPU had to do in the window, and what of that time the hypervisor stole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CpuTime {
+    /// Which.
+    pub cpu: u32,
+    /// Not idle, with what was stolen, ns.
+    pub busy_ns: u64,
+    /// Part of it, ns.
+    pub stolen_ns: u64,
+}
+
+impl CpuTime {
+    /// Part that was stolen.
+    #[must_use]
+    pub fn part(&self) -> f64 {
+        self.stolen_ns as f64 / self.busy_ns.max(1) as f64
+    }
+}
+
 /// At the end: how long the target ran, and for how much of that the sibling of its CPU ran another process. Only where CPUs have
 /// siblings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
