@@ -85,6 +85,8 @@ pub enum Event {
     Siblings(Siblings),
     /// What was stolen of a CPU: told of those on which the kernel does not count it slice by slice.
     CpuTime(CpuTime),
+    /// What interrupted the target.
+    Interrupted(Interrupted),
 }
 
 impl Event {
@@ -125,6 +127,7 @@ impl Event {
             | Self::RemoteMount(_)
             | Self::Siblings(_)
             | Self::CpuTime(_)
+            | Self::Interrupted(_)
             | Self::DiskTotal(_) => 0,
         }
     }

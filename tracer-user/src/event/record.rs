@@ -213,6 +213,13 @@ pub struct Interrupts {
     pub took: Vec<(Source, u64)>,
 }
 
+/// At the end: what interrupted target threads while they ran, which is part of their time on a CPU.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interrupted {
+    /// By source, ns.
+    pub took: Vec<(Source, u64)>,
+}
+
 /// See [`tracer_common::sched::Work`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "documented with the record of the same name")]
