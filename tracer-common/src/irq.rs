@@ -41,10 +41,14 @@ pub struct Sums {
     pub told_ns: [u64; SOURCES],
     /// As above, of all.
     pub told_all_ns: u64,
+    /// What interrupted target threads that ran here, by source, ns.
+    pub own_ns: [u64; SOURCES],
+    /// Keeps entries apart.
+    pub reserved: [u64; 5],
 }
 
-const _: () = assert!(size_of::<Sums>() == 192);
-// SAFETY: `repr(C)`, no padding (3 cache lines of 8 words), any bit pattern is valid.
+const _: () = assert!(size_of::<Sums>() == 320);
+// SAFETY: `repr(C)`, no padding (5 cache lines of 8 words), any bit pattern is valid.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for Sums {}
 

@@ -102,8 +102,8 @@ pub struct Stolen {
     pub stolen_ns: u64,
 }
 
-/// What is stolen of a slice is told from here on, ns: less is within the error of the clocks that are compared.
-pub const LEAST_STOLEN_NS: u64 = 20_000;
+/// What is stolen of a slice is told from here on, ns: less is not worth a record.
+pub const LEAST_STOLEN_NS: u64 = 1_000;
 
 /// A queued target thread was moved to another CPU.
 #[repr(C)]

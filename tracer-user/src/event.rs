@@ -83,6 +83,10 @@ pub enum Event {
     Stolen(Stolen),
     /// Whether hyperthreads were shared.
     Siblings(Siblings),
+    /// What was stolen of a CPU: told of those on which the kernel does not count it slice by slice.
+    CpuTime(CpuTime),
+    /// What interrupted the target.
+    Interrupted(Interrupted),
 }
 
 impl Event {
@@ -122,6 +126,8 @@ impl Event {
             | Self::OwnLimit(_)
             | Self::RemoteMount(_)
             | Self::Siblings(_)
+            | Self::CpuTime(_)
+            | Self::Interrupted(_)
             | Self::DiskTotal(_) => 0,
         }
     }

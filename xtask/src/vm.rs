@@ -33,6 +33,9 @@ pub struct Args {
     /// Give the guest a root file system of its own: busybox and the tracer, nothing else
     #[arg(long)]
     own_root: bool,
+    /// Make the guest's two CPUs the hyperthreads of one core (not with --own-root)
+    #[arg(long, conflicts_with = "own_root")]
+    siblings: bool,
     /// Longest that one guest may take, in seconds
     #[arg(long, default_value_t = LIMIT_S)]
     limit: u32,
@@ -73,6 +76,7 @@ pub fn smoke_all() -> Result<(usize, usize)> {
         let args = Args {
             kernel: vec![],
             own_root,
+            siblings: false,
             limit: LIMIT_S,
             command: vec![],
         };
@@ -99,6 +103,7 @@ fn one(name: &str, args: &Args, script: &str) -> bool {
     let guest = Guest {
         name,
         own_root: args.own_root,
+        siblings: args.siblings,
         limit_s: args.limit,
     };
     let outcome = guest.run(script);

@@ -17,7 +17,7 @@ use tracer_common::{
 };
 
 use super::sched::CPUS;
-use crate::{emit, kernel::now};
+use crate::{emit, filter::is_target, kernel::now};
 
 /// By CPU; user space sets the size to the number of possible CPUs.
 #[map]
@@ -41,16 +41,21 @@ pub fn irq_handler_exit(_ctx: BtfTracePointContext) -> i32 {
     };
     // SAFETY: as above.
     let since = unsafe { core::mem::replace(&mut (*state).irq_ns, 0) };
-    let took = took(state, since);
+    let took = end(state, since, HARD);
     if took == 0 {
         return 0;
     }
-    add(HARD, took);
-    // SAFETY: as above. A softirq that was interrupted is taken to have begun so much later.
+    // A softirq that was interrupted is taken to have begun so much later.
+    // SAFETY: as above.
     unsafe {
-        let softirq = (*state).softirq_ns;
-        if softirq != 0 {
-            (*state).softirq_ns = began(state, softirq) + took;
+        let softirq_ns = (*state).softirq_ns;
+        let began = if softirq_ns != 0 && is_watched(state) {
+            softirq_ns.max((*state).opened_ns)
+        } else {
+            softirq_ns
+        };
+        if began > UNWATCHED {
+            (*state).softirq_ns = began + took;
         }
     }
     0
@@ -74,9 +79,9 @@ pub fn softirq_exit(ctx: BtfTracePointContext) -> i32 {
     };
     // SAFETY: as above.
     let since = unsafe { core::mem::replace(&mut (*state).softirq_ns, 0) };
-    let (vector, took) = (ctx.arg::<u64>(0) as usize, took(state, since));
-    if took != 0 && vector < HARD {
-        add(vector, took);
+    let vector = ctx.arg::<u64>(0) as usize;
+    if vector < HARD {
+        end(state, since, vector);
     }
     0
 }
@@ -94,41 +99,56 @@ fn is_watched(state: *mut Cpu) -> bool {
     (unsafe { (&raw const (*state).queued).read_volatile() }) as i64 > 0
 }
 
+/// Does a target thread run on this CPU?
+#[inline(always)]
+fn runs_target(state: *mut Cpu) -> bool {
+    // SAFETY: a map value; no switch can be under way here.
+    is_target(unsafe { (*state).pid })
+}
+
 #[inline(always)]
 fn stamp(state: *mut Cpu) -> u64 {
-    if is_watched(state) { now() } else { UNWATCHED }
-}
-
-/// Where nobody was queued at its begin, an interrupt counts from when somebody was: woken by itself, or from another CPU.
-#[inline(always)]
-fn began(state: *mut Cpu, since: u64) -> u64 {
-    if since == UNWATCHED {
-        // SAFETY: a map value.
-        unsafe { (*state).opened_ns }
+    if is_watched(state) || runs_target(state) {
+        now()
     } else {
-        since
+        UNWATCHED
     }
 }
 
-/// How long an interrupt that ends delayed somebody; `since` is 0 if its begin was not seen.
+/// Counts an interrupt that ends, and says how long it took; 0 if it delayed nobody. `since` is 0 if its begin was not seen.
+///
+/// Who is queued is delayed from then on: woken by this very interrupt, or from another CPU.
 #[inline(always)]
-fn took(state: *mut Cpu, since: u64) -> u64 {
-    if since == 0 || !is_watched(state) {
+fn end(state: *mut Cpu, since: u64, source: usize) -> u64 {
+    let (watched, interrupted) = (is_watched(state), since > UNWATCHED && runs_target(state));
+    if since == 0 || !(watched || interrupted) {
         return 0;
     }
-    let took = now().wrapping_sub(began(state, since));
-    if took as i64 > 0 { took } else { 0 }
+    // SAFETY: a map value.
+    let queued_ns = since.max(unsafe { (*state).opened_ns });
+    let now = now();
+    let delayed = if watched { after(queued_ns, now) } else { 0 };
+    let own = if interrupted { after(since, now) } else { 0 };
+    add(source, delayed, own);
+    delayed.max(own)
 }
 
 #[inline(always)]
-fn add(source: usize, took: u64) {
+fn after(begin: u64, end: u64) -> u64 {
+    let ns = end.wrapping_sub(begin);
+    if ns as i64 > 0 { ns } else { 0 }
+}
+
+#[inline(always)]
+fn add(source: usize, delayed: u64, own: u64) {
     let Some(sums) = INTERRUPTS.get_ptr_mut(cpu()) else {
         return;
     };
     // SAFETY: a map value; a softirq may be interrupted here, by the hard interrupts' sum and that of all.
     unsafe {
-        (*sums).ns[source] += took;
-        crate::atomic::add64(&raw mut (*sums).all_ns, took);
+        (*sums).ns[source] += delayed;
+        (*sums).own_ns[source] += own;
+        crate::atomic::add64(&raw mut (*sums).all_ns, delayed);
     }
 }
 

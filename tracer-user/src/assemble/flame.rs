@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{blame::holder_name, place};
 use crate::{
-    model::books::{Books, Holder},
+    class::Class,
+    model::books::{Books, Holder, worker_name},
     report::{Flame, FlameStack, Target},
     units,
 };
@@ -14,8 +15,12 @@ pub fn flame(books: &Books, target: &Target) -> Flame {
     let name = process(&target.comm, target.pid);
     let mut sums: BTreeMap<Vec<String>, u64> = BTreeMap::new();
     for line in &books.flame {
+        let worker = |id| worker_name(&books.works, id).filter(|_| line.class == Class::Cpu);
         let holder = match line.holder {
-            Holder::Process(id) => process(&books.processes[id].comm, books.processes[id].pid),
+            Holder::Process(id) => {
+                let comm = worker(id).unwrap_or_else(|| books.processes[id].comm.clone());
+                process(&comm, books.processes[id].pid)
+            }
             other => holder_name(books, other).replace("its own", "own"),
         };
         let mut frames = vec![name.clone(), line.class.name().to_owned()];

@@ -2,6 +2,7 @@
 
 mod blame;
 mod flame;
+mod interrupted;
 mod latency;
 #[cfg(test)]
 mod tests;
@@ -213,7 +214,11 @@ fn evidence(books: &Books, verdict: &verdict::Verdict) -> Vec<String> {
         format!("{place} answered {times} of the target's requests with an error")
     });
     let doubts = verdict.doubts.iter().cloned();
-    said.chain(refused).chain(doubts).collect()
+    let interrupted = interrupted::line(books);
+    said.chain(refused)
+        .chain(interrupted)
+        .chain(doubts)
+        .collect()
 }
 
 fn losses(books: &Books) -> Losses {

@@ -6,7 +6,7 @@ use super::assemble;
 use crate::{
     class::{Class, Resource},
     event,
-    model::books::{Bin, Books, Charge, FlameLine, Held, Holder, Process},
+    model::books::{Bin, Books, Charge, FlameLine, Held, Holder, Interrupted, Process, Source},
     report::Basis,
 };
 
@@ -102,6 +102,26 @@ fn losses_and_doubts_are_in_the_report() {
         "sda answered 3 of the target's requests with an error"
     );
     assert_eq!(report.evidence[2], "3 % of the records were lost");
+}
+
+#[test]
+fn interrupts_of_the_target_itself_are_evidence_where_they_are_a_part_of_its_time() {
+    let mut books = books();
+    books.bins[0].threads[Class::OnCpu.index()] = 100 * MS;
+    let took = |net_rx: u64| Interrupted {
+        took: vec![(Source::Irq, MS), (Source::Softirq(3), net_rx * MS)],
+    };
+    let said = |books: &Books| -> Option<String> {
+        let mut evidence = assemble(books).0.evidence.into_iter();
+        evidence.find(|line| line.contains("interrupts"))
+    };
+    books.interrupted = took(3);
+    assert_eq!(said(&books), None);
+    books.interrupted = took(20);
+    assert_eq!(
+        said(&books).unwrap(),
+        "interrupts ran in 21 % of its own time on a CPU, softirq:NET_RX in 20 %"
+    );
 }
 
 #[test]

@@ -213,6 +213,13 @@ pub struct Interrupts {
     pub took: Vec<(Source, u64)>,
 }
 
+/// At the end: what interrupted target threads while they ran, which is part of their time on a CPU.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interrupted {
+    /// By source, ns.
+    pub took: Vec<(Source, u64)>,
+}
+
 /// See [`tracer_common::sched::Work`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "documented with the record of the same name")]
@@ -232,6 +239,25 @@ pub struct Stolen {
     pub cpu: u32,
     pub begin_ns: u64,
     pub stolen_ns: u64,
+}
+
+/// At the end: what a CPU had to do in the window, and what of that time the hypervisor stole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CpuTime {
+    /// Which.
+    pub cpu: u32,
+    /// Not idle, with what was stolen, ns.
+    pub busy_ns: u64,
+    /// Part of it, ns.
+    pub stolen_ns: u64,
+}
+
+impl CpuTime {
+    /// Part that was stolen.
+    #[must_use]
+    pub fn part(&self) -> f64 {
+        self.stolen_ns as f64 / self.busy_ns.max(1) as f64
+    }
 }
 
 /// At the end: how long the target ran, and for how much of that the sibling of its CPU ran another process. Only where CPUs have

@@ -12,6 +12,7 @@ pub mod reader;
 pub mod session;
 mod smt;
 pub mod steady;
+mod steal;
 pub mod symbols;
 
 /// Now, on the clock of every record: nanoseconds of `CLOCK_MONOTONIC`.

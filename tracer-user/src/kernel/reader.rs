@@ -184,6 +184,12 @@ pub fn totals(ebpf: &Ebpf, ns: u64) -> Result<Vec<Event>> {
             .flatten()
             .map(|(key, total)| Event::DiskTotal(decode::disk_total(key, &total))),
     );
+    let sums = ebpf.map("INTERRUPTS");
+    if let Some(sums) = sums.and_then(|map| Array::<_, Sums>::try_from(map).ok()) {
+        let all = (0..sums.len()).filter_map(|cpu| sums.get(&cpu, 0).ok());
+        let all: Vec<Sums> = all.collect();
+        events.push(Event::Interrupted(decode::interrupted(&all)));
+    }
     // Without the TCP family there is none.
     if let Ok(sockets) = hash::<u64, SocketState>(ebpf, "SOCKETS") {
         let all = sockets.iter().flatten();

@@ -10,7 +10,7 @@ use tokio::{
     io::unix::AsyncFd,
     signal::unix::{Signal, SignalKind, signal},
 };
-use tracer_common::{block::IO_OPEN, sched::WAIT_OPEN};
+use tracer_common::{block::IO_OPEN, config::MISSING, sched::WAIT_OPEN};
 
 use super::{
     btf::Btf,
@@ -24,6 +24,7 @@ use super::{
     now_ns, proc,
     reader::{self, Reader},
     smt, steady,
+    steal::Steal,
     symbols::KernelSymbols,
 };
 use crate::{
@@ -85,6 +86,9 @@ pub struct Session {
     limits: Vec<OwnLimit>,
     evidence: Evidence,
     ingress: Ingress,
+    steal: Steal,
+    /// Does the kernel tell in each slice what was stolen?
+    steal_by_slice: bool,
     targets: Vec<u32>,
     facts: Vec<Event>,
     exits: Vec<OwnedFd>,
@@ -138,6 +142,7 @@ impl Session {
         let evidence = Evidence::begin(settings.pids.first().copied().unwrap_or_default());
         let window_ns = now_ns();
         let ingress = Ingress::begin(window_ns);
+        let steal = Steal::begin();
         let attach_ns = settings.begun.elapsed().as_nanos() as u64;
         let mut processes = proc::processes(|_| false);
         // Children that were forked before the fork probe was there, and after the first look.
@@ -178,6 +183,8 @@ impl Session {
             limits,
             evidence,
             ingress,
+            steal,
+            steal_by_slice: features.config.offsets.rq_stolen != MISSING,
             targets: settings.pids,
             facts,
             exits,
@@ -263,8 +270,14 @@ impl Session {
         self.holders.see(&events);
         events.extend(reader::totals(&self.attached.ebpf, end_ns)?);
         events.extend(shared);
+        let (stolen, line) = self.steal.end();
+        if !self.steal_by_slice {
+            events.extend(stolen);
+        }
         events.extend(self.standings(&events));
-        events.push(Event::End(Box::new(self.end(end_ns, stop)?)));
+        let mut end = self.end(end_ns, stop)?;
+        end.evidence.extend(line);
+        events.push(Event::End(Box::new(end)));
         Ok(events)
     }
 

@@ -1,6 +1,6 @@
 //! The books at the end of a window: what the fold hands to the verdict. Plain figures, no judgement.
 
-pub use crate::event::{Histogram, Source};
+pub use crate::event::{Histogram, Interrupted, Siblings, Source};
 
 use std::collections::BTreeMap;
 
@@ -207,7 +207,9 @@ pub struct Books {
     /// What kworkers ran while a target thread was queued.
     pub works: Works,
     /// Hyperthreads that were shared.
-    pub siblings: event::Siblings,
+    pub siblings: Siblings,
+    /// What interrupted the target while it ran; nothing where others are followed, who cannot be told from it there.
+    pub interrupted: Interrupted,
 }
 
 /// Time that kworkers held a CPU, by worker and function, ns.

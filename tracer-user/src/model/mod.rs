@@ -19,6 +19,7 @@ mod request;
 #[cfg(test)]
 pub(crate) mod scenes;
 mod sleep;
+mod steal;
 #[cfg(test)]
 mod tests;
 mod thread;
@@ -112,6 +113,9 @@ pub struct Model {
     failed: BTreeMap<PlaceId, u64>,
     works: books::Works,
     siblings: event::Siblings,
+    interrupted: event::Interrupted,
+    /// Part of a CPU's work, by place.
+    stolen: HashMap<PlaceId, f64>,
     clipped_waits: u64,
     unreadable_stacks: u64,
     /// Processes that the target asks, each with books of its own.
@@ -166,6 +170,8 @@ impl Model {
             failed: BTreeMap::new(),
             works: books::Works::new(),
             siblings: event::Siblings::default(),
+            interrupted: event::Interrupted::default(),
+            stolen: HashMap::new(),
             clipped_waits: 0,
             unreadable_stacks: 0,
             followed: Vec::new(),
@@ -193,6 +199,8 @@ impl Model {
             Event::Interrupts(interrupts) => self.interrupted(interrupts),
             Event::Work(work) => self.worked(work),
             Event::Stolen(stolen) => self.stolen(stolen),
+            Event::CpuTime(cpu) => self.stolen_of(*cpu),
+            Event::Interrupted(interrupted) => self.interrupted = interrupted.clone(),
             Event::Siblings(siblings) => self.siblings = *siblings,
             Event::Migrate(migrate) => self.migrated(migrate),
             Event::ThreadEnd(end) => self.thread_ended(end.tid, end.ns),
@@ -403,6 +411,10 @@ impl Model {
             .collect();
         histograms.sort_by_key(|(process, histogram)| (*process, histogram.family));
         let (mut bins, bin_ns) = std::mem::replace(&mut self.ledger, Ledger::new(0)).close(end_ns);
+        if !self.followed.is_empty() {
+            self.interrupted = event::Interrupted::default();
+        }
+        self.take_stolen(&mut bins);
         let ways = self.answer(&mut bins, bin_ns, end_ns);
         Books {
             bins,
@@ -433,6 +445,7 @@ impl Model {
             failed: self.failed,
             works: self.works,
             siblings: self.siblings,
+            interrupted: self.interrupted,
             start: self.start,
             end: self.end,
         }

@@ -173,6 +173,15 @@ fn interrupts(r: &irq::Interrupts) -> event::Interrupts {
     }
 }
 
+/// What interrupted target threads on all CPUs, as the kernel half remembers it.
+#[must_use]
+pub fn interrupted(cpus: &[irq::Sums]) -> event::Interrupted {
+    let sum = |source: usize| cpus.iter().map(|sums| sums.own_ns[source]).sum();
+    event::Interrupted {
+        took: took(&std::array::from_fn(sum)),
+    }
+}
+
 /// Those that took anything.
 fn took(ns: &[u64; irq::SOURCES]) -> Vec<(event::Source, u64)> {
     let source = |number: usize| match number {

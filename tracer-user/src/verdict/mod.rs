@@ -70,7 +70,7 @@ pub struct Verdict {
     pub healthy: Vec<Resource>,
     /// Of which nothing can be said, with the reason.
     pub unknown: Vec<(Resource, String)>,
-    /// Part of its time on a CPU in which it shared the core, where the CPU would be healthy otherwise.
+    /// Part of its time on a CPU in which it shared the core, if that is much and the CPU not the answer anyway.
     pub shared_core: Option<f64>,
 }
 
@@ -114,8 +114,11 @@ pub fn judge(books: &Books) -> Verdict {
     };
     (verdict.confidence, verdict.doubts) = confidence::confidence(&view, &verdict);
     verdict.healthy = health::healthy(&verdict);
-    verdict.shared_core =
-        health::shared_core(books).filter(|_| verdict.healthy.contains(&Resource::Cpu));
+    // Where it waits for a CPU first of all, that is known.
+    let waits_for_cpu = verdict
+        .primary()
+        .is_some_and(|first| first.resource == Resource::Cpu);
+    verdict.shared_core = health::shared_core(books).filter(|_| !waits_for_cpu);
     if let Some(part) = verdict.shared_core {
         verdict
             .healthy

@@ -30,6 +30,8 @@ pub struct Guest<'a> {
     pub name: &'a str,
     /// Whether it has a root file system of its own, or this machine's.
     pub own_root: bool,
+    /// Whether its two CPUs are one core's hyperthreads.
+    pub siblings: bool,
     /// Longest that it may take, in seconds.
     pub limit_s: u32,
 }
@@ -46,6 +48,10 @@ impl Guest<'_> {
         } else {
             virtme(&vng, &kernel, &self.write(script, &dir)?)?
         };
+        if self.siblings {
+            // Qemu takes the last of what it is told twice.
+            boot.arg("--qemu-opts=-smp 2,sockets=1,cores=1,threads=2");
+        }
         let log = dir.join(format!("{}.log", self.name));
         let code = self.boot(&mut boot, &log)?;
         let console =

@@ -195,3 +195,49 @@ fn a_kworker_is_named_by_the_function_that_it_ran_longest() {
     assert_eq!(charged(&books, Resource::Cpu, other(&books)), 10);
     close(&books);
 }
+
+#[test]
+fn what_is_stolen_of_a_whole_cpu_is_taken_out_of_who_ran_there_in_proportion() {
+    let cpu_time = |cpu, stolen: u64| {
+        Event::CpuTime(event::CpuTime {
+            cpu,
+            busy_ns: 100 * MS,
+            stolen_ns: stolen * MS,
+        })
+    };
+    let events = vec![
+        first(10, 0),
+        slice(0, OTHER, 20, 25),
+        slice(0, 0, 25, 30),
+        Event::Wait(preempted(20, 30)),
+        cpu_time(0, 40),
+        cpu_time(1, 90),
+    ];
+    let books = books(events, 100);
+    // 40 % of the 5 ms in which OTHER seemed to run; the idle CPU and another CPU's steal are no matter.
+    assert_eq!(charged(&books, Resource::Cpu, Holder::Hypervisor), 2);
+    assert_eq!(charged(&books, Resource::Cpu, other(&books)), 3);
+    assert_eq!(charged(&books, Resource::Cpu, Holder::IdleCpu), 5);
+    let charges = books.bins.iter().flat_map(|bin| &bin.charges);
+    let estimated: u64 = charges.map(|charge| charge.estimated_ns).sum();
+    assert_eq!(estimated, 2 * MS);
+    close(&books);
+}
+
+#[test]
+fn a_little_that_is_stolen_of_a_cpu_changes_nothing() {
+    let little = event::CpuTime {
+        cpu: 0,
+        busy_ns: 1000 * MS,
+        stolen_ns: 49 * MS,
+    };
+    let events = vec![
+        first(10, 0),
+        slice(0, OTHER, 20, 30),
+        Event::Wait(preempted(20, 30)),
+        Event::CpuTime(little),
+    ];
+    let books = books(events, 100);
+    assert_eq!(charged(&books, Resource::Cpu, other(&books)), 10);
+    close(&books);
+}

@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use super::{near, of};
 use crate::{
     class::{Cause, Class, Resource},
-    event::Siblings,
-    model::books::{Holder, Source},
+    model::books::{Holder, Siblings, Source},
     verdict::{
-        fixture::{MS, Scene},
+        fixture::{MS, Scene, disk_behind_tar},
         judge,
     },
 };
@@ -89,6 +88,19 @@ fn a_core_that_was_shared_for_less_than_half_the_time_is_healthy() {
     let verdict = judge(&sharing(99).books);
     assert!(verdict.healthy.contains(&Resource::Cpu));
     assert_eq!(verdict.unknown, []);
+}
+
+#[test]
+fn a_target_that_is_held_up_elsewhere_is_told_of_its_core_too() {
+    let mut scene = disk_behind_tar();
+    scene.books.siblings = Siblings {
+        target_ns: 200 * MS,
+        beside_ns: 150 * MS,
+    };
+    let verdict = judge(&scene.books);
+    assert_eq!(verdict.primary().unwrap().resource, Resource::Disk);
+    assert_eq!(verdict.unknown[0].0, Resource::Cpu);
+    assert!(!verdict.healthy.contains(&Resource::Cpu));
 }
 
 #[test]
