@@ -41,6 +41,27 @@ fn reading(disk: &LoopDisk, block: &str) -> Guard {
     )
 }
 
+/// A disk of its own, in a directory that has to outlive it.
+fn a_disk() -> (tempfile::TempDir, LoopDisk) {
+    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    let file = dir.path().join("disk");
+    File::create(&file).unwrap();
+    run("fallocate", &["-l", "256M", file.to_str().unwrap()]).unwrap();
+    let disk = LoopDisk::new(&file).unwrap();
+    (dir, disk)
+}
+
+/// A target and its culprit on a disk with this scheduler, if the kernel has it.
+fn contended(disk: &LoopDisk, scheduler: &str) -> Option<(Readers, Readers)> {
+    let path = format!("/sys/block/{}/queue/scheduler", disk.name());
+    if fs::write(&path, scheduler).is_err() {
+        println!("SKIP remedies: this kernel has no {scheduler}");
+        return None;
+    }
+    let readers = |block| Readers(reading(disk, block));
+    Some((readers("64k"), readers("8M")))
+}
+
 /// Traces until there is somebody to restrain: a `dd` of a loop lives for a moment, and who has ended when the report is made is nobody
 /// that a command could name.
 const TRIES: usize = 4;
@@ -203,24 +224,14 @@ fn a_group_with_a_hostile_name_gets_its_weight() {
 #[test]
 fn what_is_advised_against_a_holder_of_a_disk_takes_effect() {
     println!("RAN remedies");
-    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
-    let file = dir.path().join("disk");
-    File::create(&file).unwrap();
-    run("fallocate", &["-l", "256M", file.to_str().unwrap()]).unwrap();
-    let disk = LoopDisk::new(&file).unwrap();
+    let (_dir, disk) = a_disk();
     for (scheduler, old, unified) in [
         ("bfq", "blkio.bfq.weight", "io.bfq.weight"),
         ("none", "blkio.throttle.read_bps_device", "io.max"),
     ] {
-        let path = format!("/sys/block/{}/queue/scheduler", disk.name());
-        if fs::write(&path, scheduler).is_err() {
-            println!("SKIP remedies: this kernel has no {scheduler}");
+        let Some((target, culprit)) = contended(&disk, scheduler) else {
             continue;
-        }
-        let (target, culprit) = (
-            Readers(reading(&disk, "64k")),
-            Readers(reading(&disk, "8M")),
-        );
+        };
         let commands = advised(&target.0);
         let name = match old_hierarchy("blkio") {
             Some(_) => old,
@@ -242,21 +253,11 @@ fn what_is_advised_against_a_holder_of_a_disk_takes_effect() {
 #[test]
 fn an_idle_class_is_advised_only_where_the_scheduler_has_one_and_then_set() {
     println!("RAN remedies");
-    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
-    let file = dir.path().join("disk");
-    File::create(&file).unwrap();
-    run("fallocate", &["-l", "256M", file.to_str().unwrap()]).unwrap();
-    let disk = LoopDisk::new(&file).unwrap();
+    let (_dir, disk) = a_disk();
     for (scheduler, honours) in [("none", false), ("bfq", true)] {
-        let path = format!("/sys/block/{}/queue/scheduler", disk.name());
-        if fs::write(&path, scheduler).is_err() {
-            println!("SKIP remedies: this kernel has no {scheduler}");
+        let Some((target, culprit)) = contended(&disk, scheduler) else {
             continue;
-        }
-        let (target, culprit) = (
-            Readers(reading(&disk, "64k")),
-            Readers(reading(&disk, "8M")),
-        );
+        };
         let commands = advised(&target.0);
         let is_advised = commands.iter().any(|command| command.contains("ionice"));
         assert_eq!(is_advised, honours, "{scheduler}");

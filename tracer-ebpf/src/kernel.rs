@@ -54,19 +54,21 @@ fn field<T: Copy>(base: *const u8, offset: u32) -> T {
     unsafe { base.add(offset as usize).cast::<T>().read_volatile() }
 }
 
-/// Reads a field through a pointer of which the verifier knows no type; zero where it is bad.
+/// Reads a field through a pointer of which the verifier knows no type, or says `bad` where the address is.
+///
+/// Not an `Option`: LLVM computes with the value of a `None`, which the verifier takes for a register that was never written.
 #[inline(always)]
-fn untyped<T: Default>(base: *const u8, offset: u32) -> T {
-    let mut value = T::default();
-    // SAFETY: the helper checks the address, writes as many bytes as `T` has, and zeros if it fails.
-    unsafe {
+pub fn untyped<T: Copy>(base: *const u8, offset: u32, bad: T) -> T {
+    let mut value = bad;
+    // SAFETY: the helper checks the address, and writes as many bytes as `T` has.
+    let failed = unsafe {
         bpf_probe_read_kernel(
             (&raw mut value).cast(),
             size_of::<T>() as u32,
             base.wrapping_add(offset as usize).cast(),
-        );
-    }
-    value
+        )
+    };
+    if failed == 0 { value } else { bad }
 }
 
 /// A kernel pointer with typed accessors.

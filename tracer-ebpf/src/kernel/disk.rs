@@ -71,14 +71,14 @@ pointer! {
 /// Device number of a `struct journal_s`'s file system. Read by a helper: a raw tracepoint's pointers have no types.
 #[inline(always)]
 pub fn journal_dev(journal: *const u8) -> u32 {
-    let bdev: u64 = untyped(journal, config!(offsets.journal_bdev));
-    untyped(bdev as *const u8, config!(offsets.bdev_dev))
+    let bdev: u64 = untyped(journal, config!(offsets.journal_bdev), 0);
+    untyped(bdev as *const u8, config!(offsets.bdev_dev), 0)
 }
 
 /// Number of a `struct transaction_s`, read likewise.
 #[inline(always)]
 pub fn transaction_number(transaction: *const u8) -> u32 {
-    untyped(transaction, config!(offsets.transaction_number))
+    untyped(transaction, config!(offsets.transaction_number), 0)
 }
 
 pointer! {

@@ -1,8 +1,6 @@
 //! Run queues: their clocks, and how long a group's CPU quota stopped it.
 
-use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
-
-use super::{Task, config, field, has, pointer};
+use super::{Task, config, field, has, pointer, untyped};
 
 pointer! {
     /// `struct task_group`
@@ -79,8 +77,7 @@ pub const UNKNOWN: u64 = u64::MAX;
 
 /// Closed throttled intervals of the run queue that a thread's group has on `cpu`, ns, or [`UNKNOWN`].
 ///
-/// An array of pointers has no type to follow, hence the helper. Not an `Option`: LLVM computes with the value of a `None`, which the
-/// verifier takes for a register that was never written.
+/// An array of pointers has no type to follow, hence the helper.
 #[inline(always)]
 pub fn throttled_on(task: Task, cpu: u32) -> u64 {
     let total = if has(config!(offsets.cfs_rq_throttled_self)) {
@@ -93,18 +90,10 @@ pub fn throttled_on(task: Task, cpu: u32) -> u64 {
     if !has(total) || !has(config!(offsets.group_cfs_rqs)) || !has(config!(offsets.task_group)) {
         return UNKNOWN;
     }
-    let queue = read(task.group().cfs_rqs() + 8 * u64::from(cpu));
+    let queues = task.group().cfs_rqs() as *const u8;
+    let queue: u64 = untyped(queues, 8 * cpu, UNKNOWN);
     if queue == UNKNOWN {
         return UNKNOWN;
     }
-    read(queue.wrapping_add(u64::from(total)))
-}
-
-/// Eight bytes of kernel memory, or [`UNKNOWN`].
-#[inline(always)]
-pub fn read(address: u64) -> u64 {
-    let mut value = UNKNOWN;
-    // SAFETY: the helper checks the address that it is given, and writes 8 bytes to a variable of this size.
-    let failed = unsafe { bpf_probe_read_kernel((&raw mut value).cast(), 8, address as *const _) };
-    if failed == 0 { value } else { UNKNOWN }
+    untyped(queue as *const u8, total, UNKNOWN)
 }

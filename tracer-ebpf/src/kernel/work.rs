@@ -1,6 +1,6 @@
 //! Kernel workers: which function a kworker runs, or ran last.
 
-use super::{Task, UNKNOWN, config, has, run_queue::read};
+use super::{Task, config, has, untyped};
 
 /// `PF_WQ_WORKER`, 5.10 to 7.2.
 const PF_WQ_WORKER: u32 = 0x20;
@@ -22,21 +22,19 @@ impl Task {
     /// `struct kthread`, its `data` to `struct worker`.
     #[inline(always)]
     pub fn work_function(self) -> u64 {
-        let worker = read(
-            self.kthread()
-                .wrapping_add(u64::from(config!(offsets.kthread_data))),
+        let worker: u64 = untyped(
+            self.kthread() as *const u8,
+            config!(offsets.kthread_data),
+            0,
         );
-        if worker == UNKNOWN {
+        if worker == 0 {
             return 0;
         }
-        let now = read(worker.wrapping_add(u64::from(config!(offsets.worker_function))));
-        if now != 0 && now != UNKNOWN {
+        let worker = worker as *const u8;
+        let now = untyped(worker, config!(offsets.worker_function), 0);
+        if now != 0 || !has(config!(offsets.worker_last_function)) {
             return now;
         }
-        if !has(config!(offsets.worker_last_function)) {
-            return 0;
-        }
-        let last = read(worker.wrapping_add(u64::from(config!(offsets.worker_last_function))));
-        if last == UNKNOWN { 0 } else { last }
+        untyped(worker, config!(offsets.worker_last_function), 0)
     }
 }

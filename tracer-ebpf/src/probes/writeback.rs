@@ -6,7 +6,7 @@
 //! The journal's tracepoints are hooked by name: `jbd2` is a module on many systems, whose types are not in the kernel's BTF.
 
 use aya_ebpf::{
-    helpers::{bpf_get_current_task, bpf_probe_read_kernel},
+    helpers::bpf_get_current_task,
     macros::{btf_tracepoint, map, raw_tracepoint},
     maps::LruHashMap,
     programs::{BtfTracePointContext, RawTracePointContext},
@@ -15,7 +15,9 @@ use tracer_common::block::{
     Dirtier, Handles, IO_JOURNAL, IO_WRITEBACK, OWNERS, Transaction, Writing,
 };
 
-use crate::kernel::{Mapping, PF_KTHREAD, config, current, journal_dev, transaction_number};
+use crate::kernel::{
+    Mapping, PF_KTHREAD, config, current, journal_dev, transaction_number, untyped,
+};
 
 /// Who dirtied a file last, by the address of its inode. A file that was forgotten has no owner until it is dirtied again.
 #[map]
@@ -32,13 +34,9 @@ static TRANSACTIONS: LruHashMap<Transaction, Handles> = LruHashMap::with_max_ent
 /// Is `current` a kernel thread? Then it works on behalf of somebody else.
 #[inline(always)]
 pub fn is_kernel_thread() -> bool {
-    let offset = config!(offsets.task_flags) as usize;
-    // SAFETY: the helper returns the current task; its fields are read by a helper, because the pointer is not typed on 5.10.
-    unsafe {
-        let task = bpf_get_current_task() as *const u8;
-        bpf_probe_read_kernel(task.add(offset).cast::<u32>())
-            .is_ok_and(|flags| flags & PF_KTHREAD != 0)
-    }
+    // SAFETY: a helper without arguments; what it returns has no type on 5.10.
+    let task = unsafe { bpf_get_current_task() } as *const u8;
+    untyped(task, config!(offsets.task_flags), 0) & PF_KTHREAD != 0
 }
 
 /// For whom this kernel thread queues a bio just now, with the `IO_*` bit that says why.

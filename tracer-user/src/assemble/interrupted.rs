@@ -1,23 +1,19 @@
 //! Interrupts in the target's own time on a CPU: no wait, and nobody's blame, because whose packets they moved is not known.
 
-use crate::{
-    class::Class,
-    model::books::{Books, Source},
-    units::share,
-};
+use crate::{class::Class, model::books::Books, units::share};
 
 /// Less than this part of the time on a CPU would not be felt if it went away: what a culprit must cost to be one.
 const TELLING: f64 = 0.05;
 
 /// One line of evidence, if it is much.
 pub fn line(books: &Books) -> Option<String> {
-    let took: Vec<(Source, u64)> = books.interrupted.took.clone();
+    let took = &books.interrupted.took;
     let on_cpu = books.budget(|bin| &bin.threads)[Class::OnCpu.index()];
     let part = |ns: u64| ns as f64 / on_cpu.max(1) as f64;
     let all: u64 = took.iter().map(|(_, ns)| ns).sum();
-    let (most, ns) = took.into_iter().max_by_key(|(_, ns)| *ns)?;
+    let (most, ns) = took.iter().max_by_key(|(_, ns)| *ns)?;
     (part(all) >= TELLING).then(|| {
-        let (all, most_part) = (share(part(all).min(1.0)), share(part(ns).min(1.0)));
+        let (all, most_part) = (share(part(all).min(1.0)), share(part(*ns).min(1.0)));
         format!("interrupts ran in {all} of its own time on a CPU, {most} in {most_part}")
     })
 }

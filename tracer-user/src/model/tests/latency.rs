@@ -124,19 +124,23 @@ fn own_quota_leaves_interrupts_what_it_does_not_cover() {
     close(&books);
 }
 
+/// The hypervisor took that much of CPU 0.
+fn stolen(ms: u64, begin: u64, end: u64) -> Event {
+    Event::Stolen(event::Stolen {
+        ns: T0 + end * MS,
+        cpu: 0,
+        begin_ns: T0 + begin * MS,
+        stolen_ns: ms * MS,
+    })
+}
+
 #[test]
 fn stolen_time_of_others_slices_is_the_hypervisors_in_proportion_and_an_estimate() {
-    let stolen = Event::Stolen(event::Stolen {
-        ns: T0 + 40 * MS,
-        cpu: 0,
-        begin_ns: T0 + 20 * MS,
-        stolen_ns: 8 * MS,
-    });
     // OTHER has the CPU for 20 ms, 8 of them stolen; the thread is queued for the second half.
     let events = vec![
         first(10, 0),
         slice(0, OTHER, 20, 40),
-        stolen,
+        stolen(8, 20, 40),
         Event::Wait(wait(20, 40, 10, PAGE)),
     ];
     let books = books(events, 100);
@@ -150,16 +154,10 @@ fn stolen_time_of_others_slices_is_the_hypervisors_in_proportion_and_an_estimate
 
 #[test]
 fn an_idle_cpu_that_was_stolen_is_no_wakeup_latency() {
-    let stolen = Event::Stolen(event::Stolen {
-        ns: T0 + 60 * MS,
-        cpu: 0,
-        begin_ns: T0 + 20 * MS,
-        stolen_ns: 40 * MS,
-    });
     let events = vec![
         first(10, 0),
         slice(0, 0, 20, 60),
-        stolen,
+        stolen(40, 20, 60),
         Event::Wait(wait(20, 60, 15, PAGE)),
     ];
     let books = books(events, 100);

@@ -90,19 +90,23 @@ fn own_threads_do_not_run_in_throttled_time() {
     assert_eq!(beside_a_hog(37), [37, 0, 3, 0]);
 }
 
-#[test]
-fn the_quota_is_taken_out_on_both_sides_of_a_move() {
-    let moved = Migrate {
-        ns: T0 + 30 * MS,
+/// The queued thread goes from CPU 0 to CPU 1.
+fn moved(at: u64) -> Event {
+    Event::Migrate(Migrate {
+        ns: T0 + at * MS,
         pid: TARGET,
         tid: TARGET,
         from_cpu: 0,
         to_cpu: 1,
-    };
+    })
+}
+
+#[test]
+fn the_quota_is_taken_out_on_both_sides_of_a_move() {
     let events = vec![
         first(10, 0),
         slice(0, OTHER, 20, 30),
-        Event::Migrate(moved),
+        moved(30),
         slice(1, 0, 30, 42),
         slice(1, OTHER, 42, 60),
         Event::Wait(Wait {
@@ -120,18 +124,11 @@ fn the_quota_is_taken_out_on_both_sides_of_a_move() {
 
 #[test]
 fn a_thread_moved_while_queued_is_charged_on_both_cpus() {
-    let moved = Migrate {
-        ns: T0 + 30 * MS,
-        pid: TARGET,
-        tid: TARGET,
-        from_cpu: 0,
-        to_cpu: 1,
-    };
     let events = vec![
         first(10, 0),
         slice(0, OTHER, 20, 50),
         slice(1, TARGET, 20, 60),
-        Event::Migrate(moved),
+        moved(30),
         Event::Wait(Wait {
             cpu: 1,
             ..preempted(20, 60)

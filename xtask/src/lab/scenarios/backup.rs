@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use super::{
-    cpu::compressors,
+    cpu::{compressors, each},
     disk::{TAR, trees},
 };
 use crate::lab::scenario::{Scenario, Scene, Stage};
@@ -86,9 +86,7 @@ fn apache_and_tar(stage: &Stage, form: Form) -> Result<Scene> {
 }
 
 fn apache_and_gzip(stage: &Stage) -> Result<Scene> {
-    let gzip =
-        r#"for file in "$1"/*; do while :; do gzip -9 -c "$file" >/dev/null; done & done; wait"#;
-    let mut scene = compressors(stage, false, gzip, |script| script)?;
+    let mut scene = compressors(stage, false, &each("gzip -9 -c"), |script| script)?;
     let Some(address) = scene.address else {
         bail!("the server listens");
     };

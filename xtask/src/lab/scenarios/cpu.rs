@@ -107,7 +107,7 @@ pub fn compressing_for(stage: &Stage, real: bool, client: [&str; 2]) -> Result<S
 }
 
 /// A compressor for each file, again and again.
-fn each(compressor: &str) -> String {
+pub fn each(compressor: &str) -> String {
     format!(
         r#"for file in "$1"/*; do while :; do {compressor} "$file" >/dev/null; done & done; wait"#
     )

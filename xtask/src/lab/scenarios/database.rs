@@ -5,8 +5,8 @@ use std::{net::SocketAddr, path::Path};
 use anyhow::Result;
 
 use super::{
-    cpu::QUEUED,
-    disk::{BUSY, LARGE, LARGE_BYTES, TAR, direct},
+    cpu::{QUEUED, each},
+    disk::{BUSY, LARGE, LARGE_BYTES, TAR, Trees, direct},
 };
 use crate::lab::{
     meter::{Meter, Who},
@@ -111,14 +111,9 @@ fn reader(stage: &Stage) -> Result<Scene> {
 }
 
 fn tar(stage: &Stage) -> Result<Scene> {
-    const TREES: usize = 4;
-    const FILE_BYTES: usize = 16 << 20;
-    let each = stage.files_to_read(FILE_BYTES)? / TREES + 1;
-    let (scene, disk) = cold_rows(stage, TREES * each * FILE_BYTES)?;
-    for tree in 0..TREES {
-        files_on(&disk, &format!("trees/{tree}"), each, FILE_BYTES)?;
-    }
-    let backup = stage.room.script(TAR, &disk.point.join("trees"));
+    let trees = Trees::for_a_window(stage)?;
+    let (scene, disk) = cold_rows(stage, trees.bytes())?;
+    let backup = stage.room.script(TAR, &trees.plant(&disk)?);
     Ok(scene
         .guilty("backup", backup)
         .holds("disk", None)
@@ -164,9 +159,8 @@ const LIST: &str =
 
 fn redis_gzip(stage: &Stage) -> Result<Scene> {
     let files = stage.files("backed-up", 2, 8 << 20)?;
-    let gzip =
-        r#"for file in "$1"/*; do while :; do gzip -9 -c "$file" >/dev/null; done & done; wait"#;
-    let backup = stage.room.script(gzip, &files).on_cpus(vec![stage.cpu]);
+    let gzip = stage.room.script(&each("gzip -9 -c"), &files);
+    let backup = gzip.on_cpus(vec![stage.cpu]);
     Ok(sorting(stage, LIST)?
         .guilty("backup", backup)
         .holds("cpu", None)

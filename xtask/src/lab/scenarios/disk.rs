@@ -151,14 +151,38 @@ pub fn cold_client(stage: &Stage, address: SocketAddr, served: &Path) -> Program
         .with(["--cold", "--connections=4", "--think-ms=20"])
 }
 
+/// Trees of files that are read in parallel, once.
+pub struct Trees {
+    /// Files in each.
+    each: usize,
+}
+
+impl Trees {
+    /// As many files as last for a window.
+    pub fn for_a_window(stage: &Stage) -> Result<Self> {
+        let each = stage.files_to_read(TREE_FILE_BYTES)? / TREES + 1;
+        Ok(Self { each })
+    }
+
+    /// What they need of a disk.
+    pub fn bytes(&self) -> usize {
+        TREES * self.each * TREE_FILE_BYTES
+    }
+
+    /// Writes them, and says where they are.
+    pub fn plant(&self, disk: &Disk) -> Result<PathBuf> {
+        for tree in 0..TREES {
+            files_on(disk, &format!("trees/{tree}"), self.each, TREE_FILE_BYTES)?;
+        }
+        Ok(disk.point.join("trees"))
+    }
+}
+
 /// A script reads trees of files, which it sees as `$1`, and may write below `$2`, which is on another disk.
 pub fn trees(stage: &Stage, scheduler: Option<&str>, real: bool, script: &str) -> Result<Scene> {
-    let each = stage.files_to_read(TREE_FILE_BYTES)? / TREES + 1;
-    let (scene, disk) = cold(stage, scheduler, real, TREES * each * TREE_FILE_BYTES)?;
-    let trees = disk.point.join("trees");
-    for tree in 0..TREES {
-        files_on(&disk, &format!("trees/{tree}"), each, TREE_FILE_BYTES)?;
-    }
+    let files = Trees::for_a_window(stage)?;
+    let (scene, disk) = cold(stage, scheduler, real, files.bytes())?;
+    let trees = files.plant(&disk)?;
     let copies = stage.room.subdir("copies")?;
     Ok(scene
         .guilty("backup", stage.script(script, &trees, &copies))

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::disk::{BUSY, LARGE, LARGE_BYTES, SERVED, SERVED_BYTES, TAR, cold_on, direct};
+use super::disk::{BUSY, LARGE, LARGE_BYTES, SERVED, SERVED_BYTES, TAR, Trees, cold_on, direct};
 use crate::lab::{
     meter::Meter,
     scenario::{Scenario, Scene, Stage, files_on},
@@ -52,15 +52,10 @@ fn partitions(stage: &Stage) -> Result<Scene> {
 }
 
 fn one_partition(stage: &Stage) -> Result<Scene> {
-    const TREES: usize = 4;
-    const FILE_BYTES: usize = 16 << 20;
-    let each = stage.files_to_read(FILE_BYTES)? / TREES + 1;
-    let files_bytes = SERVED * SERVED_BYTES + TREES * each * FILE_BYTES;
+    let trees = Trees::for_a_window(stage)?;
+    let files_bytes = SERVED * SERVED_BYTES + trees.bytes();
     let [mine, _unused] = stage.slow_partitions("disk", files_bytes)?;
-    for tree in 0..TREES {
-        files_on(&mine, &format!("trees/{tree}"), each, FILE_BYTES)?;
-    }
-    let backup = stage.room.script(TAR, &mine.point.join("trees"));
+    let backup = stage.room.script(TAR, &trees.plant(&mine)?);
     Ok(cold_on(stage, &mine, false)?
         .guilty("backup", backup)
         .holds("disk", None)
