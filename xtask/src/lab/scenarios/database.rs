@@ -29,6 +29,32 @@ pub const ALL: &[Scenario] = &[
         make: tar,
     },
     Scenario {
+        name: "postgres-pg-dump",
+        about: "PostgreSQL looks up cold rows, pg_dump has it read four cold tables at once",
+        quick: false,
+        make: pg_dump,
+    },
+    Scenario {
+        name: "postgres-commits",
+        about: "PostgreSQL commits; dd writes to its disk and flushes, four at a time",
+        quick: false,
+        make: |stage| {
+            let dd = r#"for lane in 1 2 3 4; do while :; do
+                dd if=/dev/zero of="$1/dd-$lane" bs=1M count=16 conv=fsync,notrunc status=none; done & done; wait"#;
+            commits(stage, dd)
+        },
+    },
+    Scenario {
+        name: "postgres-commits-cp",
+        about: "PostgreSQL commits; cp writes to its disk and another program flushes what cp wrote",
+        quick: false,
+        make: |stage| {
+            let cp = r#"for lane in 1 2 3 4; do while :; do
+                cp "$2/0000.txt" "$1/cp-$lane"; sync "$1/cp-$lane"; done & done; wait"#;
+            commits(stage, cp)
+        },
+    },
+    Scenario {
         name: "postgres-cpu",
         about: "PostgreSQL scans a table in memory, three busy threads on its CPU",
         quick: false,
@@ -75,6 +101,11 @@ fn asks(stage: &Stage, protocol: &str, address: SocketAddr, question: &str) -> P
 
 /// PostgreSQL on a slow disk with room for so many other bytes; its rows are cold whenever one is looked up.
 fn cold_rows(stage: &Stage, others: usize) -> Result<(Scene, Disk)> {
+    cold_rows_and(stage, "", others)
+}
+
+/// The same, with more tables.
+fn cold_rows_and(stage: &Stage, tables: &str, others: usize) -> Result<(Scene, Disk)> {
     let disk = stage.slow_disk("disk", 2 * ROWS * ROW_BYTES + EMPTY_BYTES + others, None)?;
     let address = world::loopback()?;
     let home = &disk.point;
@@ -82,7 +113,7 @@ fn cold_rows(stage: &Stage, others: usize) -> Result<(Scene, Disk)> {
         &stage.room,
         address,
         home,
-        &table("items", ROWS),
+        &(table("items", ROWS) + tables),
         &["shared_buffers=1MB", "fsync=off"],
     )?;
     let client = lookups(stage, address, home);
@@ -125,6 +156,43 @@ fn tar(stage: &Stage) -> Result<Scene> {
         .with_disk(disk))
 }
 
+/// The rows are read by a process of the server's, for who asks for all of them.
+fn pg_dump(stage: &Stage) -> Result<Scene> {
+    let tables: String = (0..4)
+        .map(|k| table(&format!("archive{k}"), ROWS / 2))
+        .collect();
+    let (scene, disk) = cold_rows_and(stage, &tables, 3 * ROWS * ROW_BYTES)?;
+    let port = scene.address.map(|address| address.port().to_string());
+    let dump = r#"for table in 0 1 2 3; do while :; do
+        pg_dump -h 127.0.0.1 -p "$2" -U postgres -t "archive$table" postgres >/dev/null || exit; done & done; wait"#;
+    let dump = stage.room.script(dump, &disk.point);
+    Ok(scene
+        .guilty("pg_dump", dump.with([port.unwrap_or_default()]))
+        .holds("disk", None)
+        .with_disk(disk))
+}
+
+/// PostgreSQL that must have each commit on its slow disk, beside a script that sees the disk as `$1` and a directory elsewhere as `$2`.
+fn commits(stage: &Stage, script: &str) -> Result<Scene> {
+    const WRITTEN: usize = 4 * (16 << 20);
+    let disk = stage.slow_disk("disk", WRITTEN + 2 * EMPTY_BYTES, None)?;
+    stage.slow_writes()?;
+    let address = world::loopback()?;
+    let table = "CREATE TABLE log (id bigserial, what text);";
+    let server = database::postgres(&stage.room, address, &disk.point, table, &[])?;
+    let question = "INSERT INTO log (what) VALUES ('{n}')";
+    let client =
+        asks(stage, "postgres", address, question).with(["--connections=4", "--think-ms=20"]);
+    let source = stage.files("source", 1, WRITTEN / 4)?;
+    let backup = stage.script(script, &disk.point, &source);
+    let busy = Meter::DiskBusy(disk.name().to_owned());
+    Ok(Scene::new(server, address, client)
+        .guilty("backup", backup)
+        .holds("disk", None)
+        .at_least(busy, BUSY)
+        .with_disk(disk))
+}
+
 fn scan(stage: &Stage) -> Result<Scene> {
     let address = world::loopback()?;
     let home = stage.room.subdir("home")?;
@@ -132,7 +200,7 @@ fn scan(stage: &Stage) -> Result<Scene> {
         &stage.room,
         address,
         &home,
-        &table("items", ROWS / 4),
+        &table("items", ROWS / 12),
         &[
             "shared_buffers=64MB",
             "fsync=off",
