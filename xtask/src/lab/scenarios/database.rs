@@ -36,11 +36,11 @@ pub const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "postgres-commits",
-        about: "PostgreSQL commits; dd writes to its disk and flushes, four at a time",
+        about: "PostgreSQL commits; dd writes to its disk and flushes, two at a time",
         quick: false,
         make: |stage| {
-            let dd = r#"for lane in 1 2 3 4; do while :; do
-                dd if=/dev/zero of="$1/dd-$lane" bs=1M count=16 conv=fsync,notrunc status=none; done & done; wait"#;
+            let dd = r#"for lane in 1 2; do while :; do
+                dd if=/dev/zero of="$1/dd-$lane" bs=1M count=2 conv=fsync,notrunc status=none; done & done; wait"#;
             commits(stage, dd)
         },
     },
@@ -49,7 +49,7 @@ pub const ALL: &[Scenario] = &[
         about: "PostgreSQL commits; cp writes to its disk and another program flushes what cp wrote",
         quick: false,
         make: |stage| {
-            let cp = r#"for lane in 1 2 3 4; do while :; do
+            let cp = r#"for lane in 1 2; do while :; do
                 cp "$2/0000.txt" "$1/cp-$lane"; sync "$1/cp-$lane"; done & done; wait"#;
             commits(stage, cp)
         },
@@ -62,7 +62,7 @@ pub const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "redis-cpu",
-        about: "redis sorts, gzip -9 twice on its CPU",
+        about: "redis sorts, four gzip -9 on its CPU",
         quick: false,
         make: redis_gzip,
     },
@@ -174,8 +174,9 @@ fn pg_dump(stage: &Stage) -> Result<Scene> {
 
 /// PostgreSQL that must have each commit on its slow disk, beside a script that sees the disk as `$1` and a directory elsewhere as `$2`.
 fn commits(stage: &Stage, script: &str) -> Result<Scene> {
-    const WRITTEN: usize = 4 * (16 << 20);
-    let disk = stage.slow_disk("disk", WRITTEN + 2 * EMPTY_BYTES, None)?;
+    /// Flushed in so short a time that some dozens of commits get through beside it.
+    const WRITTEN: usize = 2 << 20;
+    let disk = stage.slow_disk("disk", 2 * WRITTEN + 2 * EMPTY_BYTES, None)?;
     stage.slow_writes()?;
     let address = world::loopback()?;
     let table = "CREATE TABLE log (id bigserial, what text);";
@@ -183,7 +184,7 @@ fn commits(stage: &Stage, script: &str) -> Result<Scene> {
     let question = "INSERT INTO log (what) VALUES ('{n}')";
     let client =
         asks(stage, "postgres", address, question).with(["--connections=4", "--think-ms=20"]);
-    let source = stage.files("source", 1, WRITTEN / 4)?;
+    let source = stage.files("source", 1, WRITTEN)?;
     let backup = stage.script(script, &disk.point, &source);
     let busy = Meter::DiskBusy(disk.name().to_owned());
     Ok(Scene::new(server, address, client)
@@ -209,7 +210,7 @@ fn scan(stage: &Stage) -> Result<Scene> {
     )?;
     let question = "SELECT sum(length(pad)) FROM items WHERE id % 97 < {n}";
     let client = asks(stage, "postgres", address, question)
-        .with(["--numbers=97", "--connections=2", "--think-ms=40"])
+        .with(["--numbers=97", "--connections=1", "--think-ms=20"])
         .on_cpus(stage.elsewhere.clone());
     Ok(Scene::new(server.on_cpus(vec![stage.cpu]), address, client)
         .guilty("hog", stage.hog(3).on_cpus(vec![stage.cpu]))
@@ -222,7 +223,7 @@ fn sorting(stage: &Stage, fill: &str) -> Result<Scene> {
     let address = world::loopback()?;
     let server = database::redis(&stage.room, address, &["EVAL", fill, "0"])?;
     let client = asks(stage, "redis", address, "SORT list BY x:* LIMIT 0 10 ALPHA")
-        .with(["--connections=4", "--think-ms=60"])
+        .with(["--connections=2", "--think-ms=40"])
         .on_cpus(stage.elsewhere.clone());
     Ok(Scene::new(server.on_cpus(vec![stage.cpu]), address, client))
 }
@@ -231,7 +232,7 @@ const LIST: &str =
     "for i = 1, 12000 do redis.call('RPUSH', 'list', tostring(i * 7919 % 12007)) end";
 
 fn redis_gzip(stage: &Stage) -> Result<Scene> {
-    let files = stage.files("backed-up", 2, 8 << 20)?;
+    let files = stage.files("backed-up", 4, 8 << 20)?;
     let gzip =
         r#"for file in "$1"/*; do while :; do gzip -9 -c "$file" >/dev/null; done & done; wait"#;
     let backup = stage.room.script(gzip, &files).on_cpus(vec![stage.cpu]);
