@@ -189,10 +189,16 @@ impl Session {
             protocol: args.protocol,
             stream: BufReader::with_capacity(64 << 10, stream),
         };
-        if args.protocol == Protocol::Postgres {
-            let parameters = b"\0\x03\0\0user\0postgres\0database\0postgres\0\0";
-            session.send(None, parameters)?;
-            session.until_ready()?;
+        match args.protocol {
+            Protocol::Postgres => {
+                let parameters = b"\0\x03\0\0user\0postgres\0database\0postgres\0\0";
+                session.send(None, parameters)?;
+                session.until_ready()?;
+            }
+            // It answers nothing else while it loads its data.
+            Protocol::Redis => {
+                session.ask("PING")?;
+            }
         }
         Ok(session)
     }

@@ -260,6 +260,12 @@ impl Stage {
         Ok(partitions)
     }
 
+    /// Everything in the room's group writes slowly, too.
+    pub fn slow_writes(&self) -> Result<()> {
+        let disk = disk::whole_disk(&self.room.dir)?;
+        self.room.group.limit_writes(&disk, SPEED)
+    }
+
     /// Another group, whose programs do not share the speed limit of the room's own.
     pub fn other_group(&self) -> Result<Cgroup> {
         let group = Cgroup::make(&format!("{}-other", crate::world::name()))?;

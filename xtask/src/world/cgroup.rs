@@ -108,20 +108,33 @@ impl Cgroup {
 
     /// Limits what the group reads from a whole disk (`major:minor`), in bytes per second.
     pub fn limit_reads(&self, disk: &str, bytes_per_second: u64) -> Result<()> {
+        self.limit(disk, ("read", "rbps"), bytes_per_second)
+    }
+
+    /// Limits what the group writes to a whole disk (`major:minor`), in bytes per second.
+    pub fn limit_writes(&self, disk: &str, bytes_per_second: u64) -> Result<()> {
+        self.limit(disk, ("write", "wbps"), bytes_per_second)
+    }
+
+    /// By the words of version 1 and of version 2.
+    fn limit(&self, disk: &str, (old, new): (&str, &str), bytes_per_second: u64) -> Result<()> {
         let (file, limit) = match self.hierarchy.version {
             Version::V1 => (
-                "blkio.throttle.read_bps_device",
+                format!("blkio.throttle.{old}_bps_device"),
                 format!("{disk} {bytes_per_second}"),
             ),
             Version::V2 => {
                 enable(&self.hierarchy.root, Controller::Io)?;
-                ("io.max", format!("{disk} rbps={bytes_per_second}"))
+                (
+                    "io.max".to_owned(),
+                    format!("{disk} {new}={bytes_per_second}"),
+                )
             }
         };
         let file = self.path.join(file);
         if !file.exists() {
             bail!(
-                "this kernel cannot limit reads ({} is missing): it lacks CONFIG_BLK_DEV_THROTTLING",
+                "this kernel cannot limit a group's use of disks ({} is missing): it lacks CONFIG_BLK_DEV_THROTTLING",
                 file.display()
             );
         }

@@ -60,7 +60,12 @@ pub fn postgres(
         .with([OsString::from("-D"), data.into()])
         .with(["-h", &address.ip().to_string()])
         .with(["-p", &address.port().to_string()]);
-    let quiet = ["unix_socket_directories=", "autovacuum=off", "jit=off"];
+    let quiet = [
+        "unix_socket_directories=",
+        "autovacuum=off",
+        "jit=off",
+        "log_min_messages=panic",
+    ];
     let settings = quiet.iter().chain(settings);
     Ok(program.with(settings.flat_map(|setting| ["-c", setting])))
 }

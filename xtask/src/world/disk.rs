@@ -173,6 +173,21 @@ fn reserve(file: &File, bytes: u64) -> Result<()> {
 
 /// The whole disk below a directory, as `major:minor`.
 pub fn whole_disk(dir: &Path) -> Result<String> {
+    let disk = sysfs(dir)?;
+    let text = fs::read_to_string(disk.join("dev"))
+        .with_context(|| format!("could not read {}", disk.display()))?;
+    Ok(text.trim().to_owned())
+}
+
+/// The name of the whole disk below a directory.
+pub fn whole_disk_name(dir: &Path) -> Result<String> {
+    let disk = sysfs(dir)?;
+    let name = disk.file_name().context("a disk without a name")?;
+    Ok(name.to_string_lossy().into_owned())
+}
+
+/// What the kernel shows of the whole disk below a directory.
+fn sysfs(dir: &Path) -> Result<PathBuf> {
     let mut device = fs::metadata(dir)?.dev();
     if libc::major(device) == 0 {
         // Some file systems (btrfs) have a number of their own; their source is the device.
@@ -198,15 +213,12 @@ pub fn whole_disk(dir: &Path) -> Result<String> {
             dir.display()
         );
     };
-    // Limits are for whole disks only; a partition's directory lies in its disk's.
-    let disk = if sysfs.join("partition").exists() {
-        sysfs.parent().context("a partition of nothing")?
-    } else {
-        &sysfs
-    };
-    let text = fs::read_to_string(disk.join("dev"))
-        .with_context(|| format!("could not read {}", disk.display()))?;
-    Ok(text.trim().to_owned())
+    // A partition's directory lies in its disk's.
+    if sysfs.join("partition").exists() {
+        let disk = sysfs.parent().context("a partition of nothing")?;
+        return Ok(disk.to_owned());
+    }
+    Ok(sysfs)
 }
 
 #[cfg(test)]

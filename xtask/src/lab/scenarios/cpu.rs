@@ -30,9 +30,9 @@ pub const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "cpu-zstd",
-        about: "zstd -19 with two threads",
+        about: "zstd -19 with a thread for each CPU",
         quick: false,
-        make: |stage| compressors(stage, true, &each("zstd -q -19 -T2 -c"), |script| script),
+        make: |stage| compressors(stage, true, &each("zstd -q -19 -T0 -c"), |script| script),
     },
     Scenario {
         name: "cpu-xz",

@@ -29,14 +29,42 @@ pub const ALL: &[Scenario] = &[
         make: tar,
     },
     Scenario {
+        name: "postgres-pg-dump",
+        about: "PostgreSQL looks up cold rows, pg_dump has it read four cold tables at once",
+        quick: false,
+        make: pg_dump,
+    },
+    Scenario {
+        name: "postgres-commits",
+        about: "PostgreSQL commits; dd writes to its disk and flushes, two at a time",
+        quick: false,
+        make: |stage| {
+            let dd = r#"for lane in 1 2; do while :; do
+                dd if=/dev/zero of="$1/dd-$lane" bs=1M count=2 conv=fsync,notrunc status=none; done & done; wait"#;
+            commits(stage, dd)
+        },
+    },
+    Scenario {
+        name: "postgres-commits-rsync",
+        about: "PostgreSQL commits; rsync writes to its disk and another program flushes what rsync wrote",
+        quick: false,
+        make: |stage| {
+            // Held back a little, so that each rsync lives long enough to be seen by who notes which processes there are.
+            let rsync = r#"for lane in 1 2 3; do while :; do
+                rsync --whole-file --ignore-times --inplace --bwlimit=16m "$2/0000.txt" "$1/copy-$lane"
+                sync "$1/copy-$lane"; done & done; wait"#;
+            commits(stage, rsync)
+        },
+    },
+    Scenario {
         name: "postgres-cpu",
-        about: "PostgreSQL scans a table in memory, three busy threads on its CPU",
+        about: "PostgreSQL scans a table in memory, five busy threads on its CPU",
         quick: false,
         make: scan,
     },
     Scenario {
         name: "redis-cpu",
-        about: "redis sorts, gzip -9 twice on its CPU",
+        about: "redis sorts, four gzip -9 on its CPU",
         quick: false,
         make: redis_gzip,
     },
@@ -75,6 +103,11 @@ fn asks(stage: &Stage, protocol: &str, address: SocketAddr, question: &str) -> P
 
 /// PostgreSQL on a slow disk with room for so many other bytes; its rows are cold whenever one is looked up.
 fn cold_rows(stage: &Stage, others: usize) -> Result<(Scene, Disk)> {
+    cold_rows_and(stage, "", others)
+}
+
+/// The same, with more tables.
+fn cold_rows_and(stage: &Stage, tables: &str, others: usize) -> Result<(Scene, Disk)> {
     let disk = stage.slow_disk("disk", 2 * ROWS * ROW_BYTES + EMPTY_BYTES + others, None)?;
     let address = world::loopback()?;
     let home = &disk.point;
@@ -82,7 +115,7 @@ fn cold_rows(stage: &Stage, others: usize) -> Result<(Scene, Disk)> {
         &stage.room,
         address,
         home,
-        &table("items", ROWS),
+        &(table("items", ROWS) + tables),
         &["shared_buffers=1MB", "fsync=off"],
     )?;
     let client = lookups(stage, address, home);
@@ -120,6 +153,44 @@ fn tar(stage: &Stage) -> Result<Scene> {
         .with_disk(disk))
 }
 
+/// The rows are read by a process of the server's, for who asks for all of them.
+fn pg_dump(stage: &Stage) -> Result<Scene> {
+    let tables: String = (0..4)
+        .map(|k| table(&format!("archive{k}"), ROWS / 2))
+        .collect();
+    let (scene, disk) = cold_rows_and(stage, &tables, 3 * ROWS * ROW_BYTES)?;
+    let port = scene.address.map(|address| address.port().to_string());
+    let dump = r#"for table in 0 1 2 3; do while :; do
+        pg_dump -h 127.0.0.1 -p "$2" -U postgres -t "archive$table" postgres >/dev/null || exit; done & done; wait"#;
+    let dump = stage.room.script(dump, &disk.point);
+    Ok(scene
+        .guilty("pg_dump", dump.with([port.unwrap_or_default()]))
+        .holds("disk", None)
+        .with_disk(disk))
+}
+
+/// PostgreSQL that must have each commit on its slow disk, beside a script that sees the disk as `$1` and a directory elsewhere as `$2`.
+fn commits(stage: &Stage, script: &str) -> Result<Scene> {
+    /// Flushed in so short a time that some dozens of commits get through beside it.
+    const WRITTEN: usize = 2 << 20;
+    let disk = stage.slow_disk("disk", 3 * WRITTEN + 2 * EMPTY_BYTES, None)?;
+    stage.slow_writes()?;
+    let address = world::loopback()?;
+    let table = "CREATE TABLE log (id bigserial, what text);";
+    let server = database::postgres(&stage.room, address, &disk.point, table, &[])?;
+    let question = "INSERT INTO log (what) VALUES ('{n}')";
+    let client =
+        asks(stage, "postgres", address, question).with(["--connections=4", "--think-ms=20"]);
+    let source = stage.files("source", 1, WRITTEN)?;
+    let backup = stage.script(script, &disk.point, &source);
+    let busy = Meter::DiskBusy(disk.name().to_owned());
+    Ok(Scene::new(server, address, client)
+        .guilty("backup", backup)
+        .holds("disk", None)
+        .at_least(busy, BUSY)
+        .with_disk(disk))
+}
+
 fn scan(stage: &Stage) -> Result<Scene> {
     let address = world::loopback()?;
     let home = stage.room.subdir("home")?;
@@ -127,7 +198,7 @@ fn scan(stage: &Stage) -> Result<Scene> {
         &stage.room,
         address,
         &home,
-        &table("items", ROWS / 4),
+        &table("items", ROWS / 12),
         &[
             "shared_buffers=64MB",
             "fsync=off",
@@ -136,10 +207,10 @@ fn scan(stage: &Stage) -> Result<Scene> {
     )?;
     let question = "SELECT sum(length(pad)) FROM items WHERE id % 97 < {n}";
     let client = asks(stage, "postgres", address, question)
-        .with(["--numbers=97", "--connections=2", "--think-ms=40"])
+        .with(["--numbers=97", "--connections=1", "--think-ms=5"])
         .on_cpus(stage.elsewhere.clone());
     Ok(Scene::new(server.on_cpus(vec![stage.cpu]), address, client)
-        .guilty("hog", stage.hog(3).on_cpus(vec![stage.cpu]))
+        .guilty("hog", stage.hog(5).on_cpus(vec![stage.cpu]))
         .holds("cpu", None)
         .at_least(Meter::Queued(Who::Server), QUEUED))
 }
@@ -149,7 +220,7 @@ fn sorting(stage: &Stage, fill: &str) -> Result<Scene> {
     let address = world::loopback()?;
     let server = database::redis(&stage.room, address, &["EVAL", fill, "0"])?;
     let client = asks(stage, "redis", address, "SORT list BY x:* LIMIT 0 10 ALPHA")
-        .with(["--connections=4", "--think-ms=60"])
+        .with(["--connections=2", "--think-ms=40"])
         .on_cpus(stage.elsewhere.clone());
     Ok(Scene::new(server.on_cpus(vec![stage.cpu]), address, client))
 }
@@ -158,7 +229,7 @@ const LIST: &str =
     "for i = 1, 12000 do redis.call('RPUSH', 'list', tostring(i * 7919 % 12007)) end";
 
 fn redis_gzip(stage: &Stage) -> Result<Scene> {
-    let files = stage.files("backed-up", 2, 8 << 20)?;
+    let files = stage.files("backed-up", 4, 8 << 20)?;
     let gzip = stage.room.script(&each("gzip -9 -c"), &files);
     let backup = gzip.on_cpus(vec![stage.cpu]);
     Ok(sorting(stage, LIST)?

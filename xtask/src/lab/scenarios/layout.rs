@@ -2,12 +2,14 @@
 
 use anyhow::Result;
 
-use super::disk::{BUSY, LARGE, LARGE_BYTES, SERVED, SERVED_BYTES, TAR, Trees, cold_on, direct};
+use super::disk::{
+    BUSY, LARGE, LARGE_BYTES, SERVED, SERVED_BYTES, TAR, Trees, cold_client, cold_on, direct,
+};
 use crate::lab::{
     meter::Meter,
     scenario::{Scenario, Scene, Stage, files_on},
 };
-use crate::world::disk;
+use crate::world::{self, disk};
 
 /// The scenarios.
 pub const ALL: &[Scenario] = &[
@@ -34,6 +36,12 @@ pub const ALL: &[Scenario] = &[
         about: "the server's disk is a file on a slow disk that a backup reads itself",
         quick: false,
         make: below,
+    },
+    Scenario {
+        name: "layout-root-disk",
+        about: "server and a direct reader on a disk of this machine as it is, with no speed limit",
+        quick: false,
+        make: root_disk,
     },
 ];
 
@@ -85,4 +93,19 @@ fn below(stage: &Stage) -> Result<Scene> {
         .holds("disk", None)
         .at_least(Meter::DiskBusy(lower.name().to_owned()), BUSY)
         .with_disk(upper))
+}
+
+/// Nobody is held back but by the disk itself.
+fn root_disk(stage: &Stage) -> Result<Scene> {
+    let served = stage.files("served", SERVED, SERVED_BYTES)?;
+    let files = stage.files("large", 32, LARGE_BYTES)?;
+    let address = world::loopback()?;
+    let server = stage.room.server(address, &served, false);
+    let backup = direct(stage, &files, 32).with(["--request-bytes=1048576"]);
+    let busy = Meter::DiskBusy(disk::whole_disk_name(&stage.room.dir)?);
+    let client = cold_client(stage, address, &served);
+    Ok(Scene::new(server, address, client)
+        .guilty("backup", backup)
+        .holds("disk", None)
+        .at_least(busy, BUSY))
 }
