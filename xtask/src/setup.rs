@@ -112,6 +112,26 @@ const LAB: &[Need] = &[
         program: "chrt",
         package: "util-linux",
     },
+    Need {
+        program: "python3",
+        package: "python3",
+    },
+    Need {
+        program: "gunicorn",
+        package: "gunicorn",
+    },
+    Need {
+        program: "h2load",
+        package: "nghttp2-client",
+    },
+    Need {
+        program: "openssl",
+        package: "openssl",
+    },
+    Need {
+        program: "socat",
+        package: "socat",
+    },
 ];
 
 /// Installs what was asked for.

@@ -6,6 +6,7 @@ mod form;
 mod innocent;
 mod network;
 mod pipeline;
+mod web;
 
 use super::scenario::Scenario;
 
@@ -16,5 +17,6 @@ pub const ALL: &[(&str, &[Scenario])] = &[
     ("network", network::ALL),
     ("pipeline", pipeline::ALL),
     ("form", form::ALL),
+    ("web", web::ALL),
     ("innocent", innocent::ALL),
 ];
