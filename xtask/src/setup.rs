@@ -17,7 +17,7 @@ pub use self::{
     bpf::build_tools,
     guest::{busybox, vng},
 };
-use crate::command::{cargo, run as run_command, say, succeeds};
+use crate::command::{cargo, find, run as run_command, say, succeeds};
 use crate::toolchain::Toolchain;
 
 /// What to install.
@@ -134,6 +134,12 @@ const LAB: &[Need] = &[
     },
 ];
 
+/// A server that must not come to run on its own.
+const SSH: &[Need] = &[Need {
+    program: "sshd",
+    package: "openssh-server",
+}];
+
 /// Installs what was asked for.
 pub fn run(args: &Args) -> Result<()> {
     let all = [Group::Build, Group::Demo, Group::Vm];
@@ -189,5 +195,8 @@ pub fn nginx_tools() -> Result<()> {
 /// Sees to the real programs of the lab's scenarios.
 pub fn lab_tools() -> Result<()> {
     nginx_tools()?;
+    if find("sshd").is_none() {
+        apt::need_without_starting(SSH, "the lab's backups over ssh", "ssh.service")?;
+    }
     apt::need(LAB, "the lab's real backups")
 }

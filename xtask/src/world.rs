@@ -14,6 +14,7 @@ pub mod made;
 pub mod nginx;
 pub mod process;
 pub mod python;
+pub mod ssh;
 pub mod supervise;
 pub mod tools;
 pub mod web;

@@ -4,6 +4,7 @@ mod cpu;
 mod disk;
 mod form;
 mod innocent;
+mod links;
 mod network;
 mod pipeline;
 mod web;
@@ -15,6 +16,7 @@ pub const ALL: &[(&str, &[Scenario])] = &[
     ("disk", disk::ALL),
     ("cpu", cpu::ALL),
     ("network", network::ALL),
+    ("links", links::ALL),
     ("pipeline", pipeline::ALL),
     ("form", form::ALL),
     ("web", web::ALL),
