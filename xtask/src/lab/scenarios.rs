@@ -6,6 +6,7 @@ mod form;
 mod innocent;
 mod links;
 mod network;
+mod own_doing;
 mod pipeline;
 mod web;
 
@@ -21,4 +22,5 @@ pub const ALL: &[(&str, &[Scenario])] = &[
     ("form", form::ALL),
     ("web", web::ALL),
     ("innocent", innocent::ALL),
+    ("own-doing", own_doing::ALL),
 ];

@@ -1,4 +1,4 @@
-//! Servers as people write them in Python: its own in three forms, and an application under gunicorn.
+//! Servers as people write them in Python: its own in three forms, one that pushes, and an application under gunicorn.
 
 use std::{
     ffi::OsString,
@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result};
 use super::{Room, process::Program};
 
 const SERVER: &str = include_str!("python/server.py");
+const PUSH: &str = include_str!("python/push.py");
 const APPLICATION: &str = include_str!("python/application.py");
 
 /// How a Python server serves connections.
@@ -65,6 +66,17 @@ pub fn gunicorn(room: &Room, bind: &str, files: &Path, work: &str) -> Result<Pro
         .with([OsString::from("--env"), root])
         .with(["--env", &format!("LAB_WORK={work}")])
         .with(["application:app"]))
+}
+
+/// A server that pushes messages to its clients, as over WebSockets, and its client, which measures how late they come.
+pub fn push(room: &Room, address: SocketAddr) -> Result<(Program, Program)> {
+    let path = script(room, "push.py", PUSH)?;
+    let part = |role: &str| {
+        room.program(["python3"])
+            .with([path.clone()])
+            .with([role, &address.to_string()])
+    };
+    Ok((part("server"), part("client")))
 }
 
 /// Puts a script into the room.

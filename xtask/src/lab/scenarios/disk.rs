@@ -144,7 +144,7 @@ fn cold(
 }
 
 /// A script reads trees of files, which it sees as `$1`, and may write below `$2`, which is on another disk.
-fn trees(stage: &Stage, scheduler: Option<&str>, real: bool, script: &str) -> Result<Scene> {
+pub fn trees(stage: &Stage, scheduler: Option<&str>, real: bool, script: &str) -> Result<Scene> {
     let each = stage.files_to_read(TREE_FILE_BYTES)? / TREES + 1;
     let (scene, disk) = cold(stage, scheduler, real, TREES * each * TREE_FILE_BYTES)?;
     let trees = disk.point.join("trees");

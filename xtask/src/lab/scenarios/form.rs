@@ -42,7 +42,7 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "form-thread-each",
         about: "a Python server with a thread for each request, gzip -9 on its CPU",
-        quick: true,
+        quick: false,
         make: |stage| python(stage, Form::Threads),
     },
     Scenario {
