@@ -110,7 +110,7 @@ fn slow_device(stage: &Stage) -> Result<Scene> {
     const SERVED: usize = 256;
     const SERVED_BYTES: usize = 64 << 10;
     const BACKED_UP_BYTES: usize = 64 << 20;
-    const TIRED: u64 = 3_000_000;
+    const TIRED: u64 = 1_500_000;
     let mine = stage.slow_disk("disk", SERVED * SERVED_BYTES, None)?;
     let other = stage.slow_disk("other", BACKED_UP_BYTES, None)?;
     let served = files_on(&mine, "served", SERVED, SERVED_BYTES)?;
@@ -121,7 +121,7 @@ fn slow_device(stage: &Stage) -> Result<Scene> {
     let address = world::loopback()?;
     let client = room
         .client(address, &served)
-        .with(["--cold", "--connections=1", "--think-ms=20"])
+        .with(["--cold", "--connections=1", "--think-ms=5"])
         .on_cpus(vec![stage.cpu]);
     let server = room
         .server(address, &served, false)

@@ -42,6 +42,12 @@ pub const ALL: &[Scenario] = &[
         make: proxy,
     },
     Scenario {
+        name: "web-unix-socket",
+        about: "nginx passes requests on to gunicorn over a Unix socket, whose CPU gzip -9 keeps busy",
+        quick: false,
+        make: unix_socket,
+    },
+    Scenario {
         name: "web-slow-application",
         about: "nginx passes requests on to an application that is slow by itself; a backup is busy elsewhere",
         quick: false,
@@ -74,14 +80,13 @@ fn gunicorn(stage: &Stage) -> Result<Scene> {
     beside(stage, Scene::new(server, address, client), GZIP)
 }
 
-/// nginx, which is the target, in front of an application that is not.
-fn in_front(stage: &Stage, work: &str) -> Result<Scene> {
-    let (address, upstream) = (world::loopback()?, world::loopback()?);
+/// nginx, which is the target, in front of an application that is not and listens at `upstream`: an address or `unix:` and a path.
+fn in_front(stage: &Stage, work: &str, upstream: &str) -> Result<Scene> {
+    let address = world::loopback()?;
     let served = stage.files("served", SERVED, SERVED_BYTES)?;
-    let application = python::gunicorn(&stage.room, &upstream.to_string(), &served, work)?
-        .on_cpus(vec![stage.cpu]);
-    let server =
-        web::proxy(&stage.room, address, &upstream.to_string())?.on_cpus(stage.elsewhere.clone());
+    let application =
+        python::gunicorn(&stage.room, upstream, &served, work)?.on_cpus(vec![stage.cpu]);
+    let server = web::proxy(&stage.room, address, upstream)?.on_cpus(stage.elsewhere.clone());
     let client = stage
         .room
         .client(address, &served)
@@ -92,11 +97,20 @@ fn in_front(stage: &Stage, work: &str) -> Result<Scene> {
 
 /// The application waits for the CPU, nginx for the application.
 fn proxy(stage: &Stage) -> Result<Scene> {
-    beside(stage, in_front(stage, "gzip")?, GZIP)
+    beside(
+        stage,
+        in_front(stage, "gzip", &world::loopback()?.to_string())?,
+        GZIP,
+    )
+}
+
+fn unix_socket(stage: &Stage) -> Result<Scene> {
+    let socket = format!("unix:{}/application.sock", stage.room.dir.display());
+    beside(stage, in_front(stage, "gzip", &socket)?, GZIP)
 }
 
 fn slow_application(stage: &Stage) -> Result<Scene> {
-    let scene = in_front(stage, "sleep")?;
+    let scene = in_front(stage, "sleep", &world::loopback()?.to_string())?;
     // Busy as well, but half of the time, so that the proxy beside it is not in need of anything.
     let hog = stage.hog(1).with(["--busy-ms=20", "--pause-ms=20"]);
     Ok(scene
