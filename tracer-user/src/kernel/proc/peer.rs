@@ -87,4 +87,24 @@ mod tests {
         assert_eq!(peers_of(own, &ends.0, &ends.1), Some(vec![own]));
         drop(accepted);
     }
+
+    #[test]
+    fn all_that_have_the_listening_socket_answer_there() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let shared = std::os::fd::OwnedFd::from(listener.try_clone().unwrap());
+        let mut worker = std::process::Command::new("sleep");
+        let mut worker = worker.arg("60").stdin(shared).spawn().unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let _accepted = listener.accept().unwrap();
+        let ends = (
+            client.local_addr().unwrap().to_string(),
+            client.peer_addr().unwrap().to_string(),
+        );
+        let own = std::process::id();
+        // Who has accepted comes first, whoever is older.
+        let found = peers_of(own, &ends.0, &ends.1);
+        worker.kill().unwrap();
+        worker.wait().unwrap();
+        assert_eq!(found, Some(vec![own, worker.id()]));
+    }
 }
