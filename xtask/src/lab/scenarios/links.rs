@@ -9,7 +9,10 @@ use crate::lab::{
     meter::{Meter, Who},
     scenario::{Scenario, Scene, Stage},
 };
-use crate::world::{link, nginx, ssh};
+use crate::world::{
+    link, nginx, ssh,
+    web::{self, Protocol},
+};
 
 /// The scenarios.
 pub const ALL: &[Scenario] = &[
@@ -36,6 +39,12 @@ pub const ALL: &[Scenario] = &[
         about: "a backup fills a link that is not the server's",
         quick: false,
         make: other,
+    },
+    Scenario {
+        name: "links-https",
+        about: "nginx serves over HTTP/2 through the link, a backup sends four streams through it",
+        quick: false,
+        make: https,
     },
     Scenario {
         name: "links-ssh",
@@ -107,6 +116,21 @@ fn other(stage: &Stage) -> Result<Scene> {
         .innocent("there", sender(stage, "there", there, 4)?)
         .at_least(Meter::Sent(other.device), FULL)
         .unharmed())
+}
+
+/// Requests of a connection share it, and their answers queue behind each other too.
+fn https(stage: &Stage) -> Result<Scene> {
+    let net = net(stage, false)?;
+    let room = &stage.room;
+    let address = SocketAddr::from((net.link.near, 8443));
+    let served = room.dir.join("served");
+    let server = web::tls(room, address, &served, Protocol::Two, false)?;
+    let client = web::load(room, address, Protocol::Two, 4, 8.0)?.in_netns(&net.link.netns);
+    Ok(Scene::new(server, address, client)
+        .with(sink(stage, net.far).in_netns(&net.link.netns))
+        .guilty("backup", sender(stage, "backed-up", net.far, 4)?)
+        .holds("network", None)
+        .at_least(Meter::Sent(net.link.device), FULL))
 }
 
 /// Every file whole and again each time, over two connections.
