@@ -5,13 +5,6 @@
 /// a server that hangs answers none.
 pub const ENOUGH_REQUESTS: u64 = 20;
 
-/// Fewer requests do, if there were these and the server always had one to answer (see [`ALWAYS_ASKED`]): they are few because they are
-/// slow, and the threads of an event loop are idle meanwhile. With fewer it is one request's story.
-pub const ENOUGH_SLOW_REQUESTS: u64 = 5;
-
-/// A server always has a request to answer if their time is this part of the window's at least.
-pub const ALWAYS_ASKED: f64 = 1.0;
-
 /// Blocked time below this part of active time is not what makes anybody slow.
 pub const NOT_HELD_UP: f64 = 0.10;
 

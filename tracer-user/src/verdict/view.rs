@@ -3,10 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    constants::{
-        ALWAYS_ASKED, CULPRIT_COST, CULPRIT_PART, ENOUGH_REQUESTS, ENOUGH_SLOW_REQUESTS,
-        NAMED_MEMBER,
-    },
+    constants::{CULPRIT_COST, CULPRIT_PART, ENOUGH_REQUESTS, NAMED_MEMBER},
     group::{GroupId, Groups},
     shares::Shares,
 };
@@ -45,12 +42,9 @@ impl<'a> View<'a> {
     #[must_use]
     pub fn new(books: &'a Books) -> Self {
         let requests = books.requests.as_ref();
-        let seen = requests.map_or(0, |found| found.count + found.open);
-        let spent_ns = active_ns(&books.budget(requests_of));
-        let slow = spent_ns as f64 >= ALWAYS_ASKED * books.window_ns() as f64;
+        let enough = requests.is_some_and(|found| found.count + found.open >= ENOUGH_REQUESTS);
         // Requests that left no time in the books cannot be judged.
-        let of_requests =
-            spent_ns > 0 && (seen >= ENOUGH_REQUESTS || (seen >= ENOUGH_SLOW_REQUESTS && slow));
+        let of_requests = enough && active_ns(&books.budget(requests_of)) > 0;
         let ledger = if of_requests { requests_of } else { threads_of };
         let groups = Groups::new(books);
         let shares = Shares::new(books, ledger, &groups);
