@@ -120,6 +120,26 @@ const LAB: &[Need] = &[
         program: "borg",
         package: "borgbackup",
     },
+    Need {
+        program: "python3",
+        package: "python3",
+    },
+    Need {
+        program: "gunicorn",
+        package: "gunicorn",
+    },
+    Need {
+        program: "h2load",
+        package: "nghttp2-client",
+    },
+    Need {
+        program: "openssl",
+        package: "openssl",
+    },
+    Need {
+        program: "socat",
+        package: "socat",
+    },
 ];
 
 /// The lab's other real servers, each with the name of its service, which is not to run on its own.
@@ -145,6 +165,13 @@ const LAB_SERVERS: &[(Need, &str)] = &[
             package: "postgresql",
         },
         "postgresql",
+    ),
+    (
+        Need {
+            program: "sshd",
+            package: "openssh-server",
+        },
+        "ssh.service",
     ),
 ];
 

@@ -15,8 +15,11 @@ pub mod link;
 pub mod made;
 pub mod nginx;
 pub mod process;
+pub mod python;
+pub mod ssh;
 pub mod supervise;
 pub mod tools;
+pub mod web;
 
 use std::{
     ffi::OsString,
@@ -70,14 +73,18 @@ impl Room {
 
     /// A real web server for these files: nginx, a master and a worker.
     pub fn nginx(&self, address: SocketAddr, files: &Path, gzip: bool) -> Result<Program> {
-        let config = nginx::config(&self.dir, address, files, gzip)?;
-        Ok(self.program([
+        Ok(self.nginx_with(nginx::config(&self.dir, address, files, gzip)?))
+    }
+
+    /// nginx with this configuration.
+    pub fn nginx_with(&self, config: PathBuf) -> Program {
+        self.program([
             OsString::from("nginx"),
             "-c".into(),
             config.into(),
             "-e".into(),
             self.dir.join("nginx.log").into(),
-        ]))
+        ])
     }
 
     /// The demo's own web server for these files.

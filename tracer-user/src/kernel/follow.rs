@@ -14,7 +14,7 @@ use crate::event::{Event, OpenSocket};
 /// Processes followed at most: each costs as much as a target of its size.
 const MOST_FOLLOWED: usize = 8;
 
-/// Connections to one address that are looked up: workers that share a port are found by different ones.
+/// Connections to one address that are looked up: workers that do not share a listening socket are found by different ones.
 const MOST_LOOKS: u32 = 4;
 
 /// A process to be followed.
@@ -88,7 +88,9 @@ impl Asked {
         let (sender, local, remote) = (self.found.0.clone(), local.to_owned(), remote.to_owned());
         std::thread::spawn(move || {
             let port = remote.rsplit(':').next().and_then(|port| port.parse().ok());
-            if let (Some(pid), Some(port)) = (proc::peer_of(by_pid, &local, &remote), port) {
+            let peers = proc::peers_of(by_pid, &local, &remote).unwrap_or_default();
+            let Some(port) = port else { return };
+            for pid in peers.into_iter().take(MOST_FOLLOWED) {
                 // Nobody listens any more once the trace is over.
                 let _ = sender.send(Found { pid, by_pid, port });
             }

@@ -84,6 +84,8 @@ pub struct Model {
     stacks: HashMap<u64, Stack>,
     processes: Processes,
     threads: HashMap<u32, Thread>,
+    /// The last that ended, with their tids.
+    ended: VecDeque<(u32, Thread)>,
     /// Lifetime and check sums of threads that ended.
     ended_wall_ns: u64,
     ended_spent_ns: u64,
@@ -143,6 +145,7 @@ impl Model {
             stacks: HashMap::new(),
             processes: Processes::default(),
             threads: HashMap::new(),
+            ended: VecDeque::new(),
             ended_wall_ns: 0,
             ended_spent_ns: 0,
             threads_seen: 0,

@@ -18,6 +18,9 @@ use crate::{
 /// `TASK_INTERRUPTIBLE`
 const INTERRUPTIBLE: u32 = 1;
 
+/// As many ended threads are kept: a parent runs soon after its child's end, but the CPUs of a large machine end many meanwhile.
+const MOST_ENDED: usize = 256;
+
 /// A record of a thread must continue where the one before ended; a larger gap is a lost record.
 const GAP_NS: u64 = 1_000;
 
@@ -43,7 +46,18 @@ impl Model {
         if let Some(thread) = self.threads.remove(&tid) {
             self.ended_wall_ns += ns.saturating_sub(thread.begin_ns);
             self.ended_spent_ns += thread.spent().total();
+            self.keep_ended(tid, thread);
         }
+    }
+
+    /// Who waited for the end of a process hears of it when the process is no more: what it did is known for a while longer.
+    fn keep_ended(&mut self, tid: u32, mut thread: Thread) {
+        thread.running = false;
+        thread.forget(u64::MAX);
+        if self.ended.len() >= MOST_ENDED {
+            self.ended.pop_front();
+        }
+        self.ended.push_back((tid, thread));
     }
 
     /// One interval off the CPU: what came before it, the sleep, the run queue.
@@ -344,7 +358,14 @@ impl Model {
         if wait.flags & WAIT_NO_WAKER != 0 || interrupt || wait.waker_tid == wait.tid {
             return None;
         }
-        self.threads.get(&wait.waker_tid)
+        let ended = || {
+            self.ended
+                .iter()
+                .rev()
+                .find(|(tid, _)| *tid == wait.waker_tid)
+        };
+        let living = self.threads.get(&wait.waker_tid);
+        living.or_else(|| ended().map(|(_, thread)| thread))
     }
 
     fn tidy(&mut self, tid: u32, running: bool) {

@@ -29,7 +29,7 @@ pub use remedy::Remedy;
 pub use rule::Hypothesis;
 pub use view::Culprit;
 
-use constants::NOT_HELD_UP;
+use constants::{CULPRIT_COST, NOT_HELD_UP};
 use rule::Rule;
 use view::{View, ratio};
 
@@ -92,7 +92,9 @@ pub fn judge(books: &Books) -> Verdict {
         let by_share = b.share.total_cmp(&a.share);
         by_share.then(a.resource.cmp(&b.resource))
     });
-    let held_up = blocked_part >= NOT_HELD_UP && !hypotheses.is_empty();
+    // Where nearly all of it has no explanation, the little that has one holds nobody up.
+    let felt = |first: &Hypothesis| first.share * blocked_part >= CULPRIT_COST;
+    let held_up = blocked_part >= NOT_HELD_UP && hypotheses.first().is_some_and(felt);
     if !held_up {
         for hypothesis in &mut hypotheses {
             hypothesis.culprits.clear();

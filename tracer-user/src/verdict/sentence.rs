@@ -2,7 +2,7 @@
 
 use super::{
     Hypothesis, Verdict,
-    constants::{ALSO_NAMED, CULPRIT_PART, PLACE_PART, SHORT_WINDOW_BINS},
+    constants::{ALSO_NAMED, CULPRIT_PART, NOT_HELD_UP, PLACE_PART, SHORT_WINDOW_BINS},
     health,
 };
 use crate::{
@@ -53,8 +53,12 @@ fn not_held_up(verdict: &Verdict, comm: &str) -> String {
         "its active time"
     };
     let blocked = share(verdict.blocked_part);
-    let mut text = format!("{comm} is not held up: {blocked} of {of} blocked");
     let shared = |resource| resource == Resource::Cpu && verdict.shared_core.is_some();
+    let mut text = if verdict.blocked_part < NOT_HELD_UP {
+        format!("{comm} is not held up: {blocked} of {of} blocked")
+    } else {
+        format!("{comm} waits, but not for a resource that is known: {blocked} of {of} blocked")
+    };
     let blind: Vec<&str> = verdict
         .unknown
         .iter()

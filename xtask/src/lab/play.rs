@@ -22,7 +22,7 @@ use crate::{
     paths,
     world::{
         made::gone,
-        process::{Running, ends_with_us, family},
+        process::{Running, ends_with_us, family, keep_this_thread_on, usable_cpus},
     },
 };
 
@@ -154,7 +154,12 @@ impl Play<'_> {
             None => None,
             Some(window) => Some(self.attach(running.server.pid(), window)?),
         };
-        let (watched, status) = self.count(running, tracer)?;
+        // Who counts looks through all of `/proc` again and again, and is not to do so where the server runs: on the last CPU.
+        let cpus = usable_cpus()?;
+        keep_this_thread_on(&cpus[..cpus.len() - 1])?;
+        let counted = self.count(running, tracer);
+        keep_this_thread_on(&cpus)?;
+        let (watched, status) = counted?;
         running.expect_alive()?;
         if let Some(client) = client {
             fs::write(outcome.file(self.keep, "traced.json"), client.output()?)?;

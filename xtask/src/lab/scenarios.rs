@@ -7,8 +7,11 @@ mod disk;
 mod form;
 mod innocent;
 mod layout;
+mod links;
 mod network;
+mod own_doing;
 mod pipeline;
+mod web;
 
 use super::scenario::Scenario;
 
@@ -20,7 +23,10 @@ pub const ALL: &[(&str, &[Scenario])] = &[
     ("database", database::ALL),
     ("cpu", cpu::ALL),
     ("network", network::ALL),
+    ("links", links::ALL),
     ("pipeline", pipeline::ALL),
     ("form", form::ALL),
+    ("web", web::ALL),
     ("innocent", innocent::ALL),
+    ("own-doing", own_doing::ALL),
 ];

@@ -13,12 +13,28 @@ use super::{Room, files::open_to_others, process::Program};
 
 /// Writes nginx's configuration: in the foreground, a master and a worker, nothing outside the room's directory.
 pub fn config(dir: &Path, address: SocketAddr, files: &Path, gzip: bool) -> Result<PathBuf> {
-    let (dir_name, files) = (dir.display(), files.display());
-    let gzip = if gzip {
+    let files = files.display();
+    site(
+        dir,
+        &format!(
+            "{}\n    server {{ listen {address}; root {files}; }}",
+            gzip_of(gzip)
+        ),
+    )
+}
+
+/// The directive that has it compress what it serves, or not.
+pub fn gzip_of(gzip: bool) -> &'static str {
+    if gzip {
         "gzip on; gzip_comp_level 6; gzip_types text/plain;"
     } else {
         "gzip off;"
-    };
+    }
+}
+
+/// The same around what nginx is to serve: directives of its `http` block.
+pub fn site(dir: &Path, directives: &str) -> Result<PathBuf> {
+    let dir_name = dir.display();
     let text = format!(
         "daemon off;
 worker_processes 1;
@@ -30,13 +46,12 @@ http {{
     default_type text/plain;
     sendfile on;
     keepalive_requests 1000000;
-    {gzip}
     client_body_temp_path {dir_name}/nginx-body;
     proxy_temp_path {dir_name}/nginx-proxy;
     fastcgi_temp_path {dir_name}/nginx-fastcgi;
     uwsgi_temp_path {dir_name}/nginx-uwsgi;
     scgi_temp_path {dir_name}/nginx-scgi;
-    server {{ listen {address}; root {files}; }}
+    {directives}
 }}
 "
     );

@@ -224,6 +224,14 @@ pub fn usable_cpus() -> Result<Vec<usize>> {
         .collect())
 }
 
+/// Keeps the calling thread on some CPUs. What it starts from then on stays there as well.
+pub fn keep_this_thread_on(cpus: &[usize]) -> Result<()> {
+    let set = cpu_set(cpus);
+    // SAFETY: the pointer and the size are those of a set that outlives the call.
+    check(unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set) })
+        .context("could not choose the CPUs to run on")
+}
+
 /// A started program; it is ended, with its process group, when this is dropped.
 pub struct Running {
     child: Child,

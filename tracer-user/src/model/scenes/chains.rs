@@ -8,6 +8,8 @@ const THIRD: u32 = 103;
 const FUTEX: u64 = 20;
 const PIPE: u64 = 21;
 const PIPE_WRITE: u64 = 22;
+const CHILD: u64 = 23;
+const CHILD_ENDS: u64 = 24;
 
 fn stacks() -> Vec<Event> {
     let stack = |id, frames: &[&str]| {
@@ -26,6 +28,16 @@ fn stacks() -> Vec<Event> {
                 "try_to_wake_up",
                 "autoremove_wake_function",
                 "anon_pipe_write",
+            ],
+        ),
+        stack(CHILD, &["schedule", "do_wait", "kernel_wait4"]),
+        stack(
+            CHILD_ENDS,
+            &[
+                "try_to_wake_up",
+                "child_wait_callback",
+                "do_notify_parent",
+                "do_exit",
             ],
         ),
     ]
@@ -91,6 +103,29 @@ fn a_chain_of_three_threads_ends_on_the_disk_of_the_last() {
     assert_eq!(requests(&books, Class::Disk), 60);
     assert_eq!(requests(&books, Class::OnCpu), 20);
     assert_eq!(requests(&books, Class::Other), 0);
+    assert_closed(&books);
+}
+
+/// As a shell waits for `gzip`, and `inetd` for the shell.
+#[test]
+fn who_waits_for_a_childs_end_hears_of_it_when_the_child_is_no_more() {
+    let books = scene(
+        vec![
+            receive(SERVER, CLIENT, 10, 10),
+            sleep(THIRD, 20, 80, PAGE),
+            Event::ThreadEnd(event::ThreadEnd {
+                ns: T0 + 84 * MS,
+                pid: SERVER,
+                tid: THIRD,
+            }),
+            woken_by(SERVER, THIRD, CHILD_ENDS, asleep(SERVER, 12, 86, 0, CHILD)),
+            send(SERVER, CLIENT, 90),
+        ],
+        100,
+    );
+    assert_eq!(requests(&books, Class::Disk), 60);
+    // Between its end and the wakeup nothing is known of it.
+    assert_eq!(requests(&books, Class::Other), 2);
     assert_closed(&books);
 }
 

@@ -76,9 +76,9 @@ pub const ALL: &[Scenario] = &[
     },
 ];
 
-const SERVED: usize = 16;
+pub const SERVED: usize = 16;
 /// Some milliseconds of compression: more than a scheduler gives a waking thread on credit.
-const SERVED_BYTES: usize = 128 << 10;
+pub const SERVED_BYTES: usize = 128 << 10;
 const BACKED_UP: usize = 4;
 const BACKED_UP_BYTES: usize = 8 << 20;
 /// How much of each second the server must have queued, at least, for its CPU to be what it waits for.

@@ -1,6 +1,6 @@
 //! Scenarios of one shaped link that others send through too.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::Result;
 
@@ -8,7 +8,11 @@ use crate::lab::{
     meter::{Meter, Who},
     scenario::{Scenario, Scene, Stage},
 };
-use crate::world::{link, nginx, process::Program};
+use crate::world::{
+    link::{self, Link},
+    nginx,
+    process::Program,
+};
 
 /// The scenarios.
 pub const ALL: &[Scenario] = &[
@@ -41,24 +45,39 @@ pub const ALL: &[Scenario] = &[
 const SERVED: usize = 16;
 const SERVED_BYTES: usize = 64 << 10;
 const BACKED_UP: usize = 10;
-const BACKED_UP_BYTES: usize = 8 << 20;
+pub const BACKED_UP_BYTES: usize = 8 << 20;
 const SERVER_PORT: u16 = 8080;
-const SINK_PORT: u16 = 8873;
+/// Where sinks listen.
+pub const SINK_PORT: u16 = 8873;
 /// How many bytes per second a full link sends at least: nine tenths of its 50 Mbit/s.
-const FULL: f64 = 0.9 * 50e6 / 8.0;
+pub const FULL: f64 = 0.9 * 50e6 / 8.0;
 
 /// A link with the server at the near end and its client at the far one.
-struct Net {
-    scene: Scene,
-    netns: String,
-    device: String,
-    near: SocketAddr,
-    far: SocketAddr,
+pub struct Net {
+    /// Server and client.
+    pub scene: Scene,
+    /// Between them.
+    pub link: Link,
+    /// Where a sink at the near end may listen.
+    pub near: SocketAddr,
+    /// Where a sink at the far end may listen.
+    pub far: SocketAddr,
 }
 
-fn net(stage: &Stage, real: bool) -> Result<Net> {
+/// A link with its server, a real one or the lab's own.
+pub fn net(stage: &Stage, real: bool) -> Result<Net> {
     let (near, far) = link::addresses()?;
     let link = link::link(near, far)?;
+    Ok(Net {
+        scene: served_over(stage, &link, near.into(), real)?,
+        near: SocketAddr::from((near, SINK_PORT)),
+        far: SocketAddr::from((far, SINK_PORT)),
+        link,
+    })
+}
+
+/// A server at this address of the near end of a link, with its client at the far end.
+pub fn served_over(stage: &Stage, link: &Link, near: IpAddr, real: bool) -> Result<Scene> {
     let served = stage.files("served", SERVED, SERVED_BYTES)?;
     let address = SocketAddr::from((near, SERVER_PORT));
     let client = stage
@@ -71,23 +90,19 @@ fn net(stage: &Stage, real: bool) -> Result<Net> {
     } else {
         stage.room.server(address, &served, false)
     };
-    Ok(Net {
-        scene: Scene::new(server, address, client),
-        netns: link.netns,
-        device: link.device,
-        near: SocketAddr::from((near, SINK_PORT)),
-        far: SocketAddr::from((far, SINK_PORT)),
-    })
+    Ok(Scene::new(server, address, client))
 }
 
-fn sink(stage: &Stage, address: SocketAddr) -> Program {
+/// What takes streams at an address.
+pub fn sink(stage: &Stage, address: SocketAddr) -> Program {
     stage
         .room
         .own("demo-sink")
         .with(["--listen", &address.to_string()])
 }
 
-fn sender(stage: &Stage, name: &str, to: SocketAddr, streams: usize) -> Result<Program> {
+/// A backup that sends so many streams.
+pub fn sender(stage: &Stage, name: &str, to: SocketAddr, streams: usize) -> Result<Program> {
     let files = stage.files(name, BACKED_UP, BACKED_UP_BYTES)?;
     Ok(stage
         .room
@@ -102,11 +117,11 @@ fn rsync(stage: &Stage) -> Result<Scene> {
     let (receiver, backup) = nginx::rsync(&stage.room, net.far, &files)?;
     Ok(net
         .scene
-        .with(receiver.in_netns(&net.netns))
+        .with(receiver.in_netns(&net.link.netns))
         .guilty("backup", backup)
         .holds("network", None)
-        .at_least(Meter::HeldBack(net.device.clone()), 1.0)
-        .at_least(Meter::Sent(net.device), FULL))
+        .at_least(Meter::HeldBack(net.link.device.clone()), 1.0)
+        .at_least(Meter::Sent(net.link.device), FULL))
 }
 
 fn bulk(stage: &Stage) -> Result<Scene> {
@@ -114,10 +129,10 @@ fn bulk(stage: &Stage) -> Result<Scene> {
     let backup = sender(stage, "backed-up", net.far, 4)?;
     Ok(net
         .scene
-        .with(sink(stage, net.far).in_netns(&net.netns))
+        .with(sink(stage, net.far).in_netns(&net.link.netns))
         .guilty("backup", backup)
         .holds("network", None)
-        .at_least(Meter::Sent(net.device), FULL))
+        .at_least(Meter::Sent(net.link.device), FULL))
 }
 
 fn seven_and_three(stage: &Stage) -> Result<Scene> {
@@ -126,18 +141,18 @@ fn seven_and_three(stage: &Stage) -> Result<Scene> {
     let three = sender(stage, "three", net.far, 3)?;
     Ok(net
         .scene
-        .with(sink(stage, net.far).in_netns(&net.netns))
+        .with(sink(stage, net.far).in_netns(&net.link.netns))
         .guilty("seven", seven)
         .guilty("three", three)
         .holds("network", Some(|backup| Meter::Taken(Who::Backup(backup))))
-        .at_least(Meter::Sent(net.device), FULL))
+        .at_least(Meter::Sent(net.link.device), FULL))
 }
 
 /// The sender is at the far end, and slow enough that its acknowledgements are no load and the CPUs neither.
 fn other_way(stage: &Stage) -> Result<Scene> {
     let net = net(stage, false)?;
     let backup = sender(stage, "backed-up", net.near, 1)?
-        .in_netns(&net.netns)
+        .in_netns(&net.link.netns)
         .on_cpus(stage.elsewhere.clone());
     Ok(net
         .scene

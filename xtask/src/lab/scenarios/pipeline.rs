@@ -1,7 +1,17 @@
 //! Backups of several programs, and how such jobs are started.
 
-use super::cpu::compressors;
-use crate::lab::scenario::Scenario;
+use anyhow::Result;
+
+use super::{
+    cpu::compressors,
+    disk::trees,
+    network::{BACKED_UP_BYTES, FULL, net, sink},
+};
+use crate::lab::{
+    meter::Meter,
+    scenario::{Scenario, Scene, Stage},
+};
+use crate::world;
 
 /// The scenarios.
 pub const ALL: &[Scenario] = &[
@@ -26,6 +36,24 @@ pub const ALL: &[Scenario] = &[
         },
     },
     Scenario {
+        name: "pipeline-tar-hurts",
+        about: "tar | zstd -1 | socat from nginx's disk: tar is what hurts",
+        quick: false,
+        make: tar_hurts,
+    },
+    Scenario {
+        name: "pipeline-zstd-hurts",
+        about: "tar | zstd -15 | socat on nginx's CPU: zstd is what hurts",
+        quick: false,
+        make: zstd_hurts,
+    },
+    Scenario {
+        name: "pipeline-sender-hurts",
+        about: "tar | zstd -1 | socat through nginx's link: socat is what hurts",
+        quick: false,
+        make: sender_hurts,
+    },
+    Scenario {
         name: "cron-job",
         about: "compressors in a session of their own, as cron starts them",
         quick: false,
@@ -44,6 +72,42 @@ pub const ALL: &[Scenario] = &[
         },
     },
 ];
+
+/// tar | zstd | socat to this address; zstd works this hard.
+fn to_elsewhere(address: std::net::SocketAddr, level: u32) -> String {
+    format!(r#"tar cf - "$1" 2>/dev/null | zstd -q -{level} | socat -u - TCP:{address}"#)
+}
+
+/// Of the three stages tar has the server's disk to read; what comes out is little work for the others.
+fn tar_hurts(stage: &Stage) -> Result<Scene> {
+    let address = world::loopback()?;
+    let lanes = format!(
+        r#"for tree in "$1"/*; do (set -- "$tree"; {}) & done; wait"#,
+        to_elsewhere(address, 1)
+    );
+    Ok(trees(stage, None, true, &lanes)?.with(sink(stage, address)))
+}
+
+/// What is sent goes nowhere in particular, without waiting; zstd needs all of a CPU that it gets.
+fn zstd_hurts(stage: &Stage) -> Result<Scene> {
+    let address = world::loopback()?;
+    let lane = format!("while :; do {}; done", to_elsewhere(address, 15));
+    let scene = compressors(stage, true, &three_times(&lane), |script| script)?;
+    Ok(scene.with(sink(stage, address).on_cpus(stage.elsewhere.clone())))
+}
+
+/// What is read is in memory, and zstd hardly tries: the link is what all of them wait for, and the server with them.
+fn sender_hurts(stage: &Stage) -> Result<Scene> {
+    let net = net(stage, true)?;
+    let files = stage.files("backed-up", 4, BACKED_UP_BYTES)?;
+    let lane = format!("while :; do {}; done", to_elsewhere(net.far, 1));
+    Ok(net
+        .scene
+        .with(sink(stage, net.far).in_netns(&net.link.netns))
+        .guilty("backup", stage.room.script(&three_times(&lane), &files))
+        .holds("network", None)
+        .at_least(Meter::Sent(net.link.device), FULL))
+}
 
 /// One pipeline would leave the server half of the CPU, which it hardly feels.
 fn three_times(script: &str) -> String {

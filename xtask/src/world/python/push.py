@@ -1,0 +1,68 @@
+"""Connections that stay: a server that pushes a message to each now and then, and a client that measures how late they come.
+
+As WebSocket servers do: the client asks once, the server upgrades the connection and then speaks whenever it has something to say.
+"""
+
+import argparse
+import asyncio
+import json
+import time
+
+EVERY = 0.1
+FRAME = b"\x82\x08"  # A final binary frame with eight bytes of payload (RFC 6455).
+UPGRADE = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+ASK = b"GET / HTTP/1.1\r\nHost: lab\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\r\n"
+
+parser = argparse.ArgumentParser()
+parser.add_argument("role", choices=["server", "client"])
+parser.add_argument("address")
+parser.add_argument("--connections", type=int, default=8)
+parser.add_argument("--for-ms", type=float, default=3000)
+args = parser.parse_args()
+host, port = args.address.rsplit(":", 1)
+late = []
+
+
+async def push(reader, writer):
+    """A connection of the server's."""
+    try:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(UPGRADE)
+        while True:
+            await asyncio.sleep(EVERY)
+            writer.write(FRAME + time.monotonic_ns().to_bytes(8, "big"))
+            await writer.drain()
+    except (asyncio.IncompleteReadError, ConnectionError):
+        pass
+    writer.close()
+
+
+async def serve():
+    server = await asyncio.start_server(push, host, int(port))
+    await server.serve_forever()
+
+
+async def listen():
+    """A connection of the client's."""
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(ASK)
+    await reader.readuntil(b"\r\n\r\n")
+    while True:
+        frame = await reader.readexactly(10)
+        late.append(time.monotonic_ns() - int.from_bytes(frame[2:], "big"))
+
+
+async def measure():
+    listeners = [asyncio.create_task(listen()) for _ in range(args.connections)]
+    await asyncio.sleep(args.for_ms / 1000)
+    for listener in listeners:
+        listener.cancel()
+
+
+if args.role == "server":
+    asyncio.run(serve())
+else:
+    asyncio.run(measure())
+    late.sort()
+    at = lambda q: late[min(len(late) - 1, int(len(late) * q))]
+    print(json.dumps({"count": len(late), "p50_ns": at(0.5), "p99_ns": at(0.99)}))

@@ -1,0 +1,93 @@
+"""A web server for a directory's files, in the forms and with the habits that servers have in Python."""
+
+import argparse
+import asyncio
+import http.server
+import os
+import socketserver
+import threading
+import time
+import zlib
+
+parser = argparse.ArgumentParser()
+parser.add_argument("form", choices=["threads", "processes", "loop"])
+parser.add_argument("address")
+parser.add_argument("root")
+parser.add_argument("--work", choices=["plain", "gzip", "lock", "interpret", "poll"], default="plain")
+parser.add_argument("--close", action="store_true", help="a connection for each request")
+parser.add_argument("--sleep-ms", type=float, default=0, help="of each answer")
+args = parser.parse_args()
+
+LOCK = threading.Lock()
+host, port = args.address.rsplit(":", 1)
+here = (host, int(port))
+
+
+def answer(path):
+    """What a request is answered with."""
+    with open(os.path.join(args.root, os.path.basename(path)), "rb") as file:
+        body = file.read()
+    if args.work == "gzip":
+        return zlib.compress(body)
+    if args.work == "lock":
+        # As a cache or a log that one thread at a time may use, and that is slow for a reason of its own.
+        with LOCK:
+            time.sleep(args.sleep_ms / 1000)
+    elif args.work == "interpret":
+        # The interpreter's own lock: one thread computes, the others wait.
+        return str(sum(byte * 31 % 7 for byte in body)).encode()
+    elif args.sleep_ms and args.work != "poll":
+        time.sleep(args.sleep_ms / 1000)
+    return body
+
+
+def head(body):
+    """What goes before an answer."""
+    closing = "Connection: close\r\n" if args.close else ""
+    return f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n{closing}\r\n".encode()
+
+
+class Asked(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def do_GET(self):
+        body = answer(self.path)
+        self.wfile.write(head(body) + body)
+        self.close_connection = args.close
+
+    def log_message(self, *_):
+        pass
+
+
+class Server(socketserver.ThreadingMixIn if args.form == "threads" else socketserver.ForkingMixIn, socketserver.TCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+    request_queue_size = 128
+
+
+async def converse(reader, writer):
+    """One connection of the event loop."""
+    try:
+        while request := await reader.readuntil(b"\r\n\r\n"):
+            if args.work == "poll":
+                await asyncio.sleep(args.sleep_ms / 1000)
+            body = answer(request.split()[1].decode())
+            writer.write(head(body) + body)
+            await writer.drain()
+            if args.close:
+                break
+    except (asyncio.IncompleteReadError, ConnectionError):
+        pass
+    writer.close()
+
+
+async def loop():
+    server = await asyncio.start_server(converse, *here, backlog=128)
+    await server.serve_forever()
+
+
+if args.form == "loop":
+    asyncio.run(loop())
+else:
+    Server(here, Asked).serve_forever()
