@@ -82,15 +82,20 @@ impl Found<'_> {
             "of bare"
         );
         for (watcher, series) in &self.rows {
-            if let Some(added) = series.added() {
+            let Some(added) = series.added() else {
                 text += &format!(
-                    "{:<44}{:>+8.0}{:>18}{:>7.1}%\n",
-                    watcher.name,
-                    added.median,
-                    format!("{:+.0} … {:+.0}", added.low, added.high),
-                    100.0 * added.median / bare
+                    "{:<44}{:>34}\n",
+                    watcher.name, "does not run on this kernel"
                 );
-            }
+                continue;
+            };
+            text += &format!(
+                "{:<44}{:>+8.0}{:>18}{:>7.1}%\n",
+                watcher.name,
+                added.median,
+                format!("{:+.0} … {:+.0}", added.low, added.high),
+                100.0 * added.median / bare
+            );
         }
         for judged in self.judged() {
             let found = judged

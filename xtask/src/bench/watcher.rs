@@ -52,6 +52,11 @@ pub const TRACER: &str = "tracer";
 pub struct Watching(Vec<Running>);
 
 impl Watcher {
+    /// Whether it is ours.
+    pub fn is_tracer(&self) -> bool {
+        self.programs.iter().any(|words| words[0] == TRACER)
+    }
+
     /// Starts the programs and waits until all have attached.
     pub fn start(&self, unrelated: u32, load: u32) -> Result<Watching> {
         let mut watching = Watching(Vec::new());
@@ -73,15 +78,14 @@ impl Watcher {
 
 /// A program in no group and on any CPU.
 pub fn command(words: &[&str]) -> Program {
-    let mut program = Program {
+    Program {
         words: words.iter().map(Into::into).collect(),
         groups: Vec::new(),
         netns: None,
         cpus: None,
         nice: None,
         session: false,
-    };
-    program
+    }
 }
 
 /// The same for a watcher: what it prints is part of its cost, and not read.
