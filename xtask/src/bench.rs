@@ -51,6 +51,9 @@ pub struct Args {
     /// Also write all figures to a file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Measure another build of tracer too, for the gain of a change
+    #[arg(long, value_name = "FILE")]
+    beside: Option<PathBuf>,
     /// Everything is built: said by the bench to itself when it starts itself anew as root
     #[arg(long, hide = true)]
     built: bool,
@@ -88,6 +91,9 @@ fn measure(args: &Args) -> Result<()> {
         .rounds
         .unwrap_or(if args.short { SHORT } else { ROUNDS });
     let wanted = |load| args.loads.is_empty() || args.loads.contains(&load);
+    if let Some(file) = &args.beside {
+        watcher::beside(file);
+    }
     let mut found = Vec::new();
     if wanted(Load::Switch) {
         found.extend(switch::run(rounds, args.short)?);
@@ -109,7 +115,7 @@ fn measure(args: &Args) -> Result<()> {
 }
 
 /// Fails where a ratio is beyond its limit.
-fn judge(found: &[Found<'_>]) -> Result<()> {
+fn judge(found: &[Found]) -> Result<()> {
     let beyond: Vec<_> = found
         .iter()
         .flat_map(Found::judged)

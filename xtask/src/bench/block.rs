@@ -1,13 +1,13 @@
 //! The block path: small random reads of a disk that is memory.
 
-use std::{fs, fs::File, path::Path};
+use std::{borrow::Cow, fs, fs::File, path::Path};
 
 use anyhow::{Context as _, Result};
 
 use super::{
     rounds::{Plan, play},
     table::{Found, Limit},
-    watcher::{TRACER, Target, Watcher, command},
+    watcher::{TRACER, Target, Watcher, command, rows},
 };
 use crate::{
     command::output,
@@ -20,25 +20,25 @@ const BYTES: u64 = 256 << 20;
 
 const WATCHERS: &[Watcher] = &[
     Watcher {
-        name: "biolatency",
+        name: Cow::Borrowed("biolatency"),
         programs: &[&["biolatency"]],
         target: Target::All,
         short: true,
     },
     Watcher {
-        name: "biosnoop",
+        name: Cow::Borrowed("biosnoop"),
         programs: &[&["biosnoop"]],
         target: Target::All,
         short: true,
     },
     Watcher {
-        name: "tracer, another",
+        name: Cow::Borrowed("tracer, another"),
         programs: &[&[TRACER, "attach", "--duration", "60s", "--pid"]],
         target: Target::Unrelated,
         short: true,
     },
     Watcher {
-        name: "tracer, itself",
+        name: Cow::Borrowed("tracer, itself"),
         programs: &[&[TRACER, "attach", "--duration", "60s", "--pid"]],
         target: Target::Load,
         short: false,
@@ -62,7 +62,7 @@ const LIMITS: &[Limit] = &[
 ];
 
 /// Measures on a loop device over a file in memory.
-pub fn run(rounds: u32, short: bool) -> Result<Vec<Found<'static>>> {
+pub fn run(rounds: u32, short: bool) -> Result<Vec<Found>> {
     let mark = ledger::mark()?;
     let room = Room::make(Path::new(MEMORY))?;
     let device = disk(&room)?;
@@ -86,10 +86,7 @@ pub fn run(rounds: u32, short: bool) -> Result<Vec<Found<'static>>> {
             .with([format!("--filename={device}")])
             .on_cpus(vec![last]),
         figure,
-        watchers: WATCHERS
-            .iter()
-            .filter(|watcher| watcher.short || !short)
-            .collect(),
+        watchers: rows(WATCHERS, short),
         rounds,
     };
     let (series, bare) = play(&plan)?;

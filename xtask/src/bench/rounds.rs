@@ -11,17 +11,17 @@ use super::{
 use crate::{command::say, world::process::Program};
 
 /// What is measured: a load, its figure, and who watches.
-pub struct Plan<'a> {
+pub struct Plan {
     /// The load; it runs until it is done.
     pub load: Program,
     /// The figure (nanoseconds per event) in what the load printed.
     pub figure: fn(&str) -> Result<f64>,
-    pub watchers: Vec<&'a Watcher>,
+    pub watchers: Vec<Watcher>,
     pub rounds: u32,
 }
 
 /// Plays the plan; a series for each watcher, in their order.
-pub fn play(plan: &Plan<'_>) -> Result<(Vec<Series>, Vec<f64>)> {
+pub fn play(plan: &Plan) -> Result<(Vec<Series>, Vec<f64>)> {
     let unrelated = command(&["sleep", "1000000"]).start(Stdio::null())?;
     let mut all: Vec<Series> = plan.watchers.iter().map(|_| Series::default()).collect();
     let mut bare = Vec::new();
@@ -55,7 +55,7 @@ pub fn play(plan: &Plan<'_>) -> Result<(Vec<Series>, Vec<f64>)> {
 }
 
 /// One run. The load's process exists before the watcher attaches to it, and starts its work afterwards.
-fn one(plan: &Plan<'_>, watcher: Option<&&Watcher>, unrelated: u32) -> Result<f64> {
+fn one(plan: &Plan, watcher: Option<&Watcher>, unrelated: u32) -> Result<f64> {
     let mut held = plan.load.clone();
     let mut words: Vec<_> = ["sh", "-c", "kill -STOP $$; exec \"$@\"", "load"]
         .map(Into::into)
@@ -78,7 +78,7 @@ fn one(plan: &Plan<'_>, watcher: Option<&&Watcher>, unrelated: u32) -> Result<f6
         let _ended = watching.end();
     }
     let figure = (plan.figure)(&text)?;
-    let name = watcher.map_or("nobody", |watcher| watcher.name);
+    let name = watcher.map_or("nobody", |watcher| &watcher.name);
     say(&format!("{figure:>8.0} ns watched by {name}"));
     Ok(figure)
 }

@@ -1,11 +1,13 @@
 //! The switch path: two tasks on one CPU that wake each other through a pipe.
 
+use std::borrow::Cow;
+
 use anyhow::{Context as _, Result};
 
 use super::{
     rounds::{Plan, play},
     table::{Found, Limit},
-    watcher::{TRACER, Target, Watcher, command},
+    watcher::{TRACER, Target, Watcher, command, rows},
 };
 use crate::world::process::usable_cpus;
 
@@ -15,37 +17,37 @@ const TRIPS: u32 = 150_000;
 /// Watchers of a load that is none of their targets, and of everything.
 const OTHERS: &[Watcher] = &[
     Watcher {
-        name: "runqlat",
+        name: Cow::Borrowed("runqlat"),
         programs: &[&["runqlat"]],
         target: Target::All,
         short: true,
     },
     Watcher {
-        name: "cpudist",
+        name: Cow::Borrowed("cpudist"),
         programs: &[&["cpudist"]],
         target: Target::All,
         short: false,
     },
     Watcher {
-        name: "wakeuptime",
+        name: Cow::Borrowed("wakeuptime"),
         programs: &[&["wakeuptime"]],
         target: Target::All,
         short: false,
     },
     Watcher {
-        name: "offcputime, all",
+        name: Cow::Borrowed("offcputime, all"),
         programs: &[&["offcputime"]],
         target: Target::All,
         short: false,
     },
     Watcher {
-        name: "offcputime, another",
+        name: Cow::Borrowed("offcputime, another"),
         programs: &[&["offcputime", "-p"]],
         target: Target::Unrelated,
         short: false,
     },
     Watcher {
-        name: "tracer, another",
+        name: Cow::Borrowed("tracer, another"),
         programs: &[&[TRACER, "attach", "--duration", "60s", "--pid"]],
         target: Target::Unrelated,
         short: true,
@@ -55,31 +57,31 @@ const OTHERS: &[Watcher] = &[
 /// Watchers of the load itself.
 const ITSELF: &[Watcher] = &[
     Watcher {
-        name: "runqlat, itself",
+        name: Cow::Borrowed("runqlat, itself"),
         programs: &[&["runqlat", "-p"]],
         target: Target::Load,
         short: true,
     },
     Watcher {
-        name: "cpudist, itself",
+        name: Cow::Borrowed("cpudist, itself"),
         programs: &[&["cpudist", "-p"]],
         target: Target::Load,
         short: true,
     },
     Watcher {
-        name: "wakeuptime, itself",
+        name: Cow::Borrowed("wakeuptime, itself"),
         programs: &[&["wakeuptime", "-p"]],
         target: Target::Load,
         short: true,
     },
     Watcher {
-        name: "offcputime, itself",
+        name: Cow::Borrowed("offcputime, itself"),
         programs: &[&["offcputime", "-p"]],
         target: Target::Load,
         short: true,
     },
     Watcher {
-        name: "these four together, itself",
+        name: Cow::Borrowed("these four together, itself"),
         programs: &[
             &["runqlat", "-p"],
             &["cpudist", "-p"],
@@ -90,7 +92,7 @@ const ITSELF: &[Watcher] = &[
         short: false,
     },
     Watcher {
-        name: "tracer, itself",
+        name: Cow::Borrowed("tracer, itself"),
         programs: &[&[TRACER, "attach", "--duration", "60s", "--pid"]],
         target: Target::Load,
         short: true,
@@ -118,7 +120,7 @@ const OF_ITSELF: &[Limit] = &[Limit {
 }];
 
 /// Measures both loads: two processes, and two threads of one process, which a peer can be told by one number.
-pub fn run(rounds: u32, short: bool) -> Result<Vec<Found<'static>>> {
+pub fn run(rounds: u32, short: bool) -> Result<Vec<Found>> {
     Ok(vec![
         one(
             "switch, others' (ns per switch)",
@@ -143,7 +145,7 @@ fn one(
     (watchers, limits): (&'static [Watcher], &'static [Limit]),
     rounds: u32,
     short: bool,
-) -> Result<Found<'static>> {
+) -> Result<Found> {
     let last = usable_cpus()?.last().copied().context("no usable CPU")?;
     let trips = TRIPS.to_string();
     let load = command(&[
@@ -154,10 +156,7 @@ fn one(
     let plan = Plan {
         load,
         figure,
-        watchers: watchers
-            .iter()
-            .filter(|watcher| watcher.short || !short)
-            .collect(),
+        watchers: rows(watchers, short),
         rounds,
     };
     let (series, bare) = play(&plan)?;

@@ -8,11 +8,11 @@ use super::{
 };
 
 /// What a bench found about one load.
-pub struct Found<'a> {
+pub struct Found {
     /// The load and its unit: "switch: ns per switch".
     pub title: &'static str,
     pub bare: Vec<f64>,
-    pub rows: Vec<(&'a Watcher, Series)>,
+    pub rows: Vec<(Watcher, Series)>,
     pub limits: &'static [Limit],
 }
 
@@ -36,7 +36,7 @@ pub struct Judged {
     pub fails: f64,
 }
 
-impl Found<'_> {
+impl Found {
     fn added(&self, name: &str) -> Option<Summary> {
         let (_, series) = self.rows.iter().find(|(watcher, _)| watcher.name == name)?;
         series.added()

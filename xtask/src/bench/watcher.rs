@@ -1,8 +1,11 @@
 //! Who watches while a load runs: tracer, or its peers; started, attached for certain, ended by process id.
 
 use std::{
+    borrow::Cow,
     fs,
+    path::{Path, PathBuf},
     process::Stdio,
+    sync::OnceLock,
     thread,
     time::{Duration, Instant},
 };
@@ -34,15 +37,42 @@ pub enum Target {
 }
 
 /// One row of a table: programs that watch together.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Watcher {
     /// As it is shown.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// Each program with its arguments; the target's process id follows, where there is one.
     pub programs: &'static [&'static [&'static str]],
     pub target: Target,
     /// Whether it is measured by `--short` too.
     pub short: bool,
+}
+
+/// How a row begins that another build of tracer has.
+const BEFORE: &str = "before: ";
+
+/// The other build of tracer that is measured too, for the gain of a change.
+static BESIDE: OnceLock<PathBuf> = OnceLock::new();
+
+/// Measures another build of tracer beside this one.
+pub fn beside(file: &Path) {
+    let _only_once = BESIDE.set(file.to_owned());
+}
+
+/// The rows that are to be measured.
+pub fn rows(all: &[Watcher], short: bool) -> Vec<Watcher> {
+    let mut rows = Vec::new();
+    for row in all.iter().filter(|row| row.short || !short) {
+        rows.push(row.clone());
+        if row.is_tracer() && BESIDE.get().is_some() {
+            let name = format!("{BEFORE}{}", row.name).into();
+            rows.push(Watcher {
+                name,
+                ..row.clone()
+            });
+        }
+    }
+    rows
 }
 
 /// What stands for tracer's path in a row's words.
@@ -57,11 +87,17 @@ impl Watcher {
         self.programs.iter().any(|words| words[0] == TRACER)
     }
 
+    /// The build of tracer that it is.
+    fn path(&self) -> PathBuf {
+        let other = BESIDE.get().filter(|_| self.name.starts_with(BEFORE));
+        other.cloned().unwrap_or_else(paths::tracer)
+    }
+
     /// Starts the programs and waits until all have attached.
     pub fn start(&self, unrelated: u32, load: u32) -> Result<Watching> {
         let mut watching = Watching(Vec::new());
         for words in self.programs {
-            let mut program = silent(words);
+            let mut program = silent(words, self.path());
             match self.target {
                 Target::All => {}
                 Target::Unrelated => program = program.with([unrelated.to_string()]),
@@ -89,10 +125,10 @@ pub fn command(words: &[&str]) -> Program {
 }
 
 /// The same for a watcher: what it prints is part of its cost, and not read.
-fn silent(words: &[&str]) -> Program {
+fn silent(words: &[&str], tracer: PathBuf) -> Program {
     let mut program = command(&["sh", "-c", "exec \"$@\" 2>/dev/null", "watcher"]).with(words);
     if words[0] == TRACER {
-        program.words[4] = paths::tracer().into();
+        program.words[4] = tracer.into();
     }
     program
 }
