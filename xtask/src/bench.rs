@@ -3,11 +3,13 @@
 //! Absolute figures are the machine's; a ratio of two costs that were measured between each other is tracer's.
 //!
 //! Code map: [`watcher`] starts tracer and its peers, [`rounds`] interleaves runs of a load with and without them, [`figures`] sums
-//! up, [`table`] shows; [`switch`] and [`block`] are loads with their rows and limits.
+//! up, [`table`] shows; [`switch`] and [`block`] are loads with
+//! their rows and limits; [`start`] has no peers.
 
 mod block;
 mod figures;
 mod rounds;
+mod start;
 mod switch;
 mod table;
 mod watcher;
@@ -68,6 +70,8 @@ enum Load {
     Switch,
     /// Small reads of a disk in memory
     Block,
+    /// Time until attached, and memory, alone and in a crowd
+    Start,
 }
 
 /// Measures, shows, and with `--short` judges.
@@ -104,10 +108,15 @@ fn measure(args: &Args) -> Result<()> {
     for found in &found {
         println!("{}", found.text());
     }
+    let mut loads: Vec<_> = found.iter().map(Found::json).collect();
+    if wanted(Load::Start) {
+        let (text, json) = start::run(rounds)?;
+        println!("{text}");
+        loads.push(json);
+    }
     if let Some(file) = &args.json {
-        let all: Vec<_> = found.iter().map(Found::json).collect();
         let text =
-            serde_json::to_string_pretty(&json!({"schema": "tracer.bench/1", "loads": all}))?;
+            serde_json::to_string_pretty(&json!({"schema": "tracer.bench/1", "loads": loads}))?;
         fs::write(file, text + "\n")
             .with_context(|| format!("could not write {}", file.display()))?;
     }

@@ -130,10 +130,6 @@ const BENCH: &[Need] = &[
         program: "fio",
         package: "fio",
     },
-    Need {
-        program: "wrk",
-        package: "wrk",
-    },
 ];
 
 /// Installs what was asked for.
@@ -197,7 +193,6 @@ pub fn lab_tools() -> Result<()> {
 
 /// Sees to the peers and the loads of the bench.
 pub fn bench_tools() -> Result<()> {
-    nginx_tools()?;
     demo_tools()?;
     apt::need(BENCH, "the bench's peers and loads")
 }

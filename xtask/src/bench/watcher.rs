@@ -124,6 +124,11 @@ pub fn command(words: &[&str]) -> Program {
     }
 }
 
+/// This build of tracer, with arguments.
+pub fn tracer(words: &[&str]) -> Program {
+    silent(&[&[TRACER], words].concat(), paths::tracer())
+}
+
 /// The same for a watcher: what it prints is part of its cost, and not read.
 fn silent(words: &[&str], tracer: PathBuf) -> Program {
     let mut program = command(&["sh", "-c", "exec \"$@\" 2>/dev/null", "watcher"]).with(words);
