@@ -3,6 +3,7 @@
 //! One file per task. Every task first sees to it that what it needs is installed ([`setup`]), which costs some
 //! milliseconds when nothing is missing.
 
+mod bench;
 mod build;
 mod check;
 mod command;
@@ -38,6 +39,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Measure what tracer costs, beside its peers
+    Bench(bench::Args),
     /// Build target/release/tracer: one statically linked file with the kernel half inside (the default)
     Build(build::Args),
     /// Check format, lints, documentation and the rules of the house
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
 
 fn run(task: Task) -> Result<()> {
     match task {
+        Task::Bench(args) => bench::run(&args),
         Task::Build(args) => build::run(&args),
         Task::Check(args) => check::run(&args),
         Task::Demo(args) => demo::run(args),

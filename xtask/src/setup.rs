@@ -27,7 +27,7 @@ use crate::toolchain::Toolchain;
     cargo xtask setup build        only what the build needs\n  cargo xtask setup demo nginx   the demo with real programs"
 )]
 pub struct Args {
-    /// Groups of tools; all but nginx and lab when none is named
+    /// Groups of tools; all but nginx, lab and bench when none is named
     groups: Vec<Group>,
 }
 
@@ -42,6 +42,8 @@ enum Group {
     Nginx,
     /// The real programs of the lab's scenarios
     Lab,
+    /// What `bench` compares with, and its loads
+    Bench,
     /// Virtual machines for other kernels
     Vm,
 }
@@ -175,6 +177,22 @@ const LAB_SERVERS: &[(Need, &str)] = &[
     ),
 ];
 
+/// The peers that tracer is measured beside, and the loads.
+const BENCH: &[Need] = &[
+    Need {
+        program: "runqlat",
+        package: "libbpf-tools",
+    },
+    Need {
+        program: "perf",
+        package: "linux-perf",
+    },
+    Need {
+        program: "fio",
+        package: "fio",
+    },
+];
+
 /// Installs what was asked for.
 pub fn run(args: &Args) -> Result<()> {
     let all = [Group::Build, Group::Demo, Group::Vm];
@@ -189,6 +207,7 @@ pub fn run(args: &Args) -> Result<()> {
             Group::Demo => demo_tools()?,
             Group::Nginx => nginx_tools()?,
             Group::Lab => lab_tools()?,
+            Group::Bench => bench_tools()?,
             Group::Vm => drop((vng()?, busybox()?)),
         }
     }
@@ -238,4 +257,10 @@ pub fn lab_tools() -> Result<()> {
         )?;
     }
     apt::need(LAB, "the lab's real backups")
+}
+
+/// Sees to the peers and the loads of the bench.
+pub fn bench_tools() -> Result<()> {
+    demo_tools()?;
+    apt::need(BENCH, "the bench's peers and loads")
 }

@@ -1,0 +1,95 @@
+//! Figures of interleaved runs: medians, spreads and what a watcher adds; pure.
+
+use serde::Serialize;
+
+/// The median and the quartiles of a few figures.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Summary {
+    /// Half of the figures lie below.
+    pub median: f64,
+    /// A quarter lies below.
+    pub low: f64,
+    /// A quarter lies above.
+    pub high: f64,
+}
+
+/// Sums up; `None` without figures.
+pub fn summary(figures: &[f64]) -> Option<Summary> {
+    let mut sorted = figures.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    Some(Summary {
+        median: at(&sorted, 0.5)?,
+        low: at(&sorted, 0.25)?,
+        high: at(&sorted, 0.75)?,
+    })
+}
+
+/// The quantile of sorted figures, interpolated between neighbours.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "an index among a few figures"
+)]
+fn at(sorted: &[f64], quantile: f64) -> Option<f64> {
+    let place = quantile * (sorted.len().checked_sub(1)? as f64);
+    let below = sorted[place.floor() as usize];
+    let above = sorted[place.ceil() as usize];
+    Some(below + (above - below) * place.fract())
+}
+
+/// The runs of one load under one watcher, each between two runs without any.
+#[derive(Debug, Default)]
+pub struct Series {
+    /// Runs under the watcher.
+    pub watched: Vec<f64>,
+    /// The mean of the runs before and after each.
+    pub bare: Vec<f64>,
+}
+
+impl Series {
+    /// What each run was longer than its neighbours without a watcher.
+    pub fn added(&self) -> Option<Summary> {
+        let added: Vec<_> = self
+            .watched
+            .iter()
+            .zip(&self.bare)
+            .map(|(watched, bare)| watched - bare)
+            .collect();
+        summary(&added)
+    }
+}
+
+/// A ratio of two costs; `None` where the second is too small to be told from noise.
+pub fn ratio(of: Summary, to: Summary) -> Option<f64> {
+    let noise = (to.high - to.low).abs();
+    (to.median > 0.0 && to.median > noise / 2.0).then(|| of.median / to.median)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_of_few_figures_is_no_outlier() {
+        let found = summary(&[1.0, 2.0, 300.0, 3.0, 2.5]).unwrap();
+        assert_eq!((found.median, found.low, found.high), (2.5, 2.0, 3.0));
+        assert_eq!(summary(&[]), None);
+    }
+
+    #[test]
+    fn what_is_added_does_not_see_a_drift_of_the_machine() {
+        let series = Series {
+            watched: vec![110.0, 210.0, 310.0],
+            bare: vec![100.0, 200.0, 300.0],
+        };
+        assert!((series.added().unwrap().median - 10.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_cost_within_the_noise_is_no_measure() {
+        let of = summary(&[10.0]).unwrap();
+        assert_eq!(ratio(of, summary(&[-50.0, 1.0, 60.0]).unwrap()), None);
+        assert_eq!(ratio(of, summary(&[5.0]).unwrap()), Some(2.0));
+    }
+}

@@ -1,0 +1,179 @@
+//! The switch path: two tasks on one CPU that wake each other through a pipe.
+
+use std::borrow::Cow;
+
+use anyhow::{Context as _, Result};
+
+use super::{
+    rounds::{Plan, play},
+    table::{Found, Limit},
+    watcher::{TRACER, Target, Watcher, command, rows},
+};
+use crate::world::process::usable_cpus;
+
+/// Round trips of one run, about half a second; each is two switches.
+const TRIPS: u32 = 150_000;
+
+/// Watchers of a load that is none of their targets, and of everything.
+const OTHERS: &[Watcher] = &[
+    Watcher {
+        name: Cow::Borrowed("runqlat"),
+        programs: &[&["runqlat"]],
+        target: Target::All,
+        short: true,
+    },
+    Watcher {
+        name: Cow::Borrowed("cpudist"),
+        programs: &[&["cpudist"]],
+        target: Target::All,
+        short: false,
+    },
+    Watcher {
+        name: Cow::Borrowed("wakeuptime"),
+        programs: &[&["wakeuptime"]],
+        target: Target::All,
+        short: false,
+    },
+    Watcher {
+        name: Cow::Borrowed("offcputime, all"),
+        programs: &[&["offcputime"]],
+        target: Target::All,
+        short: false,
+    },
+    Watcher {
+        name: Cow::Borrowed("offcputime, another"),
+        programs: &[&["offcputime", "-p"]],
+        target: Target::Unrelated,
+        short: false,
+    },
+    Watcher {
+        name: Cow::Borrowed("tracer, another"),
+        programs: &[&[TRACER, "attach", "--duration", "60s", "--pid"]],
+        target: Target::Unrelated,
+        short: true,
+    },
+];
+
+/// Watchers of the load itself.
+const ITSELF: &[Watcher] = &[
+    Watcher {
+        name: Cow::Borrowed("runqlat, itself"),
+        programs: &[&["runqlat", "-p"]],
+        target: Target::Load,
+        short: true,
+    },
+    Watcher {
+        name: Cow::Borrowed("cpudist, itself"),
+        programs: &[&["cpudist", "-p"]],
+        target: Target::Load,
+        short: true,
+    },
+    Watcher {
+        name: Cow::Borrowed("wakeuptime, itself"),
+        programs: &[&["wakeuptime", "-p"]],
+        target: Target::Load,
+        short: true,
+    },
+    Watcher {
+        name: Cow::Borrowed("offcputime, itself"),
+        programs: &[&["offcputime", "-p"]],
+        target: Target::Load,
+        short: true,
+    },
+    Watcher {
+        name: Cow::Borrowed("these four together, itself"),
+        programs: &[
+            &["runqlat", "-p"],
+            &["cpudist", "-p"],
+            &["wakeuptime", "-p"],
+            &["offcputime", "-p"],
+        ],
+        target: Target::Load,
+        short: false,
+    },
+    Watcher {
+        name: Cow::Borrowed("tracer, itself"),
+        programs: &[&[TRACER, "attach", "--duration", "60s", "--pid"]],
+        target: Target::Load,
+        short: true,
+    },
+];
+
+/// (a): it keeps everybody's histogram and totals.
+const OF_OTHERS: &[Limit] = &[Limit {
+    of: "tracer, another",
+    to: &["runqlat"],
+    target: 1.0,
+    fails: 2.0,
+}];
+/// (b): it gives the facts of all four.
+const OF_ITSELF: &[Limit] = &[Limit {
+    of: "tracer, itself",
+    to: &[
+        "runqlat, itself",
+        "cpudist, itself",
+        "wakeuptime, itself",
+        "offcputime, itself",
+    ],
+    target: 1.0 / 3.0,
+    fails: 2.0,
+}];
+
+/// Measures both loads: two processes, and two threads of one process, which a peer can be told by one number.
+pub fn run(rounds: u32, short: bool) -> Result<Vec<Found>> {
+    Ok(vec![
+        one(
+            "switch, others' (ns per switch)",
+            &[],
+            (OTHERS, OF_OTHERS),
+            rounds,
+            short,
+        )?,
+        one(
+            "switch, the target's own (ns per switch)",
+            &["-T"],
+            (ITSELF, OF_ITSELF),
+            rounds,
+            short,
+        )?,
+    ])
+}
+
+fn one(
+    title: &'static str,
+    more: &[&str],
+    (watchers, limits): (&'static [Watcher], &'static [Limit]),
+    rounds: u32,
+    short: bool,
+) -> Result<Found> {
+    let last = usable_cpus()?.last().copied().context("no usable CPU")?;
+    let trips = TRIPS.to_string();
+    let load = command(&[
+        "perf", "bench", "-f", "simple", "sched", "pipe", "-l", &trips,
+    ])
+    .with(more.iter().copied())
+    .on_cpus(vec![last]);
+    let plan = Plan {
+        load,
+        figure,
+        watchers: rows(watchers, short),
+        rounds,
+    };
+    let (series, bare) = play(&plan)?;
+    let rows = plan.watchers.into_iter().zip(series).collect();
+    Ok(Found {
+        title,
+        bare,
+        rows,
+        limits,
+    })
+}
+
+/// `perf bench -f simple` prints the seconds.
+fn figure(text: &str) -> Result<f64> {
+    let seconds: f64 = text
+        .trim()
+        .parse()
+        .with_context(|| format!("perf bench said {text:?}"))?;
+    Ok(seconds * 1e9 / f64::from(2 * TRIPS))
+}
