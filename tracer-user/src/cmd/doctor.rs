@@ -27,8 +27,8 @@ struct Finding {
 pub fn run(args: &DoctorArgs) -> Result<ExitCode> {
     let btf = Btf::of_kernel().map_err(|error| load::Unsupported(format!("{error:#}")))?;
     let features = Features::detect(&btf);
-    let attached = load::kernel_btf()
-        .and_then(|btf| load::attach(&features, &btf, &load::Traced::default(), false));
+    let preparation = load::Preparation::begin();
+    let attached = load::attach(preparation, &features, &load::Traced::default(), false);
     let refused = match &attached {
         Ok(attached) => attached.missing.clone(),
         Err(_) => features.costs(),

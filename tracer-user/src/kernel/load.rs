@@ -1,7 +1,10 @@
 //! Loads the object and attaches what this kernel can take.
 
 use anyhow::{Context, Result, bail};
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::{
+    os::fd::{AsFd as _, AsRawFd as _},
+    thread::{self, JoinHandle},
+};
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -13,11 +16,11 @@ use tracer_common::block;
 use super::{
     features::{self, Features},
     proc::IoLimit,
-    smt,
+    smt, verify,
 };
 use crate::{
     event::MissingProbe,
-    probes::{Hook, Need, Probe},
+    probes::{Need, Probe},
 };
 
 /// The kernel half, built by `cargo xtask build`.
@@ -55,13 +58,40 @@ pub struct Traced {
     pub limits: Vec<IoLimit>,
 }
 
+/// The kernel's types as aya wants them. It parses them twice, once for its loader, which has no constructor that would not, and once
+/// for its programs; either takes tens of milliseconds, hence both happen in the background.
+pub struct Preparation {
+    loader: JoinHandle<EbpfLoader<'static>>,
+    btf: JoinHandle<Result<aya::Btf, aya::BtfError>>,
+}
+
+impl Preparation {
+    /// Begins.
+    #[must_use]
+    pub fn begin() -> Self {
+        Self {
+            loader: thread::spawn(EbpfLoader::new),
+            btf: thread::spawn(aya::Btf::from_sys_fs),
+        }
+    }
+
+    /// Waits for its end.
+    fn end(self) -> Result<(EbpfLoader<'static>, aya::Btf)> {
+        let (Ok(loader), Ok(btf)) = (self.loader.join(), self.btf.join()) else {
+            bail!("cannot parse the kernel's type information");
+        };
+        let refused = refused("the kernel's type information cannot be read");
+        Ok((loader, btf.map_err(refused)?))
+    }
+}
+
 /// Loads the programs for these targets and attaches them.
 ///
 /// # Errors
 /// [`Unsupported`] when a required probe is missing or the kernel refuses it; else what failed.
 pub fn attach(
+    preparation: Preparation,
     features: &Features,
-    btf: &aya::Btf,
     traced: &Traced,
     follow_children: bool,
 ) -> Result<Attached> {
@@ -78,8 +108,8 @@ pub fn attach(
     let cpus = aya::util::nr_cpus().map(|cpus| cpus as u32).unwrap_or(1);
     let siblings = smt::siblings(cpus);
     config.has_siblings = u32::from(!siblings.is_empty());
-    let mut ebpf = EbpfLoader::new()
-        .btf(Some(btf))
+    let (mut loader, btf) = preparation.end()?;
+    let mut ebpf = loader
         .override_global("CONFIG", &config, true)
         .map_max_entries("CPUS", cpus)
         .map_max_entries("INTERRUPTS", cpus)
@@ -90,8 +120,13 @@ pub fn attach(
     smt::set_siblings(&mut ebpf, &siblings)?;
     watch_disks(&mut ebpf, traced)?;
     let mut missing = features.costs();
+    let mut loaded = verify::load_all(&mut ebpf, &btf, &features.usable);
     for probe in &features.usable {
-        match (attach_one(&mut ebpf, btf, probe), probe.instead_of) {
+        let verified = loaded.remove(probe.name).context("it was not loaded");
+        let outcome = verified
+            .flatten()
+            .and_then(|()| attach_one(&mut ebpf, probe));
+        match (outcome, probe.instead_of) {
             (Ok(()), None) => {}
             // The substitute does the tracepoint's work: nothing is missing.
             (Ok(()), Some(tracepoint)) => missing.retain(|missing| missing.name() != tracepoint),
@@ -136,38 +171,19 @@ fn refusal(error: &anyhow::Error) -> String {
     format!("refused: {what}: {}", objection.unwrap_or_default().trim())
 }
 
-fn attach_one(ebpf: &mut Ebpf, btf: &aya::Btf, probe: &Probe) -> Result<()> {
+/// Attaches a program that is loaded.
+fn attach_one(ebpf: &mut Ebpf, probe: &Probe) -> Result<()> {
     let program = ebpf
         .program_mut(probe.name)
         .with_context(|| format!("the object has no program {}", probe.name))?;
-    match (probe.hook, program) {
-        (Hook::Tracepoint, Program::BtfTracePoint(program)) => {
-            program.load(probe.name, btf)?;
-            program.attach()?;
-        }
-        (Hook::InModule(_), Program::RawTracePoint(program)) => {
-            program.load()?;
-            program.attach(probe.name)?;
-        }
-        (Hook::Entry(function), Program::FEntry(program)) => {
-            program.load(function, btf)?;
-            program.attach()?;
-        }
-        (Hook::Exit(function, _), Program::FExit(program)) => {
-            program.load(function, btf)?;
-            program.attach()?;
-        }
+    match program {
+        Program::BtfTracePoint(program) => program.attach().map(drop)?,
+        Program::RawTracePoint(program) => program.attach(probe.name).map(drop)?,
+        Program::FEntry(program) => program.attach().map(drop)?,
+        Program::FExit(program) => program.attach().map(drop)?,
         _ => bail!("program {} is of another type", probe.name),
     }
     Ok(())
-}
-
-/// The kernel's types as aya wants them: parsed once, and handed to the loader and to every program.
-///
-/// # Errors
-/// [`Unsupported`] if the kernel has none.
-pub fn kernel_btf() -> Result<aya::Btf> {
-    aya::Btf::from_sys_fs().map_err(refused("the kernel's type information cannot be read"))
 }
 
 /// Takes the programs out of the kernel; the maps stay readable.

@@ -14,6 +14,7 @@ mod smt;
 pub mod steady;
 mod steal;
 pub mod symbols;
+mod verify;
 
 /// Now, on the clock of every record: nanoseconds of `CLOCK_MONOTONIC`.
 #[must_use]

@@ -1,5 +1,7 @@
 //! Reads what the kernel half wrote: records in order of time, and the maps at the end.
 
+use std::cell::LazyCell;
+
 use anyhow::{Context, Result};
 use aya::{
     Ebpf,
@@ -24,11 +26,14 @@ use crate::{
 /// preemption off in microseconds, but the hypervisor may stop a CPU in between.
 const REORDER_NS: u64 = 20_000_000;
 
+/// Waits until the names of the kernel's functions are read.
+pub type Naming = Box<dyn FnOnce() -> KernelSymbols + Send>;
+
 /// The reading end of the rings and maps.
 pub struct Reader {
     events: RingBuf<MapData>,
     snapshots: RingBuf<MapData>,
-    symbols: KernelSymbols,
+    symbols: LazyCell<KernelSymbols, Naming>,
     /// Read, and not old enough to be in order for certain.
     pending: Vec<Event>,
     received: u64,
@@ -51,11 +56,11 @@ impl Reader {
     ///
     /// # Errors
     /// If the object lacks a ring.
-    pub fn new(ebpf: &mut Ebpf, symbols: KernelSymbols) -> Result<Self> {
+    pub fn new(ebpf: &mut Ebpf, symbols: Naming) -> Result<Self> {
         Ok(Self {
             events: ring(ebpf, "EVENTS")?,
             snapshots: ring(ebpf, "SNAPSHOTS")?,
-            symbols,
+            symbols: LazyCell::new(symbols),
             pending: Vec::new(),
             received: 0,
             malformed: 0,

@@ -20,7 +20,7 @@ use super::{
     follow::Asked,
     holders::Holders,
     ingress::Ingress,
-    load::{self, Attached, Traced, Unsupported},
+    load::{self, Attached, Preparation, Traced, Unsupported},
     now_ns, proc,
     reader::{self, Reader},
     smt, steady,
@@ -105,9 +105,7 @@ impl Session {
     /// [`Unsupported`] if the kernel lacks or refuses something that is required.
     pub fn attach(settings: Settings) -> Result<Self> {
         let exits = settings.pids.iter().filter_map(|pid| pidfd(*pid)).collect();
-        // Reading a hundred thousand names takes about as long as attaching: at the same time.
-        let symbols = std::thread::spawn(KernelSymbols::read);
-        let loader_btf = std::thread::spawn(load::kernel_btf);
+        let preparation = Preparation::begin();
         // Before the window: where commands are is asked of the disk.
         let means = proc::means();
         let (mut limits, mut io_limits) = (Vec::new(), Vec::new());
@@ -121,9 +119,6 @@ impl Session {
         let features = Features::detect(&btf);
         drop(btf);
         let pids = with_children(&settings, proc::descendants);
-        let loader_btf = loader_btf
-            .join()
-            .map_err(|_| anyhow::anyhow!("cannot parse BTF"))??;
         let mut disks: Vec<u32> = settings
             .pids
             .iter()
@@ -137,8 +132,13 @@ impl Session {
             disks,
         };
         let follow = settings.follow_children;
-        let mut attached = load::attach(&features, &loader_btf, &traced, follow)?;
-        drop(loader_btf);
+        let mut attached = load::attach(preparation, &features, &traced, follow)?;
+        // A hundred thousand names, of which none is needed before the first stack.
+        let symbols = std::thread::spawn(|| {
+            let symbols = KernelSymbols::read();
+            give_back_memory();
+            symbols
+        });
         let evidence = Evidence::begin(settings.pids.first().copied().unwrap_or_default());
         let window_ns = now_ns();
         let ingress = Ingress::begin(window_ns);
@@ -154,8 +154,8 @@ impl Session {
             .filter(|pid| !marked.contains(pid))
             .collect();
         load::set_targets(&mut attached.ebpf, &late)?;
-        let symbols = symbols.join().ok().and_then(Result::ok).unwrap_or_default();
-        let reader = Reader::new(&mut attached.ebpf, symbols)?;
+        let symbols = move || symbols.join().ok().and_then(Result::ok).unwrap_or_default();
+        let reader = Reader::new(&mut attached.ebpf, Box::new(symbols))?;
         for process in &mut processes {
             process.target = pids.contains(&process.pid);
         }
