@@ -87,6 +87,8 @@ pub enum Event {
     CpuTime(CpuTime),
     /// What interrupted the target.
     Interrupted(Interrupted),
+    /// At attach, after the sockets: somebody waits for an answer on a connection of the target.
+    Unanswered(Unanswered),
 }
 
 impl Event {
@@ -121,6 +123,7 @@ impl Event {
             | Self::Thread(_)
             | Self::Disk(_)
             | Self::OpenSocket(_)
+            | Self::Unanswered(_)
             | Self::Standing(_)
             | Self::Means(_)
             | Self::OwnLimit(_)

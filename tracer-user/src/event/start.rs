@@ -122,6 +122,21 @@ pub struct OpenSocket {
     pub unread_bytes: u32,
 }
 
+/// A connection of the target on which, at attach, the last that was sent had no answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unanswered {
+    /// Process that has it.
+    pub pid: u32,
+    /// Own address and port, as text.
+    pub local: String,
+    /// Peer's address and port, as text.
+    pub remote: String,
+    /// The target waits for the peer's answer, not the peer for the target's.
+    pub asks: bool,
+    /// Since when; the kernel counts in ticks of 1 to 10 ms.
+    pub since_ns: u64,
+}
+
 /// The frames behind a stack identity.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stack {

@@ -1,7 +1,7 @@
 //! One trace: attached probes, the facts at attach, the loop that reads, the totals at the end.
 
 use std::{
-    os::fd::{FromRawFd as _, OwnedFd},
+    os::fd::OwnedFd,
     time::{Duration, Instant},
 };
 
@@ -104,7 +104,11 @@ impl Session {
     /// # Errors
     /// [`Unsupported`] if the kernel lacks or refuses something that is required.
     pub fn attach(settings: Settings) -> Result<Self> {
-        let exits = settings.pids.iter().filter_map(|pid| pidfd(*pid)).collect();
+        let exits = settings
+            .pids
+            .iter()
+            .filter_map(|pid| proc::process_descriptor(*pid))
+            .collect();
         let preparation = Preparation::begin();
         // Before the window: where commands are is asked of the disk.
         let means = proc::means();
@@ -161,6 +165,7 @@ impl Session {
         }
         let description = describe(&settings, &processes, pids.len());
         let (sockets, listening) = proc::sockets(&pids);
+        let unanswered = proc::unanswered(&pids, &sockets, &listening);
         let mut asked = Asked::new(&pids, &listening);
         asked.see_open(&sockets);
         let mut start = start(&settings, &attached, window_ns, attach_ns);
@@ -169,7 +174,8 @@ impl Session {
         if !evidence.has_log() {
             start.missing.push(no_log());
         }
-        let facts = facts(start, processes, &pids, sockets);
+        let mut facts = facts(start, processes, &pids, sockets);
+        facts.extend(unanswered.into_iter().map(Event::Unanswered));
         give_back_memory();
         if let Some(note) = steady::hold() {
             eprintln!("tracer: {note}");
@@ -431,14 +437,6 @@ async fn sleep_until(deadline: Option<tokio::time::Instant>) {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
     }
-}
-
-/// A descriptor that becomes readable when the process ends (5.3 and later).
-fn pidfd(pid: u32) -> Option<OwnedFd> {
-    // SAFETY: no pointers; the descriptor that it returns is ours.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid as libc::pid_t, 0) };
-    // SAFETY: as above.
-    (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
 /// Returns when every process has ended; never, if there is nothing to wait for.

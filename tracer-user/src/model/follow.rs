@@ -46,6 +46,7 @@ fn subject(event: &Event) -> Option<u32> {
         Event::Call(e) => Some(e.pid),
         Event::Socket(e) => Some(e.pid),
         Event::Unread(e) => Some(e.pid),
+        Event::Unanswered(e) => Some(e.pid),
         Event::Fork(e) if e.target && e.pid != e.tid => Some(e.pid),
         _ => None,
     }

@@ -24,6 +24,7 @@ mod steal;
 mod tests;
 mod thread;
 mod turn;
+mod unanswered;
 mod upstream;
 mod wait;
 mod work;
@@ -196,6 +197,7 @@ impl Model {
             Event::Thread(thread) => self.seed_thread(thread),
             Event::Disk(disk) => self.disk_facts.push(disk.clone()),
             Event::OpenSocket(socket) => self.open_sockets.push(socket.clone()),
+            Event::Unanswered(found) => self.unanswered(found),
             Event::Stack(stack) => self.learn_stack(stack),
             Event::Wait(wait) => self.wait(wait),
             Event::Slice(slice) => self.slice(slice),

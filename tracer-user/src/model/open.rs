@@ -57,8 +57,11 @@ impl Model {
         sockets.sort_unstable();
         for socket in sockets {
             let connection = self.connections.get(&socket);
-            if let Some(turn) = connection.and_then(|connection| connection.turn.clone()) {
-                self.close_turn(socket, &turn, end_ns);
+            let untouched = connection.is_some_and(|connection| connection.untouched);
+            match connection.and_then(|connection| connection.turn.clone()) {
+                Some(turn) if untouched => self.close_untouched(socket, &turn, end_ns),
+                Some(turn) => self.close_turn(socket, &turn, end_ns),
+                None => {}
             }
         }
         for unread in std::mem::take(&mut self.unread) {

@@ -79,6 +79,8 @@ pub struct Connection {
     pub asked: Option<(u32, u64)>,
     /// Last send whose acknowledgement is awaited.
     pub draining_ns: Option<u64>,
+    /// There was something to answer at attach, and nobody has received or sent here since: known by its ends alone.
+    pub untouched: bool,
     /// The drain that ended last, while the turn may go on: then that time is the request's own, and no drain.
     pub drained: Option<Drain>,
 }
@@ -199,6 +201,7 @@ impl Tally {
 
     /// A request is open at the end.
     pub fn left_open(&mut self, turn: &Turn) {
+        self.seen = true;
         self.open += 1;
         self.oldest_ns = Some(
             self.oldest_ns

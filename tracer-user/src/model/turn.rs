@@ -17,6 +17,7 @@ const MOST_LIVES: usize = 4;
 
 impl Model {
     pub(super) fn socket(&mut self, socket: &event::Socket) {
+        self.rename(socket);
         let connection = self.connections.entry(socket.socket).or_default();
         connection.local_port = socket.local_port;
         connection.ends = (socket.local.clone(), socket.remote.clone());
@@ -72,6 +73,9 @@ impl Model {
             return;
         }
         let is_send = call.flags & CALL_SEND != 0;
+        if call.result > 0 {
+            self.touch(call.socket, is_send);
+        }
         let connection = self.connections.entry(call.socket).or_default();
         connection.learn(call, is_send, &self.start.listening);
         connection.worker = Some(call.tid);

@@ -15,11 +15,13 @@ mod remote;
 mod socket;
 mod standing;
 mod thread;
+mod unanswered;
 
 use std::{
     fmt::{Arguments, Write as _},
     fs::{self, File},
     io::Read as _,
+    os::fd::{FromRawFd as _, OwnedFd},
 };
 
 pub use self::{
@@ -38,6 +40,7 @@ pub use self::{
     socket::sockets,
     standing::standing,
     thread::{SchedStat, sched_stat, threads},
+    unanswered::unanswered,
 };
 use super::clock_ns;
 
@@ -109,6 +112,15 @@ impl SmallFiles {
         file.read_to_end(&mut self.content).ok()?;
         Some(&self.content)
     }
+}
+
+/// A descriptor that becomes readable when the process ends (5.3 and later).
+#[must_use]
+pub fn process_descriptor(pid: u32) -> Option<OwnedFd> {
+    // SAFETY: no pointers; the descriptor that it returns is ours.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid as libc::pid_t, 0) };
+    // SAFETY: as above.
+    (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
 #[cfg(test)]

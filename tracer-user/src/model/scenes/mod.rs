@@ -2,6 +2,7 @@
 
 pub mod chains;
 mod closing;
+mod hung;
 mod identity;
 pub mod ledgers;
 mod network;

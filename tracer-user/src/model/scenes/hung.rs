@@ -1,0 +1,97 @@
+//! Servers that hung before anybody looked.
+
+use super::*;
+
+const CLIENT: u64 = 9;
+const HERE: &str = "10.0.0.1:80";
+const THERE: &str = "10.0.0.2:4000";
+const UPSTREAM: &str = "10.0.0.1:9000";
+
+/// On a connection of the server with these ends the last word fell `ago` ms before the window.
+fn unanswered(local: &str, remote: &str, asks: bool, ago: u64) -> Event {
+    Event::Unanswered(event::Unanswered {
+        pid: SERVER,
+        local: local.to_owned(),
+        remote: remote.to_owned(),
+        asks,
+        since_ns: T0 - ago * MS,
+    })
+}
+
+fn asked(ago: u64) -> Event {
+    unanswered(HERE, THERE, false, ago)
+}
+
+fn asks(ago: u64) -> Event {
+    unanswered("10.0.0.1:33000", UPSTREAM, true, ago)
+}
+
+fn in_poll() -> Event {
+    seed(SERVER, 'S', "ep_poll")
+}
+
+/// The connection of the client gets its name.
+fn named() -> Event {
+    Event::Socket(event::Socket {
+        ns: at(90),
+        socket: CLIENT,
+        pid: SERVER,
+        local: HERE.to_owned(),
+        local_port: 80,
+        remote: THERE.to_owned(),
+    })
+}
+
+#[test]
+fn who_waits_for_an_answer_since_before_the_window_has_an_open_request_of_that_age() {
+    let books = books([in_poll(), asked(600), asks(590)], 700);
+    assert_eq!(
+        (tally(&books).open, tally(&books).oldest_open_ns),
+        (1, Some(1300 * MS))
+    );
+    assert_eq!(requests(&books, Class::Upstream), 700);
+    assert_closed(&books);
+}
+
+#[test]
+fn a_last_word_of_the_client_alone_is_no_request() {
+    assert_eq!(books([in_poll(), asked(600)], 700).requests, None);
+    // What was asked long after it, or before, was not asked because of it.
+    for (asked_ago, ago) in [(1000, 0), (600, 650)] {
+        let books = books([in_poll(), asked(asked_ago), asks(ago)], 700);
+        assert_eq!(books.requests, None, "{ago}");
+    }
+}
+
+#[test]
+fn a_process_that_hangs_at_a_disk_since_before_the_window_has_its_request_open() {
+    let books = books([seed(SERVER, 'D', "io_schedule"), asked(600)], 700);
+    assert_eq!(
+        (tally(&books).open, requests(&books, Class::Disk)),
+        (1, 700)
+    );
+}
+
+#[test]
+fn an_answer_ends_a_request_from_before_the_window_and_a_further_question_does_not() {
+    let polls = || [in_poll(), asked(600), asks(590), named()];
+    let answered = books(polls().into_iter().chain([send(SERVER, CLIENT, 100)]), 700);
+    assert_eq!(
+        (
+            tally(&answered).count,
+            tally(&answered).clipped,
+            tally(&answered).open
+        ),
+        (1, 1, 0)
+    );
+    let next = [receive(SERVER, CLIENT, 100, 99), send(SERVER, CLIENT, 110)];
+    let books = books(polls().into_iter().chain(next), 700);
+    assert_eq!((tally(&books).count, tally(&books).clipped), (1, 0));
+}
+
+#[test]
+fn of_several_threads_none_is_said_to_owe_the_answer() {
+    let other = seed(WORKER, 'S', "ep_poll");
+    let books = books([in_poll(), other, asked(600), asks(590)], 700);
+    assert_eq!(books.requests, None);
+}

@@ -1,0 +1,134 @@
+//! Requests that came before the window and have no answer: a server that hangs is looked at after it hung.
+//!
+//! What was sent last on a connection need not be a question: clients of HTTP/2 confirm what they got, and idle web sockets are
+//! pinged. So a turn that began before the window counts only once something in the window says that it is one.
+
+use super::{
+    Model,
+    request::{Connection, Role, Turn},
+};
+use crate::{class::Class, event};
+
+/// Two readings of the kernel's ticks may differ by so much (`HZ` is 100 at least).
+const TICKS_NS: u64 = 20_000_000;
+
+/// A server that asks another process because it was asked does so within this time: it has read the request, and connects.
+const ASKS_WITHIN_NS: u64 = 1_000_000_000;
+
+impl Model {
+    /// Opens the turn that a connection had at attach, or notes what its process had asked.
+    ///
+    /// Whose thread it is can be said of a process that has only one. In others, what they wait for in the window speaks for itself.
+    pub(super) fn unanswered(&mut self, found: &event::Unanswered) {
+        let of = |pid| {
+            self.threads
+                .iter()
+                .filter(move |(_, thread)| thread.pid == pid)
+        };
+        let tids: Vec<u32> = of(found.pid).map(|(tid, _)| *tid).take(2).collect();
+        let [tid] = tids[..] else {
+            return;
+        };
+        // No address of the kernel's: until a call tells that.
+        let socket = u64::MAX - self.connections.len() as u64;
+        let begin_ns = self.start.ns;
+        let mut connection = Connection {
+            ends: (found.local.clone(), found.remote.clone()),
+            untouched: true,
+            ..Connection::default()
+        };
+        if found.asks {
+            connection.role = Role::Client;
+            connection.asked = Some((tid, found.since_ns.min(begin_ns)));
+        } else {
+            connection.role = Role::Server;
+            connection.worker = Some(tid);
+            connection.turn = Some(Turn {
+                begin_ns: found.since_ns.min(begin_ns),
+                clipped: true,
+                tid,
+                judged_ns: begin_ns,
+                sent_ns: None,
+                blocked: false,
+                blocked_ns: 0,
+            });
+        }
+        self.connections.insert(socket, connection);
+        if let Some(thread) = self.threads.get_mut(&tid) {
+            match found.asks {
+                true => thread.asked = Some(socket),
+                false => thread.turns.push(socket),
+            }
+        }
+    }
+
+    /// A connection that was known by its ends alone now has a name.
+    pub(super) fn rename(&mut self, named: &event::Socket) {
+        let same = self.connections.iter().find(|(_, connection)| {
+            let (local, remote) = &connection.ends;
+            connection.untouched && (local, remote) == (&named.local, &named.remote)
+        });
+        let Some(known) = same.map(|(known, _)| *known) else {
+            return;
+        };
+        if let Some(connection) = self.connections.remove(&known) {
+            self.connections.insert(named.socket, connection);
+        }
+        for thread in self.threads.values_mut() {
+            let turns = thread.turns.iter_mut().filter(|turn| **turn == known);
+            turns.for_each(|turn| *turn = named.socket);
+            if thread.asked == Some(known) {
+                thread.asked = Some(named.socket);
+            }
+        }
+    }
+
+    /// The first call on a connection since attach. If more comes before an answer went, nothing says that one was owed.
+    pub(super) fn touch(&mut self, socket: u64, is_send: bool) {
+        let Some(connection) = self.connections.get_mut(&socket) else {
+            return;
+        };
+        let first = std::mem::take(&mut connection.untouched);
+        if first && !is_send && connection.role == Role::Server {
+            self.forget_turn(socket);
+        }
+    }
+
+    fn forget_turn(&mut self, socket: u64) {
+        let connection = self.connections.get_mut(&socket);
+        if let Some(turn) = connection.and_then(|connection| connection.turn.take()) {
+            self.disown(turn.tid, socket);
+        }
+    }
+
+    /// The turn of a connection that nobody touched in the window: open if its owner still waits for the answer to what it asked
+    /// because of it, or has not touched any other connection either.
+    pub(super) fn close_untouched(&mut self, socket: u64, turn: &Turn, end_ns: u64) {
+        let waiting = match self.asked_for(turn) {
+            true => Class::Upstream,
+            false if self.hangs(turn.tid, end_ns) => Class::Other,
+            false => return self.forget_turn(socket),
+        };
+        self.judge(socket, end_ns, turn.tid, waiting);
+        self.tally.left_open(turn);
+    }
+
+    /// Did the owner ask another process soon after this request came, and has no answer since?
+    fn asked_for(&self, turn: &Turn) -> bool {
+        let from = turn.begin_ns.saturating_sub(TICKS_NS);
+        let asked = self.connections.values().filter(|other| other.untouched);
+        asked.filter_map(|other| other.asked).any(|(tid, ns)| {
+            tid == turn.tid && (from..turn.begin_ns + ASKS_WITHIN_NS).contains(&ns)
+        })
+    }
+
+    /// Did a thread do nothing for anybody in the window, and was blocked most of it by something else than a lack of work?
+    fn hangs(&self, tid: u32, end_ns: u64) -> bool {
+        let mut others = self.connections.values().filter(|other| !other.untouched);
+        let blocked =
+            |thread: &super::thread::Thread| thread.between(self.start.ns, end_ns).blocked();
+        let ns = self.threads.get(&tid).map_or(0, blocked);
+        !others.any(|other| other.worker == Some(tid))
+            && 2 * ns > end_ns.saturating_sub(self.start.ns)
+    }
+}
