@@ -257,6 +257,8 @@ impl Session {
                 listening: vec![found.port],
             }));
             batch.extend(proc::threads(found.pid).into_iter().map(Event::Thread));
+            let unanswered = proc::unanswered(&[found.pid], &[], &[found.port]);
+            batch.extend(unanswered.into_iter().map(Event::Unanswered));
         }
     }
 

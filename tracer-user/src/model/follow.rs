@@ -93,6 +93,13 @@ impl Model {
         };
         if self.followed[index].pids.contains(&pid) {
             self.is_asked_on(index, event);
+            // What others than the target ask it.
+            if let Event::Unanswered(found) = event
+                && !found.asks
+                && !self.has_other_end(&found.local, &found.remote)
+            {
+                return true;
+            }
         }
         self.followed[index].model.apply(event);
         true
@@ -132,11 +139,16 @@ impl Model {
         let Some(connection) = followed.model.connections.get(&call.socket) else {
             return;
         };
-        let (local, remote) = &connection.ends;
-        let mut ends = self.connections.values().map(|connection| &connection.ends);
-        if !local.is_empty() && ends.any(|(here, there)| (here, there) == (remote, local)) {
-            followed.model.asked_on.insert(call.socket);
+        let (local, remote) = connection.ends.clone();
+        if !local.is_empty() && self.has_other_end(&local, &remote) {
+            self.followed[index].model.asked_on.insert(call.socket);
         }
+    }
+
+    /// Is the other end of this connection here?
+    fn has_other_end(&self, local: &String, remote: &String) -> bool {
+        let mut ends = self.connections.values().map(|connection| &connection.ends);
+        ends.any(|(here, there)| (here, there) == (remote, local))
     }
 
     fn follow(&mut self, follow: &event::Follow) {

@@ -106,7 +106,8 @@ impl Model {
     pub(super) fn close_untouched(&mut self, socket: u64, turn: &Turn, end_ns: u64) {
         let waiting = match self.asked_for(turn) {
             true => Class::Upstream,
-            false if self.hangs(turn.tid, end_ns) => Class::Other,
+            // That whoever asked it still waits is known.
+            false if self.depth > 0 || self.hangs(turn.tid, end_ns) => Class::Other,
             false => return self.forget_turn(socket),
         };
         self.judge(socket, end_ns, turn.tid, waiting);

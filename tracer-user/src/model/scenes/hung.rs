@@ -95,3 +95,42 @@ fn of_several_threads_none_is_said_to_owe_the_answer() {
     let books = books([in_poll(), other, asked(600), asks(590)], 700);
     assert_eq!(books.requests, None);
 }
+
+#[test]
+fn who_hangs_with_what_the_target_asked_it_is_named() {
+    let relay = {
+        let asked_of_it = event::Unanswered {
+            pid: TAR,
+            local: UPSTREAM.to_owned(),
+            remote: "10.0.0.1:33000".to_owned(),
+            since_ns: T0 - 590 * MS,
+            asks: false,
+        };
+        let followed = event::Follow {
+            ns: at(1),
+            pid: TAR,
+            by_pid: SERVER,
+            listening: vec![9000],
+        };
+        let thread = event::Thread {
+            pid: TAR,
+            tid: TAR,
+            state: 'S',
+            ..event::Thread::default()
+        };
+        [
+            Event::Follow(followed),
+            Event::Thread(thread),
+            Event::Unanswered(asked_of_it),
+        ]
+    };
+    let books = books(
+        [in_poll(), asked(600), asks(590)].into_iter().chain(relay),
+        700,
+    );
+    let ways = books.ways.iter().filter(|((resource, way), _)| {
+        *resource == Resource::Upstream && way.iter().any(|id| books.processes[*id].pid == TAR)
+    });
+    let through_it: u64 = ways.map(|(_, (requests, _))| requests / MS).sum();
+    assert!(through_it >= 690, "{:?}", books.ways);
+}
