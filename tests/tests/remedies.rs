@@ -1,7 +1,7 @@
 //! What a report advises is run as it is printed, and the kernel is asked whether it took effect.
 
 use std::{
-    fs::{self, File},
+    fs,
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -10,7 +10,8 @@ use std::{
 };
 
 use tracer_tests::{
-    disk::{LoopDisk, run},
+    cgroup,
+    disk::{LoopDisk, whole_disk_below, written_file},
     harness::{Guard, Trace, signal},
 };
 
@@ -24,42 +25,59 @@ fn spinning() -> Guard {
     Guard(command.spawn().unwrap())
 }
 
-/// Reads a disk from its beginning again and again, past the page cache.
-fn reading(disk: &LoopDisk, block: &str) -> Guard {
-    let script = format!(
-        "while :; do dd if={} of=/dev/null bs={block} iflag=direct status=none; done",
-        disk.path()
-    );
-    let mut command = Command::new("sh");
-    // With its children, so that all end together.
-    Guard(
-        command
-            .args(["-c", &script])
-            .process_group(0)
-            .spawn()
-            .unwrap(),
-    )
+/// How fast the disk is, bytes per second: a read waits for it far longer than for two busy CPUs.
+const SPEED: u64 = 24 << 20;
+/// More than is read in a trace, so that few programs are started in one.
+const SIZE: u64 = 128 << 20;
+
+/// A loop disk that is slow for whoever is in its group: the disk below it is limited for them, which leaves the loop a queue in which
+/// they wait for each other.
+struct SlowDisk {
+    disk: LoopDisk,
+    group: cgroup::Group,
+    _dir: tempfile::TempDir,
 }
 
-/// A disk of its own, in a directory that has to outlive it.
-fn a_disk() -> (tempfile::TempDir, LoopDisk) {
-    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
-    let file = dir.path().join("disk");
-    File::create(&file).unwrap();
-    run("fallocate", &["-l", "256M", file.to_str().unwrap()]).unwrap();
-    let disk = LoopDisk::new(&file).unwrap();
-    (dir, disk)
-}
-
-/// A target and its culprit on a disk with this scheduler, if the kernel has it.
-fn contended(disk: &LoopDisk, scheduler: &str) -> Option<(Readers, Readers)> {
-    let path = format!("/sys/block/{}/queue/scheduler", disk.name());
-    if fs::write(&path, scheduler).is_err() {
-        println!("SKIP remedies: this kernel has no {scheduler}");
-        return None;
+impl SlowDisk {
+    fn new() -> Self {
+        let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+        let file = dir.path().join("disk");
+        written_file(&file, SIZE).unwrap();
+        let group = cgroup::Group::for_disks().unwrap();
+        let below = whole_disk_below(&file).unwrap();
+        group.limit_reads(&below, SPEED).unwrap();
+        let disk = LoopDisk::new(&file).unwrap();
+        Self {
+            disk,
+            group,
+            _dir: dir,
+        }
     }
-    let readers = |block| Readers(reading(disk, block));
-    Some((readers("64k"), readers("8M")))
+
+    /// A target and its culprit on this disk with this scheduler, if the kernel has it.
+    fn contended(&self, scheduler: &str) -> Option<(Readers, Readers)> {
+        let path = format!("/sys/block/{}/queue/scheduler", self.disk.name());
+        if fs::write(&path, scheduler).is_err() {
+            println!("SKIP remedies: this kernel has no {scheduler}");
+            return None;
+        }
+        Some((self.reading("64k"), self.reading("8M")))
+    }
+
+    /// Reads the disk from its beginning again and again, past the page cache.
+    fn reading(&self, block: &str) -> Readers {
+        let script = format!(
+            "while :; do dd if={} of=/dev/null bs={block} iflag=direct status=none; done",
+            self.disk.path()
+        );
+        let mut command = Command::new("sh");
+        // With its children, so that all end together.
+        command.args(["-c", &script]).process_group(0);
+        let members = self.group.members();
+        // SAFETY: between fork and exec it only opens and writes a file, and one test runs at a time.
+        unsafe { command.pre_exec(move || fs::write(&members, "0")) };
+        Readers(Guard(command.spawn().unwrap()))
+    }
 }
 
 /// Traces until there is somebody to restrain: a `dd` of a loop lives for a moment, and who has ended when the report is made is nobody
@@ -224,12 +242,12 @@ fn a_group_with_a_hostile_name_gets_its_weight() {
 #[test]
 fn what_is_advised_against_a_holder_of_a_disk_takes_effect() {
     println!("RAN remedies");
-    let (_dir, disk) = a_disk();
+    let slow = SlowDisk::new();
     for (scheduler, old, unified) in [
         ("bfq", "blkio.bfq.weight", "io.bfq.weight"),
         ("none", "blkio.throttle.read_bps_device", "io.max"),
     ] {
-        let Some((target, culprit)) = contended(&disk, scheduler) else {
+        let Some((target, culprit)) = slow.contended(scheduler) else {
             continue;
         };
         let commands = advised(&target.0);
@@ -239,7 +257,7 @@ fn what_is_advised_against_a_holder_of_a_disk_takes_effect() {
         };
         let group = Group::made_by(&follow(&commands, name));
         let written = group.file(name);
-        let device = fs::read_to_string(format!("/sys/block/{}/dev", disk.name())).unwrap();
+        let device = fs::read_to_string(format!("/sys/block/{}/dev", slow.disk.name())).unwrap();
         match scheduler {
             "bfq" => assert_eq!(written.trim().rsplit(' ').next(), Some("10")),
             _ => assert!(written.starts_with(device.trim()), "{written}"),
@@ -253,9 +271,9 @@ fn what_is_advised_against_a_holder_of_a_disk_takes_effect() {
 #[test]
 fn an_idle_class_is_advised_only_where_the_scheduler_has_one_and_then_set() {
     println!("RAN remedies");
-    let (_dir, disk) = a_disk();
+    let slow = SlowDisk::new();
     for (scheduler, honours) in [("none", false), ("bfq", true)] {
-        let Some((target, culprit)) = contended(&disk, scheduler) else {
+        let Some((target, culprit)) = slow.contended(scheduler) else {
             continue;
         };
         let commands = advised(&target.0);
