@@ -18,7 +18,7 @@ use crate::{
 /// How fast the disk is, bytes per second: that of a tired hard disk.
 const SPEED: u64 = 24 << 20;
 /// More than is read in a trace, so that few programs are started in one.
-const SIZE: u64 = 128 << 20;
+const SIZE: u64 = 256 << 20;
 
 /// A loop disk that is slow for whoever is in its group: the disk below it is limited for them, which leaves the loop a queue in which
 /// they wait for each other.

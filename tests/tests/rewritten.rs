@@ -1,7 +1,7 @@
 //! Command lines that a report rewrites are run as they are printed: what they start does what it did before, and takes less.
 
 use std::{
-    fs,
+    fs::{self, File},
     path::Path,
     process::{Child, Command},
     thread,
@@ -10,7 +10,7 @@ use std::{
 
 use tracer_tests::{
     advice::{advised, shell, the},
-    disk::Mounted,
+    disk::{Mounted, written_file},
     harness::{Guard, signed},
     slow_disk::{Readers, SlowDisk},
     terminal::Terminal,
@@ -21,7 +21,7 @@ const GLANCE: Duration = Duration::from_millis(5);
 /// Longer than the least level takes for the file, many times over.
 const LONGEST: Duration = Duration::from_secs(60);
 /// What the culprit's disk is looked at for.
-const WATCHED: Duration = Duration::from_secs(3);
+const WATCHED: Duration = Duration::from_secs(2);
 
 fn installed(program: &str) -> bool {
     let there = Command::new("which").arg(program).output();
@@ -122,9 +122,10 @@ impl Followed {
 
 /// Text that no compressor is quick with.
 fn text(file: &Path) {
-    let script = format!("head -c 36M /dev/urandom | base64 > {}", file.display());
-    let status = Command::new("sh").args(["-c", &script]).status().unwrap();
-    assert!(status.success());
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "head -c 36M /dev/urandom | base64"]);
+    let status = shell.stdout(File::create_new(file).unwrap()).status();
+    assert!(status.unwrap().success());
 }
 
 #[test]
@@ -135,8 +136,9 @@ fn a_compressor_that_is_started_again_takes_less_and_comes_to_its_end() {
     text(&file);
     for (words, rewritten, result) in [
         ("zstd -19 -T2", "zstd -1 -T1 -f", "zst"),
-        ("xz -9 -k -T2", "xz -0 -T1 -k", "xz"),
-        ("pigz -9 -k -p 3", "pigz -1 -p1 -f -k", "gz"),
+        // In small blocks, or it reads far ahead of what it compresses.
+        ("xz -9 -k -T2 --block-size=1MiB", "xz -0 -T1 -k", "xz"),
+        ("pigz -11 -k -p 3", "pigz -1 -p1 -f -k", "gz"),
     ] {
         let name = words.split(' ').next().unwrap();
         if !installed(name) {
@@ -161,7 +163,7 @@ fn a_compressor_that_is_started_again_takes_less_and_comes_to_its_end() {
         println!("{name}: {before:?}, then {after:?}");
         assert!(after.threads < before.threads, "{before:?} {after:?}");
         assert!(
-            after.ticks_per_mb < before.ticks_per_mb / 2.0,
+            after.ticks_per_mb < before.ticks_per_mb * 0.75,
             "{before:?} {after:?}"
         );
         assert!(dir.path().join(format!("a dump.{result}")).exists());
@@ -187,21 +189,23 @@ fn an_rsync_that_is_started_again_moves_half_as_much() {
     let slow = SlowDisk::new(dir.path()).unwrap();
     let point = dir.path().join("srv");
     let _mounted = Mounted::ext4(&slow.disk, &point).unwrap();
-    tracer_tests::disk::written_file(&point.join("dump"), 96 << 20).unwrap();
+    written_file(&point.join("dump"), 200 << 20).unwrap();
     fs::write("/proc/sys/vm/drop_caches", "1").unwrap();
 
     let target = slow.reading("64k").unwrap();
     let mut command = Command::new("rsync");
-    command.args(["-a", "srv/", "to/"]).current_dir(dir.path());
+    // As a shell does: rsync itself goes elsewhere, and what it was given are ways from here.
+    command.env("PWD", dir.path()).current_dir(dir.path());
+    command.args(["-a", "srv/", "to/"]);
     let _terminal = Terminal::of(&mut command).unwrap();
-    let culprit = slow.start(command).unwrap();
+    let mut culprit = slow.start(command).unwrap();
     let pid = culprit.0.id();
     let before = rate(pid);
     let commands = advised(target.0.id());
     let advice = the(&commands, "--bwlimit");
     drop(target);
     let mut followed = Followed::new(advice);
-    drop(culprit);
+    assert!(!culprit.0.wait().unwrap().success(), "{advice}");
     let again = followed.program("rsync");
     assert_ne!(again, pid);
     let after = rate(again);
