@@ -1,6 +1,12 @@
 //! Disks that only a test uses, and the kernel's own figures of them.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -66,6 +72,35 @@ impl Drop for LoopDisk {
     fn drop(&mut self) {
         let _ = Command::new("losetup").args(["--detach", &self.0]).status();
     }
+}
+
+/// Makes a file of so many bytes that lie on the disk: of extents that were never written, a read costs no disk time at all.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn written_file(path: &Path, bytes: u64) -> Result<()> {
+    let mut file = File::create_new(path)?;
+    let chunk = [0xA5; 1 << 16];
+    for _ in 0..bytes / chunk.len() as u64 {
+        file.write_all(&chunk)?;
+    }
+    Ok(file.sync_all()?)
+}
+
+/// The whole disk on which a file lies, as `major:minor`.
+///
+/// # Errors
+/// If it lies on none.
+pub fn whole_disk_below(path: &Path) -> Result<String> {
+    let dev = fs::metadata(path)?.dev();
+    let numbers = format!("/sys/dev/block/{}:{}", libc::major(dev), libc::minor(dev));
+    let mut folder = fs::canonicalize(&numbers)
+        .with_context(|| format!("{} does not lie on a disk", path.display()))?;
+    // A partition's directory lies in its disk's.
+    if folder.join("partition").exists() {
+        folder.pop();
+    }
+    Ok(fs::read_to_string(folder.join("dev"))?.trim().to_owned())
 }
 
 /// A mounted file system that is unmounted whatever becomes of the test.

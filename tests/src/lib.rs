@@ -2,13 +2,15 @@
 //!
 //! [`workload`] holds a small file-serving web server, a client that measures it, and a backup that gets in its way: each is a program
 //! of its own (`src/bin`), so that it has a name and a pid that a report can be judged by. [`busy`] keeps a CPU busy; [`truth`] compares
-//! a trace with the kernel's counters; [`disk`], [`cgroup`] and [`quota`] are devices and limits of a test's own; [`harness`] starts
-//! and ends tracers and workloads.
+//! a trace with the kernel's counters; [`disk`], [`slow_disk`] and [`cgroup`] are devices and limits of a test's own; [`advice`] does what
+//! a report says; [`terminal`] and [`harness`] start and end tracers and workloads.
 
+pub mod advice;
 pub mod busy;
 pub mod cgroup;
 pub mod disk;
 pub mod harness;
-pub mod quota;
+pub mod slow_disk;
+pub mod terminal;
 pub mod truth;
 pub mod workload;

@@ -5,8 +5,8 @@ use std::path::Path;
 use serde_json::Value;
 use tracer_tests::{
     busy::Args,
+    cgroup::{Controller, Hierarchy},
     harness::{Busy, Trace, difference, figure},
-    quota::Hierarchy,
     truth::last_cpu,
 };
 
@@ -14,7 +14,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_tracer-guest-smoke");
 
 /// What a busy process that may use a fifth of a CPU waited for, and how long the kernel stopped it.
 fn limited(hogs: bool) -> Option<(u64, u32, Value)> {
-    let Some(hierarchy) = Hierarchy::find() else {
+    let Some(hierarchy) = Hierarchy::of(Controller::Cpu) else {
         println!("SKIP sched: no CPU control groups");
         return None;
     };

@@ -1,17 +1,17 @@
 //! What a report advises is run as it is printed, and the kernel is asked whether it took effect.
 
 use std::{
-    fs::{self, File},
-    os::unix::process::CommandExt as _,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
+    fs,
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
 
 use tracer_tests::{
-    disk::{LoopDisk, run},
-    harness::{Guard, Trace, signal},
+    advice::{advised, follow},
+    cgroup::{Controller, Group, Hierarchy},
+    harness::{Guard, signal},
+    slow_disk::{Readers, SlowDisk},
 };
 
 /// A name that a shell would take apart, and act upon.
@@ -24,109 +24,20 @@ fn spinning() -> Guard {
     Guard(command.spawn().unwrap())
 }
 
-/// Reads a disk from its beginning again and again, past the page cache.
-fn reading(disk: &LoopDisk, block: &str) -> Guard {
-    let script = format!(
-        "while :; do dd if={} of=/dev/null bs={block} iflag=direct status=none; done",
-        disk.path()
-    );
-    let mut command = Command::new("sh");
-    // With its children, so that all end together.
-    Guard(
-        command
-            .args(["-c", &script])
-            .process_group(0)
-            .spawn()
-            .unwrap(),
-    )
-}
-
-/// A disk of its own, in a directory that has to outlive it.
-fn a_disk() -> (tempfile::TempDir, LoopDisk) {
+/// A slow disk, in a directory that has to outlive it.
+fn a_disk() -> (tempfile::TempDir, SlowDisk) {
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
-    let file = dir.path().join("disk");
-    File::create(&file).unwrap();
-    run("fallocate", &["-l", "256M", file.to_str().unwrap()]).unwrap();
-    let disk = LoopDisk::new(&file).unwrap();
-    (dir, disk)
+    let slow = SlowDisk::new(dir.path()).unwrap();
+    (dir, slow)
 }
 
 /// A target and its culprit on a disk with this scheduler, if the kernel has it.
-fn contended(disk: &LoopDisk, scheduler: &str) -> Option<(Readers, Readers)> {
-    let path = format!("/sys/block/{}/queue/scheduler", disk.name());
-    if fs::write(&path, scheduler).is_err() {
-        println!("SKIP remedies: this kernel has no {scheduler}");
+fn contended(slow: &SlowDisk, scheduler: &str) -> Option<(Readers, Readers)> {
+    if let Err(error) = slow.scheduler(scheduler) {
+        println!("SKIP remedies: {error}");
         return None;
     }
-    let readers = |block| Readers(reading(disk, block));
-    Some((readers("64k"), readers("8M")))
-}
-
-/// Traces until there is somebody to restrain: a `dd` of a loop lives for a moment, and who has ended when the report is made is nobody
-/// that a command could name.
-const TRIES: usize = 4;
-
-/// The commands that apply against whoever holds up this process.
-fn advised(target: &Guard) -> Vec<String> {
-    let tries = (0..TRIES).map(|_| advised_once(target));
-    let found = tries.into_iter().find(|commands| !commands.is_empty());
-    found.unwrap_or_else(|| panic!("nothing was advised in {TRIES} traces"))
-}
-
-fn advised_once(target: &Guard) -> Vec<String> {
-    let pid = target.0.id().to_string();
-    let trace = Trace::start(&["--pid", &pid, "--duration", "3s", "--output", "json"]).unwrap();
-    let report = trace.wait().unwrap().json().unwrap();
-    println!("{}", report["verdict"]["sentence"]);
-    let remedies = report["verdict"]["remedies"].as_array().unwrap().iter();
-    let applies = remedies.filter(|remedy| remedy["applies"] == true);
-    let commands: Vec<String> = applies
-        .map(|remedy| remedy["command"].as_str().unwrap().to_owned())
-        .collect();
-    println!("{commands:#?}");
-    commands
-}
-
-/// Runs the one with this in it, and says what it was.
-#[track_caller]
-fn follow(commands: &[String], part: &str) -> String {
-    let found = commands.iter().find(|command| command.contains(part));
-    let command = found.unwrap_or_else(|| panic!("no {part} in {commands:#?}"));
-    let mut shell = Command::new("sh");
-    shell.args(["-c", command]).process_group(0);
-    let status = shell.stdin(Stdio::null()).status().unwrap();
-    assert!(status.success(), "{command}: {status}");
-    command.clone()
-}
-
-/// A group that is removed whatever becomes of the test, when nobody is in it any more.
-struct Group(PathBuf);
-
-impl Group {
-    /// The group that a command makes.
-    fn made_by(command: &str) -> Self {
-        let made = command.split("mkdir -p ").nth(1).unwrap();
-        Self(made.split_whitespace().next().unwrap().into())
-    }
-
-    fn file(&self, name: &str) -> String {
-        fs::read_to_string(self.0.join(name)).unwrap_or_default()
-    }
-
-    /// Takes everybody out of it: they go where the test itself is.
-    fn leave(&self) {
-        let above = self.0.parent().unwrap_or(Path::new("/"));
-        for pid in self.file("cgroup.procs").lines() {
-            let _ = fs::write(above.join("cgroup.procs"), pid);
-        }
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        self.leave();
-        let _ = fs::remove_dir(&self.0);
-    }
+    Some((slow.reading("64k").unwrap(), slow.reading("8M").unwrap()))
 }
 
 /// Everything behind the name in `/proc/PID/stat`: state first.
@@ -145,29 +56,22 @@ fn nice(pid: u32) -> String {
     }
 }
 
-/// A hierarchy of cgroup v1 in which groups can be made.
-fn old_hierarchy(controller: &str) -> Option<PathBuf> {
-    let path = PathBuf::from("/sys/fs/cgroup").join(controller);
-    path.join("cgroup.procs").exists().then_some(path)
-}
-
 #[test]
 fn what_is_advised_against_a_holder_of_the_cpu_takes_effect() {
     println!("RAN remedies");
     let (target, culprit) = (spinning(), spinning());
     let pid = culprit.0.id();
-    let commands = advised(&target);
+    let commands = advised(target.0.id());
 
     let renice = commands.iter().find(|c| c.contains("echo 19 >"));
     follow(&commands, renice.map_or("renice", |_| "autogroup"));
     assert_eq!(nice(pid), "19");
 
-    let weight = if old_hierarchy("cpu").is_some() {
-        ("cpu.shares", "102\n")
-    } else {
-        ("cpu.weight", "10\n")
+    let weight = match Hierarchy::of(Controller::Cpu).unwrap().is_unified() {
+        true => ("cpu.weight", "10\n"),
+        false => ("cpu.shares", "102\n"),
     };
-    let group = Group::made_by(&follow(&commands, weight.0));
+    let group = Group::made_by(&follow(&commands, weight.0)).unwrap();
     assert_eq!(group.file(weight.0), weight.1);
     assert_eq!(group.file("cgroup.procs"), format!("{pid}\n"));
     drop(group);
@@ -207,39 +111,39 @@ fn end_sleeper(pid: u32) {
 
 #[test]
 fn a_group_with_a_hostile_name_gets_its_weight() {
-    let Some(hierarchy) = old_hierarchy("cpu") else {
-        println!("SKIP remedies: no cpu hierarchy of cgroup v1");
-        return;
-    };
     println!("RAN remedies");
-    let group = Group(hierarchy.join(HOSTILE));
-    fs::create_dir(&group.0).unwrap();
+    let hierarchy = Hierarchy::of(Controller::Cpu).unwrap();
+    let (file, value) = match hierarchy.is_unified() {
+        true => ("cpu.weight", "10\n"),
+        false => ("cpu.shares", "102\n"),
+    };
+    let group = hierarchy.named(HOSTILE).unwrap();
     let (target, culprit) = (spinning(), spinning());
-    fs::write(group.0.join("cgroup.procs"), culprit.0.id().to_string()).unwrap();
-    let command = follow(&advised(&target), "cpu.shares");
+    group.take(culprit.0.id()).unwrap();
+    let command = follow(&advised(target.0.id()), file);
     assert!(!command.contains("mkdir"), "{command}");
-    assert_eq!(group.file("cpu.shares"), "102\n");
+    assert_eq!(group.file(file), value);
 }
 
 #[test]
 fn what_is_advised_against_a_holder_of_a_disk_takes_effect() {
     println!("RAN remedies");
-    let (_dir, disk) = a_disk();
+    let (_dir, slow) = a_disk();
     for (scheduler, old, unified) in [
         ("bfq", "blkio.bfq.weight", "io.bfq.weight"),
         ("none", "blkio.throttle.read_bps_device", "io.max"),
     ] {
-        let Some((target, culprit)) = contended(&disk, scheduler) else {
+        let Some((target, culprit)) = contended(&slow, scheduler) else {
             continue;
         };
-        let commands = advised(&target.0);
-        let name = match old_hierarchy("blkio") {
-            Some(_) => old,
-            None => unified,
+        let commands = advised(target.0.id());
+        let name = match Hierarchy::of(Controller::Io).unwrap().is_unified() {
+            true => unified,
+            false => old,
         };
-        let group = Group::made_by(&follow(&commands, name));
+        let group = Group::made_by(&follow(&commands, name)).unwrap();
         let written = group.file(name);
-        let device = fs::read_to_string(format!("/sys/block/{}/dev", disk.name())).unwrap();
+        let device = fs::read_to_string(format!("/sys/block/{}/dev", slow.disk.name())).unwrap();
         match scheduler {
             "bfq" => assert_eq!(written.trim().rsplit(' ').next(), Some("10")),
             _ => assert!(written.starts_with(device.trim()), "{written}"),
@@ -253,30 +157,19 @@ fn what_is_advised_against_a_holder_of_a_disk_takes_effect() {
 #[test]
 fn an_idle_class_is_advised_only_where_the_scheduler_has_one_and_then_set() {
     println!("RAN remedies");
-    let (_dir, disk) = a_disk();
+    let (_dir, slow) = a_disk();
     for (scheduler, honours) in [("none", false), ("bfq", true)] {
-        let Some((target, culprit)) = contended(&disk, scheduler) else {
+        let Some((target, culprit)) = contended(&slow, scheduler) else {
             continue;
         };
-        let commands = advised(&target.0);
+        let commands = advised(target.0.id());
         let is_advised = commands.iter().any(|command| command.contains("ionice"));
         assert_eq!(is_advised, honours, "{scheduler}");
         if honours {
             follow(&commands, "ionice");
-            let pid = culprit.0.0.id().to_string();
+            let pid = culprit.0.id().to_string();
             let class = Command::new("ionice").args(["-p", &pid]).output().unwrap();
             assert_eq!(String::from_utf8_lossy(&class.stdout).trim(), "idle");
         }
-    }
-}
-
-/// A process group that ends with its test.
-struct Readers(Guard);
-
-impl Drop for Readers {
-    fn drop(&mut self) {
-        let group = -i32::try_from(self.0.0.id()).unwrap();
-        // SAFETY: no pointers; the group is that of a child that was not waited for.
-        unsafe { libc::kill(group, libc::SIGKILL) };
     }
 }

@@ -26,11 +26,14 @@ const DEFAULTS: [&str; 6] = [
     "ZSTD_NBTHREADS",
 ];
 
-/// What is known of a process; `None` if it is gone.
+/// What is known of a process; `None` if it is gone, or has ended and only waits to be asked for its status.
 #[must_use]
 pub fn standing(pid: u32, means: &Means) -> Option<Standing> {
     let mut files = SmallFiles::default();
     let line = files.read(format_args!("/proc/{pid}/stat"))?.to_vec();
+    if has_ended(&line) {
+        return None;
+    }
     let arguments = files
         .read_up_to(format_args!("/proc/{pid}/cmdline"), LONGEST_CMDLINE + 1)
         .map(words)
@@ -57,15 +60,28 @@ pub fn standing(pid: u32, means: &Means) -> Option<Standing> {
         cpu: group(&means.cpu, "cpu"),
         io: group(&means.io, "io"),
         arguments,
-        cwd: fs::read_link(format!("/proc/{pid}/cwd"))
-            .map(|path| path.to_string_lossy().into_owned())
-            .unwrap_or_default(),
+        cwd: started_in(pid, &line).unwrap_or_default(),
         program: program(pid),
         unbuffered,
         redirected,
         defaults: defaults(pid),
         connections: open.into_iter().map(|s| (s.local, s.remote)).collect(),
     })
+}
+
+/// The folder in which a process was started: rsync goes to what it reads or writes, and only its environment still says whence.
+fn started_in(pid: u32, line: &[u8]) -> Option<String> {
+    if contains(line, b"(rsync)") {
+        return variables(pid).find_map(|variable| Some(variable.strip_prefix("PWD=")?.to_owned()));
+    }
+    let folder = fs::read_link(format!("/proc/{pid}/cwd")).ok()?;
+    Some(folder.to_string_lossy().into_owned())
+}
+
+/// Field 3 (state) of proc(5)'s `stat`: a zombie has no command line any more.
+fn has_ended(line: &[u8]) -> bool {
+    let behind_name = line.rsplit(|byte| *byte == b')').next();
+    behind_name.is_some_and(|rest| matches!(rest, [b' ', b'Z' | b'X', ..]))
 }
 
 /// Fields 19 (nice), 20 (threads) and 41 (policy) of proc(5)'s `stat`.
@@ -134,19 +150,22 @@ fn open_files(pid: u32) -> (bool, bool) {
 
 /// Nothing of the environment but what sets a compressor's level.
 fn defaults(pid: u32) -> Vec<String> {
-    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    let variables = environment
-        .split(|byte| *byte == 0)
-        .map(String::from_utf8_lossy);
     let known = |variable: &str| {
         variable
             .split_once('=')
             .is_some_and(|(name, value)| DEFAULTS.contains(&name) && !value.is_empty())
     };
-    variables
-        .filter(|variable| known(variable))
-        .map(Into::into)
-        .collect()
+    variables(pid).filter(|variable| known(variable)).collect()
+}
+
+/// Its environment, `NAME=VALUE`.
+fn variables(pid: u32) -> impl Iterator<Item = String> {
+    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    let variables = environment.split(|byte| *byte == 0);
+    let variables: Vec<String> = variables
+        .map(|variable| String::from_utf8_lossy(variable).into_owned())
+        .collect();
+    variables.into_iter()
 }
 
 /// How its program was linked.
@@ -269,6 +288,12 @@ mod tests {
     fn nice_threads_and_policy_are_fields_of_stat() {
         let line = b"7 (a b) S 1 7 7 0 -1 4194304 0 0 0 0 7 3 0 0 39 19 4 0 12345 1000 200 99 1 1 0 0 0 0 0 0 0 0 0 0 17 1 0 5 0 0";
         assert_eq!(scheduling(line), Some((19, 4, 5)));
+    }
+
+    #[test]
+    fn a_zombie_has_ended_whatever_its_name() {
+        assert!(has_ended(b"7 (a) S) Z 1 7 7 0"));
+        assert!(!has_ended(b"7 (a) Z) S 1 7 7 0"));
     }
 
     #[test]

@@ -67,6 +67,10 @@ fn one(
         ),
         None => {
             let mut again = told.rest.clone();
+            let forced = |word: &String| word == "-f" || word == "--force";
+            if compressor.leaves && !again.iter().any(forced) {
+                quick.push("-f".to_owned());
+            }
             again.splice(1..1, quick);
             shell::again(case, id, &again)
         }

@@ -21,6 +21,8 @@ pub struct Compressor {
     pub least: u32,
     /// The option that sets threads (`-T`), and whether it uses all CPUs unless told otherwise.
     pub threads: Option<(&'static str, bool)>,
+    /// Ended, it leaves the part of its output that it wrote, and started again it will not overwrite that unasked.
+    pub leaves: bool,
     pub manual: &'static str,
 }
 
@@ -31,6 +33,7 @@ pub const COMPRESSORS: [Compressor; 7] = [
         usual: 6,
         least: 1,
         threads: None,
+        leaves: false,
         manual: "gzip(1)",
     },
     Compressor {
@@ -38,6 +41,7 @@ pub const COMPRESSORS: [Compressor; 7] = [
         usual: 6,
         least: 1,
         threads: Some(("-p", true)),
+        leaves: true,
         manual: "pigz(1)",
     },
     Compressor {
@@ -45,6 +49,7 @@ pub const COMPRESSORS: [Compressor; 7] = [
         usual: 6,
         least: 0,
         threads: Some(("-T", true)),
+        leaves: false,
         manual: "xz(1)",
     },
     Compressor {
@@ -52,6 +57,7 @@ pub const COMPRESSORS: [Compressor; 7] = [
         usual: 6,
         least: 0,
         threads: None,
+        leaves: false,
         manual: "xz(1)",
     },
     Compressor {
@@ -59,6 +65,7 @@ pub const COMPRESSORS: [Compressor; 7] = [
         usual: 3,
         least: 1,
         threads: Some(("-T", false)),
+        leaves: true,
         manual: "zstd(1)",
     },
     Compressor {
@@ -66,6 +73,7 @@ pub const COMPRESSORS: [Compressor; 7] = [
         usual: 3,
         least: 1,
         threads: Some(("-T", true)),
+        leaves: true,
         manual: "zstd(1)",
     },
     Compressor {
@@ -73,6 +81,7 @@ pub const COMPRESSORS: [Compressor; 7] = [
         usual: 1,
         least: 1,
         threads: None,
+        leaves: true,
         manual: "lz4(1)",
     },
 ];

@@ -118,24 +118,36 @@ fn a_group_gets_few_shares_or_half_of_its_time() {
 #[test]
 fn compressors_are_told_to_try_less() {
     for (comm, words, command) in [
-        ("gzip", "gzip -9 /x", "kill 21 && gzip -1 /x"),
-        ("gzip", "gzip --best -ck /x", "kill 21 && gzip -1 -ck /x"),
-        ("pigz", "pigz -p 8 -9 /x", "kill 21 && pigz -1 -p1 /x"),
-        ("xz", "xz -T2 -9e -k /x", "kill 21 && xz -0 -T1 -k /x"),
+        ("gzip", "gzip -9 /x", "kill 21 && sleep 1 && gzip -1 /x"),
+        (
+            "gzip",
+            "gzip --best -ck /x",
+            "kill 21 && sleep 1 && gzip -1 -ck /x",
+        ),
+        (
+            "pigz",
+            "pigz -p 8 -9 /x",
+            "kill 21 && sleep 1 && pigz -1 -p1 -f /x",
+        ),
+        (
+            "xz",
+            "xz -T2 -9e -k /x",
+            "kill 21 && sleep 1 && xz -0 -T1 -k /x",
+        ),
         (
             "zstd",
             "zstd -19 -T0 /x -o /y",
-            "kill 21 && zstd -1 -T1 /x -o /y",
+            "kill 21 && sleep 1 && zstd -1 -T1 -f /x -o /y",
         ),
         (
             "7z",
             "7z a -mx=9 /x.7z /x",
-            "kill 21 && 7z a -mx=1 -mmt=1 /x.7z /x",
+            "kill 21 && sleep 1 && 7z a -mx=1 -mmt=1 /x.7z /x",
         ),
         (
             "borg",
             "borg create -C zstd,19 /r::a /x",
-            "kill 21 && borg create --compression lz4 /r::a /x",
+            "kill 21 && sleep 1 && borg create --compression lz4 /r::a /x",
         ),
     ] {
         let remedy = of(&burner(comm, words), &format!("&& {comm}"));
@@ -186,15 +198,15 @@ fn a_compressor_is_changed_where_tar_or_a_pipeline_starts_it() {
     for (words, command) in [
         (
             "tar czf /x.tgz /srv",
-            "kill 20 && tar cf /x.tgz /srv '--use-compress-program=gzip -1'",
+            "kill 20 && sleep 1 && tar cf /x.tgz /srv '--use-compress-program=gzip -1'",
         ),
         (
             "tar -czf /x.tgz /srv",
-            "kill 20 && tar '--use-compress-program=gzip -1' -cf /x.tgz /srv",
+            "kill 20 && sleep 1 && tar '--use-compress-program=gzip -1' -cf /x.tgz /srv",
         ),
         (
             "tar -c --gzip /srv",
-            "kill 20 && tar '--use-compress-program=gzip -1' -c /srv",
+            "kill 20 && sleep 1 && tar '--use-compress-program=gzip -1' -c /srv",
         ),
     ] {
         let tar = scene.process(20, "tar");

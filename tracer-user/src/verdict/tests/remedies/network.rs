@@ -31,7 +31,7 @@ fn rsync_over_the_network_is_told_to_send_half_as_fast() {
     assert!(remedy.applies);
     assert_eq!(
         remedy.command,
-        "kill 99 && rsync --bwlimit=4096 -a /srv backup:/srv"
+        "kill 99 && sleep 1 && rsync --bwlimit=4096 -a /srv backup:/srv"
     );
     for words in ["--bwlimit=9m -a", "--bwlimit 9m -a"] {
         let limited = sender("rsync", &format!("rsync {words} /srv backup:/srv"));
@@ -64,7 +64,7 @@ fn words_that_a_shell_would_tear_are_quoted() {
     (rsync.cwd, rsync.uid) = ("/my data".to_owned(), 1000);
     assert_eq!(
         of(&scene, "--bwlimit").command,
-        "kill 99 && cd '/my data' && runuser -u \"$(id -nu 1000)\" -- rsync --bwlimit=4096 -a 'it'\\''s; rm -rf $HOME' backup:/srv"
+        "kill 99 && sleep 1 && cd '/my data' && runuser -u \"$(id -nu 1000)\" -- rsync --bwlimit=4096 -a 'it'\\''s; rm -rf $HOME' backup:/srv"
     );
 }
 
@@ -73,7 +73,7 @@ fn trickle_slows_what_a_library_can_be_preloaded_into() {
     let mut scene = sender("scp", "scp /srv/x backup:/srv");
     assert_eq!(
         of(&scene, "trickle").command,
-        "kill 99 && trickle -s -u 4096 scp /srv/x backup:/srv"
+        "kill 99 && sleep 1 && trickle -s -u 4096 scp /srv/x backup:/srv"
     );
     assert!(of(&scene, "trickle").applies);
     for (program, because) in [
