@@ -65,6 +65,7 @@ fn softirqs_are_charged_by_name_as_much_as_the_kernel_counted() {
     flooding.join().unwrap();
     let report = trace.stop().unwrap().json().unwrap();
     let blame = report["blame"].as_array().unwrap();
+    println!("{} {}", report["blame"], report["losses"]);
     let place = format!("cpu{cpu}");
     let here = blame.iter().filter(|row| row["place"] == *place);
     let charged: u64 = here

@@ -4,10 +4,12 @@
 //! `CLOCK_MONOTONIC` of the traced machine; `pid` is the process, `tid` the thread.
 
 mod end;
+mod packets;
 mod record;
 mod start;
 
 pub use end::*;
+pub use packets::*;
 pub use record::*;
 pub use start::*;
 
@@ -87,6 +89,8 @@ pub enum Event {
     CpuTime(CpuTime),
     /// What interrupted the target.
     Interrupted(Interrupted),
+    /// Whose packets a CPU moved in one slice while a target thread was queued there.
+    Packets(Packets),
 }
 
 impl Event {
@@ -117,6 +121,7 @@ impl Event {
             Self::Interrupts(e) => e.ns,
             Self::Work(e) => e.ns,
             Self::Stolen(e) => e.ns,
+            Self::Packets(e) => e.ns,
             Self::Process(_)
             | Self::Thread(_)
             | Self::Disk(_)

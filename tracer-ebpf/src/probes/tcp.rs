@@ -16,7 +16,7 @@ use tracer_common::{
     },
 };
 
-use super::{flow, unix};
+use super::{flow, packets, unix};
 use crate::{
     emit,
     filter::is_target,
@@ -26,7 +26,7 @@ use crate::{
 
 /// Sockets by address.
 #[map]
-static SOCKETS: LruHashMap<u64, SocketState> = LruHashMap::with_max_entries(16_384, 0);
+pub static SOCKETS: LruHashMap<u64, SocketState> = LruHashMap::with_max_entries(16_384, 0);
 
 /// Send calls under way, by thread: when each began.
 #[map]
@@ -36,12 +36,9 @@ static SENDS: LruHashMap<u32, u64> = LruHashMap::with_max_entries(4096, 0);
 #[map]
 static LINKS: LruHashMap<LinkOwner, Link> = LruHashMap::with_max_entries(4096, 0);
 
-/// Sockets by the hash of the packets they send.
-#[map]
-static HASHES: LruHashMap<u32, u64> = LruHashMap::with_max_entries(16_384, 0);
-
+/// What is known of a socket.
 #[inline(always)]
-fn state(key: u64) -> Option<&'static mut SocketState> {
+pub fn state(key: u64) -> Option<&'static mut SocketState> {
     if SOCKETS.get_ptr(key).is_none() {
         let new = SocketState {
             arrived_ns: 0,
@@ -72,6 +69,7 @@ pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
     if sk.is_tcp() {
         sent(sk, ctx.arg::<u64>(1) as i32);
     } else {
+        packets::sent_by(sk);
         unix::called(sk, ctx.arg::<u64>(1) as i32, CALL_SEND);
     }
     0
@@ -264,6 +262,7 @@ pub fn tcp_probe(ctx: BtfTracePointContext) -> i32 {
     };
     // SAFETY: a map value, see `state`.
     let state = unsafe { &mut *state };
+    packets::received(skb, payload, state.pid);
     if state.announced != 0
         && let Some(tcp) = sk.tcp()
     {
@@ -382,8 +381,8 @@ pub fn net_dev_start_xmit(ctx: BtfTracePointContext) -> i32 {
     let qdisc = dev.qdisc();
     if qdisc.enqueue() != 0 {
         transmit(skb, dev, qdisc);
-    } else if dev.ifindex() != LOOPBACK_IFINDEX {
-        sender(skb);
+    } else {
+        packets::passed(skb, dev.ifindex() != LOOPBACK_IFINDEX);
     }
     0
 }
@@ -391,37 +390,18 @@ pub fn net_dev_start_xmit(ctx: BtfTracePointContext) -> i32 {
 /// `LOOPBACK_IFINDEX`: in every network namespace.
 const LOOPBACK_IFINDEX: u32 = 1;
 
-/// The socket that sent a packet. One that was forwarded has lost it (`skb_orphan()` in `ip_rcv_core()`), but not the hash that
-/// `skb_set_hash_from_sk()` gave it, under which the socket is remembered at the devices before.
-#[inline(always)]
-fn sender(skb: Skb) -> Option<&'static mut SocketState> {
-    let (sk, hash) = (skb.sk(), skb.hash());
-    let key = if sk.is_null() {
-        // SAFETY: the entry is copied at once.
-        unsafe { HASHES.get(hash) }.copied()?
-    } else {
-        sk.key()
-    };
-    // SAFETY: a map value, see `state`.
-    let state = unsafe { &mut *SOCKETS.get_ptr_mut(key)? };
-    if !sk.is_null() && hash != 0 && state.hash != hash {
-        state.hash = hash;
-        let _ = HASHES.insert(hash, key, 0);
-    }
-    Some(state)
-}
-
 #[inline(always)]
 fn transmit(skb: Skb, dev: NetDevice, qdisc: Qdisc) {
     let (netns, ifindex) = (dev.net().inum(), dev.ifindex());
     let now = now();
     let mut pid = 0;
-    if let Some(state) = sender(skb) {
+    if let Some(state) = packets::sender(skb) {
         pid = state.pid;
         state.ifindex = ifindex;
         state.netns = netns;
         state.left_ns = now;
     }
+    packets::left(skb, pid);
     let key = LinkOwner {
         netns,
         ifindex,
