@@ -35,6 +35,12 @@ static PACKETS: LruHashMap<PacketOwner, Packets> = LruHashMap::with_max_entries(
 /// Payload of a packet on the usual wire: Ethernet's 1500 bytes without the headers of IP and TCP and the time stamp.
 const SEGMENT_BYTES: u32 = 1448;
 
+/// Headers of Ethernet, IPv4 and TCP with the time stamp.
+const HEADERS_BYTES: u32 = 14 + 20 + 32;
+
+/// A segment with no more payload may be an acknowledgement as far as its length tells: up to four blocks of SACK, and IPv6.
+const LITTLE_BYTES: u32 = 60;
+
 /// The socket that sent a packet. One that was forwarded has lost it (`skb_orphan()` in `ip_rcv_core()`), but not the hash that
 /// `skb_set_hash_from_sk()` gave it, under which the socket is remembered at the devices before.
 #[inline(always)]
@@ -52,6 +58,7 @@ pub fn sender(skb: Skb) -> Option<&'static mut SocketState> {
         state.hash = hash;
         let _ = HASHES.insert(hash, key, 0);
     }
+    state.cpu = cpu();
     Some(state)
 }
 
@@ -68,17 +75,17 @@ pub fn napi_poll(ctx: BtfTracePointContext) -> i32 {
 
 /// A packet left the queue of an interface.
 #[inline(always)]
-pub fn left(skb: Skb, pid: u32) {
+pub fn left(pid: u32) {
     if waits_here() {
-        // One that was forwarded came in on this CPU just before.
-        let forwarded = pid != 0 && skb.sk().is_null();
-        count(pid, 1, u32::from(forwarded), 0);
+        count(pid, 1, 0, 0);
     }
 }
 
 /// A packet passed an interface without a queue. If it `may_be_forwarded`, its owner is remembered.
 ///
-/// It comes in again on this CPU. What TCP receives is counted there.
+/// It comes in again on this CPU, unless the kernel is told to steer packets (`rps_cpus`), and counts here: where it comes in, TCP may
+/// leave it to a receiver that is at work on another CPU. An acknowledgement counts where it comes in: only there is it known whose
+/// data it acknowledges.
 #[inline(always)]
 pub fn passed(skb: Skb, may_be_forwarded: bool) {
     let watched = waits_here();
@@ -87,8 +94,8 @@ pub fn passed(skb: Skb, may_be_forwarded: bool) {
     }
     let Some(state) = sender(skb) else { return };
     let sk = skb.sk();
-    let elsewhere = !sk.is_null() && sk.is_tcp();
-    if watched && !elsewhere {
+    let acknowledges = !sk.is_null() && sk.is_tcp() && skb.len() <= HEADERS_BYTES + LITTLE_BYTES;
+    if watched && !acknowledges {
         count(state.pid, 0, 1, 0);
     }
 }
@@ -101,15 +108,19 @@ pub fn received(skb: Skb, payload: u32, pid: u32) {
     if !waits_here() {
         return;
     }
-    if payload == 0 {
+    if payload <= LITTLE_BYTES {
         count(pid, 0, 1, 0);
         return;
     }
-    let sender = remembered(skb.hash());
-    if sender != 0 {
-        count(sender, 0, 1, 0);
-    } else {
+    // What was left to the receiver came in elsewhere, or is counted.
+    if !in_softirq() {
+        return;
+    }
+    let (sender, from_cpu) = remembered(skb.hash());
+    if sender == 0 {
         count(pid, 0, 1 + (payload - 1) / SEGMENT_BYTES, 0);
+    } else if from_cpu != cpu() {
+        count(sender, 0, 1, 0);
     }
 }
 
@@ -125,17 +136,27 @@ pub fn sent_by(sk: Sock) {
     }
 }
 
-/// The process of the socket whose packets have this hash; 0: not known.
+/// The process of the socket whose packets have this hash, 0 if that is not known, and the CPU on which the last one left.
 #[inline(always)]
-fn remembered(hash: u32) -> u32 {
+fn remembered(hash: u32) -> (u32, u32) {
     let Some(key) = HASHES.get_ptr(hash) else {
-        return 0;
+        return (0, 0);
     };
     // SAFETY: a map value.
     match SOCKETS.get_ptr(unsafe { key.read_volatile() }) {
         // SAFETY: as above.
-        Some(state) => unsafe { (*state).pid },
-        None => 0,
+        Some(state) => unsafe { ((*state).pid, (*state).cpu) },
+        None => (0, 0),
+    }
+}
+
+/// Does this CPU run a softirq?
+#[inline(always)]
+fn in_softirq() -> bool {
+    match CPUS.get_ptr_mut(cpu()) {
+        // SAFETY: a map value.
+        Some(state) => unsafe { (*state).softirq_ns != 0 },
+        None => false,
     }
 }
 

@@ -53,6 +53,8 @@ pub fn state(key: u64) -> Option<&'static mut SocketState> {
             retransmits: 0,
             hash: 0,
             left_ns: 0,
+            cpu: 0,
+            reserved: 0,
         };
         if SOCKETS.insert(key, new, 1).is_err() {
             emit::map_full(MapLoss::Sockets);
@@ -401,7 +403,7 @@ fn transmit(skb: Skb, dev: NetDevice, qdisc: Qdisc) {
         state.netns = netns;
         state.left_ns = now;
     }
-    packets::left(skb, pid);
+    packets::left(pid);
     let key = LinkOwner {
         netns,
         ifindex,
