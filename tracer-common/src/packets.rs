@@ -35,4 +35,17 @@ pub struct PacketOwner {
     pub pid: u32,
 }
 
-plain!(Packets = 40, PacketOwner = 8);
+/// Key of a socket on which somebody was sending as the trace began (map `SENDERS`, of processes). Two with the same ports lead to
+/// different addresses and are one server's, or as good as never there.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Sender {
+    /// Network namespace (inode number).
+    pub netns: u32,
+    /// Own port, host order.
+    pub local_port: u16,
+    /// Peer's port, host order.
+    pub remote_port: u16,
+}
+
+plain!(Packets = 40, PacketOwner = 8, Sender = 8);

@@ -5,11 +5,11 @@
 
 use aya_ebpf::{
     macros::{btf_tracepoint, map},
-    maps::LruHashMap,
+    maps::{HashMap, LruHashMap},
     programs::BtfTracePointContext,
 };
 use tracer_common::{
-    packets::{PacketOwner, Packets, SLICE_NS},
+    packets::{PacketOwner, Packets, SLICE_NS, Sender},
     record::{Header, Kind, MapLoss},
     tcp::SocketState,
 };
@@ -21,12 +21,17 @@ use super::{
 };
 use crate::{
     emit,
-    kernel::{AF_INET, AF_INET6, Skb, Sock, current, now},
+    kernel::{AF_INET, AF_INET6, NetDevice, Skb, Sock, current, now},
 };
 
 /// Sockets by the hash of the packets they send.
 #[map]
 static HASHES: LruHashMap<u32, u64> = LruHashMap::with_max_entries(16_384, 0);
+
+/// Who was sending as the trace began: a send that waits for room in its buffer may go on for seconds, and is told at its return.
+/// Written by user space.
+#[map]
+static SENDERS: HashMap<Sender, u32> = HashMap::with_max_entries(1024, 0);
 
 /// What each owner's packets gave each CPU to do in the current slice.
 #[map]
@@ -44,12 +49,15 @@ const LITTLE_BYTES: u32 = 60;
 /// The socket that sent a packet. One that was forwarded has lost it (`skb_orphan()` in `ip_rcv_core()`), but not the hash that
 /// `skb_set_hash_from_sk()` gave it, under which the socket is remembered at the devices before.
 #[inline(always)]
-pub fn sender(skb: Skb) -> Option<&'static mut SocketState> {
+pub fn sender(skb: Skb, dev: NetDevice) -> Option<&'static mut SocketState> {
     let (sk, hash) = (skb.sk(), skb.hash());
     let key = if sk.is_null() {
         // SAFETY: the entry is copied at once.
         unsafe { HASHES.get(hash) }.copied()?
     } else {
+        if owner(sk) == 0 {
+            adopt(sk, dev);
+        }
         sk.key()
     };
     // SAFETY: a map value, see `state`.
@@ -87,12 +95,14 @@ pub fn left(pid: u32) {
 /// leave it to a receiver that is at work on another CPU. An acknowledgement counts where it comes in: only there is it known whose
 /// data it acknowledges.
 #[inline(always)]
-pub fn passed(skb: Skb, may_be_forwarded: bool) {
+pub fn passed(skb: Skb, dev: NetDevice, may_be_forwarded: bool) {
     let watched = waits_here();
     if !watched && !may_be_forwarded {
         return;
     }
-    let Some(state) = sender(skb) else { return };
+    let Some(state) = sender(skb, dev) else {
+        return;
+    };
     let sk = skb.sk();
     let acknowledges = !sk.is_null() && sk.is_tcp() && skb.len() <= HEADERS_BYTES + LITTLE_BYTES;
     if watched && !acknowledges {
@@ -133,6 +143,46 @@ pub fn sent_by(sk: Sock) {
     }
     if let Some(state) = state(sk.key()) {
         state.pid = current().0;
+    }
+}
+
+/// The process of a socket; 0: not known.
+#[inline(always)]
+fn owner(sk: Sock) -> u32 {
+    match SOCKETS.get_ptr(sk.key()) {
+        // SAFETY: a map value.
+        Some(state) => unsafe { (*state).pid },
+        None => 0,
+    }
+}
+
+/// Learns whose socket it is that sends without having been seen to: of those who were sending as the trace began.
+#[inline(always)]
+fn adopt(sk: Sock, dev: NetDevice) {
+    if !sk.is_tcp() {
+        return;
+    }
+    let key = Sender {
+        netns: dev.net().inum(),
+        local_port: sk.local_port(),
+        remote_port: u16::from_be(sk.remote_port_be()),
+    };
+    let Some(pid) = SENDERS.get_ptr(key) else {
+        return;
+    };
+    if let Some(state) = state(sk.key()) {
+        // SAFETY: a map value.
+        state.pid = unsafe { pid.read_volatile() };
+    }
+}
+
+/// A send on a TCP socket begins, and may last: from then on its packets have an owner.
+#[inline(always)]
+pub fn send_begins_on(sk: Sock, pid: u32) {
+    if owner(sk) == 0
+        && let Some(state) = state(sk.key())
+    {
+        state.pid = pid;
     }
 }
 

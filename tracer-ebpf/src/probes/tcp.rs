@@ -232,15 +232,16 @@ fn announce(sk: Sock, state: &mut SocketState, pid: u32, now: u64) {
 /// `tcp_sendmsg_locked(const struct sock *sk, const struct msghdr *msg, const struct sk_buff *skb, int size_goal)`, 6.16 and later:
 /// once for each turn of the copy loop; the first marks the begin of the call (the wait for the socket's lock is not in it).
 #[btf_tracepoint(function = "tcp_sendmsg_locked")]
-pub fn tcp_sendmsg_locked(_ctx: BtfTracePointContext) -> i32 {
-    send_begins();
+pub fn tcp_sendmsg_locked(ctx: BtfTracePointContext) -> i32 {
+    send_begins(Sock(ctx.arg(0)));
     0
 }
 
 /// A send call begins in this thread.
 #[inline(always)]
-pub fn send_begins() {
-    let (_, tid) = current();
+pub fn send_begins(sk: Sock) {
+    let (pid, tid) = current();
+    packets::send_begins_on(sk, pid);
     // BPF_NOEXIST: later turns of the same call keep the first stamp.
     let _ = SENDS.insert(tid, now(), 1);
 }
@@ -384,7 +385,7 @@ pub fn net_dev_start_xmit(ctx: BtfTracePointContext) -> i32 {
     if qdisc.enqueue() != 0 {
         transmit(skb, dev, qdisc);
     } else {
-        packets::passed(skb, dev.ifindex() != LOOPBACK_IFINDEX);
+        packets::passed(skb, dev, dev.ifindex() != LOOPBACK_IFINDEX);
     }
     0
 }
@@ -397,7 +398,7 @@ fn transmit(skb: Skb, dev: NetDevice, qdisc: Qdisc) {
     let (netns, ifindex) = (dev.net().inum(), dev.ifindex());
     let now = now();
     let mut pid = 0;
-    if let Some(state) = packets::sender(skb) {
+    if let Some(state) = packets::sender(skb, dev) {
         pid = state.pid;
         state.ifindex = ifindex;
         state.netns = netns;
