@@ -10,6 +10,7 @@ pub mod block;
 pub mod config;
 pub mod histogram;
 pub mod irq;
+pub mod packets;
 pub mod proc;
 pub mod record;
 pub mod sched;

@@ -42,10 +42,12 @@ pub enum Kind {
     Work = 16,
     /// [`crate::sched::Stolen`]
     Stolen = 17,
+    /// [`crate::packets::Packets`]
+    Packets = 18,
 }
 
 /// Number of kinds.
-pub const KINDS: usize = 18;
+pub const KINDS: usize = 19;
 
 impl Kind {
     /// All kinds with the names that reports use.
@@ -68,6 +70,7 @@ impl Kind {
         (Self::Interrupts, "interrupts"),
         (Self::Work, "works"),
         (Self::Stolen, "stolen"),
+        (Self::Packets, "packets"),
     ];
 
     /// The kind with this number.
@@ -117,10 +120,12 @@ pub enum MapLoss {
     DiskTotals = 5,
     /// No room for another (link, owner) cell.
     Links = 6,
+    /// No room for another (CPU, owner of packets) cell.
+    Packets = 7,
 }
 
 /// Number of map losses.
-pub const MAP_LOSSES: usize = 7;
+pub const MAP_LOSSES: usize = 8;
 
 impl MapLoss {
     /// All map losses with the names that reports use.
@@ -132,6 +137,7 @@ impl MapLoss {
         (Self::Histograms, "histograms"),
         (Self::DiskTotals, "disk_totals"),
         (Self::Links, "links"),
+        (Self::Packets, "packets"),
     ];
 }
 

@@ -157,6 +157,10 @@ pub struct SocketState {
     pub hash: u32,
     /// When its last packet left the queue of an interface; 0 before the first.
     pub left_ns: u64,
+    /// CPU on which its last packet passed or left an interface.
+    pub cpu: u32,
+    /// Explicit padding.
+    pub reserved: u32,
 }
 
 /// Key of a link cell.
@@ -179,6 +183,6 @@ plain!(
     Ack = 32,
     Link = 64,
     Flow = 56,
-    SocketState = 64,
+    SocketState = 72,
     LinkOwner = 16
 );

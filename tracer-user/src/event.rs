@@ -4,10 +4,12 @@
 //! `CLOCK_MONOTONIC` of the traced machine; `pid` is the process, `tid` the thread.
 
 mod end;
+mod packets;
 mod record;
 mod start;
 
 pub use end::*;
+pub use packets::*;
 pub use record::*;
 pub use start::*;
 
@@ -89,6 +91,8 @@ pub enum Event {
     Interrupted(Interrupted),
     /// At attach, after the sockets: somebody waits for an answer on a connection of the target.
     Unanswered(Unanswered),
+    /// Whose packets a CPU moved in one slice while a target thread was queued there.
+    Packets(Packets),
 }
 
 impl Event {
@@ -119,6 +123,7 @@ impl Event {
             Self::Interrupts(e) => e.ns,
             Self::Work(e) => e.ns,
             Self::Stolen(e) => e.ns,
+            Self::Packets(e) => e.ns,
             Self::Process(_)
             | Self::Thread(_)
             | Self::Disk(_)

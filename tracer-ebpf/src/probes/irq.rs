@@ -87,14 +87,14 @@ pub fn softirq_exit(ctx: BtfTracePointContext) -> i32 {
 }
 
 #[inline(always)]
-fn cpu() -> u32 {
+pub fn cpu() -> u32 {
     // SAFETY: a helper without arguments.
     unsafe { bpf_get_smp_processor_id() as u32 }
 }
 
 /// Is a target thread queued on this CPU?
 #[inline(always)]
-fn is_watched(state: *mut Cpu) -> bool {
+pub fn is_watched(state: *mut Cpu) -> bool {
     // SAFETY: a map value; other CPUs add to it atomically.
     (unsafe { (&raw const (*state).queued).read_volatile() }) as i64 > 0
 }

@@ -3,6 +3,7 @@
 mod block;
 mod flow;
 mod irq;
+mod packets;
 mod proc;
 pub mod sched;
 mod smt;

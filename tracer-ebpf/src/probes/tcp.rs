@@ -16,7 +16,7 @@ use tracer_common::{
     },
 };
 
-use super::{flow, unix};
+use super::{flow, packets, unix};
 use crate::{
     emit,
     filter::is_target,
@@ -26,7 +26,7 @@ use crate::{
 
 /// Sockets by address.
 #[map]
-static SOCKETS: LruHashMap<u64, SocketState> = LruHashMap::with_max_entries(16_384, 0);
+pub static SOCKETS: LruHashMap<u64, SocketState> = LruHashMap::with_max_entries(16_384, 0);
 
 /// Send calls under way, by thread: when each began.
 #[map]
@@ -36,12 +36,9 @@ static SENDS: LruHashMap<u32, u64> = LruHashMap::with_max_entries(4096, 0);
 #[map]
 static LINKS: LruHashMap<LinkOwner, Link> = LruHashMap::with_max_entries(4096, 0);
 
-/// Sockets by the hash of the packets they send.
-#[map]
-static HASHES: LruHashMap<u32, u64> = LruHashMap::with_max_entries(16_384, 0);
-
+/// What is known of a socket.
 #[inline(always)]
-fn state(key: u64) -> Option<&'static mut SocketState> {
+pub fn state(key: u64) -> Option<&'static mut SocketState> {
     if SOCKETS.get_ptr(key).is_none() {
         let new = SocketState {
             arrived_ns: 0,
@@ -56,6 +53,8 @@ fn state(key: u64) -> Option<&'static mut SocketState> {
             retransmits: 0,
             hash: 0,
             left_ns: 0,
+            cpu: 0,
+            reserved: 0,
         };
         if SOCKETS.insert(key, new, 1).is_err() {
             emit::map_full(MapLoss::Sockets);
@@ -72,6 +71,7 @@ pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
     if sk.is_tcp() {
         sent(sk, ctx.arg::<u64>(1) as i32);
     } else {
+        packets::sent_by(sk);
         unix::called(sk, ctx.arg::<u64>(1) as i32, CALL_SEND);
     }
     0
@@ -232,15 +232,16 @@ fn announce(sk: Sock, state: &mut SocketState, pid: u32, now: u64) {
 /// `tcp_sendmsg_locked(const struct sock *sk, const struct msghdr *msg, const struct sk_buff *skb, int size_goal)`, 6.16 and later:
 /// once for each turn of the copy loop; the first marks the begin of the call (the wait for the socket's lock is not in it).
 #[btf_tracepoint(function = "tcp_sendmsg_locked")]
-pub fn tcp_sendmsg_locked(_ctx: BtfTracePointContext) -> i32 {
-    send_begins();
+pub fn tcp_sendmsg_locked(ctx: BtfTracePointContext) -> i32 {
+    send_begins(Sock(ctx.arg(0)));
     0
 }
 
 /// A send call begins in this thread.
 #[inline(always)]
-pub fn send_begins() {
-    let (_, tid) = current();
+pub fn send_begins(sk: Sock) {
+    let (pid, tid) = current();
+    packets::send_begins_on(sk, pid);
     // BPF_NOEXIST: later turns of the same call keep the first stamp.
     let _ = SENDS.insert(tid, now(), 1);
 }
@@ -264,6 +265,7 @@ pub fn tcp_probe(ctx: BtfTracePointContext) -> i32 {
     };
     // SAFETY: a map value, see `state`.
     let state = unsafe { &mut *state };
+    packets::received(skb, payload, state.pid);
     if state.announced != 0
         && let Some(tcp) = sk.tcp()
     {
@@ -382,8 +384,8 @@ pub fn net_dev_start_xmit(ctx: BtfTracePointContext) -> i32 {
     let qdisc = dev.qdisc();
     if qdisc.enqueue() != 0 {
         transmit(skb, dev, qdisc);
-    } else if dev.ifindex() != LOOPBACK_IFINDEX {
-        sender(skb);
+    } else {
+        packets::passed(skb, dev, dev.ifindex() != LOOPBACK_IFINDEX);
     }
     0
 }
@@ -391,37 +393,18 @@ pub fn net_dev_start_xmit(ctx: BtfTracePointContext) -> i32 {
 /// `LOOPBACK_IFINDEX`: in every network namespace.
 const LOOPBACK_IFINDEX: u32 = 1;
 
-/// The socket that sent a packet. One that was forwarded has lost it (`skb_orphan()` in `ip_rcv_core()`), but not the hash that
-/// `skb_set_hash_from_sk()` gave it, under which the socket is remembered at the devices before.
-#[inline(always)]
-fn sender(skb: Skb) -> Option<&'static mut SocketState> {
-    let (sk, hash) = (skb.sk(), skb.hash());
-    let key = if sk.is_null() {
-        // SAFETY: the entry is copied at once.
-        unsafe { HASHES.get(hash) }.copied()?
-    } else {
-        sk.key()
-    };
-    // SAFETY: a map value, see `state`.
-    let state = unsafe { &mut *SOCKETS.get_ptr_mut(key)? };
-    if !sk.is_null() && hash != 0 && state.hash != hash {
-        state.hash = hash;
-        let _ = HASHES.insert(hash, key, 0);
-    }
-    Some(state)
-}
-
 #[inline(always)]
 fn transmit(skb: Skb, dev: NetDevice, qdisc: Qdisc) {
     let (netns, ifindex) = (dev.net().inum(), dev.ifindex());
     let now = now();
     let mut pid = 0;
-    if let Some(state) = sender(skb) {
+    if let Some(state) = packets::sender(skb, dev) {
         pid = state.pid;
         state.ifindex = ifindex;
         state.netns = netns;
         state.left_ns = now;
     }
+    packets::left(pid);
     let key = LinkOwner {
         netns,
         ifindex,

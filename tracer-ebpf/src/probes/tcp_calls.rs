@@ -11,8 +11,8 @@ use crate::kernel::Sock;
 
 /// `int tcp_sendmsg(struct sock *sk, struct msghdr *msg, size_t size)`, 5.10 to 7.2; for `tcp_sendmsg_locked` before 6.16.
 #[fentry(function = "tcp_sendmsg")]
-pub fn tcp_sendmsg_entry(_ctx: FEntryContext) -> i32 {
-    send_begins();
+pub fn tcp_sendmsg_entry(ctx: FEntryContext) -> i32 {
+    send_begins(Sock(ctx.arg(0)));
     0
 }
 

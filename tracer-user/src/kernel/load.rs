@@ -11,7 +11,7 @@ use aya::{
     maps::{Array, HashMap, Map},
     programs::Program,
 };
-use tracer_common::block;
+use tracer_common::{block, packets::Sender};
 
 use super::{
     features::{self, Features},
@@ -244,6 +244,19 @@ pub fn set_targets(ebpf: &mut Ebpf, targets: &[u32]) -> Result<()> {
         words.set(index, word, 0)?;
     }
     Ok(())
+}
+
+/// Tells who was sending as the trace began. Best effort: without it their packets are nobody's until they send anew.
+pub fn set_senders(ebpf: &mut Ebpf, senders: &[(Sender, u32)]) {
+    let Some(map) = ebpf.map_mut("SENDERS") else {
+        return;
+    };
+    if let Ok(mut known) = HashMap::<_, Sender, u32>::try_from(map) {
+        for (sender, pid) in senders {
+            // Full: no room for those that are left.
+            let _ = known.insert(sender, pid, 0);
+        }
+    }
 }
 
 /// Marks the disks under the target's mounts, where it may wait for what kernel threads do, and those on which its own I/O is limited.

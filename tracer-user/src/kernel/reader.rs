@@ -11,6 +11,7 @@ use tracer_common::{
     block::{DiskOwner, DiskTotal, Request},
     histogram::{Cell, CellKey},
     irq::Sums,
+    packets::{PacketOwner, Packets},
     record::{Counter, Kind, MapLoss},
     sched::{Cpu, Task},
     tcp::{Link, LinkOwner, SocketState},
@@ -19,7 +20,7 @@ use tracer_common::{
 use super::{now_ns, symbols::KernelSymbols};
 use crate::{
     event::{self, Event},
-    probes::decode,
+    probes::{self, decode},
 };
 
 /// A record may be older than one that was read before it: its time is taken before its place in the ring. Programs run with
@@ -175,6 +176,11 @@ pub fn totals(ebpf: &Ebpf, ns: u64) -> Result<Vec<Event>> {
             .filter(|(_, link)| link.packets > 0)
             .map(|(_, link)| Event::Link(decode::link(&link))),
     );
+    // Without the TCP family there are none.
+    if let Ok(packets) = hash::<PacketOwner, Packets>(ebpf, "PACKETS") {
+        let cells = packets.iter().flatten();
+        events.extend(cells.map(|(_, cell)| Event::Packets(probes::packets::packets(&cell))));
+    }
     let cells = hash::<CellKey, Cell>(ebpf, "HISTOGRAMS")?;
     events.extend(
         cells

@@ -158,6 +158,8 @@ impl Session {
             .filter(|pid| !marked.contains(pid))
             .collect();
         load::set_targets(&mut attached.ebpf, &late)?;
+        let everybody: Vec<u32> = processes.iter().map(|process| process.pid).collect();
+        load::set_senders(&mut attached.ebpf, &proc::senders(&everybody));
         let symbols = move || symbols.join().ok().and_then(Result::ok).unwrap_or_default();
         let reader = Reader::new(&mut attached.ebpf, Box::new(symbols))?;
         for process in &mut processes {

@@ -19,6 +19,7 @@ mod request;
 #[cfg(test)]
 pub(crate) mod scenes;
 mod sleep;
+mod softirq;
 mod steal;
 #[cfg(test)]
 mod tests;
@@ -115,6 +116,7 @@ pub struct Model {
     written: BTreeMap<(PlaceId, Holder), u64>,
     failed: BTreeMap<PlaceId, u64>,
     works: books::Works,
+    softirqs: softirq::Softirqs,
     siblings: event::Siblings,
     interrupted: event::Interrupted,
     /// Part of a CPU's work, by place.
@@ -173,6 +175,7 @@ impl Model {
             written: BTreeMap::new(),
             failed: BTreeMap::new(),
             works: books::Works::new(),
+            softirqs: softirq::Softirqs::default(),
             siblings: event::Siblings::default(),
             interrupted: event::Interrupted::default(),
             stolen: HashMap::new(),
@@ -202,6 +205,7 @@ impl Model {
             Event::Wait(wait) => self.wait(wait),
             Event::Slice(slice) => self.slice(slice),
             Event::Interrupts(interrupts) => self.interrupted(interrupts),
+            Event::Packets(packets) => self.packets(packets),
             Event::Work(work) => self.worked(work),
             Event::Stolen(stolen) => self.stolen(stolen),
             Event::CpuTime(cpu) => self.stolen_of(*cpu),
@@ -367,6 +371,7 @@ impl Model {
         self.close_drains(end_ns);
         self.resolve_disk_waits(u64::MAX);
         self.charge_links();
+        self.charge_softirqs();
     }
 
     fn hold_cpus(&mut self) {

@@ -141,6 +141,14 @@ impl Model {
         let place = self.place(&format!("cpu{}", stay.cpu));
         let mut holders: Vec<(By, u64)> = Vec::new();
         for piece in &stay.pieces {
+            // Whose packets a softirq moved is known at the end.
+            if let By::Interrupt(source) = piece.by
+                && self
+                    .softirqs
+                    .waited(stay.cpu, source, piece.begin, piece.end)
+            {
+                continue;
+            }
             let ns = piece.end - piece.begin;
             match holders.iter_mut().find(|(by, _)| *by == piece.by) {
                 Some((_, sum)) => *sum += ns,

@@ -83,6 +83,7 @@ pub fn decode(bytes: &[u8], symbol: impl Fn(u64) -> String) -> Result<Event, Mal
             })
         }
         Kind::Interrupts => Event::Interrupts(interrupts(&read(bytes)?)),
+        Kind::Packets => Event::Packets(super::packets::packets(&read(bytes)?)),
         Kind::Snapshot => {
             let r: histogram::Snapshot = read(bytes)?;
             Event::Histogram(Box::new(cell(r.header.ns, r.key, &r.cell)))

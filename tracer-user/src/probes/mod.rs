@@ -3,6 +3,7 @@
 pub mod block;
 pub mod decode;
 pub mod irq;
+pub mod packets;
 pub mod proc;
 pub mod sched;
 pub mod tcp;
@@ -57,6 +58,7 @@ pub fn all() -> impl Iterator<Item = &'static Probe> {
         irq::PROBES,
         block::PROBES,
         tcp::PROBES,
+        packets::PROBES,
         proc::PROBES,
     ]
     .into_iter()

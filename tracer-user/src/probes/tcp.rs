@@ -50,6 +50,7 @@ pub const PROBES: &[Probe] = &[
         "tcp_probe",
         &[
             "skb_cb",
+            "skb_hash",
             "cb_seq",
             "cb_end_seq",
             "cb_ack_seq",

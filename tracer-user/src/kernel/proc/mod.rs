@@ -12,6 +12,7 @@ mod peer;
 mod process;
 mod qdisc;
 mod remote;
+mod sender;
 mod socket;
 mod standing;
 mod thread;
@@ -37,6 +38,7 @@ pub use self::{
     },
     qdisc::interfaces,
     remote::remote_mounts,
+    sender::senders,
     socket::sockets,
     standing::standing,
     thread::{SchedStat, sched_stat, threads},

@@ -19,6 +19,8 @@ pub(super) struct Line {
     pub local: SocketAddr,
     pub remote: SocketAddr,
     pub state: u8,
+    /// Sent and not acknowledged, or not sent yet.
+    pub unacked_bytes: u32,
     /// For a listener: connections not yet accepted.
     unread_bytes: u32,
     pub inode: u64,
@@ -30,13 +32,15 @@ impl Line {
         let mut fields = line.split_ascii_whitespace().skip(1);
         let (local, remote) = (address(fields.next()?)?, address(fields.next()?)?);
         let state = u8::from_str_radix(fields.next()?, 16).ok()?;
-        let (_, unread) = fields.next()?.split_once(':')?;
+        let (unacked, unread) = fields.next()?.split_once(':')?;
+        let unacked_bytes = u32::from_str_radix(unacked, 16).ok()?;
         let unread_bytes = u32::from_str_radix(unread, 16).ok()?;
         let inode = fields.nth(4)?.parse().ok()?;
         Some(Self {
             local,
             remote,
             state,
+            unacked_bytes,
             unread_bytes,
             inode,
         })

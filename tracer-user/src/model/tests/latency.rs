@@ -239,3 +239,34 @@ fn a_little_that_is_stolen_of_a_cpu_changes_nothing() {
     assert_eq!(charged(&books, Resource::Cpu, other(&books)), 10);
     close(&books);
 }
+
+/// In the slice that begins at `at` ms, on CPU 0.
+fn packets(pid: u32, at: u64, received: u32, polled: u32) -> Event {
+    Event::Packets(event::Packets {
+        ns: T0 + at * MS,
+        pid,
+        received,
+        polled,
+        ..event::Packets::default()
+    })
+}
+
+#[test]
+fn a_softirq_is_charged_to_whose_packets_it_moved_wherever_they_run() {
+    const HOG: u32 = 300;
+    // 10 ms behind HOG, 8 of them in softirqs, for 40 packets: 20 of OTHER, 10 of the target, 10 of nobody. They are told at the end.
+    let events = vec![
+        first(10, 0),
+        slice(0, HOG, 20, 30),
+        interrupts(0, &[(NET_RX, 8)], 20, 30),
+        Event::Wait(preempted(20, 30)),
+        packets(OTHER, 20, 20, 0),
+        packets(TARGET, 20, 10, 0),
+        packets(0, 20, 0, 40),
+    ];
+    let books = books(events, 100);
+    assert_eq!(charged(&books, Resource::Cpu, other(&books)), 4);
+    assert_eq!(charged(&books, Resource::Cpu, Holder::Own), 2);
+    assert_eq!(behind_interrupts(&books, NET_RX), 2);
+    close(&books);
+}

@@ -1,0 +1,265 @@
+//! Packets: whose they are, and whose a CPU moves in its softirqs while a target thread is queued there.
+//!
+//! Packets are moved in nobody's name. Where nobody of the target is queued, one costs a look at an array here. What a softirq costs
+//! goes by packets, not by bytes: nothing is copied there, and a segment of 64 KiB passes as one.
+
+use aya_ebpf::{
+    macros::{btf_tracepoint, map},
+    maps::{HashMap, LruHashMap},
+    programs::BtfTracePointContext,
+};
+use tracer_common::{
+    packets::{PacketOwner, Packets, SLICE_NS, Sender},
+    record::{Header, Kind, MapLoss},
+    tcp::SocketState,
+};
+
+use super::{
+    irq::{cpu, is_watched},
+    sched::CPUS,
+    tcp::{SOCKETS, state},
+};
+use crate::{
+    emit,
+    kernel::{AF_INET, AF_INET6, NetDevice, Skb, Sock, current, now},
+};
+
+/// Sockets by the hash of the packets they send.
+#[map]
+static HASHES: LruHashMap<u32, u64> = LruHashMap::with_max_entries(16_384, 0);
+
+/// Who was sending as the trace began: a send that waits for room in its buffer may go on for seconds, and is told at its return.
+/// Written by user space.
+#[map]
+static SENDERS: HashMap<Sender, u32> = HashMap::with_max_entries(1024, 0);
+
+/// What each owner's packets gave each CPU to do in the current slice.
+#[map]
+static PACKETS: LruHashMap<PacketOwner, Packets> = LruHashMap::with_max_entries(4096, 0);
+
+/// Payload of a packet on the usual wire: Ethernet's 1500 bytes without the headers of IP and TCP and the time stamp.
+const SEGMENT_BYTES: u32 = 1448;
+
+/// Headers of Ethernet, IPv4 and TCP with the time stamp.
+const HEADERS_BYTES: u32 = 14 + 20 + 32;
+
+/// A segment with no more payload may be an acknowledgement as far as its length tells: up to four blocks of SACK, and IPv6.
+const LITTLE_BYTES: u32 = 60;
+
+/// The socket that sent a packet. One that was forwarded has lost it (`skb_orphan()` in `ip_rcv_core()`), but not the hash that
+/// `skb_set_hash_from_sk()` gave it, under which the socket is remembered at the devices before.
+#[inline(always)]
+pub fn sender(skb: Skb, dev: NetDevice) -> Option<&'static mut SocketState> {
+    let (sk, hash) = (skb.sk(), skb.hash());
+    let key = if sk.is_null() {
+        // SAFETY: the entry is copied at once.
+        unsafe { HASHES.get(hash) }.copied()?
+    } else {
+        if owner(sk) == 0 {
+            adopt(sk, dev);
+        }
+        sk.key()
+    };
+    // SAFETY: a map value, see `state`.
+    let state = unsafe { &mut *SOCKETS.get_ptr_mut(key)? };
+    if !sk.is_null() && hash != 0 && state.hash != hash {
+        state.hash = hash;
+        let _ = HASHES.insert(hash, key, 0);
+    }
+    state.cpu = cpu();
+    Some(state)
+}
+
+/// `napi_poll(struct napi_struct *napi, int work, int budget)`, 5.10 to 7.2: so many packets came in, from a device or from this
+/// CPU's backlog, through which go those of the loopback and of veth.
+#[btf_tracepoint(function = "napi_poll")]
+pub fn napi_poll(ctx: BtfTracePointContext) -> i32 {
+    let work = ctx.arg::<u64>(1) as i32;
+    if work > 0 && waits_here() {
+        count(0, 0, 0, work as u32);
+    }
+    0
+}
+
+/// A packet left the queue of an interface.
+#[inline(always)]
+pub fn left(pid: u32) {
+    if waits_here() {
+        count(pid, 1, 0, 0);
+    }
+}
+
+/// A packet passed an interface without a queue. If it `may_be_forwarded`, its owner is remembered.
+///
+/// It comes in again on this CPU, unless the kernel is told to steer packets (`rps_cpus`), and counts here: where it comes in, TCP may
+/// leave it to a receiver that is at work on another CPU. An acknowledgement counts where it comes in: only there is it known whose
+/// data it acknowledges.
+#[inline(always)]
+pub fn passed(skb: Skb, dev: NetDevice, may_be_forwarded: bool) {
+    let watched = waits_here();
+    if !watched && !may_be_forwarded {
+        return;
+    }
+    let Some(state) = sender(skb, dev) else {
+        return;
+    };
+    let sk = skb.sk();
+    let acknowledges = !sk.is_null() && sk.is_tcp() && skb.len() <= HEADERS_BYTES + LITTLE_BYTES;
+    if watched && !acknowledges {
+        count(state.pid, 0, 1, 0);
+    }
+}
+
+/// A segment came in for a TCP socket of process `pid`.
+///
+/// Data from outside comes in the packets of the wire, although TCP sees them merged; data from this machine as it was sent.
+#[inline(always)]
+pub fn received(skb: Skb, payload: u32, pid: u32) {
+    if !waits_here() {
+        return;
+    }
+    if payload <= LITTLE_BYTES {
+        count(pid, 0, 1, 0);
+        return;
+    }
+    // What was left to the receiver came in elsewhere, or is counted.
+    if !in_softirq() {
+        return;
+    }
+    let (sender, from_cpu) = remembered(skb.hash());
+    if sender == 0 {
+        count(pid, 0, 1 + (payload - 1) / SEGMENT_BYTES, 0);
+    } else if from_cpu != cpu() {
+        count(sender, 0, 1, 0);
+    }
+}
+
+/// A socket other than TCP's sent: from then on its packets have an owner. Only where that matters.
+#[inline(always)]
+pub fn sent_by(sk: Sock) {
+    let family = sk.family();
+    if (family != AF_INET && family != AF_INET6) || !waits_here() {
+        return;
+    }
+    if let Some(state) = state(sk.key()) {
+        state.pid = current().0;
+    }
+}
+
+/// The process of a socket; 0: not known.
+#[inline(always)]
+fn owner(sk: Sock) -> u32 {
+    match SOCKETS.get_ptr(sk.key()) {
+        // SAFETY: a map value.
+        Some(state) => unsafe { (*state).pid },
+        None => 0,
+    }
+}
+
+/// Learns whose socket it is that sends without having been seen to: of those who were sending as the trace began.
+#[inline(always)]
+fn adopt(sk: Sock, dev: NetDevice) {
+    if !sk.is_tcp() {
+        return;
+    }
+    let key = Sender {
+        netns: dev.net().inum(),
+        local_port: sk.local_port(),
+        remote_port: u16::from_be(sk.remote_port_be()),
+    };
+    let Some(pid) = SENDERS.get_ptr(key) else {
+        return;
+    };
+    if let Some(state) = state(sk.key()) {
+        // SAFETY: a map value.
+        state.pid = unsafe { pid.read_volatile() };
+    }
+}
+
+/// A send on a TCP socket begins, and may last: from then on its packets have an owner.
+#[inline(always)]
+pub fn send_begins_on(sk: Sock, pid: u32) {
+    if owner(sk) == 0
+        && let Some(state) = state(sk.key())
+    {
+        state.pid = pid;
+    }
+}
+
+/// The process of the socket whose packets have this hash, 0 if that is not known, and the CPU on which the last one left.
+#[inline(always)]
+fn remembered(hash: u32) -> (u32, u32) {
+    let Some(key) = HASHES.get_ptr(hash) else {
+        return (0, 0);
+    };
+    // SAFETY: a map value.
+    match SOCKETS.get_ptr(unsafe { key.read_volatile() }) {
+        // SAFETY: as above.
+        Some(state) => unsafe { ((*state).pid, (*state).cpu) },
+        None => (0, 0),
+    }
+}
+
+/// Does this CPU run a softirq?
+#[inline(always)]
+fn in_softirq() -> bool {
+    match CPUS.get_ptr_mut(cpu()) {
+        // SAFETY: a map value.
+        Some(state) => unsafe { (*state).softirq_ns != 0 },
+        None => false,
+    }
+}
+
+/// Is a target thread queued on this CPU?
+#[inline(always)]
+fn waits_here() -> bool {
+    match CPUS.get_ptr_mut(cpu()) {
+        Some(state) => is_watched(state),
+        None => false,
+    }
+}
+
+/// Counts packets on this CPU. One that interrupts another here may cost it its count.
+///
+/// An own function, so that each of its callers is verified without it.
+#[inline(never)]
+fn count(pid: u32, sent: u32, received: u32, polled: u32) -> i32 {
+    let (cpu, now) = (cpu(), now());
+    let key = PacketOwner { cpu, pid };
+    let slice = now - now % SLICE_NS;
+    if PACKETS.get_ptr(key).is_none() {
+        let new = Packets {
+            header: Header {
+                kind: Kind::Packets as u32,
+                cpu,
+                ns: slice,
+            },
+            cpu,
+            pid,
+            sent: 0,
+            received: 0,
+            polled: 0,
+            reserved: 0,
+        };
+        if PACKETS.insert(key, new, 1).is_err() {
+            emit::map_full(MapLoss::Packets);
+        }
+    }
+    let Some(cell) = PACKETS.get_ptr_mut(key) else {
+        return 0;
+    };
+    // SAFETY: a map value.
+    let cell = unsafe { &mut *cell };
+    if cell.header.ns != slice {
+        // SAFETY: a reservation of this size.
+        emit::event::<Packets>(Kind::Packets, cell.header.ns, |record| unsafe {
+            record.write(*cell);
+        });
+        cell.header.ns = slice;
+        (cell.sent, cell.received, cell.polled) = (0, 0, 0);
+    }
+    cell.sent += sent;
+    cell.received += received;
+    cell.polled += polled;
+    0
+}
