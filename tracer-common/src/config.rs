@@ -203,6 +203,8 @@ offsets! {
     skb_len: ("sk_buff", "len");
     /// Hash of a packet's connection.
     skb_hash: ("sk_buff", "hash");
+    /// Earliest departure time of a packet that TCP sends.
+    skb_tstamp: ("sk_buff", "tstamp");
     /// TCP's view of a received packet.
     skb_cb: ("sk_buff", "cb");
     /// First sequence number.

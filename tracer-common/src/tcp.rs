@@ -105,6 +105,11 @@ pub struct Ack {
 /// long against a packet (1.2 ms for 1500 bytes at 10 Mbit/s).
 pub const LINK_SLICE_NS: u64 = 10_000_000;
 
+/// A packet that leaves so much later than TCP wanted it to has waited for the link. The value is above what a timer of `fq` is late
+/// (10 µs of slack, and the way through a softirq), and below the millisecond of data that a paced socket keeps in a queue
+/// (`sk_pacing_shift`): behind a full link a packet waits for its own socket's data at least.
+pub const LATE_NS: u64 = 700_000;
+
 /// What one owner sent through an interface that queues, in one slice.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
@@ -121,7 +126,8 @@ pub struct Link {
     pub packets: u32,
     /// Wire bytes.
     pub bytes: u64,
-    /// Smallest backlog, in packets, seen as this owner's packets left; 0: the queue emptied.
+    /// Smallest backlog, in packets, seen as packets of this owner left that had waited for the link; 0: the queue emptied; the
+    /// largest number: none had waited for more than the time at which it was due.
     pub backlog_min: u32,
     /// The queue's drop counter at the last packet.
     pub drops: u32,

@@ -108,6 +108,16 @@ pointer! {
 }
 
 impl Skb {
+    /// When TCP wants the packet to leave at the earliest, by the clock of [`super::now`]; 0: at once, or that is not known.
+    #[inline(always)]
+    pub fn due_ns(self) -> u64 {
+        if has(config!(offsets.skb_tstamp)) {
+            field(self.0, config!(offsets.skb_tstamp))
+        } else {
+            0
+        }
+    }
+
     /// A 32-bit field of the TCP control block, read byte by byte because `cb` is a char array.
     #[inline(always)]
     fn control(self, offset: u32) -> u32 {

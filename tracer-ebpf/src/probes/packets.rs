@@ -11,7 +11,7 @@ use aya_ebpf::{
 use tracer_common::{
     packets::{PacketOwner, Packets, SLICE_NS, Sender},
     record::{Header, Kind, MapLoss},
-    tcp::SocketState,
+    tcp::{LATE_NS, SocketState},
 };
 
 use super::{
@@ -79,6 +79,13 @@ pub fn napi_poll(ctx: BtfTracePointContext) -> i32 {
         count(0, 0, 0, work as u32);
     }
     0
+}
+
+/// Does a packet leave about when TCP wants it to? What was forwarded may have another clock's time, or none.
+#[inline(always)]
+pub fn is_on_time(skb: Skb, now: u64) -> bool {
+    let late_ns = now.wrapping_sub(skb.due_ns()) as i64;
+    late_ns < LATE_NS as i64 && late_ns > -(LATE_NS as i64)
 }
 
 /// A packet left the queue of an interface.

@@ -425,7 +425,8 @@ fn transmit(skb: Skb, dev: NetDevice, qdisc: Qdisc) {
     cell.packets += 1;
     cell.bytes += u64::from(skb.len());
     let backlog = qdisc.qlen();
-    if backlog < cell.backlog_min {
+    // A queue that paces (`fq`) holds packets that wait for nobody.
+    if backlog < cell.backlog_min && (backlog == 0 || !packets::is_on_time(skb, now)) {
         cell.backlog_min = backlog;
     }
     cell.drops = qdisc.drops();

@@ -24,7 +24,7 @@ const AFTER_DROP: u64 = 100;
 struct Slice {
     /// Bytes by owner.
     bytes: Vec<(Holder, u64)>,
-    /// Smallest backlog, in packets, at which anybody's packet left.
+    /// Smallest backlog, in packets, at which anybody's packet left that had waited for the link.
     backlog_min: u32,
     /// Highest count of the drop counter; `None` if nothing left.
     drops: Option<u32>,
@@ -345,6 +345,18 @@ mod tests {
         link.sent(&sent(0, 3000, 0), Holder::Process(1));
         link.waited(0, 5_000_000, 5_000_000, Limit::Path);
         assert_eq!(link.charges()[0].holder, Holder::Peer);
+    }
+
+    #[test]
+    fn a_queue_that_only_paces_is_not_full_however_much_it_holds() {
+        let mut link = Link::new(0);
+        link.sent(&sent(0, 3000, u32::MAX), Holder::Process(1));
+        link.sent(&sent(0, 1000, u32::MAX), Holder::Own);
+        link.waited(0, 5_000_000, 5_000_000, Limit::Path);
+        assert_eq!(link.charges()[0].holder, Holder::Peer);
+        // One that was late shows that the link had no room.
+        link.sent(&sent(0, 1000, 2), Holder::Process(1));
+        assert_eq!(link.charges()[0].holder, Holder::Process(1));
     }
 
     #[test]
