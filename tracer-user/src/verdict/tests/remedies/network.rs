@@ -64,7 +64,8 @@ fn words_that_a_shell_would_tear_are_quoted() {
     (rsync.cwd, rsync.uid) = ("/my data".to_owned(), 1000);
     assert_eq!(
         of(&scene, "--bwlimit").command,
-        "kill 99 && sleep 1 && cd '/my data' && runuser -u \"$(id -nu 1000)\" -- rsync --bwlimit=4096 -a 'it'\\''s; rm -rf $HOME' backup:/srv"
+        "kill 99 && sleep 1 && cd '/my data' && runuser -u \"$(id -nu 1000)\" -- \
+         rsync --bwlimit=4096 -a 'it'\\''s; rm -rf $HOME' backup:/srv"
     );
 }
 
