@@ -90,23 +90,37 @@ fn what_is_advised_against_a_holder_of_the_cpu_takes_effect() {
     }
 }
 
-/// Ends what waits to let a process go on: it would signal whoever has that number in eight hours.
+/// Ends what waits to let a process go on: it would signal whoever has that number in eight hours. It may not quite have begun to wait.
 fn end_sleeper(pid: u32) {
     let script = format!("sleep 28800; kill -CONT {pid}");
+    let until = Instant::now() + Duration::from_secs(10);
+    while !end_waiting(&script) {
+        assert!(Instant::now() < until, "nobody waits to let {pid} go on");
+        thread::yield_now();
+    }
+}
+
+/// Was there a shell with this script? It is ended with what it has started.
+fn end_waiting(script: &str) -> bool {
+    let mut ended = false;
     for entry in fs::read_dir("/proc").unwrap() {
         let path = entry.unwrap().path();
         let cmdline = fs::read(path.join("cmdline")).unwrap_or_default();
         let words: Vec<&[u8]> = cmdline.split(|byte| *byte == 0).collect();
-        if words.get(2) == Some(&script.as_bytes()) {
+        if words.first() == Some(&b"sh".as_slice()) && words.get(2) == Some(&script.as_bytes()) {
             let waiting: u32 = path.file_name().unwrap().to_str().unwrap().parse().unwrap();
+            // Stopped first, so that it starts nothing between the two looks.
+            signal(waiting, libc::SIGSTOP);
             let children = format!("/proc/{waiting}/task/{waiting}/children");
             let sleeping = fs::read_to_string(children).unwrap_or_default();
             signal(waiting, libc::SIGKILL);
             for child in sleeping.split_whitespace() {
                 signal(child.parse().unwrap(), libc::SIGKILL);
             }
+            ended = true;
         }
     }
+    ended
 }
 
 #[test]

@@ -32,6 +32,16 @@ impl Seat {
         setting: Setting,
         controllers: &str,
     ) -> Self {
+        if let Some(path) = service(case).filter(|_| hierarchy.unified && case.books.means.systemd)
+            && (setting == Setting::Limit || parts_above(path, cgroup_of_target(case)))
+        {
+            return Self {
+                unit: path.rsplit('/').next().map(str::to_owned),
+                folder: format!("{}{path}", hierarchy.mount),
+                prepare: None,
+                follow: None,
+            };
+        }
         let target = case.target().and_then(group_of);
         if let Some(group) = own(case, group_of)
             && (setting == Setting::Limit || target.is_some_and(|target| parts_at(group, target)))
@@ -120,6 +130,29 @@ fn own<'a>(case: &Case<'a>, group_of: fn(&Standing) -> Option<&Group>) -> Option
     alone.then_some(group)
 }
 
+/// The group of the systemd service in which the culprit is, if nobody else of whom is known is there: also where the controller is not
+/// enabled for it yet, which systemd does then. Out of its unit nobody is taken: systemd would lose sight of it.
+fn service<'a>(case: &Case<'a>) -> Option<&'a str> {
+    let mut paths = case.alive().map(|id| case.process(id).cgroup.as_str());
+    let path = paths.next()?;
+    let name = path.rsplit('/').next()?;
+    // A session's scope and a user's manager hold all that the user has started.
+    let of_jobs = name.ends_with(".service") && !name.starts_with("user@");
+    let books = case.books;
+    let mut there = (0..books.processes.len())
+        .filter(|id| books.processes[*id].cgroup == path && !books.processes[*id].exited);
+    let alone = of_jobs
+        && paths.all(|other| other == path)
+        && there.all(|id| case.groups.of(id) == case.culprit.group);
+    alone.then_some(path)
+}
+
+/// The target's own path.
+fn cgroup_of_target<'a>(case: &Case<'a>) -> &'a str {
+    let target = case.books.targets.first();
+    target.map_or("", |id| case.process(*id).cgroup.as_str())
+}
+
 /// Does a process that is there now belong to the culprit's job?
 fn of_job(case: &Case<'_>, pid: u32) -> bool {
     let there = |process: &crate::model::books::Process| process.pid == pid && !process.exited;
@@ -129,8 +162,11 @@ fn of_job(case: &Case<'_>, pid: u32) -> bool {
 
 /// Do the ways to two groups part just above the first?
 fn parts_at(group: &Group, target: &Group) -> bool {
-    let above = group.path.rsplit_once('/').map_or("", |(above, _)| above);
-    let below = target.path.strip_prefix(above);
-    below.is_some_and(|below| below.is_empty() || below.starts_with('/'))
-        && group.path != target.path
+    parts_above(&group.path, &target.path)
+}
+
+fn parts_above(path: &str, target: &str) -> bool {
+    let above = path.rsplit_once('/').map_or("", |(above, _)| above);
+    let below = target.strip_prefix(above);
+    below.is_some_and(|below| below.is_empty() || below.starts_with('/')) && path != target
 }

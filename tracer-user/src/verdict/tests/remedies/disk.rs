@@ -117,6 +117,29 @@ fn elsewhere_a_group_gets_half_of_what_it_read_as_a_limit() {
 }
 
 #[test]
+fn a_service_is_told_through_systemd_also_before_the_controller_is_on_for_it() {
+    let mut scene = tar_on("none");
+    scene.books.means.io = hierarchy(true, "/c");
+    scene.books.means.systemd = true;
+    let place = |scene: &mut Scene, id: usize, path: &str| {
+        scene.books.processes[id].cgroup = path.to_owned();
+    };
+    place(&mut scene, 1, "/system.slice/backup.service");
+    place(&mut scene, 0, "/system.slice/web.service");
+    let command = of(&scene, "IOReadBandwidthMax").command;
+    assert!(
+        command.starts_with("systemctl set-property --runtime backup.service "),
+        "{command}"
+    );
+    // The target would be restrained with it, or all that a user has started.
+    place(&mut scene, 0, "/system.slice/backup.service");
+    assert!(of(&scene, "io.max").command.contains("mkdir"));
+    place(&mut scene, 0, "/system.slice/web.service");
+    place(&mut scene, 1, "/user.slice/session-3.scope");
+    assert!(of(&scene, "io.max").command.contains("mkdir"));
+}
+
+#[test]
 fn a_unit_of_its_own_is_told_through_systemd() {
     let mut scene = tar_on("none");
     scene.books.means.io = hierarchy(true, "/c");
