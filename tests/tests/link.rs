@@ -159,6 +159,9 @@ fn files(dir: &Path, count: usize, bytes: usize) -> String {
     dir.to_str().unwrap().to_owned()
 }
 
+/// In this time the buffers of both ends are full.
+const FILLED: Duration = Duration::from_secs(1);
+
 /// What the client asks for, and how.
 struct Asks {
     connections: usize,
@@ -228,6 +231,8 @@ fn judged(
     let client = start(&world.there, env!("CARGO_BIN_EXE_demo-client"), &words);
     let pid = server.0.id().to_string();
     let args = ["--pid", &pid, "--duration", "5s", "--output", "json"];
+    // Until a slow client's buffers are full its answers do wait for the link, behind the backup.
+    std::thread::sleep(FILLED);
     let report = Trace::start(&args).unwrap().wait().unwrap().json().unwrap();
     let sender = backup.0.id();
     drop((client, backup, receiver, server));
