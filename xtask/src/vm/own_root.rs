@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::kernels::Kernel;
+use super::{guest::ACCELERATOR, kernels::Kernel};
 use crate::{build, paths, setup};
 
 /// Where the tracer is in the guest.
@@ -36,7 +36,7 @@ pub fn qemu(kernel: &Kernel, script: &str, dir: &Path) -> Result<Command> {
     command
         .args([
             "-accel",
-            "tcg",
+            ACCELERATOR,
             "-cpu",
             "max",
             "-smp",
