@@ -10,6 +10,11 @@ use crate::event;
 /// several round trips, and a retransmission timer alone may be 200 ms and more (RFC 6298).
 const RECOVERY_NS: u64 = 1_000_000_000;
 
+/// After a receiver's buffer was full, what it had is read for so long: more than a round trip behind a full queue, and less than
+/// its reading changes in. The data that a freer link had brought meanwhile would only have met the full buffer sooner: a client
+/// that reads 100 kB/s through a window of 22 kB closes it three times a second, and is never the faster for an empty link.
+const READS_NS: u64 = 1_000_000_000;
+
 /// Spans kept of a socket. At one record in 10 ms these are the last 20 s at least: longer waits count as unlimited before.
 const KEPT: usize = 2048;
 
@@ -21,7 +26,7 @@ pub enum Limit {
     Path,
     /// The receiver's window is full of data under way.
     Window,
-    /// The receiver's window is closed, and nothing is under way: wherever the packets stood, they have arrived.
+    /// The receiver's buffer is full, or was a moment ago: however fast the packets came, they would not be read any sooner.
     Closed,
     /// Packets were lost, and are sent again.
     Loss,
@@ -48,6 +53,9 @@ pub struct Flow {
     /// Time of the last record, and the retransmissions then.
     last: Option<(u64, u32)>,
     recovers_until: u64,
+    /// Largest window that the receiver announced, bytes.
+    window_bytes: u32,
+    reads_until: u64,
 }
 
 impl Flow {
@@ -56,11 +64,16 @@ impl Flow {
         if flow.ifindex != 0 {
             self.netns = flow.netns;
         }
+        self.window_bytes = self.window_bytes.max(flow.window_bytes);
         let Some((begin, retransmits)) = self.last.replace((flow.ns, flow.retransmits)) else {
             return;
         };
         let lost = flow.retransmits != retransmits;
-        let limit = if flow.flags & FLOW_WINDOW != 0 && flow.unacked_bytes == 0 {
+        let full = self.is_full(flow);
+        if full {
+            self.reads_until = flow.ns + READS_NS;
+        }
+        let limit = if full || begin < self.reads_until {
             Limit::Closed
         } else if lost {
             Limit::Loss
@@ -82,6 +95,13 @@ impl Flow {
         if self.spans.len() > KEPT {
             self.spans.pop_front();
         }
+    }
+
+    /// Does the window hold the sender back because the receiver does not read? Then nothing is under way, or the window has shrunk:
+    /// it is the room in the receiver's buffer. A window that a full queue makes too small is announced in full each time.
+    fn is_full(&self, flow: &event::Flow) -> bool {
+        flow.flags & FLOW_WINDOW != 0
+            && (flow.unacked_bytes == 0 || flow.window_bytes < self.window_bytes / 2)
     }
 
     /// `[begin, end]` in pieces of one limit each; where nothing is known, [`Limit::Path`].
@@ -126,18 +146,74 @@ mod tests {
     fn pieces_cover_the_interval_and_say_what_held_the_socket_back() {
         let mut flow = Flow::default();
         flow.seen(&state(10, 0, 5, 0));
-        flow.seen(&state(20, FLOW_WINDOW, 0, 0));
-        flow.seen(&state(30, FLOW_WINDOW, 9, 0));
+        flow.seen(&state(20, FLOW_WINDOW, 9, 0));
+        flow.seen(&state(30, FLOW_WINDOW, 0, 0));
         assert_eq!(
             flow.pieces(5, 40),
             [
                 (5, 10, Limit::Path),
-                (10, 20, Limit::Closed),
-                (20, 30, Limit::Window),
+                (10, 20, Limit::Window),
+                (20, 30, Limit::Closed),
                 (30, 40, Limit::Path)
             ]
         );
-        assert_eq!(flow.pieces(12, 15), [(12, 15, Limit::Closed)]);
+        assert_eq!(flow.pieces(12, 15), [(12, 15, Limit::Window)]);
+    }
+
+    /// As [`state`], with the window that the receiver announced.
+    fn window(ns: u64, flags: u32, unacked_bytes: u32, window_bytes: u32) -> event::Flow {
+        event::Flow {
+            window_bytes,
+            ..state(ns, flags, unacked_bytes, 0)
+        }
+    }
+
+    /// One turn of a client that reads slowly, as recorded behind a full link: its window opens, shrinks and closes.
+    fn slow_turn(flow: &mut Flow, begin: u64) {
+        const MS: u64 = 1_000_000;
+        flow.seen(&window(begin + 19 * MS, 0, 5_792, 21_720));
+        flow.seen(&window(begin + 59 * MS, 0, 14_480, 21_720));
+        flow.seen(&window(begin + 101 * MS, FLOW_WINDOW, 13_032, 13_032));
+        flow.seen(&window(begin + 140 * MS, FLOW_WINDOW, 4_344, 4_344));
+        flow.seen(&window(begin + 304 * MS, FLOW_WINDOW, 0, 0));
+    }
+
+    #[test]
+    fn a_receiver_whose_buffer_fills_again_and_again_is_what_holds_its_flow_back() {
+        let mut flow = Flow::default();
+        for turn in 0..3 {
+            slow_turn(&mut flow, turn * 304_000_000);
+        }
+        let pieces = flow.pieces(101_000_000, 912_000_000);
+        assert!(
+            pieces.iter().all(|(_, _, limit)| *limit == Limit::Closed),
+            "{pieces:?}"
+        );
+    }
+
+    #[test]
+    fn a_receiver_that_was_full_explains_no_more_than_the_next_second() {
+        let mut flow = Flow::default();
+        slow_turn(&mut flow, 0);
+        let full = 304_000_000;
+        flow.seen(&window(full + READS_NS, 0, 5_792, 21_720));
+        flow.seen(&window(full + READS_NS + 9, 0, 5_792, 21_720));
+        assert_eq!(
+            flow.pieces(full + READS_NS - 9, full + READS_NS + 9),
+            [
+                (full + READS_NS - 9, full + READS_NS, Limit::Closed),
+                (full + READS_NS, full + READS_NS + 9, Limit::Path)
+            ]
+        );
+    }
+
+    #[test]
+    fn a_window_announced_in_full_is_only_small_for_so_long_a_queue() {
+        let mut flow = Flow::default();
+        for ns in [0, 10, 20] {
+            flow.seen(&window(ns, FLOW_WINDOW, 64_000, 65_000));
+        }
+        assert_eq!(flow.pieces(0, 20), [(0, 20, Limit::Window)]);
     }
 
     #[test]
