@@ -1,21 +1,26 @@
 //! Finds the processes of this machine that the target asks, so that their waits are recorded, too.
 //!
-//! Nothing is looked up until the target uses a connection of its own making whose other end is on this machine; then one look into
-//! `/proc`, beside the loop that reads.
+//! Nothing is looked up until the target uses a connection of its own making whose other end is on this machine, or another process
+//! wakes it, which may have answered over a Unix socket; then one look into `/proc`, beside the loop that reads.
 
 use std::{
     collections::{HashMap, HashSet},
     sync::mpsc::{Receiver, Sender, channel},
 };
 
+use tracer_common::sched::WAIT_NO_WAKER;
+
 use super::proc;
-use crate::event::{Event, OpenSocket};
+use crate::event::{Event, OpenSocket, Wait};
 
 /// Processes followed at most: each costs as much as a target of its size.
 const MOST_FOLLOWED: usize = 8;
 
 /// Connections to one address that are looked up: workers that do not share a listening socket are found by different ones.
 const MOST_LOOKS: u32 = 4;
+
+/// Processes that woke the target and are looked at: a machine's kernel threads, and those that its interrupts met, are among them.
+const MOST_WAKERS: usize = 64;
 
 /// A process to be followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +29,7 @@ pub struct Found {
     pub pid: u32,
     /// Who asks it.
     pub by_pid: u32,
-    /// The port on which it is asked.
+    /// The port on which it is asked; 0 over a Unix socket.
     pub port: u32,
 }
 
@@ -37,6 +42,8 @@ pub struct Asked {
     serving: HashSet<u32>,
     /// Looks at each address.
     looks: HashMap<String, u32>,
+    /// Looks at each process that woke the target.
+    wakers: HashMap<u32, u32>,
     found: (Sender<Found>, Receiver<Found>),
 }
 
@@ -50,6 +57,7 @@ impl Asked {
             followed: 0,
             serving: ports.iter().copied().collect(),
             looks: HashMap::new(),
+            wakers: HashMap::new(),
             found: channel(),
         }
     }
@@ -63,8 +71,11 @@ impl Asked {
 
     /// Connections used since, and children of targets.
     pub fn see(&mut self, events: &[Event]) {
+        // A connection may be as short as its one question: looks are worth more some time apart.
+        let mut seen = HashSet::new();
         for event in events {
             match event {
+                Event::Wait(wait) if seen.insert(wait.waker_pid) => self.woken(wait),
                 Event::Socket(e) => self.look(e.pid, e.local_port, &e.local, &e.remote),
                 Event::Fork(fork) if fork.target => _ = self.known.insert(fork.pid),
                 _ => {}
@@ -97,13 +108,47 @@ impl Asked {
         });
     }
 
+    /// Begins to look whether the process that ended a sleep did so with an answer over a Unix socket.
+    fn woken(&mut self, wait: &Wait) {
+        let (pid, by_pid) = (wait.waker_pid, wait.pid);
+        let is_known = self.known.contains(&pid) || !self.known.contains(&by_pid);
+        if self.followed >= MOST_FOLLOWED
+            || wait.flags & WAIT_NO_WAKER != 0
+            || pid == 0
+            || is_known
+            || (self.wakers.len() >= MOST_WAKERS && !self.wakers.contains_key(&pid))
+        {
+            return;
+        }
+        let looks = self.wakers.entry(pid).or_default();
+        if *looks >= MOST_LOOKS {
+            return;
+        }
+        *looks += 1;
+        let sender = self.found.0.clone();
+        std::thread::spawn(move || {
+            // Who cannot be looked at is not followed.
+            if proc::asks_over_unix(by_pid, pid).unwrap_or(false) {
+                // Nobody listens any more once the trace is over.
+                let _ = sender.send(Found {
+                    pid,
+                    by_pid,
+                    port: 0,
+                });
+            }
+        });
+    }
+
     /// Who was found since, and is to be followed from now on.
     pub fn take(&mut self) -> Vec<Found> {
         let mut new = Vec::new();
         while let Ok(found) = self.found.1.try_recv() {
             if self.followed < MOST_FOLLOWED && self.known.insert(found.pid) {
                 self.followed += 1;
-                self.serving.insert(found.port);
+                // What is asked over a Unix socket has no port that could be anybody's.
+                if found.port != 0 {
+                    self.serving.insert(found.port);
+                }
                 new.push(found);
             }
         }
@@ -113,7 +158,10 @@ impl Asked {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{TcpListener, TcpStream};
+    use std::{
+        net::{TcpListener, TcpStream},
+        os::linux::net::SocketAddrExt as _,
+    };
 
     use super::*;
 
@@ -150,6 +198,51 @@ mod tests {
         );
         asked.see_open(std::slice::from_ref(&socket));
         assert_eq!(wait_for(&mut asked), []);
+    }
+
+    #[test]
+    fn who_answers_over_a_unix_socket_is_followed_once_it_wakes_the_target() {
+        let name = format!("tracer-follow-{}", std::process::id());
+        let name = std::os::unix::net::SocketAddr::from_abstract_name(name).unwrap();
+        let listener = std::os::unix::net::UnixListener::bind_addr(&name).unwrap();
+        let _asking = std::os::unix::net::UnixStream::connect_addr(&name).unwrap();
+        let accepted = std::os::fd::OwnedFd::from(listener.accept().unwrap().0);
+        let mut server = std::process::Command::new("sleep");
+        let mut server = server.arg("60").stdin(accepted).spawn().unwrap();
+        let own = std::process::id();
+        let mut asked = Asked::new(&[own], &[]);
+        let wait = Wait {
+            pid: own,
+            waker_pid: server.id(),
+            ..Wait::default()
+        };
+        asked.see(&[Event::Wait(wait.clone()), Event::Wait(wait)]);
+        assert_eq!(asked.wakers[&server.id()], 1, "one look at a time");
+        let found = wait_for(&mut asked);
+        server.kill().unwrap();
+        server.wait().unwrap();
+        let expected = Found {
+            pid: server.id(),
+            by_pid: own,
+            port: 0,
+        };
+        assert_eq!(found, [expected]);
+    }
+
+    #[test]
+    fn who_wakes_the_target_over_no_unix_socket_is_not_followed() {
+        let mut asked = Asked::new(&[100], &[]);
+        let woken = |waker_pid, flags| {
+            let (pid, waker_pid) = (100, waker_pid);
+            Event::Wait(Wait {
+                pid,
+                waker_pid,
+                flags,
+                ..Wait::default()
+            })
+        };
+        asked.see(&[woken(0, 0), woken(100, 0), woken(7, WAIT_NO_WAKER)]);
+        assert!(asked.wakers.is_empty());
     }
 
     #[test]

@@ -252,14 +252,18 @@ impl Session {
             if load::set_targets(&mut self.attached.ebpf, &[found.pid]).is_err() {
                 continue;
             }
+            let ports: Vec<u32> = (found.port != 0)
+                .then_some(found.port)
+                .into_iter()
+                .collect();
             batch.push(Event::Follow(event::Follow {
                 ns: now_ns(),
                 pid: found.pid,
                 by_pid: found.by_pid,
-                listening: vec![found.port],
+                listening: ports.clone(),
             }));
             batch.extend(proc::threads(found.pid).into_iter().map(Event::Thread));
-            let unanswered = proc::unanswered(&[found.pid], &[], &[found.port]);
+            let unanswered = proc::unanswered(&[found.pid], &[], &ports);
             batch.extend(unanswered.into_iter().map(Event::Unanswered));
         }
     }

@@ -7,6 +7,7 @@ mod disk;
 mod find;
 mod limit;
 mod means;
+mod netlink;
 mod own_limit;
 mod peer;
 mod process;
@@ -17,6 +18,7 @@ mod socket;
 mod standing;
 mod thread;
 mod unanswered;
+mod unix;
 
 use std::{
     fmt::{Arguments, Write as _},
@@ -43,6 +45,7 @@ pub use self::{
     standing::standing,
     thread::{SchedStat, sched_stat, threads},
     unanswered::unanswered,
+    unix::asks_over_unix,
 };
 use super::clock_ns;
 

@@ -177,6 +177,38 @@ fn a_chain_of_three_ends_where_the_last_one_waits() {
 }
 
 #[test]
+fn who_answers_over_a_unix_socket_is_followed_to_what_its_threads_wait_for() {
+    let Event::Wait(wait) = sleep(SERVER, 12, 92, EPOLL) else {
+        unreachable!()
+    };
+    let mut events: Vec<Event> = running(SERVER).into();
+    events.extend(follow(BACK, SERVER, 0, 1));
+    events.extend([
+        receive(SERVER, CLIENT, 10, 10),
+        Event::Wait(Wait {
+            waker_pid: BACK,
+            waker_tid: BACK,
+            waker_stack: FUTEX_WAKE,
+            waking_ns: at(92),
+            flags: 0,
+            ..wait
+        }),
+        send(SERVER, CLIENT, 94),
+        of(BACK, sleep(BACK, 1, 13, EPOLL)),
+        of(BACK, sleep(BACK, 91, 120, EPOLL)),
+    ]);
+    events.extend(behind_tar());
+    events.sort_by_key(Event::ns);
+    let books = books(events, 120);
+    // Its calls are not seen: from 20 to 89 its one thread waited for the disk, and was on a CPU before and after that.
+    assert_eq!(requests(&books, Class::Disk), 69);
+    assert_eq!(requests(&books, Class::Upstream), 80 - 69);
+    let theirs = charged(&books, Resource::Disk, holder(&books, TAR));
+    assert!((66..=68).contains(&theirs), "{theirs}");
+    assert_closed(&books);
+}
+
+#[test]
 fn what_others_ask_a_backend_is_not_what_the_target_waits_for() {
     let other = vec![
         end(BACK, 50, THERE, "127.0.0.1:50000", 2),
