@@ -118,7 +118,8 @@ fn slow_client(stage: &Stage) -> Result<Scene> {
     Ok(Scene::new(server, address, client)
         .with(receiver)
         .innocent("sender", backup)
-        .at_least(Meter::OnCpu(Who::Backup(0)), 0.2)
+        // In bytes, six times what the clients read: the CPU time that it takes is the machine's, and fell below any bound.
+        .at_least(Meter::Taken(Who::Backup(0)), 100e6)
         .unharmed())
 }
 
