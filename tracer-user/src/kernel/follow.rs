@@ -5,6 +5,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    hash::Hash,
     sync::mpsc::{Receiver, Sender, channel},
 };
 
@@ -16,7 +17,8 @@ use crate::event::{Event, OpenSocket, Wait};
 /// Processes followed at most: each costs as much as a target of its size.
 const MOST_FOLLOWED: usize = 8;
 
-/// Connections to one address that are looked up: workers that do not share a listening socket are found by different ones.
+/// Looks for the other end of connections to one address, and at one process that woke the target: workers that do not share a
+/// listening socket are found by different connections, and a connection may be closed before the look.
 const MOST_LOOKS: u32 = 4;
 
 /// Processes that woke the target and are looked at: a machine's kernel threads, and those that its interrupts met, are among them.
@@ -29,8 +31,8 @@ pub struct Found {
     pub pid: u32,
     /// Who asks it.
     pub by_pid: u32,
-    /// The port on which it is asked; 0 over a Unix socket.
-    pub port: u32,
+    /// The port on which it is asked; none over a Unix socket.
+    pub port: Option<u32>,
 }
 
 /// Whom the target asks.
@@ -91,16 +93,16 @@ impl Asked {
         {
             return;
         }
-        let looks = self.looks.entry(remote.to_owned()).or_default();
-        if *looks >= MOST_LOOKS {
+        if !may_look(&mut self.looks, remote.to_owned()) {
             return;
         }
-        *looks += 1;
         let (sender, local, remote) = (self.found.0.clone(), local.to_owned(), remote.to_owned());
         std::thread::spawn(move || {
             let port = remote.rsplit(':').next().and_then(|port| port.parse().ok());
             let peers = proc::peers_of(by_pid, &local, &remote).unwrap_or_default();
-            let Some(port) = port else { return };
+            if port.is_none() {
+                return;
+            }
             for pid in peers.into_iter().take(MOST_FOLLOWED) {
                 // Nobody listens any more once the trace is over.
                 let _ = sender.send(Found { pid, by_pid, port });
@@ -111,30 +113,23 @@ impl Asked {
     /// Begins to look whether the process that ended a sleep did so with an answer over a Unix socket.
     fn woken(&mut self, wait: &Wait) {
         let (pid, by_pid) = (wait.waker_pid, wait.pid);
-        let is_known = self.known.contains(&pid) || !self.known.contains(&by_pid);
         if self.followed >= MOST_FOLLOWED
             || wait.flags & WAIT_NO_WAKER != 0
             || pid == 0
-            || is_known
+            || self.known.contains(&pid)
+            || !self.known.contains(&by_pid)
             || (self.wakers.len() >= MOST_WAKERS && !self.wakers.contains_key(&pid))
+            || !may_look(&mut self.wakers, pid)
         {
             return;
         }
-        let looks = self.wakers.entry(pid).or_default();
-        if *looks >= MOST_LOOKS {
-            return;
-        }
-        *looks += 1;
         let sender = self.found.0.clone();
         std::thread::spawn(move || {
             // Who cannot be looked at is not followed.
             if proc::asks_over_unix(by_pid, pid).unwrap_or(false) {
                 // Nobody listens any more once the trace is over.
-                let _ = sender.send(Found {
-                    pid,
-                    by_pid,
-                    port: 0,
-                });
+                let port = None;
+                let _ = sender.send(Found { pid, by_pid, port });
             }
         });
     }
@@ -145,15 +140,20 @@ impl Asked {
         while let Ok(found) = self.found.1.try_recv() {
             if self.followed < MOST_FOLLOWED && self.known.insert(found.pid) {
                 self.followed += 1;
-                // What is asked over a Unix socket has no port that could be anybody's.
-                if found.port != 0 {
-                    self.serving.insert(found.port);
-                }
+                self.serving.extend(found.port);
                 new.push(found);
             }
         }
         new
     }
+}
+
+/// Counts a look. False once there were enough.
+fn may_look<K: Eq + Hash>(looks: &mut HashMap<K, u32>, at: K) -> bool {
+    let looks = looks.entry(at).or_default();
+    let may = *looks < MOST_LOOKS;
+    *looks += u32::from(may);
+    may
 }
 
 #[cfg(test)]
@@ -193,7 +193,7 @@ mod tests {
             [Found {
                 pid: own,
                 by_pid: own,
-                port
+                port: Some(port)
             }]
         );
         asked.see_open(std::slice::from_ref(&socket));
@@ -224,7 +224,7 @@ mod tests {
         let expected = Found {
             pid: server.id(),
             by_pid: own,
-            port: 0,
+            port: None,
         };
         assert_eq!(found, [expected]);
     }

@@ -252,10 +252,7 @@ impl Session {
             if load::set_targets(&mut self.attached.ebpf, &[found.pid]).is_err() {
                 continue;
             }
-            let ports: Vec<u32> = (found.port != 0)
-                .then_some(found.port)
-                .into_iter()
-                .collect();
+            let ports = Vec::from_iter(found.port);
             batch.push(Event::Follow(event::Follow {
                 ns: now_ns(),
                 pid: found.pid,

@@ -25,7 +25,7 @@ const TAIL: usize = 60;
 const TIMED_OUT: i32 = 124;
 /// How qemu runs the guest's CPUs: in turn on one thread of this machine. With a thread for each, a CPU may keep a translation of
 /// code that the other has patched since: after a tracepoint was switched, one in about fifty guests met the old breakpoint for ever
-/// ("soft lockup" in `text_poke_bp_batch`, the other CPU in `asm_exc_int3`; qemu 7.2). It costs a guest about a fifth more time.
+/// ("soft lockup" in `text_poke_bp_batch`, the other CPU in `asm_exc_int3`; qemu 7.2).
 pub const ACCELERATOR: &str = "tcg,thread=single";
 
 /// A guest to be booted.
