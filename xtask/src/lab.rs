@@ -18,7 +18,10 @@ mod table;
 
 use std::{
     fs,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+    thread,
     time::Duration,
 };
 
@@ -58,6 +61,9 @@ pub struct Args {
     /// How often to play each scenario
     #[arg(long, default_value_t = 1)]
     repeat: u32,
+    /// Play them in another order than that of the list, the same for the same number
+    #[arg(long, value_name = "NUMBER")]
+    shuffle: Option<u64>,
     /// How long tracer watches
     #[arg(long, default_value = "10s", value_parser = caller::duration)]
     duration: Duration,
@@ -91,7 +97,7 @@ impl Args {
             .unwrap_or_else(|| paths::target().join("lab"))
     }
 
-    /// The scenarios that were asked for, in the order of the list.
+    /// The scenarios that were asked for, in the order in which they are to be played.
     fn scenarios(&self) -> Result<Vec<(&'static str, &'static Scenario)>> {
         let all = || {
             scenarios::ALL
@@ -108,10 +114,22 @@ impl Args {
             (self.names.is_empty() || self.names.iter().any(named))
                 && (!self.quick || scenario.quick)
         };
-        Ok(all()
+        let mut scenarios: Vec<_> = all()
             .filter(|(family, scenario)| wanted(family, scenario))
-            .collect())
+            .collect();
+        if let Some(number) = self.shuffle {
+            scenarios.sort_by_key(|(_, scenario)| place(number, scenario.name));
+        }
+        Ok(scenarios)
     }
+}
+
+/// Where a scenario stands in a shuffled list.
+fn place(number: u64, name: &str) -> u64 {
+    // Its keys are fixed: the same number gives the same order.
+    let mut hasher = DefaultHasher::new();
+    (number, name).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Plays, shows the table, and fails where tracer was wrong.
@@ -225,20 +243,22 @@ fn verdict(outcomes: &[Outcome]) -> Result<()> {
 /// Grades kept recordings with the tracer of now; a verdict that is another than the live one is named.
 fn judge(args: &Args, dir: &Path) -> Result<()> {
     let mut outcomes = outcome::kept(dir)?;
-    let mut changed = Vec::new();
     let played = outcomes.iter_mut().filter(|outcome| outcome.void.is_none());
-    for outcome in played {
-        // From tracer's own report: numbers that were written and read once more may differ in their last digit.
-        let live = fs::read_to_string(outcome.file(dir, "json")).map_err(anyhow::Error::from);
-        let live = live.and_then(|json| said::Said::parse(&json)).ok();
-        (outcome.said, outcome.failed) = match play::judge_again(&outcome.file(dir, "tracer")) {
-            Ok(said) => (Some(said), None),
-            Err(error) => (None, Some(format!("{error:#}"))),
-        };
-        if outcome.said != live {
-            changed.push(format!("{}-{}", outcome.scenario, outcome.run));
+    let queue: Mutex<Vec<&mut Outcome>> = Mutex::new(played.collect());
+    let changed = Mutex::new(Vec::new());
+    let work = || {
+        loop {
+            let next = locked(&queue).pop();
+            let Some(outcome) = next else { return };
+            if !judge_one(outcome, dir) {
+                locked(&changed).push(format!("{}-{}", outcome.scenario, outcome.run));
+            }
         }
-    }
+    };
+    let cpus = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| (0..cpus).for_each(|_| _ = scope.spawn(work)));
+    let mut changed = locked(&changed).clone();
+    changed.sort();
     show(args, &outcomes)?;
     if changed.is_empty() {
         println!("all verdicts are those of the live runs");
@@ -246,4 +266,21 @@ fn judge(args: &Args, dir: &Path) -> Result<()> {
         println!("not the verdict of the live run: {}", changed.join(", "));
     }
     verdict(&outcomes)
+}
+
+/// Has a kept recording judged again; whether the verdict is that of the live run.
+fn judge_one(outcome: &mut Outcome, dir: &Path) -> bool {
+    // From tracer's own report: numbers that were written and read once more may differ in their last digit.
+    let live = fs::read_to_string(outcome.file(dir, "json")).map_err(anyhow::Error::from);
+    let live = live.and_then(|json| said::Said::parse(&json)).ok();
+    (outcome.said, outcome.failed) = match play::judge_again(&outcome.file(dir, "tracer")) {
+        Ok(said) => (Some(said), None),
+        Err(error) => (None, Some(format!("{error:#}"))),
+    };
+    outcome.said == live
+}
+
+/// What another thread left when it panicked is as good as before.
+fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -123,6 +123,14 @@ const LAB: &[Need] = &[
         package: "borgbackup",
     },
     Need {
+        program: "bzip2",
+        package: "bzip2",
+    },
+    Need {
+        program: "cpio",
+        package: "cpio",
+    },
+    Need {
         program: "python3",
         package: "python3",
     },
@@ -159,6 +167,13 @@ const LAB_SERVERS: &[(Need, &str)] = &[
             package: "apache2",
         },
         "apache2",
+    ),
+    (
+        Need {
+            program: "lighttpd",
+            package: "lighttpd",
+        },
+        "lighttpd",
     ),
     // Its server is not on PATH; this comes with every server and with no client.
     (

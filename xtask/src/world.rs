@@ -1,8 +1,8 @@
 //! What `demo` and `lab` make their scenes from: slow disks, shaped links, control groups, programs and their certain end.
 //!
 //! Code map: a [`Room`] is a directory and a control group; [`disk`], [`link`] and [`files`] furnish it, [`process`] starts
-//! programs in it (with [`nginx`], [`apache`] and [`database`] for the real servers); [`supervise`], [`ledger`] and [`made`] see to it
-//! that nothing stays behind, however a run ends.
+//! programs in it (with [`nginx`], [`apache`], [`lighttpd`] and [`database`] for the real servers); [`supervise`], [`ledger`] and
+//! [`made`] see to it that nothing stays behind, however a run ends.
 
 pub mod apache;
 pub mod caller;
@@ -11,6 +11,7 @@ pub mod database;
 pub mod disk;
 pub mod files;
 pub mod ledger;
+pub mod lighttpd;
 pub mod link;
 pub mod made;
 pub mod nginx;

@@ -47,7 +47,8 @@ pub struct Scene {
     pub disks: Vec<Disk>,
     /// What is the case.
     pub truth: Truth,
-    /// What the client must have felt: how many times slower its slowest requests are while the backups run.
+    /// What the client must have felt: how many times slower its requests are while the backups run, the slowest ones or, where there
+    /// must be harm, the usual ones too.
     pub slower: Option<RangeInclusive<f64>>,
     /// What the kernel's own counters must say while tracer watches.
     pub physics: Vec<Physics>,
@@ -153,7 +154,7 @@ impl Scene {
         self
     }
 
-    /// The guilty hold this resource: the slowest requests take at least twice as long.
+    /// The guilty hold this resource: requests take at least twice as long.
     pub fn holds(self, resource: &'static str, used: Option<fn(usize) -> Meter>) -> Self {
         Self {
             truth: Truth::Guilty { resource, used },

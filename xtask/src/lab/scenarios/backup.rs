@@ -1,5 +1,7 @@
 //! Scenarios of a server beside the backups that people run, with the options they give them.
 
+use std::{net::SocketAddr, path::PathBuf};
+
 use anyhow::{Result, bail};
 
 use super::{
@@ -7,7 +9,10 @@ use super::{
     disk::{TAR, trees},
 };
 use crate::lab::scenario::{Scenario, Scene, Stage};
-use crate::world::apache::{Form, apache};
+use crate::world::{
+    apache::{Form, apache},
+    lighttpd::lighttpd,
+};
 
 /// The scenarios.
 pub const ALL: &[Scenario] = &[
@@ -61,6 +66,17 @@ pub const ALL: &[Scenario] = &[
         make: |stage| apache_and_tar(stage, Form::Event),
     },
     Scenario {
+        name: "lighttpd-cpio",
+        about: "lighttpd serves cold files, find | cpio reads the disk",
+        quick: false,
+        make: |stage| {
+            let mut scene = trees(stage, None, false, CPIO)?;
+            let (address, served) = served_cold(&scene)?;
+            scene.server = lighttpd(&stage.room, address, &served)?;
+            Ok(scene)
+        },
+    },
+    Scenario {
         name: "apache-event-gzip",
         about: "Apache compresses what it serves, four gzip -9 on its CPU",
         quick: false,
@@ -68,6 +84,8 @@ pub const ALL: &[Scenario] = &[
     },
 ];
 
+const CPIO: &str =
+    r#"for tree in "$1"/*; do find "$tree" -type f | cpio --quiet -o >/dev/null & done; wait"#;
 /// It replaces the shell once there is a place to back up to. Nothing is compressed: the disk is what is fought for.
 const RESTIC: &str = r#"export RESTIC_PASSWORD=lab HOME="$2"; repo="$2/repo-$$"
     restic -q -r "$repo" init >/dev/null && exec restic -q --no-cache --compression off -r "$repo" backup "$1""#;
@@ -77,12 +95,17 @@ const BORG: &str = r#"export BORG_BASE_DIR="$2" BORG_UNKNOWN_UNENCRYPTED_REPO_AC
 /// Apache in the place of the scene's server.
 fn apache_and_tar(stage: &Stage, form: Form) -> Result<Scene> {
     let mut scene = trees(stage, None, false, TAR)?;
+    let (address, served) = served_cold(&scene)?;
+    scene.server = apache(&stage.room, address, &served, form, false)?;
+    Ok(scene)
+}
+
+/// Where a scene's server listens, and what it serves from the scene's disk.
+fn served_cold(scene: &Scene) -> Result<(SocketAddr, PathBuf)> {
     let (Some(address), Some(disk)) = (scene.address, scene.disks.first()) else {
         bail!("a scene of a disk has one, and a server that listens");
     };
-    let served = disk.point.join("served");
-    scene.server = apache(&stage.room, address, &served, form, false)?;
-    Ok(scene)
+    Ok((address, disk.point.join("served")))
 }
 
 fn apache_and_gzip(stage: &Stage) -> Result<Scene> {

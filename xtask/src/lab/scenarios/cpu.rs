@@ -41,6 +41,21 @@ pub const ALL: &[Scenario] = &[
         make: |stage| compressors(stage, false, &each("xz -T2 -c"), |script| script),
     },
     Scenario {
+        name: "cpu-bzip2",
+        about: "bzip2 of four files at a time",
+        quick: false,
+        make: |stage| compressors(stage, true, &each("bzip2 -9 -c"), |script| script),
+    },
+    Scenario {
+        name: "cpu-openssl",
+        about: "openssl encrypts a backup, four files at a time",
+        quick: false,
+        make: |stage| {
+            let encrypts = "openssl enc -aes-256-ctr -pbkdf2 -pass pass:lab -in";
+            compressors(stage, false, &each(encrypts), |script| script)
+        },
+    },
+    Scenario {
         name: "cpu-short-lived",
         about: "a script compresses one small file after the other, four at a time",
         quick: false,

@@ -86,6 +86,12 @@ pub const ALL: &[Scenario] = &[
         },
     },
     Scenario {
+        name: "disk-writer",
+        about: "dd writes to the server's disk through the page cache, and the kernel writes it back",
+        quick: false,
+        make: writer,
+    },
+    Scenario {
         name: "disk-bystander",
         about: "a large reader in the way, and beside it a small one that hardly is",
         quick: false,
@@ -219,6 +225,20 @@ fn seven_and_three(stage: &Stage) -> Result<Scene> {
         .guilty("seven", direct(stage, &files, 7))
         .guilty("three", direct(stage, &files, 3))
         .holds("disk", Some(|backup| Meter::Read(Who::Backup(backup))))
+        .with_disk(disk))
+}
+
+/// Again and again into the same files, from the beginning, so that the disk never fills.
+const WRITER: &str = r#"for lane in 1 2; do while :; do
+    dd if=/dev/zero of="$1/written-$lane" bs=1M count=64 conv=notrunc status=none; done & done; wait"#;
+
+fn writer(stage: &Stage) -> Result<Scene> {
+    stage.slow_writes()?;
+    let (scene, disk) = cold(stage, None, false, LARGE * LARGE_BYTES + (128 << 20))?;
+    let backup = stage.room.script(WRITER, &disk.point);
+    Ok(scene
+        .guilty("backup", backup)
+        .holds("disk", None)
         .with_disk(disk))
 }
 

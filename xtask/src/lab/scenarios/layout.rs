@@ -6,10 +6,10 @@ use super::disk::{
     BUSY, LARGE, LARGE_BYTES, SERVED, SERVED_BYTES, TAR, Trees, cold_client, cold_on, direct,
 };
 use crate::lab::{
-    meter::Meter,
+    meter::{Meter, Who},
     scenario::{Scenario, Scene, Stage, files_on},
 };
-use crate::world::{self, disk};
+use crate::world::{self, cgroup::Cgroup, disk};
 
 /// The scenarios.
 pub const ALL: &[Scenario] = &[
@@ -41,7 +41,13 @@ pub const ALL: &[Scenario] = &[
         name: "layout-root-disk",
         about: "server and a direct reader on a disk of this machine as it is, with no speed limit",
         quick: false,
-        make: root_disk,
+        make: |stage| root_disk(stage, None),
+    },
+    Scenario {
+        name: "layout-limited-backup",
+        about: "the same, with a reader that a limit of its own group still leaves enough to be in the way",
+        quick: false,
+        make: |stage| root_disk(stage, Some(LIMITED)),
     },
 ];
 
@@ -95,16 +101,27 @@ fn below(stage: &Stage) -> Result<Scene> {
         .with_disk(upper))
 }
 
-/// Nobody is held back but by the disk itself.
-fn root_disk(stage: &Stage) -> Result<Scene> {
+/// More than a tired disk has, less than the disk of a machine.
+const LIMITED: u64 = 200 << 20;
+
+/// The server is held back by nothing but the disk itself, and the backup by a limit, if it has one: what is held back is queued in the
+/// end by a kernel thread.
+fn root_disk(stage: &Stage, limit: Option<u64>) -> Result<Scene> {
     let served = stage.files("served", SERVED, SERVED_BYTES)?;
     let files = stage.files("large", 32, LARGE_BYTES)?;
     let address = world::loopback()?;
     let server = stage.room.server(address, &served, false);
-    let backup = direct(stage, &files, 32).with(["--request-bytes=1048576"]);
+    let mut backup = direct(stage, &files, 32).with(["--request-bytes=1048576"]);
     let busy = Meter::DiskBusy(disk::whole_disk_name(&stage.room.dir)?);
     let client = cold_client(stage, address, &served);
-    Ok(Scene::new(server, address, client)
+    let mut scene = Scene::new(server, address, client);
+    if let Some(limit) = limit {
+        let group = Cgroup::make(&format!("{}-limited", world::name()))?;
+        group.limit_reads(&disk::whole_disk(&stage.room.dir)?, limit)?;
+        backup.groups = vec![group.procs()];
+        scene = scene.at_most(Meter::Read(Who::Backup(0)), 1.2 * limit as f64);
+    }
+    Ok(scene
         .guilty("backup", backup)
         .holds("disk", None)
         .at_least(busy, BUSY))

@@ -35,6 +35,18 @@ pub const ALL: &[Scenario] = &[
         make: seven_and_three,
     },
     Scenario {
+        name: "network-download",
+        about: "another server's client downloads a backup through the server's link, four files at a time",
+        quick: false,
+        make: download,
+    },
+    Scenario {
+        name: "network-udp",
+        about: "socat sends datagrams through the server's link",
+        quick: false,
+        make: datagrams,
+    },
+    Scenario {
         name: "network-other-way",
         about: "a backup receives through the link, which is shaped only where the server sends",
         quick: false,
@@ -145,6 +157,61 @@ fn seven_and_three(stage: &Stage) -> Result<Scene> {
         .guilty("seven", seven)
         .guilty("three", three)
         .holds("network", Some(|backup| Meter::Taken(Who::Backup(backup))))
+        .at_least(Meter::Sent(net.link.device), FULL))
+}
+
+/// Fetches each of the files again and again from the address that it sees as its first argument.
+const FETCH: &str = r#"
+import sys, threading, time, urllib.request
+
+def fetch(file):
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://{sys.argv[1]}/{file}") as answer:
+                while answer.read(1 << 16):
+                    pass
+        except OSError:
+            time.sleep(0.1)
+
+for file in sys.argv[2:]:
+    threading.Thread(target=fetch, args=[file]).start()
+"#;
+
+/// A backup is fetched from where it lies: who sends it is Python's file server.
+fn download(stage: &Stage) -> Result<Scene> {
+    const FETCHED: usize = 4;
+    let net = net(stage, true)?;
+    let files = stage.files("backed-up", FETCHED, BACKED_UP_BYTES)?;
+    let server = stage
+        .room
+        .program(["python3", "-m", "http.server", "--directory"])
+        .with([files])
+        .with(["--bind", &net.near.ip().to_string()])
+        .with([net.near.port().to_string()]);
+    let fetch = stage
+        .room
+        .program(["python3", "-c", FETCH, &net.near.to_string()])
+        .with((0..FETCHED).map(|file| format!("{file:04}.txt")))
+        .in_netns(&net.link.netns);
+    Ok(net
+        .scene
+        .guilty("file server", server)
+        .innocent("who fetches", fetch)
+        .holds("network", None)
+        .at_least(Meter::Sent(net.link.device), FULL))
+}
+
+/// Nobody listens where the datagrams arrive; who sends them is held back by the size of its socket's buffer.
+fn datagrams(stage: &Stage) -> Result<Scene> {
+    let net = net(stage, true)?;
+    let to = format!("UDP-SENDTO:{}", net.far);
+    let backup = stage
+        .room
+        .program(["socat", "-u", "-b", "1400", "OPEN:/dev/zero", &to]);
+    Ok(net
+        .scene
+        .guilty("backup", backup)
+        .holds("network", None)
         .at_least(Meter::Sent(net.link.device), FULL))
 }
 
