@@ -6,7 +6,7 @@ use std::{
     io::Write as _,
     os::unix::process::CommandExt as _,
     path::Path,
-    process::Command,
+    process::{Child, Command},
 };
 
 use tracer::{
@@ -33,6 +33,25 @@ impl World {
         File::create(&file).unwrap().set_len(512 << 20).unwrap();
         let disk = LoopDisk::new(&file).unwrap();
         Self { dir, disk }
+    }
+
+    /// Reads the disk, so many bytes at a time, past the page cache.
+    fn reading(&self, bytes: u32) -> Command {
+        let mut command = Command::new("dd");
+        command.args(["of=/dev/null", "iflag=direct", "status=none"]);
+        command.args([format!("if={}", self.disk.path()), format!("bs={bytes}")]);
+        command
+    }
+
+    /// Starts a command whose reads of the disk are limited to so many bytes a second.
+    fn limited(&self, group: &Group, bytes: u64, mut command: Command) -> Child {
+        let dev = self.disk.dev().unwrap();
+        let device = format!("{}:{}", dev >> 20, dev & 0xf_ffff);
+        group.limit_reads(&device, bytes).unwrap();
+        let members = group.members();
+        // SAFETY: between fork and exec it only opens and writes a file, and this program has one thread that allocates here.
+        unsafe { command.pre_exec(move || fs::write(&members, "0")) };
+        command.spawn().unwrap()
     }
 
     /// Traces while `work` is done; what each process had of the disk, and the writes that the kernel counted.
@@ -133,23 +152,10 @@ fn a_journal_commit_belongs_to_those_who_have_a_part_in_it() {
 fn who_is_held_back_by_its_own_limit_stands_behind_nobody() {
     println!("RAN block");
     let world = World::new();
-    let reads = |bytes: u32| {
-        let mut command = Command::new("dd");
-        command.args(["of=/dev/null", "iflag=direct", "status=none"]);
-        command.args([format!("if={}", world.disk.path()), format!("bs={bytes}")]);
-        command
-    };
     let group = Group::for_disks().unwrap();
-    let dev = world.disk.dev().unwrap();
-    let device = format!("{}:{}", dev >> 20, dev & 0xf_ffff);
-    group.limit_reads(&device, 2 << 20).unwrap();
-    let mut limited = reads(64 << 10);
-    let members = group.members();
-    // SAFETY: between fork and exec it only opens and writes a file, and this program has one thread that allocates here.
-    unsafe { limited.pre_exec(move || fs::write(&members, "0")) };
-    let limited = Guard(limited.spawn().unwrap());
+    let limited = Guard(world.limited(&group, 2 << 20, world.reading(64 << 10)));
     // A harmless reader of the same disk, which takes it as often as it likes.
-    let _other = Guard(reads(64 << 10).spawn().unwrap());
+    let _other = Guard(world.reading(64 << 10).spawn().unwrap());
     let pid = limited.0.id().to_string();
     let report = run(&[
         "attach",
@@ -169,6 +175,28 @@ fn who_is_held_back_by_its_own_limit_stands_behind_nobody() {
     assert_eq!(verdict["cause"], "quota");
     assert_eq!(verdict["culprits"].as_array().unwrap().len(), 0);
     assert!(verdict["self_share"].as_f64().unwrap() > 0.9);
+}
+
+#[test]
+fn what_a_limit_held_back_belongs_to_who_is_limited() {
+    println!("RAN block");
+    const READS: u64 = 127;
+    let world = World::new();
+    let group = Group::for_disks().unwrap();
+    let mut reader = 0;
+    let (totals, _) = world.traced(|| {
+        let mut reading = world.reading(64 << 10);
+        reading.arg(format!("count={READS}"));
+        let mut child = world.limited(&group, 2 << 20, reading);
+        reader = child.id();
+        assert!(child.wait().unwrap().success());
+    });
+    let all: u64 = totals.values().map(|total| total.reads).sum();
+    let own = totals.get(&reader).map_or(0, |total| total.reads);
+    println!("{own} of {all} reads are the limited reader's");
+    assert!(all >= READS);
+    // Those of the first tenth of a second go before it is found whose group it is.
+    assert!(own * 10 >= READS * 8);
 }
 
 fn is_journal(pid: u32) -> bool {

@@ -63,42 +63,70 @@ pub struct Io {
     pub flags: u32,
 }
 
-/// Who queued a bio (map `BIOS`, by address).
+/// Who queued a bio (map `BIOS`, by address) and, while it is the first one of a request on the device, that request: as many fewer
+/// updates of maps for each. A request that no bio stands for is in the map `REQUESTS`, by its own address: a flush, and one that has
+/// completed in part.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Bio {
-    /// When.
+pub struct Request {
+    /// When the bio was queued.
     pub queue_ns: u64,
-    /// Process.
+    /// When the request went to the device; 0: it did not yet, or has completed, and what follows `gate` means nothing.
+    pub issue_ns: u64,
+    /// Process that queued it.
     pub pid: u32,
     /// Thread.
     pub tid: u32,
     /// `IO_*` bits.
     pub flags: u32,
     /// Disk whose gate this bio holds open; 0 when none.
-    pub dev: u32,
-}
-
-/// A request in flight (map `REQUESTS`, by address).
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Request {
-    /// When the first bio was queued.
-    pub queue_ns: u64,
-    /// When it went to the device.
-    pub issue_ns: u64,
-    /// Process.
-    pub pid: u32,
-    /// Thread.
-    pub tid: u32,
-    /// `IO_*` bits.
-    pub flags: u32,
-    /// Disk.
+    pub gate: u32,
+    /// Disk of the request.
     pub dev: u32,
     /// `REQ_OP_*`
     pub op: u32,
     /// Bytes at issue.
     pub bytes: u32,
+    /// Explicit padding.
+    pub reserved: u32,
+}
+
+impl Request {
+    /// A bio that nobody was seen queueing.
+    pub const UNOWNED: Self = Self {
+        queue_ns: 0,
+        issue_ns: 0,
+        pid: 0,
+        tid: 0,
+        flags: IO_UNOWNED,
+        gate: 0,
+        dev: 0,
+        op: 0,
+        bytes: 0,
+        reserved: 0,
+    };
+}
+
+/// A group on a disk, for which a kernel thread queued (key of the map `HELD_BACK`).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct GroupOnDisk {
+    /// Number of the group (`kernfs_node.id`, the inode of its folder).
+    pub group: u64,
+    /// Disk.
+    pub dev: u32,
+    /// Explicit padding.
+    pub reserved: u32,
+}
+
+/// For whom a kernel thread queued (map `HELD_BACK`).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HeldBack {
+    /// Address of the function that the thread ran, if it is a kworker; else 0.
+    pub function: u64,
+    /// The process, once user space has found it; 0 before. Written by user space.
+    pub pid: u64,
 }
 
 /// What one owner has of a request that was merged from bios of several.
@@ -226,8 +254,9 @@ pub struct Disk {
 
 plain!(
     Io = 56,
-    Bio = 24,
-    Request = 40,
+    Request = 48,
+    GroupOnDisk = 16,
+    HeldBack = 16,
     DiskOwner = 8,
     DiskTotal = 48,
     Disk = 40,

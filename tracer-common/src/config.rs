@@ -273,6 +273,8 @@ pub struct Config {
     pub arg_rq_issue: u32,
     /// 1: a CPU has a sibling.
     pub has_siblings: u32,
+    /// Where the count of nested interrupts of a CPU lies, from the address of its run queue, wrapping; [`MISSING`] where not known.
+    pub preempt_count: u32,
 }
 
 impl Config {
@@ -292,10 +294,11 @@ impl Config {
         arg_split: 0,
         arg_rq_issue: 0,
         has_siblings: 0,
+        preempt_count: MISSING,
     };
 }
 
-const _: () = assert!(size_of::<Config>() == 4 * (Offsets::COUNT + 13));
+const _: () = assert!(size_of::<Config>() == 4 * (Offsets::COUNT + 14));
 // SAFETY: `repr(C)`, only `u32`s.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for Config {}

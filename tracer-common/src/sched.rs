@@ -18,6 +18,9 @@ pub const WAIT_NO_WAKER: u32 = 16;
 /// The kernel counts the sleep as a stall for memory (`task->in_memstall`): of disk waits, those for a page that had been in use and
 /// was evicted. Never set where pressure is not accounted (`CONFIG_PSI`).
 pub const WAIT_MEMSTALL: u32 = 32;
+/// `current` woke the thread in its own context, by the kernel's own count of interrupts: `waker_tid` did it, and no stack of it was
+/// taken. Without this bit and [`WAIT_NO_WAKER`] the waker's stack tells.
+pub const WAIT_TASK_WAKER: u32 = 64;
 
 /// A target thread came back on a CPU; describes the whole interval off it.
 #[repr(C)]
@@ -44,7 +47,7 @@ pub struct Wait {
     pub waking_ns: u64,
     /// Identity of the kernel stack it slept in, 0 for none; the frames are in a [`Stack`] record.
     pub stack: u64,
-    /// Identity of the waker's kernel stack.
+    /// Identity of the waker's kernel stack; 0 where it is not needed to tell whether an interrupt woke.
     pub waker_stack: u64,
     /// Process of `current` at the wakeup.
     pub waker_pid: u32,
@@ -159,8 +162,8 @@ pub struct Task {
     pub on_ns: u64,
     /// When it left the CPU, 0 if never seen doing so.
     pub off_ns: u64,
-    /// Stack identity at switch-out.
-    pub stack: u64,
+    /// Stack identity of its last sleep.
+    pub last_stack: u64,
     /// Stack identity of the waker.
     pub waker_stack: u64,
     /// When it was woken.
@@ -187,6 +190,19 @@ pub struct Task {
     pub reserved: u32,
 }
 
+impl Task {
+    /// Identity of the stack in which it sleeps, or slept before it became runnable; 0 if it did not sleep.
+    #[inline(always)]
+    #[must_use]
+    pub fn stack(&self) -> u64 {
+        if self.flags & WAIT_RUNNABLE != 0 {
+            0
+        } else {
+            self.last_stack
+        }
+    }
+}
+
 /// The thread is on a CPU.
 pub const TASK_RUNNING: u32 = 0;
 /// The thread is runnable and waits for a CPU.
@@ -194,7 +210,7 @@ pub const TASK_QUEUED: u32 = 1;
 /// The thread sleeps.
 pub const TASK_ASLEEP: u32 = 2;
 
-/// Per-CPU state of the scheduler probes (map `CPUS`, by CPU), on a cache line of its own.
+/// Per-CPU state of the scheduler probes (map `CPUS`, by CPU), on cache lines of its own.
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cpu {
@@ -217,12 +233,14 @@ pub struct Cpu {
     pub softirq_ns: u64,
     /// What had been stolen of the CPU when the running thread came on.
     pub stolen_ns: u64,
+    /// Address of its run queue, as the first switch there showed it; 0 before.
+    pub run_queue: u64,
 }
 
 /// Begin of an interrupt before which no target thread was queued on its CPU: no time.
 pub const UNWATCHED: u64 = 1;
 
-const _: () = assert!(size_of::<Cpu>() == 64);
+const _: () = assert!(size_of::<Cpu>() == 128);
 // SAFETY: `repr(C)`, explicit padding, any bit pattern is valid.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for Cpu {}

@@ -141,6 +141,8 @@ pub struct Link {
 pub struct SocketState {
     /// When the first byte not yet received arrived.
     pub arrived_ns: u64,
+    /// When the send call under way began; 0: there is none. The socket's lock lets one at a time.
+    pub began_ns: u64,
     /// When the oldest send not yet acknowledged returned.
     pub sent_ns: u64,
     /// Process that last received or sent.
@@ -189,6 +191,6 @@ plain!(
     Ack = 32,
     Link = 64,
     Flow = 56,
-    SocketState = 72,
+    SocketState = 80,
     LinkOwner = 16
 );

@@ -19,7 +19,8 @@ use tracer_common::config::{Config, MISSING};
 pub use self::{
     disk::*,
     net::*,
-    run_queue::{CfsRq, TaskGroup, UNKNOWN, throttled_on},
+    run_queue::{CfsRq, Context, TaskGroup, UNKNOWN, context, throttled_on},
+    work::current_work_function,
 };
 
 /// What user space found out about this kernel.
@@ -165,6 +166,12 @@ impl Task {
         } else {
             0
         }
+    }
+
+    /// Address of its run queue.
+    #[inline(always)]
+    pub fn run_queue(self) -> u64 {
+        self.cfs_rq().rq().key()
     }
 
     /// The clock of its run queue, ns.

@@ -2,6 +2,8 @@
 //!
 //! Not a BPF stack map: that loses exactly the hot stacks to collisions, and reusing its ids lies.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{EbpfContext, helpers::generated::bpf_get_stack, macros::map, maps::LruHashMap};
 use tracer_common::{
     record::Kind,
@@ -16,23 +18,30 @@ static STACKS: LruHashMap<u64, u64> = LruHashMap::with_max_entries(4096, 0);
 
 const BYTES: u32 = (STACK_DEPTH * 8) as u32;
 
-/// Captures the kernel stack of `current` and returns its identity, 0 if there is none.
+/// Captures the kernel stack of `current` and returns its identity, 0 if there is none. `last` is one that was captured before: most
+/// threads sleep again and again in the same place.
 #[inline(never)]
-pub fn capture(ctx: *mut core::ffi::c_void, now: u64) -> u64 {
-    let mut frames = [0_u64; STACK_DEPTH];
+pub fn capture(ctx: *mut core::ffi::c_void, last: u64, now: u64) -> u64 {
+    let mut frames = MaybeUninit::<[u64; STACK_DEPTH]>::uninit();
     // SAFETY: the buffer is as long as said.
     let written = unsafe { bpf_get_stack(ctx, frames.as_mut_ptr().cast(), BYTES, 0) };
     if written <= 0 {
         return 0;
     }
+    let depth = written as u64 / 8;
+    // SAFETY: the helper fills what it does not use with zeros.
+    let frames = unsafe { frames.assume_init_ref() };
     let mut id = 0xcbf2_9ce4_8422_2325_u64;
-    for frame in frames {
+    for (i, frame) in frames.iter().enumerate() {
+        if i as u64 >= depth {
+            break;
+        }
         id = (id ^ frame).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         id ^= id >> 29;
     }
     // SAFETY: only existence is asked.
-    if unsafe { STACKS.get(id) }.is_none() {
-        send(id, written as u64 / 8, &frames, now);
+    if id != last && unsafe { STACKS.get(id) }.is_none() {
+        send(id, depth, frames, now);
     }
     id
 }
@@ -55,6 +64,6 @@ fn send(id: u64, depth: u64, frames: &[u64; STACK_DEPTH], now: u64) {
 
 /// [`capture`] for any context.
 #[inline(always)]
-pub fn of_current(ctx: &impl EbpfContext, now: u64) -> u64 {
-    capture(ctx.as_ptr(), now)
+pub fn of_current(ctx: &impl EbpfContext, last: u64, now: u64) -> u64 {
+    capture(ctx.as_ptr(), last, now)
 }

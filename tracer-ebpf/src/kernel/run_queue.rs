@@ -97,3 +97,35 @@ pub fn throttled_on(task: Task, cpu: u32) -> u64 {
     }
     untyped(queue as *const u8, total, UNKNOWN)
 }
+
+/// `NMI_MASK | HARDIRQ_MASK | SOFTIRQ_OFFSET` of `preempt.h`, 5.10 to 7.2: what of the count says that an interrupt is served, not only
+/// held off.
+const INTERRUPTS: u32 = 0x00f0_0000 | 0x000f_0000 | 0x100;
+
+/// In whose context this CPU is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Context {
+    /// Of the task that is `current`.
+    Task,
+    /// Of an interrupt: `current` is a bystander.
+    Interrupt,
+    /// It cannot be told.
+    Unknown,
+}
+
+/// Context of the CPU whose run queue is at this address.
+///
+/// `__preempt_count` is a variable of each CPU, as `runqueues` is, so that one lies always as far from the other.
+#[inline(always)]
+pub fn context(run_queue: u64) -> Context {
+    let distance = config!(preempt_count);
+    if !has(distance) || run_queue == 0 {
+        return Context::Unknown;
+    }
+    let count = run_queue.wrapping_add(distance as i32 as u64) as *const u8;
+    match untyped(count, 0, u32::MAX) {
+        u32::MAX => Context::Unknown,
+        count if count & INTERRUPTS != 0 => Context::Interrupt,
+        _ => Context::Task,
+    }
+}

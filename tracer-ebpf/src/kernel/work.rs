@@ -1,5 +1,7 @@
 //! Kernel workers: which function a kworker runs, or ran last.
 
+use aya_ebpf::helpers::bpf_get_current_task;
+
 use super::{Task, config, has, untyped};
 
 /// `PF_WQ_WORKER`, 5.10 to 7.2.
@@ -9,32 +11,47 @@ impl Task {
     /// Is it a kworker whose function can be told?
     #[inline(always)]
     pub fn is_worker(self) -> bool {
-        has(config!(offsets.task_flags))
-            && has(config!(offsets.task_kthread))
-            && has(config!(offsets.kthread_data))
-            && has(config!(offsets.worker_function))
-            && self.flags() & PF_WQ_WORKER != 0
+        tells_functions() && self.flags() & PF_WQ_WORKER != 0
     }
 
     /// Address of the function of a kworker; 0 if it is not known. A worker that goes to sleep has done its work: then it is the last.
-    ///
-    /// `kthread_data()` through pointers without a type, hence the helper: `set_child_tid` (`worker_private` from 5.17) leads to
-    /// `struct kthread`, its `data` to `struct worker`.
     #[inline(always)]
     pub fn work_function(self) -> u64 {
-        let worker: u64 = untyped(
-            self.kthread() as *const u8,
-            config!(offsets.kthread_data),
-            0,
-        );
-        if worker == 0 {
-            return 0;
-        }
-        let worker = worker as *const u8;
-        let now = untyped(worker, config!(offsets.worker_function), 0);
-        if now != 0 || !has(config!(offsets.worker_last_function)) {
-            return now;
-        }
-        untyped(worker, config!(offsets.worker_last_function), 0)
+        function(self.kthread())
     }
+}
+
+/// Address of the function that `current` runs, if it is a kworker; else 0.
+#[inline(always)]
+pub fn current_work_function() -> u64 {
+    // SAFETY: a helper without arguments; what it returns has no type on 5.10.
+    let task = unsafe { bpf_get_current_task() } as *const u8;
+    if !tells_functions() || untyped(task, config!(offsets.task_flags), 0) & PF_WQ_WORKER == 0 {
+        return 0;
+    }
+    function(untyped(task, config!(offsets.task_kthread), 0))
+}
+
+#[inline(always)]
+fn tells_functions() -> bool {
+    has(config!(offsets.task_flags))
+        && has(config!(offsets.task_kthread))
+        && has(config!(offsets.kthread_data))
+        && has(config!(offsets.worker_function))
+}
+
+/// `kthread_data()` through pointers without a type, hence the helper: `set_child_tid` (`worker_private` from 5.17) leads to
+/// `struct kthread`, its `data` to `struct worker`.
+#[inline(always)]
+fn function(kthread: u64) -> u64 {
+    let worker: u64 = untyped(kthread as *const u8, config!(offsets.kthread_data), 0);
+    if worker == 0 {
+        return 0;
+    }
+    let worker = worker as *const u8;
+    let now = untyped(worker, config!(offsets.worker_function), 0);
+    if now != 0 || !has(config!(offsets.worker_last_function)) {
+        return now;
+    }
+    untyped(worker, config!(offsets.worker_last_function), 0)
 }

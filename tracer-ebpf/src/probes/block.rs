@@ -10,9 +10,9 @@ use aya_ebpf::{
 };
 use tracer_common::{
     block::{
-        Bio as Queued, Disk as Gate, DiskOwner, DiskTotal, FLUSHES, IO_ERROR, IO_JOURNAL,
-        IO_KTHREAD, IO_MERGED, IO_PART, IO_TARGET, IO_THROTTLED, IO_UNOWNED, IO_WRITEBACK, Io,
-        OP_DRIVER, OP_FLUSH, OP_MASK, OP_READ, OP_WRITE, OWNERS, Parts, Request as InFlight,
+        Disk as Gate, DiskOwner, DiskTotal, FLUSHES, IO_ERROR, IO_JOURNAL, IO_KTHREAD, IO_MERGED,
+        IO_PART, IO_TARGET, IO_THROTTLED, IO_UNOWNED, IO_WRITEBACK, Io, OP_DRIVER, OP_FLUSH,
+        OP_MASK, OP_READ, OP_WRITE, Request as Known,
     },
     histogram::Family,
     record::{Kind, MapLoss},
@@ -23,24 +23,24 @@ use crate::{
     filter::is_target,
     histograms,
     kernel::{Bio, Request, argument, config, current, now},
-    probes::writeback::{is_kernel_thread, on_behalf},
+    probes::{
+        held_back, merged,
+        writeback::{is_kernel_thread, on_behalf},
+    },
 };
 
-/// Bios in flight by address. Least recently used entries go first: a bio that is completed without a trace would stay for ever.
+/// Bios in flight by address, with the requests that they are the first of. Least recently used entries go first: a bio that is
+/// completed without a trace would stay for ever.
 #[map]
-static BIOS: LruHashMap<u64, Queued> = LruHashMap::with_max_entries(16_384, 0);
+static BIOS: LruHashMap<u64, Known> = LruHashMap::with_max_entries(16_384, 0);
 
-/// Requests in flight by address.
+/// Requests in flight by address, where no bio stands for them.
 #[map]
-static REQUESTS: LruHashMap<u64, InFlight> = LruHashMap::with_max_entries(8192, 0);
-
-/// Parts of requests in flight that have several owners, by address.
-#[map]
-static MERGED: LruHashMap<u64, Parts> = LruHashMap::with_max_entries(1024, 0);
+static REQUESTS: LruHashMap<u64, Known> = LruHashMap::with_max_entries(1024, 0);
 
 /// Who last asked for a flush of a disk, by device number: a flush request carries no bio.
 #[map]
-static FLUSHERS: LruHashMap<u32, Queued> = LruHashMap::with_max_entries(256, 0);
+static FLUSHERS: LruHashMap<u32, Known> = LruHashMap::with_max_entries(256, 0);
 
 /// Disks by device number.
 #[map]
@@ -52,21 +52,12 @@ static DISK_TOTALS: LruHashMap<DiskOwner, DiskTotal> = LruHashMap::with_max_entr
 
 /// Bios of one request that are looked at for an owner.
 const CHAIN: usize = 4;
-/// Bios of one request that are looked at for several owners.
-const LOOKED_AT: usize = 16;
-
 /// `block_bio_queue([struct request_queue *q,] struct bio *bio)`; the queue argument is gone from 5.11 on, and in late 5.10.
 #[btf_tracepoint(function = "block_bio_queue")]
 pub fn block_bio_queue(ctx: BtfTracePointContext) -> i32 {
     let bio = Bio(argument(&ctx, config!(arg_bio_queue)));
     let (pid, tid) = current();
-    let mut owner = Queued {
-        queue_ns: now(),
-        pid,
-        tid,
-        flags: 0,
-        dev: 0,
-    };
+    let mut owner = by(pid, tid);
     if is_target(pid) {
         owner.flags = IO_TARGET;
     } else if pid != 0 && is_kernel_thread() {
@@ -75,7 +66,7 @@ pub fn block_bio_queue(ctx: BtfTracePointContext) -> i32 {
     if owner.flags & (IO_TARGET | IO_KTHREAD | IO_WRITEBACK | IO_JOURNAL) != 0 {
         let dev = bio.disk().dev();
         if owner.flags & IO_TARGET != 0 || is_watched(dev) {
-            owner.dev = dev;
+            owner.gate = dev;
             open_gate(dev, owner.queue_ns);
         }
     }
@@ -88,9 +79,21 @@ pub fn block_bio_queue(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
+/// A bio that is queued just now.
+#[inline(always)]
+fn by(pid: u32, tid: u32) -> Known {
+    Known {
+        queue_ns: now(),
+        pid,
+        tid,
+        flags: 0,
+        ..Known::UNOWNED
+    }
+}
+
 /// A kernel thread queues for somebody else, if it can be said for whom.
 #[inline(always)]
-fn by_kernel_thread(owner: &mut Queued, bio: Bio) {
+fn by_kernel_thread(owner: &mut Known, bio: Bio) {
     if let Some((dirtier, why)) = on_behalf(owner.tid) {
         owner.pid = dirtier.pid;
         owner.tid = dirtier.tid;
@@ -99,6 +102,9 @@ fn by_kernel_thread(owner: &mut Queued, bio: Bio) {
         owner.pid = pid;
         owner.tid = 0;
         owner.flags = IO_TARGET | IO_THROTTLED;
+    } else if let Some(pid) = held_back::owner(bio) {
+        owner.pid = pid;
+        owner.tid = 0;
     } else {
         owner.flags = IO_KTHREAD;
     }
@@ -157,15 +163,9 @@ pub fn block_split(ctx: BtfTracePointContext) -> i32 {
     let (pid, tid) = current();
     // SAFETY: the entry is copied at once.
     let parent = unsafe { BIOS.get(bio.parent()) }.copied();
-    let mut owner = parent.unwrap_or(Queued {
-        queue_ns: now(),
-        pid,
-        tid,
-        flags: 0,
-        dev: 0,
-    });
+    let mut owner = parent.unwrap_or(by(pid, tid));
     // The gate is held by the parent, whose completion shuts it.
-    owner.dev = 0;
+    (owner.gate, owner.issue_ns) = (0, 0);
     let _ = BIOS.insert(bio.key(), owner, 0);
     0
 }
@@ -175,13 +175,14 @@ pub fn block_split(ctx: BtfTracePointContext) -> i32 {
 pub fn block_bio_complete(ctx: BtfTracePointContext) -> i32 {
     let bio = Bio(argument(&ctx, config!(arg_bio_complete)));
     let key = bio.key();
-    // SAFETY: the entry is copied at once.
-    let Some(owner) = unsafe { BIOS.get(key) }.copied() else {
+    let Some(owner) = BIOS.get_ptr(key) else {
         return 0;
     };
+    // SAFETY: a map value.
+    let dev = unsafe { (*owner).gate };
     let _ = BIOS.remove(key);
-    if owner.dev != 0
-        && let Some(gate) = DISKS.get_ptr_mut(owner.dev)
+    if dev != 0
+        && let Some(gate) = DISKS.get_ptr_mut(dev)
     {
         // SAFETY: a map value, 8-byte aligned.
         unsafe {
@@ -200,134 +201,96 @@ pub fn block_rq_issue(ctx: BtfTracePointContext) -> i32 {
     if op >= OP_DRIVER {
         return 0;
     }
-    let issue_ns = now();
-    let bytes = rq.bytes();
-    let dev = rq.disk().dev();
     let bio = rq.bio();
-    let mut owner = owner(bio);
-    if op == OP_FLUSH && bio.is_null() {
-        // SAFETY: the entry is copied at once.
-        owner = unsafe { FLUSHERS.get(dev) }.copied().unwrap_or(owner);
-        owner.queue_ns = issue_ns;
+    if bio.is_null() {
+        issue_alone(rq, op);
+        return 0;
     }
-    if has_several_owners(bio, owner.pid) && split(rq.0 as u64, bio, bytes) {
-        owner.flags |= IO_MERGED;
+    if !is_owned(bio) {
+        // It was queued before the trace began, or not seen.
+        let found = owner(bio.next());
+        if BIOS.insert(bio.key(), found, 0).is_err() {
+            emit::map_full(MapLoss::Bios);
+        }
     }
-    let request = InFlight {
-        queue_ns: if owner.queue_ns == 0 {
-            issue_ns
-        } else {
-            owner.queue_ns
-        },
-        issue_ns,
-        pid: owner.pid,
-        tid: owner.tid,
-        flags: owner.flags,
-        dev,
-        op,
-        bytes,
-    };
-    if REQUESTS.insert(rq.0 as u64, request, 0).is_err() {
-        emit::map_full(MapLoss::Requests);
+    if let Some(first) = BIOS.get_ptr_mut(bio.key()) {
+        // SAFETY: a map value.
+        issue(rq, op, bio, unsafe { &mut *first });
     }
     0
 }
 
-/// Who queued this bio? Nobody, if that was not seen.
+/// Was somebody seen queueing this bio?
 #[inline(always)]
-fn queued(bio: Bio) -> Queued {
-    // SAFETY: the entry is copied at once.
-    unsafe { BIOS.get(bio.key()) }.copied().unwrap_or(Queued {
-        queue_ns: 0,
-        pid: 0,
-        tid: 0,
-        flags: IO_UNOWNED,
-        dev: 0,
-    })
+fn is_owned(bio: Bio) -> bool {
+    // SAFETY: only the flags are read.
+    unsafe { BIOS.get(bio.key()) }.is_some_and(|known| known.flags & IO_UNOWNED == 0)
 }
 
-/// Whose request is it? The first of its bios that somebody was seen queueing. A flush has none.
+/// The request whose first bio is `bio`, of this owner, goes to the device.
 #[inline(always)]
-fn owner(first: Bio) -> Queued {
-    let mut bio = first;
-    let mut owner = queued(bio);
+fn issue(rq: Request, op: u32, bio: Bio, first: &mut Known) {
+    let (issue_ns, bytes) = (now(), rq.bytes());
+    first.flags &= !IO_MERGED;
+    if merged::has_several_owners(bio.next(), first.pid) && merged::split(rq.0 as u64, bio, bytes) {
+        first.flags |= IO_MERGED;
+    }
+    if first.queue_ns == 0 {
+        first.queue_ns = issue_ns;
+    }
+    first.issue_ns = issue_ns;
+    first.dev = rq.disk().dev();
+    first.op = op;
+    first.bytes = bytes;
+}
+
+/// A request without a bio goes to the device: a flush, which belongs to who asked last for one.
+#[inline(always)]
+fn issue_alone(rq: Request, op: u32) {
+    let (dev, now) = (rq.disk().dev(), now());
+    let flusher = if op == OP_FLUSH {
+        // SAFETY: the entry is copied at once.
+        unsafe { FLUSHERS.get(dev) }.copied()
+    } else {
+        None
+    };
+    let request = Known {
+        queue_ns: now,
+        issue_ns: now,
+        dev,
+        op,
+        bytes: rq.bytes(),
+        ..flusher.unwrap_or(Known::UNOWNED)
+    };
+    if REQUESTS.insert(rq.0 as u64, request, 0).is_err() {
+        emit::map_full(MapLoss::Requests);
+    }
+}
+
+/// Who queued this bio? Nobody, if that was not seen.
+#[inline(always)]
+pub fn queued(bio: Bio) -> Known {
+    // SAFETY: the entry is copied at once.
+    unsafe { BIOS.get(bio.key()) }
+        .copied()
+        .unwrap_or(Known::UNOWNED)
+}
+
+/// Whose request is it, if its first bio is nobody's? The first of the others that somebody was seen queueing.
+#[inline(always)]
+fn owner(second: Bio) -> Known {
+    let mut bio = second;
+    let mut owner = Known::UNOWNED;
     for _ in 1..CHAIN {
         if bio.is_null() || owner.flags & IO_UNOWNED == 0 {
             break;
         }
-        bio = bio.next();
         owner = queued(bio);
+        bio = bio.next();
     }
+    // The gate is held by the other bio, whose completion shuts it.
+    owner.gate = 0;
     owner
-}
-
-/// Was a bio of this request queued by another process than the first one?
-#[inline(always)]
-fn has_several_owners(first: Bio, pid: u32) -> bool {
-    let mut bio = first;
-    for _ in 0..LOOKED_AT {
-        if bio.is_null() {
-            return false;
-        }
-        if queued(bio).pid != pid {
-            return true;
-        }
-        bio = bio.next();
-    }
-    false
-}
-
-/// Splits a request among the owners of its bios, by bytes; false if it cannot be kept. The parts are added up in the map, whose
-/// values the verifier does not track: on the stack, old ones would follow every way through the loop.
-#[inline(always)]
-fn split(key: u64, first: Bio, bytes: u32) -> bool {
-    if MERGED.insert(key, Parts::NONE, 0).is_err() {
-        return false;
-    }
-    let Some(parts) = MERGED.get_ptr_mut(key) else {
-        return false;
-    };
-    // SAFETY: a map value; nobody else knows the request before it is issued.
-    let parts = unsafe { &mut *parts };
-    let mut bio = first;
-    let mut seen = 0;
-    for _ in 0..LOOKED_AT {
-        if bio.is_null() {
-            break;
-        }
-        let size = bio.bytes();
-        seen += size;
-        add_part(parts, &queued(bio), size);
-        bio = bio.next();
-    }
-    if seen == 0 {
-        return false;
-    }
-    // The bios that were not looked at are taken to be divided alike.
-    let scaled = |part: u32| (u64::from(part) * u64::from(bytes) / u64::from(seen)) as u32;
-    let [a, b, c, d] = &mut parts.of;
-    b.bytes = scaled(b.bytes);
-    c.bytes = scaled(c.bytes);
-    d.bytes = scaled(d.bytes);
-    a.bytes = bytes.wrapping_sub(b.bytes + c.bytes + d.bytes);
-    true
-}
-
-/// Adds a bio to its owner's part; what has no place of its own counts for the last one.
-#[inline(never)]
-fn add_part(parts: &mut Parts, owner: &Queued, bytes: u32) {
-    for i in 0..OWNERS {
-        let part = &mut parts.of[i];
-        if part.bytes == 0 {
-            part.pid = owner.pid;
-            part.tid = owner.tid;
-            part.flags = owner.flags;
-        }
-        if part.bytes == 0 || part.pid == owner.pid || i == OWNERS - 1 {
-            part.bytes += bytes;
-            return;
-        }
-    }
 }
 
 /// `block_rq_complete(struct request *rq, blk_status_t error, unsigned int nr_bytes)` (an errno before 5.16). May come several
@@ -336,31 +299,30 @@ fn add_part(parts: &mut Parts, owner: &Queued, bytes: u32) {
 pub fn block_rq_complete(ctx: BtfTracePointContext) -> i32 {
     let rq = Request(ctx.arg(0));
     let error = ctx.arg::<u64>(1) as u8;
-    if (ctx.arg::<u64>(2) as u32) < rq.bytes() {
-        return 0;
-    }
+    let in_part = (ctx.arg::<u64>(2) as u32) < rq.bytes();
     let key = rq.0 as u64;
-    // SAFETY: the entry is copied at once.
-    let Some(request) = unsafe { REQUESTS.get(key) }.copied() else {
+    let Some(request) = take(rq, in_part) else {
         return 0;
     };
-    let _ = REQUESTS.remove(key);
+    if in_part {
+        // Its first bio is done with this part.
+        let _ = REQUESTS.insert(key, request, 0);
+        return 0;
+    }
     let failed = if error != 0 { IO_ERROR } else { 0 };
     let now = now();
     if request.flags & IO_MERGED == 0 {
         complete(&request, failed, request.bytes, now);
         return 0;
     }
-    // SAFETY: the entry is copied at once.
-    let Some(parts) = unsafe { MERGED.get(key) }.copied() else {
+    let Some(parts) = merged::take(key) else {
         complete(&request, failed, request.bytes, now);
         return 0;
     };
-    let _ = MERGED.remove(key);
     let mut further = 0;
     for part in parts.of {
         if part.bytes != 0 {
-            let of_one = InFlight {
+            let of_one = Known {
                 pid: part.pid,
                 tid: part.tid,
                 flags: part.flags | IO_MERGED | further,
@@ -374,9 +336,33 @@ pub fn block_rq_complete(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
+/// What is known of a request that completes, wholly or in part: it is forgotten where it is found.
+#[inline(always)]
+fn take(rq: Request, in_part: bool) -> Option<Known> {
+    let bio = rq.bio();
+    if !bio.is_null()
+        && let Some(first) = BIOS.get_ptr_mut(bio.key())
+    {
+        // SAFETY: a map value.
+        let first = unsafe { &mut *first };
+        if first.issue_ns != 0 {
+            let request = *first;
+            first.issue_ns = 0;
+            return Some(request);
+        }
+    }
+    let key = rq.0 as u64;
+    // SAFETY: the entry is copied at once.
+    let request = unsafe { REQUESTS.get(key) }.copied()?;
+    if !in_part {
+        let _ = REQUESTS.remove(key);
+    }
+    Some(request)
+}
+
 /// A request of one owner, or one owner's part of a request of `whole` bytes, is done.
 #[inline(never)]
-fn complete(request: &InFlight, failed: u32, whole: u32, now: u64) -> i32 {
+fn complete(request: &Known, failed: u32, whole: u32, now: u64) -> i32 {
     add_total(request, whole, now);
     histograms::record(
         request.pid,
@@ -410,7 +396,7 @@ fn complete(request: &InFlight, failed: u32, whole: u32, now: u64) -> i32 {
 
 /// Did a target bio stand at this disk at any time since the request was queued?
 #[inline(always)]
-fn gate_was_open(request: &InFlight) -> bool {
+fn gate_was_open(request: &Known) -> bool {
     let Some(gate) = DISKS.get_ptr(request.dev) else {
         return false;
     };
@@ -420,7 +406,7 @@ fn gate_was_open(request: &InFlight) -> bool {
 }
 
 #[inline(always)]
-fn add_total(request: &InFlight, whole: u32, now: u64) {
+fn add_total(request: &Known, whole: u32, now: u64) {
     let key = DiskOwner {
         dev: request.dev,
         pid: request.pid,

@@ -2,7 +2,9 @@
 
 mod block;
 mod flow;
+mod held_back;
 mod irq;
+mod merged;
 mod packets;
 mod proc;
 pub mod sched;
@@ -10,5 +12,6 @@ mod smt;
 mod tcp;
 mod tcp_calls;
 mod unix;
+mod wakeup;
 mod work;
 mod writeback;

@@ -183,16 +183,6 @@ fn adopt(sk: Sock, dev: NetDevice) {
     }
 }
 
-/// A send on a TCP socket begins, and may last: from then on its packets have an owner.
-#[inline(always)]
-pub fn send_begins_on(sk: Sock, pid: u32) {
-    if owner(sk) == 0
-        && let Some(state) = state(sk.key())
-    {
-        state.pid = pid;
-    }
-}
-
 /// The process of the socket whose packets have this hash, 0 if that is not known, and the CPU on which the last one left.
 #[inline(always)]
 fn remembered(hash: u32) -> (u32, u32) {

@@ -21,13 +21,13 @@ use crate::{
     atomic, emit,
     filter::is_target,
     histograms,
-    kernel::{TASK_DEAD, Task, UNKNOWN, config, current, now, throttled_on},
+    kernel::{TASK_DEAD, Task, UNKNOWN, config, now, throttled_on},
     stack,
 };
 
 /// Target threads by tid.
 #[map]
-static TASKS: HashMap<u32, Known> = HashMap::with_max_entries(16_384, 0);
+pub static TASKS: HashMap<u32, Known> = HashMap::with_max_entries(16_384, 0);
 
 /// State of each CPU; user space sets the size to the number of possible CPUs.
 #[map]
@@ -76,6 +76,8 @@ fn end_slice(prev: Task, next_pid: u32, next_tid: u32, cpu: u32, now: u64) -> i3
         )
     };
     if since_ns == 0 {
+        // SAFETY: as above; the first switch seen on this CPU.
+        unsafe { (*state).run_queue = prev.run_queue() };
         return 0;
     }
     if pid != 0 {
@@ -175,10 +177,12 @@ fn leave_cpu(ctx: &BtfTracePointContext, prev: Task, pid: u32, preempt: bool, cp
     }
     let Some(task) = known(tid, pid) else { return };
     let runnable = preempt || kernel_state == 0;
+    // SAFETY: a map value, as below.
+    let last = unsafe { (*task).last_stack };
     let stack = if runnable {
-        0
+        last
     } else {
-        stack::of_current(ctx, now)
+        stack::of_current(ctx, last, now)
     };
     let throttled = prev.cfs_rq().throttled_ns();
     let mut stall = if prev.in_iowait() { WAIT_IOWAIT } else { 0 };
@@ -196,7 +200,7 @@ fn leave_cpu(ctx: &BtfTracePointContext, prev: Task, pid: u32, preempt: bool, cp
             prev.exec_ns().wrapping_sub((*task).exec_ns)
         };
         (*task).off_ns = now;
-        (*task).stack = stack;
+        (*task).last_stack = stack;
         (*task).kernel_state = kernel_state;
         (*task).throttled_ns = throttled;
         (*task).waking_ns = 0;
@@ -279,7 +283,7 @@ fn emit_wait(task: &Known, tid: u32, run_queue_ns: u64, throttled_ns: u64, now: 
         record.run_queue_ns = run_queue_ns;
         record.throttled_ns = throttled_ns;
         record.waking_ns = task.waking_ns;
-        record.stack = task.stack;
+        record.stack = task.stack();
         record.waker_stack = task.waker_stack;
         record.waker_pid = task.waker_pid;
         record.waker_tid = task.waker_tid;
@@ -314,7 +318,7 @@ const EMPTY: Known = Known {
     ran_ns: 0,
     on_ns: 0,
     off_ns: 0,
-    stack: 0,
+    last_stack: 0,
     waker_stack: 0,
     waking_ns: 0,
     run_delay_ns: 0,
@@ -331,7 +335,7 @@ const EMPTY: Known = Known {
 
 /// Opens the gate of a CPU by one thread.
 #[inline(always)]
-fn open_gate(cpu: u32, now: u64) {
+pub fn open_gate(cpu: u32, now: u64) {
     if let Some(state) = CPUS.get_ptr_mut(cpu) {
         // SAFETY: a map value, 8-byte aligned. Of two that open it at once either stamp will do.
         unsafe {
@@ -350,77 +354,6 @@ fn shut_gate(cpu: u32) {
         // SAFETY: a map value, 8-byte aligned; -1 as two's complement.
         unsafe { atomic::add64(&raw mut (*state).queued, u64::MAX) };
     }
-}
-
-/// `sched_waking(struct task_struct *p)`, everywhere. Runs in the waker, with `p->pi_lock` held.
-#[btf_tracepoint(function = "sched_waking")]
-pub fn sched_waking(ctx: BtfTracePointContext) -> i32 {
-    let task = Task(ctx.arg(0));
-    if is_target(task.pid()) {
-        waking(&ctx, task.tid());
-    }
-    0
-}
-
-#[inline(always)]
-fn waking(ctx: &BtfTracePointContext, tid: u32) {
-    let Some(task) = TASKS.get_ptr_mut(tid) else {
-        return;
-    };
-    // SAFETY: a map value, see `leave_cpu`.
-    if unsafe { (*task).state } != TASK_ASLEEP {
-        return;
-    }
-    let now = now();
-    let (waker_pid, waker_tid) = current();
-    let waker_stack = stack::of_current(ctx, now);
-    // SAFETY: as above.
-    unsafe {
-        (*task).waking_ns = now;
-        (*task).waker_pid = waker_pid;
-        (*task).waker_tid = waker_tid;
-        (*task).waker_stack = waker_stack;
-        (*task).flags &= !WAIT_NO_WAKER;
-    }
-}
-
-/// `sched_wakeup(struct task_struct *p)`, everywhere. Also fires for tasks that never slept: those are ignored.
-#[btf_tracepoint(function = "sched_wakeup")]
-pub fn sched_wakeup(ctx: BtfTracePointContext) -> i32 {
-    queued(Task(ctx.arg(0)));
-    0
-}
-
-/// `sched_wakeup_new(struct task_struct *p)`: a new thread's first time in a run queue.
-#[btf_tracepoint(function = "sched_wakeup_new")]
-pub fn sched_wakeup_new(ctx: BtfTracePointContext) -> i32 {
-    queued(Task(ctx.arg(0)));
-    0
-}
-
-/// A target thread became runnable.
-#[inline(always)]
-fn queued(task: Task) {
-    let pid = task.pid();
-    if !is_target(pid) {
-        return;
-    }
-    let tid = task.tid();
-    let Some(known) = TASKS.get_ptr_mut(tid) else {
-        return;
-    };
-    let cpu = task.cpu();
-    let throttled = task.cfs_rq().throttled_ns();
-    // SAFETY: a map value, see `leave_cpu`; a wakeup that turns a sleeper holds the run queue's lock.
-    unsafe {
-        if (*known).state != TASK_ASLEEP {
-            return;
-        }
-        (*known).state = TASK_QUEUED;
-        (*known).cpu = cpu;
-        (*known).throttled_ns = throttled;
-    }
-    open_gate(cpu, now());
 }
 
 /// `sched_migrate_task(struct task_struct *p, int dest_cpu)`, everywhere. Also fires for sleepers and when nothing moves.

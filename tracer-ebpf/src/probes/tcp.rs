@@ -28,10 +28,6 @@ use crate::{
 #[map]
 pub static SOCKETS: LruHashMap<u64, SocketState> = LruHashMap::with_max_entries(16_384, 0);
 
-/// Send calls under way, by thread: when each began.
-#[map]
-static SENDS: LruHashMap<u32, u64> = LruHashMap::with_max_entries(4096, 0);
-
 /// What each owner sent through each interface in the current slice.
 #[map]
 static LINKS: LruHashMap<LinkOwner, Link> = LruHashMap::with_max_entries(4096, 0);
@@ -39,29 +35,45 @@ static LINKS: LruHashMap<LinkOwner, Link> = LruHashMap::with_max_entries(4096, 0
 /// What is known of a socket.
 #[inline(always)]
 pub fn state(key: u64) -> Option<&'static mut SocketState> {
-    if SOCKETS.get_ptr(key).is_none() {
-        let new = SocketState {
-            arrived_ns: 0,
-            sent_ns: 0,
-            pid: 0,
-            sent_seq: 0,
-            ifindex: 0,
-            announced: 0,
-            netns: 0,
-            flow_flags: 0,
-            flow_ns: 0,
-            retransmits: 0,
-            hash: 0,
-            left_ns: 0,
-            cpu: 0,
-            reserved: 0,
-        };
-        if SOCKETS.insert(key, new, 1).is_err() {
-            emit::map_full(MapLoss::Sockets);
-        }
+    if let Some(known) = seen(key) {
+        return Some(known);
     }
+    add(key);
+    seen(key)
+}
+
+/// What is known of a socket, if anything is.
+#[inline(always)]
+fn seen(key: u64) -> Option<&'static mut SocketState> {
     // SAFETY: a map value; a race between CPUs loses one sample, never memory.
     SOCKETS.get_ptr_mut(key).map(|state| unsafe { &mut *state })
+}
+
+/// An own function: of its callers few ever meet a socket for the first time.
+#[inline(never)]
+fn add(key: u64) -> i32 {
+    let new = SocketState {
+        arrived_ns: 0,
+        began_ns: 0,
+        sent_ns: 0,
+        pid: 0,
+        sent_seq: 0,
+        ifindex: 0,
+        announced: 0,
+        netns: 0,
+        flow_flags: 0,
+        flow_ns: 0,
+        retransmits: 0,
+        hash: 0,
+        left_ns: 0,
+        cpu: 0,
+        reserved: 0,
+    };
+    // BPF_NOEXIST: another CPU may have been faster.
+    if SOCKETS.insert(key, new, 1).is_err() && SOCKETS.get_ptr(key).is_none() {
+        emit::map_full(MapLoss::Sockets);
+    }
+    0
 }
 
 /// `sock_send_length(struct sock *sk, int ret, int flags)`, 6.3 and later: a send of any family returned, in its caller's context.
@@ -82,17 +94,16 @@ pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
 pub fn sent(sk: Sock, result: i32) {
     let (pid, tid) = current();
     let now = now();
-    // SAFETY: the entry is copied at once.
-    if let Some(begin) = unsafe { SENDS.get(tid) }.copied() {
-        let _ = SENDS.remove(tid);
+    let Some(state) = state(sk.key()) else { return };
+    let began_ns = core::mem::replace(&mut state.began_ns, 0);
+    if began_ns != 0 {
         histograms::record(
             pid,
             Family::TcpSendCall as u32,
-            now.wrapping_sub(begin),
+            now.wrapping_sub(began_ns),
             now,
         );
     }
-    let Some(state) = state(sk.key()) else { return };
     state.pid = pid;
     if !is_target(pid) {
         return;
@@ -237,13 +248,16 @@ pub fn tcp_sendmsg_locked(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// A send call begins in this thread.
+/// A send call begins, and may last: from then on the socket's packets have an owner. Later turns of the same call keep the first stamp.
 #[inline(always)]
 pub fn send_begins(sk: Sock) {
-    let (pid, tid) = current();
-    packets::send_begins_on(sk, pid);
-    // BPF_NOEXIST: later turns of the same call keep the first stamp.
-    let _ = SENDS.insert(tid, now(), 1);
+    let Some(state) = state(sk.key()) else { return };
+    if state.began_ns == 0 {
+        state.began_ns = now();
+    }
+    if state.pid == 0 {
+        state.pid = current().0;
+    }
 }
 
 /// `tcp_probe(struct sock *sk, struct sk_buff *skb)`, everywhere: a segment of an established connection arrived, in softirq;
@@ -254,17 +268,12 @@ pub fn tcp_probe(ctx: BtfTracePointContext) -> i32 {
     let skb = Skb(ctx.arg(1));
     let payload = skb.tcp_payload();
     let key = sk.key();
-    if payload > 0
-        && let Some(state) = state(key)
-        && state.arrived_ns == 0
-    {
-        state.arrived_ns = now();
-    }
-    let Some(state) = SOCKETS.get_ptr_mut(key) else {
+    let Some(state) = (if payload > 0 { state(key) } else { seen(key) }) else {
         return 0;
     };
-    // SAFETY: a map value, see `state`.
-    let state = unsafe { &mut *state };
+    if payload > 0 && state.arrived_ns == 0 {
+        state.arrived_ns = now();
+    }
     packets::received(skb, payload, state.pid);
     if state.announced != 0
         && let Some(tcp) = sk.tcp()
@@ -335,11 +344,7 @@ const TCP_CLOSING: u32 = 11;
 /// Ends the sample that is open on a closing socket, unless the state changed because the connection broke.
 #[inline(always)]
 fn last_acknowledged(sk: Sock) {
-    let Some(state) = SOCKETS.get_ptr_mut(sk.key()) else {
-        return;
-    };
-    // SAFETY: a map value, see `state`.
-    let state = unsafe { &mut *state };
+    let Some(state) = seen(sk.key()) else { return };
     let Some(tcp) = sk.tcp() else { return };
     if state.sent_ns == 0 || tcp.snd_una() != tcp.write_seq() {
         return;

@@ -96,11 +96,7 @@ fn obstacle(btf: &Btf, config: &Config, probe: &Probe) -> Option<String> {
         Hook::InModule(module) if btf.tracepoint(probe.name).is_none() => {
             return Some(format!("the types of the module {module} are unknown"));
         }
-        // Only there (`CONFIG_PREEMPT_RT`) a task has this count, and softirqs are preempted as it is: they are no time of a CPU.
-        Hook::Tracepoint
-            if probe.name.starts_with("softirq_")
-                && btf.member("task_struct", "softirq_disable_cnt").is_some() =>
-        {
+        Hook::Tracepoint if probe.name.starts_with("softirq_") && runs_softirqs_in_tasks(btf) => {
             return Some("this kernel runs softirqs in tasks".to_owned());
         }
         Hook::Entry(function) if btf.arguments(function).is_none() => {
@@ -161,11 +157,32 @@ fn config(btf: &Btf) -> Config {
         (config.memstall_byte, config.memstall_mask) = bit(member);
     }
     config.state_is_long = u32::from(btf.member("task_struct", "__state").is_none());
+    config.preempt_count = preempt_count(btf).unwrap_or(MISSING);
     config.arg_bio_queue = argument(btf, "block_bio_queue", "bio");
     config.arg_bio_complete = argument(btf, "block_bio_complete", "bio");
     config.arg_split = argument(btf, "block_split", "bio");
     config.arg_rq_issue = argument(btf, "block_rq_issue", "request");
     config
+}
+
+/// How far a CPU's count of nested interrupts lies from its run queue. Where softirqs run in tasks ([`runs_softirqs_in_tasks`]) the
+/// count does not know of them.
+fn preempt_count(btf: &Btf) -> Option<u32> {
+    if runs_softirqs_in_tasks(btf) {
+        return None;
+    }
+    let in_hot = || {
+        // 6.2 to 6.14.
+        let member = btf.member("pcpu_hot", "preempt_count")?;
+        Some(btf.per_cpu("pcpu_hot")? + member.byte_offset)
+    };
+    let count = btf.per_cpu("__preempt_count").or_else(in_hot)?;
+    Some(count.wrapping_sub(btf.per_cpu("runqueues")?))
+}
+
+/// Only there (`CONFIG_PREEMPT_RT`) a task has this count, and softirqs are preempted as it is: they are no time of a CPU.
+fn runs_softirqs_in_tasks(btf: &Btf) -> bool {
+    btf.member("task_struct", "softirq_disable_cnt").is_some()
 }
 
 /// Position of the argument that points to `structure`; 0 if there is none, which the verifier then refuses.

@@ -4,6 +4,7 @@ pub mod btf;
 mod evidence;
 pub mod features;
 mod follow;
+mod held_back;
 mod holders;
 mod ingress;
 pub mod load;

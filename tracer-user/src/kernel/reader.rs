@@ -98,6 +98,12 @@ impl Reader {
         }
     }
 
+    /// The name of the kernel function at this address.
+    #[must_use]
+    pub fn function(&self, address: u64) -> String {
+        self.symbols.display(address)
+    }
+
     /// Records read, and how many of them could not be understood.
     #[must_use]
     pub fn received(&self) -> (u64, u64) {
@@ -127,13 +133,15 @@ fn hash<'a, K: aya::Pod, V: aya::Pod>(
 #[must_use]
 pub fn open(ebpf: &Ebpf, ns: u64) -> Vec<Event> {
     let mut events = Vec::new();
-    if let Ok(requests) = hash::<u64, Request>(ebpf, "REQUESTS") {
-        events.extend(
-            requests
-                .iter()
-                .flatten()
-                .map(|(_, request)| Event::Io(decode::open_io(&request, ns))),
-        );
+    for map in ["BIOS", "REQUESTS"] {
+        let Ok(requests) = hash::<u64, Request>(ebpf, map) else {
+            continue;
+        };
+        let issued = requests
+            .iter()
+            .flatten()
+            .filter(|(_, request)| request.issue_ns != 0);
+        events.extend(issued.map(|(_, request)| Event::Io(decode::open_io(&request, ns))));
     }
     if let Some(cpus) = ebpf
         .map("CPUS")

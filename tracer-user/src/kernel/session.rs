@@ -18,6 +18,7 @@ use super::{
     evidence::Evidence,
     features::Features,
     follow::Asked,
+    held_back::Groups,
     holders::Holders,
     ingress::Ingress,
     load::{self, Attached, Preparation, Traced, Unsupported},
@@ -82,6 +83,7 @@ pub struct Session {
     reader: Reader,
     holders: Holders,
     asked: Asked,
+    groups: Groups,
     means: Means,
     limits: Vec<OwnLimit>,
     evidence: Evidence,
@@ -187,6 +189,7 @@ impl Session {
             reader,
             holders: Holders::default(),
             asked,
+            groups: Groups::default(),
             means,
             limits,
             evidence,
@@ -236,6 +239,8 @@ impl Session {
             self.holders.see(&batch);
             self.asked.see(&batch);
             self.follow(&mut batch);
+            let name = |address| self.reader.function(address);
+            self.groups.look(&mut self.attached.ebpf, &self.means, name);
             let ebpf = &self.attached.ebpf;
             sink(&batch, &mut || reader::open(ebpf, now_ns()));
             batch.clear();

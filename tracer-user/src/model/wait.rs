@@ -2,6 +2,7 @@
 
 use tracer_common::sched::{
     WAIT_FIRST, WAIT_IOWAIT, WAIT_MEMSTALL, WAIT_NO_WAKER, WAIT_OPEN, WAIT_RUNNABLE,
+    WAIT_TASK_WAKER,
 };
 
 use super::{
@@ -262,12 +263,7 @@ impl Model {
 
     /// Who released the lock; an interrupt names a bystander.
     fn lock_holder(&mut self, wait: &Wait) -> Holder {
-        if wait.flags & WAIT_NO_WAKER != 0
-            || self
-                .stacks
-                .get(&wait.waker_stack)
-                .is_some_and(|stack| stack.interrupt)
-        {
+        if wait.flags & WAIT_NO_WAKER != 0 || self.woken_by_interrupt(wait).unwrap_or(false) {
             return Holder::Nobody;
         }
         match self.holder(wait.waker_pid) {
@@ -326,10 +322,7 @@ impl Model {
     /// memory), or it answered (a Unix socket, a pipe). A thread of the target that does so is no lock's holder but who has the work:
     /// a condition on which work is handed over and a lock look the same to the kernel, so the wait is what that thread did.
     fn stranger(&mut self, wait: &Wait) -> Option<(Class, Holder)> {
-        let interrupt = self
-            .stacks
-            .get(&wait.waker_stack)
-            .is_none_or(|stack| stack.interrupt);
+        let interrupt = self.woken_by_interrupt(wait).unwrap_or(true);
         if interrupt || wait.flags & (WAIT_NO_WAKER | WAIT_OPEN) != 0 {
             return None;
         }
@@ -349,12 +342,19 @@ impl Model {
         Some((class, holder))
     }
 
+    /// Was the waker an interrupt, so that `waker_tid` is a bystander? By the kernel's own count, else by the waker's stack, else not
+    /// known.
+    fn woken_by_interrupt(&self, wait: &Wait) -> Option<bool> {
+        if wait.flags & WAIT_TASK_WAKER != 0 {
+            return Some(false);
+        }
+        let stack = self.stacks.get(&wait.waker_stack)?;
+        Some(stack.interrupt)
+    }
+
     /// The target thread that ended a sleep.
     fn waker(&self, wait: &Wait) -> Option<&Thread> {
-        let interrupt = self
-            .stacks
-            .get(&wait.waker_stack)
-            .is_none_or(|stack| stack.interrupt);
+        let interrupt = self.woken_by_interrupt(wait).unwrap_or(true);
         if wait.flags & WAIT_NO_WAKER != 0 || interrupt || wait.waker_tid == wait.tid {
             return None;
         }

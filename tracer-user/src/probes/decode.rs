@@ -132,7 +132,7 @@ pub fn open_wait(tid: u32, task: &sched::Task, ns: u64) -> Option<event::Wait> {
         },
         throttled_ns: 0,
         waking_ns: task.waking_ns,
-        stack: task.stack,
+        stack: task.stack(),
         waker_stack: task.waker_stack,
         waker_pid: task.waker_pid,
         waker_tid: task.waker_tid,

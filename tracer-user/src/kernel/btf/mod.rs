@@ -68,6 +68,8 @@ pub struct Btf {
     tracepoints: HashMap<String, u32>,
     /// Prototypes of functions by name: only those of TCP, the one family that hooks functions.
     functions: HashMap<String, u32>,
+    /// The section of the variables that each CPU has one of.
+    per_cpu: Option<Type>,
 }
 
 /// A decoded type header.
@@ -114,6 +116,7 @@ impl Btf {
             structures: HashMap::new(),
             tracepoints: HashMap::new(),
             functions: HashMap::new(),
+            per_cpu: None,
         };
         btf.index(types)?;
         Ok(btf)
@@ -152,6 +155,9 @@ impl Btf {
                         let name = name.to_owned();
                         self.tracepoints.insert(name, found.value);
                     }
+                }
+                kind::DATASEC if self.string(found.name)? == ".data..percpu" => {
+                    self.per_cpu = Some(found);
                 }
                 kind::FUNC if self.string(found.name)?.starts_with("tcp_") => {
                     let name = self.string(found.name)?.to_owned();
@@ -301,6 +307,18 @@ impl Btf {
         let arguments = (1..prototype.count)
             .map(|index| self.argument(u32_at(&self.bytes, prototype.tail + 8 * index + 4).ok()?));
         arguments.collect()
+    }
+
+    /// Where a variable lies among those that each CPU has one of; `None` if the kernel has none of this name, or does not tell.
+    #[must_use]
+    pub fn per_cpu(&self, name: &str) -> Option<u32> {
+        let section = self.per_cpu?;
+        (0..section.count).find_map(|index| {
+            let at = section.tail + 12 * index;
+            let variable = self.get(u32_at(&self.bytes, at).ok()?)?;
+            let found = self.string(variable.name).ok()? == name;
+            found.then(|| u32_at(&self.bytes, at + 4).ok())?
+        })
     }
 
     /// How many arguments a TCP function has; `None` if the kernel has no such function that can be hooked.

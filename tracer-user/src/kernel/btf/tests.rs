@@ -115,6 +115,27 @@ fn members_are_found_through_anonymous_structures_and_typedefs() {
     assert_eq!(btf.member("none", "a"), None);
 }
 
+#[test]
+fn a_variable_of_each_cpu_is_found_by_its_name() {
+    let mut blob = Blob::new();
+    blob.add("int", kind::INT, false, 0, 4, &[32]);
+    blob.add("first", kind::VAR, false, 0, 1, &[1]);
+    blob.add("second", kind::VAR, false, 0, 1, &[1]);
+    blob.add("other", kind::VAR, false, 0, 1, &[1]);
+    blob.add(".data", kind::DATASEC, false, 1, 4, &[4, 8, 4]);
+    blob.add(
+        ".data..percpu",
+        kind::DATASEC,
+        false,
+        2,
+        64,
+        &[2, 16, 4, 3, 48, 4],
+    );
+    let btf = Btf::parse(blob.build()).unwrap();
+    let found = ["first", "second", "other"].map(|name| btf.per_cpu(name));
+    assert_eq!(found, [Some(16), Some(48), None]);
+}
+
 /// `struct opened { struct outer o; int a; }` and a tracepoint that takes it, numbered behind the example's ten types.
 fn module() -> Vec<u8> {
     let base = u32_at(&example(), 20).unwrap();

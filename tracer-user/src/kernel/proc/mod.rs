@@ -30,7 +30,7 @@ use std::{
 pub use self::{
     disk::{disks, disks_of},
     find::{by_comm, by_port, inner_pid, process_of},
-    limit::{IoLimit, io_limits},
+    limit::{IoLimit, busiest_of_group, io_limits},
     means::means,
     own_limit::own_limits,
     peer::{is_local, peers_of},

@@ -106,6 +106,31 @@ fn a_chain_of_three_threads_ends_on_the_disk_of_the_last() {
     assert_closed(&books);
 }
 
+#[test]
+fn a_waker_that_the_kernel_counts_as_no_interrupt_needs_no_stack() {
+    let waited = [WAIT_TASK_WAKER, 0, WAIT_NO_WAKER].map(|flags| {
+        let woken = Wait {
+            waker_pid: SERVER,
+            waker_tid: WORKER,
+            waking_ns: at(86),
+            flags,
+            ..asleep(SERVER, 12, 86, 0, FUTEX)
+        };
+        let books = scene(
+            vec![
+                receive(SERVER, CLIENT, 10, 10),
+                sleep(WORKER, 20, 80, PAGE),
+                Event::Wait(woken),
+                send(SERVER, CLIENT, 90),
+            ],
+            100,
+        );
+        assert_closed(&books);
+        requests(&books, Class::Disk)
+    });
+    assert_eq!(waited, [60, 0, 0]);
+}
+
 /// As a shell waits for `gzip`, and `inetd` for the shell.
 #[test]
 fn who_waits_for_a_childs_end_hears_of_it_when_the_child_is_no_more() {

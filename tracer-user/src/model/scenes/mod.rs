@@ -12,7 +12,7 @@ mod turns;
 pub mod upstream;
 
 use tracer_common::{
-    sched::{WAIT_FIRST, WAIT_IOWAIT, WAIT_NO_WAKER, WAIT_OPEN, WAIT_RUNNABLE},
+    sched::{WAIT_FIRST, WAIT_IOWAIT, WAIT_NO_WAKER, WAIT_OPEN, WAIT_RUNNABLE, WAIT_TASK_WAKER},
     tcp::{CALL_NOSPACE, CALL_SEND},
 };
 

@@ -1,0 +1,99 @@
+//! Wakeups of target threads: who woke them, and on which CPU they stand in the queue from then on.
+
+use aya_ebpf::{
+    helpers::bpf_get_smp_processor_id, macros::btf_tracepoint, programs::BtfTracePointContext,
+};
+use tracer_common::sched::{TASK_ASLEEP, TASK_QUEUED, WAIT_NO_WAKER, WAIT_TASK_WAKER};
+
+use super::sched::{CPUS, TASKS, open_gate};
+use crate::{
+    filter::is_target,
+    kernel::{Context, Task, context, current, now},
+    stack,
+};
+
+/// `sched_waking(struct task_struct *p)`, everywhere. Runs in the waker, with `p->pi_lock` held.
+#[btf_tracepoint(function = "sched_waking")]
+pub fn sched_waking(ctx: BtfTracePointContext) -> i32 {
+    let task = Task(ctx.arg(0));
+    if is_target(task.pid()) {
+        waking(&ctx, task.tid());
+    }
+    0
+}
+
+#[inline(always)]
+fn waking(ctx: &BtfTracePointContext, tid: u32) {
+    let Some(task) = TASKS.get_ptr_mut(tid) else {
+        return;
+    };
+    // SAFETY: a map value, see `sched::leave_cpu`.
+    if unsafe { (*task).state } != TASK_ASLEEP {
+        return;
+    }
+    let now = now();
+    let (waker_pid, waker_tid) = current();
+    let (waker_stack, known) = match context_here() {
+        Context::Task => (0, WAIT_TASK_WAKER),
+        Context::Interrupt => (0, WAIT_NO_WAKER),
+        Context::Unknown => (stack::of_current(ctx, 0, now), 0),
+    };
+    // SAFETY: as above.
+    unsafe {
+        (*task).waking_ns = now;
+        (*task).waker_pid = waker_pid;
+        (*task).waker_tid = waker_tid;
+        (*task).waker_stack = waker_stack;
+        (*task).flags = (*task).flags & !WAIT_NO_WAKER | known;
+    }
+}
+
+/// The context of this CPU, where it can be told without a stack, which costs a microsecond.
+#[inline(always)]
+fn context_here() -> Context {
+    // SAFETY: a helper without arguments.
+    let cpu = unsafe { bpf_get_smp_processor_id() } as u32;
+    // SAFETY: a map value.
+    CPUS.get_ptr(cpu).map_or(Context::Unknown, |state| unsafe {
+        context((*state).run_queue)
+    })
+}
+
+/// `sched_wakeup(struct task_struct *p)`, everywhere. Also fires for tasks that never slept: those are ignored.
+#[btf_tracepoint(function = "sched_wakeup")]
+pub fn sched_wakeup(ctx: BtfTracePointContext) -> i32 {
+    queued(Task(ctx.arg(0)));
+    0
+}
+
+/// `sched_wakeup_new(struct task_struct *p)`: a new thread's first time in a run queue.
+#[btf_tracepoint(function = "sched_wakeup_new")]
+pub fn sched_wakeup_new(ctx: BtfTracePointContext) -> i32 {
+    queued(Task(ctx.arg(0)));
+    0
+}
+
+/// A target thread became runnable.
+#[inline(always)]
+fn queued(task: Task) {
+    let pid = task.pid();
+    if !is_target(pid) {
+        return;
+    }
+    let tid = task.tid();
+    let Some(known) = TASKS.get_ptr_mut(tid) else {
+        return;
+    };
+    let cpu = task.cpu();
+    let throttled = task.cfs_rq().throttled_ns();
+    // SAFETY: a map value, see `sched::leave_cpu`; a wakeup that turns a sleeper holds the run queue's lock.
+    unsafe {
+        if (*known).state != TASK_ASLEEP {
+            return;
+        }
+        (*known).state = TASK_QUEUED;
+        (*known).cpu = cpu;
+        (*known).throttled_ns = throttled;
+    }
+    open_gate(cpu, now());
+}
