@@ -87,7 +87,7 @@ pub const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "disk-writer",
-        about: "dd writes to the server's disk through the page cache, and the kernel writes it back",
+        about: "dd writes to the server's disk, 64 MiB at a time, and waits until they are there",
         quick: false,
         make: writer,
     },
@@ -230,7 +230,7 @@ fn seven_and_three(stage: &Stage) -> Result<Scene> {
 
 /// Again and again into the same files, from the beginning, so that the disk never fills.
 const WRITER: &str = r#"for lane in 1 2; do while :; do
-    dd if=/dev/zero of="$1/written-$lane" bs=1M count=64 conv=notrunc status=none; done & done; wait"#;
+    dd if=/dev/zero of="$1/written-$lane" bs=1M count=64 conv=notrunc,fdatasync status=none; done & done; wait"#;
 
 fn writer(stage: &Stage) -> Result<Scene> {
     stage.slow_writes()?;

@@ -104,6 +104,9 @@ fn below(stage: &Stage) -> Result<Scene> {
 /// More than a tired disk has, less than the disk of a machine.
 const LIMITED: u64 = 200 << 20;
 
+/// What is let through at once is soon done, and then the disk rests.
+const BUSY_WITH_LIMIT: f64 = 0.2;
+
 /// The server is held back by nothing but the disk itself, and the backup by a limit, if it has one: what is held back is queued in the
 /// end by a kernel thread.
 fn root_disk(stage: &Stage, limit: Option<u64>) -> Result<Scene> {
@@ -112,17 +115,19 @@ fn root_disk(stage: &Stage, limit: Option<u64>) -> Result<Scene> {
     let address = world::loopback()?;
     let server = stage.room.server(address, &served, false);
     let mut backup = direct(stage, &files, 32).with(["--request-bytes=1048576"]);
-    let busy = Meter::DiskBusy(disk::whole_disk_name(&stage.room.dir)?);
+    let disk_busy = Meter::DiskBusy(disk::whole_disk_name(&stage.room.dir)?);
     let client = cold_client(stage, address, &served);
     let mut scene = Scene::new(server, address, client);
+    let mut busy = BUSY;
     if let Some(limit) = limit {
         let group = Cgroup::make(&format!("{}-limited", world::name()))?;
         group.limit_reads(&disk::whole_disk(&stage.room.dir)?, limit)?;
         backup.groups = vec![group.procs()];
         scene = scene.at_most(Meter::Read(Who::Backup(0)), 1.2 * limit as f64);
+        busy = BUSY_WITH_LIMIT;
     }
     Ok(scene
         .guilty("backup", backup)
         .holds("disk", None)
-        .at_least(busy, BUSY))
+        .at_least(disk_busy, busy))
 }
