@@ -7,6 +7,8 @@ mod follow;
 mod holders;
 mod ingress;
 pub mod load;
+mod order;
+mod own_time;
 pub mod proc;
 pub mod reader;
 pub mod session;
