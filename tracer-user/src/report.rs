@@ -299,7 +299,7 @@ pub struct MissingProbe {
 }
 
 /// What the tracer itself cost.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SelfCost {
     /// Version.
     pub version: String,
@@ -313,6 +313,9 @@ pub struct SelfCost {
     pub maps_bytes: u64,
     /// Time of its programs in the kernel; `null` if not measured.
     pub kernel_ns: Option<u64>,
+    /// Part that both had of all CPUs' time since its start.
+    #[serde(default)]
+    pub machine_share: f64,
 }
 
 /// A flame graph: width is blocked time of the target.

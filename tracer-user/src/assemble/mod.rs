@@ -239,7 +239,11 @@ fn losses(books: &Books) -> Losses {
 }
 
 fn cost(books: &Books) -> SelfCost {
+    let ran_ns = books.end.cpu_ns + books.end.kernel_ns.unwrap_or(0);
+    let lived_ns = books.start.attach_ns + books.window_ns();
+    let cpus = u64::from(books.start.cpus.max(1));
     SelfCost {
+        machine_share: ran_ns as f64 / (lived_ns * cpus).max(1) as f64,
         version: books.start.version.clone(),
         attach_ns: books.start.attach_ns,
         cpu_ns: books.end.cpu_ns,

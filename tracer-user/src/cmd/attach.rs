@@ -3,6 +3,7 @@
 use std::{
     io::{IsTerminal as _, Write as _},
     process::ExitCode,
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -33,6 +34,9 @@ const FIRST_LOOK: Duration = Duration::from_millis(1500);
 
 /// How much of a recording is lost at most if the tracer is killed.
 const FLUSH: Duration = Duration::from_secs(1);
+/// Copying and closing the books for a provisional sentence takes the longer the more is in them: the next one waits for so many times
+/// as long, so that they take half a hundredth of a CPU.
+const SENTENCE_REST: u32 = 200;
 /// Columns of the provisional sentence on a terminal.
 const LINE: usize = 79;
 
@@ -164,12 +168,14 @@ impl Watcher {
             writer.flush();
             self.flushed = Instant::now();
         }
+        self.progress.look();
         if self.progress.is_due() {
+            let begun = Instant::now();
             let mut model = self.model.clone();
             for event in open() {
                 model.apply(&event);
             }
-            self.progress.show(&assemble::sentence(&model.close()));
+            self.progress.begin(model, begun);
         }
     }
 }
@@ -180,6 +186,8 @@ struct Progress {
     interval: Duration,
     attended: bool,
     last: String,
+    /// The next one under way, with the time that it took: the rings fill meanwhile, and must be read.
+    next: Option<JoinHandle<(String, Duration)>>,
 }
 
 impl Progress {
@@ -190,16 +198,38 @@ impl Progress {
             interval: args.interval,
             attended,
             last: String::new(),
+            next: None,
         }
     }
 
     fn is_due(&self) -> bool {
-        Instant::now() >= self.due
+        self.next.is_none() && Instant::now() >= self.due
+    }
+
+    /// Begins to judge what is known.
+    fn begin(&mut self, model: Model, begun: Instant) {
+        self.due = begun + self.interval;
+        let judge = move || {
+            let sentence = assemble::sentence(&model.close());
+            (sentence, begun.elapsed())
+        };
+        // Where no thread can be had there is no sentence for now.
+        self.next = thread::Builder::new().spawn(judge).ok();
+    }
+
+    /// Shows the sentence that was under way, if it is there.
+    fn look(&mut self) {
+        let Some(next) = self.next.take_if(|next| next.is_finished()) else {
+            return;
+        };
+        if let Ok((sentence, took)) = next.join() {
+            self.due = Instant::now() + self.interval.max(took * SENTENCE_REST);
+            self.show(&sentence);
+        }
     }
 
     /// On a terminal the line is written over; elsewhere it is repeated only when it changes.
     fn show(&mut self, sentence: &str) {
-        self.due = Instant::now() + self.interval;
         let sentence = units::escape_terminal(sentence);
         if sentence == self.last {
             return;

@@ -9,6 +9,7 @@ use std::{
     sync::mpsc::{Receiver, Sender, channel},
 };
 
+use rustc_hash::FxHashSet;
 use tracer_common::sched::WAIT_NO_WAKER;
 
 use super::proc;
@@ -74,7 +75,7 @@ impl Asked {
     /// Connections used since, and children of targets.
     pub fn see(&mut self, events: &[Event]) {
         // A connection may be as short as its one question: looks are worth more some time apart.
-        let mut seen = HashSet::new();
+        let mut seen = FxHashSet::default();
         for event in events {
             match event {
                 Event::Wait(wait) if seen.insert(wait.waker_pid) => self.woken(wait),

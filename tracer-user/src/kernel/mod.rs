@@ -8,6 +8,8 @@ mod held_back;
 mod holders;
 mod ingress;
 pub mod load;
+mod order;
+mod own_time;
 pub mod proc;
 pub mod reader;
 pub mod session;

@@ -17,7 +17,7 @@ use tracer_common::{
     tcp::{Link, LinkOwner, SocketState},
 };
 
-use super::{now_ns, symbols::KernelSymbols};
+use super::{now_ns, order::Order, symbols::KernelSymbols};
 use crate::{
     event::{self, Event},
     probes::{self, decode},
@@ -26,6 +26,13 @@ use crate::{
 /// A record may be older than one that was read before it: its time is taken before its place in the ring. Programs run with
 /// preemption off in microseconds, but the hypervisor may stop a CPU in between.
 const REORDER_NS: u64 = 20_000_000;
+
+/// So much is read of a ring at once: all that fits into the larger one. Where records come as fast as they are read, what was read has
+/// to be taken in between.
+const AT_ONCE: usize = 8 << 20;
+
+/// The kernel's own header of a record, bytes.
+const RING_HEADER: usize = 8;
 
 /// Waits until the names of the kernel's functions are read.
 pub type Naming = Box<dyn FnOnce() -> KernelSymbols + Send>;
@@ -36,7 +43,9 @@ pub struct Reader {
     snapshots: RingBuf<MapData>,
     symbols: LazyCell<KernelSymbols, Naming>,
     /// Read, and not old enough to be in order for certain.
-    pending: Vec<Event>,
+    pending: Order,
+    /// Time of the youngest record read.
+    newest_ns: u64,
     received: u64,
     malformed: u64,
 }
@@ -52,6 +61,16 @@ pub struct Losses {
     pub maps: Vec<(String, u64)>,
 }
 
+impl Losses {
+    /// A program that did not run told nothing: what it would have told is lost.
+    pub fn count_nested(&mut self, runs: u64) {
+        if runs > 0 {
+            self.sent += runs;
+            self.ring.push(("nested_runs".to_owned(), runs));
+        }
+    }
+}
+
 impl Reader {
     /// Takes the rings out of the loaded object.
     ///
@@ -62,7 +81,8 @@ impl Reader {
             events: ring(ebpf, "EVENTS")?,
             snapshots: ring(ebpf, "SNAPSHOTS")?,
             symbols: LazyCell::new(symbols),
-            pending: Vec::new(),
+            pending: Order::default(),
+            newest_ns: 0,
             received: 0,
             malformed: 0,
         })
@@ -71,31 +91,43 @@ impl Reader {
     /// Moves all events that are in order for certain to `out`.
     pub fn poll(&mut self, out: &mut Vec<Event>) {
         // Taken before reading: what is read later cannot be older than this minus the slack.
-        let settled = now_ns().saturating_sub(REORDER_NS);
-        self.read();
-        self.pending.sort_by_key(Event::ns);
-        let ready = self.pending.partition_point(|event| event.ns() < settled);
-        out.extend(self.pending.drain(..ready));
+        let begun = now_ns();
+        let settled = match self.read() {
+            true => begun,
+            false => begun.min(self.newest_ns),
+        };
+        self.pending.settle(settled.saturating_sub(REORDER_NS), out);
     }
 
     /// Moves everything to `out`: the programs are detached.
     pub fn finish(&mut self, out: &mut Vec<Event>) {
-        self.read();
-        self.pending.sort_by_key(Event::ns);
-        out.append(&mut self.pending);
+        while !self.read() {}
+        self.pending.settle(u64::MAX, out);
     }
 
-    fn read(&mut self) {
+    /// Reads what the rings hold, at most as much as fits into one. Is that all?
+    fn read(&mut self) -> bool {
         let symbols = &self.symbols;
+        let mut is_all = true;
         for ring in [&mut self.events, &mut self.snapshots] {
+            let mut length = 0;
             while let Some(item) = ring.next() {
                 self.received += 1;
+                length += item.len() + RING_HEADER;
                 match decode::decode(&item, |address| symbols.display(address)) {
-                    Ok(event) => self.pending.push(event),
+                    Ok(event) => {
+                        self.newest_ns = self.newest_ns.max(event.ns());
+                        self.pending.push(event);
+                    }
                     Err(_) => self.malformed += 1,
+                }
+                if length >= AT_ONCE {
+                    is_all = false;
+                    break;
                 }
             }
         }
+        is_all
     }
 
     /// The name of the kernel function at this address.

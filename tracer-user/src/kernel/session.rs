@@ -22,7 +22,9 @@ use super::{
     holders::Holders,
     ingress::Ingress,
     load::{self, Attached, Preparation, Traced, Unsupported},
-    now_ns, proc,
+    now_ns,
+    own_time::{OwnTime, Ran},
+    proc,
     reader::{self, Reader},
     smt, steady,
     steal::Steal,
@@ -89,6 +91,7 @@ pub struct Session {
     evidence: Evidence,
     ingress: Ingress,
     steal: Steal,
+    own_time: OwnTime,
     /// Does the kernel tell in each slice what was stolen?
     steal_by_slice: bool,
     targets: Vec<u32>,
@@ -195,6 +198,7 @@ impl Session {
             evidence,
             ingress,
             steal,
+            own_time: OwnTime::begin(),
             steal_by_slice: features.config.offsets.rq_stolen != MISSING,
             targets: settings.pids,
             facts,
@@ -235,6 +239,7 @@ impl Session {
                 _ = signals.terminate.recv() => break Stop::Signal,
                 () = &mut all_exited => break Stop::TargetExited,
             }
+            self.own_time.tick(&self.attached.ebpf);
             self.reader.poll(&mut batch);
             self.holders.see(&batch);
             self.asked.see(&batch);
@@ -275,6 +280,7 @@ impl Session {
         let end_ns = now_ns();
         let open = reader::open(&self.attached.ebpf, end_ns);
         let shared = smt::shared(&self.attached.ebpf, end_ns);
+        let ran = self.own_time.end(&self.attached.ebpf);
         load::detach(&mut self.attached.ebpf);
         let mut events = Vec::new();
         self.reader.finish(&mut events);
@@ -291,7 +297,7 @@ impl Session {
             events.extend(stolen);
         }
         events.extend(self.standings(&events));
-        let mut end = self.end(end_ns, stop)?;
+        let mut end = self.end(end_ns, stop, ran)?;
         end.evidence.extend(line);
         events.push(Event::End(Box::new(end)));
         Ok(events)
@@ -314,8 +320,9 @@ impl Session {
         facts
     }
 
-    fn end(&mut self, end_ns: u64, stop: Stop) -> Result<event::End> {
-        let losses = reader::losses(&self.attached.ebpf)?;
+    fn end(&mut self, end_ns: u64, stop: Stop, ran: Ran) -> Result<event::End> {
+        let mut losses = reader::losses(&self.attached.ebpf)?;
+        losses.count_nested(ran.nested);
         Ok(event::End {
             ns: end_ns,
             sent: losses.sent,
@@ -326,7 +333,7 @@ impl Session {
             cpu_ns: clock_ns(libc::CLOCK_PROCESS_CPUTIME_ID),
             rss_bytes: proc::self_rss_bytes(),
             maps_bytes: load::maps_bytes(&self.attached.ebpf),
-            kernel_ns: None,
+            kernel_ns: ran.kernel_ns,
             evidence: [self.evidence.end(), self.ingress.end(end_ns)].concat(),
             target_exited: stop == Stop::TargetExited,
         })

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::{books::PlaceId, recent};
 use crate::event::Source;
 
 /// Slices kept of one CPU. A wait that reaches further back is partly unattributed; at 10,000 switches a second this is 6 s.
@@ -49,6 +50,8 @@ pub struct Piece {
 /// Recent holders of one CPU.
 #[derive(Clone, Debug, Default)]
 pub struct Cpu {
+    /// Its place, once somebody waited there.
+    pub place: Option<PlaceId>,
     slices: VecDeque<Slice>,
     /// In order and apart from each other.
     interrupts: VecDeque<Taken>,
@@ -91,7 +94,7 @@ impl Cpu {
 
     /// As above, with nothing taken out.
     fn slices(&self, begin: u64, end: u64) -> Vec<Piece> {
-        let first = self.slices.partition_point(|slice| slice.end <= begin);
+        let first = recent::partition_point(&self.slices, |slice| slice.end <= begin);
         let mut pieces = Pieces::default();
         let mut at = begin;
         for slice in self.slices.range(first..) {
@@ -122,7 +125,11 @@ fn take(known: &mut VecDeque<Taken>, took: Vec<(By, u64)>, begin: u64, end: u64)
 /// Takes out what was taken.
 fn without(pieces: Vec<Piece>, taken: &VecDeque<Taken>) -> Vec<Piece> {
     let begin = pieces.first().map_or(0, |piece| piece.begin);
-    let first = taken.partition_point(|known| known.end <= begin);
+    let end = pieces.last().map_or(0, |piece| piece.end);
+    let first = recent::partition_point(taken, |known| known.end <= begin);
+    if taken.get(first).is_none_or(|known| known.begin >= end) {
+        return pieces;
+    }
     let mut taken = taken.range(first..).peekable();
     let mut left = Pieces::default();
     for piece in pieces {

@@ -1,6 +1,6 @@
 //! The two ledgers and the charges, slice by slice: memory bounded, whatever the length of the window.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap as HashMap;
 
 use super::books::{Bin, Budget, Charge, Holder, PlaceId};
 use crate::class::{Class, Resource};
@@ -113,6 +113,10 @@ impl Ledger {
         }
         let begin = begin.max(self.start_ns);
         let end = end.max(begin);
+        if end <= self.bin_end(begin) {
+            // Nearly all: a slice is long.
+            return self.add(entry, begin, ns);
+        }
         let length = end - begin;
         let (mut at, mut given) = (begin, 0_i64);
         while at < end {

@@ -12,9 +12,11 @@ mod flow;
 mod follow;
 mod ledger;
 mod link;
+mod lost;
 mod open;
 mod process;
 mod queue;
+mod recent;
 mod request;
 #[cfg(test)]
 pub(crate) mod scenes;
@@ -30,12 +32,14 @@ mod upstream;
 mod wait;
 mod work;
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use books::{Books, FlameLine, Held, Holder, PlaceId, ProcessId};
 use ledger::Ledger;
 use process::Processes;
 use request::{Connection, Tally};
+// The keys are the kernel's, not of somebody who would want them to collide; the hasher of std takes ten times as long.
+use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
 use sleep::Sleep;
 use thread::Thread;
 use tracer_common::histogram::Family;
@@ -86,8 +90,9 @@ pub struct Model {
     stacks: HashMap<u64, Stack>,
     processes: Processes,
     threads: HashMap<u32, Thread>,
-    /// The last that ended, with their tids.
-    ended: VecDeque<(u32, Thread)>,
+    /// The last that ended, and their tids, which are looked through at every wakeup by somebody else.
+    ended: VecDeque<Thread>,
+    ended_tids: VecDeque<u32>,
     /// Lifetime and check sums of threads that ended.
     ended_wall_ns: u64,
     ended_spent_ns: u64,
@@ -96,6 +101,7 @@ pub struct Model {
     disks: BTreeMap<u32, disk::Disk>,
     disk_facts: Vec<event::Disk>,
     links: BTreeMap<(u32, u32), link::Link>,
+    link_records: u64,
     /// Time waited for a link, by the stack that waited.
     link_stacks: BTreeMap<(PlaceId, u64), u64>,
     connections: HashMap<u64, Connection>,
@@ -145,10 +151,11 @@ impl Model {
             start: event::Start::default(),
             end: event::End::default(),
             now: 0,
-            stacks: HashMap::new(),
+            stacks: HashMap::default(),
             processes: Processes::default(),
-            threads: HashMap::new(),
+            threads: HashMap::default(),
             ended: VecDeque::new(),
+            ended_tids: VecDeque::new(),
             ended_wall_ns: 0,
             ended_spent_ns: 0,
             threads_seen: 0,
@@ -156,18 +163,19 @@ impl Model {
             disks: BTreeMap::new(),
             disk_facts: Vec::new(),
             links: BTreeMap::new(),
+            link_records: 0,
             link_stacks: BTreeMap::new(),
-            connections: HashMap::new(),
+            connections: HashMap::default(),
             open_sockets: Vec::new(),
             unread: Vec::new(),
             tally: Tally::default(),
             ledger: Ledger::new(0),
             disk_waits: VecDeque::new(),
-            flame: HashMap::new(),
+            flame: HashMap::default(),
             places: Vec::new(),
             causes: BTreeMap::new(),
             held: BTreeMap::new(),
-            histograms: HashMap::new(),
+            histograms: HashMap::default(),
             standings: BTreeMap::new(),
             means: Means::default(),
             remote_mounts: Vec::new(),
@@ -178,13 +186,13 @@ impl Model {
             softirqs: softirq::Softirqs::default(),
             siblings: event::Siblings::default(),
             interrupted: event::Interrupted::default(),
-            stolen: HashMap::new(),
+            stolen: HashMap::default(),
             clipped_waits: 0,
             unreadable_stacks: 0,
             followed: Vec::new(),
             since_ns: 0,
             depth: 0,
-            asked_on: HashSet::new(),
+            asked_on: HashSet::default(),
         }
     }
 
@@ -293,6 +301,7 @@ impl Model {
     }
 
     fn link(&mut self, sent: &event::Link) {
+        self.link_records += 1;
         let holder = self.holder(sent.pid);
         let place = match self.links.get(&(sent.netns, sent.ifindex)) {
             Some(link) => link.place,
@@ -425,6 +434,7 @@ impl Model {
             self.interrupted = event::Interrupted::default();
         }
         self.take_stolen(&mut bins);
+        self.estimate_lost(&mut bins);
         let ways = self.answer(&mut bins, bin_ns, end_ns);
         Books {
             bins,

@@ -1,6 +1,6 @@
 //! Who is who: processes by identity, through fork, exec, exit and reuse of ids.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap as HashMap;
 
 use super::books::{Process, ProcessId};
 use crate::event;

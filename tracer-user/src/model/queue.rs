@@ -2,7 +2,7 @@
 
 use super::{
     Model,
-    books::Holder,
+    books::{Holder, PlaceId},
     cpu::{By, Cpu, Piece},
 };
 use crate::{
@@ -40,6 +40,16 @@ impl Model {
         let functions = self.works.entry(worker).or_default();
         *functions.entry(work.function.clone()).or_default() +=
             work.ns.saturating_sub(work.begin_ns);
+    }
+
+    /// The place of a CPU's queue.
+    fn cpu_place(&mut self, cpu: u32) -> PlaceId {
+        if let Some(place) = self.cpu(cpu).place {
+            return place;
+        }
+        let place = self.place(&format!("cpu{cpu}"));
+        self.cpu(cpu).place = Some(place);
+        place
     }
 
     fn cpu(&mut self, cpu: u32) -> &mut Cpu {
@@ -103,7 +113,8 @@ impl Model {
     /// ran (a group is throttled where it used its quota up, and stands behind others after the period's timer), own threads last.
     fn take_quota(&mut self, stays: &mut [Stay], quota: u64) {
         let mut left = quota;
-        for rank in 0..3 {
+        let ranks = if quota == 0 { 0..0 } else { 0..3 };
+        for rank in ranks {
             for piece in stays.iter_mut().flat_map(|stay| &mut stay.pieces) {
                 if self.quota_rank(piece.by) != rank {
                     continue;
@@ -138,7 +149,7 @@ impl Model {
 
     /// Charges a stay in a run queue to those who ran there.
     fn contend(&mut self, stay: &Stay) {
-        let place = self.place(&format!("cpu{}", stay.cpu));
+        let place = self.cpu_place(stay.cpu);
         let mut holders: Vec<(By, u64)> = Vec::new();
         for piece in &stay.pieces {
             // Whose packets a softirq moved is known at the end.

@@ -3,7 +3,7 @@
 //! A CPU that the hypervisor has taken away looks like one on which the same thread goes on. Of the time in which a CPU had work, the
 //! part that was stolen in the window is taken out of each charge there, and marked estimated: when it was is not known.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap as HashMap;
 
 use super::{
     Model,
@@ -29,7 +29,7 @@ impl Model {
             return;
         }
         for bin in bins {
-            let mut taken: HashMap<_, u64> = HashMap::new();
+            let mut taken: HashMap<_, u64> = HashMap::default();
             for charge in &mut bin.charges {
                 let here = charge.place.and_then(|place| self.stolen.get(&place));
                 let Some(part) = here.filter(|_| ran(charge)) else {

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use super::{
     books::{Budget, Holder},
+    recent,
     work::Work,
 };
 use crate::class::Class;
@@ -42,8 +43,12 @@ impl Spent {
 
     /// `part / whole` of it.
     fn share(&self, part: u64, whole: u64) -> Self {
+        // Nearly all classes of a short step are empty, and the division is not cheap.
         let scale = |budget: &Budget| {
-            budget.map(|ns| (u128::from(ns) * u128::from(part) / u128::from(whole.max(1))) as u64)
+            budget.map(|ns| match ns {
+                0 => 0,
+                ns => (u128::from(ns) * u128::from(part) / u128::from(whole.max(1))) as u64,
+            })
         };
         Self {
             certain: scale(&self.certain),
@@ -157,30 +162,26 @@ impl Thread {
 
     /// Extends the time line to `until` by time of one class.
     pub fn extend(&mut self, class: Class, until: u64) {
-        let ns = until.saturating_sub(self.known_ns);
-        let mut spent = Spent::default();
-        spent.certain[class.index()] = ns;
-        self.extend_by(&spent, until);
-        self.waits &= ns == 0;
+        if until > self.known_ns {
+            self.spent.certain[class.index()] += until - self.known_ns;
+            self.waits = false;
+            self.mark(until);
+        }
     }
 
     /// Extends the time line to `until` by a wait for work, resolved as `tentative` (which sums to its length).
     pub fn extend_waiting(&mut self, tentative: &Budget, until: u64) {
-        self.extend_by(
-            &Spent {
-                certain: Budget::default(),
-                tentative: *tentative,
-            },
-            until,
-        );
+        if until > self.known_ns {
+            for (sum, ns) in self.spent.tentative.iter_mut().zip(tentative) {
+                *sum += ns;
+            }
+            self.mark(until);
+        }
         self.waits = true;
     }
 
-    fn extend_by(&mut self, spent: &Spent, until: u64) {
-        if until <= self.known_ns {
-            return;
-        }
-        self.spent = self.spent.plus(spent);
+    /// A check point of what is known.
+    fn mark(&mut self, until: u64) {
         self.known_ns = until;
         self.history.push_back(CheckPoint {
             ns: until,
@@ -220,7 +221,7 @@ impl Thread {
     /// Everything spent up to `ns`, between check points in proportion. After the last one the thread runs.
     #[must_use]
     pub fn spent_until(&self, ns: u64) -> Spent {
-        let after = self.history.partition_point(|point| point.ns <= ns);
+        let after = recent::partition_point(&self.history, |point| point.ns <= ns);
         let Some(before) = after.checked_sub(1).map(|index| self.history[index]) else {
             return self
                 .history
@@ -228,6 +229,7 @@ impl Thread {
                 .map_or_else(Spent::default, |point| point.spent);
         };
         match self.history.get(after) {
+            Some(_) if before.ns == ns => before.spent,
             Some(next) => {
                 let step = next.spent.since(&before.spent);
                 before
@@ -254,15 +256,18 @@ impl Thread {
     /// there is spread evenly.
     #[must_use]
     pub fn pieces(&self, begin: u64, end: u64) -> Vec<(u64, u64, Spent)> {
-        let first = self.history.partition_point(|point| point.ns <= begin);
-        let cuts = self.history.range(first..).map(|point| point.ns);
+        let first = recent::partition_point(&self.history, |point| point.ns <= begin);
+        let points = self.history.range(first..);
+        let points = points.take_while(|point| point.ns < end);
+        let cuts = points.map(|point| (point.ns, point.spent));
+        let last = (end, self.spent_until(end));
         let mut pieces = Vec::new();
-        let mut at = begin;
-        for cut in cuts.take_while(|cut| *cut < end).chain([end]) {
-            if cut > at {
-                pieces.push((at, cut, self.between(at, cut)));
+        let mut before = (begin, self.spent_until(begin));
+        for cut in cuts.chain([last]) {
+            if cut.0 > before.0 {
+                pieces.push((before.0, cut.0, cut.1.since(&before.1)));
             }
-            at = cut;
+            before = cut;
         }
         pieces
     }
@@ -275,7 +280,9 @@ impl Thread {
 
     /// Nothing is known of the time until `until`.
     pub fn skip(&mut self, until: u64) {
-        self.extend_by(&Spent::default(), until);
+        if until > self.known_ns {
+            self.mark(until);
+        }
     }
 
     /// Everything so far.

@@ -285,6 +285,9 @@ impl Model {
                 let certain = spent.certain[class.index()];
                 self.ledger
                     .requests(known, from, to, certain + spent.tentative[class.index()]);
+                if certain == 0 || others == 0 {
+                    continue;
+                }
                 let behind = u128::from(certain) * others / u128::from((to - from).max(1));
                 self.ledger.behind_own(known, from, to, behind as u64);
             }

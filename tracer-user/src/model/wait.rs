@@ -57,8 +57,10 @@ impl Model {
         thread.forget(u64::MAX);
         if self.ended.len() >= MOST_ENDED {
             self.ended.pop_front();
+            self.ended_tids.pop_front();
         }
-        self.ended.push_back((tid, thread));
+        self.ended.push_back(thread);
+        self.ended_tids.push_back(tid);
     }
 
     /// One interval off the CPU: what came before it, the sleep, the run queue.
@@ -283,7 +285,9 @@ impl Model {
             return;
         }
         let mut tentative = Budget::default();
-        if let Some(waker) = wait.and_then(|wait| self.waker(wait)) {
+        let waker = wait.and_then(|wait| self.waker(wait));
+        let has_waker = waker.is_some();
+        if let Some(waker) = waker {
             let spent = waker.between(begin, until);
             for (sum, (certain, waiting)) in tentative
                 .iter_mut()
@@ -308,8 +312,7 @@ impl Model {
             thread.extend_waiting(&tentative, until);
             thread.work.pause(begin, until);
         }
-        if let Some(wait) = wait
-            && self.waker(wait).is_some()
+        if let Some(wait) = wait.filter(|_| has_waker)
             && let Some(waker) = self.threads.get_mut(&wait.waker_tid)
         {
             waker.wakes(wait.waking_ns.max(begin), tid);
@@ -359,13 +362,11 @@ impl Model {
             return None;
         }
         let ended = || {
-            self.ended
-                .iter()
-                .rev()
-                .find(|(tid, _)| *tid == wait.waker_tid)
+            let mut tids = self.ended_tids.iter();
+            tids.rposition(|tid| *tid == wait.waker_tid)
         };
         let living = self.threads.get(&wait.waker_tid);
-        living.or_else(|| ended().map(|(_, thread)| thread))
+        living.or_else(|| ended().map(|index| &self.ended[index]))
     }
 
     fn tidy(&mut self, tid: u32, running: bool) {

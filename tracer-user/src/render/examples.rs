@@ -110,6 +110,7 @@ pub fn healthy() -> Report {
             rss_bytes: 21 << 20,
             maps_bytes: 18 << 20,
             kernel_ns: Some(31 * MS),
+            machine_share: 0.006,
         },
     }
 }
@@ -267,6 +268,7 @@ pub fn unknown_and_losses() -> Report {
         reason: "block_rq_issue cannot be attached: this kernel hides its arguments".to_owned(),
     }];
     report.threads.unaccounted_ns = 3_100 * MS;
+    report.tracer.machine_share = 0.034;
     report.losses = Losses {
         ring: BTreeMap::from([("waits".to_owned(), 12_034), ("slices".to_owned(), 7)]),
         maps: BTreeMap::from([("run_queue".to_owned(), 81)]),

@@ -16,6 +16,9 @@ pub struct TextOptions {
     pub colour: bool,
 }
 
+/// Part of the machine from which on the tracer may be part of the trouble.
+const FELT: f64 = 0.01;
+
 /// Columns of a bar.
 const BAR: usize = 38;
 
@@ -356,12 +359,23 @@ impl Page<'_> {
             Basis::Threads => "threads",
         };
         let tracer = &report.tracer;
+        let kernel = tracer
+            .kernel_ns
+            .map(|ns| format!(" and {} in the kernel", time(ns)));
+        let felt = (tracer.machine_share > FELT).then(|| {
+            format!(
+                " Its CPU time is {} of the machine's.",
+                share(tracer.machine_share)
+            )
+        });
         let cost = format!(
-            "Judged by the time of {basis}. The tracer took {} of CPU, {} of memory and {} of maps; attached in {}.",
+            "Judged by the time of {basis}. The tracer took {} of CPU{}, {} of memory and {} of maps; attached in {}.{}",
             time(tracer.cpu_ns),
+            kernel.unwrap_or_default(),
             bytes(tracer.rss_bytes),
             bytes(tracer.maps_bytes),
             time(tracer.attach_ns),
+            felt.unwrap_or_default(),
         );
         lines.extend(wrap(&cost, "", ""));
         lines

@@ -7,15 +7,18 @@
 //! is not accused of a big reader's harm.
 
 mod fit;
+mod reach;
 mod service;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{VecDeque, vec_deque};
 
+use rustc_hash::FxHashMap as HashMap;
 use tracer_common::block::{
     IO_ERROR, IO_JOURNAL, IO_MERGED, IO_OPEN, IO_THROTTLED, IO_WRITEBACK, OP_READ, OP_WRITE,
 };
 
 use fit::Fit;
+use reach::Reach;
 use service::{Own, Service, Usual};
 
 use super::books::{Holder, PlaceId};
@@ -104,6 +107,8 @@ pub struct Disk {
     /// Its place.
     pub place: PlaceId,
     requests: VecDeque<Request>,
+    /// Begins of the requests.
+    reach: Reach,
     service: HashMap<(u32, u32), Service>,
     fit: Fit,
     /// Longest time from queue to completion seen: how long a request may still be unknown.
@@ -125,7 +130,8 @@ impl Disk {
                 Usual::SOLID
             },
             requests: VecDeque::new(),
-            service: HashMap::new(),
+            reach: Reach::default(),
+            service: HashMap::default(),
             fit: Fit::default(),
             longest_ns: 0,
             counted: 0,
@@ -136,8 +142,7 @@ impl Disk {
     pub fn completed(&mut self, request: Request) {
         if let Some(oldest) = self.forgets() {
             self.settle(oldest + 1);
-            self.requests.pop_front();
-            self.counted = self.counted.saturating_sub(1);
+            self.forget_first();
         }
         self.longest_ns = self
             .longest_ns
@@ -145,7 +150,22 @@ impl Disk {
         if request.is_whole() {
             self.fit.add(&request);
         }
+        // One that never went to the device was not issued at 0.
+        self.reach.add(request.queue_ns.min(request.issue_ns));
         self.requests.push_back(request);
+    }
+
+    fn forget_first(&mut self) {
+        self.requests.pop_front();
+        self.reach.forget();
+        self.counted = self.counted.saturating_sub(1);
+    }
+
+    /// Requests that completed after `begin`, but for those after which none was queued or issued before `end`.
+    fn range(&self, begin: u64, end: u64) -> vec_deque::Iter<'_, Request> {
+        let first = self.requests.partition_point(|r| r.end_ns <= begin);
+        let until = self.reach.until(end).clamp(first, self.requests.len());
+        self.requests.range(first..until)
     }
 
     /// The end of the oldest request, if the next one takes its place.
@@ -181,10 +201,9 @@ impl Disk {
 
     /// Demand of the other requests in flight as this one was issued; 0 only if none shared the device with it at any time.
     fn others(&self, request: &Request) -> f64 {
-        let first = self
-            .requests
-            .partition_point(|other| other.end_ns <= request.issue_ns);
-        let near = self.requests.iter().skip(first).take(MOST_OTHERS);
+        let cost = self.fit.cost();
+        let near = self.range(request.issue_ns, request.end_ns);
+        let near = near.take(MOST_OTHERS);
         let beside = near.filter(|other| other.issue_ns < request.end_ns && *other != request);
         let (mut at_issue, mut later) = (0.0, 0.0);
         for other in beside {
@@ -192,7 +211,7 @@ impl Disk {
                 &mut at_issue
             } else {
                 &mut later
-            }) += self.demand(other);
+            }) += cost + f64::from(other.bytes);
         }
         // One that came later delayed this one only on a device that serves several at once: it counts for being alone or not.
         if at_issue == 0.0 {
@@ -210,8 +229,7 @@ impl Disk {
                 .front()
                 .is_some_and(|request| request.end_ns < needed)
         {
-            self.requests.pop_front();
-            self.counted -= 1;
+            self.forget_first();
         }
     }
 
@@ -259,6 +277,9 @@ impl Disk {
             };
             if rank > best.map_or(0, |(rank, _)| rank) {
                 best = Some((rank, *request));
+            }
+            if rank == Self::OWN {
+                break;
             }
         }
         best
@@ -335,20 +356,18 @@ impl Disk {
         Blame { charges, estimated }
     }
 
-    /// Virtual time that every other request got in `[begin, end]`, by owner.
+    /// Virtual time that every other request got in `[begin, end]`, by owner; beside an awaited one only the proportion counts.
     fn shares(&self, awaited: Option<&Request>, begin: u64, end: u64) -> Vec<(Holder, f64)> {
         let cost = self.fit.cost();
-        let first = self
-            .requests
-            .partition_point(|request| request.end_ns <= begin);
-        let present: Vec<&Request> = self
-            .requests
-            .iter()
-            .skip(first)
-            // What completed later than this had not been queued yet.
-            .take_while(|request| request.end_ns <= end.saturating_add(self.longest_ns))
-            .filter(|request| request.overlaps(begin, end))
-            .collect();
+        let present: Vec<&Request> = self.in_flight(begin, end).collect();
+        if let Some(awaited) = awaited
+            && let Some(owner) = only_owner(&present, awaited)
+        {
+            // All of it, if it is anything.
+            let bytes: u64 = others(&present, awaited).map(|r| u64::from(r.bytes)).sum();
+            let demands = cost + bytes as f64 > 0.0;
+            return vec![(owner, f64::from(u8::from(demands)))];
+        }
         let mut edges: Vec<(u64, f64)> = Vec::with_capacity(2 * present.len());
         for request in &present {
             let demand = cost + f64::from(request.bytes);
@@ -401,12 +420,21 @@ impl Disk {
 
     /// Requests that were queued or in flight here in an interval, in the order of their ends.
     pub fn in_flight(&self, begin: u64, end: u64) -> impl Iterator<Item = &Request> {
-        let first = self
-            .requests
-            .partition_point(|request| request.end_ns <= begin);
-        let later = self.requests.iter().skip(first);
-        later.filter(move |request| request.overlaps(begin, end))
+        let range = self.range(begin, end);
+        range.filter(move |request| request.overlaps(begin, end))
     }
+}
+
+fn others<'a>(present: &'a [&Request], awaited: &'a Request) -> impl Iterator<Item = &'a Request> {
+    let present = present.iter().copied();
+    present.filter(move |request| *request != awaited)
+}
+
+/// Whose all the others are, if they are one owner's.
+fn only_owner(present: &[&Request], awaited: &Request) -> Option<Holder> {
+    let mut owners = others(present, awaited).map(|request| request.owner);
+    let first = owners.next()?;
+    owners.all(|owner| owner == first).then_some(first)
 }
 
 fn size_class(request: &Request) -> (u32, u32) {

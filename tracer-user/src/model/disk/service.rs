@@ -65,7 +65,9 @@ impl Times {
     /// Mean of what exceeds `ns`: as far as the mean does, and by what others fall short of it.
     fn mean_above(&self, ns: u64) -> f64 {
         let short = |(i, n): (usize, &u32)| ns.saturating_sub(middle_of(i)) as f64 * f64::from(*n);
-        let short: f64 = self.buckets.iter().enumerate().map(short).sum();
+        let buckets = self.buckets.iter().enumerate();
+        let below = buckets.take_while(|(i, _)| middle_of(*i) < ns);
+        let short: f64 = below.map(short).sum();
         self.mean() - ns as f64 + short / self.count.max(1) as f64
     }
 }

@@ -5,6 +5,7 @@ mod closing;
 mod hung;
 mod identity;
 pub mod ledgers;
+pub mod lost;
 mod network;
 mod places;
 mod threads;

@@ -4,7 +4,7 @@ use crate::{
     class::Resource,
     model::{
         Model,
-        scenes::{chains, ledgers, upstream, *},
+        scenes::{chains, ledgers, lost, upstream, *},
     },
     verdict::{Verdict, judge},
 };
@@ -65,6 +65,20 @@ fn confidence_is_stability_times_the_explained_part_times_what_was_not_lost() {
     near(first.self_share, 4.0 / 80.0);
     // Every slice is the same: P = 1. C = 1 - 4 / 80. L = 100 / 1000.
     near(verdict.confidence, 0.95 * 0.9);
+}
+
+#[test]
+fn where_slices_were_lost_the_totals_accuse_and_confidence_falls() {
+    let stream = contended(&[(TAR, 40), (0, 40)]);
+    let stream = running(SERVER).into_iter().chain(stream);
+    let totals = [lost::held(TAR, 300), lost::held(RSYNC, 100)];
+    let books = lost::dropped(stream.chain(totals), 100 * SLICES, &[("cpu_slices", 100)]);
+    let verdict = judge(&books);
+    let first = verdict.primary().unwrap();
+    // Seen 40 ms of 80, and three quarters of the rest.
+    near(first.culprits[0].share, (40.0 + 30.0) / 80.0);
+    // A tenth was lost, and half of what is charged is estimated.
+    near(verdict.confidence, 0.9 * (1.0 - 0.5 / 2.0));
 }
 
 #[test]
