@@ -54,7 +54,7 @@ pub fn state(key: u64) -> Option<&'static mut SocketState> {
             hash: 0,
             left_ns: 0,
             cpu: 0,
-            reserved: 0,
+            client_pid: 0,
         };
         if SOCKETS.insert(key, new, 1).is_err() {
             emit::map_full(MapLoss::Sockets);

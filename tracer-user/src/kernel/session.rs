@@ -14,6 +14,7 @@ use tracer_common::{block::IO_OPEN, config::MISSING, sched::WAIT_OPEN};
 
 use super::{
     btf::Btf,
+    clients::Clients,
     clock_ns,
     evidence::Evidence,
     features::Features,
@@ -82,6 +83,7 @@ pub struct Session {
     reader: Reader,
     holders: Holders,
     asked: Asked,
+    clients: Clients,
     means: Means,
     limits: Vec<OwnLimit>,
     evidence: Evidence,
@@ -169,6 +171,7 @@ impl Session {
         let (sockets, listening) = proc::sockets(&pids);
         let unanswered = proc::unanswered(&pids, &sockets, &listening);
         let mut asked = Asked::new(&pids, &listening);
+        let clients = Clients::new(&listening);
         asked.see_open(&sockets);
         let mut start = start(&settings, &attached, window_ns, attach_ns);
         start.listening = listening;
@@ -187,6 +190,7 @@ impl Session {
             reader,
             holders: Holders::default(),
             asked,
+            clients,
             means,
             limits,
             evidence,
@@ -235,7 +239,9 @@ impl Session {
             self.reader.poll(&mut batch);
             self.holders.see(&batch);
             self.asked.see(&batch);
+            self.clients.see(&batch);
             self.follow(&mut batch);
+            batch.extend(self.clients.take());
             let ebpf = &self.attached.ebpf;
             sink(&batch, &mut || reader::open(ebpf, now_ns()));
             batch.clear();

@@ -5,6 +5,7 @@
 
 mod blame;
 pub mod books;
+mod client;
 mod cpu;
 mod disk;
 mod disk_wait;
@@ -99,6 +100,7 @@ pub struct Model {
     /// Time waited for a link, by the stack that waited.
     link_stacks: BTreeMap<(PlaceId, u64), u64>,
     connections: HashMap<u64, Connection>,
+    clients: client::Clients,
     open_sockets: Vec<event::OpenSocket>,
     unread: Vec<event::Unread>,
     tally: Tally,
@@ -158,6 +160,7 @@ impl Model {
             links: BTreeMap::new(),
             link_stacks: BTreeMap::new(),
             connections: HashMap::new(),
+            clients: client::Clients::default(),
             open_sockets: Vec::new(),
             unread: Vec::new(),
             tally: Tally::default(),
@@ -234,6 +237,7 @@ impl Model {
             Event::Means(means) => self.means = (**means).clone(),
             Event::End(end) => self.end = (**end).clone(),
             Event::Unread(unread) => self.unread.push(unread.clone()),
+            Event::Client(client) => self.client(client),
             // Passed on.
             Event::Follow(_) => {}
         }
@@ -413,6 +417,7 @@ impl Model {
             .iter()
             .map(|pid| self.processes.id(*pid))
             .collect();
+        let workers = self.workers();
         let flame = self.flame_lines();
         let histograms = std::mem::take(&mut self.histograms);
         let mut histograms: Vec<_> = histograms
@@ -447,6 +452,8 @@ impl Model {
                 .into_iter()
                 .map(|((resource, cause), ns)| (resource, cause, ns))
                 .collect(),
+            through: Vec::new(),
+            workers,
             disks: self.disk_facts,
             standings: self.standings,
             means: self.means,
