@@ -181,6 +181,8 @@ offsets! {
     sock_type: ("sock", "sk_type");
     /// Name of a Unix socket, which one that was accepted has from its listener.
     unix_addr: ("unix_sock", "addr");
+    /// Process that connected a Unix stream, at the end that accepted it.
+    sock_peer: ("sock", "sk_peer_pid");
     /// BSD socket.
     sock_socket: ("sock", "sk_socket");
     /// `SOCK_*` flags.

@@ -44,10 +44,12 @@ pub enum Kind {
     Stolen = 17,
     /// [`crate::packets::Packets`]
     Packets = 18,
+    /// [`crate::tcp::Client`]
+    Client = 19,
 }
 
 /// Number of kinds.
-pub const KINDS: usize = 19;
+pub const KINDS: usize = 20;
 
 impl Kind {
     /// All kinds with the names that reports use.
@@ -71,6 +73,7 @@ impl Kind {
         (Self::Work, "works"),
         (Self::Stolen, "stolen"),
         (Self::Packets, "packets"),
+        (Self::Client, "clients"),
     ];
 
     /// The kind with this number.

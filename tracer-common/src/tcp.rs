@@ -101,6 +101,20 @@ pub struct Ack {
     pub left_ns: u64,
 }
 
+/// Which process connected a Unix stream that a target accepted; sent as the stream is first used, and where that changes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Client {
+    /// `ns` is when.
+    pub header: Header,
+    /// The socket.
+    pub socket: u64,
+    /// Process that accepted.
+    pub pid: u32,
+    /// Process that connected.
+    pub client_pid: u32,
+}
+
 /// Length of a link slice. The value is 10 ms, as in the design: short against a human's idea of "slow",
 /// long against a packet (1.2 ms for 1500 bytes at 10 Mbit/s).
 pub const LINK_SLICE_NS: u64 = 10_000_000;
@@ -167,8 +181,8 @@ pub struct SocketState {
     pub left_ns: u64,
     /// CPU on which its last packet passed or left an interface.
     pub cpu: u32,
-    /// Explicit padding.
-    pub reserved: u32,
+    /// Of a Unix stream: which process connected, as was told last.
+    pub client_pid: u32,
 }
 
 /// Key of a link cell.
@@ -189,6 +203,7 @@ plain!(
     Call = 64,
     Socket = 72,
     Ack = 32,
+    Client = 32,
     Link = 64,
     Flow = 56,
     SocketState = 80,

@@ -93,6 +93,8 @@ pub enum Event {
     Unanswered(Unanswered),
     /// Whose packets a CPU moved in one slice while a target thread was queued there.
     Packets(Packets),
+    /// A process of this machine asks a target on a connection.
+    Client(Client),
 }
 
 impl Event {
@@ -124,6 +126,7 @@ impl Event {
             Self::Work(e) => e.ns,
             Self::Stolen(e) => e.ns,
             Self::Packets(e) => e.ns,
+            Self::Client(e) => e.ns,
             Self::Process(_)
             | Self::Thread(_)
             | Self::Disk(_)

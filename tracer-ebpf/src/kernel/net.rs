@@ -5,7 +5,7 @@ use aya_ebpf::{
     helpers::generated::{bpf_skc_to_tcp_sock, bpf_skc_to_unix_sock},
 };
 
-use super::{bytes16, config, field, has, pointer};
+use super::{Pid, bytes16, config, field, has, pointer};
 
 pointer! {
     /// `struct sock`
@@ -18,6 +18,7 @@ pointer! {
         protocol: u16 = sock_protocol;
         kind: u16 = sock_type;
         socket: Socket = sock_socket;
+        peer: Pid = sock_peer;
     }
 }
 
@@ -52,6 +53,16 @@ impl Sock {
         // SAFETY: a helper that checks its argument.
         let unix: *mut unix_sock = unsafe { bpf_skc_to_unix_sock(self.0.cast_mut().cast()) };
         !unix.is_null() && field::<u64>(unix.cast_const().cast(), config!(offsets.unix_addr)) != 0
+    }
+
+    /// The process that connected a stream which was accepted; 0 where that is not known.
+    #[inline(always)]
+    pub fn client(self) -> u32 {
+        if !has(config!(offsets.sock_peer)) {
+            return 0;
+        }
+        let peer = self.peer();
+        if peer.is_null() { 0 } else { peer.number() }
     }
 
     /// One of the four words of the own (`remote == false`) or the peer's IPv6 address.

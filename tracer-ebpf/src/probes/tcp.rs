@@ -67,7 +67,7 @@ fn add(key: u64) -> i32 {
         hash: 0,
         left_ns: 0,
         cpu: 0,
-        reserved: 0,
+        client_pid: 0,
     };
     // BPF_NOEXIST: another CPU may have been faster.
     if SOCKETS.insert(key, new, 1).is_err() && SOCKETS.get_ptr(key).is_none() {

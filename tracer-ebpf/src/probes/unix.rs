@@ -2,10 +2,14 @@
 //!
 //! Only from the tracepoints of 6.3 and later; there are no other hooks for these sockets.
 
-use tracer_common::tcp::{CALL_CLOSE, CALL_SEND, Call};
+use tracer_common::{
+    record::Kind,
+    tcp::{CALL_CLOSE, CALL_SEND, Call, Client},
+};
 
-use super::tcp::{NO_CALL, emit_call};
+use super::tcp::{NO_CALL, SOCKETS, emit_call, state};
 use crate::{
+    emit,
     filter::is_target,
     kernel::{Sock, current, now},
 };
@@ -23,6 +27,12 @@ pub fn called(sk: Sock, result: i32, flags: u32) {
     } else {
         flags
     };
+    let now = now();
+    if flags & CALL_CLOSE != 0 {
+        let _ = SOCKETS.remove(sk.key());
+    } else {
+        tell_client(sk, pid, now);
+    }
     emit_call(
         &Call {
             socket: sk.key(),
@@ -32,6 +42,26 @@ pub fn called(sk: Sock, result: i32, flags: u32) {
             flags,
             ..NO_CALL
         },
-        now(),
+        now,
     );
+}
+
+/// Tells user space who asks there, once. The address may have been another stream's before, whose end was not seen.
+#[inline(always)]
+fn tell_client(sk: Sock, pid: u32, now: u64) {
+    let client_pid = sk.client();
+    if client_pid == 0 {
+        return;
+    }
+    let Some(state) = state(sk.key()) else { return };
+    if core::mem::replace(&mut state.client_pid, client_pid) == client_pid {
+        return;
+    }
+    emit::event::<Client>(Kind::Client, now, |record| {
+        // SAFETY: a reservation of this size.
+        let record = unsafe { &mut *record };
+        record.socket = sk.key();
+        record.pid = pid;
+        record.client_pid = client_pid;
+    });
 }

@@ -50,7 +50,9 @@ fn row(
     // A CPU has no I/Os.
     let held = books.held.get(&key).filter(|_| resource != Resource::Cpu);
     let pid = match holder {
-        Holder::Process(id) | Holder::Asked(id) => Some(books.processes[id].pid),
+        Holder::Process(id) | Holder::Asked(id) | Holder::Client(id) => {
+            Some(books.processes[id].pid)
+        }
         Holder::Own | Holder::OwnLock => books.targets.first().map(|id| books.processes[*id].pid),
         // A quota, a device, a peer and an idle CPU are no processes.
         _ => None,
@@ -78,6 +80,11 @@ pub fn holder_name(books: &Books, holder: Holder) -> String {
     match holder {
         Holder::Process(id) => books.processes[id].comm.clone(),
         Holder::Asked(id) => format!("{} itself", books.processes[id].comm),
+        Holder::Client(id) => {
+            let target = books.targets.first();
+            let target = target.map_or("the target", |id| books.processes[*id].comm.as_str());
+            format!("{} through {target}", books.processes[id].comm)
+        }
         Holder::Own => "itself".to_owned(),
         Holder::OwnQuota => "its own quota".to_owned(),
         Holder::OwnLock => "its own lock".to_owned(),

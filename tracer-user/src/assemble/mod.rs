@@ -22,12 +22,13 @@ use crate::{
 /// The verdict in one sentence.
 #[must_use]
 pub fn sentence(books: &Books) -> String {
-    judge(books).sentence
+    judge(&verdict::charged(books)).sentence
 }
 
 /// The report and the flame graph.
 #[must_use]
 pub fn assemble(books: &Books) -> (Report, Flame) {
+    let books = &*verdict::charged(books);
     let verdict = judge(books);
     let hypotheses = verdict.hypotheses.iter();
     let report = Report {

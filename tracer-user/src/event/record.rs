@@ -1,5 +1,7 @@
 //! Records of the kernel half, in the order of `tracer_common`, and what user space adds of the same kind.
 
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
 use tracer_common::irq::SOFTIRQS;
 
@@ -97,6 +99,40 @@ pub struct Socket {
     pub local: String,
     pub local_port: u32,
     pub remote: String,
+}
+
+impl Socket {
+    /// Can both ends be of this machine?
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        is_local(&self.local, &self.remote)
+    }
+}
+
+/// Can both ends be of this machine? A connection to an own address has that address at both ends.
+#[must_use]
+pub fn is_local(local: &str, remote: &str) -> bool {
+    let ends = local
+        .parse::<SocketAddr>()
+        .ok()
+        .zip(remote.parse::<SocketAddr>().ok());
+    ends.is_some_and(|(local, remote)| {
+        local.ip() == remote.ip() || (local.ip().is_loopback() && remote.ip().is_loopback())
+    })
+}
+
+/// Who has the other end of a connection that a target accepted, where that is a process of this machine. The connection was first
+/// seen before.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Client {
+    /// Since when that is known.
+    pub ns: u64,
+    /// The target's socket.
+    pub socket: u64,
+    /// Process that is asked.
+    pub pid: u32,
+    /// Process that asks.
+    pub client_pid: u32,
 }
 
 /// See [`tracer_common::tcp::Ack`].
@@ -294,4 +330,18 @@ pub struct Follow {
     pub by_pid: u32,
     /// Ports on which it is asked.
     pub listening: Vec<u32>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_local;
+
+    #[test]
+    fn both_ends_of_a_local_connection_are_of_this_machine() {
+        assert!(is_local("127.0.0.1:40000", "127.0.0.1:80"));
+        assert!(is_local("127.0.0.1:40000", "127.0.0.2:80"));
+        assert!(is_local("10.0.0.1:40000", "10.0.0.1:80"));
+        assert!(!is_local("10.0.0.1:40000", "10.0.0.2:80"));
+        assert!(!is_local("", "10.0.0.2:80"));
+    }
 }

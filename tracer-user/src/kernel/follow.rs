@@ -13,7 +13,7 @@ use rustc_hash::FxHashSet;
 use tracer_common::sched::WAIT_NO_WAKER;
 
 use super::proc;
-use crate::event::{Event, OpenSocket, Wait};
+use crate::event::{Event, OpenSocket, Wait, is_local};
 
 /// Processes followed at most: each costs as much as a target of its size.
 const MOST_FOLLOWED: usize = 8;
@@ -90,7 +90,7 @@ impl Asked {
     fn look(&mut self, by_pid: u32, local_port: u32, local: &str, remote: &str) {
         if self.followed >= MOST_FOLLOWED
             || self.serving.contains(&local_port)
-            || !proc::is_local(local, remote)
+            || !is_local(local, remote)
         {
             return;
         }

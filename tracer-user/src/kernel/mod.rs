@@ -1,6 +1,7 @@
 //! Everything that names aya: what this kernel offers, loading, attaching, reading.
 
 pub mod btf;
+mod clients;
 mod evidence;
 pub mod features;
 mod follow;

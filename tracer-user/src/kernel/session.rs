@@ -14,6 +14,7 @@ use tracer_common::{block::IO_OPEN, config::MISSING, sched::WAIT_OPEN};
 
 use super::{
     btf::Btf,
+    clients::Clients,
     clock_ns,
     evidence::Evidence,
     features::Features,
@@ -86,6 +87,7 @@ pub struct Session {
     holders: Holders,
     asked: Asked,
     groups: Groups,
+    clients: Clients,
     means: Means,
     limits: Vec<OwnLimit>,
     evidence: Evidence,
@@ -174,6 +176,7 @@ impl Session {
         let (sockets, listening) = proc::sockets(&pids);
         let unanswered = proc::unanswered(&pids, &sockets, &listening);
         let mut asked = Asked::new(&pids, &listening);
+        let clients = Clients::new(&listening);
         asked.see_open(&sockets);
         let mut start = start(&settings, &attached, window_ns, attach_ns);
         start.listening = listening;
@@ -193,6 +196,7 @@ impl Session {
             holders: Holders::default(),
             asked,
             groups: Groups::default(),
+            clients,
             means,
             limits,
             evidence,
@@ -243,9 +247,11 @@ impl Session {
             self.reader.poll(&mut batch);
             self.holders.see(&batch);
             self.asked.see(&batch);
+            self.clients.see(&batch);
             self.follow(&mut batch);
             let name = |address| self.reader.function(address);
             self.groups.look(&mut self.attached.ebpf, &self.means, name);
+            batch.extend(self.clients.take());
             let ebpf = &self.attached.ebpf;
             sink(&batch, &mut || reader::open(ebpf, now_ns()));
             batch.clear();

@@ -41,10 +41,32 @@ pub enum Holder {
     OwnLock,
     /// A process that the target asked, at work for it: its own requests, threads, quota, locks.
     Asked(ProcessId),
+    /// The target itself, at work for a process that asked it, while what it waits for was asked by another.
+    Client(ProcessId),
     /// Nobody was seen holding it.
     Nobody,
     /// Interrupts ran on the CPU, in nobody's name.
     Interrupt(Source),
+}
+
+impl Holder {
+    /// The holder, whomever the target works for.
+    #[must_use]
+    pub fn plain(self) -> Self {
+        match self {
+            Self::Client(_) => Self::Own,
+            other => other,
+        }
+    }
+}
+
+/// Who asked for what the target does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Asker {
+    /// Somebody on another machine.
+    Elsewhere,
+    /// A process of this one.
+    Process(ProcessId),
 }
 
 /// Where a wait stands: index into [`Books::places`].
@@ -76,6 +98,19 @@ pub struct Bin {
     pub threads: Budget,
     /// Who held what. The charges of a resource sum to the thread ledger's time in it; those of the network are more by the time
     /// in which a response was under way through a full link and no thread waited.
+    pub charges: Vec<Charge>,
+    /// What of it was asked by whom, as far as that is known.
+    pub served: Vec<Served>,
+}
+
+/// The part of a slice that one client asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Served {
+    /// Who.
+    pub asker: Asker,
+    /// Of the requests' ledger: what its requests took. Not kept of one elsewhere.
+    pub requests: Budget,
+    /// Of the charges: what its requests waited for. What is the target's own there is split by whom it worked for.
     pub charges: Vec<Charge>,
 }
 
@@ -192,6 +227,10 @@ pub struct Books {
     pub flame: Vec<FlameLine>,
     /// Causes seen by the model that are not holders, each with its time: (resource, cause, ns).
     pub causes: Vec<(Resource, crate::class::Cause, u64)>,
+    /// Clients of this machine that are charged with what the target did for them.
+    pub through: Vec<ProcessId>,
+    /// The target's threads that work for clients of this machine at the end.
+    pub workers: BTreeMap<ProcessId, Vec<u32>>,
     /// Disks that were seen.
     pub disks: Vec<event::Disk>,
     /// How the target and those who held most stood at the end.

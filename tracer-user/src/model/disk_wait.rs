@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::{
     DiskWait, Model,
     books::Holder,
-    disk::{Blame, Disk, Request},
+    disk::{Blame, Disk, Request, Whose},
 };
 use crate::{
     class::{Cause, Class, Resource},
@@ -100,7 +100,9 @@ impl Model {
     }
 
     fn judge_disk_wait(&mut self, wait: &DiskWait) {
-        let Some(top) = self.top_layer(wait) else {
+        let asker = self.asker_at(wait.tid, wait.begin);
+        let whose = |request: &Request| self.whose(request, asker);
+        let Some(top) = self.top_layer(wait, &whose) else {
             return self.burn(
                 (Class::Disk, None, Holder::Nobody, wait.stack),
                 wait.end - wait.begin,
@@ -110,7 +112,9 @@ impl Model {
         let mut next = 0;
         while let Some(dev) = layers.get(next).map(|layer| layer.dev) {
             let below = self.below(dev).to_vec();
-            let found = below.into_iter().filter_map(|dev| self.lower(dev, wait));
+            let found = below
+                .into_iter()
+                .filter_map(|dev| self.lower(dev, wait, &whose));
             let found: Vec<Layer> = found.collect();
             layers.extend(found);
             next += 1;
@@ -122,11 +126,18 @@ impl Model {
             .filter(|layer| layer.others() > nearest + margin)
             .unwrap_or(&layers[0]);
         let place = self.disks[&layer.dev].place;
+        let estimated = layer.blame.estimated;
         for (holder, ns) in &layer.blame.charges {
-            let key = (Resource::Disk, Some(place), *holder);
+            if let Some(asker) = asker {
+                let key = (Resource::Disk, Some(place), *holder);
+                let span = (wait.begin, wait.end);
+                self.ledger.served_charge(asker, key, span, *ns, estimated);
+            }
+            let plain = holder.plain();
+            let key = (Resource::Disk, Some(place), plain);
             self.ledger
-                .charge(key, wait.begin, wait.end, *ns, layer.blame.estimated);
-            let frame = (Class::Disk, Some(place), *holder, wait.stack);
+                .charge(key, wait.begin, wait.end, *ns, estimated);
+            let frame = (Class::Disk, Some(place), plain, wait.stack);
             if *ns > 0 {
                 *self.flame.entry(frame).or_default() += ns;
             }
@@ -140,7 +151,7 @@ impl Model {
     }
 
     /// The layer at which the target's own request stood, or at which kernel threads wrote what it waited for.
-    fn top_layer(&self, wait: &DiskWait) -> Option<Layer> {
+    fn top_layer(&self, wait: &DiskWait, whose: Whose<'_>) -> Option<Layer> {
         let (begin, end) = (wait.begin, wait.end);
         let awaited = |(dev, disk): (&u32, &Disk)| {
             let (rank, request) = disk.awaited(wait.tid, begin, end)?;
@@ -159,11 +170,11 @@ impl Model {
         };
         if for_kernel && let Some(dev) = self.written_by_kernel(begin, end) {
             let blame = self.disks[&dev].blame_all(begin, end);
-            return Some(self.mapped(dev, blame, wait));
+            return Some(self.mapped(dev, blame, wait, whose));
         }
         let (_, _, dev, request) = awaited?;
-        let blame = self.disks[&dev].blame(&request, begin, end);
-        Some(self.mapped(dev, blame, wait))
+        let blame = self.disks[&dev].blame(&request, begin, end, whose);
+        Some(self.mapped(dev, blame, wait, whose))
     }
 
     /// Where kernel threads wrote most in an interval.
@@ -177,7 +188,7 @@ impl Model {
     }
 
     /// A lower layer: the requests with which kernel threads served the layer above, one after the other.
-    fn lower(&self, dev: u32, wait: &DiskWait) -> Option<Layer> {
+    fn lower(&self, dev: u32, wait: &DiskWait, whose: Whose<'_>) -> Option<Layer> {
         let disk = self.disks.get(&dev)?;
         let is_kernel = |request: &Request| matches!(request.owner, Holder::Process(id) if self.processes.all()[id].kernel);
         let mut blame = Blame::default();
@@ -188,7 +199,7 @@ impl Model {
                 continue;
             }
             let (begin, end) = (upto.max(request.queue_ns), request.end_ns.min(wait.end));
-            let part = disk.blame(request, begin, end);
+            let part = disk.blame(request, begin, end, whose);
             blame.estimated |= part.estimated;
             for (holder, ns) in part.charges {
                 *sums.entry(holder).or_default() += ns;
@@ -201,19 +212,19 @@ impl Model {
         }
         *sums.entry(Holder::Own).or_default() += wait.end - upto;
         blame.charges = sums.into_iter().collect();
-        Some(self.mapped(dev, blame, wait))
+        Some(self.mapped(dev, blame, wait, whose))
     }
 
     /// A stacked device (loop, dm-crypt) submits from kernel threads: their part belongs to those whose requests it serves above,
     /// by bytes.
-    fn mapped(&self, dev: u32, blame: Blame, wait: &DiskWait) -> Layer {
+    fn mapped(&self, dev: u32, blame: Blame, wait: &DiskWait, whose: Whose<'_>) -> Layer {
         let above: Vec<(Holder, u64)> = self
             .disk_facts
             .iter()
             .filter(|disk| disk.below.contains(&dev))
             .filter_map(|disk| self.disks.get(&disk.dev))
             .flat_map(|disk| disk.in_flight(wait.begin, wait.end))
-            .map(|request| (request.owner, u64::from(request.bytes)))
+            .map(|request| (whose(request), u64::from(request.bytes)))
             .collect();
         let total: u64 = above.iter().map(|(_, bytes)| bytes).sum();
         let mut charges = Vec::new();

@@ -47,6 +47,7 @@ fn subject(event: &Event) -> Option<u32> {
         Event::Socket(e) => Some(e.pid),
         Event::Unread(e) => Some(e.pid),
         Event::Unanswered(e) => Some(e.pid),
+        Event::Client(e) => Some(e.pid),
         Event::Fork(e) if e.target && e.pid != e.tid => Some(e.pid),
         _ => None,
     }
@@ -225,7 +226,9 @@ impl Model {
                 Holder::Process(id) if self.processes.is_target(ids[id]) => Holder::Own,
                 Holder::Process(id) => Holder::Process(ids[id]),
                 Holder::Asked(id) => Holder::Asked(ids[id]),
-                Holder::Own | Holder::OwnQuota | Holder::OwnLock => Holder::Asked(process),
+                Holder::Own | Holder::OwnQuota | Holder::OwnLock | Holder::Client(_) => {
+                    Holder::Asked(process)
+                }
                 plain => plain,
             };
         }

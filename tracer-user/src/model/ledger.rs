@@ -1,8 +1,10 @@
 //! The two ledgers and the charges, slice by slice: memory bounded, whatever the length of the window.
 
+use std::collections::BTreeMap;
+
 use rustc_hash::FxHashMap as HashMap;
 
-use super::books::{Bin, Budget, Charge, Holder, PlaceId};
+use super::books::{Asker, Bin, Budget, Charge, Holder, PlaceId, Served};
 use crate::class::{Class, Resource};
 
 /// Length of a slice at first: the unit of the verdict's bootstrap (design §5).
@@ -21,7 +23,19 @@ struct Slot {
     threads: [i64; Class::COUNT],
     /// Waiting time that was resolved through the time line of another target thread: it has no holder of its own.
     indirect: [i64; Class::COUNT],
-    charges: HashMap<Key, (u64, u64)>,
+    charges: Charges,
+    /// What of it one client asked for.
+    served: BTreeMap<Asker, Part>,
+}
+
+/// By key: time, and the part of it that is estimated.
+type Charges = HashMap<Key, (u64, u64)>;
+
+/// One client's part of a slice.
+#[derive(Clone, Debug, Default)]
+struct Part {
+    requests: [i64; Class::COUNT],
+    charges: Charges,
 }
 
 impl Slot {
@@ -37,11 +51,22 @@ impl Slot {
                 *into += from;
             }
         }
-        for (key, (ns, estimated)) in other.charges {
-            let sum = self.charges.entry(key).or_default();
-            sum.0 += ns;
-            sum.1 += estimated;
+        absorb(&mut self.charges, other.charges);
+        for (asker, other) in other.served {
+            let part = self.served.entry(asker).or_default();
+            for (into, from) in part.requests.iter_mut().zip(other.requests) {
+                *into += from;
+            }
+            absorb(&mut part.charges, other.charges);
         }
+    }
+}
+
+fn absorb(into: &mut Charges, other: Charges) {
+    for (key, (ns, estimated)) in other {
+        let sum = into.entry(key).or_default();
+        sum.0 += ns;
+        sum.1 += estimated;
     }
 }
 
@@ -61,6 +86,8 @@ enum Entry {
     BehindOwn(Class),
     Indirect(Class),
     Charge(Key, bool),
+    ServedRequests(Asker, Class),
+    ServedCharge(Asker, Key, bool),
 }
 
 impl Ledger {
@@ -106,6 +133,24 @@ impl Ledger {
         self.spread(Entry::Charge(key, estimated), begin, end, ns as i64);
     }
 
+    /// Part of what requests spent in a class was a client's.
+    pub fn served_requests(&mut self, asker: Asker, class: Class, begin: u64, end: u64, ns: u64) {
+        self.spread(Entry::ServedRequests(asker, class), begin, end, ns as i64);
+    }
+
+    /// Part of what is charged was waited for by a client's requests.
+    pub fn served_charge(
+        &mut self,
+        asker: Asker,
+        key: (Resource, Option<PlaceId>, Holder),
+        (begin, end): (u64, u64),
+        ns: u64,
+        estimated: bool,
+    ) {
+        let entry = Entry::ServedCharge(asker, key, estimated);
+        self.spread(entry, begin, end, ns as i64);
+    }
+
     /// Spreads `ns` evenly over the slices of `[begin, end]`; the parts sum to `ns` exactly.
     fn spread(&mut self, entry: Entry, begin: u64, end: u64, ns: i64) {
         if ns == 0 {
@@ -142,10 +187,13 @@ impl Ledger {
             Entry::Requests(class) => slot.requests[class.index()] += ns,
             Entry::BehindOwn(class) => slot.behind_own[class.index()] += ns,
             Entry::Indirect(class) => slot.indirect[class.index()] += ns,
-            Entry::Charge(key, estimated) => {
-                let sum = slot.charges.entry(key).or_default();
-                sum.0 += ns as u64;
-                sum.1 += if estimated { ns as u64 } else { 0 };
+            Entry::Charge(key, estimated) => add_to(&mut slot.charges, key, ns, estimated),
+            Entry::ServedRequests(asker, class) => {
+                slot.served.entry(asker).or_default().requests[class.index()] += ns;
+            }
+            Entry::ServedCharge(asker, key, estimated) => {
+                let part = slot.served.entry(asker).or_default();
+                add_to(&mut part.charges, key, ns, estimated);
             }
         }
     }
@@ -189,25 +237,33 @@ impl Ledger {
     }
 }
 
+fn add_to(charges: &mut Charges, key: Key, ns: i64, estimated: bool) {
+    let sum = charges.entry(key).or_default();
+    sum.0 += ns as u64;
+    sum.1 += if estimated { ns as u64 } else { 0 };
+}
+
 fn budget(signed: &[i64; Class::COUNT]) -> Budget {
     signed.map(|ns| ns.max(0) as u64)
 }
 
-fn close_slot(slot: Slot) -> Bin {
-    let threads = budget(&slot.threads);
-    let mut charges: Vec<Charge> = slot
-        .charges
-        .iter()
-        .map(|(&(resource, place, holder), &(ns, estimated_ns))| Charge {
-            resource,
-            place,
-            holder,
-            ns,
-            estimated_ns,
-        })
-        .collect();
+fn list(charges: &Charges) -> Vec<Charge> {
+    let charge = |(&(resource, place, holder), &(ns, estimated_ns)): (&Key, &(u64, u64))| Charge {
+        resource,
+        place,
+        holder,
+        ns,
+        estimated_ns,
+    };
+    let mut charges: Vec<Charge> = charges.iter().map(charge).collect();
     // A map's order differs from run to run; a report must not.
     charges.sort_by_key(|charge| (charge.resource, charge.place, charge.holder));
+    charges
+}
+
+fn close_slot(slot: Slot) -> Bin {
+    let threads = budget(&slot.threads);
+    let mut charges = list(&slot.charges);
     for resource in Resource::ALL {
         let Some(class) = resource.class() else {
             continue;
@@ -243,6 +299,15 @@ fn close_slot(slot: Slot) -> Bin {
         behind_own: budget(&slot.behind_own),
         threads,
         charges,
+        served: slot.served.iter().map(close_part).collect(),
+    }
+}
+
+fn close_part((asker, part): (&Asker, &Part)) -> Served {
+    Served {
+        asker: *asker,
+        requests: budget(&part.requests),
+        charges: list(&part.charges),
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod blame;
 pub mod books;
+mod client;
 mod cpu;
 mod disk;
 mod disk_wait;
@@ -105,6 +106,7 @@ pub struct Model {
     /// Time waited for a link, by the stack that waited.
     link_stacks: BTreeMap<(PlaceId, u64), u64>,
     connections: HashMap<u64, Connection>,
+    clients: client::Clients,
     open_sockets: Vec<event::OpenSocket>,
     unread: Vec<event::Unread>,
     tally: Tally,
@@ -166,6 +168,7 @@ impl Model {
             link_records: 0,
             link_stacks: BTreeMap::new(),
             connections: HashMap::default(),
+            clients: client::Clients::default(),
             open_sockets: Vec::new(),
             unread: Vec::new(),
             tally: Tally::default(),
@@ -242,6 +245,7 @@ impl Model {
             Event::Means(means) => self.means = (**means).clone(),
             Event::End(end) => self.end = (**end).clone(),
             Event::Unread(unread) => self.unread.push(unread.clone()),
+            Event::Client(client) => self.client(client),
             // Passed on.
             Event::Follow(_) => {}
         }
@@ -422,6 +426,7 @@ impl Model {
             .iter()
             .map(|pid| self.processes.id(*pid))
             .collect();
+        let workers = self.workers();
         let flame = self.flame_lines();
         let histograms = std::mem::take(&mut self.histograms);
         let mut histograms: Vec<_> = histograms
@@ -457,6 +462,8 @@ impl Model {
                 .into_iter()
                 .map(|((resource, cause), ns)| (resource, cause, ns))
                 .collect(),
+            through: Vec::new(),
+            workers,
             disks: self.disk_facts,
             standings: self.standings,
             means: self.means,

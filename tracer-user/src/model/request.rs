@@ -7,7 +7,7 @@ use tracer_common::{
     tcp::CALL_NOSPACE,
 };
 
-use super::{books::Requests, flow::Flow};
+use super::{books::Requests, client::Caller, flow::Flow};
 use crate::event::Call;
 
 /// A turn without a send for longer than this, whose owner only waited for work, is a long poll (design §2).
@@ -83,6 +83,8 @@ pub struct Connection {
     pub untouched: bool,
     /// The drain that ended last, while the turn may go on: then that time is the request's own, and no drain.
     pub drained: Option<Drain>,
+    /// Who asks, for as long as the connection lives.
+    pub caller: Caller,
 }
 
 impl Connection {

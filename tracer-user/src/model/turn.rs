@@ -20,6 +20,7 @@ impl Model {
         self.rename(socket);
         let connection = self.connections.entry(socket.socket).or_default();
         connection.local_port = socket.local_port;
+        connection.caller = self.clients.met(socket);
         connection.ends = (socket.local.clone(), socket.remote.clone());
     }
 
@@ -114,6 +115,8 @@ impl Model {
             && let Some(thread) = self.threads.get_mut(&call.tid)
         {
             thread.work.call(call.socket, call.ns);
+            let caller = self.caller(call.socket);
+            self.clients.called(call.tid, caller, call.ns);
         }
     }
 
@@ -241,6 +244,8 @@ impl Model {
             return;
         };
         let begin = std::mem::replace(&mut turn.judged_ns, now);
+        // Before it was picked up nobody worked for it.
+        let picked_up = begin > turn.begin_ns;
         let previous = std::mem::replace(&mut turn.tid, tid);
         if previous != tid {
             self.disown(previous, socket);
@@ -249,6 +254,10 @@ impl Model {
         for (tid, begin, end) in self.lives(tid, begin, now) {
             self.judge_life(socket, tid, (begin, end), waiting);
             self.confirm(tid, begin, end, waiting, socket);
+            if picked_up {
+                let caller = self.caller(socket);
+                self.clients.worked(tid, caller, begin, end);
+            }
         }
     }
 
@@ -269,6 +278,7 @@ impl Model {
 
     /// Adds a part of a thread's time line to the request of a connection.
     fn judge_life(&mut self, socket: u64, tid: u32, (begin, end): (u64, u64), waiting: Class) {
+        let asker = self.local_asker(socket);
         let (Some(thread), Some(turn)) = (
             self.threads.get(&tid),
             self.connections
@@ -283,8 +293,11 @@ impl Model {
             for class in Class::ALL {
                 let known = if class == Class::Idle { waiting } else { class };
                 let certain = spent.certain[class.index()];
-                self.ledger
-                    .requests(known, from, to, certain + spent.tentative[class.index()]);
+                let ns = certain + spent.tentative[class.index()];
+                self.ledger.requests(known, from, to, ns);
+                if let Some(asker) = asker {
+                    self.ledger.served_requests(asker, known, from, to, ns);
+                }
                 if certain == 0 || others == 0 {
                     continue;
                 }

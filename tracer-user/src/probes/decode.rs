@@ -53,6 +53,15 @@ pub fn decode(bytes: &[u8], symbol: impl Fn(u64) -> String) -> Result<Event, Mal
         Kind::Call => Event::Call(call(&read(bytes)?)),
         Kind::Socket => Event::Socket(socket(&read(bytes)?)),
         Kind::Ack => acknowledgement(&read(bytes)?),
+        Kind::Client => {
+            let r: tcp::Client = read(bytes)?;
+            Event::Client(event::Client {
+                ns: r.header.ns,
+                socket: r.socket,
+                pid: r.pid,
+                client_pid: r.client_pid,
+            })
+        }
         Kind::Link => Event::Link(link(&read(bytes)?)),
         Kind::Fork => Event::Fork(fork(&read(bytes)?)),
         Kind::Exec => Event::Exec(exec(&read(bytes)?)),

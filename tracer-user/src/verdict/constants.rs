@@ -14,6 +14,10 @@ pub const CULPRIT_PART: f64 = 0.20;
 /// A culprit costs at least this part of active time: less would not be felt if it went away.
 pub const CULPRIT_COST: f64 = 0.05;
 
+/// A client of the target is charged with what the target does for it if it costs others at least so many times what they cost it. Clients
+/// that ask for the same in the same way cost each other the same, however many each are.
+pub const LOPSIDED: f64 = 2.0;
+
 /// Another hypothesis of at least this share is named in the sentence too: removing the first would leave that much.
 pub const ALSO_NAMED: f64 = 0.25;
 

@@ -3,6 +3,7 @@
 //! [`judge`] looks at the books through a `View` (which ledger, its sums, holders joined to groups), asks one rule per resource for a
 //! [`Hypothesis`], and ranks them. Nobody is accused below the thresholds of [`constants`].
 
+mod clients;
 mod confidence;
 pub mod constants;
 mod cpu;
@@ -24,6 +25,7 @@ mod tests;
 mod upstream;
 mod view;
 
+pub use clients::charged;
 pub use group::GroupId;
 pub use remedy::Remedy;
 pub use rule::Hypothesis;
@@ -82,9 +84,10 @@ impl Verdict {
     }
 }
 
-/// Judges closed books.
+/// Judges closed books in which clients are charged ([`charged`]).
 #[must_use]
 pub fn judge(books: &Books) -> Verdict {
+    let books = &*clients::without(books);
     let view = View::new(books);
     let blocked_part = ratio(view.blocked_ns(), view.active_ns());
     let mut hypotheses: Vec<Hypothesis> = RULES.iter().filter_map(|rule| rule(&view)).collect();

@@ -36,7 +36,7 @@ pub fn sentence(books: &Books, verdict: &Verdict) -> String {
 fn held_up(books: &Books, verdict: &Verdict, comm: &str, first: &Hypothesis) -> String {
     let said = |found: &Hypothesis| {
         let (noun, via) = (noun(found), via(books, found));
-        format!("{noun}{via}: {}", reason(books, verdict, found))
+        format!("{noun}{via}: {}", reason(books, verdict, comm, found))
     };
     let mut text = format!("{comm} waits for {}", said(first));
     let others = verdict.hypotheses.iter().skip(1);
@@ -104,7 +104,7 @@ fn noun(found: &Hypothesis) -> &'static str {
 }
 
 /// "93 % of its blocked time it stood behind tar (pid 4711) on sda".
-fn reason(books: &Books, verdict: &Verdict, found: &Hypothesis) -> String {
+fn reason(books: &Books, verdict: &Verdict, comm: &str, found: &Hypothesis) -> String {
     let blocked = if verdict.of_requests {
         "its requests' blocked time"
     } else {
@@ -125,8 +125,11 @@ fn reason(books: &Books, verdict: &Verdict, found: &Hypothesis) -> String {
             let pid = books.processes[culprit.process].pid;
             let standing = books.standings.get(&culprit.process);
             let mark = match found.resource {
-                Resource::Cpu if standing.is_some_and(Standing::is_real_time) => ", real-time",
-                _ => "",
+                _ if culprit.through => format!(", for whom {comm} works"),
+                Resource::Cpu if standing.is_some_and(Standing::is_real_time) => {
+                    ", real-time".to_owned()
+                }
+                _ => String::new(),
             };
             (culprit.share, format!("{} (pid {pid}{mark})", culprit.name))
         })

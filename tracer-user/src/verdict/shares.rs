@@ -61,6 +61,8 @@ pub struct Shares {
     places: BTreeMap<(Resource, PlaceId), f64>,
     /// Time per resource, group and process.
     members: BTreeMap<(Resource, GroupId, ProcessId), f64>,
+    /// Of it, what the target did for them, by group.
+    through: BTreeMap<(Resource, GroupId), f64>,
 }
 
 impl Shares {
@@ -139,12 +141,15 @@ impl Shares {
             Holder::Process(process) if books.processes[process].target => {
                 Party::Plain(Holder::Own)
             }
-            Holder::Process(process) => {
+            Holder::Process(process) | Holder::Client(process) => {
                 let group = groups.of(process);
                 *self
                     .members
                     .entry((charge.resource, group, process))
                     .or_default() += ns;
+                if matches!(charge.holder, Holder::Client(_)) {
+                    *self.through.entry((charge.resource, group)).or_default() += ns;
+                }
                 Party::Group(group)
             }
             plain => Party::Plain(plain),
@@ -172,6 +177,12 @@ impl Shares {
         places
             .max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(a.0)))
             .map(|((_, place), ns)| (*place, *ns))
+    }
+
+    /// Time of a resource in which the target worked for a group.
+    #[must_use]
+    pub fn through(&self, resource: Resource, group: GroupId) -> f64 {
+        self.through.get(&(resource, group)).copied().unwrap_or(0.0)
     }
 
     /// Processes of a group that held a resource with the time charged to them, the largest first.

@@ -25,6 +25,8 @@ pub struct Culprit {
     pub name: String,
     /// Part of the resource's waiting time.
     pub share: f64,
+    /// Held it most of the time by what the target did for it.
+    pub through: bool,
 }
 
 /// Books, with what all rules need.
@@ -101,6 +103,7 @@ impl<'a> View<'a> {
             members: members.iter().map(|(process, _)| *process).collect(),
             name,
             share: ratio(ns, waited),
+            through: 2.0 * self.shares.through(resource, group) > ns,
         })
     }
 }

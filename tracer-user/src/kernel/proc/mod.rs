@@ -33,7 +33,7 @@ pub use self::{
     limit::{IoLimit, busiest_of_group, io_limits},
     means::means,
     own_limit::own_limits,
-    peer::{is_local, peers_of},
+    peer::{Accepted, clients_of, peers_of},
     process::{
         cgroup_of, descendants, descendants_among, is_kernel_thread, processes, start_time,
         unit_of, zombie_of,

@@ -1,23 +1,16 @@
 //! The process of this machine at the other end of a TCP connection.
 
-use std::{collections::HashSet, net::SocketAddr};
+use std::{
+    collections::{HashMap, HashSet},
+    ffi::OsString,
+    fs,
+    net::SocketAddr,
+};
 
 use super::{
     numbers_in,
     socket::{LISTEN, Line, inodes, lines},
 };
-
-/// Can both ends be of this machine? A connection to an own address has that address at both ends.
-#[must_use]
-pub fn is_local(local: &str, remote: &str) -> bool {
-    let ends = local
-        .parse::<SocketAddr>()
-        .ok()
-        .zip(remote.parse::<SocketAddr>().ok());
-    ends.is_some_and(|(local, remote)| {
-        local.ip() == remote.ip() || (local.ip().is_loopback() && remote.ip().is_loopback())
-    })
-}
 
 /// The processes at the other end of a connection that `pid` has open, in its network namespace: whoever has the accepted socket, then
 /// all that have the socket that listens there, because a server's workers take turns. Reads the descriptors of every process.
@@ -45,6 +38,59 @@ pub fn peers_of(pid: u32, local: &str, remote: &str) -> Option<Vec<u32>> {
     Some(found)
 }
 
+/// One end of a connection, as the process that has it sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// Process.
+    pub pid: u32,
+    /// Own address, as text.
+    pub local: String,
+    /// Peer's address.
+    pub remote: String,
+}
+
+/// Who connected: the processes at the other ends of these connections, in the network namespaces of those that accepted. Of several
+/// that have a copy it is the oldest. Reads the descriptors of every process once.
+#[must_use]
+pub fn clients_of(connections: &[Accepted]) -> Vec<Option<u32>> {
+    // A server's workers share a namespace, and its list may be long: read once.
+    let mut namespaces: HashMap<OsString, HashMap<(SocketAddr, SocketAddr), u64>> = HashMap::new();
+    let mut inode_of = |connection: &Accepted| {
+        let pid = connection.pid;
+        let ends = (
+            connection.remote.parse().ok()?,
+            connection.local.parse().ok()?,
+        );
+        let namespace = fs::read_link(format!("/proc/{pid}/ns/net")).ok()?;
+        let by_ends = || {
+            let lines = lines(&format!("/proc/{pid}/net")).into_iter();
+            let connected = lines.filter(|line| line.inode != 0);
+            connected
+                .map(|line| ((line.local, line.remote), line.inode))
+                .collect()
+        };
+        let known = namespaces.entry(namespace.into_os_string());
+        known.or_insert_with(by_ends).get(&ends).copied()
+    };
+    let wanted: Vec<Option<u64>> = connections.iter().map(&mut inode_of).collect();
+    let mut open: HashSet<u64> = wanted.iter().flatten().copied().collect();
+    let mut pids: Vec<u32> = numbers_in("/proc").filter(|pid| *pid != 1).collect();
+    pids.sort_unstable();
+    let mut found: HashMap<u64, u32> = HashMap::new();
+    for pid in pids {
+        if open.is_empty() {
+            break;
+        }
+        found.extend(
+            inodes(pid)
+                .filter(|inode| open.remove(inode))
+                .map(|inode| (inode, pid)),
+        );
+    }
+    let client = |inode: Option<u64>| found.get(&inode?).copied();
+    wanted.into_iter().map(client).collect()
+}
+
 /// The processes that have one of these sockets, the oldest first; systemd, which keeps a copy of those it activates, is none.
 fn owners(sockets: &HashSet<u64>) -> Vec<u32> {
     if sockets.is_empty() {
@@ -61,15 +107,6 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
 
     use super::*;
-
-    #[test]
-    fn both_ends_of_a_local_connection_are_of_this_machine() {
-        assert!(is_local("127.0.0.1:40000", "127.0.0.1:80"));
-        assert!(is_local("127.0.0.1:40000", "127.0.0.2:80"));
-        assert!(is_local("10.0.0.1:40000", "10.0.0.1:80"));
-        assert!(!is_local("10.0.0.1:40000", "10.0.0.2:80"));
-        assert!(!is_local("", "10.0.0.2:80"));
-    }
 
     #[test]
     fn who_accepted_is_found_and_who_only_listens_too() {
@@ -106,5 +143,21 @@ mod tests {
         worker.kill().unwrap();
         worker.wait().unwrap();
         assert_eq!(found, Some(vec![own, worker.id()]));
+    }
+
+    #[test]
+    fn who_connected_is_found_and_a_connection_that_is_over_is_nobodys() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let connect = || TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let own = std::process::id();
+        let ends = |client: &TcpStream| Accepted {
+            pid: own,
+            local: client.peer_addr().unwrap().to_string(),
+            remote: client.local_addr().unwrap().to_string(),
+        };
+        let (there, gone) = (connect(), connect());
+        let asked = [ends(&there), ends(&gone)];
+        drop(gone);
+        assert_eq!(clients_of(&asked), [Some(own), None]);
     }
 }

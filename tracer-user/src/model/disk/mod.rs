@@ -92,6 +92,9 @@ impl Request {
     }
 }
 
+/// Says whose a request is.
+pub type Whose<'a> = &'a dyn Fn(&Request) -> Holder;
+
 /// How a wait is charged.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Blame {
@@ -287,7 +290,7 @@ impl Disk {
 
     /// Charges a wait in `[begin, end]` on `request`: until its own limit let it go, it stood behind nobody.
     #[must_use]
-    pub fn blame(&self, request: &Request, begin: u64, end: u64) -> Blame {
+    pub fn blame(&self, request: &Request, begin: u64, end: u64, whose: Whose<'_>) -> Blame {
         if request.end_ns <= begin {
             return Blame {
                 charges: vec![(Holder::Own, end.saturating_sub(begin))],
@@ -298,7 +301,7 @@ impl Disk {
         if request.flags & IO_THROTTLED != 0 {
             released = request.queue_ns.clamp(begin, end.max(begin));
         }
-        let mut blame = self.stood(request, released, end);
+        let mut blame = self.stood(request, released, end, whose);
         if request.failed() {
             // What it took on the device was no service.
             for (holder, _) in &mut blame.charges {
@@ -314,9 +317,9 @@ impl Disk {
     }
 
     /// Charges the part of a wait in which the request was queued or on the device.
-    fn stood(&self, request: &Request, begin: u64, end: u64) -> Blame {
+    fn stood(&self, request: &Request, begin: u64, end: u64, whose: Whose<'_>) -> Blame {
         let length = end.saturating_sub(begin);
-        let shares = self.shares(Some(request), begin, end);
+        let shares = self.shares(Some(request), begin, end, whose);
         let others: f64 = shares.iter().map(|(_, share)| share).sum();
         let issued = request.issue_ns.clamp(begin, end.max(begin));
         let queued = issued - begin;
@@ -357,11 +360,17 @@ impl Disk {
     }
 
     /// Virtual time that every other request got in `[begin, end]`, by owner; beside an awaited one only the proportion counts.
-    fn shares(&self, awaited: Option<&Request>, begin: u64, end: u64) -> Vec<(Holder, f64)> {
+    fn shares(
+        &self,
+        awaited: Option<&Request>,
+        begin: u64,
+        end: u64,
+        whose: Whose<'_>,
+    ) -> Vec<(Holder, f64)> {
         let cost = self.fit.cost();
         let present: Vec<&Request> = self.in_flight(begin, end).collect();
         if let Some(awaited) = awaited
-            && let Some(owner) = only_owner(&present, awaited)
+            && let Some(owner) = only_owner(&present, awaited, whose)
         {
             // All of it, if it is anything.
             let bytes: u64 = others(&present, awaited).map(|r| u64::from(r.bytes)).sum();
@@ -382,12 +391,10 @@ impl Disk {
             }
             let share = (cost + f64::from(request.bytes))
                 * (clock.at(request.end_ns.min(end)) - clock.at(request.queue_ns.max(begin)));
-            match shares
-                .iter_mut()
-                .find(|(holder, _)| *holder == request.owner)
-            {
+            let owner = whose(request);
+            match shares.iter_mut().find(|(holder, _)| *holder == owner) {
                 Some((_, sum)) => *sum += share,
-                None => shares.push((request.owner, share)),
+                None => shares.push((owner, share)),
             }
         }
         shares
@@ -399,7 +406,7 @@ impl Disk {
     pub fn blame_all(&self, begin: u64, end: u64) -> Blame {
         let mut charges = Vec::new();
         let mut rest = end.saturating_sub(begin);
-        for (holder, share) in self.shares(None, begin, end) {
+        for (holder, share) in self.shares(None, begin, end, &|request| request.owner) {
             let ns = (share.round() as u64).min(rest);
             rest -= ns;
             charges.push((holder, ns));
@@ -431,8 +438,8 @@ fn others<'a>(present: &'a [&Request], awaited: &'a Request) -> impl Iterator<It
 }
 
 /// Whose all the others are, if they are one owner's.
-fn only_owner(present: &[&Request], awaited: &Request) -> Option<Holder> {
-    let mut owners = others(present, awaited).map(|request| request.owner);
+fn only_owner(present: &[&Request], awaited: &Request, whose: Whose<'_>) -> Option<Holder> {
+    let mut owners = others(present, awaited).map(whose);
     let first = owners.next()?;
     owners.all(|owner| owner == first).then_some(first)
 }

@@ -1,6 +1,7 @@
 //! Streams of a few events as a kernel would send them, with books worked out by hand. All times are milliseconds of the window.
 
 pub mod chains;
+pub mod clients;
 mod closing;
 mod hung;
 mod identity;

@@ -91,6 +91,13 @@ impl<'a> Case<'a> {
         format!("$(basename -a {})", folders.join(" "))
     }
 
+    /// The target's threads that work for the members, if it is through them that it holds the resource.
+    pub fn working_threads(&self) -> Vec<u32> {
+        let members = self.culprit.members.iter();
+        let of = members.filter_map(|id| self.books.workers.get(id));
+        of.flatten().copied().collect()
+    }
+
     pub fn standing(&self, id: ProcessId) -> Option<&'a Standing> {
         self.books.standings.get(&id)
     }

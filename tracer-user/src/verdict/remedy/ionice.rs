@@ -66,6 +66,15 @@ fn effect(case: &Case<'_>) -> Result<String, String> {
     )
 }
 
+/// Do I/O classes of threads count on that disk?
+pub fn honoured(case: &Case<'_>) -> Result<(), String> {
+    let place = case.place().ok_or("the disk is not known")?;
+    match scheduler(case, place)? {
+        "mq-deadline" => waits_before(case, place),
+        _ => Ok(()),
+    }
+}
+
 /// The scheduler of a disk, if it honours classes.
 fn scheduler<'a>(case: &Case<'a>, place: &str) -> Result<&'a str, String> {
     let disk = case.books.disks.iter().find(|disk| disk.name == *place);

@@ -15,6 +15,7 @@ mod reschedule;
 mod seat;
 mod shell;
 mod tc;
+mod through;
 mod trickle;
 
 use case::Case;
@@ -62,6 +63,12 @@ const TABLE: [Row; 9] = [
     (&[Disk, Network, Cpu], reschedule::reschedule),
 ];
 
+/// As above, against a client that holds the resource through the target.
+const THROUGH: [Row; 2] = [
+    (&[Disk, Cpu], through::through),
+    (&[Disk, Cpu], reschedule::reschedule),
+];
+
 /// Remedies against the target's own limit and the culprits of the verdict, those that apply first. A kernel thread takes no orders.
 pub fn remedies(books: &Books, verdict: &Verdict) -> Vec<Remedy> {
     let Some(found) = verdict.primary() else {
@@ -69,9 +76,13 @@ pub fn remedies(books: &Books, verdict: &Verdict) -> Vec<Remedy> {
     };
     let groups = Groups::new(books);
     let mut remedies = own_limit::own_limits(books, found);
-    for (_, row) in TABLE.iter().filter(|row| row.0.contains(&found.resource)) {
+    let tables = TABLE.iter().map(|row| (row, false));
+    let tables = tables.chain(THROUGH.iter().map(|row| (row, true)));
+    for ((_, row), through) in tables.filter(|(row, _)| row.0.contains(&found.resource)) {
         let culprits = found.culprits.iter();
-        let users = culprits.filter(|culprit| !books.processes[culprit.process].kernel);
+        let users = culprits.filter(|culprit| {
+            culprit.through == through && !books.processes[culprit.process].kernel
+        });
         let advice = users.filter_map(|culprit| {
             row(&Case {
                 books,

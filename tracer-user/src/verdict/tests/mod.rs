@@ -1,6 +1,7 @@
 //! Hand-made books with answers worked out by hand.
 
 mod accuse;
+mod clients;
 mod confidence;
 mod cpus;
 mod groups;

@@ -90,7 +90,7 @@ fn attribution(requests: &[Request]) -> (Vec<(Holder, f64)>, bool) {
         };
         while let Some(own) = own.get(judged).filter(|own| own.end_ns < until) {
             judged += 1;
-            let blame = disk.blame(own, own.queue_ns, own.end_ns);
+            let blame = disk.blame(own, own.queue_ns, own.end_ns, &|request| request.owner);
             let length = own.end_ns - own.queue_ns;
             assert_eq!(blame.charges.iter().map(|(_, ns)| ns).sum::<u64>(), length);
             all += length as f64;

@@ -33,7 +33,11 @@ fn disk(requests: &[Request]) -> Disk {
 fn a_wait_alone_on_the_disk_is_its_own() {
     let own = request(Holder::Own, 0, 5 * MS, 4096);
     let disk = disk(&[own]);
-    assert_eq!(disk.blame(&own, 0, 5 * MS).charges, [(Holder::Own, 5 * MS)]);
+    assert_eq!(
+        disk.blame(&own, 0, 5 * MS, &|request| request.owner)
+            .charges,
+        [(Holder::Own, 5 * MS)]
+    );
 }
 
 #[test]
@@ -44,7 +48,7 @@ fn the_excess_goes_to_the_other_and_the_parts_sum_to_the_wait() {
     let other = request(Holder::Process(7), 200 * MS, 210 * MS, 1 << 20);
     let own = request(Holder::Own, 201 * MS, 211 * MS, 4096);
     requests.extend([other, own]);
-    let blame = disk(&requests).blame(&own, 201 * MS, 211 * MS);
+    let blame = disk(&requests).blame(&own, 201 * MS, 211 * MS, &|request| request.owner);
     assert!(!blame.estimated);
     assert_eq!(blame.charges.iter().map(|(_, ns)| ns).sum::<u64>(), 10 * MS);
     let theirs = blame
@@ -61,7 +65,7 @@ fn a_small_reader_is_not_accused_of_a_big_readers_harm() {
     let own = request(Holder::Own, 0, 10 * MS, 4096);
     let big = request(Holder::Process(1), 0, 10 * MS, 1 << 20);
     let small = request(Holder::Process(2), 0, 10 * MS, 4096);
-    let blame = disk(&[own, big, small]).blame(&own, 0, 10 * MS);
+    let blame = disk(&[own, big, small]).blame(&own, 0, 10 * MS, &|request| request.owner);
     let share = |id| {
         blame
             .charges

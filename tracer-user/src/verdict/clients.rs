@@ -1,0 +1,206 @@
+//! Clients of this machine that hold a resource through the target: a backup that has the database read.
+//!
+//! The model says of each wait whose request it was, and what of the target's own stood before it was another client's work. Which
+//! clients are one job is known here only; to a job, what is done for its own members is the target's own. A job is charged if it holds
+//! enough of what others wait for, costs them more than they cost it, and they are not a few beside it. Then the ledgers leave out what
+//! its own requests took: it asks for much, and waits long.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
+
+use super::{
+    constants::{CULPRIT_PART, LOPSIDED},
+    group::{GroupId, Groups},
+    view::ratio,
+};
+use crate::{
+    class::Resource,
+    model::books::{Asker, Bin, Books, Charge, Holder, Served},
+};
+
+/// What a job of clients has to do with a resource, ns.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    /// What others waited behind it.
+    harm: u64,
+    /// What its own requests waited behind others'.
+    harmed: u64,
+    /// All that its own requests waited.
+    waited: u64,
+}
+
+/// The books in which clients are charged with what the target did for them while others waited.
+#[must_use]
+pub fn charged(books: &Books) -> Cow<'_, Books> {
+    if books.bins.iter().all(|bin| bin.served.is_empty()) {
+        return Cow::Borrowed(books);
+    }
+    let groups = Groups::new(books);
+    let accused: BTreeSet<GroupId> = Resource::ALL
+        .into_iter()
+        .flat_map(|resource| accused(books, &groups, resource))
+        .collect();
+    if accused.is_empty() {
+        return Cow::Borrowed(books);
+    }
+    let mut books = books.clone();
+    let mut through = BTreeSet::new();
+    for bin in &mut books.bins {
+        for (asker, charge) in of_clients(&bin.served) {
+            if let Holder::Client(client) = charge.holder
+                && accused.contains(&groups.of(client))
+                && group(&groups, asker) != Some(groups.of(client))
+            {
+                transfer(&mut bin.charges, charge);
+                through.insert(client);
+            }
+        }
+    }
+    books.through = through.into_iter().collect();
+    Cow::Owned(books)
+}
+
+/// The books without what the requests of charged clients took: nobody who complains of the target asked for that.
+#[must_use]
+pub fn without(books: &Books) -> Cow<'_, Books> {
+    if books.through.is_empty() {
+        return Cow::Borrowed(books);
+    }
+    let groups = Groups::new(books);
+    let accused: BTreeSet<GroupId> = books.through.iter().map(|id| groups.of(*id)).collect();
+    let mut books = books.clone();
+    for bin in &mut books.bins {
+        let served = std::mem::take(&mut bin.served);
+        for part in &served {
+            let of = group(&groups, part.asker);
+            if of.is_some_and(|of| accused.contains(&of)) {
+                leave_out(bin, part, &groups, &accused);
+            }
+        }
+    }
+    Cow::Owned(books)
+}
+
+/// The jobs that hold a resource through the target.
+fn accused(books: &Books, groups: &Groups, resource: Resource) -> Vec<GroupId> {
+    let mut sums: BTreeMap<GroupId, Sums> = BTreeMap::new();
+    let served = books.bins.iter().flat_map(|bin| of_clients(&bin.served));
+    for (asker, charge) in served.filter(|(_, charge)| charge.resource == resource) {
+        let waits = group(groups, asker);
+        if let Some(waits) = waits {
+            sums.entry(waits).or_default().waited += charge.ns;
+        }
+        if let Holder::Client(client) = charge.holder
+            && waits != Some(groups.of(client))
+        {
+            sums.entry(groups.of(client)).or_default().harm += charge.ns;
+            if let Some(waits) = waits {
+                sums.entry(waits).or_default().harmed += charge.ns;
+            }
+        }
+    }
+    let charges = books.bins.iter().flat_map(|bin| &bin.charges);
+    let whole: u64 = charges
+        .filter(|charge| charge.resource == resource)
+        .map(|charge| charge.ns)
+        .sum();
+    let guilty = |sums: &Sums| {
+        let others = whole.saturating_sub(sums.waited) as f64;
+        let harm = sums.harm as f64;
+        ratio(others, whole as f64) >= CULPRIT_PART
+            && ratio(harm, others) >= CULPRIT_PART
+            && harm >= LOPSIDED * sums.harmed as f64
+    };
+    let found = sums.into_iter().filter(|(_, sums)| guilty(sums));
+    found.map(|(group, _)| group).collect()
+}
+
+fn of_clients(served: &[Served]) -> impl Iterator<Item = (Asker, &Charge)> {
+    served.iter().flat_map(move |part| {
+        let asker = part.asker;
+        part.charges.iter().map(move |charge| (asker, charge))
+    })
+}
+
+fn group(groups: &Groups, asker: Asker) -> Option<GroupId> {
+    match asker {
+        Asker::Elsewhere => None,
+        Asker::Process(id) => Some(groups.of(id)),
+    }
+}
+
+/// Charges to a client what is charged to the target itself.
+fn transfer(charges: &mut Vec<Charge>, to: &Charge) {
+    let taken = take(
+        charges,
+        &Charge {
+            holder: Holder::Own,
+            ..*to
+        },
+    );
+    match charges.iter_mut().find(|charge| is_same(charge, to)) {
+        Some(charge) => {
+            charge.ns += taken.ns;
+            charge.estimated_ns += taken.estimated_ns;
+        }
+        None if taken.ns > 0 => charges.push(Charge {
+            holder: to.holder,
+            ..taken
+        }),
+        None => {}
+    }
+}
+
+/// Takes as much of a charge as there is.
+fn take(charges: &mut [Charge], wanted: &Charge) -> Charge {
+    let Some(charge) = charges.iter_mut().find(|charge| is_same(charge, wanted)) else {
+        return Charge {
+            ns: 0,
+            estimated_ns: 0,
+            ..*wanted
+        };
+    };
+    let ns = wanted.ns.min(charge.ns);
+    let estimated_ns = wanted.estimated_ns.min(charge.estimated_ns).min(ns);
+    charge.ns -= ns;
+    charge.estimated_ns = (charge.estimated_ns - estimated_ns).min(charge.ns);
+    Charge {
+        ns,
+        estimated_ns,
+        ..*wanted
+    }
+}
+
+fn is_same(a: &Charge, b: &Charge) -> bool {
+    (a.resource, a.place, a.holder) == (b.resource, b.place, b.holder)
+}
+
+fn leave_out(bin: &mut Bin, part: &Served, groups: &Groups, accused: &BTreeSet<GroupId>) {
+    for (all, theirs) in bin.requests.iter_mut().zip(part.requests) {
+        *all = all.saturating_sub(theirs);
+    }
+    let own = group(groups, part.asker);
+    for charge in &part.charges {
+        let charged = match charge.holder {
+            Holder::Client(client)
+                if own != Some(groups.of(client)) && accused.contains(&groups.of(client)) =>
+            {
+                charge.holder
+            }
+            other => other.plain(),
+        };
+        let taken = take(
+            &mut bin.charges,
+            &Charge {
+                holder: charged,
+                ..*charge
+            },
+        );
+        if let Some(class) = charge.resource.class() {
+            let waited = &mut bin.threads[class.index()];
+            *waited = waited.saturating_sub(taken.ns);
+        }
+    }
+}
