@@ -1,5 +1,6 @@
 //! Everything that names aya: what this kernel offers, loading, attaching, reading.
 
+mod before;
 pub mod btf;
 mod evidence;
 pub mod features;
@@ -9,6 +10,7 @@ mod ingress;
 pub mod load;
 pub mod proc;
 pub mod reader;
+mod rings;
 pub mod session;
 mod smt;
 pub mod steady;
