@@ -2,6 +2,8 @@
 //!
 //! Not a BPF stack map: that loses exactly the hot stacks to collisions, and reusing its ids lies.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{EbpfContext, helpers::generated::bpf_get_stack, macros::map, maps::LruHashMap};
 use tracer_common::{
     record::Kind,
@@ -19,20 +21,22 @@ const BYTES: u32 = (STACK_DEPTH * 8) as u32;
 /// Captures the kernel stack of `current` and returns its identity, 0 if there is none.
 #[inline(never)]
 pub fn capture(ctx: *mut core::ffi::c_void, now: u64) -> u64 {
-    let mut frames = [0_u64; STACK_DEPTH];
+    let mut frames = MaybeUninit::<[u64; STACK_DEPTH]>::uninit();
     // SAFETY: the buffer is as long as said.
     let written = unsafe { bpf_get_stack(ctx, frames.as_mut_ptr().cast(), BYTES, 0) };
     if written <= 0 {
         return 0;
     }
+    // SAFETY: the helper has written all of it: behind the frames, zeros.
+    let frames = unsafe { frames.assume_init_ref() };
     let mut id = 0xcbf2_9ce4_8422_2325_u64;
     for frame in frames {
-        id = (id ^ frame).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        id = (id ^ *frame).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         id ^= id >> 29;
     }
     // SAFETY: only existence is asked.
     if unsafe { STACKS.get(id) }.is_none() {
-        send(id, written as u64 / 8, &frames, now);
+        send(id, written as u64 / 8, frames, now);
     }
     id
 }
@@ -44,7 +48,11 @@ fn send(id: u64, depth: u64, frames: &[u64; STACK_DEPTH], now: u64) {
         unsafe {
             (*record).id = id;
             (*record).depth = depth;
-            (*record).frames = *frames;
+            let to = (&raw mut (*record).frames).cast::<u64>();
+            for (i, frame) in frames.iter().enumerate() {
+                // Volatile, or it would become a loop over bytes.
+                to.add(i).write_volatile(*frame);
+            }
         }
     });
     if sent {

@@ -36,29 +36,33 @@ static SENDS: LruHashMap<u32, u64> = LruHashMap::with_max_entries(4096, 0);
 #[map]
 static LINKS: LruHashMap<LinkOwner, Link> = LruHashMap::with_max_entries(4096, 0);
 
+/// What is known of a socket at first. Not on the stack, where zeros are a loop over bytes to the verifier.
+static UNSEEN: SocketState = SocketState {
+    arrived_ns: 0,
+    sent_ns: 0,
+    pid: 0,
+    sent_seq: 0,
+    ifindex: 0,
+    announced: 0,
+    netns: 0,
+    flow_flags: 0,
+    flow_ns: 0,
+    retransmits: 0,
+    hash: 0,
+    left_ns: 0,
+    cpu: 0,
+    reserved: 0,
+};
+
 /// What is known of a socket.
+#[expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "by value it would be copied to the stack"
+)]
 #[inline(always)]
 pub fn state(key: u64) -> Option<&'static mut SocketState> {
-    if SOCKETS.get_ptr(key).is_none() {
-        let new = SocketState {
-            arrived_ns: 0,
-            sent_ns: 0,
-            pid: 0,
-            sent_seq: 0,
-            ifindex: 0,
-            announced: 0,
-            netns: 0,
-            flow_flags: 0,
-            flow_ns: 0,
-            retransmits: 0,
-            hash: 0,
-            left_ns: 0,
-            cpu: 0,
-            reserved: 0,
-        };
-        if SOCKETS.insert(key, new, 1).is_err() {
-            emit::map_full(MapLoss::Sockets);
-        }
+    if SOCKETS.get_ptr(key).is_none() && SOCKETS.insert(key, &UNSEEN, 1).is_err() {
+        emit::map_full(MapLoss::Sockets);
     }
     // SAFETY: a map value; a race between CPUs loses one sample, never memory.
     SOCKETS.get_ptr_mut(key).map(|state| unsafe { &mut *state })
@@ -80,6 +84,8 @@ pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
 /// A send returned, in its caller's context.
 #[inline(always)]
 pub fn sent(sk: Sock, result: i32) {
+    // Read where one path leads, see `sched_switch`.
+    let socket = sk.socket();
     let (pid, tid) = current();
     let now = now();
     // SAFETY: the entry is copied at once.
@@ -105,7 +111,7 @@ pub fn sent(sk: Sock, result: i32) {
     }
     announce(sk, state, pid, now);
     flow::look(sk.key(), tcp, state, now);
-    let nospace = if sk.socket().flags() & SOCK_NOSPACE != 0 {
+    let nospace = if socket.flags() & SOCK_NOSPACE != 0 {
         CALL_NOSPACE
     } else {
         0
