@@ -174,12 +174,6 @@ impl Task {
         self.cfs_rq().rq().key()
     }
 
-    /// The clock of its run queue, ns.
-    #[inline(always)]
-    pub fn rq_clock(self) -> u64 {
-        self.cfs_rq().rq().clock()
-    }
-
     /// Session and process group, as numbers of the initial namespace.
     #[inline(always)]
     pub fn session(self) -> (u32, u32) {

@@ -53,7 +53,11 @@ fn send(id: u64, depth: u64, frames: &[u64; STACK_DEPTH], now: u64) {
         unsafe {
             (*record).id = id;
             (*record).depth = depth;
-            (*record).frames = *frames;
+            let to = (&raw mut (*record).frames).cast::<u64>();
+            for (i, frame) in frames.iter().enumerate() {
+                // Volatile, or it would become a loop over bytes.
+                to.add(i).write_volatile(*frame);
+            }
         }
     });
     if sent {

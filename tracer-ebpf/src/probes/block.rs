@@ -50,28 +50,39 @@ static DISKS: HashMap<u32, Gate> = HashMap::with_max_entries(1024, 0);
 #[map]
 static DISK_TOTALS: LruHashMap<DiskOwner, DiskTotal> = LruHashMap::with_max_entries(8192, 0);
 
+/// What a total begins as. Not on the stack, where zeros are a loop over bytes to the verifier.
+static NOTHING: DiskTotal = DiskTotal {
+    device_ns: 0,
+    reads: 0,
+    writes: 0,
+    read_bytes: 0,
+    write_bytes: 0,
+    others: 0,
+};
+
 /// Bios of one request that are looked at for an owner.
 const CHAIN: usize = 4;
 /// `block_bio_queue([struct request_queue *q,] struct bio *bio)`; the queue argument is gone from 5.11 on, and in late 5.10.
 #[btf_tracepoint(function = "block_bio_queue")]
 pub fn block_bio_queue(ctx: BtfTracePointContext) -> i32 {
     let bio = Bio(argument(&ctx, config!(arg_bio_queue)));
+    // Read where one path leads, see `sched_switch`.
+    let dev = bio.disk().dev();
     let (pid, tid) = current();
     let mut owner = by(pid, tid);
     if is_target(pid) {
         owner.flags = IO_TARGET;
     } else if pid != 0 && is_kernel_thread() {
-        by_kernel_thread(&mut owner, bio);
+        by_kernel_thread(&mut owner, bio, dev);
     }
     if owner.flags & (IO_TARGET | IO_KTHREAD | IO_WRITEBACK | IO_JOURNAL) != 0 {
-        let dev = bio.disk().dev();
         if owner.flags & IO_TARGET != 0 || is_watched(dev) {
             owner.gate = dev;
             open_gate(dev, owner.queue_ns);
         }
     }
     if bio.opf() & FLUSHES != 0 {
-        let _ = FLUSHERS.insert(bio.disk().dev(), owner, 0);
+        let _ = FLUSHERS.insert(dev, owner, 0);
     }
     if BIOS.insert(bio.key(), owner, 0).is_err() {
         emit::map_full(MapLoss::Bios);
@@ -93,16 +104,16 @@ fn by(pid: u32, tid: u32) -> Known {
 
 /// A kernel thread queues for somebody else, if it can be said for whom.
 #[inline(always)]
-fn by_kernel_thread(owner: &mut Known, bio: Bio) {
+fn by_kernel_thread(owner: &mut Known, bio: Bio, dev: u32) {
     if let Some((dirtier, why)) = on_behalf(owner.tid) {
         owner.pid = dirtier.pid;
         owner.tid = dirtier.tid;
         owner.flags = why | if is_target(owner.pid) { IO_TARGET } else { 0 };
-    } else if let Some(pid) = limited(bio) {
+    } else if let Some(pid) = limited(bio, dev) {
         owner.pid = pid;
         owner.tid = 0;
         owner.flags = IO_TARGET | IO_THROTTLED;
-    } else if let Some(pid) = held_back::owner(bio) {
+    } else if let Some(pid) = held_back::owner(bio, dev) {
         owner.pid = pid;
         owner.tid = 0;
     } else {
@@ -113,8 +124,8 @@ fn by_kernel_thread(owner: &mut Known, bio: Bio) {
 /// The target in whose group this bio is, if that group's I/O has a limit on this disk: a kernel thread queues what was held back,
 /// later and on nobody's behalf.
 #[inline(always)]
-fn limited(bio: Bio) -> Option<u32> {
-    let gate = DISKS.get_ptr(bio.disk().dev())?;
+fn limited(bio: Bio, dev: u32) -> Option<u32> {
+    let gate = DISKS.get_ptr(dev)?;
     // SAFETY: a map value.
     let (group, pid) = unsafe { ((*gate).limited_group, (*gate).limited_pid) };
     (group != 0 && bio.group() == group).then_some(pid as u32)
@@ -405,6 +416,10 @@ fn gate_was_open(request: &Known) -> bool {
     open > 0 || touched_ns >= request.queue_ns
 }
 
+#[expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "by value it would be copied to the stack"
+)]
 #[inline(always)]
 fn add_total(request: &Known, whole: u32, now: u64) {
     let key = DiskOwner {
@@ -412,15 +427,7 @@ fn add_total(request: &Known, whole: u32, now: u64) {
         pid: request.pid,
     };
     if DISK_TOTALS.get_ptr(key).is_none() {
-        let new = DiskTotal {
-            device_ns: 0,
-            reads: 0,
-            writes: 0,
-            read_bytes: 0,
-            write_bytes: 0,
-            others: 0,
-        };
-        let _ = DISK_TOTALS.insert(key, new, 1);
+        let _ = DISK_TOTALS.insert(key, &NOTHING, 1);
     }
     let Some(total) = DISK_TOTALS.get_ptr_mut(key) else {
         emit::map_full(MapLoss::DiskTotals);

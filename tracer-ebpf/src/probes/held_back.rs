@@ -12,12 +12,12 @@ use crate::kernel::{Bio, current_work_function};
 #[map]
 static HELD_BACK: LruHashMap<GroupOnDisk, HeldBack> = LruHashMap::with_max_entries(256, 0);
 
-/// The process for which a kernel thread queues this bio, if user space has found it.
+/// The process for which a kernel thread queues this bio on a disk, if user space has found it.
 #[inline(always)]
-pub fn owner(bio: Bio) -> Option<u32> {
+pub fn owner(bio: Bio, dev: u32) -> Option<u32> {
     let key = GroupOnDisk {
         group: bio.group(),
-        dev: bio.disk().dev(),
+        dev,
         reserved: 0,
     };
     if key.group == 0 {

@@ -21,7 +21,7 @@ use crate::{
     atomic, emit,
     filter::is_target,
     histograms,
-    kernel::{TASK_DEAD, Task, UNKNOWN, config, now, throttled_on},
+    kernel::{CfsRq, TASK_DEAD, Task, UNKNOWN, config, now, throttled_on},
     stack,
 };
 
@@ -44,15 +44,18 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let (now, cpu) = (now(), unsafe { bpf_get_smp_processor_id() } as u32);
     let prev_pid = prev.pid();
     let next_pid = next.pid();
+    // Here, where one path leads: at each pointer that is read of a tracepoint's argument the verifier looks by name, through all types
+    // of the kernel, whether it may be trusted (`btf_nested_type_is_trusted`), each time that a path comes by.
+    let (prev_queue, next_queue) = (prev.cfs_rq(), next.cfs_rq());
     end_slice(prev, next_pid, next.tid(), cpu, now);
     if config!(has_siblings) != 0 {
         smt::switched(cpu, next_pid, now);
     }
     if prev_pid != 0 && is_target(prev_pid) {
-        leave_cpu(&ctx, prev, prev_pid, preempt, cpu, now);
+        leave_cpu(&ctx, (prev, prev_queue), prev_pid, preempt, cpu, now);
     }
     if next_pid != 0 {
-        come_on_cpu(next, next_pid, now);
+        come_on_cpu((next, next_queue), next_pid, now);
     }
     0
 }
@@ -161,7 +164,14 @@ fn emit_slice(begin_ns: u64, now: u64, (pid, tid): (u32, u32), cpu: u32) {
 
 /// A target thread leaves the CPU: remember when, why and from where.
 #[inline(always)]
-fn leave_cpu(ctx: &BtfTracePointContext, prev: Task, pid: u32, preempt: bool, cpu: u32, now: u64) {
+fn leave_cpu(
+    ctx: &BtfTracePointContext,
+    (prev, queue): (Task, CfsRq),
+    pid: u32,
+    preempt: bool,
+    cpu: u32,
+    now: u64,
+) {
     let tid = prev.tid();
     let kernel_state = prev.state();
     if kernel_state & TASK_DEAD != 0 {
@@ -184,7 +194,7 @@ fn leave_cpu(ctx: &BtfTracePointContext, prev: Task, pid: u32, preempt: bool, cp
     } else {
         stack::of_current(ctx, last, now)
     };
-    let throttled = prev.cfs_rq().throttled_ns();
+    let throttled = queue.throttled_ns();
     let mut stall = if prev.in_iowait() { WAIT_IOWAIT } else { 0 };
     if prev.in_memstall() {
         stall |= WAIT_MEMSTALL;
@@ -222,9 +232,9 @@ fn leave_cpu(ctx: &BtfTracePointContext, prev: Task, pid: u32, preempt: bool, cp
 /// The wait is the kernel's own, `rq->clock - sched_info.last_queued`: `sched_info_switch` runs after this tracepoint, so the
 /// stamp is still set, and `schedstat` field 2 grows by exactly this.
 #[inline(always)]
-fn come_on_cpu(next: Task, pid: u32, now: u64) {
+fn come_on_cpu((next, queue): (Task, CfsRq), pid: u32, now: u64) {
     let last_queued = next.last_queued();
-    let waited = next.rq_clock().wrapping_sub(last_queued);
+    let waited = queue.rq().clock().wrapping_sub(last_queued);
     let waited = if last_queued == 0 || (waited as i64) < 0 {
         0
     } else {
@@ -250,7 +260,7 @@ fn come_on_cpu(next: Task, pid: u32, now: u64) {
     };
     task.run_delay_ns = run_delay;
     histograms::record(pid, Family::RunQueue as u32, run_queue_ns, now);
-    let throttled_ns = next.cfs_rq().throttled_ns().wrapping_sub(task.throttled_ns);
+    let throttled_ns = queue.throttled_ns().wrapping_sub(task.throttled_ns);
     emit_wait(
         task,
         tid,

@@ -32,6 +32,25 @@ pub static SOCKETS: LruHashMap<u64, SocketState> = LruHashMap::with_max_entries(
 #[map]
 static LINKS: LruHashMap<LinkOwner, Link> = LruHashMap::with_max_entries(4096, 0);
 
+/// What is known of a socket at first. Not on the stack, where zeros are a loop over bytes to the verifier.
+static UNSEEN: SocketState = SocketState {
+    arrived_ns: 0,
+    began_ns: 0,
+    sent_ns: 0,
+    pid: 0,
+    sent_seq: 0,
+    ifindex: 0,
+    announced: 0,
+    netns: 0,
+    flow_flags: 0,
+    flow_ns: 0,
+    retransmits: 0,
+    hash: 0,
+    left_ns: 0,
+    cpu: 0,
+    client_pid: 0,
+};
+
 /// What is known of a socket.
 #[inline(always)]
 pub fn state(key: u64) -> Option<&'static mut SocketState> {
@@ -50,27 +69,14 @@ fn seen(key: u64) -> Option<&'static mut SocketState> {
 }
 
 /// An own function: of its callers few ever meet a socket for the first time.
+#[expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "by value it would be copied to the stack"
+)]
 #[inline(never)]
 fn add(key: u64) -> i32 {
-    let new = SocketState {
-        arrived_ns: 0,
-        began_ns: 0,
-        sent_ns: 0,
-        pid: 0,
-        sent_seq: 0,
-        ifindex: 0,
-        announced: 0,
-        netns: 0,
-        flow_flags: 0,
-        flow_ns: 0,
-        retransmits: 0,
-        hash: 0,
-        left_ns: 0,
-        cpu: 0,
-        client_pid: 0,
-    };
     // BPF_NOEXIST: another CPU may have been faster.
-    if SOCKETS.insert(key, new, 1).is_err() && SOCKETS.get_ptr(key).is_none() {
+    if SOCKETS.insert(key, &UNSEEN, 1).is_err() && SOCKETS.get_ptr(key).is_none() {
         emit::map_full(MapLoss::Sockets);
     }
     0
@@ -92,6 +98,8 @@ pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
 /// A send returned, in its caller's context.
 #[inline(always)]
 pub fn sent(sk: Sock, result: i32) {
+    // Read where one path leads, see `sched_switch`.
+    let socket = sk.socket();
     let (pid, tid) = current();
     let now = now();
     let Some(state) = state(sk.key()) else { return };
@@ -116,7 +124,7 @@ pub fn sent(sk: Sock, result: i32) {
     }
     announce(sk, state, pid, now);
     flow::look(sk.key(), tcp, state, now);
-    let nospace = if sk.socket().flags() & SOCK_NOSPACE != 0 {
+    let nospace = if socket.flags() & SOCK_NOSPACE != 0 {
         CALL_NOSPACE
     } else {
         0

@@ -15,6 +15,7 @@ use crate::{
     cli::AttachArgs,
     event::Event,
     kernel::{
+        load::Loader,
         proc,
         session::{Session, Settings, Signals, Stop},
         steady,
@@ -46,6 +47,8 @@ const LINE: usize = 79;
 /// If the target is not there, the kernel refuses, or a file cannot be written.
 pub fn run(args: AttachArgs) -> Result<ExitCode> {
     let begun = Instant::now();
+    // Before the thread that records.
+    let loader = Loader::begin();
     steady::begin();
     let pids = target::resolve(&args.target)?;
     need_root()?;
@@ -67,7 +70,7 @@ pub fn run(args: AttachArgs) -> Result<ExitCode> {
         let _inside = runtime.enter();
         Signals::catch()?
     };
-    let session = Session::attach(settings)?;
+    let session = Session::attach(loader, settings)?;
     eprintln!("{}", greeting(&session, duration));
     let mut watcher = Watcher {
         model: Model::new(),

@@ -25,10 +25,11 @@ struct Finding {
 /// # Errors
 /// If the kernel has no BTF or refuses the object.
 pub fn run(args: &DoctorArgs) -> Result<ExitCode> {
+    let loader = load::Loader::begin();
     let btf = Btf::of_kernel().map_err(|error| load::Unsupported(format!("{error:#}")))?;
     let features = Features::detect(&btf);
-    let preparation = load::Preparation::begin();
-    let attached = load::attach(preparation, &features, &load::Traced::default(), false);
+    let attached = load::prepare(loader, &btf, &features, false)
+        .and_then(|prepared| load::attach(prepared, &features, &load::Traced::default()));
     let refused = match &attached {
         Ok(attached) => attached.missing.clone(),
         Err(_) => features.costs(),

@@ -1,9 +1,9 @@
 //! Loads the object and attaches what this kernel can take.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use std::{
     os::fd::{AsFd as _, AsRawFd as _},
-    thread::{self, JoinHandle},
+    thread,
 };
 
 use aya::{
@@ -14,6 +14,7 @@ use aya::{
 use tracer_common::{block, packets::Sender};
 
 use super::{
+    btf::Btf,
     features::{self, Features},
     proc::IoLimit,
     smt, verify,
@@ -58,49 +59,73 @@ pub struct Traced {
     pub limits: Vec<IoLimit>,
 }
 
-/// The kernel's types as aya wants them. It parses them twice, once for its loader, which has no constructor that would not, and once
-/// for its programs; either takes tens of milliseconds, hence both happen in the background.
-pub struct Preparation {
-    loader: JoinHandle<EbpfLoader<'static>>,
-    btf: JoinHandle<Result<aya::Btf, aya::BtfError>>,
-}
+/// aya's loader, without the kernel's types: only relocations would need them, and the Rust compiler emits none.
+pub struct Loader(EbpfLoader<'static>);
 
-impl Preparation {
-    /// Begins.
+impl Loader {
+    /// To be made while the process has one thread.
+    ///
+    /// aya's constructor parses all types whatever is asked for, which takes 50 ms, and goes without where their file cannot be opened.
+    /// For so long this process may open no file: while it has one thread, nobody is hindered.
     #[must_use]
     pub fn begin() -> Self {
-        Self {
-            loader: thread::spawn(EbpfLoader::new),
-            btf: thread::spawn(aya::Btf::from_sys_fs),
-        }
-    }
-
-    /// Waits for its end.
-    fn end(self) -> Result<(EbpfLoader<'static>, aya::Btf)> {
-        let (Ok(loader), Ok(btf)) = (self.loader.join(), self.btf.join()) else {
-            bail!("cannot parse the kernel's type information");
+        let mut limit = libc::rlimit {
+            rlim_cur: 0,
+            rlim_max: 0,
         };
-        let refused = refused("the kernel's type information cannot be read");
-        Ok((loader, btf.map_err(refused)?))
+        // SAFETY: a valid pointer.
+        let is_known = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } == 0;
+        let set = |limit: libc::rlimit| {
+            // SAFETY: a valid pointer. Everybody may lower this limit, and raise it to what it was.
+            unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+        };
+        if is_known {
+            set(libc::rlimit {
+                rlim_cur: 0,
+                ..limit
+            });
+        }
+        let loader = EbpfLoader::new();
+        if is_known {
+            set(limit);
+        }
+        Self(loader)
     }
 }
 
-/// Loads the programs for these targets and attaches them.
+/// Maps, and what loading the programs takes.
+pub struct Prepared {
+    ebpf: Ebpf,
+    hooks: aya::Btf,
+}
+
+/// Creates the maps, for as many CPUs as there are, and tells the programs what kernel they are on.
 ///
 /// # Errors
-/// [`Unsupported`] when a required probe is missing or the kernel refuses it; else what failed.
-pub fn attach(
-    preparation: Preparation,
+/// [`Unsupported`] when a required probe is missing or the kernel refuses the maps.
+pub fn prepare(
+    loader: Loader,
+    btf: &Btf,
     features: &Features,
-    traced: &Traced,
     follow_children: bool,
-) -> Result<Attached> {
+) -> Result<Prepared> {
     if let Some((probe, reason)) = features.missing_required() {
         bail!(Unsupported(format!(
             "probe {} cannot be attached: {reason}",
             probe.name
         )));
     }
+    thread::scope(|scope| {
+        // Milliseconds each, on CPUs of their own.
+        let hooks = scope.spawn(|| verify::hooks(btf, &features.usable));
+        let ebpf = maps(loader, features, follow_children)?;
+        let hooks = hooks.join();
+        let hooks = hooks.map_err(|_| anyhow!("cannot say what the programs hook"))??;
+        Ok(Prepared { ebpf, hooks })
+    })
+}
+
+fn maps(loader: Loader, features: &Features, follow_children: bool) -> Result<Ebpf> {
     lift_memory_limit();
     let mut config = features.config;
     config.self_pid = std::process::id();
@@ -108,7 +133,7 @@ pub fn attach(
     let cpus = aya::util::nr_cpus().map(|cpus| cpus as u32).unwrap_or(1);
     let siblings = smt::siblings(cpus);
     config.has_siblings = u32::from(!siblings.is_empty());
-    let (mut loader, btf) = preparation.end()?;
+    let Loader(mut loader) = loader;
     let mut ebpf = loader
         .override_global("CONFIG", &config, true)
         .map_max_entries("CPUS", cpus)
@@ -116,11 +141,20 @@ pub fn attach(
         .map_max_entries("THREADS", cpus)
         .load(OBJECT)
         .map_err(refused("the kernel refuses the maps"))?;
-    set_targets(&mut ebpf, &traced.pids)?;
     smt::set_siblings(&mut ebpf, &siblings)?;
+    Ok(ebpf)
+}
+
+/// Loads the programs for these targets and attaches them.
+///
+/// # Errors
+/// [`Unsupported`] when the kernel refuses a required probe; else what failed.
+pub fn attach(prepared: Prepared, features: &Features, traced: &Traced) -> Result<Attached> {
+    let Prepared { mut ebpf, hooks } = prepared;
+    set_targets(&mut ebpf, &traced.pids)?;
     watch_disks(&mut ebpf, traced)?;
     let mut missing = features.costs();
-    let mut loaded = verify::load_all(&mut ebpf, &btf, &features.usable);
+    let mut loaded = verify::load_all(&mut ebpf, &hooks, &features.usable);
     for probe in &features.usable {
         let verified = loaded.remove(probe.name).context("it was not loaded");
         let outcome = verified

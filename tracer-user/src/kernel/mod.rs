@@ -1,5 +1,6 @@
 //! Everything that names aya: what this kernel offers, loading, attaching, reading.
 
+mod before;
 pub mod btf;
 mod clients;
 mod evidence;
@@ -13,6 +14,7 @@ mod order;
 mod own_time;
 pub mod proc;
 pub mod reader;
+mod rings;
 pub mod session;
 mod smt;
 pub mod steady;

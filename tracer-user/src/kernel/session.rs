@@ -2,10 +2,11 @@
 
 use std::{
     os::fd::OwnedFd,
+    thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use tokio::{
     io::unix::AsyncFd,
     signal::unix::{Signal, SignalKind, signal},
@@ -13,6 +14,7 @@ use tokio::{
 use tracer_common::{block::IO_OPEN, config::MISSING, sched::WAIT_OPEN};
 
 use super::{
+    before::{Before, with_children},
     btf::Btf,
     clients::Clients,
     clock_ns,
@@ -22,12 +24,12 @@ use super::{
     held_back::Groups,
     holders::Holders,
     ingress::Ingress,
-    load::{self, Attached, Preparation, Traced, Unsupported},
+    load::{self, Attached, Loader, Unsupported},
     now_ns,
     own_time::{OwnTime, Ran},
     proc,
     reader::{self, Reader},
-    smt, steady,
+    rings, smt, steady,
     steal::Steal,
     symbols::KernelSymbols,
 };
@@ -110,42 +112,30 @@ impl Session {
     ///
     /// # Errors
     /// [`Unsupported`] if the kernel lacks or refuses something that is required.
-    pub fn attach(settings: Settings) -> Result<Self> {
+    pub fn attach(loader: Loader, settings: Settings) -> Result<Self> {
         let exits = settings
             .pids
             .iter()
             .filter_map(|pid| proc::process_descriptor(*pid))
             .collect();
-        let preparation = Preparation::begin();
-        // Before the window: where commands are is asked of the disk.
-        let means = proc::means();
-        let (mut limits, mut io_limits) = (Vec::new(), Vec::new());
-        for pid in &settings.pids {
-            let own = proc::own_limits(*pid, &means);
-            io_limits.extend(proc::io_limits(*pid, &means, &own));
-            limits.extend(own);
-        }
-        limits.dedup();
+        let asked = settings.clone();
+        // Beside the kernel's types and the maps, which keep one CPU busy.
+        let before = thread::spawn(move || Before::read(&asked));
         let btf = Btf::of_kernel().map_err(|error| Unsupported(format!("{error:#}")))?;
         let features = Features::detect(&btf);
+        let prepared = load::prepare(loader, &btf, &features, settings.follow_children)?;
         drop(btf);
-        let pids = with_children(&settings, proc::descendants);
-        let mut disks: Vec<u32> = settings
-            .pids
-            .iter()
-            .flat_map(|pid| proc::disks_of(*pid))
-            .collect();
-        disks.sort_unstable();
-        disks.dedup();
-        let traced = Traced {
-            limits: io_limits,
-            pids,
-            disks,
+        let Ok(before) = before.join() else {
+            bail!("cannot read how the target stands");
         };
-        let follow = settings.follow_children;
-        let mut attached = load::attach(preparation, &features, &traced, follow)?;
+        let Before {
+            traced,
+            means,
+            limits,
+        } = before;
+        let mut attached = load::attach(prepared, &features, &traced)?;
         // A hundred thousand names, of which none is needed before the first stack.
-        let symbols = std::thread::spawn(|| {
+        let symbols = thread::spawn(|| {
             let symbols = KernelSymbols::read();
             give_back_memory();
             symbols
@@ -169,6 +159,7 @@ impl Session {
         load::set_senders(&mut attached.ebpf, &proc::senders(&everybody));
         let symbols = move || symbols.join().ok().and_then(Result::ok).unwrap_or_default();
         let reader = Reader::new(&mut attached.ebpf, Box::new(symbols))?;
+        rings::map_once();
         for process in &mut processes {
             process.target = pids.contains(&process.pid);
         }
@@ -355,7 +346,7 @@ fn no_log() -> event::MissingProbe {
     }
 }
 
-/// Parsing the kernel's type information took ten times the memory that is needed from now on; the allocator keeps it otherwise.
+/// Attaching took several times the memory that is needed from now on; the allocator keeps it otherwise.
 fn give_back_memory() {
     // SAFETY: no arguments that matter.
     unsafe { libc::malloc_trim(0) };
@@ -381,17 +372,6 @@ fn clip(mut event: Event, end_ns: u64) -> Option<Event> {
         _ => {}
     }
     Some(event)
-}
-
-/// The processes that were asked for, and their children if they are followed; asked-for ones first.
-fn with_children(settings: &Settings, descendants: impl Fn(u32) -> Vec<u32>) -> Vec<u32> {
-    let mut pids = settings.pids.clone();
-    if settings.follow_children {
-        pids.extend(settings.pids.iter().flat_map(|pid| descendants(*pid)));
-    }
-    let mut seen = std::collections::HashSet::new();
-    pids.retain(|pid| *pid != std::process::id() && seen.insert(*pid));
-    pids
 }
 
 fn describe(settings: &Settings, processes: &[event::Process], traced: usize) -> String {

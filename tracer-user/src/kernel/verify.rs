@@ -3,6 +3,7 @@
 //! The verifier locks nothing for those who may load what these programs need, hence runs on as many CPUs as there are callers.
 
 use std::{
+    cmp::Reverse,
     collections::HashMap,
     sync::{Mutex, PoisonError},
     thread,
@@ -11,23 +12,39 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use aya::{Ebpf, programs::Program};
 
+use super::btf::Btf;
 use crate::probes::{Hook, Probe};
 
 /// So many threads at most: the longest verification is about a quarter of the sum of all, so more could not shorten it.
 const AT_ONCE: usize = 4;
 
+/// What takes longest, from 15 ms on, in that order: begun first, so that no CPU is left with one of these when the others are done.
+const LONGEST: [&str; 8] = [
+    "sched_switch",
+    "block_rq_complete",
+    "block_bio_queue",
+    "sock_send_length",
+    "net_dev_start_xmit",
+    "block_rq_issue",
+    "tcp_probe",
+    "inet_sock_set_state",
+];
+
 /// Outcome for each probe, by its name.
 pub type Outcomes = HashMap<&'static str, Result<()>>;
 
 /// Loads the programs of these probes, and attaches none.
-pub fn load_all(ebpf: &mut Ebpf, btf: &aya::Btf, probes: &[&'static Probe]) -> Outcomes {
+pub fn load_all(ebpf: &mut Ebpf, hooks: &aya::Btf, probes: &[&'static Probe]) -> Outcomes {
     let mut programs: HashMap<&str, &mut Program> = ebpf.programs_mut().collect();
-    // Taken from the end: the first probes are the ones that take longest to verify.
-    let wanted = probes.iter().rev().map(|probe| {
+    let wanted = probes.iter().map(|probe| {
         let program = programs.remove(probe.name);
         (*probe, program)
     });
-    let queue: Mutex<Vec<(&'static Probe, Option<&mut Program>)>> = Mutex::new(wanted.collect());
+    let mut wanted: Vec<(&'static Probe, Option<&mut Program>)> = wanted.collect();
+    let rank = |name| LONGEST.iter().position(|long| *long == name);
+    // Taken from the end.
+    wanted.sort_by_key(|(probe, _)| Reverse(rank(probe.name).unwrap_or(LONGEST.len())));
+    let queue = Mutex::new(wanted);
     let outcomes = Mutex::new(Outcomes::new());
     let work = || {
         loop {
@@ -35,7 +52,7 @@ pub fn load_all(ebpf: &mut Ebpf, btf: &aya::Btf, probes: &[&'static Probe]) -> O
             let Some((probe, program)) = next else {
                 return;
             };
-            let outcome = load(probe, program, btf);
+            let outcome = load(probe, program, hooks);
             let mut outcomes = outcomes.lock().unwrap_or_else(PoisonError::into_inner);
             outcomes.insert(probe.name, outcome);
         }
@@ -50,6 +67,24 @@ pub fn load_all(ebpf: &mut Ebpf, btf: &aya::Btf, probes: &[&'static Probe]) -> O
     outcomes
         .into_inner()
         .unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The kernel's types as aya wants them: it looks up the numbers of what these probes hook, and nothing else.
+///
+/// # Errors
+/// If aya cannot read what it is told.
+pub fn hooks(btf: &Btf, probes: &[&'static Probe]) -> Result<aya::Btf> {
+    let (mut tracepoints, mut functions) = (Vec::new(), Vec::new());
+    for probe in probes {
+        match probe.hook {
+            Hook::Tracepoint => tracepoints.push(probe.name),
+            Hook::Entry(function) | Hook::Exit(function, _) => functions.push(function),
+            Hook::InModule(_) => {}
+        }
+    }
+    let types = btf.hooks(&tracepoints, &functions);
+    aya::Btf::parse(&types, aya::Endianness::default())
+        .context("cannot pass on the kernel's type information")
 }
 
 fn load(probe: &Probe, program: Option<&mut Program>, btf: &aya::Btf) -> Result<()> {

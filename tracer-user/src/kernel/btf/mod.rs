@@ -3,13 +3,21 @@
 //! aya keeps its BTF types private, so this is the part of a reader that `tracer` needs. Format: `include/uapi/linux/btf.h` and
 //! `Documentation/bpf/btf.rst`. Every read is length-checked: a corrupt file is an error, never a panic.
 
-use std::{collections::HashMap, ops::Range};
+mod bytes;
+mod hooks;
+
+use std::{collections::HashMap, ops::Range, path::Path};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use self::bytes::Bytes;
 use crate::probes::block::JOURNAL;
 
 const MAGIC: u16 = 0xeb9f;
+/// Length of `struct btf_header`.
+const HEADER: u32 = 24;
+/// What a tracepoint's typedef is named before its own name.
+const TRACEPOINT: &str = "btf_trace_";
 
 /// Kinds (`BTF_KIND_*`).
 mod kind {
@@ -57,16 +65,20 @@ pub struct Argument {
 
 /// The parsed type information.
 pub struct Btf {
-    bytes: Vec<u8>,
-    /// Offset of each type in `bytes`; type 0 is void.
+    kernel: Bytes,
+    module: Vec<u8>,
+    /// Where each type is in `kernel`, or how far behind its end in `module`; type 0 is void.
     types: Vec<u32>,
+    /// How many of them are the kernel's own, void included; behind them are the module's.
+    own: usize,
     /// The kernel's names, and behind them the module's.
     strings: Vec<Range<usize>>,
-    /// Structures and unions by name: a name may stand for several.
-    structures: HashMap<String, Vec<u32>>,
+    /// Structures and unions, in order of the hash of their name, then of number: a name may stand for several. There are ten
+    /// thousand, of which thirty are asked for: a string for each would take longer than to read them all.
+    structures: Vec<(u64, u32)>,
     /// `btf_trace_*` typedefs by the name of their tracepoint.
     tracepoints: HashMap<String, u32>,
-    /// Prototypes of functions by name: only those of TCP, the one family that hooks functions.
+    /// Functions by name: only those of TCP, the one family that hooks functions.
     functions: HashMap<String, u32>,
     /// The section of the variables that each CPU has one of.
     per_cpu: Option<Type>,
@@ -93,12 +105,12 @@ impl Btf {
     /// If the kernel has no BTF or it cannot be understood. A module's that cannot costs its probes.
     pub fn of_kernel() -> Result<Self> {
         let path = "/sys/kernel/btf/vmlinux";
-        let bytes = std::fs::read(path).with_context(|| {
+        let bytes = Bytes::of(Path::new(path)).with_context(|| {
             format!("cannot read {path}: this kernel was built without CONFIG_DEBUG_INFO_BTF")
         })?;
-        let mut btf = Self::parse(bytes).with_context(|| format!("cannot understand {path}"))?;
+        let mut btf = Self::of(bytes).with_context(|| format!("cannot understand {path}"))?;
         if let Ok(module) = std::fs::read(format!("/sys/kernel/btf/{JOURNAL}")) {
-            let _ = btf.extend(&module);
+            let _ = btf.extend(module);
         }
         Ok(btf)
     }
@@ -108,17 +120,24 @@ impl Btf {
     /// # Errors
     /// If it is truncated, corrupt, of the other byte order, or has a kind that is not known here.
     pub fn parse(bytes: Vec<u8>) -> Result<Self> {
-        let (types, strings) = sections(&bytes)?;
+        Self::of(Bytes::Copied(bytes))
+    }
+
+    fn of(kernel: Bytes) -> Result<Self> {
+        let (types, strings) = sections(&kernel)?;
         let mut btf = Self {
-            bytes,
+            kernel,
+            module: Vec::new(),
             types: vec![0],
+            own: 0,
             strings: vec![strings],
-            structures: HashMap::new(),
+            structures: Vec::new(),
             tracepoints: HashMap::new(),
             functions: HashMap::new(),
             per_cpu: None,
         };
         btf.index(types)?;
+        btf.own = btf.types.len();
         Ok(btf)
     }
 
@@ -126,11 +145,11 @@ impl Btf {
     ///
     /// # Errors
     /// As of [`Self::parse`]; what was understood before the error stays.
-    pub fn extend(&mut self, module: &[u8]) -> Result<()> {
+    pub fn extend(&mut self, module: Vec<u8>) -> Result<()> {
         ensure!(self.strings.len() == 1, "there is a module already");
-        let shift = self.bytes.len();
-        let (types, strings) = sections(module)?;
-        self.bytes.extend_from_slice(module);
+        let shift = self.kernel.len();
+        let (types, strings) = sections(&module)?;
+        self.module = module;
         self.strings
             .push(strings.start + shift..strings.end + shift);
         self.index(types.start + shift..types.end + shift)
@@ -138,6 +157,12 @@ impl Btf {
 
     /// Finds where each type begins, and the names that are asked for.
     fn index(&mut self, section: Range<usize>) -> Result<()> {
+        let outcome = self.scan(section);
+        self.structures.sort_unstable();
+        outcome
+    }
+
+    fn scan(&mut self, section: Range<usize>) -> Result<()> {
         let mut at = section.start;
         while at < section.end {
             let found = self.header(at)?;
@@ -147,21 +172,20 @@ impl Btf {
             ensure!(at <= section.end, "type {id} reaches beyond its section");
             match found.kind {
                 kind::STRUCT | kind::UNION => {
-                    let name = self.string(found.name)?.to_owned();
-                    self.structures.entry(name).or_default().push(id);
+                    let hash = hash(self.string(found.name)?);
+                    self.structures.push((hash, id));
                 }
-                kind::TYPEDEF => {
-                    if let Some(name) = self.string(found.name)?.strip_prefix("btf_trace_") {
-                        let name = name.to_owned();
-                        self.tracepoints.insert(name, found.value);
-                    }
+                // Of two of the same name the first counts, as for aya, which looks for it from the start.
+                kind::TYPEDEF if self.text(found.name)?.starts_with(TRACEPOINT.as_bytes()) => {
+                    let name = self.string(found.name)?[TRACEPOINT.len()..].to_owned();
+                    self.tracepoints.entry(name).or_insert(id);
                 }
                 kind::DATASEC if self.string(found.name)? == ".data..percpu" => {
                     self.per_cpu = Some(found);
                 }
-                kind::FUNC if self.string(found.name)?.starts_with("tcp_") => {
+                kind::FUNC if self.text(found.name)?.starts_with(b"tcp_") => {
                     let name = self.string(found.name)?.to_owned();
-                    self.functions.insert(name, found.value);
+                    self.functions.entry(name).or_insert(id);
                 }
                 _ => {}
             }
@@ -169,29 +193,51 @@ impl Btf {
         Ok(())
     }
 
+    /// All that is behind a place, of the kernel or of the module.
+    fn behind(&self, at: usize) -> &[u8] {
+        let (bytes, at) = match at.checked_sub(self.kernel.len()) {
+            None => (&*self.kernel, at),
+            Some(at) => (&*self.module, at),
+        };
+        bytes.get(at..).unwrap_or_default()
+    }
+
+    fn word(&self, at: usize) -> Result<u32> {
+        let word = self.behind(at).first_chunk();
+        word.map(|word| u32::from_le_bytes(*word))
+            .with_context(|| format!("cut off at byte {at}"))
+    }
+
     fn header(&self, at: usize) -> Result<Type> {
-        let info = u32_at(&self.bytes, at + 4)?;
+        let info = self.word(at + 4)?;
         Ok(Type {
             tail: at + 12,
-            name: u32_at(&self.bytes, at)?,
+            name: self.word(at)?,
             kind: info >> 24 & 0x1f,
             flag: info >> 31 != 0,
             count: (info & 0xffff) as usize,
-            value: u32_at(&self.bytes, at + 8)?,
+            value: self.word(at + 8)?,
         })
     }
 
-    fn string(&self, offset: u32) -> Result<&str> {
+    /// The strings from an offset on.
+    fn text(&self, offset: u32) -> Result<&[u8]> {
         let mut at = offset as usize;
         let mut sections = self.strings.iter();
         let strings = loop {
             let section = sections.next().context("a name lies outside the strings")?;
             if at < section.len() {
-                break &self.bytes[section.clone()];
+                break self.behind(section.start).get(..section.len());
             }
             at -= section.len();
         };
-        let rest = &strings[at..];
+        strings
+            .and_then(|strings| strings.get(at..))
+            .context("a name lies outside the strings")
+    }
+
+    fn string(&self, offset: u32) -> Result<&str> {
+        let rest = self.text(offset)?;
         let end = rest
             .iter()
             .position(|byte| *byte == 0)
@@ -221,10 +267,13 @@ impl Btf {
     /// Finds `path` (members separated by dots, through anonymous structures and unions) in the structure `name`.
     #[must_use]
     pub fn member(&self, name: &str, path: &str) -> Option<Member> {
-        self.structures
-            .get(name)?
-            .iter()
-            .find_map(|id| self.path(self.get(*id)?, path))
+        let hash = hash(name);
+        let first = self.structures.partition_point(|(other, _)| *other < hash);
+        let same = self.structures[first..].iter();
+        same.take_while(|(other, _)| *other == hash)
+            .filter_map(|(_, id)| self.get(*id))
+            .filter(|found| self.string(found.name).is_ok_and(|other| other == name))
+            .find_map(|found| self.path(found, path))
     }
 
     fn path(&self, structure: Type, path: &str) -> Option<Member> {
@@ -253,9 +302,9 @@ impl Btf {
         }
         for index in 0..structure.count {
             let at = structure.tail + 12 * index;
-            let member = self.string(u32_at(&self.bytes, at).ok()?).ok()?;
-            let of = u32_at(&self.bytes, at + 4).ok()?;
-            let place = u32_at(&self.bytes, at + 8).ok()?;
+            let member = self.string(self.word(at).ok()?).ok()?;
+            let of = self.word(at + 4).ok()?;
+            let place = self.word(at + 8).ok()?;
             let (offset, size) = if structure.flag {
                 (place & 0xff_ffff, (place >> 24) as u8)
             } else {
@@ -287,7 +336,7 @@ impl Btf {
         let Some(int) = self.resolve(of).filter(|found| found.kind == kind::INT) else {
             return 0;
         };
-        let bits = u32_at(&self.bytes, int.tail).unwrap_or(0) & 0xff;
+        let bits = self.word(int.tail).unwrap_or(0) & 0xff;
         if bits < int.value.saturating_mul(8) || !offset.is_multiple_of(8) {
             bits as u8
         } else {
@@ -305,7 +354,7 @@ impl Btf {
             .resolve(pointer.value)
             .filter(|found| found.kind == kind::FUNC_PROTO)?;
         let arguments = (1..prototype.count)
-            .map(|index| self.argument(u32_at(&self.bytes, prototype.tail + 8 * index + 4).ok()?));
+            .map(|index| self.argument(self.word(prototype.tail + 8 * index + 4).ok()?));
         arguments.collect()
     }
 
@@ -315,17 +364,17 @@ impl Btf {
         let section = self.per_cpu?;
         (0..section.count).find_map(|index| {
             let at = section.tail + 12 * index;
-            let variable = self.get(u32_at(&self.bytes, at).ok()?)?;
+            let variable = self.get(self.word(at).ok()?)?;
             let found = self.string(variable.name).ok()? == name;
-            found.then(|| u32_at(&self.bytes, at + 4).ok())?
+            found.then(|| self.word(at + 4).ok())?
         })
     }
 
     /// How many arguments a TCP function has; `None` if the kernel has no such function that can be hooked.
     #[must_use]
     pub fn arguments(&self, function: &str) -> Option<usize> {
-        let prototype = self.get(*self.functions.get(function)?)?;
-        Some(prototype.count)
+        let function = self.get(*self.functions.get(function)?)?;
+        Some(self.get(function.value)?.count)
     }
 
     fn argument(&self, id: u32) -> Option<Argument> {
@@ -338,6 +387,13 @@ impl Btf {
             pointee: pointee.and_then(|found| self.string(found.name).ok().map(str::to_owned)),
         })
     }
+}
+
+/// FNV-1a: names are few and short, and nobody chooses them to collide.
+fn hash(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 /// Where types and names lie in a blob.

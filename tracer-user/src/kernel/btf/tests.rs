@@ -164,13 +164,13 @@ fn module() -> Vec<u8> {
 #[test]
 fn a_modules_types_go_on_behind_the_kernels() {
     let mut btf = Btf::parse(example()).unwrap();
-    btf.extend(&module()).unwrap();
+    btf.extend(module()).unwrap();
     assert_eq!(btf.member("opened", "own").unwrap().byte_offset, 20);
     assert_eq!(btf.member("opened", "o.i.c").unwrap().byte_offset, 16);
     let arguments = btf.tracepoint("opened").unwrap();
     assert_eq!(arguments[0].pointee.as_deref(), Some("opened"));
     assert_eq!(btf.tracepoint("event").unwrap().len(), 2);
-    assert!(btf.extend(&module()).is_err(), "a second one");
+    assert!(btf.extend(module()).is_err(), "a second one");
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn a_cut_or_corrupt_module_leaves_the_kernels_types_readable() {
     for at in 0..whole.len() {
         let mut bytes = whole.clone();
         bytes[at] ^= 0xff;
-        for blob in [&bytes, &whole[..at]] {
+        for blob in [bytes, whole[..at].to_vec()] {
             let mut btf = Btf::parse(example()).unwrap();
             let _ = btf.extend(blob);
             let _ = (btf.member("opened", "o.i.c"), btf.tracepoint("opened"));
@@ -205,6 +205,18 @@ fn a_tracepoint_has_its_arguments_without_the_private_one() {
 }
 
 #[test]
+fn what_is_hooked_keeps_its_number_and_nothing_else_its_name() {
+    let mut whole = Btf::parse(example()).unwrap();
+    whole.extend(module()).unwrap();
+    let hooks = Btf::parse(whole.hooks(&["event", "none"], &[])).unwrap();
+    assert_eq!(hooks.tracepoints["event"], 10, "its place in the example");
+    assert_eq!((hooks.types.len(), hooks.structures.len()), (11, 0));
+    // A program on a module's tracepoint would be told another of the kernel's.
+    let hooks = Btf::parse(whole.hooks(&["opened"], &[])).unwrap();
+    assert_eq!(hooks.types.len(), 1);
+}
+
+#[test]
 fn a_cut_or_corrupt_file_is_an_error_and_never_a_panic() {
     let whole = example();
     for length in 0..whole.len() {
@@ -226,6 +238,14 @@ fn the_running_kernel_has_the_members_that_every_kernel_has() {
         return;
     };
     assert!(btf.member("task_struct", "pid").is_some());
+    let hooks = Btf::parse(btf.hooks(&["sched_switch"], &["tcp_sendmsg"])).unwrap();
+    for (names, same) in [
+        (&hooks.tracepoints, &btf.tracepoints),
+        (&hooks.functions, &btf.functions),
+    ] {
+        assert_eq!(names.len(), 1);
+        assert!(names.iter().all(|(name, id)| same[name] == *id));
+    }
     assert_eq!(btf.member("task_struct", "in_iowait").unwrap().bit_size, 1);
     assert_eq!(
         btf.tracepoint("sched_switch").unwrap()[1]

@@ -1,0 +1,57 @@
+//! What is asked of `/proc`, `/sys` and the disk before the window.
+
+use super::{load::Traced, proc, session::Settings};
+use crate::standing::{Means, OwnLimit};
+
+/// What is known before anything is loaded.
+pub struct Before {
+    /// Who is traced.
+    pub traced: Traced,
+    /// What this machine has to restrain somebody with; where commands are is asked of the disk.
+    pub means: Means,
+    /// The limits that the target is under.
+    pub limits: Vec<OwnLimit>,
+}
+
+impl Before {
+    /// Reads it.
+    #[must_use]
+    pub fn read(settings: &Settings) -> Self {
+        let means = proc::means();
+        let (mut limits, mut io_limits) = (Vec::new(), Vec::new());
+        for pid in &settings.pids {
+            let own = proc::own_limits(*pid, &means);
+            io_limits.extend(proc::io_limits(*pid, &means, &own));
+            limits.extend(own);
+        }
+        limits.dedup();
+        let mut disks: Vec<u32> = settings
+            .pids
+            .iter()
+            .flat_map(|pid| proc::disks_of(*pid))
+            .collect();
+        disks.sort_unstable();
+        disks.dedup();
+        Self {
+            traced: Traced {
+                pids: with_children(settings, proc::descendants),
+                disks,
+                limits: io_limits,
+            },
+            means,
+            limits,
+        }
+    }
+}
+
+/// The processes that were asked for, and their children if they are followed; asked-for ones first.
+#[must_use]
+pub fn with_children(settings: &Settings, descendants: impl Fn(u32) -> Vec<u32>) -> Vec<u32> {
+    let mut pids = settings.pids.clone();
+    if settings.follow_children {
+        pids.extend(settings.pids.iter().flat_map(|pid| descendants(*pid)));
+    }
+    let mut seen = std::collections::HashSet::new();
+    pids.retain(|pid| *pid != std::process::id() && seen.insert(*pid));
+    pids
+}
