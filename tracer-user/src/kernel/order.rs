@@ -32,16 +32,16 @@ impl Order {
     /// Moves all records from before `ns` to `out`, in order; of the same time, in the order in which they came.
     pub fn settle(&mut self, ns: u64, out: &mut Vec<Event>) {
         let settled = self.events.partition_point(|event| event.ns() < ns);
-        let mut events = self.events.drain(..settled).peekable();
         self.late.sort_by_key(Event::ns);
+        let mut left = settled;
         let settled = self.late.partition_point(|event| event.ns() < ns);
         for late in self.late.drain(..settled) {
-            while let Some(event) = events.next_if(|event| event.ns() <= late.ns()) {
-                out.push(event);
-            }
+            let before = self.events.partition_point(|e| e.ns() <= late.ns());
+            out.extend(self.events.drain(..before));
             out.push(late);
+            left -= before;
         }
-        out.extend(events);
+        out.extend(self.events.drain(..left));
     }
 }
 

@@ -33,7 +33,10 @@ mod upstream;
 mod wait;
 mod work;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use books::{Books, FlameLine, Held, Holder, PlaceId, ProcessId};
 use ledger::Ledger;
@@ -56,7 +59,7 @@ use crate::{
 const OWN_FRAMES: [&str; 3] = ["bpf_prog_", "bpf_trace_run", "0x"];
 
 /// What is known of a stack, judged once.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Stack {
     frames: Vec<String>,
     /// As an interruptible sleep.
@@ -88,7 +91,8 @@ pub struct Model {
     start: event::Start,
     end: event::End,
     now: u64,
-    stacks: HashMap<u64, Stack>,
+    /// Shared with the copies of these books, which are made for a look and for those who are asked.
+    stacks: HashMap<u64, Arc<Stack>>,
     processes: Processes,
     threads: HashMap<u32, Thread>,
     /// The last that ended, and their tids, which are looked through at every wakeup by somebody else.
@@ -260,14 +264,15 @@ impl Model {
     fn learn_stack(&mut self, stack: &event::Stack) {
         let is_own = |frame: &&String| !OWN_FRAMES.iter().any(|own| frame.starts_with(own));
         let frames: Vec<String> = stack.frames.iter().filter(is_own).cloned().collect();
+        let row = sleep::row(&frames);
         let known = Stack {
-            interruptible: sleep::classify(Some(&frames), 1, false),
-            uninterruptible: sleep::classify(Some(&frames), 2, false),
+            interruptible: sleep::judge(row, 1, false),
+            uninterruptible: sleep::judge(row, 2, false),
             interrupt: sleep::is_interrupt(&frames),
             remote: Kind::of_stack(&frames),
             frames,
         };
-        self.stacks.insert(stack.id, known);
+        self.stacks.insert(stack.id, Arc::new(known));
     }
 
     fn forked(&mut self, fork: &event::Fork) {

@@ -168,9 +168,19 @@ const TABLE: &[(&str, Sleep)] = &[
 /// `TASK_INTERRUPTIBLE`: only such a sleep can be a wait for work.
 const INTERRUPTIBLE: u32 = 1;
 
-/// Does `name` stand for `function`? Compilers append suffixes (`.isra.0`, `.constprop.0`).
+/// Compilers append suffixes (`.isra.0`, `.constprop.0`).
+fn plain(function: &str) -> &str {
+    function.split('.').next().unwrap_or(function)
+}
+
+/// Does `pattern` stand for `function`?
 fn matches(pattern: &str, function: &str) -> bool {
-    let function = function.split('.').next().unwrap_or(function);
+    let function = plain(function);
+    is_meant(pattern, function)
+}
+
+/// As above, of a function without suffix.
+fn is_meant(pattern: &str, function: &str) -> bool {
     pattern
         .strip_suffix('*')
         .map_or(function == pattern, |prefix| function.starts_with(prefix))
@@ -179,13 +189,22 @@ fn matches(pattern: &str, function: &str) -> bool {
 /// Classifies a sleep; `None` for a stack that could not be read.
 #[must_use]
 pub fn classify(stack: Option<&[String]>, state: u32, iowait: bool) -> Sleep {
-    let found = stack.and_then(|stack| {
-        let row = TABLE
-            .iter()
-            .find(|(pattern, _)| stack.iter().any(|function| matches(pattern, function)));
-        row.map(|(_, sleep)| *sleep)
-    });
-    match found {
+    judge(stack.and_then(row), state, iowait)
+}
+
+/// What the table says of a stack.
+#[must_use]
+pub fn row(stack: &[String]) -> Option<Sleep> {
+    let functions: Vec<&str> = stack.iter().map(|function| plain(function)).collect();
+    let is_there = |pattern: &str| functions.iter().any(|name| is_meant(pattern, name));
+    let row = TABLE.iter().find(|(pattern, _)| is_there(pattern));
+    row.map(|(_, sleep)| *sleep)
+}
+
+/// Classifies a sleep of whose stack the table says `row`.
+#[must_use]
+pub fn judge(row: Option<Sleep>, state: u32, iowait: bool) -> Sleep {
+    match row {
         Some(Sleep::Work) if state & INTERRUPTIBLE == 0 => Sleep::Blocked(Class::Other, None),
         Some(sleep) => sleep,
         None if iowait => DISK,

@@ -112,6 +112,8 @@ pub struct Disk {
     requests: VecDeque<Request>,
     /// Begins of the requests.
     reach: Reach,
+    /// Their ends, apart: looked through for every wait, in a list of tens of thousands.
+    ends: VecDeque<u64>,
     service: HashMap<(u32, u32), Service>,
     fit: Fit,
     /// Longest time from queue to completion seen: how long a request may still be unknown.
@@ -134,6 +136,7 @@ impl Disk {
             },
             requests: VecDeque::new(),
             reach: Reach::default(),
+            ends: VecDeque::new(),
             service: HashMap::default(),
             fit: Fit::default(),
             longest_ns: 0,
@@ -155,18 +158,20 @@ impl Disk {
         }
         // One that never went to the device was not issued at 0.
         self.reach.add(request.queue_ns.min(request.issue_ns));
+        self.ends.push_back(request.end_ns);
         self.requests.push_back(request);
     }
 
     fn forget_first(&mut self) {
         self.requests.pop_front();
         self.reach.forget();
+        self.ends.pop_front();
         self.counted = self.counted.saturating_sub(1);
     }
 
     /// Requests that completed after `begin`, but for those after which none was queued or issued before `end`.
     fn range(&self, begin: u64, end: u64) -> vec_deque::Iter<'_, Request> {
-        let first = self.requests.partition_point(|r| r.end_ns <= begin);
+        let first = self.ends.partition_point(|end| *end <= begin);
         let until = self.reach.until(end).clamp(first, self.requests.len());
         self.requests.range(first..until)
     }
@@ -253,9 +258,7 @@ impl Disk {
     pub fn awaited(&self, tid: u32, begin: u64, end: u64) -> Option<(u32, Request)> {
         /// From the interrupt to the wakeup.
         const SLACK_NS: u64 = 2_000_000;
-        let late = self
-            .requests
-            .partition_point(|request| request.end_ns <= end + SLACK_NS);
+        let late = self.ends.partition_point(|known| *known <= end + SLACK_NS);
         let candidates = self.requests.range(..late).rev();
         let candidates = candidates
             .take_while(|request| request.end_ns + SLACK_NS > begin)
