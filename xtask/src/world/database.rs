@@ -20,6 +20,8 @@ use crate::command::output;
 const POSTGRES: &str = "/usr/lib/postgresql";
 /// Debian's name of the user that PostgreSQL runs as: it refuses to be root.
 const POSTGRES_USER: &str = "postgres";
+/// Where below its home a PostgreSQL server has its data and its Unix socket: nobody else but root gets there.
+pub const SOCKET_DIR: &str = "postgres";
 /// How long a database may take to load its data.
 const LOADED: Duration = Duration::from_secs(20);
 
@@ -33,7 +35,7 @@ pub fn postgres(
     settings: &[&str],
 ) -> Result<Program> {
     open_to_others(&room.dir)?;
-    let data = home.join("postgres");
+    let data = home.join(SOCKET_DIR);
     let mut place = tool("install");
     place.args(["-d", "-m", "700", "-o", POSTGRES_USER]);
     output(place.arg(&data), "make a directory for PostgreSQL")?;
@@ -61,7 +63,8 @@ pub fn postgres(
         .with(["-h", &address.ip().to_string()])
         .with(["-p", &address.port().to_string()]);
     let quiet = [
-        "unix_socket_directories=",
+        // Below its data.
+        "unix_socket_directories=.",
         "autovacuum=off",
         "jit=off",
         "log_min_messages=panic",

@@ -32,7 +32,13 @@ pub const ALL: &[Scenario] = &[
         name: "postgres-pg-dump",
         about: "PostgreSQL looks up cold rows, pg_dump has it read four cold tables at once",
         quick: false,
-        make: pg_dump,
+        make: |stage| pg_dump(stage, false),
+    },
+    Scenario {
+        name: "postgres-pg-dump-unix",
+        about: "the same, with pg_dump at PostgreSQL's Unix socket",
+        quick: false,
+        make: |stage| pg_dump(stage, true),
     },
     Scenario {
         name: "postgres-commits",
@@ -154,17 +160,24 @@ fn tar(stage: &Stage) -> Result<Scene> {
 }
 
 /// The rows are read by a process of the server's, for who asks for all of them.
-fn pg_dump(stage: &Stage) -> Result<Scene> {
+fn pg_dump(stage: &Stage, over_unix: bool) -> Result<Scene> {
     let tables: String = (0..4)
         .map(|k| table(&format!("archive{k}"), ROWS / 2))
         .collect();
     let (scene, disk) = cold_rows_and(stage, &tables, 3 * ROWS * ROW_BYTES)?;
     let port = scene.address.map(|address| address.port().to_string());
+    let host = match over_unix {
+        true => disk.point.join(database::SOCKET_DIR).into_os_string(),
+        false => "127.0.0.1".into(),
+    };
     let dump = r#"for table in 0 1 2 3; do while :; do
-        pg_dump -h 127.0.0.1 -p "$2" -U postgres -t "archive$table" postgres >/dev/null || exit; done & done; wait"#;
+        pg_dump -h "$3" -p "$2" -U postgres -t "archive$table" postgres >/dev/null || exit; done & done; wait"#;
     let dump = stage.room.script(dump, &disk.point);
     Ok(scene
-        .guilty("pg_dump", dump.with([port.unwrap_or_default()]))
+        .guilty(
+            "pg_dump",
+            dump.with([port.unwrap_or_default()]).with([host]),
+        )
         .holds("disk", None)
         .with_disk(disk))
 }
