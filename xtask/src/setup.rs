@@ -191,6 +191,10 @@ const BENCH: &[Need] = &[
         program: "fio",
         package: "fio",
     },
+    Need {
+        program: "wrk",
+        package: "wrk",
+    },
 ];
 
 /// Installs what was asked for.
@@ -262,5 +266,6 @@ pub fn lab_tools() -> Result<()> {
 /// Sees to the peers and the loads of the bench.
 pub fn bench_tools() -> Result<()> {
     demo_tools()?;
+    nginx_tools()?;
     apt::need(BENCH, "the bench's peers and loads")
 }

@@ -7,6 +7,7 @@ pub mod http;
 pub mod quantile;
 pub mod query;
 pub mod server;
+pub mod stream;
 
 use std::{fs::File, os::fd::AsRawFd as _};
 

@@ -5,13 +5,19 @@ use std::{borrow::Cow, fs, fs::File, path::Path};
 use anyhow::{Context as _, Result};
 
 use super::{
-    rounds::{Plan, play},
-    table::{Found, Limit},
+    figures::json_in,
+    rounds::{Figure, Plan, play},
+    table::{Found, Limit, To},
     watcher::{TRACER, Target, Watcher, command, rows},
 };
 use crate::{
     command::output,
-    world::{Room, ledger, made::Made, process::usable_cpus, tools::tool},
+    world::{
+        Room, ledger,
+        made::Made,
+        process::{Program, usable_cpus},
+        tools::tool,
+    },
 };
 
 /// A file system in memory.
@@ -49,13 +55,13 @@ const WATCHERS: &[Watcher] = &[
 const LIMITS: &[Limit] = &[
     Limit {
         of: "tracer, another",
-        to: &["biolatency"],
+        to: To::Peers(&["biolatency"]),
         target: 1.5,
         fails: 4.0,
     },
     Limit {
         of: "tracer, another",
-        to: &["biosnoop"],
+        to: To::Peers(&["biosnoop"]),
         target: 0.5,
         fails: 2.0,
     },
@@ -67,6 +73,24 @@ pub fn run(rounds: u32, short: bool) -> Result<Vec<Found>> {
     let room = Room::make(Path::new(MEMORY))?;
     let device = disk(&room)?;
     let last = usable_cpus()?.last().copied().context("no usable CPU")?;
+    let plan = Plan {
+        load: reads(&device, "1500ms").on_cpus(vec![last]),
+        figures: &[Figure {
+            title: "block (ns per 4 KiB read at depth 32)",
+            read: figure,
+            limits: LIMITS,
+        }],
+        watchers: rows(WATCHERS, short),
+        rounds,
+        server: None,
+    };
+    let found = play(&plan)?;
+    ledger::undo(mark)?;
+    Ok(found)
+}
+
+/// Random reads for so long; one process.
+fn reads(device: &str, time: &str) -> Program {
     let words = [
         "fio",
         "--name=bench",
@@ -75,29 +99,12 @@ pub fn run(rounds: u32, short: bool) -> Result<Vec<Found>> {
         "--bs=4k",
         "--iodepth=32",
         "--ioengine=libaio",
-        "--runtime=1500ms",
         "--time_based",
         "--norandommap",
         "--output-format=json",
         "--thread",
     ];
-    let plan = Plan {
-        load: command(&words)
-            .with([format!("--filename={device}")])
-            .on_cpus(vec![last]),
-        figure,
-        watchers: rows(WATCHERS, short),
-        rounds,
-    };
-    let (series, bare) = play(&plan)?;
-    ledger::undo(mark)?;
-    let rows = plan.watchers.into_iter().zip(series).collect();
-    Ok(vec![Found {
-        title: "block (ns per 4 KiB read at depth 32)",
-        bare,
-        rows,
-        limits: LIMITS,
-    }])
+    command(&words).with([format!("--filename={device}"), format!("--runtime={time}")])
 }
 
 /// A loop device of which every byte was written.
@@ -108,13 +115,18 @@ fn disk(room: &Room) -> Result<String> {
     for _ in 0..BYTES >> 20 {
         std::io::Write::write_all(&mut &file, &zeros).context("could not fill a disk in memory")?;
     }
+    attach(&image)
+}
+
+/// A loop device over a file, for as long as the room is there.
+fn attach(image: &Path) -> Result<String> {
     let attaching = || {
         output(
-            tool("losetup").args(["--find", "--show"]).arg(&image),
+            tool("losetup").args(["--find", "--show"]).arg(image),
             "attach a loop device",
         )
     };
-    let device = ledger::make(Made::Loop(image.clone()), attaching)?
+    let device = ledger::make(Made::Loop(image.to_owned()), attaching)?
         .trim()
         .to_owned();
     let name = device.trim_start_matches("/dev/");
@@ -125,8 +137,7 @@ fn disk(room: &Room) -> Result<String> {
 }
 
 fn figure(text: &str) -> Result<f64> {
-    let said = text.find('{').map_or("", |at| &text[at..]);
-    let all: serde_json::Value = serde_json::from_str(said).context("fio's report is no JSON")?;
+    let all = json_in(text)?;
     let iops = all["jobs"][0]["read"]["iops"]
         .as_f64()
         .filter(|iops| *iops > 0.0);

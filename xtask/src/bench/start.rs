@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use super::{
+    Report,
     figures::{Summary, summary},
     watcher::{command, tracer},
 };
@@ -25,8 +26,8 @@ const FIGURES: &[(&str, f64, f64, &str)] = &[
     ("maps_bytes", 32e6, 1e6, "MB of maps"),
 ];
 
-/// Measures alone, among many processes, and among many threads; text and JSON.
-pub fn run(rounds: u32) -> Result<(String, Value)> {
+/// Measures alone, among many processes, and among many threads.
+pub fn run(rounds: u32) -> Result<Report> {
     let target = command(&["sleep", "1000000"]).start(Stdio::null())?;
     let mut rows = vec![("alone", measured(target.pid(), rounds)?)];
     {
@@ -38,7 +39,11 @@ pub fn run(rounds: u32) -> Result<(String, Value)> {
     let threads = Threads::start()?;
     rows.push(("2,000 threads", measured(target.pid(), rounds)?));
     threads.end();
-    Ok((text(&rows), json(&rows)))
+    Ok(Report {
+        text: text(&rows),
+        json: json(&rows),
+        faults: Vec::new(),
+    })
 }
 
 /// A crowd of threads of this process; each ends when its sender is dropped.

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use anyhow::{Context as _, Result};
 
 use super::{
-    rounds::{Plan, play},
-    table::{Found, Limit},
+    rounds::{Figure, Plan, play},
+    table::{Found, Limit, To},
     watcher::{TRACER, Target, Watcher, command, rows},
 };
 use crate::world::process::usable_cpus;
@@ -102,50 +102,47 @@ const ITSELF: &[Watcher] = &[
 /// (a): it keeps everybody's histogram and totals.
 const OF_OTHERS: &[Limit] = &[Limit {
     of: "tracer, another",
-    to: &["runqlat"],
+    to: To::Peers(&["runqlat"]),
     target: 1.0,
     fails: 2.0,
 }];
 /// (b): it gives the facts of all four.
 const OF_ITSELF: &[Limit] = &[Limit {
     of: "tracer, itself",
-    to: &[
+    to: To::Peers(&[
         "runqlat, itself",
         "cpudist, itself",
         "wakeuptime, itself",
         "offcputime, itself",
-    ],
+    ]),
     target: 1.0 / 3.0,
     fails: 2.0,
 }];
 
+const OTHERS_COST: &[Figure] = &[Figure {
+    title: "switch, others' (ns per switch)",
+    read: figure,
+    limits: OF_OTHERS,
+}];
+const ITS_COST: &[Figure] = &[Figure {
+    title: "switch, the target's own (ns per switch)",
+    read: figure,
+    limits: OF_ITSELF,
+}];
+
 /// Measures both loads: two processes, and two threads of one process, which a peer can be told by one number.
 pub fn run(rounds: u32, short: bool) -> Result<Vec<Found>> {
-    Ok(vec![
-        one(
-            "switch, others' (ns per switch)",
-            &[],
-            (OTHERS, OF_OTHERS),
-            rounds,
-            short,
-        )?,
-        one(
-            "switch, the target's own (ns per switch)",
-            &["-T"],
-            (ITSELF, OF_ITSELF),
-            rounds,
-            short,
-        )?,
-    ])
+    let mut found = one(OTHERS_COST, &[], rows(OTHERS, short), rounds)?;
+    found.extend(one(ITS_COST, &["-T"], rows(ITSELF, short), rounds)?);
+    Ok(found)
 }
 
 fn one(
-    title: &'static str,
+    figures: &'static [Figure],
     more: &[&str],
-    (watchers, limits): (&'static [Watcher], &'static [Limit]),
+    watchers: Vec<Watcher>,
     rounds: u32,
-    short: bool,
-) -> Result<Found> {
+) -> Result<Vec<Found>> {
     let last = usable_cpus()?.last().copied().context("no usable CPU")?;
     let trips = TRIPS.to_string();
     let load = command(&[
@@ -153,19 +150,12 @@ fn one(
     ])
     .with(more.iter().copied())
     .on_cpus(vec![last]);
-    let plan = Plan {
+    play(&Plan {
         load,
-        figure,
-        watchers: rows(watchers, short),
+        figures,
+        watchers,
         rounds,
-    };
-    let (series, bare) = play(&plan)?;
-    let rows = plan.watchers.into_iter().zip(series).collect();
-    Ok(Found {
-        title,
-        bare,
-        rows,
-        limits,
+        server: None,
     })
 }
 

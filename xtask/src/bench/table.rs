@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
+    Report,
     figures::{Series, Summary, ratio, summary},
     watcher::Watcher,
 };
@@ -16,24 +17,35 @@ pub struct Found {
     pub limits: &'static [Limit],
 }
 
-/// How much of its peers' cost tracer may add.
+/// How much tracer may add.
 pub struct Limit {
     /// The row of tracer.
     pub of: &'static str,
-    /// The rows of the peers; their costs are added up.
-    pub to: &'static [&'static str],
+    /// Measured by what.
+    pub to: To,
     /// The promise.
     pub target: f64,
     /// Beyond this `--short` fails: the target, or what was reached, with a margin for the noise of few short runs.
     pub fails: f64,
 }
 
+/// What tracer's cost is held against.
+#[derive(Clone, Copy)]
+pub enum To {
+    /// The rows of its peers; their costs are added up.
+    Peers(&'static [&'static str]),
+    /// The load without a watcher.
+    Bare,
+}
+
 /// A limit and what was measured.
-pub struct Judged {
-    pub text: String,
-    pub ratio: Option<f64>,
-    pub target: f64,
-    pub fails: f64,
+struct Judged {
+    text: String,
+    ratio: Option<f64>,
+    target: f64,
+    fails: f64,
+    /// As it is shown: a ratio, or a part of the load's own cost.
+    shown: fn(f64) -> String,
 }
 
 impl Found {
@@ -42,40 +54,69 @@ impl Found {
         series.added()
     }
 
+    /// What some rows add, one after the other; `None` where one does not run.
+    fn together(&self, names: &[&str]) -> Option<Summary> {
+        let peers = names.iter().map(|name| self.added(name));
+        let peers = peers.collect::<Option<Vec<_>>>()?;
+        let sum = |part: fn(&Summary) -> f64| peers.iter().map(part).sum::<f64>();
+        Some(Summary {
+            median: sum(|peer| peer.median),
+            low: sum(|peer| peer.low),
+            high: sum(|peer| peer.high),
+        })
+    }
+
     /// The limits whose rows were all measured.
-    pub fn judged(&self) -> Vec<Judged> {
+    fn judged(&self) -> Vec<Judged> {
         let judge = |limit: &Limit| {
             let of = self.added(limit.of)?;
-            let peers = limit
-                .to
-                .iter()
-                .map(|name| self.added(name))
-                .collect::<Option<Vec<_>>>()?;
-            let sum = |part: fn(&Summary) -> f64| peers.iter().map(part).sum::<f64>();
-            let to = Summary {
-                median: sum(|peer| peer.median),
-                low: sum(|peer| peer.low),
-                high: sum(|peer| peer.high),
+            let (to, name) = match limit.to {
+                To::Peers(names) => (self.together(names)?, names.join(" + ")),
+                To::Bare => (summary(&self.bare)?, "the bare load".to_owned()),
             };
             Some(Judged {
-                text: format!("{} ÷ {}", limit.of, limit.to.join(" + ")),
+                text: format!("{} ÷ {name}", limit.of),
                 ratio: ratio(of, to),
                 target: limit.target,
                 fails: limit.fails,
+                shown: match limit.to {
+                    To::Peers(_) => |ratio| format!("{ratio:.2}"),
+                    To::Bare => |part| format!("{:+.1} %", 100.0 * part),
+                },
             })
         };
         self.limits.iter().filter_map(judge).collect()
     }
 
-    /// As text.
-    pub fn text(&self) -> String {
+    /// As a report.
+    pub fn report(&self) -> Report {
+        Report {
+            text: self.text(),
+            json: self.json(),
+            faults: self.faults(),
+        }
+    }
+
+    /// Where a ratio is beyond its limit.
+    fn faults(&self) -> Vec<String> {
+        let beyond = |judged: Judged| {
+            let ratio = judged.ratio.filter(|ratio| *ratio > judged.fails)?;
+            let (found, limit) = ((judged.shown)(ratio), (judged.shown)(judged.fails));
+            Some(format!(
+                "{}: {} is {found}, limit {limit}",
+                self.title, judged.text
+            ))
+        };
+        self.judged().into_iter().filter_map(beyond).collect()
+    }
+
+    fn text(&self) -> String {
         let bare = summary(&self.bare).map_or(0.0, |bare| bare.median);
+        let runs = self.rows.iter().map(|(_, series)| series.watched.len());
         let mut text = format!(
-            "\n{} ({bare:.0} without a watcher, {} runs each)\n{:<44}{:>8}{:>18}{:>8}\n",
+            "\n{} ({bare:.0} without a watcher, {} runs each)\n{:<40}{:>10}{:>22}{:>9}\n",
             self.title,
-            self.rows
-                .first()
-                .map_or(0, |(_, series)| series.watched.len()),
+            runs.max().unwrap_or(0),
             "watcher",
             "added",
             "quartiles",
@@ -84,13 +125,13 @@ impl Found {
         for (watcher, series) in &self.rows {
             let Some(added) = series.added() else {
                 text += &format!(
-                    "{:<44}{:>34}\n",
+                    "{:<40}{:>41}\n",
                     watcher.name, "does not run on this kernel"
                 );
                 continue;
             };
             text += &format!(
-                "{:<44}{:>+8.0}{:>18}{:>7.1}%\n",
+                "{:<40}{:>+10.0}{:>22}{:>8.1}%\n",
                 watcher.name,
                 added.median,
                 format!("{:+.0} … {:+.0}", added.low, added.high),
@@ -100,14 +141,15 @@ impl Found {
         for judged in self.judged() {
             let found = judged
                 .ratio
-                .map_or("within the noise".to_owned(), |ratio| format!("{ratio:.2}"));
-            text += &format!("  {}: {found} (target {:.2})\n", judged.text, judged.target);
+                .map_or("within the noise".to_owned(), judged.shown);
+            let target = (judged.shown)(judged.target);
+            text += &format!("  {}: {found} (target {target})\n", judged.text);
         }
         text
     }
 
-    /// As JSON: nanoseconds.
-    pub fn json(&self) -> Value {
+    /// Nanoseconds.
+    fn json(&self) -> Value {
         let rows: Vec<_> = self
             .rows
             .iter()
