@@ -4,7 +4,7 @@
 //!
 //! Code map: [`watcher`] starts tracer and its peers, [`rounds`] interleaves runs of a load with and without them, [`figures`] sums
 //! up, [`table`] shows; [`switch`], [`block`] and [`net`] are loads with
-//! their rows and limits; [`start`] has no peers.
+//! their rows and limits; [`volume`] and [`start`] have no peers.
 
 mod block;
 mod figures;
@@ -13,6 +13,7 @@ mod rounds;
 mod start;
 mod switch;
 mod table;
+mod volume;
 mod watcher;
 
 use std::{fs, path::PathBuf};
@@ -73,6 +74,8 @@ enum Load {
     Block,
     /// A stream over the loopback, and a web server at full speed
     Net,
+    /// Records a second, what is lost of them, and what reading them costs
+    Volume,
     /// Time until attached, and memory, alone and in a crowd
     Start,
 }
@@ -128,6 +131,7 @@ fn play(load: Load, args: &Args) -> Result<Vec<Report>> {
         Load::Switch => beside_others(switch::run(rounds, args.short)?),
         Load::Block => beside_others(block::run(rounds, args.short)?),
         Load::Net => beside_others(net::run(rounds, args.short)?),
+        Load::Volume => vec![volume::run(args.short)?],
         Load::Start => vec![start::run(rounds)?],
     })
 }

@@ -4,6 +4,7 @@ pub mod backup;
 pub mod client;
 pub mod hog;
 pub mod http;
+pub mod pairs;
 pub mod quantile;
 pub mod query;
 pub mod server;

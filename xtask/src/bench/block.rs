@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// A file system in memory.
-const MEMORY: &str = "/dev/shm";
+pub const MEMORY: &str = "/dev/shm";
 const BYTES: u64 = 256 << 20;
 
 const WATCHERS: &[Watcher] = &[
@@ -90,7 +90,7 @@ pub fn run(rounds: u32, short: bool) -> Result<Vec<Found>> {
 }
 
 /// Random reads for so long; one process.
-fn reads(device: &str, time: &str) -> Program {
+pub fn reads(device: &str, time: &str) -> Program {
     let words = [
         "fio",
         "--name=bench",
@@ -108,7 +108,7 @@ fn reads(device: &str, time: &str) -> Program {
 }
 
 /// A loop device of which every byte was written.
-fn disk(room: &Room) -> Result<String> {
+pub fn disk(room: &Room) -> Result<String> {
     let image = room.dir.join("disk");
     let file = File::create_new(&image).context("could not make a disk in memory")?;
     let zeros = vec![0_u8; 1 << 20];
