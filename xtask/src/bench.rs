@@ -4,9 +4,10 @@
 //!
 //! Code map: [`watcher`] starts tracer and its peers, [`rounds`] interleaves runs of a load with and without them, [`figures`] sums
 //! up, [`table`] shows; [`switch`], [`block`] and [`net`] are loads with
-//! their rows and limits; [`volume`] and [`start`] have no peers.
+//! their rows and limits; [`volume`] and [`start`] have no peers, and [`crowd`] fills the machine for them.
 
 mod block;
+mod crowd;
 mod figures;
 mod net;
 mod rounds;
@@ -78,6 +79,8 @@ enum Load {
     Volume,
     /// Time until attached, and memory, alone and in a crowd
     Start,
+    /// The same in crowds that grow; with --short only when it is named
+    Growth,
 }
 
 /// Measures, shows, and with `--short` judges.
@@ -123,6 +126,7 @@ fn measure(args: &Args) -> Result<()> {
 }
 
 fn play(load: Load, args: &Args) -> Result<Vec<Report>> {
+    let few = args.rounds.unwrap_or(SHORT);
     let rounds = args
         .rounds
         .unwrap_or(if args.short { SHORT } else { ROUNDS });
@@ -133,13 +137,14 @@ fn play(load: Load, args: &Args) -> Result<Vec<Report>> {
         Load::Net => beside_others(net::run(rounds, args.short)?),
         Load::Volume => vec![volume::run(args.short)?],
         Load::Start => vec![start::run(rounds)?],
+        Load::Growth => vec![start::growth(few)?],
     })
 }
 
 impl Args {
     fn wants(&self, load: Load) -> bool {
         match self.loads.as_slice() {
-            [] => true,
+            [] => !self.short || load != Load::Growth,
             some => some.contains(&load),
         }
     }

@@ -2,6 +2,7 @@
 
 pub mod backup;
 pub mod client;
+pub mod crowd;
 pub mod hog;
 pub mod http;
 pub mod pairs;

@@ -119,7 +119,7 @@ pub fn disk(room: &Room) -> Result<String> {
 }
 
 /// A loop device over a file, for as long as the room is there.
-fn attach(image: &Path) -> Result<String> {
+pub fn attach(image: &Path) -> Result<String> {
     let attaching = || {
         output(
             tool("losetup").args(["--find", "--show"]).arg(image),

@@ -277,6 +277,20 @@ impl Running {
         Ok(())
     }
 
+    /// The next line of its stdout, which must be a pipe: what it says when it is ready.
+    pub fn line(&mut self) -> Result<String> {
+        let stdout = self.child.stdout.as_mut().context("stdout is not a pipe")?;
+        let mut line = Vec::new();
+        let mut byte = [0];
+        // Byte by byte: a buffer would keep what comes after the line.
+        while byte != *b"\n" {
+            let hearing = || format!("{} ended too early, or cannot be heard", self.name);
+            io::Read::read_exact(stdout, &mut byte).with_context(hearing)?;
+            line.extend(byte);
+        }
+        Ok(String::from_utf8_lossy(&line).trim_end().to_owned())
+    }
+
     /// Waits for its end and returns what it wrote to stdout, which must be a pipe.
     pub fn output(mut self) -> Result<String> {
         let mut stdout = self.child.stdout.take().context("stdout is not a pipe")?;
