@@ -184,6 +184,10 @@ const BENCH: &[Need] = &[
         package: "libbpf-tools",
     },
     Need {
+        program: "bpftrace",
+        package: "bpftrace",
+    },
+    Need {
         program: "perf",
         package: "linux-perf",
     },

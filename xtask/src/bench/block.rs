@@ -11,7 +11,7 @@ use super::{
     watcher::{TRACER, Target, Watcher, command, rows},
 };
 use crate::{
-    command::output,
+    command::{output, say},
     world::{
         Room, ledger,
         made::Made,
@@ -24,6 +24,20 @@ use crate::{
 pub const MEMORY: &str = "/dev/shm";
 const BYTES: u64 = 256 << 20;
 
+/// What `biosnoop` does, in what every kernel has: what is known of a request is kept from its issue, and a line printed at its end.
+const A_LINE_PER_REQUEST: &str = r#"
+tracepoint:block:block_rq_issue {
+  @start[args->dev, args->sector] = nsecs; @pid[args->dev, args->sector] = pid; @comm[args->dev, args->sector] = comm;
+}
+tracepoint:block:block_rq_complete /@start[args->dev, args->sector]/ {
+  printf("%-12u %-9d %-16s %-6d %7d\n", elapsed / 1000, args->dev, @comm[args->dev, args->sector],
+    @pid[args->dev, args->sector], (nsecs - @start[args->dev, args->sector]) / 1000);
+  delete(@start[args->dev, args->sector]); delete(@pid[args->dev, args->sector]); delete(@comm[args->dev, args->sector]);
+}
+"#;
+/// Where bpftrace looks for the tracepoints' fields.
+const TRACEFS: &str = "/sys/kernel/tracing";
+
 const WATCHERS: &[Watcher] = &[
     Watcher {
         name: Cow::Borrowed("biolatency"),
@@ -34,6 +48,12 @@ const WATCHERS: &[Watcher] = &[
     Watcher {
         name: Cow::Borrowed("biosnoop"),
         programs: &[&["biosnoop"]],
+        target: Target::All,
+        short: true,
+    },
+    Watcher {
+        name: Cow::Borrowed("bpftrace, a line per request"),
+        programs: &[&["bpftrace", "-e", A_LINE_PER_REQUEST]],
         target: Target::All,
         short: true,
     },
@@ -51,7 +71,8 @@ const WATCHERS: &[Watcher] = &[
     },
 ];
 
-/// It keeps what `biolatency` does, for each process, and owners besides; `biosnoop` prints each request.
+/// It keeps what `biolatency` does, for each process, and owners besides; `biosnoop` prints each request, and where the kernel refuses it,
+/// bpftrace stands in.
 const LIMITS: &[Limit] = &[
     Limit {
         of: "tracer, another",
@@ -65,6 +86,12 @@ const LIMITS: &[Limit] = &[
         target: 0.5,
         fails: 2.0,
     },
+    Limit {
+        of: "tracer, another",
+        to: To::Peers(&["bpftrace, a line per request"]),
+        target: 0.5,
+        fails: 2.0,
+    },
 ];
 
 /// Measures on a loop device over a file in memory.
@@ -72,9 +99,10 @@ pub fn run(rounds: u32, short: bool) -> Result<Vec<Found>> {
     let mark = ledger::mark()?;
     let room = Room::make(Path::new(MEMORY))?;
     let device = disk(&room)?;
+    show_tracepoints();
     let last = usable_cpus()?.last().copied().context("no usable CPU")?;
     let plan = Plan {
-        load: reads(&device, "1500ms").on_cpus(vec![last]),
+        load: reads(&device, if short { "700ms" } else { "1500ms" }).on_cpus(vec![last]),
         figures: &[Figure {
             title: "block (ns per 4 KiB read at depth 32)",
             read: figure,
@@ -87,6 +115,21 @@ pub fn run(rounds: u32, short: bool) -> Result<Vec<Found>> {
     let found = play(&plan)?;
     ledger::undo(mark)?;
     Ok(found)
+}
+
+/// Where nobody has mounted them; without them a peer is left out.
+fn show_tracepoints() {
+    if Path::new(TRACEFS).join("events").exists() {
+        return;
+    }
+    let mounting = || {
+        let mut mount = tool("mount");
+        mount.args(["-t", "tracefs", "tracefs", TRACEFS]);
+        output(&mut mount, "mount the tracepoints")
+    };
+    if let Err(error) = ledger::make(Made::Mount(TRACEFS.into()), mounting) {
+        say(&format!("{error:#}"));
+    }
 }
 
 /// Random reads for so long; one process.
