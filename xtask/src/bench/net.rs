@@ -20,7 +20,7 @@ use crate::world::{
 /// Files in memory: no disk is to be waited for.
 const MEMORY: &str = "/dev/shm";
 /// What a stream carries, about a second's worth.
-const STREAM_MIB: u32 = 3_000;
+const STREAM_MIB: u32 = 2_000;
 /// A small answer: the work is the requests', not the bytes'.
 const ANSWER: usize = 4096;
 /// Connections, each with one request at a time: enough that the server never waits.
@@ -66,52 +66,45 @@ const WATCHERS: &[Watcher] = &[
     },
 ];
 
-/// At most 1 % of the throughput, whoever is traced.
-const THROUGHPUT: &[Limit] = &[
-    Limit {
-        of: "tracer, another",
-        to: To::Bare,
-        target: 0.01,
-        fails: 0.15,
-    },
-    Limit {
-        of: "tracer, itself",
-        to: To::Bare,
-        target: 0.01,
-        fails: 0.15,
-    },
+/// At most 1 % of the throughput, whoever is traced; at most 2 % of the slowest requests' time. Tracing itself it was 26 %, 67 % and
+/// 160 % when the limits for `--short` were set.
+const OF_STREAM: &[Limit] = &[
+    of_bare("tracer, another", 0.01, 0.2),
+    of_bare("tracer, itself", 0.01, 0.5),
 ];
-/// At most 2 % of the slowest requests' time.
-const SLOWEST: &[Limit] = &[
-    Limit {
-        of: "tracer, another",
-        to: To::Bare,
-        target: 0.02,
-        fails: 0.3,
-    },
-    Limit {
-        of: "tracer, itself",
-        to: To::Bare,
-        target: 0.02,
-        fails: 0.3,
-    },
+const OF_REQUESTS: &[Limit] = &[
+    of_bare("tracer, another", 0.01, 0.5),
+    of_bare("tracer, itself", 0.01, 1.0),
 ];
+const OF_SLOWEST: &[Limit] = &[
+    of_bare("tracer, another", 0.02, 1.0),
+    of_bare("tracer, itself", 0.02, 2.5),
+];
+
+const fn of_bare(of: &'static str, target: f64, fails: f64) -> Limit {
+    Limit {
+        of,
+        to: To::Bare,
+        target,
+        fails,
+    }
+}
 
 const STREAM_COST: &[Figure] = &[Figure {
     title: "net, a stream over the loopback (ns per MiB)",
     read: stream_figure,
-    limits: THROUGHPUT,
+    limits: OF_STREAM,
 }];
 const REQUEST_COSTS: &[Figure] = &[
     Figure {
         title: "net, nginx at full speed (ns per request)",
         read: request_figure,
-        limits: THROUGHPUT,
+        limits: OF_REQUESTS,
     },
     Figure {
         title: "net, nginx at full speed (p99 of a request, ns)",
         read: slowest_figure,
-        limits: SLOWEST,
+        limits: OF_SLOWEST,
     },
 ];
 
@@ -229,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_stream_that_did_not_arrive_whole_is_no_figure() {
-        assert!(stream_figure(r#"{"mib": 3000, "ns": 1000000}"#).is_ok());
-        assert!(stream_figure(r#"{"mib": 2999, "ns": 1000000}"#).is_err());
+        assert!(stream_figure(r#"{"mib": 2000, "ns": 1000000}"#).is_ok());
+        assert!(stream_figure(r#"{"mib": 1999, "ns": 1000000}"#).is_err());
     }
 }

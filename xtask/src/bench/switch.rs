@@ -12,7 +12,9 @@ use super::{
 use crate::world::process::usable_cpus;
 
 /// Round trips of one run, about half a second; each is two switches.
-const TRIPS: u32 = 150_000;
+const TRIPS: &str = "150000";
+/// The same with `--short`.
+const FEW: &str = "75000";
 
 /// Watchers of a load that is none of their targets, and of everything.
 const OTHERS: &[Watcher] = &[
@@ -132,24 +134,22 @@ const ITS_COST: &[Figure] = &[Figure {
 
 /// Measures both loads: two processes, and two threads of one process, which a peer can be told by one number.
 pub fn run(rounds: u32, short: bool) -> Result<Vec<Found>> {
-    let mut found = one(OTHERS_COST, &[], rows(OTHERS, short), rounds)?;
-    found.extend(one(ITS_COST, &["-T"], rows(ITSELF, short), rounds)?);
+    let trips = if short { FEW } else { TRIPS };
+    let mut found = one(OTHERS_COST, &[trips], rows(OTHERS, short), rounds)?;
+    found.extend(one(ITS_COST, &[trips, "-T"], rows(ITSELF, short), rounds)?);
     Ok(found)
 }
 
 fn one(
     figures: &'static [Figure],
-    more: &[&str],
+    trips: &[&str],
     watchers: Vec<Watcher>,
     rounds: u32,
 ) -> Result<Vec<Found>> {
     let last = usable_cpus()?.last().copied().context("no usable CPU")?;
-    let trips = TRIPS.to_string();
-    let load = command(&[
-        "perf", "bench", "-f", "simple", "sched", "pipe", "-l", &trips,
-    ])
-    .with(more.iter().copied())
-    .on_cpus(vec![last]);
+    let load = command(&["perf", "bench", "sched", "pipe", "-l"])
+        .with(trips.iter().copied())
+        .on_cpus(vec![last]);
     play(&Plan {
         load,
         figures,
@@ -159,11 +159,22 @@ fn one(
     })
 }
 
-/// `perf bench -f simple` prints the seconds.
+/// `perf bench` prints microseconds of a round trip.
 fn figure(text: &str) -> Result<f64> {
-    let seconds: f64 = text
-        .trim()
-        .parse()
-        .with_context(|| format!("perf bench said {text:?}"))?;
-    Ok(seconds * 1e9 / f64::from(2 * TRIPS))
+    let said = text.split_once("usecs/op").map(|(before, _)| before);
+    let us = said.and_then(|before| before.split_whitespace().last());
+    let us: Option<f64> = us.and_then(|us| us.parse().ok());
+    Ok(us.with_context(|| format!("perf bench said {text:?}"))? * 1e3 / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_trip_is_two_switches() {
+        let text = "# Executed 75000 pipe operations\n\n     Total time: 0.564 [sec]\n\n       7.520000 usecs/op\n         132978 ops/sec\n";
+        assert!((figure(text).unwrap() - 3760.0).abs() < 1e-6);
+        assert!(figure("").is_err());
+    }
 }
