@@ -9,6 +9,7 @@ use tracer::{
     probes::decode::decode,
 };
 use tracer_common::{
+    histogram,
     record::{Header, Kind},
     sched,
     tcp::CALL_SEND,
@@ -230,5 +231,15 @@ fn decoding(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, decoding, fold);
+fn buckets(criterion: &mut Criterion) {
+    criterion.bench_function("histogram/bucket", |bencher| {
+        let mut ns = 1;
+        bencher.iter(|| {
+            ns = ns * 7 % 1_000_003;
+            black_box(histogram::bucket(black_box(ns)))
+        });
+    });
+}
+
+criterion_group!(benches, buckets, decoding, fold);
 criterion_main!(benches);

@@ -277,6 +277,12 @@ pub struct Histogram {
 /// What was lost.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Losses {
+    /// Records that the kernel half had to say: those received and those dropped.
+    #[serde(default)]
+    pub sent: u64,
+    /// Records that were read.
+    #[serde(default)]
+    pub received: u64,
     /// Records dropped because a ring was full, by kind.
     pub ring: BTreeMap<String, u64>,
     /// Facts lost because a map was full.

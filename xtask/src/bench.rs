@@ -3,22 +3,25 @@
 //! Absolute figures are the machine's; a ratio of two costs that were measured between each other is tracer's.
 //!
 //! Code map: [`watcher`] starts tracer and its peers, [`rounds`] interleaves runs of a load with and without them, [`figures`] sums
-//! up, [`table`] shows; [`switch`] and [`block`] are loads with
-//! their rows and limits; [`start`] has no peers.
+//! up, [`table`] shows; [`switch`], [`block`] and [`net`] are loads with
+//! their rows and limits; [`volume`] and [`start`] have no peers, and [`crowd`] fills the machine for them.
 
 mod block;
+mod crowd;
 mod figures;
+mod net;
 mod rounds;
 mod start;
 mod switch;
 mod table;
+mod volume;
 mod watcher;
 
 use std::{fs, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use self::table::Found;
 use crate::{
@@ -70,8 +73,14 @@ enum Load {
     Switch,
     /// Small reads of a disk in memory
     Block,
+    /// A stream over the loopback, and a web server at full speed
+    Net,
+    /// Records a second, what is lost of them, and what reading them costs
+    Volume,
     /// Time until attached, and memory, alone and in a crowd
     Start,
+    /// The same in crowds that grow; with --short only when it is named
+    Growth,
 }
 
 /// Measures, shows, and with `--short` judges.
@@ -82,6 +91,7 @@ pub fn run(args: &Args) -> Result<()> {
     if !args.built {
         setup::bench_tools()?;
         build::run(&build::Args::default())?;
+        caller::build_programs()?;
     }
     if !is_root() {
         return caller::again_as_root("the bench loads probes and makes a disk");
@@ -91,53 +101,59 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 fn measure(args: &Args) -> Result<()> {
-    let rounds = args
-        .rounds
-        .unwrap_or(if args.short { SHORT } else { ROUNDS });
-    let wanted = |load| args.loads.is_empty() || args.loads.contains(&load);
     if let Some(file) = &args.beside {
         watcher::beside(file);
     }
-    let mut found = Vec::new();
-    if wanted(Load::Switch) {
-        found.extend(switch::run(rounds, args.short)?);
-    }
-    if wanted(Load::Block) {
-        found.extend(block::run(rounds, args.short)?);
-    }
-    for found in &found {
-        println!("{}", found.text());
-    }
-    let mut loads: Vec<_> = found.iter().map(Found::json).collect();
-    if wanted(Load::Start) {
-        let (text, json) = start::run(rounds)?;
-        println!("{text}");
-        loads.push(json);
+    let (mut all, mut faults) = (Vec::new(), Vec::new());
+    let loads = Load::value_variants().iter();
+    for &load in loads.filter(|load| args.wants(**load)) {
+        for report in play(load, args)? {
+            println!("{}", report.text);
+            all.push(report.json);
+            faults.extend(report.faults);
+        }
     }
     if let Some(file) = &args.json {
         let text =
-            serde_json::to_string_pretty(&json!({"schema": "tracer.bench/1", "loads": loads}))?;
+            serde_json::to_string_pretty(&json!({"schema": "tracer.bench/1", "loads": all}))?;
         fs::write(file, text + "\n")
             .with_context(|| format!("could not write {}", file.display()))?;
     }
-    if args.short { judge(&found) } else { Ok(()) }
-}
-
-/// Fails where a ratio is beyond its limit.
-fn judge(found: &[Found]) -> Result<()> {
-    let beyond: Vec<_> = found
-        .iter()
-        .flat_map(Found::judged)
-        .filter_map(|judged| {
-            let ratio = judged.ratio.filter(|ratio| *ratio > judged.fails)?;
-            Some(format!(
-                "{} is {ratio:.2}, limit {:.2}",
-                judged.text, judged.fails
-            ))
-        })
-        .collect();
-    if !beyond.is_empty() {
-        bail!("dearer than its peers allow: {}", beyond.join("; "));
+    if args.short && !faults.is_empty() {
+        bail!("beyond what is allowed: {}", faults.join("; "));
     }
     Ok(())
+}
+
+fn play(load: Load, args: &Args) -> Result<Vec<Report>> {
+    let few = args.rounds.unwrap_or(SHORT);
+    let rounds = args
+        .rounds
+        .unwrap_or(if args.short { SHORT } else { ROUNDS });
+    let beside_others = |found: Vec<Found>| found.iter().map(Found::report).collect();
+    Ok(match load {
+        Load::Switch => beside_others(switch::run(rounds, args.short)?),
+        Load::Block => beside_others(block::run(rounds, args.short)?),
+        Load::Net => beside_others(net::run(rounds, args.short)?),
+        Load::Volume => vec![volume::run(args.short)?],
+        Load::Start => vec![start::run(rounds)?],
+        Load::Growth => vec![start::growth(few)?],
+    })
+}
+
+impl Args {
+    fn wants(&self, load: Load) -> bool {
+        match self.loads.as_slice() {
+            [] => !self.short || load != Load::Growth,
+            some => some.contains(&load),
+        }
+    }
+}
+
+/// What a load showed.
+struct Report {
+    text: String,
+    json: Value,
+    /// What is beyond its limit.
+    faults: Vec<String>,
 }

@@ -199,12 +199,20 @@ const BENCH: &[Need] = &[
         package: "libbpf-tools",
     },
     Need {
+        program: "bpftrace",
+        package: "bpftrace",
+    },
+    Need {
         program: "perf",
         package: "linux-perf",
     },
     Need {
         program: "fio",
         package: "fio",
+    },
+    Need {
+        program: "wrk",
+        package: "wrk",
     },
 ];
 
@@ -277,5 +285,6 @@ pub fn lab_tools() -> Result<()> {
 /// Sees to the peers and the loads of the bench.
 pub fn bench_tools() -> Result<()> {
     demo_tools()?;
+    nginx_tools()?;
     apt::need(BENCH, "the bench's peers and loads")
 }

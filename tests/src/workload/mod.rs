@@ -2,11 +2,14 @@
 
 pub mod backup;
 pub mod client;
+pub mod crowd;
 pub mod hog;
 pub mod http;
+pub mod pairs;
 pub mod quantile;
 pub mod query;
 pub mod server;
+pub mod stream;
 
 use std::{fs::File, os::fd::AsRawFd as _};
 

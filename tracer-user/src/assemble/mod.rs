@@ -231,6 +231,8 @@ fn losses(books: &Books) -> Losses {
     let ring = books.end.ring_drops.iter().cloned();
     let ring = ring.chain((unrecorded.1 > 0).then_some(unrecorded));
     Losses {
+        sent: books.end.sent,
+        received: books.end.received,
         ring: ring.collect(),
         maps: books.end.map_losses.iter().cloned().collect(),
         unreadable_stacks: books.unreadable_stacks,

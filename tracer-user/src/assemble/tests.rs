@@ -86,9 +86,21 @@ fn a_row_of_blame_has_the_waiting_time_and_what_was_held() {
 }
 
 #[test]
+fn blame_is_an_estimate_where_records_were_lost_but_for_histograms() {
+    let all_estimated = |kind: &str| {
+        let mut books = books();
+        books.end.ring_drops = vec![(kind.to_owned(), 1)];
+        assemble(&books).0.blame.iter().all(|row| row.estimated)
+    };
+    assert!(all_estimated("cpu_slices"));
+    assert!(!all_estimated("histograms"));
+}
+
+#[test]
 fn losses_and_doubts_are_in_the_report() {
     let mut books = books();
     books.end.sent = 100;
+    books.end.received = 97;
     books.end.ring_drops = vec![("wait".to_owned(), 3)];
     books.end.recording_drops = 2;
     books.end.evidence = vec!["I/O error".to_owned()];
@@ -96,6 +108,7 @@ fn losses_and_doubts_are_in_the_report() {
     let (report, _) = assemble(&books);
     let expected = [("recording".to_owned(), 2), ("wait".to_owned(), 3)];
     assert_eq!(report.losses.ring, expected.into());
+    assert_eq!((report.losses.sent, report.losses.received), (100, 97));
     assert_eq!(report.evidence[0], "I/O error");
     assert_eq!(
         report.evidence[1],

@@ -22,6 +22,10 @@ const MOST_FOLLOWED: usize = 8;
 /// listening socket are found by different connections, and a connection may be closed before the look.
 const MOST_LOOKS: u32 = 4;
 
+/// Addresses to which the target's connections lead and that are looked at: each look reads the list of all sockets, and who holds
+/// thousands of connections would have it read thousands of times.
+const MOST_ADDRESSES: usize = 64;
+
 /// Processes that woke the target and are looked at: a machine's kernel threads, and those that its interrupts met, are among them.
 const MOST_WAKERS: usize = 64;
 
@@ -90,6 +94,7 @@ impl Asked {
     fn look(&mut self, by_pid: u32, local_port: u32, local: &str, remote: &str) {
         if self.followed >= MOST_FOLLOWED
             || self.serving.contains(&local_port)
+            || (self.looks.len() >= MOST_ADDRESSES && !self.looks.contains_key(remote))
             || !is_local(local, remote)
         {
             return;
@@ -199,6 +204,16 @@ mod tests {
         );
         asked.see_open(std::slice::from_ref(&socket));
         assert_eq!(wait_for(&mut asked), []);
+    }
+
+    #[test]
+    fn who_has_thousands_of_connections_has_few_of_them_looked_at() {
+        let mut asked = Asked::new(&[std::process::id()], &[]);
+        for port in 1..=1000 {
+            let remote = format!("127.0.0.1:{port}");
+            asked.look(u32::MAX, 1, "127.0.0.1:1", &remote);
+        }
+        assert_eq!(asked.looks.len(), MOST_ADDRESSES);
     }
 
     #[test]

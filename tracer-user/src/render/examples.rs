@@ -270,6 +270,8 @@ pub fn unknown_and_losses() -> Report {
     report.threads.unaccounted_ns = 3_100 * MS;
     report.tracer.machine_share = 0.034;
     report.losses = Losses {
+        sent: 4_012_041,
+        received: 4_000_000,
         ring: BTreeMap::from([("waits".to_owned(), 12_034), ("slices".to_owned(), 7)]),
         maps: BTreeMap::from([("run_queue".to_owned(), 81)]),
         unreadable_stacks: 390,

@@ -5,18 +5,38 @@ use std::{borrow::Cow, fs, fs::File, path::Path};
 use anyhow::{Context as _, Result};
 
 use super::{
-    rounds::{Plan, play},
-    table::{Found, Limit},
+    figures::json_in,
+    rounds::{Figure, Plan, play},
+    table::{Found, Limit, To},
     watcher::{TRACER, Target, Watcher, command, rows},
 };
 use crate::{
-    command::output,
-    world::{Room, ledger, made::Made, process::usable_cpus, tools::tool},
+    command::{output, say},
+    world::{
+        Room, ledger,
+        made::Made,
+        process::{Program, usable_cpus},
+        tools::tool,
+    },
 };
 
 /// A file system in memory.
-const MEMORY: &str = "/dev/shm";
+pub const MEMORY: &str = "/dev/shm";
 const BYTES: u64 = 256 << 20;
+
+/// What `biosnoop` does, in what every kernel has: what is known of a request is kept from its issue, and a line printed at its end.
+const A_LINE_PER_REQUEST: &str = r#"
+tracepoint:block:block_rq_issue {
+  @start[args->dev, args->sector] = nsecs; @pid[args->dev, args->sector] = pid; @comm[args->dev, args->sector] = comm;
+}
+tracepoint:block:block_rq_complete /@start[args->dev, args->sector]/ {
+  printf("%-12u %-9d %-16s %-6d %7d\n", elapsed / 1000, args->dev, @comm[args->dev, args->sector],
+    @pid[args->dev, args->sector], (nsecs - @start[args->dev, args->sector]) / 1000);
+  delete(@start[args->dev, args->sector]); delete(@pid[args->dev, args->sector]); delete(@comm[args->dev, args->sector]);
+}
+"#;
+/// Where bpftrace looks for the tracepoints' fields.
+const TRACEFS: &str = "/sys/kernel/tracing";
 
 const WATCHERS: &[Watcher] = &[
     Watcher {
@@ -28,6 +48,12 @@ const WATCHERS: &[Watcher] = &[
     Watcher {
         name: Cow::Borrowed("biosnoop"),
         programs: &[&["biosnoop"]],
+        target: Target::All,
+        short: true,
+    },
+    Watcher {
+        name: Cow::Borrowed("bpftrace, a line per request"),
+        programs: &[&["bpftrace", "-e", A_LINE_PER_REQUEST]],
         target: Target::All,
         short: true,
     },
@@ -45,17 +71,24 @@ const WATCHERS: &[Watcher] = &[
     },
 ];
 
-/// It keeps what `biolatency` does, for each process, and owners besides; `biosnoop` prints each request.
+/// It keeps what `biolatency` does, for each process, and owners besides; `biosnoop` prints each request, and where the kernel refuses it,
+/// bpftrace stands in.
 const LIMITS: &[Limit] = &[
     Limit {
         of: "tracer, another",
-        to: &["biolatency"],
+        to: To::Peers(&["biolatency"]),
         target: 1.5,
         fails: 4.0,
     },
     Limit {
         of: "tracer, another",
-        to: &["biosnoop"],
+        to: To::Peers(&["biosnoop"]),
+        target: 0.5,
+        fails: 2.0,
+    },
+    Limit {
+        of: "tracer, another",
+        to: To::Peers(&["bpftrace, a line per request"]),
         target: 0.5,
         fails: 2.0,
     },
@@ -66,7 +99,41 @@ pub fn run(rounds: u32, short: bool) -> Result<Vec<Found>> {
     let mark = ledger::mark()?;
     let room = Room::make(Path::new(MEMORY))?;
     let device = disk(&room)?;
+    show_tracepoints();
     let last = usable_cpus()?.last().copied().context("no usable CPU")?;
+    let plan = Plan {
+        load: reads(&device, if short { "700ms" } else { "1500ms" }).on_cpus(vec![last]),
+        figures: &[Figure {
+            title: "block (ns per 4 KiB read at depth 32)",
+            read: figure,
+            limits: LIMITS,
+        }],
+        watchers: rows(WATCHERS, short),
+        rounds,
+        server: None,
+    };
+    let found = play(&plan)?;
+    ledger::undo(mark)?;
+    Ok(found)
+}
+
+/// Where nobody has mounted them; without them a peer is left out.
+fn show_tracepoints() {
+    if Path::new(TRACEFS).join("events").exists() {
+        return;
+    }
+    let mounting = || {
+        let mut mount = tool("mount");
+        mount.args(["-t", "tracefs", "tracefs", TRACEFS]);
+        output(&mut mount, "mount the tracepoints")
+    };
+    if let Err(error) = ledger::make(Made::Mount(TRACEFS.into()), mounting) {
+        say(&format!("{error:#}"));
+    }
+}
+
+/// Random reads for so long; one process.
+pub fn reads(device: &str, time: &str) -> Program {
     let words = [
         "fio",
         "--name=bench",
@@ -75,46 +142,34 @@ pub fn run(rounds: u32, short: bool) -> Result<Vec<Found>> {
         "--bs=4k",
         "--iodepth=32",
         "--ioengine=libaio",
-        "--runtime=1500ms",
         "--time_based",
         "--norandommap",
         "--output-format=json",
         "--thread",
     ];
-    let plan = Plan {
-        load: command(&words)
-            .with([format!("--filename={device}")])
-            .on_cpus(vec![last]),
-        figure,
-        watchers: rows(WATCHERS, short),
-        rounds,
-    };
-    let (series, bare) = play(&plan)?;
-    ledger::undo(mark)?;
-    let rows = plan.watchers.into_iter().zip(series).collect();
-    Ok(vec![Found {
-        title: "block (ns per 4 KiB read at depth 32)",
-        bare,
-        rows,
-        limits: LIMITS,
-    }])
+    command(&words).with([format!("--filename={device}"), format!("--runtime={time}")])
 }
 
 /// A loop device of which every byte was written.
-fn disk(room: &Room) -> Result<String> {
+pub fn disk(room: &Room) -> Result<String> {
     let image = room.dir.join("disk");
     let file = File::create_new(&image).context("could not make a disk in memory")?;
     let zeros = vec![0_u8; 1 << 20];
     for _ in 0..BYTES >> 20 {
         std::io::Write::write_all(&mut &file, &zeros).context("could not fill a disk in memory")?;
     }
+    attach(&image)
+}
+
+/// A loop device over a file, for as long as the room is there.
+pub fn attach(image: &Path) -> Result<String> {
     let attaching = || {
         output(
-            tool("losetup").args(["--find", "--show"]).arg(&image),
+            tool("losetup").args(["--find", "--show"]).arg(image),
             "attach a loop device",
         )
     };
-    let device = ledger::make(Made::Loop(image.clone()), attaching)?
+    let device = ledger::make(Made::Loop(image.to_owned()), attaching)?
         .trim()
         .to_owned();
     let name = device.trim_start_matches("/dev/");
@@ -125,8 +180,7 @@ fn disk(room: &Room) -> Result<String> {
 }
 
 fn figure(text: &str) -> Result<f64> {
-    let said = text.find('{').map_or("", |at| &text[at..]);
-    let all: serde_json::Value = serde_json::from_str(said).context("fio's report is no JSON")?;
+    let all = json_in(text)?;
     let iops = all["jobs"][0]["read"]["iops"]
         .as_f64()
         .filter(|iops| *iops > 0.0);

@@ -1,6 +1,8 @@
 //! Figures of interleaved runs: medians, spreads and what a watcher adds; pure.
 
+use anyhow::{Context as _, Result};
 use serde::Serialize;
+use serde_json::Value;
 
 /// The median and the quartiles of a few figures.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -64,6 +66,12 @@ impl Series {
 pub fn ratio(of: Summary, to: Summary) -> Option<f64> {
     let noise = (to.high - to.low).abs();
     (to.median > 0.0 && to.median > noise / 2.0).then(|| of.median / to.median)
+}
+
+/// The JSON in what a load printed, which may have said something before.
+pub fn json_in(text: &str) -> Result<Value> {
+    let said = text.find('{').map_or("", |at| &text[at..]);
+    serde_json::from_str(said).with_context(|| format!("no JSON: {text:?}"))
 }
 
 #[cfg(test)]

@@ -6,31 +6,47 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::{
     figures::Series,
+    table::{Found, Limit},
     watcher::{Watcher, command, signal},
 };
 use crate::{command::say, world::process::Program};
 
-/// What is measured: a load, its figure, and who watches.
+/// What is measured: a load, its figures, and who watches.
 pub struct Plan {
     /// The load; it runs until it is done.
     pub load: Program,
-    /// The figure (nanoseconds per event) in what the load printed.
-    pub figure: fn(&str) -> Result<f64>,
+    /// What each run of it tells.
+    pub figures: &'static [Figure],
     pub watchers: Vec<Watcher>,
     pub rounds: u32,
+    /// The process that watchers are told to look at, where that is not the load but who serves it.
+    pub server: Option<u32>,
 }
 
-/// Plays the plan; a series for each watcher, in their order.
-pub fn play(plan: &Plan) -> Result<(Vec<Series>, Vec<f64>)> {
+/// One figure of a load.
+pub struct Figure {
+    /// The load and its unit: "switch: ns per switch".
+    pub title: &'static str,
+    /// Reads it, in nanoseconds, in what the load printed.
+    pub read: fn(&str) -> Result<f64>,
+    pub limits: &'static [Limit],
+}
+
+/// Plays the plan; what was found for each figure.
+pub fn play(plan: &Plan) -> Result<Vec<Found>> {
     let unrelated = command(&["sleep", "1000000"]).start(Stdio::null())?;
-    let mut all: Vec<Series> = plan.watchers.iter().map(|_| Series::default()).collect();
-    let mut bare = Vec::new();
+    let mut all: Vec<Found> = plan
+        .figures
+        .iter()
+        .map(|figure| empty(plan, figure))
+        .collect();
     // The first run of a load warms caches up and is not counted.
     one(plan, None, unrelated.pid())?;
     let mut before = one(plan, None, unrelated.pid())?;
+    let mut absent = vec![false; plan.watchers.len()];
     for round in 1..=plan.rounds {
-        for (watcher, series) in plan.watchers.iter().zip(&mut all) {
-            if round > 1 && series.watched.is_empty() {
+        for (row, watcher) in plan.watchers.iter().enumerate() {
+            if absent[row] {
                 continue;
             }
             let watched = match one(plan, Some(watcher), unrelated.pid()) {
@@ -38,24 +54,39 @@ pub fn play(plan: &Plan) -> Result<(Vec<Series>, Vec<f64>)> {
                 // A peer may need what this kernel lacks; tracer may not.
                 Err(error) if !watcher.is_tracer() && round == 1 => {
                     say(&format!("left out: {error:#}"));
+                    absent[row] = true;
                     continue;
                 }
                 Err(error) => return Err(error),
             };
             let after = one(plan, None, unrelated.pid())?;
-            series.watched.push(watched);
-            series.bare.push(f64::midpoint(before, after));
-            bare.push(before);
+            for (number, found) in all.iter_mut().enumerate() {
+                let series = &mut found.rows[row].1;
+                series.watched.push(watched[number]);
+                series
+                    .bare
+                    .push(f64::midpoint(before[number], after[number]));
+                found.bare.push(before[number]);
+            }
             before = after;
         }
         say(&format!("round {round} of {}", plan.rounds));
     }
-    bare.push(before);
-    Ok((all, bare))
+    Ok(all)
+}
+
+fn empty(plan: &Plan, figure: &Figure) -> Found {
+    let rows = plan.watchers.iter().cloned();
+    Found {
+        title: figure.title,
+        bare: Vec::new(),
+        rows: rows.map(|watcher| (watcher, Series::default())).collect(),
+        limits: figure.limits,
+    }
 }
 
 /// One run. The load's process exists before the watcher attaches to it, and starts its work afterwards.
-fn one(plan: &Plan, watcher: Option<&Watcher>, unrelated: u32) -> Result<f64> {
+fn one(plan: &Plan, watcher: Option<&Watcher>, unrelated: u32) -> Result<Vec<f64>> {
     let mut held = plan.load.clone();
     let mut words: Vec<_> = ["sh", "-c", "kill -STOP $$; exec \"$@\"", "load"]
         .map(Into::into)
@@ -67,7 +98,7 @@ fn one(plan: &Plan, watcher: Option<&Watcher>, unrelated: u32) -> Result<f64> {
     let watching = watcher
         .map(|watcher| {
             watcher
-                .start(unrelated, load.pid())
+                .start(unrelated, plan.server.unwrap_or(load.pid()))
                 .with_context(|| format!("could not start {}", watcher.name))
         })
         .transpose()?;
@@ -77,10 +108,13 @@ fn one(plan: &Plan, watcher: Option<&Watcher>, unrelated: u32) -> Result<f64> {
         // A watcher of the load itself may have ended with it.
         let _ended = watching.end();
     }
-    let figure = (plan.figure)(&text)?;
+    let read = plan.figures.iter().map(|figure| (figure.read)(&text));
+    let figures = read.collect::<Result<Vec<_>>>()?;
     let name = watcher.map_or("nobody", |watcher| &watcher.name);
-    say(&format!("{figure:>8.0} ns watched by {name}"));
-    Ok(figure)
+    for figure in &figures {
+        say(&format!("{figure:>8.0} ns watched by {name}"));
+    }
+    Ok(figures)
 }
 
 fn stopped(pid: u32) -> Result<()> {

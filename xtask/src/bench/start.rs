@@ -1,128 +1,230 @@
-//! Start and memory: how long tracer takes until it has attached, and what it holds, alone and in a crowd.
+//! Start and memory: how long tracer takes until it has attached, and what it holds; alone, in a crowd, and in crowds that grow.
 
-use std::{process::Stdio, sync::mpsc, thread, time::Duration};
+use std::{path::Path, process::Stdio};
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use super::{
-    figures::{Summary, summary},
+    Report,
+    block::MEMORY,
+    crowd::Crowd,
+    figures::{Summary, json_in, summary},
     watcher::{command, tracer},
 };
-use crate::command::say;
+use crate::{
+    command::say,
+    world::{Room, ledger},
+};
 
-/// Processes and threads of a crowd: what a busy server has.
-const CROWD: usize = 2000;
-/// Enough for a thread that only waits.
-const STACK: usize = 64 << 10;
-/// How long a crowd may take to come to rest.
-const REST: Duration = Duration::from_secs(3);
-
-/// What is read from each report, its promise, and how it is shown.
-const FIGURES: &[(&str, f64, f64, &str)] = &[
-    ("attach_ns", 100e6, 1e6, "ms until attached"),
-    ("rss_bytes", 25e6, 1e6, "MB resident"),
-    ("maps_bytes", 32e6, 1e6, "MB of maps"),
+/// What a busy server has.
+const BUSY: &[Row] = &[
+    Row::short(Crowd::Nobody),
+    Row::short(Crowd::Processes(2_000)),
+    Row::short(Crowd::Threads(2_000)),
+];
+/// Steps by which a slope is seen.
+const GROWING: &[Row] = &[
+    Row::short(Crowd::Nobody),
+    Row::short(Crowd::Processes(1_000)),
+    Row::short(Crowd::Processes(5_000)),
+    Row::short(Crowd::Processes(10_000)),
+    Row::short(Crowd::Threads(10_000)),
+    Row::short(Crowd::Threads(50_000)),
+    Row::short(Crowd::Sockets(5_000)),
+    Row::short(Crowd::Sockets(20_000)),
+    Row::short(Crowd::Disks(8)),
+    Row::short(Crowd::Disks(32)),
+    Row {
+        crowd: Crowd::Forks(1_000),
+        window: "5s",
+    },
+    Row {
+        crowd: Crowd::Forks(1_000),
+        window: "20s",
+    },
 ];
 
-/// Measures alone, among many processes, and among many threads; text and JSON.
-pub fn run(rounds: u32) -> Result<(String, Value)> {
-    let target = command(&["sleep", "1000000"]).start(Stdio::null())?;
-    let mut rows = vec![("alone", measured(target.pid(), rounds)?)];
-    {
-        let script = format!("for i in $(seq {CROWD}); do sleep 1000000 & done; wait");
-        let _crowd = command(&["sh", "-c", &script]).start(Stdio::null())?;
-        thread::sleep(REST);
-        rows.push(("2,000 processes", measured(target.pid(), rounds)?));
-    }
-    let threads = Threads::start()?;
-    rows.push(("2,000 threads", measured(target.pid(), rounds)?));
-    threads.end();
-    Ok((text(&rows), json(&rows)))
+/// What is read from each report, its promise and where `--short` fails, and how it is shown.
+const FIGURES: &[Figure] = &[
+    Figure {
+        name: "attach_ns",
+        target: Some(100e6),
+        fails: None,
+        unit: 1e6,
+        what: "ms to attach",
+    },
+    Figure {
+        name: "rss_bytes",
+        target: Some(25e6),
+        fails: Some(40e6),
+        unit: 1e6,
+        what: "MB resident",
+    },
+    Figure {
+        name: "maps_bytes",
+        target: Some(32e6),
+        fails: Some(32e6),
+        unit: 1e6,
+        what: "MB of maps",
+    },
+    Figure {
+        name: "cpu_ns",
+        target: None,
+        fails: None,
+        unit: 1e6,
+        what: "ms of CPU",
+    },
+];
+
+struct Row {
+    crowd: Crowd,
+    /// How long is traced.
+    window: &'static str,
 }
 
-/// A crowd of threads of this process; each ends when its sender is dropped.
-#[derive(Default)]
-struct Threads {
-    ends: Vec<mpsc::Sender<()>>,
-    threads: Vec<thread::JoinHandle<()>>,
+impl Row {
+    const fn short(crowd: Crowd) -> Self {
+        Self {
+            crowd,
+            window: "500ms",
+        }
+    }
 }
 
-impl Threads {
-    fn start() -> Result<Self> {
-        let mut all = Self::default();
-        for _ in 0..CROWD {
-            let (end, ended) = mpsc::channel();
-            all.ends.push(end);
-            let thread = thread::Builder::new()
-                .stack_size(STACK)
-                .spawn(move || {
-                    let _ended = ended.recv();
-                })
-                .context("could not start a crowd of threads")?;
-            all.threads.push(thread);
-        }
-        Ok(all)
-    }
+struct Figure {
+    name: &'static str,
+    target: Option<f64>,
+    /// Of what does not depend on how fast the machine is.
+    fails: Option<f64>,
+    unit: f64,
+    what: &'static str,
+}
 
-    fn end(self) {
-        drop(self.ends);
-        for thread in self.threads {
-            let _ended = thread.join();
-        }
+/// Measures alone, among many processes, and among many threads.
+pub fn run(rounds: u32) -> Result<Report> {
+    table("start and memory", BUSY, rounds)
+}
+
+/// Measures in crowds that grow.
+pub fn growth(rounds: u32) -> Result<Report> {
+    table("growth", GROWING, rounds)
+}
+
+fn table(title: &str, rows: &[Row], rounds: u32) -> Result<Report> {
+    let mark = ledger::mark()?;
+    let room = Room::make(Path::new(MEMORY))?;
+    let alone = command(&["sleep", "1000000"]).start(Stdio::null())?;
+    let mut found = Vec::new();
+    for row in rows {
+        let name = format!("{}, {}", row.crowd.name(), row.window);
+        say(&format!("{title}: {name} …"));
+        let there =
+            |target: Option<u32>| measured(target.unwrap_or(alone.pid()), row.window, rounds);
+        found.push((name, row.crowd.around(&room, there)?));
     }
+    ledger::undo(mark)?;
+    Ok(Report {
+        text: text(title, rounds, &found),
+        json: json(title, &found),
+        faults: faults(title, &found),
+    })
 }
 
 /// What the reports of a few short traces say of tracer, in the order of [`FIGURES`].
-fn measured(target: u32, rounds: u32) -> Result<Vec<Summary>> {
+fn measured(target: u32, window: &str, rounds: u32) -> Result<Vec<Summary>> {
     let mut all = vec![Vec::new(); FIGURES.len()];
     for _ in 0..rounds {
         let pid = target.to_string();
         let words = [
             "attach",
             "--duration",
-            "500ms",
+            window,
             "--output",
             "json",
             "--pid",
             &pid,
         ];
-        let text = tracer(&words).start(Stdio::piped())?.output()?;
-        let report: Value = serde_json::from_str(&text).context("the report is no JSON")?;
-        for ((name, ..), figures) in FIGURES.iter().zip(&mut all) {
-            let figure = report["tracer"][name].as_f64();
-            figures.push(figure.with_context(|| format!("the report has no {name}"))?);
+        let report = json_in(&tracer(&words).start(Stdio::piped())?.output()?)?;
+        for (figure, figures) in FIGURES.iter().zip(&mut all) {
+            let found = report["tracer"][figure.name].as_f64();
+            figures.push(found.with_context(|| format!("the report has no {}", figure.name))?);
         }
     }
-    say("measured a start");
     all.iter()
         .map(|figures| summary(figures).context("no runs"))
         .collect()
 }
 
-fn text(rows: &[(&str, Vec<Summary>)]) -> String {
-    let mut text = "\nstart and memory (medians)\n".to_owned();
-    for (name, summaries) in rows {
-        for ((_, target, unit, what), found) in FIGURES.iter().zip(summaries) {
-            text += &format!(
-                "{name:<20}{:>10.1} {what} (quartiles {:.1} … {:.1}, target {:.0})\n",
-                found.median / unit,
-                found.low / unit,
-                found.high / unit,
-                target / unit
-            );
-        }
+/// With the quartiles of the attach time alone: the others hardly vary.
+fn text(title: &str, rounds: u32, rows: &[(String, Vec<Summary>)]) -> String {
+    let mut text = format!("\n{title} (medians of {rounds})\n{:<38}", "");
+    for figure in FIGURES {
+        text += &format!("{:>14}", figure.what);
     }
-    text
+    text += &format!("{:>20}\n{:<38}", "quartiles of attach", "target");
+    for figure in FIGURES {
+        let target = figure.target.map_or(String::new(), |target| {
+            format!("{:.0}", target / figure.unit)
+        });
+        text += &format!("{target:>14}");
+    }
+    for (name, found) in rows {
+        text += &format!("\n{name:<38}");
+        for (figure, found) in FIGURES.iter().zip(found) {
+            text += &format!("{:>14.1}", found.median / figure.unit);
+        }
+        let quartiles = format!("{:.0} … {:.0}", found[0].low / 1e6, found[0].high / 1e6);
+        text += &format!("{quartiles:>20}");
+    }
+    text + "\n"
 }
 
-fn json(rows: &[(&str, Vec<Summary>)]) -> Value {
-    let rows = rows.iter().map(|(name, summaries)| {
-        let figures = FIGURES.iter().zip(summaries);
+fn faults(title: &str, rows: &[(String, Vec<Summary>)]) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (name, found) in rows {
+        for (figure, found) in FIGURES.iter().zip(found) {
+            if let Some(limit) = figure.fails.filter(|limit| found.median > *limit) {
+                let (found, limit) = (found.median / figure.unit, limit / figure.unit);
+                let what = figure.what;
+                faults.push(format!(
+                    "{title}, {name}: {found:.1} {what}, limit {limit:.0}"
+                ));
+            }
+        }
+    }
+    faults
+}
+
+fn json(title: &str, rows: &[(String, Vec<Summary>)]) -> Value {
+    let rows = rows.iter().map(|(name, found)| {
+        let figures = FIGURES.iter().zip(found);
         let found: serde_json::Map<_, _> = figures
-            .map(|((name, ..), found)| ((*name).to_owned(), json!(found)))
+            .map(|(figure, found)| (figure.name.to_owned(), json!(found)))
             .collect();
         json!({"crowd": name, "figures": found})
     });
-    json!({"title": "start and memory", "rows": rows.collect::<Vec<_>>()})
+    json!({"title": title, "rows": rows.collect::<Vec<_>>()})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_beyond_its_limit_is_a_fault_and_a_slow_machine_is_none() {
+        let all = |figure| Summary {
+            median: figure,
+            low: figure,
+            high: figure,
+        };
+        let rows = |rss| {
+            vec![(
+                "alone".to_owned(),
+                vec![all(1e12), all(rss), all(1.0), all(1.0)],
+            )]
+        };
+        assert!(faults("start", &rows(39e6)).is_empty());
+        assert_eq!(faults("start", &rows(41e6)).len(), 1);
+    }
 }

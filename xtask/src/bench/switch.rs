@@ -5,14 +5,16 @@ use std::borrow::Cow;
 use anyhow::{Context as _, Result};
 
 use super::{
-    rounds::{Plan, play},
-    table::{Found, Limit},
+    rounds::{Figure, Plan, play},
+    table::{Found, Limit, To},
     watcher::{TRACER, Target, Watcher, command, rows},
 };
 use crate::world::process::usable_cpus;
 
 /// Round trips of one run, about half a second; each is two switches.
-const TRIPS: u32 = 150_000;
+const TRIPS: &str = "150000";
+/// The same with `--short`.
+const FEW: &str = "75000";
 
 /// Watchers of a load that is none of their targets, and of everything.
 const OTHERS: &[Watcher] = &[
@@ -102,78 +104,77 @@ const ITSELF: &[Watcher] = &[
 /// (a): it keeps everybody's histogram and totals.
 const OF_OTHERS: &[Limit] = &[Limit {
     of: "tracer, another",
-    to: &["runqlat"],
+    to: To::Peers(&["runqlat"]),
     target: 1.0,
     fails: 2.0,
 }];
 /// (b): it gives the facts of all four.
 const OF_ITSELF: &[Limit] = &[Limit {
     of: "tracer, itself",
-    to: &[
+    to: To::Peers(&[
         "runqlat, itself",
         "cpudist, itself",
         "wakeuptime, itself",
         "offcputime, itself",
-    ],
+    ]),
     target: 1.0 / 3.0,
     fails: 2.0,
 }];
 
+const OTHERS_COST: &[Figure] = &[Figure {
+    title: "switch, others' (ns per switch)",
+    read: figure,
+    limits: OF_OTHERS,
+}];
+const ITS_COST: &[Figure] = &[Figure {
+    title: "switch, the target's own (ns per switch)",
+    read: figure,
+    limits: OF_ITSELF,
+}];
+
 /// Measures both loads: two processes, and two threads of one process, which a peer can be told by one number.
 pub fn run(rounds: u32, short: bool) -> Result<Vec<Found>> {
-    Ok(vec![
-        one(
-            "switch, others' (ns per switch)",
-            &[],
-            (OTHERS, OF_OTHERS),
-            rounds,
-            short,
-        )?,
-        one(
-            "switch, the target's own (ns per switch)",
-            &["-T"],
-            (ITSELF, OF_ITSELF),
-            rounds,
-            short,
-        )?,
-    ])
+    let trips = if short { FEW } else { TRIPS };
+    let mut found = one(OTHERS_COST, &[trips], rows(OTHERS, short), rounds)?;
+    found.extend(one(ITS_COST, &[trips, "-T"], rows(ITSELF, short), rounds)?);
+    Ok(found)
 }
 
 fn one(
-    title: &'static str,
-    more: &[&str],
-    (watchers, limits): (&'static [Watcher], &'static [Limit]),
+    figures: &'static [Figure],
+    trips: &[&str],
+    watchers: Vec<Watcher>,
     rounds: u32,
-    short: bool,
-) -> Result<Found> {
+) -> Result<Vec<Found>> {
     let last = usable_cpus()?.last().copied().context("no usable CPU")?;
-    let trips = TRIPS.to_string();
-    let load = command(&[
-        "perf", "bench", "-f", "simple", "sched", "pipe", "-l", &trips,
-    ])
-    .with(more.iter().copied())
-    .on_cpus(vec![last]);
-    let plan = Plan {
+    let load = command(&["perf", "bench", "sched", "pipe", "-l"])
+        .with(trips.iter().copied())
+        .on_cpus(vec![last]);
+    play(&Plan {
         load,
-        figure,
-        watchers: rows(watchers, short),
+        figures,
+        watchers,
         rounds,
-    };
-    let (series, bare) = play(&plan)?;
-    let rows = plan.watchers.into_iter().zip(series).collect();
-    Ok(Found {
-        title,
-        bare,
-        rows,
-        limits,
+        server: None,
     })
 }
 
-/// `perf bench -f simple` prints the seconds.
+/// `perf bench` prints microseconds of a round trip.
 fn figure(text: &str) -> Result<f64> {
-    let seconds: f64 = text
-        .trim()
-        .parse()
-        .with_context(|| format!("perf bench said {text:?}"))?;
-    Ok(seconds * 1e9 / f64::from(2 * TRIPS))
+    let said = text.split_once("usecs/op").map(|(before, _)| before);
+    let us = said.and_then(|before| before.split_whitespace().next_back());
+    let us: Option<f64> = us.and_then(|us| us.parse().ok());
+    Ok(us.with_context(|| format!("perf bench said {text:?}"))? * 1e3 / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_trip_is_two_switches() {
+        let text = "# Executed 75000 pipe operations\n\n     Total time: 0.564 [sec]\n\n       7.520000 usecs/op\n         132978 ops/sec\n";
+        assert!((figure(text).unwrap() - 3760.0).abs() < 1e-6);
+        assert!(figure("").is_err());
+    }
 }

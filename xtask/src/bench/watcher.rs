@@ -169,7 +169,7 @@ pub fn signal(pid: u32, signal: libc::c_int) {
 }
 
 /// Waits until a program holds links to probes, and no new ones come.
-fn attached(running: &mut Running) -> Result<()> {
+pub fn attached(running: &mut Running) -> Result<()> {
     let (began, mut since, mut seen) = (Instant::now(), Instant::now(), 0);
     while began.elapsed() < ATTACHES {
         running.expect_alive()?;

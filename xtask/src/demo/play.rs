@@ -2,14 +2,13 @@
 
 use std::{
     fs,
-    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 
 use super::{
     Args,
@@ -33,8 +32,6 @@ const MEASURED: Duration = Duration::from_secs(4);
 const SETTLED: Duration = Duration::from_millis(1500);
 /// How much longer than the tracer the client asks, so that the server is in use from its first moment to its last.
 const MARGIN: Duration = Duration::from_secs(2);
-/// How long a server may take to listen.
-const STARTED: Duration = Duration::from_secs(5);
 /// How long tracer may take besides its window.
 const TRACER_PATIENCE: Duration = Duration::from_secs(60);
 /// The backup is in the way when it makes the slowest requests at least so many times slower.
@@ -92,7 +89,7 @@ impl Play<'_> {
             extras.push(program.start(Stdio::null())?);
         }
         let mut server = self.world.server.start(Stdio::null())?;
-        self.wait_for_server(&mut server)?;
+        server.expect_listening(self.world.address)?;
 
         self.say(&format!(
             "measuring without the backup, {} s …",
@@ -207,20 +204,6 @@ impl Play<'_> {
         let json = output(&mut report, "have tracer report its recording")?;
         fs::write(self.file("json"), &json)?;
         Verdict::parse(&json)
-    }
-
-    fn wait_for_server(&self, server: &mut Running) -> Result<()> {
-        let end = Instant::now() + STARTED;
-        while TcpStream::connect(self.world.address).is_err() {
-            server.expect_alive()?;
-            ensure!(
-                Instant::now() < end,
-                "the server does not listen on {}",
-                self.world.address
-            );
-            thread::sleep(Duration::from_millis(20));
-        }
-        Ok(())
     }
 
     fn measure(&self, phase: &str) -> Result<Latency> {

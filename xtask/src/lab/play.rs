@@ -3,14 +3,13 @@
 
 use std::{
     fs::{self, File},
-    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 
 use super::{
     meter::{Cast, Meter},
@@ -35,8 +34,6 @@ const SETTLED: Duration = Duration::from_millis(1500);
 const MARGIN: Duration = Duration::from_secs(1);
 /// Less than this on top of the slowest requests is no harm: the slowest of fast requests vary by as much on their own.
 const NOBODY_FEELS_NS: u64 = 2_000_000;
-/// How long a server may take to listen.
-const STARTED: Duration = Duration::from_secs(15);
 /// How often is looked what processes there are.
 const OFTEN: Duration = Duration::from_millis(100);
 /// How long tracer may take besides its window.
@@ -103,7 +100,9 @@ impl Play<'_> {
             server,
             backups: Vec::new(),
         };
-        self.wait_for_server(&mut running.server)?;
+        if let Some(address) = self.scene.address {
+            running.server.expect_listening(address)?;
+        }
         let without = self.alone()?;
         for backup in &self.scene.backups {
             running.backups.push(backup.program.start(Stdio::null())?);
@@ -293,22 +292,6 @@ impl Play<'_> {
             .stderr(create(file("stderr"))?)
             .spawn()
             .context("could not start tracer: build it with `cargo xtask`")
-    }
-
-    fn wait_for_server(&self, server: &mut Running) -> Result<()> {
-        let Some(address) = self.scene.address else {
-            return Ok(());
-        };
-        let end = Instant::now() + STARTED;
-        while TcpStream::connect(address).is_err() {
-            server.expect_alive()?;
-            ensure!(
-                Instant::now() < end,
-                "the server does not listen on {address}"
-            );
-            thread::sleep(Duration::from_millis(20));
-        }
-        Ok(())
     }
 
     /// What the client measures while nothing runs beside.

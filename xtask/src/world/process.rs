@@ -5,17 +5,23 @@ use std::{
     fs::{self, File},
     io,
     mem::MaybeUninit,
+    net::{SocketAddr, TcpStream},
     os::{
         fd::AsRawFd as _,
         unix::process::{CommandExt as _, ExitStatusExt as _},
     },
     path::PathBuf,
     process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use super::tools::tool;
+
+/// How long a server may take to listen.
+const STARTED: Duration = Duration::from_secs(15);
 
 /// A program to start, and where.
 #[derive(Clone)]
@@ -256,6 +262,35 @@ impl Running {
         }
     }
 
+    /// Waits until it takes connections at an address.
+    pub fn expect_listening(&mut self, address: SocketAddr) -> Result<()> {
+        let end = Instant::now() + STARTED;
+        while TcpStream::connect(address).is_err() {
+            self.expect_alive()?;
+            ensure!(
+                Instant::now() < end,
+                "{} does not listen on {address}",
+                self.name
+            );
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// The next line of its stdout, which must be a pipe: what it says when it is ready.
+    pub fn line(&mut self) -> Result<String> {
+        let stdout = self.child.stdout.as_mut().context("stdout is not a pipe")?;
+        let mut line = Vec::new();
+        let mut byte = [0];
+        // Byte by byte: a buffer would keep what comes after the line.
+        while byte != *b"\n" {
+            let hearing = || format!("{} ended too early, or cannot be heard", self.name);
+            io::Read::read_exact(stdout, &mut byte).with_context(hearing)?;
+            line.extend(byte);
+        }
+        Ok(String::from_utf8_lossy(&line).trim_end().to_owned())
+    }
+
     /// Waits for its end and returns what it wrote to stdout, which must be a pipe.
     pub fn output(mut self) -> Result<String> {
         let mut stdout = self.child.stdout.take().context("stdout is not a pipe")?;
@@ -353,9 +388,9 @@ mod tests {
             .stdin(Stdio::piped())
             .process_group(0);
         let mut shell = shell.spawn().unwrap();
-        let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
-        while family(shell.id()).len() < 2 && std::time::Instant::now() < end {
-            std::thread::yield_now();
+        let end = Instant::now() + Duration::from_secs(10);
+        while family(shell.id()).len() < 2 && Instant::now() < end {
+            thread::yield_now();
         }
         assert_eq!(family(shell.id()).len(), 2);
         drop(shell.stdin.take());
@@ -372,11 +407,10 @@ mod tests {
             .process_group(0);
         let mut shell = shell.spawn().unwrap();
         let leads = |pid: &u32| kin(*pid).is_some_and(|kin| kin.group == kin.pid);
-        let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
-        while family(shell.id()).iter().filter(|pid| leads(pid)).count() < 2
-            && std::time::Instant::now() < end
+        let end = Instant::now() + Duration::from_secs(10);
+        while family(shell.id()).iter().filter(|pid| leads(pid)).count() < 2 && Instant::now() < end
         {
-            std::thread::yield_now();
+            thread::yield_now();
         }
         assert_eq!(
             family(shell.id()).iter().filter(|pid| leads(pid)).count(),
