@@ -15,9 +15,6 @@ use crate::event::{self, Event};
 /// Connections looked for at a time; of more, those that came first.
 const MOST_AT_ONCE: usize = 1024;
 
-/// Processes that are told of: each has books of its own in every slice.
-const MOST_CLIENTS: usize = 64;
-
 /// Looks begin at most so often.
 const APART: Duration = Duration::from_millis(100);
 
@@ -42,7 +39,6 @@ pub struct Clients {
     /// Looked for at this moment, by socket: none that has become another connection's meanwhile.
     looking: Option<HashSet<u64>>,
     not_before: Instant,
-    clients: HashSet<u32>,
     found: (Sender<Look>, Receiver<Look>),
 }
 
@@ -55,7 +51,6 @@ impl Clients {
             waiting: Vec::new(),
             looking: None,
             not_before: Instant::now(),
-            clients: HashSet::new(),
             found: channel(),
         }
     }
@@ -116,15 +111,12 @@ impl Clients {
             let Some(client) = client.filter(|_| looking.contains(&unknown.socket)) else {
                 continue;
             };
-            if self.clients.len() < MOST_CLIENTS || self.clients.contains(&client) {
-                self.clients.insert(client);
-                events.push(Event::Client(event::Client {
-                    ns: now_ns(),
-                    socket: unknown.socket,
-                    pid: unknown.ends.pid,
-                    client_pid: client,
-                }));
-            }
+            events.push(Event::Client(event::Client {
+                ns: now_ns(),
+                socket: unknown.socket,
+                pid: unknown.ends.pid,
+                client_pid: client,
+            }));
         }
         events
     }

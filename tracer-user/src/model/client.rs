@@ -4,7 +4,7 @@
 //! A thread works for a connection while it owns a turn of it, and between two calls on it with none on another. Where it owned turns
 //! of several at once, nobody knows for which of them it did something.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use super::{
     Model,
@@ -13,6 +13,8 @@ use super::{
 };
 use crate::event;
 
+/// Processes that are told apart: each has books of its own in every slice. What is asked by more of them is of no known client.
+const MOST_CLIENTS: usize = 64;
 /// Connections whose clients are remembered: those that were met last.
 const MOST_KNOWN: usize = 4096;
 /// Threads whose work is remembered; of more it is not known for whom they work.
@@ -48,6 +50,7 @@ pub struct Clients {
     /// The last number that was given to a connection.
     number: u64,
     known: BTreeMap<u64, Asker>,
+    processes: BTreeSet<ProcessId>,
     /// Spans of each thread, in order and apart from each other.
     spans: HashMap<u32, VecDeque<Span>>,
 }
@@ -136,13 +139,19 @@ impl Model {
         if self.processes.is_target(process) {
             return;
         }
+        let told_apart = &mut self.clients.processes;
+        if told_apart.len() < MOST_CLIENTS {
+            told_apart.insert(process);
+        }
         let asker = Asker::Process(process);
         let connection = self.connections.entry(client.socket).or_default();
         let known = self.clients.asker(connection.caller);
         if connection.caller == Caller::Unknown || known.is_some_and(|known| known != asker) {
             connection.caller = self.clients.next();
         }
-        if let Caller::Here(number) = connection.caller {
+        if let Caller::Here(number) = connection.caller
+            && self.clients.processes.contains(&process)
+        {
             self.clients.known.insert(number, asker);
         }
         if self.clients.known.len() > MOST_KNOWN {
@@ -150,7 +159,11 @@ impl Model {
         }
     }
 
+    /// Who calls on a connection; not looked up where there is nobody to tell apart.
     pub(super) fn caller(&self, socket: u64) -> Caller {
+        if self.clients.known.is_empty() {
+            return Caller::Unknown;
+        }
         let connection = self.connections.get(&socket);
         connection.map_or(Caller::Unknown, |connection| connection.caller)
     }
@@ -234,6 +247,23 @@ mod tests {
         }
         let figures = |span: &Span| (span.begin_ns, span.end_ns, span.caller);
         spans.iter().map(figures).collect()
+    }
+
+    #[test]
+    fn the_clients_that_are_told_apart_are_bounded() {
+        let mut model = Model::new();
+        let first = 1000;
+        for client_pid in first..first + 2 * MOST_CLIENTS as u32 {
+            model.client(&event::Client {
+                ns: 1,
+                socket: client_pid.into(),
+                pid: 1,
+                client_pid,
+            });
+        }
+        let last = u64::from(first) + MOST_CLIENTS as u64 - 1;
+        assert!(model.local_asker(last).is_some());
+        assert_eq!(model.local_asker(last + 1), None);
     }
 
     #[test]

@@ -65,8 +65,8 @@ const TABLE: [Row; 9] = [
 
 /// As above, against a client that holds the resource through the target.
 const THROUGH: [Row; 2] = [
-    (&[Disk, Cpu], through::through),
-    (&[Disk, Cpu], reschedule::reschedule),
+    (&[Disk], through::through),
+    (&[Disk], reschedule::reschedule),
 ];
 
 /// Remedies against the target's own limit and the culprits of the verdict, those that apply first. A kernel thread takes no orders.

@@ -48,18 +48,56 @@ fn requests_from_elsewhere_stand_behind_it_too() {
 }
 
 #[test]
-fn what_is_to_be_restrained_is_what_reads_for_it() {
-    let verdict = judged(dump([Some(SHOP), Some(SHOP), Some(DUMP)], HERE));
-    let commands: Vec<&str> = verdict
-        .remedies
+fn what_is_restrained_is_what_reads_for_it() {
+    for (scheduler, applies) in [("bfq", true), ("none", false)] {
+        let mut events = dump([Some(SHOP), Some(SHOP), Some(DUMP)], HERE);
+        events.push(Event::Disk(event::Disk {
+            dev: 7,
+            name: "sda".to_owned(),
+            scheduler: scheduler.to_owned(),
+            ..event::Disk::default()
+        }));
+        events.sort_by_key(Event::ns);
+        let verdict = judged(events);
+        let commands = verdict
+            .remedies
+            .iter()
+            .map(|remedy| remedy.command.as_str());
+        let commands: Vec<&str> = commands.collect();
+        // Nothing that changes how the client itself reads is among them.
+        assert_eq!(commands.len(), 2, "{commands:?}");
+        let command = format!("ionice -c3 -p {COPY}");
+        let ionice = verdict
+            .remedies
+            .iter()
+            .find(|remedy| remedy.command == command);
+        assert_eq!(
+            ionice.map(|remedy| remedy.applies),
+            Some(applies),
+            "{commands:?}"
+        );
+    }
+}
+
+#[test]
+fn what_has_ended_is_not_restrained() {
+    let mut events = dump([Some(SHOP), Some(SHOP), Some(DUMP)], HERE);
+    events.push(Event::ThreadEnd(event::ThreadEnd {
+        ns: at(9_990),
+        pid: SERVER,
+        tid: COPY,
+    }));
+    let remedies = judged(events).remedies;
+    let ionice = remedies
         .iter()
-        .map(|remedy| remedy.command.as_str())
-        .collect();
-    assert!(
-        commands.contains(&format!("ionice -c3 -p {COPY}").as_str()),
-        "{commands:?}"
+        .find(|remedy| remedy.command.starts_with("ionice"));
+    let note = ionice.map(|remedy| remedy.note.as_str());
+    assert_eq!(
+        note,
+        Some(
+            "does nothing here, because no thread of server works for pg_dump any more (ionice(1))"
+        )
     );
-    assert!(!commands.iter().any(|command| command.contains("bwlimit")));
 }
 
 #[test]
