@@ -24,8 +24,9 @@ use crate::{
 };
 
 /// A record may be older than one that was read before it: its time is taken before its place in the ring. Programs run with
-/// preemption off in microseconds, but the hypervisor may stop a CPU in between.
-const REORDER_NS: u64 = 20_000_000;
+/// preemption off in microseconds, but the hypervisor may stop a CPU in between: an emulator that has one thread for all CPUs gives each a
+/// turn of 100 ms, and a wait that came later than its successor was lost to the books.
+const REORDER_NS: u64 = 110_000_000;
 
 /// So much is read of a ring at once: all that fits into the larger one. Where records come as fast as they are read, what was read has
 /// to be taken in between.

@@ -54,6 +54,8 @@ const NEEDS: &[Need] = &[
 /// The program `vng`, which boots a kernel on this machine's own root file system.
 pub fn vng() -> Result<PathBuf> {
     apt::need(NEEDS, "virtual machines")?;
+    // Of it virtme-ng makes what a guest begins with.
+    busybox()?;
     let venv = paths::tools().join("virtme-ng");
     let vng = venv.join("bin/vng");
     if vng.exists() {
@@ -76,14 +78,11 @@ pub fn vng() -> Result<PathBuf> {
     Ok(vng)
 }
 
-/// A statically linked busybox: the only other program in a guest with a root file system of its own.
+/// A statically linked busybox: what every guest begins with, and the only other program in one with a root file system of its own.
 pub fn busybox() -> Result<PathBuf> {
     let found = || find("busybox").filter(|file| is_static_file(file));
     if found().is_none() {
-        apt::install(
-            &["busybox-static"],
-            "guests with a root file system of their own",
-        )?;
+        apt::install(&["busybox-static"], "what guests begin with")?;
     }
     found().context("could not find a static busybox: install Debian's busybox-static")
 }
