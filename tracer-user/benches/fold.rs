@@ -104,7 +104,7 @@ fn slice(pid: u32, tid: u32, begin_ns: u64, ns: u64) -> Event {
 /// Two threads of the target take turns on one CPU, each woken by the other (`perf bench sched pipe`).
 fn switches() -> Vec<Event> {
     let step = |i: u64| {
-        let (on, off) = if i % 2 == 0 {
+        let (on, off) = if i.is_multiple_of(2) {
             (TARGET, WORKER)
         } else {
             (WORKER, TARGET)

@@ -75,11 +75,11 @@ pub fn block_bio_queue(ctx: BtfTracePointContext) -> i32 {
     } else if pid != 0 && is_kernel_thread() {
         by_kernel_thread(&mut owner, bio, dev);
     }
-    if owner.flags & (IO_TARGET | IO_KTHREAD | IO_WRITEBACK | IO_JOURNAL) != 0 {
-        if owner.flags & IO_TARGET != 0 || is_watched(dev) {
-            owner.gate = dev;
-            open_gate(dev, owner.queue_ns);
-        }
+    if owner.flags & (IO_TARGET | IO_KTHREAD | IO_WRITEBACK | IO_JOURNAL) != 0
+        && (owner.flags & IO_TARGET != 0 || is_watched(dev))
+    {
+        owner.gate = dev;
+        open_gate(dev, owner.queue_ns);
     }
     if bio.opf() & FLUSHES != 0 {
         let _ = FLUSHERS.insert(dev, owner, 0);

@@ -23,6 +23,7 @@ mod request;
 pub(crate) mod scenes;
 mod sleep;
 mod softirq;
+mod stack;
 mod steal;
 #[cfg(test)]
 mod tests;
@@ -44,32 +45,15 @@ use process::Processes;
 use request::{Connection, Tally};
 // The keys are the kernel's, not of somebody who would want them to collide; the hasher of std takes ten times as long.
 use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
-use sleep::Sleep;
+use stack::Stack;
 use thread::Thread;
 use tracer_common::histogram::Family;
 
 use crate::{
     class::{Cause, Class, Resource},
     event::{self, Event},
-    file_system::Kind,
     standing::{Means, OwnLimit, Standing},
 };
-
-/// Frames that belong to the tracer itself: its programs, by name or (where they have none) by address.
-const OWN_FRAMES: [&str; 3] = ["bpf_prog_", "bpf_trace_run", "0x"];
-
-/// What is known of a stack, judged once.
-#[derive(Debug)]
-struct Stack {
-    frames: Vec<String>,
-    /// As an interruptible sleep.
-    interruptible: Sleep,
-    /// As any other.
-    uninterruptible: Sleep,
-    interrupt: bool,
-    /// In a file system whose data are elsewhere.
-    remote: Option<Kind>,
-}
 
 /// A disk wait whose competitors may not all have completed yet.
 #[derive(Clone, Copy, Debug)]
@@ -259,20 +243,6 @@ impl Model {
         self.ledger = Ledger::new(start.ns);
         self.since_ns = start.ns;
         self.start = start.clone();
-    }
-
-    fn learn_stack(&mut self, stack: &event::Stack) {
-        let is_own = |frame: &&String| !OWN_FRAMES.iter().any(|own| frame.starts_with(own));
-        let frames: Vec<String> = stack.frames.iter().filter(is_own).cloned().collect();
-        let row = sleep::row(&frames);
-        let known = Stack {
-            interruptible: sleep::judge(row, 1, false),
-            uninterruptible: sleep::judge(row, 2, false),
-            interrupt: sleep::is_interrupt(&frames),
-            remote: Kind::of_stack(&frames),
-            frames,
-        };
-        self.stacks.insert(stack.id, Arc::new(known));
     }
 
     fn forked(&mut self, fork: &event::Fork) {
