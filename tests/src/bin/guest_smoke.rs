@@ -1,7 +1,7 @@
 //! What a guest kernel must get right: it loads, attaches, agrees with the kernel's counters, and names a hog. Needs no other program
 //! than the tracer, so that it runs in a guest that has nothing else. `busy` is the workload of these checks.
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, Subcommand};
@@ -47,9 +47,21 @@ fn smoke() -> Result<()> {
         doctor.stdout.trim().lines().last().unwrap_or_default()
     );
     let program = std::env::current_exe().context("cannot find myself")?;
-    let sched = truth::sched(&program, Some(truth::last_cpu()), 10_000)?;
-    println!("schedstat: {sched}");
-    sched.check()?;
+    agrees_with_schedstat(&program)?;
     println!("cpu scene: {}", truth::cpu_scene(&program, 5_000)?);
     Ok(())
+}
+
+/// Tries once more where it does not: an emulated CPU may stand still between the time of a record and its place in the ring for
+/// longer than the reader waits for it. What is counted wrongly is so every time.
+fn agrees_with_schedstat(program: &Path) -> Result<()> {
+    let compare = || {
+        let sched = truth::sched(program, Some(truth::last_cpu()), 10_000)?;
+        println!("schedstat: {sched}");
+        sched.check()
+    };
+    compare().or_else(|error| {
+        println!("schedstat again: {error:#}");
+        compare()
+    })
 }
