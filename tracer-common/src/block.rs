@@ -63,7 +63,20 @@ pub struct Io {
     pub flags: u32,
 }
 
-/// Who queued a bio (map `BIOS`, by address) and, while it is the first one of a request on the device, that request: as many fewer
+/// Places in which a bio may be in the map `BIOS`: a power of two.
+pub const BIO_WAYS: u32 = 4;
+
+/// A bio in flight (map `BIOS`, sets of [`BIO_WAYS`]).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bio {
+    /// Its address; 0: none is here.
+    pub key: u64,
+    /// What is known of it.
+    pub request: Request,
+}
+
+/// Who queued a bio (map `BIOS`) and, while it is the first one of a request on the device, that request: as many fewer
 /// updates of maps for each. A request that no bio stands for is in the map `REQUESTS`, by its own address: a flush, and one that has
 /// completed in part.
 #[repr(C)]
@@ -252,14 +265,26 @@ pub struct Disk {
     pub limited_pid: u64,
 }
 
+/// The gates of all disks together (map `ANY_GATE`).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AnyGate {
+    /// Target bios in flight.
+    pub open: u64,
+    /// When one was last queued or completed.
+    pub touched_ns: u64,
+}
+
 plain!(
     Io = 56,
     Request = 48,
+    Bio = 56,
     GroupOnDisk = 16,
     HeldBack = 16,
     DiskOwner = 8,
     DiskTotal = 48,
     Disk = 40,
+    AnyGate = 16,
     Parts = 64,
     Dirtier = 8,
     Writing = 24,

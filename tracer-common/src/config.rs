@@ -277,6 +277,8 @@ pub struct Config {
     pub has_siblings: u32,
     /// Where the count of nested interrupts of a CPU lies, from the address of its run queue, wrapping; [`MISSING`] where not known.
     pub preempt_count: u32,
+    /// Of the hash of a bio's address, the bits that say where its set begins in the map `BIOS`.
+    pub bios_mask: u32,
 }
 
 impl Config {
@@ -297,10 +299,11 @@ impl Config {
         arg_rq_issue: 0,
         has_siblings: 0,
         preempt_count: MISSING,
+        bios_mask: 0,
     };
 }
 
-const _: () = assert!(size_of::<Config>() == 4 * (Offsets::COUNT + 14));
+const _: () = assert!(size_of::<Config>() == 4 * (Offsets::COUNT + 15));
 // SAFETY: `repr(C)`, only `u32`s.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for Config {}

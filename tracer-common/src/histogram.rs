@@ -179,6 +179,24 @@ impl Cell {
     };
 }
 
+/// Both histograms of a process's disk requests.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct BlockCells {
+    /// [`Family::BlockIoQueue`]
+    pub queue: Cell,
+    /// [`Family::BlockIoDevice`]
+    pub device: Cell,
+}
+
+impl BlockCells {
+    /// No values.
+    pub const EMPTY: Self = Self {
+        queue: Cell::EMPTY,
+        device: Cell::EMPTY,
+    };
+}
+
 /// A histogram as it stood when its process was first active in a new interval.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -197,6 +215,7 @@ pub const EPOCH_SHIFT: u32 = 30;
 plain!(
     CellKey = 8,
     Cell = 48 + 4 * BUCKETS,
+    BlockCells = 2 * (48 + 4 * BUCKETS),
     Snapshot = 24 + 48 + 4 * BUCKETS
 );
 

@@ -111,7 +111,7 @@ pub struct Counter {
 pub enum MapLoss {
     /// No room for another target thread.
     Tasks = 0,
-    /// No room for another bio in flight.
+    /// No room for another bio in flight: the oldest one of its set was forgotten.
     Bios = 1,
     /// No room for another request in flight.
     Requests = 2,
@@ -125,10 +125,12 @@ pub enum MapLoss {
     Links = 6,
     /// No room for another (CPU, owner of packets) cell.
     Packets = 7,
+    /// No room for another process's histograms of disk requests.
+    BlockHistograms = 8,
 }
 
 /// Number of map losses.
-pub const MAP_LOSSES: usize = 8;
+pub const MAP_LOSSES: usize = 9;
 
 impl MapLoss {
     /// All map losses with the names that reports use.
@@ -141,6 +143,7 @@ impl MapLoss {
         (Self::DiskTotals, "disk_totals"),
         (Self::Links, "links"),
         (Self::Packets, "packets"),
+        (Self::BlockHistograms, "block_histograms"),
     ];
 }
 

@@ -22,6 +22,10 @@ static COUNTERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(KINDS as u
 #[map]
 static MAP_FULL: PerCpuArray<u64> = PerCpuArray::with_max_entries(MAP_LOSSES as u32, 0);
 
+/// Entries made in maps that push out what was longest not used: what is not there at the end was pushed out.
+#[map]
+static MAP_ADDED: PerCpuArray<u64> = PerCpuArray::with_max_entries(MAP_LOSSES as u32, 0);
+
 #[inline(always)]
 fn write<T: 'static>(ring: &RingBuf, kind: Kind, ns: u64, fill: impl FnOnce(*mut T)) -> bool {
     let counter = COUNTERS.get_ptr_mut(kind as u32);
@@ -66,7 +70,18 @@ pub fn snapshot<T: 'static>(ns: u64, fill: impl FnOnce(*mut T)) -> bool {
 /// Counts a fact lost because a map was full.
 #[inline(always)]
 pub fn map_full(loss: MapLoss) {
-    if let Some(count) = MAP_FULL.get_ptr_mut(loss as u32) {
+    count(&MAP_FULL, loss);
+}
+
+/// Counts a new entry of a map that pushes out others.
+#[inline(always)]
+pub fn map_added(map: MapLoss) {
+    count(&MAP_ADDED, map);
+}
+
+#[inline(always)]
+fn count(counts: &PerCpuArray<u64>, loss: MapLoss) {
+    if let Some(count) = counts.get_ptr_mut(loss as u32) {
         // SAFETY: a per-CPU value.
         unsafe { *count += 1 };
     }

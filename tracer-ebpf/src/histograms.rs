@@ -2,33 +2,37 @@
 
 use aya_ebpf::{helpers::generated::bpf_probe_read_kernel, macros::map, maps::LruHashMap};
 use tracer_common::{
-    histogram::{BUCKETS, Cell, CellKey, EPOCH_SHIFT, Family, Snapshot, bucket},
+    histogram::{BUCKETS, BlockCells, Cell, CellKey, EPOCH_SHIFT, Family, Snapshot, bucket},
     record::MapLoss,
 };
 
 use crate::{atomic, emit};
 
-/// User space sets the size by the machine's.
+/// User space sets the sizes by the machine's.
 #[map]
 static HISTOGRAMS: LruHashMap<CellKey, Cell> = LruHashMap::with_max_entries(4096, 0);
 
-/// What a new entry starts as: too large for the stack.
-static EMPTY: Cell = Cell::EMPTY;
+/// Both histograms of a process's disk requests, by process: each request counts in both, and is looked up once.
+#[map]
+static BLOCK_HISTOGRAMS: LruHashMap<u32, BlockCells> = LruHashMap::with_max_entries(1024, 0);
 
-#[expect(
-    clippy::needless_borrows_for_generic_args,
-    reason = "by value a cell would not fit on the stack"
-)]
+/// What new entries start as: too large for the stack.
+static EMPTY: Cell = Cell::EMPTY;
+static EMPTY_BLOCK: BlockCells = BlockCells::EMPTY;
+
+/// An entry; a new one is copied from `empty`.
 #[inline(always)]
-fn cell(key: CellKey) -> Option<*mut Cell> {
-    if let Some(cell) = HISTOGRAMS.get_ptr_mut(key) {
+fn cell<K, V>(cells: &LruHashMap<K, V>, key: K, empty: &V, loss: MapLoss) -> Option<*mut V> {
+    if let Some(cell) = cells.get_ptr_mut(&key) {
         return Some(cell);
     }
     // BPF_NOEXIST: another CPU may have been faster.
-    if HISTOGRAMS.insert(key, &EMPTY, 1).is_err() && HISTOGRAMS.get_ptr_mut(key).is_none() {
-        emit::map_full(MapLoss::Histograms);
+    if cells.insert(&key, empty, 1).is_ok() {
+        emit::map_added(loss);
+    } else if cells.get_ptr_mut(&key).is_none() {
+        emit::map_full(loss);
     }
-    HISTOGRAMS.get_ptr_mut(key)
+    cells.get_ptr_mut(&key)
 }
 
 /// Counts `ns` in the histogram of a process.
@@ -39,14 +43,36 @@ fn cell(key: CellKey) -> Option<*mut Cell> {
 #[inline(never)]
 pub extern "C" fn record(pid: u32, family: u32, ns: u64, now: u64) -> u32 {
     let key = CellKey { pid, family };
-    let Some(cell) = cell(key) else { return 0 };
+    if let Some(cell) = cell(&HISTOGRAMS, key, &EMPTY, MapLoss::Histograms) {
+        count(cell, pid, family, ns, now);
+    }
+    0
+}
+
+/// Counts a disk request of a process: how long it was queued, and how long the device had it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn record_block(pid: u32, queue_ns: u64, device_ns: u64, now: u64) -> u32 {
+    let loss = MapLoss::BlockHistograms;
+    if let Some(cells) = cell(&BLOCK_HISTOGRAMS, pid, &EMPTY_BLOCK, loss) {
+        // SAFETY: a map value.
+        let (queue, device) = unsafe { (&raw mut (*cells).queue, &raw mut (*cells).device) };
+        count(queue, pid, Family::BlockIoQueue as u32, queue_ns, now);
+        count(device, pid, Family::BlockIoDevice as u32, device_ns, now);
+    }
+    0
+}
+
+/// Counts in a cell, which lies in a map.
+#[inline(always)]
+fn count(cell: *mut Cell, pid: u32, family: u32, ns: u64, now: u64) {
     let epoch = now >> EPOCH_SHIFT;
     // SAFETY: all pointers below are into a map value.
     unsafe {
         if (*cell).epoch != epoch {
             (*cell).epoch = epoch;
             emit::snapshot::<Snapshot>(now, |record| {
-                (*record).key = key;
+                (*record).key = CellKey { pid, family };
                 // By the helper, which does not fail on a map: written out, the copy of a kilobyte is a loop over its bytes, which the
                 // verifier goes through in each program that counts, and which takes longer.
                 bpf_probe_read_kernel(
@@ -70,16 +96,16 @@ pub extern "C" fn record(pid: u32, family: u32, ns: u64, now: u64) -> u32 {
             }
         }
     }
-    0
 }
 
 /// Adds to the CPU time that a process held.
 #[inline(always)]
 pub fn hold_cpu(pid: u32, ns: u64) {
-    if let Some(cell) = cell(CellKey {
+    let key = CellKey {
         pid,
         family: Family::RunQueue as u32,
-    }) {
+    };
+    if let Some(cell) = cell(&HISTOGRAMS, key, &EMPTY, MapLoss::Histograms) {
         // SAFETY: a map value.
         unsafe { atomic::add64(&raw mut (*cell).held_ns, ns) };
     }

@@ -5,16 +5,15 @@
 
 use aya_ebpf::{
     macros::{btf_tracepoint, map},
-    maps::{HashMap, LruHashMap},
+    maps::{Array, HashMap, LruHashMap},
     programs::BtfTracePointContext,
 };
 use tracer_common::{
     block::{
-        Disk as Gate, DiskOwner, DiskTotal, FLUSHES, IO_ERROR, IO_JOURNAL, IO_KTHREAD, IO_MERGED,
-        IO_PART, IO_TARGET, IO_THROTTLED, IO_UNOWNED, IO_WRITEBACK, Io, OP_DRIVER, OP_FLUSH,
-        OP_MASK, OP_READ, OP_WRITE, Request as Known,
+        AnyGate, Disk as Gate, DiskOwner, DiskTotal, FLUSHES, IO_ERROR, IO_JOURNAL, IO_KTHREAD,
+        IO_MERGED, IO_PART, IO_TARGET, IO_THROTTLED, IO_UNOWNED, IO_WRITEBACK, Io, OP_DRIVER,
+        OP_FLUSH, OP_MASK, OP_READ, OP_WRITE, Request as Known,
     },
-    histogram::Family,
     record::{Kind, MapLoss},
 };
 
@@ -22,17 +21,12 @@ use crate::{
     atomic, emit,
     filter::is_target,
     histograms,
-    kernel::{Bio, Request, argument, config, current, now},
+    kernel::{Bio, Request, argument, config, current, now, number},
     probes::{
-        held_back, merged,
+        bios, held_back, merged,
         writeback::{is_kernel_thread, on_behalf},
     },
 };
-
-/// Bios in flight by address, with the requests that they are the first of. Least recently used entries go first: a bio that is
-/// completed without a trace would stay for ever.
-#[map]
-static BIOS: LruHashMap<u64, Known> = LruHashMap::with_max_entries(16_384, 0);
 
 /// Requests in flight by address, where no bio stands for them.
 #[map]
@@ -45,6 +39,10 @@ static FLUSHERS: LruHashMap<u32, Known> = LruHashMap::with_max_entries(256, 0);
 /// Disks by device number.
 #[map]
 static DISKS: HashMap<u32, Gate> = HashMap::with_max_entries(1024, 0);
+
+/// The gates of all disks together: where a target does no I/O, no disk needs to be looked up.
+#[map]
+static ANY_GATE: Array<AnyGate> = Array::with_max_entries(1, 0);
 
 /// What each process had of each disk.
 #[map]
@@ -84,9 +82,7 @@ pub fn block_bio_queue(ctx: BtfTracePointContext) -> i32 {
     if bio.opf() & FLUSHES != 0 {
         let _ = FLUSHERS.insert(dev, owner, 0);
     }
-    if BIOS.insert(bio.key(), owner, 0).is_err() {
-        emit::map_full(MapLoss::Bios);
-    }
+    shut_gate(bios::insert(bio.address(), &owner).1);
     0
 }
 
@@ -164,6 +160,35 @@ fn open_gate(dev: u32, now: u64) {
             atomic::add64(&raw mut (*gate).open, 1);
         }
     }
+    touch_any(1, now);
+}
+
+/// A target bio is done with a disk, if it held the gate of one.
+#[inline(always)]
+fn shut_gate(dev: u32) {
+    if dev == 0 {
+        return;
+    }
+    let now = now();
+    if let Some(gate) = DISKS.get_ptr_mut(dev) {
+        // SAFETY: a map value, 8-byte aligned; -1 as two's complement.
+        unsafe {
+            (*gate).touched_ns = now;
+            atomic::add64(&raw mut (*gate).open, u64::MAX);
+        }
+    }
+    touch_any(u64::MAX, now);
+}
+
+#[inline(always)]
+fn touch_any(by: u64, now: u64) {
+    if let Some(any) = ANY_GATE.get_ptr_mut(0) {
+        // SAFETY: as above.
+        unsafe {
+            (*any).touched_ns = now;
+            atomic::add64(&raw mut (*any).open, by);
+        }
+    }
 }
 
 /// `block_split([struct request_queue *q,] struct bio *bio, unsigned int new_sector)`: `bio` is the new front part, which is never
@@ -172,34 +197,23 @@ fn open_gate(dev: u32, now: u64) {
 pub fn block_split(ctx: BtfTracePointContext) -> i32 {
     let bio = Bio(argument(&ctx, config!(arg_split)));
     let (pid, tid) = current();
-    // SAFETY: the entry is copied at once.
-    let parent = unsafe { BIOS.get(bio.parent()) }.copied();
-    let mut owner = parent.unwrap_or(by(pid, tid));
+    let mut owner = match bios::get(number(bio.parent())) {
+        Some(parent) => parent.request,
+        None => by(pid, tid),
+    };
     // The gate is held by the parent, whose completion shuts it.
     (owner.gate, owner.issue_ns) = (0, 0);
-    let _ = BIOS.insert(bio.key(), owner, 0);
+    shut_gate(bios::insert(bio.address(), &owner).1);
     0
 }
 
-/// `block_bio_complete(struct request_queue *q, struct bio *bio)`, everywhere; once for each bio that was queued.
+/// `block_bio_complete(struct request_queue *q, struct bio *bio)`, everywhere; for bios of disks without requests (`dm`, `md`): the others'
+/// ends with their request's (`blk_update_request`: "Completion has already been traced").
 #[btf_tracepoint(function = "block_bio_complete")]
 pub fn block_bio_complete(ctx: BtfTracePointContext) -> i32 {
     let bio = Bio(argument(&ctx, config!(arg_bio_complete)));
-    let key = bio.key();
-    let Some(owner) = BIOS.get_ptr(key) else {
-        return 0;
-    };
-    // SAFETY: a map value.
-    let dev = unsafe { (*owner).gate };
-    let _ = BIOS.remove(key);
-    if dev != 0
-        && let Some(gate) = DISKS.get_ptr_mut(dev)
-    {
-        // SAFETY: a map value, 8-byte aligned.
-        unsafe {
-            (*gate).touched_ns = now();
-            atomic::add64(&raw mut (*gate).open, u64::MAX);
-        }
+    if let Some(bio) = bios::get(bio.address()) {
+        shut_gate(bios::forget(bio));
     }
     0
 }
@@ -217,25 +231,16 @@ pub fn block_rq_issue(ctx: BtfTracePointContext) -> i32 {
         issue_alone(rq, op);
         return 0;
     }
-    if !is_owned(bio) {
+    let known = bios::get(bio.address());
+    let first = match known {
+        Some(first) if first.request.flags & IO_UNOWNED == 0 => Some(first),
         // It was queued before the trace began, or not seen.
-        let found = owner(bio.next());
-        if BIOS.insert(bio.key(), found, 0).is_err() {
-            emit::map_full(MapLoss::Bios);
-        }
-    }
-    if let Some(first) = BIOS.get_ptr_mut(bio.key()) {
-        // SAFETY: a map value.
-        issue(rq, op, bio, unsafe { &mut *first });
+        _ => bios::insert(bio.address(), &owner(bio.next())).0,
+    };
+    if let Some(first) = first {
+        issue(rq, op, bio, &mut first.request);
     }
     0
-}
-
-/// Was somebody seen queueing this bio?
-#[inline(always)]
-fn is_owned(bio: Bio) -> bool {
-    // SAFETY: only the flags are read.
-    unsafe { BIOS.get(bio.key()) }.is_some_and(|known| known.flags & IO_UNOWNED == 0)
 }
 
 /// The request whose first bio is `bio`, of this owner, goes to the device.
@@ -281,10 +286,10 @@ fn issue_alone(rq: Request, op: u32) {
 /// Who queued this bio? Nobody, if that was not seen.
 #[inline(always)]
 pub fn queued(bio: Bio) -> Known {
-    // SAFETY: the entry is copied at once.
-    unsafe { BIOS.get(bio.key()) }
-        .copied()
-        .unwrap_or(Known::UNOWNED)
+    match bios::get(bio.address()) {
+        Some(known) => known.request,
+        None => Known::UNOWNED,
+    }
 }
 
 /// Whose request is it, if its first bio is nobody's? The first of the others that somebody was seen queueing.
@@ -311,24 +316,71 @@ pub fn block_rq_complete(ctx: BtfTracePointContext) -> i32 {
     let rq = Request(ctx.arg(0));
     let error = ctx.arg::<u64>(1) as u8;
     let in_part = (ctx.arg::<u64>(2) as u32) < rq.bytes();
-    let key = rq.0 as u64;
-    let Some(request) = take(rq, in_part) else {
+    let failed = if error != 0 { IO_ERROR } else { 0 };
+    let bio = rq.bio();
+    if bio.is_null() {
+        ends_alone(rq.key(), in_part, failed);
+        return 0;
+    }
+    let Some(first) = bios::get(bio.address()) else {
+        ends_alone(rq.key(), in_part, failed);
         return 0;
     };
-    if in_part {
-        // Its first bio is done with this part.
-        let _ = REQUESTS.insert(key, request, 0);
-        return 0;
+    let request = &mut first.request;
+    if request.issue_ns == 0 {
+        ends_alone(rq.key(), in_part, failed);
+    } else if in_part {
+        // Its first bio may be done with this part.
+        let _ = REQUESTS.insert(rq.key(), *request, 0);
+        request.issue_ns = 0;
+    } else {
+        ends(rq.key(), request, failed);
     }
-    let failed = if error != 0 { IO_ERROR } else { 0 };
+    if !in_part {
+        shut_gate(bios::forget(first));
+        forget(bio.next());
+    }
+    0
+}
+
+/// The further bios of a request that is finished. What is beyond is displaced by others in time.
+#[inline(always)]
+fn forget(second: Bio) {
+    let mut bio = second;
+    for _ in 1..merged::LOOKED_AT {
+        if bio.is_null() {
+            return;
+        }
+        if let Some(known) = bios::get(bio.address()) {
+            shut_gate(bios::forget(known));
+        }
+        bio = bio.next();
+    }
+}
+
+/// A request for which no bio stands completes, wholly or in part.
+#[inline(always)]
+fn ends_alone(key: u64, in_part: bool, failed: u32) {
+    if in_part {
+        return;
+    }
+    // SAFETY: the entry is copied at once.
+    let Some(request) = unsafe { REQUESTS.get(key) }.copied() else {
+        return;
+    };
+    let _ = REQUESTS.remove(key);
+    ends(key, &request, failed);
+}
+
+/// A request is finished.
+#[inline(never)]
+fn ends(key: u64, request: &Known, failed: u32) -> i32 {
     let now = now();
     if request.flags & IO_MERGED == 0 {
-        complete(&request, failed, request.bytes, now);
-        return 0;
+        return complete(request, failed, request.bytes, now);
     }
     let Some(parts) = merged::take(key) else {
-        complete(&request, failed, request.bytes, now);
-        return 0;
+        return complete(request, failed, request.bytes, now);
     };
     let mut further = 0;
     for part in parts.of {
@@ -338,7 +390,7 @@ pub fn block_rq_complete(ctx: BtfTracePointContext) -> i32 {
                 tid: part.tid,
                 flags: part.flags | IO_MERGED | further,
                 bytes: part.bytes,
-                ..request
+                ..*request
             };
             complete(&of_one, failed, request.bytes, now);
         }
@@ -347,43 +399,13 @@ pub fn block_rq_complete(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// What is known of a request that completes, wholly or in part: it is forgotten where it is found.
-#[inline(always)]
-fn take(rq: Request, in_part: bool) -> Option<Known> {
-    let bio = rq.bio();
-    if !bio.is_null()
-        && let Some(first) = BIOS.get_ptr_mut(bio.key())
-    {
-        // SAFETY: a map value.
-        let first = unsafe { &mut *first };
-        if first.issue_ns != 0 {
-            let request = *first;
-            first.issue_ns = 0;
-            return Some(request);
-        }
-    }
-    let key = rq.0 as u64;
-    // SAFETY: the entry is copied at once.
-    let request = unsafe { REQUESTS.get(key) }.copied()?;
-    if !in_part {
-        let _ = REQUESTS.remove(key);
-    }
-    Some(request)
-}
-
 /// A request of one owner, or one owner's part of a request of `whole` bytes, is done.
 #[inline(never)]
 fn complete(request: &Known, failed: u32, whole: u32, now: u64) -> i32 {
     add_total(request, whole, now);
-    histograms::record(
+    histograms::record_block(
         request.pid,
-        Family::BlockIoQueue as u32,
         request.issue_ns.wrapping_sub(request.queue_ns),
-        now,
-    );
-    histograms::record(
-        request.pid,
-        Family::BlockIoDevice as u32,
         now.wrapping_sub(request.issue_ns),
         now,
     );
@@ -408,6 +430,13 @@ fn complete(request: &Known, failed: u32, whole: u32, now: u64) -> i32 {
 /// Did a target bio stand at this disk at any time since the request was queued?
 #[inline(always)]
 fn gate_was_open(request: &Known) -> bool {
+    if let Some(any) = ANY_GATE.get_ptr(0) {
+        // SAFETY: a map value.
+        let (open, touched_ns) = unsafe { ((*any).open as i64, (*any).touched_ns) };
+        if open <= 0 && touched_ns < request.queue_ns {
+            return false;
+        }
+    }
     let Some(gate) = DISKS.get_ptr(request.dev) else {
         return false;
     };
@@ -426,10 +455,14 @@ fn add_total(request: &Known, whole: u32, now: u64) {
         dev: request.dev,
         pid: request.pid,
     };
-    if DISK_TOTALS.get_ptr(key).is_none() {
-        let _ = DISK_TOTALS.insert(key, &NOTHING, 1);
-    }
-    let Some(total) = DISK_TOTALS.get_ptr_mut(key) else {
+    let known = DISK_TOTALS.get_ptr_mut(key).or_else(|| {
+        // BPF_NOEXIST: another CPU may have been faster.
+        if DISK_TOTALS.insert(key, &NOTHING, 1).is_ok() {
+            emit::map_added(MapLoss::DiskTotals);
+        }
+        DISK_TOTALS.get_ptr_mut(key)
+    });
+    let Some(total) = known else {
         emit::map_full(MapLoss::DiskTotals);
         return;
     };

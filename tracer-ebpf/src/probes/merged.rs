@@ -14,7 +14,7 @@ static MERGED: LruHashMap<u64, Parts> = LruHashMap::with_max_entries(1024, 0);
 static NO_PARTS: Parts = Parts::NONE;
 
 /// Bios of one request that are looked at for several owners.
-const LOOKED_AT: usize = 16;
+pub const LOOKED_AT: usize = 16;
 
 /// Was a bio of this request, from the second one on, queued by another process than the first one?
 #[inline(always)]

@@ -1,5 +1,6 @@
 //! One file for each probe family: thin entries, one function each that does the work.
 
+mod bios;
 mod block;
 mod flow;
 mod held_back;

@@ -15,6 +15,7 @@ use tracer_common::block::{
     Dirtier, Handles, IO_JOURNAL, IO_WRITEBACK, OWNERS, Transaction, Writing,
 };
 
+use super::{irq::cpu, sched::CPUS};
 use crate::kernel::{
     Mapping, PF_KTHREAD, config, current, journal_dev, transaction_number, untyped,
 };
@@ -34,6 +35,14 @@ static TRANSACTIONS: LruHashMap<Transaction, Handles> = LruHashMap::with_max_ent
 /// Is `current` a kernel thread? Then it works on behalf of somebody else.
 #[inline(always)]
 pub fn is_kernel_thread() -> bool {
+    if let Some(state) = CPUS.get_ptr(cpu())
+        // SAFETY: a map value.
+        && unsafe { (*state).since_ns } != 0
+    {
+        // SAFETY: as above.
+        return unsafe { (*state).task_flags } as u32 & PF_KTHREAD != 0;
+    }
+    // No switch was seen here yet.
     // SAFETY: a helper without arguments; what it returns has no type on 5.10.
     let task = unsafe { bpf_get_current_task() } as *const u8;
     untyped(task, config!(offsets.task_flags), 0) & PF_KTHREAD != 0

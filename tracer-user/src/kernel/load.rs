@@ -14,6 +14,7 @@ use aya::{
 use tracer_common::{block, packets::Sender};
 
 use super::{
+    bios,
     btf::Btf,
     features::{self, Features},
     proc::IoLimit,
@@ -133,9 +134,12 @@ fn maps(loader: Loader, features: &Features, follow_children: bool) -> Result<Eb
     let cpus = aya::util::nr_cpus().map(|cpus| cpus as u32).unwrap_or(1);
     let siblings = smt::siblings(cpus);
     config.has_siblings = u32::from(!siblings.is_empty());
+    let places = bios::places(cpus);
+    config.bios_mask = bios::mask(places);
     let Loader(mut loader) = loader;
     let mut ebpf = loader
         .override_global("CONFIG", &config, true)
+        .map_max_entries("BIOS", places)
         .map_max_entries("CPUS", cpus)
         .map_max_entries("INTERRUPTS", cpus)
         .map_max_entries("THREADS", cpus)

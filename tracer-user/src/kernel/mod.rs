@@ -1,6 +1,7 @@
 //! Everything that names aya: what this kernel offers, loading, attaching, reading.
 
 mod before;
+mod bios;
 pub mod btf;
 mod clients;
 mod evidence;

@@ -9,7 +9,7 @@ use aya::{
 };
 use tracer_common::{
     block::{DiskOwner, DiskTotal, Request},
-    histogram::{Cell, CellKey},
+    histogram::{BlockCells, Cell, CellKey, Family},
     irq::Sums,
     packets::{PacketOwner, Packets},
     record::{Counter, Kind, MapLoss},
@@ -17,7 +17,7 @@ use tracer_common::{
     tcp::{Link, LinkOwner, SocketState},
 };
 
-use super::{now_ns, order::Order, symbols::KernelSymbols};
+use super::{bios, now_ns, order::Order, symbols::KernelSymbols};
 use crate::{
     event::{self, Event},
     probes::{self, decode},
@@ -166,15 +166,11 @@ fn hash<'a, K: aya::Pod, V: aya::Pod>(
 #[must_use]
 pub fn open(ebpf: &Ebpf, ns: u64) -> Vec<Event> {
     let mut events = Vec::new();
-    for map in ["BIOS", "REQUESTS"] {
-        let Ok(requests) = hash::<u64, Request>(ebpf, map) else {
-            continue;
-        };
-        let issued = requests
-            .iter()
-            .flatten()
-            .filter(|(_, request)| request.issue_ns != 0);
-        events.extend(issued.map(|(_, request)| Event::Io(decode::open_io(&request, ns))));
+    let open_io = |request: Request| Event::Io(decode::open_io(&request, ns));
+    events.extend(bios::issued(ebpf).into_iter().map(open_io));
+    if let Ok(requests) = hash::<u64, Request>(ebpf, "REQUESTS") {
+        let alone = requests.iter().flatten();
+        events.extend(alone.map(|(_, request)| open_io(request)));
     }
     if let Some(cpus) = ebpf
         .map("CPUS")
@@ -229,6 +225,17 @@ pub fn totals(ebpf: &Ebpf, ns: u64) -> Result<Vec<Event>> {
             .flatten()
             .map(|(key, cell)| Event::Histogram(Box::new(decode::cell(ns, key, &cell)))),
     );
+    let of_disks = hash::<u32, BlockCells>(ebpf, "BLOCK_HISTOGRAMS")?;
+    for (pid, cells) in of_disks.iter().flatten() {
+        for (family, cell) in [
+            (Family::BlockIoQueue, &cells.queue),
+            (Family::BlockIoDevice, &cells.device),
+        ] {
+            let family = family as u32;
+            let cell = decode::cell(ns, CellKey { pid, family }, cell);
+            events.push(Event::Histogram(Box::new(cell)));
+        }
+    }
     let disks = hash::<DiskOwner, DiskTotal>(ebpf, "DISK_TOTALS")?;
     events.extend(
         disks
@@ -279,15 +286,33 @@ pub fn losses(ebpf: &Ebpf) -> Result<Losses> {
             losses.ring.push((name.to_owned(), dropped));
         }
     }
-    let full: PerCpuArray<_, u64> = PerCpuArray::try_from(
-        ebpf.map("MAP_FULL")
-            .context("the object has no map MAP_FULL")?,
-    )?;
+    let (full, added) = (counts(ebpf, "MAP_FULL")?, counts(ebpf, "MAP_ADDED")?);
     for (loss, name) in MapLoss::ALL {
-        let count: u64 = full.get(&(loss as u32), 0)?.iter().sum();
+        let sum = |counts: &PerCpuArray<_, u64>| -> Result<u64> {
+            Ok(counts.get(&(loss as u32), 0)?.iter().sum())
+        };
+        let there = match loss {
+            MapLoss::Histograms => entries::<CellKey, Cell>(ebpf, "HISTOGRAMS")?,
+            MapLoss::BlockHistograms => entries::<u32, BlockCells>(ebpf, "BLOCK_HISTOGRAMS")?,
+            MapLoss::DiskTotals => entries::<DiskOwner, DiskTotal>(ebpf, "DISK_TOTALS")?,
+            _ => 0,
+        };
+        let count = sum(&full)? + sum(&added)?.saturating_sub(there);
         if count > 0 {
             losses.maps.push((name.to_owned(), count));
         }
     }
     Ok(losses)
+}
+
+/// Counts of each CPU by [`MapLoss`].
+fn counts<'a>(ebpf: &'a Ebpf, name: &str) -> Result<PerCpuArray<&'a MapData, u64>> {
+    let map = ebpf.map(name);
+    let map = map.with_context(|| format!("the object has no map {name}"))?;
+    Ok(PerCpuArray::try_from(map)?)
+}
+
+/// How many entries a map has.
+fn entries<K: aya::Pod, V: aya::Pod>(ebpf: &Ebpf, name: &str) -> Result<u64> {
+    Ok(hash::<K, V>(ebpf, name)?.keys().flatten().count() as u64)
 }

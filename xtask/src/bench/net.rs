@@ -93,18 +93,18 @@ const fn of_bare(of: &'static str, target: f64, fails: f64) -> Limit {
 
 const STREAM_COST: &[Figure] = &[Figure {
     title: "net, a stream over the loopback (ns per MiB)",
-    read: stream_figure,
+    read: |run| stream_figure(&run.text),
     limits: OF_STREAM,
 }];
 const REQUEST_COSTS: &[Figure] = &[
     Figure {
         title: "net, nginx at full speed (ns per request)",
-        read: request_figure,
+        read: |run| request_figure(&run.text),
         limits: OF_REQUESTS,
     },
     Figure {
         title: "net, nginx at full speed (p99 of a request, ns)",
-        read: slowest_figure,
+        read: |run| slowest_figure(&run.text),
         limits: OF_SLOWEST,
     },
 ];

@@ -123,12 +123,12 @@ const OF_ITSELF: &[Limit] = &[Limit {
 
 const OTHERS_COST: &[Figure] = &[Figure {
     title: "switch, others' (ns per switch)",
-    read: figure,
+    read: |run| figure(&run.text),
     limits: OF_OTHERS,
 }];
 const ITS_COST: &[Figure] = &[Figure {
     title: "switch, the target's own (ns per switch)",
-    read: figure,
+    read: |run| figure(&run.text),
     limits: OF_ITSELF,
 }];
 

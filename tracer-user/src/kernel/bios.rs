@@ -1,0 +1,83 @@
+//! Requests in flight, from the kernel half's table of bios: an array of thousands of places, of which few are taken, looked through in
+//! the kernel's own memory instead of by a system call for each.
+
+use std::{
+    os::fd::{AsFd as _, AsRawFd as _},
+    ptr,
+};
+
+use aya::{Ebpf, maps::Map};
+use tracer_common::block::{BIO_WAYS, Bio, Request};
+
+/// Places for each CPU: an eighth of a queue's usual depth of requests, each of which may be of hundreds of bios.
+const EACH_CPU: u32 = 8192;
+/// The fewest places, and the most, 7 MB.
+const FEWEST: u32 = 1 << 14;
+const MOST: u32 = 1 << 17;
+
+/// How many places a machine of so many CPUs gets; a power of two.
+#[must_use]
+pub fn places(cpus: u32) -> u32 {
+    (cpus.saturating_mul(EACH_CPU))
+        .clamp(FEWEST, MOST)
+        .next_power_of_two()
+}
+
+/// Of an index, the bits that say where a set begins.
+#[must_use]
+pub fn mask(places: u32) -> u32 {
+    (places - 1) & !(BIO_WAYS - 1)
+}
+
+/// What is on the devices. None, if the table cannot be mapped.
+#[must_use]
+pub fn issued(ebpf: &Ebpf) -> Vec<Request> {
+    let Some(Map::Array(map)) = ebpf.map("BIOS") else {
+        return Vec::new();
+    };
+    let Ok(info) = map.info() else {
+        return Vec::new();
+    };
+    let count = info.max_entries() as usize;
+    let bytes = count * size_of::<Bio>();
+    // SAFETY: a new mapping, at a place that the kernel chooses.
+    let begin = unsafe {
+        libc::mmap(
+            ptr::null_mut(),
+            bytes,
+            libc::PROT_READ,
+            libc::MAP_SHARED,
+            map.fd().as_fd().as_raw_fd(),
+            0,
+        )
+    };
+    if begin == libc::MAP_FAILED {
+        return Vec::new();
+    }
+    let places = ptr::slice_from_raw_parts(begin.cast::<Bio>(), count);
+    let mut issued = Vec::new();
+    for at in 0..count {
+        // SAFETY: within the mapping, which is of whole values; the kernel may write to it meanwhile.
+        let bio = unsafe { (&raw const (*places)[at]).read_volatile() };
+        if bio.key != 0 && bio.request.issue_ns != 0 {
+            issued.push(bio.request);
+        }
+    }
+    // SAFETY: ours, and nothing borrows from it.
+    unsafe { libc::munmap(begin, bytes) };
+    issued
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_lies_within_the_table_on_any_machine() {
+        for cpus in [1, 2, 3, 8, 9, 500, u32::MAX] {
+            let places = places(cpus);
+            assert!(places.is_power_of_two() && (FEWEST..=MOST).contains(&places));
+            assert_eq!(mask(places) + BIO_WAYS, places);
+        }
+    }
+}
