@@ -17,6 +17,9 @@ const THREADS: usize = 10_000;
 /// Enough for a thread that only waits.
 const STACK: usize = 16 << 10;
 
+/// Sockets of one process: as many descriptors are allowed nearly everywhere.
+const SOCKETS: usize = 10_000;
+
 /// Descriptors that are no sockets of the crowd.
 const SPARE: u64 = 100;
 
@@ -33,7 +36,7 @@ pub enum Crowd {
         /// How many
         count: usize,
     },
-    /// Connected sockets of one process, both ends
+    /// Connected sockets, both ends, at most 10,000 of a process
     Sockets {
         /// How many
         count: usize,
@@ -50,7 +53,6 @@ pub enum Crowd {
 /// # Errors
 /// If the machine does not allow so many.
 pub fn run(crowd: &Crowd, lifetime: u32) -> Result<()> {
-    let mut held = Vec::new();
     match *crowd {
         Crowd::Processes { count } => {
             for _ in 0..count {
@@ -58,21 +60,29 @@ pub fn run(crowd: &Crowd, lifetime: u32) -> Result<()> {
             }
         }
         Crowd::Threads { count } => {
-            let mut left = count;
-            while left > 0 {
-                let some = left.min(THREADS);
+            for some in parts(count, THREADS) {
                 child(lifetime, || threads(some))?;
-                left -= some;
             }
         }
-        Crowd::Sockets { count } => held = sockets(count)?,
+        Crowd::Sockets { count } => {
+            for some in parts(count, SOCKETS) {
+                child(lifetime, || sockets(some))?;
+            }
+        }
         Crowd::Forks { per_second } => {
             say()?;
             return forks(per_second);
         }
     }
     say()?;
-    rest(&held)
+    rest(())
+}
+
+/// So many in parts of at most `most`.
+fn parts(count: usize, most: usize) -> impl Iterator<Item = usize> {
+    (0..count)
+        .step_by(most)
+        .map(move |before| most.min(count - before))
 }
 
 fn say() -> Result<()> {
@@ -81,14 +91,14 @@ fn say() -> Result<()> {
 }
 
 /// Sleeps; what is held stays open.
-fn rest(_held: &[TcpStream]) -> ! {
+fn rest<T>(_held: T) -> ! {
     loop {
         thread::park();
     }
 }
 
 /// Forks a process that makes its part and then sleeps; returns when it has made it.
-fn child(lifetime: u32, make: impl FnOnce() -> Result<()>) -> Result<()> {
+fn child<T>(lifetime: u32, make: impl FnOnce() -> Result<T>) -> Result<()> {
     let (mut ready, mut done) = io::pipe().context("could not make a pipe")?;
     // SAFETY: this process has one thread.
     match unsafe { libc::fork() } {
@@ -96,11 +106,14 @@ fn child(lifetime: u32, make: impl FnOnce() -> Result<()>) -> Result<()> {
         0 => {
             drop(ready);
             limit_lifetime(lifetime);
-            if make().and_then(|()| Ok(done.write_all(&[0])?)).is_err() {
+            let Ok(made) = make().and_then(|made| {
+                done.write_all(&[0])?;
+                Ok(made)
+            }) else {
                 std::process::exit(1);
-            }
+            };
             drop(done);
-            rest(&[])
+            rest(made)
         }
         _ => {
             drop(done);
@@ -114,7 +127,7 @@ fn threads(count: usize) -> Result<()> {
     for _ in 0..count {
         thread::Builder::new()
             .stack_size(STACK)
-            .spawn(|| rest(&[]))
+            .spawn(|| rest(()))
             .context("could not start a thread")?;
     }
     Ok(())
@@ -195,6 +208,12 @@ fn forks(per_second: f64) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parts_are_as_large_as_allowed() {
+        assert!(parts(25, 10).eq([10, 10, 5]));
+        assert!(parts(20, 10).eq([10, 10]));
+    }
 
     #[test]
     fn sockets_are_connected_pairs() {

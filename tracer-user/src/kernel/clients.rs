@@ -25,7 +25,7 @@ const REST: u32 = 50;
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Unknown {
     socket: u64,
-    ends: proc::Accepted,
+    ends: proc::Connection,
 }
 
 /// What a look found, and how long it took.
@@ -76,7 +76,7 @@ impl Clients {
         if serves && self.waiting.len() < MOST_AT_ONCE {
             self.waiting.push(Unknown {
                 socket: socket.socket,
-                ends: proc::Accepted {
+                ends: proc::Connection {
                     pid: socket.pid,
                     local: socket.local.clone(),
                     remote: socket.remote.clone(),
@@ -91,7 +91,7 @@ impl Clients {
         let sender = self.found.0.clone();
         std::thread::spawn(move || {
             let begun = Instant::now();
-            let ends: Vec<proc::Accepted> =
+            let ends: Vec<proc::Connection> =
                 wanted.iter().map(|unknown| unknown.ends.clone()).collect();
             let clients = proc::clients_of(&ends);
             // Nobody listens any more once the trace is over.

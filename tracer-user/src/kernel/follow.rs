@@ -7,12 +7,13 @@ use std::{
     collections::{HashMap, HashSet},
     hash::Hash,
     sync::mpsc::{Receiver, Sender, channel},
+    thread::{self, JoinHandle},
 };
 
 use rustc_hash::FxHashSet;
 use tracer_common::sched::WAIT_NO_WAKER;
 
-use super::proc;
+use super::{give_back_memory, proc, proc::Connection};
 use crate::event::{Event, OpenSocket, Wait, is_local};
 
 /// Processes followed at most: each costs as much as a target of its size.
@@ -51,6 +52,10 @@ pub struct Asked {
     looks: HashMap<String, u32>,
     /// Looks at each process that woke the target.
     wakers: HashMap<u32, u32>,
+    /// Connections whose other ends are to be looked for, together: a look reads the list of all sockets and all descriptors.
+    wanted: Vec<Connection>,
+    /// A look that is under way.
+    looking: Option<JoinHandle<()>>,
     found: (Sender<Found>, Receiver<Found>),
 }
 
@@ -65,6 +70,8 @@ impl Asked {
             serving: ports.iter().copied().collect(),
             looks: HashMap::new(),
             wakers: HashMap::new(),
+            wanted: Vec::new(),
+            looking: None,
             found: channel(),
         }
     }
@@ -74,6 +81,7 @@ impl Asked {
         for socket in sockets {
             self.look(socket.pid, socket.local_port, &socket.local, &socket.remote);
         }
+        self.go_and_look();
     }
 
     /// Connections used since, and children of targets.
@@ -88,9 +96,10 @@ impl Asked {
                 _ => {}
             }
         }
+        self.go_and_look();
     }
 
-    /// Begins to look for the other end, unless that is known well enough.
+    /// The other end is to be looked for, unless that is known well enough.
     fn look(&mut self, by_pid: u32, local_port: u32, local: &str, remote: &str) {
         if self.followed >= MOST_FOLLOWED
             || self.serving.contains(&local_port)
@@ -102,18 +111,33 @@ impl Asked {
         if !may_look(&mut self.looks, remote.to_owned()) {
             return;
         }
-        let (sender, local, remote) = (self.found.0.clone(), local.to_owned(), remote.to_owned());
-        std::thread::spawn(move || {
-            let port = remote.rsplit(':').next().and_then(|port| port.parse().ok());
-            let peers = proc::peers_of(by_pid, &local, &remote).unwrap_or_default();
-            if port.is_none() {
-                return;
-            }
-            for pid in peers.into_iter().take(MOST_FOLLOWED) {
-                // Nobody listens any more once the trace is over.
-                let _ = sender.send(Found { pid, by_pid, port });
-            }
+        self.wanted.push(Connection {
+            pid: by_pid,
+            local: local.to_owned(),
+            remote: remote.to_owned(),
         });
+    }
+
+    /// Looks for the other ends of all that are wanted, one look at a time.
+    fn go_and_look(&mut self) {
+        let is_looking = |look: &JoinHandle<()>| !look.is_finished();
+        if self.wanted.is_empty() || self.looking.as_ref().is_some_and(is_looking) {
+            return;
+        }
+        let (sender, wanted) = (self.found.0.clone(), std::mem::take(&mut self.wanted));
+        self.looking = Some(thread::spawn(move || {
+            for (asked, peers) in wanted.iter().zip(proc::peers_of(&wanted)) {
+                let port = asked.remote.rsplit(':').next();
+                let port = port.and_then(|port| port.parse().ok());
+                let pids = peers.into_iter().take(MOST_FOLLOWED);
+                for pid in pids.filter(|_| port.is_some()) {
+                    let by_pid = asked.pid;
+                    // Nobody listens any more once the trace is over.
+                    let _ = sender.send(Found { pid, by_pid, port });
+                }
+            }
+            give_back_memory();
+        }));
     }
 
     /// Begins to look whether the process that ended a sleep did so with an answer over a Unix socket.
@@ -130,7 +154,7 @@ impl Asked {
             return;
         }
         let sender = self.found.0.clone();
-        std::thread::spawn(move || {
+        thread::spawn(move || {
             // Who cannot be looked at is not followed.
             if proc::asks_over_unix(by_pid, pid).unwrap_or(false) {
                 // Nobody listens any more once the trace is over.
@@ -172,9 +196,15 @@ mod tests {
     use super::*;
 
     fn wait_for(asked: &mut Asked) -> Vec<Found> {
-        let found = asked.found.1.recv().unwrap();
-        asked.found.0.send(found).unwrap();
-        asked.take()
+        loop {
+            // A look that has told all may not be over yet.
+            asked.go_and_look();
+            let soon = std::time::Duration::from_millis(20);
+            if let Ok(found) = asked.found.1.recv_timeout(soon) {
+                asked.found.0.send(found).unwrap();
+                return asked.take();
+            }
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod ingress;
 pub mod load;
 mod order;
 mod own_time;
+mod pace;
 pub mod proc;
 pub mod reader;
 mod rings;
@@ -39,4 +40,10 @@ pub fn clock_ns(clock: libc::clockid_t) -> u64 {
     // SAFETY: a valid pointer; the clocks used exist on every supported kernel.
     unsafe { libc::clock_gettime(clock, &raw mut time) };
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// What is done once may take several times the memory that is needed from then on; the allocator keeps it otherwise.
+fn give_back_memory() {
+    // SAFETY: no arguments that matter.
+    unsafe { libc::malloc_trim(0) };
 }

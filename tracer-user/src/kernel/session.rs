@@ -21,12 +21,14 @@ use super::{
     evidence::Evidence,
     features::Features,
     follow::Asked,
+    give_back_memory,
     held_back::Groups,
     holders::Holders,
     ingress::Ingress,
     load::{self, Attached, Loader, Unsupported},
     now_ns,
     own_time::{OwnTime, Ran},
+    pace::Pace,
     proc,
     reader::{self, Reader},
     rings, smt, steady,
@@ -37,9 +39,6 @@ use crate::{
     event::{self, Event},
     standing::{Means, OwnLimit},
 };
-
-/// How often the rings are read. At 300,000 records a second of about 100 bytes, 1.5 MB of the ring's 8 MiB fill meanwhile.
-const POLL: Duration = Duration::from_millis(50);
 
 /// What to trace.
 #[derive(Clone, Debug)]
@@ -222,26 +221,29 @@ impl Session {
         let all_exited = wait_for_all(exits);
         tokio::pin!(all_exited);
         let deadline = duration.map(|duration| tokio::time::Instant::now() + duration);
-        let mut ticks = tokio::time::interval(POLL);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut pace = Pace::default();
         sink(&std::mem::take(&mut self.facts), &mut Vec::new);
         let mut batch = Vec::new();
         let stop = loop {
             tokio::select! {
-                _ = ticks.tick() => {}
+                () = tokio::time::sleep(pace.rest()) => {}
                 () = sleep_until(deadline) => break Stop::Duration,
                 _ = signals.interrupt.recv() => break Stop::Signal,
                 _ = signals.terminate.recv() => break Stop::Signal,
                 () = &mut all_exited => break Stop::TargetExited,
             }
             self.own_time.tick(&self.attached.ebpf);
+            let before = self.reader.received().0;
             self.reader.poll(&mut batch);
+            pace.took(self.reader.received().0 - before);
             self.holders.see(&batch);
             self.asked.see(&batch);
             self.clients.see(&batch);
             self.follow(&mut batch);
             let name = |address| self.reader.function(address);
-            self.groups.look(&mut self.attached.ebpf, &self.means, name);
+            if pace.is_round() {
+                self.groups.look(&mut self.attached.ebpf, &self.means, name);
+            }
             batch.extend(self.clients.take());
             let ebpf = &self.attached.ebpf;
             sink(&batch, &mut || reader::open(ebpf, now_ns()));
@@ -306,10 +308,9 @@ impl Session {
         let mut pids = self.holders.largest(events);
         pids.extend(&self.targets);
         pids.remove(&std::process::id());
-        let standing = |pid: u32| proc::standing(pid, &self.means);
-        let mut facts: Vec<Event> = pids
-            .into_iter()
-            .filter_map(standing)
+        let pids = Vec::from_iter(pids);
+        let standings = proc::standings(&pids, &self.means).into_iter();
+        let mut facts: Vec<Event> = standings
             .map(|standing| Event::Standing(Box::new(standing)))
             .collect();
         facts.extend(self.limits.drain(..).map(Event::OwnLimit));
@@ -344,12 +345,6 @@ fn no_log() -> event::MissingProbe {
         cost: "errors that the kernel logged are not shown".to_owned(),
         blinds: None,
     }
-}
-
-/// Attaching took several times the memory that is needed from now on; the allocator keeps it otherwise.
-fn give_back_memory() {
-    // SAFETY: no arguments that matter.
-    unsafe { libc::malloc_trim(0) };
 }
 
 /// What an event says of the time until `end_ns`; nothing for what began later.

@@ -47,7 +47,7 @@ use request::{Connection, Tally};
 use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
 use stack::Stack;
 use thread::Thread;
-use tracer_common::histogram::Family;
+use tracer_common::histogram::{FAMILIES, Family};
 
 use crate::{
     class::{Cause, Class, Resource},
@@ -198,6 +198,8 @@ impl Model {
             Event::Process(process) => self.processes.found(process),
             Event::Thread(thread) => self.seed_thread(thread),
             Event::Disk(disk) => self.disk_facts.push(disk.clone()),
+            // Of the others nothing is asked.
+            Event::OpenSocket(socket) if socket.unread_bytes == 0 => {}
             Event::OpenSocket(socket) => self.open_sockets.push(socket.clone()),
             Event::Unanswered(found) => self.unanswered(found),
             Event::Stack(stack) => self.learn_stack(stack),
@@ -220,7 +222,7 @@ impl Model {
             Event::Link(link) => self.link(link),
             Event::Fork(fork) => self.forked(fork),
             Event::Exec(exec) => self.processes.executed(exec),
-            Event::Exit(exit) => self.processes.exited(exit.pid),
+            Event::Exit(exit) => self.exited(exit.pid),
             Event::Histogram(histogram) => self.histogram(histogram),
             Event::DiskTotal(total) => self.disk_total(total),
             Event::Standing(standing) => {
@@ -261,9 +263,18 @@ impl Model {
     }
 
     fn histogram(&mut self, histogram: &event::Histogram) {
-        let process = self.processes.id(histogram.pid);
-        self.histograms
-            .insert((process, histogram.family), histogram.clone());
+        if let Some(process) = self.processes.id_if_there(histogram.pid) {
+            let key = (process, histogram.family);
+            self.histograms.insert(key, histogram.clone());
+        }
+    }
+
+    fn exited(&mut self, pid: u32) {
+        for forgotten in self.processes.exited(pid) {
+            for family in 0..FAMILIES as u32 {
+                self.histograms.remove(&(forgotten, family));
+            }
+        }
     }
 
     fn disk_total(&mut self, total: &event::DiskTotal) {

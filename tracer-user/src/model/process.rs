@@ -1,17 +1,40 @@
 //! Who is who: processes by identity, through fork, exec, exit and reuse of ids.
 
+use std::collections::VecDeque;
+
 use rustc_hash::FxHashMap as HashMap;
 
 use super::books::{Process, ProcessId};
 use crate::event;
 
-/// All processes seen.
+/// So many that ended are remembered although nothing hangs on them: what the kernel half still has of them is read at the end.
+const MOST_ENDED: usize = 4096;
+
+/// All processes seen, but for those that ended long ago and held nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Processes {
     all: Vec<Process>,
+    /// What hangs on each.
+    ties: Vec<Ties>,
+    /// Ended, the oldest first.
+    ended: VecDeque<ProcessId>,
+    /// Places in `all` of those that were forgotten.
+    free: Vec<ProcessId>,
+    forgotten: u64,
     by_pid: HashMap<u32, ProcessId>,
     /// Processes whose parent was not yet known: `/proc` lists a child before its parent where ids have wrapped.
     orphans: Vec<(ProcessId, u32)>,
+}
+
+/// Why a process that ended is not forgotten.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ties {
+    /// Children of which something is known: a job is found by its ancestors.
+    children: u32,
+    /// Its index was given out.
+    named: bool,
+    /// It is to be forgotten with the last of its children.
+    last: bool,
 }
 
 impl Processes {
@@ -31,6 +54,7 @@ impl Processes {
             exited: false,
         };
         let id = self.insert(process);
+        self.ties[id].named = true;
         self.orphans.push((id, found.parent_pid));
     }
 
@@ -39,7 +63,8 @@ impl Processes {
         if fork.pid != fork.tid {
             return;
         }
-        let parent = self.id(fork.parent_pid);
+        let parent = self.unnamed(fork.parent_pid);
+        self.ties[parent].children += 1;
         let image = &self.all[parent];
         let process = Process {
             pid: fork.pid,
@@ -68,15 +93,60 @@ impl Processes {
         process.kernel = false;
     }
 
-    /// A process ended; its id may come back as another's.
-    pub fn exited(&mut self, pid: u32) {
-        if let Some(id) = self.by_pid.get(&pid) {
-            self.all[*id].exited = true;
+    /// A process ended; its id may come back as another's. The indices of those that are forgotten for it: they will be others'.
+    #[must_use]
+    pub fn exited(&mut self, pid: u32) -> Vec<ProcessId> {
+        let mut forgotten = Vec::new();
+        let Some(&id) = self.by_pid.get(&pid) else {
+            return forgotten;
+        };
+        if !std::mem::replace(&mut self.all[id].exited, true) && !self.all[id].target {
+            self.ended.push_back(id);
+        }
+        while self.ended.len() > MOST_ENDED
+            && let Some(oldest) = self.ended.pop_front()
+        {
+            self.forget(oldest, &mut forgotten);
+        }
+        forgotten
+    }
+
+    /// Forgets an ended process, unless something hangs on it.
+    fn forget(&mut self, id: ProcessId, forgotten: &mut Vec<ProcessId>) {
+        let ties = &mut self.ties[id];
+        ties.last = ties.children > 0;
+        if ties.named || ties.last {
+            return;
+        }
+        let pid = self.all[id].pid;
+        if self.by_pid.get(&pid) == Some(&id) {
+            self.by_pid.remove(&pid);
+        }
+        self.free.push(id);
+        self.forgotten += 1;
+        forgotten.push(id);
+        if let Some(parent) = self.all[id].parent {
+            let ties = &mut self.ties[parent];
+            ties.children -= 1;
+            if ties.last && ties.children == 0 {
+                self.forget(parent, forgotten);
+            }
         }
     }
 
-    /// Index of the process that has this id now; made up if it was never seen.
+    /// Index of the process that has this id now; made up if it was never seen. From now on it is not forgotten.
     pub fn id(&mut self, pid: u32) -> ProcessId {
+        let id = self.unnamed(pid);
+        self.ties[id].named = true;
+        id
+    }
+
+    /// The same for what may be forgotten with the process; `None` if that was.
+    pub fn id_if_there(&mut self, pid: u32) -> Option<ProcessId> {
+        (self.forgotten == 0 || self.by_pid.contains_key(&pid)).then(|| self.unnamed(pid))
+    }
+
+    fn unnamed(&mut self, pid: u32) -> ProcessId {
         if let Some(id) = self.by_pid.get(&pid) {
             return *id;
         }
@@ -106,13 +176,30 @@ impl Processes {
 
     /// A process that other books know.
     pub fn add(&mut self, process: Process) -> ProcessId {
-        self.all.push(process);
-        self.all.len() - 1
+        let named = Ties {
+            named: true,
+            ..Ties::default()
+        };
+        self.push(process, named)
     }
 
     fn insert(&mut self, process: Process) -> ProcessId {
-        self.by_pid.insert(process.pid, self.all.len());
+        let pid = process.pid;
+        let id = match self.free.pop() {
+            Some(id) => {
+                self.all[id] = process;
+                self.ties[id] = Ties::default();
+                id
+            }
+            None => self.push(process, Ties::default()),
+        };
+        self.by_pid.insert(pid, id);
+        id
+    }
+
+    fn push(&mut self, process: Process, ties: Ties) -> ProcessId {
         self.all.push(process);
+        self.ties.push(ties);
         self.all.len() - 1
     }
 
@@ -153,5 +240,82 @@ fn unseen(pid: u32) -> String {
         "kernel".to_owned()
     } else {
         "unknown".to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fork(pid: u32, parent_pid: u32) -> event::Fork {
+        event::Fork {
+            pid,
+            tid: pid,
+            parent_pid,
+            start_ns: u64::from(pid),
+            comm: format!("process-{pid}"),
+            ..event::Fork::default()
+        }
+    }
+
+    /// A shell at attach, and what it forks in a minute.
+    fn forks(each: impl Fn(&mut Processes, u32)) -> Processes {
+        let mut processes = Processes::default();
+        processes.found(&event::Process {
+            pid: 1,
+            comm: "sh".to_owned(),
+            ..event::Process::default()
+        });
+        for pid in 2..60_000 {
+            processes.forked(&fork(pid, 1));
+            each(&mut processes, pid);
+        }
+        processes
+    }
+
+    #[test]
+    fn those_that_ended_long_ago_and_held_nothing_are_forgotten() {
+        let mut processes = forks(|processes, pid| _ = processes.exited(pid));
+        assert!(processes.all().len() <= MOST_ENDED + 3);
+        assert_eq!(processes.id_if_there(100), None);
+        let shell = processes.id(1);
+        assert_eq!(processes.all()[shell].comm, "sh");
+        let last = processes.id(59_999);
+        assert_eq!(processes.all()[last].comm, "process-59999");
+        assert_eq!(processes.all()[last].parent, Some(shell));
+    }
+
+    #[test]
+    fn who_was_named_is_kept_and_so_are_its_ancestors() {
+        let mut processes = forks(|processes, pid| {
+            if pid == 10 {
+                processes.forked(&fork(100_000, 10));
+                processes.id(100_000);
+                _ = processes.exited(100_000);
+            }
+            _ = processes.exited(pid);
+        });
+        let held = processes.id(100_000);
+        let parent = processes.all()[held].parent.unwrap();
+        assert_eq!(processes.all()[held].comm, "process-100000");
+        assert_eq!(processes.all()[parent].pid, 10);
+        assert!(processes.all().len() <= MOST_ENDED + 5);
+    }
+
+    #[test]
+    fn a_parent_goes_after_its_last_child() {
+        let processes = forks(|processes, pid| {
+            processes.forked(&fork(pid + 100_000, pid));
+            _ = processes.exited(pid);
+            _ = processes.exited(pid + 100_000);
+        });
+        assert!(processes.all().len() <= MOST_ENDED + 4);
+    }
+
+    #[test]
+    fn nobody_is_forgotten_while_it_lives() {
+        let mut processes = forks(|_, _| {});
+        assert_eq!(processes.all().len(), 59_999);
+        assert!(processes.exited(2).is_empty());
     }
 }

@@ -105,7 +105,7 @@ fn allow_ids(count: usize) -> Result<()> {
 
 fn disk(room: &Room, number: usize) -> Result<()> {
     let image = room.dir.join(format!("crowd-{number}"));
-    let file = File::create_new(&image).context("could not make a disk in memory")?;
+    let file = File::create(&image).context("could not make a disk in memory")?;
     file.set_len(DISK)?;
     attach(&image).map(drop)
 }

@@ -33,7 +33,7 @@ pub use self::{
     limit::{IoLimit, busiest_of_group, io_limits},
     means::means,
     own_limit::own_limits,
-    peer::{Accepted, clients_of, peers_of},
+    peer::{Connection, clients_of, peers_of},
     process::{
         cgroup_of, descendants, descendants_among, is_kernel_thread, processes, start_time,
         unit_of, zombie_of,
@@ -42,7 +42,7 @@ pub use self::{
     remote::remote_mounts,
     sender::senders,
     socket::sockets,
-    standing::standing,
+    standing::standings,
     thread::{SchedStat, sched_stat, threads},
     unanswered::unanswered,
     unix::asks_over_unix,

@@ -12,35 +12,67 @@ use super::{
     socket::{LISTEN, Line, inodes, lines},
 };
 
-/// The processes at the other end of a connection that `pid` has open, in its network namespace: whoever has the accepted socket, then
-/// all that have the socket that listens there, because a server's workers take turns. Reads the descriptors of every process.
+/// The processes at the other ends of connections, each in the network namespace of who has it: whoever has the accepted socket, then all
+/// that have the socket that listens there, because a server's workers take turns. Reads the descriptors of every process once.
 #[must_use]
-pub fn peers_of(pid: u32, local: &str, remote: &str) -> Option<Vec<u32>> {
-    let ends: (SocketAddr, SocketAddr) = (local.parse().ok()?, remote.parse().ok()?);
-    let lines = lines(&format!("/proc/{pid}/net"));
-    let accepted = lines
-        .iter()
-        .find(|line| (line.remote, line.local) == ends && line.inode != 0);
-    let (ip, port) = (ends.1.ip(), ends.1.port());
-    let listens = |line: &&Line| {
-        let any = line.local.ip().is_unspecified();
-        line.state == LISTEN && line.local.port() == port && (any || line.local.ip() == ip)
+pub fn peers_of(connections: &[Connection]) -> Vec<Vec<u32>> {
+    let mut namespaces = Namespaces::default();
+    let mut sockets = |connection: &Connection| {
+        let ends = connection.ends()?;
+        let lines = namespaces.of(connection.pid)?;
+        let accepted = lines
+            .iter()
+            .find(|line| (line.remote, line.local) == ends && line.inode != 0);
+        let (ip, port) = (ends.1.ip(), ends.1.port());
+        let listens = |line: &&Line| {
+            let any = line.local.ip().is_unspecified();
+            line.state == LISTEN && line.local.port() == port && (any || line.local.ip() == ip)
+        };
+        let listening = lines.iter().filter(listens).map(|line| line.inode);
+        Some((accepted.map(|line| line.inode), Vec::from_iter(listening)))
     };
-    let listening = lines.iter().filter(listens).map(|line| line.inode);
-    let mut found = accepted.map_or_else(Vec::new, |line| owners(&HashSet::from([line.inode])));
-    // A copy of an accepted connection is its parent's, who is not asked.
-    found.truncate(1);
-    for pid in owners(&listening.collect()) {
-        if !found.contains(&pid) {
-            found.push(pid);
+    let sockets: Vec<(Option<u64>, Vec<u64>)> = connections
+        .iter()
+        .map(|connection| sockets(connection).unwrap_or_default())
+        .collect();
+    let wanted = sockets.iter().flat_map(|(accepted, listening)| {
+        let accepted = accepted.iter();
+        accepted.chain(listening).copied()
+    });
+    let owners = owners(&wanted.collect());
+    let owners = |inode: &u64| owners.get(inode).map_or(&[][..], Vec::as_slice);
+    let found = |(accepted, listening): &(Option<u64>, Vec<u64>)| {
+        // A copy of an accepted connection is its parent's, who is not asked.
+        let accepted = accepted.iter().flat_map(|inode| owners(inode).first());
+        let mut found: Vec<u32> = accepted.copied().collect();
+        let mut listeners: Vec<u32> = listening.iter().flat_map(owners).copied().collect();
+        listeners.sort_unstable();
+        for pid in listeners {
+            if !found.contains(&pid) {
+                found.push(pid);
+            }
         }
-    }
-    Some(found)
+        found
+    };
+    sockets.iter().map(found).collect()
 }
 
-/// One end of a connection, as the process that has it sees it.
+/// The TCP sockets of network namespaces. A server's workers share one, and its list may be long: read once.
+#[derive(Default)]
+struct Namespaces(HashMap<OsString, Vec<Line>>);
+
+impl Namespaces {
+    /// All in the namespace of a process; `None` if it is gone.
+    fn of(&mut self, pid: u32) -> Option<&[Line]> {
+        let namespace = fs::read_link(format!("/proc/{pid}/ns/net")).ok()?;
+        let known = self.0.entry(namespace.into_os_string());
+        Some(known.or_insert_with(|| lines(&format!("/proc/{pid}/net"))))
+    }
+}
+
+/// A connection, as the process that has this end of it sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Accepted {
+pub struct Connection {
     /// Process.
     pub pid: u32,
     /// Own address, as text.
@@ -49,13 +81,19 @@ pub struct Accepted {
     pub remote: String,
 }
 
+impl Connection {
+    fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
+        Some((self.local.parse().ok()?, self.remote.parse().ok()?))
+    }
+}
+
 /// Who connected: the processes at the other ends of these connections, in the network namespaces of those that accepted. Of several
 /// that have a copy it is the oldest. Reads the descriptors of every process once.
 #[must_use]
-pub fn clients_of(connections: &[Accepted]) -> Vec<Option<u32>> {
+pub fn clients_of(connections: &[Connection]) -> Vec<Option<u32>> {
     // A server's workers share a namespace, and its list may be long: read once.
     let mut namespaces: HashMap<OsString, HashMap<(SocketAddr, SocketAddr), u64>> = HashMap::new();
-    let mut inode_of = |connection: &Accepted| {
+    let mut inode_of = |connection: &Connection| {
         let pid = connection.pid;
         let ends = (
             connection.remote.parse().ok()?,
@@ -91,15 +129,23 @@ pub fn clients_of(connections: &[Accepted]) -> Vec<Option<u32>> {
     wanted.into_iter().map(client).collect()
 }
 
-/// The processes that have one of these sockets, the oldest first; systemd, which keeps a copy of those it activates, is none.
-fn owners(sockets: &HashSet<u64>) -> Vec<u32> {
+/// The processes that have each of these sockets, the oldest first; systemd, which keeps a copy of those it activates, is none.
+fn owners(sockets: &HashSet<u64>) -> HashMap<u64, Vec<u32>> {
+    let mut owners: HashMap<u64, Vec<u32>> = HashMap::new();
     if sockets.is_empty() {
-        return Vec::new();
+        return owners;
     }
     let mut pids: Vec<u32> = numbers_in("/proc").filter(|pid| *pid != 1).collect();
     pids.sort_unstable();
-    pids.retain(|pid| inodes(*pid).any(|inode| sockets.contains(&inode)));
-    pids
+    for pid in pids {
+        for inode in inodes(pid).filter(|inode| sockets.contains(inode)) {
+            let owners = owners.entry(inode).or_default();
+            if owners.last() != Some(&pid) {
+                owners.push(pid);
+            }
+        }
+    }
+    owners
 }
 
 #[cfg(test)]
@@ -108,20 +154,24 @@ mod tests {
 
     use super::*;
 
+    fn connection(client: &TcpStream) -> Connection {
+        Connection {
+            pid: std::process::id(),
+            local: client.local_addr().unwrap().to_string(),
+            remote: client.peer_addr().unwrap().to_string(),
+        }
+    }
+
     #[test]
     fn who_accepted_is_found_and_who_only_listens_too() {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let ends = (
-            client.local_addr().unwrap().to_string(),
-            client.peer_addr().unwrap().to_string(),
-        );
-        let own = std::process::id();
+        let (asked, own) = ([connection(&client)], std::process::id());
         // Not accepted yet: the listener.
-        assert_eq!(peers_of(own, &ends.0, &ends.1), Some(vec![own]));
+        assert_eq!(peers_of(&asked), [vec![own]]);
         let accepted = listener.accept().unwrap();
         drop(listener);
-        assert_eq!(peers_of(own, &ends.0, &ends.1), Some(vec![own]));
+        assert_eq!(peers_of(&asked), [vec![own]]);
         drop(accepted);
     }
 
@@ -133,16 +183,16 @@ mod tests {
         let mut worker = worker.arg("60").stdin(shared).spawn().unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let _accepted = listener.accept().unwrap();
-        let ends = (
-            client.local_addr().unwrap().to_string(),
-            client.peer_addr().unwrap().to_string(),
-        );
-        let own = std::process::id();
+        let (own, gone) = (std::process::id(), connection(&client));
+        let gone = Connection {
+            pid: u32::MAX,
+            ..gone
+        };
         // Who has accepted comes first, whoever is older.
-        let found = peers_of(own, &ends.0, &ends.1);
+        let found = peers_of(&[connection(&client), gone]);
         worker.kill().unwrap();
         worker.wait().unwrap();
-        assert_eq!(found, Some(vec![own, worker.id()]));
+        assert_eq!(found, [vec![own, worker.id()], vec![]]);
     }
 
     #[test]
@@ -150,7 +200,7 @@ mod tests {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let connect = || TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let own = std::process::id();
-        let ends = |client: &TcpStream| Accepted {
+        let ends = |client: &TcpStream| Connection {
             pid: own,
             local: client.peer_addr().unwrap().to_string(),
             remote: client.local_addr().unwrap().to_string(),
