@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 use self::table::Found;
 use crate::{
     build,
-    command::is_root,
+    command::{is_root, say},
     setup,
     world::{caller, supervise},
 };
@@ -35,6 +35,8 @@ use crate::{
 const ROUNDS: u32 = 7;
 /// Runs of each watcher with `--short`: the fewest that have a median.
 const SHORT: u32 = 3;
+/// So many times as many runs before `--short` fails.
+const AGAIN: u32 = 3;
 /// Where the supervisor looks for what a killed bench left; that of the block bench lies in memory.
 const SCRATCH: &str = "/dev/shm";
 
@@ -107,7 +109,17 @@ fn measure(args: &Args) -> Result<()> {
     let (mut all, mut faults) = (Vec::new(), Vec::new());
     let loads = Load::value_variants().iter();
     for &load in loads.filter(|load| args.wants(**load)) {
-        for report in play(load, args)? {
+        let rounds = args
+            .rounds
+            .unwrap_or(if args.short { SHORT } else { ROUNDS });
+        let mut reports = play(load, args, rounds)?;
+        let beyond = |report: &Report| !report.faults.is_empty();
+        if args.short && reports.iter().any(beyond) {
+            // Other programs of the machine meet a few short runs by chance; a cost is there again.
+            say("beyond what is allowed; measured once more, in more runs");
+            reports = play(load, args, AGAIN * rounds)?;
+        }
+        for report in reports {
             println!("{}", report.text);
             all.push(report.json);
             faults.extend(report.faults);
@@ -125,11 +137,8 @@ fn measure(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn play(load: Load, args: &Args) -> Result<Vec<Report>> {
+fn play(load: Load, args: &Args, rounds: u32) -> Result<Vec<Report>> {
     let few = args.rounds.unwrap_or(SHORT);
-    let rounds = args
-        .rounds
-        .unwrap_or(if args.short { SHORT } else { ROUNDS });
     let beside_others = |found: Vec<Found>| found.iter().map(Found::report).collect();
     Ok(match load {
         Load::Switch => beside_others(switch::run(rounds, args.short)?),

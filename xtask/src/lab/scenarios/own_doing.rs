@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::{
-    cpu::{SERVED, SERVED_BYTES, compressing},
+    cpu::{SERVED, SERVED_BYTES, compressing, compressing_for},
     network::net,
 };
 use crate::lab::{
@@ -38,7 +38,7 @@ pub const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "reloaded",
-        about: "nginx gets new workers every two seconds; a backup is busy elsewhere",
+        about: "nginx gets new workers every four seconds; a backup is busy elsewhere",
         quick: false,
         make: reloaded,
     },
@@ -154,8 +154,9 @@ fn restarted(stage: &Stage) -> Result<Scene> {
 }
 
 fn reloaded(stage: &Stage) -> Result<Scene> {
-    let scene = compressing(stage, true)?;
-    let reload = r#"while sleep 2; do kill -HUP "$(cat "$1"/nginx.pid)"; done"#;
+    // So many requests that those which meet a change of workers are fewer than one in a hundred.
+    let scene = compressing_for(stage, true, ["--connections=2", "--think-ms=10"])?;
+    let reload = r#"while sleep 4; do kill -HUP "$(cat "$1"/nginx.pid)"; done"#;
     let reload = stage.room.script(reload, &stage.room.dir);
     Ok(busy_elsewhere(stage, scene).innocent("reload", reload.on_cpus(stage.elsewhere.clone())))
 }
