@@ -38,6 +38,10 @@ fn set(key: u64) -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn find_bio(key: u64) -> u32 {
+    if key == 0 {
+        // That is what a free place has.
+        return u32::MAX;
+    }
     let set = set(key);
     for way in 0..BIO_WAYS {
         if let Some(bio) = BIOS.get_ptr(set + way)

@@ -137,7 +137,7 @@ fn is_watched(dev: u32) -> bool {
     unsafe { (*gate).watched != 0 }
 }
 
-/// A target bio is on its way to a disk: until it completes, everybody's requests there are emitted.
+/// A target bio is on its way to a disk: until it completes, and for a while longer, everybody's requests there are emitted.
 #[inline(always)]
 fn open_gate(dev: u32, now: u64) {
     if DISKS.get_ptr(dev).is_none() {
@@ -427,13 +427,17 @@ fn complete(request: &Known, failed: u32, whole: u32, now: u64) -> i32 {
     0
 }
 
-/// Did a target bio stand at this disk at any time since the request was queued?
+/// How long a disk is told of after a target's last bio there: how fast it serves shows in what others do between two of them. A device
+/// that serves in bursts gives half of all then.
+const LINGERS_NS: u64 = 2_000_000_000;
+
+/// Did a target use this disk when the request was queued, or since?
 #[inline(always)]
 fn gate_was_open(request: &Known) -> bool {
     if let Some(any) = ANY_GATE.get_ptr(0) {
         // SAFETY: a map value.
         let (open, touched_ns) = unsafe { ((*any).open as i64, (*any).touched_ns) };
-        if open <= 0 && touched_ns < request.queue_ns {
+        if open <= 0 && touched_ns + LINGERS_NS < request.queue_ns {
             return false;
         }
     }
@@ -442,7 +446,7 @@ fn gate_was_open(request: &Known) -> bool {
     };
     // SAFETY: a map value.
     let (open, touched_ns) = unsafe { ((*gate).open as i64, (*gate).touched_ns) };
-    open > 0 || touched_ns >= request.queue_ns
+    open > 0 || (touched_ns != 0 && touched_ns + LINGERS_NS >= request.queue_ns)
 }
 
 #[expect(

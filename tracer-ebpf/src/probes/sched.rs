@@ -25,7 +25,7 @@ use crate::{
     stack,
 };
 
-/// Target threads by tid.
+/// Target threads by tid; user space sets the size by the machine's.
 #[map]
 pub static TASKS: HashMap<u32, Known> = HashMap::with_max_entries(16_384, 0);
 

@@ -11,9 +11,9 @@ use tracer_common::block::{BIO_WAYS, Bio, Request};
 
 /// Places for each CPU: an eighth of a queue's usual depth of requests, each of which may be of hundreds of bios.
 const EACH_CPU: u32 = 8192;
-/// The fewest places, and the most, 7 MB.
+/// The fewest places, and the most, 4 MB.
 const FEWEST: u32 = 1 << 14;
-const MOST: u32 = 1 << 17;
+const MOST: u32 = 1 << 16;
 
 /// How many places a machine of so many CPUs gets; a power of two.
 #[must_use]

@@ -28,6 +28,13 @@ use crate::{
 /// The kernel half, built by `cargo xtask build`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("TRACER_BPF_OBJECT"));
 
+/// Entries of maps that grow with the machine: for each CPU, at least and at most. With the largest all maps take 28 MB.
+const SIZES: [(&str, u32, u32, u32); 3] = [
+    ("TASKS", 4096, 16_384, 32_768),
+    ("HISTOGRAMS", 1024, 4096, 6144),
+    ("BLOCK_HISTOGRAMS", 256, 1024, 1536),
+];
+
 /// Loaded and attached programs; dropping it detaches everything, and so does the end of the process, even by `kill -9`:
 /// nothing is pinned.
 pub struct Attached {
@@ -137,12 +144,16 @@ fn maps(loader: Loader, features: &Features, follow_children: bool) -> Result<Eb
     let places = bios::places(cpus);
     config.bios_mask = bios::mask(places);
     let Loader(mut loader) = loader;
-    let mut ebpf = loader
+    loader
         .override_global("CONFIG", &config, true)
-        .map_max_entries("BIOS", places)
-        .map_max_entries("CPUS", cpus)
-        .map_max_entries("INTERRUPTS", cpus)
-        .map_max_entries("THREADS", cpus)
+        .map_max_entries("BIOS", places);
+    for map in ["CPUS", "INTERRUPTS", "THREADS"] {
+        loader.map_max_entries(map, cpus);
+    }
+    for (map, each_cpu, fewest, most) in SIZES {
+        loader.map_max_entries(map, cpus.saturating_mul(each_cpu).clamp(fewest, most));
+    }
+    let mut ebpf = loader
         .load(OBJECT)
         .map_err(refused("the kernel refuses the maps"))?;
     smt::set_siblings(&mut ebpf, &siblings)?;

@@ -44,6 +44,16 @@ fn each_example_reads_as_it_was_approved() {
 }
 
 #[test]
+fn a_process_without_room_for_its_histogram_makes_no_figure_doubtful() {
+    let mut report = examples::disk();
+    let maps = [("histograms", 1408), ("block_histograms", 2)];
+    report.losses.maps = maps.map(|(map, n)| (map.to_owned(), n)).into();
+    let shown = plain(&report);
+    assert!(shown.contains("Lost 1,410 histograms"), "{shown}");
+    assert!(!shown.contains("too low"), "{shown}");
+}
+
+#[test]
 fn no_line_is_longer_than_a_terminal() {
     let mut long = Vec::new();
     for (name, report) in all() {

@@ -312,10 +312,14 @@ impl Page<'_> {
         let report = self.report;
         let losses = &report.losses;
         let mut lines = Vec::new();
+        let (pushed_out, full): (Vec<_>, Vec<_>) = losses
+            .maps
+            .iter()
+            .partition(|(map, _)| map.ends_with("histograms"));
         let lost: Vec<String> = losses
             .ring
             .iter()
-            .chain(&losses.maps)
+            .chain(full)
             .map(|(what, n)| format!("{} {}", count(*n), safe(what)))
             .collect();
         if !lost.is_empty() {
@@ -324,6 +328,14 @@ impl Page<'_> {
                 "Lost ",
                 "     ",
             ));
+        }
+        let pushed_out: u64 = pushed_out.into_iter().map(|(_, n)| n).sum();
+        if pushed_out > 0 {
+            let told = format!(
+                "{} histograms: there is no room for those of all processes, and these did nothing for longest",
+                count(pushed_out)
+            );
+            lines.extend(wrap(&told, "Lost ", "     "));
         }
         if losses.unreadable_stacks > 0 {
             lines.push(format!(

@@ -1,6 +1,6 @@
 //! The block path: small random reads of a disk that is memory.
 
-use std::{borrow::Cow, fs, fs::File, path::Path};
+use std::{fs, fs::File, path::Path};
 
 use anyhow::{Context as _, Result};
 
@@ -8,7 +8,7 @@ use super::{
     figures::json_in,
     rounds::{Figure, Plan, play},
     table::{Found, Limit, To},
-    watcher::{TRACER, Target, Watcher, command, rows},
+    watcher::{Target, Watcher, command, rows},
 };
 use crate::{
     command::{output, say},
@@ -39,36 +39,16 @@ tracepoint:block:block_rq_complete /@start[args->dev, args->sector]/ {
 const TRACEFS: &str = "/sys/kernel/tracing";
 
 const WATCHERS: &[Watcher] = &[
-    Watcher {
-        name: Cow::Borrowed("biolatency"),
-        programs: &[&["biolatency"]],
-        target: Target::All,
-        short: true,
-    },
-    Watcher {
-        name: Cow::Borrowed("biosnoop"),
-        programs: &[&["biosnoop"]],
-        target: Target::All,
-        short: true,
-    },
-    Watcher {
-        name: Cow::Borrowed("bpftrace, a line per request"),
-        programs: &[&["bpftrace", "-e", A_LINE_PER_REQUEST]],
-        target: Target::All,
-        short: true,
-    },
-    Watcher {
-        name: Cow::Borrowed("tracer, another"),
-        programs: &[&[TRACER, "attach", "--duration", "60s", "--pid"]],
-        target: Target::Unrelated,
-        short: true,
-    },
-    Watcher {
-        name: Cow::Borrowed("tracer, itself"),
-        programs: &[&[TRACER, "attach", "--duration", "60s", "--pid"]],
-        target: Target::Load,
-        short: false,
-    },
+    Watcher::peer("biolatency", &[&["biolatency"]], Target::All, true),
+    Watcher::peer("biosnoop", &[&["biosnoop"]], Target::All, true),
+    Watcher::peer(
+        "bpftrace, a line per request",
+        &[&["bpftrace", "-e", A_LINE_PER_REQUEST]],
+        Target::All,
+        true,
+    ),
+    Watcher::tracer("tracer, another", Target::Unrelated, true),
+    Watcher::tracer("tracer, itself", Target::Load, false),
 ];
 
 /// It keeps what `biolatency` does, for each process, and owners besides; `biosnoop` prints each request, and where the kernel refuses it,

@@ -1,6 +1,6 @@
 //! The network path: a bulk stream over the loopback, and a web server that is asked as fast as it can answer.
 
-use std::{borrow::Cow, fs, path::Path, process::Stdio};
+use std::{fs, path::Path, process::Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -8,7 +8,7 @@ use super::{
     figures::json_in,
     rounds::{Figure, Plan, play},
     table::{Found, Limit, To},
-    watcher::{TRACER, Target, Watcher, command, rows},
+    watcher::{Target, Watcher, command, rows},
 };
 use crate::world::{
     Room,
@@ -28,42 +28,17 @@ const CONNECTIONS: &str = "-c16";
 const SECONDS: &str = "-d1s";
 
 const WATCHERS: &[Watcher] = &[
-    Watcher {
-        name: Cow::Borrowed("tcprtt"),
-        programs: &[&["tcprtt"]],
-        target: Target::All,
-        short: false,
-    },
-    Watcher {
-        name: Cow::Borrowed("tcptop"),
-        programs: &[&["tcptop"]],
-        target: Target::All,
-        short: false,
-    },
-    Watcher {
-        name: Cow::Borrowed("tcplife"),
-        programs: &[&["tcplife"]],
-        target: Target::All,
-        short: false,
-    },
-    Watcher {
-        name: Cow::Borrowed("runqlat + offcputime, itself"),
-        programs: &[&["runqlat", "-p"], &["offcputime", "-p"]],
-        target: Target::Load,
-        short: false,
-    },
-    Watcher {
-        name: Cow::Borrowed("tracer, another"),
-        programs: &[&[TRACER, "attach", "--duration", "60s", "--pid"]],
-        target: Target::Unrelated,
-        short: false,
-    },
-    Watcher {
-        name: Cow::Borrowed("tracer, itself"),
-        programs: &[&[TRACER, "attach", "--duration", "60s", "--pid"]],
-        target: Target::Load,
-        short: true,
-    },
+    Watcher::peer("tcprtt", &[&["tcprtt"]], Target::All, false),
+    Watcher::peer("tcptop", &[&["tcptop"]], Target::All, false),
+    Watcher::peer("tcplife", &[&["tcplife"]], Target::All, false),
+    Watcher::peer(
+        "runqlat + offcputime, itself",
+        &[&["runqlat", "-p"], &["offcputime", "-p"]],
+        Target::Load,
+        false,
+    ),
+    Watcher::tracer("tracer, another", Target::Unrelated, false),
+    Watcher::tracer("tracer, itself", Target::Load, true),
 ];
 
 /// At most 1 % of the throughput, whoever is traced; at most 2 % of the slowest requests' time. Tracing itself it was 18 to 26 %, 26 to

@@ -1,13 +1,11 @@
 //! The switch path: two tasks on one CPU that wake each other through a pipe.
 
-use std::borrow::Cow;
-
 use anyhow::{Context as _, Result};
 
 use super::{
     rounds::{Figure, Plan, play},
     table::{Found, Limit, To},
-    watcher::{TRACER, Target, Watcher, command, rows},
+    watcher::{Target, Watcher, command, rows},
 };
 use crate::world::process::usable_cpus;
 
@@ -18,87 +16,47 @@ const FEW: &str = "75000";
 
 /// Watchers of a load that is none of their targets, and of everything.
 const OTHERS: &[Watcher] = &[
-    Watcher {
-        name: Cow::Borrowed("runqlat"),
-        programs: &[&["runqlat"]],
-        target: Target::All,
-        short: true,
-    },
-    Watcher {
-        name: Cow::Borrowed("cpudist"),
-        programs: &[&["cpudist"]],
-        target: Target::All,
-        short: false,
-    },
-    Watcher {
-        name: Cow::Borrowed("wakeuptime"),
-        programs: &[&["wakeuptime"]],
-        target: Target::All,
-        short: false,
-    },
-    Watcher {
-        name: Cow::Borrowed("offcputime, all"),
-        programs: &[&["offcputime"]],
-        target: Target::All,
-        short: false,
-    },
-    Watcher {
-        name: Cow::Borrowed("offcputime, another"),
-        programs: &[&["offcputime", "-p"]],
-        target: Target::Unrelated,
-        short: false,
-    },
-    Watcher {
-        name: Cow::Borrowed("tracer, another"),
-        programs: &[&[TRACER, "attach", "--duration", "60s", "--pid"]],
-        target: Target::Unrelated,
-        short: true,
-    },
+    Watcher::peer("runqlat", &[&["runqlat"]], Target::All, true),
+    Watcher::peer("cpudist", &[&["cpudist"]], Target::All, false),
+    Watcher::peer("wakeuptime", &[&["wakeuptime"]], Target::All, false),
+    Watcher::peer("offcputime, all", &[&["offcputime"]], Target::All, false),
+    Watcher::peer(
+        "offcputime, another",
+        &[&["offcputime", "-p"]],
+        Target::Unrelated,
+        false,
+    ),
+    Watcher::tracer("tracer, another", Target::Unrelated, true),
 ];
 
 /// Watchers of the load itself.
 const ITSELF: &[Watcher] = &[
-    Watcher {
-        name: Cow::Borrowed("runqlat, itself"),
-        programs: &[&["runqlat", "-p"]],
-        target: Target::Load,
-        short: true,
-    },
-    Watcher {
-        name: Cow::Borrowed("cpudist, itself"),
-        programs: &[&["cpudist", "-p"]],
-        target: Target::Load,
-        short: true,
-    },
-    Watcher {
-        name: Cow::Borrowed("wakeuptime, itself"),
-        programs: &[&["wakeuptime", "-p"]],
-        target: Target::Load,
-        short: true,
-    },
-    Watcher {
-        name: Cow::Borrowed("offcputime, itself"),
-        programs: &[&["offcputime", "-p"]],
-        target: Target::Load,
-        short: true,
-    },
-    Watcher {
-        name: Cow::Borrowed("these four together, itself"),
-        programs: &[
+    Watcher::peer("runqlat, itself", &[&["runqlat", "-p"]], Target::Load, true),
+    Watcher::peer("cpudist, itself", &[&["cpudist", "-p"]], Target::Load, true),
+    Watcher::peer(
+        "wakeuptime, itself",
+        &[&["wakeuptime", "-p"]],
+        Target::Load,
+        true,
+    ),
+    Watcher::peer(
+        "offcputime, itself",
+        &[&["offcputime", "-p"]],
+        Target::Load,
+        true,
+    ),
+    Watcher::peer(
+        "these four together, itself",
+        &[
             &["runqlat", "-p"],
             &["cpudist", "-p"],
             &["wakeuptime", "-p"],
             &["offcputime", "-p"],
         ],
-        target: Target::Load,
-        short: false,
-    },
-    Watcher {
-        name: Cow::Borrowed("tracer, itself"),
-        programs: &[&[TRACER, "attach", "--duration", "60s", "--pid"]],
-        target: Target::Load,
-        short: true,
-    },
+        Target::Load,
+        false,
+    ),
+    Watcher::tracer("tracer, itself", Target::Load, true),
 ];
 
 /// (a): it keeps everybody's histogram and totals.

@@ -76,12 +76,33 @@ pub fn rows(all: &[Watcher], short: bool) -> Vec<Watcher> {
 }
 
 /// What stands for tracer's path in a row's words.
-pub const TRACER: &str = "tracer";
+const TRACER: &str = "tracer";
 
 /// Watchers at work; dropped, they are killed.
 pub struct Watching(Vec<Running>);
 
 impl Watcher {
+    /// Others' programs.
+    pub const fn peer(
+        name: &'static str,
+        programs: &'static [&'static [&'static str]],
+        target: Target,
+        short: bool,
+    ) -> Self {
+        Self {
+            name: Cow::Borrowed(name),
+            programs,
+            target,
+            short,
+        }
+    }
+
+    /// Tracer, for longer than any run of a load.
+    pub const fn tracer(name: &'static str, target: Target, short: bool) -> Self {
+        let programs: &[&[&str]] = &[&[TRACER, "attach", "--duration", "60s", "--pid"]];
+        Self::peer(name, programs, target, short)
+    }
+
     /// Whether it is ours.
     pub fn is_tracer(&self) -> bool {
         self.programs.iter().any(|words| words[0] == TRACER)
