@@ -49,7 +49,7 @@ fn a_process_without_room_for_its_histogram_makes_no_figure_doubtful() {
     let maps = [("histograms", 1408), ("block_histograms", 2)];
     report.losses.maps = maps.map(|(map, n)| (map.to_owned(), n)).into();
     let shown = plain(&report);
-    assert!(shown.contains("Lost 1,410 histograms"), "{shown}");
+    assert!(shown.contains("Lost 1410 histograms"), "{shown}");
     assert!(!shown.contains("too low"), "{shown}");
 }
 
