@@ -25,8 +25,10 @@ pub fn server(room: &Room, address: SocketAddr) -> Result<(Program, String)> {
         })?;
     }
     let config = room.dir.join("sshd_config");
+    // A shell within a shell does not read its user's start-up files, which may take long, or wait for a lock that is never freed.
     let text = format!(
-        "ListenAddress {address}\nHostKey {host}\nAuthorizedKeysFile {client}.pub\nPidFile none\nStrictModes no\nUsePAM no\n\
+        "SetEnv SHLVL=2\n\
+         ListenAddress {address}\nHostKey {host}\nAuthorizedKeysFile {client}.pub\nPidFile none\nStrictModes no\nUsePAM no\n\
          PermitRootLogin prohibit-password\nSubsystem sftp internal-sftp\n",
         host = host.display(),
         client = client.display(),
