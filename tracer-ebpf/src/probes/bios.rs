@@ -34,7 +34,7 @@ fn set(key: u64) -> u32 {
 
 /// Where a bio is; beyond the array if it is nowhere.
 ///
-/// A global function, as is [`place`]: see [`crate::histograms::record`].
+/// A global function, as is [`place_bio`]: see [`crate::histograms::record`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn find_bio(key: u64) -> u32 {

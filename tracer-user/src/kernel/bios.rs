@@ -9,7 +9,7 @@ use std::{
 use aya::{Ebpf, maps::Map};
 use tracer_common::block::{BIO_WAYS, Bio, Request};
 
-/// Places for each CPU: an eighth of a queue's usual depth of requests, each of which may be of hundreds of bios.
+/// Places for each CPU: 32 queues of 256 requests, or fewer whose requests are of many bios.
 const EACH_CPU: u32 = 8192;
 /// The fewest places, and the most, 4 MB.
 const FEWEST: u32 = 1 << 14;
