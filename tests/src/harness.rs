@@ -294,3 +294,11 @@ pub fn figure(report: &Value, pointer: &str) -> Result<u64> {
     let found = report.pointer(pointer).and_then(Value::as_u64);
     found.with_context(|| format!("the report has no {pointer}"))
 }
+
+/// CPU time of the target's waits that a report charges to such holders, ns.
+#[must_use]
+pub fn cpu_charged(report: &Value, is: impl Fn(&Value) -> bool) -> u64 {
+    let rows = report["blame"].as_array().into_iter().flatten();
+    let rows = rows.filter(|row| row["resource"] == "cpu" && is(row));
+    rows.filter_map(|row| row["ns"].as_u64()).sum()
+}

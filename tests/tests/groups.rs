@@ -15,7 +15,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tracer_tests::{
     busy,
-    harness::{Guard, run, signal},
+    harness::{Guard, cpu_charged, run, signal},
     truth::last_cpu,
 };
 
@@ -30,6 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 struct Accused {
     job: String,
     pids: BTreeSet<u32>,
+    /// Of what this test's programs hold: what else a machine runs is not the test's.
     share: f64,
 }
 
@@ -122,11 +123,17 @@ impl Jobs {
         let pid = server.to_string();
         let args = ["attach", "--pid", &pid, "--duration", "1s"];
         let ended = run(&[&args[..], &["--output", "json"]].concat()).unwrap();
-        let verdict = &ended.json().unwrap()["verdict"];
-        println!("{}", verdict["sentence"]);
+        let report = ended.json().unwrap();
+        let verdict = &report["verdict"];
+        let own = cpu_charged(&report, |row| row["comm"].as_str().is_some_and(is_own));
+        let part = own as f64 / cpu_charged(&report, |_| true) as f64;
+        println!("{}, {:.0} % of it own", verdict["sentence"], 100.0 * part);
         assert_eq!(verdict["resource"], "cpu", "{verdict:#}");
         let culprits = verdict["culprits"].as_array().unwrap();
-        culprits.iter().map(accused).collect()
+        culprits
+            .iter()
+            .map(|culprit| accused(culprit, part))
+            .collect()
     }
 
     /// One job is accused, and these are in it.
@@ -170,12 +177,18 @@ fn all_pids(is_meant: impl Fn(&str) -> bool) -> BTreeSet<u32> {
     .collect()
 }
 
-fn accused(culprit: &Value) -> Accused {
+/// Whether a holder of this name is one of a test's: its programs, and the shells that start them.
+fn is_own(comm: &str) -> bool {
+    let shells = ["sh", "bash", "cron", "xargs", "setsid"];
+    NAMES.contains(&comm) || shells.contains(&comm)
+}
+
+fn accused(culprit: &Value, part: f64) -> Accused {
     let pids = culprit["pids"].as_array().unwrap().iter();
     Accused {
         job: culprit["comm"].as_str().unwrap().to_owned(),
         pids: pids.map(|pid| pid.as_u64().unwrap() as u32).collect(),
-        share: culprit["share"].as_f64().unwrap(),
+        share: culprit["share"].as_f64().unwrap() / part,
     }
 }
 

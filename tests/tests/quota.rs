@@ -6,7 +6,7 @@ use serde_json::Value;
 use tracer_tests::{
     busy::Args,
     cgroup::{Controller, Hierarchy},
-    harness::{Busy, Trace, difference, figure},
+    harness::{Busy, Trace, cpu_charged, difference, figure},
     truth::last_cpu,
 };
 
@@ -44,17 +44,12 @@ fn limited(hogs: bool) -> Option<(u64, u32, Value)> {
     Some((throttled, hog_pid, report))
 }
 
-/// Run-queue time charged to a holder.
-fn charged(report: &Value, is: impl Fn(&Value) -> bool) -> u64 {
-    let blame = report["blame"].as_array().unwrap();
-    let rows = blame
-        .iter()
-        .filter(|row| row["resource"] == "cpu" && is(row));
-    rows.filter_map(|row| row["ns"].as_u64()).sum()
+fn is_quota(row: &Value) -> bool {
+    row["comm"] == "its own quota"
 }
 
 fn quota(report: &Value) -> u64 {
-    charged(report, |row| row["comm"] == "its own quota")
+    cpu_charged(report, is_quota)
 }
 
 #[test]
@@ -83,12 +78,20 @@ fn a_hog_answers_only_for_what_it_ran_while_the_quota_lasted() {
         return;
     };
     let waited = figure(&report, "/threads/budget_ns/cpu").unwrap();
-    let (quota, hogged) = (quota(&report), charged(&report, |row| row["pid"] == hog));
-    println!("quota {quota} and hog {hogged} of {waited} ns, cpu.stat {throttled} ns");
+    let is_hog = |row: &Value| row["pid"] == hog;
+    let (quota, hogged) = (quota(&report), cpu_charged(&report, is_hog));
+    // What else the machine runs, its interrupts, its hypervisor: a busy machine takes a part from the hog, too.
+    let strangers = cpu_charged(&report, |row| !is_quota(row) && !is_hog(row));
+    println!(
+        "quota {quota}, hog {hogged}, strangers {strangers} of {waited} ns, cpu.stat {throttled} ns"
+    );
     let sentence = &report["verdict"]["sentence"];
     assert!(difference(quota, throttled) < 0.02, "{sentence}");
+    let not_quota = waited - throttled;
+    assert!(hogged > not_quota / 5, "the hog had no part: {sentence}");
     assert!(
-        difference(hogged, waited - throttled) < 0.1,
-        "{sentence}: {waited}"
+        difference(hogged, not_quota - strangers) < 0.05,
+        "{sentence}: {:#}",
+        report["blame"]
     );
 }
