@@ -6,7 +6,7 @@ use tracer_common::{
     record::MapLoss,
 };
 
-use crate::{atomic, emit};
+use crate::{atomic, emit, lru};
 
 /// User space sets the sizes by the machine's.
 #[map]
@@ -20,21 +20,6 @@ static BLOCK_HISTOGRAMS: LruHashMap<u32, BlockCells> = LruHashMap::with_max_entr
 static EMPTY: Cell = Cell::EMPTY;
 static EMPTY_BLOCK: BlockCells = BlockCells::EMPTY;
 
-/// An entry; a new one is copied from `empty`.
-#[inline(always)]
-fn cell<K, V>(cells: &LruHashMap<K, V>, key: K, empty: &V, loss: MapLoss) -> Option<*mut V> {
-    if let Some(cell) = cells.get_ptr_mut(&key) {
-        return Some(cell);
-    }
-    // BPF_NOEXIST: another CPU may have been faster.
-    if cells.insert(&key, empty, 1).is_ok() {
-        emit::map_added(loss);
-    } else if cells.get_ptr_mut(&key).is_none() {
-        emit::map_full(loss);
-    }
-    cells.get_ptr_mut(&key)
-}
-
 /// Counts `ns` in the histogram of a process.
 ///
 /// A global function: the verifier walks its paths once, not once for each path that leads to a call (`sched_switch` loads ten times
@@ -43,7 +28,7 @@ fn cell<K, V>(cells: &LruHashMap<K, V>, key: K, empty: &V, loss: MapLoss) -> Opt
 #[inline(never)]
 pub extern "C" fn record(pid: u32, family: u32, ns: u64, now: u64) -> u32 {
     let key = CellKey { pid, family };
-    if let Some(cell) = cell(&HISTOGRAMS, key, &EMPTY, MapLoss::Histograms) {
+    if let Some(cell) = lru::entry(&HISTOGRAMS, key, &EMPTY, MapLoss::Histograms) {
         count(cell, pid, family, ns, now);
     }
     0
@@ -54,7 +39,7 @@ pub extern "C" fn record(pid: u32, family: u32, ns: u64, now: u64) -> u32 {
 #[inline(never)]
 pub extern "C" fn record_block(pid: u32, queue_ns: u64, device_ns: u64, now: u64) -> u32 {
     let loss = MapLoss::BlockHistograms;
-    if let Some(cells) = cell(&BLOCK_HISTOGRAMS, pid, &EMPTY_BLOCK, loss) {
+    if let Some(cells) = lru::entry(&BLOCK_HISTOGRAMS, pid, &EMPTY_BLOCK, loss) {
         // SAFETY: a map value.
         let (queue, device) = unsafe { (&raw mut (*cells).queue, &raw mut (*cells).device) };
         count(queue, pid, Family::BlockIoQueue as u32, queue_ns, now);
@@ -105,7 +90,7 @@ pub fn hold_cpu(pid: u32, ns: u64) {
         pid,
         family: Family::RunQueue as u32,
     };
-    if let Some(cell) = cell(&HISTOGRAMS, key, &EMPTY, MapLoss::Histograms) {
+    if let Some(cell) = lru::entry(&HISTOGRAMS, key, &EMPTY, MapLoss::Histograms) {
         // SAFETY: a map value.
         unsafe { atomic::add64(&raw mut (*cell).held_ns, ns) };
     }

@@ -1,7 +1,7 @@
 //! The kernel half of `tracer`: tracepoint programs that read, filter and emit facts. Judgement is user space's.
 //!
 //! Reading order: [`kernel`] reads the kernel's structures, [`filter`] says who is a target, [`emit`] writes to the ring buffers,
-//! [`stack`] and [`histograms`] keep what several probes share; one file in [`probes`] for each family.
+//! [`stack`], [`histograms`] and [`lru`] keep what several probes share; one file in [`probes`] for each family.
 //!
 //! Everything stays inside what 5.10 offers: no bounded-loop helper, no task storage, add-only atomics, 512 bytes of stack.
 //! On 5.10 and 5.15 an interrupt may run another of these programs in the middle of one, so there is no per-CPU scratch space.
@@ -14,6 +14,7 @@ mod emit;
 mod filter;
 mod histograms;
 mod kernel;
+mod lru;
 mod probes;
 mod stack;
 

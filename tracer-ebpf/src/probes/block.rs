@@ -22,6 +22,7 @@ use crate::{
     filter::is_target,
     histograms,
     kernel::{Bio, Request, argument, config, current, now, number},
+    lru,
     probes::{
         bios, held_back, merged,
         writeback::{is_kernel_thread, on_behalf},
@@ -449,25 +450,13 @@ fn gate_was_open(request: &Known) -> bool {
     open > 0 || (touched_ns != 0 && touched_ns + LINGERS_NS >= request.queue_ns)
 }
 
-#[expect(
-    clippy::needless_borrows_for_generic_args,
-    reason = "by value it would be copied to the stack"
-)]
 #[inline(always)]
 fn add_total(request: &Known, whole: u32, now: u64) {
     let key = DiskOwner {
         dev: request.dev,
         pid: request.pid,
     };
-    let known = DISK_TOTALS.get_ptr_mut(key).or_else(|| {
-        // BPF_NOEXIST: another CPU may have been faster.
-        if DISK_TOTALS.insert(key, &NOTHING, 1).is_ok() {
-            emit::map_added(MapLoss::DiskTotals);
-        }
-        DISK_TOTALS.get_ptr_mut(key)
-    });
-    let Some(total) = known else {
-        emit::map_full(MapLoss::DiskTotals);
+    let Some(total) = lru::entry(&DISK_TOTALS, key, &NOTHING, MapLoss::DiskTotals) else {
         return;
     };
     let bytes = u64::from(request.bytes);

@@ -7,6 +7,7 @@ use std::{
 };
 
 use aya::{Ebpf, maps::Map};
+use memmap2::MmapOptions;
 use tracer_common::block::{BIO_WAYS, Bio, Request};
 
 /// Places for each CPU: 32 queues of 256 requests, or fewer whose requests are of many bios.
@@ -39,22 +40,12 @@ pub fn issued(ebpf: &Ebpf) -> Vec<Request> {
         return Vec::new();
     };
     let count = info.max_entries() as usize;
+    let fd = map.fd().as_fd().as_raw_fd();
     let bytes = count * size_of::<Bio>();
-    // SAFETY: a new mapping, at a place that the kernel chooses.
-    let begin = unsafe {
-        libc::mmap(
-            ptr::null_mut(),
-            bytes,
-            libc::PROT_READ,
-            libc::MAP_SHARED,
-            map.fd().as_fd().as_raw_fd(),
-            0,
-        )
-    };
-    if begin == libc::MAP_FAILED {
+    let Ok(mapping) = MmapOptions::new().len(bytes).map_raw_read_only(fd) else {
         return Vec::new();
-    }
-    let places = ptr::slice_from_raw_parts(begin.cast::<Bio>(), count);
+    };
+    let places = ptr::slice_from_raw_parts(mapping.as_ptr().cast::<Bio>(), count);
     let mut issued = Vec::new();
     for at in 0..count {
         // SAFETY: within the mapping, which is of whole values; the kernel may write to it meanwhile.
@@ -63,8 +54,6 @@ pub fn issued(ebpf: &Ebpf) -> Vec<Request> {
             issued.push(bio.request);
         }
     }
-    // SAFETY: ours, and nothing borrows from it.
-    unsafe { libc::munmap(begin, bytes) };
     issued
 }
 

@@ -2,12 +2,14 @@
 //!
 //! Read from `sysfs` they come a page at a time, 1,300 of them.
 
-use std::{fs::File, io, io::Read as _, ops::Deref, os::fd::AsRawFd as _, path::Path, ptr, slice};
+use std::{fs::File, io, io::Read as _, ops::Deref, path::Path};
+
+use memmap2::{Mmap, MmapOptions};
 
 /// A file's content.
 pub enum Bytes {
     /// The kernel's own memory.
-    Mapped(Mapping),
+    Mapped(Mmap),
     /// A copy.
     Copied(Vec<u8>),
 }
@@ -19,11 +21,12 @@ impl Bytes {
     /// If it cannot be read.
     pub fn of(path: &Path) -> io::Result<Self> {
         let mut file = File::open(path)?;
-        let length = file.metadata()?.len() as usize;
-        if let Some(mapping) = Mapping::of(&file, length) {
+        // Private: all that `btf_sysfs_vmlinux_mmap` grants.
+        // SAFETY: the kernel's type information is never written.
+        if let Ok(mapping) = unsafe { MmapOptions::new().map_copy_read_only(&file) } {
             return Ok(Self::Mapped(mapping));
         }
-        let mut bytes = Vec::with_capacity(length);
+        let mut bytes = Vec::with_capacity(file.metadata()?.len() as usize);
         file.read_to_end(&mut bytes)?;
         Ok(Self::Copied(bytes))
     }
@@ -37,45 +40,5 @@ impl Deref for Bytes {
             Self::Mapped(mapping) => mapping,
             Self::Copied(bytes) => bytes,
         }
-    }
-}
-
-/// Memory of the kernel's that does not change. Borrowed from only as long as this lives.
-pub struct Mapping(&'static [u8]);
-
-impl Mapping {
-    /// `None` where the kernel only lets the file be read.
-    fn of(file: &File, length: usize) -> Option<Self> {
-        // SAFETY: a new mapping, at a place that the kernel chooses.
-        let begin = unsafe {
-            libc::mmap(
-                ptr::null_mut(),
-                length,
-                libc::PROT_READ,
-                libc::MAP_PRIVATE,
-                file.as_raw_fd(),
-                0,
-            )
-        };
-        if begin == libc::MAP_FAILED {
-            return None;
-        }
-        // SAFETY: mapped until this is dropped; the kernel's type information is never written (`btf_sysfs_vmlinux_mmap`).
-        Some(Self(unsafe { slice::from_raw_parts(begin.cast(), length) }))
-    }
-}
-
-impl Deref for Mapping {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        self.0
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: ours, and nobody borrows from it any more.
-        unsafe { libc::munmap(self.0.as_ptr().cast_mut().cast(), self.0.len()) };
     }
 }

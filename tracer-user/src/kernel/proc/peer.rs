@@ -18,18 +18,10 @@ use super::{
 pub fn peers_of(connections: &[Connection]) -> Vec<Vec<u32>> {
     let mut namespaces = Namespaces::default();
     let mut sockets = |connection: &Connection| {
-        let ends = connection.ends()?;
-        let lines = namespaces.of(connection.pid)?;
-        let accepted = lines
-            .iter()
-            .find(|line| (line.remote, line.local) == ends && line.inode != 0);
-        let (ip, port) = (ends.1.ip(), ends.1.port());
-        let listens = |line: &&Line| {
-            let any = line.local.ip().is_unspecified();
-            line.state == LISTEN && line.local.port() == port && (any || line.local.ip() == ip)
-        };
-        let listening = lines.iter().filter(listens).map(|line| line.inode);
-        Some((accepted.map(|line| line.inode), Vec::from_iter(listening)))
+        let (local, remote) = connection.ends()?;
+        let sockets = namespaces.of(connection.pid)?;
+        let listening = Vec::from_iter(sockets.listeners(remote));
+        Some((sockets.inode((remote, local)), listening))
     };
     let sockets: Vec<(Option<u64>, Vec<u64>)> = connections
         .iter()
@@ -59,14 +51,54 @@ pub fn peers_of(connections: &[Connection]) -> Vec<Vec<u32>> {
 
 /// The TCP sockets of network namespaces. A server's workers share one, and its list may be long: read once.
 #[derive(Default)]
-struct Namespaces(HashMap<OsString, Vec<Line>>);
+struct Namespaces(HashMap<OsString, Sockets>);
 
 impl Namespaces {
     /// All in the namespace of a process; `None` if it is gone.
-    fn of(&mut self, pid: u32) -> Option<&[Line]> {
+    fn of(&mut self, pid: u32) -> Option<&Sockets> {
         let namespace = fs::read_link(format!("/proc/{pid}/ns/net")).ok()?;
         let known = self.0.entry(namespace.into_os_string());
-        Some(known.or_insert_with(|| lines(&format!("/proc/{pid}/net"))))
+        Some(known.or_insert_with(|| Sockets::of(lines(&format!("/proc/{pid}/net")))))
+    }
+}
+
+/// The TCP sockets of a network namespace.
+struct Sockets {
+    /// Own and peer's address, and the inode of the file that a process has.
+    connected: HashMap<(SocketAddr, SocketAddr), u64>,
+    listening: Vec<(SocketAddr, u64)>,
+}
+
+impl Sockets {
+    fn of(lines: Vec<Line>) -> Self {
+        let (listening, others): (Vec<_>, Vec<_>) =
+            lines.into_iter().partition(|line| line.state == LISTEN);
+        let held = others.into_iter().filter(|line| line.inode != 0);
+        Self {
+            connected: held
+                .map(|line| ((line.local, line.remote), line.inode))
+                .collect(),
+            listening: listening
+                .into_iter()
+                .map(|line| (line.local, line.inode))
+                .collect(),
+        }
+    }
+
+    fn inode(&self, ends: (SocketAddr, SocketAddr)) -> Option<u64> {
+        self.connected.get(&ends).copied()
+    }
+
+    /// The sockets that listen at an address.
+    fn listeners(&self, at: SocketAddr) -> impl Iterator<Item = u64> {
+        let listens = move |local: &SocketAddr| {
+            local.port() == at.port() && (local.ip().is_unspecified() || local.ip() == at.ip())
+        };
+        let listening = self
+            .listening
+            .iter()
+            .filter(move |(local, _)| listens(local));
+        listening.map(|(_, inode)| *inode)
     }
 }
 
@@ -91,24 +123,10 @@ impl Connection {
 /// that have a copy it is the oldest. Reads the descriptors of every process once.
 #[must_use]
 pub fn clients_of(connections: &[Connection]) -> Vec<Option<u32>> {
-    // A server's workers share a namespace, and its list may be long: read once.
-    let mut namespaces: HashMap<OsString, HashMap<(SocketAddr, SocketAddr), u64>> = HashMap::new();
+    let mut namespaces = Namespaces::default();
     let mut inode_of = |connection: &Connection| {
-        let pid = connection.pid;
-        let ends = (
-            connection.remote.parse().ok()?,
-            connection.local.parse().ok()?,
-        );
-        let namespace = fs::read_link(format!("/proc/{pid}/ns/net")).ok()?;
-        let by_ends = || {
-            let lines = lines(&format!("/proc/{pid}/net")).into_iter();
-            let connected = lines.filter(|line| line.inode != 0);
-            connected
-                .map(|line| ((line.local, line.remote), line.inode))
-                .collect()
-        };
-        let known = namespaces.entry(namespace.into_os_string());
-        known.or_insert_with(by_ends).get(&ends).copied()
+        let (local, remote) = connection.ends()?;
+        namespaces.of(connection.pid)?.inode((remote, local))
     };
     let wanted: Vec<Option<u64>> = connections.iter().map(&mut inode_of).collect();
     let mut open: HashSet<u64> = wanted.iter().flatten().copied().collect();
