@@ -84,7 +84,7 @@ fn lost(books: &Books) -> bool {
 /// A holder by name.
 pub fn holder_name(books: &Books, holder: Holder) -> String {
     match holder {
-        Holder::Process(id) => books.processes[id].comm.clone(),
+        Holder::Process(id) => books.processes[id].comm.to_string(),
         Holder::Asked(id) => format!("{} itself", books.processes[id].comm),
         Holder::Client(id) => {
             let target = books.targets.first();

@@ -18,7 +18,7 @@ pub fn flame(books: &Books, target: &Target) -> Flame {
         let worker = |id| worker_name(&books.works, id).filter(|_| line.class == Class::Cpu);
         let holder = match line.holder {
             Holder::Process(id) => {
-                let comm = worker(id).unwrap_or_else(|| books.processes[id].comm.clone());
+                let comm = worker(id).unwrap_or_else(|| books.processes[id].comm.to_string());
                 process(&comm, books.processes[id].pid)
             }
             other => holder_name(books, other).replace("its own", "own"),

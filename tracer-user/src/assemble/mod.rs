@@ -81,8 +81,8 @@ fn target(books: &Books) -> Target {
     Target {
         pid: first.pid,
         pids,
-        comm: first.comm,
-        cmdline: first.cmdline,
+        comm: first.comm.to_string(),
+        cmdline: first.cmdline.to_string(),
         threads: books.threads,
         cgroup: books.start.cgroup.clone(),
         unit: books.start.unit.clone(),
@@ -121,7 +121,7 @@ fn answer(books: &Books, verdict: &verdict::Verdict) -> Verdict {
 /// The names of the processes on the way.
 fn via(books: &Books, verdict: &verdict::Verdict) -> Vec<String> {
     let ids = verdict.primary().map(|found| found.via.as_slice());
-    let comm = |id: &ProcessId| books.processes[*id].comm.clone();
+    let comm = |id: &ProcessId| books.processes[*id].comm.to_string();
     ids.unwrap_or_default().iter().map(comm).collect()
 }
 
@@ -161,7 +161,7 @@ fn culprit(books: &Books, found: &verdict::Culprit) -> Culprit {
     Culprit {
         pid: process.pid,
         comm: found.name.clone(),
-        cmdline: process.cmdline.clone(),
+        cmdline: process.cmdline.to_string(),
         share: found.share,
         pids: found
             .members

@@ -16,7 +16,7 @@ const MS: u64 = 1_000_000;
 fn books() -> Books {
     let process = |pid, comm: &str, target| Process {
         pid,
-        comm: comm.to_owned(),
+        comm: comm.into(),
         target,
         ..Process::default()
     };

@@ -176,10 +176,6 @@ impl Session {
         }
         let mut facts = facts(start, processes, &pids, sockets);
         facts.extend(unanswered.into_iter().map(Event::Unanswered));
-        give_back_memory();
-        if let Some(note) = steady::hold() {
-            eprintln!("tracer: {note}");
-        }
         Ok(Self {
             attached,
             reader,
@@ -223,6 +219,11 @@ impl Session {
         let deadline = duration.map(|duration| tokio::time::Instant::now() + duration);
         let mut pace = Pace::default();
         sink(&std::mem::take(&mut self.facts), &mut Vec::new);
+        // Of what attaching took only what the model keeps is held in memory.
+        give_back_memory();
+        if let Some(note) = steady::hold() {
+            eprintln!("tracer: {note}");
+        }
         let mut batch = Vec::new();
         let stop = loop {
             tokio::select! {

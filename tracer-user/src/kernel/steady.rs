@@ -47,7 +47,7 @@ pub fn begin() {
     }
 }
 
-/// Before the window, once the memory that attaching took is given back: locks what is used, now and later. What was not possible, for
+/// As the window begins, once the memory that attaching took is given back: locks what is used, now and later. What was not possible, for
 /// people.
 #[must_use]
 pub fn hold() -> Option<&'static str> {

@@ -4,6 +4,8 @@ pub use crate::event::{Histogram, Interrupted, Siblings, Source};
 
 use std::collections::BTreeMap;
 
+use arcstr::ArcStr;
+
 use crate::{
     class::{Class, Resource},
     event,
@@ -148,12 +150,12 @@ pub struct Process {
     pub sid: u32,
     /// Start, nanoseconds since boot: with `pid` the identity.
     pub start_ns: u64,
-    /// Name.
-    pub comm: String,
+    /// Name. Like the other words, shared by the processes of which it is: a machine has many that are alike.
+    pub comm: ArcStr,
     /// Command line.
-    pub cmdline: String,
+    pub cmdline: ArcStr,
     /// cgroup, the most specific one; empty if not known.
-    pub cgroup: String,
+    pub cgroup: ArcStr,
     /// Is it a kernel thread?
     pub kernel: bool,
     /// Is it traced?

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use arcstr::ArcStr;
 use rustc_hash::FxHashMap as HashMap;
 
 use super::books::{Process, ProcessId};
@@ -40,15 +41,17 @@ struct Ties {
 impl Processes {
     /// A process that was there at attach; what a fork or exec said meanwhile is newer.
     pub fn found(&mut self, found: &event::Process) {
+        // One that is like its predecessor, of the same service or the same container, shares its words.
+        let like = self.all.last().cloned().unwrap_or_default();
         let process = Process {
             pid: found.pid,
             parent: None,
             pgid: found.pgid,
             sid: found.sid,
             start_ns: found.start_ns,
-            comm: found.comm.clone(),
-            cmdline: found.cmdline.clone(),
-            cgroup: found.cgroup.clone(),
+            comm: shared(&found.comm, &like.comm),
+            cmdline: shared(&found.cmdline, &like.cmdline),
+            cgroup: shared(&found.cgroup, &like.cgroup),
             kernel: found.kernel,
             target: found.target,
             exited: false,
@@ -72,7 +75,7 @@ impl Processes {
             pgid: fork.pgid,
             sid: fork.sid,
             start_ns: fork.start_ns,
-            comm: fork.comm.clone(),
+            comm: shared(&fork.comm, &image.comm),
             cmdline: image.cmdline.clone(),
             cgroup: image.cgroup.clone(),
             kernel: image.kernel,
@@ -86,8 +89,8 @@ impl Processes {
     pub fn executed(&mut self, exec: &event::Exec) {
         let id = self.id(exec.pid);
         let process = &mut self.all[id];
-        process.comm.clone_from(&exec.comm);
-        process.cmdline.clone_from(&exec.cmdline);
+        process.comm = ArcStr::from(&exec.comm);
+        process.cmdline = ArcStr::from(&exec.cmdline);
         process.sid = exec.sid;
         process.pgid = exec.pgid;
         process.kernel = false;
@@ -235,11 +238,20 @@ impl Processes {
 }
 
 /// A name for a process of which nothing is known but its id.
-fn unseen(pid: u32) -> String {
+fn unseen(pid: u32) -> ArcStr {
     if pid == 0 {
-        "kernel".to_owned()
+        arcstr::literal!("kernel")
     } else {
-        "unknown".to_owned()
+        arcstr::literal!("unknown")
+    }
+}
+
+/// The text; `of` itself, if it is the same.
+fn shared(text: &str, of: &ArcStr) -> ArcStr {
+    if text == of {
+        of.clone()
+    } else {
+        ArcStr::from(text)
     }
 }
 

@@ -34,8 +34,8 @@ impl Scene {
             pgid: pid,
             sid: pid,
             start_ns: u64::from(pid),
-            comm: comm.to_owned(),
-            cmdline: format!("{comm} --some-option"),
+            comm: comm.into(),
+            cmdline: arcstr::format!("{comm} --some-option"),
             ..Process::default()
         });
         self.books.processes.len() - 1

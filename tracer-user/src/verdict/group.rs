@@ -84,7 +84,7 @@ impl Groups {
             let worker = worker_name(&books.works, id).filter(|_| resource == Resource::Cpu);
             let name = match process.kernel {
                 true => worker.unwrap_or_else(|| kernel_name(&process.comm).to_owned()),
-                false => process.comm.clone(),
+                false => process.comm.to_string(),
             };
             if !names.contains(&name) {
                 names.push(name);

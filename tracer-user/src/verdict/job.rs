@@ -140,8 +140,8 @@ mod tests {
 
     fn shell(cmdline: &str) -> Process {
         Process {
-            comm: "bash".to_owned(),
-            cmdline: cmdline.to_owned(),
+            comm: "bash".into(),
+            cmdline: cmdline.into(),
             ..Process::default()
         }
     }

@@ -122,7 +122,7 @@ fn a_pipeline_is_one_culprit_and_its_largest_member_stands_for_it() {
         let process = &mut scene.books.processes[member];
         (process.parent, process.pgid, process.sid) = (parent, 30, 30);
     }
-    scene.books.processes[bash].cmdline = "bash backup.sh".to_owned();
+    scene.books.processes[bash].cmdline = "bash backup.sh".into();
     let scene = scene
         .threads(Class::Cpu, 100)
         .charge(Resource::Cpu, None, Holder::Process(tar), 18)
@@ -219,7 +219,7 @@ fn a_job_of_forty_short_compressors_is_named_after_their_program() {
     let mut scene = Scene::new();
     let cpu = Some(scene.place("cpu1"));
     let script = scene.process(100, "sh");
-    scene.books.processes[script].cmdline = "sh backup.sh".to_owned();
+    scene.books.processes[script].cmdline = "sh backup.sh".into();
     let mut compressors = Vec::new();
     for pid in 101..141 {
         let compressor = scene.process(pid, "gzip");

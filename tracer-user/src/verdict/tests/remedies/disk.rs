@@ -122,7 +122,7 @@ fn a_service_is_told_through_systemd_also_before_the_controller_is_on_for_it() {
     scene.books.means.io = hierarchy(true, "/c");
     scene.books.means.systemd = true;
     let place = |scene: &mut Scene, id: usize, path: &str| {
-        scene.books.processes[id].cgroup = path.to_owned();
+        scene.books.processes[id].cgroup = path.into();
     };
     place(&mut scene, 1, "/system.slice/backup.service");
     place(&mut scene, 0, "/system.slice/web.service");
@@ -199,7 +199,7 @@ fn who_was_started_by_hand_or_as_a_service_is_put_off_otherwise() {
         "kill -STOP 4711 && echo 'kill -CONT 4711' | at now + 8 hours"
     );
     scene.books.means.systemd = true;
-    scene.books.processes[1].cgroup = "/system.slice/backup.service".to_owned();
+    scene.books.processes[1].cgroup = "/system.slice/backup.service".into();
     assert_eq!(
         of(&scene, "TriggeredBy").command,
         "systemctl edit --full \"$(systemctl show -P TriggeredBy backup.service)\""

@@ -7,7 +7,7 @@ use crate::standing::Interface;
 fn sender(comm: &str, words: &str) -> Scene {
     let mut scene = Scene::new();
     let (sender, eth0) = (scene.process(99, comm), scene.place("eth0"));
-    scene.books.processes[sender].cmdline = words.to_owned();
+    scene.books.processes[sender].cmdline = words.into();
     let mut known = standing(99, words);
     known.connections = vec![("10.0.0.1:40000".to_owned(), "10.0.0.2:873".to_owned())];
     scene.books.standings.insert(sender, known);
