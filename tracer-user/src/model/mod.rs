@@ -28,6 +28,7 @@ mod steal;
 #[cfg(test)]
 mod tests;
 mod thread;
+mod time_line;
 mod turn;
 mod unanswered;
 mod upstream;

@@ -66,7 +66,7 @@ impl Model {
             return;
         };
         let moves = std::mem::take(&mut thread.moves);
-        let begin = thread.known_ns.max(queued_ns);
+        let begin = thread.known_ns().max(queued_ns);
         self.spend(wait.tid, Class::Cpu, wait.ns);
         if wait.ns <= begin {
             return;

@@ -1,84 +1,17 @@
-//! The time line of a target thread: every nanosecond of its life in exactly one class.
-//!
-//! Time is kept as sums since the begin, with check points, so that the classes of any past interval are a difference: that is
-//! how a request takes the classes of the thread that owned it, and a sleep those of the thread that ended it.
+//! A target thread: its time line, every nanosecond of its life in exactly one class, and whom it works for.
 
 use std::collections::VecDeque;
 
 use super::{
     books::{Budget, Holder},
-    recent,
+    time_line::{Spent, TimeLine},
     work::Work,
 };
 use crate::class::Class;
 
-/// Time per class. What a thread does for certain, and what its waits for work would be if it owned a request: `Idle` there means
-/// that the wait itself does not tell.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Spent {
-    /// Time that needs no judgement.
-    pub certain: Budget,
-    /// Waits for work, by what the thread would be waiting for.
-    pub tentative: Budget,
-}
-
-impl Spent {
-    /// `self - before`, class by class.
-    #[must_use]
-    pub fn since(&self, before: &Self) -> Self {
-        let minus = |a: &Budget, b: &Budget| std::array::from_fn(|i| a[i].saturating_sub(b[i]));
-        Self {
-            certain: minus(&self.certain, &before.certain),
-            tentative: minus(&self.tentative, &before.tentative),
-        }
-    }
-
-    fn plus(&self, other: &Self) -> Self {
-        let add = |a: &Budget, b: &Budget| std::array::from_fn(|i| a[i] + b[i]);
-        Self {
-            certain: add(&self.certain, &other.certain),
-            tentative: add(&self.tentative, &other.tentative),
-        }
-    }
-
-    /// `part / whole` of it.
-    fn share(&self, part: u64, whole: u64) -> Self {
-        // Nearly all classes of a short step are empty, and the division is not cheap.
-        let scale = |budget: &Budget| {
-            budget.map(|ns| match ns {
-                0 => 0,
-                ns => (u128::from(ns) * u128::from(part) / u128::from(whole.max(1))) as u64,
-            })
-        };
-        Self {
-            certain: scale(&self.certain),
-            tentative: scale(&self.tentative),
-        }
-    }
-
-    /// Time blocked for certain.
-    #[must_use]
-    pub fn blocked(&self) -> u64 {
-        let blocked = Class::BLOCKED.iter();
-        blocked.map(|class| self.certain[class.index()]).sum()
-    }
-
-    /// Sum over all classes.
-    #[must_use]
-    pub fn total(&self) -> u64 {
-        self.certain.iter().sum::<u64>() + self.tentative.iter().sum::<u64>()
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-struct CheckPoint {
-    ns: u64,
-    spent: Spent,
-}
-
-/// Check points kept of a thread that owns no request: enough to follow a chain of wakeups into the recent past.
+/// Waits that others ended, and threads whose waits it ended, kept of a thread that owns no request.
 const KEPT: usize = 64;
-/// Check points kept at most: about 8,000 intervals, above which a very long request is clipped.
+/// The same of one that owns a long request.
 const MOST: usize = 1 << 13;
 
 /// A wait for work that a process outside the target ended.
@@ -97,9 +30,7 @@ pub struct Behind {
 pub struct Thread {
     /// When it began, or the window did.
     pub begin_ns: u64,
-    /// Up to when the time line is known.
-    pub known_ns: u64,
-    /// Is it on a CPU since then?
+    /// Is it on a CPU since its time line ends?
     pub running: bool,
     /// Moves between CPUs while queued, not yet part of a wait: (when, from).
     pub moves: Vec<(u64, u32)>,
@@ -126,21 +57,15 @@ pub struct Thread {
     /// State letter at attach; `None` for a thread born in the window.
     pub seed_state: Option<char>,
     waits: bool,
-    spent: Spent,
-    history: VecDeque<CheckPoint>,
+    line: TimeLine,
 }
 
 impl Thread {
     /// A thread that is there from `begin_ns` on.
     #[must_use]
     pub fn new(begin_ns: u64) -> Self {
-        let start = CheckPoint {
-            ns: begin_ns,
-            spent: Spent::default(),
-        };
         Self {
             begin_ns,
-            known_ns: begin_ns,
             running: false,
             moves: Vec::new(),
             turns: Vec::new(),
@@ -155,47 +80,35 @@ impl Thread {
             seed: Vec::new(),
             seed_state: None,
             waits: false,
-            spent: Spent::default(),
-            history: VecDeque::from([start]),
+            line: TimeLine::new(begin_ns),
         }
+    }
+
+    /// Up to when the time line is known.
+    #[must_use]
+    pub fn known_ns(&self) -> u64 {
+        self.line.known_ns()
     }
 
     /// Extends the time line to `until` by time of one class.
     pub fn extend(&mut self, class: Class, until: u64) {
-        if until > self.known_ns {
-            self.spent.certain[class.index()] += until - self.known_ns;
+        if until > self.known_ns() {
+            self.line.extend(class, until);
             self.waits = false;
-            self.mark(until);
         }
     }
 
     /// Extends the time line to `until` by a wait for work, resolved as `tentative` (which sums to its length).
     pub fn extend_waiting(&mut self, tentative: &Budget, until: u64) {
-        if until > self.known_ns {
-            for (sum, ns) in self.spent.tentative.iter_mut().zip(tentative) {
-                *sum += ns;
-            }
-            self.mark(until);
+        if until > self.known_ns() {
+            self.line.extend_waiting(tentative, until);
         }
         self.waits = true;
     }
 
-    /// A check point of what is known.
-    fn mark(&mut self, until: u64) {
-        self.known_ns = until;
-        self.history.push_back(CheckPoint {
-            ns: until,
-            spent: self.spent,
-        });
-    }
-
-    /// Forgets check points before `needed_ns`, but for the most recent.
+    /// Forgets what is not needed from `needed_ns` on, but for the most recent.
     pub fn forget(&mut self, needed_ns: u64) {
-        while self.history.len() > KEPT
-            && (self.history[1].ns <= needed_ns || self.history.len() > MOST)
-        {
-            self.history.pop_front();
-        }
+        self.line.forget(needed_ns);
         self.work.forget(needed_ns);
         while self.behind.len() > KEPT
             && (self.behind[0].end_ns <= needed_ns || self.behind.len() > MOST)
@@ -215,61 +128,19 @@ impl Thread {
     /// Is it worth calling [`Self::forget`]?
     #[must_use]
     pub fn is_long(&self) -> bool {
-        self.history.len() > 4 * KEPT
+        self.line.is_long()
     }
 
-    /// Everything spent up to `ns`, between check points in proportion. After the last one the thread runs.
-    #[must_use]
-    pub fn spent_until(&self, ns: u64) -> Spent {
-        let after = recent::partition_point(&self.history, |point| point.ns <= ns);
-        let Some(before) = after.checked_sub(1).map(|index| self.history[index]) else {
-            return self
-                .history
-                .front()
-                .map_or_else(Spent::default, |point| point.spent);
-        };
-        match self.history.get(after) {
-            Some(_) if before.ns == ns => before.spent,
-            Some(next) => {
-                let step = next.spent.since(&before.spent);
-                before
-                    .spent
-                    .plus(&step.share(ns - before.ns, next.ns - before.ns))
-            }
-            None => {
-                let mut spent = before.spent;
-                if self.running {
-                    spent.certain[Class::OnCpu.index()] += ns - before.ns;
-                }
-                spent
-            }
-        }
-    }
-
-    /// What it did between two times.
+    /// What it did between two times. After the last that is known a thread on a CPU runs.
     #[must_use]
     pub fn between(&self, begin: u64, end: u64) -> Spent {
-        self.spent_until(end).since(&self.spent_until(begin))
+        self.line.between(begin, end, self.running)
     }
 
-    /// What it did between two times, piece by piece: (begin, end, what). A piece lies between two check points, so that what it did
-    /// there is spread evenly.
+    /// The same, piece by piece: (begin, end, what), each spread evenly.
     #[must_use]
     pub fn pieces(&self, begin: u64, end: u64) -> Vec<(u64, u64, Spent)> {
-        let first = recent::partition_point(&self.history, |point| point.ns <= begin);
-        let points = self.history.range(first..);
-        let points = points.take_while(|point| point.ns < end);
-        let cuts = points.map(|point| (point.ns, point.spent));
-        let last = (end, self.spent_until(end));
-        let mut pieces = Vec::new();
-        let mut before = (begin, self.spent_until(begin));
-        for cut in cuts.chain([last]) {
-            if cut.0 > before.0 {
-                pieces.push((before.0, cut.0, cut.1.since(&before.1)));
-            }
-            before = cut;
-        }
-        pieces
+        self.line.pieces(begin, end, self.running)
     }
 
     /// Is the last that is known of it a wait for work?
@@ -280,57 +151,14 @@ impl Thread {
 
     /// Nothing is known of the time until `until`.
     pub fn skip(&mut self, until: u64) {
-        if until > self.known_ns {
-            self.mark(until);
+        if until > self.known_ns() {
+            self.line.skip(until);
         }
     }
 
     /// Everything so far.
     #[must_use]
     pub fn spent(&self) -> &Spent {
-        &self.spent
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_interval_takes_its_share_of_the_pieces_it_cuts() {
-        let mut thread = Thread::new(100);
-        thread.extend(Class::OnCpu, 200);
-        thread.extend(Class::Disk, 400);
-        let spent = thread.between(150, 300);
-        assert_eq!(spent.certain[Class::OnCpu.index()], 50);
-        assert_eq!(spent.certain[Class::Disk.index()], 100);
-    }
-
-    #[test]
-    fn a_running_thread_runs_beyond_its_last_check_point() {
-        let mut thread = Thread::new(100);
-        thread.extend(Class::Disk, 200);
-        thread.running = true;
-        assert_eq!(thread.between(150, 260).certain[Class::OnCpu.index()], 60);
-    }
-
-    #[test]
-    fn the_past_is_forgotten_only_where_no_request_needs_it() {
-        let mut thread = Thread::new(0);
-        for i in 1..=1000 {
-            thread.extend(
-                if i % 2 == 0 {
-                    Class::Disk
-                } else {
-                    Class::OnCpu
-                },
-                i * 10,
-            );
-        }
-        thread.forget(5000);
-        assert_eq!(thread.between(5000, 10_000).total(), 5000);
-        thread.forget(u64::MAX);
-        assert_eq!(thread.spent().total(), 10_000);
-        assert!(!thread.is_long());
+        self.line.spent()
     }
 }

@@ -130,7 +130,7 @@ impl Model {
     /// Time between two records that do not meet is unaccounted, not on-CPU.
     fn skip_lost(&mut self, wait: &Wait) {
         if let Some(thread) = self.threads.get_mut(&wait.tid)
-            && wait.ran_since_ns > thread.known_ns + GAP_NS
+            && wait.ran_since_ns > thread.known_ns() + GAP_NS
         {
             thread.skip(wait.ran_since_ns.min(wait.off_ns));
             thread.running = true;
@@ -143,7 +143,7 @@ impl Model {
         let Some(thread) = self.threads.get(&wait.tid) else {
             return;
         };
-        let begin = thread.known_ns;
+        let begin = thread.known_ns();
         let whole = thread.running && wait.ran_since_ns.abs_diff(begin) <= GAP_NS;
         if !whole || wait.ran_ns == 0 {
             return self.spend(wait.tid, Class::OnCpu, wait.off_ns);
@@ -167,7 +167,7 @@ impl Model {
         let Some(thread) = self.threads.get_mut(&tid) else {
             return;
         };
-        let begin = thread.known_ns;
+        let begin = thread.known_ns();
         if until > begin {
             thread.extend(class, until);
             self.ledger
@@ -179,7 +179,7 @@ impl Model {
         let Some(thread) = self.threads.get(&wait.tid) else {
             return;
         };
-        let begin = thread.known_ns;
+        let begin = thread.known_ns();
         if until <= begin {
             return;
         }
@@ -280,7 +280,7 @@ impl Model {
         let Some(thread) = self.threads.get(&tid) else {
             return;
         };
-        let begin = thread.known_ns;
+        let begin = thread.known_ns();
         if until <= begin {
             return;
         }
@@ -394,7 +394,7 @@ impl Model {
             };
             if thread.running {
                 self.spend(tid, Class::OnCpu, end_ns);
-            } else if thread.known_ns == thread.begin_ns {
+            } else if thread.known_ns() == thread.begin_ns {
                 self.before_first(tid, end_ns);
                 self.clipped_waits += 1;
             }
