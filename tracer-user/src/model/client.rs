@@ -10,6 +10,7 @@ use super::{
     Model,
     books::{Asker, Holder, ProcessId},
     disk::Request,
+    request::Role,
 };
 use crate::event;
 
@@ -136,6 +137,9 @@ impl Model {
     /// Who asks on a connection is known now.
     pub(super) fn client(&mut self, client: &event::Client) {
         let process = self.processes.id(client.client_pid);
+        // Whoever speaks first: MariaDB greets who connects.
+        let connection = self.connections.entry(client.socket).or_default();
+        connection.role = Role::Server;
         if self.processes.is_target(process) {
             return;
         }

@@ -130,6 +130,26 @@ fn what_was_read_for_one_client_is_that_ones_where_anothers_request_waited() {
 }
 
 #[test]
+fn who_is_greeted_over_a_unix_socket_asks_all_the_same() {
+    // Without addresses: all that is known of such a connection is who asks there.
+    let mut events = dump([Some(SHOP), Some(SHOP), None], HERE);
+    events.retain(|event| !matches!(event, Event::Socket(socket) if socket.socket == 3));
+    let found = event::Client {
+        ns: at(1),
+        socket: 3,
+        pid: SERVER,
+        client_pid: DUMP,
+    };
+    events.extend([Event::Client(found), send(COPY, 3, 45)]);
+    events.sort_by_key(Event::ns);
+    let books = books(events, 10_000);
+    let (shop, dump) = (id(&books, SHOP), id(&books, DUMP));
+    let cost = behind(&books, Asker::Process(shop), dump);
+    assert!(cost > 198 * 38, "{cost}");
+    assert_closed(&books);
+}
+
+#[test]
 fn where_the_client_of_either_is_not_known_it_stays_the_targets_own() {
     for clients in [[Some(SHOP), Some(SHOP), None], [None, None, Some(DUMP)]] {
         let books = books(dump(clients, HERE), 10_000);
