@@ -24,7 +24,8 @@ const USUAL: [&str; 2] = ["5.10", "6.12"];
 #[command(
     after_help = "Examples:\n  cargo xtask vm                             smoke test on 5.10 and 6.12\n  \
     cargo xtask vm --own-root --kernel 6.1     the same, in a guest that has only busybox\n  \
-    cargo xtask vm --kernel 7.2 -- uname -a    any command, from this machine's file system"
+    cargo xtask vm --kernel 7.2 -- uname -a    any command, from this machine's file system\n  \
+    cargo xtask vm --cpus 8                    on more CPUs, which take turns on one of this machine's"
 )]
 pub struct Args {
     /// Kernel series; may be given several times [default: 5.10 and 6.12]
@@ -34,8 +35,11 @@ pub struct Args {
     #[arg(long)]
     own_root: bool,
     /// Make the guest's two CPUs the hyperthreads of one core (not with --own-root)
-    #[arg(long, conflicts_with = "own_root")]
+    #[arg(long, conflicts_with_all = ["own_root", "cpus"])]
     siblings: bool,
+    /// How many CPUs the guest has
+    #[arg(long, default_value_t = CPUS, value_parser = clap::value_parser!(u32).range(1..=64))]
+    cpus: u32,
     /// Longest that one guest may take, in seconds
     #[arg(long, default_value_t = LIMIT_S)]
     limit: u32,
@@ -43,6 +47,9 @@ pub struct Args {
     #[arg(last = true)]
     command: Vec<String>,
 }
+
+/// The fewest with which a thread is moved between CPUs.
+const CPUS: u32 = 2;
 
 /// Boot under TCG takes 10 to 20 s, the smoke test as long again; three times that is a hang.
 const LIMIT_S: u32 = 180;
@@ -77,6 +84,7 @@ pub fn smoke_all() -> Result<(usize, usize)> {
             kernel: vec![],
             own_root,
             siblings: false,
+            cpus: CPUS,
             limit: LIMIT_S,
             command: vec![],
         };
@@ -104,6 +112,7 @@ fn one(name: &str, args: &Args, script: &str) -> bool {
         name,
         own_root: args.own_root,
         siblings: args.siblings,
+        cpus: args.cpus,
         limit_s: args.limit,
     };
     let outcome = guest.run(script);

@@ -36,6 +36,8 @@ pub struct Guest<'a> {
     pub own_root: bool,
     /// Whether its two CPUs are one core's hyperthreads.
     pub siblings: bool,
+    /// How many CPUs it has.
+    pub cpus: u32,
     /// Longest that it may take, in seconds.
     pub limit_s: u32,
 }
@@ -48,7 +50,7 @@ impl Guest<'_> {
         let dir = paths::target().join("vm/run");
         fs::create_dir_all(&dir).with_context(|| format!("could not make {}", dir.display()))?;
         let mut boot = if self.own_root {
-            own_root::qemu(&kernel, &wrapped(script), &dir)?
+            own_root::qemu(&kernel, &wrapped(script), self.cpus, &dir)?
         } else {
             self.virtme(&vng, &kernel, &self.write(script, &dir)?)?
         };
@@ -115,7 +117,8 @@ impl Guest<'_> {
         // Without being told to use 9p it waits five seconds for a virtiofsd that is not there.
         command
             .args(["--disable-kvm", "--force-9p", "--verbose"])
-            .args(["--cpus", "2", "--memory", "2G", "--run"])
+            .args(["--cpus", &self.cpus.to_string()])
+            .args(["--memory", "2G", "--run"])
             .arg(&kernel.image)
             .arg("--exec")
             .arg(script)

@@ -30,22 +30,13 @@ exec </dev/null >/dev/console 2>&1
 ";
 
 /// Boots the kernel with an initramfs that runs the script and powers off.
-pub fn qemu(kernel: &Kernel, script: &str, dir: &Path) -> Result<Command> {
+pub fn qemu(kernel: &Kernel, script: &str, cpus: u32, dir: &Path) -> Result<Command> {
     let initramfs = pack(script, dir).context("could not make the guest's root file system")?;
     let mut command = Command::new("qemu-system-x86_64");
     command
-        .args([
-            "-accel",
-            ACCELERATOR,
-            "-cpu",
-            "max",
-            "-smp",
-            "2",
-            "-m",
-            "1G",
-            "-nodefaults",
-            "-no-reboot",
-        ])
+        .args(["-accel", ACCELERATOR, "-cpu", "max"])
+        .args(["-smp", &cpus.to_string(), "-m", "1G"])
+        .args(["-nodefaults", "-no-reboot"])
         .args(["-display", "none", "-monitor", "none", "-serial", "stdio"])
         .args(["-append", "console=ttyS0 panic=-1 quiet", "-kernel"])
         .arg(&kernel.image)
