@@ -154,6 +154,9 @@ const TABLE: &[(&str, Sleep)] = &[
     ("sigsuspend", Sleep::Work),
     ("do_wait", Sleep::Work),
     ("io_cqring_wait*", Sleep::Work),
+    ("do_io_getevents", Sleep::Work),
+    ("__x64_sys_io_getevents*", Sleep::Work),
+    ("__x64_sys_io_pgetevents*", Sleep::Work),
     ("io_wq_worker", Sleep::Work),
     ("do_msgrcv", Sleep::Work),
     ("do_semtimedop", Sleep::Work),
@@ -268,6 +271,18 @@ mod tests {
             "do_epoll_wait",
         ]);
         assert_eq!(classify(Some(&frames), 1, false), Sleep::Work);
+    }
+
+    #[test]
+    fn a_wait_for_completions_is_a_wait_for_work_however_they_are_asked_for() {
+        for function in [
+            "io_cqring_wait",
+            "do_io_getevents",
+            "__x64_sys_io_pgetevents",
+        ] {
+            let frames = stack(&["__schedule", "schedule", function, "do_syscall_64"]);
+            assert_eq!(classify(Some(&frames), 1, false), Sleep::Work);
+        }
     }
 
     #[test]
