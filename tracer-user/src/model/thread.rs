@@ -4,15 +4,10 @@ use std::collections::VecDeque;
 
 use super::{
     books::{Budget, Holder},
-    time_line::{Spent, TimeLine},
+    time_line::{KEPT, MOST, Spent, TimeLine},
     work::Work,
 };
 use crate::class::Class;
-
-/// Waits that others ended, and threads whose waits it ended, kept of a thread that owns no request.
-const KEPT: usize = 64;
-/// The same of one that owns a long request.
-const MOST: usize = 1 << 13;
 
 /// A wait for work that a process outside the target ended.
 #[derive(Clone, Copy, Debug)]

@@ -74,10 +74,10 @@ impl Step {
     }
 }
 
-/// Steps kept of a thread that owns no request: enough to follow a chain of wakeups into the recent past.
-const KEPT: usize = 64;
-/// Steps kept at most, above which a very long request is clipped.
-const MOST: usize = 1 << 13;
+/// Steps, and waits that others ended, kept of a thread that owns no request: enough to follow a chain of wakeups into the recent past.
+pub const KEPT: usize = 64;
+/// The same at most, above which a very long request is clipped.
+pub const MOST: usize = 1 << 13;
 
 /// The steps of a thread that are remembered, and the sum of all.
 #[derive(Clone, Debug)]

@@ -63,6 +63,7 @@ impl Namespaces {
 }
 
 /// The TCP sockets of a network namespace.
+#[derive(Default)]
 struct Sockets {
     /// Own and peer's address, and the inode of the file that a process has.
     connected: HashMap<(SocketAddr, SocketAddr), u64>,
@@ -71,18 +72,16 @@ struct Sockets {
 
 impl Sockets {
     fn of(lines: Vec<Line>) -> Self {
-        let (listening, others): (Vec<_>, Vec<_>) =
-            lines.into_iter().partition(|line| line.state == LISTEN);
-        let held = others.into_iter().filter(|line| line.inode != 0);
-        Self {
-            connected: held
-                .map(|line| ((line.local, line.remote), line.inode))
-                .collect(),
-            listening: listening
-                .into_iter()
-                .map(|line| (line.local, line.inode))
-                .collect(),
+        let mut sockets = Self::default();
+        for line in lines {
+            if line.state == LISTEN {
+                sockets.listening.push((line.local, line.inode));
+            } else if line.inode != 0 {
+                let ends = (line.local, line.remote);
+                sockets.connected.insert(ends, line.inode);
+            }
         }
+        sockets
     }
 
     fn inode(&self, ends: (SocketAddr, SocketAddr)) -> Option<u64> {
