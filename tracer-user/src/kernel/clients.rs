@@ -74,14 +74,11 @@ impl Clients {
         self.waiting.retain(|known| known.socket != socket.socket);
         let serves = self.serving.contains(&socket.local_port) && socket.is_local();
         if serves && self.waiting.len() < MOST_AT_ONCE {
-            self.waiting.push(Unknown {
+            let ends = proc::Connection::parse(socket.pid, &socket.local, &socket.remote);
+            self.waiting.extend(ends.map(|ends| Unknown {
                 socket: socket.socket,
-                ends: proc::Connection {
-                    pid: socket.pid,
-                    local: socket.local.clone(),
-                    remote: socket.remote.clone(),
-                },
-            });
+                ends,
+            }));
         }
     }
 
@@ -91,8 +88,7 @@ impl Clients {
         let sender = self.found.0.clone();
         std::thread::spawn(move || {
             let begun = Instant::now();
-            let ends: Vec<proc::Connection> =
-                wanted.iter().map(|unknown| unknown.ends.clone()).collect();
+            let ends: Vec<proc::Connection> = wanted.iter().map(|unknown| unknown.ends).collect();
             let clients = proc::clients_of(&ends);
             // Nobody listens any more once the trace is over.
             let _ = sender.send((wanted.into_iter().zip(clients).collect(), begun.elapsed()));

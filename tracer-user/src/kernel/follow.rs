@@ -111,11 +111,7 @@ impl Asked {
         if !may_look(&mut self.looks, remote.to_owned()) {
             return;
         }
-        self.wanted.push(Connection {
-            pid: by_pid,
-            local: local.to_owned(),
-            remote: remote.to_owned(),
-        });
+        self.wanted.extend(Connection::parse(by_pid, local, remote));
     }
 
     /// Looks for the other ends of all that are wanted, one look at a time.
@@ -127,11 +123,8 @@ impl Asked {
         let (sender, wanted) = (self.found.0.clone(), std::mem::take(&mut self.wanted));
         self.looking = Some(thread::spawn(move || {
             for (asked, peers) in wanted.iter().zip(proc::peers_of(&wanted)) {
-                let port = asked.remote.rsplit(':').next();
-                let port = port.and_then(|port| port.parse().ok());
-                let pids = peers.into_iter().take(MOST_FOLLOWED);
-                for pid in pids.filter(|_| port.is_some()) {
-                    let by_pid = asked.pid;
+                for pid in peers.into_iter().take(MOST_FOLLOWED) {
+                    let (by_pid, port) = (asked.pid, Some(asked.remote.port().into()));
                     // Nobody listens any more once the trace is over.
                     let _ = sender.send(Found { pid, by_pid, port });
                 }

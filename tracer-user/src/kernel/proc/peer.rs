@@ -2,26 +2,23 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    ffi::OsString,
-    fs,
     net::SocketAddr,
 };
 
 use super::{
     numbers_in,
-    socket::{LISTEN, Line, inodes, lines},
+    socket::{LISTEN, Line, inodes, lines, namespace},
 };
 
 /// The processes at the other ends of connections, each in the network namespace of who has it: whoever has the accepted socket, then all
 /// that have the socket that listens there, because a server's workers take turns. Reads the descriptors of every process once.
 #[must_use]
 pub fn peers_of(connections: &[Connection]) -> Vec<Vec<u32>> {
-    let mut namespaces = Namespaces::default();
-    let mut sockets = |connection: &Connection| {
-        let (local, remote) = connection.ends()?;
-        let sockets = namespaces.of(connection.pid)?;
-        let listening = Vec::from_iter(sockets.listeners(remote));
-        Some((sockets.inode((remote, local)), listening))
+    let namespaces = Namespaces::read(connections);
+    let sockets = |connection: &Connection| {
+        let listening = namespaces.of(connection)?.listeners(connection.remote);
+        let listening = Vec::from_iter(listening);
+        Some((namespaces.other_end(connection), listening))
     };
     let sockets: Vec<(Option<u64>, Vec<u64>)> = connections
         .iter()
@@ -49,43 +46,75 @@ pub fn peers_of(connections: &[Connection]) -> Vec<Vec<u32>> {
     sockets.iter().map(found).collect()
 }
 
-/// The TCP sockets of network namespaces. A server's workers share one, and its list may be long: read once.
-#[derive(Default)]
-struct Namespaces(HashMap<OsString, Sockets>);
+/// Of network namespaces the sockets that are asked about. A server's workers share one, and its list may be long: read once.
+struct Namespaces {
+    /// The namespace of each process that was there.
+    of: HashMap<u32, u64>,
+    sockets: HashMap<u64, Sockets>,
+}
 
 impl Namespaces {
-    /// All in the namespace of a process; `None` if it is gone.
-    fn of(&mut self, pid: u32) -> Option<&Sockets> {
-        let namespace = fs::read_link(format!("/proc/{pid}/ns/net")).ok()?;
-        let known = self.0.entry(namespace.into_os_string());
-        Some(known.or_insert_with(|| Sockets::of(lines(&format!("/proc/{pid}/net")))))
+    /// The listening sockets, and the other ends of these connections.
+    fn read(connections: &[Connection]) -> Self {
+        let mut of = HashMap::new();
+        let mut wanted: HashMap<u64, (u32, HashSet<Ends>)> = HashMap::new();
+        for connection in connections {
+            let pid = connection.pid;
+            let known = of.entry(pid).or_insert_with(|| namespace(pid));
+            if let Some(namespace) = *known {
+                let (_, wanted) = wanted.entry(namespace).or_insert((pid, HashSet::new()));
+                wanted.insert((connection.remote, connection.local));
+            }
+        }
+        let read = |(namespace, (pid, wanted)): (u64, (u32, HashSet<Ends>))| {
+            let lines = lines(&format!("/proc/{pid}/net"));
+            (namespace, Sockets::of(lines, &wanted))
+        };
+        Self {
+            of: of
+                .into_iter()
+                .filter_map(|(pid, namespace)| Some((pid, namespace?)))
+                .collect(),
+            sockets: wanted.into_iter().map(read).collect(),
+        }
+    }
+
+    /// Those in the namespace of who has this end; `None` if it was gone.
+    fn of(&self, connection: &Connection) -> Option<&Sockets> {
+        self.sockets.get(self.of.get(&connection.pid)?)
+    }
+
+    /// Inode of the other end.
+    fn other_end(&self, connection: &Connection) -> Option<u64> {
+        let ends = (connection.remote, connection.local);
+        self.of(connection)?.connected.get(&ends).copied()
     }
 }
 
-/// The TCP sockets of a network namespace.
-#[derive(Default)]
+/// Own and peer's address.
+type Ends = (SocketAddr, SocketAddr);
+
+/// Sockets of a network namespace, by the inodes of the files that processes have.
 struct Sockets {
-    /// Own and peer's address, and the inode of the file that a process has.
-    connected: HashMap<(SocketAddr, SocketAddr), u64>,
+    connected: HashMap<Ends, u64>,
     listening: Vec<(SocketAddr, u64)>,
 }
 
 impl Sockets {
-    fn of(lines: Vec<Line>) -> Self {
-        let mut sockets = Self::default();
+    fn of(lines: impl Iterator<Item = Line>, wanted: &HashSet<Ends>) -> Self {
+        let mut sockets = Self {
+            connected: HashMap::new(),
+            listening: Vec::new(),
+        };
         for line in lines {
+            let ends = (line.local, line.remote);
             if line.state == LISTEN {
                 sockets.listening.push((line.local, line.inode));
-            } else if line.inode != 0 {
-                let ends = (line.local, line.remote);
+            } else if line.inode != 0 && wanted.contains(&ends) {
                 sockets.connected.insert(ends, line.inode);
             }
         }
         sockets
-    }
-
-    fn inode(&self, ends: (SocketAddr, SocketAddr)) -> Option<u64> {
-        self.connected.get(&ends).copied()
     }
 
     /// The sockets that listen at an address.
@@ -102,19 +131,25 @@ impl Sockets {
 }
 
 /// A connection, as the process that has this end of it sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Connection {
     /// Process.
     pub pid: u32,
-    /// Own address, as text.
-    pub local: String,
+    /// Own address.
+    pub local: SocketAddr,
     /// Peer's address.
-    pub remote: String,
+    pub remote: SocketAddr,
 }
 
 impl Connection {
-    fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
-        Some((self.local.parse().ok()?, self.remote.parse().ok()?))
+    /// From addresses with ports; `None` if one is none.
+    #[must_use]
+    pub fn parse(pid: u32, local: &str, remote: &str) -> Option<Self> {
+        Some(Self {
+            pid,
+            local: local.parse().ok()?,
+            remote: remote.parse().ok()?,
+        })
     }
 }
 
@@ -122,12 +157,9 @@ impl Connection {
 /// that have a copy it is the oldest. Reads the descriptors of every process once.
 #[must_use]
 pub fn clients_of(connections: &[Connection]) -> Vec<Option<u32>> {
-    let mut namespaces = Namespaces::default();
-    let mut inode_of = |connection: &Connection| {
-        let (local, remote) = connection.ends()?;
-        namespaces.of(connection.pid)?.inode((remote, local))
-    };
-    let wanted: Vec<Option<u64>> = connections.iter().map(&mut inode_of).collect();
+    let namespaces = Namespaces::read(connections);
+    let other_end = |connection| namespaces.other_end(connection);
+    let wanted: Vec<Option<u64>> = connections.iter().map(other_end).collect();
     let mut open: HashSet<u64> = wanted.iter().flatten().copied().collect();
     let mut pids: Vec<u32> = numbers_in("/proc").filter(|pid| *pid != 1).collect();
     pids.sort_unstable();
@@ -174,8 +206,8 @@ mod tests {
     fn connection(client: &TcpStream) -> Connection {
         Connection {
             pid: std::process::id(),
-            local: client.local_addr().unwrap().to_string(),
-            remote: client.peer_addr().unwrap().to_string(),
+            local: client.local_addr().unwrap(),
+            remote: client.peer_addr().unwrap(),
         }
     }
 
@@ -219,8 +251,8 @@ mod tests {
         let own = std::process::id();
         let ends = |client: &TcpStream| Connection {
             pid: own,
-            local: client.peer_addr().unwrap().to_string(),
-            remote: client.local_addr().unwrap().to_string(),
+            local: client.peer_addr().unwrap(),
+            remote: client.local_addr().unwrap(),
         };
         let (there, gone) = (connect(), connect());
         let asked = [ends(&there), ends(&gone)];

@@ -1,14 +1,10 @@
 //! Who is sending as the trace begins: a send that waits for room in its buffer may have begun seconds ago and go on for as long.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    fs,
-    os::unix::fs::MetadataExt as _,
-};
+use std::collections::{BTreeMap, HashMap};
 
 use tracer_common::packets::Sender;
 
-use super::socket::{LISTEN, inodes, lines};
+use super::socket::{LISTEN, inodes, lines, namespace};
 
 /// So many are told at most; of more, those of the lowest inodes. There is room for them in the map `SENDERS`.
 const MOST: usize = 1024;
@@ -20,16 +16,15 @@ const MOST: usize = 1024;
 pub fn senders(pids: &[u32]) -> Vec<(Sender, u32)> {
     let mut namespaces = BTreeMap::new();
     for pid in pids {
-        if let Ok(netns) = fs::metadata(format!("/proc/{pid}/ns/net")) {
-            namespaces.entry(netns.ino() as u32).or_insert(*pid);
+        if let Some(namespace) = namespace(*pid) {
+            namespaces.entry(namespace as u32).or_insert(*pid);
         }
     }
     let mut wanted: BTreeMap<u64, Sender> = BTreeMap::new();
     for (netns, pid) in namespaces {
         let lines = lines(&format!("/proc/{pid}/net"));
-        let sends = lines
-            .into_iter()
-            .filter(|line| line.state != LISTEN && line.unacked_bytes > 0 && line.inode != 0);
+        let sends =
+            lines.filter(|line| line.state != LISTEN && line.unacked_bytes > 0 && line.inode != 0);
         wanted.extend(sends.map(|line| {
             let sender = Sender {
                 netns,
@@ -77,7 +72,7 @@ mod tests {
         let port_of = |stream: &TcpStream| stream.local_addr().unwrap().port();
         let find = |port| found.iter().find(|(sender, _)| sender.local_port == port);
         let (sender, pid) = find(port_of(&busy)).unwrap();
-        let netns = fs::metadata("/proc/self/ns/net").unwrap().ino() as u32;
+        let netns = namespace(own).unwrap() as u32;
         assert_eq!((sender.netns, *pid), (netns, own));
         assert_eq!(sender.remote_port, listener.local_addr().unwrap().port());
         assert!(find(port_of(&idle)).is_none());

@@ -1,13 +1,15 @@
 //! TCP sockets: descriptors of a process joined with `/proc/PID/net/tcp` and `tcp6`.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet},
     ffi::OsString,
-    fs,
+    fs::{self, File},
+    io::{BufRead as _, BufReader},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::unix::fs::MetadataExt as _,
 };
 
-use super::{SmallFiles, numbers_in};
+use super::numbers_in;
 use crate::event::OpenSocket;
 
 /// `TCP_LISTEN` of `include/net/tcp_states.h`, as the column `st` has it.
@@ -80,32 +82,25 @@ fn word(text: &str) -> Option<[u8; 4]> {
     Some(u32::from_str_radix(text, 16).ok()?.to_ne_bytes())
 }
 
-/// The TCP sockets of a network namespace; `folder` is `/proc/PID/net`.
-pub(super) fn lines(folder: &str) -> Vec<Line> {
-    let mut files = SmallFiles::default();
-    let mut all = Vec::new();
-    for name in ["tcp", "tcp6"] {
-        // Without IPv6 there is no tcp6.
-        let text = files
-            .read(format_args!("{folder}/{name}"))
-            .map(String::from_utf8_lossy);
-        all.extend(
-            text.as_deref()
-                .unwrap_or_default()
-                .lines()
-                .filter_map(Line::parse),
-        );
-    }
-    all
+/// The network namespace of a process, by its inode; `None` if it is gone.
+pub(super) fn namespace(pid: u32) -> Option<u64> {
+    let namespace = fs::metadata(format!("/proc/{pid}/ns/net")).ok()?;
+    Some(namespace.ino())
+}
+
+/// The TCP sockets of a network namespace; `folder` is `/proc/PID/net`. Read as they are asked for: there may be a hundred thousand.
+pub(super) fn lines(folder: &str) -> impl Iterator<Item = Line> + use<> {
+    // Without IPv6 there is no tcp6.
+    let files = ["tcp", "tcp6"].map(|name| File::open(format!("{folder}/{name}")).ok());
+    let files = files.into_iter().flatten().map(BufReader::new);
+    let lines = files.flat_map(|file| file.lines().map_while(Result::ok));
+    lines.filter_map(|line| Line::parse(&line))
 }
 
 /// Inodes of the sockets in `folder` (`/proc/PID/net`) that listen on `port`.
 pub(super) fn listeners(folder: &str, port: u16) -> impl Iterator<Item = u64> {
     let listens = move |line: &Line| line.state == LISTEN && line.local.port() == port;
-    lines(folder)
-        .into_iter()
-        .filter(listens)
-        .map(|line| line.inode)
+    lines(folder).filter(listens).map(|line| line.inode)
 }
 
 /// Inodes of the sockets that a process has open; one may come more than once.
@@ -134,28 +129,30 @@ fn socket_inode(link: &OsString) -> Option<u64> {
 /// Each process is looked up in its own network namespace. Listeners are no open sockets: their queue holds connections, not bytes.
 #[must_use]
 pub fn sockets(pids: &[u32]) -> (Vec<OpenSocket>, Vec<u32>) {
-    // A server's workers share a namespace, and its list may be long: read once.
-    let mut namespaces: HashMap<OsString, HashMap<u64, Line>> = HashMap::new();
-    let (mut open, mut ports) = (Vec::new(), BTreeSet::new());
+    // The descriptors first: a socket closed in between is then missing from the list, and one opened is simply not asked for.
+    let mut namespaces: BTreeMap<u64, Vec<(u64, u32)>> = BTreeMap::new();
     for &pid in pids {
-        let Ok(namespace) = fs::read_link(format!("/proc/{pid}/ns/net")) else {
+        if let Some(namespace) = namespace(pid) {
+            let wanted = namespaces.entry(namespace).or_default();
+            wanted.extend(inodes(pid).map(|inode| (inode, pid)));
+        }
+    }
+    let (mut open, mut ports) = (Vec::new(), BTreeSet::new());
+    for mut wanted in namespaces.into_values() {
+        wanted.sort_unstable();
+        wanted.dedup();
+        // A server's workers share a namespace, and its list may be long: read once.
+        let Some(any) = wanted.first().map(|(_, pid)| *pid) else {
             continue;
         };
-        // The descriptors first: a socket closed in between is then missing from the list, and one opened is simply not asked for.
-        let inodes: HashSet<u64> = inodes(pid).collect();
-        let by_inode = || {
-            lines(&format!("/proc/{pid}/net"))
-                .into_iter()
-                .map(|line| (line.inode, line))
-                .collect()
-        };
-        let namespace = namespaces
-            .entry(namespace.into_os_string())
-            .or_insert_with(by_inode);
-        for line in inodes.iter().filter_map(|inode| namespace.get(inode)) {
-            match line.state {
-                LISTEN => _ = ports.insert(line.local.port().into()),
-                _ => open.push(line.to_event(pid)),
+        for line in lines(&format!("/proc/{any}/net")) {
+            let first = wanted.partition_point(|(inode, _)| *inode < line.inode);
+            let owners = wanted[first..].iter();
+            for (_, pid) in owners.take_while(|(inode, _)| *inode == line.inode) {
+                match line.state {
+                    LISTEN => _ = ports.insert(line.local.port().into()),
+                    _ => open.push(line.to_event(*pid)),
+                }
             }
         }
     }
