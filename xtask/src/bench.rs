@@ -4,9 +4,10 @@
 //!
 //! Code map: [`watcher`] starts tracer and its peers, [`rounds`] interleaves runs of a load with and without them, [`figures`] sums
 //! up, [`table`] shows; [`switch`], [`block`] and [`net`] are loads with
-//! their rows and limits; [`volume`] and [`start`] have no peers, and [`crowd`] fills the machine for them.
+//! their rows and limits; [`volume`], [`start`] and [`cpus`] have no peers, and [`crowd`] fills the machine for them.
 
 mod block;
+mod cpus;
 mod crowd;
 mod figures;
 mod net;
@@ -83,6 +84,8 @@ enum Load {
     Start,
     /// The same in crowds that grow; with --short only when it is named
     Growth,
+    /// The same on more CPUs, in guests; with --short only when it is named
+    Cpus,
 }
 
 /// Measures, shows, and with `--short` judges.
@@ -147,13 +150,14 @@ fn play(load: Load, args: &Args, rounds: u32) -> Result<Vec<Report>> {
         Load::Volume => vec![volume::run(args.short)?],
         Load::Start => vec![start::run(rounds)?],
         Load::Growth => vec![start::growth(few)?],
+        Load::Cpus => vec![cpus::run(few)?],
     })
 }
 
 impl Args {
     fn wants(&self, load: Load) -> bool {
         match self.loads.as_slice() {
-            [] => !self.short || load != Load::Growth,
+            [] => !self.short || !matches!(load, Load::Growth | Load::Cpus),
             some => some.contains(&load),
         }
     }

@@ -4,7 +4,7 @@
 //! virtme-ng; with `--own-root` they have one of their own with busybox and the tracer in it and nothing else, which
 //! shows that the one file is all that a server needs.
 
-mod guest;
+pub mod guest;
 mod kernels;
 mod own_root;
 

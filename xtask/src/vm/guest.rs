@@ -45,6 +45,22 @@ pub struct Guest<'a> {
 impl Guest<'_> {
     /// Runs a shell script in the guest and shows its output.
     pub fn run(&self, script: &str) -> Result<()> {
+        let (said, status, log) = self.outcome(script)?;
+        for line in said {
+            println!("[{}] {line}", self.name);
+        }
+        succeeded(status, &log)
+    }
+
+    /// Runs a shell script in the guest: the lines that it said, if it succeeded.
+    pub fn said(&self, script: &str) -> Result<Vec<String>> {
+        let (said, status, log) = self.outcome(script)?;
+        succeeded(status, &log).with_context(|| said.join("\n"))?;
+        Ok(said)
+    }
+
+    /// Runs a shell script in the guest: what it said, its exit status, and where the console's log is.
+    fn outcome(&self, script: &str) -> Result<(Vec<String>, i32, PathBuf)> {
         let vng = setup::vng()?;
         let kernel = kernel(self.name)?;
         let dir = paths::target().join("vm/run");
@@ -58,7 +74,8 @@ impl Guest<'_> {
         let code = self.boot(&mut boot, &log)?;
         let console =
             fs::read(&log).with_context(|| format!("could not read {}", log.display()))?;
-        self.judge(&String::from_utf8_lossy(&console), code, &log)
+        let (said, status) = self.judge(&String::from_utf8_lossy(&console), code, &log)?;
+        Ok((said, status, log))
     }
 
     /// Runs the command with its output in the log, for no longer than the limit.
@@ -82,8 +99,8 @@ impl Guest<'_> {
         Ok(status.context("could not start the guest")?.code())
     }
 
-    /// Shows what the script said, and says whether it succeeded.
-    fn judge(&self, console: &str, code: Option<i32>, log: &Path) -> Result<()> {
+    /// What the script said, and its exit status; shows the end of the console if it did not come to its end.
+    fn judge(&self, console: &str, code: Option<i32>, log: &Path) -> Result<(Vec<String>, i32)> {
         let Some((said, status)) = outcome(console) else {
             let lines: Vec<_> = console.lines().collect();
             println!("{}", lines[lines.len().saturating_sub(TAIL)..].join("\n"));
@@ -99,16 +116,7 @@ impl Guest<'_> {
                 log.display()
             );
         };
-        for line in said {
-            println!("[{}] {line}", self.name);
-        }
-        if status != 0 {
-            bail!(
-                "the script ended with status {status}; the guest's console is in {}",
-                log.display()
-            );
-        }
-        Ok(())
+        Ok((said.into_iter().map(str::to_owned).collect(), status))
     }
 
     /// Boots the kernel on this machine's own root file system.
@@ -142,6 +150,16 @@ impl Guest<'_> {
             .context("could not make the script executable")?;
         Ok(file)
     }
+}
+
+fn succeeded(status: i32, log: &Path) -> Result<()> {
+    if status != 0 {
+        bail!(
+            "the script ended with status {status}; the guest's console is in {}",
+            log.display()
+        );
+    }
+    Ok(())
 }
 
 /// The script between its marks, in a guest whose kernel keeps quiet meanwhile.
