@@ -1,4 +1,5 @@
-//! How long the tracer's own programs ran in the kernel. Counting slows every program of the machine: it is done for one second in ten.
+//! How long the tracer's own programs ran in the kernel. Counting slows every program of the machine: it is done for a tenth of the time,
+//! and often, because what the machine does changes: counted in the first second of ten, a load that began in the second one was not seen.
 
 use std::{
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
@@ -11,10 +12,10 @@ use aya::{
     sys::{Stats, enable_stats},
 };
 
-/// Begin of one second that is counted to that of the next.
-const EVERY: Duration = Duration::from_secs(10);
+/// From one count to the next: to begin and to end one patches the kernel's code, which every CPU waits for.
+const EVERY: Duration = Duration::from_secs(1);
 /// How long it is counted.
-const COUNTED: Duration = Duration::from_secs(1);
+const COUNTED: Duration = Duration::from_millis(100);
 
 /// What the programs did to the machine and what they missed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
