@@ -3,15 +3,12 @@
 //! An emulator's nanoseconds are not a machine's, but they are its own: what counts is each figure beside that of the smallest guest. Its
 //! CPUs take turns on one of this machine's.
 
-use std::collections::HashMap;
-
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use super::{
     Report,
     figures::{Summary, json_in, summary},
-    switch,
 };
 use crate::{command::say, paths, vm::guest::Guest};
 
@@ -21,20 +18,18 @@ const KERNEL: &str = "6.12";
 /// Longest that a guest may take, in seconds: the largest takes a minute.
 const LIMIT_S: u32 = 300;
 
-/// Each line begins with what it is. Switches are those of a pair of processes on one CPU, which are nobody's that is traced.
+/// A report a line, of a process that does nothing; once it is traced, a pair of others that wake each other keeps one CPU busy.
 const SCRIPT: &str = r#"
 sleep 1000 & target=$!
-switches() { taskset -c 0 perf bench sched pipe -l 12000 2>&1 | grep usecs/op; }
 for round in $(seq ROUNDS); do
-    echo "bare $(switches)"
-    TRACER attach --duration 100s --output json --pid $target > /tmp/report 2> /tmp/said & tracer=$!
+    TRACER attach --duration 4s --output json --pid $target > /tmp/report 2> /tmp/said & tracer=$!
     until grep -q '^tracing' /tmp/said; do
         kill -0 $tracer || { cat /tmp/said; exit 1; }
         sleep 0.1
     done
-    echo "traced $(switches)"
-    kill -INT $tracer
+    taskset -c 0 perf bench sched pipe -l 100000000 > /tmp/pipe & pipe=$!
     wait $tracer || { cat /tmp/said; exit 1; }
+    kill $pipe
     echo "report $(tr -d '\n' < /tmp/report)"
 done
 kill $target
@@ -60,10 +55,10 @@ const FIGURES: [Figure; 4] = [
     Figure {
         name: SWITCH,
         unit: 1.0,
-        what: "ns per switch",
+        what: "ns in-kernel per switch",
     },
 ];
-/// What tracing somebody else adds to a switch: not in the report.
+/// In-kernel time for each switch: not in the report.
 const SWITCH: &str = "switch_ns";
 
 struct Figure {
@@ -89,7 +84,7 @@ pub fn run(rounds: u32) -> Result<Report> {
             limit_s: LIMIT_S,
         };
         let said = guest.said(&script)?;
-        let found = figures(&said).with_context(|| format!("the guest said {said:?}"))?;
+        let found = figures(&said)?;
         rows.push((cpus, found));
     }
     Ok(Report {
@@ -101,30 +96,28 @@ pub fn run(rounds: u32) -> Result<Report> {
 
 /// In the order of [`FIGURES`].
 fn figures(said: &[String]) -> Result<Vec<Summary>> {
-    let mut all: HashMap<&str, Vec<f64>> = HashMap::new();
-    let mut bare = None;
-    for line in said {
-        match line.split_once(' ') {
-            Some(("bare", text)) => bare = Some(switch::figure(text)?),
-            Some(("traced", text)) => {
-                let bare = bare.context("nothing was measured before")?;
-                let added = switch::figure(text)? - bare;
-                all.entry(SWITCH).or_default().push(added);
-            }
-            Some(("report", text)) => {
-                let report = json_in(text)?;
-                for figure in FIGURES.iter().filter(|figure| figure.name != SWITCH) {
-                    let found = report["tracer"][figure.name].as_f64();
-                    let found = found.with_context(|| format!("no {}", figure.name))?;
-                    all.entry(figure.name).or_default().push(found);
-                }
-            }
-            _ => {}
-        }
-    }
-    let of = |figure: &Figure| summary(all.get(figure.name)?);
-    let found = FIGURES.iter().map(|figure| of(figure).context(figure.what));
-    found.collect()
+    let reports = said.iter().filter_map(|line| line.strip_prefix("report "));
+    let reports = reports.map(json_in).collect::<Result<Vec<_>>>()?;
+    let of = |figure: &Figure| {
+        let found = |report: &Value| {
+            let found = match figure.name {
+                SWITCH => each_switch(report),
+                name => report["tracer"][name].as_f64(),
+            };
+            found.with_context(|| format!("a report has no {}", figure.what))
+        };
+        let all = reports.iter().map(found).collect::<Result<Vec<_>>>()?;
+        summary(&all).context("there is no report")
+    };
+    FIGURES.iter().map(of).collect()
+}
+
+/// A thread waits once for each switch to it.
+fn each_switch(report: &Value) -> Option<f64> {
+    let waits = report["histograms"].as_array()?.iter();
+    let waits = waits.filter(|row| row["family"] == "run_queue");
+    let switches: f64 = waits.filter_map(|row| row["count"].as_f64()).sum();
+    Some(report["tracer"]["kernel_ns"].as_f64()? / switches)
 }
 
 /// Medians, and in brackets how many times those of the smallest guest they are.
@@ -134,14 +127,14 @@ fn text(rounds: u32, rows: &[(u32, Vec<Summary>)]) -> String {
         ""
     );
     for figure in &FIGURES {
-        text += &format!("{:>24}", figure.what);
+        text += &format!("{:>26}", figure.what);
     }
     for (cpus, found) in rows {
         text += &format!("\n{cpus:>4}");
         for (index, figure) in FIGURES.iter().enumerate() {
             let (median, first) = (found[index].median, rows[0].1[index].median);
             let cell = format!("{:.1} ({:.2})", median / figure.unit, median / first);
-            text += &format!("{cell:>24}");
+            text += &format!("{cell:>26}");
         }
     }
     text + "\n"
@@ -164,18 +157,24 @@ mod tests {
 
     #[test]
     fn what_a_guest_says_becomes_figures() {
-        let said = [
-            "bare  10.0 usecs/op",
-            "traced  14.0 usecs/op",
-            r#"report {"tracer":{"attach_ns":5e6,"rss_bytes":2e7,"maps_bytes":1e7}}"#,
-            "bare  12.0 usecs/op",
-            "traced  18.0 usecs/op",
-            r#"report {"tracer":{"attach_ns":7e6,"rss_bytes":2e7,"maps_bytes":1e7}}"#,
-        ];
-        let said = said.map(str::to_owned);
+        let report = |attach_ns: u32, kernel_ns: u32| {
+            let tracer = json!({
+                "attach_ns": attach_ns, "rss_bytes": 20, "maps_bytes": 10, "kernel_ns": kernel_ns,
+            });
+            let row = |family, count| json!({"family": family, "count": count});
+            let histograms = [row("run_queue", 3), row("tcp_ack", 9), row("run_queue", 1)];
+            format!(
+                "report {}",
+                json!({"tracer": tracer, "histograms": histograms})
+            )
+        };
+        let said = ["noise".to_owned(), report(5, 400), report(7, 800)];
         let medians = figures(&said).unwrap().into_iter().map(|all| all.median);
-        assert_eq!(Vec::from_iter(medians), [6e6, 2e7, 1e7, 2500.0]);
-        assert!(figures(&said[..2]).is_err(), "a report is missing");
-        assert!(figures(&said[1..2]).is_err(), "nothing to compare with");
+        assert_eq!(Vec::from_iter(medians), [6.0, 20.0, 10.0, 150.0]);
+        assert!(figures(&said[..1]).is_err(), "there is no report");
+        assert!(
+            figures(&["report {}".to_owned()]).is_err(),
+            "it says nothing"
+        );
     }
 }

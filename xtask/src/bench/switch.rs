@@ -117,8 +117,8 @@ fn one(
     })
 }
 
-/// Nanoseconds of a switch: `perf bench` prints microseconds of a round trip.
-pub fn figure(text: &str) -> Result<f64> {
+/// `perf bench` prints microseconds of a round trip.
+fn figure(text: &str) -> Result<f64> {
     let said = text.split_once("usecs/op").map(|(before, _)| before);
     let us = said.and_then(|before| before.split_whitespace().next_back());
     let us: Option<f64> = us.and_then(|us| us.parse().ok());
