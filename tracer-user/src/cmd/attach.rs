@@ -18,7 +18,7 @@ use crate::{
         load::Loader,
         proc,
         session::{Session, Settings, Signals, Stop},
-        steady,
+        steady, thread_cpu_time,
     },
     model::Model,
     recording::{Writer, Written},
@@ -189,7 +189,7 @@ struct Progress {
     interval: Duration,
     attended: bool,
     last: String,
-    /// The next one under way, with the time that it took: the rings fill meanwhile, and must be read.
+    /// The next one under way, with the CPU time that it took: the rings fill meanwhile, and must be read.
     next: Option<JoinHandle<(String, Duration)>>,
 }
 
@@ -209,12 +209,16 @@ impl Progress {
         self.next.is_none() && Instant::now() >= self.due
     }
 
-    /// Begins to judge what is known.
+    /// Begins to judge what is known; a copy of it was `begun` then. The first sentence is waited for, the others have time.
     fn begin(&mut self, model: Model, begun: Instant) {
         self.due = begun + self.interval;
+        let (copied, is_first) = (begun.elapsed(), self.last.is_empty());
         let judge = move || {
+            if !is_first {
+                steady::when_idle();
+            }
             let sentence = assemble::sentence(&model.close());
-            (sentence, begun.elapsed())
+            (sentence, copied + thread_cpu_time())
         };
         // Where no thread can be had there is no sentence for now.
         self.next = thread::Builder::new().spawn(judge).ok();

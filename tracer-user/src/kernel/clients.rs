@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{now_ns, proc};
+use super::{now_ns, proc, steady, thread_cpu_time};
 use crate::event::{self, Event};
 
 /// Connections looked for at a time; of more, those that came first.
@@ -18,7 +18,7 @@ const MOST_AT_ONCE: usize = 1024;
 /// Looks begin at most so often.
 const APART: Duration = Duration::from_millis(100);
 
-/// As many times as long as a look took nothing is looked for after it: 2 % of a CPU.
+/// As many times as long as a look took of a CPU nothing is looked for after it: 2 %.
 const REST: u32 = 50;
 
 /// A connection whose client is not known.
@@ -28,7 +28,7 @@ struct Unknown {
     ends: proc::Connection,
 }
 
-/// What a look found, and how long it took.
+/// What a look found, and the CPU time that it took.
 type Look = (Vec<(Unknown, Option<u32>)>, Duration);
 
 /// Who asks the target.
@@ -87,11 +87,11 @@ impl Clients {
         self.looking = Some(wanted.iter().map(|unknown| unknown.socket).collect());
         let sender = self.found.0.clone();
         std::thread::spawn(move || {
-            let begun = Instant::now();
+            steady::as_everybody();
             let ends: Vec<proc::Connection> = wanted.iter().map(|unknown| unknown.ends).collect();
             let clients = proc::clients_of(&ends);
             // Nobody listens any more once the trace is over.
-            let _ = sender.send((wanted.into_iter().zip(clients).collect(), begun.elapsed()));
+            let _ = sender.send((wanted.into_iter().zip(clients).collect(), thread_cpu_time()));
         });
     }
 

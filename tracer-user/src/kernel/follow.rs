@@ -13,7 +13,7 @@ use std::{
 use rustc_hash::FxHashSet;
 use tracer_common::sched::WAIT_NO_WAKER;
 
-use super::{give_back_memory, proc, proc::Connection};
+use super::{give_back_memory, proc, proc::Connection, steady};
 use crate::event::{Event, OpenSocket, Wait, is_local};
 
 /// Processes followed at most: each costs as much as a target of its size.
@@ -122,6 +122,7 @@ impl Asked {
         }
         let (sender, wanted) = (self.found.0.clone(), std::mem::take(&mut self.wanted));
         self.looking = Some(thread::spawn(move || {
+            steady::as_everybody();
             for (asked, peers) in wanted.iter().zip(proc::peers_of(&wanted)) {
                 for pid in peers.into_iter().take(MOST_FOLLOWED) {
                     let (by_pid, port) = (asked.pid, Some(asked.remote.port().into()));
@@ -148,6 +149,7 @@ impl Asked {
         }
         let sender = self.found.0.clone();
         thread::spawn(move || {
+            steady::as_everybody();
             // Who cannot be looked at is not followed.
             if proc::asks_over_unix(by_pid, pid).unwrap_or(false) {
                 // Nobody listens any more once the trace is over.

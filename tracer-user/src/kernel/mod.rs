@@ -24,6 +24,8 @@ mod steal;
 pub mod symbols;
 mod verify;
 
+use std::time::Duration;
+
 /// Now, on the clock of every record: nanoseconds of `CLOCK_MONOTONIC`.
 #[must_use]
 pub fn now_ns() -> u64 {
@@ -40,6 +42,12 @@ pub fn clock_ns(clock: libc::clockid_t) -> u64 {
     // SAFETY: a valid pointer; the clocks used exist on every supported kernel.
     unsafe { libc::clock_gettime(clock, &raw mut time) };
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// CPU time of the calling thread.
+#[must_use]
+pub fn thread_cpu_time() -> Duration {
+    Duration::from_nanos(clock_ns(libc::CLOCK_THREAD_CPUTIME_ID))
 }
 
 /// What is done once may take several times the memory that is needed from then on; the allocator keeps it otherwise.

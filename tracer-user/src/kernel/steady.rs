@@ -30,6 +30,20 @@ pub fn first() {
     }
 }
 
+/// From here on the calling thread goes as everybody: what it looks for takes many milliseconds, and the records do not wait for it.
+pub fn as_everybody() {
+    // SAFETY: no pointers. To go later than before is always allowed.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 0) };
+}
+
+/// From here on the calling thread has a CPU while nobody else wants it: any other thread that wakes there takes it at once, which nice
+/// alone does not do (`SCHED_IDLE` in sched(7)).
+pub fn when_idle() {
+    let no_priority = libc::sched_param { sched_priority: 0 };
+    // SAFETY: a valid pointer; where it is refused the thread goes on as before.
+    unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const no_priority) };
+}
+
 /// How long this process has been there, to a tick of 10 ms: also while nothing of it ran yet. Longer, where another program made place
 /// for it.
 #[must_use]
