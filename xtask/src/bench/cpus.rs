@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     Report,
-    figures::{Summary, json_in, summary},
+    figures::{Summary, by_name, json_in, summary},
 };
 use crate::{command::say, paths, vm::guest::Guest};
 
@@ -142,11 +142,8 @@ fn text(rounds: u32, rows: &[(u32, Vec<Summary>)]) -> String {
 
 fn json(rows: &[(u32, Vec<Summary>)]) -> Value {
     let rows = rows.iter().map(|(cpus, found)| {
-        let figures = FIGURES.iter().zip(found);
-        let figures: serde_json::Map<_, _> = figures
-            .map(|(figure, found)| (figure.name.to_owned(), json!(found)))
-            .collect();
-        json!({"cpus": cpus, "figures": figures})
+        let names = FIGURES.iter().map(|figure| figure.name);
+        json!({"cpus": cpus, "figures": by_name(names, found)})
     });
     json!({"title": "cpus", "kernel": KERNEL, "rows": rows.collect::<Vec<_>>()})
 }

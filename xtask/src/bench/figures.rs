@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The median and the quartiles of a few figures.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -24,6 +24,16 @@ pub fn summary(figures: &[f64]) -> Option<Summary> {
         low: at(&sorted, 0.25)?,
         high: at(&sorted, 0.75)?,
     })
+}
+
+/// Summaries by the names of their figures.
+pub fn by_name<'a>(names: impl Iterator<Item = &'a str>, found: &[Summary]) -> Value {
+    let named = names.zip(found);
+    Value::Object(
+        named
+            .map(|(name, found)| (name.to_owned(), json!(found)))
+            .collect(),
+    )
 }
 
 /// The quantile of sorted figures, interpolated between neighbours.

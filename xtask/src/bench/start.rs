@@ -9,7 +9,7 @@ use super::{
     Report,
     block::MEMORY,
     crowd::Crowd,
-    figures::{Summary, json_in, summary},
+    figures::{Summary, by_name, json_in, summary},
     watcher::{command, tracer},
 };
 use crate::{
@@ -198,11 +198,8 @@ fn faults(title: &str, rows: &[(String, Vec<Summary>)]) -> Vec<String> {
 
 fn json(title: &str, rows: &[(String, Vec<Summary>)]) -> Value {
     let rows = rows.iter().map(|(name, found)| {
-        let figures = FIGURES.iter().zip(found);
-        let found: serde_json::Map<_, _> = figures
-            .map(|(figure, found)| (figure.name.to_owned(), json!(found)))
-            .collect();
-        json!({"crowd": name, "figures": found})
+        let names = FIGURES.iter().map(|figure| figure.name);
+        json!({"crowd": name, "figures": by_name(names, found)})
     });
     json!({"title": title, "rows": rows.collect::<Vec<_>>()})
 }

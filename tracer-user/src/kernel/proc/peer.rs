@@ -48,8 +48,8 @@ pub fn peers_of(connections: &[Connection]) -> Vec<Vec<u32>> {
 
 /// Of network namespaces the sockets that are asked about. A server's workers share one, and its list may be long: read once.
 struct Namespaces {
-    /// The namespace of each process that was there.
-    of: HashMap<u32, u64>,
+    /// The namespace of each process; none of one that was gone.
+    of: HashMap<u32, Option<u64>>,
     sockets: HashMap<u64, Sockets>,
 }
 
@@ -71,17 +71,14 @@ impl Namespaces {
             (namespace, Sockets::of(lines, &wanted))
         };
         Self {
-            of: of
-                .into_iter()
-                .filter_map(|(pid, namespace)| Some((pid, namespace?)))
-                .collect(),
+            of,
             sockets: wanted.into_iter().map(read).collect(),
         }
     }
 
     /// Those in the namespace of who has this end; `None` if it was gone.
     fn of(&self, connection: &Connection) -> Option<&Sockets> {
-        self.sockets.get(self.of.get(&connection.pid)?)
+        self.sockets.get(&(*self.of.get(&connection.pid)?)?)
     }
 
     /// Inode of the other end.
@@ -95,6 +92,7 @@ impl Namespaces {
 type Ends = (SocketAddr, SocketAddr);
 
 /// Sockets of a network namespace, by the inodes of the files that processes have.
+#[derive(Default)]
 struct Sockets {
     connected: HashMap<Ends, u64>,
     listening: Vec<(SocketAddr, u64)>,
@@ -102,10 +100,7 @@ struct Sockets {
 
 impl Sockets {
     fn of(lines: impl Iterator<Item = Line>, wanted: &HashSet<Ends>) -> Self {
-        let mut sockets = Self {
-            connected: HashMap::new(),
-            listening: Vec::new(),
-        };
+        let mut sockets = Self::default();
         for line in lines {
             let ends = (line.local, line.remote);
             if line.state == LISTEN {
