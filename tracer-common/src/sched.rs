@@ -235,8 +235,6 @@ pub struct Cpu {
     pub stolen_ns: u64,
     /// Address of its run queue, as the first switch there showed it; 0 before.
     pub run_queue: u64,
-    /// `PF_*` flags of the running thread, as they were when it came on; they mean nothing where `since_ns` is 0.
-    pub task_flags: u64,
 }
 
 /// Begin of an interrupt before which no target thread was queued on its CPU: no time.

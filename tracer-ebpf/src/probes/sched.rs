@@ -47,7 +47,7 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     // Here, where one path leads: at each pointer that is read of a tracepoint's argument the verifier looks by name, through all types
     // of the kernel, whether it may be trusted (`btf_nested_type_is_trusted`), each time that a path comes by.
     let (prev_queue, next_queue) = (prev.cfs_rq(), next.cfs_rq());
-    end_slice(prev, (next_pid, next.tid(), next.flags()), cpu, now);
+    end_slice(prev, (next_pid, next.tid()), cpu, now);
     if config!(has_siblings) != 0 {
         smt::switched(cpu, next_pid, now);
     }
@@ -64,15 +64,14 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
 ///
 /// Not inlined: its variables would lie on the stack below that of whom `sched_switch` calls later, 512 bytes in all.
 #[inline(never)]
-fn end_slice(prev: Task, next: (u32, u32, u32), cpu: u32, now: u64) -> i32 {
+fn end_slice(prev: Task, next: (u32, u32), cpu: u32, now: u64) -> i32 {
     let Some(state) = CPUS.get_ptr_mut(cpu) else {
         return 0;
     };
     let (pid, stolen_ns) = (prev.pid(), prev.stolen_ns());
     // SAFETY: a map value; all but `queued` change only under the lock of this CPU's run queue, see `emit_running`.
     let (since_ns, stolen_at_ns) = unsafe {
-        ((*state).pid, (*state).tid) = (next.0, next.1);
-        (*state).task_flags = u64::from(next.2);
+        ((*state).pid, (*state).tid) = next;
         let since_ns = core::mem::replace(&mut (*state).since_ns, now);
         (
             since_ns,

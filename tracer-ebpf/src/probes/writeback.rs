@@ -15,7 +15,6 @@ use tracer_common::block::{
     Dirtier, Handles, IO_JOURNAL, IO_WRITEBACK, OWNERS, Transaction, Writing,
 };
 
-use super::{irq::cpu, sched::CPUS};
 use crate::kernel::{
     Mapping, PF_KTHREAD, config, current, journal_dev, transaction_number, untyped,
 };
@@ -33,16 +32,11 @@ static WRITING: LruHashMap<u32, Writing> = LruHashMap::with_max_entries(1024, 0)
 static TRANSACTIONS: LruHashMap<Transaction, Handles> = LruHashMap::with_max_entries(1024, 0);
 
 /// Is `current` a kernel thread? Then it works on behalf of somebody else.
+///
+/// Asked of the task itself: by the flags that `sched_switch` had seen of who came on this CPU, a kworker was now and then taken for a
+/// process, for as long as it stayed there.
 #[inline(always)]
 pub fn is_kernel_thread() -> bool {
-    if let Some(state) = CPUS.get_ptr(cpu())
-        // SAFETY: a map value.
-        && unsafe { (*state).since_ns } != 0
-    {
-        // SAFETY: as above.
-        return unsafe { (*state).task_flags } as u32 & PF_KTHREAD != 0;
-    }
-    // No switch was seen here yet.
     // SAFETY: a helper without arguments; what it returns has no type on 5.10.
     let task = unsafe { bpf_get_current_task() } as *const u8;
     untyped(task, config!(offsets.task_flags), 0) & PF_KTHREAD != 0
@@ -97,7 +91,15 @@ fn dirtied(mapping: Mapping) {
             return;
         }
     }
-    let _ = DIRTIERS.insert(inode, Dirtier { pid, tid }, 0);
+    let mut dirtier = Dirtier { pid, tid };
+    // Who writes a page back makes it dirty again where it cannot be written just then (`folio_redirty_for_writepage`), and the journal's
+    // thread makes dirty what it has committed.
+    if is_kernel_thread()
+        && let Some((owner, _)) = on_behalf(tid)
+    {
+        dirtier = owner;
+    }
+    let _ = DIRTIERS.insert(inode, dirtier, 0);
 }
 
 /// `writeback_dirty_folio(struct folio *folio, struct address_space *mapping)`, from 5.18 on; once for each that was clean. The mapping
