@@ -177,6 +177,18 @@ impl Cell {
         held_ns: 0,
         buckets: [0; BUCKETS],
     };
+
+    /// Counts a value.
+    #[cfg(feature = "user")]
+    pub fn add(&mut self, ns: u64) {
+        self.count += 1;
+        self.sum_ns += ns;
+        self.max_ns = self.max_ns.max(ns);
+        match bucket(ns) {
+            None => self.zero_count += 1,
+            Some(i) => self.buckets[i as usize] += 1,
+        }
+    }
 }
 
 /// Both histograms of a process's disk requests.

@@ -235,6 +235,8 @@ pub struct Cpu {
     pub stolen_ns: u64,
     /// Address of its run queue, as the first switch there showed it; 0 before.
     pub run_queue: u64,
+    /// What the running thread had waited in the run queue: it is counted when it leaves. Means nothing where `since_ns` is 0.
+    pub waited_ns: u64,
 }
 
 /// Begin of an interrupt before which no target thread was queued on its CPU: no time.

@@ -83,15 +83,17 @@ fn count(cell: *mut Cell, pid: u32, family: u32, ns: u64, now: u64) {
     }
 }
 
-/// Adds to the CPU time that a process held.
-#[inline(always)]
-pub fn hold_cpu(pid: u32, ns: u64) {
-    let key = CellKey {
-        pid,
-        family: Family::RunQueue as u32,
-    };
+/// Counts what a thread waited in the run queue, and adds the CPU time that it then held: both as it leaves the CPU, so that its process is
+/// looked up once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn ran(pid: u32, waited_ns: u64, held_ns: u64, now: u64) -> u32 {
+    let family = Family::RunQueue as u32;
+    let key = CellKey { pid, family };
     if let Some(cell) = lru::entry(&HISTOGRAMS, key, &EMPTY, MapLoss::Histograms) {
+        count(cell, pid, family, waited_ns, now);
         // SAFETY: a map value.
-        unsafe { atomic::add64(&raw mut (*cell).held_ns, ns) };
+        unsafe { atomic::add64(&raw mut (*cell).held_ns, held_ns) };
     }
+    0
 }

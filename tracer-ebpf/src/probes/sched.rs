@@ -7,7 +7,6 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 use tracer_common::{
-    histogram::Family,
     record::{Kind, MapLoss},
     sched::{
         Cpu, LEAST_STOLEN_NS, Migrate, Slice, Stolen, TASK_ASLEEP, TASK_QUEUED, TASK_RUNNING,
@@ -55,7 +54,7 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
         leave_cpu(&ctx, (prev, prev_queue), prev_pid, preempt, cpu, now);
     }
     if next_pid != 0 {
-        come_on_cpu((next, next_queue), next_pid, now);
+        come_on_cpu((next, next_queue), next_pid, cpu, now);
     }
     0
 }
@@ -70,12 +69,13 @@ fn end_slice(prev: Task, next: (u32, u32), cpu: u32, now: u64) -> i32 {
     };
     let (pid, stolen_ns) = (prev.pid(), prev.stolen_ns());
     // SAFETY: a map value; all but `queued` change only under the lock of this CPU's run queue, see `emit_running`.
-    let (since_ns, stolen_at_ns) = unsafe {
+    let (since_ns, stolen_at_ns, waited_ns) = unsafe {
         ((*state).pid, (*state).tid) = next;
         let since_ns = core::mem::replace(&mut (*state).since_ns, now);
         (
             since_ns,
             core::mem::replace(&mut (*state).stolen_ns, stolen_ns),
+            (*state).waited_ns,
         )
     };
     if since_ns == 0 {
@@ -84,7 +84,7 @@ fn end_slice(prev: Task, next: (u32, u32), cpu: u32, now: u64) -> i32 {
         return 0;
     }
     if pid != 0 {
-        histograms::hold_cpu(pid, now.wrapping_sub(since_ns));
+        histograms::ran(pid, waited_ns, now.wrapping_sub(since_ns), now);
     }
     // SAFETY: as above; other CPUs add to `queued` atomically.
     let (queued, opened_ns, emitted_ns) = unsafe {
@@ -227,12 +227,12 @@ fn leave_cpu(
     }
 }
 
-/// A thread comes on the CPU: everybody's run-queue wait is counted, a target's whole interval is emitted.
+/// A thread comes on the CPU: everybody's run-queue wait is remembered, a target's whole interval is emitted.
 ///
 /// The wait is the kernel's own, `rq->clock - sched_info.last_queued`: `sched_info_switch` runs after this tracepoint, so the
 /// stamp is still set, and `schedstat` field 2 grows by exactly this.
 #[inline(always)]
-fn come_on_cpu((next, queue): (Task, CfsRq), pid: u32, now: u64) {
+fn come_on_cpu((next, queue): (Task, CfsRq), pid: u32, cpu: u32, now: u64) {
     let last_queued = next.last_queued();
     let waited = queue.rq().clock().wrapping_sub(last_queued);
     let waited = if last_queued == 0 || (waited as i64) < 0 {
@@ -241,12 +241,13 @@ fn come_on_cpu((next, queue): (Task, CfsRq), pid: u32, now: u64) {
         waited
     };
     if !is_target(pid) {
-        histograms::record(pid, Family::RunQueue as u32, waited, now);
+        remember(cpu, waited);
         return;
     }
     let tid = next.tid();
     let run_delay = next.run_delay_ns().wrapping_add(waited);
     let Some(task) = TASKS.get_ptr_mut(tid).or_else(|| known(tid, pid)) else {
+        remember(cpu, waited);
         return;
     };
     // SAFETY: a map value, see `leave_cpu`.
@@ -259,7 +260,7 @@ fn come_on_cpu((next, queue): (Task, CfsRq), pid: u32, now: u64) {
         run_delay.wrapping_sub(task.run_delay_ns)
     };
     task.run_delay_ns = run_delay;
-    histograms::record(pid, Family::RunQueue as u32, run_queue_ns, now);
+    remember(cpu, run_queue_ns);
     let throttled_ns = queue.throttled_ns().wrapping_sub(task.throttled_ns);
     emit_wait(
         task,
@@ -278,6 +279,15 @@ fn come_on_cpu((next, queue): (Task, CfsRq), pid: u32, now: u64) {
     task.state = TASK_RUNNING;
     task.on_ns = now;
     task.exec_ns = next.exec_ns();
+}
+
+/// What the thread that comes on this CPU had waited: it is counted when it leaves.
+#[inline(always)]
+fn remember(cpu: u32, waited_ns: u64) {
+    if let Some(state) = CPUS.get_ptr_mut(cpu) {
+        // SAFETY: a map value, under the lock of this CPU's run queue.
+        unsafe { (*state).waited_ns = waited_ns };
+    }
 }
 
 #[inline(always)]

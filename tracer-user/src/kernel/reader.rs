@@ -199,6 +199,43 @@ pub fn open(ebpf: &Ebpf, ns: u64) -> Vec<Event> {
     events
 }
 
+/// A thread that runs: what it waited, and what it held of its CPU, is counted as it leaves.
+struct Running {
+    pid: u32,
+    waited_ns: u64,
+    held_ns: u64,
+}
+
+impl Running {
+    /// Counts it, if it is of this process. Was it?
+    fn count(&self, pid: u32, cell: &mut Cell) -> bool {
+        let is_its = self.pid == pid;
+        if is_its {
+            cell.add(self.waited_ns);
+            cell.held_ns += self.held_ns;
+        }
+        is_its
+    }
+}
+
+/// Who runs at `ns`; nobody, if the map cannot be read.
+fn running(ebpf: &Ebpf, ns: u64) -> Vec<Running> {
+    let Some(map) = ebpf.map("CPUS") else {
+        return Vec::new();
+    };
+    let Ok(cpus) = Array::<_, Cpu>::try_from(map) else {
+        return Vec::new();
+    };
+    let states = (0..cpus.len()).filter_map(|cpu| cpus.get(&cpu, 0).ok());
+    let runs = states.filter(|state| state.since_ns != 0 && state.pid != 0);
+    let running = runs.map(|state| Running {
+        pid: state.pid,
+        waited_ns: state.waited_ns,
+        held_ns: ns.saturating_sub(state.since_ns),
+    });
+    running.collect()
+}
+
 /// Everything the maps hold at the end: the last slices of links, histograms, totals of disks.
 ///
 /// # Errors
@@ -219,12 +256,19 @@ pub fn totals(ebpf: &Ebpf, ns: u64) -> Result<Vec<Event>> {
         events.extend(cells.map(|(_, cell)| Event::Packets(probes::packets::packets(&cell))));
     }
     let cells = hash::<CellKey, Cell>(ebpf, "HISTOGRAMS")?;
-    events.extend(
-        cells
-            .iter()
-            .flatten()
-            .map(|(key, cell)| Event::Histogram(Box::new(decode::cell(ns, key, &cell)))),
-    );
+    let mut running = running(ebpf, ns);
+    for (key, mut cell) in cells.iter().flatten() {
+        if key.family == Family::RunQueue as u32 {
+            running.retain(|run| !run.count(key.pid, &mut cell));
+        }
+        events.push(Event::Histogram(Box::new(decode::cell(ns, key, &cell))));
+    }
+    while let Some(first) = running.first() {
+        let (pid, family, mut cell) = (first.pid, Family::RunQueue as u32, Cell::EMPTY);
+        running.retain(|run| !run.count(pid, &mut cell));
+        let key = CellKey { pid, family };
+        events.push(Event::Histogram(Box::new(decode::cell(ns, key, &cell))));
+    }
     let of_disks = hash::<u32, BlockCells>(ebpf, "BLOCK_HISTOGRAMS")?;
     for (pid, cells) in of_disks.iter().flatten() {
         for (family, cell) in [
