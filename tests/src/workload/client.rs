@@ -19,8 +19,14 @@ use super::{drop_pages, http, quantile::nearest_rank};
 /// After this long without a byte a request has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How much a slow client reads at once.
-const SIP_BYTES: usize = 16 * 1024;
+/// How much a slow client reads at once, at most.
+const SIP_BYTES: u64 = 16 * 1024;
+
+/// What a client of this rate, bytes a second, reads at once: in larger sips its window would stand open for long, and the server wait for
+/// the link and not for the client.
+fn sip(rate: u64) -> usize {
+    (rate / 20).clamp(1, SIP_BYTES) as usize
+}
 
 /// Whom to ask, for what, and for how long.
 #[derive(clap::Args)]
@@ -199,7 +205,7 @@ impl<'a> Connection<'a> {
             Some(rate) => http::skip_body(
                 &head,
                 &mut BufReader::with_capacity(
-                    SIP_BYTES,
+                    sip(rate),
                     Slow {
                         from: &mut stream,
                         rate,
@@ -241,11 +247,7 @@ fn connect(args: &Args) -> io::Result<BufReader<TcpStream>> {
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let buffer_bytes = if args.bytes_per_second.is_some() {
-        SIP_BYTES
-    } else {
-        64 * 1024
-    };
+    let buffer_bytes = args.bytes_per_second.map_or(64 * 1024, sip);
     Ok(BufReader::with_capacity(buffer_bytes, stream))
 }
 
