@@ -5,6 +5,7 @@ mod block;
 mod flow;
 mod held_back;
 mod irq;
+mod link;
 mod merged;
 mod packets;
 mod proc;

@@ -1,4 +1,4 @@
-//! TCP family; kernel side: `tracer-ebpf/src/probes/tcp.rs`.
+//! TCP family; kernel side: `tracer-ebpf/src/probes/tcp.rs` and `link.rs`.
 
 use super::{
     Hook::{Entry, Exit},
