@@ -172,20 +172,16 @@ pub fn open(ebpf: &Ebpf, ns: u64) -> Vec<Event> {
         let alone = requests.iter().flatten();
         events.extend(alone.map(|(_, request)| open_io(request)));
     }
-    if let Some(cpus) = ebpf
-        .map("CPUS")
-        .and_then(|map| Array::<_, Cpu>::try_from(map).ok())
-    {
-        let all = || (0..cpus.len()).filter_map(|cpu| Some((cpu, cpus.get(&cpu, 0).ok()?)));
-        let slices = all().filter_map(|(cpu, state)| decode::open_slice(cpu, &state, ns));
-        events.extend(slices.map(Event::Slice));
-        let sums = ebpf.map("INTERRUPTS");
-        if let Some(sums) = sums.and_then(|map| Array::<_, Sums>::try_from(map).ok()) {
-            let told = all().filter_map(|(cpu, state)| {
-                decode::open_interrupts(cpu, &state, &sums.get(&cpu, 0).ok()?, ns)
-            });
-            events.extend(told.map(Event::Interrupts));
-        }
+    let cpus = cpus(ebpf);
+    let all = || (0..).zip(&cpus);
+    let slices = all().filter_map(|(cpu, state)| decode::open_slice(cpu, state, ns));
+    events.extend(slices.map(Event::Slice));
+    let sums = ebpf.map("INTERRUPTS");
+    if let Some(sums) = sums.and_then(|map| Array::<_, Sums>::try_from(map).ok()) {
+        let told = all().filter_map(|(cpu, state)| {
+            decode::open_interrupts(cpu, state, &sums.get(&cpu, 0).ok()?, ns)
+        });
+        events.extend(told.map(Event::Interrupts));
     }
     if let Ok(tasks) = hash::<u32, Task>(ebpf, "TASKS") {
         events.extend(
@@ -197,6 +193,16 @@ pub fn open(ebpf: &Ebpf, ns: u64) -> Vec<Event> {
         );
     }
     events
+}
+
+/// The state of each CPU; none, if the map cannot be read.
+fn cpus(ebpf: &Ebpf) -> Vec<Cpu> {
+    let map = ebpf.map("CPUS").map(Array::<_, Cpu>::try_from);
+    let Some(Ok(cpus)) = map else {
+        return Vec::new();
+    };
+    let state = |cpu| cpus.get(&cpu, 0).unwrap_or_default();
+    (0..cpus.len()).map(state).collect()
 }
 
 /// A thread that runs: what it waited, and what it held of its CPU, is counted as it leaves.
@@ -220,13 +226,7 @@ impl Running {
 
 /// Who runs at `ns`; nobody, if the map cannot be read.
 fn running(ebpf: &Ebpf, ns: u64) -> Vec<Running> {
-    let Some(map) = ebpf.map("CPUS") else {
-        return Vec::new();
-    };
-    let Ok(cpus) = Array::<_, Cpu>::try_from(map) else {
-        return Vec::new();
-    };
-    let states = (0..cpus.len()).filter_map(|cpu| cpus.get(&cpu, 0).ok());
+    let states = cpus(ebpf).into_iter();
     let runs = states.filter(|state| state.since_ns != 0 && state.pid != 0);
     let running = runs.map(|state| Running {
         pid: state.pid,
