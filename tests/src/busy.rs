@@ -41,9 +41,10 @@ const REST: Duration = Duration::from_micros(1_930);
 /// If it cannot be bound to its CPU, or stdin or stdout fail.
 pub fn run(args: &Args) -> Result<()> {
     args.cpu.map_or(Ok(()), bind)?;
-    let start = Arc::new(Barrier::new(args.threads + 1));
-    let end = Arc::new(Barrier::new(args.threads + 1));
-    for number in 0..args.threads {
+    let start = Arc::new(Barrier::new(args.threads));
+    let end = Arc::new(Barrier::new(args.threads));
+    // The first thread works too: one that only waited for another to end would stand in the run queue beside it.
+    for number in 1..args.threads {
         let (start, end, args) = (Arc::clone(&start), Arc::clone(&end), args.clone());
         thread::spawn(move || {
             start.wait();
@@ -60,6 +61,7 @@ pub fn run(args: &Args) -> Result<()> {
         .read_line(&mut line)
         .context("cannot read stdin")?;
     start.wait();
+    work(args, 0);
     end.wait();
     say("done")?;
     io::stdin()

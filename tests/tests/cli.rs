@@ -22,7 +22,7 @@ fn idle() -> Busy {
     Busy::start(
         Path::new(PROGRAM),
         &Args {
-            threads: 1,
+            threads: 2,
             cpu: Some(last_cpu()),
             for_ms: 500,
             hog: false,
