@@ -33,8 +33,7 @@ static TRANSACTIONS: LruHashMap<Transaction, Handles> = LruHashMap::with_max_ent
 
 /// Is `current` a kernel thread? Then it works on behalf of somebody else.
 ///
-/// Asked of the task itself: by the flags that `sched_switch` had seen of who came on this CPU, a kworker was now and then taken for a
-/// process, for as long as it stayed there.
+/// Asked of the task itself: who came on this CPU may not have been seen (`sched::unseen_switch`).
 #[inline(always)]
 pub fn is_kernel_thread() -> bool {
     // SAFETY: a helper without arguments; what it returns has no type on 5.10.
@@ -56,6 +55,17 @@ pub fn on_behalf(tid: u32) -> Option<(Dirtier, u32)> {
     let handles = unsafe { TRANSACTIONS.get(writing.transaction) }.copied()?;
     let owner = share(&handles, writing.bios);
     (owner.pid != 0).then_some((owner, IO_JOURNAL))
+}
+
+/// Whose is what `current` does to a file: its own, or of whom it works for. `None`: it is a kernel thread's own.
+#[inline(always)]
+fn owner_here() -> Option<Dirtier> {
+    let (pid, tid) = current();
+    if is_kernel_thread() {
+        on_behalf(tid).map(|(owner, _)| owner)
+    } else {
+        Some(Dirtier { pid, tid })
+    }
 }
 
 /// Whose is the `n`-th bio of a transaction? Multiples of the golden ratio fall evenly: each owner gets bios in proportion to its
@@ -91,14 +101,9 @@ fn dirtied(mapping: Mapping) {
             return;
         }
     }
-    let mut dirtier = Dirtier { pid, tid };
     // Who writes a page back makes it dirty again where it cannot be written just then (`folio_redirty_for_writepage`), and the journal's
     // thread makes dirty what it has committed.
-    if is_kernel_thread()
-        && let Some((owner, _)) = on_behalf(tid)
-    {
-        dirtier = owner;
-    }
+    let dirtier = owner_here().unwrap_or(Dirtier { pid, tid });
     let _ = DIRTIERS.insert(inode, dirtier, 0);
 }
 
@@ -200,14 +205,9 @@ pub fn jbd2_handle_stats(ctx: RawTracePointContext) -> i32 {
     if dirtied == 0 {
         return 0;
     }
-    let (pid, tid) = current();
-    let mut owner = Dirtier { pid, tid };
-    if is_kernel_thread() {
-        match on_behalf(tid) {
-            Some((dirtier, _)) => owner = dirtier,
-            None => return 0,
-        }
-    }
+    let Some(owner) = owner_here() else {
+        return 0;
+    };
     let key = Transaction {
         dev: ctx.arg::<u64>(0) as u32,
         number: ctx.arg::<u64>(1) as u32,
