@@ -69,6 +69,8 @@ offsets! {
     task_mm: ("task_struct", "mm");
     /// When it was queued, on the run queue's clock.
     task_last_queued: ("task_struct", "sched_info.last_queued");
+    /// When it last came on a CPU, on its run queue's clock.
+    task_last_arrival: ("task_struct", "sched_info.last_arrival");
     /// Run-queue wait so far.
     task_run_delay: ("task_struct", "sched_info.run_delay");
     /// CPU time so far, without what the hypervisor stole.

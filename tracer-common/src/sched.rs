@@ -235,9 +235,17 @@ pub struct Cpu {
     pub stolen_ns: u64,
     /// Address of its run queue, as the first switch there showed it; 0 before.
     pub run_queue: u64,
-    /// What the running thread had waited in the run queue: it is counted when it leaves. Means nothing where `since_ns` is 0.
+    /// What the running thread had waited in the run queue, or [`NOT_QUEUED`]: it is counted when it leaves. Means nothing where
+    /// `since_ns` is 0.
     pub waited_ns: u64,
+    /// Address of the running thread's `task_struct`.
+    pub task: u64,
+    /// How long threads ran whose leaving this kernel did not show, ns.
+    pub unseen_ns: u64,
 }
+
+/// A wait in the run queue of which nothing is known: it is not counted.
+pub const NOT_QUEUED: u64 = u64::MAX;
 
 /// Begin of an interrupt before which no target thread was queued on its CPU: no time.
 pub const UNWATCHED: u64 = 1;

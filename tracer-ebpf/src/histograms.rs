@@ -4,6 +4,7 @@ use aya_ebpf::{helpers::generated::bpf_probe_read_kernel, macros::map, maps::Lru
 use tracer_common::{
     histogram::{BUCKETS, BlockCells, Cell, CellKey, EPOCH_SHIFT, Family, Snapshot, bucket},
     record::MapLoss,
+    sched::NOT_QUEUED,
 };
 
 use crate::{atomic, emit, lru};
@@ -83,15 +84,17 @@ fn count(cell: *mut Cell, pid: u32, family: u32, ns: u64, now: u64) {
     }
 }
 
-/// Counts what a thread waited in the run queue, and adds the CPU time that it then held: both as it leaves the CPU, so that its process is
-/// looked up once.
+/// Counts what a thread waited in the run queue, if that is known, and adds the CPU time that it then held: both as it leaves the CPU, so
+/// that its process is looked up once.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn ran(pid: u32, waited_ns: u64, held_ns: u64, now: u64) -> u32 {
     let family = Family::RunQueue as u32;
     let key = CellKey { pid, family };
     if let Some(cell) = lru::entry(&HISTOGRAMS, key, &EMPTY, MapLoss::Histograms) {
-        count(cell, pid, family, waited_ns, now);
+        if waited_ns != NOT_QUEUED {
+            count(cell, pid, family, waited_ns, now);
+        }
         // SAFETY: a map value.
         unsafe { atomic::add64(&raw mut (*cell).held_ns, held_ns) };
     }

@@ -126,6 +126,7 @@ pointer! {
         cpu: u32 = task_cpu;
         start_ns: u64 = task_start;
         last_queued: u64 = task_last_queued;
+        last_arrival: u64 = task_last_arrival;
         run_delay_ns: u64 = task_run_delay;
         exec_ns: u64 = task_exec;
         cfs_rq: CfsRq = task_cfs_rq;

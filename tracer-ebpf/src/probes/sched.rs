@@ -9,9 +9,9 @@ use aya_ebpf::{
 use tracer_common::{
     record::{Kind, MapLoss},
     sched::{
-        Cpu, LEAST_STOLEN_NS, Migrate, Slice, Stolen, TASK_ASLEEP, TASK_QUEUED, TASK_RUNNING,
-        Task as Known, ThreadEnd, WAIT_FIRST, WAIT_IOWAIT, WAIT_MEMSTALL, WAIT_NO_WAKER,
-        WAIT_RUNNABLE, Wait,
+        Cpu, LEAST_STOLEN_NS, Migrate, NOT_QUEUED, Slice, Stolen, TASK_ASLEEP, TASK_QUEUED,
+        TASK_RUNNING, Task as Known, ThreadEnd, WAIT_FIRST, WAIT_IOWAIT, WAIT_MEMSTALL,
+        WAIT_NO_WAKER, WAIT_RUNNABLE, Wait,
     },
 };
 
@@ -46,7 +46,17 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     // Here, where one path leads: at each pointer that is read of a tracepoint's argument the verifier looks by name, through all types
     // of the kernel, whether it may be trusted (`btf_nested_type_is_trusted`), each time that a path comes by.
     let (prev_queue, next_queue) = (prev.cfs_rq(), next.cfs_rq());
-    end_slice(prev, (next_pid, next.tid()), cpu, now);
+    let Some(state) = CPUS.get_ptr_mut(cpu) else {
+        return 0;
+    };
+    let came_ns = unseen_switch(state, (prev, prev_queue), now);
+    if came_ns != 0 {
+        end_slice(state, prev, prev, cpu, came_ns);
+        if prev_pid != 0 {
+            come_on_cpu(state, prev, prev_queue, prev_pid, came_ns);
+        }
+    }
+    end_slice(state, prev, next, cpu, now);
     if config!(has_siblings) != 0 {
         smt::switched(cpu, next_pid, now);
     }
@@ -54,23 +64,54 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
         leave_cpu(&ctx, (prev, prev_queue), prev_pid, preempt, cpu, now);
     }
     if next_pid != 0 {
-        come_on_cpu((next, next_queue), next_pid, cpu, now);
+        come_on_cpu(state, next, next_queue, next_pid, now);
     }
     0
 }
 
-/// The time `prev` held this CPU: always into its total, and as a slice while a target thread waits here.
+/// When `prev` came on its CPU, if the switch that brought it was not seen; else 0.
+///
+/// A hardened kernel may run no tracing program while a process that it guards is `current`: the switch to it is seen, that from it is
+/// not. What followed would then be charged to whom it did not belong.
+#[inline(always)]
+fn unseen_switch(state: *mut Cpu, (prev, queue): (Task, CfsRq), now: u64) -> u64 {
+    // SAFETY: a map value, see `end_slice`.
+    let (since_ns, task) = unsafe { ((*state).since_ns, (*state).task) };
+    if since_ns == 0 || task == prev.address() {
+        return 0;
+    }
+    // The scheduler stamps whom it brings, but for the idle thread: that one is taken to have come at once.
+    let ran_ns = queue.rq().clock().wrapping_sub(prev.last_arrival());
+    let came_ns = now.wrapping_sub(ran_ns);
+    if prev.pid() == 0 || came_ns < since_ns || came_ns > now {
+        return since_ns;
+    }
+    // SAFETY: as above.
+    unsafe { (*state).unseen_ns += came_ns - since_ns };
+    came_ns
+}
+
+/// The time until `now` that this CPU was held: always into its holder's total, and as a slice while a target thread waits here. The
+/// holder is `prev`, unless that came unseen.
 ///
 /// Not inlined: its variables would lie on the stack below that of whom `sched_switch` calls later, 512 bytes in all.
 #[inline(never)]
-fn end_slice(prev: Task, next: (u32, u32), cpu: u32, now: u64) -> i32 {
-    let Some(state) = CPUS.get_ptr_mut(cpu) else {
-        return 0;
-    };
-    let (pid, stolen_ns) = (prev.pid(), prev.stolen_ns());
+fn end_slice(state: *mut Cpu, prev: Task, next: Task, cpu: u32, now: u64) -> i32 {
+    let stolen_ns = prev.stolen_ns();
     // SAFETY: a map value; all but `queued` change only under the lock of this CPU's run queue, see `emit_running`.
+    let (holder, is_prev) = unsafe {
+        let is_prev = core::mem::replace(&mut (*state).task, next.address()) == prev.address();
+        // A thread that executes a program may become another.
+        let holder = if is_prev {
+            (prev.pid(), prev.tid())
+        } else {
+            ((*state).pid, (*state).tid)
+        };
+        (holder, is_prev)
+    };
+    // SAFETY: as above.
     let (since_ns, stolen_at_ns, waited_ns) = unsafe {
-        ((*state).pid, (*state).tid) = next;
+        ((*state).pid, (*state).tid) = (next.pid(), next.tid());
         let since_ns = core::mem::replace(&mut (*state).since_ns, now);
         (
             since_ns,
@@ -83,8 +124,8 @@ fn end_slice(prev: Task, next: (u32, u32), cpu: u32, now: u64) -> i32 {
         unsafe { (*state).run_queue = prev.run_queue() };
         return 0;
     }
-    if pid != 0 {
-        histograms::ran(pid, waited_ns, now.wrapping_sub(since_ns), now);
+    if holder.0 != 0 {
+        histograms::ran(holder.0, waited_ns, now.wrapping_sub(since_ns), now);
     }
     // SAFETY: as above; other CPUs add to `queued` atomically.
     let (queued, opened_ns, emitted_ns) = unsafe {
@@ -98,9 +139,9 @@ fn end_slice(prev: Task, next: (u32, u32), cpu: u32, now: u64) -> i32 {
         return 0;
     }
     let begin_ns = since_ns.max(emitted_ns);
-    emit_slice(begin_ns, now, (pid, prev.tid()), cpu);
+    emit_slice(begin_ns, now, holder, cpu);
     irq::tell(cpu, begin_ns.max(opened_ns), now);
-    if prev.is_worker() {
+    if is_prev && prev.is_worker() {
         work::tell(prev, begin_ns, now);
     }
     emit_stolen(since_ns, now, stolen_ns.wrapping_sub(stolen_at_ns));
@@ -227,28 +268,32 @@ fn leave_cpu(
     }
 }
 
-/// A thread comes on the CPU: everybody's run-queue wait is remembered, a target's whole interval is emitted.
+/// A thread comes on the CPU: everybody's run-queue wait is remembered until it leaves, a target's whole interval is emitted.
 ///
 /// The wait is the kernel's own, `rq->clock - sched_info.last_queued`: `sched_info_switch` runs after this tracepoint, so the
-/// stamp is still set, and `schedstat` field 2 grows by exactly this.
-#[inline(always)]
-fn come_on_cpu((next, queue): (Task, CfsRq), pid: u32, cpu: u32, now: u64) {
+/// stamp is still set, and `schedstat` field 2 grows by exactly this. Of a thread that came unseen before, it has grown already.
+///
+/// Not inlined: `sched_switch` calls it twice.
+#[inline(never)]
+fn come_on_cpu(state: *mut Cpu, next: Task, queue: CfsRq, pid: u32, now: u64) -> i32 {
     let last_queued = next.last_queued();
     let waited = queue.rq().clock().wrapping_sub(last_queued);
-    let waited = if last_queued == 0 || (waited as i64) < 0 {
+    let is_queued = last_queued != 0;
+    let waited = if !is_queued || (waited as i64) < 0 {
         0
     } else {
         waited
     };
+    // SAFETY: a map value, under the lock of this CPU's run queue.
+    let remembered = unsafe { &mut (*state).waited_ns };
+    *remembered = if is_queued { waited } else { NOT_QUEUED };
     if !is_target(pid) {
-        remember(cpu, waited);
-        return;
+        return 0;
     }
     let tid = next.tid();
     let run_delay = next.run_delay_ns().wrapping_add(waited);
     let Some(task) = TASKS.get_ptr_mut(tid).or_else(|| known(tid, pid)) else {
-        remember(cpu, waited);
-        return;
+        return 0;
     };
     // SAFETY: a map value, see `leave_cpu`.
     let task = unsafe { &mut *task };
@@ -257,10 +302,10 @@ fn come_on_cpu((next, queue): (Task, CfsRq), pid: u32, cpu: u32, now: u64) {
     let run_queue_ns = if first {
         waited
     } else {
-        run_delay.wrapping_sub(task.run_delay_ns)
+        *remembered = run_delay.wrapping_sub(task.run_delay_ns);
+        *remembered
     };
     task.run_delay_ns = run_delay;
-    remember(cpu, run_queue_ns);
     let throttled_ns = queue.throttled_ns().wrapping_sub(task.throttled_ns);
     emit_wait(
         task,
@@ -279,15 +324,7 @@ fn come_on_cpu((next, queue): (Task, CfsRq), pid: u32, cpu: u32, now: u64) {
     task.state = TASK_RUNNING;
     task.on_ns = now;
     task.exec_ns = next.exec_ns();
-}
-
-/// What the thread that comes on this CPU had waited: it is counted when it leaves.
-#[inline(always)]
-fn remember(cpu: u32, waited_ns: u64) {
-    if let Some(state) = CPUS.get_ptr_mut(cpu) {
-        // SAFETY: a map value, under the lock of this CPU's run queue.
-        unsafe { (*state).waited_ns = waited_ns };
-    }
+    0
 }
 
 #[inline(always)]

@@ -13,7 +13,7 @@ use tracer_common::{
     irq::Sums,
     packets::{PacketOwner, Packets},
     record::{Counter, Kind, MapLoss},
-    sched::{Cpu, Task},
+    sched::{Cpu, NOT_QUEUED, Task},
     tcp::{Link, LinkOwner, SocketState},
 };
 
@@ -21,6 +21,7 @@ use super::{bios, now_ns, order::Order, symbols::KernelSymbols};
 use crate::{
     event::{self, Event},
     probes::{self, decode},
+    units,
 };
 
 /// A record may be older than one that was read before it: its time is taken before its place in the ring. Programs run with
@@ -205,6 +206,24 @@ fn cpus(ebpf: &Ebpf) -> Vec<Cpu> {
     (0..cpus.len()).map(state).collect()
 }
 
+/// One line of evidence, if the kernel showed nothing for more than a hundredth of a CPU's time.
+#[must_use]
+pub fn unseen(ebpf: &Ebpf, window_ns: u64) -> Option<String> {
+    let most = cpus(ebpf).iter().map(|state| state.unseen_ns).max()?;
+    unseen_line(most, window_ns)
+}
+
+fn unseen_line(most_ns: u64, window_ns: u64) -> Option<String> {
+    let share = most_ns as f64 / window_ns as f64;
+    (share > 0.01).then(|| {
+        format!(
+            "this kernel shows nothing while a process that it guards runs, {} of a CPU's time: wakeups and interrupts meanwhile were not \
+             seen",
+            units::share(share)
+        )
+    })
+}
+
 /// A thread that runs: what it waited, and what it held of its CPU, is counted as it leaves.
 struct Running {
     pid: u32,
@@ -212,15 +231,13 @@ struct Running {
     held_ns: u64,
 }
 
-impl Running {
-    /// Counts it, if it is of this process. Was it?
-    fn count(&self, pid: u32, cell: &mut Cell) -> bool {
-        let is_its = self.pid == pid;
-        if is_its {
-            cell.add(self.waited_ns);
-            cell.held_ns += self.held_ns;
+/// Moves what threads of this process still run to its histogram.
+fn count_running(running: &mut Vec<Running>, pid: u32, cell: &mut Cell) {
+    for run in running.extract_if(.., |run| run.pid == pid) {
+        if run.waited_ns != NOT_QUEUED {
+            cell.add(run.waited_ns);
         }
-        is_its
+        cell.held_ns += run.held_ns;
     }
 }
 
@@ -259,13 +276,13 @@ pub fn totals(ebpf: &Ebpf, ns: u64) -> Result<Vec<Event>> {
     let mut running = running(ebpf, ns);
     for (key, mut cell) in cells.iter().flatten() {
         if key.family == Family::RunQueue as u32 {
-            running.retain(|run| !run.count(key.pid, &mut cell));
+            count_running(&mut running, key.pid, &mut cell);
         }
         events.push(Event::Histogram(Box::new(decode::cell(ns, key, &cell))));
     }
     while let Some(first) = running.first() {
         let (pid, family, mut cell) = (first.pid, Family::RunQueue as u32, Cell::EMPTY);
-        running.retain(|run| !run.count(pid, &mut cell));
+        count_running(&mut running, pid, &mut cell);
         let key = CellKey { pid, family };
         events.push(Event::Histogram(Box::new(decode::cell(ns, key, &cell))));
     }
@@ -359,4 +376,30 @@ fn counts<'a>(ebpf: &'a Ebpf, name: &str) -> Result<PerCpuArray<&'a MapData, u64
 /// How many entries a map has.
 fn entries<K: aya::Pod, V: aya::Pod>(ebpf: &Ebpf, name: &str) -> Result<u64> {
     Ok(hash::<K, V>(ebpf, name)?.keys().flatten().count() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_hides_is_evidence_from_a_hundredth_of_a_cpu_on() {
+        assert_eq!(unseen_line(10_000_000, 1_000_000_000), None);
+        let line = unseen_line(30_000_000, 1_000_000_000).unwrap();
+        assert!(line.contains("runs, 3 % of a CPU's time"), "{line}");
+    }
+
+    #[test]
+    fn what_still_runs_counts_once_and_a_wait_that_is_not_known_not_at_all() {
+        let run = |pid, waited_ns| Running {
+            pid,
+            waited_ns,
+            held_ns: 5,
+        };
+        let mut running = vec![run(1, 7), run(2, 8), run(1, NOT_QUEUED)];
+        let mut cell = Cell::EMPTY;
+        count_running(&mut running, 1, &mut cell);
+        assert_eq!((cell.count, cell.sum_ns, cell.held_ns), (1, 7, 10));
+        assert_eq!(running.len(), 1);
+    }
 }

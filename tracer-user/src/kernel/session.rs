@@ -95,6 +95,8 @@ pub struct Session {
     ingress: Ingress,
     steal: Steal,
     own_time: OwnTime,
+    /// Begin of the window.
+    begin_ns: u64,
     /// Does the kernel tell in each slice what was stolen?
     steal_by_slice: bool,
     targets: Vec<u32>,
@@ -189,6 +191,7 @@ impl Session {
             ingress,
             steal,
             own_time: OwnTime::begin(),
+            begin_ns: window_ns,
             steal_by_slice: features.config.offsets.rq_stolen != MISSING,
             targets: settings.pids,
             facts,
@@ -322,6 +325,8 @@ impl Session {
     fn end(&mut self, end_ns: u64, stop: Stop, ran: Ran) -> Result<event::End> {
         let mut losses = reader::losses(&self.attached.ebpf)?;
         losses.count_nested(ran.nested);
+        let mut evidence = [self.evidence.end(), self.ingress.end(end_ns)].concat();
+        evidence.extend(reader::unseen(&self.attached.ebpf, end_ns - self.begin_ns));
         Ok(event::End {
             ns: end_ns,
             sent: losses.sent,
@@ -333,7 +338,7 @@ impl Session {
             rss_bytes: proc::self_rss_bytes(),
             maps_bytes: load::maps_bytes(&self.attached.ebpf),
             kernel_ns: ran.kernel_ns,
-            evidence: [self.evidence.end(), self.ingress.end(end_ns)].concat(),
+            evidence,
             target_exited: stop == Stop::TargetExited,
         })
     }

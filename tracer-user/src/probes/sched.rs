@@ -11,6 +11,7 @@ pub const PROBES: &[Probe] = &[
             "task_pid",
             "task_state",
             "task_last_queued",
+            "task_last_arrival",
             "task_run_delay",
             "task_exec",
             "task_cfs_rq",
