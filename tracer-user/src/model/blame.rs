@@ -72,11 +72,10 @@ impl Model {
         let Some(connection) = self.connections.get(&socket) else {
             return;
         };
-        let pieces = connection.flow.pieces(begin, end);
         if let Some(key) = self.link_of(connection)
             && let Some(link) = self.links.get_mut(&key)
         {
-            for (from, to, limit) in pieces {
+            for (from, to, limit) in connection.flow.pieces(begin, end) {
                 link.drained(from, to, limit);
             }
         }

@@ -4,12 +4,15 @@
 //! A thread works for a connection while it owns a turn of it, and between two calls on it with none on another. Where it owned turns
 //! of several at once, nobody knows for which of them it did something.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use rustc_hash::FxHashMap as HashMap;
 
 use super::{
     Model,
     books::{Asker, Holder, ProcessId},
     disk::Request,
+    recent,
     request::Role,
 };
 use crate::event;
@@ -185,7 +188,7 @@ impl Model {
         }
         let spans = self.clients.spans.get(&tid);
         let after = |spans: &VecDeque<Span>| {
-            let index = spans.partition_point(|span| span.end_ns < ns);
+            let index = recent::partition_point(spans, |span| span.end_ns < ns);
             spans.get(index).copied()
         };
         match spans.and_then(after) {

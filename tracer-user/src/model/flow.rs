@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use tracer_common::tcp::FLOW_WINDOW;
 
+use super::recent;
 use crate::event;
 
 /// For so long after a retransmission the congestion window is what the loss made of it: recovery and the regrowth take
@@ -109,8 +110,8 @@ impl Flow {
     pub fn pieces(&self, begin: u64, end: u64) -> Vec<(u64, u64, Limit)> {
         let mut pieces = Vec::new();
         let mut at = begin;
-        let first = self.spans.partition_point(|(_, until, _)| *until <= begin);
-        for (from, until, limit) in self.spans.iter().skip(first).copied() {
+        let first = recent::partition_point(&self.spans, |(_, until, _)| *until <= begin);
+        for (from, until, limit) in self.spans.range(first..).copied() {
             if from >= end {
                 break;
             }

@@ -200,7 +200,8 @@ impl Model {
         let Some(thread) = self.threads.get(&tid) else {
             return;
         };
-        for (from, to, spent) in thread.pieces(begin_ns, end_ns) {
+        let ledger = &mut self.ledger;
+        thread.for_each_piece(begin_ns, end_ns, |from, to, spent| {
             for class in Class::ALL {
                 let known = if class == Class::Idle {
                     Class::Other
@@ -208,9 +209,9 @@ impl Model {
                     class
                 };
                 let ns = spent.certain[class.index()] + spent.tentative[class.index()];
-                self.ledger.requests(known, from, to, ns);
+                ledger.requests(known, from, to, ns);
             }
-        }
+        });
         self.tally.seen = true;
         self.tally.open += 1;
         self.tally.oldest_ns = Some(begin_ns);

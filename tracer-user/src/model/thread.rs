@@ -132,10 +132,21 @@ impl Thread {
         self.line.between(begin, end, self.running)
     }
 
-    /// The same, piece by piece: (begin, end, what), each spread evenly.
+    /// The same, piece by piece, each spread evenly: calls `each` with begin, end and what.
+    pub fn for_each_piece(&self, begin: u64, end: u64, each: impl FnMut(u64, u64, &Spent)) {
+        self.line.for_each_piece(begin, end, self.running, each);
+    }
+
+    /// Waits for work between two times, piece by piece: begin, end, and what the thread would be waiting for.
     #[must_use]
-    pub fn pieces(&self, begin: u64, end: u64) -> Vec<(u64, u64, Spent)> {
-        self.line.pieces(begin, end, self.running)
+    pub fn waits_between(&self, begin: u64, end: u64) -> Vec<(u64, u64, Budget)> {
+        let mut waits = Vec::new();
+        self.for_each_piece(begin, end, |from, to, spent| {
+            if spent.tentative.iter().any(|ns| *ns > 0) {
+                waits.push((from, to, spent.tentative));
+            }
+        });
+        waits
     }
 
     /// Is the last that is known of it a wait for work?

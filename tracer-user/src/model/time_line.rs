@@ -163,16 +163,20 @@ impl TimeLine {
         sum
     }
 
-    /// The same, piece by piece: (begin, end, what). A piece is a part of one step, so that what was done there is spread evenly.
-    #[must_use]
-    pub fn pieces(&self, begin: u64, end: u64, running: bool) -> Vec<(u64, u64, Spent)> {
-        let mut pieces = Vec::new();
+    /// The same, piece by piece: calls `each` with begin, end and what. A piece is a part of one step, so that what was done there is
+    /// spread evenly.
+    pub fn for_each_piece(
+        &self,
+        begin: u64,
+        end: u64,
+        running: bool,
+        mut each: impl FnMut(u64, u64, &Spent),
+    ) {
         self.for_each(begin, end, running, |from, to, add| {
             let mut spent = Spent::default();
             add(&mut spent);
-            pieces.push((from, to, spent));
+            each(from, to, &spent);
         });
-        pieces
     }
 
     /// Calls `each` for each piece, with what adds that which was done there.
@@ -257,12 +261,11 @@ mod tests {
         line.extend(Class::OnCpu, 200);
         line.extend(Class::Disk, 400);
         let ends = |begin, end| {
-            let pieces = line.pieces(begin, end, true);
-            Vec::from_iter(
-                pieces
-                    .iter()
-                    .map(|(from, to, spent)| (*from, *to, spent.total())),
-            )
+            let mut pieces = Vec::new();
+            line.for_each_piece(begin, end, true, |from, to, spent| {
+                pieces.push((from, to, spent.total()));
+            });
+            pieces
         };
         assert_eq!(
             ends(50, 500),

@@ -5,6 +5,7 @@ use tracer_common::tcp::{CALL_CLOSE, CALL_SEND};
 use super::{
     Model,
     books::{Budget, Holder, PlaceId},
+    recent,
     request::{self, Drain, Role, Turn},
 };
 use crate::{
@@ -251,34 +252,28 @@ impl Model {
             self.disown(previous, socket);
             self.own(tid, socket);
         }
-        for (tid, begin, end) in self.lives(tid, begin, now) {
-            self.judge_life(socket, tid, (begin, end), waiting);
-            self.confirm(tid, begin, end, waiting, socket);
-            if picked_up {
-                let caller = self.caller(socket);
-                self.clients.worked(tid, caller, begin, end);
-            }
-        }
-    }
-
-    /// Who lived `[begin, end]` of a thread's time line: before it was born, the one that forked it had its work.
-    fn lives(&self, tid: u32, begin: u64, end: u64) -> Vec<(u32, u64, u64)> {
-        let (mut lives, mut tid, mut end) = (Vec::new(), tid, end);
-        while lives.len() < MOST_LIVES && end > begin {
-            let Some(thread) = self.threads.get(&tid) else {
+        // Who lived this part of the thread's time line: before it was born, the one that forked it had its work.
+        let (mut tid, mut end) = (tid, now);
+        for _ in 0..MOST_LIVES {
+            let Some(thread) = self.threads.get(&tid).filter(|_| end > begin) else {
                 break;
             };
-            let from = thread.begin_ns.clamp(begin, end);
-            lives.push((tid, from, end));
-            let Some(parent) = thread.parent else { break };
+            let (from, parent) = (thread.begin_ns.clamp(begin, end), thread.parent);
+            self.judge_life(socket, tid, (from, end), waiting);
+            self.confirm(tid, from, end, waiting, socket);
+            if picked_up {
+                let caller = self.caller(socket);
+                self.clients.worked(tid, caller, from, end);
+            }
+            let Some(parent) = parent else { break };
             (tid, end) = (parent, from);
         }
-        lives
     }
 
     /// Adds a part of a thread's time line to the request of a connection.
     fn judge_life(&mut self, socket: u64, tid: u32, (begin, end): (u64, u64), waiting: Class) {
         let asker = self.local_asker(socket);
+        let ledger = &mut self.ledger;
         let (Some(thread), Some(turn)) = (
             self.threads.get(&tid),
             self.connections
@@ -287,24 +282,24 @@ impl Model {
         ) else {
             return;
         };
-        for (from, to, spent) in thread.pieces(begin, end) {
+        thread.for_each_piece(begin, end, |from, to, spent| {
             turn.blocked_ns += spent.blocked();
             let others = u128::from(thread.work.for_others(socket, from, to));
             for class in Class::ALL {
-                let known = if class == Class::Idle { waiting } else { class };
                 let certain = spent.certain[class.index()];
                 let ns = certain + spent.tentative[class.index()];
-                self.ledger.requests(known, from, to, ns);
-                if let Some(asker) = asker {
-                    self.ledger.served_requests(asker, known, from, to, ns);
-                }
-                if certain == 0 || others == 0 {
+                if ns == 0 {
                     continue;
                 }
+                let known = if class == Class::Idle { waiting } else { class };
+                ledger.requests(known, from, to, ns);
+                if let Some(asker) = asker {
+                    ledger.served_requests(asker, known, from, to, ns);
+                }
                 let behind = u128::from(certain) * others / u128::from((to - from).max(1));
-                self.ledger.behind_own(known, from, to, behind as u64);
+                ledger.behind_own(known, from, to, behind as u64);
             }
-        }
+        });
     }
 
     /// The thread owned a request in `[begin, now]`: its waits for work there were no idling.
@@ -316,16 +311,19 @@ impl Model {
         if now <= begin {
             return;
         }
-        let pieces = thread.pieces(begin, now);
+        let waits = thread.waits_between(begin, now);
         thread.judged_ns = now;
+        if waits.is_empty() {
+            return;
+        }
         let asked = match waiting {
             Class::Upstream => self.asked_place(tid),
             _ => None,
         };
-        for (from, to, spent) in pieces {
+        for (from, to, waited) in waits {
             let direct = self.charge_strangers(tid, from, to);
-            self.confirm_piece((from, to), &spent.tentative, &direct, waiting, socket);
-            let ns = spent.tentative[Class::Idle.index()];
+            self.confirm_piece((from, to), &waited, &direct, waiting, socket);
+            let ns = waited[Class::Idle.index()];
             if let Some(place) = asked.filter(|_| ns > 0) {
                 let key = (Resource::Upstream, Some(place), Holder::Peer);
                 self.ledger.charge(key, from, to, ns, false);
@@ -339,7 +337,7 @@ impl Model {
         let Some(thread) = self.threads.get(&tid) else {
             return direct;
         };
-        let first = thread.behind.partition_point(|wait| wait.end_ns <= begin);
+        let first = recent::partition_point(&thread.behind, |wait| wait.end_ns <= begin);
         for wait in thread
             .behind
             .range(first..)

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use super::recent;
+
 /// Spans kept of a thread, at least and at most: as many as check points.
 const KEPT: usize = 64;
 const MOST: usize = 1 << 13;
@@ -54,7 +56,7 @@ impl Work {
     /// How long of `[begin, end]` it worked for other connections than `socket`, ns.
     #[must_use]
     pub fn for_others(&self, socket: u64, begin: u64, end: u64) -> u64 {
-        let first = self.spans.partition_point(|span| span.end_ns <= begin);
+        let first = recent::partition_point(&self.spans, |span| span.end_ns <= begin);
         let spans = self
             .spans
             .range(first..)
