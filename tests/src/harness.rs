@@ -5,6 +5,8 @@ use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     path::{Path, PathBuf},
     process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -245,6 +247,21 @@ impl Busy {
     }
 }
 
+/// A workload that is done sleeps within this.
+const FALLS_ASLEEP: Duration = Duration::from_secs(10);
+
+/// Does any thread of a process run, or stand in a run queue?
+fn runs(pid: u32) -> Result<bool> {
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let stat = fs::read_to_string(thread?.path().join("stat"))?;
+        let (_, after_name) = stat.rsplit_once(')').context("no name")?;
+        if after_name.trim_start().starts_with('R') {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Sums of `/proc/PID/task/*/schedstat`, ns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SchedStat {
@@ -264,11 +281,20 @@ impl SchedStat {
         }
     }
 
-    /// Of a process as it stands.
+    /// Of a process, once all its threads sleep: who says that it is done may run for a moment more, and have others woken that stand in
+    /// the queue behind it.
     ///
     /// # Errors
-    /// If it is gone, or the kernel does not keep these counters.
+    /// If it is gone, never sleeps, or the kernel does not keep these counters.
     pub fn of(pid: u32) -> Result<Self> {
+        let begun = Instant::now();
+        while runs(pid)? {
+            ensure!(
+                begun.elapsed() < FALLS_ASLEEP,
+                "process {pid} does not fall asleep"
+            );
+            thread::sleep(Duration::from_millis(2));
+        }
         let mut sum = Self::default();
         for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
             let text = fs::read_to_string(thread?.path().join("schedstat"))?;
