@@ -65,6 +65,8 @@ offsets! {
     task_comm: ("task_struct", "comm");
     /// Process-wide state.
     task_signal: ("task_struct", "signal");
+    /// Parent process.
+    task_parent: ("task_struct", "real_parent");
     /// Address space.
     task_mm: ("task_struct", "mm");
     /// When it was queued, on the run queue's clock.

@@ -5,6 +5,16 @@ use crate::{plain, record::Header};
 /// Bytes kept of a command line.
 pub const CMDLINE: usize = 256;
 
+/// A process that was there before the trace, and its parent. Not a record: what an iterator writes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Parent {
+    /// Process.
+    pub pid: u32,
+    /// Its parent.
+    pub parent_pid: u32,
+}
+
 /// A process was forked, or a target process got a new thread.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]

@@ -11,6 +11,7 @@ use core::{arch::asm, ffi::c_void};
 
 use aya_ebpf::{
     EbpfContext, Global,
+    bindings::seq_file,
     helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns, generated::bpf_probe_read_kernel},
     programs::BtfTracePointContext,
 };
@@ -132,8 +133,22 @@ pointer! {
         cfs_rq: CfsRq = task_cfs_rq;
         group: TaskGroup = task_group;
         signal: Signal = task_signal;
+        parent: Task = task_parent;
         mm: Mm = task_mm;
         kthread: u64 = task_kthread;
+    }
+}
+
+pointer! {
+    /// `struct bpf_iter_meta`
+    IterMeta {}
+}
+
+impl IterMeta {
+    /// Where an iterator writes: the first member.
+    #[inline(always)]
+    pub fn seq(self) -> *mut seq_file {
+        field(self.0, 0)
     }
 }
 

@@ -8,6 +8,7 @@ mod irq;
 mod link;
 mod merged;
 mod packets;
+mod parents;
 mod proc;
 pub mod sched;
 mod smt;

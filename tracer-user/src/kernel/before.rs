@@ -1,12 +1,17 @@
 //! What is asked of `/proc`, `/sys` and the disk before the window.
 
-use super::{load::Traced, proc, session::Settings};
+use super::{
+    proc::{self, IoLimit},
+    session::Settings,
+};
 use crate::standing::{Means, OwnLimit};
 
 /// What is known before anything is loaded.
 pub struct Before {
-    /// Who is traced.
-    pub traced: Traced,
+    /// Disks under the mounts of those to be traced.
+    pub disks: Vec<u32>,
+    /// Limits of their own I/O.
+    pub io_limits: Vec<IoLimit>,
     /// What this machine has to restrain somebody with; where commands are is asked of the disk.
     pub means: Means,
     /// The limits that the target is under.
@@ -33,23 +38,23 @@ impl Before {
         disks.sort_unstable();
         disks.dedup();
         Self {
-            traced: Traced {
-                pids: with_children(settings, proc::descendants),
-                disks,
-                limits: io_limits,
-            },
+            disks,
+            io_limits,
             means,
             limits,
         }
     }
 }
 
-/// The processes that were asked for, and their children if they are followed; asked-for ones first.
+/// The processes that were asked for, and their children if they are followed; asked-for ones first. `parents` is asked only then: child
+/// and parent of all.
 #[must_use]
-pub fn with_children(settings: &Settings, descendants: impl Fn(u32) -> Vec<u32>) -> Vec<u32> {
+pub fn with_children(settings: &Settings, parents: impl FnOnce() -> Vec<(u32, u32)>) -> Vec<u32> {
     let mut pids = settings.pids.clone();
     if settings.follow_children {
-        pids.extend(settings.pids.iter().flat_map(|pid| descendants(*pid)));
+        let parents = parents();
+        let below = |pid: &u32| proc::descendants(*pid, parents.iter().copied());
+        pids.extend(settings.pids.iter().flat_map(below));
     }
     let mut seen = std::collections::HashSet::new();
     pids.retain(|pid| *pid != std::process::id() && seen.insert(*pid));

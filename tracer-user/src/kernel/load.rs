@@ -17,7 +17,8 @@ use super::{
     bios,
     btf::Btf,
     features::{self, Features},
-    proc::IoLimit,
+    parents,
+    proc::{self, IoLimit},
     smt, verify,
 };
 use crate::{
@@ -105,6 +106,13 @@ impl Loader {
 pub struct Prepared {
     ebpf: Ebpf,
     hooks: aya::Btf,
+}
+
+impl Prepared {
+    /// Child and parent, for every process that is there now: asked of the kernel, or of `/proc` where it does not tell.
+    pub fn parents(&mut self) -> Vec<(u32, u32)> {
+        parents::read(&mut self.ebpf, &self.hooks).unwrap_or_else(|_| proc::parents())
+    }
 }
 
 /// Creates the maps, for as many CPUs as there are, and tells the programs what kernel they are on.

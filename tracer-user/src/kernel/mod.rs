@@ -14,6 +14,7 @@ pub mod load;
 mod order;
 mod own_time;
 mod pace;
+mod parents;
 pub mod proc;
 pub mod reader;
 mod rings;

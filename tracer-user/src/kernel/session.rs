@@ -25,7 +25,7 @@ use super::{
     held_back::Groups,
     holders::Holders,
     ingress::Ingress,
-    load::{self, Attached, Loader, Unsupported},
+    load::{self, Attached, Loader, Traced, Unsupported},
     now_ns,
     own_time::{OwnTime, Ran},
     pace::Pace,
@@ -124,16 +124,22 @@ impl Session {
         let before = thread::spawn(move || Before::read(&asked));
         let btf = Btf::of_kernel().map_err(|error| Unsupported(format!("{error:#}")))?;
         let features = Features::detect(&btf);
-        let prepared = load::prepare(loader, &btf, &features, settings.follow_children)?;
+        let mut prepared = load::prepare(loader, &btf, &features, settings.follow_children)?;
         drop(btf);
         let Ok(before) = before.join() else {
             bail!("cannot read how the target stands");
         };
         let Before {
-            traced,
+            disks,
+            io_limits,
             means,
             limits,
         } = before;
+        let traced = Traced {
+            pids: with_children(&settings, || prepared.parents()),
+            disks,
+            limits: io_limits,
+        };
         let mut attached = load::attach(prepared, &features, &traced)?;
         // A hundred thousand names, of which none is needed before the first stack.
         let symbols = thread::spawn(|| {
@@ -149,7 +155,10 @@ impl Session {
         let mut processes = proc::processes(|_| false);
         // Children that were forked before the fork probe was there, and after the first look.
         let marked = traced.pids;
-        let pids = with_children(&settings, |pid| proc::descendants_among(&processes, pid));
+        let pids = with_children(&settings, || {
+            let of = |process: &event::Process| (process.pid, process.parent_pid);
+            processes.iter().map(of).collect()
+        });
         let late: Vec<u32> = pids
             .iter()
             .copied()

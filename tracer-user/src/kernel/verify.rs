@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use aya::{Ebpf, programs::Program};
 
-use super::btf::Btf;
+use super::{btf::Btf, parents};
 use crate::probes::{Hook, Probe};
 
 /// So many threads at most: the longest verification is about a quarter of the sum of all, so more could not shorten it.
@@ -69,12 +69,12 @@ pub fn load_all(ebpf: &mut Ebpf, hooks: &aya::Btf, probes: &[&'static Probe]) ->
         .unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The kernel's types as aya wants them: it looks up the numbers of what these probes hook, and nothing else.
+/// The kernel's types as aya wants them: it looks up the numbers of what these probes and the iterator hook, and nothing else.
 ///
 /// # Errors
 /// If aya cannot read what it is told.
 pub fn hooks(btf: &Btf, probes: &[&'static Probe]) -> Result<aya::Btf> {
-    let (mut tracepoints, mut functions) = (Vec::new(), Vec::new());
+    let (mut tracepoints, mut functions) = (Vec::new(), vec![parents::FUNCTION]);
     for probe in probes {
         match probe.hook {
             Hook::Tracepoint => tracepoints.push(probe.name),

@@ -11,6 +11,7 @@ use std::{collections::HashMap, ops::Range, path::Path};
 use anyhow::{Context, Result, bail, ensure};
 
 use self::bytes::Bytes;
+use super::parents;
 use crate::probes::block::JOURNAL;
 
 const MAGIC: u16 = 0xeb9f;
@@ -78,7 +79,7 @@ pub struct Btf {
     structures: Vec<(u64, u32)>,
     /// `btf_trace_*` typedefs by the name of their tracepoint.
     tracepoints: HashMap<String, u32>,
-    /// Functions by name: only those of TCP, the one family that hooks functions.
+    /// Functions by name: only those of TCP, the one family that hooks functions, and what stands for the iterator over tasks.
     functions: HashMap<String, u32>,
     /// The section of the variables that each CPU has one of.
     per_cpu: Option<Type>,
@@ -96,6 +97,12 @@ struct Type {
     count: usize,
     /// Size or referenced type.
     value: u32,
+}
+
+/// Is a function whose name begins `text` asked for?
+fn is_hooked(text: &[u8]) -> bool {
+    let iterator = text.strip_prefix(parents::FUNCTION.as_bytes());
+    text.starts_with(b"tcp_") || iterator.is_some_and(|rest| rest.first() == Some(&0))
 }
 
 impl Btf {
@@ -183,7 +190,7 @@ impl Btf {
                 kind::DATASEC if self.string(found.name)? == ".data..percpu" => {
                     self.per_cpu = Some(found);
                 }
-                kind::FUNC if self.text(found.name)?.starts_with(b"tcp_") => {
+                kind::FUNC if is_hooked(self.text(found.name)?) => {
                     let name = self.string(found.name)?.to_owned();
                     self.functions.entry(name).or_insert(id);
                 }

@@ -35,8 +35,8 @@ pub use self::{
     own_limit::own_limits,
     peer::{Connection, clients_of, peers_of},
     process::{
-        cgroup_of, descendants, descendants_among, is_kernel_thread, processes, start_time,
-        unit_of, zombie_of,
+        cgroup_of, descendants, is_kernel_thread, parents, processes, start_time, unit_of,
+        zombie_of,
     },
     qdisc::interfaces,
     remote::remote_mounts,

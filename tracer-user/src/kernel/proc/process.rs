@@ -208,25 +208,16 @@ pub fn zombie_of(pid: u32) -> Option<ZombieParent> {
     })
 }
 
-/// Children, their children and so on, without `pid` itself, from a scan of its own.
+/// Child and parent, for every process that is there now.
 #[must_use]
-pub fn descendants(pid: u32) -> Vec<u32> {
-    below(pid, stats().map(|(pid, stat)| (pid, stat.parent_pid)))
+pub fn parents() -> Vec<(u32, u32)> {
+    let parents = stats().map(|(pid, stat)| (pid, stat.parent_pid));
+    parents.collect()
 }
 
-/// Children, their children and so on, without `pid` itself, from a scan that was made.
+/// Children, their children and so on, without `root` itself, given child and parent of all; nearer generations first.
 #[must_use]
-pub fn descendants_among(processes: &[Process], pid: u32) -> Vec<u32> {
-    below(
-        pid,
-        processes
-            .iter()
-            .map(|process| (process.pid, process.parent_pid)),
-    )
-}
-
-/// Everything under `root` in a tree given as pairs of child and parent; nearer generations first.
-fn below(root: u32, edges: impl Iterator<Item = (u32, u32)>) -> Vec<u32> {
+pub fn descendants(root: u32, edges: impl Iterator<Item = (u32, u32)>) -> Vec<u32> {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
     for (child, parent) in edges {
         children.entry(parent).or_default().push(child);
@@ -325,10 +316,11 @@ mod tests {
     #[test]
     fn descendants_are_found_through_generations_and_circles() {
         let edges = [(2, 1), (3, 2), (4, 3), (5, 1), (6, 5), (2, 4), (9, 9)];
-        assert_eq!(below(2, edges.into_iter()), [3, 4]);
-        assert_eq!(below(1, edges.into_iter()).len(), 6);
-        assert_eq!(below(9, edges.into_iter()), [0; 0]);
-        assert_eq!(below(7, edges.into_iter()), [0; 0]);
+        let below = |root| descendants(root, edges.into_iter());
+        assert_eq!(below(2), [3, 4]);
+        assert_eq!(below(1).len(), 6);
+        assert_eq!(below(9), [0; 0]);
+        assert_eq!(below(7), [0; 0]);
     }
 
     #[test]
@@ -339,10 +331,10 @@ mod tests {
             .unwrap();
         let (own, child_pid) = (std::process::id(), child.id());
         let scan = processes(|pid| pid == own);
-        let (below, below_too) = (descendants_among(&scan, own), descendants(own));
+        let below = descendants(own, parents().into_iter());
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(below.contains(&child_pid) && below_too.contains(&child_pid));
+        assert!(below.contains(&child_pid));
         let process = scan.iter().find(|process| process.pid == own).unwrap();
         assert!(process.target && !process.kernel);
         assert_eq!(Some(process.start_ns), start_time(own));

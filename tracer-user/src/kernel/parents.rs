@@ -1,0 +1,58 @@
+//! Whose child each process is; kernel side: `tracer-ebpf/src/probes/parents.rs`.
+
+use std::io::Read as _;
+
+use anyhow::{Context as _, Result};
+use aya::{Ebpf, programs::Iter};
+use tracer_common::proc::Parent;
+
+/// What the program iterates over, and the kernel function that stands for it.
+const TASKS: &str = "task";
+pub const FUNCTION: &str = "bpf_iter_task";
+
+/// Child and parent, for every process that is there now.
+///
+/// # Errors
+/// If the kernel has no such iterator, or refuses the program.
+pub fn read(ebpf: &mut Ebpf, hooks: &aya::Btf) -> Result<Vec<(u32, u32)>> {
+    let program = ebpf
+        .program_mut("parents")
+        .context("the object has no program parents")?;
+    let program: &mut Iter = program.try_into()?;
+    program.load(TASKS, hooks)?;
+    let link = program.attach()?;
+    let mut bytes = Vec::new();
+    program
+        .take_link(link)?
+        .into_file()?
+        .read_to_end(&mut bytes)?;
+    program.unload()?;
+    Ok(parse(&bytes))
+}
+
+fn parse(bytes: &[u8]) -> Vec<(u32, u32)> {
+    let (records, _) = bytes.as_chunks::<{ size_of::<Parent>() }>();
+    let pair = |record: &[u8; size_of::<Parent>()]| {
+        let [a, b, c, d, e, f, g, h] = *record;
+        (
+            u32::from_ne_bytes([a, b, c, d]),
+            u32::from_ne_bytes([e, f, g, h]),
+        )
+    };
+    records.iter().map(pair).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_follow_each_other_and_a_cut_one_is_none() {
+        let bytes: Vec<u8> = [1_u32, 2, 3, 4]
+            .into_iter()
+            .flat_map(u32::to_ne_bytes)
+            .collect();
+        assert_eq!(parse(&bytes), [(1, 2), (3, 4)]);
+        assert_eq!(parse(&bytes[..15]), [(1, 2)]);
+    }
+}
