@@ -73,4 +73,4 @@ pub struct Exit {
     pub reserved: u32,
 }
 
-plain!(Fork = 64, Exec = 56 + CMDLINE, Exit = 24);
+plain!(Parent = 8, Fork = 64, Exec = 56 + CMDLINE, Exit = 24);

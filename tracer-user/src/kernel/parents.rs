@@ -6,8 +6,11 @@ use anyhow::{Context as _, Result};
 use aya::{Ebpf, programs::Iter};
 use tracer_common::proc::Parent;
 
-/// What the program iterates over, and the kernel function that stands for it.
+use crate::probes::decode;
+
+/// What the program iterates over.
 const TASKS: &str = "task";
+/// The kernel function that stands for it.
 pub const FUNCTION: &str = "bpf_iter_task";
 
 /// Child and parent, for every process that is there now.
@@ -31,15 +34,12 @@ pub fn read(ebpf: &mut Ebpf, hooks: &aya::Btf) -> Result<Vec<(u32, u32)>> {
 }
 
 fn parse(bytes: &[u8]) -> Vec<(u32, u32)> {
-    let (records, _) = bytes.as_chunks::<{ size_of::<Parent>() }>();
-    let pair = |record: &[u8; size_of::<Parent>()]| {
-        let [a, b, c, d, e, f, g, h] = *record;
-        (
-            u32::from_ne_bytes([a, b, c, d]),
-            u32::from_ne_bytes([e, f, g, h]),
-        )
+    let records = bytes.chunks_exact(size_of::<Parent>());
+    let pair = |record| {
+        let Parent { pid, parent_pid } = decode::read(record).ok()?;
+        Some((pid, parent_pid))
     };
-    records.iter().map(pair).collect()
+    records.filter_map(pair).collect()
 }
 
 #[cfg(test)]

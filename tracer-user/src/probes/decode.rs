@@ -19,7 +19,7 @@ pub enum Malformed {
 }
 
 /// Reads a plain record from the front of `bytes`.
-fn read<T: aya::Pod>(bytes: &[u8]) -> Result<T, Malformed> {
+pub fn read<T: aya::Pod>(bytes: &[u8]) -> Result<T, Malformed> {
     if bytes.len() < size_of::<T>() {
         return Err(Malformed::Short {
             length: bytes.len(),

@@ -331,10 +331,14 @@ mod tests {
             .unwrap();
         let (own, child_pid) = (std::process::id(), child.id());
         let scan = processes(|pid| pid == own);
-        let below = descendants(own, parents().into_iter());
+        let scanned = scan.iter().map(|found| (found.pid, found.parent_pid));
+        let (below, below_too) = (
+            descendants(own, scanned),
+            descendants(own, parents().into_iter()),
+        );
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(below.contains(&child_pid));
+        assert!(below.contains(&child_pid) && below_too.contains(&child_pid));
         let process = scan.iter().find(|process| process.pid == own).unwrap();
         assert!(process.target && !process.kernel);
         assert_eq!(Some(process.start_ns), start_time(own));
