@@ -15,7 +15,8 @@ pub struct Cli {
     pub command: Command,
 }
 
-const EXAMPLES: &str = "\
+/// What people type most; the first line is a heading.
+pub(crate) const EXAMPLES: &str = "\
 Examples:
   sudo tracer attach --pid $(pgrep -o nginx)            why is nginx slow? (Ctrl-C to stop)
   sudo tracer attach --port 5432 --duration 30s         whoever listens on port 5432, for 30 s

@@ -2,6 +2,7 @@
 
 mod attach;
 mod doctor;
+mod man;
 mod output;
 mod report;
 mod target;
@@ -84,7 +85,7 @@ fn run(command: Command) -> Result<ExitCode> {
         }
         Command::Man => {
             let mut page = Vec::new();
-            clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+            man::write(&mut page)?;
             std::io::stdout().write_all(&page)?;
             Ok(ExitCode::SUCCESS)
         }
