@@ -1,4 +1,4 @@
-//! The TCP family against the client's own clock.
+//! The TCP family, compared with the client's own clock.
 
 use std::{
     fs,
@@ -38,7 +38,7 @@ fn connect(port: u16) -> TcpStream {
     }
 }
 
-/// One request on a connection that stays: how long it took.
+/// Sends one request on an open connection, and returns how long the answer took.
 fn ask(stream: &mut TcpStream) -> Duration {
     let begun = Instant::now();
     stream
@@ -67,7 +67,7 @@ fn ask(stream: &mut TcpStream) -> Duration {
 fn requests_are_counted_and_take_as_long_as_their_client_says() {
     println!("RAN net");
     let dir = tempfile::tempdir().unwrap();
-    // Compressing it takes the server a few milliseconds: long against a switch.
+    // The server takes a few milliseconds to compress it: long against a switch.
     let page: Vec<u8> = (0..12_000_u32)
         .flat_map(|i| (i.wrapping_mul(2_654_435_761) >> 13).to_le_bytes())
         .collect();
@@ -110,7 +110,7 @@ fn requests_are_counted_and_take_as_long_as_their_client_says() {
 /// How long the server over a Unix socket takes for a request: long against a switch.
 const WORK: Duration = Duration::from_millis(5);
 
-/// Has this kernel the tracepoints that see Unix sockets (6.3 and later)? The others are a printed cost for TCP alone.
+/// Whether this kernel has the tracepoints that see Unix sockets (6.3 and later).
 fn sees_unix() -> bool {
     let btf = fs::read("/sys/kernel/btf/vmlinux").unwrap_or_default();
     let name = b"btf_trace_sock_recv_length\0";
@@ -178,14 +178,14 @@ fn overflows() -> u64 {
 fn connections_dropped_before_they_were_accepted_are_evidence() {
     println!("RAN net");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    // SAFETY: no pointers; a second call changes how many connections may wait.
+    // SAFETY: the call takes no pointers; a second call changes how many connections may wait.
     assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
     let address = listener.local_addr().unwrap();
     let target = Guard(Command::new("sleep").arg("300").spawn().unwrap());
     let pid = target.0.id().to_string();
     let trace = Trace::start(&["--pid", &pid, "--duration", "120s", "--output", "json"]).unwrap();
     let before = overflows();
-    // Nobody accepts: one waits, the others' attempts are dropped.
+    // Nobody accepts: one connection waits, and the kernel drops the other attempts.
     let waiting: Vec<_> = (0..6)
         .map(|_| TcpStream::connect_timeout(&address, Duration::from_millis(200)))
         .collect();
