@@ -14,14 +14,11 @@ use crate::{
     assemble,
     cli::AttachArgs,
     event::Event,
-    kernel::{
-        load::Loader,
-        proc,
-        session::{Session, Settings, Signals, Stop},
-        steady, thread_cpu_time,
-    },
+    kernel::load::{Loader, Unsupported},
+    machine::{clocks::thread_cpu_time, priority, proc},
     model::Model,
     recording::{Writer, Written},
+    session::{Session, Settings, Signals, Stop},
     units,
 };
 
@@ -49,7 +46,7 @@ pub fn run(args: AttachArgs) -> Result<ExitCode> {
     let begun = Instant::now();
     // Before the thread that records.
     let loader = Loader::begin();
-    steady::begin();
+    priority::begin();
     let pids = target::resolve(&args.target)?;
     need_root()?;
     let attended = std::io::stderr().is_terminal();
@@ -135,7 +132,7 @@ fn recorded(args: &AttachArgs, written: Option<Result<Written>>) -> bool {
 fn need_root() -> Result<()> {
     // SAFETY: has no arguments and cannot fail.
     if unsafe { libc::geteuid() } != 0 && !has_capabilities() {
-        bail!(crate::kernel::load::Unsupported(
+        bail!(Unsupported(
             "loading kernel probes needs root (or CAP_BPF and CAP_PERFMON): run it with sudo"
                 .to_owned()
         ));
@@ -195,7 +192,7 @@ struct Progress {
 
 impl Progress {
     fn new(args: &AttachArgs, attended: bool) -> Self {
-        let left = FIRST_SENTENCE.saturating_sub(steady::age());
+        let left = FIRST_SENTENCE.saturating_sub(priority::age());
         Self {
             due: Instant::now() + left.max(FIRST_LOOK),
             interval: args.interval,
@@ -215,7 +212,7 @@ impl Progress {
         let (copied, is_first) = (begun.elapsed(), self.last.is_empty());
         let judge = move || {
             if !is_first {
-                steady::when_idle();
+                priority::when_idle();
             }
             let sentence = assemble::sentence(&model.close());
             (sentence, copied + thread_cpu_time())

@@ -14,7 +14,8 @@ use clap::{CommandFactory as _, Parser as _};
 
 use crate::{
     cli::{Cli, Command},
-    kernel::{load::Unsupported, steady},
+    kernel::load::Unsupported,
+    machine::priority,
 };
 
 /// Exit codes (design §6).
@@ -50,7 +51,7 @@ plain_error!(Usage, NoTarget);
 pub fn main() -> ExitCode {
     // Before the command line is understood, which takes much of the program.
     if std::env::args_os().any(|word| word == "attach") {
-        steady::first();
+        priority::first();
     }
     let cli = Cli::parse();
     match run(cli.command) {

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use super::{NoTarget, Usage};
-use crate::{cli::TargetArgs, kernel::proc, units};
+use crate::{cli::TargetArgs, machine::proc, units};
 
 /// The processes that were asked for, the one that names the report first.
 ///

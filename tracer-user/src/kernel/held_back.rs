@@ -5,8 +5,7 @@ use std::collections::HashSet;
 use aya::{Ebpf, maps::HashMap};
 use tracer_common::block::{GroupOnDisk, HeldBack};
 
-use super::proc;
-use crate::standing::Means;
+use crate::{machine::proc, standing::Means};
 
 /// What a kworker runs that hands on what was held back (`blk-throttle.c`, 5.10 to 7.2). Others queue for groups too, such as a loop
 /// device's, and for them a group does not say whose bio it is.

@@ -17,12 +17,14 @@ use super::{
     bios,
     btf::Btf,
     features::{self, Features},
-    parents,
-    proc::{self, IoLimit},
-    smt, verify,
+    parents, smt, verify,
 };
 use crate::{
     event::MissingProbe,
+    machine::{
+        proc::{self, IoLimit},
+        siblings::siblings,
+    },
     probes::{Need, Probe},
 };
 
@@ -147,7 +149,7 @@ fn maps(loader: Loader, features: &Features, follow_children: bool) -> Result<Eb
     config.self_pid = std::process::id();
     config.follow_children = u32::from(follow_children);
     let cpus = aya::util::nr_cpus().map(|cpus| cpus as u32).unwrap_or(1);
-    let siblings = smt::siblings(cpus);
+    let siblings = siblings(cpus);
     config.has_siblings = u32::from(!siblings.is_empty());
     let places = bios::places(cpus);
     config.bios_mask = bios::mask(places);

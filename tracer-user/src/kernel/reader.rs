@@ -17,9 +17,10 @@ use tracer_common::{
     tcp::{Link, LinkOwner, SocketState},
 };
 
-use super::{bios, now_ns, order::Order, symbols::KernelSymbols};
+use super::{bios, order::Order, symbols::KernelSymbols};
 use crate::{
     event::{self, Event},
+    machine::clocks::now_ns,
     probes::{self, decode},
     units,
 };

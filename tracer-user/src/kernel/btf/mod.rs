@@ -122,14 +122,16 @@ impl Btf {
         Ok(btf)
     }
 
+    /// Parses a blob of the tests' own making.
+    #[cfg(test)]
+    fn parse(bytes: Vec<u8>) -> Result<Self> {
+        Self::of(Bytes::Copied(bytes))
+    }
+
     /// Parses a BTF blob.
     ///
     /// # Errors
     /// If it is truncated, corrupt, of the other byte order, or has a kind that is not known here.
-    pub fn parse(bytes: Vec<u8>) -> Result<Self> {
-        Self::of(Bytes::Copied(bytes))
-    }
-
     fn of(kernel: Bytes) -> Result<Self> {
         let (types, strings) = sections(&kernel)?;
         let mut btf = Self {
@@ -151,7 +153,7 @@ impl Btf {
     /// Adds the types of one module: their numbers, and the places of their names, go on where the kernel's end.
     ///
     /// # Errors
-    /// As of [`Self::parse`]; what was understood before the error stays.
+    /// As of [`Self::of`]; what was understood before the error stays.
     pub fn extend(&mut self, module: Vec<u8>) -> Result<()> {
         ensure!(self.strings.len() == 1, "there is a module already");
         let shift = self.kernel.len();

@@ -13,7 +13,7 @@ use std::{
 use super::{numbers_in, process_descriptor};
 use crate::{
     event::{OpenSocket, Unanswered},
-    kernel::now_ns,
+    machine::clocks::now_ns,
 };
 
 /// So many connections are asked about at most: what more would tell takes longer than it is worth at attach.

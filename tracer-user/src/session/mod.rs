@@ -1,5 +1,10 @@
 //! One trace: attached probes, the facts at attach, the loop that reads, the totals at the end.
 
+mod asked;
+mod at_attach;
+mod clients;
+mod holders;
+
 use std::{
     os::fd::OwnedFd,
     thread,
@@ -13,30 +18,34 @@ use tokio::{
 };
 use tracer_common::{block::IO_OPEN, config::MISSING, sched::WAIT_OPEN};
 
-use super::{
-    before::{Before, with_children},
-    btf::Btf,
+use self::{
+    asked::Asked,
+    at_attach::{Before, with_children},
     clients::Clients,
-    clock_ns,
-    evidence::Evidence,
-    features::Features,
-    follow::Asked,
-    give_back_memory,
-    held_back::Groups,
     holders::Holders,
-    ingress::Ingress,
-    load::{self, Attached, Loader, Traced, Unsupported},
-    now_ns,
-    own_time::{OwnTime, Ran},
-    pace::Pace,
-    proc,
-    reader::{self, Reader},
-    rings, smt, steady,
-    steal::Steal,
-    symbols::KernelSymbols,
 };
 use crate::{
     event::{self, Event},
+    kernel::{
+        btf::Btf,
+        features::Features,
+        held_back::Groups,
+        load::{self, Attached, Loader, Traced, Unsupported},
+        pace::Pace,
+        reader::{self, Reader},
+        rings,
+        self_time::{Ran, SelfTime},
+        smt,
+        symbols::KernelSymbols,
+    },
+    machine::{
+        clocks::{clock_ns, now_ns},
+        evidence::Evidence,
+        give_back_memory,
+        ingress::Ingress,
+        priority, proc,
+        steal::Steal,
+    },
     standing::{Means, OwnLimit},
 };
 
@@ -94,7 +103,7 @@ pub struct Session {
     evidence: Evidence,
     ingress: Ingress,
     steal: Steal,
-    own_time: OwnTime,
+    self_time: SelfTime,
     /// Begin of the window.
     begin_ns: u64,
     /// Does the kernel tell in each slice what was stolen?
@@ -199,7 +208,7 @@ impl Session {
             evidence,
             ingress,
             steal,
-            own_time: OwnTime::begin(),
+            self_time: SelfTime::begin(),
             begin_ns: window_ns,
             steal_by_slice: features.config.offsets.rq_stolen != MISSING,
             targets: settings.pids,
@@ -233,7 +242,7 @@ impl Session {
         sink(&std::mem::take(&mut self.facts), &mut Vec::new);
         // Of what attaching took only what the model keeps is held in memory.
         give_back_memory();
-        if let Some(note) = steady::hold() {
+        if let Some(note) = priority::hold() {
             eprintln!("tracer: {note}");
         }
         let mut batch = Vec::new();
@@ -245,7 +254,7 @@ impl Session {
                 _ = signals.terminate.recv() => break Stop::Signal,
                 () = &mut all_exited => break Stop::TargetExited,
             }
-            self.own_time.tick(&self.attached.ebpf);
+            self.self_time.tick(&self.attached.ebpf);
             let before = self.reader.received().0;
             self.reader.poll(&mut batch);
             pace.took(self.reader.received().0 - before);
@@ -292,7 +301,7 @@ impl Session {
         let end_ns = now_ns();
         let open = reader::open(&self.attached.ebpf, end_ns);
         let shared = smt::shared(&self.attached.ebpf, end_ns);
-        let ran = self.own_time.end(&self.attached.ebpf);
+        let ran = self.self_time.end(&self.attached.ebpf);
         load::detach(&mut self.attached.ebpf);
         let mut events = Vec::new();
         self.reader.finish(&mut events);

@@ -1,4 +1,4 @@
-//! Threads: what each one sleeps in, and what the scheduler counts for it.
+//! Threads: what each one sleeps in.
 
 use super::{SmallFiles, numbers_in, process::Stat};
 use crate::event::Thread;
@@ -42,37 +42,6 @@ fn function_names(stack: &[u8]) -> Vec<String> {
         .collect()
 }
 
-/// What the scheduler has counted for a thread since it began.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SchedStat {
-    /// Time on a CPU, ns.
-    pub run_ns: u64,
-    /// Time in a run queue, ns.
-    pub run_queue_ns: u64,
-    /// Times it was put on a CPU.
-    pub slices: u64,
-}
-
-/// `/proc/PID/task/TID/schedstat`; `None` if the thread is gone or the kernel does not count.
-#[must_use]
-pub fn sched_stat(pid: u32, tid: u32) -> Option<SchedStat> {
-    let mut files = SmallFiles::default();
-    parse_sched_stat(files.read(format_args!("/proc/{pid}/task/{tid}/schedstat"))?)
-}
-
-/// The three fields of `schedstat`.
-fn parse_sched_stat(line: &[u8]) -> Option<SchedStat> {
-    let line = str::from_utf8(line).ok()?;
-    let mut fields = line
-        .split_ascii_whitespace()
-        .map(|field| field.parse().ok());
-    Some(SchedStat {
-        run_ns: fields.next()??,
-        run_queue_ns: fields.next()??,
-        slices: fields.next()??,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,18 +55,6 @@ mod tests {
     }
 
     #[test]
-    fn schedstat_has_three_fields() {
-        let expected = SchedStat {
-            run_ns: 17,
-            run_queue_ns: 19,
-            slices: 23,
-        };
-        assert_eq!(parse_sched_stat(b"17 19 23\n"), Some(expected));
-        assert_eq!(parse_sched_stat(b"17 19\n"), None);
-        assert_eq!(parse_sched_stat(b"17 19 -1\n"), None);
-    }
-
-    #[test]
     fn this_process_has_its_own_thread() {
         let pid = std::process::id();
         assert!(
@@ -106,6 +63,5 @@ mod tests {
                 .any(|thread| thread.tid == pid && thread.pid == pid)
         );
         assert_eq!(threads(u32::MAX), []);
-        assert_eq!(sched_stat(u32::MAX, 1), None);
     }
 }

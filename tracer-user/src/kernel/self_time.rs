@@ -36,7 +36,7 @@ struct Count {
 }
 
 /// Counts now and then.
-pub struct OwnTime {
+pub struct SelfTime {
     begun: Instant,
     due: Instant,
     count: Option<Count>,
@@ -44,7 +44,7 @@ pub struct OwnTime {
     ran_ns: u64,
 }
 
-impl OwnTime {
+impl SelfTime {
     /// From now on.
     #[must_use]
     pub fn begin() -> Self {

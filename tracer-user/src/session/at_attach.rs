@@ -1,10 +1,10 @@
 //! What is asked of `/proc`, `/sys` and the disk before the window.
 
-use super::{
-    proc::{self, IoLimit},
-    session::Settings,
+use super::Settings;
+use crate::{
+    machine::proc::{self, IoLimit},
+    standing::{Means, OwnLimit},
 };
-use crate::standing::{Means, OwnLimit};
 
 /// What is known before anything is loaded.
 pub struct Before {

@@ -9,8 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{now_ns, proc, steady, thread_cpu_time};
-use crate::event::{self, Event};
+use crate::{
+    event::{self, Event},
+    machine::{
+        clocks::{now_ns, thread_cpu_time},
+        priority, proc,
+    },
+};
 
 /// Connections looked for at a time; of more, those that came first.
 const MOST_AT_ONCE: usize = 1024;
@@ -87,7 +92,7 @@ impl Clients {
         self.looking = Some(wanted.iter().map(|unknown| unknown.socket).collect());
         let sender = self.found.0.clone();
         std::thread::spawn(move || {
-            steady::as_everybody();
+            priority::as_everybody();
             let ends: Vec<proc::Connection> = wanted.iter().map(|unknown| unknown.ends).collect();
             let clients = proc::clients_of(&ends);
             // Nobody listens any more once the trace is over.

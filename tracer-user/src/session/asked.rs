@@ -13,8 +13,13 @@ use std::{
 use rustc_hash::FxHashSet;
 use tracer_common::sched::WAIT_NO_WAKER;
 
-use super::{give_back_memory, proc, proc::Connection, steady};
-use crate::event::{Event, OpenSocket, Wait, is_local};
+use crate::{
+    event::{Event, OpenSocket, Wait, is_local},
+    machine::{
+        give_back_memory, priority,
+        proc::{self, Connection},
+    },
+};
 
 /// Processes followed at most: each costs as much as a target of its size.
 const MOST_FOLLOWED: usize = 8;
@@ -122,7 +127,7 @@ impl Asked {
         }
         let (sender, wanted) = (self.found.0.clone(), std::mem::take(&mut self.wanted));
         self.looking = Some(thread::spawn(move || {
-            steady::as_everybody();
+            priority::as_everybody();
             for (asked, peers) in wanted.iter().zip(proc::peers_of(&wanted)) {
                 for pid in peers.into_iter().take(MOST_FOLLOWED) {
                     let (by_pid, port) = (asked.pid, Some(asked.remote.port().into()));
@@ -149,7 +154,7 @@ impl Asked {
         }
         let sender = self.found.0.clone();
         thread::spawn(move || {
-            steady::as_everybody();
+            priority::as_everybody();
             // Who cannot be looked at is not followed.
             if proc::asks_over_unix(by_pid, pid).unwrap_or(false) {
                 // Nobody listens any more once the trace is over.

@@ -2,7 +2,7 @@
 
 use std::{fs::File, os::fd::AsRawFd as _, time::Duration};
 
-use super::{clock_ns, proc};
+use super::{clocks::clock_ns, proc};
 
 /// More than anything that is started without a wish, less than what real time would take from the machine.
 const NICE: libc::c_int = -10;
