@@ -42,7 +42,7 @@ const LINE: usize = 79;
 ///
 /// # Errors
 /// If the target is not there, the kernel refuses, or a file cannot be written.
-pub fn run(args: AttachArgs) -> Result<ExitCode> {
+pub(crate) fn run(args: AttachArgs) -> Result<ExitCode> {
     let begun = Instant::now();
     // Before the thread that records.
     let loader = Loader::begin();

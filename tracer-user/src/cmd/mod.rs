@@ -20,19 +20,19 @@ use crate::{
 
 /// Exit codes (design §6).
 mod code {
-    pub const FAILED: u8 = 1;
-    pub const USAGE: u8 = 2;
-    pub const UNSUPPORTED: u8 = 3;
-    pub const NO_TARGET: u8 = 4;
+    pub(crate) const FAILED: u8 = 1;
+    pub(crate) const USAGE: u8 = 2;
+    pub(crate) const UNSUPPORTED: u8 = 3;
+    pub(crate) const NO_TARGET: u8 = 4;
 }
 
 /// A usage error that clap cannot see, such as the pid of a kernel thread.
 #[derive(Debug)]
-pub struct Usage(pub String);
+pub(crate) struct Usage(pub(crate) String);
 
 /// There is no such process.
 #[derive(Debug)]
-pub struct NoTarget(pub String);
+pub(crate) struct NoTarget(pub(crate) String);
 
 macro_rules! plain_error {
     ($($name:ident),+) => {$(

@@ -9,7 +9,7 @@ use crate::{cli::TargetArgs, machine::proc, units};
 ///
 /// # Errors
 /// [`NoTarget`] if there is none, [`Usage`] for a kernel thread.
-pub fn resolve(args: &TargetArgs) -> Result<Vec<u32>> {
+pub(crate) fn resolve(args: &TargetArgs) -> Result<Vec<u32>> {
     let pids = if let Some(name) = &args.comm {
         by_comm(name)?
     } else if let Some(port) = args.port {

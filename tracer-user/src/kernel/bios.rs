@@ -18,7 +18,7 @@ const MOST: u32 = 1 << 16;
 
 /// How many places a machine of so many CPUs gets; a power of two.
 #[must_use]
-pub fn places(cpus: u32) -> u32 {
+pub(crate) fn places(cpus: u32) -> u32 {
     (cpus.saturating_mul(EACH_CPU))
         .clamp(FEWEST, MOST)
         .next_power_of_two()
@@ -26,13 +26,13 @@ pub fn places(cpus: u32) -> u32 {
 
 /// Of an index, the bits that say where a set begins.
 #[must_use]
-pub fn mask(places: u32) -> u32 {
+pub(crate) fn mask(places: u32) -> u32 {
     (places - 1) & !(BIO_WAYS - 1)
 }
 
 /// What is on the devices. None, if the table cannot be mapped.
 #[must_use]
-pub fn issued(ebpf: &Ebpf) -> Vec<Request> {
+pub(crate) fn issued(ebpf: &Ebpf) -> Vec<Request> {
     let Some(Map::Array(map)) = ebpf.map("BIOS") else {
         return Vec::new();
     };

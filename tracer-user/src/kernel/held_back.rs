@@ -13,13 +13,13 @@ const HANDS_ON: &str = "blk_throtl_dispatch_work_fn";
 
 /// Groups that were looked for.
 #[derive(Debug, Default)]
-pub struct Groups {
+pub(crate) struct Groups {
     looked_for: HashSet<GroupOnDisk>,
 }
 
 impl Groups {
     /// Looks for the processes of groups that are new in the map, and writes them there; `name` tells a kernel function by its address.
-    pub fn look(&mut self, ebpf: &mut Ebpf, means: &Means, name: impl Fn(u64) -> String) {
+    pub(crate) fn look(&mut self, ebpf: &mut Ebpf, means: &Means, name: impl Fn(u64) -> String) {
         let Some(map) = ebpf.map_mut("HELD_BACK") else {
             return;
         };

@@ -40,16 +40,16 @@ const SIZES: [(&str, u32, u32, u32); 3] = [
 
 /// Loaded and attached programs; dropping it detaches everything, and so does the end of the process, even by `kill -9`:
 /// nothing is pinned.
-pub struct Attached {
+pub(crate) struct Attached {
     /// Programs and maps.
-    pub ebpf: Ebpf,
+    pub(crate) ebpf: Ebpf,
     /// What could not be attached, and what that costs.
-    pub missing: Vec<MissingProbe>,
+    pub(crate) missing: Vec<MissingProbe>,
 }
 
 /// A failure that needs the user's hand: no permission, or no support in the kernel (exit code 3).
 #[derive(Debug)]
-pub struct Unsupported(pub String);
+pub(crate) struct Unsupported(pub(crate) String);
 
 impl std::fmt::Display for Unsupported {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -61,17 +61,17 @@ impl std::error::Error for Unsupported {}
 
 /// What is known before load of those to be traced.
 #[derive(Debug, Default)]
-pub struct Traced {
+pub(crate) struct Traced {
     /// Target processes.
-    pub pids: Vec<u32>,
+    pub(crate) pids: Vec<u32>,
     /// Disks under their mounts.
-    pub disks: Vec<u32>,
+    pub(crate) disks: Vec<u32>,
     /// Limits of their own I/O.
-    pub limits: Vec<IoLimit>,
+    pub(crate) limits: Vec<IoLimit>,
 }
 
 /// aya's loader, without the kernel's types: only relocations would need them, and the Rust compiler emits none.
-pub struct Loader(EbpfLoader<'static>);
+pub(crate) struct Loader(EbpfLoader<'static>);
 
 impl Loader {
     /// To be made while the process has one thread.
@@ -79,7 +79,7 @@ impl Loader {
     /// aya's constructor parses all types whatever is asked for, which takes 50 ms, and goes without where their file cannot be opened.
     /// For so long this process may open no file: while it has one thread, nobody is hindered.
     #[must_use]
-    pub fn begin() -> Self {
+    pub(crate) fn begin() -> Self {
         let mut limit = libc::rlimit {
             rlim_cur: 0,
             rlim_max: 0,
@@ -105,14 +105,14 @@ impl Loader {
 }
 
 /// Maps, and what loading the programs takes.
-pub struct Prepared {
+pub(crate) struct Prepared {
     ebpf: Ebpf,
     hooks: aya::Btf,
 }
 
 impl Prepared {
     /// Child and parent, for every process that is there now: asked of the kernel, or of `/proc` where it does not tell.
-    pub fn parents(&mut self) -> Vec<(u32, u32)> {
+    pub(crate) fn parents(&mut self) -> Vec<(u32, u32)> {
         parents::read(&mut self.ebpf, &self.hooks).unwrap_or_else(|_| proc::parents())
     }
 }
@@ -121,7 +121,7 @@ impl Prepared {
 ///
 /// # Errors
 /// [`Unsupported`] when a required probe is missing or the kernel refuses the maps.
-pub fn prepare(
+pub(crate) fn prepare(
     loader: Loader,
     btf: &Btf,
     features: &Features,
@@ -174,7 +174,7 @@ fn maps(loader: Loader, features: &Features, follow_children: bool) -> Result<Eb
 ///
 /// # Errors
 /// [`Unsupported`] when the kernel refuses a required probe; else what failed.
-pub fn attach(prepared: Prepared, features: &Features, traced: &Traced) -> Result<Attached> {
+pub(crate) fn attach(prepared: Prepared, features: &Features, traced: &Traced) -> Result<Attached> {
     let Prepared { mut ebpf, hooks } = prepared;
     set_targets(&mut ebpf, &traced.pids)?;
     watch_disks(&mut ebpf, traced)?;
@@ -246,7 +246,7 @@ fn attach_one(ebpf: &mut Ebpf, probe: &Probe) -> Result<()> {
 }
 
 /// Takes the programs out of the kernel; the maps stay readable.
-pub fn detach(ebpf: &mut Ebpf) {
+pub(crate) fn detach(ebpf: &mut Ebpf) {
     for (_, program) in ebpf.programs_mut() {
         // Only a program that was never loaded cannot be unloaded.
         let _ = match program {
@@ -261,7 +261,7 @@ pub fn detach(ebpf: &mut Ebpf) {
 
 /// Memory of the maps: the kernel's own figure for each.
 #[must_use]
-pub fn maps_bytes(ebpf: &Ebpf) -> u64 {
+pub(crate) fn maps_bytes(ebpf: &Ebpf) -> u64 {
     ebpf.maps()
         .filter_map(|(_, map)| map_fd(map))
         .map(map_memory)
@@ -292,7 +292,7 @@ fn map_fd(map: &Map) -> Option<i32> {
 ///
 /// # Errors
 /// If the map cannot be written.
-pub fn set_targets(ebpf: &mut Ebpf, targets: &[u32]) -> Result<()> {
+pub(crate) fn set_targets(ebpf: &mut Ebpf, targets: &[u32]) -> Result<()> {
     let map = ebpf
         .map_mut("TARGETS")
         .context("the object has no map TARGETS")?;
@@ -306,7 +306,7 @@ pub fn set_targets(ebpf: &mut Ebpf, targets: &[u32]) -> Result<()> {
 }
 
 /// Tells who was sending as the trace began. Best effort: without it their packets are nobody's until they send anew.
-pub fn set_senders(ebpf: &mut Ebpf, senders: &[(Sender, u32)]) {
+pub(crate) fn set_senders(ebpf: &mut Ebpf, senders: &[(Sender, u32)]) {
     let Some(map) = ebpf.map_mut("SENDERS") else {
         return;
     };

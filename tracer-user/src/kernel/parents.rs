@@ -11,13 +11,13 @@ use crate::probes::decode;
 /// What the program iterates over.
 const TASKS: &str = "task";
 /// The kernel function that stands for it.
-pub const FUNCTION: &str = "bpf_iter_task";
+pub(crate) const FUNCTION: &str = "bpf_iter_task";
 
 /// Child and parent, for every process that is there now.
 ///
 /// # Errors
 /// If the kernel has no such iterator, or refuses the program.
-pub fn read(ebpf: &mut Ebpf, hooks: &aya::Btf) -> Result<Vec<(u32, u32)>> {
+pub(crate) fn read(ebpf: &mut Ebpf, hooks: &aya::Btf) -> Result<Vec<(u32, u32)>> {
     let program = ebpf
         .program_mut("parents")
         .context("the object has no program parents")?;

@@ -19,11 +19,11 @@ const COUNTED: Duration = Duration::from_millis(100);
 
 /// What the programs did to the machine and what they missed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ran {
+pub(crate) struct Ran {
     /// Time they ran, ns; `None` where the kernel does not count it.
-    pub kernel_ns: Option<u64>,
+    pub(crate) kernel_ns: Option<u64>,
     /// Runs that the kernel left out because the same program was running on that CPU already.
-    pub nested: u64,
+    pub(crate) nested: u64,
 }
 
 /// A count under way.
@@ -36,7 +36,7 @@ struct Count {
 }
 
 /// Counts now and then.
-pub struct SelfTime {
+pub(crate) struct SelfTime {
     begun: Instant,
     due: Instant,
     count: Option<Count>,
@@ -47,7 +47,7 @@ pub struct SelfTime {
 impl SelfTime {
     /// From now on.
     #[must_use]
-    pub fn begin() -> Self {
+    pub(crate) fn begin() -> Self {
         let now = Instant::now();
         Self {
             begun: now,
@@ -59,7 +59,7 @@ impl SelfTime {
     }
 
     /// Begins a count or ends it, if it is time.
-    pub fn tick(&mut self, ebpf: &Ebpf) {
+    pub(crate) fn tick(&mut self, ebpf: &Ebpf) {
         let now = Instant::now();
         match &self.count {
             Some(count) if now - count.begun >= COUNTED => self.stop(ebpf),
@@ -85,7 +85,7 @@ impl SelfTime {
 
     /// At the end, while the programs are there.
     #[must_use]
-    pub fn end(&mut self, ebpf: &Ebpf) -> Ran {
+    pub(crate) fn end(&mut self, ebpf: &Ebpf) -> Ran {
         self.stop(ebpf);
         let nested = ebpf.programs().map(|(_, program)| nested(program)).sum();
         Ran {

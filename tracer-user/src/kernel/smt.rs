@@ -10,7 +10,7 @@ use crate::event::{Event, Siblings};
 ///
 /// # Errors
 /// If the map cannot be written.
-pub fn set_siblings(ebpf: &mut Ebpf, siblings: &[(u32, u32)]) -> Result<()> {
+pub(crate) fn set_siblings(ebpf: &mut Ebpf, siblings: &[(u32, u32)]) -> Result<()> {
     let map = ebpf
         .map_mut("THREADS")
         .context("the object has no map THREADS")?;
@@ -27,7 +27,7 @@ pub fn set_siblings(ebpf: &mut Ebpf, siblings: &[(u32, u32)]) -> Result<()> {
 
 /// What was shared until `ns`; nothing where no target thread ran on a CPU with a sibling.
 #[must_use]
-pub fn shared(ebpf: &Ebpf, ns: u64) -> Option<Event> {
+pub(crate) fn shared(ebpf: &Ebpf, ns: u64) -> Option<Event> {
     let threads: Array<_, Cpu> = Array::try_from(ebpf.map("THREADS")?).ok()?;
     let all: Vec<Cpu> = (0..threads.len())
         .filter_map(|cpu| threads.get(&cpu, 0).ok())

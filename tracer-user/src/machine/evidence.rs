@@ -42,7 +42,7 @@ const TELLING: &[&[&str]] = &[
 ];
 
 /// What is looked at when the window begins, to be read when it ends.
-pub struct Evidence {
+pub(crate) struct Evidence {
     log: Option<File>,
     counters: Option<File>,
     before: Drops,
@@ -58,7 +58,7 @@ struct Drops {
 impl Evidence {
     /// Opens the kernel's log at its end, and the counters of the network namespace of `pid`, which stay readable when it is gone.
     #[must_use]
-    pub fn begin(pid: u32) -> Self {
+    pub(crate) fn begin(pid: u32) -> Self {
         let mut counters = File::open(format!("/proc/{pid}/net/netstat")).ok();
         let before = counters.as_mut().and_then(drops).unwrap_or_default();
         Self {
@@ -70,13 +70,13 @@ impl Evidence {
 
     /// Can the kernel's log be read?
     #[must_use]
-    pub fn has_log(&self) -> bool {
+    pub(crate) fn has_log(&self) -> bool {
         self.log.is_some()
     }
 
     /// The lines, in order of weight: dropped connections, then the log.
     #[must_use]
-    pub fn end(&mut self) -> Vec<String> {
+    pub(crate) fn end(&mut self) -> Vec<String> {
         let mut lines = Vec::new();
         if let Some(after) = self.counters.as_mut().and_then(drops) {
             lines.extend(dropped(self.before, after));

@@ -17,7 +17,7 @@ struct Received {
 }
 
 /// The interfaces of the tracer's network namespace as the window begins.
-pub struct Ingress {
+pub(crate) struct Ingress {
     begin_ns: u64,
     before: Vec<Received>,
 }
@@ -25,7 +25,7 @@ pub struct Ingress {
 impl Ingress {
     /// Reads the counters.
     #[must_use]
-    pub fn begin(now_ns: u64) -> Self {
+    pub(crate) fn begin(now_ns: u64) -> Self {
         Self {
             begin_ns: now_ns,
             before: counters(),
@@ -34,7 +34,7 @@ impl Ingress {
 
     /// One line for each interface that received about as much as it can, or dropped what it received.
     #[must_use]
-    pub fn end(&self, now_ns: u64) -> Vec<String> {
+    pub(crate) fn end(&self, now_ns: u64) -> Vec<String> {
         let ns = now_ns.saturating_sub(self.begin_ns);
         let lines = counters().into_iter().filter_map(|after| {
             let before = self

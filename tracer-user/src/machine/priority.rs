@@ -17,7 +17,7 @@ const READ_AHEAD: usize = 128 << 10;
 ///
 /// It goes first from here on, and asks the disk for all of the program at once: a page at a time, each as the work gets there, would
 /// stand behind everybody else's requests for as many times.
-pub fn first() {
+pub(crate) fn first() {
     // SAFETY: no pointers; who may not go first goes on as before.
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
     let Ok(program) = File::open("/proc/self/exe") else {
@@ -31,14 +31,14 @@ pub fn first() {
 }
 
 /// From here on the calling thread goes as everybody: what it looks for takes many milliseconds, and the records do not wait for it.
-pub fn as_everybody() {
+pub(crate) fn as_everybody() {
     // SAFETY: no pointers. To go later than before is always allowed.
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 0) };
 }
 
 /// From here on the calling thread has a CPU while nobody else wants it: any other thread that wakes there takes it at once, which nice
 /// alone does not do (`SCHED_IDLE` in sched(7)).
-pub fn when_idle() {
+pub(crate) fn when_idle() {
     let no_priority = libc::sched_param { sched_priority: 0 };
     // SAFETY: a valid pointer; where it is refused the thread goes on as before.
     unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const no_priority) };
@@ -47,14 +47,14 @@ pub fn when_idle() {
 /// How long this process has been there, to a tick of 10 ms: also while nothing of it ran yet. Longer, where another program made place
 /// for it.
 #[must_use]
-pub fn age() -> Duration {
+pub(crate) fn age() -> Duration {
     let now = clock_ns(libc::CLOCK_BOOTTIME);
     let age = proc::start_time(std::process::id()).map(|start| now.saturating_sub(start));
     Duration::from_nanos(age.unwrap_or(0))
 }
 
 /// Waits for the rest of the program, and keeps it in memory.
-pub fn begin() {
+pub(crate) fn begin() {
     if proc::has_capability(CAP_IPC_LOCK) {
         // SAFETY: no pointers; what cannot be locked stays as it is.
         unsafe { libc::mlockall(libc::MCL_CURRENT) };
@@ -64,7 +64,7 @@ pub fn begin() {
 /// As the window begins, once the memory that attaching took is given back: locks what is used, now and later. What was not possible, for
 /// people.
 #[must_use]
-pub fn hold() -> Option<&'static str> {
+pub(crate) fn hold() -> Option<&'static str> {
     let is_held = proc::has_capability(CAP_IPC_LOCK)
         // SAFETY: no pointers.
         && unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | MCL_ONFAULT) } == 0;

@@ -17,20 +17,20 @@ const TELLING: f64 = 0.05;
 const MOST: usize = 4;
 
 /// The counters as the window begins.
-pub struct Steal {
+pub(crate) struct Steal {
     before: Vec<CpuTime>,
 }
 
 impl Steal {
     /// Reads them.
     #[must_use]
-    pub fn begin() -> Self {
+    pub(crate) fn begin() -> Self {
         Self { before: read() }
     }
 
     /// What was added to each, of CPUs of which anything was stolen; and one line of evidence if that is much.
     #[must_use]
-    pub fn end(&self) -> (Vec<Event>, Option<String>) {
+    pub(crate) fn end(&self) -> (Vec<Event>, Option<String>) {
         let stolen = since(&self.before, &read());
         let line = line(&stolen);
         (stolen.into_iter().map(Event::CpuTime).collect(), line)

@@ -37,17 +37,17 @@ const MOST_WAKERS: usize = 64;
 
 /// A process to be followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Found {
+pub(crate) struct Found {
     /// Who.
-    pub pid: u32,
+    pub(crate) pid: u32,
     /// Who asks it.
-    pub by_pid: u32,
+    pub(crate) by_pid: u32,
     /// The port on which it is asked; none over a Unix socket.
-    pub port: Option<u32>,
+    pub(crate) port: Option<u32>,
 }
 
 /// Whom the target asks.
-pub struct Asked {
+pub(crate) struct Asked {
     /// Targets, and who is followed already.
     known: HashSet<u32>,
     followed: usize,
@@ -67,7 +67,7 @@ pub struct Asked {
 impl Asked {
     /// Nobody yet; `targets` listen on `ports`.
     #[must_use]
-    pub fn new(targets: &[u32], ports: &[u32]) -> Self {
+    pub(crate) fn new(targets: &[u32], ports: &[u32]) -> Self {
         let own = [std::process::id()];
         Self {
             known: targets.iter().copied().chain(own).collect(),
@@ -82,7 +82,7 @@ impl Asked {
     }
 
     /// Connections that were open at attach.
-    pub fn see_open(&mut self, sockets: &[OpenSocket]) {
+    pub(crate) fn see_open(&mut self, sockets: &[OpenSocket]) {
         for socket in sockets {
             self.look(socket.pid, socket.local_port, &socket.local, &socket.remote);
         }
@@ -90,7 +90,7 @@ impl Asked {
     }
 
     /// Connections used since, and children of targets.
-    pub fn see(&mut self, events: &[Event]) {
+    pub(crate) fn see(&mut self, events: &[Event]) {
         // A connection may be as short as its one question: looks are worth more some time apart.
         let mut seen = FxHashSet::default();
         for event in events {
@@ -165,7 +165,7 @@ impl Asked {
     }
 
     /// Who was found since, and is to be followed from now on.
-    pub fn take(&mut self) -> Vec<Found> {
+    pub(crate) fn take(&mut self) -> Vec<Found> {
         let mut new = Vec::new();
         while let Ok(found) = self.found.1.try_recv() {
             if self.followed < MOST_FOLLOWED && self.known.insert(found.pid) {

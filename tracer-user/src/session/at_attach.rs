@@ -7,21 +7,21 @@ use crate::{
 };
 
 /// What is known before anything is loaded.
-pub struct Before {
+pub(crate) struct Before {
     /// Disks under the mounts of those to be traced.
-    pub disks: Vec<u32>,
+    pub(crate) disks: Vec<u32>,
     /// Limits of their own I/O.
-    pub io_limits: Vec<IoLimit>,
+    pub(crate) io_limits: Vec<IoLimit>,
     /// What this machine has to restrain somebody with; where commands are is asked of the disk.
-    pub means: Means,
+    pub(crate) means: Means,
     /// The limits that the target is under.
-    pub limits: Vec<OwnLimit>,
+    pub(crate) limits: Vec<OwnLimit>,
 }
 
 impl Before {
     /// Reads it.
     #[must_use]
-    pub fn read(settings: &Settings) -> Self {
+    pub(crate) fn read(settings: &Settings) -> Self {
         let means = proc::means();
         let (mut limits, mut io_limits) = (Vec::new(), Vec::new());
         for pid in &settings.pids {
@@ -49,7 +49,10 @@ impl Before {
 /// The processes that were asked for, and their children if they are followed; asked-for ones first. `parents` is asked only then: child
 /// and parent of all.
 #[must_use]
-pub fn with_children(settings: &Settings, parents: impl FnOnce() -> Vec<(u32, u32)>) -> Vec<u32> {
+pub(crate) fn with_children(
+    settings: &Settings,
+    parents: impl FnOnce() -> Vec<(u32, u32)>,
+) -> Vec<u32> {
     let mut pids = settings.pids.clone();
     if settings.follow_children {
         let parents = parents();

@@ -37,7 +37,7 @@ struct Unknown {
 type Look = (Vec<(Unknown, Option<u32>)>, Duration);
 
 /// Who asks the target.
-pub struct Clients {
+pub(crate) struct Clients {
     /// Ports at which it is asked.
     serving: HashSet<u32>,
     waiting: Vec<Unknown>,
@@ -50,7 +50,7 @@ pub struct Clients {
 impl Clients {
     /// Nobody yet; the target listens on `ports`.
     #[must_use]
-    pub fn new(ports: &[u32]) -> Self {
+    pub(crate) fn new(ports: &[u32]) -> Self {
         Self {
             serving: ports.iter().copied().collect(),
             waiting: Vec::new(),
@@ -61,7 +61,7 @@ impl Clients {
     }
 
     /// Connections that were first used since.
-    pub fn see(&mut self, events: &[Event]) {
+    pub(crate) fn see(&mut self, events: &[Event]) {
         for event in events {
             if let Event::Socket(socket) = event {
                 self.meet(socket);
@@ -101,7 +101,7 @@ impl Clients {
     }
 
     /// Who was found since.
-    pub fn take(&mut self) -> Vec<Event> {
+    pub(crate) fn take(&mut self) -> Vec<Event> {
         let Ok((found, took)) = self.found.1.try_recv() else {
             return Vec::new();
         };

@@ -11,13 +11,13 @@ const MOST: usize = 24;
 
 /// Bytes sent, by process, and the totals at the end.
 #[derive(Debug, Default)]
-pub struct Holders {
+pub(crate) struct Holders {
     sent: HashMap<u32, u64>,
 }
 
 impl Holders {
     /// Counts what is reported only piece by piece.
-    pub fn see(&mut self, events: &[Event]) {
+    pub(crate) fn see(&mut self, events: &[Event]) {
         for event in events {
             if let Event::Link(link) = event {
                 *self.sent.entry(link.pid).or_default() += link.bytes;
@@ -27,7 +27,7 @@ impl Holders {
 
     /// The largest holders of disks, links and CPUs, given the totals.
     #[must_use]
-    pub fn largest(&self, totals: &[Event]) -> BTreeSet<u32> {
+    pub(crate) fn largest(&self, totals: &[Event]) -> BTreeSet<u32> {
         let (mut disk, mut cpu) = (HashMap::<u32, u64>::new(), HashMap::<u32, u64>::new());
         for event in totals {
             match event {

@@ -51,18 +51,18 @@ use crate::{
 
 /// What to trace.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// Processes that were asked for.
-    pub pids: Vec<u32>,
+    pub(crate) pids: Vec<u32>,
     /// Their children too.
-    pub follow_children: bool,
+    pub(crate) follow_children: bool,
     /// When the tracer started.
-    pub begun: Instant,
+    pub(crate) begun: Instant,
 }
 
 /// Why a trace ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stop {
+pub(crate) enum Stop {
     /// The time was over.
     Duration,
     /// Ctrl-C or SIGTERM.
@@ -72,7 +72,7 @@ pub enum Stop {
 }
 
 /// The signals that end a trace with a report. Caught before anything is attached, so that none of them ends it without one.
-pub struct Signals {
+pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
 }
@@ -82,7 +82,7 @@ impl Signals {
     ///
     /// # Errors
     /// If they cannot be caught.
-    pub fn catch() -> Result<Self> {
+    pub(crate) fn catch() -> Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt()).context("cannot catch SIGINT")?,
             terminate: signal(SignalKind::terminate()).context("cannot catch SIGTERM")?,
@@ -91,7 +91,7 @@ impl Signals {
 }
 
 /// A trace under way.
-pub struct Session {
+pub(crate) struct Session {
     attached: Attached,
     reader: Reader,
     holders: Holders,
@@ -115,14 +115,14 @@ pub struct Session {
 }
 
 /// Takes events in order; the second argument reads what is open right now (threads off the CPU, requests in flight).
-pub type Sink<'a> = dyn FnMut(&[Event], &mut dyn FnMut() -> Vec<Event>) + 'a;
+pub(crate) type Sink<'a> = dyn FnMut(&[Event], &mut dyn FnMut() -> Vec<Event>) + 'a;
 
 impl Session {
     /// Attaches, and collects the facts at attach.
     ///
     /// # Errors
     /// [`Unsupported`] if the kernel lacks or refuses something that is required.
-    pub fn attach(loader: Loader, settings: Settings) -> Result<Self> {
+    pub(crate) fn attach(loader: Loader, settings: Settings) -> Result<Self> {
         let exits = settings
             .pids
             .iter()
@@ -220,7 +220,7 @@ impl Session {
 
     /// Whom it traces, for people.
     #[must_use]
-    pub fn description(&self) -> String {
+    pub(crate) fn description(&self) -> String {
         self.description.clone()
     }
 
@@ -228,7 +228,7 @@ impl Session {
     ///
     /// # Errors
     /// If signals cannot be caught or a map cannot be read.
-    pub async fn run(
+    pub(crate) async fn run(
         mut self,
         mut signals: Signals,
         duration: Option<Duration>,

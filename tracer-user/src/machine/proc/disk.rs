@@ -11,7 +11,7 @@ use crate::event::Disk;
 
 /// Every whole disk, and every device stacked on one, in order of name.
 #[must_use]
-pub fn disks() -> Vec<Disk> {
+pub(crate) fn disks() -> Vec<Disk> {
     let entries = fs::read_dir("/sys/block").into_iter().flatten().flatten();
     let mut disks: Vec<Disk> = entries.filter_map(|entry| disk(&entry.path())).collect();
     disks.sort_unstable_by(|a, b| a.name.cmp(&b.name));
@@ -181,7 +181,7 @@ pub(super) fn unescape(text: &str) -> String {
 
 /// Whole disks under the mounts of a process, with everything that those are stacked on; ascending. Empty if it is gone.
 #[must_use]
-pub fn disks_of(pid: u32) -> Vec<u32> {
+pub(crate) fn disks_of(pid: u32) -> Vec<u32> {
     let mounts = fs::read(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
     let mounts = String::from_utf8_lossy(&mounts);
     let folders: BTreeSet<PathBuf> = mounts

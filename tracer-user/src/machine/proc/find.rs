@@ -13,7 +13,7 @@ const LONGEST_COMM: usize = 15;
 
 /// The process whose pid inside its container is `pid`, for "did you mean host pid N?"; the lowest if several containers have one.
 #[must_use]
-pub fn inner_pid(pid: u32) -> Option<u32> {
+pub(crate) fn inner_pid(pid: u32) -> Option<u32> {
     let mut files = SmallFiles::default();
     let mut is_inner = |host_pid: u32| -> Option<bool> {
         let status = files.read(format_args!("/proc/{host_pid}/status"))?;
@@ -42,7 +42,7 @@ fn field<'a>(status: &'a [u8], label: &[u8]) -> Option<&'a str> {
 
 /// The process that a thread belongs to: `/proc/TID` exists also for threads, though no listing shows it.
 #[must_use]
-pub fn process_of(tid: u32) -> Option<u32> {
+pub(crate) fn process_of(tid: u32) -> Option<u32> {
     let mut files = SmallFiles::default();
     field(files.read(format_args!("/proc/{tid}/status"))?, b"Tgid:")?
         .trim()
@@ -52,7 +52,7 @@ pub fn process_of(tid: u32) -> Option<u32> {
 
 /// Processes of this name in order of pid, kernel threads and the tracer itself left out. Longer names match as the kernel cuts them.
 #[must_use]
-pub fn by_comm(name: &str) -> Vec<u32> {
+pub(crate) fn by_comm(name: &str) -> Vec<u32> {
     let own = std::process::id();
     let named = stats()
         .filter(|(pid, stat)| *pid != own && !stat.is_kernel_thread() && is_comm(&stat.comm, name));
@@ -72,7 +72,7 @@ fn is_comm(comm: &str, name: &str) -> bool {
 /// A server that forks shares its listening socket with its children: the oldest is the one that was meant. Only systemd, which keeps
 /// a copy of the sockets it activates, never is, unless nobody else has it.
 #[must_use]
-pub fn by_port(port: u16) -> Option<u32> {
+pub(crate) fn by_port(port: u16) -> Option<u32> {
     let inodes: HashSet<u64> = socket::listeners("/proc/self/net", port).collect();
     if inodes.is_empty() {
         return None;

@@ -18,18 +18,18 @@ use crate::{
 
 /// A disk on which a process's group, or one above it, has a limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IoLimit {
+pub(crate) struct IoLimit {
     /// Disk, as the kernel packs it.
-    pub dev: u32,
+    pub(crate) dev: u32,
     /// Number of the process's own group (inode of its folder): bios carry it, whichever group above has the limit.
-    pub group: u64,
+    pub(crate) group: u64,
     /// The process.
-    pub pid: u32,
+    pub(crate) pid: u32,
 }
 
 /// The disks that `limits`, those of the process, are about; none where its group cannot be found.
 #[must_use]
-pub fn io_limits(pid: u32, means: &Means, limits: &[OwnLimit]) -> Vec<IoLimit> {
+pub(crate) fn io_limits(pid: u32, means: &Means, limits: &[OwnLimit]) -> Vec<IoLimit> {
     let mut disks: Vec<u32> = limits.iter().filter_map(disk).collect();
     disks.sort_unstable();
     disks.dedup();
@@ -57,7 +57,7 @@ const MOST_FOLDERS: usize = 10_000;
 
 /// Of the processes in the group of this number the one that has moved most bytes to and from disks.
 #[must_use]
-pub fn busiest_of_group(group: u64, means: &Means) -> Option<u32> {
+pub(crate) fn busiest_of_group(group: u64, means: &Means) -> Option<u32> {
     let mount = &means.io.as_ref()?.mount;
     let folder = folder_of(group, Path::new(mount))?;
     let procs = fs::read_to_string(folder.join("cgroup.procs")).ok()?;

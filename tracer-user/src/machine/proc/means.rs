@@ -6,7 +6,7 @@ use crate::standing::{Hierarchy, Means};
 
 /// Everything but the interfaces.
 #[must_use]
-pub fn means() -> Means {
+pub(crate) fn means() -> Means {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let (cpu, io) = (hierarchy(&mounts, "cpu"), hierarchy(&mounts, "io"));
     let io_cost = io.as_ref().map_or(String::new(), |io| {

@@ -27,7 +27,7 @@ use std::{
     os::fd::{FromRawFd as _, OwnedFd},
 };
 
-pub use self::{
+pub(crate) use self::{
     disk::{disks, disks_of},
     find::{by_comm, by_port, inner_pid, process_of},
     limit::{IoLimit, busiest_of_group, io_limits},
@@ -50,7 +50,7 @@ pub use self::{
 
 /// Is the capability of this number (capabilities(7)) among the effective ones of this process?
 #[must_use]
-pub fn has_capability(number: u32) -> bool {
+pub(crate) fn has_capability(number: u32) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     let effective = line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
@@ -59,7 +59,7 @@ pub fn has_capability(number: u32) -> bool {
 
 /// Resident memory of this process, bytes; 0 if `/proc` is not mounted.
 #[must_use]
-pub fn self_rss_bytes() -> u64 {
+pub(crate) fn self_rss_bytes() -> u64 {
     let pages = fs::read_to_string("/proc/self/statm")
         .ok()
         .and_then(|text| resident_pages(&text));
@@ -114,7 +114,7 @@ impl SmallFiles {
 
 /// A descriptor that becomes readable when the process ends (5.3 and later).
 #[must_use]
-pub fn process_descriptor(pid: u32) -> Option<OwnedFd> {
+pub(crate) fn process_descriptor(pid: u32) -> Option<OwnedFd> {
     // SAFETY: no pointers; the descriptor that it returns is ours.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid as libc::pid_t, 0) };
     // SAFETY: as above.

@@ -15,7 +15,12 @@ const ANSWER_BYTES: usize = 64 * 1024;
 ///
 /// # Errors
 /// If the kernel refuses, or answers with what is no netlink message.
-pub fn dump(protocol: i32, kind: u16, body: &[u8], mut each: impl FnMut(&[u8])) -> io::Result<()> {
+pub(crate) fn dump(
+    protocol: i32,
+    kind: u16,
+    body: &[u8],
+    mut each: impl FnMut(&[u8]),
+) -> io::Result<()> {
     // SAFETY: no pointers; the descriptor that it returns is ours.
     let fd = unsafe {
         libc::socket(
@@ -95,7 +100,7 @@ fn read(mut messages: &[u8], each: &mut impl FnMut(&[u8])) -> io::Result<bool> {
 }
 
 /// Kinds and values of the attributes (`struct nlattr`) in these bytes, up to one that is cut.
-pub fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+pub(crate) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     std::iter::from_fn(move || {
         let (length, kind) = (usize::from(half(bytes, 0)?), half(bytes, 2)?);
         let value = bytes.get(4..length)?;
@@ -105,7 +110,7 @@ pub fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
 }
 
 /// The number in four bytes from `at` on.
-pub fn word(bytes: &[u8], at: usize) -> Option<u32> {
+pub(crate) fn word(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 

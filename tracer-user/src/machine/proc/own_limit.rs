@@ -41,7 +41,7 @@ const FILES: [(Resource, &str, bool, &str); 7] = [
 
 /// The limits that a process is under, those of its own group first.
 #[must_use]
-pub fn own_limits(pid: u32, means: &Means) -> Vec<OwnLimit> {
+pub(crate) fn own_limits(pid: u32, means: &Means) -> Vec<OwnLimit> {
     let lines = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
     let mut limits = Vec::new();
     for (resource, controller, unified, name) in FILES {

@@ -13,7 +13,7 @@ use super::{
 /// The processes at the other ends of connections, each in the network namespace of who has it: whoever has the accepted socket, then all
 /// that have the socket that listens there, because a server's workers take turns. Reads the descriptors of every process once.
 #[must_use]
-pub fn peers_of(connections: &[Connection]) -> Vec<Vec<u32>> {
+pub(crate) fn peers_of(connections: &[Connection]) -> Vec<Vec<u32>> {
     let namespaces = Namespaces::read(connections);
     let sockets = |connection: &Connection| {
         let listening = namespaces.of(connection)?.listeners(connection.remote);
@@ -127,19 +127,19 @@ impl Sockets {
 
 /// A connection, as the process that has this end of it sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Connection {
+pub(crate) struct Connection {
     /// Process.
-    pub pid: u32,
+    pub(crate) pid: u32,
     /// Own address.
-    pub local: SocketAddr,
+    pub(crate) local: SocketAddr,
     /// Peer's address.
-    pub remote: SocketAddr,
+    pub(crate) remote: SocketAddr,
 }
 
 impl Connection {
     /// From addresses with ports; `None` if one is none.
     #[must_use]
-    pub fn parse(pid: u32, local: &str, remote: &str) -> Option<Self> {
+    pub(crate) fn parse(pid: u32, local: &str, remote: &str) -> Option<Self> {
         Some(Self {
             pid,
             local: local.parse().ok()?,
@@ -151,7 +151,7 @@ impl Connection {
 /// Who connected: the processes at the other ends of these connections, in the network namespaces of those that accepted. Of several
 /// that have a copy it is the oldest. Reads the descriptors of every process once.
 #[must_use]
-pub fn clients_of(connections: &[Connection]) -> Vec<Option<u32>> {
+pub(crate) fn clients_of(connections: &[Connection]) -> Vec<Option<u32>> {
     let namespaces = Namespaces::read(connections);
     let other_end = |connection| namespaces.other_end(connection);
     let wanted: Vec<Option<u64>> = connections.iter().map(other_end).collect();

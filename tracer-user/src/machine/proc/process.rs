@@ -14,19 +14,19 @@ const LONGEST_CMDLINE: u64 = 4096;
 /// The fields of `/proc/PID/stat` that are used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Stat {
-    pub comm: String,
-    pub state: char,
-    pub parent_pid: u32,
-    pub pgid: u32,
-    pub sid: u32,
-    pub flags: u32,
+    pub(crate) comm: String,
+    pub(crate) state: char,
+    pub(crate) parent_pid: u32,
+    pub(crate) pgid: u32,
+    pub(crate) sid: u32,
+    pub(crate) flags: u32,
     /// Since boot, in clock ticks.
-    pub start_ticks: u64,
+    pub(crate) start_ticks: u64,
 }
 
 impl Stat {
     /// Parses the line. The name stands in parentheses and may itself contain parentheses and spaces: it ends at the last `)`.
-    pub fn parse(line: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(line: &[u8]) -> Option<Self> {
         let line = String::from_utf8_lossy(line);
         let (open, close) = (line.find('(')?, line.rfind(')')?);
         let comm = unescape(line.get(open + 1..close)?).into_owned();
@@ -51,7 +51,7 @@ impl Stat {
     }
 
     /// Is it a thread of the kernel?
-    pub fn is_kernel_thread(&self) -> bool {
+    pub(crate) fn is_kernel_thread(&self) -> bool {
         self.flags & KERNEL_THREAD != 0
     }
 
@@ -82,7 +82,7 @@ fn unescape(comm: &str) -> Cow<'_, str> {
 
 /// Every process that is there now, in order of pid; `is_target` says which ones are traced.
 #[must_use]
-pub fn processes(is_target: impl Fn(u32) -> bool) -> Vec<Process> {
+pub(crate) fn processes(is_target: impl Fn(u32) -> bool) -> Vec<Process> {
     let ticks_per_s = ticks_per_s();
     let mut files = SmallFiles::default();
     let scan =
@@ -161,40 +161,40 @@ fn most_specific(lines: &[u8]) -> Option<String> {
 
 /// The cgroup of a process: its most specific path.
 #[must_use]
-pub fn cgroup_of(pid: u32) -> Option<String> {
+pub(crate) fn cgroup_of(pid: u32) -> Option<String> {
     most_specific(SmallFiles::default().read(format_args!("/proc/{pid}/cgroup"))?)
 }
 
 /// The systemd unit that a cgroup belongs to: its last component that is a service or a scope.
 #[must_use]
-pub fn unit_of(cgroup: &str) -> Option<String> {
+pub(crate) fn unit_of(cgroup: &str) -> Option<String> {
     let is_unit = |part: &&str| part.ends_with(".service") || part.ends_with(".scope");
     cgroup.rsplit('/').find(is_unit).map(str::to_owned)
 }
 
 /// Is it a thread of the kernel? No if there is no such process.
 #[must_use]
-pub fn is_kernel_thread(pid: u32) -> bool {
+pub(crate) fn is_kernel_thread(pid: u32) -> bool {
     stat(&mut SmallFiles::default(), pid).is_some_and(|stat| stat.is_kernel_thread())
 }
 
 /// When a process started, nanoseconds since boot; with the pid it names a process for ever.
 #[must_use]
-pub fn start_time(pid: u32) -> Option<u64> {
+pub(crate) fn start_time(pid: u32) -> Option<u64> {
     Some(stat(&mut SmallFiles::default(), pid)?.start_ns(ticks_per_s()))
 }
 
 /// The parent of a process of which nothing is left but its exit code.
-pub struct ZombieParent {
+pub(crate) struct ZombieParent {
     /// Process.
-    pub pid: u32,
+    pub(crate) pid: u32,
     /// Name; `?` if it cannot be read.
-    pub comm: String,
+    pub(crate) comm: String,
 }
 
 /// Whom a zombie waits for; `None` for everything that can still run, such as a process whose first thread alone has ended.
 #[must_use]
-pub fn zombie_of(pid: u32) -> Option<ZombieParent> {
+pub(crate) fn zombie_of(pid: u32) -> Option<ZombieParent> {
     let mut files = SmallFiles::default();
     let zombie = stat(&mut files, pid).filter(|stat| matches!(stat.state, 'Z' | 'X'))?;
     // The entry of the first thread stays until the last one ends.
@@ -210,14 +210,14 @@ pub fn zombie_of(pid: u32) -> Option<ZombieParent> {
 
 /// Child and parent, for every process that is there now.
 #[must_use]
-pub fn parents() -> Vec<(u32, u32)> {
+pub(crate) fn parents() -> Vec<(u32, u32)> {
     let parents = stats().map(|(pid, stat)| (pid, stat.parent_pid));
     parents.collect()
 }
 
 /// Children, their children and so on, without `root` itself, given child and parent of all; nearer generations first.
 #[must_use]
-pub fn descendants(root: u32, edges: impl Iterator<Item = (u32, u32)>) -> Vec<u32> {
+pub(crate) fn descendants(root: u32, edges: impl Iterator<Item = (u32, u32)>) -> Vec<u32> {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
     for (child, parent) in edges {
         children.entry(parent).or_default().push(child);

@@ -23,7 +23,7 @@ struct Qdisc {
 
 /// The interfaces with their root qdiscs; those of other namespaces are not seen.
 #[must_use]
-pub fn interfaces() -> Vec<Interface> {
+pub(crate) fn interfaces() -> Vec<Interface> {
     let qdiscs = dump().unwrap_or_default();
     let entries = fs::read_dir("/sys/class/net")
         .into_iter()

@@ -7,7 +7,7 @@ use crate::{event::RemoteMount, file_system::Kind};
 
 /// Those of a process, each once; none if it is gone.
 #[must_use]
-pub fn remote_mounts(pid: u32) -> Vec<RemoteMount> {
+pub(crate) fn remote_mounts(pid: u32) -> Vec<RemoteMount> {
     let mounts = fs::read(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
     let mounts = String::from_utf8_lossy(&mounts);
     let mounts: BTreeSet<RemoteMount> = mounts.lines().filter_map(parse).collect();

@@ -13,7 +13,7 @@ const MOST: usize = 1024;
 ///
 /// Where there are none, descriptors are not read. Of several processes that have a socket it is the first's.
 #[must_use]
-pub fn senders(pids: &[u32]) -> Vec<(Sender, u32)> {
+pub(crate) fn senders(pids: &[u32]) -> Vec<(Sender, u32)> {
     let mut namespaces = BTreeMap::new();
     for pid in pids {
         if let Some(namespace) = namespace(*pid) {

@@ -18,14 +18,14 @@ pub(super) const LISTEN: u8 = 0x0a;
 /// One line of `/proc/net/tcp`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Line {
-    pub local: SocketAddr,
-    pub remote: SocketAddr,
-    pub state: u8,
+    pub(crate) local: SocketAddr,
+    pub(crate) remote: SocketAddr,
+    pub(crate) state: u8,
     /// Sent and not acknowledged, or not sent yet.
-    pub unacked_bytes: u32,
+    pub(crate) unacked_bytes: u32,
     /// For a listener: connections not yet accepted.
     unread_bytes: u32,
-    pub inode: u64,
+    pub(crate) inode: u64,
 }
 
 impl Line {
@@ -128,7 +128,7 @@ fn socket_inode(link: &OsString) -> Option<u64> {
 ///
 /// Each process is looked up in its own network namespace. Listeners are no open sockets: their queue holds connections, not bytes.
 #[must_use]
-pub fn sockets(pids: &[u32]) -> (Vec<OpenSocket>, Vec<u32>) {
+pub(crate) fn sockets(pids: &[u32]) -> (Vec<OpenSocket>, Vec<u32>) {
     // The descriptors first: a socket closed in between is then missing from the list, and one opened is simply not asked for.
     let mut namespaces: BTreeMap<u64, Vec<(u64, u32)>> = BTreeMap::new();
     for &pid in pids {

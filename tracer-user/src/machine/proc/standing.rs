@@ -29,7 +29,7 @@ const DEFAULTS: [&str; 6] = [
 
 /// What is known of processes; nothing of one that is gone, or has ended and only waits to be asked for its status.
 #[must_use]
-pub fn standings(pids: &[u32], means: &Means) -> Vec<Standing> {
+pub(crate) fn standings(pids: &[u32], means: &Means) -> Vec<Standing> {
     // The list of all sockets is read once: on a busy server it takes 20 ms.
     let mut connections: HashMap<u32, Vec<(String, String)>> = HashMap::new();
     for socket in sockets(pids).0 {

@@ -5,7 +5,7 @@ use crate::event::Thread;
 
 /// The threads of a process with the kernel functions they sleep in; empty if it is gone.
 #[must_use]
-pub fn threads(pid: u32) -> Vec<Thread> {
+pub(crate) fn threads(pid: u32) -> Vec<Thread> {
     let mut files = SmallFiles::default();
     let tids = numbers_in(&format!("/proc/{pid}/task"));
     tids.filter_map(|tid| thread(&mut files, pid, tid))

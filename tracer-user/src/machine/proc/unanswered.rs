@@ -64,7 +64,7 @@ impl Traffic {
 
 /// Of each process the connections on which somebody waits for an answer; what is still unread is told by [`OpenSocket`].
 #[must_use]
-pub fn unanswered(pids: &[u32], open: &[OpenSocket], listening: &[u32]) -> Vec<Unanswered> {
+pub(crate) fn unanswered(pids: &[u32], open: &[OpenSocket], listening: &[u32]) -> Vec<Unanswered> {
     let unread = open.iter().filter(|socket| socket.unread_bytes > 0);
     let mut seen: HashSet<(String, String)> = unread
         .map(|socket| (socket.local.clone(), socket.remote.clone()))

@@ -40,7 +40,7 @@ struct Stream {
 ///
 /// # Errors
 /// If the kernel does not tell.
-pub fn asks_over_unix(asking: u32, answering: u32) -> io::Result<bool> {
+pub(crate) fn asks_over_unix(asking: u32, answering: u32) -> io::Result<bool> {
     let accepted: HashSet<u64> = inodes(answering).collect();
     if accepted.is_empty() {
         return Ok(false);
