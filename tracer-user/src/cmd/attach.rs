@@ -67,7 +67,7 @@ pub(crate) fn run(args: AttachArgs) -> Result<ExitCode> {
         let _inside = runtime.enter();
         Signals::catch()?
     };
-    let session = Session::attach(loader, settings)?;
+    let session = Session::attach(loader, signals, settings)?;
     eprintln!("{}", greeting(&session, duration));
     let mut watcher = Watcher {
         model: Model::new(),
@@ -75,7 +75,7 @@ pub(crate) fn run(args: AttachArgs) -> Result<ExitCode> {
         flushed: Instant::now(),
         progress: Progress::new(&args, attended),
     };
-    let stop = runtime.block_on(session.run(signals, duration, &mut |events, open| {
+    let stop = runtime.block_on(session.run(duration, &mut |events, open| {
         watcher.take(events, open);
     }))?;
     watcher.progress.end();
@@ -102,7 +102,7 @@ fn greeting(session: &Session, duration: Option<Duration>) -> String {
     );
     format!(
         "tracing {} · {until}",
-        units::escape_terminal(&session.description())
+        units::escape_terminal(session.description())
     )
 }
 

@@ -1,23 +1,15 @@
 //! Loads the object and attaches what this kernel can take.
 
-use anyhow::{Context, Result, anyhow, bail};
-use std::{
-    os::fd::{AsFd as _, AsRawFd as _},
-    thread,
-};
+use std::thread;
 
-use aya::{
-    Ebpf, EbpfLoader,
-    maps::{Array, HashMap, Map},
-    programs::Program,
-};
-use tracer_common::{block, packets::Sender};
+use anyhow::{Context, Result, anyhow, bail};
+use aya::{Ebpf, EbpfLoader, programs::Program};
 
 use super::{
     bios,
     btf::Btf,
     features::{self, Features},
-    parents, smt, verify,
+    maps, parents, smt, verify,
 };
 use crate::{
     event::MissingProbe,
@@ -136,14 +128,14 @@ pub(crate) fn prepare(
     thread::scope(|scope| {
         // Milliseconds each, on CPUs of their own.
         let hooks = scope.spawn(|| verify::hooks(btf, &features.usable));
-        let ebpf = maps(loader, features, follow_children)?;
+        let ebpf = create_maps(loader, features, follow_children)?;
         let hooks = hooks.join();
         let hooks = hooks.map_err(|_| anyhow!("cannot say what the programs hook"))??;
         Ok(Prepared { ebpf, hooks })
     })
 }
 
-fn maps(loader: Loader, features: &Features, follow_children: bool) -> Result<Ebpf> {
+fn create_maps(loader: Loader, features: &Features, follow_children: bool) -> Result<Ebpf> {
     lift_memory_limit();
     let mut config = features.config;
     config.self_pid = std::process::id();
@@ -176,8 +168,8 @@ fn maps(loader: Loader, features: &Features, follow_children: bool) -> Result<Eb
 /// [`Unsupported`] when the kernel refuses a required probe; else what failed.
 pub(crate) fn attach(prepared: Prepared, features: &Features, traced: &Traced) -> Result<Attached> {
     let Prepared { mut ebpf, hooks } = prepared;
-    set_targets(&mut ebpf, &traced.pids)?;
-    watch_disks(&mut ebpf, traced)?;
+    maps::set_targets(&mut ebpf, &traced.pids)?;
+    maps::watch_disks(&mut ebpf, &traced.disks, &traced.limits)?;
     let mut missing = features.costs();
     let mut loaded = verify::load_all(&mut ebpf, &hooks, &features.usable);
     for probe in &features.usable {
@@ -257,89 +249,6 @@ pub(crate) fn detach(ebpf: &mut Ebpf) {
             _ => Ok(()),
         };
     }
-}
-
-/// Memory of the maps: the kernel's own figure for each.
-#[must_use]
-pub(crate) fn maps_bytes(ebpf: &Ebpf) -> u64 {
-    ebpf.maps()
-        .filter_map(|(_, map)| map_fd(map))
-        .map(map_memory)
-        .sum()
-}
-
-/// `memlock` of `/proc/self/fdinfo/FD`, bytes.
-fn map_memory(fd: i32) -> u64 {
-    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("memlock:"));
-    line.and_then(|bytes| bytes.trim().parse().ok())
-        .unwrap_or(0)
-}
-
-fn map_fd(map: &Map) -> Option<i32> {
-    let (Map::Array(map)
-    | Map::HashMap(map)
-    | Map::LruHashMap(map)
-    | Map::PerCpuArray(map)
-    | Map::RingBuf(map)) = map
-    else {
-        return None;
-    };
-    Some(map.fd().as_fd().as_raw_fd())
-}
-
-/// Marks targets; first before any probe fires.
-///
-/// # Errors
-/// If the map cannot be written.
-pub(crate) fn set_targets(ebpf: &mut Ebpf, targets: &[u32]) -> Result<()> {
-    let map = ebpf
-        .map_mut("TARGETS")
-        .context("the object has no map TARGETS")?;
-    let mut words: Array<_, u64> = Array::try_from(map)?;
-    for pid in targets {
-        let index = pid >> 6;
-        let word = words.get(&index, 0)? | 1 << (pid & 63);
-        words.set(index, word, 0)?;
-    }
-    Ok(())
-}
-
-/// Tells who was sending as the trace began. Best effort: without it their packets are nobody's until they send anew.
-pub(crate) fn set_senders(ebpf: &mut Ebpf, senders: &[(Sender, u32)]) {
-    let Some(map) = ebpf.map_mut("SENDERS") else {
-        return;
-    };
-    if let Ok(mut known) = HashMap::<_, Sender, u32>::try_from(map) {
-        for (sender, pid) in senders {
-            // Full: no room for those that are left.
-            let _ = known.insert(sender, pid, 0);
-        }
-    }
-}
-
-/// Marks the disks under the target's mounts, where it may wait for what kernel threads do, and those on which its own I/O is limited.
-fn watch_disks(ebpf: &mut Ebpf, traced: &Traced) -> Result<()> {
-    let map = ebpf
-        .map_mut("DISKS")
-        .context("the object has no map DISKS")?;
-    let mut gates: HashMap<_, u32, block::Disk> = HashMap::try_from(map)?;
-    for dev in &traced.disks {
-        let watched = block::Disk {
-            watched: 1,
-            ..block::Disk::default()
-        };
-        gates.insert(dev, watched, 0)?;
-    }
-    for limit in &traced.limits {
-        let limited = block::Disk {
-            limited_group: limit.group,
-            limited_pid: u64::from(limit.pid),
-            ..gates.get(&limit.dev, 0).unwrap_or_default()
-        };
-        gates.insert(limit.dev, limited, 0)?;
-    }
-    Ok(())
 }
 
 /// Before 5.11 maps count against `RLIMIT_MEMLOCK`. If it cannot be lifted, creating the maps fails with its own message.

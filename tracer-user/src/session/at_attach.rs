@@ -1,4 +1,8 @@
-//! What is asked of `/proc`, `/sys` and the disk before the window.
+//! What is read from `/proc`, `/sys` and the disk while nothing is attached yet.
+
+use std::thread::{self, JoinHandle};
+
+use anyhow::{Result, bail};
 
 use super::Settings;
 use crate::{
@@ -6,35 +10,52 @@ use crate::{
     standing::{Means, OwnLimit},
 };
 
-/// What is known before anything is loaded.
-pub(crate) struct Before {
-    /// Disks under the mounts of those to be traced.
-    pub(crate) disks: Vec<u32>,
-    /// Limits of their own I/O.
-    pub(crate) io_limits: Vec<IoLimit>,
-    /// What this machine has to restrain somebody with; where commands are is asked of the disk.
-    pub(crate) means: Means,
+/// How the target and the machine stand before anything is loaded.
+pub(super) struct AtAttach {
+    /// Device numbers of the disks under the target's mounts.
+    pub(super) disks: Vec<u32>,
+    /// Limits of the target's own I/O.
+    pub(super) io_limits: Vec<IoLimit>,
+    /// What this machine has to restrain somebody with; reading it searches the disk for commands.
+    pub(super) means: Means,
     /// The limits that the target is under.
-    pub(crate) limits: Vec<OwnLimit>,
+    pub(super) limits: Vec<OwnLimit>,
 }
 
-impl Before {
-    /// Reads it.
+/// The reading under way.
+pub(super) struct Reading(JoinHandle<AtAttach>);
+
+impl Reading {
+    /// Begins to read, on a thread of its own.
     #[must_use]
-    pub(crate) fn read(settings: &Settings) -> Self {
+    pub(super) fn begin(settings: &Settings) -> Self {
+        let pids = settings.pids.clone();
+        Self(thread::spawn(move || AtAttach::read(&pids)))
+    }
+
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// If the thread panicked.
+    pub(super) fn end(self) -> Result<AtAttach> {
+        match self.0.join() {
+            Ok(read) => Ok(read),
+            Err(_) => bail!("cannot read how the target stands"),
+        }
+    }
+}
+
+impl AtAttach {
+    fn read(pids: &[u32]) -> Self {
         let means = proc::means();
         let (mut limits, mut io_limits) = (Vec::new(), Vec::new());
-        for pid in &settings.pids {
+        for pid in pids {
             let own = proc::own_limits(*pid, &means);
             io_limits.extend(proc::io_limits(*pid, &means, &own));
             limits.extend(own);
         }
         limits.dedup();
-        let mut disks: Vec<u32> = settings
-            .pids
-            .iter()
-            .flat_map(|pid| proc::disks_of(*pid))
-            .collect();
+        let mut disks: Vec<u32> = pids.iter().flat_map(|pid| proc::disks_of(*pid)).collect();
         disks.sort_unstable();
         disks.dedup();
         Self {
@@ -44,22 +65,4 @@ impl Before {
             limits,
         }
     }
-}
-
-/// The processes that were asked for, and their children if they are followed; asked-for ones first. `parents` is asked only then: child
-/// and parent of all.
-#[must_use]
-pub(crate) fn with_children(
-    settings: &Settings,
-    parents: impl FnOnce() -> Vec<(u32, u32)>,
-) -> Vec<u32> {
-    let mut pids = settings.pids.clone();
-    if settings.follow_children {
-        let parents = parents();
-        let below = |pid: &u32| proc::descendants(*pid, parents.iter().copied());
-        pids.extend(settings.pids.iter().flat_map(below));
-    }
-    let mut seen = std::collections::HashSet::new();
-    pids.retain(|pid| *pid != std::process::id() && seen.insert(*pid));
-    pids
 }
