@@ -1,6 +1,7 @@
 //! One file for each subcommand: what was typed becomes what was meant, and is run.
 
 mod attach;
+mod diagnostics;
 mod doctor;
 mod man;
 mod output;
@@ -54,6 +55,7 @@ pub fn main() -> ExitCode {
         priority::first();
     }
     let cli = Cli::parse();
+    diagnostics::begin(cli.verbose);
     match run(cli.command) {
         Ok(code) => code,
         Err(error) => {
@@ -77,7 +79,7 @@ fn code_of(error: &anyhow::Error) -> u8 {
 
 fn run(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Attach(args) => attach::run(args),
+        Command::Attach(args) => attach::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Completions { shell } => {

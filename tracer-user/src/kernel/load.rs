@@ -9,11 +9,13 @@ use super::{
     bios,
     btf::Btf,
     features::{self, Features},
+    log::{LEVEL, level},
     maps, parents, smt, verify,
 };
 use crate::{
     event::MissingProbe,
     machine::{
+        capability::Capability,
         proc::{self, IoLimit},
         siblings::siblings,
     },
@@ -50,6 +52,24 @@ impl std::fmt::Display for Unsupported {
 }
 
 impl std::error::Error for Unsupported {}
+
+/// Everything but reading `/proc` needs root, or at least the capabilities.
+///
+/// # Errors
+/// [`Unsupported`] if this process has neither.
+pub(crate) fn need_permission() -> Result<()> {
+    // SAFETY: has no arguments and cannot fail.
+    let is_root = unsafe { libc::geteuid() } == 0;
+    let may_load = Capability::SysAdmin.is_effective()
+        || (Capability::Perfmon.is_effective() && Capability::Bpf.is_effective());
+    if !is_root && !may_load {
+        bail!(Unsupported(
+            "loading kernel probes needs root (or CAP_BPF and CAP_PERFMON): run it with sudo"
+                .to_owned()
+        ));
+    }
+    Ok(())
+}
 
 /// What is known before load of those to be traced.
 #[derive(Debug, Default)]
@@ -145,9 +165,11 @@ fn create_maps(loader: Loader, features: &Features, follow_children: bool) -> Re
     config.has_siblings = u32::from(!siblings.is_empty());
     let places = bios::places(cpus);
     config.bios_mask = bios::mask(places);
+    let level = level();
     let Loader(mut loader) = loader;
     loader
         .override_global("CONFIG", &config, true)
+        .override_global(LEVEL, &level, false)
         .map_max_entries("BIOS", places);
     for map in ["CPUS", "INTERRUPTS", "THREADS"] {
         loader.map_max_entries(map, cpus);
@@ -193,6 +215,9 @@ pub(crate) fn attach(prepared: Prepared, features: &Features, traced: &Traced) -
             }
             (Err(error), None) => missing.extend(without(probe, &error)?),
         }
+    }
+    for missing in &missing {
+        log::info!("without probe {}: {}", missing.probe, missing.cost);
     }
     Ok(Attached { ebpf, missing })
 }

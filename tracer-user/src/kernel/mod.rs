@@ -5,6 +5,7 @@ pub(crate) mod btf;
 pub(crate) mod features;
 mod held_back;
 pub(crate) mod load;
+mod log;
 mod maps;
 mod order;
 mod pace;
@@ -29,6 +30,7 @@ use tracer_common::{
 use self::{
     features::Features,
     load::Attached,
+    log::KernelLog,
     pace::Pace,
     reader::{Losses, Reader},
     self_time::SelfTime,
@@ -51,6 +53,7 @@ pub(crate) struct Kernel {
     reader: Reader,
     pace: Pace,
     self_time: SelfTime,
+    log: Option<KernelLog>,
     missing: Vec<MissingProbe>,
     /// Does each slice say what the hypervisor stole of it?
     steal_by_slice: bool,
@@ -71,12 +74,14 @@ impl Kernel {
         });
         let symbols = move || symbols.join().ok().and_then(Result::ok).unwrap_or_default();
         let reader = Reader::new(&mut ebpf, Box::new(symbols))?;
+        let log = KernelLog::open(&mut ebpf);
         rings::map_once();
         Ok(Self {
             ebpf,
             reader,
             pace: Pace::default(),
             self_time: SelfTime::begin(),
+            log,
             missing,
             steal_by_slice: features.config.offsets.rq_stolen != MISSING,
         })
@@ -113,6 +118,9 @@ impl Kernel {
         let before = self.reader.received().0;
         self.reader.poll(out);
         self.pace.took(self.reader.received().0 - before);
+        if let Some(log) = &mut self.log {
+            log.flush();
+        }
     }
 
     /// Is it time for what costs as much as a reading, and is not urgent? To be asked after each [`Self::poll`].
@@ -152,12 +160,16 @@ impl Kernel {
         load::detach(&mut self.ebpf);
         let mut records = Vec::new();
         self.reader.finish(&mut records);
+        if let Some(log) = &mut self.log {
+            log.flush();
+        }
         Detached {
             records,
             open,
             shared,
             steal_by_slice: self.steal_by_slice,
             received: self.reader.received().0,
+            messages: self.log.map_or(0, |log| log.count()),
             kernel_ns: ran.kernel_ns,
             nested: ran.nested,
             ebpf: self.ebpf,
@@ -177,6 +189,8 @@ pub(crate) struct Detached {
     pub(crate) steal_by_slice: bool,
     /// Records read in the whole window.
     pub(crate) received: u64,
+    /// Messages that the kernel half logged, shown or not.
+    pub(crate) messages: u64,
     /// Time the programs ran, nanoseconds; none where the kernel does not count it.
     pub(crate) kernel_ns: Option<u64>,
     nested: u64,

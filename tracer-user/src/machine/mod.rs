@@ -1,5 +1,6 @@
 //! What this machine says of itself, in `/proc`, `/sys` and over netlink, and how the tracer behaves on it. Names no aya.
 
+pub(crate) mod capability;
 pub(crate) mod clocks;
 pub(crate) mod evidence;
 pub(crate) mod ingress;

@@ -2,12 +2,10 @@
 
 use std::{fs::File, os::fd::AsRawFd as _, time::Duration};
 
-use super::{clocks::clock_ns, proc};
+use super::{capability::Capability, clocks::clock_ns, proc};
 
 /// More than anything that is started without a wish, less than what real time would take from the machine.
 const NICE: libc::c_int = -10;
-/// `CAP_IPC_LOCK`: without it a locked future makes every allocation above `RLIMIT_MEMLOCK` fail (mlockall(2)).
-const CAP_IPC_LOCK: u32 = 14;
 /// `MCL_ONFAULT` (4.4): a page is locked when it is first touched, so that what is only reserved costs nothing.
 const MCL_ONFAULT: libc::c_int = 4;
 /// `readahead` asks for no more at a time than the disk's `read_ahead_kb` (`force_page_cache_ra`), which is 128 KiB unless it was changed.
@@ -53,9 +51,10 @@ pub(crate) fn age() -> Duration {
     Duration::from_nanos(age.unwrap_or(0))
 }
 
-/// Waits for the rest of the program, and keeps it in memory.
+/// Waits for the rest of the program, and keeps it in memory. Without the capability a locked future would make every allocation above
+/// `RLIMIT_MEMLOCK` fail (mlockall(2)).
 pub(crate) fn begin() {
-    if proc::has_capability(CAP_IPC_LOCK) {
+    if Capability::IpcLock.is_effective() {
         // SAFETY: no pointers; what cannot be locked stays as it is.
         unsafe { libc::mlockall(libc::MCL_CURRENT) };
     }
@@ -65,7 +64,7 @@ pub(crate) fn begin() {
 /// people.
 #[must_use]
 pub(crate) fn hold() -> Option<&'static str> {
-    let is_held = proc::has_capability(CAP_IPC_LOCK)
+    let is_held = Capability::IpcLock.is_effective()
         // SAFETY: no pointers.
         && unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | MCL_ONFAULT) } == 0;
     // SAFETY: no pointers. The call returns the value itself, which may be -1 as well as an error: both are above the wish.

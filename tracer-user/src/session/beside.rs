@@ -1,5 +1,7 @@
 //! Who looks beside the loop that reads: for those who held most, for whom the target asks, and for who asks it.
 
+use anyhow::Result;
+
 use super::{asked::Asked, clients::Clients, groups::Groups, holders::Holders};
 use crate::{
     event::{self, Event, OpenSocket},
@@ -41,12 +43,18 @@ impl Beside {
 
     /// What was found since, as events. `mark` makes a process a target, so that its waits are recorded from now on; one for which it fails
     /// is not followed, and stays upstream.
-    pub(super) fn take(&mut self, mut mark: impl FnMut(u32) -> bool) -> Vec<Event> {
+    pub(super) fn take(&mut self, mut mark: impl FnMut(u32) -> Result<()>) -> Vec<Event> {
         let mut events = Vec::new();
         for found in self.asked.take() {
-            if !mark(found.pid) {
+            if let Err(error) = mark(found.pid) {
+                log::info!("cannot follow process {}: {error:#}", found.pid);
                 continue;
             }
+            log::info!(
+                "follows process {}, which process {} asks",
+                found.pid,
+                found.by_pid
+            );
             let ports = Vec::from_iter(found.port);
             events.push(Event::Follow(event::Follow {
                 ns: now_ns(),

@@ -86,6 +86,7 @@ impl Session {
         let mut kernel = Kernel::open(attached, &features)?;
         let window = Window::open(&kernel, settings.first(), means, limits);
         let attach_ns = settings.begun.elapsed().as_nanos() as u64;
+        log::info!("attached after {} ms", attach_ns / 1_000_000);
         let scene = Scene::look(&settings, &traced.pids, &mut kernel)?;
         let beside = Beside::begin(&scene.targets, &scene.listening, &scene.sockets);
         let start = scene.start(&settings, &window, &kernel, attach_ns, traced.disks);
@@ -127,7 +128,7 @@ impl Session {
         // Of what attaching took only what the model keeps is held in memory.
         give_back_memory();
         if let Some(note) = priority::hold() {
-            eprintln!("tracer: {note}");
+            log::warn!("{note}");
         }
         let mut batch = Vec::new();
         let stop = loop {
@@ -137,7 +138,7 @@ impl Session {
             }
             kernel.poll(&mut batch);
             beside.see(&batch);
-            batch.extend(beside.take(|pid| kernel.mark(&[pid]).is_ok()));
+            batch.extend(beside.take(|pid| kernel.mark(&[pid])));
             if kernel.is_round() {
                 let name = |address| kernel.function(address);
                 let found = beside.groups.look(kernel.held_back(), &window.means, name);
@@ -162,6 +163,12 @@ fn finish(
 ) -> Result<Vec<Event>> {
     let end_ns = now_ns();
     let mut left = kernel.detach(end_ns);
+    if left.messages > 0 {
+        log::warn!(
+            "the kernel half logged {} messages: -v shows them",
+            left.messages
+        );
+    }
     let last = left.records.drain(..).chain(left.open.drain(..));
     let mut events: Vec<Event> = last.filter_map(|event| clip(event, end_ns)).collect();
     beside.holders.see(&events);

@@ -48,15 +48,6 @@ pub(crate) use self::{
     unix::asks_over_unix,
 };
 
-/// Is the capability of this number (capabilities(7)) among the effective ones of this process?
-#[must_use]
-pub(crate) fn has_capability(number: u32) -> bool {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let effective = line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
-    effective.unwrap_or(0) >> number & 1 != 0
-}
-
 /// Resident memory of this process, bytes; 0 if `/proc` is not mounted.
 #[must_use]
 pub(crate) fn self_rss_bytes() -> u64 {
