@@ -164,10 +164,11 @@ fn finish(
     let end_ns = now_ns();
     let mut left = kernel.detach(end_ns);
     if left.messages > 0 {
-        log::warn!(
-            "the kernel half logged {} messages: -v shows them",
-            left.messages
-        );
+        let hint = match log::log_enabled!(target: "tracer_ebpf", log::Level::Warn) {
+            true => "",
+            false => ": -v shows them",
+        };
+        log::warn!("the kernel half logged {} messages{hint}", left.messages);
     }
     let last = left.records.drain(..).chain(left.open.drain(..));
     let mut events: Vec<Event> = last.filter_map(|event| clip(event, end_ns)).collect();
