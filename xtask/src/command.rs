@@ -141,7 +141,8 @@ fn is_executable(file: &Path) -> bool {
         .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
-fn could_not_start(command: &Command, doing: &str) -> String {
+/// What to say of a command that did not start. `doing` completes the sentence "could not …".
+pub fn could_not_start(command: &Command, doing: &str) -> String {
     format!(
         "could not {doing}: `{}` did not start",
         command.get_program().display()

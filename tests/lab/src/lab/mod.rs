@@ -7,6 +7,7 @@
 //! Code map: [`scenarios`] lists the scenarios in words of [`scenario`], [`mod@play`] plays one with [`meter`]s, [`outcome`] is what is
 //! kept of it with what tracer [`said`], [`mod@grade`] compares, [`table`] shows.
 
+mod again;
 mod grade;
 mod meter;
 mod outcome;
@@ -20,8 +21,6 @@ use std::{
     fs,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
-    thread,
     time::Duration,
 };
 
@@ -47,7 +46,9 @@ const ATTEMPTS: u32 = 3;
 #[derive(clap::Args)]
 #[command(
     after_help = "Examples:\n  cargo xtask lab --list\n  cargo xtask lab cpu-70-30 slow-client --repeat 3\n  \
-    cargo xtask lab --keep DIR      all, with recordings\n  cargo xtask lab --judge DIR     the same verdicts again from them"
+    cargo xtask lab --keep DIR      all, with recordings\n  cargo xtask lab --judge DIR     the same verdicts again from them\n  \
+    cp target/release/tracer /tmp/before, change tracer, and ask whether its reports are what they were:\n  \
+    cargo xtask lab --same DIR --than /tmp/before"
 )]
 pub struct Args {
     /// Scenarios, or families of them such as disk; all when none is named
@@ -76,6 +77,13 @@ pub struct Args {
     /// Play nothing: grade what tracer says now of the recordings kept in this directory, and compare with what it said live
     #[arg(long, value_name = "DIR")]
     judge: Option<PathBuf>,
+    /// Play nothing: compare the JSON reports that this build makes of the recordings in this directory (those of the demo
+    /// too), byte by byte, with those of another build
+    #[arg(long, value_name = "DIR", requires = "than", conflicts_with = "judge")]
+    same: Option<PathBuf>,
+    /// The other build's tracer, for --same
+    #[arg(long, value_name = "FILE", requires = "same")]
+    than: Option<PathBuf>,
     /// Directory on a real disk for what is needed while scenarios are played
     #[arg(long, value_name = "DIR", default_value = "/var/tmp")]
     scratch: PathBuf,
@@ -141,7 +149,12 @@ pub fn run(args: Args) -> Result<()> {
         return Ok(());
     }
     if let Some(dir) = &args.judge {
+        build::run(&build::Args::default())?;
         return judge(&args, dir);
+    }
+    if let (Some(dir), Some(than)) = (&args.same, &args.than) {
+        build::run(&build::Args::default())?;
+        return again::same(dir, than);
     }
     args.scenarios()?;
     if args.supervised {
@@ -240,25 +253,9 @@ fn verdict(outcomes: &[Outcome]) -> Result<()> {
     Ok(())
 }
 
-/// Grades kept recordings with the tracer of now; a verdict that is another than the live one is named.
+/// Grades kept recordings with the tracer of now, and names each verdict that is another than the live one.
 fn judge(args: &Args, dir: &Path) -> Result<()> {
-    let mut outcomes = outcome::kept(dir)?;
-    let played = outcomes.iter_mut().filter(|outcome| outcome.void.is_none());
-    let queue: Mutex<Vec<&mut Outcome>> = Mutex::new(played.collect());
-    let changed = Mutex::new(Vec::new());
-    let work = || {
-        loop {
-            let next = locked(&queue).pop();
-            let Some(outcome) = next else { return };
-            if !judge_one(outcome, dir) {
-                locked(&changed).push(format!("{}-{}", outcome.scenario, outcome.run));
-            }
-        }
-    };
-    let cpus = thread::available_parallelism().map_or(1, usize::from);
-    thread::scope(|scope| (0..cpus).for_each(|_| _ = scope.spawn(work)));
-    let mut changed = locked(&changed).clone();
-    changed.sort();
+    let (outcomes, changed) = again::judge(dir)?;
     show(args, &outcomes)?;
     if changed.is_empty() {
         println!("all verdicts are those of the live runs");
@@ -266,21 +263,4 @@ fn judge(args: &Args, dir: &Path) -> Result<()> {
         println!("not the verdict of the live run: {}", changed.join(", "));
     }
     verdict(&outcomes)
-}
-
-/// Has a kept recording judged again; whether the verdict is that of the live run.
-fn judge_one(outcome: &mut Outcome, dir: &Path) -> bool {
-    // From tracer's own report: numbers that were written and read once more may differ in their last digit.
-    let live = fs::read_to_string(outcome.file(dir, "json")).map_err(anyhow::Error::from);
-    let live = live.and_then(|json| said::Said::parse(&json)).ok();
-    (outcome.said, outcome.failed) = match play::judge_again(&outcome.file(dir, "tracer")) {
-        Ok(said) => (Some(said), None),
-        Err(error) => (None, Some(format!("{error:#}"))),
-    };
-    outcome.said == live
-}
-
-/// What another thread left when it panicked is as good as before.
-fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

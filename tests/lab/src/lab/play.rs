@@ -10,10 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use xtask::{
-    command::{output, say},
-    paths,
-};
+use xtask::{command::say, paths};
 
 use super::{
     meter::{Cast, Meter},
@@ -368,14 +365,4 @@ fn latency(json: &str) -> Option<Latency> {
         p50_ns: figures["p50_ns"].as_u64()?,
         p99_ns: figures["p99_ns"].as_u64()?,
     })
-}
-
-/// What tracer makes of a kept recording now.
-pub fn judge_again(recording: &Path) -> Result<Said> {
-    let mut report = Command::new(paths::tracer());
-    report
-        .arg("report")
-        .arg(recording)
-        .args(["--output", "json"]);
-    Said::parse(&output(&mut report, "have tracer report its recording")?)
 }
