@@ -133,14 +133,7 @@ impl Watcher {
 
 /// A program in no group and on any CPU.
 pub fn command(words: &[&str]) -> Program {
-    Program {
-        words: words.iter().map(Into::into).collect(),
-        groups: Vec::new(),
-        netns: None,
-        cpus: None,
-        nice: None,
-        session: false,
-    }
+    Program::outside(words)
 }
 
 /// This build of tracer, with arguments.

@@ -70,7 +70,9 @@ pub fn postgres(
         "log_min_messages=panic",
     ];
     let settings = quiet.iter().chain(settings);
-    Ok(program.with(settings.flat_map(|setting| ["-c", setting])))
+    Ok(program
+        .with(settings.flat_map(|setting| ["-c", setting]))
+        .with_own_shared_memory())
 }
 
 /// Has statements done from its stdin, and the process come to its end.

@@ -12,7 +12,7 @@ use std::{
     },
     path::PathBuf,
     process::{Child, Command, Stdio},
-    thread,
+    ptr, thread,
     time::{Duration, Instant},
 };
 
@@ -38,18 +38,26 @@ pub struct Program {
     pub nice: Option<i32>,
     /// Whether it leads a session of its own, as cron's jobs do.
     pub session: bool,
+    /// Whether it has a `/dev/shm` of its own, which ends with its last process.
+    pub own_shared_memory: bool,
 }
 
 impl Program {
     /// A program that joins a group.
     pub fn new<W: Into<OsString>>(group: PathBuf, words: impl IntoIterator<Item = W>) -> Self {
+        Self::outside(words).also_in(group)
+    }
+
+    /// A program in no group of a scene's.
+    pub fn outside<W: Into<OsString>>(words: impl IntoIterator<Item = W>) -> Self {
         Self {
             words: words.into_iter().map(Into::into).collect(),
-            groups: vec![group],
+            groups: Vec::new(),
             netns: None,
             cpus: None,
             nice: None,
             session: false,
+            own_shared_memory: false,
         }
     }
 
@@ -79,6 +87,14 @@ impl Program {
     pub fn in_a_session(self) -> Self {
         Self {
             session: true,
+            ..self
+        }
+    }
+
+    /// Gives it a `/dev/shm` of its own: nobody removes the segments of a server that is killed.
+    pub fn with_own_shared_memory(self) -> Self {
+        Self {
+            own_shared_memory: true,
             ..self
         }
     }
@@ -151,6 +167,7 @@ impl Program {
             cpus: self.cpus.as_deref().map(cpu_set),
             nice: self.nice,
             session: self.session,
+            own_shared_memory: self.own_shared_memory,
         })
     }
 }
@@ -166,6 +183,7 @@ struct Place {
     cpus: Option<libc::cpu_set_t>,
     nice: Option<i32>,
     session: bool,
+    own_shared_memory: bool,
 }
 
 impl Place {
@@ -186,12 +204,28 @@ impl Place {
             // SAFETY: the descriptor is open; the call touches no memory.
             check(unsafe { libc::setns(netns.as_raw_fd(), libc::CLONE_NEWNET) })?;
         }
+        if self.own_shared_memory {
+            own_shared_memory()?;
+        }
         if let Some(cpus) = &self.cpus {
             // SAFETY: the pointer and the size are those of a set that outlives the call.
             check(unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), cpus) })?;
         }
         Ok(())
     }
+}
+
+/// Moves the calling process to mounts of its own, with an empty file system in memory at `/dev/shm`.
+fn own_shared_memory() -> io::Result<()> {
+    // SAFETY: the call touches no memory.
+    check(unsafe { libc::unshare(libc::CLONE_NEWNS) })?;
+    // What is unmounted outside must not stay mounted here, and what is mounted here must not be seen outside.
+    let flags = libc::MS_REC | libc::MS_SLAVE;
+    // SAFETY: the path is a C string; null stands for what these flags do not use.
+    check(unsafe { libc::mount(ptr::null(), c"/".as_ptr(), ptr::null(), flags, ptr::null()) })?;
+    let (kind, point) = (c"tmpfs".as_ptr(), c"/dev/shm".as_ptr());
+    // SAFETY: kind and point are C strings; null stands for no options.
+    check(unsafe { libc::mount(kind, point, kind, 0, ptr::null()) })
 }
 
 /// Asks the kernel to send the calling process a signal when the thread that started it is gone.
