@@ -1,11 +1,12 @@
 //! `tracer-lab`: shows, grades and measures tracer on scenes of known truth.
 //!
-//! `cargo xtask demo`, `lab` and `bench` build this program and pass their arguments on to it. Each of the three is a module, and
-//! [`world`] is what they make their scenes from.
+//! `cargo xtask demo`, `lab` and `bench` build this program and pass their arguments on to it. Each of the three is a module.
+//! [`world`] is what they make their scenes from, [`said`] what they read of a report.
 
 mod bench;
 mod demo;
 mod lab;
+mod said;
 mod world;
 
 use std::process::ExitCode;

@@ -1,8 +1,15 @@
-//! What tracer's report says, as far as it is graded or shown.
+//! What tracer's report says, as far as the lab and the demo grade or show it.
+//!
+//! It is read field by field and not as tracer's own type: `--judge` also reads reports of older builds, which lack what was added
+//! since. Names of classes and thresholds are tracer's own.
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tracer::{
+    class::Class,
+    verdict::constants::{CULPRIT_COST, CULPRIT_PART, NOT_HELD_UP},
+};
 
 /// A verdict, and the figures that decided it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,7 +44,6 @@ pub struct Culprit {
 }
 
 /// The figures that are compared with a verdict's thresholds, and how far they are from them: positive speaks for an accusation.
-/// The thresholds are those of `tracer-user/src/verdict/constants.rs`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
     /// Blocked part of active time.
@@ -47,18 +53,6 @@ pub struct Figures {
     /// What that holder costs of active time.
     pub cost: f64,
 }
-
-/// `NOT_HELD_UP`: blocked time below this part of active time makes nobody slow.
-const NOT_HELD_UP: f64 = 0.10;
-/// `CULPRIT_PART`: a culprit holds at least this part of the resource's wait.
-const CULPRIT_PART: f64 = 0.20;
-/// `CULPRIT_COST`: a culprit costs at least this part of active time.
-const CULPRIT_COST: f64 = 0.05;
-
-/// The classes in which something is waited for.
-const BLOCKED: [&str; 7] = [
-    "cpu", "disk", "network", "memory", "lock", "upstream", "other",
-];
 
 impl Said {
     /// Reads a `tracer.report/1`.
@@ -112,19 +106,20 @@ impl Figures {
         let class = |name: &str| budget.get(name).and_then(Value::as_f64).unwrap_or_default();
         let active: f64 = budget
             .iter()
-            .filter(|(name, _)| *name != "idle")
+            .filter(|(name, _)| *name != Class::Idle.name())
             .filter_map(|(_, ns)| ns.as_f64())
             .sum();
         if active == 0.0 {
             return None;
         }
-        let blocked = BLOCKED.iter().map(|name| class(name)).sum::<f64>() / active;
+        let blocked_in = Class::BLOCKED.map(Class::name);
+        let blocked = blocked_in.iter().map(|name| class(name)).sum::<f64>() / active;
         let of = |resource: &str| {
             let part = largest_part(report, resource);
             (part, part * class(resource) / active)
         };
         let (part, cost) = if resource == "none" {
-            BLOCKED
+            blocked_in
                 .iter()
                 .map(|name| of(name))
                 .fold((0.0, 0.0), |a, b| if b.1 > a.1 { b } else { a })

@@ -16,14 +16,17 @@ use xtask::{
 
 use super::{
     Args,
-    judge::{self, Judgement, Verdict},
+    judge::{self, Judgement},
     remedy::{self, Remedied},
     scene::Scene,
     world::World,
 };
-use crate::world::{
-    made::gone,
-    process::{Program, Running, ends_with_us, family},
+use crate::{
+    said::Said,
+    world::{
+        made::gone,
+        process::{Program, Running, ends_with_us, family},
+    },
 };
 
 /// How long the client measures, without and with the backup.
@@ -57,7 +60,7 @@ pub struct Outcome {
     /// While it ran.
     pub with: Latency,
     /// What tracer said, if it was asked and answered.
-    pub verdict: Option<Verdict>,
+    pub said: Option<Said>,
     /// Whether that is what the scene did.
     pub judgement: Judgement,
     /// What a remedy did, if one was to be applied and there is one.
@@ -105,7 +108,7 @@ impl Play<'_> {
         let with = self.measure("with")?;
         backup.expect_alive()?;
 
-        let (verdict, judgement) = if (with.p99_ns as f64) < WORSE * without.p99_ns as f64 {
+        let (said, judgement) = if (with.p99_ns as f64) < WORSE * without.p99_ns as f64 {
             (None, Judgement::Void)
         } else if self.args.physics {
             (None, Judgement::NotAsked)
@@ -122,18 +125,14 @@ impl Play<'_> {
             run: self.run,
             without,
             with,
-            verdict,
+            said,
             judgement,
             remedied,
         })
     }
 
     /// Has tracer watch the server, shows what it says, and judges that.
-    fn watch(
-        &self,
-        server: &Running,
-        backup: &mut Running,
-    ) -> Result<(Option<Verdict>, Judgement)> {
+    fn watch(&self, server: &Running, backup: &mut Running) -> Result<(Option<Said>, Judgement)> {
         let client = self.client(self.args.duration + MARGIN)?;
         let (recording, flame_graph) = (self.file("tracer"), self.file("svg"));
         for file in [&recording, &flame_graph] {
@@ -154,9 +153,9 @@ impl Play<'_> {
             self.say(&format!("the flame graph lies in {place}"));
         }
         match self.report(&recording) {
-            Ok(verdict) => {
-                let judgement = judge::judge(&verdict, self.scene, &suspects);
-                Ok((Some(verdict), judgement))
+            Ok(said) => {
+                let judgement = judge::judge(&said, self.scene, &suspects);
+                Ok((Some(said), judgement))
             }
             // A tracer that cannot read its own recording is wrong, and the other runs are still to be seen.
             Err(error) => Ok((None, Judgement::Wrong(format!("{error:#}")))),
@@ -195,7 +194,7 @@ impl Play<'_> {
     }
 
     /// What tracer makes of its recording.
-    fn report(&self, recording: &Path) -> Result<Verdict> {
+    fn report(&self, recording: &Path) -> Result<Said> {
         let mut report = Command::new(paths::tracer());
         report
             .arg("report")
@@ -203,7 +202,7 @@ impl Play<'_> {
             .args(["--output", "json"]);
         let json = output(&mut report, "have tracer report its recording")?;
         fs::write(self.file("json"), &json)?;
-        Verdict::parse(&json)
+        Said::parse(&json)
     }
 
     fn measure(&self, phase: &str) -> Result<Latency> {

@@ -59,22 +59,21 @@ pub fn remedies(outcomes: &[Outcome]) -> String {
 }
 
 fn row(outcome: &Outcome) -> [String; 9] {
-    let verdict = outcome.verdict.as_ref();
-    let culprit = verdict.and_then(|verdict| verdict.culprit.as_ref());
+    let said = outcome.said.as_ref();
+    let culprit = said.and_then(|said| said.culprits.first());
     [
         outcome.scene.name().to_owned(),
         outcome.run.to_string(),
         times(outcome.without),
         times(outcome.with),
-        verdict.map_or("-", |verdict| &verdict.resource).to_owned(),
+        said.map_or("-", |said| &said.resource).to_owned(),
         // A name may hold anything; a terminal must not obey it.
         culprit
             .map_or("-", |culprit| &culprit.comm)
             .escape_debug()
             .to_string(),
-        percent(culprit.and_then(|culprit| culprit.share)),
-        verdict
-            .and_then(|verdict| verdict.confidence)
+        percent(culprit.map(|culprit| culprit.share)),
+        said.and_then(|said| said.confidence)
             .map_or("-".to_owned(), |share| format!("{share:.2}")),
         match &outcome.judgement {
             Judgement::Right => "right".to_owned(),
@@ -129,7 +128,7 @@ mod tests {
             run: 1,
             without,
             with,
-            verdict: None,
+            said: None,
             judgement,
             remedied: None,
         }

@@ -1,7 +1,7 @@
 //! Compares what tracer said with what was the case.
 
 use super::outcome::{Label, Outcome, Suspect};
-use super::said::{Culprit, Said};
+use crate::said::{Culprit, Said};
 
 /// A guilty backup must be named when it has at least this part of what the guilty use: a verdict names nobody who has less.
 const MUST_BE_NAMED: f64 = 0.20;

@@ -5,14 +5,13 @@
 //! guilty backup, whose shares are those that the kernel counted; accusing anybody else is wrong whatever else is right.
 //!
 //! Code map: [`scenarios`] lists the scenarios in words of [`scenario`], [`mod@play`] plays one with [`meter`]s, [`outcome`] is what is
-//! kept of it with what tracer [`said`], [`mod@grade`] compares, [`table`] shows.
+//! kept of it with what tracer [`said`](crate::said), [`mod@grade`] compares, [`table`] shows.
 
 mod again;
 mod grade;
 mod meter;
 mod outcome;
 mod play;
-mod said;
 mod scenario;
 mod scenarios;
 mod table;

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-use super::said::Said;
+use crate::said::Said;
 
 /// One run of a scenario.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -15,12 +15,14 @@ use xtask::{command::say, paths};
 use super::{
     meter::{Cast, Meter},
     outcome::{Label, Latency, Measured, Outcome, Suspect},
-    said::Said,
     scenario::{Scenario, Scene, Truth},
 };
-use crate::world::{
-    made::gone,
-    process::{Running, ends_with_us, family, keep_this_thread_on, usable_cpus},
+use crate::{
+    said::Said,
+    world::{
+        made::gone,
+        process::{Running, ends_with_us, family, keep_this_thread_on, usable_cpus},
+    },
 };
 
 /// How long the client measures without the backups, and with them where tracer does not watch.

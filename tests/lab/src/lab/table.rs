@@ -216,7 +216,7 @@ fn confusion(outcomes: &[Outcome]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::{outcome::Label, said::Said};
+    use crate::{lab::outcome::Label, said::Said};
 
     fn outcome(void: Option<&str>, said: &str) -> Outcome {
         Outcome {

@@ -14,10 +14,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use xtask::{command::could_not_start, paths};
 
 use self::difference::difference;
-use super::{
-    outcome::{self, Outcome},
-    said::Said,
-};
+use super::outcome::{self, Outcome};
+use crate::said::Said;
 
 /// Has every kept recording judged by the tracer of now. Returns the outcomes, and the runs with another verdict than the live one.
 pub(super) fn judge(dir: &Path) -> Result<(Vec<Outcome>, Vec<String>)> {
