@@ -10,12 +10,15 @@
 #![feature(asm_experimental_arch)]
 
 mod atomic;
+mod cpus;
+mod disks;
 mod emit;
 mod filter;
 mod histograms;
 mod kernel;
 mod lru;
 mod probes;
+mod sockets;
 mod stack;
 
 #[cfg(not(test))]

@@ -1,4 +1,4 @@
-//! Whose child each process is; kernel side: `tracer-ebpf/src/probes/parents.rs`.
+//! Whose child each process is; kernel side: `tracer-ebpf/src/probes/proc.rs`.
 
 use std::io::Read as _;
 

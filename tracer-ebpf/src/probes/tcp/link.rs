@@ -12,10 +12,10 @@ use tracer_common::{
     tcp::{LINK_SLICE_NS, Link, LinkOwner},
 };
 
-use super::packets;
 use crate::{
     emit,
     kernel::{NetDevice, Qdisc, Skb, now},
+    probes::packets,
 };
 
 /// What each owner sent through each interface in the current slice.

@@ -3,7 +3,7 @@
 use aya_ebpf::{macros::map, maps::LruHashMap};
 use tracer_common::block::{OWNERS, Parts, Request as Known};
 
-use super::block::queued;
+use super::bios::queued;
 use crate::kernel::Bio;
 
 /// Parts of requests in flight that have several owners, by address.

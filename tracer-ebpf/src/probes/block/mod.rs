@@ -3,30 +3,32 @@
 //! Order in the kernel: `block_bio_queue` → (request allocated, merged, scheduled) → `block_rq_issue` → `block_rq_complete` →
 //! `block_bio_complete`. Only the first runs, for direct and synchronous I/O, in the context of the owner.
 
+mod bios;
+mod held_back;
+mod merged;
+mod writeback;
+
 use aya_ebpf::{
     macros::{btf_tracepoint, map},
-    maps::{Array, HashMap, LruHashMap},
+    maps::LruHashMap,
     programs::BtfTracePointContext,
 };
 use tracer_common::{
     block::{
-        AnyGate, Disk as Gate, DiskOwner, DiskTotal, FLUSHES, IO_ERROR, IO_JOURNAL, IO_KTHREAD,
-        IO_MERGED, IO_PART, IO_TARGET, IO_THROTTLED, IO_UNOWNED, IO_WRITEBACK, Io, OP_DRIVER,
-        OP_FLUSH, OP_MASK, OP_READ, OP_WRITE, Request as Known,
+        DiskOwner, DiskTotal, FLUSHES, IO_ERROR, IO_JOURNAL, IO_KTHREAD, IO_MERGED, IO_PART,
+        IO_TARGET, IO_THROTTLED, IO_UNOWNED, IO_WRITEBACK, Io, OP_DRIVER, OP_FLUSH, OP_MASK,
+        OP_READ, OP_WRITE, Request as Known,
     },
     record::{Kind, MapLoss},
 };
 
+use self::writeback::{is_kernel_thread, on_behalf};
 use crate::{
-    atomic, emit,
+    atomic, disks, emit,
     filter::is_target,
     histograms,
     kernel::{Bio, Request, argument, config, current, now, number},
     lru,
-    probes::{
-        bios, held_back, merged,
-        writeback::{is_kernel_thread, on_behalf},
-    },
 };
 
 /// Requests in flight by address, where no bio stands for them.
@@ -36,14 +38,6 @@ static REQUESTS: LruHashMap<u64, Known> = LruHashMap::with_max_entries(1024, 0);
 /// Who last asked for a flush of a disk, by device number: a flush request carries no bio.
 #[map]
 static FLUSHERS: LruHashMap<u32, Known> = LruHashMap::with_max_entries(256, 0);
-
-/// Disks by device number.
-#[map]
-static DISKS: HashMap<u32, Gate> = HashMap::with_max_entries(1024, 0);
-
-/// The gates of all disks together: where a target does no I/O, no disk needs to be looked up.
-#[map]
-static ANY_GATE: Array<AnyGate> = Array::with_max_entries(1, 0);
 
 /// What each process had of each disk.
 #[map]
@@ -75,15 +69,15 @@ pub fn block_bio_queue(ctx: BtfTracePointContext) -> i32 {
         by_kernel_thread(&mut owner, bio, dev);
     }
     if owner.flags & (IO_TARGET | IO_KTHREAD | IO_WRITEBACK | IO_JOURNAL) != 0
-        && (owner.flags & IO_TARGET != 0 || is_watched(dev))
+        && (owner.flags & IO_TARGET != 0 || disks::is_under_target(dev))
     {
         owner.gate = dev;
-        open_gate(dev, owner.queue_ns);
+        disks::open_gate(dev, owner.queue_ns);
     }
     if bio.opf() & FLUSHES != 0 {
         let _ = FLUSHERS.insert(dev, owner, 0);
     }
-    shut_gate(bios::insert(bio.address(), &owner).1);
+    disks::shut_gate(bios::insert(bio.address(), &owner).1);
     0
 }
 
@@ -106,7 +100,7 @@ fn by_kernel_thread(owner: &mut Known, bio: Bio, dev: u32) {
         owner.pid = dirtier.pid;
         owner.tid = dirtier.tid;
         owner.flags = why | if is_target(owner.pid) { IO_TARGET } else { 0 };
-    } else if let Some(pid) = limited(bio, dev) {
+    } else if let Some(pid) = disks::limited_target(bio, dev) {
         owner.pid = pid;
         owner.tid = 0;
         owner.flags = IO_TARGET | IO_THROTTLED;
@@ -115,80 +109,6 @@ fn by_kernel_thread(owner: &mut Known, bio: Bio, dev: u32) {
         owner.tid = 0;
     } else {
         owner.flags = IO_KTHREAD;
-    }
-}
-
-/// The target in whose group this bio is, if that group's I/O has a limit on this disk: a kernel thread queues what was held back,
-/// later and on nobody's behalf.
-#[inline(always)]
-fn limited(bio: Bio, dev: u32) -> Option<u32> {
-    let gate = DISKS.get_ptr(dev)?;
-    // SAFETY: a map value.
-    let (group, pid) = unsafe { ((*gate).limited_group, (*gate).limited_pid) };
-    (group != 0 && bio.group() == group).then_some(pid as u32)
-}
-
-/// Does the disk lie under a mount of the target? Then a target may wait for what a kernel thread does there.
-#[inline(always)]
-fn is_watched(dev: u32) -> bool {
-    let Some(gate) = DISKS.get_ptr(dev) else {
-        return false;
-    };
-    // SAFETY: a map value.
-    unsafe { (*gate).watched != 0 }
-}
-
-/// A target bio is on its way to a disk: until it completes, and for a while longer, everybody's requests there are emitted.
-#[inline(always)]
-fn open_gate(dev: u32, now: u64) {
-    if DISKS.get_ptr(dev).is_none() {
-        let _ = DISKS.insert(
-            dev,
-            Gate {
-                open: 0,
-                touched_ns: now,
-                watched: 0,
-                limited_group: 0,
-                limited_pid: 0,
-            },
-            1,
-        );
-    }
-    if let Some(gate) = DISKS.get_ptr_mut(dev) {
-        // SAFETY: a map value, 8-byte aligned.
-        unsafe {
-            (*gate).touched_ns = now;
-            atomic::add64(&raw mut (*gate).open, 1);
-        }
-    }
-    touch_any(1, now);
-}
-
-/// A target bio is done with a disk, if it held the gate of one.
-#[inline(always)]
-fn shut_gate(dev: u32) {
-    if dev == 0 {
-        return;
-    }
-    let now = now();
-    if let Some(gate) = DISKS.get_ptr_mut(dev) {
-        // SAFETY: a map value, 8-byte aligned; -1 as two's complement.
-        unsafe {
-            (*gate).touched_ns = now;
-            atomic::add64(&raw mut (*gate).open, u64::MAX);
-        }
-    }
-    touch_any(u64::MAX, now);
-}
-
-#[inline(always)]
-fn touch_any(by: u64, now: u64) {
-    if let Some(any) = ANY_GATE.get_ptr_mut(0) {
-        // SAFETY: as above.
-        unsafe {
-            (*any).touched_ns = now;
-            atomic::add64(&raw mut (*any).open, by);
-        }
     }
 }
 
@@ -204,7 +124,7 @@ pub fn block_split(ctx: BtfTracePointContext) -> i32 {
     };
     // The gate is held by the parent, whose completion shuts it.
     (owner.gate, owner.issue_ns) = (0, 0);
-    shut_gate(bios::insert(bio.address(), &owner).1);
+    disks::shut_gate(bios::insert(bio.address(), &owner).1);
     0
 }
 
@@ -214,7 +134,7 @@ pub fn block_split(ctx: BtfTracePointContext) -> i32 {
 pub fn block_bio_complete(ctx: BtfTracePointContext) -> i32 {
     let bio = Bio(argument(&ctx, config!(arg_bio_complete)));
     if let Some(bio) = bios::get(bio.address()) {
-        shut_gate(bios::forget(bio));
+        disks::shut_gate(bios::forget(bio));
     }
     0
 }
@@ -284,15 +204,6 @@ fn issue_alone(rq: Request, op: u32) {
     }
 }
 
-/// Who queued this bio? Nobody, if that was not seen.
-#[inline(always)]
-pub fn queued(bio: Bio) -> Known {
-    match bios::get(bio.address()) {
-        Some(known) => known.request,
-        None => Known::UNOWNED,
-    }
-}
-
 /// Whose request is it, if its first bio is nobody's? The first of the others that somebody was seen queueing.
 #[inline(always)]
 fn owner(second: Bio) -> Known {
@@ -302,7 +213,7 @@ fn owner(second: Bio) -> Known {
         if bio.is_null() || owner.flags & IO_UNOWNED == 0 {
             break;
         }
-        owner = queued(bio);
+        owner = bios::queued(bio);
         bio = bio.next();
     }
     // The gate is held by the other bio, whose completion shuts it.
@@ -338,7 +249,7 @@ pub fn block_rq_complete(ctx: BtfTracePointContext) -> i32 {
         ends(rq.key(), request, failed);
     }
     if !in_part {
-        shut_gate(bios::forget(first));
+        disks::shut_gate(bios::forget(first));
         forget(bio.next());
     }
     0
@@ -353,7 +264,7 @@ fn forget(second: Bio) {
             return;
         }
         if let Some(known) = bios::get(bio.address()) {
-            shut_gate(bios::forget(known));
+            disks::shut_gate(bios::forget(known));
         }
         bio = bio.next();
     }
@@ -410,7 +321,7 @@ fn complete(request: &Known, failed: u32, whole: u32, now: u64) -> i32 {
         now.wrapping_sub(request.issue_ns),
         now,
     );
-    if request.flags & IO_TARGET == 0 && !gate_was_open(request) {
+    if request.flags & IO_TARGET == 0 && !disks::gate_was_open(request) {
         return 0;
     }
     emit::event::<Io>(Kind::Io, now, |record| {
@@ -426,28 +337,6 @@ fn complete(request: &Known, failed: u32, whole: u32, now: u64) -> i32 {
         record.flags = request.flags | failed;
     });
     0
-}
-
-/// How long a disk is told of after a target's last bio there: how fast it serves shows in what others do between two of them. A device
-/// that serves in bursts gives half of all then.
-const LINGERS_NS: u64 = 2_000_000_000;
-
-/// Did a target use this disk when the request was queued, or since?
-#[inline(always)]
-fn gate_was_open(request: &Known) -> bool {
-    if let Some(any) = ANY_GATE.get_ptr(0) {
-        // SAFETY: a map value.
-        let (open, touched_ns) = unsafe { ((*any).open as i64, (*any).touched_ns) };
-        if open <= 0 && touched_ns + LINGERS_NS < request.queue_ns {
-            return false;
-        }
-    }
-    let Some(gate) = DISKS.get_ptr(request.dev) else {
-        return false;
-    };
-    // SAFETY: a map value.
-    let (open, touched_ns) = unsafe { ((*gate).open as i64, (*gate).touched_ns) };
-    open > 0 || (touched_ns != 0 && touched_ns + LINGERS_NS >= request.queue_ns)
 }
 
 #[inline(always)]

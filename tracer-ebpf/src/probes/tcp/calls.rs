@@ -1,4 +1,4 @@
-//! Socket calls on kernels without the tracepoints of [`super::tcp`], by `fentry` and `fexit` of the functions themselves.
+//! Socket calls on kernels without the tracepoints of [`super`], by `fentry` and `fexit` of the functions themselves.
 //! User space loads each only where its tracepoint is missing.
 
 use aya_ebpf::{
@@ -6,7 +6,7 @@ use aya_ebpf::{
     programs::{FEntryContext, FExitContext},
 };
 
-use super::tcp::{received, send_begins, sent};
+use super::{received, send_begins, sent};
 use crate::kernel::Sock;
 
 /// `int tcp_sendmsg(struct sock *sk, struct msghdr *msg, size_t size)`, 5.10 to 7.2; for `tcp_sendmsg_locked` before 6.16.

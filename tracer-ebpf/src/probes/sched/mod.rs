@@ -1,9 +1,12 @@
 //! Scheduler: a target thread's waits, who held a CPU meanwhile, and everybody's run-queue latency.
 
+mod smt;
+mod wakeup;
+mod work;
+
 use aya_ebpf::{
-    helpers::bpf_get_smp_processor_id,
     macros::{btf_tracepoint, map},
-    maps::{Array, HashMap},
+    maps::HashMap,
     programs::BtfTracePointContext,
 };
 use tracer_common::{
@@ -15,9 +18,9 @@ use tracer_common::{
     },
 };
 
-use super::{irq, smt, work};
+use super::irq;
 use crate::{
-    atomic, emit,
+    cpus, emit,
     filter::is_target,
     histograms,
     kernel::{CfsRq, TASK_DEAD, Task, UNKNOWN, config, now, throttled_on},
@@ -28,10 +31,6 @@ use crate::{
 #[map]
 pub static TASKS: HashMap<u32, Known> = HashMap::with_max_entries(16_384, 0);
 
-/// State of each CPU; user space sets the size to the number of possible CPUs.
-#[map]
-pub static CPUS: Array<Cpu> = Array::with_max_entries(512, 0);
-
 /// `sched_switch(bool preempt, struct task_struct *prev, struct task_struct *next[, unsigned int prev_state])`, 5.10 to 7.2.
 /// Runs with the run queue's lock held and interrupts off; `current` is `prev`.
 #[btf_tracepoint(function = "sched_switch")]
@@ -39,14 +38,13 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let preempt = ctx.arg::<u64>(0) & 1 != 0;
     let prev = Task(ctx.arg(1));
     let next = Task(ctx.arg(2));
-    // SAFETY: a helper without arguments.
-    let (now, cpu) = (now(), unsafe { bpf_get_smp_processor_id() } as u32);
+    let (now, cpu) = (now(), cpus::here());
     let prev_pid = prev.pid();
     let next_pid = next.pid();
     // Here, where one path leads: at each pointer that is read of a tracepoint's argument the verifier looks by name, through all types
     // of the kernel, whether it may be trusted (`btf_nested_type_is_trusted`), each time that a path comes by.
     let (prev_queue, next_queue) = (prev.cfs_rq(), next.cfs_rq());
-    let Some(state) = CPUS.get_ptr_mut(cpu) else {
+    let Some(state) = cpus::state(cpu) else {
         return 0;
     };
     let came_ns = unseen_switch(state, (prev, prev_queue), now);
@@ -168,7 +166,7 @@ fn emit_stolen(begin_ns: u64, now: u64, stolen_ns: u64) {
 /// `sched_switch`: the two exclude each other, so that another CPU's state may be read and written here.
 #[inline(always)]
 fn emit_running(cpu: u32, now: u64) {
-    let Some(state) = CPUS.get_ptr_mut(cpu) else {
+    let Some(state) = cpus::state(cpu) else {
         return;
     };
     // SAFETY: a map value, under the lock named above.
@@ -264,7 +262,7 @@ fn leave_cpu(
         (*task).cpu = cpu;
     }
     if runnable {
-        open_gate(cpu, now);
+        cpus::queue(cpu, now);
     }
 }
 
@@ -319,7 +317,7 @@ fn come_on_cpu(state: *mut Cpu, next: Task, queue: CfsRq, pid: u32, now: u64) ->
         now,
     );
     if task.state == TASK_QUEUED {
-        shut_gate(task.cpu);
+        cpus::unqueue(task.cpu);
     }
     task.state = TASK_RUNNING;
     task.on_ns = now;
@@ -390,29 +388,6 @@ const EMPTY: Known = Known {
     reserved: 0,
 };
 
-/// Opens the gate of a CPU by one thread.
-#[inline(always)]
-pub fn open_gate(cpu: u32, now: u64) {
-    if let Some(state) = CPUS.get_ptr_mut(cpu) {
-        // SAFETY: a map value, 8-byte aligned. Of two that open it at once either stamp will do.
-        unsafe {
-            if (&raw const (*state).queued).read_volatile() == 0 {
-                (*state).opened_ns = now;
-            }
-            atomic::add64(&raw mut (*state).queued, 1);
-        }
-    }
-}
-
-/// Shuts the gate of a CPU by one thread.
-#[inline(always)]
-fn shut_gate(cpu: u32) {
-    if let Some(state) = CPUS.get_ptr_mut(cpu) {
-        // SAFETY: a map value, 8-byte aligned; -1 as two's complement.
-        unsafe { atomic::add64(&raw mut (*state).queued, u64::MAX) };
-    }
-}
-
 /// `sched_migrate_task(struct task_struct *p, int dest_cpu)`, everywhere. Also fires for sleepers and when nothing moves.
 #[btf_tracepoint(function = "sched_migrate_task")]
 pub fn sched_migrate_task(ctx: BtfTracePointContext) -> i32 {
@@ -457,8 +432,8 @@ fn migrate(task: Task, to_cpu: u32) {
     move_throttled(task, known, to_cpu);
     let now = now();
     emit_running(from_cpu, now);
-    shut_gate(from_cpu);
-    open_gate(to_cpu, now);
+    cpus::unqueue(from_cpu);
+    cpus::queue(to_cpu, now);
     let pid = known.pid;
     emit::event::<Migrate>(Kind::Migrate, now, |record| {
         // SAFETY: a reservation of this size.
