@@ -1,16 +1,19 @@
 //! The state of each CPU: the thread that runs there, and the gate that target threads in its run queue hold open.
 
 use aya_ebpf::{helpers::bpf_get_smp_processor_id, macros::map, maps::Array};
-use tracer_common::sched::Cpu;
+use tracer_common::sched::{CPUS_MAP, CpuState};
 
 use crate::{
     atomic,
     kernel::{Context, context},
+    shared::shared,
 };
 
 /// By CPU number. User space sets the size to the number of possible CPUs.
 #[map]
-static CPUS: Array<Cpu> = Array::with_max_entries(512, 0);
+static CPUS: Array<CpuState> = Array::with_max_entries(512, 0);
+
+shared!(CPUS = CPUS_MAP);
 
 /// The CPU that executes this program.
 #[inline(always)]
@@ -21,7 +24,7 @@ pub(crate) fn here() -> u32 {
 
 /// The state of a CPU.
 #[inline(always)]
-pub(crate) fn state(cpu: u32) -> Option<*mut Cpu> {
+pub(crate) fn state(cpu: u32) -> Option<*mut CpuState> {
     CPUS.get_ptr_mut(cpu)
 }
 
@@ -50,7 +53,7 @@ pub(crate) fn unqueue(cpu: u32) {
 
 /// Is a target thread queued on the CPU of this state?
 #[inline(always)]
-pub(crate) fn has_queued(state: *mut Cpu) -> bool {
+pub(crate) fn has_queued(state: *mut CpuState) -> bool {
     // SAFETY: a map value; other CPUs add to it atomically.
     (unsafe { (&raw const (*state).queued).read_volatile() }) as i64 > 0
 }

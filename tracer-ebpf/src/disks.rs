@@ -4,16 +4,19 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap},
 };
-use tracer_common::block::{AnyGate, Disk, Request};
+use tracer_common::block::{AnyGate, DISKS_MAP, DiskState, RequestState};
 
 use crate::{
     atomic,
     kernel::{Bio, now},
+    shared::shared,
 };
 
 /// By device number.
 #[map]
-static DISKS: HashMap<u32, Disk> = HashMap::with_max_entries(1024, 0);
+static DISKS: HashMap<u32, DiskState> = HashMap::with_max_entries(1024, 0);
+
+shared!(DISKS = DISKS_MAP);
 
 /// The gates of all disks together: where a target does no I/O, no disk needs to be looked up.
 #[map]
@@ -29,7 +32,7 @@ pub(crate) fn open_gate(dev: u32, now: u64) {
     if DISKS.get_ptr(dev).is_none() {
         let _ = DISKS.insert(
             dev,
-            Disk {
+            DiskState {
                 open: 0,
                 touched_ns: now,
                 watched: 0,
@@ -79,7 +82,7 @@ fn touch_any(by: u64, now: u64) {
 
 /// Did a target use the disk of this request when it was queued, or since?
 #[inline(always)]
-pub(crate) fn gate_was_open(request: &Request) -> bool {
+pub(crate) fn gate_was_open(request: &RequestState) -> bool {
     if let Some(any) = ANY_GATE.get_ptr(0) {
         // SAFETY: a map value.
         let (open, touched_ns) = unsafe { ((*any).open as i64, (*any).touched_ns) };

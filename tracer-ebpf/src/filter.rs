@@ -1,8 +1,9 @@
 //! The only answer to "is this task traced?"
 
 use aya_ebpf::{macros::map, maps::Array};
+use tracer_common::config::TARGETS_MAP;
 
-use crate::{atomic, kernel::config};
+use crate::{atomic, kernel::config, shared::shared};
 
 /// One bit for each possible process id (`PID_MAX_LIMIT` is 2^22). A bit test costs two instructions after an array look-up
 /// that the JIT inlines; a hash map would cost twenty times as much on every switch of the machine.
@@ -10,6 +11,8 @@ const WORDS: u32 = 1 << 16;
 
 #[map]
 static TARGETS: Array<u64> = Array::with_max_entries(WORDS, 0);
+
+shared!(TARGETS = TARGETS_MAP);
 
 #[inline(always)]
 fn word(pid: u32) -> Option<*mut u64> {

@@ -2,12 +2,15 @@
 
 use aya_ebpf::{helpers::generated::bpf_probe_read_kernel, macros::map, maps::LruHashMap};
 use tracer_common::{
-    histogram::{BUCKETS, BlockCells, Cell, CellKey, EPOCH_SHIFT, Family, Snapshot, bucket},
+    histogram::{
+        BLOCK_HISTOGRAMS_MAP, BUCKETS, BlockCells, Cell, CellKey, EPOCH_SHIFT, Family,
+        HISTOGRAMS_MAP, Snapshot, bucket,
+    },
     record::MapLoss,
     sched::NOT_QUEUED,
 };
 
-use crate::{atomic, emit, lru};
+use crate::{atomic, emit, lru, shared::shared};
 
 /// User space sets the sizes by the machine's.
 #[map]
@@ -16,6 +19,11 @@ static HISTOGRAMS: LruHashMap<CellKey, Cell> = LruHashMap::with_max_entries(4096
 /// Both histograms of a process's disk requests, by process: each request counts in both, and is looked up once.
 #[map]
 static BLOCK_HISTOGRAMS: LruHashMap<u32, BlockCells> = LruHashMap::with_max_entries(1024, 0);
+
+shared!(
+    HISTOGRAMS = HISTOGRAMS_MAP,
+    BLOCK_HISTOGRAMS = BLOCK_HISTOGRAMS_MAP
+);
 
 /// What new entries start as: too large for the stack.
 static EMPTY: Cell = Cell::EMPTY;

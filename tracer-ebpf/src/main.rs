@@ -18,6 +18,7 @@ mod histograms;
 mod kernel;
 mod lru;
 mod probes;
+mod shared;
 mod sockets;
 mod stack;
 

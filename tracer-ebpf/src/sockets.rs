@@ -2,15 +2,18 @@
 
 use aya_ebpf::{macros::map, maps::LruHashMap};
 use tracer_common::{
-    record::{Header, Kind, MapLoss},
-    tcp::{Call, SocketState},
+    Kind,
+    record::{Header, MapLoss},
+    tcp::{Call, SOCKETS_MAP, SocketState},
 };
 
-use crate::emit;
+use crate::{emit, shared::shared};
 
 /// By the socket's kernel address.
 #[map]
 static SOCKETS: LruHashMap<u64, SocketState> = LruHashMap::with_max_entries(16_384, 0);
+
+shared!(SOCKETS = SOCKETS_MAP);
 
 /// The state of a new socket. Not on the stack: there, zeros are a loop over bytes to the verifier.
 static UNSEEN: SocketState = SocketState {

@@ -6,7 +6,7 @@ use core::mem::MaybeUninit;
 
 use aya_ebpf::{EbpfContext, helpers::generated::bpf_get_stack, macros::map, maps::LruHashMap};
 use tracer_common::{
-    record::Kind,
+    Kind,
     sched::{STACK_DEPTH, Stack},
 };
 

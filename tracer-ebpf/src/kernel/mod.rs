@@ -15,7 +15,9 @@ use aya_ebpf::{
     helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns, generated::bpf_probe_read_kernel},
     programs::BtfTracePointContext,
 };
-use tracer_common::config::{Config, MISSING};
+use tracer_common::config::{CONFIG_GLOBAL, Config, MISSING};
+
+use crate::shared::shared;
 
 pub use self::{
     disk::*,
@@ -27,6 +29,8 @@ pub use self::{
 /// What user space found out about this kernel.
 #[unsafe(no_mangle)]
 static CONFIG: Global<Config> = Global::new(Config::NONE);
+
+shared!(CONFIG = CONFIG_GLOBAL);
 
 /// Reads one field of [`CONFIG`]. The whole is too large for the stack, so `Global::load` cannot be used.
 macro_rules! config {

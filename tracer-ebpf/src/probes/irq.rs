@@ -10,16 +10,18 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 use tracer_common::{
-    irq::{HARD, Interrupts, SOURCES, Sums},
-    record::Kind,
-    sched::{Cpu, UNWATCHED},
+    Kind,
+    irq::{HARD, INTERRUPTS_MAP, Interrupts, SOURCES, Sums},
+    sched::{CpuState, UNWATCHED},
 };
 
-use crate::{cpus, emit, filter::is_target, kernel::now};
+use crate::{cpus, emit, filter::is_target, kernel::now, shared::shared};
 
 /// By CPU; user space sets the size to the number of possible CPUs.
 #[map]
 static INTERRUPTS: Array<Sums> = Array::with_max_entries(512, 0);
+
+shared!(INTERRUPTS = INTERRUPTS_MAP);
 
 /// `irq_handler_entry(int irq, struct irqaction *action)`, 5.10 to 7.2. Interrupts are off until its exit.
 #[btf_tracepoint(function = "irq_handler_entry")]
@@ -86,13 +88,13 @@ pub fn softirq_exit(ctx: BtfTracePointContext) -> i32 {
 
 /// Does a target thread run on this CPU?
 #[inline(always)]
-fn runs_target(state: *mut Cpu) -> bool {
+fn runs_target(state: *mut CpuState) -> bool {
     // SAFETY: a map value; no switch can be under way here.
     is_target(unsafe { (*state).pid })
 }
 
 #[inline(always)]
-fn stamp(state: *mut Cpu) -> u64 {
+fn stamp(state: *mut CpuState) -> u64 {
     if cpus::has_queued(state) || runs_target(state) {
         now()
     } else {
@@ -104,7 +106,7 @@ fn stamp(state: *mut Cpu) -> u64 {
 ///
 /// Who is queued is delayed from then on: woken by this very interrupt, or from another CPU.
 #[inline(always)]
-fn end(state: *mut Cpu, since: u64, source: usize) -> u64 {
+fn end(state: *mut CpuState, since: u64, source: usize) -> u64 {
     let (watched, interrupted) = (
         cpus::has_queued(state),
         since > UNWATCHED && runs_target(state),

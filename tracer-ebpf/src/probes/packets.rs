@@ -9,14 +9,16 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 use tracer_common::{
-    packets::{PacketOwner, Packets, SLICE_NS, Sender},
-    record::{Header, Kind, MapLoss},
+    Kind,
+    packets::{PACKETS_MAP, PacketOwner, Packets, SENDERS_MAP, SLICE_NS, Sender},
+    record::{Header, MapLoss},
     tcp::{LATE_NS, SocketState},
 };
 
 use crate::{
     cpus, emit,
     kernel::{AF_INET, AF_INET6, NetDevice, Skb, Sock, current, now},
+    shared::shared,
     sockets,
 };
 
@@ -32,6 +34,8 @@ static SENDERS: HashMap<Sender, u32> = HashMap::with_max_entries(1024, 0);
 /// What each owner's packets gave each CPU to do in the current slice.
 #[map]
 static PACKETS: LruHashMap<PacketOwner, Packets> = LruHashMap::with_max_entries(4096, 0);
+
+shared!(PACKETS = PACKETS_MAP, SENDERS = SENDERS_MAP);
 
 /// Payload of a packet on the usual wire: Ethernet's 1500 bytes without the headers of IP and TCP and the time stamp.
 const SEGMENT_BYTES: u32 = 1448;

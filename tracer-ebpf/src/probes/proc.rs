@@ -11,8 +11,8 @@ use aya_ebpf::{
 };
 use aya_log_ebpf::warn;
 use tracer_common::{
+    Kind,
     proc::{CMDLINE, Exec, Exit, Fork, Parent},
-    record::Kind,
 };
 
 use crate::{

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use aya::{Ebpf, maps::HashMap};
-use tracer_common::block::{GroupOnDisk, HeldBack};
+use tracer_common::block::{GroupOnDisk, HELD_BACK_MAP, HeldBack};
 
 use super::proc;
 use crate::standing::Means;
@@ -21,7 +21,7 @@ pub struct Groups {
 impl Groups {
     /// Looks for the processes of groups that are new in the map, and writes them there; `name` tells a kernel function by its address.
     pub fn look(&mut self, ebpf: &mut Ebpf, means: &Means, name: impl Fn(u64) -> String) {
-        let Some(map) = ebpf.map_mut("HELD_BACK") else {
+        let Some(map) = ebpf.map_mut(HELD_BACK_MAP) else {
             return;
         };
         let Ok(mut map) = HashMap::<_, GroupOnDisk, HeldBack>::try_from(map) else {

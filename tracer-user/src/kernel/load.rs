@@ -11,7 +11,13 @@ use aya::{
     maps::{Array, HashMap, Map},
     programs::Program,
 };
-use tracer_common::{block, packets::Sender};
+use tracer_common::{
+    block,
+    config::{CONFIG_GLOBAL, TARGETS_MAP},
+    histogram, irq,
+    packets::{SENDERS_MAP, Sender},
+    sched,
+};
 
 use super::{
     bios,
@@ -31,9 +37,9 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("TRACER_BPF_OBJECT"));
 
 /// Entries of maps that grow with the machine: for each CPU, at least and at most. With the largest all maps take 28 MB.
 const SIZES: [(&str, u32, u32, u32); 3] = [
-    ("TASKS", 4096, 16_384, 32_768),
-    ("HISTOGRAMS", 1024, 4096, 6144),
-    ("BLOCK_HISTOGRAMS", 256, 1024, 1536),
+    (sched::TASKS_MAP, 4096, 16_384, 32_768),
+    (histogram::HISTOGRAMS_MAP, 1024, 4096, 6144),
+    (histogram::BLOCK_HISTOGRAMS_MAP, 256, 1024, 1536),
 ];
 
 /// Loaded and attached programs; dropping it detaches everything, and so does the end of the process, even by `kill -9`:
@@ -153,9 +159,13 @@ fn maps(loader: Loader, features: &Features, follow_children: bool) -> Result<Eb
     config.bios_mask = bios::mask(places);
     let Loader(mut loader) = loader;
     loader
-        .override_global("CONFIG", &config, true)
-        .map_max_entries("BIOS", places);
-    for map in ["CPUS", "INTERRUPTS", "THREADS"] {
+        .override_global(CONFIG_GLOBAL, &config, true)
+        .map_max_entries(block::BIOS_MAP, places);
+    for map in [
+        sched::CPUS_MAP,
+        irq::INTERRUPTS_MAP,
+        tracer_common::smt::THREADS_MAP,
+    ] {
         loader.map_max_entries(map, cpus);
     }
     for (map, each_cpu, fewest, most) in SIZES {
@@ -292,7 +302,7 @@ fn map_fd(map: &Map) -> Option<i32> {
 /// If the map cannot be written.
 pub fn set_targets(ebpf: &mut Ebpf, targets: &[u32]) -> Result<()> {
     let map = ebpf
-        .map_mut("TARGETS")
+        .map_mut(TARGETS_MAP)
         .context("the object has no map TARGETS")?;
     let mut words: Array<_, u64> = Array::try_from(map)?;
     for pid in targets {
@@ -305,7 +315,7 @@ pub fn set_targets(ebpf: &mut Ebpf, targets: &[u32]) -> Result<()> {
 
 /// Tells who was sending as the trace began. Best effort: without it their packets are nobody's until they send anew.
 pub fn set_senders(ebpf: &mut Ebpf, senders: &[(Sender, u32)]) {
-    let Some(map) = ebpf.map_mut("SENDERS") else {
+    let Some(map) = ebpf.map_mut(SENDERS_MAP) else {
         return;
     };
     if let Ok(mut known) = HashMap::<_, Sender, u32>::try_from(map) {
@@ -319,18 +329,18 @@ pub fn set_senders(ebpf: &mut Ebpf, senders: &[(Sender, u32)]) {
 /// Marks the disks under the target's mounts, where it may wait for what kernel threads do, and those on which its own I/O is limited.
 fn watch_disks(ebpf: &mut Ebpf, traced: &Traced) -> Result<()> {
     let map = ebpf
-        .map_mut("DISKS")
+        .map_mut(block::DISKS_MAP)
         .context("the object has no map DISKS")?;
-    let mut gates: HashMap<_, u32, block::Disk> = HashMap::try_from(map)?;
+    let mut gates: HashMap<_, u32, block::DiskState> = HashMap::try_from(map)?;
     for dev in &traced.disks {
-        let watched = block::Disk {
+        let watched = block::DiskState {
             watched: 1,
-            ..block::Disk::default()
+            ..block::DiskState::default()
         };
         gates.insert(dev, watched, 0)?;
     }
     for limit in &traced.limits {
-        let limited = block::Disk {
+        let limited = block::DiskState {
             limited_group: limit.group,
             limited_pid: u64::from(limit.pid),
             ..gates.get(&limit.dev, 0).unwrap_or_default()

@@ -6,13 +6,14 @@
 
 use aya_ebpf::{helpers::bpf_get_smp_processor_id, macros::map, maps::Array};
 use tracer_common::{
-    block::{BIO_WAYS, Bio as Place, Request as Known},
+    block::{BIO_WAYS, BIOS_MAP, BioState, RequestState},
     record::MapLoss,
 };
 
 use crate::{
     emit,
     kernel::{Bio, config, now},
+    shared::shared,
 };
 
 /// `BPF_F_MMAPABLE`: user space looks through all of it at once.
@@ -20,7 +21,9 @@ const MAPPED: u32 = 1 << 10;
 
 /// User space sets the size by the number of possible CPUs.
 #[map]
-static BIOS: Array<Place> = Array::with_max_entries(16_384, MAPPED);
+static BIOS: Array<BioState> = Array::with_max_entries(16_384, MAPPED);
+
+shared!(BIOS = BIOS_MAP);
 
 /// A bio that was queued so long ago has most likely ended unseen, and is no loss.
 const IN_FLIGHT_NS: u64 = 1_000_000_000;
@@ -87,7 +90,7 @@ pub extern "C" fn place_bio(key: u64) -> u32 {
 
 /// A bio that is known.
 #[inline(always)]
-pub fn get(key: u64) -> Option<&'static mut Place> {
+pub fn get(key: u64) -> Option<&'static mut BioState> {
     let bio = BIOS.get_ptr_mut(find_bio(key))?;
     // SAFETY: a map value; a bio has one owner at a time, and is written where it has none.
     Some(unsafe { &mut *bio })
@@ -95,16 +98,16 @@ pub fn get(key: u64) -> Option<&'static mut Place> {
 
 /// Who queued this bio? Nobody, if that was not seen.
 #[inline(always)]
-pub fn queued(bio: Bio) -> Known {
+pub fn queued(bio: Bio) -> RequestState {
     match get(bio.address()) {
         Some(known) => known.request,
-        None => Known::UNOWNED,
+        None => RequestState::UNOWNED,
     }
 }
 
 /// Remembers a bio; second, the disk whose gate was held open by who was forgotten for it, 0 if none was.
 #[inline(always)]
-pub fn insert(key: u64, known: &Known) -> (Option<&'static mut Place>, u32) {
+pub fn insert(key: u64, known: &RequestState) -> (Option<&'static mut BioState>, u32) {
     let Some(bio) = BIOS.get_ptr_mut(place_bio(key)) else {
         return (None, 0);
     };
@@ -120,7 +123,7 @@ pub fn insert(key: u64, known: &Known) -> (Option<&'static mut Place>, u32) {
 
 /// Forgets a bio; the disk whose gate it held open, 0 if none.
 #[inline(always)]
-pub fn forget(bio: &mut Place) -> u32 {
+pub fn forget(bio: &mut BioState) -> u32 {
     bio.key = 0;
     bio.request.gate
 }

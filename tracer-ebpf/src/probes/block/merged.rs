@@ -1,7 +1,7 @@
 //! Requests that the kernel merged from bios of several owners.
 
 use aya_ebpf::{macros::map, maps::LruHashMap};
-use tracer_common::block::{OWNERS, Parts, Request as Known};
+use tracer_common::block::{OWNERS, Parts, RequestState};
 
 use super::bios::queued;
 use crate::kernel::Bio;
@@ -74,7 +74,7 @@ pub fn split(key: u64, first: Bio, bytes: u32) -> bool {
 
 /// Adds a bio to its owner's part; what has no place of its own counts for the last one.
 #[inline(never)]
-fn add_part(parts: &mut Parts, owner: &Known, bytes: u32) {
+fn add_part(parts: &mut Parts, owner: &RequestState, bytes: u32) {
     for i in 0..OWNERS {
         let part = &mut parts.of[i];
         if part.bytes == 0 {

@@ -14,12 +14,13 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 use tracer_common::{
+    Kind,
     block::{
-        DiskOwner, DiskTotal, FLUSHES, IO_ERROR, IO_JOURNAL, IO_KTHREAD, IO_MERGED, IO_PART,
-        IO_TARGET, IO_THROTTLED, IO_UNOWNED, IO_WRITEBACK, Io, OP_DRIVER, OP_FLUSH, OP_MASK,
-        OP_READ, OP_WRITE, Request as Known,
+        DISK_TOTALS_MAP, DiskOwner, DiskTotal, FLUSHES, IO_ERROR, IO_JOURNAL, IO_KTHREAD,
+        IO_MERGED, IO_PART, IO_TARGET, IO_THROTTLED, IO_UNOWNED, IO_WRITEBACK, Io, OP_DRIVER,
+        OP_FLUSH, OP_MASK, OP_READ, OP_WRITE, REQUESTS_MAP, RequestState,
     },
-    record::{Kind, MapLoss},
+    record::MapLoss,
 };
 
 use self::writeback::{is_kernel_thread, on_behalf};
@@ -29,19 +30,22 @@ use crate::{
     histograms,
     kernel::{Bio, Request, argument, config, current, now, number},
     lru,
+    shared::shared,
 };
 
 /// Requests in flight by address, where no bio stands for them.
 #[map]
-static REQUESTS: LruHashMap<u64, Known> = LruHashMap::with_max_entries(1024, 0);
+static REQUESTS: LruHashMap<u64, RequestState> = LruHashMap::with_max_entries(1024, 0);
 
 /// Who last asked for a flush of a disk, by device number: a flush request carries no bio.
 #[map]
-static FLUSHERS: LruHashMap<u32, Known> = LruHashMap::with_max_entries(256, 0);
+static FLUSHERS: LruHashMap<u32, RequestState> = LruHashMap::with_max_entries(256, 0);
 
 /// What each process had of each disk.
 #[map]
 static DISK_TOTALS: LruHashMap<DiskOwner, DiskTotal> = LruHashMap::with_max_entries(8192, 0);
+
+shared!(REQUESTS = REQUESTS_MAP, DISK_TOTALS = DISK_TOTALS_MAP);
 
 /// What a total begins as. Not on the stack, where zeros are a loop over bytes to the verifier.
 static NOTHING: DiskTotal = DiskTotal {
@@ -83,19 +87,19 @@ pub fn block_bio_queue(ctx: BtfTracePointContext) -> i32 {
 
 /// A bio that is queued just now.
 #[inline(always)]
-fn by(pid: u32, tid: u32) -> Known {
-    Known {
+fn by(pid: u32, tid: u32) -> RequestState {
+    RequestState {
         queue_ns: now(),
         pid,
         tid,
         flags: 0,
-        ..Known::UNOWNED
+        ..RequestState::UNOWNED
     }
 }
 
 /// A kernel thread queues for somebody else, if it can be said for whom.
 #[inline(always)]
-fn by_kernel_thread(owner: &mut Known, bio: Bio, dev: u32) {
+fn by_kernel_thread(owner: &mut RequestState, bio: Bio, dev: u32) {
     if let Some((dirtier, why)) = on_behalf(owner.tid) {
         owner.pid = dirtier.pid;
         owner.tid = dirtier.tid;
@@ -166,7 +170,7 @@ pub fn block_rq_issue(ctx: BtfTracePointContext) -> i32 {
 
 /// The request whose first bio is `bio`, of this owner, goes to the device.
 #[inline(always)]
-fn issue(rq: Request, op: u32, bio: Bio, first: &mut Known) {
+fn issue(rq: Request, op: u32, bio: Bio, first: &mut RequestState) {
     let (issue_ns, bytes) = (now(), rq.bytes());
     first.flags &= !IO_MERGED;
     if merged::has_several_owners(bio.next(), first.pid) && merged::split(rq.0 as u64, bio, bytes) {
@@ -191,13 +195,13 @@ fn issue_alone(rq: Request, op: u32) {
     } else {
         None
     };
-    let request = Known {
+    let request = RequestState {
         queue_ns: now,
         issue_ns: now,
         dev,
         op,
         bytes: rq.bytes(),
-        ..flusher.unwrap_or(Known::UNOWNED)
+        ..flusher.unwrap_or(RequestState::UNOWNED)
     };
     if REQUESTS.insert(rq.0 as u64, request, 0).is_err() {
         emit::map_full(MapLoss::Requests);
@@ -206,9 +210,9 @@ fn issue_alone(rq: Request, op: u32) {
 
 /// Whose request is it, if its first bio is nobody's? The first of the others that somebody was seen queueing.
 #[inline(always)]
-fn owner(second: Bio) -> Known {
+fn owner(second: Bio) -> RequestState {
     let mut bio = second;
-    let mut owner = Known::UNOWNED;
+    let mut owner = RequestState::UNOWNED;
     for _ in 1..CHAIN {
         if bio.is_null() || owner.flags & IO_UNOWNED == 0 {
             break;
@@ -286,7 +290,7 @@ fn ends_alone(key: u64, in_part: bool, failed: u32) {
 
 /// A request is finished.
 #[inline(never)]
-fn ends(key: u64, request: &Known, failed: u32) -> i32 {
+fn ends(key: u64, request: &RequestState, failed: u32) -> i32 {
     let now = now();
     if request.flags & IO_MERGED == 0 {
         return complete(request, failed, request.bytes, now);
@@ -297,7 +301,7 @@ fn ends(key: u64, request: &Known, failed: u32) -> i32 {
     let mut further = 0;
     for part in parts.of {
         if part.bytes != 0 {
-            let of_one = Known {
+            let of_one = RequestState {
                 pid: part.pid,
                 tid: part.tid,
                 flags: part.flags | IO_MERGED | further,
@@ -313,7 +317,7 @@ fn ends(key: u64, request: &Known, failed: u32) -> i32 {
 
 /// A request of one owner, or one owner's part of a request of `whole` bytes, is done.
 #[inline(never)]
-fn complete(request: &Known, failed: u32, whole: u32, now: u64) -> i32 {
+fn complete(request: &RequestState, failed: u32, whole: u32, now: u64) -> i32 {
     add_total(request, whole, now);
     histograms::record_block(
         request.pid,
@@ -340,7 +344,7 @@ fn complete(request: &Known, failed: u32, whole: u32, now: u64) -> i32 {
 }
 
 #[inline(always)]
-fn add_total(request: &Known, whole: u32, now: u64) {
+fn add_total(request: &RequestState, whole: u32, now: u64) {
     let key = DiskOwner {
         dev: request.dev,
         pid: request.pid,

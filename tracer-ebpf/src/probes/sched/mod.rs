@@ -10,10 +10,11 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 use tracer_common::{
-    record::{Kind, MapLoss},
+    Kind,
+    record::MapLoss,
     sched::{
-        Cpu, LEAST_STOLEN_NS, Migrate, NOT_QUEUED, Slice, Stolen, TASK_ASLEEP, TASK_QUEUED,
-        TASK_RUNNING, Task as Known, ThreadEnd, WAIT_FIRST, WAIT_IOWAIT, WAIT_MEMSTALL,
+        CpuState, LEAST_STOLEN_NS, Migrate, NOT_QUEUED, Slice, Stolen, TASK_ASLEEP, TASK_QUEUED,
+        TASK_RUNNING, TASKS_MAP, ThreadEnd, ThreadState, WAIT_FIRST, WAIT_IOWAIT, WAIT_MEMSTALL,
         WAIT_NO_WAKER, WAIT_RUNNABLE, Wait,
     },
 };
@@ -24,12 +25,15 @@ use crate::{
     filter::is_target,
     histograms,
     kernel::{CfsRq, TASK_DEAD, Task, UNKNOWN, config, now, throttled_on},
+    shared::shared,
     stack,
 };
 
 /// Target threads by tid; user space sets the size by the machine's.
 #[map]
-pub static TASKS: HashMap<u32, Known> = HashMap::with_max_entries(16_384, 0);
+pub static TASKS: HashMap<u32, ThreadState> = HashMap::with_max_entries(16_384, 0);
+
+shared!(TASKS = TASKS_MAP);
 
 /// `sched_switch(bool preempt, struct task_struct *prev, struct task_struct *next[, unsigned int prev_state])`, 5.10 to 7.2.
 /// Runs with the run queue's lock held and interrupts off; `current` is `prev`.
@@ -72,7 +76,7 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
 /// A hardened kernel may run no tracing program while a process that it guards is `current`: the switch to it is seen, that from it is
 /// not. What followed would then be charged to whom it did not belong.
 #[inline(always)]
-fn unseen_switch(state: *mut Cpu, (prev, queue): (Task, CfsRq), now: u64) -> u64 {
+fn unseen_switch(state: *mut CpuState, (prev, queue): (Task, CfsRq), now: u64) -> u64 {
     // SAFETY: a map value, see `end_slice`.
     let (since_ns, task) = unsafe { ((*state).since_ns, (*state).task) };
     if since_ns == 0 || task == prev.address() {
@@ -94,7 +98,7 @@ fn unseen_switch(state: *mut Cpu, (prev, queue): (Task, CfsRq), now: u64) -> u64
 ///
 /// Not inlined: its variables would lie on the stack below that of whom `sched_switch` calls later, 512 bytes in all.
 #[inline(never)]
-fn end_slice(state: *mut Cpu, prev: Task, next: Task, cpu: u32, now: u64) -> i32 {
+fn end_slice(state: *mut CpuState, prev: Task, next: Task, cpu: u32, now: u64) -> i32 {
     let stolen_ns = prev.stolen_ns();
     // SAFETY: a map value; all but `queued` change only under the lock of this CPU's run queue, see `emit_running`.
     let (holder, is_prev) = unsafe {
@@ -273,7 +277,7 @@ fn leave_cpu(
 ///
 /// Not inlined: `sched_switch` calls it twice.
 #[inline(never)]
-fn come_on_cpu(state: *mut Cpu, next: Task, queue: CfsRq, pid: u32, now: u64) -> i32 {
+fn come_on_cpu(state: *mut CpuState, next: Task, queue: CfsRq, pid: u32, now: u64) -> i32 {
     let last_queued = next.last_queued();
     let waited = queue.rq().clock().wrapping_sub(last_queued);
     let is_queued = last_queued != 0;
@@ -326,7 +330,7 @@ fn come_on_cpu(state: *mut Cpu, next: Task, queue: CfsRq, pid: u32, now: u64) ->
 }
 
 #[inline(always)]
-fn emit_wait(task: &Known, tid: u32, run_queue_ns: u64, throttled_ns: u64, now: u64) {
+fn emit_wait(task: &ThreadState, tid: u32, run_queue_ns: u64, throttled_ns: u64, now: u64) {
     emit::event::<Wait>(Kind::Wait, now, |record| {
         // SAFETY: a reservation of this size.
         let record = unsafe { &mut *record };
@@ -353,11 +357,11 @@ fn emit_wait(task: &Known, tid: u32, run_queue_ns: u64, throttled_ns: u64, now: 
 
 /// The entry of a target thread, made on first sight.
 #[inline(always)]
-fn known(tid: u32, pid: u32) -> Option<*mut Known> {
+fn known(tid: u32, pid: u32) -> Option<*mut ThreadState> {
     if let Some(task) = TASKS.get_ptr_mut(tid) {
         return Some(task);
     }
-    let new = Known {
+    let new = ThreadState {
         pid,
         flags: WAIT_NO_WAKER,
         ..EMPTY
@@ -368,7 +372,7 @@ fn known(tid: u32, pid: u32) -> Option<*mut Known> {
     TASKS.get_ptr_mut(tid)
 }
 
-const EMPTY: Known = Known {
+const EMPTY: ThreadState = ThreadState {
     exec_ns: 0,
     ran_ns: 0,
     on_ns: 0,
@@ -402,7 +406,7 @@ pub fn sched_migrate_task(ctx: BtfTracePointContext) -> i32 {
 ///
 /// A thread is not moved to a queue that is throttled just then (`throttled_lb_pair`), so that closed intervals are enough there.
 #[inline(always)]
-fn move_throttled(task: Task, known: &mut Known, to_cpu: u32) {
+fn move_throttled(task: Task, known: &mut ThreadState, to_cpu: u32) {
     let growth = task
         .cfs_rq()
         .throttled_ns()

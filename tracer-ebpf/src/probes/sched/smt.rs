@@ -1,13 +1,15 @@
 //! Hyperthreads: for how much of the target's time on a CPU its sibling ran another process. Only where there are any.
 
 use aya_ebpf::{macros::map, maps::Array};
-use tracer_common::smt::{Cpu, IDLE, OTHER, TARGET};
+use tracer_common::smt::{IDLE, OTHER, SiblingState, TARGET, THREADS_MAP};
 
-use crate::filter::is_target;
+use crate::{filter::is_target, shared::shared};
 
 /// By CPU; user space sets the size to the number of possible CPUs, and the siblings.
 #[map]
-static THREADS: Array<Cpu> = Array::with_max_entries(512, 0);
+static THREADS: Array<SiblingState> = Array::with_max_entries(512, 0);
+
+shared!(THREADS = THREADS_MAP);
 
 /// A CPU goes on with another thread. Runs with interrupts off.
 ///

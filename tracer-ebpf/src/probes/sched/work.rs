@@ -1,6 +1,6 @@
 //! Kernel workers that held a CPU: for which function.
 
-use tracer_common::{record::Kind, sched::Work};
+use tracer_common::{Kind, sched::Work};
 
 use crate::{emit, kernel::Task};
 

@@ -1,7 +1,8 @@
 //! What holds a target's sending socket back: looked at as acknowledgements arrive and sends return, told when it changes.
 
 use tracer_common::{
-    record::{Header, Kind},
+    Kind,
+    record::Header,
     tcp::{FLOW_NS, FLOW_WINDOW, Flow, SocketState},
 };
 

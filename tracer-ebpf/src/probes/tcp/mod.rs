@@ -7,8 +7,8 @@ mod unix;
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use tracer_common::{
+    Kind,
     histogram::Family,
-    record::Kind,
     tcp::{Ack, CALL_CLOSE, CALL_NOSPACE, CALL_SEND, Call, Socket as Announcement, SocketState},
 };
 

@@ -3,7 +3,7 @@
 //! Only from the tracepoints of 6.3 and later; there are no other hooks for these sockets.
 
 use tracer_common::{
-    record::Kind,
+    Kind,
     tcp::{CALL_CLOSE, CALL_SEND, Call, Client},
 };
 
