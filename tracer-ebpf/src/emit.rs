@@ -73,25 +73,25 @@ fn write<T: 'static>(ring: &RingBuf, kind: Kind, ns: u64, fill: impl FnOnce(*mut
 
 /// Emits a record; its header is written here. `false`: the ring was full, and the drop is counted.
 #[inline(always)]
-pub fn event<T: 'static>(kind: Kind, ns: u64, fill: impl FnOnce(*mut T)) -> bool {
+pub(crate) fn event<T: 'static>(kind: Kind, ns: u64, fill: impl FnOnce(*mut T)) -> bool {
     write(&EVENTS, kind, ns, fill)
 }
 
 /// Emits a histogram snapshot.
 #[inline(always)]
-pub fn snapshot<T: 'static>(ns: u64, fill: impl FnOnce(*mut T)) -> bool {
+pub(crate) fn snapshot<T: 'static>(ns: u64, fill: impl FnOnce(*mut T)) -> bool {
     write(&SNAPSHOTS, Kind::Snapshot, ns, fill)
 }
 
 /// Counts a fact lost because a map was full.
 #[inline(always)]
-pub fn map_full(loss: MapLoss) {
+pub(crate) fn map_full(loss: MapLoss) {
     count(&MAP_FULL, loss);
 }
 
 /// Counts a new entry of a map that pushes out others.
 #[inline(always)]
-pub fn map_added(map: MapLoss) {
+pub(crate) fn map_added(map: MapLoss) {
     count(&MAP_ADDED, map);
 }
 

@@ -21,7 +21,7 @@ fn word(pid: u32) -> Option<*mut u64> {
 
 /// Is this process a target?
 #[inline(always)]
-pub fn is_target(pid: u32) -> bool {
+pub(crate) fn is_target(pid: u32) -> bool {
     let Some(word) = word(pid) else { return false };
     // SAFETY: a map value lives as long as the map.
     unsafe { word.read_volatile() >> (pid & 63) & 1 != 0 }
@@ -29,7 +29,7 @@ pub fn is_target(pid: u32) -> bool {
 
 /// Makes a process a target, or no longer one (its id was reused).
 #[inline(always)]
-pub fn set_target(pid: u32, target: bool) {
+pub(crate) fn set_target(pid: u32, target: bool) {
     if is_target(pid) == target || pid == config!(self_pid) {
         return;
     }

@@ -25,7 +25,7 @@ shared!(INTERRUPTS = INTERRUPTS_MAP);
 
 /// `irq_handler_entry(int irq, struct irqaction *action)`, 5.10 to 7.2. Interrupts are off until its exit.
 #[btf_tracepoint(function = "irq_handler_entry")]
-pub fn irq_handler_entry(_ctx: BtfTracePointContext) -> i32 {
+fn irq_handler_entry(_ctx: BtfTracePointContext) -> i32 {
     if let Some(state) = cpus::state(cpus::here()) {
         // SAFETY: a map value; only this CPU's interrupts write the stamp.
         unsafe { (*state).irq_ns = stamp(state) };
@@ -35,7 +35,7 @@ pub fn irq_handler_entry(_ctx: BtfTracePointContext) -> i32 {
 
 /// `irq_handler_exit(int irq, struct irqaction *action, int ret)`, 5.10 to 7.2.
 #[btf_tracepoint(function = "irq_handler_exit")]
-pub fn irq_handler_exit(_ctx: BtfTracePointContext) -> i32 {
+fn irq_handler_exit(_ctx: BtfTracePointContext) -> i32 {
     let Some(state) = cpus::state(cpus::here()) else {
         return 0;
     };
@@ -63,7 +63,7 @@ pub fn irq_handler_exit(_ctx: BtfTracePointContext) -> i32 {
 
 /// `softirq_entry(unsigned int vec_nr)`, 5.10 to 7.2. Interrupts are on until its exit, and the CPU does not switch.
 #[btf_tracepoint(function = "softirq_entry")]
-pub fn softirq_entry(_ctx: BtfTracePointContext) -> i32 {
+fn softirq_entry(_ctx: BtfTracePointContext) -> i32 {
     if let Some(state) = cpus::state(cpus::here()) {
         // SAFETY: as above.
         unsafe { (*state).softirq_ns = stamp(state) };
@@ -73,7 +73,7 @@ pub fn softirq_entry(_ctx: BtfTracePointContext) -> i32 {
 
 /// `softirq_exit(unsigned int vec_nr)`, 5.10 to 7.2.
 #[btf_tracepoint(function = "softirq_exit")]
-pub fn softirq_exit(ctx: BtfTracePointContext) -> i32 {
+fn softirq_exit(ctx: BtfTracePointContext) -> i32 {
     let Some(state) = cpus::state(cpus::here()) else {
         return 0;
     };
@@ -146,7 +146,7 @@ fn add(source: usize, delayed: u64, own: u64) {
 ///
 /// An own function, so that those who switch are verified once without it.
 #[inline(never)]
-pub fn tell(place: u32, begin_ns: u64, now: u64) -> i32 {
+pub(super) fn tell(place: u32, begin_ns: u64, now: u64) -> i32 {
     let Some(sums) = INTERRUPTS.get_ptr_mut(place) else {
         return 0;
     };

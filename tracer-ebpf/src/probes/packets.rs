@@ -49,7 +49,7 @@ const LITTLE_BYTES: u32 = 60;
 /// The socket that sent a packet. One that was forwarded has lost it (`skb_orphan()` in `ip_rcv_core()`), but not the hash that
 /// `skb_set_hash_from_sk()` gave it, under which the socket is remembered at the devices before.
 #[inline(always)]
-pub fn sender(skb: Skb, dev: NetDevice) -> Option<&'static mut SocketState> {
+pub(super) fn sender(skb: Skb, dev: NetDevice) -> Option<&'static mut SocketState> {
     let (sk, hash) = (skb.sk(), skb.hash());
     let key = if sk.is_null() {
         // SAFETY: the entry is copied at once.
@@ -72,7 +72,7 @@ pub fn sender(skb: Skb, dev: NetDevice) -> Option<&'static mut SocketState> {
 /// `napi_poll(struct napi_struct *napi, int work, int budget)`, 5.10 to 7.2: so many packets came in, from a device or from this
 /// CPU's backlog, through which go those of the loopback and of veth.
 #[btf_tracepoint(function = "napi_poll")]
-pub fn napi_poll(ctx: BtfTracePointContext) -> i32 {
+fn napi_poll(ctx: BtfTracePointContext) -> i32 {
     let work = ctx.arg::<u64>(1) as i32;
     if work > 0 && cpus::has_queued_here() {
         count(0, 0, 0, work as u32);
@@ -82,14 +82,14 @@ pub fn napi_poll(ctx: BtfTracePointContext) -> i32 {
 
 /// Does a packet leave about when TCP wants it to? What was forwarded may have another clock's time, or none.
 #[inline(always)]
-pub fn is_on_time(skb: Skb, now: u64) -> bool {
+pub(super) fn is_on_time(skb: Skb, now: u64) -> bool {
     let late_ns = now.wrapping_sub(skb.due_ns()) as i64;
     late_ns < LATE_NS as i64 && late_ns > -(LATE_NS as i64)
 }
 
 /// A packet left the queue of an interface.
 #[inline(always)]
-pub fn left(pid: u32) {
+pub(super) fn left(pid: u32) {
     if cpus::has_queued_here() {
         count(pid, 1, 0, 0);
     }
@@ -101,7 +101,7 @@ pub fn left(pid: u32) {
 /// leave it to a receiver that is at work on another CPU. An acknowledgement counts where it comes in: only there is it known whose
 /// data it acknowledges.
 #[inline(always)]
-pub fn passed(skb: Skb, dev: NetDevice, may_be_forwarded: bool) {
+pub(super) fn passed(skb: Skb, dev: NetDevice, may_be_forwarded: bool) {
     let watched = cpus::has_queued_here();
     if !watched && !may_be_forwarded {
         return;
@@ -120,7 +120,7 @@ pub fn passed(skb: Skb, dev: NetDevice, may_be_forwarded: bool) {
 ///
 /// Data from outside comes in the packets of the wire, although TCP sees them merged; data from this machine as it was sent.
 #[inline(always)]
-pub fn received(skb: Skb, payload: u32, pid: u32) {
+pub(super) fn received(skb: Skb, payload: u32, pid: u32) {
     if !cpus::has_queued_here() {
         return;
     }
@@ -142,7 +142,7 @@ pub fn received(skb: Skb, payload: u32, pid: u32) {
 
 /// A socket other than TCP's sent: from then on its packets have an owner. Only where that matters.
 #[inline(always)]
-pub fn sent_by(sk: Sock) {
+pub(super) fn sent_by(sk: Sock) {
     let family = sk.family();
     if (family != AF_INET && family != AF_INET6) || !cpus::has_queued_here() {
         return;

@@ -23,7 +23,7 @@ use crate::{
 
 /// `sched_process_fork(struct task_struct *parent, struct task_struct *child)`, everywhere; also for a new thread.
 #[btf_tracepoint(function = "sched_process_fork")]
-pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
+fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
     let parent = Task(ctx.arg(0));
     let child = Task(ctx.arg(1));
     let (pid, tid, parent_pid) = (child.pid(), child.tid(), parent.pid());
@@ -60,7 +60,7 @@ pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
 /// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`, everywhere; `current` is `p` and its
 /// new address space holds the arguments.
 #[btf_tracepoint(function = "sched_process_exec")]
-pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
+fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     let task = Task(ctx.arg(0));
     let mm = task.mm();
     let (begin, end) = (mm.arg_start(), mm.arg_end());
@@ -93,7 +93,7 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
 
 /// `sched_process_exit(struct task_struct *p[, bool group_dead])`: for every thread; `signal->live` is already counted down.
 #[btf_tracepoint(function = "sched_process_exit")]
-pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
+fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
     let task = Task(ctx.arg(0));
     if task.signal().live() != 0 {
         return 0;

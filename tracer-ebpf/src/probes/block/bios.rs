@@ -40,7 +40,7 @@ fn set(key: u64) -> u32 {
 /// A global function, as is [`place_bio`]: see [`crate::histograms::record`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn find_bio(key: u64) -> u32 {
+pub(super) extern "C" fn find_bio(key: u64) -> u32 {
     if key == 0 {
         // That is what a free place has.
         return u32::MAX;
@@ -62,7 +62,7 @@ pub extern "C" fn find_bio(key: u64) -> u32 {
 /// CPUs that look at the same time begin at different places, so that two of them do not find the same free one.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn place_bio(key: u64) -> u32 {
+pub(super) extern "C" fn place_bio(key: u64) -> u32 {
     let set = set(key);
     // SAFETY: a helper without arguments.
     let cpu = unsafe { bpf_get_smp_processor_id() } as u32;
@@ -90,7 +90,7 @@ pub extern "C" fn place_bio(key: u64) -> u32 {
 
 /// A bio that is known.
 #[inline(always)]
-pub fn get(key: u64) -> Option<&'static mut BioState> {
+pub(super) fn get(key: u64) -> Option<&'static mut BioState> {
     let bio = BIOS.get_ptr_mut(find_bio(key))?;
     // SAFETY: a map value; a bio has one owner at a time, and is written where it has none.
     Some(unsafe { &mut *bio })
@@ -98,7 +98,7 @@ pub fn get(key: u64) -> Option<&'static mut BioState> {
 
 /// Who queued this bio? Nobody, if that was not seen.
 #[inline(always)]
-pub fn queued(bio: Bio) -> RequestState {
+pub(super) fn queued(bio: Bio) -> RequestState {
     match get(bio.address()) {
         Some(known) => known.request,
         None => RequestState::UNOWNED,
@@ -107,7 +107,7 @@ pub fn queued(bio: Bio) -> RequestState {
 
 /// Remembers a bio; second, the disk whose gate was held open by who was forgotten for it, 0 if none was.
 #[inline(always)]
-pub fn insert(key: u64, known: &RequestState) -> (Option<&'static mut BioState>, u32) {
+pub(super) fn insert(key: u64, known: &RequestState) -> (Option<&'static mut BioState>, u32) {
     let Some(bio) = BIOS.get_ptr_mut(place_bio(key)) else {
         return (None, 0);
     };
@@ -123,7 +123,7 @@ pub fn insert(key: u64, known: &RequestState) -> (Option<&'static mut BioState>,
 
 /// Forgets a bio; the disk whose gate it held open, 0 if none.
 #[inline(always)]
-pub fn forget(bio: &mut BioState) -> u32 {
+pub(super) fn forget(bio: &mut BioState) -> u32 {
     bio.key = 0;
     bio.request.gate
 }

@@ -19,7 +19,7 @@ shared!(HELD_BACK = HELD_BACK_MAP);
 
 /// The process for which a kernel thread queues this bio on a disk, if user space has found it.
 #[inline(always)]
-pub fn owner(bio: Bio, dev: u32) -> Option<u32> {
+pub(super) fn owner(bio: Bio, dev: u32) -> Option<u32> {
     let key = GroupOnDisk {
         group: bio.group(),
         dev,

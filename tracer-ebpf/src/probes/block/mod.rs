@@ -61,7 +61,7 @@ static NOTHING: DiskTotal = DiskTotal {
 const CHAIN: usize = 4;
 /// `block_bio_queue([struct request_queue *q,] struct bio *bio)`; the queue argument is gone from 5.11 on, and in late 5.10.
 #[btf_tracepoint(function = "block_bio_queue")]
-pub fn block_bio_queue(ctx: BtfTracePointContext) -> i32 {
+fn block_bio_queue(ctx: BtfTracePointContext) -> i32 {
     let bio = Bio(argument(&ctx, config!(arg_bio_queue)));
     // Read where one path leads, see `sched_switch`.
     let dev = bio.disk().dev();
@@ -119,7 +119,7 @@ fn by_kernel_thread(owner: &mut RequestState, bio: Bio, dev: u32) {
 /// `block_split([struct request_queue *q,] struct bio *bio, unsigned int new_sector)`: `bio` is the new front part, which is never
 /// queued under its own address; it belongs to whoever queued the bio it was split from (`bi_private`, see `bio_chain`).
 #[btf_tracepoint(function = "block_split")]
-pub fn block_split(ctx: BtfTracePointContext) -> i32 {
+fn block_split(ctx: BtfTracePointContext) -> i32 {
     let bio = Bio(argument(&ctx, config!(arg_split)));
     let (pid, tid) = current();
     let mut owner = match bios::get(number(bio.parent())) {
@@ -135,7 +135,7 @@ pub fn block_split(ctx: BtfTracePointContext) -> i32 {
 /// `block_bio_complete(struct request_queue *q, struct bio *bio)`, everywhere; for bios of disks without requests (`dm`, `md`): the others'
 /// ends with their request's (`blk_update_request`: "Completion has already been traced").
 #[btf_tracepoint(function = "block_bio_complete")]
-pub fn block_bio_complete(ctx: BtfTracePointContext) -> i32 {
+fn block_bio_complete(ctx: BtfTracePointContext) -> i32 {
     let bio = Bio(argument(&ctx, config!(arg_bio_complete)));
     if let Some(bio) = bios::get(bio.address()) {
         disks::shut_gate(bios::forget(bio));
@@ -145,7 +145,7 @@ pub fn block_bio_complete(ctx: BtfTracePointContext) -> i32 {
 
 /// `block_rq_issue([struct request_queue *q,] struct request *rq)`; the queue argument is gone from 5.11 on, and in late 5.10.
 #[btf_tracepoint(function = "block_rq_issue")]
-pub fn block_rq_issue(ctx: BtfTracePointContext) -> i32 {
+fn block_rq_issue(ctx: BtfTracePointContext) -> i32 {
     let rq = Request(argument(&ctx, config!(arg_rq_issue)));
     let op = rq.opf() & OP_MASK;
     if op >= OP_DRIVER {
@@ -228,7 +228,7 @@ fn owner(second: Bio) -> RequestState {
 /// `block_rq_complete(struct request *rq, blk_status_t error, unsigned int nr_bytes)` (an errno before 5.16). May come several
 /// times for one request: it is finished when all that was left completes.
 #[btf_tracepoint(function = "block_rq_complete")]
-pub fn block_rq_complete(ctx: BtfTracePointContext) -> i32 {
+fn block_rq_complete(ctx: BtfTracePointContext) -> i32 {
     let rq = Request(ctx.arg(0));
     let error = ctx.arg::<u64>(1) as u8;
     let in_part = (ctx.arg::<u64>(2) as u32) < rq.bytes();

@@ -31,14 +31,14 @@ use crate::{
 
 /// Target threads by tid; user space sets the size by the machine's.
 #[map]
-pub static TASKS: HashMap<u32, ThreadState> = HashMap::with_max_entries(16_384, 0);
+static TASKS: HashMap<u32, ThreadState> = HashMap::with_max_entries(16_384, 0);
 
 shared!(TASKS = TASKS_MAP);
 
 /// `sched_switch(bool preempt, struct task_struct *prev, struct task_struct *next[, unsigned int prev_state])`, 5.10 to 7.2.
 /// Runs with the run queue's lock held and interrupts off; `current` is `prev`.
 #[btf_tracepoint(function = "sched_switch")]
-pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
+fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let preempt = ctx.arg::<u64>(0) & 1 != 0;
     let prev = Task(ctx.arg(1));
     let next = Task(ctx.arg(2));
@@ -394,7 +394,7 @@ const EMPTY: ThreadState = ThreadState {
 
 /// `sched_migrate_task(struct task_struct *p, int dest_cpu)`, everywhere. Also fires for sleepers and when nothing moves.
 #[btf_tracepoint(function = "sched_migrate_task")]
-pub fn sched_migrate_task(ctx: BtfTracePointContext) -> i32 {
+fn sched_migrate_task(ctx: BtfTracePointContext) -> i32 {
     let task = Task(ctx.arg(0));
     if is_target(task.pid()) {
         migrate(task, ctx.arg::<u64>(1) as u32);

@@ -15,7 +15,7 @@ shared!(THREADS = THREADS_MAP);
 ///
 /// The sibling is read while it writes: a switch there may be half seen, so that what ran beside is never more than what ran.
 #[inline(never)]
-pub fn switched(cpu: u32, next_pid: u32, now: u64) -> i32 {
+pub(super) fn switched(cpu: u32, next_pid: u32, now: u64) -> i32 {
     let Some(state) = THREADS.get_ptr_mut(cpu) else {
         return 0;
     };

@@ -13,7 +13,7 @@ use crate::{
 
 /// `sched_waking(struct task_struct *p)`, everywhere. Runs in the waker, with `p->pi_lock` held.
 #[btf_tracepoint(function = "sched_waking")]
-pub fn sched_waking(ctx: BtfTracePointContext) -> i32 {
+fn sched_waking(ctx: BtfTracePointContext) -> i32 {
     let task = Task(ctx.arg(0));
     if is_target(task.pid()) {
         waking(&ctx, task.tid());
@@ -49,14 +49,14 @@ fn waking(ctx: &BtfTracePointContext, tid: u32) {
 
 /// `sched_wakeup(struct task_struct *p)`, everywhere. Also fires for tasks that never slept: those are ignored.
 #[btf_tracepoint(function = "sched_wakeup")]
-pub fn sched_wakeup(ctx: BtfTracePointContext) -> i32 {
+fn sched_wakeup(ctx: BtfTracePointContext) -> i32 {
     queued(Task(ctx.arg(0)));
     0
 }
 
 /// `sched_wakeup_new(struct task_struct *p)`: a new thread's first time in a run queue.
 #[btf_tracepoint(function = "sched_wakeup_new")]
-pub fn sched_wakeup_new(ctx: BtfTracePointContext) -> i32 {
+fn sched_wakeup_new(ctx: BtfTracePointContext) -> i32 {
     queued(Task(ctx.arg(0)));
     0
 }

@@ -11,7 +11,7 @@ use crate::{emit, kernel::Tcp};
 /// Tells what held the socket back until `now`, if that is news or the last word is old. A socket with nothing to send is told of
 /// only where it had.
 #[inline(always)]
-pub fn look(socket: u64, tcp: Tcp, state: &mut SocketState, now: u64) {
+pub(super) fn look(socket: u64, tcp: Tcp, state: &mut SocketState, now: u64) {
     let (snd_nxt, snd_una) = (tcp.snd_nxt(), tcp.snd_una());
     let (unsent, unacked) = (
         tcp.write_seq().wrapping_sub(snd_nxt),

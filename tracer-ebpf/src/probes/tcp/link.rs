@@ -30,7 +30,7 @@ shared!(LINKS = LINKS_MAP);
 /// A device without a queue (loopback, veth, bridge by default) is passed through: a packet counts once for each queue. What passes
 /// it may be forwarded, so its owner is remembered; what passes the loopback is not.
 #[btf_tracepoint(function = "net_dev_start_xmit")]
-pub fn net_dev_start_xmit(ctx: BtfTracePointContext) -> i32 {
+fn net_dev_start_xmit(ctx: BtfTracePointContext) -> i32 {
     let skb = Skb(ctx.arg(0));
     let dev = NetDevice(ctx.arg(1));
     let qdisc = dev.qdisc();

@@ -23,7 +23,7 @@ use crate::{
 
 /// `sock_send_length(struct sock *sk, int ret, int flags)`, 6.3 and later: a send of any family returned, in its caller's context.
 #[btf_tracepoint(function = "sock_send_length")]
-pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
+fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
     let sk = Sock(ctx.arg(0));
     if sk.is_tcp() {
         sent(sk, ctx.arg::<u64>(1) as i32);
@@ -36,7 +36,7 @@ pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
 
 /// A send returned, in its caller's context.
 #[inline(always)]
-pub fn sent(sk: Sock, result: i32) {
+fn sent(sk: Sock, result: i32) {
     // Read where one path leads, see `sched_switch`.
     let socket = sk.socket();
     let (pid, tid) = current();
@@ -87,7 +87,7 @@ pub fn sent(sk: Sock, result: i32) {
 
 /// `sock_recv_length(struct sock *sk, int ret, int flags)`, 6.3 and later.
 #[btf_tracepoint(function = "sock_recv_length")]
-pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
+fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
     let sk = Sock(ctx.arg(0));
     if sk.is_tcp() {
         received(sk, ctx.arg::<u64>(1) as i32);
@@ -99,7 +99,7 @@ pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
 
 /// A receive returned, in its caller's context.
 #[inline(always)]
-pub fn received(sk: Sock, result: i32) {
+fn received(sk: Sock, result: i32) {
     let (pid, tid) = current();
     let Some(state) = sockets::get_or_add(sk.key()) else {
         return;
@@ -167,14 +167,14 @@ fn announce(sk: Sock, state: &mut SocketState, pid: u32, now: u64) {
 /// `tcp_sendmsg_locked(const struct sock *sk, const struct msghdr *msg, const struct sk_buff *skb, int size_goal)`, 6.16 and later:
 /// once for each turn of the copy loop; the first marks the begin of the call (the wait for the socket's lock is not in it).
 #[btf_tracepoint(function = "tcp_sendmsg_locked")]
-pub fn tcp_sendmsg_locked(ctx: BtfTracePointContext) -> i32 {
+fn tcp_sendmsg_locked(ctx: BtfTracePointContext) -> i32 {
     send_begins(Sock(ctx.arg(0)));
     0
 }
 
 /// A send call begins, and may last: from then on the socket's packets have an owner. Later turns of the same call keep the first stamp.
 #[inline(always)]
-pub fn send_begins(sk: Sock) {
+fn send_begins(sk: Sock) {
     let Some(state) = sockets::get_or_add(sk.key()) else {
         return;
     };
@@ -189,7 +189,7 @@ pub fn send_begins(sk: Sock) {
 /// `tcp_probe(struct sock *sk, struct sk_buff *skb)`, everywhere: a segment of an established connection arrived, in softirq;
 /// the socket's state is still the one before it.
 #[btf_tracepoint(function = "tcp_probe")]
-pub fn tcp_probe(ctx: BtfTracePointContext) -> i32 {
+fn tcp_probe(ctx: BtfTracePointContext) -> i32 {
     let sk = Sock(ctx.arg(0));
     let skb = Skb(ctx.arg(1));
     let payload = skb.tcp_payload();
@@ -258,7 +258,7 @@ fn emit_ack(socket: u64, left_ns: u64, now: u64) {
 /// `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`, everywhere: a connection that its process has
 /// closed goes on when its end, and so all before it, is acknowledged; `tcp_probe` no longer fires there.
 #[btf_tracepoint(function = "inet_sock_set_state")]
-pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
+fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     let old = ctx.arg::<u64>(1) as u32;
     if old == TCP_FIN_WAIT1 || old == TCP_CLOSING || old == TCP_LAST_ACK {
         last_acknowledged(Sock(ctx.arg(0)));
@@ -288,7 +288,7 @@ fn last_acknowledged(sk: Sock) {
 
 /// `tcp_destroy_sock(struct sock *sk)`, everywhere.
 #[btf_tracepoint(function = "tcp_destroy_sock")]
-pub fn tcp_destroy_sock(ctx: BtfTracePointContext) -> i32 {
+fn tcp_destroy_sock(ctx: BtfTracePointContext) -> i32 {
     let sk = Sock(ctx.arg(0));
     let key = sk.key();
     let Some(state) = sockets::take(key) else {

@@ -16,7 +16,7 @@ use crate::{
 
 /// A call on a socket that is not TCP's returned, in its caller's context.
 #[inline(always)]
-pub fn called(sk: Sock, result: i32, flags: u32) {
+pub(super) fn called(sk: Sock, result: i32, flags: u32) {
     let (pid, tid) = current();
     if !is_target(pid) || !sk.is_accepted_unix() {
         return;
