@@ -36,23 +36,6 @@ impl Histogram {
     }
 }
 
-/// What one owner had of one disk since attach; see [`tracer_common::block::DiskTotal`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(
-    missing_docs,
-    reason = "documented with the map value of the same name"
-)]
-pub struct DiskTotal {
-    pub dev: u32,
-    pub pid: u32,
-    pub device_ns: u64,
-    pub reads: u64,
-    pub writes: u64,
-    pub read_bytes: u64,
-    pub write_bytes: u64,
-    pub others: u64,
-}
-
 /// The end of the window, and what was lost on the way.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct End {

@@ -1,15 +1,12 @@
-//! What the limit of a group's I/O had held back, and kernel threads now queue; kernel side: `tracer-ebpf/src/probes/held_back.rs`.
+//! What the limit of a group's I/O had held back, and kernel threads now queue; kernel side: `tracer-ebpf/src/probes/block/held_back.rs`.
 
 use aya::{Ebpf, maps::HashMap};
-use tracer_common::block::{GroupOnDisk, HeldBack};
-
-/// The map, by its name in the object.
-const MAP: &str = "HELD_BACK";
+use tracer_common::block::{GroupOnDisk, HELD_BACK_MAP, HeldBack};
 
 /// All that is known of groups whose I/O was held back; empty where the map cannot be read.
 pub(super) fn read(ebpf: &Ebpf) -> Vec<(GroupOnDisk, HeldBack)> {
     let map = ebpf
-        .map(MAP)
+        .map(HELD_BACK_MAP)
         .map(HashMap::<_, GroupOnDisk, HeldBack>::try_from);
     let Some(Ok(map)) = map else {
         return Vec::new();
@@ -19,7 +16,7 @@ pub(super) fn read(ebpf: &Ebpf) -> Vec<(GroupOnDisk, HeldBack)> {
 
 /// Names the processes of groups. Best effort: what cannot be written stays with the kernel thread.
 pub(super) fn write(ebpf: &mut Ebpf, found: &[(GroupOnDisk, HeldBack)]) {
-    let Some(map) = ebpf.map_mut(MAP) else {
+    let Some(map) = ebpf.map_mut(HELD_BACK_MAP) else {
         return;
     };
     if let Ok(mut map) = HashMap::<_, GroupOnDisk, HeldBack>::try_from(map) {

@@ -4,6 +4,7 @@ use std::thread;
 
 use anyhow::{Context, Result, anyhow, bail};
 use aya::{Ebpf, EbpfLoader, programs::Program};
+use tracer_common::{block, config::CONFIG_GLOBAL, histogram, irq, sched};
 
 use super::{
     bios,
@@ -27,9 +28,9 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("TRACER_BPF_OBJECT"));
 
 /// Entries of maps that grow with the machine: for each CPU, at least and at most. With the largest all maps take 28 MB.
 const SIZES: [(&str, u32, u32, u32); 3] = [
-    ("TASKS", 4096, 16_384, 32_768),
-    ("HISTOGRAMS", 1024, 4096, 6144),
-    ("BLOCK_HISTOGRAMS", 256, 1024, 1536),
+    (sched::TASKS_MAP, 4096, 16_384, 32_768),
+    (histogram::HISTOGRAMS_MAP, 1024, 4096, 6144),
+    (histogram::BLOCK_HISTOGRAMS_MAP, 256, 1024, 1536),
 ];
 
 /// Loaded and attached programs; dropping it detaches everything, and so does the end of the process, even by `kill -9`:
@@ -168,10 +169,14 @@ fn create_maps(loader: Loader, features: &Features, follow_children: bool) -> Re
     let level = level();
     let Loader(mut loader) = loader;
     loader
-        .override_global("CONFIG", &config, true)
+        .override_global(CONFIG_GLOBAL, &config, true)
         .override_global(LEVEL, &level, false)
-        .map_max_entries("BIOS", places);
-    for map in ["CPUS", "INTERRUPTS", "THREADS"] {
+        .map_max_entries(block::BIOS_MAP, places);
+    for map in [
+        sched::CPUS_MAP,
+        irq::INTERRUPTS_MAP,
+        tracer_common::smt::THREADS_MAP,
+    ] {
         loader.map_max_entries(map, cpus);
     }
     for (map, each_cpu, fewest, most) in SIZES {

@@ -7,7 +7,11 @@ use aya::{
     Ebpf,
     maps::{Array, HashMap, Map},
 };
-use tracer_common::{block, packets::Sender};
+use tracer_common::{
+    block::{DISKS_MAP, DiskState},
+    config::TARGETS_MAP,
+    packets::{SENDERS_MAP, Sender},
+};
 
 use crate::machine::proc::IoLimit;
 
@@ -17,7 +21,7 @@ use crate::machine::proc::IoLimit;
 /// If the map cannot be written.
 pub(super) fn set_targets(ebpf: &mut Ebpf, targets: &[u32]) -> Result<()> {
     let map = ebpf
-        .map_mut("TARGETS")
+        .map_mut(TARGETS_MAP)
         .context("the object has no map TARGETS")?;
     let mut words: Array<_, u64> = Array::try_from(map)?;
     for pid in targets {
@@ -30,7 +34,7 @@ pub(super) fn set_targets(ebpf: &mut Ebpf, targets: &[u32]) -> Result<()> {
 
 /// Tells who was sending as the trace began. Best effort: without it their packets are nobody's until they send anew.
 pub(super) fn set_senders(ebpf: &mut Ebpf, senders: &[(Sender, u32)]) {
-    let Some(map) = ebpf.map_mut("SENDERS") else {
+    let Some(map) = ebpf.map_mut(SENDERS_MAP) else {
         return;
     };
     if let Ok(mut known) = HashMap::<_, Sender, u32>::try_from(map) {
@@ -44,18 +48,18 @@ pub(super) fn set_senders(ebpf: &mut Ebpf, senders: &[(Sender, u32)]) {
 /// Marks the disks under the target's mounts, where it may wait for what kernel threads do, and those on which its own I/O is limited.
 pub(super) fn watch_disks(ebpf: &mut Ebpf, disks: &[u32], limits: &[IoLimit]) -> Result<()> {
     let map = ebpf
-        .map_mut("DISKS")
+        .map_mut(DISKS_MAP)
         .context("the object has no map DISKS")?;
-    let mut gates: HashMap<_, u32, block::Disk> = HashMap::try_from(map)?;
+    let mut gates: HashMap<_, u32, DiskState> = HashMap::try_from(map)?;
     for dev in disks {
-        let watched = block::Disk {
+        let watched = DiskState {
             watched: 1,
-            ..block::Disk::default()
+            ..DiskState::default()
         };
         gates.insert(dev, watched, 0)?;
     }
     for limit in limits {
-        let limited = block::Disk {
+        let limited = DiskState {
             limited_group: limit.group,
             limited_pid: u64::from(limit.pid),
             ..gates.get(&limit.dev, 0).unwrap_or_default()

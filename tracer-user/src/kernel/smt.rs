@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use aya::{Ebpf, maps::Array};
-use tracer_common::smt::{Cpu, TARGET};
+use tracer_common::smt::{SiblingState, TARGET, THREADS_MAP};
 
 use crate::event::{Event, Siblings};
 
@@ -12,13 +12,13 @@ use crate::event::{Event, Siblings};
 /// If the map cannot be written.
 pub(crate) fn set_siblings(ebpf: &mut Ebpf, siblings: &[(u32, u32)]) -> Result<()> {
     let map = ebpf
-        .map_mut("THREADS")
+        .map_mut(THREADS_MAP)
         .context("the object has no map THREADS")?;
-    let mut threads: Array<_, Cpu> = Array::try_from(map)?;
+    let mut threads: Array<_, SiblingState> = Array::try_from(map)?;
     for (cpu, sibling) in siblings {
-        let known = Cpu {
+        let known = SiblingState {
             sibling: *sibling,
-            ..Cpu::default()
+            ..SiblingState::default()
         };
         threads.set(*cpu, known, 0)?;
     }
@@ -28,15 +28,15 @@ pub(crate) fn set_siblings(ebpf: &mut Ebpf, siblings: &[(u32, u32)]) -> Result<(
 /// What was shared until `ns`; nothing where no target thread ran on a CPU with a sibling.
 #[must_use]
 pub(crate) fn shared(ebpf: &Ebpf, ns: u64) -> Option<Event> {
-    let threads: Array<_, Cpu> = Array::try_from(ebpf.map("THREADS")?).ok()?;
-    let all: Vec<Cpu> = (0..threads.len())
+    let threads: Array<_, SiblingState> = Array::try_from(ebpf.map(THREADS_MAP)?).ok()?;
+    let all: Vec<SiblingState> = (0..threads.len())
         .filter_map(|cpu| threads.get(&cpu, 0).ok())
         .collect();
     let sum = sum(&all, ns);
     (sum.target_ns > 0).then_some(Event::Siblings(sum))
 }
 
-fn sum(all: &[Cpu], ns: u64) -> Siblings {
+fn sum(all: &[SiblingState], ns: u64) -> Siblings {
     let mut sum = Siblings::default();
     for cpu in all {
         sum.target_ns += cpu.target_ns;
@@ -63,20 +63,20 @@ mod tests {
 
     #[test]
     fn a_thread_that_still_runs_counts_with_what_runs_beside_it() {
-        let target = Cpu {
+        let target = SiblingState {
             since_ns: 100,
             beside_at_ns: 1000,
             target_ns: 40,
             beside_ns: 10,
             runs: TARGET,
             sibling: 1,
-            ..Cpu::default()
+            ..SiblingState::default()
         };
-        let other = Cpu {
+        let other = SiblingState {
             since_ns: 150,
             other_ns: 1000,
             runs: OTHER,
-            ..Cpu::default()
+            ..SiblingState::default()
         };
         // Until 200 the target runs 100 more, and the other beside it for the last 50 of them.
         let expected = Siblings {

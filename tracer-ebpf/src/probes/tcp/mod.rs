@@ -1,81 +1,29 @@
 //! TCP: a target's sends and receives, and their acknowledgement.
 
-use aya_ebpf::{
-    macros::{btf_tracepoint, map},
-    maps::LruHashMap,
-    programs::BtfTracePointContext,
-};
+mod calls;
+mod flow;
+mod link;
+mod unix;
+
+use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use tracer_common::{
+    Kind,
     histogram::Family,
-    record::{Kind, MapLoss},
     tcp::{Ack, CALL_CLOSE, CALL_NOSPACE, CALL_SEND, Call, Socket as Announcement, SocketState},
 };
 
-use super::{flow, packets, unix};
+use super::packets;
 use crate::{
     emit,
     filter::is_target,
     histograms,
     kernel::{AF_INET, SOCK_NOSPACE, Skb, Sock, current, now},
+    sockets::{self, NO_CALL, emit_call},
 };
-
-/// Sockets by address.
-#[map]
-pub static SOCKETS: LruHashMap<u64, SocketState> = LruHashMap::with_max_entries(16_384, 0);
-
-/// What is known of a socket at first. Not on the stack, where zeros are a loop over bytes to the verifier.
-static UNSEEN: SocketState = SocketState {
-    arrived_ns: 0,
-    began_ns: 0,
-    sent_ns: 0,
-    pid: 0,
-    sent_seq: 0,
-    ifindex: 0,
-    announced: 0,
-    netns: 0,
-    flow_flags: 0,
-    flow_ns: 0,
-    retransmits: 0,
-    hash: 0,
-    left_ns: 0,
-    cpu: 0,
-    client_pid: 0,
-};
-
-/// What is known of a socket.
-#[inline(always)]
-pub fn state(key: u64) -> Option<&'static mut SocketState> {
-    if let Some(known) = seen(key) {
-        return Some(known);
-    }
-    add(key);
-    seen(key)
-}
-
-/// What is known of a socket, if anything is.
-#[inline(always)]
-fn seen(key: u64) -> Option<&'static mut SocketState> {
-    // SAFETY: a map value; a race between CPUs loses one sample, never memory.
-    SOCKETS.get_ptr_mut(key).map(|state| unsafe { &mut *state })
-}
-
-/// An own function: of its callers few ever meet a socket for the first time.
-#[expect(
-    clippy::needless_borrows_for_generic_args,
-    reason = "by value it would be copied to the stack"
-)]
-#[inline(never)]
-fn add(key: u64) -> i32 {
-    // BPF_NOEXIST: another CPU may have been faster.
-    if SOCKETS.insert(key, &UNSEEN, 1).is_err() && SOCKETS.get_ptr(key).is_none() {
-        emit::map_full(MapLoss::Sockets);
-    }
-    0
-}
 
 /// `sock_send_length(struct sock *sk, int ret, int flags)`, 6.3 and later: a send of any family returned, in its caller's context.
 #[btf_tracepoint(function = "sock_send_length")]
-pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
+fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
     let sk = Sock(ctx.arg(0));
     if sk.is_tcp() {
         sent(sk, ctx.arg::<u64>(1) as i32);
@@ -88,12 +36,14 @@ pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
 
 /// A send returned, in its caller's context.
 #[inline(always)]
-pub fn sent(sk: Sock, result: i32) {
+fn sent(sk: Sock, result: i32) {
     // Read where one path leads, see `sched_switch`.
     let socket = sk.socket();
     let (pid, tid) = current();
     let now = now();
-    let Some(state) = state(sk.key()) else { return };
+    let Some(state) = sockets::get_or_add(sk.key()) else {
+        return;
+    };
     let began_ns = core::mem::replace(&mut state.began_ns, 0);
     if began_ns != 0 {
         histograms::record(
@@ -135,36 +85,9 @@ pub fn sent(sk: Sock, result: i32) {
     emit_call(&call, now);
 }
 
-/// Nothing known of a call.
-pub const NO_CALL: Call = Call {
-    header: tracer_common::record::Header {
-        kind: 0,
-        cpu: 0,
-        ns: 0,
-    },
-    socket: 0,
-    result: 0,
-    arrived_ns: 0,
-    pid: 0,
-    tid: 0,
-    unsent_bytes: 0,
-    unacked_bytes: 0,
-    ifindex: 0,
-    flags: 0,
-};
-
-/// Sends the record of a call.
-#[inline(always)]
-pub fn emit_call(call: &Call, now: u64) {
-    // SAFETY: a reservation of this size.
-    emit::event::<Call>(Kind::Call, now, |record| unsafe {
-        record.write(*call);
-    });
-}
-
 /// `sock_recv_length(struct sock *sk, int ret, int flags)`, 6.3 and later.
 #[btf_tracepoint(function = "sock_recv_length")]
-pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
+fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
     let sk = Sock(ctx.arg(0));
     if sk.is_tcp() {
         received(sk, ctx.arg::<u64>(1) as i32);
@@ -176,9 +99,11 @@ pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
 
 /// A receive returned, in its caller's context.
 #[inline(always)]
-pub fn received(sk: Sock, result: i32) {
+fn received(sk: Sock, result: i32) {
     let (pid, tid) = current();
-    let Some(state) = state(sk.key()) else { return };
+    let Some(state) = sockets::get_or_add(sk.key()) else {
+        return;
+    };
     state.pid = pid;
     let arrived_ns = core::mem::replace(&mut state.arrived_ns, 0);
     if !is_target(pid) {
@@ -242,15 +167,17 @@ fn announce(sk: Sock, state: &mut SocketState, pid: u32, now: u64) {
 /// `tcp_sendmsg_locked(const struct sock *sk, const struct msghdr *msg, const struct sk_buff *skb, int size_goal)`, 6.16 and later:
 /// once for each turn of the copy loop; the first marks the begin of the call (the wait for the socket's lock is not in it).
 #[btf_tracepoint(function = "tcp_sendmsg_locked")]
-pub fn tcp_sendmsg_locked(ctx: BtfTracePointContext) -> i32 {
+fn tcp_sendmsg_locked(ctx: BtfTracePointContext) -> i32 {
     send_begins(Sock(ctx.arg(0)));
     0
 }
 
 /// A send call begins, and may last: from then on the socket's packets have an owner. Later turns of the same call keep the first stamp.
 #[inline(always)]
-pub fn send_begins(sk: Sock) {
-    let Some(state) = state(sk.key()) else { return };
+fn send_begins(sk: Sock) {
+    let Some(state) = sockets::get_or_add(sk.key()) else {
+        return;
+    };
     if state.began_ns == 0 {
         state.began_ns = now();
     }
@@ -262,12 +189,16 @@ pub fn send_begins(sk: Sock) {
 /// `tcp_probe(struct sock *sk, struct sk_buff *skb)`, everywhere: a segment of an established connection arrived, in softirq;
 /// the socket's state is still the one before it.
 #[btf_tracepoint(function = "tcp_probe")]
-pub fn tcp_probe(ctx: BtfTracePointContext) -> i32 {
+fn tcp_probe(ctx: BtfTracePointContext) -> i32 {
     let sk = Sock(ctx.arg(0));
     let skb = Skb(ctx.arg(1));
     let payload = skb.tcp_payload();
     let key = sk.key();
-    let Some(state) = (if payload > 0 { state(key) } else { seen(key) }) else {
+    let Some(state) = (if payload > 0 {
+        sockets::get_or_add(key)
+    } else {
+        sockets::get(key)
+    }) else {
         return 0;
     };
     if payload > 0 && state.arrived_ns == 0 {
@@ -327,7 +258,7 @@ fn emit_ack(socket: u64, left_ns: u64, now: u64) {
 /// `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`, everywhere: a connection that its process has
 /// closed goes on when its end, and so all before it, is acknowledged; `tcp_probe` no longer fires there.
 #[btf_tracepoint(function = "inet_sock_set_state")]
-pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
+fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     let old = ctx.arg::<u64>(1) as u32;
     if old == TCP_FIN_WAIT1 || old == TCP_CLOSING || old == TCP_LAST_ACK {
         last_acknowledged(Sock(ctx.arg(0)));
@@ -343,7 +274,9 @@ const TCP_CLOSING: u32 = 11;
 /// Ends the sample that is open on a closing socket, unless the state changed because the connection broke.
 #[inline(always)]
 fn last_acknowledged(sk: Sock) {
-    let Some(state) = seen(sk.key()) else { return };
+    let Some(state) = sockets::get(sk.key()) else {
+        return;
+    };
     let Some(tcp) = sk.tcp() else { return };
     if state.sent_ns == 0 || tcp.snd_una() != tcp.write_seq() {
         return;
@@ -355,14 +288,12 @@ fn last_acknowledged(sk: Sock) {
 
 /// `tcp_destroy_sock(struct sock *sk)`, everywhere.
 #[btf_tracepoint(function = "tcp_destroy_sock")]
-pub fn tcp_destroy_sock(ctx: BtfTracePointContext) -> i32 {
+fn tcp_destroy_sock(ctx: BtfTracePointContext) -> i32 {
     let sk = Sock(ctx.arg(0));
     let key = sk.key();
-    // SAFETY: the entry is copied at once.
-    let Some(state) = unsafe { SOCKETS.get(key) }.copied() else {
+    let Some(state) = sockets::take(key) else {
         return 0;
     };
-    let _ = SOCKETS.remove(key);
     if state.announced != 0 {
         emit_call(
             &Call {

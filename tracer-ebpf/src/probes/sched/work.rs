@@ -1,12 +1,12 @@
 //! Kernel workers that held a CPU: for which function.
 
-use tracer_common::{record::Kind, sched::Work};
+use tracer_common::{Kind, sched::Work};
 
 use crate::{emit, kernel::Task};
 
 /// Tells of a kworker's slice, after the slice.
 #[inline(never)]
-pub fn tell(worker: Task, begin_ns: u64, now: u64) -> i32 {
+pub(super) fn tell(worker: Task, begin_ns: u64, now: u64) -> i32 {
     let function = worker.work_function();
     if function == 0 {
         return 0;

@@ -4,17 +4,22 @@
 //! group's folder, says whose that is.
 
 use aya_ebpf::{macros::map, maps::LruHashMap};
-use tracer_common::block::{GroupOnDisk, HeldBack};
+use tracer_common::block::{GroupOnDisk, HELD_BACK_MAP, HeldBack};
 
-use crate::kernel::{Bio, current_work_function};
+use crate::{
+    kernel::{Bio, current_work_function},
+    shared::shared,
+};
 
 /// Groups for which kernel threads queue. Read and written by user space.
 #[map]
 static HELD_BACK: LruHashMap<GroupOnDisk, HeldBack> = LruHashMap::with_max_entries(256, 0);
 
+shared!(HELD_BACK = HELD_BACK_MAP);
+
 /// The process for which a kernel thread queues this bio on a disk, if user space has found it.
 #[inline(always)]
-pub fn owner(bio: Bio, dev: u32) -> Option<u32> {
+pub(super) fn owner(bio: Bio, dev: u32) -> Option<u32> {
     let key = GroupOnDisk {
         group: bio.group(),
         dev,

@@ -1,7 +1,8 @@
 //! What holds a target's sending socket back: looked at as acknowledgements arrive and sends return, told when it changes.
 
 use tracer_common::{
-    record::{Header, Kind},
+    Kind,
+    record::Header,
     tcp::{FLOW_NS, FLOW_WINDOW, Flow, SocketState},
 };
 
@@ -10,7 +11,7 @@ use crate::{emit, kernel::Tcp};
 /// Tells what held the socket back until `now`, if that is news or the last word is old. A socket with nothing to send is told of
 /// only where it had.
 #[inline(always)]
-pub fn look(socket: u64, tcp: Tcp, state: &mut SocketState, now: u64) {
+pub(super) fn look(socket: u64, tcp: Tcp, state: &mut SocketState, now: u64) {
     let (snd_nxt, snd_una) = (tcp.snd_nxt(), tcp.snd_una());
     let (unsent, unacked) = (
         tcp.write_seq().wrapping_sub(snd_nxt),

@@ -1,19 +1,21 @@
 //! Hyperthreads: for how much of the target's time on a CPU its sibling ran another process. Only where there are any.
 
 use aya_ebpf::{macros::map, maps::Array};
-use tracer_common::smt::{Cpu, IDLE, OTHER, TARGET};
+use tracer_common::smt::{IDLE, OTHER, SiblingState, TARGET, THREADS_MAP};
 
-use crate::filter::is_target;
+use crate::{filter::is_target, shared::shared};
 
 /// By CPU; user space sets the size to the number of possible CPUs, and the siblings.
 #[map]
-static THREADS: Array<Cpu> = Array::with_max_entries(512, 0);
+static THREADS: Array<SiblingState> = Array::with_max_entries(512, 0);
+
+shared!(THREADS = THREADS_MAP);
 
 /// A CPU goes on with another thread. Runs with interrupts off.
 ///
 /// The sibling is read while it writes: a switch there may be half seen, so that what ran beside is never more than what ran.
 #[inline(never)]
-pub fn switched(cpu: u32, next_pid: u32, now: u64) -> i32 {
+pub(super) fn switched(cpu: u32, next_pid: u32, now: u64) -> i32 {
     let Some(state) = THREADS.get_ptr_mut(cpu) else {
         return 0;
     };

@@ -35,7 +35,7 @@ static TRANSACTIONS: LruHashMap<Transaction, Handles> = LruHashMap::with_max_ent
 ///
 /// Asked of the task itself: who came on this CPU may not have been seen (`sched::unseen_switch`).
 #[inline(always)]
-pub fn is_kernel_thread() -> bool {
+pub(super) fn is_kernel_thread() -> bool {
     // SAFETY: a helper without arguments; what it returns has no type on 5.10.
     let task = unsafe { bpf_get_current_task() } as *const u8;
     untyped(task, config!(offsets.task_flags), 0) & PF_KTHREAD != 0
@@ -43,7 +43,7 @@ pub fn is_kernel_thread() -> bool {
 
 /// For whom this kernel thread queues a bio just now, with the `IO_*` bit that says why.
 #[inline(always)]
-pub fn on_behalf(tid: u32) -> Option<(Dirtier, u32)> {
+pub(super) fn on_behalf(tid: u32) -> Option<(Dirtier, u32)> {
     let writing = WRITING.get_ptr_mut(tid)?;
     // SAFETY: a map value; nobody but this thread writes it.
     let writing = unsafe { &mut *writing };
@@ -110,14 +110,14 @@ fn dirtied(mapping: Mapping) {
 /// `writeback_dirty_folio(struct folio *folio, struct address_space *mapping)`, from 5.18 on; once for each that was clean. The mapping
 /// may be null.
 #[btf_tracepoint(function = "writeback_dirty_folio")]
-pub fn writeback_dirty_folio(ctx: BtfTracePointContext) -> i32 {
+fn writeback_dirty_folio(ctx: BtfTracePointContext) -> i32 {
     dirtied(Mapping(ctx.arg(1)));
     0
 }
 
 /// `writeback_dirty_page(struct page *page, struct address_space *mapping)`, before 5.18.
 #[btf_tracepoint(function = "writeback_dirty_page")]
-pub fn writeback_dirty_page(ctx: BtfTracePointContext) -> i32 {
+fn writeback_dirty_page(ctx: BtfTracePointContext) -> i32 {
     dirtied(Mapping(ctx.arg(1)));
     0
 }
@@ -142,21 +142,21 @@ fn writes_back(inode: u64) {
 
 /// `writeback_single_inode_start(struct inode *inode, struct writeback_control *wbc, unsigned long nr_to_write)`, everywhere.
 #[btf_tracepoint(function = "writeback_single_inode_start")]
-pub fn writeback_single_inode_start(ctx: BtfTracePointContext) -> i32 {
+fn writeback_single_inode_start(ctx: BtfTracePointContext) -> i32 {
     writes_back(ctx.arg::<*const u8>(0) as u64);
     0
 }
 
 /// `writeback_single_inode(struct inode *inode, struct writeback_control *wbc, unsigned long nr_to_write)`, everywhere: done with it.
 #[btf_tracepoint(function = "writeback_single_inode")]
-pub fn writeback_single_inode(_: BtfTracePointContext) -> i32 {
+fn writeback_single_inode(_: BtfTracePointContext) -> i32 {
     let _ = WRITING.remove(current().1);
     0
 }
 
 /// `jbd2_submit_inode_data(struct inode *inode)`, everywhere: the journal writes the file's data before the commit (`data=ordered`).
 #[raw_tracepoint(tracepoint = "jbd2_submit_inode_data")]
-pub fn jbd2_submit_inode_data(ctx: RawTracePointContext) -> i32 {
+fn jbd2_submit_inode_data(ctx: RawTracePointContext) -> i32 {
     writes_back(ctx.arg::<*const u8>(0) as u64);
     0
 }
@@ -178,21 +178,21 @@ fn commits(ctx: &RawTracePointContext) {
 
 /// `jbd2_commit_flushing(journal_t *journal, transaction_t *commit_transaction)`, everywhere; before the files' data.
 #[raw_tracepoint(tracepoint = "jbd2_commit_flushing")]
-pub fn jbd2_commit_flushing(ctx: RawTracePointContext) -> i32 {
+fn jbd2_commit_flushing(ctx: RawTracePointContext) -> i32 {
     commits(&ctx);
     0
 }
 
 /// `jbd2_commit_logging(journal_t *journal, transaction_t *commit_transaction)`, everywhere; after the files' data.
 #[raw_tracepoint(tracepoint = "jbd2_commit_logging")]
-pub fn jbd2_commit_logging(ctx: RawTracePointContext) -> i32 {
+fn jbd2_commit_logging(ctx: RawTracePointContext) -> i32 {
     commits(&ctx);
     0
 }
 
 /// `jbd2_end_commit(journal_t *journal, transaction_t *commit_transaction)`, everywhere.
 #[raw_tracepoint(tracepoint = "jbd2_end_commit")]
-pub fn jbd2_end_commit(_: RawTracePointContext) -> i32 {
+fn jbd2_end_commit(_: RawTracePointContext) -> i32 {
     let _ = WRITING.remove(current().1);
     0
 }
@@ -200,7 +200,7 @@ pub fn jbd2_end_commit(_: RawTracePointContext) -> i32 {
 /// `jbd2_handle_stats(dev_t dev, tid_t tid, unsigned int type, unsigned int line_no, int interval, int sync, int requested_blocks,
 /// int dirtied_blocks)`, everywhere (`tid` is wider before 5.11): a handle is done, in the context of whoever had it.
 #[raw_tracepoint(tracepoint = "jbd2_handle_stats")]
-pub fn jbd2_handle_stats(ctx: RawTracePointContext) -> i32 {
+fn jbd2_handle_stats(ctx: RawTracePointContext) -> i32 {
     let dirtied = ctx.arg::<u64>(7) as u32;
     if dirtied == 0 {
         return 0;

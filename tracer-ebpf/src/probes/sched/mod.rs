@@ -1,52 +1,54 @@
 //! Scheduler: a target thread's waits, who held a CPU meanwhile, and everybody's run-queue latency.
 
+mod smt;
+mod wakeup;
+mod work;
+
 use aya_ebpf::{
-    helpers::bpf_get_smp_processor_id,
     macros::{btf_tracepoint, map},
-    maps::{Array, HashMap},
+    maps::HashMap,
     programs::BtfTracePointContext,
 };
 use tracer_common::{
-    record::{Kind, MapLoss},
+    Kind,
+    record::MapLoss,
     sched::{
-        Cpu, LEAST_STOLEN_NS, Migrate, NOT_QUEUED, Slice, Stolen, TASK_ASLEEP, TASK_QUEUED,
-        TASK_RUNNING, Task as Known, ThreadEnd, WAIT_FIRST, WAIT_IOWAIT, WAIT_MEMSTALL,
+        CpuState, LEAST_STOLEN_NS, Migrate, NOT_QUEUED, Slice, Stolen, TASK_ASLEEP, TASK_QUEUED,
+        TASK_RUNNING, TASKS_MAP, ThreadEnd, ThreadState, WAIT_FIRST, WAIT_IOWAIT, WAIT_MEMSTALL,
         WAIT_NO_WAKER, WAIT_RUNNABLE, Wait,
     },
 };
 
-use super::{irq, smt, work};
+use super::irq;
 use crate::{
-    atomic, emit,
+    cpus, emit,
     filter::is_target,
     histograms,
     kernel::{CfsRq, TASK_DEAD, Task, UNKNOWN, config, now, throttled_on},
+    shared::shared,
     stack,
 };
 
 /// Target threads by tid; user space sets the size by the machine's.
 #[map]
-pub static TASKS: HashMap<u32, Known> = HashMap::with_max_entries(16_384, 0);
+static TASKS: HashMap<u32, ThreadState> = HashMap::with_max_entries(16_384, 0);
 
-/// State of each CPU; user space sets the size to the number of possible CPUs.
-#[map]
-pub static CPUS: Array<Cpu> = Array::with_max_entries(512, 0);
+shared!(TASKS = TASKS_MAP);
 
 /// `sched_switch(bool preempt, struct task_struct *prev, struct task_struct *next[, unsigned int prev_state])`, 5.10 to 7.2.
 /// Runs with the run queue's lock held and interrupts off; `current` is `prev`.
 #[btf_tracepoint(function = "sched_switch")]
-pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
+fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let preempt = ctx.arg::<u64>(0) & 1 != 0;
     let prev = Task(ctx.arg(1));
     let next = Task(ctx.arg(2));
-    // SAFETY: a helper without arguments.
-    let (now, cpu) = (now(), unsafe { bpf_get_smp_processor_id() } as u32);
+    let (now, cpu) = (now(), cpus::here());
     let prev_pid = prev.pid();
     let next_pid = next.pid();
     // Here, where one path leads: at each pointer that is read of a tracepoint's argument the verifier looks by name, through all types
     // of the kernel, whether it may be trusted (`btf_nested_type_is_trusted`), each time that a path comes by.
     let (prev_queue, next_queue) = (prev.cfs_rq(), next.cfs_rq());
-    let Some(state) = CPUS.get_ptr_mut(cpu) else {
+    let Some(state) = cpus::state(cpu) else {
         return 0;
     };
     let came_ns = unseen_switch(state, (prev, prev_queue), now);
@@ -74,7 +76,7 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
 /// A hardened kernel may run no tracing program while a process that it guards is `current`: the switch to it is seen, that from it is
 /// not. What followed would then be charged to whom it did not belong.
 #[inline(always)]
-fn unseen_switch(state: *mut Cpu, (prev, queue): (Task, CfsRq), now: u64) -> u64 {
+fn unseen_switch(state: *mut CpuState, (prev, queue): (Task, CfsRq), now: u64) -> u64 {
     // SAFETY: a map value, see `end_slice`.
     let (since_ns, task) = unsafe { ((*state).since_ns, (*state).task) };
     if since_ns == 0 || task == prev.address() {
@@ -96,7 +98,7 @@ fn unseen_switch(state: *mut Cpu, (prev, queue): (Task, CfsRq), now: u64) -> u64
 ///
 /// Not inlined: its variables would lie on the stack below that of whom `sched_switch` calls later, 512 bytes in all.
 #[inline(never)]
-fn end_slice(state: *mut Cpu, prev: Task, next: Task, cpu: u32, now: u64) -> i32 {
+fn end_slice(state: *mut CpuState, prev: Task, next: Task, cpu: u32, now: u64) -> i32 {
     let stolen_ns = prev.stolen_ns();
     // SAFETY: a map value; all but `queued` change only under the lock of this CPU's run queue, see `emit_running`.
     let (holder, is_prev) = unsafe {
@@ -168,7 +170,7 @@ fn emit_stolen(begin_ns: u64, now: u64, stolen_ns: u64) {
 /// `sched_switch`: the two exclude each other, so that another CPU's state may be read and written here.
 #[inline(always)]
 fn emit_running(cpu: u32, now: u64) {
-    let Some(state) = CPUS.get_ptr_mut(cpu) else {
+    let Some(state) = cpus::state(cpu) else {
         return;
     };
     // SAFETY: a map value, under the lock named above.
@@ -264,7 +266,7 @@ fn leave_cpu(
         (*task).cpu = cpu;
     }
     if runnable {
-        open_gate(cpu, now);
+        cpus::queue(cpu, now);
     }
 }
 
@@ -275,7 +277,7 @@ fn leave_cpu(
 ///
 /// Not inlined: `sched_switch` calls it twice.
 #[inline(never)]
-fn come_on_cpu(state: *mut Cpu, next: Task, queue: CfsRq, pid: u32, now: u64) -> i32 {
+fn come_on_cpu(state: *mut CpuState, next: Task, queue: CfsRq, pid: u32, now: u64) -> i32 {
     let last_queued = next.last_queued();
     let waited = queue.rq().clock().wrapping_sub(last_queued);
     let is_queued = last_queued != 0;
@@ -319,7 +321,7 @@ fn come_on_cpu(state: *mut Cpu, next: Task, queue: CfsRq, pid: u32, now: u64) ->
         now,
     );
     if task.state == TASK_QUEUED {
-        shut_gate(task.cpu);
+        cpus::unqueue(task.cpu);
     }
     task.state = TASK_RUNNING;
     task.on_ns = now;
@@ -328,7 +330,7 @@ fn come_on_cpu(state: *mut Cpu, next: Task, queue: CfsRq, pid: u32, now: u64) ->
 }
 
 #[inline(always)]
-fn emit_wait(task: &Known, tid: u32, run_queue_ns: u64, throttled_ns: u64, now: u64) {
+fn emit_wait(task: &ThreadState, tid: u32, run_queue_ns: u64, throttled_ns: u64, now: u64) {
     emit::event::<Wait>(Kind::Wait, now, |record| {
         // SAFETY: a reservation of this size.
         let record = unsafe { &mut *record };
@@ -355,11 +357,11 @@ fn emit_wait(task: &Known, tid: u32, run_queue_ns: u64, throttled_ns: u64, now: 
 
 /// The entry of a target thread, made on first sight.
 #[inline(always)]
-fn known(tid: u32, pid: u32) -> Option<*mut Known> {
+fn known(tid: u32, pid: u32) -> Option<*mut ThreadState> {
     if let Some(task) = TASKS.get_ptr_mut(tid) {
         return Some(task);
     }
-    let new = Known {
+    let new = ThreadState {
         pid,
         flags: WAIT_NO_WAKER,
         ..EMPTY
@@ -370,7 +372,7 @@ fn known(tid: u32, pid: u32) -> Option<*mut Known> {
     TASKS.get_ptr_mut(tid)
 }
 
-const EMPTY: Known = Known {
+const EMPTY: ThreadState = ThreadState {
     exec_ns: 0,
     ran_ns: 0,
     on_ns: 0,
@@ -390,32 +392,9 @@ const EMPTY: Known = Known {
     reserved: 0,
 };
 
-/// Opens the gate of a CPU by one thread.
-#[inline(always)]
-pub fn open_gate(cpu: u32, now: u64) {
-    if let Some(state) = CPUS.get_ptr_mut(cpu) {
-        // SAFETY: a map value, 8-byte aligned. Of two that open it at once either stamp will do.
-        unsafe {
-            if (&raw const (*state).queued).read_volatile() == 0 {
-                (*state).opened_ns = now;
-            }
-            atomic::add64(&raw mut (*state).queued, 1);
-        }
-    }
-}
-
-/// Shuts the gate of a CPU by one thread.
-#[inline(always)]
-fn shut_gate(cpu: u32) {
-    if let Some(state) = CPUS.get_ptr_mut(cpu) {
-        // SAFETY: a map value, 8-byte aligned; -1 as two's complement.
-        unsafe { atomic::add64(&raw mut (*state).queued, u64::MAX) };
-    }
-}
-
 /// `sched_migrate_task(struct task_struct *p, int dest_cpu)`, everywhere. Also fires for sleepers and when nothing moves.
 #[btf_tracepoint(function = "sched_migrate_task")]
-pub fn sched_migrate_task(ctx: BtfTracePointContext) -> i32 {
+fn sched_migrate_task(ctx: BtfTracePointContext) -> i32 {
     let task = Task(ctx.arg(0));
     if is_target(task.pid()) {
         migrate(task, ctx.arg::<u64>(1) as u32);
@@ -427,7 +406,7 @@ pub fn sched_migrate_task(ctx: BtfTracePointContext) -> i32 {
 ///
 /// A thread is not moved to a queue that is throttled just then (`throttled_lb_pair`), so that closed intervals are enough there.
 #[inline(always)]
-fn move_throttled(task: Task, known: &mut Known, to_cpu: u32) {
+fn move_throttled(task: Task, known: &mut ThreadState, to_cpu: u32) {
     let growth = task
         .cfs_rq()
         .throttled_ns()
@@ -457,8 +436,8 @@ fn migrate(task: Task, to_cpu: u32) {
     move_throttled(task, known, to_cpu);
     let now = now();
     emit_running(from_cpu, now);
-    shut_gate(from_cpu);
-    open_gate(to_cpu, now);
+    cpus::unqueue(from_cpu);
+    cpus::queue(to_cpu, now);
     let pid = known.pid;
     emit::event::<Migrate>(Kind::Migrate, now, |record| {
         // SAFETY: a reservation of this size.

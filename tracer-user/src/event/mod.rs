@@ -3,15 +3,23 @@
 //! A recording is a sequence of these, so that a verdict can be reached again on any machine. Times are nanoseconds of
 //! `CLOCK_MONOTONIC` of the traced machine; `pid` is the process, `tid` the thread.
 
+mod block;
 mod end;
+mod irq;
 mod packets;
-mod record;
+mod proc;
+mod sched;
 mod start;
+mod tcp;
 
+pub use block::*;
 pub use end::*;
+pub use irq::*;
 pub use packets::*;
-pub use record::*;
+pub use proc::*;
+pub use sched::*;
 pub use start::*;
+pub use tcp::*;
 
 use serde::{Deserialize, Serialize};
 

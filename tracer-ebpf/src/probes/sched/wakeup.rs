@@ -1,20 +1,19 @@
 //! Wakeups of target threads: who woke them, and on which CPU they stand in the queue from then on.
 
-use aya_ebpf::{
-    helpers::bpf_get_smp_processor_id, macros::btf_tracepoint, programs::BtfTracePointContext,
-};
+use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use tracer_common::sched::{TASK_ASLEEP, TASK_QUEUED, WAIT_NO_WAKER, WAIT_TASK_WAKER};
 
-use super::sched::{CPUS, TASKS, open_gate};
+use super::TASKS;
 use crate::{
+    cpus,
     filter::is_target,
-    kernel::{Context, Task, context, current, now},
+    kernel::{Context, Task, current, now},
     stack,
 };
 
 /// `sched_waking(struct task_struct *p)`, everywhere. Runs in the waker, with `p->pi_lock` held.
 #[btf_tracepoint(function = "sched_waking")]
-pub fn sched_waking(ctx: BtfTracePointContext) -> i32 {
+fn sched_waking(ctx: BtfTracePointContext) -> i32 {
     let task = Task(ctx.arg(0));
     if is_target(task.pid()) {
         waking(&ctx, task.tid());
@@ -33,7 +32,7 @@ fn waking(ctx: &BtfTracePointContext, tid: u32) {
     }
     let now = now();
     let (waker_pid, waker_tid) = current();
-    let (waker_stack, known) = match context_here() {
+    let (waker_stack, known) = match cpus::context_here() {
         Context::Task => (0, WAIT_TASK_WAKER),
         Context::Interrupt => (0, WAIT_NO_WAKER),
         Context::Unknown => (stack::of_current(ctx, 0, now), 0),
@@ -48,27 +47,16 @@ fn waking(ctx: &BtfTracePointContext, tid: u32) {
     }
 }
 
-/// The context of this CPU, where it can be told without a stack, which costs a microsecond.
-#[inline(always)]
-fn context_here() -> Context {
-    // SAFETY: a helper without arguments.
-    let cpu = unsafe { bpf_get_smp_processor_id() } as u32;
-    // SAFETY: a map value.
-    CPUS.get_ptr(cpu).map_or(Context::Unknown, |state| unsafe {
-        context((*state).run_queue)
-    })
-}
-
 /// `sched_wakeup(struct task_struct *p)`, everywhere. Also fires for tasks that never slept: those are ignored.
 #[btf_tracepoint(function = "sched_wakeup")]
-pub fn sched_wakeup(ctx: BtfTracePointContext) -> i32 {
+fn sched_wakeup(ctx: BtfTracePointContext) -> i32 {
     queued(Task(ctx.arg(0)));
     0
 }
 
 /// `sched_wakeup_new(struct task_struct *p)`: a new thread's first time in a run queue.
 #[btf_tracepoint(function = "sched_wakeup_new")]
-pub fn sched_wakeup_new(ctx: BtfTracePointContext) -> i32 {
+fn sched_wakeup_new(ctx: BtfTracePointContext) -> i32 {
     queued(Task(ctx.arg(0)));
     0
 }
@@ -95,5 +83,5 @@ fn queued(task: Task) {
         (*known).cpu = cpu;
         (*known).throttled_ns = throttled;
     }
-    open_gate(cpu, now());
+    cpus::queue(cpu, now());
 }

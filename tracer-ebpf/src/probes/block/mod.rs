@@ -3,51 +3,49 @@
 //! Order in the kernel: `block_bio_queue` → (request allocated, merged, scheduled) → `block_rq_issue` → `block_rq_complete` →
 //! `block_bio_complete`. Only the first runs, for direct and synchronous I/O, in the context of the owner.
 
+mod bios;
+mod held_back;
+mod merged;
+mod writeback;
+
 use aya_ebpf::{
     macros::{btf_tracepoint, map},
-    maps::{Array, HashMap, LruHashMap},
+    maps::LruHashMap,
     programs::BtfTracePointContext,
 };
 use tracer_common::{
+    Kind,
     block::{
-        AnyGate, Disk as Gate, DiskOwner, DiskTotal, FLUSHES, IO_ERROR, IO_JOURNAL, IO_KTHREAD,
+        DISK_TOTALS_MAP, DiskOwner, DiskTotal, FLUSHES, IO_ERROR, IO_JOURNAL, IO_KTHREAD,
         IO_MERGED, IO_PART, IO_TARGET, IO_THROTTLED, IO_UNOWNED, IO_WRITEBACK, Io, OP_DRIVER,
-        OP_FLUSH, OP_MASK, OP_READ, OP_WRITE, Request as Known,
+        OP_FLUSH, OP_MASK, OP_READ, OP_WRITE, REQUESTS_MAP, RequestState,
     },
-    record::{Kind, MapLoss},
+    record::MapLoss,
 };
 
+use self::writeback::{is_kernel_thread, on_behalf};
 use crate::{
-    atomic, emit,
+    atomic, disks, emit,
     filter::is_target,
     histograms,
     kernel::{Bio, Request, argument, config, current, now, number},
     lru,
-    probes::{
-        bios, held_back, merged,
-        writeback::{is_kernel_thread, on_behalf},
-    },
+    shared::shared,
 };
 
 /// Requests in flight by address, where no bio stands for them.
 #[map]
-static REQUESTS: LruHashMap<u64, Known> = LruHashMap::with_max_entries(1024, 0);
+static REQUESTS: LruHashMap<u64, RequestState> = LruHashMap::with_max_entries(1024, 0);
 
 /// Who last asked for a flush of a disk, by device number: a flush request carries no bio.
 #[map]
-static FLUSHERS: LruHashMap<u32, Known> = LruHashMap::with_max_entries(256, 0);
-
-/// Disks by device number.
-#[map]
-static DISKS: HashMap<u32, Gate> = HashMap::with_max_entries(1024, 0);
-
-/// The gates of all disks together: where a target does no I/O, no disk needs to be looked up.
-#[map]
-static ANY_GATE: Array<AnyGate> = Array::with_max_entries(1, 0);
+static FLUSHERS: LruHashMap<u32, RequestState> = LruHashMap::with_max_entries(256, 0);
 
 /// What each process had of each disk.
 #[map]
 static DISK_TOTALS: LruHashMap<DiskOwner, DiskTotal> = LruHashMap::with_max_entries(8192, 0);
+
+shared!(REQUESTS = REQUESTS_MAP, DISK_TOTALS = DISK_TOTALS_MAP);
 
 /// What a total begins as. Not on the stack, where zeros are a loop over bytes to the verifier.
 static NOTHING: DiskTotal = DiskTotal {
@@ -63,7 +61,7 @@ static NOTHING: DiskTotal = DiskTotal {
 const CHAIN: usize = 4;
 /// `block_bio_queue([struct request_queue *q,] struct bio *bio)`; the queue argument is gone from 5.11 on, and in late 5.10.
 #[btf_tracepoint(function = "block_bio_queue")]
-pub fn block_bio_queue(ctx: BtfTracePointContext) -> i32 {
+fn block_bio_queue(ctx: BtfTracePointContext) -> i32 {
     let bio = Bio(argument(&ctx, config!(arg_bio_queue)));
     // Read where one path leads, see `sched_switch`.
     let dev = bio.disk().dev();
@@ -75,38 +73,38 @@ pub fn block_bio_queue(ctx: BtfTracePointContext) -> i32 {
         by_kernel_thread(&mut owner, bio, dev);
     }
     if owner.flags & (IO_TARGET | IO_KTHREAD | IO_WRITEBACK | IO_JOURNAL) != 0
-        && (owner.flags & IO_TARGET != 0 || is_watched(dev))
+        && (owner.flags & IO_TARGET != 0 || disks::is_under_target(dev))
     {
         owner.gate = dev;
-        open_gate(dev, owner.queue_ns);
+        disks::open_gate(dev, owner.queue_ns);
     }
     if bio.opf() & FLUSHES != 0 {
         let _ = FLUSHERS.insert(dev, owner, 0);
     }
-    shut_gate(bios::insert(bio.address(), &owner).1);
+    disks::shut_gate(bios::insert(bio.address(), &owner).1);
     0
 }
 
 /// A bio that is queued just now.
 #[inline(always)]
-fn by(pid: u32, tid: u32) -> Known {
-    Known {
+fn by(pid: u32, tid: u32) -> RequestState {
+    RequestState {
         queue_ns: now(),
         pid,
         tid,
         flags: 0,
-        ..Known::UNOWNED
+        ..RequestState::UNOWNED
     }
 }
 
 /// A kernel thread queues for somebody else, if it can be said for whom.
 #[inline(always)]
-fn by_kernel_thread(owner: &mut Known, bio: Bio, dev: u32) {
+fn by_kernel_thread(owner: &mut RequestState, bio: Bio, dev: u32) {
     if let Some((dirtier, why)) = on_behalf(owner.tid) {
         owner.pid = dirtier.pid;
         owner.tid = dirtier.tid;
         owner.flags = why | if is_target(owner.pid) { IO_TARGET } else { 0 };
-    } else if let Some(pid) = limited(bio, dev) {
+    } else if let Some(pid) = disks::limited_target(bio, dev) {
         owner.pid = pid;
         owner.tid = 0;
         owner.flags = IO_TARGET | IO_THROTTLED;
@@ -118,84 +116,10 @@ fn by_kernel_thread(owner: &mut Known, bio: Bio, dev: u32) {
     }
 }
 
-/// The target in whose group this bio is, if that group's I/O has a limit on this disk: a kernel thread queues what was held back,
-/// later and on nobody's behalf.
-#[inline(always)]
-fn limited(bio: Bio, dev: u32) -> Option<u32> {
-    let gate = DISKS.get_ptr(dev)?;
-    // SAFETY: a map value.
-    let (group, pid) = unsafe { ((*gate).limited_group, (*gate).limited_pid) };
-    (group != 0 && bio.group() == group).then_some(pid as u32)
-}
-
-/// Does the disk lie under a mount of the target? Then a target may wait for what a kernel thread does there.
-#[inline(always)]
-fn is_watched(dev: u32) -> bool {
-    let Some(gate) = DISKS.get_ptr(dev) else {
-        return false;
-    };
-    // SAFETY: a map value.
-    unsafe { (*gate).watched != 0 }
-}
-
-/// A target bio is on its way to a disk: until it completes, and for a while longer, everybody's requests there are emitted.
-#[inline(always)]
-fn open_gate(dev: u32, now: u64) {
-    if DISKS.get_ptr(dev).is_none() {
-        let _ = DISKS.insert(
-            dev,
-            Gate {
-                open: 0,
-                touched_ns: now,
-                watched: 0,
-                limited_group: 0,
-                limited_pid: 0,
-            },
-            1,
-        );
-    }
-    if let Some(gate) = DISKS.get_ptr_mut(dev) {
-        // SAFETY: a map value, 8-byte aligned.
-        unsafe {
-            (*gate).touched_ns = now;
-            atomic::add64(&raw mut (*gate).open, 1);
-        }
-    }
-    touch_any(1, now);
-}
-
-/// A target bio is done with a disk, if it held the gate of one.
-#[inline(always)]
-fn shut_gate(dev: u32) {
-    if dev == 0 {
-        return;
-    }
-    let now = now();
-    if let Some(gate) = DISKS.get_ptr_mut(dev) {
-        // SAFETY: a map value, 8-byte aligned; -1 as two's complement.
-        unsafe {
-            (*gate).touched_ns = now;
-            atomic::add64(&raw mut (*gate).open, u64::MAX);
-        }
-    }
-    touch_any(u64::MAX, now);
-}
-
-#[inline(always)]
-fn touch_any(by: u64, now: u64) {
-    if let Some(any) = ANY_GATE.get_ptr_mut(0) {
-        // SAFETY: as above.
-        unsafe {
-            (*any).touched_ns = now;
-            atomic::add64(&raw mut (*any).open, by);
-        }
-    }
-}
-
 /// `block_split([struct request_queue *q,] struct bio *bio, unsigned int new_sector)`: `bio` is the new front part, which is never
 /// queued under its own address; it belongs to whoever queued the bio it was split from (`bi_private`, see `bio_chain`).
 #[btf_tracepoint(function = "block_split")]
-pub fn block_split(ctx: BtfTracePointContext) -> i32 {
+fn block_split(ctx: BtfTracePointContext) -> i32 {
     let bio = Bio(argument(&ctx, config!(arg_split)));
     let (pid, tid) = current();
     let mut owner = match bios::get(number(bio.parent())) {
@@ -204,24 +128,24 @@ pub fn block_split(ctx: BtfTracePointContext) -> i32 {
     };
     // The gate is held by the parent, whose completion shuts it.
     (owner.gate, owner.issue_ns) = (0, 0);
-    shut_gate(bios::insert(bio.address(), &owner).1);
+    disks::shut_gate(bios::insert(bio.address(), &owner).1);
     0
 }
 
 /// `block_bio_complete(struct request_queue *q, struct bio *bio)`, everywhere; for bios of disks without requests (`dm`, `md`): the others'
 /// ends with their request's (`blk_update_request`: "Completion has already been traced").
 #[btf_tracepoint(function = "block_bio_complete")]
-pub fn block_bio_complete(ctx: BtfTracePointContext) -> i32 {
+fn block_bio_complete(ctx: BtfTracePointContext) -> i32 {
     let bio = Bio(argument(&ctx, config!(arg_bio_complete)));
     if let Some(bio) = bios::get(bio.address()) {
-        shut_gate(bios::forget(bio));
+        disks::shut_gate(bios::forget(bio));
     }
     0
 }
 
 /// `block_rq_issue([struct request_queue *q,] struct request *rq)`; the queue argument is gone from 5.11 on, and in late 5.10.
 #[btf_tracepoint(function = "block_rq_issue")]
-pub fn block_rq_issue(ctx: BtfTracePointContext) -> i32 {
+fn block_rq_issue(ctx: BtfTracePointContext) -> i32 {
     let rq = Request(argument(&ctx, config!(arg_rq_issue)));
     let op = rq.opf() & OP_MASK;
     if op >= OP_DRIVER {
@@ -246,7 +170,7 @@ pub fn block_rq_issue(ctx: BtfTracePointContext) -> i32 {
 
 /// The request whose first bio is `bio`, of this owner, goes to the device.
 #[inline(always)]
-fn issue(rq: Request, op: u32, bio: Bio, first: &mut Known) {
+fn issue(rq: Request, op: u32, bio: Bio, first: &mut RequestState) {
     let (issue_ns, bytes) = (now(), rq.bytes());
     first.flags &= !IO_MERGED;
     if merged::has_several_owners(bio.next(), first.pid) && merged::split(rq.0 as u64, bio, bytes) {
@@ -271,38 +195,29 @@ fn issue_alone(rq: Request, op: u32) {
     } else {
         None
     };
-    let request = Known {
+    let request = RequestState {
         queue_ns: now,
         issue_ns: now,
         dev,
         op,
         bytes: rq.bytes(),
-        ..flusher.unwrap_or(Known::UNOWNED)
+        ..flusher.unwrap_or(RequestState::UNOWNED)
     };
     if REQUESTS.insert(rq.0 as u64, request, 0).is_err() {
         emit::map_full(MapLoss::Requests);
     }
 }
 
-/// Who queued this bio? Nobody, if that was not seen.
-#[inline(always)]
-pub fn queued(bio: Bio) -> Known {
-    match bios::get(bio.address()) {
-        Some(known) => known.request,
-        None => Known::UNOWNED,
-    }
-}
-
 /// Whose request is it, if its first bio is nobody's? The first of the others that somebody was seen queueing.
 #[inline(always)]
-fn owner(second: Bio) -> Known {
+fn owner(second: Bio) -> RequestState {
     let mut bio = second;
-    let mut owner = Known::UNOWNED;
+    let mut owner = RequestState::UNOWNED;
     for _ in 1..CHAIN {
         if bio.is_null() || owner.flags & IO_UNOWNED == 0 {
             break;
         }
-        owner = queued(bio);
+        owner = bios::queued(bio);
         bio = bio.next();
     }
     // The gate is held by the other bio, whose completion shuts it.
@@ -313,7 +228,7 @@ fn owner(second: Bio) -> Known {
 /// `block_rq_complete(struct request *rq, blk_status_t error, unsigned int nr_bytes)` (an errno before 5.16). May come several
 /// times for one request: it is finished when all that was left completes.
 #[btf_tracepoint(function = "block_rq_complete")]
-pub fn block_rq_complete(ctx: BtfTracePointContext) -> i32 {
+fn block_rq_complete(ctx: BtfTracePointContext) -> i32 {
     let rq = Request(ctx.arg(0));
     let error = ctx.arg::<u64>(1) as u8;
     let in_part = (ctx.arg::<u64>(2) as u32) < rq.bytes();
@@ -338,7 +253,7 @@ pub fn block_rq_complete(ctx: BtfTracePointContext) -> i32 {
         ends(rq.key(), request, failed);
     }
     if !in_part {
-        shut_gate(bios::forget(first));
+        disks::shut_gate(bios::forget(first));
         forget(bio.next());
     }
     0
@@ -353,7 +268,7 @@ fn forget(second: Bio) {
             return;
         }
         if let Some(known) = bios::get(bio.address()) {
-            shut_gate(bios::forget(known));
+            disks::shut_gate(bios::forget(known));
         }
         bio = bio.next();
     }
@@ -375,7 +290,7 @@ fn ends_alone(key: u64, in_part: bool, failed: u32) {
 
 /// A request is finished.
 #[inline(never)]
-fn ends(key: u64, request: &Known, failed: u32) -> i32 {
+fn ends(key: u64, request: &RequestState, failed: u32) -> i32 {
     let now = now();
     if request.flags & IO_MERGED == 0 {
         return complete(request, failed, request.bytes, now);
@@ -386,7 +301,7 @@ fn ends(key: u64, request: &Known, failed: u32) -> i32 {
     let mut further = 0;
     for part in parts.of {
         if part.bytes != 0 {
-            let of_one = Known {
+            let of_one = RequestState {
                 pid: part.pid,
                 tid: part.tid,
                 flags: part.flags | IO_MERGED | further,
@@ -402,7 +317,7 @@ fn ends(key: u64, request: &Known, failed: u32) -> i32 {
 
 /// A request of one owner, or one owner's part of a request of `whole` bytes, is done.
 #[inline(never)]
-fn complete(request: &Known, failed: u32, whole: u32, now: u64) -> i32 {
+fn complete(request: &RequestState, failed: u32, whole: u32, now: u64) -> i32 {
     add_total(request, whole, now);
     histograms::record_block(
         request.pid,
@@ -410,7 +325,7 @@ fn complete(request: &Known, failed: u32, whole: u32, now: u64) -> i32 {
         now.wrapping_sub(request.issue_ns),
         now,
     );
-    if request.flags & IO_TARGET == 0 && !gate_was_open(request) {
+    if request.flags & IO_TARGET == 0 && !disks::gate_was_open(request) {
         return 0;
     }
     emit::event::<Io>(Kind::Io, now, |record| {
@@ -428,30 +343,8 @@ fn complete(request: &Known, failed: u32, whole: u32, now: u64) -> i32 {
     0
 }
 
-/// How long a disk is told of after a target's last bio there: how fast it serves shows in what others do between two of them. A device
-/// that serves in bursts gives half of all then.
-const LINGERS_NS: u64 = 2_000_000_000;
-
-/// Did a target use this disk when the request was queued, or since?
 #[inline(always)]
-fn gate_was_open(request: &Known) -> bool {
-    if let Some(any) = ANY_GATE.get_ptr(0) {
-        // SAFETY: a map value.
-        let (open, touched_ns) = unsafe { ((*any).open as i64, (*any).touched_ns) };
-        if open <= 0 && touched_ns + LINGERS_NS < request.queue_ns {
-            return false;
-        }
-    }
-    let Some(gate) = DISKS.get_ptr(request.dev) else {
-        return false;
-    };
-    // SAFETY: a map value.
-    let (open, touched_ns) = unsafe { ((*gate).open as i64, (*gate).touched_ns) };
-    open > 0 || (touched_ns != 0 && touched_ns + LINGERS_NS >= request.queue_ns)
-}
-
-#[inline(always)]
-fn add_total(request: &Known, whole: u32, now: u64) {
+fn add_total(request: &RequestState, whole: u32, now: u64) {
     let key = DiskOwner {
         dev: request.dev,
         pid: request.pid,

@@ -6,13 +6,14 @@
 
 use aya_ebpf::{helpers::bpf_get_smp_processor_id, macros::map, maps::Array};
 use tracer_common::{
-    block::{BIO_WAYS, Bio, Request as Known},
+    block::{BIO_WAYS, BIOS_MAP, BioState, RequestState},
     record::MapLoss,
 };
 
 use crate::{
     emit,
-    kernel::{config, now},
+    kernel::{Bio, config, now},
+    shared::shared,
 };
 
 /// `BPF_F_MMAPABLE`: user space looks through all of it at once.
@@ -20,7 +21,9 @@ const MAPPED: u32 = 1 << 10;
 
 /// User space sets the size by the number of possible CPUs.
 #[map]
-static BIOS: Array<Bio> = Array::with_max_entries(16_384, MAPPED);
+static BIOS: Array<BioState> = Array::with_max_entries(16_384, MAPPED);
+
+shared!(BIOS = BIOS_MAP);
 
 /// A bio that was queued so long ago has most likely ended unseen, and is no loss.
 const IN_FLIGHT_NS: u64 = 1_000_000_000;
@@ -37,7 +40,7 @@ fn set(key: u64) -> u32 {
 /// A global function, as is [`place_bio`]: see [`crate::histograms::record`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn find_bio(key: u64) -> u32 {
+pub(super) extern "C" fn find_bio(key: u64) -> u32 {
     if key == 0 {
         // That is what a free place has.
         return u32::MAX;
@@ -59,7 +62,7 @@ pub extern "C" fn find_bio(key: u64) -> u32 {
 /// CPUs that look at the same time begin at different places, so that two of them do not find the same free one.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn place_bio(key: u64) -> u32 {
+pub(super) extern "C" fn place_bio(key: u64) -> u32 {
     let set = set(key);
     // SAFETY: a helper without arguments.
     let cpu = unsafe { bpf_get_smp_processor_id() } as u32;
@@ -87,15 +90,24 @@ pub extern "C" fn place_bio(key: u64) -> u32 {
 
 /// A bio that is known.
 #[inline(always)]
-pub fn get(key: u64) -> Option<&'static mut Bio> {
+pub(super) fn get(key: u64) -> Option<&'static mut BioState> {
     let bio = BIOS.get_ptr_mut(find_bio(key))?;
     // SAFETY: a map value; a bio has one owner at a time, and is written where it has none.
     Some(unsafe { &mut *bio })
 }
 
+/// Who queued this bio? Nobody, if that was not seen.
+#[inline(always)]
+pub(super) fn queued(bio: Bio) -> RequestState {
+    match get(bio.address()) {
+        Some(known) => known.request,
+        None => RequestState::UNOWNED,
+    }
+}
+
 /// Remembers a bio; second, the disk whose gate was held open by who was forgotten for it, 0 if none was.
 #[inline(always)]
-pub fn insert(key: u64, known: &Known) -> (Option<&'static mut Bio>, u32) {
+pub(super) fn insert(key: u64, known: &RequestState) -> (Option<&'static mut BioState>, u32) {
     let Some(bio) = BIOS.get_ptr_mut(place_bio(key)) else {
         return (None, 0);
     };
@@ -111,7 +123,7 @@ pub fn insert(key: u64, known: &Known) -> (Option<&'static mut Bio>, u32) {
 
 /// Forgets a bio; the disk whose gate it held open, 0 if none.
 #[inline(always)]
-pub fn forget(bio: &mut Bio) -> u32 {
+pub(super) fn forget(bio: &mut BioState) -> u32 {
     bio.key = 0;
     bio.request.gate
 }

@@ -3,20 +3,20 @@
 //! Only from the tracepoints of 6.3 and later; there are no other hooks for these sockets.
 
 use tracer_common::{
-    record::Kind,
+    Kind,
     tcp::{CALL_CLOSE, CALL_SEND, Call, Client},
 };
 
-use super::tcp::{NO_CALL, SOCKETS, emit_call, state};
 use crate::{
     emit,
     filter::is_target,
     kernel::{Sock, current, now},
+    sockets::{self, NO_CALL, emit_call},
 };
 
 /// A call on a socket that is not TCP's returned, in its caller's context.
 #[inline(always)]
-pub fn called(sk: Sock, result: i32, flags: u32) {
+pub(super) fn called(sk: Sock, result: i32, flags: u32) {
     let (pid, tid) = current();
     if !is_target(pid) || !sk.is_accepted_unix() {
         return;
@@ -29,7 +29,7 @@ pub fn called(sk: Sock, result: i32, flags: u32) {
     };
     let now = now();
     if flags & CALL_CLOSE != 0 {
-        let _ = SOCKETS.remove(sk.key());
+        sockets::remove(sk.key());
     } else {
         tell_client(sk, pid, now);
     }
@@ -53,7 +53,9 @@ fn tell_client(sk: Sock, pid: u32, now: u64) {
     if client_pid == 0 {
         return;
     }
-    let Some(state) = state(sk.key()) else { return };
+    let Some(state) = sockets::get_or_add(sk.key()) else {
+        return;
+    };
     if core::mem::replace(&mut state.client_pid, client_pid) == client_pid {
         return;
     }

@@ -8,25 +8,29 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 use tracer_common::{
-    record::{Header, Kind, MapLoss},
-    tcp::{LINK_SLICE_NS, Link, LinkOwner},
+    Kind,
+    record::{Header, MapLoss},
+    tcp::{LINK_SLICE_NS, LINKS_MAP, Link, LinkOwner},
 };
 
-use super::packets;
 use crate::{
     emit,
     kernel::{NetDevice, Qdisc, Skb, now},
+    probes::packets,
+    shared::shared,
 };
 
 /// What each owner sent through each interface in the current slice.
 #[map]
 static LINKS: LruHashMap<LinkOwner, Link> = LruHashMap::with_max_entries(4096, 0);
 
+shared!(LINKS = LINKS_MAP);
+
 /// `net_dev_start_xmit(const struct sk_buff *skb, const struct net_device *dev)`, everywhere: a packet leaves the queue of `dev`.
 /// A device without a queue (loopback, veth, bridge by default) is passed through: a packet counts once for each queue. What passes
 /// it may be forwarded, so its owner is remembered; what passes the loopback is not.
 #[btf_tracepoint(function = "net_dev_start_xmit")]
-pub fn net_dev_start_xmit(ctx: BtfTracePointContext) -> i32 {
+fn net_dev_start_xmit(ctx: BtfTracePointContext) -> i32 {
     let skb = Skb(ctx.arg(0));
     let dev = NetDevice(ctx.arg(1));
     let qdisc = dev.qdisc();

@@ -15,9 +15,11 @@ use aya_ebpf::{
     helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns, generated::bpf_probe_read_kernel},
     programs::BtfTracePointContext,
 };
-use tracer_common::config::{Config, MISSING};
+use tracer_common::config::{CONFIG_GLOBAL, Config, MISSING};
 
-pub use self::{
+use crate::shared::shared;
+
+pub(crate) use self::{
     disk::*,
     net::*,
     run_queue::{CfsRq, Context, TaskGroup, UNKNOWN, context, throttled_on},
@@ -27,6 +29,8 @@ pub use self::{
 /// What user space found out about this kernel.
 #[unsafe(no_mangle)]
 static CONFIG: Global<Config> = Global::new(Config::NONE);
+
+shared!(CONFIG = CONFIG_GLOBAL);
 
 /// Reads one field of [`CONFIG`]. The whole is too large for the stack, so `Global::load` cannot be used.
 macro_rules! config {
@@ -39,19 +43,19 @@ pub(crate) use config;
 
 /// Where [`CONFIG`] lies.
 #[inline(always)]
-pub fn config_ptr() -> *const Config {
+pub(crate) fn config_ptr() -> *const Config {
     (&raw const CONFIG).cast()
 }
 
 /// Does this kernel have the field at `offset`?
 #[inline(always)]
-pub fn has(offset: u32) -> bool {
+pub(crate) fn has(offset: u32) -> bool {
     offset != MISSING
 }
 
 /// A pointer as a number to the verifier too: it lets nobody compute with one, but takes what a negation leaves for a number.
 #[inline(always)]
-pub fn number(pointer: u64) -> u64 {
+pub(crate) fn number(pointer: u64) -> u64 {
     let mut negated = pointer;
     // SAFETY: touches this register only.
     unsafe { asm!("{0} = -{0}", inout(reg) negated, options(nomem, nostack, pure)) };
@@ -69,7 +73,7 @@ fn field<T: Copy>(base: *const u8, offset: u32) -> T {
 ///
 /// Not an `Option`: LLVM computes with the value of a `None`, which the verifier takes for a register that was never written.
 #[inline(always)]
-pub fn untyped<T: Copy>(base: *const u8, offset: u32, bad: T) -> T {
+pub(crate) fn untyped<T: Copy>(base: *const u8, offset: u32, bad: T) -> T {
     let mut value = bad;
     // SAFETY: the helper checks the address, and writes as many bytes as `T` has.
     let failed = unsafe {
@@ -87,29 +91,29 @@ macro_rules! pointer {
     ($(#[$doc:meta])* $name:ident { $($(#[$fdoc:meta])* $method:ident: $type:ty = $offset:ident;)* }) => {
         $(#[$doc])*
         #[derive(Clone, Copy)]
-        pub struct $name(pub *const u8);
+        pub(crate) struct $name(pub(crate) *const u8);
 
         #[expect(clippy::allow_attributes, reason = "not every pointer has all kinds of accessors")]
         #[allow(dead_code, reason = "generated alike for all pointers")]
         impl $name {
             /// Is there none?
             #[inline(always)]
-            pub fn is_null(self) -> bool {
+            pub(crate) fn is_null(self) -> bool {
                 self.0.is_null()
             }
             /// The address, as a key.
             #[inline(always)]
-            pub fn key(self) -> u64 {
+            pub(crate) fn key(self) -> u64 {
                 self.0 as u64
             }
             /// The address, to compute with.
             #[inline(always)]
-            pub fn address(self) -> u64 {
+            pub(crate) fn address(self) -> u64 {
                 $crate::kernel::number(self.0 as u64)
             }
             $($(#[$fdoc])*
             #[inline(always)]
-            pub fn $method(self) -> $type {
+            pub(crate) fn $method(self) -> $type {
                 field(self.0, config!(offsets.$offset))
             })*
         }
@@ -147,20 +151,20 @@ pointer! {
 impl IterMeta {
     /// Where an iterator writes: the first member.
     #[inline(always)]
-    pub fn seq(self) -> *mut seq_file {
+    pub(crate) fn seq(self) -> *mut seq_file {
         field(self.0, 0)
     }
 }
 
 /// `TASK_DEAD`: this switch is the thread's last.
-pub const TASK_DEAD: u32 = 0x80;
+pub(crate) const TASK_DEAD: u32 = 0x80;
 /// `PF_KTHREAD`
-pub const PF_KTHREAD: u32 = 0x0020_0000;
+pub(crate) const PF_KTHREAD: u32 = 0x0020_0000;
 
 impl Task {
     /// The state, from the task itself: the tracepoint's argument is stale when a signal is pending (6.1, 6.6).
     #[inline(always)]
-    pub fn state(self) -> u32 {
+    pub(crate) fn state(self) -> u32 {
         if config!(state_is_long) != 0 {
             field::<u64>(self.0, config!(offsets.task_state)) as u32
         } else {
@@ -170,27 +174,27 @@ impl Task {
 
     /// Does it sleep in `io_schedule`? A bit-field that moves between versions.
     #[inline(always)]
-    pub fn in_iowait(self) -> bool {
+    pub(crate) fn in_iowait(self) -> bool {
         config!(has_iowait) != 0
             && u32::from(field::<u8>(self.0, config!(iowait_byte))) & config!(iowait_mask) != 0
     }
 
     /// Does its sleep count as a stall for memory (psi)? A bit-field beside the one above.
     #[inline(always)]
-    pub fn in_memstall(self) -> bool {
+    pub(crate) fn in_memstall(self) -> bool {
         config!(memstall_mask) != 0
             && u32::from(field::<u8>(self.0, config!(memstall_byte))) & config!(memstall_mask) != 0
     }
 
     /// Reads the name byte by byte: a char array takes no wider load.
     #[inline(always)]
-    pub fn comm(self) -> [u8; 16] {
+    pub(crate) fn comm(self) -> [u8; 16] {
         bytes16(self.0, config!(offsets.task_comm))
     }
 
     /// What the hypervisor has stolen of its CPU so far, ns; 0 where the kernel does not tell.
     #[inline(always)]
-    pub fn stolen_ns(self) -> u64 {
+    pub(crate) fn stolen_ns(self) -> u64 {
         if has(config!(offsets.rq_stolen)) {
             self.cfs_rq().rq().stolen()
         } else {
@@ -200,13 +204,13 @@ impl Task {
 
     /// Address of its run queue.
     #[inline(always)]
-    pub fn run_queue(self) -> u64 {
+    pub(crate) fn run_queue(self) -> u64 {
         self.cfs_rq().rq().key()
     }
 
     /// Session and process group, as numbers of the initial namespace.
     #[inline(always)]
-    pub fn session(self) -> (u32, u32) {
+    pub(crate) fn session(self) -> (u32, u32) {
         let pids = config!(offsets.signal_pids);
         let signal = self.signal();
         // enum pid_type { PIDTYPE_PID, PIDTYPE_TGID, PIDTYPE_PGID, PIDTYPE_SID }: since 4.19.
@@ -250,7 +254,7 @@ pointer! {
 ///
 /// The verifier takes no computed offset into the context, and LLVM would make one of two loads: hence two functions.
 #[inline(always)]
-pub fn argument(ctx: &BtfTracePointContext, index: u32) -> *const u8 {
+pub(crate) fn argument(ctx: &BtfTracePointContext, index: u32) -> *const u8 {
     if index == 0 {
         first_argument(ctx.as_ptr())
     } else {
@@ -270,14 +274,14 @@ fn second_argument(ctx: *mut c_void) -> *const u8 {
 
 /// Process and thread of `current`.
 #[inline(always)]
-pub fn current() -> (u32, u32) {
+pub(crate) fn current() -> (u32, u32) {
     let both = bpf_get_current_pid_tgid();
     ((both >> 32) as u32, both as u32)
 }
 
 /// Nanoseconds since boot, without time asleep: the clock of every record.
 #[inline(always)]
-pub fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     // SAFETY: a helper without arguments.
     unsafe { bpf_ktime_get_ns() }
 }

@@ -1,9 +1,9 @@
 //! Requests that the kernel merged from bios of several owners.
 
 use aya_ebpf::{macros::map, maps::LruHashMap};
-use tracer_common::block::{OWNERS, Parts, Request as Known};
+use tracer_common::block::{OWNERS, Parts, RequestState};
 
-use super::block::queued;
+use super::bios::queued;
 use crate::kernel::Bio;
 
 /// Parts of requests in flight that have several owners, by address.
@@ -14,11 +14,11 @@ static MERGED: LruHashMap<u64, Parts> = LruHashMap::with_max_entries(1024, 0);
 static NO_PARTS: Parts = Parts::NONE;
 
 /// Bios of one request that are looked at for several owners.
-pub const LOOKED_AT: usize = 16;
+pub(super) const LOOKED_AT: usize = 16;
 
 /// Was a bio of this request, from the second one on, queued by another process than the first one?
 #[inline(always)]
-pub fn has_several_owners(second: Bio, pid: u32) -> bool {
+pub(super) fn has_several_owners(second: Bio, pid: u32) -> bool {
     let mut bio = second;
     for _ in 1..LOOKED_AT {
         if bio.is_null() {
@@ -39,7 +39,7 @@ pub fn has_several_owners(second: Bio, pid: u32) -> bool {
     reason = "by value it would be copied to the stack"
 )]
 #[inline(always)]
-pub fn split(key: u64, first: Bio, bytes: u32) -> bool {
+pub(super) fn split(key: u64, first: Bio, bytes: u32) -> bool {
     if MERGED.insert(key, &NO_PARTS, 0).is_err() {
         return false;
     }
@@ -74,7 +74,7 @@ pub fn split(key: u64, first: Bio, bytes: u32) -> bool {
 
 /// Adds a bio to its owner's part; what has no place of its own counts for the last one.
 #[inline(never)]
-fn add_part(parts: &mut Parts, owner: &Known, bytes: u32) {
+fn add_part(parts: &mut Parts, owner: &RequestState, bytes: u32) {
     for i in 0..OWNERS {
         let part = &mut parts.of[i];
         if part.bytes == 0 {
@@ -91,7 +91,7 @@ fn add_part(parts: &mut Parts, owner: &Known, bytes: u32) {
 
 /// The parts of a request that completes: they are forgotten.
 #[inline(always)]
-pub fn take(key: u64) -> Option<Parts> {
+pub(super) fn take(key: u64) -> Option<Parts> {
     // SAFETY: the entry is copied at once.
     let parts = unsafe { MERGED.get(key) }.copied()?;
     let _ = MERGED.remove(key);
