@@ -103,8 +103,9 @@ pub enum Basis {
 /// The answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
-    /// What was waited for.
-    pub resource: Resource,
+    /// What was waited for; `"none"` where the target is not held up.
+    #[serde(with = "none_in_words")]
+    pub resource: Option<Resource>,
     /// Why.
     pub cause: Option<Cause>,
     /// Where.
@@ -125,6 +126,43 @@ pub struct Verdict {
     pub sentence: String,
     /// What to do.
     pub remedies: Vec<Remedy>,
+}
+
+/// No resource is the word `none` in a report.
+mod none_in_words {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::class::Resource;
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Word {
+        Resource(Resource),
+        None(No),
+    }
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum No {
+        None,
+    }
+
+    pub(super) fn serialize<S: Serializer>(
+        resource: &Option<Resource>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        let word = resource.map_or(Word::None(No::None), Word::Resource);
+        word.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Resource>, D::Error> {
+        Ok(match Word::deserialize(from)? {
+            Word::Resource(resource) => Some(resource),
+            Word::None(No::None) => None,
+        })
+    }
 }
 
 /// A holder outside the target: a process with its group.

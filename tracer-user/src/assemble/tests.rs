@@ -56,7 +56,7 @@ fn books() -> Books {
 #[test]
 fn the_verdict_is_the_first_hypothesis() {
     let (report, _) = assemble(&books());
-    assert_eq!(report.verdict.resource, Resource::Disk);
+    assert_eq!(report.verdict.resource, Some(Resource::Disk));
     assert_eq!(report.verdict.basis, Basis::Threads);
     assert_eq!(report.verdict.culprits, report.hypotheses[0].culprits);
     assert_eq!(report.verdict.culprits[0].pids, [4711]);

@@ -70,7 +70,7 @@ pub fn healthy() -> Report {
             duration_ns: 10_000 * MS,
         },
         verdict: Verdict {
-            resource: Resource::None,
+            resource: None,
             cause: None,
             place: None,
             basis: Basis::Requests,
@@ -126,7 +126,7 @@ pub fn disk() -> Report {
         pids: vec![4711, 4712],
     };
     report.verdict = Verdict {
-        resource: Resource::Disk,
+        resource: Some(Resource::Disk),
         cause: Some(Cause::Contention),
         place: Some("sda".to_owned()),
         culprits: vec![tar.clone()],
@@ -231,7 +231,7 @@ pub fn network() -> Report {
         ..Culprit::default()
     };
     report.verdict = Verdict {
-        resource: Resource::Network,
+        resource: Some(Resource::Network),
         place: Some("eth0".to_owned()),
         culprits: vec![culprit(990, "rsync", 0.52), culprit(1201, "restic", 0.31)],
         share: 0.81,

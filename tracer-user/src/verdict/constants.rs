@@ -1,5 +1,5 @@
 //! Every threshold of a verdict, with its reason. Shares are parts of one; "blocked" is the sum of the classes in which something is
-//! waited for (`Class::BLOCKED`), and "active" is all time of requests, or the threads' time that is not idle.
+//! waited for (`Class::is_blocked`), and "active" is all time of requests, or the threads' time that is not idle.
 
 /// Requests from which their ledger is always used instead of the threads': fewer say nothing about a quantile. Those open at the end
 /// count: a server that hangs answers none. Fewer are judged where they spent more time than the threads did.

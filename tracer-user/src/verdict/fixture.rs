@@ -3,10 +3,16 @@
 use crate::{
     class::{Class, Resource},
     model::books::{Bin, Books, Charge, Holder, PlaceId, Process, ProcessId, Requests},
+    verdict::{Charged, Verdict},
 };
 
 pub const MS: u64 = 1_000_000;
 pub const SLICES: u64 = 20;
+
+/// The verdict on closed books.
+pub fn judge(books: &Books) -> Verdict {
+    crate::verdict::judge(&Charged::new(books))
+}
 
 pub struct Scene {
     pub books: Books,

@@ -4,10 +4,7 @@ use super::near;
 use crate::{
     class::{Class, Resource},
     model::books::Holder,
-    verdict::{
-        fixture::{MS, Scene, disk_behind_tar},
-        judge,
-    },
+    verdict::fixture::{MS, Scene, disk_behind_tar, judge},
 };
 
 #[test]
@@ -115,5 +112,26 @@ fn a_resource_without_its_probe_is_unknown_and_never_healthy() {
     assert_eq!(
         verdict.sentence,
         "nginx is not held up: 0 % of its active time blocked, but waits for the disk cannot be seen here."
+    );
+}
+
+/// nginx is blocked for 42 ms of each slice, 40 ms of them by nothing that has a name.
+fn blocked_by_nothing_known() -> Scene {
+    let mut scene = Scene::new();
+    let tar = scene.process(4711, "tar");
+    scene
+        .threads(Class::Other, 40)
+        .threads(Class::Disk, 2)
+        .charge(Resource::Disk, None, Holder::Process(tar), 2)
+}
+
+#[test]
+fn blocked_by_nothing_known_is_a_steady_answer_and_as_likely_wrong_as_right() {
+    let verdict = judge(&blocked_by_nothing_known().books);
+    assert_eq!(verdict.primary(), None);
+    near(verdict.confidence, 0.5);
+    assert_eq!(
+        verdict.doubts,
+        ["95 % of the blocked time could not be explained"]
     );
 }
