@@ -18,6 +18,7 @@ pub mod cmd;
 pub mod event;
 pub mod file_system;
 pub mod kernel;
+pub mod loss;
 pub mod model;
 pub mod probes;
 pub mod recording;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::place;
 use crate::{
     class::Resource,
+    loss::Cost,
     model::books::{Books, Charge, Holder, PlaceId, worker_name},
     report::Blame,
 };
@@ -75,10 +76,10 @@ fn row(
     }
 }
 
-/// Whether waits or slices are missing: who held what is then known in part. A histogram is in its map as well.
+/// Are records missing that cost something? Who held what is then known in part.
 fn lost(books: &Books) -> bool {
-    let kinds = books.end.ring_drops.iter();
-    kinds.map(|(kind, _)| kind).any(|kind| kind != "histograms")
+    let mut dropped = books.end.dropped();
+    dropped.any(|(loss, _)| loss.cost() != Cost::Nothing)
 }
 
 /// A holder by name.

@@ -10,6 +10,7 @@ mod tests;
 use crate::{
     class::{Class, Resource},
     event,
+    loss::Loss,
     model::books::{Books, Budget, PlaceId, ProcessId},
     report::{
         Basis, Culprit, Flame, Host, Hypothesis, Losses, MissingProbe, Remedy, Report, Requests,
@@ -220,7 +221,7 @@ fn losses(books: &Books) -> Losses {
         probe: missing.probe.clone(),
         cost: missing.cost.clone(),
     };
-    let unrecorded = ("recording".to_owned(), books.end.recording_drops);
+    let unrecorded = (Loss::UNRECORDED.to_owned(), books.end.recording_drops);
     let ring = books.end.ring_drops.iter().cloned();
     let ring = ring.chain((unrecorded.1 > 0).then_some(unrecorded));
     Losses {

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     class::{Class, Resource},
+    loss::Cost,
     units,
 };
 
@@ -54,10 +55,13 @@ pub(super) fn confidence(
     (confidence.clamp(0.0, 1.0), doubts)
 }
 
-/// Part of the records that was lost: those dropped of those sent.
+/// Part of the records that was lost: those dropped of those sent. What costs nothing does not count.
 fn lost(view: &View<'_>) -> f64 {
     let end = &view.books.end;
-    let dropped: u64 = end.ring_drops.iter().map(|(_, dropped)| dropped).sum();
+    let dropped = end
+        .dropped()
+        .filter(|(loss, _)| loss.cost() != Cost::Nothing);
+    let dropped: u64 = dropped.map(|(_, dropped)| dropped).sum();
     ratio(dropped as f64, end.sent.max(end.received + dropped) as f64)
 }
 

@@ -11,10 +11,25 @@ use crate::{
 fn lost_records_lower_confidence() {
     let mut scene = disk_behind_tar();
     scene.books.end.sent = 1000;
-    scene.books.end.ring_drops = vec![("wait".to_owned(), 200), ("io".to_owned(), 50)];
+    scene.books.end.ring_drops = vec![("waits".to_owned(), 200), ("block_io".to_owned(), 50)];
     let verdict = judge(&scene.books);
     near(verdict.confidence, 0.75);
     assert_eq!(verdict.doubts, ["25 % of the records were lost"]);
+}
+
+#[test]
+fn a_dropped_snapshot_lowers_nothing_and_an_unknown_record_does() {
+    let dropped = |kind: &str| {
+        let mut scene = disk_behind_tar();
+        scene.books.end.sent = 1000;
+        scene.books.end.ring_drops = vec![(kind.to_owned(), 100)];
+        let verdict = judge(&scene.books);
+        (verdict.confidence, verdict.doubts)
+    };
+    assert_eq!(dropped("histograms"), (1.0, Vec::new()));
+    let (confidence, doubts) = dropped("futexes");
+    near(confidence, 0.9);
+    assert_eq!(doubts, ["10 % of the records were lost"]);
 }
 
 #[test]
