@@ -92,7 +92,7 @@ pub fn holder_name(books: &Books, holder: Holder) -> String {
             let target = target.map_or("the target", |id| books.processes[*id].comm.as_str());
             format!("{} through {target}", books.processes[id].comm)
         }
-        Holder::Own => "itself".to_owned(),
+        Holder::Own => Blame::ITSELF.to_owned(),
         Holder::OwnQuota => "its own quota".to_owned(),
         Holder::OwnLock => "its own lock".to_owned(),
         Holder::SlowDevice => "the device".to_owned(),

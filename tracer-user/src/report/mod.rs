@@ -2,6 +2,8 @@
 //!
 //! Integer nanoseconds; shares are 0..1; what is not known is `null`, never 0.
 
+pub(crate) mod reading;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
