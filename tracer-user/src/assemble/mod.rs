@@ -54,7 +54,7 @@ pub fn assemble(books: &Books) -> (Report, Flame) {
         losses: losses(books),
         tracer: cost(books),
     };
-    let flame = flame::flame(books, &report.target);
+    let flame = flame::flame(books, &report.target, &verdict);
     (report, flame)
 }
 
