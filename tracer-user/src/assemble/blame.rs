@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The charges of the window, summed by place and holder, the largest first. What is charged to nobody is not among them.
-pub fn blame(books: &Books) -> Vec<Blame> {
+pub(super) fn blame(books: &Books) -> Vec<Blame> {
     let mut sums: BTreeMap<(Resource, Option<PlaceId>, Holder), (u64, u64)> = BTreeMap::new();
     for charge in charges(books).filter(|charge| charge.holder != Holder::Nobody) {
         let sum = sums
@@ -30,7 +30,7 @@ pub fn blame(books: &Books) -> Vec<Blame> {
 }
 
 /// Waiting time per resource that is charged to nobody.
-pub fn unattributed(books: &Books) -> BTreeMap<Resource, u64> {
+pub(super) fn unattributed(books: &Books) -> BTreeMap<Resource, u64> {
     let mut sums = BTreeMap::new();
     for charge in charges(books).filter(|charge| charge.holder == Holder::Nobody) {
         *sums.entry(charge.resource).or_default() += charge.ns;
@@ -83,7 +83,7 @@ fn lost(books: &Books) -> bool {
 }
 
 /// A holder by name.
-pub fn holder_name(books: &Books, holder: Holder) -> String {
+pub(super) fn holder_name(books: &Books, holder: Holder) -> String {
     match holder {
         Holder::Process(id) => books.processes[id].comm.to_string(),
         Holder::Asked(id) => format!("{} itself", books.processes[id].comm),

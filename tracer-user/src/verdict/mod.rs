@@ -2,11 +2,11 @@
 //!
 //! [`Charged`] charges clients of the target with what it does for them. [`judge`] then looks at the books through a `View` (which ledger,
 //! its sums, holders joined to groups), makes a [`Hypothesis`] for each resource, and ranks them. `decision` knows when somebody is
-//! accused, by the thresholds of [`constants`].
+//! accused, by the thresholds of `constants`.
 
 mod clients;
 mod confidence;
-pub(crate) mod constants;
+mod constants;
 mod decision;
 #[cfg(test)]
 mod fixture;
