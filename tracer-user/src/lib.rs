@@ -20,6 +20,7 @@ pub mod cmd;
 pub mod event;
 pub mod file_system;
 mod kernel;
+pub mod loss;
 mod machine;
 pub mod model;
 pub mod probes;

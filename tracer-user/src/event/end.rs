@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use tracer_common::histogram::Family;
 
+use crate::loss::Loss;
+
 /// A histogram since attach; the latest one of a process and family counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Histogram {
@@ -63,4 +65,12 @@ pub struct End {
     pub evidence: Vec<String>,
     /// The target was gone before the end.
     pub target_exited: bool,
+}
+
+impl End {
+    /// Records that a full ring dropped, each kind with its number.
+    pub fn dropped(&self) -> impl Iterator<Item = (Loss, u64)> {
+        let drops = self.ring_drops.iter();
+        drops.map(|(name, dropped)| (Loss::of_record(name), *dropped))
+    }
 }

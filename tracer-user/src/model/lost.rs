@@ -4,19 +4,16 @@ use super::{
     Model,
     books::{Bin, Charge, Holder, PlaceId},
 };
-use crate::class::Resource;
+use crate::{class::Resource, loss::Cost};
 
-/// Slices, by the name of their drops, with the resource of which they tell who held it.
-const SLICES: [(&str, Resource); 2] = [("cpu_slices", Resource::Cpu), ("block_io", Resource::Disk)];
-
-/// Of links there are no totals but those of the slices that came.
-const LINK_SLICES: &str = "link_slices";
+/// The resources for which the kernel keeps totals per holder. Of links there are no totals but those of the slices that came.
+const WITH_TOTALS: [Resource; 2] = [Resource::Cpu, Resource::Disk];
 
 impl Model {
     /// Gives out what nobody was seen to hold where slices were dropped, by what each held in the whole window.
     pub(super) fn estimate_lost(&self, bins: &mut [Bin]) {
-        for (name, resource) in SLICES {
-            if self.dropped(name) == 0 {
+        for resource in WITH_TOTALS {
+            if self.dropped(resource) == 0 {
                 continue;
             }
             let of = self
@@ -30,7 +27,7 @@ impl Model {
                 give_out(bin, resource, &totals);
             }
         }
-        let dropped = self.dropped(LINK_SLICES);
+        let dropped = self.dropped(Resource::Network);
         if dropped > 0 {
             let part = dropped as f64 / (dropped + self.link_records) as f64;
             let charges = bins.iter_mut().flat_map(|bin| &mut bin.charges);
@@ -41,9 +38,12 @@ impl Model {
         }
     }
 
-    fn dropped(&self, name: &str) -> u64 {
-        let drops = &self.end.ring_drops;
-        let of = drops.iter().filter(|(kind, _)| kind == name);
+    /// Dropped records that said who held a resource.
+    fn dropped(&self, resource: Resource) -> u64 {
+        let of = self
+            .end
+            .dropped()
+            .filter(|(loss, _)| loss.cost() == Cost::Holders(resource));
         of.map(|(_, dropped)| dropped).sum()
     }
 }

@@ -449,7 +449,6 @@ impl Model {
                 .into_iter()
                 .map(|((resource, cause), ns)| (resource, cause, ns))
                 .collect(),
-            through: Vec::new(),
             workers,
             disks: self.disk_facts,
             standings: self.standings,

@@ -2,6 +2,8 @@
 //!
 //! Integer nanoseconds; shares are 0..1; what is not known is `null`, never 0.
 
+pub(crate) mod reading;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -103,8 +105,9 @@ pub enum Basis {
 /// The answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
-    /// What was waited for.
-    pub resource: Resource,
+    /// What was waited for; `"none"` where the target is not held up.
+    #[serde(with = "none_in_words")]
+    pub resource: Option<Resource>,
     /// Why.
     pub cause: Option<Cause>,
     /// Where.
@@ -125,6 +128,43 @@ pub struct Verdict {
     pub sentence: String,
     /// What to do.
     pub remedies: Vec<Remedy>,
+}
+
+/// No resource is the word `none` in a report.
+mod none_in_words {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::class::Resource;
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Word {
+        Resource(Resource),
+        None(No),
+    }
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum No {
+        None,
+    }
+
+    pub(super) fn serialize<S: Serializer>(
+        resource: &Option<Resource>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        let word = resource.map_or(Word::None(No::None), Word::Resource);
+        word.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Resource>, D::Error> {
+        Ok(match Word::deserialize(from)? {
+            Word::Resource(resource) => Some(resource),
+            Word::None(No::None) => None,
+        })
+    }
 }
 
 /// A holder outside the target: a process with its group.
@@ -329,15 +369,23 @@ pub struct SelfCost {
 pub struct Flame {
     /// For the headline.
     pub title: String,
+    /// [`Verdict::sentence`]
+    pub sentence: String,
     /// Stacks with their time.
     pub stacks: Vec<FlameStack>,
 }
 
 /// One stack.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlameStack {
-    /// Target, wait class, place, holder, then the functions that waited, outermost first.
+    /// Target, wait class, place if it is known, holder, then the functions that waited, outermost first.
     pub frames: Vec<String>,
-    /// Time.
+    /// The wait class.
+    pub class: Class,
+    /// Position of the holder in `frames`.
+    pub holder: usize,
+    /// Does the verdict or another hypothesis accuse the holder?
+    pub accused: bool,
+    /// Blocked time of the target, ns.
     pub ns: u64,
 }

@@ -1,7 +1,8 @@
-//! What the rules have in common: a hypothesis is a resource's waiting time with its place, holders and cause.
+//! A hypothesis is a resource's waiting time with its place, holders and cause.
 
 use super::{
     constants::{CAUSE_PART, VIA_PART},
+    resources,
     shares::Party,
     view::{Culprit, View, ratio},
 };
@@ -40,44 +41,57 @@ pub struct Hypothesis {
     pub via: Vec<ProcessId>,
 }
 
-/// A rule: what was waited for one resource, `None` if nothing was.
-pub type Rule = fn(&View<'_>) -> Option<Hypothesis>;
-
-/// Builds the hypothesis about a resource; `cause_of` says what it means that a party held it.
-pub fn hypothesis(
-    view: &View<'_>,
-    resource: Resource,
-    cause_of: fn(Party) -> Option<Cause>,
-) -> Option<Hypothesis> {
-    let waited = view.waited_ns(resource);
-    if waited <= 0.0 {
-        return None;
+impl Hypothesis {
+    /// About a resource that was waited for. It accuses somebody only where the target is `held_up`.
+    pub(super) fn new(view: &View<'_>, resource: Resource, held_up: bool) -> Self {
+        let waited = view.sums.waited(resource);
+        let parties = view.shares.of(resource);
+        let part_of = |counts: fn(Party) -> bool| {
+            let of = parties.iter().filter(|(party, _)| counts(*party));
+            // An empty sum is -0.0.
+            (ratio(of.map(|(_, ns)| ns).sum(), waited) + 0.0).clamp(0.0, 1.0)
+        };
+        let (place, place_ns) = view.shares.place(resource).unzip();
+        let (cause, cause_part) = cause(view, resource, &parties).unzip();
+        let accused = match held_up {
+            true => view.sums.culprits(resource),
+            false => Vec::new(),
+        };
+        let culprits = accused.into_iter();
+        Self {
+            resource,
+            cause,
+            cause_part: cause_part.unwrap_or(0.0),
+            place,
+            place_part: ratio(place_ns.unwrap_or(0.0), waited).clamp(0.0, 1.0),
+            culprits: culprits
+                .filter_map(|(group, ns)| view.culprit(resource, group, ns))
+                .collect(),
+            self_share: part_of(Party::is_own),
+            quota_share: part_of(|party| party == Party::Plain(Holder::OwnQuota)),
+            interrupt: interrupt(&parties, waited),
+            share: view.sums.share(resource),
+            via: via(view, resource),
+        }
     }
-    let parties = view.shares.of(resource);
-    let part_of = |counts: fn(Party) -> bool| {
-        let of = parties.iter().filter(|(party, _)| counts(*party));
-        // An empty sum is -0.0.
-        (ratio(of.map(|(_, ns)| ns).sum(), waited) + 0.0).clamp(0.0, 1.0)
-    };
-    let (place, place_ns) = view.shares.place(resource).unzip();
-    let (cause, cause_part) = cause(view, resource, &parties, cause_of).unzip();
-    Some(Hypothesis {
-        resource,
-        cause,
-        cause_part: cause_part.unwrap_or(0.0),
-        place,
-        place_part: ratio(place_ns.unwrap_or(0.0), waited).clamp(0.0, 1.0),
-        culprits: culprits(view, resource, &parties),
-        self_share: part_of(Party::is_own),
-        quota_share: part_of(|party| party == Party::Plain(Holder::OwnQuota)),
-        interrupt: interrupt(&parties, waited),
-        share: ratio(waited, view.blocked_ns()),
-        via: via(view, resource),
-    })
 }
 
-/// The way on which most of a resource's time was waited for, if that is enough of it to speak of.
+/// The way on which most of a resource's time was waited for, if that is enough of it to speak of. Where no way was seen to whom nobody
+/// can blame, it is the process that held most.
 fn via(view: &View<'_>, resource: Resource) -> Vec<ProcessId> {
+    let seen = seen_way(view, resource);
+    if !seen.is_empty() || resources::has_culprits(resource) {
+        return seen;
+    }
+    let holders = view.sums.holders(resource);
+    let first = holders.first();
+    let most = first.filter(|(_, ns)| ratio(*ns, view.sums.waited(resource)) >= VIA_PART);
+    let process =
+        most.and_then(|(group, _)| view.shares.members(resource, *group).first().copied());
+    process.map(|(process, _)| process).into_iter().collect()
+}
+
+fn seen_way(view: &View<'_>, resource: Resource) -> Vec<ProcessId> {
     let of = view
         .books
         .ways
@@ -85,7 +99,7 @@ fn via(view: &View<'_>, resource: Resource) -> Vec<ProcessId> {
         .filter(|((of, _), _)| *of == resource);
     let times = of.map(|((_, way), ns)| (if view.of_requests { ns.0 } else { ns.1 }, way));
     let most = times.max_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(a.1)));
-    let enough = most.filter(|(ns, _)| ratio(*ns as f64, view.waited_ns(resource)) >= VIA_PART);
+    let enough = most.filter(|(ns, _)| ratio(*ns as f64, view.sums.waited(resource)) >= VIA_PART);
     enough.map(|(_, way)| way.clone()).unwrap_or_default()
 }
 
@@ -97,31 +111,16 @@ fn interrupt(parties: &[(Party, f64)], waited: f64) -> Option<(Source, f64)> {
     interrupts.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)))
 }
 
-fn culprits(view: &View<'_>, resource: Resource, parties: &[(Party, f64)]) -> Vec<Culprit> {
-    let culprit = |(party, ns): &(Party, f64)| match party {
-        Party::Group(group) => view.culprit(resource, *group, *ns),
-        Party::Plain(_) => None,
-    };
-    let mut culprits: Vec<Culprit> = parties.iter().filter_map(culprit).collect();
-    culprits.sort_by(|a, b| b.share.total_cmp(&a.share).then(a.group.cmp(&b.group)));
-    culprits
-}
-
 /// The largest of what the holders mean and of the mechanisms that the model saw, with its part of the resource's waiting time.
 ///
 /// A mechanism (journal, writeback, …) says how the wait came about, not who is behind it: it overlaps with the holders, and wins only
 /// where it covers more of the time than they do. What the target owes to itself is not more than what is left of it: its own reads
 /// of pages that were evicted are the eviction's.
-fn cause(
-    view: &View<'_>,
-    resource: Resource,
-    parties: &[(Party, f64)],
-    cause_of: fn(Party) -> Option<Cause>,
-) -> Option<(Cause, f64)> {
-    let waited = view.waited_ns(resource);
+fn cause(view: &View<'_>, resource: Resource, parties: &[(Party, f64)]) -> Option<(Cause, f64)> {
+    let waited = view.sums.waited(resource);
     let mut sums: Vec<(Cause, f64)> = Vec::new();
     for (party, ns) in parties {
-        let Some(cause) = cause_of(*party) else {
+        let Some(cause) = resources::cause(resource, *party) else {
             continue;
         };
         match sums.iter_mut().find(|(known, _)| *known == cause) {
@@ -159,7 +158,7 @@ fn mechanisms(view: &View<'_>, resource: Resource) -> Vec<(Cause, f64)> {
         return Vec::new();
     };
     let threads = view.books.budget(|bin| &bin.threads)[class.index()] as f64;
-    let scale = ratio(view.waited_ns(resource), threads);
+    let scale = ratio(view.sums.waited(resource), threads);
     let seen = view
         .books
         .causes
