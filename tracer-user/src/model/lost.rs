@@ -1,51 +1,51 @@
 //! Blame where records were lost: the totals, of which none is, stand for the slices (design §1).
 
-use super::{
-    Model,
-    books::{Bin, Charge, Holder, PlaceId},
-};
+use std::collections::BTreeMap;
+
+use super::books::{Bin, Charge, Held, Holder, PlaceId};
 use crate::class::Resource;
 
-/// Slices, by the name of their drops, with the resource of which they tell who held it.
+/// Slices, by the name of their drops, with the resource for which they show who held it.
 const SLICES: [(&str, Resource); 2] = [("cpu_slices", Resource::Cpu), ("block_io", Resource::Disk)];
 
 /// Of links there are no totals but those of the slices that came.
 const LINK_SLICES: &str = "link_slices";
 
-impl Model {
-    /// Gives out what nobody was seen to hold where slices were dropped, by what each held in the whole window.
-    pub(super) fn estimate_lost(&self, bins: &mut [Bin]) {
-        for (name, resource) in SLICES {
-            if self.dropped(name) == 0 {
-                continue;
-            }
-            let of = self
-                .held
-                .iter()
-                .filter(|((of, ..), held)| *of == resource && held.ns > 0);
-            let totals: Vec<_> = of
-                .map(|((_, place, holder), held)| (*place, *holder, held.ns))
-                .collect();
-            for bin in &mut *bins {
-                give_out(bin, resource, &totals);
-            }
+/// Gives out what nobody was seen to hold where slices were dropped, by what each held in the whole window.
+pub(super) fn estimate(
+    bins: &mut [Bin],
+    held: &BTreeMap<(Resource, Option<PlaceId>, Holder), Held>,
+    drops: &[(String, u64)],
+    link_records: u64,
+) {
+    for (name, resource) in SLICES {
+        if dropped(drops, name) == 0 {
+            continue;
         }
-        let dropped = self.dropped(LINK_SLICES);
-        if dropped > 0 {
-            let part = dropped as f64 / (dropped + self.link_records) as f64;
-            let charges = bins.iter_mut().flat_map(|bin| &mut bin.charges);
-            for charge in charges.filter(|charge| charge.resource == Resource::Network) {
-                let lost = (charge.ns as f64 * part) as u64;
-                charge.estimated_ns = charge.estimated_ns.max(lost);
-            }
+        let of = held
+            .iter()
+            .filter(|((of, ..), held)| *of == resource && held.ns > 0);
+        let totals: Vec<_> = of
+            .map(|((_, place, holder), held)| (*place, *holder, held.ns))
+            .collect();
+        for bin in &mut *bins {
+            give_out(bin, resource, &totals);
         }
     }
+    let dropped = dropped(drops, LINK_SLICES);
+    if dropped > 0 {
+        let part = dropped as f64 / (dropped + link_records) as f64;
+        let charges = bins.iter_mut().flat_map(|bin| &mut bin.charges);
+        for charge in charges.filter(|charge| charge.resource == Resource::Network) {
+            let lost = (charge.ns as f64 * part) as u64;
+            charge.estimated_ns = charge.estimated_ns.max(lost);
+        }
+    }
+}
 
-    fn dropped(&self, name: &str) -> u64 {
-        let drops = &self.end.ring_drops;
-        let of = drops.iter().filter(|(kind, _)| kind == name);
-        of.map(|(_, dropped)| dropped).sum()
-    }
+fn dropped(drops: &[(String, u64)], name: &str) -> u64 {
+    let of = drops.iter().filter(|(kind, _)| kind == name);
+    of.map(|(_, dropped)| dropped).sum()
 }
 
 /// Splits what is charged to nobody in one slice of the window; the parts sum to it.
