@@ -49,7 +49,7 @@ impl Model {
         let (mut bins, bin_ns) = std::mem::take(&mut self.account.ledger).close(end_ns);
         self.cpus.take_stolen(&mut bins);
         let held = &self.account.held;
-        lost::estimate(&mut bins, held, &facts.end.ring_drops, self.links.records);
+        lost::estimate(&mut bins, held, &facts.end, self.links.records);
         let ways = self.answer(&mut bins, bin_ns, end_ns);
         Books {
             bins,

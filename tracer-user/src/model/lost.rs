@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::books::{Bin, Charge, Held, Holder, PlaceId};
-use crate::class::Resource;
+use crate::{class::Resource, event};
 
 /// Slices, by the name of their drops, with the resource for which they show who held it.
 const SLICES: [(&str, Resource); 2] = [("cpu_slices", Resource::Cpu), ("block_io", Resource::Disk)];
@@ -15,11 +15,11 @@ const LINK_SLICES: &str = "link_slices";
 pub(super) fn estimate(
     bins: &mut [Bin],
     held: &BTreeMap<(Resource, Option<PlaceId>, Holder), Held>,
-    drops: &[(String, u64)],
+    end: &event::End,
     link_records: u64,
 ) {
     for (name, resource) in SLICES {
-        if dropped(drops, name) == 0 {
+        if dropped(end, name) == 0 {
             continue;
         }
         let of = held
@@ -32,7 +32,7 @@ pub(super) fn estimate(
             give_out(bin, resource, &totals);
         }
     }
-    let dropped = dropped(drops, LINK_SLICES);
+    let dropped = dropped(end, LINK_SLICES);
     if dropped > 0 {
         let part = dropped as f64 / (dropped + link_records) as f64;
         let charges = bins.iter_mut().flat_map(|bin| &mut bin.charges);
@@ -43,8 +43,8 @@ pub(super) fn estimate(
     }
 }
 
-fn dropped(drops: &[(String, u64)], name: &str) -> u64 {
-    let of = drops.iter().filter(|(kind, _)| kind == name);
+fn dropped(end: &event::End, name: &str) -> u64 {
+    let of = end.ring_drops.iter().filter(|(kind, _)| kind == name);
     of.map(|(_, dropped)| dropped).sum()
 }
 

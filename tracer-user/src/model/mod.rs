@@ -20,8 +20,6 @@ mod recent;
 mod requests;
 #[cfg(test)]
 pub(crate) mod scenes;
-#[cfg(test)]
-mod tests;
 mod threads;
 mod wait;
 

@@ -1,72 +1,79 @@
 //! Threads: sleeps, run queues, disks.
 
 use super::*;
+use crate::event::Migrate;
 
 #[test]
 fn a_wait_splits_into_sleep_and_run_queue_time() {
-    let books = books(vec![first(10, 0), Event::Wait(wait(20, 60, 15, PAGE))], 100);
+    let books = books(
+        sleeper(vec![
+            Event::Wait(first(SERVER, 10, 0)),
+            Event::Wait(asleep(SERVER, 20, 60, 15, PAGE)),
+        ]),
+        100,
+    );
     assert_eq!(threads(&books, Class::Idle), 10);
     assert_eq!(threads(&books, Class::OnCpu), 10 + 40);
     assert_eq!(threads(&books, Class::Disk), 25);
     assert_eq!(threads(&books, Class::Cpu), 15);
-    close(&books);
+    assert_closed(&books);
 }
 
 #[test]
 fn a_run_queue_wait_is_charged_to_who_ran_and_what_was_not_seen_to_nobody() {
     let events = vec![
-        first(10, 0),
-        slice(0, OTHER, 15, 35),
-        slice(0, TARGET, 35, 40),
+        Event::Wait(first(SERVER, 10, 0)),
+        slice(0, TAR, 15, 35),
+        slice(0, SERVER, 35, 40),
         slice(0, 0, 40, 42),
-        Event::Wait(preempted(20, 45)),
+        Event::Wait(preempted(SERVER, 20, 45)),
     ];
-    let books = books(events, 50);
-    assert_eq!(charged(&books, Resource::Cpu, other(&books)), 15);
+    let books = books(sleeper(events), 50);
+    assert_eq!(charged(&books, Resource::Cpu, holder(&books, TAR)), 15);
     assert_eq!(charged(&books, Resource::Cpu, Holder::Own), 5);
     assert_eq!(charged(&books, Resource::Cpu, Holder::IdleCpu), 2);
     assert_eq!(charged(&books, Resource::Cpu, Holder::Nobody), 3);
-    close(&books);
+    assert_closed(&books);
 }
 
 #[test]
 fn the_own_quota_is_taken_out_before_anybody_is_charged() {
     let throttled = Wait {
         throttled_ns: 30 * MS,
-        ..preempted(20, 60)
+        ..preempted(SERVER, 20, 60)
     };
     let books = books(
-        vec![
-            first(10, 0),
-            slice(0, OTHER, 20, 60),
+        sleeper(vec![
+            Event::Wait(first(SERVER, 10, 0)),
+            slice(0, TAR, 20, 60),
             Event::Wait(throttled),
-        ],
+        ]),
         70,
     );
     assert_eq!(charged(&books, Resource::Cpu, Holder::OwnQuota), 30);
-    assert_eq!(charged(&books, Resource::Cpu, other(&books)), 10);
-    close(&books);
+    assert_eq!(charged(&books, Resource::Cpu, holder(&books, TAR)), 10);
+    assert_closed(&books);
 }
 
 /// Who is charged when the target's own thread, the backup and nobody held the CPU in a wait of 20 to 60 ms, `throttled` of it.
 fn beside_a_hog(throttled: u64) -> [u64; 4] {
     let wait = Wait {
         throttled_ns: throttled * MS,
-        ..preempted(20, 60)
+        ..preempted(SERVER, 20, 60)
     };
     let events = vec![
-        first(10, 0),
-        slice(0, TARGET, 20, 25),
-        slice(0, OTHER, 25, 45),
+        Event::Wait(first(SERVER, 10, 0)),
+        slice(0, SERVER, 20, 25),
+        slice(0, TAR, 25, 45),
         slice(0, 0, 45, 50),
-        slice(0, OTHER, 50, 60),
+        slice(0, TAR, 50, 60),
         Event::Wait(wait),
     ];
-    let books = books(events, 70);
-    close(&books);
+    let books = books(sleeper(events), 70);
+    assert_closed(&books);
     let holders = [
         Holder::OwnQuota,
-        other(&books),
+        holder(&books, TAR),
         Holder::Own,
         Holder::IdleCpu,
     ];
@@ -94,8 +101,8 @@ fn own_threads_do_not_run_in_throttled_time() {
 fn moved(at: u64) -> Event {
     Event::Migrate(Migrate {
         ns: T0 + at * MS,
-        pid: TARGET,
-        tid: TARGET,
+        pid: SERVER,
+        tid: SERVER,
         from_cpu: 0,
         to_cpu: 1,
     })
@@ -104,129 +111,139 @@ fn moved(at: u64) -> Event {
 #[test]
 fn the_quota_is_taken_out_on_both_sides_of_a_move() {
     let events = vec![
-        first(10, 0),
-        slice(0, OTHER, 20, 30),
+        Event::Wait(first(SERVER, 10, 0)),
+        slice(0, TAR, 20, 30),
         moved(30),
         slice(1, 0, 30, 42),
-        slice(1, OTHER, 42, 60),
+        slice(1, TAR, 42, 60),
         Event::Wait(Wait {
             cpu: 1,
             throttled_ns: 17 * MS,
-            ..preempted(20, 60)
+            ..preempted(SERVER, 20, 60)
         }),
     ];
-    let books = books(events, 60);
+    let books = books(sleeper(events), 60);
     assert_eq!(charged(&books, Resource::Cpu, Holder::OwnQuota), 17);
-    assert_eq!(charged(&books, Resource::Cpu, other(&books)), 5 + 18);
+    assert_eq!(charged(&books, Resource::Cpu, holder(&books, TAR)), 5 + 18);
     assert_eq!(charged(&books, Resource::Cpu, Holder::IdleCpu), 0);
-    close(&books);
+    assert_closed(&books);
 }
 
 #[test]
 fn a_thread_moved_while_queued_is_charged_on_both_cpus() {
     let events = vec![
-        first(10, 0),
-        slice(0, OTHER, 20, 50),
-        slice(1, TARGET, 20, 60),
+        Event::Wait(first(SERVER, 10, 0)),
+        slice(0, TAR, 20, 50),
+        slice(1, SERVER, 20, 60),
         moved(30),
         Event::Wait(Wait {
             cpu: 1,
-            ..preempted(20, 60)
+            ..preempted(SERVER, 20, 60)
         }),
     ];
-    let books = books(events, 60);
-    assert_eq!(charged(&books, Resource::Cpu, other(&books)), 10);
+    let books = books(sleeper(events), 60);
+    assert_eq!(charged(&books, Resource::Cpu, holder(&books, TAR)), 10);
     assert_eq!(charged(&books, Resource::Cpu, Holder::Own), 30);
-    close(&books);
+    assert_closed(&books);
 }
 
 #[test]
 fn what_the_hypervisor_stole_is_no_time_on_the_cpu() {
     let stolen = Wait {
-        ran_since_ns: T0 + 10 * MS,
+        ran_since_ns: at(10),
         ran_ns: 6 * MS,
-        ..wait(20, 30, 0, PAGE)
+        ..asleep(SERVER, 20, 30, 0, PAGE)
     };
-    let books = books(vec![first(10, 0), Event::Wait(stolen)], 30);
+    let books = books(
+        sleeper(vec![Event::Wait(first(SERVER, 10, 0)), Event::Wait(stolen)]),
+        30,
+    );
     assert_eq!(threads(&books, Class::OnCpu), 6);
     assert_eq!(charged(&books, Resource::Cpu, Holder::Hypervisor), 4);
-    close(&books);
+    assert_closed(&books);
 }
 
 #[test]
 fn a_lost_record_leaves_time_unaccounted_and_not_on_the_cpu() {
     let after = Wait {
-        ran_since_ns: T0 + 70 * MS,
-        ..wait(80, 90, 0, PAGE)
+        ran_since_ns: at(70),
+        ..asleep(SERVER, 80, 90, 0, PAGE)
     };
-    let books = books(vec![first(10, 0), Event::Wait(after)], 90);
+    let books = books(
+        sleeper(vec![Event::Wait(first(SERVER, 10, 0)), Event::Wait(after)]),
+        90,
+    );
     assert_eq!(books.unaccounted_ns, 60 * MS);
     assert_eq!(threads(&books, Class::OnCpu), 10);
-    close(&books);
+    assert_closed(&books);
 }
 
 #[test]
 fn a_thread_that_never_woke_did_all_the_time_what_it_did_at_attach() {
-    let books = books(Vec::new(), 100);
+    let books = books(sleeper(Vec::new()), 100);
     assert_eq!(threads(&books, Class::Idle), 100);
-    close(&books);
+    assert_closed(&books);
 }
 
 #[test]
 fn a_sleep_still_open_at_the_end_counts_until_there() {
     let open = Wait {
         flags: WAIT_OPEN | WAIT_IOWAIT | WAIT_NO_WAKER,
-        ..wait(20, 100, 0, PAGE)
+        ..asleep(SERVER, 20, 100, 0, PAGE)
     };
-    let books = books(vec![first(10, 0), Event::Wait(open)], 100);
+    let books = books(
+        sleeper(vec![Event::Wait(first(SERVER, 10, 0)), Event::Wait(open)]),
+        100,
+    );
     assert_eq!(threads(&books, Class::Disk), 80);
     assert_eq!(books.clipped_waits, 1);
-    close(&books);
+    assert_closed(&books);
 }
 
 #[test]
 fn threads_born_and_ended_in_the_window_count_while_they_live() {
     let born = event::Fork {
-        ns: T0 + 10 * MS,
-        pid: TARGET,
-        tid: 101,
+        ns: at(10),
+        pid: SERVER,
+        tid: WORKER,
         target: true,
         ..event::Fork::default()
     };
     let began = Wait {
-        tid: 101,
-        ..match first(30, 20) {
-            Event::Wait(wait) => wait,
-            _ => unreachable!(),
-        }
+        tid: WORKER,
+        ..first(WORKER, 30, 20)
     };
     let end = event::ThreadEnd {
-        ns: T0 + 50 * MS,
-        pid: TARGET,
-        tid: 101,
+        ns: at(50),
+        pid: SERVER,
+        tid: WORKER,
     };
     let books = books(
-        vec![Event::Fork(born), Event::Wait(began), Event::ThreadEnd(end)],
+        sleeper(vec![
+            Event::Fork(born),
+            Event::Wait(began),
+            Event::ThreadEnd(end),
+        ]),
         100,
     );
     assert_eq!((books.threads, books.wall_ns), (2, 140 * MS));
     assert_eq!(threads(&books, Class::Cpu), 20);
     assert_eq!(threads(&books, Class::OnCpu), 20);
-    close(&books);
+    assert_closed(&books);
 }
 
 #[test]
 fn a_disk_wait_alone_is_its_own_and_behind_a_big_reader_it_is_the_readers() {
     let alone: Vec<Event> = (0..8)
-        .map(|i| io(TARGET, 10 * i, 10 * i + 1, 4096, IO_TARGET))
+        .map(|i| read(SERVER, 10 * i, 10 * i + 1, 4096))
         .collect();
-    let mut events = vec![first(1, 0)];
+    let mut events = vec![Event::Wait(first(SERVER, 1, 0))];
     events.extend(alone);
-    events.push(io(OTHER, 100, 120, 1 << 20, 0));
-    events.push(io(TARGET, 101, 121, 4096, IO_TARGET));
-    events.push(Event::Wait(wait(101, 121, 0, PAGE)));
-    let books = books(events, 130);
-    let theirs = charged(&books, Resource::Disk, other(&books));
+    events.push(read(TAR, 100, 120, 1 << 20));
+    events.push(read(SERVER, 101, 121, 4096));
+    events.push(sleep(SERVER, 101, 121, PAGE));
+    let books = books(sleeper(events), 130);
+    let theirs = charged(&books, Resource::Disk, holder(&books, TAR));
     assert!((18..=19).contains(&theirs), "{theirs}");
-    close(&books);
+    assert_closed(&books);
 }

@@ -19,15 +19,15 @@ fn waited(mounts: &[(Kind, &str)], function: &str) -> Vec<(String, u64)> {
         .collect();
     events.extend([
         stack(ELSEWHERE, &["schedule", function, "nfs_file_read"]),
-        first(10, 0),
+        Event::Wait(first(SERVER, 10, 0)),
         Event::Wait(Wait {
             state: 2,
-            ..wait(20, 60, 0, ELSEWHERE)
+            ..asleep(SERVER, 20, 60, 0, ELSEWHERE)
         }),
     ]);
-    let books = books(events, 100);
+    let books = books(sleeper(events), 100);
     assert_eq!(threads(&books, Class::Upstream), 40);
-    close(&books);
+    assert_closed(&books);
     let charges = books.bins.iter().flat_map(|bin| &bin.charges);
     let upstream = charges.filter(|charge| charge.resource == Resource::Upstream);
     upstream
