@@ -2,7 +2,7 @@
 //!
 //! Recordings and reports keep the names of kinds; here a name becomes a type, once.
 
-use tracer_common::record::{Kind, MapLoss};
+use tracer_common::{Kind, record::MapLoss};
 
 use crate::class::Resource;
 

@@ -90,6 +90,12 @@ enum Entry {
     ServedCharge(Asker, Key, bool),
 }
 
+impl Default for Ledger {
+    fn default() -> Self {
+        Self::new(0)
+    }
+}
+
 impl Ledger {
     /// Empty books of a window that begins at `start_ns`.
     #[must_use]

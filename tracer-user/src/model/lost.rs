@@ -1,51 +1,51 @@
 //! Blame where records were lost: the totals, of which none is, stand for the slices (design §1).
 
-use super::{
-    Model,
-    books::{Bin, Charge, Holder, PlaceId},
-};
-use crate::{class::Resource, loss::Cost};
+use std::collections::BTreeMap;
+
+use super::books::{Bin, Charge, Held, Holder, PlaceId};
+use crate::{class::Resource, event, loss::Cost};
 
 /// The resources for which the kernel keeps totals per holder. Of links there are no totals but those of the slices that came.
 const WITH_TOTALS: [Resource; 2] = [Resource::Cpu, Resource::Disk];
 
-impl Model {
-    /// Gives out what nobody was seen to hold where slices were dropped, by what each held in the whole window.
-    pub(super) fn estimate_lost(&self, bins: &mut [Bin]) {
-        for resource in WITH_TOTALS {
-            if self.dropped(resource) == 0 {
-                continue;
-            }
-            let of = self
-                .held
-                .iter()
-                .filter(|((of, ..), held)| *of == resource && held.ns > 0);
-            let totals: Vec<_> = of
-                .map(|((_, place, holder), held)| (*place, *holder, held.ns))
-                .collect();
-            for bin in &mut *bins {
-                give_out(bin, resource, &totals);
-            }
+/// Gives out what nobody was seen to hold where slices were dropped, by what each held in the whole window.
+pub(super) fn estimate(
+    bins: &mut [Bin],
+    held: &BTreeMap<(Resource, Option<PlaceId>, Holder), Held>,
+    end: &event::End,
+    link_records: u64,
+) {
+    for resource in WITH_TOTALS {
+        if dropped(end, resource) == 0 {
+            continue;
         }
-        let dropped = self.dropped(Resource::Network);
-        if dropped > 0 {
-            let part = dropped as f64 / (dropped + self.link_records) as f64;
-            let charges = bins.iter_mut().flat_map(|bin| &mut bin.charges);
-            for charge in charges.filter(|charge| charge.resource == Resource::Network) {
-                let lost = (charge.ns as f64 * part) as u64;
-                charge.estimated_ns = charge.estimated_ns.max(lost);
-            }
+        let of = held
+            .iter()
+            .filter(|((of, ..), held)| *of == resource && held.ns > 0);
+        let totals: Vec<_> = of
+            .map(|((_, place, holder), held)| (*place, *holder, held.ns))
+            .collect();
+        for bin in &mut *bins {
+            give_out(bin, resource, &totals);
         }
     }
+    let dropped = dropped(end, Resource::Network);
+    if dropped > 0 {
+        let part = dropped as f64 / (dropped + link_records) as f64;
+        let charges = bins.iter_mut().flat_map(|bin| &mut bin.charges);
+        for charge in charges.filter(|charge| charge.resource == Resource::Network) {
+            let lost = (charge.ns as f64 * part) as u64;
+            charge.estimated_ns = charge.estimated_ns.max(lost);
+        }
+    }
+}
 
-    /// Dropped records that said who held a resource.
-    fn dropped(&self, resource: Resource) -> u64 {
-        let of = self
-            .end
-            .dropped()
-            .filter(|(loss, _)| loss.cost() == Cost::Holders(resource));
-        of.map(|(_, dropped)| dropped).sum()
-    }
+/// Dropped records that said who held a resource.
+fn dropped(end: &event::End, resource: Resource) -> u64 {
+    let of = end
+        .dropped()
+        .filter(|(loss, _)| loss.cost() == Cost::Holders(resource));
+    of.map(|(_, dropped)| dropped).sum()
 }
 
 /// Splits what is charged to nobody in one slice of the window; the parts sum to it.

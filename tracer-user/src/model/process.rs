@@ -62,8 +62,8 @@ impl Processes {
         self.orphans.push((id, found.parent_pid));
     }
 
-    /// A new process: it begins as the image of its parent.
-    pub fn forked(&mut self, fork: &event::Fork) {
+    /// A new process, of the target or not: it begins as the image of its parent.
+    pub fn forked(&mut self, fork: &event::Fork, target: bool) {
         if fork.pid != fork.tid {
             return;
         }
@@ -80,7 +80,7 @@ impl Processes {
             cmdline: image.cmdline.clone(),
             cgroup: image.cgroup.clone(),
             kernel: image.kernel,
-            target: fork.target,
+            target,
             exited: false,
         };
         self.insert(process);
@@ -280,7 +280,7 @@ mod tests {
             ..event::Process::default()
         });
         for pid in 2..60_000 {
-            processes.forked(&fork(pid, 1));
+            processes.forked(&fork(pid, 1), false);
             each(&mut processes, pid);
         }
         processes
@@ -302,7 +302,7 @@ mod tests {
     fn who_was_named_is_kept_and_so_are_its_ancestors() {
         let mut processes = forks(|processes, pid| {
             if pid == 10 {
-                processes.forked(&fork(100_000, 10));
+                processes.forked(&fork(100_000, 10), false);
                 processes.id(100_000);
                 _ = processes.exited(100_000);
             }
@@ -318,7 +318,7 @@ mod tests {
     #[test]
     fn a_parent_goes_after_its_last_child() {
         let processes = forks(|processes, pid| {
-            processes.forked(&fork(pid + 100_000, pid));
+            processes.forked(&fork(pid + 100_000, pid), false);
             _ = processes.exited(pid);
             _ = processes.exited(pid + 100_000);
         });

@@ -3,15 +3,20 @@
 pub mod chains;
 pub mod clients;
 mod closing;
+mod disks;
 mod hung;
 mod identity;
 pub mod ledgers;
 pub mod lost;
 mod network;
 mod places;
+mod remote;
+mod requests;
+mod run_queue;
 mod threads;
 mod turns;
 pub mod upstream;
+mod waits;
 
 use tracer_common::{
     sched::{WAIT_FIRST, WAIT_IOWAIT, WAIT_NO_WAKER, WAIT_OPEN, WAIT_RUNNABLE, WAIT_TASK_WAKER},
@@ -91,11 +96,14 @@ pub fn attach() -> Vec<Event> {
         (KWORKER, "kworker/u8:1"),
     ];
     events.extend(known.map(|(pid, comm)| Event::Process(process(pid, comm))));
-    events.extend(STACKS.map(|(id, frames)| {
-        let frames = frames.iter().map(|frame| (*frame).to_owned()).collect();
-        Event::Stack(event::Stack { ns: T0, id, frames })
-    }));
+    events.extend(STACKS.map(|(id, frames)| stack(id, frames)));
     events
+}
+
+/// The functions of a stack, innermost first.
+pub fn stack(id: u64, frames: &[&str]) -> Event {
+    let frames = frames.iter().map(|frame| (*frame).to_owned()).collect();
+    Event::Stack(event::Stack { ns: T0, id, frames })
 }
 
 /// The books of these events after what is known at attach.
@@ -121,6 +129,12 @@ pub fn seed(tid: u32, state: char, function: &str) -> Event {
         state,
         stack,
     })
+}
+
+/// These events of a target whose first thread slept in epoll at attach.
+pub fn sleeper(events: impl IntoIterator<Item = Event>) -> Vec<Event> {
+    let seed = seed(SERVER, 'S', "ep_poll");
+    [seed].into_iter().chain(events).collect()
 }
 
 /// A thread of the target that runs all the time from attach on, but for its waits.

@@ -351,7 +351,8 @@ fn what_holds_a_followed_processs_socket_back_makes_no_connection_of_the_targets
     for event in attach().into_iter().chain(asks(vec![flow])) {
         model.apply(&event);
     }
-    assert!(!model.connections.contains_key(&ASKED));
-    let theirs = &model.followed[0].model.connections[&ASKED];
-    assert_eq!(theirs.flow.netns, 3);
+    assert!(model.requests.route(ASKED).is_none());
+    let theirs = model.followed.all().next().unwrap();
+    let route = theirs.model.requests.route(ASKED).unwrap();
+    assert_eq!(route.flow.netns, 3);
 }

@@ -1,0 +1,153 @@
+//! What is written down while events come: both ledgers, the flame graph, the causes, and what each holder had in all.
+
+use std::collections::BTreeMap;
+
+use rustc_hash::FxHashMap as HashMap;
+
+use super::{
+    books::{Held, Holder, PlaceId},
+    ledger::Ledger,
+};
+use crate::class::{Cause, Class, Resource};
+
+/// A part of a wait, to be charged to one holder.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Charge {
+    pub(super) resource: Resource,
+    pub(super) place: Option<PlaceId>,
+    pub(super) holder: Holder,
+    /// Identity of the stack that waited; 0 if there is none.
+    pub(super) stack: u64,
+    /// Begin and end of the wait, ns: the ledger spreads the charge evenly over it.
+    pub(super) span: (u64, u64),
+    /// How much of the wait, ns.
+    pub(super) ns: u64,
+    /// Does it rest on an estimate instead of on what was seen?
+    pub(super) estimated: bool,
+}
+
+impl Charge {
+    fn key(&self) -> (Resource, Option<PlaceId>, Holder) {
+        (self.resource, self.place, self.holder)
+    }
+}
+
+/// Frames of a line of the flame graph: class, place, holder, identity of the stack.
+pub(super) type FlameKey = (Class, Option<PlaceId>, Holder, u64);
+
+/// The account of one target.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Account {
+    pub(super) ledger: Ledger,
+    flame: HashMap<FlameKey, u64>,
+    causes: BTreeMap<(Resource, Cause), u64>,
+    pub(super) held: BTreeMap<(Resource, Option<PlaceId>, Holder), Held>,
+}
+
+impl Account {
+    /// Charges a part of a wait to its holder, in the ledger and in the flame graph.
+    pub(super) fn charge(&mut self, charge: Charge) {
+        self.charge_only(charge);
+        if let Some(class) = charge.resource.class() {
+            let frames = (class, charge.place, charge.holder, charge.stack);
+            self.burn_only(frames, charge.ns);
+        }
+    }
+
+    /// Charges in the ledger alone: the flame graph has this wait already, or under other frames.
+    pub(super) fn charge_only(&mut self, charge: Charge) {
+        let (begin, end) = charge.span;
+        self.ledger
+            .charge(charge.key(), begin, end, charge.ns, charge.estimated);
+    }
+
+    /// Adds to the flame graph alone: the ledger has this wait under another key, or leaves it to nobody.
+    pub(super) fn burn_only(&mut self, frames: FlameKey, ns: u64) {
+        if ns > 0 {
+            *self.flame.entry(frames).or_default() += ns;
+        }
+    }
+
+    /// A wait for a resource, or `ns` of it, had this cause.
+    pub(super) fn caused(&mut self, resource: Resource, cause: Cause, ns: u64) {
+        *self.causes.entry((resource, cause)).or_default() += ns;
+    }
+
+    /// What a holder had of a place in the whole window, to be added to.
+    pub(super) fn held(
+        &mut self,
+        resource: Resource,
+        place: Option<PlaceId>,
+        holder: Holder,
+    ) -> &mut Held {
+        self.held.entry((resource, place, holder)).or_default()
+    }
+
+    /// The flame graph, in the order of its frames; it is empty then.
+    pub(super) fn take_flame(&mut self) -> Vec<(FlameKey, u64)> {
+        let mut lines: Vec<(FlameKey, u64)> = std::mem::take(&mut self.flame).into_iter().collect();
+        lines.sort_unstable();
+        lines
+    }
+
+    /// The causes, in order, each with its time in ns.
+    pub(super) fn causes(&self) -> Vec<(Resource, Cause, u64)> {
+        let causes = self.causes.iter();
+        causes
+            .map(|(&(resource, cause), &ns)| (resource, cause, ns))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHARGE: Charge = Charge {
+        resource: Resource::Disk,
+        place: Some(3),
+        holder: Holder::Process(1),
+        stack: 7,
+        span: (0, 100),
+        ns: 60,
+        estimated: false,
+    };
+    const FRAMES: FlameKey = (Class::Disk, Some(3), Holder::Process(1), 7);
+
+    fn in_ledger(account: Account) -> Vec<u64> {
+        let (bins, _) = account.ledger.close(100);
+        let charges = bins.iter().flat_map(|bin| &bin.charges);
+        charges.map(|charge| charge.ns).collect()
+    }
+
+    #[test]
+    fn a_charge_is_in_the_ledger_and_in_the_flame_graph() {
+        let mut account = Account::default();
+        account.charge(CHARGE);
+        account.charge(CHARGE);
+        assert_eq!(account.take_flame(), [(FRAMES, 120)]);
+        assert_eq!(in_ledger(account), [120]);
+    }
+
+    #[test]
+    fn who_means_one_of_both_gets_one_of_both() {
+        let mut account = Account::default();
+        account.charge_only(CHARGE);
+        assert_eq!(account.take_flame(), []);
+        account.burn_only(FRAMES, 9);
+        account.burn_only((Class::Disk, None, Holder::Nobody, 0), 0);
+        assert_eq!(account.take_flame(), [(FRAMES, 9)]);
+        assert_eq!(in_ledger(account), [60]);
+    }
+
+    #[test]
+    fn causes_and_what_is_held_add_up() {
+        let mut account = Account::default();
+        for ns in [5, 7] {
+            account.caused(Resource::Cpu, Cause::Quota, ns);
+            account.held(Resource::Cpu, None, Holder::Own).ns += ns;
+        }
+        assert_eq!(account.causes(), [(Resource::Cpu, Cause::Quota, 12)]);
+        assert_eq!(account.held[&(Resource::Cpu, None, Holder::Own)].ns, 12);
+    }
+}

@@ -1,0 +1,114 @@
+//! The end of a window: what is open is judged, and everything that the rooms know becomes the books.
+
+use super::{
+    Model,
+    books::{Bin, Books, FlameLine},
+    followed::{self, Leaf, Ways},
+    lost,
+};
+use crate::{class::Resource, event};
+
+impl Model {
+    /// Closes the books at the end of the window, or at any time before for a provisional answer (on a clone).
+    #[must_use]
+    pub fn close(mut self) -> Books {
+        if self.facts.end.ns == 0 {
+            self.facts.end.ns = self.facts.now_ns;
+        }
+        let end_ns = self.facts.end.ns;
+        self.settle(end_ns);
+        for (process, ns) in self.facts.on_cpus() {
+            let holder = self.names.holder_of(process);
+            self.account.held(Resource::Cpu, None, holder).ns += ns;
+        }
+        self.into_books(end_ns)
+    }
+
+    /// Judges what is open.
+    fn settle(&mut self, end_ns: u64) {
+        self.threads.close(&mut self.account, end_ns);
+        let (requests, mut beside) = self.requests();
+        requests.close_turns(&mut beside, end_ns);
+        requests.close_drains(&mut beside, end_ns);
+        let (names, account) = (&mut self.names, &mut self.account);
+        let (requests, threads) = (&self.requests, &self.threads);
+        let asker_at = |tid, ns| requests.asker_at(threads, tid, ns);
+        self.disks.settle(names, account, &asker_at);
+        self.links.settle(account);
+        self.cpus.settle(names, account);
+    }
+
+    fn into_books(mut self, end_ns: u64) -> Books {
+        let (wall_ns, unaccounted_ns) = self.threads.lifetimes(end_ns);
+        let facts = &mut self.facts;
+        let targets = facts.start.targets.iter();
+        let targets = targets.map(|pid| self.names.processes.id(*pid)).collect();
+        if !self.followed.is_empty() {
+            facts.interrupted = event::Interrupted::default();
+        }
+        let (mut bins, bin_ns) = std::mem::take(&mut self.account.ledger).close(end_ns);
+        self.cpus.take_stolen(&mut bins);
+        let held = &self.account.held;
+        lost::estimate(&mut bins, held, &facts.end, self.links.records);
+        let ways = self.answer(&mut bins, bin_ns, end_ns);
+        Books {
+            bins,
+            bin_ns,
+            requests: self.requests.tally.close(end_ns),
+            threads: self.threads.seen,
+            wall_ns,
+            unaccounted_ns,
+            clipped_waits: self.threads.clipped_waits,
+            unreadable_stacks: self.threads.unreadable_stacks,
+            targets,
+            ways,
+            flame: self.flame_lines(),
+            causes: self.account.causes(),
+            workers: self.requests.workers(&self.threads),
+            histograms: self.facts.take_histograms(),
+            processes: self.names.processes.into_all(),
+            places: self.names.places,
+            held: self.account.held,
+            disks: self.disks.facts,
+            written: self.disks.written,
+            failed: self.disks.failed,
+            works: self.cpus.into_works(),
+            standings: self.facts.standings,
+            means: self.facts.means,
+            own_limits: self.facts.own_limits,
+            siblings: self.facts.siblings,
+            interrupted: self.facts.interrupted,
+            start: self.facts.start,
+            end: self.facts.end,
+        }
+    }
+
+    fn flame_lines(&mut self) -> Vec<FlameLine> {
+        let lines = self.account.take_flame().into_iter();
+        let line = |((class, place, holder, stack), ns)| FlameLine {
+            class,
+            place,
+            holder,
+            stack: self.threads.functions(stack),
+            ns,
+        };
+        lines.map(line).collect()
+    }
+
+    /// Splits what was waited for upstream in closed bins as the followed processes' own time is.
+    fn answer(&mut self, bins: &mut [Bin], bin_ns: u64, end_ns: u64) -> Ways {
+        let asked = std::mem::take(&mut self.followed).into_models();
+        let leaves: Vec<Leaf> = asked
+            .map(|(process, mut model)| {
+                model.settle(end_ns);
+                let books = model.into_books(end_ns);
+                followed::leaf(&mut self.names, process, books)
+            })
+            .collect();
+        let (ways, causes) = followed::split(bins, bin_ns, &leaves);
+        for ((resource, cause), ns) in causes {
+            self.account.caused(resource, cause, ns);
+        }
+        ways
+    }
+}

@@ -1,0 +1,303 @@
+//! CPUs as places: who ran while a target thread stood in the run queue.
+
+use std::collections::VecDeque;
+
+use crate::{
+    event::Source,
+    model::{books::PlaceId, recent},
+};
+
+/// Slices kept of one CPU. A wait that reaches further back is partly unattributed; at 10,000 switches a second this is 6 s.
+const MOST_SLICES: usize = 1 << 16;
+
+#[derive(Clone, Copy, Debug)]
+struct Slice {
+    begin: u64,
+    end: u64,
+    pid: u32,
+}
+
+/// What was taken of a time in which nobody switched.
+#[derive(Clone, Debug)]
+struct Taken {
+    begin: u64,
+    end: u64,
+    took: Vec<(By, u64)>,
+}
+
+/// Who or what had a CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// That was not seen.
+    Unseen,
+    /// A process; 0 is idle.
+    Process(u32),
+    /// An interrupt, whomever it interrupted.
+    Interrupt(Source),
+    /// The hypervisor ran somebody else.
+    Hypervisor,
+}
+
+/// A part of a wait in which nothing changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Begin, ns.
+    pub begin: u64,
+    /// End, ns.
+    pub end: u64,
+    /// Who had the CPU.
+    pub by: By,
+}
+
+/// Recent holders of one CPU.
+#[derive(Clone, Debug, Default)]
+pub struct Cpu {
+    /// Its place, once somebody waited there.
+    pub place: Option<PlaceId>,
+    slices: VecDeque<Slice>,
+    /// In order and apart from each other.
+    interrupts: VecDeque<Taken>,
+    /// As above.
+    stolen: VecDeque<Taken>,
+}
+
+impl Cpu {
+    /// `pid` held the CPU from `begin` to `end`; 0 is idle. What is known of that time already is not taken again: the slice that
+    /// was under way when the window ended may come from the map and from the ring.
+    pub fn held(&mut self, pid: u32, begin: u64, end: u64) {
+        let begin = self.slices.back().map_or(begin, |last| last.end.max(begin));
+        if end <= begin {
+            return;
+        }
+        if self.slices.len() == MOST_SLICES {
+            self.slices.pop_front();
+        }
+        self.slices.push_back(Slice { begin, end, pid });
+    }
+
+    /// Interrupts took that much of the time from `begin` to `end`.
+    pub fn interrupted(&mut self, took: &[(Source, u64)], begin: u64, end: u64) {
+        let took = took.iter().map(|(by, ns)| (By::Interrupt(*by), *ns));
+        take(&mut self.interrupts, took.collect(), begin, end);
+    }
+
+    /// The hypervisor stole that much of the time from `begin` to `end`.
+    pub fn stolen(&mut self, ns: u64, begin: u64, end: u64) {
+        take(&mut self.stolen, vec![(By::Hypervisor, ns)], begin, end);
+    }
+
+    /// `[begin, end]` without a gap: who had it when. Of the time of interrupts and of stolen time only the sum is known: it is taken
+    /// in proportion, and to be at the end.
+    #[must_use]
+    pub fn pieces(&self, begin: u64, end: u64) -> Vec<Piece> {
+        let pieces = without(self.slices(begin, end), &self.interrupts);
+        without(pieces, &self.stolen)
+    }
+
+    /// As above, with nothing taken out.
+    fn slices(&self, begin: u64, end: u64) -> Vec<Piece> {
+        let first = recent::partition_point(&self.slices, |slice| slice.end <= begin);
+        let mut pieces = Pieces::default();
+        let mut at = begin;
+        for slice in self.slices.range(first..) {
+            if slice.begin >= end {
+                break;
+            }
+            pieces.push(at, slice.begin, By::Unseen);
+            at = slice.begin.max(at);
+            pieces.push(at, slice.end.min(end), By::Process(slice.pid));
+            at = slice.end.min(end);
+        }
+        pieces.push(at, end, By::Unseen);
+        pieces.0
+    }
+}
+
+fn take(known: &mut VecDeque<Taken>, took: Vec<(By, u64)>, begin: u64, end: u64) {
+    let begin = known.back().map_or(begin, |last| last.end.max(begin));
+    if end <= begin {
+        return;
+    }
+    if known.len() == MOST_SLICES {
+        known.pop_front();
+    }
+    known.push_back(Taken { begin, end, took });
+}
+
+/// Takes out what was taken.
+fn without(pieces: Vec<Piece>, taken: &VecDeque<Taken>) -> Vec<Piece> {
+    let begin = pieces.first().map_or(0, |piece| piece.begin);
+    let end = pieces.last().map_or(0, |piece| piece.end);
+    let first = recent::partition_point(taken, |known| known.end <= begin);
+    if taken.get(first).is_none_or(|known| known.begin >= end) {
+        return pieces;
+    }
+    let mut taken = taken.range(first..).peekable();
+    let mut left = Pieces::default();
+    for piece in pieces {
+        let mut at = piece.begin;
+        while let Some(known) = taken.peek().filter(|known| known.begin < piece.end) {
+            let (from, upto) = (known.begin.max(at), known.end.min(piece.end));
+            left.push(at, from, piece.by);
+            left.without(from, upto, piece.by, known);
+            at = upto.max(at);
+            if known.end > piece.end {
+                break;
+            }
+            taken.next();
+        }
+        left.push(at, piece.end, piece.by);
+    }
+    left.0
+}
+
+/// Pieces in order; neighbours of one kind are one.
+#[derive(Default)]
+struct Pieces(Vec<Piece>);
+
+impl Pieces {
+    fn push(&mut self, begin: u64, end: u64, by: By) {
+        match self.0.last_mut() {
+            _ if begin >= end => {}
+            Some(last) if last.by == by => last.end = end,
+            _ => self.0.push(Piece { begin, end, by }),
+        }
+    }
+
+    /// `[begin, end]` of a time of which something was taken.
+    fn without(&mut self, begin: u64, end: u64, by: By, known: &Taken) {
+        let length = u128::from(known.end - known.begin);
+        let here = u128::from(end.saturating_sub(begin));
+        let part = |ns: u64| (u128::from(ns) * here / length) as u64;
+        let all: u64 = known.took.iter().map(|(_, ns)| part(*ns)).sum();
+        let mut at = end.saturating_sub(all).max(begin);
+        self.push(begin, at, by);
+        for (taker, ns) in &known.took {
+            let upto = (at + part(*ns)).min(end);
+            self.push(at, upto, *taker);
+            at = upto;
+        }
+        // What rounding left.
+        self.push(at, end, by);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NET_RX: Source = Source::Softirq(3);
+
+    fn piece(begin: u64, end: u64, pid: u32) -> Piece {
+        let by = By::Process(pid);
+        Piece { begin, end, by }
+    }
+
+    fn interrupt(begin: u64, end: u64, source: Source) -> Piece {
+        let by = By::Interrupt(source);
+        Piece { begin, end, by }
+    }
+
+    fn unseen(begin: u64, end: u64) -> Piece {
+        let by = By::Unseen;
+        Piece { begin, end, by }
+    }
+
+    #[test]
+    fn a_slice_that_is_told_twice_counts_once() {
+        let mut cpu = Cpu::default();
+        cpu.held(1, 0, 100);
+        cpu.held(1, 0, 120);
+        cpu.held(1, 0, 120);
+        assert_eq!(cpu.pieces(0, 200), [piece(0, 120, 1), unseen(120, 200)]);
+    }
+
+    #[test]
+    fn a_wait_is_split_between_those_who_ran_in_it() {
+        let mut cpu = Cpu::default();
+        cpu.held(1, 0, 100);
+        cpu.held(2, 100, 250);
+        cpu.held(0, 250, 300);
+        cpu.held(1, 300, 400);
+        let expected = [
+            piece(50, 100, 1),
+            piece(100, 250, 2),
+            piece(250, 300, 0),
+            piece(300, 350, 1),
+        ];
+        assert_eq!(cpu.pieces(50, 350), expected);
+    }
+
+    #[test]
+    fn interrupts_are_taken_out_of_whom_they_interrupted() {
+        let mut cpu = Cpu::default();
+        cpu.interrupted(&[(NET_RX, 15), (Source::Irq, 5)], 0, 100);
+        cpu.held(1, 0, 100);
+        let expected = [
+            piece(0, 80, 1),
+            interrupt(80, 95, NET_RX),
+            interrupt(95, 100, Source::Irq),
+        ];
+        assert_eq!(cpu.pieces(0, 100), expected);
+    }
+
+    #[test]
+    fn who_waited_for_a_part_of_the_time_stood_behind_that_part_of_the_interrupts() {
+        let mut cpu = Cpu::default();
+        cpu.interrupted(&[(NET_RX, 20)], 0, 100);
+        cpu.held(1, 0, 100);
+        let expected = [piece(50, 90, 1), interrupt(90, 100, NET_RX)];
+        assert_eq!(cpu.pieces(50, 100), expected);
+        let expected = [piece(20, 36, 1), interrupt(36, 40, NET_RX)];
+        assert_eq!(cpu.pieces(20, 40), expected);
+    }
+
+    #[test]
+    fn interrupts_are_told_since_the_first_waiter_and_for_each_slice() {
+        let mut cpu = Cpu::default();
+        cpu.held(1, 0, 100);
+        cpu.interrupted(&[(NET_RX, 10)], 50, 100);
+        cpu.held(2, 100, 200);
+        cpu.interrupted(&[(NET_RX, 30)], 100, 200);
+        let expected = [
+            piece(50, 90, 1),
+            interrupt(90, 100, NET_RX),
+            piece(100, 170, 2),
+            interrupt(170, 200, NET_RX),
+        ];
+        assert_eq!(cpu.pieces(50, 200), expected);
+        assert_eq!(cpu.pieces(0, 40), [piece(0, 40, 1)]);
+    }
+
+    #[test]
+    fn interrupts_that_no_slice_covers_are_still_there_and_never_more_than_the_time() {
+        let mut cpu = Cpu::default();
+        cpu.interrupted(&[(NET_RX, 90), (Source::Irq, 20)], 0, 100);
+        let expected = [
+            interrupt(0, 90, NET_RX),
+            interrupt(90, 100, Source::Irq),
+            unseen(100, 150),
+        ];
+        assert_eq!(cpu.pieces(0, 150), expected);
+    }
+
+    #[test]
+    fn stolen_time_is_taken_out_of_holders_and_interrupts_alike() {
+        let mut cpu = Cpu::default();
+        cpu.held(1, 0, 100);
+        cpu.interrupted(&[(NET_RX, 20)], 0, 100);
+        cpu.stolen(50, 0, 100);
+        let stolen = |begin, end| Piece {
+            begin,
+            end,
+            by: By::Hypervisor,
+        };
+        let expected = [
+            piece(0, 40, 1),
+            stolen(40, 80),
+            interrupt(80, 90, NET_RX),
+            stolen(90, 100),
+        ];
+        assert_eq!(cpu.pieces(0, 100), expected);
+    }
+}

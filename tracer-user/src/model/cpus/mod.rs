@@ -1,0 +1,91 @@
+//! CPUs as places: who ran, what interrupted, and what the hypervisor stole, while target threads stood in run queues.
+
+mod cpu;
+mod queue;
+mod softirq;
+mod steal;
+
+use rustc_hash::FxHashMap as HashMap;
+
+use super::{
+    account::Account,
+    books::{Bin, PlaceId, Works},
+    names::Names,
+};
+use crate::event::{CpuTime, Interrupts, Packets, Slice, Stolen, Work};
+
+use cpu::Cpu;
+pub(super) use queue::Queued;
+use softirq::Softirqs;
+
+/// All CPUs.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Cpus {
+    /// By the kernel's number.
+    cpus: Vec<Cpu>,
+    softirqs: Softirqs,
+    /// Part of a CPU's work that was stolen in the window, by place.
+    stolen: HashMap<PlaceId, f64>,
+    works: Works,
+}
+
+impl Cpus {
+    pub(super) fn slice(&mut self, slice: &Slice) {
+        self.cpu(slice.cpu)
+            .held(slice.pid, slice.begin_ns, slice.ns);
+    }
+
+    pub(super) fn interrupted(&mut self, by: &Interrupts) {
+        self.cpu(by.cpu).interrupted(&by.took, by.begin_ns, by.ns);
+    }
+
+    pub(super) fn stolen(&mut self, stolen: &Stolen) {
+        self.cpu(stolen.cpu)
+            .stolen(stolen.stolen_ns, stolen.begin_ns, stolen.ns);
+    }
+
+    /// What the hypervisor stole of a CPU in the whole window, where the kernel counts no less than that.
+    pub(super) fn stolen_in_all(&mut self, names: &mut Names, cpu: CpuTime) {
+        let part = cpu.part().min(1.0);
+        if part >= steal::LEAST {
+            let place = names.place(&format!("cpu{}", cpu.cpu));
+            self.stolen.insert(place, part);
+        }
+    }
+
+    /// Which functions a kworker ran while a target thread was queued.
+    pub(super) fn worked(&mut self, names: &mut Names, work: &Work) {
+        let worker = names.processes.id(work.pid);
+        let functions = self.works.entry(worker).or_default();
+        *functions.entry(work.function.clone()).or_default() +=
+            work.ns.saturating_sub(work.begin_ns);
+    }
+
+    pub(super) fn packets(&mut self, names: &mut Names, packets: &Packets) {
+        let owner = (packets.pid != 0).then(|| names.holder(packets.pid));
+        self.softirqs.moved(packets, owner);
+    }
+
+    fn cpu(&mut self, cpu: u32) -> &mut Cpu {
+        let index = cpu as usize;
+        if index >= self.cpus.len() {
+            self.cpus.resize_with(index + 1, Cpu::default);
+        }
+        &mut self.cpus[index]
+    }
+
+    /// Charges what can be judged only once all packets are known.
+    pub(super) fn settle(&mut self, names: &mut Names, account: &mut Account) {
+        std::mem::take(&mut self.softirqs).charge(names, account);
+    }
+
+    /// Takes what the hypervisor stole in the whole window out of the charges of closed bins.
+    pub(super) fn take_stolen(&self, bins: &mut [Bin]) {
+        steal::take(&self.stolen, bins);
+    }
+
+    /// Time that kworkers held a CPU.
+    pub(super) fn into_works(self) -> Works {
+        self.works
+    }
+}

@@ -1,0 +1,180 @@
+//! The time of a wait in a run queue: own quota, then whoever ran while the thread could have.
+
+use super::{
+    Cpus,
+    cpu::{By, Piece},
+};
+use crate::{
+    class::{Cause, Class, Resource},
+    model::{
+        account::{Account, Charge},
+        books::{Holder, PlaceId},
+        names::Names,
+    },
+};
+
+/// A wait of a target thread in run queues.
+pub(in crate::model) struct Queued<'a> {
+    /// Since when it was runnable, ns.
+    pub(in crate::model) begin_ns: u64,
+    /// When it came on a CPU, ns, and on which.
+    pub(in crate::model) end_ns: u64,
+    pub(in crate::model) cpu: u32,
+    /// Its moves meanwhile: when, ns, and away from which CPU.
+    pub(in crate::model) moves: &'a [(u64, u32)],
+    /// How long its own group was throttled meanwhile, ns.
+    pub(in crate::model) throttled_ns: u64,
+}
+
+/// A part of a wait on the run queue of one CPU.
+struct Stay {
+    cpu: u32,
+    begin: u64,
+    end: u64,
+    /// Its parts in which the thread could have run.
+    pieces: Vec<Piece>,
+}
+
+impl Cpus {
+    /// Charges a wait in run queues: to the own quota first, then to those who ran meanwhile.
+    pub(in crate::model) fn queued(
+        &mut self,
+        names: &mut Names,
+        account: &mut Account,
+        queued: &Queued<'_>,
+    ) {
+        let mut stays = self.stays(queued);
+        let quota = queued.throttled_ns.min(queued.end_ns - queued.begin_ns);
+        take_quota(names, account, &mut stays, quota);
+        for stay in stays {
+            self.contend(names, account, &stay);
+        }
+    }
+
+    /// On which CPUs the thread stood meanwhile, and who ran there.
+    fn stays(&self, queued: &Queued<'_>) -> Vec<Stay> {
+        let mut at = queued.begin_ns;
+        let moves = queued.moves.iter().copied();
+        let moves = moves.chain([(queued.end_ns, queued.cpu)]);
+        let stay = |(ns, cpu): (u64, u32)| {
+            let (begin, end) = (at, ns.clamp(at, queued.end_ns));
+            at = end;
+            let known = self.cpus.get(cpu as usize);
+            let unseen = || {
+                vec![Piece {
+                    begin,
+                    end,
+                    by: By::Unseen,
+                }]
+            };
+            Stay {
+                cpu,
+                begin,
+                end,
+                pieces: known.map_or_else(unseen, |known| known.pieces(begin, end)),
+            }
+        };
+        moves
+            .map(stay)
+            .filter(|stay| stay.begin < stay.end)
+            .collect()
+    }
+
+    /// Charges a stay in a run queue to those who ran there.
+    fn contend(&mut self, names: &mut Names, account: &mut Account, stay: &Stay) {
+        let place = self.place(names, stay.cpu);
+        let mut holders: Vec<(By, u64)> = Vec::new();
+        for piece in &stay.pieces {
+            // Whose packets a softirq moved is known at the end.
+            if let By::Interrupt(source) = piece.by
+                && self
+                    .softirqs
+                    .waited(stay.cpu, source, piece.begin, piece.end)
+            {
+                continue;
+            }
+            let ns = piece.end - piece.begin;
+            match holders.iter_mut().find(|(by, _)| *by == piece.by) {
+                Some((_, sum)) => *sum += ns,
+                None => holders.push((piece.by, ns)),
+            }
+        }
+        for (by, ns) in holders {
+            if ns == 0 {
+                continue;
+            }
+            let holder = match by {
+                // The ledger leaves to nobody what is not charged.
+                By::Unseen => {
+                    account.burn_only((Class::Cpu, Some(place), Holder::Nobody, 0), ns);
+                    continue;
+                }
+                By::Process(0) => Holder::IdleCpu,
+                By::Process(pid) => names.holder(pid),
+                By::Interrupt(source) => Holder::Interrupt(source),
+                By::Hypervisor => Holder::Hypervisor,
+            };
+            account.charge(Charge {
+                resource: Resource::Cpu,
+                place: Some(place),
+                holder,
+                stack: 0,
+                span: (stay.begin, stay.end),
+                ns,
+                // When in a slice it was stolen is not known.
+                estimated: by == By::Hypervisor,
+            });
+        }
+    }
+
+    /// The place of a CPU's queue.
+    fn place(&mut self, names: &mut Names, cpu: u32) -> PlaceId {
+        let known = &mut self.cpu(cpu).place;
+        *known.get_or_insert_with(|| names.place(&format!("cpu{cpu}")))
+    }
+}
+
+/// Takes the own quota out of a wait: who ran while the thread was throttled did not delay it.
+///
+/// The kernel counts how long the thread's group was throttled in the wait, not when. Then no thread of the group ran, and a CPU
+/// that idles although a thread stands in its queue has nobody else to run. So idle time goes first. Then goes the earliest time in
+/// which others ran: a group is throttled where it used its quota up, and stands behind others after the period's timer. Own threads
+/// go last.
+fn take_quota(names: &mut Names, account: &mut Account, stays: &mut [Stay], quota: u64) {
+    let mut left = quota;
+    let ranks = if quota == 0 { 0..0 } else { 0..3 };
+    for rank in ranks {
+        for piece in stays.iter_mut().flat_map(|stay| &mut stay.pieces) {
+            if quota_rank(names, piece.by) != rank {
+                continue;
+            }
+            let ns = left.min(piece.end - piece.begin);
+            if ns > 0 {
+                throttled(account, piece.begin, ns);
+                piece.begin += ns;
+                left -= ns;
+            }
+        }
+    }
+}
+
+fn quota_rank(names: &mut Names, by: By) -> u32 {
+    match by {
+        By::Process(0) => 0,
+        By::Process(pid) if names.holder(pid) == Holder::Own => 2,
+        By::Process(_) | By::Interrupt(_) | By::Hypervisor | By::Unseen => 1,
+    }
+}
+
+fn throttled(account: &mut Account, begin: u64, ns: u64) {
+    account.caused(Resource::Cpu, Cause::Quota, ns);
+    account.charge(Charge {
+        resource: Resource::Cpu,
+        place: None,
+        holder: Holder::OwnQuota,
+        stack: 0,
+        span: (begin, begin + ns),
+        ns,
+        estimated: false,
+    });
+}

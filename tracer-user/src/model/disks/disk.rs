@@ -1,0 +1,484 @@
+//! One disk: how long a target's request would have taken alone, and who had the device meanwhile.
+//!
+//! A wait on a request is its own service `s0` plus an excess. `s0` is the median device time of the same operation and size while
+//! nobody else had a request there. As much of the excess as the mean device time rises beside others is theirs: it is shared over
+//! all other requests in flight or queued during the wait, by the service they demand, `d = k + bytes` (`k`: what an I/O costs
+//! beside its bytes, fitted from the window), in virtual time: at each instant every request there gets `d / Σd`. So a small reader
+//! is not accused of a big reader's harm.
+
+use std::collections::{VecDeque, vec_deque};
+
+use rustc_hash::FxHashMap as HashMap;
+use tracer_common::block::{
+    IO_ERROR, IO_JOURNAL, IO_MERGED, IO_OPEN, IO_THROTTLED, IO_WRITEBACK, OP_READ, OP_WRITE,
+};
+
+use super::{
+    fit::Fit,
+    reach::Reach,
+    service::{Own, Service, Usual},
+};
+use crate::{
+    event::Io,
+    model::books::{Holder, PlaceId},
+};
+
+/// Requests kept of one disk: at 10,000 a second the last 6 s. On a faster one, waits are judged as long as their requests are known
+/// ([`Disk::forgets`]): the faster it is, the sooner all that stood beside them has completed.
+const MOST_REQUESTS: usize = 1 << 16;
+/// Requests looked at beside one: deeper than any queue of a disk, and a bound on the work for one request.
+const MOST_OTHERS: usize = 512;
+
+/// A request, completed or still in flight.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Request {
+    /// When its first bio was queued.
+    pub queue_ns: u64,
+    /// When it went to the device.
+    pub issue_ns: u64,
+    /// When it completed, or the end of the window.
+    pub end_ns: u64,
+    /// Bytes.
+    pub bytes: u32,
+    /// `REQ_OP_*`
+    pub op: u32,
+    /// Whose.
+    pub owner: Holder,
+    /// Which thread queued it.
+    pub tid: u32,
+    /// `IO_*` bits.
+    pub flags: u32,
+}
+
+impl Request {
+    /// From an event.
+    #[must_use]
+    pub fn new(io: &Io, owner: Holder) -> Self {
+        Self {
+            queue_ns: io.queue_ns,
+            issue_ns: io.issue_ns,
+            end_ns: io.ns,
+            bytes: io.bytes,
+            op: io.op,
+            owner,
+            tid: io.tid,
+            flags: io.flags,
+        }
+    }
+
+    /// May its time be taken for that of a request of its size? Not while it is in flight, nor if it is a part of one, or failed.
+    fn is_whole(&self) -> bool {
+        self.flags & (IO_OPEN | IO_MERGED | IO_ERROR) == 0
+    }
+
+    /// Did a kernel thread write it, for whoever dirtied the pages or has a part in the transaction?
+    fn by_kernel(&self) -> bool {
+        self.flags & (IO_WRITEBACK | IO_JOURNAL) != 0
+    }
+
+    /// Did the device answer with an error?
+    #[must_use]
+    pub fn failed(&self) -> bool {
+        self.flags & IO_ERROR != 0
+    }
+
+    fn device_ns(&self) -> u64 {
+        self.end_ns.saturating_sub(self.issue_ns)
+    }
+
+    fn overlaps(&self, begin: u64, end: u64) -> bool {
+        self.queue_ns < end && self.end_ns > begin
+    }
+}
+
+/// Says whose a request is.
+pub type Whose<'a> = &'a dyn Fn(&Request) -> Holder;
+
+/// How a wait is charged.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Blame {
+    /// Parts of the wait, summing to its length.
+    pub charges: Vec<(Holder, u64)>,
+    /// Its own service time is an estimate.
+    pub estimated: bool,
+}
+
+/// One disk.
+#[derive(Clone, Debug)]
+pub struct Disk {
+    /// Its place.
+    pub place: PlaceId,
+    requests: VecDeque<Request>,
+    /// Begins of the requests.
+    reach: Reach,
+    /// Their ends, apart: looked through for every wait, in a list of tens of thousands.
+    ends: VecDeque<u64>,
+    service: HashMap<(u32, u32), Service>,
+    fit: Fit,
+    /// Longest time from queue to completion seen: how long a request may still be unknown.
+    pub longest_ns: u64,
+    /// Requests up to this index are in the statistics.
+    counted: usize,
+    usual: Usual,
+}
+
+impl Disk {
+    /// A disk of which nothing is known yet.
+    #[must_use]
+    pub fn new(place: PlaceId, rotational: bool) -> Self {
+        Self {
+            place,
+            usual: if rotational {
+                Usual::ROTATIONAL
+            } else {
+                Usual::SOLID
+            },
+            requests: VecDeque::new(),
+            reach: Reach::default(),
+            ends: VecDeque::new(),
+            service: HashMap::default(),
+            fit: Fit::default(),
+            longest_ns: 0,
+            counted: 0,
+        }
+    }
+
+    /// A request completed, or was still in flight at the end. In order of time.
+    pub fn completed(&mut self, request: Request) {
+        if let Some(oldest) = self.forgets() {
+            self.settle(oldest + 1);
+            self.forget_first();
+        }
+        self.longest_ns = self
+            .longest_ns
+            .max(request.end_ns.saturating_sub(request.queue_ns));
+        if request.is_whole() {
+            self.fit.add(&request);
+        }
+        // One that never went to the device was not issued at 0.
+        self.reach.add(request.queue_ns.min(request.issue_ns));
+        self.ends.push_back(request.end_ns);
+        self.requests.push_back(request);
+    }
+
+    fn forget_first(&mut self) {
+        self.requests.pop_front();
+        self.reach.forget();
+        self.ends.pop_front();
+        self.counted = self.counted.saturating_sub(1);
+    }
+
+    /// Requests that completed after `begin`, but for those after which none was queued or issued before `end`.
+    fn range(&self, begin: u64, end: u64) -> vec_deque::Iter<'_, Request> {
+        let first = self.ends.partition_point(|end| *end <= begin);
+        let until = self.reach.until(end).clamp(first, self.requests.len());
+        self.requests.range(first..until)
+    }
+
+    /// The end of the oldest request, if the next one takes its place.
+    #[must_use]
+    pub fn forgets(&self) -> Option<u64> {
+        let full = self.requests.len() == MOST_REQUESTS;
+        self.requests.front().filter(|_| full).map(|r| r.end_ns)
+    }
+
+    /// Takes requests that completed before `settled` into the statistics: those beside them are known by then.
+    pub fn settle(&mut self, settled: u64) {
+        while let Some(request) = self
+            .requests
+            .get(self.counted)
+            .copied()
+            .filter(|request| request.end_ns < settled)
+        {
+            if request.is_whole() && (request.op == OP_READ || request.op == OP_WRITE) {
+                let (own, others) = (self.demand(&request), self.others(&request));
+                self.service.entry(size_class(&request)).or_default().add(
+                    request.device_ns(),
+                    own,
+                    others,
+                );
+            }
+            self.counted += 1;
+        }
+    }
+
+    fn demand(&self, request: &Request) -> f64 {
+        self.fit.cost() + f64::from(request.bytes)
+    }
+
+    /// Demand of the other requests in flight as this one was issued; 0 only if none shared the device with it at any time.
+    fn others(&self, request: &Request) -> f64 {
+        let cost = self.fit.cost();
+        let near = self.range(request.issue_ns, request.end_ns);
+        let near = near.take(MOST_OTHERS);
+        let beside = near.filter(|other| other.issue_ns < request.end_ns && *other != request);
+        let (mut at_issue, mut later) = (0.0, 0.0);
+        for other in beside {
+            *(if other.issue_ns <= request.issue_ns {
+                &mut at_issue
+            } else {
+                &mut later
+            }) += cost + f64::from(other.bytes);
+        }
+        // One that came later delayed this one only on a device that serves several at once: it counts for being alone or not.
+        if at_issue == 0.0 {
+            later.min(1.0)
+        } else {
+            at_issue
+        }
+    }
+
+    /// Forgets requests that completed before `needed`.
+    pub fn forget(&mut self, needed: u64) {
+        while self.counted > 0
+            && self
+                .requests
+                .front()
+                .is_some_and(|request| request.end_ns < needed)
+        {
+            self.forget_first();
+        }
+    }
+
+    /// How long such a request takes without the others; `None` before anything is known.
+    fn own_service(&self, request: &Request) -> Option<Own> {
+        let service = self.service.get(&size_class(request))?;
+        let demand = self.demand(request);
+        service.own(demand, request.bytes, self.fit.in_turn(), self.usual)
+    }
+
+    /// Rank of a request that the waiting thread queued itself.
+    pub const OWN: u32 = 4;
+
+    /// The request that a target thread waited for in `[begin, end]`: its own last one to complete, else the target's, else (a page
+    /// that somebody else was reading) anybody's that completed as the wait ended, else its own that had completed just before: a fast
+    /// device answers while the thread is still about to sleep.
+    #[must_use]
+    pub fn awaited(&self, tid: u32, begin: u64, end: u64) -> Option<(u32, Request)> {
+        /// From the interrupt to the wakeup.
+        const SLACK_NS: u64 = 2_000_000;
+        let late = self.ends.partition_point(|known| *known <= end + SLACK_NS);
+        let candidates = self.requests.range(..late).rev();
+        let candidates = candidates
+            .take_while(|request| request.end_ns + SLACK_NS > begin)
+            .filter(|request| request.queue_ns <= end);
+        let mut best: Option<(u32, Request)> = None;
+        for request in candidates {
+            let rank = match request.owner {
+                // What was written back for it is no reason to wait.
+                Holder::Own if request.by_kernel() => 0,
+                Holder::Own if request.end_ns <= begin && request.tid == tid => 1,
+                _ if request.end_ns <= begin => 0,
+                Holder::Own if request.tid == tid => Self::OWN,
+                // Its group's: whose thread's is not known, so that only the moment tells.
+                Holder::Own
+                    if request.flags & IO_THROTTLED != 0 && request.end_ns + SLACK_NS <= end =>
+                {
+                    0
+                }
+                Holder::Own => 3,
+                _ if request.end_ns + SLACK_NS > end => 2,
+                _ => 0,
+            };
+            if rank > best.map_or(0, |(rank, _)| rank) {
+                best = Some((rank, *request));
+            }
+            if rank == Self::OWN {
+                break;
+            }
+        }
+        best
+    }
+
+    /// Charges a wait in `[begin, end]` on `request`: until its own limit let it go, it stood behind nobody.
+    #[must_use]
+    pub fn blame(&self, request: &Request, begin: u64, end: u64, whose: Whose<'_>) -> Blame {
+        if request.end_ns <= begin {
+            return Blame {
+                charges: vec![(Holder::Own, end.saturating_sub(begin))],
+                estimated: false,
+            };
+        }
+        let mut released = begin;
+        if request.flags & IO_THROTTLED != 0 {
+            released = request.queue_ns.clamp(begin, end.max(begin));
+        }
+        let mut blame = self.stood(request, released, end, whose);
+        if request.failed() {
+            // What it took on the device was no service.
+            for (holder, _) in &mut blame.charges {
+                if matches!(holder, Holder::Own | Holder::SlowDevice) {
+                    *holder = Holder::FailedDevice;
+                }
+            }
+        }
+        if released > begin {
+            blame.charges.push((Holder::OwnQuota, released - begin));
+        }
+        blame
+    }
+
+    /// Charges the part of a wait in which the request was queued or on the device.
+    fn stood(&self, request: &Request, begin: u64, end: u64, whose: Whose<'_>) -> Blame {
+        let length = end.saturating_sub(begin);
+        let shares = self.shares(Some(request), begin, end, whose);
+        let others: f64 = shares.iter().map(|(_, share)| share).sum();
+        let issued = request.issue_ns.clamp(begin, end.max(begin));
+        let queued = issued - begin;
+        let service = self.own_service(request);
+        // Of its time on the device, as much as it would take without the others is its own.
+        let (own, explained, estimated) = match service {
+            Some(own) => {
+                let until = (request.issue_ns + own.ns).saturating_sub(issued);
+                (until.min(length - queued), own.explained, own.estimated)
+            }
+            None => (0, 1.0, true),
+        };
+        // In the queue before the device it stood behind the others, or it would not have stood there.
+        let excess = match others > 0.0 {
+            true => queued + ((length - queued - own) as f64 * explained) as u64,
+            false => 0,
+        };
+        let slow = service.map_or(0, |own| own.slow_ns).min(length - excess);
+        let mut charges = vec![(Holder::Own, length - excess - slow)];
+        if slow > 0 {
+            charges.push((Holder::SlowDevice, slow));
+        }
+        if others <= 0.0 {
+            return Blame {
+                charges,
+                estimated: false,
+            };
+        }
+        let (mut upto, mut given) = (0.0, 0);
+        for (holder, share) in shares {
+            upto += share;
+            let end = ((excess as f64 * upto / others).round() as u64).min(excess);
+            charges.push((holder, end - given));
+            given = end;
+        }
+        charges.push((Holder::Nobody, excess - given));
+        Blame { charges, estimated }
+    }
+
+    /// Virtual time that every other request got in `[begin, end]`, by owner; beside an awaited one only the proportion counts.
+    fn shares(
+        &self,
+        awaited: Option<&Request>,
+        begin: u64,
+        end: u64,
+        whose: Whose<'_>,
+    ) -> Vec<(Holder, f64)> {
+        let cost = self.fit.cost();
+        let present: Vec<&Request> = self.in_flight(begin, end).collect();
+        if let Some(awaited) = awaited
+            && let Some(owner) = only_owner(&present, awaited, whose)
+        {
+            // All of it, if it is anything.
+            let bytes: u64 = others(&present, awaited).map(|r| u64::from(r.bytes)).sum();
+            let demands = cost + bytes as f64 > 0.0;
+            return vec![(owner, f64::from(u8::from(demands)))];
+        }
+        let mut edges: Vec<(u64, f64)> = Vec::with_capacity(2 * present.len());
+        for request in &present {
+            let demand = cost + f64::from(request.bytes);
+            edges.push((request.queue_ns.max(begin), demand));
+            edges.push((request.end_ns.min(end), -demand));
+        }
+        let clock = VirtualClock::new(edges);
+        let mut shares: Vec<(Holder, f64)> = Vec::new();
+        for request in present {
+            if Some(request) == awaited {
+                continue;
+            }
+            let share = (cost + f64::from(request.bytes))
+                * (clock.at(request.end_ns.min(end)) - clock.at(request.queue_ns.max(begin)));
+            let owner = whose(request);
+            match shares.iter_mut().find(|(holder, _)| *holder == owner) {
+                Some((_, sum)) => *sum += share,
+                None => shares.push((owner, share)),
+            }
+        }
+        shares
+    }
+
+    /// How a wait in `[begin, end]` for what kernel threads write is charged: to all who had requests here, by demand in virtual time.
+    /// An estimate, because nobody knows what it would have taken with less to write. The rest had nothing in flight.
+    #[must_use]
+    pub fn blame_all(&self, begin: u64, end: u64) -> Blame {
+        let mut charges = Vec::new();
+        let mut rest = end.saturating_sub(begin);
+        for (holder, share) in self.shares(None, begin, end, &|request| request.owner) {
+            let ns = (share.round() as u64).min(rest);
+            rest -= ns;
+            charges.push((holder, ns));
+        }
+        charges.push((Holder::Nobody, rest));
+        Blame {
+            charges,
+            estimated: true,
+        }
+    }
+
+    /// Bytes that kernel threads wrote for others in requests of an interval; a flush counts for one.
+    #[must_use]
+    pub fn written_by_kernel(&self, begin: u64, end: u64) -> u64 {
+        let written = self.in_flight(begin, end).filter(|r| r.by_kernel());
+        written.map(|r| u64::from(r.bytes.max(1))).sum()
+    }
+
+    /// Requests that were queued or in flight here in an interval, in the order of their ends.
+    pub fn in_flight(&self, begin: u64, end: u64) -> impl Iterator<Item = &Request> {
+        let range = self.range(begin, end);
+        range.filter(move |request| request.overlaps(begin, end))
+    }
+}
+
+fn others<'a>(present: &'a [&Request], awaited: &'a Request) -> impl Iterator<Item = &'a Request> {
+    let present = present.iter().copied();
+    present.filter(move |request| *request != awaited)
+}
+
+/// Whose all the others are, if they are one owner's.
+fn only_owner(present: &[&Request], awaited: &Request, whose: Whose<'_>) -> Option<Holder> {
+    let mut owners = others(present, awaited).map(whose);
+    let first = owners.next()?;
+    owners.all(|owner| owner == first).then_some(first)
+}
+
+fn size_class(request: &Request) -> (u32, u32) {
+    (request.op, u32::BITS - request.bytes.leading_zeros())
+}
+
+/// `U(t)` with `dU = dt / Σd`.
+struct VirtualClock {
+    /// (time, U at that time), ascending.
+    points: Vec<(u64, f64)>,
+}
+
+impl VirtualClock {
+    /// From changes of Σd.
+    fn new(mut edges: Vec<(u64, f64)>) -> Self {
+        edges.sort_by(|a, b| a.0.cmp(&b.0).then(b.1.total_cmp(&a.1)));
+        let mut points: Vec<(u64, f64)> = Vec::with_capacity(edges.len());
+        let (mut demand, mut virtual_time) = (0.0, 0.0);
+        for (ns, change) in edges {
+            if let Some((last, _)) = points.last() {
+                // Rounding may leave a rest when the last request is gone.
+                if demand > 1e-6 {
+                    virtual_time += (ns - last) as f64 / demand;
+                }
+            }
+            points.push((ns, virtual_time));
+            demand += change;
+        }
+        Self { points }
+    }
+
+    fn at(&self, ns: u64) -> f64 {
+        let after = self.points.partition_point(|point| point.0 <= ns);
+        after
+            .checked_sub(1)
+            .map_or(0.0, |index| self.points[index].1)
+    }
+}

@@ -1,0 +1,217 @@
+//! Disks as places: who had each, and who is charged with the waits of target threads there.
+
+mod disk;
+mod fit;
+mod layers;
+mod reach;
+mod service;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::{
+    account::{Account, Charge},
+    books::{Asker, Holder, PlaceId},
+    names::Names,
+};
+use crate::{
+    class::{Cause, Class, Resource},
+    event,
+};
+
+use disk::{Disk, Request};
+use layers::Layers;
+
+/// A request's competitors have completed this long after its end, or after twice the longest time seen: then it counts.
+const SETTLE_NS: u64 = 1_000_000_000;
+/// The same at the latest, to bound memory.
+const SETTLE_AT_MOST_NS: u64 = 10_000_000_000;
+/// A disk wait is judged this long after its end, when more is known of what the device takes alone.
+const JUDGE_NS: u64 = 3_000_000_000;
+
+/// A wait of a target thread for a disk, whose competitors may not all have completed yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DiskWait {
+    pub(super) tid: u32,
+    /// When it began and ended, ns.
+    pub(super) begin: u64,
+    pub(super) end: u64,
+    /// Identity of the stack that waited.
+    pub(super) stack: u64,
+    /// What the stack says of why.
+    pub(super) cause: Option<Cause>,
+}
+
+/// Says for whom a thread of the target worked at a time (tid, ns), if that is known.
+pub(super) type AskerAt<'a> = &'a dyn Fn(u32, u64) -> Option<Asker>;
+
+/// All disks.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Disks {
+    /// By device number.
+    disks: BTreeMap<u32, Disk>,
+    /// What was known of them at attach.
+    pub(super) facts: Vec<event::Disk>,
+    /// Not yet judged, in the order of their ends.
+    waits: VecDeque<DiskWait>,
+    /// Bytes written, by disk and owner.
+    pub(super) written: BTreeMap<(PlaceId, Holder), u64>,
+    /// Requests of the target that failed.
+    pub(super) failed: BTreeMap<PlaceId, u64>,
+}
+
+impl Disks {
+    /// Those of another fold, without what happened there.
+    pub(super) fn as_found(&self) -> Self {
+        Self {
+            facts: self.facts.clone(),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn io(
+        &mut self,
+        names: &mut Names,
+        account: &mut Account,
+        asker_at: AskerAt<'_>,
+        io: &event::Io,
+    ) {
+        let owner = names.holder(io.pid);
+        let request = Request::new(io, owner);
+        if let Some(oldest) = self.disk(names, io.dev).forgets() {
+            self.judge_waits(names, account, asker_at, |wait| wait.begin <= oldest);
+        }
+        let disk = self.disk(names, io.dev);
+        let place = disk.place;
+        disk.completed(request);
+        if request.failed() && owner == Holder::Own {
+            *self.failed.entry(place).or_default() += 1;
+        }
+        self.resolve(names, account, asker_at, io.ns);
+    }
+
+    /// What one process did on a disk in the whole window.
+    pub(super) fn total(
+        &mut self,
+        names: &mut Names,
+        account: &mut Account,
+        total: &event::DiskTotal,
+    ) {
+        let place = self.disk(names, total.dev).place;
+        let holder = names.holder(total.pid);
+        let held = account.held(Resource::Disk, Some(place), holder);
+        held.ns += total.device_ns;
+        held.ios += total.reads + total.writes;
+        held.bytes += total.read_bytes + total.write_bytes;
+        *self.written.entry((place, holder)).or_default() += total.write_bytes;
+    }
+
+    /// A target thread waited: it is charged when its competitors are known.
+    pub(super) fn waited(&mut self, wait: DiskWait) {
+        self.waits.push_back(wait);
+    }
+
+    /// Judges all waits, at the end of the window.
+    pub(super) fn settle(
+        &mut self,
+        names: &mut Names,
+        account: &mut Account,
+        asker_at: AskerAt<'_>,
+    ) {
+        self.resolve(names, account, asker_at, u64::MAX);
+    }
+
+    /// The disk with a device number.
+    fn disk(&mut self, names: &mut Names, dev: u32) -> &mut Disk {
+        self.disks.entry(dev).or_insert_with(|| {
+            let known = self.facts.iter().find(|disk| disk.dev == dev);
+            let rotational = known.is_some_and(|disk| disk.rotational);
+            let name = known.map(|disk| disk.name.clone());
+            let name = name.unwrap_or_else(|| format!("{}:{}", dev >> 20, dev & 0xf_ffff));
+            Disk::new(names.place(&name), rotational)
+        })
+    }
+
+    /// Judges the first waits, as long as they are `due`.
+    fn judge_waits(
+        &mut self,
+        names: &Names,
+        account: &mut Account,
+        asker_at: AskerAt<'_>,
+        due: impl Fn(&DiskWait) -> bool,
+    ) {
+        while let Some(wait) = self.waits.front().copied().filter(|wait| due(wait)) {
+            self.waits.pop_front();
+            self.judge(names, account, asker_at, &wait);
+        }
+    }
+
+    /// Judges the waits whose competitors are known at `now`.
+    fn resolve(&mut self, names: &Names, account: &mut Account, asker_at: AskerAt<'_>, now: u64) {
+        let longest = self.disks.values().map(|disk| disk.longest_ns).max();
+        let lag = (2 * longest.unwrap_or(0)).clamp(SETTLE_NS, SETTLE_AT_MOST_NS);
+        let before = |lag| {
+            if now == u64::MAX {
+                now
+            } else {
+                now.saturating_sub(lag)
+            }
+        };
+        for disk in self.disks.values_mut() {
+            disk.settle(before(lag));
+        }
+        let judged = before(lag.max(JUDGE_NS));
+        self.judge_waits(names, account, asker_at, |wait| wait.end <= judged);
+        let first = self.waits.front();
+        let needed = first.map_or(judged, |wait| wait.begin).saturating_sub(lag);
+        for disk in self.disks.values_mut() {
+            disk.forget(needed);
+        }
+    }
+
+    fn judge(&self, names: &Names, account: &mut Account, asker_at: AskerAt<'_>, wait: &DiskWait) {
+        let asker = asker_at(wait.tid, wait.begin);
+        let span = (wait.begin, wait.end);
+        let layers = Layers {
+            disks: &self.disks,
+            facts: &self.facts,
+            names,
+            whose: &|request: &Request| whose(request, asker, asker_at),
+        };
+        let Some((place, blame)) = layers.blame(wait) else {
+            // The ledger leaves to nobody what is not charged.
+            let frames = (Class::Disk, None, Holder::Nobody, wait.stack);
+            return account.burn_only(frames, wait.end - wait.begin);
+        };
+        let estimated = blame.estimated;
+        for (holder, ns) in blame.charges {
+            if let Some(asker) = asker {
+                let key = (Resource::Disk, Some(place), holder);
+                let ledger = &mut account.ledger;
+                ledger.served_charge(asker, key, span, ns, estimated);
+            }
+            account.charge(Charge {
+                resource: Resource::Disk,
+                place: Some(place),
+                holder: holder.plain(),
+                stack: wait.stack,
+                span,
+                ns,
+                estimated,
+            });
+        }
+    }
+}
+
+/// The holder of a request, as one sees it who asked the target: what the target did for another client is that client's, if both are
+/// known.
+fn whose(request: &Request, waits: Option<Asker>, asker_at: AskerAt<'_>) -> Holder {
+    if request.owner != Holder::Own || waits.is_none() {
+        return request.owner;
+    }
+    match asker_at(request.tid, request.queue_ns) {
+        Some(Asker::Process(id)) if waits != Some(Asker::Process(id)) => Holder::Client(id),
+        _ => Holder::Own,
+    }
+}

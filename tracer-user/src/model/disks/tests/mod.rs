@@ -1,0 +1,103 @@
+//! Blame for disk waits, with answers computed by hand.
+
+mod device;
+mod harm;
+
+use tracer_common::block::OP_READ;
+
+use super::{
+    disk::{Disk, Request},
+    fit::Fit,
+};
+use crate::model::books::Holder;
+
+const MS: u64 = 1_000_000;
+
+fn request(owner: Holder, queue: u64, end: u64, bytes: u32) -> Request {
+    Request {
+        queue_ns: queue,
+        issue_ns: queue,
+        end_ns: end,
+        bytes,
+        op: OP_READ,
+        owner,
+        tid: 1,
+        flags: 0,
+    }
+}
+
+fn disk(requests: &[Request]) -> Disk {
+    let mut disk = Disk::new(0, false);
+    for request in requests {
+        disk.completed(*request);
+    }
+    disk.settle(u64::MAX);
+    disk
+}
+
+#[test]
+fn a_wait_alone_on_the_disk_is_its_own() {
+    let own = request(Holder::Own, 0, 5 * MS, 4096);
+    let disk = disk(&[own]);
+    assert_eq!(
+        disk.blame(&own, 0, 5 * MS, &|request| request.owner)
+            .charges,
+        [(Holder::Own, 5 * MS)]
+    );
+}
+
+#[test]
+fn the_excess_goes_to_the_other_and_the_parts_sum_to_the_wait() {
+    let mut requests: Vec<Request> = (0..10)
+        .map(|i| request(Holder::Own, i * 10 * MS, i * 10 * MS + MS, 4096))
+        .collect();
+    let other = request(Holder::Process(7), 200 * MS, 210 * MS, 1 << 20);
+    let own = request(Holder::Own, 201 * MS, 211 * MS, 4096);
+    requests.extend([other, own]);
+    let blame = disk(&requests).blame(&own, 201 * MS, 211 * MS, &|request| request.owner);
+    assert!(!blame.estimated);
+    assert_eq!(blame.charges.iter().map(|(_, ns)| ns).sum::<u64>(), 10 * MS);
+    let theirs = blame
+        .charges
+        .iter()
+        .find(|(holder, _)| *holder == Holder::Process(7))
+        .unwrap()
+        .1;
+    assert!(theirs.abs_diff(9 * MS) < MS / 10, "{theirs}");
+}
+
+#[test]
+fn a_small_reader_is_not_accused_of_a_big_readers_harm() {
+    let own = request(Holder::Own, 0, 10 * MS, 4096);
+    let big = request(Holder::Process(1), 0, 10 * MS, 1 << 20);
+    let small = request(Holder::Process(2), 0, 10 * MS, 4096);
+    let blame = disk(&[own, big, small]).blame(&own, 0, 10 * MS, &|request| request.owner);
+    let share = |id| {
+        blame
+            .charges
+            .iter()
+            .find(|(holder, _)| *holder == Holder::Process(id))
+            .unwrap()
+            .1 as f64
+            / (10 * MS) as f64
+    };
+    assert!(share(1) > 0.9 * (1.0 - 0.1) && share(2) < 0.05, "{blame:?}");
+}
+
+#[test]
+fn the_fit_recovers_the_cost_of_an_io() {
+    let mut fit = Fit::default();
+    let mut now = 0;
+    // 100 us for each I/O and 10 ns for each KiB: k = 10,000 KiB.. in bytes 100_000 / (10 / 1024).
+    for i in 0_u32..4000 {
+        let bytes = 4096 * (1 + (i / 37 + i % 5) % 16);
+        let end = now + 100_000 + u64::from(bytes);
+        fit.add(&Request {
+            issue_ns: now,
+            ..request(Holder::Own, now, end, bytes)
+        });
+        now = end;
+    }
+    let cost = fit.cost();
+    assert!((cost - 100_000.0).abs() < 20_000.0, "{cost}");
+}

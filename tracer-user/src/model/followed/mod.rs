@@ -1,0 +1,183 @@
+//! Followed processes: those of this machine whose answers the target waits for.
+//!
+//! Each has books of its own, as if it were the target, kept by the same fold from the same events. At the end the target's waiting
+//! for its answers is split as those books are (see `upstream.rs`). A followed process that asks another one follows it in turn.
+
+mod leaf;
+mod upstream;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Model, books::ProcessId, requests::Requests};
+use crate::event::{self, Event};
+
+pub(super) use leaf::leaf;
+pub(super) use upstream::{Leaf, Ways, split};
+
+/// Processes on the way at most.
+const MOST_FOLLOWED: usize = 4;
+
+/// Looks at the ends of a followed process's connection so often before it counts as somebody else's: what the target does with its
+/// own end may be reported a little later.
+const MOST_LOOKS: u32 = 8;
+
+/// A process that the target asks.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    /// It and its children.
+    pids: BTreeSet<u32>,
+    process: ProcessId,
+    /// How often each of its connections was looked at.
+    looks: BTreeMap<u64, u32>,
+    pub(super) model: Box<Model>,
+}
+
+impl Asked {
+    fn has(&self, pid: u32) -> bool {
+        self.pids.contains(&pid) || self.model.followed.asked.iter().any(|asked| asked.has(pid))
+    }
+
+    /// A process was born. Is it a child of this one, or of one that this one asks?
+    pub(super) fn forked(&mut self, fork: &event::Fork) -> bool {
+        let theirs = fork.target && self.has(fork.parent_pid);
+        if theirs && self.pids.contains(&fork.parent_pid) {
+            self.pids.insert(fork.pid);
+        }
+        theirs
+    }
+
+    /// Only what is asked on a connection from here is a request that is waited for.
+    fn look(&mut self, socket: u64, here: &Requests) {
+        let looks = self.looks.entry(socket).or_default();
+        let requests = &mut self.model.requests;
+        if *looks >= MOST_LOOKS || requests.is_asked_on(socket) {
+            return;
+        }
+        *looks += 1;
+        let ends = requests.ends(socket);
+        if ends.is_some_and(|(local, remote)| !local.is_empty() && here.has_ends(remote, local)) {
+            requests.asked_on(socket);
+        }
+    }
+}
+
+/// Whom an event is for.
+pub(super) enum Reach<'a> {
+    /// The target alone.
+    Here,
+    /// The target and all that it asks.
+    All,
+    /// One that it asks.
+    One(&'a mut Asked),
+    /// Others than the target ask a followed process: of no matter here.
+    Nobody,
+}
+
+/// All processes that a target asks.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Followed {
+    asked: Vec<Asked>,
+    /// How many processes are on the way from the traced target to this one.
+    depth: usize,
+}
+
+impl Followed {
+    pub(super) fn is_empty(&self) -> bool {
+        self.asked.is_empty()
+    }
+
+    /// Each of them.
+    pub(super) fn all(&mut self) -> impl Iterator<Item = &mut Asked> {
+        self.asked.iter_mut()
+    }
+
+    /// The one that a process belongs to.
+    pub(super) fn of(&mut self, pid: u32) -> Option<&mut Asked> {
+        self.asked.iter_mut().find(|asked| asked.has(pid))
+    }
+
+    /// Nobody yet, one process further from the traced target.
+    pub(super) fn below(&self) -> Self {
+        Self {
+            depth: self.depth + 1,
+            ..Self::default()
+        }
+    }
+
+    /// May a process be followed, which is not yet?
+    pub(super) fn may_add(&self, pid: u32) -> bool {
+        self.depth < MOST_FOLLOWED && !self.asked.iter().any(|asked| asked.has(pid))
+    }
+
+    /// A process is followed from now on, by this fold.
+    pub(super) fn add(&mut self, pid: u32, process: ProcessId, model: Model) {
+        self.asked.push(Asked {
+            pids: BTreeSet::from([pid]),
+            process,
+            looks: BTreeMap::new(),
+            model: Box::new(model),
+        });
+    }
+
+    /// The folds, given away.
+    pub(super) fn into_models(self) -> impl Iterator<Item = (ProcessId, Model)> {
+        let asked = self.asked.into_iter();
+        asked.map(|asked| (asked.process, *asked.model))
+    }
+
+    /// Whom an event is for; `here` are the target's requests.
+    pub(super) fn reach(&mut self, here: &Requests, event: &Event) -> Reach<'_> {
+        if self.asked.is_empty() {
+            return Reach::Here;
+        }
+        match event {
+            // The target's own fold knows what its children are.
+            Event::Follow(_) => return Reach::Here,
+            Event::Fork(fork) if fork.pid == fork.tid => return Reach::Here,
+            Event::Histogram(_)
+            | Event::DiskTotal(_)
+            | Event::Standing(_)
+            | Event::Means(_)
+            | Event::OwnLimit(_)
+            | Event::RemoteMount(_)
+            | Event::OpenSocket(_) => return Reach::Here,
+            _ => {}
+        }
+        let Some(pid) = subject(event) else {
+            return Reach::All;
+        };
+        let Some(asked) = self.of(pid) else {
+            return Reach::Here;
+        };
+        if asked.pids.contains(&pid) {
+            match event {
+                Event::Call(call) => asked.look(call.socket, here),
+                // What others than the target ask it.
+                Event::Unanswered(found)
+                    if !found.asks && !here.has_ends(&found.remote, &found.local) =>
+                {
+                    return Reach::Nobody;
+                }
+                _ => {}
+            }
+        }
+        Reach::One(asked)
+    }
+}
+
+/// The process that an event is about, and about no other.
+fn subject(event: &Event) -> Option<u32> {
+    match event {
+        Event::Thread(e) => Some(e.pid),
+        Event::Wait(e) => Some(e.pid),
+        Event::Migrate(e) => Some(e.pid),
+        Event::ThreadEnd(e) => Some(e.pid),
+        Event::Call(e) => Some(e.pid),
+        Event::Socket(e) => Some(e.pid),
+        Event::Unread(e) => Some(e.pid),
+        Event::Unanswered(e) => Some(e.pid),
+        Event::Client(e) => Some(e.pid),
+        Event::Fork(e) if e.target && e.pid != e.tid => Some(e.pid),
+        _ => None,
+    }
+}

@@ -1,0 +1,440 @@
+//! One link: who sent through an interface that queues, while a target could not.
+
+use std::collections::BTreeMap;
+
+use tracer_common::tcp::LINK_SLICE_NS;
+
+use super::flow::Limit;
+use crate::{
+    event,
+    model::books::{Holder, PlaceId},
+};
+
+/// A link is full in a slice in which it sent this part of its highest rate, if at least two owners sent (design §1).
+const FULL_RATE: f64 = 0.9;
+
+/// A slice in which nothing left follows one so many slices before it at most: 12 kbit/s send a packet in 100 ms.
+const BETWEEN_PACKETS: u64 = 10;
+
+/// What was dropped here holds its flow up for so many slices at most: a retransmission timer doubled once (RFC 6298).
+const AFTER_DROP: u64 = 100;
+
+/// What went through in one slice.
+#[derive(Clone, Debug)]
+struct Slice {
+    /// Bytes by owner.
+    bytes: Vec<(Holder, u64)>,
+    /// Smallest backlog, in packets, at which anybody's packet left that had waited for the link.
+    backlog_min: u32,
+    /// Highest count of the drop counter; `None` if nothing left.
+    drops: Option<u32>,
+    /// Time that target threads waited in it, by what held their sockets back.
+    waited_ns: [u64; Limit::ALL.len()],
+    /// Time that responses of the target were under way in it after their last send, likewise.
+    draining_ns: [u64; Limit::ALL.len()],
+}
+
+impl Default for Slice {
+    fn default() -> Self {
+        Self {
+            bytes: Vec::new(),
+            backlog_min: u32::MAX,
+            drops: None,
+            waited_ns: [0; Limit::ALL.len()],
+            draining_ns: [0; Limit::ALL.len()],
+        }
+    }
+}
+
+impl Slice {
+    fn total(&self) -> u64 {
+        self.bytes.iter().map(|(_, bytes)| bytes).sum()
+    }
+
+    fn never_emptied(&self) -> bool {
+        self.backlog_min != 0 && self.backlog_min != u32::MAX
+    }
+}
+
+/// One interface.
+#[derive(Clone, Debug)]
+pub struct Link {
+    /// Its place.
+    pub place: PlaceId,
+    slices: BTreeMap<u64, Slice>,
+}
+
+/// A share of one slice's waiting, for the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Who.
+    pub holder: Holder,
+    /// Begin of the slice.
+    pub begin: u64,
+    /// Waiting time.
+    pub ns: u64,
+}
+
+/// What the slices say together, once all are known.
+struct Known {
+    /// Slices in which the counter of drops grew.
+    dropped: Vec<u64>,
+    /// Highest rate of a slice that was certainly full, bytes; 0 if none was.
+    highest: u64,
+}
+
+impl Known {
+    fn of(slices: &BTreeMap<u64, Slice>) -> Self {
+        let mut known = Self {
+            dropped: Vec::new(),
+            highest: 0,
+        };
+        // Owners' records come out of order, and the counter is the link's: it is compared from slice to slice.
+        let mut last = None;
+        for (index, slice) in slices {
+            let Some(drops) = slice.drops else { continue };
+            if last.is_some_and(|last| drops > last) {
+                known.dropped.push(*index);
+            }
+            last = last.max(Some(drops));
+            if slice.never_emptied() || known.dropped.last() == Some(index) {
+                known.highest = known.highest.max(slice.total());
+            }
+        }
+        known
+    }
+
+    fn dropped_in(&self, index: u64) -> bool {
+        self.dropped.binary_search(&index).is_ok()
+    }
+
+    /// The last slice up to `index` that dropped, if that is not too long ago to matter.
+    fn dropped_before(&self, index: u64) -> Option<u64> {
+        let next = self.dropped.partition_point(|dropped| *dropped <= index);
+        let last = *self.dropped.get(next.checked_sub(1)?)?;
+        (index - last <= AFTER_DROP).then_some(last)
+    }
+}
+
+impl Link {
+    /// An interface of which nothing is known yet.
+    #[must_use]
+    pub fn new(place: PlaceId) -> Self {
+        Self {
+            place,
+            slices: BTreeMap::new(),
+        }
+    }
+
+    /// Somebody sent.
+    pub fn sent(&mut self, link: &event::Link, owner: Holder) {
+        let slice = self.slices.entry(link.ns / LINK_SLICE_NS).or_default();
+        slice.backlog_min = slice.backlog_min.min(link.backlog_min);
+        slice.drops = slice.drops.max(Some(link.drops));
+        match slice.bytes.iter_mut().find(|(known, _)| *known == owner) {
+            Some((_, bytes)) => *bytes += link.bytes,
+            None => slice.bytes.push((owner, link.bytes)),
+        }
+    }
+
+    /// A target thread could not send in `[begin, end]`, because of `limit`.
+    pub fn waited(&mut self, begin: u64, end: u64, ns: u64, limit: Limit) {
+        self.spread(begin, end, ns, |slice, ns| {
+            slice.waited_ns[limit.index()] += ns;
+        });
+    }
+
+    /// A response of the target was sent at `begin` and acknowledged at `end`.
+    pub fn drained(&mut self, begin: u64, end: u64, limit: Limit) {
+        self.spread(begin, end, end.saturating_sub(begin), |slice, ns| {
+            slice.draining_ns[limit.index()] += ns;
+        });
+    }
+
+    fn spread(&mut self, begin: u64, end: u64, ns: u64, add: impl Fn(&mut Slice, u64)) {
+        let length = end.saturating_sub(begin).max(1);
+        let mut at = begin;
+        let mut given = 0;
+        while at < end {
+            let next = ((at / LINK_SLICE_NS + 1) * LINK_SLICE_NS).min(end);
+            let upto = (u128::from(ns) * u128::from(next - begin) / u128::from(length)) as u64;
+            add(
+                self.slices.entry(at / LINK_SLICE_NS).or_default(),
+                upto - given,
+            );
+            given = upto;
+            at = next;
+        }
+    }
+
+    /// Charges what was waited to those who sent, by wire bytes, in the slices in which the link was full; the rest belongs to the
+    /// receiver, or to a path that loses packets.
+    #[must_use]
+    pub fn charges(&self) -> Vec<Share> {
+        let known = Known::of(&self.slices);
+        let mut shares = Vec::new();
+        for (index, slice) in &self.slices {
+            for limit in Limit::ALL {
+                let (ns, begin) = (slice.waited_ns[limit.index()], index * LINK_SLICE_NS);
+                match self.senders(*index, slice, limit, &known) {
+                    _ if ns == 0 => {}
+                    Some(bytes) => shares.extend(split(ns, bytes, begin)),
+                    None => shares.push(Share {
+                        holder: elsewhere(limit),
+                        begin,
+                        ns,
+                    }),
+                }
+            }
+        }
+        shares
+    }
+
+    /// Splits the time that responses were under way while the link was full, as [`Self::charges`] does. The rest of it belongs to
+    /// the path and the peer: it is no wait of this machine's.
+    #[must_use]
+    pub fn drains(&self) -> Vec<Share> {
+        let known = Known::of(&self.slices);
+        let mut shares = Vec::new();
+        for (index, slice) in &self.slices {
+            for limit in Limit::ALL {
+                let ns = slice.draining_ns[limit.index()];
+                if ns > 0
+                    && let Some(bytes) = self.senders(*index, slice, limit, &known)
+                {
+                    shares.extend(split(ns, bytes, index * LINK_SLICE_NS));
+                }
+            }
+        }
+        shares
+    }
+
+    /// Who held up in a slice what was held back by `limit`; `None` if it was not this link.
+    fn senders<'a>(
+        &'a self,
+        index: u64,
+        slice: &'a Slice,
+        limit: Limit,
+        known: &Known,
+    ) -> Option<&'a [(Holder, u64)]> {
+        match limit {
+            // Everything that went through this link has arrived.
+            Limit::Closed => None,
+            // What was dropped here and is sent again waits for those who filled the queue then.
+            Limit::Loss => self.full(index, slice, known).or_else(|| {
+                let slice = self.slices.get(&known.dropped_before(index)?)?;
+                Some(&slice.bytes)
+            }),
+            Limit::Path | Limit::Window => self.full(index, slice, known),
+        }
+    }
+
+    /// Who kept the link full in a slice; `None` if it was not full. A slice in which nothing left lies between packets of a slow
+    /// link: it is as full as the last one in which something did.
+    ///
+    /// The queue of a full link may still be empty for a moment: TCP keeps few packets in it (small queues), and refills it in
+    /// softirq. Then the rate tells. The design takes the highest rate of the window for the link's; but on a link that was never
+    /// full that is just anybody's highest, and two steady senders far below the link's rate would accuse each other. So only the
+    /// rate of a slice that was full for certain counts.
+    fn full<'a>(
+        &'a self,
+        index: u64,
+        slice: &'a Slice,
+        known: &Known,
+    ) -> Option<&'a [(Holder, u64)]> {
+        let (index, slice) = if slice.bytes.is_empty() {
+            let recent = index.saturating_sub(BETWEEN_PACKETS)..index;
+            let mut before = self.slices.range(recent).rev();
+            let (index, slice) = before.find(|(_, slice)| !slice.bytes.is_empty())?;
+            (*index, slice)
+        } else {
+            (index, slice)
+        };
+        let busy = slice.bytes.len() >= 2
+            && known.highest > 0
+            && slice.total() as f64 >= FULL_RATE * known.highest as f64;
+        (slice.never_emptied() || known.dropped_in(index) || busy).then_some(&slice.bytes)
+    }
+}
+
+/// Who is to blame for what this machine's links do not explain.
+#[must_use]
+pub fn elsewhere(limit: Limit) -> Holder {
+    match limit {
+        Limit::Loss => Holder::LossyPath,
+        Limit::Path | Limit::Window | Limit::Closed => Holder::Peer,
+    }
+}
+
+/// Splits `ns` by bytes; the parts sum to it.
+fn split(ns: u64, bytes: &[(Holder, u64)], begin: u64) -> Vec<Share> {
+    let total: u64 = bytes.iter().map(|(_, bytes)| bytes).sum();
+    let (mut upto, mut given) = (0, 0);
+    let mut shares = Vec::new();
+    for (holder, bytes) in bytes {
+        upto += bytes;
+        let end = (u128::from(ns) * u128::from(upto) / u128::from(total.max(1))) as u64;
+        shares.push(Share {
+            holder: *holder,
+            begin,
+            ns: end - given,
+        });
+        given = end;
+    }
+    shares
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(ns: u64, bytes: u64, backlog_min: u32) -> event::Link {
+        event::Link {
+            ns,
+            bytes,
+            backlog_min,
+            packets: 1,
+            ..event::Link::default()
+        }
+    }
+
+    #[test]
+    fn a_full_slice_is_charged_by_bytes_and_sums_to_the_wait() {
+        let mut link = Link::new(0);
+        link.sent(&sent(0, 3000, 5), Holder::Process(1));
+        link.sent(&sent(0, 1000, 5), Holder::Own);
+        link.waited(1_000_000, 9_000_000, 8_000_000, Limit::Path);
+        let charges = link.charges();
+        assert_eq!(
+            charges[0],
+            Share {
+                holder: Holder::Process(1),
+                begin: 0,
+                ns: 6_000_000
+            }
+        );
+        assert_eq!(
+            charges[1],
+            Share {
+                holder: Holder::Own,
+                begin: 0,
+                ns: 2_000_000
+            }
+        );
+    }
+
+    #[test]
+    fn a_response_under_way_counts_only_while_the_link_is_full() {
+        let mut link = Link::new(0);
+        link.sent(&sent(0, 3000, 2), Holder::Process(1));
+        link.sent(&sent(LINK_SLICE_NS, 1500, 0), Holder::Own);
+        link.drained(5_000_000, LINK_SLICE_NS + 5_000_000, Limit::Path);
+        assert_eq!(
+            link.drains(),
+            [Share {
+                holder: Holder::Process(1),
+                begin: 0,
+                ns: 5_000_000
+            }]
+        );
+    }
+
+    #[test]
+    fn an_empty_queue_means_that_the_peer_is_slow() {
+        let mut link = Link::new(0);
+        link.sent(&sent(0, 3000, 0), Holder::Process(1));
+        link.waited(0, 5_000_000, 5_000_000, Limit::Path);
+        assert_eq!(link.charges()[0].holder, Holder::Peer);
+    }
+
+    #[test]
+    fn a_queue_that_only_paces_is_not_full_however_much_it_holds() {
+        let mut link = Link::new(0);
+        link.sent(&sent(0, 3000, u32::MAX), Holder::Process(1));
+        link.sent(&sent(0, 1000, u32::MAX), Holder::Own);
+        link.waited(0, 5_000_000, 5_000_000, Limit::Path);
+        assert_eq!(link.charges()[0].holder, Holder::Peer);
+        // One that was late shows that the link had no room.
+        link.sent(&sent(0, 1000, 2), Holder::Process(1));
+        assert_eq!(link.charges()[0].holder, Holder::Process(1));
+    }
+
+    #[test]
+    fn a_slice_between_packets_of_a_slow_link_follows_the_one_before() {
+        let mut link = Link::new(0);
+        link.sent(&sent(0, 1500, 3), Holder::Process(1));
+        link.waited(LINK_SLICE_NS, 2 * LINK_SLICE_NS, 77, Limit::Path);
+        assert_eq!(
+            link.charges(),
+            [Share {
+                holder: Holder::Process(1),
+                begin: LINK_SLICE_NS,
+                ns: 77
+            }]
+        );
+    }
+
+    #[test]
+    fn two_steady_senders_on_a_link_that_was_never_full_accuse_nobody() {
+        let mut link = Link::new(0);
+        for slice in 0..10 {
+            link.sent(&sent(slice * LINK_SLICE_NS, 3000, 0), Holder::Process(1));
+            link.sent(&sent(slice * LINK_SLICE_NS, 3000, 0), Holder::Own);
+        }
+        link.waited(0, 10 * LINK_SLICE_NS, 10 * LINK_SLICE_NS, Limit::Path);
+        assert!(
+            link.charges()
+                .iter()
+                .all(|share| share.holder == Holder::Peer)
+        );
+    }
+
+    #[test]
+    fn a_queue_that_ran_empty_at_the_rate_of_a_full_slice_is_full() {
+        let mut link = Link::new(0);
+        for (slice, backlog) in [(0, 4), (1, 0)] {
+            link.sent(
+                &sent(slice * LINK_SLICE_NS, 3000, backlog),
+                Holder::Process(1),
+            );
+            link.sent(&sent(slice * LINK_SLICE_NS, 1000, backlog), Holder::Own);
+        }
+        link.waited(LINK_SLICE_NS, 2 * LINK_SLICE_NS, 40, Limit::Path);
+        assert_eq!(link.charges()[0].holder, Holder::Process(1));
+        assert_eq!(link.charges()[0].ns, 30);
+    }
+
+    #[test]
+    fn a_closed_window_is_the_peers_however_full_the_link() {
+        let mut link = Link::new(0);
+        link.sent(&sent(0, 3000, 5), Holder::Process(1));
+        link.waited(0, 5_000_000, 5_000_000, Limit::Closed);
+        link.drained(0, 5_000_000, Limit::Closed);
+        assert_eq!(link.charges()[0].holder, Holder::Peer);
+        assert_eq!(link.drains(), []);
+    }
+
+    #[test]
+    fn what_was_dropped_here_waits_for_those_who_filled_the_queue_then() {
+        let mut link = Link::new(0);
+        // The second owner's record comes late: the counter is the link's, not its owner's.
+        for (slice, owner, drops) in [(0, 1, 3), (2, 1, 9), (1, 2, 9), (1, 1, 3)] {
+            let link_slice = event::Link {
+                drops,
+                ..sent(slice * LINK_SLICE_NS, 500, 0)
+            };
+            link.sent(&link_slice, Holder::Process(owner));
+        }
+        link.waited(20 * LINK_SLICE_NS, 21 * LINK_SLICE_NS, 10, Limit::Loss);
+        link.waited(300 * LINK_SLICE_NS, 301 * LINK_SLICE_NS, 10, Limit::Loss);
+        let found: Vec<(Holder, u64)> = link.charges().iter().map(|s| (s.holder, s.ns)).collect();
+        assert_eq!(
+            found,
+            [
+                (Holder::Process(2), 5),
+                (Holder::Process(1), 5),
+                (Holder::LossyPath, 10)
+            ]
+        );
+    }
+}

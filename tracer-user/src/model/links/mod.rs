@@ -1,0 +1,175 @@
+//! Links as places: who sent through each, and who is charged with the time in which the target could not.
+
+mod flow;
+mod link;
+
+use std::collections::BTreeMap;
+
+use tracer_common::tcp::LINK_SLICE_NS;
+
+use super::{
+    account::{Account, Charge},
+    books::{Holder, PlaceId},
+    names::Names,
+};
+use crate::{
+    class::{Class, Resource},
+    event,
+};
+
+pub(super) use flow::Flow;
+use flow::Limit;
+use link::{Link, Share};
+
+/// The way of what a socket sends: its interface, and what held it back.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Route {
+    /// Interface through which it sends, if that queues; else 0.
+    pub(super) ifindex: u32,
+    pub(super) flow: Flow,
+}
+
+/// A wait for data to leave through a socket, ns.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SendWait {
+    pub(super) begin: u64,
+    pub(super) end: u64,
+    /// How much of that time.
+    pub(super) ns: u64,
+    /// Identity of the stack that waited; 0 if there is none.
+    pub(super) stack: u64,
+}
+
+/// All links.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Links {
+    /// By network namespace and interface.
+    links: BTreeMap<(u32, u32), Link>,
+    /// How many records of senders came.
+    pub(super) records: u64,
+    /// Time waited for a link, by the stack that waited, ns.
+    stacks: BTreeMap<(PlaceId, u64), u64>,
+}
+
+impl Links {
+    /// Somebody sent.
+    pub(super) fn sent(&mut self, names: &mut Names, account: &mut Account, sent: &event::Link) {
+        self.records += 1;
+        let holder = names.holder(sent.pid);
+        let link = self
+            .links
+            .entry((sent.netns, sent.ifindex))
+            .or_insert_with(|| Link::new(names.place(&sent.name)));
+        link.sent(sent, holder);
+        let held = account.held(Resource::Network, Some(link.place), holder);
+        held.ios += u64::from(sent.packets);
+        held.bytes += sent.bytes;
+    }
+
+    /// A target's data could not leave: its link is judged at the end. Without a link that queues, the peer is slow or the path loses
+    /// packets.
+    pub(super) fn waited(&mut self, account: &mut Account, route: Option<&Route>, wait: SendWait) {
+        let SendWait { begin, end, .. } = wait;
+        let pieces = route.map_or_else(
+            || vec![(begin, end, Limit::default())],
+            |route| route.flow.pieces(begin, end),
+        );
+        let key = route.and_then(|route| self.link_of(route));
+        let length = u128::from(end.saturating_sub(begin).max(1));
+        let mut given = 0;
+        for (from, to, limit) in pieces {
+            let upto = (u128::from(wait.ns) * u128::from(to - begin) / length) as u64;
+            let part = upto - std::mem::replace(&mut given, upto);
+            match key.and_then(|key| self.links.get_mut(&key)) {
+                Some(link) => {
+                    link.waited(from, to, part, limit);
+                    *self.stacks.entry((link.place, wait.stack)).or_default() += part;
+                }
+                None => account.charge(Charge {
+                    resource: Resource::Network,
+                    place: None,
+                    holder: link::elsewhere(limit),
+                    stack: wait.stack,
+                    span: (from, to),
+                    ns: part,
+                    estimated: false,
+                }),
+            }
+        }
+    }
+
+    /// A response was under way, and not yet known to have left this machine. What comes after that is no wait for a link, however
+    /// full: the way there and back, and a receiver that acknowledges late.
+    pub(super) fn drained(&mut self, route: &Route, begin: u64, end: u64) {
+        if let Some(key) = self.link_of(route)
+            && let Some(link) = self.links.get_mut(&key)
+        {
+            for (from, to, limit) in route.flow.pieces(begin, end) {
+                link.drained(from, to, limit);
+            }
+        }
+    }
+
+    /// The link of a route. Recordings of before name no namespace: then the number alone must do.
+    fn link_of(&self, route: &Route) -> Option<(u32, u32)> {
+        let netns = route.flow.netns;
+        let mut found = self
+            .links
+            .keys()
+            .filter(|(_, index)| *index == route.ifindex);
+        found
+            .find(|(space, _)| netns == 0 || *space == netns)
+            .copied()
+    }
+
+    /// Charges what was waited for links to those who sent.
+    pub(super) fn settle(&self, account: &mut Account) {
+        for link in self.links.values() {
+            charge_drains(link, account);
+        }
+        for link in self.links.values() {
+            self.charge_waits(link, account);
+        }
+    }
+
+    /// In the ledger slice by slice; in the flame graph by the stacks that waited, each with the same part of every sender.
+    fn charge_waits(&self, link: &Link, account: &mut Account) {
+        let shares = link.charges();
+        let total: u64 = shares.iter().map(|share| share.ns).sum();
+        let mut by_holder: BTreeMap<Holder, u64> = BTreeMap::new();
+        for share in shares {
+            account.charge_only(charge(link, share));
+            *by_holder.entry(share.holder).or_default() += share.ns;
+        }
+        for (holder, ns) in by_holder {
+            let stacks = self.stacks.range((link.place, 0)..=(link.place, u64::MAX));
+            for ((place, stack), waited) in stacks {
+                let part = u128::from(ns) * u128::from(*waited) / u128::from(total.max(1));
+                account.burn_only((Class::Network, Some(*place), holder, *stack), part as u64);
+            }
+        }
+    }
+}
+
+/// While the link is full, a response that is under way waits for it although no thread does: the request's time, not a thread's.
+fn charge_drains(link: &Link, account: &mut Account) {
+    for share in link.drains() {
+        let charge = charge(link, share);
+        let (begin, end) = charge.span;
+        let ledger = &mut account.ledger;
+        ledger.requests(Class::Network, begin, end, share.ns);
+        account.charge(charge);
+    }
+}
+
+fn charge(link: &Link, share: Share) -> Charge {
+    Charge {
+        resource: Resource::Network,
+        place: Some(link.place),
+        holder: share.holder,
+        stack: 0,
+        span: (share.begin, share.begin + LINK_SLICE_NS),
+        ns: share.ns,
+        estimated: false,
+    }
+}

@@ -1,0 +1,107 @@
+//! Who and where: processes by identity, places by name.
+
+use super::{
+    books::{Holder, PlaceId, ProcessId},
+    process::Processes,
+};
+
+/// Every process and every place that the fold has met. All rooms share it, so that an index means the same everywhere.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Names {
+    pub(super) processes: Processes,
+    /// By [`PlaceId`].
+    pub(super) places: Vec<String>,
+}
+
+impl Names {
+    /// What the process with this id is to the target. The idle task, pid 0, is nobody.
+    pub(super) fn holder(&mut self, pid: u32) -> Holder {
+        if pid == 0 {
+            return Holder::Nobody;
+        }
+        let id = self.processes.id(pid);
+        self.holder_of(id)
+    }
+
+    /// The same for a process that has an index.
+    pub(super) fn holder_of(&self, id: ProcessId) -> Holder {
+        if self.is_target(id) {
+            Holder::Own
+        } else {
+            Holder::Process(id)
+        }
+    }
+
+    /// Index of the place with this name; a new one if nobody stood there before.
+    pub(super) fn place(&mut self, name: &str) -> PlaceId {
+        if let Some(place) = self.places.iter().position(|known| known == name) {
+            return place;
+        }
+        self.places.push(name.to_owned());
+        self.places.len() - 1
+    }
+
+    /// The processes as another one would name them if it were the target; no place yet.
+    pub(super) fn seen_by(&self, target: ProcessId) -> Self {
+        Self {
+            processes: self.processes.seen_by(target),
+            places: Vec::new(),
+        }
+    }
+
+    /// Is the process traced?
+    pub(super) fn is_target(&self, id: ProcessId) -> bool {
+        self.processes.is_target(id)
+    }
+
+    /// Is the holder a kernel thread, which works for others?
+    pub(super) fn is_kernel_thread(&self, holder: Holder) -> bool {
+        matches!(holder, Holder::Process(id) if self.processes.all()[id].kernel)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event;
+
+    fn names() -> Names {
+        let mut names = Names::default();
+        let found = |pid, target, kernel| event::Process {
+            pid,
+            target,
+            kernel,
+            ..event::Process::default()
+        };
+        names.processes.found(&found(10, true, false));
+        names.processes.found(&found(20, false, true));
+        names
+    }
+
+    #[test]
+    fn a_process_is_the_target_itself_or_another_and_the_idle_task_is_nobody() {
+        let mut names = names();
+        assert_eq!(names.holder(10), Holder::Own);
+        assert_eq!(names.holder(20), Holder::Process(1));
+        assert_eq!(names.holder(0), Holder::Nobody);
+        assert_eq!(names.holder(30), Holder::Process(2));
+    }
+
+    #[test]
+    fn only_a_process_of_the_kernel_is_a_kernel_thread() {
+        let mut names = names();
+        let other = names.holder(30);
+        assert!(names.is_kernel_thread(Holder::Process(1)));
+        assert!(!names.is_kernel_thread(other));
+        assert!(!names.is_kernel_thread(Holder::Own));
+    }
+
+    #[test]
+    fn a_place_has_one_index_however_often_it_is_named() {
+        let mut names = Names::default();
+        assert_eq!(names.place("sda"), 0);
+        assert_eq!(names.place("eth0"), 1);
+        assert_eq!(names.place("sda"), 0);
+        assert_eq!(names.places, ["sda", "eth0"]);
+    }
+}

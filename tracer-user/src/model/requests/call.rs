@@ -1,0 +1,150 @@
+//! Calls on sockets: each judges the part of its connection's turn since the call before.
+
+use tracer_common::tcp::{CALL_CLOSE, CALL_SEND};
+
+use super::{
+    Beside, Requests,
+    connection::{self, Role, Turn},
+    turns::own,
+};
+use crate::{
+    class::Class,
+    event::{self, Call},
+    model::threads::Threads,
+};
+
+impl Requests {
+    /// A socket was seen for the first time.
+    pub(in crate::model) fn socket(&mut self, threads: &mut Threads, socket: &event::Socket) {
+        self.rename(threads, socket);
+        let connection = self.connections.entry(socket.socket).or_default();
+        connection.local_port = socket.local_port;
+        connection.caller = self.clients.met(socket);
+        connection.ends = (socket.local.clone(), socket.remote.clone());
+    }
+
+    /// A thread received, sent or closed.
+    pub(in crate::model) fn call(&mut self, beside: &mut Beside<'_>, call: &Call) {
+        if call.flags & CALL_CLOSE != 0 {
+            self.end_turn(beside, call.socket);
+            self.connections.remove(&call.socket);
+            return;
+        }
+        let is_send = call.flags & CALL_SEND != 0;
+        if call.result > 0 {
+            self.touch(beside.threads, call.socket, is_send);
+        }
+        let connection = self.connections.entry(call.socket).or_default();
+        connection.learn(call, is_send, &self.listening);
+        connection.worker = Some(call.tid);
+        let asked_on = self.asked_on.as_ref();
+        let others = asked_on.is_some_and(|sockets| !sockets.contains(&call.socket));
+        match (connection.role, is_send) {
+            // What others than the target ask a followed process.
+            (Role::Server, _) if others => {}
+            (Role::Client, true) if call.result > 0 => {
+                connection.asked.get_or_insert((call.tid, call.ns));
+                if let Some(thread) = beside.threads.get_mut(call.tid) {
+                    thread.asked = Some(call.socket);
+                }
+            }
+            (Role::Client, false) if call.result > 0 => {
+                connection.asked = None;
+                if let Some(thread) = beside.threads.get_mut(call.tid) {
+                    thread.answered_ns = call.ns;
+                    thread.asked = Some(call.socket);
+                }
+            }
+            (Role::Server, true) => {
+                self.sent(beside, call);
+                self.work_on(beside.threads, call);
+            }
+            (Role::Server, false) => {
+                self.received(beside, call);
+                self.work_on(beside.threads, call);
+            }
+            _ => {}
+        }
+    }
+
+    /// Only now, so that a request judged by this call has not been worked on before it was picked up.
+    fn work_on(&mut self, threads: &mut Threads, call: &Call) {
+        if call.result > 0
+            && let Some(thread) = threads.get_mut(call.tid)
+        {
+            thread.work.call(call.socket, call.ns);
+            let caller = self.caller(call.socket);
+            self.clients.called(call.tid, caller, call.ns);
+        }
+    }
+
+    fn received(&mut self, beside: &mut Beside<'_>, call: &Call) {
+        self.tally.seen = true;
+        if call.result <= 0 {
+            // The end of the stream, or nothing there: no part of a request.
+            return;
+        }
+        let open = self.turn(call.socket);
+        if open.is_some_and(|turn| turn.sent_ns.is_none()) {
+            self.judge(beside, call.socket, call.ns, call.tid, Class::Network);
+            return;
+        }
+        let after = open.and_then(|turn| turn.sent_ns).unwrap_or(0);
+        // Bytes that were there at attach came at a time that nobody saw.
+        let unread = open.is_none() && call.arrived_ns == 0 && self.was_unread(call.socket);
+        self.end_turn(beside, call.socket);
+        let arrived = if call.arrived_ns == 0 {
+            call.ns
+        } else {
+            call.arrived_ns.min(call.ns)
+        };
+        let begin = if unread { 0 } else { arrived.max(after) };
+        self.open_turn(beside.threads, call, begin);
+        self.judge(beside, call.socket, call.ns, call.tid, Class::Other);
+    }
+
+    /// A request began, at 0 if nobody saw when.
+    fn open_turn(&mut self, threads: &mut Threads, call: &Call, begin_ns: u64) {
+        if let Some(connection) = self.connections.get_mut(&call.socket) {
+            connection.turn = Some(Turn::new(begin_ns, self.start_ns, call.tid));
+        }
+        own(threads, call.tid, call.socket);
+    }
+
+    fn sent(&mut self, beside: &mut Beside<'_>, call: &Call) {
+        self.tally.seen = true;
+        if self.turn(call.socket).is_none() {
+            if !self.was_unread(call.socket) {
+                return;
+            }
+            self.open_turn(beside.threads, call, 0);
+        }
+        let Some(turn) = self.turn(call.socket).cloned() else {
+            return;
+        };
+        let thread = beside.threads.get(call.tid);
+        let answered = thread.map_or(0, |thread| thread.answered_ns);
+        let waiting = match &turn {
+            turn if turn.blocked => Class::Network,
+            turn if answered > turn.judged_ns => Class::Upstream,
+            _ => Class::Other,
+        };
+        if waiting == Class::Other && self.is_long_poll(beside.threads, &turn, call.tid, call.ns) {
+            // Something happened of which the client had asked to hear. What was sent before that was the answer to something else.
+            return self.end_turn(beside, call.socket);
+        }
+        self.judge(beside, call.socket, call.ns, call.tid, waiting);
+        let Some(connection) = self.connections.get_mut(&call.socket) else {
+            return;
+        };
+        let Some(turn) = connection.turn.as_mut() else {
+            return;
+        };
+        turn.blocked = connection::is_blocked(call);
+        if call.result > 0 {
+            turn.sent_ns = Some(call.ns);
+            connection.draining_ns = Some(call.ns);
+            connection.drained = None;
+        }
+    }
+}

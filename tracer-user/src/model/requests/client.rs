@@ -1,0 +1,289 @@
+//! For whom the target works: what a thread of it holds while it owns a request of a process of this machine is that process's doing,
+//! where the requests of others wait for it (design §1, "owner, not submitter").
+//!
+//! A thread works for a connection while it owns a turn of it, and between two calls on it with none on another. Where it owned turns
+//! of several at once, nobody knows for which of them it did something.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use rustc_hash::FxHashMap as HashMap;
+
+use super::{Requests, connection::Role};
+use crate::{
+    event,
+    model::{
+        books::{Asker, ProcessId},
+        names::Names,
+        recent,
+        threads::Threads,
+    },
+};
+
+/// Processes that are told apart: each has books of its own in every slice. What is asked by more of them is of no known client.
+const MOST_CLIENTS: usize = 64;
+/// Connections whose clients are remembered: those that were met last.
+const MOST_KNOWN: usize = 4096;
+/// Threads whose work is remembered; of more it is not known for whom they work.
+const MOST_THREADS: usize = 4096;
+/// Spans kept of a thread.
+const MOST_SPANS: usize = 1 << 12;
+/// What was done longer ago is no part of a wait that is still to be judged: such a wait is, after 10 s at the latest.
+const KEPT_NS: u64 = 20_000_000_000;
+
+/// Who calls on a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Caller {
+    /// Not known, or several.
+    #[default]
+    Unknown,
+    /// Somebody on another machine.
+    Elsewhere,
+    /// Whoever is at the other end of the connection with this number, on this machine.
+    Here(u64),
+}
+
+/// A span in which a thread worked for one caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Span {
+    begin_ns: u64,
+    end_ns: u64,
+    caller: Caller,
+}
+
+/// Who asks, and who works for whom.
+#[derive(Clone, Debug, Default)]
+pub struct Clients {
+    /// The last number that was given to a connection.
+    number: u64,
+    known: BTreeMap<u64, Asker>,
+    processes: BTreeSet<ProcessId>,
+    /// Spans of each thread, in order and apart from each other.
+    spans: HashMap<u32, VecDeque<Span>>,
+}
+
+impl Clients {
+    /// A connection was first seen.
+    pub fn met(&mut self, socket: &event::Socket) -> Caller {
+        match socket.is_local() {
+            true => self.next(),
+            false => Caller::Elsewhere,
+        }
+    }
+
+    fn next(&mut self) -> Caller {
+        self.number += 1;
+        Caller::Here(self.number)
+    }
+
+    /// A thread received or sent on a connection.
+    pub fn called(&mut self, tid: u32, caller: Caller, ns: u64) {
+        self.worked(tid, caller, ns, ns);
+    }
+
+    /// A thread worked for a connection in `[begin, end]`; nothing that it did is known to be later.
+    pub fn worked(&mut self, tid: u32, caller: Caller, begin_ns: u64, end_ns: u64) {
+        // As long as nobody of this machine asks, there is nobody to tell apart.
+        if self.known.is_empty() {
+            return;
+        }
+        if self.spans.len() >= MOST_THREADS && !self.spans.contains_key(&tid) {
+            let is_needed = |spans: &VecDeque<Span>| {
+                spans
+                    .back()
+                    .is_some_and(|last| last.end_ns + KEPT_NS > end_ns)
+            };
+            self.spans.retain(|_, spans| is_needed(spans));
+            if self.spans.len() >= MOST_THREADS {
+                return;
+            }
+        }
+        let spans = self.spans.entry(tid).or_default();
+        let is_old = |first: &Span| first.end_ns + KEPT_NS < end_ns;
+        while spans.len() >= MOST_SPANS || spans.front().is_some_and(is_old) {
+            spans.pop_front();
+        }
+        add(
+            spans,
+            Span {
+                begin_ns,
+                end_ns,
+                caller,
+            },
+        );
+    }
+
+    fn asker(&self, caller: Caller) -> Option<Asker> {
+        match caller {
+            Caller::Unknown => None,
+            Caller::Elsewhere => Some(Asker::Elsewhere),
+            Caller::Here(number) => self.known.get(&number).copied(),
+        }
+    }
+}
+
+/// Where spans of two callers overlap, from there on it is not known which of them it was.
+fn add(spans: &mut VecDeque<Span>, mut span: Span) {
+    if let Some(last) = spans.back_mut().filter(|last| last.caller == span.caller) {
+        last.end_ns = last.end_ns.max(span.end_ns);
+        return;
+    }
+    while let Some(last) = spans.back_mut().filter(|last| last.end_ns > span.begin_ns) {
+        span.caller = Caller::Unknown;
+        span.end_ns = span.end_ns.max(last.end_ns);
+        last.end_ns = span.begin_ns;
+        if last.begin_ns >= span.begin_ns {
+            spans.pop_back();
+        }
+    }
+    spans.push_back(span);
+}
+
+impl Requests {
+    /// Who asks on a connection is known now.
+    pub(in crate::model) fn client(&mut self, names: &mut Names, client: &event::Client) {
+        let process = names.processes.id(client.client_pid);
+        // Whoever speaks first: MariaDB greets who connects.
+        let connection = self.connections.entry(client.socket).or_default();
+        connection.role = Role::Server;
+        if names.is_target(process) {
+            return;
+        }
+        let told_apart = &mut self.clients.processes;
+        if told_apart.len() < MOST_CLIENTS {
+            told_apart.insert(process);
+        }
+        let asker = Asker::Process(process);
+        let connection = self.connections.entry(client.socket).or_default();
+        let known = self.clients.asker(connection.caller);
+        if connection.caller == Caller::Unknown || known.is_some_and(|known| known != asker) {
+            connection.caller = self.clients.next();
+        }
+        if let Caller::Here(number) = connection.caller
+            && self.clients.processes.contains(&process)
+        {
+            self.clients.known.insert(number, asker);
+        }
+        if self.clients.known.len() > MOST_KNOWN {
+            self.clients.known.pop_first();
+        }
+    }
+
+    /// Who calls on a connection; not looked up where there is nobody to tell apart.
+    pub(super) fn caller(&self, socket: u64) -> Caller {
+        if self.clients.known.is_empty() {
+            return Caller::Unknown;
+        }
+        let connection = self.connections.get(&socket);
+        connection.map_or(Caller::Unknown, |connection| connection.caller)
+    }
+
+    /// The process of this machine that asks on a connection.
+    pub(super) fn local_asker(&self, socket: u64) -> Option<Asker> {
+        let asker = self.clients.asker(self.caller(socket))?;
+        (asker != Asker::Elsewhere).then_some(asker)
+    }
+
+    /// For whom a thread worked at a time: by what is known of it, or by the one turn that it has owned since before that.
+    pub(in crate::model) fn asker_at(&self, threads: &Threads, tid: u32, ns: u64) -> Option<Asker> {
+        if self.clients.known.is_empty() {
+            return None;
+        }
+        let spans = self.clients.spans.get(&tid);
+        let after = |spans: &VecDeque<Span>| {
+            let index = recent::partition_point(spans, |span| span.end_ns < ns);
+            spans.get(index).copied()
+        };
+        match spans.and_then(after) {
+            Some(span) if span.begin_ns <= ns => self.clients.asker(span.caller),
+            Some(_) => None,
+            None => self.clients.asker(self.open_caller(threads, tid, ns)),
+        }
+    }
+
+    fn open_caller(&self, threads: &Threads, tid: u32, ns: u64) -> Caller {
+        let turns = threads.get(tid).map(|thread| thread.turns.as_slice());
+        let [socket] = turns.unwrap_or_default() else {
+            return Caller::Unknown;
+        };
+        match self.turn(*socket).is_some_and(|turn| turn.judged_ns <= ns) {
+            true => self.caller(*socket),
+            false => Caller::Unknown,
+        }
+    }
+
+    /// The living threads that worked for clients of this machine last.
+    pub(in crate::model) fn workers(&self, threads: &Threads) -> BTreeMap<ProcessId, Vec<u32>> {
+        let mut workers: BTreeMap<ProcessId, Vec<u32>> = BTreeMap::new();
+        for (tid, spans) in &self.clients.spans {
+            let last = spans.back().filter(|_| threads.get(*tid).is_some());
+            let asker = last.and_then(|last| self.clients.asker(last.caller));
+            if let Some(Asker::Process(client)) = asker {
+                workers.entry(client).or_default().push(*tid);
+            }
+        }
+        workers.values_mut().for_each(|tids| tids.sort_unstable());
+        workers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spans(of: &[(u64, u64, Caller)]) -> Vec<(u64, u64, Caller)> {
+        let mut spans = VecDeque::new();
+        for &(begin_ns, end_ns, caller) in of {
+            add(
+                &mut spans,
+                Span {
+                    begin_ns,
+                    end_ns,
+                    caller,
+                },
+            );
+        }
+        let figures = |span: &Span| (span.begin_ns, span.end_ns, span.caller);
+        spans.iter().map(figures).collect()
+    }
+
+    #[test]
+    fn the_clients_that_are_told_apart_are_bounded() {
+        let (mut requests, mut names) = (Requests::default(), Names::default());
+        let first = 1000;
+        for client_pid in first..first + 2 * MOST_CLIENTS as u32 {
+            let client = event::Client {
+                ns: 1,
+                socket: client_pid.into(),
+                pid: 1,
+                client_pid,
+            };
+            requests.client(&mut names, &client);
+        }
+        let last = u64::from(first) + MOST_CLIENTS as u64 - 1;
+        assert!(requests.local_asker(last).is_some());
+        assert_eq!(requests.local_asker(last + 1), None);
+    }
+
+    #[test]
+    fn calls_on_one_connection_are_one_span_and_another_begins_the_next() {
+        let (a, b) = (Caller::Here(1), Caller::Here(2));
+        let found = spans(&[
+            (0, 0, a),
+            (10, 20, a),
+            (30, 30, b),
+            (35, 40, b),
+            (50, 50, a),
+        ]);
+        assert_eq!(found, [(0, 20, a), (30, 40, b), (50, 50, a)]);
+    }
+
+    #[test]
+    fn of_what_is_done_while_requests_of_two_are_open_nobody_knows_whose_it_is() {
+        let (a, b) = (Caller::Here(1), Caller::Here(2));
+        // The first asks at 5, the second at 10; answered are the second at 20 and the first at 30.
+        let found = spans(&[(0, 5, a), (10, 20, b), (5, 30, a)]);
+        assert_eq!(found, [(0, 5, a), (5, 30, Caller::Unknown)]);
+        let found = spans(&[(0, 10, a), (8, 9, b)]);
+        assert_eq!(found, [(0, 8, a), (8, 10, Caller::Unknown)]);
+    }
+}

@@ -1,0 +1,188 @@
+//! Requests without an answer at the end: which are none, and whose time those have that are open.
+
+use super::{
+    Beside, Requests,
+    connection::{Role, Turn},
+    long_poll::LONG_POLL_BLOCKED,
+    turns::disown,
+};
+use crate::{
+    class::Class,
+    event::{self, OpenSocket},
+    model::threads::Threads,
+};
+
+/// A request is handed on this often at most.
+const MOST_HANDS: usize = 4;
+
+impl Requests {
+    /// A thread ends: what it owes an answer to has its time until now, and stays with nobody.
+    pub(in crate::model) fn abandon(&mut self, beside: &mut Beside<'_>, tid: u32, ns: u64) {
+        let owned = beside.threads.get(tid).map(|thread| thread.turns.clone());
+        for socket in owned.unwrap_or_default() {
+            let turn = self.turn(socket);
+            if turn.is_some_and(|turn| turn.sent_ns.is_none()) {
+                self.judge(beside, socket, ns, tid, Class::Other);
+            }
+        }
+    }
+
+    /// At the end of the window a turn that sent all it had is over; the others are open.
+    pub(in crate::model) fn close_turns(&mut self, beside: &mut Beside<'_>, end_ns: u64) {
+        let mut sockets: Vec<u64> = self.connections.keys().copied().collect();
+        sockets.sort_unstable();
+        for socket in sockets {
+            let connection = self.connections.get(&socket);
+            let untouched = connection.is_some_and(|connection| connection.untouched);
+            match connection.and_then(|connection| connection.turn.clone()) {
+                Some(turn) if untouched => self.close_untouched(beside, socket, &turn, end_ns),
+                Some(turn) => self.close_turn(beside, socket, &turn, end_ns),
+                None => {}
+            }
+        }
+        for unread in std::mem::take(&mut self.unread) {
+            self.not_picked_up(beside, &unread, end_ns);
+        }
+        self.open_unread(beside, end_ns);
+    }
+
+    fn close_turn(&mut self, beside: &mut Beside<'_>, socket: u64, turn: &Turn, end_ns: u64) {
+        if turn.sent_ns.is_some() && !turn.blocked {
+            return self.end_turn(beside, socket);
+        }
+        let owner = self.handed_on(beside.threads, turn);
+        let waiting = match turn {
+            turn if turn.blocked => Class::Network,
+            turn if self.asks(turn, owner) => Class::Upstream,
+            _ => Class::Other,
+        };
+        let idle =
+            |tid| waiting == Class::Other && self.is_long_poll(beside.threads, turn, tid, end_ns);
+        if idle(turn.tid) && idle(owner) {
+            return disown(beside.threads, turn.tid, socket);
+        }
+        self.judge(beside, socket, end_ns, owner, waiting);
+        self.tally.left_open(turn);
+    }
+
+    /// Whose answer is awaited at the end of the window: the owner's, or, where that waits for work again, that of the thread that it
+    /// woke last (or that one woke) and that still has something to do. Nobody has sent: a pool's thread that hangs is known by its
+    /// wakeup only. Where all of a pool were at work already, one of them stands for the one that will take it.
+    fn handed_on(&self, threads: &Threads, turn: &Turn) -> u32 {
+        let since = |ns| self.busy_after(threads, turn, ns);
+        since(turn.begin_ns)
+            .or_else(|| since(0))
+            .unwrap_or(turn.tid)
+    }
+
+    /// The nearest busy one of those that were woken after `since_ns`, from the owner on.
+    fn busy_after(&self, threads: &Threads, turn: &Turn, since_ns: u64) -> Option<u32> {
+        let (mut reached, mut generation) = (vec![turn.tid], vec![turn.tid]);
+        for _ in 0..=MOST_HANDS {
+            if let Some(busy) = generation
+                .iter()
+                .find(|tid| self.is_busy(threads, turn, **tid))
+            {
+                return Some(*busy);
+            }
+            let woken = generation.iter().filter_map(|tid| threads.get(*tid));
+            let woken = woken.flat_map(|thread| thread.woken.iter().rev());
+            let after = woken.filter(|(ns, _)| *ns >= since_ns);
+            let mut next: Vec<u32> = Vec::new();
+            for (_, tid) in after {
+                if !reached.contains(tid) {
+                    reached.push(*tid);
+                    next.push(*tid);
+                }
+            }
+            generation = next;
+        }
+        None
+    }
+
+    fn is_busy(&self, threads: &Threads, turn: &Turn, tid: u32) -> bool {
+        let thread = threads.get(tid);
+        thread.is_some_and(|thread| !thread.waits_for_work()) || self.asks(turn, tid)
+    }
+
+    /// A request that came and that nobody has received is open, and has the time of the thread that last worked for its connection.
+    /// Bytes that come while an answer is owed belong to the request that is open already.
+    fn not_picked_up(&mut self, beside: &mut Beside<'_>, unread: &event::Unread, end_ns: u64) {
+        let Some(connection) = self.connections.get(&unread.socket) else {
+            return;
+        };
+        let known = connection
+            .worker
+            .filter(|_| connection.role == Role::Server);
+        let Some(tid) = known.filter(|_| connection.turn.is_none()) else {
+            return;
+        };
+        let Some(thread) = beside.threads.get(tid) else {
+            return;
+        };
+        // Where the worker only waits for work, the bytes are of no request that it would take.
+        if thread.waits_for_work() {
+            return;
+        }
+        let turn = Turn::new(unread.arrived_ns, self.start_ns, tid);
+        if let Some(connection) = self.connections.get_mut(&unread.socket) {
+            connection.turn = Some(turn.clone());
+        }
+        self.judge(beside, unread.socket, end_ns, tid, Class::Other);
+        self.tally.left_open(&turn);
+    }
+
+    /// What lay in a socket at attach and was never touched is an open request of unknown age, if those who would have to take it did
+    /// not just wait for work all the time.
+    fn open_unread(&mut self, beside: &mut Beside<'_>, end_ns: u64) {
+        let touched = |open: &OpenSocket| {
+            let mut ends = self.connections.values().map(|connection| &connection.ends);
+            ends.any(|(local, remote)| (local, remote) == (&open.local, &open.remote))
+        };
+        let listens = |open: &&OpenSocket| self.listening.contains(&open.local_port);
+        let unread = self
+            .open_sockets
+            .iter()
+            .filter(|open| open.unread_bytes > 0);
+        let left: Vec<u32> = unread
+            .filter(listens)
+            .filter(|open| !touched(open))
+            .map(|open| open.pid)
+            .collect();
+        for pid in left {
+            if let Some(tid) = self.most_blocked(beside.threads, pid, end_ns) {
+                self.open_unread_one(beside, tid, end_ns);
+            }
+        }
+    }
+
+    /// The thread of a process that was blocked longest in the window, if any was for more than a long poll's owner.
+    fn most_blocked(&self, threads: &Threads, pid: u32, end_ns: u64) -> Option<u32> {
+        let of = threads.iter().filter(|(_, thread)| thread.pid == pid);
+        let blocked =
+            of.map(|(tid, thread)| (thread.between(self.start_ns, end_ns).blocked(), tid));
+        let (ns, tid) = blocked.max_by_key(|(ns, tid)| (*ns, std::cmp::Reverse(*tid)))?;
+        let window_ns = end_ns.saturating_sub(self.start_ns);
+        (ns as f64 > LONG_POLL_BLOCKED * window_ns as f64).then_some(tid)
+    }
+
+    fn open_unread_one(&mut self, beside: &mut Beside<'_>, tid: u32, end_ns: u64) {
+        let begin_ns = self.start_ns;
+        let Some(thread) = beside.threads.get(tid) else {
+            return;
+        };
+        let ledger = &mut beside.account.ledger;
+        thread.for_each_piece(begin_ns, end_ns, |from, to, spent| {
+            for class in Class::ALL {
+                let known = if class == Class::Idle {
+                    Class::Other
+                } else {
+                    class
+                };
+                let ns = spent.certain[class.index()] + spent.tentative[class.index()];
+                ledger.requests(known, from, to, ns);
+            }
+        });
+        self.tally.left_open_before(begin_ns);
+    }
+}

@@ -1,0 +1,156 @@
+//! A connection of the target, and the request that is open on it.
+
+use tracer_common::tcp::CALL_NOSPACE;
+
+use super::client::Caller;
+use crate::{event::Call, model::links::Route};
+
+/// An open request.
+#[derive(Clone, Debug)]
+pub struct Turn {
+    /// When its first byte arrived.
+    pub begin_ns: u64,
+    /// Began before the window: its age is not known.
+    pub clipped: bool,
+    /// Thread that owns it.
+    pub tid: u32,
+    /// Up to when it is judged.
+    pub judged_ns: u64,
+    /// Last send so far.
+    pub sent_ns: Option<u64>,
+    /// The last send left something that did not fit.
+    pub blocked: bool,
+    /// Time that its owners were blocked so far, other than in waits for work.
+    pub blocked_ns: u64,
+}
+
+impl Turn {
+    /// A request that began at `begin_ns`, or before the window that begins at `start_ns`.
+    #[must_use]
+    pub fn new(begin_ns: u64, start_ns: u64, tid: u32) -> Self {
+        let judged_ns = begin_ns.max(start_ns);
+        Self {
+            begin_ns: judged_ns,
+            clipped: begin_ns < start_ns,
+            tid,
+            judged_ns,
+            sent_ns: None,
+            blocked: false,
+            blocked_ns: 0,
+        }
+    }
+}
+
+/// Who asks on a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// Nothing was seen yet.
+    #[default]
+    Unknown,
+    /// The target answers.
+    Server,
+    /// The target asks another process.
+    Client,
+}
+
+/// How an answer got through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// Last send.
+    pub sent_ns: u64,
+    /// Its last packet left this machine, if that was seen; from then on it waits for no link of it.
+    pub left_ns: u64,
+    /// All of it is acknowledged.
+    pub acknowledged_ns: u64,
+}
+
+/// A connection of the target.
+#[derive(Clone, Debug, Default)]
+pub struct Connection {
+    /// Who asks.
+    pub role: Role,
+    /// How its data leave.
+    pub route: Route,
+    /// Own port.
+    pub local_port: u32,
+    /// Own and peer's address, as text.
+    pub ends: (String, String),
+    /// The open request.
+    pub turn: Option<Turn>,
+    /// Thread that last received or sent.
+    pub worker: Option<u32>,
+    /// As client: which thread of the target asked what has no answer yet, and when.
+    pub asked: Option<(u32, u64)>,
+    /// Last send whose acknowledgement is awaited.
+    pub draining_ns: Option<u64>,
+    /// There was something to answer at attach, and nobody has received or sent here since: known by its ends alone.
+    pub untouched: bool,
+    /// The drain that ended last, while the turn may go on: then that time is the request's own, and no drain.
+    pub drained: Option<Drain>,
+    /// Who asks, for as long as the connection lives.
+    pub caller: Caller,
+}
+
+impl Connection {
+    /// Learns from a call who asks here. Whose port is none on which the target listens was connected by the target: the first call
+    /// seen may well be the answer to what it asked before the window. Where no port is known, who receives first answers.
+    pub fn learn(&mut self, call: &Call, is_send: bool, listening: &[u32]) {
+        if call.ifindex != 0 {
+            self.route.ifindex = call.ifindex;
+        }
+        if self.role == Role::Unknown && call.result > 0 {
+            let port_known = self.local_port != 0 && !listening.is_empty();
+            let serves = match port_known {
+                true => listening.contains(&self.local_port),
+                false => !is_send,
+            };
+            self.role = if serves { Role::Server } else { Role::Client };
+        }
+    }
+}
+
+/// Did the call leave something that did not fit into the socket?
+#[must_use]
+pub fn is_blocked(call: &Call) -> bool {
+    call.flags & CALL_NOSPACE != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_is_asked_first_is_a_servers() {
+        let call = |result| Call {
+            result,
+            ..Call::default()
+        };
+        let mut connection = Connection::default();
+        connection.learn(&call(-11), false, &[]);
+        assert_eq!(connection.role, Role::Unknown);
+        connection.learn(&call(10), false, &[]);
+        assert_eq!(connection.role, Role::Server);
+        let mut asking = Connection::default();
+        asking.learn(&call(10), true, &[80]);
+        assert_eq!(asking.role, Role::Client);
+    }
+
+    #[test]
+    fn an_answer_to_what_was_asked_before_the_window_makes_no_server() {
+        let answer = Call {
+            result: 10,
+            ..Call::default()
+        };
+        let role = |local_port, listening: &[u32]| {
+            let mut connection = Connection {
+                local_port,
+                ..Connection::default()
+            };
+            connection.learn(&answer, false, listening);
+            connection.role
+        };
+        assert_eq!(role(40_000, &[80]), Role::Client);
+        assert_eq!(role(80, &[80]), Role::Server);
+        assert_eq!(role(40_000, &[]), Role::Server);
+    }
+}

@@ -1,0 +1,217 @@
+//! A part of a turn becomes the request's time: what its thread did meanwhile, and whom that waited for.
+
+use super::{
+    Beside, Requests,
+    turns::{disown, own},
+};
+use crate::{
+    class::{Class, Resource},
+    model::{
+        account::{Account, Charge},
+        books::{Budget, Holder, PlaceId},
+        links::SendWait,
+        recent,
+        threads::Thread,
+    },
+};
+
+/// A process that serves one request is forked by one that accepts, which a master forked: more generations are no request's.
+const MOST_LIVES: usize = 4;
+
+impl Requests {
+    /// Judges the part of a turn up to `now`, in which `tid` worked on it. Its waits for work that no waker explains count as
+    /// `waiting`.
+    pub(super) fn judge(
+        &mut self,
+        beside: &mut Beside<'_>,
+        socket: u64,
+        now: u64,
+        tid: u32,
+        waiting: Class,
+    ) {
+        let Some(connection) = self.connections.get_mut(&socket) else {
+            return;
+        };
+        let Some(turn) = connection.turn.as_mut() else {
+            return;
+        };
+        let begin = std::mem::replace(&mut turn.judged_ns, now);
+        // Before it was picked up nobody worked for it.
+        let picked_up = begin > turn.begin_ns;
+        let previous = std::mem::replace(&mut turn.tid, tid);
+        if previous != tid {
+            disown(beside.threads, previous, socket);
+            own(beside.threads, tid, socket);
+        }
+        // Who lived this part of the thread's time line: before it was born, the one that forked it had its work.
+        let (mut tid, mut end) = (tid, now);
+        for _ in 0..MOST_LIVES {
+            let Some(thread) = beside.threads.get(tid).filter(|_| end > begin) else {
+                break;
+            };
+            let (from, parent) = (thread.begin_ns.clamp(begin, end), thread.parent);
+            self.judge_life(beside, socket, tid, (from, end), waiting);
+            self.confirm(beside, tid, (from, end), waiting, socket);
+            if picked_up {
+                let caller = self.caller(socket);
+                self.clients.worked(tid, caller, from, end);
+            }
+            let Some(parent) = parent else { break };
+            (tid, end) = (parent, from);
+        }
+    }
+
+    /// Adds a part of a thread's time line to the request of a connection.
+    fn judge_life(
+        &mut self,
+        beside: &mut Beside<'_>,
+        socket: u64,
+        tid: u32,
+        (begin, end): (u64, u64),
+        waiting: Class,
+    ) {
+        let asker = self.local_asker(socket);
+        let ledger = &mut beside.account.ledger;
+        let (Some(thread), Some(turn)) = (
+            beside.threads.get(tid),
+            self.connections
+                .get_mut(&socket)
+                .and_then(|connection| connection.turn.as_mut()),
+        ) else {
+            return;
+        };
+        thread.for_each_piece(begin, end, |from, to, spent| {
+            turn.blocked_ns += spent.blocked();
+            let others = u128::from(thread.work.for_others(socket, from, to));
+            for class in Class::ALL {
+                let certain = spent.certain[class.index()];
+                let ns = certain + spent.tentative[class.index()];
+                if ns == 0 {
+                    continue;
+                }
+                let known = if class == Class::Idle { waiting } else { class };
+                ledger.requests(known, from, to, ns);
+                if let Some(asker) = asker {
+                    ledger.served_requests(asker, known, from, to, ns);
+                }
+                let behind = u128::from(certain) * others / u128::from((to - from).max(1));
+                ledger.behind_own(known, from, to, behind as u64);
+            }
+        });
+    }
+
+    /// The thread owned a request in `[begin, now]`: its waits for work there were no idling.
+    fn confirm(
+        &mut self,
+        beside: &mut Beside<'_>,
+        tid: u32,
+        (begin, now): (u64, u64),
+        waiting: Class,
+        socket: u64,
+    ) {
+        let Some(thread) = beside.threads.get_mut(tid) else {
+            return;
+        };
+        let begin = begin.max(thread.judged_ns);
+        if now <= begin {
+            return;
+        }
+        let waits = thread.waits_between(begin, now);
+        thread.judged_ns = now;
+        if waits.is_empty() {
+            return;
+        }
+        let asked = match waiting {
+            Class::Upstream => self.asked_place(beside, tid),
+            _ => None,
+        };
+        for (from, to, waited) in waits {
+            let direct = match beside.threads.get(tid) {
+                Some(thread) => charge_strangers(beside.account, thread, from, to),
+                None => Budget::default(),
+            };
+            self.confirm_piece(beside, (from, to), &waited, &direct, waiting, socket);
+            let ns = waited[Class::Idle.index()];
+            if let Some(place) = asked.filter(|_| ns > 0) {
+                beside.account.charge_only(Charge {
+                    resource: Resource::Upstream,
+                    place: Some(place),
+                    holder: Holder::Peer,
+                    stack: 0,
+                    span: (from, to),
+                    ns,
+                    estimated: false,
+                });
+            }
+        }
+    }
+
+    /// The address of the process that a thread asked last.
+    fn asked_place(&self, beside: &mut Beside<'_>, tid: u32) -> Option<PlaceId> {
+        let socket = beside.threads.get(tid)?.asked?;
+        let remote = &self.connections.get(&socket)?.ends.1;
+        (!remote.is_empty()).then(|| beside.names.place(remote))
+    }
+
+    /// Moves the waits for work of one piece of a time line to what they were, `direct` of them charged already. The idle time goes in
+    /// one sum: it was entered so, and no bin of the window must come out negative.
+    fn confirm_piece(
+        &self,
+        beside: &mut Beside<'_>,
+        (begin, end): (u64, u64),
+        waited: &Budget,
+        direct: &Budget,
+        waiting: Class,
+        socket: u64,
+    ) {
+        let all: u64 = waited.iter().sum();
+        let account = &mut *beside.account;
+        account
+            .ledger
+            .threads(Class::Idle, begin, end, -(all as i64));
+        for class in Class::ALL {
+            let ns = waited[class.index()];
+            let becomes = if class == Class::Idle { waiting } else { class };
+            account.ledger.threads(becomes, begin, end, ns as i64);
+            if class != Class::Idle {
+                let found = ns.saturating_sub(direct[class.index()]);
+                account.ledger.indirect(becomes, begin, end, found);
+            } else if waiting == Class::Network && ns > 0 {
+                let wait = SendWait {
+                    begin,
+                    end,
+                    ns,
+                    stack: 0,
+                };
+                beside.links.waited(account, self.route(socket), wait);
+            }
+        }
+    }
+}
+
+/// Charges the waits of a thread that processes outside the target ended to them; returns how much of which class that was. In the
+/// ledger alone: the flame graph has no waits for work.
+fn charge_strangers(account: &mut Account, thread: &Thread, begin: u64, end: u64) -> Budget {
+    let mut direct = Budget::default();
+    let first = recent::partition_point(&thread.behind, |wait| wait.end_ns <= begin);
+    for wait in thread
+        .behind
+        .range(first..)
+        .take_while(|wait| wait.begin_ns < end)
+    {
+        let (from, to) = (wait.begin_ns.max(begin), wait.end_ns.min(end));
+        if let Some(resource) = wait.class.resource() {
+            direct[wait.class.index()] += to - from;
+            account.charge_only(Charge {
+                resource,
+                place: None,
+                holder: wait.holder,
+                stack: 0,
+                span: (from, to),
+                ns: to - from,
+                estimated: false,
+            });
+        }
+    }
+    direct
+}

@@ -1,0 +1,137 @@
+//! Requests as turns: from the first byte received after the previous turn's last send, to the last send before the next receive.
+//!
+//! Only the next call on a connection shows which send was the last. So each part of a turn is judged when that call comes.
+
+mod call;
+mod client;
+mod close;
+mod connection;
+mod judge;
+mod long_poll;
+mod tally;
+mod turns;
+mod unanswered;
+
+use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
+
+use super::{account::Account, links::Links, names::Names, threads::Threads};
+use crate::event;
+
+use client::Clients;
+use connection::{Connection, Role};
+use tally::Tally;
+
+/// The other rooms that a request needs: the threads that serve it, and the links through which its answers leave.
+pub(super) struct Beside<'a> {
+    pub(super) names: &'a mut Names,
+    pub(super) account: &'a mut Account,
+    pub(super) threads: &'a mut Threads,
+    pub(super) links: &'a mut Links,
+}
+
+/// All connections of the target, and the requests on them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Requests {
+    /// Begin of the window, ns.
+    start_ns: u64,
+    /// Ports on which the target listens.
+    listening: Vec<u32>,
+    /// By the kernel's address of the socket.
+    connections: HashMap<u64, Connection>,
+    clients: Clients,
+    /// Sockets that held unread bytes at attach.
+    open_sockets: Vec<event::OpenSocket>,
+    /// Sockets that hold unread bytes at the end.
+    unread: Vec<event::Unread>,
+    pub(super) tally: Tally,
+    /// In the books of a process that the target asks: the connections on which it does. Requests of others are not kept there.
+    asked_on: Option<HashSet<u64>>,
+}
+
+impl Requests {
+    /// Those of a process that the target asks.
+    pub(super) fn of_followed() -> Self {
+        Self {
+            asked_on: Some(HashSet::default()),
+            ..Self::default()
+        }
+    }
+
+    /// The window begins.
+    pub(super) fn begin(&mut self, start: &event::Start) {
+        self.start_ns = start.ns;
+        self.listening.clone_from(&start.listening);
+    }
+
+    /// A socket was open at attach.
+    pub(super) fn open_socket(&mut self, socket: &event::OpenSocket) {
+        // Of those without unread bytes nothing is asked.
+        if socket.unread_bytes > 0 {
+            self.open_sockets.push(socket.clone());
+        }
+    }
+
+    /// A socket holds unread bytes at the end.
+    pub(super) fn unread(&mut self, unread: &event::Unread) {
+        self.unread.push(unread.clone());
+    }
+
+    /// A connection that is not known here is another fold's: such a record names no process.
+    pub(super) fn flow(&mut self, flow: &event::Flow) {
+        let Some(connection) = self.connections.get_mut(&flow.socket) else {
+            return;
+        };
+        if flow.ifindex != 0 {
+            connection.route.ifindex = flow.ifindex;
+        }
+        connection.route.flow.seen(flow);
+    }
+
+    /// Own and peer's address of a connection, if it is known.
+    pub(super) fn ends(&self, socket: u64) -> Option<&(String, String)> {
+        self.connections
+            .get(&socket)
+            .map(|connection| &connection.ends)
+    }
+
+    /// Has a connection these ends, own address first?
+    pub(super) fn has_ends(&self, local: &str, remote: &str) -> bool {
+        let mut ends = self.connections.values().map(|connection| &connection.ends);
+        ends.any(|(here, there)| (here.as_str(), there.as_str()) == (local, remote))
+    }
+
+    /// Does the target ask this process on a connection?
+    pub(super) fn is_asked_on(&self, socket: u64) -> bool {
+        let asked_on = self.asked_on.as_ref();
+        asked_on.is_some_and(|sockets| sockets.contains(&socket))
+    }
+
+    /// The target asks this process on a connection.
+    pub(super) fn asked_on(&mut self, socket: u64) {
+        self.asked_on.get_or_insert_default().insert(socket);
+    }
+
+    /// The last of these sockets on which the target answers.
+    pub(super) fn serving(&self, sockets: &[u64]) -> Option<u64> {
+        let serves = |socket: &u64| {
+            let connection = self.connections.get(socket);
+            connection.is_some_and(|connection| connection.role == Role::Server)
+        };
+        sockets.iter().rev().copied().find(serves)
+    }
+
+    /// How a socket's data leave.
+    pub(super) fn route(&self, socket: u64) -> Option<&super::links::Route> {
+        self.connections
+            .get(&socket)
+            .map(|connection| &connection.route)
+    }
+
+    /// From when on the time line of a thread that owns the requests on these sockets is still to be judged, ns.
+    pub(super) fn judged_ns(&self, sockets: &[u64]) -> u64 {
+        let turns = sockets
+            .iter()
+            .filter_map(|socket| self.connections.get(socket)?.turn.as_ref());
+        turns.map(|turn| turn.judged_ns).min().unwrap_or(u64::MAX)
+    }
+}

@@ -1,0 +1,146 @@
+//! Figures of the requests: how many, and how long they took.
+
+use tracer_common::histogram::{BOUNDS, BUCKETS, bucket};
+
+use super::connection::Turn;
+use crate::model::books;
+
+/// Quantiles of durations, in the buckets of all histograms.
+#[derive(Clone, Debug)]
+pub struct Durations {
+    buckets: Vec<u64>,
+    count: u64,
+    max_ns: u64,
+}
+
+impl Default for Durations {
+    fn default() -> Self {
+        Self {
+            buckets: vec![0; BUCKETS + 1],
+            count: 0,
+            max_ns: 0,
+        }
+    }
+}
+
+impl Durations {
+    /// Counts one.
+    pub fn add(&mut self, ns: u64) {
+        self.buckets[bucket(ns).map_or(0, |i| i as usize + 1)] += 1;
+        self.count += 1;
+        self.max_ns = self.max_ns.max(ns);
+    }
+
+    /// How many.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The duration that `part` of them do not exceed: between its bucket's bounds in proportion, so off by at most 4.4 %.
+    #[must_use]
+    pub fn quantile(&self, part: f64) -> Option<u64> {
+        let wanted = part * self.count as f64;
+        let mut seen = 0_u64;
+        for (i, count) in self
+            .buckets
+            .iter()
+            .enumerate()
+            .filter(|(_, count)| **count > 0)
+        {
+            let inside = (wanted - seen as f64) / *count as f64;
+            seen += count;
+            if seen as f64 >= wanted {
+                let upper = if i == 0 { 953 } else { BOUNDS[i - 1] };
+                let lower = if i < 2 { 0 } else { BOUNDS[i - 2] };
+                let ns = lower as f64 + (upper - lower) as f64 * inside.clamp(0.0, 1.0);
+                return Some((ns as u64).min(self.max_ns));
+            }
+        }
+        None
+    }
+
+    /// The longest.
+    #[must_use]
+    pub fn max(&self) -> Option<u64> {
+        (self.count > 0).then_some(self.max_ns)
+    }
+}
+
+/// Requests so far.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// Durations of requests that ended.
+    pub durations: Durations,
+    /// From a last send to its acknowledgement.
+    pub drains: Durations,
+    /// Ended, but began before the window.
+    pub clipped: u64,
+    /// Open at the end.
+    pub open: u64,
+    /// Begin of the oldest open one.
+    pub oldest_ns: Option<u64>,
+    /// Was anything seen that can be a request?
+    pub seen: bool,
+}
+
+impl Tally {
+    /// A request ended.
+    pub fn ended(&mut self, turn: &Turn) {
+        let Some(sent_ns) = turn.sent_ns else { return };
+        if turn.clipped {
+            self.clipped += 1;
+        } else {
+            self.durations.add(sent_ns.saturating_sub(turn.begin_ns));
+        }
+    }
+
+    /// A request is open at the end.
+    pub fn left_open(&mut self, turn: &Turn) {
+        self.seen = true;
+        self.open += 1;
+        self.oldest_ns = Some(
+            self.oldest_ns
+                .map_or(turn.begin_ns, |oldest| oldest.min(turn.begin_ns)),
+        );
+    }
+
+    /// A request is open at the end that came before the window, which began at `start_ns`.
+    pub fn left_open_before(&mut self, start_ns: u64) {
+        self.seen = true;
+        self.open += 1;
+        self.oldest_ns = Some(start_ns);
+    }
+
+    /// The figures at the end of the window.
+    #[must_use]
+    pub fn close(&self, end_ns: u64) -> Option<books::Requests> {
+        self.seen.then(|| books::Requests {
+            count: self.durations.count() + self.clipped,
+            open: self.open,
+            oldest_open_ns: self.oldest_ns.map(|begin| end_ns.saturating_sub(begin)),
+            p50_ns: self.durations.quantile(0.5),
+            p99_ns: self.durations.quantile(0.99),
+            max_ns: self.durations.max(),
+            drain_p99_ns: self.drains.quantile(0.99),
+            clipped: self.clipped,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quantile_is_off_by_less_than_its_bucket() {
+        let mut durations = Durations::default();
+        for i in 1..=1000 {
+            durations.add(i * 10_000);
+        }
+        let p50 = durations.quantile(0.5).unwrap() as f64;
+        assert!((p50 / 5_000_000.0 - 1.0).abs() < 0.044, "{p50}");
+        assert_eq!(durations.max(), Some(10_000_000));
+        assert_eq!(Durations::default().quantile(0.5), None);
+    }
+}

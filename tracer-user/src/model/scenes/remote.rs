@@ -1,0 +1,54 @@
+//! Sleeps in file systems whose data are elsewhere.
+
+use super::*;
+use crate::file_system::Kind;
+
+/// Identity of a stack of its own.
+const ELSEWHERE: u64 = 77;
+
+/// Places of what was waited for upstream, with their time in ms, for these mounts and a sleep of 40 ms in such a function.
+fn waited(mounts: &[(Kind, &str)], function: &str) -> Vec<(String, u64)> {
+    let mut events: Vec<Event> = mounts
+        .iter()
+        .map(|(kind, source)| {
+            Event::RemoteMount(event::RemoteMount {
+                kind: *kind,
+                source: (*source).to_owned(),
+            })
+        })
+        .collect();
+    events.extend([
+        stack(ELSEWHERE, &["schedule", function, "nfs_file_read"]),
+        Event::Wait(first(SERVER, 10, 0)),
+        Event::Wait(Wait {
+            state: 2,
+            ..asleep(SERVER, 20, 60, 0, ELSEWHERE)
+        }),
+    ]);
+    let books = books(sleeper(events), 100);
+    assert_eq!(threads(&books, Class::Upstream), 40);
+    assert_closed(&books);
+    let charges = books.bins.iter().flat_map(|bin| &bin.charges);
+    let upstream = charges.filter(|charge| charge.resource == Resource::Upstream);
+    upstream
+        .map(|charge| (books.places[charge.place.unwrap()].clone(), charge.ns / MS))
+        .collect()
+}
+
+#[test]
+fn the_only_mount_of_its_kind_is_named() {
+    let mounts = [(Kind::Nfs, "files:/export"), (Kind::Fuse, "me@box:")];
+    assert_eq!(
+        waited(&mounts, "rpc_wait_bit_killable"),
+        [("nfs:files:/export".to_owned(), 40)]
+    );
+}
+
+#[test]
+fn of_several_mounts_nobody_knows_which() {
+    let mounts = [(Kind::Nfs, "files:/a"), (Kind::Nfs, "files:/b")];
+    assert_eq!(
+        waited(&mounts, "rpc_wait_bit_killable"),
+        [("nfs: one of 2 mounts".to_owned(), 40)]
+    );
+}

@@ -1,0 +1,276 @@
+//! Run-queue time that no process held: the CPU was idle, or the hypervisor had it.
+
+use super::*;
+use crate::{event::Source, model::books::worker_name};
+
+#[test]
+fn an_idle_cpu_between_the_wakeup_and_the_switch_is_wakeup_latency_only_after_the_wakeup() {
+    let events = vec![
+        Event::Wait(first(SERVER, 10, 0)),
+        slice(0, 0, 20, 60),
+        Event::Wait(asleep(SERVER, 20, 60, 15, PAGE)),
+    ];
+    let books = books(sleeper(events), 100);
+    assert_eq!(threads(&books, Class::Disk), 25);
+    assert_eq!(charged(&books, Resource::Cpu, Holder::IdleCpu), 15);
+    assert_eq!(charged(&books, Resource::Cpu, Holder::Nobody), 0);
+    assert_closed(&books);
+}
+
+#[test]
+fn who_runs_after_the_idle_cpu_woke_is_charged_only_what_it_ran() {
+    let events = vec![
+        Event::Wait(first(SERVER, 10, 0)),
+        slice(0, 0, 20, 50),
+        slice(0, TAR, 50, 60),
+        Event::Wait(asleep(SERVER, 20, 60, 15, PAGE)),
+    ];
+    let books = books(sleeper(events), 100);
+    assert_eq!(charged(&books, Resource::Cpu, Holder::IdleCpu), 5);
+    assert_eq!(charged(&books, Resource::Cpu, holder(&books, TAR)), 10);
+    assert_closed(&books);
+}
+
+#[test]
+fn stolen_time_and_the_wait_that_follows_it_are_charged_apart() {
+    let stolen = Wait {
+        ran_since_ns: at(10),
+        ran_ns: 6 * MS,
+        ..preempted(SERVER, 20, 30)
+    };
+    let events = vec![
+        Event::Wait(first(SERVER, 10, 0)),
+        slice(0, TAR, 20, 30),
+        Event::Wait(stolen),
+    ];
+    let books = books(sleeper(events), 30);
+    assert_eq!(threads(&books, Class::OnCpu), 6);
+    assert_eq!(threads(&books, Class::Cpu), 14);
+    assert_eq!(charged(&books, Resource::Cpu, Holder::Hypervisor), 4);
+    assert_eq!(charged(&books, Resource::Cpu, holder(&books, TAR)), 10);
+    assert_closed(&books);
+}
+
+/// In ms.
+fn interrupts(cpu: u32, took: &[(Source, u64)], begin: u64, end: u64) -> Event {
+    Event::Interrupts(event::Interrupts {
+        ns: at(end),
+        cpu,
+        begin_ns: at(begin),
+        took: took.iter().map(|(source, ms)| (*source, ms * MS)).collect(),
+    })
+}
+
+const NET_RX: Source = Source::Softirq(3);
+
+fn behind_interrupts(books: &Books, source: Source) -> u64 {
+    charged(books, Resource::Cpu, Holder::Interrupt(source))
+}
+
+#[test]
+fn interrupts_are_charged_by_their_name_and_not_to_whom_they_interrupted() {
+    let events = vec![
+        Event::Wait(first(SERVER, 10, 0)),
+        slice(0, TAR, 20, 30),
+        interrupts(0, &[(NET_RX, 3), (Source::Irq, 1)], 20, 30),
+        Event::Wait(preempted(SERVER, 20, 30)),
+    ];
+    let books = books(sleeper(events), 100);
+    assert_eq!(behind_interrupts(&books, NET_RX), 3);
+    assert_eq!(behind_interrupts(&books, Source::Irq), 1);
+    assert_eq!(charged(&books, Resource::Cpu, holder(&books, TAR)), 6);
+    assert_closed(&books);
+}
+
+#[test]
+fn the_softirq_that_wakes_a_thread_on_an_idle_cpu_is_no_wakeup_latency() {
+    let events = vec![
+        Event::Wait(first(SERVER, 10, 0)),
+        // The CPU had been idle since 20; the thread was woken at 45, by a softirq that went on until 55.
+        slice(0, 0, 20, 60),
+        interrupts(0, &[(NET_RX, 10)], 45, 60),
+        Event::Wait(asleep(SERVER, 20, 60, 15, PAGE)),
+    ];
+    let books = books(sleeper(events), 100);
+    assert_eq!(behind_interrupts(&books, NET_RX), 10);
+    assert_eq!(charged(&books, Resource::Cpu, Holder::IdleCpu), 5);
+    assert_closed(&books);
+}
+
+#[test]
+fn interrupts_on_another_cpu_delay_nobody_here() {
+    let events = vec![
+        Event::Wait(first(SERVER, 10, 0)),
+        slice(0, TAR, 20, 30),
+        interrupts(1, &[(NET_RX, 3)], 20, 30),
+        Event::Wait(preempted(SERVER, 20, 30)),
+    ];
+    let books = books(sleeper(events), 100);
+    assert_eq!(charged(&books, Resource::Cpu, holder(&books, TAR)), 10);
+    assert_eq!(behind_interrupts(&books, NET_RX), 0);
+    assert_closed(&books);
+}
+
+#[test]
+fn own_quota_leaves_interrupts_what_it_does_not_cover() {
+    let throttled = Wait {
+        throttled_ns: 8 * MS,
+        ..preempted(SERVER, 20, 30)
+    };
+    let events = vec![
+        Event::Wait(first(SERVER, 10, 0)),
+        slice(0, 0, 20, 30),
+        interrupts(0, &[(NET_RX, 2)], 20, 30),
+        Event::Wait(throttled),
+    ];
+    let books = books(sleeper(events), 100);
+    assert_eq!(charged(&books, Resource::Cpu, Holder::OwnQuota), 8);
+    assert_eq!(behind_interrupts(&books, NET_RX), 2);
+    assert_closed(&books);
+}
+
+/// The hypervisor took that much of CPU 0.
+fn stolen(ms: u64, begin: u64, end: u64) -> Event {
+    Event::Stolen(event::Stolen {
+        ns: at(end),
+        cpu: 0,
+        begin_ns: at(begin),
+        stolen_ns: ms * MS,
+    })
+}
+
+#[test]
+fn stolen_time_of_others_slices_is_the_hypervisors_in_proportion_and_an_estimate() {
+    // TAR has the CPU for 20 ms, 8 of them stolen; the thread is queued for the second half.
+    let events = vec![
+        Event::Wait(first(SERVER, 10, 0)),
+        slice(0, TAR, 20, 40),
+        stolen(8, 20, 40),
+        Event::Wait(asleep(SERVER, 20, 40, 10, PAGE)),
+    ];
+    let books = books(sleeper(events), 100);
+    assert_eq!(charged(&books, Resource::Cpu, Holder::Hypervisor), 4);
+    assert_eq!(charged(&books, Resource::Cpu, holder(&books, TAR)), 6);
+    let charges = books.bins.iter().flat_map(|bin| &bin.charges);
+    let estimated: u64 = charges.map(|charge| charge.estimated_ns).sum();
+    assert_eq!(estimated, 4 * MS);
+    assert_closed(&books);
+}
+
+#[test]
+fn an_idle_cpu_that_was_stolen_is_no_wakeup_latency() {
+    let events = vec![
+        Event::Wait(first(SERVER, 10, 0)),
+        slice(0, 0, 20, 60),
+        stolen(40, 20, 60),
+        Event::Wait(asleep(SERVER, 20, 60, 15, PAGE)),
+    ];
+    let books = books(sleeper(events), 100);
+    assert_eq!(charged(&books, Resource::Cpu, Holder::Hypervisor), 15);
+    assert_eq!(charged(&books, Resource::Cpu, Holder::IdleCpu), 0);
+    assert_closed(&books);
+}
+
+#[test]
+fn a_kworker_is_named_by_the_function_that_it_ran_longest() {
+    let work = |function: &str, begin: u64, end: u64| {
+        Event::Work(event::Work {
+            ns: at(end),
+            begin_ns: at(begin),
+            pid: TAR,
+            function: function.to_owned(),
+        })
+    };
+    let events = vec![
+        Event::Wait(first(SERVER, 10, 0)),
+        slice(0, TAR, 20, 22),
+        work("vmstat_update", 20, 22),
+        slice(0, TAR, 22, 30),
+        work("wb_workfn", 22, 30),
+        Event::Wait(preempted(SERVER, 20, 30)),
+    ];
+    let books = books(sleeper(events), 100);
+    let worker = books.processes.iter().position(|p| p.pid == TAR).unwrap();
+    assert_eq!(
+        worker_name(&books.works, worker).unwrap(),
+        "kworker (wb_workfn)"
+    );
+    assert_eq!(charged(&books, Resource::Cpu, holder(&books, TAR)), 10);
+    assert_closed(&books);
+}
+
+#[test]
+fn what_is_stolen_of_a_whole_cpu_is_taken_out_of_who_ran_there_in_proportion() {
+    let cpu_time = |cpu, stolen: u64| {
+        Event::CpuTime(event::CpuTime {
+            cpu,
+            busy_ns: 100 * MS,
+            stolen_ns: stolen * MS,
+        })
+    };
+    let events = vec![
+        Event::Wait(first(SERVER, 10, 0)),
+        slice(0, TAR, 20, 25),
+        slice(0, 0, 25, 30),
+        Event::Wait(preempted(SERVER, 20, 30)),
+        cpu_time(0, 40),
+        cpu_time(1, 90),
+    ];
+    let books = books(sleeper(events), 100);
+    // 40 % of the 5 ms in which TAR seemed to run; the idle CPU and another CPU's steal are no matter.
+    assert_eq!(charged(&books, Resource::Cpu, Holder::Hypervisor), 2);
+    assert_eq!(charged(&books, Resource::Cpu, holder(&books, TAR)), 3);
+    assert_eq!(charged(&books, Resource::Cpu, Holder::IdleCpu), 5);
+    let charges = books.bins.iter().flat_map(|bin| &bin.charges);
+    let estimated: u64 = charges.map(|charge| charge.estimated_ns).sum();
+    assert_eq!(estimated, 2 * MS);
+    assert_closed(&books);
+}
+
+#[test]
+fn a_little_that_is_stolen_of_a_cpu_changes_nothing() {
+    let little = event::CpuTime {
+        cpu: 0,
+        busy_ns: 1000 * MS,
+        stolen_ns: 49 * MS,
+    };
+    let events = vec![
+        Event::Wait(first(SERVER, 10, 0)),
+        slice(0, TAR, 20, 30),
+        Event::Wait(preempted(SERVER, 20, 30)),
+        Event::CpuTime(little),
+    ];
+    let books = books(sleeper(events), 100);
+    assert_eq!(charged(&books, Resource::Cpu, holder(&books, TAR)), 10);
+    assert_closed(&books);
+}
+
+/// In the slice that begins at `at` ms, on CPU 0.
+fn packets(pid: u32, at: u64, received: u32, polled: u32) -> Event {
+    Event::Packets(event::Packets {
+        ns: T0 + at * MS,
+        pid,
+        received,
+        polled,
+        ..event::Packets::default()
+    })
+}
+
+#[test]
+fn a_softirq_is_charged_to_whose_packets_it_moved_wherever_they_run() {
+    // 10 ms behind RSYNC, 8 of them in softirqs, for 40 packets: 20 of TAR, 10 of the target, 10 of nobody. They are counted at the end.
+    let events = vec![
+        Event::Wait(first(SERVER, 10, 0)),
+        slice(0, RSYNC, 20, 30),
+        interrupts(0, &[(NET_RX, 8)], 20, 30),
+        Event::Wait(preempted(SERVER, 20, 30)),
+        packets(TAR, 20, 20, 0),
+        packets(SERVER, 20, 10, 0),
+        packets(0, 20, 0, 40),
+    ];
+    let books = books(sleeper(events), 100);
+    assert_eq!(charged(&books, Resource::Cpu, holder(&books, TAR)), 4);
+    assert_eq!(charged(&books, Resource::Cpu, Holder::Own), 2);
+    assert_eq!(behind_interrupts(&books, NET_RX), 2);
+    assert_closed(&books);
+}

@@ -1,0 +1,181 @@
+//! Threads of the target: what each did, nanosecond by nanosecond, and what it slept for.
+
+mod sleep;
+mod stack;
+mod thread;
+mod time_line;
+mod wait;
+mod work;
+
+use std::collections::VecDeque;
+
+use rustc_hash::FxHashMap as HashMap;
+
+use super::{account::Account, books::PlaceId, names::Names};
+use crate::{class::Class, event};
+
+use stack::Stacks;
+pub(super) use thread::Thread;
+pub(super) use wait::Blocked;
+
+/// As many ended threads are kept: a parent runs soon after its child's end, but the CPUs of a large machine end many meanwhile.
+const MOST_ENDED: usize = 256;
+
+/// All threads.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Threads {
+    /// Begin of the window, ns.
+    start_ns: u64,
+    /// Since when the threads are followed, ns: later than the window's begin for a process that the target asks.
+    since_ns: u64,
+    living: HashMap<u32, Thread>,
+    /// The last that ended, and their tids, which are looked through at every wakeup by somebody else.
+    ended: VecDeque<Thread>,
+    ended_tids: VecDeque<u32>,
+    /// Lifetime of those that ended, and the part of it that classes explain, ns.
+    ended_wall_ns: u64,
+    ended_spent_ns: u64,
+    stacks: Stacks,
+    pub(super) remote_mounts: Vec<event::RemoteMount>,
+    /// Threads that lived in the window.
+    pub(super) seen: u64,
+    /// Waits that began before the window, or had not ended at its end.
+    pub(super) clipped_waits: u64,
+    /// Waits whose stack was lost.
+    pub(super) unreadable_stacks: u64,
+}
+
+impl Threads {
+    /// The window begins at `start_ns`; the threads are followed since `since_ns`.
+    pub(super) fn begin(&mut self, start_ns: u64, since_ns: u64) {
+        self.start_ns = start_ns;
+        self.since_ns = since_ns;
+    }
+
+    /// The stacks of another fold, and no thread.
+    pub(super) fn with_stacks_of(other: &Self) -> Self {
+        Self {
+            stacks: other.stacks.clone(),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn learn_stack(&mut self, stack: &event::Stack) {
+        self.stacks.learn(stack);
+    }
+
+    /// A thread was there at attach.
+    pub(super) fn seed(&mut self, found: &event::Thread) {
+        let mut thread = Thread::new(self.since_ns);
+        thread.pid = found.pid;
+        thread.seed_state = Some(found.state);
+        thread.seed.clone_from(&found.stack);
+        self.seen += 1;
+        self.living.insert(found.tid, thread);
+    }
+
+    /// A thread of the target was born.
+    pub(super) fn forked(&mut self, fork: &event::Fork) {
+        let mut thread = Thread::new(fork.ns.max(self.since_ns));
+        // The kernel reports the process that forked, not which of its threads: in most servers that accept and fork, the first.
+        thread.parent = Some(fork.parent_pid);
+        thread.pid = fork.pid;
+        // A thread that was born while `/proc` was read is known from there already.
+        if self.living.insert(fork.tid, thread).is_none() {
+            self.seen += 1;
+        }
+    }
+
+    pub(super) fn migrated(&mut self, migrate: &event::Migrate) {
+        if let Some(thread) = self.living.get_mut(&migrate.tid) {
+            thread.moves.push((migrate.ns, migrate.from_cpu));
+        }
+    }
+
+    /// A living thread.
+    pub(super) fn get(&self, tid: u32) -> Option<&Thread> {
+        self.living.get(&tid)
+    }
+
+    /// The same, to be written to.
+    pub(super) fn get_mut(&mut self, tid: u32) -> Option<&mut Thread> {
+        self.living.get_mut(&tid)
+    }
+
+    /// The living threads, in no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Thread)> {
+        self.living.iter().map(|(tid, thread)| (*tid, thread))
+    }
+
+    /// A connection that was known by its ends alone has a name now.
+    pub(super) fn rename_socket(&mut self, known: u64, socket: u64) {
+        for thread in self.living.values_mut() {
+            let turns = thread.turns.iter_mut().filter(|turn| **turn == known);
+            turns.for_each(|turn| *turn = socket);
+            if thread.asked == Some(known) {
+                thread.asked = Some(socket);
+            }
+        }
+    }
+
+    /// Extends a time line by a class that needs no further judgement, in both places that keep it.
+    pub(super) fn spend(&mut self, account: &mut Account, tid: u32, class: Class, until: u64) {
+        let Some(thread) = self.living.get_mut(&tid) else {
+            return;
+        };
+        let begin = thread.known_ns();
+        if until > begin {
+            thread.extend(class, until);
+            let ns = (until - begin) as i64;
+            account.ledger.threads(class, begin, until, ns);
+        }
+    }
+
+    /// A thread is no more. Who waited for the end of its process hears of it later, so what it did is kept for a while.
+    pub(super) fn end(&mut self, tid: u32, ns: u64) {
+        let Some(mut thread) = self.living.remove(&tid) else {
+            return;
+        };
+        self.ended_wall_ns += ns.saturating_sub(thread.begin_ns);
+        self.ended_spent_ns += thread.spent().total();
+        thread.running = false;
+        thread.forget(u64::MAX);
+        if self.ended.len() >= MOST_ENDED {
+            self.ended.pop_front();
+            self.ended_tids.pop_front();
+        }
+        self.ended.push_back(thread);
+        self.ended_tids.push_back(tid);
+    }
+
+    /// `nfs:server:/export`: the file system in which a thread sleeps, if it can be only one.
+    pub(super) fn remote_place(&self, names: &mut Names, stack: u64) -> Option<PlaceId> {
+        let kind = self.stacks.get(stack)?.remote?;
+        let mut mounts = self.remote_mounts.iter().filter(|mount| mount.kind == kind);
+        let name = match (mounts.next(), mounts.count()) {
+            (Some(mount), 0) => format!("{}:{}", kind.name(), mount.source),
+            (Some(_), others) => format!("{}: one of {} mounts", kind.name(), others + 1),
+            (None, _) => kind.name().to_owned(),
+        };
+        Some(names.place(&name))
+    }
+
+    /// Sum of the lifetimes in the window, and the part of it that no class explains, ns.
+    pub(super) fn lifetimes(&self, end_ns: u64) -> (u64, u64) {
+        let living = self.living.values();
+        let begins = living.clone().map(|thread| thread.begin_ns);
+        let wall_ns: u64 = begins.map(|begin| end_ns.saturating_sub(begin)).sum();
+        let spent_ns: u64 = living.map(|thread| thread.spent().total()).sum();
+        let wall_ns = self.ended_wall_ns + wall_ns;
+        let unaccounted_ns = wall_ns.saturating_sub(self.ended_spent_ns + spent_ns);
+        (wall_ns, unaccounted_ns)
+    }
+
+    /// Functions of a stack, outermost first.
+    pub(super) fn functions(&self, stack: u64) -> Vec<String> {
+        let known = self.stacks.get(stack);
+        known.map_or_else(Vec::new, |stack| {
+            stack.frames.iter().rev().cloned().collect()
+        })
+    }
+}

@@ -1,0 +1,55 @@
+//! Kernel stacks: what is known of each, judged when it is first recorded.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap as HashMap;
+
+use super::sleep::{self, Sleep};
+use crate::{event, file_system::Kind};
+
+/// Frames that belong to the tracer itself: its programs, by name or (where they have none) by address.
+const OWN_FRAMES: [&str; 3] = ["bpf_prog_", "bpf_trace_run", "0x"];
+
+/// What is known of a stack, judged once.
+#[derive(Debug)]
+pub struct Stack {
+    /// Functions, innermost first, without the tracer's own.
+    pub frames: Vec<String>,
+    /// As an interruptible sleep.
+    pub interruptible: Sleep,
+    /// As any other.
+    pub uninterruptible: Sleep,
+    /// Of an interrupt: `current` was a bystander.
+    pub interrupt: bool,
+    /// In a file system whose data are elsewhere.
+    pub remote: Option<Kind>,
+}
+
+/// All stacks that were recorded, by identity.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Stacks {
+    /// Shared with the copies of a model, which are made for a look at the books and for processes that the target asks.
+    stacks: HashMap<u64, Arc<Stack>>,
+}
+
+impl Stacks {
+    /// A stack was recorded for the first time.
+    pub(super) fn learn(&mut self, stack: &event::Stack) {
+        let is_own = |frame: &&String| !OWN_FRAMES.iter().any(|own| frame.starts_with(own));
+        let frames: Vec<String> = stack.frames.iter().filter(is_own).cloned().collect();
+        let row = sleep::row(&frames);
+        let known = Stack {
+            interruptible: sleep::judge(row, 1, false),
+            uninterruptible: sleep::judge(row, 2, false),
+            interrupt: sleep::is_interrupt(&frames),
+            remote: Kind::of_stack(&frames),
+            frames,
+        };
+        self.stacks.insert(stack.id, Arc::new(known));
+    }
+
+    /// What is known of a stack; `None` if it was lost.
+    pub(super) fn get(&self, id: u64) -> Option<&Stack> {
+        self.stacks.get(&id).map(Arc::as_ref)
+    }
+}

@@ -1,0 +1,302 @@
+//! What a thread did, step by step: the classes of any past interval.
+//!
+//! Nearly all steps are of one class, and a busy server's threads make three for each wait: a step has 24 bytes, and sums are made
+//! where they are asked for.
+
+use std::collections::VecDeque;
+
+use crate::{
+    class::Class,
+    model::{books::Budget, recent},
+};
+
+/// Time per class. What a thread does for certain, and what its waits for work would be if it owned a request: `Idle` there means
+/// that the wait itself does not tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// Time that needs no judgement.
+    pub certain: Budget,
+    /// Waits for work, by what the thread would be waiting for.
+    pub tentative: Budget,
+}
+
+impl Spent {
+    /// Time blocked for certain.
+    #[must_use]
+    pub fn blocked(&self) -> u64 {
+        let blocked = Class::ALL.into_iter().filter(|class| class.is_blocked());
+        blocked.map(|class| self.certain[class.index()]).sum()
+    }
+
+    /// Sum over all classes.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.certain.iter().sum::<u64>() + self.tentative.iter().sum::<u64>()
+    }
+}
+
+/// What a thread did in a step.
+#[derive(Clone, Debug)]
+enum Did {
+    /// Something that needs no judgement.
+    Certain(Class),
+    /// It waited for work, and the wait itself does not tell what for.
+    Idle,
+    /// It waited for work; this is what the thread would be waiting for, and sums to the length of the step.
+    Waiting(Box<Budget>),
+    /// Nothing is known.
+    Unknown,
+}
+
+#[derive(Clone, Debug)]
+struct Step {
+    /// Its end; it began where the one before ended.
+    ns: u64,
+    did: Did,
+}
+
+impl Step {
+    /// Adds what was done from `from` to `to` of the step, which began at `begin`.
+    fn add(&self, begin: u64, (from, to): (u64, u64), sum: &mut Spent) {
+        match &self.did {
+            Did::Certain(class) => sum.certain[class.index()] += to - from,
+            Did::Idle => sum.tentative[Class::Idle.index()] += to - from,
+            Did::Waiting(budget) => {
+                // In proportion, so that the parts of a step sum to it.
+                let length = u128::from((self.ns - begin).max(1));
+                let upto = |ns: u64, at: u64| u128::from(ns) * u128::from(at - begin) / length;
+                for (sum, ns) in sum.tentative.iter_mut().zip(**budget) {
+                    if ns > 0 {
+                        *sum += (upto(ns, to) - upto(ns, from)) as u64;
+                    }
+                }
+            }
+            Did::Unknown => {}
+        }
+    }
+}
+
+/// Steps, and waits that others ended, kept of a thread that owns no request: enough to follow a chain of wakeups into the recent past.
+pub const KEPT: usize = 64;
+/// The same at most, above which a very long request is clipped.
+pub const MOST: usize = 1 << 13;
+
+/// The steps of a thread that are remembered, and the sum of all.
+#[derive(Clone, Debug)]
+pub struct TimeLine {
+    /// Where the first of the steps began.
+    begin_ns: u64,
+    steps: VecDeque<Step>,
+    spent: Spent,
+}
+
+impl TimeLine {
+    /// Nothing yet.
+    #[must_use]
+    pub fn new(begin_ns: u64) -> Self {
+        Self {
+            begin_ns,
+            steps: VecDeque::new(),
+            spent: Spent::default(),
+        }
+    }
+
+    /// Up to when it is known.
+    #[must_use]
+    pub fn known_ns(&self) -> u64 {
+        self.steps.back().map_or(self.begin_ns, |last| last.ns)
+    }
+
+    /// Everything so far.
+    #[must_use]
+    pub fn spent(&self) -> &Spent {
+        &self.spent
+    }
+
+    /// Goes on to `until`, which is later, by time of one class.
+    pub fn extend(&mut self, class: Class, until: u64) {
+        self.push(until, Did::Certain(class));
+    }
+
+    /// Goes on by a wait for work, resolved as `tentative` (which sums to its length).
+    pub fn extend_waiting(&mut self, tentative: &Budget, until: u64) {
+        let idle = tentative[Class::Idle.index()];
+        let is_idle = idle == until - self.known_ns();
+        let did = match is_idle {
+            true => Did::Idle,
+            false => Did::Waiting(Box::new(*tentative)),
+        };
+        self.push(until, did);
+    }
+
+    /// Nothing is known of the time until `until`.
+    pub fn skip(&mut self, until: u64) {
+        self.push(until, Did::Unknown);
+    }
+
+    fn push(&mut self, until: u64, did: Did) {
+        let begin = self.known_ns();
+        let step = Step { ns: until, did };
+        step.add(begin, (begin, until), &mut self.spent);
+        self.steps.push_back(step);
+    }
+
+    /// Is it worth calling [`Self::forget`]?
+    #[must_use]
+    pub fn is_long(&self) -> bool {
+        self.steps.len() >= 4 * KEPT
+    }
+
+    /// Forgets what ended before `needed_ns`, but for the most recent.
+    pub fn forget(&mut self, needed_ns: u64) {
+        while self.steps.len() >= KEPT
+            && (self.steps[0].ns <= needed_ns || self.steps.len() >= MOST)
+            && let Some(first) = self.steps.pop_front()
+        {
+            self.begin_ns = first.ns;
+        }
+    }
+
+    /// What was done between two times; after the last step the thread runs, or nothing is known.
+    #[must_use]
+    pub fn between(&self, begin: u64, end: u64, running: bool) -> Spent {
+        let mut sum = Spent::default();
+        self.for_each(begin, end, running, |_, _, add| add(&mut sum));
+        sum
+    }
+
+    /// The same, piece by piece: calls `each` with begin, end and what. A piece is a part of one step, so that what was done there is
+    /// spread evenly.
+    pub fn for_each_piece(
+        &self,
+        begin: u64,
+        end: u64,
+        running: bool,
+        mut each: impl FnMut(u64, u64, &Spent),
+    ) {
+        self.for_each(begin, end, running, |from, to, add| {
+            let mut spent = Spent::default();
+            add(&mut spent);
+            each(from, to, &spent);
+        });
+    }
+
+    /// Calls `each` for each piece, with what adds that which was done there.
+    fn for_each(
+        &self,
+        begin: u64,
+        end: u64,
+        running: bool,
+        mut each: impl FnMut(u64, u64, &dyn Fn(&mut Spent)),
+    ) {
+        let first = recent::partition_point(&self.steps, |step| step.ns <= begin);
+        let mut step_begin = match first.checked_sub(1) {
+            Some(before) => self.steps[before].ns,
+            None => self.begin_ns,
+        };
+        let mut at = begin;
+        if at < step_begin.min(end) {
+            // What was forgotten.
+            each(at, step_begin.min(end), &|_| {});
+            at = step_begin.min(end);
+        }
+        for step in self.steps.range(first..) {
+            if at >= end {
+                return;
+            }
+            let to = step.ns.min(end);
+            each(at, to, &|sum| step.add(step_begin, (at, to), sum));
+            (at, step_begin) = (to, step.ns);
+        }
+        if at < end {
+            each(at, end, &|sum| {
+                if running {
+                    sum.certain[Class::OnCpu.index()] += end - at;
+                }
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interval_takes_its_share_of_the_steps_it_cuts() {
+        let mut line = TimeLine::new(100);
+        line.extend(Class::OnCpu, 200);
+        line.extend(Class::Disk, 400);
+        let spent = line.between(150, 300, false);
+        assert_eq!(spent.certain[Class::OnCpu.index()], 50);
+        assert_eq!(spent.certain[Class::Disk.index()], 100);
+    }
+
+    #[test]
+    fn a_running_thread_runs_beyond_its_last_step() {
+        let mut line = TimeLine::new(100);
+        line.extend(Class::Disk, 200);
+        let on_cpu = |running| line.between(150, 260, running).certain[Class::OnCpu.index()];
+        assert_eq!((on_cpu(true), on_cpu(false)), (60, 0));
+    }
+
+    #[test]
+    fn the_parts_of_a_wait_sum_to_it() {
+        let mut line = TimeLine::new(0);
+        let mut tentative = Budget::default();
+        tentative[Class::Disk.index()] = 5;
+        tentative[Class::Idle.index()] = 2;
+        line.extend_waiting(&tentative, 7);
+        line.skip(9);
+        let parts: Vec<Spent> = (0..7).map(|ns| line.between(ns, ns + 1, false)).collect();
+        for class in [Class::Disk, Class::Idle] {
+            let sum: u64 = parts.iter().map(|part| part.tentative[class.index()]).sum();
+            assert_eq!(sum, tentative[class.index()]);
+        }
+        assert_eq!(line.between(0, 9, true).total(), 7);
+        assert_eq!(line.spent().total(), 7);
+    }
+
+    #[test]
+    fn pieces_are_without_a_gap() {
+        let mut line = TimeLine::new(100);
+        line.extend(Class::OnCpu, 200);
+        line.extend(Class::Disk, 400);
+        let ends = |begin, end| {
+            let mut pieces = Vec::new();
+            line.for_each_piece(begin, end, true, |from, to, spent| {
+                pieces.push((from, to, spent.total()));
+            });
+            pieces
+        };
+        assert_eq!(
+            ends(50, 500),
+            [
+                (50, 100, 0),
+                (100, 200, 100),
+                (200, 400, 200),
+                (400, 500, 100)
+            ]
+        );
+        assert_eq!(ends(250, 300), [(250, 300, 50)]);
+        assert_eq!(ends(20, 40), [(20, 40, 0)]);
+        assert_eq!(ends(200, 200), []);
+    }
+
+    #[test]
+    fn the_past_is_forgotten_only_where_no_request_needs_it() {
+        let mut line = TimeLine::new(0);
+        for i in 1..=1000 {
+            let class = match i % 2 {
+                0 => Class::Disk,
+                _ => Class::OnCpu,
+            };
+            line.extend(class, i * 10);
+        }
+        line.forget(5000);
+        assert_eq!(line.between(5000, 10_000, false).total(), 5000);
+        line.forget(u64::MAX);
+        assert_eq!(line.spent().total(), 10_000);
+        assert!(!line.is_long());
+    }
+}

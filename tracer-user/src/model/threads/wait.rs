@@ -1,0 +1,348 @@
+//! A wait record extends a thread's time line; what it slept for is found here, and charged by those who know the place.
+
+use tracer_common::sched::{
+    WAIT_FIRST, WAIT_IOWAIT, WAIT_MEMSTALL, WAIT_NO_WAKER, WAIT_OPEN, WAIT_RUNNABLE,
+    WAIT_TASK_WAKER,
+};
+
+use super::{
+    Threads,
+    sleep::{self, Sleep},
+    thread::{Behind, Thread},
+};
+use crate::{
+    class::{Cause, Class, Resource},
+    event::Wait,
+    model::{
+        account::{Account, Charge},
+        books::{Budget, Holder},
+        names::Names,
+    },
+};
+
+/// `TASK_INTERRUPTIBLE`
+const INTERRUPTIBLE: u32 = 1;
+
+/// A record of a thread must continue where the one before ended; a larger gap is a lost record.
+const GAP_NS: u64 = 1_000;
+
+/// A sleep in which a thread was blocked.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::model) struct Blocked {
+    pub(in crate::model) class: Class,
+    pub(in crate::model) cause: Option<Cause>,
+    /// Begin and end, ns.
+    pub(in crate::model) begin: u64,
+    pub(in crate::model) end: u64,
+}
+
+impl Threads {
+    /// A wait record came, perhaps the first sign of its thread. Returns when the thread became runnable, ns.
+    pub(in crate::model) fn met(&mut self, wait: &Wait) -> u64 {
+        let begin = if wait.off_ns == 0 {
+            wait.ns
+        } else {
+            wait.off_ns
+        };
+        let (seen, since_ns) = (&mut self.seen, self.since_ns);
+        let thread = self.living.entry(wait.tid).or_insert_with(|| {
+            *seen += 1;
+            Thread::new(begin.max(since_ns))
+        });
+        thread.pid = wait.pid;
+        self.before_queue(wait)
+    }
+
+    /// When the thread became runnable. A thread that was runnable all the time never slept.
+    fn before_queue(&self, wait: &Wait) -> u64 {
+        let begin = if wait.off_ns == 0 {
+            self.since_ns
+        } else {
+            wait.off_ns
+        };
+        if wait.flags & WAIT_RUNNABLE != 0 {
+            begin
+        } else {
+            wait.ns.saturating_sub(wait.run_queue_ns).max(begin)
+        }
+    }
+
+    /// The time up to the run queue: what the thread did before the wait, and its sleep. Returns the sleep if the thread was blocked in
+    /// it.
+    pub(in crate::model) fn slept(
+        &mut self,
+        names: &mut Names,
+        account: &mut Account,
+        wait: &Wait,
+        queued_ns: u64,
+    ) -> Option<Blocked> {
+        if wait.flags & WAIT_FIRST != 0 {
+            self.before_first(account, wait.tid, queued_ns);
+            return None;
+        }
+        self.skip_lost(wait);
+        self.run(account, wait);
+        self.sleep(names, account, wait, queued_ns)
+    }
+
+    /// The time in run queues. Returns since when, and the moves between CPUs meanwhile; `None` if there was none.
+    pub(in crate::model) fn queued(
+        &mut self,
+        account: &mut Account,
+        wait: &Wait,
+        queued_ns: u64,
+    ) -> Option<(u64, Vec<(u64, u32)>)> {
+        let thread = self.living.get_mut(&wait.tid)?;
+        let moves = std::mem::take(&mut thread.moves);
+        let begin = thread.known_ns().max(queued_ns);
+        self.spend(account, wait.tid, Class::Cpu, wait.ns);
+        (wait.ns > begin).then_some((begin, moves))
+    }
+
+    /// The wait is over, or open at the end of the window.
+    pub(in crate::model) fn waited(&mut self, wait: &Wait) {
+        let is_open = wait.flags & WAIT_OPEN != 0;
+        if (wait.off_ns != 0 && wait.off_ns < self.start_ns) || is_open {
+            self.clipped_waits += 1;
+        }
+        if let Some(thread) = self.living.get_mut(&wait.tid) {
+            thread.running = !is_open;
+        }
+    }
+
+    /// From the begin of the window (or the birth of the thread) to its first time in a run queue.
+    fn before_first(&mut self, account: &mut Account, tid: u32, queued_ns: u64) {
+        let Some(thread) = self.living.get(&tid) else {
+            return;
+        };
+        let class = match thread.seed_state {
+            None => Class::Cpu,
+            Some('R') => Class::OnCpu,
+            Some(state) => match sleep::classify(
+                Some(&thread.seed),
+                if state == 'S' { INTERRUPTIBLE } else { 2 },
+                state == 'D',
+            ) {
+                Sleep::Work => return self.idle(account, tid, Budget::default(), queued_ns),
+                Sleep::Blocked(class, _) => class,
+            },
+        };
+        self.spend(account, tid, class, queued_ns);
+    }
+
+    /// Time between two records that do not meet is unaccounted, not on-CPU.
+    fn skip_lost(&mut self, wait: &Wait) {
+        if let Some(thread) = self.living.get_mut(&wait.tid)
+            && wait.ran_since_ns > thread.known_ns() + GAP_NS
+        {
+            thread.skip(wait.ran_since_ns.min(wait.off_ns));
+            thread.running = true;
+        }
+    }
+
+    /// The time on a CPU before the wait, without what the hypervisor stole of it. Where in the interval it stole is not known: it is
+    /// taken to be at the end.
+    fn run(&mut self, account: &mut Account, wait: &Wait) {
+        let Some(thread) = self.living.get(&wait.tid) else {
+            return;
+        };
+        let begin = thread.known_ns();
+        let whole = thread.running && wait.ran_since_ns.abs_diff(begin) <= GAP_NS;
+        if !whole || wait.ran_ns == 0 {
+            return self.spend(account, wait.tid, Class::OnCpu, wait.off_ns);
+        }
+        let stolen_from = begin + wait.ran_ns;
+        if stolen_from >= wait.off_ns {
+            // The kernel's clock of a run queue may stand still for a switch: then it counts the way out of the CPU, too.
+            return self.spend(account, wait.tid, Class::OnCpu, stolen_from.min(wait.ns));
+        }
+        let stolen = wait.off_ns - stolen_from;
+        self.spend(account, wait.tid, Class::OnCpu, stolen_from);
+        self.spend(account, wait.tid, Class::Cpu, wait.off_ns);
+        account.charge(Charge {
+            resource: Resource::Cpu,
+            place: None,
+            holder: Holder::Hypervisor,
+            stack: 0,
+            span: (stolen_from, wait.off_ns),
+            ns: stolen,
+            estimated: false,
+        });
+    }
+
+    fn sleep(
+        &mut self,
+        names: &mut Names,
+        account: &mut Account,
+        wait: &Wait,
+        until: u64,
+    ) -> Option<Blocked> {
+        let begin = self.living.get(&wait.tid)?.known_ns();
+        if until <= begin {
+            return None;
+        }
+        match self.classify(wait) {
+            Sleep::Work => {
+                self.wait_for_work(names, account, wait, (begin, until));
+                None
+            }
+            Sleep::Blocked(class, cause) => {
+                self.spend(account, wait.tid, class, until);
+                Some(Blocked {
+                    class,
+                    cause,
+                    begin,
+                    end: until,
+                })
+            }
+        }
+    }
+
+    fn classify(&mut self, wait: &Wait) -> Sleep {
+        let iowait = wait.flags & WAIT_IOWAIT != 0;
+        let Some(stack) = self.stacks.get(wait.stack) else {
+            self.unreadable_stacks += 1;
+            return sleep::classify(None, wait.state, iowait);
+        };
+        let found = if wait.state & INTERRUPTIBLE != 0 {
+            stack.interruptible
+        } else {
+            stack.uninterruptible
+        };
+        match found {
+            Sleep::Blocked(Class::Other, None) if iowait => Sleep::Blocked(Class::Disk, None),
+            // Only what had been in use counts as a stall: reading it again is what the eviction cost.
+            Sleep::Blocked(Class::Disk, None) if wait.flags & WAIT_MEMSTALL != 0 => {
+                Sleep::Blocked(Class::Disk, Some(Cause::CacheEviction))
+            }
+            _ => found,
+        }
+    }
+
+    /// The process that released the lock. Where an interrupt ended the wait, its waker is a bystander.
+    pub(in crate::model) fn lock_holder(&self, names: &mut Names, wait: &Wait) -> Holder {
+        if wait.flags & WAIT_NO_WAKER != 0 || self.woken_by_interrupt(wait).unwrap_or(false) {
+            return Holder::Nobody;
+        }
+        match names.holder(wait.waker_pid) {
+            Holder::Own => Holder::OwnLock,
+            other => other,
+        }
+    }
+
+    /// A wait for work, idle unless the thread turns out to own a request: then it counts as what its waker did meanwhile, if that is
+    /// a thread of the target too.
+    fn wait_for_work(
+        &mut self,
+        names: &mut Names,
+        account: &mut Account,
+        wait: &Wait,
+        (begin, until): (u64, u64),
+    ) {
+        let mut tentative = Budget::default();
+        let waker = self.waker(wait);
+        let has_waker = waker.is_some();
+        if let Some(waker) = waker {
+            let spent = waker.between(begin, until);
+            for (sum, (certain, waiting)) in tentative
+                .iter_mut()
+                .zip(spent.certain.iter().zip(spent.tentative))
+            {
+                *sum = certain + waiting;
+            }
+        } else if let Some((class, holder)) = self.stranger(names, wait) {
+            tentative[class.index()] = until - begin;
+            if let Some(thread) = self.living.get_mut(&wait.tid) {
+                thread.behind.push_back(Behind {
+                    begin_ns: begin,
+                    end_ns: until,
+                    class,
+                    holder,
+                });
+            }
+        }
+        self.idle(account, wait.tid, tentative, until);
+        if has_waker && let Some(waker) = self.living.get_mut(&wait.waker_tid) {
+            waker.wakes(wait.waking_ns.max(begin), wait.tid);
+        }
+    }
+
+    /// Extends a time line by a wait for work, of which `tentative` is explained already.
+    fn idle(&mut self, account: &mut Account, tid: u32, mut tentative: Budget, until: u64) {
+        let Some(thread) = self.living.get_mut(&tid) else {
+            return;
+        };
+        let begin = thread.known_ns();
+        if until <= begin {
+            return;
+        }
+        let explained: u64 = tentative.iter().sum();
+        tentative[Class::Idle.index()] += (until - begin).saturating_sub(explained);
+        thread.extend_waiting(&tentative, until);
+        thread.work.pause(begin, until);
+        let ns = (until - begin) as i64;
+        account.ledger.threads(Class::Idle, begin, until, ns);
+    }
+
+    /// The process outside the target that ended a wait for work, in its own context: it released what both use (a futex in shared
+    /// memory), or it answered (a Unix socket, a pipe). A thread of the target that does so is no lock's holder but who has the work:
+    /// a condition on which work is handed over and a lock look the same to the kernel, so the wait is what that thread did.
+    fn stranger(&self, names: &mut Names, wait: &Wait) -> Option<(Class, Holder)> {
+        let interrupt = self.woken_by_interrupt(wait).unwrap_or(true);
+        if interrupt || wait.flags & (WAIT_NO_WAKER | WAIT_OPEN) != 0 {
+            return None;
+        }
+        let holder = names.holder(wait.waker_pid);
+        if !matches!(holder, Holder::Process(_)) || names.is_kernel_thread(holder) {
+            return None;
+        }
+        let stack = self.stacks.get(wait.stack)?;
+        let class = if sleep::is_futex(&stack.frames) {
+            Class::Lock
+        } else {
+            Class::Upstream
+        };
+        Some((class, holder))
+    }
+
+    /// Was the waker an interrupt, so that `waker_tid` is a bystander? By the kernel's own count, else by the waker's stack, else not
+    /// known.
+    fn woken_by_interrupt(&self, wait: &Wait) -> Option<bool> {
+        if wait.flags & WAIT_TASK_WAKER != 0 {
+            return Some(false);
+        }
+        let stack = self.stacks.get(wait.waker_stack)?;
+        Some(stack.interrupt)
+    }
+
+    /// The target thread that ended a sleep.
+    fn waker(&self, wait: &Wait) -> Option<&Thread> {
+        let interrupt = self.woken_by_interrupt(wait).unwrap_or(true);
+        if wait.flags & WAIT_NO_WAKER != 0 || interrupt || wait.waker_tid == wait.tid {
+            return None;
+        }
+        let ended = || {
+            let mut tids = self.ended_tids.iter();
+            tids.rposition(|tid| *tid == wait.waker_tid)
+        };
+        let living = self.living.get(&wait.waker_tid);
+        living.or_else(|| ended().map(|index| &self.ended[index]))
+    }
+
+    /// Threads without any record in the window did all the time what they did at its begin; running ones run to its end.
+    pub(in crate::model) fn close(&mut self, account: &mut Account, end_ns: u64) {
+        let mut tids: Vec<u32> = self.living.keys().copied().collect();
+        tids.sort_unstable();
+        for tid in tids {
+            let Some(thread) = self.living.get(&tid) else {
+                continue;
+            };
+            if thread.running {
+                self.spend(account, tid, Class::OnCpu, end_ns);
+            } else if thread.known_ns() == thread.begin_ns {
+                self.before_first(account, tid, end_ns);
+                self.clipped_waits += 1;
+            }
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Which request a thread works on: what others that it owns, or has not yet picked up, stand behind (head-of-line).
+
+use std::collections::VecDeque;
+
+use crate::model::recent;
+
+/// Spans kept of a thread, at least and at most: as many as check points.
+const KEPT: usize = 64;
+const MOST: usize = 1 << 13;
+
+/// A span of work for the request of one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Span {
+    begin_ns: u64,
+    end_ns: u64,
+    socket: u64,
+}
+
+/// A thread works for a connection from a call on it until its next call on another one, or until it waits for work; what it does
+/// after a wait for work is for the connection of its next call.
+#[derive(Clone, Debug, Default)]
+pub struct Work {
+    spans: VecDeque<Span>,
+    /// Connection of the last call since it last waited for work.
+    socket: Option<u64>,
+    since_ns: u64,
+}
+
+impl Work {
+    /// A call on a client's connection.
+    pub fn call(&mut self, socket: u64, ns: u64) {
+        let until_now = self.socket.replace(socket).unwrap_or(socket);
+        self.add(until_now, ns);
+        self.since_ns = ns;
+    }
+
+    /// A wait for work.
+    pub fn pause(&mut self, begin_ns: u64, end_ns: u64) {
+        if let Some(socket) = self.socket.take() {
+            self.add(socket, begin_ns);
+        }
+        self.since_ns = end_ns;
+    }
+
+    fn add(&mut self, socket: u64, end_ns: u64) {
+        let begin_ns = self.since_ns;
+        if end_ns > begin_ns {
+            self.spans.push_back(Span {
+                begin_ns,
+                end_ns,
+                socket,
+            });
+        }
+    }
+
+    /// How long of `[begin, end]` it worked for other connections than `socket`, ns.
+    #[must_use]
+    pub fn for_others(&self, socket: u64, begin: u64, end: u64) -> u64 {
+        let first = recent::partition_point(&self.spans, |span| span.end_ns <= begin);
+        let spans = self
+            .spans
+            .range(first..)
+            .take_while(|span| span.begin_ns < end);
+        let now = self.socket.map(|socket| Span {
+            begin_ns: self.since_ns,
+            end_ns: end,
+            socket,
+        });
+        let others = spans
+            .copied()
+            .chain(now)
+            .filter(|span| span.socket != socket);
+        others
+            .map(|span| {
+                span.end_ns
+                    .min(end)
+                    .saturating_sub(span.begin_ns.max(begin))
+            })
+            .sum()
+    }
+
+    /// Forgets spans before `needed_ns`, but for the most recent.
+    pub fn forget(&mut self, needed_ns: u64) {
+        while self.spans.len() > KEPT
+            && (self.spans[0].end_ns <= needed_ns || self.spans.len() > MOST)
+        {
+            self.spans.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_after_a_wait_is_for_the_next_call_and_work_after_a_call_for_that() {
+        let mut work = Work::default();
+        work.pause(0, 10);
+        work.call(1, 12);
+        work.call(2, 20);
+        work.pause(23, 50);
+        assert_eq!(work.for_others(2, 0, 60), 10);
+        assert_eq!(work.for_others(1, 0, 60), 3);
+        assert_eq!(work.for_others(3, 11, 21), 10);
+        work.call(1, 52);
+        // What it does now.
+        assert_eq!(work.for_others(2, 50, 60), 10);
+    }
+}
