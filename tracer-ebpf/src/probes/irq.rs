@@ -12,7 +12,7 @@ use aya_ebpf::{
 use tracer_common::{
     Kind,
     irq::{HARD, INTERRUPTS_MAP, Interrupts, SOURCES, Sums},
-    sched::{CpuState, UNWATCHED},
+    sched::{CpuState, UNTIMED},
 };
 
 use crate::{cpus, emit, filter::is_target, kernel::now, shared::shared};
@@ -54,7 +54,7 @@ fn irq_handler_exit(_ctx: BtfTracePointContext) -> i32 {
         } else {
             softirq_ns
         };
-        if began > UNWATCHED {
+        if began > UNTIMED {
             (*state).softirq_ns = began + took;
         }
     }
@@ -98,7 +98,7 @@ fn stamp(state: *mut CpuState) -> u64 {
     if cpus::has_queued(state) || runs_target(state) {
         now()
     } else {
-        UNWATCHED
+        UNTIMED
     }
 }
 
@@ -109,7 +109,7 @@ fn stamp(state: *mut CpuState) -> u64 {
 fn end(state: *mut CpuState, since: u64, source: usize) -> u64 {
     let (watched, interrupted) = (
         cpus::has_queued(state),
-        since > UNWATCHED && runs_target(state),
+        since > UNTIMED && runs_target(state),
     );
     if since == 0 || !(watched || interrupted) {
         return 0;
@@ -146,17 +146,17 @@ fn add(source: usize, delayed: u64, own: u64) {
 ///
 /// A function of its own: `sched_switch` is verified once without it.
 #[inline(never)]
-pub(super) fn emit_untold(place: u32, begin_ns: u64, now: u64) -> i32 {
+pub(super) fn emit_interrupts(place: u32, begin_ns: u64, now: u64) -> i32 {
     let Some(sums) = INTERRUPTS.get_ptr_mut(place) else {
         return 0;
     };
     // SAFETY: a map value. Interrupts add to the sums at any time: what is read is what is remembered as emitted.
     unsafe {
         let all = (&raw const (*sums).all_ns).read_volatile();
-        if all == (*sums).told_all_ns {
+        if all == (*sums).reported_all_ns {
             return 0;
         }
-        (*sums).told_all_ns = all;
+        (*sums).reported_all_ns = all;
         emit::event::<Interrupts>(Kind::Interrupts, now, |record| {
             (*record).begin_ns = begin_ns;
             (*record).place = place;
@@ -164,8 +164,8 @@ pub(super) fn emit_untold(place: u32, begin_ns: u64, now: u64) -> i32 {
             let mut source = 0;
             while source < SOURCES {
                 let ns = (&raw const (*sums).ns[source]).read_volatile();
-                (*record).ns[source] = ns.wrapping_sub((*sums).told_ns[source]);
-                (*sums).told_ns[source] = ns;
+                (*record).ns[source] = ns.wrapping_sub((*sums).reported_ns[source]);
+                (*sums).reported_ns[source] = ns;
                 source += 1;
             }
         });

@@ -1,4 +1,6 @@
-//! Finds for whom kernel threads queue what a limit of a group's I/O had held back; kernel side: `tracer-ebpf/src/probes/block/held_back.rs`.
+//! Finds for whom kernel threads queue what a limit of a group's I/O had held back.
+//!
+//! Kernel side: `tracer-ebpf/src/probes/block/held_back.rs`.
 
 use std::collections::HashSet;
 

@@ -72,7 +72,7 @@ pub fn decode(bytes: &[u8], symbol: impl Fn(u64) -> String) -> Result<Event, Mal
     })
 }
 
-/// What is open at `ns`: requests in flight, who holds the CPUs that target threads wait for, and target threads off the CPU. A map
+/// What is open at `ns`: requests in flight, the holders of the CPUs that target threads wait for, and target threads off the CPU. A map
 /// that cannot be read has nothing open.
 ///
 /// Waits come last: the model charges them to what it has seen by then.
@@ -99,8 +99,8 @@ pub(crate) fn totals(maps: &impl Maps, ns: u64) -> Result<Vec<Event>> {
     Ok(events)
 }
 
-/// How many entries the maps hold that push out what was longest not used. The kernel half counts what it adds to these; the rest was
-/// pushed out.
+/// The number of entries in the maps that push out the entry longest not used. The kernel half counts what it adds to them. What is no
+/// longer there was pushed out.
 ///
 /// # Errors
 /// If such a map cannot be read.

@@ -142,7 +142,7 @@ fn end_slice(state: *mut CpuState, prev: Task, next: Task, cpu: u32, now: u64) -
     }
     let begin_ns = since_ns.max(emitted_ns);
     emit_slice(begin_ns, now, holder, cpu);
-    irq::emit_untold(cpu, begin_ns.max(opened_ns), now);
+    irq::emit_interrupts(cpu, begin_ns.max(opened_ns), now);
     if is_prev && prev.is_worker() {
         work::emit_work(prev, begin_ns, now);
     }
@@ -187,7 +187,7 @@ fn emit_running(cpu: u32, now: u64) {
     };
     if since_ns != 0 && begin_ns < now {
         emit_slice(begin_ns, now, running, cpu);
-        irq::emit_untold(cpu, begin_ns.max(opened_ns), now);
+        irq::emit_interrupts(cpu, begin_ns.max(opened_ns), now);
     }
 }
 
