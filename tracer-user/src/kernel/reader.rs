@@ -192,13 +192,13 @@ impl Maps for Loaded<'_> {
     }
 }
 
-/// What is open at `ns`, see [`probes::open`].
+/// What is open at `ns`: requests in flight, holders of CPUs, and target threads off the CPU. A map that cannot be read has nothing open.
 #[must_use]
 pub fn open(ebpf: &Ebpf, ns: u64) -> Vec<Event> {
     probes::open(&Loaded(ebpf), ns)
 }
 
-/// What the maps hold at the end, see [`probes::totals`].
+/// What the maps hold at the end: the last slices of links and packets, histograms, and totals.
 ///
 /// # Errors
 /// If a map cannot be read.
