@@ -1,11 +1,11 @@
-//! What is read when the window ends: histograms, totals, and what was lost.
+//! What is read when the window ends: histograms, and what was lost.
 
 use serde::{Deserialize, Serialize};
 use tracer_common::histogram::Family;
 
 use crate::loss::Loss;
 
-/// A histogram since attach; the latest one of a process and family counts.
+/// A histogram since attach. The latest one of a process and family counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Histogram {
     /// When it was taken.
@@ -22,7 +22,7 @@ pub struct Histogram {
     pub sum_ns: u64,
     /// Largest, ns.
     pub max_ns: u64,
-    /// CPU time the process held, for [`Family::RunQueue`].
+    /// CPU time that the process held, ns, for [`Family::RunQueue`].
     pub held_ns: u64,
     /// Index of the first bucket kept.
     pub first: u32,
@@ -43,7 +43,7 @@ impl Histogram {
 pub struct End {
     /// End of the window.
     pub ns: u64,
-    /// Records sent, by kind.
+    /// Records sent, of all kinds.
     pub sent: u64,
     /// Records received.
     pub received: u64,
@@ -53,15 +53,15 @@ pub struct End {
     pub map_losses: Vec<(String, u64)>,
     /// Events that the recording had to leave out.
     pub recording_drops: u64,
-    /// CPU time of the tracer.
+    /// CPU time of the tracer, ns.
     pub cpu_ns: u64,
     /// Its resident memory.
     pub rss_bytes: u64,
     /// Its maps' memory.
     pub maps_bytes: u64,
-    /// Time its programs ran in the kernel, if that was measured.
+    /// Time its programs ran in the kernel, ns, if that was measured.
     pub kernel_ns: Option<u64>,
-    /// Lines of the kernel's log in the window that matter, and other evidence.
+    /// Lines of the kernel's log that matter, of the window, and other evidence.
     pub evidence: Vec<String>,
     /// The target was gone before the end.
     pub target_exited: bool,

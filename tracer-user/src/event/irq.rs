@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tracer_common::irq::SOFTIRQS;
 
-/// What ran on a CPU in nobody's name.
+/// A source of interrupts: it runs in nobody's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Source {
     /// Devices' interrupts.
@@ -34,7 +34,7 @@ pub struct Interrupts {
     pub took: Vec<(Source, u64)>,
 }
 
-/// At the end: what interrupted target threads while they ran, which is part of their time on a CPU.
+/// At the end: time that interrupts took of running target threads. It is part of their time on a CPU.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interrupted {
     /// By source, ns.

@@ -1,4 +1,7 @@
-//! What the limit of a group's I/O had held back, and kernel threads now queue; kernel side: `tracer-ebpf/src/probes/block/held_back.rs`.
+//! What the limit of a group's I/O had held back, and kernel threads now queue.
+//!
+//! Kernel side: `tracer-ebpf/src/probes/block/held_back.rs`.
+
 
 use aya::{Ebpf, maps::HashMap};
 use tracer_common::block::{GroupOnDisk, HELD_BACK_MAP, HeldBack};
