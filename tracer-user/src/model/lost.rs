@@ -1,4 +1,4 @@
-//! Blame where records were lost: the totals, of which none is, stand for the slices (design §1).
+//! Blame where records were lost: totals stand in for the slices, because the kernel keeps them in maps and loses none.
 
 use std::collections::BTreeMap;
 
