@@ -89,20 +89,15 @@ pub(crate) fn run() -> Result<()> {
     list.args(["ls-files", "--cached", "--others", "--exclude-standard"])
         .current_dir(&root);
     let files = output(&mut list, "list the files of the tree")?;
-    // What git knows and is gone breaks no rule.
-    let there = files.lines().filter(|path| root.join(path).exists());
-    let texts = there.map(|path| Ok((path, read(&root.join(path))?)));
-    let texts: Vec<(&str, String)> = texts.collect::<Result<_>>()?;
-    let tree: Vec<Source<'_>> = texts
-        .iter()
-        .map(|(path, text)| Source { path, text })
-        .collect();
-    let of_file = tree.iter().flat_map(|source| {
-        let found = RULES.iter().flat_map(|rule| rule(source));
-        found.map(|finding| (source.path.to_owned(), finding))
-    });
     let mut broken = 0;
-    for (path, Finding { line, advice }) in of_file.chain(unused::dependencies(&tree)) {
+    for path in files.lines() {
+        for Finding { line, advice } in check(&root, path)? {
+            println!("{path}:{line}: {advice}");
+            broken += 1;
+        }
+    }
+    let files: Vec<&str> = files.lines().collect();
+    for (path, Finding { line, advice }) in unused::dependencies(&root, &files)? {
         println!("{path}:{line}: {advice}");
         broken += 1;
     }
@@ -111,9 +106,15 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-fn read(file: &Path) -> Result<String> {
-    let bytes = fs::read(file).with_context(|| format!("could not read {}", file.display()))?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+fn check(root: &Path, path: &str) -> Result<Vec<Finding>> {
+    let file = root.join(path);
+    if !file.exists() {
+        return Ok(Vec::new());
+    }
+    let bytes = fs::read(&file).with_context(|| format!("could not read {}", file.display()))?;
+    let text = String::from_utf8_lossy(&bytes);
+    let source = Source { path, text: &text };
+    Ok(RULES.iter().flat_map(|rule| rule(&source)).collect())
 }
 
 impl Source<'_> {

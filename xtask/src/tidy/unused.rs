@@ -1,6 +1,8 @@
 //! Dependencies that are declared and not used, as `cargo machete` finds them; installing that takes minutes on a bare machine.
 
-use std::iter;
+use std::{fs, iter, path::Path};
+
+use anyhow::{Context as _, Result};
 
 use super::{Finding, Source};
 
@@ -13,14 +15,34 @@ const TABLES: [&str; 3] = [
 /// The table of what packages may inherit.
 const INHERITED: &str = "[workspace.dependencies]";
 
-/// Findings in all manifests of the tree, each with the path of its manifest.
-pub(super) fn dependencies(tree: &[Source<'_>]) -> Vec<(String, Finding)> {
+/// Findings in all manifests among these files below `root`, each with the path of its manifest.
+pub(super) fn dependencies(root: &Path, files: &[&str]) -> Result<Vec<(String, Finding)>> {
+    let mut texts = Vec::new();
+    for path in files {
+        let file = root.join(path);
+        let is_wanted = path.ends_with(".rs") || path.ends_with("Cargo.toml");
+        if is_wanted && file.exists() {
+            let text = fs::read_to_string(&file);
+            texts.push((
+                *path,
+                text.with_context(|| format!("could not read {path}"))?,
+            ));
+        }
+    }
+    let tree: Vec<Source<'_>> = texts
+        .iter()
+        .map(|(path, text)| Source { path, text })
+        .collect();
+    Ok(unused(&tree))
+}
+
+fn unused(tree: &[Source<'_>]) -> Vec<(String, Finding)> {
     let manifests = tree.iter().filter_map(|source| {
         let folder = source.path.strip_suffix("Cargo.toml")?;
         (folder.is_empty() || folder.ends_with('/')).then_some((folder, source))
     });
     let packages: Vec<_> = manifests.collect();
-    let unused = |(folder, manifest): &(&str, &Source<'_>)| {
+    let of_package = |(folder, manifest): &(&str, &Source<'_>)| {
         let code = || {
             tree.iter()
                 .filter(|s| s.is_rust() && s.path.starts_with(folder))
@@ -39,7 +61,7 @@ pub(super) fn dependencies(tree: &[Source<'_>]) -> Vec<(String, Finding)> {
                 .map(|(line, advice)| Finding { line, advice }),
         )
     };
-    packages.iter().flat_map(unused).collect()
+    packages.iter().flat_map(of_package).collect()
 }
 
 /// Names in these tables of a manifest, with their lines.
@@ -86,7 +108,7 @@ mod tests {
             .iter()
             .map(|(path, text)| Source { path, text })
             .collect();
-        let found = dependencies(&sources).into_iter();
+        let found = unused(&sources).into_iter();
         found.map(|(path, finding)| (path, finding.line)).collect()
     }
 
