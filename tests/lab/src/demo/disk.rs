@@ -3,16 +3,13 @@
 use std::fs;
 
 use anyhow::Result;
+use tracer_tests::slow_disk::SPEED;
 
 use super::{
     Args,
     world::{World, server},
 };
-use crate::world::{
-    self, Room,
-    disk::{self, SPEED},
-    files,
-};
+use crate::world::{self, Room, disk, files};
 
 /// What the server serves: small files, as web servers do.
 const SERVED: usize = 384;

@@ -8,12 +8,13 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use tracer_tests::slow_disk::SPEED;
 
 use super::meter::Meter;
 use crate::world::{
     Room,
     cgroup::Cgroup,
-    disk::{self, Disk, SPEED},
+    disk::{self, Disk},
     files,
     process::{Program, usable_cpus},
 };
