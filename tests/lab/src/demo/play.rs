@@ -42,7 +42,7 @@ const WORSE: f64 = 2.0;
 
 /// What a client measured, in nanoseconds.
 #[derive(Debug, Clone, Copy)]
-pub struct Latency {
+pub(crate) struct Latency {
     /// Median time of a request.
     pub p50_ns: u64,
     /// Time that 1 % of the requests exceed.
@@ -50,40 +50,40 @@ pub struct Latency {
 }
 
 /// The outcome of one run.
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// Which scene.
-    pub scene: Scene,
+    pub(crate) scene: Scene,
     /// The run's number, from 1.
-    pub run: u32,
+    pub(crate) run: u32,
     /// Before the backup began.
-    pub without: Latency,
+    pub(crate) without: Latency,
     /// While it ran.
-    pub with: Latency,
+    pub(crate) with: Latency,
     /// What tracer said, if it was asked and answered.
-    pub said: Option<Said>,
+    pub(crate) said: Option<Said>,
     /// Whether that is what the scene did.
-    pub judgement: Judgement,
+    pub(crate) judgement: Judgement,
     /// What a remedy did, if one was to be applied and there is one.
-    pub remedied: Option<Remedied>,
+    pub(crate) remedied: Option<Remedied>,
 }
 
 /// One run of a scene.
-pub struct Play<'a> {
+pub(crate) struct Play<'a> {
     /// Which scene.
-    pub scene: Scene,
+    pub(crate) scene: Scene,
     /// The run's number, from 1.
-    pub run: u32,
+    pub(crate) run: u32,
     /// What the user asked for.
-    pub args: &'a Args,
+    pub(crate) args: &'a Args,
     /// Where it takes place.
-    pub world: &'a World,
+    pub(crate) world: &'a World,
     /// Directory for what stays: recording, flame graph, figures.
-    pub keep: &'a Path,
+    pub(crate) keep: &'a Path,
 }
 
 impl Play<'_> {
     /// Plays it.
-    pub fn play(&self) -> Result<Outcome> {
+    pub(crate) fn play(&self) -> Result<Outcome> {
         if let Some(disk) = &self.world.disk {
             disk.remount()?;
         }

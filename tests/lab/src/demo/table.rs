@@ -18,7 +18,7 @@ const HEAD: [&str; 9] = [
 ];
 
 /// All outcomes, a line each, and the sum.
-pub fn table(outcomes: &[Outcome]) -> String {
+pub(crate) fn table(outcomes: &[Outcome]) -> String {
     let mut rows = vec![HEAD.map(str::to_owned)];
     rows.extend(outcomes.iter().map(row));
     let width = |column: usize| {
@@ -41,7 +41,7 @@ pub fn table(outcomes: &[Outcome]) -> String {
 }
 
 /// What remedies did, a line each.
-pub fn remedies(outcomes: &[Outcome]) -> String {
+pub(crate) fn remedies(outcomes: &[Outcome]) -> String {
     let line = |outcome: &Outcome| {
         let (scene, run) = (outcome.scene.name(), outcome.run);
         let Some(remedied) = &outcome.remedied else {

@@ -39,17 +39,17 @@ const OFTEN: Duration = Duration::from_millis(100);
 const TRACER_PATIENCE: Duration = Duration::from_secs(60);
 
 /// One run of a scenario.
-pub struct Play<'a> {
+pub(crate) struct Play<'a> {
     /// Which.
-    pub scenario: &'a Scenario,
+    pub(crate) scenario: &'a Scenario,
     /// The run's number, from 1.
-    pub run: u32,
+    pub(crate) run: u32,
     /// Its programs and its truth.
-    pub scene: &'a Scene,
+    pub(crate) scene: &'a Scene,
     /// How long tracer watches; none where it is not asked.
-    pub window: Option<Duration>,
+    pub(crate) window: Option<Duration>,
     /// Directory for what stays: recording, report, figures.
-    pub keep: &'a Path,
+    pub(crate) keep: &'a Path,
 }
 
 /// The programs that run.
@@ -86,7 +86,7 @@ struct Watched {
 
 impl Play<'_> {
     /// Plays it.
-    pub fn play(&self) -> Result<Outcome> {
+    pub(crate) fn play(&self) -> Result<Outcome> {
         for disk in &self.scene.disks {
             disk.remount()?;
         }

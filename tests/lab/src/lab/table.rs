@@ -19,7 +19,7 @@ const HEAD: [&str; 8] = [
 ];
 
 /// All outcomes, a line each.
-pub fn table(outcomes: &[Outcome]) -> String {
+pub(crate) fn table(outcomes: &[Outcome]) -> String {
     let mut rows = vec![HEAD.map(str::to_owned)];
     rows.extend(outcomes.iter().map(row));
     let width = |column: usize| {
@@ -124,7 +124,7 @@ fn graded(outcome: &Outcome) -> String {
 }
 
 /// An outcome with its grade.
-pub fn json(outcome: &Outcome) -> serde_json::Value {
+pub(crate) fn json(outcome: &Outcome) -> serde_json::Value {
     let grade = grade(outcome);
     let faults: Vec<_> = match &grade {
         Grade::Wrong(faults) => faults.iter().map(Fault::text).collect(),
@@ -147,7 +147,7 @@ pub fn json(outcome: &Outcome) -> serde_json::Value {
 }
 
 /// Totals, and which truth became which verdict.
-pub fn sum(outcomes: &[Outcome]) -> String {
+pub(crate) fn sum(outcomes: &[Outcome]) -> String {
     let grades: Vec<_> = outcomes.iter().map(grade).collect();
     let right = grades
         .iter()

@@ -15,19 +15,19 @@ use super::{
 };
 
 /// A group of our own.
-pub struct Cgroup {
+pub(crate) struct Cgroup {
     path: PathBuf,
     hierarchy: Hierarchy,
 }
 
 impl Cgroup {
     /// Makes a group that can be slowed when it reads.
-    pub fn make(name: &str) -> Result<Self> {
+    pub(crate) fn make(name: &str) -> Result<Self> {
         Self::with(Controller::Io, name)
     }
 
     /// Makes a group that may use so much of one CPU's time, in percent, in each tenth of a second.
-    pub fn with_cpu_quota(name: &str, percent: u64) -> Result<Self> {
+    pub(crate) fn with_cpu_quota(name: &str, percent: u64) -> Result<Self> {
         let group = Self::with(Controller::Cpu, name)?;
         let (file, text) = group.hierarchy.cpu_quota(percent);
         group.write(file, &text)?;
@@ -54,12 +54,12 @@ impl Cgroup {
     }
 
     /// The file with the kernel's figures of the group's use of the CPUs.
-    pub fn cpu_stat(&self) -> PathBuf {
+    pub(crate) fn cpu_stat(&self) -> PathBuf {
         self.path.join("cpu.stat")
     }
 
     /// Ends every process in it.
-    pub fn end_processes(&self) {
+    pub(crate) fn end_processes(&self) {
         end_processes(&self.path);
     }
 
@@ -69,17 +69,17 @@ impl Cgroup {
     }
 
     /// The file into which a process writes `0` to join.
-    pub fn procs(&self) -> PathBuf {
+    pub(crate) fn procs(&self) -> PathBuf {
         self.path.join("cgroup.procs")
     }
 
     /// Limits what the group reads from a whole disk (`major:minor`), in bytes per second.
-    pub fn limit_reads(&self, disk: &str, bytes_per_second: u64) -> Result<()> {
+    pub(crate) fn limit_reads(&self, disk: &str, bytes_per_second: u64) -> Result<()> {
         self.limit(Way::Read, disk, bytes_per_second)
     }
 
     /// Limits what the group writes to a whole disk (`major:minor`), in bytes per second.
-    pub fn limit_writes(&self, disk: &str, bytes_per_second: u64) -> Result<()> {
+    pub(crate) fn limit_writes(&self, disk: &str, bytes_per_second: u64) -> Result<()> {
         self.limit(Way::Write, disk, bytes_per_second)
     }
 
@@ -115,13 +115,13 @@ fn enable(root: &Path, controller: Controller) -> Result<()> {
 }
 
 /// Ends every process in a group and removes the group. Fails while they are still ending.
-pub fn remove(path: &Path) -> Result<()> {
+pub(crate) fn remove(path: &Path) -> Result<()> {
     end_processes(path);
     gone(fs::remove_dir(path))
 }
 
 /// Ends every process in a group; they may take a moment.
-pub fn end_processes(path: &Path) {
+pub(crate) fn end_processes(path: &Path) {
     for pid in words(&path.join("cgroup.procs")) {
         let Ok(pid) = pid.parse::<libc::pid_t>() else {
             continue;
@@ -134,7 +134,7 @@ pub fn end_processes(path: &Path) {
 }
 
 /// Switches a controller off again for the groups below.
-pub fn disable(root: &Path, name: &str) -> Result<()> {
+pub(crate) fn disable(root: &Path, name: &str) -> Result<()> {
     gone(set(
         &root.join("cgroup.subtree_control"),
         &format!("-{name}"),

@@ -23,32 +23,32 @@ use super::{
 const READ_AHEAD_KB: &str = "128";
 
 /// A mounted disk.
-pub struct Disk {
+pub(crate) struct Disk {
     /// The block device.
-    pub device: String,
+    pub(crate) device: String,
     /// Where it is mounted.
-    pub point: PathBuf,
+    pub(crate) point: PathBuf,
 }
 
 /// How large a disk must be for so many bytes of files: a tenth and some more for what the file system itself needs.
-pub fn bytes_for(files: u64) -> u64 {
+pub(crate) fn bytes_for(files: u64) -> u64 {
     files * 11 / 10 + (32 << 20)
 }
 
 /// A new, empty, mounted loop disk over a file of this name; without a scheduler, as loop devices are, unless one is given.
-pub fn attach(room: &Room, name: &str, bytes: u64, scheduler: Option<&str>) -> Result<Disk> {
+pub(crate) fn attach(room: &Room, name: &str, bytes: u64, scheduler: Option<&str>) -> Result<Disk> {
     let device = device(&room.dir.join(name), bytes, scheduler)?;
     formatted(room, name, device)
 }
 
 /// A disk whose file lies on another disk, with which it shares everything.
-pub fn attach_on(room: &Room, below: &Disk, name: &str, bytes: u64) -> Result<Disk> {
+pub(crate) fn attach_on(room: &Room, below: &Disk, name: &str, bytes: u64) -> Result<Disk> {
     let device = device(&below.point.join(name), bytes, None)?;
     formatted(room, name, device)
 }
 
 /// Two partitions of one disk, with so many bytes each.
-pub fn attach_partitions(room: &Room, name: &str, bytes: u64) -> Result<[Disk; 2]> {
+pub(crate) fn attach_partitions(room: &Room, name: &str, bytes: u64) -> Result<[Disk; 2]> {
     const SECTOR: u64 = 512;
     /// Where partitions begin on disks of today, so that no block lies across two of the disk's.
     const ALIGNED: u64 = 2048;
@@ -133,7 +133,7 @@ fn chosen(shown: &str) -> String {
 
 impl Disk {
     /// The device's name without its directory.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         self.device.trim_start_matches("/dev/")
     }
 
@@ -147,7 +147,7 @@ impl Disk {
     }
 
     /// Mounts it anew, which empties the page cache of its files.
-    pub fn remount(&self) -> Result<()> {
+    pub(crate) fn remount(&self) -> Result<()> {
         Made::Mount(self.point.clone()).remove()?;
         self.mount()
     }
@@ -173,12 +173,12 @@ fn reserve(file: &File, bytes: u64) -> Result<()> {
 const ELSEWHERE: &str = "name a directory on a disk with --scratch";
 
 /// The whole disk below a directory, as `major:minor`.
-pub fn whole_disk(dir: &Path) -> Result<String> {
+pub(crate) fn whole_disk(dir: &Path) -> Result<String> {
     whole_disk_below(dir).context(ELSEWHERE)
 }
 
 /// The name of the whole disk below a directory.
-pub fn whole_disk_name(dir: &Path) -> Result<String> {
+pub(crate) fn whole_disk_name(dir: &Path) -> Result<String> {
     whole_disk_name_below(dir).context(ELSEWHERE)
 }
 
