@@ -22,6 +22,7 @@ use super::{
     world::World,
 };
 use crate::{
+    latency::Latency,
     said::Said,
     world::{
         made::gone,
@@ -39,15 +40,6 @@ const MARGIN: Duration = Duration::from_secs(2);
 const TRACER_PATIENCE: Duration = Duration::from_secs(60);
 /// The backup is in the way when it makes the slowest requests at least so many times slower.
 const WORSE: f64 = 2.0;
-
-/// What a client measured, in nanoseconds.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Latency {
-    /// Median time of a request.
-    pub p50_ns: u64,
-    /// Time that 1 % of the requests exceed.
-    pub p99_ns: u64,
-}
 
 /// The outcome of one run.
 pub(crate) struct Outcome {
@@ -208,7 +200,7 @@ impl Play<'_> {
     fn measure(&self, phase: &str) -> Result<Latency> {
         let json = self.client(MEASURED)?.output()?;
         fs::write(self.file(&format!("{phase}.json")), &json)?;
-        latency(&json).with_context(|| format!("the client measured nothing: {json}"))
+        Latency::parse(&json)
     }
 
     fn client(&self, length: Duration) -> Result<Running> {
@@ -236,14 +228,6 @@ fn written(length: Duration) -> String {
         whole if whole % 1000 == 0 => format!("{}s", whole / 1000),
         millis => format!("{millis}ms"),
     }
-}
-
-fn latency(json: &str) -> Option<Latency> {
-    let figures: serde_json::Value = serde_json::from_str(json).ok()?;
-    Some(Latency {
-        p50_ns: figures["p50_ns"].as_u64()?,
-        p99_ns: figures["p99_ns"].as_u64()?,
-    })
 }
 
 /// Waits for tracer, and notes meanwhile which processes the backup consists of: compressors come and go.

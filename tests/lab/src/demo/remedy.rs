@@ -5,11 +5,13 @@ use std::process::Stdio;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use super::play::Latency;
-use crate::world::{
-    ledger,
-    made::Made,
-    process::{Program, Running},
+use crate::{
+    latency::Latency,
+    world::{
+        ledger,
+        made::Made,
+        process::{Program, Running},
+    },
 };
 
 /// What a remedy did.

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::said::Said;
+use crate::{latency::Latency, said::Said};
 
 /// One run of a scenario.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -54,15 +54,6 @@ pub(crate) struct Suspect {
     pub(crate) pids: Vec<u32>,
     /// Its part of what all guilty backups used, 0..1, where that was counted.
     pub(crate) share: Option<f64>,
-}
-
-/// What a client measured, in nanoseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Latency {
-    /// Median time of a request.
-    pub p50_ns: u64,
-    /// Time that 1 % of the requests exceed.
-    pub p99_ns: u64,
 }
 
 /// A counter's growth.

@@ -14,10 +14,11 @@ use xtask::{command::say, paths};
 
 use super::{
     meter::{Cast, Meter},
-    outcome::{Label, Latency, Measured, Outcome, Suspect},
+    outcome::{Label, Measured, Outcome, Suspect},
     scenario::{Scenario, Scene, Truth},
 };
 use crate::{
+    latency::Latency,
     said::Said,
     world::{
         made::gone,
@@ -357,14 +358,5 @@ fn join(all: &mut Cast, seen: Cast) {
 
 /// What a client has measured once it is done.
 fn measured(client: Running) -> Result<Latency> {
-    let json = client.output()?;
-    latency(&json).with_context(|| format!("the client measured nothing: {json}"))
-}
-
-fn latency(json: &str) -> Option<Latency> {
-    let figures: serde_json::Value = serde_json::from_str(json).ok()?;
-    Some(Latency {
-        p50_ns: figures["p50_ns"].as_u64()?,
-        p99_ns: figures["p99_ns"].as_u64()?,
-    })
+    Latency::parse(&client.output()?)
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::{
     grade::{Fault, Grade, grade, share_error},
-    outcome::{Latency, Outcome},
+    outcome::Outcome,
 };
+use crate::{columns::columns, latency::Latency};
 
 const HEAD: [&str; 8] = [
     "scenario",
@@ -20,25 +21,7 @@ const HEAD: [&str; 8] = [
 
 /// All outcomes, a line each.
 pub(crate) fn table(outcomes: &[Outcome]) -> String {
-    let mut rows = vec![HEAD.map(str::to_owned)];
-    rows.extend(outcomes.iter().map(row));
-    let width = |column: usize| {
-        rows.iter()
-            .map(|row| row[column].chars().count())
-            .max()
-            .unwrap_or_default()
-    };
-    let widths: Vec<_> = (0..HEAD.len()).map(width).collect();
-    let mut text = String::new();
-    for row in &rows {
-        let cells = row
-            .iter()
-            .zip(&widths)
-            .map(|(cell, width)| format!("{cell:width$}"));
-        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
-        text.push('\n');
-    }
-    text
+    columns(HEAD, outcomes.iter().map(row))
 }
 
 fn row(outcome: &Outcome) -> [String; 8] {
