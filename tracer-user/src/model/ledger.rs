@@ -8,7 +8,7 @@ use super::books::{Asker, Bin, Budget, Charge, Holder, PlaceId, Served};
 use crate::class::{Class, Resource};
 
 /// Length of a slice at first: the unit of the verdict's bootstrap (design §5).
-pub const BIN_NS: u64 = 100_000_000;
+pub(crate) const BIN_NS: u64 = 100_000_000;
 
 /// When there are this many slices, neighbours are merged and slices become twice as long: 7 minutes at first.
 const MOST_BINS: usize = 4096;
@@ -72,7 +72,7 @@ fn absorb(into: &mut Charges, other: Charges) {
 
 /// Both ledgers and the charges.
 #[derive(Clone, Debug)]
-pub struct Ledger {
+pub(crate) struct Ledger {
     start_ns: u64,
     bin_ns: u64,
     slots: Vec<Slot>,
@@ -99,7 +99,7 @@ impl Default for Ledger {
 impl Ledger {
     /// Empty books of a window that begins at `start_ns`.
     #[must_use]
-    pub fn new(start_ns: u64) -> Self {
+    pub(crate) fn new(start_ns: u64) -> Self {
         Self {
             start_ns,
             bin_ns: BIN_NS,
@@ -108,27 +108,27 @@ impl Ledger {
     }
 
     /// A thread spent `ns` of `[begin, end]` in a class; `ns` may be negative, to move time to another class.
-    pub fn threads(&mut self, class: Class, begin: u64, end: u64, ns: i64) {
+    pub(crate) fn threads(&mut self, class: Class, begin: u64, end: u64, ns: i64) {
         self.spread(Entry::Threads(class), begin, end, ns);
     }
 
     /// A request spent `ns` of `[begin, end]` in a class.
-    pub fn requests(&mut self, class: Class, begin: u64, end: u64, ns: u64) {
+    pub(crate) fn requests(&mut self, class: Class, begin: u64, end: u64, ns: u64) {
         self.spread(Entry::Requests(class), begin, end, ns as i64);
     }
 
     /// Part of what a request spent so was another request's work.
-    pub fn behind_own(&mut self, class: Class, begin: u64, end: u64, ns: u64) {
+    pub(crate) fn behind_own(&mut self, class: Class, begin: u64, end: u64, ns: u64) {
         self.spread(Entry::BehindOwn(class), begin, end, ns as i64);
     }
 
     /// Part of a thread's time in a class was found on another thread's time line, which is charged already.
-    pub fn indirect(&mut self, class: Class, begin: u64, end: u64, ns: u64) {
+    pub(crate) fn indirect(&mut self, class: Class, begin: u64, end: u64, ns: u64) {
         self.spread(Entry::Indirect(class), begin, end, ns as i64);
     }
 
     /// Charges `ns` of a wait in `[begin, end]` to a holder.
-    pub fn charge(
+    pub(crate) fn charge(
         &mut self,
         key: (Resource, Option<PlaceId>, Holder),
         begin: u64,
@@ -140,12 +140,19 @@ impl Ledger {
     }
 
     /// Part of what requests spent in a class was a client's.
-    pub fn served_requests(&mut self, asker: Asker, class: Class, begin: u64, end: u64, ns: u64) {
+    pub(crate) fn served_requests(
+        &mut self,
+        asker: Asker,
+        class: Class,
+        begin: u64,
+        end: u64,
+        ns: u64,
+    ) {
         self.spread(Entry::ServedRequests(asker, class), begin, end, ns as i64);
     }
 
     /// Part of what is charged was waited for by a client's requests.
-    pub fn served_charge(
+    pub(crate) fn served_charge(
         &mut self,
         asker: Asker,
         key: (Resource, Option<PlaceId>, Holder),
@@ -232,7 +239,7 @@ impl Ledger {
     /// Closes the books: in every slice the charges of a resource come to sum to the threads' time in it. What was resolved through
     /// another thread follows that thread's charges; the rest is charged to nobody.
     #[must_use]
-    pub fn close(self, end_ns: u64) -> (Vec<Bin>, u64) {
+    pub(crate) fn close(self, end_ns: u64) -> (Vec<Bin>, u64) {
         let bins = self
             .slots
             .len()

@@ -93,13 +93,13 @@ impl Slice {
 
 /// All CPUs', by CPU and slice.
 #[derive(Clone, Debug, Default)]
-pub struct Softirqs {
+pub(crate) struct Softirqs {
     slices: BTreeMap<(u32, u64), Slice>,
 }
 
 impl Softirqs {
     /// A target thread waited from `begin` to `end` behind a softirq. False if it is one that moves no packets.
-    pub fn waited(&mut self, cpu: u32, source: Source, begin: u64, end: u64) -> bool {
+    pub(crate) fn waited(&mut self, cpu: u32, source: Source, begin: u64, end: u64) -> bool {
         let Some(way) = Way::of(source) else {
             return false;
         };
@@ -114,7 +114,7 @@ impl Softirqs {
     }
 
     /// Packets of `owner`, or of nobody.
-    pub fn moved(&mut self, packets: &Packets, owner: Option<Holder>) {
+    pub(crate) fn moved(&mut self, packets: &Packets, owner: Option<Holder>) {
         let key = (packets.cpu, packets.ns / SLICE_NS);
         let slice = self.slices.entry(key).or_default();
         slice.polled += u64::from(packets.polled);
@@ -130,7 +130,7 @@ impl Softirqs {
     }
 
     /// Charges what was waited behind softirqs to those whose packets they moved.
-    pub fn charge(&self, names: &mut Names, account: &mut Account) {
+    pub(crate) fn charge(&self, names: &mut Names, account: &mut Account) {
         for ((cpu, index), slice) in &self.slices {
             let place = names.place(&format!("cpu{cpu}"));
             let begin = index * SLICE_NS;

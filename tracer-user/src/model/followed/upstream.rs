@@ -12,26 +12,26 @@ use crate::{
 };
 
 /// Processes on the way to a resource, and what was waited for it that way: (by requests, by threads), ns.
-pub type Ways = BTreeMap<(Resource, Vec<ProcessId>), (u64, u64)>;
+pub(crate) type Ways = BTreeMap<(Resource, Vec<ProcessId>), (u64, u64)>;
 
 /// Causes seen, with their time in ns.
 type Causes = Vec<((Resource, Cause), u64)>;
 
 /// The books of a followed process, in the target's words.
 #[derive(Clone, Debug)]
-pub struct Leaf {
+pub(crate) struct Leaf {
     /// Who.
-    pub process: ProcessId,
+    pub(crate) process: ProcessId,
     /// Its slices.
-    pub bins: Vec<Bin>,
+    pub(crate) bins: Vec<Bin>,
     /// Length of one.
-    pub bin_ns: u64,
+    pub(crate) bin_ns: u64,
     /// Were its answers seen? Else its threads stand for them (a Unix socket).
-    pub of_requests: bool,
+    pub(crate) of_requests: bool,
     /// How it came to what it waited for itself, beyond it.
-    pub ways: Ways,
+    pub(crate) ways: Ways,
     /// Mechanisms that were seen.
-    pub causes: Vec<(Resource, Cause, u64)>,
+    pub(crate) causes: Vec<(Resource, Cause, u64)>,
 }
 
 impl Leaf {
@@ -62,7 +62,7 @@ fn share(whole: u64, part: u64, of: u64) -> u64 {
 }
 
 /// Splits the class `upstream` of closed slices; returns the ways, and the causes that came with them.
-pub fn split(bins: &mut [Bin], bin_ns: u64, leaves: &[Leaf]) -> (Ways, Causes) {
+pub(crate) fn split(bins: &mut [Bin], bin_ns: u64, leaves: &[Leaf]) -> (Ways, Causes) {
     // A slice of another length says nothing of this one.
     let leaves: Vec<&Leaf> = leaves.iter().filter(|leaf| leaf.bin_ns == bin_ns).collect();
     let mut moved: Vec<[(u64, u64); Class::COUNT]> = vec![Default::default(); leaves.len()];

@@ -32,7 +32,7 @@ const KEPT_NS: u64 = 20_000_000_000;
 
 /// Who calls on a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Caller {
+pub(crate) enum Caller {
     /// Not known, or several.
     #[default]
     Unknown,
@@ -52,7 +52,7 @@ struct Span {
 
 /// Who asks, and who works for whom.
 #[derive(Clone, Debug, Default)]
-pub struct Clients {
+pub(crate) struct Clients {
     /// The last number that was given to a connection.
     number: u64,
     known: BTreeMap<u64, Asker>,
@@ -63,7 +63,7 @@ pub struct Clients {
 
 impl Clients {
     /// A connection was first seen.
-    pub fn met(&mut self, socket: &event::Socket) -> Caller {
+    pub(crate) fn met(&mut self, socket: &event::Socket) -> Caller {
         match socket.is_local() {
             true => self.next(),
             false => Caller::Elsewhere,
@@ -76,12 +76,12 @@ impl Clients {
     }
 
     /// A thread received or sent on a connection.
-    pub fn called(&mut self, tid: u32, caller: Caller, ns: u64) {
+    pub(crate) fn called(&mut self, tid: u32, caller: Caller, ns: u64) {
         self.worked(tid, caller, ns, ns);
     }
 
     /// A thread worked for a connection in `[begin, end]`; nothing that it did is known to be later.
-    pub fn worked(&mut self, tid: u32, caller: Caller, begin_ns: u64, end_ns: u64) {
+    pub(crate) fn worked(&mut self, tid: u32, caller: Caller, begin_ns: u64, end_ns: u64) {
         // As long as nobody of this machine asks, there is nobody to tell apart.
         if self.known.is_empty() {
             return;

@@ -4,7 +4,7 @@ use crate::class::{Cause, Class};
 
 /// What a sleep is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sleep {
+pub(crate) enum Sleep {
     /// It waits for work: idle, unless the thread owns a request.
     Work,
     /// It is blocked.
@@ -191,13 +191,13 @@ fn is_meant(pattern: &str, function: &str) -> bool {
 
 /// Classifies a sleep; `None` for a stack that could not be read.
 #[must_use]
-pub fn classify(stack: Option<&[String]>, state: u32, iowait: bool) -> Sleep {
+pub(crate) fn classify(stack: Option<&[String]>, state: u32, iowait: bool) -> Sleep {
     judge(stack.and_then(row), state, iowait)
 }
 
 /// What the table says of a stack.
 #[must_use]
-pub fn row(stack: &[String]) -> Option<Sleep> {
+pub(crate) fn row(stack: &[String]) -> Option<Sleep> {
     let functions: Vec<&str> = stack.iter().map(|function| plain(function)).collect();
     let is_there = |pattern: &str| functions.iter().any(|name| is_meant(pattern, name));
     let row = TABLE.iter().find(|(pattern, _)| is_there(pattern));
@@ -206,7 +206,7 @@ pub fn row(stack: &[String]) -> Option<Sleep> {
 
 /// Classifies a sleep of whose stack the table says `row`.
 #[must_use]
-pub fn judge(row: Option<Sleep>, state: u32, iowait: bool) -> Sleep {
+pub(crate) fn judge(row: Option<Sleep>, state: u32, iowait: bool) -> Sleep {
     match row {
         Some(Sleep::Work) if state & INTERRUPTIBLE == 0 => Sleep::Blocked(Class::Other, None),
         Some(sleep) => sleep,
@@ -217,7 +217,7 @@ pub fn judge(row: Option<Sleep>, state: u32, iowait: bool) -> Sleep {
 
 /// Does it sleep on a futex?
 #[must_use]
-pub fn is_futex(stack: &[String]) -> bool {
+pub(crate) fn is_futex(stack: &[String]) -> bool {
     stack
         .iter()
         .any(|function| matches("do_futex", function) || matches("futex_*", function))
@@ -244,7 +244,7 @@ const INTERRUPT: &[&str] = &[
 
 /// Was this stack captured in an interrupt? Then `current` is whoever was interrupted, not who woke.
 #[must_use]
-pub fn is_interrupt(stack: &[String]) -> bool {
+pub(crate) fn is_interrupt(stack: &[String]) -> bool {
     stack
         .iter()
         .any(|function| INTERRUPT.iter().any(|pattern| matches(pattern, function)))
