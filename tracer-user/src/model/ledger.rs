@@ -1,4 +1,4 @@
-//! The two ledgers and the charges, slice by slice: memory bounded, whatever the length of the window.
+//! The two ledgers and the charges, bin by bin: memory is bounded, whatever the length of the window.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use rustc_hash::FxHashMap as HashMap;
 use super::books::{Asker, Bin, Budget, Charge, Holder, PlaceId, Served};
 use crate::class::{Class, Resource};
 
-/// Length of a slice at first: the unit of the verdict's bootstrap (design §5).
+/// Length of a bin at first, ns. The verdict draws its resamples from bins.
 pub(crate) const BIN_NS: u64 = 100_000_000;
 
-/// When there are this many slices, neighbours are merged and slices become twice as long: 7 minutes at first.
+/// When there are this many bins, neighbours are merged and bins become twice as long. That is after 7 minutes for the first time.
 const MOST_BINS: usize = 4096;
 
 type Key = (Resource, Option<PlaceId>, Holder);
@@ -31,7 +31,7 @@ struct Slot {
 /// By key: time, and the part of it that is estimated.
 type Charges = HashMap<Key, (u64, u64)>;
 
-/// One client's part of a slice.
+/// One client's part of a bin.
 #[derive(Clone, Debug, Default)]
 struct Part {
     requests: [i64; Class::COUNT],
@@ -78,7 +78,7 @@ pub(crate) struct Ledger {
     slots: Vec<Slot>,
 }
 
-/// What is written into a slice.
+/// What is written into a bin.
 #[derive(Clone, Copy)]
 enum Entry {
     Threads(Class),
@@ -164,7 +164,7 @@ impl Ledger {
         self.spread(entry, begin, end, ns as i64);
     }
 
-    /// Spreads `ns` evenly over the slices of `[begin, end]`; the parts sum to `ns` exactly.
+    /// Spreads `ns` evenly over the bins of `[begin, end]`; the parts sum to `ns` exactly.
     fn spread(&mut self, entry: Entry, begin: u64, end: u64, ns: i64) {
         if ns == 0 {
             return;
@@ -172,7 +172,7 @@ impl Ledger {
         let begin = begin.max(self.start_ns);
         let end = end.max(begin);
         if end <= self.bin_end(begin) {
-            // Nearly all: a slice is long.
+            // Nearly all: a bin is long.
             return self.add(entry, begin, ns);
         }
         let length = end - begin;
@@ -236,7 +236,7 @@ impl Ledger {
         self.slots = merged;
     }
 
-    /// Closes the books: in every slice the charges of a resource come to sum to the threads' time in it. What was resolved through
+    /// Closes the books: in every bin the charges of a resource come to sum to the threads' time in it. What was resolved through
     /// another thread follows that thread's charges; the rest is charged to nobody.
     #[must_use]
     pub(crate) fn close(self, end_ns: u64) -> (Vec<Bin>, u64) {
@@ -324,8 +324,8 @@ fn close_part((asker, part): (&Asker, &Part)) -> Served {
     }
 }
 
-/// Each charge is spread over the slices of its wait with its own rounding: together they may come to a nanosecond each more than the
-/// wait has in a slice. The largest gives it up. More than that is no rounding (a response under way is nobody's thread time).
+/// Each charge is spread over the bins of its wait with its own rounding: together they may come to a nanosecond each more than the
+/// wait has in a bin. The largest gives it up. More than that is no rounding: a response under way is no thread's time.
 fn trim(charges: &mut [Charge], resource: Resource, surplus: u64) {
     let of = charges
         .iter_mut()

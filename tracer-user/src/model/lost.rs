@@ -1,4 +1,4 @@
-//! Blame where records were lost: the totals, of which none is, stand for the slices (design §1).
+//! Blame where records were lost: no total is ever lost, so the totals stand for the slices.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use crate::{class::Resource, event};
 /// Slices, by the name of their drops, with the resource for which they show who held it.
 const SLICES: [(&str, Resource); 2] = [("cpu_slices", Resource::Cpu), ("block_io", Resource::Disk)];
 
-/// Of links there are no totals but those of the slices that came.
+/// For links the kernel keeps no totals: only the slices that came can be summed.
 const LINK_SLICES: &str = "link_slices";
 
-/// Gives out what nobody was seen to hold where slices were dropped, by what each held in the whole window.
+/// Where slices were dropped, deals out what nobody was seen to hold, by what each held in the whole window.
 pub(super) fn estimate(
     bins: &mut [Bin],
     held: &BTreeMap<(Resource, Option<PlaceId>, Holder), Held>,
@@ -48,7 +48,7 @@ fn dropped(end: &event::End, name: &str) -> u64 {
     of.map(|(_, dropped)| dropped).sum()
 }
 
-/// Splits what is charged to nobody in one slice of the window; the parts sum to it.
+/// Splits what is charged to nobody in one bin of the window; the parts sum to it.
 fn give_out(bin: &mut Bin, resource: Resource, totals: &[(Option<PlaceId>, Holder, u64)]) {
     let all: u64 = totals.iter().map(|(_, _, ns)| ns).sum();
     let is_nobody =

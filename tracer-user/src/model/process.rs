@@ -1,4 +1,4 @@
-//! Who is who: processes by identity, through fork, exec, exit and reuse of ids.
+//! Processes by identity, through fork, exec, exit and reuse of ids.
 
 use std::collections::VecDeque;
 
@@ -24,7 +24,7 @@ pub(crate) struct Processes {
     free: Vec<ProcessId>,
     forgotten: u64,
     by_pid: HashMap<u32, ProcessId>,
-    /// Processes whose parent was not yet known: `/proc` lists a child before its parent where ids have wrapped.
+    /// Processes of which the parent was not yet known: `/proc` lists a child before its parent where ids have wrapped.
     orphans: Vec<(ProcessId, u32)>,
 }
 

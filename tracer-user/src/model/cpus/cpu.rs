@@ -1,4 +1,4 @@
-//! CPUs as places: who ran while a target thread stood in the run queue.
+//! One CPU: its holders while a target thread stood in the run queue.
 
 use std::collections::VecDeque;
 
@@ -25,7 +25,7 @@ struct Taken {
     took: Vec<(By, u64)>,
 }
 
-/// Who or what had a CPU.
+/// The holder of a CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum By {
     /// That was not seen.
@@ -45,7 +45,7 @@ pub(crate) struct Piece {
     pub(crate) begin: u64,
     /// End, ns.
     pub(crate) end: u64,
-    /// Who had the CPU.
+    /// The holder of the CPU.
     pub(crate) by: By,
 }
 
@@ -55,9 +55,9 @@ pub(crate) struct Cpu {
     /// Its place, once somebody waited there.
     pub(crate) place: Option<PlaceId>,
     slices: VecDeque<Slice>,
-    /// In order and apart from each other.
+    /// Taken by interrupts; in order of time, without overlap.
     interrupts: VecDeque<Taken>,
-    /// As above.
+    /// Taken by the hypervisor; in order of time, without overlap.
     stolen: VecDeque<Taken>,
 }
 
@@ -86,15 +86,15 @@ impl Cpu {
         take(&mut self.stolen, vec![(By::Hypervisor, ns)], begin, end);
     }
 
-    /// `[begin, end]` without a gap: who had it when. Of the time of interrupts and of stolen time only the sum is known: it is taken
-    /// in proportion, and to be at the end.
+    /// The holders in `[begin, end]`, without a gap. For interrupts and stolen time only the sum is known: it is taken out in
+    /// proportion, at the end.
     #[must_use]
     pub(crate) fn pieces(&self, begin: u64, end: u64) -> Vec<Piece> {
         let pieces = without(self.slices(begin, end), &self.interrupts);
         without(pieces, &self.stolen)
     }
 
-    /// As above, with nothing taken out.
+    /// The processes that had the CPU, with nothing taken out.
     fn slices(&self, begin: u64, end: u64) -> Vec<Piece> {
         let first = recent::partition_point(&self.slices, |slice| slice.end <= begin);
         let mut pieces = Pieces::default();

@@ -1,4 +1,4 @@
-//! CPUs as places: who ran, what interrupted, and what the hypervisor stole, while target threads stood in run queues.
+//! CPUs as places: their holders while target threads stood in run queues, be it processes, interrupts or the hypervisor.
 
 mod cpu;
 mod queue;

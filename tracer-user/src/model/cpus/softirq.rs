@@ -1,4 +1,4 @@
-//! Softirqs that move packets: their time on a CPU is shared out among those whose packets they moved there meanwhile.
+//! Softirqs that move packets: their time on a CPU is shared out among the owners of the packets that they moved there meanwhile.
 
 use std::collections::BTreeMap;
 
@@ -53,7 +53,7 @@ struct Slice {
     owned: Vec<(Holder, [u64; 2])>,
     /// Packets of nobody that left.
     unowned_out: u64,
-    /// Packets that came in, whosever.
+    /// Packets that came in, with or without an owner.
     polled: u64,
 }
 
@@ -91,7 +91,7 @@ impl Slice {
     }
 }
 
-/// All CPUs', by CPU and slice.
+/// The softirqs of all CPUs, by CPU and slice.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Softirqs {
     slices: BTreeMap<(u32, u64), Slice>,
@@ -129,7 +129,7 @@ impl Softirqs {
         }
     }
 
-    /// Charges what was waited behind softirqs to those whose packets they moved.
+    /// Charges what was waited behind softirqs to the owners of the packets that they moved.
     pub(crate) fn charge(&self, names: &mut Names, account: &mut Account) {
         for ((cpu, index), slice) in &self.slices {
             let place = names.place(&format!("cpu{cpu}"));

@@ -1,4 +1,4 @@
-//! One disk: how long a target's request would have taken alone, and who had the device meanwhile.
+//! One disk: how long a target's request would have taken alone, and which others had the device meanwhile.
 //!
 //! A wait on a request is its own service `s0` plus an excess. `s0` is the median device time of the same operation and size while
 //! nobody else had a request there. As much of the excess as the mean device time rises beside others is theirs: it is shared over
@@ -42,7 +42,7 @@ pub(crate) struct Request {
     pub(crate) bytes: u32,
     /// `REQ_OP_*`
     pub(crate) op: u32,
-    /// Whose.
+    /// Its owner.
     pub(crate) owner: Holder,
     /// Which thread queued it.
     pub(crate) tid: u32,
@@ -91,7 +91,7 @@ impl Request {
     }
 }
 
-/// Says whose a request is.
+/// Names the owner of a request.
 pub(crate) type Whose<'a> = &'a dyn Fn(&Request) -> Holder;
 
 /// How a wait is charged.
@@ -270,7 +270,7 @@ impl Disk {
                 Holder::Own if request.end_ns <= begin && request.tid == tid => 1,
                 _ if request.end_ns <= begin => 0,
                 Holder::Own if request.tid == tid => Self::OWN,
-                // Its group's: whose thread's is not known, so that only the moment tells.
+                // Its group's: which thread's is not known, so that only the moment says it.
                 Holder::Own
                     if request.flags & IO_THROTTLED != 0 && request.end_ns + SLACK_NS <= end =>
                 {
@@ -402,8 +402,8 @@ impl Disk {
         shares
     }
 
-    /// How a wait in `[begin, end]` for what kernel threads write is charged: to all who had requests here, by demand in virtual time.
-    /// An estimate, because nobody knows what it would have taken with less to write. The rest had nothing in flight.
+    /// Charges a wait in `[begin, end]` for what kernel threads write to all owners of requests here, by demand in virtual time. It is
+    /// an estimate: nobody knows what the wait would have taken with less to write. Nobody gets the time without a request in flight.
     #[must_use]
     pub(crate) fn blame_all(&self, begin: u64, end: u64) -> Blame {
         let mut charges = Vec::new();
@@ -439,7 +439,7 @@ fn others<'a>(present: &'a [&Request], awaited: &'a Request) -> impl Iterator<It
     present.filter(move |request| *request != awaited)
 }
 
-/// Whose all the others are, if they are one owner's.
+/// The owner of all the others, if it is one.
 fn only_owner(present: &[&Request], awaited: &Request, whose: Whose<'_>) -> Option<Holder> {
     let mut owners = others(present, awaited).map(whose);
     let first = owners.next()?;

@@ -7,8 +7,7 @@ use tracer_common::histogram::{BOUNDS, BUCKETS, bucket};
 pub(crate) const ENOUGH_ALONE: u64 = 5;
 /// Requests beside others from which an estimate is made.
 const ENOUGH_BESIDE: u64 = 3;
-/// Lowest part of the requests beside others whose time is that of a device with little else to do (design §1: its lowest-depth
-/// decile).
+/// This part of the requests beside others had the least beside them: their time is that of a device with little else to do.
 const LOWEST: f64 = 0.1;
 /// A difference of means below this many standard errors may be chance, and accuses nobody.
 const CHANCE: f64 = 2.0;
@@ -21,7 +20,7 @@ const SERVED_IN_TURN: f64 = 0.4;
 /// What flash takes for a read at depth 1: 60 to 120 µs for 4 KiB on NVMe and SATA drives, and 500 MB/s. No request that was never
 /// alone is believed to take less: so nobody is accused of a time that is usual.
 const FLASH_NS: f64 = 100_000.0;
-/// As above, for each byte.
+/// The same for each byte, ns.
 const FLASH_NS_PER_BYTE: f64 = 2.0;
 
 /// Device times of requests, by bucket.
@@ -120,7 +119,7 @@ impl Usual {
     }
 }
 
-/// Requests alone on the device whose median is a point of its history.
+/// So many requests alone on the device make a median, a point of its history.
 const EPISODE: usize = 20;
 /// A device that takes so many times as long as at its best is slow: garbage collection, heat and a failing disk cost more, the
 /// place on the disk and the cache of the drive less.
@@ -161,7 +160,7 @@ impl History {
     }
 }
 
-/// Depths told apart: up to 2^23 times a request's own demand.
+/// Depths kept apart: up to 2^23 times a request's own demand.
 const DEPTHS: usize = 24;
 
 /// Device times of one operation and size class.

@@ -1,4 +1,4 @@
-//! One link: who sent through an interface that queues, while a target could not.
+//! One link: an interface that queues, and its senders while a target could not send.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::{
     model::books::{Holder, PlaceId},
 };
 
-/// A link is full in a slice in which it sent this part of its highest rate, if at least two owners sent (design §1).
+/// A link is full in a slice in which it sent this part of its highest rate, if at least two owners sent.
 const FULL_RATE: f64 = 0.9;
 
 /// A slice in which nothing left follows one so many slices before it at most: 12 kbit/s send a packet in 100 ms.
@@ -67,11 +67,11 @@ pub(crate) struct Link {
 /// A share of one slice's waiting, for the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Share {
-    /// Who.
+    /// The holder.
     pub(crate) holder: Holder,
-    /// Begin of the slice.
+    /// Begin of the slice, ns.
     pub(crate) begin: u64,
-    /// Waiting time.
+    /// Waiting time, ns.
     pub(crate) ns: u64,
 }
 
@@ -209,7 +209,7 @@ impl Link {
         shares
     }
 
-    /// Who held up in a slice what was held back by `limit`; `None` if it was not this link.
+    /// The senders that held up in a slice what was held back by `limit`; `None` if it was not this link.
     fn senders<'a>(
         &'a self,
         index: u64,
@@ -229,11 +229,11 @@ impl Link {
         }
     }
 
-    /// Who kept the link full in a slice; `None` if it was not full. A slice in which nothing left lies between packets of a slow
+    /// The senders that kept the link full in a slice; `None` if it was not full. A slice in which nothing left lies between packets of a slow
     /// link: it is as full as the last one in which something did.
     ///
     /// The queue of a full link may still be empty for a moment: TCP keeps few packets in it (small queues), and refills it in
-    /// softirq. Then the rate tells. The design takes the highest rate of the window for the link's; but on a link that was never
+    /// softirq. Then the rate says it. The highest rate of the window could be taken for the link's; but on a link that was never
     /// full that is just anybody's highest, and two steady senders far below the link's rate would accuse each other. So only the
     /// rate of a slice that was full for certain counts.
     fn full<'a>(
@@ -257,7 +257,7 @@ impl Link {
     }
 }
 
-/// Who is to blame for what this machine's links do not explain.
+/// The holder of what this machine's links do not explain.
 #[must_use]
 pub(crate) fn elsewhere(limit: Limit) -> Holder {
     match limit {

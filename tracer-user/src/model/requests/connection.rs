@@ -41,7 +41,7 @@ impl Turn {
     }
 }
 
-/// Who asks on a connection.
+/// The side that asks on a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Role {
     /// Nothing was seen yet.
@@ -67,7 +67,7 @@ pub(crate) struct Drain {
 /// A connection of the target.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Connection {
-    /// Who asks.
+    /// The side that asks.
     pub(crate) role: Role,
     /// How its data leave.
     pub(crate) route: Route,
@@ -81,19 +81,19 @@ pub(crate) struct Connection {
     pub(crate) worker: Option<u32>,
     /// As client: which thread of the target asked what has no answer yet, and when.
     pub(crate) asked: Option<(u32, u64)>,
-    /// Last send whose acknowledgement is awaited.
+    /// Last send of which the acknowledgement is awaited, ns.
     pub(crate) draining_ns: Option<u64>,
     /// There was something to answer at attach, and nobody has received or sent here since: known by its ends alone.
     pub(crate) untouched: bool,
     /// The drain that ended last, while the turn may go on: then that time is the request's own, and no drain.
     pub(crate) drained: Option<Drain>,
-    /// Who asks, for as long as the connection lives.
+    /// The client, for as long as the connection lives.
     pub(crate) caller: Caller,
 }
 
 impl Connection {
-    /// Learns from a call who asks here. Whose port is none on which the target listens was connected by the target: the first call
-    /// seen may well be the answer to what it asked before the window. Where no port is known, who receives first answers.
+    /// Learns from a call which side asks here. If the own port is none on which the target listens, the target connected: the first
+    /// call seen may well be the answer to what it asked before the window. Where no port is known, the side that receives first answers.
     pub(crate) fn learn(&mut self, call: &Call, is_send: bool, listening: &[u32]) {
         if call.ifindex != 0 {
             self.route.ifindex = call.ifindex;

@@ -20,7 +20,7 @@ const NETWORK: Sleep = Sleep::Blocked(Class::Network, None);
 const UPSTREAM: Sleep = Sleep::Blocked(Class::Upstream, None);
 const LOCK: Sleep = Sleep::Blocked(Class::Lock, None);
 
-/// First row wins whose function is anywhere in the stack; a name ending in `*` is a prefix. Rows that explain a wait inside another
+/// The first row wins of which the function is anywhere in the stack; a name ending in `*` is a prefix. Rows that explain a wait inside another
 /// one (reclaim inside a page fault inside a receive) come first. Names hold for 5.10 to 7.2.
 const TABLE: &[(&str, Sleep)] = &[
     (
@@ -182,7 +182,7 @@ fn matches(pattern: &str, function: &str) -> bool {
     is_meant(pattern, function)
 }
 
-/// As above, of a function without suffix.
+/// The same for a function without suffix.
 fn is_meant(pattern: &str, function: &str) -> bool {
     pattern
         .strip_suffix('*')
@@ -204,7 +204,7 @@ pub(crate) fn row(stack: &[String]) -> Option<Sleep> {
     row.map(|(_, sleep)| *sleep)
 }
 
-/// Classifies a sleep of whose stack the table says `row`.
+/// Classifies a sleep by the row of the table that its stack has.
 #[must_use]
 pub(crate) fn judge(row: Option<Sleep>, state: u32, iowait: bool) -> Sleep {
     match row {

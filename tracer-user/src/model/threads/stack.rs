@@ -21,7 +21,7 @@ pub(crate) struct Stack {
     pub(crate) uninterruptible: Sleep,
     /// Of an interrupt: `current` was a bystander.
     pub(crate) interrupt: bool,
-    /// In a file system whose data are elsewhere.
+    /// In a file system that keeps its data on another machine.
     pub(crate) remote: Option<Kind>,
 }
 

@@ -1,4 +1,4 @@
-//! A target thread: its time line, every nanosecond of its life in exactly one class, and whom it works for.
+//! A target thread: its time line, every nanosecond of its life in exactly one class, and the requests that it works for.
 
 use std::collections::VecDeque;
 
@@ -18,7 +18,7 @@ pub(crate) struct Behind {
     pub(crate) end_ns: u64,
     /// What the thread waits for, if it owns a request.
     pub(crate) class: Class,
-    /// Who ended it.
+    /// The process that ended it.
     pub(crate) holder: Holder,
 }
 
@@ -31,7 +31,7 @@ pub(crate) struct Thread {
     pub(crate) running: bool,
     /// Moves between CPUs while queued, not yet part of a wait: (when, from).
     pub(crate) moves: Vec<(u64, u32)>,
-    /// Sockets whose open request it owns.
+    /// Sockets of which it owns the open request.
     pub(crate) turns: Vec<u64>,
     /// Waits for work before this have been judged: they belonged to a request.
     pub(crate) judged_ns: u64,
@@ -45,7 +45,7 @@ pub(crate) struct Thread {
     pub(crate) pid: u32,
     /// What it worked on, and what it does now.
     pub(crate) work: Work,
-    /// Threads that it ended a wait for work of, and when: whom it may have handed a request to.
+    /// Threads of which it ended a wait for work, and when, ns: it may have handed a request to one of them.
     pub(crate) woken: VecDeque<(u64, u32)>,
     /// Thread that forked it in the window.
     pub(crate) parent: Option<u32>,

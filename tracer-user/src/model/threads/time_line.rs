@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Time per class. What a thread does for certain, and what its waits for work would be if it owned a request: `Idle` there means
-/// that the wait itself does not tell.
+/// that the wait itself does not say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Spent {
     /// Time that needs no judgement.
@@ -40,7 +40,7 @@ impl Spent {
 enum Did {
     /// Something that needs no judgement.
     Certain(Class),
-    /// It waited for work, and the wait itself does not tell what for.
+    /// It waited for work, and the wait itself does not say what for.
     Idle,
     /// It waited for work; this is what the thread would be waiting for, and sums to the length of the step.
     Waiting(Box<Budget>),
