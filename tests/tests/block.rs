@@ -44,7 +44,7 @@ fn totals(recording: &Path, dev: u32) -> [u64; 4] {
 #[test]
 fn ios_and_bytes_of_a_disk_are_the_kernels_own() {
     println!("RAN block");
-    // Not on a RAM disk: direct I/O needs a file system that has it.
+    // Not on a RAM disk: only other file systems have direct I/O.
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
     let file: PathBuf = dir.path().join("disk");
     fs::write(&file, vec![7; 64 << 20]).unwrap();

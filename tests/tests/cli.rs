@@ -1,4 +1,4 @@
-//! What a user can do wrong, and what must not be left behind.
+//! What a user can do wrong, and what the tracer must not leave behind.
 
 use std::{
     collections::BTreeSet,
@@ -81,7 +81,7 @@ fn a_thread_id_is_refused_with_the_process_named() {
 #[test]
 fn an_inner_pid_of_a_container_gets_a_hint() {
     println!("RAN cli");
-    // Many small pids inside: one of them does not exist outside.
+    // Many small pids exist inside: one of them does not exist outside.
     let script =
         "i=0; while [ $i -lt 97 ]; do sleep 60 & echo $!; i=$((i+1)); done; echo end; wait";
     let mut command = Command::new("unshare");
@@ -256,13 +256,13 @@ fn path(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// Ids of the programs in the kernel; some kernels give no more than that. Ids are never used twice.
+/// Ids of the programs in the kernel. Some kernels give no more than the ids. The kernel never uses an id twice.
 fn programs() -> BTreeSet<u32> {
     const BPF_PROG_GET_NEXT_ID: i64 = 11;
     let mut ids = BTreeSet::new();
     // `union bpf_attr` for this command: start_id, next_id, open_flags.
     let mut attr = [0_u32; 3];
-    // SAFETY: the attribute is as long as said, and the kernel writes only into it.
+    // SAFETY: the attribute has the length that the call names, and the kernel writes only into it.
     while unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_GET_NEXT_ID, attr.as_mut_ptr(), 12) } == 0
     {
         ids.insert(attr[1]);

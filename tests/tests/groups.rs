@@ -1,4 +1,4 @@
-//! Which processes are accused together: process trees as jobs have them, on the CPU of a target, and the report's culprits.
+//! Which processes the report accuses together: process trees as jobs have them, on the CPU of a target.
 
 use std::{
     collections::BTreeSet,
@@ -19,7 +19,7 @@ use tracer_tests::{
     truth::last_cpu,
 };
 
-/// Names under which the same program runs; each of its processes is told by its name.
+/// Names under which the same program runs. The name tells its processes apart.
 const NAMES: [&str; 3] = ["pack", "compress", "look"];
 /// Longer than a test.
 const LONG: &str = "30000";
@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 struct Accused {
     job: String,
     pids: BTreeSet<u32>,
-    /// Of what this test's programs hold: what else a machine runs is not the test's.
+    /// Shares of the programs of this test. What else the machine runs is left out.
     share: f64,
 }
 
@@ -54,14 +54,14 @@ impl Jobs {
         Self { dir }
     }
 
-    /// A program by its name here, as a process of its own session on the CPU that all share.
+    /// Starts a program by its name here, in a session of its own, on the CPU that all share.
     fn program(&self, name: &str) -> Command {
         let path = self.dir.path().join(name);
         let program = if path.exists() { path } else { name.into() };
         let mut command = Command::new(program);
         command.stdin(Stdio::null()).stdout(Stdio::null());
         command.current_dir(self.dir.path());
-        // SAFETY: system calls without memory of the parent's.
+        // SAFETY: the closure makes system calls only, and touches no memory of the parent.
         unsafe {
             command.pre_exec(|| {
                 libc::setsid();
@@ -71,19 +71,19 @@ impl Jobs {
         command
     }
 
-    /// A shell, by its name here, runs this: `@` is the directory of the programs.
+    /// Has a shell, by its name here, run this script: `@` is the directory of the programs.
     fn script(&self, shell: &str, text: &str) -> Guard {
         let mut command = self.program(shell);
         Guard(command.args(["-c", &self.fill(text)]).spawn().unwrap())
     }
 
-    /// A shell in which somebody types these lines: each is a process group.
+    /// Has a shell run these lines as if somebody typed them: each is a process group.
     fn typed(&self, lines: &str) -> (Guard, ChildStdin) {
         let mut shell = self.program("bash");
         let mut shell = Guard(shell.arg("--norc").stdin(Stdio::piped()).spawn().unwrap());
         let mut stdin = shell.0.stdin.take().unwrap();
         writeln!(stdin, "set -m\n{}", self.fill(lines)).unwrap();
-        // As long as it is open, the shell waits for more.
+        // The shell waits for more lines as long as this is open.
         (shell, stdin)
     }
 
@@ -98,7 +98,7 @@ impl Jobs {
         all_pids(|cmdline| cmdline.starts_with(&path))
     }
 
-    /// Waits until so many processes of a name are there.
+    /// Waits until a name has so many processes.
     fn wait_for(&self, name: &str, count: usize) -> BTreeSet<u32> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -118,7 +118,7 @@ impl Jobs {
         Guard(server.spawn().unwrap())
     }
 
-    /// Whom the report of a server's trace accuses.
+    /// The culprits in the report of a server's trace.
     fn accused(&self, server: u32) -> Vec<Accused> {
         let pid = server.to_string();
         let args = ["attach", "--pid", &pid, "--duration", "1s"];
@@ -136,7 +136,7 @@ impl Jobs {
             .collect()
     }
 
-    /// One job is accused, and these are in it.
+    /// The report accuses one job, and these programs are in it.
     fn one(&self, members: &BTreeSet<u32>) -> Accused {
         let server = self.server();
         let mut accused = self.accused(server.0.id());
@@ -153,7 +153,7 @@ impl Drop for Jobs {
         let own = format!("{}/", self.dir.path().display());
         let deadline = Instant::now() + PATIENCE;
         loop {
-            // What is seen of a script may start another before it ends.
+            // A process of the script may start another one before it ends.
             let left = all_pids(|cmdline| cmdline.contains(&own));
             if left.is_empty() || Instant::now() > deadline {
                 return;
@@ -166,7 +166,7 @@ impl Drop for Jobs {
     }
 }
 
-/// Processes with such a command line (words end in a zero); a zombie has none.
+/// Processes with this command line (each word ends in a zero byte). A zombie has none.
 fn all_pids(is_meant: impl Fn(&str) -> bool) -> BTreeSet<u32> {
     let names = fs::read_dir("/proc").unwrap().flatten();
     let pids = names.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
@@ -177,7 +177,7 @@ fn all_pids(is_meant: impl Fn(&str) -> bool) -> BTreeSet<u32> {
     .collect()
 }
 
-/// Whether a holder of this name is one of a test's: its programs, and the shells that start them.
+/// Whether a holder of this name belongs to a test: one of its programs, or a shell that starts them.
 fn is_own(comm: &str) -> bool {
     let shells = ["sh", "bash", "cron", "xargs", "setsid"];
     NAMES.contains(&comm) || shells.contains(&comm)
@@ -205,11 +205,11 @@ fn union(a: &BTreeSet<u32>, b: &BTreeSet<u32>) -> BTreeSet<u32> {
     a.union(b).copied().collect()
 }
 
-/// A cgroup of a test, in a hierarchy that divides nothing if there is one: its path says what it is.
+/// A cgroup of a test, in a hierarchy that controls nothing if there is one: only its path matters.
 struct Cgroup(PathBuf);
 
 impl Cgroup {
-    /// Deeper than what else the machine has, because the deepest path of a process is the one that counts.
+    /// Deeper than all other cgroups of the machine, because the deepest path of a process counts.
     fn new(name: &str) -> Option<Self> {
         let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
         let root = mounts.lines().find_map(|line| {
@@ -229,7 +229,7 @@ impl Cgroup {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        // The last member, just killed, is there for a moment; `b`, `a` and the test's own above it.
+        // The member that was just killed stays for a moment: try `b`, `a` and the test's own above it again.
         let deadline = Instant::now() + PATIENCE;
         while fs::remove_dir(&self.0).is_err() && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(5));
@@ -346,7 +346,7 @@ fn a_unit_and_a_container_are_one_job_each() {
         };
         println!("RAN groups");
         let jobs = Jobs::new();
-        // Sessions of their own: only the cgroup joins them.
+        // Each has a session of its own: only the cgroup joins them.
         let of = |name| Guard(jobs.program(name).arg(LONG).spawn().unwrap());
         let members = [of("pack"), of("compress")];
         let members: BTreeSet<u32> = members.each_ref().map(|member| member.0.id()).into();

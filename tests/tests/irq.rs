@@ -1,4 +1,4 @@
-//! Interrupts against the kernel's own accounting of them.
+//! Interrupts, compared with the kernel's own accounting of them.
 
 use std::{
     fs,
@@ -20,7 +20,7 @@ use tracer_tests::{
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tracer-guest-smoke");
 
-/// Of `/proc/stat`, which counts softirqs of a CPU in its ticks (proc_stat(5): field 7, in units of 10 ms).
+/// Softirq time of a CPU from `/proc/stat`, ns. The kernel counts it in ticks of 10 ms (proc_stat(5), field 7).
 fn softirq_ns(cpu: usize) -> u64 {
     let stat = fs::read_to_string("/proc/stat").unwrap();
     let name = format!("cpu{cpu} ");
@@ -32,33 +32,33 @@ fn softirq_ns(cpu: usize) -> u64 {
 /// Sends packets over the loopback, one after another.
 type Flood = fn(&AtomicBool);
 
-/// To itself: each is received in a softirq on the sender's CPU.
+/// To the sender itself: a softirq on the sender's CPU receives each packet.
 fn datagrams(stop: &AtomicBool) {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.connect(socket.local_addr().unwrap()).unwrap();
     while !stop.load(Ordering::Relaxed) {
-        // What does not fit into the receive buffer is dropped there, after it was received.
+        // A packet that does not fit into the receive buffer is dropped there, after it was received.
         let _ = socket.send(&[0; 1409]);
     }
 }
 
-/// Past the protocols, whose sockets alone own packets: each comes in and is found to be no packet of IP.
+/// Past the protocols, since only their sockets own packets: the kernel receives each packet and finds that it is not IP.
 fn frames(stop: &AtomicBool) {
     let protocol = (libc::ETH_P_IP as u16).to_be();
-    // SAFETY: no pointers; the descriptor that it returns is ours.
+    // SAFETY: the call takes no pointers, and the descriptor that it returns is ours.
     let socket = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_DGRAM, 0) };
     assert!(socket >= 0, "no packet socket");
-    // SAFETY: as above.
+    // SAFETY: the descriptor is open and nobody else owns it.
     let socket = unsafe { OwnedFd::from_raw_fd(socket) };
     // SAFETY: an all-zero address is valid.
     let mut to: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
     to.sll_family = libc::AF_PACKET as u16;
     to.sll_protocol = protocol;
-    // The loopback, in every network namespace.
+    // The loopback has index 1 in every network namespace.
     to.sll_ifindex = 1;
     let frame = [0_u8; 1409];
     while !stop.load(Ordering::Relaxed) {
-        // SAFETY: both are as long as said.
+        // SAFETY: both pointers are valid for the lengths given.
         unsafe {
             libc::sendto(
                 socket.as_raw_fd(),
@@ -123,7 +123,7 @@ fn flooded(flood: Flood) -> (u64, u64, u64) {
 #[test]
 fn softirqs_for_nobodys_packets_are_charged_by_name_as_much_as_the_kernel_counted() {
     let (by_name, _, counted) = flooded(frames);
-    // The flood runs only while the target is queued, and so do nearly all softirqs. The kernel counts what is around them too.
+    // The flood runs only while the target is queued, and so do nearly all softirqs. The kernel also counts the time around them.
     let part = by_name as f64 / counted as f64;
     assert!((0.5..1.25).contains(&part), "{part} of what was counted");
 }

@@ -19,7 +19,7 @@ use tracer_tests::harness::{Guard, Trace};
 const SERVER_PORT: u16 = 8080;
 const SINK_PORT: u16 = 8873;
 
-/// Namespaces and what connects them; gone when dropped, with the devices in them.
+/// Namespaces and what connects them. The drop removes them with the devices in them.
 struct World {
     here: String,
     there: String,
@@ -27,8 +27,8 @@ struct World {
 }
 
 impl World {
-    /// The target's namespace and the client's behind `wan0`, addresses 198.18.0.1 and .2, fd98::1 and ::2; the container's has
-    /// 198.18.1.2. Each line of `shape` is one of `ip` or `tc` in the target's.
+    /// The target's namespace and the client's behind `wan0` have the addresses 198.18.0.1 and .2, fd98::1 and ::2. The container's
+    /// is 198.18.1.2. Each line of `shape` is an `ip` or `tc` command in the target's namespace.
     fn make(shape: &[String]) -> Self {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let number = MADE.fetch_add(1, Ordering::Relaxed);
@@ -89,7 +89,7 @@ impl Drop for World {
     }
 }
 
-/// Runs a line of words, and expects it to succeed.
+/// Runs a line of words, and panics if it fails.
 fn run(line: &str) {
     let mut words = line.split(' ');
     let status = Command::new(words.next().unwrap())
@@ -99,7 +99,7 @@ fn run(line: &str) {
     assert!(status.success(), "{line}: {status}");
 }
 
-/// Starts a program of the workloads in a namespace. `ip` becomes it, so the process is the program's own.
+/// Starts a workload in a namespace. `ip` becomes the program, so the pid is the program's own.
 fn start(netns: &str, program: &str, args: &[&str]) -> Guard {
     let mut command = Command::new("ip");
     command
@@ -110,7 +110,7 @@ fn start(netns: &str, program: &str, args: &[&str]) -> Guard {
     Guard(command.spawn().unwrap())
 }
 
-/// Waits until somebody listens on a port of the namespace that a process is in.
+/// Waits until a process listens on this port in the namespace of process `pid`.
 fn listens(pid: u32, port: u16) {
     let deadline = Instant::now() + Duration::from_secs(10);
     let wanted = format!(":{port:04X}");
@@ -130,7 +130,7 @@ fn listens(pid: u32, port: u16) {
     }
 }
 
-/// Can it be tried here at all?
+/// Whether this machine can run the test at all.
 fn has_tools() -> bool {
     let works = |program: &str| {
         Command::new(program)
@@ -160,16 +160,16 @@ fn files(dir: &Path, count: usize, bytes: usize) -> String {
     dir.to_str().unwrap().to_owned()
 }
 
-/// What the client asks for, and how.
+/// What the client asks for, and how often.
 struct Asks {
     connections: usize,
     file_bytes: usize,
     bytes_per_second: Option<u64>,
-    /// How long this goes on before it is traced.
+    /// How long the load runs before the trace begins.
     before: Duration,
 }
 
-/// So many and so short that there are enough requests to judge by even while lost packets hold some up for seconds.
+/// The requests are many and short: there are enough to judge by, even while lost packets delay some for seconds.
 const MANY: Asks = Asks {
     connections: 16,
     file_bytes: 16 << 10,
@@ -177,9 +177,9 @@ const MANY: Asks = Asks {
     before: Duration::ZERO,
 };
 
-/// Four that read so little of answers that no send buffer holds, that the link is never what they wait for: even with two segments on the
-/// way, which is what lost packets leave, the full queue (82 ms) lets 36 kB/s through. At first they do wait for it, until the clients'
-/// windows are full.
+/// Four clients that read slowly, and answers that no send buffer holds: the server never waits for the link. Two segments on the
+/// way are what lost packets leave, and even then the full queue (82 ms) lets 36 kB/s through. The server does wait for the link
+/// at first, until the clients' windows are full.
 const SLOWLY: Asks = Asks {
     connections: 4,
     file_bytes: 8 << 20,
@@ -187,7 +187,7 @@ const SLOWLY: Asks = Asks {
     before: Duration::from_secs(3),
 };
 
-/// A server that serves through a link while `from` sends four streams through it: the report, and the sender's process.
+/// A server sends through a link while `from` sends four streams through it. Returns the report and the sender's process.
 fn judged(
     shape: &[String],
     near: &str,
@@ -243,7 +243,7 @@ fn judged(
     (report, sender)
 }
 
-/// The sender holds at least half of the link, and nobody else is named.
+/// The sender holds at least half of the link, and the report names nobody else.
 fn accuses((report, sender): (Value, u32)) {
     let verdict = &report["verdict"];
     let first = &verdict["culprits"][0];
@@ -252,7 +252,7 @@ fn accuses((report, sender): (Value, u32)) {
     assert!(first["share"].as_f64().unwrap() >= 0.5, "{verdict}");
 }
 
-/// A token bucket, whose queue is its own.
+/// A token bucket with a queue of its own.
 fn tbf() -> Vec<String> {
     vec!["tc qdisc add dev wan0 root tbf rate 50mbit burst 64kb limit 512kb".to_owned()]
 }
@@ -268,7 +268,7 @@ fn htb() -> Vec<String> {
     .to_vec()
 }
 
-/// Has this kernel this congestion control, at once?
+/// Whether this kernel has this congestion control without loading a module.
 fn has_control(name: &str) -> bool {
     let path = "/proc/sys/net/ipv4/tcp_available_congestion_control";
     let has = fs::read_to_string(path).is_ok_and(|all| all.split_whitespace().any(|a| a == name));

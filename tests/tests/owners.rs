@@ -1,4 +1,4 @@
-//! Whose disk request it is, where a kernel thread submits it: on a disk that only the test uses.
+//! Which process owns a disk request that a kernel thread submits: on a disk that only the test uses.
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +19,7 @@ use tracer_tests::{
     harness::{Guard, Trace, run},
 };
 
-/// A traced process that lives under a file system on a disk of the test.
+/// A traced process that works on a file system on a disk of the test.
 struct World {
     dir: tempfile::TempDir,
     disk: LoopDisk,
@@ -27,7 +27,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        // Not on a RAM disk: direct I/O needs a file system that has it.
+        // Not on a RAM disk: only other file systems have direct I/O.
         let dir = tempfile::tempdir_in("/var/tmp").unwrap();
         let file = dir.path().join("disk");
         File::create(&file).unwrap().set_len(512 << 20).unwrap();
@@ -35,7 +35,7 @@ impl World {
         Self { dir, disk }
     }
 
-    /// Reads the disk, so many bytes at a time, past the page cache.
+    /// Reads the disk past the page cache, `bytes` at a time.
     fn reading(&self, bytes: u32) -> Command {
         let mut command = Command::new("dd");
         command.args(["of=/dev/null", "iflag=direct", "status=none"]);
@@ -43,18 +43,18 @@ impl World {
         command
     }
 
-    /// Starts a command whose reads of the disk are limited to so many bytes a second.
+    /// Starts a command that may read only so many bytes of the disk a second.
     fn limited(&self, group: &Group, bytes: u64, mut command: Command) -> Child {
         let dev = self.disk.dev().unwrap();
         let device = format!("{}:{}", dev >> 20, dev & 0xf_ffff);
         group.limit_reads(&device, bytes).unwrap();
         let members = group.members();
-        // SAFETY: between fork and exec it only opens and writes a file, and this program has one thread that allocates here.
+        // SAFETY: between fork and exec the closure only opens and writes a file, and this thread alone allocates.
         unsafe { command.pre_exec(move || fs::write(&members, "0")) };
         command.spawn().unwrap()
     }
 
-    /// Traces while `work` is done; what each process had of the disk, and the writes that the kernel counted.
+    /// Traces while `work` runs. Returns what each process had of the disk, and the writes that the kernel counted.
     fn traced(&self, work: impl FnOnce()) -> (BTreeMap<u32, DiskTotal>, u64) {
         let recording = self.dir.path().join("trace.rec");
         let target = Guard(Command::new("sleep").arg("300").spawn().unwrap());
@@ -76,7 +76,7 @@ impl World {
     }
 }
 
-/// Writes one file as a child of its own would, and says which process that was.
+/// Has a child of its own write one file, and returns the child's pid.
 fn child(script: &str, point: &Path) -> u32 {
     let mut child = Command::new("sh")
         .args(["-c", &format!("exec {script}")])
@@ -141,7 +141,7 @@ fn a_journal_commit_belongs_to_those_who_have_a_part_in_it() {
     println!(
         "written {written} (diskstats {kernel}), by the shell {shell}, the test {own}, the journal's thread {journal}"
     );
-    // Every byte of a request that was merged from bios of several owners is somebody's, once.
+    // A request may be merged from bios of several owners: each of its bytes has one owner.
     assert_eq!(written, kernel);
     assert!(journal * 20 < written, "left with the journal's thread");
     assert!(shell * 10 > written * 3, "2,000 files");
@@ -154,7 +154,7 @@ fn who_is_held_back_by_its_own_limit_stands_behind_nobody() {
     let world = World::new();
     let group = Group::for_disks().unwrap();
     let limited = Guard(world.limited(&group, 2 << 20, world.reading(64 << 10)));
-    // A harmless reader of the same disk, which takes it as often as it likes.
+    // A harmless reader of the same disk that reads as often as it likes.
     let _other = Guard(world.reading(64 << 10).spawn().unwrap());
     let pid = limited.0.id().to_string();
     let report = run(&[
@@ -195,7 +195,7 @@ fn what_a_limit_held_back_belongs_to_who_is_limited() {
     let own = totals.get(&reader).map_or(0, |total| total.reads);
     println!("{own} of {all} reads are the limited reader's");
     assert!(all >= READS);
-    // Those of the first tenth of a second go before it is found whose group it is.
+    // The tracer needs up to 0.1 s to find the group's owner, and does not know it for requests before.
     assert!(own * 10 >= READS * 8);
 }
 

@@ -1,7 +1,7 @@
-//! Softirqs that move packets: their time is whose packets they are, not theirs whom they interrupt.
+//! Softirqs that move packets: their time belongs to the owners of the packets, not to the process that they interrupt.
 //!
-//! A server and its client run on one CPU, and the kernel is told to take in on another (`rps_cpus`) what the client gets: where neither
-//! ever runs, all that can be laid at their door is what their packets cost. Both ends lie in network namespaces of their own.
+//! A server and its client run on one CPU, and the kernel receives the client's packets on another (`rps_cpus`). Neither process ever
+//! runs there, so only their packets cost time there. Both ends lie in network namespaces of their own.
 
 use std::{
     fs,
@@ -19,14 +19,14 @@ use tracer_tests::{
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tracer-guest-smoke");
 const SERVER: &str = "198.18.0.2:8080";
 
-/// Two namespaces and what connects them; gone when dropped.
+/// Two namespaces and what connects them. The drop removes them.
 struct World {
     near: String,
     far: String,
 }
 
 impl World {
-    /// What comes in at the near end is taken in on `cpu`.
+    /// Has `cpu` receive what comes in at the near end.
     fn make(cpu: usize) -> Self {
         let name = |what: &str| format!("tracer-{what}-{}", std::process::id());
         let world = Self {
@@ -66,7 +66,7 @@ impl Drop for World {
     }
 }
 
-/// Starts a program in a namespace and on the first CPU. `ip` and `taskset` become it, so the process is the program's own.
+/// Starts a program in a namespace on the first CPU. `ip` and `taskset` become it, so the pid is the program's own.
 fn start(netns: &str, program: &str, args: &[&str]) -> Guard {
     let mut command = Command::new("ip");
     command
@@ -77,7 +77,7 @@ fn start(netns: &str, program: &str, args: &[&str]) -> Guard {
     Guard(command.spawn().unwrap())
 }
 
-/// Waits until somebody listens in the namespace that a process is in.
+/// Waits until a process listens in the namespace of process `pid`.
 fn listens(pid: u32) {
     let deadline = Instant::now() + Duration::from_secs(10);
     let table = format!("/proc/{pid}/net/tcp");
@@ -87,7 +87,7 @@ fn listens(pid: u32) {
     }
 }
 
-/// Can it be tried here at all?
+/// Whether this machine can run the test at all.
 fn can_be_tried() -> bool {
     let works = |program: &str| {
         let mut command = Command::new(program);

@@ -1,4 +1,4 @@
-//! Own CPU quota against the kernel's `cpu.stat`, alone and beside a hog.
+//! Own CPU quota, compared with the kernel's `cpu.stat`, alone and beside a hog.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use tracer_tests::{
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tracer-guest-smoke");
 
-/// What a busy process that may use a fifth of a CPU waited for, and how long the kernel stopped it.
+/// How long a busy process that may use a fifth of a CPU waited, and how long the kernel stopped it.
 fn limited(hogs: bool) -> Option<(u64, u32, Value)> {
     let Some(hierarchy) = Hierarchy::of(Controller::Cpu) else {
         println!("SKIP sched: no CPU control groups");
@@ -80,7 +80,7 @@ fn a_hog_answers_only_for_what_it_ran_while_the_quota_lasted() {
     let waited = figure(&report, "/threads/budget_ns/cpu").unwrap();
     let is_hog = |row: &Value| row["pid"] == hog;
     let (quota, hogged) = (quota(&report), cpu_charged(&report, is_hog));
-    // What else the machine runs, its interrupts, its hypervisor: a busy machine takes a part from the hog, too.
+    // Other programs, interrupts and the hypervisor of a busy machine take time from the hog, too.
     let strangers = cpu_charged(&report, |row| !is_quota(row) && !is_hog(row));
     println!(
         "quota {quota}, hog {hogged}, strangers {strangers} of {waited} ns, cpu.stat {throttled} ns"

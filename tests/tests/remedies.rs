@@ -1,4 +1,4 @@
-//! What a report advises is run as it is printed, and the kernel is asked whether it took effect.
+//! Runs the advice of a report as it is printed, and asks the kernel whether it took effect.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use tracer_tests::{
     slow_disk::{Readers, SlowDisk},
 };
 
-/// A name that a shell would take apart, and act upon.
+/// A name with characters that a shell would act upon.
 const HOSTILE: &str = "tracer's `test` $(kill 0) \"x\" & *";
 
 /// A shell that is always runnable, on CPU 0.
@@ -24,14 +24,14 @@ fn spinning() -> Guard {
     Guard(command.spawn().unwrap())
 }
 
-/// A slow disk, in a directory that has to outlive it.
+/// A slow disk, in a directory that outlives it.
 fn a_disk() -> (tempfile::TempDir, SlowDisk) {
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
     let slow = SlowDisk::new(dir.path()).unwrap();
     (dir, slow)
 }
 
-/// A target and its culprit on a disk with this scheduler, if the kernel has it.
+/// A target and its culprit on a disk with this scheduler, or `None` if the kernel lacks it.
 fn contended(slow: &SlowDisk, scheduler: &str) -> Option<(Readers, Readers)> {
     if let Err(error) = slow.scheduler(scheduler) {
         println!("SKIP remedies: {error}");
@@ -40,7 +40,7 @@ fn contended(slow: &SlowDisk, scheduler: &str) -> Option<(Readers, Readers)> {
     Some((slow.reading("64k").unwrap(), slow.reading("8M").unwrap()))
 }
 
-/// Everything behind the name in `/proc/PID/stat`: state first.
+/// The fields of `/proc/PID/stat` behind the name: state first.
 fn stat(pid: u32) -> Vec<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields = stat.rsplit(')').next().unwrap().split_whitespace();
@@ -76,7 +76,7 @@ fn what_is_advised_against_a_holder_of_the_cpu_takes_effect() {
     assert_eq!(group.file("cgroup.procs"), format!("{pid}\n"));
     drop(group);
 
-    // With `at` or systemd-run it is them that let it go on.
+    // `at` or systemd-run let it go on.
     let later = commands.iter().find(|c| c.contains("nohup"));
     if later.is_some() {
         follow(&commands, "kill -STOP");
@@ -90,7 +90,7 @@ fn what_is_advised_against_a_holder_of_the_cpu_takes_effect() {
     }
 }
 
-/// Ends what waits to let a process go on: it would signal whoever has that number in eight hours. It may not quite have begun to wait.
+/// Ends what waits to let a process go on: in eight hours it would signal another process with that pid. It may not have begun to wait.
 fn end_sleeper(pid: u32) {
     let script = format!("sleep 28800; kill -CONT {pid}");
     let until = Instant::now() + Duration::from_secs(10);
@@ -100,7 +100,7 @@ fn end_sleeper(pid: u32) {
     }
 }
 
-/// Was there a shell with this script? It is ended with what it has started.
+/// Whether there was a shell with this script. Ends it with all that it has started.
 fn end_waiting(script: &str) -> bool {
     let mut ended = false;
     for entry in fs::read_dir("/proc").unwrap() {
@@ -109,7 +109,7 @@ fn end_waiting(script: &str) -> bool {
         let words: Vec<&[u8]> = cmdline.split(|byte| *byte == 0).collect();
         if words.first() == Some(&b"sh".as_slice()) && words.get(2) == Some(&script.as_bytes()) {
             let waiting: u32 = path.file_name().unwrap().to_str().unwrap().parse().unwrap();
-            // Stopped first, so that it starts nothing between the two looks.
+            // Stop it first, so that it starts nothing between the two looks.
             signal(waiting, libc::SIGSTOP);
             let children = format!("/proc/{waiting}/task/{waiting}/children");
             let sleeping = fs::read_to_string(children).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Command lines that a report rewrites are run as they are printed: what they start does what it did before, and takes less.
+//! Runs the command lines that a report rewrites as they are printed: they do the same work, and take less.
 
 use std::{
     fs::{self, File},
@@ -16,11 +16,11 @@ use tracer_tests::{
     terminal::Terminal,
 };
 
-/// How often a process is looked at while it runs.
+/// How often the test looks at a running process.
 const GLANCE: Duration = Duration::from_millis(5);
-/// Longer than the least level takes for the file, many times over.
+/// Many times longer than the lowest level takes for the file.
 const LONGEST: Duration = Duration::from_secs(60);
-/// What the culprit's disk is looked at for.
+/// How long the test measures the culprit's reads.
 const WATCHED: Duration = Duration::from_secs(2);
 
 fn installed(program: &str) -> bool {
@@ -42,7 +42,7 @@ fn ticks(pid: u32) -> Option<u64> {
     Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
 }
 
-/// Threads, and CPU ticks for each megabyte that was read, as far as a process has come.
+/// Threads, and CPU ticks for each megabyte read so far.
 #[derive(Clone, Copy, Debug, Default)]
 struct Effort {
     threads: u64,
@@ -67,14 +67,14 @@ fn member(group: u32, program: &str) -> Option<u32> {
     });
     let is_it = |pid: &u32| {
         let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        // SAFETY: no pointers.
+        // SAFETY: the call takes no pointers.
         let of = unsafe { libc::getpgid(signed(*pid)) };
         comm.trim() == program && of == signed(group)
     };
     pids.into_iter().find(is_it)
 }
 
-/// A command that runs as it was printed, with all that it starts.
+/// A command as it was printed, and all that it starts.
 struct Followed(Readers);
 
 impl Followed {
@@ -86,7 +86,7 @@ impl Followed {
         &mut self.0.0
     }
 
-    /// The program that it starts, as soon as it has.
+    /// The program that the command starts, as soon as it runs.
     fn program(&mut self, name: &str) -> u32 {
         let until = Instant::now() + LONGEST;
         while Instant::now() < until {
@@ -99,7 +99,7 @@ impl Followed {
         panic!("no {name} after {LONGEST:?}");
     }
 
-    /// Looks at the program until the command ends, and says what it took.
+    /// Looks at the program until the command ends, and returns what it took.
     fn effort(&mut self, name: &str) -> Effort {
         let pid = self.program(name);
         let (until, mut most) = (Instant::now() + LONGEST, Effort::default());
@@ -120,7 +120,7 @@ impl Followed {
     }
 }
 
-/// Text that no compressor is quick with.
+/// Text that every compressor takes long for.
 fn text(file: &Path) {
     let mut shell = Command::new("sh");
     shell.args(["-c", "head -c 36M /dev/urandom | base64"]);
@@ -136,7 +136,7 @@ fn a_compressor_that_is_started_again_takes_less_and_comes_to_its_end() {
     text(&file);
     for (words, rewritten, result) in [
         ("zstd -19 -T2", "zstd -1 -T1 -f", "zst"),
-        // In small blocks, or it reads far ahead of what it compresses.
+        // In small blocks: else it reads far ahead of what it compresses.
         ("xz -9 -k -T2 --block-size=1MiB", "xz -0 -T1 -k", "xz"),
         ("pigz -11 -k -p 3", "pigz -1 -p1 -f -k", "gz"),
     ] {
@@ -157,7 +157,7 @@ fn a_compressor_that_is_started_again_takes_less_and_comes_to_its_end() {
         let advice = the(&commands, rewritten);
         let before = Effort::of(culprit.0.id()).unwrap();
         let mut followed = Followed::new(advice);
-        // It was told to end; its parent reaps it.
+        // The test has signalled it to end; its parent reaps it.
         assert!(culprit.0.wait().unwrap().code() != Some(0), "{advice}");
         let after = followed.effort(name);
         println!("{name}: {before:?}, then {after:?}");
@@ -170,7 +170,7 @@ fn a_compressor_that_is_started_again_takes_less_and_comes_to_its_end() {
     }
 }
 
-/// What a process reads, bytes per second.
+/// What a process reads, in bytes per second.
 fn rate(pid: u32) -> f64 {
     let read = || number(pid, "io", "rchar:").unwrap();
     let (before, began) = (read(), Instant::now());
@@ -194,7 +194,7 @@ fn an_rsync_that_is_started_again_moves_half_as_much() {
 
     let target = slow.reading("64k").unwrap();
     let mut command = Command::new("rsync");
-    // As a shell does: rsync itself goes elsewhere, and what it was given are ways from here.
+    // As a shell does: rsync changes its directory, and the paths that it was given start from here.
     command.env("PWD", dir.path()).current_dir(dir.path());
     command.args(["-a", "srv/", "to/"]);
     let _terminal = Terminal::of(&mut command).unwrap();

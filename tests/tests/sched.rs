@@ -1,4 +1,4 @@
-//! The scheduler family against `/proc/PID/task/*/schedstat`.
+//! The scheduler family, compared with `/proc/PID/task/*/schedstat`.
 
 use std::{fs, path::Path, process::Command};
 
@@ -26,7 +26,7 @@ fn threads_that_move_between_cpus_lose_no_time() {
     sched.check().unwrap();
 }
 
-/// The child of a process that has only one.
+/// The only child of a process.
 fn child_of(parent: u32) -> u32 {
     let is_child = |pid: &u32| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();

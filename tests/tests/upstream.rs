@@ -1,4 +1,4 @@
-//! Two tiers: a relay asks a server of this machine, which has to share its CPU.
+//! Two tiers: a relay asks a server of this machine that has to share its CPU.
 
 use std::{
     io::{Read as _, Write as _},
@@ -35,7 +35,7 @@ fn connect(port: u16) -> TcpStream {
     }
 }
 
-/// Asks once; the whole answer has come when the head's length has.
+/// Asks once, and reads until the whole answer has come (Content-Length).
 fn ask(stream: &mut TcpStream) {
     stream
         .write_all(b"GET /page HTTP/1.1\r\nHost: test\r\n\r\n")
@@ -70,7 +70,7 @@ fn back(root: &Path, port: u16) -> Guard {
         .args(["--listen", &format!("127.0.0.1:{port}"), "--gzip", "--root"])
         .arg(root)
         .stdout(Stdio::null());
-    // SAFETY: one system call that takes a set on the child's own stack.
+    // SAFETY: one system call, with a set on the child's own stack.
     unsafe {
         command.pre_exec(|| {
             let mut set: libc::cpu_set_t = std::mem::zeroed();
@@ -101,7 +101,7 @@ fn a_relay_waits_for_the_cpu_of_the_server_that_it_asks() {
     let front = Guard(front.spawn().unwrap());
     let mut stream = connect(front_port);
     ask(&mut stream);
-    // Three that never sleep on the server's CPU.
+    // Three processes on the server's CPU that never sleep.
     let hogs = busy::Args {
         threads: 3,
         cpu: Some(CPU),
@@ -125,7 +125,7 @@ fn a_relay_waits_for_the_cpu_of_the_server_that_it_asks() {
         "{verdict:#}"
     );
     assert_eq!(verdict["culprits"][0]["pid"], hogs.pid(), "{verdict:#}");
-    // Who is asked is no part of the target.
+    // The server that is asked is no part of the target.
     assert_eq!(report["target"]["pids"], serde_json::json!([front.0.id()]));
     assert_eq!(figure(&report, "/target/threads").unwrap(), 2);
     assert!(

@@ -2,6 +2,17 @@
 
 use crate::{plain, record::Header};
 
+/// Requests in flight for which no bio stands, by address: [`RequestState`].
+pub const REQUESTS_MAP: &str = "REQUESTS";
+/// Bios in flight, an array of sets: [`BioState`].
+pub const BIOS_MAP: &str = "BIOS";
+/// State of each disk, by device number: [`DiskState`].
+pub const DISKS_MAP: &str = "DISKS";
+/// What each process had of each disk: [`DiskTotal`] by [`DiskOwner`].
+pub const DISK_TOTALS_MAP: &str = "DISK_TOTALS";
+/// For whom kernel threads queue what a limit held back: [`HeldBack`] by [`GroupOnDisk`].
+pub const HELD_BACK_MAP: &str = "HELD_BACK";
+
 /// The owner is a target process.
 pub const IO_TARGET: u32 = 1;
 /// The owner was a kernel thread when it queued the bio.
@@ -69,11 +80,11 @@ pub const BIO_WAYS: u32 = 4;
 /// A bio in flight (map `BIOS`, sets of [`BIO_WAYS`]).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Bio {
+pub struct BioState {
     /// Its address; 0: none is here.
     pub key: u64,
     /// What is known of it.
-    pub request: Request,
+    pub request: RequestState,
 }
 
 /// Who queued a bio (map `BIOS`) and, while it is the first one of a request on the device, that request: as many fewer
@@ -81,7 +92,7 @@ pub struct Bio {
 /// completed in part.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Request {
+pub struct RequestState {
     /// When the bio was queued.
     pub queue_ns: u64,
     /// When the request went to the device; 0: it did not yet, or has completed, and what follows `gate` means nothing.
@@ -104,7 +115,7 @@ pub struct Request {
     pub reserved: u32,
 }
 
-impl Request {
+impl RequestState {
     /// A bio that nobody was seen queueing.
     pub const UNOWNED: Self = Self {
         queue_ns: 0,
@@ -251,7 +262,7 @@ pub struct DiskTotal {
 /// The gate of a disk (map `DISKS`, by device).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Disk {
+pub struct DiskState {
     /// Target bios in flight.
     pub open: u64,
     /// When a target bio was last queued or completed.
@@ -277,13 +288,13 @@ pub struct AnyGate {
 
 plain!(
     Io = 56,
-    Request = 48,
-    Bio = 56,
+    RequestState = 48,
+    BioState = 56,
     GroupOnDisk = 16,
     HeldBack = 16,
     DiskOwner = 8,
     DiskTotal = 48,
-    Disk = 40,
+    DiskState = 40,
     AnyGate = 16,
     Parts = 64,
     Dirtier = 8,

@@ -6,6 +6,11 @@
 /// Value of a field that the running kernel lacks.
 pub const MISSING: u32 = u32::MAX;
 
+/// Global of the kernel half that holds the [`Config`].
+pub const CONFIG_GLOBAL: &str = "CONFIG";
+/// One bit for each process id, in words of 64: is it a target?
+pub const TARGETS_MAP: &str = "TARGETS";
+
 /// One wanted fact: the field of [`Offsets`], and where to look for it, best first.
 #[derive(Clone, Copy, Debug)]
 pub struct Fact {

@@ -7,6 +7,11 @@
 
 use crate::{plain, record::Header};
 
+/// Histograms by process and family: [`Cell`] by [`CellKey`].
+pub const HISTOGRAMS_MAP: &str = "HISTOGRAMS";
+/// Histograms of disk requests, by process: [`BlockCells`].
+pub const BLOCK_HISTOGRAMS_MAP: &str = "BLOCK_HISTOGRAMS";
+
 /// Schema, as Prometheus and OpenTelemetry number it.
 pub const SCHEMA: i32 = 3;
 /// Number of buckets.

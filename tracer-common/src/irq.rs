@@ -2,6 +2,9 @@
 
 use crate::{plain, record::Header};
 
+/// Sums of each CPU, by number: [`Sums`].
+pub const INTERRUPTS_MAP: &str = "INTERRUPTS";
+
 /// Names of the softirqs as `/proc/softirqs` has them: the order is the same from 5.10 to 7.2.
 pub const SOFTIRQS: [&str; 10] = [
     "HI", "TIMER", "NET_TX", "NET_RX", "BLOCK", "IRQ_POLL", "TASKLET", "SCHED", "HRTIMER", "RCU",

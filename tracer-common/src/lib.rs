@@ -17,6 +17,87 @@ pub mod sched;
 pub mod smt;
 pub mod tcp;
 
+/// Which record follows. The number is the index of the kind's drop counter.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// [`sched::Wait`]
+    Wait = 0,
+    /// [`sched::Slice`]
+    Slice = 1,
+    /// [`sched::Migrate`]
+    Migrate = 2,
+    /// [`sched::Stack`]
+    Stack = 3,
+    /// [`sched::ThreadEnd`]
+    ThreadEnd = 4,
+    /// [`block::Io`]
+    Io = 5,
+    /// [`tcp::Call`]
+    Call = 6,
+    /// [`tcp::Socket`]
+    Socket = 7,
+    /// [`tcp::Ack`]
+    Ack = 8,
+    /// [`tcp::Link`]
+    Link = 9,
+    /// [`proc::Fork`]
+    Fork = 10,
+    /// [`proc::Exec`]
+    Exec = 11,
+    /// [`proc::Exit`]
+    Exit = 12,
+    /// [`histogram::Snapshot`]
+    Snapshot = 13,
+    /// [`tcp::Flow`]
+    Flow = 14,
+    /// [`irq::Interrupts`]
+    Interrupts = 15,
+    /// [`sched::Work`]
+    Work = 16,
+    /// [`sched::Stolen`]
+    Stolen = 17,
+    /// [`packets::Packets`]
+    Packets = 18,
+    /// [`tcp::Client`]
+    Client = 19,
+}
+
+/// Number of kinds.
+pub const KINDS: usize = 20;
+
+impl Kind {
+    /// All kinds with the names that reports use.
+    pub const ALL: [(Self, &'static str); KINDS] = [
+        (Self::Wait, "waits"),
+        (Self::Slice, "cpu_slices"),
+        (Self::Migrate, "migrations"),
+        (Self::Stack, "stacks"),
+        (Self::ThreadEnd, "thread_ends"),
+        (Self::Io, "block_io"),
+        (Self::Call, "socket_calls"),
+        (Self::Socket, "sockets"),
+        (Self::Ack, "acknowledgements"),
+        (Self::Link, "link_slices"),
+        (Self::Fork, "forks"),
+        (Self::Exec, "execs"),
+        (Self::Exit, "exits"),
+        (Self::Snapshot, "histograms"),
+        (Self::Flow, "flows"),
+        (Self::Interrupts, "interrupts"),
+        (Self::Work, "works"),
+        (Self::Stolen, "stolen"),
+        (Self::Packets, "packets"),
+        (Self::Client, "clients"),
+    ];
+
+    /// The kind with this number.
+    #[must_use]
+    pub fn from_u32(number: u32) -> Option<Self> {
+        Self::ALL.get(number as usize).map(|(kind, _)| *kind)
+    }
+}
+
 /// Implements aya's `Pod` for plain records, and asserts their size where they are defined.
 macro_rules! plain {
     ($($name:ty = $size:expr),+ $(,)?) => {$(

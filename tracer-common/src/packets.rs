@@ -2,6 +2,11 @@
 
 use crate::{plain, record::Header};
 
+/// What each owner's packets gave each CPU to do in the current slice: [`Packets`] by [`PacketOwner`].
+pub const PACKETS_MAP: &str = "PACKETS";
+/// Processes that were sending as the trace began, by [`Sender`].
+pub const SENDERS_MAP: &str = "SENDERS";
+
 /// Length of a slice, ns: that of a link's.
 pub const SLICE_NS: u64 = crate::tcp::LINK_SLICE_NS;
 

@@ -1,93 +1,23 @@
-//! What every ring-buffer record begins with, and the counters kept for each kind.
+//! What every ring-buffer record begins with, and what is counted of records and maps.
 
 use crate::plain;
 
-/// Which record follows. The number is the index of the kind's drop counter.
-#[repr(u32)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// [`crate::sched::Wait`]
-    Wait = 0,
-    /// [`crate::sched::Slice`]
-    Slice = 1,
-    /// [`crate::sched::Migrate`]
-    Migrate = 2,
-    /// [`crate::sched::Stack`]
-    Stack = 3,
-    /// [`crate::sched::ThreadEnd`]
-    ThreadEnd = 4,
-    /// [`crate::block::Io`]
-    Io = 5,
-    /// [`crate::tcp::Call`]
-    Call = 6,
-    /// [`crate::tcp::Socket`]
-    Socket = 7,
-    /// [`crate::tcp::Ack`]
-    Ack = 8,
-    /// [`crate::tcp::Link`]
-    Link = 9,
-    /// [`crate::proc::Fork`]
-    Fork = 10,
-    /// [`crate::proc::Exec`]
-    Exec = 11,
-    /// [`crate::proc::Exit`]
-    Exit = 12,
-    /// [`crate::histogram::Snapshot`]
-    Snapshot = 13,
-    /// [`crate::tcp::Flow`]
-    Flow = 14,
-    /// [`crate::irq::Interrupts`]
-    Interrupts = 15,
-    /// [`crate::sched::Work`]
-    Work = 16,
-    /// [`crate::sched::Stolen`]
-    Stolen = 17,
-    /// [`crate::packets::Packets`]
-    Packets = 18,
-    /// [`crate::tcp::Client`]
-    Client = 19,
-}
-
-/// Number of kinds.
-pub const KINDS: usize = 20;
-
-impl Kind {
-    /// All kinds with the names that reports use.
-    pub const ALL: [(Self, &'static str); KINDS] = [
-        (Self::Wait, "waits"),
-        (Self::Slice, "cpu_slices"),
-        (Self::Migrate, "migrations"),
-        (Self::Stack, "stacks"),
-        (Self::ThreadEnd, "thread_ends"),
-        (Self::Io, "block_io"),
-        (Self::Call, "socket_calls"),
-        (Self::Socket, "sockets"),
-        (Self::Ack, "acknowledgements"),
-        (Self::Link, "link_slices"),
-        (Self::Fork, "forks"),
-        (Self::Exec, "execs"),
-        (Self::Exit, "exits"),
-        (Self::Snapshot, "histograms"),
-        (Self::Flow, "flows"),
-        (Self::Interrupts, "interrupts"),
-        (Self::Work, "works"),
-        (Self::Stolen, "stolen"),
-        (Self::Packets, "packets"),
-        (Self::Client, "clients"),
-    ];
-
-    /// The kind with this number.
-    #[must_use]
-    pub fn from_u32(number: u32) -> Option<Self> {
-        Self::ALL.get(number as usize).map(|(kind, _)| *kind)
-    }
-}
+/// Ring of all records but [`crate::Kind::Snapshot`].
+pub const EVENTS_MAP: &str = "EVENTS";
+/// Ring of [`crate::histogram::Snapshot`].
+pub const SNAPSHOTS_MAP: &str = "SNAPSHOTS";
+/// A [`Counter`] for each [`crate::Kind`], on each CPU.
+pub const COUNTERS_MAP: &str = "COUNTERS";
+/// Facts lost because a map was full: a count for each [`MapLoss`], on each CPU.
+pub const MAP_FULL_MAP: &str = "MAP_FULL";
+/// Entries added to maps that push out what was longest not used: a count for each [`MapLoss`], on each CPU.
+pub const MAP_ADDED_MAP: &str = "MAP_ADDED";
 
 /// First bytes of every record.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Header {
-    /// A [`Kind`].
+    /// A [`crate::Kind`].
     pub kind: u32,
     /// CPU that wrote the record.
     pub cpu: u32,

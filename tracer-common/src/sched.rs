@@ -2,6 +2,11 @@
 
 use crate::{plain, record::Header};
 
+/// State of each target thread, by thread: [`ThreadState`].
+pub const TASKS_MAP: &str = "TASKS";
+/// State of each CPU, by number: [`CpuState`].
+pub const CPUS_MAP: &str = "CPUS";
+
 /// Frames kept of a kernel stack.
 pub const STACK_DEPTH: usize = 32;
 
@@ -153,7 +158,7 @@ pub struct ThreadEnd {
 /// What the kernel half remembers of a target thread (map `TASKS`, by tid).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Task {
+pub struct ThreadState {
     /// `se.sum_exec_runtime` when it last came on a CPU.
     pub exec_ns: u64,
     /// How long it ran until it left the CPU.
@@ -190,7 +195,7 @@ pub struct Task {
     pub reserved: u32,
 }
 
-impl Task {
+impl ThreadState {
     /// Identity of the stack in which it sleeps, or slept before it became runnable; 0 if it did not sleep.
     #[inline(always)]
     #[must_use]
@@ -213,7 +218,7 @@ pub const TASK_ASLEEP: u32 = 2;
 /// Per-CPU state of the scheduler probes (map `CPUS`, by CPU), on cache lines of its own.
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Cpu {
+pub struct CpuState {
     /// When the running thread came on.
     pub since_ns: u64,
     /// Target threads queued here; the gate of the CPU's slices is open while it is not 0.
@@ -250,10 +255,10 @@ pub const NOT_QUEUED: u64 = u64::MAX;
 /// Begin of an interrupt before which no target thread was queued on its CPU: no time.
 pub const UNWATCHED: u64 = 1;
 
-const _: () = assert!(size_of::<Cpu>() == 128);
+const _: () = assert!(size_of::<CpuState>() == 128);
 // SAFETY: `repr(C)`, explicit padding, any bit pattern is valid.
 #[cfg(feature = "user")]
-unsafe impl aya::Pod for Cpu {}
+unsafe impl aya::Pod for CpuState {}
 
 plain!(
     Wait = 104,
@@ -263,5 +268,5 @@ plain!(
     Migrate = 32,
     Stack = 32 + 8 * STACK_DEPTH,
     ThreadEnd = 24,
-    Task = 104
+    ThreadState = 104
 );

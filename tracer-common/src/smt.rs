@@ -1,5 +1,8 @@
 //! Hyperthreads: how long others ran beside the target's threads on the sibling of their CPU. There is no queue to wait in.
 
+/// State of each hyperthread, by CPU number: [`SiblingState`].
+pub const THREADS_MAP: &str = "THREADS";
+
 /// What a CPU runs.
 pub const IDLE: u32 = 0;
 /// A target thread.
@@ -10,7 +13,7 @@ pub const OTHER: u32 = 2;
 /// One CPU (map `THREADS`, by CPU), on a cache line of its own. Written by that CPU alone, read by its sibling.
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Cpu {
+pub struct SiblingState {
     /// Since when it runs what it runs.
     pub since_ns: u64,
     /// How long it ran processes other than the target's.
@@ -29,12 +32,12 @@ pub struct Cpu {
     pub reserved: [u64; 2],
 }
 
-const _: () = assert!(size_of::<Cpu>() == 64);
+const _: () = assert!(size_of::<SiblingState>() == 64);
 // SAFETY: `repr(C)`, no padding (its size is that of the fields), any bit pattern is valid.
 #[cfg(feature = "user")]
-unsafe impl aya::Pod for Cpu {}
+unsafe impl aya::Pod for SiblingState {}
 
-impl Cpu {
+impl SiblingState {
     /// How long it ran others until `now`.
     #[must_use]
     pub fn other_until(&self, now: u64) -> u64 {

@@ -2,6 +2,11 @@
 
 use crate::{plain, record::Header};
 
+/// State of each socket, by its kernel address: [`SocketState`].
+pub const SOCKETS_MAP: &str = "SOCKETS";
+/// What each owner sent through each interface in the current slice: [`Link`] by [`LinkOwner`].
+pub const LINKS_MAP: &str = "LINKS";
+
 /// The call was a send; otherwise a receive.
 pub const CALL_SEND: u32 = 1;
 /// After the call the socket waits for space (`SOCK_NOSPACE`): the rest could not be sent.

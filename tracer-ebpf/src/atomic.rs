@@ -9,7 +9,7 @@ use core::arch::asm;
 /// # Safety
 /// `counter` points into a map value and is 8-byte aligned.
 #[inline(always)]
-pub unsafe fn add64(counter: *mut u64, by: u64) {
+pub(crate) unsafe fn add64(counter: *mut u64, by: u64) {
     // SAFETY: by the caller.
     unsafe { asm!("lock *(u64 *)({} + 0) += {}", in(reg) counter, in(reg) by, options(nostack)) };
 }
@@ -19,7 +19,7 @@ pub unsafe fn add64(counter: *mut u64, by: u64) {
 /// # Safety
 /// `counter` points into a map value and is 4-byte aligned.
 #[inline(always)]
-pub unsafe fn add32(counter: *mut u32, by: u32) {
+pub(crate) unsafe fn add32(counter: *mut u32, by: u32) {
     // SAFETY: by the caller.
     unsafe {
         asm!("lock *(u32 *)({} + 0) += {}", in(reg) counter, in(reg) u64::from(by), options(nostack));

@@ -6,7 +6,15 @@ use aya_ebpf::{
     macros::map,
     maps::{PerCpuArray, RingBuf},
 };
-use tracer_common::record::{Counter, Header, KINDS, Kind, MAP_LOSSES, MapLoss};
+use tracer_common::{
+    KINDS, Kind,
+    record::{
+        COUNTERS_MAP, Counter, EVENTS_MAP, Header, MAP_ADDED_MAP, MAP_FULL_MAP, MAP_LOSSES,
+        MapLoss, SNAPSHOTS_MAP,
+    },
+};
+
+use crate::shared::shared;
 
 /// Facts in the order in which they became true. User space polls on a timer, so that the tracer never traces its own wakeups.
 #[map]
@@ -25,6 +33,14 @@ static MAP_FULL: PerCpuArray<u64> = PerCpuArray::with_max_entries(MAP_LOSSES as 
 /// Entries made in maps that push out what was longest not used: what is not there at the end was pushed out.
 #[map]
 static MAP_ADDED: PerCpuArray<u64> = PerCpuArray::with_max_entries(MAP_LOSSES as u32, 0);
+
+shared!(
+    EVENTS = EVENTS_MAP,
+    SNAPSHOTS = SNAPSHOTS_MAP,
+    COUNTERS = COUNTERS_MAP,
+    MAP_FULL = MAP_FULL_MAP,
+    MAP_ADDED = MAP_ADDED_MAP
+);
 
 #[inline(always)]
 fn write<T: 'static>(ring: &RingBuf, kind: Kind, ns: u64, fill: impl FnOnce(*mut T)) -> bool {
@@ -57,25 +73,25 @@ fn write<T: 'static>(ring: &RingBuf, kind: Kind, ns: u64, fill: impl FnOnce(*mut
 
 /// Emits a record; its header is written here. `false`: the ring was full, and the drop is counted.
 #[inline(always)]
-pub fn event<T: 'static>(kind: Kind, ns: u64, fill: impl FnOnce(*mut T)) -> bool {
+pub(crate) fn event<T: 'static>(kind: Kind, ns: u64, fill: impl FnOnce(*mut T)) -> bool {
     write(&EVENTS, kind, ns, fill)
 }
 
 /// Emits a histogram snapshot.
 #[inline(always)]
-pub fn snapshot<T: 'static>(ns: u64, fill: impl FnOnce(*mut T)) -> bool {
+pub(crate) fn snapshot<T: 'static>(ns: u64, fill: impl FnOnce(*mut T)) -> bool {
     write(&SNAPSHOTS, Kind::Snapshot, ns, fill)
 }
 
 /// Counts a fact lost because a map was full.
 #[inline(always)]
-pub fn map_full(loss: MapLoss) {
+pub(crate) fn map_full(loss: MapLoss) {
     count(&MAP_FULL, loss);
 }
 
 /// Counts a new entry of a map that pushes out others.
 #[inline(always)]
-pub fn map_added(map: MapLoss) {
+pub(crate) fn map_added(map: MapLoss) {
     count(&MAP_ADDED, map);
 }
 

@@ -1,8 +1,9 @@
 //! The only answer to "is this task traced?"
 
 use aya_ebpf::{macros::map, maps::Array};
+use tracer_common::config::TARGETS_MAP;
 
-use crate::{atomic, kernel::config};
+use crate::{atomic, kernel::config, shared::shared};
 
 /// One bit for each possible process id (`PID_MAX_LIMIT` is 2^22). A bit test costs two instructions after an array look-up
 /// that the JIT inlines; a hash map would cost twenty times as much on every switch of the machine.
@@ -11,6 +12,8 @@ const WORDS: u32 = 1 << 16;
 #[map]
 static TARGETS: Array<u64> = Array::with_max_entries(WORDS, 0);
 
+shared!(TARGETS = TARGETS_MAP);
+
 #[inline(always)]
 fn word(pid: u32) -> Option<*mut u64> {
     TARGETS.get_ptr_mut(pid >> 6)
@@ -18,7 +21,7 @@ fn word(pid: u32) -> Option<*mut u64> {
 
 /// Is this process a target?
 #[inline(always)]
-pub fn is_target(pid: u32) -> bool {
+pub(crate) fn is_target(pid: u32) -> bool {
     let Some(word) = word(pid) else { return false };
     // SAFETY: a map value lives as long as the map.
     unsafe { word.read_volatile() >> (pid & 63) & 1 != 0 }
@@ -26,7 +29,7 @@ pub fn is_target(pid: u32) -> bool {
 
 /// Makes a process a target, or no longer one (its id was reused).
 #[inline(always)]
-pub fn set_target(pid: u32, target: bool) {
+pub(crate) fn set_target(pid: u32, target: bool) {
     if is_target(pid) == target || pid == config!(self_pid) {
         return;
     }

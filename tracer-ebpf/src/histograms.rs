@@ -2,12 +2,15 @@
 
 use aya_ebpf::{helpers::generated::bpf_probe_read_kernel, macros::map, maps::LruHashMap};
 use tracer_common::{
-    histogram::{BUCKETS, BlockCells, Cell, CellKey, EPOCH_SHIFT, Family, Snapshot, bucket},
+    histogram::{
+        BLOCK_HISTOGRAMS_MAP, BUCKETS, BlockCells, Cell, CellKey, EPOCH_SHIFT, Family,
+        HISTOGRAMS_MAP, Snapshot, bucket,
+    },
     record::MapLoss,
     sched::NOT_QUEUED,
 };
 
-use crate::{atomic, emit, lru};
+use crate::{atomic, emit, lru, shared::shared};
 
 /// User space sets the sizes by the machine's.
 #[map]
@@ -16,6 +19,11 @@ static HISTOGRAMS: LruHashMap<CellKey, Cell> = LruHashMap::with_max_entries(4096
 /// Both histograms of a process's disk requests, by process: each request counts in both, and is looked up once.
 #[map]
 static BLOCK_HISTOGRAMS: LruHashMap<u32, BlockCells> = LruHashMap::with_max_entries(1024, 0);
+
+shared!(
+    HISTOGRAMS = HISTOGRAMS_MAP,
+    BLOCK_HISTOGRAMS = BLOCK_HISTOGRAMS_MAP
+);
 
 /// What new entries start as: too large for the stack.
 static EMPTY: Cell = Cell::EMPTY;
@@ -27,7 +35,7 @@ static EMPTY_BLOCK: BlockCells = BlockCells::EMPTY;
 /// as fast). Such a function takes and returns scalars.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn record(pid: u32, family: u32, ns: u64, now: u64) -> u32 {
+pub(crate) extern "C" fn record(pid: u32, family: u32, ns: u64, now: u64) -> u32 {
     let key = CellKey { pid, family };
     if let Some(cell) = lru::entry(&HISTOGRAMS, key, &EMPTY, MapLoss::Histograms) {
         count(cell, pid, family, ns, now);
@@ -38,7 +46,7 @@ pub extern "C" fn record(pid: u32, family: u32, ns: u64, now: u64) -> u32 {
 /// Counts a disk request of a process: how long it was queued, and how long the device had it.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn record_block(pid: u32, queue_ns: u64, device_ns: u64, now: u64) -> u32 {
+pub(crate) extern "C" fn record_block(pid: u32, queue_ns: u64, device_ns: u64, now: u64) -> u32 {
     let loss = MapLoss::BlockHistograms;
     if let Some(cells) = lru::entry(&BLOCK_HISTOGRAMS, pid, &EMPTY_BLOCK, loss) {
         // SAFETY: a map value.
@@ -88,7 +96,7 @@ fn count(cell: *mut Cell, pid: u32, family: u32, ns: u64, now: u64) {
 /// that its process is looked up once.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn ran(pid: u32, waited_ns: u64, held_ns: u64, now: u64) -> u32 {
+pub(crate) extern "C" fn ran(pid: u32, waited_ns: u64, held_ns: u64, now: u64) -> u32 {
     let family = Family::RunQueue as u32;
     let key = CellKey { pid, family };
     if let Some(cell) = lru::entry(&HISTOGRAMS, key, &EMPTY, MapLoss::Histograms) {

@@ -7,7 +7,12 @@ use crate::emit;
 
 /// An entry; a new one is copied from `empty`. `None`, and counted, if there is no room.
 #[inline(always)]
-pub fn entry<K, V>(map: &LruHashMap<K, V>, key: K, empty: &V, loss: MapLoss) -> Option<*mut V> {
+pub(crate) fn entry<K, V>(
+    map: &LruHashMap<K, V>,
+    key: K,
+    empty: &V,
+    loss: MapLoss,
+) -> Option<*mut V> {
     if let Some(entry) = map.get_ptr_mut(&key) {
         return Some(entry);
     }

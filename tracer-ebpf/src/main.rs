@@ -10,12 +10,16 @@
 #![feature(asm_experimental_arch)]
 
 mod atomic;
+mod cpus;
+mod disks;
 mod emit;
 mod filter;
 mod histograms;
 mod kernel;
 mod lru;
 mod probes;
+mod shared;
+mod sockets;
 mod stack;
 
 #[cfg(not(test))]

@@ -6,7 +6,7 @@ use core::mem::MaybeUninit;
 
 use aya_ebpf::{EbpfContext, helpers::generated::bpf_get_stack, macros::map, maps::LruHashMap};
 use tracer_common::{
-    record::Kind,
+    Kind,
     sched::{STACK_DEPTH, Stack},
 };
 
@@ -21,7 +21,7 @@ const BYTES: u32 = (STACK_DEPTH * 8) as u32;
 /// Captures the kernel stack of `current` and returns its identity, 0 if there is none. `last` is one that was captured before: most
 /// threads sleep again and again in the same place.
 #[inline(never)]
-pub fn capture(ctx: *mut core::ffi::c_void, last: u64, now: u64) -> u64 {
+pub(crate) fn capture(ctx: *mut core::ffi::c_void, last: u64, now: u64) -> u64 {
     let mut frames = MaybeUninit::<[u64; STACK_DEPTH]>::uninit();
     // SAFETY: the buffer is as long as said.
     let written = unsafe { bpf_get_stack(ctx, frames.as_mut_ptr().cast(), BYTES, 0) };
@@ -68,6 +68,6 @@ fn send(id: u64, depth: u64, frames: &[u64; STACK_DEPTH], now: u64) {
 
 /// [`capture`] for any context.
 #[inline(always)]
-pub fn of_current(ctx: &impl EbpfContext, last: u64, now: u64) -> u64 {
+pub(crate) fn of_current(ctx: &impl EbpfContext, last: u64, now: u64) -> u64 {
     capture(ctx.as_ptr(), last, now)
 }

@@ -6,14 +6,9 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use tracer::{
     event::{Call, Event, Io, Process, Slice, Stack, Start, Thread, Wait},
     model::Model,
-    probes::decode::decode,
+    probes::decode,
 };
-use tracer_common::{
-    histogram,
-    record::{Header, Kind},
-    sched,
-    tcp::CALL_SEND,
-};
+use tracer_common::{Kind, histogram, record::Header, sched, tcp::CALL_SEND};
 
 /// Records of a stream: a second of 30,000 switches, each with a wait and a slice.
 const RECORDS: u64 = 60_000;

@@ -2,75 +2,77 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Where a nanosecond of a thread or of a request went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Class {
-    /// Executing.
-    OnCpu,
-    /// Runnable, not running.
-    Cpu,
-    /// Waits for block I/O.
-    Disk,
-    /// Data cannot leave, or a client's cannot arrive.
-    Network,
-    /// Allocation stalls.
-    Memory,
-    /// Another task holds a lock.
-    Lock,
-    /// Waits for another process's answer.
-    Upstream,
-    /// Waits for work, owning none.
-    Idle,
-    /// Any other wait.
-    Other,
+/// An enum, all of it in the order of reports, and the words that reports use: one list.
+macro_rules! words {
+    ($(#[$of:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$of])*
+        #[derive(
+            Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+        )]
+        pub enum $name {
+            $($(#[$doc])* #[serde(rename = $word)] $variant,)+
+        }
+
+        impl $name {
+            /// How many there are.
+            pub const COUNT: usize = [$($word),+].len();
+            /// All, in the order of reports.
+            pub const ALL: [Self; Self::COUNT] = [$(Self::$variant),+];
+
+            /// The name that reports use.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)+
+                }
+            }
+        }
+    };
+}
+
+words! {
+    /// Where a nanosecond of a thread or of a request went.
+    Class {
+        /// Executing.
+        OnCpu = "on_cpu",
+        /// Runnable, not running.
+        Cpu = "cpu",
+        /// Waits for block I/O.
+        Disk = "disk",
+        /// Data cannot leave, or a client's cannot arrive.
+        Network = "network",
+        /// Allocation stalls.
+        Memory = "memory",
+        /// Another task holds a lock.
+        Lock = "lock",
+        /// Waits for another process's answer.
+        Upstream = "upstream",
+        /// Waits for work, owning none.
+        Idle = "idle",
+        /// Any other wait.
+        Other = "other",
+    }
 }
 
 impl Class {
-    /// All, in the order of reports.
-    pub const ALL: [Self; 9] = [
-        Self::OnCpu,
-        Self::Cpu,
-        Self::Disk,
-        Self::Network,
-        Self::Memory,
-        Self::Lock,
-        Self::Upstream,
-        Self::Idle,
-        Self::Other,
-    ];
-    /// How many there are.
-    pub const COUNT: usize = Self::ALL.len();
-    /// The classes in which a thread or request is blocked.
-    pub const BLOCKED: [Self; 7] = [
-        Self::Cpu,
-        Self::Disk,
-        Self::Network,
-        Self::Memory,
-        Self::Lock,
-        Self::Upstream,
-        Self::Other,
-    ];
-
     /// Position in [`Self::ALL`].
     #[must_use]
     pub fn index(self) -> usize {
         self as usize
     }
 
-    /// The name that reports use.
+    /// Is a thread or request in it blocked?
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub fn is_blocked(self) -> bool {
         match self {
-            Self::OnCpu => "on_cpu",
-            Self::Cpu => "cpu",
-            Self::Disk => "disk",
-            Self::Network => "network",
-            Self::Memory => "memory",
-            Self::Lock => "lock",
-            Self::Upstream => "upstream",
-            Self::Idle => "idle",
-            Self::Other => "other",
+            Self::Cpu
+            | Self::Disk
+            | Self::Network
+            | Self::Memory
+            | Self::Lock
+            | Self::Upstream
+            | Self::Other => true,
+            Self::OnCpu | Self::Idle => false,
         }
     }
 
@@ -89,51 +91,36 @@ impl Class {
     }
 }
 
-/// What a verdict can name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the classes of the same names are documented")]
-pub enum Resource {
-    Disk,
-    Network,
-    Cpu,
-    Memory,
-    Lock,
-    Upstream,
-    None,
+words! {
+    /// What a target can wait for, and a verdict can name. The classes of the same names say what each means.
+    Resource {
+        /// [`Class::Disk`]
+        Disk = "disk",
+        /// [`Class::Network`]
+        Network = "network",
+        /// [`Class::Cpu`]
+        Cpu = "cpu",
+        /// [`Class::Memory`]
+        Memory = "memory",
+        /// [`Class::Lock`]
+        Lock = "lock",
+        /// [`Class::Upstream`]
+        Upstream = "upstream",
+    }
 }
 
 impl Resource {
-    /// All that can be waited for.
-    pub const ALL: [Self; 6] = [
-        Self::Disk,
-        Self::Network,
-        Self::Cpu,
-        Self::Memory,
-        Self::Lock,
-        Self::Upstream,
-    ];
-
-    /// The name that reports use.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Disk => "disk",
-            Self::Network => "network",
-            Self::Cpu => "cpu",
-            Self::Memory => "memory",
-            Self::Lock => "lock",
-            Self::Upstream => "upstream",
-            Self::None => "none",
-        }
-    }
-
     /// The class of waits for it.
     #[must_use]
     pub fn class(self) -> Option<Class> {
-        Class::ALL
-            .into_iter()
-            .find(|class| class.resource() == Some(self))
+        Some(match self {
+            Self::Disk => Class::Disk,
+            Self::Network => Class::Network,
+            Self::Cpu => Class::Cpu,
+            Self::Memory => Class::Memory,
+            Self::Lock => Class::Lock,
+            Self::Upstream => Class::Upstream,
+        })
     }
 }
 
@@ -186,6 +173,26 @@ mod tests {
     fn the_index_of_a_class_is_its_position() {
         for (position, class) in Class::ALL.into_iter().enumerate() {
             assert_eq!(class.index(), position);
+        }
+    }
+
+    #[test]
+    fn each_resource_has_its_class_and_no_class_but_those_stands_for_one() {
+        let resources = Class::ALL.into_iter().filter_map(Class::resource);
+        assert_eq!(resources.clone().count(), Resource::COUNT);
+        for resource in resources {
+            let class = resource.class().unwrap();
+            assert_eq!(class.resource(), Some(resource));
+            assert_eq!(class.name(), resource.name());
+            assert!(class.is_blocked());
+        }
+    }
+
+    #[test]
+    fn a_word_in_a_file_is_the_word_in_a_report() {
+        for class in Class::ALL {
+            let word = serde_json::to_string(&class).unwrap();
+            assert_eq!(word, format!("\"{}\"", class.name()));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 /// Tells which resource a process waits for, and who holds it.
 ///
@@ -13,9 +13,13 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+    /// Say on stderr what the tracer does, and what its kernel half warns of; -vv for details (or set RUST_LOG)
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
 }
 
-const EXAMPLES: &str = "\
+/// What people type most; the first line is a heading.
+pub(crate) const EXAMPLES: &str = "\
 Examples:
   sudo tracer attach --pid $(pgrep -o nginx)            why is nginx slow? (Ctrl-C to stop)
   sudo tracer attach --port 5432 --duration 30s         whoever listens on port 5432, for 30 s

@@ -3,7 +3,9 @@
 //! Modules in reading order; data flows one way through them:
 //!
 //! - [`probes`] what attaches and what its absence costs; a record becomes an [`event`]
-//! - [`kernel`] everything that names aya: BTF, features, loading, reading, `/proc`
+//! - `machine` what `/proc`, `/sys` and netlink say of this machine
+//! - `kernel` everything that names aya: BTF, features, loading, attaching, reading
+//! - `session` one trace: its window, and what is looked for beside it
 //! - [`model`] a pure fold of events into books: who waited for what, and who held it
 //! - [`verdict`] from books to an answer; the thresholds, each with its reason
 //! - [`assemble`] books and verdict become the [`report`], which [`render`] shows
@@ -17,12 +19,15 @@ pub mod cli;
 pub mod cmd;
 pub mod event;
 pub mod file_system;
-pub mod kernel;
+mod kernel;
+pub mod loss;
+mod machine;
 pub mod model;
 pub mod probes;
 pub mod recording;
 pub mod render;
 pub mod report;
+mod session;
 pub mod standing;
 pub mod units;
 pub mod verdict;

@@ -51,6 +51,12 @@ pub fn share(share: f64) -> String {
     }
 }
 
+/// A figure of 0..1, in whole percent.
+#[must_use]
+pub fn percent(part: f64) -> String {
+    format!("{:.0} %", 100.0 * part)
+}
+
 /// A count, with `k` and `M` from five digits on.
 #[must_use]
 pub fn count(count: u64) -> String {

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{
-    command::{cargo, run as run_command, say},
+    command::{build as run_build, cargo, say},
     paths, setup,
     toolchain::{Compiler, Toolchain},
 };
@@ -34,7 +34,17 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// Builds the eBPF object.
 pub fn kernel_half(toolchain: &Toolchain) -> Result<()> {
-    run_command(&mut toolchain.cargo("build"), "build the kernel half")
+    run_build(&mut toolchain.cargo("build"), "the kernel half")
+}
+
+/// Builds the lab, which runs on this machine alone.
+///
+/// # Errors
+/// If it does not compile.
+pub fn lab() -> Result<()> {
+    let mut build = cargo();
+    build.args(["build", "--quiet", "--package", "tracer-lab"]);
+    run_build(&mut build, "the lab")
 }
 
 /// Builds the binary around the eBPF object and puts it where people look for it.
@@ -68,7 +78,7 @@ fn static_binary(package: &str, binary: &str) -> Result<PathBuf> {
             &triple,
         ])
         .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");
-    run_command(&mut build, &format!("build {binary}"))?;
+    run_build(&mut build, binary)?;
     let built = paths::target().join(triple).join("release").join(binary);
     let bytes = fs::read(&built).with_context(|| format!("could not read {}", built.display()))?;
     ensure!(

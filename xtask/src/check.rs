@@ -3,20 +3,21 @@
 use std::process::Command;
 
 use anyhow::{Result, ensure};
-
-use crate::{
+use xtask::{
     build,
     command::{cargo, run as run_command, say},
-    setup, tidy,
+    setup,
     toolchain::Toolchain,
 };
+
+use crate::tidy;
 
 /// What to check.
 #[derive(clap::Args)]
 #[command(
     after_help = "Examples:\n  cargo xtask check\n  cargo xtask check --tidy    only the rules of the house, in a moment"
 )]
-pub struct Args {
+pub(crate) struct Args {
     /// Only the rules of the house
     #[arg(long)]
     tidy: bool,
@@ -26,7 +27,7 @@ pub struct Args {
 const HOST_CRATES: [&str; 3] = ["--workspace", "--exclude", "tracer-ebpf"];
 
 /// Runs every check even when an earlier one failed, and fails when one did.
-pub fn run(args: &Args) -> Result<()> {
+pub(crate) fn run(args: &Args) -> Result<()> {
     if args.tidy {
         return tidy::run();
     }

@@ -5,11 +5,19 @@ use std::{
     ffi::OsStr,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::paths;
+
+/// A build that takes no longer has nothing to do.
+const MOMENT: Duration = Duration::from_secs(1);
+/// Time between two lines on a build that goes on.
+const STILL: Duration = Duration::from_secs(10);
 
 /// Says what is going on, on stderr; stdout belongs to the programs that are run.
 pub fn say(text: &str) {
@@ -28,6 +36,33 @@ pub fn run(command: &mut Command, doing: &str) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Runs a build to the end. One that takes longer than a moment is named, and again every few seconds: cargo's own lines may be
+/// minutes apart.
+///
+/// # Errors
+/// If it does not start, or fails.
+pub fn build(command: &mut Command, what: &str) -> Result<()> {
+    let (stop, stopped) = mpsc::channel::<()>();
+    let progress = move || {
+        let began = Instant::now();
+        let mut next = MOMENT;
+        while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(next) {
+            let elapsed = began.elapsed().as_secs();
+            say(&match next {
+                MOMENT => format!("building {what} …"),
+                _ => format!("building {what}, {elapsed} s so far …"),
+            });
+            next = STILL;
+        }
+    };
+    thread::scope(|scope| {
+        scope.spawn(progress);
+        let built = run(command, &format!("build {what}"));
+        drop(stop);
+        built
+    })
 }
 
 /// Runs to the end and returns what it wrote to stdout.
@@ -106,7 +141,8 @@ fn is_executable(file: &Path) -> bool {
         .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
-fn could_not_start(command: &Command, doing: &str) -> String {
+/// What to say of a command that did not start. `doing` completes the sentence "could not …".
+pub fn could_not_start(command: &Command, doing: &str) -> String {
     format!(
         "could not {doing}: `{}` did not start",
         command.get_program().display()

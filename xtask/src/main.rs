@@ -1,28 +1,18 @@
-//! `cargo xtask`: builds, checks, tests and demonstrates tracer.
+//! `cargo xtask`: builds, sets up, checks and tests tracer, and boots guests.
 //!
-//! One file per task. Every task first sees to it that what it needs is installed ([`setup`]), which costs some
-//! milliseconds when nothing is missing.
+//! One file per task. Every task first installs what it needs and does not find ([`setup`]). That costs some milliseconds
+//! when nothing is missing. `bench`, `demo` and `lab` are a package of their own, which [`lab`] builds and starts.
 
-mod bench;
-mod build;
 mod check;
-mod command;
-mod demo;
 mod lab;
-mod paths;
-mod setup;
 mod test;
 mod tidy;
-mod toolchain;
-mod vm;
-mod world;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-
-use crate::command::say;
+use xtask::{build, command::say, setup, vm};
 
 /// Builds, checks, tests and demonstrates tracer.
 #[derive(Parser)]
@@ -40,14 +30,17 @@ struct Cli {
 #[derive(Subcommand)]
 enum Task {
     /// Measure what tracer costs, beside its peers
-    Bench(bench::Args),
+    #[command(disable_help_flag = true)]
+    Bench(lab::Args),
     /// Build target/release/tracer: one statically linked file with the kernel half inside (the default)
     Build(build::Args),
     /// Check format, lints, documentation and the rules of the house
     Check(check::Args),
     /// Show tracer at work on a scene of known truth
-    Demo(demo::Args),
+    #[command(disable_help_flag = true)]
+    Demo(lab::Args),
     /// Play labelled scenarios and grade what tracer says of them
+    #[command(disable_help_flag = true)]
     Lab(lab::Args),
     /// Install what is missing on this machine
     Setup(setup::Args),
@@ -72,11 +65,11 @@ fn main() -> ExitCode {
 
 fn run(task: Task) -> Result<()> {
     match task {
-        Task::Bench(args) => bench::run(&args),
+        Task::Bench(args) => lab::run("bench", &args),
         Task::Build(args) => build::run(&args),
         Task::Check(args) => check::run(&args),
-        Task::Demo(args) => demo::run(args),
-        Task::Lab(args) => lab::run(args),
+        Task::Demo(args) => lab::run("demo", &args),
+        Task::Lab(args) => lab::run("lab", &args),
         Task::Setup(args) => setup::run(&args),
         Task::Test(args) => test::run(&args),
         Task::Vm(args) => vm::run(&args),

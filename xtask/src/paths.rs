@@ -13,8 +13,10 @@ pub fn workspace() -> PathBuf {
     // Cargo sets the variable when it runs us; the path at compile time is wrong once the tree has been moved.
     let manifest =
         env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    // Which package runs decides how deep below the root it lies.
     Path::new(&manifest)
-        .parent()
+        .ancestors()
+        .find(|dir| dir.join("Cargo.lock").exists())
         .map_or_else(|| PathBuf::from("."), Path::to_path_buf)
 }
 

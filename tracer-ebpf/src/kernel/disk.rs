@@ -16,7 +16,7 @@ pointer! {
 impl Bio {
     /// The whole disk: `bi_bdev` may still be a partition.
     #[inline(always)]
-    pub fn disk(self) -> Disk {
+    pub(crate) fn disk(self) -> Disk {
         if has(config!(offsets.bio_bdev)) {
             self.bdev().disk()
         } else {
@@ -26,7 +26,7 @@ impl Bio {
 
     /// The number of the group whose I/O this is; 0 if the kernel does not keep it.
     #[inline(always)]
-    pub fn group(self) -> u64 {
+    pub(crate) fn group(self) -> u64 {
         if !has(config!(offsets.bio_group)) || !has(config!(offsets.folder_number)) {
             return 0;
         }
@@ -70,14 +70,14 @@ pointer! {
 
 /// Device number of a `struct journal_s`'s file system. Read by a helper: a raw tracepoint's pointers have no types.
 #[inline(always)]
-pub fn journal_dev(journal: *const u8) -> u32 {
+pub(crate) fn journal_dev(journal: *const u8) -> u32 {
     let bdev: u64 = untyped(journal, config!(offsets.journal_bdev), 0);
     untyped(bdev as *const u8, config!(offsets.bdev_dev), 0)
 }
 
 /// Number of a `struct transaction_s`, read likewise.
 #[inline(always)]
-pub fn transaction_number(transaction: *const u8) -> u32 {
+pub(crate) fn transaction_number(transaction: *const u8) -> u32 {
     untyped(transaction, config!(offsets.transaction_number), 0)
 }
 
@@ -92,7 +92,7 @@ pointer! {
 impl Disk {
     /// Device number as the kernel packs it.
     #[inline(always)]
-    pub fn dev(self) -> u32 {
+    pub(crate) fn dev(self) -> u32 {
         self.major() << 20 | self.minor() & 0xf_ffff
     }
 }
@@ -110,7 +110,7 @@ pointer! {
 impl Request {
     /// The disk, wherever this kernel keeps it.
     #[inline(always)]
-    pub fn disk(self) -> Disk {
+    pub(crate) fn disk(self) -> Disk {
         if has(config!(offsets.queue_disk)) {
             self.queue().disk()
         } else {

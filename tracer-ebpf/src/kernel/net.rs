@@ -27,23 +27,23 @@ const AF_UNIX: u16 = 1;
 /// `SOCK_STREAM`
 const SOCK_STREAM: u16 = 1;
 /// `AF_INET`
-pub const AF_INET: u16 = 2;
+pub(crate) const AF_INET: u16 = 2;
 /// `AF_INET6`
-pub const AF_INET6: u16 = 10;
+pub(crate) const AF_INET6: u16 = 10;
 /// `IPPROTO_TCP`
 const IPPROTO_TCP: u16 = 6;
 
 impl Sock {
     /// Is it a TCP socket?
     #[inline(always)]
-    pub fn is_tcp(self) -> bool {
+    pub(crate) fn is_tcp(self) -> bool {
         let family = self.family();
         (family == AF_INET || family == AF_INET6) && self.protocol() == IPPROTO_TCP
     }
 
     /// Is it a Unix stream that a listener accepted? A pair of sockets has no name, and the end that connected seldom has.
     #[inline(always)]
-    pub fn is_accepted_unix(self) -> bool {
+    pub(crate) fn is_accepted_unix(self) -> bool {
         if !has(config!(offsets.unix_addr))
             || self.family() != AF_UNIX
             || self.kind() != SOCK_STREAM
@@ -57,7 +57,7 @@ impl Sock {
 
     /// The process that connected a stream which was accepted; 0 where that is not known.
     #[inline(always)]
-    pub fn client(self) -> u32 {
+    pub(crate) fn client(self) -> u32 {
         if !has(config!(offsets.sock_peer)) {
             return 0;
         }
@@ -67,7 +67,7 @@ impl Sock {
 
     /// One of the four words of the own (`remote == false`) or the peer's IPv6 address.
     #[inline(always)]
-    pub fn address6(self, remote: bool, word: u32) -> u32 {
+    pub(crate) fn address6(self, remote: bool, word: u32) -> u32 {
         let base = if remote {
             config!(offsets.sock_remote6)
         } else {
@@ -78,7 +78,7 @@ impl Sock {
 
     /// Sequence state.
     #[inline(always)]
-    pub fn tcp(self) -> Option<Tcp> {
+    pub(crate) fn tcp(self) -> Option<Tcp> {
         // SAFETY: a helper that checks its argument.
         let tcp: *mut tcp_sock = unsafe { bpf_skc_to_tcp_sock(self.0.cast_mut().cast()) };
         if tcp.is_null() {
@@ -107,7 +107,7 @@ pointer! {
 }
 
 /// `SOCK_NOSPACE` in `socket->flags`
-pub const SOCK_NOSPACE: u64 = 1 << 2;
+pub(crate) const SOCK_NOSPACE: u64 = 1 << 2;
 
 pointer! {
     /// `struct sk_buff`
@@ -121,7 +121,7 @@ pointer! {
 impl Skb {
     /// When TCP wants the packet to leave at the earliest, by the clock of [`super::now`]; 0: at once, or that is not known.
     #[inline(always)]
-    pub fn due_ns(self) -> u64 {
+    pub(crate) fn due_ns(self) -> u64 {
         if has(config!(offsets.skb_tstamp)) {
             field(self.0, config!(offsets.skb_tstamp))
         } else {
@@ -141,14 +141,14 @@ impl Skb {
 
     /// Payload bytes of a received TCP segment (SYN and FIN count one each).
     #[inline(always)]
-    pub fn tcp_payload(self) -> u32 {
+    pub(crate) fn tcp_payload(self) -> u32 {
         self.control(config!(offsets.cb_end_seq))
             .wrapping_sub(self.control(config!(offsets.cb_seq)))
     }
 
     /// Acknowledgement number of a received TCP segment.
     #[inline(always)]
-    pub fn tcp_ack_seq(self) -> u32 {
+    pub(crate) fn tcp_ack_seq(self) -> u32 {
         self.control(config!(offsets.cb_ack_seq))
     }
 }
@@ -165,7 +165,7 @@ pointer! {
 impl NetDevice {
     /// Its name.
     #[inline(always)]
-    pub fn name(self) -> [u8; 16] {
+    pub(crate) fn name(self) -> [u8; 16] {
         bytes16(self.0, config!(offsets.dev_name))
     }
 }

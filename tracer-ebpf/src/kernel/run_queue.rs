@@ -20,7 +20,7 @@ impl CfsRq {
     ///
     /// An interval is stamped on the clock that its sum counts: clocks of a run queue drift apart by interrupts and stolen time.
     #[inline(always)]
-    pub fn throttled_ns(self) -> u64 {
+    pub(crate) fn throttled_ns(self) -> u64 {
         if has(config!(offsets.cfs_rq_throttled_self)) {
             self.throttled(
                 config!(offsets.cfs_rq_throttled_self),
@@ -73,13 +73,13 @@ pointer! {
 }
 
 /// [`throttled_on`] of a queue that cannot be read.
-pub const UNKNOWN: u64 = u64::MAX;
+pub(crate) const UNKNOWN: u64 = u64::MAX;
 
 /// Closed throttled intervals of the run queue that a thread's group has on `cpu`, ns, or [`UNKNOWN`].
 ///
 /// An array of pointers has no type to follow, hence the helper.
 #[inline(always)]
-pub fn throttled_on(task: Task, cpu: u32) -> u64 {
+pub(crate) fn throttled_on(task: Task, cpu: u32) -> u64 {
     let total = if has(config!(offsets.cfs_rq_throttled_self)) {
         config!(offsets.cfs_rq_throttled_self)
     } else if has(config!(offsets.cfs_rq_throttled_pelt)) {
@@ -104,7 +104,7 @@ const INTERRUPTS: u32 = 0x00f0_0000 | 0x000f_0000 | 0x100;
 
 /// In whose context this CPU is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Context {
+pub(crate) enum Context {
     /// Of the task that is `current`.
     Task,
     /// Of an interrupt: `current` is a bystander.
@@ -117,7 +117,7 @@ pub enum Context {
 ///
 /// `__preempt_count` is a variable of each CPU, as `runqueues` is, so that one lies always as far from the other.
 #[inline(always)]
-pub fn context(run_queue: u64) -> Context {
+pub(crate) fn context(run_queue: u64) -> Context {
     let distance = config!(preempt_count);
     if !has(distance) || run_queue == 0 {
         return Context::Unknown;

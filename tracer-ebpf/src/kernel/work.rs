@@ -10,20 +10,20 @@ const PF_WQ_WORKER: u32 = 0x20;
 impl Task {
     /// Is it a kworker whose function can be told?
     #[inline(always)]
-    pub fn is_worker(self) -> bool {
+    pub(crate) fn is_worker(self) -> bool {
         tells_functions() && self.flags() & PF_WQ_WORKER != 0
     }
 
     /// Address of the function of a kworker; 0 if it is not known. A worker that goes to sleep has done its work: then it is the last.
     #[inline(always)]
-    pub fn work_function(self) -> u64 {
+    pub(crate) fn work_function(self) -> u64 {
         function(self.kthread())
     }
 }
 
 /// Address of the function that `current` runs, if it is a kworker; else 0.
 #[inline(always)]
-pub fn current_work_function() -> u64 {
+pub(crate) fn current_work_function() -> u64 {
     // SAFETY: a helper without arguments; what it returns has no type on 5.10.
     let task = unsafe { bpf_get_current_task() } as *const u8;
     if !tells_functions() || untyped(task, config!(offsets.task_flags), 0) & PF_WQ_WORKER == 0 {

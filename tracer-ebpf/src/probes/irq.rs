@@ -5,28 +5,28 @@
 //! up, and told with the slice of the thread that they interrupted.
 
 use aya_ebpf::{
-    helpers::bpf_get_smp_processor_id,
     macros::{btf_tracepoint, map},
     maps::Array,
     programs::BtfTracePointContext,
 };
 use tracer_common::{
-    irq::{HARD, Interrupts, SOURCES, Sums},
-    record::Kind,
-    sched::{Cpu, UNWATCHED},
+    Kind,
+    irq::{HARD, INTERRUPTS_MAP, Interrupts, SOURCES, Sums},
+    sched::{CpuState, UNWATCHED},
 };
 
-use super::sched::CPUS;
-use crate::{emit, filter::is_target, kernel::now};
+use crate::{cpus, emit, filter::is_target, kernel::now, shared::shared};
 
 /// By CPU; user space sets the size to the number of possible CPUs.
 #[map]
 static INTERRUPTS: Array<Sums> = Array::with_max_entries(512, 0);
 
+shared!(INTERRUPTS = INTERRUPTS_MAP);
+
 /// `irq_handler_entry(int irq, struct irqaction *action)`, 5.10 to 7.2. Interrupts are off until its exit.
 #[btf_tracepoint(function = "irq_handler_entry")]
-pub fn irq_handler_entry(_ctx: BtfTracePointContext) -> i32 {
-    if let Some(state) = CPUS.get_ptr_mut(cpu()) {
+fn irq_handler_entry(_ctx: BtfTracePointContext) -> i32 {
+    if let Some(state) = cpus::state(cpus::here()) {
         // SAFETY: a map value; only this CPU's interrupts write the stamp.
         unsafe { (*state).irq_ns = stamp(state) };
     }
@@ -35,8 +35,8 @@ pub fn irq_handler_entry(_ctx: BtfTracePointContext) -> i32 {
 
 /// `irq_handler_exit(int irq, struct irqaction *action, int ret)`, 5.10 to 7.2.
 #[btf_tracepoint(function = "irq_handler_exit")]
-pub fn irq_handler_exit(_ctx: BtfTracePointContext) -> i32 {
-    let Some(state) = CPUS.get_ptr_mut(cpu()) else {
+fn irq_handler_exit(_ctx: BtfTracePointContext) -> i32 {
+    let Some(state) = cpus::state(cpus::here()) else {
         return 0;
     };
     // SAFETY: as above.
@@ -49,7 +49,7 @@ pub fn irq_handler_exit(_ctx: BtfTracePointContext) -> i32 {
     // SAFETY: as above.
     unsafe {
         let softirq_ns = (*state).softirq_ns;
-        let began = if softirq_ns != 0 && is_watched(state) {
+        let began = if softirq_ns != 0 && cpus::has_queued(state) {
             softirq_ns.max((*state).opened_ns)
         } else {
             softirq_ns
@@ -63,8 +63,8 @@ pub fn irq_handler_exit(_ctx: BtfTracePointContext) -> i32 {
 
 /// `softirq_entry(unsigned int vec_nr)`, 5.10 to 7.2. Interrupts are on until its exit, and the CPU does not switch.
 #[btf_tracepoint(function = "softirq_entry")]
-pub fn softirq_entry(_ctx: BtfTracePointContext) -> i32 {
-    if let Some(state) = CPUS.get_ptr_mut(cpu()) {
+fn softirq_entry(_ctx: BtfTracePointContext) -> i32 {
+    if let Some(state) = cpus::state(cpus::here()) {
         // SAFETY: as above.
         unsafe { (*state).softirq_ns = stamp(state) };
     }
@@ -73,8 +73,8 @@ pub fn softirq_entry(_ctx: BtfTracePointContext) -> i32 {
 
 /// `softirq_exit(unsigned int vec_nr)`, 5.10 to 7.2.
 #[btf_tracepoint(function = "softirq_exit")]
-pub fn softirq_exit(ctx: BtfTracePointContext) -> i32 {
-    let Some(state) = CPUS.get_ptr_mut(cpu()) else {
+fn softirq_exit(ctx: BtfTracePointContext) -> i32 {
+    let Some(state) = cpus::state(cpus::here()) else {
         return 0;
     };
     // SAFETY: as above.
@@ -86,29 +86,16 @@ pub fn softirq_exit(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-#[inline(always)]
-pub fn cpu() -> u32 {
-    // SAFETY: a helper without arguments.
-    unsafe { bpf_get_smp_processor_id() as u32 }
-}
-
-/// Is a target thread queued on this CPU?
-#[inline(always)]
-pub fn is_watched(state: *mut Cpu) -> bool {
-    // SAFETY: a map value; other CPUs add to it atomically.
-    (unsafe { (&raw const (*state).queued).read_volatile() }) as i64 > 0
-}
-
 /// Does a target thread run on this CPU?
 #[inline(always)]
-fn runs_target(state: *mut Cpu) -> bool {
+fn runs_target(state: *mut CpuState) -> bool {
     // SAFETY: a map value; no switch can be under way here.
     is_target(unsafe { (*state).pid })
 }
 
 #[inline(always)]
-fn stamp(state: *mut Cpu) -> u64 {
-    if is_watched(state) || runs_target(state) {
+fn stamp(state: *mut CpuState) -> u64 {
+    if cpus::has_queued(state) || runs_target(state) {
         now()
     } else {
         UNWATCHED
@@ -119,8 +106,11 @@ fn stamp(state: *mut Cpu) -> u64 {
 ///
 /// Who is queued is delayed from then on: woken by this very interrupt, or from another CPU.
 #[inline(always)]
-fn end(state: *mut Cpu, since: u64, source: usize) -> u64 {
-    let (watched, interrupted) = (is_watched(state), since > UNWATCHED && runs_target(state));
+fn end(state: *mut CpuState, since: u64, source: usize) -> u64 {
+    let (watched, interrupted) = (
+        cpus::has_queued(state),
+        since > UNWATCHED && runs_target(state),
+    );
     if since == 0 || !(watched || interrupted) {
         return 0;
     }
@@ -141,7 +131,7 @@ fn after(begin: u64, end: u64) -> u64 {
 
 #[inline(always)]
 fn add(source: usize, delayed: u64, own: u64) {
-    let Some(sums) = INTERRUPTS.get_ptr_mut(cpu()) else {
+    let Some(sums) = INTERRUPTS.get_ptr_mut(cpus::here()) else {
         return;
     };
     // SAFETY: a map value; a softirq may be interrupted here, by the hard interrupts' sum and that of all.
@@ -156,7 +146,7 @@ fn add(source: usize, delayed: u64, own: u64) {
 ///
 /// An own function, so that those who switch are verified once without it.
 #[inline(never)]
-pub fn tell(place: u32, begin_ns: u64, now: u64) -> i32 {
+pub(super) fn tell(place: u32, begin_ns: u64, now: u64) -> i32 {
     let Some(sums) = INTERRUPTS.get_ptr_mut(place) else {
         return 0;
     };

@@ -9,19 +9,17 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 use tracer_common::{
-    packets::{PacketOwner, Packets, SLICE_NS, Sender},
-    record::{Header, Kind, MapLoss},
+    Kind,
+    packets::{PACKETS_MAP, PacketOwner, Packets, SENDERS_MAP, SLICE_NS, Sender},
+    record::{Header, MapLoss},
     tcp::{LATE_NS, SocketState},
 };
 
-use super::{
-    irq::{cpu, is_watched},
-    sched::CPUS,
-    tcp::{SOCKETS, state},
-};
 use crate::{
-    emit,
+    cpus, emit,
     kernel::{AF_INET, AF_INET6, NetDevice, Skb, Sock, current, now},
+    shared::shared,
+    sockets,
 };
 
 /// Sockets by the hash of the packets they send.
@@ -37,6 +35,8 @@ static SENDERS: HashMap<Sender, u32> = HashMap::with_max_entries(1024, 0);
 #[map]
 static PACKETS: LruHashMap<PacketOwner, Packets> = LruHashMap::with_max_entries(4096, 0);
 
+shared!(PACKETS = PACKETS_MAP, SENDERS = SENDERS_MAP);
+
 /// Payload of a packet on the usual wire: Ethernet's 1500 bytes without the headers of IP and TCP and the time stamp.
 const SEGMENT_BYTES: u32 = 1448;
 
@@ -49,33 +49,32 @@ const LITTLE_BYTES: u32 = 60;
 /// The socket that sent a packet. One that was forwarded has lost it (`skb_orphan()` in `ip_rcv_core()`), but not the hash that
 /// `skb_set_hash_from_sk()` gave it, under which the socket is remembered at the devices before.
 #[inline(always)]
-pub fn sender(skb: Skb, dev: NetDevice) -> Option<&'static mut SocketState> {
+pub(super) fn sender(skb: Skb, dev: NetDevice) -> Option<&'static mut SocketState> {
     let (sk, hash) = (skb.sk(), skb.hash());
     let key = if sk.is_null() {
         // SAFETY: the entry is copied at once.
         unsafe { HASHES.get(hash) }.copied()?
     } else {
-        if owner(sk) == 0 {
+        if sockets::pid(sk.key()) == 0 {
             adopt(sk, dev);
         }
         sk.key()
     };
-    // SAFETY: a map value, see `state`.
-    let state = unsafe { &mut *SOCKETS.get_ptr_mut(key)? };
+    let state = sockets::get(key)?;
     if !sk.is_null() && hash != 0 && state.hash != hash {
         state.hash = hash;
         let _ = HASHES.insert(hash, key, 0);
     }
-    state.cpu = cpu();
+    state.cpu = cpus::here();
     Some(state)
 }
 
 /// `napi_poll(struct napi_struct *napi, int work, int budget)`, 5.10 to 7.2: so many packets came in, from a device or from this
 /// CPU's backlog, through which go those of the loopback and of veth.
 #[btf_tracepoint(function = "napi_poll")]
-pub fn napi_poll(ctx: BtfTracePointContext) -> i32 {
+fn napi_poll(ctx: BtfTracePointContext) -> i32 {
     let work = ctx.arg::<u64>(1) as i32;
-    if work > 0 && waits_here() {
+    if work > 0 && cpus::has_queued_here() {
         count(0, 0, 0, work as u32);
     }
     0
@@ -83,15 +82,15 @@ pub fn napi_poll(ctx: BtfTracePointContext) -> i32 {
 
 /// Does a packet leave about when TCP wants it to? What was forwarded may have another clock's time, or none.
 #[inline(always)]
-pub fn is_on_time(skb: Skb, now: u64) -> bool {
+pub(super) fn is_on_time(skb: Skb, now: u64) -> bool {
     let late_ns = now.wrapping_sub(skb.due_ns()) as i64;
     late_ns < LATE_NS as i64 && late_ns > -(LATE_NS as i64)
 }
 
 /// A packet left the queue of an interface.
 #[inline(always)]
-pub fn left(pid: u32) {
-    if waits_here() {
+pub(super) fn left(pid: u32) {
+    if cpus::has_queued_here() {
         count(pid, 1, 0, 0);
     }
 }
@@ -102,8 +101,8 @@ pub fn left(pid: u32) {
 /// leave it to a receiver that is at work on another CPU. An acknowledgement counts where it comes in: only there is it known whose
 /// data it acknowledges.
 #[inline(always)]
-pub fn passed(skb: Skb, dev: NetDevice, may_be_forwarded: bool) {
-    let watched = waits_here();
+pub(super) fn passed(skb: Skb, dev: NetDevice, may_be_forwarded: bool) {
+    let watched = cpus::has_queued_here();
     if !watched && !may_be_forwarded {
         return;
     }
@@ -121,8 +120,8 @@ pub fn passed(skb: Skb, dev: NetDevice, may_be_forwarded: bool) {
 ///
 /// Data from outside comes in the packets of the wire, although TCP sees them merged; data from this machine as it was sent.
 #[inline(always)]
-pub fn received(skb: Skb, payload: u32, pid: u32) {
-    if !waits_here() {
+pub(super) fn received(skb: Skb, payload: u32, pid: u32) {
+    if !cpus::has_queued_here() {
         return;
     }
     if payload <= LITTLE_BYTES {
@@ -130,36 +129,26 @@ pub fn received(skb: Skb, payload: u32, pid: u32) {
         return;
     }
     // What was left to the receiver came in elsewhere, or is counted.
-    if !in_softirq() {
+    if !cpus::in_softirq() {
         return;
     }
     let (sender, from_cpu) = remembered(skb.hash());
     if sender == 0 {
         count(pid, 0, 1 + (payload - 1) / SEGMENT_BYTES, 0);
-    } else if from_cpu != cpu() {
+    } else if from_cpu != cpus::here() {
         count(sender, 0, 1, 0);
     }
 }
 
 /// A socket other than TCP's sent: from then on its packets have an owner. Only where that matters.
 #[inline(always)]
-pub fn sent_by(sk: Sock) {
+pub(super) fn sent_by(sk: Sock) {
     let family = sk.family();
-    if (family != AF_INET && family != AF_INET6) || !waits_here() {
+    if (family != AF_INET && family != AF_INET6) || !cpus::has_queued_here() {
         return;
     }
-    if let Some(state) = state(sk.key()) {
+    if let Some(state) = sockets::get_or_add(sk.key()) {
         state.pid = current().0;
-    }
-}
-
-/// The process of a socket; 0: not known.
-#[inline(always)]
-fn owner(sk: Sock) -> u32 {
-    match SOCKETS.get_ptr(sk.key()) {
-        // SAFETY: a map value.
-        Some(state) => unsafe { (*state).pid },
-        None => 0,
     }
 }
 
@@ -177,7 +166,7 @@ fn adopt(sk: Sock, dev: NetDevice) {
     let Some(pid) = SENDERS.get_ptr(key) else {
         return;
     };
-    if let Some(state) = state(sk.key()) {
+    if let Some(state) = sockets::get_or_add(sk.key()) {
         // SAFETY: a map value.
         state.pid = unsafe { pid.read_volatile() };
     }
@@ -190,29 +179,9 @@ fn remembered(hash: u32) -> (u32, u32) {
         return (0, 0);
     };
     // SAFETY: a map value.
-    match SOCKETS.get_ptr(unsafe { key.read_volatile() }) {
-        // SAFETY: as above.
-        Some(state) => unsafe { ((*state).pid, (*state).cpu) },
+    match sockets::get(unsafe { key.read_volatile() }) {
+        Some(state) => (state.pid, state.cpu),
         None => (0, 0),
-    }
-}
-
-/// Does this CPU run a softirq?
-#[inline(always)]
-fn in_softirq() -> bool {
-    match CPUS.get_ptr_mut(cpu()) {
-        // SAFETY: a map value.
-        Some(state) => unsafe { (*state).softirq_ns != 0 },
-        None => false,
-    }
-}
-
-/// Is a target thread queued on this CPU?
-#[inline(always)]
-fn waits_here() -> bool {
-    match CPUS.get_ptr_mut(cpu()) {
-        Some(state) => is_watched(state),
-        None => false,
     }
 }
 
@@ -221,7 +190,7 @@ fn waits_here() -> bool {
 /// An own function, so that each of its callers is verified without it.
 #[inline(never)]
 fn count(pid: u32, sent: u32, received: u32, polled: u32) -> i32 {
-    let (cpu, now) = (cpu(), now());
+    let (cpu, now) = (cpus::here(), now());
     let key = PacketOwner { cpu, pid };
     let slice = now - now % SLICE_NS;
     if PACKETS.get_ptr(key).is_none() {

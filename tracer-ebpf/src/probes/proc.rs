@@ -1,23 +1,29 @@
 //! Fork, exec and exit of every process: identity for short-lived holders, and children of a target become targets.
+//!
+//! An iterator emits the parent of every process that is there at attach: milliseconds, instead of a read of `/proc` for each.
+
+use core::ffi::c_void;
 
 use aya_ebpf::{
-    helpers::generated::bpf_probe_read_user, macros::btf_tracepoint, programs::BtfTracePointContext,
+    helpers::generated::{bpf_probe_read_user, bpf_seq_write},
+    macros::btf_tracepoint,
+    programs::BtfTracePointContext,
 };
 use aya_log_ebpf::warn;
 use tracer_common::{
-    proc::{CMDLINE, Exec, Exit, Fork},
-    record::Kind,
+    Kind,
+    proc::{CMDLINE, Exec, Exit, Fork, Parent},
 };
 
 use crate::{
     emit,
     filter::{is_target, set_target},
-    kernel::{Task, config, now},
+    kernel::{IterMeta, Task, config, now},
 };
 
 /// `sched_process_fork(struct task_struct *parent, struct task_struct *child)`, everywhere; also for a new thread.
 #[btf_tracepoint(function = "sched_process_fork")]
-pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
+fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
     let parent = Task(ctx.arg(0));
     let child = Task(ctx.arg(1));
     let (pid, tid, parent_pid) = (child.pid(), child.tid(), parent.pid());
@@ -54,7 +60,7 @@ pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
 /// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`, everywhere; `current` is `p` and its
 /// new address space holds the arguments.
 #[btf_tracepoint(function = "sched_process_exec")]
-pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
+fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     let task = Task(ctx.arg(0));
     let mm = task.mm();
     let (begin, end) = (mm.arg_start(), mm.arg_end());
@@ -87,7 +93,7 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
 
 /// `sched_process_exit(struct task_struct *p[, bool group_dead])`: for every thread; `signal->live` is already counted down.
 #[btf_tracepoint(function = "sched_process_exit")]
-pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
+fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
     let task = Task(ctx.arg(0));
     if task.signal().live() != 0 {
         return 0;
@@ -99,5 +105,33 @@ pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
             (*record).reserved = 0;
         }
     });
+    0
+}
+
+/// `struct bpf_iter__task { struct bpf_iter_meta *meta; struct task_struct *task; }`, 5.8 to 7.2: once for each thread, and at the end
+/// with none. aya has no attribute for iterators, whose arguments lie as a tracepoint's do.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task")]
+fn parents(ctx: *mut c_void) -> i32 {
+    let ctx = BtfTracePointContext::new(ctx);
+    let (meta, task) = (IterMeta(ctx.arg(0)), Task(ctx.arg(1)));
+    if task.is_null() {
+        return 0;
+    }
+    let pid = task.pid();
+    if task.tid() == pid {
+        let parent = Parent {
+            pid,
+            parent_pid: task.parent().pid(),
+        };
+        // SAFETY: a helper that checks its arguments; a buffer that is full is begun again by the kernel.
+        unsafe {
+            bpf_seq_write(
+                meta.seq(),
+                (&raw const parent).cast(),
+                size_of::<Parent>() as u32,
+            )
+        };
+    }
     0
 }

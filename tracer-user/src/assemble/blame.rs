@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use super::place;
 use crate::{
     class::Resource,
+    loss::Cost,
     model::books::{Books, Charge, Holder, PlaceId, worker_name},
     report::Blame,
 };
 
 /// The charges of the window, summed by place and holder, the largest first. What is charged to nobody is not among them.
-pub fn blame(books: &Books) -> Vec<Blame> {
+pub(super) fn blame(books: &Books) -> Vec<Blame> {
     let mut sums: BTreeMap<(Resource, Option<PlaceId>, Holder), (u64, u64)> = BTreeMap::new();
     for charge in charges(books).filter(|charge| charge.holder != Holder::Nobody) {
         let sum = sums
@@ -29,7 +30,7 @@ pub fn blame(books: &Books) -> Vec<Blame> {
 }
 
 /// Waiting time per resource that is charged to nobody.
-pub fn unattributed(books: &Books) -> BTreeMap<Resource, u64> {
+pub(super) fn unattributed(books: &Books) -> BTreeMap<Resource, u64> {
     let mut sums = BTreeMap::new();
     for charge in charges(books).filter(|charge| charge.holder == Holder::Nobody) {
         *sums.entry(charge.resource).or_default() += charge.ns;
@@ -75,14 +76,14 @@ fn row(
     }
 }
 
-/// Whether waits or slices are missing: who held what is then known in part. A histogram is in its map as well.
+/// Are records missing that cost something? Who held what is then known in part.
 fn lost(books: &Books) -> bool {
-    let kinds = books.end.ring_drops.iter();
-    kinds.map(|(kind, _)| kind).any(|kind| kind != "histograms")
+    let mut dropped = books.end.dropped();
+    dropped.any(|(loss, _)| loss.cost() != Cost::Nothing)
 }
 
 /// A holder by name.
-pub fn holder_name(books: &Books, holder: Holder) -> String {
+pub(super) fn holder_name(books: &Books, holder: Holder) -> String {
     match holder {
         Holder::Process(id) => books.processes[id].comm.to_string(),
         Holder::Asked(id) => format!("{} itself", books.processes[id].comm),
@@ -91,7 +92,7 @@ pub fn holder_name(books: &Books, holder: Holder) -> String {
             let target = target.map_or("the target", |id| books.processes[*id].comm.as_str());
             format!("{} through {target}", books.processes[id].comm)
         }
-        Holder::Own => "itself".to_owned(),
+        Holder::Own => Blame::ITSELF.to_owned(),
         Holder::OwnQuota => "its own quota".to_owned(),
         Holder::OwnLock => "its own lock".to_owned(),
         Holder::SlowDevice => "the device".to_owned(),

@@ -6,7 +6,7 @@ use crate::{class::Class, model::books::Books, units::share};
 const TELLING: f64 = 0.05;
 
 /// One line of evidence, if it is much.
-pub fn line(books: &Books) -> Option<String> {
+pub(super) fn line(books: &Books) -> Option<String> {
     let took = &books.interrupted.took;
     let on_cpu = books.budget(|bin| &bin.threads)[Class::OnCpu.index()];
     let part = |ns: u64| ns as f64 / on_cpu.max(1) as f64;

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The target's histograms first, then the others' by time waited.
-pub fn histograms(books: &Books) -> Vec<Histogram> {
+pub(super) fn histograms(books: &Books) -> Vec<Histogram> {
     let mut all: Vec<&(ProcessId, event::Histogram)> = books
         .histograms
         .iter()

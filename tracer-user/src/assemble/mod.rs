@@ -10,27 +10,29 @@ mod tests;
 use crate::{
     class::{Class, Resource},
     event,
+    loss::Loss,
     model::books::{Books, Budget, PlaceId, ProcessId},
     report::{
         Basis, Culprit, Flame, Host, Hypothesis, Losses, MissingProbe, Remedy, Report, Requests,
         SCHEMA, SelfCost, Target, Threads, Unknown, Verdict, Window,
     },
     units,
-    verdict::{self, judge},
+    verdict::{self, Charged, judge},
 };
 
 /// The verdict in one sentence.
 #[must_use]
 pub fn sentence(books: &Books) -> String {
-    judge(&verdict::charged(books)).sentence
+    judge(&Charged::new(books)).sentence
 }
 
 /// The report and the flame graph.
 #[must_use]
 pub fn assemble(books: &Books) -> (Report, Flame) {
-    let books = &*verdict::charged(books);
-    let verdict = judge(books);
-    let hypotheses = verdict.hypotheses.iter();
+    let charged = Charged::new(books);
+    let verdict = judge(&charged);
+    let books = charged.books();
+    let hypotheses = verdict.finding.hypotheses.iter();
     let report = Report {
         schema: SCHEMA.to_owned(),
         host: host(books),
@@ -52,7 +54,7 @@ pub fn assemble(books: &Books) -> (Report, Flame) {
         losses: losses(books),
         tracer: cost(books),
     };
-    let flame = flame::flame(books, &report.target);
+    let flame = flame::flame(books, &report.target, &verdict);
     (report, flame)
 }
 
@@ -91,27 +93,19 @@ fn target(books: &Books) -> Target {
 
 fn answer(books: &Books, verdict: &verdict::Verdict) -> Verdict {
     let first = verdict.primary().map(|found| hypothesis(books, found));
-    let first = first.unwrap_or(Hypothesis {
-        resource: Resource::None,
-        cause: None,
-        place: None,
-        culprits: Vec::new(),
-        self_share: 0.0,
-        share: 0.0,
-    });
-    let basis = match verdict.of_requests {
+    let basis = match verdict.finding.of_requests {
         true => Basis::Requests,
         false => Basis::Threads,
     };
     Verdict {
-        resource: first.resource,
-        cause: first.cause,
-        place: first.place,
+        resource: first.as_ref().map(|first| first.resource),
+        cause: first.as_ref().and_then(|first| first.cause),
+        place: first.as_ref().and_then(|first| first.place.clone()),
         basis,
         via: via(books, verdict),
-        culprits: first.culprits,
-        self_share: first.self_share,
-        share: first.share,
+        self_share: first.as_ref().map_or(0.0, |first| first.self_share),
+        share: first.as_ref().map_or(0.0, |first| first.share),
+        culprits: first.map(|first| first.culprits).unwrap_or_default(),
         confidence: verdict.confidence,
         sentence: verdict.sentence.clone(),
         remedies: verdict.remedies.iter().map(remedy).collect(),
@@ -227,7 +221,7 @@ fn losses(books: &Books) -> Losses {
         probe: missing.probe.clone(),
         cost: missing.cost.clone(),
     };
-    let unrecorded = ("recording".to_owned(), books.end.recording_drops);
+    let unrecorded = (Loss::UNRECORDED.to_owned(), books.end.recording_drops);
     let ring = books.end.ring_drops.iter().cloned();
     let ring = ring.chain((unrecorded.1 > 0).then_some(unrecorded));
     Losses {

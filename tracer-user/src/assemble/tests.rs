@@ -56,7 +56,7 @@ fn books() -> Books {
 #[test]
 fn the_verdict_is_the_first_hypothesis() {
     let (report, _) = assemble(&books());
-    assert_eq!(report.verdict.resource, Resource::Disk);
+    assert_eq!(report.verdict.resource, Some(Resource::Disk));
     assert_eq!(report.verdict.basis, Basis::Threads);
     assert_eq!(report.verdict.culprits, report.hypotheses[0].culprits);
     assert_eq!(report.verdict.culprits[0].pids, [4711]);
@@ -152,7 +152,7 @@ fn the_flame_graph_leads_from_the_target_to_the_function() {
         line(Holder::OwnQuota, &[], 2),
         line(Holder::Process(1), &["read", "io_schedule"], 3),
     ];
-    let (_, flame) = assemble(&books);
+    let (report, flame) = assemble(&books);
     let shown: Vec<(String, u64)> = flame
         .stacks
         .iter()
@@ -168,6 +168,14 @@ fn the_flame_graph_leads_from_the_target_to_the_function() {
             ),
         ]
     );
+    // The verdict on the books accuses tar of the disk.
+    let accused: Vec<(usize, bool)> = flame
+        .stacks
+        .iter()
+        .map(|stack| (stack.holder, stack.accused))
+        .collect();
+    assert_eq!(accused, [(3, false), (3, true)]);
+    assert_eq!(flame.sentence, report.verdict.sentence);
     assert_eq!(flame.title, "nginx (pid 10): 12 ns blocked in 100 ms");
 }
 

@@ -7,21 +7,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+use tokio::runtime::Runtime;
 
 use super::{output, target};
 use crate::{
     assemble,
     cli::AttachArgs,
     event::Event,
-    kernel::{
-        load::Loader,
-        proc,
-        session::{Session, Settings, Signals, Stop},
-        steady, thread_cpu_time,
-    },
+    kernel::load::{self, Loader},
+    machine::{clocks::thread_cpu_time, priority},
     model::Model,
     recording::{Writer, Written},
+    report::{Flame, Report},
+    session::{Session, Settings, Signals, Stop},
     units,
 };
 
@@ -45,53 +44,86 @@ const LINE: usize = 79;
 ///
 /// # Errors
 /// If the target is not there, the kernel refuses, or a file cannot be written.
-pub fn run(args: AttachArgs) -> Result<ExitCode> {
+pub(super) fn run(args: &AttachArgs) -> Result<ExitCode> {
     let begun = Instant::now();
-    // Before the thread that records.
+    // While there is one thread: a recording has its own.
     let loader = Loader::begin();
-    steady::begin();
+    priority::begin();
+    let settings = mean(args, begun)?;
+    let writer = args.record.as_deref().map(Writer::create).transpose()?;
+    let runtime = event_loop()?;
+    let session = attach(&runtime, loader, settings)?;
+    let (stop, seen) = watch(&runtime, session, args, writer)?;
+    let (report, flame) = assemble::assemble(&seen.model.close());
+    deliver(args, stop, &report, &flame, seen.writer)
+}
+
+/// What is to be traced, by whom it may be.
+fn mean(args: &AttachArgs, begun: Instant) -> Result<Settings> {
     let pids = target::resolve(&args.target)?;
-    need_root()?;
-    let attended = std::io::stderr().is_terminal();
-    let duration = args
-        .duration
-        .or(if attended { None } else { Some(UNATTENDED) });
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the event loop")?;
-    let settings = Settings {
+    load::need_permission()?;
+    Ok(Settings {
         pids,
         follow_children: !args.no_children,
         begun,
-    };
-    let writer = args.record.as_deref().map(Writer::create).transpose()?;
+    })
+}
+
+fn event_loop() -> Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the event loop")
+}
+
+/// Attaches, with signals caught before.
+fn attach(runtime: &Runtime, loader: Loader, settings: Settings) -> Result<Session> {
     let signals = {
         let _inside = runtime.enter();
         Signals::catch()?
     };
-    let session = Session::attach(loader, settings)?;
+    Session::attach(loader, signals, settings)
+}
+
+/// Feeds the model and the recording until the trace ends.
+fn watch(
+    runtime: &Runtime,
+    session: Session,
+    args: &AttachArgs,
+    writer: Option<Writer<Event>>,
+) -> Result<(Stop, Watcher)> {
+    let attended = std::io::stderr().is_terminal();
+    let duration = args.duration.or((!attended).then_some(UNATTENDED));
     eprintln!("{}", greeting(&session, duration));
     let mut watcher = Watcher {
         model: Model::new(),
         writer,
         flushed: Instant::now(),
-        progress: Progress::new(&args, attended),
+        progress: Progress::new(args, attended),
     };
-    let stop = runtime.block_on(session.run(signals, duration, &mut |events, open| {
+    let stop = runtime.block_on(session.run(duration, &mut |events, open| {
         watcher.take(events, open);
     }))?;
     watcher.progress.end();
-    let Watcher { model, writer, .. } = watcher;
-    let (report, flame) = assemble::assemble(&model.close());
+    Ok((stop, watcher))
+}
+
+/// Writes the report, and ends the recording.
+fn deliver(
+    args: &AttachArgs,
+    stop: Stop,
+    report: &Report,
+    flame: &Flame,
+    writer: Option<Writer<Event>>,
+) -> Result<ExitCode> {
     // Before the recording, whose disk may be the one that is stalled.
-    let reported = output::write(&args.output, &report, &flame);
+    let reported = output::write(&args.output, report, flame);
     let written = writer.map(Writer::finish);
     reported?;
     if stop == Stop::TargetExited {
-        eprintln!("tracer: the target exited; reported is what was seen until then");
+        log::warn!("the target exited; reported is what was seen until then");
     }
-    Ok(if recorded(&args, written) {
+    Ok(if recorded(args, written) {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -105,7 +137,7 @@ fn greeting(session: &Session, duration: Option<Duration>) -> String {
     );
     format!(
         "tracing {} · {until}",
-        units::escape_terminal(&session.description())
+        units::escape_terminal(session.description())
     )
 }
 
@@ -117,8 +149,8 @@ fn recorded(args: &AttachArgs, written: Option<Result<Written>>) -> bool {
     match written {
         Ok(Written { dropped: 0, .. }) => true,
         Ok(written) => {
-            eprintln!(
-                "tracer: {}: {} events did not fit: the disk was too slow",
+            log::warn!(
+                "{}: {} events did not fit: the disk was too slow",
                 path.display(),
                 written.dropped
             );
@@ -129,24 +161,6 @@ fn recorded(args: &AttachArgs, written: Option<Result<Written>>) -> bool {
             false
         }
     }
-}
-
-/// Everything but reading `/proc` needs root, or at least the capabilities.
-fn need_root() -> Result<()> {
-    // SAFETY: has no arguments and cannot fail.
-    if unsafe { libc::geteuid() } != 0 && !has_capabilities() {
-        bail!(crate::kernel::load::Unsupported(
-            "loading kernel probes needs root (or CAP_BPF and CAP_PERFMON): run it with sudo"
-                .to_owned()
-        ));
-    }
-    Ok(())
-}
-
-/// `CAP_PERFMON` (38) and `CAP_BPF` (39), or `CAP_SYS_ADMIN` (21), among the effective capabilities.
-fn has_capabilities() -> bool {
-    let has = proc::has_capability;
-    has(21) || (has(38) && has(39))
 }
 
 /// What becomes of the events: the model, the recording, the provisional sentence.
@@ -195,7 +209,7 @@ struct Progress {
 
 impl Progress {
     fn new(args: &AttachArgs, attended: bool) -> Self {
-        let left = FIRST_SENTENCE.saturating_sub(steady::age());
+        let left = FIRST_SENTENCE.saturating_sub(priority::age());
         Self {
             due: Instant::now() + left.max(FIRST_LOOK),
             interval: args.interval,
@@ -215,7 +229,7 @@ impl Progress {
         let (copied, is_first) = (begun.elapsed(), self.last.is_empty());
         let judge = move || {
             if !is_first {
-                steady::when_idle();
+                priority::when_idle();
             }
             let sentence = assemble::sentence(&model.close());
             (sentence, copied + thread_cpu_time())

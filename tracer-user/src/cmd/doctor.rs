@@ -24,7 +24,7 @@ struct Finding {
 ///
 /// # Errors
 /// If the kernel has no BTF or refuses the object.
-pub fn run(args: &DoctorArgs) -> Result<ExitCode> {
+pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
     let loader = load::Loader::begin();
     let btf = Btf::of_kernel().map_err(|error| load::Unsupported(format!("{error:#}")))?;
     let features = Features::detect(&btf);

@@ -1,7 +1,9 @@
 //! One file for each subcommand: what was typed becomes what was meant, and is run.
 
 mod attach;
+mod diagnostics;
 mod doctor;
+mod man;
 mod output;
 mod report;
 mod target;
@@ -13,24 +15,25 @@ use clap::{CommandFactory as _, Parser as _};
 
 use crate::{
     cli::{Cli, Command},
-    kernel::{load::Unsupported, steady},
+    kernel::load::Unsupported,
+    machine::priority,
 };
 
 /// Exit codes (design §6).
 mod code {
-    pub const FAILED: u8 = 1;
-    pub const USAGE: u8 = 2;
-    pub const UNSUPPORTED: u8 = 3;
-    pub const NO_TARGET: u8 = 4;
+    pub(crate) const FAILED: u8 = 1;
+    pub(crate) const USAGE: u8 = 2;
+    pub(crate) const UNSUPPORTED: u8 = 3;
+    pub(crate) const NO_TARGET: u8 = 4;
 }
 
 /// A usage error that clap cannot see, such as the pid of a kernel thread.
 #[derive(Debug)]
-pub struct Usage(pub String);
+pub(crate) struct Usage(pub(crate) String);
 
 /// There is no such process.
 #[derive(Debug)]
-pub struct NoTarget(pub String);
+pub(crate) struct NoTarget(pub(crate) String);
 
 macro_rules! plain_error {
     ($($name:ident),+) => {$(
@@ -49,9 +52,10 @@ plain_error!(Usage, NoTarget);
 pub fn main() -> ExitCode {
     // Before the command line is understood, which takes much of the program.
     if std::env::args_os().any(|word| word == "attach") {
-        steady::first();
+        priority::first();
     }
     let cli = Cli::parse();
+    diagnostics::begin(cli.verbose);
     match run(cli.command) {
         Ok(code) => code,
         Err(error) => {
@@ -75,7 +79,7 @@ fn code_of(error: &anyhow::Error) -> u8 {
 
 fn run(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Attach(args) => attach::run(args),
+        Command::Attach(args) => attach::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Completions { shell } => {
@@ -84,7 +88,7 @@ fn run(command: Command) -> Result<ExitCode> {
         }
         Command::Man => {
             let mut page = Vec::new();
-            clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+            man::write(&mut page)?;
             std::io::stdout().write_all(&page)?;
             Ok(ExitCode::SUCCESS)
         }

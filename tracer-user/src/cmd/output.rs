@@ -17,7 +17,7 @@ use crate::{
 ///
 /// # Errors
 /// If a file or stdout cannot be written.
-pub fn write(args: &OutputArgs, report: &Report, flame: &Flame) -> Result<()> {
+pub(crate) fn write(args: &OutputArgs, report: &Report, flame: &Flame) -> Result<()> {
     let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let text = match args.output {
         Format::Json => render::json::json(report)?,
@@ -44,7 +44,7 @@ pub fn write(args: &OutputArgs, report: &Report, flame: &Flame) -> Result<()> {
 ///
 /// # Errors
 /// If stdout cannot be written.
-pub fn stdout(text: &str) -> Result<()> {
+pub(crate) fn stdout(text: &str) -> Result<()> {
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         result => result.context("cannot write to stdout"),

@@ -11,7 +11,7 @@ use crate::{assemble, cli::ReportArgs, event::Event, model::Model, recording::Re
 ///
 /// # Errors
 /// If the file is no recording or nothing of it can be read.
-pub fn run(args: &ReportArgs) -> Result<ExitCode> {
+pub(crate) fn run(args: &ReportArgs) -> Result<ExitCode> {
     let reader = Reader::<Event>::open(&args.file)
         .with_context(|| format!("cannot read {}", args.file.display()))?;
     let mut model = Model::new();

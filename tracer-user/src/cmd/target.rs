@@ -3,13 +3,13 @@
 use anyhow::{Result, bail};
 
 use super::{NoTarget, Usage};
-use crate::{cli::TargetArgs, kernel::proc, units};
+use crate::{cli::TargetArgs, machine::proc, units};
 
 /// The processes that were asked for, the one that names the report first.
 ///
 /// # Errors
 /// [`NoTarget`] if there is none, [`Usage`] for a kernel thread.
-pub fn resolve(args: &TargetArgs) -> Result<Vec<u32>> {
+pub(crate) fn resolve(args: &TargetArgs) -> Result<Vec<u32>> {
     let pids = if let Some(name) = &args.comm {
         by_comm(name)?
     } else if let Some(port) = args.port {

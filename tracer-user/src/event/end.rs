@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use tracer_common::histogram::Family;
 
+use crate::loss::Loss;
+
 /// A histogram since attach; the latest one of a process and family counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Histogram {
@@ -36,23 +38,6 @@ impl Histogram {
     }
 }
 
-/// What one owner had of one disk since attach; see [`tracer_common::block::DiskTotal`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(
-    missing_docs,
-    reason = "documented with the map value of the same name"
-)]
-pub struct DiskTotal {
-    pub dev: u32,
-    pub pid: u32,
-    pub device_ns: u64,
-    pub reads: u64,
-    pub writes: u64,
-    pub read_bytes: u64,
-    pub write_bytes: u64,
-    pub others: u64,
-}
-
 /// The end of the window, and what was lost on the way.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct End {
@@ -80,4 +65,12 @@ pub struct End {
     pub evidence: Vec<String>,
     /// The target was gone before the end.
     pub target_exited: bool,
+}
+
+impl End {
+    /// Records that a full ring dropped, each kind with its number.
+    pub fn dropped(&self) -> impl Iterator<Item = (Loss, u64)> {
+        let drops = self.ring_drops.iter();
+        drops.map(|(name, dropped)| (Loss::of_record(name), *dropped))
+    }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use aya::{Ebpf, maps::Map};
 use memmap2::MmapOptions;
-use tracer_common::block::{BIO_WAYS, Bio, Request};
+use tracer_common::block::{BIO_WAYS, BIOS_MAP, BioState, RequestState};
 
 /// Places for each CPU: 32 queues of 256 requests, or fewer whose requests are of many bios.
 const EACH_CPU: u32 = 8192;
@@ -18,7 +18,7 @@ const MOST: u32 = 1 << 16;
 
 /// How many places a machine of so many CPUs gets; a power of two.
 #[must_use]
-pub fn places(cpus: u32) -> u32 {
+pub(crate) fn places(cpus: u32) -> u32 {
     (cpus.saturating_mul(EACH_CPU))
         .clamp(FEWEST, MOST)
         .next_power_of_two()
@@ -26,14 +26,14 @@ pub fn places(cpus: u32) -> u32 {
 
 /// Of an index, the bits that say where a set begins.
 #[must_use]
-pub fn mask(places: u32) -> u32 {
+pub(crate) fn mask(places: u32) -> u32 {
     (places - 1) & !(BIO_WAYS - 1)
 }
 
 /// What is on the devices. None, if the table cannot be mapped.
 #[must_use]
-pub fn issued(ebpf: &Ebpf) -> Vec<Request> {
-    let Some(Map::Array(map)) = ebpf.map("BIOS") else {
+pub(crate) fn issued(ebpf: &Ebpf) -> Vec<RequestState> {
+    let Some(Map::Array(map)) = ebpf.map(BIOS_MAP) else {
         return Vec::new();
     };
     let Ok(info) = map.info() else {
@@ -41,11 +41,11 @@ pub fn issued(ebpf: &Ebpf) -> Vec<Request> {
     };
     let count = info.max_entries() as usize;
     let fd = map.fd().as_fd().as_raw_fd();
-    let bytes = count * size_of::<Bio>();
+    let bytes = count * size_of::<BioState>();
     let Ok(mapping) = MmapOptions::new().len(bytes).map_raw_read_only(fd) else {
         return Vec::new();
     };
-    let places = ptr::slice_from_raw_parts(mapping.as_ptr().cast::<Bio>(), count);
+    let places = ptr::slice_from_raw_parts(mapping.as_ptr().cast::<BioState>(), count);
     let mut issued = Vec::new();
     for at in 0..count {
         // SAFETY: within the mapping, which is of whole values; the kernel may write to it meanwhile.

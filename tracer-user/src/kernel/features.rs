@@ -12,19 +12,19 @@ use crate::{
 
 /// What was found.
 #[derive(Clone, Debug)]
-pub struct Features {
+pub(crate) struct Features {
     /// Frozen into the programs.
-    pub config: Config,
+    pub(crate) config: Config,
     /// Probes that can be loaded, in the order of attachment.
-    pub usable: Vec<&'static Probe>,
+    pub(crate) usable: Vec<&'static Probe>,
     /// Probes that cannot, with the reason.
-    pub missing: Vec<(&'static Probe, String)>,
+    pub(crate) missing: Vec<(&'static Probe, String)>,
 }
 
 impl Features {
     /// Finds out.
     #[must_use]
-    pub fn detect(btf: &Btf) -> Self {
+    pub(crate) fn detect(btf: &Btf) -> Self {
         let mut features = Self {
             config: config(btf),
             usable: Vec::new(),
@@ -47,7 +47,7 @@ impl Features {
 
     /// The first required probe that is missing, with the reason.
     #[must_use]
-    pub fn missing_required(&self) -> Option<&(&'static Probe, String)> {
+    pub(crate) fn missing_required(&self) -> Option<&(&'static Probe, String)> {
         self.missing
             .iter()
             .find(|(probe, _)| probe.need == Need::Required)
@@ -55,7 +55,7 @@ impl Features {
 
     /// Optional probes that are missing, as reports show them.
     #[must_use]
-    pub fn costs(&self) -> Vec<MissingProbe> {
+    pub(crate) fn costs(&self) -> Vec<MissingProbe> {
         self.missing
             .iter()
             .filter(|(probe, _)| probe.instead_of.is_none())
@@ -66,7 +66,7 @@ impl Features {
 
 /// What the absence of an optional probe costs, for the report.
 #[must_use]
-pub fn cost(probe: &Probe, reason: &str) -> Option<MissingProbe> {
+pub(crate) fn cost(probe: &Probe, reason: &str) -> Option<MissingProbe> {
     let Need::Optional { cost, blinds } = probe.need else {
         return None;
     };

@@ -1,28 +1,25 @@
 //! Loads the object and attaches what this kernel can take.
 
-use anyhow::{Context, Result, anyhow, bail};
-use std::{
-    os::fd::{AsFd as _, AsRawFd as _},
-    thread,
-};
+use std::thread;
 
-use aya::{
-    Ebpf, EbpfLoader,
-    maps::{Array, HashMap, Map},
-    programs::Program,
-};
-use tracer_common::{block, packets::Sender};
+use anyhow::{Context, Result, anyhow, bail};
+use aya::{Ebpf, EbpfLoader, programs::Program};
+use tracer_common::{block, config::CONFIG_GLOBAL, histogram, irq, sched};
 
 use super::{
     bios,
     btf::Btf,
     features::{self, Features},
-    parents,
-    proc::{self, IoLimit},
-    smt, verify,
+    log::{LEVEL, level},
+    maps, parents, smt, verify,
 };
 use crate::{
     event::MissingProbe,
+    machine::{
+        capability::Capability,
+        proc::{self, IoLimit},
+        siblings::siblings,
+    },
     probes::{Need, Probe},
 };
 
@@ -31,23 +28,23 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("TRACER_BPF_OBJECT"));
 
 /// Entries of maps that grow with the machine: for each CPU, at least and at most. With the largest all maps take 28 MB.
 const SIZES: [(&str, u32, u32, u32); 3] = [
-    ("TASKS", 4096, 16_384, 32_768),
-    ("HISTOGRAMS", 1024, 4096, 6144),
-    ("BLOCK_HISTOGRAMS", 256, 1024, 1536),
+    (sched::TASKS_MAP, 4096, 16_384, 32_768),
+    (histogram::HISTOGRAMS_MAP, 1024, 4096, 6144),
+    (histogram::BLOCK_HISTOGRAMS_MAP, 256, 1024, 1536),
 ];
 
 /// Loaded and attached programs; dropping it detaches everything, and so does the end of the process, even by `kill -9`:
 /// nothing is pinned.
-pub struct Attached {
+pub(crate) struct Attached {
     /// Programs and maps.
-    pub ebpf: Ebpf,
+    pub(crate) ebpf: Ebpf,
     /// What could not be attached, and what that costs.
-    pub missing: Vec<MissingProbe>,
+    pub(crate) missing: Vec<MissingProbe>,
 }
 
 /// A failure that needs the user's hand: no permission, or no support in the kernel (exit code 3).
 #[derive(Debug)]
-pub struct Unsupported(pub String);
+pub(crate) struct Unsupported(pub(crate) String);
 
 impl std::fmt::Display for Unsupported {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -57,19 +54,37 @@ impl std::fmt::Display for Unsupported {
 
 impl std::error::Error for Unsupported {}
 
+/// Everything but reading `/proc` needs root, or at least the capabilities.
+///
+/// # Errors
+/// [`Unsupported`] if this process has neither.
+pub(crate) fn need_permission() -> Result<()> {
+    // SAFETY: has no arguments and cannot fail.
+    let is_root = unsafe { libc::geteuid() } == 0;
+    let may_load = Capability::SysAdmin.is_effective()
+        || (Capability::Perfmon.is_effective() && Capability::Bpf.is_effective());
+    if !is_root && !may_load {
+        bail!(Unsupported(
+            "loading kernel probes needs root (or CAP_BPF and CAP_PERFMON): run it with sudo"
+                .to_owned()
+        ));
+    }
+    Ok(())
+}
+
 /// What is known before load of those to be traced.
 #[derive(Debug, Default)]
-pub struct Traced {
+pub(crate) struct Traced {
     /// Target processes.
-    pub pids: Vec<u32>,
+    pub(crate) pids: Vec<u32>,
     /// Disks under their mounts.
-    pub disks: Vec<u32>,
+    pub(crate) disks: Vec<u32>,
     /// Limits of their own I/O.
-    pub limits: Vec<IoLimit>,
+    pub(crate) limits: Vec<IoLimit>,
 }
 
 /// aya's loader, without the kernel's types: only relocations would need them, and the Rust compiler emits none.
-pub struct Loader(EbpfLoader<'static>);
+pub(crate) struct Loader(EbpfLoader<'static>);
 
 impl Loader {
     /// To be made while the process has one thread.
@@ -77,7 +92,7 @@ impl Loader {
     /// aya's constructor parses all types whatever is asked for, which takes 50 ms, and goes without where their file cannot be opened.
     /// For so long this process may open no file: while it has one thread, nobody is hindered.
     #[must_use]
-    pub fn begin() -> Self {
+    pub(crate) fn begin() -> Self {
         let mut limit = libc::rlimit {
             rlim_cur: 0,
             rlim_max: 0,
@@ -103,14 +118,14 @@ impl Loader {
 }
 
 /// Maps, and what loading the programs takes.
-pub struct Prepared {
+pub(crate) struct Prepared {
     ebpf: Ebpf,
     hooks: aya::Btf,
 }
 
 impl Prepared {
     /// Child and parent, for every process that is there now: asked of the kernel, or of `/proc` where it does not tell.
-    pub fn parents(&mut self) -> Vec<(u32, u32)> {
+    pub(crate) fn parents(&mut self) -> Vec<(u32, u32)> {
         parents::read(&mut self.ebpf, &self.hooks).unwrap_or_else(|_| proc::parents())
     }
 }
@@ -119,7 +134,7 @@ impl Prepared {
 ///
 /// # Errors
 /// [`Unsupported`] when a required probe is missing or the kernel refuses the maps.
-pub fn prepare(
+pub(crate) fn prepare(
     loader: Loader,
     btf: &Btf,
     features: &Features,
@@ -134,28 +149,34 @@ pub fn prepare(
     thread::scope(|scope| {
         // Milliseconds each, on CPUs of their own.
         let hooks = scope.spawn(|| verify::hooks(btf, &features.usable));
-        let ebpf = maps(loader, features, follow_children)?;
+        let ebpf = create_maps(loader, features, follow_children)?;
         let hooks = hooks.join();
         let hooks = hooks.map_err(|_| anyhow!("cannot say what the programs hook"))??;
         Ok(Prepared { ebpf, hooks })
     })
 }
 
-fn maps(loader: Loader, features: &Features, follow_children: bool) -> Result<Ebpf> {
+fn create_maps(loader: Loader, features: &Features, follow_children: bool) -> Result<Ebpf> {
     lift_memory_limit();
     let mut config = features.config;
     config.self_pid = std::process::id();
     config.follow_children = u32::from(follow_children);
     let cpus = aya::util::nr_cpus().map(|cpus| cpus as u32).unwrap_or(1);
-    let siblings = smt::siblings(cpus);
+    let siblings = siblings(cpus);
     config.has_siblings = u32::from(!siblings.is_empty());
     let places = bios::places(cpus);
     config.bios_mask = bios::mask(places);
+    let level = level();
     let Loader(mut loader) = loader;
     loader
-        .override_global("CONFIG", &config, true)
-        .map_max_entries("BIOS", places);
-    for map in ["CPUS", "INTERRUPTS", "THREADS"] {
+        .override_global(CONFIG_GLOBAL, &config, true)
+        .override_global(LEVEL, &level, false)
+        .map_max_entries(block::BIOS_MAP, places);
+    for map in [
+        sched::CPUS_MAP,
+        irq::INTERRUPTS_MAP,
+        tracer_common::smt::THREADS_MAP,
+    ] {
         loader.map_max_entries(map, cpus);
     }
     for (map, each_cpu, fewest, most) in SIZES {
@@ -172,10 +193,10 @@ fn maps(loader: Loader, features: &Features, follow_children: bool) -> Result<Eb
 ///
 /// # Errors
 /// [`Unsupported`] when the kernel refuses a required probe; else what failed.
-pub fn attach(prepared: Prepared, features: &Features, traced: &Traced) -> Result<Attached> {
+pub(crate) fn attach(prepared: Prepared, features: &Features, traced: &Traced) -> Result<Attached> {
     let Prepared { mut ebpf, hooks } = prepared;
-    set_targets(&mut ebpf, &traced.pids)?;
-    watch_disks(&mut ebpf, traced)?;
+    maps::set_targets(&mut ebpf, &traced.pids)?;
+    maps::watch_disks(&mut ebpf, &traced.disks, &traced.limits)?;
     let mut missing = features.costs();
     let mut loaded = verify::load_all(&mut ebpf, &hooks, &features.usable);
     for probe in &features.usable {
@@ -199,6 +220,9 @@ pub fn attach(prepared: Prepared, features: &Features, traced: &Traced) -> Resul
             }
             (Err(error), None) => missing.extend(without(probe, &error)?),
         }
+    }
+    for missing in &missing {
+        log::info!("without probe {}: {}", missing.probe, missing.cost);
     }
     Ok(Attached { ebpf, missing })
 }
@@ -244,7 +268,7 @@ fn attach_one(ebpf: &mut Ebpf, probe: &Probe) -> Result<()> {
 }
 
 /// Takes the programs out of the kernel; the maps stay readable.
-pub fn detach(ebpf: &mut Ebpf) {
+pub(crate) fn detach(ebpf: &mut Ebpf) {
     for (_, program) in ebpf.programs_mut() {
         // Only a program that was never loaded cannot be unloaded.
         let _ = match program {
@@ -255,89 +279,6 @@ pub fn detach(ebpf: &mut Ebpf) {
             _ => Ok(()),
         };
     }
-}
-
-/// Memory of the maps: the kernel's own figure for each.
-#[must_use]
-pub fn maps_bytes(ebpf: &Ebpf) -> u64 {
-    ebpf.maps()
-        .filter_map(|(_, map)| map_fd(map))
-        .map(map_memory)
-        .sum()
-}
-
-/// `memlock` of `/proc/self/fdinfo/FD`, bytes.
-fn map_memory(fd: i32) -> u64 {
-    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("memlock:"));
-    line.and_then(|bytes| bytes.trim().parse().ok())
-        .unwrap_or(0)
-}
-
-fn map_fd(map: &Map) -> Option<i32> {
-    let (Map::Array(map)
-    | Map::HashMap(map)
-    | Map::LruHashMap(map)
-    | Map::PerCpuArray(map)
-    | Map::RingBuf(map)) = map
-    else {
-        return None;
-    };
-    Some(map.fd().as_fd().as_raw_fd())
-}
-
-/// Marks targets; first before any probe fires.
-///
-/// # Errors
-/// If the map cannot be written.
-pub fn set_targets(ebpf: &mut Ebpf, targets: &[u32]) -> Result<()> {
-    let map = ebpf
-        .map_mut("TARGETS")
-        .context("the object has no map TARGETS")?;
-    let mut words: Array<_, u64> = Array::try_from(map)?;
-    for pid in targets {
-        let index = pid >> 6;
-        let word = words.get(&index, 0)? | 1 << (pid & 63);
-        words.set(index, word, 0)?;
-    }
-    Ok(())
-}
-
-/// Tells who was sending as the trace began. Best effort: without it their packets are nobody's until they send anew.
-pub fn set_senders(ebpf: &mut Ebpf, senders: &[(Sender, u32)]) {
-    let Some(map) = ebpf.map_mut("SENDERS") else {
-        return;
-    };
-    if let Ok(mut known) = HashMap::<_, Sender, u32>::try_from(map) {
-        for (sender, pid) in senders {
-            // Full: no room for those that are left.
-            let _ = known.insert(sender, pid, 0);
-        }
-    }
-}
-
-/// Marks the disks under the target's mounts, where it may wait for what kernel threads do, and those on which its own I/O is limited.
-fn watch_disks(ebpf: &mut Ebpf, traced: &Traced) -> Result<()> {
-    let map = ebpf
-        .map_mut("DISKS")
-        .context("the object has no map DISKS")?;
-    let mut gates: HashMap<_, u32, block::Disk> = HashMap::try_from(map)?;
-    for dev in &traced.disks {
-        let watched = block::Disk {
-            watched: 1,
-            ..block::Disk::default()
-        };
-        gates.insert(dev, watched, 0)?;
-    }
-    for limit in &traced.limits {
-        let limited = block::Disk {
-            limited_group: limit.group,
-            limited_pid: u64::from(limit.pid),
-            ..gates.get(&limit.dev, 0).unwrap_or_default()
-        };
-        gates.insert(limit.dev, limited, 0)?;
-    }
-    Ok(())
 }
 
 /// Before 5.11 maps count against `RLIMIT_MEMLOCK`. If it cannot be lifted, creating the maps fails with its own message.

@@ -1,58 +1,230 @@
 //! Everything that names aya: what this kernel offers, loading, attaching, reading.
 
-mod before;
 mod bios;
-pub mod btf;
-mod clients;
-mod evidence;
-pub mod features;
-mod follow;
+pub(crate) mod btf;
+pub(crate) mod features;
 mod held_back;
-mod holders;
-mod ingress;
-pub mod load;
+pub(crate) mod load;
+mod log;
+mod maps;
 mod order;
-mod own_time;
 mod pace;
 mod parents;
-pub mod proc;
-pub mod reader;
+mod reader;
 mod rings;
-pub mod session;
+mod self_time;
 mod smt;
-pub mod steady;
-mod steal;
-pub mod symbols;
+mod symbols;
 mod verify;
 
-use std::time::Duration;
+use std::{thread, time::Duration};
 
-/// Now, on the clock of every record: nanoseconds of `CLOCK_MONOTONIC`.
+use anyhow::Result;
+use aya::Ebpf;
+use tracer_common::{
+    block::{GroupOnDisk, HeldBack},
+    config::MISSING,
+    packets::Sender,
+};
+
+use self::{
+    features::Features,
+    load::Attached,
+    log::KernelLog,
+    pace::Pace,
+    reader::{Losses, Reader},
+    self_time::SelfTime,
+    symbols::KernelSymbols,
+};
+use crate::{
+    event::{Event, MissingProbe},
+    machine::{clocks::now_ns, give_back_memory},
+};
+
+/// CPUs that are there; 1 where the kernel does not say.
 #[must_use]
-pub fn now_ns() -> u64 {
-    clock_ns(libc::CLOCK_MONOTONIC)
+pub(crate) fn online_cpus() -> u32 {
+    aya::util::online_cpus().map_or(1, |cpus| cpus.len() as u32)
 }
 
-/// Nanoseconds of a clock.
-#[must_use]
-pub fn clock_ns(clock: libc::clockid_t) -> u64 {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: a valid pointer; the clocks used exist on every supported kernel.
-    unsafe { libc::clock_gettime(clock, &raw mut time) };
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+/// The attached kernel half, and the reading end of what it writes.
+pub(crate) struct Kernel {
+    ebpf: Ebpf,
+    reader: Reader,
+    pace: Pace,
+    self_time: SelfTime,
+    log: Option<KernelLog>,
+    missing: Vec<MissingProbe>,
+    /// Does each slice say what the hypervisor stole of it?
+    steal_by_slice: bool,
 }
 
-/// CPU time of the calling thread.
-#[must_use]
-pub fn thread_cpu_time() -> Duration {
-    Duration::from_nanos(clock_ns(libc::CLOCK_THREAD_CPUTIME_ID))
+impl Kernel {
+    /// Opens the rings of programs that are attached. Before memory is locked: of the rings only what is read stays mapped.
+    ///
+    /// # Errors
+    /// If the object lacks a ring.
+    pub(crate) fn open(attached: Attached, features: &Features) -> Result<Self> {
+        let Attached { mut ebpf, missing } = attached;
+        // A hundred thousand names, of which none is needed before the first stack.
+        let symbols = thread::spawn(|| {
+            let symbols = KernelSymbols::read();
+            give_back_memory();
+            symbols
+        });
+        let symbols = move || symbols.join().ok().and_then(Result::ok).unwrap_or_default();
+        let reader = Reader::new(&mut ebpf, Box::new(symbols))?;
+        let log = KernelLog::open(&mut ebpf);
+        rings::map_once();
+        Ok(Self {
+            ebpf,
+            reader,
+            pace: Pace::default(),
+            self_time: SelfTime::begin(),
+            log,
+            missing,
+            steal_by_slice: features.config.offsets.rq_stolen != MISSING,
+        })
+    }
+
+    /// What could not be attached, and what that costs.
+    #[must_use]
+    pub(crate) fn missing(&self) -> &[MissingProbe] {
+        &self.missing
+    }
+
+    /// Marks more processes as targets.
+    ///
+    /// # Errors
+    /// If the map cannot be written.
+    pub(crate) fn mark(&mut self, pids: &[u32]) -> Result<()> {
+        maps::set_targets(&mut self.ebpf, pids)
+    }
+
+    /// Names those who were sending as the trace began. Best effort: otherwise their packets are nobody's until they send anew.
+    pub(crate) fn set_senders(&mut self, senders: &[(Sender, u32)]) {
+        maps::set_senders(&mut self.ebpf, senders);
+    }
+
+    /// How long to rest before the next [`Self::poll`]: the more records come, the shorter.
+    #[must_use]
+    pub(crate) fn rest(&self) -> Duration {
+        self.pace.rest()
+    }
+
+    /// Reads what the rings hold, and appends to `out` the events that are in order for certain.
+    pub(crate) fn poll(&mut self, out: &mut Vec<Event>) {
+        self.self_time.tick(&self.ebpf);
+        let before = self.reader.received().0;
+        self.reader.poll(out);
+        self.pace.took(self.reader.received().0 - before);
+        if let Some(log) = &mut self.log {
+            log.flush();
+        }
+    }
+
+    /// Is it time for what costs as much as a reading, and is not urgent? To be asked after each [`Self::poll`].
+    pub(crate) fn is_round(&mut self) -> bool {
+        self.pace.is_round()
+    }
+
+    /// The name of the kernel function at this address.
+    #[must_use]
+    pub(crate) fn function(&self, address: u64) -> String {
+        self.reader.function(address)
+    }
+
+    /// What is open right now: threads off the CPU, requests in flight, and who runs.
+    #[must_use]
+    pub(crate) fn open_now(&self) -> Vec<Event> {
+        reader::open(&self.ebpf, now_ns())
+    }
+
+    /// Groups whose I/O a limit had held back.
+    #[must_use]
+    pub(crate) fn held_back(&self) -> Vec<(GroupOnDisk, HeldBack)> {
+        held_back::read(&self.ebpf)
+    }
+
+    /// Names the processes of such groups.
+    pub(crate) fn set_held_back(&mut self, found: &[(GroupOnDisk, HeldBack)]) {
+        held_back::write(&mut self.ebpf, found);
+    }
+
+    /// Takes the programs out of the kernel, and reads the rings to their end.
+    #[must_use]
+    pub(crate) fn detach(mut self, end_ns: u64) -> Detached {
+        let open = reader::open(&self.ebpf, end_ns);
+        let shared = smt::shared(&self.ebpf, end_ns);
+        let ran = self.self_time.end(&self.ebpf);
+        load::detach(&mut self.ebpf);
+        let mut records = Vec::new();
+        self.reader.finish(&mut records);
+        if let Some(log) = &mut self.log {
+            log.flush();
+        }
+        Detached {
+            records,
+            open,
+            shared,
+            steal_by_slice: self.steal_by_slice,
+            received: self.reader.received().0,
+            messages: self.log.map_or(0, |log| log.count()),
+            kernel_ns: ran.kernel_ns,
+            nested: ran.nested,
+            ebpf: self.ebpf,
+        }
+    }
 }
 
-/// What is done once may take several times the memory that is needed from then on; the allocator keeps it otherwise.
-fn give_back_memory() {
-    // SAFETY: no arguments that matter.
-    unsafe { libc::malloc_trim(0) };
+/// What is left once the programs are out of the kernel: the maps, which nobody changes any more.
+pub(crate) struct Detached {
+    /// What the rings still held. Some of it may be younger than the end.
+    pub(crate) records: Vec<Event>,
+    /// What was open at the end.
+    pub(crate) open: Vec<Event>,
+    /// How long others ran beside the target, on the sibling of its CPU; none where that never was.
+    pub(crate) shared: Option<Event>,
+    /// Does each slice say what the hypervisor stole of it?
+    pub(crate) steal_by_slice: bool,
+    /// Records read in the whole window.
+    pub(crate) received: u64,
+    /// Messages that the kernel half logged, shown or not.
+    pub(crate) messages: u64,
+    /// Time the programs ran, nanoseconds; none where the kernel does not count it.
+    pub(crate) kernel_ns: Option<u64>,
+    nested: u64,
+    ebpf: Ebpf,
+}
+
+impl Detached {
+    /// Everything the maps hold: the last slices of links, histograms, totals of disks.
+    ///
+    /// # Errors
+    /// If a map cannot be read.
+    pub(crate) fn totals(&self, end_ns: u64) -> Result<Vec<Event>> {
+        reader::totals(&self.ebpf, end_ns)
+    }
+
+    /// What was lost between the programs and the reader.
+    ///
+    /// # Errors
+    /// If a counter cannot be read.
+    pub(crate) fn losses(&self) -> Result<Losses> {
+        let mut losses = reader::losses(&self.ebpf)?;
+        losses.count_nested(self.nested);
+        Ok(losses)
+    }
+
+    /// One line of evidence, if the kernel showed nothing for more than a hundredth of a CPU's time.
+    #[must_use]
+    pub(crate) fn unseen(&self, window_ns: u64) -> Option<String> {
+        reader::unseen(&self.ebpf, window_ns)
+    }
+
+    /// Memory of the maps, bytes.
+    #[must_use]
+    pub(crate) fn maps_bytes(&self) -> u64 {
+        maps::maps_bytes(&self.ebpf)
+    }
 }

@@ -9,7 +9,7 @@ const NEAR: usize = 8;
 
 /// Records that may not be complete yet.
 #[derive(Debug, Default)]
-pub struct Order {
+pub(crate) struct Order {
     /// In order.
     events: VecDeque<Event>,
     /// Came long after younger ones: the sum of a slice comes when the next one begins, and the other ring is read later.
@@ -18,7 +18,7 @@ pub struct Order {
 
 impl Order {
     /// Takes a record.
-    pub fn push(&mut self, event: Event) {
+    pub(crate) fn push(&mut self, event: Event) {
         let ns = event.ns();
         let last = self.events.len();
         for at in (last.saturating_sub(NEAR)..=last).rev() {
@@ -30,7 +30,7 @@ impl Order {
     }
 
     /// Moves all records from before `ns` to `out`, in order; of the same time, in the order in which they came.
-    pub fn settle(&mut self, ns: u64, out: &mut Vec<Event>) {
+    pub(crate) fn settle(&mut self, ns: u64, out: &mut Vec<Event>) {
         let settled = self.events.partition_point(|event| event.ns() < ns);
         self.late.sort_by_key(Event::ns);
         let mut left = settled;

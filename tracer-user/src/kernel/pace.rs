@@ -16,7 +16,7 @@ const ROUND: Duration = Duration::from_millis(250);
 
 /// Rests between readings.
 #[derive(Debug)]
-pub struct Pace {
+pub(crate) struct Pace {
     rest: Duration,
     /// When the last reading was, and when the last round.
     read: Instant,
@@ -37,12 +37,12 @@ impl Default for Pace {
 impl Pace {
     /// How long to rest now.
     #[must_use]
-    pub fn rest(&self) -> Duration {
+    pub(crate) fn rest(&self) -> Duration {
         self.rest
     }
 
     /// So many records came since the last reading.
-    pub fn took(&mut self, records: u64) {
+    pub(crate) fn took(&mut self, records: u64) {
         let now = Instant::now();
         let since = now - self.read;
         self.read = now;
@@ -50,7 +50,7 @@ impl Pace {
     }
 
     /// Is it time for a round? Asked after each reading.
-    pub fn is_round(&mut self) -> bool {
+    pub(crate) fn is_round(&mut self) -> bool {
         let is_time = self.read - self.round >= ROUND;
         if is_time {
             self.round = self.read;

@@ -1,4 +1,4 @@
-//! Whose child each process is; kernel side: `tracer-ebpf/src/probes/parents.rs`.
+//! Whose child each process is; kernel side: `tracer-ebpf/src/probes/proc.rs`.
 
 use std::io::Read as _;
 
@@ -6,18 +6,18 @@ use anyhow::{Context as _, Result};
 use aya::{Ebpf, programs::Iter};
 use tracer_common::proc::Parent;
 
-use crate::probes::decode;
+use crate::probes::frame;
 
 /// What the program iterates over.
 const TASKS: &str = "task";
 /// The kernel function that stands for it.
-pub const FUNCTION: &str = "bpf_iter_task";
+pub(crate) const FUNCTION: &str = "bpf_iter_task";
 
 /// Child and parent, for every process that is there now.
 ///
 /// # Errors
 /// If the kernel has no such iterator, or refuses the program.
-pub fn read(ebpf: &mut Ebpf, hooks: &aya::Btf) -> Result<Vec<(u32, u32)>> {
+pub(crate) fn read(ebpf: &mut Ebpf, hooks: &aya::Btf) -> Result<Vec<(u32, u32)>> {
     let program = ebpf
         .program_mut("parents")
         .context("the object has no program parents")?;
@@ -36,7 +36,7 @@ pub fn read(ebpf: &mut Ebpf, hooks: &aya::Btf) -> Result<Vec<(u32, u32)>> {
 fn parse(bytes: &[u8]) -> Vec<(u32, u32)> {
     let records = bytes.chunks_exact(size_of::<Parent>());
     let pair = |record| {
-        let Parent { pid, parent_pid } = decode::read(record).ok()?;
+        let Parent { pid, parent_pid } = frame::read(record).ok()?;
         Some((pid, parent_pid))
     };
     records.filter_map(pair).collect()

@@ -16,7 +16,7 @@ const _: () = assert!(
 );
 
 /// Gives back what is mapped of rings and never read. Before their memory is locked.
-pub fn map_once() {
+pub(crate) fn map_once() {
     let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
     for unread in maps.lines().filter_map(unread) {
         // SAFETY: nothing reads there. The pages stay readable, as zeros, and mapped, so that aya can unmap the ring as a whole.

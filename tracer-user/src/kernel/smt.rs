@@ -1,47 +1,24 @@
-//! Hyperthreads: which CPUs are siblings, and how long others ran beside the target.
-
-use std::fs;
+//! Hyperthreads: how long others ran beside the target, on the sibling of its CPU.
 
 use anyhow::{Context as _, Result};
 use aya::{Ebpf, maps::Array};
-use tracer_common::smt::{Cpu, TARGET};
+use tracer_common::smt::{SiblingState, TARGET, THREADS_MAP};
 
 use crate::event::{Event, Siblings};
-
-/// Each CPU that has a sibling, with it. Of several (four threads a core on POWER) the next one stands for all.
-#[must_use]
-pub fn siblings(cpus: u32) -> Vec<(u32, u32)> {
-    let sibling = |cpu: u32| {
-        let path = format!("/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list");
-        Some((cpu, next(cpu, &fs::read_to_string(path).ok()?)?))
-    };
-    (0..cpus).filter_map(sibling).collect()
-}
-
-/// The CPU after `cpu` in a list like `0,4` or `0-3`, the first after the last; none if it is alone.
-fn next(cpu: u32, list: &str) -> Option<u32> {
-    let mut all = Vec::new();
-    for range in list.trim().split(',') {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        all.extend(first.parse::<u32>().ok()?..=last.parse().ok()?);
-    }
-    let after = all.iter().find(|other| **other > cpu).or(all.first());
-    after.copied().filter(|other| *other != cpu)
-}
 
 /// Tells the kernel half.
 ///
 /// # Errors
 /// If the map cannot be written.
-pub fn set_siblings(ebpf: &mut Ebpf, siblings: &[(u32, u32)]) -> Result<()> {
+pub(crate) fn set_siblings(ebpf: &mut Ebpf, siblings: &[(u32, u32)]) -> Result<()> {
     let map = ebpf
-        .map_mut("THREADS")
+        .map_mut(THREADS_MAP)
         .context("the object has no map THREADS")?;
-    let mut threads: Array<_, Cpu> = Array::try_from(map)?;
+    let mut threads: Array<_, SiblingState> = Array::try_from(map)?;
     for (cpu, sibling) in siblings {
-        let known = Cpu {
+        let known = SiblingState {
             sibling: *sibling,
-            ..Cpu::default()
+            ..SiblingState::default()
         };
         threads.set(*cpu, known, 0)?;
     }
@@ -50,16 +27,16 @@ pub fn set_siblings(ebpf: &mut Ebpf, siblings: &[(u32, u32)]) -> Result<()> {
 
 /// What was shared until `ns`; nothing where no target thread ran on a CPU with a sibling.
 #[must_use]
-pub fn shared(ebpf: &Ebpf, ns: u64) -> Option<Event> {
-    let threads: Array<_, Cpu> = Array::try_from(ebpf.map("THREADS")?).ok()?;
-    let all: Vec<Cpu> = (0..threads.len())
+pub(crate) fn shared(ebpf: &Ebpf, ns: u64) -> Option<Event> {
+    let threads: Array<_, SiblingState> = Array::try_from(ebpf.map(THREADS_MAP)?).ok()?;
+    let all: Vec<SiblingState> = (0..threads.len())
         .filter_map(|cpu| threads.get(&cpu, 0).ok())
         .collect();
     let sum = sum(&all, ns);
     (sum.target_ns > 0).then_some(Event::Siblings(sum))
 }
 
-fn sum(all: &[Cpu], ns: u64) -> Siblings {
+fn sum(all: &[SiblingState], ns: u64) -> Siblings {
     let mut sum = Siblings::default();
     for cpu in all {
         sum.target_ns += cpu.target_ns;
@@ -85,31 +62,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_sibling_is_the_next_of_the_list_and_a_cpu_alone_has_none() {
-        assert_eq!(next(0, "0,4\n"), Some(4));
-        assert_eq!(next(4, "0,4\n"), Some(0));
-        assert_eq!(next(1, "0-3\n"), Some(2));
-        assert_eq!(next(3, "0-3\n"), Some(0));
-        assert_eq!(next(1, "1\n"), None);
-        assert_eq!(next(1, ""), None);
-    }
-
-    #[test]
     fn a_thread_that_still_runs_counts_with_what_runs_beside_it() {
-        let target = Cpu {
+        let target = SiblingState {
             since_ns: 100,
             beside_at_ns: 1000,
             target_ns: 40,
             beside_ns: 10,
             runs: TARGET,
             sibling: 1,
-            ..Cpu::default()
+            ..SiblingState::default()
         };
-        let other = Cpu {
+        let other = SiblingState {
             since_ns: 150,
             other_ns: 1000,
             runs: OTHER,
-            ..Cpu::default()
+            ..SiblingState::default()
         };
         // Until 200 the target runs 100 more, and the other beside it for the last 50 of them.
         let expected = Siblings {

@@ -15,7 +15,7 @@ const PADDING: [&str; 2] = ["__pfx_", "__cfi_"];
 
 /// Functions of the kernel, by address.
 #[derive(Debug, Default)]
-pub struct KernelSymbols {
+pub(crate) struct KernelSymbols {
     /// Ascending.
     addresses: Vec<u64>,
     /// Where each name begins in `names`; one more than there are addresses.
@@ -28,7 +28,7 @@ impl KernelSymbols {
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub fn read() -> Result<Self> {
+    pub(crate) fn read() -> Result<Self> {
         let path = "/proc/kallsyms";
         let file = File::open(path).with_context(|| format!("cannot read {path}"))?;
         Self::parse(BufReader::with_capacity(1 << 16, file))
@@ -39,7 +39,7 @@ impl KernelSymbols {
     ///
     /// # Errors
     /// If reading fails.
-    pub fn parse(mut lines: impl BufRead) -> Result<Self> {
+    pub(crate) fn parse(mut lines: impl BufRead) -> Result<Self> {
         let mut found: Vec<(u64, u32, u32)> = Vec::new();
         let mut names = String::new();
         let mut line = String::new();
@@ -77,13 +77,13 @@ impl KernelSymbols {
 
     /// Does the kernel hide its addresses (`kernel.kptr_restrict`)? Then there are no names.
     #[must_use]
-    pub fn hidden(&self) -> bool {
+    pub(crate) fn hidden(&self) -> bool {
         self.addresses.last().is_none_or(|last| *last == 0)
     }
 
     /// Name of the function that holds an address.
     #[must_use]
-    pub fn name(&self, address: u64) -> Option<&str> {
+    pub(crate) fn name(&self, address: u64) -> Option<&str> {
         let index = self
             .addresses
             .partition_point(|begin| *begin <= address)
@@ -98,7 +98,7 @@ impl KernelSymbols {
 
     /// The name, or the address where there is none.
     #[must_use]
-    pub fn display(&self, address: u64) -> String {
+    pub(crate) fn display(&self, address: u64) -> String {
         self.name(address)
             .map_or_else(|| format!("{address:#x}"), str::to_owned)
     }

@@ -31,10 +31,10 @@ const LONGEST: [&str; 8] = [
 ];
 
 /// Outcome for each probe, by its name.
-pub type Outcomes = HashMap<&'static str, Result<()>>;
+pub(crate) type Outcomes = HashMap<&'static str, Result<()>>;
 
 /// Loads the programs of these probes, and attaches none.
-pub fn load_all(ebpf: &mut Ebpf, hooks: &aya::Btf, probes: &[&'static Probe]) -> Outcomes {
+pub(crate) fn load_all(ebpf: &mut Ebpf, hooks: &aya::Btf, probes: &[&'static Probe]) -> Outcomes {
     let mut programs: HashMap<&str, &mut Program> = ebpf.programs_mut().collect();
     let wanted = probes.iter().map(|probe| {
         let program = programs.remove(probe.name);
@@ -73,7 +73,7 @@ pub fn load_all(ebpf: &mut Ebpf, hooks: &aya::Btf, probes: &[&'static Probe]) ->
 ///
 /// # Errors
 /// If aya cannot read what it is told.
-pub fn hooks(btf: &Btf, probes: &[&'static Probe]) -> Result<aya::Btf> {
+pub(crate) fn hooks(btf: &Btf, probes: &[&'static Probe]) -> Result<aya::Btf> {
     let (mut tracepoints, mut functions) = (Vec::new(), vec![parents::FUNCTION]);
     for probe in probes {
         match probe.hook {

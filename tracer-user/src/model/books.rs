@@ -229,8 +229,6 @@ pub struct Books {
     pub flame: Vec<FlameLine>,
     /// Causes seen by the model that are not holders, each with its time: (resource, cause, ns).
     pub causes: Vec<(Resource, crate::class::Cause, u64)>,
-    /// Clients of this machine that are charged with what the target did for them.
-    pub through: Vec<ProcessId>,
     /// The target's threads that work for clients of this machine at the end.
     pub workers: BTreeMap<ProcessId, Vec<u32>>,
     /// Disks that were seen.

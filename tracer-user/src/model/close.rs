@@ -64,7 +64,6 @@ impl Model {
             ways,
             flame: self.flame_lines(),
             causes: self.account.causes(),
-            through: Vec::new(),
             workers: self.requests.workers(&self.threads),
             histograms: self.facts.take_histograms(),
             processes: self.names.processes.into_all(),

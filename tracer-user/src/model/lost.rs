@@ -3,13 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::books::{Bin, Charge, Held, Holder, PlaceId};
-use crate::{class::Resource, event};
+use crate::{class::Resource, event, loss::Cost};
 
-/// Slices, by the name of their drops, with the resource for which they show who held it.
-const SLICES: [(&str, Resource); 2] = [("cpu_slices", Resource::Cpu), ("block_io", Resource::Disk)];
-
-/// For links the kernel keeps no totals: only the slices that came can be summed.
-const LINK_SLICES: &str = "link_slices";
+/// The resources for which the kernel half keeps totals per holder. For links only the slices that came can be summed.
+const WITH_TOTALS: [Resource; 2] = [Resource::Cpu, Resource::Disk];
 
 /// Where slices were dropped, deals out what nobody was seen to hold, by what each held in the whole window.
 pub(super) fn estimate(
@@ -18,8 +15,8 @@ pub(super) fn estimate(
     end: &event::End,
     link_records: u64,
 ) {
-    for (name, resource) in SLICES {
-        if dropped(end, name) == 0 {
+    for resource in WITH_TOTALS {
+        if dropped(end, resource) == 0 {
             continue;
         }
         let of = held
@@ -32,7 +29,7 @@ pub(super) fn estimate(
             give_out(bin, resource, &totals);
         }
     }
-    let dropped = dropped(end, LINK_SLICES);
+    let dropped = dropped(end, Resource::Network);
     if dropped > 0 {
         let part = dropped as f64 / (dropped + link_records) as f64;
         let charges = bins.iter_mut().flat_map(|bin| &mut bin.charges);
@@ -43,8 +40,11 @@ pub(super) fn estimate(
     }
 }
 
-fn dropped(end: &event::End, name: &str) -> u64 {
-    let of = end.ring_drops.iter().filter(|(kind, _)| kind == name);
+/// Dropped records that said who held a resource.
+fn dropped(end: &event::End, resource: Resource) -> u64 {
+    let of = end
+        .dropped()
+        .filter(|(loss, _)| loss.cost() == Cost::Holders(resource));
     of.map(|(_, dropped)| dropped).sum()
 }
 

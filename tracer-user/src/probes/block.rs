@@ -1,14 +1,26 @@
 //! Block I/O family; kernel side: `tracer-ebpf/src/probes/block.rs`.
 
-use super::{Hook, Probe, in_module, optional, substitute};
+use anyhow::Result;
+use tracer_common::{
+    block::{DISK_TOTALS_MAP, DiskOwner, DiskTotal, IO_OPEN, Io, REQUESTS_MAP, RequestState},
+    histogram::{BLOCK_HISTOGRAMS_MAP, BlockCells, CellKey, Family},
+    record::MapLoss,
+};
+
+use super::{
+    histogram::cell,
+    maps::Maps,
+    table::{Hook, Probe, in_module, optional, substitute},
+};
+use crate::event::{self, Event};
 
 const BLIND: Option<&str> = Some("disk");
 
 /// The module, where it is one, that has ext4's journal.
-pub const JOURNAL: &str = "jbd2";
+pub(crate) const JOURNAL: &str = "jbd2";
 
 /// What attaches.
-pub const PROBES: &[Probe] = &[
+pub(super) const PROBES: &[Probe] = &[
     optional(
         "block_bio_queue",
         &["task_flags", "disk_major", "disk_minor", "bio_opf"],
@@ -80,4 +92,90 @@ pub const PROBES: &[Probe] = &[
 const fn journal(name: &'static str, facts: &'static [&'static str]) -> Probe {
     let cost = "journal commits of ext4 belong to their kernel thread";
     in_module(JOURNAL, name, facts, cost)
+}
+
+pub(super) fn io(r: &Io) -> event::Io {
+    event::Io {
+        ns: r.header.ns,
+        dev: r.dev,
+        op: r.op,
+        queue_ns: r.queue_ns,
+        issue_ns: r.issue_ns,
+        bytes: r.bytes,
+        pid: r.pid,
+        tid: r.tid,
+        flags: r.flags,
+    }
+}
+
+/// A request that is still in flight at `ns`, as the kernel half remembers it.
+fn open_io(r: &RequestState, ns: u64) -> event::Io {
+    event::Io {
+        ns,
+        dev: r.dev,
+        op: r.op,
+        queue_ns: r.queue_ns,
+        issue_ns: r.issue_ns,
+        bytes: r.bytes,
+        pid: r.pid,
+        tid: r.tid,
+        flags: r.flags | IO_OPEN,
+    }
+}
+
+/// What an owner had of a disk, as the kernel half keeps it.
+fn disk_total(key: DiskOwner, total: &DiskTotal) -> event::DiskTotal {
+    event::DiskTotal {
+        dev: key.dev,
+        pid: key.pid,
+        device_ns: total.device_ns,
+        reads: total.reads,
+        writes: total.writes,
+        read_bytes: total.read_bytes,
+        write_bytes: total.write_bytes,
+        others: total.others,
+    }
+}
+
+/// Requests that are in flight at `ns`; none, if the maps cannot be read.
+pub(super) fn open(maps: &impl Maps, ns: u64) -> Vec<Event> {
+    let mut requests = maps.issued();
+    let _unreadable = maps.each(REQUESTS_MAP, |_: u64, request| requests.push(request));
+    let open = requests.iter().map(|request| open_io(request, ns));
+    open.map(Event::Io).collect()
+}
+
+/// Histograms of every process's requests, and what each process had of each disk.
+///
+/// # Errors
+/// If a map cannot be read.
+pub(super) fn totals(maps: &impl Maps, ns: u64) -> Result<Vec<Event>> {
+    let mut events = Vec::new();
+    maps.each(BLOCK_HISTOGRAMS_MAP, |pid, cells: BlockCells| {
+        for (family, values) in [
+            (Family::BlockIoQueue, &cells.queue),
+            (Family::BlockIoDevice, &cells.device),
+        ] {
+            let family = family as u32;
+            let histogram = cell(ns, CellKey { pid, family }, values);
+            events.push(Event::Histogram(Box::new(histogram)));
+        }
+    })?;
+    maps.each(DISK_TOTALS_MAP, |owner, total| {
+        events.push(Event::DiskTotal(disk_total(owner, &total)));
+    })?;
+    Ok(events)
+}
+
+/// Entries of the maps that push out what was longest not used.
+///
+/// # Errors
+/// If a map cannot be read.
+pub(super) fn kept(maps: &impl Maps) -> Result<Vec<(MapLoss, u64)>> {
+    let histograms = maps.count::<u32, BlockCells>(BLOCK_HISTOGRAMS_MAP)?;
+    let totals = maps.count::<DiskOwner, DiskTotal>(DISK_TOTALS_MAP)?;
+    Ok(vec![
+        (MapLoss::BlockHistograms, histograms),
+        (MapLoss::DiskTotals, totals),
+    ])
 }

@@ -1,14 +1,80 @@
 //! Interrupts; kernel side: `tracer-ebpf/src/probes/irq.rs`.
 
-use super::{Probe, optional};
+use tracer_common::{
+    irq::{self, INTERRUPTS_MAP, Interrupts, SOURCES, Sums},
+    sched::CpuState,
+};
+
+use super::{
+    maps::Maps,
+    sched::open_slice,
+    table::{Probe, optional},
+};
+use crate::event::{self, Event, Source};
 
 const HARD: &str = "run-queue time that interrupts took is charged to those whom they interrupted";
 const SOFT: &str = "run-queue time that softirqs took is charged to those whom they interrupted";
 
 /// What attaches.
-pub const PROBES: &[Probe] = &[
+pub(super) const PROBES: &[Probe] = &[
     optional("irq_handler_entry", &[], HARD, None),
     optional("irq_handler_exit", &[], HARD, None),
     optional("softirq_entry", &[], SOFT, None),
     optional("softirq_exit", &[], SOFT, None),
 ];
+
+pub(super) fn interrupts(r: &Interrupts) -> event::Interrupts {
+    event::Interrupts {
+        ns: r.header.ns,
+        cpu: r.place,
+        begin_ns: r.begin_ns,
+        took: took(&r.ns),
+    }
+}
+
+/// What interrupted target threads on all CPUs, as the kernel half remembers it.
+fn interrupted(cpus: &[Sums]) -> event::Interrupted {
+    let sum = |source: usize| cpus.iter().map(|sums| sums.own_ns[source]).sum();
+    event::Interrupted {
+        took: took(&std::array::from_fn(sum)),
+    }
+}
+
+/// Those that took anything.
+fn took(ns: &[u64; SOURCES]) -> Vec<(Source, u64)> {
+    let source = |number: usize| match number {
+        irq::HARD => Source::Irq,
+        softirq => Source::Softirq(softirq as u32),
+    };
+    let all = ns.iter().enumerate();
+    all.filter(|(_, ns)| **ns > 0)
+        .map(|(number, ns)| (source(number), *ns))
+        .collect()
+}
+
+/// What interrupts took so far of a CPU on which a target thread is queued, as the kernel half remembers it.
+fn open_interrupts(cpu: u32, state: &CpuState, sums: &Sums, ns: u64) -> Option<event::Interrupts> {
+    let begin_ns = open_slice(cpu, state, ns)?.begin_ns.max(state.opened_ns);
+    let untold = std::array::from_fn(|n| sums.ns[n].saturating_sub(sums.told_ns[n]));
+    let took = took(&untold);
+    (!took.is_empty()).then_some(event::Interrupts {
+        ns,
+        cpu,
+        begin_ns,
+        took,
+    })
+}
+
+/// What interrupts took so far of the CPUs on which target threads are queued; nothing, if the map cannot be read.
+pub(super) fn open(maps: &impl Maps, cpus: &[CpuState], ns: u64) -> Vec<Event> {
+    let sums = maps.array(INTERRUPTS_MAP).unwrap_or_default();
+    let all = (0..).zip(cpus.iter().zip(&sums));
+    let taken = all.filter_map(|(cpu, (state, sums))| open_interrupts(cpu, state, sums, ns));
+    taken.map(Event::Interrupts).collect()
+}
+
+/// What interrupted target threads since attach; nothing, if the map cannot be read.
+pub(super) fn totals(maps: &impl Maps) -> Option<Event> {
+    let sums: Vec<Sums> = maps.array(INTERRUPTS_MAP).ok()?;
+    Some(Event::Interrupted(interrupted(&sums)))
+}

@@ -1,55 +1,31 @@
-//! The probe families: what attaches, what its absence costs, and how its records become events.
+//! The probe families: what attaches, what its absence costs, and how the records become events.
+//!
+//! A family is one stem in four places: the kernel half's `probes/`, `tracer-common`, here, and the tests. This file is the register in
+//! which the families meet.
 
-pub mod block;
-pub mod decode;
-pub mod irq;
-pub mod packets;
-pub mod proc;
-pub mod sched;
-pub mod tcp;
+pub(crate) mod block;
+pub(crate) mod frame;
+mod histogram;
+mod irq;
+mod maps;
+mod packets;
+mod proc;
+pub(crate) mod sched;
+mod table;
+mod tcp;
 
-/// What happens when a probe cannot be attached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Need {
-    /// Without it there is nothing to say.
-    Required,
-    /// Its absence costs this much.
-    Optional {
-        /// What the user loses.
-        cost: &'static str,
-        /// Resource of which nothing can be said without it.
-        blinds: Option<&'static str>,
-    },
-}
+use anyhow::Result;
+use tracer_common::{
+    Kind,
+    record::{Header, MapLoss},
+};
 
-/// How a program is attached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hook {
-    /// A BTF tracepoint of the same name as the program.
-    Tracepoint,
-    /// A raw tracepoint of the same name as the program, in the kernel or in this module of it. Without the module there is nothing to
-    /// see, hence nothing to miss.
-    InModule(&'static str),
-    /// The entry of a kernel function.
-    Entry(&'static str),
-    /// The return of a kernel function with so many arguments: the result comes after them.
-    Exit(&'static str, usize),
-}
-
-/// One program.
-#[derive(Clone, Copy, Debug)]
-pub struct Probe {
-    /// Name of the program.
-    pub name: &'static str,
-    /// How.
-    pub hook: Hook,
-    /// How badly it is wanted.
-    pub need: Need,
-    /// Fields of [`tracer_common::config::Offsets`] without which it cannot be loaded.
-    pub facts: &'static [&'static str],
-    /// The tracepoint that it stands in for: used only where that is missing.
-    pub instead_of: Option<&'static str>,
-}
+pub(crate) use self::maps::Maps;
+pub use self::{
+    frame::Malformed,
+    table::{Hook, Need, Probe},
+};
+use crate::event::Event;
 
 /// Every probe, family by family.
 pub fn all() -> impl Iterator<Item = &'static Probe> {
@@ -65,62 +41,93 @@ pub fn all() -> impl Iterator<Item = &'static Probe> {
     .flatten()
 }
 
-const fn required(name: &'static str, facts: &'static [&'static str]) -> Probe {
-    Probe {
-        name,
-        hook: Hook::Tracepoint,
-        need: Need::Required,
-        facts,
-        instead_of: None,
-    }
+/// Decodes one record; `symbol` names the function at a kernel address.
+///
+/// # Errors
+/// [`Malformed`] if the record is shorter than its kind or the kind is unknown.
+pub fn decode(bytes: &[u8], symbol: impl Fn(u64) -> String) -> Result<Event, Malformed> {
+    let header: Header = frame::read(bytes)?;
+    let kind = Kind::from_u32(header.kind).ok_or(Malformed::Kind(header.kind))?;
+    Ok(match kind {
+        Kind::Wait => Event::Wait(sched::wait(&frame::read(bytes)?)),
+        Kind::Slice => Event::Slice(sched::slice(&frame::read(bytes)?)),
+        Kind::Migrate => Event::Migrate(sched::migrate(&frame::read(bytes)?)),
+        Kind::Stack => Event::Stack(sched::stack(&frame::read(bytes)?, symbol)),
+        Kind::ThreadEnd => Event::ThreadEnd(sched::thread_end(&frame::read(bytes)?)),
+        Kind::Work => Event::Work(sched::work(&frame::read(bytes)?, symbol)),
+        Kind::Stolen => Event::Stolen(sched::stolen(&frame::read(bytes)?)),
+        Kind::Interrupts => Event::Interrupts(irq::interrupts(&frame::read(bytes)?)),
+        Kind::Io => Event::Io(block::io(&frame::read(bytes)?)),
+        Kind::Call => Event::Call(tcp::call(&frame::read(bytes)?)),
+        Kind::Socket => Event::Socket(tcp::socket(&frame::read(bytes)?)),
+        Kind::Ack => tcp::acknowledgement(&frame::read(bytes)?),
+        Kind::Client => Event::Client(tcp::client(&frame::read(bytes)?)),
+        Kind::Link => Event::Link(tcp::link(&frame::read(bytes)?)),
+        Kind::Flow => Event::Flow(tcp::flow(&frame::read(bytes)?)),
+        Kind::Packets => Event::Packets(packets::packets(&frame::read(bytes)?)),
+        Kind::Fork => Event::Fork(proc::fork(&frame::read(bytes)?)),
+        Kind::Exec => Event::Exec(proc::exec(&frame::read(bytes)?)),
+        Kind::Exit => Event::Exit(proc::exit(&frame::read(bytes)?)),
+        Kind::Snapshot => Event::Histogram(Box::new(histogram::snapshot(&frame::read(bytes)?))),
+    })
 }
 
-const fn optional(
-    name: &'static str,
-    facts: &'static [&'static str],
-    cost: &'static str,
-    blinds: Option<&'static str>,
-) -> Probe {
-    Probe {
-        name,
-        hook: Hook::Tracepoint,
-        need: Need::Optional { cost, blinds },
-        facts,
-        instead_of: None,
-    }
+/// What is open at `ns`: requests in flight, who holds the CPUs that target threads wait for, and target threads off the CPU. A map
+/// that cannot be read has nothing open.
+///
+/// Waits come last: the model charges them to what it has seen by then.
+pub(crate) fn open(maps: &impl Maps, ns: u64) -> Vec<Event> {
+    let cpus = sched::cpus(maps);
+    let mut events = block::open(maps, ns);
+    events.extend(sched::open_slices(&cpus, ns));
+    events.extend(irq::open(maps, &cpus, ns));
+    events.extend(sched::open_waits(maps, ns));
+    events
 }
 
-/// An optional probe on a tracepoint of what may be a module.
-const fn in_module(
-    module: &'static str,
-    name: &'static str,
-    facts: &'static [&'static str],
-    cost: &'static str,
-) -> Probe {
-    Probe {
-        name,
-        hook: Hook::InModule(module),
-        need: Need::Optional { cost, blinds: None },
-        facts,
-        instead_of: None,
-    }
+/// What the maps hold at the end: the last slices of links and packets, histograms, totals.
+///
+/// # Errors
+/// If a map cannot be read without which the books would not close.
+pub(crate) fn totals(maps: &impl Maps, ns: u64) -> Result<Vec<Event>> {
+    let mut events = tcp::links(maps)?;
+    events.extend(packets::cells(maps));
+    events.extend(histogram::totals(maps, &sched::cpus(maps), ns)?);
+    events.extend(block::totals(maps, ns)?);
+    events.extend(irq::totals(maps));
+    events.extend(tcp::unread(maps, ns));
+    Ok(events)
 }
 
-/// A probe on a kernel function where a tracepoint is missing; what its own absence costs is said of the tracepoint.
-const fn substitute(
-    name: &'static str,
-    hook: Hook,
-    instead_of: &'static str,
-    facts: &'static [&'static str],
-) -> Probe {
-    Probe {
-        name,
-        hook,
-        need: Need::Optional {
-            cost: "see the tracepoint that it stands in for",
-            blinds: None,
-        },
-        facts,
-        instead_of: Some(instead_of),
+/// How many entries the maps hold that push out what was longest not used. The kernel half counts what it adds to these; the rest was
+/// pushed out.
+///
+/// # Errors
+/// If such a map cannot be read.
+pub(crate) fn kept(maps: &impl Maps) -> Result<Vec<(MapLoss, u64)>> {
+    Ok([histogram::kept(maps)?, block::kept(maps)?].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_record_is_refused_with_its_length() {
+        assert_eq!(
+            decode(&[0; 8], |_| String::new()),
+            Err(Malformed::Short { length: 8 })
+        );
+        assert_eq!(
+            decode(&[0; 40], |_| String::new()),
+            Err(Malformed::Short { length: 40 })
+        );
+    }
+
+    #[test]
+    fn an_unknown_kind_is_refused() {
+        let mut bytes = [0; 400];
+        bytes[0] = 99;
+        assert_eq!(decode(&bytes, |_| String::new()), Err(Malformed::Kind(99)));
     }
 }

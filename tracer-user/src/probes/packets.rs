@@ -1,12 +1,15 @@
 //! Packets; kernel side: `tracer-ebpf/src/probes/packets.rs`.
 
-use tracer_common::packets;
+use tracer_common::packets::{PACKETS_MAP, PacketOwner, Packets};
 
-use super::{Probe, optional};
-use crate::event;
+use super::{
+    maps::Maps,
+    table::{Probe, optional},
+};
+use crate::event::{self, Event};
 
 /// What attaches. Whose packets they were is told by the probes of TCP.
-pub const PROBES: &[Probe] = &[optional(
+pub(super) const PROBES: &[Probe] = &[optional(
     "napi_poll",
     &[],
     "what softirqs took of a CPU for packets is charged to them by name, not to whose packets they were",
@@ -14,8 +17,7 @@ pub const PROBES: &[Probe] = &[optional(
 )];
 
 /// A cell, from the ring or from the map.
-#[must_use]
-pub fn packets(r: &packets::Packets) -> event::Packets {
+pub(super) fn packets(r: &Packets) -> event::Packets {
     event::Packets {
         ns: r.header.ns,
         cpu: r.cpu,
@@ -24,4 +26,13 @@ pub fn packets(r: &packets::Packets) -> event::Packets {
         received: r.received,
         polled: r.polled,
     }
+}
+
+/// The slices that are not over; none, if the map cannot be read.
+pub(super) fn cells(maps: &impl Maps) -> Vec<Event> {
+    let mut events = Vec::new();
+    let _unreadable = maps.each(PACKETS_MAP, |_: PacketOwner, cell| {
+        events.push(Event::Packets(packets(&cell)));
+    });
+    events
 }

@@ -1,9 +1,15 @@
 //! Process family; kernel side: `tracer-ebpf/src/probes/proc.rs`.
 
-use super::{Probe, optional, required};
+use tracer_common::proc::{CMDLINE, Exec, Exit, Fork};
+
+use super::{
+    frame::text,
+    table::{Probe, optional, required},
+};
+use crate::event;
 
 /// What attaches.
-pub const PROBES: &[Probe] = &[
+pub(super) const PROBES: &[Probe] = &[
     required(
         "sched_process_fork",
         &[
@@ -37,3 +43,39 @@ pub const PROBES: &[Probe] = &[
         None,
     ),
 ];
+
+pub(super) fn fork(r: &Fork) -> event::Fork {
+    event::Fork {
+        ns: r.header.ns,
+        pid: r.pid,
+        tid: r.tid,
+        parent_pid: r.parent_pid,
+        target: r.target != 0,
+        sid: r.sid,
+        pgid: r.pgid,
+        start_ns: r.start_ns,
+        comm: text(&r.comm),
+    }
+}
+
+pub(super) fn exec(r: &Exec) -> event::Exec {
+    let length = (r.cmdline_len as usize).min(CMDLINE);
+    event::Exec {
+        ns: r.header.ns,
+        pid: r.pid,
+        sid: r.sid,
+        pgid: r.pgid,
+        start_ns: r.start_ns,
+        comm: text(&r.comm),
+        cmdline: String::from_utf8_lossy(&r.cmdline[..length])
+            .trim_end_matches('\0')
+            .replace('\0', " "),
+    }
+}
+
+pub(super) fn exit(r: &Exit) -> event::Exit {
+    event::Exit {
+        ns: r.header.ns,
+        pid: r.pid,
+    }
+}

@@ -1,9 +1,21 @@
-//! TCP family; kernel side: `tracer-ebpf/src/probes/tcp.rs` and `link.rs`.
+//! TCP family; kernel side: `tracer-ebpf/src/probes/tcp/`.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use anyhow::Result;
+use tracer_common::tcp::{
+    Ack, Call, Client, Flow, LINKS_MAP, Link, LinkOwner, SOCKETS_MAP, Socket, SocketState,
+};
 
 use super::{
-    Hook::{Entry, Exit},
-    Probe, optional, substitute,
+    frame::text,
+    maps::Maps,
+    table::{
+        Hook::{Entry, Exit},
+        Probe, optional, substitute,
+    },
 };
+use crate::event::{self, Event};
 
 const BLIND: Option<&str> = Some("network");
 const SOCK: &[&str] = &["sock_family", "sock_protocol"];
@@ -27,7 +39,7 @@ const CALL: &[&str] = &[
 ];
 
 /// What attaches.
-pub const PROBES: &[Probe] = &[
+pub(super) const PROBES: &[Probe] = &[
     optional(
         "sock_send_length",
         CALL,
@@ -125,3 +137,135 @@ pub const PROBES: &[Probe] = &[
         CALL,
     ),
 ];
+
+pub(super) fn call(r: &Call) -> event::Call {
+    event::Call {
+        ns: r.header.ns,
+        socket: r.socket,
+        result: r.result,
+        arrived_ns: r.arrived_ns,
+        pid: r.pid,
+        tid: r.tid,
+        unsent_bytes: r.unsent_bytes,
+        unacked_bytes: r.unacked_bytes,
+        ifindex: r.ifindex,
+        flags: r.flags,
+    }
+}
+
+/// An address of a socket, as text: an IPv4 address mapped into IPv6 is shown as IPv4.
+fn address(family: u32, bytes: [u8; 16], port: u32) -> String {
+    const AF_INET: u32 = 2;
+    let port = port as u16;
+    if family == AF_INET {
+        let [a, b, c, d, ..] = bytes;
+        return SocketAddr::from((Ipv4Addr::new(a, b, c, d), port)).to_string();
+    }
+    SocketAddr::new(Ipv6Addr::from(bytes).to_canonical(), port).to_string()
+}
+
+pub(super) fn socket(r: &Socket) -> event::Socket {
+    event::Socket {
+        ns: r.header.ns,
+        socket: r.socket,
+        pid: r.pid,
+        local: address(r.family, r.local, r.local_port),
+        local_port: r.local_port,
+        remote: address(r.family, r.remote, r.remote_port),
+    }
+}
+
+/// What one owner sent in one slice.
+pub(super) fn link(r: &Link) -> event::Link {
+    event::Link {
+        ns: r.header.ns,
+        ifindex: r.ifindex,
+        netns: r.netns,
+        name: text(&r.name),
+        pid: r.pid,
+        packets: r.packets,
+        bytes: r.bytes,
+        backlog_min: r.backlog_min,
+        drops: r.drops,
+    }
+}
+
+pub(super) fn acknowledgement(r: &Ack) -> Event {
+    let (ns, socket) = (r.header.ns, r.socket);
+    match r.left_ns {
+        0 => Event::Ack(event::Ack { ns, socket }),
+        left_ns => Event::Delivered(event::Delivered {
+            ns,
+            socket,
+            left_ns,
+        }),
+    }
+}
+
+pub(super) fn flow(r: &Flow) -> event::Flow {
+    event::Flow {
+        ns: r.header.ns,
+        socket: r.socket,
+        netns: r.netns,
+        ifindex: r.ifindex,
+        unsent_bytes: r.unsent_bytes,
+        unacked_bytes: r.unacked_bytes,
+        window_bytes: r.window_bytes,
+        retransmits: r.retransmits,
+        flags: r.flags,
+    }
+}
+
+pub(super) fn client(r: &Client) -> event::Client {
+    event::Client {
+        ns: r.header.ns,
+        socket: r.socket,
+        pid: r.pid,
+        client_pid: r.client_pid,
+    }
+}
+
+/// The slices of links that are not over.
+///
+/// # Errors
+/// If the map cannot be read.
+pub(super) fn links(maps: &impl Maps) -> Result<Vec<Event>> {
+    let mut events = Vec::new();
+    maps.each(LINKS_MAP, |_: LinkOwner, slice: Link| {
+        if slice.packets > 0 {
+            events.push(Event::Link(link(&slice)));
+        }
+    })?;
+    Ok(events)
+}
+
+/// Bytes that nobody has received until `ns`; none, if the map cannot be read.
+pub(super) fn unread(maps: &impl Maps, ns: u64) -> Vec<Event> {
+    let mut events = Vec::new();
+    let _unreadable = maps.each(SOCKETS_MAP, |socket, state: SocketState| {
+        if state.announced != 0 && state.arrived_ns != 0 {
+            events.push(Event::Unread(event::Unread {
+                ns,
+                socket,
+                pid: state.pid,
+                arrived_ns: state.arrived_ns,
+            }));
+        }
+    });
+    events
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_shown_as_people_write_them() {
+        let mut mapped = [0; 16];
+        mapped[10..].copy_from_slice(&[0xff, 0xff, 10, 0, 0, 1]);
+        assert_eq!(address(10, mapped, 80), "10.0.0.1:80");
+        let mut four = [0; 16];
+        four[..4].copy_from_slice(&[127, 0, 0, 1]);
+        assert_eq!(address(2, four, 8080), "127.0.0.1:8080");
+    }
+}

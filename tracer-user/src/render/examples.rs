@@ -48,7 +48,7 @@ fn blame(resource: Resource, place: &str, pid: Option<u32>, comm: &str, ms: u64)
 }
 
 /// A web server whose machine is fine.
-pub fn healthy() -> Report {
+pub(super) fn healthy() -> Report {
     Report {
         schema: SCHEMA.to_owned(),
         host: Host {
@@ -70,7 +70,7 @@ pub fn healthy() -> Report {
             duration_ns: 10_000 * MS,
         },
         verdict: Verdict {
-            resource: Resource::None,
+            resource: None,
             cause: None,
             place: None,
             basis: Basis::Requests,
@@ -116,7 +116,7 @@ pub fn healthy() -> Report {
 }
 
 /// A backup that reads the web server's disk.
-pub fn disk() -> Report {
+pub(super) fn disk() -> Report {
     let mut report = healthy();
     let tar = Culprit {
         pid: 4711,
@@ -126,7 +126,7 @@ pub fn disk() -> Report {
         pids: vec![4711, 4712],
     };
     report.verdict = Verdict {
-        resource: Resource::Disk,
+        resource: Some(Resource::Disk),
         cause: Some(Cause::Contention),
         place: Some("sda".to_owned()),
         culprits: vec![tar.clone()],
@@ -221,7 +221,7 @@ pub fn disk() -> Report {
 }
 
 /// Two senders that fill the link.
-pub fn network() -> Report {
+pub(super) fn network() -> Report {
     let mut report = disk();
     let culprit = |pid, comm: &str, share| Culprit {
         pid,
@@ -231,7 +231,7 @@ pub fn network() -> Report {
         ..Culprit::default()
     };
     report.verdict = Verdict {
-        resource: Resource::Network,
+        resource: Some(Resource::Network),
         place: Some("eth0".to_owned()),
         culprits: vec![culprit(990, "rsync", 0.52), culprit(1201, "restic", 0.31)],
         share: 0.81,
@@ -257,7 +257,7 @@ pub fn network() -> Report {
 }
 
 /// A kernel that lacks a probe, and rings that were full.
-pub fn unknown_and_losses() -> Report {
+pub(super) fn unknown_and_losses() -> Report {
     let mut report = healthy();
     report.verdict.basis = Basis::Threads;
     report.verdict.confidence = 0.31;
@@ -285,7 +285,7 @@ pub fn unknown_and_losses() -> Report {
 }
 
 /// Names that were chosen to harm.
-pub fn hostile() -> Report {
+pub(super) fn hostile() -> Report {
     let mut report = disk();
     let comm = "\x1b[2J\u{9b}31m\u{202e}<script>;x\n9".to_owned();
     report.target.comm.clone_from(&comm);
@@ -319,7 +319,7 @@ pub fn hostile() -> Report {
 }
 
 /// Names that are longer than any column, and wide ones.
-pub fn long_names() -> Report {
+pub(super) fn long_names() -> Report {
     let mut report = disk();
     report.target.comm = "a-web-server-whose-name-has-forty-letter".to_owned();
     for row in &mut report.blame {

@@ -3,11 +3,11 @@
 use crate::units::shorten;
 
 /// Width of the report.
-pub const WIDTH: usize = 80;
+pub(super) const WIDTH: usize = 80;
 
 /// Which way a column is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Align {
+pub(super) enum Align {
     /// Text.
     Left,
     /// Figures.
@@ -16,7 +16,7 @@ pub enum Align {
 
 /// Sets rows in columns as wide as their widest cell; the columns in `flexible` give way until a line fits.
 #[must_use]
-pub fn table(
+pub(super) fn table(
     rows: &[Vec<String>],
     align: &[Align],
     flexible: &[usize],
@@ -79,7 +79,7 @@ fn fit(cell: &str, width: usize) -> String {
 
 /// Breaks a text into lines between words; a word that is too long is broken too.
 #[must_use]
-pub fn wrap(text: &str, first: &str, rest: &str) -> Vec<String> {
+pub(super) fn wrap(text: &str, first: &str, rest: &str) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = first.to_owned();
     let mut is_empty = true;
@@ -116,7 +116,7 @@ fn split_at(word: &str, chars: usize) -> (String, String) {
 
 /// A bar of `width` columns in eighths.
 #[must_use]
-pub fn bar(part: f64, width: usize) -> String {
+pub(super) fn bar(part: f64, width: usize) -> String {
     const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
     let eighths = (part.clamp(0.0, 1.0) * (8 * width) as f64).round() as usize;
     // What is there at all is seen.
@@ -126,7 +126,7 @@ pub fn bar(part: f64, width: usize) -> String {
 
 /// A histogram in one line of block characters: neighbouring buckets are joined until it fits.
 #[must_use]
-pub fn sparkline(counts: &[u64], width: usize) -> String {
+pub(super) fn sparkline(counts: &[u64], width: usize) -> String {
     const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let joined = counts.len().div_ceil(width).max(1);
     let sums: Vec<u64> = counts

@@ -54,6 +54,15 @@ fn a_process_without_room_for_its_histogram_makes_no_figure_doubtful() {
 }
 
 #[test]
+fn a_histogram_lost_on_the_way_makes_no_figure_doubtful() {
+    let mut report = examples::disk();
+    report.losses.ring = [("histograms".to_owned(), 12)].into();
+    let shown = plain(&report);
+    assert!(shown.contains("Lost 12 histograms on the way"), "{shown}");
+    assert!(!shown.contains("too low"), "{shown}");
+}
+
+#[test]
 fn no_line_is_longer_than_a_terminal() {
     let mut long = Vec::new();
     for (name, report) in all() {

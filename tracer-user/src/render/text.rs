@@ -2,9 +2,11 @@
 
 use super::table::{Align, WIDTH, bar, sparkline, table, wrap};
 use crate::{
-    class::{Class, Resource},
-    report::{Basis, Blame, Budget, Histogram, Report},
-    units::{bytes, count, escape_terminal as safe, plural, share, shorten, time},
+    report::{
+        Basis, Blame, Budget, Histogram, Report,
+        reading::{Estimate, Part, parts},
+    },
+    units::{bytes, count, escape_terminal as safe, percent, plural, share, shorten, time},
 };
 
 /// How to show it.
@@ -15,9 +17,6 @@ pub struct TextOptions {
     /// Use ANSI colours.
     pub colour: bool,
 }
-
-/// Part of the machine from which on the tracer may be part of the trouble.
-const FELT: f64 = 0.01;
 
 /// Columns of a bar.
 const BAR: usize = 38;
@@ -71,8 +70,8 @@ impl Page<'_> {
             String::new()
         };
         let facts = format!(
-            "confidence {:.0} % · {} traced · {} (pid {}){more} · {} · {} · {}",
-            100.0 * report.verdict.confidence,
+            "confidence {} · {} traced · {} (pid {}){more} · {} · {} · {}",
+            percent(report.verdict.confidence),
             time(report.window.duration_ns),
             safe(&target.comm),
             target.pid,
@@ -85,14 +84,12 @@ impl Page<'_> {
     }
 
     fn remedies(&self) -> Vec<String> {
-        let remedies = &self.report.verdict.remedies;
+        let remedies = self.report.verdict.remedies_by_use();
         if remedies.is_empty() {
             return Vec::new();
         }
         let mut lines = vec![self.bold("What to do")];
-        // What helps comes first, whatever the order of the table they are from.
-        let helps = remedies.iter().filter(|remedy| remedy.applies);
-        for remedy in helps.chain(remedies.iter().filter(|remedy| !remedy.applies)) {
+        for remedy in remedies {
             let mark = if remedy.applies { "  + " } else { "  - " };
             lines.extend(wrap(&safe(&remedy.command), mark, "    "));
             let text = if remedy.applies {
@@ -130,12 +127,10 @@ impl Page<'_> {
                     quantile(requests.oldest_open_ns)
                 ));
             }
-            let behind: u64 = requests.behind_own_ns.values().sum();
-            let all: u64 = requests.budget_ns.values().sum();
-            if behind > 0 && behind * 20 >= all {
+            if let Some(part) = requests.notable_behind_own() {
                 also.push(format!(
                     "{} of their time their thread worked on other ones",
-                    share(behind as f64 / all as f64)
+                    share(part)
                 ));
             }
             lines.extend(also.iter().flat_map(|also| wrap(also, "    ", "    ")));
@@ -148,10 +143,10 @@ impl Page<'_> {
             time(threads.wall_ns)
         ));
         lines.extend(bars(&threads.budget_ns));
-        if threads.unaccounted_ns * 100 > threads.wall_ns {
+        if let Some(ns) = threads.notable_unaccounted_ns() {
             lines.push(format!(
                 "    {} of it cannot be accounted for: records were lost",
-                time(threads.unaccounted_ns)
+                time(ns)
             ));
         }
         lines
@@ -187,15 +182,13 @@ impl Page<'_> {
                 blame.len() - self.options.top
             ));
         }
-        let estimated = |of_cpu: bool| {
-            let mut shown = blame.iter().take(self.options.top);
-            shown.any(|row| row.estimated && (row.resource == Resource::Cpu) == of_cpu)
-        };
-        if estimated(true) {
+        let shown = blame.iter().take(self.options.top);
+        let estimates: Vec<Estimate> = shown.filter_map(Blame::estimate).collect();
+        if estimates.contains(&Estimate::Stolen) {
             lines
                 .push("  ~ in proportion: when in a slice time was stolen is not known".to_owned());
         }
-        if estimated(false) {
+        if estimates.contains(&Estimate::OwnService) {
             lines.push(
                 "  ~ rests on an estimate of what the target's own I/O takes alone".to_owned(),
             );
@@ -204,22 +197,9 @@ impl Page<'_> {
     }
 
     fn holder(&self, row: &Blame) -> Vec<String> {
-        let waited: u64 = self
-            .report
-            .blame
-            .iter()
-            .filter(|other| other.resource == row.resource)
-            .map(|other| other.ns)
-            .sum();
-        let nobody = self
-            .report
-            .unattributed_ns
-            .get(&row.resource)
-            .copied()
-            .unwrap_or(0);
-        let holder = match row.pid {
-            Some(pid) if row.comm != "itself" => format!("{} [{pid}]", safe(&row.comm)),
-            _ => safe(&row.comm),
+        let holder = match row.holder_pid() {
+            Some(pid) => format!("{} [{pid}]", safe(&row.comm)),
+            None => safe(&row.comm),
         };
         let mark = if row.estimated { "~" } else { "" };
         let optional =
@@ -229,19 +209,14 @@ impl Page<'_> {
             row.place.as_deref().map(safe).unwrap_or_default(),
             holder,
             format!("{mark}{}", time(row.ns)),
-            share(row.ns as f64 / (waited + nobody).max(1) as f64),
+            share(self.report.share_of(row)),
             optional(row.ios, count),
             optional(row.bytes, bytes),
         ]
     }
 
     fn latencies(&self) -> Vec<String> {
-        let report = self.report;
-        let own: Vec<&Histogram> = report
-            .histograms
-            .iter()
-            .filter(|h| report.target.pids.contains(&h.pid))
-            .collect();
+        let own = self.report.own_histograms();
         if own.is_empty() {
             return Vec::new();
         }
@@ -287,12 +262,8 @@ impl Page<'_> {
             let text = format!("{}: {}", unknown.resource.name(), safe(&unknown.reason));
             lines.extend(wrap(&text, "Unknown ", "        "));
         }
-        for (resource, ns) in report
-            .unattributed_ns
-            .iter()
-            .filter(|(resource, ns)| **ns > self.notable(**resource))
-        {
-            lines.push(format!("Unattributed {}: {}", resource.name(), time(*ns)));
+        for (resource, ns) in report.notable_unattributed() {
+            lines.push(format!("Unattributed {}: {}", resource.name(), time(ns)));
         }
         for evidence in &report.evidence {
             lines.extend(wrap(&safe(evidence), "Evidence ", "         "));
@@ -300,27 +271,25 @@ impl Page<'_> {
         lines
     }
 
-    /// Unattributed time below a tenth of the resource's waits is noise.
-    fn notable(&self, resource: Resource) -> u64 {
-        let class = resource.class();
-        class
-            .and_then(|class| self.report.threads.budget_ns.get(&class))
-            .map_or(0, |ns| ns / 10)
+    fn footnotes(&self) -> Vec<String> {
+        let mut lines = self.losses();
+        for missing in self.report.unsaid_probes() {
+            lines.extend(wrap(
+                &format!("{}: {}", safe(&missing.probe), safe(&missing.cost)),
+                "Missing ",
+                "        ",
+            ));
+        }
+        lines.extend(wrap(&self.cost(), "", ""));
+        lines
     }
 
-    fn footnotes(&self) -> Vec<String> {
-        let report = self.report;
-        let losses = &report.losses;
+    fn losses(&self) -> Vec<String> {
+        let losses = &self.report.losses;
         let mut lines = Vec::new();
-        let (pushed_out, full): (Vec<_>, Vec<_>) = losses
-            .maps
-            .iter()
-            .partition(|(map, _)| map.ends_with("histograms"));
-        let lost: Vec<String> = losses
-            .ring
-            .iter()
-            .chain(full)
-            .map(|(what, n)| format!("{} {}", count(*n), safe(what)))
+        let felt = losses.felt().into_iter();
+        let lost: Vec<String> = felt
+            .map(|(what, n)| format!("{} {}", count(n), safe(what)))
             .collect();
         if !lost.is_empty() {
             lines.extend(wrap(
@@ -329,13 +298,21 @@ impl Page<'_> {
                 "     ",
             ));
         }
-        let pushed_out: u64 = pushed_out.into_iter().map(|(_, n)| n).sum();
-        if pushed_out > 0 {
-            let told = format!(
-                "{} histograms: there is no room for those of all processes, and these did nothing for longest",
-                count(pushed_out)
+        let snapshots = losses.snapshots();
+        if snapshots > 0 {
+            let text = format!(
+                "{} on the way: they were read at the end, and no figure is missing",
+                plural(snapshots, "histogram")
             );
-            lines.extend(wrap(&told, "Lost ", "     "));
+            lines.extend(wrap(&text, "Lost ", "     "));
+        }
+        let idle = losses.idle_histograms();
+        if idle > 0 {
+            let text = format!(
+                "{} histograms: there is no room for those of all processes, and these did nothing for longest",
+                count(idle)
+            );
+            lines.extend(wrap(&text, "Lost ", "     "));
         }
         if losses.unreadable_stacks > 0 {
             lines.push(format!(
@@ -346,41 +323,23 @@ impl Page<'_> {
         if losses.truncated {
             lines.push("Lost the end of the recording: it is cut off".to_owned());
         }
-        let said = |probe: &str| {
-            report
-                .unknown
-                .iter()
-                .any(|unknown| unknown.reason.starts_with(probe))
-        };
-        let mut unsaid: Vec<_> = losses
-            .missing_probes
-            .iter()
-            .filter(|missing| !said(&missing.probe))
-            .collect();
-        // Several probes for one fact cost it once.
-        unsaid.dedup_by(|later, first| later.cost == first.cost);
-        for missing in unsaid {
-            lines.extend(wrap(
-                &format!("{}: {}", safe(&missing.probe), safe(&missing.cost)),
-                "Missing ",
-                "        ",
-            ));
-        }
-        let basis = match report.verdict.basis {
+        lines
+    }
+
+    /// By what was judged, and what the tracer itself took.
+    fn cost(&self) -> String {
+        let basis = match self.report.verdict.basis {
             Basis::Requests => "requests",
             Basis::Threads => "threads",
         };
-        let tracer = &report.tracer;
+        let tracer = &self.report.tracer;
         let kernel = tracer
             .kernel_ns
             .map(|ns| format!(" and {} in the kernel", time(ns)));
-        let felt = (tracer.machine_share > FELT).then(|| {
-            format!(
-                " Its CPU time is {} of the machine's.",
-                share(tracer.machine_share)
-            )
-        });
-        let cost = format!(
+        let felt = tracer
+            .felt_share()
+            .map(|part| format!(" Its CPU time is {} of the machine's.", share(part)));
+        format!(
             "Judged by the time of {basis}. The tracer took {} of CPU{}, {} of memory and {} of maps; attached in {}.{}",
             time(tracer.cpu_ns),
             kernel.unwrap_or_default(),
@@ -388,33 +347,22 @@ impl Page<'_> {
             bytes(tracer.maps_bytes),
             time(tracer.attach_ns),
             felt.unwrap_or_default(),
-        );
-        lines.extend(wrap(&cost, "", ""));
-        lines
+        )
     }
 }
 
-/// One bar for each class in which time was spent; blocked classes first, the largest on top.
+/// One bar for each class in which time was spent.
 fn bars(budget: &Budget) -> Vec<String> {
-    let total: u64 = budget.values().sum();
-    let mut classes: Vec<(Class, u64)> = budget
-        .iter()
-        .map(|(class, ns)| (*class, *ns))
-        .filter(|(_, ns)| *ns > 0)
-        .collect();
-    let last = |class: Class| matches!(class, Class::OnCpu | Class::Idle);
-    classes.sort_by_key(|(class, ns)| (last(*class), std::cmp::Reverse(*ns)));
-    let row = |(class, ns): &(Class, u64)| {
-        let part = *ns as f64 / total.max(1) as f64;
+    let row = |part: &Part| {
         format!(
             "    {:9} {:BAR$} {:>6} {:>10}",
-            class.name(),
-            bar(part, BAR),
-            share(part),
-            time(*ns)
+            part.class.name(),
+            bar(part.share, BAR),
+            share(part.share),
+            time(part.ns)
         )
     };
-    classes.iter().map(row).collect()
+    parts(budget).iter().map(row).collect()
 }
 
 fn latency(histogram: &Histogram) -> Vec<String> {

@@ -31,56 +31,73 @@ struct Sums {
     waited: u64,
 }
 
-/// The books in which clients are charged with what the target did for them while others waited.
-#[must_use]
-pub fn charged(books: &Books) -> Cow<'_, Books> {
-    if books.bins.iter().all(|bin| bin.served.is_empty()) {
-        return Cow::Borrowed(books);
-    }
-    let groups = Groups::new(books);
-    let accused: BTreeSet<GroupId> = Resource::ALL
-        .into_iter()
-        .flat_map(|resource| accused(books, &groups, resource))
-        .collect();
-    if accused.is_empty() {
-        return Cow::Borrowed(books);
-    }
-    let mut books = books.clone();
-    let mut through = BTreeSet::new();
-    for bin in &mut books.bins {
-        for (asker, charge) in of_clients(&bin.served) {
-            if let Holder::Client(client) = charge.holder
-                && accused.contains(&groups.of(client))
-                && group(&groups, asker) != Some(groups.of(client))
-            {
-                transfer(&mut bin.charges, charge);
-                through.insert(client);
-            }
-        }
-    }
-    books.through = through.into_iter().collect();
-    Cow::Owned(books)
+/// Closed books in which clients are charged with what the target did for them while others waited. The only way to a verdict.
+#[derive(Clone, Debug)]
+pub struct Charged<'a> {
+    books: Cow<'a, Books>,
+    /// The jobs of clients that are charged.
+    accused: BTreeSet<GroupId>,
 }
 
-/// The books without what the requests of charged clients took: nobody who complains of the target asked for that.
-#[must_use]
-pub fn without(books: &Books) -> Cow<'_, Books> {
-    if books.through.is_empty() {
-        return Cow::Borrowed(books);
+impl<'a> Charged<'a> {
+    /// Charges the clients that hold a resource through the target.
+    #[must_use]
+    pub fn new(books: &'a Books) -> Self {
+        let mut charged = Self {
+            books: Cow::Borrowed(books),
+            accused: BTreeSet::new(),
+        };
+        if books.bins.iter().all(|bin| bin.served.is_empty()) {
+            return charged;
+        }
+        let groups = Groups::new(books);
+        let of = Resource::ALL.into_iter();
+        charged.accused = of
+            .flat_map(|resource| accused(books, &groups, resource))
+            .collect();
+        if !charged.accused.is_empty() {
+            charged.transfer(&groups);
+        }
+        charged
     }
-    let groups = Groups::new(books);
-    let accused: BTreeSet<GroupId> = books.through.iter().map(|id| groups.of(*id)).collect();
-    let mut books = books.clone();
-    for bin in &mut books.bins {
-        let served = std::mem::take(&mut bin.served);
-        for part in &served {
-            let of = group(&groups, part.asker);
-            if of.is_some_and(|of| accused.contains(&of)) {
-                leave_out(bin, part, &groups, &accused);
+
+    /// The books, with what the charged clients held.
+    #[must_use]
+    pub fn books(&self) -> &Books {
+        &self.books
+    }
+
+    /// The books without what the requests of charged clients took: nobody who complains of the target asked for that.
+    pub(super) fn without_their_own(&self) -> Cow<'_, Books> {
+        if self.accused.is_empty() {
+            return Cow::Borrowed(&self.books);
+        }
+        let groups = Groups::new(&self.books);
+        let mut books = Books::clone(&self.books);
+        for bin in &mut books.bins {
+            let served = std::mem::take(&mut bin.served);
+            for part in &served {
+                let of = group(&groups, part.asker);
+                if of.is_some_and(|of| self.accused.contains(&of)) {
+                    leave_out(bin, part, &groups, &self.accused);
+                }
+            }
+        }
+        Cow::Owned(books)
+    }
+
+    fn transfer(&mut self, groups: &Groups) {
+        for bin in &mut self.books.to_mut().bins {
+            for (asker, charge) in of_clients(&bin.served) {
+                if let Holder::Client(client) = charge.holder
+                    && self.accused.contains(&groups.of(client))
+                    && group(groups, asker) != Some(groups.of(client))
+                {
+                    transfer(&mut bin.charges, charge);
+                }
             }
         }
     }
-    Cow::Owned(books)
 }
 
 /// The jobs that hold a resource through the target.

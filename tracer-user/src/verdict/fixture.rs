@@ -3,17 +3,23 @@
 use crate::{
     class::{Class, Resource},
     model::books::{Bin, Books, Charge, Holder, PlaceId, Process, ProcessId, Requests},
+    verdict::{Charged, Verdict},
 };
 
-pub const MS: u64 = 1_000_000;
-pub const SLICES: u64 = 20;
+pub(super) const MS: u64 = 1_000_000;
+pub(super) const SLICES: u64 = 20;
 
-pub struct Scene {
+/// The verdict on closed books.
+pub(super) fn judge(books: &Books) -> Verdict {
+    crate::verdict::judge(&Charged::new(books))
+}
+
+pub(super) struct Scene {
     pub books: Books,
 }
 
 impl Scene {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut books = Books {
             bins: vec![Bin::default(); SLICES as usize],
             bin_ns: 100 * MS,
@@ -28,7 +34,7 @@ impl Scene {
     }
 
     /// A process in a session of its own.
-    pub fn process(&mut self, pid: u32, comm: &str) -> ProcessId {
+    pub(super) fn process(&mut self, pid: u32, comm: &str) -> ProcessId {
         self.books.processes.push(Process {
             pid,
             pgid: pid,
@@ -41,13 +47,13 @@ impl Scene {
         self.books.processes.len() - 1
     }
 
-    pub fn place(&mut self, name: &str) -> PlaceId {
+    pub(super) fn place(&mut self, name: &str) -> PlaceId {
         self.books.places.push(name.to_owned());
         self.books.places.len() - 1
     }
 
     /// Threads spend time in a class.
-    pub fn threads(mut self, class: Class, ms: u64) -> Self {
+    pub(super) fn threads(mut self, class: Class, ms: u64) -> Self {
         for bin in &mut self.books.bins {
             bin.threads[class.index()] += ms * MS;
         }
@@ -55,7 +61,7 @@ impl Scene {
     }
 
     /// 100 requests were answered, and they spend time in a class.
-    pub fn requests(mut self, class: Class, ms: u64) -> Self {
+    pub(super) fn requests(mut self, class: Class, ms: u64) -> Self {
         self.books.requests = Some(Requests {
             count: 100,
             ..Requests::default()
@@ -67,7 +73,7 @@ impl Scene {
     }
 
     /// Waiting time is charged to a holder, and `estimated` of it by an estimate.
-    pub fn estimate(
+    pub(super) fn estimate(
         mut self,
         resource: Resource,
         place: Option<PlaceId>,
@@ -88,7 +94,7 @@ impl Scene {
     }
 
     /// Waiting time is charged to a holder.
-    pub fn charge(
+    pub(super) fn charge(
         self,
         resource: Resource,
         place: Option<PlaceId>,
@@ -99,7 +105,7 @@ impl Scene {
     }
 
     /// Of one resource of which no probe sees anything.
-    pub fn blind(mut self, resource: Resource) -> Self {
+    pub(super) fn blind(mut self, resource: Resource) -> Self {
         let missing = &mut self.books.start.missing;
         missing.push(Default::default());
         if let Some(missing) = missing.last_mut() {
@@ -112,7 +118,7 @@ impl Scene {
 }
 
 /// nginx waits 40 ms of each slice for sda: 36 behind tar (pid 4711), 4 behind itself.
-pub fn disk_behind_tar() -> Scene {
+pub(super) fn disk_behind_tar() -> Scene {
     let mut scene = Scene::new();
     let (tar, sda) = (scene.process(4711, "tar"), scene.place("sda"));
     scene

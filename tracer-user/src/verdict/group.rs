@@ -28,7 +28,7 @@ const TICK_NS: u64 = 10_000_000;
 
 /// Which process belongs to which group.
 #[derive(Clone, Debug)]
-pub struct Groups {
+pub(super) struct Groups {
     of: Vec<GroupId>,
 }
 
@@ -46,7 +46,7 @@ enum Bond<'a> {
 impl Groups {
     /// Groups all processes of the books.
     #[must_use]
-    pub fn new(books: &Books) -> Self {
+    pub(super) fn new(books: &Books) -> Self {
         let tree = Tree::new(&books.processes);
         let mut groups = Self {
             of: (0..books.processes.len()).collect(),
@@ -69,13 +69,13 @@ impl Groups {
 
     /// The group of a process.
     #[must_use]
-    pub fn of(&self, process: ProcessId) -> GroupId {
+    pub(super) fn of(&self, process: ProcessId) -> GroupId {
         self.of[process]
     }
 
     /// Name of a job: the names of these members in the order in which they were started, as in a pipeline, each once.
     #[must_use]
-    pub fn name(&self, books: &Books, members: &[ProcessId], resource: Resource) -> String {
+    pub(super) fn name(&self, books: &Books, members: &[ProcessId], resource: Resource) -> String {
         let mut ordered: Vec<ProcessId> = members.to_vec();
         ordered.sort_by_key(|id| (books.processes[*id].start_ns, books.processes[*id].pid));
         let mut names: Vec<String> = Vec::new();

@@ -1,17 +1,56 @@
-//! What is fine, and what cannot be said.
+//! What is fine, and what was not seen.
 
 use super::{
-    Verdict,
+    Finding,
     constants::{HEALTHY_BELOW, SHARED_CORE},
+    resources::is_watched,
     view::ratio,
 };
 use crate::{class::Resource, model::books::Books, units::share};
 
-/// What is always watched. Of the others a wait is worth a word, and its absence none.
-const WATCHED: [Resource; 3] = [Resource::Disk, Resource::Network, Resource::Cpu];
+/// What is fine, and what was not seen.
+pub(super) struct Health {
+    /// Resources that were watched and hardly waited for. A target that did nothing shows nothing about any.
+    pub(super) healthy: Vec<Resource>,
+    /// Resources without the probe that sees their waits, each with the first reason.
+    pub(super) blind: Vec<(Resource, String)>,
+    /// Part of the target's time on a CPU in which another process used the same core. `None` if that is little, or if the target waits
+    /// for a CPU first of all: then the answer is known.
+    pub(super) shared_core: Option<f64>,
+}
 
-/// Resources of which nothing can be said because a probe is missing, each with the first reason.
-pub fn unknown(books: &Books) -> Vec<(Resource, String)> {
+impl Health {
+    pub(super) fn new(books: &Books, finding: &Finding) -> Self {
+        let blind = blind(books);
+        let waits_for_cpu = finding
+            .primary()
+            .is_some_and(|first| first.resource == Resource::Cpu);
+        let shared_core = shared_core(books).filter(|_| !waits_for_cpu);
+        let known = |resource: &Resource| {
+            let shared = *resource == Resource::Cpu && shared_core.is_some();
+            !shared && blind.iter().all(|(other, _)| other != resource)
+        };
+        let mut healthy = hardly_waited_for(finding);
+        healthy.retain(known);
+        Self {
+            healthy,
+            blind,
+            shared_core,
+        }
+    }
+
+    /// Resources that were not seen, with the reason.
+    pub(super) fn unknown(&self) -> Vec<(Resource, String)> {
+        let shared = self.shared_core.map(|part| {
+            let said = says_shared(part);
+            let reason = format!("{said}: how much that slows it shows in no queue");
+            (Resource::Cpu, reason)
+        });
+        self.blind.iter().cloned().chain(shared).collect()
+    }
+}
+
+fn blind(books: &Books) -> Vec<(Resource, String)> {
     let reason = |resource: Resource| {
         let missing = books
             .start
@@ -23,37 +62,32 @@ pub fn unknown(books: &Books) -> Vec<(Resource, String)> {
     Resource::ALL.into_iter().filter_map(reason).collect()
 }
 
-/// Resources that were watched and hardly waited for. A target that did nothing tells nothing about any.
-pub fn healthy(verdict: &Verdict) -> Vec<Resource> {
-    if !verdict.active {
+fn hardly_waited_for(finding: &Finding) -> Vec<Resource> {
+    if !finding.active {
         return Vec::new();
     }
-    let whole = if verdict.held_up {
+    let whole = if finding.held_up {
         1.0
     } else {
-        verdict.blocked_part
+        finding.blocked_part
     };
     let share = |resource| {
-        let found = verdict.hypotheses.iter().find(|h| h.resource == resource);
+        let found = finding.hypotheses.iter().find(|h| h.resource == resource);
         found.map_or(0.0, |h| h.share * whole)
     };
-    let known = |resource: &Resource| verdict.unknown.iter().all(|(other, _)| other != resource);
-    WATCHED
-        .into_iter()
-        .filter(|resource| share(*resource) < HEALTHY_BELOW)
-        .filter(known)
-        .collect()
+    let hardly = |resource: &Resource| is_watched(*resource) && share(*resource) < HEALTHY_BELOW;
+    Resource::ALL.into_iter().filter(hardly).collect()
 }
 
 /// Part of the target's time on a CPU in which another process used the same core, if that is too much to call the CPU healthy.
-pub fn shared_core(books: &Books) -> Option<f64> {
+fn shared_core(books: &Books) -> Option<f64> {
     let shared = books.siblings;
     let part = ratio(shared.beside_ns as f64, shared.target_ns as f64);
     (part >= SHARED_CORE).then_some(part)
 }
 
 /// The same in words.
-pub fn says_shared(part: f64) -> String {
+pub(super) fn says_shared(part: f64) -> String {
     format!(
         "another process used the other hyperthread of its core for {} of its time on a CPU",
         share(part)

@@ -56,7 +56,7 @@ const CONTAINER_DIGITS: usize = 32;
 
 /// Does the process start other people's jobs?
 #[must_use]
-pub fn is_broker(process: &Process) -> bool {
+pub(super) fn is_broker(process: &Process) -> bool {
     BROKERS.contains(&process.comm.as_str())
         || process.comm.starts_with("containerd-shim")
         || is_typed_in(process)
@@ -96,7 +96,7 @@ fn runs_script(cmdline: &str) -> bool {
 
 /// The cgroup that may hold exactly one job: a unit, or the whole container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum JobCgroup<'a> {
+pub(super) enum JobCgroup<'a> {
     /// A systemd service, or a scope that is no login session: one job if nothing lies below it.
     Unit(&'a str),
     /// A container with all below it.
@@ -105,7 +105,7 @@ pub enum JobCgroup<'a> {
 
 /// The units and containers that a cgroup path lies in.
 #[must_use]
-pub fn job_cgroups(path: &str) -> Vec<JobCgroup<'_>> {
+pub(super) fn job_cgroups(path: &str) -> Vec<JobCgroup<'_>> {
     let container = container(path).map(JobCgroup::Container);
     let unit = is_unit(path).then_some(JobCgroup::Unit(path));
     container.into_iter().chain(unit).collect()

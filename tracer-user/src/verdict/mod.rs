@@ -1,140 +1,117 @@
 //! From books to a verdict: which resource, who held it, how sure. Pure: no clock, no I/O.
 //!
-//! [`judge`] looks at the books through a `View` (which ledger, its sums, holders joined to groups), asks one rule per resource for a
-//! [`Hypothesis`], and ranks them. Nobody is accused below the thresholds of [`constants`].
+//! [`Charged`] charges clients of the target with what it does for them. [`judge`] then looks at the books through a `View` (which ledger,
+//! its sums, holders joined to groups), makes a [`Hypothesis`] for each resource, and ranks them. `decision` knows when somebody is
+//! accused, by the thresholds of `constants`.
 
 mod clients;
 mod confidence;
-pub mod constants;
-mod cpu;
-mod disk;
+mod constants;
+mod decision;
 #[cfg(test)]
 mod fixture;
 mod group;
 mod health;
+mod hypothesis;
 mod job;
-mod lock;
-mod memory;
-mod network;
 mod remedy;
-mod rule;
+mod resources;
 mod sentence;
 mod shares;
 #[cfg(test)]
 mod tests;
-mod upstream;
 mod view;
 
-pub use clients::charged;
+pub use clients::Charged;
 pub use group::GroupId;
+pub use hypothesis::Hypothesis;
 pub use remedy::Remedy;
-pub use rule::Hypothesis;
 pub use view::Culprit;
 
-use constants::{CULPRIT_COST, NOT_HELD_UP};
-use rule::Rule;
-use view::{View, ratio};
+use health::Health;
+use view::View;
 
-use crate::{class::Resource, model::books::Books};
-
-/// One rule per resource.
-const RULES: [Rule; 6] = [
-    disk::disk,
-    network::network,
-    cpu::cpu,
-    memory::memory,
-    lock::lock,
-    upstream::upstream,
-];
+use crate::class::Resource;
 
 /// The answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
-    /// Is it about requests (or threads)?
-    pub of_requests: bool,
-    /// Everything that was waited for, the largest first. Without culprits where the target is not held up.
-    pub hypotheses: Vec<Hypothesis>,
-    /// Is the first of them what holds the target up?
-    pub held_up: bool,
+    /// What was found.
+    pub finding: Finding,
     /// 0..1.
     pub confidence: f64,
     /// What keeps confidence low.
     pub doubts: Vec<String>,
-    /// Blocked part of request (thread: non-idle) time.
-    pub blocked_part: f64,
-    /// Did any thread run or wait, or any request take time?
-    pub active: bool,
     /// In one sentence. Text from outside is not escaped in it.
     pub sentence: String,
     /// What to do.
     pub remedies: Vec<Remedy>,
     /// Watched, and hardly waited for.
     pub healthy: Vec<Resource>,
-    /// Of which nothing can be said, with the reason.
+    /// Resources that were not seen, with the reason.
     pub unknown: Vec<(Resource, String)>,
-    /// Part of its time on a CPU in which it shared the core, if that is much and the CPU not the answer anyway.
-    pub shared_core: Option<f64>,
 }
 
 impl Verdict {
     /// The hypothesis that is the verdict.
     #[must_use]
     pub fn primary(&self) -> Option<&Hypothesis> {
+        self.finding.primary()
+    }
+}
+
+/// What the target waits for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finding {
+    /// Is it about requests (or threads)?
+    pub of_requests: bool,
+    /// Everything that was waited for, the largest first. Without culprits where the target is not held up.
+    pub hypotheses: Vec<Hypothesis>,
+    /// Is the first of them what holds the target up?
+    pub held_up: bool,
+    /// Blocked part of request (thread: non-idle) time, 0..1.
+    pub blocked_part: f64,
+    /// Did any thread run or wait, or any request take time?
+    pub active: bool,
+}
+
+impl Finding {
+    fn new(view: &View<'_>) -> Self {
+        let held_up = view.sums.is_held_up();
+        let ranked = view.sums.ranked().into_iter();
+        Self {
+            of_requests: view.of_requests,
+            hypotheses: ranked
+                .map(|resource| Hypothesis::new(view, resource, held_up))
+                .collect(),
+            held_up,
+            blocked_part: view.sums.blocked_part(),
+            active: view.sums.active > 0.0,
+        }
+    }
+
+    /// The hypothesis that is the verdict; `None` where the target is not held up.
+    #[must_use]
+    pub fn primary(&self) -> Option<&Hypothesis> {
         self.hypotheses.first().filter(|_| self.held_up)
     }
 }
 
-/// Judges closed books in which clients are charged ([`charged`]).
+/// Judges closed books.
 #[must_use]
-pub fn judge(books: &Books) -> Verdict {
-    let books = &*clients::without(books);
+pub fn judge(charged: &Charged<'_>) -> Verdict {
+    let books = &*charged.without_their_own();
     let view = View::new(books);
-    let blocked_part = ratio(view.blocked_ns(), view.active_ns());
-    let mut hypotheses: Vec<Hypothesis> = RULES.iter().filter_map(|rule| rule(&view)).collect();
-    hypotheses.sort_by(|a, b| {
-        let by_share = b.share.total_cmp(&a.share);
-        by_share.then(a.resource.cmp(&b.resource))
-    });
-    // Where nearly all of it has no explanation, the little that has one holds nobody up.
-    let felt = |first: &Hypothesis| first.share * blocked_part >= CULPRIT_COST;
-    let held_up = blocked_part >= NOT_HELD_UP && hypotheses.first().is_some_and(felt);
-    if !held_up {
-        for hypothesis in &mut hypotheses {
-            hypothesis.culprits.clear();
-        }
+    let finding = Finding::new(&view);
+    let health = Health::new(books, &finding);
+    let (confidence, doubts) = confidence::confidence(&view, &finding, &health);
+    Verdict {
+        confidence,
+        doubts,
+        sentence: sentence::sentence(books, &finding, &health),
+        remedies: remedy::remedies(books, &finding),
+        healthy: health.healthy.clone(),
+        unknown: health.unknown(),
+        finding,
     }
-    let mut verdict = Verdict {
-        of_requests: view.of_requests,
-        hypotheses,
-        held_up,
-        confidence: 0.0,
-        doubts: Vec::new(),
-        blocked_part,
-        active: view.active_ns() > 0.0,
-        sentence: String::new(),
-        remedies: Vec::new(),
-        healthy: Vec::new(),
-        unknown: health::unknown(books),
-        shared_core: None,
-    };
-    (verdict.confidence, verdict.doubts) = confidence::confidence(&view, &verdict);
-    verdict.healthy = health::healthy(&verdict);
-    // Where it waits for a CPU first of all, that is known.
-    let waits_for_cpu = verdict
-        .primary()
-        .is_some_and(|first| first.resource == Resource::Cpu);
-    verdict.shared_core = health::shared_core(books).filter(|_| !waits_for_cpu);
-    if let Some(part) = verdict.shared_core {
-        verdict
-            .healthy
-            .retain(|resource| *resource != Resource::Cpu);
-        let reason = format!(
-            "{}: how much that slows it shows in no queue",
-            health::says_shared(part)
-        );
-        verdict.unknown.push((Resource::Cpu, reason));
-    }
-    verdict.remedies = remedy::remedies(books, &verdict);
-    verdict.sentence = sentence::sentence(books, &verdict);
-    verdict
 }

@@ -1,9 +1,10 @@
 //! The verdict in one sentence of plain English.
 
 use super::{
-    Hypothesis, Verdict,
+    Finding, Hypothesis,
     constants::{ALSO_NAMED, CULPRIT_PART, NOT_HELD_UP, PLACE_PART, SHORT_WINDOW_BINS},
-    health,
+    health::{Health, says_shared},
+    resources::words,
 };
 use crate::{
     class::{Cause, Resource},
@@ -13,17 +14,17 @@ use crate::{
 };
 
 /// Says what was found. Text from outside is not escaped here.
-pub fn sentence(books: &Books, verdict: &Verdict) -> String {
+pub(super) fn sentence(books: &Books, finding: &Finding, health: &Health) -> String {
     let comm = books
         .targets
         .first()
         .map_or("the target", |id| books.processes[*id].comm.as_str());
-    let mut text = match verdict.primary() {
-        Some(first) => held_up(books, verdict, comm, first),
-        None if verdict.active => not_held_up(verdict, comm),
+    let mut text = match finding.primary() {
+        Some(first) => held_up(books, finding, comm, first),
+        None if finding.active => not_held_up(finding, health, comm),
         None => format!("{comm} was idle: no requests, and no thread ran"),
     };
-    if books.bins.len() < SHORT_WINDOW_BINS && verdict.active {
+    if books.bins.len() < SHORT_WINDOW_BINS && finding.active {
         text.push_str(&format!(" (seen for {} only)", time(books.window_ns())));
     }
     if books.end.target_exited {
@@ -33,34 +34,34 @@ pub fn sentence(books: &Books, verdict: &Verdict) -> String {
     text
 }
 
-fn held_up(books: &Books, verdict: &Verdict, comm: &str, first: &Hypothesis) -> String {
+fn held_up(books: &Books, finding: &Finding, comm: &str, first: &Hypothesis) -> String {
     let said = |found: &Hypothesis| {
-        let (noun, via) = (noun(found), via(books, found));
-        format!("{noun}{via}: {}", reason(books, verdict, comm, found))
+        let (noun, via) = (words(found.resource).noun, via(books, found));
+        format!("{noun}{via}: {}", reason(books, finding, comm, found))
     };
     let mut text = format!("{comm} waits for {}", said(first));
-    let others = verdict.hypotheses.iter().skip(1);
+    let others = finding.hypotheses.iter().skip(1);
     for also in others.filter(|hypothesis| hypothesis.share >= ALSO_NAMED) {
         text.push_str(&format!("; it also waits for {}", said(also)));
     }
     text
 }
 
-fn not_held_up(verdict: &Verdict, comm: &str) -> String {
-    let of = if verdict.of_requests {
+fn not_held_up(finding: &Finding, health: &Health, comm: &str) -> String {
+    let of = if finding.of_requests {
         "request time"
     } else {
         "its active time"
     };
-    let blocked = share(verdict.blocked_part);
-    let shared = |resource| resource == Resource::Cpu && verdict.shared_core.is_some();
-    let mut text = if verdict.blocked_part < NOT_HELD_UP {
+    let blocked = share(finding.blocked_part);
+    let shared = |resource| resource == Resource::Cpu && health.shared_core.is_some();
+    let mut text = if finding.blocked_part < NOT_HELD_UP {
         format!("{comm} is not held up: {blocked} of {of} blocked")
     } else {
         format!("{comm} waits, but not for a resource that is known: {blocked} of {of} blocked")
     };
-    let blind: Vec<&str> = verdict
-        .unknown
+    let blind: Vec<&str> = health
+        .blind
         .iter()
         .filter(|(blind, _)| !shared(*blind))
         .map(|(blind, _)| blind.name())
@@ -69,8 +70,8 @@ fn not_held_up(verdict: &Verdict, comm: &str) -> String {
         let blind = list(&blind, "and");
         text.push_str(&format!(", but waits for the {blind} cannot be seen here"));
     }
-    if let Some(part) = verdict.shared_core {
-        text.push_str(&format!(", but {}", health::says_shared(part)));
+    if let Some(part) = health.shared_core {
+        text.push_str(&format!(", but {}", says_shared(part)));
     }
     text
 }
@@ -84,28 +85,13 @@ fn via(books: &Books, found: &Hypothesis) -> String {
         let process = &books.processes[*id];
         format!("{} (pid {})", process.comm, process.pid)
     });
-    let link = match found.resource {
-        Resource::Upstream => " from ",
-        _ => " through ",
-    };
+    let link = words(found.resource).link;
     format!("{link}{}", named.collect::<Vec<_>>().join(" and "))
 }
 
-fn noun(found: &Hypothesis) -> &'static str {
-    match found.resource {
-        Resource::Disk => "the disk",
-        Resource::Network => "the network",
-        Resource::Cpu => "the CPU",
-        Resource::Memory => "memory",
-        Resource::Lock => "a lock",
-        Resource::Upstream => "another process's answer",
-        Resource::None => "nothing",
-    }
-}
-
 /// "93 % of its blocked time it stood behind tar (pid 4711) on sda".
-fn reason(books: &Books, verdict: &Verdict, comm: &str, found: &Hypothesis) -> String {
-    let blocked = if verdict.of_requests {
+fn reason(books: &Books, finding: &Finding, comm: &str, found: &Hypothesis) -> String {
+    let blocked = if finding.of_requests {
         "its requests' blocked time"
     } else {
         "its blocked time"
@@ -171,12 +157,7 @@ fn mechanism(found: &Hypothesis) -> &'static str {
 fn nobody(found: &Hypothesis, part: &str, place: &str) -> String {
     match found.cause {
         Some(Cause::Quota) => {
-            let quota = match found.resource {
-                Resource::Cpu => "CPU quota (cpu.max)",
-                Resource::Disk => "I/O limit (io.max)",
-                Resource::Memory => "memory limit (memory.high)",
-                _ => "limit",
-            };
+            let quota = words(found.resource).quota;
             format!("its own {quota} stops it for {part}{}", innocence(found))
         }
         Some(Cause::Own) => format!(
@@ -238,12 +219,7 @@ fn own(found: &Hypothesis) -> &'static str {
     if found.quota_share > found.self_share / 2.0 {
         return "quota";
     }
-    match found.resource {
-        Resource::Disk => "requests",
-        Resource::Network => "traffic",
-        Resource::Lock => "locks",
-        _ => "threads",
-    }
+    words(found.resource).own
 }
 
 fn place(books: &Books, found: &Hypothesis) -> String {

@@ -14,7 +14,7 @@ use crate::{
 
 /// A holder, with processes joined to groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Party {
+pub(super) enum Party {
     /// Processes outside the target.
     Group(GroupId),
     /// What is no process, and the target.
@@ -25,7 +25,7 @@ impl Party {
     /// Does the target owe it to itself: its own requests, threads, quota, lock, or those of a process at work for it? A slow
     /// device, a slow peer, an idle CPU, the hypervisor and nobody are neither the target nor anybody else.
     #[must_use]
-    pub fn is_own(self) -> bool {
+    pub(super) fn is_own(self) -> bool {
         matches!(
             self,
             Self::Plain(Holder::Own | Holder::OwnQuota | Holder::OwnLock | Holder::Asked(_))
@@ -34,14 +34,14 @@ impl Party {
 
     /// Is it charged to nobody?
     #[must_use]
-    pub fn is_nobody(self) -> bool {
+    pub(super) fn is_nobody(self) -> bool {
         self == Self::Plain(Holder::Nobody)
     }
 }
 
 /// Time of one slice that is charged to a party.
 #[derive(Clone, Copy, Debug)]
-pub struct Part {
+pub(super) struct Part {
     /// What.
     pub resource: Resource,
     /// Who.
@@ -54,7 +54,7 @@ pub struct Part {
 
 /// All parts.
 #[derive(Clone, Debug, Default)]
-pub struct Shares {
+pub(super) struct Shares {
     /// By slice.
     pub bins: Vec<Vec<Part>>,
     /// Time per resource and place.
@@ -68,7 +68,7 @@ pub struct Shares {
 impl Shares {
     /// Turns charges into shares of the ledger that `ledger` chooses.
     #[must_use]
-    pub fn new(books: &Books, ledger: impl Fn(&Bin) -> &Budget, groups: &Groups) -> Self {
+    pub(super) fn new(books: &Books, ledger: impl Fn(&Bin) -> &Budget, groups: &Groups) -> Self {
         let mut shares = Self::default();
         let window = whole_window(books);
         for bin in &books.bins {
@@ -158,7 +158,7 @@ impl Shares {
 
     /// Time per party of one resource.
     #[must_use]
-    pub fn of(&self, resource: Resource) -> Vec<(Party, f64)> {
+    pub(super) fn of(&self, resource: Resource) -> Vec<(Party, f64)> {
         let mut sums: BTreeMap<Party, f64> = BTreeMap::new();
         let parts = self.bins.iter().flatten();
         for part in parts.filter(|part| part.resource == resource) {
@@ -169,7 +169,7 @@ impl Shares {
 
     /// Where most of a resource was waited for, and how long.
     #[must_use]
-    pub fn place(&self, resource: Resource) -> Option<(PlaceId, f64)> {
+    pub(super) fn place(&self, resource: Resource) -> Option<(PlaceId, f64)> {
         let places = self
             .places
             .iter()
@@ -181,13 +181,13 @@ impl Shares {
 
     /// Time of a resource in which the target worked for a group.
     #[must_use]
-    pub fn through(&self, resource: Resource, group: GroupId) -> f64 {
+    pub(super) fn through(&self, resource: Resource, group: GroupId) -> f64 {
         self.through.get(&(resource, group)).copied().unwrap_or(0.0)
     }
 
     /// Processes of a group that held a resource with the time charged to them, the largest first.
     #[must_use]
-    pub fn members(&self, resource: Resource, group: GroupId) -> Vec<(ProcessId, f64)> {
+    pub(super) fn members(&self, resource: Resource, group: GroupId) -> Vec<(ProcessId, f64)> {
         let held = self
             .members
             .iter()

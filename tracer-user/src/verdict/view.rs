@@ -1,11 +1,12 @@
-//! What every rule looks at: the ledger that the verdict is about, its sums, and who held what.
+//! What every hypothesis looks at: the ledger that the verdict is about, its sums, and who held what.
 
 use std::collections::BTreeMap;
 
 use super::{
-    constants::{CULPRIT_COST, CULPRIT_PART, ENOUGH_REQUESTS, NAMED_MEMBER},
+    constants::{ENOUGH_REQUESTS, NAMED_MEMBER},
+    decision::Sums,
     group::{GroupId, Groups},
-    shares::Shares,
+    shares::{Party, Shares},
 };
 use crate::{
     class::{Class, Resource},
@@ -29,27 +30,32 @@ pub struct Culprit {
     pub through: bool,
 }
 
-/// Books, with what all rules need.
+/// Books, with what all hypotheses need.
 #[derive(Clone, Debug)]
-pub struct View<'a> {
-    pub books: &'a Books,
-    pub groups: Groups,
-    pub of_requests: bool,
-    pub budget: Budget,
-    pub shares: Shares,
+pub(super) struct View<'a> {
+    pub(super) books: &'a Books,
+    pub(super) groups: Groups,
+    /// Are the requests' times judged, not the threads'?
+    pub(super) of_requests: bool,
+    /// Time per class, ns.
+    pub(super) budget: Budget,
+    pub(super) shares: Shares,
+    /// Of the whole window.
+    pub(super) sums: Sums,
 }
 
 impl<'a> View<'a> {
     /// Chooses the ledger and splits its time.
-    #[must_use]
-    pub fn new(books: &'a Books) -> Self {
+    pub(super) fn new(books: &'a Books) -> Self {
         let of_requests = are_requests_judged(books);
         let ledger = if of_requests { requests_of } else { threads_of };
         let groups = Groups::new(books);
         let shares = Shares::new(books, ledger, &groups);
+        let budget = books.budget(ledger);
         Self {
+            sums: sums(&budget, &shares),
             books,
-            budget: books.budget(ledger),
+            budget,
             groups,
             of_requests,
             shares,
@@ -57,8 +63,7 @@ impl<'a> View<'a> {
     }
 
     /// The ledger of one slice.
-    #[must_use]
-    pub fn ledger<'b>(&self, bin: &'b Bin) -> &'b Budget {
+    pub(super) fn ledger<'b>(&self, bin: &'b Bin) -> &'b Budget {
         if self.of_requests {
             &bin.requests
         } else {
@@ -66,33 +71,8 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Time in all classes in which something is waited for, ns.
-    #[must_use]
-    pub fn blocked_ns(&self) -> f64 {
-        blocked_ns(&self.budget) as f64
-    }
-
-    /// Time of requests, or the threads' time that is not idle, ns. A long poll is idle too.
-    #[must_use]
-    pub fn active_ns(&self) -> f64 {
-        active_ns(&self.budget) as f64
-    }
-
-    /// Time waited for a resource, ns.
-    #[must_use]
-    pub fn waited_ns(&self, resource: Resource) -> f64 {
-        resource
-            .class()
-            .map_or(0.0, |class| self.budget[class.index()] as f64)
-    }
-
-    /// The group as a culprit, if it holds and costs enough.
-    #[must_use]
-    pub fn culprit(&self, resource: Resource, group: GroupId, ns: f64) -> Option<Culprit> {
-        let waited = self.waited_ns(resource);
-        if !is_culprit(ns, waited, self.active_ns()) {
-            return None;
-        }
+    /// The group as a culprit that held a resource for `ns`; `None` if none of its members did.
+    pub(super) fn culprit(&self, resource: Resource, group: GroupId, ns: f64) -> Option<Culprit> {
         let members = self.shares.members(resource, group);
         let name = self
             .groups
@@ -102,7 +82,7 @@ impl<'a> View<'a> {
             process: members.first()?.0,
             members: members.iter().map(|(process, _)| *process).collect(),
             name,
-            share: ratio(ns, waited),
+            share: ratio(ns, self.sums.waited(resource)),
             through: 2.0 * self.shares.through(resource, group) > ns,
         })
     }
@@ -127,30 +107,39 @@ impl View<'_> {
     }
 }
 
-/// Does one who is charged `ns` of the `waited` time of a resource count?
-#[must_use]
-pub fn is_culprit(ns: f64, waited: f64, active: f64) -> bool {
-    ratio(ns, waited) >= CULPRIT_PART && ratio(ns, active) >= CULPRIT_COST
+/// The sums of the whole window.
+fn sums(budget: &Budget, shares: &Shares) -> Sums {
+    let mut sums = Sums {
+        active: active_ns(budget) as f64,
+        blocked: blocked_ns(budget) as f64,
+        ..Sums::default()
+    };
+    for resource in Resource::ALL {
+        sums.waited[resource as usize] = resource
+            .class()
+            .map_or(0.0, |class| budget[class.index()] as f64);
+        for (party, ns) in shares.of(resource) {
+            if let Party::Group(group) = party {
+                sums.held.insert((resource, group), ns);
+            }
+        }
+    }
+    sums
 }
 
 /// `part / whole`, 0 of nothing.
-#[must_use]
-pub fn ratio(part: f64, whole: f64) -> f64 {
+pub(super) fn ratio(part: f64, whole: f64) -> f64 {
     if whole > 0.0 { part / whole } else { 0.0 }
 }
 
-/// Time in the classes in which something is waited for.
-#[must_use]
-pub fn blocked_ns(budget: &Budget) -> u64 {
-    Class::BLOCKED
-        .iter()
-        .map(|class| budget[class.index()])
-        .sum()
+/// Time in the classes in which something is waited for, ns.
+pub(super) fn blocked_ns(budget: &Budget) -> u64 {
+    let blocked = Class::ALL.into_iter().filter(|class| class.is_blocked());
+    blocked.map(|class| budget[class.index()]).sum()
 }
 
-/// Time that is not idle.
-#[must_use]
-pub fn active_ns(budget: &Budget) -> u64 {
+/// Time of requests, or the threads' time that is not idle, ns. A long poll is idle too.
+pub(super) fn active_ns(budget: &Budget) -> u64 {
     budget.iter().sum::<u64>() - budget[Class::Idle.index()]
 }
 

@@ -7,7 +7,7 @@ use std::{fs::File, io, io::Read as _, ops::Deref, path::Path};
 use memmap2::{Mmap, MmapOptions};
 
 /// A file's content.
-pub enum Bytes {
+pub(crate) enum Bytes {
     /// The kernel's own memory.
     Mapped(Mmap),
     /// A copy.
@@ -19,7 +19,7 @@ impl Bytes {
     ///
     /// # Errors
     /// If it cannot be read.
-    pub fn of(path: &Path) -> io::Result<Self> {
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
         let mut file = File::open(path)?;
         // Private: all that `btf_sysfs_vmlinux_mmap` grants.
         // SAFETY: the kernel's type information is never written.

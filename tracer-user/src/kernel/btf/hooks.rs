@@ -8,7 +8,7 @@ impl Btf {
     /// What aya needs to load programs for these tracepoints and functions: their names and numbers. All other types up to the last of
     /// these are there, because a type's number is its place, but have neither name nor content.
     #[must_use]
-    pub fn hooks(&self, tracepoints: &[&str], functions: &[&str]) -> Vec<u8> {
+    pub(crate) fn hooks(&self, tracepoints: &[&str], functions: &[&str]) -> Vec<u8> {
         let mut strings = vec![0];
         let mut hooks = BTreeMap::new();
         let mut add = |id: Option<&u32>, kind: u32, name: String| {

@@ -22,25 +22,25 @@ const TRACEPOINT: &str = "btf_trace_";
 
 /// Kinds (`BTF_KIND_*`).
 mod kind {
-    pub const INT: u32 = 1;
-    pub const PTR: u32 = 2;
-    pub const ARRAY: u32 = 3;
-    pub const STRUCT: u32 = 4;
-    pub const UNION: u32 = 5;
-    pub const ENUM: u32 = 6;
-    pub const FWD: u32 = 7;
-    pub const TYPEDEF: u32 = 8;
-    pub const VOLATILE: u32 = 9;
-    pub const CONST: u32 = 10;
-    pub const RESTRICT: u32 = 11;
-    pub const FUNC: u32 = 12;
-    pub const FUNC_PROTO: u32 = 13;
-    pub const VAR: u32 = 14;
-    pub const DATASEC: u32 = 15;
-    pub const FLOAT: u32 = 16;
-    pub const DECL_TAG: u32 = 17;
-    pub const TYPE_TAG: u32 = 18;
-    pub const ENUM64: u32 = 19;
+    pub(crate) const INT: u32 = 1;
+    pub(crate) const PTR: u32 = 2;
+    pub(crate) const ARRAY: u32 = 3;
+    pub(crate) const STRUCT: u32 = 4;
+    pub(crate) const UNION: u32 = 5;
+    pub(crate) const ENUM: u32 = 6;
+    pub(crate) const FWD: u32 = 7;
+    pub(crate) const TYPEDEF: u32 = 8;
+    pub(crate) const VOLATILE: u32 = 9;
+    pub(crate) const CONST: u32 = 10;
+    pub(crate) const RESTRICT: u32 = 11;
+    pub(crate) const FUNC: u32 = 12;
+    pub(crate) const FUNC_PROTO: u32 = 13;
+    pub(crate) const VAR: u32 = 14;
+    pub(crate) const DATASEC: u32 = 15;
+    pub(crate) const FLOAT: u32 = 16;
+    pub(crate) const DECL_TAG: u32 = 17;
+    pub(crate) const TYPE_TAG: u32 = 18;
+    pub(crate) const ENUM64: u32 = 19;
 }
 
 /// Types nest through typedefs and qualifiers; a file that nests deeper is corrupt.
@@ -48,24 +48,24 @@ const DEEPEST: usize = 32;
 
 /// Where a member lies in its structure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Member {
+pub(crate) struct Member {
     /// Offset of the byte in which it begins.
-    pub byte_offset: u32,
+    pub(crate) byte_offset: u32,
     /// Its first bit in that byte.
-    pub bit_offset: u8,
+    pub(crate) bit_offset: u8,
     /// Its width if it is a bit-field, else 0.
-    pub bit_size: u8,
+    pub(crate) bit_size: u8,
 }
 
 /// An argument of a tracepoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Argument {
+pub(crate) struct Argument {
     /// Structure that it points to, if it does.
-    pub pointee: Option<String>,
+    pub(crate) pointee: Option<String>,
 }
 
 /// The parsed type information.
-pub struct Btf {
+pub(crate) struct Btf {
     kernel: Bytes,
     module: Vec<u8>,
     /// Where each type is in `kernel`, or how far behind its end in `module`; type 0 is void.
@@ -110,7 +110,7 @@ impl Btf {
     ///
     /// # Errors
     /// If the kernel has no BTF or it cannot be understood. A module's that cannot costs its probes.
-    pub fn of_kernel() -> Result<Self> {
+    pub(crate) fn of_kernel() -> Result<Self> {
         let path = "/sys/kernel/btf/vmlinux";
         let bytes = Bytes::of(Path::new(path)).with_context(|| {
             format!("cannot read {path}: this kernel was built without CONFIG_DEBUG_INFO_BTF")
@@ -122,14 +122,16 @@ impl Btf {
         Ok(btf)
     }
 
+    /// Parses a blob of the tests' own making.
+    #[cfg(test)]
+    fn parse(bytes: Vec<u8>) -> Result<Self> {
+        Self::of(Bytes::Copied(bytes))
+    }
+
     /// Parses a BTF blob.
     ///
     /// # Errors
     /// If it is truncated, corrupt, of the other byte order, or has a kind that is not known here.
-    pub fn parse(bytes: Vec<u8>) -> Result<Self> {
-        Self::of(Bytes::Copied(bytes))
-    }
-
     fn of(kernel: Bytes) -> Result<Self> {
         let (types, strings) = sections(&kernel)?;
         let mut btf = Self {
@@ -151,8 +153,8 @@ impl Btf {
     /// Adds the types of one module: their numbers, and the places of their names, go on where the kernel's end.
     ///
     /// # Errors
-    /// As of [`Self::parse`]; what was understood before the error stays.
-    pub fn extend(&mut self, module: Vec<u8>) -> Result<()> {
+    /// As of [`Self::of`]; what was understood before the error stays.
+    pub(crate) fn extend(&mut self, module: Vec<u8>) -> Result<()> {
         ensure!(self.strings.len() == 1, "there is a module already");
         let shift = self.kernel.len();
         let (types, strings) = sections(&module)?;
@@ -273,7 +275,7 @@ impl Btf {
 
     /// Finds `path` (members separated by dots, through anonymous structures and unions) in the structure `name`.
     #[must_use]
-    pub fn member(&self, name: &str, path: &str) -> Option<Member> {
+    pub(crate) fn member(&self, name: &str, path: &str) -> Option<Member> {
         let hash = hash(name);
         let first = self.structures.partition_point(|(other, _)| *other < hash);
         let same = self.structures[first..].iter();
@@ -353,7 +355,7 @@ impl Btf {
 
     /// Arguments of a tracepoint after its private one; `None` if the kernel has no such tracepoint.
     #[must_use]
-    pub fn tracepoint(&self, name: &str) -> Option<Vec<Argument>> {
+    pub(crate) fn tracepoint(&self, name: &str) -> Option<Vec<Argument>> {
         let pointer = self
             .resolve(*self.tracepoints.get(name)?)
             .filter(|found| found.kind == kind::PTR)?;
@@ -367,7 +369,7 @@ impl Btf {
 
     /// Where a variable lies among those that each CPU has one of; `None` if the kernel has none of this name, or does not tell.
     #[must_use]
-    pub fn per_cpu(&self, name: &str) -> Option<u32> {
+    pub(crate) fn per_cpu(&self, name: &str) -> Option<u32> {
         let section = self.per_cpu?;
         (0..section.count).find_map(|index| {
             let at = section.tail + 12 * index;
@@ -379,7 +381,7 @@ impl Btf {
 
     /// How many arguments a TCP function has; `None` if the kernel has no such function that can be hooked.
     #[must_use]
-    pub fn arguments(&self, function: &str) -> Option<usize> {
+    pub(crate) fn arguments(&self, function: &str) -> Option<usize> {
         let function = self.get(*self.functions.get(function)?)?;
         Some(self.get(function.value)?.count)
     }

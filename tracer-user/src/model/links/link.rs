@@ -229,8 +229,8 @@ impl Link {
         }
     }
 
-    /// The senders that kept the link full in a slice; `None` if it was not full. A slice in which nothing left lies between packets of a slow
-    /// link: it is as full as the last one in which something did.
+    /// The senders that kept the link full in a slice; `None` if it was not full. A slice in which nothing left lies between packets of a
+    /// slow link: it is as full as the last one in which something did.
     ///
     /// The queue of a full link may still be empty for a moment: TCP keeps few packets in it (small queues), and refills it in
     /// softirq. Then the rate says it. The highest rate of the window could be taken for the link's; but on a link that was never

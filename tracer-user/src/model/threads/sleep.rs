@@ -20,8 +20,8 @@ const NETWORK: Sleep = Sleep::Blocked(Class::Network, None);
 const UPSTREAM: Sleep = Sleep::Blocked(Class::Upstream, None);
 const LOCK: Sleep = Sleep::Blocked(Class::Lock, None);
 
-/// The first row wins of which the function is anywhere in the stack; a name ending in `*` is a prefix. Rows that explain a wait inside another
-/// one (reclaim inside a page fault inside a receive) come first. Names hold for 5.10 to 7.2.
+/// The first row wins of which the function is anywhere in the stack; a name ending in `*` is a prefix. Rows that explain a wait inside
+/// another one (reclaim inside a page fault inside a receive) come first. Names hold for 5.10 to 7.2.
 const TABLE: &[(&str, Sleep)] = &[
     (
         "try_to_free_pages",

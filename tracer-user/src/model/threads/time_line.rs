@@ -24,7 +24,7 @@ impl Spent {
     /// Time blocked for certain.
     #[must_use]
     pub(crate) fn blocked(&self) -> u64 {
-        let blocked = Class::BLOCKED.iter();
+        let blocked = Class::ALL.into_iter().filter(|class| class.is_blocked());
         blocked.map(|class| self.certain[class.index()]).sum()
     }
 

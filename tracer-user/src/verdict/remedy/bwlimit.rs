@@ -3,7 +3,7 @@
 use super::{Advice, case::Case, shell};
 use crate::{class::Resource, model::books::ProcessId};
 
-pub fn bwlimit(case: &Case<'_>) -> Option<Advice> {
+pub(super) fn bwlimit(case: &Case<'_>) -> Option<Advice> {
     let rsync = rsync(case)?;
     let words = shell::words(case, rsync);
     let limit = match case.half_rate() {

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// The verdict against one culprit.
-pub struct Case<'a> {
+pub(super) struct Case<'a> {
     pub books: &'a Books,
     pub found: &'a Hypothesis,
     pub culprit: &'a Culprit,
@@ -16,23 +16,23 @@ pub struct Case<'a> {
 }
 
 impl<'a> Case<'a> {
-    pub fn process(&self, id: ProcessId) -> &'a Process {
+    pub(super) fn process(&self, id: ProcessId) -> &'a Process {
         &self.books.processes[id]
     }
 
-    pub fn name(&self) -> &'a str {
+    pub(super) fn name(&self) -> &'a str {
         &self.culprit.name
     }
 
     /// Members that are still there and take orders, the largest holder first.
-    pub fn alive(&self) -> impl Iterator<Item = ProcessId> + Clone + 'a {
+    pub(super) fn alive(&self) -> impl Iterator<Item = ProcessId> + Clone + 'a {
         let books = self.books;
         let members = self.culprit.members.iter().copied();
         members.filter(|id| !books.processes[*id].exited && !books.processes[*id].kernel)
     }
 
     /// Did every member end? Then a command with its pid comes too late.
-    pub fn gone(&self) -> Result<(), String> {
+    pub(super) fn gone(&self) -> Result<(), String> {
         match self.alive().next() {
             Some(_) => Ok(()),
             None => Err(format!(
@@ -43,7 +43,7 @@ impl<'a> Case<'a> {
     }
 
     /// Was looked at what this machine has?
-    pub fn means_known(&self) -> Result<(), String> {
+    pub(super) fn means_known(&self) -> Result<(), String> {
         match self.books.means.is_known() {
             true => Ok(()),
             false => Err("what this machine has for it was not recorded".to_owned()),
@@ -52,7 +52,7 @@ impl<'a> Case<'a> {
 
     /// The members that are still there, or else the one that held most; then those of the job that started them: what they start next
     /// inherits nice value, I/O class and cgroup, and a script's commands are short-lived.
-    pub fn pids(&self) -> Vec<u32> {
+    pub(super) fn pids(&self) -> Vec<u32> {
         let members: Vec<ProcessId> = self.alive().collect();
         let mut ids = members.clone();
         for member in members {
@@ -72,13 +72,13 @@ impl<'a> Case<'a> {
     }
 
     /// The members' pids with spaces between them.
-    pub fn pid_words(&self) -> String {
+    pub(super) fn pid_words(&self) -> String {
         let pids: Vec<String> = self.pids().iter().map(u32::to_string).collect();
         pids.join(" ")
     }
 
     /// The members' threads: nice values and I/O classes are each thread's own.
-    pub fn thread_words(&self) -> String {
+    pub(super) fn thread_words(&self) -> String {
         let threaded = |standing: &Standing| standing.threads > 1;
         if !self.standings().any(threaded) {
             return self.pid_words();
@@ -92,46 +92,46 @@ impl<'a> Case<'a> {
     }
 
     /// The target's threads that work for the members, if it is through them that it holds the resource.
-    pub fn working_threads(&self) -> Vec<u32> {
+    pub(super) fn working_threads(&self) -> Vec<u32> {
         let members = self.culprit.members.iter();
         let of = members.filter_map(|id| self.books.workers.get(id));
         of.flatten().copied().collect()
     }
 
-    pub fn standing(&self, id: ProcessId) -> Option<&'a Standing> {
+    pub(super) fn standing(&self, id: ProcessId) -> Option<&'a Standing> {
         self.books.standings.get(&id)
     }
 
     /// Of the members that are still there, as far as is known.
-    pub fn standings(&self) -> impl Iterator<Item = &'a Standing> + Clone + 'a {
+    pub(super) fn standings(&self) -> impl Iterator<Item = &'a Standing> + Clone + 'a {
         let books = self.books;
         self.alive().filter_map(|id| books.standings.get(&id))
     }
 
     /// Does this hold for every member that is still there? No if nothing is known.
-    pub fn all(&self, holds: impl Fn(&Standing) -> bool) -> bool {
+    pub(super) fn all(&self, holds: impl Fn(&Standing) -> bool) -> bool {
         let mut alive = self.alive().peekable();
         alive.peek().is_some() && alive.all(|id| self.standing(id).is_some_and(&holds))
     }
 
     /// The target's.
-    pub fn target(&self) -> Option<&'a Standing> {
+    pub(super) fn target(&self) -> Option<&'a Standing> {
         self.standing(*self.books.targets.first()?)
     }
 
     /// Is each of them under a real-time policy?
-    pub fn is_real_time(&self) -> bool {
+    pub(super) fn is_real_time(&self) -> bool {
         self.all(Standing::is_real_time)
     }
 
-    pub fn place(&self) -> Option<&'a str> {
+    pub(super) fn place(&self) -> Option<&'a str> {
         self.found
             .place
             .map(|place| self.books.places[place].as_str())
     }
 
     /// What the members moved at the place in the window, bytes.
-    pub fn moved(&self) -> u64 {
+    pub(super) fn moved(&self) -> u64 {
         let moved = self.culprit.members.iter().filter_map(|id| {
             let key = (self.found.resource, self.found.place, Holder::Process(*id));
             Some(self.books.held.get(&key)?.bytes)
@@ -140,7 +140,7 @@ impl<'a> Case<'a> {
     }
 
     /// What they wrote on the disk, bytes.
-    pub fn written(&self) -> u64 {
+    pub(super) fn written(&self) -> u64 {
         let Some(place) = self
             .found
             .place
@@ -155,19 +155,19 @@ impl<'a> Case<'a> {
     }
 
     /// Does most of what it moved there go through the page cache, to be written back by the kernel?
-    pub fn writes_back(&self) -> bool {
+    pub(super) fn writes_back(&self) -> bool {
         self.written() * 2 > self.moved() && !self.standings().any(|standing| standing.unbuffered)
     }
 
     /// Half of what the members moved there, bytes per second; `None` if that is not known.
-    pub fn half_rate(&self) -> Option<u64> {
+    pub(super) fn half_rate(&self) -> Option<u64> {
         let seconds = self.books.window_ns() as f64 / 1e9;
         let rate = self.moved() as f64 / seconds / 2.0;
         (rate >= 1024.0).then_some(rate as u64)
     }
 
     /// The parent, if it belongs to the same job.
-    pub fn parent_in_job(&self, id: ProcessId) -> Option<ProcessId> {
+    pub(super) fn parent_in_job(&self, id: ProcessId) -> Option<ProcessId> {
         let parent = self.process(id).parent?;
         (self.groups.of(parent) == self.groups.of(id)).then_some(parent)
     }

@@ -27,7 +27,7 @@ const TAR_LETTERS: [char; 5] = ['z', 'J', 'j', 'a', 'Z'];
 /// Between tar and its compressor.
 const SHELLS: [&str; 3] = ["sh", "bash", "dash"];
 
-pub fn compression(case: &Case<'_>) -> Option<Advice> {
+pub(super) fn compression(case: &Case<'_>) -> Option<Advice> {
     case.culprit.members.iter().find_map(|id| {
         let process = case.process(*id);
         let words = shell::words(case, *id);

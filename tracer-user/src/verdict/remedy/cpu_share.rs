@@ -20,7 +20,7 @@ const PERIOD_US: u64 = 100_000;
 /// The kernel takes no smaller quota, µs.
 const LEAST_QUOTA_US: u64 = 1000;
 
-pub fn cpu_share(case: &Case<'_>) -> Option<Advice> {
+pub(super) fn cpu_share(case: &Case<'_>) -> Option<Advice> {
     let Some(hierarchy) = &case.books.means.cpu else {
         return Some(Advice {
             command: "systemd-run --scope -p CPUWeight=10 COMMAND".to_owned(),

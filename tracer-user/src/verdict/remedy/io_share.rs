@@ -22,7 +22,7 @@ struct Disk<'a> {
     device: String,
 }
 
-pub fn io_share(case: &Case<'_>) -> Option<Advice> {
+pub(super) fn io_share(case: &Case<'_>) -> Option<Advice> {
     let place = case.place()?;
     let disk = case.books.disks.iter().find(|disk| disk.name == *place)?;
     let disk = Disk {

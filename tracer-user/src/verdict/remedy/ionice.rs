@@ -14,7 +14,7 @@ use crate::units::share;
 /// `IOPRIO_CLASS_IDLE` of ioprio_set(2).
 const IDLE: u32 = 3;
 
-pub fn ionice(case: &Case<'_>) -> Option<Advice> {
+pub(super) fn ionice(case: &Case<'_>) -> Option<Advice> {
     let threads = case.thread_words();
     // Else the first that has ended would keep it from the others.
     let tolerant = if threads.contains(' ') { "-t " } else { "" };
@@ -67,7 +67,7 @@ fn effect(case: &Case<'_>) -> Result<String, String> {
 }
 
 /// Do I/O classes of threads count on that disk?
-pub fn honoured(case: &Case<'_>) -> Result<(), String> {
+pub(super) fn honoured(case: &Case<'_>) -> Result<(), String> {
     let place = case.place().ok_or("the disk is not known")?;
     match scheduler(case, place)? {
         "mq-deadline" => waits_before(case, place),

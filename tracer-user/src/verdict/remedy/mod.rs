@@ -20,7 +20,7 @@ mod trickle;
 
 use case::Case;
 
-use super::{Verdict, group::Groups};
+use super::{Finding, group::Groups};
 use crate::{
     class::Resource::{self, Cpu, Disk, Network},
     model::books::Books,
@@ -70,8 +70,8 @@ const THROUGH: [Row; 2] = [
 ];
 
 /// Remedies against the target's own limit and the culprits of the verdict, those that apply first. A kernel thread takes no orders.
-pub fn remedies(books: &Books, verdict: &Verdict) -> Vec<Remedy> {
-    let Some(found) = verdict.primary() else {
+pub(super) fn remedies(books: &Books, finding: &Finding) -> Vec<Remedy> {
+    let Some(found) = finding.primary() else {
         return Vec::new();
     };
     let groups = Groups::new(books);

@@ -2,7 +2,7 @@
 
 /// What a command line says of a compressor.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Told {
+pub(super) struct Told {
     /// Level, if one is named.
     pub level: Option<u32>,
     /// Threads, if they are named; 0 stands for all CPUs.
@@ -14,7 +14,7 @@ pub struct Told {
 }
 
 /// A compressor that takes its level as `-9`.
-pub struct Compressor {
+pub(super) struct Compressor {
     pub name: &'static str,
     /// Its level unless told otherwise, and the least.
     pub usual: u32,
@@ -27,7 +27,7 @@ pub struct Compressor {
 }
 
 /// bzip2's levels choose the size of a block: they change its memory, hardly its time (bzip2(1)); so it is not here.
-pub const COMPRESSORS: [Compressor; 7] = [
+pub(super) const COMPRESSORS: [Compressor; 7] = [
     Compressor {
         name: "gzip",
         usual: 6,
@@ -87,14 +87,14 @@ pub const COMPRESSORS: [Compressor; 7] = [
 ];
 
 impl Compressor {
-    pub fn of(comm: &str) -> Option<&'static Self> {
+    pub(super) fn of(comm: &str) -> Option<&'static Self> {
         COMPRESSORS
             .iter()
             .find(|compressor| compressor.name == comm)
     }
 
     /// Reads a command line.
-    pub fn told(&self, words: &[String]) -> Told {
+    pub(super) fn told(&self, words: &[String]) -> Told {
         let mut told = Told {
             level: None,
             threads: None,

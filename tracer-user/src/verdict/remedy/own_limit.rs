@@ -11,7 +11,7 @@ use crate::{
 const WHY: &str = "gives the target twice of what its own limit leaves it";
 
 /// A row for each limit that the target is under and waited for.
-pub fn own_limits(books: &Books, found: &Hypothesis) -> Vec<Remedy> {
+pub(super) fn own_limits(books: &Books, found: &Hypothesis) -> Vec<Remedy> {
     let waited = found.cause == Some(Cause::Quota) || found.quota_share >= CULPRIT_PART;
     // Behind another process it is that one's.
     if !waited || !found.via.is_empty() {

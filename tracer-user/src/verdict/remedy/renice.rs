@@ -8,7 +8,7 @@ const LOWEST: i32 = 19;
 /// `SCHED_IDLE` of sched(7).
 const SCHED_IDLE: u32 = 5;
 
-pub fn renice(case: &Case<'_>) -> Option<Advice> {
+pub(super) fn renice(case: &Case<'_>) -> Option<Advice> {
     let autogroups = autogroups(case);
     let command = match autogroups.is_empty() {
         true => format!("renice -n 19 -p {}", case.thread_words()),

@@ -19,7 +19,7 @@ enum Starter<'a> {
     Somebody(Option<&'a Process>),
 }
 
-pub fn reschedule(case: &Case<'_>) -> Option<Advice> {
+pub(super) fn reschedule(case: &Case<'_>) -> Option<Advice> {
     let (command, effect) = match starter(case) {
         Starter::Cron(cron, uid) => {
             let user = uid.filter(|uid| *uid != 0);

@@ -7,7 +7,7 @@ use super::{case::Case, shell::quote};
 use crate::standing::{Group, Hierarchy, Standing};
 
 /// Where to write.
-pub struct Seat {
+pub(super) struct Seat {
     /// A systemd unit, through which systemd wants it done.
     unit: Option<String>,
     folder: String,
@@ -18,14 +18,14 @@ pub struct Seat {
 
 /// What kind of setting is to be made.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Setting {
+pub(super) enum Setting {
     Weight,
     Limit,
 }
 
 impl Seat {
     /// The seat for a culprit, given which controllers (`+io`) a new group needs in v2.
-    pub fn of(
+    pub(super) fn of(
         case: &Case<'_>,
         hierarchy: &Hierarchy,
         group_of: fn(&Standing) -> Option<&Group>,
@@ -79,7 +79,7 @@ impl Seat {
     }
 
     /// The command: through systemd by these properties, else by these files and what is written to them.
-    pub fn command(&self, properties: &[String], files: &[(&str, String)]) -> String {
+    pub(super) fn command(&self, properties: &[String], files: &[(&str, String)]) -> String {
         if let Some(unit) = &self.unit {
             let properties: Vec<String> =
                 properties.iter().map(|property| quote(property)).collect();
@@ -107,7 +107,7 @@ impl Seat {
     }
 
     /// What else it costs.
-    pub fn cost(&self) -> &'static str {
+    pub(super) fn cost(&self) -> &'static str {
         match (&self.prepare, &self.unit) {
             (Some(_), _) => "; it leaves the cgroup it is in now, with that one's limits",
             (None, Some(_)) => "; until the next boot",

@@ -4,7 +4,7 @@ use super::case::Case;
 use crate::model::books::ProcessId;
 
 /// A word as `sh` takes it.
-pub fn quote(word: &str) -> String {
+pub(super) fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
     match !word.is_empty() && word.chars().all(plain) {
         true => word.to_owned(),
@@ -13,13 +13,13 @@ pub fn quote(word: &str) -> String {
 }
 
 /// A command line as `sh` takes it.
-pub fn line(words: &[String]) -> String {
+pub(super) fn line(words: &[String]) -> String {
     let words: Vec<String> = words.iter().map(|word| quote(word)).collect();
     words.join(" ")
 }
 
 /// The words of a process's command line. Where they were not read one by one, words with spaces are torn.
-pub fn words(case: &Case<'_>, id: ProcessId) -> Vec<String> {
+pub(super) fn words(case: &Case<'_>, id: ProcessId) -> Vec<String> {
     match case
         .standing(id)
         .filter(|standing| !standing.arguments.is_empty())
@@ -37,7 +37,7 @@ pub fn words(case: &Case<'_>, id: ProcessId) -> Vec<String> {
 /// The command that starts a process's program again with other words, and what that takes.
 ///
 /// A process that is a job of its own is ended first. One that a script or a pipeline started cannot be started again alone.
-pub fn again(case: &Case<'_>, id: ProcessId, words: &[String]) -> (String, String) {
+pub(super) fn again(case: &Case<'_>, id: ProcessId, words: &[String]) -> (String, String) {
     let process = case.process(id);
     let Some(standing) = case.standing(id).filter(|_| !process.exited) else {
         let torn = "start it so next time (its arguments are known only without their quotes)";

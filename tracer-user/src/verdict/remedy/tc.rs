@@ -28,7 +28,7 @@ const PLAIN: [&str; 8] = [
 /// More filters nobody reads.
 const MOST_FILTERS: usize = 8;
 
-pub fn class(case: &Case<'_>) -> Option<Advice> {
+pub(super) fn class(case: &Case<'_>) -> Option<Advice> {
     let place = case.place()?;
     let interfaces = &case.books.means.interfaces;
     let interface = interfaces.iter().find(|interface| interface.name == place);

@@ -4,7 +4,7 @@
 
 use super::{Advice, case::Case, ionice};
 
-pub fn through(case: &Case<'_>) -> Option<Advice> {
+pub(super) fn through(case: &Case<'_>) -> Option<Advice> {
     let threads = case.working_threads();
     let words: Vec<String> = threads.iter().map(u32::to_string).collect();
     let (tolerant, words) = match words.len() {

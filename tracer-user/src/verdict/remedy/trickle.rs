@@ -6,7 +6,7 @@ use crate::{model::books::ProcessId, standing::Program};
 /// Started with what is preloaded, they pass it on to nobody that matters.
 const SHELLS: [&str; 5] = ["sh", "bash", "dash", "zsh", "ksh"];
 
-pub fn trickle(case: &Case<'_>) -> Option<Advice> {
+pub(super) fn trickle(case: &Case<'_>) -> Option<Advice> {
     let sender = case.culprit.process;
     let program = uppermost(case, sender);
     let rate = case

@@ -5,10 +5,7 @@ use crate::{
     class::{Cause, Class, Resource},
     model::books::Holder,
     standing::Standing,
-    verdict::{
-        fixture::{MS, SLICES, Scene, disk_behind_tar},
-        judge,
-    },
+    verdict::fixture::{MS, SLICES, Scene, disk_behind_tar, judge},
 };
 
 #[test]
@@ -21,7 +18,7 @@ fn one_reader_of_the_same_disk_is_accused() {
     near(first.share, 1.0);
     near(first.self_share, 0.1);
     near(first.culprits[0].share, 0.9);
-    near(verdict.blocked_part, 0.8);
+    near(verdict.finding.blocked_part, 0.8);
     near(verdict.confidence, 1.0);
     assert_eq!(
         verdict.sentence,
@@ -80,12 +77,15 @@ fn two_resources_at_once_are_both_named() {
         .charge(Resource::Network, Some(eth0), Holder::Process(rsync), 20)
         .charge(Resource::Lock, None, Holder::OwnLock, 2);
     let verdict = judge(&scene.books);
-    near(of(&verdict.hypotheses, Resource::Disk).share, 40.0 / 62.0);
     near(
-        of(&verdict.hypotheses, Resource::Network).share,
+        of(&verdict.finding.hypotheses, Resource::Disk).share,
+        40.0 / 62.0,
+    );
+    near(
+        of(&verdict.finding.hypotheses, Resource::Network).share,
         20.0 / 62.0,
     );
-    near(verdict.blocked_part, 62.0 / 72.0);
+    near(verdict.finding.blocked_part, 62.0 / 72.0);
     assert_eq!(verdict.healthy, [Resource::Cpu]);
     assert_eq!(
         verdict.sentence,

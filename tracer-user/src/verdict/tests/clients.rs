@@ -3,13 +3,13 @@
 use crate::{
     class::{Cause, Resource},
     model::scenes::{clients::*, *},
-    verdict::{Verdict, charged, judge},
+    verdict::{Verdict, fixture::judge},
 };
 
 const ELSEWHERE: [&str; 3] = ["10.0.0.7:40001", "10.0.0.7:40002", "127.0.0.1:40003"];
 
 fn judged(events: Vec<Event>) -> Verdict {
-    judge(&charged(&books(events, 10_000)))
+    judge(&books(events, 10_000))
 }
 
 #[track_caller]

@@ -4,20 +4,32 @@ use super::near;
 use crate::{
     class::{Class, Resource},
     model::books::Holder,
-    verdict::{
-        fixture::{MS, Scene, disk_behind_tar},
-        judge,
-    },
+    verdict::fixture::{MS, Scene, disk_behind_tar, judge},
 };
 
 #[test]
 fn lost_records_lower_confidence() {
     let mut scene = disk_behind_tar();
     scene.books.end.sent = 1000;
-    scene.books.end.ring_drops = vec![("wait".to_owned(), 200), ("io".to_owned(), 50)];
+    scene.books.end.ring_drops = vec![("waits".to_owned(), 200), ("block_io".to_owned(), 50)];
     let verdict = judge(&scene.books);
     near(verdict.confidence, 0.75);
     assert_eq!(verdict.doubts, ["25 % of the records were lost"]);
+}
+
+#[test]
+fn a_dropped_snapshot_lowers_nothing_and_an_unknown_record_does() {
+    let dropped = |kind: &str| {
+        let mut scene = disk_behind_tar();
+        scene.books.end.sent = 1000;
+        scene.books.end.ring_drops = vec![(kind.to_owned(), 100)];
+        let verdict = judge(&scene.books);
+        (verdict.confidence, verdict.doubts)
+    };
+    assert_eq!(dropped("histograms"), (1.0, Vec::new()));
+    let (confidence, doubts) = dropped("futexes");
+    near(confidence, 0.9);
+    assert_eq!(doubts, ["10 % of the records were lost"]);
 }
 
 #[test]
@@ -115,5 +127,26 @@ fn a_resource_without_its_probe_is_unknown_and_never_healthy() {
     assert_eq!(
         verdict.sentence,
         "nginx is not held up: 0 % of its active time blocked, but waits for the disk cannot be seen here."
+    );
+}
+
+/// nginx is blocked for 42 ms of each slice, 40 ms of them by nothing that has a name.
+fn blocked_by_nothing_known() -> Scene {
+    let mut scene = Scene::new();
+    let tar = scene.process(4711, "tar");
+    scene
+        .threads(Class::Other, 40)
+        .threads(Class::Disk, 2)
+        .charge(Resource::Disk, None, Holder::Process(tar), 2)
+}
+
+#[test]
+fn blocked_by_nothing_known_is_a_steady_answer_and_as_likely_wrong_as_right() {
+    let verdict = judge(&blocked_by_nothing_known().books);
+    assert_eq!(verdict.primary(), None);
+    near(verdict.confidence, 0.5);
+    assert_eq!(
+        verdict.doubts,
+        ["95 % of the blocked time could not be explained"]
     );
 }

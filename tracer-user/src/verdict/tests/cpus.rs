@@ -6,10 +6,7 @@ use super::{near, of};
 use crate::{
     class::{Cause, Class, Resource},
     model::books::{Holder, Siblings, Source},
-    verdict::{
-        fixture::{MS, Scene, disk_behind_tar},
-        judge,
-    },
+    verdict::fixture::{MS, Scene, disk_behind_tar, judge},
 };
 
 const NET_RX: Source = Source::Softirq(3);
@@ -27,7 +24,7 @@ fn interrupts_are_named_beside_a_culprit_and_get_no_remedy_of_their_own() {
         verdict.sentence,
         "nginx waits for the CPU: 70 % of its blocked time it stood behind flood (pid 4711) and 30 % behind softirq:NET_RX on cpu1."
     );
-    let found = of(&verdict.hypotheses, Resource::Cpu);
+    let found = of(&verdict.finding.hypotheses, Resource::Cpu);
     assert_eq!(found.cause, Some(Cause::Contention));
     near(found.culprits[0].share, 0.7);
     near(found.self_share, 0.0);

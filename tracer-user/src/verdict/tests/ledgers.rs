@@ -4,20 +4,17 @@ use super::near;
 use crate::{
     class::{Class, Resource},
     model::books::Holder,
-    verdict::{
-        fixture::{MS, SLICES, Scene, disk_behind_tar},
-        judge,
-    },
+    verdict::fixture::{MS, SLICES, Scene, disk_behind_tar, judge},
 };
 
 #[test]
 fn few_requests_that_took_less_time_than_the_threads_are_no_ledger() {
     let mut scene = disk_behind_tar().requests(Class::OnCpu, 50);
     let verdict = judge(&scene.books);
-    assert!(verdict.of_requests && !verdict.held_up);
+    assert!(verdict.finding.of_requests && !verdict.finding.held_up);
     scene.books.requests.as_mut().unwrap().count = 19;
     let verdict = judge(&scene.books);
-    assert!(!verdict.of_requests && verdict.held_up);
+    assert!(!verdict.finding.of_requests && verdict.finding.held_up);
 }
 
 #[test]
@@ -30,14 +27,14 @@ fn a_starved_event_loop_is_judged_by_its_few_requests() {
     let few = scene.books.requests.as_mut().unwrap();
     (few.count, few.open) = (2, 3);
     let verdict = judge(&scene.books);
-    assert!(verdict.of_requests && verdict.held_up);
+    assert!(verdict.finding.of_requests && verdict.finding.held_up);
     near(verdict.primary().unwrap().culprits[0].share, 0.8);
 }
 
 #[test]
 fn requests_without_time_are_no_ledger() {
     let verdict = judge(&disk_behind_tar().requests(Class::OnCpu, 0).books);
-    assert!(!verdict.of_requests);
+    assert!(!verdict.finding.of_requests);
 }
 
 #[test]
@@ -60,7 +57,7 @@ fn request_time_is_split_slice_by_slice_as_the_threads_time_is() {
     // (300 · 0.5 + 100 · 0.8) / 400, while of the threads' time it is 0.65.
     near(verdict.primary().unwrap().culprits[0].share, 230.0 / 400.0);
     near(verdict.primary().unwrap().self_share, 170.0 / 400.0);
-    near(verdict.blocked_part, 400.0 / 500.0);
+    near(verdict.finding.blocked_part, 400.0 / 500.0);
     assert!(verdict.sentence.contains("of its requests' blocked time"));
 }
 

@@ -6,8 +6,7 @@ use crate::{
     model::books::{Held, Holder, Source},
     verdict::{
         Verdict,
-        fixture::{MS, SLICES, Scene, disk_behind_tar},
-        judge,
+        fixture::{MS, SLICES, Scene, disk_behind_tar, judge},
     },
 };
 
@@ -202,9 +201,9 @@ fn who_costs_less_than_a_twentieth_of_the_time_is_not_accused() {
         .charge(Resource::Disk, None, Holder::Own, 3)
         .charge(Resource::Network, None, Holder::Process(rsync), 5);
     let verdict = judge(&scene.books);
-    assert!(verdict.held_up);
-    assert_eq!(verdict.hypotheses[0].culprits, []);
-    assert_eq!(verdict.hypotheses[1].culprits.len(), 1);
+    assert!(verdict.finding.held_up);
+    assert_eq!(verdict.finding.hypotheses[0].culprits, []);
+    assert_eq!(verdict.finding.hypotheses[1].culprits.len(), 1);
 }
 
 #[test]
@@ -218,7 +217,7 @@ fn who_is_hardly_blocked_is_not_held_up() {
         .charge(Resource::Disk, None, Holder::Process(tar), 4);
     let verdict = judge(&scene.books);
     assert!(verdict.primary().is_none());
-    assert_eq!(verdict.hypotheses[0].culprits, []);
+    assert_eq!(verdict.finding.hypotheses[0].culprits, []);
     assert_eq!(
         verdict.sentence,
         "nginx is not held up: 4 % of its active time blocked."

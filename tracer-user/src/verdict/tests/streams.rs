@@ -6,7 +6,7 @@ use crate::{
         Model,
         scenes::{chains, ledgers, lost, upstream, *},
     },
-    verdict::{Verdict, judge},
+    verdict::{Verdict, fixture::judge},
 };
 
 const SLICES: u64 = 20;
@@ -112,7 +112,7 @@ fn culprits(verdict: &Verdict) -> Vec<&str> {
 fn who_costs_less_than_a_twentieth_of_the_time_is_no_culprit() {
     // Held up for 12 of 100 ms; a third of that is 4.
     let verdict = judged(contended(&[(TAR, 4), (RSYNC, 8)]));
-    near(verdict.blocked_part, 0.12);
+    near(verdict.finding.blocked_part, 0.12);
     assert_eq!(culprits(&verdict), ["rsync"]);
     let verdict = judged(contended(&[(TAR, 5), (RSYNC, 7)]));
     assert_eq!(culprits(&verdict), ["rsync", "tar"]);
@@ -121,9 +121,9 @@ fn who_costs_less_than_a_twentieth_of_the_time_is_no_culprit() {
 #[test]
 fn who_is_blocked_for_less_than_a_tenth_is_not_held_up() {
     let verdict = judged(contended(&[(TAR, 9)]));
-    assert!(!verdict.held_up && verdict.primary().is_none());
-    assert!(verdict.hypotheses[0].culprits.is_empty());
-    assert!(judged(contended(&[(TAR, 10)])).held_up);
+    assert!(!verdict.finding.held_up && verdict.primary().is_none());
+    assert!(verdict.finding.hypotheses[0].culprits.is_empty());
+    assert!(judged(contended(&[(TAR, 10)])).finding.held_up);
 }
 
 #[test]
@@ -147,8 +147,8 @@ fn two_resources_at_once_are_both_named_and_a_small_one_is_not() {
         judged(events)
     };
     let verdict = both(20);
-    near(verdict.hypotheses[0].share, 0.75);
-    near(verdict.hypotheses[1].share, 0.25);
+    near(verdict.finding.hypotheses[0].share, 0.75);
+    near(verdict.finding.hypotheses[1].share, 0.25);
     assert!(
         verdict
             .sentence
@@ -199,7 +199,7 @@ fn all_shares_of_a_resource_are_one() {
 #[test]
 fn a_server_that_answers_nobody_is_judged_by_what_it_owes() {
     let verdict = judge(&ledgers::hung());
-    assert!(verdict.of_requests);
+    assert!(verdict.finding.of_requests);
     assert_eq!(verdict.primary().unwrap().resource, Resource::Disk);
 }
 

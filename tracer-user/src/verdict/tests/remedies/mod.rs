@@ -11,8 +11,7 @@ use crate::{
     standing::{Group, Hierarchy, Program, Standing},
     verdict::{
         Remedy,
-        fixture::{MS, SLICES, Scene, disk_behind_tar},
-        judge,
+        fixture::{MS, SLICES, Scene, disk_behind_tar, judge},
     },
 };
 

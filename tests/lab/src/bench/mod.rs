@@ -1,0 +1,172 @@
+//! `cargo xtask bench`: what tracer costs, beside its peers, in the same run.
+//!
+//! Absolute figures are the machine's; a ratio of two costs that were measured between each other is tracer's.
+//!
+//! Code map: [`watcher`] starts tracer and its peers, [`rounds`] interleaves runs of a load with and without them, [`figures`] sums
+//! up, [`table`] shows; [`switch`], [`block`] and [`net`] are loads with
+//! their rows and limits; [`volume`], [`start`] and [`cpus`] have no peers, and [`crowd`] fills the machine for them.
+
+mod block;
+mod cpus;
+mod crowd;
+mod figures;
+mod net;
+mod rounds;
+mod start;
+mod switch;
+mod table;
+mod volume;
+mod watcher;
+
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum;
+use serde_json::{Value, json};
+use xtask::{
+    build,
+    command::{is_root, say},
+    setup,
+};
+
+use self::table::Found;
+use crate::world::{caller, supervise};
+
+/// Runs of each watcher in a full bench: enough for quartiles.
+const ROUNDS: u32 = 7;
+/// Runs of each watcher with `--short`: the fewest that have a median.
+const SHORT: u32 = 3;
+/// So many times as many runs before `--short` fails.
+const AGAIN: u32 = 3;
+/// Where the supervisor looks for what a killed bench left; that of the block bench lies in memory.
+const SCRATCH: &str = "/dev/shm";
+
+/// What to measure.
+#[derive(clap::Args)]
+#[command(
+    after_help = "Examples:\n  cargo xtask bench                  everything, some minutes\n  cargo xtask bench switch           \
+    one load\n  cargo xtask bench --short          two minutes; fails when a ratio to a peer is beyond its limit"
+)]
+pub struct Args {
+    /// Which loads; all when none is named
+    loads: Vec<Load>,
+    /// Few runs of what tracer is compared with; fails when a ratio is beyond its limit
+    #[arg(long)]
+    short: bool,
+    /// Runs of each watcher [default: 7, or 3 with --short]
+    #[arg(long)]
+    rounds: Option<u32>,
+    /// Also write all figures to a file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Measure another build of tracer too, for the gain of a change
+    #[arg(long, value_name = "FILE")]
+    beside: Option<PathBuf>,
+    /// Everything is built: said by the bench to itself when it starts itself anew as root
+    #[arg(long, hide = true)]
+    built: bool,
+    /// Somebody cleans up: said by the bench to itself when it starts the process that measures
+    #[arg(long, hide = true)]
+    supervised: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+enum Load {
+    /// Context switches
+    Switch,
+    /// Small reads of a disk in memory
+    Block,
+    /// A stream over the loopback, and a web server at full speed
+    Net,
+    /// Records a second, what is lost of them, and what reading them costs
+    Volume,
+    /// Time until attached, and memory, alone and in a crowd
+    Start,
+    /// The same in crowds that grow; with --short only when it is named
+    Growth,
+    /// The same on more CPUs, in guests; with --short only when it is named
+    Cpus,
+}
+
+/// Measures, shows, and with `--short` judges.
+pub fn run(args: &Args) -> Result<()> {
+    if args.supervised {
+        return measure(args);
+    }
+    if !args.built {
+        setup::bench_tools()?;
+        build::run(&build::Args::default())?;
+        caller::build_programs()?;
+    }
+    if !is_root() {
+        return caller::again_as_root("the bench loads probes and makes a disk");
+    }
+    // The player has shown its errors.
+    std::process::exit(supervise::supervise(SCRATCH.as_ref())?)
+}
+
+fn measure(args: &Args) -> Result<()> {
+    if let Some(file) = &args.beside {
+        watcher::beside(file);
+    }
+    let (mut all, mut faults) = (Vec::new(), Vec::new());
+    let loads = Load::value_variants().iter();
+    for &load in loads.filter(|load| args.wants(**load)) {
+        let rounds = args
+            .rounds
+            .unwrap_or(if args.short { SHORT } else { ROUNDS });
+        let mut reports = play(load, args, rounds)?;
+        let beyond = |report: &Report| !report.faults.is_empty();
+        if args.short && reports.iter().any(beyond) {
+            // Other programs of the machine meet a few short runs by chance; a cost is there again.
+            say("beyond what is allowed; measured once more, in more runs");
+            reports = play(load, args, AGAIN * rounds)?;
+        }
+        for report in reports {
+            println!("{}", report.text);
+            all.push(report.json);
+            faults.extend(report.faults);
+        }
+    }
+    if let Some(file) = &args.json {
+        let text =
+            serde_json::to_string_pretty(&json!({"schema": "tracer.bench/1", "loads": all}))?;
+        fs::write(file, text + "\n")
+            .with_context(|| format!("could not write {}", file.display()))?;
+    }
+    if args.short && !faults.is_empty() {
+        bail!("beyond what is allowed: {}", faults.join("; "));
+    }
+    Ok(())
+}
+
+fn play(load: Load, args: &Args, rounds: u32) -> Result<Vec<Report>> {
+    let few = args.rounds.unwrap_or(SHORT);
+    let beside_others = |found: Vec<Found>| found.iter().map(Found::report).collect();
+    Ok(match load {
+        Load::Switch => beside_others(switch::run(rounds, args.short)?),
+        Load::Block => beside_others(block::run(rounds, args.short)?),
+        Load::Net => beside_others(net::run(rounds, args.short)?),
+        Load::Volume => vec![volume::run(args.short)?],
+        Load::Start => vec![start::run(rounds)?],
+        Load::Growth => vec![start::growth(few)?],
+        Load::Cpus => vec![cpus::run(few)?],
+    })
+}
+
+impl Args {
+    fn wants(&self, load: Load) -> bool {
+        match self.loads.as_slice() {
+            [] => !self.short || !matches!(load, Load::Growth | Load::Cpus),
+            some => some.contains(&load),
+        }
+    }
+}
+
+/// What a load showed.
+struct Report {
+    text: String,
+    json: Value,
+    /// What is beyond its limit.
+    faults: Vec<String>,
+}

@@ -1,0 +1,194 @@
+//! Interleaved runs: without a watcher, with the first, without, with the second …, again and again.
+
+use std::{
+    fs,
+    process::Stdio,
+    sync::OnceLock,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use xtask::command::say;
+
+use super::{
+    figures::Series,
+    table::{Found, Limit},
+    watcher::{Watcher, command, signal},
+};
+use crate::world::process::Program;
+
+/// What is measured: a load, its figures, and who watches.
+pub struct Plan {
+    /// The load; it runs until it is done.
+    pub load: Program,
+    /// What each run of it tells.
+    pub figures: &'static [Figure],
+    pub watchers: Vec<Watcher>,
+    pub rounds: u32,
+    /// The process that watchers are told to look at, where that is not the load but who serves it.
+    pub server: Option<u32>,
+}
+
+/// One figure of a load.
+pub struct Figure {
+    /// The load and its unit: "switch: ns per switch".
+    pub title: &'static str,
+    /// Reads it, in nanoseconds.
+    pub read: fn(&Run) -> Result<f64>,
+    pub limits: &'static [Limit],
+}
+
+/// One run of a load.
+pub struct Run {
+    /// What the load printed.
+    pub text: String,
+    /// CPU time of the whole machine meanwhile, watchers' readers included.
+    pub cpu_ns: f64,
+}
+
+/// Plays the plan; what was found for each figure.
+pub fn play(plan: &Plan) -> Result<Vec<Found>> {
+    let unrelated = command(&["sleep", "1000000"]).start(Stdio::null())?;
+    let mut all: Vec<Found> = plan
+        .figures
+        .iter()
+        .map(|figure| empty(plan, figure))
+        .collect();
+    // The first run of a load warms caches up and is not counted.
+    one(plan, None, unrelated.pid())?;
+    let mut before = one(plan, None, unrelated.pid())?;
+    let mut absent = vec![false; plan.watchers.len()];
+    for round in 1..=plan.rounds {
+        for (row, watcher) in plan.watchers.iter().enumerate() {
+            if absent[row] {
+                continue;
+            }
+            let watched = match one(plan, Some(watcher), unrelated.pid()) {
+                Ok(watched) => watched,
+                // A peer may need what this kernel lacks; tracer may not.
+                Err(error) if !watcher.is_tracer() && round == 1 => {
+                    say(&format!("left out: {error:#}"));
+                    absent[row] = true;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let after = one(plan, None, unrelated.pid())?;
+            for (number, found) in all.iter_mut().enumerate() {
+                let series = &mut found.rows[row].1;
+                series.watched.push(watched[number]);
+                series
+                    .bare
+                    .push(f64::midpoint(before[number], after[number]));
+                found.bare.push(before[number]);
+            }
+            before = after;
+        }
+        say(&format!("round {round} of {}", plan.rounds));
+    }
+    Ok(all)
+}
+
+fn empty(plan: &Plan, figure: &Figure) -> Found {
+    let rows = plan.watchers.iter().cloned();
+    Found {
+        title: figure.title,
+        bare: Vec::new(),
+        rows: rows.map(|watcher| (watcher, Series::default())).collect(),
+        limits: figure.limits,
+    }
+}
+
+/// One run. The load's process exists before the watcher attaches to it, and starts its work afterwards.
+fn one(plan: &Plan, watcher: Option<&Watcher>, unrelated: u32) -> Result<Vec<f64>> {
+    let mut held = plan.load.clone();
+    let mut words: Vec<_> = ["sh", "-c", "kill -STOP $$; exec \"$@\"", "load"]
+        .map(Into::into)
+        .to_vec();
+    words.append(&mut held.words);
+    held.words = words;
+    let load = held.start(Stdio::piped())?;
+    stopped(load.pid())?;
+    let watching = watcher
+        .map(|watcher| {
+            watcher
+                .start(unrelated, plan.server.unwrap_or(load.pid()))
+                .with_context(|| format!("could not start {}", watcher.name))
+        })
+        .transpose()?;
+    let before = busy_ns()?;
+    signal(load.pid(), libc::SIGCONT);
+    let run = Run {
+        text: load.output()?,
+        cpu_ns: busy_ns()? - before,
+    };
+    if let Some(watching) = watching {
+        // A watcher of the load itself may have ended with it.
+        let _ended = watching.end();
+    }
+    let read = plan.figures.iter().map(|figure| (figure.read)(&run));
+    let figures = read.collect::<Result<Vec<_>>>()?;
+    let name = watcher.map_or("nobody", |watcher| &watcher.name);
+    for figure in &figures {
+        say(&format!("{figure:>8.0} ns watched by {name}"));
+    }
+    Ok(figures)
+}
+
+/// Time of all CPUs together in which none was idle or stolen, since some point, ns: by the idle time, which the kernel measures, where it
+/// only samples the rest.
+fn busy_ns() -> Result<f64> {
+    let text = fs::read_to_string("/proc/stat")?;
+    let (cpus, not_busy) = idle_of(&text).with_context(|| format!("no CPU in {text:?}"))?;
+    Ok(cpus * now_ns() - not_busy * TICK_NS)
+}
+
+/// Nanoseconds since the first call.
+fn now_ns() -> f64 {
+    static FIRST: OnceLock<Instant> = OnceLock::new();
+    FIRST.get_or_init(Instant::now).elapsed().as_nanos() as f64
+}
+
+/// The unit of `/proc/stat` (`USER_HZ`).
+const TICK_NS: f64 = 1e7;
+
+/// Online CPUs, and how long they were idle, waited for a disk, or were stolen, together.
+fn idle_of(text: &str) -> Option<(f64, f64)> {
+    let mut lines = text.lines().filter(|line| line.starts_with("cpu"));
+    let all: Vec<f64> = lines
+        .next()?
+        .split_whitespace()
+        .skip(1)
+        .map(|field| field.parse().ok())
+        .collect::<Option<_>>()?;
+    let cpus = lines.count();
+    (cpus > 0).then_some((cpus as f64, all.get(3)? + all.get(4)? + all.get(7)?))
+}
+
+fn stopped(pid: u32) -> Result<()> {
+    for _ in 0..500 {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        if stat
+            .rsplit_once(')')
+            .is_some_and(|(_, rest)| rest.starts_with(" T"))
+        {
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    ensure!(false, "a load did not stop before its work");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn idle_time_is_that_of_all_cpus() {
+        let text = "cpu  1 2 3 100 20 4 5 3 0 0\ncpu0 1 1 1 50 10 2 2 1 0 0\ncpu1 0 1 2 50 10 2 3 2 0 0\nintr 5\n";
+        assert_eq!(idle_of(text), Some((2.0, 123.0)));
+        assert_eq!(idle_of("intr 5\n"), None);
+    }
+}

@@ -1,0 +1,227 @@
+//! Compares what tracer said with what was the case.
+
+use super::outcome::{Label, Outcome, Suspect};
+use crate::said::{Culprit, Said};
+
+/// A guilty backup must be named when it has at least this part of what the guilty use: a verdict names nobody who has less.
+const MUST_BE_NAMED: f64 = 0.20;
+/// How far a blame share may be from the true one.
+pub const SHARE_ERROR: f64 = 0.05;
+
+/// Whether a run counts, and for what.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Grade {
+    /// Resource and culprits are those of the scenario.
+    Right,
+    /// They are not, or there is no verdict; with the reasons.
+    Wrong(Vec<Fault>),
+    /// The physics did not happen: there was nothing to find, or something else.
+    Void,
+    /// Tracer was not asked.
+    NotAsked,
+}
+
+/// What is wrong.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Fault {
+    /// There is no verdict.
+    Failed(String),
+    /// The resource should be this one.
+    Resource(String),
+    /// This guilty backup is not accused.
+    NotNamed(String),
+    /// This one is accused and should not be.
+    Accused(String),
+    /// This backup's share is wrong: said, true.
+    Share(String, f64, f64),
+}
+
+impl Fault {
+    /// In words.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Failed(why) => why.clone(),
+            Self::Resource(resource) => format!("the resource is {resource}"),
+            Self::NotNamed(name) => format!("{name} is not accused"),
+            Self::Accused(name) => format!("{} is accused falsely", name.escape_debug()),
+            Self::Share(name, said, true_share) => {
+                format!(
+                    "{name} has {:.0} %, not {:.0} %",
+                    true_share * 100.0,
+                    said * 100.0
+                )
+            }
+        }
+    }
+}
+
+/// Grades a run.
+pub fn grade(outcome: &Outcome) -> Grade {
+    if outcome.void.is_some() {
+        return Grade::Void;
+    }
+    if let Some(why) = &outcome.failed {
+        return Grade::Wrong(vec![Fault::Failed(why.clone())]);
+    }
+    let Some(said) = &outcome.said else {
+        return Grade::NotAsked;
+    };
+    let faults = faults(&outcome.label, said);
+    if faults.is_empty() {
+        Grade::Right
+    } else {
+        Grade::Wrong(faults)
+    }
+}
+
+fn faults(label: &Label, said: &Said) -> Vec<Fault> {
+    let guilty: Vec<_> = label
+        .backups
+        .iter()
+        .filter(|backup| backup.guilty)
+        .collect();
+    let mut faults = Vec::new();
+    if let Some(resource) = &label.resource
+        && *resource != said.resource
+    {
+        faults.push(Fault::Resource(resource.clone()));
+    }
+    for backup in &guilty {
+        let named = said.culprits.iter().any(|culprit| culprit.is(&backup.pids));
+        if !named && backup.share.is_none_or(|share| share >= MUST_BE_NAMED) {
+            faults.push(Fault::NotNamed(backup.name.clone()));
+        }
+    }
+    for culprit in &said.culprits {
+        if !guilty.iter().any(|backup| culprit.is(&backup.pids)) {
+            faults.push(Fault::Accused(culprit.comm.clone()));
+        }
+    }
+    for (backup, said, true_share) in shares(label, said) {
+        if (said - true_share).abs() > SHARE_ERROR {
+            faults.push(Fault::Share(backup.name.clone(), said, true_share));
+        }
+    }
+    faults
+}
+
+/// Of each guilty backup whose true share is known: the share that tracer gives it of what it gives to all of them, and the true one.
+/// Where one of them is not named, there is nothing to compare.
+pub fn shares<'a>(label: &'a Label, said: &Said) -> Vec<(&'a Suspect, f64, f64)> {
+    let known = label
+        .backups
+        .iter()
+        .filter_map(|backup| Some((backup, backup.share?)));
+    let of = |backup: &Suspect| {
+        let named: Vec<&Culprit> = said
+            .culprits
+            .iter()
+            .filter(|culprit| culprit.is(&backup.pids))
+            .collect();
+        named.iter().map(|culprit| culprit.share).sum::<f64>()
+    };
+    let rows: Vec<_> = known
+        .map(|(backup, share)| (backup, of(backup), share))
+        .collect();
+    let all: f64 = rows.iter().map(|row| row.1).sum();
+    if rows.iter().any(|row| row.1 == 0.0) {
+        return Vec::new();
+    }
+    rows.into_iter()
+        .map(|(backup, said, share)| (backup, said / all, share))
+        .collect()
+}
+
+/// The largest difference between a blame share and the true one.
+pub fn share_error(outcome: &Outcome) -> Option<f64> {
+    let said = outcome.said.as_ref()?;
+    shares(&outcome.label, said)
+        .iter()
+        .map(|(_, said, share)| (said - share).abs())
+        .reduce(f64::max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn suspect(name: &str, pid: u32, guilty: bool, share: Option<f64>) -> Suspect {
+        Suspect {
+            name: name.to_owned(),
+            guilty,
+            pids: vec![pid],
+            share,
+        }
+    }
+
+    fn label(resource: Option<&str>, backups: Vec<Suspect>) -> Label {
+        Label {
+            resource: resource.map(str::to_owned),
+            backups,
+        }
+    }
+
+    fn said(resource: &str, culprits: &str) -> Said {
+        Said::parse(&format!(
+            r#"{{"verdict": {{"resource": "{resource}", "culprits": {culprits}}}}}"#
+        ))
+        .unwrap()
+    }
+
+    const TWO: &str = r#"[{"pid": 1, "share": 0.56}, {"pid": 2, "share": 0.24}]"#;
+
+    #[test]
+    fn both_culprits_with_their_shares_are_right() {
+        let truth = label(
+            Some("cpu"),
+            vec![
+                suspect("a", 1, true, Some(0.7)),
+                suspect("b", 2, true, Some(0.3)),
+            ],
+        );
+        assert_eq!(faults(&truth, &said("cpu", TWO)), []);
+    }
+
+    #[test]
+    fn a_share_that_is_far_off_is_wrong() {
+        let truth = label(
+            Some("cpu"),
+            vec![
+                suspect("a", 1, true, Some(0.6)),
+                suspect("b", 2, true, Some(0.4)),
+            ],
+        );
+        assert_eq!(faults(&truth, &said("cpu", TWO)).len(), 2);
+    }
+
+    #[test]
+    fn an_innocent_backup_that_is_accused_is_wrong_whatever_the_resource() {
+        let truth = label(None, vec![suspect("a", 1, false, None)]);
+        assert_eq!(faults(&truth, &said("cpu", "[]")), []);
+        let accused = said("cpu", r#"[{"pid": 1, "comm": "a"}]"#);
+        assert_eq!(faults(&truth, &accused), [Fault::Accused("a".to_owned())]);
+    }
+
+    #[test]
+    fn a_culprit_that_is_missing_is_wrong_unless_it_has_little() {
+        let one = said("disk", r#"[{"pid": 1, "share": 0.8}]"#);
+        let truth = |share| {
+            label(
+                Some("disk"),
+                vec![
+                    suspect("a", 1, true, Some(1.0 - share)),
+                    suspect("b", 2, true, Some(share)),
+                ],
+            )
+        };
+        assert_eq!(faults(&truth(0.3), &one), [Fault::NotNamed("b".to_owned())]);
+        assert_eq!(faults(&truth(0.1), &one), []);
+    }
+
+    #[test]
+    fn another_resource_is_wrong_whoever_is_accused() {
+        let truth = label(Some("disk"), vec![suspect("a", 1, true, None)]);
+        let other = said("cpu", r#"[{"pid": 1}]"#);
+        assert_eq!(faults(&truth, &other), [Fault::Resource("disk".to_owned())]);
+    }
+}

@@ -1,0 +1,265 @@
+//! `cargo xtask lab`: scenarios whose truth is known, and what tracer says of them.
+//!
+//! A scenario counts only where its physics happened: the client must have felt the backup (or not), and counters of the kernel's must
+//! have grown as they do when the label is true. Else it is void, and tried again. Right is a verdict with the right resource and every
+//! guilty backup, whose shares are those that the kernel counted; accusing anybody else is wrong whatever else is right.
+//!
+//! Code map: [`scenarios`] lists the scenarios in words of [`scenario`], [`mod@play`] plays one with [`meter`]s, [`outcome`] is what is
+//! kept of it with what tracer [`said`](crate::said), [`mod@grade`] compares, [`table`] shows.
+
+mod again;
+mod grade;
+mod meter;
+mod outcome;
+mod play;
+mod scenario;
+mod scenarios;
+mod table;
+
+use std::{
+    fs,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use xtask::{
+    build,
+    command::{is_root, say},
+    paths, setup,
+};
+
+use self::{
+    grade::{Grade, grade},
+    outcome::Outcome,
+    play::Play,
+    scenario::{Scenario, Stage},
+};
+use crate::world::{caller, ledger, supervise};
+
+/// How often a scenario is tried whose physics do not happen.
+const ATTEMPTS: u32 = 3;
+
+/// What to play.
+#[derive(clap::Args)]
+#[command(
+    after_help = "Examples:\n  cargo xtask lab --list\n  cargo xtask lab cpu-70-30 slow-client --repeat 3\n  \
+    cargo xtask lab --keep DIR      all, with recordings\n  cargo xtask lab --judge DIR     the same verdicts again from them\n  \
+    cp target/release/tracer /tmp/before, change tracer, and ask whether its reports are what they were:\n  \
+    cargo xtask lab --same DIR --than /tmp/before"
+)]
+pub struct Args {
+    /// Scenarios, or families of them such as disk; all when none is named
+    names: Vec<String>,
+    /// List the scenarios
+    #[arg(long)]
+    list: bool,
+    /// Play a few of all families, in at most three minutes
+    #[arg(long, conflicts_with = "names")]
+    quick: bool,
+    /// How often to play each scenario
+    #[arg(long, default_value_t = 1)]
+    repeat: u32,
+    /// Play them in another order than that of the list, the same for the same number
+    #[arg(long, value_name = "NUMBER")]
+    shuffle: Option<u64>,
+    /// How long tracer watches
+    #[arg(long, default_value = "10s", value_parser = caller::duration)]
+    duration: Duration,
+    /// Write all outcomes as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Directory for recordings, reports and labels [default: target/lab]
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+    /// Play nothing: grade what tracer says now of the recordings kept in this directory, and compare with what it said live
+    #[arg(long, value_name = "DIR")]
+    judge: Option<PathBuf>,
+    /// Play nothing: compare the JSON reports that this build makes of the recordings in this directory (those of the demo
+    /// too), byte by byte, with those of another build
+    #[arg(long, value_name = "DIR", requires = "than", conflicts_with = "judge")]
+    same: Option<PathBuf>,
+    /// The other build's tracer, for --same
+    #[arg(long, value_name = "FILE", requires = "same")]
+    than: Option<PathBuf>,
+    /// Directory on a real disk for what is needed while scenarios are played
+    #[arg(long, value_name = "DIR", default_value = "/var/tmp")]
+    scratch: PathBuf,
+    /// Play without tracer, to see whether the physics happen
+    #[arg(long)]
+    physics: bool,
+    /// Everything is built: said by the lab to itself when it starts itself anew as root
+    #[arg(long, hide = true)]
+    built: bool,
+    /// Somebody cleans up: said by the lab to itself when it starts the process that plays
+    #[arg(long, hide = true)]
+    supervised: bool,
+}
+
+impl Args {
+    fn keep(&self) -> PathBuf {
+        self.keep
+            .clone()
+            .unwrap_or_else(|| paths::target().join("lab"))
+    }
+
+    /// The scenarios that were asked for, in the order in which they are to be played.
+    fn scenarios(&self) -> Result<Vec<(&'static str, &'static Scenario)>> {
+        let all = || {
+            scenarios::ALL
+                .iter()
+                .flat_map(|(family, list)| list.iter().map(move |scenario| (*family, scenario)))
+        };
+        for name in &self.names {
+            if !all().any(|(family, scenario)| family == name || scenario.name == name) {
+                bail!("there is no scenario and no family {name}: see cargo xtask lab --list");
+            }
+        }
+        let wanted = |family: &str, scenario: &Scenario| {
+            let named = |name: &String| family == name || scenario.name == name;
+            (self.names.is_empty() || self.names.iter().any(named))
+                && (!self.quick || scenario.quick)
+        };
+        let mut scenarios: Vec<_> = all()
+            .filter(|(family, scenario)| wanted(family, scenario))
+            .collect();
+        if let Some(number) = self.shuffle {
+            scenarios.sort_by_key(|(_, scenario)| place(number, scenario.name));
+        }
+        Ok(scenarios)
+    }
+}
+
+/// Where a scenario stands in a shuffled list.
+fn place(number: u64, name: &str) -> u64 {
+    // Its keys are fixed: the same number gives the same order.
+    let mut hasher = DefaultHasher::new();
+    (number, name).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Plays, shows the table, and fails where tracer was wrong.
+pub fn run(args: Args) -> Result<()> {
+    if args.list {
+        for (family, scenario) in args.scenarios()? {
+            println!("{family:9} {:24} {}", scenario.name, scenario.about);
+        }
+        return Ok(());
+    }
+    if let Some(dir) = &args.judge {
+        build::run(&build::Args::default())?;
+        return judge(&args, dir);
+    }
+    if let (Some(dir), Some(than)) = (&args.same, &args.than) {
+        build::run(&build::Args::default())?;
+        return again::same(dir, than);
+    }
+    args.scenarios()?;
+    if args.supervised {
+        return play_and_show(&args);
+    }
+    if !args.built {
+        // As the user who called: root's files in the target directory would be in the way of later builds.
+        setup::demo_tools()?;
+        setup::lab_tools()?;
+        if !args.physics {
+            build::run(&build::Args::default())?;
+        }
+        caller::build_programs()?;
+    }
+    if !is_root() {
+        return caller::again_as_root("the lab makes disks, links and control groups");
+    }
+    let status = supervise::supervise(&args.scratch)?;
+    caller::give_back(&args.keep());
+    // The player has shown its errors.
+    std::process::exit(status)
+}
+
+fn play_and_show(args: &Args) -> Result<()> {
+    let keep = args.keep();
+    fs::create_dir_all(&keep).with_context(|| format!("could not make {}", keep.display()))?;
+    let mut outcomes = Vec::new();
+    let mut broken = Vec::new();
+    for (_, scenario) in args.scenarios()? {
+        let mark = ledger::mark()?;
+        // What cannot be played says so in the end, and the others are still to be seen.
+        if let Err(error) = play_all(args, scenario, &mut outcomes) {
+            say(&format!("error: {}: {error:#}", scenario.name));
+            broken.push(scenario.name);
+        }
+        ledger::undo(mark)?;
+    }
+    show(args, &outcomes)?;
+    if !broken.is_empty() {
+        bail!("could not play {}", broken.join(", "));
+    }
+    verdict(&outcomes)
+}
+
+/// Plays a scenario as often as was asked, and each time until it is not void.
+fn play_all(args: &Args, scenario: &'static Scenario, outcomes: &mut Vec<Outcome>) -> Result<()> {
+    say(&format!("{}: making the scene …", scenario.name));
+    let stage = Stage::make(&args.scratch, args.duration)?;
+    let scene = (scenario.make)(&stage)?;
+    for run in 1..=args.repeat {
+        let play = Play {
+            scenario,
+            run,
+            scene: &scene,
+            window: (!args.physics).then_some(args.duration),
+            keep: &args.keep(),
+        };
+        for _ in 0..ATTEMPTS {
+            let outcome = play.play()?;
+            stage.room.group.end_processes();
+            let void = outcome.void.clone();
+            outcomes.push(outcome);
+            let Some(why) = void else { break };
+            say(&format!("{} {run}: void: {why}", scenario.name));
+        }
+    }
+    Ok(())
+}
+
+fn show(args: &Args, outcomes: &[Outcome]) -> Result<()> {
+    println!("\n{}{}", table::table(outcomes), table::sum(outcomes));
+    if let Some(file) = &args.json {
+        let rows: Vec<_> = outcomes.iter().map(table::json).collect();
+        let text = serde_json::to_string_pretty(
+            &serde_json::json!({ "schema": "tracer.lab/1", "runs": rows }),
+        )?;
+        fs::write(file, text).with_context(|| format!("could not write {}", file.display()))?;
+    }
+    Ok(())
+}
+
+/// Fails where a run was wrong, or void at every attempt.
+fn verdict(outcomes: &[Outcome]) -> Result<()> {
+    let grades = outcomes.iter().map(grade);
+    let wrong = grades
+        .filter(|grade| matches!(grade, Grade::Wrong(_)))
+        .count();
+    let same = |a: &Outcome, b: &Outcome| a.scenario == b.scenario && a.run == b.run;
+    let runs = outcomes.chunk_by(same);
+    let void = runs
+        .filter(|run| run.iter().all(|outcome| outcome.void.is_some()))
+        .count();
+    if wrong + void > 0 {
+        bail!("{wrong} runs wrong, {void} void at every attempt");
+    }
+    Ok(())
+}
+
+/// Grades kept recordings with the tracer of now, and names each verdict that is another than the live one.
+fn judge(args: &Args, dir: &Path) -> Result<()> {
+    let (outcomes, changed) = again::judge(dir)?;
+    show(args, &outcomes)?;
+    if changed.is_empty() {
+        println!("all verdicts are those of the live runs");
+    } else {
+        println!("not the verdict of the live run: {}", changed.join(", "));
+    }
+    verdict(&outcomes)
+}

@@ -1,0 +1,123 @@
+//! The outcome of a run: what was true, what was measured, what tracer said. It is written beside the recording, so that the same
+//! recording can be judged again.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::said::Said;
+
+/// One run of a scenario.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The scenario's name.
+    pub scenario: String,
+    /// The run's number, from 1.
+    pub run: u32,
+    /// What was the case.
+    pub label: Label,
+    /// What the client measured before the backups began.
+    pub without: Option<Latency>,
+    /// While they ran.
+    pub with: Option<Latency>,
+    /// What the kernel's counters said while tracer watched.
+    pub measured: Vec<Measured>,
+    /// Why it does not count: the physics did not happen.
+    pub void: Option<String>,
+    /// What tracer said, if it was asked and answered.
+    pub said: Option<Said>,
+    /// Why tracer said nothing.
+    pub failed: Option<String>,
+}
+
+/// What was the case.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Label {
+    /// The resource that the guilty hold; none where nobody is guilty.
+    pub resource: Option<String>,
+    /// The backups.
+    pub backups: Vec<Suspect>,
+}
+
+/// A backup.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Suspect {
+    /// Its name.
+    pub name: String,
+    /// Whether it is to be accused.
+    pub guilty: bool,
+    /// Its processes, those of the window that have ended included.
+    pub pids: Vec<u32>,
+    /// Its part of what all guilty backups used, 0..1, where that was counted.
+    pub share: Option<f64>,
+}
+
+/// What a client measured, in nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Latency {
+    /// Median time of a request.
+    pub p50_ns: u64,
+    /// Time that 1 % of the requests exceed.
+    pub p99_ns: u64,
+}
+
+/// A counter's growth.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// What was counted, with its unit.
+    pub what: String,
+    /// Growth per second.
+    pub per_second: f64,
+    /// The least that proves the physics.
+    pub least: f64,
+    /// The most; none where there is no bound.
+    pub most: Option<f64>,
+}
+
+impl Measured {
+    /// Whether the physics happened.
+    pub fn holds(&self) -> bool {
+        self.per_second >= self.least && self.most.is_none_or(|most| self.per_second <= most)
+    }
+}
+
+impl Outcome {
+    /// The file of this run in a directory, with an extension.
+    pub fn file(&self, dir: &Path, extension: &str) -> PathBuf {
+        dir.join(format!("{}-{}.{extension}", self.scenario, self.run))
+    }
+
+    /// Writes it beside the recording.
+    pub fn keep(&self, dir: &Path) -> Result<()> {
+        let file = self.file(dir, LABEL);
+        let text =
+            serde_json::to_string_pretty(self).context("could not write an outcome as JSON")?;
+        fs::write(&file, text).with_context(|| format!("could not write {}", file.display()))
+    }
+}
+
+/// What the files with outcomes end in.
+const LABEL: &str = "label.json";
+
+/// All outcomes that were kept in a directory, by name.
+pub fn kept(dir: &Path) -> Result<Vec<Outcome>> {
+    let listing = || format!("could not list {}", dir.display());
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir).with_context(listing)? {
+        let path = entry.with_context(listing)?.path();
+        if path.to_string_lossy().ends_with(&format!(".{LABEL}")) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    let read = |path: PathBuf| {
+        let reading = || format!("could not read {}", path.display());
+        let text = fs::read_to_string(&path).with_context(reading)?;
+        serde_json::from_str(&text).with_context(reading)
+    };
+    files.into_iter().map(read).collect()
+}

@@ -1,0 +1,370 @@
+//! Plays a scenario once: the server alone, then beside the backups and watched by tracer. What the client feels is measured in the very
+//! window that is judged.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use xtask::{command::say, paths};
+
+use super::{
+    meter::{Cast, Meter},
+    outcome::{Label, Latency, Measured, Outcome, Suspect},
+    scenario::{Scenario, Scene, Truth},
+};
+use crate::{
+    said::Said,
+    world::{
+        made::gone,
+        process::{Running, ends_with_us, family, keep_this_thread_on, usable_cpus},
+    },
+};
+
+/// How long the client measures without the backups, and with them where tracer does not watch.
+const MEASURED: Duration = Duration::from_secs(3);
+/// How long the backups run before anything is measured: their queues must have filled.
+const SETTLED: Duration = Duration::from_millis(1500);
+/// How much longer than the window the client asks: tracer needs about 0.3 s to begin, and the server must be in use to the end.
+const MARGIN: Duration = Duration::from_secs(1);
+/// Less than this on top of the slowest requests is no harm: the slowest of fast requests vary by as much on their own.
+const NOBODY_FEELS_NS: u64 = 2_000_000;
+/// How often is looked what processes there are.
+const OFTEN: Duration = Duration::from_millis(100);
+/// How long tracer may take besides its window.
+const TRACER_PATIENCE: Duration = Duration::from_secs(60);
+
+/// One run of a scenario.
+pub struct Play<'a> {
+    /// Which.
+    pub scenario: &'a Scenario,
+    /// The run's number, from 1.
+    pub run: u32,
+    /// Its programs and its truth.
+    pub scene: &'a Scene,
+    /// How long tracer watches; none where it is not asked.
+    pub window: Option<Duration>,
+    /// Directory for what stays: recording, report, figures.
+    pub keep: &'a Path,
+}
+
+/// The programs that run.
+struct Actors {
+    server: Running,
+    backups: Vec<Running>,
+}
+
+impl Actors {
+    fn cast(&self) -> Cast {
+        Cast {
+            server: family(self.server.pid()),
+            backups: self
+                .backups
+                .iter()
+                .map(|backup| family(backup.pid()))
+                .collect(),
+        }
+    }
+
+    fn expect_alive(&mut self) -> Result<()> {
+        self.server.expect_alive()?;
+        self.backups.iter_mut().try_for_each(Running::expect_alive)
+    }
+}
+
+/// What was seen while tracer watched.
+struct Watched {
+    /// All processes that were seen of each.
+    cast: Cast,
+    /// The growth of each counter per second.
+    grown: Vec<f64>,
+}
+
+impl Play<'_> {
+    /// Plays it.
+    pub fn play(&self) -> Result<Outcome> {
+        for disk in &self.scene.disks {
+            disk.remount()?;
+        }
+        let mut extras = Vec::new();
+        for program in &self.scene.extras {
+            extras.push(program.start(Stdio::null())?);
+        }
+        let server = self.scene.server.start(Stdio::null())?;
+        let mut running = Actors {
+            server,
+            backups: Vec::new(),
+        };
+        if let Some(address) = self.scene.address {
+            running.server.expect_listening(address)?;
+        }
+        let without = self.alone()?;
+        for backup in &self.scene.backups {
+            running.backups.push(backup.program.start(Stdio::null())?);
+        }
+        thread::sleep(SETTLED);
+        running.expect_alive()?;
+        let mut outcome = Outcome {
+            scenario: self.scenario.name.to_owned(),
+            run: self.run,
+            label: self.label(&[], &running.cast()),
+            void: None,
+            without,
+            with: None,
+            measured: Vec::new(),
+            said: None,
+            failed: None,
+        };
+        self.watch(&mut running, &mut outcome)?;
+        if self.window.is_some() {
+            outcome.keep(self.keep)?;
+        }
+        Ok(outcome)
+    }
+
+    /// Why the client's figures are not those of the scenario, if they are not.
+    fn not_felt(&self, without: Option<Latency>, with: Option<Latency>) -> Option<String> {
+        let bounds = self.scene.slower.as_ref()?;
+        let (without, with) = (without?, with?);
+        if *bounds.start() <= 1.0 && with.p99_ns < without.p99_ns + NOBODY_FEELS_NS {
+            return None;
+        }
+        let slowest = with.p99_ns as f64 / without.p99_ns as f64;
+        let usual = with.p50_ns as f64 / without.p50_ns as f64;
+        // Of a hundred requests the slowest is chance, also without the backups: harm that all of them feel is harm.
+        let times = if *bounds.start() > 1.0 {
+            slowest.max(usual)
+        } else {
+            slowest
+        };
+        (!bounds.contains(&times)).then(|| {
+            format!(
+                "requests take {times:.1} times as long, not {} to {}",
+                bounds.start(),
+                bounds.end()
+            )
+        })
+    }
+
+    /// Counts, and has tracer watch if it is asked.
+    fn watch(&self, running: &mut Actors, outcome: &mut Outcome) -> Result<()> {
+        let client = self.client(self.window.unwrap_or(MEASURED) + MARGIN)?;
+        let tracer = match self.window {
+            None => None,
+            Some(window) => Some(self.attach(running.server.pid(), window)?),
+        };
+        // Who counts looks through all of `/proc` again and again, and is not to do so where the server runs: on the last CPU.
+        let cpus = usable_cpus()?;
+        keep_this_thread_on(&cpus[..cpus.len() - 1])?;
+        let counted = self.count(running, tracer);
+        keep_this_thread_on(&cpus)?;
+        let (watched, status) = counted?;
+        running.expect_alive()?;
+        outcome.with = client.map(measured).transpose()?;
+        let uses = self.uses().len();
+        let physics = self.scene.physics.iter().zip(&watched.grown[uses..]);
+        outcome.measured = physics
+            .map(|(physics, &per_second)| Measured {
+                what: physics.meter.name(),
+                per_second,
+                least: *physics.per_second.start(),
+                most: Some(*physics.per_second.end()).filter(|most| most.is_finite()),
+            })
+            .collect();
+        outcome.label = self.label(&watched.grown[..uses], &watched.cast);
+        let missing = outcome.measured.iter().find(|measured| !measured.holds());
+        let missing =
+            missing.map(|measured| format!("{}: {:.3}", measured.what, measured.per_second));
+        outcome.void = self.not_felt(outcome.without, outcome.with).or(missing);
+        match status {
+            None => {}
+            Some(Err(why)) => outcome.failed = Some(why),
+            Some(Ok(())) => {
+                let read = fs::read_to_string(outcome.file(self.keep, "json"));
+                match read
+                    .context("tracer wrote no report")
+                    .and_then(|json| Said::parse(&json))
+                {
+                    Ok(said) => outcome.said = Some(said),
+                    Err(error) => outcome.failed = Some(format!("{error:#}")),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the counters at the begin and at the end of tracer's window, and notes meanwhile which processes there are:
+    /// compressors come and go.
+    fn count(
+        &self,
+        running: &Actors,
+        tracer: Option<Child>,
+    ) -> Result<(Watched, Option<Result<(), String>>)> {
+        let mut meters = self.uses();
+        meters.extend(
+            self.scene
+                .physics
+                .iter()
+                .map(|physics| physics.meter.clone()),
+        );
+        let mut cast = running.cast();
+        let before = read_all(&meters, &cast)?;
+        let begin = Instant::now();
+        let end = begin + self.window.unwrap_or(MEASURED);
+        while Instant::now() < end {
+            thread::sleep(OFTEN);
+            join(&mut cast, running.cast());
+        }
+        let elapsed = begin.elapsed().as_secs_f64();
+        // Before the client ends, which ends the threads of its connections, and the kernel's figures of them with them.
+        let after = read_all(&meters, &cast)?;
+        let status = tracer.map(wait_for_tracer).transpose()?;
+        join(&mut cast, running.cast());
+        let grown = before
+            .iter()
+            .zip(after)
+            .map(|(before, after)| (after - before).max(0.0) / elapsed);
+        let grown = grown.collect();
+        Ok((Watched { grown, cast }, status))
+    }
+
+    /// The counters of what each backup uses of the resource that the guilty hold.
+    fn uses(&self) -> Vec<Meter> {
+        match &self.scene.truth {
+            Truth::Guilty {
+                used: Some(used), ..
+            } => (0..self.scene.backups.len()).map(used).collect(),
+            Truth::Guilty { .. } | Truth::Innocent => Vec::new(),
+        }
+    }
+
+    fn label(&self, used: &[f64], cast: &Cast) -> Label {
+        let backups = || self.scene.backups.iter().enumerate();
+        let all: f64 = backups()
+            .filter(|(_, backup)| backup.guilty)
+            .filter_map(|(number, _)| used.get(number))
+            .sum();
+        let suspect = |(number, backup): (usize, &super::scenario::Backup)| Suspect {
+            name: backup.name.to_owned(),
+            guilty: backup.guilty,
+            pids: cast.backups.get(number).cloned().unwrap_or_default(),
+            share: used
+                .get(number)
+                .filter(|_| backup.guilty && all > 0.0)
+                .map(|used| used / all),
+        };
+        Label {
+            resource: match self.scene.truth {
+                Truth::Guilty { resource, .. } => Some(resource.to_owned()),
+                Truth::Innocent => None,
+            },
+            backups: backups().map(suspect).collect(),
+        }
+    }
+
+    /// Starts tracer; what it says while it watches goes to a file.
+    fn attach(&self, pid: u32, window: Duration) -> Result<Child> {
+        self.say(&format!(
+            "tracer watches pid {pid} for {} s …",
+            window.as_secs_f64()
+        ));
+        let file = |extension: &str| {
+            self.keep
+                .join(format!("{}-{}.{extension}", self.scenario.name, self.run))
+        };
+        // What an earlier run wrote must not be taken for this one's.
+        gone(fs::remove_file(file("tracer")))?;
+        let create = |path: PathBuf| {
+            File::create(&path).with_context(|| format!("could not make {}", path.display()))
+        };
+        let mut tracer = Command::new(paths::tracer());
+        tracer.args(["attach", "--pid", &pid.to_string(), "--output", "json"]);
+        tracer.args(["--duration", &format!("{}ms", window.as_millis())]);
+        tracer.arg("--record").arg(file("tracer"));
+        ends_with_us(tracer, libc::SIGTERM)
+            .stdin(Stdio::null())
+            .stdout(create(file("json"))?)
+            .stderr(create(file("stderr"))?)
+            .spawn()
+            .context("could not start tracer: build it with `cargo xtask`")
+    }
+
+    /// What the client measures while nothing runs beside.
+    fn alone(&self) -> Result<Option<Latency>> {
+        let Some(client) = self.client(MEASURED)? else {
+            return Ok(None);
+        };
+        self.say(&format!(
+            "measuring without the backups, {} s …",
+            MEASURED.as_secs()
+        ));
+        measured(client).map(Some)
+    }
+
+    fn client(&self, length: Duration) -> Result<Option<Running>> {
+        let millis = length.as_millis().to_string();
+        let client = self
+            .scene
+            .client
+            .clone()
+            .map(|client| client.with(["--for-ms", &millis]));
+        client
+            .map(|client| client.start(Stdio::piped()))
+            .transpose()
+    }
+
+    fn say(&self, text: &str) {
+        say(&format!("{} {}: {text}", self.scenario.name, self.run));
+    }
+}
+
+/// Waits for its end; says why where it has no report.
+fn wait_for_tracer(mut tracer: Child) -> Result<Result<(), String>> {
+    let end = Instant::now() + TRACER_PATIENCE;
+    loop {
+        match tracer.try_wait().context("could not wait for tracer")? {
+            Some(status) if status.success() => return Ok(Ok(())),
+            Some(status) => return Ok(Err(format!("tracer ended with {status}"))),
+            None if Instant::now() < end => thread::sleep(OFTEN),
+            None => {
+                tracer.kill().context("could not end tracer")?;
+                tracer.wait().context("could not wait for tracer")?;
+                bail!("tracer did not come to its end");
+            }
+        }
+    }
+}
+
+fn read_all(meters: &[Meter], cast: &Cast) -> Result<Vec<f64>> {
+    meters.iter().map(|meter| meter.read(cast)).collect()
+}
+
+fn join(all: &mut Cast, seen: Cast) {
+    let joined = |all: &mut Vec<u32>, seen: Vec<u32>| {
+        all.extend(seen);
+        all.sort_unstable();
+        all.dedup();
+    };
+    joined(&mut all.server, seen.server);
+    for (all, seen) in all.backups.iter_mut().zip(seen.backups) {
+        joined(all, seen);
+    }
+}
+
+/// What a client has measured once it is done.
+fn measured(client: Running) -> Result<Latency> {
+    let json = client.output()?;
+    latency(&json).with_context(|| format!("the client measured nothing: {json}"))
+}
+
+fn latency(json: &str) -> Option<Latency> {
+    let figures: serde_json::Value = serde_json::from_str(json).ok()?;
+    Some(Latency {
+        p50_ns: figures["p50_ns"].as_u64()?,
+        p99_ns: figures["p99_ns"].as_u64()?,
+    })
+}

@@ -1,0 +1,205 @@
+//! What tracer's report says, as far as the lab and the demo grade or show it.
+//!
+//! It is read field by field and not as tracer's own type: `--judge` also reads reports of older builds, which lack what was added
+//! since. Names of classes and thresholds are tracer's own.
+
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tracer::{
+    class::Class,
+    verdict::constants::{CULPRIT_COST, CULPRIT_PART, NOT_HELD_UP},
+};
+
+/// A verdict, and the figures that decided it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Said {
+    /// `disk`, `network`, `cpu`, …, `none`.
+    pub resource: String,
+    /// Its cause.
+    pub cause: Option<String>,
+    /// Where.
+    pub place: Option<String>,
+    /// Whom it accuses.
+    pub culprits: Vec<Culprit>,
+    /// Part of the blocked time that the resource has, 0..1.
+    pub share: Option<f64>,
+    /// 0..1.
+    pub confidence: Option<f64>,
+    /// In words.
+    pub sentence: String,
+    /// What decided.
+    pub figures: Option<Figures>,
+}
+
+/// A holder group.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Culprit {
+    /// Its name.
+    pub comm: String,
+    /// All its processes.
+    pub pids: Vec<u64>,
+    /// Part of the resource's wait that it is charged with, 0..1.
+    pub share: f64,
+}
+
+/// The figures that are compared with a verdict's thresholds, and how far they are from them: positive speaks for an accusation.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Figures {
+    /// Blocked part of active time.
+    pub blocked: f64,
+    /// The part of the resource's wait that its largest holder outside the target is charged with.
+    pub part: f64,
+    /// What that holder costs of active time.
+    pub cost: f64,
+}
+
+impl Said {
+    /// Reads a `tracer.report/1`.
+    pub fn parse(json: &str) -> Result<Self> {
+        let report: Value = serde_json::from_str(json).context("tracer's report is not JSON")?;
+        let verdict = &report["verdict"];
+        let text = |name: &str| verdict[name].as_str().map(str::to_owned);
+        let resource = text("resource").context("tracer's report has no verdict.resource")?;
+        Ok(Self {
+            cause: text("cause"),
+            place: text("place"),
+            culprits: list(&verdict["culprits"])
+                .iter()
+                .map(Culprit::read)
+                .collect(),
+            share: verdict["share"].as_f64(),
+            confidence: verdict["confidence"].as_f64(),
+            sentence: text("sentence").unwrap_or_default(),
+            figures: Figures::read(&report, &resource),
+            resource,
+        })
+    }
+}
+
+impl Culprit {
+    fn read(value: &Value) -> Self {
+        let pids = list(&value["pids"]).iter().chain([&value["pid"]]);
+        let mut pids: Vec<_> = pids.filter_map(Value::as_u64).collect();
+        pids.sort_unstable();
+        pids.dedup();
+        Self {
+            comm: value["comm"].as_str().unwrap_or_default().to_owned(),
+            pids,
+            share: value["share"].as_f64().unwrap_or_default(),
+        }
+    }
+
+    /// Whether any of these processes is among its own.
+    pub fn is(&self, pids: &[u32]) -> bool {
+        self.pids
+            .iter()
+            .any(|&pid| pids.iter().any(|&other| u64::from(other) == pid))
+    }
+}
+
+impl Figures {
+    /// Of the resource of the verdict, or, where that is `none`, of the one with the largest outsider.
+    fn read(report: &Value, resource: &str) -> Option<Self> {
+        let basis = report["verdict"]["basis"].as_str().unwrap_or("threads");
+        let budget = report[basis]["budget_ns"].as_object()?;
+        let class = |name: &str| budget.get(name).and_then(Value::as_f64).unwrap_or_default();
+        let active: f64 = budget
+            .iter()
+            .filter(|(name, _)| *name != Class::Idle.name())
+            .filter_map(|(_, ns)| ns.as_f64())
+            .sum();
+        if active == 0.0 {
+            return None;
+        }
+        let blocked_in = Class::BLOCKED.map(Class::name);
+        let blocked = blocked_in.iter().map(|name| class(name)).sum::<f64>() / active;
+        let of = |resource: &str| {
+            let part = largest_part(report, resource);
+            (part, part * class(resource) / active)
+        };
+        let (part, cost) = if resource == "none" {
+            blocked_in
+                .iter()
+                .map(|name| of(name))
+                .fold((0.0, 0.0), |a, b| if b.1 > a.1 { b } else { a })
+        } else {
+            of(resource)
+        };
+        Some(Self {
+            blocked,
+            part,
+            cost,
+        })
+    }
+
+    /// The least of the distances from the thresholds: an accusation needs all of them to be positive.
+    pub fn distance(&self) -> f64 {
+        (self.blocked - NOT_HELD_UP)
+            .min(self.part - CULPRIT_PART)
+            .min(self.cost - CULPRIT_COST)
+    }
+}
+
+/// The largest part of a resource's wait that one process outside the target is charged with; a culprit's group may have more.
+fn largest_part(report: &Value, resource: &str) -> f64 {
+    let culprit = list(&report["hypotheses"])
+        .iter()
+        .find(|hypothesis| hypothesis["resource"] == resource);
+    if let Some(share) = culprit.and_then(|hypothesis| hypothesis["culprits"][0]["share"].as_f64())
+    {
+        return share;
+    }
+    let target = list(&report["target"]["pids"]);
+    let (mut all, mut by_pid) = (0.0, std::collections::BTreeMap::<u64, f64>::new());
+    for row in list(&report["blame"])
+        .iter()
+        .filter(|row| row["resource"] == resource)
+    {
+        let ns = row["ns"].as_f64().unwrap_or_default();
+        all += ns;
+        if let Some(pid) = row["pid"].as_u64()
+            && !target.contains(&row["pid"])
+        {
+            *by_pid.entry(pid).or_default() += ns;
+        }
+    }
+    all += report["unattributed_ns"][resource]
+        .as_f64()
+        .unwrap_or_default();
+    if all == 0.0 {
+        return 0.0;
+    }
+    by_pid.values().copied().fold(0.0, f64::max) / all
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REPORT: &str = r#"{"target": {"pids": [5]},
+        "verdict": {"resource": "none", "basis": "requests", "culprits": [], "sentence": "x"},
+        "requests": {"budget_ns": {"on_cpu": 800, "cpu": 200, "idle": 5000}},
+        "blame": [{"resource": "cpu", "pid": 5, "ns": 100}, {"resource": "cpu", "pid": 7, "ns": 60},
+            {"resource": "cpu", "pid": 7, "ns": 20}],
+        "unattributed_ns": {"cpu": 20}}"#;
+
+    #[test]
+    fn the_deciding_figures_are_those_of_the_largest_outsider() {
+        let figures = Said::parse(REPORT).unwrap().figures.unwrap();
+        assert_eq!(
+            (figures.blocked, figures.part, figures.cost),
+            (0.2, 0.4, 0.08)
+        );
+        assert!((figures.distance() - 0.03).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_report_without_a_verdict_is_an_error() {
+        assert!(Said::parse("{}").is_err());
+    }
+}

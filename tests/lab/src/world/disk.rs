@@ -1,0 +1,233 @@
+//! Slow loop disks.
+//!
+//! The loop device itself is not limited: its *backing* disk is, for the scene's group, and the loop's worker reads
+//! it on behalf of whoever asked. So the loop device is a slow disk with a real queue in which requests wait for each
+//! other, as they would in a slow SSD; a limit on the loop device would hold the readers back before any queue.
+
+use std::{
+    fs::{self, File},
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, bail};
+use xtask::command::output;
+
+use super::{
+    Room, ledger,
+    made::{Made, set},
+    tools::tool,
+};
+
+/// The speed of the disk, in bytes per second: that of a tired hard disk.
+pub const SPEED: u64 = 24 << 20;
+/// How far ahead of a reader the kernel reads: its usual value for disks, which a loop device does not always have.
+const READ_AHEAD_KB: &str = "128";
+
+/// A mounted disk.
+pub struct Disk {
+    /// The block device.
+    pub device: String,
+    /// Where it is mounted.
+    pub point: PathBuf,
+}
+
+/// How large a disk must be for so many bytes of files: a tenth and some more for what the file system itself needs.
+pub fn bytes_for(files: u64) -> u64 {
+    files * 11 / 10 + (32 << 20)
+}
+
+/// A new, empty, mounted loop disk over a file of this name; without a scheduler, as loop devices are, unless one is given.
+pub fn attach(room: &Room, name: &str, bytes: u64, scheduler: Option<&str>) -> Result<Disk> {
+    let device = device(&room.dir.join(name), bytes, scheduler)?;
+    formatted(room, name, device)
+}
+
+/// A disk whose file lies on another disk, with which it shares everything.
+pub fn attach_on(room: &Room, below: &Disk, name: &str, bytes: u64) -> Result<Disk> {
+    let device = device(&below.point.join(name), bytes, None)?;
+    formatted(room, name, device)
+}
+
+/// Two partitions of one disk, with so many bytes each.
+pub fn attach_partitions(room: &Room, name: &str, bytes: u64) -> Result<[Disk; 2]> {
+    const SECTOR: u64 = 512;
+    /// Where partitions begin on disks of today, so that no block lies across two of the disk's.
+    const ALIGNED: u64 = 2048;
+    let device = device(&room.dir.join(name), 2 * bytes + (4 << 20), None)?;
+    let sectors = bytes / SECTOR / ALIGNED * ALIGNED;
+    let part = |number: u64| {
+        let begin = ALIGNED + (number - 1) * sectors;
+        let words = [number, begin, sectors].map(|word| word.to_string());
+        // The kernel is told of the partition without a table on the disk: it may be unable to read any.
+        output(
+            tool("addpart").arg(&device).args(words),
+            "make a partition of the loop device",
+        )?;
+        formatted(
+            room,
+            &format!("{name}-{number}"),
+            format!("{device}p{number}"),
+        )
+    };
+    Ok([part(1)?, part(2)?])
+}
+
+/// A loop device over a new file.
+fn device(image: &Path, bytes: u64, scheduler: Option<&str>) -> Result<String> {
+    let file =
+        File::create_new(image).with_context(|| format!("could not make {}", image.display()))?;
+    reserve(&file, bytes)?;
+    let attaching = || {
+        let mut losetup = tool("losetup");
+        losetup
+            .args(["--find", "--show", "--partscan", "--direct-io=on"])
+            .arg(image);
+        output(
+            &mut losetup,
+            "attach a loop device (its file must lie on a real disk: see --scratch)",
+        )
+    };
+    let device = ledger::make(Made::Loop(image.to_owned()), attaching)?
+        .trim()
+        .to_owned();
+    setting(&device, "read_ahead_kb", READ_AHEAD_KB)?;
+    // A device that was used before keeps what it was given then.
+    setting(&device, "scheduler", scheduler.unwrap_or("none"))?;
+    Ok(device)
+}
+
+/// A file system on a device, mounted.
+fn formatted(room: &Room, name: &str, device: String) -> Result<Disk> {
+    // Nothing may be left to a thread that would write while we measure.
+    let eager = "lazy_itable_init=0,lazy_journal_init=0,nodiscard";
+    output(
+        tool("mkfs.ext4").args(["-q", "-F", "-m", "0", "-E", eager, &device]),
+        "make a file system",
+    )?;
+    let disk = Disk {
+        device,
+        point: room.subdir(&format!("{name}-mnt"))?,
+    };
+    ledger::make(Made::Mount(disk.point.clone()), || disk.mount())?;
+    Ok(disk)
+}
+
+/// Changes a setting of the device's queue until everything is removed.
+fn setting(device: &str, name: &str, value: &str) -> Result<()> {
+    let disk = device.trim_start_matches("/dev/");
+    let file = PathBuf::from(format!("/sys/block/{disk}/queue/{name}"));
+    let doing = || format!("could not write {value:?} to {}", file.display());
+    let was = fs::read_to_string(&file).with_context(doing)?;
+    ledger::make(Made::Setting(file.clone(), chosen(&was)), || {
+        set(&file, value).with_context(doing)
+    })
+}
+
+/// The value of a setting that is shown as such, or as the one in brackets among all that there are.
+fn chosen(shown: &str) -> String {
+    let shown = shown.trim();
+    let marked = shown
+        .split_once('[')
+        .and_then(|(_, rest)| rest.split_once(']'));
+    marked.map_or(shown, |(chosen, _)| chosen).to_owned()
+}
+
+impl Disk {
+    /// The device's name without its directory.
+    pub fn name(&self) -> &str {
+        self.device.trim_start_matches("/dev/")
+    }
+
+    /// Mounts it; reading does not write.
+    fn mount(&self) -> Result<()> {
+        let mut mount = tool("mount");
+        mount
+            .args(["-t", "ext4", "-o", "noatime", &self.device])
+            .arg(&self.point);
+        output(&mut mount, "mount the slow disk").map(drop)
+    }
+
+    /// Mounts it anew, which empties the page cache of its files.
+    pub fn remount(&self) -> Result<()> {
+        Made::Mount(self.point.clone()).remove()?;
+        self.mount()
+    }
+}
+
+/// Takes the space now, so that a full disk is an error here and not a riddle later.
+fn reserve(file: &File, bytes: u64) -> Result<()> {
+    use std::os::fd::AsRawFd as _;
+    let length = libc::off_t::try_from(bytes)?;
+    // SAFETY: the descriptor is open; the call touches no memory.
+    match unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, length) } {
+        0 => Ok(()),
+        error => Err(std::io::Error::from_raw_os_error(error)).with_context(|| {
+            format!(
+                "could not take {} MB for the slow disk (see --scratch)",
+                bytes >> 20
+            )
+        }),
+    }
+}
+
+/// The whole disk below a directory, as `major:minor`.
+pub fn whole_disk(dir: &Path) -> Result<String> {
+    let disk = sysfs(dir)?;
+    let text = fs::read_to_string(disk.join("dev"))
+        .with_context(|| format!("could not read {}", disk.display()))?;
+    Ok(text.trim().to_owned())
+}
+
+/// The name of the whole disk below a directory.
+pub fn whole_disk_name(dir: &Path) -> Result<String> {
+    let disk = sysfs(dir)?;
+    let name = disk.file_name().context("a disk without a name")?;
+    Ok(name.to_string_lossy().into_owned())
+}
+
+/// What the kernel shows of the whole disk below a directory.
+fn sysfs(dir: &Path) -> Result<PathBuf> {
+    let mut device = fs::metadata(dir)?.dev();
+    if libc::major(device) == 0 {
+        // Some file systems (btrfs) have a number of their own; their source is the device.
+        let mut find = tool("findmnt");
+        find.args([
+            "--noheadings",
+            "--nofsroot",
+            "--output",
+            "SOURCE",
+            "--target",
+        ])
+        .arg(dir);
+        let source = output(&mut find, "find the disk")?;
+        device = fs::metadata(source.trim())
+            .map(|meta| meta.rdev())
+            .unwrap_or_default();
+    }
+    let numbers = format!("{}:{}", libc::major(device), libc::minor(device));
+    let sysfs = PathBuf::from("/sys/dev/block").join(&numbers);
+    let Ok(sysfs) = sysfs.canonicalize() else {
+        bail!(
+            "{} does not lie on a disk: name a directory that does with --scratch",
+            dir.display()
+        );
+    };
+    // A partition's directory lies in its disk's.
+    if sysfs.join("partition").exists() {
+        let disk = sysfs.parent().context("a partition of nothing")?;
+        return Ok(disk.to_owned());
+    }
+    Ok(sysfs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_is_put_back_to_the_chosen_value() {
+        assert_eq!(chosen("none [mq-deadline] bfq\n"), "mq-deadline");
+        assert_eq!(chosen("128\n"), "128");
+    }
+}

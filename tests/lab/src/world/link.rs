@@ -1,0 +1,159 @@
+//! A shaped veth link into a network namespace of its own.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, Ipv6Addr},
+    path::Path,
+};
+
+use anyhow::{Context as _, Result};
+use xtask::command::output;
+
+use super::{
+    ledger,
+    made::{Made, set},
+    tools::tool,
+};
+
+/// The shaper: a slow line with a queue of about 80 ms, as home and office routers have them.
+const SHAPER: [&str; 7] = ["tbf", "rate", "50mbit", "burst", "64kb", "limit", "512kb"];
+
+/// A link and where it leads.
+pub struct Link {
+    /// The namespace at its other end.
+    pub netns: String,
+    /// The device at our end, which has the shaper.
+    pub device: String,
+    /// The address at our end.
+    pub near: Ipv4Addr,
+    /// The address at the other end.
+    pub far: Ipv4Addr,
+    /// The device at the other end.
+    there: String,
+}
+
+/// A namespace and a shaped link into it; the shaped end is ours.
+pub fn link(near: Ipv4Addr, far: Ipv4Addr) -> Result<Link> {
+    let netns = super::name();
+    ledger::make(Made::Netns(netns.clone()), || ip(&["netns", "add", &netns]))?;
+    lay("tdemo", "link0", netns, near, far)
+}
+
+/// One more shaped link into the namespace to which the first one leads.
+pub fn another(first: &Link) -> Result<Link> {
+    let (near, far) = addresses()?;
+    lay("tdlnk", "link1", first.netns.clone(), near, far)
+}
+
+/// The kernel allows 15 characters for a device's name; a process id has at most 7.
+fn device(kind: &str) -> String {
+    format!("{kind}{}", std::process::id())
+}
+
+fn lay(kind: &str, there: &str, netns: String, near: Ipv4Addr, far: Ipv4Addr) -> Result<Link> {
+    let here = device(kind);
+    pair(&here, there, &netns)?;
+    ip(&["address", "add", &format!("{near}/30"), "dev", &here])?;
+    ip(&["link", "set", &here, "up"])?;
+    join(&netns, there, &format!("{far}/30"))?;
+    let shape = ["qdisc", "add", "dev", &here, "root"];
+    output(
+        tool("tc").args(shape).args(SHAPER),
+        "shape the link (the kernel needs CONFIG_NET_SCH_TBF)",
+    )?;
+    Ok(Link {
+        netns,
+        device: here,
+        near,
+        far,
+        there: there.to_owned(),
+    })
+}
+
+/// Two devices that are the ends of a line, one of them in a namespace.
+fn pair(here: &str, there: &str, netns: &str) -> Result<()> {
+    let words = [
+        "link", "add", here, "type", "veth", "peer", "name", there, "netns", netns,
+    ];
+    ledger::make(Made::Link(here.to_owned()), || ip(&words))
+}
+
+/// Gives a namespace's device an address and switches it on.
+fn join(netns: &str, device: &str, address: &str) -> Result<()> {
+    let words = ["-netns", netns, "address", "add", address, "dev", device];
+    ip(&words)?;
+    ip(&["-netns", netns, "link", "set", device, "up"])
+}
+
+/// IPv6 addresses for both ends, from the block for private use (RFC 4193).
+pub fn add_ipv6(link: &Link) -> Result<(Ipv6Addr, Ipv6Addr)> {
+    let [.., net, _] = link.near.octets();
+    let of = |end| Ipv6Addr::new(0xfd74, 0x7261, 0x6365, net.into(), 0, 0, 0, end);
+    let (near, far) = (of(1), of(2));
+    let add = |netns: &[&str], address: Ipv6Addr, device: &str| {
+        let address = format!("{address}/64");
+        // Nobody else is there, so that nobody need be asked whether he has the address.
+        let words = ["-6", "address", "add", &address, "dev", device, "nodad"];
+        ip(&[netns, &words].concat())
+    };
+    add(&[], near, &link.device)?;
+    add(&["-netns", &link.netns], far, &link.there)?;
+    Ok((near, far))
+}
+
+/// A namespace of its own behind a bridge, as containers have, from which the far end of `link` is reached through us.
+pub fn behind_a_bridge(link: &Link) -> Result<String> {
+    const FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
+    let (netns, bridge) = (format!("{}-box", super::name()), device("tdbrg"));
+    let (gateway, inside) = addresses()?;
+    ledger::make(Made::Netns(netns.clone()), || ip(&["netns", "add", &netns]))?;
+    let making = || ip(&["link", "add", &bridge, "type", "bridge"]);
+    ledger::make(Made::Link(bridge.clone()), making)?;
+    ip(&["address", "add", &format!("{gateway}/30"), "dev", &bridge])?;
+    ip(&["link", "set", &bridge, "up"])?;
+    let here = device("tdbox");
+    pair(&here, "box0", &netns)?;
+    ip(&["link", "set", &here, "master", &bridge, "up"])?;
+    join(&netns, "box0", &format!("{inside}/30"))?;
+    let gateway = gateway.to_string();
+    ip(&["-netns", &netns, "route", "add", "default", "via", &gateway])?;
+    let (inside, near) = (inside.to_string(), link.near.to_string());
+    ip(&["-netns", &link.netns, "route", "add", &inside, "via", &near])?;
+    let was =
+        fs::read_to_string(FORWARD).context("could not read whether packets are forwarded")?;
+    let setting = Made::Setting(FORWARD.into(), was.trim().to_owned());
+    ledger::make(setting, || {
+        set(Path::new(FORWARD), "1").context("could not have packets forwarded")
+    })?;
+    Ok(netns)
+}
+
+fn ip(words: &[&str]) -> Result<()> {
+    output(tool("ip").args(words), "make the link").map(drop)
+}
+
+/// Two addresses of a small net that nobody here uses, from the block reserved for measurements (RFC 2544).
+pub fn addresses() -> Result<(Ipv4Addr, Ipv4Addr)> {
+    let free = |third: &u8| {
+        let net = format!("198.18.{third}.0/30");
+        // A route of the same or a narrower net would be somebody's; the default route is no obstacle.
+        let shown = |what: &[&str]| {
+            output(
+                tool("ip")
+                    .args(["-4", "route", "show", "table", "all"])
+                    .args(what),
+                "list routes",
+            )
+        };
+        shown(&["root", &net]).is_ok_and(|text| text.trim().is_empty())
+            && shown(&["match", &net])
+                .is_ok_and(|text| text.lines().all(|line| line.starts_with("default")))
+    };
+    let third = (0..=255)
+        .find(free)
+        .context("all nets of 198.18.0.0/16 are in use here")?;
+    Ok((
+        Ipv4Addr::new(198, 18, third, 1),
+        Ipv4Addr::new(198, 18, third, 2),
+    ))
+}

@@ -1,0 +1,163 @@
+//! What `demo` and `lab` make their scenes from: slow disks, shaped links, control groups, programs and their certain end.
+//!
+//! Code map: a [`Room`] is a directory and a control group; [`disk`], [`link`] and [`files`] furnish it, [`process`] starts
+//! programs in it (with [`nginx`], [`apache`], [`lighttpd`] and [`database`] for the real servers); [`supervise`], [`ledger`] and
+//! [`made`] see to it that nothing stays behind, however a run ends.
+
+pub mod apache;
+pub mod caller;
+pub mod cgroup;
+pub mod database;
+pub mod disk;
+pub mod files;
+pub mod ledger;
+pub mod lighttpd;
+pub mod link;
+pub mod made;
+pub mod nginx;
+pub mod process;
+pub mod python;
+pub mod ssh;
+pub mod supervise;
+pub mod tools;
+pub mod web;
+
+use std::{
+    ffi::OsString,
+    fs,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+use xtask::paths;
+
+use self::{cgroup::Cgroup, made::Made, process::Program};
+
+/// What every scene starts from.
+pub struct Room {
+    /// A directory of our own.
+    pub dir: PathBuf,
+    /// The group of all the scene's programs.
+    pub group: Cgroup,
+}
+
+impl Room {
+    /// Makes an empty room.
+    pub fn make(scratch: &Path) -> Result<Self> {
+        let name = name();
+        let dir = scratch.join(&name);
+        // `create_dir` refuses a name that exists: nobody can put a link of theirs in our way.
+        let making =
+            || fs::create_dir(&dir).with_context(|| format!("could not make {}", dir.display()));
+        ledger::make(Made::Dir(dir.clone()), making)?;
+        let group = Cgroup::make(&name)?;
+        Ok(Self { dir, group })
+    }
+
+    /// A new directory inside.
+    pub fn subdir(&self, name: &str) -> Result<PathBuf> {
+        let dir = self.dir.join(name);
+        fs::create_dir(&dir).with_context(|| format!("could not make {}", dir.display()))?;
+        Ok(dir)
+    }
+
+    /// A program of the room.
+    pub fn program<W: Into<OsString>>(&self, words: impl IntoIterator<Item = W>) -> Program {
+        Program::new(self.group.procs(), words)
+    }
+
+    /// One of the demo's own programs.
+    pub fn own(&self, name: &str) -> Program {
+        self.program([paths::target().join("release").join(name)])
+    }
+
+    /// A real web server for these files: nginx, a master and a worker.
+    pub fn nginx(&self, address: SocketAddr, files: &Path, gzip: bool) -> Result<Program> {
+        Ok(self.nginx_with(nginx::config(&self.dir, address, files, gzip)?))
+    }
+
+    /// nginx with this configuration.
+    pub fn nginx_with(&self, config: PathBuf) -> Program {
+        self.program([
+            OsString::from("nginx"),
+            "-c".into(),
+            config.into(),
+            "-e".into(),
+            self.dir.join("nginx.log").into(),
+        ])
+    }
+
+    /// The demo's own web server for these files.
+    pub fn server(&self, address: SocketAddr, files: &Path, gzip: bool) -> Program {
+        let server = self
+            .own("demo-server")
+            .with(["--listen", &address.to_string()])
+            .with(["--root".into(), files.as_os_str().to_owned()]);
+        if gzip {
+            server.with(["--gzip"])
+        } else {
+            server
+        }
+    }
+
+    /// The client for these files.
+    pub fn client(&self, address: SocketAddr, files: &Path) -> Program {
+        let address = address.to_string();
+        self.own("demo-client")
+            .with(["--address", &address])
+            .with(["--files".into(), files.as_os_str().to_owned()])
+    }
+
+    /// The demo's own backup with its task's name, over these files.
+    pub fn backup(&self, task: &str, files: &Path) -> Program {
+        self.own("demo-backup")
+            .with([OsString::from(task), "--files".into(), files.into()])
+    }
+
+    /// A shell script over a directory, which it sees as `$1`.
+    pub fn script(&self, text: &str, dir: &Path) -> Program {
+        self.program([
+            OsString::from("sh"),
+            "-c".into(),
+            text.into(),
+            "backup".into(),
+            dir.into(),
+        ])
+    }
+}
+
+/// The name of this demo's things: no other process has it.
+pub fn name() -> String {
+    format!("{PREFIX}{}", std::process::id())
+}
+
+/// How all such names begin.
+pub const PREFIX: &str = "tracer-demo-";
+
+/// A port of the loopback that is free now.
+pub fn loopback() -> Result<SocketAddr> {
+    let listener =
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("could not find a free port")?;
+    Ok(listener.local_addr()?)
+}
+
+/// Removes directories that a machine which lost power kept. The caller holds the ledger's lock, so no demo runs.
+pub fn sweep(scratch: &Path) -> Result<()> {
+    use std::os::unix::fs::MetadataExt as _;
+    let listing = || format!("could not list {}", scratch.display());
+    for entry in fs::read_dir(scratch).with_context(listing)? {
+        let entry = entry.with_context(listing)?;
+        let name = entry.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+        let ours = number.is_some_and(|number| number.parse::<u32>().is_ok());
+        if ours
+            && entry
+                .metadata()
+                .is_ok_and(|meta| meta.is_dir() && meta.uid() == 0)
+        {
+            Made::Dir(entry.path()).remove()?;
+        }
+    }
+    Ok(())
+}

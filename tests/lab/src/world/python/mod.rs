@@ -1,0 +1,87 @@
+//! Servers as people write them in Python: its own in three forms, one that pushes, and an application under gunicorn.
+
+use std::{
+    ffi::OsString,
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+
+use super::{Room, process::Program};
+
+const SERVER: &str = include_str!("server.py");
+const PUSH: &str = include_str!("push.py");
+const APPLICATION: &str = include_str!("application.py");
+
+/// How a Python server serves connections.
+#[derive(Clone, Copy)]
+pub enum Form {
+    /// A thread for each.
+    Threads,
+    /// A process for each, forked as it comes.
+    Processes,
+    /// One thread for all (`asyncio`).
+    Loop,
+}
+
+impl Form {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Threads => "threads",
+            Self::Processes => "processes",
+            Self::Loop => "loop",
+        }
+    }
+}
+
+/// A server of these files with more options of `server.py`, such as `--work=gzip`.
+pub fn server<const N: usize>(
+    room: &Room,
+    form: Form,
+    address: SocketAddr,
+    files: &Path,
+    options: [&str; N],
+) -> Result<Program> {
+    Ok(room
+        .program(["python3"])
+        .with([script(room, "server.py", SERVER)?])
+        .with([form.name(), &address.to_string()])
+        .with([files])
+        .with(options))
+}
+
+/// An application under gunicorn, a master and two workers; `work` is what it does for an answer.
+pub fn gunicorn(room: &Room, bind: &str, files: &Path, work: &str) -> Result<Program> {
+    let dir = script(room, "application.py", APPLICATION)?;
+    let dir = dir.parent().context("a file lies in a directory")?;
+    let mut root = OsString::from("LAB_ROOT=");
+    root.push(files);
+    Ok(room
+        .program(["gunicorn", "--workers=2", "--log-level=warning"])
+        .with(["--bind", bind])
+        .with([OsString::from("--chdir"), dir.into()])
+        .with([OsString::from("--worker-tmp-dir"), dir.into()])
+        .with([OsString::from("--env"), root])
+        .with(["--env", &format!("LAB_WORK={work}")])
+        .with(["application:app"]))
+}
+
+/// A server that pushes messages to its clients, as over WebSockets, and its client, which measures how late they come.
+pub fn push(room: &Room, address: SocketAddr) -> Result<(Program, Program)> {
+    let path = script(room, "push.py", PUSH)?;
+    let part = |role: &str| {
+        room.program(["python3"])
+            .with([path.clone()])
+            .with([role, &address.to_string()])
+    };
+    Ok((part("server"), part("client")))
+}
+
+/// Puts a script into the room.
+fn script(room: &Room, name: &str, text: &str) -> Result<PathBuf> {
+    let path = room.dir.join(name);
+    fs::write(&path, text).with_context(|| format!("could not write {}", path.display()))?;
+    Ok(path)
+}

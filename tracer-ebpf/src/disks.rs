@@ -1,0 +1,119 @@
+//! The state of each disk: its gate, which target bios in flight hold open, and what user space knows of it.
+
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, HashMap},
+};
+use tracer_common::block::{AnyGate, DISKS_MAP, DiskState, RequestState};
+
+use crate::{
+    atomic,
+    kernel::{Bio, now},
+    shared::shared,
+};
+
+/// By device number.
+#[map]
+static DISKS: HashMap<u32, DiskState> = HashMap::with_max_entries(1024, 0);
+
+shared!(DISKS = DISKS_MAP);
+
+/// The gates of all disks together: where a target does no I/O, no disk needs to be looked up.
+#[map]
+static ANY_GATE: Array<AnyGate> = Array::with_max_entries(1, 0);
+
+/// Requests of others are still emitted this long after the target's last bio on a disk. They show how fast the disk is when the target
+/// does not use it: on a device that serves in bursts they are half of all that shows it.
+const LINGERS_NS: u64 = 2_000_000_000;
+
+/// A target bio is on its way to a disk: until it completes, and [`LINGERS_NS`] longer, all requests there are emitted.
+#[inline(always)]
+pub(crate) fn open_gate(dev: u32, now: u64) {
+    if DISKS.get_ptr(dev).is_none() {
+        let _ = DISKS.insert(
+            dev,
+            DiskState {
+                open: 0,
+                touched_ns: now,
+                watched: 0,
+                limited_group: 0,
+                limited_pid: 0,
+            },
+            1,
+        );
+    }
+    if let Some(disk) = DISKS.get_ptr_mut(dev) {
+        // SAFETY: a map value, 8-byte aligned.
+        unsafe {
+            (*disk).touched_ns = now;
+            atomic::add64(&raw mut (*disk).open, 1);
+        }
+    }
+    touch_any(1, now);
+}
+
+/// The target bio that held the gate of this disk open is done. `dev` is 0 where a bio held none.
+#[inline(always)]
+pub(crate) fn shut_gate(dev: u32) {
+    if dev == 0 {
+        return;
+    }
+    let now = now();
+    if let Some(disk) = DISKS.get_ptr_mut(dev) {
+        // SAFETY: a map value, 8-byte aligned; -1 as two's complement.
+        unsafe {
+            (*disk).touched_ns = now;
+            atomic::add64(&raw mut (*disk).open, u64::MAX);
+        }
+    }
+    touch_any(u64::MAX, now);
+}
+
+#[inline(always)]
+fn touch_any(by: u64, now: u64) {
+    if let Some(any) = ANY_GATE.get_ptr_mut(0) {
+        // SAFETY: a map value, 8-byte aligned.
+        unsafe {
+            (*any).touched_ns = now;
+            atomic::add64(&raw mut (*any).open, by);
+        }
+    }
+}
+
+/// Did a target use the disk of this request when it was queued, or since?
+#[inline(always)]
+pub(crate) fn gate_was_open(request: &RequestState) -> bool {
+    if let Some(any) = ANY_GATE.get_ptr(0) {
+        // SAFETY: a map value.
+        let (open, touched_ns) = unsafe { ((*any).open as i64, (*any).touched_ns) };
+        if open <= 0 && touched_ns + LINGERS_NS < request.queue_ns {
+            return false;
+        }
+    }
+    let Some(disk) = DISKS.get_ptr(request.dev) else {
+        return false;
+    };
+    // SAFETY: a map value.
+    let (open, touched_ns) = unsafe { ((*disk).open as i64, (*disk).touched_ns) };
+    open > 0 || (touched_ns != 0 && touched_ns + LINGERS_NS >= request.queue_ns)
+}
+
+/// Does the disk lie under a mount of the target? Then a target may wait for what a kernel thread does there.
+#[inline(always)]
+pub(crate) fn is_under_target(dev: u32) -> bool {
+    let Some(disk) = DISKS.get_ptr(dev) else {
+        return false;
+    };
+    // SAFETY: a map value.
+    unsafe { (*disk).watched != 0 }
+}
+
+/// The target in the control group of this bio, if that group has an I/O limit on this disk. A kernel thread queues what the limit held
+/// back, later and on nobody's behalf.
+#[inline(always)]
+pub(crate) fn limited_target(bio: Bio, dev: u32) -> Option<u32> {
+    let disk = DISKS.get_ptr(dev)?;
+    // SAFETY: a map value.
+    let (group, pid) = unsafe { ((*disk).limited_group, (*disk).limited_pid) };
+    (group != 0 && bio.group() == group).then_some(pid as u32)
+}

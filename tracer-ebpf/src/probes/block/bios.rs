@@ -1,0 +1,129 @@
+//! Bios in flight, by address.
+//!
+//! Not a hash map of the kernel's: one entry is made and removed for each bio of the machine, and that alone took longer than all else that
+//! is done for it. An array is looked up in a few inlined instructions. A bio may be at any place of its set. Where the set is full the
+//! oldest one goes: the end of some is not traced, and they would stay for ever.
+
+use aya_ebpf::{helpers::bpf_get_smp_processor_id, macros::map, maps::Array};
+use tracer_common::{
+    block::{BIO_WAYS, BIOS_MAP, BioState, RequestState},
+    record::MapLoss,
+};
+
+use crate::{
+    emit,
+    kernel::{Bio, config, now},
+    shared::shared,
+};
+
+/// `BPF_F_MMAPABLE`: user space looks through all of it at once.
+const MAPPED: u32 = 1 << 10;
+
+/// User space sets the size by the number of possible CPUs.
+#[map]
+static BIOS: Array<BioState> = Array::with_max_entries(16_384, MAPPED);
+
+shared!(BIOS = BIOS_MAP);
+
+/// A bio that was queued so long ago has most likely ended unseen, and is no loss.
+const IN_FLIGHT_NS: u64 = 1_000_000_000;
+
+/// The first place of a bio's set. Bios are 64 bytes apart at least.
+#[inline(always)]
+fn set(key: u64) -> u32 {
+    let hash = (key >> 6).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    hash as u32 & config!(bios_mask)
+}
+
+/// Where a bio is; beyond the array if it is nowhere.
+///
+/// A global function, as is [`place_bio`]: see [`crate::histograms::record`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(super) extern "C" fn find_bio(key: u64) -> u32 {
+    if key == 0 {
+        // That is what a free place has.
+        return u32::MAX;
+    }
+    let set = set(key);
+    for way in 0..BIO_WAYS {
+        if let Some(bio) = BIOS.get_ptr(set + way)
+            // SAFETY: a map value.
+            && unsafe { (*bio).key } == key
+        {
+            return set + way;
+        }
+    }
+    u32::MAX
+}
+
+/// Where a bio is to be: where it is, where nobody is, or where the oldest one is.
+///
+/// CPUs that look at the same time begin at different places, so that two of them do not find the same free one.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(super) extern "C" fn place_bio(key: u64) -> u32 {
+    let set = set(key);
+    // SAFETY: a helper without arguments.
+    let cpu = unsafe { bpf_get_smp_processor_id() } as u32;
+    let (mut best, mut best_ns) = (set, u64::MAX);
+    for way in 0..BIO_WAYS {
+        let at = set + (cpu.wrapping_add(way) & (BIO_WAYS - 1));
+        let Some(bio) = BIOS.get_ptr(at) else {
+            continue;
+        };
+        // SAFETY: a map value.
+        let (there, queue_ns) = unsafe { ((*bio).key, (*bio).request.queue_ns) };
+        if there == key {
+            return at;
+        }
+        let queue_ns = if there == 0 { 0 } else { queue_ns | 1 };
+        if queue_ns < best_ns {
+            (best, best_ns) = (at, queue_ns);
+        }
+    }
+    if best_ns != 0 && now().wrapping_sub(best_ns) < IN_FLIGHT_NS {
+        emit::map_full(MapLoss::Bios);
+    }
+    best
+}
+
+/// A bio that is known.
+#[inline(always)]
+pub(super) fn get(key: u64) -> Option<&'static mut BioState> {
+    let bio = BIOS.get_ptr_mut(find_bio(key))?;
+    // SAFETY: a map value; a bio has one owner at a time, and is written where it has none.
+    Some(unsafe { &mut *bio })
+}
+
+/// Who queued this bio? Nobody, if that was not seen.
+#[inline(always)]
+pub(super) fn queued(bio: Bio) -> RequestState {
+    match get(bio.address()) {
+        Some(known) => known.request,
+        None => RequestState::UNOWNED,
+    }
+}
+
+/// Remembers a bio; second, the disk whose gate was held open by who was forgotten for it, 0 if none was.
+#[inline(always)]
+pub(super) fn insert(key: u64, known: &RequestState) -> (Option<&'static mut BioState>, u32) {
+    let Some(bio) = BIOS.get_ptr_mut(place_bio(key)) else {
+        return (None, 0);
+    };
+    // SAFETY: as above.
+    let bio = unsafe { &mut *bio };
+    let before = if bio.key == 0 { 0 } else { bio.request.gate };
+    bio.request = *known;
+    // Last, so that nobody finds what is half written.
+    // SAFETY: a reference.
+    unsafe { (&raw mut bio.key).write_volatile(key) };
+    (Some(bio), before)
+}
+
+/// Forgets a bio; the disk whose gate it held open, 0 if none.
+#[inline(always)]
+pub(super) fn forget(bio: &mut BioState) -> u32 {
+    bio.key = 0;
+    bio.request.gate
+}

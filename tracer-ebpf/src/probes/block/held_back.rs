@@ -1,0 +1,43 @@
+//! Whose bio it is that a kernel thread queues because a limit of its group's I/O had held it back.
+//!
+//! Who submitted it is not seen: the limit comes before `block_bio_queue`. The bio has its group; user space, which can look into the
+//! group's folder, says whose that is.
+
+use aya_ebpf::{macros::map, maps::LruHashMap};
+use tracer_common::block::{GroupOnDisk, HELD_BACK_MAP, HeldBack};
+
+use crate::{
+    kernel::{Bio, current_work_function},
+    shared::shared,
+};
+
+/// Groups for which kernel threads queue. Read and written by user space.
+#[map]
+static HELD_BACK: LruHashMap<GroupOnDisk, HeldBack> = LruHashMap::with_max_entries(256, 0);
+
+shared!(HELD_BACK = HELD_BACK_MAP);
+
+/// The process for which a kernel thread queues this bio on a disk, if user space has found it.
+#[inline(always)]
+pub(super) fn owner(bio: Bio, dev: u32) -> Option<u32> {
+    let key = GroupOnDisk {
+        group: bio.group(),
+        dev,
+        reserved: 0,
+    };
+    if key.group == 0 {
+        return None;
+    }
+    let Some(known) = HELD_BACK.get_ptr(key) else {
+        let asked = HeldBack {
+            function: current_work_function(),
+            pid: 0,
+        };
+        // A full map forgets a group, which is asked for again.
+        let _ = HELD_BACK.insert(key, asked, 1);
+        return None;
+    };
+    // SAFETY: a map value.
+    let pid = unsafe { (*known).pid };
+    (pid != 0).then_some(pid as u32)
+}

@@ -1,0 +1,99 @@
+//! Requests that the kernel merged from bios of several owners.
+
+use aya_ebpf::{macros::map, maps::LruHashMap};
+use tracer_common::block::{OWNERS, Parts, RequestState};
+
+use super::bios::queued;
+use crate::kernel::Bio;
+
+/// Parts of requests in flight that have several owners, by address.
+#[map]
+static MERGED: LruHashMap<u64, Parts> = LruHashMap::with_max_entries(1024, 0);
+
+/// What they begin as. Not on the stack, where zeros are a loop over bytes to the verifier.
+static NO_PARTS: Parts = Parts::NONE;
+
+/// Bios of one request that are looked at for several owners.
+pub(super) const LOOKED_AT: usize = 16;
+
+/// Was a bio of this request, from the second one on, queued by another process than the first one?
+#[inline(always)]
+pub(super) fn has_several_owners(second: Bio, pid: u32) -> bool {
+    let mut bio = second;
+    for _ in 1..LOOKED_AT {
+        if bio.is_null() {
+            return false;
+        }
+        if queued(bio).pid != pid {
+            return true;
+        }
+        bio = bio.next();
+    }
+    false
+}
+
+/// Splits a request among the owners of its bios, by bytes; false if it cannot be kept. The parts are added up in the map, whose
+/// values the verifier does not track: on the stack, old ones would follow every way through the loop.
+#[expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "by value it would be copied to the stack"
+)]
+#[inline(always)]
+pub(super) fn split(key: u64, first: Bio, bytes: u32) -> bool {
+    if MERGED.insert(key, &NO_PARTS, 0).is_err() {
+        return false;
+    }
+    let Some(parts) = MERGED.get_ptr_mut(key) else {
+        return false;
+    };
+    // SAFETY: a map value; nobody else knows the request before it is issued.
+    let parts = unsafe { &mut *parts };
+    let mut bio = first;
+    let mut seen = 0;
+    for _ in 0..LOOKED_AT {
+        if bio.is_null() {
+            break;
+        }
+        let size = bio.bytes();
+        seen += size;
+        add_part(parts, &queued(bio), size);
+        bio = bio.next();
+    }
+    if seen == 0 {
+        return false;
+    }
+    // The bios that were not looked at are taken to be divided alike.
+    let scaled = |part: u32| (u64::from(part) * u64::from(bytes) / u64::from(seen)) as u32;
+    let [a, b, c, d] = &mut parts.of;
+    b.bytes = scaled(b.bytes);
+    c.bytes = scaled(c.bytes);
+    d.bytes = scaled(d.bytes);
+    a.bytes = bytes.wrapping_sub(b.bytes + c.bytes + d.bytes);
+    true
+}
+
+/// Adds a bio to its owner's part; what has no place of its own counts for the last one.
+#[inline(never)]
+fn add_part(parts: &mut Parts, owner: &RequestState, bytes: u32) {
+    for i in 0..OWNERS {
+        let part = &mut parts.of[i];
+        if part.bytes == 0 {
+            part.pid = owner.pid;
+            part.tid = owner.tid;
+            part.flags = owner.flags;
+        }
+        if part.bytes == 0 || part.pid == owner.pid || i == OWNERS - 1 {
+            part.bytes += bytes;
+            return;
+        }
+    }
+}
+
+/// The parts of a request that completes: they are forgotten.
+#[inline(always)]
+pub(super) fn take(key: u64) -> Option<Parts> {
+    // SAFETY: the entry is copied at once.
+    let parts = unsafe { MERGED.get(key) }.copied()?;
+    let _ = MERGED.remove(key);
+    Some(parts)
+}

@@ -1,0 +1,246 @@
+//! On whose behalf kernel threads write: who dirtied the pages of a file, and who has a part in a journal transaction.
+//!
+//! A kernel thread that writes back works through one file at a time, and the thread of a journal through one transaction: what it
+//! queues meanwhile belongs to the last process that dirtied the file, or to those whose handles are in the transaction, by blocks.
+//!
+//! The journal's tracepoints are hooked by name: `jbd2` is a module on many systems, whose types are not in the kernel's BTF.
+
+use aya_ebpf::{
+    helpers::bpf_get_current_task,
+    macros::{btf_tracepoint, map, raw_tracepoint},
+    maps::LruHashMap,
+    programs::{BtfTracePointContext, RawTracePointContext},
+};
+use tracer_common::block::{
+    Dirtier, Handles, IO_JOURNAL, IO_WRITEBACK, OWNERS, Transaction, Writing,
+};
+
+use crate::kernel::{
+    Mapping, PF_KTHREAD, config, current, journal_dev, transaction_number, untyped,
+};
+
+/// Who dirtied a file last, by the address of its inode. A file that was forgotten has no owner until it is dirtied again.
+#[map]
+static DIRTIERS: LruHashMap<u64, Dirtier> = LruHashMap::with_max_entries(16_384, 0);
+
+/// What kernel threads write just now, by thread: there are few of them at once.
+#[map]
+static WRITING: LruHashMap<u32, Writing> = LruHashMap::with_max_entries(1024, 0);
+
+/// Transactions that run or are being committed, and some that are done.
+#[map]
+static TRANSACTIONS: LruHashMap<Transaction, Handles> = LruHashMap::with_max_entries(1024, 0);
+
+/// Is `current` a kernel thread? Then it works on behalf of somebody else.
+///
+/// Asked of the task itself: who came on this CPU may not have been seen (`sched::unseen_switch`).
+#[inline(always)]
+pub(super) fn is_kernel_thread() -> bool {
+    // SAFETY: a helper without arguments; what it returns has no type on 5.10.
+    let task = unsafe { bpf_get_current_task() } as *const u8;
+    untyped(task, config!(offsets.task_flags), 0) & PF_KTHREAD != 0
+}
+
+/// For whom this kernel thread queues a bio just now, with the `IO_*` bit that says why.
+#[inline(always)]
+pub(super) fn on_behalf(tid: u32) -> Option<(Dirtier, u32)> {
+    let writing = WRITING.get_ptr_mut(tid)?;
+    // SAFETY: a map value; nobody but this thread writes it.
+    let writing = unsafe { &mut *writing };
+    if writing.flags != IO_JOURNAL {
+        return (writing.dirtier.pid != 0).then_some((writing.dirtier, IO_WRITEBACK));
+    }
+    writing.bios = writing.bios.wrapping_add(1);
+    // SAFETY: the entry is copied at once.
+    let handles = unsafe { TRANSACTIONS.get(writing.transaction) }.copied()?;
+    let owner = share(&handles, writing.bios);
+    (owner.pid != 0).then_some((owner, IO_JOURNAL))
+}
+
+/// Whose is what `current` does to a file: its own, or of whom it works for. `None`: it is a kernel thread's own.
+#[inline(always)]
+fn owner_here() -> Option<Dirtier> {
+    let (pid, tid) = current();
+    if is_kernel_thread() {
+        on_behalf(tid).map(|(owner, _)| owner)
+    } else {
+        Some(Dirtier { pid, tid })
+    }
+}
+
+/// Whose is the `n`-th bio of a transaction? Multiples of the golden ratio fall evenly: each owner gets bios in proportion to its
+/// blocks, whatever their number.
+#[inline(always)]
+fn share(handles: &Handles, n: u32) -> Dirtier {
+    /// 2^32 divided by the golden ratio.
+    const STEP: u32 = 0x9e37_79b9;
+    let [a, b, c, d] = handles.blocks.map(u64::from);
+    let place = (u64::from(n.wrapping_mul(STEP)) * (a + b + c + d)) >> 32;
+    if place < a {
+        handles.owners[0]
+    } else if place < a + b {
+        handles.owners[1]
+    } else if place < a + b + c {
+        handles.owners[2]
+    } else {
+        handles.owners[3]
+    }
+}
+
+/// A page of a file became dirty.
+#[inline(always)]
+fn dirtied(mapping: Mapping) {
+    if mapping.is_null() {
+        return;
+    }
+    let inode = mapping.inode();
+    let (pid, tid) = current();
+    if let Some(known) = DIRTIERS.get_ptr(inode) {
+        // SAFETY: a map value.
+        if unsafe { (*known).pid } == pid {
+            return;
+        }
+    }
+    // Who writes a page back makes it dirty again where it cannot be written just then (`folio_redirty_for_writepage`), and the journal's
+    // thread makes dirty what it has committed.
+    let dirtier = owner_here().unwrap_or(Dirtier { pid, tid });
+    let _ = DIRTIERS.insert(inode, dirtier, 0);
+}
+
+/// `writeback_dirty_folio(struct folio *folio, struct address_space *mapping)`, from 5.18 on; once for each that was clean. The mapping
+/// may be null.
+#[btf_tracepoint(function = "writeback_dirty_folio")]
+fn writeback_dirty_folio(ctx: BtfTracePointContext) -> i32 {
+    dirtied(Mapping(ctx.arg(1)));
+    0
+}
+
+/// `writeback_dirty_page(struct page *page, struct address_space *mapping)`, before 5.18.
+#[btf_tracepoint(function = "writeback_dirty_page")]
+fn writeback_dirty_page(ctx: BtfTracePointContext) -> i32 {
+    dirtied(Mapping(ctx.arg(1)));
+    0
+}
+
+/// A kernel thread begins to write a file back.
+#[inline(always)]
+fn writes_back(inode: u64) {
+    if !is_kernel_thread() {
+        return;
+    }
+    let (_, tid) = current();
+    // SAFETY: the entry is copied at once.
+    let dirtier = unsafe { DIRTIERS.get(inode) }.copied().unwrap_or_default();
+    let writing = Writing {
+        flags: IO_WRITEBACK,
+        dirtier,
+        transaction: Transaction { dev: 0, number: 0 },
+        bios: 0,
+    };
+    let _ = WRITING.insert(tid, writing, 0);
+}
+
+/// `writeback_single_inode_start(struct inode *inode, struct writeback_control *wbc, unsigned long nr_to_write)`, everywhere.
+#[btf_tracepoint(function = "writeback_single_inode_start")]
+fn writeback_single_inode_start(ctx: BtfTracePointContext) -> i32 {
+    writes_back(ctx.arg::<*const u8>(0) as u64);
+    0
+}
+
+/// `writeback_single_inode(struct inode *inode, struct writeback_control *wbc, unsigned long nr_to_write)`, everywhere: done with it.
+#[btf_tracepoint(function = "writeback_single_inode")]
+fn writeback_single_inode(_: BtfTracePointContext) -> i32 {
+    let _ = WRITING.remove(current().1);
+    0
+}
+
+/// `jbd2_submit_inode_data(struct inode *inode)`, everywhere: the journal writes the file's data before the commit (`data=ordered`).
+#[raw_tracepoint(tracepoint = "jbd2_submit_inode_data")]
+fn jbd2_submit_inode_data(ctx: RawTracePointContext) -> i32 {
+    writes_back(ctx.arg::<*const u8>(0) as u64);
+    0
+}
+
+/// The thread of the journal writes the transaction itself from now on.
+#[inline(always)]
+fn commits(ctx: &RawTracePointContext) {
+    let writing = Writing {
+        flags: IO_JOURNAL,
+        dirtier: Dirtier { pid: 0, tid: 0 },
+        transaction: Transaction {
+            dev: journal_dev(ctx.arg(0)),
+            number: transaction_number(ctx.arg(1)),
+        },
+        bios: 0,
+    };
+    let _ = WRITING.insert(current().1, writing, 0);
+}
+
+/// `jbd2_commit_flushing(journal_t *journal, transaction_t *commit_transaction)`, everywhere; before the files' data.
+#[raw_tracepoint(tracepoint = "jbd2_commit_flushing")]
+fn jbd2_commit_flushing(ctx: RawTracePointContext) -> i32 {
+    commits(&ctx);
+    0
+}
+
+/// `jbd2_commit_logging(journal_t *journal, transaction_t *commit_transaction)`, everywhere; after the files' data.
+#[raw_tracepoint(tracepoint = "jbd2_commit_logging")]
+fn jbd2_commit_logging(ctx: RawTracePointContext) -> i32 {
+    commits(&ctx);
+    0
+}
+
+/// `jbd2_end_commit(journal_t *journal, transaction_t *commit_transaction)`, everywhere.
+#[raw_tracepoint(tracepoint = "jbd2_end_commit")]
+fn jbd2_end_commit(_: RawTracePointContext) -> i32 {
+    let _ = WRITING.remove(current().1);
+    0
+}
+
+/// `jbd2_handle_stats(dev_t dev, tid_t tid, unsigned int type, unsigned int line_no, int interval, int sync, int requested_blocks,
+/// int dirtied_blocks)`, everywhere (`tid` is wider before 5.11): a handle is done, in the context of whoever had it.
+#[raw_tracepoint(tracepoint = "jbd2_handle_stats")]
+fn jbd2_handle_stats(ctx: RawTracePointContext) -> i32 {
+    let dirtied = ctx.arg::<u64>(7) as u32;
+    if dirtied == 0 {
+        return 0;
+    }
+    let Some(owner) = owner_here() else {
+        return 0;
+    };
+    let key = Transaction {
+        dev: ctx.arg::<u64>(0) as u32,
+        number: ctx.arg::<u64>(1) as u32,
+    };
+    if TRANSACTIONS.get_ptr(key).is_none() {
+        let none = Handles {
+            owners: [Dirtier { pid: 0, tid: 0 }; OWNERS],
+            blocks: [0; OWNERS],
+        };
+        let _ = TRANSACTIONS.insert(key, none, 1);
+    }
+    if let Some(handles) = TRANSACTIONS.get_ptr_mut(key) {
+        // SAFETY: a map value. Two handles that end at once on two CPUs may lose the blocks of one: an estimate suffers little.
+        add_blocks(unsafe { &mut *handles }, owner, dirtied);
+    }
+    0
+}
+
+/// Adds to an owner's blocks. One that has no place takes that of the smallest, with its blocks: so who has many is never lost, and
+/// nobody gets more than the smallest had too many ("space saving", Metwally et al. 2005).
+#[inline(always)]
+fn add_blocks(handles: &mut Handles, owner: Dirtier, blocks: u32) {
+    let mut place = 0;
+    for i in 0..OWNERS {
+        if handles.owners[i].pid == owner.pid {
+            place = i;
+            break;
+        }
+        if handles.blocks[i] < handles.blocks[place & (OWNERS - 1)] {
+            place = i;
+        }
+    }
+    let place = place & (OWNERS - 1);
+    handles.owners[place] = owner;
+    handles.blocks[place] = handles.blocks[place].wrapping_add(blocks);
+}

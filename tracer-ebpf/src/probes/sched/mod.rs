@@ -1,0 +1,451 @@
+//! Scheduler: a target thread's waits, who held a CPU meanwhile, and everybody's run-queue latency.
+
+mod smt;
+mod wakeup;
+mod work;
+
+use aya_ebpf::{
+    macros::{btf_tracepoint, map},
+    maps::HashMap,
+    programs::BtfTracePointContext,
+};
+use tracer_common::{
+    Kind,
+    record::MapLoss,
+    sched::{
+        CpuState, LEAST_STOLEN_NS, Migrate, NOT_QUEUED, Slice, Stolen, TASK_ASLEEP, TASK_QUEUED,
+        TASK_RUNNING, TASKS_MAP, ThreadEnd, ThreadState, WAIT_FIRST, WAIT_IOWAIT, WAIT_MEMSTALL,
+        WAIT_NO_WAKER, WAIT_RUNNABLE, Wait,
+    },
+};
+
+use super::irq;
+use crate::{
+    cpus, emit,
+    filter::is_target,
+    histograms,
+    kernel::{CfsRq, TASK_DEAD, Task, UNKNOWN, config, now, throttled_on},
+    shared::shared,
+    stack,
+};
+
+/// Target threads by tid; user space sets the size by the machine's.
+#[map]
+static TASKS: HashMap<u32, ThreadState> = HashMap::with_max_entries(16_384, 0);
+
+shared!(TASKS = TASKS_MAP);
+
+/// `sched_switch(bool preempt, struct task_struct *prev, struct task_struct *next[, unsigned int prev_state])`, 5.10 to 7.2.
+/// Runs with the run queue's lock held and interrupts off; `current` is `prev`.
+#[btf_tracepoint(function = "sched_switch")]
+fn sched_switch(ctx: BtfTracePointContext) -> i32 {
+    let preempt = ctx.arg::<u64>(0) & 1 != 0;
+    let prev = Task(ctx.arg(1));
+    let next = Task(ctx.arg(2));
+    let (now, cpu) = (now(), cpus::here());
+    let prev_pid = prev.pid();
+    let next_pid = next.pid();
+    // Here, where one path leads: at each pointer that is read of a tracepoint's argument the verifier looks by name, through all types
+    // of the kernel, whether it may be trusted (`btf_nested_type_is_trusted`), each time that a path comes by.
+    let (prev_queue, next_queue) = (prev.cfs_rq(), next.cfs_rq());
+    let Some(state) = cpus::state(cpu) else {
+        return 0;
+    };
+    let came_ns = unseen_switch(state, (prev, prev_queue), now);
+    if came_ns != 0 {
+        end_slice(state, prev, prev, cpu, came_ns);
+        if prev_pid != 0 {
+            come_on_cpu(state, prev, prev_queue, prev_pid, came_ns);
+        }
+    }
+    end_slice(state, prev, next, cpu, now);
+    if config!(has_siblings) != 0 {
+        smt::switched(cpu, next_pid, now);
+    }
+    if prev_pid != 0 && is_target(prev_pid) {
+        leave_cpu(&ctx, (prev, prev_queue), prev_pid, preempt, cpu, now);
+    }
+    if next_pid != 0 {
+        come_on_cpu(state, next, next_queue, next_pid, now);
+    }
+    0
+}
+
+/// When `prev` came on its CPU, if the switch that brought it was not seen; else 0.
+///
+/// A hardened kernel may run no tracing program while a process that it guards is `current`: the switch to it is seen, that from it is
+/// not. What followed would then be charged to whom it did not belong.
+#[inline(always)]
+fn unseen_switch(state: *mut CpuState, (prev, queue): (Task, CfsRq), now: u64) -> u64 {
+    // SAFETY: a map value, see `end_slice`.
+    let (since_ns, task) = unsafe { ((*state).since_ns, (*state).task) };
+    if since_ns == 0 || task == prev.address() {
+        return 0;
+    }
+    // The scheduler stamps whom it brings, but for the idle thread: that one is taken to have come at once.
+    let ran_ns = queue.rq().clock().wrapping_sub(prev.last_arrival());
+    let came_ns = now.wrapping_sub(ran_ns);
+    if prev.pid() == 0 || came_ns < since_ns || came_ns > now {
+        return since_ns;
+    }
+    // SAFETY: as above.
+    unsafe { (*state).unseen_ns += came_ns - since_ns };
+    came_ns
+}
+
+/// The time until `now` that this CPU was held: always into its holder's total, and as a slice while a target thread waits here. The
+/// holder is `prev`, unless that came unseen.
+///
+/// Not inlined: its variables would lie on the stack below that of whom `sched_switch` calls later, 512 bytes in all.
+#[inline(never)]
+fn end_slice(state: *mut CpuState, prev: Task, next: Task, cpu: u32, now: u64) -> i32 {
+    let stolen_ns = prev.stolen_ns();
+    // SAFETY: a map value; all but `queued` change only under the lock of this CPU's run queue, see `emit_running`.
+    let (holder, is_prev) = unsafe {
+        let is_prev = core::mem::replace(&mut (*state).task, next.address()) == prev.address();
+        // A thread that executes a program may become another.
+        let holder = if is_prev {
+            (prev.pid(), prev.tid())
+        } else {
+            ((*state).pid, (*state).tid)
+        };
+        (holder, is_prev)
+    };
+    // SAFETY: as above.
+    let (since_ns, stolen_at_ns, waited_ns) = unsafe {
+        ((*state).pid, (*state).tid) = (next.pid(), next.tid());
+        let since_ns = core::mem::replace(&mut (*state).since_ns, now);
+        (
+            since_ns,
+            core::mem::replace(&mut (*state).stolen_ns, stolen_ns),
+            (*state).waited_ns,
+        )
+    };
+    if since_ns == 0 {
+        // SAFETY: as above; the first switch seen on this CPU.
+        unsafe { (*state).run_queue = prev.run_queue() };
+        return 0;
+    }
+    if holder.0 != 0 {
+        histograms::ran(holder.0, waited_ns, now.wrapping_sub(since_ns), now);
+    }
+    // SAFETY: as above; other CPUs add to `queued` atomically.
+    let (queued, opened_ns, emitted_ns) = unsafe {
+        (
+            (&raw const (*state).queued).read_volatile(),
+            (*state).opened_ns,
+            (*state).emitted_ns,
+        )
+    };
+    if queued as i64 <= 0 {
+        return 0;
+    }
+    let begin_ns = since_ns.max(emitted_ns);
+    emit_slice(begin_ns, now, holder, cpu);
+    irq::tell(cpu, begin_ns.max(opened_ns), now);
+    if is_prev && prev.is_worker() {
+        work::tell(prev, begin_ns, now);
+    }
+    emit_stolen(since_ns, now, stolen_ns.wrapping_sub(stolen_at_ns));
+    0
+}
+
+#[inline(always)]
+fn emit_stolen(begin_ns: u64, now: u64, stolen_ns: u64) {
+    if stolen_ns < LEAST_STOLEN_NS || stolen_ns as i64 <= 0 {
+        return;
+    }
+    emit::event::<Stolen>(Kind::Stolen, now, |record| {
+        // SAFETY: a reservation of this size.
+        unsafe {
+            (*record).begin_ns = begin_ns;
+            (*record).stolen_ns = stolen_ns;
+        }
+    });
+}
+
+/// What the thread that runs on `cpu` held of it so far, before the gate is shut there.
+///
+/// The lock of the run queue that a queued thread is taken from is held at `sched_migrate_task`, as the running thread's is at
+/// `sched_switch`: the two exclude each other, so that another CPU's state may be read and written here.
+#[inline(always)]
+fn emit_running(cpu: u32, now: u64) {
+    let Some(state) = cpus::state(cpu) else {
+        return;
+    };
+    // SAFETY: a map value, under the lock named above.
+    let (since_ns, begin_ns, opened_ns, running) = unsafe {
+        let emitted_ns = core::mem::replace(&mut (*state).emitted_ns, now);
+        let since_ns = (*state).since_ns;
+        let running = ((*state).pid, (*state).tid);
+        (
+            since_ns,
+            since_ns.max(emitted_ns),
+            (*state).opened_ns,
+            running,
+        )
+    };
+    if since_ns != 0 && begin_ns < now {
+        emit_slice(begin_ns, now, running, cpu);
+        irq::tell(cpu, begin_ns.max(opened_ns), now);
+    }
+}
+
+#[inline(always)]
+fn emit_slice(begin_ns: u64, now: u64, (pid, tid): (u32, u32), cpu: u32) {
+    emit::event::<Slice>(Kind::Slice, now, |record| {
+        // SAFETY: a reservation of this size.
+        unsafe {
+            (*record).begin_ns = begin_ns;
+            (*record).pid = pid;
+            (*record).tid = tid;
+            (*record).place = cpu;
+            (*record).reserved = 0;
+        }
+    });
+}
+
+/// A target thread leaves the CPU: remember when, why and from where.
+#[inline(always)]
+fn leave_cpu(
+    ctx: &BtfTracePointContext,
+    (prev, queue): (Task, CfsRq),
+    pid: u32,
+    preempt: bool,
+    cpu: u32,
+    now: u64,
+) {
+    let tid = prev.tid();
+    let kernel_state = prev.state();
+    if kernel_state & TASK_DEAD != 0 {
+        let _ = TASKS.remove(tid);
+        emit::event::<ThreadEnd>(Kind::ThreadEnd, now, |record| {
+            // SAFETY: a reservation of this size.
+            unsafe {
+                (*record).pid = pid;
+                (*record).tid = tid;
+            }
+        });
+        return;
+    }
+    let Some(task) = known(tid, pid) else { return };
+    let runnable = preempt || kernel_state == 0;
+    // SAFETY: a map value, as below.
+    let last = unsafe { (*task).last_stack };
+    let stack = if runnable {
+        last
+    } else {
+        stack::of_current(ctx, last, now)
+    };
+    let throttled = queue.throttled_ns();
+    let mut stall = if prev.in_iowait() { WAIT_IOWAIT } else { 0 };
+    if prev.in_memstall() {
+        stall |= WAIT_MEMSTALL;
+    }
+    // SAFETY: a map value; only events of this thread write it, and they exclude each other by the run queue's lock.
+    unsafe {
+        if (*task).run_delay_ns == 0 {
+            (*task).run_delay_ns = prev.run_delay_ns();
+        }
+        (*task).ran_ns = if (*task).on_ns == 0 {
+            0
+        } else {
+            prev.exec_ns().wrapping_sub((*task).exec_ns)
+        };
+        (*task).off_ns = now;
+        (*task).last_stack = stack;
+        (*task).kernel_state = kernel_state;
+        (*task).throttled_ns = throttled;
+        (*task).waking_ns = 0;
+        (*task).flags = if runnable {
+            WAIT_RUNNABLE
+        } else {
+            stall | WAIT_NO_WAKER
+        };
+        (*task).state = if runnable { TASK_QUEUED } else { TASK_ASLEEP };
+        (*task).cpu = cpu;
+    }
+    if runnable {
+        cpus::queue(cpu, now);
+    }
+}
+
+/// A thread comes on the CPU: everybody's run-queue wait is remembered until it leaves, a target's whole interval is emitted.
+///
+/// The wait is the kernel's own, `rq->clock - sched_info.last_queued`: `sched_info_switch` runs after this tracepoint, so the
+/// stamp is still set, and `schedstat` field 2 grows by exactly this. Of a thread that came unseen before, it has grown already.
+///
+/// Not inlined: `sched_switch` calls it twice.
+#[inline(never)]
+fn come_on_cpu(state: *mut CpuState, next: Task, queue: CfsRq, pid: u32, now: u64) -> i32 {
+    let last_queued = next.last_queued();
+    let waited = queue.rq().clock().wrapping_sub(last_queued);
+    let is_queued = last_queued != 0;
+    let waited = if !is_queued || (waited as i64) < 0 {
+        0
+    } else {
+        waited
+    };
+    // SAFETY: a map value, under the lock of this CPU's run queue.
+    let remembered = unsafe { &mut (*state).waited_ns };
+    *remembered = if is_queued { waited } else { NOT_QUEUED };
+    if !is_target(pid) {
+        return 0;
+    }
+    let tid = next.tid();
+    let run_delay = next.run_delay_ns().wrapping_add(waited);
+    let Some(task) = TASKS.get_ptr_mut(tid).or_else(|| known(tid, pid)) else {
+        return 0;
+    };
+    // SAFETY: a map value, see `leave_cpu`.
+    let task = unsafe { &mut *task };
+    // A thread that was moved between CPUs while queued waited in several pieces; `run_delay` already holds the earlier ones.
+    let first = task.off_ns == 0;
+    let run_queue_ns = if first {
+        waited
+    } else {
+        *remembered = run_delay.wrapping_sub(task.run_delay_ns);
+        *remembered
+    };
+    task.run_delay_ns = run_delay;
+    let throttled_ns = queue.throttled_ns().wrapping_sub(task.throttled_ns);
+    emit_wait(
+        task,
+        tid,
+        run_queue_ns,
+        if first || (throttled_ns as i64) < 0 {
+            0
+        } else {
+            throttled_ns
+        },
+        now,
+    );
+    if task.state == TASK_QUEUED {
+        cpus::unqueue(task.cpu);
+    }
+    task.state = TASK_RUNNING;
+    task.on_ns = now;
+    task.exec_ns = next.exec_ns();
+    0
+}
+
+#[inline(always)]
+fn emit_wait(task: &ThreadState, tid: u32, run_queue_ns: u64, throttled_ns: u64, now: u64) {
+    emit::event::<Wait>(Kind::Wait, now, |record| {
+        // SAFETY: a reservation of this size.
+        let record = unsafe { &mut *record };
+        record.pid = task.pid;
+        record.tid = tid;
+        record.ran_since_ns = task.on_ns;
+        record.ran_ns = task.ran_ns;
+        record.off_ns = task.off_ns;
+        record.run_queue_ns = run_queue_ns;
+        record.throttled_ns = throttled_ns;
+        record.waking_ns = task.waking_ns;
+        record.stack = task.stack();
+        record.waker_stack = task.waker_stack;
+        record.waker_pid = task.waker_pid;
+        record.waker_tid = task.waker_tid;
+        record.state = task.kernel_state;
+        record.flags = if task.off_ns == 0 {
+            WAIT_FIRST
+        } else {
+            task.flags
+        };
+    });
+}
+
+/// The entry of a target thread, made on first sight.
+#[inline(always)]
+fn known(tid: u32, pid: u32) -> Option<*mut ThreadState> {
+    if let Some(task) = TASKS.get_ptr_mut(tid) {
+        return Some(task);
+    }
+    let new = ThreadState {
+        pid,
+        flags: WAIT_NO_WAKER,
+        ..EMPTY
+    };
+    if TASKS.insert(tid, new, 0).is_err() {
+        emit::map_full(MapLoss::Tasks);
+    }
+    TASKS.get_ptr_mut(tid)
+}
+
+const EMPTY: ThreadState = ThreadState {
+    exec_ns: 0,
+    ran_ns: 0,
+    on_ns: 0,
+    off_ns: 0,
+    last_stack: 0,
+    waker_stack: 0,
+    waking_ns: 0,
+    run_delay_ns: 0,
+    throttled_ns: 0,
+    waker_pid: 0,
+    waker_tid: 0,
+    pid: 0,
+    state: TASK_RUNNING,
+    kernel_state: 0,
+    flags: 0,
+    cpu: 0,
+    reserved: 0,
+};
+
+/// `sched_migrate_task(struct task_struct *p, int dest_cpu)`, everywhere. Also fires for sleepers and when nothing moves.
+#[btf_tracepoint(function = "sched_migrate_task")]
+fn sched_migrate_task(ctx: BtfTracePointContext) -> i32 {
+    let task = Task(ctx.arg(0));
+    if is_target(task.pid()) {
+        migrate(task, ctx.arg::<u64>(1) as u32);
+    }
+    0
+}
+
+/// Each CPU's run queue has a throttled clock of its own: carries over how long this wait was throttled on the old one.
+///
+/// A thread is not moved to a queue that is throttled just then (`throttled_lb_pair`), so that closed intervals are enough there.
+#[inline(always)]
+fn move_throttled(task: Task, known: &mut ThreadState, to_cpu: u32) {
+    let growth = task
+        .cfs_rq()
+        .throttled_ns()
+        .wrapping_sub(known.throttled_ns);
+    let there = throttled_on(task, to_cpu);
+    known.throttled_ns = if there != UNKNOWN && growth as i64 >= 0 {
+        there.wrapping_sub(growth)
+    } else {
+        // Not known: growth reads as 0.
+        u64::MAX >> 1
+    };
+}
+
+#[inline(always)]
+fn migrate(task: Task, to_cpu: u32) {
+    let tid = task.tid();
+    let Some(known) = TASKS.get_ptr_mut(tid) else {
+        return;
+    };
+    // SAFETY: a map value, see `leave_cpu`.
+    let known = unsafe { &mut *known };
+    let from_cpu = known.cpu;
+    if known.state != TASK_QUEUED || from_cpu == to_cpu {
+        return;
+    }
+    known.cpu = to_cpu;
+    move_throttled(task, known, to_cpu);
+    let now = now();
+    emit_running(from_cpu, now);
+    cpus::unqueue(from_cpu);
+    cpus::queue(to_cpu, now);
+    let pid = known.pid;
+    emit::event::<Migrate>(Kind::Migrate, now, |record| {
+        // SAFETY: a reservation of this size.
+        unsafe {
+            (*record).pid = pid;
+            (*record).tid = tid;
+            (*record).from_cpu = from_cpu;
+            (*record).to_cpu = to_cpu;
+        }
+    });
+}

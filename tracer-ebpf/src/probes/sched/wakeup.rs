@@ -1,0 +1,87 @@
+//! Wakeups of target threads: who woke them, and on which CPU they stand in the queue from then on.
+
+use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use tracer_common::sched::{TASK_ASLEEP, TASK_QUEUED, WAIT_NO_WAKER, WAIT_TASK_WAKER};
+
+use super::TASKS;
+use crate::{
+    cpus,
+    filter::is_target,
+    kernel::{Context, Task, current, now},
+    stack,
+};
+
+/// `sched_waking(struct task_struct *p)`, everywhere. Runs in the waker, with `p->pi_lock` held.
+#[btf_tracepoint(function = "sched_waking")]
+fn sched_waking(ctx: BtfTracePointContext) -> i32 {
+    let task = Task(ctx.arg(0));
+    if is_target(task.pid()) {
+        waking(&ctx, task.tid());
+    }
+    0
+}
+
+#[inline(always)]
+fn waking(ctx: &BtfTracePointContext, tid: u32) {
+    let Some(task) = TASKS.get_ptr_mut(tid) else {
+        return;
+    };
+    // SAFETY: a map value, see `sched::leave_cpu`.
+    if unsafe { (*task).state } != TASK_ASLEEP {
+        return;
+    }
+    let now = now();
+    let (waker_pid, waker_tid) = current();
+    let (waker_stack, known) = match cpus::context_here() {
+        Context::Task => (0, WAIT_TASK_WAKER),
+        Context::Interrupt => (0, WAIT_NO_WAKER),
+        Context::Unknown => (stack::of_current(ctx, 0, now), 0),
+    };
+    // SAFETY: as above.
+    unsafe {
+        (*task).waking_ns = now;
+        (*task).waker_pid = waker_pid;
+        (*task).waker_tid = waker_tid;
+        (*task).waker_stack = waker_stack;
+        (*task).flags = (*task).flags & !WAIT_NO_WAKER | known;
+    }
+}
+
+/// `sched_wakeup(struct task_struct *p)`, everywhere. Also fires for tasks that never slept: those are ignored.
+#[btf_tracepoint(function = "sched_wakeup")]
+fn sched_wakeup(ctx: BtfTracePointContext) -> i32 {
+    queued(Task(ctx.arg(0)));
+    0
+}
+
+/// `sched_wakeup_new(struct task_struct *p)`: a new thread's first time in a run queue.
+#[btf_tracepoint(function = "sched_wakeup_new")]
+fn sched_wakeup_new(ctx: BtfTracePointContext) -> i32 {
+    queued(Task(ctx.arg(0)));
+    0
+}
+
+/// A target thread became runnable.
+#[inline(always)]
+fn queued(task: Task) {
+    let pid = task.pid();
+    if !is_target(pid) {
+        return;
+    }
+    let tid = task.tid();
+    let Some(known) = TASKS.get_ptr_mut(tid) else {
+        return;
+    };
+    let cpu = task.cpu();
+    let throttled = task.cfs_rq().throttled_ns();
+    // SAFETY: a map value, see `sched::leave_cpu`; a wakeup that turns a sleeper holds the run queue's lock.
+    unsafe {
+        if (*known).state != TASK_ASLEEP {
+            return;
+        }
+        (*known).state = TASK_QUEUED;
+        (*known).cpu = cpu;
+        (*known).throttled_ns = throttled;
+    }
+    cpus::queue(cpu, now());
+}

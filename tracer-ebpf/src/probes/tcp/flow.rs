@@ -1,0 +1,55 @@
+//! What holds a target's sending socket back: looked at as acknowledgements arrive and sends return, told when it changes.
+
+use tracer_common::{
+    Kind,
+    record::Header,
+    tcp::{FLOW_NS, FLOW_WINDOW, Flow, SocketState},
+};
+
+use crate::{emit, kernel::Tcp};
+
+/// Tells what held the socket back until `now`, if that is news or the last word is old. A socket with nothing to send is told of
+/// only where it had.
+#[inline(always)]
+pub(super) fn look(socket: u64, tcp: Tcp, state: &mut SocketState, now: u64) {
+    let (snd_nxt, snd_una) = (tcp.snd_nxt(), tcp.snd_una());
+    let (unsent, unacked) = (
+        tcp.write_seq().wrapping_sub(snd_nxt),
+        snd_nxt.wrapping_sub(snd_una),
+    );
+    let (window, mss, retransmits) = (tcp.snd_wnd(), tcp.mss(), tcp.retransmits());
+    // As `tcp_snd_wnd_test()` has it: does the next segment end beyond the window?
+    let next = if unsent < mss { unsent } else { mss };
+    let flags = if unsent > 0 && unacked.wrapping_add(next) > window {
+        FLOW_WINDOW
+    } else {
+        0
+    };
+    let is_news = flags != state.flow_flags || retransmits != state.retransmits;
+    if !is_news && now.wrapping_sub(state.flow_ns) < FLOW_NS {
+        return;
+    }
+    state.flow_flags = flags;
+    state.flow_ns = now;
+    state.retransmits = retransmits;
+    let (netns, ifindex) = (state.netns, state.ifindex);
+    // SAFETY: a reservation of this size.
+    emit::event::<Flow>(Kind::Flow, now, |record| unsafe {
+        record.write(Flow {
+            header: Header {
+                kind: Kind::Flow as u32,
+                cpu: 0,
+                ns: now,
+            },
+            socket,
+            netns,
+            ifindex,
+            unsent_bytes: unsent,
+            unacked_bytes: unacked,
+            window_bytes: window,
+            retransmits,
+            flags,
+            reserved: 0,
+        });
+    });
+}

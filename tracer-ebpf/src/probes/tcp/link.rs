@@ -1,0 +1,123 @@
+//! Links: who sent through an interface that queues.
+//!
+//! The owner of a packet is its socket's, never `current`: packets leave in softirq under a bystander's name.
+
+use aya_ebpf::{
+    macros::{btf_tracepoint, map},
+    maps::LruHashMap,
+    programs::BtfTracePointContext,
+};
+use tracer_common::{
+    Kind,
+    record::{Header, MapLoss},
+    tcp::{LINK_SLICE_NS, LINKS_MAP, Link, LinkOwner},
+};
+
+use crate::{
+    emit,
+    kernel::{NetDevice, Qdisc, Skb, now},
+    probes::packets,
+    shared::shared,
+};
+
+/// What each owner sent through each interface in the current slice.
+#[map]
+static LINKS: LruHashMap<LinkOwner, Link> = LruHashMap::with_max_entries(4096, 0);
+
+shared!(LINKS = LINKS_MAP);
+
+/// `net_dev_start_xmit(const struct sk_buff *skb, const struct net_device *dev)`, everywhere: a packet leaves the queue of `dev`.
+/// A device without a queue (loopback, veth, bridge by default) is passed through: a packet counts once for each queue. What passes
+/// it may be forwarded, so its owner is remembered; what passes the loopback is not.
+#[btf_tracepoint(function = "net_dev_start_xmit")]
+fn net_dev_start_xmit(ctx: BtfTracePointContext) -> i32 {
+    let skb = Skb(ctx.arg(0));
+    let dev = NetDevice(ctx.arg(1));
+    let qdisc = dev.qdisc();
+    if qdisc.enqueue() != 0 {
+        transmit(skb, dev, qdisc);
+    } else {
+        packets::passed(skb, dev, dev.ifindex() != LOOPBACK_IFINDEX);
+    }
+    0
+}
+
+/// `LOOPBACK_IFINDEX`: in every network namespace.
+const LOOPBACK_IFINDEX: u32 = 1;
+
+#[inline(always)]
+fn transmit(skb: Skb, dev: NetDevice, qdisc: Qdisc) {
+    let (netns, ifindex) = (dev.net().inum(), dev.ifindex());
+    let now = now();
+    let mut pid = 0;
+    if let Some(state) = packets::sender(skb, dev) {
+        pid = state.pid;
+        state.ifindex = ifindex;
+        state.netns = netns;
+        state.left_ns = now;
+    }
+    packets::left(pid);
+    let key = LinkOwner {
+        netns,
+        ifindex,
+        pid,
+        reserved: 0,
+    };
+    let slice = now - now % LINK_SLICE_NS;
+    let Some(cell) = link_cell(&key, dev, slice) else {
+        return;
+    };
+    if cell.header.ns != slice {
+        flush(cell);
+        cell.header.ns = slice;
+        cell.packets = 0;
+        cell.bytes = 0;
+        cell.backlog_min = u32::MAX;
+    }
+    cell.packets += 1;
+    cell.bytes += u64::from(skb.len());
+    let backlog = qdisc.qlen();
+    // A queue that paces (`fq`) holds packets that wait for nobody.
+    if backlog < cell.backlog_min && (backlog == 0 || !packets::is_on_time(skb, now)) {
+        cell.backlog_min = backlog;
+    }
+    cell.drops = qdisc.drops();
+}
+
+/// The cell of an owner. The queue's lock is held by the one CPU that transmits, so there is one writer for each interface.
+#[inline(always)]
+fn link_cell(key: &LinkOwner, dev: NetDevice, slice: u64) -> Option<&'static mut Link> {
+    if LINKS.get_ptr(key).is_none() {
+        let new = Link {
+            header: Header {
+                kind: Kind::Link as u32,
+                cpu: 0,
+                ns: slice,
+            },
+            ifindex: key.ifindex,
+            netns: key.netns,
+            pid: key.pid,
+            packets: 0,
+            bytes: 0,
+            backlog_min: u32::MAX,
+            drops: 0,
+            name: dev.name(),
+        };
+        if LINKS.insert(key, new, 1).is_err() {
+            emit::map_full(MapLoss::Links);
+        }
+    }
+    // SAFETY: a map value.
+    LINKS.get_ptr_mut(key).map(|cell| unsafe { &mut *cell })
+}
+
+/// Sends a cell whose slice is over.
+#[inline(always)]
+fn flush(cell: &Link) {
+    if cell.packets > 0 {
+        // SAFETY: a reservation of this size.
+        emit::event::<Link>(Kind::Link, cell.header.ns, |record| unsafe {
+            record.write(*cell);
+        });
+    }
+}

@@ -1,0 +1,310 @@
+//! TCP: a target's sends and receives, and their acknowledgement.
+
+mod calls;
+mod flow;
+mod link;
+mod unix;
+
+use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use tracer_common::{
+    Kind,
+    histogram::Family,
+    tcp::{Ack, CALL_CLOSE, CALL_NOSPACE, CALL_SEND, Call, Socket as Announcement, SocketState},
+};
+
+use super::packets;
+use crate::{
+    emit,
+    filter::is_target,
+    histograms,
+    kernel::{AF_INET, SOCK_NOSPACE, Skb, Sock, current, now},
+    sockets::{self, NO_CALL, emit_call},
+};
+
+/// `sock_send_length(struct sock *sk, int ret, int flags)`, 6.3 and later: a send of any family returned, in its caller's context.
+#[btf_tracepoint(function = "sock_send_length")]
+fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
+    let sk = Sock(ctx.arg(0));
+    if sk.is_tcp() {
+        sent(sk, ctx.arg::<u64>(1) as i32);
+    } else {
+        packets::sent_by(sk);
+        unix::called(sk, ctx.arg::<u64>(1) as i32, CALL_SEND);
+    }
+    0
+}
+
+/// A send returned, in its caller's context.
+#[inline(always)]
+fn sent(sk: Sock, result: i32) {
+    // Read where one path leads, see `sched_switch`.
+    let socket = sk.socket();
+    let (pid, tid) = current();
+    let now = now();
+    let Some(state) = sockets::get_or_add(sk.key()) else {
+        return;
+    };
+    let began_ns = core::mem::replace(&mut state.began_ns, 0);
+    if began_ns != 0 {
+        histograms::record(
+            pid,
+            Family::TcpSendCall as u32,
+            now.wrapping_sub(began_ns),
+            now,
+        );
+    }
+    state.pid = pid;
+    if !is_target(pid) {
+        return;
+    }
+    let Some(tcp) = sk.tcp() else { return };
+    let write_seq = tcp.write_seq();
+    if result > 0 && state.sent_ns == 0 {
+        state.sent_ns = now;
+        state.sent_seq = write_seq;
+    }
+    announce(sk, state, pid, now);
+    flow::look(sk.key(), tcp, state, now);
+    let nospace = if socket.flags() & SOCK_NOSPACE != 0 {
+        CALL_NOSPACE
+    } else {
+        0
+    };
+    let snd_nxt = tcp.snd_nxt();
+    let call = Call {
+        socket: sk.key(),
+        result: i64::from(result),
+        pid,
+        tid,
+        unsent_bytes: write_seq.wrapping_sub(snd_nxt),
+        unacked_bytes: snd_nxt.wrapping_sub(tcp.snd_una()),
+        ifindex: state.ifindex,
+        flags: CALL_SEND | nospace,
+        ..NO_CALL
+    };
+    emit_call(&call, now);
+}
+
+/// `sock_recv_length(struct sock *sk, int ret, int flags)`, 6.3 and later.
+#[btf_tracepoint(function = "sock_recv_length")]
+fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
+    let sk = Sock(ctx.arg(0));
+    if sk.is_tcp() {
+        received(sk, ctx.arg::<u64>(1) as i32);
+    } else {
+        unix::called(sk, ctx.arg::<u64>(1) as i32, 0);
+    }
+    0
+}
+
+/// A receive returned, in its caller's context.
+#[inline(always)]
+fn received(sk: Sock, result: i32) {
+    let (pid, tid) = current();
+    let Some(state) = sockets::get_or_add(sk.key()) else {
+        return;
+    };
+    state.pid = pid;
+    let arrived_ns = core::mem::replace(&mut state.arrived_ns, 0);
+    if !is_target(pid) {
+        return;
+    }
+    let now = now();
+    announce(sk, state, pid, now);
+    emit_call(
+        &Call {
+            socket: sk.key(),
+            result: i64::from(result),
+            arrived_ns,
+            pid,
+            tid,
+            ifindex: state.ifindex,
+            ..NO_CALL
+        },
+        now,
+    );
+}
+
+/// Tells user space whose socket it is and where it leads, once.
+#[inline(always)]
+fn announce(sk: Sock, state: &mut SocketState, pid: u32, now: u64) {
+    if state.announced != 0 {
+        return;
+    }
+    state.announced = 1;
+    let family = sk.family();
+    emit::event::<Announcement>(Kind::Socket, now, |record| {
+        // SAFETY: a reservation of this size.
+        let record = unsafe { &mut *record };
+        record.socket = sk.key();
+        record.pid = pid;
+        record.family = u32::from(family);
+        record.local_port = u32::from(sk.local_port());
+        record.remote_port = u32::from(u16::from_be(sk.remote_port_be()));
+        let (local, remote) = (
+            (&raw mut record.local).cast::<u32>(),
+            (&raw mut record.remote).cast::<u32>(),
+        );
+        for word in 0..4 {
+            let (own, peer) = if family == AF_INET {
+                if word == 0 {
+                    (sk.local4(), sk.remote4())
+                } else {
+                    (0, 0)
+                }
+            } else {
+                (sk.address6(false, word), sk.address6(true, word))
+            };
+            // SAFETY: both arrays are 4 words long.
+            unsafe {
+                local.add(word as usize).write_unaligned(own);
+                remote.add(word as usize).write_unaligned(peer);
+            }
+        }
+    });
+}
+
+/// `tcp_sendmsg_locked(const struct sock *sk, const struct msghdr *msg, const struct sk_buff *skb, int size_goal)`, 6.16 and later:
+/// once for each turn of the copy loop; the first marks the begin of the call (the wait for the socket's lock is not in it).
+#[btf_tracepoint(function = "tcp_sendmsg_locked")]
+fn tcp_sendmsg_locked(ctx: BtfTracePointContext) -> i32 {
+    send_begins(Sock(ctx.arg(0)));
+    0
+}
+
+/// A send call begins, and may last: from then on the socket's packets have an owner. Later turns of the same call keep the first stamp.
+#[inline(always)]
+fn send_begins(sk: Sock) {
+    let Some(state) = sockets::get_or_add(sk.key()) else {
+        return;
+    };
+    if state.began_ns == 0 {
+        state.began_ns = now();
+    }
+    if state.pid == 0 {
+        state.pid = current().0;
+    }
+}
+
+/// `tcp_probe(struct sock *sk, struct sk_buff *skb)`, everywhere: a segment of an established connection arrived, in softirq;
+/// the socket's state is still the one before it.
+#[btf_tracepoint(function = "tcp_probe")]
+fn tcp_probe(ctx: BtfTracePointContext) -> i32 {
+    let sk = Sock(ctx.arg(0));
+    let skb = Skb(ctx.arg(1));
+    let payload = skb.tcp_payload();
+    let key = sk.key();
+    let Some(state) = (if payload > 0 {
+        sockets::get_or_add(key)
+    } else {
+        sockets::get(key)
+    }) else {
+        return 0;
+    };
+    if payload > 0 && state.arrived_ns == 0 {
+        state.arrived_ns = now();
+    }
+    packets::received(skb, payload, state.pid);
+    if state.announced != 0
+        && let Some(tcp) = sk.tcp()
+    {
+        flow::look(key, tcp, state, now());
+    }
+    if state.sent_ns != 0 {
+        acknowledged(sk, state, skb.tcp_ack_seq());
+    }
+    0
+}
+
+/// Does this acknowledgement end the sample that is open on the socket, and does it cover all that was written?
+#[inline(always)]
+fn acknowledged(sk: Sock, state: &mut SocketState, ack_seq: u32) {
+    if (ack_seq.wrapping_sub(state.sent_seq) as i32) < 0 {
+        return;
+    }
+    let now = now();
+    end_sample(state, now);
+    let Some(tcp) = sk.tcp() else { return };
+    let write_seq = tcp.write_seq();
+    if ack_seq == write_seq {
+        emit_ack(sk.key(), state.left_ns, now);
+    } else {
+        // Data written since: watch for its end, so that the last acknowledgement is not missed.
+        state.sent_ns = now;
+        state.sent_seq = write_seq;
+    }
+}
+
+#[inline(always)]
+fn end_sample(state: &mut SocketState, now: u64) {
+    histograms::record(
+        state.pid,
+        Family::TcpSendAck as u32,
+        now.wrapping_sub(state.sent_ns),
+        now,
+    );
+    state.sent_ns = 0;
+}
+
+#[inline(always)]
+fn emit_ack(socket: u64, left_ns: u64, now: u64) {
+    // SAFETY: a reservation of this size.
+    emit::event::<Ack>(Kind::Ack, now, |record| unsafe {
+        (*record).socket = socket;
+        (*record).left_ns = left_ns;
+    });
+}
+
+/// `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`, everywhere: a connection that its process has
+/// closed goes on when its end, and so all before it, is acknowledged; `tcp_probe` no longer fires there.
+#[btf_tracepoint(function = "inet_sock_set_state")]
+fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
+    let old = ctx.arg::<u64>(1) as u32;
+    if old == TCP_FIN_WAIT1 || old == TCP_CLOSING || old == TCP_LAST_ACK {
+        last_acknowledged(Sock(ctx.arg(0)));
+    }
+    0
+}
+
+/// `include/net/tcp_states.h`, the same in all versions: closed, and its end is not acknowledged.
+const TCP_FIN_WAIT1: u32 = 4;
+const TCP_LAST_ACK: u32 = 9;
+const TCP_CLOSING: u32 = 11;
+
+/// Ends the sample that is open on a closing socket, unless the state changed because the connection broke.
+#[inline(always)]
+fn last_acknowledged(sk: Sock) {
+    let Some(state) = sockets::get(sk.key()) else {
+        return;
+    };
+    let Some(tcp) = sk.tcp() else { return };
+    if state.sent_ns == 0 || tcp.snd_una() != tcp.write_seq() {
+        return;
+    }
+    let now = now();
+    end_sample(state, now);
+    emit_ack(sk.key(), state.left_ns, now);
+}
+
+/// `tcp_destroy_sock(struct sock *sk)`, everywhere.
+#[btf_tracepoint(function = "tcp_destroy_sock")]
+fn tcp_destroy_sock(ctx: BtfTracePointContext) -> i32 {
+    let sk = Sock(ctx.arg(0));
+    let key = sk.key();
+    let Some(state) = sockets::take(key) else {
+        return 0;
+    };
+    if state.announced != 0 {
+        emit_call(
+            &Call {
+                socket: key,
+                pid: state.pid,
+                ifindex: state.ifindex,
+                flags: CALL_CLOSE,
+                ..NO_CALL
+            },
+            now(),
+        );
+    }
+    0
+}

@@ -1,0 +1,69 @@
+//! Unix streams that a target accepted: their calls make requests as those of TCP do, without a link and without acknowledgements.
+//!
+//! Only from the tracepoints of 6.3 and later; there are no other hooks for these sockets.
+
+use tracer_common::{
+    Kind,
+    tcp::{CALL_CLOSE, CALL_SEND, Call, Client},
+};
+
+use crate::{
+    emit,
+    filter::is_target,
+    kernel::{Sock, current, now},
+    sockets::{self, NO_CALL, emit_call},
+};
+
+/// A call on a socket that is not TCP's returned, in its caller's context.
+#[inline(always)]
+pub(super) fn called(sk: Sock, result: i32, flags: u32) {
+    let (pid, tid) = current();
+    if !is_target(pid) || !sk.is_accepted_unix() {
+        return;
+    }
+    // No tracepoint tells the end of such a socket: that nothing more comes is its end.
+    let flags = if result == 0 && flags & CALL_SEND == 0 {
+        CALL_CLOSE
+    } else {
+        flags
+    };
+    let now = now();
+    if flags & CALL_CLOSE != 0 {
+        sockets::remove(sk.key());
+    } else {
+        tell_client(sk, pid, now);
+    }
+    emit_call(
+        &Call {
+            socket: sk.key(),
+            result: i64::from(result),
+            pid,
+            tid,
+            flags,
+            ..NO_CALL
+        },
+        now,
+    );
+}
+
+/// Tells user space who asks there, once. The address may have been another stream's before, whose end was not seen.
+#[inline(always)]
+fn tell_client(sk: Sock, pid: u32, now: u64) {
+    let client_pid = sk.client();
+    if client_pid == 0 {
+        return;
+    }
+    let Some(state) = sockets::get_or_add(sk.key()) else {
+        return;
+    };
+    if core::mem::replace(&mut state.client_pid, client_pid) == client_pid {
+        return;
+    }
+    emit::event::<Client>(Kind::Client, now, |record| {
+        // SAFETY: a reservation of this size.
+        let record = unsafe { &mut *record };
+        record.socket = sk.key();
+        record.pid = pid;
+        record.client_pid = client_pid;
+    });
+}

@@ -1,0 +1,118 @@
+//! The state of each socket, and the record of a call on one.
+
+use aya_ebpf::{macros::map, maps::LruHashMap};
+use tracer_common::{
+    Kind,
+    record::{Header, MapLoss},
+    tcp::{Call, SOCKETS_MAP, SocketState},
+};
+
+use crate::{emit, shared::shared};
+
+/// By the socket's kernel address.
+#[map]
+static SOCKETS: LruHashMap<u64, SocketState> = LruHashMap::with_max_entries(16_384, 0);
+
+shared!(SOCKETS = SOCKETS_MAP);
+
+/// The state of a new socket. Not on the stack: there, zeros are a loop over bytes to the verifier.
+static UNSEEN: SocketState = SocketState {
+    arrived_ns: 0,
+    began_ns: 0,
+    sent_ns: 0,
+    pid: 0,
+    sent_seq: 0,
+    ifindex: 0,
+    announced: 0,
+    netns: 0,
+    flow_flags: 0,
+    flow_ns: 0,
+    retransmits: 0,
+    hash: 0,
+    left_ns: 0,
+    cpu: 0,
+    client_pid: 0,
+};
+
+/// The state of a socket; a socket without one gets it. `None`, and counted, if there is no room.
+#[inline(always)]
+pub(crate) fn get_or_add(key: u64) -> Option<&'static mut SocketState> {
+    if let Some(known) = get(key) {
+        return Some(known);
+    }
+    add(key);
+    get(key)
+}
+
+/// The state of a socket that has one.
+#[inline(always)]
+pub(crate) fn get(key: u64) -> Option<&'static mut SocketState> {
+    // SAFETY: a map value; a race between CPUs loses one sample, never memory.
+    SOCKETS.get_ptr_mut(key).map(|state| unsafe { &mut *state })
+}
+
+/// A function of its own: few of its callers ever meet a socket for the first time.
+#[expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "by value it would be copied to the stack"
+)]
+#[inline(never)]
+fn add(key: u64) -> i32 {
+    // BPF_NOEXIST: another CPU may have been faster.
+    if SOCKETS.insert(key, &UNSEEN, 1).is_err() && SOCKETS.get_ptr(key).is_none() {
+        emit::map_full(MapLoss::Sockets);
+    }
+    0
+}
+
+/// Forgets a socket.
+#[inline(always)]
+pub(crate) fn remove(key: u64) {
+    let _ = SOCKETS.remove(key);
+}
+
+/// Forgets a socket, and returns the state it had.
+#[inline(always)]
+pub(crate) fn take(key: u64) -> Option<SocketState> {
+    // SAFETY: the entry is copied at once.
+    let state = unsafe { SOCKETS.get(key) }.copied()?;
+    remove(key);
+    Some(state)
+}
+
+/// The process that last received or sent on a socket; 0 if none was seen.
+#[inline(always)]
+pub(crate) fn pid(key: u64) -> u32 {
+    match SOCKETS.get_ptr(key) {
+        // SAFETY: a map value.
+        Some(state) => unsafe { (*state).pid },
+        None => 0,
+    }
+}
+
+/// A call of which nothing is known.
+pub(crate) const NO_CALL: Call = Call {
+    header: Header {
+        kind: 0,
+        cpu: 0,
+        ns: 0,
+    },
+    socket: 0,
+    result: 0,
+    arrived_ns: 0,
+    pid: 0,
+    tid: 0,
+    unsent_bytes: 0,
+    unacked_bytes: 0,
+    ifindex: 0,
+    flags: 0,
+};
+
+/// Emits the record of a call.
+#[inline(always)]
+pub(crate) fn emit_call(call: &Call, now: u64) {
+    // SAFETY: a reservation of this size.
+    emit::event::<Call>(Kind::Call, now, |record| unsafe {
+        record.write(*call);
+    });
+}

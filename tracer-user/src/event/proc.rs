@@ -1,0 +1,52 @@
+//! Processes that come and go.
+
+use serde::{Deserialize, Serialize};
+
+/// See [`tracer_common::proc::Fork`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented with the record of the same name")]
+pub struct Fork {
+    pub ns: u64,
+    pub pid: u32,
+    pub tid: u32,
+    pub parent_pid: u32,
+    pub target: bool,
+    pub sid: u32,
+    pub pgid: u32,
+    pub start_ns: u64,
+    pub comm: String,
+}
+
+/// See [`tracer_common::proc::Exec`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented with the record of the same name")]
+pub struct Exec {
+    pub ns: u64,
+    pub pid: u32,
+    pub sid: u32,
+    pub pgid: u32,
+    pub start_ns: u64,
+    pub comm: String,
+    pub cmdline: String,
+}
+
+/// See [`tracer_common::proc::Exit`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented with the record of the same name")]
+pub struct Exit {
+    pub ns: u64,
+    pub pid: u32,
+}
+
+/// A process that is not the target, and that it asks: what it does is recorded as if it were.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Follow {
+    /// Since when.
+    pub ns: u64,
+    /// Process.
+    pub pid: u32,
+    /// Process that asks it: the target, or another that is followed.
+    pub by_pid: u32,
+    /// Ports on which it is asked.
+    pub listening: Vec<u32>,
+}

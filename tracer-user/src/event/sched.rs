@@ -1,0 +1,106 @@
+//! Threads and CPUs.
+
+use serde::{Deserialize, Serialize};
+
+/// See [`tracer_common::sched::Wait`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented with the record of the same name")]
+pub struct Wait {
+    pub ns: u64,
+    pub cpu: u32,
+    pub pid: u32,
+    pub tid: u32,
+    pub ran_since_ns: u64,
+    pub ran_ns: u64,
+    pub off_ns: u64,
+    pub run_queue_ns: u64,
+    pub throttled_ns: u64,
+    pub waking_ns: u64,
+    pub stack: u64,
+    pub waker_stack: u64,
+    pub waker_pid: u32,
+    pub waker_tid: u32,
+    pub state: u32,
+    pub flags: u32,
+}
+
+/// See [`tracer_common::sched::Slice`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented with the record of the same name")]
+pub struct Slice {
+    pub ns: u64,
+    pub cpu: u32,
+    pub begin_ns: u64,
+    pub pid: u32,
+    pub tid: u32,
+}
+
+/// See [`tracer_common::sched::Migrate`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented with the record of the same name")]
+pub struct Migrate {
+    pub ns: u64,
+    pub pid: u32,
+    pub tid: u32,
+    pub from_cpu: u32,
+    pub to_cpu: u32,
+}
+
+/// See [`tracer_common::sched::ThreadEnd`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented with the record of the same name")]
+pub struct ThreadEnd {
+    pub ns: u64,
+    pub pid: u32,
+    pub tid: u32,
+}
+
+/// See [`tracer_common::sched::Work`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented with the record of the same name")]
+pub struct Work {
+    pub ns: u64,
+    pub begin_ns: u64,
+    pub pid: u32,
+    /// Its name, or its address where there is none.
+    pub function: String,
+}
+
+/// See [`tracer_common::sched::Stolen`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented with the record of the same name")]
+pub struct Stolen {
+    pub ns: u64,
+    pub cpu: u32,
+    pub begin_ns: u64,
+    pub stolen_ns: u64,
+}
+
+/// At the end: what a CPU had to do in the window, and what of that time the hypervisor stole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CpuTime {
+    /// Which.
+    pub cpu: u32,
+    /// Not idle, with what was stolen, ns.
+    pub busy_ns: u64,
+    /// Part of it, ns.
+    pub stolen_ns: u64,
+}
+
+impl CpuTime {
+    /// Part that was stolen.
+    #[must_use]
+    pub fn part(&self) -> f64 {
+        self.stolen_ns as f64 / self.busy_ns.max(1) as f64
+    }
+}
+
+/// At the end: how long the target ran, and for how much of that the sibling of its CPU ran another process. Only where CPUs have
+/// siblings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Siblings {
+    /// On a CPU, ns.
+    pub target_ns: u64,
+    /// Part of it, ns.
+    pub beside_ns: u64,
+}

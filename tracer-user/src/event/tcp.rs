@@ -1,0 +1,141 @@
+//! Socket calls, connections, and links.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// See [`tracer_common::tcp::Call`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented with the record of the same name")]
+pub struct Call {
+    pub ns: u64,
+    pub socket: u64,
+    pub result: i64,
+    pub arrived_ns: u64,
+    pub pid: u32,
+    pub tid: u32,
+    pub unsent_bytes: u32,
+    pub unacked_bytes: u32,
+    pub ifindex: u32,
+    pub flags: u32,
+}
+
+/// See [`tracer_common::tcp::Socket`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented with the record of the same name")]
+pub struct Socket {
+    pub ns: u64,
+    pub socket: u64,
+    pub pid: u32,
+    pub local: String,
+    pub local_port: u32,
+    pub remote: String,
+}
+
+impl Socket {
+    /// Can both ends be of this machine?
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        is_local(&self.local, &self.remote)
+    }
+}
+
+/// Can both ends be of this machine? A connection to an own address has that address at both ends.
+#[must_use]
+pub fn is_local(local: &str, remote: &str) -> bool {
+    let ends = local
+        .parse::<SocketAddr>()
+        .ok()
+        .zip(remote.parse::<SocketAddr>().ok());
+    ends.is_some_and(|(local, remote)| {
+        local.ip() == remote.ip() || (local.ip().is_loopback() && remote.ip().is_loopback())
+    })
+}
+
+/// Who has the other end of a connection that a target accepted, where that is a process of this machine. The connection was first
+/// seen before.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Client {
+    /// Since when that is known.
+    pub ns: u64,
+    /// The target's socket.
+    pub socket: u64,
+    /// Process that is asked.
+    pub pid: u32,
+    /// Process that asks.
+    pub client_pid: u32,
+}
+
+/// See [`tracer_common::tcp::Ack`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented with the record of the same name")]
+pub struct Ack {
+    pub ns: u64,
+    pub socket: u64,
+}
+
+/// See [`tracer_common::tcp::Ack`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented with the record of the same name")]
+pub struct Delivered {
+    pub ns: u64,
+    pub socket: u64,
+    pub left_ns: u64,
+}
+
+/// See [`tracer_common::tcp::Link`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented with the record of the same name")]
+pub struct Link {
+    pub ns: u64,
+    pub ifindex: u32,
+    pub netns: u32,
+    pub name: String,
+    pub pid: u32,
+    pub packets: u32,
+    pub bytes: u64,
+    pub backlog_min: u32,
+    pub drops: u32,
+}
+
+/// See [`tracer_common::tcp::Flow`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented with the record of the same name")]
+pub struct Flow {
+    pub ns: u64,
+    pub socket: u64,
+    pub netns: u32,
+    pub ifindex: u32,
+    pub unsent_bytes: u32,
+    pub unacked_bytes: u32,
+    pub window_bytes: u32,
+    pub retransmits: u32,
+    pub flags: u32,
+}
+
+/// Bytes that came for a target and were not received until the end: a request that nobody has picked up.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unread {
+    /// The end.
+    pub ns: u64,
+    /// Its socket.
+    pub socket: u64,
+    /// Process that last received or sent there.
+    pub pid: u32,
+    /// When the first of these bytes arrived.
+    pub arrived_ns: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_local;
+
+    #[test]
+    fn both_ends_of_a_local_connection_are_of_this_machine() {
+        assert!(is_local("127.0.0.1:40000", "127.0.0.1:80"));
+        assert!(is_local("127.0.0.1:40000", "127.0.0.2:80"));
+        assert!(is_local("10.0.0.1:40000", "10.0.0.1:80"));
+        assert!(!is_local("10.0.0.1:40000", "10.0.0.2:80"));
+        assert!(!is_local("", "10.0.0.2:80"));
+    }
+}

@@ -1,0 +1,275 @@
+//! What goes with a verdict and is not a wait: the kernel's log of the window, and connections that were dropped.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{ErrorKind, Read as _, Seek as _, SeekFrom},
+    os::unix::fs::OpenOptionsExt as _,
+};
+
+/// Lines of the kernel's log that a report shows at most; what is left out is counted.
+const MOST_LINES: usize = 20;
+/// A record of `/dev/kmsg` is not longer (`CONSOLE_EXT_LOG_MAX`, `PRINTKRB_RECORD_MAX`), bytes.
+const LONGEST_RECORD: usize = 8 << 10;
+
+/// What the kernel's log says of a machine in trouble; every word of an entry must be in the line.
+const TELLING: &[&[&str]] = &[
+    // blk_print_req_error: "I/O error, dev sda, sector 1 op 0x0:(READ) …", "critical medium error, dev …"; buffer_io_error.
+    &["I/O error"],
+    &["critical ", " error, dev "],
+    // nvme_timeout, ata_eh_link_report, scsi_print_result.
+    &["nvme", " timeout"],
+    &["ata", ": exception Emask"],
+    &["FAILED Result: hostbyte="],
+    // check_hung_task, watchdog_timer_fn.
+    &["INFO: task ", " blocked for more than "],
+    &["BUG: soft lockup"],
+    // __oom_kill_process: "Out of memory: Killed process …", "Memory cgroup out of memory: Killed process …".
+    &["ut of memory: Kill"],
+    // __ext4_error, xfs_alert, btrfs_printk, ext4_handle_error.
+    &["EXT4-fs error"],
+    &["EXT4-fs (", "Remounting filesystem read-only"],
+    &["XFS (", "rror"],
+    &["XFS (", "orruption"],
+    &["XFS (", "hut"],
+    &["BTRFS", "error"],
+    // phy_print_status, most drivers of network cards, ata.
+    &["Link is Down"],
+    &["ink is down"],
+    &["ink down"],
+    // nfs, cifs; tcp_syn_flood_action.
+    &["server ", " not responding"],
+    &["Possible SYN flooding on port"],
+];
+
+/// What is looked at when the window begins, to be read when it ends.
+pub(crate) struct Evidence {
+    log: Option<File>,
+    counters: Option<File>,
+    before: Drops,
+}
+
+/// `ListenOverflows` and `ListenDrops` of `TcpExt`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Drops {
+    overflows: u64,
+    drops: u64,
+}
+
+impl Evidence {
+    /// Opens the kernel's log at its end, and the counters of the network namespace of `pid`, which stay readable when it is gone.
+    #[must_use]
+    pub(crate) fn begin(pid: u32) -> Self {
+        let mut counters = File::open(format!("/proc/{pid}/net/netstat")).ok();
+        let before = counters.as_mut().and_then(drops).unwrap_or_default();
+        Self {
+            log: log_at_its_end(),
+            counters,
+            before,
+        }
+    }
+
+    /// Can the kernel's log be read?
+    #[must_use]
+    pub(crate) fn has_log(&self) -> bool {
+        self.log.is_some()
+    }
+
+    /// The lines, in order of weight: dropped connections, then the log.
+    #[must_use]
+    pub(crate) fn end(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if let Some(after) = self.counters.as_mut().and_then(drops) {
+            lines.extend(dropped(self.before, after));
+        }
+        if let Some(log) = &mut self.log {
+            lines.extend(telling(|record| log.read(record)));
+        }
+        lines
+    }
+}
+
+fn log_at_its_end() -> Option<File> {
+    let mut log = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open("/dev/kmsg")
+        .ok()?;
+    log.seek(SeekFrom::End(0)).ok()?;
+    Some(log)
+}
+
+/// The lines among the records that matter. `read` gives one record at a time, as `/dev/kmsg` does.
+fn telling(mut read: impl FnMut(&mut [u8]) -> std::io::Result<usize>) -> Vec<String> {
+    let mut record = vec![0; LONGEST_RECORD];
+    let (mut lines, mut more, mut is_overwritten) = (Vec::new(), 0_u64, false);
+    loop {
+        match read(&mut record) {
+            Ok(0) => break,
+            Ok(length) => match record_text(&record[..length]).filter(|text| is_telling(text)) {
+                Some(text) if lines.len() < MOST_LINES => lines.push(format!("kernel log: {text}")),
+                Some(_) => more += 1,
+                None => {}
+            },
+            // EPIPE: records were overwritten before they were read; the next read goes on behind them.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => is_overwritten = true,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => break,
+        }
+    }
+    if more > 0 {
+        lines.push(format!("kernel log: {more} more lines of these kinds"));
+    }
+    if is_overwritten {
+        lines.push(
+            "kernel log: its oldest lines of the window were overwritten before the end".to_owned(),
+        );
+    }
+    lines
+}
+
+/// The text of a record of the kernel itself: `priority,sequence,usec,flags…;text`, then lines of properties. What a process wrote into
+/// `/dev/kmsg` has another facility (bits 3 and up of the priority) and is no evidence.
+fn record_text(record: &[u8]) -> Option<String> {
+    let record = String::from_utf8_lossy(record);
+    let (head, text) = record.split_once(';')?;
+    let priority: u32 = head.split(',').next()?.parse().ok()?;
+    let text = text.lines().next()?.trim();
+    (priority >> 3 == 0 && !text.is_empty()).then(|| text.to_owned())
+}
+
+fn is_telling(text: &str) -> bool {
+    TELLING
+        .iter()
+        .any(|words| words.iter().all(|word| text.contains(word)))
+}
+
+fn drops(counters: &mut File) -> Option<Drops> {
+    let mut text = String::new();
+    counters.seek(SeekFrom::Start(0)).ok()?;
+    counters.read_to_string(&mut text).ok()?;
+    parse_drops(&text)
+}
+
+/// `netstat` has two lines for each family: names and values.
+fn parse_drops(text: &str) -> Option<Drops> {
+    let mut lines = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("TcpExt: "));
+    let (names, values) = (lines.next()?, lines.next()?);
+    let value = |wanted: &str| -> Option<u64> {
+        let at = names.split(' ').position(|name| name == wanted)?;
+        values.split(' ').nth(at)?.parse().ok()
+    };
+    Some(Drops {
+        overflows: value("ListenOverflows")?,
+        drops: value("ListenDrops")?,
+    })
+}
+
+/// What grew. An overflow counts as a drop too (`tcp_v4_syn_recv_sock`, `tcp_conn_request`).
+fn dropped(before: Drops, after: Drops) -> Option<String> {
+    let overflows = after.overflows.saturating_sub(before.overflows);
+    let drops = after.drops.saturating_sub(before.drops).max(overflows);
+    match (overflows, drops) {
+        (_, 0) => None,
+        (0, drops) => Some(format!(
+            "{drops} attempts to connect were dropped in the target's network namespace (ListenDrops); a repeated attempt counts again"
+        )),
+        (overflows, drops) => Some(format!(
+            "{drops} attempts to connect were dropped in the target's network namespace, {overflows} because a queue of connections not \
+             yet accepted was full (ListenOverflows); a repeated attempt counts again"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    /// The records one after the other, then nothing to read, as a descriptor that does not block says it.
+    fn log(records: Vec<io::Result<&'static str>>) -> Vec<String> {
+        let mut records = records.into_iter();
+        telling(|buffer| {
+            let record = records
+                .next()
+                .unwrap_or(Err(ErrorKind::WouldBlock.into()))?;
+            buffer[..record.len()].copy_from_slice(record.as_bytes());
+            Ok(record.len())
+        })
+    }
+
+    #[test]
+    fn an_io_error_of_the_kernel_is_evidence_and_its_chatter_is_not() {
+        let lines = log(vec![
+            Ok("6,1,10,-;usb 1-1: new high-speed USB device\n"),
+            Ok(
+                "3,2,20,-;I/O error, dev sda, sector 2048 op 0x0:(READ) flags 0x0\n SUBSYSTEM=block\n DEVICE=b8:0\n",
+            ),
+            Ok("3,3,30,-;INFO: task tar:4711 blocked for more than 122 seconds.\n"),
+        ]);
+        assert_eq!(
+            lines,
+            [
+                "kernel log: I/O error, dev sda, sector 2048 op 0x0:(READ) flags 0x0",
+                "kernel log: INFO: task tar:4711 blocked for more than 122 seconds.",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_a_process_wrote_into_the_log_is_no_evidence() {
+        // 12 = facility "user" (1), priority 4.
+        assert!(log(vec![Ok("12,1,10,-;I/O error, dev sda, sector 1\n")]).is_empty());
+    }
+
+    #[test]
+    fn records_that_were_overwritten_are_said_and_the_rest_is_read() {
+        let lines = log(vec![
+            Err(ErrorKind::BrokenPipe.into()),
+            Ok("3,9,10,-;Out of memory: Killed process 7 (mysqld)\n"),
+        ]);
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines[0].contains("Killed process 7"));
+        assert!(lines[1].contains("overwritten"));
+    }
+
+    #[test]
+    fn a_storm_is_cut_and_counted() {
+        let lines = log((0..50)
+            .map(|_| Ok("3,9,10,-;eth0: Link is Down\n"))
+            .collect());
+        assert_eq!(lines.len(), MOST_LINES + 1);
+        assert_eq!(
+            lines[MOST_LINES],
+            "kernel log: 30 more lines of these kinds"
+        );
+    }
+
+    #[test]
+    fn dropped_connections_are_the_growth_of_the_counters() {
+        let text = "TcpExt: SyncookiesSent ListenOverflows ListenDrops\nTcpExt: 1 20 23\nIpExt: InNoRoutes\nIpExt: 0\n";
+        let after = parse_drops(text).unwrap();
+        assert_eq!(
+            after,
+            Drops {
+                overflows: 20,
+                drops: 23
+            }
+        );
+        let line = dropped(
+            Drops {
+                overflows: 3,
+                drops: 3,
+            },
+            after,
+        )
+        .unwrap();
+        assert!(
+            line.starts_with("20 attempts") && line.contains(" 17 because"),
+            "{line}"
+        );
+        assert_eq!(dropped(after, after), None);
+    }
+}

@@ -1,0 +1,313 @@
+//! Disks: `/sys/block`, and which of them lie under a process's mounts.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::{FileTypeExt as _, MetadataExt as _},
+    path::{Path, PathBuf},
+};
+
+use crate::event::Disk;
+
+/// Every whole disk, and every device stacked on one, in order of name.
+#[must_use]
+pub(crate) fn disks() -> Vec<Disk> {
+    let entries = fs::read_dir("/sys/block").into_iter().flatten().flatten();
+    let mut disks: Vec<Disk> = entries.filter_map(|entry| disk(&entry.path())).collect();
+    disks.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    disks
+}
+
+/// One disk; `folder` is `/sys/block/NAME`.
+fn disk(folder: &Path) -> Option<Disk> {
+    let scheduler = fs::read_to_string(folder.join("queue/scheduler")).unwrap_or_default();
+    Some(Disk {
+        dev: device_in(folder)?,
+        // sysfs writes the `/` of names like `cciss/c0d0` as `!`.
+        name: folder.file_name()?.to_string_lossy().replace('!', "/"),
+        below: below(folder),
+        scheduler: chosen(&scheduler).to_owned(),
+        rotational: fs::read_to_string(folder.join("queue/rotational"))
+            .is_ok_and(|text| text.trim() == "1"),
+    })
+}
+
+/// Whole disks directly under one: those it is made of, and the one that holds the file behind a loop device.
+fn below(folder: &Path) -> Vec<u32> {
+    let slaves = fs::read_dir(folder.join("slaves"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let slaves = slaves.filter_map(|slave| device_in(&whole_disk(&slave.path())?));
+    let backing = fs::read_to_string(folder.join("loop/backing_file")).ok();
+    let backing = backing.and_then(|file| disk_of_file(Path::new(file.trim_end_matches('\n'))));
+    let devices: BTreeSet<u32> = slaves.chain(backing).collect();
+    devices.into_iter().collect()
+}
+
+/// The scheduler in brackets in `none [mq-deadline] kyber`; a device without a choice names just one.
+fn chosen(schedulers: &str) -> &str {
+    let bracketed = schedulers
+        .split_once('[')
+        .and_then(|(_, rest)| rest.split_once(']'));
+    bracketed.map_or(schedulers.trim(), |(name, _)| name)
+}
+
+/// The number of the device that a folder in `/sys` describes.
+fn device_in(folder: &Path) -> Option<u32> {
+    let text = fs::read_to_string(folder.join("dev")).ok()?;
+    packed(parse_device(text.trim())?)
+}
+
+/// `8:1` → (8, 1).
+pub(super) fn parse_device(text: &str) -> Option<(u32, u32)> {
+    let (major, minor) = text.split_once(':')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+/// A device number as the kernel packs it in `dev_t`: 12 bits of major, 20 of minor (`include/linux/kdev_t.h`).
+pub(super) fn packed((major, minor): (u32, u32)) -> Option<u32> {
+    (major < 1 << 12 && minor < 1 << 20).then_some(major << 20 | minor)
+}
+
+/// The folder in `/sys` of the whole disk to which the device of a folder belongs: a partition's lies in its disk's.
+fn whole_disk(folder: &Path) -> Option<PathBuf> {
+    let folder = fs::canonicalize(folder).ok()?;
+    match folder.join("partition").exists() {
+        true => folder.parent().map(Path::to_owned),
+        false => Some(folder),
+    }
+}
+
+/// The folder in `/sys` of the whole disk of a device.
+fn folder_of((major, minor): (u32, u32)) -> Option<PathBuf> {
+    whole_disk(Path::new(&format!("/sys/dev/block/{major}:{minor}")))
+}
+
+/// The whole disk that holds a file.
+fn disk_of_file(file: &Path) -> Option<u32> {
+    let device = numbers(fs::metadata(file).ok()?.dev());
+    if device.0 != 0 {
+        return device_in(&folder_of(device)?);
+    }
+    // btrfs and others number their files with devices that do not exist: ask the mount that holds the file.
+    let mounts = fs::read("/proc/self/mountinfo").ok()?;
+    let mounts = String::from_utf8_lossy(&mounts);
+    let holders = mounts
+        .lines()
+        .filter_map(Mount::parse)
+        .filter(|mount| file.starts_with(&mount.point));
+    device_in(&holders.max_by_key(|mount| mount.point.len())?.disk()?)
+}
+
+/// Major and minor of a device number as system calls give it.
+fn numbers(device: u64) -> (u32, u32) {
+    (libc::major(device), libc::minor(device))
+}
+
+/// One line of `/proc/PID/mountinfo`.
+#[derive(Debug, PartialEq, Eq)]
+struct Mount {
+    device: (u32, u32),
+    point: String,
+    source: String,
+    /// Folders that an overlay (a container's root) is made of, as the tracer sees them.
+    layers: Vec<String>,
+}
+
+impl Mount {
+    /// Parses `ID PARENT MAJOR:MINOR ROOT POINT OPTIONS [TAG]… - TYPE SOURCE OPTIONS`.
+    fn parse(line: &str) -> Option<Self> {
+        let (head, tail) = line.split_once(" - ")?;
+        let mut fields = head.split(' ').skip(2);
+        let device = parse_device(fields.next()?)?;
+        let point = unescape(fields.nth(1)?);
+        let mut tail = tail.split(' ');
+        let is_overlay = tail.next()? == "overlay";
+        let source = unescape(tail.next()?);
+        let options = tail.next().filter(|_| is_overlay).unwrap_or_default();
+        Some(Self {
+            device,
+            point,
+            source,
+            layers: layers(options),
+        })
+    }
+
+    /// The folders in `/sys` of the whole disks under it.
+    fn disks(&self) -> Vec<PathBuf> {
+        let of_layers = self.layers.iter().filter_map(|folder| {
+            let device = numbers(fs::metadata(folder).ok()?.dev());
+            folder_of(device).filter(|_| device.0 != 0)
+        });
+        self.disk().into_iter().chain(of_layers).collect()
+    }
+
+    /// The folder in `/sys` of the whole disk under it; `None` for what lies in memory or on another machine.
+    fn disk(&self) -> Option<PathBuf> {
+        if self.device.0 != 0 {
+            return folder_of(self.device);
+        }
+        if !self.source.starts_with("/dev/") {
+            return None;
+        }
+        let metadata = fs::metadata(&self.source).ok()?;
+        let is_block = metadata.file_type().is_block_device();
+        folder_of(is_block.then(|| numbers(metadata.rdev()))?)
+    }
+}
+
+/// `rw,lowerdir=/a:/b,upperdir=/c,workdir=/d` → `/a`, `/b`, `/c`.
+fn layers(options: &str) -> Vec<String> {
+    let folders = options.split(',').filter_map(|option| {
+        let (name, folders) = option.split_once('=')?;
+        (name.starts_with("lowerdir") || name == "upperdir").then_some(folders)
+    });
+    folders.flat_map(|f| f.split(':')).map(unescape).collect()
+}
+
+/// mountinfo writes space, tab, newline and backslash as `\040`, `\011`, `\012`, `\134`.
+pub(super) fn unescape(text: &str) -> String {
+    let codes = [
+        (r"\040", " "),
+        (r"\011", "\t"),
+        (r"\012", "\n"),
+        (r"\134", r"\"),
+    ];
+    codes.iter().fold(text.to_owned(), |text, (code, plain)| {
+        text.replace(code, plain)
+    })
+}
+
+/// Whole disks under the mounts of a process, with everything that those are stacked on; ascending. Empty if it is gone.
+#[must_use]
+pub(crate) fn disks_of(pid: u32) -> Vec<u32> {
+    let mounts = fs::read(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
+    let mounts = String::from_utf8_lossy(&mounts);
+    let folders: BTreeSet<PathBuf> = mounts
+        .lines()
+        .filter_map(Mount::parse)
+        .flat_map(|mount| mount.disks())
+        .collect();
+    let tops: Vec<u32> = folders
+        .iter()
+        .filter_map(|folder| device_in(folder))
+        .collect();
+    with_all_below(tops, &disks())
+}
+
+/// Devices and everything under them, ascending.
+fn with_all_below(mut open: Vec<u32>, disks: &[Disk]) -> Vec<u32> {
+    let mut found = BTreeSet::new();
+    while let Some(dev) = open.pop() {
+        if found.insert(dev) {
+            open.extend(
+                disks
+                    .iter()
+                    .filter(|disk| disk.dev == dev)
+                    .flat_map(|disk| &disk.below),
+            );
+        }
+    }
+    found.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scheduler_is_the_one_in_brackets() {
+        assert_eq!(chosen("none [mq-deadline] kyber bfq \n"), "mq-deadline");
+        assert_eq!(chosen("[none] mq-deadline \n"), "none");
+        assert_eq!(chosen("none\n"), "none");
+        assert_eq!(chosen(""), "");
+        assert_eq!(chosen("broken ["), "broken [");
+    }
+
+    #[test]
+    fn device_numbers_pack_as_in_the_kernel() {
+        assert_eq!(
+            parse_device("254:16").and_then(packed),
+            Some(254 << 20 | 16)
+        );
+        assert_eq!(parse_device("8").and_then(packed), None);
+        assert_eq!(packed((4096, 0)), None);
+        assert_eq!(packed((8, 1 << 20)), None);
+    }
+
+    #[test]
+    fn a_mount_has_device_point_and_source() {
+        let mount = Mount::parse(
+            r"27 1 254:0 / /a\040b rw,relatime shared:1 master:2 - ext4 /dev/vda rw,discard",
+        )
+        .unwrap();
+        assert_eq!(
+            mount,
+            Mount {
+                device: (254, 0),
+                point: "/a b".into(),
+                source: "/dev/vda".into(),
+                layers: Vec::new(),
+            }
+        );
+        assert_eq!(Mount::parse("27 1 254:0 / / rw"), None);
+        assert_eq!(Mount::parse("27 1 254 / / rw - ext4 /dev/vda rw"), None);
+        assert_eq!(Mount::parse(""), None);
+    }
+
+    #[test]
+    fn a_containers_root_lies_on_the_disks_of_its_layers() {
+        let mount = Mount::parse(
+            "90 1 0:50 / / rw - overlay overlay rw,lowerdir=/var/a:/b\\040c,upperdir=/var/d,workdir=/var/e,nouserxattr",
+        )
+        .unwrap();
+        assert_eq!(mount.layers, ["/var/a", "/b c", "/var/d"]);
+        let of_process = Mount::parse("27 1 254:0 / / rw - ext4 /dev/vda rw,upperdir=/x").unwrap();
+        assert_eq!(of_process.layers, [""; 0]);
+    }
+
+    #[test]
+    fn a_stack_of_devices_is_followed_to_the_bottom_and_a_circle_ends() {
+        let disk = |dev, below: &[u32]| Disk {
+            dev,
+            below: below.to_vec(),
+            ..Disk::default()
+        };
+        let disks = [
+            disk(9, &[7, 8]),
+            disk(8, &[1]),
+            disk(7, &[2]),
+            disk(1, &[9]),
+            disk(3, &[]),
+        ];
+        assert_eq!(with_all_below(vec![9], &disks), [1, 2, 7, 8, 9]);
+        assert_eq!(with_all_below(vec![3], &disks), [3]);
+        assert_eq!(with_all_below(vec![], &disks), [0; 0]);
+    }
+
+    #[test]
+    fn memory_and_remote_mounts_have_no_disk() {
+        let mount = |source: &str| Mount {
+            device: (0, 41),
+            point: "/".into(),
+            source: source.into(),
+            layers: Vec::new(),
+        };
+        assert_eq!(mount("tmpfs").disk(), None);
+        assert_eq!(mount("server:/export").disk(), None);
+        assert_eq!(mount("/dev/null").disk(), None);
+    }
+
+    #[test]
+    fn the_disks_of_a_process_are_disks_of_this_machine() {
+        let all = disks();
+        let known: Vec<u32> = all.iter().map(|disk| disk.dev).collect();
+        assert!(
+            disks_of(std::process::id())
+                .iter()
+                .all(|dev| known.contains(dev))
+        );
+        assert_eq!(disks_of(u32::MAX), [0; 0]);
+    }
+}

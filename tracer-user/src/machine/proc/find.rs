@@ -1,0 +1,147 @@
+//! From what the user typed to a process.
+
+use std::collections::HashSet;
+
+use super::{
+    SmallFiles, numbers_in,
+    process::{start_time, stats},
+    socket,
+};
+
+/// Bytes that the kernel keeps of a name (`TASK_COMM_LEN` less the final NUL).
+const LONGEST_COMM: usize = 15;
+
+/// The process whose pid inside its container is `pid`, for "did you mean host pid N?"; the lowest if several containers have one.
+#[must_use]
+pub(crate) fn inner_pid(pid: u32) -> Option<u32> {
+    let mut files = SmallFiles::default();
+    let mut is_inner = |host_pid: u32| -> Option<bool> {
+        let status = files.read(format_args!("/proc/{host_pid}/status"))?;
+        Some(host_pid != pid && innermost(status) == Some(pid))
+    };
+    numbers_in("/proc")
+        .filter(|host_pid| is_inner(*host_pid) == Some(true))
+        .min()
+}
+
+/// The last number of the line `NSpid:` of `/proc/PID/status`: the pid in the innermost namespace, outermost first. `None` if there is
+/// only one namespace.
+fn innermost(status: &[u8]) -> Option<u32> {
+    let mut pids = field(status, b"NSpid:")?.split_ascii_whitespace();
+    pids.next()?;
+    pids.last()?.parse().ok()
+}
+
+/// What follows a label in `/proc/PID/status`.
+fn field<'a>(status: &'a [u8], label: &[u8]) -> Option<&'a str> {
+    let value = status
+        .split(|byte| *byte == b'\n')
+        .find_map(|line| line.strip_prefix(label))?;
+    str::from_utf8(value).ok()
+}
+
+/// The process that a thread belongs to: `/proc/TID` exists also for threads, though no listing shows it.
+#[must_use]
+pub(crate) fn process_of(tid: u32) -> Option<u32> {
+    let mut files = SmallFiles::default();
+    field(files.read(format_args!("/proc/{tid}/status"))?, b"Tgid:")?
+        .trim()
+        .parse()
+        .ok()
+}
+
+/// Processes of this name in order of pid, kernel threads and the tracer itself left out. Longer names match as the kernel cuts them.
+#[must_use]
+pub(crate) fn by_comm(name: &str) -> Vec<u32> {
+    let own = std::process::id();
+    let named = stats()
+        .filter(|(pid, stat)| *pid != own && !stat.is_kernel_thread() && is_comm(&stat.comm, name));
+    let mut pids: Vec<u32> = named.map(|(pid, _)| pid).collect();
+    pids.sort_unstable();
+    pids
+}
+
+/// Is `comm` what the kernel makes of `name`?
+fn is_comm(comm: &str, name: &str) -> bool {
+    let kept = &name.as_bytes()[..name.len().min(LONGEST_COMM)];
+    comm.as_bytes() == kept || comm == String::from_utf8_lossy(kept)
+}
+
+/// The process that listens on a TCP port in the tracer's own network namespace.
+///
+/// A server that forks shares its listening socket with its children: the oldest is the one that was meant. Only systemd, which keeps
+/// a copy of the sockets it activates, never is, unless nobody else has it.
+#[must_use]
+pub(crate) fn by_port(port: u16) -> Option<u32> {
+    let inodes: HashSet<u64> = socket::listeners("/proc/self/net", port).collect();
+    if inodes.is_empty() {
+        return None;
+    }
+    let has_it = |pid: &u32| socket::inodes(*pid).any(|inode| inodes.contains(&inode));
+    numbers_in("/proc")
+        .filter(has_it)
+        .min_by_key(|pid| (*pid == 1, start_time(*pid), *pid))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv6Addr, TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn the_innermost_pid_is_the_last_and_only_of_nested_namespaces() {
+        assert_eq!(
+            innermost(b"Name:\tx\nNSpid:\t4711\t30\t7\nNSpgid:\t1\n"),
+            Some(7)
+        );
+        assert_eq!(innermost(b"Name:\tx\nNSpid:\t4711\n"), None);
+        assert_eq!(innermost(b"Name:\tNSpid:\t1\t2\n"), None);
+        assert_eq!(innermost(b"NSpid:\t1\t\xff\n"), None);
+    }
+
+    #[test]
+    fn a_long_name_matches_as_the_kernel_cuts_it() {
+        assert!(is_comm("nginx", "nginx"));
+        assert!(is_comm("systemd-journal", "systemd-journald"));
+        assert!(!is_comm("systemd-journa", "systemd-journald"));
+        assert!(!is_comm("nginx", "ngin"));
+    }
+
+    #[test]
+    fn a_thread_belongs_to_this_process() {
+        let own = std::process::id();
+        // SAFETY: takes no argument and cannot fail.
+        let tid = unsafe { libc::gettid() };
+        assert_eq!(process_of(tid as u32), Some(own));
+        assert_eq!(process_of(u32::MAX), None);
+    }
+
+    #[test]
+    fn a_listener_is_found_by_its_port_and_a_client_is_not() {
+        let four = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = four.local_addr().unwrap().port();
+        assert_eq!(by_port(port), Some(std::process::id()));
+        let client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        assert_eq!(by_port(client.local_addr().unwrap().port()), None);
+        if let Ok(six) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) {
+            assert_eq!(
+                by_port(six.local_addr().unwrap().port()),
+                Some(std::process::id())
+            );
+        }
+    }
+
+    #[test]
+    fn a_child_is_found_by_its_name_and_the_tests_are_not() {
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
+        let found = by_comm("sleep");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(found.contains(&child.id()));
+        assert!(!found.contains(&std::process::id()));
+    }
+}

@@ -1,0 +1,142 @@
+//! Facts from `/proc` and `/sys` at attach: what was there before the first record.
+//!
+//! Parsers are pure functions of text; the readers around them are thin. A process may vanish between two reads: whatever cannot be
+//! read is left out, never an error.
+
+mod disk;
+mod find;
+mod limit;
+mod means;
+mod netlink;
+mod own_limit;
+mod peer;
+mod process;
+mod qdisc;
+mod remote;
+mod sender;
+mod socket;
+mod standing;
+mod thread;
+mod unanswered;
+mod unix;
+
+use std::{
+    fmt::{Arguments, Write as _},
+    fs::{self, File},
+    io::Read as _,
+    os::fd::{FromRawFd as _, OwnedFd},
+};
+
+pub(crate) use self::{
+    disk::{disks, disks_of},
+    find::{by_comm, by_port, inner_pid, process_of},
+    limit::{IoLimit, busiest_of_group, io_limits},
+    means::means,
+    own_limit::own_limits,
+    peer::{Connection, clients_of, peers_of},
+    process::{
+        cgroup_of, descendants, is_kernel_thread, parents, processes, start_time, unit_of,
+        zombie_of,
+    },
+    qdisc::interfaces,
+    remote::remote_mounts,
+    sender::senders,
+    socket::sockets,
+    standing::standings,
+    thread::threads,
+    unanswered::unanswered,
+    unix::asks_over_unix,
+};
+
+/// Resident memory of this process, bytes; 0 if `/proc` is not mounted.
+#[must_use]
+pub(crate) fn self_rss_bytes() -> u64 {
+    let pages = fs::read_to_string("/proc/self/statm")
+        .ok()
+        .and_then(|text| resident_pages(&text));
+    pages.unwrap_or(0) * system_value(libc::_SC_PAGESIZE, 4096)
+}
+
+/// The second field of `statm`.
+fn resident_pages(statm: &str) -> Option<u64> {
+    statm.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+/// A value of `sysconf`, or `usual` where the C library does not know it.
+fn system_value(name: libc::c_int, usual: u64) -> u64 {
+    // SAFETY: takes no pointer; an unknown name returns -1.
+    let value = unsafe { libc::sysconf(name) };
+    u64::try_from(value)
+        .ok()
+        .filter(|value| *value > 0)
+        .unwrap_or(usual)
+}
+
+/// The numbers among the names in a folder: the processes in `/proc`, the threads in `/proc/PID/task`, the descriptors in `/proc/PID/fd`.
+fn numbers_in(folder: &str) -> impl Iterator<Item = u32> + use<> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// Reads many small files into one buffer: a scan of 10,000 processes opens 30,000 of them.
+#[derive(Default)]
+struct SmallFiles {
+    path: String,
+    content: Vec<u8>,
+}
+
+impl SmallFiles {
+    /// The file's content; `None` if it is gone or may not be read.
+    fn read(&mut self, path: Arguments<'_>) -> Option<&[u8]> {
+        self.read_up_to(path, u64::MAX)
+    }
+
+    /// The first `limit` bytes of the file.
+    fn read_up_to(&mut self, path: Arguments<'_>, limit: u64) -> Option<&[u8]> {
+        self.path.clear();
+        self.path.write_fmt(path).ok()?;
+        let mut file = File::open(&self.path).ok()?.take(limit);
+        self.content.clear();
+        // What was read before an error is not used: a vanished process gives ESRCH in the middle.
+        file.read_to_end(&mut self.content).ok()?;
+        Some(&self.content)
+    }
+}
+
+/// A descriptor that becomes readable when the process ends (5.3 and later).
+#[must_use]
+pub(crate) fn process_descriptor(pid: u32) -> Option<OwnedFd> {
+    // SAFETY: no pointers; the descriptor that it returns is ours.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid as libc::pid_t, 0) };
+    // SAFETY: as above.
+    (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resident_memory_is_the_second_field_of_statm() {
+        assert_eq!(resident_pages("2010 1234 400 1 0 300 0\n"), Some(1234));
+        assert_eq!(resident_pages(""), None);
+        assert_eq!(resident_pages("1 x"), None);
+    }
+
+    #[test]
+    fn the_tests_themselves_cost_memory() {
+        assert!(self_rss_bytes() > 64 * 1024);
+    }
+
+    #[test]
+    fn a_missing_file_is_none_and_a_long_one_is_cut_at_the_limit() {
+        let mut files = SmallFiles::default();
+        assert_eq!(files.read(format_args!("/proc/self/no such file")), None);
+        assert_eq!(
+            files
+                .read_up_to(format_args!("/proc/self/stat"), 3)
+                .map(<[u8]>::len),
+            Some(3)
+        );
+    }
+}

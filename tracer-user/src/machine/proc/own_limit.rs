@@ -1,0 +1,122 @@
+//! Limits of a process's own CPU time and I/O, where they are written and with what value: of its groups and of those above them.
+
+use std::fs;
+
+use super::standing::{above, path_in};
+use crate::{
+    class::Resource,
+    standing::{Hierarchy, Means, OwnLimit},
+};
+
+/// Files with a limit: resource, controller in v2, is it of v2, name.
+const FILES: [(Resource, &str, bool, &str); 7] = [
+    (Resource::Cpu, "cpu", true, "cpu.max"),
+    (Resource::Cpu, "cpu", false, "cpu.cfs_quota_us"),
+    (Resource::Disk, "io", true, "io.max"),
+    (
+        Resource::Disk,
+        "io",
+        false,
+        "blkio.throttle.read_bps_device",
+    ),
+    (
+        Resource::Disk,
+        "io",
+        false,
+        "blkio.throttle.write_bps_device",
+    ),
+    (
+        Resource::Disk,
+        "io",
+        false,
+        "blkio.throttle.read_iops_device",
+    ),
+    (
+        Resource::Disk,
+        "io",
+        false,
+        "blkio.throttle.write_iops_device",
+    ),
+];
+
+/// The limits that a process is under, those of its own group first.
+#[must_use]
+pub(crate) fn own_limits(pid: u32, means: &Means) -> Vec<OwnLimit> {
+    let lines = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    let mut limits = Vec::new();
+    for (resource, controller, unified, name) in FILES {
+        let hierarchy = match resource {
+            Resource::Cpu => &means.cpu,
+            _ => &means.io,
+        };
+        let Some(hierarchy) = hierarchy.as_ref().filter(|h| h.unified == unified) else {
+            continue;
+        };
+        let path = path_in(&lines, unified, controller);
+        for path in std::iter::successors(path, |path| above(path)) {
+            limits.extend(of_file(resource, hierarchy, path, name));
+        }
+    }
+    limits
+}
+
+fn of_file(resource: Resource, hierarchy: &Hierarchy, path: &str, name: &str) -> Vec<OwnLimit> {
+    let file = format!("{}{}/{name}", hierarchy.mount, path.trim_end_matches('/'));
+    let text = fs::read_to_string(&file).unwrap_or_default();
+    let limit = |value: &str| OwnLimit {
+        resource,
+        file: file.clone(),
+        value: value.to_owned(),
+    };
+    text.lines()
+        .filter(|line| limits(line))
+        .map(limit)
+        .collect()
+}
+
+/// Is there a limit in a line? Of a CPU, `50000 100000`, `max 100000`, `-1`; of a disk, `8:0 1048576`, `8:0 rbps=1048576 wbps=max …`.
+fn limits(line: &str) -> bool {
+    let mut words = line.split_ascii_whitespace();
+    let first = words.next().unwrap_or_default();
+    match first.contains(':') {
+        true => words.any(|word| word.ends_with(|c: char| c.is_ascii_digit())),
+        false => first.parse::<u64>().is_ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_without_a_number_limits_nothing() {
+        for line in [
+            "50000 100000",
+            "50000",
+            "8:0 1048576",
+            "8:0 rbps=max wbps=1048576 riops=max wiops=max",
+        ] {
+            assert!(limits(line), "{line}");
+        }
+        for line in ["max 100000", "-1", "", "8:0 rbps=max wbps=max"] {
+            assert!(!limits(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_limit_comes_with_its_file_and_value() {
+        let dir = std::env::temp_dir().join(format!("own-limit-{}", std::process::id()));
+        fs::create_dir_all(dir.join("a")).unwrap();
+        fs::write(dir.join("a/cpu.max"), "50000 100000\n").unwrap();
+        let hierarchy = Hierarchy {
+            unified: true,
+            mount: dir.to_string_lossy().into_owned(),
+        };
+        let found = of_file(Resource::Cpu, &hierarchy, "/a", "cpu.max");
+        fs::remove_dir_all(&dir).unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].value, "50000 100000");
+        assert!(found[0].file.ends_with("/a/cpu.max"), "{}", found[0].file);
+        assert_eq!(own_limits(u32::MAX, &Means::default()), []);
+    }
+}

@@ -1,0 +1,80 @@
+//! Who is sending as the trace begins: a send that waits for room in its buffer may have begun seconds ago and go on for as long.
+
+use std::collections::{BTreeMap, HashMap};
+
+use tracer_common::packets::Sender;
+
+use super::socket::{LISTEN, inodes, lines, namespace};
+
+/// So many are told at most; of more, those of the lowest inodes. There is room for them in the map `SENDERS`.
+const MOST: usize = 1024;
+
+/// The sockets of these processes' network namespaces that hold bytes to be sent or acknowledged, and whose they are.
+///
+/// Where there are none, descriptors are not read. Of several processes that have a socket it is the first's.
+#[must_use]
+pub(crate) fn senders(pids: &[u32]) -> Vec<(Sender, u32)> {
+    let mut namespaces = BTreeMap::new();
+    for pid in pids {
+        if let Some(namespace) = namespace(*pid) {
+            namespaces.entry(namespace as u32).or_insert(*pid);
+        }
+    }
+    let mut wanted: BTreeMap<u64, Sender> = BTreeMap::new();
+    for (netns, pid) in namespaces {
+        let lines = lines(&format!("/proc/{pid}/net"));
+        let sends =
+            lines.filter(|line| line.state != LISTEN && line.unacked_bytes > 0 && line.inode != 0);
+        wanted.extend(sends.map(|line| {
+            let sender = Sender {
+                netns,
+                local_port: line.local.port(),
+                remote_port: line.remote.port(),
+            };
+            (line.inode, sender)
+        }));
+    }
+    while wanted.len() > MOST {
+        wanted.pop_last();
+    }
+    let mut found = HashMap::new();
+    for pid in pids {
+        if wanted.is_empty() {
+            break;
+        }
+        for inode in inodes(*pid) {
+            if let Some(sender) = wanted.remove(&inode) {
+                found.insert(sender, *pid);
+            }
+        }
+    }
+    found.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::Write as _,
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::*;
+
+    #[test]
+    fn who_has_more_to_send_than_is_read_is_found_and_who_has_not_is_not() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let connect = || TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut busy, idle) = (connect(), connect());
+        busy.set_nonblocking(true).unwrap();
+        while busy.write(&[0; 65536]).is_ok() {}
+        let own = std::process::id();
+        let found = senders(&[own, u32::MAX]);
+        let port_of = |stream: &TcpStream| stream.local_addr().unwrap().port();
+        let find = |port| found.iter().find(|(sender, _)| sender.local_port == port);
+        let (sender, pid) = find(port_of(&busy)).unwrap();
+        let netns = namespace(own).unwrap() as u32;
+        assert_eq!((sender.netns, *pid), (netns, own));
+        assert_eq!(sender.remote_port, listener.local_addr().unwrap().port());
+        assert!(find(port_of(&idle)).is_none());
+    }
+}

@@ -1,0 +1,241 @@
+//! TCP sockets: descriptors of a process joined with `/proc/PID/net/tcp` and `tcp6`.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    fs::{self, File},
+    io::{BufRead as _, BufReader},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::unix::fs::MetadataExt as _,
+};
+
+use super::numbers_in;
+use crate::event::OpenSocket;
+
+/// `TCP_LISTEN` of `include/net/tcp_states.h`, as the column `st` has it.
+pub(super) const LISTEN: u8 = 0x0a;
+
+/// One line of `/proc/net/tcp`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Line {
+    pub(crate) local: SocketAddr,
+    pub(crate) remote: SocketAddr,
+    pub(crate) state: u8,
+    /// Sent and not acknowledged, or not sent yet.
+    pub(crate) unacked_bytes: u32,
+    /// For a listener: connections not yet accepted.
+    unread_bytes: u32,
+    pub(crate) inode: u64,
+}
+
+impl Line {
+    /// Parses `sl local remote st tx:rx tr:when retrnsmt uid timeout inode …`; the head line is `None`.
+    fn parse(line: &str) -> Option<Self> {
+        let mut fields = line.split_ascii_whitespace().skip(1);
+        let (local, remote) = (address(fields.next()?)?, address(fields.next()?)?);
+        let state = u8::from_str_radix(fields.next()?, 16).ok()?;
+        let (unacked, unread) = fields.next()?.split_once(':')?;
+        let unacked_bytes = u32::from_str_radix(unacked, 16).ok()?;
+        let unread_bytes = u32::from_str_radix(unread, 16).ok()?;
+        let inode = fields.nth(4)?.parse().ok()?;
+        Some(Self {
+            local,
+            remote,
+            state,
+            unacked_bytes,
+            unread_bytes,
+            inode,
+        })
+    }
+
+    fn to_event(&self, pid: u32) -> OpenSocket {
+        OpenSocket {
+            pid,
+            local: self.local.to_string(),
+            local_port: self.local.port().into(),
+            remote: self.remote.to_string(),
+            unread_bytes: self.unread_bytes,
+        }
+    }
+}
+
+/// `0100007F:1F90`: the address as 32-bit words of this machine, whose bytes are in network order; the port is a plain number.
+fn address(text: &str) -> Option<SocketAddr> {
+    let (words, port) = text.split_once(':')?;
+    let port = u16::from_str_radix(port, 16).ok()?;
+    let ip = match words.len() {
+        8 => IpAddr::from(Ipv4Addr::from(word(words)?)),
+        32 => {
+            let mut bytes = [0; 16];
+            for (index, four) in bytes.chunks_exact_mut(4).enumerate() {
+                four.copy_from_slice(&word(words.get(8 * index..8 * index + 8)?)?);
+            }
+            Ipv6Addr::from(bytes).to_canonical()
+        }
+        _ => return None,
+    };
+    Some(SocketAddr::new(ip, port))
+}
+
+/// The bytes of a word as they lie in memory.
+fn word(text: &str) -> Option<[u8; 4]> {
+    Some(u32::from_str_radix(text, 16).ok()?.to_ne_bytes())
+}
+
+/// The network namespace of a process, by its inode; `None` if it is gone.
+pub(super) fn namespace(pid: u32) -> Option<u64> {
+    let namespace = fs::metadata(format!("/proc/{pid}/ns/net")).ok()?;
+    Some(namespace.ino())
+}
+
+/// The TCP sockets of a network namespace; `folder` is `/proc/PID/net`. Read as they are asked for: there may be a hundred thousand.
+pub(super) fn lines(folder: &str) -> impl Iterator<Item = Line> + use<> {
+    // Without IPv6 there is no tcp6.
+    let files = ["tcp", "tcp6"].map(|name| File::open(format!("{folder}/{name}")).ok());
+    let files = files.into_iter().flatten().map(BufReader::new);
+    let lines = files.flat_map(|file| file.lines().map_while(Result::ok));
+    lines.filter_map(|line| Line::parse(&line))
+}
+
+/// Inodes of the sockets in `folder` (`/proc/PID/net`) that listen on `port`.
+pub(super) fn listeners(folder: &str, port: u16) -> impl Iterator<Item = u64> {
+    let listens = move |line: &Line| line.state == LISTEN && line.local.port() == port;
+    lines(folder).filter(listens).map(|line| line.inode)
+}
+
+/// Inodes of the sockets that a process has open; one may come more than once.
+pub(super) fn inodes(pid: u32) -> impl Iterator<Item = u64> {
+    let folder = format!("/proc/{pid}/fd");
+    numbers_in(&folder).filter_map(move |fd| {
+        socket_inode(
+            &fs::read_link(format!("{folder}/{fd}"))
+                .ok()?
+                .into_os_string(),
+        )
+    })
+}
+
+/// The number in `socket:[4711]`.
+fn socket_inode(link: &OsString) -> Option<u64> {
+    link.to_str()?
+        .strip_prefix("socket:[")?
+        .strip_suffix(']')?
+        .parse()
+        .ok()
+}
+
+/// The TCP sockets that processes have open, and the ports on which they listen, ascending.
+///
+/// Each process is looked up in its own network namespace. Listeners are no open sockets: their queue holds connections, not bytes.
+#[must_use]
+pub(crate) fn sockets(pids: &[u32]) -> (Vec<OpenSocket>, Vec<u32>) {
+    // The descriptors first: a socket closed in between is then missing from the list, and one opened is simply not asked for.
+    let mut namespaces: BTreeMap<u64, Vec<(u64, u32)>> = BTreeMap::new();
+    for &pid in pids {
+        if let Some(namespace) = namespace(pid) {
+            let wanted = namespaces.entry(namespace).or_default();
+            wanted.extend(inodes(pid).map(|inode| (inode, pid)));
+        }
+    }
+    let (mut open, mut ports) = (Vec::new(), BTreeSet::new());
+    for mut wanted in namespaces.into_values() {
+        wanted.sort_unstable();
+        wanted.dedup();
+        // A server's workers share a namespace, and its list may be long: read once.
+        let Some(any) = wanted.first().map(|(_, pid)| *pid) else {
+            continue;
+        };
+        for line in lines(&format!("/proc/{any}/net")) {
+            let first = wanted.partition_point(|(inode, _)| *inode < line.inode);
+            let owners = wanted[first..].iter();
+            for (_, pid) in owners.take_while(|(inode, _)| *inode == line.inode) {
+                match line.state {
+                    LISTEN => _ = ports.insert(line.local.port().into()),
+                    _ => open.push(line.to_event(*pid)),
+                }
+            }
+        }
+    }
+    (open, ports.into_iter().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::Write as _,
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::*;
+
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn addresses_print_as_std_prints_them() {
+        let print = |text| address(text).map(|address| address.to_string());
+        assert_eq!(print("0100007F:1F90").as_deref(), Some("127.0.0.1:8080"));
+        assert_eq!(
+            print("00000000000000000000000001000000:0016").as_deref(),
+            Some("[::1]:22")
+        );
+        assert_eq!(
+            print("0000000000000000FFFF00000100000A:01BB").as_deref(),
+            Some("10.0.0.1:443")
+        );
+        for broken in [
+            "",
+            ":",
+            "0100007F",
+            "0100007:1",
+            "0100007G:1F90",
+            "0100007F:1F900",
+            "é00007F:1F90",
+        ] {
+            assert_eq!(print(broken), None, "{broken}");
+        }
+    }
+
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn a_line_has_state_queue_and_inode() {
+        let text = "   1: 020200C0:AB6A 507100CB:01BB 01 00000000:0000001D 00:00000000 00000000     0        0 92202 1 0000 20 4 1 122 -1";
+        let line = Line::parse(text).unwrap();
+        assert_eq!((line.state, line.unread_bytes, line.inode), (1, 29, 92202));
+        assert_eq!(line.remote.to_string(), "203.0.113.80:443");
+        assert_eq!(
+            Line::parse(
+                "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode"
+            ),
+            None
+        );
+        let needed = text.find("92202").unwrap();
+        assert!((0..needed).all(|length| Line::parse(&text[..length]).is_none()));
+    }
+
+    #[test]
+    fn only_sockets_have_a_socket_inode() {
+        assert_eq!(socket_inode(&"socket:[4711]".into()), Some(4711));
+        assert_eq!(socket_inode(&"pipe:[4711]".into()), None);
+        assert_eq!(socket_inode(&"/tmp/socket:[1]".into()), None);
+    }
+
+    #[test]
+    fn an_unread_request_and_its_listener_are_seen() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let (_server, peer) = listener.accept().unwrap();
+        client.write_all(&[0; 29]).unwrap();
+        let own = std::process::id();
+        let (open, ports) = sockets(&[own, u32::MAX]);
+        assert!(ports.contains(&port.into()));
+        let server = open
+            .iter()
+            .find(|socket| socket.local_port == u32::from(port))
+            .unwrap();
+        assert_eq!((server.pid, server.unread_bytes), (own, 29));
+        assert_eq!(
+            (server.remote.clone(), server.local.clone()),
+            (peer.to_string(), format!("127.0.0.1:{port}"))
+        );
+    }
+}

@@ -1,0 +1,193 @@
+//! TCP connections of a process on which the last word at attach was a question: that of a client, or its own.
+//!
+//! The kernel keeps when each side sent last (`struct tcp_info` of `include/uapi/linux/tcp.h`). It is asked through a copy of the
+//! descriptor (`pidfd_getfd`, 5.6 and later), which works in every network namespace and touches nothing.
+
+use std::{
+    collections::HashSet,
+    fs,
+    net::{SocketAddr, TcpStream},
+    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+};
+
+use super::{numbers_in, process_descriptor};
+use crate::{
+    event::{OpenSocket, Unanswered},
+    machine::clocks::now_ns,
+};
+
+/// So many connections are asked about at most: what more would tell takes longer than it is worth at attach.
+const MOST: usize = 1024;
+
+/// Length of the part of `struct tcp_info` that is wanted, which every kernel since 4.9 has.
+const LENGTH: usize = 160;
+
+/// What the kernel says of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Traffic {
+    /// Milliseconds since the last segment with bytes went out.
+    sent_ms: u32,
+    /// The same of what came in.
+    received_ms: u32,
+    /// Segments with bytes that came in so far.
+    segments_in: u32,
+    /// The same of what went out.
+    segments_out: u32,
+}
+
+impl Traffic {
+    fn parse(info: &[u8; LENGTH]) -> Self {
+        let word = |at: usize| {
+            let bytes = [info[at], info[at + 1], info[at + 2], info[at + 3]];
+            u32::from_ne_bytes(bytes)
+        };
+        Self {
+            sent_ms: word(44),
+            received_ms: word(52),
+            segments_in: word(152),
+            segments_out: word(156),
+        }
+    }
+
+    /// Milliseconds since the peer asked what has no answer yet. A connection counts both times from its beginning.
+    fn is_asked_ms(self) -> Option<u32> {
+        let last = self.segments_out == 0 || self.received_ms < self.sent_ms;
+        (self.segments_in > 0 && last).then_some(self.received_ms)
+    }
+
+    /// Milliseconds since this side asked.
+    fn asks_ms(self) -> Option<u32> {
+        let last = self.segments_in == 0 || self.sent_ms < self.received_ms;
+        (self.segments_out > 0 && last).then_some(self.sent_ms)
+    }
+}
+
+/// Of each process the connections on which somebody waits for an answer; what is still unread is told by [`OpenSocket`].
+#[must_use]
+pub(crate) fn unanswered(pids: &[u32], open: &[OpenSocket], listening: &[u32]) -> Vec<Unanswered> {
+    let unread = open.iter().filter(|socket| socket.unread_bytes > 0);
+    let mut seen: HashSet<(String, String)> = unread
+        .map(|socket| (socket.local.clone(), socket.remote.clone()))
+        .collect();
+    let mut found = Vec::new();
+    for &pid in pids {
+        let Some(process) = process_descriptor(pid) else {
+            continue;
+        };
+        for stream in streams(pid, &process).take(MOST.saturating_sub(seen.len())) {
+            let Some((local, remote)) = ends(&stream) else {
+                continue;
+            };
+            // Copies of one socket are one connection.
+            let text = (local.to_string(), remote.to_string());
+            let Some(traffic) = traffic(&stream).filter(|_| seen.insert(text.clone())) else {
+                continue;
+            };
+            let serves = listening.contains(&u32::from(local.port()));
+            let since_ms = match serves {
+                true => traffic.is_asked_ms(),
+                false => traffic.asks_ms(),
+            };
+            found.extend(since_ms.map(|ms| Unanswered {
+                pid,
+                local: text.0,
+                remote: text.1,
+                asks: !serves,
+                since_ns: now_ns().saturating_sub(u64::from(ms) * 1_000_000),
+            }));
+        }
+    }
+    found
+}
+
+fn streams(pid: u32, process: &OwnedFd) -> impl Iterator<Item = TcpStream> {
+    let folder = format!("/proc/{pid}/fd");
+    numbers_in(&folder).filter_map(move |fd| {
+        let link = fs::read_link(format!("{folder}/{fd}")).ok()?;
+        link.to_str()?.starts_with("socket:").then_some(())?;
+        // SAFETY: no pointers; the descriptor that it returns is ours.
+        let copy = unsafe { libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), fd, 0) };
+        let copy = i32::try_from(copy).ok().filter(|copy| *copy >= 0)?;
+        // SAFETY: as above.
+        Some(TcpStream::from(unsafe { OwnedFd::from_raw_fd(copy) }))
+    })
+}
+
+/// Own address and the peer's, as `/proc/net/tcp` has them; none of a socket that is no connection.
+fn ends(stream: &TcpStream) -> Option<(SocketAddr, SocketAddr)> {
+    let plain = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
+    Some((
+        plain(stream.local_addr().ok()?),
+        plain(stream.peer_addr().ok()?),
+    ))
+}
+
+fn traffic(stream: &TcpStream) -> Option<Traffic> {
+    let mut info = [0_u8; LENGTH];
+    let mut length = LENGTH as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes to `info`, and how many into `length`.
+    let failed = unsafe {
+        libc::getsockopt(
+            stream.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    (failed == 0 && length as usize == LENGTH).then(|| Traffic::parse(&info))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read as _, Write as _},
+        net::TcpListener,
+        thread,
+        time::Duration,
+    };
+
+    use super::*;
+
+    fn found(port: u16) -> Vec<bool> {
+        let own = [std::process::id()];
+        let listening = [u32::from(port)];
+        let here = |end: &str| end.ends_with(&format!(":{port}"));
+        let all = unanswered(&own, &[], &listening).into_iter();
+        let ours = all.filter(|found| here(&found.local) || here(&found.remote));
+        let mut asks: Vec<bool> = ours.map(|found| found.asks).collect();
+        asks.sort_unstable();
+        asks
+    }
+
+    #[test]
+    fn who_asked_last_waits_for_an_answer() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut client = TcpStream::connect(address).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        assert!(found(address.port()).is_empty());
+        client.write_all(b"question").unwrap();
+        server.read_exact(&mut [0; 8]).unwrap();
+        // The client asks, and the server is asked.
+        assert_eq!(found(address.port()), [false, true]);
+        // The kernel counts in ticks.
+        thread::sleep(Duration::from_millis(30));
+        server.write_all(b"answer").unwrap();
+        client.read_exact(&mut [0; 6]).unwrap();
+        assert!(found(address.port()).is_empty());
+        thread::sleep(Duration::from_millis(30));
+        client.write_all(b"question").unwrap();
+        assert_eq!(found(address.port()), [false, true]);
+    }
+
+    #[test]
+    fn the_times_lie_where_the_kernel_puts_them() {
+        let mut info = [0; LENGTH];
+        for (at, value) in [(44, 700_u32), (52, 30), (152, 2), (156, 1)] {
+            info[at..at + 4].copy_from_slice(&value.to_ne_bytes());
+        }
+        let traffic = Traffic::parse(&info);
+        assert_eq!((traffic.is_asked_ms(), traffic.asks_ms()), (Some(30), None));
+    }
+}

@@ -1,0 +1,305 @@
+//! What every way of showing a report needs to know, and no renderer may decide for itself: shares, what is worth a line, and what has
+//! been said already.
+
+use std::cmp::Reverse;
+
+use super::{
+    Blame, Budget, Histogram, Losses, MissingProbe, Remedy, Report, Requests, SelfCost, Threads,
+    Verdict,
+};
+use crate::{
+    class::{Class, Resource},
+    loss::{Cost, Loss},
+};
+
+/// Part of the machine's CPU time from which on the tracer may be part of the trouble.
+const FELT: f64 = 0.01;
+/// Less than this part of request time behind the target's own other requests is normal for a server with few threads.
+const BEHIND_OWN: f64 = 0.05;
+/// Threads begin and end between two looks: less than this part of their life that no class explains is no sign of loss.
+const UNACCOUNTED: f64 = 0.01;
+/// Less than this part of the waits for a resource that is charged to nobody is noise.
+const UNATTRIBUTED: f64 = 0.10;
+
+/// Time in one class.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Part {
+    /// Which.
+    pub(crate) class: Class,
+    /// Time, ns.
+    pub(crate) ns: u64,
+    /// Part of the whole budget, 0..1.
+    pub(crate) share: f64,
+}
+
+/// Why a row of blame is an estimate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Estimate {
+    /// Time stolen by the hypervisor is known per slice only, not when in it.
+    Stolen,
+    /// It is not known how long the target's own I/O takes alone.
+    OwnService,
+}
+
+impl Report {
+    /// Part that a row has of all waits for its resource, 0..1.
+    pub(crate) fn share_of(&self, row: &Blame) -> f64 {
+        let same = self
+            .blame
+            .iter()
+            .filter(|other| other.resource == row.resource);
+        let charged: u64 = same.map(|other| other.ns).sum();
+        let nobody = self.unattributed_ns.get(&row.resource).copied();
+        share(row.ns, charged + nobody.unwrap_or(0))
+    }
+
+    /// The histograms of the target's processes.
+    pub(crate) fn own_histograms(&self) -> Vec<&Histogram> {
+        let own = |histogram: &&Histogram| self.target.pids.contains(&histogram.pid);
+        self.histograms.iter().filter(own).collect()
+    }
+
+    /// Time charged to nobody, where it is more than noise, ns.
+    pub(crate) fn notable_unattributed(&self) -> Vec<(Resource, u64)> {
+        let waited = |resource: Resource| {
+            let class = resource.class();
+            class.and_then(|class| self.threads.budget_ns.get(&class).copied())
+        };
+        let notable = |(resource, ns): &(Resource, u64)| {
+            let noise = waited(*resource).unwrap_or(0) as f64 * UNATTRIBUTED;
+            *ns > noise as u64
+        };
+        let all = self.unattributed_ns.iter();
+        all.map(|(resource, ns)| (*resource, *ns))
+            .filter(notable)
+            .collect()
+    }
+
+    /// Missing probes of which neither an unknown resource nor another probe of the same fact speaks.
+    pub(crate) fn unsaid_probes(&self) -> Vec<&MissingProbe> {
+        let said = |missing: &&MissingProbe| {
+            let mut reasons = self.unknown.iter().map(|unknown| &unknown.reason);
+            reasons.any(|reason| reason.starts_with(&missing.probe))
+        };
+        let missing = self.losses.missing_probes.iter();
+        let mut unsaid: Vec<&MissingProbe> = missing.filter(|missing| !said(missing)).collect();
+        unsaid.dedup_by(|later, first| later.cost == first.cost);
+        unsaid
+    }
+}
+
+impl Verdict {
+    /// Remedies, first those that help.
+    pub(crate) fn remedies_by_use(&self) -> Vec<&Remedy> {
+        let mut remedies: Vec<&Remedy> = self.remedies.iter().collect();
+        remedies.sort_by_key(|remedy| !remedy.applies);
+        remedies
+    }
+}
+
+impl Requests {
+    /// Part of their time in which their thread worked on other ones, if that is worth a line.
+    pub(crate) fn notable_behind_own(&self) -> Option<f64> {
+        let part = share(
+            self.behind_own_ns.values().sum(),
+            self.budget_ns.values().sum(),
+        );
+        (part >= BEHIND_OWN).then_some(part)
+    }
+}
+
+impl Threads {
+    /// Lifetime that no class explains, if that is a sign of lost records, ns.
+    pub(crate) fn notable_unaccounted_ns(&self) -> Option<u64> {
+        let part = share(self.unaccounted_ns, self.wall_ns);
+        (part > UNACCOUNTED).then_some(self.unaccounted_ns)
+    }
+}
+
+impl Blame {
+    /// What the target itself is called.
+    pub(crate) const ITSELF: &str = "itself";
+
+    /// The process that held it, unless that is the target itself.
+    pub(crate) fn holder_pid(&self) -> Option<u32> {
+        self.pid.filter(|_| self.comm != Self::ITSELF)
+    }
+
+    /// Why it is an estimate; `None` if it is none.
+    pub(crate) fn estimate(&self) -> Option<Estimate> {
+        let why = match self.resource {
+            Resource::Cpu => Estimate::Stolen,
+            Resource::Disk
+            | Resource::Network
+            | Resource::Memory
+            | Resource::Lock
+            | Resource::Upstream => Estimate::OwnService,
+        };
+        self.estimated.then_some(why)
+    }
+}
+
+impl Losses {
+    /// What makes figures too low, by name, each with its number. A kind that costs nothing is not among them.
+    pub(crate) fn felt(&self) -> Vec<(&str, u64)> {
+        let records = self
+            .ring
+            .iter()
+            .filter(|(name, _)| Loss::of_record(name).cost() != Cost::Nothing);
+        let facts = self
+            .maps
+            .iter()
+            .filter(|(name, _)| Loss::of_map(name).cost() != Cost::IdleHistograms);
+        let felt = records.chain(facts);
+        felt.map(|(name, number)| (name.as_str(), *number))
+            .collect()
+    }
+
+    /// Snapshots of histograms that a full ring dropped. They cost nothing.
+    pub(crate) fn snapshots(&self) -> u64 {
+        let free = self
+            .ring
+            .iter()
+            .filter(|(name, _)| Loss::of_record(name).cost() == Cost::Nothing);
+        free.map(|(_, number)| number).sum()
+    }
+
+    /// Histograms for which there was no room.
+    pub(crate) fn idle_histograms(&self) -> u64 {
+        let idle = self
+            .maps
+            .iter()
+            .filter(|(name, _)| Loss::of_map(name).cost() == Cost::IdleHistograms);
+        idle.map(|(_, number)| number).sum()
+    }
+}
+
+impl SelfCost {
+    /// The tracer's part of the machine's CPU time, 0..1, if it may be part of the trouble.
+    pub(crate) fn felt_share(&self) -> Option<f64> {
+        (self.machine_share > FELT).then_some(self.machine_share)
+    }
+}
+
+/// The parts of a budget in which time was spent: first those in which something was waited for, the largest first.
+pub(crate) fn parts(budget: &Budget) -> Vec<Part> {
+    let whole = budget.values().sum();
+    let spent = budget.iter().filter(|(_, ns)| **ns > 0);
+    let mut parts: Vec<Part> = spent
+        .map(|(class, ns)| Part {
+            class: *class,
+            ns: *ns,
+            share: share(*ns, whole),
+        })
+        .collect();
+    parts.sort_by_key(|part| (!part.class.is_blocked(), Reverse(part.ns)));
+    parts
+}
+
+fn share(part: u64, whole: u64) -> f64 {
+    part as f64 / whole.max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_come_before_work_and_idleness_and_the_largest_first() {
+        let budget = Budget::from([
+            (Class::OnCpu, 50),
+            (Class::Disk, 10),
+            (Class::Lock, 20),
+            (Class::Memory, 0),
+            (Class::Idle, 20),
+        ]);
+        let order: Vec<_> = parts(&budget)
+            .iter()
+            .map(|part| (part.class, part.share))
+            .collect();
+        let expected = [
+            (Class::Lock, 0.2),
+            (Class::Disk, 0.1),
+            (Class::OnCpu, 0.5),
+            (Class::Idle, 0.2),
+        ];
+        assert_eq!(order, expected);
+    }
+
+    #[test]
+    fn a_line_is_worth_its_place_from_its_threshold_on() {
+        let behind = |ns| {
+            let requests = Requests {
+                behind_own_ns: Budget::from([(Class::OnCpu, ns)]),
+                budget_ns: Budget::from([(Class::OnCpu, 1000)]),
+                ..Requests::default()
+            };
+            requests.notable_behind_own()
+        };
+        assert_eq!(
+            (behind(0), behind(49), behind(50)),
+            (None, None, Some(0.05))
+        );
+        let unaccounted = |ns| {
+            let threads = Threads {
+                unaccounted_ns: ns,
+                wall_ns: 1000,
+                ..Threads::default()
+            };
+            threads.notable_unaccounted_ns()
+        };
+        assert_eq!((unaccounted(10), unaccounted(11)), (None, Some(11)));
+        let felt = |machine_share| {
+            let cost = SelfCost {
+                machine_share,
+                ..SelfCost::default()
+            };
+            cost.felt_share()
+        };
+        assert_eq!((felt(0.01), felt(0.011)), (None, Some(0.011)));
+    }
+
+    #[test]
+    fn only_the_target_itself_is_shown_without_its_pid() {
+        let row = |comm: &str| Blame {
+            resource: Resource::Disk,
+            place: None,
+            pid: Some(10),
+            comm: comm.to_owned(),
+            ns: 1,
+            ios: None,
+            bytes: None,
+            estimated: true,
+        };
+        assert_eq!(row("itself").holder_pid(), None);
+        assert_eq!(row("its own lock").holder_pid(), Some(10));
+        assert_eq!(row("tar").estimate(), Some(Estimate::OwnService));
+        let cpu = Blame {
+            resource: Resource::Cpu,
+            ..row("tar")
+        };
+        assert_eq!(cpu.estimate(), Some(Estimate::Stolen));
+        let known = Blame {
+            estimated: false,
+            ..row("tar")
+        };
+        assert_eq!(known.estimate(), None);
+    }
+
+    #[test]
+    fn each_kind_of_loss_is_said_where_it_costs_something() {
+        let counted = |names: &[(&str, u64)]| {
+            names
+                .iter()
+                .map(|(name, n)| ((*name).to_owned(), *n))
+                .collect()
+        };
+        let losses = Losses {
+            ring: counted(&[("histograms", 7), ("waits", 2), ("futexes", 1)]),
+            maps: counted(&[("histograms", 5), ("block_histograms", 3), ("bios", 4)]),
+            ..Losses::default()
+        };
+        assert_eq!(losses.felt(), [("futexes", 1), ("waits", 2), ("bios", 4)]);
+        assert_eq!((losses.snapshots(), losses.idle_histograms()), (7, 8));
+    }
+}

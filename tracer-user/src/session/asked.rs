@@ -1,0 +1,301 @@
+//! Finds the processes of this machine that the target asks, so that their waits are recorded, too.
+//!
+//! Nothing is looked up until the target uses a connection of its own making whose other end is on this machine, or another process
+//! wakes it, which may have answered over a Unix socket; then one look into `/proc`, beside the loop that reads.
+
+use std::{
+    collections::{HashMap, HashSet},
+    hash::Hash,
+    sync::mpsc::{Receiver, Sender, channel},
+    thread::{self, JoinHandle},
+};
+
+use rustc_hash::FxHashSet;
+use tracer_common::sched::WAIT_NO_WAKER;
+
+use crate::{
+    event::{Event, OpenSocket, Wait, is_local},
+    machine::{
+        give_back_memory, priority,
+        proc::{self, Connection},
+    },
+};
+
+/// Processes followed at most: each costs as much as a target of its size.
+const MOST_FOLLOWED: usize = 8;
+
+/// Looks for the other end of connections to one address, and at one process that woke the target: workers that do not share a
+/// listening socket are found by different connections, and a connection may be closed before the look.
+const MOST_LOOKS: u32 = 4;
+
+/// Addresses to which the target's connections lead and that are looked at: each look reads the list of all sockets, and who holds
+/// thousands of connections would have it read thousands of times.
+const MOST_ADDRESSES: usize = 64;
+
+/// Processes that woke the target and are looked at: a machine's kernel threads, and those that its interrupts met, are among them.
+const MOST_WAKERS: usize = 64;
+
+/// A process to be followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// Who.
+    pub(crate) pid: u32,
+    /// Who asks it.
+    pub(crate) by_pid: u32,
+    /// The port on which it is asked; none over a Unix socket.
+    pub(crate) port: Option<u32>,
+}
+
+/// Whom the target asks.
+pub(crate) struct Asked {
+    /// Targets, and who is followed already.
+    known: HashSet<u32>,
+    followed: usize,
+    /// Ports at which they are asked themselves: connections there are not of their making.
+    serving: HashSet<u32>,
+    /// Looks at each address.
+    looks: HashMap<String, u32>,
+    /// Looks at each process that woke the target.
+    wakers: HashMap<u32, u32>,
+    /// Connections whose other ends are to be looked for, together: a look reads the list of all sockets and all descriptors.
+    wanted: Vec<Connection>,
+    /// A look that is under way.
+    looking: Option<JoinHandle<()>>,
+    found: (Sender<Found>, Receiver<Found>),
+}
+
+impl Asked {
+    /// Nobody yet; `targets` listen on `ports`.
+    #[must_use]
+    pub(crate) fn new(targets: &[u32], ports: &[u32]) -> Self {
+        let own = [std::process::id()];
+        Self {
+            known: targets.iter().copied().chain(own).collect(),
+            followed: 0,
+            serving: ports.iter().copied().collect(),
+            looks: HashMap::new(),
+            wakers: HashMap::new(),
+            wanted: Vec::new(),
+            looking: None,
+            found: channel(),
+        }
+    }
+
+    /// Connections that were open at attach.
+    pub(crate) fn see_open(&mut self, sockets: &[OpenSocket]) {
+        for socket in sockets {
+            self.look(socket.pid, socket.local_port, &socket.local, &socket.remote);
+        }
+        self.go_and_look();
+    }
+
+    /// Connections used since, and children of targets.
+    pub(crate) fn see(&mut self, events: &[Event]) {
+        // A connection may be as short as its one question: looks are worth more some time apart.
+        let mut seen = FxHashSet::default();
+        for event in events {
+            match event {
+                Event::Wait(wait) if seen.insert(wait.waker_pid) => self.woken(wait),
+                Event::Socket(e) => self.look(e.pid, e.local_port, &e.local, &e.remote),
+                Event::Fork(fork) if fork.target => _ = self.known.insert(fork.pid),
+                _ => {}
+            }
+        }
+        self.go_and_look();
+    }
+
+    /// The other end is to be looked for, unless that is known well enough.
+    fn look(&mut self, by_pid: u32, local_port: u32, local: &str, remote: &str) {
+        if self.followed >= MOST_FOLLOWED
+            || self.serving.contains(&local_port)
+            || (self.looks.len() >= MOST_ADDRESSES && !self.looks.contains_key(remote))
+            || !is_local(local, remote)
+        {
+            return;
+        }
+        if !may_look(&mut self.looks, remote.to_owned()) {
+            return;
+        }
+        self.wanted.extend(Connection::parse(by_pid, local, remote));
+    }
+
+    /// Looks for the other ends of all that are wanted, one look at a time.
+    fn go_and_look(&mut self) {
+        let is_looking = |look: &JoinHandle<()>| !look.is_finished();
+        if self.wanted.is_empty() || self.looking.as_ref().is_some_and(is_looking) {
+            return;
+        }
+        let (sender, wanted) = (self.found.0.clone(), std::mem::take(&mut self.wanted));
+        self.looking = Some(thread::spawn(move || {
+            priority::as_everybody();
+            for (asked, peers) in wanted.iter().zip(proc::peers_of(&wanted)) {
+                for pid in peers.into_iter().take(MOST_FOLLOWED) {
+                    let (by_pid, port) = (asked.pid, Some(asked.remote.port().into()));
+                    // Nobody listens any more once the trace is over.
+                    let _ = sender.send(Found { pid, by_pid, port });
+                }
+            }
+            give_back_memory();
+        }));
+    }
+
+    /// Begins to look whether the process that ended a sleep did so with an answer over a Unix socket.
+    fn woken(&mut self, wait: &Wait) {
+        let (pid, by_pid) = (wait.waker_pid, wait.pid);
+        if self.followed >= MOST_FOLLOWED
+            || wait.flags & WAIT_NO_WAKER != 0
+            || pid == 0
+            || self.known.contains(&pid)
+            || !self.known.contains(&by_pid)
+            || (self.wakers.len() >= MOST_WAKERS && !self.wakers.contains_key(&pid))
+            || !may_look(&mut self.wakers, pid)
+        {
+            return;
+        }
+        let sender = self.found.0.clone();
+        thread::spawn(move || {
+            priority::as_everybody();
+            // Who cannot be looked at is not followed.
+            if proc::asks_over_unix(by_pid, pid).unwrap_or(false) {
+                // Nobody listens any more once the trace is over.
+                let port = None;
+                let _ = sender.send(Found { pid, by_pid, port });
+            }
+        });
+    }
+
+    /// Who was found since, and is to be followed from now on.
+    pub(crate) fn take(&mut self) -> Vec<Found> {
+        let mut new = Vec::new();
+        while let Ok(found) = self.found.1.try_recv() {
+            if self.followed < MOST_FOLLOWED && self.known.insert(found.pid) {
+                self.followed += 1;
+                self.serving.extend(found.port);
+                new.push(found);
+            }
+        }
+        new
+    }
+}
+
+/// Counts a look. False once there were enough.
+fn may_look<K: Eq + Hash>(looks: &mut HashMap<K, u32>, at: K) -> bool {
+    let looks = looks.entry(at).or_default();
+    let may = *looks < MOST_LOOKS;
+    *looks += u32::from(may);
+    may
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        net::{TcpListener, TcpStream},
+        os::linux::net::SocketAddrExt as _,
+    };
+
+    use super::*;
+
+    fn wait_for(asked: &mut Asked) -> Vec<Found> {
+        loop {
+            // A look that has told all may not be over yet.
+            asked.go_and_look();
+            let soon = std::time::Duration::from_millis(20);
+            if let Ok(found) = asked.found.1.recv_timeout(soon) {
+                asked.found.0.send(found).unwrap();
+                return asked.take();
+            }
+        }
+    }
+
+    #[test]
+    fn who_answers_on_a_connection_of_the_targets_making_is_followed_once() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let port = u32::from(client.peer_addr().unwrap().port());
+        let own = std::process::id();
+        let socket = OpenSocket {
+            pid: own,
+            local: client.local_addr().unwrap().to_string(),
+            local_port: client.local_addr().unwrap().port().into(),
+            remote: client.peer_addr().unwrap().to_string(),
+            unread_bytes: 0,
+        };
+        // As if this process were not the tracer itself.
+        let mut asked = Asked::new(&[], &[]);
+        asked.known.clear();
+        asked.see_open(std::slice::from_ref(&socket));
+        assert_eq!(
+            wait_for(&mut asked),
+            [Found {
+                pid: own,
+                by_pid: own,
+                port: Some(port)
+            }]
+        );
+        asked.see_open(std::slice::from_ref(&socket));
+        assert_eq!(wait_for(&mut asked), []);
+    }
+
+    #[test]
+    fn who_has_thousands_of_connections_has_few_of_them_looked_at() {
+        let mut asked = Asked::new(&[std::process::id()], &[]);
+        for port in 1..=1000 {
+            let remote = format!("127.0.0.1:{port}");
+            asked.look(u32::MAX, 1, "127.0.0.1:1", &remote);
+        }
+        assert_eq!(asked.looks.len(), MOST_ADDRESSES);
+    }
+
+    #[test]
+    fn who_answers_over_a_unix_socket_is_followed_once_it_wakes_the_target() {
+        let name = format!("tracer-follow-{}", std::process::id());
+        let name = std::os::unix::net::SocketAddr::from_abstract_name(name).unwrap();
+        let listener = std::os::unix::net::UnixListener::bind_addr(&name).unwrap();
+        let _asking = std::os::unix::net::UnixStream::connect_addr(&name).unwrap();
+        let accepted = std::os::fd::OwnedFd::from(listener.accept().unwrap().0);
+        let mut server = std::process::Command::new("sleep");
+        let mut server = server.arg("60").stdin(accepted).spawn().unwrap();
+        let own = std::process::id();
+        let mut asked = Asked::new(&[own], &[]);
+        let wait = Wait {
+            pid: own,
+            waker_pid: server.id(),
+            ..Wait::default()
+        };
+        asked.see(&[Event::Wait(wait.clone()), Event::Wait(wait)]);
+        assert_eq!(asked.wakers[&server.id()], 1, "one look at a time");
+        let found = wait_for(&mut asked);
+        server.kill().unwrap();
+        server.wait().unwrap();
+        let expected = Found {
+            pid: server.id(),
+            by_pid: own,
+            port: None,
+        };
+        assert_eq!(found, [expected]);
+    }
+
+    #[test]
+    fn who_wakes_the_target_over_no_unix_socket_is_not_followed() {
+        let mut asked = Asked::new(&[100], &[]);
+        let woken = |waker_pid, flags| {
+            let (pid, waker_pid) = (100, waker_pid);
+            Event::Wait(Wait {
+                pid,
+                waker_pid,
+                flags,
+                ..Wait::default()
+            })
+        };
+        asked.see(&[woken(0, 0), woken(100, 0), woken(7, WAIT_NO_WAKER)]);
+        assert!(asked.wakers.is_empty());
+    }
+
+    #[test]
+    fn clients_and_servers_elsewhere_are_not_looked_for() {
+        let mut asked = Asked::new(&[100], &[80]);
+        asked.look(100, 80, "127.0.0.1:80", "127.0.0.1:40000");
+        asked.look(100, 40_000, "10.0.0.1:40000", "10.0.0.5:5432");
+        assert!(asked.looks.is_empty());
+    }
+}

@@ -1,0 +1,72 @@
+//! Who looks beside the loop that reads: for those who held most, for whom the target asks, and for who asks it.
+
+use anyhow::Result;
+
+use super::{asked::Asked, clients::Clients, groups::Groups, holders::Holders};
+use crate::{
+    event::{self, Event, OpenSocket},
+    machine::{clocks::now_ns, proc},
+};
+
+/// Those who look.
+pub(super) struct Beside {
+    /// Who held most.
+    pub(super) holders: Holders,
+    /// For whom kernel threads queue.
+    pub(super) groups: Groups,
+    /// Whom the target asks.
+    asked: Asked,
+    /// Who asks the target.
+    clients: Clients,
+}
+
+impl Beside {
+    /// Begins to look for the other ends of `sockets`, which were open at attach; `targets` listen on the ports `listening`.
+    #[must_use]
+    pub(super) fn begin(targets: &[u32], listening: &[u32], sockets: &[OpenSocket]) -> Self {
+        let mut asked = Asked::new(targets, listening);
+        asked.see_open(sockets);
+        Self {
+            holders: Holders::default(),
+            groups: Groups::default(),
+            asked,
+            clients: Clients::new(listening),
+        }
+    }
+
+    /// Takes note of what was read.
+    pub(super) fn see(&mut self, batch: &[Event]) {
+        self.holders.see(batch);
+        self.asked.see(batch);
+        self.clients.see(batch);
+    }
+
+    /// What was found since, as events. `mark` makes a process a target, so that its waits are recorded from now on; one for which it fails
+    /// is not followed, and stays upstream.
+    pub(super) fn take(&mut self, mut mark: impl FnMut(u32) -> Result<()>) -> Vec<Event> {
+        let mut events = Vec::new();
+        for found in self.asked.take() {
+            if let Err(error) = mark(found.pid) {
+                log::info!("cannot follow process {}: {error:#}", found.pid);
+                continue;
+            }
+            log::info!(
+                "follows process {}, which process {} asks",
+                found.pid,
+                found.by_pid
+            );
+            let ports = Vec::from_iter(found.port);
+            events.push(Event::Follow(event::Follow {
+                ns: now_ns(),
+                pid: found.pid,
+                by_pid: found.by_pid,
+                listening: ports.clone(),
+            }));
+            events.extend(proc::threads(found.pid).into_iter().map(Event::Thread));
+            let unanswered = proc::unanswered(&[found.pid], &[], &ports);
+            events.extend(unanswered.into_iter().map(Event::Unanswered));
+        }
+        events.extend(self.clients.take());
+        events
+    }
+}

@@ -1,0 +1,75 @@
+//! Finds the process for which a kernel thread queues what the limit of a group's I/O had held back.
+
+use std::collections::HashSet;
+
+use tracer_common::block::{GroupOnDisk, HeldBack};
+
+use crate::{machine::proc, standing::Means};
+
+/// The work of a kworker that hands on what was held back (`blk-throttle.c`, 5.10 to 7.2). Other work queues for groups too, such as a
+/// loop device's, and there the group does not say whose bio it is.
+const HANDS_ON: &str = "blk_throtl_dispatch_work_fn";
+
+/// Groups that were looked for.
+#[derive(Debug, Default)]
+pub(super) struct Groups {
+    looked_for: HashSet<GroupOnDisk>,
+}
+
+impl Groups {
+    /// Looks for the process of each group that is new among `held`, and returns the entries to write back; `name` gives the name of the
+    /// kernel function at an address.
+    pub(super) fn look(
+        &mut self,
+        held: Vec<(GroupOnDisk, HeldBack)>,
+        means: &Means,
+        name: impl Fn(u64) -> String,
+    ) -> Vec<(GroupOnDisk, HeldBack)> {
+        let new = held
+            .into_iter()
+            .filter(|(key, held)| held.pid == 0 && self.looked_for.insert(*key));
+        let hands_on =
+            new.filter(|(_, held)| held.function != 0 && name(held.function) == HANDS_ON);
+        hands_on
+            .filter_map(|(key, held)| {
+                let pid = proc::busiest_of_group(key.group, means)?.into();
+                Some((key, HeldBack { pid, ..held }))
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn a_group_is_looked_for_once_and_one_that_has_a_process_never() {
+        let entry = |group, pid, function| {
+            let key = GroupOnDisk {
+                group,
+                ..GroupOnDisk::default()
+            };
+            let held = HeldBack {
+                pid,
+                function,
+                ..HeldBack::default()
+            };
+            (key, held)
+        };
+        let asked = Cell::new(0);
+        let name = |_| {
+            asked.set(asked.get() + 1);
+            "loop_rootcg_workfn".to_owned()
+        };
+        let held = vec![entry(1, 0, 7), entry(2, 4711, 7), entry(3, 0, 0)];
+        let mut groups = Groups::default();
+        let means = Means::default();
+        assert!(groups.look(held.clone(), &means, name).is_empty());
+        assert_eq!(asked.get(), 1, "of group 1, the only one with a function");
+        groups.look(held, &means, name);
+        assert_eq!(asked.get(), 1, "nobody is looked for twice");
+    }
+}

@@ -1,0 +1,80 @@
+//! Who held most: of these few, more is read at the end.
+
+use std::collections::{BTreeSet, HashMap};
+
+use tracer_common::histogram::Family;
+
+use crate::event::Event;
+
+/// So many of each resource: a job of a dozen processes on each disk and link is seen whole.
+const MOST: usize = 24;
+
+/// Bytes sent, by process, and the totals at the end.
+#[derive(Debug, Default)]
+pub(crate) struct Holders {
+    sent: HashMap<u32, u64>,
+}
+
+impl Holders {
+    /// Counts what is reported only piece by piece.
+    pub(crate) fn see(&mut self, events: &[Event]) {
+        for event in events {
+            if let Event::Link(link) = event {
+                *self.sent.entry(link.pid).or_default() += link.bytes;
+            }
+        }
+    }
+
+    /// The largest holders of disks, links and CPUs, given the totals.
+    #[must_use]
+    pub(crate) fn largest(&self, totals: &[Event]) -> BTreeSet<u32> {
+        let (mut disk, mut cpu) = (HashMap::<u32, u64>::new(), HashMap::<u32, u64>::new());
+        for event in totals {
+            match event {
+                Event::DiskTotal(total) => *disk.entry(total.pid).or_default() += total.device_ns,
+                Event::Histogram(h) if h.is(Family::RunQueue) => {
+                    cpu.insert(h.pid, h.held_ns);
+                }
+                _ => {}
+            }
+        }
+        let mut all = BTreeSet::new();
+        for held in [&self.sent, &disk, &cpu] {
+            let mut order: Vec<(u32, u64)> = held.iter().map(|(pid, held)| (*pid, *held)).collect();
+            order.sort_unstable_by_key(|(pid, held)| (std::cmp::Reverse(*held), *pid));
+            all.extend(order.iter().take(MOST).map(|(pid, _)| *pid));
+        }
+        all.remove(&0);
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{DiskTotal, Link};
+
+    #[test]
+    fn the_largest_of_each_resource_are_named_and_nobody_is_not() {
+        let mut holders = Holders::default();
+        let link = |pid, bytes| {
+            Event::Link(Link {
+                pid,
+                bytes,
+                ..Link::default()
+            })
+        };
+        holders.see(&[link(0, 9_000_000), link(990, 4000), link(991, 1)]);
+        let disk = |pid| {
+            Event::DiskTotal(DiskTotal {
+                pid,
+                device_ns: u64::from(pid),
+                ..DiskTotal::default()
+            })
+        };
+        let totals: Vec<Event> = (1..=30).map(disk).collect();
+        let largest = holders.largest(&totals);
+        assert!(largest.contains(&990) && largest.contains(&30) && largest.contains(&7));
+        assert!(!largest.contains(&6) && !largest.contains(&0));
+    }
+}

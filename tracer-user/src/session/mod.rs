@@ -1,0 +1,184 @@
+//! One trace: it attaches, reads until the window ends, and reads what is left.
+//!
+//! The order of the steps follows from their values: nothing is loaded before the signals are caught, a window opens on an attached
+//! kernel half, and closes on a detached one.
+
+mod asked;
+mod at_attach;
+mod beside;
+mod clients;
+mod clip;
+mod groups;
+mod holders;
+mod scene;
+mod settings;
+mod stop;
+mod window;
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use self::{
+    at_attach::{AtAttach, Reading},
+    beside::Beside,
+    clip::clip,
+    scene::Scene,
+    stop::Ends,
+    window::Window,
+};
+pub(crate) use self::{
+    settings::Settings,
+    stop::{Signals, Stop},
+};
+use crate::{
+    event::Event,
+    kernel::{
+        Kernel,
+        btf::Btf,
+        features::Features,
+        load::{self, Loader, Traced, Unsupported},
+    },
+    machine::{clocks::now_ns, give_back_memory, priority},
+};
+
+/// A trace under way.
+pub(crate) struct Session {
+    kernel: Kernel,
+    window: Window,
+    beside: Beside,
+    ends: Ends,
+    /// Processes that were asked for.
+    targets: Vec<u32>,
+    /// What comes before the first record.
+    facts: Vec<Event>,
+    description: String,
+}
+
+/// Takes events in order; the second argument reads what is open right now (threads off the CPU, requests in flight).
+pub(crate) type Sink<'a> = dyn FnMut(&[Event], &mut dyn FnMut() -> Vec<Event>) + 'a;
+
+impl Session {
+    /// Attaches, and collects the facts at attach.
+    ///
+    /// # Errors
+    /// [`Unsupported`] if the kernel lacks or refuses something that is required.
+    pub(crate) fn attach(loader: Loader, signals: Signals, settings: Settings) -> Result<Self> {
+        let ends = Ends::new(signals, &settings.pids);
+        // Beside the kernel's types and the maps, which keep one CPU busy.
+        let reading = Reading::begin(&settings);
+        let btf = Btf::of_kernel().map_err(|error| Unsupported(format!("{error:#}")))?;
+        let features = Features::detect(&btf);
+        let mut prepared = load::prepare(loader, &btf, &features, settings.follow_children)?;
+        drop(btf);
+        let AtAttach {
+            disks,
+            io_limits,
+            means,
+            limits,
+        } = reading.end()?;
+        let traced = Traced {
+            pids: settings.with_children(|| prepared.parents()),
+            disks,
+            limits: io_limits,
+        };
+        let attached = load::attach(prepared, &features, &traced)?;
+        let mut kernel = Kernel::open(attached, &features)?;
+        let window = Window::open(&kernel, settings.first(), means, limits);
+        let attach_ns = settings.begun.elapsed().as_nanos() as u64;
+        log::info!("attached after {} ms", attach_ns / 1_000_000);
+        let scene = Scene::look(&settings, &traced.pids, &mut kernel)?;
+        let beside = Beside::begin(&scene.targets, &scene.listening, &scene.sockets);
+        let start = scene.start(&settings, &window, &kernel, attach_ns, traced.disks);
+        Ok(Self {
+            description: scene.description(&settings),
+            facts: scene.into_events(start),
+            kernel,
+            window,
+            beside,
+            ends,
+            targets: settings.pids,
+        })
+    }
+
+    /// Whom it traces, for people.
+    #[must_use]
+    pub(crate) fn description(&self) -> &str {
+        &self.description
+    }
+
+    /// Reads until the end of the window, feeding `sink`.
+    ///
+    /// # Errors
+    /// If a map cannot be read.
+    pub(crate) async fn run(self, duration: Option<Duration>, sink: &mut Sink<'_>) -> Result<Stop> {
+        let Self {
+            mut kernel,
+            window,
+            mut beside,
+            ends,
+            targets,
+            facts,
+            description: _,
+        } = self;
+        let end = ends.first(duration);
+        tokio::pin!(end);
+        sink(&facts, &mut Vec::new);
+        drop(facts);
+        // Of what attaching took only what the model keeps is held in memory.
+        give_back_memory();
+        if let Some(note) = priority::hold() {
+            log::warn!("{note}");
+        }
+        let mut batch = Vec::new();
+        let stop = loop {
+            tokio::select! {
+                () = tokio::time::sleep(kernel.rest()) => {}
+                stop = &mut end => break stop,
+            }
+            kernel.poll(&mut batch);
+            beside.see(&batch);
+            batch.extend(beside.take(|pid| kernel.mark(&[pid])));
+            if kernel.is_round() {
+                let name = |address| kernel.function(address);
+                let found = beside.groups.look(kernel.held_back(), &window.means, name);
+                kernel.set_held_back(&found);
+            }
+            sink(&batch, &mut || kernel.open_now());
+            batch.clear();
+        };
+        let last = finish(kernel, window, beside, targets, stop)?;
+        sink(&last, &mut Vec::new);
+        Ok(stop)
+    }
+}
+
+/// Ends the window and reads what is left: the rings, what was open at the end, the totals.
+fn finish(
+    kernel: Kernel,
+    window: Window,
+    mut beside: Beside,
+    targets: Vec<u32>,
+    stop: Stop,
+) -> Result<Vec<Event>> {
+    let end_ns = now_ns();
+    let mut left = kernel.detach(end_ns);
+    if left.messages > 0 {
+        let hint = match log::log_enabled!(target: "tracer_ebpf", log::Level::Warn) {
+            true => "",
+            false => ": -v shows them",
+        };
+        log::warn!("the kernel half logged {} messages{hint}", left.messages);
+    }
+    let last = left.records.drain(..).chain(left.open.drain(..));
+    let mut events: Vec<Event> = last.filter_map(|event| clip(event, end_ns)).collect();
+    beside.holders.see(&events);
+    events.extend(left.totals(end_ns)?);
+    events.extend(left.shared.take());
+    let mut pids = beside.holders.largest(&events);
+    pids.extend(targets);
+    pids.remove(&std::process::id());
+    let pids = Vec::from_iter(pids);
+    events.extend(window.close(&left, end_ns, stop, &pids)?);
+    Ok(events)
+}

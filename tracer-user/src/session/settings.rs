@@ -1,0 +1,62 @@
+//! What to trace, and which processes that means.
+
+use std::{collections::HashSet, time::Instant};
+
+use crate::machine::proc;
+
+/// What to trace.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// Processes that were asked for; the first gives the report its name.
+    pub(crate) pids: Vec<u32>,
+    /// Their children too.
+    pub(crate) follow_children: bool,
+    /// When the tracer started.
+    pub(crate) begun: Instant,
+}
+
+impl Settings {
+    /// The first process that was asked for.
+    #[must_use]
+    pub(super) fn first(&self) -> u32 {
+        self.pids.first().copied().unwrap_or_default()
+    }
+
+    /// The processes that were asked for, then their children if those are followed; never the tracer itself. `parents` gives child and
+    /// parent of every process, and is asked only where children are followed.
+    #[must_use]
+    pub(super) fn with_children(&self, parents: impl FnOnce() -> Vec<(u32, u32)>) -> Vec<u32> {
+        let mut pids = self.pids.clone();
+        if self.follow_children {
+            let parents = parents();
+            let below = |pid: &u32| proc::descendants(*pid, parents.iter().copied());
+            pids.extend(self.pids.iter().flat_map(below));
+        }
+        let mut seen = HashSet::new();
+        pids.retain(|pid| *pid != std::process::id() && seen.insert(*pid));
+        pids
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_asked_for_come_first_and_nobody_twice() {
+        let settings = |follow_children| Settings {
+            pids: vec![20, 10],
+            follow_children,
+            begun: Instant::now(),
+        };
+        let parents = || vec![(11, 10), (20, 10), (12, 11), (std::process::id(), 10)];
+        let all = settings(true).with_children(parents);
+        assert_eq!(all[..2], [20, 10]);
+        let mut children = all[2..].to_vec();
+        children.sort_unstable();
+        assert_eq!(children, [11, 12]);
+        let asked_for =
+            settings(false).with_children(|| unreachable!("nobody's children are followed"));
+        assert_eq!(asked_for, [20, 10]);
+    }
+}

@@ -1,0 +1,100 @@
+//! The window of a trace: what is counted from its begin to its end, and what its end says.
+
+use anyhow::Result;
+
+use super::Stop;
+use crate::{
+    event::{self, Event, MissingProbe},
+    kernel::{Detached, Kernel},
+    machine::{
+        clocks::{clock_ns, now_ns},
+        evidence::Evidence,
+        ingress::Ingress,
+        proc,
+        steal::Steal,
+    },
+    standing::{Means, OwnLimit},
+};
+
+/// What is counted in the window.
+pub(super) struct Window {
+    /// Begin, nanoseconds of `CLOCK_MONOTONIC`.
+    pub(super) begin_ns: u64,
+    /// What this machine has to restrain somebody with.
+    pub(super) means: Means,
+    evidence: Evidence,
+    ingress: Ingress,
+    steal: Steal,
+    limits: Vec<OwnLimit>,
+}
+
+impl Window {
+    /// Begins the window, as the programs are attached to `_kernel`. `pid` names the network namespace whose drops are evidence.
+    #[must_use]
+    pub(super) fn open(_kernel: &Kernel, pid: u32, means: Means, limits: Vec<OwnLimit>) -> Self {
+        let evidence = Evidence::begin(pid);
+        let begin_ns = now_ns();
+        Self {
+            begin_ns,
+            means,
+            evidence,
+            ingress: Ingress::begin(begin_ns),
+            steal: Steal::begin(),
+            limits,
+        }
+    }
+
+    /// What cannot be evidence here.
+    #[must_use]
+    pub(super) fn missing(&self) -> Option<MissingProbe> {
+        (!self.evidence.has_log()).then(|| MissingProbe {
+            probe: "kernel log".to_owned(),
+            cost: "errors that the kernel logged are not shown".to_owned(),
+            blinds: None,
+        })
+    }
+
+    /// What the end of the window says, once the programs are out of the kernel: what was stolen, how the target and those who held
+    /// most (`pids`) stand, and the end itself.
+    ///
+    /// # Errors
+    /// If a map cannot be read.
+    pub(super) fn close(
+        mut self,
+        left: &Detached,
+        end_ns: u64,
+        stop: Stop,
+        pids: &[u32],
+    ) -> Result<Vec<Event>> {
+        let (stolen, stolen_line) = self.steal.end();
+        let mut events = Vec::new();
+        if !left.steal_by_slice {
+            events.extend(stolen);
+        }
+        // Read now: a remedy is checked against what is there at the end.
+        self.means.interfaces = proc::interfaces();
+        let standings = proc::standings(pids, &self.means).into_iter();
+        events.extend(standings.map(|standing| Event::Standing(Box::new(standing))));
+        let mut evidence = [self.evidence.end(), self.ingress.end(end_ns)].concat();
+        evidence.extend(left.unseen(end_ns - self.begin_ns));
+        evidence.extend(stolen_line);
+        events.extend(self.limits.into_iter().map(Event::OwnLimit));
+        events.push(Event::Means(Box::new(self.means)));
+        let losses = left.losses()?;
+        events.push(Event::End(Box::new(event::End {
+            ns: end_ns,
+            sent: losses.sent,
+            received: left.received,
+            ring_drops: losses.ring,
+            map_losses: losses.maps,
+            recording_drops: 0,
+            cpu_ns: clock_ns(libc::CLOCK_PROCESS_CPUTIME_ID),
+            rss_bytes: proc::self_rss_bytes(),
+            maps_bytes: left.maps_bytes(),
+            kernel_ns: left.kernel_ns,
+            evidence,
+            target_exited: stop == Stop::TargetExited,
+        })));
+        Ok(events)
+    }
+}

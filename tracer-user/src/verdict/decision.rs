@@ -1,0 +1,106 @@
+//! What is decided, in one place: the verdict asks it about the whole window, confidence about each resample of the window's slices.
+
+use std::collections::BTreeMap;
+
+use super::{
+    constants::{CULPRIT_COST, CULPRIT_PART, NOT_HELD_UP},
+    group::GroupId,
+    resources::has_culprits,
+    view::ratio,
+};
+use crate::class::Resource;
+
+/// The sums that decide, all in ns of the ledger that is judged.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sums {
+    /// Time of requests, or the threads' time that is not idle.
+    pub(super) active: f64,
+    /// Part of it in which something was waited for.
+    pub(super) blocked: f64,
+    /// Part of that, by [`Resource`].
+    pub(super) waited: [f64; Resource::ALL.len()],
+    /// Part of that which is charged to a group outside the target.
+    pub(super) held: BTreeMap<(Resource, GroupId), f64>,
+}
+
+/// Resource and first culprit; `None` is "not held up".
+pub(super) type Answer = Option<(Resource, Option<GroupId>)>;
+
+impl Sums {
+    /// Adds another slice.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.active += other.active;
+        self.blocked += other.blocked;
+        for (sum, ns) in self.waited.iter_mut().zip(other.waited) {
+            *sum += ns;
+        }
+        for (key, ns) in &other.held {
+            *self.held.entry(*key).or_default() += ns;
+        }
+    }
+
+    /// Blocked part of active time, 0..1.
+    pub(super) fn blocked_part(&self) -> f64 {
+        ratio(self.blocked, self.active)
+    }
+
+    /// Time waited for a resource, ns.
+    pub(super) fn waited(&self, resource: Resource) -> f64 {
+        self.waited[resource as usize]
+    }
+
+    /// Part of blocked time that was spent on a resource, 0..1.
+    pub(super) fn share(&self, resource: Resource) -> f64 {
+        ratio(self.waited(resource), self.blocked)
+    }
+
+    /// The resources that were waited for, the largest first.
+    pub(super) fn ranked(&self) -> Vec<Resource> {
+        let mut ranked = Resource::ALL.to_vec();
+        ranked.retain(|resource| self.waited(*resource) > 0.0);
+        ranked.sort_by(|a, b| {
+            let by_share = self.share(*b).total_cmp(&self.share(*a));
+            by_share.then(a.cmp(b))
+        });
+        ranked
+    }
+
+    /// Is the target held up? Where nearly all blocked time has no explanation, the little that has one holds nobody up.
+    pub(super) fn is_held_up(&self) -> bool {
+        let ranked = self.ranked();
+        let felt = |first: &Resource| self.share(*first) * self.blocked_part() >= CULPRIT_COST;
+        self.blocked_part() >= NOT_HELD_UP && ranked.first().is_some_and(felt)
+    }
+
+    /// The groups that are accused of a resource if the target is held up, each with its time in ns, the largest first.
+    pub(super) fn culprits(&self, resource: Resource) -> Vec<(GroupId, f64)> {
+        match has_culprits(resource) {
+            true => self.holders(resource),
+            false => Vec::new(),
+        }
+    }
+
+    /// The groups that hold and cost enough of a resource to count, each with its time in ns, the largest first.
+    pub(super) fn holders(&self, resource: Resource) -> Vec<(GroupId, f64)> {
+        let waited = self.waited(resource);
+        let counts =
+            |ns: f64| ratio(ns, waited) >= CULPRIT_PART && ratio(ns, self.active) >= CULPRIT_COST;
+        let of = self
+            .held
+            .iter()
+            .filter(|((of, _), ns)| *of == resource && counts(**ns));
+        let mut holders: Vec<_> = of.map(|((_, group), ns)| (*group, *ns)).collect();
+        holders.sort_by(|a, b| {
+            let by_share = ratio(b.1, waited).total_cmp(&ratio(a.1, waited));
+            by_share.then(a.0.cmp(&b.0))
+        });
+        holders
+    }
+
+    /// The resource that holds the target up, and who is first accused of it.
+    pub(super) fn answer(&self) -> Answer {
+        let first = self.ranked().into_iter().next()?;
+        let culprit = self.culprits(first).first().map(|(group, _)| *group);
+        self.is_held_up().then_some((first, culprit))
+    }
+}

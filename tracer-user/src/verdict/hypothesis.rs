@@ -1,0 +1,169 @@
+//! A hypothesis is a resource's waiting time with its place, holders and cause.
+
+use super::{
+    constants::{CAUSE_PART, VIA_PART},
+    resources,
+    shares::Party,
+    view::{Culprit, View, ratio},
+};
+use crate::{
+    class::{Cause, Resource},
+    model::books::{Holder, PlaceId, ProcessId, Source},
+};
+
+/// One resource that was waited for.
+///
+/// The culprits' shares, `self_share` and the rest are 1; the rest is what is charged to a slow device, a slow peer, an idle CPU, to
+/// nobody, and to processes too small to be culprits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hypothesis {
+    /// What.
+    pub resource: Resource,
+    /// Why.
+    pub cause: Option<Cause>,
+    /// Part of the resource's waiting time that the cause explains.
+    pub cause_part: f64,
+    /// Where most of it was waited.
+    pub place: Option<PlaceId>,
+    /// Part of the resource's waiting time that was waited there.
+    pub place_part: f64,
+    /// Who held it, the largest first.
+    pub culprits: Vec<Culprit>,
+    /// Part of the resource's waiting time that the target owes to itself.
+    pub self_share: f64,
+    /// Part of that, of the resource's waiting time, that is its own quota.
+    pub quota_share: f64,
+    /// Interrupt that held most of it of all interrupts, with its part of the resource's waiting time.
+    pub interrupt: Option<(Source, f64)>,
+    /// Part of blocked time.
+    pub share: f64,
+    /// Processes on the way to it, in the order in which they are asked; empty where the target itself waits for it.
+    pub via: Vec<ProcessId>,
+}
+
+impl Hypothesis {
+    /// About a resource that was waited for. It accuses somebody only where the target is `held_up`.
+    pub(super) fn new(view: &View<'_>, resource: Resource, held_up: bool) -> Self {
+        let waited = view.sums.waited(resource);
+        let parties = view.shares.of(resource);
+        let part_of = |counts: fn(Party) -> bool| {
+            let of = parties.iter().filter(|(party, _)| counts(*party));
+            // An empty sum is -0.0.
+            (ratio(of.map(|(_, ns)| ns).sum(), waited) + 0.0).clamp(0.0, 1.0)
+        };
+        let (place, place_ns) = view.shares.place(resource).unzip();
+        let (cause, cause_part) = cause(view, resource, &parties).unzip();
+        let accused = match held_up {
+            true => view.sums.culprits(resource),
+            false => Vec::new(),
+        };
+        let culprits = accused.into_iter();
+        Self {
+            resource,
+            cause,
+            cause_part: cause_part.unwrap_or(0.0),
+            place,
+            place_part: ratio(place_ns.unwrap_or(0.0), waited).clamp(0.0, 1.0),
+            culprits: culprits
+                .filter_map(|(group, ns)| view.culprit(resource, group, ns))
+                .collect(),
+            self_share: part_of(Party::is_own),
+            quota_share: part_of(|party| party == Party::Plain(Holder::OwnQuota)),
+            interrupt: interrupt(&parties, waited),
+            share: view.sums.share(resource),
+            via: via(view, resource),
+        }
+    }
+}
+
+/// The way on which most of a resource's time was waited for, if that is enough of it to speak of. Where no way was seen to whom nobody
+/// can blame, it is the process that held most.
+fn via(view: &View<'_>, resource: Resource) -> Vec<ProcessId> {
+    let seen = seen_way(view, resource);
+    if !seen.is_empty() || resources::has_culprits(resource) {
+        return seen;
+    }
+    let holders = view.sums.holders(resource);
+    let first = holders.first();
+    let most = first.filter(|(_, ns)| ratio(*ns, view.sums.waited(resource)) >= VIA_PART);
+    let process =
+        most.and_then(|(group, _)| view.shares.members(resource, *group).first().copied());
+    process.map(|(process, _)| process).into_iter().collect()
+}
+
+fn seen_way(view: &View<'_>, resource: Resource) -> Vec<ProcessId> {
+    let of = view
+        .books
+        .ways
+        .iter()
+        .filter(|((of, _), _)| *of == resource);
+    let times = of.map(|((_, way), ns)| (if view.of_requests { ns.0 } else { ns.1 }, way));
+    let most = times.max_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(a.1)));
+    let enough = most.filter(|(ns, _)| ratio(*ns as f64, view.sums.waited(resource)) >= VIA_PART);
+    enough.map(|(_, way)| way.clone()).unwrap_or_default()
+}
+
+fn interrupt(parties: &[(Party, f64)], waited: f64) -> Option<(Source, f64)> {
+    let interrupts = parties.iter().filter_map(|(party, ns)| match party {
+        Party::Plain(Holder::Interrupt(source)) => Some((*source, ratio(*ns, waited))),
+        _ => None,
+    });
+    interrupts.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)))
+}
+
+/// The largest of what the holders mean and of the mechanisms that the model saw, with its part of the resource's waiting time.
+///
+/// A mechanism (journal, writeback, …) says how the wait came about, not who is behind it: it overlaps with the holders, and wins only
+/// where it covers more of the time than they do. What the target owes to itself is not more than what is left of it: its own reads
+/// of pages that were evicted are the eviction's.
+fn cause(view: &View<'_>, resource: Resource, parties: &[(Party, f64)]) -> Option<(Cause, f64)> {
+    let waited = view.sums.waited(resource);
+    let mut sums: Vec<(Cause, f64)> = Vec::new();
+    for (party, ns) in parties {
+        let Some(cause) = resources::cause(resource, *party) else {
+            continue;
+        };
+        match sums.iter_mut().find(|(known, _)| *known == cause) {
+            Some((_, sum)) => *sum += ns,
+            None => sums.push((cause, *ns)),
+        }
+    }
+    let seen = mechanisms(view, resource);
+    let explained: f64 = seen
+        .iter()
+        .filter(|(cause, _)| *cause == Cause::CacheEviction)
+        .map(|(_, ns)| ns)
+        .sum();
+    if let Some((_, own)) = sums.iter_mut().find(|(cause, _)| *cause == Cause::Own) {
+        *own = (*own - explained).max(0.0);
+    }
+    for (cause, ns) in seen {
+        match sums.iter_mut().find(|(known, _)| *known == cause) {
+            // Own quota is seen both as holder and as mechanism: the same time.
+            Some((_, sum)) => *sum = sum.max(ns),
+            None => sums.push((cause, ns)),
+        }
+    }
+    let order = |cause| sums.iter().position(|(known, _)| *known == cause);
+    let largest = sums
+        .iter()
+        .max_by(|a, b| a.1.total_cmp(&b.1).then(order(b.0).cmp(&order(a.0))))?;
+    let part = ratio(largest.1, waited).min(1.0);
+    (part >= CAUSE_PART).then_some((largest.0, part))
+}
+
+/// Mechanisms seen by the model, from thread time into the ledger's.
+fn mechanisms(view: &View<'_>, resource: Resource) -> Vec<(Cause, f64)> {
+    let Some(class) = resource.class() else {
+        return Vec::new();
+    };
+    let threads = view.books.budget(|bin| &bin.threads)[class.index()] as f64;
+    let scale = ratio(view.sums.waited(resource), threads);
+    let seen = view
+        .books
+        .causes
+        .iter()
+        .filter(|(known, _, _)| *known == resource);
+    seen.map(|(_, cause, ns)| (*cause, *ns as f64 * scale))
+        .collect()
+}

@@ -1,0 +1,8 @@
+//! What tasks share: installing, building, running other programs, booting guests. `tests/lab` uses it too.
+
+pub mod build;
+pub mod command;
+pub mod paths;
+pub mod setup;
+pub mod toolchain;
+pub mod vm;
