@@ -18,7 +18,7 @@ pub type ProcessId = usize;
 /// Nanoseconds per [`Class`], indexed by [`Class::index`].
 pub type Budget = [u64; Class::COUNT];
 
-/// Who held a place while the target waited there.
+/// The holder of a place while the target waited there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Holder {
     /// Another process.
@@ -62,7 +62,7 @@ impl Holder {
     }
 }
 
-/// Who asked for what the target does.
+/// The client for which the target works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Asker {
     /// Somebody on another machine.
@@ -74,45 +74,45 @@ pub enum Asker {
 /// Where a wait stands: index into [`Books::places`].
 pub type PlaceId = usize;
 
-/// A charge of waiting time to a holder, of one slice of the window.
+/// A charge of waiting time to a holder, in one bin of the window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Charge {
     /// Resource.
     pub resource: Resource,
     /// Place, if known.
     pub place: Option<PlaceId>,
-    /// Who.
+    /// The holder.
     pub holder: Holder,
-    /// Waiting time of target threads charged to the holder.
+    /// Waiting time of target threads charged to the holder, ns.
     pub ns: u64,
-    /// Part of `ns` that rests on an estimate instead of on slices seen.
+    /// Part of `ns` that rests on an estimate instead of on what was seen.
     pub estimated_ns: u64,
 }
 
-/// One slice of the window (100 ms, or longer in a long trace): the unit of the bootstrap.
+/// One bin of the window: 100 ms, or longer in a long trace. The verdict draws its resamples from them.
 #[derive(Clone, Debug, Default)]
 pub struct Bin {
     /// Ledger of the requests.
     pub requests: Budget,
-    /// Part of it in which the request's thread worked on another request of the target (head-of-line).
+    /// Part of it in which the request's thread worked on another request of the target (head-of-line blocking).
     pub behind_own: Budget,
     /// Ledger of the threads.
     pub threads: Budget,
-    /// Who held what. The charges of a resource sum to the thread ledger's time in it; those of the network are more by the time
-    /// in which a response was under way through a full link and no thread waited.
+    /// The charges, by resource, place and holder. Those of a resource sum to the thread ledger's time in it. Those of the network
+    /// are more by the time in which a response was under way through a full link and no thread waited.
     pub charges: Vec<Charge>,
-    /// What of it was asked by whom, as far as that is known.
+    /// The parts that single clients asked for, as far as they are known.
     pub served: Vec<Served>,
 }
 
-/// The part of a slice that one client asked for.
+/// The part of a bin that one client asked for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Served {
-    /// Who.
+    /// The client.
     pub asker: Asker,
-    /// Of the requests' ledger: what its requests took. Not kept of one elsewhere.
+    /// Its requests' part of the requests' ledger. Not kept for a client on another machine.
     pub requests: Budget,
-    /// Of the charges: what its requests waited for. What is the target's own there is split by whom it worked for.
+    /// The charges for what its requests waited for. The target's own part is split by the clients for which it worked.
     pub charges: Vec<Charge>,
 }
 
@@ -123,15 +123,15 @@ pub struct Requests {
     pub count: u64,
     /// Requests still open at its end.
     pub open: u64,
-    /// Age of the oldest open one.
+    /// Age of the oldest open one, ns.
     pub oldest_open_ns: Option<u64>,
-    /// Quantiles of their duration, `None` when none ended.
+    /// Median of their durations, ns; `None` when none ended.
     pub p50_ns: Option<u64>,
-    /// As above.
+    /// 99th percentile of their durations, ns.
     pub p99_ns: Option<u64>,
-    /// Longest.
+    /// Longest duration, ns.
     pub max_ns: Option<u64>,
-    /// From the last send to its acknowledgement.
+    /// 99th percentile of the time from the last send to its acknowledgement, ns.
     pub drain_p99_ns: Option<u64>,
     /// Requests that began before the window.
     pub clipped: u64,
@@ -167,7 +167,7 @@ pub struct Process {
 /// Everything held by one owner at one place in the whole window, from totals that are never lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Held {
-    /// Time held.
+    /// Time held, ns.
     pub ns: u64,
     /// I/Os.
     pub ios: u64,
@@ -182,11 +182,11 @@ pub struct FlameLine {
     pub class: Class,
     /// Place, if known.
     pub place: Option<PlaceId>,
-    /// Who held it.
+    /// The holder.
     pub holder: Holder,
     /// Functions, outermost first.
     pub stack: Vec<String>,
-    /// Blocked time.
+    /// Blocked time, ns.
     pub ns: u64,
 }
 
@@ -197,21 +197,21 @@ pub struct Books {
     pub start: event::Start,
     /// What was known at the end.
     pub end: event::End,
-    /// Slices of the window in order of time.
+    /// Bins of the window in order of time.
     pub bins: Vec<Bin>,
-    /// Length of a slice.
+    /// Length of a bin, ns.
     pub bin_ns: u64,
     /// Requests; `None` when none can be seen (no probe) or the target has no sockets.
     pub requests: Option<Requests>,
     /// Target threads that lived in the window.
     pub threads: u64,
-    /// Sum of the lifetimes of target threads in the window.
+    /// Sum of the lifetimes of target threads in the window, ns.
     pub wall_ns: u64,
-    /// Lifetime that no class explains.
+    /// Part of those lifetimes that no class explains, ns.
     pub unaccounted_ns: u64,
     /// Waits that began before the window or had not ended at its end.
     pub clipped_waits: u64,
-    /// Waits whose stack was lost.
+    /// Waits of which the stack was lost.
     pub unreadable_stacks: u64,
     /// Processes seen.
     pub processes: Vec<Process>,
@@ -233,7 +233,7 @@ pub struct Books {
     pub workers: BTreeMap<ProcessId, Vec<u32>>,
     /// Disks that were seen.
     pub disks: Vec<event::Disk>,
-    /// How the target and those who held most stood at the end.
+    /// How the schedulers treated the target, and the processes that held most, at the end.
     pub standings: BTreeMap<ProcessId, Standing>,
     /// What this machine has to restrain somebody with.
     pub means: Means,
@@ -247,7 +247,7 @@ pub struct Books {
     pub works: Works,
     /// Hyperthreads that were shared.
     pub siblings: Siblings,
-    /// What interrupted the target while it ran; nothing where others are followed, who cannot be told from it there.
+    /// What interrupted the target while it ran. Nothing where other processes are followed: the kernel counts theirs with it.
     pub interrupted: Interrupted,
 }
 
@@ -263,13 +263,13 @@ pub fn worker_name(works: &Works, worker: ProcessId) -> Option<String> {
 }
 
 impl Books {
-    /// Length of the window.
+    /// Length of the window, ns.
     #[must_use]
     pub fn window_ns(&self) -> u64 {
         self.end.ns.saturating_sub(self.start.ns)
     }
 
-    /// Sum of one ledger over the window.
+    /// Sum of one ledger over the window, ns by class.
     #[must_use]
     pub fn budget(&self, ledger: impl Fn(&Bin) -> &Budget) -> Budget {
         self.bins.iter().fold([0; Class::COUNT], |mut sum, bin| {

@@ -58,3 +58,40 @@ impl Facts {
         histograms
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn histogram(family: Family, held_ns: u64) -> event::Histogram {
+        event::Histogram {
+            family: family as u32,
+            held_ns,
+            ..event::Histogram::default()
+        }
+    }
+
+    #[test]
+    fn the_latest_histogram_of_a_process_and_family_counts_until_the_process_is_forgotten() {
+        let mut facts = Facts::default();
+        for (process, family, held_ns) in [
+            (2, Family::RunQueue, 5),
+            (1, Family::BlockIoQueue, 0),
+            (1, Family::RunQueue, 3),
+            (1, Family::RunQueue, 4),
+        ] {
+            facts.histogram(process, &histogram(family, held_ns));
+        }
+        let mut on_cpus: Vec<_> = facts.on_cpus().collect();
+        on_cpus.sort_unstable();
+        assert_eq!(on_cpus, [(1, 4), (2, 5)]);
+        facts.forget(2);
+        let left: Vec<_> = facts
+            .take_histograms()
+            .into_iter()
+            .map(|(id, _)| id)
+            .collect();
+        assert_eq!(left, [1, 1]);
+        assert_eq!(facts.on_cpus().count(), 0);
+    }
+}

@@ -1,4 +1,4 @@
-//! The two ledgers and the charges, slice by slice: memory bounded, whatever the length of the window.
+//! The two ledgers and the charges, bin by bin: memory is bounded, whatever the length of the window.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use rustc_hash::FxHashMap as HashMap;
 use super::books::{Asker, Bin, Budget, Charge, Holder, PlaceId, Served};
 use crate::class::{Class, Resource};
 
-/// Length of a slice at first: the unit of the verdict's bootstrap (design §5).
-pub const BIN_NS: u64 = 100_000_000;
+/// Length of a bin at first, ns. The verdict draws its resamples from bins.
+pub(crate) const BIN_NS: u64 = 100_000_000;
 
-/// When there are this many slices, neighbours are merged and slices become twice as long: 7 minutes at first.
+/// When there are this many bins, neighbours are merged and bins become twice as long. That is after 7 minutes for the first time.
 const MOST_BINS: usize = 4096;
 
 type Key = (Resource, Option<PlaceId>, Holder);
@@ -31,7 +31,7 @@ struct Slot {
 /// By key: time, and the part of it that is estimated.
 type Charges = HashMap<Key, (u64, u64)>;
 
-/// One client's part of a slice.
+/// One client's part of a bin.
 #[derive(Clone, Debug, Default)]
 struct Part {
     requests: [i64; Class::COUNT],
@@ -72,13 +72,13 @@ fn absorb(into: &mut Charges, other: Charges) {
 
 /// Both ledgers and the charges.
 #[derive(Clone, Debug)]
-pub struct Ledger {
+pub(crate) struct Ledger {
     start_ns: u64,
     bin_ns: u64,
     slots: Vec<Slot>,
 }
 
-/// What is written into a slice.
+/// What is written into a bin.
 #[derive(Clone, Copy)]
 enum Entry {
     Threads(Class),
@@ -99,7 +99,7 @@ impl Default for Ledger {
 impl Ledger {
     /// Empty books of a window that begins at `start_ns`.
     #[must_use]
-    pub fn new(start_ns: u64) -> Self {
+    pub(crate) fn new(start_ns: u64) -> Self {
         Self {
             start_ns,
             bin_ns: BIN_NS,
@@ -108,27 +108,27 @@ impl Ledger {
     }
 
     /// A thread spent `ns` of `[begin, end]` in a class; `ns` may be negative, to move time to another class.
-    pub fn threads(&mut self, class: Class, begin: u64, end: u64, ns: i64) {
+    pub(crate) fn threads(&mut self, class: Class, begin: u64, end: u64, ns: i64) {
         self.spread(Entry::Threads(class), begin, end, ns);
     }
 
     /// A request spent `ns` of `[begin, end]` in a class.
-    pub fn requests(&mut self, class: Class, begin: u64, end: u64, ns: u64) {
+    pub(crate) fn requests(&mut self, class: Class, begin: u64, end: u64, ns: u64) {
         self.spread(Entry::Requests(class), begin, end, ns as i64);
     }
 
     /// Part of what a request spent so was another request's work.
-    pub fn behind_own(&mut self, class: Class, begin: u64, end: u64, ns: u64) {
+    pub(crate) fn behind_own(&mut self, class: Class, begin: u64, end: u64, ns: u64) {
         self.spread(Entry::BehindOwn(class), begin, end, ns as i64);
     }
 
     /// Part of a thread's time in a class was found on another thread's time line, which is charged already.
-    pub fn indirect(&mut self, class: Class, begin: u64, end: u64, ns: u64) {
+    pub(crate) fn indirect(&mut self, class: Class, begin: u64, end: u64, ns: u64) {
         self.spread(Entry::Indirect(class), begin, end, ns as i64);
     }
 
     /// Charges `ns` of a wait in `[begin, end]` to a holder.
-    pub fn charge(
+    pub(crate) fn charge(
         &mut self,
         key: (Resource, Option<PlaceId>, Holder),
         begin: u64,
@@ -140,12 +140,19 @@ impl Ledger {
     }
 
     /// Part of what requests spent in a class was a client's.
-    pub fn served_requests(&mut self, asker: Asker, class: Class, begin: u64, end: u64, ns: u64) {
+    pub(crate) fn served_requests(
+        &mut self,
+        asker: Asker,
+        class: Class,
+        begin: u64,
+        end: u64,
+        ns: u64,
+    ) {
         self.spread(Entry::ServedRequests(asker, class), begin, end, ns as i64);
     }
 
     /// Part of what is charged was waited for by a client's requests.
-    pub fn served_charge(
+    pub(crate) fn served_charge(
         &mut self,
         asker: Asker,
         key: (Resource, Option<PlaceId>, Holder),
@@ -157,7 +164,7 @@ impl Ledger {
         self.spread(entry, begin, end, ns as i64);
     }
 
-    /// Spreads `ns` evenly over the slices of `[begin, end]`; the parts sum to `ns` exactly.
+    /// Spreads `ns` evenly over the bins of `[begin, end]`; the parts sum to `ns` exactly.
     fn spread(&mut self, entry: Entry, begin: u64, end: u64, ns: i64) {
         if ns == 0 {
             return;
@@ -165,7 +172,7 @@ impl Ledger {
         let begin = begin.max(self.start_ns);
         let end = end.max(begin);
         if end <= self.bin_end(begin) {
-            // Nearly all: a slice is long.
+            // Nearly all: a bin is long.
             return self.add(entry, begin, ns);
         }
         let length = end - begin;
@@ -229,10 +236,10 @@ impl Ledger {
         self.slots = merged;
     }
 
-    /// Closes the books: in every slice the charges of a resource come to sum to the threads' time in it. What was resolved through
+    /// Closes the books: in every bin the charges of a resource come to sum to the threads' time in it. What was resolved through
     /// another thread follows that thread's charges; the rest is charged to nobody.
     #[must_use]
-    pub fn close(self, end_ns: u64) -> (Vec<Bin>, u64) {
+    pub(crate) fn close(self, end_ns: u64) -> (Vec<Bin>, u64) {
         let bins = self
             .slots
             .len()
@@ -317,8 +324,8 @@ fn close_part((asker, part): (&Asker, &Part)) -> Served {
     }
 }
 
-/// Each charge is spread over the slices of its wait with its own rounding: together they may come to a nanosecond each more than the
-/// wait has in a slice. The largest gives it up. More than that is no rounding (a response under way is nobody's thread time).
+/// Each charge is spread over the bins of its wait with its own rounding: together they may come to a nanosecond each more than the
+/// wait has in a bin. The largest gives it up. More than that is no rounding: a response under way is no thread's time.
 fn trim(charges: &mut [Charge], resource: Resource, surplus: u64) {
     let of = charges
         .iter_mut()

@@ -1,14 +1,14 @@
-//! Blame where records were lost: totals stand in for the slices, because the kernel keeps them in maps and loses none.
+//! Blame where records were lost: no total is ever lost, so the totals stand for the slices.
 
 use std::collections::BTreeMap;
 
 use super::books::{Bin, Charge, Held, Holder, PlaceId};
 use crate::{class::Resource, event, loss::Cost};
 
-/// The resources for which the kernel keeps totals per holder. Of links there are no totals but those of the slices that came.
+/// The resources for which the kernel half keeps totals per holder. For links only the slices that came can be summed.
 const WITH_TOTALS: [Resource; 2] = [Resource::Cpu, Resource::Disk];
 
-/// Gives out what nobody was seen to hold where slices were dropped, by what each held in the whole window.
+/// Where slices were dropped, deals out what nobody was seen to hold, by what each held in the whole window.
 pub(super) fn estimate(
     bins: &mut [Bin],
     held: &BTreeMap<(Resource, Option<PlaceId>, Holder), Held>,
@@ -48,7 +48,7 @@ fn dropped(end: &event::End, resource: Resource) -> u64 {
     of.map(|(_, dropped)| dropped).sum()
 }
 
-/// Splits what is charged to nobody in one slice of the window; the parts sum to it.
+/// Splits what is charged to nobody in one bin of the window; the parts sum to it.
 fn give_out(bin: &mut Bin, resource: Resource, totals: &[(Option<PlaceId>, Holder, u64)]) {
     let all: u64 = totals.iter().map(|(_, _, ns)| ns).sum();
     let is_nobody =

@@ -1,8 +1,9 @@
 //! A fold of events into books: pure, without a clock, without I/O. The same fold serves the live trace and a recording.
 //!
-//! Each room owns what it knows: [`cpus`], [`disks`] and [`links`] who held a place, [`threads`] and [`requests`] who waited, and
-//! [`followed`] the books of processes that the target asks. They share the [`names`] and write to one [`account`]. Two rooms meet
-//! only here, in `wait.rs` (a wait of a thread) and in `close.rs` (the end of the window). The fold ends in [`books::Books`].
+//! Each room owns what it knows: [`cpus`], [`disks`] and [`links`] the holders of places, [`threads`] and [`requests`] what waited
+//! for them, and [`followed`] the books of processes that the target asks. They share the [`names`] and write to one [`account`].
+//! Two rooms meet only here, in `wait.rs` (a wait of a thread) and in `close.rs` (the end of the window). The fold ends in
+//! [`books::Books`].
 
 mod account;
 pub mod books;
@@ -23,6 +24,10 @@ pub(crate) mod scenes;
 mod threads;
 mod wait;
 
+use crate::{
+    class::Class,
+    event::{self, Event},
+};
 use account::Account;
 use cpus::Cpus;
 use disks::Disks;
@@ -32,11 +37,6 @@ use links::Links;
 use names::Names;
 use requests::{Beside, Requests};
 use threads::Threads;
-
-use crate::{
-    class::Class,
-    event::{self, Event},
-};
 
 /// The state of the fold.
 #[derive(Clone, Debug, Default)]

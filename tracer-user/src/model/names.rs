@@ -1,4 +1,4 @@
-//! Who and where: processes by identity, places by name.
+//! Names of processes, by identity, and of places.
 
 use super::{
     books::{Holder, PlaceId, ProcessId},

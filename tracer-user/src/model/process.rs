@@ -1,4 +1,4 @@
-//! Who is who: processes by identity, through fork, exec, exit and reuse of ids.
+//! Processes by identity, through fork, exec, exit and reuse of ids.
 
 use std::collections::VecDeque;
 
@@ -14,7 +14,7 @@ const MOST_ENDED: usize = 1024;
 
 /// All processes seen, but for those that ended long ago and held nothing.
 #[derive(Clone, Debug, Default)]
-pub struct Processes {
+pub(crate) struct Processes {
     all: Vec<Process>,
     /// What hangs on each.
     ties: Vec<Ties>,
@@ -24,7 +24,7 @@ pub struct Processes {
     free: Vec<ProcessId>,
     forgotten: u64,
     by_pid: HashMap<u32, ProcessId>,
-    /// Processes whose parent was not yet known: `/proc` lists a child before its parent where ids have wrapped.
+    /// Processes of which the parent was not yet known: `/proc` lists a child before its parent where ids have wrapped.
     orphans: Vec<(ProcessId, u32)>,
 }
 
@@ -41,7 +41,7 @@ struct Ties {
 
 impl Processes {
     /// A process that was there at attach; what a fork or exec said meanwhile is newer.
-    pub fn found(&mut self, found: &event::Process) {
+    pub(crate) fn found(&mut self, found: &event::Process) {
         // One that is like its predecessor, of the same service or the same container, shares its words.
         let like = self.all.last().cloned().unwrap_or_default();
         let process = Process {
@@ -63,7 +63,7 @@ impl Processes {
     }
 
     /// A new process, of the target or not: it begins as the image of its parent.
-    pub fn forked(&mut self, fork: &event::Fork, target: bool) {
+    pub(crate) fn forked(&mut self, fork: &event::Fork, target: bool) {
         if fork.pid != fork.tid {
             return;
         }
@@ -87,7 +87,7 @@ impl Processes {
     }
 
     /// A process became another program.
-    pub fn executed(&mut self, exec: &event::Exec) {
+    pub(crate) fn executed(&mut self, exec: &event::Exec) {
         let id = self.id(exec.pid);
         let process = &mut self.all[id];
         process.comm = ArcStr::from(&exec.comm);
@@ -99,7 +99,7 @@ impl Processes {
 
     /// A process ended; its id may come back as another's. The indices of those that are forgotten for it: they will be others'.
     #[must_use]
-    pub fn exited(&mut self, pid: u32) -> Vec<ProcessId> {
+    pub(crate) fn exited(&mut self, pid: u32) -> Vec<ProcessId> {
         let mut forgotten = Vec::new();
         let Some(&id) = self.by_pid.get(&pid) else {
             return forgotten;
@@ -139,14 +139,14 @@ impl Processes {
     }
 
     /// Index of the process that has this id now; made up if it was never seen. From now on it is not forgotten.
-    pub fn id(&mut self, pid: u32) -> ProcessId {
+    pub(crate) fn id(&mut self, pid: u32) -> ProcessId {
         let id = self.unnamed(pid);
         self.ties[id].named = true;
         id
     }
 
     /// The same for what may be forgotten with the process; `None` if that was.
-    pub fn id_if_there(&mut self, pid: u32) -> Option<ProcessId> {
+    pub(crate) fn id_if_there(&mut self, pid: u32) -> Option<ProcessId> {
         (self.forgotten == 0 || self.by_pid.contains_key(&pid)).then(|| self.unnamed(pid))
     }
 
@@ -163,7 +163,7 @@ impl Processes {
 
     /// As another process would see them: it is the target.
     #[must_use]
-    pub fn seen_by(&self, target: ProcessId) -> Self {
+    pub(crate) fn seen_by(&self, target: ProcessId) -> Self {
         let mut seen = self.clone();
         for (id, process) in seen.all.iter_mut().enumerate() {
             process.target = id == target;
@@ -173,13 +173,13 @@ impl Processes {
 
     /// The same process (pid and start; of one that was never seen only the pid is known).
     #[must_use]
-    pub fn find(&self, other: &Process) -> Option<ProcessId> {
+    pub(crate) fn find(&self, other: &Process) -> Option<ProcessId> {
         let same = |known: &Process| (known.pid, known.start_ns) == (other.pid, other.start_ns);
         self.all.iter().rposition(same)
     }
 
     /// A process that other books know.
-    pub fn add(&mut self, process: Process) -> ProcessId {
+    pub(crate) fn add(&mut self, process: Process) -> ProcessId {
         let named = Ties {
             named: true,
             ..Ties::default()
@@ -209,19 +209,19 @@ impl Processes {
 
     /// Is the process traced?
     #[must_use]
-    pub fn is_target(&self, id: ProcessId) -> bool {
+    pub(crate) fn is_target(&self, id: ProcessId) -> bool {
         self.all[id].target
     }
 
     /// All, by index.
     #[must_use]
-    pub fn all(&self) -> &[Process] {
+    pub(crate) fn all(&self) -> &[Process] {
         &self.all
     }
 
     /// All, given away.
     #[must_use]
-    pub fn into_all(mut self) -> Vec<Process> {
+    pub(crate) fn into_all(mut self) -> Vec<Process> {
         // A parent of which `/proc` spoke at attach is one that was there at attach, whoever has its id now.
         let there: HashMap<u32, ProcessId> = self
             .orphans

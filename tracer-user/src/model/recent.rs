@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 /// As [`VecDeque::partition_point`]; the further from the end it is, the longer it takes.
 #[must_use]
-pub fn partition_point<T>(all: &VecDeque<T>, before: impl Fn(&T) -> bool) -> usize {
+pub(crate) fn partition_point<T>(all: &VecDeque<T>, before: impl Fn(&T) -> bool) -> usize {
     let (mut end, mut step) = (all.len(), 1);
     let mut begin = loop {
         let Some(at) = end.checked_sub(step) else {

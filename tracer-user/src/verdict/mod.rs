@@ -28,10 +28,9 @@ pub use hypothesis::Hypothesis;
 pub use remedy::Remedy;
 pub use view::Culprit;
 
+use crate::class::Resource;
 use health::Health;
 use view::View;
-
-use crate::class::Resource;
 
 /// The answer.
 #[derive(Clone, Debug, PartialEq)]

@@ -10,15 +10,18 @@ mod guest;
 use std::process::Command;
 
 use anyhow::Result;
-use apt::Need;
 use clap::ValueEnum;
+
+use self::apt::Need;
 
 pub use self::{
     bpf::build_tools,
     guest::{busybox, vng},
 };
-use crate::command::{cargo, run as run_command, say, succeeds};
-use crate::toolchain::Toolchain;
+use crate::{
+    command::{cargo, run as run_command, say, succeeds},
+    toolchain::Toolchain,
+};
 
 /// What to install.
 #[derive(clap::Args)]

@@ -57,33 +57,41 @@ pub(super) fn groups(source: &Source<'_>) -> Vec<Finding> {
         .collect()
 }
 
-/// The private imports of the file itself; what it hands on (`pub use`) may stand where it likes.
+/// The private imports at the head of a file; what it hands on (`pub use`) may stand among them.
 fn imports(source: &Source<'_>) -> Vec<Import> {
-    let modules: Vec<&str> = source
-        .lines()
-        .filter_map(|(_, line)| {
-            let line = line.strip_prefix("pub(crate) ").unwrap_or(line);
-            let line = line.strip_prefix("pub(super) ").unwrap_or(line);
-            let line = line.strip_prefix("pub ").unwrap_or(line);
-            line.strip_prefix("mod ")?.strip_suffix(';')
-        })
+    let lines = || source.lines().map(|(line, text)| (line, private(text)));
+    let modules: Vec<&str> = lines()
+        .filter_map(|(_, text)| text.strip_prefix("mod ")?.strip_suffix(';'))
         .collect();
     let mut found = Vec::new();
     let (mut inside, mut end) = (false, 0);
-    for (line, text) in source.lines() {
+    for (line, text) in lines() {
         if let Some(path) = text.strip_prefix("use ") {
-            found.push(Import {
-                line,
-                group: Group::of(path, &modules),
-                joined: end != 0 && end + 1 == line,
-            });
+            let (group, joined) = (Group::of(path, &modules), end != 0 && end + 1 == line);
+            if source.text.lines().nth(line - 1) == Some(text) {
+                found.push(Import {
+                    line,
+                    group,
+                    joined,
+                });
+            }
             inside = true;
+        } else if !inside && text.starts_with(char::is_alphabetic) && !text.starts_with("mod ") {
+            break;
         }
         if inside && text.ends_with(';') {
             (inside, end) = (false, line);
         }
     }
     found
+}
+
+/// A line without its visibility.
+fn private(line: &str) -> &str {
+    ["pub(crate) ", "pub(super) ", "pub "]
+        .iter()
+        .find_map(|visible| line.strip_prefix(visible))
+        .unwrap_or(line)
 }
 
 #[cfg(test)]
@@ -109,6 +117,13 @@ mod tests {
         assert_eq!(found("use std::fs;\nuse anyhow::Result;\n"), [2]);
         assert_eq!(found("use std::fs;\n\nuse std::io;\n"), [3]);
         assert_eq!(found("use crate::A;\n\nuse std::io;\n"), [3]);
+    }
+
+    #[test]
+    fn what_a_file_hands_on_tears_no_group_and_later_imports_are_their_authors() {
+        let text =
+            "use super::A;\n\npub(super) use crate::B;\nuse crate::C;\n\nfn f() {}\nuse std::fs;\n";
+        assert_eq!(found(text), [0_usize; 0]);
     }
 
     #[test]

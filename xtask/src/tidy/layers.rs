@@ -14,7 +14,7 @@ struct Layer {
 }
 
 /// Plain types of the domain: every module may use them.
-const PLAIN: [&str; 4] = ["class", "file_system", "standing", "units"];
+const PLAIN: [&str; 5] = ["class", "file_system", "loss", "standing", "units"];
 
 /// Only `kernel/` names aya. The probes may, for the trait that says that a record is plain bytes.
 const AYA: &str = "aya::";
@@ -114,16 +114,17 @@ impl Layer {
             module != self.module && !PLAIN.contains(&module) && !self.may.contains(&module)
         };
         // Tests may build what they look at with the layers below and above.
-        let code_ends = tests_begin(source.text);
+        let code_ends = tests_begin(source);
         let modules = uses(source.text)
             .into_iter()
-            .filter(|(line, module)| *line < code_ends && forbidden(module))
+            .filter(|(_, module)| forbidden(module))
             .map(|(line, module)| (line, format!("crate::{module}")));
         let clocks = WITHOUT_CLOCK.contains(&self.module);
         let clocks = CLOCKS.iter().filter(|_| clocks);
         let words: Vec<_> = self.words.iter().chain(clocks).copied().collect();
         modules
             .chain(words_in(source, &words))
+            .filter(|(line, _)| *line < code_ends)
             .map(|(line, name)| Finding {
                 line,
                 advice: format!("`{name}` does not belong here: {}", self.why),
@@ -133,8 +134,12 @@ impl Layer {
 }
 
 /// The line on which a file's tests begin; past its end where it is all code, its beginning where it is all tests.
-fn tests_begin(text: &str) -> usize {
-    let mark = text
+fn tests_begin(source: &Source<'_>) -> usize {
+    if source.path.contains("/tests/") || source.path.ends_with("/tests.rs") {
+        return 0;
+    }
+    let mark = source
+        .text
         .lines()
         .position(|line| line.starts_with("#[cfg(test)]"));
     mark.map_or(usize::MAX, |index| index + 1)
@@ -168,7 +173,9 @@ fn cmd_is_on_top(source: &Source<'_>, module: &str) -> Vec<Finding> {
 /// Nobody but the kernel's room depends on aya: everything else can be read, tested and used without it.
 fn aya_has_one_place(source: &Source<'_>, module: &str) -> Vec<Finding> {
     let allowed = NAMES_AYA.iter().find(|(room, _)| *room == module);
-    let lines = source.lines().map(|(line, text)| (line, code(text)));
+    let code_ends = tests_begin(source);
+    let lines = source.lines().take_while(|(line, _)| *line < code_ends);
+    let lines = lines.map(|(line, text)| (line, code(text)));
     let named = lines.filter(|(_, text)| has_word(text, AYA));
     let wrong = named.filter(|(_, text)| match allowed {
         None => true,

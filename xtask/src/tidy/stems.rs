@@ -5,8 +5,8 @@ use super::{Finding, Source};
 /// What attaches a family's programs, and decodes its records: each file is a family.
 const ATTACHES: &str = "tracer-user/src/probes/";
 
-/// Files there that serve all families.
-const FOR_ALL: [&str; 2] = ["mod", "decode"];
+/// Files there that serve all families. Histograms have no programs of their own: those of other families count.
+const FOR_ALL: [&str; 5] = ["mod", "frame", "histogram", "maps", "table"];
 
 /// Where the other parts of a family lie: its programs, its records, and its tests with real probes.
 const PARTS: [&str; 3] = [
@@ -22,12 +22,15 @@ pub(super) fn families(tree: &[Source<'_>]) -> Vec<(String, Finding)> {
         .iter()
         .filter_map(|path| path.strip_prefix(ATTACHES)?.strip_suffix(".rs"));
     let families = stems.filter(|stem| !FOR_ALL.contains(stem));
-    let parts =
-        families.flat_map(|family| PARTS.map(|part| (family, format!("{part}{family}.rs"))));
+    let parts = families.flat_map(|family| PARTS.map(|part| (family, format!("{part}{family}"))));
+    let is_there = |part: &str| {
+        let (file, folder) = (format!("{part}.rs"), format!("{part}/mod.rs"));
+        paths.iter().any(|path| *path == file || *path == folder)
+    };
     parts
-        .filter(|(_, part)| !paths.contains(&part.as_str()))
+        .filter(|(_, part)| !is_there(part))
         .map(|(family, part)| {
-            let advice = format!("there is no {part}: a family has one name in all its places");
+            let advice = format!("there is no {part}.rs: a family has one name in all its places");
             (
                 format!("{ATTACHES}{family}.rs"),
                 Finding { line: 0, advice },
@@ -45,7 +48,7 @@ mod tests {
         let whole = [
             "tracer-user/src/probes/mod.rs",
             "tracer-user/src/probes/irq.rs",
-            "tracer-ebpf/src/probes/irq.rs",
+            "tracer-ebpf/src/probes/irq/mod.rs",
             "tracer-ebpf/src/probes/wakeup.rs",
             "tracer-common/src/irq.rs",
             "tests/tests/irq.rs",

@@ -1,4 +1,4 @@
-//! CPUs as places: who ran while a target thread stood in the run queue.
+//! One CPU: its holders while a target thread stood in the run queue.
 
 use std::collections::VecDeque;
 
@@ -25,9 +25,9 @@ struct Taken {
     took: Vec<(By, u64)>,
 }
 
-/// Who or what had a CPU.
+/// The holder of a CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum By {
+pub(crate) enum By {
     /// That was not seen.
     Unseen,
     /// A process; 0 is idle.
@@ -40,31 +40,31 @@ pub enum By {
 
 /// A part of a wait in which nothing changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Piece {
+pub(crate) struct Piece {
     /// Begin, ns.
-    pub begin: u64,
+    pub(crate) begin: u64,
     /// End, ns.
-    pub end: u64,
-    /// Who had the CPU.
-    pub by: By,
+    pub(crate) end: u64,
+    /// The holder of the CPU.
+    pub(crate) by: By,
 }
 
 /// Recent holders of one CPU.
 #[derive(Clone, Debug, Default)]
-pub struct Cpu {
+pub(crate) struct Cpu {
     /// Its place, once somebody waited there.
-    pub place: Option<PlaceId>,
+    pub(crate) place: Option<PlaceId>,
     slices: VecDeque<Slice>,
-    /// In order and apart from each other.
+    /// Taken by interrupts; in order of time, without overlap.
     interrupts: VecDeque<Taken>,
-    /// As above.
+    /// Taken by the hypervisor; in order of time, without overlap.
     stolen: VecDeque<Taken>,
 }
 
 impl Cpu {
     /// `pid` held the CPU from `begin` to `end`; 0 is idle. What is known of that time already is not taken again: the slice that
     /// was under way when the window ended may come from the map and from the ring.
-    pub fn held(&mut self, pid: u32, begin: u64, end: u64) {
+    pub(crate) fn held(&mut self, pid: u32, begin: u64, end: u64) {
         let begin = self.slices.back().map_or(begin, |last| last.end.max(begin));
         if end <= begin {
             return;
@@ -76,25 +76,25 @@ impl Cpu {
     }
 
     /// Interrupts took that much of the time from `begin` to `end`.
-    pub fn interrupted(&mut self, took: &[(Source, u64)], begin: u64, end: u64) {
+    pub(crate) fn interrupted(&mut self, took: &[(Source, u64)], begin: u64, end: u64) {
         let took = took.iter().map(|(by, ns)| (By::Interrupt(*by), *ns));
         take(&mut self.interrupts, took.collect(), begin, end);
     }
 
     /// The hypervisor stole that much of the time from `begin` to `end`.
-    pub fn stolen(&mut self, ns: u64, begin: u64, end: u64) {
+    pub(crate) fn stolen(&mut self, ns: u64, begin: u64, end: u64) {
         take(&mut self.stolen, vec![(By::Hypervisor, ns)], begin, end);
     }
 
-    /// `[begin, end]` without a gap: who had it when. Of the time of interrupts and of stolen time only the sum is known: it is taken
-    /// in proportion, and to be at the end.
+    /// The holders in `[begin, end]`, without a gap. For interrupts and stolen time only the sum is known: it is taken out in
+    /// proportion, at the end.
     #[must_use]
-    pub fn pieces(&self, begin: u64, end: u64) -> Vec<Piece> {
+    pub(crate) fn pieces(&self, begin: u64, end: u64) -> Vec<Piece> {
         let pieces = without(self.slices(begin, end), &self.interrupts);
         without(pieces, &self.stolen)
     }
 
-    /// As above, with nothing taken out.
+    /// The processes that had the CPU, with nothing taken out.
     fn slices(&self, begin: u64, end: u64) -> Vec<Piece> {
         let first = recent::partition_point(&self.slices, |slice| slice.end <= begin);
         let mut pieces = Pieces::default();

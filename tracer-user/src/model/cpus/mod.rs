@@ -1,4 +1,4 @@
-//! CPUs as places: who ran, what interrupted, and what the hypervisor stole, while target threads stood in run queues.
+//! CPUs as places: their holders while target threads stood in run queues, be it processes, interrupts or the hypervisor.
 
 mod cpu;
 mod queue;
@@ -13,7 +13,6 @@ use super::{
     names::Names,
 };
 use crate::event::{CpuTime, Interrupts, Packets, Slice, Stolen, Work};
-
 use cpu::Cpu;
 pub(super) use queue::Queued;
 use softirq::Softirqs;

@@ -51,7 +51,7 @@ impl Cpus {
         }
     }
 
-    /// On which CPUs the thread stood meanwhile, and who ran there.
+    /// The CPUs in whose queues the thread stood, one after the other, with their holders.
     fn stays(&self, queued: &Queued<'_>) -> Vec<Stay> {
         let mut at = queued.begin_ns;
         let moves = queued.moves.iter().copied();
@@ -85,7 +85,7 @@ impl Cpus {
         let place = self.place(names, stay.cpu);
         let mut holders: Vec<(By, u64)> = Vec::new();
         for piece in &stay.pieces {
-            // Whose packets a softirq moved is known at the end.
+            // The owners of the packets that a softirq moved are known at the end.
             if let By::Interrupt(source) = piece.by
                 && self
                     .softirqs
@@ -121,7 +121,7 @@ impl Cpus {
                 stack: 0,
                 span: (stay.begin, stay.end),
                 ns,
-                // When in a slice it was stolen is not known.
+                // The kernel counts how much of a slice was stolen, not when.
                 estimated: by == By::Hypervisor,
             });
         }
@@ -134,7 +134,7 @@ impl Cpus {
     }
 }
 
-/// Takes the own quota out of a wait: who ran while the thread was throttled did not delay it.
+/// Takes the own quota out of a wait: a process that ran while the thread was throttled did not delay it.
 ///
 /// The kernel counts how long the thread's group was throttled in the wait, not when. Then no thread of the group ran, and a CPU
 /// that idles although a thread stands in its queue has nobody else to run. So idle time goes first. Then goes the earliest time in

@@ -1,4 +1,4 @@
-//! Softirqs that move packets: their time on a CPU is shared out among those whose packets they moved there meanwhile.
+//! Softirqs that move packets: their time on a CPU is shared out among the owners of the packets that they moved there meanwhile.
 
 use std::collections::BTreeMap;
 
@@ -53,7 +53,7 @@ struct Slice {
     owned: Vec<(Holder, [u64; 2])>,
     /// Packets of nobody that left.
     unowned_out: u64,
-    /// Packets that came in, whosever.
+    /// Packets that came in, with or without an owner.
     polled: u64,
 }
 
@@ -91,15 +91,15 @@ impl Slice {
     }
 }
 
-/// All CPUs', by CPU and slice.
+/// The softirqs of all CPUs, by CPU and slice.
 #[derive(Clone, Debug, Default)]
-pub struct Softirqs {
+pub(crate) struct Softirqs {
     slices: BTreeMap<(u32, u64), Slice>,
 }
 
 impl Softirqs {
     /// A target thread waited from `begin` to `end` behind a softirq. False if it is one that moves no packets.
-    pub fn waited(&mut self, cpu: u32, source: Source, begin: u64, end: u64) -> bool {
+    pub(crate) fn waited(&mut self, cpu: u32, source: Source, begin: u64, end: u64) -> bool {
         let Some(way) = Way::of(source) else {
             return false;
         };
@@ -114,7 +114,7 @@ impl Softirqs {
     }
 
     /// Packets of `owner`, or of nobody.
-    pub fn moved(&mut self, packets: &Packets, owner: Option<Holder>) {
+    pub(crate) fn moved(&mut self, packets: &Packets, owner: Option<Holder>) {
         let key = (packets.cpu, packets.ns / SLICE_NS);
         let slice = self.slices.entry(key).or_default();
         slice.polled += u64::from(packets.polled);
@@ -129,8 +129,8 @@ impl Softirqs {
         }
     }
 
-    /// Charges what was waited behind softirqs to those whose packets they moved.
-    pub fn charge(&self, names: &mut Names, account: &mut Account) {
+    /// Charges what was waited behind softirqs to the owners of the packets that they moved.
+    pub(crate) fn charge(&self, names: &mut Names, account: &mut Account) {
         for ((cpu, index), slice) in &self.slices {
             let place = names.place(&format!("cpu{cpu}"));
             let begin = index * SLICE_NS;

@@ -1,4 +1,4 @@
-//! Stolen time where the kernel counts it for a whole CPU only: who ran there ran that much less.
+//! Stolen time where the kernel counts it for a whole CPU only: the processes there ran that much less.
 //!
 //! A CPU that the hypervisor has taken away looks like one on which the same thread goes on. Of the time in which a CPU had work, the
 //! part that was stolen in the window is taken out of each charge there, and marked estimated: when it was is not known.

@@ -1,4 +1,4 @@
-//! One disk: how long a target's request would have taken alone, and who had the device meanwhile.
+//! One disk: how long a target's request would have taken alone, and which others had the device meanwhile.
 //!
 //! A wait on a request is its own service `s0` plus an excess. `s0` is the median device time of the same operation and size while
 //! nobody else had a request there. As much of the excess as the mean device time rises beside others is theirs: it is shared over
@@ -31,29 +31,29 @@ const MOST_OTHERS: usize = 512;
 
 /// A request, completed or still in flight.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Request {
+pub(crate) struct Request {
     /// When its first bio was queued.
-    pub queue_ns: u64,
+    pub(crate) queue_ns: u64,
     /// When it went to the device.
-    pub issue_ns: u64,
+    pub(crate) issue_ns: u64,
     /// When it completed, or the end of the window.
-    pub end_ns: u64,
+    pub(crate) end_ns: u64,
     /// Bytes.
-    pub bytes: u32,
+    pub(crate) bytes: u32,
     /// `REQ_OP_*`
-    pub op: u32,
-    /// Whose.
-    pub owner: Holder,
+    pub(crate) op: u32,
+    /// Its owner.
+    pub(crate) owner: Holder,
     /// Which thread queued it.
-    pub tid: u32,
+    pub(crate) tid: u32,
     /// `IO_*` bits.
-    pub flags: u32,
+    pub(crate) flags: u32,
 }
 
 impl Request {
     /// From an event.
     #[must_use]
-    pub fn new(io: &Io, owner: Holder) -> Self {
+    pub(crate) fn new(io: &Io, owner: Holder) -> Self {
         Self {
             queue_ns: io.queue_ns,
             issue_ns: io.issue_ns,
@@ -78,7 +78,7 @@ impl Request {
 
     /// Did the device answer with an error?
     #[must_use]
-    pub fn failed(&self) -> bool {
+    pub(crate) fn failed(&self) -> bool {
         self.flags & IO_ERROR != 0
     }
 
@@ -91,23 +91,23 @@ impl Request {
     }
 }
 
-/// Says whose a request is.
-pub type Whose<'a> = &'a dyn Fn(&Request) -> Holder;
+/// Names the owner of a request.
+pub(crate) type Whose<'a> = &'a dyn Fn(&Request) -> Holder;
 
 /// How a wait is charged.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Blame {
+pub(crate) struct Blame {
     /// Parts of the wait, summing to its length.
-    pub charges: Vec<(Holder, u64)>,
+    pub(crate) charges: Vec<(Holder, u64)>,
     /// Its own service time is an estimate.
-    pub estimated: bool,
+    pub(crate) estimated: bool,
 }
 
 /// One disk.
 #[derive(Clone, Debug)]
-pub struct Disk {
+pub(crate) struct Disk {
     /// Its place.
-    pub place: PlaceId,
+    pub(crate) place: PlaceId,
     requests: VecDeque<Request>,
     /// Begins of the requests.
     reach: Reach,
@@ -116,7 +116,7 @@ pub struct Disk {
     service: HashMap<(u32, u32), Service>,
     fit: Fit,
     /// Longest time from queue to completion seen: how long a request may still be unknown.
-    pub longest_ns: u64,
+    pub(crate) longest_ns: u64,
     /// Requests up to this index are in the statistics.
     counted: usize,
     usual: Usual,
@@ -125,7 +125,7 @@ pub struct Disk {
 impl Disk {
     /// A disk of which nothing is known yet.
     #[must_use]
-    pub fn new(place: PlaceId, rotational: bool) -> Self {
+    pub(crate) fn new(place: PlaceId, rotational: bool) -> Self {
         Self {
             place,
             usual: if rotational {
@@ -144,7 +144,7 @@ impl Disk {
     }
 
     /// A request completed, or was still in flight at the end. In order of time.
-    pub fn completed(&mut self, request: Request) {
+    pub(crate) fn completed(&mut self, request: Request) {
         if let Some(oldest) = self.forgets() {
             self.settle(oldest + 1);
             self.forget_first();
@@ -177,13 +177,13 @@ impl Disk {
 
     /// The end of the oldest request, if the next one takes its place.
     #[must_use]
-    pub fn forgets(&self) -> Option<u64> {
+    pub(crate) fn forgets(&self) -> Option<u64> {
         let full = self.requests.len() == MOST_REQUESTS;
         self.requests.front().filter(|_| full).map(|r| r.end_ns)
     }
 
     /// Takes requests that completed before `settled` into the statistics: those beside them are known by then.
-    pub fn settle(&mut self, settled: u64) {
+    pub(crate) fn settle(&mut self, settled: u64) {
         while let Some(request) = self
             .requests
             .get(self.counted)
@@ -229,7 +229,7 @@ impl Disk {
     }
 
     /// Forgets requests that completed before `needed`.
-    pub fn forget(&mut self, needed: u64) {
+    pub(crate) fn forget(&mut self, needed: u64) {
         while self.counted > 0
             && self
                 .requests
@@ -248,13 +248,13 @@ impl Disk {
     }
 
     /// Rank of a request that the waiting thread queued itself.
-    pub const OWN: u32 = 4;
+    pub(crate) const OWN: u32 = 4;
 
     /// The request that a target thread waited for in `[begin, end]`: its own last one to complete, else the target's, else (a page
     /// that somebody else was reading) anybody's that completed as the wait ended, else its own that had completed just before: a fast
     /// device answers while the thread is still about to sleep.
     #[must_use]
-    pub fn awaited(&self, tid: u32, begin: u64, end: u64) -> Option<(u32, Request)> {
+    pub(crate) fn awaited(&self, tid: u32, begin: u64, end: u64) -> Option<(u32, Request)> {
         /// From the interrupt to the wakeup.
         const SLACK_NS: u64 = 2_000_000;
         let late = self.ends.partition_point(|known| *known <= end + SLACK_NS);
@@ -270,7 +270,7 @@ impl Disk {
                 Holder::Own if request.end_ns <= begin && request.tid == tid => 1,
                 _ if request.end_ns <= begin => 0,
                 Holder::Own if request.tid == tid => Self::OWN,
-                // Its group's: whose thread's is not known, so that only the moment tells.
+                // Its group's: which thread's is not known, so that only the moment says it.
                 Holder::Own
                     if request.flags & IO_THROTTLED != 0 && request.end_ns + SLACK_NS <= end =>
                 {
@@ -292,7 +292,7 @@ impl Disk {
 
     /// Charges a wait in `[begin, end]` on `request`: until its own limit let it go, it stood behind nobody.
     #[must_use]
-    pub fn blame(&self, request: &Request, begin: u64, end: u64, whose: Whose<'_>) -> Blame {
+    pub(crate) fn blame(&self, request: &Request, begin: u64, end: u64, whose: Whose<'_>) -> Blame {
         if request.end_ns <= begin {
             return Blame {
                 charges: vec![(Holder::Own, end.saturating_sub(begin))],
@@ -402,10 +402,10 @@ impl Disk {
         shares
     }
 
-    /// How a wait in `[begin, end]` for what kernel threads write is charged: to all who had requests here, by demand in virtual time.
-    /// An estimate, because nobody knows what it would have taken with less to write. The rest had nothing in flight.
+    /// Charges a wait in `[begin, end]` for what kernel threads write to all owners of requests here, by demand in virtual time. It is
+    /// an estimate: nobody knows what the wait would have taken with less to write. Nobody gets the time without a request in flight.
     #[must_use]
-    pub fn blame_all(&self, begin: u64, end: u64) -> Blame {
+    pub(crate) fn blame_all(&self, begin: u64, end: u64) -> Blame {
         let mut charges = Vec::new();
         let mut rest = end.saturating_sub(begin);
         for (holder, share) in self.shares(None, begin, end, &|request| request.owner) {
@@ -422,13 +422,13 @@ impl Disk {
 
     /// Bytes that kernel threads wrote for others in requests of an interval; a flush counts for one.
     #[must_use]
-    pub fn written_by_kernel(&self, begin: u64, end: u64) -> u64 {
+    pub(crate) fn written_by_kernel(&self, begin: u64, end: u64) -> u64 {
         let written = self.in_flight(begin, end).filter(|r| r.by_kernel());
         written.map(|r| u64::from(r.bytes.max(1))).sum()
     }
 
     /// Requests that were queued or in flight here in an interval, in the order of their ends.
-    pub fn in_flight(&self, begin: u64, end: u64) -> impl Iterator<Item = &Request> {
+    pub(crate) fn in_flight(&self, begin: u64, end: u64) -> impl Iterator<Item = &Request> {
         let range = self.range(begin, end);
         range.filter(move |request| request.overlaps(begin, end))
     }
@@ -439,7 +439,7 @@ fn others<'a>(present: &'a [&Request], awaited: &'a Request) -> impl Iterator<It
     present.filter(move |request| *request != awaited)
 }
 
-/// Whose all the others are, if they are one owner's.
+/// The owner of all the others, if it is one.
 fn only_owner(present: &[&Request], awaited: &Request, whose: Whose<'_>) -> Option<Holder> {
     let mut owners = others(present, awaited).map(whose);
     let first = owners.next()?;

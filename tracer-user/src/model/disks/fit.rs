@@ -4,7 +4,7 @@ use super::disk::Request;
 
 /// Normal equations of busy = c·n + bytes/b.
 #[derive(Clone, Debug, Default)]
-pub struct Fit {
+pub(crate) struct Fit {
     slice: u64,
     busy_until: u64,
     current: [f64; 3],
@@ -26,7 +26,7 @@ const MOST_COST: f64 = 1_048_576.0;
 
 impl Fit {
     /// A request completed.
-    pub fn add(&mut self, request: &Request) {
+    pub(crate) fn add(&mut self, request: &Request) {
         let slice = request.end_ns / FIT_NS;
         if slice != self.slice {
             self.close();
@@ -55,7 +55,7 @@ impl Fit {
 
     /// Cost of an I/O beside its bytes, in bytes.
     #[must_use]
-    pub fn cost(&self) -> f64 {
+    pub(crate) fn cost(&self) -> f64 {
         let [nn, nb, bb, nt, bt] = self.sums;
         let determinant = nn * bb - nb * nb;
         // Slices that all look alike determine nothing.
@@ -72,7 +72,7 @@ impl Fit {
 
     /// Busy time for each unit of demand, ns: how device time would rise with the others' demand on a device that serves in turn.
     #[must_use]
-    pub fn in_turn(&self) -> f64 {
+    pub(crate) fn in_turn(&self) -> f64 {
         let [n, bytes, busy] = self.totals;
         busy / (self.cost() * n + bytes).max(1.0)
     }

@@ -1,4 +1,4 @@
-//! Which request a wait was for, at which layer of a stack of devices, and who stood there.
+//! The request that a wait was for, the layer of a stack of devices where it stood, and the others there.
 //!
 //! What a target thread's own request waited for is judged against that request ([`Disk::blame`]). What it waited for while kernel
 //! threads wrote back or committed is everybody's who had something there ([`Disk::blame_all`]). Where devices are stacked (loop,
@@ -138,8 +138,8 @@ impl Layers<'_> {
         Some(self.mapped(dev, blame, wait))
     }
 
-    /// A stacked device (loop, dm-crypt) submits from kernel threads: their part belongs to those whose requests it serves above,
-    /// by bytes.
+    /// A stacked device (loop, dm-crypt) submits from kernel threads. Their part belongs to the owners of the requests that it serves
+    /// above, by bytes.
     fn mapped(&self, dev: u32, blame: Blame, wait: &DiskWait) -> Layer {
         let above: Vec<(Holder, u64)> = self
             .facts

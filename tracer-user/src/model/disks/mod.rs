@@ -1,4 +1,4 @@
-//! Disks as places: who had each, and who is charged with the waits of target threads there.
+//! Disks as places: the owners of their requests are charged with the waits of target threads.
 
 mod disk;
 mod fit;
@@ -19,7 +19,6 @@ use crate::{
     class::{Cause, Class, Resource},
     event,
 };
-
 use disk::{Disk, Request};
 use layers::Layers;
 
@@ -30,7 +29,7 @@ const SETTLE_AT_MOST_NS: u64 = 10_000_000_000;
 /// A disk wait is judged this long after its end, when more is known of what the device takes alone.
 const JUDGE_NS: u64 = 3_000_000_000;
 
-/// A wait of a target thread for a disk, whose competitors may not all have completed yet.
+/// A wait of a target thread for a disk. Competing requests may not all have completed yet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DiskWait {
     pub(super) tid: u32,
@@ -43,7 +42,7 @@ pub(super) struct DiskWait {
     pub(super) cause: Option<Cause>,
 }
 
-/// Says for whom a thread of the target worked at a time (tid, ns), if that is known.
+/// Names the client for which a thread of the target worked at a time (tid, ns), if that is known.
 pub(super) type AskerAt<'a> = &'a dyn Fn(u32, u64) -> Option<Asker>;
 
 /// All disks.
@@ -147,7 +146,7 @@ impl Disks {
         }
     }
 
-    /// Judges the waits whose competitors are known at `now`.
+    /// Judges the waits of which all competitors are known at `now`.
     fn resolve(&mut self, names: &Names, account: &mut Account, asker_at: AskerAt<'_>, now: u64) {
         let longest = self.disks.values().map(|disk| disk.longest_ns).max();
         let lag = (2 * longest.unwrap_or(0)).clamp(SETTLE_NS, SETTLE_AT_MOST_NS);
@@ -177,7 +176,7 @@ impl Disks {
             disks: &self.disks,
             facts: &self.facts,
             names,
-            whose: &|request: &Request| whose(request, asker, asker_at),
+            whose: &|request: &Request| owner_for(request, asker, asker_at),
         };
         let Some((place, blame)) = layers.blame(wait) else {
             // The ledger leaves to nobody what is not charged.
@@ -204,9 +203,9 @@ impl Disks {
     }
 }
 
-/// The holder of a request, as one sees it who asked the target: what the target did for another client is that client's, if both are
-/// known.
-fn whose(request: &Request, waits: Option<Asker>, asker_at: AskerAt<'_>) -> Holder {
+/// The owner of a request, as one client of the target sees it: what the target did for another client is that client's, if both
+/// are known.
+fn owner_for(request: &Request, waits: Option<Asker>, asker_at: AskerAt<'_>) -> Holder {
     if request.owner != Holder::Own || waits.is_none() {
         return request.owner;
     }

@@ -9,7 +9,7 @@ const BLOCK: u64 = 64;
 
 /// For blocks of requests the earliest begin, as far as no later block has an earlier one: ascending.
 #[derive(Clone, Debug, Default)]
-pub struct Reach {
+pub(crate) struct Reach {
     /// (Block, earliest begin in it when it was entered).
     earliest: VecDeque<(u64, u64)>,
     /// Requests added and forgotten since the beginning.
@@ -19,7 +19,7 @@ pub struct Reach {
 
 impl Reach {
     /// The next request began then.
-    pub fn add(&mut self, begin_ns: u64) {
+    pub(crate) fn add(&mut self, begin_ns: u64) {
         let block = self.added / BLOCK;
         self.added += 1;
         while self.earliest.back().is_some_and(|last| last.1 >= begin_ns) {
@@ -32,7 +32,7 @@ impl Reach {
     }
 
     /// The first request is forgotten.
-    pub fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         self.forgotten += 1;
         let block = self.forgotten / BLOCK;
         while self.earliest.front().is_some_and(|first| first.0 < block) {
@@ -42,7 +42,7 @@ impl Reach {
 
     /// All that began before `ns` are among so many first of those that are not forgotten.
     #[must_use]
-    pub fn until(&self, ns: u64) -> usize {
+    pub(crate) fn until(&self, ns: u64) -> usize {
         let before = self.earliest.partition_point(|(_, begin)| *begin < ns);
         let Some(last) = before.checked_sub(1) else {
             return 0;

@@ -4,11 +4,10 @@
 use tracer_common::histogram::{BOUNDS, BUCKETS, bucket};
 
 /// Requests alone on the device from which their median is trusted.
-pub const ENOUGH_ALONE: u64 = 5;
+pub(crate) const ENOUGH_ALONE: u64 = 5;
 /// Requests beside others from which an estimate is made.
 const ENOUGH_BESIDE: u64 = 3;
-/// Lowest part of the requests beside others whose time is that of a device with little else to do (design §1: its lowest-depth
-/// decile).
+/// This part of the requests beside others had the least beside them: their time is that of a device with little else to do.
 const LOWEST: f64 = 0.1;
 /// A difference of means below this many standard errors may be chance, and accuses nobody.
 const CHANCE: f64 = 2.0;
@@ -21,7 +20,7 @@ const SERVED_IN_TURN: f64 = 0.4;
 /// What flash takes for a read at depth 1: 60 to 120 µs for 4 KiB on NVMe and SATA drives, and 500 MB/s. No request that was never
 /// alone is believed to take less: so nobody is accused of a time that is usual.
 const FLASH_NS: f64 = 100_000.0;
-/// As above, for each byte.
+/// The same for each byte, ns.
 const FLASH_NS_PER_BYTE: f64 = 2.0;
 
 /// Device times of requests, by bucket.
@@ -83,34 +82,34 @@ fn middle_of(index: usize) -> u64 {
 
 /// What is known of a kind of request.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Own {
+pub(crate) struct Own {
     /// Its time without the others, ns.
-    pub ns: u64,
+    pub(crate) ns: u64,
     /// From requests that were not alone on the device.
-    pub estimated: bool,
+    pub(crate) estimated: bool,
     /// Part of the time above `ns` that the others explain; the rest is the device's own unevenness.
-    pub explained: f64,
+    pub(crate) explained: f64,
     /// Part of `ns` that a device of its sort would not take, or that this one did not take before.
-    pub slow_ns: u64,
+    pub(crate) slow_ns: u64,
 }
 
 /// What a device of a sort takes at most for a request that has it for itself.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Usual {
+pub(crate) struct Usual {
     /// Beside its bytes, ns.
-    pub ns: f64,
+    pub(crate) ns: f64,
     /// For each byte, ns.
-    pub ns_per_byte: f64,
+    pub(crate) ns_per_byte: f64,
 }
 
 impl Usual {
     /// A disk that turns: a full stroke and a turn at 5,400/min are 20 ms and 11 ms, and the innermost tracks of old ones give 50 MB/s.
-    pub const ROTATIONAL: Self = Self {
+    pub(crate) const ROTATIONAL: Self = Self {
         ns: 31_000_000.0,
         ns_per_byte: 20.0,
     };
     /// Flash, a cloud volume: ten times what the providers promise for the slowest that are called solid state (1 ms), and 50 MB/s.
-    pub const SOLID: Self = Self {
+    pub(crate) const SOLID: Self = Self {
         ns: 10_000_000.0,
         ns_per_byte: 20.0,
     };
@@ -120,7 +119,7 @@ impl Usual {
     }
 }
 
-/// Requests alone on the device whose median is a point of its history.
+/// So many requests alone on the device make a median, a point of its history.
 const EPISODE: usize = 20;
 /// A device that takes so many times as long as at its best is slow: garbage collection, heat and a failing disk cost more, the
 /// place on the disk and the cache of the drive less.
@@ -161,12 +160,12 @@ impl History {
     }
 }
 
-/// Depths told apart: up to 2^23 times a request's own demand.
+/// Depths kept apart: up to 2^23 times a request's own demand.
 const DEPTHS: usize = 24;
 
 /// Device times of one operation and size class.
 #[derive(Clone, Debug, Default)]
-pub struct Service {
+pub(crate) struct Service {
     /// Of requests that had the device for themselves.
     alone: Times,
     /// How those went on.
@@ -180,7 +179,7 @@ pub struct Service {
 
 impl Service {
     /// A request of demand `own` took `ns` beside the demand `others`.
-    pub fn add(&mut self, ns: u64, own: f64, others: f64) {
+    pub(crate) fn add(&mut self, ns: u64, own: f64, others: f64) {
         if others == 0.0 {
             self.alone.add(ns);
             self.history.add(ns);
@@ -197,7 +196,7 @@ impl Service {
     /// What such a request takes without the others; `None` before enough is known. `demand` is its own, `in_turn` what a unit
     /// of demand takes on a device that serves in turn, ns.
     #[must_use]
-    pub fn own(&self, demand: f64, bytes: u32, in_turn: f64, usual: Usual) -> Option<Own> {
+    pub(crate) fn own(&self, demand: f64, bytes: u32, in_turn: f64, usual: Usual) -> Option<Own> {
         let known = self.alone.count >= ENOUGH_ALONE;
         if !known && self.beside.count < ENOUGH_BESIDE {
             return None;

@@ -1,4 +1,4 @@
-//! Followed processes: those of this machine whose answers the target waits for.
+//! Followed processes: those of this machine for the answers of which the target waits.
 //!
 //! Each has books of its own, as if it were the target, kept by the same fold from the same events. At the end the target's waiting
 //! for its answers is split as those books are (see `upstream.rs`). A followed process that asks another one follows it in turn.
@@ -61,7 +61,7 @@ impl Asked {
     }
 }
 
-/// Whom an event is for.
+/// The folds that an event is for.
 pub(super) enum Reach<'a> {
     /// The target alone.
     Here,
@@ -125,7 +125,7 @@ impl Followed {
         asked.map(|asked| (asked.process, *asked.model))
     }
 
-    /// Whom an event is for; `here` are the target's requests.
+    /// The folds that an event is for; `here` are the target's requests.
     pub(super) fn reach(&mut self, here: &Requests, event: &Event) -> Reach<'_> {
         if self.asked.is_empty() {
             return Reach::Here;

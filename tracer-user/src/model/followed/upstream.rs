@@ -1,6 +1,6 @@
-//! What the target waited for another process's answer is what that process waited for meanwhile: slice by slice, in proportion.
+//! The target's wait for another process's answer becomes what that process waited for meanwhile, bin by bin, in proportion.
 //!
-//! In a slice the target (its requests, or threads) waited `u` for answers, and the followed processes' requests from it took `w`, of
+//! In a bin the target (its requests, or threads) waited `u` for answers, and the followed processes' requests from it took `w`, of
 //! which `w_c` in class `c`. Then `u · w_c / max(w, u)` belongs to class `c`, with the holders that the followed process's books
 //! have for it. What is not covered (`u > w`: the way there and back, answers that were not seen) stays upstream.
 
@@ -12,26 +12,26 @@ use crate::{
 };
 
 /// Processes on the way to a resource, and what was waited for it that way: (by requests, by threads), ns.
-pub type Ways = BTreeMap<(Resource, Vec<ProcessId>), (u64, u64)>;
+pub(crate) type Ways = BTreeMap<(Resource, Vec<ProcessId>), (u64, u64)>;
 
 /// Causes seen, with their time in ns.
 type Causes = Vec<((Resource, Cause), u64)>;
 
 /// The books of a followed process, in the target's words.
 #[derive(Clone, Debug)]
-pub struct Leaf {
-    /// Who.
-    pub process: ProcessId,
-    /// Its slices.
-    pub bins: Vec<Bin>,
-    /// Length of one.
-    pub bin_ns: u64,
+pub(crate) struct Leaf {
+    /// The process.
+    pub(crate) process: ProcessId,
+    /// Its bins.
+    pub(crate) bins: Vec<Bin>,
+    /// Length of one, ns.
+    pub(crate) bin_ns: u64,
     /// Were its answers seen? Else its threads stand for them (a Unix socket).
-    pub of_requests: bool,
+    pub(crate) of_requests: bool,
     /// How it came to what it waited for itself, beyond it.
-    pub ways: Ways,
+    pub(crate) ways: Ways,
     /// Mechanisms that were seen.
-    pub causes: Vec<(Resource, Cause, u64)>,
+    pub(crate) causes: Vec<(Resource, Cause, u64)>,
 }
 
 impl Leaf {
@@ -61,9 +61,9 @@ fn share(whole: u64, part: u64, of: u64) -> u64 {
     (u128::from(whole) * u128::from(part) / u128::from(of.max(1))) as u64
 }
 
-/// Splits the class `upstream` of closed slices; returns the ways, and the causes that came with them.
-pub fn split(bins: &mut [Bin], bin_ns: u64, leaves: &[Leaf]) -> (Ways, Causes) {
-    // A slice of another length says nothing of this one.
+/// Splits the class `upstream` of closed bins; returns the ways, and the causes that came with them.
+pub(crate) fn split(bins: &mut [Bin], bin_ns: u64, leaves: &[Leaf]) -> (Ways, Causes) {
+    // A bin of another length says nothing of this one.
     let leaves: Vec<&Leaf> = leaves.iter().filter(|leaf| leaf.bin_ns == bin_ns).collect();
     let mut moved: Vec<[(u64, u64); Class::COUNT]> = vec![Default::default(); leaves.len()];
     for (slice, bin) in bins.iter_mut().enumerate() {
@@ -158,7 +158,7 @@ fn split_slice(
         .sort_by_key(|charge| (charge.resource, charge.place, charge.holder));
 }
 
-/// Whom the target waits for while a followed process runs, or does what nobody knows, is that process.
+/// While a followed process runs, or does what nobody knows, the target waits for that process itself.
 fn becomes(class: Class) -> Class {
     match class {
         Class::OnCpu | Class::Other | Class::Idle => Class::Upstream,

@@ -20,7 +20,7 @@ const KEPT: usize = 2048;
 
 /// What held a socket back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Limit {
+pub(crate) enum Limit {
     /// The congestion window, pacing, the queue of this machine, or nothing that was seen.
     #[default]
     Path,
@@ -34,20 +34,20 @@ pub enum Limit {
 
 impl Limit {
     /// All.
-    pub const ALL: [Self; 4] = [Self::Path, Self::Window, Self::Closed, Self::Loss];
+    pub(crate) const ALL: [Self; 4] = [Self::Path, Self::Window, Self::Closed, Self::Loss];
 
     /// Position in [`Self::ALL`].
     #[must_use]
-    pub fn index(self) -> usize {
+    pub(crate) fn index(self) -> usize {
         self as usize
     }
 }
 
 /// The time line of one socket.
 #[derive(Clone, Debug, Default)]
-pub struct Flow {
+pub(crate) struct Flow {
     /// Network namespace of its interface; 0 if not known.
-    pub netns: u32,
+    pub(crate) netns: u32,
     /// Begin, end, limit; in order, without overlap.
     spans: VecDeque<(u64, u64, Limit)>,
     /// Time of the last record, and the retransmissions then.
@@ -60,7 +60,7 @@ pub struct Flow {
 
 impl Flow {
     /// Learns a state, which is the one since the record before: nothing that changes it goes by unseen for longer than 10 ms.
-    pub fn seen(&mut self, flow: &event::Flow) {
+    pub(crate) fn seen(&mut self, flow: &event::Flow) {
         if flow.ifindex != 0 {
             self.netns = flow.netns;
         }
@@ -106,7 +106,7 @@ impl Flow {
 
     /// `[begin, end]` in pieces of one limit each; where nothing is known, [`Limit::Path`].
     #[must_use]
-    pub fn pieces(&self, begin: u64, end: u64) -> Vec<(u64, u64, Limit)> {
+    pub(crate) fn pieces(&self, begin: u64, end: u64) -> Vec<(u64, u64, Limit)> {
         let mut pieces = Vec::new();
         let mut at = begin;
         let first = recent::partition_point(&self.spans, |(_, until, _)| *until <= begin);

@@ -1,4 +1,4 @@
-//! One link: who sent through an interface that queues, while a target could not.
+//! One link: an interface that queues, and its senders while a target could not send.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::{
     model::books::{Holder, PlaceId},
 };
 
-/// A link is full in a slice in which it sent this part of its highest rate, if at least two owners sent (design §1).
+/// A link is full in a slice in which it sent this part of its highest rate, if at least two owners sent.
 const FULL_RATE: f64 = 0.9;
 
 /// A slice in which nothing left follows one so many slices before it at most: 12 kbit/s send a packet in 100 ms.
@@ -58,21 +58,21 @@ impl Slice {
 
 /// One interface.
 #[derive(Clone, Debug)]
-pub struct Link {
+pub(crate) struct Link {
     /// Its place.
-    pub place: PlaceId,
+    pub(crate) place: PlaceId,
     slices: BTreeMap<u64, Slice>,
 }
 
 /// A share of one slice's waiting, for the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Share {
-    /// Who.
-    pub holder: Holder,
-    /// Begin of the slice.
-    pub begin: u64,
-    /// Waiting time.
-    pub ns: u64,
+pub(crate) struct Share {
+    /// The holder.
+    pub(crate) holder: Holder,
+    /// Begin of the slice, ns.
+    pub(crate) begin: u64,
+    /// Waiting time, ns.
+    pub(crate) ns: u64,
 }
 
 /// What the slices say together, once all are known.
@@ -119,7 +119,7 @@ impl Known {
 impl Link {
     /// An interface of which nothing is known yet.
     #[must_use]
-    pub fn new(place: PlaceId) -> Self {
+    pub(crate) fn new(place: PlaceId) -> Self {
         Self {
             place,
             slices: BTreeMap::new(),
@@ -127,7 +127,7 @@ impl Link {
     }
 
     /// Somebody sent.
-    pub fn sent(&mut self, link: &event::Link, owner: Holder) {
+    pub(crate) fn sent(&mut self, link: &event::Link, owner: Holder) {
         let slice = self.slices.entry(link.ns / LINK_SLICE_NS).or_default();
         slice.backlog_min = slice.backlog_min.min(link.backlog_min);
         slice.drops = slice.drops.max(Some(link.drops));
@@ -138,14 +138,14 @@ impl Link {
     }
 
     /// A target thread could not send in `[begin, end]`, because of `limit`.
-    pub fn waited(&mut self, begin: u64, end: u64, ns: u64, limit: Limit) {
+    pub(crate) fn waited(&mut self, begin: u64, end: u64, ns: u64, limit: Limit) {
         self.spread(begin, end, ns, |slice, ns| {
             slice.waited_ns[limit.index()] += ns;
         });
     }
 
     /// A response of the target was sent at `begin` and acknowledged at `end`.
-    pub fn drained(&mut self, begin: u64, end: u64, limit: Limit) {
+    pub(crate) fn drained(&mut self, begin: u64, end: u64, limit: Limit) {
         self.spread(begin, end, end.saturating_sub(begin), |slice, ns| {
             slice.draining_ns[limit.index()] += ns;
         });
@@ -170,7 +170,7 @@ impl Link {
     /// Charges what was waited to those who sent, by wire bytes, in the slices in which the link was full; the rest belongs to the
     /// receiver, or to a path that loses packets.
     #[must_use]
-    pub fn charges(&self) -> Vec<Share> {
+    pub(crate) fn charges(&self) -> Vec<Share> {
         let known = Known::of(&self.slices);
         let mut shares = Vec::new();
         for (index, slice) in &self.slices {
@@ -193,7 +193,7 @@ impl Link {
     /// Splits the time that responses were under way while the link was full, as [`Self::charges`] does. The rest of it belongs to
     /// the path and the peer: it is no wait of this machine's.
     #[must_use]
-    pub fn drains(&self) -> Vec<Share> {
+    pub(crate) fn drains(&self) -> Vec<Share> {
         let known = Known::of(&self.slices);
         let mut shares = Vec::new();
         for (index, slice) in &self.slices {
@@ -209,7 +209,7 @@ impl Link {
         shares
     }
 
-    /// Who held up in a slice what was held back by `limit`; `None` if it was not this link.
+    /// The senders that held up in a slice what was held back by `limit`; `None` if it was not this link.
     fn senders<'a>(
         &'a self,
         index: u64,
@@ -229,11 +229,11 @@ impl Link {
         }
     }
 
-    /// Who kept the link full in a slice; `None` if it was not full. A slice in which nothing left lies between packets of a slow
-    /// link: it is as full as the last one in which something did.
+    /// The senders that kept the link full in a slice; `None` if it was not full. A slice in which nothing left lies between packets of a
+    /// slow link: it is as full as the last one in which something did.
     ///
     /// The queue of a full link may still be empty for a moment: TCP keeps few packets in it (small queues), and refills it in
-    /// softirq. Then the rate tells. The design takes the highest rate of the window for the link's; but on a link that was never
+    /// softirq. Then the rate says it. The highest rate of the window could be taken for the link's; but on a link that was never
     /// full that is just anybody's highest, and two steady senders far below the link's rate would accuse each other. So only the
     /// rate of a slice that was full for certain counts.
     fn full<'a>(
@@ -257,9 +257,9 @@ impl Link {
     }
 }
 
-/// Who is to blame for what this machine's links do not explain.
+/// The holder of what this machine's links do not explain.
 #[must_use]
-pub fn elsewhere(limit: Limit) -> Holder {
+pub(crate) fn elsewhere(limit: Limit) -> Holder {
     match limit {
         Limit::Loss => Holder::LossyPath,
         Limit::Path | Limit::Window | Limit::Closed => Holder::Peer,

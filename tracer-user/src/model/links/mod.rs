@@ -1,4 +1,4 @@
-//! Links as places: who sent through each, and who is charged with the time in which the target could not.
+//! Links as places: the senders through each are charged with the time in which the target could not send.
 
 mod flow;
 mod link;

@@ -1,5 +1,5 @@
-//! For whom the target works: what a thread of it holds while it owns a request of a process of this machine is that process's doing,
-//! where the requests of others wait for it (design §1, "owner, not submitter").
+//! The clients for which the target works. While a thread of it owns a request of a process of this machine, what it holds is that
+//! process's doing: the owner counts, not the submitter. This matters where the requests of others wait for it.
 //!
 //! A thread works for a connection while it owns a turn of it, and between two calls on it with none on another. Where it owned turns
 //! of several at once, nobody knows for which of them it did something.
@@ -19,20 +19,20 @@ use crate::{
     },
 };
 
-/// Processes that are told apart: each has books of its own in every slice. What is asked by more of them is of no known client.
+/// Processes that are kept apart: each has a part of its own in every bin. What more of them ask is of no known client.
 const MOST_CLIENTS: usize = 64;
-/// Connections whose clients are remembered: those that were met last.
+/// So many connections are remembered with their clients: those that were met last.
 const MOST_KNOWN: usize = 4096;
-/// Threads whose work is remembered; of more it is not known for whom they work.
+/// So many threads are remembered with what they worked for; of more it is not known.
 const MOST_THREADS: usize = 4096;
 /// Spans kept of a thread.
 const MOST_SPANS: usize = 1 << 12;
 /// What was done longer ago is no part of a wait that is still to be judged: such a wait is, after 10 s at the latest.
 const KEPT_NS: u64 = 20_000_000_000;
 
-/// Who calls on a connection.
+/// The caller on a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Caller {
+pub(crate) enum Caller {
     /// Not known, or several.
     #[default]
     Unknown,
@@ -50,9 +50,9 @@ struct Span {
     caller: Caller,
 }
 
-/// Who asks, and who works for whom.
+/// The clients, and the threads that work for each.
 #[derive(Clone, Debug, Default)]
-pub struct Clients {
+pub(crate) struct Clients {
     /// The last number that was given to a connection.
     number: u64,
     known: BTreeMap<u64, Asker>,
@@ -63,7 +63,7 @@ pub struct Clients {
 
 impl Clients {
     /// A connection was first seen.
-    pub fn met(&mut self, socket: &event::Socket) -> Caller {
+    pub(crate) fn met(&mut self, socket: &event::Socket) -> Caller {
         match socket.is_local() {
             true => self.next(),
             false => Caller::Elsewhere,
@@ -76,13 +76,13 @@ impl Clients {
     }
 
     /// A thread received or sent on a connection.
-    pub fn called(&mut self, tid: u32, caller: Caller, ns: u64) {
+    pub(crate) fn called(&mut self, tid: u32, caller: Caller, ns: u64) {
         self.worked(tid, caller, ns, ns);
     }
 
     /// A thread worked for a connection in `[begin, end]`; nothing that it did is known to be later.
-    pub fn worked(&mut self, tid: u32, caller: Caller, begin_ns: u64, end_ns: u64) {
-        // As long as nobody of this machine asks, there is nobody to tell apart.
+    pub(crate) fn worked(&mut self, tid: u32, caller: Caller, begin_ns: u64, end_ns: u64) {
+        // As long as nobody of this machine asks, there is nobody to keep apart.
         if self.known.is_empty() {
             return;
         }
@@ -139,10 +139,10 @@ fn add(spans: &mut VecDeque<Span>, mut span: Span) {
 }
 
 impl Requests {
-    /// Who asks on a connection is known now.
+    /// The client of a connection is known now.
     pub(in crate::model) fn client(&mut self, names: &mut Names, client: &event::Client) {
         let process = names.processes.id(client.client_pid);
-        // Whoever speaks first: MariaDB greets who connects.
+        // Even if the target speaks first: MariaDB greets its clients.
         let connection = self.connections.entry(client.socket).or_default();
         connection.role = Role::Server;
         if names.is_target(process) {
@@ -168,7 +168,7 @@ impl Requests {
         }
     }
 
-    /// Who calls on a connection; not looked up where there is nobody to tell apart.
+    /// The caller on a connection; not looked up where there is nobody to keep apart.
     pub(super) fn caller(&self, socket: u64) -> Caller {
         if self.clients.known.is_empty() {
             return Caller::Unknown;
@@ -183,7 +183,7 @@ impl Requests {
         (asker != Asker::Elsewhere).then_some(asker)
     }
 
-    /// For whom a thread worked at a time: by what is known of it, or by the one turn that it has owned since before that.
+    /// The client for which a thread worked at a time: by its spans, or by the one turn that it has owned since before that.
     pub(in crate::model) fn asker_at(&self, threads: &Threads, tid: u32, ns: u64) -> Option<Asker> {
         if self.clients.known.is_empty() {
             return None;

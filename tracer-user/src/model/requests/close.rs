@@ -1,4 +1,4 @@
-//! Requests without an answer at the end: which are none, and whose time those have that are open.
+//! Requests without an answer at the end: some are none, and the others have the time of a thread.
 
 use super::{
     Beside, Requests,
@@ -65,9 +65,9 @@ impl Requests {
         self.tally.left_open(turn);
     }
 
-    /// Whose answer is awaited at the end of the window: the owner's, or, where that waits for work again, that of the thread that it
-    /// woke last (or that one woke) and that still has something to do. Nobody has sent: a pool's thread that hangs is known by its
-    /// wakeup only. Where all of a pool were at work already, one of them stands for the one that will take it.
+    /// The thread of which the answer is awaited at the end of the window: the owner. Where that waits for work again, it is the thread
+    /// that it woke last (or that one woke) and that still has something to do. Nobody has sent: a pool's thread that hangs is known by
+    /// its wakeup only. Where all of a pool were at work already, one of them stands for the one that will take it.
     fn handed_on(&self, threads: &Threads, turn: &Turn) -> u32 {
         let since = |ns| self.busy_after(threads, turn, ns);
         since(turn.begin_ns)
@@ -158,7 +158,7 @@ impl Requests {
 
     /// The thread of a process that was blocked longest in the window, if any was for more than a long poll's owner.
     fn most_blocked(&self, threads: &Threads, pid: u32, end_ns: u64) -> Option<u32> {
-        let of = threads.iter().filter(|(_, thread)| thread.pid == pid);
+        let of = threads.living().filter(|(_, thread)| thread.pid == pid);
         let blocked =
             of.map(|(tid, thread)| (thread.between(self.start_ns, end_ns).blocked(), tid));
         let (ns, tid) = blocked.max_by_key(|(ns, tid)| (*ns, std::cmp::Reverse(*tid)))?;

@@ -7,27 +7,27 @@ use crate::{event::Call, model::links::Route};
 
 /// An open request.
 #[derive(Clone, Debug)]
-pub struct Turn {
+pub(crate) struct Turn {
     /// When its first byte arrived.
-    pub begin_ns: u64,
+    pub(crate) begin_ns: u64,
     /// Began before the window: its age is not known.
-    pub clipped: bool,
+    pub(crate) clipped: bool,
     /// Thread that owns it.
-    pub tid: u32,
+    pub(crate) tid: u32,
     /// Up to when it is judged.
-    pub judged_ns: u64,
+    pub(crate) judged_ns: u64,
     /// Last send so far.
-    pub sent_ns: Option<u64>,
+    pub(crate) sent_ns: Option<u64>,
     /// The last send left something that did not fit.
-    pub blocked: bool,
+    pub(crate) blocked: bool,
     /// Time that its owners were blocked so far, other than in waits for work.
-    pub blocked_ns: u64,
+    pub(crate) blocked_ns: u64,
 }
 
 impl Turn {
     /// A request that began at `begin_ns`, or before the window that begins at `start_ns`.
     #[must_use]
-    pub fn new(begin_ns: u64, start_ns: u64, tid: u32) -> Self {
+    pub(crate) fn new(begin_ns: u64, start_ns: u64, tid: u32) -> Self {
         let judged_ns = begin_ns.max(start_ns);
         Self {
             begin_ns: judged_ns,
@@ -41,9 +41,9 @@ impl Turn {
     }
 }
 
-/// Who asks on a connection.
+/// The side that asks on a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Role {
+pub(crate) enum Role {
     /// Nothing was seen yet.
     #[default]
     Unknown,
@@ -55,46 +55,46 @@ pub enum Role {
 
 /// How an answer got through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Drain {
+pub(crate) struct Drain {
     /// Last send.
-    pub sent_ns: u64,
+    pub(crate) sent_ns: u64,
     /// Its last packet left this machine, if that was seen; from then on it waits for no link of it.
-    pub left_ns: u64,
+    pub(crate) left_ns: u64,
     /// All of it is acknowledged.
-    pub acknowledged_ns: u64,
+    pub(crate) acknowledged_ns: u64,
 }
 
 /// A connection of the target.
 #[derive(Clone, Debug, Default)]
-pub struct Connection {
-    /// Who asks.
-    pub role: Role,
+pub(crate) struct Connection {
+    /// The side that asks.
+    pub(crate) role: Role,
     /// How its data leave.
-    pub route: Route,
+    pub(crate) route: Route,
     /// Own port.
-    pub local_port: u32,
+    pub(crate) local_port: u32,
     /// Own and peer's address, as text.
-    pub ends: (String, String),
+    pub(crate) ends: (String, String),
     /// The open request.
-    pub turn: Option<Turn>,
+    pub(crate) turn: Option<Turn>,
     /// Thread that last received or sent.
-    pub worker: Option<u32>,
+    pub(crate) worker: Option<u32>,
     /// As client: which thread of the target asked what has no answer yet, and when.
-    pub asked: Option<(u32, u64)>,
-    /// Last send whose acknowledgement is awaited.
-    pub draining_ns: Option<u64>,
+    pub(crate) asked: Option<(u32, u64)>,
+    /// Last send of which the acknowledgement is awaited, ns.
+    pub(crate) draining_ns: Option<u64>,
     /// There was something to answer at attach, and nobody has received or sent here since: known by its ends alone.
-    pub untouched: bool,
+    pub(crate) untouched: bool,
     /// The drain that ended last, while the turn may go on: then that time is the request's own, and no drain.
-    pub drained: Option<Drain>,
-    /// Who asks, for as long as the connection lives.
-    pub caller: Caller,
+    pub(crate) drained: Option<Drain>,
+    /// The client, for as long as the connection lives.
+    pub(crate) caller: Caller,
 }
 
 impl Connection {
-    /// Learns from a call who asks here. Whose port is none on which the target listens was connected by the target: the first call
-    /// seen may well be the answer to what it asked before the window. Where no port is known, who receives first answers.
-    pub fn learn(&mut self, call: &Call, is_send: bool, listening: &[u32]) {
+    /// Learns from a call which side asks here. If the own port is none on which the target listens, the target connected: the first
+    /// call seen may well be the answer to what it asked before the window. Where no port is known, the side that receives first answers.
+    pub(crate) fn learn(&mut self, call: &Call, is_send: bool, listening: &[u32]) {
         if call.ifindex != 0 {
             self.route.ifindex = call.ifindex;
         }
@@ -111,7 +111,7 @@ impl Connection {
 
 /// Did the call leave something that did not fit into the socket?
 #[must_use]
-pub fn is_blocked(call: &Call) -> bool {
+pub(crate) fn is_blocked(call: &Call) -> bool {
     call.flags & CALL_NOSPACE != 0
 }
 

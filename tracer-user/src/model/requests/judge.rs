@@ -1,4 +1,4 @@
-//! A part of a turn becomes the request's time: what its thread did meanwhile, and whom that waited for.
+//! A part of a turn becomes the request's time: what its thread did meanwhile, and what that waited for.
 
 use super::{
     Beside, Requests,
@@ -43,7 +43,7 @@ impl Requests {
             disown(beside.threads, previous, socket);
             own(beside.threads, tid, socket);
         }
-        // Who lived this part of the thread's time line: before it was born, the one that forked it had its work.
+        // Each thread that lived a part of this time: before it was born, the one that forked it had its work.
         let (mut tid, mut end) = (tid, now);
         for _ in 0..MOST_LIVES {
             let Some(thread) = beside.threads.get(tid).filter(|_| end > begin) else {

@@ -3,7 +3,7 @@
 use super::{Requests, connection::Turn};
 use crate::model::threads::Threads;
 
-/// A turn without a send for longer than this, whose owner only waited for work, is a long poll.
+/// A turn without a send for longer than this is a long poll, if its owner only waited for work.
 const LONG_POLL_NS: u64 = 5_000_000_000;
 
 /// A request of which more than this part is known to be blocked is no long poll. Not 0: the thread that takes it has to come on a CPU.

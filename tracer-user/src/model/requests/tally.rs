@@ -7,7 +7,7 @@ use crate::model::books;
 
 /// Quantiles of durations, in the buckets of all histograms.
 #[derive(Clone, Debug)]
-pub struct Durations {
+pub(crate) struct Durations {
     buckets: Vec<u64>,
     count: u64,
     max_ns: u64,
@@ -25,7 +25,7 @@ impl Default for Durations {
 
 impl Durations {
     /// Counts one.
-    pub fn add(&mut self, ns: u64) {
+    pub(crate) fn add(&mut self, ns: u64) {
         self.buckets[bucket(ns).map_or(0, |i| i as usize + 1)] += 1;
         self.count += 1;
         self.max_ns = self.max_ns.max(ns);
@@ -33,13 +33,13 @@ impl Durations {
 
     /// How many.
     #[must_use]
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.count
     }
 
     /// The duration that `part` of them do not exceed: between its bucket's bounds in proportion, so off by at most 4.4 %.
     #[must_use]
-    pub fn quantile(&self, part: f64) -> Option<u64> {
+    pub(crate) fn quantile(&self, part: f64) -> Option<u64> {
         let wanted = part * self.count as f64;
         let mut seen = 0_u64;
         for (i, count) in self
@@ -62,31 +62,31 @@ impl Durations {
 
     /// The longest.
     #[must_use]
-    pub fn max(&self) -> Option<u64> {
+    pub(crate) fn max(&self) -> Option<u64> {
         (self.count > 0).then_some(self.max_ns)
     }
 }
 
 /// Requests so far.
 #[derive(Clone, Debug, Default)]
-pub struct Tally {
+pub(crate) struct Tally {
     /// Durations of requests that ended.
-    pub durations: Durations,
+    pub(crate) durations: Durations,
     /// From a last send to its acknowledgement.
-    pub drains: Durations,
+    pub(crate) drains: Durations,
     /// Ended, but began before the window.
-    pub clipped: u64,
+    pub(crate) clipped: u64,
     /// Open at the end.
-    pub open: u64,
+    pub(crate) open: u64,
     /// Begin of the oldest open one.
-    pub oldest_ns: Option<u64>,
+    pub(crate) oldest_ns: Option<u64>,
     /// Was anything seen that can be a request?
-    pub seen: bool,
+    pub(crate) seen: bool,
 }
 
 impl Tally {
     /// A request ended.
-    pub fn ended(&mut self, turn: &Turn) {
+    pub(crate) fn ended(&mut self, turn: &Turn) {
         let Some(sent_ns) = turn.sent_ns else { return };
         if turn.clipped {
             self.clipped += 1;
@@ -96,7 +96,7 @@ impl Tally {
     }
 
     /// A request is open at the end.
-    pub fn left_open(&mut self, turn: &Turn) {
+    pub(crate) fn left_open(&mut self, turn: &Turn) {
         self.seen = true;
         self.open += 1;
         self.oldest_ns = Some(
@@ -106,7 +106,7 @@ impl Tally {
     }
 
     /// A request is open at the end that came before the window, which began at `start_ns`.
-    pub fn left_open_before(&mut self, start_ns: u64) {
+    pub(crate) fn left_open_before(&mut self, start_ns: u64) {
         self.seen = true;
         self.open += 1;
         self.oldest_ns = Some(start_ns);
@@ -114,7 +114,7 @@ impl Tally {
 
     /// The figures at the end of the window.
     #[must_use]
-    pub fn close(&self, end_ns: u64) -> Option<books::Requests> {
+    pub(crate) fn close(&self, end_ns: u64) -> Option<books::Requests> {
         self.seen.then(|| books::Requests {
             count: self.durations.count() + self.clipped,
             open: self.open,

@@ -81,7 +81,7 @@ impl Requests {
         }
     }
 
-    /// Responses that were still under way at the end, all of whose bytes had been sent.
+    /// Responses that were still under way at the end, although all their bytes had been sent.
     pub(in crate::model) fn close_drains(&self, beside: &mut Beside<'_>, end_ns: u64) {
         let sent = self.connections.iter().filter(|(_, c)| c.turn.is_none());
         let mut open: Vec<(u64, u64)> = sent

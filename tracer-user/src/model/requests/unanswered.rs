@@ -18,18 +18,20 @@ const ASKS_WITHIN_NS: u64 = 1_000_000_000;
 impl Requests {
     /// Opens the turn that a connection had at attach, or notes what its process had asked.
     ///
-    /// Whose thread it is can be said of a process that has only one. In others, what they wait for in the window speaks for itself.
+    /// The thread is known only of a process that has no other. In others, what they wait for in the window speaks for itself.
     pub(in crate::model) fn unanswered(
         &mut self,
         threads: &mut Threads,
         found: &event::Unanswered,
     ) {
-        let of = threads.iter().filter(|(_, thread)| thread.pid == found.pid);
+        let of = threads
+            .living()
+            .filter(|(_, thread)| thread.pid == found.pid);
         let tids: Vec<u32> = of.map(|(tid, _)| tid).take(2).collect();
         let [tid] = tids[..] else {
             return;
         };
-        // No address of the kernel's: until a call tells that.
+        // No address of the kernel's: a call will bring that.
         let socket = u64::MAX - self.connections.len() as u64;
         let since_ns = found.since_ns.min(self.start_ns);
         let mut connection = Connection {

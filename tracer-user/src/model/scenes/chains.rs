@@ -66,12 +66,12 @@ fn scene(more: Vec<Event>, end_ms: u64) -> Books {
 }
 
 /// 50 ms on a futex that tar released.
-pub fn behind_anothers_lock() -> Books {
+pub(crate) fn behind_anothers_lock() -> Books {
     ended_by(TAR, FUTEX_WAKE, FUTEX)
 }
 
 /// 50 ms in a read from a pipe into which rsync wrote.
-pub fn answered_through_a_pipe() -> Books {
+pub(crate) fn answered_through_a_pipe() -> Books {
     ended_by(RSYNC, PIPE_WRITE, PIPE)
 }
 

@@ -4,16 +4,16 @@ use super::*;
 use crate::model::books::{Asker, ProcessId, Served};
 
 /// Processes that ask: a backup and somebody else.
-pub const DUMP: u32 = 600;
-pub const SHOP: u32 = 601;
+pub(crate) const DUMP: u32 = 600;
+pub(crate) const SHOP: u32 = 601;
 /// Threads of the target, one a connection, and its connections.
-pub const LOOKUP: u32 = 110;
-pub const SECOND: u32 = 111;
-pub const COPY: u32 = 112;
+pub(crate) const LOOKUP: u32 = 110;
+pub(crate) const SECOND: u32 = 111;
+pub(crate) const COPY: u32 = 112;
 const PORT: u32 = 80;
 
 /// A connection that the target accepted; with the process that asks there, if that was found.
-pub fn accepted(socket: u64, remote: &str, client: Option<u32>, ms: u64) -> Vec<Event> {
+pub(crate) fn accepted(socket: u64, remote: &str, client: Option<u32>, ms: u64) -> Vec<Event> {
     let met = Event::Socket(event::Socket {
         ns: at(ms),
         socket,
@@ -33,7 +33,7 @@ pub fn accepted(socket: u64, remote: &str, client: Option<u32>, ms: u64) -> Vec<
     [met].into_iter().chain(found).collect()
 }
 
-pub fn client(pid: u32, comm: &str, parent_pid: u32) -> Event {
+pub(crate) fn client(pid: u32, comm: &str, parent_pid: u32) -> Event {
     Event::Process(event::Process {
         pid,
         parent_pid,
@@ -46,7 +46,7 @@ pub fn client(pid: u32, comm: &str, parent_pid: u32) -> Event {
 }
 
 /// A read of a thread of the target.
-pub fn own_read(tid: u32, queue: u64, end: u64, bytes: u32) -> Event {
+pub(crate) fn own_read(tid: u32, queue: u64, end: u64, bytes: u32) -> Event {
     Event::Io(Io {
         tid,
         ..io(SERVER, queue, end, bytes)
@@ -55,7 +55,7 @@ pub fn own_read(tid: u32, queue: u64, end: u64, bytes: u32) -> Event {
 
 /// For ten seconds two connections ask for a row each every 100 ms: 4 KiB, which take 1 ms alone and 41 ms behind what the third has
 /// read at that time, a megabyte. That one's client asked once, and gets what is read piece by piece.
-pub fn dump(clients: [Option<u32>; 3], remotes: [&str; 3]) -> Vec<Event> {
+pub(crate) fn dump(clients: [Option<u32>; 3], remotes: [&str; 3]) -> Vec<Event> {
     let mut events = vec![client(DUMP, "pg_dump", 0), client(SHOP, "shop", 0)];
     let threads = [LOOKUP, SECOND, COPY];
     for (socket, tid) in (1..).zip(threads) {
@@ -81,7 +81,7 @@ pub fn dump(clients: [Option<u32>; 3], remotes: [&str; 3]) -> Vec<Event> {
     events
 }
 
-pub const HERE: [&str; 3] = ["127.0.0.1:40001", "127.0.0.1:40002", "127.0.0.1:40003"];
+pub(crate) const HERE: [&str; 3] = ["127.0.0.1:40001", "127.0.0.1:40002", "127.0.0.1:40003"];
 
 /// What requests of one client waited behind another's, ms.
 fn behind(books: &Books, asker: Asker, client: ProcessId) -> u64 {

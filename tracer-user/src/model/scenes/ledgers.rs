@@ -162,7 +162,7 @@ fn what_was_asked_before_the_request_came_is_not_for_it() {
 }
 
 /// 25 requests, all of whose threads have been on the disk for 990 ms.
-pub fn hung() -> Books {
+pub(crate) fn hung() -> Books {
     let tids: Vec<u32> = (300..325).collect();
     let mut events: Vec<Event> = tids.iter().flat_map(|tid| running(*tid)).collect();
     for (tid, socket) in tids.iter().zip(1..) {

@@ -5,7 +5,7 @@ use tracer_common::histogram::Family;
 use super::*;
 
 /// The books at the end, with these drops of a thousand records.
-pub fn dropped(
+pub(crate) fn dropped(
     events: impl IntoIterator<Item = Event>,
     end_ms: u64,
     drops: &[(&str, u64)],
@@ -26,7 +26,7 @@ pub fn dropped(
 }
 
 /// All the CPU time that a process held.
-pub fn held(pid: u32, ms: u64) -> Event {
+pub(crate) fn held(pid: u32, ms: u64) -> Event {
     Event::Histogram(Box::new(event::Histogram {
         pid,
         family: Family::RunQueue as u32,

@@ -1,13 +1,13 @@
 //! Streams of a few events as a kernel would send them, with books worked out by hand. All times are milliseconds of the window.
 
-pub mod chains;
-pub mod clients;
+pub(crate) mod chains;
+pub(crate) mod clients;
 mod closing;
 mod disks;
 mod hung;
 mod identity;
-pub mod ledgers;
-pub mod lost;
+pub(crate) mod ledgers;
+pub(crate) mod lost;
 mod network;
 mod places;
 mod remote;
@@ -15,7 +15,7 @@ mod requests;
 mod run_queue;
 mod threads;
 mod turns;
-pub mod upstream;
+pub(crate) mod upstream;
 mod waits;
 
 use tracer_common::{
@@ -28,33 +28,33 @@ use super::{
     books::{Books, Holder, Requests},
 };
 /// For streams that tests of the verdict write.
-pub use crate::event::{self, Event, Wait};
+pub(crate) use crate::event::{self, Event, Wait};
 use crate::{
     class::{Class, Resource},
     event::{Call, Io, Link, Slice, Start},
 };
 
-pub const MS: u64 = 1_000_000;
+pub(crate) const MS: u64 = 1_000_000;
 /// Begin of every window, on the border of a link's slice.
-pub const T0: u64 = 1_000 * MS;
+pub(crate) const T0: u64 = 1_000 * MS;
 
 /// The target; its first thread has the same id.
-pub const SERVER: u32 = 100;
+pub(crate) const SERVER: u32 = 100;
 /// Another thread of it.
-pub const WORKER: u32 = 101;
-pub const TAR: u32 = 200;
-pub const RSYNC: u32 = 201;
-pub const KWORKER: u32 = 300;
+pub(crate) const WORKER: u32 = 101;
+pub(crate) const TAR: u32 = 200;
+pub(crate) const RSYNC: u32 = 201;
+pub(crate) const KWORKER: u32 = 300;
 
-pub const EPOLL: u64 = 1;
-pub const PAGE: u64 = 2;
-pub const SEND: u64 = 3;
-pub const MUTEX: u64 = 4;
+pub(crate) const EPOLL: u64 = 1;
+pub(crate) const PAGE: u64 = 2;
+pub(crate) const SEND: u64 = 3;
+pub(crate) const MUTEX: u64 = 4;
 /// Stacks of wakers.
-pub const INTERRUPT: u64 = 5;
-pub const FUTEX_WAKE: u64 = 6;
+pub(crate) const INTERRUPT: u64 = 5;
+pub(crate) const FUTEX_WAKE: u64 = 6;
 
-pub const STACKS: [(u64, &[&str]); 6] = [
+pub(crate) const STACKS: [(u64, &[&str]); 6] = [
     (EPOLL, &["schedule", "ep_poll", "do_epoll_wait"]),
     (PAGE, &["schedule", "io_schedule", "folio_wait_bit_common"]),
     (SEND, &["schedule", "sk_stream_wait_memory", "tcp_sendmsg"]),
@@ -66,11 +66,11 @@ pub const STACKS: [(u64, &[&str]); 6] = [
     (FUTEX_WAKE, &["try_to_wake_up", "futex_wake", "do_futex"]),
 ];
 
-pub const fn at(ms: u64) -> u64 {
+pub(crate) const fn at(ms: u64) -> u64 {
     T0 + ms * MS
 }
 
-pub fn process(pid: u32, comm: &str) -> event::Process {
+pub(crate) fn process(pid: u32, comm: &str) -> event::Process {
     event::Process {
         pid,
         comm: comm.to_owned(),
@@ -81,7 +81,7 @@ pub fn process(pid: u32, comm: &str) -> event::Process {
 }
 
 /// What is known at attach: the target without a thread, three other processes, the stacks.
-pub fn attach() -> Vec<Event> {
+pub(crate) fn attach() -> Vec<Event> {
     let start = Start {
         ns: T0,
         targets: vec![SERVER],
@@ -101,13 +101,13 @@ pub fn attach() -> Vec<Event> {
 }
 
 /// The functions of a stack, innermost first.
-pub fn stack(id: u64, frames: &[&str]) -> Event {
+pub(crate) fn stack(id: u64, frames: &[&str]) -> Event {
     let frames = frames.iter().map(|frame| (*frame).to_owned()).collect();
     Event::Stack(event::Stack { ns: T0, id, frames })
 }
 
 /// The books of these events after what is known at attach.
-pub fn books(events: impl IntoIterator<Item = Event>, end_ms: u64) -> Books {
+pub(crate) fn books(events: impl IntoIterator<Item = Event>, end_ms: u64) -> Books {
     let mut model = Model::new();
     let end = event::End {
         ns: at(end_ms),
@@ -121,7 +121,7 @@ pub fn books(events: impl IntoIterator<Item = Event>, end_ms: u64) -> Books {
 }
 
 /// A thread of the target at attach.
-pub fn seed(tid: u32, state: char, function: &str) -> Event {
+pub(crate) fn seed(tid: u32, state: char, function: &str) -> Event {
     let stack = vec!["schedule".to_owned(), function.to_owned()];
     Event::Thread(event::Thread {
         pid: SERVER,
@@ -132,18 +132,18 @@ pub fn seed(tid: u32, state: char, function: &str) -> Event {
 }
 
 /// These events of a target whose first thread slept in epoll at attach.
-pub fn sleeper(events: impl IntoIterator<Item = Event>) -> Vec<Event> {
+pub(crate) fn sleeper(events: impl IntoIterator<Item = Event>) -> Vec<Event> {
     let seed = seed(SERVER, 'S', "ep_poll");
     [seed].into_iter().chain(events).collect()
 }
 
 /// A thread of the target that runs all the time from attach on, but for its waits.
-pub fn running(tid: u32) -> [Event; 2] {
+pub(crate) fn running(tid: u32) -> [Event; 2] {
     [seed(tid, 'R', ""), Event::Wait(first(tid, 0, 0))]
 }
 
 /// First sight of a thread, after `queue` in a run queue.
-pub fn first(tid: u32, on: u64, queue: u64) -> Wait {
+pub(crate) fn first(tid: u32, on: u64, queue: u64) -> Wait {
     Wait {
         ns: at(on),
         pid: SERVER,
@@ -155,7 +155,7 @@ pub fn first(tid: u32, on: u64, queue: u64) -> Wait {
 }
 
 /// Asleep from `off` on, on a CPU again at `on` after `queue` in a run queue.
-pub fn asleep(tid: u32, off: u64, on: u64, queue: u64, stack: u64) -> Wait {
+pub(crate) fn asleep(tid: u32, off: u64, on: u64, queue: u64, stack: u64) -> Wait {
     Wait {
         ns: at(on),
         pid: SERVER,
@@ -174,12 +174,12 @@ pub fn asleep(tid: u32, off: u64, on: u64, queue: u64, stack: u64) -> Wait {
 }
 
 /// Asleep in `stack` from `off` to `on`.
-pub fn sleep(tid: u32, off: u64, on: u64, stack: u64) -> Event {
+pub(crate) fn sleep(tid: u32, off: u64, on: u64, stack: u64) -> Event {
     Event::Wait(asleep(tid, off, on, 0, stack))
 }
 
 /// Still asleep at the end of the window.
-pub fn still(tid: u32, off: u64, end: u64, stack: u64) -> Event {
+pub(crate) fn still(tid: u32, off: u64, end: u64, stack: u64) -> Event {
     let wait = asleep(tid, off, end, 0, stack);
     Event::Wait(Wait {
         flags: wait.flags | WAIT_OPEN,
@@ -188,14 +188,14 @@ pub fn still(tid: u32, off: u64, end: u64, stack: u64) -> Event {
 }
 
 /// Runnable without a CPU from `off` to `on`.
-pub fn preempted(tid: u32, off: u64, on: u64) -> Wait {
+pub(crate) fn preempted(tid: u32, off: u64, on: u64) -> Wait {
     Wait {
         flags: WAIT_RUNNABLE,
         ..asleep(tid, off, on, on - off, 0)
     }
 }
 
-pub fn slice(cpu: u32, pid: u32, begin: u64, end: u64) -> Event {
+pub(crate) fn slice(cpu: u32, pid: u32, begin: u64, end: u64) -> Event {
     Event::Slice(Slice {
         ns: at(end),
         cpu,
@@ -206,7 +206,7 @@ pub fn slice(cpu: u32, pid: u32, begin: u64, end: u64) -> Event {
 }
 
 /// A read on device 7, queued and issued at once.
-pub fn io(pid: u32, queue: u64, end: u64, bytes: u32) -> Io {
+pub(crate) fn io(pid: u32, queue: u64, end: u64, bytes: u32) -> Io {
     Io {
         ns: at(end),
         dev: 7,
@@ -219,11 +219,11 @@ pub fn io(pid: u32, queue: u64, end: u64, bytes: u32) -> Io {
     }
 }
 
-pub fn read(pid: u32, queue: u64, end: u64, bytes: u32) -> Event {
+pub(crate) fn read(pid: u32, queue: u64, end: u64, bytes: u32) -> Event {
     Event::Io(io(pid, queue, end, bytes))
 }
 
-pub fn call(tid: u32, socket: u64, ms: u64) -> Call {
+pub(crate) fn call(tid: u32, socket: u64, ms: u64) -> Call {
     Call {
         ns: at(ms),
         socket,
@@ -236,14 +236,14 @@ pub fn call(tid: u32, socket: u64, ms: u64) -> Call {
 }
 
 /// A thread took bytes from a socket; the first of them had come at `arrived`.
-pub fn receive(tid: u32, socket: u64, ms: u64, arrived: u64) -> Event {
+pub(crate) fn receive(tid: u32, socket: u64, ms: u64, arrived: u64) -> Event {
     Event::Call(Call {
         arrived_ns: at(arrived),
         ..call(tid, socket, ms)
     })
 }
 
-pub fn send(tid: u32, socket: u64, ms: u64) -> Event {
+pub(crate) fn send(tid: u32, socket: u64, ms: u64) -> Event {
     Event::Call(Call {
         flags: CALL_SEND,
         ..call(tid, socket, ms)
@@ -251,7 +251,7 @@ pub fn send(tid: u32, socket: u64, ms: u64) -> Event {
 }
 
 /// A send that left bytes behind for which the socket had no room.
-pub fn send_part(tid: u32, socket: u64, ms: u64) -> Event {
+pub(crate) fn send_part(tid: u32, socket: u64, ms: u64) -> Event {
     Event::Call(Call {
         flags: CALL_SEND | CALL_NOSPACE,
         ..call(tid, socket, ms)
@@ -259,7 +259,7 @@ pub fn send_part(tid: u32, socket: u64, ms: u64) -> Event {
 }
 
 /// What one process sent in the 10 ms from `ms` on through interface 5.
-pub fn sent(pid: u32, ms: u64, bytes: u64, backlog_min: u32) -> Event {
+pub(crate) fn sent(pid: u32, ms: u64, bytes: u64, backlog_min: u32) -> Event {
     Event::Link(Link {
         ns: at(ms),
         ifindex: 5,
@@ -272,30 +272,30 @@ pub fn sent(pid: u32, ms: u64, bytes: u64, backlog_min: u32) -> Event {
     })
 }
 
-pub fn threads(books: &Books, class: Class) -> u64 {
+pub(crate) fn threads(books: &Books, class: Class) -> u64 {
     books.budget(|bin| &bin.threads)[class.index()] / MS
 }
 
-pub fn requests(books: &Books, class: Class) -> u64 {
+pub(crate) fn requests(books: &Books, class: Class) -> u64 {
     books.budget(|bin| &bin.requests)[class.index()] / MS
 }
 
-pub fn tally(books: &Books) -> Requests {
+pub(crate) fn tally(books: &Books) -> Requests {
     books.requests.clone().unwrap_or_default()
 }
 
-pub fn charged_ns(books: &Books, resource: Resource, holder: Holder) -> u64 {
+pub(crate) fn charged_ns(books: &Books, resource: Resource, holder: Holder) -> u64 {
     let charges = books.bins.iter().flat_map(|bin| &bin.charges);
     let of = charges.filter(|charge| (charge.resource, charge.holder) == (resource, holder));
     of.map(|charge| charge.ns).sum()
 }
 
-pub fn charged(books: &Books, resource: Resource, holder: Holder) -> u64 {
+pub(crate) fn charged(books: &Books, resource: Resource, holder: Holder) -> u64 {
     charged_ns(books, resource, holder) / MS
 }
 
 /// The process that has an id first.
-pub fn holder(books: &Books, pid: u32) -> Holder {
+pub(crate) fn holder(books: &Books, pid: u32) -> Holder {
     let position = books
         .processes
         .iter()
@@ -304,7 +304,7 @@ pub fn holder(books: &Books, pid: u32) -> Holder {
 }
 
 /// Each ns of a thread is in one class or unaccounted, and each ns of a resource is charged once.
-pub fn assert_closed(books: &Books) {
+pub(crate) fn assert_closed(books: &Books) {
     let spent = books.budget(|bin| &bin.threads);
     assert_eq!(
         spent.iter().sum::<u64>() + books.unaccounted_ns,

@@ -3,8 +3,8 @@
 use super::*;
 
 /// Processes that are followed, each with one thread.
-pub const BACK: u32 = 500;
-pub const STORE: u32 = 600;
+pub(crate) const BACK: u32 = 500;
+pub(crate) const STORE: u32 = 600;
 
 /// The client's connection, and both ends of those to the next tier.
 const CLIENT: u64 = 9;
@@ -72,7 +72,7 @@ fn follow(pid: u32, by_pid: u32, port: u32, ms: u64) -> Vec<Event> {
 }
 
 /// The server asks at 12 and is answered at 92; its backend takes bytes at 13 and answers at 91.
-pub fn asks(between: Vec<Event>) -> Vec<Event> {
+pub(crate) fn asks(between: Vec<Event>) -> Vec<Event> {
     let mut events: Vec<Event> = running(SERVER).into();
     events.extend(follow(BACK, SERVER, 5432, 1));
     events.extend([
@@ -92,7 +92,7 @@ pub fn asks(between: Vec<Event>) -> Vec<Event> {
 }
 
 /// The backend reads, and tar before it.
-pub fn behind_tar() -> Vec<Event> {
+pub(crate) fn behind_tar() -> Vec<Event> {
     let mut events: Vec<Event> = (0..8)
         .map(|i| read(BACK, 100 + 2 * i, 101 + 2 * i, 4096))
         .collect();
@@ -118,7 +118,7 @@ fn a_backend_that_waits_for_the_disk_behind_tar_makes_it_the_disk_behind_tar() {
     assert_closed(&books);
 }
 
-pub fn asked(books: &Books, pid: u32) -> usize {
+pub(crate) fn asked(books: &Books, pid: u32) -> usize {
     match holder(books, pid) {
         Holder::Process(id) => id,
         _ => unreachable!(),
@@ -153,7 +153,7 @@ fn a_backend_without_a_cpu_stands_behind_who_runs_there() {
 }
 
 /// The backend asks a third process, which waits for a lock.
-pub fn deep() -> Vec<Event> {
+pub(crate) fn deep() -> Vec<Event> {
     let mut events = follow(STORE, BACK, 9000, 3);
     events.extend([
         end(BACK, FETCH, BEYOND, DEEP, 4),
@@ -274,7 +274,7 @@ fn an_answer_that_never_comes_is_followed_to_where_it_hangs() {
 }
 
 /// A server of another machine takes 80 ms to answer.
-pub fn elsewhere() -> Vec<Event> {
+pub(crate) fn elsewhere() -> Vec<Event> {
     let events = running(SERVER).into_iter().chain([
         end(SERVER, ASK, "10.0.0.1:40000", "10.0.0.5:5432", 2),
         receive(SERVER, CLIENT, 10, 10),

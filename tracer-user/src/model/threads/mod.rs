@@ -13,7 +13,6 @@ use rustc_hash::FxHashMap as HashMap;
 
 use super::{account::Account, books::PlaceId, names::Names};
 use crate::{class::Class, event};
-
 use stack::Stacks;
 pub(super) use thread::Thread;
 pub(super) use wait::Blocked;
@@ -41,7 +40,7 @@ pub(super) struct Threads {
     pub(super) seen: u64,
     /// Waits that began before the window, or had not ended at its end.
     pub(super) clipped_waits: u64,
-    /// Waits whose stack was lost.
+    /// Waits of which the stack was lost.
     pub(super) unreadable_stacks: u64,
 }
 
@@ -103,7 +102,7 @@ impl Threads {
     }
 
     /// The living threads, in no order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Thread)> {
+    pub(super) fn living(&self) -> impl Iterator<Item = (u32, &Thread)> {
         self.living.iter().map(|(tid, thread)| (*tid, thread))
     }
 
@@ -131,7 +130,7 @@ impl Threads {
         }
     }
 
-    /// A thread is no more. Who waited for the end of its process hears of it later, so what it did is kept for a while.
+    /// A thread is no more. A parent that waited for the end of the process wakes later, so what the thread did is kept for a while.
     pub(super) fn end(&mut self, tid: u32, ns: u64) {
         let Some(mut thread) = self.living.remove(&tid) else {
             return;

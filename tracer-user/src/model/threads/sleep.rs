@@ -4,7 +4,7 @@ use crate::class::{Cause, Class};
 
 /// What a sleep is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sleep {
+pub(crate) enum Sleep {
     /// It waits for work: idle, unless the thread owns a request.
     Work,
     /// It is blocked.
@@ -20,8 +20,8 @@ const NETWORK: Sleep = Sleep::Blocked(Class::Network, None);
 const UPSTREAM: Sleep = Sleep::Blocked(Class::Upstream, None);
 const LOCK: Sleep = Sleep::Blocked(Class::Lock, None);
 
-/// First row wins whose function is anywhere in the stack; a name ending in `*` is a prefix. Rows that explain a wait inside another
-/// one (reclaim inside a page fault inside a receive) come first. Names hold for 5.10 to 7.2.
+/// The first row wins of which the function is anywhere in the stack; a name ending in `*` is a prefix. Rows that explain a wait inside
+/// another one (reclaim inside a page fault inside a receive) come first. Names hold for 5.10 to 7.2.
 const TABLE: &[(&str, Sleep)] = &[
     (
         "try_to_free_pages",
@@ -182,7 +182,7 @@ fn matches(pattern: &str, function: &str) -> bool {
     is_meant(pattern, function)
 }
 
-/// As above, of a function without suffix.
+/// The same for a function without suffix.
 fn is_meant(pattern: &str, function: &str) -> bool {
     pattern
         .strip_suffix('*')
@@ -191,22 +191,22 @@ fn is_meant(pattern: &str, function: &str) -> bool {
 
 /// Classifies a sleep; `None` for a stack that could not be read.
 #[must_use]
-pub fn classify(stack: Option<&[String]>, state: u32, iowait: bool) -> Sleep {
+pub(crate) fn classify(stack: Option<&[String]>, state: u32, iowait: bool) -> Sleep {
     judge(stack.and_then(row), state, iowait)
 }
 
 /// What the table says of a stack.
 #[must_use]
-pub fn row(stack: &[String]) -> Option<Sleep> {
+pub(crate) fn row(stack: &[String]) -> Option<Sleep> {
     let functions: Vec<&str> = stack.iter().map(|function| plain(function)).collect();
     let is_there = |pattern: &str| functions.iter().any(|name| is_meant(pattern, name));
     let row = TABLE.iter().find(|(pattern, _)| is_there(pattern));
     row.map(|(_, sleep)| *sleep)
 }
 
-/// Classifies a sleep of whose stack the table says `row`.
+/// Classifies a sleep by the row of the table that its stack has.
 #[must_use]
-pub fn judge(row: Option<Sleep>, state: u32, iowait: bool) -> Sleep {
+pub(crate) fn judge(row: Option<Sleep>, state: u32, iowait: bool) -> Sleep {
     match row {
         Some(Sleep::Work) if state & INTERRUPTIBLE == 0 => Sleep::Blocked(Class::Other, None),
         Some(sleep) => sleep,
@@ -217,7 +217,7 @@ pub fn judge(row: Option<Sleep>, state: u32, iowait: bool) -> Sleep {
 
 /// Does it sleep on a futex?
 #[must_use]
-pub fn is_futex(stack: &[String]) -> bool {
+pub(crate) fn is_futex(stack: &[String]) -> bool {
     stack
         .iter()
         .any(|function| matches("do_futex", function) || matches("futex_*", function))
@@ -244,7 +244,7 @@ const INTERRUPT: &[&str] = &[
 
 /// Was this stack captured in an interrupt? Then `current` is whoever was interrupted, not who woke.
 #[must_use]
-pub fn is_interrupt(stack: &[String]) -> bool {
+pub(crate) fn is_interrupt(stack: &[String]) -> bool {
     stack
         .iter()
         .any(|function| INTERRUPT.iter().any(|pattern| matches(pattern, function)))

@@ -12,17 +12,17 @@ const OWN_FRAMES: [&str; 3] = ["bpf_prog_", "bpf_trace_run", "0x"];
 
 /// What is known of a stack, judged once.
 #[derive(Debug)]
-pub struct Stack {
+pub(crate) struct Stack {
     /// Functions, innermost first, without the tracer's own.
-    pub frames: Vec<String>,
+    pub(crate) frames: Vec<String>,
     /// As an interruptible sleep.
-    pub interruptible: Sleep,
+    pub(crate) interruptible: Sleep,
     /// As any other.
-    pub uninterruptible: Sleep,
+    pub(crate) uninterruptible: Sleep,
     /// Of an interrupt: `current` was a bystander.
-    pub interrupt: bool,
-    /// In a file system whose data are elsewhere.
-    pub remote: Option<Kind>,
+    pub(crate) interrupt: bool,
+    /// In a file system that keeps its data on another machine.
+    pub(crate) remote: Option<Kind>,
 }
 
 /// All stacks that were recorded, by identity.

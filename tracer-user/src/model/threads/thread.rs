@@ -1,4 +1,4 @@
-//! A target thread: its time line, every nanosecond of its life in exactly one class, and whom it works for.
+//! A target thread: its time line, every nanosecond of its life in exactly one class, and the requests that it works for.
 
 use std::collections::VecDeque;
 
@@ -13,46 +13,46 @@ use crate::{
 
 /// A wait for work that a process outside the target ended.
 #[derive(Clone, Copy, Debug)]
-pub struct Behind {
-    pub begin_ns: u64,
-    pub end_ns: u64,
+pub(crate) struct Behind {
+    pub(crate) begin_ns: u64,
+    pub(crate) end_ns: u64,
     /// What the thread waits for, if it owns a request.
-    pub class: Class,
-    /// Who ended it.
-    pub holder: Holder,
+    pub(crate) class: Class,
+    /// The process that ended it.
+    pub(crate) holder: Holder,
 }
 
 /// A target thread.
 #[derive(Clone, Debug)]
-pub struct Thread {
+pub(crate) struct Thread {
     /// When it began, or the window did.
-    pub begin_ns: u64,
+    pub(crate) begin_ns: u64,
     /// Is it on a CPU since its time line ends?
-    pub running: bool,
+    pub(crate) running: bool,
     /// Moves between CPUs while queued, not yet part of a wait: (when, from).
-    pub moves: Vec<(u64, u32)>,
-    /// Sockets whose open request it owns.
-    pub turns: Vec<u64>,
+    pub(crate) moves: Vec<(u64, u32)>,
+    /// Sockets of which it owns the open request.
+    pub(crate) turns: Vec<u64>,
     /// Waits for work before this have been judged: they belonged to a request.
-    pub judged_ns: u64,
+    pub(crate) judged_ns: u64,
     /// When it last received from a process that it asks.
-    pub answered_ns: u64,
+    pub(crate) answered_ns: u64,
     /// Waits for work that another process ended.
-    pub behind: VecDeque<Behind>,
+    pub(crate) behind: VecDeque<Behind>,
     /// Connection on which it last asked, or was answered.
-    pub asked: Option<u64>,
+    pub(crate) asked: Option<u64>,
     /// Process.
-    pub pid: u32,
+    pub(crate) pid: u32,
     /// What it worked on, and what it does now.
-    pub work: Work,
-    /// Threads that it ended a wait for work of, and when: whom it may have handed a request to.
-    pub woken: VecDeque<(u64, u32)>,
+    pub(crate) work: Work,
+    /// Threads of which it ended a wait for work, and when, ns: it may have handed a request to one of them.
+    pub(crate) woken: VecDeque<(u64, u32)>,
     /// Thread that forked it in the window.
-    pub parent: Option<u32>,
+    pub(crate) parent: Option<u32>,
     /// Function stack in which it slept at attach.
-    pub seed: Vec<String>,
+    pub(crate) seed: Vec<String>,
     /// State letter at attach; `None` for a thread born in the window.
-    pub seed_state: Option<char>,
+    pub(crate) seed_state: Option<char>,
     waits: bool,
     line: TimeLine,
 }
@@ -60,7 +60,7 @@ pub struct Thread {
 impl Thread {
     /// A thread that is there from `begin_ns` on.
     #[must_use]
-    pub fn new(begin_ns: u64) -> Self {
+    pub(crate) fn new(begin_ns: u64) -> Self {
         Self {
             begin_ns,
             running: false,
@@ -83,12 +83,12 @@ impl Thread {
 
     /// Up to when the time line is known.
     #[must_use]
-    pub fn known_ns(&self) -> u64 {
+    pub(crate) fn known_ns(&self) -> u64 {
         self.line.known_ns()
     }
 
     /// Extends the time line to `until` by time of one class.
-    pub fn extend(&mut self, class: Class, until: u64) {
+    pub(crate) fn extend(&mut self, class: Class, until: u64) {
         if until > self.known_ns() {
             self.line.extend(class, until);
             self.waits = false;
@@ -96,7 +96,7 @@ impl Thread {
     }
 
     /// Extends the time line to `until` by a wait for work, resolved as `tentative` (which sums to its length).
-    pub fn extend_waiting(&mut self, tentative: &Budget, until: u64) {
+    pub(crate) fn extend_waiting(&mut self, tentative: &Budget, until: u64) {
         if until > self.known_ns() {
             self.line.extend_waiting(tentative, until);
         }
@@ -104,7 +104,7 @@ impl Thread {
     }
 
     /// Forgets what is not needed from `needed_ns` on, but for the most recent.
-    pub fn forget(&mut self, needed_ns: u64) {
+    pub(crate) fn forget(&mut self, needed_ns: u64) {
         self.line.forget(needed_ns);
         self.work.forget(needed_ns);
         while self.behind.len() > KEPT
@@ -115,7 +115,7 @@ impl Thread {
     }
 
     /// It ended a wait for work of another.
-    pub fn wakes(&mut self, ns: u64, tid: u32) {
+    pub(crate) fn wakes(&mut self, ns: u64, tid: u32) {
         if self.woken.len() >= KEPT {
             self.woken.pop_front();
         }
@@ -124,24 +124,24 @@ impl Thread {
 
     /// Is it worth calling [`Self::forget`]?
     #[must_use]
-    pub fn is_long(&self) -> bool {
+    pub(crate) fn is_long(&self) -> bool {
         self.line.is_long()
     }
 
     /// What it did between two times. After the last that is known a thread on a CPU runs.
     #[must_use]
-    pub fn between(&self, begin: u64, end: u64) -> Spent {
+    pub(crate) fn between(&self, begin: u64, end: u64) -> Spent {
         self.line.between(begin, end, self.running)
     }
 
     /// The same, piece by piece, each spread evenly: calls `each` with begin, end and what.
-    pub fn for_each_piece(&self, begin: u64, end: u64, each: impl FnMut(u64, u64, &Spent)) {
+    pub(crate) fn for_each_piece(&self, begin: u64, end: u64, each: impl FnMut(u64, u64, &Spent)) {
         self.line.for_each_piece(begin, end, self.running, each);
     }
 
     /// Waits for work between two times, piece by piece: begin, end, and what the thread would be waiting for.
     #[must_use]
-    pub fn waits_between(&self, begin: u64, end: u64) -> Vec<(u64, u64, Budget)> {
+    pub(crate) fn waits_between(&self, begin: u64, end: u64) -> Vec<(u64, u64, Budget)> {
         let mut waits = Vec::new();
         self.for_each_piece(begin, end, |from, to, spent| {
             if spent.tentative.iter().any(|ns| *ns > 0) {
@@ -153,12 +153,12 @@ impl Thread {
 
     /// Is the last that is known of it a wait for work?
     #[must_use]
-    pub fn waits_for_work(&self) -> bool {
+    pub(crate) fn waits_for_work(&self) -> bool {
         self.waits && !self.running
     }
 
     /// Nothing is known of the time until `until`.
-    pub fn skip(&mut self, until: u64) {
+    pub(crate) fn skip(&mut self, until: u64) {
         if until > self.known_ns() {
             self.line.skip(until);
         }
@@ -166,7 +166,7 @@ impl Thread {
 
     /// Everything so far.
     #[must_use]
-    pub fn spent(&self) -> &Spent {
+    pub(crate) fn spent(&self) -> &Spent {
         self.line.spent()
     }
 }

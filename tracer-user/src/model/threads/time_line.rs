@@ -11,26 +11,26 @@ use crate::{
 };
 
 /// Time per class. What a thread does for certain, and what its waits for work would be if it owned a request: `Idle` there means
-/// that the wait itself does not tell.
+/// that the wait itself does not say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Spent {
+pub(crate) struct Spent {
     /// Time that needs no judgement.
-    pub certain: Budget,
+    pub(crate) certain: Budget,
     /// Waits for work, by what the thread would be waiting for.
-    pub tentative: Budget,
+    pub(crate) tentative: Budget,
 }
 
 impl Spent {
     /// Time blocked for certain.
     #[must_use]
-    pub fn blocked(&self) -> u64 {
+    pub(crate) fn blocked(&self) -> u64 {
         let blocked = Class::ALL.into_iter().filter(|class| class.is_blocked());
         blocked.map(|class| self.certain[class.index()]).sum()
     }
 
     /// Sum over all classes.
     #[must_use]
-    pub fn total(&self) -> u64 {
+    pub(crate) fn total(&self) -> u64 {
         self.certain.iter().sum::<u64>() + self.tentative.iter().sum::<u64>()
     }
 }
@@ -40,7 +40,7 @@ impl Spent {
 enum Did {
     /// Something that needs no judgement.
     Certain(Class),
-    /// It waited for work, and the wait itself does not tell what for.
+    /// It waited for work, and the wait itself does not say what for.
     Idle,
     /// It waited for work; this is what the thread would be waiting for, and sums to the length of the step.
     Waiting(Box<Budget>),
@@ -77,13 +77,13 @@ impl Step {
 }
 
 /// Steps, and waits that others ended, kept of a thread that owns no request: enough to follow a chain of wakeups into the recent past.
-pub const KEPT: usize = 64;
+pub(crate) const KEPT: usize = 64;
 /// The same at most, above which a very long request is clipped.
-pub const MOST: usize = 1 << 13;
+pub(crate) const MOST: usize = 1 << 13;
 
 /// The steps of a thread that are remembered, and the sum of all.
 #[derive(Clone, Debug)]
-pub struct TimeLine {
+pub(crate) struct TimeLine {
     /// Where the first of the steps began.
     begin_ns: u64,
     steps: VecDeque<Step>,
@@ -93,7 +93,7 @@ pub struct TimeLine {
 impl TimeLine {
     /// Nothing yet.
     #[must_use]
-    pub fn new(begin_ns: u64) -> Self {
+    pub(crate) fn new(begin_ns: u64) -> Self {
         Self {
             begin_ns,
             steps: VecDeque::new(),
@@ -103,23 +103,23 @@ impl TimeLine {
 
     /// Up to when it is known.
     #[must_use]
-    pub fn known_ns(&self) -> u64 {
+    pub(crate) fn known_ns(&self) -> u64 {
         self.steps.back().map_or(self.begin_ns, |last| last.ns)
     }
 
     /// Everything so far.
     #[must_use]
-    pub fn spent(&self) -> &Spent {
+    pub(crate) fn spent(&self) -> &Spent {
         &self.spent
     }
 
     /// Goes on to `until`, which is later, by time of one class.
-    pub fn extend(&mut self, class: Class, until: u64) {
+    pub(crate) fn extend(&mut self, class: Class, until: u64) {
         self.push(until, Did::Certain(class));
     }
 
     /// Goes on by a wait for work, resolved as `tentative` (which sums to its length).
-    pub fn extend_waiting(&mut self, tentative: &Budget, until: u64) {
+    pub(crate) fn extend_waiting(&mut self, tentative: &Budget, until: u64) {
         let idle = tentative[Class::Idle.index()];
         let is_idle = idle == until - self.known_ns();
         let did = match is_idle {
@@ -130,7 +130,7 @@ impl TimeLine {
     }
 
     /// Nothing is known of the time until `until`.
-    pub fn skip(&mut self, until: u64) {
+    pub(crate) fn skip(&mut self, until: u64) {
         self.push(until, Did::Unknown);
     }
 
@@ -143,12 +143,12 @@ impl TimeLine {
 
     /// Is it worth calling [`Self::forget`]?
     #[must_use]
-    pub fn is_long(&self) -> bool {
+    pub(crate) fn is_long(&self) -> bool {
         self.steps.len() >= 4 * KEPT
     }
 
     /// Forgets what ended before `needed_ns`, but for the most recent.
-    pub fn forget(&mut self, needed_ns: u64) {
+    pub(crate) fn forget(&mut self, needed_ns: u64) {
         while self.steps.len() >= KEPT
             && (self.steps[0].ns <= needed_ns || self.steps.len() >= MOST)
             && let Some(first) = self.steps.pop_front()
@@ -159,7 +159,7 @@ impl TimeLine {
 
     /// What was done between two times; after the last step the thread runs, or nothing is known.
     #[must_use]
-    pub fn between(&self, begin: u64, end: u64, running: bool) -> Spent {
+    pub(crate) fn between(&self, begin: u64, end: u64, running: bool) -> Spent {
         let mut sum = Spent::default();
         self.for_each(begin, end, running, |_, _, add| add(&mut sum));
         sum
@@ -167,7 +167,7 @@ impl TimeLine {
 
     /// The same, piece by piece: calls `each` with begin, end and what. A piece is a part of one step, so that what was done there is
     /// spread evenly.
-    pub fn for_each_piece(
+    pub(crate) fn for_each_piece(
         &self,
         begin: u64,
         end: u64,

@@ -1,4 +1,4 @@
-//! A wait record extends a thread's time line; what it slept for is found here, and charged by those who know the place.
+//! A wait record extends a thread's time line. What the thread slept for is found here; the rooms that know the place charge it.
 
 use tracer_common::sched::{
     WAIT_FIRST, WAIT_IOWAIT, WAIT_MEMSTALL, WAIT_NO_WAKER, WAIT_OPEN, WAIT_RUNNABLE,
@@ -285,7 +285,7 @@ impl Threads {
     }
 
     /// The process outside the target that ended a wait for work, in its own context: it released what both use (a futex in shared
-    /// memory), or it answered (a Unix socket, a pipe). A thread of the target that does so is no lock's holder but who has the work:
+    /// memory), or it answered (a Unix socket, a pipe). A thread of the target that does so is no lock's holder but has the work:
     /// a condition on which work is handed over and a lock look the same to the kernel, so the wait is what that thread did.
     fn stranger(&self, names: &mut Names, wait: &Wait) -> Option<(Class, Holder)> {
         let interrupt = self.woken_by_interrupt(wait).unwrap_or(true);

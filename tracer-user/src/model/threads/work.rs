@@ -19,7 +19,7 @@ struct Span {
 /// A thread works for a connection from a call on it until its next call on another one, or until it waits for work; what it does
 /// after a wait for work is for the connection of its next call.
 #[derive(Clone, Debug, Default)]
-pub struct Work {
+pub(crate) struct Work {
     spans: VecDeque<Span>,
     /// Connection of the last call since it last waited for work.
     socket: Option<u64>,
@@ -28,14 +28,14 @@ pub struct Work {
 
 impl Work {
     /// A call on a client's connection.
-    pub fn call(&mut self, socket: u64, ns: u64) {
+    pub(crate) fn call(&mut self, socket: u64, ns: u64) {
         let until_now = self.socket.replace(socket).unwrap_or(socket);
         self.add(until_now, ns);
         self.since_ns = ns;
     }
 
     /// A wait for work.
-    pub fn pause(&mut self, begin_ns: u64, end_ns: u64) {
+    pub(crate) fn pause(&mut self, begin_ns: u64, end_ns: u64) {
         if let Some(socket) = self.socket.take() {
             self.add(socket, begin_ns);
         }
@@ -55,7 +55,7 @@ impl Work {
 
     /// How long of `[begin, end]` it worked for other connections than `socket`, ns.
     #[must_use]
-    pub fn for_others(&self, socket: u64, begin: u64, end: u64) -> u64 {
+    pub(crate) fn for_others(&self, socket: u64, begin: u64, end: u64) -> u64 {
         let first = recent::partition_point(&self.spans, |span| span.end_ns <= begin);
         let spans = self
             .spans
@@ -80,7 +80,7 @@ impl Work {
     }
 
     /// Forgets spans before `needed_ns`, but for the most recent.
-    pub fn forget(&mut self, needed_ns: u64) {
+    pub(crate) fn forget(&mut self, needed_ns: u64) {
         while self.spans.len() > KEPT
             && (self.spans[0].end_ns <= needed_ns || self.spans.len() > MOST)
         {

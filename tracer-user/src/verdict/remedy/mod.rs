@@ -18,13 +18,12 @@ mod tc;
 mod through;
 mod trickle;
 
-use case::Case;
-
 use super::{Finding, group::Groups};
 use crate::{
     class::Resource::{self, Cpu, Disk, Network},
     model::books::Books,
 };
+use case::Case;
 
 /// A remedy, whether it helps here or not.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,30 +12,30 @@ use crate::model::{books::Holder, disks::disk::Request};
 
 /// What it can do.
 #[derive(Clone, Copy, Debug)]
-pub struct Device {
+pub(crate) struct Device {
     /// Requests or stripes served at once.
-    pub servers: usize,
+    pub(crate) servers: usize,
     /// Bytes of a stripe; 0: requests are not cut.
-    pub stripe: u32,
+    pub(crate) stripe: u32,
     /// What a request (or stripe) takes beside its bytes, ns.
-    pub per_io_ns: u64,
+    pub(crate) per_io_ns: u64,
     /// What a server moves, bytes per µs (that is MB/s).
-    pub rate: u64,
+    pub(crate) rate: u64,
     /// Requests that are given to it at once; the others wait in the operating system.
-    pub depth: usize,
+    pub(crate) depth: usize,
 }
 
 /// Somebody who reads: so many requests at once, each followed by the next one when it is done; or at times of its own, so that what
 /// they wait for does not change when they come.
 #[derive(Clone, Copy, Debug)]
-pub struct Reader {
-    pub owner: Holder,
-    pub bytes: u32,
-    pub at_once: usize,
+pub(crate) struct Reader {
+    pub(crate) owner: Holder,
+    pub(crate) bytes: u32,
+    pub(crate) at_once: usize,
     /// Time between requests, on average, ns; 0: each follows the one before.
-    pub every_ns: u64,
+    pub(crate) every_ns: u64,
     /// Works for the first, rests for the second; (0, 0) works always.
-    pub shift_ns: (u64, u64),
+    pub(crate) shift_ns: (u64, u64),
 }
 
 /// Numbers that look random and are the same in each run (splitmix64).
@@ -53,7 +53,7 @@ impl Dice {
 }
 
 /// All requests of a window of `window_ns`, in order of completion.
-pub fn play(device: &Device, readers: &[Reader], window_ns: u64) -> Vec<Request> {
+pub(crate) fn play(device: &Device, readers: &[Reader], window_ns: u64) -> Vec<Request> {
     let mut dice = Dice(42);
     let mut free = vec![0_u64; device.servers];
     let mut turn = 0;
@@ -154,7 +154,7 @@ fn at_work(reader: &Reader, ns: u64) -> u64 {
 }
 
 /// What the target waited for one request, on average, ns.
-pub fn mean_wait(requests: &[Request]) -> f64 {
+pub(crate) fn mean_wait(requests: &[Request]) -> f64 {
     let own = requests
         .iter()
         .filter(|request| request.owner == Holder::Own);

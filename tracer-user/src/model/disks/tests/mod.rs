@@ -1,5 +1,6 @@
 //! Blame for disk waits, with answers computed by hand.
 
+mod awaited;
 mod device;
 mod harm;
 
