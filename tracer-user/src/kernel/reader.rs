@@ -35,10 +35,10 @@ const AT_ONCE: usize = 8 << 20;
 const RING_HEADER: usize = 8;
 
 /// Returns the names of the kernel's functions; waits until they are read.
-pub type Naming = Box<dyn FnOnce() -> KernelSymbols + Send>;
+pub(crate) type Naming = Box<dyn FnOnce() -> KernelSymbols + Send>;
 
 /// The reading end of the rings and maps.
-pub struct Reader {
+pub(crate) struct Reader {
     events: RingBuf<MapData>,
     snapshots: RingBuf<MapData>,
     symbols: LazyCell<KernelSymbols, Naming>,
@@ -52,18 +52,18 @@ pub struct Reader {
 
 /// What the kernel half counted.
 #[derive(Clone, Debug, Default)]
-pub struct Losses {
+pub(crate) struct Losses {
     /// Records written.
-    pub sent: u64,
+    pub(crate) sent: u64,
     /// Records dropped by kind; zeros are left out.
-    pub ring: Vec<(String, u64)>,
+    pub(crate) ring: Vec<(String, u64)>,
     /// Facts lost because a map was full; zeros are left out.
-    pub maps: Vec<(String, u64)>,
+    pub(crate) maps: Vec<(String, u64)>,
 }
 
 impl Losses {
     /// Counts runs of programs that the kernel skipped: their records are lost.
-    pub fn count_nested(&mut self, runs: u64) {
+    pub(crate) fn count_nested(&mut self, runs: u64) {
         if runs > 0 {
             self.sent += runs;
             self.ring.push(("nested_runs".to_owned(), runs));
@@ -76,7 +76,7 @@ impl Reader {
     ///
     /// # Errors
     /// If the object lacks a ring.
-    pub fn new(ebpf: &mut Ebpf, symbols: Naming) -> Result<Self> {
+    pub(crate) fn new(ebpf: &mut Ebpf, symbols: Naming) -> Result<Self> {
         Ok(Self {
             events: ring(ebpf, EVENTS_MAP)?,
             snapshots: ring(ebpf, SNAPSHOTS_MAP)?,
@@ -89,7 +89,7 @@ impl Reader {
     }
 
     /// Moves all events that are in order for certain to `out`.
-    pub fn poll(&mut self, out: &mut Vec<Event>) {
+    pub(crate) fn poll(&mut self, out: &mut Vec<Event>) {
         // Taken before reading: what is read later cannot be older than this minus the slack.
         let begun = now_ns();
         let settled = match self.read() {
@@ -100,7 +100,7 @@ impl Reader {
     }
 
     /// Moves everything to `out`, after the programs are detached.
-    pub fn finish(&mut self, out: &mut Vec<Event>) {
+    pub(crate) fn finish(&mut self, out: &mut Vec<Event>) {
         while !self.read() {}
         self.pending.settle(u64::MAX, out);
     }
@@ -132,13 +132,13 @@ impl Reader {
 
     /// The name of the kernel function at this address.
     #[must_use]
-    pub fn function(&self, address: u64) -> String {
+    pub(crate) fn function(&self, address: u64) -> String {
         self.symbols.display(address)
     }
 
     /// The number of records read, and how many of them were malformed.
     #[must_use]
-    pub fn received(&self) -> (u64, u64) {
+    pub(crate) fn received(&self) -> (u64, u64) {
         (self.received, self.malformed)
     }
 }
@@ -195,7 +195,7 @@ impl Maps for Loaded<'_> {
 
 /// What is open at `ns`: requests in flight, holders of CPUs, and target threads off the CPU. A map that cannot be read has nothing open.
 #[must_use]
-pub fn open(ebpf: &Ebpf, ns: u64) -> Vec<Event> {
+pub(crate) fn open(ebpf: &Ebpf, ns: u64) -> Vec<Event> {
     probes::open(&Loaded(ebpf), ns)
 }
 
@@ -203,13 +203,13 @@ pub fn open(ebpf: &Ebpf, ns: u64) -> Vec<Event> {
 ///
 /// # Errors
 /// If a map cannot be read.
-pub fn totals(ebpf: &Ebpf, ns: u64) -> Result<Vec<Event>> {
+pub(crate) fn totals(ebpf: &Ebpf, ns: u64) -> Result<Vec<Event>> {
     probes::totals(&Loaded(ebpf), ns)
 }
 
 /// One line of evidence, if the kernel showed nothing for more than a hundredth of a CPU's time.
 #[must_use]
-pub fn unseen(ebpf: &Ebpf, window_ns: u64) -> Option<String> {
+pub(crate) fn unseen(ebpf: &Ebpf, window_ns: u64) -> Option<String> {
     probes::sched::unseen(&Loaded(ebpf), window_ns)
 }
 
@@ -217,7 +217,7 @@ pub fn unseen(ebpf: &Ebpf, window_ns: u64) -> Option<String> {
 ///
 /// # Errors
 /// If a counter cannot be read.
-pub fn losses(ebpf: &Ebpf) -> Result<Losses> {
+pub(crate) fn losses(ebpf: &Ebpf) -> Result<Losses> {
     let mut losses = Losses::default();
     let maps = Loaded(ebpf);
     let counters: PerCpuArray<_, Counter> = PerCpuArray::try_from(maps.map(COUNTERS_MAP)?)?;
