@@ -74,7 +74,7 @@ mod tests {
             of("tracer_ebpf::probes::proc"),
             "tracer: kernel half: a\\x1b[31m"
         );
-        assert_eq!(of("aya::bpf"), "tracer: aya::bpf: a\\x1b[31m");
+        assert_eq!(of("tokio::net"), "tracer: tokio::net: a\\x1b[31m");
     }
 
     #[test]
@@ -88,8 +88,8 @@ mod tests {
         assert!(shows(QUIET, "tracer::session", log::Level::Warn));
         assert!(!shows(QUIET, "tracer::session", log::Level::Info));
         assert!(!shows(QUIET, kernel_half, log::Level::Error));
-        assert!(!shows(QUIET, "aya::bpf", log::Level::Error));
+        assert!(!shows(QUIET, "tokio::net", log::Level::Error));
         assert!(shows(VERBOSE, kernel_half, log::Level::Warn));
-        assert!(shows(DETAILED, "aya::bpf", log::Level::Debug));
+        assert!(shows(DETAILED, "tokio::net", log::Level::Debug));
     }
 }

@@ -54,11 +54,11 @@ pub(crate) struct Reader {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Losses {
     /// Records written.
-    pub sent: u64,
+    pub(crate) sent: u64,
     /// Records dropped by kind; zeros are left out.
-    pub ring: Vec<(String, u64)>,
+    pub(crate) ring: Vec<(String, u64)>,
     /// Facts lost because a map was full; zeros are left out.
-    pub maps: Vec<(String, u64)>,
+    pub(crate) maps: Vec<(String, u64)>,
 }
 
 impl Losses {

@@ -15,6 +15,11 @@ mod settings;
 mod stop;
 mod window;
 
+pub(crate) use self::{
+    settings::Settings,
+    stop::{Signals, Stop},
+};
+
 use std::time::Duration;
 
 use anyhow::Result;
@@ -26,10 +31,6 @@ use self::{
     scene::Scene,
     stop::Ends,
     window::Window,
-};
-pub(crate) use self::{
-    settings::Settings,
-    stop::{Signals, Stop},
 };
 use crate::{
     event::Event,

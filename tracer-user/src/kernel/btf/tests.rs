@@ -234,7 +234,7 @@ fn a_cut_or_corrupt_file_is_an_error_and_never_a_panic() {
 #[test]
 fn the_running_kernel_has_the_members_that_every_kernel_has() {
     let Ok(btf) = Btf::of_kernel() else {
-        println!("SKIP btf: this kernel has no BTF");
+        eprintln!("SKIP btf: this kernel has no BTF");
         return;
     };
     assert!(btf.member("task_struct", "pid").is_some());
