@@ -1,4 +1,5 @@
-//! Cgroups that only a test uses, of v1 or v2, whichever this machine has: with a limit, or made by a command that is tried.
+//! Control groups of v1 or v2, whichever this machine has: where they can be made and how they are limited, also for the lab, and
+//! groups that only a test uses.
 
 use std::{
     fs,
@@ -26,7 +27,8 @@ pub enum Controller {
 
 impl Controller {
     /// Its name in v1, and in v2.
-    fn names(self) -> (&'static str, &'static str) {
+    #[must_use]
+    pub const fn names(self) -> (&'static str, &'static str) {
         match self {
             Self::Io => ("blkio", "io"),
             Self::Cpu => ("cpu", "cpu"),
@@ -34,8 +36,17 @@ impl Controller {
     }
 }
 
+/// What a group does with a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// From it.
+    Read,
+    /// To it.
+    Write,
+}
+
 /// Where groups with a controller can be made.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hierarchy {
     root: PathBuf,
     unified: bool,
@@ -45,28 +56,68 @@ impl Hierarchy {
     /// The controller's own hierarchy of v1, else v2 where it can be had.
     #[must_use]
     pub fn of(controller: Controller) -> Option<Self> {
-        let (old, new) = controller.names();
+        let (_, name) = controller.names();
         let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
-        let mut found = mounts.lines().filter_map(|line| {
-            let fields: Vec<&str> = line.split(' ').collect();
-            let root = PathBuf::from(fields.get(1)?);
-            let offers = || {
-                let control = root.join("cgroup.subtree_control");
-                fs::write(control, format!("+{new}")).is_ok()
+        let switched_on = |found: &Self| {
+            let control = found.root.join("cgroup.subtree_control");
+            fs::write(control, format!("+{name}")).is_ok()
+        };
+        Self::mounted(&mounts, controller)
+            .into_iter()
+            .find(|found| !found.unified || switched_on(found))
+    }
+
+    /// All that may have the controller, in the order of the lines of `/proc/self/mounts`: its own of v1, and every v2.
+    #[must_use]
+    pub fn mounted(mounts: &str, controller: Controller) -> Vec<Self> {
+        let (old, _) = controller.names();
+        let hierarchy = |line: &str| {
+            let mut fields = line.split(' ').skip(1);
+            let (root, kind, options) = (fields.next()?, fields.next()?, fields.next()?);
+            let unified = match kind {
+                "cgroup" if options.split(',').any(|option| option == old) => false,
+                "cgroup2" => true,
+                _ => return None,
             };
-            match *fields.get(2)? {
-                "cgroup" if fields.get(3)?.split(',').any(|option| option == old) => Some(Self {
-                    root,
-                    unified: false,
-                }),
-                "cgroup2" if offers() => Some(Self {
-                    root,
-                    unified: true,
-                }),
-                _ => None,
-            }
-        });
-        found.next()
+            Some(Self {
+                root: root.into(),
+                unified,
+            })
+        };
+        mounts.lines().filter_map(hierarchy).collect()
+    }
+
+    /// Its top folder.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The file of a group, and what to write to it, so that the group may use `percent` of one CPU in each period.
+    #[must_use]
+    pub fn cpu_quota(&self, percent: u64) -> (&'static str, String) {
+        let quota = PERIOD_US * percent / 100;
+        match self.unified {
+            true => ("cpu.max", format!("{quota} {PERIOD_US}")),
+            false => ("cpu.cfs_quota_us", quota.to_string()),
+        }
+    }
+
+    /// The same so that it moves at most so many bytes a second from or to a device (`7:0`).
+    #[must_use]
+    pub fn disk_limit(&self, way: Way, device: &str, bytes: u64) -> (&'static str, String) {
+        match (self.unified, way) {
+            (true, Way::Read) => ("io.max", format!("{device} rbps={bytes}")),
+            (true, Way::Write) => ("io.max", format!("{device} wbps={bytes}")),
+            (false, Way::Read) => (
+                "blkio.throttle.read_bps_device",
+                format!("{device} {bytes}"),
+            ),
+            (false, Way::Write) => (
+                "blkio.throttle.write_bps_device",
+                format!("{device} {bytes}"),
+            ),
+        }
     }
 
     /// Is it v2?
@@ -93,7 +144,7 @@ impl Hierarchy {
             .with_context(|| format!("cannot make the group {}", folder.display()))?;
         Ok(Group {
             folder,
-            unified: self.unified,
+            hierarchy: self.clone(),
         })
     }
 
@@ -106,11 +157,8 @@ impl Hierarchy {
         let inner = group.inner();
         fs::create_dir(&inner)
             .with_context(|| format!("cannot make the group {}", inner.display()))?;
-        let quota = PERIOD_US * percent / 100;
-        match self.unified {
-            true => group.set("cpu.max", &format!("{quota} {PERIOD_US}"))?,
-            false => group.set("cpu.cfs_quota_us", &quota.to_string())?,
-        }
+        let (file, text) = self.cpu_quota(percent);
+        group.set(file, &text)?;
         Ok(group)
     }
 }
@@ -119,7 +167,7 @@ impl Hierarchy {
 #[derive(Debug)]
 pub struct Group {
     folder: PathBuf,
-    unified: bool,
+    hierarchy: Hierarchy,
 }
 
 impl Group {
@@ -138,10 +186,11 @@ impl Group {
     pub fn made_by(command: &str) -> Option<Self> {
         let made = command.split("mkdir -p ").nth(1)?;
         let folder = PathBuf::from(made.split_whitespace().next()?);
-        Some(Self {
+        let hierarchy = Hierarchy {
+            root: folder.parent()?.to_owned(),
             unified: folder.join("cgroup.controllers").exists(),
-            folder,
-        })
+        };
+        Some(Self { folder, hierarchy })
     }
 
     /// Limits reads of a device (`7:0`), bytes per second.
@@ -149,13 +198,8 @@ impl Group {
     /// # Errors
     /// If the kernel refuses it.
     pub fn limit_reads(&self, device: &str, bytes: u64) -> Result<()> {
-        match self.unified {
-            true => self.set("io.max", &format!("{device} rbps={bytes}")),
-            false => self.set(
-                "blkio.throttle.read_bps_device",
-                &format!("{device} {bytes}"),
-            ),
-        }
+        let (file, text) = self.hierarchy.disk_limit(Way::Read, device, bytes);
+        self.set(file, &text)
     }
 
     fn set(&self, file: &str, value: &str) -> Result<()> {
@@ -205,7 +249,7 @@ impl Group {
         };
         find("throttled_time ", 1)
             .or_else(|| find("throttled_usec ", 1000))
-            .context("cpu.stat does not tell throttled time")
+            .context("cpu.stat lacks the throttled time")
     }
 }
 
@@ -223,5 +267,52 @@ impl Drop for Group {
             }
             thread::sleep(BETWEEN_TRIES);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hierarchy_of_v1_counts_only_for_its_controller() {
+        let mounts = "cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n\
+                      cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n\
+                      cgroup /sys/fs/cgroup/blkio cgroup rw,relatime,blkio 0 0\n";
+        let roots = |controller| {
+            let found = Hierarchy::mounted(mounts, controller);
+            found
+                .into_iter()
+                .map(|found| (found.root, found.unified))
+                .collect::<Vec<_>>()
+        };
+        let unified = || ("/sys/fs/cgroup/unified".into(), true);
+        assert_eq!(
+            roots(Controller::Cpu),
+            [("/sys/fs/cgroup/cpu".into(), false), unified()]
+        );
+        assert_eq!(
+            roots(Controller::Io),
+            [unified(), ("/sys/fs/cgroup/blkio".into(), false)]
+        );
+    }
+
+    #[test]
+    fn limits_are_written_in_the_words_of_their_version() {
+        let of = |unified| Hierarchy {
+            root: "/".into(),
+            unified,
+        };
+        let said = |(file, text): (&str, String)| format!("{file}: {text}");
+        assert_eq!(said(of(true).cpu_quota(20)), "cpu.max: 20000 100000");
+        assert_eq!(said(of(false).cpu_quota(20)), "cpu.cfs_quota_us: 20000");
+        assert_eq!(
+            said(of(true).disk_limit(Way::Write, "7:0", 5)),
+            "io.max: 7:0 wbps=5"
+        );
+        assert_eq!(
+            said(of(false).disk_limit(Way::Write, "7:0", 5)),
+            "blkio.throttle.write_bps_device: 7:0 5"
+        );
     }
 }

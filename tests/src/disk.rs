@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     io::Write as _,
     os::unix::fs::MetadataExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
 };
 
@@ -60,7 +60,7 @@ impl LoopDisk {
     /// Device number as the kernel packs it, from sysfs.
     ///
     /// # Errors
-    /// If sysfs does not tell.
+    /// If sysfs lacks it.
     pub fn dev(&self) -> Result<u32> {
         let text = fs::read_to_string(format!("/sys/block/{}/dev", self.name()))?;
         let (major, minor) = text.trim().split_once(':').context("no device number")?;
@@ -87,20 +87,50 @@ pub fn written_file(path: &Path, bytes: u64) -> Result<()> {
     Ok(file.sync_all()?)
 }
 
-/// The whole disk on which a file lies, as `major:minor`.
+/// The whole disk on which a file or folder lies, as `major:minor`.
 ///
 /// # Errors
 /// If it lies on none.
 pub fn whole_disk_below(path: &Path) -> Result<String> {
-    let dev = fs::metadata(path)?.dev();
-    let numbers = format!("/sys/dev/block/{}:{}", libc::major(dev), libc::minor(dev));
+    let text = fs::read_to_string(sysfs_below(path)?.join("dev"))?;
+    Ok(text.trim().to_owned())
+}
+
+/// The name of the whole disk on which a file or folder lies, such as `sda`.
+///
+/// # Errors
+/// If it lies on none.
+pub fn whole_disk_name_below(path: &Path) -> Result<String> {
+    let disk = sysfs_below(path)?;
+    let name = disk.file_name().context("a disk without a name")?;
+    Ok(name.to_string_lossy().into_owned())
+}
+
+/// The folder in which the kernel shows the whole disk below a file.
+fn sysfs_below(path: &Path) -> Result<PathBuf> {
+    let mut device = fs::metadata(path)?.dev();
+    if libc::major(device) == 0 {
+        // Some file systems (btrfs) have a number of their own; their source is the device.
+        let mut find = Command::new("findmnt");
+        find.args(["--noheadings", "--nofsroot", "--output", "SOURCE"]);
+        let found = find.arg("--target").arg(path).output()?;
+        let source = String::from_utf8_lossy(&found.stdout);
+        device = fs::metadata(source.trim())
+            .map(|meta| meta.rdev())
+            .unwrap_or_default();
+    }
+    let numbers = format!(
+        "/sys/dev/block/{}:{}",
+        libc::major(device),
+        libc::minor(device)
+    );
     let mut folder = fs::canonicalize(&numbers)
         .with_context(|| format!("{} does not lie on a disk", path.display()))?;
-    // A partition's directory lies in its disk's.
+    // A partition's folder lies in its disk's.
     if folder.join("partition").exists() {
         folder.pop();
     }
-    Ok(fs::read_to_string(folder.join("dev"))?.trim().to_owned())
+    Ok(folder)
 }
 
 /// A mounted file system that is unmounted whatever becomes of the test.

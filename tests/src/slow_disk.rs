@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// How fast the disk is, bytes per second: that of a tired hard disk.
-const SPEED: u64 = 24 << 20;
+pub const SPEED: u64 = 24 << 20;
 /// More than is read in a trace, so that few programs are started in one.
 const SIZE: u64 = 256 << 20;
 

@@ -10,18 +10,18 @@ pub const BIOS_MAP: &str = "BIOS";
 pub const DISKS_MAP: &str = "DISKS";
 /// What each process had of each disk: [`DiskTotal`] by [`DiskOwner`].
 pub const DISK_TOTALS_MAP: &str = "DISK_TOTALS";
-/// For whom kernel threads queue what a limit held back: [`HeldBack`] by [`GroupOnDisk`].
+/// The processes for which kernel threads queue what a limit held back: [`HeldBack`] by [`GroupOnDisk`].
 pub const HELD_BACK_MAP: &str = "HELD_BACK";
 
 /// The owner is a target process.
 pub const IO_TARGET: u32 = 1;
 /// The owner was a kernel thread when it queued the bio.
 pub const IO_KTHREAD: u32 = 2;
-/// Nobody was seen queueing it.
+/// No probe saw who queued it.
 pub const IO_UNOWNED: u32 = 4;
 /// The device answered with an error.
 pub const IO_ERROR: u32 = 8;
-/// Still in flight: written by user space from the request map, never by a probe.
+/// Still in flight. Only user space sets this bit, from the maps `BIOS` and `REQUESTS`.
 pub const IO_OPEN: u32 = 16;
 /// A kernel thread wrote back pages that the owner had dirtied.
 pub const IO_WRITEBACK: u32 = 32;
@@ -29,9 +29,9 @@ pub const IO_WRITEBACK: u32 = 32;
 pub const IO_JOURNAL: u32 = 64;
 /// The request was merged from bios of several owners: this record is the part of one of them, by bytes.
 pub const IO_MERGED: u32 = 128;
-/// A further part of a merged request: its I/O is counted with the first part.
+/// A further part of a merged request. Its I/O is counted with the first part.
 pub const IO_PART: u32 = 256;
-/// The owner's own I/O limit held it back until it was queued: its group is the target's, and a kernel thread queued it.
+/// The owner's own I/O limit held it back until it was queued. A kernel thread queued it, and its control group is the target's.
 pub const IO_THROTTLED: u32 = 512;
 
 /// The part of `bi_opf` and `cmd_flags` that holds the operation (`REQ_OP_MASK`).
@@ -47,10 +47,10 @@ pub const OP_DRIVER: u32 = 34;
 /// `REQ_FUA | REQ_PREFLUSH` (`blk_types.h`: bits 17 and 18 on 5.10 to 7.2): the bio asks for a flush.
 pub const FLUSHES: u32 = 1 << 17 | 1 << 18;
 
-/// Owners of one merged request that are told apart; what more there are counts for the last of them.
+/// Owners of one merged request that have a part of their own. Further ones count for the last of them.
 pub const OWNERS: usize = 4;
 
-/// A request completed on a disk where a target may have been waiting, or that a target owned.
+/// A request of a target completed, or a request of anybody on a disk where a target may have been waiting.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Io {
@@ -60,7 +60,7 @@ pub struct Io {
     pub dev: u32,
     /// `REQ_OP_*`
     pub op: u32,
-    /// When the first bio was queued.
+    /// When the first bio was queued, ns.
     pub queue_ns: u64,
     /// When the request went to the device.
     pub issue_ns: u64,
@@ -87,15 +87,15 @@ pub struct BioState {
     pub request: RequestState,
 }
 
-/// Who queued a bio (map `BIOS`) and, while it is the first one of a request on the device, that request: as many fewer
-/// updates of maps for each. A request that no bio stands for is in the map `REQUESTS`, by its own address: a flush, and one that has
+/// The owner of a bio (map `BIOS`). While the bio is the first one of a request on the device, also that request: this saves updates of a
+/// second map. The map `REQUESTS` has, by their own addresses, the requests that no bio stands for: flushes, and requests that have
 /// completed in part.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RequestState {
     /// When the bio was queued.
     pub queue_ns: u64,
-    /// When the request went to the device; 0: it did not yet, or has completed, and what follows `gate` means nothing.
+    /// When the request went to the device, ns. 0: not yet, or it has completed. Then the fields after `gate` mean nothing.
     pub issue_ns: u64,
     /// Process that queued it.
     pub pid: u32,
@@ -103,7 +103,7 @@ pub struct RequestState {
     pub tid: u32,
     /// `IO_*` bits.
     pub flags: u32,
-    /// Disk whose gate this bio holds open; 0 when none.
+    /// Disk of the gate that this bio holds open; 0 when it holds none.
     pub gate: u32,
     /// Disk of the request.
     pub dev: u32,
@@ -116,7 +116,7 @@ pub struct RequestState {
 }
 
 impl RequestState {
-    /// A bio that nobody was seen queueing.
+    /// A bio of which no probe saw who queued it.
     pub const UNOWNED: Self = Self {
         queue_ns: 0,
         issue_ns: 0,
@@ -131,7 +131,7 @@ impl RequestState {
     };
 }
 
-/// A group on a disk, for which a kernel thread queued (key of the map `HELD_BACK`).
+/// A control group on a disk, for which a kernel thread queued (key of the map `HELD_BACK`).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct GroupOnDisk {
@@ -143,7 +143,7 @@ pub struct GroupOnDisk {
     pub reserved: u32,
 }
 
-/// For whom a kernel thread queued (map `HELD_BACK`).
+/// The process for which a kernel thread queued (map `HELD_BACK`).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HeldBack {
@@ -187,7 +187,7 @@ impl Parts {
     };
 }
 
-/// Who dirtied a page of a file last (map `DIRTIERS`, by address of the inode).
+/// The thread that last dirtied a page of a file (map `DIRTIERS`, by address of the inode).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Dirtier {
@@ -197,13 +197,13 @@ pub struct Dirtier {
     pub tid: u32,
 }
 
-/// On whose behalf a kernel thread writes just now (map `WRITING`, by thread).
+/// What a kernel thread writes just now, and for whom (map `WRITING`, by thread).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Writing {
-    /// `IO_WRITEBACK`: for who dirtied the file; `IO_JOURNAL`: for those who have a part in the transaction.
+    /// `IO_WRITEBACK`: for `dirtier`. `IO_JOURNAL`: for those with a part in `transaction`.
     pub flags: u32,
-    /// Who dirtied the file.
+    /// The thread that dirtied the file.
     pub dirtier: Dirtier,
     /// The transaction.
     pub transaction: Transaction,
@@ -221,7 +221,7 @@ pub struct Transaction {
     pub number: u32,
 }
 
-/// Who has a part in a transaction (map `TRANSACTIONS`): blocks of metadata that handles dirtied.
+/// The processes with a part in a transaction, by blocks of metadata that their handles dirtied (map `TRANSACTIONS`).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Handles {
@@ -241,11 +241,11 @@ pub struct DiskOwner {
     pub pid: u32,
 }
 
-/// What an owner had of a disk since attach; flushes and discards count as operations of their own.
+/// What an owner had of a disk since attach. Flushes and discards count as operations of their own.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DiskTotal {
-    /// Sum of device times of the owner's requests (they may overlap).
+    /// Sum of device times of the owner's requests, ns. They may overlap.
     pub device_ns: u64,
     /// Reads completed.
     pub reads: u64,
@@ -265,12 +265,13 @@ pub struct DiskTotal {
 pub struct DiskState {
     /// Target bios in flight.
     pub open: u64,
-    /// When a target bio was last queued or completed.
+    /// When a target bio was last queued or completed, ns.
     pub touched_ns: u64,
-    /// 1: it lies under a mount of the target, so that what kernel threads write there, and read for a device above, may be what a
-    /// target waits for. Written by user space.
+    /// 1: it lies under a mount of the target. Then a target may wait for what kernel threads write there, or read for a device above.
+    /// User space writes this field.
     pub watched: u64,
-    /// Group (`kernfs_node.id`) of the target process `limited_pid`, whose I/O on this disk has a limit; 0: none. Written by user space.
+    /// Control group (`kernfs_node.id`) of the target process `limited_pid` with an I/O limit on this disk; 0: none. User space writes this
+    /// field.
     pub limited_group: u64,
     /// That process.
     pub limited_pid: u64,
@@ -282,7 +283,7 @@ pub struct DiskState {
 pub struct AnyGate {
     /// Target bios in flight.
     pub open: u64,
-    /// When one was last queued or completed.
+    /// When one was last queued or completed, ns.
     pub touched_ns: u64,
 }
 

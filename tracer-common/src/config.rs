@@ -92,7 +92,7 @@ offsets! {
     rq_clock_task: ("rq", "clock_task");
     /// Clock of a run queue for load tracking, scaled by the speed of the CPU.
     rq_clock_pelt: ("rq", "clock_pelt");
-    /// What the clock for load tracking was put forward in idle.
+    /// Time by which the clock for load tracking was put forward in idle.
     rq_lost_idle: ("rq", "lost_idle_time");
     /// Time throttled by CPU quota while a thread was queued, on the run queue's clock (6.6 and later).
     cfs_rq_throttled_self: ("cfs_rq", "throttled_clock_self_time");
@@ -110,7 +110,7 @@ offsets! {
     task_group: ("task_struct", "sched_task_group");
     /// Its run queues, one a CPU.
     group_cfs_rqs: ("task_group", "cfs_rq");
-    /// How many levels above are throttled.
+    /// Number of throttled groups from this level upwards.
     cfs_rq_throttle_count: ("cfs_rq", "throttle_count");
     /// Live threads of a process.
     signal_live: ("signal_struct", "live.counter");
@@ -188,7 +188,7 @@ offsets! {
     sock_protocol: ("sock", "sk_protocol");
     /// `SOCK_STREAM` and the like.
     sock_type: ("sock", "sk_type");
-    /// Name of a Unix socket, which one that was accepted has from its listener.
+    /// Name of a Unix socket. An accepted socket has that of its listener.
     unix_addr: ("unix_sock", "addr");
     /// Process that connected a Unix stream, at the end that accepted it.
     sock_peer: ("sock", "sk_peer_pid");
@@ -196,13 +196,13 @@ offsets! {
     sock_socket: ("sock", "sk_socket");
     /// `SOCK_*` flags.
     socket_flags: ("socket", "flags");
-    /// Next byte the process will write.
+    /// Number of the next byte that the process will write.
     tcp_write_seq: ("tcp_sock", "write_seq");
     /// Next byte to send.
     tcp_snd_nxt: ("tcp_sock", "snd_nxt");
     /// First byte not acknowledged.
     tcp_snd_una: ("tcp_sock", "snd_una");
-    /// What the receiver takes beyond the first byte not acknowledged.
+    /// Bytes that the receiver takes beyond the first byte not acknowledged.
     tcp_snd_wnd: ("tcp_sock", "snd_wnd");
     /// Payload of a full segment.
     tcp_mss: ("tcp_sock", "mss_cache");
@@ -240,15 +240,15 @@ offsets! {
     qdisc_qlen: ("Qdisc", "q.qlen");
     /// Packets dropped.
     qdisc_drops: ("Qdisc", "qstats.drops");
-    /// What the hypervisor has stolen of a CPU (with `CONFIG_PARAVIRT_TIME_ACCOUNTING`).
+    /// Time that the hypervisor has stolen of a CPU (with `CONFIG_PARAVIRT_TIME_ACCOUNTING`).
     rq_stolen: ("rq", "prev_steal_time_rq");
     /// Where a kernel thread's `struct kthread` is (the latter before 5.17).
     task_kthread: ("task_struct", "worker_private"), ("task_struct", "set_child_tid");
-    /// What it is about: of a kworker, its `struct worker`.
+    /// Data of a kernel thread; of a kworker, its `struct worker`.
     kthread_data: ("kthread", "data");
     /// Function that a kworker runs.
     worker_function: ("worker", "current_func");
-    /// As above, the one before (5.1 and later).
+    /// Function that a kworker ran before (5.1 and later).
     worker_last_function: ("worker", "last_func");
 }
 
@@ -274,19 +274,19 @@ pub struct Config {
     pub self_pid: u32,
     /// 1: children of a target become targets.
     pub follow_children: u32,
-    /// Which argument of each tracepoint is the wanted one; they moved in 5.11 and were back-ported.
+    /// Index of the bio in the arguments of `block_bio_queue`: it moved in 5.11, and in kernels with that change back-ported.
     pub arg_bio_queue: u32,
-    /// As above, `block_bio_complete`.
+    /// Index of the bio in the arguments of `block_bio_complete`.
     pub arg_bio_complete: u32,
-    /// As above, `block_split`.
+    /// Index of the bio in the arguments of `block_split`.
     pub arg_split: u32,
-    /// As above, `block_rq_issue`.
+    /// Index of the request in the arguments of `block_rq_issue`.
     pub arg_rq_issue: u32,
     /// 1: a CPU has a sibling.
     pub has_siblings: u32,
-    /// Where the count of nested interrupts of a CPU lies, from the address of its run queue, wrapping; [`MISSING`] where not known.
+    /// Distance from the run queue of a CPU to its count of nested interrupts, bytes, wrapping; [`MISSING`] where not known.
     pub preempt_count: u32,
-    /// Of the hash of a bio's address, the bits that say where its set begins in the map `BIOS`.
+    /// Mask that makes the index of a set in the map `BIOS` of the hash of a bio's address.
     pub bios_mask: u32,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Base-2 exponential, schema 3: 8 buckets per octave on the grid of seconds, bucket `i` is `(2^((i-1)/8) s, 2^(i/8) s]`.
 //! These are Prometheus native histograms of schema 3, and OpenTelemetry exponential histograms of scale 3 with
-//! `otel_index = i - 1`, without conversion; a value is off its bucket's middle by at most 4.4 %.
+//! `otel_index = i - 1`, without conversion. A value is off its bucket's middle by at most 4.4 %.
 //! The bounds are integers, `floor(10^9 * 2^(i/8))` ns, so the kernel needs no division and no floating point.
 
 use crate::{plain, record::Header};
@@ -18,13 +18,13 @@ pub const SCHEMA: i32 = 3;
 pub const BUCKETS: usize = 256;
 /// Prometheus index of bucket 0. Values up to [`ZERO_THRESHOLD_NS`] are below it and count as zero.
 pub const OFFSET: i32 = -159;
-/// Values up to this count as zero: 2^-20 s, below what a switch costs.
+/// Values up to this, ns, count as zero: 2^-20 s, below what a switch costs.
 pub const ZERO_THRESHOLD_NS: u64 = bound(OFFSET - 1);
 
 /// Upper bounds in ns, inclusive. The last, about an hour, takes everything longer too.
 pub static BOUNDS: [u64; BUCKETS] = bounds();
 
-/// [`BOUNDS`], and beyond them room for the search to look, so that the verifier need not follow why it never goes there.
+/// [`BOUNDS`], and room beyond them for the search. So the verifier need not prove that the search never goes there.
 static SEARCH: [u64; BUCKETS + 8] = {
     let mut search = [u64::MAX; BUCKETS + 8];
     let mut i = 0;
@@ -92,7 +92,7 @@ pub fn bucket(ns: u64) -> Option<u32> {
     }
     let bits = 63 - (ns | 1).leading_zeros();
     let mut i = FIRST[(bits & 63) as usize] as usize;
-    // At most 8 bounds lie within one octave: a search in four fixed steps, which the verifier can follow.
+    // At most 8 bounds lie within one octave. The verifier can follow a search in four fixed steps.
     for step in [4, 2, 1, 1] {
         if ns > SEARCH[i + step - 1] {
             i += step;
@@ -155,17 +155,17 @@ pub struct CellKey {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Cell {
-    /// Interval in which it was last sent.
+    /// Interval in which it was last emitted, see [`EPOCH_SHIFT`].
     pub epoch: u64,
     /// Values.
     pub count: u64,
     /// Values up to [`ZERO_THRESHOLD_NS`].
     pub zero_count: u64,
-    /// Sum of all values.
+    /// Sum of all values, ns.
     pub sum_ns: u64,
-    /// Largest value.
+    /// Largest value, ns.
     pub max_ns: u64,
-    /// Time the process held the resource, where the family keeps it.
+    /// Time the process held the resource, ns, where the family keeps it.
     pub held_ns: u64,
     /// Values per bucket.
     pub buckets: [u32; BUCKETS],
@@ -218,15 +218,15 @@ impl BlockCells {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Snapshot {
-    /// `ns` is when it was sent.
+    /// `ns` is when it was emitted.
     pub header: Header,
-    /// Whose.
+    /// Process and family.
     pub key: CellKey,
     /// The values.
     pub cell: Cell,
 }
 
-/// Length of the interval, as a shift of ns: 2^30 ns, about a second.
+/// Length of an interval, as a shift of ns: 2^30 ns, about a second.
 pub const EPOCH_SHIFT: u32 = 30;
 
 plain!(

@@ -1,4 +1,4 @@
-//! Interrupts: what ran on a CPU in nobody's name while a target thread was queued there.
+//! Interrupts: the time that they took of a CPU while a target thread was queued there. They run in nobody's name.
 
 use crate::{plain, record::Header};
 
@@ -13,18 +13,18 @@ pub const SOFTIRQS: [&str; 10] = [
 /// Index of devices' interrupts, behind the softirqs.
 pub const HARD: usize = SOFTIRQS.len();
 
-/// How many are told apart.
+/// Number of sources: the softirqs and [`HARD`].
 pub const SOURCES: usize = HARD + 1;
 
-/// What interrupts took of a CPU while a target thread was queued there, since that was told last or since the thread was queued.
+/// Time that interrupts took of a CPU while a target thread was queued there, since the last such record or since the thread was queued.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Interrupts {
-    /// `ns` is until when.
+    /// `ns` is the end.
     pub header: Header,
-    /// Since when.
+    /// Begin, ns.
     pub begin_ns: u64,
-    /// By softirq, and [`HARD`]; the sum is not more than the time between.
+    /// By source, ns. The sum is at most the time between begin and end.
     pub ns: [u64; SOURCES],
     /// The CPU that was held, not always the one that wrote this.
     pub place: u32,
@@ -38,13 +38,13 @@ pub struct Interrupts {
 pub struct Sums {
     /// By source, ns.
     pub ns: [u64; SOURCES],
-    /// Of all.
+    /// Of all sources, ns.
     pub all_ns: u64,
-    /// What was told of them.
-    pub told_ns: [u64; SOURCES],
-    /// As above, of all.
-    pub told_all_ns: u64,
-    /// What interrupted target threads that ran here, by source, ns.
+    /// The part of `ns` that records have reported.
+    pub reported_ns: [u64; SOURCES],
+    /// The part of `all_ns` that records have reported.
+    pub reported_all_ns: u64,
+    /// Time that interrupts took of target threads that ran here, by source, ns.
     pub own_ns: [u64; SOURCES],
     /// Keeps entries apart.
     pub reserved: [u64; 5],

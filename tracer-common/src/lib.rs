@@ -1,7 +1,7 @@
 //! What the kernel half and the user half of tracer agree on.
 //!
-//! One file per probe family holds its ring-buffer records; [`histogram`] holds the bucket scheme, which both halves compute;
-//! [`config`] holds the facts about the running kernel that user space finds and freezes before load.
+//! Each probe family has one file with its ring-buffer records, its map values and the names of its maps. [`histogram`] holds the bucket
+//! scheme, which both halves compute. [`config`] holds the facts about the running kernel that user space finds and freezes before load.
 //!
 //! `pid` is the process (the kernel's `tgid`), `tid` the thread (the kernel's `pid`). Times are nanoseconds of `CLOCK_MONOTONIC`.
 #![no_std]
@@ -17,7 +17,7 @@ pub mod sched;
 pub mod smt;
 pub mod tcp;
 
-/// Which record follows. The number is the index of the kind's drop counter.
+/// The kind of a record. The number is the index of the kind's [`record::Counter`].
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

@@ -1,8 +1,8 @@
-//! Packets: whose they were that a CPU moved in its softirqs while a target thread was queued there.
+//! Packets: how many of each owner a CPU moved in its softirqs while a target thread was queued there.
 
 use crate::{plain, record::Header};
 
-/// What each owner's packets gave each CPU to do in the current slice: [`Packets`] by [`PacketOwner`].
+/// Packets of each owner that each CPU moved in the current slice: [`Packets`] by [`PacketOwner`].
 pub const PACKETS_MAP: &str = "PACKETS";
 /// Processes that were sending as the trace began, by [`Sender`].
 pub const SENDERS_MAP: &str = "SENDERS";
@@ -10,7 +10,7 @@ pub const SENDERS_MAP: &str = "SENDERS";
 /// Length of a slice, ns: that of a link's.
 pub const SLICE_NS: u64 = crate::tcp::LINK_SLICE_NS;
 
-/// What one owner's packets gave a CPU to do in one slice.
+/// Packets of one owner that a CPU moved in one slice.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Packets {
@@ -18,19 +18,20 @@ pub struct Packets {
     pub header: Header,
     /// The CPU.
     pub cpu: u32,
-    /// Process whose sockets they are of; 0: nobody's, as far as is known.
+    /// Process that owns the sockets; 0: not known.
     pub pid: u32,
-    /// Left the queue of an interface.
+    /// Packets that left the queue of an interface.
     pub sent: u32,
-    /// Came in: data by who sent it, if that is known here, else by who received it; an acknowledgement by whose data it acknowledges.
+    /// Packets that came in. The owner of data is its sender if that is known here, else its receiver. The owner of an acknowledgement is
+    /// the sender of the acknowledged data.
     pub received: u32,
-    /// Packets that came in at all; counted with process 0.
+    /// All packets that came in; counted with process 0 only.
     pub polled: u32,
     /// Explicit padding.
     pub reserved: u32,
 }
 
-/// Key of such a cell.
+/// Key of a [`Packets`] cell.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct PacketOwner {
@@ -40,8 +41,8 @@ pub struct PacketOwner {
     pub pid: u32,
 }
 
-/// Key of a socket on which somebody was sending as the trace began (map `SENDERS`, of processes). Two with the same ports lead to
-/// different addresses and are one server's, or as good as never there.
+/// Key of a socket on which a process was sending as the trace began (map `SENDERS`). Two sockets with the same ports lead to different
+/// addresses: they belong to one server, but for rare exceptions.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Sender {

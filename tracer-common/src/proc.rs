@@ -1,11 +1,11 @@
-//! Process records: fork, exec and exit of every process, because a short-lived culprit is gone when `/proc` is read.
+//! Process records: fork, exec and exit of every process. A short-lived culprit is gone when user space reads `/proc`.
 
 use crate::{plain, record::Header};
 
 /// Bytes kept of a command line.
 pub const CMDLINE: usize = 256;
 
-/// A process that was there before the trace, and its parent. Not a record: what an iterator writes.
+/// A process that was there before the trace, and its parent. Not a record: the iterator `parents` writes it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Parent {

@@ -21,11 +21,11 @@ pub struct Header {
     pub kind: u32,
     /// CPU that wrote the record.
     pub cpu: u32,
-    /// When the fact became true; records are put in order by it.
+    /// When the fact became true, ns: the order of records.
     pub ns: u64,
 }
 
-/// How many records of one kind were written, and how many found the ring full, on one CPU.
+/// Records of one kind on one CPU.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counter {
@@ -35,13 +35,13 @@ pub struct Counter {
     pub dropped: u64,
 }
 
-/// Places where a full or missing map entry loses a fact; the number is the index of its counter.
+/// Maps that lose a fact when they are full. The number is the index of the counter.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MapLoss {
     /// No room for another target thread.
     Tasks = 0,
-    /// No room for another bio in flight: the oldest one of its set was forgotten.
+    /// No room for another bio in flight: the kernel half forgot the oldest one of its set.
     Bios = 1,
     /// No room for another request in flight.
     Requests = 2,

@@ -1,4 +1,4 @@
-//! Scheduler records: a target thread's time off the CPU, and who held a CPU meanwhile.
+//! Scheduler records: the time of target threads off the CPU, and the holders of a CPU meanwhile.
 
 use crate::{plain, record::Header};
 
@@ -16,18 +16,18 @@ pub const WAIT_RUNNABLE: u32 = 1;
 pub const WAIT_IOWAIT: u32 = 2;
 /// First sight of the thread: `off_ns` is not known (0).
 pub const WAIT_FIRST: u32 = 4;
-/// The thread has not come back yet: written by user space from the task map, never by a probe.
+/// The thread has not come back yet. Only user space sets this bit, from the map `TASKS`.
 pub const WAIT_OPEN: u32 = 8;
 /// The thread was woken from interrupt context or its waker was not seen: `waker_tid` is a bystander.
 pub const WAIT_NO_WAKER: u32 = 16;
-/// The kernel counts the sleep as a stall for memory (`task->in_memstall`): of disk waits, those for a page that had been in use and
-/// was evicted. Never set where pressure is not accounted (`CONFIG_PSI`).
+/// The kernel counts the sleep as a stall for memory (`task->in_memstall`). Such a disk wait is for a page that had been in use and was
+/// evicted. Never set where the kernel does not account pressure (`CONFIG_PSI`).
 pub const WAIT_MEMSTALL: u32 = 32;
-/// `current` woke the thread in its own context, by the kernel's own count of interrupts: `waker_tid` did it, and no stack of it was
-/// taken. Without this bit and [`WAIT_NO_WAKER`] the waker's stack tells.
+/// `current` woke the thread in its own context, by the kernel's own count of interrupts: `waker_tid` is the waker, and the record has no
+/// stack of it. Without this bit and without [`WAIT_NO_WAKER`] only the waker's stack shows whether it is.
 pub const WAIT_TASK_WAKER: u32 = 64;
 
-/// A target thread came back on a CPU; describes the whole interval off it.
+/// A target thread came back on a CPU. The record describes the whole interval off it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Wait {
@@ -37,22 +37,22 @@ pub struct Wait {
     pub pid: u32,
     /// Thread.
     pub tid: u32,
-    /// When it came on the CPU before; 0 if that was not seen. Shows whether a record of this thread was lost.
+    /// When it came on the CPU before, ns; 0 if that was not seen. Shows whether a record of this thread was lost.
     pub ran_since_ns: u64,
-    /// How long it really ran between `ran_since_ns` and `off_ns` (`schedstat` field 1 grows by exactly this): less than the
-    /// difference where the hypervisor stole the CPU.
+    /// How long it really ran between `ran_since_ns` and `off_ns`, ns: `schedstat` field 1 grows by exactly this. Where the hypervisor
+    /// stole the CPU, it is less than the difference.
     pub ran_ns: u64,
     /// When it left the CPU; 0 with [`WAIT_FIRST`].
     pub off_ns: u64,
-    /// The part of the interval spent runnable in a run queue: `schedstat` field 2 grows by exactly this.
+    /// Time in a run queue within the interval, ns: `schedstat` field 2 grows by exactly this.
     pub run_queue_ns: u64,
-    /// How long the thread's own CPU quota was exhausted within the run-queue part.
+    /// How long the thread's own CPU quota was exhausted within the run-queue part, ns.
     pub throttled_ns: u64,
-    /// When it was woken, 0 if that was not seen.
+    /// When it was woken, ns; 0 if that was not seen.
     pub waking_ns: u64,
     /// Identity of the kernel stack it slept in, 0 for none; the frames are in a [`Stack`] record.
     pub stack: u64,
-    /// Identity of the waker's kernel stack; 0 where it is not needed to tell whether an interrupt woke.
+    /// Identity of the waker's kernel stack; 0 where the context of the waker is known without it.
     pub waker_stack: u64,
     /// Process of `current` at the wakeup.
     pub waker_pid: u32,
@@ -64,7 +64,7 @@ pub struct Wait {
     pub flags: u32,
 }
 
-/// A thread left a CPU on which a target thread was queued, or the queued thread was taken from there.
+/// A thread left a CPU on which a target thread was queued, or the queued thread moved away from there.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Slice {
@@ -76,13 +76,13 @@ pub struct Slice {
     pub pid: u32,
     /// Its thread.
     pub tid: u32,
-    /// The CPU that was held, not always the one that wrote this.
+    /// The CPU that was held. Another CPU may have written the record.
     pub place: u32,
     /// Explicit padding.
     pub reserved: u32,
 }
 
-/// Follows the slice of a kworker.
+/// The function of a kworker. Follows its slice.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Work {
@@ -98,7 +98,7 @@ pub struct Work {
     pub reserved: u32,
 }
 
-/// Follows a slice in which the hypervisor ran somebody else.
+/// The hypervisor ran somebody else within a slice. Follows that slice.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Stolen {
@@ -106,11 +106,11 @@ pub struct Stolen {
     pub header: Header,
     /// Its begin.
     pub begin_ns: u64,
-    /// So much of it was stolen.
+    /// Time of it that was stolen, ns.
     pub stolen_ns: u64,
 }
 
-/// What is stolen of a slice is told from here on, ns: less is not worth a record.
+/// Shortest stolen time of a slice that is emitted, ns: less is not worth a record.
 pub const LEAST_STOLEN_NS: u64 = 1_000;
 
 /// A queued target thread was moved to another CPU.
@@ -161,11 +161,11 @@ pub struct ThreadEnd {
 pub struct ThreadState {
     /// `se.sum_exec_runtime` when it last came on a CPU.
     pub exec_ns: u64,
-    /// How long it ran until it left the CPU.
+    /// How long it ran until it left the CPU, ns.
     pub ran_ns: u64,
-    /// When it last came on a CPU, 0 if never seen doing so.
+    /// When it last came on a CPU, ns; 0 if that was never seen.
     pub on_ns: u64,
-    /// When it left the CPU, 0 if never seen doing so.
+    /// When it left the CPU, ns; 0 if that was never seen.
     pub off_ns: u64,
     /// Stack identity of its last sleep.
     pub last_stack: u64,
@@ -183,7 +183,7 @@ pub struct ThreadState {
     pub waker_tid: u32,
     /// Process.
     pub pid: u32,
-    /// One of `TASK_*` below.
+    /// One of `TASK_*`.
     pub state: u32,
     /// `task->__state` at switch-out.
     pub kernel_state: u32,
@@ -221,39 +221,39 @@ pub const TASK_ASLEEP: u32 = 2;
 pub struct CpuState {
     /// When the running thread came on.
     pub since_ns: u64,
-    /// Target threads queued here; the gate of the CPU's slices is open while it is not 0.
+    /// Target threads queued here. While it is not 0, slices of this CPU are emitted.
     pub queued: u64,
-    /// Up to when the running thread's time has been emitted already, because a queued target thread was moved away; may be older
-    /// than `since_ns`.
+    /// End of the running thread's time that was emitted already, because a queued target thread moved away, ns. It may be older than
+    /// `since_ns`.
     pub emitted_ns: u64,
     /// Process that runs, 0 is idle.
     pub pid: u32,
     /// Its thread.
     pub tid: u32,
-    /// When the first of the target threads queued here was.
+    /// When the first of the target threads in the queue was queued, ns.
     pub opened_ns: u64,
-    /// When the hard interrupt under way began, or [`UNWATCHED`]; 0: none is.
+    /// When the hard interrupt under way began, or [`UNTIMED`]; 0: none is.
     pub irq_ns: u64,
-    /// As above, of the softirq.
+    /// When the softirq under way began, or [`UNTIMED`]; 0: none is.
     pub softirq_ns: u64,
-    /// What had been stolen of the CPU when the running thread came on.
+    /// Time that had been stolen of the CPU when the running thread came on, ns.
     pub stolen_ns: u64,
     /// Address of its run queue, as the first switch there showed it; 0 before.
     pub run_queue: u64,
-    /// What the running thread had waited in the run queue, or [`NOT_QUEUED`]: it is counted when it leaves. Means nothing where
-    /// `since_ns` is 0.
+    /// Run-queue wait of the running thread, ns, or [`NOT_QUEUED`]. It is counted when the thread leaves. Means nothing while `since_ns` is
+    /// 0.
     pub waited_ns: u64,
     /// Address of the running thread's `task_struct`.
     pub task: u64,
-    /// How long threads ran whose leaving this kernel did not show, ns.
+    /// How long threads ran that left the CPU in a switch that the kernel did not show, ns.
     pub unseen_ns: u64,
 }
 
-/// A wait in the run queue of which nothing is known: it is not counted.
+/// A run-queue wait that is not known, and not counted.
 pub const NOT_QUEUED: u64 = u64::MAX;
 
-/// Begin of an interrupt before which no target thread was queued on its CPU: no time.
-pub const UNWATCHED: u64 = 1;
+/// Begin of an interrupt that nobody needs the time of: as it began, no target thread was queued or ran on its CPU.
+pub const UNTIMED: u64 = 1;
 
 const _: () = assert!(size_of::<CpuState>() == 128);
 // SAFETY: `repr(C)`, explicit padding, any bit pattern is valid.

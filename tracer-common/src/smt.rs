@@ -1,28 +1,28 @@
-//! Hyperthreads: how long others ran beside the target's threads on the sibling of their CPU. There is no queue to wait in.
+//! Hyperthreads: how long others ran on the sibling of a CPU while a target thread ran on that CPU. There is no queue to wait in.
 
 /// State of each hyperthread, by CPU number: [`SiblingState`].
 pub const THREADS_MAP: &str = "THREADS";
 
-/// What a CPU runs.
+/// The CPU runs nothing.
 pub const IDLE: u32 = 0;
-/// A target thread.
+/// The CPU runs a target thread.
 pub const TARGET: u32 = 1;
-/// Any other process.
+/// The CPU runs any other process.
 pub const OTHER: u32 = 2;
 
 /// One CPU (map `THREADS`, by CPU), on a cache line of its own. Written by that CPU alone, read by its sibling.
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SiblingState {
-    /// Since when it runs what it runs.
+    /// Since when it runs the present thread, ns.
     pub since_ns: u64,
-    /// How long it ran processes other than the target's.
+    /// How long it ran processes other than the target's, ns.
     pub other_ns: u64,
-    /// As above, of the sibling, when the target thread that runs came on.
+    /// `other_ns` of the sibling, when the target thread that runs came on.
     pub beside_at_ns: u64,
-    /// How long target threads ran here.
+    /// How long target threads ran here, ns.
     pub target_ns: u64,
-    /// For how much of that the sibling ran another process.
+    /// How much of that the sibling ran another process, ns.
     pub beside_ns: u64,
     /// [`IDLE`], [`TARGET`] or [`OTHER`].
     pub runs: u32,
@@ -38,7 +38,7 @@ const _: () = assert!(size_of::<SiblingState>() == 64);
 unsafe impl aya::Pod for SiblingState {}
 
 impl SiblingState {
-    /// How long it ran others until `now`.
+    /// How long it ran others until `now`, ns.
     #[must_use]
     pub fn other_until(&self, now: u64) -> u64 {
         let open = now.wrapping_sub(self.since_ns);

@@ -1,4 +1,4 @@
-//! TCP records: a target's socket calls, their acknowledgement, and who sent on a link.
+//! TCP records: the socket calls of a target, their acknowledgement, and what each process sent on a link.
 
 use crate::{plain, record::Header};
 
@@ -11,7 +11,7 @@ pub const LINKS_MAP: &str = "LINKS";
 pub const CALL_SEND: u32 = 1;
 /// After the call the socket waits for space (`SOCK_NOSPACE`): the rest could not be sent.
 pub const CALL_NOSPACE: u32 = 2;
-/// The connection is over (the socket was destroyed or its last data acknowledged while closing).
+/// The connection is over: the socket was destroyed, or its last data was acknowledged while it closed.
 pub const CALL_CLOSE: u32 = 4;
 
 /// A send or receive of a target on a TCP socket returned, or the socket ended.
@@ -22,9 +22,9 @@ pub struct Call {
     pub header: Header,
     /// The socket: its kernel address, unique while it lives.
     pub socket: u64,
-    /// Bytes, or a negative errno.
+    /// Bytes moved, or a negative errno.
     pub result: i64,
-    /// Receive: when the first byte not yet received had arrived, 0 if that was not seen.
+    /// Receive: when the first byte not yet received had arrived, ns; 0 if that was not seen.
     pub arrived_ns: u64,
     /// Process.
     pub pid: u32,
@@ -65,10 +65,10 @@ pub struct Socket {
 /// The receiver's window has no room for the next segment that waits.
 pub const FLOW_WINDOW: u32 = 1;
 
-/// A flow record comes at most so often from one socket, unless what holds it back changes.
+/// Shortest time between two flow records of one socket, ns, unless what holds it back changes.
 pub const FLOW_NS: u64 = 10_000_000;
 
-/// What holds a sending socket of a target back, as it was just before `ns`: since the record before nothing changed it.
+/// What held a sending socket of a target back just before `ns`. It is valid since the record before.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Flow {
@@ -84,7 +84,7 @@ pub struct Flow {
     pub unsent_bytes: u32,
     /// Bytes sent and not yet acknowledged.
     pub unacked_bytes: u32,
-    /// What the receiver takes beyond the last byte acknowledged.
+    /// Bytes that the receiver takes beyond the last byte acknowledged.
     pub window_bytes: u32,
     /// Segments sent again since the connection began.
     pub retransmits: u32,
@@ -102,11 +102,11 @@ pub struct Ack {
     pub header: Header,
     /// The socket.
     pub socket: u64,
-    /// When its last packet before left the queue of an interface; 0 if none did that queues.
+    /// When its last packet before left the queue of an interface, ns; 0 if no interface queued one.
     pub left_ns: u64,
 }
 
-/// Which process connected a Unix stream that a target accepted; sent as the stream is first used, and where that changes.
+/// The process that connected a Unix stream that a target accepted. Emitted as the stream is first used, and when the process changes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Client {
@@ -120,13 +120,13 @@ pub struct Client {
     pub client_pid: u32,
 }
 
-/// Length of a link slice. The value is 10 ms, as in the design: short against a human's idea of "slow",
-/// long against a packet (1.2 ms for 1500 bytes at 10 Mbit/s).
+/// Length of a link slice, ns. 10 ms is short against a human's idea of "slow", and long against a packet: 1500 bytes take 1.2 ms at
+/// 10 Mbit/s.
 pub const LINK_SLICE_NS: u64 = 10_000_000;
 
-/// A packet that leaves so much later than TCP wanted it to has waited for the link. The value is above what a timer of `fq` is late
-/// (10 µs of slack, and the way through a softirq), and below the millisecond of data that a paced socket keeps in a queue
-/// (`sk_pacing_shift`): behind a full link a packet waits for its own socket's data at least.
+/// A packet that leaves this much later than TCP wanted, ns, has waited for the link. A timer of `fq` is late by less: 10 µs of slack, and
+/// the way through a softirq. A paced socket keeps a millisecond of data in a queue (`sk_pacing_shift`). So behind a full link a packet
+/// waits longer, at least for the data of its own socket.
 pub const LATE_NS: u64 = 700_000;
 
 /// What one owner sent through an interface that queues, in one slice.
@@ -139,14 +139,14 @@ pub struct Link {
     pub ifindex: u32,
     /// Network namespace (inode number).
     pub netns: u32,
-    /// Process whose sockets sent.
+    /// Process that owns the sockets.
     pub pid: u32,
-    /// Packets.
+    /// Packets sent.
     pub packets: u32,
     /// Wire bytes.
     pub bytes: u64,
-    /// Smallest backlog, in packets, seen as packets of this owner left that had waited for the link; 0: the queue emptied; the
-    /// largest number: none had waited for more than the time at which it was due.
+    /// Smallest backlog, in packets, at the departure of this owner's packets that had waited for the link. 0: the queue emptied.
+    /// `u32::MAX`: no packet had waited longer than until it was due.
     pub backlog_min: u32,
     /// The queue's drop counter at the last packet.
     pub drops: u32,
@@ -170,27 +170,27 @@ pub struct SocketState {
     pub sent_seq: u32,
     /// Interface its packets last left through, if it queues.
     pub ifindex: u32,
-    /// 1 once a [`Socket`] record was sent.
+    /// 1 once a [`Socket`] record was emitted.
     pub announced: u32,
     /// Network namespace (inode number) of that interface.
     pub netns: u32,
     /// `FLOW_*` bits of the last [`Flow`] record.
     pub flow_flags: u32,
-    /// When that was sent; 0 before the first.
+    /// When that was emitted, ns; 0 before the first.
     pub flow_ns: u64,
-    /// Segments sent again as it was sent.
+    /// Segments sent again until then.
     pub retransmits: u32,
-    /// Hash of its packets, under which it is found where a packet has lost its socket; 0: not known.
+    /// Hash of its packets: finds the socket of a packet that has lost it. 0: not known.
     pub hash: u32,
     /// When its last packet left the queue of an interface; 0 before the first.
     pub left_ns: u64,
     /// CPU on which its last packet passed or left an interface.
     pub cpu: u32,
-    /// Of a Unix stream: which process connected, as was told last.
+    /// Of a Unix stream: the process that connected, as last emitted; 0 before.
     pub client_pid: u32,
 }
 
-/// Key of a link cell.
+/// Key of a [`Link`] cell.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LinkOwner {

@@ -1,6 +1,6 @@
 //! Atomic addition without a result: the only atomic that 5.10 executes.
 //!
-//! `core`'s atomics have no `fetch_add` on this target, because it has no compare-and-swap; the instruction is written out.
+//! `core`'s atomics have no `fetch_add` on this target, because it has no compare-and-swap. So the instruction is written out.
 
 use core::arch::asm;
 

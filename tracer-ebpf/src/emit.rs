@@ -1,4 +1,4 @@
-//! The only user of the ring buffers: reserve, write, or count a drop. Nothing is lost silently.
+//! The only user of the ring buffers: it reserves and writes, or counts a drop. Nothing is lost silently.
 
 use aya_ebpf::{
     bindings::BPF_RB_NO_WAKEUP,
@@ -16,21 +16,23 @@ use tracer_common::{
 
 use crate::shared::shared;
 
-/// Facts in the order in which they became true. User space polls on a timer, so that the tracer never traces its own wakeups.
+/// All records but histogram snapshots. User space polls on a timer, so that the tracer never traces its own wakeups.
 #[map]
 static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
 
-/// Histogram snapshots, apart from the facts because they are large and losing one loses nothing.
+/// Histogram snapshots. They have a ring of their own: they are large, and a lost one loses nothing.
 #[map]
 static SNAPSHOTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 
+/// Records sent and dropped, by kind.
 #[map]
 static COUNTERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(KINDS as u32, 0);
 
+/// Facts lost because a map was full, by [`MapLoss`].
 #[map]
 static MAP_FULL: PerCpuArray<u64> = PerCpuArray::with_max_entries(MAP_LOSSES as u32, 0);
 
-/// Entries made in maps that push out what was longest not used: what is not there at the end was pushed out.
+/// Entries added to maps that push out the entry longest not used, by [`MapLoss`]. An entry that is missing at the end was pushed out.
 #[map]
 static MAP_ADDED: PerCpuArray<u64> = PerCpuArray::with_max_entries(MAP_LOSSES as u32, 0);
 
@@ -89,7 +91,7 @@ pub(crate) fn map_full(loss: MapLoss) {
     count(&MAP_FULL, loss);
 }
 
-/// Counts a new entry of a map that pushes out others.
+/// Counts a new entry of a map that pushes out old ones.
 #[inline(always)]
 pub(crate) fn map_added(map: MapLoss) {
     count(&MAP_ADDED, map);

@@ -1,4 +1,4 @@
-//! Per-process histograms of every family, in one LRU map; an entry first touched in a new interval sends itself.
+//! Histograms of every process and family. An entry that is first touched in a new interval emits itself.
 
 use aya_ebpf::{helpers::generated::bpf_probe_read_kernel, macros::map, maps::LruHashMap};
 use tracer_common::{
@@ -12,11 +12,11 @@ use tracer_common::{
 
 use crate::{atomic, emit, lru, shared::shared};
 
-/// User space sets the sizes by the machine's.
+/// By process and family. User space sets the sizes of both maps by the number of CPUs.
 #[map]
 static HISTOGRAMS: LruHashMap<CellKey, Cell> = LruHashMap::with_max_entries(4096, 0);
 
-/// Both histograms of a process's disk requests, by process: each request counts in both, and is looked up once.
+/// Both histograms of a process's disk requests, by process. Each request counts in both, and needs one look-up.
 #[map]
 static BLOCK_HISTOGRAMS: LruHashMap<u32, BlockCells> = LruHashMap::with_max_entries(1024, 0);
 
@@ -25,14 +25,14 @@ shared!(
     BLOCK_HISTOGRAMS = BLOCK_HISTOGRAMS_MAP
 );
 
-/// What new entries start as: too large for the stack.
+/// What new entries begin as: too large for the stack.
 static EMPTY: Cell = Cell::EMPTY;
 static EMPTY_BLOCK: BlockCells = BlockCells::EMPTY;
 
 /// Counts `ns` in the histogram of a process.
 ///
-/// A global function: the verifier walks its paths once, not once for each path that leads to a call (`sched_switch` loads ten times
-/// as fast). Such a function takes and returns scalars.
+/// A global function: the verifier walks its paths once, not once for each path that leads to a call. `sched_switch` loads ten times as
+/// fast so. Such a function takes and returns scalars.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn record(pid: u32, family: u32, ns: u64, now: u64) -> u32 {
@@ -43,7 +43,7 @@ pub(crate) extern "C" fn record(pid: u32, family: u32, ns: u64, now: u64) -> u32
     0
 }
 
-/// Counts a disk request of a process: how long it was queued, and how long the device had it.
+/// Counts a disk request of a process: the time it was queued and the time the device had it, ns.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn record_block(pid: u32, queue_ns: u64, device_ns: u64, now: u64) -> u32 {
@@ -67,8 +67,8 @@ fn count(cell: *mut Cell, pid: u32, family: u32, ns: u64, now: u64) {
             (*cell).epoch = epoch;
             emit::snapshot::<Snapshot>(now, |record| {
                 (*record).key = CellKey { pid, family };
-                // By the helper, which does not fail on a map: written out, the copy of a kilobyte is a loop over its bytes, which the
-                // verifier goes through in each program that counts, and which takes longer.
+                // The helper does not fail on a map. Written out, the copy of a kilobyte is a loop over bytes: it takes longer, and the
+                // verifier walks it in each program that counts.
                 bpf_probe_read_kernel(
                     (&raw mut (*record).cell).cast(),
                     size_of::<Cell>() as u32,
@@ -78,7 +78,7 @@ fn count(cell: *mut Cell, pid: u32, family: u32, ns: u64, now: u64) {
         }
         atomic::add64(&raw mut (*cell).count, 1);
         atomic::add64(&raw mut (*cell).sum_ns, ns);
-        // Two CPUs may race here and the smaller value win; the buckets, which are exact, bound the error to one bucket.
+        // Two CPUs may race here, and the smaller value may win. The buckets are exact and bound the error to one bucket.
         if ns > (*cell).max_ns {
             (*cell).max_ns = ns;
         }
@@ -92,8 +92,8 @@ fn count(cell: *mut Cell, pid: u32, family: u32, ns: u64, now: u64) {
     }
 }
 
-/// Counts what a thread waited in the run queue, if that is known, and adds the CPU time that it then held: both as it leaves the CPU, so
-/// that its process is looked up once.
+/// Counts the run-queue wait of a thread, ns or [`NOT_QUEUED`], and adds the CPU time that it then held, ns. Both happen as the thread
+/// leaves the CPU, so that its process is looked up once.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn ran(pid: u32, waited_ns: u64, held_ns: u64, now: u64) -> u32 {

@@ -1,11 +1,11 @@
-//! Maps that push out what was longest not used: what is made in them is counted, so that what they lost can be told.
+//! Maps that push out the entry longest not used. Additions are counted, so that user space can tell how many entries were lost.
 
 use aya_ebpf::maps::LruHashMap;
 use tracer_common::record::MapLoss;
 
 use crate::emit;
 
-/// An entry; a new one is copied from `empty`. `None`, and counted, if there is no room.
+/// The entry of `key`; a new one is copied from `empty`. `None`, and counted, if there is no room.
 #[inline(always)]
 pub(crate) fn entry<K, V>(
     map: &LruHashMap<K, V>,

@@ -1,6 +1,6 @@
-//! Kernel stacks by identity: a hash of the frames, which are sent only when the hash is new.
+//! Kernel stacks by identity: a hash of the frames. The frames are emitted only when the hash is new.
 //!
-//! Not a BPF stack map: that loses exactly the hot stacks to collisions, and reusing its ids lies.
+//! A BPF stack map would lose exactly the hot stacks to collisions, and an id that it reuses names the wrong stack.
 
 use core::mem::MaybeUninit;
 
@@ -18,12 +18,12 @@ static STACKS: LruHashMap<u64, u64> = LruHashMap::with_max_entries(4096, 0);
 
 const BYTES: u32 = (STACK_DEPTH * 8) as u32;
 
-/// Captures the kernel stack of `current` and returns its identity, 0 if there is none. `last` is one that was captured before: most
-/// threads sleep again and again in the same place.
+/// Captures the kernel stack of `current` and returns its identity, 0 if there is none. `last` is an identity that was
+/// captured before and needs no look-up: most threads sleep again and again in the same place.
 #[inline(never)]
 pub(crate) fn capture(ctx: *mut core::ffi::c_void, last: u64, now: u64) -> u64 {
     let mut frames = MaybeUninit::<[u64; STACK_DEPTH]>::uninit();
-    // SAFETY: the buffer is as long as said.
+    // SAFETY: the buffer has `BYTES` bytes.
     let written = unsafe { bpf_get_stack(ctx, frames.as_mut_ptr().cast(), BYTES, 0) };
     if written <= 0 {
         return 0;
@@ -61,7 +61,7 @@ fn send(id: u64, depth: u64, frames: &[u64; STACK_DEPTH], now: u64) {
         }
     });
     if sent {
-        // A full LRU map evicts; an error here only sends the stack once more.
+        // A full LRU map evicts. After an error here the stack is only emitted once more.
         let _ = STACKS.insert(id, 1, 0);
     }
 }

@@ -56,7 +56,7 @@ pub enum Command {
 /// Arguments of `attach`.
 #[derive(Args, Debug)]
 pub struct AttachArgs {
-    /// Which process.
+    /// Which processes.
     #[command(flatten)]
     pub target: TargetArgs,
     /// Trace only the processes named, not their children (by default an nginx master's workers are traced too)
@@ -76,7 +76,7 @@ pub struct AttachArgs {
     pub output: OutputArgs,
 }
 
-/// Which process: exactly one way to say it.
+/// Which processes: given in exactly one of these ways.
 #[derive(Args, Debug)]
 #[group(required = true, multiple = false)]
 pub struct TargetArgs {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tracer_common::{histogram::Family, irq::SOFTIRQS};
 
-/// A histogram since attach; the latest one of a process and family counts.
+/// A histogram since attach. The latest one of a process and family counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Histogram {
     /// When it was taken.
@@ -20,7 +20,7 @@ pub struct Histogram {
     pub sum_ns: u64,
     /// Largest, ns.
     pub max_ns: u64,
-    /// CPU time the process held, for [`Family::RunQueue`].
+    /// CPU time that the process held, ns, for [`Family::RunQueue`].
     pub held_ns: u64,
     /// Index of the first bucket kept.
     pub first: u32,
@@ -36,7 +36,7 @@ impl Histogram {
     }
 }
 
-/// What ran on a CPU in nobody's name.
+/// A source of interrupts: it runs in nobody's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Source {
     /// Devices' interrupts.
@@ -57,19 +57,19 @@ impl std::fmt::Display for Source {
     }
 }
 
-/// At the end: what interrupted target threads while they ran, which is part of their time on a CPU.
+/// At the end: time that interrupts took of running target threads. It is part of their time on a CPU.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interrupted {
     /// By source, ns.
     pub took: Vec<(Source, u64)>,
 }
 
-/// At the end: how long the target ran, and for how much of that the sibling of its CPU ran another process. Only where CPUs have
+/// At the end: how long the target ran, and how long meanwhile the sibling of its CPU ran another process. Only where CPUs have
 /// siblings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Siblings {
-    /// On a CPU, ns.
+    /// Time of the target on a CPU, ns.
     pub target_ns: u64,
-    /// Part of it, ns.
+    /// Part of that time, ns.
     pub beside_ns: u64,
 }

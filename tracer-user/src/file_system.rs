@@ -1,24 +1,24 @@
-//! File systems whose data are not on a disk of this machine: by the names of their mounts and of their kernel functions.
+//! File systems with their content elsewhere than on a disk of this machine, by the names of their mounts and of their kernel functions.
 
 use serde::{Deserialize, Serialize};
 
-/// Which.
+/// Kind of such a file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Kind {
     /// NFS.
     Nfs,
     /// SMB.
     Cifs,
-    /// A process of this machine answers, which may ask another machine.
+    /// A file system in a process of this machine, which may ask another machine.
     Fuse,
     /// Ceph.
     Ceph,
-    /// Plan 9, as virtual machines share directories.
+    /// Plan 9, by which virtual machines share directories with their host.
     Plan9,
 }
 
-/// Kind, its name, types in mountinfo (without what follows a dot), kernel functions that only it sleeps in (names end in `*` where they
-/// are prefixes; 5.10 to 7.2).
+/// Kind, name, types in mountinfo (without what follows a dot), and kernel functions in which only this kind sleeps (5.10 to 7.2). A
+/// function that ends in `*` is a prefix.
 const TABLE: [(Kind, &str, &[&str], &[&str]); 5] = [
     (
         Kind::Nfs,
@@ -56,7 +56,7 @@ impl Kind {
         row.map(|(kind, ..)| *kind)
     }
 
-    /// The kind whose function is anywhere in a stack.
+    /// The kind with a function anywhere in a stack.
     #[must_use]
     pub fn of_stack(frames: &[String]) -> Option<Self> {
         let is_in = |pattern: &&str| {
@@ -71,7 +71,7 @@ impl Kind {
         row.map(|(kind, ..)| *kind)
     }
 
-    /// As it is said.
+    /// Its name, as a report shows it.
     #[must_use]
     pub fn name(self) -> &'static str {
         let row = TABLE.iter().find(|(kind, ..)| *kind == self);

@@ -1,4 +1,4 @@
-//! `tracer` tells which resource a process waits for, and who holds it.
+//! `tracer` reports which resource a process waits for, and which process holds it.
 //!
 //! Modules in reading order; data flows one way through them:
 //!
@@ -6,7 +6,7 @@
 //! - `machine` what `/proc`, `/sys` and netlink say of this machine
 //! - `kernel` everything that names aya: BTF, features, loading, attaching, reading
 //! - `session` one trace: its window, and what is looked for beside it
-//! - [`model`] a pure fold of events into books: who waited for what, and who held it
+//! - [`model`] a pure fold of events into books: which thread waited for what, and which process held it
 //! - [`figures`] what events and books both carry, so that a verdict names no event
 //! - [`verdict`] from books to an answer; the thresholds, each with its reason
 //! - [`assemble`] books and verdict become the [`report`], which [`render`] shows

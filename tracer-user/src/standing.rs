@@ -1,5 +1,7 @@
-//! What is known of this machine and of who held most on it, so that a remedy can be checked against both. Read once, at the end of a
-//! trace, while the culprit still lives; part of the recording, so that `report` gives the same remedies elsewhere.
+//! How the largest holders stand on this machine, and what the machine offers: a remedy is checked against both.
+//!
+//! It is read once, at the end of a trace, while the culprit still lives. It is part of the recording, so that `report` gives the same
+//! remedies elsewhere.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,29 +10,29 @@ use crate::class::Resource;
 /// How a process stands with the schedulers, and how it was started.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {
-    /// Process.
+    /// Process (pid).
     pub pid: u32,
-    /// Threads.
+    /// Number of threads.
     pub threads: u32,
-    /// User.
+    /// User it runs as.
     pub uid: u32,
-    /// -20..=19.
+    /// Nice value, -20..=19.
     pub nice: i32,
-    /// `SCHED_*` of sched(7).
+    /// Scheduling policy, `SCHED_*` of sched(7).
     pub policy: u32,
-    /// `IOPRIO_CLASS_*` of ioprio_set(2): 0 none, 1 real-time, 2 best effort, 3 idle.
+    /// I/O class, `IOPRIO_CLASS_*` of ioprio_set(2): 0 none, 1 real-time, 2 best effort, 3 idle.
     pub io_class: Option<u32>,
     /// Identity and nice value of its autogroup (sched(7)).
     pub autogroup: Option<(u64, i32)>,
-    /// Its group in the hierarchy that divides the CPU.
+    /// Its cgroup in the hierarchy that divides the CPU.
     pub cpu: Option<Group>,
-    /// Its group in the hierarchy that divides the disks.
+    /// Its cgroup in the hierarchy that divides the disks.
     pub io: Option<Group>,
     /// Command line, word by word, unless that is very long.
     pub arguments: Vec<String>,
     /// Working directory.
     pub cwd: String,
-    /// What its program is.
+    /// How its program was linked.
     pub program: Program,
     /// Has it a file open with `O_DIRECT` or `O_SYNC`?
     pub unbuffered: bool,
@@ -69,43 +71,43 @@ pub enum Program {
     SetUid,
 }
 
-/// A group of one hierarchy that a process is in.
+/// A cgroup of one hierarchy, with a process in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Group {
-    /// Path within the hierarchy. Of v2: the nearest one for which the controller is enabled.
+    /// Path within the hierarchy. In v2 it is the nearest group for which the controller is enabled.
     pub path: String,
-    /// Is it the process's own, and no ancestor's that stands for it?
+    /// Is it the process's own group, not an ancestor that stands for it?
     pub own: bool,
-    /// No group lies below it.
+    /// Is there no group below it?
     pub leaf: bool,
     /// Processes in it, at most [`Group::MOST`].
     pub members: Vec<u32>,
-    /// Its weight (v2), its shares (v1).
+    /// Its weight (v2) or its shares (v1).
     pub weight: Option<u64>,
 }
 
 impl Group {
-    /// More members are not counted: such a group is nobody's own.
+    /// Most members counted: a group with more belongs to no single job.
     pub const MOST: usize = 64;
 }
 
 /// A limit that the target itself is under.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnLimit {
-    /// Of what.
+    /// The resource that is limited.
     pub resource: Resource,
-    /// Where it is written.
+    /// File with the limit.
     pub file: String,
-    /// What stands there at attach; of a file with several devices, one device's line.
+    /// Content of the file at attach; of a file with several devices, the line of one.
     pub value: String,
 }
 
-/// What this machine has to restrain somebody with.
+/// What this machine offers to restrain a process with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Means {
     /// The cgroup hierarchy with the cpu controller.
     pub cpu: Option<Hierarchy>,
-    /// The one with the io (v2) or blkio (v1) controller.
+    /// The cgroup hierarchy with the io (v2) or blkio (v1) controller.
     pub io: Option<Hierarchy>,
     /// Devices (`8:0`) for which `io.cost.qos` is enabled.
     pub io_cost: Vec<String>,
@@ -123,7 +125,7 @@ impl Means {
     /// Commands that not every machine has.
     pub const COMMANDS: [&str; 4] = ["trickle", "at", "tc", "systemd-run"];
 
-    /// Was it looked at? Recordings of earlier versions have nothing of it; a machine has at least one interface, its loopback.
+    /// Was it read? Recordings of earlier versions have nothing of it. A machine has at least one interface, its loopback.
     #[must_use]
     pub fn is_known(&self) -> bool {
         *self != Self::default()
@@ -148,11 +150,11 @@ pub struct Hierarchy {
 /// A network interface and what queues at its root.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interface {
-    /// Name.
+    /// Name of the interface.
     pub name: String,
     /// Kind of the root qdisc (`tbf`, `mq`); empty if there is none.
     pub qdisc: String,
-    /// Major number of its handle; 0 where it was never given one.
+    /// Major number of the qdisc's handle; 0 if it has none.
     pub major: u16,
     /// Kind of the qdisc below a root that holds just one (`tbf`); empty if none is listed.
     pub inner: String,

@@ -1,4 +1,4 @@
-//! How figures and text from outside are shown to people: the one place that knows.
+//! How figures and text from outside are shown to people. No other place prints a unit or escapes a text for a terminal.
 
 use std::fmt::Write as _;
 
@@ -112,7 +112,7 @@ pub fn plural(number: u64, noun: &str) -> String {
     )
 }
 
-/// Does it turn the direction of writing (Unicode TR9), or break the line?
+/// Does the character turn the direction of writing (Unicode TR9), or break the line?
 fn turns_or_breaks(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -4,8 +4,10 @@
 //! [`world`] is what they make their scenes from, [`said`] what they read of a report.
 
 mod bench;
+mod columns;
 mod demo;
 mod lab;
+mod latency;
 mod said;
 mod world;
 

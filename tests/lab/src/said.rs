@@ -13,50 +13,50 @@ use tracer::{
 
 /// A verdict, and the figures that decided it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Said {
+pub(crate) struct Said {
     /// `disk`, `network`, `cpu`, …, `none`.
-    pub resource: String,
+    pub(crate) resource: String,
     /// Its cause.
-    pub cause: Option<String>,
+    pub(crate) cause: Option<String>,
     /// Where.
-    pub place: Option<String>,
+    pub(crate) place: Option<String>,
     /// Whom it accuses.
-    pub culprits: Vec<Culprit>,
+    pub(crate) culprits: Vec<Culprit>,
     /// Part of the blocked time that the resource has, 0..1.
-    pub share: Option<f64>,
+    pub(crate) share: Option<f64>,
     /// 0..1.
-    pub confidence: Option<f64>,
+    pub(crate) confidence: Option<f64>,
     /// In words.
-    pub sentence: String,
+    pub(crate) sentence: String,
     /// What decided.
-    pub figures: Option<Figures>,
+    pub(crate) figures: Option<Figures>,
 }
 
 /// A holder group.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Culprit {
+pub(crate) struct Culprit {
     /// Its name.
-    pub comm: String,
+    pub(crate) comm: String,
     /// All its processes.
-    pub pids: Vec<u64>,
+    pub(crate) pids: Vec<u64>,
     /// Part of the resource's wait that it is charged with, 0..1.
-    pub share: f64,
+    pub(crate) share: f64,
 }
 
 /// The figures that are compared with a verdict's thresholds, and how far they are from them: positive speaks for an accusation.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Figures {
+pub(crate) struct Figures {
     /// Blocked part of active time.
-    pub blocked: f64,
+    pub(crate) blocked: f64,
     /// The part of the resource's wait that its largest holder outside the target is charged with.
-    pub part: f64,
+    pub(crate) part: f64,
     /// What that holder costs of active time.
-    pub cost: f64,
+    pub(crate) cost: f64,
 }
 
 impl Said {
     /// Reads a `tracer.report/1`.
-    pub fn parse(json: &str) -> Result<Self> {
+    pub(crate) fn parse(json: &str) -> Result<Self> {
         let report: Value = serde_json::from_str(json).context("tracer's report is not JSON")?;
         let verdict = &report["verdict"];
         let text = |name: &str| verdict[name].as_str().map(str::to_owned);
@@ -91,7 +91,7 @@ impl Culprit {
     }
 
     /// Whether any of these processes is among its own.
-    pub fn is(&self, pids: &[u32]) -> bool {
+    pub(crate) fn is(&self, pids: &[u32]) -> bool {
         self.pids
             .iter()
             .any(|&pid| pids.iter().any(|&other| u64::from(other) == pid))
@@ -134,7 +134,7 @@ impl Figures {
     }
 
     /// The least of the distances from the thresholds: an accusation needs all of them to be positive.
-    pub fn distance(&self) -> f64 {
+    pub(crate) fn distance(&self) -> f64 {
         (self.blocked - NOT_HELD_UP)
             .min(self.part - CULPRIT_PART)
             .min(self.cost - CULPRIT_COST)

@@ -24,7 +24,7 @@ impl Bio {
         }
     }
 
-    /// The number of the group whose I/O this is; 0 if the kernel does not keep it.
+    /// Number of the control group that this I/O is charged to; 0 if the kernel does not keep it.
     #[inline(always)]
     pub(crate) fn group(self) -> u64 {
         if !has(config!(offsets.bio_group)) || !has(config!(offsets.folder_number)) {
@@ -68,14 +68,14 @@ pointer! {
     Mapping { inode: u64 = mapping_inode; }
 }
 
-/// Device number of a `struct journal_s`'s file system. Read by a helper: a raw tracepoint's pointers have no types.
+/// Device number of the file system of a `struct journal_s`. A helper reads it: the pointers of a raw tracepoint have no types.
 #[inline(always)]
 pub(crate) fn journal_dev(journal: *const u8) -> u32 {
     let bdev: u64 = untyped(journal, config!(offsets.journal_bdev), 0);
     untyped(bdev as *const u8, config!(offsets.bdev_dev), 0)
 }
 
-/// Number of a `struct transaction_s`, read likewise.
+/// Number of a `struct transaction_s`. A helper reads it, see [`journal_dev`].
 #[inline(always)]
 pub(crate) fn transaction_number(transaction: *const u8) -> u32 {
     untyped(transaction, config!(offsets.transaction_number), 0)

@@ -1,6 +1,6 @@
 //! The only reader of kernel structures: plain loads at offsets that user space froze into [`CONFIG`].
 //!
-//! In a `tp_btf` program such a load is type-checked by the verifier and, at run time, yields 0 for a bad pointer.
+//! The verifier checks the type of such a load in a `tp_btf` program. At run time it yields 0 for a bad pointer.
 
 mod disk;
 mod net;
@@ -53,7 +53,7 @@ pub(crate) fn has(offset: u32) -> bool {
     offset != MISSING
 }
 
-/// A pointer as a number to the verifier too: it lets nobody compute with one, but takes what a negation leaves for a number.
+/// The address of a pointer, to compute with. The verifier forbids arithmetic on pointers, but takes the result of a negation for a number.
 #[inline(always)]
 pub(crate) fn number(pointer: u64) -> u64 {
     let mut negated = pointer;
@@ -69,9 +69,9 @@ fn field<T: Copy>(base: *const u8, offset: u32) -> T {
     unsafe { base.add(offset as usize).cast::<T>().read_volatile() }
 }
 
-/// Reads a field through a pointer of which the verifier knows no type, or says `bad` where the address is.
+/// Reads a field through a pointer of which the verifier knows no type. Returns `bad` if the address is bad.
 ///
-/// Not an `Option`: LLVM computes with the value of a `None`, which the verifier takes for a register that was never written.
+/// Not an `Option`: LLVM computes with the value of a `None`, and the verifier refuses a register that was never written.
 #[inline(always)]
 pub(crate) fn untyped<T: Copy>(base: *const u8, offset: u32, bad: T) -> T {
     let mut value = bad;
@@ -192,7 +192,7 @@ impl Task {
         bytes16(self.0, config!(offsets.task_comm))
     }
 
-    /// What the hypervisor has stolen of its CPU so far, ns; 0 where the kernel does not tell.
+    /// Time that the hypervisor has stolen of its CPU so far, ns; 0 where the kernel does not count it.
     #[inline(always)]
     pub(crate) fn stolen_ns(self) -> u64 {
         if has(config!(offsets.rq_stolen)) {
@@ -252,7 +252,7 @@ pointer! {
 
 /// The pointer that is argument 0 or 1 of a tracepoint, by the frozen `index`.
 ///
-/// The verifier takes no computed offset into the context, and LLVM would make one of two loads: hence two functions.
+/// The verifier takes no computed offset into the context, and LLVM would make one load of two. Hence two functions.
 #[inline(always)]
 pub(crate) fn argument(ctx: &BtfTracePointContext, index: u32) -> *const u8 {
     if index == 0 {
@@ -279,7 +279,7 @@ pub(crate) fn current() -> (u32, u32) {
     ((both >> 32) as u32, both as u32)
 }
 
-/// Nanoseconds since boot, without time asleep: the clock of every record.
+/// Nanoseconds since boot, without suspend: the clock of every record (`CLOCK_MONOTONIC`).
 #[inline(always)]
 pub(crate) fn now() -> u64 {
     // SAFETY: a helper without arguments.

@@ -41,7 +41,7 @@ impl Sock {
         (family == AF_INET || family == AF_INET6) && self.protocol() == IPPROTO_TCP
     }
 
-    /// Is it a Unix stream that a listener accepted? A pair of sockets has no name, and the end that connected seldom has.
+    /// Is it a Unix stream that a listener accepted? A socket pair has no name, and the end that connected seldom has one.
     #[inline(always)]
     pub(crate) fn is_accepted_unix(self) -> bool {
         if !has(config!(offsets.unix_addr))
@@ -55,7 +55,7 @@ impl Sock {
         !unix.is_null() && field::<u64>(unix.cast_const().cast(), config!(offsets.unix_addr)) != 0
     }
 
-    /// The process that connected a stream which was accepted; 0 where that is not known.
+    /// The process that connected an accepted stream; 0 where it is not known.
     #[inline(always)]
     pub(crate) fn client(self) -> u32 {
         if !has(config!(offsets.sock_peer)) {
@@ -119,7 +119,7 @@ pointer! {
 }
 
 impl Skb {
-    /// When TCP wants the packet to leave at the earliest, by the clock of [`super::now`]; 0: at once, or that is not known.
+    /// Earliest time at which TCP wants the packet to leave, ns on the clock of [`super::now`]; 0: at once, or not known.
     #[inline(always)]
     pub(crate) fn due_ns(self) -> u64 {
         if has(config!(offsets.skb_tstamp)) {

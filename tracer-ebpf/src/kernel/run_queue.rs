@@ -16,9 +16,9 @@ pointer! {
 }
 
 impl CfsRq {
-    /// Time this queue was throttled so far, an open interval included, ns; 0 where the kernel does not tell.
+    /// Time this queue was throttled so far, an open interval included, ns; 0 where the kernel does not count it.
     ///
-    /// An interval is stamped on the clock that its sum counts: clocks of a run queue drift apart by interrupts and stolen time.
+    /// An interval is stamped on the same clock as its sum: the clocks of a run queue drift apart by interrupts and stolen time.
     #[inline(always)]
     pub(crate) fn throttled_ns(self) -> u64 {
         if has(config!(offsets.cfs_rq_throttled_self)) {
@@ -98,24 +98,24 @@ pub(crate) fn throttled_on(task: Task, cpu: u32) -> u64 {
     untyped(queue as *const u8, total, UNKNOWN)
 }
 
-/// `NMI_MASK | HARDIRQ_MASK | SOFTIRQ_OFFSET` of `preempt.h`, 5.10 to 7.2: what of the count says that an interrupt is served, not only
-/// held off.
+/// `NMI_MASK | HARDIRQ_MASK | SOFTIRQ_OFFSET` of `preempt.h`, 5.10 to 7.2: the bits of the count that are set while an interrupt is
+/// served, not only held off.
 const INTERRUPTS: u32 = 0x00f0_0000 | 0x000f_0000 | 0x100;
 
-/// In whose context this CPU is.
+/// The context of a CPU.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Context {
     /// Of the task that is `current`.
     Task,
     /// Of an interrupt: `current` is a bystander.
     Interrupt,
-    /// It cannot be told.
+    /// It is not known.
     Unknown,
 }
 
 /// Context of the CPU whose run queue is at this address.
 ///
-/// `__preempt_count` is a variable of each CPU, as `runqueues` is, so that one lies always as far from the other.
+/// `__preempt_count` and `runqueues` are both variables of each CPU. So the distance from one to the other is the same on every CPU.
 #[inline(always)]
 pub(crate) fn context(run_queue: u64) -> Context {
     let distance = config!(preempt_count);

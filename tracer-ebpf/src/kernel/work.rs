@@ -8,13 +8,14 @@ use super::{Task, config, has, untyped};
 const PF_WQ_WORKER: u32 = 0x20;
 
 impl Task {
-    /// Is it a kworker whose function can be told?
+    /// Is it a kworker, on a kernel that shows the functions of kworkers?
     #[inline(always)]
     pub(crate) fn is_worker(self) -> bool {
-        tells_functions() && self.flags() & PF_WQ_WORKER != 0
+        shows_functions() && self.flags() & PF_WQ_WORKER != 0
     }
 
-    /// Address of the function of a kworker; 0 if it is not known. A worker that goes to sleep has done its work: then it is the last.
+    /// Address of the function of a kworker, 0 if it is not known. A worker that goes to sleep has done its work: then it is the last
+    /// function.
     #[inline(always)]
     pub(crate) fn work_function(self) -> u64 {
         function(self.kthread())
@@ -26,14 +27,14 @@ impl Task {
 pub(crate) fn current_work_function() -> u64 {
     // SAFETY: a helper without arguments; what it returns has no type on 5.10.
     let task = unsafe { bpf_get_current_task() } as *const u8;
-    if !tells_functions() || untyped(task, config!(offsets.task_flags), 0) & PF_WQ_WORKER == 0 {
+    if !shows_functions() || untyped(task, config!(offsets.task_flags), 0) & PF_WQ_WORKER == 0 {
         return 0;
     }
     function(untyped(task, config!(offsets.task_kthread), 0))
 }
 
 #[inline(always)]
-fn tells_functions() -> bool {
+fn shows_functions() -> bool {
     has(config!(offsets.task_flags))
         && has(config!(offsets.task_kthread))
         && has(config!(offsets.kthread_data))

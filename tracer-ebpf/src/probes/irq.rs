@@ -1,8 +1,8 @@
-//! Interrupts: what ran on a CPU while a target thread was queued there, which is not the interrupted task's doing.
+//! Interrupts: what they took of a CPU while a target thread was queued there. The interrupted task is not to blame for it.
 //!
-//! Where nobody of the target is queued, an interrupt costs one look at an array and one store. Hard interrupts do not nest, nor do
-//! softirqs, but one of the former may interrupt one of the latter. A busy link has a hundred thousand of them a second: they are summed
-//! up, and told with the slice of the thread that they interrupted.
+//! While no target thread is queued, an interrupt costs one look-up in an array and one store. Hard interrupts do not nest, and softirqs
+//! do not, but a hard interrupt may interrupt a softirq. A busy link causes a hundred thousand interrupts per second. So they are summed up
+//! and emitted with the slice of the thread that they interrupted.
 
 use aya_ebpf::{
     macros::{btf_tracepoint, map},
@@ -12,12 +12,12 @@ use aya_ebpf::{
 use tracer_common::{
     Kind,
     irq::{HARD, INTERRUPTS_MAP, Interrupts, SOURCES, Sums},
-    sched::{CpuState, UNWATCHED},
+    sched::{CpuState, UNTIMED},
 };
 
 use crate::{cpus, emit, filter::is_target, kernel::now, shared::shared};
 
-/// By CPU; user space sets the size to the number of possible CPUs.
+/// By CPU number. User space sets the size to the number of possible CPUs.
 #[map]
 static INTERRUPTS: Array<Sums> = Array::with_max_entries(512, 0);
 
@@ -39,14 +39,14 @@ fn irq_handler_exit(_ctx: BtfTracePointContext) -> i32 {
     let Some(state) = cpus::state(cpus::here()) else {
         return 0;
     };
-    // SAFETY: as above.
+    // SAFETY: a map value; only this CPU's interrupts write the stamp.
     let since = unsafe { core::mem::replace(&mut (*state).irq_ns, 0) };
     let took = end(state, since, HARD);
     if took == 0 {
         return 0;
     }
-    // A softirq that was interrupted is taken to have begun so much later.
-    // SAFETY: as above.
+    // An interrupted softirq is taken to have begun later by that time.
+    // SAFETY: a map value; only this CPU's interrupts write the stamp.
     unsafe {
         let softirq_ns = (*state).softirq_ns;
         let began = if softirq_ns != 0 && cpus::has_queued(state) {
@@ -54,7 +54,7 @@ fn irq_handler_exit(_ctx: BtfTracePointContext) -> i32 {
         } else {
             softirq_ns
         };
-        if began > UNWATCHED {
+        if began > UNTIMED {
             (*state).softirq_ns = began + took;
         }
     }
@@ -65,7 +65,7 @@ fn irq_handler_exit(_ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "softirq_entry")]
 fn softirq_entry(_ctx: BtfTracePointContext) -> i32 {
     if let Some(state) = cpus::state(cpus::here()) {
-        // SAFETY: as above.
+        // SAFETY: a map value; only this CPU's softirqs write the stamp.
         unsafe { (*state).softirq_ns = stamp(state) };
     }
     0
@@ -77,7 +77,7 @@ fn softirq_exit(ctx: BtfTracePointContext) -> i32 {
     let Some(state) = cpus::state(cpus::here()) else {
         return 0;
     };
-    // SAFETY: as above.
+    // SAFETY: a map value; only this CPU's interrupts write the stamp.
     let since = unsafe { core::mem::replace(&mut (*state).softirq_ns, 0) };
     let vector = ctx.arg::<u64>(0) as usize;
     if vector < HARD {
@@ -98,18 +98,18 @@ fn stamp(state: *mut CpuState) -> u64 {
     if cpus::has_queued(state) || runs_target(state) {
         now()
     } else {
-        UNWATCHED
+        UNTIMED
     }
 }
 
-/// Counts an interrupt that ends, and says how long it took; 0 if it delayed nobody. `since` is 0 if its begin was not seen.
+/// Counts an interrupt that ends, and returns its time in ns; 0 if it delayed no target thread. `since` is 0 if its begin was not seen.
 ///
-/// Who is queued is delayed from then on: woken by this very interrupt, or from another CPU.
+/// A thread that is queued during the interrupt is delayed from then on: this very interrupt may have woken it.
 #[inline(always)]
 fn end(state: *mut CpuState, since: u64, source: usize) -> u64 {
     let (watched, interrupted) = (
         cpus::has_queued(state),
-        since > UNWATCHED && runs_target(state),
+        since > UNTIMED && runs_target(state),
     );
     if since == 0 || !(watched || interrupted) {
         return 0;
@@ -134,7 +134,7 @@ fn add(source: usize, delayed: u64, own: u64) {
     let Some(sums) = INTERRUPTS.get_ptr_mut(cpus::here()) else {
         return;
     };
-    // SAFETY: a map value; a softirq may be interrupted here, by the hard interrupts' sum and that of all.
+    // SAFETY: a map value. A hard interrupt may interrupt a softirq here: it adds to its own sum, and atomically to that of all.
     unsafe {
         (*sums).ns[source] += delayed;
         (*sums).own_ns[source] += own;
@@ -142,21 +142,21 @@ fn add(source: usize, delayed: u64, own: u64) {
     }
 }
 
-/// Tells what interrupts took of a CPU until now, if anything. The caller holds the lock of its run queue.
+/// Emits what interrupts took of a CPU until `now`, if anything. The caller holds the lock of its run queue.
 ///
-/// An own function, so that those who switch are verified once without it.
+/// A function of its own: `sched_switch` is verified once without it.
 #[inline(never)]
-pub(super) fn tell(place: u32, begin_ns: u64, now: u64) -> i32 {
+pub(super) fn emit_interrupts(place: u32, begin_ns: u64, now: u64) -> i32 {
     let Some(sums) = INTERRUPTS.get_ptr_mut(place) else {
         return 0;
     };
-    // SAFETY: a map value; interrupts add to the sums at any time, and what is told is remembered before.
+    // SAFETY: a map value. Interrupts add to the sums at any time: what is read is what is remembered as emitted.
     unsafe {
         let all = (&raw const (*sums).all_ns).read_volatile();
-        if all == (*sums).told_all_ns {
+        if all == (*sums).reported_all_ns {
             return 0;
         }
-        (*sums).told_all_ns = all;
+        (*sums).reported_all_ns = all;
         emit::event::<Interrupts>(Kind::Interrupts, now, |record| {
             (*record).begin_ns = begin_ns;
             (*record).place = place;
@@ -164,8 +164,8 @@ pub(super) fn tell(place: u32, begin_ns: u64, now: u64) -> i32 {
             let mut source = 0;
             while source < SOURCES {
                 let ns = (&raw const (*sums).ns[source]).read_volatile();
-                (*record).ns[source] = ns.wrapping_sub((*sums).told_ns[source]);
-                (*sums).told_ns[source] = ns;
+                (*record).ns[source] = ns.wrapping_sub((*sums).reported_ns[source]);
+                (*sums).reported_ns[source] = ns;
                 source += 1;
             }
         });

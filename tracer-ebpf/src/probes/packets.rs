@@ -1,7 +1,7 @@
-//! Packets: whose they are, and whose a CPU moves in its softirqs while a target thread is queued there.
+//! Packets: their owners, and how many of each owner a CPU moves in its softirqs while a target thread is queued there.
 //!
-//! Packets are moved in nobody's name. Where nobody of the target is queued, one costs a look at an array here. What a softirq costs
-//! goes by packets, not by bytes: nothing is copied there, and a segment of 64 KiB passes as one.
+//! A softirq moves packets in nobody's name. While no target thread is queued, a packet costs one look-up in an array here. The cost of a
+//! softirq goes by packets, not by bytes: it copies nothing, and a segment of 64 KiB passes as one packet.
 
 use aya_ebpf::{
     macros::{btf_tracepoint, map},
@@ -22,32 +22,32 @@ use crate::{
     sockets,
 };
 
-/// Sockets by the hash of the packets they send.
+/// Keys of sockets, by the hash of the packets they send.
 #[map]
 static HASHES: LruHashMap<u32, u64> = LruHashMap::with_max_entries(16_384, 0);
 
-/// Who was sending as the trace began: a send that waits for room in its buffer may go on for seconds, and is told at its return.
-/// Written by user space.
+/// Processes that were sending as the trace began. A send that waits for room in its buffer may take seconds, and the probes see only
+/// its return. User space writes this map.
 #[map]
 static SENDERS: HashMap<Sender, u32> = HashMap::with_max_entries(1024, 0);
 
-/// What each owner's packets gave each CPU to do in the current slice.
+/// Packets of each owner that each CPU moved in the current slice.
 #[map]
 static PACKETS: LruHashMap<PacketOwner, Packets> = LruHashMap::with_max_entries(4096, 0);
 
 shared!(PACKETS = PACKETS_MAP, SENDERS = SENDERS_MAP);
 
-/// Payload of a packet on the usual wire: Ethernet's 1500 bytes without the headers of IP and TCP and the time stamp.
+/// Payload of a packet on the usual wire, bytes: the 1500 of Ethernet without the headers of IP and TCP and the time stamp.
 const SEGMENT_BYTES: u32 = 1448;
 
-/// Headers of Ethernet, IPv4 and TCP with the time stamp.
+/// Headers of Ethernet, IPv4 and TCP with the time stamp, bytes.
 const HEADERS_BYTES: u32 = 14 + 20 + 32;
 
-/// A segment with no more payload may be an acknowledgement as far as its length tells: up to four blocks of SACK, and IPv6.
+/// A segment with no more payload than this, bytes, may be an acknowledgement: it has up to four blocks of SACK, or IPv6.
 const LITTLE_BYTES: u32 = 60;
 
-/// The socket that sent a packet. One that was forwarded has lost it (`skb_orphan()` in `ip_rcv_core()`), but not the hash that
-/// `skb_set_hash_from_sk()` gave it, under which the socket is remembered at the devices before.
+/// The socket that sent a packet. A forwarded packet has lost its socket (`skb_orphan()` in `ip_rcv_core()`), but not the hash of
+/// `skb_set_hash_from_sk()`. An earlier device has remembered the socket under this hash.
 #[inline(always)]
 pub(super) fn sender(skb: Skb, dev: NetDevice) -> Option<&'static mut SocketState> {
     let (sk, hash) = (skb.sk(), skb.hash());
@@ -69,8 +69,8 @@ pub(super) fn sender(skb: Skb, dev: NetDevice) -> Option<&'static mut SocketStat
     Some(state)
 }
 
-/// `napi_poll(struct napi_struct *napi, int work, int budget)`, 5.10 to 7.2: so many packets came in, from a device or from this
-/// CPU's backlog, through which go those of the loopback and of veth.
+/// `napi_poll(struct napi_struct *napi, int work, int budget)`, 5.10 to 7.2: `work` packets came in, from a device or from this CPU's
+/// backlog. The packets of the loopback and of veth go through the backlog.
 #[btf_tracepoint(function = "napi_poll")]
 fn napi_poll(ctx: BtfTracePointContext) -> i32 {
     let work = ctx.arg::<u64>(1) as i32;
@@ -80,7 +80,7 @@ fn napi_poll(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// Does a packet leave about when TCP wants it to? What was forwarded may have another clock's time, or none.
+/// Does a packet leave about when TCP wants it to? A forwarded packet may have the time of another clock, or none.
 #[inline(always)]
 pub(super) fn is_on_time(skb: Skb, now: u64) -> bool {
     let late_ns = now.wrapping_sub(skb.due_ns()) as i64;
@@ -97,9 +97,9 @@ pub(super) fn left(pid: u32) {
 
 /// A packet passed an interface without a queue. If it `may_be_forwarded`, its owner is remembered.
 ///
-/// It comes in again on this CPU, unless the kernel is told to steer packets (`rps_cpus`), and counts here: where it comes in, TCP may
-/// leave it to a receiver that is at work on another CPU. An acknowledgement counts where it comes in: only there is it known whose
-/// data it acknowledges.
+/// It comes in again on this CPU, unless the kernel steers packets (`rps_cpus`), and counts here. Where it comes in, TCP may leave it to
+/// a receiver that is at work on another CPU. An acknowledgement counts where it comes in: only there the sender of the acknowledged
+/// data is known.
 #[inline(always)]
 pub(super) fn passed(skb: Skb, dev: NetDevice, may_be_forwarded: bool) {
     let watched = cpus::has_queued_here();
@@ -128,7 +128,7 @@ pub(super) fn received(skb: Skb, payload: u32, pid: u32) {
         count(pid, 0, 1, 0);
         return;
     }
-    // What was left to the receiver came in elsewhere, or is counted.
+    // A segment that TCP left to the receiver came in elsewhere, or is counted.
     if !cpus::in_softirq() {
         return;
     }
@@ -140,7 +140,7 @@ pub(super) fn received(skb: Skb, payload: u32, pid: u32) {
     }
 }
 
-/// A socket other than TCP's sent: from then on its packets have an owner. Only where that matters.
+/// A socket that is not TCP's sent: from then on its packets have an owner. Done only while a target thread is queued here.
 #[inline(always)]
 pub(super) fn sent_by(sk: Sock) {
     let family = sk.family();
@@ -152,7 +152,7 @@ pub(super) fn sent_by(sk: Sock) {
     }
 }
 
-/// Learns whose socket it is that sends without having been seen to: of those who were sending as the trace began.
+/// Learns the process of a socket that sends, and of which no call was seen: it was sending as the trace began.
 #[inline(always)]
 fn adopt(sk: Sock, dev: NetDevice) {
     if !sk.is_tcp() {
@@ -172,7 +172,7 @@ fn adopt(sk: Sock, dev: NetDevice) {
     }
 }
 
-/// The process of the socket whose packets have this hash, 0 if that is not known, and the CPU on which the last one left.
+/// The process of the socket that sends packets of this hash, 0 if it is not known, and the CPU on which the last one left.
 #[inline(always)]
 fn remembered(hash: u32) -> (u32, u32) {
     let Some(key) = HASHES.get_ptr(hash) else {
@@ -185,9 +185,9 @@ fn remembered(hash: u32) -> (u32, u32) {
     }
 }
 
-/// Counts packets on this CPU. One that interrupts another here may cost it its count.
+/// Counts packets on this CPU. A count that is interrupted here by another one may be lost.
 ///
-/// An own function, so that each of its callers is verified without it.
+/// A function of its own: each of its callers is verified without it.
 #[inline(never)]
 fn count(pid: u32, sent: u32, received: u32, polled: u32) -> i32 {
     let (cpu, now) = (cpus::here(), now());

@@ -29,13 +29,13 @@ fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
     let (pid, tid, parent_pid) = (child.pid(), child.tid(), parent.pid());
     let is_process = pid == tid;
     if is_process {
-        // Also ends the fame of a dead target whose id comes back.
+        // The id may have been that of a target that is dead.
         set_target(pid, config!(follow_children) != 0 && is_target(parent_pid));
     } else if !is_target(pid) {
         return 0;
     }
     let target = is_target(pid);
-    // The child's `signal->pids` are filled only after this tracepoint for a new session leader; a fork inherits its parent's.
+    // The child's `signal->pids` are filled only after this tracepoint. A fork inherits those of its parent.
     let (sid, pgid) = parent.session();
     let comm = child.comm();
     let sent = emit::event::<Fork>(Kind::Fork, now(), |record| {
@@ -51,7 +51,7 @@ fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
         record.comm = comm;
     });
     if !sent && target {
-        // Rare, and costly to the books: the one place where the kernel half speaks up.
+        // Rare, and costly to the books: the only message that the kernel half logs.
         warn!(&ctx, "fork of target {} was lost: events ring full", pid);
     }
     0
@@ -109,7 +109,7 @@ fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
 }
 
 /// `struct bpf_iter__task { struct bpf_iter_meta *meta; struct task_struct *task; }`, 5.8 to 7.2: once for each thread, and at the end
-/// with none. aya has no attribute for iterators, whose arguments lie as a tracepoint's do.
+/// with none. aya has no attribute for iterators. Their arguments lie as those of a tracepoint do.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task")]
 fn parents(ctx: *mut c_void) -> i32 {
@@ -124,7 +124,7 @@ fn parents(ctx: *mut c_void) -> i32 {
             pid,
             parent_pid: task.parent().pid(),
         };
-        // SAFETY: a helper that checks its arguments; a buffer that is full is begun again by the kernel.
+        // SAFETY: a helper that checks its arguments. When the buffer is full, the kernel runs this thread again with a larger one.
         unsafe {
             bpf_seq_write(
                 meta.seq(),

@@ -1,8 +1,8 @@
-//! Interrupts in the target's own time on a CPU: no wait, and nobody's blame, because whose packets they moved is not known.
+//! Interrupts in the target's own time on a CPU. They are no wait, and nobody's blame: nobody knows for which process they worked.
 
 use crate::{class::Class, model::books::Books, units::share};
 
-/// Less than this part of the time on a CPU would not be felt if it went away: what a culprit must cost to be one.
+/// Nobody would feel less than this part of the time on a CPU if it went away: it is what a culprit must cost to be one.
 const TELLING: f64 = 0.05;
 
 /// One line of evidence, if it is much.

@@ -24,18 +24,18 @@ use crate::{
     units,
 };
 
-/// What was meant: the tracing goes on until Ctrl-C only where somebody can press it.
+/// The duration where none was given and stderr is no terminal: nobody is there to press Ctrl-C.
 const UNATTENDED: Duration = Duration::from_secs(10);
-/// When the first provisional sentence appears (design §6), from when the tracer was started: beside a busy disk it takes seconds until
-/// its program is in memory.
+/// When the first provisional sentence appears, counted from the start of the process: beside a busy disk it takes seconds until the
+/// program is in memory.
 const FIRST_SENTENCE: Duration = Duration::from_secs(3);
-/// It has at least so much to go by, where attaching took long: fifteen slices of 100 ms.
+/// The least time in the window before the first sentence, where attaching took long: fifteen slices of 100 ms.
 const FIRST_LOOK: Duration = Duration::from_millis(1500);
 
-/// How much of a recording is lost at most if the tracer is killed.
+/// How often a recording is flushed: if the tracer is killed, no more than this is lost.
 const FLUSH: Duration = Duration::from_secs(1);
-/// Copying and closing the books for a provisional sentence takes the longer the more is in them: the next one waits for so many times
-/// as long, so that they take half a hundredth of a CPU.
+/// After a provisional sentence, rest 200 times as long as it took of a CPU: the sentences cost at most 0.5 % of one. Copying and closing
+/// the books takes longer the more is in them.
 const SENTENCE_REST: u32 = 200;
 /// Columns of the provisional sentence on a terminal.
 const LINE: usize = 79;
@@ -58,7 +58,7 @@ pub(super) fn run(args: &AttachArgs) -> Result<ExitCode> {
     deliver(args, stop, &report, &flame, seen.writer)
 }
 
-/// What is to be traced, by whom it may be.
+/// What to trace, once it is there and this process may trace it.
 fn mean(args: &AttachArgs, begun: Instant) -> Result<Settings> {
     let pids = target::resolve(&args.target)?;
     load::need_permission()?;
@@ -76,7 +76,7 @@ fn event_loop() -> Result<Runtime> {
         .context("cannot start the event loop")
 }
 
-/// Attaches, with signals caught before.
+/// Attaches; the signals are caught before.
 fn attach(runtime: &Runtime, loader: Loader, settings: Settings) -> Result<Session> {
     let signals = {
         let _inside = runtime.enter();
@@ -116,7 +116,7 @@ fn deliver(
     flame: &Flame,
     writer: Option<Writer<Event>>,
 ) -> Result<ExitCode> {
-    // Before the recording, whose disk may be the one that is stalled.
+    // Before the recording: its disk may be the one that is stalled.
     let reported = output::write(&args.output, report, flame);
     let written = writer.map(Writer::finish);
     reported?;
@@ -163,7 +163,7 @@ fn recorded(args: &AttachArgs, written: Option<Result<Written>>) -> bool {
     }
 }
 
-/// What becomes of the events: the model, the recording, the provisional sentence.
+/// Takes the events: they go to the model and to the recording, and make the provisional sentence.
 struct Watcher {
     model: Model,
     writer: Option<Writer<Event>>,
@@ -203,7 +203,7 @@ struct Progress {
     interval: Duration,
     attended: bool,
     last: String,
-    /// The next one under way, with the CPU time that it took: the rings fill meanwhile, and must be read.
+    /// The next sentence under way, with the CPU time that it took. It has a thread of its own, because the rings must be read.
     next: Option<JoinHandle<(String, Duration)>>,
 }
 
@@ -223,7 +223,7 @@ impl Progress {
         self.next.is_none() && Instant::now() >= self.due
     }
 
-    /// Begins to judge what is known; a copy of it was `begun` then. The first sentence is waited for, the others have time.
+    /// Begins to judge a copy of the books; copying was `begun` at that time. The first sentence is urgent, the others have time.
     fn begin(&mut self, model: Model, begun: Instant) {
         self.due = begun + self.interval;
         let (copied, is_first) = (begun.elapsed(), self.last.is_empty());
@@ -234,7 +234,7 @@ impl Progress {
             let sentence = assemble::sentence(&model.close());
             (sentence, copied + thread_cpu_time())
         };
-        // Where no thread can be had there is no sentence for now.
+        // Without a thread there is no sentence for now.
         self.next = thread::Builder::new().spawn(judge).ok();
     }
 
@@ -249,7 +249,7 @@ impl Progress {
         }
     }
 
-    /// On a terminal the line is written over; elsewhere it is repeated only when it changes.
+    /// Writes over the line on a terminal; elsewhere writes a line only when it changes.
     fn show(&mut self, sentence: &str) {
         let sentence = units::escape_terminal(sentence);
         if sentence == self.last {
@@ -257,7 +257,7 @@ impl Progress {
         }
         let mut stderr = std::io::stderr();
         let _ = if self.attended {
-            // A line that wraps could not be written over.
+            // A line that wraps cannot be written over.
             write!(
                 stderr,
                 "\r\x1b[K{}",

@@ -9,9 +9,9 @@ use log::Record;
 
 use crate::units;
 
-/// Messages of the kernel half have this at the beginning of their targets.
+/// The target of a message of the kernel half begins with this.
 const KERNEL_HALF: &str = "tracer_ebpf";
-/// Messages of this crate: everything that begins so, but for the kernel half's.
+/// The target of a message of this crate begins with this, and so does the kernel half's.
 const USER_HALF: &str = "tracer";
 
 /// What is shown unless more is asked for: warnings. Those of the kernel half are counted, and mean little to a user.
@@ -28,7 +28,7 @@ pub(super) fn begin(verbose: u8) {
         1 => VERBOSE.to_owned(),
         _ => DETAILED.to_owned(),
     };
-    // The provisional sentence, which is on the line already.
+    // The line may hold the provisional sentence.
     let erase = match std::io::stderr().is_terminal() {
         true => "\r\x1b[K",
         false => "",

@@ -12,7 +12,7 @@ use crate::{
     probes::{self, Need},
 };
 
-/// What was found of one probe.
+/// Whether one probe can be attached here.
 struct Finding {
     probe: &'static str,
     ok: bool,
@@ -20,7 +20,7 @@ struct Finding {
     cost: String,
 }
 
-/// Attaches every probe to nobody and says what is missing.
+/// Attaches every probe, without a target, and says which are missing.
 ///
 /// # Errors
 /// If the kernel has no BTF or refuses the object.

@@ -90,7 +90,8 @@ fn sections(text: &str) -> Roff {
 
 /// `**bold**`, `*italic*` and `` `literal` ``, which manual pages set in bold.
 fn inlines(text: &str) -> Vec<Inline> {
-    const MARKS: [(&str, fn(String) -> Inline); 3] = [
+    type Font = fn(String) -> Inline;
+    const MARKS: [(&str, Font); 3] = [
         ("**", |text| bold(text)),
         ("*", |text| italic(text)),
         ("`", |text| bold(text)),

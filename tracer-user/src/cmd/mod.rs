@@ -19,7 +19,7 @@ use crate::{
     machine::priority,
 };
 
-/// Exit codes (design §6).
+/// Exit codes, which `tracer man` lists.
 mod code {
     pub(crate) const FAILED: u8 = 1;
     pub(crate) const USAGE: u8 = 2;
@@ -50,7 +50,7 @@ plain_error!(Usage, NoTarget);
 /// Runs what the command line says.
 #[must_use]
 pub fn main() -> ExitCode {
-    // Before the command line is understood, which takes much of the program.
+    // Before the command line is parsed: that reads much of the program from a disk that may be busy.
     if std::env::args_os().any(|word| word == "attach") {
         priority::first();
     }

@@ -29,7 +29,7 @@ pub(crate) fn write(args: &OutputArgs, report: &Report, flame: &Flame) -> Result
             },
         ),
     };
-    // First: a file that cannot be written costs no report.
+    // Before the files: if one cannot be written, the report is there.
     stdout(&text)?;
     if let Some(path) = &args.flamegraph {
         file(path, &render::flame::svg(flame)?)?;

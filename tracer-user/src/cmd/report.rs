@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use super::output;
 use crate::{assemble, cli::ReportArgs, event::Event, model::Model, recording::Reader};
 
-/// Reports from a recording. What can be read of a cut one is reported too, and the exit code says so.
+/// Reports from a recording. Of a cut recording it reports what can be read, and the exit code says that it was cut.
 ///
 /// # Errors
 /// If the file is no recording or nothing of it can be read.

@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 use super::{NoTarget, Usage};
 use crate::{cli::TargetArgs, machine::proc, units};
 
-/// The processes that were asked for, the one that names the report first.
+/// The processes that were asked for; the first gives the report its name.
 ///
 /// # Errors
 /// [`NoTarget`] if there is none, [`Usage`] for a kernel thread.

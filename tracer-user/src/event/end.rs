@@ -1,4 +1,4 @@
-//! What is read when the window ends: histograms, totals, and what was lost.
+//! What is read when the window ends: histograms, and what was lost.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use crate::loss::Loss;
 pub struct End {
     /// End of the window.
     pub ns: u64,
-    /// Records sent, by kind.
+    /// Records sent, of all kinds.
     pub sent: u64,
     /// Records received.
     pub received: u64,
@@ -19,15 +19,15 @@ pub struct End {
     pub map_losses: Vec<(String, u64)>,
     /// Events that the recording had to leave out.
     pub recording_drops: u64,
-    /// CPU time of the tracer.
+    /// CPU time of the tracer, ns.
     pub cpu_ns: u64,
     /// Its resident memory.
     pub rss_bytes: u64,
     /// Its maps' memory.
     pub maps_bytes: u64,
-    /// Time its programs ran in the kernel, if that was measured.
+    /// Time its programs ran in the kernel, ns, if that was measured.
     pub kernel_ns: Option<u64>,
-    /// Lines of the kernel's log in the window that matter, and other evidence.
+    /// Lines of the kernel's log that matter, of the window, and other evidence.
     pub evidence: Vec<String>,
     /// The target was gone before the end.
     pub target_exited: bool,

@@ -1,4 +1,4 @@
-//! What the kernel said, and what `/proc` said at attach: owned, in order of time, without a trace of aya.
+//! What the kernel emitted, and what `/proc` showed at attach: owned, in order of time, without a type of aya.
 //!
 //! A recording is a sequence of these, so that a verdict can be reached again on any machine. Times are nanoseconds of
 //! `CLOCK_MONOTONIC` of the traced machine; `pid` is the process, `tid` the thread.
@@ -40,9 +40,9 @@ pub enum Event {
     OpenSocket(OpenSocket),
     /// The frames behind a stack identity.
     Stack(Stack),
-    /// A target thread came back on a CPU, or has not come back until the end.
+    /// A target thread came back on a CPU, or is still off it at the end.
     Wait(Wait),
-    /// Somebody left a CPU on which a target thread was queued.
+    /// A thread left a CPU on which a target thread was queued.
     Slice(Slice),
     /// A queued target thread was moved to another CPU.
     Migrate(Migrate),
@@ -70,45 +70,45 @@ pub enum Event {
     DiskTotal(DiskTotal),
     /// Always the last.
     End(Box<End>),
-    // A recording numbers the kinds: new ones come after those that were there.
-    /// How one of those who held most stands, at the end.
+    // A recording numbers the kinds: a new one comes after all others.
+    /// The standing of one of the largest holders, at the end.
     Standing(Box<crate::standing::Standing>),
-    /// What this machine has to restrain somebody with.
+    /// The means by which this machine can restrain a process.
     Means(Box<crate::standing::Means>),
-    /// A process of this machine whose answers the target waits for is followed from now on.
+    /// The target waits for the answers of a process of this machine: from now on it is followed.
     Follow(Follow),
-    /// At the end, a socket of the target holds bytes that nobody has received.
+    /// A socket of the target holds bytes at the end that nobody has received.
     Unread(Unread),
     /// What holds back a sending socket of the target.
     Flow(Flow),
     /// A limit that the target itself is under.
     OwnLimit(crate::standing::OwnLimit),
-    /// At attach, after the disks.
+    /// A mount of the target that is not on a disk of this machine. At attach, after the disks.
     RemoteMount(RemoteMount),
-    /// As [`Event::Ack`], of a socket whose packets left through an interface that queues.
+    /// [`Event::Ack`] of a socket that sends through an interface that queues.
     Delivered(Delivered),
-    /// What interrupts took of a CPU while a target thread was queued there.
+    /// Time that interrupts took of a CPU while a target thread was queued there.
     Interrupts(Interrupts),
-    /// Which function a kworker ran in a slice.
+    /// The function that a kworker ran in a slice.
     Work(Work),
     /// The hypervisor ran somebody else in a slice.
     Stolen(Stolen),
-    /// Whether hyperthreads were shared.
+    /// How long the target shared the hyperthreads of a core.
     Siblings(Siblings),
-    /// What was stolen of a CPU: told of those on which the kernel does not count it slice by slice.
+    /// Time that was stolen of a CPU, where the kernel does not count it slice by slice.
     CpuTime(CpuTime),
-    /// What interrupted the target.
+    /// Time that interrupts took of running target threads.
     Interrupted(Interrupted),
-    /// At attach, after the sockets: somebody waits for an answer on a connection of the target.
+    /// An answer is due on a connection of the target. At attach, after the sockets.
     Unanswered(Unanswered),
-    /// Whose packets a CPU moved in one slice while a target thread was queued there.
+    /// Packets of one owner that a CPU moved in one slice while a target thread was queued there.
     Packets(Packets),
     /// A process of this machine asks a target on a connection.
     Client(Client),
 }
 
 impl Event {
-    /// When the fact became true; 0 for what was true at attach.
+    /// When the fact became true, ns; 0 for what was true at attach, and for sums.
     #[must_use]
     pub fn ns(&self) -> u64 {
         match self {

@@ -38,7 +38,7 @@ pub struct Exit {
     pub pid: u32,
 }
 
-/// A process that is not the target, and that it asks: what it does is recorded as if it were.
+/// A process that the target asks. It is not the target, but what it does is recorded as if it were.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Follow {
     /// Since when.
@@ -47,6 +47,6 @@ pub struct Follow {
     pub pid: u32,
     /// Process that asks it: the target, or another that is followed.
     pub by_pid: u32,
-    /// Ports on which it is asked.
+    /// Its ports on which it is asked.
     pub listening: Vec<u32>,
 }

@@ -76,19 +76,19 @@ pub struct Stolen {
     pub stolen_ns: u64,
 }
 
-/// At the end: what a CPU had to do in the window, and what of that time the hypervisor stole.
+/// At the end: how long a CPU was busy in the window, and how much of that time the hypervisor stole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CpuTime {
-    /// Which.
+    /// Number of the CPU.
     pub cpu: u32,
-    /// Not idle, with what was stolen, ns.
+    /// Time it was not idle, stolen time included, ns.
     pub busy_ns: u64,
-    /// Part of it, ns.
+    /// Part of that time, ns.
     pub stolen_ns: u64,
 }
 
 impl CpuTime {
-    /// Part that was stolen.
+    /// Part of the busy time that was stolen, 0 to 1.
     #[must_use]
     pub fn part(&self) -> f64 {
         self.stolen_ns as f64 / self.busy_ns.max(1) as f64

@@ -1,17 +1,17 @@
-//! What is known when the probes are attached: the target, its threads and sockets, the disks, and what a stack means.
+//! What is known when the probes are attached: the target, its threads and sockets, and the disks; and the frames of stacks.
 
 use serde::{Deserialize, Serialize};
 
 use crate::file_system::Kind;
 
-/// What was known when the last probe was attached.
+/// What was known when the last probe was attached: the begin of the window.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Start {
     /// Begin of the window.
     pub ns: u64,
     /// Begin of the window, nanoseconds since 1970 (UTC).
     pub wall_ns: u64,
-    /// From the start of the tracer to the last probe.
+    /// From the start of the tracer to the last probe, ns.
     pub attach_ns: u64,
     /// Version of the tracer that recorded.
     pub version: String,
@@ -21,7 +21,7 @@ pub struct Start {
     pub cpus: u32,
     /// Host name.
     pub hostname: String,
-    /// Processes traced, the one that was asked for first.
+    /// Processes traced; the first is the one that the user asked for.
     pub targets: Vec<u32>,
     /// cgroup of the target.
     pub cgroup: Option<String>,
@@ -31,7 +31,7 @@ pub struct Start {
     pub listening: Vec<u32>,
     /// Disks (device numbers) under the target's mounts.
     pub target_disks: Vec<u32>,
-    /// Probes that this kernel lacks, with what that costs.
+    /// Probes that this kernel lacks, with the cost.
     pub missing: Vec<MissingProbe>,
 }
 
@@ -118,11 +118,11 @@ pub struct OpenSocket {
     pub local_port: u32,
     /// Peer's address and port, as text.
     pub remote: String,
-    /// Bytes received and not yet read: an open request of unknown age.
+    /// Bytes received and not yet read: they are an open request of unknown age.
     pub unread_bytes: u32,
 }
 
-/// A connection of the target on which, at attach, the last that was sent had no answer.
+/// A connection of the target on which the last message had no answer at attach.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unanswered {
     /// Process that has it.
@@ -131,16 +131,16 @@ pub struct Unanswered {
     pub local: String,
     /// Peer's address and port, as text.
     pub remote: String,
-    /// The target waits for the peer's answer, not the peer for the target's.
+    /// True: the target waits for the peer's answer. False: the peer waits for the target's.
     pub asks: bool,
-    /// Since when; the kernel counts in ticks of 1 to 10 ms.
+    /// Since when, ns. The kernel counts in ticks of 1 to 10 ms.
     pub since_ns: u64,
 }
 
 /// The frames behind a stack identity.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stack {
-    /// When it was captured.
+    /// When it was captured, ns.
     pub ns: u64,
     /// Identity.
     pub id: u64,
@@ -148,10 +148,10 @@ pub struct Stack {
     pub frames: Vec<String>,
 }
 
-/// A mount of the target whose data are not on a disk of this machine.
+/// A mount of the target that has its data on another machine.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RemoteMount {
-    /// Of which kind.
+    /// Kind of its file system.
     pub kind: Kind,
     /// `server:/export`, as the kernel shows it.
     pub source: String,

@@ -52,11 +52,10 @@ pub fn is_local(local: &str, remote: &str) -> bool {
     })
 }
 
-/// Who has the other end of a connection that a target accepted, where that is a process of this machine. The connection was first
-/// seen before.
+/// The process of this machine that has the other end of a connection which a target accepted. An event before has shown the connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Client {
-    /// Since when that is known.
+    /// Since when it is known.
     pub ns: u64,
     /// The target's socket.
     pub socket: u64,
@@ -74,9 +73,9 @@ pub struct Ack {
     pub socket: u64,
 }
 
-/// See [`tracer_common::tcp::Ack`].
+/// See [`tracer_common::tcp::Ack`]: one with a `left_ns`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "documented with the record of the same name")]
+#[expect(missing_docs, reason = "documented with the record `Ack`")]
 pub struct Delivered {
     pub ns: u64,
     pub socket: u64,
@@ -122,7 +121,7 @@ pub struct Unread {
     pub socket: u64,
     /// Process that last received or sent there.
     pub pid: u32,
-    /// When the first of these bytes arrived.
+    /// When the first of these bytes arrived, ns.
     pub arrived_ns: u64,
 }
 

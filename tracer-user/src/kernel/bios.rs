@@ -1,5 +1,5 @@
-//! Requests in flight, from the kernel half's table of bios: an array of thousands of places, of which few are taken, looked through in
-//! the kernel's own memory instead of by a system call for each.
+//! Requests in flight, from the kernel half's table of bios. It is an array of thousands of places, and few are taken: it is mapped and
+//! looked through, instead of read by a system call for each place.
 
 use std::{
     os::fd::{AsFd as _, AsRawFd as _},
@@ -10,13 +10,14 @@ use aya::{Ebpf, maps::Map};
 use memmap2::MmapOptions;
 use tracer_common::block::{BIO_WAYS, BIOS_MAP, BioState, RequestState};
 
-/// Places for each CPU: 32 queues of 256 requests, or fewer whose requests are of many bios.
+/// Places for each CPU: enough for 32 queues of 256 requests with a bio each, or for fewer requests with more bios.
 const EACH_CPU: u32 = 8192;
-/// The fewest places, and the most, 4 MB.
+/// The fewest places.
 const FEWEST: u32 = 1 << 14;
+/// The most places: 4 MB.
 const MOST: u32 = 1 << 16;
 
-/// How many places a machine of so many CPUs gets; a power of two.
+/// Places on a machine with so many CPUs: a power of two.
 #[must_use]
 pub(crate) fn places(cpus: u32) -> u32 {
     (cpus.saturating_mul(EACH_CPU))
@@ -24,13 +25,13 @@ pub(crate) fn places(cpus: u32) -> u32 {
         .next_power_of_two()
 }
 
-/// Of an index, the bits that say where a set begins.
+/// The bits of an index that say where its set begins.
 #[must_use]
 pub(crate) fn mask(places: u32) -> u32 {
     (places - 1) & !(BIO_WAYS - 1)
 }
 
-/// What is on the devices. None, if the table cannot be mapped.
+/// The requests that the devices have; none if the table cannot be mapped.
 #[must_use]
 pub(crate) fn issued(ebpf: &Ebpf) -> Vec<RequestState> {
     let Some(Map::Array(map)) = ebpf.map(BIOS_MAP) else {

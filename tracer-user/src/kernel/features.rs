@@ -1,4 +1,4 @@
-//! What the running kernel offers, found once in its BTF: never by its version, which back-ports make a lie.
+//! What the running kernel offers, found once in its BTF. Its version is never asked: back-ports make that a lie.
 
 use std::path::Path;
 
@@ -10,10 +10,10 @@ use crate::{
     probes::{self, Hook, Need, Probe},
 };
 
-/// What was found.
+/// The features found.
 #[derive(Clone, Debug)]
 pub(crate) struct Features {
-    /// Frozen into the programs.
+    /// Offsets and argument numbers, to be frozen into the programs.
     pub(crate) config: Config,
     /// Probes that can be loaded, in the order of attachment.
     pub(crate) usable: Vec<&'static Probe>,
@@ -22,7 +22,7 @@ pub(crate) struct Features {
 }
 
 impl Features {
-    /// Finds out.
+    /// Finds the features in the kernel's types.
     #[must_use]
     pub(crate) fn detect(btf: &Btf) -> Self {
         let mut features = Self {
@@ -77,7 +77,7 @@ pub(crate) fn cost(probe: &Probe, reason: &str) -> Option<MissingProbe> {
     })
 }
 
-/// Is the probe in a module that is not there? Then nobody needs what it would see.
+/// Is the probe in a module that is not loaded? Then there is nothing for it to see.
 fn is_absent(btf: &Btf, probe: &Probe) -> bool {
     match probe.hook {
         Hook::InModule(module) => {
@@ -118,7 +118,7 @@ fn obstacle(btf: &Btf, config: &Config, probe: &Probe) -> Option<String> {
     Some(format!("this kernel has no {}", source(missing)))
 }
 
-/// Where a fact would come from, for people.
+/// The kernel's members that a fact could come from, for people.
 fn source(fact: &str) -> String {
     let found = Offsets::FACTS.iter().find(|known| known.name == fact);
     found.map_or_else(
@@ -165,8 +165,8 @@ fn config(btf: &Btf) -> Config {
     config
 }
 
-/// How far a CPU's count of nested interrupts lies from its run queue. Where softirqs run in tasks ([`runs_softirqs_in_tasks`]) the
-/// count does not know of them.
+/// Offset of a CPU's preemption count from its run queue, bytes. `None` where softirqs run in tasks ([`runs_softirqs_in_tasks`]): there
+/// the count does not include them.
 fn preempt_count(btf: &Btf) -> Option<u32> {
     if runs_softirqs_in_tasks(btf) {
         return None;
@@ -180,12 +180,12 @@ fn preempt_count(btf: &Btf) -> Option<u32> {
     Some(count.wrapping_sub(btf.per_cpu("runqueues")?))
 }
 
-/// Only there (`CONFIG_PREEMPT_RT`) a task has this count, and softirqs are preempted as it is: they are no time of a CPU.
+/// With `CONFIG_PREEMPT_RT` softirqs run in tasks and are preempted like them. Only there a task has this count.
 fn runs_softirqs_in_tasks(btf: &Btf) -> bool {
     btf.member("task_struct", "softirq_disable_cnt").is_some()
 }
 
-/// Position of the argument that points to `structure`; 0 if there is none, which the verifier then refuses.
+/// Position of the argument that points to `structure`. 0 if there is none: the verifier then refuses the program.
 fn argument(btf: &Btf, tracepoint: &str, structure: &str) -> u32 {
     let arguments = btf.tracepoint(tracepoint).unwrap_or_default();
     arguments

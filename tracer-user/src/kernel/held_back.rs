@@ -1,9 +1,10 @@
-//! What the limit of a group's I/O had held back, and kernel threads now queue; kernel side: `tracer-ebpf/src/probes/block/held_back.rs`.
+//! The map of I/O that the limit of a cgroup had held back and a kernel thread queues; kernel side:
+//! `tracer-ebpf/src/probes/block/held_back.rs`.
 
 use aya::{Ebpf, maps::HashMap};
 use tracer_common::block::{GroupOnDisk, HELD_BACK_MAP, HeldBack};
 
-/// All that is known of groups whose I/O was held back; empty where the map cannot be read.
+/// All entries; none where the map cannot be read.
 pub(super) fn read(ebpf: &Ebpf) -> Vec<(GroupOnDisk, HeldBack)> {
     let map = ebpf
         .map(HELD_BACK_MAP)
@@ -14,7 +15,7 @@ pub(super) fn read(ebpf: &Ebpf) -> Vec<(GroupOnDisk, HeldBack)> {
     map.iter().flatten().collect()
 }
 
-/// Names the processes of groups. Best effort: what cannot be written stays with the kernel thread.
+/// Writes entries back, with the process found for each. Best effort: an entry that cannot be written stays with the kernel thread.
 pub(super) fn write(ebpf: &mut Ebpf, found: &[(GroupOnDisk, HeldBack)]) {
     let Some(map) = ebpf.map_mut(HELD_BACK_MAP) else {
         return;

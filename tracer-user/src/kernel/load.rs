@@ -26,15 +26,14 @@ use crate::{
 /// The kernel half, built by `cargo xtask build`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("TRACER_BPF_OBJECT"));
 
-/// Entries of maps that grow with the machine: for each CPU, at least and at most. With the largest all maps take 28 MB.
+/// Entries of maps that grow with the machine: for each CPU, the fewest, the most. With the most, all maps take 28 MB.
 const SIZES: [(&str, u32, u32, u32); 3] = [
     (sched::TASKS_MAP, 4096, 16_384, 32_768),
     (histogram::HISTOGRAMS_MAP, 1024, 4096, 6144),
     (histogram::BLOCK_HISTOGRAMS_MAP, 256, 1024, 1536),
 ];
 
-/// Loaded and attached programs; dropping it detaches everything, and so does the end of the process, even by `kill -9`:
-/// nothing is pinned.
+/// Loaded and attached programs. Dropping it detaches everything. So does the end of the process, even by `kill -9`: nothing is pinned.
 pub(crate) struct Attached {
     /// Programs and maps.
     pub(crate) ebpf: Ebpf,
@@ -42,7 +41,7 @@ pub(crate) struct Attached {
     pub(crate) missing: Vec<MissingProbe>,
 }
 
-/// A failure that needs the user's hand: no permission, or no support in the kernel (exit code 3).
+/// A failure that only the user can mend: no permission, or no support in the kernel (exit code 3).
 #[derive(Debug)]
 pub(crate) struct Unsupported(pub(crate) String);
 
@@ -72,14 +71,14 @@ pub(crate) fn need_permission() -> Result<()> {
     Ok(())
 }
 
-/// What is known before load of those to be traced.
+/// What is known of the target before anything is loaded.
 #[derive(Debug, Default)]
 pub(crate) struct Traced {
     /// Target processes.
     pub(crate) pids: Vec<u32>,
-    /// Disks under their mounts.
+    /// Device numbers of the disks under its mounts.
     pub(crate) disks: Vec<u32>,
-    /// Limits of their own I/O.
+    /// Limits of its own I/O.
     pub(crate) limits: Vec<IoLimit>,
 }
 
@@ -87,10 +86,10 @@ pub(crate) struct Traced {
 pub(crate) struct Loader(EbpfLoader<'static>);
 
 impl Loader {
-    /// To be made while the process has one thread.
+    /// To be called while the process has one thread.
     ///
-    /// aya's constructor parses all types whatever is asked for, which takes 50 ms, and goes without where their file cannot be opened.
-    /// For so long this process may open no file: while it has one thread, nobody is hindered.
+    /// aya's constructor always parses all types, which takes 50 ms; where their file cannot be opened it goes without. So this process may
+    /// open no file while the constructor runs: with one thread, that hinders nothing else.
     #[must_use]
     pub(crate) fn begin() -> Self {
         let mut limit = libc::rlimit {
@@ -117,20 +116,20 @@ impl Loader {
     }
 }
 
-/// Maps, and what loading the programs takes.
+/// The maps, and the types that loading the programs needs.
 pub(crate) struct Prepared {
     ebpf: Ebpf,
     hooks: aya::Btf,
 }
 
 impl Prepared {
-    /// Child and parent, for every process that is there now: asked of the kernel, or of `/proc` where it does not tell.
+    /// The pids of child and parent, for every process that is there now: from the kernel, or from `/proc` where it has no iterator.
     pub(crate) fn parents(&mut self) -> Vec<(u32, u32)> {
         parents::read(&mut self.ebpf, &self.hooks).unwrap_or_else(|_| proc::parents())
     }
 }
 
-/// Creates the maps, for as many CPUs as there are, and tells the programs what kernel they are on.
+/// Creates the maps, for as many CPUs as there are, and freezes the kernel's features into the programs.
 ///
 /// # Errors
 /// [`Unsupported`] when a required probe is missing or the kernel refuses the maps.
@@ -147,7 +146,7 @@ pub(crate) fn prepare(
         )));
     }
     thread::scope(|scope| {
-        // Milliseconds each, on CPUs of their own.
+        // Both take milliseconds: each has a CPU of its own.
         let hooks = scope.spawn(|| verify::hooks(btf, &features.usable));
         let ebpf = create_maps(loader, features, follow_children)?;
         let hooks = hooks.join();
@@ -192,7 +191,7 @@ fn create_maps(loader: Loader, features: &Features, follow_children: bool) -> Re
 /// Loads the programs for these targets and attaches them.
 ///
 /// # Errors
-/// [`Unsupported`] when the kernel refuses a required probe; else what failed.
+/// [`Unsupported`] when the kernel refuses a required probe; an error of another kind when a map cannot be written.
 pub(crate) fn attach(prepared: Prepared, features: &Features, traced: &Traced) -> Result<Attached> {
     let Prepared { mut ebpf, hooks } = prepared;
     maps::set_targets(&mut ebpf, &traced.pids)?;
@@ -227,7 +226,7 @@ pub(crate) fn attach(prepared: Prepared, features: &Features, traced: &Traced) -
     Ok(Attached { ebpf, missing })
 }
 
-/// A probe that the kernel refuses although its BTF promises it: costs what its absence costs, or ends the run.
+/// What a probe costs that the kernel refuses although its BTF promises it; an error if the probe is required.
 fn without(probe: &'static Probe, error: &anyhow::Error) -> Result<Option<MissingProbe>> {
     match probe.need {
         Need::Required => bail!(Unsupported(format!(
@@ -238,7 +237,7 @@ fn without(probe: &'static Probe, error: &anyhow::Error) -> Result<Option<Missin
     }
 }
 
-/// A refusal in one line: of the verifier's account, which may be thousands of lines, what it objected to.
+/// A refusal in one line. The verifier's account may be thousands of lines: its objection is enough.
 fn refusal(error: &anyhow::Error) -> String {
     let text = error.to_string();
     let Some((what, account)) = text.split_once("Verifier output:") else {
@@ -270,7 +269,7 @@ fn attach_one(ebpf: &mut Ebpf, probe: &Probe) -> Result<()> {
 /// Takes the programs out of the kernel; the maps stay readable.
 pub(crate) fn detach(ebpf: &mut Ebpf) {
     for (_, program) in ebpf.programs_mut() {
-        // Only a program that was never loaded cannot be unloaded.
+        // It fails only for a program that was never loaded.
         let _ = match program {
             Program::BtfTracePoint(program) => program.unload(),
             Program::RawTracePoint(program) => program.unload(),
@@ -281,7 +280,7 @@ pub(crate) fn detach(ebpf: &mut Ebpf) {
     }
 }
 
-/// Before 5.11 maps count against `RLIMIT_MEMLOCK`. If it cannot be lifted, creating the maps fails with its own message.
+/// Lifts `RLIMIT_MEMLOCK`, against which maps count before 5.11. If that fails, creating the maps fails with a message of its own.
 fn lift_memory_limit() {
     let limit = libc::rlimit {
         rlim_cur: libc::RLIM_INFINITY,

@@ -15,7 +15,7 @@ use tracer_common::{
 
 use crate::machine::proc::IoLimit;
 
-/// Marks targets; first before any probe fires.
+/// Marks processes as targets; the first ones before any probe fires.
 ///
 /// # Errors
 /// If the map cannot be written.
@@ -32,20 +32,21 @@ pub(super) fn set_targets(ebpf: &mut Ebpf, targets: &[u32]) -> Result<()> {
     Ok(())
 }
 
-/// Tells who was sending as the trace began. Best effort: without it their packets are nobody's until they send anew.
+/// Writes the process of each socket that was sending as the trace began. Best effort: without it, its packets have no owner until it
+/// sends anew.
 pub(super) fn set_senders(ebpf: &mut Ebpf, senders: &[(Sender, u32)]) {
     let Some(map) = ebpf.map_mut(SENDERS_MAP) else {
         return;
     };
     if let Ok(mut known) = HashMap::<_, Sender, u32>::try_from(map) {
         for (sender, pid) in senders {
-            // Full: no room for those that are left.
+            // It fails once the map is full.
             let _ = known.insert(sender, pid, 0);
         }
     }
 }
 
-/// Marks the disks under the target's mounts, where it may wait for what kernel threads do, and those on which its own I/O is limited.
+/// Marks the disks under the target's mounts, where it may wait for kernel threads, and the disks on which its own I/O is limited.
 pub(super) fn watch_disks(ebpf: &mut Ebpf, disks: &[u32], limits: &[IoLimit]) -> Result<()> {
     let map = ebpf
         .map_mut(DISKS_MAP)
@@ -69,7 +70,7 @@ pub(super) fn watch_disks(ebpf: &mut Ebpf, disks: &[u32], limits: &[IoLimit]) ->
     Ok(())
 }
 
-/// Memory of the maps: the kernel's own figure for each.
+/// Memory of the maps, bytes: the kernel's own figure for each.
 #[must_use]
 pub(super) fn maps_bytes(ebpf: &Ebpf) -> u64 {
     ebpf.maps()

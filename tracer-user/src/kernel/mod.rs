@@ -55,7 +55,7 @@ pub(crate) struct Kernel {
     self_time: SelfTime,
     log: Option<KernelLog>,
     missing: Vec<MissingProbe>,
-    /// Does each slice say what the hypervisor stole of it?
+    /// Does the kernel count, in each slice, what the hypervisor stole of it?
     steal_by_slice: bool,
 }
 
@@ -101,7 +101,8 @@ impl Kernel {
         maps::set_targets(&mut self.ebpf, pids)
     }
 
-    /// Names those who were sending as the trace began. Best effort: otherwise their packets are nobody's until they send anew.
+    /// Writes the process of each socket that was sending as the trace began. Best effort: without it, its packets have no owner until it
+    /// sends anew.
     pub(crate) fn set_senders(&mut self, senders: &[(Sender, u32)]) {
         maps::set_senders(&mut self.ebpf, senders);
     }
@@ -134,19 +135,19 @@ impl Kernel {
         self.reader.function(address)
     }
 
-    /// What is open right now: threads off the CPU, requests in flight, and who runs.
+    /// What is open right now: threads off the CPU, requests in flight, and the slices of running threads.
     #[must_use]
     pub(crate) fn open_now(&self) -> Vec<Event> {
         reader::open(&self.ebpf, now_ns())
     }
 
-    /// Groups whose I/O a limit had held back.
+    /// The entries of cgroups with I/O that a limit had held back.
     #[must_use]
     pub(crate) fn held_back(&self) -> Vec<(GroupOnDisk, HeldBack)> {
         held_back::read(&self.ebpf)
     }
 
-    /// Names the processes of such groups.
+    /// Writes these entries back, with the processes found.
     pub(crate) fn set_held_back(&mut self, found: &[(GroupOnDisk, HeldBack)]) {
         held_back::write(&mut self.ebpf, found);
     }
@@ -177,7 +178,7 @@ impl Kernel {
     }
 }
 
-/// What is left once the programs are out of the kernel: the maps, which nobody changes any more.
+/// What is left once the programs are out of the kernel: the maps, which nothing changes any more.
 pub(crate) struct Detached {
     /// What the rings still held. Some of it may be younger than the end.
     pub(crate) records: Vec<Event>,
@@ -185,7 +186,7 @@ pub(crate) struct Detached {
     pub(crate) open: Vec<Event>,
     /// How long others ran beside the target, on the sibling of its CPU; none where that never was.
     pub(crate) shared: Option<Event>,
-    /// Does each slice say what the hypervisor stole of it?
+    /// Does the kernel count, in each slice, what the hypervisor stole of it?
     pub(crate) steal_by_slice: bool,
     /// Records read in the whole window.
     pub(crate) received: u64,

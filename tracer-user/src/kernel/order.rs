@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use crate::event::Event;
 
-/// A program takes its time, and then its place in the ring: so many others may have come between on other CPUs.
+/// How far from its place a record usually comes. A program reads the clock, and then reserves its place in the ring: in between, other
+/// CPUs may have reserved theirs.
 const NEAR: usize = 8;
 
 /// Records that may not be complete yet.
@@ -12,7 +13,7 @@ const NEAR: usize = 8;
 pub(crate) struct Order {
     /// In order.
     events: VecDeque<Event>,
-    /// Came long after younger ones: the sum of a slice comes when the next one begins, and the other ring is read later.
+    /// Records that came long after younger ones: the sum of a slice comes when the next slice begins, and the second ring is read later.
     late: Vec<Event>,
 }
 
@@ -29,7 +30,7 @@ impl Order {
         self.late.push(event);
     }
 
-    /// Moves all records from before `ns` to `out`, in order; of the same time, in the order in which they came.
+    /// Moves all records from before `ns` to `out`, in order of time. Records of the same time keep the order in which they came.
     pub(crate) fn settle(&mut self, ns: u64, out: &mut Vec<Event>) {
         let settled = self.events.partition_point(|event| event.ns() < ns);
         self.late.sort_by_key(Event::ns);

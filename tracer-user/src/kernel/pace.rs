@@ -1,25 +1,26 @@
-//! How often the rings are read: the more comes, the sooner again, so that the reader never takes a CPU for long from who needs it.
+//! How often the rings are read: the more comes, the sooner again, so that the reader never takes a CPU for long.
 //!
-//! It runs before others (nice -10), on a machine whose CPUs may all be at work: read every 50 ms, the records of a busy server took two to
-//! four milliseconds at once, in which it answered nobody, and the slowest of its requests took four times as long.
+//! The reader runs before others (nice -10), and all CPUs may be busy. Read every 50 ms, the records of a busy server took two to four
+//! milliseconds at once. Meanwhile the server answered nobody, and its slowest requests took four times as long.
 
 use std::time::{Duration, Instant};
 
-/// The rest where little comes. At 300,000 records a second of about 100 bytes, 1.5 MB of the ring's 8 MiB fill meanwhile.
+/// The longest rest, where few records come. At 300,000 records a second of about 100 bytes, 1.5 MB of the ring's 8 MiB fill meanwhile.
 const LONGEST: Duration = Duration::from_millis(50);
-/// The rest where much comes: to wake up costs some 10 microseconds.
+/// The shortest rest, where many records come: each waking costs some 10 microseconds.
 const SHORTEST: Duration = Duration::from_millis(4);
-/// Records that are taken in a quarter of a millisecond.
+/// Records to take at a time: about a quarter of a millisecond's work.
 const AT_ONCE: u64 = 600;
-/// How often it is time for what costs as much as reading, and is not urgent.
+/// How often there is a round: time for work that costs as much as reading and is not urgent.
 const ROUND: Duration = Duration::from_millis(250);
 
 /// Rests between readings.
 #[derive(Debug)]
 pub(crate) struct Pace {
     rest: Duration,
-    /// When the last reading was, and when the last round.
+    /// Time of the last reading.
     read: Instant,
+    /// Time of the last round.
     round: Instant,
 }
 
@@ -41,7 +42,7 @@ impl Pace {
         self.rest
     }
 
-    /// So many records came since the last reading.
+    /// Takes note of a reading, and of how many records it took.
     pub(crate) fn took(&mut self, records: u64) {
         let now = Instant::now();
         let since = now - self.read;
@@ -49,7 +50,7 @@ impl Pace {
         self.rest = next(since, records);
     }
 
-    /// Is it time for a round? Asked after each reading.
+    /// Is it time for a round? To be asked after each reading.
     pub(crate) fn is_round(&mut self) -> bool {
         let is_time = self.read - self.round >= ROUND;
         if is_time {
@@ -59,7 +60,7 @@ impl Pace {
     }
 }
 
-/// After which rest [`AT_ONCE`] records come, if they come as in the time `since` the last reading.
+/// The rest after which [`AT_ONCE`] records will be there, if as many come as in the time `since` the last reading.
 fn next(since: Duration, records: u64) -> Duration {
     let rest = since.as_nanos() * u128::from(AT_ONCE) / u128::from(records.max(1));
     let rest = rest.min(LONGEST.as_nanos()) as u64;

@@ -1,4 +1,4 @@
-//! Whose child each process is; kernel side: `tracer-ebpf/src/probes/proc.rs`.
+//! The parent of each process, read by an iterator; kernel side: `tracer-ebpf/src/probes/proc.rs`.
 
 use std::io::Read as _;
 
@@ -8,12 +8,12 @@ use tracer_common::proc::Parent;
 
 use crate::probes::frame;
 
-/// What the program iterates over.
+/// The kind of object that the program iterates over.
 const TASKS: &str = "task";
 /// The kernel function that stands for it.
 pub(crate) const FUNCTION: &str = "bpf_iter_task";
 
-/// Child and parent, for every process that is there now.
+/// The pids of child and parent, for every process that is there now.
 ///
 /// # Errors
 /// If the kernel has no such iterator, or refuses the program.

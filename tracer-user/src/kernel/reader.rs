@@ -22,19 +22,19 @@ use crate::{
     probes::{self, Maps},
 };
 
-/// A record may be older than one that was read before it: its time is taken before its place in the ring. Programs run with
-/// preemption off in microseconds, but the hypervisor may stop a CPU in between: an emulator that has one thread for all CPUs gives each a
-/// turn of 100 ms, and a wait that came later than its successor was lost to the books.
+/// A record may be older, by up to this, than one that was read before it, ns: a program takes the time before its place in the ring.
+/// Programs run for microseconds with preemption off, but the hypervisor may stop a CPU in between. An emulator with one thread for all
+/// CPUs gives each a turn of 100 ms. A wait that came later than its successor was lost to the books.
 const REORDER_NS: u64 = 110_000_000;
 
-/// So much is read of a ring at once: all that fits into the larger one. Where records come as fast as they are read, what was read has
-/// to be taken in between.
+/// Bytes that are read of a ring at once: all that fits into the larger one. When records come as fast as they are read, the caller has to
+/// take what was read in between.
 const AT_ONCE: usize = 8 << 20;
 
 /// The kernel's own header of a record, bytes.
 const RING_HEADER: usize = 8;
 
-/// Waits until the names of the kernel's functions are read.
+/// Returns the names of the kernel's functions; waits until they are read.
 pub type Naming = Box<dyn FnOnce() -> KernelSymbols + Send>;
 
 /// The reading end of the rings and maps.
@@ -42,7 +42,7 @@ pub struct Reader {
     events: RingBuf<MapData>,
     snapshots: RingBuf<MapData>,
     symbols: LazyCell<KernelSymbols, Naming>,
-    /// Read, and not old enough to be in order for certain.
+    /// Read, and too young to be in order for certain.
     pending: Order,
     /// Time of the youngest record read.
     newest_ns: u64,
@@ -62,7 +62,7 @@ pub struct Losses {
 }
 
 impl Losses {
-    /// A program that did not run told nothing: what it would have told is lost.
+    /// Counts runs of programs that the kernel skipped: their records are lost.
     pub fn count_nested(&mut self, runs: u64) {
         if runs > 0 {
             self.sent += runs;
@@ -99,13 +99,13 @@ impl Reader {
         self.pending.settle(settled.saturating_sub(REORDER_NS), out);
     }
 
-    /// Moves everything to `out`: the programs are detached.
+    /// Moves everything to `out`, after the programs are detached.
     pub fn finish(&mut self, out: &mut Vec<Event>) {
         while !self.read() {}
         self.pending.settle(u64::MAX, out);
     }
 
-    /// Reads what the rings hold, at most as much as fits into one. Is that all?
+    /// Reads what the rings hold, at most [`AT_ONCE`] of each. True if that is all.
     fn read(&mut self) -> bool {
         let symbols = &self.symbols;
         let mut is_all = true;
@@ -136,7 +136,7 @@ impl Reader {
         self.symbols.display(address)
     }
 
-    /// Records read, and how many of them could not be understood.
+    /// The number of records read, and how many of them were malformed.
     #[must_use]
     pub fn received(&self) -> (u64, u64) {
         (self.received, self.malformed)
@@ -193,13 +193,13 @@ impl Maps for Loaded<'_> {
     }
 }
 
-/// What is open at `ns`, see [`probes::open`].
+/// What is open at `ns`: requests in flight, holders of CPUs, and target threads off the CPU. A map that cannot be read has nothing open.
 #[must_use]
 pub fn open(ebpf: &Ebpf, ns: u64) -> Vec<Event> {
     probes::open(&Loaded(ebpf), ns)
 }
 
-/// What the maps hold at the end, see [`probes::totals`].
+/// What the maps hold at the end: the last slices of links and packets, histograms, and totals.
 ///
 /// # Errors
 /// If a map cannot be read.

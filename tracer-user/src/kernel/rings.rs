@@ -1,21 +1,21 @@
-//! A ring's data, in this process's memory once.
+//! Maps the data of each ring once, instead of twice.
 //!
-//! The kernel maps the data of a ring twice, one behind the other, so that a record that goes on at the beginning of the ring is read in
-//! one piece (`kernel/bpf/ringbuf.c`), and aya maps all of that. Of the second look only the length of a record is ever read, but every
-//! page of it counts as resident and costs an entry in the page table.
+//! The kernel offers the data of a ring twice, one copy behind the other (`kernel/bpf/ringbuf.c`), and aya maps both. A record that wraps
+//! is then read in one piece. Of the second copy no more than one record is ever read, but every page of it counts as resident and costs an
+//! entry in the page table.
 
 use std::{fs, ops::Range, ptr};
 
 use tracer_common::{histogram::Snapshot, proc::Exec, sched::Stack};
 
-/// So much of the second look stays: far more than the longest record, bytes.
+/// Bytes of the second copy that stay mapped: far more than the longest record.
 const KEPT: usize = 64 << 10;
 const _: () = assert!(
     size_of::<Stack>() < KEPT && size_of::<Exec>() < KEPT && size_of::<Snapshot>() < KEPT,
     "a record reaches beyond"
 );
 
-/// Gives back what is mapped of rings and never read. Before their memory is locked.
+/// Gives back the part of the rings that is never read. To be called before memory is locked.
 pub(crate) fn map_once() {
     let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
     for unread in maps.lines().filter_map(unread) {
@@ -33,15 +33,15 @@ pub(crate) fn map_once() {
     }
 }
 
-/// What is never read of the ring in a line of `/proc/PID/maps`: `BEGIN-END r--s OFFSET DEVICE INODE anon_inode:bpf-map`, a page of
-/// positions and the data twice. `None` if there is no ring in it.
+/// The addresses that are never read of the ring in a line of `/proc/PID/maps`: `BEGIN-END r--s OFFSET DEVICE INODE anon_inode:bpf-map`.
+/// A ring is a page of positions and the data twice. `None` if the line is about something else.
 fn unread(line: &str) -> Option<Range<usize>> {
     let mut fields = line.split_ascii_whitespace();
     let number = |hex: &str| usize::from_str_radix(hex, 16).ok();
     let (begin, end) = fields.next()?.split_once('-')?;
     let (begin, end) = (number(begin)?, number(end)?);
     let is_read_only = fields.next()? == "r--s";
-    // A ring's first page is for the reader to write, and mapped apart: this begins with the second one.
+    // The first page of a ring is the reader's own and mapped apart: this mapping begins with the second page.
     let page = number(fields.next()?)?;
     let is_map = fields.nth(2)? == "anon_inode:bpf-map";
     let data = end.checked_sub(begin)?.checked_sub(page)? / 2;

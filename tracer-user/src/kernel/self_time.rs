@@ -1,5 +1,7 @@
-//! How long the tracer's own programs ran in the kernel. Counting slows every program of the machine: it is done for a tenth of the time,
-//! and often, because what the machine does changes: counted in the first second of ten, a load that began in the second one was not seen.
+//! How long the tracer's own programs ran in the kernel.
+//!
+//! Counting slows every program of the machine, so the kernel counts for a tenth of the time. It does so once a second, because the load
+//! changes: one count in the first second of ten would miss what begins in the second.
 
 use std::{
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
@@ -12,15 +14,15 @@ use aya::{
     sys::{Stats, enable_stats},
 };
 
-/// From one count to the next: to begin and to end one patches the kernel's code, which every CPU waits for.
+/// Time from one count to the next. To begin and to end a count patches the kernel's code, and every CPU waits for that.
 const EVERY: Duration = Duration::from_secs(1);
-/// How long it is counted.
+/// Length of a count.
 const COUNTED: Duration = Duration::from_millis(100);
 
-/// What the programs did to the machine and what they missed.
+/// How long the programs ran, and how often they were left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ran {
-    /// Time they ran, ns; `None` where the kernel does not count it.
+    /// Time that they ran, nanoseconds; `None` where the kernel does not count it.
     pub(crate) kernel_ns: Option<u64>,
     /// Runs that the kernel left out because the same program was running on that CPU already.
     pub(crate) nested: u64,
@@ -31,11 +33,11 @@ struct Count {
     /// The kernel counts as long as this is open.
     _stats: OwnedFd,
     begun: Instant,
-    /// What somebody else may have had counted before.
+    /// The counters at the begin, nanoseconds: another tool may have switched them on before.
     before_ns: u64,
 }
 
-/// Counts now and then.
+/// Counts a tenth of the time.
 pub(crate) struct SelfTime {
     begun: Instant,
     due: Instant,
@@ -45,7 +47,7 @@ pub(crate) struct SelfTime {
 }
 
 impl SelfTime {
-    /// From now on.
+    /// Stands for the time from now on.
     #[must_use]
     pub(crate) fn begin() -> Self {
         let now = Instant::now();
@@ -65,7 +67,7 @@ impl SelfTime {
             Some(count) if now - count.begun >= COUNTED => self.stop(ebpf),
             None if now >= self.due => {
                 self.due = now + EVERY;
-                // Before 5.8, or without CAP_SYS_ADMIN, it is not known.
+                // The kernel refuses before 5.8, or without CAP_SYS_ADMIN.
                 self.count = enable_stats(Stats::RunTime).ok().map(|stats| Count {
                     _stats: stats,
                     begun: now,
@@ -83,7 +85,7 @@ impl SelfTime {
         }
     }
 
-    /// At the end, while the programs are there.
+    /// The result. To be asked while the programs are loaded.
     #[must_use]
     pub(crate) fn end(&mut self, ebpf: &Ebpf) -> Ran {
         self.stop(ebpf);
@@ -95,13 +97,13 @@ impl SelfTime {
     }
 }
 
-/// What ran in `counted`, for all of the time.
+/// Scales the time that ran in `counted` to `all`, nanoseconds.
 fn scale(ran_ns: u64, counted: Duration, all: Duration) -> Option<u64> {
     let ns = u128::from(ran_ns) * all.as_nanos();
     Some(ns.checked_div(counted.as_nanos())? as u64)
 }
 
-/// All programs' time so far.
+/// Time of all programs so far, nanoseconds.
 fn ran_ns(ebpf: &Ebpf) -> u64 {
     let ran = ebpf.programs().filter_map(|(_, program)| {
         let info = program.info().ok()?;

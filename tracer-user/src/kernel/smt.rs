@@ -6,7 +6,7 @@ use tracer_common::smt::{SiblingState, TARGET, THREADS_MAP};
 
 use crate::event::{Event, Siblings};
 
-/// Tells the kernel half.
+/// Writes the sibling of each CPU into the kernel half's map; pairs of CPU and sibling.
 ///
 /// # Errors
 /// If the map cannot be written.
@@ -25,7 +25,7 @@ pub(crate) fn set_siblings(ebpf: &mut Ebpf, siblings: &[(u32, u32)]) -> Result<(
     Ok(())
 }
 
-/// What was shared until `ns`; nothing where no target thread ran on a CPU with a sibling.
+/// How long others ran beside the target until `ns`; `None` where no target thread ran on a CPU with a sibling.
 #[must_use]
 pub(crate) fn shared(ebpf: &Ebpf, ns: u64) -> Option<Event> {
     let threads: Array<_, SiblingState> = Array::try_from(ebpf.map(THREADS_MAP)?).ok()?;
@@ -41,7 +41,7 @@ fn sum(all: &[SiblingState], ns: u64) -> Siblings {
     for cpu in all {
         sum.target_ns += cpu.target_ns;
         sum.beside_ns += cpu.beside_ns;
-        // The target thread that is still there.
+        // A target thread that still runs.
         let open = ns.saturating_sub(cpu.since_ns);
         if cpu.runs == TARGET && open > 0 {
             let beside = all.get(cpu.sibling as usize);

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-/// Marks of the linker, not functions.
+/// Names that the linker sets at the end of sections: not functions.
 const END_OF_TEXT: [&str; 3] = ["_einittext", "_etext", "__end_rodata"];
 
 /// Names that the compiler gives to the padding before a function: half of the table.
@@ -16,7 +16,7 @@ const PADDING: [&str; 2] = ["__pfx_", "__cfi_"];
 /// Functions of the kernel, by address.
 #[derive(Debug, Default)]
 pub(crate) struct KernelSymbols {
-    /// Ascending.
+    /// Begins of functions, ascending.
     addresses: Vec<u64>,
     /// Where each name begins in `names`; one more than there are addresses.
     offsets: Vec<u32>,
@@ -24,7 +24,7 @@ pub(crate) struct KernelSymbols {
 }
 
 impl KernelSymbols {
-    /// Reads the running kernel's.
+    /// Reads the functions of the running kernel.
     ///
     /// # Errors
     /// If the file cannot be read.
@@ -92,7 +92,7 @@ impl KernelSymbols {
             return None;
         }
         let name = &self.names[self.offsets[index] as usize..self.offsets[index + 1] as usize];
-        // Beyond the kernel's own text lie programs that were loaded after the table was read: the tracer's own.
+        // Beyond the kernel's own text lie programs that were loaded after the table was read, the tracer's among them.
         (!END_OF_TEXT.contains(&name)).then_some(name)
     }
 

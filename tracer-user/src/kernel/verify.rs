@@ -1,6 +1,6 @@
 //! Hands the programs to the kernel's verifier, several at a time: it dominates the time until the first probe fires.
 //!
-//! The verifier locks nothing for those who may load what these programs need, hence runs on as many CPUs as there are callers.
+//! The verifier takes no global lock for a caller with these capabilities, so it runs on as many CPUs as there are callers.
 
 use std::{
     cmp::Reverse,
@@ -15,10 +15,10 @@ use aya::{Ebpf, programs::Program};
 use super::{btf::Btf, parents};
 use crate::probes::{Hook, Probe};
 
-/// So many threads at most: the longest verification is about a quarter of the sum of all, so more could not shorten it.
+/// Most threads: the longest verification is about a quarter of the sum of all, so more could not shorten it.
 const AT_ONCE: usize = 4;
 
-/// What takes longest, from 15 ms on, in that order: begun first, so that no CPU is left with one of these when the others are done.
+/// Programs that take 15 ms and more, the longest first. They begin first, so that no CPU has one of them left when the others are done.
 const LONGEST: [&str; 8] = [
     "sched_switch",
     "block_rq_complete",
@@ -42,7 +42,7 @@ pub(crate) fn load_all(ebpf: &mut Ebpf, hooks: &aya::Btf, probes: &[&'static Pro
     });
     let mut wanted: Vec<(&'static Probe, Option<&mut Program>)> = wanted.collect();
     let rank = |name| LONGEST.iter().position(|long| *long == name);
-    // Taken from the end.
+    // Threads take from the end.
     wanted.sort_by_key(|(probe, _)| Reverse(rank(probe.name).unwrap_or(LONGEST.len())));
     let queue = Mutex::new(wanted);
     let outcomes = Mutex::new(Outcomes::new());
@@ -69,10 +69,10 @@ pub(crate) fn load_all(ebpf: &mut Ebpf, hooks: &aya::Btf, probes: &[&'static Pro
         .unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The kernel's types as aya wants them: it looks up the numbers of what these probes and the iterator hook, and nothing else.
+/// The kernel's types for aya. It looks up only the numbers of the tracepoints and functions that these probes and the iterator hook.
 ///
 /// # Errors
-/// If aya cannot read what it is told.
+/// If aya cannot parse these types.
 pub(crate) fn hooks(btf: &Btf, probes: &[&'static Probe]) -> Result<aya::Btf> {
     let (mut tracepoints, mut functions) = (Vec::new(), vec![parents::FUNCTION]);
     for probe in probes {

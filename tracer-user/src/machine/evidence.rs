@@ -1,4 +1,4 @@
-//! What goes with a verdict and is not a wait: the kernel's log of the window, and connections that were dropped.
+//! Evidence that is no wait: the kernel's log of the window, and connections that were dropped.
 
 use std::{
     fs::{File, OpenOptions},
@@ -6,9 +6,9 @@ use std::{
     os::unix::fs::OpenOptionsExt as _,
 };
 
-/// Lines of the kernel's log that a report shows at most; what is left out is counted.
+/// Most lines of the kernel's log in a report; the others are counted.
 const MOST_LINES: usize = 20;
-/// A record of `/dev/kmsg` is not longer (`CONSOLE_EXT_LOG_MAX`, `PRINTKRB_RECORD_MAX`), bytes.
+/// Longest record of `/dev/kmsg`, bytes (`CONSOLE_EXT_LOG_MAX`, `PRINTKRB_RECORD_MAX`).
 const LONGEST_RECORD: usize = 8 << 10;
 
 /// What the kernel's log says of a machine in trouble; every word of an entry must be in the line.
@@ -41,7 +41,7 @@ const TELLING: &[&[&str]] = &[
     &["Possible SYN flooding on port"],
 ];
 
-/// What is looked at when the window begins, to be read when it ends.
+/// Files that are opened as the window begins, and read as it ends.
 pub(crate) struct Evidence {
     log: Option<File>,
     counters: Option<File>,
@@ -56,7 +56,7 @@ struct Drops {
 }
 
 impl Evidence {
-    /// Opens the kernel's log at its end, and the counters of the network namespace of `pid`, which stay readable when it is gone.
+    /// Opens the kernel's log at its end, and the counters of the network namespace of `pid`. These stay readable when the process is gone.
     #[must_use]
     pub(crate) fn begin(pid: u32) -> Self {
         let mut counters = File::open(format!("/proc/{pid}/net/netstat")).ok();
@@ -74,7 +74,7 @@ impl Evidence {
         self.log.is_some()
     }
 
-    /// The lines, in order of weight: dropped connections, then the log.
+    /// Lines of evidence: dropped connections first, then the log.
     #[must_use]
     pub(crate) fn end(&mut self) -> Vec<String> {
         let mut lines = Vec::new();
@@ -127,8 +127,8 @@ fn telling(mut read: impl FnMut(&mut [u8]) -> std::io::Result<usize>) -> Vec<Str
     lines
 }
 
-/// The text of a record of the kernel itself: `priority,sequence,usec,flags…;text`, then lines of properties. What a process wrote into
-/// `/dev/kmsg` has another facility (bits 3 and up of the priority) and is no evidence.
+/// The text of a record of the kernel itself: `priority,sequence,usec,flags…;text`, then lines of properties. A record that a process wrote
+/// into `/dev/kmsg` has another facility (bits 3 and up of the priority): it is no evidence.
 fn record_text(record: &[u8]) -> Option<String> {
     let record = String::from_utf8_lossy(record);
     let (head, text) = record.split_once(';')?;
@@ -166,7 +166,7 @@ fn parse_drops(text: &str) -> Option<Drops> {
     })
 }
 
-/// What grew. An overflow counts as a drop too (`tcp_v4_syn_recv_sock`, `tcp_conn_request`).
+/// One line if a counter grew. The kernel counts an overflow as a drop too (`tcp_v4_syn_recv_sock`, `tcp_conn_request`).
 fn dropped(before: Drops, after: Drops) -> Option<String> {
     let overflows = after.overflows.saturating_sub(before.overflows);
     let drops = after.drops.saturating_sub(before.drops).max(overflows);

@@ -1,9 +1,9 @@
-//! Interfaces near their maximum where they receive: no queue of this machine holds what has not arrived yet, so this is evidence, and
-//! nobody's blame.
+//! Interfaces that receive about as much as they can. No queue of this machine holds what has not arrived yet, so this is evidence, and
+//! no process is blamed.
 
 use std::fs;
 
-/// From this part of its speed on an interface is near its maximum. The value is the design's for a full link.
+/// An interface that receives at this part of its speed is near its maximum: the same part as for a link that is full of what it sends.
 const NEAR: f64 = 0.9;
 
 /// What an interface has received so far.
@@ -12,7 +12,7 @@ struct Received {
     name: String,
     bytes: u64,
     dropped: u64,
-    /// Mbit/s; none for one that is virtual or down.
+    /// Speed, Mbit/s; `None` if the interface is virtual or down.
     speed: Option<u64>,
 }
 
@@ -59,10 +59,10 @@ fn counters() -> Vec<Received> {
             Some(Received {
                 name: entry.file_name().to_string_lossy().into_owned(),
                 bytes: number("statistics/rx_bytes")?,
-                // What the card had no room for is in `rx_missed_errors`, not in `rx_dropped` (statistics.rst).
+                // Packets that the card had no room for are in `rx_missed_errors`, not in `rx_dropped` (statistics.rst).
                 dropped: number("statistics/rx_missed_errors")?
                     + number("statistics/rx_fifo_errors")?,
-                // A device that is no wire has no speed: reading it fails, or says -1. A veth claims 10 Gbit/s, which is nobody's limit.
+                // A virtual device has no speed: reading it fails, or gives -1. A veth claims 10 Gbit/s, which limits nothing.
                 speed: number("speed")
                     .filter(|speed| *speed > 0 && entry.path().join("device").exists()),
             })

@@ -1,49 +1,49 @@
-//! A machine in trouble must not take the tracer with it: it goes first on a busy CPU, and its memory stays where it is.
+//! Keeps the tracer working on a machine in trouble: it goes first on a busy CPU, and its memory stays where it is.
 
 use std::{fs::File, os::fd::AsRawFd as _, time::Duration};
 
 use super::{capability::Capability, clocks::clock_ns, proc};
 
-/// More than anything that is started without a wish, less than what real time would take from the machine.
+/// Before every process of ordinary priority; real-time priority could take a whole CPU from the machine.
 const NICE: libc::c_int = -10;
-/// `MCL_ONFAULT` (4.4): a page is locked when it is first touched, so that what is only reserved costs nothing.
+/// `MCL_ONFAULT` (4.4): a page is locked when it is first touched, so that memory that is only reserved costs nothing.
 const MCL_ONFAULT: libc::c_int = 4;
 /// `readahead` asks for no more at a time than the disk's `read_ahead_kb` (`force_page_cache_ra`), which is 128 KiB unless it was changed.
 const READ_AHEAD: usize = 128 << 10;
 
-/// The first thing that `attach` does, while there is one thread: every later one inherits it. The tracer starts no other process.
+/// Raises the priority of this process, and asks the disk for all of its program.
 ///
-/// It goes first from here on, and asks the disk for all of the program at once: a page at a time, each as the work gets there, would
-/// stand behind everybody else's requests for as many times.
+/// `attach` does this first, while there is one thread: every later thread inherits the priority. The tracer starts no other process. Asked
+/// for page by page, the program would wait behind everybody else's requests once for each page.
 pub(crate) fn first() {
-    // SAFETY: no pointers; who may not go first goes on as before.
+    // SAFETY: no pointers. Without the permission the priority stays as it is.
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
     let Ok(program) = File::open("/proc/self/exe") else {
         return;
     };
     let length = program.metadata().map_or(0, |metadata| metadata.len());
     for begin in (0..length).step_by(READ_AHEAD) {
-        // SAFETY: no pointers; it is advice, and does not wait. What is in memory already is not read again.
+        // SAFETY: no pointers; it is advice, and does not wait. Pages in memory are not read again.
         unsafe { libc::readahead(program.as_raw_fd(), begin as libc::off64_t, READ_AHEAD) };
     }
 }
 
-/// From here on the calling thread goes as everybody: what it looks for takes many milliseconds, and the records do not wait for it.
+/// Gives the calling thread ordinary priority: its work takes many milliseconds, and the records do not wait for it.
 pub(crate) fn as_everybody() {
     // SAFETY: no pointers. To go later than before is always allowed.
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 0) };
 }
 
-/// From here on the calling thread has a CPU while nobody else wants it: any other thread that wakes there takes it at once, which nice
-/// alone does not do (`SCHED_IDLE` in sched(7)).
+/// Lets the calling thread run only on a CPU that nobody else wants (`SCHED_IDLE` in sched(7)). Any other thread that wakes there takes
+/// the CPU at once, which a nice value alone does not bring about.
 pub(crate) fn when_idle() {
     let no_priority = libc::sched_param { sched_priority: 0 };
     // SAFETY: a valid pointer; where it is refused the thread goes on as before.
     unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const no_priority) };
 }
 
-/// How long this process has been there, to a tick of 10 ms: also while nothing of it ran yet. Longer, where another program made place
-/// for it.
+/// Age of this process, to a tick of 10 ms, from its fork: it counts while the program is not in memory yet. A process that had another
+/// program before `exec` is older.
 #[must_use]
 pub(crate) fn age() -> Duration {
     let now = clock_ns(libc::CLOCK_BOOTTIME);
@@ -51,8 +51,8 @@ pub(crate) fn age() -> Duration {
     Duration::from_nanos(age.unwrap_or(0))
 }
 
-/// Waits for the rest of the program, and keeps it in memory. Without the capability a locked future would make every allocation above
-/// `RLIMIT_MEMLOCK` fail (mlockall(2)).
+/// Waits until the whole program is in memory, and keeps it there. Nothing is locked without `CAP_IPC_LOCK`: every allocation above
+/// `RLIMIT_MEMLOCK` would fail (mlockall(2)).
 pub(crate) fn begin() {
     if Capability::IpcLock.is_effective() {
         // SAFETY: no pointers; what cannot be locked stays as it is.
@@ -60,8 +60,8 @@ pub(crate) fn begin() {
     }
 }
 
-/// As the window begins, once the memory that attaching took is given back: locks what is used, now and later. What was not possible, for
-/// people.
+/// Locks the memory that is used, now and later. To be called as the window begins, once the memory that attaching took is given back.
+/// Returns what was not possible, for people.
 #[must_use]
 pub(crate) fn hold() -> Option<&'static str> {
     let is_held = Capability::IpcLock.is_effective()

@@ -2,7 +2,8 @@
 
 use std::fs;
 
-/// Each CPU that has a sibling, with it. Of several (four threads a core on POWER) the next one stands for all.
+/// Pairs of a CPU and its sibling, for each CPU that has one. Of several siblings (POWER has four threads in a core) the next one stands
+/// for all.
 #[must_use]
 pub(crate) fn siblings(cpus: u32) -> Vec<(u32, u32)> {
     let sibling = |cpu: u32| {
@@ -12,7 +13,7 @@ pub(crate) fn siblings(cpus: u32) -> Vec<(u32, u32)> {
     (0..cpus).filter_map(sibling).collect()
 }
 
-/// The CPU after `cpu` in a list like `0,4` or `0-3`, the first after the last; none if it is alone.
+/// The CPU after `cpu` in a list like `0,4` or `0-3`; after the last comes the first. `None` if it is alone.
 fn next(cpu: u32, list: &str) -> Option<u32> {
     let mut all = Vec::new();
     for range in list.trim().split(',') {

@@ -10,10 +10,10 @@ use crate::{
 /// `USER_HZ`, the unit of `/proc/stat`, is 100 on every architecture that has an eBPF JIT.
 const TICK_NS: u64 = 10_000_000;
 
-/// Less than this part of a CPU's work is no answer to anything: the share of a hypothesis that is worth a word.
+/// The least part of a CPU's work worth a line: a smaller one explains nothing.
 const TELLING: f64 = 0.05;
 
-/// CPUs named at most.
+/// Most CPUs named.
 const MOST: usize = 4;
 
 /// The counters as the window begins.
@@ -22,13 +22,13 @@ pub(crate) struct Steal {
 }
 
 impl Steal {
-    /// Reads them.
+    /// Reads the counters.
     #[must_use]
     pub(crate) fn begin() -> Self {
         Self { before: read() }
     }
 
-    /// What was added to each, of CPUs of which anything was stolen; and one line of evidence if that is much.
+    /// The time added since, for each CPU of which anything was stolen, and one line of evidence if that is much.
     #[must_use]
     pub(crate) fn end(&self) -> (Vec<Event>, Option<String>) {
         let stolen = since(&self.before, &read());

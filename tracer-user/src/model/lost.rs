@@ -1,4 +1,4 @@
-//! Blame where records were lost: no total is ever lost, so the totals stand for the slices.
+//! Blame where records were lost: totals stand in for the slices, because the kernel keeps them in maps and loses none.
 
 use std::collections::BTreeMap;
 

@@ -16,7 +16,7 @@ use crate::event::{self, Event};
 
 const BLIND: Option<&str> = Some("disk");
 
-/// The module, where it is one, that has ext4's journal.
+/// The journal of ext4, which is a module on many systems.
 pub(crate) const JOURNAL: &str = "jbd2";
 
 /// What attaches.
@@ -108,7 +108,7 @@ pub(super) fn io(r: &Io) -> event::Io {
     }
 }
 
-/// A request that is still in flight at `ns`, as the kernel half remembers it.
+/// A request that is still in flight at `ns`, from the kernel half's state.
 fn open_io(r: &RequestState, ns: u64) -> event::Io {
     event::Io {
         ns,
@@ -123,7 +123,7 @@ fn open_io(r: &RequestState, ns: u64) -> event::Io {
     }
 }
 
-/// What an owner had of a disk, as the kernel half keeps it.
+/// What an owner had of a disk, from the kernel half's totals.
 fn disk_total(key: DiskOwner, total: &DiskTotal) -> event::DiskTotal {
     event::DiskTotal {
         dev: key.dev,
@@ -167,7 +167,7 @@ pub(super) fn totals(maps: &impl Maps, ns: u64) -> Result<Vec<Event>> {
     Ok(events)
 }
 
-/// Entries of the maps that push out what was longest not used.
+/// The number of entries in the maps that push out the entry longest not used.
 ///
 /// # Errors
 /// If a map cannot be read.

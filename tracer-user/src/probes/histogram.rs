@@ -14,7 +14,7 @@ pub(super) fn snapshot(r: &Snapshot) -> event::Histogram {
     cell(r.header.ns, r.key, &r.cell)
 }
 
-/// A histogram as the kernel half keeps it.
+/// A histogram from the kernel half's cell, without empty buckets at its ends.
 pub(super) fn cell(ns: u64, key: CellKey, cell: &Cell) -> event::Histogram {
     let used = |count: &u32| *count != 0;
     let first = cell.buckets.iter().position(used).unwrap_or(0);
@@ -37,14 +37,14 @@ pub(super) fn cell(ns: u64, key: CellKey, cell: &Cell) -> event::Histogram {
     }
 }
 
-/// A thread that runs: what it waited, and what it held of its CPU, is counted as it leaves.
+/// A thread that runs. The kernel half counts its wait and its time on the CPU only as it leaves.
 struct Running {
     pid: u32,
     waited_ns: u64,
     held_ns: u64,
 }
 
-/// Who runs at `ns`.
+/// The threads that run at `ns`.
 fn running(cpus: &[CpuState], ns: u64) -> Vec<Running> {
     let runs = cpus
         .iter()
@@ -57,7 +57,7 @@ fn running(cpus: &[CpuState], ns: u64) -> Vec<Running> {
     running.collect()
 }
 
-/// Moves what threads of this process still run to its histogram.
+/// Moves the running threads of this process into its histogram.
 fn count_running(running: &mut Vec<Running>, pid: u32, cell: &mut Cell) {
     for run in running.extract_if(.., |run| run.pid == pid) {
         if run.waited_ns != NOT_QUEUED {
@@ -67,7 +67,7 @@ fn count_running(running: &mut Vec<Running>, pid: u32, cell: &mut Cell) {
     }
 }
 
-/// Every histogram that is kept by process and family. What still runs at `ns` is counted, too.
+/// Every histogram that is kept by process and family, with the threads that still run at `ns`.
 ///
 /// # Errors
 /// If the map cannot be read.
@@ -91,7 +91,7 @@ pub(super) fn totals(maps: &impl Maps, cpus: &[CpuState], ns: u64) -> Result<Vec
     Ok(events)
 }
 
-/// Entries of the map, which pushes out what was longest not used.
+/// The number of entries in the map, which pushes out the entry longest not used.
 ///
 /// # Errors
 /// If the map cannot be read.

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::event::{self, Event, Source};
 
+/// The cost of not seeing hard interrupts, and of not seeing softirqs.
 const HARD: &str = "run-queue time that interrupts took is charged to those whom they interrupted";
 const SOFT: &str = "run-queue time that softirqs took is charged to those whom they interrupted";
 
@@ -32,7 +33,7 @@ pub(super) fn interrupts(r: &Interrupts) -> event::Interrupts {
     }
 }
 
-/// What interrupted target threads on all CPUs, as the kernel half remembers it.
+/// What interrupted target threads on all CPUs, from the kernel half's sums.
 fn interrupted(cpus: &[Sums]) -> event::Interrupted {
     let sum = |source: usize| cpus.iter().map(|sums| sums.own_ns[source]).sum();
     event::Interrupted {
@@ -40,7 +41,7 @@ fn interrupted(cpus: &[Sums]) -> event::Interrupted {
     }
 }
 
-/// Those that took anything.
+/// The sources that took anything.
 fn took(ns: &[u64; SOURCES]) -> Vec<(Source, u64)> {
     let source = |number: usize| match number {
         irq::HARD => Source::Irq,
@@ -52,11 +53,11 @@ fn took(ns: &[u64; SOURCES]) -> Vec<(Source, u64)> {
         .collect()
 }
 
-/// What interrupts took so far of a CPU on which a target thread is queued, as the kernel half remembers it.
+/// What interrupts took so far of a CPU on which a target thread is queued, from the kernel half's state.
 fn open_interrupts(cpu: u32, state: &CpuState, sums: &Sums, ns: u64) -> Option<event::Interrupts> {
     let begin_ns = open_slice(cpu, state, ns)?.begin_ns.max(state.opened_ns);
-    let untold = std::array::from_fn(|n| sums.ns[n].saturating_sub(sums.told_ns[n]));
-    let took = took(&untold);
+    let unreported = std::array::from_fn(|n| sums.ns[n].saturating_sub(sums.reported_ns[n]));
+    let took = took(&unreported);
     (!took.is_empty()).then_some(event::Interrupts {
         ns,
         cpu,

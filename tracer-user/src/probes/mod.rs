@@ -72,7 +72,7 @@ pub fn decode(bytes: &[u8], symbol: impl Fn(u64) -> String) -> Result<Event, Mal
     })
 }
 
-/// What is open at `ns`: requests in flight, who holds the CPUs that target threads wait for, and target threads off the CPU. A map
+/// What is open at `ns`: requests in flight, the holders of the CPUs that target threads wait for, and target threads off the CPU. A map
 /// that cannot be read has nothing open.
 ///
 /// Waits come last: the model charges them to what it has seen by then.
@@ -99,8 +99,8 @@ pub(crate) fn totals(maps: &impl Maps, ns: u64) -> Result<Vec<Event>> {
     Ok(events)
 }
 
-/// How many entries the maps hold that push out what was longest not used. The kernel half counts what it adds to these; the rest was
-/// pushed out.
+/// The number of entries in the maps that push out the entry longest not used. The kernel half counts what it adds to them. What is no
+/// longer there was pushed out.
 ///
 /// # Errors
 /// If such a map cannot be read.
@@ -110,7 +110,100 @@ pub(crate) fn kept(maps: &impl Maps) -> Result<Vec<(MapLoss, u64)>> {
 
 #[cfg(test)]
 mod tests {
+    use anyhow::Context as _;
+    use aya::Pod;
+    use tracer_common::{
+        block::RequestState,
+        sched::{CPUS_MAP, CpuState, TASK_ASLEEP, TASKS_MAP, ThreadState},
+    };
+
     use super::*;
+
+    /// Maps by name: the bytes of their entries.
+    #[derive(Default)]
+    struct Written(Vec<(&'static str, Vec<u8>)>);
+
+    impl Written {
+        fn add<T: Pod>(&mut self, map: &'static str, value: T) {
+            // SAFETY: a `Pod` has no padding.
+            let bytes = unsafe {
+                std::slice::from_raw_parts((&raw const value).cast::<u8>(), size_of::<T>())
+            };
+            match self.0.iter_mut().find(|(name, _)| *name == map) {
+                Some((_, entries)) => entries.extend(bytes),
+                None => self.0.push((map, bytes.to_vec())),
+            }
+        }
+
+        fn bytes(&self, map: &str) -> Result<&[u8]> {
+            let found = self.0.iter().find(|(name, _)| *name == map);
+            Ok(&found.context("no such map")?.1)
+        }
+    }
+
+    impl Maps for Written {
+        fn each<K: Pod, V: Pod>(&self, map: &str, mut see: impl FnMut(K, V)) -> Result<()> {
+            for entry in self.bytes(map)?.chunks(size_of::<K>() + size_of::<V>()) {
+                let (key, value) = entry.split_at(size_of::<K>());
+                see(
+                    frame::read(key).expect("a key"),
+                    frame::read(value).expect("a value"),
+                );
+            }
+            Ok(())
+        }
+
+        fn count<K: Pod, V: Pod>(&self, map: &str) -> Result<u64> {
+            Ok((self.bytes(map)?.len() / (size_of::<K>() + size_of::<V>())) as u64)
+        }
+
+        fn array<V: Pod>(&self, map: &str) -> Result<Vec<V>> {
+            let values = self.bytes(map)?.chunks(size_of::<V>());
+            Ok(values
+                .map(|value| frame::read(value).expect("a value"))
+                .collect())
+        }
+
+        fn issued(&self) -> Vec<RequestState> {
+            Vec::new()
+        }
+    }
+
+    #[test]
+    fn an_open_wait_comes_after_the_slice_of_the_cpu_and_a_cpu_that_nobody_waits_for_has_none() {
+        let mut maps = Written::default();
+        let waited_for = CpuState {
+            since_ns: 20,
+            queued: 1,
+            pid: 9,
+            ..CpuState::default()
+        };
+        maps.add(CPUS_MAP, CpuState::default());
+        maps.add(CPUS_MAP, waited_for);
+        maps.add(TASKS_MAP, 7_u32);
+        let asleep = ThreadState {
+            off_ns: 10,
+            pid: 6,
+            state: TASK_ASLEEP,
+            ..ThreadState::default()
+        };
+        maps.add(TASKS_MAP, asleep);
+        match &open(&maps, 50)[..] {
+            [Event::Slice(slice), Event::Wait(wait)] => {
+                assert_eq!((slice.cpu, slice.begin_ns, slice.pid), (1, 20, 9));
+                assert_eq!((wait.pid, wait.tid, wait.off_ns), (6, 7, 10));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_map_that_cannot_be_read_has_nothing_open_but_fails_the_totals() {
+        let none = Written::default();
+        assert_eq!(open(&none, 50), []);
+        assert!(totals(&none, 50).is_err());
+        assert!(kept(&none).is_err());
+    }
 
     #[test]
     fn a_short_record_is_refused_with_its_length() {

@@ -74,7 +74,7 @@ pub(super) fn wait(r: &Wait) -> event::Wait {
     }
 }
 
-/// A thread that is still off the CPU at `ns`, as the kernel half remembers it.
+/// A thread that is still off the CPU at `ns`, from the kernel half's state.
 fn open_wait(tid: u32, task: &ThreadState, ns: u64) -> Option<event::Wait> {
     (task.state != TASK_RUNNING && task.off_ns != 0).then(|| event::Wait {
         ns,
@@ -110,7 +110,7 @@ pub(super) fn slice(r: &Slice) -> event::Slice {
     }
 }
 
-/// Who holds a CPU at `ns` on which a target thread stands in the queue, as the kernel half remembers it.
+/// The holder of a CPU at `ns` if a target thread is queued there, from the kernel half's state.
 pub(super) fn open_slice(cpu: u32, state: &CpuState, ns: u64) -> Option<event::Slice> {
     let begin_ns = state.since_ns.max(state.emitted_ns);
     let holds = state.queued as i64 > 0 && state.since_ns != 0 && begin_ns < ns;
@@ -177,7 +177,7 @@ pub(super) fn cpus(maps: &impl Maps) -> Vec<CpuState> {
     maps.array(CPUS_MAP).unwrap_or_default()
 }
 
-/// Who holds the CPUs on which target threads stand in the queue at `ns`.
+/// The holders of the CPUs on which target threads are queued at `ns`.
 pub(super) fn open_slices(cpus: &[CpuState], ns: u64) -> Vec<Event> {
     let all = (0..).zip(cpus);
     let slices = all.filter_map(|(cpu, state)| open_slice(cpu, state, ns));

@@ -1,11 +1,11 @@
-//! The rows of the tables of what attaches.
+//! The rows of a family's table: the programs that attach, and the cost of their absence.
 
 /// What happens when a probe cannot be attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
-    /// Without it there is nothing to say.
+    /// Without it the tracer can say nothing.
     Required,
-    /// Its absence costs this much.
+    /// Its absence costs something.
     Optional {
         /// What the user loses.
         cost: &'static str,
@@ -20,11 +20,11 @@ pub enum Hook {
     /// A BTF tracepoint of the same name as the program.
     Tracepoint,
     /// A raw tracepoint of the same name as the program, in the kernel or in this module of it. Without the module there is nothing to
-    /// see, hence nothing to miss.
+    /// see, and so nothing to miss.
     InModule(&'static str),
     /// The entry of a kernel function.
     Entry(&'static str),
-    /// The return of a kernel function with so many arguments: the result comes after them.
+    /// The return of a kernel function with this number of arguments. The result comes after them.
     Exit(&'static str, usize),
 }
 
@@ -33,17 +33,17 @@ pub enum Hook {
 pub struct Probe {
     /// Name of the program.
     pub name: &'static str,
-    /// How.
+    /// How it attaches.
     pub hook: Hook,
-    /// How badly it is wanted.
+    /// Whether the tracer works without it.
     pub need: Need,
     /// Fields of [`tracer_common::config::Offsets`] without which it cannot be loaded.
     pub facts: &'static [&'static str],
-    /// The tracepoint that it stands in for: used only where that is missing.
+    /// The tracepoint that it stands in for. It attaches only where that one is missing.
     pub instead_of: Option<&'static str>,
 }
 
-/// A probe without which there is nothing to say.
+/// A probe without which the tracer can say nothing.
 pub(super) const fn required(name: &'static str, facts: &'static [&'static str]) -> Probe {
     Probe {
         name,
@@ -86,7 +86,7 @@ pub(super) const fn in_module(
     }
 }
 
-/// A probe on a kernel function where a tracepoint is missing; what its own absence costs is said of the tracepoint.
+/// A probe on a kernel function that stands in for a missing tracepoint. The row of the tracepoint has the cost.
 pub(super) const fn substitute(
     name: &'static str,
     hook: Hook,

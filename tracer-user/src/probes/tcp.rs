@@ -175,7 +175,7 @@ pub(super) fn socket(r: &Socket) -> event::Socket {
     }
 }
 
-/// What one owner sent in one slice.
+/// What one owner sent through a link in one slice.
 pub(super) fn link(r: &Link) -> event::Link {
     event::Link {
         ns: r.header.ns,
@@ -239,7 +239,7 @@ pub(super) fn links(maps: &impl Maps) -> Result<Vec<Event>> {
     Ok(events)
 }
 
-/// Bytes that nobody has received until `ns`; none, if the map cannot be read.
+/// Sockets of targets that hold bytes which nobody has received until `ns`; none, if the map cannot be read.
 pub(super) fn unread(maps: &impl Maps, ns: u64) -> Vec<Event> {
     let mut events = Vec::new();
     let _unreadable = maps.each(SOCKETS_MAP, |socket, state: SocketState| {

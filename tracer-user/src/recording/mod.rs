@@ -1,8 +1,8 @@
 //! Recordings: a file of events from which a verdict can be reached again on any machine.
 //!
-//! Layout, little-endian: `TRACEREC`, version (u16), reserved (u16, zero); then chunks of kind (u8: 1 events, 2 end), length of the
-//! payload in bytes (u32), its CRC-32 (u32) and the payload, which for events is a `postcard` list and for the end is empty. Each chunk
-//! is checked before it is decoded, so a file that was cut off is worth all that lies before the cut.
+//! Layout, little-endian: `TRACEREC`, version (u16), reserved (u16, zero), then chunks. A chunk has a kind (u8: 1 events, 2 end), the
+//! length of its payload in bytes (u32), the payload's CRC-32 (u32) and the payload. The payload of events is a `postcard` list, that of
+//! the end is empty. Each chunk is checked before it is decoded, so that a file that was cut off keeps all that lies before the cut.
 
 mod reader;
 mod writer;
@@ -33,5 +33,5 @@ const EVENTS: u8 = 1;
 /// Kind of the last chunk: the recording is whole.
 const END: u8 = 2;
 
-/// The longest payload, bytes: far above what is written, and little enough to allocate on the word of a corrupt file.
+/// The longest payload, bytes: far more than is ever written, and few enough to allocate for a corrupt file.
 const LONGEST_PAYLOAD: usize = 16 << 20;

@@ -30,10 +30,10 @@ pub(super) const WAITING: usize = (16 << 20) / BATCH;
 /// How long the end of a recording may wait for the disk: at 2 MB/s all that may wait is written by then.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long the beginning may wait for a busy disk to make the file; a mistyped path is told within a moment.
+/// How long the beginning may wait for a busy disk to make the file. The error of a mistyped path comes sooner.
 const OPENING: Duration = Duration::from_millis(300);
 
-/// How often it is looked whether the disk is done.
+/// Pause between two looks whether the disk is done.
 const LOOK: Duration = Duration::from_millis(5);
 
 /// The longest count in front of a list, bytes: a varint of 64 bits.
@@ -95,7 +95,7 @@ impl<T: Serialize> Writer<T> {
         Self::begin(move || Ok(file))
     }
 
-    /// Begins a recording in a file that the disk thread opens: with a disk that is stalled already, the tracing begins all the same.
+    /// Begins a recording in a file that the disk thread opens, so that a disk that is stalled already does not delay the tracing.
     fn begin(
         open: impl FnOnce() -> io::Result<Box<dyn Write + Send>> + Send + 'static,
     ) -> Result<Self> {
@@ -108,7 +108,7 @@ impl<T: Serialize> Writer<T> {
             let file = match header {
                 Ok(file) => file,
                 Err(error) => {
-                    // Nobody listens any more where it took too long: `finish` tells it then.
+                    // Where it took too long, nobody listens any more: `finish` reports the error then.
                     let _ = opened.send(Err(io::Error::new(error.kind(), error.to_string())));
                     return Disk {
                         events: 0,
@@ -138,7 +138,7 @@ impl<T: Serialize> Writer<T> {
 
     /// Adds an event; never waits. What cannot be written counts as dropped.
     pub fn push(&mut self, event: &T) {
-        // Before and not after, so that the last event of all is still here when `finish` may wait for the disk.
+        // Before the push and not after it: the very last event is then still here when `finish` may wait for the disk.
         if self.batch.encoded.len() >= BATCH {
             self.flush();
         }

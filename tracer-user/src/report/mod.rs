@@ -33,7 +33,7 @@ pub struct Report {
     pub hypotheses: Vec<Hypothesis>,
     /// Resources that were watched and hardly waited for.
     pub healthy: Vec<Resource>,
-    /// Resources of which nothing can be said, with the reason.
+    /// Resources that were not seen, with the reason.
     pub unknown: Vec<Unknown>,
     /// Other facts that support or qualify the verdict.
     pub evidence: Vec<String>,
@@ -88,7 +88,7 @@ pub struct Target {
 pub struct Window {
     /// Begin, UTC (RFC 3339).
     pub start: String,
-    /// Length.
+    /// Length, ns.
     pub duration_ns: u64,
 }
 
@@ -199,7 +199,7 @@ pub struct Hypothesis {
     pub share: f64,
 }
 
-/// A resource of which nothing can be said.
+/// A resource that was not seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unknown {
     /// Which.
@@ -236,13 +236,13 @@ pub struct Requests {
     pub p99_ns: Option<u64>,
     /// The longest.
     pub max_ns: Option<u64>,
-    /// From the last send to its acknowledgement, 99 of 100.
+    /// 99 of 100 last sends were acknowledged within this time.
     pub drain_p99_ns: Option<u64>,
     /// Began before the window.
     pub clipped: u64,
     /// Where their time went.
     pub budget_ns: Budget,
-    /// Part of it in which the thread of a request worked on another one.
+    /// Part of that time in which the thread of a request worked on another one.
     #[serde(default)]
     pub behind_own_ns: Budget,
 }
@@ -271,11 +271,11 @@ pub struct Blame {
     pub pid: Option<u32>,
     /// Its name, or what it is.
     pub comm: String,
-    /// Waiting time of target threads.
+    /// Waiting time of target threads, ns.
     pub ns: u64,
     /// I/Os that the process had there in the whole window.
     pub ios: Option<u64>,
-    /// Bytes likewise.
+    /// Bytes that the process moved there in the whole window.
     pub bytes: Option<u64>,
     /// Does more than half of `ns` rest on an estimate?
     pub estimated: bool,
@@ -304,11 +304,11 @@ pub struct Histogram {
     pub count: u64,
     /// Their sum.
     pub sum_ns: u64,
-    /// Quantiles, off by at most 4.4 %; `null` without values.
+    /// Half of the values are at most this, off by at most 4.4 %; `null` without values.
     pub p50_ns: Option<u64>,
-    /// As above.
+    /// 90 of 100 values are at most this, off by at most 4.4 %; `null` without values.
     pub p90_ns: Option<u64>,
-    /// As above.
+    /// 99 of 100 values are at most this, off by at most 4.4 %; `null` without values.
     pub p99_ns: Option<u64>,
     /// Largest value.
     pub max_ns: Option<u64>,
@@ -317,7 +317,7 @@ pub struct Histogram {
 /// What was lost.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Losses {
-    /// Records that the kernel half had to say: those received and those dropped.
+    /// Records that the kernel half emitted: those received and those dropped.
     #[serde(default)]
     pub sent: u64,
     /// Records that were read.
@@ -327,7 +327,7 @@ pub struct Losses {
     pub ring: BTreeMap<String, u64>,
     /// Facts lost because a map was full.
     pub maps: BTreeMap<String, u64>,
-    /// Waits whose stack is not known.
+    /// Waits without a readable stack.
     pub unreadable_stacks: u64,
     /// Probes that could not be attached.
     pub missing_probes: Vec<MissingProbe>,
@@ -359,7 +359,7 @@ pub struct SelfCost {
     pub maps_bytes: u64,
     /// Time of its programs in the kernel; `null` if not measured.
     pub kernel_ns: Option<u64>,
-    /// Part that both had of all CPUs' time since its start.
+    /// Part of all CPUs' time since its start that it and its programs took, 0..1.
     #[serde(default)]
     pub machine_share: f64,
 }

@@ -1,7 +1,7 @@
 //! Finds the processes of this machine that the target asks, so that their waits are recorded, too.
 //!
-//! Nothing is looked up until the target uses a connection of its own making whose other end is on this machine, or another process
-//! wakes it, which may have answered over a Unix socket; then one look into `/proc`, beside the loop that reads.
+//! A look into `/proc`, beside the loop that reads, begins in two cases. The target uses a connection that it made itself to another
+//! process of this machine; or another process wakes it, and may have answered over a Unix socket.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -21,51 +21,52 @@ use crate::{
     },
 };
 
-/// Processes followed at most: each costs as much as a target of its size.
+/// Most processes followed: each costs as much as a target of its size.
 const MOST_FOLLOWED: usize = 8;
 
-/// Looks for the other end of connections to one address, and at one process that woke the target: workers that do not share a
-/// listening socket are found by different connections, and a connection may be closed before the look.
+/// Most looks at one address, or at one process that woke the target. One is not enough: workers that do not share a listening socket
+/// are found by different connections, and a connection may be closed before the look.
 const MOST_LOOKS: u32 = 4;
 
-/// Addresses to which the target's connections lead and that are looked at: each look reads the list of all sockets, and who holds
-/// thousands of connections would have it read thousands of times.
+/// Most addresses looked at. Each look reads the list of all sockets: a target with thousands of connections would have it read
+/// thousands of times.
 const MOST_ADDRESSES: usize = 64;
 
-/// Processes that woke the target and are looked at: a machine's kernel threads, and those that its interrupts met, are among them.
+/// Most processes looked at because they woke the target. Kernel threads, and processes that an interrupt happened to meet, are among
+/// them.
 const MOST_WAKERS: usize = 64;
 
 /// A process to be followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
-    /// Who.
+    /// Process to follow.
     pub(crate) pid: u32,
-    /// Who asks it.
+    /// Process that asks it.
     pub(crate) by_pid: u32,
-    /// The port on which it is asked; none over a Unix socket.
+    /// TCP port on which it is asked; none over a Unix socket.
     pub(crate) port: Option<u32>,
 }
 
-/// Whom the target asks.
+/// The search for the processes that the target asks.
 pub(crate) struct Asked {
-    /// Targets, and who is followed already.
+    /// Targets, and processes that are followed already.
     known: HashSet<u32>,
     followed: usize,
-    /// Ports at which they are asked themselves: connections there are not of their making.
+    /// Ports on which these listen: a connection there was made by somebody else.
     serving: HashSet<u32>,
     /// Looks at each address.
     looks: HashMap<String, u32>,
     /// Looks at each process that woke the target.
     wakers: HashMap<u32, u32>,
-    /// Connections whose other ends are to be looked for, together: a look reads the list of all sockets and all descriptors.
+    /// Connections to look up together: a look reads the list of all sockets and all descriptors.
     wanted: Vec<Connection>,
-    /// A look that is under way.
+    /// The look under way.
     looking: Option<JoinHandle<()>>,
     found: (Sender<Found>, Receiver<Found>),
 }
 
 impl Asked {
-    /// Nobody yet; `targets` listen on `ports`.
+    /// Nobody is followed yet; `targets` listen on `ports`.
     #[must_use]
     pub(crate) fn new(targets: &[u32], ports: &[u32]) -> Self {
         let own = [std::process::id()];
@@ -81,7 +82,7 @@ impl Asked {
         }
     }
 
-    /// Connections that were open at attach.
+    /// Takes note of connections that were open at attach.
     pub(crate) fn see_open(&mut self, sockets: &[OpenSocket]) {
         for socket in sockets {
             self.look(socket.pid, socket.local_port, &socket.local, &socket.remote);
@@ -89,9 +90,9 @@ impl Asked {
         self.go_and_look();
     }
 
-    /// Connections used since, and children of targets.
+    /// Takes note of connections used, of wakers, and of children of targets.
     pub(crate) fn see(&mut self, events: &[Event]) {
-        // A connection may be as short as its one question: looks are worth more some time apart.
+        // One look for each waker in a batch: looks some time apart are more likely to find a short connection.
         let mut seen = FxHashSet::default();
         for event in events {
             match event {
@@ -104,7 +105,7 @@ impl Asked {
         self.go_and_look();
     }
 
-    /// The other end is to be looked for, unless that is known well enough.
+    /// Wants the other end of a connection looked up, unless its address was looked at often enough.
     fn look(&mut self, by_pid: u32, local_port: u32, local: &str, remote: &str) {
         if self.followed >= MOST_FOLLOWED
             || self.serving.contains(&local_port)
@@ -119,7 +120,7 @@ impl Asked {
         self.wanted.extend(Connection::parse(by_pid, local, remote));
     }
 
-    /// Looks for the other ends of all that are wanted, one look at a time.
+    /// Begins to look up what is wanted, unless a look is under way.
     fn go_and_look(&mut self) {
         let is_looking = |look: &JoinHandle<()>| !look.is_finished();
         if self.wanted.is_empty() || self.looking.as_ref().is_some_and(is_looking) {
@@ -139,7 +140,7 @@ impl Asked {
         }));
     }
 
-    /// Begins to look whether the process that ended a sleep did so with an answer over a Unix socket.
+    /// Begins to look whether the process that ended this wait has answered over a Unix socket.
     fn woken(&mut self, wait: &Wait) {
         let (pid, by_pid) = (wait.waker_pid, wait.pid);
         if self.followed >= MOST_FOLLOWED
@@ -155,7 +156,7 @@ impl Asked {
         let sender = self.found.0.clone();
         thread::spawn(move || {
             priority::as_everybody();
-            // Who cannot be looked at is not followed.
+            // A process that cannot be looked at is not followed.
             if proc::asks_over_unix(by_pid, pid).unwrap_or(false) {
                 // Nobody listens any more once the trace is over.
                 let port = None;
@@ -164,7 +165,7 @@ impl Asked {
         });
     }
 
-    /// Who was found since, and is to be followed from now on.
+    /// The processes found since the last call, to be followed from now on.
     pub(crate) fn take(&mut self) -> Vec<Found> {
         let mut new = Vec::new();
         while let Ok(found) = self.found.1.try_recv() {
@@ -178,7 +179,7 @@ impl Asked {
     }
 }
 
-/// Counts a look. False once there were enough.
+/// Counts a look; `false` once there were enough.
 fn may_look<K: Eq + Hash>(looks: &mut HashMap<K, u32>, at: K) -> bool {
     let looks = looks.entry(at).or_default();
     let may = *looks < MOST_LOOKS;
@@ -197,7 +198,7 @@ mod tests {
 
     fn wait_for(asked: &mut Asked) -> Vec<Found> {
         loop {
-            // A look that has told all may not be over yet.
+            // A look may have sent all that it found, and not be over yet.
             asked.go_and_look();
             let soon = std::time::Duration::from_millis(20);
             if let Ok(found) = asked.found.1.recv_timeout(soon) {

@@ -10,13 +10,13 @@ use crate::{
     standing::{Means, OwnLimit},
 };
 
-/// How the target and the machine stand before anything is loaded.
+/// The state of the target and of the machine before anything is loaded.
 pub(super) struct AtAttach {
     /// Device numbers of the disks under the target's mounts.
     pub(super) disks: Vec<u32>,
     /// Limits of the target's own I/O.
     pub(super) io_limits: Vec<IoLimit>,
-    /// What this machine has to restrain somebody with; reading it searches the disk for commands.
+    /// What this machine offers to restrain a process with. Reading it searches the disk for commands.
     pub(super) means: Means,
     /// The limits that the target is under.
     pub(super) limits: Vec<OwnLimit>,

@@ -1,4 +1,4 @@
-//! Who looks beside the loop that reads: for those who held most, for whom the target asks, and for who asks it.
+//! The searches beside the loop that reads: for the largest holders, for the processes that the target asks, and for its clients.
 
 use anyhow::Result;
 
@@ -8,20 +8,20 @@ use crate::{
     machine::{clocks::now_ns, proc},
 };
 
-/// Those who look.
+/// The searches, each with what it found so far.
 pub(super) struct Beside {
-    /// Who held most.
+    /// The largest holders.
     pub(super) holders: Holders,
-    /// For whom kernel threads queue.
+    /// The processes behind what kernel threads queue for a group.
     pub(super) groups: Groups,
-    /// Whom the target asks.
+    /// The processes that the target asks.
     asked: Asked,
-    /// Who asks the target.
+    /// The target's clients.
     clients: Clients,
 }
 
 impl Beside {
-    /// Begins to look for the other ends of `sockets`, which were open at attach; `targets` listen on the ports `listening`.
+    /// Begins with the `sockets` that were open at attach; `targets` listen on the ports `listening`.
     #[must_use]
     pub(super) fn begin(targets: &[u32], listening: &[u32], sockets: &[OpenSocket]) -> Self {
         let mut asked = Asked::new(targets, listening);
@@ -41,8 +41,8 @@ impl Beside {
         self.clients.see(batch);
     }
 
-    /// What was found since, as events. `mark` makes a process a target, so that its waits are recorded from now on; one for which it fails
-    /// is not followed, and stays upstream.
+    /// What was found since the last call, as events. `mark` makes a process a target, so that its waits are recorded from now on. Where
+    /// `mark` fails, the process is not followed and stays upstream.
     pub(super) fn take(&mut self, mut mark: impl FnMut(u32) -> Result<()>) -> Vec<Event> {
         let mut events = Vec::new();
         for found in self.asked.take() {

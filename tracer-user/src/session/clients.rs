@@ -1,7 +1,7 @@
-//! Finds the processes of this machine that ask the target over TCP: who has a long table read is no other than who waits for it.
+//! Finds the processes of this machine that ask the target over TCP: a client that has a long table read slows the target down itself.
 //!
-//! Each connection is looked for once, soon after its first use, many at a time and beside the loop that reads. One that is over by then
-//! stays unknown.
+//! Each connection is looked for once, soon after its first use: many at a time, and beside the loop that reads. A connection that is
+//! over by then stays unknown.
 
 use std::{
     collections::HashSet,
@@ -17,16 +17,16 @@ use crate::{
     },
 };
 
-/// Connections looked for at a time; of more, those that came first.
+/// Connections looked for at a time. Of more, those that came first.
 const MOST_AT_ONCE: usize = 1024;
 
-/// Looks begin at most so often.
+/// The shortest time from one look to the next.
 const APART: Duration = Duration::from_millis(100);
 
-/// As many times as long as a look took of a CPU nothing is looked for after it: 2 %.
+/// After a look, rest 50 times as long as it took of a CPU: looking costs at most 2 % of one.
 const REST: u32 = 50;
 
-/// A connection whose client is not known.
+/// A connection with a client that is not known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Unknown {
     socket: u64,
@@ -36,19 +36,19 @@ struct Unknown {
 /// What a look found, and the CPU time that it took.
 type Look = (Vec<(Unknown, Option<u32>)>, Duration);
 
-/// Who asks the target.
+/// The search for the target's clients.
 pub(crate) struct Clients {
-    /// Ports at which it is asked.
+    /// Ports on which the target listens.
     serving: HashSet<u32>,
     waiting: Vec<Unknown>,
-    /// Looked for at this moment, by socket: none that has become another connection's meanwhile.
+    /// The sockets being looked for. A socket that has become another connection's in between is taken out.
     looking: Option<HashSet<u64>>,
     not_before: Instant,
     found: (Sender<Look>, Receiver<Look>),
 }
 
 impl Clients {
-    /// Nobody yet; the target listens on `ports`.
+    /// No client yet; the target listens on `ports`.
     #[must_use]
     pub(crate) fn new(ports: &[u32]) -> Self {
         Self {
@@ -100,7 +100,7 @@ impl Clients {
         });
     }
 
-    /// Who was found since.
+    /// The clients found since the last call.
     pub(crate) fn take(&mut self) -> Vec<Event> {
         let Ok((found, took)) = self.found.1.try_recv() else {
             return Vec::new();

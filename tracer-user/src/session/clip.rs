@@ -4,7 +4,7 @@ use tracer_common::{block::IO_OPEN, sched::WAIT_OPEN};
 
 use crate::event::Event;
 
-/// What an event says of the time until `end_ns`; nothing for what began later.
+/// The part of an event before `end_ns`; `None` if it began later.
 pub(super) fn clip(mut event: Event, end_ns: u64) -> Option<Event> {
     match &mut event {
         Event::Wait(wait) if wait.off_ns > end_ns => return None,

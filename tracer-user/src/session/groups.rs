@@ -1,4 +1,4 @@
-//! Finds the process for which a kernel thread queues what the limit of a group's I/O had held back.
+//! Finds the process for which a kernel thread queues I/O that the limit of a cgroup had held back.
 
 use std::collections::HashSet;
 
@@ -6,8 +6,8 @@ use tracer_common::block::{GroupOnDisk, HeldBack};
 
 use crate::{machine::proc, standing::Means};
 
-/// The work of a kworker that hands on what was held back (`blk-throttle.c`, 5.10 to 7.2). Other work queues for groups too, such as a
-/// loop device's, and there the group does not say whose bio it is.
+/// The work function of a kworker that hands on what was held back (`blk-throttle.c`, 5.10 to 7.2). Other work, such as a loop device's,
+/// queues for groups too, but there the group does not say which process made the bio.
 const HANDS_ON: &str = "blk_throtl_dispatch_work_fn";
 
 /// Groups that were looked for.
@@ -52,11 +52,7 @@ mod tests {
                 group,
                 ..GroupOnDisk::default()
             };
-            let held = HeldBack {
-                pid,
-                function,
-                ..HeldBack::default()
-            };
+            let held = HeldBack { pid, function };
             (key, held)
         };
         let asked = Cell::new(0);

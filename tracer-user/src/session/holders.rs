@@ -1,4 +1,4 @@
-//! Who held most: of these few, more is read at the end.
+//! The processes that held most of each resource: at the end more is read of these few.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -6,17 +6,17 @@ use tracer_common::histogram::Family;
 
 use crate::event::Event;
 
-/// So many of each resource: a job of a dozen processes on each disk and link is seen whole.
+/// Processes of each resource: enough to see a job of a dozen processes on each disk and link whole.
 const MOST: usize = 24;
 
-/// Bytes sent, by process, and the totals at the end.
+/// What processes held. Disks and CPUs have totals in maps; bytes sent are added up here.
 #[derive(Debug, Default)]
 pub(crate) struct Holders {
     sent: HashMap<u32, u64>,
 }
 
 impl Holders {
-    /// Counts what is reported only piece by piece.
+    /// Counts bytes sent, which the kernel half emits slice by slice.
     pub(crate) fn see(&mut self, events: &[Event]) {
         for event in events {
             if let Event::Link(link) = event {
@@ -25,7 +25,7 @@ impl Holders {
         }
     }
 
-    /// The largest holders of disks, links and CPUs, given the totals.
+    /// The largest holders of disks, links and CPUs, given the totals of the maps.
     #[must_use]
     pub(crate) fn largest(&self, totals: &[Event]) -> BTreeSet<u32> {
         let (mut disk, mut cpu) = (HashMap::<u32, u64>::new(), HashMap::<u32, u64>::new());

@@ -55,7 +55,7 @@ pub(crate) struct Session {
     description: String,
 }
 
-/// Takes events in order; the second argument reads what is open right now (threads off the CPU, requests in flight).
+/// Takes events in order. The second argument reads what is open right now: threads off the CPU, requests in flight.
 pub(crate) type Sink<'a> = dyn FnMut(&[Event], &mut dyn FnMut() -> Vec<Event>) + 'a;
 
 impl Session {
@@ -65,7 +65,7 @@ impl Session {
     /// [`Unsupported`] if the kernel lacks or refuses something that is required.
     pub(crate) fn attach(loader: Loader, signals: Signals, settings: Settings) -> Result<Self> {
         let ends = Ends::new(signals, &settings.pids);
-        // Beside the kernel's types and the maps, which keep one CPU busy.
+        // On another CPU: the kernel's types and the maps keep this one busy.
         let reading = Reading::begin(&settings);
         let btf = Btf::of_kernel().map_err(|error| Unsupported(format!("{error:#}")))?;
         let features = Features::detect(&btf);
@@ -101,7 +101,7 @@ impl Session {
         })
     }
 
-    /// Whom it traces, for people.
+    /// The targets in a few words, for people.
     #[must_use]
     pub(crate) fn description(&self) -> &str {
         &self.description
@@ -125,7 +125,7 @@ impl Session {
         tokio::pin!(end);
         sink(&facts, &mut Vec::new);
         drop(facts);
-        // Of what attaching took only what the model keeps is held in memory.
+        // Before memory is locked: attaching took several times what is needed from now on.
         give_back_memory();
         if let Some(note) = priority::hold() {
             log::warn!("{note}");

@@ -1,4 +1,4 @@
-//! Who is there as the window begins: the events that come before the first record.
+//! The processes and connections that are there as the window begins, as the events before the first record.
 
 use std::fs;
 
@@ -17,7 +17,7 @@ use crate::{
 /// Every process of this machine, and how the targets are connected.
 pub(super) struct Scene {
     processes: Vec<Process>,
-    /// Those to be traced, the one that names the report first.
+    /// Processes to be traced; the first gives the report its name.
     pub(super) targets: Vec<u32>,
     /// The targets' open connections.
     pub(super) sockets: Vec<OpenSocket>,
@@ -27,8 +27,8 @@ pub(super) struct Scene {
 }
 
 impl Scene {
-    /// Looks around once the probes fire, and marks the children that were forked between the first look and the probe of forks; `marked`
-    /// are targets already.
+    /// Looks around once the probes fire. It marks the children that were forked after the first look and before the probe of forks was
+    /// attached; `marked` are targets already.
     ///
     /// # Errors
     /// If a target cannot be marked.
@@ -54,7 +54,7 @@ impl Scene {
         })
     }
 
-    /// Whom the trace is of, for people.
+    /// The targets in a few words, for people.
     #[must_use]
     pub(super) fn description(&self, settings: &Settings) -> String {
         let first = settings.first();
@@ -68,7 +68,7 @@ impl Scene {
         }
     }
 
-    /// How the trace starts; `attach_ns` is how long attaching took, and `disks` are those under the targets' mounts.
+    /// How the trace starts. Attaching took `attach_ns` nanoseconds; `disks` are the device numbers of those under the targets' mounts.
     #[must_use]
     pub(super) fn start(
         &self,
@@ -102,7 +102,7 @@ impl Scene {
         }
     }
 
-    /// Everything that was true at attach, in the order in which the model wants it; `start` comes first.
+    /// Everything that was true at attach, in the order that the model needs; `start` comes first.
     #[must_use]
     pub(super) fn into_events(self, start: event::Start) -> Vec<Event> {
         let mut events = vec![Event::Start(Box::new(start))];

@@ -9,7 +9,7 @@ use crate::machine::proc;
 pub(crate) struct Settings {
     /// Processes that were asked for; the first gives the report its name.
     pub(crate) pids: Vec<u32>,
-    /// Their children too.
+    /// Trace their children too?
     pub(crate) follow_children: bool,
     /// When the tracer started.
     pub(crate) begun: Instant,
@@ -22,8 +22,8 @@ impl Settings {
         self.pids.first().copied().unwrap_or_default()
     }
 
-    /// The processes that were asked for, then their children if those are followed; never the tracer itself. `parents` gives child and
-    /// parent of every process, and is asked only where children are followed.
+    /// The processes that were asked for, then their children if those are followed; never the tracer itself. `parents` returns the pids of
+    /// child and parent for every process. It is called only where children are followed.
     #[must_use]
     pub(super) fn with_children(&self, parents: impl FnOnce() -> Vec<(u32, u32)>) -> Vec<u32> {
         let mut pids = self.pids.clone();

@@ -22,14 +22,14 @@ pub(crate) enum Stop {
     TargetExited,
 }
 
-/// The signals that end a trace with a report. Caught before anything is attached, so that none of them ends it without one.
+/// The signals that end a trace with a report. They are caught before anything is attached, so that none ends it without one.
 pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Signals {
-    /// Catches SIGINT and SIGTERM from now on; within a runtime.
+    /// Catches SIGINT and SIGTERM from now on. To be called within a runtime.
     ///
     /// # Errors
     /// If they cannot be caught.
@@ -49,7 +49,7 @@ pub(super) struct Ends {
 }
 
 impl Ends {
-    /// Signals that are caught already, and the end of these processes, of which some may be gone.
+    /// The signals, and the end of these processes. A process that is gone already is not waited for.
     #[must_use]
     pub(super) fn new(signals: Signals, pids: &[u32]) -> Self {
         Self {
@@ -61,7 +61,7 @@ impl Ends {
         }
     }
 
-    /// The first end, at the latest once `duration` from now is over.
+    /// The first of these ends, at the latest `duration` from now.
     pub(super) fn first(self, duration: Option<Duration>) -> impl Future<Output = Stop> {
         let deadline = duration.map(|duration| Instant::now() + duration);
         let Self {

@@ -29,7 +29,8 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// Begins the window, as the programs are attached to `_kernel`. `pid` names the network namespace whose drops are evidence.
+    /// Begins the window. It takes the attached `_kernel` only because nothing counts before that is attached. Connections dropped in
+    /// the network namespace of `pid` become evidence.
     #[must_use]
     pub(super) fn open(_kernel: &Kernel, pid: u32, means: Means, limits: Vec<OwnLimit>) -> Self {
         let evidence = Evidence::begin(pid);
@@ -44,7 +45,7 @@ impl Window {
         }
     }
 
-    /// What cannot be evidence here.
+    /// The kernel's log, where it cannot be read.
     #[must_use]
     pub(super) fn missing(&self) -> Option<MissingProbe> {
         (!self.evidence.has_log()).then(|| MissingProbe {
@@ -54,8 +55,8 @@ impl Window {
         })
     }
 
-    /// What the end of the window says, once the programs are out of the kernel: what was stolen, how the target and those who held
-    /// most (`pids`) stand, and the end itself.
+    /// Ends the window, once the programs are out of the kernel. The events say what was stolen and how `pids` (the target and the
+    /// largest holders) stand; the last one is the end.
     ///
     /// # Errors
     /// If a map cannot be read.
@@ -71,7 +72,7 @@ impl Window {
         if !left.steal_by_slice {
             events.extend(stolen);
         }
-        // Read now: a remedy is checked against what is there at the end.
+        // Read again: a remedy is checked against what is there at the end.
         self.means.interfaces = proc::interfaces();
         let standings = proc::standings(pids, &self.means).into_iter();
         events.extend(standings.map(|standing| Event::Standing(Box::new(standing))));

@@ -1,9 +1,10 @@
 //! Clients of this machine that hold a resource through the target: a backup that has the database read.
 //!
-//! The model says of each wait whose request it was, and what of the target's own stood before it was another client's work. Which
-//! clients are one job is known here only; to a job, what is done for its own members is the target's own. A job is charged if it holds
-//! enough of what others wait for, costs them more than they cost it, and they are not a few beside it. Then the ledgers leave out what
-//! its own requests took: it asks for much, and waits long.
+//! For each wait the model says which client asked for it, and which part of the target's own work before it was for another client.
+//! Only here it is known which clients are one job. Work that the target does for members of the same job counts as the target's own.
+//!
+//! A job is charged under three conditions: it holds enough of what others wait for, it costs them more than they cost it, and they are
+//! not a few beside it. Then the ledgers leave out what its own requests took, because it asks for much and waits long.
 
 use std::{
     borrow::Cow,
@@ -31,7 +32,8 @@ struct Sums {
     waited: u64,
 }
 
-/// Closed books in which clients are charged with what the target did for them while others waited. The only way to a verdict.
+/// Closed books in which clients are charged with what the target did for them while others waited. [`judge`](super::judge) takes
+/// nothing else, so that no caller can forget to charge them.
 #[derive(Clone, Debug)]
 pub struct Charged<'a> {
     books: Cow<'a, Books>,
@@ -67,7 +69,7 @@ impl<'a> Charged<'a> {
         &self.books
     }
 
-    /// The books without what the requests of charged clients took: nobody who complains of the target asked for that.
+    /// The books without what the requests of charged clients took. Those who complain of the target are its other clients.
     pub(super) fn without_their_own(&self) -> Cow<'_, Books> {
         if self.accused.is_empty() {
             return Cow::Borrowed(&self.books);
@@ -170,7 +172,7 @@ fn transfer(charges: &mut Vec<Charge>, to: &Charge) {
     }
 }
 
-/// Takes as much of a charge as there is.
+/// Takes the wanted time from a charge, or as much of it as there is.
 fn take(charges: &mut [Charge], wanted: &Charge) -> Charge {
     let Some(charge) = charges.iter_mut().find(|charge| is_same(charge, wanted)) else {
         return Charge {

@@ -1,9 +1,11 @@
-//! How sure: P · C · (1 − L) (design §5).
+//! How sure a verdict is: confidence = P · C · (1 − L).
 //!
-//! P: part of 200 resamples of the window's slices with the same answer, resource and first culprit. C: what of the blocked time is
-//! explained, an estimate counting half. L: part of the records that was lost.
+//! - P: the part of [`RESAMPLES`] resamples of the window's slices with the same answer, that is resource and first culprit.
+//! - C: the part of blocked time that is explained. An estimate counts half.
+//! - L: the part of the records that was lost.
 //!
-//! For "not held up" C is left out: who is hardly blocked is not held up, whatever blocked it.
+//! For "not held up" C is left out: a target that is hardly blocked is not held up, whatever blocked it. Where it is blocked, but by
+//! nothing known, confidence stays at most [`LOW_CONFIDENCE`].
 
 use super::{
     Finding,
@@ -65,7 +67,7 @@ fn lost(view: &View<'_>) -> f64 {
     ratio(dropped as f64, end.sent.max(end.received + dropped) as f64)
 }
 
-/// Part of blocked time that is charged to nobody or of no known class.
+/// Part of blocked time that is charged to nobody or has no known class.
 fn unexplained(view: &View<'_>) -> f64 {
     let nobody = sum(view, |part| part.party.is_nobody().then_some(part.ns));
     let other = view.budget[Class::Other.index()] as f64;
@@ -98,7 +100,7 @@ fn sum(view: &View<'_>, figure: impl Fn(&Part) -> Option<f64>) -> f64 {
     view.shares.bins.iter().flatten().filter_map(figure).sum()
 }
 
-/// Part of resamples with the same answer.
+/// Part of resamples with the same answer, 0..1.
 fn stability(view: &View<'_>) -> f64 {
     let samples = samples(view);
     if samples.is_empty() {
@@ -139,10 +141,10 @@ fn samples(view: &View<'_>) -> Vec<Sums> {
         .collect()
 }
 
-/// Any number will do, as long as it is always the same.
+/// Start of the random numbers. Any number serves if it is always the same.
 const SEED: u64 = 0x7472_6163_6572;
 
-/// SplitMix64 (Steele, Lea, Flood 2014): small, and the same on every machine, so that a recording gives the same figure.
+/// SplitMix64 (Steele, Lea, Flood 2014): small, and the same on every machine, so that a recording always gives the same confidence.
 struct SplitMix(u64);
 
 impl SplitMix {

@@ -1,13 +1,13 @@
-//! Holder groups: a backup is a job of several processes, and the job is what is accused (design §5).
+//! Holder groups: a backup is a job of several processes, and the verdict accuses the job.
 //!
-//! From a holder upwards while the parent is no ancestor of the target, not pid 1, no kernel thread, no session broker, and of the same
-//! session; what hangs below the topmost is one group. What else joins:
+//! From a holder the way leads upwards while the parent belongs to the same session and is no ancestor of the target, not pid 1, no
+//! kernel thread and no session broker. All processes below the topmost are one group. Three more bonds join processes:
 //! - children that left the session but run the parent's own program (fork without exec: jobs of fio, backends of a database);
-//! - the same process group (a pipeline of one shell, a script whose shell is gone), unless the target, one of its ancestors or pid 1 is
-//!   in that process group: there a process group says nothing, and only descent counts;
+//! - the same process group (a pipeline of one shell, a script without its shell), unless it holds the target, one of its ancestors or
+//!   pid 1: there only descent counts;
 //! - the same systemd unit or container, unless the target, one of its ancestors or a broker is in it (a backup that became a daemon).
 //!
-//! A process of the target is never in a group with another one. Processes are told apart by index, that is by pid and start.
+//! A process of the target is never in a group with another one. The identity of a process is its index, that is its pid and start.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -23,7 +23,7 @@ use crate::{
 /// Index of a group: the lowest index of its members.
 pub type GroupId = usize;
 
-/// `/proc` gives a start in ticks of 10 ms, a fork event in ns: a parent may seem younger than its child by this.
+/// A parent may seem younger than its child by this: `/proc` gives a start in ticks of 10 ms, a fork event in ns.
 const TICK_NS: u64 = 10_000_000;
 
 /// Which process belongs to which group.
@@ -73,7 +73,7 @@ impl Groups {
         self.of[process]
     }
 
-    /// Name of a job: the names of these members in the order in which they were started, as in a pipeline, each once.
+    /// Name of a job: the names of these members in the order of their starts, as in a pipeline, each once.
     #[must_use]
     pub(super) fn name(&self, books: &Books, members: &[ProcessId], resource: Resource) -> String {
         let mut ordered: Vec<ProcessId> = members.to_vec();
@@ -204,7 +204,7 @@ impl<'a> Tree<'a> {
         top
     }
 
-    /// What joins a process with others, besides descent. Nothing joins an ancestor of the target: its process group and cgroups are mixed.
+    /// The bonds of a process besides descent. An ancestor of the target has none, because its process group and cgroups are mixed.
     fn bonds(&self, id: ProcessId) -> Vec<Bond<'a>> {
         let process = &self.processes[id];
         if process.kernel {
@@ -223,7 +223,7 @@ impl<'a> Tree<'a> {
     }
 }
 
-/// Is a child its parent's own program still? It has the same command line, or one that it wrote itself (`postgres: checkpointer`).
+/// Does a child still run its parent's program? Its command line is the same, or one that it wrote itself (`postgres: checkpointer`).
 fn is_copy(child: &Process, parent: &Process) -> bool {
     let titled = || {
         let title = child.cmdline.strip_prefix(child.comm.as_str());

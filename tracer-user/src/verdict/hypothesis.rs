@@ -13,8 +13,8 @@ use crate::{
 
 /// One resource that was waited for.
 ///
-/// The culprits' shares, `self_share` and the rest are 1; the rest is what is charged to a slow device, a slow peer, an idle CPU, to
-/// nobody, and to processes too small to be culprits.
+/// The culprits' shares, `self_share` and the rest sum to 1. The rest is charged to a slow device, a slow peer, an idle CPU, to nobody,
+/// and to processes too small to be culprits.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hypothesis {
     /// What.
@@ -31,13 +31,13 @@ pub struct Hypothesis {
     pub culprits: Vec<Culprit>,
     /// Part of the resource's waiting time that the target owes to itself.
     pub self_share: f64,
-    /// Part of that, of the resource's waiting time, that is its own quota.
+    /// Part of the resource's waiting time in which its own quota stopped it; contained in `self_share`.
     pub quota_share: f64,
-    /// Interrupt that held most of it of all interrupts, with its part of the resource's waiting time.
+    /// The interrupt that held most of all interrupts, with its part of the resource's waiting time.
     pub interrupt: Option<(Source, f64)>,
     /// Part of blocked time.
     pub share: f64,
-    /// Processes on the way to it, in the order in which they are asked; empty where the target itself waits for it.
+    /// Processes on the way to it, in the order in which each asks the next. Empty where the target itself waits for it.
     pub via: Vec<ProcessId>,
 }
 
@@ -76,8 +76,8 @@ impl Hypothesis {
     }
 }
 
-/// The way on which most of a resource's time was waited for, if that is enough of it to speak of. Where no way was seen to whom nobody
-/// can blame, it is the process that held most.
+/// The way on which most of a resource's time was waited for, if that is at least [`VIA_PART`] of it. Where no way was seen to a resource
+/// without culprits, the way is the process that held most.
 fn via(view: &View<'_>, resource: Resource) -> Vec<ProcessId> {
     let seen = seen_way(view, resource);
     if !seen.is_empty() || resources::has_culprits(resource) {
@@ -113,9 +113,8 @@ fn interrupt(parties: &[(Party, f64)], waited: f64) -> Option<(Source, f64)> {
 
 /// The largest of what the holders mean and of the mechanisms that the model saw, with its part of the resource's waiting time.
 ///
-/// A mechanism (journal, writeback, …) says how the wait came about, not who is behind it: it overlaps with the holders, and wins only
-/// where it covers more of the time than they do. What the target owes to itself is not more than what is left of it: its own reads
-/// of pages that were evicted are the eviction's.
+/// A mechanism (journal, writeback, …) says how the wait came about, not who is behind it. It overlaps with the holders, and wins only
+/// where it covers more of the time than they do. The target's own reads of evicted pages count for the eviction, not for the target.
 fn cause(view: &View<'_>, resource: Resource, parties: &[(Party, f64)]) -> Option<(Cause, f64)> {
     let waited = view.sums.waited(resource);
     let mut sums: Vec<(Cause, f64)> = Vec::new();
@@ -152,7 +151,7 @@ fn cause(view: &View<'_>, resource: Resource, parties: &[(Party, f64)]) -> Optio
     (part >= CAUSE_PART).then_some((largest.0, part))
 }
 
-/// Mechanisms seen by the model, from thread time into the ledger's.
+/// Mechanisms seen by the model, in ns of the ledger that is judged. The model counts them in thread time.
 fn mechanisms(view: &View<'_>, resource: Resource) -> Vec<(Cause, f64)> {
     let Some(class) = resource.class() else {
         return Vec::new();

@@ -2,7 +2,7 @@
 
 use crate::model::books::Process;
 
-/// Programs whose children have nothing in common but them. The kernel cuts a name to 15 bytes.
+/// Programs that start jobs which have nothing else in common. The kernel cuts a name to 15 bytes.
 const BROKERS: &[&str] = &[
     // Logins.
     "sshd",

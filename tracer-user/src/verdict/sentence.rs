@@ -76,7 +76,7 @@ fn not_held_up(finding: &Finding, health: &Health, comm: &str) -> String {
     text
 }
 
-/// " through backend (pid 7)": whose wait it is.
+/// The processes on the way: " through backend (pid 7)".
 fn via(books: &Books, found: &Hypothesis) -> String {
     if found.via.is_empty() {
         return String::new();
@@ -89,7 +89,7 @@ fn via(books: &Books, found: &Hypothesis) -> String {
     format!("{link}{}", named.collect::<Vec<_>>().join(" and "))
 }
 
-/// "93 % of its blocked time it stood behind tar (pid 4711) on sda".
+/// Who held it, or what: "93 % of its blocked time it stood behind tar (pid 4711) on sda".
 fn reason(books: &Books, finding: &Finding, comm: &str, found: &Hypothesis) -> String {
     let blocked = if finding.of_requests {
         "its requests' blocked time"
@@ -153,7 +153,7 @@ fn mechanism(found: &Hypothesis) -> &'static str {
     }
 }
 
-/// No process outside the target is to blame; `part` is how much of which time.
+/// What to say where no process outside the target is to blame; `part` says how much of which time ("93 % of its blocked time").
 fn nobody(found: &Hypothesis, part: &str, place: &str) -> String {
     match found.cause {
         Some(Cause::Quota) => {
@@ -196,7 +196,7 @@ fn nobody(found: &Hypothesis, part: &str, place: &str) -> String {
     }
 }
 
-/// Nobody is acquitted whose part nobody knows.
+/// Others are acquitted only where the cause leaves no room for a culprit.
 fn innocence(found: &Hypothesis) -> &'static str {
     if found.cause_part > 1.0 - CULPRIT_PART {
         "; nobody else is to blame"
@@ -205,7 +205,7 @@ fn innocence(found: &Hypothesis) -> &'static str {
     }
 }
 
-/// The target's own, or that of the process that it asked.
+/// The owner of what it stood behind: the target, or the process that it asked.
 fn whose(found: &Hypothesis) -> &'static str {
     if found.via.is_empty() {
         "its"

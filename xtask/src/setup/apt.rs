@@ -15,23 +15,23 @@ use crate::{
 };
 
 /// A program and the package it comes from.
-pub struct Need {
+pub(crate) struct Need {
     /// Looked for on PATH.
-    pub program: &'static str,
+    pub(crate) program: &'static str,
     /// Installed when the program is not found.
-    pub package: &'static str,
+    pub(crate) package: &'static str,
 }
 
 /// Asked by Debian's packages before they start a service; 101 forbids it.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
 /// Installs the packages of the programs that are not there. `what` says what they are for.
-pub fn need(needs: &[Need], what: &str) -> Result<()> {
+pub(crate) fn need(needs: &[Need], what: &str) -> Result<()> {
     install(&missing(needs), what)
 }
 
 /// The same, but `service` does not run afterwards unless it was there before.
-pub fn need_without_starting(needs: &[Need], what: &str, service: &str) -> Result<()> {
+pub(crate) fn need_without_starting(needs: &[Need], what: &str, service: &str) -> Result<()> {
     let packages = missing(needs);
     if packages.is_empty() || find(service).is_some() {
         return install(&packages, what);
@@ -48,7 +48,7 @@ pub fn need_without_starting(needs: &[Need], what: &str, service: &str) -> Resul
 }
 
 /// Installs packages that are not installed yet; nothing happens when all are.
-pub fn install(packages: &[&str], what: &str) -> Result<()> {
+pub(crate) fn install(packages: &[&str], what: &str) -> Result<()> {
     let packages: Vec<_> = packages
         .iter()
         .filter(|package| !is_installed(package))
@@ -76,7 +76,7 @@ pub fn install(packages: &[&str], what: &str) -> Result<()> {
 }
 
 /// Whether the archive has this package, or it is installed.
-pub fn is_known(package: &str) -> bool {
+pub(crate) fn is_known(package: &str) -> bool {
     let policy = output(
         Command::new("apt-cache").args(["policy", package]),
         "look for a package",
@@ -88,7 +88,7 @@ pub fn is_known(package: &str) -> bool {
 }
 
 /// Fetches the archive's lists, once in a run.
-pub fn refresh() -> Result<()> {
+pub(crate) fn refresh() -> Result<()> {
     static DONE: AtomicBool = AtomicBool::new(false);
     if DONE.swap(true, Ordering::Relaxed) {
         return Ok(());

@@ -2,146 +2,184 @@
 
 use super::{Finding, Source};
 
-/// What a module must not use.
+/// What a module of the user half may use.
 struct Layer {
-    /// Below the root of the tree: `NAME.rs` and all that is in `NAME/`.
+    /// Below `tracer-user/src`: `NAME.rs` and all that is in `NAME/`.
     module: &'static str,
-    /// Modules of the same crate.
-    modules: &'static [&'static str],
-    /// Words of code.
+    /// Other modules of the same crate; all others are forbidden, those too that come later.
+    may: &'static [&'static str],
+    /// Words of code that it may not have, besides those of [`AYA`].
     words: &'static [&'static str],
     why: &'static str,
 }
 
-const LAYERS: [Layer; 6] = [
+/// Plain types of the domain: every module may use them.
+const PLAIN: [&str; 4] = ["class", "file_system", "standing", "units"];
+
+/// Only `kernel/` names aya. The probes may, for the trait that says that a record is plain bytes.
+const AYA: &str = "aya::";
+const NAMES_AYA: [(&str, &[&str]); 2] = [("kernel", &[]), ("probes", &["aya::Pod"])];
+
+/// Words of code that read a clock.
+const CLOCKS: [&str; 2] = ["std::time::Instant", "SystemTime"];
+
+const LAYERS: [Layer; 10] = [
     Layer {
-        module: "tracer-user/src/event",
-        modules: &["kernel", "model", "verdict", "report", "render", "cmd"],
-        words: &["aya::"],
+        module: "event",
+        may: &[],
+        words: &["println!"],
         why: "an event is what the kernel said, owned, and knows nobody",
     },
     Layer {
-        module: "tracer-user/src/model",
-        modules: &[
-            "kernel",
-            "verdict",
-            "report",
-            "render",
-            "recording",
-            "pipeline",
-            "cmd",
-        ],
-        words: &[
-            "std::time::Instant",
-            "SystemTime",
-            "std::fs",
-            "std::io",
-            "std::net",
-            "std::process",
-            "aya::",
-            "println!",
-        ],
+        module: "probes",
+        may: &["event"],
+        words: &["println!"],
+        why: "a probe's table says what attaches, and its records become events",
+    },
+    Layer {
+        module: "machine",
+        may: &["event"],
+        words: &["println!"],
+        why: "what `/proc`, netlink and sysfs say is read, not judged",
+    },
+    Layer {
+        module: "kernel",
+        may: &["event", "machine", "probes"],
+        words: &["println!"],
+        why: "what loads and reads probes does not judge",
+    },
+    Layer {
+        module: "session",
+        may: &["event", "kernel", "machine", "probes"],
+        words: &["println!"],
+        why: "a session is one trace: it emits events and judges nothing",
+    },
+    Layer {
+        module: "model",
+        may: &["event"],
+        words: &["std::fs", "std::io", "std::net", "std::process", "println!"],
         why: "the model is a fold of events: no clock, no I/O; times come in as event time stamps",
     },
     Layer {
-        module: "tracer-user/src/verdict",
-        modules: &["kernel", "event", "render", "recording", "pipeline", "cmd"],
-        words: &["std::time::Instant", "SystemTime", "aya::", "println!"],
+        module: "verdict",
+        may: &["model"],
+        words: &["std::fs", "std::io", "println!"],
         why: "a verdict is a judgement on the model alone",
     },
     Layer {
-        module: "tracer-user/src/report",
-        modules: &["kernel", "render", "cmd"],
-        words: &["aya::", "println!"],
-        why: "a report is the plain data that renderers may see",
+        module: "assemble",
+        may: &["event", "model", "report", "verdict"],
+        words: &["println!"],
+        why: "books and verdict become a report here, and nothing else happens",
     },
     Layer {
-        module: "tracer-user/src/render",
-        modules: &[
-            "kernel",
-            "probes",
-            "event",
-            "model",
-            "verdict",
-            "recording",
-            "pipeline",
-            "cmd",
-        ],
-        words: &["aya::", "println!", "print!("],
+        module: "report",
+        may: &[],
+        words: &["println!"],
+        why: "a report is the plain values that renderers may see",
+    },
+    Layer {
+        module: "render",
+        may: &["report"],
+        words: &["println!", "print!("],
         why: "a renderer writes a report to where it is told, and computes nothing",
-    },
-    Layer {
-        module: "tracer-user/src/kernel",
-        modules: &[
-            "model",
-            "verdict",
-            "report",
-            "render",
-            "recording",
-            "pipeline",
-            "cmd",
-        ],
-        words: &[],
-        why: "what reads the kernel does not judge",
     },
 ];
 
+/// Layers that get their times from events.
+const WITHOUT_CLOCK: [&str; 5] = ["event", "model", "verdict", "report", "render"];
+
+/// Where the user half lies.
+const USER_HALF: &str = "tracer-user/src/";
+
 /// Uses that go against the arrows.
 pub(super) fn dependencies(source: &Source<'_>) -> Vec<Finding> {
+    let Some(path) = source.path.strip_prefix(USER_HALF) else {
+        return Vec::new();
+    };
+    let module = path.split(['/', '.']).next().unwrap_or_default();
     let mut findings: Vec<_> = LAYERS
         .iter()
-        .filter(|layer| layer.holds(source))
+        .filter(|layer| layer.module == module)
         .flat_map(|layer| layer.check(source))
         .collect();
-    findings.extend(cmd_is_on_top(source));
+    findings.extend(cmd_is_on_top(source, module));
+    findings.extend(aya_has_one_place(source, module));
     findings
 }
 
 impl Layer {
-    fn holds(&self, source: &Source<'_>) -> bool {
-        let below = source.path.strip_prefix(self.module);
-        below.is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
-    }
-
     fn check(&self, source: &Source<'_>) -> Vec<Finding> {
+        let forbidden = |module: &str| {
+            module != self.module && !PLAIN.contains(&module) && !self.may.contains(&module)
+        };
+        // Tests may build what they look at with the layers below and above.
+        let code_ends = tests_begin(source.text);
         let modules = uses(source.text)
             .into_iter()
-            .filter(|(_, module)| self.modules.contains(module));
-        let modules = modules.map(|(line, module)| (line, format!("crate::{module}")));
-        let word = |text: &str| {
-            self.words
-                .iter()
-                .find(|word| has_word(text, word))
-                .map(|word| (*word).to_owned())
-        };
-        let words = source
-            .lines()
-            .filter_map(|(line, text)| Some((line, word(code(text))?)));
-        let advice = |name: String| format!("`{name}` does not belong here: {}", self.why);
+            .filter(|(line, module)| *line < code_ends && forbidden(module))
+            .map(|(line, module)| (line, format!("crate::{module}")));
+        let clocks = WITHOUT_CLOCK.contains(&self.module);
+        let clocks = CLOCKS.iter().filter(|_| clocks);
+        let words: Vec<_> = self.words.iter().chain(clocks).copied().collect();
         modules
-            .chain(words)
+            .chain(words_in(source, &words))
             .map(|(line, name)| Finding {
                 line,
-                advice: advice(name),
+                advice: format!("`{name}` does not belong here: {}", self.why),
             })
             .collect()
     }
 }
 
+/// The line on which a file's tests begin; past its end where it is all code, its beginning where it is all tests.
+fn tests_begin(text: &str) -> usize {
+    let mark = text
+        .lines()
+        .position(|line| line.starts_with("#[cfg(test)]"));
+    mark.map_or(usize::MAX, |index| index + 1)
+}
+
+/// The lines that have one of these words in their code, with the word.
+fn words_in(source: &Source<'_>, words: &[&str]) -> Vec<(usize, String)> {
+    let word = |text: &str| {
+        let found = words.iter().find(|word| has_word(text, word));
+        found.map(|word| (*word).to_owned())
+    };
+    source
+        .lines()
+        .filter_map(|(line, text)| Some((line, word(code(text))?)))
+        .collect()
+}
+
 /// Commands use everything and are used by `main` alone.
-fn cmd_is_on_top(source: &Source<'_>) -> Vec<Finding> {
-    let below = source
-        .path
-        .strip_prefix("tracer-user/src/")
-        .is_some_and(|rest| !rest.starts_with("cmd") && rest != "main.rs");
+fn cmd_is_on_top(source: &Source<'_>, module: &str) -> Vec<Finding> {
+    let below = module != "cmd" && module != "main";
     let used = uses(source.text)
         .into_iter()
-        .filter(|(_, module)| below && *module == "cmd");
+        .filter(|(_, used)| below && *used == "cmd");
     let finding = |line| Finding {
         line,
         advice: "only main may use crate::cmd: move what is shared below it".to_owned(),
     };
     used.map(|(line, _)| finding(line)).collect()
+}
+
+/// Nobody but the kernel's room depends on aya: everything else can be read, tested and used without it.
+fn aya_has_one_place(source: &Source<'_>, module: &str) -> Vec<Finding> {
+    let allowed = NAMES_AYA.iter().find(|(room, _)| *room == module);
+    let lines = source.lines().map(|(line, text)| (line, code(text)));
+    let named = lines.filter(|(_, text)| has_word(text, AYA));
+    let wrong = named.filter(|(_, text)| match allowed {
+        None => true,
+        Some((_, only)) => !only.is_empty() && !only.iter().any(|word| has_word(text, word)),
+    });
+    let finding = |(line, _)| Finding {
+        line,
+        advice: "only kernel/ names aya (the probes only `aya::Pod`): ask it for what you need"
+            .to_owned(),
+    };
+    wrong.map(finding).collect()
 }
 
 /// The part of a line before a comment.
@@ -221,21 +259,39 @@ mod tests {
 
     #[test]
     fn the_model_has_no_clock() {
-        assert_eq!(
-            found(
-                "tracer-user/src/model/blame.rs",
-                "use std::time::Instant;\n"
-            ),
-            [1]
-        );
+        let clock = "use std::time::Instant;\n";
+        assert_eq!(found("tracer-user/src/model/blame.rs", clock), [1]);
         assert_eq!(
             found("tracer-user/src/model.rs", "// not std::time::Instant\n"),
             NONE
         );
-        assert_eq!(
-            found("tracer-user/src/modelled.rs", "use std::time::Instant;\n"),
-            NONE
-        );
+        assert_eq!(found("tracer-user/src/modelled.rs", clock), NONE);
+        assert_eq!(found("tracer-user/src/session/mod.rs", clock), NONE);
+    }
+
+    #[test]
+    fn a_layer_uses_only_what_it_may_also_what_is_new() {
+        let text = "use crate::machine::proc;\nuse crate::units;\nuse crate::brand_new;\n";
+        assert_eq!(found("tracer-user/src/kernel/load.rs", text), [3]);
+        assert_eq!(found("tracer-user/src/machine/proc.rs", text), [3]);
+        assert_eq!(found("tracer-user/src/model/mod.rs", text), [1, 3]);
+        assert_eq!(found("xtask/src/model/mod.rs", text), NONE);
+    }
+
+    #[test]
+    fn tests_may_use_what_the_code_may_not() {
+        let text = "use crate::event;\n#[cfg(test)]\nmod tests {\n    use crate::event;\n}\n";
+        assert_eq!(found("tracer-user/src/verdict/mod.rs", text), [1]);
+    }
+
+    #[test]
+    fn aya_is_named_in_one_place() {
+        let (pod, ring) = ("use aya::Pod;\n", "let ring: aya::maps::RingBuf;\n");
+        assert_eq!(found("tracer-user/src/kernel/rings.rs", ring), NONE);
+        assert_eq!(found("tracer-user/src/probes/tcp.rs", pod), NONE);
+        assert_eq!(found("tracer-user/src/probes/tcp.rs", ring), [1]);
+        assert_eq!(found("tracer-user/src/machine/proc.rs", pod), [1]);
+        assert_eq!(found("tracer-user/src/cmd/doctor.rs", ring), [1]);
     }
 
     #[test]

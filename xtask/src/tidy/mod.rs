@@ -1,6 +1,8 @@
 //! The rules of the house that a machine can check; each finding says where and what to do.
 
+mod imports;
 mod layers;
+mod stems;
 mod unused;
 
 use std::{fs, path::Path, process::Command};
@@ -41,6 +43,24 @@ const MACHINE_PATHS: [&str; 3] = [
     concat!("/fa", "rm/"),
     concat!("/tmp", "/wt/"),
 ];
+/// Words of documents that do not lie in the tree: a reader cannot follow them. (In parts, so that this file keeps the rule.)
+const OUTSIDE_DOCUMENTS: [&str; 5] = [
+    concat!("design", " §"),
+    concat!("design", ".md"),
+    concat!("house", ".md"),
+    concat!("kernel", ".md"),
+    concat!("faults", ".md"),
+];
+/// The longest that the README may get: a newcomer reads it whole.
+const README_LINES: usize = 150;
+const README_WORDS: usize = 1_400;
+/// The files with methods of the whole model, where two owners of its state meet; everywhere else a room keeps to its own.
+const MODEL_METHODS: [&str; 4] = [
+    "tracer-user/src/model/mod.rs",
+    "tracer-user/src/model/close.rs",
+    "tracer-user/src/model/threads.rs",
+    "tracer-user/src/model/requests.rs",
+];
 /// Names that say nothing about what is inside.
 const EMPTY_NAMES: [&str; 9] = [
     "data",
@@ -71,14 +91,18 @@ struct Finding {
 /// Looks at one file.
 type Rule = fn(&Source<'_>) -> Vec<Finding>;
 
-const RULES: [Rule; 8] = [
+const RULES: [Rule; 12] = [
     top_level,
     file_length,
     line_length,
+    readme_length,
     unfinished,
     machine_paths,
+    outside_documents,
     module_doc,
     empty_name,
+    model_methods,
+    imports::groups,
     layers::dependencies,
 ];
 
@@ -102,7 +126,8 @@ pub(crate) fn run() -> Result<()> {
         found.map(|finding| (source.path.to_owned(), finding))
     });
     let mut broken = 0;
-    for (path, Finding { line, advice }) in of_file.chain(unused::dependencies(&tree)) {
+    let of_tree = [unused::dependencies(&tree), stems::families(&tree)];
+    for (path, Finding { line, advice }) in of_file.chain(of_tree.into_iter().flatten()) {
         println!("{path}:{line}: {advice}");
         broken += 1;
     }
@@ -182,6 +207,44 @@ fn line_length(source: &Source<'_>) -> Vec<Finding> {
     }
 }
 
+fn readme_length(source: &Source<'_>) -> Vec<Finding> {
+    let lines = source.text.lines().count();
+    let words = source.text.split_whitespace().count();
+    let long = lines > README_LINES || words > README_WORDS;
+    whole_file(source.path == "README.md" && long, || {
+        format!(
+            "{lines} lines, {words} words, more than {README_LINES} or {README_WORDS}: \
+             move what few need to tracer-user/man/reading.md"
+        )
+    })
+}
+
+fn outside_documents(source: &Source<'_>) -> Vec<Finding> {
+    if !source.is_rust() {
+        return Vec::new();
+    }
+    source.containing(&OUTSIDE_DOCUMENTS, |word| {
+        format!("`{word}` is not in the tree: say here what it says")
+    })
+}
+
+fn model_methods(source: &Source<'_>) -> Vec<Finding> {
+    let model = source.path.starts_with("tracer-user/src/model/");
+    if !model || MODEL_METHODS.contains(&source.path) {
+        return Vec::new();
+    }
+    source
+        .lines()
+        .filter(|(_, line)| line.starts_with("impl Model "))
+        .map(|(line, _)| Finding {
+            line,
+            advice:
+                "give this to the owner of the state that it changes, and hand that what it needs"
+                    .to_owned(),
+        })
+        .collect()
+}
+
 fn unfinished(source: &Source<'_>) -> Vec<Finding> {
     if source.path == "Cargo.lock" {
         return Vec::new();
@@ -244,6 +307,32 @@ mod tests {
         assert_eq!(found(line_length, "a.rs", &format!("\n{long}")), [2]);
         assert_eq!(found(line_length, "a.rs", &"ä".repeat(LINE_CHARS)), NONE);
         assert_eq!(found(line_length, "README.md", &long), NONE);
+    }
+
+    #[test]
+    fn a_readme_that_nobody_reads_whole_is_found() {
+        let (lines, words) = ("\n".repeat(README_LINES + 1), "a ".repeat(README_WORDS + 1));
+        assert_eq!(found(readme_length, "README.md", &lines), [0]);
+        assert_eq!(found(readme_length, "README.md", &words), [0]);
+        assert_eq!(found(readme_length, "README.md", &words[2..]), NONE);
+        assert_eq!(found(readme_length, "reading.md", &words), NONE);
+    }
+
+    #[test]
+    fn documents_that_nobody_has_are_found() {
+        let text = format!("//! a\n// see {}6", OUTSIDE_DOCUMENTS[0]);
+        assert_eq!(found(outside_documents, "a.rs", &text), [2]);
+        assert_eq!(found(outside_documents, "a.rs", "// this design"), NONE);
+    }
+
+    #[test]
+    fn a_method_of_the_whole_model_has_few_places() {
+        let text = "//! a\nimpl Model {\n}\n";
+        assert_eq!(
+            found(model_methods, "tracer-user/src/model/flow.rs", text),
+            [2]
+        );
+        assert_eq!(found(model_methods, MODEL_METHODS[0], text), NONE);
     }
 
     #[test]

@@ -17,14 +17,14 @@ use crate::{
 };
 
 /// A series of kernels and the suites of Debian that have it.
-pub struct Series {
+pub(crate) struct Series {
     /// "6.12".
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     suites: &'static [&'static str],
 }
 
 /// The kernels that can be had.
-pub const SERIES: [Series; 4] = [
+pub(crate) const SERIES: [Series; 4] = [
     Series {
         name: "5.10",
         suites: &["bullseye"],
@@ -44,13 +44,13 @@ pub const SERIES: [Series; 4] = [
 ];
 
 /// An unpacked kernel.
-pub struct Kernel {
+pub(crate) struct Kernel {
     /// The image to boot.
-    pub image: PathBuf,
+    pub(crate) image: PathBuf,
 }
 
 /// The kernel of this series; fetched when it is not there.
-pub fn kernel(name: &str) -> Result<Kernel> {
+pub(crate) fn kernel(name: &str) -> Result<Kernel> {
     let series = SERIES.iter().find(|series| series.name == name);
     let series = series.with_context(|| {
         format!("could not find kernel {name}: it is not in the table of kernels")

@@ -14,9 +14,9 @@ use super::{guest::ACCELERATOR, kernels::Kernel};
 use crate::{build, paths, setup};
 
 /// Where the tracer is in the guest.
-pub const TRACER: &str = "/tracer";
+pub(crate) const TRACER: &str = "/tracer";
 /// Where the known workloads are in the guest.
-pub const SMOKE: &str = "/guest-smoke";
+pub(crate) const SMOKE: &str = "/guest-smoke";
 
 /// Runs before the script: mounts what a distribution's init would have mounted.
 const INIT: &str = "#!/busybox sh
@@ -30,7 +30,7 @@ exec </dev/null >/dev/console 2>&1
 ";
 
 /// Boots the kernel with an initramfs that runs the script and powers off.
-pub fn qemu(kernel: &Kernel, script: &str, cpus: u32, dir: &Path) -> Result<Command> {
+pub(crate) fn qemu(kernel: &Kernel, script: &str, cpus: u32, dir: &Path) -> Result<Command> {
     let initramfs = pack(script, dir).context("could not make the guest's root file system")?;
     let mut command = Command::new("qemu-system-x86_64");
     command

@@ -19,7 +19,7 @@ use crate::world::{
 };
 
 /// A file system in memory.
-pub const MEMORY: &str = "/dev/shm";
+pub(crate) const MEMORY: &str = "/dev/shm";
 const BYTES: u64 = 256 << 20;
 
 /// What `biosnoop` does, in what every kernel has: what is known of a request is kept from its issue, and a line printed at its end.
@@ -96,7 +96,7 @@ const FIGURES: &[Figure] = &[
 ];
 
 /// Measures on a loop device over a file in memory.
-pub fn run(rounds: u32, short: bool) -> Result<Vec<Found>> {
+pub(crate) fn run(rounds: u32, short: bool) -> Result<Vec<Found>> {
     let mark = ledger::mark()?;
     let room = Room::make(Path::new(MEMORY))?;
     let device = disk(&room)?;
@@ -130,7 +130,7 @@ fn show_tracepoints() {
 }
 
 /// Random reads for so long; one process.
-pub fn reads(device: &str, time: &str) -> Program {
+pub(crate) fn reads(device: &str, time: &str) -> Program {
     let words = [
         "fio",
         "--name=bench",
@@ -148,7 +148,7 @@ pub fn reads(device: &str, time: &str) -> Program {
 }
 
 /// A loop device of which every byte was written.
-pub fn disk(room: &Room) -> Result<String> {
+pub(crate) fn disk(room: &Room) -> Result<String> {
     let image = room.dir.join("disk");
     let file = File::create_new(&image).context("could not make a disk in memory")?;
     let zeros = vec![0_u8; 1 << 20];
@@ -159,7 +159,7 @@ pub fn disk(room: &Room) -> Result<String> {
 }
 
 /// A loop device over a file, for as long as the room is there.
-pub fn attach(image: &Path) -> Result<String> {
+pub(crate) fn attach(image: &Path) -> Result<String> {
     let attaching = || {
         output(
             tool("losetup").args(["--find", "--show"]).arg(image),

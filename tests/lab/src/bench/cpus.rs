@@ -68,7 +68,7 @@ struct Figure {
 }
 
 /// Boots each guest once.
-pub fn run(rounds: u32) -> Result<Report> {
+pub(crate) fn run(rounds: u32) -> Result<Report> {
     let tracer = paths::tracer();
     let script = SCRIPT
         .replace("ROUNDS", &rounds.to_string())

@@ -28,7 +28,7 @@ const DISK: u64 = 1 << 20;
 
 /// Of what there are many.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Crowd {
+pub(crate) enum Crowd {
     Nobody,
     Processes(usize),
     Threads(usize),
@@ -42,7 +42,7 @@ pub enum Crowd {
 
 impl Crowd {
     /// As it is shown.
-    pub fn name(self) -> String {
+    pub(crate) fn name(self) -> String {
         match self {
             Self::Nobody => "alone".to_owned(),
             Self::Processes(count) => format!("{count} processes"),
@@ -66,7 +66,11 @@ impl Crowd {
     }
 
     /// Makes it, does something, and waits until it is gone. `there` is told the process that is to be the target, if it is the crowd's.
-    pub fn around<T>(self, room: &Room, there: impl FnOnce(Option<u32>) -> Result<T>) -> Result<T> {
+    pub(crate) fn around<T>(
+        self,
+        room: &Room,
+        there: impl FnOnce(Option<u32>) -> Result<T>,
+    ) -> Result<T> {
         let mark = ledger::mark()?;
         if let Self::Processes(count) | Self::Threads(count) = self {
             allow_ids(count + OTHERS)?;

@@ -6,17 +6,17 @@ use serde_json::{Value, json};
 
 /// The median and the quartiles of a few figures.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Summary {
+pub(crate) struct Summary {
     /// Half of the figures lie below.
-    pub median: f64,
+    pub(crate) median: f64,
     /// A quarter lies below.
-    pub low: f64,
+    pub(crate) low: f64,
     /// A quarter lies above.
-    pub high: f64,
+    pub(crate) high: f64,
 }
 
 /// Sums up; `None` without figures.
-pub fn summary(figures: &[f64]) -> Option<Summary> {
+pub(crate) fn summary(figures: &[f64]) -> Option<Summary> {
     let mut sorted = figures.to_vec();
     sorted.sort_by(f64::total_cmp);
     Some(Summary {
@@ -27,7 +27,7 @@ pub fn summary(figures: &[f64]) -> Option<Summary> {
 }
 
 /// Summaries by the names of their figures.
-pub fn by_name<'a>(names: impl Iterator<Item = &'a str>, found: &[Summary]) -> Value {
+pub(crate) fn by_name<'a>(names: impl Iterator<Item = &'a str>, found: &[Summary]) -> Value {
     let named = names.zip(found);
     Value::Object(
         named
@@ -52,16 +52,16 @@ fn at(sorted: &[f64], quantile: f64) -> Option<f64> {
 
 /// The runs of one load under one watcher, each between two runs without any.
 #[derive(Debug, Default)]
-pub struct Series {
+pub(crate) struct Series {
     /// Runs under the watcher.
-    pub watched: Vec<f64>,
+    pub(crate) watched: Vec<f64>,
     /// The mean of the runs before and after each.
-    pub bare: Vec<f64>,
+    pub(crate) bare: Vec<f64>,
 }
 
 impl Series {
     /// What each run was longer than its neighbours without a watcher.
-    pub fn added(&self) -> Option<Summary> {
+    pub(crate) fn added(&self) -> Option<Summary> {
         let added: Vec<_> = self
             .watched
             .iter()
@@ -73,13 +73,13 @@ impl Series {
 }
 
 /// A ratio of two costs; `None` where the second is too small to be told from noise.
-pub fn ratio(of: Summary, to: Summary) -> Option<f64> {
+pub(crate) fn ratio(of: Summary, to: Summary) -> Option<f64> {
     let noise = (to.high - to.low).abs();
     (to.median > 0.0 && to.median > noise / 2.0).then(|| of.median / to.median)
 }
 
 /// The JSON in what a load printed, which may have said something before.
-pub fn json_in(text: &str) -> Result<Value> {
+pub(crate) fn json_in(text: &str) -> Result<Value> {
     let said = text.find('{').map_or("", |at| &text[at..]);
     serde_json::from_str(said).with_context(|| format!("no JSON: {text:?}"))
 }

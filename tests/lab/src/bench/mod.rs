@@ -47,7 +47,7 @@ const SCRATCH: &str = "/dev/shm";
     after_help = "Examples:\n  cargo xtask bench                  everything, some minutes\n  cargo xtask bench switch           \
     one load\n  cargo xtask bench --short          two minutes; fails when a ratio to a peer is beyond its limit"
 )]
-pub struct Args {
+pub(crate) struct Args {
     /// Which loads; all when none is named
     loads: Vec<Load>,
     /// Few runs of what tracer is compared with; fails when a ratio is beyond its limit
@@ -89,7 +89,7 @@ enum Load {
 }
 
 /// Measures, shows, and with `--short` judges.
-pub fn run(args: &Args) -> Result<()> {
+pub(crate) fn run(args: &Args) -> Result<()> {
     if args.supervised {
         return measure(args);
     }

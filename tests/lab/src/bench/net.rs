@@ -95,7 +95,7 @@ end
 "#;
 
 /// Measures both loads.
-pub fn run(rounds: u32, short: bool) -> Result<Vec<Found>> {
+pub(crate) fn run(rounds: u32, short: bool) -> Result<Vec<Found>> {
     let mut found = stream(rounds, short)?;
     found.extend(requests(rounds, short)?);
     Ok(found)

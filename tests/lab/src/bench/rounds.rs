@@ -19,36 +19,36 @@ use super::{
 use crate::world::process::Program;
 
 /// What is measured: a load, its figures, and who watches.
-pub struct Plan {
+pub(crate) struct Plan {
     /// The load; it runs until it is done.
-    pub load: Program,
+    pub(crate) load: Program,
     /// What each run of it tells.
-    pub figures: &'static [Figure],
-    pub watchers: Vec<Watcher>,
-    pub rounds: u32,
+    pub(crate) figures: &'static [Figure],
+    pub(crate) watchers: Vec<Watcher>,
+    pub(crate) rounds: u32,
     /// The process that watchers are told to look at, where that is not the load but who serves it.
-    pub server: Option<u32>,
+    pub(crate) server: Option<u32>,
 }
 
 /// One figure of a load.
-pub struct Figure {
+pub(crate) struct Figure {
     /// The load and its unit: "switch: ns per switch".
-    pub title: &'static str,
+    pub(crate) title: &'static str,
     /// Reads it, in nanoseconds.
-    pub read: fn(&Run) -> Result<f64>,
-    pub limits: &'static [Limit],
+    pub(crate) read: fn(&Run) -> Result<f64>,
+    pub(crate) limits: &'static [Limit],
 }
 
 /// One run of a load.
-pub struct Run {
+pub(crate) struct Run {
     /// What the load printed.
-    pub text: String,
+    pub(crate) text: String,
     /// CPU time of the whole machine meanwhile, watchers' readers included.
-    pub cpu_ns: f64,
+    pub(crate) cpu_ns: f64,
 }
 
 /// Plays the plan; what was found for each figure.
-pub fn play(plan: &Plan) -> Result<Vec<Found>> {
+pub(crate) fn play(plan: &Plan) -> Result<Vec<Found>> {
     let unrelated = command(&["sleep", "1000000"]).start(Stdio::null())?;
     let mut all: Vec<Found> = plan
         .figures

@@ -100,12 +100,12 @@ struct Figure {
 }
 
 /// Measures alone, among many processes, and among many threads.
-pub fn run(rounds: u32) -> Result<Report> {
+pub(crate) fn run(rounds: u32) -> Result<Report> {
     table("start and memory", BUSY, rounds)
 }
 
 /// Measures in crowds that grow.
-pub fn growth(rounds: u32) -> Result<Report> {
+pub(crate) fn growth(rounds: u32) -> Result<Report> {
     table("growth", GROWING, rounds)
 }
 

@@ -91,7 +91,7 @@ const ITS_COST: &[Figure] = &[Figure {
 }];
 
 /// Measures both loads: two processes, and two threads of one process, which a peer can be told by one number.
-pub fn run(rounds: u32, short: bool) -> Result<Vec<Found>> {
+pub(crate) fn run(rounds: u32, short: bool) -> Result<Vec<Found>> {
     let trips = if short { FEW } else { TRIPS };
     let mut found = one(OTHERS_COST, &[trips], rows(OTHERS, short), rounds)?;
     found.extend(one(ITS_COST, &[trips, "-T"], rows(ITSELF, short), rounds)?);

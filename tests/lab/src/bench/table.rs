@@ -9,29 +9,29 @@ use super::{
 };
 
 /// What a bench found about one load.
-pub struct Found {
+pub(crate) struct Found {
     /// The load and its unit: "switch: ns per switch".
-    pub title: &'static str,
-    pub bare: Vec<f64>,
-    pub rows: Vec<(Watcher, Series)>,
-    pub limits: &'static [Limit],
+    pub(crate) title: &'static str,
+    pub(crate) bare: Vec<f64>,
+    pub(crate) rows: Vec<(Watcher, Series)>,
+    pub(crate) limits: &'static [Limit],
 }
 
 /// How much tracer may add.
-pub struct Limit {
+pub(crate) struct Limit {
     /// The row of tracer.
-    pub of: &'static str,
+    pub(crate) of: &'static str,
     /// Measured by what.
-    pub to: To,
+    pub(crate) to: To,
     /// The promise.
-    pub target: f64,
+    pub(crate) target: f64,
     /// Beyond this `--short` fails, also by the better quartiles: the target, or what was reached, with a margin for other machines.
-    pub fails: f64,
+    pub(crate) fails: f64,
 }
 
 /// What tracer's cost is held against.
 #[derive(Clone, Copy)]
-pub enum To {
+pub(crate) enum To {
     /// The rows of its peers; their costs are added up.
     Peers(&'static [&'static str]),
     /// The load without a watcher.
@@ -92,7 +92,7 @@ impl Found {
     }
 
     /// As a report.
-    pub fn report(&self) -> Report {
+    pub(crate) fn report(&self) -> Report {
         Report {
             text: self.text(),
             json: self.json(),

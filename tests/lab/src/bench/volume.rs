@@ -114,7 +114,7 @@ struct Seen {
 }
 
 /// Steps the rate up, then measures the steady cost.
-pub fn run(short: bool) -> Result<Report> {
+pub(crate) fn run(short: bool) -> Result<Report> {
     let mark = ledger::mark()?;
     let room = Room::make(Path::new(MEMORY))?;
     let steps = STEPS.iter().filter(|step| step.short || !short);

@@ -25,7 +25,7 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// Whose process a watcher is told to look at.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Target {
+pub(crate) enum Target {
     /// It is not told: it looks at all.
     All,
     /// A process that sleeps all the time.
@@ -36,14 +36,14 @@ pub enum Target {
 
 /// One row of a table: programs that watch together.
 #[derive(Debug, Clone)]
-pub struct Watcher {
+pub(crate) struct Watcher {
     /// As it is shown.
-    pub name: Cow<'static, str>,
+    pub(crate) name: Cow<'static, str>,
     /// Each program with its arguments; the target's process id follows, where there is one.
-    pub programs: &'static [&'static [&'static str]],
-    pub target: Target,
+    pub(crate) programs: &'static [&'static [&'static str]],
+    pub(crate) target: Target,
     /// Whether it is measured by `--short` too.
-    pub short: bool,
+    pub(crate) short: bool,
 }
 
 /// How a row begins that another build of tracer has.
@@ -53,12 +53,12 @@ const BEFORE: &str = "before: ";
 static BESIDE: OnceLock<PathBuf> = OnceLock::new();
 
 /// Measures another build of tracer beside this one.
-pub fn beside(file: &Path) {
+pub(crate) fn beside(file: &Path) {
     let _only_once = BESIDE.set(file.to_owned());
 }
 
 /// The rows that are to be measured.
-pub fn rows(all: &[Watcher], short: bool) -> Vec<Watcher> {
+pub(crate) fn rows(all: &[Watcher], short: bool) -> Vec<Watcher> {
     let mut rows = Vec::new();
     for row in all.iter().filter(|row| row.short || !short) {
         rows.push(row.clone());
@@ -77,11 +77,11 @@ pub fn rows(all: &[Watcher], short: bool) -> Vec<Watcher> {
 const TRACER: &str = "tracer";
 
 /// Watchers at work; dropped, they are killed.
-pub struct Watching(Vec<Running>);
+pub(crate) struct Watching(Vec<Running>);
 
 impl Watcher {
     /// Others' programs.
-    pub const fn peer(
+    pub(crate) const fn peer(
         name: &'static str,
         programs: &'static [&'static [&'static str]],
         target: Target,
@@ -96,13 +96,13 @@ impl Watcher {
     }
 
     /// Tracer, for longer than any run of a load.
-    pub const fn tracer(name: &'static str, target: Target, short: bool) -> Self {
+    pub(crate) const fn tracer(name: &'static str, target: Target, short: bool) -> Self {
         let programs: &[&[&str]] = &[&[TRACER, "attach", "--duration", "60s", "--pid"]];
         Self::peer(name, programs, target, short)
     }
 
     /// Whether it is ours.
-    pub fn is_tracer(&self) -> bool {
+    pub(crate) fn is_tracer(&self) -> bool {
         self.programs.iter().any(|words| words[0] == TRACER)
     }
 
@@ -113,7 +113,7 @@ impl Watcher {
     }
 
     /// Starts the programs and waits until all have attached.
-    pub fn start(&self, unrelated: u32, load: u32) -> Result<Watching> {
+    pub(crate) fn start(&self, unrelated: u32, load: u32) -> Result<Watching> {
         let mut watching = Watching(Vec::new());
         for words in self.programs {
             let mut program = silent(words, self.path());
@@ -132,12 +132,12 @@ impl Watcher {
 }
 
 /// A program in no group and on any CPU.
-pub fn command(words: &[&str]) -> Program {
+pub(crate) fn command(words: &[&str]) -> Program {
     Program::outside(words)
 }
 
 /// This build of tracer, with arguments.
-pub fn tracer(words: &[&str]) -> Program {
+pub(crate) fn tracer(words: &[&str]) -> Program {
     silent(&[&[TRACER], words].concat(), paths::tracer())
 }
 
@@ -152,7 +152,7 @@ fn silent(words: &[&str], tracer: PathBuf) -> Program {
 
 impl Watching {
     /// Ends them as a user would, by Ctrl-C, so that each does what it does at its end.
-    pub fn end(mut self) -> Result<()> {
+    pub(crate) fn end(mut self) -> Result<()> {
         for running in &mut self.0 {
             running.expect_alive()?;
             signal(running.pid(), libc::SIGINT);
@@ -173,7 +173,7 @@ impl Watching {
 }
 
 /// Sends a signal to a process that we started and have not waited for.
-pub fn signal(pid: u32, signal: libc::c_int) {
+pub(crate) fn signal(pid: u32, signal: libc::c_int) {
     if let Ok(pid) = libc::pid_t::try_from(pid) {
         // SAFETY: kill touches no memory.
         unsafe { libc::kill(pid, signal) };
@@ -181,7 +181,7 @@ pub fn signal(pid: u32, signal: libc::c_int) {
 }
 
 /// Waits until a program holds links to probes, and no new ones come.
-pub fn attached(running: &mut Running) -> Result<()> {
+pub(crate) fn attached(running: &mut Running) -> Result<()> {
     let (began, mut since, mut seen) = (Instant::now(), Instant::now(), 0);
     while began.elapsed() < ATTACHES {
         running.expect_alive()?;
@@ -198,7 +198,7 @@ pub fn attached(running: &mut Running) -> Result<()> {
 }
 
 /// How many descriptors of a process attach a program to something.
-pub fn links(pid: u32) -> usize {
+pub(crate) fn links(pid: u32) -> usize {
     let Ok(files) = fs::read_dir(format!("/proc/{pid}/fd")) else {
         return 0;
     };

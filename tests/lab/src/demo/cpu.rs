@@ -15,7 +15,7 @@ const BACKED_UP: usize = 4;
 const BACKED_UP_BYTES: usize = 8 << 20;
 
 /// Makes the scene.
-pub fn make(args: &Args, room: &Room) -> Result<World> {
+pub(crate) fn make(args: &Args, room: &Room) -> Result<World> {
     let (served, backed_up) = (room.subdir("served")?, room.subdir("backed-up")?);
     files::write_files(&served, SERVED, SERVED_BYTES)?;
     files::write_files(&backed_up, BACKED_UP, BACKED_UP_BYTES)?;

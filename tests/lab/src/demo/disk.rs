@@ -3,16 +3,13 @@
 use std::fs;
 
 use anyhow::Result;
+use tracer_tests::slow_disk::SPEED;
 
 use super::{
     Args,
     world::{World, server},
 };
-use crate::world::{
-    self, Room,
-    disk::{self, SPEED},
-    files,
-};
+use crate::world::{self, Room, disk, files};
 
 /// What the server serves: small files, as web servers do.
 const SERVED: usize = 384;
@@ -24,7 +21,7 @@ const TREE_FILE_BYTES: usize = 16 << 20;
 const BESIDES_SECONDS: u64 = 10;
 
 /// Makes the scene.
-pub fn make(args: &Args, room: &Room) -> Result<World> {
+pub(crate) fn make(args: &Args, room: &Room) -> Result<World> {
     // The backup must not come to its end, and never read anything twice: the second time it would be in memory.
     let seconds = args.duration.as_secs() + BESIDES_SECONDS;
     let files_each = usize::try_from(SPEED * seconds)? / TREES / TREE_FILE_BYTES + 1;

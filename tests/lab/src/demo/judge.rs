@@ -5,7 +5,7 @@ use crate::said::Said;
 
 /// Whether a run counts.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Judgement {
+pub(crate) enum Judgement {
     /// Resource and culprit are those of the scene.
     Right,
     /// They are not, or there is no verdict; with the reason.
@@ -17,7 +17,7 @@ pub enum Judgement {
 }
 
 /// Judges; `suspects` are the processes of the backup.
-pub fn judge(said: &Said, scene: Scene, suspects: &[u32]) -> Judgement {
+pub(crate) fn judge(said: &Said, scene: Scene, suspects: &[u32]) -> Judgement {
     if said.resource != scene.name() {
         return Judgement::Wrong(format!("the resource is {}", scene.name()));
     }

@@ -40,7 +40,7 @@ const ATTEMPTS: u32 = 3;
 
 /// What to show.
 #[derive(clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Which scene
     #[arg(value_enum, default_value = "all")]
     scene: Choice,
@@ -112,7 +112,7 @@ impl Args {
 }
 
 /// Plays the scenes, shows the table, and fails where tracer was wrong.
-pub fn run(args: Args) -> Result<()> {
+pub(crate) fn run(args: Args) -> Result<()> {
     if args.supervised {
         return play_and_show(&args);
     }

@@ -19,7 +19,7 @@ const SERVER_PORT: u16 = 8080;
 const SINK_PORT: u16 = 8873;
 
 /// Makes the scene.
-pub fn make(args: &Args, room: &Room) -> Result<World> {
+pub(crate) fn make(args: &Args, room: &Room) -> Result<World> {
     let (near, far) = link::addresses()?;
     let netns = link::link(near, far)?.netns;
     let (served, backed_up) = (room.subdir("served")?, room.subdir("backed-up")?);

@@ -22,6 +22,7 @@ use super::{
     world::World,
 };
 use crate::{
+    latency::Latency,
     said::Said,
     world::{
         made::gone,
@@ -40,50 +41,41 @@ const TRACER_PATIENCE: Duration = Duration::from_secs(60);
 /// The backup is in the way when it makes the slowest requests at least so many times slower.
 const WORSE: f64 = 2.0;
 
-/// What a client measured, in nanoseconds.
-#[derive(Debug, Clone, Copy)]
-pub struct Latency {
-    /// Median time of a request.
-    pub p50_ns: u64,
-    /// Time that 1 % of the requests exceed.
-    pub p99_ns: u64,
-}
-
 /// The outcome of one run.
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// Which scene.
-    pub scene: Scene,
+    pub(crate) scene: Scene,
     /// The run's number, from 1.
-    pub run: u32,
+    pub(crate) run: u32,
     /// Before the backup began.
-    pub without: Latency,
+    pub(crate) without: Latency,
     /// While it ran.
-    pub with: Latency,
+    pub(crate) with: Latency,
     /// What tracer said, if it was asked and answered.
-    pub said: Option<Said>,
+    pub(crate) said: Option<Said>,
     /// Whether that is what the scene did.
-    pub judgement: Judgement,
+    pub(crate) judgement: Judgement,
     /// What a remedy did, if one was to be applied and there is one.
-    pub remedied: Option<Remedied>,
+    pub(crate) remedied: Option<Remedied>,
 }
 
 /// One run of a scene.
-pub struct Play<'a> {
+pub(crate) struct Play<'a> {
     /// Which scene.
-    pub scene: Scene,
+    pub(crate) scene: Scene,
     /// The run's number, from 1.
-    pub run: u32,
+    pub(crate) run: u32,
     /// What the user asked for.
-    pub args: &'a Args,
+    pub(crate) args: &'a Args,
     /// Where it takes place.
-    pub world: &'a World,
+    pub(crate) world: &'a World,
     /// Directory for what stays: recording, flame graph, figures.
-    pub keep: &'a Path,
+    pub(crate) keep: &'a Path,
 }
 
 impl Play<'_> {
     /// Plays it.
-    pub fn play(&self) -> Result<Outcome> {
+    pub(crate) fn play(&self) -> Result<Outcome> {
         if let Some(disk) = &self.world.disk {
             disk.remount()?;
         }
@@ -208,7 +200,7 @@ impl Play<'_> {
     fn measure(&self, phase: &str) -> Result<Latency> {
         let json = self.client(MEASURED)?.output()?;
         fs::write(self.file(&format!("{phase}.json")), &json)?;
-        latency(&json).with_context(|| format!("the client measured nothing: {json}"))
+        Latency::parse(&json)
     }
 
     fn client(&self, length: Duration) -> Result<Running> {
@@ -236,14 +228,6 @@ fn written(length: Duration) -> String {
         whole if whole % 1000 == 0 => format!("{}s", whole / 1000),
         millis => format!("{millis}ms"),
     }
-}
-
-fn latency(json: &str) -> Option<Latency> {
-    let figures: serde_json::Value = serde_json::from_str(json).ok()?;
-    Some(Latency {
-        p50_ns: figures["p50_ns"].as_u64()?,
-        p99_ns: figures["p99_ns"].as_u64()?,
-    })
 }
 
 /// Waits for tracer, and notes meanwhile which processes the backup consists of: compressors come and go.

@@ -5,23 +5,25 @@ use std::process::Stdio;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use super::play::Latency;
-use crate::world::{
-    ledger,
-    made::Made,
-    process::{Program, Running},
+use crate::{
+    latency::Latency,
+    world::{
+        ledger,
+        made::Made,
+        process::{Program, Running},
+    },
 };
 
 /// What a remedy did.
-pub struct Remedied {
+pub(crate) struct Remedied {
     /// What was run.
-    pub command: String,
+    pub(crate) command: String,
     /// What the client measured afterwards.
-    pub latency: Latency,
+    pub(crate) latency: Latency,
 }
 
 /// The command of the first remedy in a report that applies on this machine.
-pub fn first(report: &str) -> Result<Option<String>> {
+pub(crate) fn first(report: &str) -> Result<Option<String>> {
     let report: Value = serde_json::from_str(report).context("tracer's report is not JSON")?;
     let remedies = report["verdict"]["remedies"].as_array();
     let applies = |remedy: &&Value| remedy["applies"] == true;
@@ -31,7 +33,7 @@ pub fn first(report: &str) -> Result<Option<String>> {
 
 /// Runs it as root, among the scene's programs, so that what it leaves running ends with them. A control group that it makes is removed
 /// with everything else.
-pub fn apply(command: &str, beside: &Program) -> Result<()> {
+pub(crate) fn apply(command: &str, beside: &Program) -> Result<()> {
     let shell = Program {
         words: ["sh", "-c", command].map(Into::into).to_vec(),
         netns: None,

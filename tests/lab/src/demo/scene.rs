@@ -7,7 +7,7 @@ use crate::world::Room;
 
 /// A scene, named after the resource that server and backup share in it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Scene {
+pub(crate) enum Scene {
     /// A slow loop disk.
     Disk,
     /// A shaped link.
@@ -18,10 +18,10 @@ pub enum Scene {
 
 impl Scene {
     /// All of them.
-    pub const ALL: &[Self] = &[Self::Disk, Self::Network, Self::Cpu];
+    pub(crate) const ALL: &[Self] = &[Self::Disk, Self::Network, Self::Cpu];
 
     /// Its name, which is the resource that tracer must find.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Disk => "disk",
             Self::Network => "network",
@@ -30,7 +30,7 @@ impl Scene {
     }
 
     /// Makes its world.
-    pub fn make(self, args: &Args, room: &Room) -> Result<World> {
+    pub(crate) fn make(self, args: &Args, room: &Room) -> Result<World> {
         match self {
             Self::Disk => disk::make(args, room),
             Self::Network => network::make(args, room),

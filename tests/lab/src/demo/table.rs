@@ -1,9 +1,7 @@
 //! The table at the end.
 
-use super::{
-    judge::Judgement,
-    play::{Latency, Outcome},
-};
+use super::{judge::Judgement, play::Outcome};
+use crate::{columns::columns, latency::Latency};
 
 const HEAD: [&str; 9] = [
     "scene",
@@ -18,30 +16,12 @@ const HEAD: [&str; 9] = [
 ];
 
 /// All outcomes, a line each, and the sum.
-pub fn table(outcomes: &[Outcome]) -> String {
-    let mut rows = vec![HEAD.map(str::to_owned)];
-    rows.extend(outcomes.iter().map(row));
-    let width = |column: usize| {
-        rows.iter()
-            .map(|row| row[column].chars().count())
-            .max()
-            .unwrap_or_default()
-    };
-    let widths: Vec<_> = (0..HEAD.len()).map(width).collect();
-    let mut text = String::new();
-    for row in &rows {
-        let cells = row
-            .iter()
-            .zip(&widths)
-            .map(|(cell, width)| format!("{cell:width$}"));
-        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
-        text.push('\n');
-    }
-    text + &sum(outcomes)
+pub(crate) fn table(outcomes: &[Outcome]) -> String {
+    columns(HEAD, outcomes.iter().map(row)) + &sum(outcomes)
 }
 
 /// What remedies did, a line each.
-pub fn remedies(outcomes: &[Outcome]) -> String {
+pub(crate) fn remedies(outcomes: &[Outcome]) -> String {
     let line = |outcome: &Outcome| {
         let (scene, run) = (outcome.scene.name(), outcome.run);
         let Some(remedied) = &outcome.remedied else {

@@ -8,23 +8,23 @@ use super::Args;
 use crate::world::{Room, disk::Disk, process::Program};
 
 /// A scene, ready to be played.
-pub struct World {
+pub(crate) struct World {
     /// What must run before the backup can, such as the sink of its streams.
-    pub extras: Vec<Program>,
+    pub(crate) extras: Vec<Program>,
     /// The web server.
-    pub server: Program,
+    pub(crate) server: Program,
     /// Where it listens.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// The backup.
-    pub backup: Program,
+    pub(crate) backup: Program,
     /// The client, without the length of its run.
-    pub client: Program,
+    pub(crate) client: Program,
     /// A mounted disk that is emptied from the page cache before each run, by mounting it anew.
-    pub disk: Option<Disk>,
+    pub(crate) disk: Option<Disk>,
 }
 
 /// The web server for these files: the demo's own, or nginx.
-pub fn server(
+pub(crate) fn server(
     args: &Args,
     room: &Room,
     address: SocketAddr,

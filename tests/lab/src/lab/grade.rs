@@ -6,11 +6,11 @@ use crate::said::{Culprit, Said};
 /// A guilty backup must be named when it has at least this part of what the guilty use: a verdict names nobody who has less.
 const MUST_BE_NAMED: f64 = 0.20;
 /// How far a blame share may be from the true one.
-pub const SHARE_ERROR: f64 = 0.05;
+pub(crate) const SHARE_ERROR: f64 = 0.05;
 
 /// Whether a run counts, and for what.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Grade {
+pub(crate) enum Grade {
     /// Resource and culprits are those of the scenario.
     Right,
     /// They are not, or there is no verdict; with the reasons.
@@ -23,7 +23,7 @@ pub enum Grade {
 
 /// What is wrong.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// There is no verdict.
     Failed(String),
     /// The resource should be this one.
@@ -38,7 +38,7 @@ pub enum Fault {
 
 impl Fault {
     /// In words.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         match self {
             Self::Failed(why) => why.clone(),
             Self::Resource(resource) => format!("the resource is {resource}"),
@@ -56,7 +56,7 @@ impl Fault {
 }
 
 /// Grades a run.
-pub fn grade(outcome: &Outcome) -> Grade {
+pub(crate) fn grade(outcome: &Outcome) -> Grade {
     if outcome.void.is_some() {
         return Grade::Void;
     }
@@ -107,7 +107,7 @@ fn faults(label: &Label, said: &Said) -> Vec<Fault> {
 
 /// Of each guilty backup whose true share is known: the share that tracer gives it of what it gives to all of them, and the true one.
 /// Where one of them is not named, there is nothing to compare.
-pub fn shares<'a>(label: &'a Label, said: &Said) -> Vec<(&'a Suspect, f64, f64)> {
+pub(crate) fn shares<'a>(label: &'a Label, said: &Said) -> Vec<(&'a Suspect, f64, f64)> {
     let known = label
         .backups
         .iter()
@@ -133,7 +133,7 @@ pub fn shares<'a>(label: &'a Label, said: &Said) -> Vec<(&'a Suspect, f64, f64)>
 }
 
 /// The largest difference between a blame share and the true one.
-pub fn share_error(outcome: &Outcome) -> Option<f64> {
+pub(crate) fn share_error(outcome: &Outcome) -> Option<f64> {
     let said = outcome.said.as_ref()?;
     shares(&outcome.label, said)
         .iter()

@@ -9,7 +9,7 @@ use crate::world::tools::tool;
 
 /// A counter that only grows. Times are in seconds, amounts in bytes.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Meter {
+pub(crate) enum Meter {
     /// Time on CPUs, of processes and the children they have waited for (`/proc/PID/stat`).
     OnCpu(Who),
     /// Time in which threads were runnable and did not run (`/proc/PID/task/TID/schedstat`, field 2).
@@ -31,7 +31,7 @@ pub enum Meter {
 
 /// Whose counter.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Who {
+pub(crate) enum Who {
     /// The target.
     Server,
     /// The backup of this number.
@@ -39,11 +39,11 @@ pub enum Who {
 }
 
 /// The processes of a play.
-pub struct Cast {
+pub(crate) struct Cast {
     /// The target's.
-    pub server: Vec<u32>,
+    pub(crate) server: Vec<u32>,
     /// Each backup's.
-    pub backups: Vec<Vec<u32>>,
+    pub(crate) backups: Vec<Vec<u32>>,
 }
 
 impl Cast {
@@ -57,7 +57,7 @@ impl Cast {
 
 impl Meter {
     /// What it shows now. Processes that are gone count nothing.
-    pub fn read(&self, cast: &Cast) -> Result<f64> {
+    pub(crate) fn read(&self, cast: &Cast) -> Result<f64> {
         let sum = |who: Who, of: fn(u32) -> Option<f64>| {
             cast.of(who).iter().filter_map(|&pid| of(pid)).sum()
         };
@@ -74,7 +74,7 @@ impl Meter {
     }
 
     /// What it counts, for the table.
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         match self {
             Self::OnCpu(who) => format!("{} on CPU s/s", who.name()),
             Self::Queued(who) => format!("{} queued for CPU s/s", who.name()),

@@ -49,7 +49,7 @@ const ATTEMPTS: u32 = 3;
     cp target/release/tracer /tmp/before, change tracer, and ask whether its reports are what they were:\n  \
     cargo xtask lab --same DIR --than /tmp/before"
 )]
-pub struct Args {
+pub(crate) struct Args {
     /// Scenarios, or families of them such as disk; all when none is named
     names: Vec<String>,
     /// List the scenarios
@@ -140,7 +140,7 @@ fn place(number: u64, name: &str) -> u64 {
 }
 
 /// Plays, shows the table, and fails where tracer was wrong.
-pub fn run(args: Args) -> Result<()> {
+pub(crate) fn run(args: Args) -> Result<()> {
     if args.list {
         for (family, scenario) in args.scenarios()? {
             println!("{family:9} {:24} {}", scenario.name, scenario.about);

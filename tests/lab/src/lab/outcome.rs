@@ -9,90 +9,81 @@ use std::{
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::said::Said;
+use crate::{latency::Latency, said::Said};
 
 /// One run of a scenario.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// The scenario's name.
-    pub scenario: String,
+    pub(crate) scenario: String,
     /// The run's number, from 1.
-    pub run: u32,
+    pub(crate) run: u32,
     /// What was the case.
-    pub label: Label,
+    pub(crate) label: Label,
     /// What the client measured before the backups began.
-    pub without: Option<Latency>,
+    pub(crate) without: Option<Latency>,
     /// While they ran.
-    pub with: Option<Latency>,
+    pub(crate) with: Option<Latency>,
     /// What the kernel's counters said while tracer watched.
-    pub measured: Vec<Measured>,
+    pub(crate) measured: Vec<Measured>,
     /// Why it does not count: the physics did not happen.
-    pub void: Option<String>,
+    pub(crate) void: Option<String>,
     /// What tracer said, if it was asked and answered.
-    pub said: Option<Said>,
+    pub(crate) said: Option<Said>,
     /// Why tracer said nothing.
-    pub failed: Option<String>,
+    pub(crate) failed: Option<String>,
 }
 
 /// What was the case.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Label {
+pub(crate) struct Label {
     /// The resource that the guilty hold; none where nobody is guilty.
-    pub resource: Option<String>,
+    pub(crate) resource: Option<String>,
     /// The backups.
-    pub backups: Vec<Suspect>,
+    pub(crate) backups: Vec<Suspect>,
 }
 
 /// A backup.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Suspect {
+pub(crate) struct Suspect {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// Whether it is to be accused.
-    pub guilty: bool,
+    pub(crate) guilty: bool,
     /// Its processes, those of the window that have ended included.
-    pub pids: Vec<u32>,
+    pub(crate) pids: Vec<u32>,
     /// Its part of what all guilty backups used, 0..1, where that was counted.
-    pub share: Option<f64>,
-}
-
-/// What a client measured, in nanoseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Latency {
-    /// Median time of a request.
-    pub p50_ns: u64,
-    /// Time that 1 % of the requests exceed.
-    pub p99_ns: u64,
+    pub(crate) share: Option<f64>,
 }
 
 /// A counter's growth.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Measured {
+pub(crate) struct Measured {
     /// What was counted, with its unit.
-    pub what: String,
+    pub(crate) what: String,
     /// Growth per second.
-    pub per_second: f64,
+    pub(crate) per_second: f64,
     /// The least that proves the physics.
-    pub least: f64,
+    pub(crate) least: f64,
     /// The most; none where there is no bound.
-    pub most: Option<f64>,
+    pub(crate) most: Option<f64>,
 }
 
 impl Measured {
     /// Whether the physics happened.
-    pub fn holds(&self) -> bool {
+    pub(crate) fn holds(&self) -> bool {
         self.per_second >= self.least && self.most.is_none_or(|most| self.per_second <= most)
     }
 }
 
 impl Outcome {
     /// The file of this run in a directory, with an extension.
-    pub fn file(&self, dir: &Path, extension: &str) -> PathBuf {
+    pub(crate) fn file(&self, dir: &Path, extension: &str) -> PathBuf {
         dir.join(format!("{}-{}.{extension}", self.scenario, self.run))
     }
 
     /// Writes it beside the recording.
-    pub fn keep(&self, dir: &Path) -> Result<()> {
+    pub(crate) fn keep(&self, dir: &Path) -> Result<()> {
         let file = self.file(dir, LABEL);
         let text =
             serde_json::to_string_pretty(self).context("could not write an outcome as JSON")?;
@@ -104,7 +95,7 @@ impl Outcome {
 const LABEL: &str = "label.json";
 
 /// All outcomes that were kept in a directory, by name.
-pub fn kept(dir: &Path) -> Result<Vec<Outcome>> {
+pub(crate) fn kept(dir: &Path) -> Result<Vec<Outcome>> {
     let listing = || format!("could not list {}", dir.display());
     let mut files = Vec::new();
     for entry in fs::read_dir(dir).with_context(listing)? {

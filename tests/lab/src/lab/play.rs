@@ -14,10 +14,11 @@ use xtask::{command::say, paths};
 
 use super::{
     meter::{Cast, Meter},
-    outcome::{Label, Latency, Measured, Outcome, Suspect},
+    outcome::{Label, Measured, Outcome, Suspect},
     scenario::{Scenario, Scene, Truth},
 };
 use crate::{
+    latency::Latency,
     said::Said,
     world::{
         made::gone,
@@ -39,17 +40,17 @@ const OFTEN: Duration = Duration::from_millis(100);
 const TRACER_PATIENCE: Duration = Duration::from_secs(60);
 
 /// One run of a scenario.
-pub struct Play<'a> {
+pub(crate) struct Play<'a> {
     /// Which.
-    pub scenario: &'a Scenario,
+    pub(crate) scenario: &'a Scenario,
     /// The run's number, from 1.
-    pub run: u32,
+    pub(crate) run: u32,
     /// Its programs and its truth.
-    pub scene: &'a Scene,
+    pub(crate) scene: &'a Scene,
     /// How long tracer watches; none where it is not asked.
-    pub window: Option<Duration>,
+    pub(crate) window: Option<Duration>,
     /// Directory for what stays: recording, report, figures.
-    pub keep: &'a Path,
+    pub(crate) keep: &'a Path,
 }
 
 /// The programs that run.
@@ -86,7 +87,7 @@ struct Watched {
 
 impl Play<'_> {
     /// Plays it.
-    pub fn play(&self) -> Result<Outcome> {
+    pub(crate) fn play(&self) -> Result<Outcome> {
         for disk in &self.scene.disks {
             disk.remount()?;
         }
@@ -357,14 +358,5 @@ fn join(all: &mut Cast, seen: Cast) {
 
 /// What a client has measured once it is done.
 fn measured(client: Running) -> Result<Latency> {
-    let json = client.output()?;
-    latency(&json).with_context(|| format!("the client measured nothing: {json}"))
-}
-
-fn latency(json: &str) -> Option<Latency> {
-    let figures: serde_json::Value = serde_json::from_str(json).ok()?;
-    Some(Latency {
-        p50_ns: figures["p50_ns"].as_u64()?,
-        p99_ns: figures["p99_ns"].as_u64()?,
-    })
+    Latency::parse(&client.output()?)
 }

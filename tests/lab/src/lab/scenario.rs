@@ -8,64 +8,65 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use tracer_tests::slow_disk::SPEED;
 
 use super::meter::Meter;
 use crate::world::{
     Room,
     cgroup::Cgroup,
-    disk::{self, Disk, SPEED},
+    disk::{self, Disk},
     files,
     process::{Program, usable_cpus},
 };
 
 /// A labelled scenario: a row of the lab's list.
 #[derive(Clone, Copy)]
-pub struct Scenario {
+pub(crate) struct Scenario {
     /// Its name on the command line.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// What happens in it, in a line.
-    pub about: &'static str,
+    pub(crate) about: &'static str,
     /// Whether `--quick` plays it.
-    pub quick: bool,
+    pub(crate) quick: bool,
     /// Makes it.
-    pub make: fn(&Stage) -> Result<Scene>,
+    pub(crate) make: fn(&Stage) -> Result<Scene>,
 }
 
 /// A scenario, ready to be played.
-pub struct Scene {
+pub(crate) struct Scene {
     /// What must run before the server can, such as the sink of a backup's streams.
-    pub extras: Vec<Program>,
+    pub(crate) extras: Vec<Program>,
     /// The target.
-    pub server: Program,
+    pub(crate) server: Program,
     /// Where it listens, if it does.
-    pub address: Option<SocketAddr>,
+    pub(crate) address: Option<SocketAddr>,
     /// Its client, without the length of its run.
-    pub client: Option<Program>,
+    pub(crate) client: Option<Program>,
     /// What runs beside it.
-    pub backups: Vec<Backup>,
+    pub(crate) backups: Vec<Backup>,
     /// Mounted disks that are emptied from the page cache before each run.
-    pub disks: Vec<Disk>,
+    pub(crate) disks: Vec<Disk>,
     /// What is the case.
-    pub truth: Truth,
+    pub(crate) truth: Truth,
     /// What the client must have felt: how many times slower its requests are while the backups run, the slowest ones or, where there
     /// must be harm, the usual ones too.
-    pub slower: Option<RangeInclusive<f64>>,
+    pub(crate) slower: Option<RangeInclusive<f64>>,
     /// What the kernel's own counters must say while tracer watches.
-    pub physics: Vec<Physics>,
+    pub(crate) physics: Vec<Physics>,
 }
 
 /// A program beside the server.
-pub struct Backup {
+pub(crate) struct Backup {
     /// What to call it in the table.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// How it starts.
-    pub program: Program,
+    pub(crate) program: Program,
     /// Whether it is to be accused.
-    pub guilty: bool,
+    pub(crate) guilty: bool,
 }
 
 /// What is the case.
-pub enum Truth {
+pub(crate) enum Truth {
     /// The guilty backups hold this resource.
     Guilty {
         /// The resource's name in a report.
@@ -78,16 +79,16 @@ pub enum Truth {
 }
 
 /// A counter of the kernel's and the bounds within which it must have grown, per second.
-pub struct Physics {
+pub(crate) struct Physics {
     /// The counter.
-    pub meter: Meter,
+    pub(crate) meter: Meter,
     /// Its growth per second.
-    pub per_second: RangeInclusive<f64>,
+    pub(crate) per_second: RangeInclusive<f64>,
 }
 
 impl Physics {
     /// Grows at least so much.
-    pub fn at_least(meter: Meter, least: f64) -> Self {
+    pub(crate) fn at_least(meter: Meter, least: f64) -> Self {
         Self {
             meter,
             per_second: least..=f64::INFINITY,
@@ -95,7 +96,7 @@ impl Physics {
     }
 
     /// Grows at most so much.
-    pub fn at_most(meter: Meter, most: f64) -> Self {
+    pub(crate) fn at_most(meter: Meter, most: f64) -> Self {
         Self {
             meter,
             per_second: 0.0..=most,
@@ -105,7 +106,7 @@ impl Physics {
 
 impl Scene {
     /// A server with its client, and nothing else yet.
-    pub fn new(server: Program, address: SocketAddr, client: Program) -> Self {
+    pub(crate) fn new(server: Program, address: SocketAddr, client: Program) -> Self {
         Self {
             extras: Vec::new(),
             server,
@@ -120,7 +121,7 @@ impl Scene {
     }
 
     /// A target that nobody asks for anything.
-    pub fn alone(server: Program) -> Self {
+    pub(crate) fn alone(server: Program) -> Self {
         Self {
             extras: Vec::new(),
             server,
@@ -135,7 +136,7 @@ impl Scene {
     }
 
     /// With a program that is in the way.
-    pub fn guilty(mut self, name: &'static str, program: Program) -> Self {
+    pub(crate) fn guilty(mut self, name: &'static str, program: Program) -> Self {
         self.backups.push(Backup {
             name,
             program,
@@ -145,7 +146,7 @@ impl Scene {
     }
 
     /// With a program that is not in the way.
-    pub fn innocent(mut self, name: &'static str, program: Program) -> Self {
+    pub(crate) fn innocent(mut self, name: &'static str, program: Program) -> Self {
         self.backups.push(Backup {
             name,
             program,
@@ -155,7 +156,7 @@ impl Scene {
     }
 
     /// The guilty hold this resource: requests take at least twice as long.
-    pub fn holds(self, resource: &'static str, used: Option<fn(usize) -> Meter>) -> Self {
+    pub(crate) fn holds(self, resource: &'static str, used: Option<fn(usize) -> Meter>) -> Self {
         Self {
             truth: Truth::Guilty { resource, used },
             slower: Some(2.0..=f64::INFINITY),
@@ -164,7 +165,7 @@ impl Scene {
     }
 
     /// The backups change nothing: the slowest requests take at most half as long again.
-    pub fn unharmed(self) -> Self {
+    pub(crate) fn unharmed(self) -> Self {
         Self {
             slower: Some(0.0..=1.5),
             ..self
@@ -172,45 +173,45 @@ impl Scene {
     }
 
     /// With a counter that must have grown at least so much per second.
-    pub fn at_least(mut self, meter: Meter, least: f64) -> Self {
+    pub(crate) fn at_least(mut self, meter: Meter, least: f64) -> Self {
         self.physics.push(Physics::at_least(meter, least));
         self
     }
 
     /// With a counter that must not have grown more than so much per second.
-    pub fn at_most(mut self, meter: Meter, most: f64) -> Self {
+    pub(crate) fn at_most(mut self, meter: Meter, most: f64) -> Self {
         self.physics.push(Physics::at_most(meter, most));
         self
     }
 
     /// With a disk.
-    pub fn with_disk(mut self, disk: Disk) -> Self {
+    pub(crate) fn with_disk(mut self, disk: Disk) -> Self {
         self.disks.push(disk);
         self
     }
 
     /// With a program that runs from the beginning.
-    pub fn with(mut self, extra: Program) -> Self {
+    pub(crate) fn with(mut self, extra: Program) -> Self {
         self.extras.push(extra);
         self
     }
 }
 
 /// Where a scenario is made.
-pub struct Stage {
+pub(crate) struct Stage {
     /// Directory and control group.
-    pub room: Room,
+    pub(crate) room: Room,
     /// The server's CPU.
-    pub cpu: usize,
+    pub(crate) cpu: usize,
     /// All other usable CPUs: at least one.
-    pub elsewhere: Vec<usize>,
+    pub(crate) elsewhere: Vec<usize>,
     /// How long tracer watches.
-    pub window: Duration,
+    pub(crate) window: Duration,
 }
 
 impl Stage {
     /// An empty stage.
-    pub fn make(scratch: &Path, window: Duration) -> Result<Self> {
+    pub(crate) fn make(scratch: &Path, window: Duration) -> Result<Self> {
         let mut elsewhere = usable_cpus()?;
         let cpu = elsewhere.pop().context("there is no usable CPU")?;
         anyhow::ensure!(
@@ -226,14 +227,14 @@ impl Stage {
     }
 
     /// A directory with files.
-    pub fn files(&self, name: &str, count: usize, bytes: usize) -> Result<PathBuf> {
+    pub(crate) fn files(&self, name: &str, count: usize, bytes: usize) -> Result<PathBuf> {
         let dir = self.room.subdir(name)?;
         files::write_files(&dir, count, bytes)?;
         Ok(dir)
     }
 
     /// A slow disk for files of so many bytes in all. Everything in the room's group reads it slowly.
-    pub fn slow_disk(
+    pub(crate) fn slow_disk(
         &self,
         name: &str,
         files_bytes: usize,
@@ -252,7 +253,7 @@ impl Stage {
     }
 
     /// Two partitions of one slow disk, for files of so many bytes in each.
-    pub fn slow_partitions(&self, name: &str, files_bytes: usize) -> Result<[Disk; 2]> {
+    pub(crate) fn slow_partitions(&self, name: &str, files_bytes: usize) -> Result<[Disk; 2]> {
         let partitions =
             disk::attach_partitions(&self.room, name, disk::bytes_for(files_bytes as u64))?;
         self.room
@@ -262,33 +263,33 @@ impl Stage {
     }
 
     /// Everything in the room's group writes slowly, too.
-    pub fn slow_writes(&self) -> Result<()> {
+    pub(crate) fn slow_writes(&self) -> Result<()> {
         let disk = disk::whole_disk(&self.room.dir)?;
         self.room.group.limit_writes(&disk, SPEED)
     }
 
     /// Another group, whose programs do not share the speed limit of the room's own.
-    pub fn other_group(&self) -> Result<Cgroup> {
+    pub(crate) fn other_group(&self) -> Result<Cgroup> {
         let group = Cgroup::make(&format!("{}-other", crate::world::name()))?;
         group.limit_reads(&disk::whole_disk(&self.room.dir)?, SPEED)?;
         Ok(group)
     }
 
     /// A program that keeps threads busy.
-    pub fn hog(&self, threads: usize) -> Program {
+    pub(crate) fn hog(&self, threads: usize) -> Program {
         self.room
             .own("demo-hog")
             .with(["--threads", &threads.to_string()])
     }
 
     /// A shell script, which sees two directories as `$1` and `$2`.
-    pub fn script(&self, text: &str, from: &Path, to: &Path) -> Program {
+    pub(crate) fn script(&self, text: &str, from: &Path, to: &Path) -> Program {
         self.room.script(text, from).with([to])
     }
 
     /// How many files of this size a reader gets through at full speed while the scenario lasts: it must never come to the end,
     /// since what it reads twice would come from memory.
-    pub fn files_to_read(&self, bytes: usize) -> Result<usize> {
+    pub(crate) fn files_to_read(&self, bytes: usize) -> Result<usize> {
         /// How long a backup runs besides the window, with room to spare.
         const BESIDES_SECONDS: u64 = 10;
         let seconds = self.window.as_secs() + BESIDES_SECONDS;
@@ -297,7 +298,7 @@ impl Stage {
 }
 
 /// New files in a new directory of a disk.
-pub fn files_on(disk: &Disk, name: &str, count: usize, bytes: usize) -> Result<PathBuf> {
+pub(crate) fn files_on(disk: &Disk, name: &str, count: usize, bytes: usize) -> Result<PathBuf> {
     let dir = disk.point.join(name);
     std::fs::create_dir_all(&dir).with_context(|| format!("could not make {}", dir.display()))?;
     files::write_files(&dir, count, bytes)?;

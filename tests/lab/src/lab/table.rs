@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::{
     grade::{Fault, Grade, grade, share_error},
-    outcome::{Latency, Outcome},
+    outcome::Outcome,
 };
+use crate::{columns::columns, latency::Latency};
 
 const HEAD: [&str; 8] = [
     "scenario",
@@ -19,26 +20,8 @@ const HEAD: [&str; 8] = [
 ];
 
 /// All outcomes, a line each.
-pub fn table(outcomes: &[Outcome]) -> String {
-    let mut rows = vec![HEAD.map(str::to_owned)];
-    rows.extend(outcomes.iter().map(row));
-    let width = |column: usize| {
-        rows.iter()
-            .map(|row| row[column].chars().count())
-            .max()
-            .unwrap_or_default()
-    };
-    let widths: Vec<_> = (0..HEAD.len()).map(width).collect();
-    let mut text = String::new();
-    for row in &rows {
-        let cells = row
-            .iter()
-            .zip(&widths)
-            .map(|(cell, width)| format!("{cell:width$}"));
-        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
-        text.push('\n');
-    }
-    text
+pub(crate) fn table(outcomes: &[Outcome]) -> String {
+    columns(HEAD, outcomes.iter().map(row))
 }
 
 fn row(outcome: &Outcome) -> [String; 8] {
@@ -124,7 +107,7 @@ fn graded(outcome: &Outcome) -> String {
 }
 
 /// An outcome with its grade.
-pub fn json(outcome: &Outcome) -> serde_json::Value {
+pub(crate) fn json(outcome: &Outcome) -> serde_json::Value {
     let grade = grade(outcome);
     let faults: Vec<_> = match &grade {
         Grade::Wrong(faults) => faults.iter().map(Fault::text).collect(),
@@ -147,7 +130,7 @@ pub fn json(outcome: &Outcome) -> serde_json::Value {
 }
 
 /// Totals, and which truth became which verdict.
-pub fn sum(outcomes: &[Outcome]) -> String {
+pub(crate) fn sum(outcomes: &[Outcome]) -> String {
     let grades: Vec<_> = outcomes.iter().map(grade).collect();
     let right = grades
         .iter()

@@ -15,7 +15,7 @@ const MODULES: &str = "/usr/lib/apache2/modules";
 
 /// How Apache serves connections.
 #[derive(Clone, Copy)]
-pub enum Form {
+pub(crate) enum Form {
     /// A process for each connection.
     Prefork,
     /// Processes with a pool of threads, and a thread that waits for all idle connections.
@@ -23,7 +23,7 @@ pub enum Form {
 }
 
 /// An Apache server for these files, in the foreground, with nothing outside the room's directory; `gzip` compresses what it serves.
-pub fn apache(
+pub(crate) fn apache(
     room: &Room,
     address: SocketAddr,
     files: &Path,

@@ -17,7 +17,7 @@ use xtask::{
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// Builds the programs that scenes are played with.
-pub fn build_programs() -> Result<()> {
+pub(crate) fn build_programs() -> Result<()> {
     let mut build = cargo();
     build.args([
         "build",
@@ -31,7 +31,7 @@ pub fn build_programs() -> Result<()> {
 }
 
 /// Replaces this process by one of root's, with the same arguments; `why` is said before.
-pub fn again_as_root(why: &str) -> Result<()> {
+pub(crate) fn again_as_root(why: &str) -> Result<()> {
     let this = std::env::current_exe().context("could not find this program")?;
     say(&format!("{why}: it needs root"));
     let mut command = as_root("env")?;
@@ -46,7 +46,7 @@ pub fn again_as_root(why: &str) -> Result<()> {
 }
 
 /// What stays belongs to who called `sudo`.
-pub fn give_back(keep: &Path) {
+pub(crate) fn give_back(keep: &Path) {
     let id = |name| std::env::var(name).ok()?.parse::<u32>().ok();
     let Some(user) = id("SUDO_UID") else { return };
     let files = fs::read_dir(keep)
@@ -61,7 +61,7 @@ pub fn give_back(keep: &Path) {
 }
 
 /// A length of time such as `10s`, `1500ms` or `1m`.
-pub fn duration(text: &str) -> Result<Duration> {
+pub(crate) fn duration(text: &str) -> Result<Duration> {
     let digits = text
         .find(|c: char| !c.is_ascii_digit())
         .unwrap_or(text.len());

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use tracer_tests::cgroup::{Controller, Hierarchy, Way};
 
 use super::{
     ledger,
@@ -14,70 +15,36 @@ use super::{
 };
 
 /// A group of our own.
-pub struct Cgroup {
+pub(crate) struct Cgroup {
     path: PathBuf,
     hierarchy: Hierarchy,
 }
 
-/// Where groups are made.
-#[derive(Debug, Clone, PartialEq)]
-struct Hierarchy {
-    root: PathBuf,
-    version: Version,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Version {
-    /// A hierarchy of a controller's own.
-    V1,
-    V2,
-}
-
-/// What a group can limit.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Controller {
-    Io,
-    Cpu,
-}
-
-impl Controller {
-    /// Its name in version 1, and in version 2.
-    fn names(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Io => ("blkio", "io"),
-            Self::Cpu => ("cpu", "cpu"),
-        }
-    }
-}
-
 impl Cgroup {
     /// Makes a group that can be slowed when it reads.
-    pub fn make(name: &str) -> Result<Self> {
+    pub(crate) fn make(name: &str) -> Result<Self> {
         Self::with(Controller::Io, name)
     }
 
     /// Makes a group that may use so much of one CPU's time, in percent, in each tenth of a second.
-    pub fn with_cpu_quota(name: &str, percent: u32) -> Result<Self> {
+    pub(crate) fn with_cpu_quota(name: &str, percent: u64) -> Result<Self> {
         let group = Self::with(Controller::Cpu, name)?;
-        // In microseconds; the period is the kernel's usual one.
-        let (quota, period) = (percent * 1000, 100_000);
-        match group.hierarchy.version {
-            Version::V1 => group.write("cpu.cfs_quota_us", &quota.to_string())?,
-            Version::V2 => group.write("cpu.max", &format!("{quota} {period}"))?,
-        }
+        let (file, text) = group.hierarchy.cpu_quota(percent);
+        group.write(file, &text)?;
         Ok(group)
     }
 
     fn with(controller: Controller, name: &str) -> Result<Self> {
         let mounts =
             fs::read_to_string("/proc/self/mounts").context("could not read the list of mounts")?;
-        let hierarchy = hierarchy(&mounts, controller, |root| offers(root, controller)).context(
+        let mounted = Hierarchy::mounted(&mounts, controller);
+        let hierarchy = chosen(mounted, |root| offers(root, controller)).context(
             "no control groups are mounted here: mount them (`mount -t cgroup2 none /sys/fs/cgroup`) or use a machine with systemd",
         )?;
-        if hierarchy.version == Version::V2 && controller == Controller::Cpu {
-            enable(&hierarchy.root, controller)?;
+        if hierarchy.is_unified() && controller == Controller::Cpu {
+            enable(hierarchy.root(), controller)?;
         }
-        let path = hierarchy.root.join(name);
+        let path = hierarchy.root().join(name);
         let making = || {
             fs::create_dir(&path)
                 .with_context(|| format!("could not make the group {}", path.display()))
@@ -87,12 +54,12 @@ impl Cgroup {
     }
 
     /// The file with the kernel's figures of the group's use of the CPUs.
-    pub fn cpu_stat(&self) -> PathBuf {
+    pub(crate) fn cpu_stat(&self) -> PathBuf {
         self.path.join("cpu.stat")
     }
 
     /// Ends every process in it.
-    pub fn end_processes(&self) {
+    pub(crate) fn end_processes(&self) {
         end_processes(&self.path);
     }
 
@@ -102,35 +69,25 @@ impl Cgroup {
     }
 
     /// The file into which a process writes `0` to join.
-    pub fn procs(&self) -> PathBuf {
+    pub(crate) fn procs(&self) -> PathBuf {
         self.path.join("cgroup.procs")
     }
 
     /// Limits what the group reads from a whole disk (`major:minor`), in bytes per second.
-    pub fn limit_reads(&self, disk: &str, bytes_per_second: u64) -> Result<()> {
-        self.limit(disk, ("read", "rbps"), bytes_per_second)
+    pub(crate) fn limit_reads(&self, disk: &str, bytes_per_second: u64) -> Result<()> {
+        self.limit(Way::Read, disk, bytes_per_second)
     }
 
     /// Limits what the group writes to a whole disk (`major:minor`), in bytes per second.
-    pub fn limit_writes(&self, disk: &str, bytes_per_second: u64) -> Result<()> {
-        self.limit(disk, ("write", "wbps"), bytes_per_second)
+    pub(crate) fn limit_writes(&self, disk: &str, bytes_per_second: u64) -> Result<()> {
+        self.limit(Way::Write, disk, bytes_per_second)
     }
 
-    /// By the words of version 1 and of version 2.
-    fn limit(&self, disk: &str, (old, new): (&str, &str), bytes_per_second: u64) -> Result<()> {
-        let (file, limit) = match self.hierarchy.version {
-            Version::V1 => (
-                format!("blkio.throttle.{old}_bps_device"),
-                format!("{disk} {bytes_per_second}"),
-            ),
-            Version::V2 => {
-                enable(&self.hierarchy.root, Controller::Io)?;
-                (
-                    "io.max".to_owned(),
-                    format!("{disk} {new}={bytes_per_second}"),
-                )
-            }
-        };
+    fn limit(&self, way: Way, disk: &str, bytes_per_second: u64) -> Result<()> {
+        if self.hierarchy.is_unified() {
+            enable(self.hierarchy.root(), Controller::Io)?;
+        }
+        let (file, limit) = self.hierarchy.disk_limit(way, disk, bytes_per_second);
         let file = self.path.join(file);
         if !file.exists() {
             bail!(
@@ -158,13 +115,13 @@ fn enable(root: &Path, controller: Controller) -> Result<()> {
 }
 
 /// Ends every process in a group and removes the group. Fails while they are still ending.
-pub fn remove(path: &Path) -> Result<()> {
+pub(crate) fn remove(path: &Path) -> Result<()> {
     end_processes(path);
     gone(fs::remove_dir(path))
 }
 
 /// Ends every process in a group; they may take a moment.
-pub fn end_processes(path: &Path) {
+pub(crate) fn end_processes(path: &Path) {
     for pid in words(&path.join("cgroup.procs")) {
         let Ok(pid) = pid.parse::<libc::pid_t>() else {
             continue;
@@ -177,7 +134,7 @@ pub fn end_processes(path: &Path) {
 }
 
 /// Switches a controller off again for the groups below.
-pub fn disable(root: &Path, name: &str) -> Result<()> {
+pub(crate) fn disable(root: &Path, name: &str) -> Result<()> {
     gone(set(
         &root.join("cgroup.subtree_control"),
         &format!("-{name}"),
@@ -185,37 +142,9 @@ pub fn disable(root: &Path, name: &str) -> Result<()> {
 }
 
 /// The hierarchy that has the controller, else any that can hold a group.
-fn hierarchy(
-    mounts: &str,
-    controller: Controller,
-    offers: impl Fn(&Path) -> bool,
-) -> Option<Hierarchy> {
-    let all: Vec<_> = mounts
-        .lines()
-        .filter_map(|line| cgroup_mount(line, controller))
-        .collect();
-    let limits = |found: &&Hierarchy| found.version == Version::V1 || offers(&found.root);
-    all.iter().find(limits).or(all.first()).cloned()
-}
-
-fn cgroup_mount(line: &str, controller: Controller) -> Option<Hierarchy> {
-    let mut fields = line.split(' ').skip(1);
-    let (root, kind, options) = (fields.next()?, fields.next()?, fields.next()?);
-    let version = match kind {
-        "cgroup"
-            if options
-                .split(',')
-                .any(|option| option == controller.names().0) =>
-        {
-            Version::V1
-        }
-        "cgroup2" => Version::V2,
-        _ => return None,
-    };
-    Some(Hierarchy {
-        root: root.into(),
-        version,
-    })
+fn chosen(mounted: Vec<Hierarchy>, offers: impl Fn(&Path) -> bool) -> Option<Hierarchy> {
+    let limits = |found: &&Hierarchy| !found.is_unified() || offers(found.root());
+    mounted.iter().find(limits).or(mounted.first()).cloned()
 }
 
 fn offers(root: &Path, controller: Controller) -> bool {
@@ -237,46 +166,28 @@ fn words(file: &Path) -> Vec<String> {
 mod tests {
     use super::*;
 
-    const HYBRID: &str = "cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n\
-                          cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n\
+    const HYBRID: &str = "cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n\
                           cgroup /sys/fs/cgroup/blkio cgroup rw,relatime,blkio 0 0\n";
+
+    fn root(mounts: &str, offers: bool) -> Option<PathBuf> {
+        let found = chosen(Hierarchy::mounted(mounts, Controller::Io), |_| offers)?;
+        Some(found.root().to_owned())
+    }
 
     #[test]
     fn on_a_hybrid_machine_the_group_is_where_io_can_be_limited() {
-        let found = hierarchy(HYBRID, Controller::Io, |_| false).unwrap();
-        assert_eq!(
-            found,
-            Hierarchy {
-                root: "/sys/fs/cgroup/blkio".into(),
-                version: Version::V1
-            }
-        );
+        assert_eq!(root(HYBRID, false), Some("/sys/fs/cgroup/blkio".into()));
+        assert_eq!(root(HYBRID, true), Some("/sys/fs/cgroup/unified".into()));
     }
 
     #[test]
-    fn on_a_hybrid_machine_a_quota_has_a_hierarchy_of_its_own() {
-        let found = hierarchy(HYBRID, Controller::Cpu, |_| false).unwrap();
-        assert_eq!(found.root, Path::new("/sys/fs/cgroup/cpu"));
-    }
-
-    #[test]
-    fn on_a_unified_machine_there_is_one_hierarchy() {
+    fn without_the_controller_a_group_can_still_be_made() {
         let mounts = "proc /proc proc rw 0 0\ncgroup2 /sys/fs/cgroup cgroup2 rw,nsdelegate 0 0\n";
-        let found = hierarchy(mounts, Controller::Io, |_| true).unwrap();
-        assert_eq!(
-            found,
-            Hierarchy {
-                root: "/sys/fs/cgroup".into(),
-                version: Version::V2
-            }
-        );
+        assert_eq!(root(mounts, false), Some("/sys/fs/cgroup".into()));
     }
 
     #[test]
     fn without_control_groups_there_is_none() {
-        assert_eq!(
-            hierarchy("proc /proc proc rw 0 0\n", Controller::Io, |_| true),
-            None
-        );
+        assert_eq!(root("proc /proc proc rw 0 0\n", true), None);
     }
 }

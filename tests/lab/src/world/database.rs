@@ -21,13 +21,13 @@ const POSTGRES: &str = "/usr/lib/postgresql";
 /// Debian's name of the user that PostgreSQL runs as: it refuses to be root.
 const POSTGRES_USER: &str = "postgres";
 /// Where below its home a PostgreSQL server has its data and its Unix socket: nobody else but root gets there.
-pub const SOCKET_DIR: &str = "postgres";
+pub(crate) const SOCKET_DIR: &str = "postgres";
 /// How long a database may take to load its data.
 const LOADED: Duration = Duration::from_secs(20);
 
 /// A PostgreSQL server of its own below `home`, in which the lines of `sql` have been done: a statement each. Whoever connects over the
 /// loopback is trusted. `settings` are its options, such as `shared_buffers=1MB`.
-pub fn postgres(
+pub(crate) fn postgres(
     room: &Room,
     address: SocketAddr,
     home: &Path,
@@ -124,7 +124,7 @@ fn newest(dir: &Path) -> Result<PathBuf> {
 }
 
 /// A redis server over what this command of redis' makes, which is in memory and in its file.
-pub fn redis(room: &Room, address: SocketAddr, fill: &[&str]) -> Result<Program> {
+pub(crate) fn redis(room: &Room, address: SocketAddr, fill: &[&str]) -> Result<Program> {
     let home = room.subdir("redis")?;
     let port = address.port().to_string();
     let server = room

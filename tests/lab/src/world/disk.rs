@@ -6,11 +6,11 @@
 
 use std::{
     fs::{self, File},
-    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
+use tracer_tests::disk::{whole_disk_below, whole_disk_name_below};
 use xtask::command::output;
 
 use super::{
@@ -19,38 +19,36 @@ use super::{
     tools::tool,
 };
 
-/// The speed of the disk, in bytes per second: that of a tired hard disk.
-pub const SPEED: u64 = 24 << 20;
 /// How far ahead of a reader the kernel reads: its usual value for disks, which a loop device does not always have.
 const READ_AHEAD_KB: &str = "128";
 
 /// A mounted disk.
-pub struct Disk {
+pub(crate) struct Disk {
     /// The block device.
-    pub device: String,
+    pub(crate) device: String,
     /// Where it is mounted.
-    pub point: PathBuf,
+    pub(crate) point: PathBuf,
 }
 
 /// How large a disk must be for so many bytes of files: a tenth and some more for what the file system itself needs.
-pub fn bytes_for(files: u64) -> u64 {
+pub(crate) fn bytes_for(files: u64) -> u64 {
     files * 11 / 10 + (32 << 20)
 }
 
 /// A new, empty, mounted loop disk over a file of this name; without a scheduler, as loop devices are, unless one is given.
-pub fn attach(room: &Room, name: &str, bytes: u64, scheduler: Option<&str>) -> Result<Disk> {
+pub(crate) fn attach(room: &Room, name: &str, bytes: u64, scheduler: Option<&str>) -> Result<Disk> {
     let device = device(&room.dir.join(name), bytes, scheduler)?;
     formatted(room, name, device)
 }
 
 /// A disk whose file lies on another disk, with which it shares everything.
-pub fn attach_on(room: &Room, below: &Disk, name: &str, bytes: u64) -> Result<Disk> {
+pub(crate) fn attach_on(room: &Room, below: &Disk, name: &str, bytes: u64) -> Result<Disk> {
     let device = device(&below.point.join(name), bytes, None)?;
     formatted(room, name, device)
 }
 
 /// Two partitions of one disk, with so many bytes each.
-pub fn attach_partitions(room: &Room, name: &str, bytes: u64) -> Result<[Disk; 2]> {
+pub(crate) fn attach_partitions(room: &Room, name: &str, bytes: u64) -> Result<[Disk; 2]> {
     const SECTOR: u64 = 512;
     /// Where partitions begin on disks of today, so that no block lies across two of the disk's.
     const ALIGNED: u64 = 2048;
@@ -135,7 +133,7 @@ fn chosen(shown: &str) -> String {
 
 impl Disk {
     /// The device's name without its directory.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         self.device.trim_start_matches("/dev/")
     }
 
@@ -149,7 +147,7 @@ impl Disk {
     }
 
     /// Mounts it anew, which empties the page cache of its files.
-    pub fn remount(&self) -> Result<()> {
+    pub(crate) fn remount(&self) -> Result<()> {
         Made::Mount(self.point.clone()).remove()?;
         self.mount()
     }
@@ -171,54 +169,17 @@ fn reserve(file: &File, bytes: u64) -> Result<()> {
     }
 }
 
+/// What to do about a directory that lies on no disk.
+const ELSEWHERE: &str = "name a directory on a disk with --scratch";
+
 /// The whole disk below a directory, as `major:minor`.
-pub fn whole_disk(dir: &Path) -> Result<String> {
-    let disk = sysfs(dir)?;
-    let text = fs::read_to_string(disk.join("dev"))
-        .with_context(|| format!("could not read {}", disk.display()))?;
-    Ok(text.trim().to_owned())
+pub(crate) fn whole_disk(dir: &Path) -> Result<String> {
+    whole_disk_below(dir).context(ELSEWHERE)
 }
 
 /// The name of the whole disk below a directory.
-pub fn whole_disk_name(dir: &Path) -> Result<String> {
-    let disk = sysfs(dir)?;
-    let name = disk.file_name().context("a disk without a name")?;
-    Ok(name.to_string_lossy().into_owned())
-}
-
-/// What the kernel shows of the whole disk below a directory.
-fn sysfs(dir: &Path) -> Result<PathBuf> {
-    let mut device = fs::metadata(dir)?.dev();
-    if libc::major(device) == 0 {
-        // Some file systems (btrfs) have a number of their own; their source is the device.
-        let mut find = tool("findmnt");
-        find.args([
-            "--noheadings",
-            "--nofsroot",
-            "--output",
-            "SOURCE",
-            "--target",
-        ])
-        .arg(dir);
-        let source = output(&mut find, "find the disk")?;
-        device = fs::metadata(source.trim())
-            .map(|meta| meta.rdev())
-            .unwrap_or_default();
-    }
-    let numbers = format!("{}:{}", libc::major(device), libc::minor(device));
-    let sysfs = PathBuf::from("/sys/dev/block").join(&numbers);
-    let Ok(sysfs) = sysfs.canonicalize() else {
-        bail!(
-            "{} does not lie on a disk: name a directory that does with --scratch",
-            dir.display()
-        );
-    };
-    // A partition's directory lies in its disk's.
-    if sysfs.join("partition").exists() {
-        let disk = sysfs.parent().context("a partition of nothing")?;
-        return Ok(disk.to_owned());
-    }
-    Ok(sysfs)
+pub(crate) fn whole_disk_name(dir: &Path) -> Result<String> {
+    whole_disk_name_below(dir).context(ELSEWHERE)
 }
 
 #[cfg(test)]

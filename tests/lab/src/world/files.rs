@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 /// Writes `count` files of `bytes` each, of text that compresses like text.
-pub fn write_files(dir: &Path, count: usize, bytes: usize) -> Result<()> {
+pub(crate) fn write_files(dir: &Path, count: usize, bytes: usize) -> Result<()> {
     let text = text(1 << 20);
     for number in 0..count {
         let path = dir.join(format!("{number:04}.txt"));
@@ -31,7 +31,7 @@ pub fn write_files(dir: &Path, count: usize, bytes: usize) -> Result<()> {
 }
 
 /// Lets servers that are other users through.
-pub fn open_to_others(dir: &Path) -> Result<()> {
+pub(crate) fn open_to_others(dir: &Path) -> Result<()> {
     fs::set_permissions(dir, fs::Permissions::from_mode(0o755))
         .with_context(|| format!("could not open {} to others", dir.display()))
 }

@@ -20,13 +20,13 @@ use super::made::Made;
 const DIR: &str = "/run/tracer-demo";
 
 /// The right to make things and to remove them.
-pub struct Lock {
+pub(crate) struct Lock {
     _dir: File,
 }
 
 impl Lock {
     /// Takes the lock and removes what an earlier demo left behind.
-    pub fn take() -> Result<Self> {
+    pub(crate) fn take() -> Result<Self> {
         let lock = Self {
             _dir: locked_dir()?,
         };
@@ -41,7 +41,7 @@ impl Lock {
     }
 
     /// Removes everything, and the ledger itself.
-    pub fn release(self) -> Result<()> {
+    pub(crate) fn release(self) -> Result<()> {
         undo(0)?;
         // Where this fails an empty directory in a memory file system stays.
         let _absent = fs::remove_file(file());
@@ -51,7 +51,7 @@ impl Lock {
 }
 
 /// Makes a thing with `how`, writing it down first.
-pub fn make<T>(thing: Made, how: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(crate) fn make<T>(thing: Made, how: impl FnOnce() -> Result<T>) -> Result<T> {
     let mut made = listed()?;
     made.push(thing);
     save(&made)?;
@@ -59,13 +59,13 @@ pub fn make<T>(thing: Made, how: impl FnOnce() -> Result<T>) -> Result<T> {
 }
 
 /// How much there is; [`undo`] goes back to it.
-pub fn mark() -> Result<usize> {
+pub(crate) fn mark() -> Result<usize> {
     Ok(listed()?.len())
 }
 
 /// Removes what was made since `mark`, the latest first. What cannot be removed stays listed and is named in the
 /// error; the rest is removed.
-pub fn undo(mark: usize) -> Result<()> {
+pub(crate) fn undo(mark: usize) -> Result<()> {
     let mut made = listed()?;
     // Nothing can be removed under a process that uses it.
     made.iter().skip(mark).for_each(Made::end_processes);

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use super::{Room, files::open_to_others, process::Program};
 
 /// A lighttpd for these files, in the foreground, with nothing outside the room's directory.
-pub fn lighttpd(room: &Room, address: SocketAddr, files: &Path) -> Result<Program> {
+pub(crate) fn lighttpd(room: &Room, address: SocketAddr, files: &Path) -> Result<Program> {
     open_to_others(&room.dir)?;
     let config = room.dir.join("lighttpd.conf");
     let text = format!(

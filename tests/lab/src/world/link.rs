@@ -19,28 +19,28 @@ use super::{
 const SHAPER: [&str; 7] = ["tbf", "rate", "50mbit", "burst", "64kb", "limit", "512kb"];
 
 /// A link and where it leads.
-pub struct Link {
+pub(crate) struct Link {
     /// The namespace at its other end.
-    pub netns: String,
+    pub(crate) netns: String,
     /// The device at our end, which has the shaper.
-    pub device: String,
+    pub(crate) device: String,
     /// The address at our end.
-    pub near: Ipv4Addr,
+    pub(crate) near: Ipv4Addr,
     /// The address at the other end.
-    pub far: Ipv4Addr,
+    pub(crate) far: Ipv4Addr,
     /// The device at the other end.
     there: String,
 }
 
 /// A namespace and a shaped link into it; the shaped end is ours.
-pub fn link(near: Ipv4Addr, far: Ipv4Addr) -> Result<Link> {
+pub(crate) fn link(near: Ipv4Addr, far: Ipv4Addr) -> Result<Link> {
     let netns = super::name();
     ledger::make(Made::Netns(netns.clone()), || ip(&["netns", "add", &netns]))?;
     lay("tdemo", "link0", netns, near, far)
 }
 
 /// One more shaped link into the namespace to which the first one leads.
-pub fn another(first: &Link) -> Result<Link> {
+pub(crate) fn another(first: &Link) -> Result<Link> {
     let (near, far) = addresses()?;
     lay("tdlnk", "link1", first.netns.clone(), near, far)
 }
@@ -86,7 +86,7 @@ fn join(netns: &str, device: &str, address: &str) -> Result<()> {
 }
 
 /// IPv6 addresses for both ends, from the block for private use (RFC 4193).
-pub fn add_ipv6(link: &Link) -> Result<(Ipv6Addr, Ipv6Addr)> {
+pub(crate) fn add_ipv6(link: &Link) -> Result<(Ipv6Addr, Ipv6Addr)> {
     let [.., net, _] = link.near.octets();
     let of = |end| Ipv6Addr::new(0xfd74, 0x7261, 0x6365, net.into(), 0, 0, 0, end);
     let (near, far) = (of(1), of(2));
@@ -102,7 +102,7 @@ pub fn add_ipv6(link: &Link) -> Result<(Ipv6Addr, Ipv6Addr)> {
 }
 
 /// A namespace of its own behind a bridge, as containers have, from which the far end of `link` is reached through us.
-pub fn behind_a_bridge(link: &Link) -> Result<String> {
+pub(crate) fn behind_a_bridge(link: &Link) -> Result<String> {
     const FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
     let (netns, bridge) = (format!("{}-box", super::name()), device("tdbrg"));
     let (gateway, inside) = addresses()?;
@@ -133,7 +133,7 @@ fn ip(words: &[&str]) -> Result<()> {
 }
 
 /// Two addresses of a small net that nobody here uses, from the block reserved for measurements (RFC 2544).
-pub fn addresses() -> Result<(Ipv4Addr, Ipv4Addr)> {
+pub(crate) fn addresses() -> Result<(Ipv4Addr, Ipv4Addr)> {
     let free = |third: &u8| {
         let net = format!("198.18.{third}.0/30");
         // A route of the same or a narrower net would be somebody's; the default route is no obstacle.

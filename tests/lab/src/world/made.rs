@@ -21,7 +21,7 @@ const AGAIN: Duration = Duration::from_millis(50);
 
 /// Something that exists because of the demo.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Made {
+pub(crate) enum Made {
     /// A directory and all that is in it.
     Dir(PathBuf),
     /// The loop devices over a file.
@@ -42,7 +42,7 @@ pub enum Made {
 
 impl Made {
     /// Reads what [`Display`] wrote.
-    pub fn parse(line: &str) -> Result<Self> {
+    pub(crate) fn parse(line: &str) -> Result<Self> {
         let (kind, name) = line
             .split_once(' ')
             .with_context(|| format!("cannot read the ledger's line {line:?}"))?;
@@ -66,14 +66,14 @@ impl Made {
     }
 
     /// Ends the processes in it, if it is something that has processes.
-    pub fn end_processes(&self) {
+    pub(crate) fn end_processes(&self) {
         if let Self::Cgroup(path) = self {
             cgroup::end_processes(path);
         }
     }
 
     /// Removes it, with whatever uses it.
-    pub fn remove(&self) -> Result<()> {
+    pub(crate) fn remove(&self) -> Result<()> {
         match self {
             Self::Dir(path) => gone(fs::remove_dir_all(path)),
             Self::Loop(file) => detach(file),
@@ -109,7 +109,7 @@ impl Display for Made {
 }
 
 /// The result of a removal, where absence is success.
-pub fn gone(removed: std::io::Result<()>) -> Result<()> {
+pub(crate) fn gone(removed: std::io::Result<()>) -> Result<()> {
     match removed {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         other => Ok(other?),
@@ -117,7 +117,7 @@ pub fn gone(removed: std::io::Result<()>) -> Result<()> {
 }
 
 /// Writes to a file of the kernel's. One that is gone stays gone: `fs::write` would make a new one.
-pub fn set(file: &Path, text: &str) -> std::io::Result<()> {
+pub(crate) fn set(file: &Path, text: &str) -> std::io::Result<()> {
     std::io::Write::write_all(
         &mut fs::File::options().write(true).open(file)?,
         text.as_bytes(),

@@ -4,23 +4,23 @@
 //! programs in it (with [`nginx`], [`apache`], [`lighttpd`] and [`database`] for the real servers); [`supervise`], [`ledger`] and
 //! [`made`] see to it that nothing stays behind, however a run ends.
 
-pub mod apache;
-pub mod caller;
-pub mod cgroup;
-pub mod database;
-pub mod disk;
-pub mod files;
-pub mod ledger;
-pub mod lighttpd;
-pub mod link;
-pub mod made;
-pub mod nginx;
-pub mod process;
-pub mod python;
-pub mod ssh;
-pub mod supervise;
-pub mod tools;
-pub mod web;
+pub(crate) mod apache;
+pub(crate) mod caller;
+pub(crate) mod cgroup;
+pub(crate) mod database;
+pub(crate) mod disk;
+pub(crate) mod files;
+pub(crate) mod ledger;
+pub(crate) mod lighttpd;
+pub(crate) mod link;
+pub(crate) mod made;
+pub(crate) mod nginx;
+pub(crate) mod process;
+pub(crate) mod python;
+pub(crate) mod ssh;
+pub(crate) mod supervise;
+pub(crate) mod tools;
+pub(crate) mod web;
 
 use std::{
     ffi::OsString,
@@ -35,16 +35,16 @@ use xtask::paths;
 use self::{cgroup::Cgroup, made::Made, process::Program};
 
 /// What every scene starts from.
-pub struct Room {
+pub(crate) struct Room {
     /// A directory of our own.
-    pub dir: PathBuf,
+    pub(crate) dir: PathBuf,
     /// The group of all the scene's programs.
-    pub group: Cgroup,
+    pub(crate) group: Cgroup,
 }
 
 impl Room {
     /// Makes an empty room.
-    pub fn make(scratch: &Path) -> Result<Self> {
+    pub(crate) fn make(scratch: &Path) -> Result<Self> {
         let name = name();
         let dir = scratch.join(&name);
         // `create_dir` refuses a name that exists: nobody can put a link of theirs in our way.
@@ -56,29 +56,29 @@ impl Room {
     }
 
     /// A new directory inside.
-    pub fn subdir(&self, name: &str) -> Result<PathBuf> {
+    pub(crate) fn subdir(&self, name: &str) -> Result<PathBuf> {
         let dir = self.dir.join(name);
         fs::create_dir(&dir).with_context(|| format!("could not make {}", dir.display()))?;
         Ok(dir)
     }
 
     /// A program of the room.
-    pub fn program<W: Into<OsString>>(&self, words: impl IntoIterator<Item = W>) -> Program {
+    pub(crate) fn program<W: Into<OsString>>(&self, words: impl IntoIterator<Item = W>) -> Program {
         Program::new(self.group.procs(), words)
     }
 
     /// One of the demo's own programs.
-    pub fn own(&self, name: &str) -> Program {
+    pub(crate) fn own(&self, name: &str) -> Program {
         self.program([paths::target().join("release").join(name)])
     }
 
     /// A real web server for these files: nginx, a master and a worker.
-    pub fn nginx(&self, address: SocketAddr, files: &Path, gzip: bool) -> Result<Program> {
+    pub(crate) fn nginx(&self, address: SocketAddr, files: &Path, gzip: bool) -> Result<Program> {
         Ok(self.nginx_with(nginx::config(&self.dir, address, files, gzip)?))
     }
 
     /// nginx with this configuration.
-    pub fn nginx_with(&self, config: PathBuf) -> Program {
+    pub(crate) fn nginx_with(&self, config: PathBuf) -> Program {
         self.program([
             OsString::from("nginx"),
             "-c".into(),
@@ -89,7 +89,7 @@ impl Room {
     }
 
     /// The demo's own web server for these files.
-    pub fn server(&self, address: SocketAddr, files: &Path, gzip: bool) -> Program {
+    pub(crate) fn server(&self, address: SocketAddr, files: &Path, gzip: bool) -> Program {
         let server = self
             .own("demo-server")
             .with(["--listen", &address.to_string()])
@@ -102,7 +102,7 @@ impl Room {
     }
 
     /// The client for these files.
-    pub fn client(&self, address: SocketAddr, files: &Path) -> Program {
+    pub(crate) fn client(&self, address: SocketAddr, files: &Path) -> Program {
         let address = address.to_string();
         self.own("demo-client")
             .with(["--address", &address])
@@ -110,13 +110,13 @@ impl Room {
     }
 
     /// The demo's own backup with its task's name, over these files.
-    pub fn backup(&self, task: &str, files: &Path) -> Program {
+    pub(crate) fn backup(&self, task: &str, files: &Path) -> Program {
         self.own("demo-backup")
             .with([OsString::from(task), "--files".into(), files.into()])
     }
 
     /// A shell script over a directory, which it sees as `$1`.
-    pub fn script(&self, text: &str, dir: &Path) -> Program {
+    pub(crate) fn script(&self, text: &str, dir: &Path) -> Program {
         self.program([
             OsString::from("sh"),
             "-c".into(),
@@ -128,22 +128,22 @@ impl Room {
 }
 
 /// The name of this demo's things: no other process has it.
-pub fn name() -> String {
+pub(crate) fn name() -> String {
     format!("{PREFIX}{}", std::process::id())
 }
 
 /// How all such names begin.
-pub const PREFIX: &str = "tracer-demo-";
+pub(crate) const PREFIX: &str = "tracer-demo-";
 
 /// A port of the loopback that is free now.
-pub fn loopback() -> Result<SocketAddr> {
+pub(crate) fn loopback() -> Result<SocketAddr> {
     let listener =
         TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("could not find a free port")?;
     Ok(listener.local_addr()?)
 }
 
 /// Removes directories that a machine which lost power kept. The caller holds the ledger's lock, so no demo runs.
-pub fn sweep(scratch: &Path) -> Result<()> {
+pub(crate) fn sweep(scratch: &Path) -> Result<()> {
     use std::os::unix::fs::MetadataExt as _;
     let listing = || format!("could not list {}", scratch.display());
     for entry in fs::read_dir(scratch).with_context(listing)? {

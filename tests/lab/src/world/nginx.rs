@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use super::{Room, files::open_to_others, process::Program};
 
 /// Writes nginx's configuration: in the foreground, a master and a worker, nothing outside the room's directory.
-pub fn config(dir: &Path, address: SocketAddr, files: &Path, gzip: bool) -> Result<PathBuf> {
+pub(crate) fn config(dir: &Path, address: SocketAddr, files: &Path, gzip: bool) -> Result<PathBuf> {
     let files = files.display();
     site(
         dir,
@@ -24,7 +24,7 @@ pub fn config(dir: &Path, address: SocketAddr, files: &Path, gzip: bool) -> Resu
 }
 
 /// The directive that has it compress what it serves, or not.
-pub fn gzip_of(gzip: bool) -> &'static str {
+pub(crate) fn gzip_of(gzip: bool) -> &'static str {
     if gzip {
         "gzip on; gzip_comp_level 6; gzip_types text/plain;"
     } else {
@@ -33,7 +33,7 @@ pub fn gzip_of(gzip: bool) -> &'static str {
 }
 
 /// The same around what nginx is to serve: directives of its `http` block.
-pub fn site(dir: &Path, directives: &str) -> Result<PathBuf> {
+pub(crate) fn site(dir: &Path, directives: &str) -> Result<PathBuf> {
     let dir_name = dir.display();
     let text = format!(
         "daemon off;
@@ -62,7 +62,7 @@ http {{
 }
 
 /// An rsync daemon as the receiver, and a backup that sends it several files at a time.
-pub fn rsync(room: &Room, address: SocketAddr, files: &Path) -> Result<(Program, Program)> {
+pub(crate) fn rsync(room: &Room, address: SocketAddr, files: &Path) -> Result<(Program, Program)> {
     let store = room.subdir("received")?;
     let config = room.dir.join("rsyncd.conf");
     let text = format!(

@@ -25,31 +25,34 @@ const STARTED: Duration = Duration::from_secs(15);
 
 /// A program to start, and where.
 #[derive(Clone)]
-pub struct Program {
+pub(crate) struct Program {
     /// The program and its arguments.
-    pub words: Vec<OsString>,
+    pub(crate) words: Vec<OsString>,
     /// `cgroup.procs` of each group it joins.
-    pub groups: Vec<PathBuf>,
+    pub(crate) groups: Vec<PathBuf>,
     /// The network namespace it runs in, if not ours.
-    pub netns: Option<String>,
+    pub(crate) netns: Option<String>,
     /// The only CPUs it may use, if not all.
-    pub cpus: Option<Vec<usize>>,
+    pub(crate) cpus: Option<Vec<usize>>,
     /// Its nice value, if not ours.
-    pub nice: Option<i32>,
+    pub(crate) nice: Option<i32>,
     /// Whether it leads a session of its own, as cron's jobs do.
-    pub session: bool,
+    pub(crate) session: bool,
     /// Whether it has a `/dev/shm` of its own, which ends with its last process.
-    pub own_shared_memory: bool,
+    pub(crate) own_shared_memory: bool,
 }
 
 impl Program {
     /// A program that joins a group.
-    pub fn new<W: Into<OsString>>(group: PathBuf, words: impl IntoIterator<Item = W>) -> Self {
+    pub(crate) fn new<W: Into<OsString>>(
+        group: PathBuf,
+        words: impl IntoIterator<Item = W>,
+    ) -> Self {
         Self::outside(words).also_in(group)
     }
 
     /// A program in no group of a scene's.
-    pub fn outside<W: Into<OsString>>(words: impl IntoIterator<Item = W>) -> Self {
+    pub(crate) fn outside<W: Into<OsString>>(words: impl IntoIterator<Item = W>) -> Self {
         Self {
             words: words.into_iter().map(Into::into).collect(),
             groups: Vec::new(),
@@ -62,7 +65,7 @@ impl Program {
     }
 
     /// Keeps it on some CPUs.
-    pub fn on_cpus(self, cpus: Vec<usize>) -> Self {
+    pub(crate) fn on_cpus(self, cpus: Vec<usize>) -> Self {
         Self {
             cpus: Some(cpus),
             ..self
@@ -70,13 +73,13 @@ impl Program {
     }
 
     /// Has it join one more group.
-    pub fn also_in(mut self, group: PathBuf) -> Self {
+    pub(crate) fn also_in(mut self, group: PathBuf) -> Self {
         self.groups.push(group);
         self
     }
 
     /// Gives it a nice value.
-    pub fn nice(self, nice: i32) -> Self {
+    pub(crate) fn nice(self, nice: i32) -> Self {
         Self {
             nice: Some(nice),
             ..self
@@ -84,7 +87,7 @@ impl Program {
     }
 
     /// Gives it a session of its own.
-    pub fn in_a_session(self) -> Self {
+    pub(crate) fn in_a_session(self) -> Self {
         Self {
             session: true,
             ..self
@@ -92,7 +95,7 @@ impl Program {
     }
 
     /// Gives it a `/dev/shm` of its own: nobody removes the segments of a server that is killed.
-    pub fn with_own_shared_memory(self) -> Self {
+    pub(crate) fn with_own_shared_memory(self) -> Self {
         Self {
             own_shared_memory: true,
             ..self
@@ -100,7 +103,7 @@ impl Program {
     }
 
     /// Puts it into a network namespace.
-    pub fn in_netns(self, name: &str) -> Self {
+    pub(crate) fn in_netns(self, name: &str) -> Self {
         Self {
             netns: Some(name.to_owned()),
             ..self
@@ -108,13 +111,13 @@ impl Program {
     }
 
     /// With more arguments.
-    pub fn with<W: Into<OsString>>(mut self, words: impl IntoIterator<Item = W>) -> Self {
+    pub(crate) fn with<W: Into<OsString>>(mut self, words: impl IntoIterator<Item = W>) -> Self {
         self.words.extend(words.into_iter().map(Into::into));
         self
     }
 
     /// Starts it; its stdout goes to `stdout`.
-    pub fn start(&self, stdout: Stdio) -> Result<Running> {
+    pub(crate) fn start(&self, stdout: Stdio) -> Result<Running> {
         let name = self.name()?;
         let child = self
             .command()?
@@ -125,7 +128,7 @@ impl Program {
     }
 
     /// How it is started, without its stdout.
-    pub fn command(&self) -> Result<Command> {
+    pub(crate) fn command(&self) -> Result<Command> {
         let mut command = tool(&self.name()?);
         command
             .args(&self.words[1..])
@@ -253,7 +256,7 @@ fn cpu_set(cpus: &[usize]) -> libc::cpu_set_t {
 }
 
 /// The CPUs that this process may use, in ascending order.
-pub fn usable_cpus() -> Result<Vec<usize>> {
+pub(crate) fn usable_cpus() -> Result<Vec<usize>> {
     let mut set = cpu_set(&[]);
     // SAFETY: the pointer and the size are those of a set that outlives the call.
     check(unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set) })
@@ -265,7 +268,7 @@ pub fn usable_cpus() -> Result<Vec<usize>> {
 }
 
 /// Keeps the calling thread on some CPUs. What it starts from then on stays there as well.
-pub fn keep_this_thread_on(cpus: &[usize]) -> Result<()> {
+pub(crate) fn keep_this_thread_on(cpus: &[usize]) -> Result<()> {
     let set = cpu_set(cpus);
     // SAFETY: the pointer and the size are those of a set that outlives the call.
     check(unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set) })
@@ -273,19 +276,19 @@ pub fn keep_this_thread_on(cpus: &[usize]) -> Result<()> {
 }
 
 /// A started program; it is ended, with its process group, when this is dropped.
-pub struct Running {
+pub(crate) struct Running {
     child: Child,
     name: String,
 }
 
 impl Running {
     /// Its process id.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Refuses where it has ended on its own.
-    pub fn expect_alive(&mut self) -> Result<()> {
+    pub(crate) fn expect_alive(&mut self) -> Result<()> {
         match self
             .child
             .try_wait()
@@ -297,7 +300,7 @@ impl Running {
     }
 
     /// Waits until it takes connections at an address.
-    pub fn expect_listening(&mut self, address: SocketAddr) -> Result<()> {
+    pub(crate) fn expect_listening(&mut self, address: SocketAddr) -> Result<()> {
         let end = Instant::now() + STARTED;
         while TcpStream::connect(address).is_err() {
             self.expect_alive()?;
@@ -312,7 +315,7 @@ impl Running {
     }
 
     /// The next line of its stdout, which must be a pipe: what it says when it is ready.
-    pub fn line(&mut self) -> Result<String> {
+    pub(crate) fn line(&mut self) -> Result<String> {
         let stdout = self.child.stdout.as_mut().context("stdout is not a pipe")?;
         let mut line = Vec::new();
         let mut byte = [0];
@@ -326,7 +329,7 @@ impl Running {
     }
 
     /// Waits for its end and returns what it wrote to stdout, which must be a pipe.
-    pub fn output(mut self) -> Result<String> {
+    pub(crate) fn output(mut self) -> Result<String> {
         let mut stdout = self.child.stdout.take().context("stdout is not a pipe")?;
         let mut text = String::new();
         io::Read::read_to_string(&mut stdout, &mut text)
@@ -360,7 +363,7 @@ impl Drop for Running {
 
 /// The processes of the group that `leader` leads, and all their descendants: a program that was started here, and what it started,
 /// also where that leads a group of its own.
-pub fn family(leader: u32) -> Vec<u32> {
+pub(crate) fn family(leader: u32) -> Vec<u32> {
     let Ok(all) = fs::read_dir("/proc") else {
         return Vec::new();
     };
@@ -404,7 +407,7 @@ fn kin(pid: u32) -> Option<Kin> {
 }
 
 /// A command that gets a signal when we are gone.
-pub fn ends_with_us(mut command: Command, signal: libc::c_int) -> Command {
+pub(crate) fn ends_with_us(mut command: Command, signal: libc::c_int) -> Command {
     // SAFETY: between fork and exec only a system call is made.
     unsafe { command.pre_exec(move || die_with_parent(signal)) };
     command

@@ -11,7 +11,7 @@ use super::{Room, ledger, made::Made, process::Program, tools::tool};
 const EMPTY: &str = "/run/sshd";
 
 /// The server, and the command by which a client reaches it, such as `ssh -p 22 …`.
-pub fn server(room: &Room, address: SocketAddr) -> Result<(Program, String)> {
+pub(crate) fn server(room: &Room, address: SocketAddr) -> Result<(Program, String)> {
     let key = |name: &str| {
         let path = room.dir.join(name);
         let mut keygen = tool("ssh-keygen");

@@ -21,7 +21,7 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 const INTERRUPTED_STATUS: i32 = 130;
 
 /// Starts this program anew with `--supervised` and waits; returns the status to exit with.
-pub fn supervise(scratch: &Path) -> Result<i32> {
+pub(crate) fn supervise(scratch: &Path) -> Result<i32> {
     // Before the lock is taken: what an earlier demo left is not to be left half removed.
     ctrlc::set_handler(interrupt).context("could not watch for Ctrl-C")?;
     let lock = Lock::take()?;

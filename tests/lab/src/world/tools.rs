@@ -7,7 +7,7 @@ use xtask::command::find;
 use super::process::ends_with_us;
 
 /// A command that is found where only root's PATH would find it, speaks English, and ends when we are ended.
-pub fn tool(name: &str) -> Command {
+pub(crate) fn tool(name: &str) -> Command {
     let mut command = Command::new(find(name).unwrap_or_else(|| name.into()));
     let mut path = env::var_os("PATH").unwrap_or_default();
     path.push(":/usr/sbin:/sbin");

@@ -9,7 +9,7 @@ use super::{Room, nginx, process::Program, tools::tool};
 
 /// What is spoken over TLS.
 #[derive(Clone, Copy)]
-pub enum Protocol {
+pub(crate) enum Protocol {
     /// HTTP/1.1.
     One,
     /// HTTP/2, whose requests share a connection.
@@ -17,7 +17,7 @@ pub enum Protocol {
 }
 
 /// nginx with a certificate it signed itself.
-pub fn tls(
+pub(crate) fn tls(
     room: &Room,
     address: SocketAddr,
     files: &Path,
@@ -51,14 +51,14 @@ pub fn tls(
 }
 
 /// nginx that passes all requests on to `upstream`: an address, or `unix:` and a path.
-pub fn proxy(room: &Room, address: SocketAddr, upstream: &str) -> Result<Program> {
+pub(crate) fn proxy(room: &Room, address: SocketAddr, upstream: &str) -> Result<Program> {
     let site =
         format!("server {{ listen {address}; location / {{ proxy_pass http://{upstream}; }} }}");
     Ok(room.nginx_with(nginx::site(&room.dir, &site)?))
 }
 
 /// `h2load` with so many connections, each of which asks so many times per second; what it measured becomes what the lab reads.
-pub fn load(
+pub(crate) fn load(
     room: &Room,
     address: SocketAddr,
     protocol: Protocol,

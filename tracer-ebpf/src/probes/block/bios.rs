@@ -1,8 +1,8 @@
 //! Bios in flight, by address.
 //!
-//! Not a hash map of the kernel's: one entry is made and removed for each bio of the machine, and that alone took longer than all else that
-//! is done for it. An array is looked up in a few inlined instructions. A bio may be at any place of its set. Where the set is full the
-//! oldest one goes: the end of some is not traced, and they would stay for ever.
+//! A hash map of the kernel would add and remove one entry for each bio of the machine. That alone took longer than all else that is done
+//! for a bio. A look-up in an array is a few inlined instructions. A bio may be at any place of its set. When the set is full the oldest
+//! bio goes: the end of some is not traced, and they would stay for ever.
 
 use aya_ebpf::{helpers::bpf_get_smp_processor_id, macros::map, maps::Array};
 use tracer_common::{
@@ -35,14 +35,14 @@ fn set(key: u64) -> u32 {
     hash as u32 & config!(bios_mask)
 }
 
-/// Where a bio is; beyond the array if it is nowhere.
+/// The index of a bio; beyond the array if it has none.
 ///
 /// A global function, as is [`place_bio`]: see [`crate::histograms::record`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(super) extern "C" fn find_bio(key: u64) -> u32 {
     if key == 0 {
-        // That is what a free place has.
+        // A free place has this key.
         return u32::MAX;
     }
     let set = set(key);
@@ -57,9 +57,9 @@ pub(super) extern "C" fn find_bio(key: u64) -> u32 {
     u32::MAX
 }
 
-/// Where a bio is to be: where it is, where nobody is, or where the oldest one is.
+/// The index for a bio: its own, a free one, or that of the oldest bio.
 ///
-/// CPUs that look at the same time begin at different places, so that two of them do not find the same free one.
+/// CPUs begin at different places of a set, so that two that search at once do not find the same free one.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(super) extern "C" fn place_bio(key: u64) -> u32 {
@@ -96,7 +96,7 @@ pub(super) fn get(key: u64) -> Option<&'static mut BioState> {
     Some(unsafe { &mut *bio })
 }
 
-/// Who queued this bio? Nobody, if that was not seen.
+/// The process that queued this bio, as a request; unowned, if that was not seen.
 #[inline(always)]
 pub(super) fn queued(bio: Bio) -> RequestState {
     match get(bio.address()) {
@@ -105,23 +105,23 @@ pub(super) fn queued(bio: Bio) -> RequestState {
     }
 }
 
-/// Remembers a bio; second, the disk whose gate was held open by who was forgotten for it, 0 if none was.
+/// Remembers a bio. The second value is the disk whose gate was held open by the bio that it displaced, 0 if there is none.
 #[inline(always)]
 pub(super) fn insert(key: u64, known: &RequestState) -> (Option<&'static mut BioState>, u32) {
     let Some(bio) = BIOS.get_ptr_mut(place_bio(key)) else {
         return (None, 0);
     };
-    // SAFETY: as above.
+    // SAFETY: a map value; a bio has one owner at a time.
     let bio = unsafe { &mut *bio };
     let before = if bio.key == 0 { 0 } else { bio.request.gate };
     bio.request = *known;
-    // Last, so that nobody finds what is half written.
+    // Last, so that nobody finds a bio that is half written.
     // SAFETY: a reference.
     unsafe { (&raw mut bio.key).write_volatile(key) };
     (Some(bio), before)
 }
 
-/// Forgets a bio; the disk whose gate it held open, 0 if none.
+/// Forgets a bio, and returns the disk whose gate it held open, 0 if none.
 #[inline(always)]
 pub(super) fn forget(bio: &mut BioState) -> u32 {
     bio.key = 0;

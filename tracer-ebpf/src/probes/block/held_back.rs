@@ -1,7 +1,7 @@
-//! Whose bio it is that a kernel thread queues because a limit of its group's I/O had held it back.
+//! The owner of a bio that a kernel thread queues after an I/O limit of its control group had held it back.
 //!
-//! Who submitted it is not seen: the limit comes before `block_bio_queue`. The bio has its group; user space, which can look into the
-//! group's folder, says whose that is.
+//! The limit comes before `block_bio_queue`, so that the submitter is not seen. The bio names its group. User space looks into the folder
+//! of the group and finds the process.
 
 use aya_ebpf::{macros::map, maps::LruHashMap};
 use tracer_common::block::{GroupOnDisk, HELD_BACK_MAP, HeldBack};

@@ -10,10 +10,10 @@ use crate::kernel::Bio;
 #[map]
 static MERGED: LruHashMap<u64, Parts> = LruHashMap::with_max_entries(1024, 0);
 
-/// What they begin as. Not on the stack, where zeros are a loop over bytes to the verifier.
+/// Parts of a request at first. Not on the stack: there, zeros are a loop over bytes to the verifier.
 static NO_PARTS: Parts = Parts::NONE;
 
-/// Bios of one request that are looked at for several owners.
+/// Bios of one request that are searched for several owners.
 pub(super) const LOOKED_AT: usize = 16;
 
 /// Was a bio of this request, from the second one on, queued by another process than the first one?
@@ -32,8 +32,10 @@ pub(super) fn has_several_owners(second: Bio, pid: u32) -> bool {
     false
 }
 
-/// Splits a request among the owners of its bios, by bytes; false if it cannot be kept. The parts are added up in the map, whose
-/// values the verifier does not track: on the stack, old ones would follow every way through the loop.
+/// Splits a request among the owners of its bios, by bytes. False if the parts cannot be kept.
+///
+/// The parts are added up in the map: the verifier does not track the values there. On the stack it would track them on every way through
+/// the loop.
 #[expect(
     clippy::needless_borrows_for_generic_args,
     reason = "by value it would be copied to the stack"
@@ -62,7 +64,7 @@ pub(super) fn split(key: u64, first: Bio, bytes: u32) -> bool {
     if seen == 0 {
         return false;
     }
-    // The bios that were not looked at are taken to be divided alike.
+    // The other bios are taken to be divided alike.
     let scaled = |part: u32| (u64::from(part) * u64::from(bytes) / u64::from(seen)) as u32;
     let [a, b, c, d] = &mut parts.of;
     b.bytes = scaled(b.bytes);
@@ -72,7 +74,7 @@ pub(super) fn split(key: u64, first: Bio, bytes: u32) -> bool {
     true
 }
 
-/// Adds a bio to its owner's part; what has no place of its own counts for the last one.
+/// Adds a bio to its owner's part. An owner without a part of its own counts for the last one.
 #[inline(never)]
 fn add_part(parts: &mut Parts, owner: &RequestState, bytes: u32) {
     for i in 0..OWNERS {
@@ -89,7 +91,7 @@ fn add_part(parts: &mut Parts, owner: &RequestState, bytes: u32) {
     }
 }
 
-/// The parts of a request that completes: they are forgotten.
+/// Takes the parts of a request that completes.
 #[inline(always)]
 pub(super) fn take(key: u64) -> Option<Parts> {
     // SAFETY: the entry is copied at once.

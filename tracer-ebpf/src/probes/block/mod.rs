@@ -1,7 +1,7 @@
-//! Block I/O: who queued a bio, and the request it became, from issue to completion.
+//! Block I/O: the process that queued a bio, and the request that it became, from issue to completion.
 //!
 //! Order in the kernel: `block_bio_queue` → (request allocated, merged, scheduled) → `block_rq_issue` → `block_rq_complete` →
-//! `block_bio_complete`. Only the first runs, for direct and synchronous I/O, in the context of the owner.
+//! `block_bio_complete`. Only the first runs in the context of the owner, and only for direct and synchronous I/O.
 
 mod bios;
 mod held_back;
@@ -37,7 +37,7 @@ use crate::{
 #[map]
 static REQUESTS: LruHashMap<u64, RequestState> = LruHashMap::with_max_entries(1024, 0);
 
-/// Who last asked for a flush of a disk, by device number: a flush request carries no bio.
+/// The last bio that asked for a flush of a disk, by device number: a flush request carries no bio.
 #[map]
 static FLUSHERS: LruHashMap<u32, RequestState> = LruHashMap::with_max_entries(256, 0);
 
@@ -57,13 +57,14 @@ static NOTHING: DiskTotal = DiskTotal {
     others: 0,
 };
 
-/// Bios of one request that are looked at for an owner.
+/// Bios of one request that are searched for an owner.
 const CHAIN: usize = 4;
+
 /// `block_bio_queue([struct request_queue *q,] struct bio *bio)`; the queue argument is gone from 5.11 on, and in late 5.10.
 #[btf_tracepoint(function = "block_bio_queue")]
 fn block_bio_queue(ctx: BtfTracePointContext) -> i32 {
     let bio = Bio(argument(&ctx, config!(arg_bio_queue)));
-    // Read where one path leads, see `sched_switch`.
+    // Read where only one path leads, see `sched_switch`.
     let dev = bio.disk().dev();
     let (pid, tid) = current();
     let mut owner = by(pid, tid);
@@ -97,7 +98,7 @@ fn by(pid: u32, tid: u32) -> RequestState {
     }
 }
 
-/// A kernel thread queues for somebody else, if it can be said for whom.
+/// A kernel thread queues for somebody else, if it is known for whom.
 #[inline(always)]
 fn by_kernel_thread(owner: &mut RequestState, bio: Bio, dev: u32) {
     if let Some((dirtier, why)) = on_behalf(owner.tid) {
@@ -117,7 +118,7 @@ fn by_kernel_thread(owner: &mut RequestState, bio: Bio, dev: u32) {
 }
 
 /// `block_split([struct request_queue *q,] struct bio *bio, unsigned int new_sector)`: `bio` is the new front part, which is never
-/// queued under its own address; it belongs to whoever queued the bio it was split from (`bi_private`, see `bio_chain`).
+/// queued under its own address. It belongs to the owner of the bio it was split from (`bi_private`, see `bio_chain`).
 #[btf_tracepoint(function = "block_split")]
 fn block_split(ctx: BtfTracePointContext) -> i32 {
     let bio = Bio(argument(&ctx, config!(arg_split)));
@@ -132,8 +133,8 @@ fn block_split(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// `block_bio_complete(struct request_queue *q, struct bio *bio)`, everywhere; for bios of disks without requests (`dm`, `md`): the others'
-/// ends with their request's (`blk_update_request`: "Completion has already been traced").
+/// `block_bio_complete(struct request_queue *q, struct bio *bio)`, everywhere. Needed for bios of disks without requests (`dm`, `md`).
+/// Other bios end with their request (`blk_update_request`: "Completion has already been traced").
 #[btf_tracepoint(function = "block_bio_complete")]
 fn block_bio_complete(ctx: BtfTracePointContext) -> i32 {
     let bio = Bio(argument(&ctx, config!(arg_bio_complete)));
@@ -159,7 +160,7 @@ fn block_rq_issue(ctx: BtfTracePointContext) -> i32 {
     let known = bios::get(bio.address());
     let first = match known {
         Some(first) if first.request.flags & IO_UNOWNED == 0 => Some(first),
-        // It was queued before the trace began, or not seen.
+        // It was queued before the trace began, or its queueing was not seen.
         _ => bios::insert(bio.address(), &owner(bio.next())).0,
     };
     if let Some(first) = first {
@@ -185,7 +186,7 @@ fn issue(rq: Request, op: u32, bio: Bio, first: &mut RequestState) {
     first.bytes = bytes;
 }
 
-/// A request without a bio goes to the device: a flush, which belongs to who asked last for one.
+/// A request without a bio goes to the device: a flush. It belongs to the last bio that asked for one.
 #[inline(always)]
 fn issue_alone(rq: Request, op: u32) {
     let (dev, now) = (rq.disk().dev(), now());
@@ -208,7 +209,7 @@ fn issue_alone(rq: Request, op: u32) {
     }
 }
 
-/// Whose request is it, if its first bio is nobody's? The first of the others that somebody was seen queueing.
+/// The owner of a request whose first bio has none: that of the first other bio with an owner.
 #[inline(always)]
 fn owner(second: Bio) -> RequestState {
     let mut bio = second;
@@ -259,7 +260,7 @@ fn block_rq_complete(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// The further bios of a request that is finished. What is beyond is displaced by others in time.
+/// The further bios of a request that is finished. Later bios displace those beyond in time.
 #[inline(always)]
 fn forget(second: Bio) {
     let mut bio = second;

@@ -1,9 +1,9 @@
-//! On whose behalf kernel threads write: who dirtied the pages of a file, and who has a part in a journal transaction.
+//! The processes for which kernel threads write: those that dirtied the pages of a file, and those with a part in a journal transaction.
 //!
-//! A kernel thread that writes back works through one file at a time, and the thread of a journal through one transaction: what it
-//! queues meanwhile belongs to the last process that dirtied the file, or to those whose handles are in the transaction, by blocks.
+//! A kernel thread that writes back works through one file at a time, and the thread of a journal through one transaction. The bios that it
+//! queues meanwhile belong to the last process that dirtied the file, or to the owners of the transaction's handles, by blocks.
 //!
-//! The journal's tracepoints are hooked by name: `jbd2` is a module on many systems, whose types are not in the kernel's BTF.
+//! The tracepoints of the journal are hooked by name: `jbd2` is a module on many systems, and its types are not in the kernel's BTF.
 
 use aya_ebpf::{
     helpers::bpf_get_current_task,
@@ -19,11 +19,11 @@ use crate::kernel::{
     Mapping, PF_KTHREAD, config, current, journal_dev, transaction_number, untyped,
 };
 
-/// Who dirtied a file last, by the address of its inode. A file that was forgotten has no owner until it is dirtied again.
+/// The last thread that dirtied a file, by the address of its inode. A forgotten file has no owner until it is dirtied again.
 #[map]
 static DIRTIERS: LruHashMap<u64, Dirtier> = LruHashMap::with_max_entries(16_384, 0);
 
-/// What kernel threads write just now, by thread: there are few of them at once.
+/// The work of kernel threads that write just now, by thread: there are few of them at once.
 #[map]
 static WRITING: LruHashMap<u32, Writing> = LruHashMap::with_max_entries(1024, 0);
 
@@ -33,7 +33,7 @@ static TRANSACTIONS: LruHashMap<Transaction, Handles> = LruHashMap::with_max_ent
 
 /// Is `current` a kernel thread? Then it works on behalf of somebody else.
 ///
-/// Asked of the task itself: who came on this CPU may not have been seen (`sched::unseen_switch`).
+/// Read from the task itself: the switch that brought it may not have been seen (`sched::unseen_switch`).
 #[inline(always)]
 pub(super) fn is_kernel_thread() -> bool {
     // SAFETY: a helper without arguments; what it returns has no type on 5.10.
@@ -41,7 +41,7 @@ pub(super) fn is_kernel_thread() -> bool {
     untyped(task, config!(offsets.task_flags), 0) & PF_KTHREAD != 0
 }
 
-/// For whom this kernel thread queues a bio just now, with the `IO_*` bit that says why.
+/// The process for which this kernel thread queues a bio just now, with the `IO_*` bit of the reason.
 #[inline(always)]
 pub(super) fn on_behalf(tid: u32) -> Option<(Dirtier, u32)> {
     let writing = WRITING.get_ptr_mut(tid)?;
@@ -57,7 +57,8 @@ pub(super) fn on_behalf(tid: u32) -> Option<(Dirtier, u32)> {
     (owner.pid != 0).then_some((owner, IO_JOURNAL))
 }
 
-/// Whose is what `current` does to a file: its own, or of whom it works for. `None`: it is a kernel thread's own.
+/// The process to charge for what `current` does to a file: itself, or the one it writes on behalf of. `None`: a kernel thread writes for
+/// itself.
 #[inline(always)]
 fn owner_here() -> Option<Dirtier> {
     let (pid, tid) = current();
@@ -68,8 +69,8 @@ fn owner_here() -> Option<Dirtier> {
     }
 }
 
-/// Whose is the `n`-th bio of a transaction? Multiples of the golden ratio fall evenly: each owner gets bios in proportion to its
-/// blocks, whatever their number.
+/// The owner of the `n`-th bio of a transaction. Multiples of the golden ratio fall evenly: each owner gets bios in proportion to its
+/// blocks, however many bios there are.
 #[inline(always)]
 fn share(handles: &Handles, n: u32) -> Dirtier {
     /// 2^32 divided by the golden ratio.
@@ -101,8 +102,8 @@ fn dirtied(mapping: Mapping) {
             return;
         }
     }
-    // Who writes a page back makes it dirty again where it cannot be written just then (`folio_redirty_for_writepage`), and the journal's
-    // thread makes dirty what it has committed.
+    // A thread that writes back dirties a page again when it cannot be written just then (`folio_redirty_for_writepage`). The thread of
+    // the journal dirties what it has committed.
     let dirtier = owner_here().unwrap_or(Dirtier { pid, tid });
     let _ = DIRTIERS.insert(inode, dirtier, 0);
 }
@@ -226,8 +227,8 @@ fn jbd2_handle_stats(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// Adds to an owner's blocks. One that has no place takes that of the smallest, with its blocks: so who has many is never lost, and
-/// nobody gets more than the smallest had too many ("space saving", Metwally et al. 2005).
+/// Adds to an owner's blocks. An owner without a place takes the place of the smallest one, with its blocks ("space saving", Metwally et
+/// al. 2005). So an owner of many blocks is never lost, and the error is at most the count of the smallest.
 #[inline(always)]
 fn add_blocks(handles: &mut Handles, owner: Dirtier, blocks: u32) {
     let mut place = 0;

@@ -1,4 +1,4 @@
-//! Scheduler: a target thread's waits, who held a CPU meanwhile, and everybody's run-queue latency.
+//! Scheduler: the waits of target threads, the holders of a CPU meanwhile, and the run-queue latency of every process.
 
 mod smt;
 mod wakeup;
@@ -29,7 +29,7 @@ use crate::{
     stack,
 };
 
-/// Target threads by tid; user space sets the size by the machine's.
+/// Target threads by tid. User space sets the size by the number of CPUs.
 #[map]
 static TASKS: HashMap<u32, ThreadState> = HashMap::with_max_entries(16_384, 0);
 
@@ -45,8 +45,8 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let (now, cpu) = (now(), cpus::here());
     let prev_pid = prev.pid();
     let next_pid = next.pid();
-    // Here, where one path leads: at each pointer that is read of a tracepoint's argument the verifier looks by name, through all types
-    // of the kernel, whether it may be trusted (`btf_nested_type_is_trusted`), each time that a path comes by.
+    // Read here, where only one path leads. For each pointer that is read through a tracepoint's argument, the verifier searches all types
+    // of the kernel by name (`btf_nested_type_is_trusted`), on each path anew.
     let (prev_queue, next_queue) = (prev.cfs_rq(), next.cfs_rq());
     let Some(state) = cpus::state(cpu) else {
         return 0;
@@ -71,10 +71,10 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// When `prev` came on its CPU, if the switch that brought it was not seen; else 0.
+/// When `prev` came on its CPU, ns, if the switch that brought it was not seen; else 0.
 ///
-/// A hardened kernel may run no tracing program while a process that it guards is `current`: the switch to it is seen, that from it is
-/// not. What followed would then be charged to whom it did not belong.
+/// A hardened kernel may run no tracing program while a process that it guards is `current`. Then the switch to that process is seen, and
+/// the switch from it is not. Without this the time of the next thread would be charged to the guarded process.
 #[inline(always)]
 fn unseen_switch(state: *mut CpuState, (prev, queue): (Task, CfsRq), now: u64) -> u64 {
     // SAFETY: a map value, see `end_slice`.
@@ -82,28 +82,28 @@ fn unseen_switch(state: *mut CpuState, (prev, queue): (Task, CfsRq), now: u64) -
     if since_ns == 0 || task == prev.address() {
         return 0;
     }
-    // The scheduler stamps whom it brings, but for the idle thread: that one is taken to have come at once.
+    // The scheduler stamps each thread that it brings, but not the idle thread. That one is taken to have come at once.
     let ran_ns = queue.rq().clock().wrapping_sub(prev.last_arrival());
     let came_ns = now.wrapping_sub(ran_ns);
     if prev.pid() == 0 || came_ns < since_ns || came_ns > now {
         return since_ns;
     }
-    // SAFETY: as above.
+    // SAFETY: a map value, see `end_slice`.
     unsafe { (*state).unseen_ns += came_ns - since_ns };
     came_ns
 }
 
-/// The time until `now` that this CPU was held: always into its holder's total, and as a slice while a target thread waits here. The
-/// holder is `prev`, unless that came unseen.
+/// Adds the time that this CPU was held until `now` to its holder's total. While a target thread waits here, the time is also emitted as a
+/// slice. The holder is `prev`, unless that came unseen.
 ///
-/// Not inlined: its variables would lie on the stack below that of whom `sched_switch` calls later, 512 bytes in all.
+/// Not inlined: its locals would add to those of the functions called next, and BPF has 512 bytes of stack.
 #[inline(never)]
 fn end_slice(state: *mut CpuState, prev: Task, next: Task, cpu: u32, now: u64) -> i32 {
     let stolen_ns = prev.stolen_ns();
-    // SAFETY: a map value; all but `queued` change only under the lock of this CPU's run queue, see `emit_running`.
+    // SAFETY: a map value. All but `queued` change only under the lock of this CPU's run queue, see `emit_running`.
     let (holder, is_prev) = unsafe {
         let is_prev = core::mem::replace(&mut (*state).task, next.address()) == prev.address();
-        // A thread that executes a program may become another.
+        // The id of a thread may change when it executes a program.
         let holder = if is_prev {
             (prev.pid(), prev.tid())
         } else {
@@ -142,9 +142,9 @@ fn end_slice(state: *mut CpuState, prev: Task, next: Task, cpu: u32, now: u64) -
     }
     let begin_ns = since_ns.max(emitted_ns);
     emit_slice(begin_ns, now, holder, cpu);
-    irq::tell(cpu, begin_ns.max(opened_ns), now);
+    irq::emit_interrupts(cpu, begin_ns.max(opened_ns), now);
     if is_prev && prev.is_worker() {
-        work::tell(prev, begin_ns, now);
+        work::emit_work(prev, begin_ns, now);
     }
     emit_stolen(since_ns, now, stolen_ns.wrapping_sub(stolen_at_ns));
     0
@@ -164,10 +164,10 @@ fn emit_stolen(begin_ns: u64, now: u64, stolen_ns: u64) {
     });
 }
 
-/// What the thread that runs on `cpu` held of it so far, before the gate is shut there.
+/// Emits what the running thread of `cpu` held of it so far, before a queued thread is taken from there.
 ///
-/// The lock of the run queue that a queued thread is taken from is held at `sched_migrate_task`, as the running thread's is at
-/// `sched_switch`: the two exclude each other, so that another CPU's state may be read and written here.
+/// At `sched_migrate_task` the caller holds the lock of the run queue from which the thread is taken. `sched_switch` holds the same lock.
+/// The two exclude each other, so that the state of another CPU may be read and written here.
 #[inline(always)]
 fn emit_running(cpu: u32, now: u64) {
     let Some(state) = cpus::state(cpu) else {
@@ -187,7 +187,7 @@ fn emit_running(cpu: u32, now: u64) {
     };
     if since_ns != 0 && begin_ns < now {
         emit_slice(begin_ns, now, running, cpu);
-        irq::tell(cpu, begin_ns.max(opened_ns), now);
+        irq::emit_interrupts(cpu, begin_ns.max(opened_ns), now);
     }
 }
 
@@ -230,7 +230,7 @@ fn leave_cpu(
     }
     let Some(task) = known(tid, pid) else { return };
     let runnable = preempt || kernel_state == 0;
-    // SAFETY: a map value, as below.
+    // SAFETY: a map value.
     let last = unsafe { (*task).last_stack };
     let stack = if runnable {
         last
@@ -242,7 +242,7 @@ fn leave_cpu(
     if prev.in_memstall() {
         stall |= WAIT_MEMSTALL;
     }
-    // SAFETY: a map value; only events of this thread write it, and they exclude each other by the run queue's lock.
+    // SAFETY: a map value. Only events of this thread write it, and the lock of the run queue keeps them apart.
     unsafe {
         if (*task).run_delay_ns == 0 {
             (*task).run_delay_ns = prev.run_delay_ns();
@@ -270,10 +270,10 @@ fn leave_cpu(
     }
 }
 
-/// A thread comes on the CPU: everybody's run-queue wait is remembered until it leaves, a target's whole interval is emitted.
+/// A thread comes on the CPU. Its run-queue wait is remembered until it leaves; the whole interval of a target thread is emitted.
 ///
-/// The wait is the kernel's own, `rq->clock - sched_info.last_queued`: `sched_info_switch` runs after this tracepoint, so the
-/// stamp is still set, and `schedstat` field 2 grows by exactly this. Of a thread that came unseen before, it has grown already.
+/// The wait is the kernel's own: `rq->clock - sched_info.last_queued`. `sched_info_switch` runs after this tracepoint, so the stamp is
+/// still set. `schedstat` field 2 grows by exactly this wait. For a thread that came unseen, the field has grown already.
 ///
 /// Not inlined: `sched_switch` calls it twice.
 #[inline(never)]
@@ -299,7 +299,7 @@ fn come_on_cpu(state: *mut CpuState, next: Task, queue: CfsRq, pid: u32, now: u6
     };
     // SAFETY: a map value, see `leave_cpu`.
     let task = unsafe { &mut *task };
-    // A thread that was moved between CPUs while queued waited in several pieces; `run_delay` already holds the earlier ones.
+    // A thread that was moved between CPUs while queued waited in several pieces. `run_delay` already holds the earlier ones.
     let first = task.off_ns == 0;
     let run_queue_ns = if first {
         waited
@@ -355,7 +355,7 @@ fn emit_wait(task: &ThreadState, tid: u32, run_queue_ns: u64, throttled_ns: u64,
     });
 }
 
-/// The entry of a target thread, made on first sight.
+/// The entry of a target thread; a new thread gets one.
 #[inline(always)]
 fn known(tid: u32, pid: u32) -> Option<*mut ThreadState> {
     if let Some(task) = TASKS.get_ptr_mut(tid) {
@@ -402,9 +402,9 @@ fn sched_migrate_task(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// Each CPU's run queue has a throttled clock of its own: carries over how long this wait was throttled on the old one.
+/// Carries over how long this wait was throttled on the old CPU: the run queue of each CPU has a throttled clock of its own.
 ///
-/// A thread is not moved to a queue that is throttled just then (`throttled_lb_pair`), so that closed intervals are enough there.
+/// The scheduler moves no thread to a queue that is throttled (`throttled_lb_pair`). So closed intervals are enough on the new CPU.
 #[inline(always)]
 fn move_throttled(task: Task, known: &mut ThreadState, to_cpu: u32) {
     let growth = task
@@ -415,7 +415,7 @@ fn move_throttled(task: Task, known: &mut ThreadState, to_cpu: u32) {
     known.throttled_ns = if there != UNKNOWN && growth as i64 >= 0 {
         there.wrapping_sub(growth)
     } else {
-        // Not known: growth reads as 0.
+        // Not known: the growth is 0 from here on.
         u64::MAX >> 1
     };
 }

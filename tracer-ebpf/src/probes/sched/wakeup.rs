@@ -1,4 +1,4 @@
-//! Wakeups of target threads: who woke them, and on which CPU they stand in the queue from then on.
+//! Wakeups of target threads: the waker, and the CPU in whose run queue they stand from then on.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use tracer_common::sched::{TASK_ASLEEP, TASK_QUEUED, WAIT_NO_WAKER, WAIT_TASK_WAKER};
@@ -26,7 +26,7 @@ fn waking(ctx: &BtfTracePointContext, tid: u32) {
     let Some(task) = TASKS.get_ptr_mut(tid) else {
         return;
     };
-    // SAFETY: a map value, see `sched::leave_cpu`.
+    // SAFETY: a map value, see `super::leave_cpu`.
     if unsafe { (*task).state } != TASK_ASLEEP {
         return;
     }
@@ -37,7 +37,7 @@ fn waking(ctx: &BtfTracePointContext, tid: u32) {
         Context::Interrupt => (0, WAIT_NO_WAKER),
         Context::Unknown => (stack::of_current(ctx, 0, now), 0),
     };
-    // SAFETY: as above.
+    // SAFETY: a map value, see `super::leave_cpu`.
     unsafe {
         (*task).waking_ns = now;
         (*task).waker_pid = waker_pid;
@@ -74,7 +74,7 @@ fn queued(task: Task) {
     };
     let cpu = task.cpu();
     let throttled = task.cfs_rq().throttled_ns();
-    // SAFETY: a map value, see `sched::leave_cpu`; a wakeup that turns a sleeper holds the run queue's lock.
+    // SAFETY: a map value, see `super::leave_cpu`. A wakeup that changes a sleeper holds the lock of the run queue.
     unsafe {
         if (*known).state != TASK_ASLEEP {
             return;

@@ -1,12 +1,12 @@
-//! Kernel workers that held a CPU: for which function.
+//! Kernel workers that held a CPU: the function they ran.
 
 use tracer_common::{Kind, sched::Work};
 
 use crate::{emit, kernel::Task};
 
-/// Tells of a kworker's slice, after the slice.
+/// Emits the function of a kworker, after its slice.
 #[inline(never)]
-pub(super) fn tell(worker: Task, begin_ns: u64, now: u64) -> i32 {
+pub(super) fn emit_work(worker: Task, begin_ns: u64, now: u64) -> i32 {
     let function = worker.work_function();
     if function == 0 {
         return 0;

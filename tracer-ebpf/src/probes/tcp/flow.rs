@@ -1,4 +1,4 @@
-//! What holds a target's sending socket back: looked at as acknowledgements arrive and sends return, told when it changes.
+//! What holds back a sending socket of a target. The probes look as acknowledgements arrive and sends return, and emit changes.
 
 use tracer_common::{
     Kind,
@@ -8,8 +8,7 @@ use tracer_common::{
 
 use crate::{emit, kernel::Tcp};
 
-/// Tells what held the socket back until `now`, if that is news or the last word is old. A socket with nothing to send is told of
-/// only where it had.
+/// Emits what held the socket back until `now`, if it changed or the last record is [`FLOW_NS`] old.
 #[inline(always)]
 pub(super) fn look(socket: u64, tcp: Tcp, state: &mut SocketState, now: u64) {
     let (snd_nxt, snd_una) = (tcp.snd_nxt(), tcp.snd_una());

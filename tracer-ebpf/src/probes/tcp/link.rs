@@ -1,6 +1,6 @@
-//! Links: who sent through an interface that queues.
+//! Links: what each process sent through an interface that queues.
 //!
-//! The owner of a packet is its socket's, never `current`: packets leave in softirq under a bystander's name.
+//! The owner of a packet is the process of its socket, never `current`: packets leave in softirq, where `current` is a bystander.
 
 use aya_ebpf::{
     macros::{btf_tracepoint, map},
@@ -27,8 +27,8 @@ static LINKS: LruHashMap<LinkOwner, Link> = LruHashMap::with_max_entries(4096, 0
 shared!(LINKS = LINKS_MAP);
 
 /// `net_dev_start_xmit(const struct sk_buff *skb, const struct net_device *dev)`, everywhere: a packet leaves the queue of `dev`.
-/// A device without a queue (loopback, veth, bridge by default) is passed through: a packet counts once for each queue. What passes
-/// it may be forwarded, so its owner is remembered; what passes the loopback is not.
+/// A device without a queue is passed through (by default loopback, veth and bridge): a packet counts once for each queue. A packet that
+/// passes may be forwarded, so its owner is remembered. The loopback forwards nothing.
 #[btf_tracepoint(function = "net_dev_start_xmit")]
 fn net_dev_start_xmit(ctx: BtfTracePointContext) -> i32 {
     let skb = Skb(ctx.arg(0));
@@ -111,7 +111,7 @@ fn link_cell(key: &LinkOwner, dev: NetDevice, slice: u64) -> Option<&'static mut
     LINKS.get_ptr_mut(key).map(|cell| unsafe { &mut *cell })
 }
 
-/// Sends a cell whose slice is over.
+/// Emits a cell at the end of its slice.
 #[inline(always)]
 fn flush(cell: &Link) {
     if cell.packets > 0 {

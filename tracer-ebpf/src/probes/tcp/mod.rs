@@ -1,4 +1,4 @@
-//! TCP: a target's sends and receives, and their acknowledgement.
+//! TCP: the sends and receives of a target, and their acknowledgement.
 
 mod calls;
 mod flow;
@@ -37,7 +37,7 @@ fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
 /// A send returned, in its caller's context.
 #[inline(always)]
 fn sent(sk: Sock, result: i32) {
-    // Read where one path leads, see `sched_switch`.
+    // Read where only one path leads, see `sched_switch`.
     let socket = sk.socket();
     let (pid, tid) = current();
     let now = now();
@@ -125,7 +125,7 @@ fn received(sk: Sock, result: i32) {
     );
 }
 
-/// Tells user space whose socket it is and where it leads, once.
+/// Emits the process and the addresses of a socket, once.
 #[inline(always)]
 fn announce(sk: Sock, state: &mut SocketState, pid: u32, now: u64) {
     if state.announced != 0 {
@@ -165,14 +165,14 @@ fn announce(sk: Sock, state: &mut SocketState, pid: u32, now: u64) {
 }
 
 /// `tcp_sendmsg_locked(const struct sock *sk, const struct msghdr *msg, const struct sk_buff *skb, int size_goal)`, 6.16 and later:
-/// once for each turn of the copy loop; the first marks the begin of the call (the wait for the socket's lock is not in it).
+/// once for each turn of the copy loop. The first one marks the begin of the call: the wait for the socket's lock is not in it.
 #[btf_tracepoint(function = "tcp_sendmsg_locked")]
 fn tcp_sendmsg_locked(ctx: BtfTracePointContext) -> i32 {
     send_begins(Sock(ctx.arg(0)));
     0
 }
 
-/// A send call begins, and may last: from then on the socket's packets have an owner. Later turns of the same call keep the first stamp.
+/// A send call begins. It may last, so the socket's packets have an owner from now on. Later turns of the same call keep the first stamp.
 #[inline(always)]
 fn send_begins(sk: Sock) {
     let Some(state) = sockets::get_or_add(sk.key()) else {
@@ -186,8 +186,8 @@ fn send_begins(sk: Sock) {
     }
 }
 
-/// `tcp_probe(struct sock *sk, struct sk_buff *skb)`, everywhere: a segment of an established connection arrived, in softirq;
-/// the socket's state is still the one before it.
+/// `tcp_probe(struct sock *sk, struct sk_buff *skb)`, everywhere: a segment of an established connection arrived, in softirq.
+/// The socket's state is still the one before it.
 #[btf_tracepoint(function = "tcp_probe")]
 fn tcp_probe(ctx: BtfTracePointContext) -> i32 {
     let sk = Sock(ctx.arg(0));
@@ -229,7 +229,7 @@ fn acknowledged(sk: Sock, state: &mut SocketState, ack_seq: u32) {
     if ack_seq == write_seq {
         emit_ack(sk.key(), state.left_ns, now);
     } else {
-        // Data written since: watch for its end, so that the last acknowledgement is not missed.
+        // More was written since: a new sample waits for its end, so that the last acknowledgement is not missed.
         state.sent_ns = now;
         state.sent_seq = write_seq;
     }
@@ -255,8 +255,8 @@ fn emit_ack(socket: u64, left_ns: u64, now: u64) {
     });
 }
 
-/// `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`, everywhere: a connection that its process has
-/// closed goes on when its end, and so all before it, is acknowledged; `tcp_probe` no longer fires there.
+/// `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`, everywhere: a connection that its process
+/// has closed changes its state when its end is acknowledged, and so all before it. `tcp_probe` no longer fires there.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     let old = ctx.arg::<u64>(1) as u32;
@@ -266,7 +266,7 @@ fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// `include/net/tcp_states.h`, the same in all versions: closed, and its end is not acknowledged.
+/// States of `include/net/tcp_states.h` in which a closed connection waits for the acknowledgement of its end; the same in all versions.
 const TCP_FIN_WAIT1: u32 = 4;
 const TCP_LAST_ACK: u32 = 9;
 const TCP_CLOSING: u32 = 11;

@@ -1,6 +1,6 @@
-//! Unix streams that a target accepted: their calls make requests as those of TCP do, without a link and without acknowledgements.
+//! Unix streams that a target accepted. Their calls make requests as those of TCP do, without links and acknowledgements.
 //!
-//! Only from the tracepoints of 6.3 and later; there are no other hooks for these sockets.
+//! Only on 6.3 and later, by its tracepoints: these sockets have no other hooks.
 
 use tracer_common::{
     Kind,
@@ -21,7 +21,7 @@ pub(super) fn called(sk: Sock, result: i32, flags: u32) {
     if !is_target(pid) || !sk.is_accepted_unix() {
         return;
     }
-    // No tracepoint tells the end of such a socket: that nothing more comes is its end.
+    // No tracepoint marks the end of such a socket. A receive that returns nothing is its end.
     let flags = if result == 0 && flags & CALL_SEND == 0 {
         CALL_CLOSE
     } else {
@@ -31,7 +31,7 @@ pub(super) fn called(sk: Sock, result: i32, flags: u32) {
     if flags & CALL_CLOSE != 0 {
         sockets::remove(sk.key());
     } else {
-        tell_client(sk, pid, now);
+        announce_client(sk, pid, now);
     }
     emit_call(
         &Call {
@@ -46,9 +46,9 @@ pub(super) fn called(sk: Sock, result: i32, flags: u32) {
     );
 }
 
-/// Tells user space who asks there, once. The address may have been another stream's before, whose end was not seen.
+/// Emits the process that asks on this stream, once. The address may have been that of another stream before.
 #[inline(always)]
-fn tell_client(sk: Sock, pid: u32, now: u64) {
+fn announce_client(sk: Sock, pid: u32, now: u64) {
     let client_pid = sk.client();
     if client_pid == 0 {
         return;

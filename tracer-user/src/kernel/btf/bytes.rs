@@ -1,6 +1,6 @@
 //! The bytes of the kernel's type information, without a copy where the kernel lets them be mapped (6.16 and later).
 //!
-//! Read from `sysfs` they come a page at a time, 1,300 of them.
+//! Reading them from `sysfs` takes 1,300 steps of a page each.
 
 use std::{fs::File, io, io::Read as _, ops::Deref, path::Path};
 
@@ -15,7 +15,7 @@ pub(crate) enum Bytes {
 }
 
 impl Bytes {
-    /// A file of the kernel's.
+    /// Maps a file of the kernel's, or copies it.
     ///
     /// # Errors
     /// If it cannot be read.

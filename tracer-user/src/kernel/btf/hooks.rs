@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::{Btf, HEADER, MAGIC, TRACEPOINT, kind};
 
 impl Btf {
-    /// What aya needs to load programs for these tracepoints and functions: their names and numbers. All other types up to the last of
-    /// these are there, because a type's number is its place, but have neither name nor content.
+    /// The types that aya needs to load programs for these tracepoints and functions: their names and numbers. A type's number is its
+    /// place. So all other types up to the last of these are there too, without name or content.
     #[must_use]
     pub(crate) fn hooks(&self, tracepoints: &[&str], functions: &[&str]) -> Vec<u8> {
         let mut strings = vec![0];

@@ -15,9 +15,9 @@ use super::parents;
 use crate::probes::block::JOURNAL;
 
 const MAGIC: u16 = 0xeb9f;
-/// Length of `struct btf_header`.
+/// Length of `struct btf_header`, bytes.
 const HEADER: u32 = 24;
-/// What a tracepoint's typedef is named before its own name.
+/// Prefix of the typedef that stands for a tracepoint.
 const TRACEPOINT: &str = "btf_trace_";
 
 /// Kinds (`BTF_KIND_*`).
@@ -68,20 +68,20 @@ pub(crate) struct Argument {
 pub(crate) struct Btf {
     kernel: Bytes,
     module: Vec<u8>,
-    /// Where each type is in `kernel`, or how far behind its end in `module`; type 0 is void.
+    /// Offset of each type in `kernel`, and of a module's type that of `module` plus the length of `kernel`. Type 0 is void.
     types: Vec<u32>,
     /// How many of them are the kernel's own, void included; behind them are the module's.
     own: usize,
     /// The kernel's names, and behind them the module's.
     strings: Vec<Range<usize>>,
-    /// Structures and unions, in order of the hash of their name, then of number: a name may stand for several. There are ten
-    /// thousand, of which thirty are asked for: a string for each would take longer than to read them all.
+    /// Structures and unions, in order of the hash of their name, then of number: several may have one name. There are ten thousand, and
+    /// thirty are asked for. A string for each would take longer than reading them all.
     structures: Vec<(u64, u32)>,
     /// `btf_trace_*` typedefs by the name of their tracepoint.
     tracepoints: HashMap<String, u32>,
-    /// Functions by name: only those of TCP, the one family that hooks functions, and what stands for the iterator over tasks.
+    /// Functions by name: only TCP's, because no other family hooks functions, and the one that stands for the iterator over tasks.
     functions: HashMap<String, u32>,
-    /// The section of the variables that each CPU has one of.
+    /// The section of per-CPU variables.
     per_cpu: Option<Type>,
 }
 
@@ -99,17 +99,17 @@ struct Type {
     value: u32,
 }
 
-/// Is a function whose name begins `text` asked for?
+/// Does `text` begin with the name of a function that is asked for?
 fn is_hooked(text: &[u8]) -> bool {
     let iterator = text.strip_prefix(parents::FUNCTION.as_bytes());
     text.starts_with(b"tcp_") || iterator.is_some_and(|rest| rest.first() == Some(&0))
 }
 
 impl Btf {
-    /// Reads the running kernel's, with that of the module that has ext4's journal where it is one.
+    /// Reads the types of the running kernel, and those of ext4's journal where that is a module.
     ///
     /// # Errors
-    /// If the kernel has no BTF or it cannot be understood. A module's that cannot costs its probes.
+    /// If the kernel has no BTF or it cannot be understood. If a module's cannot, only its probes are missing.
     pub(crate) fn of_kernel() -> Result<Self> {
         let path = "/sys/kernel/btf/vmlinux";
         let bytes = Bytes::of(Path::new(path)).with_context(|| {
@@ -131,7 +131,7 @@ impl Btf {
     /// Parses a BTF blob.
     ///
     /// # Errors
-    /// If it is truncated, corrupt, of the other byte order, or has a kind that is not known here.
+    /// If the blob is cut, corrupt, of the other byte order, or has a kind of type that is not known here.
     fn of(kernel: Bytes) -> Result<Self> {
         let (types, strings) = sections(&kernel)?;
         let mut btf = Self {
@@ -150,10 +150,10 @@ impl Btf {
         Ok(btf)
     }
 
-    /// Adds the types of one module: their numbers, and the places of their names, go on where the kernel's end.
+    /// Adds the types of one module. Their numbers and the offsets of their names continue where the kernel's end.
     ///
     /// # Errors
-    /// As of [`Self::of`]; what was understood before the error stays.
+    /// If the blob is cut or corrupt, as for the kernel's own. The types before the error stay.
     pub(crate) fn extend(&mut self, module: Vec<u8>) -> Result<()> {
         ensure!(self.strings.len() == 1, "there is a module already");
         let shift = self.kernel.len();
@@ -184,7 +184,7 @@ impl Btf {
                     let hash = hash(self.string(found.name)?);
                     self.structures.push((hash, id));
                 }
-                // Of two of the same name the first counts, as for aya, which looks for it from the start.
+                // The first of a name counts, because aya takes the first too.
                 kind::TYPEDEF if self.text(found.name)?.starts_with(TRACEPOINT.as_bytes()) => {
                     let name = self.string(found.name)?[TRACEPOINT.len()..].to_owned();
                     self.tracepoints.entry(name).or_insert(id);
@@ -340,7 +340,7 @@ impl Btf {
         None
     }
 
-    /// Before bit-field sizes stood beside the member, they stood in an `INT` of their own; 0 for any other type.
+    /// Width of a bit-field in the old encoding, an `INT` of its own; 0 for any other type.
     fn old_bit_field(&self, of: u32, offset: u32) -> u8 {
         let Some(int) = self.resolve(of).filter(|found| found.kind == kind::INT) else {
             return 0;
@@ -367,7 +367,7 @@ impl Btf {
         arguments.collect()
     }
 
-    /// Where a variable lies among those that each CPU has one of; `None` if the kernel has none of this name, or does not tell.
+    /// Offset of a per-CPU variable in its section, bytes; `None` if the kernel has none of this name, or its BTF lists no such variables.
     #[must_use]
     pub(crate) fn per_cpu(&self, name: &str) -> Option<u32> {
         let section = self.per_cpu?;
@@ -398,7 +398,7 @@ impl Btf {
     }
 }
 
-/// FNV-1a: names are few and short, and nobody chooses them to collide.
+/// FNV-1a: names are few and short, and not chosen to collide.
 fn hash(name: &str) -> u64 {
     name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

@@ -211,7 +211,7 @@ fn what_is_hooked_keeps_its_number_and_nothing_else_its_name() {
     let hooks = Btf::parse(whole.hooks(&["event", "none"], &[])).unwrap();
     assert_eq!(hooks.tracepoints["event"], 10, "its place in the example");
     assert_eq!((hooks.types.len(), hooks.structures.len()), (11, 0));
-    // A program on a module's tracepoint would be told another of the kernel's.
+    // The number of a module's tracepoint would name another type of the kernel's.
     let hooks = Btf::parse(whole.hooks(&["opened"], &[])).unwrap();
     assert_eq!(hooks.types.len(), 1);
 }

@@ -1,4 +1,4 @@
-//! From what the user typed to a process.
+//! Finds the process that the user named.
 
 use std::collections::HashSet;
 
@@ -8,10 +8,10 @@ use super::{
     socket,
 };
 
-/// Bytes that the kernel keeps of a name (`TASK_COMM_LEN` less the final NUL).
+/// Bytes that the kernel keeps of a name: `TASK_COMM_LEN` less the final NUL.
 const LONGEST_COMM: usize = 15;
 
-/// The process whose pid inside its container is `pid`, for "did you mean host pid N?"; the lowest if several containers have one.
+/// The process that has `pid` inside its container, for "did you mean host pid N?"; the lowest if several containers have one.
 #[must_use]
 pub(crate) fn inner_pid(pid: u32) -> Option<u32> {
     let mut files = SmallFiles::default();
@@ -32,7 +32,7 @@ fn innermost(status: &[u8]) -> Option<u32> {
     pids.last()?.parse().ok()
 }
 
-/// What follows a label in `/proc/PID/status`.
+/// The value after a label in `/proc/PID/status`.
 fn field<'a>(status: &'a [u8], label: &[u8]) -> Option<&'a str> {
     let value = status
         .split(|byte| *byte == b'\n')
@@ -69,8 +69,8 @@ fn is_comm(comm: &str, name: &str) -> bool {
 
 /// The process that listens on a TCP port in the tracer's own network namespace.
 ///
-/// A server that forks shares its listening socket with its children: the oldest is the one that was meant. Only systemd, which keeps
-/// a copy of the sockets it activates, never is, unless nobody else has it.
+/// A server that forks shares its listening socket with its children: the oldest process is meant. systemd keeps a copy of the sockets that
+/// it activates, and is meant only if no other process has the socket.
 #[must_use]
 pub(crate) fn by_port(port: u16) -> Option<u32> {
     let inodes: HashSet<u64> = socket::listeners("/proc/self/net", port).collect();

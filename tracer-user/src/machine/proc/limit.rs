@@ -1,4 +1,4 @@
-//! Disks on which a process's own I/O is limited: what a kernel thread queues there for its group was held back by the limit.
+//! Disks on which a process's own I/O is limited. What a kernel thread queues there for the process's cgroup was held back by the limit.
 
 use std::{
     collections::VecDeque,
@@ -19,9 +19,9 @@ use crate::{
 /// A disk on which a process's group, or one above it, has a limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct IoLimit {
-    /// Disk, as the kernel packs it.
+    /// Device number of the disk, as the kernel packs it.
     pub(crate) dev: u32,
-    /// Number of the process's own group (inode of its folder): bios carry it, whichever group above has the limit.
+    /// Number of the process's own cgroup: the inode of its folder. Bios carry it, whichever group above has the limit.
     pub(crate) group: u64,
     /// The process.
     pub(crate) pid: u32,
@@ -52,10 +52,10 @@ fn group(pid: u32, hierarchy: &Hierarchy) -> Option<u64> {
     Some(folder.ino())
 }
 
-/// So many folders are looked into at most for a group: a machine with more has its containers near the top.
+/// Most folders looked into for a group: a machine with more has its containers near the top.
 const MOST_FOLDERS: usize = 10_000;
 
-/// Of the processes in the group of this number the one that has moved most bytes to and from disks.
+/// The process of a group, by the number of the group, that has moved most bytes to and from disks.
 #[must_use]
 pub(crate) fn busiest_of_group(group: u64, means: &Means) -> Option<u32> {
     let mount = &means.io.as_ref()?.mount;

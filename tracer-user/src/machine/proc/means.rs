@@ -1,10 +1,10 @@
-//! What this machine has to restrain somebody with: cgroup hierarchies, commands, systemd.
+//! What this machine offers to restrain a process with: cgroup hierarchies, commands, systemd.
 
 use std::{env, fs, path::Path};
 
 use crate::standing::{Hierarchy, Means};
 
-/// Everything but the interfaces.
+/// Reads everything but the interfaces, which are read at the end.
 #[must_use]
 pub(crate) fn means() -> Means {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
@@ -72,7 +72,7 @@ fn enabled_devices(qos: &str) -> Vec<String> {
     enabled.filter_map(device).collect()
 }
 
-/// Is a command in `PATH`, or where only root looks?
+/// Is a command in `PATH`, or in the folders that only root has there?
 fn is_installed(command: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     let usual = ["/usr/sbin", "/sbin"].map(Into::into);

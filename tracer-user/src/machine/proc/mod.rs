@@ -1,7 +1,7 @@
-//! Facts from `/proc` and `/sys` at attach: what was there before the first record.
+//! Facts from `/proc`, `/sys` and netlink: what was there before the first record, and how processes stand at the end.
 //!
-//! Parsers are pure functions of text; the readers around them are thin. A process may vanish between two reads: whatever cannot be
-//! read is left out, never an error.
+//! Parsers are pure functions of text; the readers around them are thin. A process may vanish between two reads. What cannot be read is
+//! left out: it is never an error.
 
 mod disk;
 mod find;
@@ -97,7 +97,7 @@ impl SmallFiles {
         self.path.write_fmt(path).ok()?;
         let mut file = File::open(&self.path).ok()?.take(limit);
         self.content.clear();
-        // What was read before an error is not used: a vanished process gives ESRCH in the middle.
+        // A process that vanishes gives ESRCH in the middle: what was read before is not used.
         file.read_to_end(&mut self.content).ok()?;
         Some(&self.content)
     }
@@ -108,7 +108,7 @@ impl SmallFiles {
 pub(crate) fn process_descriptor(pid: u32) -> Option<OwnedFd> {
     // SAFETY: no pointers; the descriptor that it returns is ours.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid as libc::pid_t, 0) };
-    // SAFETY: as above.
+    // SAFETY: the descriptor is open, and nothing else owns it.
     (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 

@@ -32,7 +32,7 @@ pub(crate) fn dump(
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: as above.
+    // SAFETY: the descriptor is open, and nothing else owns it.
     let socket = unsafe { OwnedFd::from_raw_fd(fd) };
     let request = request(kind, body);
     // SAFETY: the buffer is as long as is said.

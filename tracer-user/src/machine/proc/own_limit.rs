@@ -1,4 +1,4 @@
-//! Limits of a process's own CPU time and I/O, where they are written and with what value: of its groups and of those above them.
+//! Limits of a process's own CPU time and I/O, by its cgroups and those above them: the file and the value of each.
 
 use std::fs;
 
@@ -74,7 +74,7 @@ fn of_file(resource: Resource, hierarchy: &Hierarchy, path: &str, name: &str) ->
         .collect()
 }
 
-/// Is there a limit in a line? Of a CPU, `50000 100000`, `max 100000`, `-1`; of a disk, `8:0 1048576`, `8:0 rbps=1048576 wbps=max …`.
+/// Does a line set a limit? Of a CPU, `50000 100000`, `max 100000`, `-1`; of a disk, `8:0 1048576`, `8:0 rbps=1048576 wbps=max …`.
 fn limits(line: &str) -> bool {
     let mut words = line.split_ascii_whitespace();
     let first = words.next().unwrap_or_default();

@@ -10,8 +10,9 @@ use super::{
     socket::{LISTEN, Line, inodes, lines, namespace},
 };
 
-/// The processes at the other ends of connections, each in the network namespace of who has it: whoever has the accepted socket, then all
-/// that have the socket that listens there, because a server's workers take turns. Reads the descriptors of every process once.
+/// The processes at the other ends of connections, each looked for in the network namespace of the process that has this end. First comes
+/// the process that has the accepted socket. Then come all that have the socket that listens there, because a server's workers take turns.
+/// Reads the descriptors of every process once.
 #[must_use]
 pub(crate) fn peers_of(connections: &[Connection]) -> Vec<Vec<u32>> {
     let namespaces = Namespaces::read(connections);
@@ -31,7 +32,7 @@ pub(crate) fn peers_of(connections: &[Connection]) -> Vec<Vec<u32>> {
     let owners = owners(&wanted.collect());
     let owners = |inode: &u64| owners.get(inode).map_or(&[][..], Vec::as_slice);
     let found = |(accepted, listening): &(Option<u64>, Vec<u64>)| {
-        // A copy of an accepted connection is its parent's, who is not asked.
+        // A process above the one that accepted may have a copy of the connection: it is not asked.
         let accepted = accepted.iter().flat_map(|inode| owners(inode).first());
         let mut found: Vec<u32> = accepted.copied().collect();
         let mut listeners: Vec<u32> = listening.iter().flat_map(owners).copied().collect();
@@ -46,9 +47,10 @@ pub(crate) fn peers_of(connections: &[Connection]) -> Vec<Vec<u32>> {
     sockets.iter().map(found).collect()
 }
 
-/// Of network namespaces the sockets that are asked about. A server's workers share one, and its list may be long: read once.
+/// The sockets of network namespaces that are asked about. A server's workers share a namespace with a list that may be long: it is read
+/// once.
 struct Namespaces {
-    /// The namespace of each process; none of one that was gone.
+    /// The namespace of each process; none for a process that was gone.
     of: HashMap<u32, Option<u64>>,
     sockets: HashMap<u64, Sockets>,
 }
@@ -76,7 +78,7 @@ impl Namespaces {
         }
     }
 
-    /// Those in the namespace of who has this end; `None` if it was gone.
+    /// The sockets in the namespace of the process that has this end; `None` if it was gone.
     fn of(&self, connection: &Connection) -> Option<&Sockets> {
         self.sockets.get(&(*self.of.get(&connection.pid)?)?)
     }
@@ -137,7 +139,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// From addresses with ports; `None` if one is none.
+    /// From two addresses with ports; `None` if one cannot be parsed.
     #[must_use]
     pub(crate) fn parse(pid: u32, local: &str, remote: &str) -> Option<Self> {
         Some(Self {
@@ -148,8 +150,8 @@ impl Connection {
     }
 }
 
-/// Who connected: the processes at the other ends of these connections, in the network namespaces of those that accepted. Of several
-/// that have a copy it is the oldest. Reads the descriptors of every process once.
+/// The clients of these connections: the processes at the other ends, in the network namespaces of those that accepted. If several have
+/// the socket, it is the oldest. Reads the descriptors of every process once.
 #[must_use]
 pub(crate) fn clients_of(connections: &[Connection]) -> Vec<Option<u32>> {
     let namespaces = Namespaces::read(connections);
@@ -173,7 +175,7 @@ pub(crate) fn clients_of(connections: &[Connection]) -> Vec<Option<u32>> {
     wanted.into_iter().map(client).collect()
 }
 
-/// The processes that have each of these sockets, the oldest first; systemd, which keeps a copy of those it activates, is none.
+/// The processes that have each of these sockets, the oldest first. systemd is left out: it keeps a copy of the sockets that it activates.
 fn owners(sockets: &HashSet<u64>) -> HashMap<u64, Vec<u32>> {
     let mut owners: HashMap<u64, Vec<u32>> = HashMap::new();
     if sockets.is_empty() {
@@ -232,7 +234,7 @@ mod tests {
             pid: u32::MAX,
             ..gone
         };
-        // Who has accepted comes first, whoever is older.
+        // The process that accepted comes first, even if another is older.
         let found = peers_of(&[connection(&client), gone]);
         worker.kill().unwrap();
         worker.wait().unwrap();

@@ -8,7 +8,7 @@ use crate::event::Process;
 /// `PF_KTHREAD` of `include/linux/sched.h`: the same bit since 2.6.27.
 const KERNEL_THREAD: u32 = 0x0020_0000;
 
-/// Command lines may have megabytes; nobody reads more of one than this, bytes.
+/// Most bytes kept of a command line: it may have megabytes, and nobody reads more.
 const LONGEST_CMDLINE: u64 = 4096;
 
 /// The fields of `/proc/PID/stat` that are used.
@@ -34,7 +34,7 @@ impl Stat {
         let mut fields = line[close + 1..].split_ascii_whitespace();
         let state = fields.next()?.chars().next()?;
         let parent_pid = fields.next()?.parse().ok()?;
-        // Groups and sessions whose leader lives outside this pid namespace are 0, in old kernels -1.
+        // A group or session has number 0 (in old kernels -1) if its leader is outside this pid namespace.
         let pgid = fields.next()?.parse().unwrap_or(0);
         let sid = fields.next()?.parse().unwrap_or(0);
         let flags = fields.nth(2)?.parse().ok()?;
@@ -96,7 +96,7 @@ pub(crate) fn processes(is_target: impl Fn(u32) -> bool) -> Vec<Process> {
 fn process(files: &mut SmallFiles, pid: u32, ticks_per_s: u64, target: bool) -> Option<Process> {
     let stat = stat(files, pid)?;
     let kernel = stat.is_kernel_thread();
-    // A kernel thread has none, and a process that has just gone is still worth its name.
+    // A kernel thread has no command line. A process that has just gone still has its name.
     let cmdline = match kernel {
         true => None,
         false => files.read_up_to(format_args!("/proc/{pid}/cmdline"), LONGEST_CMDLINE),
@@ -131,7 +131,7 @@ fn stat(files: &mut SmallFiles, pid: u32) -> Option<Stat> {
     Stat::parse(files.read(format_args!("/proc/{pid}/stat"))?)
 }
 
-/// Clock ticks of `stat` per second: 100 everywhere, but asked for.
+/// Clock ticks of `stat` per second. It is 100 everywhere, and asked for all the same.
 fn ticks_per_s() -> u64 {
     system_value(libc::_SC_CLK_TCK, 100)
 }
@@ -144,8 +144,8 @@ fn cmdline_text(arguments: &[u8]) -> String {
         .to_owned()
 }
 
-/// The path that says most among the lines `ID:CONTROLLERS:PATH` of `/proc/PID/cgroup`: with cgroup v1 and in a hybrid each hierarchy
-/// has its own path, and some stay at the root.
+/// The most specific path among the lines `ID:CONTROLLERS:PATH` of `/proc/PID/cgroup`. With cgroup v1 and in a hybrid each hierarchy has
+/// its own path, and some stay at the root.
 fn most_specific(lines: &[u8]) -> Option<String> {
     let lines = String::from_utf8_lossy(lines);
     let paths = lines.lines().filter_map(|line| line.splitn(3, ':').nth(2));
@@ -184,7 +184,7 @@ pub(crate) fn start_time(pid: u32) -> Option<u64> {
     Some(stat(&mut SmallFiles::default(), pid)?.start_ns(ticks_per_s()))
 }
 
-/// The parent of a process of which nothing is left but its exit code.
+/// The parent of a zombie.
 pub(crate) struct ZombieParent {
     /// Process.
     pub(crate) pid: u32,
@@ -192,7 +192,7 @@ pub(crate) struct ZombieParent {
     pub(crate) comm: String,
 }
 
-/// Whom a zombie waits for; `None` for everything that can still run, such as a process whose first thread alone has ended.
+/// The parent that a zombie waits for. `None` for a process that can still run; its first thread alone may have ended.
 #[must_use]
 pub(crate) fn zombie_of(pid: u32) -> Option<ZombieParent> {
     let mut files = SmallFiles::default();
@@ -208,14 +208,14 @@ pub(crate) fn zombie_of(pid: u32) -> Option<ZombieParent> {
     })
 }
 
-/// Child and parent, for every process that is there now.
+/// The pids of child and parent, for every process that is there now.
 #[must_use]
 pub(crate) fn parents() -> Vec<(u32, u32)> {
     let parents = stats().map(|(pid, stat)| (pid, stat.parent_pid));
     parents.collect()
 }
 
-/// Children, their children and so on, without `root` itself, given child and parent of all; nearer generations first.
+/// The descendants of `root`, without itself, from the pids of child and parent of all; nearer generations first.
 #[must_use]
 pub(crate) fn descendants(root: u32, edges: impl Iterator<Item = (u32, u32)>) -> Vec<u32> {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();

@@ -1,4 +1,4 @@
-//! What queues on the interfaces of this network namespace: `/sys/class/net`, and one dump over rtnetlink(7).
+//! The queueing disciplines of the interfaces of this network namespace: `/sys/class/net`, and one dump over rtnetlink(7).
 
 use std::{fs, io};
 
@@ -21,7 +21,7 @@ struct Qdisc {
     kind: String,
 }
 
-/// The interfaces with their root qdiscs; those of other namespaces are not seen.
+/// The interfaces with their root qdiscs. Other network namespaces are not seen.
 #[must_use]
 pub(crate) fn interfaces() -> Vec<Interface> {
     let qdiscs = dump().unwrap_or_default();

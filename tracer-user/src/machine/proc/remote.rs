@@ -1,11 +1,11 @@
-//! File systems without a block device, below the mounts of a process: what it waits for there, somebody else answers.
+//! File systems without a block device below the mounts of a process: there it waits for another process or machine.
 
 use std::{collections::BTreeSet, fs};
 
 use super::disk::unescape;
 use crate::{event::RemoteMount, file_system::Kind};
 
-/// Those of a process, each once; none if it is gone.
+/// The mounts of a process, each once; none if it is gone.
 #[must_use]
 pub(crate) fn remote_mounts(pid: u32) -> Vec<RemoteMount> {
     let mounts = fs::read(format!("/proc/{pid}/mountinfo")).unwrap_or_default();

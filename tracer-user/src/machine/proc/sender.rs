@@ -1,4 +1,5 @@
-//! Who is sending as the trace begins: a send that waits for room in its buffer may have begun seconds ago and go on for as long.
+//! The processes that are sending as the trace begins. A send that waits for room in its buffer may have begun seconds ago, and may go on
+//! for as long.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -6,12 +7,12 @@ use tracer_common::packets::Sender;
 
 use super::socket::{LISTEN, inodes, lines, namespace};
 
-/// So many are told at most; of more, those of the lowest inodes. There is room for them in the map `SENDERS`.
+/// Most sockets returned: the map `SENDERS` has room for them. Of more, those of the lowest inodes.
 const MOST: usize = 1024;
 
-/// The sockets of these processes' network namespaces that hold bytes to be sent or acknowledged, and whose they are.
+/// The sockets in the network namespaces of these processes that hold bytes to be sent or acknowledged, each with its process.
 ///
-/// Where there are none, descriptors are not read. Of several processes that have a socket it is the first's.
+/// Where there are none, no descriptor is read. If several processes have a socket, the first counts.
 #[must_use]
 pub(crate) fn senders(pids: &[u32]) -> Vec<(Sender, u32)> {
     let mut namespaces = BTreeMap::new();

@@ -59,7 +59,7 @@ impl Line {
     }
 }
 
-/// `0100007F:1F90`: the address as 32-bit words of this machine, whose bytes are in network order; the port is a plain number.
+/// Parses `0100007F:1F90`: the address in words of 32 bits, each with its bytes in network order, and the port as a plain number.
 fn address(text: &str) -> Option<SocketAddr> {
     let (words, port) = text.split_once(':')?;
     let port = u16::from_str_radix(port, 16).ok()?;
@@ -88,7 +88,8 @@ pub(super) fn namespace(pid: u32) -> Option<u64> {
     Some(namespace.ino())
 }
 
-/// The TCP sockets of a network namespace; `folder` is `/proc/PID/net`. Read as they are asked for: there may be a hundred thousand.
+/// The TCP sockets of a network namespace; `folder` is `/proc/PID/net`. Lines are read as they are asked for: there may be a hundred
+/// thousand.
 pub(super) fn lines(folder: &str) -> impl Iterator<Item = Line> + use<> {
     // Without IPv6 there is no tcp6.
     let files = ["tcp", "tcp6"].map(|name| File::open(format!("{folder}/{name}")).ok());
@@ -126,10 +127,11 @@ fn socket_inode(link: &OsString) -> Option<u64> {
 
 /// The TCP sockets that processes have open, and the ports on which they listen, ascending.
 ///
-/// Each process is looked up in its own network namespace. Listeners are no open sockets: their queue holds connections, not bytes.
+/// Each process is looked up in its own network namespace. Listening sockets are not among the open ones: their queue holds connections,
+/// not bytes.
 #[must_use]
 pub(crate) fn sockets(pids: &[u32]) -> (Vec<OpenSocket>, Vec<u32>) {
-    // The descriptors first: a socket closed in between is then missing from the list, and one opened is simply not asked for.
+    // The descriptors first: a socket closed in between is then missing from the list, and a new one is not asked for.
     let mut namespaces: BTreeMap<u64, Vec<(u64, u32)>> = BTreeMap::new();
     for &pid in pids {
         if let Some(namespace) = namespace(pid) {

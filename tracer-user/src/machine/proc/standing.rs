@@ -1,4 +1,4 @@
-//! How a process stands with the schedulers: read at the end, of the few that held most.
+//! How a process stands with the schedulers. It is read at the end, for the few processes that held most.
 
 use std::{
     collections::HashMap,
@@ -11,11 +11,11 @@ use std::{
 use super::{SmallFiles, means::old_name, numbers_in, process::Stat, socket::sockets};
 use crate::standing::{Group, Hierarchy, Means, Program, Standing};
 
-/// Longer command lines are left out: nobody pastes them. Bytes.
+/// Longest command line kept, bytes: nobody pastes a longer one.
 const LONGEST_CMDLINE: u64 = 4096;
-/// Program and section headers of usual programs, and Go's build mark, lie in so many bytes.
+/// Bytes read of a program: the program headers and Go's build mark usually lie within.
 const HEAD: u64 = 64 * 1024;
-/// Descriptors looked at.
+/// Most descriptors looked at.
 const MOST_FILES: usize = 256;
 /// Variables from which compressors take their level or threads.
 const DEFAULTS: [&str; 6] = [
@@ -27,10 +27,10 @@ const DEFAULTS: [&str; 6] = [
     "ZSTD_NBTHREADS",
 ];
 
-/// What is known of processes; nothing of one that is gone, or has ended and only waits to be asked for its status.
+/// How these processes stand. One that is gone, or is a zombie, is left out.
 #[must_use]
 pub(crate) fn standings(pids: &[u32], means: &Means) -> Vec<Standing> {
-    // The list of all sockets is read once: on a busy server it takes 20 ms.
+    // Once for all: on a busy server the list of all sockets takes 20 ms.
     let mut connections: HashMap<u32, Vec<(String, String)>> = HashMap::new();
     for socket in sockets(pids).0 {
         let of_process = connections.entry(socket.pid).or_default();
@@ -80,7 +80,8 @@ fn standing(pid: u32, means: &Means, connections: Vec<(String, String)>) -> Opti
     })
 }
 
-/// The folder in which a process was started: rsync goes to what it reads or writes, and only its environment still says whence.
+/// The folder in which a process was started. rsync changes to the folder that it reads or writes, and only its environment still has the
+/// first one.
 fn started_in(pid: u32, line: &[u8]) -> Option<String> {
     if contains(line, b"(rsync)") {
         return variables(pid).find_map(|variable| Some(variable.strip_prefix("PWD=")?.to_owned()));
@@ -138,7 +139,7 @@ fn autogroup(text: &str) -> Option<(u64, i32)> {
     Some((id.parse().ok()?, nice.parse().ok()?))
 }
 
-/// Has it a file open with `O_DIRECT` or `O_SYNC`, and is its input a pipe or its output no terminal?
+/// Two answers: has the process a file open with `O_DIRECT` or `O_SYNC`, and is its input a pipe or its output no terminal?
 fn open_files(pid: u32) -> (bool, bool) {
     let unbuffered = |fd: u32| {
         let text = fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).ok()?;
@@ -159,7 +160,7 @@ fn open_files(pid: u32) -> (bool, bool) {
     )
 }
 
-/// Nothing of the environment but what sets a compressor's level.
+/// The variables of an environment that set a compressor's level or threads.
 fn defaults(pid: u32) -> Vec<String> {
     let known = |variable: &str| {
         variable

@@ -15,7 +15,7 @@ pub(crate) fn threads(pid: u32) -> Vec<Thread> {
 /// One thread; `None` if it is gone.
 fn thread(files: &mut SmallFiles, pid: u32, tid: u32) -> Option<Thread> {
     let state = Stat::parse(files.read(format_args!("/proc/{pid}/task/{tid}/stat"))?)?.state;
-    // A running thread's stack is a guess of the unwinder, or of what it does by now.
+    // The stack of a running thread is a guess of the unwinder, or already another.
     let stack = match state {
         'R' => None,
         _ => files.read(format_args!("/proc/{pid}/task/{tid}/stack")),

@@ -1,4 +1,4 @@
-//! TCP connections of a process on which the last word at attach was a question: that of a client, or its own.
+//! TCP connections of a process with a question that had no answer at attach: a client's, or its own.
 //!
 //! The kernel keeps when each side sent last (`struct tcp_info` of `include/uapi/linux/tcp.h`). It is asked through a copy of the
 //! descriptor (`pidfd_getfd`, 5.6 and later), which works in every network namespace and touches nothing.
@@ -16,7 +16,7 @@ use crate::{
     machine::clocks::now_ns,
 };
 
-/// So many connections are asked about at most: what more would tell takes longer than it is worth at attach.
+/// Most connections asked about: more would make attaching longer than their answers are worth.
 const MOST: usize = 1024;
 
 /// Length of the part of `struct tcp_info` that is wanted, which every kernel since 4.9 has.
@@ -27,11 +27,11 @@ const LENGTH: usize = 160;
 struct Traffic {
     /// Milliseconds since the last segment with bytes went out.
     sent_ms: u32,
-    /// The same of what came in.
+    /// Milliseconds since the last segment with bytes came in.
     received_ms: u32,
     /// Segments with bytes that came in so far.
     segments_in: u32,
-    /// The same of what went out.
+    /// Segments with bytes that went out so far.
     segments_out: u32,
 }
 
@@ -49,7 +49,7 @@ impl Traffic {
         }
     }
 
-    /// Milliseconds since the peer asked what has no answer yet. A connection counts both times from its beginning.
+    /// Milliseconds since the peer asked, if it has no answer yet. The kernel counts both times from the begin of the connection.
     fn is_asked_ms(self) -> Option<u32> {
         let last = self.segments_out == 0 || self.received_ms < self.sent_ms;
         (self.segments_in > 0 && last).then_some(self.received_ms)
@@ -62,7 +62,7 @@ impl Traffic {
     }
 }
 
-/// Of each process the connections on which somebody waits for an answer; what is still unread is told by [`OpenSocket`].
+/// The connections of each process with a question that has no answer. Unread bytes are no part of this: [`OpenSocket`] has them.
 #[must_use]
 pub(crate) fn unanswered(pids: &[u32], open: &[OpenSocket], listening: &[u32]) -> Vec<Unanswered> {
     let unread = open.iter().filter(|socket| socket.unread_bytes > 0);
@@ -108,12 +108,12 @@ fn streams(pid: u32, process: &OwnedFd) -> impl Iterator<Item = TcpStream> {
         // SAFETY: no pointers; the descriptor that it returns is ours.
         let copy = unsafe { libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), fd, 0) };
         let copy = i32::try_from(copy).ok().filter(|copy| *copy >= 0)?;
-        // SAFETY: as above.
+        // SAFETY: the descriptor is open, and nothing else owns it.
         Some(TcpStream::from(unsafe { OwnedFd::from_raw_fd(copy) }))
     })
 }
 
-/// Own address and the peer's, as `/proc/net/tcp` has them; none of a socket that is no connection.
+/// Own address and the peer's, as in `/proc/net/tcp`; `None` if the socket is no connection.
 fn ends(stream: &TcpStream) -> Option<(SocketAddr, SocketAddr)> {
     let plain = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
     Some((

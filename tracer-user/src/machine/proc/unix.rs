@@ -1,4 +1,4 @@
-//! Unix streams: who has their other end, from the kernel's `unix_diag` (`sock_diag(7)`). `/proc/net/unix` does not tell it.
+//! The other ends of Unix streams, from the kernel's `unix_diag` (`sock_diag(7)`). `/proc/net/unix` does not have them.
 
 use std::{
     collections::HashSet,
@@ -16,7 +16,7 @@ use super::{
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 /// `UDIAG_SHOW_NAME | UDIAG_SHOW_PEER` of `include/uapi/linux/unix_diag.h`.
 const SHOW_NAME_AND_PEER: u32 = 1 | 4;
-/// `UNIX_DIAG_NAME`: the attribute that a socket with a name has.
+/// `UNIX_DIAG_NAME`: the attribute of a socket with a name.
 const NAME: u16 = 0;
 /// `UNIX_DIAG_PEER`: the inode of the other end.
 const PEER: u16 = 2;
@@ -31,15 +31,15 @@ struct Stream {
     inode: u64,
     /// Inode of the other end; 0 if that is closed.
     peer: u64,
-    /// Has it a name? One that was accepted has its listener's, one that connected usually none.
+    /// Has it a name? An accepted socket has its listener's; the end that connected usually has none.
     named: bool,
 }
 
-/// Does `asking` have a connection of its own making to a Unix socket on which `answering` answers? Looks at it now: a connection
-/// that was closed a moment ago is not seen. Changes the network namespace of the calling thread to that of `asking`.
+/// Does `asking` have a connection that it made itself to a Unix socket on which `answering` answers? A connection that was closed a moment
+/// ago is not seen. Changes the network namespace of the calling thread to that of `asking`.
 ///
 /// # Errors
-/// If the kernel does not tell.
+/// If the kernel does not list the sockets.
 pub(crate) fn asks_over_unix(asking: u32, answering: u32) -> io::Result<bool> {
     let accepted: HashSet<u64> = inodes(answering).collect();
     if accepted.is_empty() {
@@ -128,7 +128,7 @@ mod tests {
         let name = SocketAddr::from_abstract_name(format!("tracer-unix-{own}")).unwrap();
         let listener = UnixListener::bind_addr(&name).unwrap();
         let _asking = UnixStream::connect_addr(&name).unwrap();
-        // Nobody has the other end before it is accepted.
+        // The other end has no inode before it is accepted.
         assert!(!asks_over_unix(own, own).unwrap());
         let accepted = listener.accept().unwrap();
         assert!(asks_over_unix(own, own).unwrap());

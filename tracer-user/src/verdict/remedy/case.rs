@@ -42,7 +42,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Was looked at what this machine has?
+    /// Is it known what this machine has?
     pub(super) fn means_known(&self) -> Result<(), String> {
         match self.books.means.is_known() {
             true => Ok(()),
@@ -50,7 +50,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// The members that are still there, or else the one that held most; then those of the job that started them: what they start next
+    /// The members that are still there, or else the one that held most; then their ancestors in the job. What an ancestor starts next
     /// inherits nice value, I/O class and cgroup, and a script's commands are short-lived.
     pub(super) fn pids(&self) -> Vec<u32> {
         let members: Vec<ProcessId> = self.alive().collect();
@@ -139,7 +139,7 @@ impl<'a> Case<'a> {
         moved.sum()
     }
 
-    /// What they wrote on the disk, bytes.
+    /// What the members wrote on the disk, bytes.
     pub(super) fn written(&self) -> u64 {
         let Some(place) = self
             .found

@@ -237,7 +237,7 @@ fn restic(case: &Case<'_>, id: ProcessId, words: &[String]) -> Advice {
     }
 }
 
-/// borg: lz4 unless told otherwise, which is its fastest.
+/// borg: its default, lz4, is its fastest.
 fn borg(case: &Case<'_>, id: ProcessId, words: &[String]) -> Option<Advice> {
     let create = words.iter().position(|word| word == "create")?;
     let (given, mut again) = without_option(words, "--compression", Some("-C"));

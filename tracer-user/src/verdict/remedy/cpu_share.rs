@@ -13,11 +13,11 @@ use crate::{
     standing::{Group, Standing},
 };
 
-/// A tenth of what every group has unless told otherwise: 100 in v2, 1024 in v1.
+/// A tenth of every group's default: 100 in v2, 1024 in v1.
 const WEIGHT: (u64, u64) = (10, 102);
 /// Period of a limit, µs: the kernel's own.
 const PERIOD_US: u64 = 100_000;
-/// The kernel takes no smaller quota, µs.
+/// The smallest quota that the kernel takes, µs.
 const LEAST_QUOTA_US: u64 = 1000;
 
 pub(super) fn cpu_share(case: &Case<'_>) -> Option<Advice> {

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::standing::{Hierarchy, Standing};
 
-/// Of 100 that every group has unless told otherwise.
+/// A tenth of every group's default, 100.
 const WEIGHT: u64 = 10;
 const V1: &str = "Documentation/admin-guide/cgroup-v1/blkio-controller.rst";
 const V2: &str = "Documentation/admin-guide/cgroup-v2.rst";

@@ -4,7 +4,7 @@
 //! mq-deadline chooses by class among requests that wait *before* the device (`dd_dispatch_request` of block/mq-deadline.c); a request that
 //! the device took is out of its reach, and a device takes as many as its queue is deep. Measured on a loop device (Linux 6.18, depth 128),
 //! p99 of one reader beside another: with 256 requests in flight 18.5 ms, 0.2 ms with the other in the idle class, 18.2 ms with it in the
-//! lowest level of best effort, which mq-deadline does not tell apart; with few in flight on a slow device, 94.2 ms and 92.9 ms.
+//! lowest level of best effort, because mq-deadline knows no levels; with few in flight on a slow device, 94.2 ms and 92.9 ms.
 
 use tracer_common::histogram::Family;
 
@@ -115,7 +115,7 @@ fn waits_before(case: &Case<'_>, place: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// What the target's requests spent so, ns.
+/// Time that the target's requests spent before or on the device, ns.
 fn spent(case: &Case<'_>, family: Family) -> u64 {
     let histograms = case.books.histograms.iter();
     let of_target = histograms

@@ -1,4 +1,4 @@
-//! What to do: a table, each row with its check against this machine. "Does nothing here, because …" is said too.
+//! What to do: a table, each row with its check against this machine. A remedy that does nothing here says why.
 //!
 //! A command is to be pasted into a root shell (POSIX `sh`): words from outside are quoted in it.
 
@@ -47,10 +47,10 @@ struct Advice {
     effect: Result<String, String>,
 }
 
-/// One row: for waits for which resources, and its advice; `None` if it is no remedy against this culprit at all.
+/// One row: the resources that are waited for, and its advice. `None` if it is no remedy against this culprit at all.
 type Row = (&'static [Resource], fn(&Case<'_>) -> Option<Advice>);
 
-/// What acts at once and costs least comes first; what starts the culprit again from the beginning, or puts it off, last.
+/// Rows that act at once and cost least come first. Last come those that start the culprit again from the beginning, or put it off.
 const TABLE: [Row; 9] = [
     (&[Disk], ionice::ionice),
     (&[Disk], io_share::io_share),
@@ -63,7 +63,7 @@ const TABLE: [Row; 9] = [
     (&[Disk, Network, Cpu], reschedule::reschedule),
 ];
 
-/// As above, against a client that holds the resource through the target.
+/// Against a client that holds the resource through the target; in the order of [`TABLE`].
 const THROUGH: [Row; 2] = [
     (&[Disk], through::through),
     (&[Disk], reschedule::reschedule),

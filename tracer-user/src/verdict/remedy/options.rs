@@ -1,4 +1,4 @@
-//! Compressors by their command lines: which level and how many threads they were told, and the same line with the least of both.
+//! Compressors by their command lines: the level and the threads that a line asks for, and the same line with the least of both.
 
 /// What a command line says of a compressor.
 #[derive(Debug, PartialEq, Eq)]
@@ -16,12 +16,12 @@ pub(super) struct Told {
 /// A compressor that takes its level as `-9`.
 pub(super) struct Compressor {
     pub name: &'static str,
-    /// Its level unless told otherwise, and the least.
+    /// Its default level, and the least.
     pub usual: u32,
     pub least: u32,
-    /// The option that sets threads (`-T`), and whether it uses all CPUs unless told otherwise.
+    /// The option that sets threads (`-T`), and whether it uses all CPUs by default.
     pub threads: Option<(&'static str, bool)>,
-    /// Ended, it leaves the part of its output that it wrote, and started again it will not overwrite that unasked.
+    /// A compressor that is ended leaves the part of its output that it wrote. Started again, it does not overwrite that unasked.
     pub leaves: bool,
     pub manual: &'static str,
 }

@@ -106,7 +106,7 @@ impl Seat {
         parts.collect::<Vec<_>>().join(" && ")
     }
 
-    /// What else it costs.
+    /// What the seat itself costs the user.
     pub(super) fn cost(&self) -> &'static str {
         match (&self.prepare, &self.unit) {
             (Some(_), _) => "; it leaves the cgroup it is in now, with that one's limits",
@@ -130,8 +130,8 @@ fn own<'a>(case: &Case<'a>, group_of: fn(&Standing) -> Option<&Group>) -> Option
     alone.then_some(group)
 }
 
-/// The group of the systemd service in which the culprit is, if nobody else of whom is known is there: also where the controller is not
-/// enabled for it yet, which systemd does then. Out of its unit nobody is taken: systemd would lose sight of it.
+/// The group of the culprit's systemd service, if no other process is known to be in it. The controller need not be enabled for it yet:
+/// systemd does that. No process is taken out of its unit, because systemd would lose sight of it.
 fn service<'a>(case: &Case<'a>) -> Option<&'a str> {
     let mut paths = case.alive().map(|id| case.process(id).cgroup.as_str());
     let path = paths.next()?;

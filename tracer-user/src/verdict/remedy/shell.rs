@@ -57,7 +57,7 @@ pub(super) fn again(case: &Case<'_>, id: ProcessId, words: &[String]) -> (String
             "needs a restart: its input or output leads elsewhere, so change it where it is started".to_owned(),
         );
     }
-    // A moment, for it to take away what it wrote: xz and rsync do so when told to end, and the new one must not find that there.
+    // A moment for it to take away what it wrote. xz and rsync do so when they are ended, and the new one must not find it there.
     let mut command = format!("kill {} && sleep 1", process.pid);
     if standing.cwd.starts_with('/') && standing.cwd != "/" {
         command.push_str(&format!(" && cd {}", quote(&standing.cwd)));

@@ -9,6 +9,7 @@ mod ledgers;
 mod remedies;
 mod spare;
 mod streams;
+mod thresholds;
 
 use super::Hypothesis;
 use crate::class::Resource;

@@ -1,4 +1,4 @@
-//! The formulas of design §5 on whole streams: shares, thresholds and confidence, worked out by hand.
+//! The formulas of the verdict on whole streams: shares, thresholds and confidence, worked out by hand.
 
 use crate::{
     class::Resource,

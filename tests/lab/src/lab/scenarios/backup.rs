@@ -15,7 +15,7 @@ use crate::world::{
 };
 
 /// The scenarios.
-pub const ALL: &[Scenario] = &[
+pub(crate) const ALL: &[Scenario] = &[
     Scenario {
         name: "backup-md5sum",
         about: "find | xargs -P 4 md5sum over the disk of nginx",

@@ -9,7 +9,7 @@ use crate::lab::{
 use crate::world::{self, process::Program};
 
 /// The scenarios.
-pub const ALL: &[Scenario] = &[
+pub(crate) const ALL: &[Scenario] = &[
     Scenario {
         name: "cpu-70-30",
         about: "two programs on the server's CPU, one with seven busy threads, one with three",
@@ -91,21 +91,21 @@ pub const ALL: &[Scenario] = &[
     },
 ];
 
-pub const SERVED: usize = 16;
+pub(crate) const SERVED: usize = 16;
 /// Some milliseconds of compression: more than a scheduler gives a waking thread on credit.
-pub const SERVED_BYTES: usize = 128 << 10;
+pub(crate) const SERVED_BYTES: usize = 128 << 10;
 const BACKED_UP: usize = 4;
 const BACKED_UP_BYTES: usize = 8 << 20;
 /// How much of each second the server must have queued, at least, for its CPU to be what it waits for.
-pub const QUEUED: f64 = 0.2;
+pub(crate) const QUEUED: f64 = 0.2;
 
 /// A server that compresses what it serves, on its CPU, with a client elsewhere.
-pub fn compressing(stage: &Stage, real: bool) -> Result<Scene> {
+pub(crate) fn compressing(stage: &Stage, real: bool) -> Result<Scene> {
     compressing_for(stage, real, ["--connections=2", "--think-ms=40"])
 }
 
 /// The same, for a client with these options.
-pub fn compressing_for(stage: &Stage, real: bool, client: [&str; 2]) -> Result<Scene> {
+pub(crate) fn compressing_for(stage: &Stage, real: bool, client: [&str; 2]) -> Result<Scene> {
     let served = stage.files("served", SERVED, SERVED_BYTES)?;
     let address = world::loopback()?;
     let client = stage
@@ -122,14 +122,14 @@ pub fn compressing_for(stage: &Stage, real: bool, client: [&str; 2]) -> Result<S
 }
 
 /// A compressor for each file, again and again.
-pub fn each(compressor: &str) -> String {
+pub(crate) fn each(compressor: &str) -> String {
     format!(
         r#"for file in "$1"/*; do while :; do {compressor} "$file" >/dev/null; done & done; wait"#
     )
 }
 
 /// A script, which sees files to compress below `$1`, on the server's CPU; `how` says how it is started.
-pub fn compressors(
+pub(crate) fn compressors(
     stage: &Stage,
     real: bool,
     script: &str,

@@ -15,7 +15,7 @@ use crate::lab::{
 use crate::world::{self, database, disk::Disk, process::Program};
 
 /// The scenarios.
-pub const ALL: &[Scenario] = &[
+pub(crate) const ALL: &[Scenario] = &[
     Scenario {
         name: "postgres-reader",
         about: "PostgreSQL looks up cold rows, a backup reads its disk directly",

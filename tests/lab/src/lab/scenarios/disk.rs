@@ -14,7 +14,7 @@ use crate::lab::{
 use crate::world::{self, disk::Disk, process::Program};
 
 /// The scenarios.
-pub const ALL: &[Scenario] = &[
+pub(crate) const ALL: &[Scenario] = &[
     Scenario {
         name: "disk-70-30",
         about: "two programs read the server's disk directly, one with seven threads, one with three",
@@ -106,19 +106,19 @@ pub const ALL: &[Scenario] = &[
 ];
 
 /// What the server serves: small files, as web servers do.
-pub const SERVED: usize = 384;
-pub const SERVED_BYTES: usize = 64 << 10;
+pub(crate) const SERVED: usize = 384;
+pub(crate) const SERVED_BYTES: usize = 64 << 10;
 /// Directories that are read in parallel, and their files.
 const TREES: usize = 4;
 const TREE_FILE_BYTES: usize = 16 << 20;
 /// Files that are read directly, again and again.
-pub const LARGE: usize = 10;
-pub const LARGE_BYTES: usize = 8 << 20;
+pub(crate) const LARGE: usize = 10;
+pub(crate) const LARGE_BYTES: usize = 8 << 20;
 /// How busy a disk is at least on which somebody is in the way, in seconds per second.
-pub const BUSY: f64 = 0.7;
+pub(crate) const BUSY: f64 = 0.7;
 
 /// `tar` to /dev/null would notice and not read at all.
-pub const TAR: &str =
+pub(crate) const TAR: &str =
     r#"for tree in "$1"/*; do tar cf - "$tree" 2>/dev/null | cat >/dev/null & done; wait"#;
 const DD: &str = r#"for file in "$1"/000[0-3]*; do
     while :; do dd if="$file" of=/dev/null bs=1M iflag=direct status=none; done & done; wait"#;
@@ -126,7 +126,7 @@ const DD: &str = r#"for file in "$1"/000[0-3]*; do
 const FIO: &str = r#"exec fio --name=backup --filename="$1/0000.txt" --readonly --direct=1 --time_based --runtime=300 --output=/dev/null"#;
 
 /// A server of cold files on a slow disk with room for so many other bytes.
-pub fn cold(
+pub(crate) fn cold(
     stage: &Stage,
     scheduler: Option<&str>,
     real: bool,
@@ -137,7 +137,7 @@ pub fn cold(
 }
 
 /// A server of cold files on this disk.
-pub fn cold_on(stage: &Stage, disk: &Disk, real: bool) -> Result<Scene> {
+pub(crate) fn cold_on(stage: &Stage, disk: &Disk, real: bool) -> Result<Scene> {
     let served = files_on(disk, "served", SERVED, SERVED_BYTES)?;
     let address = world::loopback()?;
     let server = if real {
@@ -150,7 +150,7 @@ pub fn cold_on(stage: &Stage, disk: &Disk, real: bool) -> Result<Scene> {
 }
 
 /// A client that asks for files which it has thrown out of the page cache before.
-pub fn cold_client(stage: &Stage, address: SocketAddr, served: &Path) -> Program {
+pub(crate) fn cold_client(stage: &Stage, address: SocketAddr, served: &Path) -> Program {
     stage
         .room
         .client(address, served)
@@ -158,25 +158,25 @@ pub fn cold_client(stage: &Stage, address: SocketAddr, served: &Path) -> Program
 }
 
 /// Trees of files that are read in parallel, once.
-pub struct Trees {
+pub(crate) struct Trees {
     /// Files in each.
     each: usize,
 }
 
 impl Trees {
     /// As many files as last for a window.
-    pub fn for_a_window(stage: &Stage) -> Result<Self> {
+    pub(crate) fn for_a_window(stage: &Stage) -> Result<Self> {
         let each = stage.files_to_read(TREE_FILE_BYTES)? / TREES + 1;
         Ok(Self { each })
     }
 
     /// What they need of a disk.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         TREES * self.each * TREE_FILE_BYTES
     }
 
     /// Writes them, and says where they are.
-    pub fn plant(&self, disk: &Disk) -> Result<PathBuf> {
+    pub(crate) fn plant(&self, disk: &Disk) -> Result<PathBuf> {
         for tree in 0..TREES {
             files_on(disk, &format!("trees/{tree}"), self.each, TREE_FILE_BYTES)?;
         }
@@ -185,7 +185,12 @@ impl Trees {
 }
 
 /// A script reads trees of files, which it sees as `$1`, and may write below `$2`, which is on another disk.
-pub fn trees(stage: &Stage, scheduler: Option<&str>, real: bool, script: &str) -> Result<Scene> {
+pub(crate) fn trees(
+    stage: &Stage,
+    scheduler: Option<&str>,
+    real: bool,
+    script: &str,
+) -> Result<Scene> {
     let files = Trees::for_a_window(stage)?;
     let (scene, disk) = cold(stage, scheduler, real, files.bytes())?;
     let trees = files.plant(&disk)?;
@@ -211,7 +216,7 @@ fn with_large(stage: &Stage, scheduler: Option<&str>) -> Result<(Scene, Disk, Pa
     Ok((scene, disk, files))
 }
 
-pub fn direct(stage: &Stage, files: &Path, parallel: usize) -> Program {
+pub(crate) fn direct(stage: &Stage, files: &Path, parallel: usize) -> Program {
     stage
         .room
         .backup("read-direct", files)

@@ -14,7 +14,7 @@ use crate::world::{
 };
 
 /// The scenarios.
-pub const ALL: &[Scenario] = &[
+pub(crate) const ALL: &[Scenario] = &[
     Scenario {
         name: "form-pool",
         about: "a server with a pool of two threads for two connections, and a busy program on its CPU",
@@ -160,12 +160,12 @@ fn inetd(stage: &Stage) -> Result<Scene> {
 }
 
 /// A compressor for each of four files.
-pub const GZIP: &str =
+pub(crate) const GZIP: &str =
     r#"for file in "$1"/*; do while :; do gzip -9 -c "$file" >/dev/null; done & done; wait"#;
 
 /// With a script that compresses files below `$1` on the server's CPU, and is guilty. Threads and processes that live for a request
 /// take their queueing time with them: what counts is that the script had the CPU.
-pub fn beside(stage: &Stage, scene: Scene, script: &str) -> Result<Scene> {
+pub(crate) fn beside(stage: &Stage, scene: Scene, script: &str) -> Result<Scene> {
     let files = stage.files("backed-up", 4, 8 << 20)?;
     let backup = stage.room.script(script, &files);
     Ok(scene

@@ -10,7 +10,7 @@ use crate::lab::{
 use crate::world::{self, cgroup::Cgroup, disk};
 
 /// The scenarios.
-pub const ALL: &[Scenario] = &[
+pub(crate) const ALL: &[Scenario] = &[
     Scenario {
         name: "own-quota",
         about: "the server may use a fifth of a CPU; a backup keeps another CPU busy",

@@ -12,7 +12,7 @@ use crate::lab::{
 use crate::world::{self, cgroup::Cgroup, disk};
 
 /// The scenarios.
-pub const ALL: &[Scenario] = &[
+pub(crate) const ALL: &[Scenario] = &[
     Scenario {
         name: "layout-partitions",
         about: "nginx has one partition of a slow disk, a backup reads the other one",

@@ -15,7 +15,7 @@ use crate::world::{
 };
 
 /// The scenarios.
-pub const ALL: &[Scenario] = &[
+pub(crate) const ALL: &[Scenario] = &[
     Scenario {
         name: "links-ipv6",
         about: "server and backup send through the link by IPv6",

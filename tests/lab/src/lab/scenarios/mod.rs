@@ -16,7 +16,7 @@ mod web;
 use super::scenario::Scenario;
 
 /// Families and their scenarios.
-pub const ALL: &[(&str, &[Scenario])] = &[
+pub(crate) const ALL: &[(&str, &[Scenario])] = &[
     ("disk", disk::ALL),
     ("layout", layout::ALL),
     ("backup", backup::ALL),

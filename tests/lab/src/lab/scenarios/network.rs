@@ -15,7 +15,7 @@ use crate::world::{
 };
 
 /// The scenarios.
-pub const ALL: &[Scenario] = &[
+pub(crate) const ALL: &[Scenario] = &[
     Scenario {
         name: "network-rsync",
         about: "nginx serves through the link, several rsync send through it",
@@ -57,27 +57,27 @@ pub const ALL: &[Scenario] = &[
 const SERVED: usize = 16;
 const SERVED_BYTES: usize = 64 << 10;
 const BACKED_UP: usize = 10;
-pub const BACKED_UP_BYTES: usize = 8 << 20;
+pub(crate) const BACKED_UP_BYTES: usize = 8 << 20;
 const SERVER_PORT: u16 = 8080;
 /// Where sinks listen.
-pub const SINK_PORT: u16 = 8873;
+pub(crate) const SINK_PORT: u16 = 8873;
 /// How many bytes per second a full link sends at least: nine tenths of its 50 Mbit/s.
-pub const FULL: f64 = 0.9 * 50e6 / 8.0;
+pub(crate) const FULL: f64 = 0.9 * 50e6 / 8.0;
 
 /// A link with the server at the near end and its client at the far one.
-pub struct Net {
+pub(crate) struct Net {
     /// Server and client.
-    pub scene: Scene,
+    pub(crate) scene: Scene,
     /// Between them.
-    pub link: Link,
+    pub(crate) link: Link,
     /// Where a sink at the near end may listen.
-    pub near: SocketAddr,
+    pub(crate) near: SocketAddr,
     /// Where a sink at the far end may listen.
-    pub far: SocketAddr,
+    pub(crate) far: SocketAddr,
 }
 
 /// A link with its server, a real one or the lab's own.
-pub fn net(stage: &Stage, real: bool) -> Result<Net> {
+pub(crate) fn net(stage: &Stage, real: bool) -> Result<Net> {
     let (near, far) = link::addresses()?;
     let link = link::link(near, far)?;
     Ok(Net {
@@ -89,7 +89,7 @@ pub fn net(stage: &Stage, real: bool) -> Result<Net> {
 }
 
 /// A server at this address of the near end of a link, with its client at the far end.
-pub fn served_over(stage: &Stage, link: &Link, near: IpAddr, real: bool) -> Result<Scene> {
+pub(crate) fn served_over(stage: &Stage, link: &Link, near: IpAddr, real: bool) -> Result<Scene> {
     let served = stage.files("served", SERVED, SERVED_BYTES)?;
     let address = SocketAddr::from((near, SERVER_PORT));
     let client = stage
@@ -106,7 +106,7 @@ pub fn served_over(stage: &Stage, link: &Link, near: IpAddr, real: bool) -> Resu
 }
 
 /// What takes streams at an address.
-pub fn sink(stage: &Stage, address: SocketAddr) -> Program {
+pub(crate) fn sink(stage: &Stage, address: SocketAddr) -> Program {
     stage
         .room
         .own("demo-sink")
@@ -114,7 +114,7 @@ pub fn sink(stage: &Stage, address: SocketAddr) -> Program {
 }
 
 /// A backup that sends so many streams.
-pub fn sender(stage: &Stage, name: &str, to: SocketAddr, streams: usize) -> Result<Program> {
+pub(crate) fn sender(stage: &Stage, name: &str, to: SocketAddr, streams: usize) -> Result<Program> {
     let files = stage.files(name, BACKED_UP, BACKED_UP_BYTES)?;
     Ok(stage
         .room

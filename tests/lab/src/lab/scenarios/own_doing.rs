@@ -17,7 +17,7 @@ use crate::world::{
 };
 
 /// The scenarios.
-pub const ALL: &[Scenario] = &[
+pub(crate) const ALL: &[Scenario] = &[
     Scenario {
         name: "slow-upstream",
         about: "nginx asks a slow application in another network namespace; a backup is busy elsewhere",

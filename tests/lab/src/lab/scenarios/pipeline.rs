@@ -14,7 +14,7 @@ use crate::lab::{
 use crate::world;
 
 /// The scenarios.
-pub const ALL: &[Scenario] = &[
+pub(crate) const ALL: &[Scenario] = &[
     Scenario {
         name: "pipeline-zstd",
         about: "tar | zstd -12 | cat on the server's CPU: zstd is what hurts",

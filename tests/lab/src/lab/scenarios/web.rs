@@ -16,7 +16,7 @@ use crate::world::{
 };
 
 /// The scenarios.
-pub const ALL: &[Scenario] = &[
+pub(crate) const ALL: &[Scenario] = &[
     Scenario {
         name: "web-tls",
         about: "nginx compresses what it serves over TLS, gzip -9 on its CPU",

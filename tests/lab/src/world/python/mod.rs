@@ -17,7 +17,7 @@ const APPLICATION: &str = include_str!("application.py");
 
 /// How a Python server serves connections.
 #[derive(Clone, Copy)]
-pub enum Form {
+pub(crate) enum Form {
     /// A thread for each.
     Threads,
     /// A process for each, forked as it comes.
@@ -37,7 +37,7 @@ impl Form {
 }
 
 /// A server of these files with more options of `server.py`, such as `--work=gzip`.
-pub fn server<const N: usize>(
+pub(crate) fn server<const N: usize>(
     room: &Room,
     form: Form,
     address: SocketAddr,
@@ -53,7 +53,7 @@ pub fn server<const N: usize>(
 }
 
 /// An application under gunicorn, a master and two workers; `work` is what it does for an answer.
-pub fn gunicorn(room: &Room, bind: &str, files: &Path, work: &str) -> Result<Program> {
+pub(crate) fn gunicorn(room: &Room, bind: &str, files: &Path, work: &str) -> Result<Program> {
     let dir = script(room, "application.py", APPLICATION)?;
     let dir = dir.parent().context("a file lies in a directory")?;
     let mut root = OsString::from("LAB_ROOT=");
@@ -69,7 +69,7 @@ pub fn gunicorn(room: &Room, bind: &str, files: &Path, work: &str) -> Result<Pro
 }
 
 /// A server that pushes messages to its clients, as over WebSockets, and its client, which measures how late they come.
-pub fn push(room: &Room, address: SocketAddr) -> Result<(Program, Program)> {
+pub(crate) fn push(room: &Room, address: SocketAddr) -> Result<(Program, Program)> {
     let path = script(room, "push.py", PUSH)?;
     let part = |role: &str| {
         room.program(["python3"])
