@@ -7,6 +7,7 @@
 //! - `kernel` everything that names aya: BTF, features, loading, attaching, reading
 //! - `session` one trace: its window, and what is looked for beside it
 //! - [`model`] a pure fold of events into books: which thread waited for what, and which process held it
+//! - [`figures`] what events and books both carry, so that a verdict names no event
 //! - [`verdict`] from books to an answer; the thresholds, each with its reason
 //! - [`assemble`] books and verdict become the [`report`], which [`render`] shows
 //! - [`recording`] events in a file: `attach` writes it, `report` reads it, the verdict is the same
@@ -18,6 +19,7 @@ pub mod class;
 pub mod cli;
 pub mod cmd;
 pub mod event;
+pub mod figures;
 pub mod file_system;
 mod kernel;
 pub mod loss;

@@ -1,42 +1,8 @@
 //! What is read when the window ends: histograms, and what was lost.
 
 use serde::{Deserialize, Serialize};
-use tracer_common::histogram::Family;
 
 use crate::loss::Loss;
-
-/// A histogram since attach. The latest one of a process and family counts.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Histogram {
-    /// When it was taken.
-    pub ns: u64,
-    /// Process.
-    pub pid: u32,
-    /// Index in [`Family::ALL`].
-    pub family: u32,
-    /// Values.
-    pub count: u64,
-    /// Values that count as zero.
-    pub zero_count: u64,
-    /// Sum, ns.
-    pub sum_ns: u64,
-    /// Largest, ns.
-    pub max_ns: u64,
-    /// CPU time that the process held, ns, for [`Family::RunQueue`].
-    pub held_ns: u64,
-    /// Index of the first bucket kept.
-    pub first: u32,
-    /// Values per bucket from there on, without trailing zeros.
-    pub buckets: Vec<u32>,
-}
-
-impl Histogram {
-    /// Is it of this family?
-    #[must_use]
-    pub fn is(&self, family: Family) -> bool {
-        self.family == family as u32
-    }
-}
 
 /// The end of the window, and what was lost on the way.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -23,6 +23,8 @@ pub use tcp::*;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::figures::{Histogram, Interrupted, Siblings, Source};
+
 /// One fact.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Event {

@@ -94,13 +94,3 @@ impl CpuTime {
         self.stolen_ns as f64 / self.busy_ns.max(1) as f64
     }
 }
-
-/// At the end: how long the target ran, and how long meanwhile the sibling of its CPU ran another process. Only where CPUs have
-/// siblings.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Siblings {
-    /// Time of the target on a CPU, ns.
-    pub target_ns: u64,
-    /// Part of that time, ns.
-    pub beside_ns: u64,
-}

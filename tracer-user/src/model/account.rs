@@ -46,6 +46,7 @@ pub(super) struct Account {
 
 impl Account {
     /// Charges a part of a wait to its holder, in the ledger and in the flame graph.
+    #[inline]
     pub(super) fn charge(&mut self, charge: Charge) {
         self.charge_only(charge);
         if let Some(class) = charge.resource.class() {
@@ -55,6 +56,7 @@ impl Account {
     }
 
     /// Charges in the ledger alone: the flame graph has this wait already, or under other frames.
+    #[inline]
     pub(super) fn charge_only(&mut self, charge: Charge) {
         let (begin, end) = charge.span;
         self.ledger
@@ -62,6 +64,7 @@ impl Account {
     }
 
     /// Adds to the flame graph alone: the ledger has this wait under another key, or leaves it to nobody.
+    #[inline]
     pub(super) fn burn_only(&mut self, frames: FlameKey, ns: u64) {
         if ns > 0 {
             *self.flame.entry(frames).or_default() += ns;

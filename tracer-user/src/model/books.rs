@@ -1,6 +1,6 @@
 //! The books at the end of a window: what the fold hands to the verdict. Plain figures, no judgement.
 
-pub use crate::event::{Histogram, Interrupted, Siblings, Source};
+pub use crate::figures::{Histogram, Interrupted, Siblings, Source};
 
 use std::collections::BTreeMap;
 

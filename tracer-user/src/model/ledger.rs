@@ -108,16 +108,19 @@ impl Ledger {
     }
 
     /// A thread spent `ns` of `[begin, end]` in a class; `ns` may be negative, to move time to another class.
+    #[inline]
     pub(crate) fn threads(&mut self, class: Class, begin: u64, end: u64, ns: i64) {
         self.spread(Entry::Threads(class), begin, end, ns);
     }
 
     /// A request spent `ns` of `[begin, end]` in a class.
+    #[inline]
     pub(crate) fn requests(&mut self, class: Class, begin: u64, end: u64, ns: u64) {
         self.spread(Entry::Requests(class), begin, end, ns as i64);
     }
 
     /// Part of what a request spent so was another request's work.
+    #[inline]
     pub(crate) fn behind_own(&mut self, class: Class, begin: u64, end: u64, ns: u64) {
         self.spread(Entry::BehindOwn(class), begin, end, ns as i64);
     }
@@ -128,6 +131,7 @@ impl Ledger {
     }
 
     /// Charges `ns` of a wait in `[begin, end]` to a holder.
+    #[inline]
     pub(crate) fn charge(
         &mut self,
         key: (Resource, Option<PlaceId>, Holder),
@@ -165,6 +169,7 @@ impl Ledger {
     }
 
     /// Spreads `ns` evenly over the bins of `[begin, end]`; the parts sum to `ns` exactly.
+    #[inline]
     fn spread(&mut self, entry: Entry, begin: u64, end: u64, ns: i64) {
         if ns == 0 {
             return;

@@ -76,6 +76,7 @@ impl Model {
     }
 
     /// Takes a fact about this target.
+    #[inline]
     fn take(&mut self, event: &Event) {
         let (names, account) = (&mut self.names, &mut self.account);
         match event {

@@ -15,6 +15,7 @@ pub(super) struct Names {
 
 impl Names {
     /// What the process with this id is to the target. The idle task, pid 0, is nobody.
+    #[inline]
     pub(super) fn holder(&mut self, pid: u32) -> Holder {
         if pid == 0 {
             return Holder::Nobody;
@@ -24,6 +25,7 @@ impl Names {
     }
 
     /// The same for a process that has an index.
+    #[inline]
     pub(super) fn holder_of(&self, id: ProcessId) -> Holder {
         if self.is_target(id) {
             Holder::Own

@@ -32,6 +32,8 @@ struct Import {
     group: Group,
     /// Whether it stands right below the import before it.
     joined: bool,
+    /// Whether the file hands it on (`pub use`): such a line may stand where it likes.
+    public: bool,
 }
 
 /// Groups that are mixed, torn apart, or in another order.
@@ -40,11 +42,16 @@ pub(super) fn groups(source: &Source<'_>) -> Vec<Finding> {
         return Vec::new();
     }
     let imports = imports(source);
-    let advice = |before: &Import, import: &Import| match (before.group, import.group) {
-        (a, b) if b < a => Some("put std first, then other crates, then own"),
-        (a, b) if a == b && !import.joined => Some("leave no empty line within a group"),
-        (a, b) if a != b && import.joined => Some("part the groups by an empty line"),
-        _ => None,
+    let advice = |before: &Import, import: &Import| {
+        let anywhere = before.public || import.public;
+        match (before.group, import.group) {
+            (a, b) if b < a && !anywhere => Some("put std first, then other crates, then own"),
+            (a, b) if a == b && !import.joined && !anywhere => {
+                Some("leave no empty line within a group")
+            }
+            (a, b) if a != b && import.joined => Some("part the groups by an empty line"),
+            _ => None,
+        }
     };
     imports
         .windows(2)
@@ -57,7 +64,7 @@ pub(super) fn groups(source: &Source<'_>) -> Vec<Finding> {
         .collect()
 }
 
-/// The private imports at the head of a file; what it hands on (`pub use`) may stand among them.
+/// The imports at the head of a file.
 fn imports(source: &Source<'_>) -> Vec<Import> {
     let lines = || source.lines().map(|(line, text)| (line, private(text)));
     let modules: Vec<&str> = lines()
@@ -67,14 +74,12 @@ fn imports(source: &Source<'_>) -> Vec<Import> {
     let (mut inside, mut end) = (false, 0);
     for (line, text) in lines() {
         if let Some(path) = text.strip_prefix("use ") {
-            let (group, joined) = (Group::of(path, &modules), end != 0 && end + 1 == line);
-            if source.text.lines().nth(line - 1) == Some(text) {
-                found.push(Import {
-                    line,
-                    group,
-                    joined,
-                });
-            }
+            found.push(Import {
+                line,
+                group: Group::of(path, &modules),
+                joined: end != 0 && end + 1 == line,
+                public: source.text.lines().nth(line - 1) != Some(text),
+            });
             inside = true;
         } else if !inside && text.starts_with(char::is_alphabetic) && !text.starts_with("mod ") {
             break;

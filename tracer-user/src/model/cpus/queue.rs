@@ -37,6 +37,7 @@ struct Stay {
 
 impl Cpus {
     /// Charges a wait in run queues: to the own quota first, then to those who ran meanwhile.
+    #[inline]
     pub(in crate::model) fn queued(
         &mut self,
         names: &mut Names,

@@ -126,6 +126,7 @@ impl Followed {
     }
 
     /// The folds that an event is for; `here` are the target's requests.
+    #[inline]
     pub(super) fn reach(&mut self, here: &Requests, event: &Event) -> Reach<'_> {
         if self.asked.is_empty() {
             return Reach::Here;

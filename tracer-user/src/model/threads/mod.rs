@@ -92,11 +92,13 @@ impl Threads {
     }
 
     /// A living thread.
+    #[inline]
     pub(super) fn get(&self, tid: u32) -> Option<&Thread> {
         self.living.get(&tid)
     }
 
     /// The same, to be written to.
+    #[inline]
     pub(super) fn get_mut(&mut self, tid: u32) -> Option<&mut Thread> {
         self.living.get_mut(&tid)
     }
@@ -118,6 +120,7 @@ impl Threads {
     }
 
     /// Extends a time line by a class that needs no further judgement, in both places that keep it.
+    #[inline]
     pub(super) fn spend(&mut self, account: &mut Account, tid: u32, class: Class, until: u64) {
         let Some(thread) = self.living.get_mut(&tid) else {
             return;

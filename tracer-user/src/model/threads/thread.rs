@@ -83,11 +83,13 @@ impl Thread {
 
     /// Up to when the time line is known.
     #[must_use]
+    #[inline]
     pub(crate) fn known_ns(&self) -> u64 {
         self.line.known_ns()
     }
 
     /// Extends the time line to `until` by time of one class.
+    #[inline]
     pub(crate) fn extend(&mut self, class: Class, until: u64) {
         if until > self.known_ns() {
             self.line.extend(class, until);
@@ -96,6 +98,7 @@ impl Thread {
     }
 
     /// Extends the time line to `until` by a wait for work, resolved as `tentative` (which sums to its length).
+    #[inline]
     pub(crate) fn extend_waiting(&mut self, tentative: &Budget, until: u64) {
         if until > self.known_ns() {
             self.line.extend_waiting(tentative, until);
@@ -135,12 +138,14 @@ impl Thread {
     }
 
     /// The same, piece by piece, each spread evenly: calls `each` with begin, end and what.
+    #[inline]
     pub(crate) fn for_each_piece(&self, begin: u64, end: u64, each: impl FnMut(u64, u64, &Spent)) {
         self.line.for_each_piece(begin, end, self.running, each);
     }
 
     /// Waits for work between two times, piece by piece: begin, end, and what the thread would be waiting for.
     #[must_use]
+    #[inline]
     pub(crate) fn waits_between(&self, begin: u64, end: u64) -> Vec<(u64, u64, Budget)> {
         let mut waits = Vec::new();
         self.for_each_piece(begin, end, |from, to, spent| {

@@ -103,6 +103,7 @@ impl TimeLine {
 
     /// Up to when it is known.
     #[must_use]
+    #[inline]
     pub(crate) fn known_ns(&self) -> u64 {
         self.steps.back().map_or(self.begin_ns, |last| last.ns)
     }
@@ -114,11 +115,13 @@ impl TimeLine {
     }
 
     /// Goes on to `until`, which is later, by time of one class.
+    #[inline]
     pub(crate) fn extend(&mut self, class: Class, until: u64) {
         self.push(until, Did::Certain(class));
     }
 
     /// Goes on by a wait for work, resolved as `tentative` (which sums to its length).
+    #[inline]
     pub(crate) fn extend_waiting(&mut self, tentative: &Budget, until: u64) {
         let idle = tentative[Class::Idle.index()];
         let is_idle = idle == until - self.known_ns();
@@ -134,6 +137,7 @@ impl TimeLine {
         self.push(until, Did::Unknown);
     }
 
+    #[inline]
     fn push(&mut self, until: u64, did: Did) {
         let begin = self.known_ns();
         let step = Step { ns: until, did };
@@ -167,6 +171,7 @@ impl TimeLine {
 
     /// The same, piece by piece: calls `each` with begin, end and what. A piece is a part of one step, so that what was done there is
     /// spread evenly.
+    #[inline]
     pub(crate) fn for_each_piece(
         &self,
         begin: u64,
@@ -182,6 +187,7 @@ impl TimeLine {
     }
 
     /// Calls `each` for each piece, with what adds that which was done there.
+    #[inline]
     fn for_each(
         &self,
         begin: u64,

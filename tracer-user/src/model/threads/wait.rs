@@ -38,6 +38,7 @@ pub(in crate::model) struct Blocked {
 
 impl Threads {
     /// A wait record came, perhaps the first sign of its thread. Returns when the thread became runnable, ns.
+    #[inline]
     pub(in crate::model) fn met(&mut self, wait: &Wait) -> u64 {
         let begin = if wait.off_ns == 0 {
             wait.ns
@@ -69,6 +70,7 @@ impl Threads {
 
     /// The time up to the run queue: what the thread did before the wait, and its sleep. Returns the sleep if the thread was blocked in
     /// it.
+    #[inline]
     pub(in crate::model) fn slept(
         &mut self,
         names: &mut Names,
@@ -86,6 +88,7 @@ impl Threads {
     }
 
     /// The time in run queues. Returns since when, and the moves between CPUs meanwhile; `None` if there was none.
+    #[inline]
     pub(in crate::model) fn queued(
         &mut self,
         account: &mut Account,
@@ -100,6 +103,7 @@ impl Threads {
     }
 
     /// The wait is over, or open at the end of the window.
+    #[inline]
     pub(in crate::model) fn waited(&mut self, wait: &Wait) {
         let is_open = wait.flags & WAIT_OPEN != 0;
         if (wait.off_ns != 0 && wait.off_ns < self.start_ns) || is_open {

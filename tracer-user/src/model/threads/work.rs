@@ -35,6 +35,7 @@ impl Work {
     }
 
     /// A wait for work.
+    #[inline]
     pub(crate) fn pause(&mut self, begin_ns: u64, end_ns: u64) {
         if let Some(socket) = self.socket.take() {
             self.add(socket, begin_ns);
@@ -55,6 +56,7 @@ impl Work {
 
     /// How long of `[begin, end]` it worked for other connections than `socket`, ns.
     #[must_use]
+    #[inline]
     pub(crate) fn for_others(&self, socket: u64, begin: u64, end: u64) -> u64 {
         let first = recent::partition_point(&self.spans, |span| span.end_ns <= begin);
         let spans = self
