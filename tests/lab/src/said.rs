@@ -112,7 +112,8 @@ impl Figures {
         if active == 0.0 {
             return None;
         }
-        let blocked_in = Class::BLOCKED.map(Class::name);
+        let blocked = Class::ALL.into_iter().filter(|class| class.is_blocked());
+        let blocked_in: Vec<_> = blocked.map(Class::name).collect();
         let blocked = blocked_in.iter().map(|name| class(name)).sum::<f64>() / active;
         let of = |resource: &str| {
             let part = largest_part(report, resource);

@@ -8,13 +8,13 @@
 pub(super) const ENOUGH_REQUESTS: u64 = 20;
 
 /// Blocked time below this part of active time makes nobody slow.
-pub(super) const NOT_HELD_UP: f64 = 0.10;
+pub const NOT_HELD_UP: f64 = 0.10;
 
 /// A culprit holds at least this part of the waits for the resource. With less it is one among many.
-pub(super) const CULPRIT_PART: f64 = 0.20;
+pub const CULPRIT_PART: f64 = 0.20;
 
 /// A culprit costs at least this part of active time. With less nobody would feel that it went away.
-pub(super) const CULPRIT_COST: f64 = 0.05;
+pub const CULPRIT_COST: f64 = 0.05;
 
 /// A client costs others at least this many times what they cost it before it is charged with what the target does for it. Clients that
 /// ask for the same in the same way cost each other the same, however many each are.

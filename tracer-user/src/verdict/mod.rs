@@ -6,7 +6,7 @@
 
 mod clients;
 mod confidence;
-mod constants;
+pub mod constants;
 mod decision;
 #[cfg(test)]
 mod fixture;
