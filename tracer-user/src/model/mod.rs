@@ -24,6 +24,10 @@ pub(crate) mod scenes;
 mod threads;
 mod wait;
 
+use crate::{
+    class::Class,
+    event::{self, Event},
+};
 use account::Account;
 use cpus::Cpus;
 use disks::Disks;
@@ -33,11 +37,6 @@ use links::Links;
 use names::Names;
 use requests::{Beside, Requests};
 use threads::Threads;
-
-use crate::{
-    class::Class,
-    event::{self, Event},
-};
 
 /// The state of the fold.
 #[derive(Clone, Debug, Default)]

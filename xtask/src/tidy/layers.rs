@@ -14,7 +14,14 @@ struct Layer {
 }
 
 /// Plain types of the domain: every module may use them.
-const PLAIN: [&str; 4] = ["class", "file_system", "standing", "units"];
+const PLAIN: [&str; 6] = [
+    "class",
+    "figures",
+    "file_system",
+    "loss",
+    "standing",
+    "units",
+];
 
 /// Only `kernel/` names aya. The probes may, for the trait that says that a record is plain bytes.
 const AYA: &str = "aya::";

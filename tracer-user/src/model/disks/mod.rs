@@ -19,7 +19,6 @@ use crate::{
     class::{Cause, Class, Resource},
     event,
 };
-
 use disk::{Disk, Request};
 use layers::Layers;
 

@@ -16,7 +16,6 @@ use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
 
 use super::{account::Account, links::Links, names::Names, threads::Threads};
 use crate::event;
-
 use client::Clients;
 use connection::{Connection, Role};
 use tally::Tally;

@@ -13,7 +13,6 @@ use rustc_hash::FxHashMap as HashMap;
 
 use super::{account::Account, books::PlaceId, names::Names};
 use crate::{class::Class, event};
-
 use stack::Stacks;
 pub(super) use thread::Thread;
 pub(super) use wait::Blocked;
