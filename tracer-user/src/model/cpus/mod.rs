@@ -14,8 +14,9 @@ use super::{
 };
 use crate::event::{CpuTime, Interrupts, Packets, Slice, Stolen, Work};
 use cpu::Cpu;
-pub(super) use queue::Queued;
 use softirq::Softirqs;
+
+pub(super) use queue::Queued;
 
 /// All CPUs.
 #[derive(Clone, Debug, Default)]

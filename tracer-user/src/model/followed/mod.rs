@@ -10,7 +10,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Model, books::ProcessId, requests::Requests};
 use crate::event::{self, Event};
-
 pub(super) use leaf::leaf;
 pub(super) use upstream::{Leaf, Ways, split};
 

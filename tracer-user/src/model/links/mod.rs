@@ -16,10 +16,10 @@ use crate::{
     class::{Class, Resource},
     event,
 };
-
-pub(super) use flow::Flow;
 use flow::Limit;
 use link::{Link, Share};
+
+pub(super) use flow::Flow;
 
 /// The way of what a socket sends: its interface, and what held it back.
 #[derive(Clone, Debug, Default)]

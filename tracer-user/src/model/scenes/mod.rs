@@ -27,12 +27,13 @@ use super::{
     Model,
     books::{Books, Holder, Requests},
 };
-/// For streams that tests of the verdict write.
-pub(crate) use crate::event::{self, Event, Wait};
 use crate::{
     class::{Class, Resource},
     event::{Call, Io, Link, Slice, Start},
 };
+
+/// For streams that tests of the verdict write.
+pub(crate) use crate::event::{self, Event, Wait};
 
 pub(crate) const MS: u64 = 1_000_000;
 /// Begin of every window, on the border of a link's slice.
