@@ -1,6 +1,6 @@
 //! What is decided, in one place: the verdict asks it about the whole window, confidence about each resample of the window's slices.
 
-use std::collections::BTreeMap;
+use std::{cmp::Ordering, collections::BTreeMap};
 
 use super::{
     constants::{CULPRIT_COST, CULPRIT_PART, NOT_HELD_UP},
@@ -56,20 +56,30 @@ impl Sums {
 
     /// The resources that were waited for, the largest first.
     pub(super) fn ranked(&self) -> Vec<Resource> {
-        let mut ranked = Resource::ALL.to_vec();
-        ranked.retain(|resource| self.waited(*resource) > 0.0);
-        ranked.sort_by(|a, b| {
-            let by_share = self.share(*b).total_cmp(&self.share(*a));
-            by_share.then(a.cmp(b))
-        });
+        let mut ranked: Vec<_> = self.waited_for().collect();
+        ranked.sort_by(|a, b| self.by_share(*a, *b));
         ranked
+    }
+
+    /// The first of [`Self::ranked`]; every resample asks for it, and needs no list.
+    fn first(&self) -> Option<Resource> {
+        self.waited_for().min_by(|a, b| self.by_share(*a, *b))
+    }
+
+    fn waited_for(&self) -> impl Iterator<Item = Resource> {
+        let all = Resource::ALL.into_iter();
+        all.filter(|resource| self.waited(*resource) > 0.0)
+    }
+
+    fn by_share(&self, a: Resource, b: Resource) -> Ordering {
+        let by_share = self.share(b).total_cmp(&self.share(a));
+        by_share.then(a.cmp(&b))
     }
 
     /// Is the target held up? Where nearly all blocked time has no explanation, the little that has one holds nobody up.
     pub(super) fn is_held_up(&self) -> bool {
-        let ranked = self.ranked();
-        let felt = |first: &Resource| self.share(*first) * self.blocked_part() >= CULPRIT_COST;
-        self.blocked_part() >= NOT_HELD_UP && ranked.first().is_some_and(felt)
+        let felt = |first: Resource| self.share(first) * self.blocked_part() >= CULPRIT_COST;
+        self.blocked_part() >= NOT_HELD_UP && self.first().is_some_and(felt)
     }
 
     /// The groups that are accused of a resource if the target is held up, each with its time in ns, the largest first.
@@ -99,8 +109,11 @@ impl Sums {
 
     /// The resource that holds the target up, and who is first accused of it.
     pub(super) fn answer(&self) -> Answer {
-        let first = self.ranked().into_iter().next()?;
+        if !self.is_held_up() {
+            return None;
+        }
+        let first = self.first()?;
         let culprit = self.culprits(first).first().map(|(group, _)| *group);
-        self.is_held_up().then_some((first, culprit))
+        Some((first, culprit))
     }
 }
