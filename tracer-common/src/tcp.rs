@@ -124,8 +124,8 @@ pub struct Client {
 /// 10 Mbit/s.
 pub const LINK_SLICE_NS: u64 = 10_000_000;
 
-/// A packet that leaves this much later than TCP wanted, ns, has waited for the link. A timer of `fq` is late by less: 10 µs of slack, and
-/// the way through a softirq. A paced socket keeps a millisecond of data in a queue (`sk_pacing_shift`). So behind a full link a packet
+/// A packet that leaves this much later than TCP wanted, ns, has waited for the link. Timers of `fq` are late by
+/// less: 10 µs of slack, and the way through a softirq. A paced socket keeps a millisecond of data in a queue (`sk_pacing_shift`). So behind a full link a packet
 /// waits longer, at least for the data of its own socket.
 pub const LATE_NS: u64 = 700_000;
 
@@ -146,7 +146,7 @@ pub struct Link {
     /// Wire bytes.
     pub bytes: u64,
     /// Smallest backlog, in packets, at the departure of this owner's packets that had waited for the link. 0: the queue emptied.
-    /// `u32::MAX`: no packet had waited longer than until it was due.
+    /// `u32::MAX`: every packet left on time.
     pub backlog_min: u32,
     /// The queue's drop counter at the last packet.
     pub drops: u32,

@@ -20,7 +20,7 @@ use crate::shared::shared;
 #[map]
 static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
 
-/// Histogram snapshots. They have a ring of their own: they are large, and a lost one loses nothing.
+/// Histogram snapshots. They have a ring of their own: they are large, and losing one is harmless: user space reads the map again at the end.
 #[map]
 static SNAPSHOTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 
@@ -32,7 +32,7 @@ static COUNTERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(KINDS as u
 #[map]
 static MAP_FULL: PerCpuArray<u64> = PerCpuArray::with_max_entries(MAP_LOSSES as u32, 0);
 
-/// Entries added to maps that push out the entry longest not used, by [`MapLoss`]. An entry that is missing at the end was pushed out.
+/// Entries added to maps that evict the least recently used one, by [`MapLoss`]. An entry that is missing at the end was evicted.
 #[map]
 static MAP_ADDED: PerCpuArray<u64> = PerCpuArray::with_max_entries(MAP_LOSSES as u32, 0);
 

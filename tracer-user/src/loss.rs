@@ -13,6 +13,10 @@ pub enum Loss {
     Record(Kind),
     /// A fact for which a map had no room.
     Map(MapLoss),
+    /// A run of a program that the kernel left out, because the program interrupted itself: its record was never written.
+    NestedRun,
+    /// A record that this reader could not decode: a bug of the tracer.
+    Malformed,
     /// An event that did not fit into the recording.
     Unrecorded,
     /// A kind that this version does not know: another version wrote the recording.
@@ -33,6 +37,12 @@ pub enum Cost {
 }
 
 impl Loss {
+    /// Name of [`Self::NestedRun`] among the records of a report.
+    pub const NESTED_RUNS: &str = "nested_runs";
+
+    /// Name of [`Self::Malformed`] among the records of a report.
+    pub const MALFORMED: &str = "malformed";
+
     /// Name of [`Self::Unrecorded`] among the records of a report.
     pub const UNRECORDED: &str = "recording";
 
@@ -42,6 +52,8 @@ impl Loss {
         let known = Kind::ALL.iter().find(|(_, known)| *known == name);
         match known {
             Some((kind, _)) => Self::Record(*kind),
+            None if name == Self::NESTED_RUNS => Self::NestedRun,
+            None if name == Self::MALFORMED => Self::Malformed,
             None if name == Self::UNRECORDED => Self::Unrecorded,
             None => Self::Unknown,
         }
@@ -60,7 +72,7 @@ impl Loss {
         match self {
             Self::Record(kind) => of_record(kind),
             Self::Map(map) => of_map(map),
-            Self::Unrecorded | Self::Unknown => Cost::Figures,
+            Self::NestedRun | Self::Malformed | Self::Unrecorded | Self::Unknown => Cost::Figures,
         }
     }
 }
@@ -132,6 +144,13 @@ mod tests {
             .filter(|(kind, _)| Loss::Record(*kind).cost() == Cost::Nothing);
         let names: Vec<&str> = free.map(|(_, name)| name).collect();
         assert_eq!(names, ["histograms"]);
-        assert_eq!(Loss::of_record("recording").cost(), Cost::Figures);
+        for (name, loss) in [
+            ("recording", Loss::Unrecorded),
+            ("nested_runs", Loss::NestedRun),
+            ("malformed", Loss::Malformed),
+        ] {
+            assert_eq!(Loss::of_record(name), loss);
+            assert_eq!(loss.cost(), Cost::Figures);
+        }
     }
 }

@@ -164,12 +164,14 @@ impl Kernel {
         if let Some(log) = &mut self.log {
             log.flush();
         }
+        let (received, malformed) = self.reader.received();
         Detached {
             records,
             open,
             shared,
             steal_by_slice: self.steal_by_slice,
-            received: self.reader.received().0,
+            received,
+            malformed,
             messages: self.log.map_or(0, |log| log.count()),
             kernel_ns: ran.kernel_ns,
             nested: ran.nested,
@@ -195,6 +197,7 @@ pub(crate) struct Detached {
     /// Time the programs ran, nanoseconds; none where the kernel does not count it.
     pub(crate) kernel_ns: Option<u64>,
     nested: u64,
+    malformed: u64,
     ebpf: Ebpf,
 }
 
@@ -214,6 +217,7 @@ impl Detached {
     pub(crate) fn losses(&self) -> Result<Losses> {
         let mut losses = reader::losses(&self.ebpf)?;
         losses.count_nested(self.nested);
+        losses.count_malformed(self.malformed);
         Ok(losses)
     }
 

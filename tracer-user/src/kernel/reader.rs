@@ -18,6 +18,7 @@ use tracer_common::{
 use super::{bios, order::Order, symbols::KernelSymbols};
 use crate::{
     event::Event,
+    loss::Loss,
     machine::clocks::now_ns,
     probes::{self, Maps},
 };
@@ -62,11 +63,18 @@ pub(crate) struct Losses {
 }
 
 impl Losses {
+    /// Counts records that arrived and could not be decoded.
+    pub(crate) fn count_malformed(&mut self, records: u64) {
+        if records > 0 {
+            self.ring.push((Loss::MALFORMED.to_owned(), records));
+        }
+    }
+
     /// Counts runs of programs that the kernel skipped: their records are lost.
     pub(crate) fn count_nested(&mut self, runs: u64) {
         if runs > 0 {
             self.sent += runs;
-            self.ring.push(("nested_runs".to_owned(), runs));
+            self.ring.push((Loss::NESTED_RUNS.to_owned(), runs));
         }
     }
 }

@@ -1,4 +1,6 @@
-//! What is decided, in one place: the verdict asks it about the whole window, confidence about each resample of the window's slices.
+//! What is decided, in one place: the verdict asks it about the whole window, confidence about each resample of the window's bins.
+//!
+//! [`Sums::held`] has groups outside the target only. What the target owes to itself (`resources.rs`) is a cause, never a culprit.
 
 use std::{cmp::Ordering, collections::BTreeMap};
 
@@ -23,7 +25,13 @@ pub(super) struct Sums {
     pub(super) held: BTreeMap<(Resource, GroupId), f64>,
 }
 
-/// Resource and first culprit; `None` is "not held up".
+/// Are all others acquitted ("nobody else is to blame")? Only if the cause, such as the target's own threads, leaves no room for a culprit.
+/// `cause_part` is its part of the time waited for the resource, 0..1.
+pub(super) fn acquits_others(cause_part: f64) -> bool {
+    cause_part > 1.0 - CULPRIT_PART
+}
+
+/// Resource and first culprit. `None`: the target is not held up. `Some` without a culprit: it is, and nobody is accused.
 pub(super) type Answer = Option<(Resource, Option<GroupId>)>;
 
 impl Sums {

@@ -3,6 +3,7 @@
 use super::{
     Finding, Hypothesis,
     constants::{ALSO_NAMED, CULPRIT_PART, NOT_HELD_UP, PLACE_PART, SHORT_WINDOW_BINS},
+    decision::acquits_others,
     health::{Health, says_shared},
     resources::words,
 };
@@ -196,9 +197,8 @@ fn nobody(found: &Hypothesis, part: &str, place: &str) -> String {
     }
 }
 
-/// Others are acquitted only where the cause leaves no room for a culprit.
 fn innocence(found: &Hypothesis) -> &'static str {
-    if found.cause_part > 1.0 - CULPRIT_PART {
+    if acquits_others(found.cause_part) {
         "; nobody else is to blame"
     } else {
         "; nobody else stands out"

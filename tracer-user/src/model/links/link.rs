@@ -10,7 +10,7 @@ use crate::{
     model::books::{Holder, PlaceId},
 };
 
-/// A link is full in a slice in which it sent this part of its highest rate, if at least two owners sent.
+/// One of three signs of a full link (`Link::full_senders`): it sent this part of its highest rate, and at least two owners sent.
 const FULL_RATE: f64 = 0.9;
 
 /// A slice in which nothing left follows one so many slices before it at most: 12 kbit/s send a packet in 100 ms.
@@ -221,22 +221,24 @@ impl Link {
             // Everything that went through this link has arrived.
             Limit::Closed => None,
             // What was dropped here and is sent again waits for those who filled the queue then.
-            Limit::Loss => self.full(index, slice, known).or_else(|| {
+            Limit::Loss => self.full_senders(index, slice, known).or_else(|| {
                 let slice = self.slices.get(&known.dropped_before(index)?)?;
                 Some(&slice.bytes)
             }),
-            Limit::Path | Limit::Window => self.full(index, slice, known),
+            Limit::Path | Limit::Window => self.full_senders(index, slice, known),
         }
     }
 
-    /// The senders that kept the link full in a slice; `None` if it was not full. A slice in which nothing left lies between packets of a
-    /// slow link: it is as full as the last one in which something did.
+    /// The senders that kept the link full in a slice; `None` if it was not full. A slice without a packet can lie between the packets
+    /// of a slow link: it is as full as the last one with a packet.
+    ///
+    /// A link is full if its queue never emptied, if it dropped packets, or if it sent near its highest rate ([`FULL_RATE`]).
     ///
     /// The queue of a full link may still be empty for a moment: TCP keeps few packets in it (small queues), and refills it in
     /// softirq. Then the rate says it. The highest rate of the window could be taken for the link's; but on a link that was never
-    /// full that is just anybody's highest, and two steady senders far below the link's rate would accuse each other. So only the
+    /// full that is only the highest rate that anybody happened to send, and two steady senders far below the link's rate would accuse each other. So only the
     /// rate of a slice that was full for certain counts.
-    fn full<'a>(
+    fn full_senders<'a>(
         &'a self,
         index: u64,
         slice: &'a Slice,

@@ -98,8 +98,8 @@ impl Links {
         }
     }
 
-    /// A response was under way, and not yet known to have left this machine. What comes after that is no wait for a link, however
-    /// full: the way there and back, and a receiver that acknowledges late.
+    /// A response was under way, and not yet known to have left this machine. Later time is no wait for a link, even if the link is
+    /// full: the round trip, and a receiver that acknowledges late.
     pub(super) fn drained(&mut self, route: &Route, begin: u64, end: u64) {
         if let Some(key) = self.link_of(route)
             && let Some(link) = self.links.get_mut(&key)

@@ -153,8 +153,8 @@ impl Requests {
         (!remote.is_empty()).then(|| beside.names.place(remote))
     }
 
-    /// Moves the waits for work of one piece of a time line to what they were, `direct` of them charged already. The idle time goes in
-    /// one sum: it was entered so, and no bin of the window must come out negative.
+    /// Gives the waits for work of one piece of a time line their real classes; `direct` of them are charged already. The idle time is
+    /// taken out in one sum, as it was entered, so that no bin of the window becomes negative.
     fn confirm_piece(
         &self,
         beside: &mut Beside<'_>,

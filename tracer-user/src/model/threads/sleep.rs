@@ -18,9 +18,10 @@ const fn blocked(class: Class, cause: Cause) -> Sleep {
 const DISK: Sleep = Sleep::Blocked(Class::Disk, None);
 const NETWORK: Sleep = Sleep::Blocked(Class::Network, None);
 const UPSTREAM: Sleep = Sleep::Blocked(Class::Upstream, None);
+/// A lock of the kernel: mutex, rwsem, file lock.
 const LOCK: Sleep = Sleep::Blocked(Class::Lock, None);
 
-/// The first row wins of which the function is anywhere in the stack; a name ending in `*` is a prefix. Rows that explain a wait inside
+/// The first row whose function is anywhere in the stack wins. A name that ends in `*` is a prefix. Rows that explain a wait inside
 /// another one (reclaim inside a page fault inside a receive) come first. Names hold for 5.10 to 7.2.
 const TABLE: &[(&str, Sleep)] = &[
     (
@@ -139,6 +140,7 @@ const TABLE: &[(&str, Sleep)] = &[
     ("__skb_wait_for_more_packets", Sleep::Work),
     ("unix_stream_data_wait", Sleep::Work),
     ("unix_stream_read_generic", Sleep::Work),
+    // A futex is a lock or a condition on which work is handed over: the waker decides (`stranger` in `threads/wait.rs`).
     ("futex_wait*", Sleep::Work),
     ("__futex_wait*", Sleep::Work),
     ("futex_do_wait", Sleep::Work),

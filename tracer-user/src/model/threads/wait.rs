@@ -1,4 +1,4 @@
-//! A wait record extends a thread's time line. What the thread slept for is found here; the rooms that know the place charge it.
+//! A wait record extends a thread's time line. What the thread slept for is found here; `cpus`, `disks`, `links` and `requests` charge it.
 
 use tracer_common::sched::{
     WAIT_FIRST, WAIT_IOWAIT, WAIT_MEMSTALL, WAIT_NO_WAKER, WAIT_OPEN, WAIT_RUNNABLE,
@@ -144,8 +144,8 @@ impl Threads {
         }
     }
 
-    /// The time on a CPU before the wait, without what the hypervisor stole of it. Where in the interval it stole is not known: it is
-    /// taken to be at the end.
+    /// The time on a CPU before the wait, without what the hypervisor stole of it. We do not know when in the
+    /// interval it stole, and assume the end.
     fn run(&mut self, account: &mut Account, wait: &Wait) {
         let Some(thread) = self.living.get(&wait.tid) else {
             return;
@@ -157,7 +157,7 @@ impl Threads {
         }
         let stolen_from = begin + wait.ran_ns;
         if stolen_from >= wait.off_ns {
-            // The kernel's clock of a run queue may stand still for a switch: then it counts the way out of the CPU, too.
+            // The kernel's clock of a run queue may stand still for a switch: then it also counts the time to leave the CPU.
             return self.spend(account, wait.tid, Class::OnCpu, stolen_from.min(wait.ns));
         }
         let stolen = wait.off_ns - stolen_from;
@@ -288,9 +288,11 @@ impl Threads {
         account.ledger.threads(Class::Idle, begin, until, ns);
     }
 
-    /// The process outside the target that ended a wait for work, in its own context: it released what both use (a futex in shared
-    /// memory), or it answered (a Unix socket, a pipe). A thread of the target that does so is no lock's holder but has the work:
-    /// a condition on which work is handed over and a lock look the same to the kernel, so the wait is what that thread did.
+    /// The process outside the target that ended a wait for work, in its own context. It released what both use (a futex in shared
+    /// memory, class `lock`), or it answered (a Unix socket or a pipe, class `upstream`).
+    ///
+    /// If a thread of the target wakes it, no lock is assumed. The kernel cannot tell a lock from a condition on which work is handed
+    /// over, so the wait is what that thread did meanwhile.
     fn stranger(&self, names: &mut Names, wait: &Wait) -> Option<(Class, Holder)> {
         let interrupt = self.woken_by_interrupt(wait).unwrap_or(true);
         if interrupt || wait.flags & (WAIT_NO_WAKER | WAIT_OPEN) != 0 {
