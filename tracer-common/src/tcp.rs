@@ -124,9 +124,9 @@ pub struct Client {
 /// 10 Mbit/s.
 pub const LINK_SLICE_NS: u64 = 10_000_000;
 
-/// A packet that leaves this much later than TCP wanted, ns, has waited for the link. Timers of `fq` are late by
-/// less: 10 µs of slack, and the way through a softirq. A paced socket keeps a millisecond of data in a queue (`sk_pacing_shift`). So behind a full link a packet
-/// waits longer, at least for the data of its own socket.
+/// A packet that leaves this much later than TCP wanted, ns, has waited for the link. Timers of `fq` are late by less: 10 µs of
+/// slack, and the way through a softirq. A paced socket keeps a millisecond of data in a queue (`sk_pacing_shift`). So behind a
+/// full link a packet waits longer, at least for the data of its own socket.
 pub const LATE_NS: u64 = 700_000;
 
 /// What one owner sent through an interface that queues, in one slice.

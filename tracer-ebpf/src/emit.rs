@@ -20,7 +20,8 @@ use crate::shared::shared;
 #[map]
 static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
 
-/// Histogram snapshots. They have a ring of their own: they are large, and losing one is harmless: user space reads the map again at the end.
+/// Histogram snapshots. They have a ring of their own: they are large, and losing one is harmless: user space reads the map again
+/// at the end.
 #[map]
 static SNAPSHOTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 

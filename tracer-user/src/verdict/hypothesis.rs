@@ -113,8 +113,9 @@ fn interrupt(parties: &[(Party, f64)], waited: f64) -> Option<(Source, f64)> {
 
 /// The largest of what the holders mean and of the mechanisms that the model saw, with its part of the resource's waiting time.
 ///
-/// A mechanism (journal, writeback, …) says how the wait came about, not who is behind it. It overlaps with the holders, and wins only
-/// where it covers more of the time than they do: journal 60 % and tar 40 % give the cause journal. The target's own reads of evicted pages count for the eviction, not for the target.
+/// A mechanism (journal, writeback, …) says how the wait came about, not who is behind it. It overlaps with the holders, and wins
+/// only where it covers more of the time than they do: journal 60 % and tar 40 % give the cause journal. The target's own reads of
+/// evicted pages count for the eviction, not for the target.
 fn cause(view: &View<'_>, resource: Resource, parties: &[(Party, f64)]) -> Option<(Cause, f64)> {
     let waited = view.sums.waited(resource);
     let mut sums: Vec<(Cause, f64)> = Vec::new();

@@ -11,8 +11,9 @@ use crate::{event, model::recent};
 const RECOVERY_NS: u64 = 1_000_000_000;
 
 /// After a receiver's buffer was full, we assume that the receiver needs this long to read it, ns. That is more than a round trip
-/// behind a full queue, and too short for a receiver to change its pace. The data that a freer link had brought meanwhile would only have met the full buffer sooner: a client
-/// that reads 100 kB/s through a window of 22 kB closes it three times a second, and is never the faster for an empty link.
+/// behind a full queue, and too short for a receiver to change its pace. The data that a freer link had brought meanwhile would
+/// only have met the full buffer sooner: a client that reads 100 kB/s through a window of 22 kB closes it three times a second, and
+/// is never the faster for an empty link.
 const READS_NS: u64 = 1_000_000_000;
 
 /// Spans kept of a socket. At one record in 10 ms these are the last 20 s at least: longer waits count as unlimited before.

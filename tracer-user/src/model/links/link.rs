@@ -236,8 +236,8 @@ impl Link {
     ///
     /// The queue of a full link may still be empty for a moment: TCP keeps few packets in it (small queues), and refills it in
     /// softirq. Then the rate says it. The highest rate of the window could be taken for the link's; but on a link that was never
-    /// full that is only the highest rate that anybody happened to send, and two steady senders far below the link's rate would accuse each other. So only the
-    /// rate of a slice that was full for certain counts.
+    /// full that is only the highest rate that anybody happened to send, and two steady senders far below the link's rate would
+    /// accuse each other. So only the rate of a slice that was full for certain counts.
     fn full_senders<'a>(
         &'a self,
         index: u64,
