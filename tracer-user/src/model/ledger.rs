@@ -168,7 +168,7 @@ impl Ledger {
         self.spread(entry, begin, end, ns as i64);
     }
 
-    /// Spreads `ns` evenly over the bins of `[begin, end]`; the parts sum to `ns` exactly.
+    /// Spreads `ns` evenly over the bins of `[begin, end]`. The parts sum to `ns` exactly, because each is a difference of running sums.
     #[inline]
     fn spread(&mut self, entry: Entry, begin: u64, end: u64, ns: i64) {
         if ns == 0 {
@@ -188,9 +188,6 @@ impl Ledger {
             self.add(entry, at, upto - given);
             given = upto;
             at = next;
-        }
-        if given != ns {
-            self.add(entry, end, ns - given);
         }
     }
 
@@ -397,6 +394,25 @@ mod tests {
             .find(|charge| charge.holder == Holder::Nobody)
             .unwrap();
         assert_eq!(nobody.ns, 60);
+    }
+
+    #[test]
+    fn what_was_resolved_elsewhere_follows_the_charges_of_its_resource() {
+        let charge = |resource, holder, ns| Charge {
+            resource,
+            place: None,
+            holder,
+            ns,
+            estimated_ns: 7,
+        };
+        let mut charges = [
+            charge(Resource::Disk, Holder::Own, 60),
+            charge(Resource::Disk, Holder::Nobody, 40),
+            charge(Resource::Cpu, Holder::Own, 100),
+        ];
+        follow(&mut charges, Resource::Disk, 50);
+        let grown: Vec<_> = charges.iter().map(|c| (c.ns, c.estimated_ns)).collect();
+        assert_eq!(grown, [(90, 37), (60, 27), (100, 7)]);
     }
 
     #[test]

@@ -79,3 +79,25 @@ fn give_out(bin: &mut Bin, resource: Resource, totals: &[(Option<PlaceId>, Holde
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_holder_that_held_nothing_gets_no_charge() {
+        let lost = Charge {
+            resource: Resource::Cpu,
+            place: None,
+            holder: Holder::Nobody,
+            ns: 10,
+            estimated_ns: 0,
+        };
+        let mut bin = Bin::default();
+        bin.charges.push(lost);
+        let totals = [(None, Holder::Own, 0), (None, Holder::Hypervisor, 5)];
+        give_out(&mut bin, Resource::Cpu, &totals);
+        let given: Vec<_> = bin.charges.iter().map(|c| (c.holder, c.ns)).collect();
+        assert_eq!(given, [(Holder::Hypervisor, 10)]);
+    }
+}

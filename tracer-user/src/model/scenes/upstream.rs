@@ -356,3 +356,12 @@ fn what_holds_a_followed_processs_socket_back_makes_no_connection_of_the_targets
     let route = theirs.model.requests.route(ASKED).unwrap();
     assert_eq!(route.flow.netns, 3);
 }
+
+#[test]
+fn what_interrupted_the_target_is_kept_where_it_asks_nobody() {
+    let took = event::Interrupted {
+        took: vec![(event::Source::Irq, 7 * MS)],
+    };
+    let books = books([Event::Interrupted(took.clone())], 100);
+    assert_eq!(books.interrupted, took);
+}
