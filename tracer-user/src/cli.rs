@@ -2,7 +2,9 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, builder::PossibleValue};
+
+use crate::render::{FORMATS, Format};
 
 /// Tells which resource a process waits for, and who holds it.
 ///
@@ -95,7 +97,7 @@ pub struct TargetArgs {
 #[derive(Args, Debug)]
 pub struct OutputArgs {
     /// Format of the report on stdout
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = FORMATS[0].name)]
     pub output: Format,
     /// Rows of each table of the text report
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
@@ -108,12 +110,22 @@ pub struct OutputArgs {
     pub folded: Option<PathBuf>,
 }
 
-/// Format of a report.
+impl ValueEnum for Format {
+    fn value_variants<'a>() -> &'a [Self] {
+        &FORMATS
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.name).help(self.about))
+    }
+}
+
+/// Format of what `doctor` found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// For people: 80 columns
+pub enum DoctorFormat {
+    /// For people
     Text,
-    /// For programs: tracer.report/1
+    /// For programs
     Json,
 }
 
@@ -132,8 +144,8 @@ pub struct ReportArgs {
 #[derive(Args, Debug)]
 pub struct DoctorArgs {
     /// Format
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
-    pub output: Format,
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = DoctorFormat::Text)]
+    pub output: DoctorFormat,
 }
 
 /// Longest time that makes sense: a day.

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::output;
 use crate::{
-    cli::{DoctorArgs, Format},
+    cli::{DoctorArgs, DoctorFormat},
     kernel::{btf::Btf, features::Features, load},
     probes::{self, Need},
 };
@@ -40,8 +40,8 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
         .collect();
     let works = attached.is_ok();
     let text = match args.output {
-        Format::Text => text(&findings, attached.as_ref().err()),
-        Format::Json => machine_readable(&findings, works)?,
+        DoctorFormat::Text => text(&findings, attached.as_ref().err()),
+        DoctorFormat::Json => machine_readable(&findings, works)?,
     };
     output::stdout(&text)?;
     Ok(match (works, findings.iter().all(|finding| finding.ok)) {

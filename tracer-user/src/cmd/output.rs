@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use crate::{
-    cli::{Format, OutputArgs},
+    cli::OutputArgs,
     render::{self, text::TextOptions},
     report::{Flame, Report},
 };
@@ -19,16 +19,11 @@ use crate::{
 /// If a file or stdout cannot be written.
 pub(crate) fn write(args: &OutputArgs, report: &Report, flame: &Flame) -> Result<()> {
     let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let text = match args.output {
-        Format::Json => render::json::json(report)?,
-        Format::Text => render::text::text(
-            report,
-            &TextOptions {
-                top: usize::from(args.top),
-                colour,
-            },
-        ),
+    let options = TextOptions {
+        top: usize::from(args.top),
+        colour,
     };
+    let text = (args.output.write)(report, &options)?;
     // Before the files: if one cannot be written, the report is there.
     stdout(&text)?;
     if let Some(path) = &args.flamegraph {
