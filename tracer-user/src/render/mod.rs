@@ -29,7 +29,7 @@ pub struct Format {
 }
 
 /// Every format; the first is the default.
-pub const FORMATS: [Format; 2] = [
+pub const FORMATS: &[Format] = &[
     format("text", "For people: 80 columns", |report, options| {
         Ok(text::text(report, options))
     }),
