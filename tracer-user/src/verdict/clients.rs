@@ -13,8 +13,8 @@ use std::{
 
 use super::{
     constants::{CULPRIT_PART, LOPSIDED},
+    decision::ratio,
     group::{GroupId, Groups},
-    view::ratio,
 };
 use crate::{
     class::Resource,

@@ -10,10 +10,10 @@
 use super::{
     Finding,
     constants::{LOW_CONFIDENCE, MOSTLY_ESTIMATED, NOT_HELD_UP, RESAMPLES, UNEXPLAINED},
-    decision::Sums,
+    decision::{Sums, ratio},
     health::Health,
     shares::{Part, Party},
-    view::{View, active_ns, blocked_ns, ratio},
+    view::{View, active_ns, blocked_ns},
 };
 use crate::{
     class::{Class, Resource},

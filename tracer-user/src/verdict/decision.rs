@@ -8,7 +8,6 @@ use super::{
     constants::{CULPRIT_COST, CULPRIT_PART, NOT_HELD_UP},
     group::GroupId,
     resources::has_culprits,
-    view::ratio,
 };
 use crate::class::Resource;
 
@@ -33,6 +32,11 @@ pub(super) fn acquits_others(cause_part: f64) -> bool {
 
 /// Resource and first culprit. `None`: the target is not held up. `Some` without a culprit: it is, and nobody is accused.
 pub(super) type Answer = Option<(Resource, Option<GroupId>)>;
+
+/// `part / whole`, 0 of nothing.
+pub(super) fn ratio(part: f64, whole: f64) -> f64 {
+    if whole > 0.0 { part / whole } else { 0.0 }
+}
 
 impl Sums {
     /// Adds another slice.

@@ -3,8 +3,8 @@
 use super::{
     Finding,
     constants::{HEALTHY_BELOW, SHARED_CORE},
+    decision::ratio,
     resources::is_watched,
-    view::ratio,
 };
 use crate::{class::Resource, model::books::Books, units::share};
 

@@ -2,9 +2,10 @@
 
 use super::{
     constants::{CAUSE_PART, VIA_PART},
+    decision::ratio,
     resources,
     shares::Party,
-    view::{Culprit, View, ratio},
+    view::{Culprit, View},
 };
 use crate::{
     class::{Cause, Resource},

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     constants::{ENOUGH_REQUESTS, NAMED_MEMBER},
-    decision::Sums,
+    decision::{Sums, ratio},
     group::{GroupId, Groups},
     shares::{Party, Shares},
 };
@@ -125,11 +125,6 @@ fn sums(budget: &Budget, shares: &Shares) -> Sums {
         }
     }
     sums
-}
-
-/// `part / whole`, 0 of nothing.
-pub(super) fn ratio(part: f64, whole: f64) -> f64 {
-    if whole > 0.0 { part / whole } else { 0.0 }
 }
 
 /// Time in the classes in which something is waited for, ns.

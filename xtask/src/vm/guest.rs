@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use super::{
-    kernels::{Kernel, kernel},
+    kernels::{ACCELERATOR, Kernel, kernel},
     own_root,
 };
 use crate::{paths, setup};
@@ -23,11 +23,6 @@ const STATUS: &str = "GUEST-STATUS=";
 const TAIL: usize = 60;
 /// What `timeout` exits with when the time was up.
 const TIMED_OUT: i32 = 124;
-/// How qemu runs the guest's CPUs: in turn on one thread of this machine. With a thread for each, a CPU may keep a translation of
-/// code that the other has patched since: after a tracepoint was switched, one in about fifty guests met the old breakpoint for ever
-/// ("soft lockup" in `text_poke_bp_batch`, the other CPU in `asm_exc_int3`; qemu 7.2).
-pub const ACCELERATOR: &str = "tcg,thread=single";
-
 /// A guest to be booted.
 pub struct Guest<'a> {
     /// The kernel series.

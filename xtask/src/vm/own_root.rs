@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{guest::ACCELERATOR, kernels::Kernel};
+use super::kernels::{ACCELERATOR, Kernel};
 use crate::{build, paths, setup};
 
 /// Where the tracer is in the guest.

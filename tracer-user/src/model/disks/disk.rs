@@ -9,87 +9,21 @@
 use std::collections::{VecDeque, vec_deque};
 
 use rustc_hash::FxHashMap as HashMap;
-use tracer_common::block::{
-    IO_ERROR, IO_JOURNAL, IO_MERGED, IO_OPEN, IO_THROTTLED, IO_WRITEBACK, OP_READ, OP_WRITE,
-};
+use tracer_common::block::{IO_THROTTLED, OP_READ, OP_WRITE};
 
 use super::{
     fit::Fit,
     reach::Reach,
+    request::Request,
     service::{Own, Service, Usual},
 };
-use crate::{
-    event::Io,
-    model::books::{Holder, PlaceId},
-};
+use crate::model::books::{Holder, PlaceId};
 
 /// Requests kept of one disk: at 10,000 a second the last 6 s. On a faster one, waits are judged as long as their requests are known
 /// ([`Disk::forgets`]): the faster it is, the sooner all that stood beside them has completed.
 const MOST_REQUESTS: usize = 1 << 16;
 /// Requests looked at beside one: deeper than any queue of a disk, and a bound on the work for one request.
 const MOST_OTHERS: usize = 512;
-
-/// A request, completed or still in flight.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Request {
-    /// When its first bio was queued.
-    pub(crate) queue_ns: u64,
-    /// When it went to the device.
-    pub(crate) issue_ns: u64,
-    /// When it completed, or the end of the window.
-    pub(crate) end_ns: u64,
-    /// Bytes.
-    pub(crate) bytes: u32,
-    /// `REQ_OP_*`
-    pub(crate) op: u32,
-    /// Its owner.
-    pub(crate) owner: Holder,
-    /// Which thread queued it.
-    pub(crate) tid: u32,
-    /// `IO_*` bits.
-    pub(crate) flags: u32,
-}
-
-impl Request {
-    /// From an event.
-    #[must_use]
-    pub(crate) fn new(io: &Io, owner: Holder) -> Self {
-        Self {
-            queue_ns: io.queue_ns,
-            issue_ns: io.issue_ns,
-            end_ns: io.ns,
-            bytes: io.bytes,
-            op: io.op,
-            owner,
-            tid: io.tid,
-            flags: io.flags,
-        }
-    }
-
-    /// May its time be taken for that of a request of its size? Not while it is in flight, nor if it is a part of one, or failed.
-    fn is_whole(&self) -> bool {
-        self.flags & (IO_OPEN | IO_MERGED | IO_ERROR) == 0
-    }
-
-    /// Did a kernel thread write it, for whoever dirtied the pages or has a part in the transaction?
-    fn by_kernel(&self) -> bool {
-        self.flags & (IO_WRITEBACK | IO_JOURNAL) != 0
-    }
-
-    /// Did the device answer with an error?
-    #[must_use]
-    pub(crate) fn failed(&self) -> bool {
-        self.flags & IO_ERROR != 0
-    }
-
-    fn device_ns(&self) -> u64 {
-        self.end_ns.saturating_sub(self.issue_ns)
-    }
-
-    fn overlaps(&self, begin: u64, end: u64) -> bool {
-        self.queue_ns < end && self.end_ns > begin
-    }
-}
 
 /// Names the owner of a request.
 pub(crate) type Whose<'a> = &'a dyn Fn(&Request) -> Holder;

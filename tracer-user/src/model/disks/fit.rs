@@ -1,6 +1,6 @@
 //! What an I/O costs beside its bytes: `k` in `d = k + bytes`, fitted from how busy the device was for how many requests and bytes.
 
-use super::disk::Request;
+use super::request::Request;
 
 /// Normal equations of busy = c·n + bytes/b.
 #[derive(Clone, Debug, Default)]

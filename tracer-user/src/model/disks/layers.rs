@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 
 use super::{
     DiskWait,
-    disk::{Blame, Disk, Request, Whose},
+    disk::{Blame, Disk, Whose},
+    request::Request,
 };
 use crate::{
     class::Cause,

@@ -4,6 +4,7 @@ mod disk;
 mod fit;
 mod layers;
 mod reach;
+mod request;
 mod service;
 #[cfg(test)]
 mod tests;
@@ -19,8 +20,9 @@ use crate::{
     class::{Cause, Class, Resource},
     event,
 };
-use disk::{Disk, Request};
+use disk::Disk;
 use layers::Layers;
+use request::Request;
 
 /// A request's competitors have completed this long after its end, or after twice the longest time seen: then it counts.
 const SETTLE_NS: u64 = 1_000_000_000;

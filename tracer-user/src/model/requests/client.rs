@@ -8,7 +8,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use rustc_hash::FxHashMap as HashMap;
 
-use super::{Requests, connection::Role};
+use super::{
+    Requests,
+    connection::{Caller, Role},
+};
 use crate::{
     event,
     model::{
@@ -29,18 +32,6 @@ const MOST_THREADS: usize = 4096;
 const MOST_SPANS: usize = 1 << 12;
 /// What was done longer ago is no part of a wait that is still to be judged: such a wait is, after 10 s at the latest.
 const KEPT_NS: u64 = 20_000_000_000;
-
-/// The caller on a connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Caller {
-    /// Not known, or several.
-    #[default]
-    Unknown,
-    /// Somebody on another machine.
-    Elsewhere,
-    /// Whoever is at the other end of the connection with this number, on this machine.
-    Here(u64),
-}
 
 /// A span in which a thread worked for one caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

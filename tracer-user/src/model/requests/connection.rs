@@ -2,7 +2,6 @@
 
 use tracer_common::tcp::CALL_NOSPACE;
 
-use super::client::Caller;
 use crate::{event::Call, model::links::Route};
 
 /// An open request.
@@ -39,6 +38,18 @@ impl Turn {
             blocked_ns: 0,
         }
     }
+}
+
+/// The caller on a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// Not known, or several.
+    #[default]
+    Unknown,
+    /// Somebody on another machine.
+    Elsewhere,
+    /// Whoever is at the other end of the connection with this number, on this machine.
+    Here(u64),
 }
 
 /// The side that asks on a connection.

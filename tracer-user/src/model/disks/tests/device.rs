@@ -8,7 +8,7 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 
 use tracer_common::block::OP_READ;
 
-use crate::model::{books::Holder, disks::disk::Request};
+use crate::model::{books::Holder, disks::request::Request};
 
 /// What it can do.
 #[derive(Clone, Copy, Debug)]

@@ -2,7 +2,7 @@
 //! again without it.
 
 use super::{
-    super::{JUDGE_NS, disk::Disk, disk::Request},
+    super::{JUDGE_NS, disk::Disk, request::Request},
     device::{Device, Reader, mean_wait, play},
 };
 use crate::model::books::Holder;

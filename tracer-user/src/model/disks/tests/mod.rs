@@ -6,10 +6,7 @@ mod harm;
 
 use tracer_common::block::OP_READ;
 
-use super::{
-    disk::{Disk, Request},
-    fit::Fit,
-};
+use super::{disk::Disk, fit::Fit, request::Request};
 use crate::model::books::Holder;
 
 const MS: u64 = 1_000_000;
