@@ -1,4 +1,4 @@
-//! What a report advises, and doing so.
+//! The advice of a report, and following it.
 
 use std::{
     os::unix::process::CommandExt as _,
@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use crate::harness::Trace;
 
-/// Traces until there is somebody to restrain: a `dd` of a loop lives for a moment, and who has ended when the report is made is nobody
-/// that a command could name.
+/// How many traces to try until there is somebody to restrain. A `dd` of a loop lives for a moment. No command can name a process
+/// that has ended before the report.
 const TRIES: usize = 4;
 
 /// The commands that apply against whoever holds up this process.

@@ -1,8 +1,7 @@
-//! A process that keeps a CPU busy when it is told to, and is asleep before and after: so that no wait is open when its counters
-//! are read.
+//! A process that keeps a CPU busy on request. It is asleep before and after, so that no wait is open when its counters are read.
 //!
-//! It says `ready` when all threads exist and sleep, starts at a line on stdin, says `done` when all sleep again, and ends when
-//! stdin is closed.
+//! It says `ready` when all threads exist and sleep. It starts at a line on stdin, and says `done` when all sleep again. It ends
+//! when stdin is closed.
 
 use std::{
     io::{self, BufRead as _, Write as _},
@@ -35,7 +34,7 @@ const TURN: Duration = Duration::from_micros(3_170);
 /// A sleep between two turns.
 const REST: Duration = Duration::from_micros(1_930);
 
-/// Works as told.
+/// Works, once a line on stdin asks for it.
 ///
 /// # Errors
 /// If it cannot be bound to its CPU, or stdin or stdout fail.
@@ -43,7 +42,7 @@ pub fn run(args: &Args) -> Result<()> {
     args.cpu.map_or(Ok(()), bind)?;
     let start = Arc::new(Barrier::new(args.threads));
     let end = Arc::new(Barrier::new(args.threads));
-    // The first thread works too: one that only waited for another to end would stand in the run queue beside it.
+    // The first thread works too. One that only waited for another to end would stand in the run queue beside it.
     for number in 1..args.threads {
         let (start, end, args) = (Arc::clone(&start), Arc::clone(&end), args.clone());
         thread::spawn(move || {

@@ -1,5 +1,5 @@
-//! Control groups of v1 or v2, whichever this machine has: where they can be made and how they are limited, also for the lab, and
-//! groups that only a test uses.
+//! Control groups of v1 or v2, whichever this machine has. [`Hierarchy`] shows where they can be made and how they are limited,
+//! also for the lab. A [`Group`] serves one test only.
 
 use std::{
     fs,
@@ -16,7 +16,7 @@ const PERIOD_US: u64 = 100_000;
 const TRIES: u32 = 100;
 const BETWEEN_TRIES: Duration = Duration::from_millis(10);
 
-/// What a group divides.
+/// A resource that groups divide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Controller {
     /// Disks.
@@ -36,7 +36,7 @@ impl Controller {
     }
 }
 
-/// What a group does with a disk.
+/// The direction in which a group moves bytes: from a disk, or to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     /// From it.
@@ -67,7 +67,7 @@ impl Hierarchy {
             .find(|found| !found.unified || switched_on(found))
     }
 
-    /// All that may have the controller, in the order of the lines of `/proc/self/mounts`: its own of v1, and every v2.
+    /// All hierarchies that may have the controller, in the order of `/proc/self/mounts`: its own of v1, and every v2.
     #[must_use]
     pub fn mounted(mounts: &str, controller: Controller) -> Vec<Self> {
         let (old, _) = controller.names();
@@ -93,7 +93,7 @@ impl Hierarchy {
         &self.root
     }
 
-    /// The file of a group, and what to write to it, so that the group may use `percent` of one CPU in each period.
+    /// The file of a group, and the text that allows the group `percent` of one CPU in each period.
     #[must_use]
     pub fn cpu_quota(&self, percent: u64) -> (&'static str, String) {
         let quota = PERIOD_US * percent / 100;
@@ -103,7 +103,7 @@ impl Hierarchy {
         }
     }
 
-    /// The same so that it moves at most so many bytes a second from or to a device (`7:0`).
+    /// The file and the text that allow a group `bytes` a second from or to a device (`7:0`).
     #[must_use]
     pub fn disk_limit(&self, way: Way, device: &str, bytes: u64) -> (&'static str, String) {
         match (self.unified, way) {
@@ -120,13 +120,13 @@ impl Hierarchy {
         }
     }
 
-    /// Is it v2?
+    /// Whether it is v2.
     #[must_use]
     pub const fn is_unified(&self) -> bool {
         self.unified
     }
 
-    /// Makes a group whose name begins so.
+    /// Makes a group with a name that begins so.
     ///
     /// # Errors
     /// If it cannot be made.
@@ -206,7 +206,7 @@ impl Group {
         fs::write(self.folder.join(file), value).with_context(|| format!("cannot set {file}"))
     }
 
-    /// What stands in one of its files; nothing if it has no such file.
+    /// The text of one of its files; empty if it has no such file.
     #[must_use]
     pub fn file(&self, name: &str) -> String {
         fs::read_to_string(self.folder.join(name)).unwrap_or_default()
@@ -258,7 +258,7 @@ impl Drop for Group {
         let _ = fs::remove_dir(self.inner());
         let above = self.folder.parent().unwrap_or(Path::new("/"));
         for _ in 0..TRIES {
-            // Who is still in it, as a command that was tried may leave somebody, goes where the test itself is.
+            // A tried command may have left processes in the group. They go where the test itself is.
             for pid in self.file("cgroup.procs").lines() {
                 let _ = fs::write(above.join("cgroup.procs"), pid);
             }

@@ -74,7 +74,7 @@ impl Drop for LoopDisk {
     }
 }
 
-/// Makes a file of so many bytes that lie on the disk: of extents that were never written, a read costs no disk time at all.
+/// Makes a file of so many bytes, all of them written: a read of unwritten extents costs no disk time.
 ///
 /// # Errors
 /// If it cannot be written.

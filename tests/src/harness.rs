@@ -51,7 +51,7 @@ pub fn signal(pid: u32, signal: i32) {
 pub struct Trace {
     child: Guard,
     stderr: BufReader<ChildStderr>,
-    /// What it said first: the greeting, which comes when every probe is attached.
+    /// Its first line: the greeting, which comes when every probe is attached.
     pub greeting: String,
 }
 
@@ -102,7 +102,7 @@ impl Trace {
     /// Ends it as Ctrl-C does.
     ///
     /// # Errors
-    /// As [`Self::wait`].
+    /// If its output cannot be read.
     pub fn stop(self) -> Result<Ended> {
         signal(self.pid(), libc::SIGINT);
         self.wait()
@@ -189,7 +189,7 @@ impl Busy {
         Ok(busy)
     }
 
-    /// Starts a program that is spoken to as to `busy`, and waits for nothing.
+    /// Starts a program that speaks as `busy` does, and waits for nothing.
     ///
     /// # Errors
     /// If it cannot be started.
@@ -250,7 +250,7 @@ impl Busy {
 /// A workload that is done sleeps within this.
 const FALLS_ASLEEP: Duration = Duration::from_secs(10);
 
-/// Does any thread of a process run, or stand in a run queue?
+/// Whether any thread of a process runs, or stands in a run queue.
 fn runs(pid: u32) -> Result<bool> {
     for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
         let stat = fs::read_to_string(thread?.path().join("stat"))?;
@@ -272,7 +272,7 @@ pub struct SchedStat {
 }
 
 impl SchedStat {
-    /// What was added since.
+    /// The increase since `before`.
     #[must_use]
     pub fn since(self, before: Self) -> Self {
         Self {
@@ -281,8 +281,8 @@ impl SchedStat {
         }
     }
 
-    /// Of a process, once all its threads sleep: who says that it is done may run for a moment more, and have others woken that stand in
-    /// the queue behind it.
+    /// The sums of a process, once all its threads sleep. A process that says it is done may run for a moment more. It may also
+    /// have woken others that stand in the queue behind it.
     ///
     /// # Errors
     /// If it is gone, never sleeps, or the kernel does not keep these counters.

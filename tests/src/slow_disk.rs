@@ -1,4 +1,4 @@
-//! A disk that is slow whatever the machine, so that whoever uses it waits for it far longer than for a busy CPU.
+//! A disk that is slow on any machine: its users wait for it far longer than for a busy CPU.
 
 use std::{
     fs,
@@ -17,10 +17,10 @@ use crate::{
 
 /// How fast the disk is, bytes per second: that of a tired hard disk.
 pub const SPEED: u64 = 24 << 20;
-/// More than is read in a trace, so that few programs are started in one.
+/// Bytes of the disk: more than a trace reads, so that few programs start in one.
 const SIZE: u64 = 256 << 20;
 
-/// A loop disk that is slow for whoever is in its group: the disk below it is limited for them, which leaves the loop a queue in which
+/// A loop disk that is slow for the processes in its group. The limit is on the disk below: it leaves the loop a queue in which
 /// they wait for each other.
 pub struct SlowDisk {
     /// The loop.

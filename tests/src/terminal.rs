@@ -1,4 +1,5 @@
-//! A program in a terminal of its own, as somebody has started it there: a command that starts it again is advised only then.
+//! A program in a terminal of its own, as if somebody had started it there. Only then does a report advise a command that starts it
+//! again.
 
 use std::{
     fs::File,

@@ -10,7 +10,7 @@ use crate::{
     harness::{Busy, SchedStat, Trace, difference, figure},
 };
 
-/// What the kernel counted and what the tracer did, ns.
+/// The kernel's figures and the tracer's, ns.
 #[derive(Clone, Copy, Debug)]
 pub struct Sched {
     /// `schedstat` field 2, and the run-queue histograms' sum.
@@ -39,7 +39,7 @@ impl std::fmt::Display for Sched {
 }
 
 impl Sched {
-    /// What the report says of these processes, beside what the kernel counted.
+    /// The report's figures of these processes, beside the kernel's.
     ///
     /// # Errors
     /// If the report lacks a figure.
@@ -83,7 +83,8 @@ impl Sched {
     }
 }
 
-/// A contended process against its `schedstat`: completed waits, threads alive at both ends. Without a CPU, target and hogs move about.
+/// Compares a contended process with its `schedstat`: completed waits, threads alive at both ends. Without `cpu`, target and hogs
+/// move between CPUs.
 ///
 /// # Errors
 /// If the tracer or the workload fails.

@@ -13,7 +13,7 @@ use crate::{
     toolchain::{Compiler, Toolchain},
 };
 
-/// What to build.
+/// The parts to build.
 #[derive(clap::Args, Default)]
 pub struct Args {
     /// Build the kernel half only
@@ -89,7 +89,7 @@ fn static_binary(package: &str, binary: &str) -> Result<PathBuf> {
     Ok(built)
 }
 
-/// Puts `from` at `to` in one step, so that nobody ever sees half a file, and cargo's own file stays as it is.
+/// Puts `from` at `to` in one step: nobody ever sees half a file. Cargo's own file stays as it is.
 fn place(from: &Path, to: &Path) -> Result<()> {
     let beside = to.with_extension("new");
     let placing = || -> std::io::Result<()> {
@@ -106,8 +106,8 @@ fn place(from: &Path, to: &Path) -> Result<()> {
 
 /// Whether a 64-bit little-endian ELF file names no dynamic loader.
 ///
-/// Layout: ELF-64 object file format, version 1.5: `e_phoff` at 32, `e_phentsize` at 54, `e_phnum` at 56; a program
-/// header begins with its type, and PT_INTERP is 3.
+/// Layout: ELF-64 object file format, version 1.5: `e_phoff` at byte 32, `e_phentsize` at 54, `e_phnum` at 56. A program header
+/// begins with its type, and PT_INTERP is 3.
 pub fn is_static(elf: &[u8]) -> bool {
     let number = |at: usize, len: usize| {
         let bytes = elf.get(at..at + len)?;

@@ -12,7 +12,7 @@ use xtask::{
 
 use crate::tidy;
 
-/// What to check.
+/// The checks to run.
 #[derive(clap::Args)]
 #[command(
     after_help = "Examples:\n  cargo xtask check\n  cargo xtask check --tidy    only the rules of the house, in a moment"

@@ -38,7 +38,7 @@ pub fn run(command: &mut Command, doing: &str) -> Result<()> {
     Ok(())
 }
 
-/// Runs a build to the end. One that takes longer than a moment is named, and again every few seconds: cargo's own lines may be
+/// Runs a build to the end. One that takes longer than a moment is named, and again every few seconds. Cargo's own lines may be
 /// minutes apart.
 ///
 /// # Errors
@@ -100,7 +100,7 @@ pub fn cargo() -> Command {
     command
         .current_dir(paths::workspace())
         .env("CARGO_TARGET_DIR", paths::target());
-    // What cargo and rustup tell us about this package would mark a nested cargo's own packages as changed.
+    // Variables that cargo and rustup set for this package would mark a nested cargo's own packages as changed.
     for (name, _) in env::vars_os() {
         if name.as_encoded_bytes().starts_with(b"CARGO_PKG_") || name == "CARGO_MANIFEST_DIR" {
             command.env_remove(name);
@@ -141,7 +141,7 @@ fn is_executable(file: &Path) -> bool {
         .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
-/// What to say of a command that did not start. `doing` completes the sentence "could not …".
+/// The message for a command that did not start. `doing` completes the sentence "could not …".
 pub fn could_not_start(command: &Command, doing: &str) -> String {
     format!(
         "could not {doing}: `{}` did not start",

@@ -5,7 +5,7 @@ use std::{ffi::OsString, os::unix::process::CommandExt as _, process::Command};
 use anyhow::{Context as _, Result};
 use xtask::{build, paths, setup};
 
-/// What the lab's own command line understands.
+/// Arguments for the lab's own command line.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Options and names: see --help of this task

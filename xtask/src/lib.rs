@@ -1,4 +1,4 @@
-//! What tasks share: installing, building, running other programs, booting guests. `tests/lab` uses it too.
+//! The parts that tasks share: installing, building, running other programs, booting guests. `tests/lab` uses them too.
 
 pub mod build;
 pub mod command;

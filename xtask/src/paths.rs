@@ -10,10 +10,10 @@ pub const BPF_TARGET: &str = "bpfel-unknown-none";
 
 /// The root of the workspace.
 pub fn workspace() -> PathBuf {
-    // Cargo sets the variable when it runs us; the path at compile time is wrong once the tree has been moved.
+    // Cargo sets the variable when it runs us. The path at compile time is wrong once the tree has been moved.
     let manifest =
         env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
-    // Which package runs decides how deep below the root it lies.
+    // How deep below the root it lies depends on the package that runs.
     Path::new(&manifest)
         .ancestors()
         .find(|dir| dir.join("Cargo.lock").exists())

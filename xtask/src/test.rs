@@ -1,7 +1,7 @@
 //! `cargo xtask test`: all tests, from functions to guests, and one summary that cannot look better than it is.
 //!
-//! A kernel test says which family of tests it belongs to and whether the machine allowed it: `RAN <family>` or
-//! `SKIP <family>: <reason>`. A family that was only skipped is a failure, and so is a run in which none ran.
+//! A kernel test prints its family of tests, and whether the machine allowed it: `RAN <family>` or `SKIP <family>: <reason>`. A
+//! family that was only skipped is a failure, and so is a run in which none ran.
 
 use std::{
     collections::BTreeMap,
@@ -31,7 +31,7 @@ pub(crate) struct Args {
     /// Leave out the guests with other kernels
     #[arg(long)]
     no_guests: bool,
-    /// Run only tests whose name contains this; leaves out the guests
+    /// Run only tests with this in their name; leaves out the guests
     #[arg(long)]
     filter: Option<String>,
 }
@@ -44,7 +44,7 @@ struct Stage {
     failed: usize,
     /// Tests that ended well without testing anything.
     skipped: usize,
-    /// What is wrong besides failed tests.
+    /// Faults besides failed tests.
     faults: Vec<String>,
     seconds: u64,
 }
@@ -185,7 +185,7 @@ fn guests() -> Result<Stage> {
     })
 }
 
-/// What the closing lines of the test runner count. No closing line at all is a fault.
+/// The counts in the closing lines of the test runner. No closing line at all is a fault.
 fn counted(text: &str, good: bool) -> Stage {
     let mut stage = Stage::default();
     for line in text
@@ -244,7 +244,7 @@ impl Families {
         self.0.values().map(|(_, reasons)| reasons.len()).sum()
     }
 
-    /// What must not pass for success. With a filter, few tests run, and none of them may be a kernel test.
+    /// Faults that must not pass for success. With a filter, few tests run, and none of them may be a kernel test.
     fn faults(&self, filtered: bool) -> Vec<String> {
         let skipped = self
             .0
@@ -265,7 +265,7 @@ impl Families {
     }
 }
 
-/// Runs a command, shows what it says as it says it, and returns the text and whether it succeeded.
+/// Runs a command, shows its output as it comes, and returns the text and whether it succeeded.
 fn run_and_read(command: &mut Command) -> Result<(String, bool)> {
     let mut child = command
         .stdin(Stdio::null())

@@ -1,4 +1,4 @@
-//! What the kernel half is built with: a compiler that has the source of its own `core`, and a `bpf-linker`.
+//! The tools that build the kernel half: a compiler that has the source of its own `core`, and a `bpf-linker`.
 //!
 //! `bpfel-unknown-none` has no prebuilt `core`, so `-Z build-std=core` needs the library source of exactly the
 //! compiler's version. Any compiler that has it will do, stable ones with `RUSTC_BOOTSTRAP=1`.
@@ -107,12 +107,12 @@ fn field<'a>(verbose: &'a str, name: &str) -> Option<&'a str> {
 pub struct Toolchain {
     /// A compiler with the source of its `core`.
     pub compiler: Compiler,
-    /// A bpf-linker whose LLVM reads this compiler's bitcode.
+    /// A bpf-linker with an LLVM that reads this compiler's bitcode.
     pub linker: PathBuf,
 }
 
 impl Toolchain {
-    /// What is there, if it suffices: rustup's compiler first, so that one compiler builds both halves.
+    /// The tools that are there, if they suffice: rustup's compiler first, so that one compiler builds both halves.
     pub fn find() -> Option<Self> {
         let compilers = [Compiler::active().ok(), Compiler::debian()];
         compilers

@@ -1,4 +1,4 @@
-//! What a client of a scene's server measures.
+//! The figures of a client of a scene's server.
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};

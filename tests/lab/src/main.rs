@@ -1,7 +1,7 @@
 //! `tracer-lab`: shows, grades and measures tracer on scenes of known truth.
 //!
-//! `cargo xtask demo`, `lab` and `bench` build this program and pass their arguments on to it. Each of the three is a module.
-//! [`world`] is what they make their scenes from, [`said`] what they read of a report.
+//! `cargo xtask demo`, `lab` and `bench` build this program and pass their arguments on to it. Each of the three is a module. They
+//! make their scenes from [`world`], and read reports with [`said`].
 
 mod bench;
 mod columns;

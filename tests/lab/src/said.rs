@@ -1,7 +1,7 @@
-//! What tracer's report says, as far as the lab and the demo grade or show it.
+//! The parts of tracer's report that the lab and the demo grade or show.
 //!
-//! It is read field by field and not as tracer's own type: `--judge` also reads reports of older builds, which lack what was added
-//! since. Names of classes and thresholds are tracer's own.
+//! The report is read field by field and not as tracer's own type. `--judge` also reads reports of older builds, which lack newer
+//! fields. Names of classes and thresholds are tracer's own.
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
@@ -28,7 +28,7 @@ pub(crate) struct Said {
     pub(crate) confidence: Option<f64>,
     /// In words.
     pub(crate) sentence: String,
-    /// What decided.
+    /// The figures that decided.
     pub(crate) figures: Option<Figures>,
 }
 
@@ -43,14 +43,14 @@ pub(crate) struct Culprit {
     pub(crate) share: f64,
 }
 
-/// The figures that are compared with a verdict's thresholds, and how far they are from them: positive speaks for an accusation.
+/// The figures that are compared with a verdict's thresholds. A positive distance from them speaks for an accusation.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Figures {
     /// Blocked part of active time.
     pub(crate) blocked: f64,
     /// The part of the resource's wait that its largest holder outside the target is charged with.
     pub(crate) part: f64,
-    /// What that holder costs of active time.
+    /// The part of active time that this holder costs.
     pub(crate) cost: f64,
 }
 
@@ -142,7 +142,7 @@ impl Figures {
     }
 }
 
-/// The largest part of a resource's wait that one process outside the target is charged with; a culprit's group may have more.
+/// The largest part of a resource's wait that one process outside the target is charged with. A culprit's group may have more.
 fn largest_part(report: &Value, resource: &str) -> f64 {
     let culprit = list(&report["hypotheses"])
         .iter()

@@ -1,4 +1,4 @@
-//! What the bench fills a machine with.
+//! The crowd with which the bench fills a machine.
 
 use clap::Parser;
 use tracer_tests::workload::{crowd, limit_lifetime};

@@ -1,4 +1,4 @@
-//! A web server that has others do its work: whatever a client sends is passed on, and the answer passed back.
+//! A web server that has others do its work: it passes requests on, and passes the answers back.
 
 use std::{
     io::{Read, Write},
@@ -35,7 +35,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// One request at a time, each one read and one answer whose length its head tells.
+/// One request at a time: each is one read, and its answer has its length in its head.
 fn relay(mut client: TcpStream, mut server: TcpStream) -> Result<()> {
     let mut chunk = [0; 65_536];
     loop {

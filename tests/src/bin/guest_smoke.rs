@@ -1,5 +1,5 @@
-//! What a guest kernel must get right: it loads, attaches, agrees with the kernel's counters, and names a hog. Needs no other program
-//! than the tracer, so that it runs in a guest that has nothing else. `busy` is the workload of these checks.
+//! Checks under a guest's kernel that the tracer loads, attaches, agrees with the kernel's counters, and names a hog. The checks
+//! need no program but the tracer, so that they run in a guest that has nothing else. `busy` is the workload of these checks.
 
 use std::{path::Path, process::ExitCode};
 
@@ -52,8 +52,8 @@ fn smoke() -> Result<()> {
     Ok(())
 }
 
-/// Tries once more where it does not: an emulated CPU may stand still between the time of a record and its place in the ring for
-/// longer than the reader waits for it. What is counted wrongly is so every time.
+/// Tries once more where it does not. An emulated CPU may stand still between the time of a record and its place in the ring. That
+/// may last longer than the reader waits for the record. A real miscount fails both times.
 fn agrees_with_schedstat(program: &Path) -> Result<()> {
     let compare = || {
         let sched = truth::sched(program, Some(truth::last_cpu()), 10_000)?;

@@ -1,4 +1,4 @@
-//! A job that needs as much of a CPU as it gets: one process, or workers that each lead a session of their own, as those of fio do.
+//! A job that needs as much of a CPU as it gets. It is one process, or workers that each lead a session of their own, as fio's do.
 
 use std::{
     thread,
@@ -18,7 +18,7 @@ struct Cli {
     workers: usize,
 }
 
-/// What a test that was killed leaves behind is gone after this, seconds.
+/// Processes that a killed test leaves behind end after this, seconds.
 const LIFETIME: u32 = 60;
 
 fn main() {

@@ -1,4 +1,4 @@
-//! A backup, in the three ways in which backups get in the way: it reads a disk, fills a link, or keeps a CPU busy.
+//! A backup that gets in the way: it reads a disk, fills a link, or keeps a CPU busy.
 
 use std::{
     fs::{self, File},
@@ -20,7 +20,7 @@ const CHUNK_BYTES: usize = 256 * 1024;
 /// No disk of today has larger blocks.
 const BLOCK_BYTES: usize = 4096;
 
-/// What the backup does, again and again until it is ended.
+/// The backup's work, again and again until it is ended.
 #[derive(clap::Subcommand)]
 pub enum Task {
     /// Read a directory's files, past the page cache's benefit, and throw the bytes away
@@ -112,7 +112,7 @@ pub fn sink(listen: SocketAddr) -> Result<()> {
     Ok(())
 }
 
-/// Thread k of n does `work` on every file whose number is k modulo n, for ever.
+/// Thread k of n does `work` on every file with a number that is k modulo n, for ever.
 fn in_parallel(
     dir: &Path,
     parallel: usize,
@@ -169,8 +169,8 @@ fn files_below(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Reads and leaves nothing in the page cache, as backup programs do for the sake of everybody else; here it keeps
-/// the next round from being served from memory.
+/// Reads and leaves nothing in the page cache, as backup programs do for the sake of everybody else. Here it keeps the next round
+/// from being served from memory.
 fn read_cold(file: File, to: &mut impl Write) -> Result<()> {
     let kept = file.try_clone()?;
     drop_pages(&kept);

@@ -1,5 +1,5 @@
-//! A client that asks for files in a closed loop, thinks between requests, and measures each request from the first
-//! byte it writes to the last byte it receives.
+//! A client that asks for files in a closed loop, and thinks between requests. It measures each request from the first byte it
+//! writes to the last byte it receives.
 
 use std::{
     fs::{self, File},
@@ -22,8 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How much a slow client reads at once, at most.
 const SIP_BYTES: u64 = 16 * 1024;
 
-/// What a client of this rate, bytes a second, reads at once: in larger sips its window would stand open for long, and the server wait for
-/// the link and not for the client.
+/// How many bytes a client of this rate, bytes a second, reads at once. Larger sips would leave its window open for long: the
+/// server would wait for the link, not for the client.
 fn sip(rate: u64) -> usize {
     (rate / 20).clamp(1, SIP_BYTES) as usize
 }
@@ -34,7 +34,7 @@ pub struct Args {
     /// Address of the server
     #[arg(long)]
     pub address: SocketAddr,
-    /// Directory whose files are asked for by name; the server serves the same
+    /// Directory of the files to ask for by name; the server serves the same
     #[arg(long)]
     pub files: PathBuf,
     /// Drop each file from the page cache before asking for it, so that the server must read the disk
@@ -57,7 +57,7 @@ pub struct Args {
     pub warm_up_ms: u64,
 }
 
-/// What one connection, or all of them, saw.
+/// The figures of one connection, or of all of them.
 #[derive(Default)]
 pub struct Seen {
     /// Length of each request in nanoseconds.
@@ -143,7 +143,7 @@ impl<'a> Connection<'a> {
     }
 
     fn ask(mut self, names: &[String]) -> Seen {
-        // Connection k asks for every file whose number is k modulo the connections: none drops another's pages.
+        // Connection k asks for every file with a number that is k modulo the connections: none drops another's pages.
         let mine = names
             .iter()
             .skip(self.number)
@@ -161,8 +161,8 @@ impl<'a> Connection<'a> {
         self.seen
     }
 
-    /// The pause before a request: between half of the think time and one and a half, so that the connections do not
-    /// march in step. The same in every run.
+    /// The pause before a request: between half and one and a half think times, the same in every run. So the connections do not
+    /// march in step.
     fn think(&self, turn: usize) -> Duration {
         let step = (turn * 7 + self.number * 3) % 11;
         Duration::from_millis(self.args.think_ms).mul_f64(0.5 + step as f64 / 10.0)
@@ -251,7 +251,7 @@ fn connect(args: &Args) -> io::Result<BufReader<TcpStream>> {
     Ok(BufReader::with_capacity(buffer_bytes, stream))
 }
 
-/// A connection whose receive window stays small: the size must be set before it is announced.
+/// A connection with a receive window that stays small: the size must be set before it is announced.
 fn connect_narrow(address: SocketAddr) -> io::Result<TcpStream> {
     let SocketAddr::V4(address) = address else {
         return Err(Error::other("a slow client speaks IPv4"));

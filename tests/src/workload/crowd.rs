@@ -14,7 +14,7 @@ use super::limit_lifetime;
 
 /// Threads of one process: each needs two of its mappings, of which `vm.max_map_count` allows 65,530.
 const THREADS: usize = 10_000;
-/// Enough for a thread that only waits.
+/// Bytes of a stack, enough for a thread that only waits.
 const STACK: usize = 16 << 10;
 
 /// Sockets of one process: as many descriptors are allowed nearly everywhere.
@@ -23,7 +23,7 @@ const SOCKETS: usize = 10_000;
 /// Descriptors that are no sockets of the crowd.
 const SPARE: u64 = 100;
 
-/// Of what there are many.
+/// The things of which there are many.
 #[derive(clap::Subcommand)]
 pub enum Crowd {
     /// Processes that sleep
@@ -90,7 +90,7 @@ fn say() -> Result<()> {
     io::stdout().flush().context("cannot write to stdout")
 }
 
-/// Sleeps; what is held stays open.
+/// Sleeps; everything held stays open.
 fn rest<T>(_held: T) -> ! {
     loop {
         thread::park();

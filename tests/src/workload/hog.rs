@@ -40,7 +40,7 @@ pub fn run(args: &Args) {
     });
 }
 
-/// Computes for this long by the clock; the clock is asked so rarely that it does not count.
+/// Computes for this long by the clock; it reads the clock so rarely that this does not count.
 fn spin(length: Duration) {
     let begin = Instant::now();
     let mut state = 1_u64;

@@ -50,7 +50,7 @@ impl Head {
     }
 }
 
-/// Reads the body that belongs to `head` and throws it away; returns its length on the wire's inside in bytes.
+/// Reads the body that belongs to `head` and throws it away. Returns its length in bytes, without the framing of chunks.
 pub fn skip_body(head: &Head, from: &mut impl BufRead) -> io::Result<u64> {
     if head
         .field("transfer-encoding")

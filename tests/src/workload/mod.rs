@@ -13,8 +13,8 @@ pub mod stream;
 
 use std::{fs::File, os::fd::AsRawFd as _};
 
-/// Ends this process after so many seconds, whatever it is doing: a workload that lost its master must not load the
-/// machine for ever.
+/// Ends this process after so many seconds, whatever it is doing. A workload that lost its master must not load the machine for
+/// ever.
 pub fn limit_lifetime(seconds: u32) {
     // SAFETY: alarm takes a number and touches no memory; its signal is left at the default, which ends the process.
     unsafe { libc::alarm(seconds) };

@@ -1,4 +1,4 @@
-//! Pairs of threads that wake each other through pipes, so many times a second: a source of context switches whose rate is known.
+//! Pairs of threads that wake each other through pipes, so many times a second: context switches at a known rate.
 
 use std::{
     io::{PipeReader, PipeWriter, Read as _, Write as _, pipe},
@@ -12,7 +12,7 @@ use crate::busy;
 
 /// Switches of one round trip on one CPU: there and back.
 const SWITCHES: f64 = 2.0;
-/// How long a pair rests after it did what was due: more often would be switches of its own.
+/// How long a pair rests after its due round trips: more frequent rests would add switches of their own.
 const REST: Duration = Duration::from_millis(1);
 
 /// Where, and how often.

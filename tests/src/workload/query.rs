@@ -1,5 +1,5 @@
-//! A client of databases: it asks one kind of question in a closed loop, thinks between questions, and measures each from the first
-//! byte it writes to the last byte of the answer. It speaks as much of PostgreSQL's and redis' protocols as that needs.
+//! A client of databases: it asks one kind of question in a closed loop, and thinks between questions. It measures each from the
+//! first byte it writes to the last byte of the answer. It speaks as much of PostgreSQL's and redis' protocols as that needs.
 
 use std::{
     fs::{self, File},
@@ -51,7 +51,7 @@ pub struct Args {
     pub warm_up_ms: u64,
 }
 
-/// What the server understands.
+/// The protocol that the server understands.
 #[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
 pub enum Protocol {
     /// PostgreSQL's version 3, simple queries, user and database `postgres` without a password.
@@ -219,7 +219,7 @@ impl Session {
         }
     }
 
-    /// A message of PostgreSQL's: its kind, except at the very beginning, then its length with itself.
+    /// A message of PostgreSQL's: its kind, except at the very beginning, then its length in bytes, which counts itself.
     fn send(&mut self, kind: Option<u8>, body: &[u8]) -> io::Result<()> {
         let length = u32::try_from(body.len() + 4).map_err(Error::other)?;
         let mut message: Vec<u8> = kind.into_iter().collect();
@@ -258,7 +258,7 @@ impl Session {
             let number = || text[1..].parse::<i64>().map_err(Error::other);
             match text.as_bytes().first() {
                 Some(b'+' | b':') => {}
-                // Nothing is shown as the length -1.
+                // An absent value has the length -1.
                 Some(b'$') => {
                     if let Ok(length) = u64::try_from(number()?) {
                         bytes += self.take(length + 2)?.len() as u64;

@@ -17,13 +17,13 @@ use super::http::Head;
 /// How much of a file is read and sent at once.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// What to serve, and how.
+/// The files to serve, and how.
 #[derive(clap::Args)]
 pub struct Args {
     /// Address to listen on
     #[arg(long)]
     pub listen: SocketAddr,
-    /// Directory whose files are served
+    /// Directory of the files to serve
     #[arg(long)]
     pub root: PathBuf,
     /// Serve connections with so many threads instead of one thread for each

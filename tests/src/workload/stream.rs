@@ -1,4 +1,4 @@
-//! A bulk stream over the loopback between two threads, each on a CPU of its own: how long a MiB takes.
+//! A bulk stream over the loopback between two threads, each on its own CPU: how long a MiB takes.
 
 use std::{
     io::{Read as _, Write as _},
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::busy;
 
-/// How much is sent and received at once.
+/// Bytes sent and received at once.
 const CHUNK: usize = 64 << 10;
 
 /// How much, and where.

@@ -1,4 +1,4 @@
-//! Installing Debian packages: only what is missing, said before it is done, as root.
+//! Installs Debian packages, as root: only the missing ones, named before.
 
 use std::{
     fs,
@@ -22,10 +22,10 @@ pub(crate) struct Need {
     pub(crate) package: &'static str,
 }
 
-/// Asked by Debian's packages before they start a service; 101 forbids it.
+/// Debian's packages run it before they start a service; exit status 101 forbids the start.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
-/// Installs the packages of the programs that are not there. `what` says what they are for.
+/// Installs the packages of the programs that are not there. `what` names their purpose.
 pub(crate) fn need(needs: &[Need], what: &str) -> Result<()> {
     install(&missing(needs), what)
 }

@@ -15,7 +15,7 @@ const LINKER_LLVM: std::ops::RangeInclusive<u32> = 21..=23;
 /// Longest that rustup may take for one component, in seconds: without a network it can hang.
 const RUSTUP_LIMIT: &str = "300";
 
-/// What builds the kernel half; installs it when it is not there.
+/// The toolchain of the kernel half; installs it when it is not there.
 pub fn build_tools() -> Result<Toolchain> {
     if let Some(toolchain) = Toolchain::find() {
         return Ok(toolchain);

@@ -18,7 +18,7 @@ use crate::{
 /// The release of virtme-ng that was tried.
 const VIRTME: &str = "virtme-ng==1.42";
 
-/// What every guest needs.
+/// Programs that every guest needs.
 const NEEDS: &[Need] = &[
     Need {
         program: "qemu-system-x86_64",
@@ -78,7 +78,8 @@ pub fn vng() -> Result<PathBuf> {
     Ok(vng)
 }
 
-/// A statically linked busybox: what every guest begins with, and the only other program in one with a root file system of its own.
+/// A statically linked busybox, with which every guest begins. In one with a root file system of its own it is the only other
+/// program.
 pub fn busybox() -> Result<PathBuf> {
     let found = || find("busybox").filter(|file| is_static_file(file));
     if found().is_none() {

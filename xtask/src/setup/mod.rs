@@ -1,4 +1,4 @@
-//! `cargo xtask setup`: installs what is missing, and says what before it does.
+//! `cargo xtask setup`: names the missing programs, then installs them.
 //!
 //! Every other task begins with the part of this that it needs. When all is there that costs a few milliseconds, and
 //! nothing is printed.
@@ -23,7 +23,7 @@ use crate::{
     toolchain::Toolchain,
 };
 
-/// What to install.
+/// The groups of tools to install.
 #[derive(clap::Args)]
 #[command(
     after_help = "Examples:\n  cargo xtask setup              what build, test and demo need\n  \
@@ -45,13 +45,13 @@ enum Group {
     Nginx,
     /// The real programs of the lab's scenarios
     Lab,
-    /// What `bench` compares with, and its loads
+    /// The peers of `bench`, and its loads
     Bench,
     /// Virtual machines for other kernels
     Vm,
 }
 
-/// What the demo and the kernel tests make their scenes with.
+/// Programs for the scenes of the demo and of the kernel tests.
 const DEMO: &[Need] = &[
     Need {
         program: "ip",
@@ -241,7 +241,7 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Sees to rustfmt and clippy, which a minimal toolchain lacks.
+/// Installs rustfmt and clippy where they are missing: a minimal toolchain lacks them.
 pub fn lint_tools(toolchain: &Toolchain) -> Result<()> {
     let works = |name: &str| succeeds(cargo().args([name, "--version"]));
     if !works("fmt") || !works("clippy") {
@@ -258,12 +258,12 @@ pub fn lint_tools(toolchain: &Toolchain) -> Result<()> {
     Ok(())
 }
 
-/// Sees to the tools that the demo and the kernel tests make their scenes with.
+/// Installs the missing tools for the scenes of the demo and of the kernel tests.
 pub fn demo_tools() -> Result<()> {
     apt::need(DEMO, "network namespaces, traffic shaping and loop disks")
 }
 
-/// Sees to the real programs of `demo --with nginx`; no nginx is left running that was not running before.
+/// Installs the missing real programs of `demo --with nginx`. An nginx that did not run before does not run afterwards.
 pub fn nginx_tools() -> Result<()> {
     apt::need_without_starting(
         NGINX,
@@ -272,7 +272,7 @@ pub fn nginx_tools() -> Result<()> {
     )
 }
 
-/// Sees to the real programs of the lab's scenarios.
+/// Installs the missing real programs of the lab's scenarios.
 pub fn lab_tools() -> Result<()> {
     nginx_tools()?;
     for (server, service) in LAB_SERVERS {
@@ -285,7 +285,7 @@ pub fn lab_tools() -> Result<()> {
     apt::need(LAB, "the lab's real backups")
 }
 
-/// Sees to the peers and the loads of the bench.
+/// Installs the missing peers and loads of the bench.
 pub fn bench_tools() -> Result<()> {
     demo_tools()?;
     nginx_tools()?;

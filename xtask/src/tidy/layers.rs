@@ -2,7 +2,7 @@
 
 use super::{Finding, Source};
 
-/// What a module of the user half may use.
+/// A module of the user half, and the modules and words that it may use.
 struct Layer {
     /// Below `tracer-user/src`: `NAME.rs` and all that is in `NAME/`.
     module: &'static str,
@@ -140,7 +140,7 @@ impl Layer {
     }
 }
 
-/// The line on which a file's tests begin; past its end where it is all code, its beginning where it is all tests.
+/// The line on which a file's tests begin. It is past the end of a file without tests, and 0 in a file of tests.
 fn tests_begin(source: &Source<'_>) -> usize {
     if source.path.contains("/tests/") || source.path.ends_with("/tests.rs") {
         return 0;
@@ -226,7 +226,8 @@ fn uses(text: &str) -> Vec<(usize, &str)> {
     found
 }
 
-/// The first names of the items of a group up to its closing brace, and how many lines below its beginning they are.
+/// The first names of the items of a group up to its closing brace. Each comes with its number of lines below the group's
+/// beginning.
 fn top_names(group: &str) -> impl Iterator<Item = (usize, &str)> {
     let (mut depth, mut expected) = (0_usize, true);
     let starts = group.char_indices().map_while(move |(at, c)| {

@@ -43,7 +43,7 @@ const MACHINE_PATHS: [&str; 3] = [
     concat!("/fa", "rm/"),
     concat!("/tmp", "/wt/"),
 ];
-/// Words of documents that do not lie in the tree: a reader cannot follow them. (In parts, so that this file keeps the rule.)
+/// Words of documents outside the tree: a reader cannot follow them. (In parts, so that this file keeps the rule.)
 const OUTSIDE_DOCUMENTS: [&str; 5] = [
     concat!("design", " §"),
     concat!("design", ".md"),
@@ -54,7 +54,7 @@ const OUTSIDE_DOCUMENTS: [&str; 5] = [
 /// The longest that the README may get: a newcomer reads it whole.
 const README_LINES: usize = 150;
 const README_WORDS: usize = 1_400;
-/// The files with methods of the whole model, where two owners of its state meet; everywhere else a room keeps to its own.
+/// The files with methods of the whole model, where two owners of its state meet. Everywhere else a room keeps to its own.
 const MODEL_METHODS: [&str; 3] = [
     "tracer-user/src/model/mod.rs",
     "tracer-user/src/model/wait.rs",
@@ -112,7 +112,7 @@ pub(crate) fn run() -> Result<()> {
     list.args(["ls-files", "--cached", "--others", "--exclude-standard"])
         .current_dir(&root);
     let files = output(&mut list, "list the files of the tree")?;
-    // What git knows and is gone breaks no rule.
+    // A file that git knows and that is gone breaks no rule.
     let there = files.lines().filter(|path| root.join(path).exists());
     let texts = there.map(|path| Ok((path, read(&root.join(path))?)));
     let texts: Vec<(&str, String)> = texts.collect::<Result<_>>()?;

@@ -2,7 +2,7 @@
 
 use super::{Finding, Source};
 
-/// What attaches a family's programs, and decodes its records: each file is a family.
+/// The code that attaches a family's programs and decodes its records: each file is a family.
 const ATTACHES: &str = "tracer-user/src/probes/";
 
 /// Files there that serve all families. Histograms have no programs of their own: those of other families count.

@@ -63,7 +63,7 @@ fn inherits(manifest: &Source<'_>, name: &str) -> bool {
     declared(manifest, &TABLES).any(|(_, used)| used == name)
 }
 
-/// Does code name this crate: in a path (`serde_json::json!`) or in a `use`?
+/// Whether code names this crate, in a path (`serde_json::json!`) or in a `use`.
 fn is_named(text: &str, dependency: &str) -> bool {
     let name = dependency.replace('-', "_");
     text.lines().any(|line| {

@@ -1,4 +1,4 @@
-//! One guest: boots it, and brings out what its script said and how it ended.
+//! One guest: boots it, and brings out its script's output and exit status.
 
 use std::{
     env, fs,
@@ -17,11 +17,11 @@ use crate::{paths, setup};
 
 /// Stands before the first line of the script's output.
 const BEGIN: &str = "GUEST-BEGIN";
-/// Stands before the script's exit status. A guest has no other way to tell it that all kernels share.
+/// Stands before the script's exit status. No other way to report it works on all kernels.
 const STATUS: &str = "GUEST-STATUS=";
 /// How much of the console is shown when the script did not even begin, in lines.
 const TAIL: usize = 60;
-/// What `timeout` exits with when the time was up.
+/// Exit status of `timeout` when the time was up.
 const TIMED_OUT: i32 = 124;
 /// A guest to be booted.
 pub struct Guest<'a> {
@@ -47,14 +47,14 @@ impl Guest<'_> {
         succeeded(status, &log)
     }
 
-    /// Runs a shell script in the guest: the lines that it said, if it succeeded.
+    /// Runs a shell script in the guest, and returns its lines of output if it succeeded.
     pub fn said(&self, script: &str) -> Result<Vec<String>> {
         let (said, status, log) = self.outcome(script)?;
         succeeded(status, &log).with_context(|| said.join("\n"))?;
         Ok(said)
     }
 
-    /// Runs a shell script in the guest: what it said, its exit status, and where the console's log is.
+    /// Runs a shell script in the guest: its output, its exit status, and the path of the console's log.
     fn outcome(&self, script: &str) -> Result<(Vec<String>, i32, PathBuf)> {
         let vng = setup::vng()?;
         let kernel = kernel(self.name)?;
@@ -94,7 +94,7 @@ impl Guest<'_> {
         Ok(status.context("could not start the guest")?.code())
     }
 
-    /// What the script said, and its exit status; shows the end of the console if it did not come to its end.
+    /// The script's output and exit status. Shows the end of the console if the script did not come to its end.
     fn judge(&self, console: &str, code: Option<i32>, log: &Path) -> Result<(Vec<String>, i32)> {
         let Some((said, status)) = outcome(console) else {
             let lines: Vec<_> = console.lines().collect();
@@ -117,7 +117,7 @@ impl Guest<'_> {
     /// Boots the kernel on this machine's own root file system.
     fn virtme(&self, vng: &Path, kernel: &Kernel, script: &Path) -> Result<Command> {
         let mut command = Command::new(vng);
-        // Without being told to use 9p it waits five seconds for a virtiofsd that is not there.
+        // Without `--force-9p` it waits five seconds for a virtiofsd that is not there.
         command
             .args(["--disable-kvm", "--force-9p", "--verbose"])
             .args(["--cpus", &self.cpus.to_string()])
@@ -128,7 +128,7 @@ impl Guest<'_> {
             .env("PATH", path_with(vng)?);
         let mut options = format!("-accel {ACCELERATOR}");
         if self.siblings {
-            // Qemu takes the last of what it is told twice.
+            // Of an option given twice, qemu takes the last.
             options += " -smp 2,sockets=1,cores=1,threads=2";
         }
         command.arg(format!("--qemu-opts={options}"));
@@ -157,7 +157,7 @@ fn succeeded(status: i32, log: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The script between its marks, in a guest whose kernel keeps quiet meanwhile.
+/// The script between its marks; the guest's kernel keeps quiet meanwhile.
 fn wrapped(script: &str) -> String {
     format!(
         "dmesg -n 1\n\
@@ -173,7 +173,7 @@ fn wrapped(script: &str) -> String {
     )
 }
 
-/// What the script said, line by line, and its exit status; `None` when it did not come to its end.
+/// The script's output, line by line, and its exit status; `None` when it did not come to its end.
 fn outcome(console: &str) -> Option<(Vec<&str>, i32)> {
     // The console ends lines with \r\n, and other output may stand before a mark on the same line.
     let lines = console.lines().map(|line| line.trim_end_matches('\r'));

@@ -1,7 +1,7 @@
 //! Debian's kernel packages, of this machine's suite or another one, unpacked into the target directory.
 //!
-//! The packages are fetched through an apt configuration of our own: nothing is installed, root is not needed, and the
-//! archive's address is the one that this machine's own package sources name.
+//! An apt configuration of our own fetches the packages. Nothing is installed, and root is not needed. The archive's address is the
+//! one that this machine's own package sources name.
 
 use std::{
     fs,
@@ -137,7 +137,7 @@ fn fetch(series: &Series, folder: &Path) -> Result<()> {
     fs::rename(&unpacked, folder).context("could not put the kernel in its place")
 }
 
-/// Newer packages keep everything below `usr/lib/modules`; what reads it here looks below `lib` and `boot`.
+/// Newer packages keep everything below `usr/lib/modules`; its readers here look below `lib` and `boot`.
 fn lay_out(unpacked: &Path, release: &str) -> Result<()> {
     if !unpacked.join("lib").exists() {
         std::os::unix::fs::symlink("usr/lib", unpacked.join("lib"))?;
@@ -241,7 +241,8 @@ struct Source {
     signed_by: Option<String>,
 }
 
-/// The line for a suite: from where the machine gets that suite, or else its like, security updates or not.
+/// The line for a suite: from where the machine gets that suite, or else one like it. Suites of security updates are alike, and so
+/// are all others.
 fn source_line(machine: &[Source], suite: &str) -> Result<String> {
     let security = |suite: &str| suite.ends_with("-security");
     let exact = machine

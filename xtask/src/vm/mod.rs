@@ -1,8 +1,8 @@
 //! `cargo xtask vm`: runs the tracer, or any command, under other kernels in virtual machines.
 //!
-//! Guests run under qemu's TCG, which needs no `/dev/kvm`. They see this machine's root file system, read-only, through
-//! virtme-ng; with `--own-root` they have one of their own with busybox and the tracer in it and nothing else, which
-//! shows that the one file is all that a server needs.
+//! Guests run under qemu's TCG, which needs no `/dev/kvm`. They see this machine's root file system, read-only, through virtme-ng.
+//! With `--own-root` they have one of their own, with busybox and the tracer in it and nothing else. This shows that the one file
+//! is all that a server needs.
 
 pub mod guest;
 mod kernels;
@@ -43,7 +43,7 @@ pub struct Args {
     /// Longest that one guest may take, in seconds
     #[arg(long, default_value_t = LIMIT_S)]
     limit: u32,
-    /// What to run instead of the smoke test
+    /// Command to run instead of the smoke test
     #[arg(last = true)]
     command: Vec<String>,
 }
@@ -126,7 +126,7 @@ fn one(name: &str, args: &Args, script: &str) -> bool {
     outcome.is_ok()
 }
 
-/// The script of the smoke test. A tracer that finds a kernel feature missing says so with status 5: no failure here.
+/// The script of the smoke test. A tracer that finds a kernel feature missing exits with status 5: no failure here.
 fn smoke(own_root: bool) -> Result<String> {
     let known_workloads = build::guest_smoke()?;
     let at = |host: &Path, inside: &str| {

@@ -1,4 +1,4 @@
-//! A guest with a root file system of its own: an initramfs of busybox and the tracer, booted by qemu itself.
+//! A guest with its own root file system: an initramfs of busybox and the tracer, booted by qemu itself.
 
 use std::{
     fs,

@@ -22,7 +22,8 @@ use crate::world::{
 pub(crate) const MEMORY: &str = "/dev/shm";
 const BYTES: u64 = 256 << 20;
 
-/// What `biosnoop` does, in what every kernel has: what is known of a request is kept from its issue, and a line printed at its end.
+/// The work of `biosnoop`, with tracepoints that every kernel has. It keeps a request's facts from its issue, and prints a line at
+/// its end.
 const A_LINE_PER_REQUEST: &str = r#"
 tracepoint:block:block_rq_issue {
   @start[args->dev, args->sector] = nsecs; @pid[args->dev, args->sector] = pid; @comm[args->dev, args->sector] = comm;
@@ -49,8 +50,8 @@ const WATCHERS: &[Watcher] = &[
     Watcher::tracer("tracer, itself", Target::Load, false),
 ];
 
-/// It keeps what `biolatency` does, for each process, and owners besides; `biosnoop` prints each request, and where the kernel refuses it,
-/// bpftrace stands in.
+/// Tracer keeps the histograms of `biolatency`, for each process, and owners besides. `biosnoop` prints each request; where the
+/// kernel refuses it, bpftrace stands in.
 const LIMITS: &[Limit] = &[
     Limit {
         of: "tracer, another",
@@ -72,7 +73,7 @@ const LIMITS: &[Limit] = &[
     },
 ];
 
-/// The same, shown and not judged by `--short`.
+/// The limit against `biolatency`, shown and not judged by `--short`.
 const OF_TIME: &[Limit] = &[Limit {
     of: "tracer, another",
     to: To::Peers(&["biolatency"]),
@@ -80,8 +81,8 @@ const OF_TIME: &[Limit] = &[Limit {
     fails: f64::INFINITY,
 }];
 
-/// The time of a read depends on which of its threads waits for which on what CPU, by more than what any watcher adds; the CPU time of
-/// all of them together hardly does, and it has the watcher's own reader in it.
+/// The time of a read depends on which thread waits for which, on which CPU. It varies by more than any watcher adds. The CPU time
+/// of all threads together hardly varies, and it includes the watcher's own reader.
 const FIGURES: &[Figure] = &[
     Figure {
         title: "block (ns per 4 KiB read at depth 32)",
@@ -114,7 +115,7 @@ pub(crate) fn run(rounds: u32, short: bool) -> Result<Vec<Found>> {
     Ok(found)
 }
 
-/// Where nobody has mounted them; without them a peer is left out.
+/// Mounts the tracepoints where nobody has: without them a peer is left out.
 fn show_tracepoints() {
     if Path::new(TRACEFS).join("events").exists() {
         return;
@@ -129,7 +130,7 @@ fn show_tracepoints() {
     }
 }
 
-/// Random reads for so long; one process.
+/// One process that reads at random for `time`.
 pub(crate) fn reads(device: &str, time: &str) -> Program {
     let words = [
         "fio",

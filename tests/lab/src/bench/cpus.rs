@@ -1,7 +1,7 @@
 //! Cost against CPUs: guests of one kernel with more and more of them.
 //!
-//! An emulator's nanoseconds are not a machine's, but they are its own: what counts is each figure beside that of the smallest guest. Its
-//! CPUs take turns on one of this machine's.
+//! An emulator's nanoseconds are not a machine's: compare each figure only with that of the smallest guest. The emulator's CPUs
+//! take turns on one CPU of this machine.
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
@@ -12,13 +12,14 @@ use super::{
     figures::{Summary, by_name, json_in, summary},
 };
 
-/// How many CPUs the guests have; what is measured first is the measure of the others.
+/// How many CPUs the guests have; the first guest is the measure of the others.
 const CPUS: [u32; 4] = [2, 4, 8, 16];
 const KERNEL: &str = "6.12";
 /// Longest that a guest may take, in seconds: the largest takes a minute.
 const LIMIT_S: u32 = 300;
 
-/// A report a line, of a process that does nothing; once it is traced, a pair of others that wake each other keeps one CPU busy.
+/// Prints a report a line, of a process that does nothing. While it is traced, two other tasks wake each other and keep one CPU
+/// busy.
 const SCRIPT: &str = r#"
 sleep 1000 & target=$!
 for round in $(seq ROUNDS); do
@@ -35,7 +36,7 @@ done
 kill $target
 "#;
 
-/// What is told of a guest.
+/// The figures reported of a guest.
 const FIGURES: [Figure; 4] = [
     Figure {
         name: "attach_ns",

@@ -1,4 +1,4 @@
-//! What a machine is filled with before tracer is started on it: processes, threads, sockets, disks, and their certain end.
+//! Fills a machine with processes, threads, sockets or disks before tracer starts on it, and ends them for certain.
 
 use std::{
     fs::{self, File},
@@ -26,17 +26,17 @@ const GOES: Duration = Duration::from_secs(20);
 /// Bytes of a disk that nobody reads.
 const DISK: u64 = 1 << 20;
 
-/// Of what there are many.
+/// The things of which there are many.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Crowd {
     Nobody,
     Processes(usize),
     Threads(usize),
-    /// Of the target itself.
+    /// Sockets of the target itself.
     Sockets(usize),
     /// Loop devices over files in memory.
     Disks(usize),
-    /// A second.
+    /// Forks a second.
     Forks(usize),
 }
 
@@ -53,7 +53,7 @@ impl Crowd {
         }
     }
 
-    /// What the program that makes it is told.
+    /// The arguments of the program that makes it.
     fn words(self) -> Option<[String; 2]> {
         let (what, count) = match self {
             Self::Nobody | Self::Disks(_) => return None,
@@ -65,7 +65,7 @@ impl Crowd {
         Some([what.to_owned(), count.to_string()])
     }
 
-    /// Makes it, does something, and waits until it is gone. `there` is told the process that is to be the target, if it is the crowd's.
+    /// Makes it, does something, and waits until it is gone. `there` gets the target's pid, if the target is the crowd's process.
     pub(crate) fn around<T>(
         self,
         room: &Room,
@@ -95,7 +95,7 @@ fn start(room: &Room, words: [String; 2]) -> Result<Running> {
     Ok(crowd)
 }
 
-/// Until everything is removed again.
+/// Lets the kernel give out at least `count` ids, until everything is removed again.
 fn allow_ids(count: usize) -> Result<()> {
     let was = fs::read_to_string(PID_MAX).context("could not read how many ids there may be")?;
     let was = was.trim().to_owned();
@@ -114,7 +114,7 @@ fn disk(room: &Room, number: usize) -> Result<()> {
     attach(&image).map(drop)
 }
 
-/// Waits until nobody is left of those that were ended.
+/// Waits until all ended processes are gone.
 fn gone(room: &Room) -> Result<()> {
     let end = Instant::now() + GOES;
     while !fs::read_to_string(room.group.procs())?.is_empty() {

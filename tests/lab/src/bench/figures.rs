@@ -60,7 +60,7 @@ pub(crate) struct Series {
 }
 
 impl Series {
-    /// What each run was longer than its neighbours without a watcher.
+    /// How much longer each run took than its neighbours without a watcher.
     pub(crate) fn added(&self) -> Option<Summary> {
         let added: Vec<_> = self
             .watched
@@ -72,13 +72,13 @@ impl Series {
     }
 }
 
-/// A ratio of two costs; `None` where the second is too small to be told from noise.
+/// A ratio of two costs; `None` where the second is too small to stand out from noise.
 pub(crate) fn ratio(of: Summary, to: Summary) -> Option<f64> {
     let noise = (to.high - to.low).abs();
     (to.median > 0.0 && to.median > noise / 2.0).then(|| of.median / to.median)
 }
 
-/// The JSON in what a load printed, which may have said something before.
+/// The JSON in a load's output; other text may stand before it.
 pub(crate) fn json_in(text: &str) -> Result<Value> {
     let said = text.find('{').map_or("", |at| &text[at..]);
     serde_json::from_str(said).with_context(|| format!("no JSON: {text:?}"))

@@ -1,10 +1,10 @@
-//! `cargo xtask bench`: what tracer costs, beside its peers, in the same run.
+//! `cargo xtask bench`: the costs of tracer and of its peers, in the same run.
 //!
-//! Absolute figures are the machine's; a ratio of two costs that were measured between each other is tracer's.
+//! Absolute figures depend on the machine. A ratio of two costs, measured in turn, depends on tracer.
 //!
-//! Code map: [`watcher`] starts tracer and its peers, [`rounds`] interleaves runs of a load with and without them, [`figures`] sums
-//! up, [`table`] shows; [`switch`], [`block`] and [`net`] are loads with
-//! their rows and limits; [`volume`], [`start`] and [`cpus`] have no peers, and [`crowd`] fills the machine for them.
+//! Code map: [`watcher`] starts tracer and its peers. [`rounds`] interleaves runs of a load with and without them. [`figures`] sums
+//! up, [`table`] shows. [`switch`], [`block`] and [`net`] are loads with their rows and limits. [`volume`], [`start`] and [`cpus`]
+//! have no peers; [`crowd`] fills the machine for them.
 
 mod block;
 mod cpus;
@@ -36,12 +36,12 @@ use crate::world::{caller, supervise};
 const ROUNDS: u32 = 7;
 /// Runs of each watcher with `--short`: the fewest that have a median.
 const SHORT: u32 = 3;
-/// So many times as many runs before `--short` fails.
+/// Before `--short` fails, it measures once more, in so many times as many runs.
 const AGAIN: u32 = 3;
-/// Where the supervisor looks for what a killed bench left; that of the block bench lies in memory.
+/// Where the supervisor looks for leftovers of a killed bench: the block bench works in memory.
 const SCRATCH: &str = "/dev/shm";
 
-/// What to measure.
+/// The loads to measure, and how.
 #[derive(clap::Args)]
 #[command(
     after_help = "Examples:\n  cargo xtask bench                  everything, some minutes\n  cargo xtask bench switch           \
@@ -78,7 +78,7 @@ enum Load {
     Block,
     /// A stream over the loopback, and a web server at full speed
     Net,
-    /// Records a second, what is lost of them, and what reading them costs
+    /// Records a second, their losses, and the cost of reading them
     Volume,
     /// Time until attached, and memory, alone and in a crowd
     Start,
@@ -118,7 +118,7 @@ fn measure(args: &Args) -> Result<()> {
         let mut reports = play(load, args, rounds)?;
         let beyond = |report: &Report| !report.faults.is_empty();
         if args.short && reports.iter().any(beyond) {
-            // Other programs of the machine meet a few short runs by chance; a cost is there again.
+            // Other programs of the machine disturb a few short runs by chance; a real cost shows again.
             say("beyond what is allowed; measured once more, in more runs");
             reports = play(load, args, AGAIN * rounds)?;
         }
@@ -163,10 +163,10 @@ impl Args {
     }
 }
 
-/// What a load showed.
+/// The result of a load.
 struct Report {
     text: String,
     json: Value,
-    /// What is beyond its limit.
+    /// Figures beyond their limits, a sentence each.
     faults: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! The network path: a bulk stream over the loopback, and a web server that is asked as fast as it can answer.
+//! The network path: a bulk stream over the loopback, and a web server asked as fast as it can answer.
 
 use std::{fs, path::Path, process::Stdio};
 
@@ -17,11 +17,11 @@ use crate::world::{
     process::usable_cpus,
 };
 
-/// Files in memory: no disk is to be waited for.
+/// Files in memory, so that nothing waits for a disk.
 const MEMORY: &str = "/dev/shm";
-/// What a stream carries, about a second's worth.
+/// Size of a stream, MiB: about a second's worth.
 const STREAM_MIB: u32 = 2_000;
-/// A small answer: the work is the requests', not the bytes'.
+/// Bytes of a small answer: the work is the requests', not the bytes'.
 const ANSWER: usize = 4096;
 /// Connections, each with one request at a time: enough that the server never waits.
 const CONNECTIONS: &str = "-c16";
@@ -41,9 +41,9 @@ const WATCHERS: &[Watcher] = &[
     Watcher::tracer("tracer, itself", Target::Load, true),
 ];
 
-/// At most 1 % of the throughput, whoever is traced; at most 2 % of the slowest requests' time. Tracing itself it was 18 to 26 %, 26 to
-/// 67 % and 60 to 260 % when the limits for `--short` were set: with a CPU that is always busy, what is added to each request is waited
-/// for by all that stand behind it.
+/// The targets are 1 % of the throughput at most, whoever is traced, and 2 % of the slowest requests' time. Measured with the load
+/// itself traced, when the limits for `--short` were set: 18 to 26 %, 26 to 67 % and 60 to 260 %. The CPU is always busy, so each
+/// request also waits for the time added to those before it.
 const OF_STREAM: &[Limit] = &[
     of_bare("tracer, another", 0.01, 0.2),
     of_bare("tracer, itself", 0.01, 0.5),
@@ -84,7 +84,7 @@ const REQUEST_COSTS: &[Figure] = &[
     },
 ];
 
-/// What wrk is to print when it is done.
+/// Has wrk print its figures when it is done.
 const SUMMARY: &str = r#"
 function done(summary, latency, requests)
   local errors = summary.errors
@@ -118,7 +118,7 @@ fn stream(rounds: u32, short: bool) -> Result<Vec<Found>> {
     Ok(found)
 }
 
-/// nginx on one CPU, who asks it on another.
+/// nginx on one CPU, its client on another.
 fn requests(rounds: u32, short: bool) -> Result<Vec<Found>> {
     let (first, last) = ends()?;
     let mark = ledger::mark()?;

@@ -18,15 +18,15 @@ use super::{
 };
 use crate::world::process::Program;
 
-/// What is measured: a load, its figures, and who watches.
+/// A measurement: a load, its figures and its watchers.
 pub(crate) struct Plan {
     /// The load; it runs until it is done.
     pub(crate) load: Program,
-    /// What each run of it tells.
+    /// The figures of each run.
     pub(crate) figures: &'static [Figure],
     pub(crate) watchers: Vec<Watcher>,
     pub(crate) rounds: u32,
-    /// The process that watchers are told to look at, where that is not the load but who serves it.
+    /// The process that watchers look at, where it is not the load but its server.
     pub(crate) server: Option<u32>,
 }
 
@@ -41,13 +41,13 @@ pub(crate) struct Figure {
 
 /// One run of a load.
 pub(crate) struct Run {
-    /// What the load printed.
+    /// The load's output.
     pub(crate) text: String,
     /// CPU time of the whole machine meanwhile, watchers' readers included.
     pub(crate) cpu_ns: f64,
 }
 
-/// Plays the plan; what was found for each figure.
+/// Plays the plan; returns the findings for each figure.
 pub(crate) fn play(plan: &Plan) -> Result<Vec<Found>> {
     let unrelated = command(&["sleep", "1000000"]).start(Stdio::null())?;
     let mut all: Vec<Found> = plan
@@ -136,8 +136,8 @@ fn one(plan: &Plan, watcher: Option<&Watcher>, unrelated: u32) -> Result<Vec<f64
     Ok(figures)
 }
 
-/// Time of all CPUs together in which none was idle or stolen, since some point, ns: by the idle time, which the kernel measures, where it
-/// only samples the rest.
+/// Time of all CPUs together, neither idle nor stolen, ns since some point. It follows from the idle time, which the kernel
+/// measures; the kernel only samples the rest.
 fn busy_ns() -> Result<f64> {
     let text = fs::read_to_string("/proc/stat")?;
     let (cpus, not_busy) = idle_of(&text).with_context(|| format!("no CPU in {text:?}"))?;

@@ -1,4 +1,5 @@
-//! Start and memory: how long tracer takes until it has attached, and what it holds; alone, in a crowd, and in crowds that grow.
+//! Start and memory: how long tracer takes to attach, and how much memory it holds. Both alone, in a crowd, and in crowds that
+//! grow.
 
 use std::{path::Path, process::Stdio};
 
@@ -15,13 +16,13 @@ use super::{
 };
 use crate::world::{Room, ledger};
 
-/// What a busy server has.
+/// Crowds as on a busy server.
 const BUSY: &[Row] = &[
     Row::short(Crowd::Nobody),
     Row::short(Crowd::Processes(2_000)),
     Row::short(Crowd::Threads(2_000)),
 ];
-/// Steps by which a slope is seen.
+/// Crowds that grow in steps, to show a slope.
 const GROWING: &[Row] = &[
     Row::short(Crowd::Nobody),
     Row::short(Crowd::Processes(1_000)),
@@ -43,7 +44,7 @@ const GROWING: &[Row] = &[
     },
 ];
 
-/// What is read from each report, its promise and where `--short` fails, and how it is shown.
+/// The figures of each report: the promise, the limit of `--short`, and how to show them.
 const FIGURES: &[Figure] = &[
     Figure {
         name: "attach_ns",
@@ -77,7 +78,7 @@ const FIGURES: &[Figure] = &[
 
 struct Row {
     crowd: Crowd,
-    /// How long is traced.
+    /// How long tracer traces.
     window: &'static str,
 }
 
@@ -93,7 +94,7 @@ impl Row {
 struct Figure {
     name: &'static str,
     target: Option<f64>,
-    /// Of what does not depend on how fast the machine is.
+    /// The limit of `--short`, for figures that do not depend on the machine's speed.
     fails: Option<f64>,
     unit: f64,
     what: &'static str,
@@ -129,7 +130,7 @@ fn table(title: &str, rows: &[Row], rounds: u32) -> Result<Report> {
     })
 }
 
-/// What the reports of a few short traces say of tracer, in the order of [`FIGURES`].
+/// Tracer's figures in the reports of a few short traces, in the order of [`FIGURES`].
 fn measured(target: u32, window: &str, rounds: u32) -> Result<Vec<Summary>> {
     let mut all = vec![Vec::new(); FIGURES.len()];
     for _ in 0..rounds {

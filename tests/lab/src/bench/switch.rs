@@ -59,14 +59,14 @@ const ITSELF: &[Watcher] = &[
     Watcher::tracer("tracer, itself", Target::Load, true),
 ];
 
-/// (a): it keeps everybody's histogram and totals.
+/// Tracer keeps everybody's histogram and totals.
 const OF_OTHERS: &[Limit] = &[Limit {
     of: "tracer, another",
     to: To::Peers(&["runqlat"]),
     target: 1.0,
     fails: 2.0,
 }];
-/// (b): it gives the facts of all four.
+/// Tracer gives the facts of all four peers.
 const OF_ITSELF: &[Limit] = &[Limit {
     of: "tracer, itself",
     to: To::Peers(&[
@@ -90,7 +90,7 @@ const ITS_COST: &[Figure] = &[Figure {
     limits: OF_ITSELF,
 }];
 
-/// Measures both loads: two processes, and two threads of one process, which a peer can be told by one number.
+/// Measures both loads: two processes, and two threads of one process. One pid names both threads to a peer.
 pub(crate) fn run(rounds: u32, short: bool) -> Result<Vec<Found>> {
     let trips = if short { FEW } else { TRIPS };
     let mut found = one(OTHERS_COST, &[trips], rows(OTHERS, short), rounds)?;

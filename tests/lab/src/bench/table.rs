@@ -8,7 +8,7 @@ use super::{
     watcher::Watcher,
 };
 
-/// What a bench found about one load.
+/// The findings of a bench about one load.
 pub(crate) struct Found {
     /// The load and its unit: "switch: ns per switch".
     pub(crate) title: &'static str,
@@ -21,15 +21,16 @@ pub(crate) struct Found {
 pub(crate) struct Limit {
     /// The row of tracer.
     pub(crate) of: &'static str,
-    /// Measured by what.
+    /// The cost to compare with.
     pub(crate) to: To,
     /// The promise.
     pub(crate) target: f64,
-    /// Beyond this `--short` fails, also by the better quartiles: the target, or what was reached, with a margin for other machines.
+    /// `--short` fails where even the better quartiles are beyond this. It is the target, or the figure reached, with a margin for
+    /// other machines.
     pub(crate) fails: f64,
 }
 
-/// What tracer's cost is held against.
+/// A cost to compare tracer's with.
 #[derive(Clone, Copy)]
 pub(crate) enum To {
     /// The rows of its peers; their costs are added up.
@@ -56,7 +57,7 @@ impl Found {
         series.added()
     }
 
-    /// What some rows add, one after the other; `None` where one does not run.
+    /// The sum of the costs that some rows add; `None` where one did not run.
     fn together(&self, names: &[&str]) -> Option<Summary> {
         let peers = names.iter().map(|name| self.added(name));
         let peers = peers.collect::<Option<Vec<_>>>()?;
@@ -68,7 +69,7 @@ impl Found {
         })
     }
 
-    /// The limits whose rows were all measured.
+    /// The limits for which all rows were measured.
     fn judged(&self) -> Vec<Judged> {
         let judge = |limit: &Limit| {
             let of = self.added(limit.of)?;
@@ -149,7 +150,7 @@ impl Found {
         text
     }
 
-    /// Nanoseconds.
+    /// The figures, in nanoseconds.
     fn json(&self) -> Value {
         let rows: Vec<_> = self
             .rows

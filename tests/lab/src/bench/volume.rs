@@ -1,4 +1,4 @@
-//! Volume: how many records a second arrive, what is dropped beyond that, and what reading them costs.
+//! Volume: how many records a second arrive, how many are dropped beyond that, and the cost of reading them.
 
 use std::{
     fs,
@@ -23,9 +23,9 @@ use crate::world::{
     process::{Running, usable_cpus},
 };
 
-/// No record is lost up to so many a second.
+/// Up to so many records a second, none is lost.
 const LOSSLESS: f64 = 300e3;
-/// Switches a second that are asked for, the last as many as the machine can make.
+/// Switches a second to ask for; `None` asks for as many as the machine can make.
 const STEPS: &[Step] = &[
     Step::paced(30e3, false),
     Step::paced(100e3, true),
@@ -42,21 +42,21 @@ const STEPS: &[Step] = &[
         short: true,
     },
 ];
-/// What is reported of each step.
+/// The window that the report of each step covers.
 const WINDOW: Duration = Duration::from_millis(2500);
 /// How long the reader is stopped: the ring is full after a third of it at 100,000 switches a second.
 const STOPPED: Duration = Duration::from_millis(1200);
-/// How far the histograms' counts a second may be from the kernel's own: these are of a part of the window, and the load catches up with
-/// what it could not do while tracer attached.
+/// The part by which the histograms' counts a second may differ from the kernel's own. The kernel's counts cover only a part of the
+/// window. The load also catches up with the work that it missed while tracer attached.
 const COUNTED: f64 = 0.1;
 
 /// The steady load of the promise, and the part of a core that reading it may cost.
 const SWITCHES: f64 = 30e3;
 const READS: u32 = 10_000;
 const PART_OF_A_CORE: f64 = 0.02;
-/// Beyond this `--short` fails: what was reached, with a margin for another machine.
+/// Beyond this part of a core `--short` fails: the figure reached, with a margin for another machine.
 const FAILS: f64 = 0.2;
-/// How long tracer runs at it, and how much of that is not measured: it begins and it ends.
+/// How long tracer runs at the steady load, and how much of that is not measured.
 const STEADY: Duration = Duration::from_secs(3);
 const WARM: Duration = Duration::from_millis(500);
 
@@ -95,7 +95,7 @@ impl Step {
     }
 }
 
-/// What one step showed.
+/// The result of one step.
 struct Seen {
     name: String,
     reader: Reader,
@@ -235,7 +235,7 @@ impl Seen {
         self.sent as f64 / self.seconds
     }
 
-    /// What was promised and is not so.
+    /// The promises that are broken.
     fn faults(&self) -> Vec<String> {
         let lost = self.dropped > 0;
         let differ = (self.counted / self.switches - 1.0).abs() > COUNTED;
@@ -276,7 +276,7 @@ impl Seen {
     }
 }
 
-/// What reading costs at the steady load.
+/// The cost of reading at the steady load.
 struct Steady {
     name: &'static str,
     /// Part of a core.

@@ -1,4 +1,4 @@
-//! Who watches while a load runs: tracer, or its peers; started, attached for certain, ended by process id.
+//! The watchers of a load: tracer or its peers, started, attached for certain, and ended by process id.
 
 use std::{
     borrow::Cow,
@@ -17,16 +17,16 @@ use crate::world::process::{Program, Running};
 
 /// The longest time a watcher may need before it has attached.
 const ATTACHES: Duration = Duration::from_secs(20);
-/// A watcher whose links have not changed for so long has attached all of them.
+/// A watcher has attached all its links when they have not changed for so long.
 const SETTLED: Duration = Duration::from_millis(250);
 /// The longest time a watcher may need to print what it knows and to detach.
 const ENDS: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Whose process a watcher is told to look at.
+/// The process that a watcher looks at.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Target {
-    /// It is not told: it looks at all.
+    /// All processes.
     All,
     /// A process that sleeps all the time.
     Unrelated,
@@ -46,7 +46,7 @@ pub(crate) struct Watcher {
     pub(crate) short: bool,
 }
 
-/// How a row begins that another build of tracer has.
+/// How the name of a row of another build of tracer begins.
 const BEFORE: &str = "before: ";
 
 /// The other build of tracer that is measured too, for the gain of a change.
@@ -73,7 +73,7 @@ pub(crate) fn rows(all: &[Watcher], short: bool) -> Vec<Watcher> {
     rows
 }
 
-/// What stands for tracer's path in a row's words.
+/// Stands for tracer's path in a row's words.
 const TRACER: &str = "tracer";
 
 /// Watchers at work; dropped, they are killed.
@@ -141,7 +141,7 @@ pub(crate) fn tracer(words: &[&str]) -> Program {
     silent(&[&[TRACER], words].concat(), paths::tracer())
 }
 
-/// The same for a watcher: what it prints is part of its cost, and not read.
+/// A watcher's program: its output is part of its cost, and is not read.
 fn silent(words: &[&str], tracer: PathBuf) -> Program {
     let mut program = command(&["sh", "-c", "exec \"$@\" 2>/dev/null", "watcher"]).with(words);
     if words[0] == TRACER {

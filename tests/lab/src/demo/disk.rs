@@ -11,10 +11,10 @@ use super::{
 };
 use crate::world::{self, Room, disk, files};
 
-/// What the server serves: small files, as web servers do.
+/// The server's files: small ones, as on web servers.
 const SERVED: usize = 384;
 const SERVED_BYTES: usize = 64 << 10;
-/// What the backup reads, in directories that are read in parallel.
+/// The backup's files, in directories that it reads in parallel.
 const TREES: usize = 4;
 const TREE_FILE_BYTES: usize = 16 << 20;
 /// How long the backup runs besides the tracer, in seconds, with room to spare.
@@ -22,7 +22,7 @@ const BESIDES_SECONDS: u64 = 10;
 
 /// Makes the scene.
 pub(crate) fn make(args: &Args, room: &Room) -> Result<World> {
-    // The backup must not come to its end, and never read anything twice: the second time it would be in memory.
+    // The backup must not come to its end, nor read anything twice: the second time it would read memory.
     let seconds = args.duration.as_secs() + BESIDES_SECONDS;
     let files_each = usize::try_from(SPEED * seconds)? / TREES / TREE_FILE_BYTES + 1;
     let disk_bytes = SERVED * SERVED_BYTES + TREES * files_each * TREE_FILE_BYTES;

@@ -1,12 +1,11 @@
 //! `cargo xtask demo`: tracer at work on scenes of known truth.
 //!
-//! Each scene is a web server, a client and a backup that share one scarce thing: a slow disk, a shaped link, one CPU.
-//! The backup must make the server measurably slower, else the run is void; tracer must then name the thing and the
-//! backup, else the run is wrong.
+//! In each scene a web server, a client and a backup share one scarce thing. It is a slow disk, a shaped link or one CPU. The
+//! backup must make the server measurably slower, else the run is void. Tracer must then name the thing and the backup, else the
+//! run is wrong.
 //!
-//! Code map: [`scene`] lists the scenes, [`disk`], [`network`] and [`cpu`] make them from what [`crate::world`] has,
-//! [`mod@play`] plays a run, [`judge`] compares, [`remedy`] applies a remedy,
-//! [`table`] shows.
+//! Code map: [`scene`] lists the scenes. [`disk`], [`network`] and [`cpu`] make them from the parts in [`crate::world`].
+//! [`mod@play`] plays a run, [`judge`] compares, [`remedy`] applies a remedy, [`table`] shows.
 
 mod cpu;
 mod disk;
@@ -35,10 +34,10 @@ use self::{
 };
 use crate::world::{Room, caller, ledger, supervise};
 
-/// How often a run is tried whose backup does not slow the server.
+/// How often to try a run while its backup does not slow the server.
 const ATTEMPTS: u32 = 3;
 
-/// What to show.
+/// The scenes to show, and how.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Which scene
@@ -117,7 +116,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         return play_and_show(&args);
     }
     if !args.built {
-        // As the user who called: root's files in the target directory would be in the way of later builds.
+        // Still as the calling user: root's files in the target directory would be in the way of later builds.
         prepare(&args)?;
     }
     if !is_root() {

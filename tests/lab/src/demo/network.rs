@@ -1,5 +1,5 @@
-//! The scene of the full link: server and backup send through one shaped veth link, to a client and a sink at its
-//! other end, which lies in a network namespace of its own.
+//! The scene of the full link: server and backup send through one shaped veth link. Their client and sink are at its other end, in
+//! a network namespace of its own.
 
 use std::net::SocketAddr;
 

@@ -34,7 +34,7 @@ use crate::{
 const MEASURED: Duration = Duration::from_secs(4);
 /// How long the backup runs before anything is measured: its queues must have filled.
 const SETTLED: Duration = Duration::from_millis(1500);
-/// How much longer than the tracer the client asks, so that the server is in use from its first moment to its last.
+/// How much longer than the tracer the client asks: the server must be in use for the whole trace.
 const MARGIN: Duration = Duration::from_secs(2);
 /// How long tracer may take besides its window.
 const TRACER_PATIENCE: Duration = Duration::from_secs(60);
@@ -51,11 +51,11 @@ pub(crate) struct Outcome {
     pub(crate) without: Latency,
     /// While it ran.
     pub(crate) with: Latency,
-    /// What tracer said, if it was asked and answered.
+    /// Tracer's verdict, if it was asked and answered.
     pub(crate) said: Option<Said>,
-    /// Whether that is what the scene did.
+    /// Whether the verdict is true of the scene.
     pub(crate) judgement: Judgement,
-    /// What a remedy did, if one was to be applied and there is one.
+    /// The effect of a remedy, if one was to be applied and there is one.
     pub(crate) remedied: Option<Remedied>,
 }
 
@@ -65,7 +65,7 @@ pub(crate) struct Play<'a> {
     pub(crate) scene: Scene,
     /// The run's number, from 1.
     pub(crate) run: u32,
-    /// What the user asked for.
+    /// The user's options.
     pub(crate) args: &'a Args,
     /// Where it takes place.
     pub(crate) world: &'a World,
@@ -128,7 +128,7 @@ impl Play<'_> {
         let client = self.client(self.args.duration + MARGIN)?;
         let (recording, flame_graph) = (self.file("tracer"), self.file("svg"));
         for file in [&recording, &flame_graph] {
-            // What an earlier demo wrote must not be taken for this one's.
+            // An earlier demo's file must not be taken for this one's.
             gone(fs::remove_file(file))?;
         }
         let tracer = self.attach(server.pid(), &recording, &flame_graph)?;
@@ -185,7 +185,7 @@ impl Play<'_> {
             .context("could not start tracer: build it with `cargo xtask`")
     }
 
-    /// What tracer makes of its recording.
+    /// Tracer's report of its recording.
     fn report(&self, recording: &Path) -> Result<Said> {
         let mut report = Command::new(paths::tracer());
         report

@@ -14,11 +14,11 @@ use crate::{
     },
 };
 
-/// What a remedy did.
+/// The effect of a remedy.
 pub(crate) struct Remedied {
-    /// What was run.
+    /// The command that was run.
     pub(crate) command: String,
-    /// What the client measured afterwards.
+    /// The client's figures afterwards.
     pub(crate) latency: Latency,
 }
 

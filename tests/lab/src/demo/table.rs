@@ -20,7 +20,7 @@ pub(crate) fn table(outcomes: &[Outcome]) -> String {
     columns(HEAD, outcomes.iter().map(row)) + &sum(outcomes)
 }
 
-/// What remedies did, a line each.
+/// The effects of remedies, a line each.
 pub(crate) fn remedies(outcomes: &[Outcome]) -> String {
     let line = |outcome: &Outcome| {
         let (scene, run) = (outcome.scene.name(), outcome.run);

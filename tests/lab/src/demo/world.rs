@@ -1,4 +1,4 @@
-//! What a scene consists of: a web server, a client of it, and a backup in its way.
+//! The parts of a scene: a web server, its client, and a backup in its way.
 
 use std::{net::SocketAddr, path::Path};
 
@@ -9,7 +9,7 @@ use crate::world::{Room, disk::Disk, process::Program};
 
 /// A scene, ready to be played.
 pub(crate) struct World {
-    /// What must run before the backup can, such as the sink of its streams.
+    /// Programs that must run before the backup can, such as the sink of its streams.
     pub(crate) extras: Vec<Program>,
     /// The web server.
     pub(crate) server: Program,

@@ -1,11 +1,11 @@
-//! Compares what tracer said with what was the case.
+//! Compares tracer's verdict with the truth.
 
 use super::outcome::{Label, Outcome, Suspect};
 use crate::said::{Culprit, Said};
 
-/// A guilty backup must be named when it has at least this part of what the guilty use: a verdict names nobody who has less.
+/// A guilty backup must be named when it has at least this part of all guilty use. A verdict names nobody with less.
 const MUST_BE_NAMED: f64 = 0.20;
-/// How far a blame share may be from the true one.
+/// How far a blame share may be from the true one, as a part of 1.
 pub(crate) const SHARE_ERROR: f64 = 0.05;
 
 /// Whether a run counts, and for what.
@@ -21,7 +21,7 @@ pub(crate) enum Grade {
     NotAsked,
 }
 
-/// What is wrong.
+/// A fault of a verdict.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Fault {
     /// There is no verdict.
@@ -105,8 +105,8 @@ fn faults(label: &Label, said: &Said) -> Vec<Fault> {
     faults
 }
 
-/// Of each guilty backup whose true share is known: the share that tracer gives it of what it gives to all of them, and the true one.
-/// Where one of them is not named, there is nothing to compare.
+/// For each guilty backup with a known true share: its share by tracer, and the true one. Tracer's shares are parts of its sum for
+/// all of them. Where one of them is not named, there is nothing to compare: the list is empty.
 pub(crate) fn shares<'a>(label: &'a Label, said: &Said) -> Vec<(&'a Suspect, f64, f64)> {
     let known = label
         .backups

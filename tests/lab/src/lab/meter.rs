@@ -1,4 +1,4 @@
-//! The kernel's own counters, none of them ours: what a scenario is proved by, and where true shares come from.
+//! The kernel's own counters, none of them ours. They prove a scenario, and give the true shares.
 
 use std::{fs, path::PathBuf, process::Command};
 
@@ -16,8 +16,8 @@ pub(crate) enum Meter {
     Queued(Who),
     /// Bytes that were read from disks (`/proc/PID/io`, `read_bytes`).
     Read(Who),
-    /// Bytes that were read from whatever (`/proc/PID/io`, `rchar`): of a program that sends files, what it sent. What is written by
-    /// `send` is not counted there.
+    /// Bytes that were read from anything (`/proc/PID/io`, `rchar`). A program that sends files has read what it sent; that file
+    /// does not count bytes written by `send`.
     Taken(Who),
     /// Time in which a disk had work (`/sys/class/block/NAME/stat`, field 10).
     DiskBusy(String),
@@ -29,7 +29,7 @@ pub(crate) enum Meter {
     Throttled(PathBuf),
 }
 
-/// Whose counter.
+/// The owner of a counter.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Who {
     /// The target.
@@ -56,7 +56,7 @@ impl Cast {
 }
 
 impl Meter {
-    /// What it shows now. Processes that are gone count nothing.
+    /// Its value now. Processes that are gone count nothing.
     pub(crate) fn read(&self, cast: &Cast) -> Result<f64> {
         let sum = |who: Who, of: fn(u32) -> Option<f64>| {
             cast.of(who).iter().filter_map(|&pid| of(pid)).sum()
@@ -73,7 +73,7 @@ impl Meter {
         })
     }
 
-    /// What it counts, for the table.
+    /// The name of the count, with its unit, for the table.
     pub(crate) fn name(&self) -> String {
         match self {
             Self::OnCpu(who) => format!("{} on CPU s/s", who.name()),
@@ -97,8 +97,8 @@ impl Who {
     }
 }
 
-/// User and system time with that of children waited for, fields 14 to 17 of proc(5); the kernel scales their sum to the time that the
-/// scheduler measured.
+/// User and system time, in seconds, with that of children waited for: fields 14 to 17 of proc(5). The kernel scales their sum to
+/// the time that the scheduler measured.
 fn on_cpu(pid: u32) -> Option<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let fields = stat.rsplit_once(')')?.1.split_whitespace();

@@ -1,11 +1,11 @@
-//! `cargo xtask lab`: scenarios whose truth is known, and what tracer says of them.
+//! `cargo xtask lab`: scenarios of known truth, and tracer's verdicts on them.
 //!
-//! A scenario counts only where its physics happened: the client must have felt the backup (or not), and counters of the kernel's must
-//! have grown as they do when the label is true. Else it is void, and tried again. Right is a verdict with the right resource and every
-//! guilty backup, whose shares are those that the kernel counted; accusing anybody else is wrong whatever else is right.
+//! A scenario counts only where its physics happened. The client must have felt the backup (or not), and the kernel's counters must
+//! have grown as the label says. Else it is void, and tried again. A right verdict has the right resource and every guilty backup,
+//! with the shares that the kernel counted. A verdict that accuses anybody else is wrong, whatever else is right.
 //!
-//! Code map: [`scenarios`] lists the scenarios in words of [`scenario`], [`mod@play`] plays one with [`meter`]s, [`outcome`] is what is
-//! kept of it with what tracer [`said`](crate::said), [`mod@grade`] compares, [`table`] shows.
+//! Code map: [`scenarios`] lists the scenarios in words of [`scenario`]. [`mod@play`] plays one with [`meter`]s. [`outcome`] is the
+//! kept result, with tracer's verdict as [`said`](crate::said) reads it. [`mod@grade`] compares, [`table`] shows.
 
 mod again;
 mod grade;
@@ -38,10 +38,10 @@ use self::{
 };
 use crate::world::{caller, ledger, supervise};
 
-/// How often a scenario is tried whose physics do not happen.
+/// How often to try a scenario while its physics do not happen.
 const ATTEMPTS: u32 = 3;
 
-/// What to play.
+/// The scenarios to play, and how.
 #[derive(clap::Args)]
 #[command(
     after_help = "Examples:\n  cargo xtask lab --list\n  cargo xtask lab cpu-70-30 slow-client --repeat 3\n  \
@@ -73,11 +73,10 @@ pub(crate) struct Args {
     /// Directory for recordings, reports and labels [default: target/lab]
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
-    /// Play nothing: grade what tracer says now of the recordings kept in this directory, and compare with what it said live
+    /// Play nothing: grade tracer's verdicts of today on the recordings in this directory, and compare with the live ones
     #[arg(long, value_name = "DIR")]
     judge: Option<PathBuf>,
-    /// Play nothing: compare the JSON reports that this build makes of the recordings in this directory (those of the demo
-    /// too), byte by byte, with those of another build
+    /// Play nothing: compare two builds' JSON reports of the recordings in this directory, byte by byte (the demo's too)
     #[arg(long, value_name = "DIR", requires = "than", conflicts_with = "judge")]
     same: Option<PathBuf>,
     /// The other build's tracer, for --same
@@ -160,7 +159,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         return play_and_show(&args);
     }
     if !args.built {
-        // As the user who called: root's files in the target directory would be in the way of later builds.
+        // Still as the calling user: root's files in the target directory would be in the way of later builds.
         setup::demo_tools()?;
         setup::lab_tools()?;
         if !args.physics {
@@ -184,7 +183,7 @@ fn play_and_show(args: &Args) -> Result<()> {
     let mut broken = Vec::new();
     for (_, scenario) in args.scenarios()? {
         let mark = ledger::mark()?;
-        // What cannot be played says so in the end, and the others are still to be seen.
+        // A scenario that cannot be played is named in the end; the others are still played.
         if let Err(error) = play_all(args, scenario, &mut outcomes) {
             say(&format!("error: {}: {error:#}", scenario.name));
             broken.push(scenario.name);
@@ -252,7 +251,7 @@ fn verdict(outcomes: &[Outcome]) -> Result<()> {
     Ok(())
 }
 
-/// Grades kept recordings with the tracer of now, and names each verdict that is another than the live one.
+/// Grades kept recordings with today's tracer, and names each verdict that differs from the live one.
 fn judge(args: &Args, dir: &Path) -> Result<()> {
     let (outcomes, changed) = again::judge(dir)?;
     show(args, &outcomes)?;

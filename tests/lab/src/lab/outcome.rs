@@ -1,4 +1,4 @@
-//! The outcome of a run: what was true, what was measured, what tracer said. It is written beside the recording, so that the same
+//! The outcome of a run: the truth, the measured figures, tracer's verdict. It is written beside the recording, so that the same
 //! recording can be judged again.
 
 use std::{
@@ -18,23 +18,23 @@ pub(crate) struct Outcome {
     pub(crate) scenario: String,
     /// The run's number, from 1.
     pub(crate) run: u32,
-    /// What was the case.
+    /// The truth.
     pub(crate) label: Label,
-    /// What the client measured before the backups began.
+    /// The client's figures before the backups began.
     pub(crate) without: Option<Latency>,
     /// While they ran.
     pub(crate) with: Option<Latency>,
-    /// What the kernel's counters said while tracer watched.
+    /// The kernel's counters while tracer watched.
     pub(crate) measured: Vec<Measured>,
     /// Why it does not count: the physics did not happen.
     pub(crate) void: Option<String>,
-    /// What tracer said, if it was asked and answered.
+    /// Tracer's verdict, if it was asked and answered.
     pub(crate) said: Option<Said>,
     /// Why tracer said nothing.
     pub(crate) failed: Option<String>,
 }
 
-/// What was the case.
+/// The truth of a run: the guilty, and the resource that they hold.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Label {
     /// The resource that the guilty hold; none where nobody is guilty.
@@ -59,7 +59,7 @@ pub(crate) struct Suspect {
 /// A counter's growth.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Measured {
-    /// What was counted, with its unit.
+    /// The name of the count, with its unit.
     pub(crate) what: String,
     /// Growth per second.
     pub(crate) per_second: f64,
@@ -91,7 +91,7 @@ impl Outcome {
     }
 }
 
-/// What the files with outcomes end in.
+/// How the names of files with outcomes end.
 const LABEL: &str = "label.json";
 
 /// All outcomes that were kept in a directory, by name.

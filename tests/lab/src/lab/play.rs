@@ -1,5 +1,5 @@
-//! Plays a scenario once: the server alone, then beside the backups and watched by tracer. What the client feels is measured in the very
-//! window that is judged.
+//! Plays a scenario once: the server alone, then beside the backups and watched by tracer. The client measures in the very window
+//! that is judged.
 
 use std::{
     fs::{self, File},
@@ -30,11 +30,11 @@ use crate::{
 const MEASURED: Duration = Duration::from_secs(3);
 /// How long the backups run before anything is measured: their queues must have filled.
 const SETTLED: Duration = Duration::from_millis(1500);
-/// How much longer than the window the client asks: tracer needs about 0.3 s to begin, and the server must be in use to the end.
+/// How much longer than the window the client asks. Tracer needs about 0.3 s to begin, and the server must be in use to the end.
 const MARGIN: Duration = Duration::from_secs(1);
-/// Less than this on top of the slowest requests is no harm: the slowest of fast requests vary by as much on their own.
+/// Less than this on top of the slowest requests is no harm. The slowest of fast requests vary by as much on their own.
 const NOBODY_FEELS_NS: u64 = 2_000_000;
-/// How often is looked what processes there are.
+/// How often to look which processes there are.
 const OFTEN: Duration = Duration::from_millis(100);
 /// How long tracer may take besides its window.
 const TRACER_PATIENCE: Duration = Duration::from_secs(60);
@@ -77,9 +77,9 @@ impl Actors {
     }
 }
 
-/// What was seen while tracer watched.
+/// Processes and counters while tracer watched.
 struct Watched {
-    /// All processes that were seen of each.
+    /// All processes that were seen of each program.
     cast: Cast,
     /// The growth of each counter per second.
     grown: Vec<f64>,
@@ -136,7 +136,7 @@ impl Play<'_> {
         }
         let slowest = with.p99_ns as f64 / without.p99_ns as f64;
         let usual = with.p50_ns as f64 / without.p50_ns as f64;
-        // Of a hundred requests the slowest is chance, also without the backups: harm that all of them feel is harm.
+        // The slowest of a hundred requests is chance, also without the backups. Harm to the usual requests is harm too.
         let times = if *bounds.start() > 1.0 {
             slowest.max(usual)
         } else {
@@ -158,7 +158,7 @@ impl Play<'_> {
             None => None,
             Some(window) => Some(self.attach(running.server.pid(), window)?),
         };
-        // Who counts looks through all of `/proc` again and again, and is not to do so where the server runs: on the last CPU.
+        // This thread looks through all of `/proc` again and again. Keep it off the last CPU, where the server runs.
         let cpus = usable_cpus()?;
         keep_this_thread_on(&cpus[..cpus.len() - 1])?;
         let counted = self.count(running, tracer);
@@ -198,8 +198,8 @@ impl Play<'_> {
         Ok(())
     }
 
-    /// Reads the counters at the begin and at the end of tracer's window, and notes meanwhile which processes there are:
-    /// compressors come and go.
+    /// Reads the counters at the begin and at the end of tracer's window. Meanwhile it notes which processes there are: compressors
+    /// come and go.
     fn count(
         &self,
         running: &Actors,
@@ -221,7 +221,7 @@ impl Play<'_> {
             join(&mut cast, running.cast());
         }
         let elapsed = begin.elapsed().as_secs_f64();
-        // Before the client ends, which ends the threads of its connections, and the kernel's figures of them with them.
+        // Before the client ends: the threads of its connections end with it, and with them the kernel's figures of them.
         let after = read_all(&meters, &cast)?;
         let status = tracer.map(wait_for_tracer).transpose()?;
         join(&mut cast, running.cast());
@@ -267,7 +267,7 @@ impl Play<'_> {
         }
     }
 
-    /// Starts tracer; what it says while it watches goes to a file.
+    /// Starts tracer; its output while it watches goes to a file.
     fn attach(&self, pid: u32, window: Duration) -> Result<Child> {
         self.say(&format!(
             "tracer watches pid {pid} for {} s …",
@@ -277,7 +277,7 @@ impl Play<'_> {
             self.keep
                 .join(format!("{}-{}.{extension}", self.scenario.name, self.run))
         };
-        // What an earlier run wrote must not be taken for this one's.
+        // An earlier run's file must not be taken for this one's.
         gone(fs::remove_file(file("tracer")))?;
         let create = |path: PathBuf| {
             File::create(&path).with_context(|| format!("could not make {}", path.display()))
@@ -294,7 +294,7 @@ impl Play<'_> {
             .context("could not start tracer: build it with `cargo xtask`")
     }
 
-    /// What the client measures while nothing runs beside.
+    /// The client's figures while nothing runs beside the server.
     fn alone(&self) -> Result<Option<Latency>> {
         let Some(client) = self.client(MEASURED)? else {
             return Ok(None);
@@ -323,7 +323,7 @@ impl Play<'_> {
     }
 }
 
-/// Waits for its end; says why where it has no report.
+/// Waits for its end; the inner error says why there is no report.
 fn wait_for_tracer(mut tracer: Child) -> Result<Result<(), String>> {
     let end = Instant::now() + TRACER_PATIENCE;
     loop {
@@ -356,7 +356,7 @@ fn join(all: &mut Cast, seen: Cast) {
     }
 }
 
-/// What a client has measured once it is done.
+/// A client's figures, once it is done.
 fn measured(client: Running) -> Result<Latency> {
     Latency::parse(&client.output()?)
 }

@@ -1,4 +1,4 @@
-//! What a scenario is: programs, what is true of them, and what must be seen to have happened for that to be true.
+//! A scenario: programs, the truth about them, and the physics that prove it.
 
 use std::{
     net::SocketAddr,
@@ -24,7 +24,7 @@ use crate::world::{
 pub(crate) struct Scenario {
     /// Its name on the command line.
     pub(crate) name: &'static str,
-    /// What happens in it, in a line.
+    /// Its course, in a line.
     pub(crate) about: &'static str,
     /// Whether `--quick` plays it.
     pub(crate) quick: bool,
@@ -34,7 +34,7 @@ pub(crate) struct Scenario {
 
 /// A scenario, ready to be played.
 pub(crate) struct Scene {
-    /// What must run before the server can, such as the sink of a backup's streams.
+    /// Programs that must run before the server can, such as the sink of a backup's streams.
     pub(crate) extras: Vec<Program>,
     /// The target.
     pub(crate) server: Program,
@@ -42,22 +42,22 @@ pub(crate) struct Scene {
     pub(crate) address: Option<SocketAddr>,
     /// Its client, without the length of its run.
     pub(crate) client: Option<Program>,
-    /// What runs beside it.
+    /// Programs that run beside it.
     pub(crate) backups: Vec<Backup>,
     /// Mounted disks that are emptied from the page cache before each run.
     pub(crate) disks: Vec<Disk>,
-    /// What is the case.
+    /// Whether anybody holds a resource, and which.
     pub(crate) truth: Truth,
-    /// What the client must have felt: how many times slower its requests are while the backups run, the slowest ones or, where there
-    /// must be harm, the usual ones too.
+    /// How many times slower the client's requests must be while the backups run. The slowest ones count; where there must be harm,
+    /// the usual ones count too.
     pub(crate) slower: Option<RangeInclusive<f64>>,
-    /// What the kernel's own counters must say while tracer watches.
+    /// Bounds of the kernel's own counters while tracer watches.
     pub(crate) physics: Vec<Physics>,
 }
 
 /// A program beside the server.
 pub(crate) struct Backup {
-    /// What to call it in the table.
+    /// Its name in the table.
     pub(crate) name: &'static str,
     /// How it starts.
     pub(crate) program: Program,
@@ -65,13 +65,13 @@ pub(crate) struct Backup {
     pub(crate) guilty: bool,
 }
 
-/// What is the case.
+/// The truth of a scenario.
 pub(crate) enum Truth {
     /// The guilty backups hold this resource.
     Guilty {
         /// The resource's name in a report.
         resource: &'static str,
-        /// What each guilty backup used of it, if that can be counted; shares are parts of the sum.
+        /// The counter of each guilty backup's use, if there is one; shares are parts of the sum.
         used: Option<fn(backup: usize) -> Meter>,
     },
     /// Nobody but the server, its client or its machine makes it wait.
@@ -268,7 +268,7 @@ impl Stage {
         self.room.group.limit_writes(&disk, SPEED)
     }
 
-    /// Another group, whose programs do not share the speed limit of the room's own.
+    /// Another group: its programs do not share the speed limit of the room's own.
     pub(crate) fn other_group(&self) -> Result<Cgroup> {
         let group = Cgroup::make(&format!("{}-other", crate::world::name()))?;
         group.limit_reads(&disk::whole_disk(&self.room.dir)?, SPEED)?;
@@ -287,8 +287,8 @@ impl Stage {
         self.room.script(text, from).with([to])
     }
 
-    /// How many files of this size a reader gets through at full speed while the scenario lasts: it must never come to the end,
-    /// since what it reads twice would come from memory.
+    /// How many files of this size a reader gets through at full speed while the scenario lasts. It must never come to the end: a
+    /// second read would come from memory.
     pub(crate) fn files_to_read(&self, bytes: usize) -> Result<usize> {
         /// How long a backup runs besides the window, with room to spare.
         const BESIDES_SECONDS: u64 = 10;

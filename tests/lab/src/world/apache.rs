@@ -22,7 +22,7 @@ pub(crate) enum Form {
     Event,
 }
 
-/// An Apache server for these files, in the foreground, with nothing outside the room's directory; `gzip` compresses what it serves.
+/// An Apache server for these files, in the foreground, with nothing outside the room's directory; with `gzip` it compresses them.
 pub(crate) fn apache(
     room: &Room,
     address: SocketAddr,

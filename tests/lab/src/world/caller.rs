@@ -1,4 +1,5 @@
-//! Between who calls and root, who makes scenes: what is built as the one is played as the other, and what stays is given back.
+//! Between the calling user and root. The user builds the programs, root makes and plays the scenes, and the user gets the kept
+//! files back.
 
 use std::{
     fs,
@@ -30,7 +31,7 @@ pub(crate) fn build_programs() -> Result<()> {
     build_named(&mut build, "the programs of the scenes")
 }
 
-/// Replaces this process by one of root's, with the same arguments; `why` is said before.
+/// Replaces this process by one of root's, with the same arguments; prints `why` before.
 pub(crate) fn again_as_root(why: &str) -> Result<()> {
     let this = std::env::current_exe().context("could not find this program")?;
     say(&format!("{why}: it needs root"));
@@ -45,7 +46,7 @@ pub(crate) fn again_as_root(why: &str) -> Result<()> {
     Err(command.exec()).context("could not start sudo")
 }
 
-/// What stays belongs to who called `sudo`.
+/// Gives the kept files to the user of `sudo`.
 pub(crate) fn give_back(keep: &Path) {
     let id = |name| std::env::var(name).ok()?.parse::<u32>().ok();
     let Some(user) = id("SUDO_UID") else { return };

@@ -1,5 +1,5 @@
-//! Control groups, version 1, version 2 or both: one group holds all that a scene starts, which makes ending it
-//! certain, and slows what it reads from a disk. A second one limits what a program may use of the CPUs.
+//! Control groups, version 1, version 2 or both. One group holds all programs of a scene: it makes their end certain, and slows
+//! their reads from a disk. A second one limits a program's use of the CPUs.
 
 use std::{
     fs,
@@ -53,7 +53,7 @@ impl Cgroup {
         Ok(Self { path, hierarchy })
     }
 
-    /// The file with the kernel's figures of the group's use of the CPUs.
+    /// The file with the kernel's figures of the group's CPU time.
     pub(crate) fn cpu_stat(&self) -> PathBuf {
         self.path.join("cpu.stat")
     }
@@ -126,8 +126,8 @@ pub(crate) fn end_processes(path: &Path) {
         let Ok(pid) = pid.parse::<libc::pid_t>() else {
             continue;
         };
-        // Only what we started is in a group that we made; a pid that is gone meanwhile is nobody's before it is
-        // reaped by its parent, and reuse within this loop would need a full turn of the pid space.
+        // A group that we made holds only processes that we started. A process that ended meanwhile keeps its pid until its parent
+        // reaps it. Reuse within this loop would need a full turn of the pid space.
         // SAFETY: kill touches no memory.
         unsafe { libc::kill(pid, libc::SIGKILL) };
     }

@@ -25,8 +25,8 @@ pub(crate) const SOCKET_DIR: &str = "postgres";
 /// How long a database may take to load its data.
 const LOADED: Duration = Duration::from_secs(20);
 
-/// A PostgreSQL server of its own below `home`, in which the lines of `sql` have been done: a statement each. Whoever connects over the
-/// loopback is trusted. `settings` are its options, such as `shared_buffers=1MB`.
+/// A PostgreSQL server of its own below `home`. It has executed the lines of `sql`, a statement each. It trusts every connection
+/// over the loopback. `settings` are its options, such as `shared_buffers=1MB`.
 pub(crate) fn postgres(
     room: &Room,
     address: SocketAddr,
@@ -45,7 +45,7 @@ pub(crate) fn postgres(
     init.args(["--locale=C", "--no-sync"]);
     output(&mut init, "make a database")?;
     let mut single = as_postgres("postgres")?;
-    // With the least write-ahead log new tables go into none.
+    // With the least write-ahead log, new tables are not written to it.
     single.args(["--single", "-j", "-F", "-c", "wal_level=minimal"]);
     single.args(["-c", "max_wal_senders=0"]);
     single.arg("-D").arg(&data).arg(POSTGRES_USER);
@@ -75,7 +75,7 @@ pub(crate) fn postgres(
         .with_own_shared_memory())
 }
 
-/// Has statements done from its stdin, and the process come to its end.
+/// Passes statements to the stdin of a command, and waits for its end.
 fn done(command: &mut Command, statements: &str) -> Result<()> {
     const DOING: &str = "could not fill the database";
     let mut child = command
@@ -123,7 +123,7 @@ fn newest(dir: &Path) -> Result<PathBuf> {
         .with_context(listing)
 }
 
-/// A redis server over what this command of redis' makes, which is in memory and in its file.
+/// A redis server with the data that the redis command `fill` makes, in memory and in its file.
 pub(crate) fn redis(room: &Room, address: SocketAddr, fill: &[&str]) -> Result<Program> {
     let home = room.subdir("redis")?;
     let port = address.port().to_string();

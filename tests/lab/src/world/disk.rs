@@ -1,8 +1,8 @@
 //! Slow loop disks.
 //!
-//! The loop device itself is not limited: its *backing* disk is, for the scene's group, and the loop's worker reads
-//! it on behalf of whoever asked. So the loop device is a slow disk with a real queue in which requests wait for each
-//! other, as they would in a slow SSD; a limit on the loop device would hold the readers back before any queue.
+//! The limit is not on the loop device but on its *backing* disk, for the scene's group. The loop's worker reads that disk on
+//! behalf of the reader. So the loop device is a slow disk with a real queue. Requests wait in it for each other, as in a slow SSD.
+//! A limit on the loop device would hold the readers back before any queue.
 
 use std::{
     fs::{self, File},
@@ -19,7 +19,7 @@ use super::{
     tools::tool,
 };
 
-/// How far ahead of a reader the kernel reads: its usual value for disks, which a loop device does not always have.
+/// How far ahead of a reader the kernel reads, KiB. It is the usual value for disks; a loop device may have another.
 const READ_AHEAD_KB: &str = "128";
 
 /// A mounted disk.
@@ -30,18 +30,19 @@ pub(crate) struct Disk {
     pub(crate) point: PathBuf,
 }
 
-/// How large a disk must be for so many bytes of files: a tenth and some more for what the file system itself needs.
+/// Bytes of a disk for so many bytes of files: a tenth and 32 MiB more, for the file system.
 pub(crate) fn bytes_for(files: u64) -> u64 {
     files * 11 / 10 + (32 << 20)
 }
 
-/// A new, empty, mounted loop disk over a file of this name; without a scheduler, as loop devices are, unless one is given.
+/// A new, empty, mounted loop disk over a file of this name. It has no scheduler, as is usual for loop devices, unless one is
+/// given.
 pub(crate) fn attach(room: &Room, name: &str, bytes: u64, scheduler: Option<&str>) -> Result<Disk> {
     let device = device(&room.dir.join(name), bytes, scheduler)?;
     formatted(room, name, device)
 }
 
-/// A disk whose file lies on another disk, with which it shares everything.
+/// A disk over a file on another disk, with which it shares everything.
 pub(crate) fn attach_on(room: &Room, below: &Disk, name: &str, bytes: u64) -> Result<Disk> {
     let device = device(&below.point.join(name), bytes, None)?;
     formatted(room, name, device)
@@ -57,7 +58,7 @@ pub(crate) fn attach_partitions(room: &Room, name: &str, bytes: u64) -> Result<[
     let part = |number: u64| {
         let begin = ALIGNED + (number - 1) * sectors;
         let words = [number, begin, sectors].map(|word| word.to_string());
-        // The kernel is told of the partition without a table on the disk: it may be unable to read any.
+        // The kernel gets the partition without a table on the disk: it may be unable to read any.
         output(
             tool("addpart").arg(&device).args(words),
             "make a partition of the loop device",
@@ -122,7 +123,7 @@ fn setting(device: &str, name: &str, value: &str) -> Result<()> {
     })
 }
 
-/// The value of a setting that is shown as such, or as the one in brackets among all that there are.
+/// The value of a setting: it is shown alone, or in brackets among all possible ones.
 fn chosen(shown: &str) -> String {
     let shown = shown.trim();
     let marked = shown
@@ -169,7 +170,7 @@ fn reserve(file: &File, bytes: u64) -> Result<()> {
     }
 }
 
-/// What to do about a directory that lies on no disk.
+/// The advice for a directory that lies on no disk.
 const ELSEWHERE: &str = "name a directory on a disk with --scratch";
 
 /// The whole disk below a directory, as `major:minor`.

@@ -30,7 +30,7 @@ pub(crate) fn write_files(dir: &Path, count: usize, bytes: usize) -> Result<()> 
     Ok(())
 }
 
-/// Lets servers that are other users through.
+/// Lets servers that run as other users into a directory.
 pub(crate) fn open_to_others(dir: &Path) -> Result<()> {
     fs::set_permissions(dir, fs::Permissions::from_mode(0o755))
         .with_context(|| format!("could not open {} to others", dir.display()))

@@ -1,9 +1,8 @@
 //! Everything the demo makes, written down before it is made, so that all of it can be unmade whatever happens.
 //!
-//! The ledger is a file. One process plays the scenes and adds to it, another ([`supervise`](super::supervise))
-//! waits for the end of the first, be it an error, a panic, a Ctrl-C or a SIGKILL, and removes what the file lists. If
-//! that one is killed too, the next start does it: a lock is held while a demo runs, so that whoever gets it knows
-//! that what is listed was left behind.
+//! The ledger is a file. One process plays the scenes and adds to it. Another ([`supervise`](super::supervise)) waits for the end
+//! of the first, be it an error, a panic, a Ctrl-C or a SIGKILL. It then removes everything that the file lists. If it is killed
+//! too, the next start does it. A running demo holds a lock: its next holder knows that everything listed was left behind.
 
 use std::{
     fs::{self, File},
@@ -63,8 +62,8 @@ pub(crate) fn mark() -> Result<usize> {
     Ok(listed()?.len())
 }
 
-/// Removes what was made since `mark`, the latest first. What cannot be removed stays listed and is named in the
-/// error; the rest is removed.
+/// Removes what was made since `mark`, the latest first. A thing that cannot be removed stays listed and is named in the error; the
+/// rest is removed.
 pub(crate) fn undo(mark: usize) -> Result<()> {
     let mut made = listed()?;
     // Nothing can be removed under a process that uses it.

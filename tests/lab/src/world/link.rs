@@ -92,7 +92,7 @@ pub(crate) fn add_ipv6(link: &Link) -> Result<(Ipv6Addr, Ipv6Addr)> {
     let (near, far) = (of(1), of(2));
     let add = |netns: &[&str], address: Ipv6Addr, device: &str| {
         let address = format!("{address}/64");
-        // Nobody else is there, so that nobody need be asked whether he has the address.
+        // Nobody else is there, so that the kernel need not ask whether the address is in use.
         let words = ["-6", "address", "add", &address, "dev", device, "nodad"];
         ip(&[netns, &words].concat())
     };
@@ -101,7 +101,7 @@ pub(crate) fn add_ipv6(link: &Link) -> Result<(Ipv6Addr, Ipv6Addr)> {
     Ok((near, far))
 }
 
-/// A namespace of its own behind a bridge, as containers have, from which the far end of `link` is reached through us.
+/// A namespace of its own behind a bridge, as containers have. Its way to the far end of `link` leads through us.
 pub(crate) fn behind_a_bridge(link: &Link) -> Result<String> {
     const FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
     let (netns, bridge) = (format!("{}-box", super::name()), device("tdbrg"));

@@ -1,8 +1,8 @@
-//! What `demo` and `lab` make their scenes from: slow disks, shaped links, control groups, programs and their certain end.
+//! The parts of all scenes: slow disks, shaped links, control groups, programs and their certain end.
 //!
-//! Code map: a [`Room`] is a directory and a control group; [`disk`], [`link`] and [`files`] furnish it, [`process`] starts
-//! programs in it (with [`nginx`], [`apache`], [`lighttpd`] and [`database`] for the real servers); [`supervise`], [`ledger`] and
-//! [`made`] see to it that nothing stays behind, however a run ends.
+//! Code map: a [`Room`] is a directory and a control group. [`disk`], [`link`] and [`files`] furnish it. [`process`] starts
+//! programs in it, with [`nginx`], [`apache`], [`lighttpd`] and [`database`] for the real servers. [`supervise`], [`ledger`] and
+//! [`made`] make sure that nothing stays behind, however a run ends.
 
 pub(crate) mod apache;
 pub(crate) mod caller;
@@ -34,7 +34,7 @@ use xtask::paths;
 
 use self::{cgroup::Cgroup, made::Made, process::Program};
 
-/// What every scene starts from.
+/// The ground on which every scene is made.
 pub(crate) struct Room {
     /// A directory of our own.
     pub(crate) dir: PathBuf,
@@ -142,7 +142,7 @@ pub(crate) fn loopback() -> Result<SocketAddr> {
     Ok(listener.local_addr()?)
 }
 
-/// Removes directories that a machine which lost power kept. The caller holds the ledger's lock, so no demo runs.
+/// Removes directories that stayed behind when the machine lost power. The caller holds the ledger's lock, so no demo runs.
 pub(crate) fn sweep(scratch: &Path) -> Result<()> {
     use std::os::unix::fs::MetadataExt as _;
     let listing = || format!("could not list {}", scratch.display());

@@ -23,7 +23,7 @@ pub(crate) fn config(dir: &Path, address: SocketAddr, files: &Path, gzip: bool) 
     )
 }
 
-/// The directive that has it compress what it serves, or not.
+/// The directives that switch its compression on or off.
 pub(crate) fn gzip_of(gzip: bool) -> &'static str {
     if gzip {
         "gzip on; gzip_comp_level 6; gzip_types text/plain;"
@@ -32,7 +32,7 @@ pub(crate) fn gzip_of(gzip: bool) -> &'static str {
     }
 }
 
-/// The same around what nginx is to serve: directives of its `http` block.
+/// Writes the same configuration around these directives of nginx's `http` block.
 pub(crate) fn site(dir: &Path, directives: &str) -> Result<PathBuf> {
     let dir_name = dir.display();
     let text = format!(

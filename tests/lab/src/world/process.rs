@@ -179,7 +179,7 @@ fn reading(path: &std::path::Path) -> String {
     format!("could not open {}", path.display())
 }
 
-/// What a program enters between fork and exec.
+/// The place that a program enters between fork and exec.
 struct Place {
     groups: Vec<File>,
     netns: Option<File>,
@@ -222,7 +222,7 @@ impl Place {
 fn own_shared_memory() -> io::Result<()> {
     // SAFETY: the call touches no memory.
     check(unsafe { libc::unshare(libc::CLONE_NEWNS) })?;
-    // What is unmounted outside must not stay mounted here, and what is mounted here must not be seen outside.
+    // Unmounts outside must reach this namespace, and mounts made here must not be seen outside.
     let flags = libc::MS_REC | libc::MS_SLAVE;
     // SAFETY: the path is a C string; null stands for what these flags do not use.
     check(unsafe { libc::mount(ptr::null(), c"/".as_ptr(), ptr::null(), flags, ptr::null()) })?;
@@ -267,7 +267,7 @@ pub(crate) fn usable_cpus() -> Result<Vec<usize>> {
         .collect())
 }
 
-/// Keeps the calling thread on some CPUs. What it starts from then on stays there as well.
+/// Keeps the calling thread on some CPUs. Processes and threads that it starts from then on stay there as well.
 pub(crate) fn keep_this_thread_on(cpus: &[usize]) -> Result<()> {
     let set = cpu_set(cpus);
     // SAFETY: the pointer and the size are those of a set that outlives the call.
@@ -287,7 +287,7 @@ impl Running {
         self.child.id()
     }
 
-    /// Refuses where it has ended on its own.
+    /// Fails where it has ended on its own.
     pub(crate) fn expect_alive(&mut self) -> Result<()> {
         match self
             .child
@@ -314,7 +314,7 @@ impl Running {
         Ok(())
     }
 
-    /// The next line of its stdout, which must be a pipe: what it says when it is ready.
+    /// The next line of its stdout, which must be a pipe: some programs print one when they are ready.
     pub(crate) fn line(&mut self) -> Result<String> {
         let stdout = self.child.stdout.as_mut().context("stdout is not a pipe")?;
         let mut line = Vec::new();
@@ -361,8 +361,8 @@ impl Drop for Running {
     }
 }
 
-/// The processes of the group that `leader` leads, and all their descendants: a program that was started here, and what it started,
-/// also where that leads a group of its own.
+/// The processes of the group that `leader` leads, and all their descendants. These count also where they lead a group of their
+/// own.
 pub(crate) fn family(leader: u32) -> Vec<u32> {
     let Ok(all) = fs::read_dir("/proc") else {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! A secure shell server of the scene's own, with keys of its own, and how backups are told to use it.
+//! A secure shell server of the scene's own, with its own keys, and the command by which backups use it.
 
 use std::{fs, net::SocketAddr, path::Path};
 
@@ -25,7 +25,7 @@ pub(crate) fn server(room: &Room, address: SocketAddr) -> Result<(Program, Strin
         })?;
     }
     let config = room.dir.join("sshd_config");
-    // A shell within a shell does not read its user's start-up files, which may take long, or wait for a lock that is never freed.
+    // A shell within a shell does not read its user's start-up files. These may take long, or wait for a lock that is never freed.
     let text = format!(
         "SetEnv SHLVL=2\n\
          ListenAddress {address}\nHostKey {host}\nAuthorizedKeysFile {client}.pub\nPidFile none\nStrictModes no\nUsePAM no\n\

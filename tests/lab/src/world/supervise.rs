@@ -17,12 +17,12 @@ use super::{ledger::Lock, process::ends_with_us};
 static PLAYER: AtomicU32 = AtomicU32::new(0);
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// What a shell reports for a program that Ctrl-C ended.
+/// A shell's exit status for a program that Ctrl-C ended.
 const INTERRUPTED_STATUS: i32 = 130;
 
 /// Starts this program anew with `--supervised` and waits; returns the status to exit with.
 pub(crate) fn supervise(scratch: &Path) -> Result<i32> {
-    // Before the lock is taken: what an earlier demo left is not to be left half removed.
+    // Before the lock is taken: Ctrl-C must not leave an earlier demo's things half removed.
     ctrlc::set_handler(interrupt).context("could not watch for Ctrl-C")?;
     let lock = Lock::take()?;
     let status = super::sweep(scratch).and_then(|()| play());
@@ -30,7 +30,7 @@ pub(crate) fn supervise(scratch: &Path) -> Result<i32> {
         say("interrupted: cleaning up");
     }
     if !matches!(status, Ok(Some(_))) {
-        // What the player had just started dies with it, but not in the same instant.
+        // Programs that the player had just started die with it, but not in the same instant.
         thread::sleep(Duration::from_millis(200));
     }
     lock.release()?;
@@ -56,7 +56,7 @@ fn play() -> Result<Option<i32>> {
         player.kill().context("could not end the demo's player")?;
     }
     let ended = wait(&player);
-    // From here the number may be another process's: the handler must not use it, and only then is it given back.
+    // The handler must not use the number any more: `player.wait` gives it back, and it may become another process's.
     PLAYER.store(0, Ordering::SeqCst);
     let status = player
         .wait()
@@ -86,7 +86,7 @@ fn wait(child: &std::process::Child) -> Result<()> {
     }
 }
 
-/// SIGINT, SIGTERM and SIGHUP: ends the player; what it made is removed by who waits for it.
+/// SIGINT, SIGTERM and SIGHUP: ends the player. The process that waits for it removes the player's things.
 fn interrupt() {
     INTERRUPTED.store(true, Ordering::SeqCst);
     if let Ok(player @ 1..) = libc::pid_t::try_from(PLAYER.load(Ordering::SeqCst)) {

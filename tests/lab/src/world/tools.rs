@@ -6,7 +6,7 @@ use xtask::command::find;
 
 use super::process::ends_with_us;
 
-/// A command that is found where only root's PATH would find it, speaks English, and ends when we are ended.
+/// A command that is looked for on root's PATH too, speaks English, and ends when we end.
 pub(crate) fn tool(name: &str) -> Command {
     let mut command = Command::new(find(name).unwrap_or_else(|| name.into()));
     let mut path = env::var_os("PATH").unwrap_or_default();

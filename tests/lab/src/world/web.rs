@@ -1,4 +1,5 @@
-//! nginx as it is met: with TLS, with HTTP/2, in front of an application; and the client for what the lab's own one does not speak.
+//! nginx as it is met: with TLS, with HTTP/2, in front of an application. Also the client for protocols that the lab's own one does
+//! not speak.
 
 use std::{fs, net::SocketAddr, path::Path};
 
@@ -7,12 +8,12 @@ use xtask::command::output;
 
 use super::{Room, nginx, process::Program, tools::tool};
 
-/// What is spoken over TLS.
+/// The protocol over TLS.
 #[derive(Clone, Copy)]
 pub(crate) enum Protocol {
     /// HTTP/1.1.
     One,
-    /// HTTP/2, whose requests share a connection.
+    /// HTTP/2: requests share a connection.
     Two,
 }
 
@@ -57,7 +58,8 @@ pub(crate) fn proxy(room: &Room, address: SocketAddr, upstream: &str) -> Result<
     Ok(room.nginx_with(nginx::site(&room.dir, &site)?))
 }
 
-/// `h2load` with so many connections, each of which asks so many times per second; what it measured becomes what the lab reads.
+/// `h2load` with so many connections, each with so many requests per second. Its measurements become the figures that the lab
+/// reads.
 pub(crate) fn load(
     room: &Room,
     address: SocketAddr,
@@ -85,8 +87,8 @@ pub(crate) fn load(
 /// How many files there are at least.
 const URIS: usize = 16;
 
-/// Its arguments are a directory, connections, requests per second of each, an option; behind them comes `--for-ms` with a number.
-/// h2load's log has a line for each request: begin, status, length in microseconds.
+/// Its arguments are a directory, connections, requests per second of each, and an option. Behind them comes `--for-ms` with a
+/// number. The log of `h2load` has a line for each request: begin, status, length in microseconds.
 const LOAD: &str = r#"log="$1/h2load-$$"
 h2load --duration "$(($6 / 1000))" --header 'accept-encoding: gzip' --clients "$2" --rps "$3" "$4" --input-file "$1/uris" \
     --log-file "$log" >/dev/null || exit

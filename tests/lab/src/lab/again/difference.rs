@@ -1,4 +1,4 @@
-//! What differs between two reports: the first JSON path, with both values.
+//! The first difference between two reports: its JSON path, with both values.
 
 use serde_json::Value;
 
@@ -23,7 +23,7 @@ fn differing(this: &[u8], than: &[u8], may_differ: &[&str]) -> Option<String> {
     let allowed = |path: &str| may_differ.contains(&path);
     match paths.iter().find(|(path, ..)| !allowed(path)) {
         Some((path, a, b)) => Some(format!("{path} is {}, not {}", shown(*a), shown(*b))),
-        // The bytes of an allowed field may be all that differs; what is around it then has the same values in the same order.
+        // The bytes of an allowed field may be all that differs. Everything around it then has the same values in the same order.
         None if !paths.is_empty() => None,
         None => Some(format!(
             "the same values, written differently, {}",
@@ -32,7 +32,7 @@ fn differing(this: &[u8], than: &[u8], may_differ: &[&str]) -> Option<String> {
     }
 }
 
-/// A path and what both reports have there.
+/// A path, and the values of both reports there.
 type Difference<'a> = (String, Option<&'a Value>, Option<&'a Value>);
 
 /// Collects the paths of all leaves that differ.

@@ -1,4 +1,4 @@
-//! Kept recordings, reported again: `--judge` grades what tracer says of them now, `--same` compares two builds of tracer.
+//! Kept recordings, reported again: `--judge` grades tracer's verdicts of today, `--same` compares two builds of tracer.
 
 mod difference;
 
@@ -17,7 +17,7 @@ use self::difference::difference;
 use super::outcome::{self, Outcome};
 use crate::said::Said;
 
-/// Has every kept recording judged by the tracer of now. Returns the outcomes, and the runs with another verdict than the live one.
+/// Has every kept recording judged by today's tracer. Returns the outcomes, and the runs with another verdict than the live one.
 pub(super) fn judge(dir: &Path) -> Result<(Vec<Outcome>, Vec<String>)> {
     let mut outcomes = outcome::kept(dir)?;
     let played = outcomes.iter_mut().filter(|outcome| outcome.void.is_none());
@@ -40,7 +40,7 @@ fn is_as_live(outcome: &mut Outcome, dir: &Path) -> bool {
     outcome.said == live
 }
 
-/// What tracer makes of a kept recording now.
+/// Today's verdict of tracer on a kept recording.
 fn now(recording: &Path) -> Result<Said> {
     let output = report(&paths::tracer(), recording)?;
     ensure!(
@@ -77,7 +77,7 @@ pub(super) fn same(dir: &Path, than: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What differs between the reports that two builds make of a recording.
+/// The difference between two builds' reports of a recording.
 fn compare(this: &Path, than: &Path, recording: &Path) -> Result<Option<String>> {
     let (this, than) = (report(this, recording)?, report(than, recording)?);
     if this.stdout.is_empty() && than.stdout.is_empty() {

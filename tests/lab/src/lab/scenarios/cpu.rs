@@ -96,7 +96,7 @@ pub(crate) const SERVED: usize = 16;
 pub(crate) const SERVED_BYTES: usize = 128 << 10;
 const BACKED_UP: usize = 4;
 const BACKED_UP_BYTES: usize = 8 << 20;
-/// How much of each second the server must have queued, at least, for its CPU to be what it waits for.
+/// How many seconds per second the server must have queued, at least, to be waiting for its CPU.
 pub(crate) const QUEUED: f64 = 0.2;
 
 /// A server that compresses what it serves, on its CPU, with a client elsewhere.
@@ -143,7 +143,7 @@ pub(crate) fn compressors(
         .at_least(Meter::Queued(Who::Server), QUEUED))
 }
 
-/// All threads weigh the same, so that each program gets of the CPU what it has of the threads.
+/// All threads weigh the same, so that a program's share of the CPU is its share of the threads.
 fn seven_and_three(stage: &Stage) -> Result<Scene> {
     let hog = |threads| stage.hog(threads).on_cpus(vec![stage.cpu]);
     two(stage, hog(7), hog(3))

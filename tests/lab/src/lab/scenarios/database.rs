@@ -55,7 +55,7 @@ pub(crate) const ALL: &[Scenario] = &[
         about: "PostgreSQL commits; rsync writes to its disk and another program flushes what rsync wrote",
         quick: false,
         make: |stage| {
-            // Held back a little, so that each rsync lives long enough to be seen by who notes which processes there are.
+            // Held back a little, so that each rsync lives long enough for the lab to note its process.
             let rsync = r#"for lane in 1 2 3; do while :; do
                 rsync --whole-file --ignore-times --inplace --bwlimit=16m "$2/0000.txt" "$1/copy-$lane"
                 sync "$1/copy-$lane"; done & done; wait"#;
@@ -85,7 +85,7 @@ pub(crate) const ALL: &[Scenario] = &[
 /// A row has a kilobyte.
 const ROWS: usize = 64 << 10;
 const ROW_BYTES: usize = 1 << 10;
-/// What PostgreSQL takes without any tables of ours, its logs included.
+/// Bytes that PostgreSQL takes without any tables of ours, its logs included.
 const EMPTY_BYTES: usize = 128 << 20;
 
 /// A table of rows with numbers, which are all looked up in no time where it is in memory.
@@ -107,7 +107,7 @@ fn asks(stage: &Stage, protocol: &str, address: SocketAddr, question: &str) -> P
         .with(["--ask", question])
 }
 
-/// PostgreSQL on a slow disk with room for so many other bytes; its rows are cold whenever one is looked up.
+/// PostgreSQL on a slow disk, with room for `others` more bytes. Its rows are cold whenever one is looked up.
 fn cold_rows(stage: &Stage, others: usize) -> Result<(Scene, Disk)> {
     cold_rows_and(stage, "", others)
 }
@@ -159,7 +159,7 @@ fn tar(stage: &Stage) -> Result<Scene> {
         .with_disk(disk))
 }
 
-/// The rows are read by a process of the server's, for who asks for all of them.
+/// A process of the server's reads the rows for `pg_dump`, which asks for all of them.
 fn pg_dump(stage: &Stage, over_unix: bool) -> Result<Scene> {
     let tables: String = (0..4)
         .map(|k| table(&format!("archive{k}"), ROWS / 2))
@@ -182,7 +182,8 @@ fn pg_dump(stage: &Stage, over_unix: bool) -> Result<Scene> {
         .with_disk(disk))
 }
 
-/// PostgreSQL that must have each commit on its slow disk, beside a script that sees the disk as `$1` and a directory elsewhere as `$2`.
+/// PostgreSQL that must have each commit on its slow disk, beside a script. The script sees the disk as `$1` and a directory
+/// elsewhere as `$2`.
 fn commits(stage: &Stage, script: &str) -> Result<Scene> {
     /// Flushed in so short a time that some dozens of commits get through beside it.
     const WRITTEN: usize = 2 << 20;
@@ -204,7 +205,8 @@ fn commits(stage: &Stage, script: &str) -> Result<Scene> {
         .with_disk(disk))
 }
 
-/// Who flushes waits for the disk between two writes, and so do those whose commits stand behind it: it rests now and then.
+/// How busy the disk is at least, in seconds per second. A process that flushes waits between two writes, and so do the commits
+/// behind it: the disk rests now and then.
 const COMMITTING: f64 = 0.5;
 
 fn scan(stage: &Stage) -> Result<Scene> {
@@ -226,7 +228,7 @@ fn scan(stage: &Stage) -> Result<Scene> {
         .with(["--numbers=97", "--connections=1", "--think-ms=5"])
         .on_cpus(stage.elsewhere.clone());
     Ok(Scene::new(server.on_cpus(vec![stage.cpu]), address, client)
-        // PostgreSQL leads a session of its own, between which the kernel may divide a CPU: one beside it would have half.
+        // PostgreSQL leads a session of its own. The kernel may divide a CPU between sessions: one beside it would have half.
         .guilty("hog", stage.hog(4).on_cpus(vec![stage.cpu]).in_a_session())
         .guilty(
             "other",

@@ -105,7 +105,7 @@ pub(crate) const ALL: &[Scenario] = &[
     },
 ];
 
-/// What the server serves: small files, as web servers do.
+/// The server's files: small ones, as on web servers.
 pub(crate) const SERVED: usize = 384;
 pub(crate) const SERVED_BYTES: usize = 64 << 10;
 /// Directories that are read in parallel, and their files.
@@ -170,7 +170,7 @@ impl Trees {
         Ok(Self { each })
     }
 
-    /// What they need of a disk.
+    /// The bytes that they need on a disk.
     pub(crate) fn bytes(&self) -> usize {
         TREES * self.each * TREE_FILE_BYTES
     }
@@ -184,7 +184,7 @@ impl Trees {
     }
 }
 
-/// A script reads trees of files, which it sees as `$1`, and may write below `$2`, which is on another disk.
+/// A script reads trees of files, which it sees as `$1`. It may write below `$2`, which is on another disk.
 pub(crate) fn trees(
     stage: &Stage,
     scheduler: Option<&str>,
@@ -223,7 +223,7 @@ pub(crate) fn direct(stage: &Stage, files: &Path, parallel: usize) -> Program {
         .with(["--parallel", &parallel.to_string()])
 }
 
-/// Each thread has one request of the same size in flight, so that each program gets of the disk what it has of the threads.
+/// Each thread has one request of the same size in flight. So a program's share of the disk is its share of the threads.
 fn seven_and_three(stage: &Stage) -> Result<Scene> {
     let (scene, disk, files) = with_large(stage, None)?;
     Ok(scene

@@ -65,14 +65,14 @@ pub(crate) const ALL: &[Scenario] = &[
     },
 ];
 
-/// The options of a client with so few connections and so long a pause that a CPU of its own would be enough for the server.
+/// The options of a client with few connections and long pauses. A CPU of its own would be enough for the server.
 const CLIENT: [&str; 2] = ["--connections=2", "--think-ms=40"];
 
 /// With a pool, a connection holds its thread: as many connections as threads.
 fn pool(stage: &Stage) -> Result<Scene> {
     let mut scene = compressing_for(stage, false, CLIENT)?;
     scene.server = scene.server.with(["--threads=2"]);
-    // Only the client connects: a look whether the server listens would hold a thread for a moment, which is no harm.
+    // Only the client connects. A look whether the server listens would hold a thread for a moment, which is no harm.
     Ok(scene
         .guilty("hog", stage.hog(3).on_cpus(vec![stage.cpu]))
         .holds("cpu", None)
@@ -163,8 +163,8 @@ fn inetd(stage: &Stage) -> Result<Scene> {
 pub(crate) const GZIP: &str =
     r#"for file in "$1"/*; do while :; do gzip -9 -c "$file" >/dev/null; done & done; wait"#;
 
-/// With a script that compresses files below `$1` on the server's CPU, and is guilty. Threads and processes that live for a request
-/// take their queueing time with them: what counts is that the script had the CPU.
+/// With a script that compresses files below `$1` on the server's CPU, and is guilty. Threads and processes that live for one
+/// request take their queueing time with them. The proof is that the script had the CPU.
 pub(crate) fn beside(stage: &Stage, scene: Scene, script: &str) -> Result<Scene> {
     let files = stage.files("backed-up", 4, 8 << 20)?;
     let backup = stage.room.script(script, &files);
@@ -174,5 +174,5 @@ pub(crate) fn beside(stage: &Stage, scene: Scene, script: &str) -> Result<Scene>
         .at_least(Meter::OnCpu(Who::Backup(0)), TAKEN))
 }
 
-/// How much of the server's CPU others take at least, in seconds per second, for the server to queue behind them.
+/// How much of the server's CPU others take at least, in seconds per second: the server then queues behind them.
 const TAKEN: f64 = 0.4;

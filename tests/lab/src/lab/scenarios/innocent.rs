@@ -1,4 +1,4 @@
-//! Scenarios in which nobody is to be accused: the server, its client or its machine make it slow, or nothing does.
+//! Scenarios in which nobody is to be accused. The server, its client or its machine make it slow, or nothing does.
 
 use anyhow::Result;
 
@@ -118,7 +118,7 @@ fn slow_client(stage: &Stage) -> Result<Scene> {
     Ok(Scene::new(server, address, client)
         .with(receiver)
         .innocent("sender", backup)
-        // In bytes, six times what the clients read: the CPU time that it takes is the machine's, and fell below any bound.
+        // In bytes, six times as many as the clients read. The backup's CPU time depends on the machine, and fell below any bound.
         .at_least(Meter::Taken(Who::Backup(0)), 100e6)
         .unharmed())
 }
@@ -154,7 +154,7 @@ fn other_disk(stage: &Stage) -> Result<Scene> {
         .with_disk(other))
 }
 
-/// The disk itself is as fast as the one that holds its file: the limit is all that holds the server back.
+/// The disk itself is as fast as the one that holds its file. Only the limit holds the server back.
 fn own_io_limit(stage: &Stage) -> Result<Scene> {
     const SERVED: usize = 384;
     const SERVED_BYTES: usize = 64 << 10;

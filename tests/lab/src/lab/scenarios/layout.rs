@@ -51,7 +51,7 @@ pub(crate) const ALL: &[Scenario] = &[
     },
 ];
 
-/// What the files of server and backup need.
+/// Bytes of the files of server and backup.
 const BYTES: usize = SERVED * SERVED_BYTES + LARGE * LARGE_BYTES;
 
 fn partitions(stage: &Stage) -> Result<Scene> {
@@ -101,14 +101,14 @@ fn below(stage: &Stage) -> Result<Scene> {
         .with_disk(upper))
 }
 
-/// More than a tired disk has, less than the disk of a machine.
+/// Bytes per second: more than a tired disk has, less than the disk of a machine.
 const LIMITED: u64 = 200 << 20;
 
-/// What is let through at once is soon done, and then the disk rests.
+/// The limit lets requests through at once; they are soon done, and then the disk rests.
 const BUSY_WITH_LIMIT: f64 = 0.2;
 
-/// The server is held back by nothing but the disk itself, and the backup by a limit, if it has one: what is held back is queued in the
-/// end by a kernel thread.
+/// Only the disk itself holds the server back. A limit, if there is one, holds the backup back: a kernel thread queues its requests
+/// in the end.
 fn root_disk(stage: &Stage, limit: Option<u64>) -> Result<Scene> {
     let served = stage.files("served", SERVED, SERVED_BYTES)?;
     let files = stage.files("large", 32, LARGE_BYTES)?;

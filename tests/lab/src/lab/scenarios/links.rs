@@ -78,7 +78,7 @@ fn ipv6(stage: &Stage) -> Result<Scene> {
         .at_least(Meter::Sent(link.device), FULL))
 }
 
-/// What is forwarded has no socket where it is sent: whose it is must have been seen at its first device.
+/// A forwarded packet has no socket where it is sent: its owner must have been seen at its first device.
 fn bridge(stage: &Stage) -> Result<Scene> {
     let net = net(stage, true)?;
     let netns = link::behind_a_bridge(&net.link)?;

@@ -105,7 +105,7 @@ pub(crate) fn served_over(stage: &Stage, link: &Link, near: IpAddr, real: bool) 
     Ok(Scene::new(server, address, client))
 }
 
-/// What takes streams at an address.
+/// A program that takes streams at an address.
 pub(crate) fn sink(stage: &Stage, address: SocketAddr) -> Program {
     stage
         .room
@@ -177,7 +177,7 @@ for file in sys.argv[2:]:
     threading.Thread(target=fetch, args=[file]).start()
 "#;
 
-/// A backup is fetched from where it lies: who sends it is Python's file server.
+/// A backup is fetched from the place where it lies: Python's file server sends it.
 fn download(stage: &Stage) -> Result<Scene> {
     const FETCHED: usize = 4;
     let net = net(stage, true)?;
@@ -201,7 +201,7 @@ fn download(stage: &Stage) -> Result<Scene> {
         .at_least(Meter::Sent(net.link.device), FULL))
 }
 
-/// Nobody listens where the datagrams arrive; who sends them is held back by the size of its socket's buffer.
+/// Nobody listens where the datagrams arrive. The size of the sender's socket buffer holds it back.
 fn datagrams(stage: &Stage) -> Result<Scene> {
     let net = net(stage, true)?;
     let to = format!("UDP-SENDTO:{}", net.far);

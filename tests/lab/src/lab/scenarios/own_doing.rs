@@ -1,4 +1,4 @@
-//! More scenarios in which nobody is to be accused: what the server does itself, whom it asks, and how it is run.
+//! More scenarios in which nobody is to be accused: the server's own work, its upstreams, its supervision.
 
 use anyhow::Result;
 
@@ -105,7 +105,7 @@ fn slow_upstream(stage: &Stage) -> Result<Scene> {
     Ok(busy_elsewhere(stage, scene))
 }
 
-/// What limits the disk's speed is below it, and nobody's own: it is the disk that is slow.
+/// The limit is below the disk, and belongs to nobody: the disk itself is slow.
 fn slow_device(stage: &Stage) -> Result<Scene> {
     const SERVED: usize = 256;
     const SERVED_BYTES: usize = 64 << 10;
@@ -140,7 +140,7 @@ fn slow_device(stage: &Stage) -> Result<Scene> {
         .with_disk(other))
 }
 
-/// Run by a script, as services are by their supervisors. Who kills it is no backup either.
+/// A script runs it, as supervisors run services. The program that kills it is no backup either.
 fn restarted(stage: &Stage) -> Result<Scene> {
     let mut scene = compressing(stage, false)?;
     let pid = stage.room.dir.join("server.pid");

@@ -78,7 +78,7 @@ fn to_elsewhere(address: std::net::SocketAddr, level: u32) -> String {
     format!(r#"tar cf - "$1" 2>/dev/null | zstd -q -{level} | socat -u - TCP:{address}"#)
 }
 
-/// Of the three stages tar has the server's disk to read; what comes out is little work for the others.
+/// Of the three stages, tar has the server's disk to read; its output is little work for the others.
 fn tar_hurts(stage: &Stage) -> Result<Scene> {
     let address = world::loopback()?;
     let lanes = format!(
@@ -88,7 +88,7 @@ fn tar_hurts(stage: &Stage) -> Result<Scene> {
     Ok(trees(stage, None, true, &lanes)?.with(sink(stage, address)))
 }
 
-/// What is sent goes nowhere in particular, without waiting; zstd needs all of a CPU that it gets.
+/// The output goes nowhere in particular, without waiting; zstd needs all of a CPU that it gets.
 fn zstd_hurts(stage: &Stage) -> Result<Scene> {
     let address = world::loopback()?;
     let lane = format!("while :; do {}; done", to_elsewhere(address, 15));
@@ -96,7 +96,7 @@ fn zstd_hurts(stage: &Stage) -> Result<Scene> {
     Ok(scene.with(sink(stage, address).on_cpus(stage.elsewhere.clone())))
 }
 
-/// What is read is in memory, and zstd hardly tries: the link is what all of them wait for, and the server with them.
+/// The files are in memory, and zstd hardly tries. All stages wait for the link, and the server with them.
 fn sender_hurts(stage: &Stage) -> Result<Scene> {
     let net = net(stage, true)?;
     let files = stage.files("backed-up", 4, BACKED_UP_BYTES)?;

@@ -80,7 +80,8 @@ fn gunicorn(stage: &Stage) -> Result<Scene> {
     beside(stage, Scene::new(server, address, client), GZIP)
 }
 
-/// nginx, which is the target, in front of an application that is not and listens at `upstream`: an address or `unix:` and a path.
+/// nginx, the target, in front of an application, which is not. The application listens at `upstream`: an address, or `unix:` and a
+/// path.
 fn in_front(stage: &Stage, work: &str, upstream: &str) -> Result<Scene> {
     let address = world::loopback()?;
     let served = stage.files("served", SERVED, SERVED_BYTES)?;

@@ -52,7 +52,7 @@ pub(crate) fn server<const N: usize>(
         .with(options))
 }
 
-/// An application under gunicorn, a master and two workers; `work` is what it does for an answer.
+/// An application under gunicorn, a master and two workers; `work` is its work for each answer.
 pub(crate) fn gunicorn(room: &Room, bind: &str, files: &Path, work: &str) -> Result<Program> {
     let dir = script(room, "application.py", APPLICATION)?;
     let dir = dir.parent().context("a file lies in a directory")?;
