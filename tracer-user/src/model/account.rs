@@ -1,4 +1,4 @@
-//! What is written down while events come: both ledgers, the flame graph, the causes, and what each holder had in all.
+//! The accounts that events are written to: both ledgers, the flame graph, the causes, and each holder's totals.
 
 use std::collections::BTreeMap;
 
@@ -76,7 +76,7 @@ impl Account {
         *self.causes.entry((resource, cause)).or_default() += ns;
     }
 
-    /// What a holder had of a place in the whole window, to be added to.
+    /// A holder's totals at a place in the whole window, to be added to.
     pub(super) fn held(
         &mut self,
         resource: Resource,

@@ -98,8 +98,8 @@ pub struct Bin {
     pub behind_own: Budget,
     /// Ledger of the threads.
     pub threads: Budget,
-    /// The charges, by resource, place and holder. Those of a resource sum to the thread ledger's time in it. Those of the network
-    /// are more by the time in which a response was under way through a full link and no thread waited.
+    /// The charges, by resource, place and holder. Those of a resource sum to the thread ledger's time in it. The network's may
+    /// exceed it: by the time that a response waits for a full link and no thread does.
     pub charges: Vec<Charge>,
     /// The parts that single clients asked for, as far as they are known.
     pub served: Vec<Served>,
@@ -150,7 +150,7 @@ pub struct Process {
     pub sid: u32,
     /// Start, nanoseconds since boot: with `pid` the identity.
     pub start_ns: u64,
-    /// Name. Like the other words, shared by the processes of which it is: a machine has many that are alike.
+    /// Name. Processes that are alike share it, and their other words: a machine has many.
     pub comm: ArcStr,
     /// Command line.
     pub cmdline: ArcStr,
@@ -193,9 +193,9 @@ pub struct FlameLine {
 /// The closed books.
 #[derive(Clone, Debug, Default)]
 pub struct Books {
-    /// What was known at attach.
+    /// Facts known at attach.
     pub start: event::Start,
-    /// What was known at the end.
+    /// Facts known at the end.
     pub end: event::End,
     /// Bins of the window in order of time.
     pub bins: Vec<Bin>,
@@ -211,7 +211,7 @@ pub struct Books {
     pub unaccounted_ns: u64,
     /// Waits that began before the window or had not ended at its end.
     pub clipped_waits: u64,
-    /// Waits of which the stack was lost.
+    /// Waits with a lost stack.
     pub unreadable_stacks: u64,
     /// Processes seen.
     pub processes: Vec<Process>,
@@ -219,7 +219,7 @@ pub struct Books {
     pub targets: Vec<ProcessId>,
     /// Names of places (`loop0`, `eth0`, `cpu1`), by [`PlaceId`].
     pub places: Vec<String>,
-    /// What was waited for through other processes: the processes on the way, with (request, thread) time in ns.
+    /// Waits that went through other processes, by the processes on the way: (request, thread) time in ns.
     pub ways: BTreeMap<(Resource, Vec<ProcessId>), (u64, u64)>,
     /// Totals per resource, place and owner.
     pub held: BTreeMap<(Resource, Option<PlaceId>, Holder), Held>,
@@ -235,7 +235,7 @@ pub struct Books {
     pub disks: Vec<event::Disk>,
     /// How the schedulers treated the target, and the processes that held most, at the end.
     pub standings: BTreeMap<ProcessId, Standing>,
-    /// What this machine has to restrain somebody with.
+    /// The means of this machine to restrain a process.
     pub means: Means,
     /// Limits that the target itself is under.
     pub own_limits: Vec<OwnLimit>,
@@ -243,11 +243,11 @@ pub struct Books {
     pub written: BTreeMap<(PlaceId, Holder), u64>,
     /// Requests of the target that a disk answered with an error.
     pub failed: BTreeMap<PlaceId, u64>,
-    /// What kworkers ran while a target thread was queued.
+    /// Functions that kworkers ran while a target thread was queued.
     pub works: Works,
     /// Hyperthreads that were shared.
     pub siblings: Siblings,
-    /// What interrupted the target while it ran. Nothing where other processes are followed: the kernel counts theirs with it.
+    /// Interrupts that ran while the target had a CPU. Empty where other processes are followed: the kernel counts theirs with it.
     pub interrupted: Interrupted,
 }
 

@@ -9,7 +9,7 @@ use super::{
 use crate::{class::Resource, event};
 
 impl Model {
-    /// Closes the books at the end of the window, or at any time before for a provisional answer (on a clone).
+    /// Closes the books at the end of the window. For a provisional answer before that, close a clone.
     #[must_use]
     pub fn close(mut self) -> Books {
         if self.facts.end.ns == 0 {
@@ -95,7 +95,7 @@ impl Model {
         lines.map(line).collect()
     }
 
-    /// Splits what was waited for upstream in closed bins as the followed processes' own time is.
+    /// Splits the upstream waits of closed bins in the proportion of the followed processes' own time.
     fn answer(&mut self, bins: &mut [Bin], bin_ns: u64, end_ns: u64) -> Ways {
         let asked = std::mem::take(&mut self.followed).into_models();
         let leaves: Vec<Leaf> = asked

@@ -16,7 +16,7 @@ use crate::{
 pub(super) struct Facts {
     pub(super) start: event::Start,
     pub(super) end: event::End,
-    /// Time of the latest event, ns: where the window ends as long as nobody said so.
+    /// Time of the latest event, ns: the end of the window until that is reported.
     pub(super) now_ns: u64,
     pub(super) standings: BTreeMap<ProcessId, Standing>,
     pub(super) means: Means,

@@ -24,7 +24,7 @@ struct Slot {
     /// Waiting time that was resolved through the time line of another target thread: it has no holder of its own.
     indirect: [i64; Class::COUNT],
     charges: Charges,
-    /// What of it one client asked for.
+    /// The parts that single clients asked for.
     served: BTreeMap<Asker, Part>,
 }
 
@@ -78,7 +78,7 @@ pub(crate) struct Ledger {
     slots: Vec<Slot>,
 }
 
-/// What is written into a bin.
+/// An entry in a bin.
 #[derive(Clone, Copy)]
 enum Entry {
     Threads(Class),
@@ -119,7 +119,7 @@ impl Ledger {
         self.spread(Entry::Requests(class), begin, end, ns as i64);
     }
 
-    /// Part of what a request spent so was another request's work.
+    /// Part of a request's time in a class was another request's work.
     #[inline]
     pub(crate) fn behind_own(&mut self, class: Class, begin: u64, end: u64, ns: u64) {
         self.spread(Entry::BehindOwn(class), begin, end, ns as i64);
@@ -155,7 +155,7 @@ impl Ledger {
         self.spread(Entry::ServedRequests(asker, class), begin, end, ns as i64);
     }
 
-    /// Part of what is charged was waited for by a client's requests.
+    /// A client's requests waited for part of what is charged.
     pub(crate) fn served_charge(
         &mut self,
         asker: Asker,
@@ -238,8 +238,8 @@ impl Ledger {
         self.slots = merged;
     }
 
-    /// Closes the books: in every bin the charges of a resource come to sum to the threads' time in it. What was resolved through
-    /// another thread follows that thread's charges; the rest is charged to nobody.
+    /// Closes the books: in every bin the charges of a resource then sum to the threads' time in it. Time resolved through another
+    /// thread follows that thread's charges. The rest is charged to nobody. Returns the bins, and the length of one, ns.
     #[must_use]
     pub(crate) fn close(self, end_ns: u64) -> (Vec<Bin>, u64) {
         let bins = self
@@ -326,8 +326,8 @@ fn close_part((asker, part): (&Asker, &Part)) -> Served {
     }
 }
 
-/// Each charge is spread over the bins of its wait with its own rounding: together they may come to a nanosecond each more than the
-/// wait has in a bin. The largest gives it up. More than that is no rounding: a response under way is no thread's time.
+/// Each charge is spread over the bins of its wait with its own rounding. In a bin, each may be a nanosecond too large. The largest
+/// gives the surplus up. A larger surplus is no rounding: a response under way is no thread's time.
 fn trim(charges: &mut [Charge], resource: Resource, surplus: u64) {
     let of = charges
         .iter_mut()

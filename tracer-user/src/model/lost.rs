@@ -40,7 +40,7 @@ pub(super) fn estimate(
     }
 }
 
-/// Dropped records that said who held a resource.
+/// The number of dropped records about the holders of a resource.
 fn dropped(end: &event::End, resource: Resource) -> u64 {
     let of = end
         .dropped()

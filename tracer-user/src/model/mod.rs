@@ -1,8 +1,8 @@
 //! A fold of events into books: pure, without a clock, without I/O. The same fold serves the live trace and a recording.
 //!
-//! Each room owns what it knows: `cpus`, `disks` and `links` the holders of places, `threads` and `requests` what waited
-//! for them, and `followed` the books of processes that the target asks. They share the `names` and write to one `account`.
-//! Two rooms meet only here, in `wait.rs` (a wait of a thread) and in `close.rs` (the end of the window). The fold ends in
+//! Each room owns what it knows. `cpus`, `disks` and `links` know the holders of places; `threads` and `requests` know the waits
+//! for them. `followed` has the books of processes that the target asks. They share the `names` and write to one `account`. Two
+//! rooms meet only here, in `wait.rs` (a wait of a thread) and in `close.rs` (the end of the window). The fold ends in
 //! [`books::Books`].
 
 mod account;

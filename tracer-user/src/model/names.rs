@@ -14,7 +14,7 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// What the process with this id is to the target. The idle task, pid 0, is nobody.
+    /// The process with this id, as a holder. The idle task, pid 0, is nobody.
     #[inline]
     pub(super) fn holder(&mut self, pid: u32) -> Holder {
         if pid == 0 {

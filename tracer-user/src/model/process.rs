@@ -8,15 +8,15 @@ use rustc_hash::FxHashMap as HashMap;
 use super::books::{Process, ProcessId};
 use crate::event;
 
-/// So many that ended are remembered although nothing hangs on them: what the kernel half still has of them is read at the end. Four times
-/// as many took 3 MB where a thousand processes a second come and go.
+/// So many ended processes are remembered although nothing depends on them. The kernel half may still have figures of them, which
+/// are read at the end. Four times as many took 3 MB where a thousand processes a second come and go.
 const MOST_ENDED: usize = 1024;
 
 /// All processes seen, but for those that ended long ago and held nothing.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Processes {
     all: Vec<Process>,
-    /// What hangs on each.
+    /// The ties of each.
     ties: Vec<Ties>,
     /// Ended, the oldest first.
     ended: VecDeque<ProcessId>,
@@ -97,7 +97,8 @@ impl Processes {
         process.kernel = false;
     }
 
-    /// A process ended; its id may come back as another's. The indices of those that are forgotten for it: they will be others'.
+    /// A process ended; its id may come back as another's. Returns the indices of those that are forgotten for it: they will be
+    /// reused.
     #[must_use]
     pub(crate) fn exited(&mut self, pid: u32) -> Vec<ProcessId> {
         let mut forgotten = Vec::new();
@@ -222,7 +223,7 @@ impl Processes {
     /// All, given away.
     #[must_use]
     pub(crate) fn into_all(mut self) -> Vec<Process> {
-        // A parent of which `/proc` spoke at attach is one that was there at attach, whoever has its id now.
+        // A parent that `/proc` named at attach was there at attach, whoever has its id now.
         let there: HashMap<u32, ProcessId> = self
             .orphans
             .iter()

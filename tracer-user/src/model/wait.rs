@@ -1,4 +1,4 @@
-//! A wait of a thread: the one place where a thread meets the CPUs, the disks, the links and the requests that it owns.
+//! A wait of a thread. Only here does a thread meet the CPUs, the disks, the links and the requests that it owns.
 
 use super::{
     Model,

@@ -1,10 +1,11 @@
 //! Clients of this machine that hold a resource through the target: a backup that has the database read.
 //!
-//! For each wait the model says which client asked for it, and which part of the target's own work before it was for another client.
-//! Only here it is known which clients are one job. Work that the target does for members of the same job counts as the target's own.
+//! For each wait the model records the client that asked for it. It also records the part of the target's own work before it that
+//! was for another client. Only here is it known which clients are one job. Work that the target does for members of the same job
+//! counts as the target's own.
 //!
-//! A job is charged under three conditions: it holds enough of what others wait for, it costs them more than they cost it, and they are
-//! not a few beside it. Then the ledgers leave out what its own requests took, because it asks for much and waits long.
+//! A job is charged under three conditions. It holds enough of the others' waits. It costs them more than they cost it. And they
+//! are not a few beside it. Then the ledgers leave out what its own requests took, because it asks for much and waits long.
 
 use std::{
     borrow::Cow,
@@ -21,19 +22,19 @@ use crate::{
     model::books::{Asker, Bin, Books, Charge, Holder, Served},
 };
 
-/// What a job of clients has to do with a resource, ns.
+/// Waits around a job of clients for one resource, ns.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sums {
-    /// What others waited behind it.
+    /// Time that others waited behind it.
     harm: u64,
-    /// What its own requests waited behind others'.
+    /// Time that its own requests waited behind others'.
     harmed: u64,
-    /// All that its own requests waited.
+    /// All time that its own requests waited.
     waited: u64,
 }
 
-/// Closed books in which clients are charged with what the target did for them while others waited. [`judge`](super::judge) takes
-/// nothing else, so that no caller can forget to charge them.
+/// Closed books in which clients are charged with the target's work for them while others waited. No caller can forget to charge
+/// them: [`judge`](super::judge) takes nothing else.
 #[derive(Clone, Debug)]
 pub struct Charged<'a> {
     books: Cow<'a, Books>,
@@ -69,7 +70,7 @@ impl<'a> Charged<'a> {
         &self.books
     }
 
-    /// The books without what the requests of charged clients took. Those who complain of the target are its other clients.
+    /// The books without the time of the charged clients' requests. Its other clients are the ones that complain of the target.
     pub(super) fn without_their_own(&self) -> Cow<'_, Books> {
         if self.accused.is_empty() {
             return Cow::Borrowed(&self.books);

@@ -4,8 +4,8 @@
 //! - C: the part of blocked time that is explained. An estimate counts half.
 //! - L: the part of the records that was lost.
 //!
-//! For "not held up" C is left out: a target that is hardly blocked is not held up, whatever blocked it. Where it is blocked, but by
-//! nothing known, confidence stays at most [`LOW_CONFIDENCE`].
+//! For "not held up" C is left out. A target that is hardly blocked is not held up, whatever blocked it. Where it is blocked, but
+//! by nothing known, confidence stays at most [`LOW_CONFIDENCE`].
 
 use super::{
     Finding,
@@ -57,7 +57,7 @@ pub(super) fn confidence(
     (confidence.clamp(0.0, 1.0), doubts)
 }
 
-/// Part of the records that was lost: those dropped of those sent. What costs nothing does not count.
+/// Part of the records that was lost: those dropped of those sent. Losses that cost nothing do not count.
 fn lost(view: &View<'_>) -> f64 {
     let end = &view.books.end;
     let dropped = end
@@ -82,7 +82,7 @@ fn estimated(view: &View<'_>) -> f64 {
     ratio(estimated, view.sums.blocked)
 }
 
-/// Is it about a disk, and does more than half of what is charged to somebody there rest on an estimate?
+/// Is it about a disk, and is more than half of the charges to somebody there estimated?
 fn is_mostly_estimated(view: &View<'_>, finding: &Finding) -> bool {
     if finding
         .primary()
@@ -144,7 +144,7 @@ fn samples(view: &View<'_>) -> Vec<Sums> {
 /// Start of the random numbers. Any number serves if it is always the same.
 const SEED: u64 = 0x7472_6163_6572;
 
-/// SplitMix64 (Steele, Lea, Flood 2014): small, and the same on every machine, so that a recording always gives the same confidence.
+/// SplitMix64 (Steele, Lea, Flood 2014): small, and the same on every machine. So a recording always gives the same confidence.
 struct SplitMix(u64);
 
 impl SplitMix {

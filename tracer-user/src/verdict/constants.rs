@@ -16,15 +16,15 @@ pub const CULPRIT_PART: f64 = 0.20;
 /// A culprit costs at least this part of active time. With less nobody would feel that it went away.
 pub const CULPRIT_COST: f64 = 0.05;
 
-/// A client costs others at least this many times what they cost it before it is charged with what the target does for it. Clients that
-/// ask for the same in the same way cost each other the same, however many each are.
+/// A client that is charged with the target's work costs others at least this many times what they cost it. Clients that ask for
+/// the same in the same way cost each other the same, however many each are.
 pub(super) const LOPSIDED: f64 = 2.0;
 
 /// The sentence also names every other hypothesis of at least this share. Without the first resource, that much would remain.
 pub(super) const ALSO_NAMED: f64 = 0.25;
 
-/// A watched resource is healthy with less than this part of blocked time or, where the target is not held up, of active time. The value
-/// is that of [`CULPRIT_COST`]: nobody could be accused of less.
+/// A watched resource with less than this part of blocked time is healthy. Where the target is not held up, it is this part of
+/// active time. The value is that of [`CULPRIT_COST`]: nobody could be accused of less.
 pub(super) const HEALTHY_BELOW: f64 = 0.05;
 
 /// A cause explains at least this part of the waits for the resource. Where none does, the verdict names none.
@@ -34,7 +34,7 @@ pub(super) const CAUSE_PART: f64 = 0.25;
 /// wait on the third.
 pub(super) const PLACE_PART: f64 = 0.5;
 
-/// The sentence names the processes on the way if at least this part of the waits for the resource went through them.
+/// The sentence names processes on the way if at least this part of the resource's waits went through them.
 pub(super) const VIA_PART: f64 = 0.5;
 
 /// A member gives the group its name with at least this part of the group's charge. The shell that started a backup does not make the
@@ -50,8 +50,7 @@ pub(super) const RESAMPLES: usize = 200;
 /// Where more than this part of blocked time has no explanation, confidence stays at most [`LOW_CONFIDENCE`].
 pub(super) const UNEXPLAINED: f64 = 0.10;
 
-/// Where more than this part of the disk's attributed time rests on an estimated service time, confidence stays at most
-/// [`LOW_CONFIDENCE`].
+/// If more than this part of the disk's attributed time is estimated, confidence stays at most [`LOW_CONFIDENCE`].
 pub(super) const MOSTLY_ESTIMATED: f64 = 0.5;
 
 /// Confidence of an answer that is as likely wrong as right.
@@ -60,6 +59,6 @@ pub(super) const LOW_CONFIDENCE: f64 = 0.5;
 /// A window with fewer slices than this is called short, because resampling says little about it. A slice is at least 100 ms.
 pub(super) const SHORT_WINDOW_BINS: usize = 10;
 
-/// The CPU is not called healthy if another process used the sibling hyperthread for at least this part of the target's time on a CPU.
-/// For most of its work the target then had a part of a core, and that shows in no queue.
+/// The CPU is not healthy if others used the sibling hyperthread for this part of the target's CPU time or more. For most of its
+/// work the target then had a part of a core, and that shows in no queue.
 pub(super) const SHARED_CORE: f64 = 0.5;

@@ -1,6 +1,6 @@
-//! What is decided, in one place: the verdict asks it about the whole window, confidence about each resample of the window's bins.
+//! All decisions in one place. The verdict asks for the whole window, confidence for each resample of the bins.
 //!
-//! [`Sums::held`] has groups outside the target only. What the target owes to itself (`resources.rs`) is a cause, never a culprit.
+//! [`Sums::held`] has groups outside the target only. The target's own part (`resources.rs`) is a cause, never a culprit.
 
 use std::{cmp::Ordering, collections::BTreeMap};
 
@@ -20,7 +20,7 @@ pub(super) struct Sums {
     pub(super) blocked: f64,
     /// Part of that, by [`Resource`].
     pub(super) waited: [f64; Resource::ALL.len()],
-    /// Part of that which is charged to a group outside the target.
+    /// Part of that, charged to a group outside the target.
     pub(super) held: BTreeMap<(Resource, GroupId), f64>,
 }
 
@@ -94,7 +94,7 @@ impl Sums {
         self.blocked_part() >= NOT_HELD_UP && self.first().is_some_and(felt)
     }
 
-    /// The groups that are accused of a resource if the target is held up, each with its time in ns, the largest first.
+    /// The groups that are accused of a resource if the target is held up, the largest first. Each has its time in ns.
     pub(super) fn culprits(&self, resource: Resource) -> Vec<(GroupId, f64)> {
         match has_culprits(resource) {
             true => self.holders(resource),
@@ -102,7 +102,7 @@ impl Sums {
         }
     }
 
-    /// The groups that hold and cost enough of a resource to count, each with its time in ns, the largest first.
+    /// The groups that hold and cost enough of a resource to count, the largest first. Each has its time in ns.
     pub(super) fn holders(&self, resource: Resource) -> Vec<(GroupId, f64)> {
         let waited = self.waited(resource);
         let counts =
@@ -119,7 +119,7 @@ impl Sums {
         holders
     }
 
-    /// The resource that holds the target up, and who is first accused of it.
+    /// The resource that holds the target up, and the group that is first accused of it.
     pub(super) fn answer(&self) -> Answer {
         if !self.is_held_up() {
             return None;

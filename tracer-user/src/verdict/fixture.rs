@@ -1,4 +1,4 @@
-//! Hand-made books: 20 slices of 100 ms in which nginx (pid 10) runs 10 ms each; figures are ms per slice.
+//! Hand-made books: 20 slices of 100 ms in which nginx (pid 10) runs 10 ms each. Figures are ms per slice.
 
 use crate::{
     class::{Class, Resource},
@@ -104,7 +104,7 @@ impl Scene {
         self.estimate(resource, place, holder, ms, 0)
     }
 
-    /// Of one resource of which no probe sees anything.
+    /// No probe sees anything of this resource.
     pub(super) fn blind(mut self, resource: Resource) -> Self {
         let missing = &mut self.books.start.missing;
         missing.push(Default::default());

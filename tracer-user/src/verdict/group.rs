@@ -1,11 +1,12 @@
 //! Holder groups: a backup is a job of several processes, and the verdict accuses the job.
 //!
-//! From a holder the way leads upwards while the parent belongs to the same session and is no ancestor of the target, not pid 1, no
-//! kernel thread and no session broker. All processes below the topmost are one group. Three more bonds join processes:
-//! - children that left the session but run the parent's own program (fork without exec: jobs of fio, backends of a database);
-//! - the same process group (a pipeline of one shell, a script without its shell), unless it holds the target, one of its ancestors or
-//!   pid 1: there only descent counts;
-//! - the same systemd unit or container, unless the target, one of its ancestors or a broker is in it (a backup that became a daemon).
+//! From a holder the way leads upwards while the parent belongs to the same session. It ends below an ancestor of the target, pid
+//! 1, a kernel thread or a session broker. All processes below the topmost are one group. Three more bonds join processes:
+//! - children that left the session but run the parent's own program (fork without exec: jobs of fio, backends of a database).
+//! - the same process group (a pipeline of one shell, a script without its shell). It must not hold the target, one of its
+//!   ancestors or pid 1: there only descent counts.
+//! - the same systemd unit or container (a backup that became a daemon). It must not hold the target, one of its ancestors or a
+//!   broker.
 //!
 //! A process of the target is never in a group with another one. The identity of a process is its index, that is its pid and start.
 
@@ -23,7 +24,7 @@ use crate::{
 /// Index of a group: the lowest index of its members.
 pub type GroupId = usize;
 
-/// A parent may seem younger than its child by this: `/proc` gives a start in ticks of 10 ms, a fork event in ns.
+/// A parent may seem younger than its child by this, ns. `/proc` gives a start in ticks of 10 ms, a fork event in ns.
 const TICK_NS: u64 = 10_000_000;
 
 /// Which process belongs to which group.
@@ -32,7 +33,7 @@ pub(super) struct Groups {
     of: Vec<GroupId>,
 }
 
-/// What makes two processes one group.
+/// A reason to put two processes into one group.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Bond<'a> {
     /// Session and process group of the topmost.
@@ -73,7 +74,7 @@ impl Groups {
         self.of[process]
     }
 
-    /// Name of a job: the names of these members in the order of their starts, as in a pipeline, each once.
+    /// Name of a job: these members' names in the order of their starts, as in a pipeline, each once.
     #[must_use]
     pub(super) fn name(&self, books: &Books, members: &[ProcessId], resource: Resource) -> String {
         let mut ordered: Vec<ProcessId> = members.to_vec();

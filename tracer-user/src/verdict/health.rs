@@ -1,4 +1,4 @@
-//! What is fine, and what was not seen.
+//! Resources that are fine, and resources that were not seen.
 
 use super::{
     Finding,
@@ -8,14 +8,14 @@ use super::{
 };
 use crate::{class::Resource, model::books::Books, units::share};
 
-/// What is fine, and what was not seen.
+/// Resources that are fine, and resources that were not seen.
 pub(super) struct Health {
     /// Resources that were watched and hardly waited for. A target that did nothing shows nothing about any.
     pub(super) healthy: Vec<Resource>,
     /// Resources without the probe that sees their waits, each with the first reason.
     pub(super) blind: Vec<(Resource, String)>,
-    /// Part of the target's time on a CPU in which another process used the same core. `None` if that is little, or if the target waits
-    /// for a CPU first of all: then the answer is known.
+    /// Part of the target's time on a CPU in which another process used the same core. `None` if that is little. Also `None` if the
+    /// target waits for a CPU first of all: then the answer is known.
     pub(super) shared_core: Option<f64>,
 }
 
@@ -79,7 +79,8 @@ fn hardly_waited_for(finding: &Finding) -> Vec<Resource> {
     Resource::ALL.into_iter().filter(hardly).collect()
 }
 
-/// Part of the target's time on a CPU in which another process used the same core, if that is too much to call the CPU healthy.
+/// Part of the target's time on a CPU in which another process used the same core. `None` if that is little enough to call the CPU
+/// healthy.
 fn shared_core(books: &Books) -> Option<f64> {
     let shared = books.siblings;
     let part = ratio(shared.beside_ns as f64, shared.target_ns as f64);

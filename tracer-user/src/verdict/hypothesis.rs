@@ -14,13 +14,13 @@ use crate::{
 
 /// One resource that was waited for.
 ///
-/// The culprits' shares, `self_share` and the rest sum to 1. The rest is charged to a slow device, a slow peer, an idle CPU, to nobody,
-/// and to processes too small to be culprits.
+/// The culprits' shares, `self_share` and the rest sum to 1. The rest is charged to a slow device or peer, an idle CPU, nobody, and
+/// processes too small for culprits.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hypothesis {
-    /// What.
+    /// The resource.
     pub resource: Resource,
-    /// Why.
+    /// The cause.
     pub cause: Option<Cause>,
     /// Part of the resource's waiting time that the cause explains.
     pub cause_part: f64,
@@ -28,7 +28,7 @@ pub struct Hypothesis {
     pub place: Option<PlaceId>,
     /// Part of the resource's waiting time that was waited there.
     pub place_part: f64,
-    /// Who held it, the largest first.
+    /// The groups that held it, the largest first.
     pub culprits: Vec<Culprit>,
     /// Part of the resource's waiting time that the target owes to itself.
     pub self_share: f64,
@@ -112,11 +112,11 @@ fn interrupt(parties: &[(Party, f64)], waited: f64) -> Option<(Source, f64)> {
     interrupts.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)))
 }
 
-/// The largest of what the holders mean and of the mechanisms that the model saw, with its part of the resource's waiting time.
+/// The largest cause: of the holders, or of the mechanisms that the model saw. With its part of the resource's waiting time, 0..1.
 ///
-/// A mechanism (journal, writeback, …) says how the wait came about, not who is behind it. It overlaps with the holders, and wins
-/// only where it covers more of the time than they do: journal 60 % and tar 40 % give the cause journal. The target's own reads of
-/// evicted pages count for the eviction, not for the target.
+/// A mechanism (journal, writeback, …) shows how the wait came about, not the process behind it. It overlaps with the holders, and
+/// wins only where it covers more of the time than they do. Journal 60 % and tar 40 % give the cause journal. The target's own
+/// reads of evicted pages count for the eviction, not for the target.
 fn cause(view: &View<'_>, resource: Resource, parties: &[(Party, f64)]) -> Option<(Cause, f64)> {
     let waited = view.sums.waited(resource);
     let mut sums: Vec<(Cause, f64)> = Vec::new();

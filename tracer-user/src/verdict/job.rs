@@ -1,4 +1,4 @@
-//! Who starts other people's jobs, and which cgroups hold one job: the tables behind the groups.
+//! Programs that start other people's jobs, and cgroups that hold one job: the tables behind the groups.
 
 use crate::model::books::Process;
 
@@ -62,8 +62,8 @@ pub(super) fn is_broker(process: &Process) -> bool {
         || is_typed_in(process)
 }
 
-/// A shell in which somebody types: a login shell (`-bash`), or one that runs neither a script nor a command string. It gives each of
-/// its jobs a process group of its own.
+/// A shell in which somebody types: a login shell (`-bash`), or one without a script or a command string. It gives each of its jobs
+/// a process group of its own.
 fn is_typed_in(process: &Process) -> bool {
     if process.cmdline.starts_with('-') {
         return true;

@@ -1,8 +1,8 @@
-//! From books to a verdict: which resource, who held it, how sure. Pure: no clock, no I/O.
+//! From books to a verdict: the resource, its holders, the confidence. Pure: no clock, no I/O.
 //!
-//! [`Charged`] charges clients of the target with what it does for them. [`judge`] then looks at the books through a `View` (which ledger,
-//! its sums, holders joined to groups), makes a [`Hypothesis`] for each resource, and ranks them. `decision` knows when somebody is
-//! accused, by the thresholds of `constants`.
+//! [`Charged`] charges clients of the target with what it does for them. [`judge`] then looks at the books through a `View`: the
+//! ledger, its sums, the holders joined to groups. It makes a [`Hypothesis`] for each resource, and ranks them. `decision` accuses
+//! somebody by the thresholds of `constants`.
 
 mod clients;
 mod confidence;
@@ -35,15 +35,15 @@ use view::View;
 /// The answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
-    /// What was found.
+    /// The finding.
     pub finding: Finding,
     /// 0..1.
     pub confidence: f64,
-    /// What keeps confidence low.
+    /// Reasons that keep confidence low.
     pub doubts: Vec<String>,
     /// In one sentence. Text from outside is not escaped in it.
     pub sentence: String,
-    /// What to do.
+    /// The remedies.
     pub remedies: Vec<Remedy>,
     /// Watched, and hardly waited for.
     pub healthy: Vec<Resource>,
@@ -59,14 +59,14 @@ impl Verdict {
     }
 }
 
-/// What the target waits for.
+/// The waits of the target.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
     /// Is it about requests (or threads)?
     pub of_requests: bool,
     /// Everything that was waited for, the largest first. Without culprits where the target is not held up.
     pub hypotheses: Vec<Hypothesis>,
-    /// Is the first of them what holds the target up?
+    /// Does the first of them hold the target up?
     pub held_up: bool,
     /// Blocked part of request (thread: non-idle) time, 0..1.
     pub blocked_part: f64,

@@ -1,4 +1,4 @@
-//! What differs from resource to resource: one row each. A new resource does not compile until it has its row.
+//! The differences between resources: one row each. A new resource does not compile until it has its row.
 
 use super::shares::Party;
 use crate::{
@@ -8,9 +8,9 @@ use crate::{
 
 /// How the sentence speaks of a resource.
 pub(super) struct Words {
-    /// What the target waits for.
+    /// Name of the resource.
     pub(super) noun: &'static str,
-    /// What of its own the target stands behind.
+    /// The target's own requests, threads or locks that it stands behind.
     pub(super) own: &'static str,
     /// The target's own limit.
     pub(super) quota: &'static str,
@@ -58,7 +58,7 @@ pub(super) fn has_culprits(resource: Resource) -> bool {
     }
 }
 
-/// What it means that a party held a resource; `None` where it explains nothing.
+/// The cause of a wait for a resource that a party held; `None` where it explains nothing.
 ///
 /// A mechanism that the model saw (journal, writeback, …) is the cause instead where it covers more of the time.
 pub(super) fn cause(resource: Resource, party: Party) -> Option<Cause> {
@@ -91,7 +91,7 @@ pub(super) fn cause(resource: Resource, party: Party) -> Option<Cause> {
             Holder::LossyPath => Some(Cause::Loss),
             _ => None,
         },
-        // Nobody knows who filled the memory: the stack names the mechanism.
+        // The process that filled the memory is not known: the stack names the mechanism.
         Resource::Memory => match holder {
             Holder::Own | Holder::Asked(_) => Some(Cause::Own),
             Holder::OwnQuota => Some(Cause::Quota),
@@ -106,7 +106,7 @@ pub(super) fn cause(resource: Resource, party: Party) -> Option<Cause> {
     }
 }
 
-/// What it means that a group outside the target held a resource.
+/// The cause of a wait for a resource that a group outside the target held.
 fn of_others(resource: Resource) -> Option<Cause> {
     match resource {
         Resource::Disk | Resource::Network | Resource::Cpu | Resource::Memory => {

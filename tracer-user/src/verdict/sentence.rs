@@ -90,7 +90,7 @@ fn via(books: &Books, found: &Hypothesis) -> String {
     format!("{link}{}", named.collect::<Vec<_>>().join(" and "))
 }
 
-/// Who held it, or what: "93 % of its blocked time it stood behind tar (pid 4711) on sda".
+/// The holders of it: "93 % of its blocked time it stood behind tar (pid 4711) on sda".
 fn reason(books: &Books, finding: &Finding, comm: &str, found: &Hypothesis) -> String {
     let blocked = if finding.of_requests {
         "its requests' blocked time"
@@ -154,7 +154,7 @@ fn mechanism(found: &Hypothesis) -> &'static str {
     }
 }
 
-/// What to say where no process outside the target is to blame; `part` says how much of which time ("93 % of its blocked time").
+/// The reason where no process outside the target is to blame. `part` is how much of which time ("93 % of its blocked time").
 fn nobody(found: &Hypothesis, part: &str, place: &str) -> String {
     match found.cause {
         Some(Cause::Quota) => {
@@ -214,7 +214,7 @@ fn whose(found: &Hypothesis) -> &'static str {
     }
 }
 
-/// What of its own the target stands behind.
+/// The target's own requests, threads, locks or quota that it stands behind.
 fn own(found: &Hypothesis) -> &'static str {
     if found.quota_share > found.self_share / 2.0 {
         return "quota";

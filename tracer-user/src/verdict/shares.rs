@@ -1,8 +1,8 @@
-//! Who held what, as shares of the ledger that the verdict is about, slice by slice.
+//! The holders of each resource, as shares of the ledger that the verdict is about, slice by slice.
 //!
-//! Charges are in thread time. In each slice the requests' time in a resource is split as the threads' time in it was; a slice in which
-//! requests waited and no thread was charged takes the whole window's split, and that part is marked estimated. What the charges leave
-//! open of the threads' time belongs to nobody.
+//! Charges are in thread time. In each slice the requests' time in a resource is split as the threads' time in it was. A slice in
+//! which requests waited and no thread was charged takes the whole window's split. That part is marked estimated. Threads' time
+//! that the charges leave open belongs to nobody.
 
 use std::collections::BTreeMap;
 
@@ -17,13 +17,13 @@ use crate::{
 pub(super) enum Party {
     /// Processes outside the target.
     Group(GroupId),
-    /// What is no process, and the target.
+    /// A holder that is no process, or the target.
     Plain(Holder),
 }
 
 impl Party {
-    /// Does the target owe it to itself: its own requests, threads, quota, lock, or those of a process at work for it? A slow
-    /// device, a slow peer, an idle CPU, the hypervisor and nobody are neither the target nor anybody else.
+    /// Does the target owe it to itself? That is: its own requests, threads, quota, lock, or those of a process at work for it. A
+    /// slow device, a slow peer, an idle CPU, the hypervisor and nobody are neither the target nor anybody else.
     #[must_use]
     pub(super) fn is_own(self) -> bool {
         matches!(
@@ -42,9 +42,9 @@ impl Party {
 /// Time of one slice that is charged to a party.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Part {
-    /// What.
+    /// The resource.
     pub resource: Resource,
-    /// Who.
+    /// The holder.
     pub party: Party,
     /// Time in the ledger used, ns.
     pub ns: f64,
@@ -61,7 +61,7 @@ pub(super) struct Shares {
     places: BTreeMap<(Resource, PlaceId), f64>,
     /// Time per resource, group and process.
     members: BTreeMap<(Resource, GroupId, ProcessId), f64>,
-    /// Of it, what the target did for them, by group.
+    /// Part of it that the target did for them, by resource and group.
     through: BTreeMap<(Resource, GroupId), f64>,
 }
 

@@ -1,4 +1,4 @@
-//! What every hypothesis looks at: the ledger that the verdict is about, its sums, and who held what.
+//! The view that all hypotheses share: the ledger that the verdict is about, its sums, and the holders.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::{
     model::books::{Bin, Books, Budget, ProcessId},
 };
 
-/// Who held a resource: a group outside the target.
+/// A group outside the target that held a resource.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Culprit {
     /// Which group.
@@ -89,8 +89,8 @@ impl<'a> View<'a> {
 }
 
 impl View<'_> {
-    /// Members whose program gives the group its name: what processes of one name hold counts together, because a script's compressors
-    /// hold little each. The largest, if all programs hold little.
+    /// Members with a program that gives the group its name. Processes of one name count together, because a script's compressors
+    /// hold little each. The largest member, if all programs hold little.
     fn named(&self, members: &[(ProcessId, f64)], ns: f64) -> Vec<ProcessId> {
         let program = |process: ProcessId| self.books.processes[process].comm.as_str();
         let mut held: BTreeMap<&str, f64> = BTreeMap::new();
@@ -138,8 +138,8 @@ pub(super) fn active_ns(budget: &Budget) -> u64 {
     budget.iter().sum::<u64>() - budget[Class::Idle.index()]
 }
 
-/// Are the requests' times judged, not the threads'? Where there are enough of them; and where they are few but spent more time than
-/// the threads: those of an event loop idle while all its requests wait, so that a starved server would be called healthy.
+/// Are the requests' times judged, not the threads'? They are where there are enough of them, and where few spent more time than
+/// the threads. An event loop's threads idle while all its requests wait: by the threads, a starved server would look healthy.
 fn are_requests_judged(books: &Books) -> bool {
     let Some(requests) = &books.requests else {
         return false;

@@ -17,8 +17,8 @@ use crate::{
 };
 
 /// How qemu runs the guest's CPUs: in turn on one thread of this machine. With a thread for each, a CPU may keep a translation of
-/// code that the other has patched since: after a tracepoint was switched, one in about fifty guests met the old breakpoint for ever
-/// ("soft lockup" in `text_poke_bp_batch`, the other CPU in `asm_exc_int3`; qemu 7.2).
+/// code that the other has patched since. After a tracepoint was switched, one in about fifty guests met the old breakpoint for
+/// ever. Its console showed "soft lockup" in `text_poke_bp_batch`, the other CPU in `asm_exc_int3` (qemu 7.2).
 pub(super) const ACCELERATOR: &str = "tcg,thread=single";
 
 /// A series of kernels and the suites of Debian that have it.

@@ -17,7 +17,7 @@ struct Slice {
     pid: u32,
 }
 
-/// What was taken of a time in which nobody switched.
+/// Time that interrupts or the hypervisor took from an interval without a switch.
 #[derive(Clone, Debug)]
 struct Taken {
     begin: u64,
@@ -28,7 +28,7 @@ struct Taken {
 /// The holder of a CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum By {
-    /// That was not seen.
+    /// Not seen.
     Unseen,
     /// A process; 0 is idle.
     Process(u32),
@@ -62,8 +62,8 @@ pub(crate) struct Cpu {
 }
 
 impl Cpu {
-    /// `pid` held the CPU from `begin` to `end`; 0 is idle. What is known of that time already is not taken again: the slice that
-    /// was under way when the window ended may come from the map and from the ring.
+    /// `pid` held the CPU from `begin` to `end`; 0 is idle. Time that is known already is skipped. The slice under way at the end
+    /// of the window may come twice: from the map and from the ring.
     pub(crate) fn held(&mut self, pid: u32, begin: u64, end: u64) {
         let begin = self.slices.back().map_or(begin, |last| last.end.max(begin));
         if end <= begin {
@@ -124,7 +124,7 @@ fn take(known: &mut VecDeque<Taken>, took: Vec<(By, u64)>, begin: u64, end: u64)
     known.push_back(Taken { begin, end, took });
 }
 
-/// Takes out what was taken.
+/// Gives the taken parts of the pieces to their takers.
 fn without(pieces: Vec<Piece>, taken: &VecDeque<Taken>) -> Vec<Piece> {
     let begin = pieces.first().map_or(0, |piece| piece.begin);
     let end = pieces.last().map_or(0, |piece| piece.end);
@@ -164,7 +164,7 @@ impl Pieces {
         }
     }
 
-    /// `[begin, end]` of a time of which something was taken.
+    /// Adds `[begin, end]` of an interval from which `known` was taken.
     fn without(&mut self, begin: u64, end: u64, by: By, known: &Taken) {
         let length = u128::from(known.end - known.begin);
         let here = u128::from(end.saturating_sub(begin));
@@ -177,7 +177,7 @@ impl Pieces {
             self.push(at, upto, *taker);
             at = upto;
         }
-        // What rounding left.
+        // The rest of the rounding.
         self.push(at, end, by);
     }
 }

@@ -44,7 +44,7 @@ impl Cpus {
             .stolen(stolen.stolen_ns, stolen.begin_ns, stolen.ns);
     }
 
-    /// What the hypervisor stole of a CPU in the whole window, where the kernel counts no less than that.
+    /// Stolen part of a CPU in the whole window, where the kernel counts no shorter intervals.
     pub(super) fn stolen_in_all(&mut self, names: &mut Names, cpu: CpuTime) {
         let part = cpu.part().min(1.0);
         if part >= steal::LEAST {

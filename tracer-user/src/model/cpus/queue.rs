@@ -1,4 +1,4 @@
-//! The time of a wait in a run queue: own quota, then whoever ran while the thread could have.
+//! The time of a wait in a run queue: own quota, then the CPU's holders while it could have run.
 
 use super::{
     Cpus,
@@ -36,7 +36,7 @@ struct Stay {
 }
 
 impl Cpus {
-    /// Charges a wait in run queues: to the own quota first, then to those who ran meanwhile.
+    /// Charges a wait in run queues: to the target's own quota first, then to everything that ran meanwhile.
     #[inline]
     pub(in crate::model) fn queued(
         &mut self,
@@ -52,7 +52,7 @@ impl Cpus {
         }
     }
 
-    /// The CPUs in whose queues the thread stood, one after the other, with their holders.
+    /// The CPUs on which the thread was queued, one after the other, with their holders.
     fn stays(&self, queued: &Queued<'_>) -> Vec<Stay> {
         let mut at = queued.begin_ns;
         let moves = queued.moves.iter().copied();
@@ -81,7 +81,7 @@ impl Cpus {
             .collect()
     }
 
-    /// Charges a stay in a run queue to those who ran there.
+    /// Charges a stay in a run queue to the holders of that CPU.
     fn contend(&mut self, names: &mut Names, account: &mut Account, stay: &Stay) {
         let place = self.place(names, stay.cpu);
         let mut holders: Vec<(By, u64)> = Vec::new();
@@ -137,10 +137,10 @@ impl Cpus {
 
 /// Takes the own quota out of a wait: a process that ran while the thread was throttled did not delay it.
 ///
-/// The kernel counts how long the thread's group was throttled in the wait, not when. Then no thread of the group ran, and a CPU
-/// that idles although a thread stands in its queue has nobody else to run. So idle time goes first. Then goes the earliest time in
-/// which others ran: a group is throttled where it used its quota up, and stands behind others after the period's timer. Own threads
-/// go last.
+/// The kernel counts how long the thread's group was throttled in the wait, not when. While it was, no thread of the group ran. A
+/// CPU that idles although a thread stands in its queue has nobody else to run. So idle time goes first. The earliest time in which
+/// others ran goes next. A group is throttled when its quota is used up, and stands behind others after the period's timer. Own
+/// threads go last.
 fn take_quota(names: &mut Names, account: &mut Account, stays: &mut [Stay], quota: u64) {
     let mut left = quota;
     let ranks = if quota == 0 { 0..0 } else { 0..3 };

@@ -1,4 +1,4 @@
-//! Softirqs that move packets: their time on a CPU is shared out among the owners of the packets that they moved there meanwhile.
+//! Softirqs that move packets. Their time on a CPU is divided among the owners of the packets that they moved there meanwhile.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ enum Way {
 }
 
 impl Way {
-    /// Of the softirqs that move packets.
+    /// The way of the packets that a softirq moves; `None` if it moves none.
     fn of(source: Source) -> Option<Self> {
         let Source::Softirq(number) = source else {
             return None;
@@ -44,7 +44,7 @@ impl Way {
     }
 }
 
-/// What one CPU's softirqs did in one slice.
+/// One CPU's softirqs in one slice.
 #[derive(Clone, Debug, Default)]
 struct Slice {
     /// Time that target threads waited behind them, by way.
@@ -58,8 +58,9 @@ struct Slice {
 }
 
 impl Slice {
-    /// All packets of a way: of those that came in without an owner only their number is known. Packets that came in before somebody
-    /// was queued there, or are counted where they left and come in elsewhere, have an owner and are not among them.
+    /// All packets of a way. Of those that came in without an owner only the number is known. `polled` leaves out packets with an
+    /// owner that came in before somebody was queued there. It also leaves out those that are counted where they left and come in
+    /// elsewhere.
     fn all(&self, way: Way) -> u64 {
         let owned: u64 = self
             .owned
@@ -68,7 +69,7 @@ impl Slice {
             .sum();
         match way {
             Way::Out => owned + self.unowned_out,
-            // Where it is not known how many came in, it is not known either how many are nobody's.
+            // Without the number that came in, the number of nobody's packets is not known either.
             Way::In if self.polled == 0 => 0,
             Way::In => owned.max(self.polled),
         }
@@ -129,7 +130,7 @@ impl Softirqs {
         }
     }
 
-    /// Charges what was waited behind softirqs to the owners of the packets that they moved.
+    /// Charges the time waited behind softirqs to the owners of the packets that they moved.
     pub(crate) fn charge(&self, names: &mut Names, account: &mut Account) {
         for ((cpu, index), slice) in &self.slices {
             let place = names.place(&format!("cpu{cpu}"));

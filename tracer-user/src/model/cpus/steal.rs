@@ -1,7 +1,7 @@
 //! Stolen time where the kernel counts it for a whole CPU only: the processes there ran that much less.
 //!
-//! A CPU that the hypervisor has taken away looks like one on which the same thread goes on. Of the time in which a CPU had work, the
-//! part that was stolen in the window is taken out of each charge there, and marked estimated: when it was is not known.
+//! A stolen CPU looks like one on which the same thread goes on. Of a CPU's work a part was stolen in the window: each charge there
+//! loses that part. It is marked estimated, because the time at which it was stolen is not known.
 
 use rustc_hash::FxHashMap as HashMap;
 
@@ -10,7 +10,7 @@ use crate::{
     model::books::{Bin, Charge, Holder, PlaceId},
 };
 
-/// Less than this part of a CPU's work stays where it is: it would move no answer, and the kernel counts in ticks of 10 ms.
+/// A smaller stolen part of a CPU's work stays where it is. It would move no answer, and the kernel counts in ticks of 10 ms.
 pub(super) const LEAST: f64 = 0.05;
 
 /// Takes the stolen part of each CPU's work out of the charges of closed bins.

@@ -1,10 +1,10 @@
 //! One disk: how long a target's request would have taken alone, and which others had the device meanwhile.
 //!
 //! A wait on a request is its own service `s0` plus an excess. `s0` is the median device time of the same operation and size while
-//! nobody else had a request there. As much of the excess as the mean device time rises beside others is theirs: it is shared over
-//! all other requests in flight or queued during the wait, by the service they demand, `d = k + bytes` (`k`: what an I/O costs
-//! beside its bytes, fitted from the window), in virtual time: at each instant every request there gets `d / Σd`. So a small reader
-//! is not accused of a big reader's harm.
+//! nobody else had a request there. The others cause as much of the excess as the mean device time rises beside others. That part
+//! is shared over all other requests in flight or queued during the wait. Each counts by the service it demands, `d = k + bytes`.
+//! `k` is the cost of an I/O beside its bytes, fitted from the window. Time is virtual: at each instant every request there gets
+//! `d / Σd`. So a small reader is not accused of a big reader's harm.
 
 use std::collections::{VecDeque, vec_deque};
 
@@ -19,10 +19,10 @@ use super::{
 };
 use crate::model::books::{Holder, PlaceId};
 
-/// Requests kept of one disk: at 10,000 a second the last 6 s. On a faster one, waits are judged as long as their requests are known
-/// ([`Disk::forgets`]): the faster it is, the sooner all that stood beside them has completed.
+/// Requests kept of one disk: at 10,000 a second the last 6 s. On a faster disk, waits are judged before their requests are
+/// forgotten ([`Disk::forgets`]). The faster it is, the sooner all requests beside them have completed.
 const MOST_REQUESTS: usize = 1 << 16;
-/// Requests looked at beside one: deeper than any queue of a disk, and a bound on the work for one request.
+/// Requests looked at beside one. That is deeper than any disk's queue, and bounds the work for one request.
 const MOST_OTHERS: usize = 512;
 
 /// Names the owner of a request.
@@ -140,7 +140,7 @@ impl Disk {
         self.fit.cost() + f64::from(request.bytes)
     }
 
-    /// Demand of the other requests in flight as this one was issued; 0 only if none shared the device with it at any time.
+    /// Demand of the other requests in flight when this one was issued. It is 0 only if none shared the device with it at any time.
     fn others(&self, request: &Request) -> f64 {
         let cost = self.fit.cost();
         let near = self.range(request.issue_ns, request.end_ns);
@@ -154,7 +154,8 @@ impl Disk {
                 &mut later
             }) += cost + f64::from(other.bytes);
         }
-        // One that came later delayed this one only on a device that serves several at once: it counts for being alone or not.
+        // One that came later delayed this one only on a device that serves several at once. It only decides whether this one was
+        // alone.
         if at_issue == 0.0 {
             later.min(1.0)
         } else {
@@ -184,9 +185,9 @@ impl Disk {
     /// Rank of a request that the waiting thread queued itself.
     pub(crate) const OWN: u32 = 4;
 
-    /// The request that a target thread waited for in `[begin, end]`: its own last one to complete, else the target's, else (a page
-    /// that somebody else was reading) anybody's that completed as the wait ended, else its own that had completed just before: a fast
-    /// device answers while the thread is still about to sleep.
+    /// The request that a target thread waited for in `[begin, end]`, with its rank. Its own last one to complete comes first, then
+    /// the target's. Then comes anybody's that completed as the wait ended: a page that somebody else was reading. Last comes its
+    /// own that had completed just before. A fast device answers while the thread is still about to sleep.
     #[must_use]
     pub(crate) fn awaited(&self, tid: u32, begin: u64, end: u64) -> Option<(u32, Request)> {
         /// From the interrupt to the wakeup.
@@ -199,12 +200,12 @@ impl Disk {
         let mut best: Option<(u32, Request)> = None;
         for request in candidates {
             let rank = match request.owner {
-                // What was written back for it is no reason to wait.
+                // Writeback for the target is no reason to wait.
                 Holder::Own if request.by_kernel() => 0,
                 Holder::Own if request.end_ns <= begin && request.tid == tid => 1,
                 _ if request.end_ns <= begin => 0,
                 Holder::Own if request.tid == tid => Self::OWN,
-                // Its group's: which thread's is not known, so that only the moment says it.
+                // The group's request: the thread is not known, so only the moment decides.
                 Holder::Own
                     if request.flags & IO_THROTTLED != 0 && request.end_ns + SLACK_NS <= end =>
                 {
@@ -239,7 +240,7 @@ impl Disk {
         }
         let mut blame = self.stood(request, released, end, whose);
         if request.failed() {
-            // What it took on the device was no service.
+            // Its time on the device was no service.
             for (holder, _) in &mut blame.charges {
                 if matches!(holder, Holder::Own | Holder::SlowDevice) {
                     *holder = Holder::FailedDevice;
@@ -260,7 +261,7 @@ impl Disk {
         let issued = request.issue_ns.clamp(begin, end.max(begin));
         let queued = issued - begin;
         let service = self.own_service(request);
-        // Of its time on the device, as much as it would take without the others is its own.
+        // Its own is as much of its time on the device as it would take without the others.
         let (own, explained, estimated) = match service {
             Some(own) => {
                 let until = (request.issue_ns + own.ns).saturating_sub(issued);
@@ -336,8 +337,9 @@ impl Disk {
         shares
     }
 
-    /// Charges a wait in `[begin, end]` for what kernel threads write to all owners of requests here, by demand in virtual time. It is
-    /// an estimate: nobody knows what the wait would have taken with less to write. Nobody gets the time without a request in flight.
+    /// Charges a wait in `[begin, end]` for writes of kernel threads. All owners of requests here share it, by demand in virtual
+    /// time. It is an estimate: nobody knows how long the wait would have been with less to write. Time without a request in flight
+    /// is charged to nobody.
     #[must_use]
     pub(crate) fn blame_all(&self, begin: u64, end: u64) -> Blame {
         let mut charges = Vec::new();

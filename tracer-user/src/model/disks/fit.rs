@@ -1,4 +1,5 @@
-//! What an I/O costs beside its bytes: `k` in `d = k + bytes`, fitted from how busy the device was for how many requests and bytes.
+//! The cost of an I/O beside its bytes: `k` in `d = k + bytes`. It is fitted from the device's busy time for the requests and bytes
+//! of each slice.
 
 use super::request::Request;
 
@@ -19,9 +20,9 @@ pub(crate) struct Fit {
 const FIT_NS: u64 = 50_000_000;
 /// Slices from which the fit is used.
 const ENOUGH_SLICES: u32 = 10;
-/// Cost of an I/O in bytes before there is a fit: between a fast SSD (4 KiB) and a disk (1 MiB).
+/// Cost of an I/O before the first fit, bytes: between a fast SSD (4 KiB) and a disk (1 MiB).
 const DEFAULT_COST: f64 = 16_384.0;
-/// No device spends more than the time of this many bytes on an I/O beside its bytes: 10 ms at 100 MB/s.
+/// Highest cost of an I/O, bytes. No device spends more time on it beside its bytes: 10 ms at 100 MB/s.
 const MOST_COST: f64 = 1_048_576.0;
 
 impl Fit {
@@ -70,7 +71,8 @@ impl Fit {
         (per_io / per_byte).clamp(0.0, MOST_COST)
     }
 
-    /// Busy time for each unit of demand, ns: how device time would rise with the others' demand on a device that serves in turn.
+    /// Busy time for each unit of demand, ns. A device that serves in turn takes that much longer for each unit of the others'
+    /// demand.
     #[must_use]
     pub(crate) fn in_turn(&self) -> f64 {
         let [n, bytes, busy] = self.totals;

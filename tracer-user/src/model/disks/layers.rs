@@ -1,8 +1,8 @@
-//! The request that a wait was for, the layer of a stack of devices where it stood, and the others there.
+//! The request that a wait was for, its layer in a stack of devices, and the other requests there.
 //!
-//! What a target thread's own request waited for is judged against that request ([`Disk::blame`]). What it waited for while kernel
-//! threads wrote back or committed is everybody's who had something there ([`Disk::blame_all`]). Where devices are stacked (loop,
-//! dm-crypt, md), the layer counts at which others cost most.
+//! A wait for a target thread's own request is judged against that request ([`Disk::blame`]). A wait for writeback or a commit of
+//! kernel threads is charged to everybody with a request there ([`Disk::blame_all`]). Where devices are stacked (loop, dm-crypt,
+//! md), the layer at which others cost most counts.
 
 use std::collections::BTreeMap;
 
@@ -20,8 +20,8 @@ use crate::{
     },
 };
 
-/// By how much of the wait a lower layer must explain more than the one at which the target's own request stood: what is known of a
-/// lower one rests on the requests of kernel threads, dealt out by bytes, and the larger of two figures is too large by chance.
+/// A lower layer counts only if it explains this part of the wait more than the target's own layer does. Its figure is less
+/// certain: it rests on the requests of kernel threads, dealt out by bytes. And the larger of two figures is too large by chance.
 const LOWER_EXPLAINS: f64 = 0.1;
 
 /// How a wait is charged at one layer.

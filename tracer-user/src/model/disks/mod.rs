@@ -40,7 +40,7 @@ pub(super) struct DiskWait {
     pub(super) end: u64,
     /// Identity of the stack that waited.
     pub(super) stack: u64,
-    /// What the stack says of why.
+    /// The cause, as the stack shows it.
     pub(super) cause: Option<Cause>,
 }
 
@@ -52,7 +52,7 @@ pub(super) type AskerAt<'a> = &'a dyn Fn(u32, u64) -> Option<Asker>;
 pub(super) struct Disks {
     /// By device number.
     disks: BTreeMap<u32, Disk>,
-    /// What was known of them at attach.
+    /// Facts known of them at attach.
     pub(super) facts: Vec<event::Disk>,
     /// Not yet judged, in the order of their ends.
     waits: VecDeque<DiskWait>,
@@ -63,7 +63,7 @@ pub(super) struct Disks {
 }
 
 impl Disks {
-    /// Those of another fold, without what happened there.
+    /// The disks of another fold, without its requests and waits.
     pub(super) fn as_found(&self) -> Self {
         Self {
             facts: self.facts.clone(),
@@ -92,7 +92,7 @@ impl Disks {
         self.resolve(names, account, asker_at, io.ns);
     }
 
-    /// What one process did on a disk in the whole window.
+    /// One process's totals on a disk in the whole window.
     pub(super) fn total(
         &mut self,
         names: &mut Names,
@@ -205,8 +205,8 @@ impl Disks {
     }
 }
 
-/// The owner of a request, as one client of the target sees it: what the target did for another client is that client's, if both
-/// are known.
+/// The owner of a request, as one client of the target sees it. A request that the target made for another client is that client's,
+/// if both are known.
 fn owner_for(request: &Request, waits: Option<Asker>, asker_at: AskerAt<'_>) -> Holder {
     if request.owner != Holder::Own || waits.is_none() {
         return request.owner;

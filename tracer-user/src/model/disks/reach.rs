@@ -1,6 +1,6 @@
-//! Up to where in a list of requests in the order of their ends one may have begun before a given time.
+//! Finds, in a list of requests by their ends, the last one that may have begun before a given time.
 //!
-//! One request that took a second would else have everything looked through that completed in the second after each other one.
+//! Without this, one request of a second makes each search go through all requests that completed in the second after.
 
 use std::collections::VecDeque;
 

@@ -1,5 +1,5 @@
-//! What a request takes without the others: from those that were alone on the device, else an estimate from those that had least
-//! beside them; and how much of a longer time the others explain.
+//! The time that a request takes without the others, and the part of a longer time that the others explain. Requests that were
+//! alone on the device show it; else those that had least beside them give an estimate.
 
 use tracer_common::histogram::{BOUNDS, BUCKETS, bucket};
 
@@ -7,18 +7,19 @@ use tracer_common::histogram::{BOUNDS, BUCKETS, bucket};
 pub(crate) const ENOUGH_ALONE: u64 = 5;
 /// Requests beside others from which an estimate is made.
 const ENOUGH_BESIDE: u64 = 3;
-/// This part of the requests beside others had the least beside them: their time is that of a device with little else to do.
+/// The estimate takes this part of the requests beside others: those with the least beside them. Their device had little else to
+/// do.
 const LOWEST: f64 = 0.1;
 /// A difference of means below this many standard errors may be chance, and accuses nobody.
 const CHANCE: f64 = 2.0;
-/// Time, as part of what a device that serves in turn would take for all the demand in flight, up to which it is taken to serve
-/// several at once. At issue the request in service is half done on average, and one that is cut into stripes stands in many short
-/// queues: so it may well be less than the whole on a device that is full.
+/// A device that serves in turn takes a certain time for all the demand in flight. If requests take at most this part of it, the
+/// device is taken to serve several at once. Even a full device may take less than the whole. At issue the request in service is
+/// half done on average, and a request cut into stripes stands in many short queues.
 const SERVED_BESIDE: f64 = 0.25;
 /// From here on it is taken to serve in turn.
 const SERVED_IN_TURN: f64 = 0.4;
-/// What flash takes for a read at depth 1: 60 to 120 µs for 4 KiB on NVMe and SATA drives, and 500 MB/s. No request that was never
-/// alone is believed to take less: so nobody is accused of a time that is usual.
+/// Time of flash for a read at depth 1, ns. NVMe and SATA drives take 60 to 120 µs for 4 KiB, and move 500 MB/s. Where no request
+/// was alone, none is believed to take less, so nobody is accused of a usual time.
 const FLASH_NS: f64 = 100_000.0;
 /// The same for each byte, ns.
 const FLASH_NS_PER_BYTE: f64 = 2.0;
@@ -61,7 +62,7 @@ impl Times {
         middle.map_or(0, middle_of)
     }
 
-    /// Mean of what exceeds `ns`: as far as the mean does, and by what others fall short of it.
+    /// Mean of the parts of the times above `ns`: the mean above it, plus the mean shortfall of those below.
     fn mean_above(&self, ns: u64) -> f64 {
         let short = |(i, n): (usize, &u32)| ns.saturating_sub(middle_of(i)) as f64 * f64::from(*n);
         let buckets = self.buckets.iter().enumerate();
@@ -80,7 +81,7 @@ fn middle_of(index: usize) -> u64 {
     }
 }
 
-/// What is known of a kind of request.
+/// The known times of a kind of request.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Own {
     /// Its time without the others, ns.
@@ -93,7 +94,7 @@ pub(crate) struct Own {
     pub(crate) slow_ns: u64,
 }
 
-/// What a device of a sort takes at most for a request that has it for itself.
+/// The most that a device of its sort takes for a request alone on it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Usual {
     /// Beside its bytes, ns.
@@ -103,12 +104,12 @@ pub(crate) struct Usual {
 }
 
 impl Usual {
-    /// A disk that turns: a full stroke and a turn at 5,400/min are 20 ms and 11 ms, and the innermost tracks of old ones give 50 MB/s.
+    /// A disk that turns: a full stroke takes 20 ms, a turn at 5,400/min 11 ms. The innermost tracks of old disks give 50 MB/s.
     pub(crate) const ROTATIONAL: Self = Self {
         ns: 31_000_000.0,
         ns_per_byte: 20.0,
     };
-    /// Flash, a cloud volume: ten times what the providers promise for the slowest that are called solid state (1 ms), and 50 MB/s.
+    /// Flash, or a cloud volume: 10 ms, and 50 MB/s. Ten times what the providers promise for the slowest solid state (1 ms).
     pub(crate) const SOLID: Self = Self {
         ns: 10_000_000.0,
         ns_per_byte: 20.0,
@@ -121,11 +122,11 @@ impl Usual {
 
 /// So many requests alone on the device make a median, a point of its history.
 const EPISODE: usize = 20;
-/// A device that takes so many times as long as at its best is slow: garbage collection, heat and a failing disk cost more, the
-/// place on the disk and the cache of the drive less.
+/// A device that takes so many times as long as at its best is slow. Garbage collection, heat and a failing disk cost more. The
+/// place on the disk and the cache of the drive cost less.
 const SLOWED: u64 = 4;
 
-/// How the median time of requests alone on the device went on.
+/// The median times of requests alone on the device, in the order of time.
 #[derive(Clone, Debug, Default)]
 struct History {
     episode: Vec<u64>,
@@ -144,7 +145,7 @@ impl History {
         }
     }
 
-    /// What the device takes now, if that is much longer than at its best; else 0.
+    /// Device time now, ns, if that is much longer than at its best; else 0.
     fn last_if_slowed(&self) -> u64 {
         if self.slowed() > 0 { self.last } else { 0 }
     }
@@ -168,12 +169,12 @@ const DEPTHS: usize = 24;
 pub(crate) struct Service {
     /// Of requests that had the device for themselves.
     alone: Times,
-    /// How those went on.
+    /// Their history.
     history: History,
     /// Of the others.
     beside: Times,
-    /// Of the others, by the binary logarithm of the demand in flight at issue, in units of their own: count, sum of times, sum of
-    /// demands.
+    /// Of the others: (count, sum of times, sum of demands). The index is the binary logarithm of the demand in flight at issue, in
+    /// units of their own.
     depths: [(f64, f64, f64); DEPTHS],
 }
 
@@ -193,8 +194,8 @@ impl Service {
         }
     }
 
-    /// What such a request takes without the others; `None` before enough is known. `demand` is its own, `in_turn` what a unit
-    /// of demand takes on a device that serves in turn, ns.
+    /// Times of such a request without the others; `None` before enough is known. `demand` is its own. `in_turn` is the time of a
+    /// unit of demand on a device that serves in turn, ns.
     #[must_use]
     pub(crate) fn own(&self, demand: f64, bytes: u32, in_turn: f64, usual: Usual) -> Option<Own> {
         let known = self.alone.count >= ENOUGH_ALONE;
@@ -227,9 +228,9 @@ impl Service {
         })
     }
 
-    /// Where no request of the kind was alone: from those that had least beside them. A device that serves in turn makes them wait for
-    /// all the demand there, so that each request's part of the time is its part of the demand, but no less than on flash. Where they
-    /// take much less time than that, the device serves several at once, and the time is the request's own.
+    /// An estimate where no request of the kind was alone, from those that had least beside them, ns. A device that serves in turn
+    /// makes them wait for all the demand there. Then each request's part of the time is its part of the demand, but no less than
+    /// on flash. If they take much less time, the device serves several at once, and the time is the request's own.
     fn estimate(&self, demand: f64, bytes: u32, in_turn: f64) -> f64 {
         let wanted = LOWEST * self.beside.count as f64;
         let (mut n, mut t, mut x) = (0.0, 0.0, 0.0);

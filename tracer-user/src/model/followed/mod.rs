@@ -1,7 +1,8 @@
-//! Followed processes: those of this machine for the answers of which the target waits.
+//! Followed processes: the target waits for the answers of these processes of this machine.
 //!
-//! Each has books of its own, as if it were the target, kept by the same fold from the same events. At the end the target's waiting
-//! for its answers is split as those books are (see `upstream.rs`). A followed process that asks another one follows it in turn.
+//! Each has books of its own, as if it were the target. The same fold keeps them from the same events. At the end the target's
+//! waiting for its answers is split as those books are (see `upstream.rs`). A followed process that asks another one follows it in
+//! turn.
 
 mod leaf;
 mod upstream;
@@ -16,8 +17,8 @@ pub(super) use upstream::{Leaf, Ways, split};
 /// Processes on the way at most.
 const MOST_FOLLOWED: usize = 4;
 
-/// Looks at the ends of a followed process's connection so often before it counts as somebody else's: what the target does with its
-/// own end may be reported a little later.
+/// A followed process's connection counts as somebody else's after this many looks at its ends. Reports about the target's own end
+/// may come a little later.
 const MOST_LOOKS: u32 = 8;
 
 /// A process that the target asks.
@@ -103,7 +104,7 @@ impl Followed {
         }
     }
 
-    /// May a process be followed, which is not yet?
+    /// May a process be followed that is not followed yet?
     pub(super) fn may_add(&self, pid: u32) -> bool {
         self.depth < MOST_FOLLOWED && !self.asked.iter().any(|asked| asked.has(pid))
     }
@@ -152,7 +153,7 @@ impl Followed {
         if asked.pids.contains(&pid) {
             match event {
                 Event::Call(call) => asked.look(call.socket, here),
-                // What others than the target ask it.
+                // Others than the target ask it.
                 Event::Unanswered(found)
                     if !found.asks && !here.has_ends(&found.remote, &found.local) =>
                 {

@@ -1,8 +1,8 @@
 //! The target's wait for another process's answer becomes what that process waited for meanwhile, bin by bin, in proportion.
 //!
-//! In a bin the target (its requests, or threads) waited `u` for answers, and the followed processes' requests from it took `w`, of
-//! which `w_c` in class `c`. Then `u · w_c / max(w, u)` belongs to class `c`, with the holders that the followed process's books
-//! have for it. What is not covered (`u > w`: the way there and back, answers that were not seen) stays upstream.
+//! In a bin the target (its requests, or threads) waited `u` for answers. The followed processes' requests from it took `w`, of
+//! which `w_c` in class `c`. Then `u · w_c / max(w, u)` belongs to class `c`, with the holders in the followed process's books. The
+//! rest (`u > w`: the way there and back, answers that were not seen) stays upstream.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::{
     model::books::{Bin, Budget, Charge, Holder, PlaceId, ProcessId},
 };
 
-/// Processes on the way to a resource, and what was waited for it that way: (by requests, by threads), ns.
+/// Processes on the way to a resource, and the time waited for it that way: (by requests, by threads), ns.
 pub(crate) type Ways = BTreeMap<(Resource, Vec<ProcessId>), (u64, u64)>;
 
 /// Causes seen, with their time in ns.
@@ -28,7 +28,7 @@ pub(crate) struct Leaf {
     pub(crate) bin_ns: u64,
     /// Were its answers seen? Else its threads stand for them (a Unix socket).
     pub(crate) of_requests: bool,
-    /// How it came to what it waited for itself, beyond it.
+    /// The ways of its own waits, beyond it.
     pub(crate) ways: Ways,
     /// Mechanisms that were seen.
     pub(crate) causes: Vec<(Resource, Cause, u64)>,
@@ -87,7 +87,7 @@ pub(crate) fn split(bins: &mut [Bin], bin_ns: u64, leaves: &[Leaf]) -> (Ways, Ca
     (ways, causes)
 }
 
-/// What came through a followed process went on from there in the proportion of its own ways.
+/// Divides the time that came through a followed process in the proportion of its own ways.
 fn add_ways(ways: &mut Ways, leaf: &Leaf, resource: Resource, (requests, threads): (u64, u64)) {
     if requests + threads == 0 {
         return;
@@ -178,7 +178,7 @@ fn shrink(charges: &mut [Charge], whole: u64, left: u64) {
         charge.estimated_ns = share(charge.estimated_ns, left, whole);
         missing = missing.saturating_sub(charge.ns);
     }
-    // What was lost by rounding down.
+    // The rest of the rounding.
     if let Some(largest) = of.into_iter().max_by_key(|charge| charge.ns) {
         largest.ns += missing;
     }

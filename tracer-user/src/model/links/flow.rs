@@ -6,20 +6,19 @@ use tracer_common::tcp::FLOW_WINDOW;
 
 use crate::{event, model::recent};
 
-/// For so long after a retransmission the congestion window is what the loss made of it: recovery and the regrowth take
-/// several round trips, and a retransmission timer alone may be 200 ms and more (RFC 6298).
+/// For so long after a retransmission, the loss still determines the congestion window. Recovery and regrowth take several round
+/// trips, and a retransmission timer alone may be 200 ms and more (RFC 6298).
 const RECOVERY_NS: u64 = 1_000_000_000;
 
-/// After a receiver's buffer was full, we assume that the receiver needs this long to read it, ns. That is more than a round trip
-/// behind a full queue, and too short for a receiver to change its pace. The data that a freer link had brought meanwhile would
-/// only have met the full buffer sooner: a client that reads 100 kB/s through a window of 22 kB closes it three times a second, and
-/// is never the faster for an empty link.
+/// Time that we assume a receiver needs to read its full buffer, ns. It is more than a round trip behind a full queue. It is too
+/// short for a receiver to change its pace. On a freer link the data would only have met the full buffer sooner. A client that
+/// reads 100 kB/s through a window of 22 kB closes it three times a second. An empty link makes it no faster.
 const READS_NS: u64 = 1_000_000_000;
 
 /// Spans kept of a socket. At one record in 10 ms these are the last 20 s at least: longer waits count as unlimited before.
 const KEPT: usize = 2048;
 
-/// What held a socket back.
+/// The limit that held a socket back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Limit {
     /// The congestion window, pacing, the queue of this machine, or nothing that was seen.
@@ -27,7 +26,7 @@ pub(crate) enum Limit {
     Path,
     /// The receiver's window is full of data under way.
     Window,
-    /// The receiver's buffer is full, or was a moment ago: however fast the packets came, they would not be read any sooner.
+    /// The receiver's buffer is full, or was a moment ago. Faster packets would not be read any sooner.
     Closed,
     /// Packets were lost, and are sent again.
     Loss,
@@ -60,7 +59,7 @@ pub(crate) struct Flow {
 }
 
 impl Flow {
-    /// Learns a state, which is the one since the record before: nothing that changes it goes by unseen for longer than 10 ms.
+    /// Learns a state, which holds since the record before. No change stays unseen for longer than 10 ms.
     pub(crate) fn seen(&mut self, flow: &event::Flow) {
         if flow.ifindex != 0 {
             self.netns = flow.netns;
@@ -79,7 +78,7 @@ impl Flow {
         } else if lost {
             Limit::Loss
         } else if flow.flags & FLOW_WINDOW != 0 {
-            // Also in recovery: a receiver whose buffer is full drops what it has no room for.
+            // Also in recovery: a receiver with a full buffer drops the packets that it has no room for.
             Limit::Window
         } else if begin < self.recovers_until {
             Limit::Loss

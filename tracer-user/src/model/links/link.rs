@@ -10,16 +10,16 @@ use crate::{
     model::books::{Holder, PlaceId},
 };
 
-/// One of three signs of a full link (`Link::full_senders`): it sent this part of its highest rate, and at least two owners sent.
+/// One of three signs of a full link (`Link::full_senders`): at least two owners sent this part of its highest rate.
 const FULL_RATE: f64 = 0.9;
 
-/// A slice in which nothing left follows one so many slices before it at most: 12 kbit/s send a packet in 100 ms.
+/// A slice without a packet counts as the last one with a packet, so many slices before at most: 120 kbit/s send one in 100 ms.
 const BETWEEN_PACKETS: u64 = 10;
 
-/// What was dropped here holds its flow up for so many slices at most: a retransmission timer doubled once (RFC 6298).
+/// A packet dropped here holds its flow up for so many slices at most. That is a retransmission timer doubled once (RFC 6298).
 const AFTER_DROP: u64 = 100;
 
-/// What went through in one slice.
+/// One slice of a link.
 #[derive(Clone, Debug)]
 struct Slice {
     /// Bytes by owner.
@@ -75,7 +75,7 @@ pub(crate) struct Share {
     pub(crate) ns: u64,
 }
 
-/// What the slices say together, once all are known.
+/// Facts about the slices together, once all are known.
 struct Known {
     /// Slices in which the counter of drops grew.
     dropped: Vec<u64>,
@@ -167,8 +167,8 @@ impl Link {
         }
     }
 
-    /// Charges what was waited to those who sent, by wire bytes, in the slices in which the link was full; the rest belongs to the
-    /// receiver, or to a path that loses packets.
+    /// Charges the waits in slices with a full link to the senders, by wire bytes. The rest belongs to the receiver, or to a path
+    /// that loses packets.
     #[must_use]
     pub(crate) fn charges(&self) -> Vec<Share> {
         let known = Known::of(&self.slices);
@@ -209,7 +209,7 @@ impl Link {
         shares
     }
 
-    /// The senders that held up in a slice what was held back by `limit`; `None` if it was not this link.
+    /// The senders that held up a slice's waits under `limit`; `None` if it was not this link.
     fn senders<'a>(
         &'a self,
         index: u64,
@@ -220,7 +220,7 @@ impl Link {
         match limit {
             // Everything that went through this link has arrived.
             Limit::Closed => None,
-            // What was dropped here and is sent again waits for those who filled the queue then.
+            // A packet dropped here and sent again waits for the senders that filled the queue then.
             Limit::Loss => self.full_senders(index, slice, known).or_else(|| {
                 let slice = self.slices.get(&known.dropped_before(index)?)?;
                 Some(&slice.bytes)
@@ -229,15 +229,15 @@ impl Link {
         }
     }
 
-    /// The senders that kept the link full in a slice; `None` if it was not full. A slice without a packet can lie between the packets
-    /// of a slow link: it is as full as the last one with a packet.
+    /// The senders that kept the link full in a slice; `None` if it was not full. A slow link may have slices without a packet:
+    /// they are as full as the last one with a packet.
     ///
-    /// A link is full if its queue never emptied, if it dropped packets, or if it sent near its highest rate ([`FULL_RATE`]).
+    /// A link is full if its queue never emptied, or if it dropped packets. Near its highest rate it is full too ([`FULL_RATE`]).
     ///
-    /// The queue of a full link may still be empty for a moment: TCP keeps few packets in it (small queues), and refills it in
-    /// softirq. Then the rate says it. The highest rate of the window could be taken for the link's; but on a link that was never
-    /// full that is only the highest rate that anybody happened to send, and two steady senders far below the link's rate would
-    /// accuse each other. So only the rate of a slice that was full for certain counts.
+    /// The queue of a full link may still be empty for a moment: TCP keeps few packets in it (small queues). It refills the queue
+    /// in softirq. Then the rate decides. The highest rate of the whole window will not do. On a link that was never full it is
+    /// only the highest rate that anybody happened to send. Two steady senders far below the link's rate would then accuse each
+    /// other. So only the rate of a slice that was full for certain counts.
     fn full_senders<'a>(
         &'a self,
         index: u64,

@@ -98,8 +98,8 @@ impl Links {
         }
     }
 
-    /// A response was under way, and not yet known to have left this machine. Later time is no wait for a link, even if the link is
-    /// full: the round trip, and a receiver that acknowledges late.
+    /// A response was under way, and not yet known to have left this machine. Later time is no wait for a link, even a full one. It
+    /// is the round trip, and a receiver that acknowledges late.
     pub(super) fn drained(&mut self, route: &Route, begin: u64, end: u64) {
         if let Some(key) = self.link_of(route)
             && let Some(link) = self.links.get_mut(&key)
@@ -110,7 +110,7 @@ impl Links {
         }
     }
 
-    /// The link of a route. Recordings of before name no namespace: then the number alone must do.
+    /// The link of a route. Older recordings name no namespace: then the number alone must do.
     fn link_of(&self, route: &Route) -> Option<(u32, u32)> {
         let netns = route.flow.netns;
         let mut found = self
@@ -122,7 +122,7 @@ impl Links {
             .copied()
     }
 
-    /// Charges what was waited for links to those who sent.
+    /// Charges the waits for links to the senders.
     pub(super) fn settle(&self, account: &mut Account) {
         for link in self.links.values() {
             charge_drains(link, account);
@@ -132,7 +132,7 @@ impl Links {
         }
     }
 
-    /// In the ledger slice by slice; in the flame graph by the stacks that waited, each with the same part of every sender.
+    /// Charges the ledger slice by slice. The flame graph has the stacks that waited, each with the same part of every sender.
     fn charge_waits(&self, link: &Link, account: &mut Account) {
         let shares = link.charges();
         let total: u64 = shares.iter().map(|share| share.ns).sum();
@@ -151,7 +151,7 @@ impl Links {
     }
 }
 
-/// While the link is full, a response that is under way waits for it although no thread does: the request's time, not a thread's.
+/// While the link is full, a response under way waits for it although no thread does. It is the request's time, not a thread's.
 fn charge_drains(link: &Link, account: &mut Account) {
     for share in link.drains() {
         let charge = charge(link, share);

@@ -40,7 +40,7 @@ impl Requests {
         let asked_on = self.asked_on.as_ref();
         let others = asked_on.is_some_and(|sockets| !sockets.contains(&call.socket));
         match (connection.role, is_send) {
-            // What others than the target ask a followed process.
+            // Others than the target ask a followed process.
             (Role::Server, _) if others => {}
             (Role::Client, true) if call.result > 0 => {
                 connection.asked.get_or_insert((call.tid, call.ns));
@@ -67,7 +67,7 @@ impl Requests {
         }
     }
 
-    /// Only now, so that a request judged by this call has not been worked on before it was picked up.
+    /// Called last, so that a request judged by this call was not worked on before it was picked up.
     fn work_on(&mut self, threads: &mut Threads, call: &Call) {
         if call.result > 0
             && let Some(thread) = threads.get_mut(call.tid)
@@ -130,7 +130,7 @@ impl Requests {
             _ => Class::Other,
         };
         if waiting == Class::Other && self.is_long_poll(beside.threads, &turn, call.tid, call.ns) {
-            // Something happened of which the client had asked to hear. What was sent before that was the answer to something else.
+            // An event came that the client had asked to hear of. The sends before it answered something else.
             return self.end_turn(beside, call.socket);
         }
         self.judge(beside, call.socket, call.ns, call.tid, waiting);

@@ -1,8 +1,8 @@
-//! The clients for which the target works. While a thread of it owns a request of a process of this machine, what it holds is that
-//! process's doing: the owner counts, not the submitter. This matters where the requests of others wait for it.
+//! The clients for which the target works. While a thread owns a request of a local process, that process is responsible for all
+//! that the thread holds. The owner counts, not the submitter. This matters where the requests of others wait for it.
 //!
-//! A thread works for a connection while it owns a turn of it, and between two calls on it with none on another. Where it owned turns
-//! of several at once, nobody knows for which of them it did something.
+//! A thread works for a connection while it owns a turn of it. It also does so between two calls on it with none on another. Where
+//! it owned turns of several at once, nobody knows for which of them it did something.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -22,15 +22,15 @@ use crate::{
     },
 };
 
-/// Processes that are kept apart: each has a part of its own in every bin. What more of them ask is of no known client.
+/// Processes that are kept apart: each has a part of its own in every bin. Requests of further ones have no known client.
 const MOST_CLIENTS: usize = 64;
 /// So many connections are remembered with their clients: those that were met last.
 const MOST_KNOWN: usize = 4096;
-/// So many threads are remembered with what they worked for; of more it is not known.
+/// So many threads are remembered with their clients; those of further threads are not known.
 const MOST_THREADS: usize = 4096;
 /// Spans kept of a thread.
 const MOST_SPANS: usize = 1 << 12;
-/// What was done longer ago is no part of a wait that is still to be judged: such a wait is, after 10 s at the latest.
+/// Spans that ended longer ago are no part of a wait that is still to be judged. Waits are judged after 10 s at the latest.
 const KEPT_NS: u64 = 20_000_000_000;
 
 /// A span in which a thread worked for one caller.
@@ -174,7 +174,7 @@ impl Requests {
         (asker != Asker::Elsewhere).then_some(asker)
     }
 
-    /// The client for which a thread worked at a time: by its spans, or by the one turn that it has owned since before that.
+    /// The client for which a thread worked at `ns`. Its spans show it, or the one turn that it has owned since before that.
     pub(in crate::model) fn asker_at(&self, threads: &Threads, tid: u32, ns: u64) -> Option<Asker> {
         if self.clients.known.is_empty() {
             return None;

@@ -65,9 +65,9 @@ impl Requests {
         self.tally.left_open(turn);
     }
 
-    /// The thread of which the answer is awaited at the end of the window: the owner. Where that waits for work again, it is the thread
-    /// that it woke last (or that one woke) and that still has something to do. Nobody has sent: a pool's thread that hangs is known by
-    /// its wakeup only. Where all of a pool were at work already, one of them stands for the one that will take it.
+    /// The thread that owes the answer at the end of the window: the owner. If the owner waits for work again, it is the busy
+    /// thread that the owner woke last, or one woken in turn. No thread has sent, so a pool's thread that hangs is known by its
+    /// wakeup only. Where a whole pool is at work already, one of its threads stands for the one that will take it.
     fn handed_on(&self, threads: &Threads, turn: &Turn) -> u32 {
         let since = |ns| self.busy_after(threads, turn, ns);
         since(turn.begin_ns)
@@ -105,8 +105,8 @@ impl Requests {
         thread.is_some_and(|thread| !thread.waits_for_work()) || self.asks(turn, tid)
     }
 
-    /// A request that came and that nobody has received is open, and has the time of the thread that last worked for its connection.
-    /// Bytes that come while an answer is owed belong to the request that is open already.
+    /// A request that nobody has received yet is open. It has the time of the thread that last worked for its connection. Bytes
+    /// that come while an answer is owed belong to the request that is open already.
     fn not_picked_up(&mut self, beside: &mut Beside<'_>, unread: &event::Unread, end_ns: u64) {
         let Some(connection) = self.connections.get(&unread.socket) else {
             return;
@@ -132,8 +132,8 @@ impl Requests {
         self.tally.left_open(&turn);
     }
 
-    /// What lay in a socket at attach and was never touched is an open request of unknown age, if those who would have to take it did
-    /// not just wait for work all the time.
+    /// Bytes that lay in a socket at attach and were never touched are an open request of unknown age. They are none if the threads
+    /// that should take them only waited for work all the time.
     fn open_unread(&mut self, beside: &mut Beside<'_>, end_ns: u64) {
         let touched = |open: &OpenSocket| {
             let mut ends = self.connections.values().map(|connection| &connection.ends);
@@ -156,7 +156,7 @@ impl Requests {
         }
     }
 
-    /// The thread of a process that was blocked longest in the window, if any was for more than a long poll's owner.
+    /// The thread of a process that was blocked longest in the window. `None` if all were blocked as little as a long poll's owner.
     fn most_blocked(&self, threads: &Threads, pid: u32, end_ns: u64) -> Option<u32> {
         let of = threads.living().filter(|(_, thread)| thread.pid == pid);
         let blocked =

@@ -48,7 +48,7 @@ pub(crate) enum Caller {
     Unknown,
     /// Somebody on another machine.
     Elsewhere,
-    /// Whoever is at the other end of the connection with this number, on this machine.
+    /// The process of this machine at the other end of the connection with this number.
     Here(u64),
 }
 
@@ -90,21 +90,21 @@ pub(crate) struct Connection {
     pub(crate) turn: Option<Turn>,
     /// Thread that last received or sent.
     pub(crate) worker: Option<u32>,
-    /// As client: which thread of the target asked what has no answer yet, and when.
+    /// As client: the thread of the target that asked and has no answer yet, and when it asked, ns.
     pub(crate) asked: Option<(u32, u64)>,
     /// Last send of which the acknowledgement is awaited, ns.
     pub(crate) draining_ns: Option<u64>,
     /// There was something to answer at attach, and nobody has received or sent here since: known by its ends alone.
     pub(crate) untouched: bool,
-    /// The drain that ended last, while the turn may go on: then that time is the request's own, and no drain.
+    /// The drain that ended last, while the turn may go on. If it does, that time is the request's own, and no drain.
     pub(crate) drained: Option<Drain>,
     /// The client, for as long as the connection lives.
     pub(crate) caller: Caller,
 }
 
 impl Connection {
-    /// Learns from a call which side asks here. If the own port is none on which the target listens, the target connected: the first
-    /// call seen may well be the answer to what it asked before the window. Where no port is known, the side that receives first answers.
+    /// Learns from a call which side asks here. If the target does not listen on its own port, it connected. The first call seen
+    /// may then be the answer to a question from before the window. If no port is known, the side that receives first answers.
     pub(crate) fn learn(&mut self, call: &Call, is_send: bool, listening: &[u32]) {
         if call.ifindex != 0 {
             self.route.ifindex = call.ifindex;

@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// A process that serves one request is forked by one that accepts, which a master forked: more generations are no request's.
+/// A master forks processes that accept, and those fork one for each request. Longer chains of forks belong to no request.
 const MOST_LIVES: usize = 4;
 
 impl Requests {
@@ -43,7 +43,7 @@ impl Requests {
             disown(beside.threads, previous, socket);
             own(beside.threads, tid, socket);
         }
-        // Each thread that lived a part of this time: before it was born, the one that forked it had its work.
+        // Judge each thread that lived a part of this time. Before a thread was born, the one that forked it had its work.
         let (mut tid, mut end) = (tid, now);
         for _ in 0..MOST_LIVES {
             let Some(thread) = beside.threads.get(tid).filter(|_| end > begin) else {
@@ -153,8 +153,8 @@ impl Requests {
         (!remote.is_empty()).then(|| beside.names.place(remote))
     }
 
-    /// Gives the waits for work of one piece of a time line their real classes; `direct` of them are charged already. The idle time is
-    /// taken out in one sum, as it was entered, so that no bin of the window becomes negative.
+    /// Gives the waits for work of one piece of a time line their real classes. `direct` of them are charged already. The idle time
+    /// is taken out in one sum, as it was entered: then no bin becomes negative.
     fn confirm_piece(
         &self,
         beside: &mut Beside<'_>,
@@ -189,8 +189,8 @@ impl Requests {
     }
 }
 
-/// Charges the waits of a thread that processes outside the target ended to them; returns how much of which class that was. In the
-/// ledger alone: the flame graph has no waits for work.
+/// Charges waits of a thread to the processes outside the target that ended them. Returns the charged time per class, ns. Only the
+/// ledger is charged: the flame graph has no waits for work.
 fn charge_strangers(account: &mut Account, thread: &Thread, begin: u64, end: u64) -> Budget {
     let mut direct = Budget::default();
     let first = recent::partition_point(&thread.behind, |wait| wait.end_ns <= begin);

@@ -20,7 +20,7 @@ impl Requests {
         }
         let thread = threads.get(tid);
         let spent = thread.map_or(0, |thread| thread.between(turn.judged_ns, now).blocked());
-        // What was blocked before a send is another wait.
+        // Time blocked before a send belongs to another wait.
         let before = turn.sent_ns.map_or(turn.blocked_ns, |_| 0);
         (before + spent) as f64 <= LONG_POLL_BLOCKED * age as f64 && !self.asks(turn, tid)
     }

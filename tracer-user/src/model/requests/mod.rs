@@ -1,4 +1,5 @@
-//! Requests as turns: from the first byte received after the previous turn's last send, to the last send before the next receive.
+//! Requests as turns. A turn begins with the first byte received after the last send of the one before. It ends with the last send
+//! before the next receive.
 //!
 //! Only the next call on a connection shows which send was the last. So each part of a turn is judged when that call comes.
 
@@ -64,7 +65,7 @@ impl Requests {
 
     /// A socket was open at attach.
     pub(super) fn open_socket(&mut self, socket: &event::OpenSocket) {
-        // Of those without unread bytes nothing is asked.
+        // Sockets without unread bytes are never looked up.
         if socket.unread_bytes > 0 {
             self.open_sockets.push(socket.clone());
         }
@@ -126,7 +127,7 @@ impl Requests {
             .map(|connection| &connection.route)
     }
 
-    /// From when on the time line of a thread that owns the requests on these sockets is still to be judged, ns.
+    /// The time from which a thread that owns the requests on these sockets is still to be judged, ns.
     pub(super) fn judged_ns(&self, sockets: &[u64]) -> u64 {
         let turns = sockets
             .iter()

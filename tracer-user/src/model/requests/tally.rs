@@ -37,7 +37,8 @@ impl Durations {
         self.count
     }
 
-    /// The duration that `part` of them do not exceed: between its bucket's bounds in proportion, so off by at most 4.4 %.
+    /// The duration that `part` of them do not exceed, ns. It lies between its bucket's bounds in proportion, so it is off by at
+    /// most 4.4 %.
     #[must_use]
     pub(crate) fn quantile(&self, part: f64) -> Option<u64> {
         let wanted = part * self.count as f64;

@@ -36,14 +36,14 @@ impl Requests {
         }
     }
 
-    /// What looked like the open request of a connection was none.
+    /// Takes the open request from a connection and from its thread.
     pub(super) fn take_turn(&mut self, threads: &mut Threads, socket: u64) -> Option<Turn> {
         let turn = self.connections.get_mut(&socket)?.turn.take()?;
         disown(threads, turn.tid, socket);
         Some(turn)
     }
 
-    /// All that was sent on a socket is acknowledged; the last packet of it left the last queue of this machine at `left_ns`.
+    /// All bytes sent on a socket are acknowledged. Their last packet left the last queue of this machine at `left_ns`.
     pub(in crate::model) fn acknowledged(
         &mut self,
         beside: &mut Beside<'_>,
@@ -67,7 +67,7 @@ impl Requests {
         }
     }
 
-    /// The turn is over, so what was acknowledged was its last send.
+    /// The turn is over, so the acknowledged send was its last.
     fn count_drain(&mut self, beside: &mut Beside<'_>, socket: u64) {
         if let Some(connection) = self.connections.get_mut(&socket)
             && let Some(drain) = connection.drained.take()

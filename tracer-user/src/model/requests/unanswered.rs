@@ -1,7 +1,7 @@
 //! Requests that came before the window and have no answer: a server that hangs is looked at after it hung.
 //!
-//! What was sent last on a connection need not be a question: clients of HTTP/2 confirm what they got, and idle web sockets are
-//! pinged. So a turn that began before the window counts only once something in the window says that it is one.
+//! The last bytes on a connection need not be a question: HTTP/2 clients confirm, and idle web sockets are pinged. So a turn that
+//! began before the window counts only once something in the window shows that it is one.
 
 use super::{
     Beside, Requests,
@@ -12,7 +12,7 @@ use crate::{class::Class, event, model::threads::Threads};
 /// Two readings of the kernel's ticks may differ by so much (`HZ` is 100 at least).
 const TICKS_NS: u64 = 20_000_000;
 
-/// A server that asks another process because it was asked does so within this time: it has read the request, and connects.
+/// A server asks another process for a request within this time: it has read the request, and connects.
 const ASKS_WITHIN_NS: u64 = 1_000_000_000;
 
 impl Requests {
@@ -86,8 +86,8 @@ impl Requests {
         }
     }
 
-    /// The turn of a connection that nobody touched in the window: open if its owner still waits for the answer to what it asked
-    /// because of it, or has not touched any other connection either.
+    /// Judges the turn of a connection that nobody touched in the window. It is open if its owner still waits for the answer to a
+    /// question that it asked because of it. It is also open if the owner hangs, and touched no other connection either.
     pub(super) fn close_untouched(
         &mut self,
         beside: &mut Beside<'_>,
@@ -97,7 +97,7 @@ impl Requests {
     ) {
         let waiting = match self.asked_for(turn) {
             true => Class::Upstream,
-            // That whoever asked it still waits is known.
+            // The process that asked it is known to wait still.
             false if self.asked_on.is_some() || self.hangs(beside.threads, turn.tid, end_ns) => {
                 Class::Other
             }
@@ -119,7 +119,7 @@ impl Requests {
         })
     }
 
-    /// Did a thread do nothing for anybody in the window, and was blocked most of it by something else than a lack of work?
+    /// Did a thread work for nobody in the window, and was blocked for most of it, other than in waits for work?
     fn hangs(&self, threads: &Threads, tid: u32, end_ns: u64) -> bool {
         let mut others = self.connections.values().filter(|other| !other.untouched);
         let thread = threads.get(tid);

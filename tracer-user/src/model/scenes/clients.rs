@@ -1,4 +1,4 @@
-//! Clients of this machine, for whom the target reads its disk.
+//! Clients of this machine, for which the target reads its disk.
 
 use super::*;
 use crate::model::books::{Asker, ProcessId, Served};
@@ -53,8 +53,9 @@ pub(crate) fn own_read(tid: u32, queue: u64, end: u64, bytes: u32) -> Event {
     })
 }
 
-/// For ten seconds two connections ask for a row each every 100 ms: 4 KiB, which take 1 ms alone and 41 ms behind what the third has
-/// read at that time, a megabyte. That one's client asked once, and gets what is read piece by piece.
+/// For ten seconds two connections ask for a row of 4 KiB each every 100 ms. A row takes 1 ms alone. It takes 41 ms behind the
+/// megabyte that is read for the third connection at that time. The third connection's client asked once, and gets its data piece
+/// by piece.
 pub(crate) fn dump(clients: [Option<u32>; 3], remotes: [&str; 3]) -> Vec<Event> {
     let mut events = vec![client(DUMP, "pg_dump", 0), client(SHOP, "shop", 0)];
     let threads = [LOOKUP, SECOND, COPY];
@@ -83,7 +84,7 @@ pub(crate) fn dump(clients: [Option<u32>; 3], remotes: [&str; 3]) -> Vec<Event> 
 
 pub(crate) const HERE: [&str; 3] = ["127.0.0.1:40001", "127.0.0.1:40002", "127.0.0.1:40003"];
 
-/// What requests of one client waited behind another's, ms.
+/// Time that requests of one client waited behind another's, ms.
 fn behind(books: &Books, asker: Asker, client: ProcessId) -> u64 {
     let served = books.bins.iter().flat_map(|bin| &bin.served);
     let of = served.filter(|part: &&Served| part.asker == asker);
@@ -104,8 +105,8 @@ fn id(books: &Books, pid: u32) -> ProcessId {
 fn what_was_read_for_one_client_is_that_ones_where_anothers_request_waited() {
     let books = books(dump([Some(SHOP), Some(SHOP), Some(DUMP)], HERE), 10_000);
     let (shop, dump) = (id(&books, SHOP), id(&books, DUMP));
-    // 198 waits of 41 ms, of which 1 is their own; the other 40 by demand, 16 KiB and a byte each: 1 MiB + 16 KiB for the dump, 20 KiB
-    // for the other row, which the same client asked for.
+    // 198 waits of 41 ms, of which 1 ms is their own. The other 40 ms go by demand, 16 KiB and a byte each. The dump has 1 MiB + 16
+    // KiB, the other row 20 KiB. The same client asked for that row.
     let expected = 198 * 40 * (1024 + 16) / (1024 + 16 + 20);
     let found = behind(&books, Asker::Process(shop), dump);
     assert!(
@@ -131,7 +132,7 @@ fn what_was_read_for_one_client_is_that_ones_where_anothers_request_waited() {
 
 #[test]
 fn who_is_greeted_over_a_unix_socket_asks_all_the_same() {
-    // Without addresses: all that is known of such a connection is who asks there.
+    // Without addresses, only the asking process is known of such a connection.
     let mut events = dump([Some(SHOP), Some(SHOP), None], HERE);
     events.retain(|event| !matches!(event, Event::Socket(socket) if socket.socket == 3));
     let found = event::Client {

@@ -4,7 +4,7 @@ use super::*;
 
 const END_MS: u64 = 3000;
 const SOCKETS: u64 = 4;
-/// What is cut into parts is rounded down in each: some ns in the whole window.
+/// A sum that is cut into parts is rounded down in each: some ns in the whole window.
 const ROUNDING_NS: u64 = 10;
 const TIDS: [u32; 3] = [SERVER, WORKER, 102];
 
@@ -22,7 +22,7 @@ impl Random {
     }
 }
 
-/// What one thread does until the end: it runs, calls, waits; some of its records are lost.
+/// The events of one thread until the end: it runs, calls and waits. Some of its records are lost.
 fn time_line(random: &mut Random, tid: u32, events: &mut Vec<Event>) {
     let mut now = T0;
     let mut ran_since_ns = 0;
@@ -170,7 +170,7 @@ fn a_full_link_charges_no_less_than_threads_waited() {
     }
 }
 
-/// A stream in which the target asks tar, from a fifth of the window on: three of its connections lead there.
+/// A stream in which the target asks tar, from a fifth of the window on. Three of its connections lead there.
 fn followed(seed: u64) -> Vec<Event> {
     const ASKED: u32 = 210;
     let mut events = Vec::new();

@@ -28,7 +28,7 @@ fn flagged(pid: u32, queue: u64, end: u64, bytes: u32, flags: u32) -> Event {
     Event::Io(Io { flags, ..io })
 }
 
-/// What a thread that waits for a commit of the journal sleeps in.
+/// The stack in which a thread waits for a commit of the journal.
 fn commit() -> Event {
     stack(COMMIT, &["schedule", "jbd2_log_wait_commit"])
 }
@@ -72,7 +72,7 @@ fn who_crowds_the_disk_below_a_loop_device_is_named_there() {
         events.push(read(KWORKER, at, at + 1, 4096));
         events.push(above(read(SERVER, at, at + 1, 4096)));
     }
-    // Nobody else is on the loop device; the worker that serves it stands behind a reader of the disk that holds its file.
+    // Nobody else is on the loop device. Its worker stands behind a reader of the disk that holds its file.
     events.extend([
         read(TAR, 100, 120, 1 << 20),
         read(KWORKER, 101, 121, 4096),
@@ -90,7 +90,7 @@ fn who_crowds_the_disk_below_a_loop_device_is_named_there() {
 fn a_commit_is_charged_to_those_who_have_a_part_in_it_and_the_pause_to_nobody() {
     let events = vec![
         Event::Wait(first(SERVER, 1, 0)),
-        // The journal writes 3 MiB of another's data, then 1 MiB of the transaction, of which the target has a quarter.
+        // The journal writes 3 MiB of another's data, then 1 MiB of the transaction. A quarter of the transaction is the target's.
         flagged(TAR, 100, 130, 3 << 20, IO_WRITEBACK),
         flagged(TAR, 130, 136, 768 << 10, IO_JOURNAL),
         flagged(SERVER, 136, 138, 256 << 10, IO_JOURNAL),
@@ -165,7 +165,7 @@ fn a_device_that_becomes_slower_is_slow_by_what_it_takes_more() {
 
 #[test]
 fn what_its_own_limit_holds_back_stands_behind_those_at_the_device_only_from_then_on() {
-    // Submitted at 100, let go at 160, on the device until 180, beside somebody else's from 150 on; alone such a read takes 1 ms.
+    // Submitted at 100 ms, let go at 160, on the device until 180. Somebody else's is beside it from 150 on. Alone it takes 1 ms.
     let held_back = flagged(SERVER, 160, 180, 4096, IO_THROTTLED);
     let mut events = vec![Event::Wait(first(SERVER, 1, 0))];
     events.extend([10, 20, 30, 40, 50, 60].map(|at| read(SERVER, at, at + 1, 4096)));

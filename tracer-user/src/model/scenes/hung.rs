@@ -56,7 +56,7 @@ fn who_waits_for_an_answer_since_before_the_window_has_an_open_request_of_that_a
 #[test]
 fn a_last_word_of_the_client_alone_is_no_request() {
     assert_eq!(books([in_poll(), asked(600)], 700).requests, None);
-    // What was asked long after it, or before, was not asked because of it.
+    // A question long after it, or before it, was not asked because of it.
     for (asked_ago, ago) in [(1000, 0), (600, 650)] {
         let books = books([in_poll(), asked(asked_ago), asks(ago)], 700);
         assert_eq!(books.requests, None, "{ago}");

@@ -1,4 +1,4 @@
-//! Who is who.
+//! Identity of processes.
 
 use super::*;
 

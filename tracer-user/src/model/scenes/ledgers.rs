@@ -1,4 +1,4 @@
-//! Whose time a request takes: servers of every build, long polls, and servers that hang.
+//! The threads that give a request its time: servers of every build, long polls, and servers that hang.
 
 use super::*;
 
@@ -161,7 +161,7 @@ fn what_was_asked_before_the_request_came_is_not_for_it() {
     assert_eq!(threads(&books, Class::Upstream), 0);
 }
 
-/// 25 requests, all of whose threads have been on the disk for 990 ms.
+/// 25 requests. Their threads have all been on the disk for 990 ms.
 pub(crate) fn hung() -> Books {
     let tids: Vec<u32> = (300..325).collect();
     let mut events: Vec<Event> = tids.iter().flat_map(|tid| running(*tid)).collect();

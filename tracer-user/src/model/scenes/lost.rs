@@ -1,4 +1,4 @@
-//! Streams of which the ring had no room for a part.
+//! Streams with a part for which the ring had no room.
 
 use tracer_common::histogram::Family;
 

@@ -81,7 +81,7 @@ pub(crate) fn process(pid: u32, comm: &str) -> event::Process {
     }
 }
 
-/// What is known at attach: the target without a thread, three other processes, the stacks.
+/// The facts at attach: the target without a thread, three other processes, the stacks.
 pub(crate) fn attach() -> Vec<Event> {
     let start = Start {
         ns: T0,
@@ -132,7 +132,7 @@ pub(crate) fn seed(tid: u32, state: char, function: &str) -> Event {
     })
 }
 
-/// These events of a target whose first thread slept in epoll at attach.
+/// These events, of a target with a first thread that slept in epoll at attach.
 pub(crate) fn sleeper(events: impl IntoIterator<Item = Event>) -> Vec<Event> {
     let seed = seed(SERVER, 'S', "ep_poll");
     [seed].into_iter().chain(events).collect()
@@ -259,7 +259,7 @@ pub(crate) fn send_part(tid: u32, socket: u64, ms: u64) -> Event {
     })
 }
 
-/// What one process sent in the 10 ms from `ms` on through interface 5.
+/// The record of one process's sends through interface 5 in the 10 ms from `ms` on.
 pub(crate) fn sent(pid: u32, ms: u64, bytes: u64, backlog_min: u32) -> Event {
     Event::Link(Link {
         ns: at(ms),

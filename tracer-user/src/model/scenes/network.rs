@@ -8,7 +8,7 @@ fn events(more: impl IntoIterator<Item = Event>) -> Vec<Event> {
     running(SERVER).into_iter().chain(more).collect()
 }
 
-/// A request whose answer does not fit at 11 and goes on at 39.
+/// A request with an answer that does not fit at 11 ms and goes on at 39 ms.
 fn stuck() -> [Event; 4] {
     [
         receive(SERVER, CLIENT, 10, 10),
@@ -65,7 +65,8 @@ fn a_link_at_its_highest_rate_is_full_only_if_two_send() {
     // At its begin the link was full for certain: that is its rate.
     let certain = [sent(TAR, 0, 950, 3)];
     let books = books(events(certain.into_iter().chain(slices).chain(stuck())), 40);
-    // 11 to 20: 950 bytes by two, 18 parts to 1 of 9 ms. 20 to 30: by one. 30 to 39: far below the highest rate.
+    // From 11 to 20 ms: 950 bytes by two, 18 parts to 1 of 9 ms. From 20 to 30 ms: by one. From 30 to 39 ms: far below the highest
+    // rate.
     assert_eq!(
         charged_ns(&books, Resource::Network, holder(&books, TAR)),
         9 * MS * 900 / 950
@@ -154,7 +155,7 @@ fn an_acknowledgement_in_the_middle_of_an_answer_ends_no_drain() {
     ];
     let events = running(SERVER).into_iter().chain(full);
     let books = books(events.chain(answer), 50);
-    // 10 to 41: 27 on the disk, 4 on the CPU; 41 to 45 under way; 48 to 49 on the CPU.
+    // From 10 to 41 ms: 27 on the disk, 4 on the CPU. From 41 to 45 ms: under way. From 48 to 49 ms: on the CPU.
     assert_eq!(requests(&books, Class::Disk), 27);
     assert_eq!(requests(&books, Class::OnCpu), 4 + 1);
     assert_eq!(requests(&books, Class::Network), 4);

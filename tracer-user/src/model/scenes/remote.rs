@@ -1,4 +1,4 @@
-//! Sleeps in file systems whose data are elsewhere.
+//! Sleeps in file systems with their data on another machine.
 
 use super::*;
 use crate::file_system::Kind;
@@ -6,7 +6,7 @@ use crate::file_system::Kind;
 /// Identity of a stack of its own.
 const ELSEWHERE: u64 = 77;
 
-/// Places of what was waited for upstream, with their time in ms, for these mounts and a sleep of 40 ms in such a function.
+/// Places of the upstream waits, with their time in ms, for these mounts. The thread sleeps 40 ms in `function`.
 fn waited(mounts: &[(Kind, &str)], function: &str) -> Vec<(String, u64)> {
     let mut events: Vec<Event> = mounts
         .iter()

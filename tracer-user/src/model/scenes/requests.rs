@@ -1,4 +1,4 @@
-//! Requests, links, and who is who.
+//! Requests, links, and the identity of processes.
 
 use super::*;
 

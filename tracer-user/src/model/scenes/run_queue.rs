@@ -86,7 +86,7 @@ fn interrupts_are_charged_by_their_name_and_not_to_whom_they_interrupted() {
 fn the_softirq_that_wakes_a_thread_on_an_idle_cpu_is_no_wakeup_latency() {
     let events = vec![
         Event::Wait(first(SERVER, 10, 0)),
-        // The CPU had been idle since 20; the thread was woken at 45, by a softirq that went on until 55.
+        // The CPU had been idle since 20 ms. A softirq woke the thread at 45 ms, and went on until 55 ms.
         slice(0, 0, 20, 60),
         interrupts(0, &[(NET_RX, 10)], 45, 60),
         Event::Wait(asleep(SERVER, 20, 60, 15, PAGE)),
@@ -217,7 +217,7 @@ fn what_is_stolen_of_a_whole_cpu_is_taken_out_of_who_ran_there_in_proportion() {
         cpu_time(1, 90),
     ];
     let books = books(sleeper(events), 100);
-    // 40 % of the 5 ms in which TAR seemed to run; the idle CPU and another CPU's steal are no matter.
+    // 40 % of the 5 ms in which TAR seemed to run. The idle CPU and another CPU's steal do not count.
     assert_eq!(charged(&books, Resource::Cpu, Holder::Hypervisor), 2);
     assert_eq!(charged(&books, Resource::Cpu, holder(&books, TAR)), 3);
     assert_eq!(charged(&books, Resource::Cpu, Holder::IdleCpu), 5);
@@ -258,7 +258,8 @@ fn packets(pid: u32, at: u64, received: u32, polled: u32) -> Event {
 
 #[test]
 fn a_softirq_is_charged_to_whose_packets_it_moved_wherever_they_run() {
-    // 10 ms behind RSYNC, 8 of them in softirqs, for 40 packets: 20 of TAR, 10 of the target, 10 of nobody. They are counted at the end.
+    // 10 ms behind RSYNC, 8 ms of them in softirqs. Those moved 40 packets: 20 of TAR, 10 of the target, 10 of nobody. They are
+    // counted at the end.
     let events = vec![
         Event::Wait(first(SERVER, 10, 0)),
         slice(0, RSYNC, 20, 30),

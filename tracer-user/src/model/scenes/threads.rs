@@ -95,7 +95,7 @@ fn a_request_over_a_lost_record_has_no_time_in_the_gap() {
         send(SERVER, 9, 84),
     ]);
     let books = books(events, 100);
-    // Second request, 40 to 84: nothing is known until 60, then 10 on the CPU, 10 on the disk, 4 on the CPU.
+    // Second request, 40 to 84 ms: nothing is known until 60. Then 10 ms on the CPU, 10 on the disk, 4 on the CPU.
     assert_eq!(requests(&books, Class::OnCpu), (10 + 1) + (10 + 4));
     assert_eq!(requests(&books, Class::Disk), 10 + 10);
     assert_closed(&books);

@@ -105,7 +105,7 @@ fn a_request_that_waits_behind_another_takes_that_ones_time() {
         send(LOOP, 10, 43),
     ]);
     let books = books(events, 50);
-    // 10 to 41: 2 + 1 on the CPU, 28 on the disk. 20 to 43: 20 on the disk, 3 on the CPU.
+    // From 10 to 41 ms: 2 + 1 on the CPU, 28 on the disk. From 20 to 43 ms: 20 on the disk, 3 on the CPU.
     assert_eq!(requests(&books, Class::Disk), 28 + 20);
     assert_eq!(requests(&books, Class::OnCpu), 3 + 3);
     assert_eq!(threads(&books, Class::Disk), 28);

@@ -200,7 +200,7 @@ fn who_answers_over_a_unix_socket_is_followed_to_what_its_threads_wait_for() {
     events.extend(behind_tar());
     events.sort_by_key(Event::ns);
     let books = books(events, 120);
-    // Its calls are not seen: from 20 to 89 its one thread waited for the disk, and was on a CPU before and after that.
+    // Its calls are not seen. From 20 to 89 ms its one thread waited for the disk. Before and after that it was on a CPU.
     assert_eq!(requests(&books, Class::Disk), 69);
     assert_eq!(requests(&books, Class::Upstream), 80 - 69);
     let theirs = charged(&books, Resource::Disk, holder(&books, TAR));
@@ -330,7 +330,7 @@ fn a_backend_that_hung_before_it_was_followed_hangs_for_the_target_too() {
     };
     events.extend([Event::Follow(follow), hangs, still(SERVER, 12, 900, EPOLL)]);
     let books = books(events, 900);
-    // What it did before it was followed is not known.
+    // Its time before it was followed is not known.
     assert_eq!(requests(&books, Class::Disk), 800);
     assert_eq!(requests(&books, Class::Upstream), 88);
     assert_eq!(books.threads, 1);

@@ -55,7 +55,8 @@ fn the_own_quota_is_taken_out_before_anybody_is_charged() {
     assert_closed(&books);
 }
 
-/// Who is charged when the target's own thread, the backup and nobody held the CPU in a wait of 20 to 60 ms, `throttled` of it.
+/// In a wait from 20 to 60 ms, the target's own thread, the backup and nobody held the CPU. It was throttled for `throttled` ms.
+/// Returns the ms charged to the own quota, the backup, own threads and the idle CPU.
 fn beside_a_hog(throttled: u64) -> [u64; 4] {
     let wait = Wait {
         throttled_ns: throttled * MS,

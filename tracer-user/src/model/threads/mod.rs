@@ -17,7 +17,7 @@ use stack::Stacks;
 pub(super) use thread::Thread;
 pub(super) use wait::Blocked;
 
-/// As many ended threads are kept: a parent runs soon after its child's end, but the CPUs of a large machine end many meanwhile.
+/// So many ended threads are kept. A parent runs soon after its child's end, but the CPUs of a large machine end many meanwhile.
 const MOST_ENDED: usize = 256;
 
 /// All threads.
@@ -40,7 +40,7 @@ pub(super) struct Threads {
     pub(super) seen: u64,
     /// Waits that began before the window, or had not ended at its end.
     pub(super) clipped_waits: u64,
-    /// Waits of which the stack was lost.
+    /// Waits with a lost stack.
     pub(super) unreadable_stacks: u64,
 }
 
@@ -76,7 +76,7 @@ impl Threads {
     /// A thread of the target was born.
     pub(super) fn forked(&mut self, fork: &event::Fork) {
         let mut thread = Thread::new(fork.ns.max(self.since_ns));
-        // The kernel reports the process that forked, not which of its threads: in most servers that accept and fork, the first.
+        // The kernel reports the process that forked, not the thread. In most servers that accept and fork, it is the first thread.
         thread.parent = Some(fork.parent_pid);
         thread.pid = fork.pid;
         // A thread that was born while `/proc` was read is known from there already.
@@ -133,7 +133,7 @@ impl Threads {
         }
     }
 
-    /// A thread is no more. A parent that waited for the end of the process wakes later, so what the thread did is kept for a while.
+    /// A thread ended. A parent that waited for the end of the process wakes later. So the time line is kept for a while.
     pub(super) fn end(&mut self, tid: u32, ns: u64) {
         let Some(mut thread) = self.living.remove(&tid) else {
             return;

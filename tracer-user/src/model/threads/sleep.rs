@@ -1,8 +1,8 @@
-//! What a thread sleeps for, from the kernel functions it sleeps in: a table, not code.
+//! The reason of a sleep, from the kernel functions on its stack: a table, not code.
 
 use crate::class::{Cause, Class};
 
-/// What a sleep is for.
+/// The reason of a sleep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sleep {
     /// It waits for work: idle, unless the thread owns a request.
@@ -21,8 +21,8 @@ const UPSTREAM: Sleep = Sleep::Blocked(Class::Upstream, None);
 /// A lock of the kernel: mutex, rwsem, file lock.
 const LOCK: Sleep = Sleep::Blocked(Class::Lock, None);
 
-/// The first row whose function is anywhere in the stack wins. A name that ends in `*` is a prefix. Rows that explain a wait inside
-/// another one (reclaim inside a page fault inside a receive) come first. Names hold for 5.10 to 7.2.
+/// The first row with a function that is anywhere in the stack wins. A name that ends in `*` is a prefix. Rows that explain a wait
+/// inside another one (reclaim inside a page fault inside a receive) come first. Names hold for 5.10 to 7.2.
 const TABLE: &[(&str, Sleep)] = &[
     (
         "try_to_free_pages",
@@ -197,7 +197,7 @@ pub(crate) fn classify(stack: Option<&[String]>, state: u32, iowait: bool) -> Sl
     judge(stack.and_then(row), state, iowait)
 }
 
-/// What the table says of a stack.
+/// The table's reason for a stack; `None` if no row fits.
 #[must_use]
 pub(crate) fn row(stack: &[String]) -> Option<Sleep> {
     let functions: Vec<&str> = stack.iter().map(|function| plain(function)).collect();
@@ -244,7 +244,7 @@ const INTERRUPT: &[&str] = &[
     "run_ksoftirqd",
 ];
 
-/// Was this stack captured in an interrupt? Then `current` is whoever was interrupted, not who woke.
+/// Was this stack captured in an interrupt? Then `current` is the interrupted thread, not the waker.
 #[must_use]
 pub(crate) fn is_interrupt(stack: &[String]) -> bool {
     stack

@@ -10,7 +10,7 @@ use crate::{event, file_system::Kind};
 /// Frames that belong to the tracer itself: its programs, by name or (where they have none) by address.
 const OWN_FRAMES: [&str; 3] = ["bpf_prog_", "bpf_trace_run", "0x"];
 
-/// What is known of a stack, judged once.
+/// A stack, judged once.
 #[derive(Debug)]
 pub(crate) struct Stack {
     /// Functions, innermost first, without the tracer's own.
@@ -28,7 +28,7 @@ pub(crate) struct Stack {
 /// All stacks that were recorded, by identity.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stacks {
-    /// Shared with the copies of a model, which are made for a look at the books and for processes that the target asks.
+    /// Shared with the copies of a model. They are made for a look at the books, and for processes that the target asks.
     stacks: HashMap<u64, Arc<Stack>>,
 }
 
@@ -48,7 +48,7 @@ impl Stacks {
         self.stacks.insert(stack.id, Arc::new(known));
     }
 
-    /// What is known of a stack; `None` if it was lost.
+    /// A stack; `None` if it was lost.
     pub(super) fn get(&self, id: u64) -> Option<&Stack> {
         self.stacks.get(&id).map(Arc::as_ref)
     }

@@ -1,4 +1,4 @@
-//! A target thread: its time line, every nanosecond of its life in exactly one class, and the requests that it works for.
+//! A target thread: its time line, and the requests that it works for. Every nanosecond of its life is in exactly one class.
 
 use std::collections::VecDeque;
 
@@ -16,7 +16,7 @@ use crate::{
 pub(crate) struct Behind {
     pub(crate) begin_ns: u64,
     pub(crate) end_ns: u64,
-    /// What the thread waits for, if it owns a request.
+    /// The class of the wait, if the thread owns a request.
     pub(crate) class: Class,
     /// The process that ended it.
     pub(crate) holder: Holder,
@@ -43,9 +43,9 @@ pub(crate) struct Thread {
     pub(crate) asked: Option<u64>,
     /// Process.
     pub(crate) pid: u32,
-    /// What it worked on, and what it does now.
+    /// Its work so far, and its work now.
     pub(crate) work: Work,
-    /// Threads of which it ended a wait for work, and when, ns: it may have handed a request to one of them.
+    /// Waits for work that it ended: (when, ns; tid). It may have handed a request to one of these threads.
     pub(crate) woken: VecDeque<(u64, u32)>,
     /// Thread that forked it in the window.
     pub(crate) parent: Option<u32>,
@@ -131,7 +131,7 @@ impl Thread {
         self.line.is_long()
     }
 
-    /// What it did between two times. After the last that is known a thread on a CPU runs.
+    /// Its time per class between two times. After the last known step, a thread on a CPU runs.
     #[must_use]
     pub(crate) fn between(&self, begin: u64, end: u64) -> Spent {
         self.line.between(begin, end, self.running)

@@ -1,7 +1,7 @@
-//! What a thread did, step by step: the classes of any past interval.
+//! The time line of a thread, step by step: the classes of any past interval.
 //!
-//! Nearly all steps are of one class, and a busy server's threads make three for each wait: a step has 24 bytes, and sums are made
-//! where they are asked for.
+//! Nearly all steps are of one class, and a busy server's threads make three for each wait. So a step has 24 bytes, and sums are
+//! made on demand.
 
 use std::collections::VecDeque;
 
@@ -10,8 +10,8 @@ use crate::{
     model::{books::Budget, recent},
 };
 
-/// Time per class. What a thread does for certain, and what its waits for work would be if it owned a request: `Idle` there means
-/// that the wait itself does not say.
+/// Time per class, ns: what is certain, and how waits for work would count if the thread owned a request. There, `Idle` means that
+/// the wait itself does not show its class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Spent {
     /// Time that needs no judgement.
@@ -35,14 +35,14 @@ impl Spent {
     }
 }
 
-/// What a thread did in a step.
+/// A thread's activity in a step.
 #[derive(Clone, Debug)]
 enum Did {
     /// Something that needs no judgement.
     Certain(Class),
     /// It waited for work, and the wait itself does not say what for.
     Idle,
-    /// It waited for work; this is what the thread would be waiting for, and sums to the length of the step.
+    /// It waited for work: the classes that count if the thread owns a request. They sum to the length of the step.
     Waiting(Box<Budget>),
     /// Nothing is known.
     Unknown,
@@ -76,7 +76,8 @@ impl Step {
     }
 }
 
-/// Steps, and waits that others ended, kept of a thread that owns no request: enough to follow a chain of wakeups into the recent past.
+/// Steps, and waits that others ended, kept of a thread that owns no request. They suffice to follow a chain of wakeups into the
+/// recent past.
 pub(crate) const KEPT: usize = 64;
 /// The same at most, above which a very long request is clipped.
 pub(crate) const MOST: usize = 1 << 13;
@@ -161,7 +162,7 @@ impl TimeLine {
         }
     }
 
-    /// What was done between two times; after the last step the thread runs, or nothing is known.
+    /// Time per class between two times. After the last step the thread runs, or nothing is known.
     #[must_use]
     pub(crate) fn between(&self, begin: u64, end: u64, running: bool) -> Spent {
         let mut sum = Spent::default();
@@ -186,7 +187,7 @@ impl TimeLine {
         });
     }
 
-    /// Calls `each` for each piece, with what adds that which was done there.
+    /// Calls `each` for each piece, with begin, end and a function that adds its time.
     #[inline]
     fn for_each(
         &self,
@@ -202,7 +203,7 @@ impl TimeLine {
         };
         let mut at = begin;
         if at < step_begin.min(end) {
-            // What was forgotten.
+            // The forgotten part.
             each(at, step_begin.min(end), &|_| {});
             at = step_begin.min(end);
         }

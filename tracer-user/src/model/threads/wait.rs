@@ -1,4 +1,5 @@
-//! A wait record extends a thread's time line. What the thread slept for is found here; `cpus`, `disks`, `links` and `requests` charge it.
+//! A wait record extends a thread's time line. The reason of the sleep is found here; `cpus`, `disks`, `links` and `requests`
+//! charge it.
 
 use tracer_common::sched::{
     WAIT_FIRST, WAIT_IOWAIT, WAIT_MEMSTALL, WAIT_NO_WAKER, WAIT_OPEN, WAIT_RUNNABLE,
@@ -157,7 +158,7 @@ impl Threads {
         }
         let stolen_from = begin + wait.ran_ns;
         if stolen_from >= wait.off_ns {
-            // The kernel's clock of a run queue may stand still for a switch: then it also counts the time to leave the CPU.
+            // The kernel's clock of a run queue may stand still for a switch. Then it also counts the time to leave the CPU.
             return self.spend(account, wait.tid, Class::OnCpu, stolen_from.min(wait.ns));
         }
         let stolen = wait.off_ns - stolen_from;
@@ -215,7 +216,7 @@ impl Threads {
         };
         match found {
             Sleep::Blocked(Class::Other, None) if iowait => Sleep::Blocked(Class::Disk, None),
-            // Only what had been in use counts as a stall: reading it again is what the eviction cost.
+            // Only pages that had been in use count as a stall: reading them again is the cost of the eviction.
             Sleep::Blocked(Class::Disk, None) if wait.flags & WAIT_MEMSTALL != 0 => {
                 Sleep::Blocked(Class::Disk, Some(Cause::CacheEviction))
             }
@@ -234,8 +235,8 @@ impl Threads {
         }
     }
 
-    /// A wait for work, idle unless the thread turns out to own a request: then it counts as what its waker did meanwhile, if that is
-    /// a thread of the target too.
+    /// A wait for work: idle, unless the thread turns out to own a request. Then it counts as its waker's time meanwhile, if the
+    /// waker is a thread of the target too.
     fn wait_for_work(
         &mut self,
         names: &mut Names,
@@ -288,11 +289,11 @@ impl Threads {
         account.ledger.threads(Class::Idle, begin, until, ns);
     }
 
-    /// The process outside the target that ended a wait for work, in its own context. It released what both use (a futex in shared
-    /// memory, class `lock`), or it answered (a Unix socket or a pipe, class `upstream`).
+    /// The process outside the target that ended a wait for work, in its own context. It released a futex in shared memory (class
+    /// `lock`), or answered through a Unix socket or a pipe (class `upstream`).
     ///
-    /// If a thread of the target wakes it, no lock is assumed. The kernel cannot tell a lock from a condition on which work is handed
-    /// over, so the wait is what that thread did meanwhile.
+    /// If a thread of the target wakes it, no lock is assumed. The kernel cannot tell a lock from a condition that hands work over.
+    /// So the wait counts as that thread's time meanwhile.
     fn stranger(&self, names: &mut Names, wait: &Wait) -> Option<(Class, Holder)> {
         let interrupt = self.woken_by_interrupt(wait).unwrap_or(true);
         if interrupt || wait.flags & (WAIT_NO_WAKER | WAIT_OPEN) != 0 {
@@ -335,7 +336,7 @@ impl Threads {
         living.or_else(|| ended().map(|index| &self.ended[index]))
     }
 
-    /// Threads without any record in the window did all the time what they did at its begin; running ones run to its end.
+    /// Threads without a record in the window did the same all the time as at its begin. Running ones run to its end.
     pub(in crate::model) fn close(&mut self, account: &mut Account, end_ns: u64) {
         let mut tids: Vec<u32> = self.living.keys().copied().collect();
         tids.sort_unstable();

@@ -1,4 +1,4 @@
-//! Which request a thread works on: what others that it owns, or has not yet picked up, stand behind (head-of-line).
+//! The request that a thread works on. Others that it owns, or has not yet picked up, stand behind it (head-of-line).
 
 use std::collections::VecDeque;
 
@@ -16,8 +16,8 @@ struct Span {
     socket: u64,
 }
 
-/// A thread works for a connection from a call on it until its next call on another one, or until it waits for work; what it does
-/// after a wait for work is for the connection of its next call.
+/// A thread works for a connection from a call on it until a call on another or a wait for work. After a wait for work, it works
+/// for the connection of its next call.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Work {
     spans: VecDeque<Span>,
@@ -106,7 +106,7 @@ mod tests {
         assert_eq!(work.for_others(1, 0, 60), 3);
         assert_eq!(work.for_others(3, 11, 21), 10);
         work.call(1, 52);
-        // What it does now.
+        // Its work now.
         assert_eq!(work.for_others(2, 50, 60), 10);
     }
 }

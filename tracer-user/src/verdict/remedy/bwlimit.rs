@@ -61,7 +61,7 @@ fn without_limit(words: &[String]) -> (Vec<String>, Option<String>) {
     (rest, old)
 }
 
-/// The uppermost member that is rsync; at a link, one that talks to another machine, in person or through its ssh.
+/// The uppermost member that is rsync. At a link it is one that talks to another machine, in person or through its ssh.
 fn rsync(case: &Case<'_>) -> Option<ProcessId> {
     let is_rsync = |id: ProcessId| case.process(id).comm == "rsync";
     let talks = |id: &ProcessId| {

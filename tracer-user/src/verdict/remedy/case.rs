@@ -1,4 +1,4 @@
-//! What a row looks at: the verdict's hypothesis, one of its culprits, and what is known of both on this machine.
+//! The input of a row: the verdict's hypothesis, one of its culprits, and the facts about both on this machine.
 
 use crate::{
     class::Resource,
@@ -50,8 +50,8 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// The members that are still there, or else the one that held most; then their ancestors in the job. What an ancestor starts next
-    /// inherits nice value, I/O class and cgroup, and a script's commands are short-lived.
+    /// The pids of the members that are still there, or else of the one that held most. Then those of their ancestors in the job. A
+    /// script's commands are short-lived, and its next ones inherit its nice value, I/O class and cgroup.
     pub(super) fn pids(&self) -> Vec<u32> {
         let members: Vec<ProcessId> = self.alive().collect();
         let mut ids = members.clone();
@@ -130,7 +130,7 @@ impl<'a> Case<'a> {
             .map(|place| self.books.places[place].as_str())
     }
 
-    /// What the members moved at the place in the window, bytes.
+    /// Bytes that the members moved at the place in the window.
     pub(super) fn moved(&self) -> u64 {
         let moved = self.culprit.members.iter().filter_map(|id| {
             let key = (self.found.resource, self.found.place, Holder::Process(*id));
@@ -139,7 +139,7 @@ impl<'a> Case<'a> {
         moved.sum()
     }
 
-    /// What the members wrote on the disk, bytes.
+    /// Bytes that the members wrote on the disk.
     pub(super) fn written(&self) -> u64 {
         let Some(place) = self
             .found

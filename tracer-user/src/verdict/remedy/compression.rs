@@ -88,7 +88,7 @@ fn one(
     })
 }
 
-/// What level and threads it has now, if less is possible.
+/// Its level and threads now, if less is possible.
 fn lowers(
     case: &Case<'_>,
     id: ProcessId,
@@ -161,7 +161,7 @@ fn without_compressor(words: &[String], name: &str, quick: &[String]) -> Vec<Str
             || word.starts_with("--use-compress-program=")
         {
         } else if let Some(bundle) = letters(at, word) {
-            // What follows `f` in a bundle with a hyphen is a file's name.
+            // In a bundle with a hyphen, a file's name follows `f`.
             let end = bundle
                 .find('f')
                 .filter(|_| word.starts_with('-'))

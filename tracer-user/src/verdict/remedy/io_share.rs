@@ -134,7 +134,7 @@ fn limit(case: &Case<'_>, hierarchy: &Hierarchy, disk: &Disk<'_>) -> Advice {
     }
 }
 
-/// Does the controller see the culprit's requests? What is to be said of its writeback.
+/// Does the controller see the culprit's requests? Returns a note on its writeback, or the reason why not.
 fn reaches(case: &Case<'_>, hierarchy: &Hierarchy) -> Result<&'static str, String> {
     case.gone()?;
     match (case.writes_back(), hierarchy.unified) {

@@ -1,10 +1,11 @@
-//! I/O classes: honoured by BFQ, and by mq-deadline since 5.14; kyber and `none` do not know them. A class is each thread's own, and covers
-//! the requests that the thread itself hands to the scheduler: reads, direct and synchronous writes, no writeback.
+//! I/O classes: BFQ honours them, and mq-deadline since 5.14; kyber and `none` do not know them. Each thread has its own class. It
+//! covers the requests that the thread itself hands to the scheduler: reads, direct and synchronous writes, no writeback.
 //!
-//! mq-deadline chooses by class among requests that wait *before* the device (`dd_dispatch_request` of block/mq-deadline.c); a request that
-//! the device took is out of its reach, and a device takes as many as its queue is deep. Measured on a loop device (Linux 6.18, depth 128),
-//! p99 of one reader beside another: with 256 requests in flight 18.5 ms, 0.2 ms with the other in the idle class, 18.2 ms with it in the
-//! lowest level of best effort, because mq-deadline knows no levels; with few in flight on a slow device, 94.2 ms and 92.9 ms.
+//! mq-deadline chooses by class among requests that wait *before* the device (`dd_dispatch_request` of block/mq-deadline.c). It
+//! cannot reach a request that the device took, and a device takes as many as its queue is deep. Figures are p99 of one reader
+//! beside another, measured on a loop device (Linux 6.18, depth 128). With 256 requests in flight it is 18.5 ms, and 0.2 ms with
+//! the other in the idle class. With the other in the lowest level of best effort it is 18.2 ms, because mq-deadline knows no
+//! levels. With few in flight on a slow device, it is 94.2 ms and 92.9 ms.
 
 use tracer_common::histogram::Family;
 
@@ -16,7 +17,7 @@ const IDLE: u32 = 3;
 
 pub(super) fn ionice(case: &Case<'_>) -> Option<Advice> {
     let threads = case.thread_words();
-    // Else the first that has ended would keep it from the others.
+    // Without `-t`, the first that has ended would keep it from the others.
     let tolerant = if threads.contains(' ') { "-t " } else { "" };
     Some(Advice {
         command: format!("ionice {tolerant}-c3 -p {threads}"),
@@ -123,7 +124,7 @@ fn spent(case: &Case<'_>, family: Family) -> u64 {
     of_target.map(|(_, histogram)| histogram.sum_ns).sum()
 }
 
-/// The loop device on a disk that the culprit uses too: what is below sees the loop's requests.
+/// The loop device on a disk that the culprit uses too: the disk below sees the loop's requests.
 fn loop_above<'a>(case: &Case<'a>, place: &str) -> Option<&'a str> {
     let disks = &case.books.disks;
     let dev = disks.iter().find(|disk| disk.name == *place)?.dev;

@@ -1,4 +1,4 @@
-//! What to do: a table, each row with its check against this machine. A remedy that does nothing here says why.
+//! Remedies: a table, each row with its check against this machine. A remedy that does nothing here says why.
 //!
 //! A command is to be pasted into a root shell (POSIX `sh`): words from outside are quoted in it.
 
@@ -34,15 +34,15 @@ pub struct Remedy {
     pub why: &'static str,
     /// Does it do anything here?
     pub applies: bool,
-    /// What it costs the culprit, or why it does nothing; with the page of the manual.
+    /// Its cost to the culprit, or the reason why it does nothing; with the page of the manual.
     pub note: String,
 }
 
-/// What a row says about one culprit.
+/// A row's advice about one culprit.
 struct Advice {
     command: String,
     why: &'static str,
-    /// What it costs where it applies, or why it does nothing here.
+    /// Its cost where it applies, or the reason why it does nothing here.
     effect: Result<String, String>,
 }
 

@@ -1,6 +1,6 @@
-//! Compressors by their command lines: the level and the threads that a line asks for, and the same line with the least of both.
+//! Compressors by their command lines: a line's level and threads, and the same line with the least of both.
 
-/// What a command line says of a compressor.
+/// A compressor's options on a command line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Told {
     /// Level, if one is named.
@@ -26,7 +26,7 @@ pub(super) struct Compressor {
     pub manual: &'static str,
 }
 
-/// bzip2's levels choose the size of a block: they change its memory, hardly its time (bzip2(1)); so it is not here.
+/// bzip2 is left out: its levels choose the size of a block. They change its memory, hardly its time (bzip2(1)).
 pub(super) const COMPRESSORS: [Compressor; 7] = [
     Compressor {
         name: "gzip",

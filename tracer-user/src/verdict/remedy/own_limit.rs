@@ -1,4 +1,4 @@
-//! The target's own limit, where it waits for that: nobody else is to be restrained, the limit is to be raised.
+//! The target's own limit, where it waits for that. Nobody else is to be restrained: the limit is to be raised.
 
 use super::{Remedy, shell::quote};
 use crate::{

@@ -1,5 +1,5 @@
-//! Nice values: weigh threads of the normal policies against others of the same group, that is of the same CPU cgroup or, in the root
-//! cgroup, of the same autogroup (sched(7)).
+//! Nice values weigh threads of the normal policies against others of the same group (sched(7)). The group is the CPU cgroup or, in
+//! the root cgroup, the autogroup.
 
 use super::{Advice, case::Case};
 use crate::standing::{Group, Standing};

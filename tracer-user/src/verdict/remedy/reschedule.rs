@@ -1,4 +1,5 @@
-//! Another time: where a schedule starts the culprit, that schedule; else it is stopped now and goes on later, without losing what it did.
+//! Another time. Where a schedule starts the culprit, that schedule is changed. Else the culprit is stopped now and goes on later,
+//! without losing its work.
 
 use super::{Advice, case::Case, shell::quote};
 use crate::model::books::{Process, ProcessId};
@@ -6,11 +7,11 @@ use crate::model::books::{Process, ProcessId};
 /// When it goes on: hours.
 const LATER_HOURS: u32 = 8;
 
-/// Who starts the culprit.
+/// The starter of the culprit.
 enum Starter<'a> {
     /// A line of a user's crontab, or of the system's; the user's number if it is known.
     Cron(&'a Process, Option<u32>),
-    /// What cron and anacron run daily, weekly, monthly.
+    /// The jobs that cron and anacron run daily, weekly, monthly.
     Parts(&'a Process),
     At(&'a Process),
     /// A service of systemd.

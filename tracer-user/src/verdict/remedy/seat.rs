@@ -1,6 +1,6 @@
-//! In which cgroup a culprit is restrained: its own, if it is alone there, else a new one.
+//! The cgroup in which a culprit is restrained: its own, if it is alone there, else a new one.
 //!
-//! A weight counts only against the groups beside it: the group must lie where the ways to the culprit and to the target part
+//! A weight counts only against the groups beside it. So the group must lie where the ways to the culprit and to the target part
 //! (Documentation/admin-guide/cgroup-v2.rst, "Weights").
 
 use super::{case::Case, shell::quote};
@@ -11,12 +11,12 @@ pub(super) struct Seat {
     /// A systemd unit, through which systemd wants it done.
     unit: Option<String>,
     folder: String,
-    /// What comes before and after the settings.
+    /// Commands before and after the settings.
     prepare: Option<String>,
     follow: Option<String>,
 }
 
-/// What kind of setting is to be made.
+/// The kind of setting.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Setting {
     Weight,
@@ -106,7 +106,7 @@ impl Seat {
         parts.collect::<Vec<_>>().join(" && ")
     }
 
-    /// What the seat itself costs the user.
+    /// The cost of the seat itself to the user.
     pub(super) fn cost(&self) -> &'static str {
         match (&self.prepare, &self.unit) {
             (Some(_), _) => "; it leaves the cgroup it is in now, with that one's limits",

@@ -57,7 +57,8 @@ pub(super) fn again(case: &Case<'_>, id: ProcessId, words: &[String]) -> (String
             "needs a restart: its input or output leads elsewhere, so change it where it is started".to_owned(),
         );
     }
-    // A moment for it to take away what it wrote. xz and rsync do so when they are ended, and the new one must not find it there.
+    // The old process needs a moment to remove its output. xz and rsync do so when they are ended. The new process must not find
+    // it.
     let mut command = format!("kill {} && sleep 1", process.pid);
     if standing.cwd.starts_with('/') && standing.cwd != "/" {
         command.push_str(&format!(" && cd {}", quote(&standing.cwd)));

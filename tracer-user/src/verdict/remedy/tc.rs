@@ -1,6 +1,6 @@
-//! A class of its own for the culprit's packets on the interface: an HTB queue with just this class, which passes all other packets by
-//! (tc-htb(8): what no class is chosen for leaves at once, and so
-//! before the class: under a link that others fill, the culprit starves). Under a TBF the shaping of the link stays as it is.
+//! A class of its own for the culprit's packets on the interface: an HTB queue with just this class. Packets without a class leave
+//! at once, before those of the class (tc-htb(8)). So on a link that others fill, the culprit starves. Under a TBF the shaping of
+//! the link stays as it is.
 
 use std::{
     collections::BTreeSet,
@@ -129,8 +129,8 @@ fn check(
     ))
 }
 
-/// A filter for each of the members' flows, by both ends; for several flows to one service, or from one, a single filter by the end that
-/// they share, so that those opened later are caught too. Unless that would catch a flow of the target's.
+/// A filter for each of the members' flows, by both ends. Several flows to one service, or from one, get a single filter by the end
+/// that they share. It catches those opened later too. If it would catch a flow of the target's, they get one filter each.
 fn filters(case: &Case<'_>) -> Vec<String> {
     let here = |flow: &Flow| case.place() == Some("lo") || !flow.1.ip().is_loopback();
     let flows: BTreeSet<Flow> = case.standings().flat_map(flows_of).filter(here).collect();
@@ -168,7 +168,7 @@ fn flows_of(standing: &Standing) -> impl Iterator<Item = Flow> + '_ {
     ends.filter_map(move |(local, remote)| Some((end(local)?, end(remote)?)))
 }
 
-/// What a filter looks at in packets that leave: own port, other address, other port.
+/// The fields that a filter compares in packets that leave: own port, other address, other port.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Match {
     local: Option<u16>,

@@ -1,6 +1,6 @@
-//! Against a client for which the target reads: what acts is the I/O class of those threads of the target that work for it, by their
-//! numbers (ionice(1): a class is each thread's own). The client itself reads nothing there, and a cgroup's weight or limit would hold
-//! for all that the target does.
+//! Against a client for which the target reads: sets the I/O class of the target's threads that work for it. Each thread has its
+//! own class (ionice(1)). The client itself reads nothing there. A cgroup's weight or limit would hold for all that the target
+//! does.
 
 use super::{Advice, case::Case, ionice};
 
@@ -10,7 +10,7 @@ pub(super) fn through(case: &Case<'_>) -> Option<Advice> {
     let (tolerant, words) = match words.len() {
         0 => ("", "TID".to_owned()),
         1 => ("", words.join(" ")),
-        // Else the first that has ended would keep it from the others.
+        // Without `-t`, the first that has ended would keep it from the others.
         _ => ("-t ", words.join(" ")),
     };
     let target = case.books.targets.first();

@@ -1,4 +1,4 @@
-//! Who holds the disk through the target, on whole streams; and who must not be accused of it.
+//! Clients that hold the disk through the target, on whole streams; and those that must not be accused of it.
 
 use crate::{
     class::{Cause, Resource},

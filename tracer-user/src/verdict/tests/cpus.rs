@@ -1,4 +1,4 @@
-//! What holds a CPU and is no process, or no process that anybody knows: interrupts, kernel workers, the other half of a core.
+//! Holders of a CPU that are no known process: interrupts, kernel workers, the other half of a core.
 
 use std::collections::BTreeMap;
 

@@ -190,7 +190,7 @@ fn one_of_many_is_not_accused() {
 
 #[test]
 fn who_costs_less_than_a_twentieth_of_the_time_is_not_accused() {
-    // Blocked 12 of 100; of the network's 5, rsync holds all; of the disk's 7, tar holds 4: less than 5 of 100.
+    // Blocked 12 of 100 ms. Of the network's 5 ms, rsync holds all. Of the disk's 7 ms, tar holds 4: less than 5 of 100.
     let mut scene = Scene::new();
     let (tar, rsync) = (scene.process(21, "tar"), scene.process(22, "rsync"));
     let scene = scene

@@ -11,7 +11,7 @@ use crate::{
 
 const SLICES: u64 = 20;
 
-/// In every 100 ms the one thread waits for the CPU so long behind each of these, and runs for the rest.
+/// In every 100 ms the one thread waits for the CPU behind these (pid, ms), and runs for the rest.
 fn contended(behind: &[(u32, u64)]) -> Vec<Event> {
     contended_from(0, SLICES, behind)
 }
@@ -93,7 +93,7 @@ fn who_holds_less_than_a_fifth_of_the_wait_is_no_culprit() {
     let verdict = judged(contended(&[(TAR, 15), (RSYNC, 65)]));
     let names: Vec<&str> = culprits(&verdict);
     assert_eq!(names, ["rsync"]);
-    // What is left belongs to one too small.
+    // The rest belongs to one too small.
     near(verdict.primary().unwrap().culprits[0].share, 65.0 / 80.0);
     let verdict = judged(contended(&[(TAR, 16), (RSYNC, 64)]));
     assert_eq!(culprits(&verdict), ["rsync", "tar"]);
@@ -163,7 +163,7 @@ fn a_culprit_of_half_the_window_only_is_half_as_sure() {
     let mut events = contended_from(0, SLICES / 2, &[(TAR, 50)]);
     events.extend(contended_from(SLICES / 2, SLICES, &[(RSYNC, 50)]));
     let verdict = judged(events);
-    // A resample of 20 slices has more of the one in 41 % of cases, as many of both in 18 %: and then the first one is named.
+    // A resample of 20 slices has more of the one in 41 % of cases. In 18 % it has as many of both, and the first one is named.
     assert!(
         (0.38..0.66).contains(&verdict.confidence),
         "{}",

@@ -10,7 +10,8 @@ use crate::{
     },
 };
 
-/// nginx runs for `ran` ms of each slice; of `tar` and `own` ms it waits for sda behind tar and behind itself, of `nobody` behind nobody.
+/// In each slice nginx runs for `ran` ms. It waits for sda `tar` ms behind tar, `own` ms behind itself and `nobody` ms behind
+/// nobody.
 fn disk(ran: u64, tar: u64, own: u64, nobody: u64) -> Scene {
     let mut scene = Scene::new();
     let (process, sda) = (scene.process(4711, "tar"), Some(scene.place("sda")));

@@ -1,8 +1,8 @@
-//! A simulated device: who truly harmed whom is known, because a competitor can be left out and the rest played again.
+//! A simulated device: the true harm is known, because the rest can be played again without a competitor.
 //!
-//! Servers are first come, first served, so that a request's completion is known when it is issued. A request is served whole by the
-//! server that is free first (`stripe` 0: a disk, a RAID of mirrors, a device with many queues), or cut into stripes that go to the
-//! servers in turn (the channels of an SSD). In front of it the operating system keeps requests back beyond `depth`.
+//! Servers are first come, first served, so a request's completion is known when it is issued. With `stripe` 0 (a disk, a RAID of
+//! mirrors, many queues) the first free server serves a request whole. Else it is cut into stripes that go to the servers in turn
+//! (the channels of an SSD). In front of it the operating system keeps requests back beyond `depth`.
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
@@ -10,23 +10,23 @@ use tracer_common::block::OP_READ;
 
 use crate::model::{books::Holder, disks::request::Request};
 
-/// What it can do.
+/// A device.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Device {
     /// Requests or stripes served at once.
     pub(crate) servers: usize,
     /// Bytes of a stripe; 0: requests are not cut.
     pub(crate) stripe: u32,
-    /// What a request (or stripe) takes beside its bytes, ns.
+    /// Time of a request (or stripe) beside its bytes, ns.
     pub(crate) per_io_ns: u64,
-    /// What a server moves, bytes per µs (that is MB/s).
+    /// Rate of a server, bytes per µs (that is MB/s).
     pub(crate) rate: u64,
     /// Requests that are given to it at once; the others wait in the operating system.
     pub(crate) depth: usize,
 }
 
-/// Somebody who reads: so many requests at once, each followed by the next one when it is done; or at times of its own, so that what
-/// they wait for does not change when they come.
+/// A reader of so many requests at once, each followed by the next when it is done. Or it reads at times of its own, whatever its
+/// waits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reader {
     pub(crate) owner: Holder,
@@ -153,7 +153,7 @@ fn at_work(reader: &Reader, ns: u64) -> u64 {
     }
 }
 
-/// What the target waited for one request, on average, ns.
+/// Time that the target waited for one request, on average, ns.
 pub(crate) fn mean_wait(requests: &[Request]) -> f64 {
     let own = requests
         .iter()

@@ -1,5 +1,5 @@
-//! Attribution against true harm: how much less the target would wait without a competitor, from playing the simulated device
-//! again without it.
+//! Attribution against true harm: how much less the target would wait without a competitor. The simulated device is played again
+//! without it.
 
 use super::{
     super::{JUDGE_NS, disk::Disk, request::Request},
@@ -150,7 +150,7 @@ fn harms(device: &Device, readers: &[Reader]) -> Vec<(Holder, f64)> {
         .collect()
 }
 
-/// What is not within 10 points of the truth; who does hardly any harm may be charged with at most 5 %.
+/// The charges that are not within 10 points of the truth. A process that does hardly any harm may be charged with at most 5 %.
 fn check(name: &str, device: &Device, readers: &[Reader]) -> Vec<String> {
     let (charged, estimated) = attribution(&play(device, readers, WINDOW));
     let mut wrong = Vec::new();
@@ -169,7 +169,7 @@ fn check(name: &str, device: &Device, readers: &[Reader]) -> Vec<String> {
     wrong
 }
 
-/// Competitors that leave the device alone now and then, on every kind of device, at depths from one to far beyond its own.
+/// Competitors that leave the device alone now and then, at depths from one to far beyond its own.
 fn sweep(name: &str, device: Device) {
     let (big, huge) = (256 << 10, 1 << 20);
     let rests = |reader| in_shifts(reader, 300, 60);
@@ -251,8 +251,8 @@ fn a_device_with_many_servers_is_judged_as_it_harms() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// A device of eight servers that is never less than full tells nobody what it takes alone: the harm is overstated (0.95 for 0.79), and
-/// said to be an estimate.
+/// A device of eight servers that is always full does not show its time alone. The harm is overstated (0.95 for 0.79), and marked
+/// as an estimate.
 #[test]
 fn what_cannot_be_known_is_marked_as_an_estimate() {
     let readers = [target(4096), other(1, 256 << 10, 12)];

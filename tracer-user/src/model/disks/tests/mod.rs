@@ -86,7 +86,7 @@ fn a_small_reader_is_not_accused_of_a_big_readers_harm() {
 fn the_fit_recovers_the_cost_of_an_io() {
     let mut fit = Fit::default();
     let mut now = 0;
-    // 100 us for each I/O and 10 ns for each KiB: k = 10,000 KiB.. in bytes 100_000 / (10 / 1024).
+    // 100 µs for each I/O and 1 ns for each byte: k is 100,000 bytes.
     for i in 0_u32..4000 {
         let bytes = 4096 * (1 + (i / 37 + i % 5) % 16);
         let end = now + 100_000 + u64::from(bytes);

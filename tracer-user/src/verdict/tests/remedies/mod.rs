@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// A process whose program, words and groups are known.
+/// A process with a known program, words and groups.
 fn standing(pid: u32, words: &str) -> Standing {
     let group = Group {
         path: "/".to_owned(),
@@ -53,7 +53,7 @@ fn hierarchy(unified: bool, mount: &str) -> Option<Hierarchy> {
     })
 }
 
-/// The remedy whose command contains this.
+/// The remedy with this in its command.
 #[track_caller]
 fn of(scene: &Scene, part: &str) -> Remedy {
     let remedies = judge(&scene.books).remedies;

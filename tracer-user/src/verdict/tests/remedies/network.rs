@@ -181,7 +181,7 @@ fn several_flows_to_one_service_share_a_filter_unless_the_target_talks_to_it_too
             "10.0.0.2/32 match ip sport 50002 0xffff match ip dport 9000 0xffff"
         ]
     );
-    // What serves several clients of one address has its own port in common.
+    // Flows from one service to several clients of one address share the own port.
     let flows = [
         ("10.0.0.1:9000", "10.0.0.2:50001"),
         ("10.0.0.1:9000", "10.0.0.2:50002"),
