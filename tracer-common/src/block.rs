@@ -8,16 +8,16 @@ pub const REQUESTS_MAP: &str = "REQUESTS";
 pub const BIOS_MAP: &str = "BIOS";
 /// State of each disk, by device number: [`DiskState`].
 pub const DISKS_MAP: &str = "DISKS";
-/// What each process had of each disk: [`DiskTotal`] by [`DiskOwner`].
+/// Totals of each process on each disk: [`DiskTotal`] by [`DiskOwner`].
 pub const DISK_TOTALS_MAP: &str = "DISK_TOTALS";
-/// The processes for which kernel threads queue what a limit held back: [`HeldBack`] by [`GroupOnDisk`].
+/// The processes for which kernel threads queue bios that a limit held back: [`HeldBack`] by [`GroupOnDisk`].
 pub const HELD_BACK_MAP: &str = "HELD_BACK";
 
 /// The owner is a target process.
 pub const IO_TARGET: u32 = 1;
 /// The owner was a kernel thread when it queued the bio.
 pub const IO_KTHREAD: u32 = 2;
-/// No probe saw who queued it.
+/// No probe saw the process that queued it.
 pub const IO_UNOWNED: u32 = 4;
 /// The device answered with an error.
 pub const IO_ERROR: u32 = 8;
@@ -50,7 +50,7 @@ pub const FLUSHES: u32 = 1 << 17 | 1 << 18;
 /// Owners of one merged request that have a part of their own. Further ones count for the last of them.
 pub const OWNERS: usize = 4;
 
-/// A request of a target completed, or a request of anybody on a disk where a target may have been waiting.
+/// A request completed: a target's, or any process's on a disk where a target may have been waiting.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Io {
@@ -62,7 +62,7 @@ pub struct Io {
     pub op: u32,
     /// When the first bio was queued, ns.
     pub queue_ns: u64,
-    /// When the request went to the device.
+    /// When the request went to the device, ns.
     pub issue_ns: u64,
     /// Bytes moved.
     pub bytes: u32,
@@ -83,17 +83,17 @@ pub const BIO_WAYS: u32 = 4;
 pub struct BioState {
     /// Its address; 0: none is here.
     pub key: u64,
-    /// What is known of it.
+    /// Its request.
     pub request: RequestState,
 }
 
-/// The owner of a bio (map `BIOS`). While the bio is the first one of a request on the device, also that request: this saves updates of a
-/// second map. The map `REQUESTS` has, by their own addresses, the requests that no bio stands for: flushes, and requests that have
+/// The owner of a bio (map `BIOS`). While the bio is the first one of a request on the device, also that request. This saves
+/// updates of a second map. If no bio stands for a request, the map `REQUESTS` holds it by its own address: a flush, or a request
 /// completed in part.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RequestState {
-    /// When the bio was queued.
+    /// When the bio was queued, ns.
     pub queue_ns: u64,
     /// When the request went to the device, ns. 0: not yet, or it has completed. Then the fields after `gate` mean nothing.
     pub issue_ns: u64,
@@ -116,7 +116,7 @@ pub struct RequestState {
 }
 
 impl RequestState {
-    /// A bio of which no probe saw who queued it.
+    /// A bio that no probe saw being queued.
     pub const UNOWNED: Self = Self {
         queue_ns: 0,
         issue_ns: 0,
@@ -153,7 +153,7 @@ pub struct HeldBack {
     pub pid: u64,
 }
 
-/// What one owner has of a request that was merged from bios of several.
+/// The part of one owner in a request that was merged from bios of several.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Part {
@@ -171,7 +171,7 @@ pub struct Part {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Parts {
-    /// Parts.
+    /// The parts; unused places have 0 bytes.
     pub of: [Part; OWNERS],
 }
 
@@ -197,7 +197,7 @@ pub struct Dirtier {
     pub tid: u32,
 }
 
-/// What a kernel thread writes just now, and for whom (map `WRITING`, by thread).
+/// The present work of a kernel thread that writes for others (map `WRITING`, by thread).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Writing {
@@ -241,7 +241,7 @@ pub struct DiskOwner {
     pub pid: u32,
 }
 
-/// What an owner had of a disk since attach. Flushes and discards count as operations of their own.
+/// Total use of a disk by one owner since attach. Flushes and discards count as operations of their own.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DiskTotal {
@@ -267,13 +267,13 @@ pub struct DiskState {
     pub open: u64,
     /// When a target bio was last queued or completed, ns.
     pub touched_ns: u64,
-    /// 1: it lies under a mount of the target. Then a target may wait for what kernel threads write there, or read for a device above.
-    /// User space writes this field.
+    /// 1: it lies under a mount of the target. Then a target may wait for writes of kernel threads there, or for their reads for a
+    /// device above. User space writes this field.
     pub watched: u64,
     /// Control group (`kernfs_node.id`) of the target process `limited_pid` with an I/O limit on this disk; 0: none. User space writes this
     /// field.
     pub limited_group: u64,
-    /// That process.
+    /// The target process in `limited_group`.
     pub limited_pid: u64,
 }
 
@@ -283,7 +283,7 @@ pub struct DiskState {
 pub struct AnyGate {
     /// Target bios in flight.
     pub open: u64,
-    /// When one was last queued or completed, ns.
+    /// When a target bio was last queued or completed, ns.
     pub touched_ns: u64,
 }
 

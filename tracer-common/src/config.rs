@@ -1,7 +1,7 @@
 //! Facts about the running kernel that user space finds in its BTF and freezes into the programs before load.
 //!
-//! Rust emits no CO-RE relocations, so offsets are data: a frozen global is a constant to the verifier, which then checks each
-//! access against the kernel's own types. A wrong offset is refused at load; it never reads garbage.
+//! Rust emits no CO-RE relocations, so offsets are data. A frozen global is a constant to the verifier. It checks each access
+//! against the kernel's own types. A wrong offset is refused at load; it never reads garbage.
 
 /// Value of a field that the running kernel lacks.
 pub const MISSING: u32 = u32::MAX;
@@ -11,7 +11,7 @@ pub const CONFIG_GLOBAL: &str = "CONFIG";
 /// One bit for each process id, in words of 64: is it a target?
 pub const TARGETS_MAP: &str = "TARGETS";
 
-/// One wanted fact: the field of [`Offsets`], and where to look for it, best first.
+/// One wanted fact: the field of [`Offsets`], and its sources, best first.
 #[derive(Clone, Copy, Debug)]
 pub struct Fact {
     /// Name of the field in [`Offsets`].
@@ -22,15 +22,15 @@ pub struct Fact {
 
 macro_rules! offsets {
     ($($(#[$doc:meta])* $name:ident: $(($strukt:literal, $path:literal)),+;)+) => {
-        /// Byte offsets of kernel structure members, [`MISSING`] where the kernel has none.
+        /// Byte offsets of kernel structure members, [`MISSING`] if the kernel has none.
         #[repr(C)]
         #[derive(Clone, Copy, Debug)]
         pub struct Offsets { $($(#[$doc])* pub $name: u32,)+ }
 
         impl Offsets {
-            /// How many there are.
+            /// Number of the offsets.
             pub const COUNT: usize = Self::FACTS.len();
-            /// Where each comes from, in the order of the fields.
+            /// The source of each offset, in the order of the fields.
             pub const FACTS: &'static [Fact] = &[$(Fact { name: stringify!($name), sources: &[$(($strukt, $path)),+] },)+];
             /// Nothing known.
             pub const NONE: Self = Self { $($name: MISSING,)+ };
@@ -62,7 +62,7 @@ offsets! {
     task_state: ("task_struct", "__state"), ("task_struct", "state");
     /// `PF_*` flags.
     task_flags: ("task_struct", "flags");
-    /// CPU whose run queue it is on.
+    /// CPU of its run queue.
     task_cpu: ("task_struct", "thread_info.cpu"), ("task_struct", "cpu");
     /// Start, nanoseconds since boot.
     task_start: ("task_struct", "start_boottime"), ("task_struct", "real_start_time");
@@ -74,13 +74,13 @@ offsets! {
     task_parent: ("task_struct", "real_parent");
     /// Address space.
     task_mm: ("task_struct", "mm");
-    /// When it was queued, on the run queue's clock.
+    /// When it was queued, ns on the run queue's clock.
     task_last_queued: ("task_struct", "sched_info.last_queued");
-    /// When it last came on a CPU, on its run queue's clock.
+    /// When it last came on a CPU, ns on its run queue's clock.
     task_last_arrival: ("task_struct", "sched_info.last_arrival");
-    /// Run-queue wait so far.
+    /// Run-queue wait so far, ns.
     task_run_delay: ("task_struct", "sched_info.run_delay");
-    /// CPU time so far, without what the hypervisor stole.
+    /// CPU time so far, ns, without stolen time.
     task_exec: ("task_struct", "se.sum_exec_runtime");
     /// CFS run queue.
     task_cfs_rq: ("task_struct", "se.cfs_rq");
@@ -142,7 +142,7 @@ offsets! {
     io_group: ("blkcg", "css.cgroup");
     /// Its folder.
     group_folder: ("cgroup", "kn");
-    /// Number of a folder: what stat(2) gives as its inode.
+    /// Number of a folder: its inode in stat(2).
     folder_number: ("kernfs_node", "id");
     /// Disk of a block device.
     bdev_disk: ("block_device", "bd_disk");
@@ -242,7 +242,7 @@ offsets! {
     qdisc_drops: ("Qdisc", "qstats.drops");
     /// Time that the hypervisor has stolen of a CPU (with `CONFIG_PARAVIRT_TIME_ACCOUNTING`).
     rq_stolen: ("rq", "prev_steal_time_rq");
-    /// Where a kernel thread's `struct kthread` is (the latter before 5.17).
+    /// Pointer to a kernel thread's `struct kthread` (the latter before 5.17).
     task_kthread: ("task_struct", "worker_private"), ("task_struct", "set_child_tid");
     /// Data of a kernel thread; of a kworker, its `struct worker`.
     kthread_data: ("kthread", "data");
@@ -252,7 +252,7 @@ offsets! {
     worker_last_function: ("worker", "last_func");
 }
 
-/// Everything user space freezes into the programs.
+/// Everything that user space freezes into the programs.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
@@ -284,7 +284,7 @@ pub struct Config {
     pub arg_rq_issue: u32,
     /// 1: a CPU has a sibling.
     pub has_siblings: u32,
-    /// Distance from the run queue of a CPU to its count of nested interrupts, bytes, wrapping; [`MISSING`] where not known.
+    /// Distance from the run queue of a CPU to its count of nested interrupts, bytes, wrapping; [`MISSING`] if not known.
     pub preempt_count: u32,
     /// Mask that makes the index of a set in the map `BIOS` of the hash of a bio's address.
     pub bios_mask: u32,

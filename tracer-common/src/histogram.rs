@@ -1,9 +1,9 @@
 //! The one histogram scheme, computed by both halves.
 //!
-//! Base-2 exponential, schema 3: 8 buckets per octave on the grid of seconds, bucket `i` is `(2^((i-1)/8) s, 2^(i/8) s]`.
-//! These are Prometheus native histograms of schema 3, and OpenTelemetry exponential histograms of scale 3 with
-//! `otel_index = i - 1`, without conversion. A value is off its bucket's middle by at most 4.4 %.
-//! The bounds are integers, `floor(10^9 * 2^(i/8))` ns, so the kernel needs no division and no floating point.
+//! Base-2 exponential, schema 3: 8 buckets per octave on the grid of seconds, bucket `i` is `(2^((i-1)/8) s, 2^(i/8) s]`. These are
+//! Prometheus native histograms of schema 3. Without conversion, they are also OpenTelemetry exponential histograms of scale 3 with
+//! `otel_index = i - 1`. A value is off its bucket's middle by at most 4.4 %. The bounds are integers, `floor(10^9 * 2^(i/8))` ns,
+//! so the kernel needs no division and no floating point.
 
 use crate::{plain, record::Header};
 
@@ -18,7 +18,7 @@ pub const SCHEMA: i32 = 3;
 pub const BUCKETS: usize = 256;
 /// Prometheus index of bucket 0. Values up to [`ZERO_THRESHOLD_NS`] are below it and count as zero.
 pub const OFFSET: i32 = -159;
-/// Values up to this, ns, count as zero: 2^-20 s, below what a switch costs.
+/// Values up to this, ns, count as zero: 2^-20 s, less than the cost of a switch.
 pub const ZERO_THRESHOLD_NS: u64 = bound(OFFSET - 1);
 
 /// Upper bounds in ns, inclusive. The last, about an hour, takes everything longer too.
@@ -35,11 +35,11 @@ static SEARCH: [u64; BUCKETS + 8] = {
     search
 };
 
-/// For each bit length, the first bucket whose bound is not below the smallest number of that length.
+/// For each bit length, the first bucket with a bound not below the smallest number of that length.
 static FIRST: [u8; 64] = first();
 
-/// `2^(j/8)` in units of `2^-96`, rounded down. Precise enough that every bound is the exact floor (checked in tests by `u128`
-/// arithmetic on the octaves, and against integer roots when the constants were made).
+/// `2^(j/8)` in units of `2^-96`, rounded down. Precise enough that every bound is the exact floor. Tests check it by `u128`
+/// arithmetic on the octaves. Integer roots confirmed the constants when they were made.
 const OCTAVE: [u128; 8] = [
     0x1_0000_0000_0000_0000_0000_0000,
     0x1_172b_83c7_d517_adcd_f7c8_c50e,
@@ -155,7 +155,7 @@ pub struct CellKey {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Cell {
-    /// Interval in which it was last emitted, see [`EPOCH_SHIFT`].
+    /// Interval in which it was last emitted; its length is in [`EPOCH_SHIFT`].
     pub epoch: u64,
     /// Values.
     pub count: u64,
@@ -165,7 +165,7 @@ pub struct Cell {
     pub sum_ns: u64,
     /// Largest value, ns.
     pub max_ns: u64,
-    /// Time the process held the resource, ns, where the family keeps it.
+    /// Time that the process held the resource, ns, if the family keeps it.
     pub held_ns: u64,
     /// Values per bucket.
     pub buckets: [u32; BUCKETS],
@@ -218,7 +218,7 @@ impl BlockCells {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Snapshot {
-    /// `ns` is when it was emitted.
+    /// `ns` is the time of emission.
     pub header: Header,
     /// Process and family.
     pub key: CellKey,

@@ -16,7 +16,8 @@ pub const HARD: usize = SOFTIRQS.len();
 /// Number of sources: the softirqs and [`HARD`].
 pub const SOURCES: usize = HARD + 1;
 
-/// Time that interrupts took of a CPU while a target thread was queued there, since the last such record or since the thread was queued.
+/// Time that interrupts took of a CPU while a target thread was queued there. The count begins at the last such record, or when the
+/// thread was queued.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Interrupts {

@@ -1,4 +1,4 @@
-//! What the kernel half and the user half of tracer agree on.
+//! The layouts, names and numbers that the kernel half and the user half of tracer share.
 //!
 //! Each probe family has one file with its ring-buffer records, its map values and the names of its maps. [`histogram`] holds the bucket
 //! scheme, which both halves compute. [`config`] holds the facts about the running kernel that user space finds and freezes before load.

@@ -7,7 +7,7 @@ pub const PACKETS_MAP: &str = "PACKETS";
 /// Processes that were sending as the trace began, by [`Sender`].
 pub const SENDERS_MAP: &str = "SENDERS";
 
-/// Length of a slice, ns: that of a link's.
+/// Length of a slice, ns: the same as for links.
 pub const SLICE_NS: u64 = crate::tcp::LINK_SLICE_NS;
 
 /// Packets of one owner that a CPU moved in one slice.

@@ -19,7 +19,7 @@ pub struct Parent {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Fork {
-    /// `ns` is when.
+    /// `ns` is the time of the event.
     pub header: Header,
     /// The new process; for a thread, the process it belongs to.
     pub pid: u32,
@@ -43,7 +43,7 @@ pub struct Fork {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Exec {
-    /// `ns` is when.
+    /// `ns` is the time of the event.
     pub header: Header,
     /// Process.
     pub pid: u32,
@@ -53,7 +53,7 @@ pub struct Exec {
     pub sid: u32,
     /// Process group.
     pub pgid: u32,
-    /// Start of the process.
+    /// Start of the process, nanoseconds since boot.
     pub start_ns: u64,
     /// New name.
     pub comm: [u8; 16],
@@ -65,7 +65,7 @@ pub struct Exec {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Exit {
-    /// `ns` is when.
+    /// `ns` is the time of the event.
     pub header: Header,
     /// Process.
     pub pid: u32,

@@ -1,4 +1,4 @@
-//! What every ring-buffer record begins with, and what is counted of records and maps.
+//! The header of every ring-buffer record, and the counts of records and of losses in maps.
 
 use crate::plain;
 
@@ -10,7 +10,7 @@ pub const SNAPSHOTS_MAP: &str = "SNAPSHOTS";
 pub const COUNTERS_MAP: &str = "COUNTERS";
 /// Facts lost because a map was full: a count for each [`MapLoss`], on each CPU.
 pub const MAP_FULL_MAP: &str = "MAP_FULL";
-/// Entries added to maps that push out what was longest not used: a count for each [`MapLoss`], on each CPU.
+/// Entries added to maps that evict the least recently used one: a count for each [`MapLoss`], on each CPU.
 pub const MAP_ADDED_MAP: &str = "MAP_ADDED";
 
 /// First bytes of every record.
@@ -21,7 +21,7 @@ pub struct Header {
     pub kind: u32,
     /// CPU that wrote the record.
     pub cpu: u32,
-    /// When the fact became true, ns: the order of records.
+    /// When the fact became true, ns. User space orders records by it.
     pub ns: u64,
 }
 

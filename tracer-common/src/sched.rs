@@ -20,18 +20,18 @@ pub const WAIT_FIRST: u32 = 4;
 pub const WAIT_OPEN: u32 = 8;
 /// The thread was woken from interrupt context or its waker was not seen: `waker_tid` is a bystander.
 pub const WAIT_NO_WAKER: u32 = 16;
-/// The kernel counts the sleep as a stall for memory (`task->in_memstall`). Such a disk wait is for a page that had been in use and was
-/// evicted. Never set where the kernel does not account pressure (`CONFIG_PSI`).
+/// The kernel counts the sleep as a stall for memory (`task->in_memstall`). Such a disk wait is for a page that had been in use and
+/// was evicted. Never set if the kernel does not account pressure (`CONFIG_PSI`).
 pub const WAIT_MEMSTALL: u32 = 32;
-/// `current` woke the thread in its own context, by the kernel's own count of interrupts: `waker_tid` is the waker, and the record has no
-/// stack of it. Without this bit and without [`WAIT_NO_WAKER`] only the waker's stack shows whether it is.
+/// `current` woke the thread in its own context, by the kernel's own count of interrupts. So `waker_tid` is the waker, and the
+/// record has no stack of it. Without this bit and without [`WAIT_NO_WAKER`] only the waker's stack shows whether it is.
 pub const WAIT_TASK_WAKER: u32 = 64;
 
 /// A target thread came back on a CPU. The record describes the whole interval off it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Wait {
-    /// `ns` is when the thread came on the CPU.
+    /// `ns` is the time at which the thread came on the CPU.
     pub header: Header,
     /// Process.
     pub pid: u32,
@@ -39,20 +39,20 @@ pub struct Wait {
     pub tid: u32,
     /// When it came on the CPU before, ns; 0 if that was not seen. Shows whether a record of this thread was lost.
     pub ran_since_ns: u64,
-    /// How long it really ran between `ran_since_ns` and `off_ns`, ns: `schedstat` field 1 grows by exactly this. Where the hypervisor
-    /// stole the CPU, it is less than the difference.
+    /// Time that it really ran between `ran_since_ns` and `off_ns`, ns: `schedstat` field 1 grows by exactly this. It is less than
+    /// the difference if the hypervisor stole the CPU.
     pub ran_ns: u64,
-    /// When it left the CPU; 0 with [`WAIT_FIRST`].
+    /// When it left the CPU, ns; 0 with [`WAIT_FIRST`].
     pub off_ns: u64,
     /// Time in a run queue within the interval, ns: `schedstat` field 2 grows by exactly this.
     pub run_queue_ns: u64,
-    /// How long the thread's own CPU quota was exhausted within the run-queue part, ns.
+    /// Time within the run-queue part in which the thread's own CPU quota was exhausted, ns.
     pub throttled_ns: u64,
     /// When it was woken, ns; 0 if that was not seen.
     pub waking_ns: u64,
     /// Identity of the kernel stack it slept in, 0 for none; the frames are in a [`Stack`] record.
     pub stack: u64,
-    /// Identity of the waker's kernel stack; 0 where the context of the waker is known without it.
+    /// Identity of the waker's kernel stack; 0 if the context of the waker is known without it.
     pub waker_stack: u64,
     /// Process of `current` at the wakeup.
     pub waker_pid: u32,
@@ -70,7 +70,7 @@ pub struct Wait {
 pub struct Slice {
     /// `ns` is the end of the slice.
     pub header: Header,
-    /// When the holder came on the CPU.
+    /// When the holder came on the CPU, ns.
     pub begin_ns: u64,
     /// Process that held the CPU; 0 is idle.
     pub pid: u32,
@@ -88,7 +88,7 @@ pub struct Slice {
 pub struct Work {
     /// `ns` is the end of the slice.
     pub header: Header,
-    /// Its begin.
+    /// Begin of the slice, ns.
     pub begin_ns: u64,
     /// Address of the function that the worker ran, or had run last.
     pub function: u64,
@@ -98,15 +98,15 @@ pub struct Work {
     pub reserved: u32,
 }
 
-/// The hypervisor ran somebody else within a slice. Follows that slice.
+/// The hypervisor ran something else within a slice. Follows that slice.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Stolen {
     /// `ns` is the end of the slice.
     pub header: Header,
-    /// Its begin.
+    /// Begin of the slice, ns.
     pub begin_ns: u64,
-    /// Time of it that was stolen, ns.
+    /// Stolen part of the slice, ns.
     pub stolen_ns: u64,
 }
 
@@ -117,7 +117,7 @@ pub const LEAST_STOLEN_NS: u64 = 1_000;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Migrate {
-    /// `ns` is when.
+    /// `ns` is the time of the move.
     pub header: Header,
     /// Process.
     pub pid: u32,
@@ -133,7 +133,7 @@ pub struct Migrate {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Stack {
-    /// `ns` is when it was captured.
+    /// `ns` is the time of capture.
     pub header: Header,
     /// The identity that waits refer to.
     pub id: u64,
@@ -147,7 +147,7 @@ pub struct Stack {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ThreadEnd {
-    /// `ns` is when it left a CPU for the last time.
+    /// `ns` is the time at which it left a CPU for the last time.
     pub header: Header,
     /// Process.
     pub pid: u32,
@@ -155,13 +155,13 @@ pub struct ThreadEnd {
     pub tid: u32,
 }
 
-/// What the kernel half remembers of a target thread (map `TASKS`, by tid).
+/// The state that the kernel half keeps of a target thread (map `TASKS`, by tid).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ThreadState {
-    /// `se.sum_exec_runtime` when it last came on a CPU.
+    /// `se.sum_exec_runtime` when it last came on a CPU, ns.
     pub exec_ns: u64,
-    /// How long it ran until it left the CPU, ns.
+    /// Time that it ran until it left the CPU, ns.
     pub ran_ns: u64,
     /// When it last came on a CPU, ns; 0 if that was never seen.
     pub on_ns: u64,
@@ -171,11 +171,11 @@ pub struct ThreadState {
     pub last_stack: u64,
     /// Stack identity of the waker.
     pub waker_stack: u64,
-    /// When it was woken.
+    /// When it was woken, ns.
     pub waking_ns: u64,
-    /// `sched_info.run_delay` up to the last time it came on a CPU.
+    /// `sched_info.run_delay` up to the last time it came on a CPU, ns.
     pub run_delay_ns: u64,
-    /// Throttled clock of its run queue when it became runnable.
+    /// Throttled clock of its run queue when it became runnable, ns.
     pub throttled_ns: u64,
     /// Process of its waker.
     pub waker_pid: u32,
@@ -189,7 +189,7 @@ pub struct ThreadState {
     pub kernel_state: u32,
     /// `WAIT_*` bits known so far.
     pub flags: u32,
-    /// CPU on whose run queue it stands, while queued.
+    /// CPU of the run queue in which it stands, while queued.
     pub cpu: u32,
     /// Explicit padding.
     pub reserved: u32,
@@ -219,7 +219,7 @@ pub const TASK_ASLEEP: u32 = 2;
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CpuState {
-    /// When the running thread came on.
+    /// When the running thread came on, ns; 0 before the first switch.
     pub since_ns: u64,
     /// Target threads queued here. While it is not 0, slices of this CPU are emitted.
     pub queued: u64,
@@ -232,9 +232,9 @@ pub struct CpuState {
     pub tid: u32,
     /// When the first of the target threads in the queue was queued, ns.
     pub opened_ns: u64,
-    /// When the hard interrupt under way began, or [`UNTIMED`]; 0: none is.
+    /// When the hard interrupt under way began, ns, or [`UNTIMED`]; 0: none is under way.
     pub irq_ns: u64,
-    /// When the softirq under way began, or [`UNTIMED`]; 0: none is.
+    /// When the softirq under way began, ns, or [`UNTIMED`]; 0: none is under way.
     pub softirq_ns: u64,
     /// Time that had been stolen of the CPU when the running thread came on, ns.
     pub stolen_ns: u64,
@@ -245,14 +245,14 @@ pub struct CpuState {
     pub waited_ns: u64,
     /// Address of the running thread's `task_struct`.
     pub task: u64,
-    /// How long threads ran that left the CPU in a switch that the kernel did not show, ns.
+    /// Run time of threads that left the CPU in a switch that the kernel did not show, ns.
     pub unseen_ns: u64,
 }
 
 /// A run-queue wait that is not known, and not counted.
 pub const NOT_QUEUED: u64 = u64::MAX;
 
-/// Begin of an interrupt that nobody needs the time of: as it began, no target thread was queued or ran on its CPU.
+/// Stands for the begin of an interrupt that needs no time. As it began, no target thread was queued or ran on its CPU.
 pub const UNTIMED: u64 = 1;
 
 const _: () = assert!(size_of::<CpuState>() == 128);

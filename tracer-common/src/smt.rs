@@ -14,15 +14,15 @@ pub const OTHER: u32 = 2;
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SiblingState {
-    /// Since when it runs the present thread, ns.
+    /// When the present thread came on, ns.
     pub since_ns: u64,
-    /// How long it ran processes other than the target's, ns.
+    /// Time that it ran processes other than the target's, ns.
     pub other_ns: u64,
-    /// `other_ns` of the sibling, when the target thread that runs came on.
+    /// Value of the sibling's `other_ns` when the running target thread came on, ns.
     pub beside_at_ns: u64,
-    /// How long target threads ran here, ns.
+    /// Time that target threads ran here, ns.
     pub target_ns: u64,
-    /// How much of that the sibling ran another process, ns.
+    /// The part of `target_ns` in which the sibling ran another process, ns.
     pub beside_ns: u64,
     /// [`IDLE`], [`TARGET`] or [`OTHER`].
     pub runs: u32,
@@ -38,7 +38,7 @@ const _: () = assert!(size_of::<SiblingState>() == 64);
 unsafe impl aya::Pod for SiblingState {}
 
 impl SiblingState {
-    /// How long it ran others until `now`, ns.
+    /// Time that it ran other processes until `now`, ns.
     #[must_use]
     pub fn other_until(&self, now: u64) -> u64 {
         let open = now.wrapping_sub(self.since_ns);

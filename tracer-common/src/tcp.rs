@@ -1,10 +1,10 @@
-//! TCP records: the socket calls of a target, their acknowledgement, and what each process sent on a link.
+//! TCP records: the socket calls of a target, their acknowledgement, and the traffic that each process sent on a link.
 
 use crate::{plain, record::Header};
 
 /// State of each socket, by its kernel address: [`SocketState`].
 pub const SOCKETS_MAP: &str = "SOCKETS";
-/// What each owner sent through each interface in the current slice: [`Link`] by [`LinkOwner`].
+/// Traffic that each owner sent through each interface in the current slice: [`Link`] by [`LinkOwner`].
 pub const LINKS_MAP: &str = "LINKS";
 
 /// The call was a send; otherwise a receive.
@@ -40,11 +40,11 @@ pub struct Call {
     pub flags: u32,
 }
 
-/// A target's socket was first seen, or its packets now leave through another queueing interface.
+/// The probes first saw a target's socket, or its packets now leave through another queueing interface.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Socket {
-    /// `ns` is when.
+    /// `ns` is the time of the event.
     pub header: Header,
     /// The socket.
     pub socket: u64,
@@ -65,14 +65,14 @@ pub struct Socket {
 /// The receiver's window has no room for the next segment that waits.
 pub const FLOW_WINDOW: u32 = 1;
 
-/// Shortest time between two flow records of one socket, ns, unless what holds it back changes.
+/// Shortest time between two flow records of one socket, ns, unless the `FLOW_*` bits or the number of retransmits changes.
 pub const FLOW_NS: u64 = 10_000_000;
 
-/// What held a sending socket of a target back just before `ns`. It is valid since the record before.
+/// The limit on a sending socket of a target just before `ns`. It is valid since the record before.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Flow {
-    /// `ns` is when an acknowledgement arrived or a send returned.
+    /// `ns` is the time at which an acknowledgement arrived or a send returned.
     pub header: Header,
     /// The socket.
     pub socket: u64,
@@ -94,15 +94,15 @@ pub struct Flow {
     pub reserved: u32,
 }
 
-/// All a target had sent on a socket is acknowledged.
+/// The peer has acknowledged all bytes that a target had sent on a socket.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ack {
-    /// `ns` is when the acknowledgement arrived.
+    /// `ns` is the time at which the acknowledgement arrived.
     pub header: Header,
     /// The socket.
     pub socket: u64,
-    /// When its last packet before left the queue of an interface, ns; 0 if no interface queued one.
+    /// When its last packet before `ns` left the queue of an interface, ns; 0 if no interface queued one.
     pub left_ns: u64,
 }
 
@@ -110,7 +110,7 @@ pub struct Ack {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Client {
-    /// `ns` is when.
+    /// `ns` is the time of the event.
     pub header: Header,
     /// The socket.
     pub socket: u64,
@@ -120,8 +120,8 @@ pub struct Client {
     pub client_pid: u32,
 }
 
-/// Length of a link slice, ns. 10 ms is short against a human's idea of "slow", and long against a packet: 1500 bytes take 1.2 ms at
-/// 10 Mbit/s.
+/// Length of a link slice, ns. 10 ms is short against a human's idea of "slow". It is long against a packet: 1500 bytes take 1.2 ms
+/// at 10 Mbit/s.
 pub const LINK_SLICE_NS: u64 = 10_000_000;
 
 /// A packet that leaves this much later than TCP wanted, ns, has waited for the link. Timers of `fq` are late by less: 10 µs of
@@ -129,7 +129,7 @@ pub const LINK_SLICE_NS: u64 = 10_000_000;
 /// full link a packet waits longer, at least for the data of its own socket.
 pub const LATE_NS: u64 = 700_000;
 
-/// What one owner sent through an interface that queues, in one slice.
+/// Traffic that one owner sent through an interface that queues, in one slice.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Link {
@@ -145,7 +145,7 @@ pub struct Link {
     pub packets: u32,
     /// Wire bytes.
     pub bytes: u64,
-    /// Smallest backlog, in packets, at the departure of this owner's packets that had waited for the link. 0: the queue emptied.
+    /// Smallest backlog, packets, at the departure of this owner's packets that had waited for the link. 0: the queue emptied.
     /// `u32::MAX`: every packet left on time.
     pub backlog_min: u32,
     /// The queue's drop counter at the last packet.
@@ -154,19 +154,19 @@ pub struct Link {
     pub name: [u8; 16],
 }
 
-/// What the kernel half remembers of a socket (map `SOCKETS`, by address).
+/// The state that the kernel half keeps of a socket (map `SOCKETS`, by address).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SocketState {
-    /// When the first byte not yet received arrived.
+    /// When the first byte not yet received arrived, ns; 0: none was seen.
     pub arrived_ns: u64,
-    /// When the send call under way began; 0: there is none. The socket's lock lets one at a time.
+    /// When the send call under way began, ns; 0: there is none. The socket's lock lets one at a time.
     pub began_ns: u64,
-    /// When the oldest send not yet acknowledged returned.
+    /// When the oldest send not yet acknowledged returned, ns; 0: there is none.
     pub sent_ns: u64,
     /// Process that last received or sent.
     pub pid: u32,
-    /// Sequence number whose acknowledgement ends that send.
+    /// The send of `sent_ns` ends when the peer acknowledges this sequence number.
     pub sent_seq: u32,
     /// Interface its packets last left through, if it queues.
     pub ifindex: u32,
@@ -176,13 +176,13 @@ pub struct SocketState {
     pub netns: u32,
     /// `FLOW_*` bits of the last [`Flow`] record.
     pub flow_flags: u32,
-    /// When that was emitted, ns; 0 before the first.
+    /// When the last [`Flow`] record was emitted, ns; 0 before the first.
     pub flow_ns: u64,
-    /// Segments sent again until then.
+    /// Segments sent again until `flow_ns`.
     pub retransmits: u32,
     /// Hash of its packets: finds the socket of a packet that has lost it. 0: not known.
     pub hash: u32,
-    /// When its last packet left the queue of an interface; 0 before the first.
+    /// When its last packet left the queue of an interface, ns; 0 before the first.
     pub left_ns: u64,
     /// CPU on which its last packet passed or left an interface.
     pub cpu: u32,

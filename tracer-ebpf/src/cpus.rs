@@ -1,4 +1,4 @@
-//! The state of each CPU: the thread that runs there, and the gate that target threads in its run queue hold open.
+//! The state of each CPU: its running thread, and its gate. Target threads in its run queue hold the gate open.
 
 use aya_ebpf::{helpers::bpf_get_smp_processor_id, macros::map, maps::Array};
 use tracer_common::sched::{CPUS_MAP, CpuState};
@@ -9,7 +9,7 @@ use crate::{
     shared::shared,
 };
 
-/// By CPU number. User space sets the size to the number of possible CPUs.
+/// CPU states by CPU number. User space sets the size to the number of possible CPUs.
 #[map]
 static CPUS: Array<CpuState> = Array::with_max_entries(512, 0);
 
@@ -28,7 +28,7 @@ pub(crate) fn state(cpu: u32) -> Option<*mut CpuState> {
     CPUS.get_ptr_mut(cpu)
 }
 
-/// A target thread enters the run queue of a CPU: its slices are emitted while one is there.
+/// A target thread enters the run queue of a CPU. Slices of the CPU are emitted while one is there.
 #[inline(always)]
 pub(crate) fn queue(cpu: u32, now: u64) {
     if let Some(state) = state(cpu) {
@@ -67,7 +67,7 @@ pub(crate) fn has_queued_here() -> bool {
     }
 }
 
-/// Does this CPU run a softirq? False where no probe sees them.
+/// Does this CPU run a softirq? False if no probe sees softirqs.
 #[inline(always)]
 pub(crate) fn in_softirq() -> bool {
     match state(here()) {
@@ -77,7 +77,7 @@ pub(crate) fn in_softirq() -> bool {
     }
 }
 
-/// The context of this CPU, where it is known without a stack. A stack costs a microsecond.
+/// The context of this CPU, if it is known without a stack. A stack costs a microsecond.
 #[inline(always)]
 pub(crate) fn context_here() -> Context {
     // SAFETY: a map value.

@@ -1,4 +1,4 @@
-//! The state of each disk: its gate, which target bios in flight hold open, and what user space knows of it.
+//! The state of each disk: its gate, and the facts that user space writes. Target bios in flight hold the gate open.
 
 use aya_ebpf::{
     macros::map,
@@ -12,21 +12,21 @@ use crate::{
     shared::shared,
 };
 
-/// By device number.
+/// Disk states by device number.
 #[map]
 static DISKS: HashMap<u32, DiskState> = HashMap::with_max_entries(1024, 0);
 
 shared!(DISKS = DISKS_MAP);
 
-/// The gates of all disks together: where a target does no I/O, no disk needs to be looked up.
+/// The gates of all disks together: if no target does I/O, no disk needs to be looked up.
 #[map]
 static ANY_GATE: Array<AnyGate> = Array::with_max_entries(1, 0);
 
-/// Requests of others are still emitted this long after the target's last bio on a disk. They show how fast the disk is when the target
-/// does not use it: on a device that serves in bursts they are half of all that shows it.
+/// Requests of others are still emitted this long, ns, after the target's last bio on a disk. They show how fast the disk is when
+/// the target does not use it. On a device that serves in bursts they are half of the evidence.
 const LINGERS_NS: u64 = 2_000_000_000;
 
-/// A target bio is on its way to a disk: until it completes, and [`LINGERS_NS`] longer, all requests there are emitted.
+/// A target bio is on its way to a disk. Until it completes, and [`LINGERS_NS`] longer, all requests there are emitted.
 #[inline(always)]
 pub(crate) fn open_gate(dev: u32, now: u64) {
     if DISKS.get_ptr(dev).is_none() {
@@ -52,7 +52,7 @@ pub(crate) fn open_gate(dev: u32, now: u64) {
     touch_any(1, now);
 }
 
-/// The target bio that held the gate of this disk open is done. `dev` is 0 where a bio held none.
+/// The target bio that held the gate of this disk open is done. `dev` is 0 if the bio held none.
 #[inline(always)]
 pub(crate) fn shut_gate(dev: u32) {
     if dev == 0 {
@@ -98,7 +98,7 @@ pub(crate) fn gate_was_open(request: &RequestState) -> bool {
     open > 0 || (touched_ns != 0 && touched_ns + LINGERS_NS >= request.queue_ns)
 }
 
-/// Does the disk lie under a mount of the target? Then a target may wait for what a kernel thread does there.
+/// Does the disk lie under a mount of the target? Then a target may wait for the work of a kernel thread there.
 #[inline(always)]
 pub(crate) fn is_under_target(dev: u32) -> bool {
     let Some(disk) = DISKS.get_ptr(dev) else {
@@ -108,8 +108,8 @@ pub(crate) fn is_under_target(dev: u32) -> bool {
     unsafe { (*disk).watched != 0 }
 }
 
-/// The target in the control group of this bio, if that group has an I/O limit on this disk. A kernel thread queues what the limit held
-/// back, later and on nobody's behalf.
+/// The target in the control group of this bio, if that group has an I/O limit on this disk. A kernel thread later queues the bios
+/// that the limit held back, on nobody's behalf.
 #[inline(always)]
 pub(crate) fn limited_target(bio: Bio, dev: u32) -> Option<u32> {
     let disk = DISKS.get_ptr(dev)?;

@@ -20,8 +20,8 @@ use crate::shared::shared;
 #[map]
 static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
 
-/// Histogram snapshots. They have a ring of their own: they are large, and losing one is harmless: user space reads the map again
-/// at the end.
+/// Histogram snapshots. They have a ring of their own because they are large. Losing one is harmless: user space reads the map
+/// again at the end.
 #[map]
 static SNAPSHOTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 
@@ -92,7 +92,7 @@ pub(crate) fn map_full(loss: MapLoss) {
     count(&MAP_FULL, loss);
 }
 
-/// Counts a new entry of a map that pushes out old ones.
+/// Counts a new entry of a map that evicts old ones.
 #[inline(always)]
 pub(crate) fn map_added(map: MapLoss) {
     count(&MAP_ADDED, map);

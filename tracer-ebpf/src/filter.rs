@@ -28,7 +28,7 @@ pub(crate) fn is_target(pid: u32) -> bool {
     unsafe { word.read_volatile() >> (pid & 63) & 1 != 0 }
 }
 
-/// Makes a process a target, or no longer one when its id was reused. The tracer itself never becomes one.
+/// Makes a process a target, or ends that when its id is reused. The tracer itself never becomes one.
 #[inline(always)]
 pub(crate) fn set_target(pid: u32, target: bool) {
     if is_target(pid) == target || pid == config!(self_pid) {

@@ -12,7 +12,7 @@ use tracer_common::{
 
 use crate::{atomic, emit, lru, shared::shared};
 
-/// By process and family. User space sets the sizes of both maps by the number of CPUs.
+/// Histograms by process and family. User space sets the sizes of both maps by the number of CPUs.
 #[map]
 static HISTOGRAMS: LruHashMap<CellKey, Cell> = LruHashMap::with_max_entries(4096, 0);
 
@@ -25,14 +25,14 @@ shared!(
     BLOCK_HISTOGRAMS = BLOCK_HISTOGRAMS_MAP
 );
 
-/// What new entries begin as: too large for the stack.
+/// New entries; too large for the stack.
 static EMPTY: Cell = Cell::EMPTY;
 static EMPTY_BLOCK: BlockCells = BlockCells::EMPTY;
 
 /// Counts `ns` in the histogram of a process.
 ///
-/// A global function: the verifier walks its paths once, not once for each path that leads to a call. `sched_switch` loads ten times as
-/// fast so. Such a function takes and returns scalars.
+/// A global function: the verifier walks its paths once, not once for each path that leads to a call. So `sched_switch` loads ten
+/// times as fast. Such a function takes and returns scalars.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn record(pid: u32, family: u32, ns: u64, now: u64) -> u32 {
@@ -67,8 +67,8 @@ fn count(cell: *mut Cell, pid: u32, family: u32, ns: u64, now: u64) {
             (*cell).epoch = epoch;
             emit::snapshot::<Snapshot>(now, |record| {
                 (*record).key = CellKey { pid, family };
-                // The helper does not fail on a map. Written out, the copy of a kilobyte is a loop over bytes: it takes longer, and the
-                // verifier walks it in each program that counts.
+                // The helper does not fail on a map. Written out, the copy of a kilobyte is a loop over bytes. It takes longer, and
+                // the verifier walks it in each program that counts.
                 bpf_probe_read_kernel(
                     (&raw mut (*record).cell).cast(),
                     size_of::<Cell>() as u32,

@@ -1,4 +1,4 @@
-//! Maps that push out the entry longest not used. Additions are counted, so that user space can tell how many entries were lost.
+//! Maps that evict the least recently used entry. Additions are counted, so that user space can compute how many entries were lost.
 
 use aya_ebpf::maps::LruHashMap;
 use tracer_common::record::MapLoss;

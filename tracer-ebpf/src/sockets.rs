@@ -9,7 +9,7 @@ use tracer_common::{
 
 use crate::{emit, shared::shared};
 
-/// By the socket's kernel address.
+/// Socket states by the socket's kernel address.
 #[map]
 static SOCKETS: LruHashMap<u64, SocketState> = LruHashMap::with_max_entries(16_384, 0);
 
@@ -90,7 +90,7 @@ pub(crate) fn pid(key: u64) -> u32 {
     }
 }
 
-/// A call of which nothing is known.
+/// A call with no known values.
 pub(crate) const NO_CALL: Call = Call {
     header: Header {
         kind: 0,

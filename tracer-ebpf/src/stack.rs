@@ -1,6 +1,6 @@
 //! Kernel stacks by identity: a hash of the frames. The frames are emitted only when the hash is new.
 //!
-//! A BPF stack map would lose exactly the hot stacks to collisions, and an id that it reuses names the wrong stack.
+//! A BPF stack map would lose exactly the hot stacks to collisions. An id that it reuses names the wrong stack.
 
 use core::mem::MaybeUninit;
 
@@ -18,8 +18,8 @@ static STACKS: LruHashMap<u64, u64> = LruHashMap::with_max_entries(4096, 0);
 
 const BYTES: u32 = (STACK_DEPTH * 8) as u32;
 
-/// Captures the kernel stack of `current` and returns its identity, 0 if there is none. `last` is an identity that was
-/// captured before and needs no look-up: most threads sleep again and again in the same place.
+/// Captures the kernel stack of `current` and returns its identity, 0 if there is none. `last` is an identity that was captured
+/// before and needs no look-up. Most threads sleep again and again in the same place.
 #[inline(never)]
 pub(crate) fn capture(ctx: *mut core::ffi::c_void, last: u64, now: u64) -> u64 {
     let mut frames = MaybeUninit::<[u64; STACK_DEPTH]>::uninit();
@@ -29,7 +29,7 @@ pub(crate) fn capture(ctx: *mut core::ffi::c_void, last: u64, now: u64) -> u64 {
         return 0;
     }
     let depth = written as u64 / 8;
-    // SAFETY: the helper fills what it does not use with zeros.
+    // SAFETY: the helper fills the unused part with zeros.
     let frames = unsafe { frames.assume_init_ref() };
     let mut id = 0xcbf2_9ce4_8422_2325_u64;
     for (i, frame) in frames.iter().enumerate() {
@@ -39,7 +39,7 @@ pub(crate) fn capture(ctx: *mut core::ffi::c_void, last: u64, now: u64) -> u64 {
         id = (id ^ frame).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         id ^= id >> 29;
     }
-    // SAFETY: only existence is asked.
+    // SAFETY: only its existence is checked; the value is not read.
     if id != last && unsafe { STACKS.get(id) }.is_none() {
         send(id, depth, frames, now);
     }

@@ -14,7 +14,7 @@ macro_rules! words {
         }
 
         impl $name {
-            /// How many there are.
+            /// Number of variants.
             pub const COUNT: usize = [$($word),+].len();
             /// All, in the order of reports.
             pub const ALL: [Self; Self::COUNT] = [$(Self::$variant),+];
@@ -31,7 +31,7 @@ macro_rules! words {
 }
 
 words! {
-    /// Where a nanosecond of a thread or of a request went.
+    /// The use of a nanosecond of a thread or of a request.
     Class {
         /// Executing.
         OnCpu = "on_cpu",
@@ -92,7 +92,7 @@ impl Class {
 }
 
 words! {
-    /// What a target can wait for, and a verdict can name. The classes of the same names say what each means.
+    /// A resource that a target can wait for, and a verdict can name. The classes of the same names define each.
     Resource {
         /// [`Class::Disk`]
         Disk = "disk",
@@ -124,7 +124,7 @@ impl Resource {
     }
 }
 
-/// Why the resource was waited for.
+/// Why the target waited for the resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
@@ -135,11 +135,11 @@ pub enum Cause {
     /// The target itself.
     #[serde(rename = "self")]
     Own,
-    /// The CPU was idle and still came late.
+    /// The CPU was idle, but the thread still came on it late.
     WakeupLatency,
     /// Interrupts ran instead.
     Irq,
-    /// The hypervisor ran somebody else.
+    /// The hypervisor ran something else.
     Steal,
     /// The device serves more slowly than is usual for it.
     DeviceSlow,

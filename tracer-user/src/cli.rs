@@ -1,4 +1,4 @@
-//! The command line: what can be typed, and nothing of what it means.
+//! The command line: the arguments, without their meaning.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -20,7 +20,7 @@ pub struct Cli {
     pub verbose: u8,
 }
 
-/// What people type most; the first line is a heading.
+/// The most common commands; the first line is a heading.
 pub(crate) const EXAMPLES: &str = "\
 Examples:
   sudo tracer attach --pid $(pgrep -o nginx)            why is nginx slow? (Ctrl-C to stop)

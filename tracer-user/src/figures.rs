@@ -1,4 +1,4 @@
-//! Figures of the kernel that books carry as they came: both an event and the verdict know them, so they belong to neither.
+//! Figures of the kernel that books carry as they came. Both an event and the verdict know them, so they belong to neither.
 
 use serde::{Deserialize, Serialize};
 use tracer_common::{histogram::Family, irq::SOFTIRQS};
@@ -6,7 +6,7 @@ use tracer_common::{histogram::Family, irq::SOFTIRQS};
 /// A histogram since attach. The latest one of a process and family counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Histogram {
-    /// When it was taken.
+    /// When it was taken, ns.
     pub ns: u64,
     /// Process.
     pub pid: u32,
@@ -64,12 +64,11 @@ pub struct Interrupted {
     pub took: Vec<(Source, u64)>,
 }
 
-/// At the end: how long the target ran, and how long meanwhile the sibling of its CPU ran another process. Only where CPUs have
-/// siblings.
+/// At the end: the time that the target ran, and the part in which the sibling ran another process. Only where CPUs have siblings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Siblings {
     /// Time of the target on a CPU, ns.
     pub target_ns: u64,
-    /// Part of that time, ns.
+    /// The part of `target_ns` in which the sibling ran another process, ns.
     pub beside_ns: u64,
 }

@@ -1,4 +1,5 @@
-//! File systems with their content elsewhere than on a disk of this machine, by the names of their mounts and of their kernel functions.
+//! File systems with their content elsewhere than on a disk of this machine. Found by the names of their mounts and kernel
+//! functions.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +18,7 @@ pub enum Kind {
     Plan9,
 }
 
-/// Kind, name, types in mountinfo (without what follows a dot), and kernel functions in which only this kind sleeps (5.10 to 7.2). A
+/// Kind, name, types in mountinfo (up to a dot), and kernel functions. Only this kind sleeps in these functions (5.10 to 7.2). A
 /// function that ends in `*` is a prefix.
 const TABLE: [(Kind, &str, &[&str], &[&str]); 5] = [
     (

@@ -2,17 +2,17 @@
 //!
 //! Modules in reading order; data flows one way through them:
 //!
-//! - [`probes`] what attaches and what its absence costs; a record becomes an [`event`]
-//! - `machine` what `/proc`, `/sys` and netlink say of this machine
-//! - `kernel` everything that names aya: BTF, features, loading, attaching, reading
-//! - `session` one trace: its window, and what is looked for beside it
-//! - [`model`] a pure fold of events into books: which thread waited for what, and which process held it
-//! - [`figures`] what events and books both carry, so that a verdict names no event
+//! - [`probes`] the probes and the cost of a missing one; a record becomes an [`event`]
+//! - `machine` facts about this machine from `/proc`, `/sys` and netlink
+//! - `kernel` all code that names aya: BTF, features, loading, attaching, reading
+//! - `session` one trace: its window, and the searches beside it
+//! - [`model`] a pure fold of events into books: the waits of each thread, and the processes that held the resource
+//! - [`figures`] figures that events and books both carry, so that a verdict names no event
 //! - [`verdict`] from books to an answer; the thresholds, each with its reason
 //! - [`assemble`] books and verdict become the [`report`], which [`render`] shows
 //! - [`recording`] events in a file: `attach` writes it, `report` reads it, the verdict is the same
-//! - [`standing`] what remedies are checked against: this machine, and how a holder stands on it
-//! - [`cli`] and [`cmd`] what can be typed, and what it does
+//! - [`standing`] the facts against which remedies are checked: this machine, and the standing of a holder on it
+//! - [`cli`] and [`cmd`] the arguments, and the commands that they run
 
 pub mod assemble;
 pub mod class;

@@ -1,4 +1,4 @@
-//! Kinds of loss, and what each costs the reader of a report.
+//! Kinds of loss, and the cost of each to the reader of a report.
 //!
 //! Recordings and reports keep the names of kinds; here a name becomes a type, once.
 
@@ -6,14 +6,14 @@ use tracer_common::{Kind, record::MapLoss};
 
 use crate::class::Resource;
 
-/// Something that was lost.
+/// A kind of loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {
     /// A record that found its ring full.
     Record(Kind),
     /// A fact for which a map had no room.
     Map(MapLoss),
-    /// A run of a program that the kernel left out, because the program interrupted itself: its record was never written.
+    /// A run of a program that the kernel left out, because the program interrupted itself. Its record was never written.
     NestedRun,
     /// A record that this reader could not decode: a bug of the tracer.
     Malformed,
@@ -23,16 +23,16 @@ pub enum Loss {
     Unknown,
 }
 
-/// What a loss does to the report.
+/// The cost of a loss to the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cost {
-    /// Nothing: what was lost is read again at the end.
+    /// Nothing: the lost values are read again at the end.
     Nothing,
-    /// It is not known who held the resource just then. Totals stand in, so that blame is an estimate.
+    /// The holders of the resource at that time are not known. Totals stand in, so blame is an estimate.
     Holders(Resource),
     /// Figures are too low.
     Figures,
-    /// The histograms of the processes that did nothing for longest are missing, and nothing else.
+    /// Only the histograms of the processes that were idle for longest are missing.
     IdleHistograms,
 }
 
@@ -66,7 +66,7 @@ impl Loss {
         known.map_or(Self::Unknown, |(map, _)| Self::Map(*map))
     }
 
-    /// What it costs. An unknown kind costs something.
+    /// Its cost. An unknown kind costs something.
     #[must_use]
     pub fn cost(self) -> Cost {
         match self {

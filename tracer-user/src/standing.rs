@@ -1,4 +1,4 @@
-//! How the largest holders stand on this machine, and what the machine offers: a remedy is checked against both.
+//! The standing of the largest holders on this machine, and the means of the machine. A remedy is checked against both.
 //!
 //! It is read once, at the end of a trace, while the culprit still lives. It is part of the recording, so that `report` gives the same
 //! remedies elsewhere.
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::class::Resource;
 
-/// How a process stands with the schedulers, and how it was started.
+/// The schedule of a process: priority, groups, and the way it was started.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {
     /// Process (pid).
@@ -32,9 +32,9 @@ pub struct Standing {
     pub arguments: Vec<String>,
     /// Working directory.
     pub cwd: String,
-    /// How its program was linked.
+    /// The kind of its program.
     pub program: Program,
-    /// Has it a file open with `O_DIRECT` or `O_SYNC`?
+    /// Does it have a file open with `O_DIRECT` or `O_SYNC`?
     pub unbuffered: bool,
     /// Is its input a pipe, or its output no terminal?
     pub redirected: bool,
@@ -55,7 +55,7 @@ impl Standing {
     }
 }
 
-/// How a program was linked: a library can be preloaded into a dynamic one only.
+/// The kind of a program: a library can be preloaded into a dynamic one only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Program {
     /// It could not be read.
@@ -67,7 +67,7 @@ pub enum Program {
     Static,
     /// By Go, which calls the kernel without the C library.
     Go,
-    /// It runs as its owner: the linker ignores what is preloaded.
+    /// It runs as its owner: the linker ignores preloaded libraries.
     SetUid,
 }
 
@@ -87,11 +87,11 @@ pub struct Group {
 }
 
 impl Group {
-    /// Most members counted: a group with more belongs to no single job.
+    /// Most processes counted: a group with more belongs to no single job.
     pub const MOST: usize = 64;
 }
 
-/// A limit that the target itself is under.
+/// A limit on the target itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnLimit {
     /// The resource that is limited.
@@ -102,7 +102,7 @@ pub struct OwnLimit {
     pub value: String,
 }
 
-/// What this machine offers to restrain a process with.
+/// The means by which this machine can restrain a process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Means {
     /// The cgroup hierarchy with the cpu controller.
@@ -125,7 +125,7 @@ impl Means {
     /// Commands that not every machine has.
     pub const COMMANDS: [&str; 4] = ["trickle", "at", "tc", "systemd-run"];
 
-    /// Was it read? Recordings of earlier versions have nothing of it. A machine has at least one interface, its loopback.
+    /// Was it read? Recordings of earlier versions do not have it. A machine has at least one interface, its loopback.
     #[must_use]
     pub fn is_known(&self) -> bool {
         *self != Self::default()
@@ -143,11 +143,11 @@ impl Means {
 pub struct Hierarchy {
     /// Is it cgroup v2?
     pub unified: bool,
-    /// Where it is mounted.
+    /// Its mount point.
     pub mount: String,
 }
 
-/// A network interface and what queues at its root.
+/// A network interface and the qdisc at its root.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interface {
     /// Name of the interface.

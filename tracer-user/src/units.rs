@@ -1,4 +1,4 @@
-//! How figures and text from outside are shown to people. No other place prints a unit or escapes a text for a terminal.
+//! Figures and text from outside, written for people. No other place prints a unit or escapes a text for a terminal.
 
 use std::fmt::Write as _;
 
@@ -117,7 +117,7 @@ fn turns_or_breaks(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Text from outside, safe on a terminal: control characters (C0, C1, DEL) and those that turn the direction of writing are shown as
+/// Text from outside, safe on a terminal. Control characters (C0, C1, DEL) and those that turn the direction of writing become
 /// escapes. Everything else, other scripts included, stays.
 #[must_use]
 pub fn escape_terminal(text: &str) -> String {

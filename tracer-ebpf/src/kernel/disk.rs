@@ -1,4 +1,4 @@
-//! Structures of the block layer and of what writes to it.
+//! Structures of the block layer, and of the file systems and journals that write to it.
 
 use super::{config, field, has, pointer, untyped};
 
@@ -108,7 +108,7 @@ pointer! {
 }
 
 impl Request {
-    /// The disk, wherever this kernel keeps it.
+    /// The disk: its place depends on the kernel version.
     #[inline(always)]
     pub(crate) fn disk(self) -> Disk {
         if has(config!(offsets.queue_disk)) {

@@ -1,6 +1,6 @@
 //! The only reader of kernel structures: plain loads at offsets that user space froze into [`CONFIG`].
 //!
-//! The verifier checks the type of such a load in a `tp_btf` program. At run time it yields 0 for a bad pointer.
+//! The verifier checks the type of such a load in a `tp_btf` program. At run time the load yields 0 for a bad pointer.
 
 mod disk;
 mod net;
@@ -26,7 +26,7 @@ pub(crate) use self::{
     work::current_work_function,
 };
 
-/// What user space found out about this kernel.
+/// The facts that user space found about this kernel.
 #[unsafe(no_mangle)]
 static CONFIG: Global<Config> = Global::new(Config::NONE);
 
@@ -41,7 +41,7 @@ macro_rules! config {
 }
 pub(crate) use config;
 
-/// Where [`CONFIG`] lies.
+/// Address of [`CONFIG`].
 #[inline(always)]
 pub(crate) fn config_ptr() -> *const Config {
     (&raw const CONFIG).cast()
@@ -71,7 +71,7 @@ fn field<T: Copy>(base: *const u8, offset: u32) -> T {
 
 /// Reads a field through a pointer of which the verifier knows no type. Returns `bad` if the address is bad.
 ///
-/// Not an `Option`: LLVM computes with the value of a `None`, and the verifier refuses a register that was never written.
+/// Not an `Option`: LLVM would compute with the value of a `None`. The verifier refuses a register that was never written.
 #[inline(always)]
 pub(crate) fn untyped<T: Copy>(base: *const u8, offset: u32, bad: T) -> T {
     let mut value = bad;
@@ -149,7 +149,7 @@ pointer! {
 }
 
 impl IterMeta {
-    /// Where an iterator writes: the first member.
+    /// The `seq_file` to which an iterator writes: the first member.
     #[inline(always)]
     pub(crate) fn seq(self) -> *mut seq_file {
         field(self.0, 0)
@@ -179,7 +179,7 @@ impl Task {
             && u32::from(field::<u8>(self.0, config!(iowait_byte))) & config!(iowait_mask) != 0
     }
 
-    /// Does its sleep count as a stall for memory (psi)? A bit-field beside the one above.
+    /// Does its sleep count as a stall for memory (psi)? A bit-field beside `in_iowait`.
     #[inline(always)]
     pub(crate) fn in_memstall(self) -> bool {
         config!(memstall_mask) != 0
@@ -192,7 +192,7 @@ impl Task {
         bytes16(self.0, config!(offsets.task_comm))
     }
 
-    /// Time that the hypervisor has stolen of its CPU so far, ns; 0 where the kernel does not count it.
+    /// Time that the hypervisor has stolen of its CPU so far, ns; 0 if the kernel does not count it.
     #[inline(always)]
     pub(crate) fn stolen_ns(self) -> u64 {
         if has(config!(offsets.rq_stolen)) {

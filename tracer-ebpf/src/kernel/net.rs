@@ -55,7 +55,7 @@ impl Sock {
         !unix.is_null() && field::<u64>(unix.cast_const().cast(), config!(offsets.unix_addr)) != 0
     }
 
-    /// The process that connected an accepted stream; 0 where it is not known.
+    /// The process that connected an accepted stream; 0 if it is not known.
     #[inline(always)]
     pub(crate) fn client(self) -> u32 {
         if !has(config!(offsets.sock_peer)) {
@@ -119,7 +119,7 @@ pointer! {
 }
 
 impl Skb {
-    /// Earliest time at which TCP wants the packet to leave, ns on the clock of [`super::now`]; 0: at once, or not known.
+    /// Earliest time at which TCP wants the packet to leave, ns, by [`super::now`]. 0: at once, or not known.
     #[inline(always)]
     pub(crate) fn due_ns(self) -> u64 {
         if has(config!(offsets.skb_tstamp)) {

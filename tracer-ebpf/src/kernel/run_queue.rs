@@ -1,4 +1,4 @@
-//! Run queues: their clocks, and how long a group's CPU quota stopped it.
+//! Run queues: their clocks, and the time that a group's CPU quota stopped them.
 
 use super::{Task, config, field, has, pointer, untyped};
 
@@ -16,9 +16,9 @@ pointer! {
 }
 
 impl CfsRq {
-    /// Time this queue was throttled so far, an open interval included, ns; 0 where the kernel does not count it.
+    /// Time this queue was throttled so far, an open interval included, ns; 0 if the kernel does not count it.
     ///
-    /// An interval is stamped on the same clock as its sum: the clocks of a run queue drift apart by interrupts and stolen time.
+    /// An interval is stamped on the same clock as its sum. The clocks of a run queue drift apart by interrupts and stolen time.
     #[inline(always)]
     pub(crate) fn throttled_ns(self) -> u64 {
         if has(config!(offsets.cfs_rq_throttled_self)) {
@@ -98,7 +98,7 @@ pub(crate) fn throttled_on(task: Task, cpu: u32) -> u64 {
     untyped(queue as *const u8, total, UNKNOWN)
 }
 
-/// `NMI_MASK | HARDIRQ_MASK | SOFTIRQ_OFFSET` of `preempt.h`, 5.10 to 7.2: the bits of the count that are set while an interrupt is
+/// `NMI_MASK | HARDIRQ_MASK | SOFTIRQ_OFFSET` of `preempt.h`, 5.10 to 7.2. These bits of the count are set while an interrupt is
 /// served, not only held off.
 const INTERRUPTS: u32 = 0x00f0_0000 | 0x000f_0000 | 0x100;
 
@@ -113,7 +113,7 @@ pub(crate) enum Context {
     Unknown,
 }
 
-/// Context of the CPU whose run queue is at this address.
+/// Context of the CPU with its run queue at this address.
 ///
 /// `__preempt_count` and `runqueues` are both variables of each CPU. So the distance from one to the other is the same on every CPU.
 #[inline(always)]

@@ -1,4 +1,4 @@
-//! Kernel workers: which function a kworker runs, or ran last.
+//! Kernel workers: the function that a kworker runs, or ran last.
 
 use aya_ebpf::helpers::bpf_get_current_task;
 
@@ -14,8 +14,8 @@ impl Task {
         shows_functions() && self.flags() & PF_WQ_WORKER != 0
     }
 
-    /// Address of the function of a kworker, 0 if it is not known. A worker that goes to sleep has done its work: then it is the last
-    /// function.
+    /// Address of the function of a kworker, 0 if it is not known. A worker that goes to sleep has done its work: then the address
+    /// is that of its last function.
     #[inline(always)]
     pub(crate) fn work_function(self) -> u64 {
         function(self.kthread())
@@ -25,7 +25,7 @@ impl Task {
 /// Address of the function that `current` runs, if it is a kworker; else 0.
 #[inline(always)]
 pub(crate) fn current_work_function() -> u64 {
-    // SAFETY: a helper without arguments; what it returns has no type on 5.10.
+    // SAFETY: a helper without arguments; its result has no type on 5.10.
     let task = unsafe { bpf_get_current_task() } as *const u8;
     if !shows_functions() || untyped(task, config!(offsets.task_flags), 0) & PF_WQ_WORKER == 0 {
         return 0;
@@ -41,8 +41,8 @@ fn shows_functions() -> bool {
         && has(config!(offsets.worker_function))
 }
 
-/// `kthread_data()` through pointers without a type, hence the helper: `set_child_tid` (`worker_private` from 5.17) leads to
-/// `struct kthread`, its `data` to `struct worker`.
+/// `kthread_data()` through pointers without a type, hence the helper. `set_child_tid` (`worker_private` from 5.17) leads to
+/// `struct kthread`, and its `data` to `struct worker`.
 #[inline(always)]
 fn function(kthread: u64) -> u64 {
     let worker: u64 = untyped(kthread as *const u8, config!(offsets.kthread_data), 0);

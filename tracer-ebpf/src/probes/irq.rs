@@ -1,8 +1,9 @@
-//! Interrupts: what they took of a CPU while a target thread was queued there. The interrupted task is not to blame for it.
+//! Interrupts: the time that they took of a CPU while a target thread was queued there. The interrupted thread is not to blame for
+//! it.
 //!
-//! While no target thread is queued, an interrupt costs one look-up in an array and one store. Hard interrupts do not nest, and softirqs
-//! do not, but a hard interrupt may interrupt a softirq. A busy link causes a hundred thousand interrupts per second. So they are summed up
-//! and emitted with the slice of the thread that they interrupted.
+//! While no target thread is queued, an interrupt costs one look-up in an array and one store. Hard interrupts do not nest, and
+//! softirqs do not, but a hard interrupt may interrupt a softirq. A busy link causes a hundred thousand interrupts per second. So
+//! the programs sum them up, and emit the sums with the slice of the interrupted thread.
 
 use aya_ebpf::{
     macros::{btf_tracepoint, map},
@@ -17,7 +18,7 @@ use tracer_common::{
 
 use crate::{cpus, emit, filter::is_target, kernel::now, shared::shared};
 
-/// By CPU number. User space sets the size to the number of possible CPUs.
+/// Sums by CPU number. User space sets the size to the number of possible CPUs.
 #[map]
 static INTERRUPTS: Array<Sums> = Array::with_max_entries(512, 0);
 
@@ -45,7 +46,7 @@ fn irq_handler_exit(_ctx: BtfTracePointContext) -> i32 {
     if took == 0 {
         return 0;
     }
-    // An interrupted softirq is taken to have begun later by that time.
+    // The begin of an interrupted softirq is moved later by that time.
     // SAFETY: a map value; only this CPU's interrupts write the stamp.
     unsafe {
         let softirq_ns = (*state).softirq_ns;
@@ -102,7 +103,8 @@ fn stamp(state: *mut CpuState) -> u64 {
     }
 }
 
-/// Counts an interrupt that ends, and returns its time in ns; 0 if it delayed no target thread. `since` is 0 if its begin was not seen.
+/// Counts an interrupt that ends, and returns its time in ns; 0 if it delayed no target thread. `since` is 0 if no probe saw its
+/// begin.
 ///
 /// A thread that is queued during the interrupt is delayed from then on: this very interrupt may have woken it.
 #[inline(always)]
@@ -142,7 +144,7 @@ fn add(source: usize, delayed: u64, own: u64) {
     }
 }
 
-/// Emits what interrupts took of a CPU until `now`, if anything. The caller holds the lock of its run queue.
+/// Emits the time that interrupts took of a CPU until `now`, if any. The caller holds the lock of its run queue.
 ///
 /// A function of its own: `sched_switch` is verified once without it.
 #[inline(never)]
@@ -150,7 +152,7 @@ pub(super) fn emit_interrupts(place: u32, begin_ns: u64, now: u64) -> i32 {
     let Some(sums) = INTERRUPTS.get_ptr_mut(place) else {
         return 0;
     };
-    // SAFETY: a map value. Interrupts add to the sums at any time: what is read is what is remembered as emitted.
+    // SAFETY: a map value. Interrupts add to the sums at any time, so exactly the values read are recorded as emitted.
     unsafe {
         let all = (&raw const (*sums).all_ns).read_volatile();
         if all == (*sums).reported_all_ns {

@@ -1,4 +1,4 @@
-//! One module for each probe family: thin entries, one function each that does the work.
+//! One module for each probe family. The entries are thin; one function for each does the work.
 
 mod block;
 mod irq;

@@ -1,7 +1,8 @@
-//! Packets: their owners, and how many of each owner a CPU moves in its softirqs while a target thread is queued there.
+//! Packets: their owners, and the number of each owner's packets that a CPU moves in softirqs. They count only while a target
+//! thread is queued there.
 //!
-//! A softirq moves packets in nobody's name. While no target thread is queued, a packet costs one look-up in an array here. The cost of a
-//! softirq goes by packets, not by bytes: it copies nothing, and a segment of 64 KiB passes as one packet.
+//! A softirq moves packets in nobody's name. While no target thread is queued, a packet costs one look-up in an array here. The
+//! cost of a softirq grows with packets, not with bytes. It copies nothing, and a segment of 64 KiB passes as one packet.
 
 use aya_ebpf::{
     macros::{btf_tracepoint, map},
@@ -37,13 +38,13 @@ static PACKETS: LruHashMap<PacketOwner, Packets> = LruHashMap::with_max_entries(
 
 shared!(PACKETS = PACKETS_MAP, SENDERS = SENDERS_MAP);
 
-/// Payload of a packet on the usual wire, bytes: the 1500 of Ethernet without the headers of IP and TCP and the time stamp.
+/// Payload of a packet on the usual wire, bytes: Ethernet's 1500 less the headers of IP and TCP with the time stamp.
 const SEGMENT_BYTES: u32 = 1448;
 
 /// Headers of Ethernet, IPv4 and TCP with the time stamp, bytes.
 const HEADERS_BYTES: u32 = 14 + 20 + 32;
 
-/// A segment with no more payload than this, bytes, may be an acknowledgement: it has up to four blocks of SACK, or IPv6.
+/// A segment with no more payload than this, bytes, may be an acknowledgement. It has up to four blocks of SACK, or IPv6.
 const LITTLE_BYTES: u32 = 60;
 
 /// The socket that sent a packet. A forwarded packet has lost its socket (`skb_orphan()` in `ip_rcv_core()`), but not the hash of
@@ -69,8 +70,8 @@ pub(super) fn sender(skb: Skb, dev: NetDevice) -> Option<&'static mut SocketStat
     Some(state)
 }
 
-/// `napi_poll(struct napi_struct *napi, int work, int budget)`, 5.10 to 7.2: `work` packets came in, from a device or from this CPU's
-/// backlog. The packets of the loopback and of veth go through the backlog.
+/// `napi_poll(struct napi_struct *napi, int work, int budget)`, 5.10 to 7.2. `work` packets came in, from a device or from this
+/// CPU's backlog. The packets of the loopback and of veth go through the backlog.
 #[btf_tracepoint(function = "napi_poll")]
 fn napi_poll(ctx: BtfTracePointContext) -> i32 {
     let work = ctx.arg::<u64>(1) as i32;
@@ -95,10 +96,10 @@ pub(super) fn left(pid: u32) {
     }
 }
 
-/// A packet passed an interface without a queue. If it `may_be_forwarded`, its owner is remembered.
+/// A packet passed an interface without a queue. If it `may_be_forwarded`, the program remembers its owner.
 ///
-/// It comes in again on this CPU, unless the kernel steers packets (`rps_cpus`), and counts here. Where it comes in, TCP may leave it to
-/// a receiver that is at work on another CPU. An acknowledgement counts where it comes in: only there the sender of the acknowledged
+/// It comes in again on this CPU, unless the kernel steers packets (`rps_cpus`), and counts here. On arrival, TCP may leave it to a
+/// receiver that is at work on another CPU. An acknowledgement counts where it comes in: only there the sender of the acknowledged
 /// data is known.
 #[inline(always)]
 pub(super) fn passed(skb: Skb, dev: NetDevice, may_be_forwarded: bool) {
@@ -118,7 +119,8 @@ pub(super) fn passed(skb: Skb, dev: NetDevice, may_be_forwarded: bool) {
 
 /// A segment came in for a TCP socket of process `pid`.
 ///
-/// Data from outside comes in the packets of the wire, although TCP sees them merged; data from this machine as it was sent.
+/// Data from outside came in packets of the wire's size, although TCP sees them merged. Data from this machine comes as it was
+/// sent.
 #[inline(always)]
 pub(super) fn received(skb: Skb, payload: u32, pid: u32) {
     if !cpus::has_queued_here() {
@@ -152,7 +154,7 @@ pub(super) fn sent_by(sk: Sock) {
     }
 }
 
-/// Learns the process of a socket that sends, and of which no call was seen: it was sending as the trace began.
+/// Learns the process of a socket that sends although no probe saw a call on it. It was sending as the trace began.
 #[inline(always)]
 fn adopt(sk: Sock, dev: NetDevice) {
     if !sk.is_tcp() {
@@ -172,7 +174,7 @@ fn adopt(sk: Sock, dev: NetDevice) {
     }
 }
 
-/// The process of the socket that sends packets of this hash, 0 if it is not known, and the CPU on which the last one left.
+/// The process of the socket that sends packets of this hash, and the CPU of the last one. 0: not known.
 #[inline(always)]
 fn remembered(hash: u32) -> (u32, u32) {
     let Some(key) = HASHES.get_ptr(hash) else {

@@ -1,6 +1,7 @@
 //! Fork, exec and exit of every process: identity for short-lived holders, and children of a target become targets.
 //!
-//! An iterator emits the parent of every process that is there at attach: milliseconds, instead of a read of `/proc` for each.
+//! An iterator emits the parent of every process that is there at attach. It takes milliseconds; the alternative is to read `/proc`
+//! for each.
 
 use core::ffi::c_void;
 
@@ -73,7 +74,7 @@ fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     let (sid, pgid) = task.session();
     let comm = task.comm();
     emit::event::<Exec>(Kind::Exec, now(), |record| {
-        // SAFETY: a reservation of this size, and a helper that checks what it reads.
+        // SAFETY: a reservation of this size, and a helper that checks its reads.
         unsafe {
             let failed = bpf_probe_read_user(
                 (&raw mut (*record).cmdline).cast(),
@@ -108,8 +109,8 @@ fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// `struct bpf_iter__task { struct bpf_iter_meta *meta; struct task_struct *task; }`, 5.8 to 7.2: once for each thread, and at the end
-/// with none. aya has no attribute for iterators. Their arguments lie as those of a tracepoint do.
+/// `struct bpf_iter__task { struct bpf_iter_meta *meta; struct task_struct *task; }`, 5.8 to 7.2. The kernel calls it once for each
+/// thread, and at the end with none. aya has no attribute for iterators. Their arguments lie as those of a tracepoint do.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task")]
 fn parents(ctx: *mut c_void) -> i32 {

@@ -1,4 +1,4 @@
-//! Who held what while the target waited.
+//! Blame: the holders of each resource while the target waited.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::{
     report::Blame,
 };
 
-/// The charges of the window, summed by place and holder, the largest first. What is charged to nobody is not among them.
+/// The charges of the window, summed by place and holder, the largest first. Charges to nobody are not among them.
 pub(super) fn blame(books: &Books) -> Vec<Blame> {
     let mut sums: BTreeMap<(Resource, Option<PlaceId>, Holder), (u64, u64)> = BTreeMap::new();
     for charge in charges(books).filter(|charge| charge.holder != Holder::Nobody) {
@@ -29,7 +29,7 @@ pub(super) fn blame(books: &Books) -> Vec<Blame> {
     rows
 }
 
-/// Waiting time per resource that is charged to nobody.
+/// Waiting time per resource that is charged to nobody, ns.
 pub(super) fn unattributed(books: &Books) -> BTreeMap<Resource, u64> {
     let mut sums = BTreeMap::new();
     for charge in charges(books).filter(|charge| charge.holder == Holder::Nobody) {
@@ -63,7 +63,7 @@ fn row(
         place: place(books, at),
         pid,
         comm: match holder {
-            // Of what a kworker did at a disk its function on the CPU says nothing.
+            // The function of a kworker on the CPU does not explain its work at a disk.
             Holder::Process(id) if resource == Resource::Cpu => {
                 worker_name(&books.works, id).unwrap_or_else(|| holder_name(books, holder))
             }
@@ -76,7 +76,7 @@ fn row(
     }
 }
 
-/// Are records missing that cost something? Who held what is then known in part.
+/// Are records missing that cost something? Then the holders are known in part only.
 fn lost(books: &Books) -> bool {
     let mut dropped = books.end.dropped();
     dropped.any(|(loss, _)| loss.cost() != Cost::Nothing)

@@ -48,7 +48,7 @@ pub(super) fn flame(books: &Books, target: &Target, verdict: &Verdict) -> Flame 
     }
 }
 
-/// Whom the verdict and the other hypotheses accuse, and of which resource.
+/// The processes that the verdict and the other hypotheses accuse, each with the resource.
 fn accused(verdict: &Verdict) -> BTreeSet<(Resource, ProcessId)> {
     let of = |found: &Hypothesis| {
         let members = found.culprits.iter().flat_map(|culprit| &culprit.members);
@@ -58,7 +58,7 @@ fn accused(verdict: &Verdict) -> BTreeSet<(Resource, ProcessId)> {
     verdict.finding.hypotheses.iter().flat_map(of).collect()
 }
 
-/// The frame of who held it.
+/// The frame of the holder.
 fn held_by(books: &Books, line: &FlameLine) -> String {
     let worker = |id| worker_name(&books.works, id).filter(|_| line.class == Class::Cpu);
     match line.holder {

@@ -1,8 +1,9 @@
-//! Interrupts in the target's own time on a CPU. They are no wait, and nobody's blame: nobody knows for which process they worked.
+//! Interrupts in the target's own time on a CPU. They are no wait, and no process is to blame: nothing shows for which process they
+//! worked.
 
 use crate::{class::Class, model::books::Books, units::share};
 
-/// Nobody would feel less than this part of the time on a CPU if it went away: it is what a culprit must cost to be one.
+/// If less than this part of the time on a CPU went away, nobody would feel it. A culprit must cost at least as much.
 const TELLING: f64 = 0.05;
 
 /// One line of evidence, if it is much.

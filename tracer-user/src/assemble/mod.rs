@@ -112,7 +112,7 @@ fn answer(books: &Books, verdict: &verdict::Verdict) -> Verdict {
     }
 }
 
-/// The names of the processes on the way.
+/// The names of the processes on the way to the culprit.
 fn via(books: &Books, verdict: &verdict::Verdict) -> Vec<String> {
     let ids = verdict.primary().map(|found| found.via.as_slice());
     let comm = |id: &ProcessId| books.processes[*id].comm.to_string();
@@ -201,7 +201,7 @@ fn threads(books: &Books) -> Threads {
     }
 }
 
-/// What the kernel said, what disks refused, then what keeps confidence low.
+/// Lines of evidence: the kernel's, failed disk requests, interrupts, then the reasons for low confidence.
 fn evidence(books: &Books, verdict: &verdict::Verdict) -> Vec<String> {
     let said = books.end.evidence.iter().cloned();
     let refused = books.failed.iter().map(|(place, times)| {

@@ -12,7 +12,7 @@ use crate::{
 
 const MS: u64 = 1_000_000;
 
-/// nginx (pid 10) waits 40 ms of one slice for sda: 30 behind tar (pid 4711), 8 behind itself, 2 behind nobody.
+/// nginx (pid 10) waits 40 ms of one slice for sda. 30 ms are behind tar (pid 4711), 8 ms behind itself, 2 ms behind nobody.
 fn books() -> Books {
     let process = |pid, comm: &str, target| Process {
         pid,

@@ -24,18 +24,18 @@ use crate::{
     units,
 };
 
-/// The duration where none was given and stderr is no terminal: nobody is there to press Ctrl-C.
+/// The duration if none was given and stderr is no terminal: nobody is there to press Ctrl-C.
 const UNATTENDED: Duration = Duration::from_secs(10);
-/// When the first provisional sentence appears, counted from the start of the process: beside a busy disk it takes seconds until the
+/// The first provisional sentence appears this long after the start of the process. Beside a busy disk it takes seconds until the
 /// program is in memory.
 const FIRST_SENTENCE: Duration = Duration::from_secs(3);
-/// The least time in the window before the first sentence, where attaching took long: fifteen slices of 100 ms.
+/// The least time in the window before the first sentence, if attaching took long: fifteen slices of 100 ms.
 const FIRST_LOOK: Duration = Duration::from_millis(1500);
 
-/// How often a recording is flushed: if the tracer is killed, no more than this is lost.
+/// Time between two flushes of a recording: if the tracer is killed, no more than this is lost.
 const FLUSH: Duration = Duration::from_secs(1);
-/// After a provisional sentence, rest 200 times as long as it took of a CPU: the sentences cost at most 0.5 % of one. Copying and closing
-/// the books takes longer the more is in them.
+/// After a provisional sentence, rest 200 times the CPU time that it took. So the sentences cost at most 0.5 % of a CPU. The larger
+/// the books, the longer it takes to copy and close them.
 const SENTENCE_REST: u32 = 200;
 /// Columns of the provisional sentence on a terminal.
 const LINE: usize = 79;
@@ -58,7 +58,7 @@ pub(super) fn run(args: &AttachArgs) -> Result<ExitCode> {
     deliver(args, stop, &report, &flame, seen.writer)
 }
 
-/// What to trace, once it is there and this process may trace it.
+/// The settings of the trace, once the target is there and this process may trace it.
 fn mean(args: &AttachArgs, begun: Instant) -> Result<Settings> {
     let pids = target::resolve(&args.target)?;
     load::need_permission()?;
@@ -141,7 +141,7 @@ fn greeting(session: &Session, duration: Option<Duration>) -> String {
     )
 }
 
-/// Says how the recording went.
+/// Reports the outcome of the recording.
 fn recorded(args: &AttachArgs, written: Option<Result<Written>>) -> bool {
     let (Some(path), Some(written)) = (&args.record, written) else {
         return true;

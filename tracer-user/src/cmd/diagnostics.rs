@@ -1,4 +1,4 @@
-//! Diagnostics on stderr: what is not the answer, and may explain it.
+//! Diagnostics on stderr: messages that are not the answer, but may explain it.
 
 use std::{
     env,
@@ -14,14 +14,14 @@ const KERNEL_HALF: &str = "tracer_ebpf";
 /// The target of a message of this crate begins with this, and so does the kernel half's.
 const USER_HALF: &str = "tracer";
 
-/// What is shown unless more is asked for: warnings. Those of the kernel half are counted, and mean little to a user.
+/// The default filter: warnings. Those of the kernel half are counted, and mean little to a user.
 const QUIET: &str = "tracer=warn,tracer_ebpf=off";
 /// With `-v`.
 const VERBOSE: &str = "tracer=info";
 /// With `-vv`: aya's own messages too.
 const DETAILED: &str = "debug";
 
-/// Shows what is logged from now on. `-v` on the command line counts more than `RUST_LOG`.
+/// Shows messages logged from now on. `-v` on the command line overrides `RUST_LOG`.
 pub(super) fn begin(verbose: u8) {
     let filters = match verbose {
         0 => env::var("RUST_LOG").unwrap_or_else(|_| QUIET.to_owned()),

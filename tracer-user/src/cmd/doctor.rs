@@ -1,4 +1,4 @@
-//! `tracer doctor`: what this kernel lets the tracer see.
+//! `tracer doctor`: the probes that this kernel supports.
 
 use std::{fmt::Write as _, process::ExitCode};
 
@@ -12,7 +12,7 @@ use crate::{
     probes::{self, Need},
 };
 
-/// Whether one probe can be attached here.
+/// The finding on one probe: can it be attached here?
 struct Finding {
     probe: &'static str,
     ok: bool,
@@ -20,7 +20,7 @@ struct Finding {
     cost: String,
 }
 
-/// Attaches every probe, without a target, and says which are missing.
+/// Attaches every probe, without a target, and shows which are missing.
 ///
 /// # Errors
 /// If the kernel has no BTF or refuses the object.

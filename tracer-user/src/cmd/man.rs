@@ -10,7 +10,7 @@ use clap_mangen::{
 
 use crate::cli::{Cli, EXAMPLES};
 
-/// How to read a report, and what it cannot know: in the small part of Markdown that [`sections`] reads.
+/// The guide to a report and its limits, in the small part of Markdown that [`sections`] reads.
 const READING: &str = include_str!("../../man/reading.md");
 
 /// Commands that take options which need an explanation, and the headings above these.
@@ -23,7 +23,7 @@ const WITH_OPTIONS: [(&str, &str); 3] = [
 /// Writes the page in roff, for `man -l -`.
 ///
 /// # Errors
-/// What the writer answers.
+/// If the writer returns an error.
 pub(super) fn write(out: &mut dyn Write) -> io::Result<()> {
     let page = Man::new(Cli::command().disable_help_subcommand(true));
     page.render_title(out)?;

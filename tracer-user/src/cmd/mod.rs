@@ -1,4 +1,4 @@
-//! One file for each subcommand: what was typed becomes what was meant, and is run.
+//! One file for each subcommand: it turns arguments into settings, and runs the command.
 
 mod attach;
 mod diagnostics;
@@ -47,10 +47,10 @@ macro_rules! plain_error {
 }
 plain_error!(Usage, NoTarget);
 
-/// Runs what the command line says.
+/// Runs the command line.
 #[must_use]
 pub fn main() -> ExitCode {
-    // Before the command line is parsed: that reads much of the program from a disk that may be busy.
+    // Before the command line is parsed: parsing reads much of the program from a disk that may be busy.
     if std::env::args_os().any(|word| word == "attach") {
         priority::first();
     }

@@ -1,4 +1,4 @@
-//! Where the answer goes.
+//! Writes the answer to stdout and to files.
 
 use std::{
     io::{IsTerminal as _, Write as _},
@@ -13,7 +13,7 @@ use crate::{
     report::{Flame, Report},
 };
 
-/// Writes the report to stdout, and the files that were asked for.
+/// Writes the report to stdout, and the files that the user named.
 ///
 /// # Errors
 /// If a file or stdout cannot be written.

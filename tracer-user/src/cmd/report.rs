@@ -7,10 +7,10 @@ use anyhow::{Context, Result};
 use super::output;
 use crate::{assemble, cli::ReportArgs, event::Event, model::Model, recording::Reader};
 
-/// Reports from a recording. Of a cut recording it reports what can be read, and the exit code says that it was cut.
+/// Reports from a recording. From a recording that was cut off, it reports the part that can be read. The exit code shows the cut.
 ///
 /// # Errors
-/// If the file is no recording or nothing of it can be read.
+/// If the file is no recording, or no part of it can be read.
 pub(crate) fn run(args: &ReportArgs) -> Result<ExitCode> {
     let reader = Reader::<Event>::open(&args.file)
         .with_context(|| format!("cannot read {}", args.file.display()))?;

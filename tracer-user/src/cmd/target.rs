@@ -1,11 +1,11 @@
-//! Which processes are meant.
+//! Finds the processes that the arguments mean.
 
 use anyhow::{Result, bail};
 
 use super::{NoTarget, Usage};
 use crate::{cli::TargetArgs, machine::proc, units};
 
-/// The processes that were asked for; the first gives the report its name.
+/// The processes that the user named; the first gives the report its name.
 ///
 /// # Errors
 /// [`NoTarget`] if there is none, [`Usage`] for a kernel thread.

@@ -17,7 +17,7 @@ pub struct Io {
     pub flags: u32,
 }
 
-/// What one owner had of one disk since attach; see [`tracer_common::block::DiskTotal`].
+/// Total use of one disk by one owner since attach; see [`tracer_common::block::DiskTotal`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(
     missing_docs,

@@ -1,13 +1,13 @@
-//! What is read when the window ends: histograms, and what was lost.
+//! The event at the end of the window, with the losses and the tracer's own cost.
 
 use serde::{Deserialize, Serialize};
 
 use crate::loss::Loss;
 
-/// The end of the window, and what was lost on the way.
+/// The end of the window, the losses, and the tracer's own cost.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct End {
-    /// End of the window.
+    /// End of the window, ns.
     pub ns: u64,
     /// Records sent, of all kinds.
     pub sent: u64,
@@ -21,13 +21,13 @@ pub struct End {
     pub recording_drops: u64,
     /// CPU time of the tracer, ns.
     pub cpu_ns: u64,
-    /// Its resident memory.
+    /// Its resident memory, bytes.
     pub rss_bytes: u64,
-    /// Its maps' memory.
+    /// Memory of its maps, bytes.
     pub maps_bytes: u64,
-    /// Time its programs ran in the kernel, ns, if that was measured.
+    /// Time that its programs ran in the kernel, ns, if that was measured.
     pub kernel_ns: Option<u64>,
-    /// Lines of the kernel's log that matter, of the window, and other evidence.
+    /// Lines of evidence from the window: lines of the kernel's log that matter, and others.
     pub evidence: Vec<String>,
     /// The target was gone before the end.
     pub target_exited: bool,

@@ -1,7 +1,8 @@
-//! What the kernel emitted, and what `/proc` showed at attach: owned, in order of time, without a type of aya.
+//! Events: facts that the kernel half emitted, and facts that `/proc` showed at attach. They are owned, in order of time, and
+//! without a type of aya.
 //!
-//! A recording is a sequence of these, so that a verdict can be reached again on any machine. Times are nanoseconds of
-//! `CLOCK_MONOTONIC` of the traced machine; `pid` is the process, `tid` the thread.
+//! A recording is a sequence of events, so any machine can reach the verdict again. Times are nanoseconds of `CLOCK_MONOTONIC` of
+//! the traced machine; `pid` is the process, `tid` the thread.
 
 mod block;
 mod end;
@@ -52,11 +53,11 @@ pub enum Event {
     Io(Io),
     /// A socket call of the target returned, or a socket ended.
     Call(Call),
-    /// A target's socket was first seen.
+    /// The probes first saw a target's socket.
     Socket(Socket),
-    /// All that a target sent on a socket is acknowledged.
+    /// The peer has acknowledged all bytes that a target sent on a socket.
     Ack(Ack),
-    /// What one owner sent through an interface in one slice.
+    /// Traffic that one owner sent through an interface in one slice.
     Link(Link),
     /// A process was forked, or a target got a new thread.
     Fork(Fork),
@@ -66,7 +67,7 @@ pub enum Event {
     Exit(Exit),
     /// A histogram since attach.
     Histogram(Box<Histogram>),
-    /// What one owner had of one disk since attach.
+    /// Total use of one disk by one owner since attach.
     DiskTotal(DiskTotal),
     /// Always the last.
     End(Box<End>),
@@ -75,13 +76,13 @@ pub enum Event {
     Standing(Box<crate::standing::Standing>),
     /// The means by which this machine can restrain a process.
     Means(Box<crate::standing::Means>),
-    /// The target waits for the answers of a process of this machine: from now on it is followed.
+    /// The target waits for the answers of a process of this machine. From now on the tracer follows that process.
     Follow(Follow),
-    /// A socket of the target holds bytes at the end that nobody has received.
+    /// At the end, a socket of the target holds bytes that no call has received.
     Unread(Unread),
-    /// What holds back a sending socket of the target.
+    /// The limit on a sending socket of the target.
     Flow(Flow),
-    /// A limit that the target itself is under.
+    /// A limit on the target itself.
     OwnLimit(crate::standing::OwnLimit),
     /// A mount of the target that is not on a disk of this machine. At attach, after the disks.
     RemoteMount(RemoteMount),
@@ -91,11 +92,11 @@ pub enum Event {
     Interrupts(Interrupts),
     /// The function that a kworker ran in a slice.
     Work(Work),
-    /// The hypervisor ran somebody else in a slice.
+    /// The hypervisor ran something else in a slice.
     Stolen(Stolen),
-    /// How long the target shared the hyperthreads of a core.
+    /// Time that the target shared the hyperthreads of a core.
     Siblings(Siblings),
-    /// Time that was stolen of a CPU, where the kernel does not count it slice by slice.
+    /// Time that the hypervisor stole of a CPU, if the kernel does not count it slice by slice.
     CpuTime(CpuTime),
     /// Time that interrupts took of running target threads.
     Interrupted(Interrupted),
@@ -108,7 +109,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// When the fact became true, ns; 0 for what was true at attach, and for sums.
+    /// When the fact became true, ns; 0 for facts that were true at attach, and for sums.
     #[must_use]
     pub fn ns(&self) -> u64 {
         match self {

@@ -38,10 +38,10 @@ pub struct Exit {
     pub pid: u32,
 }
 
-/// A process that the target asks. It is not the target, but what it does is recorded as if it were.
+/// A process that the target asks. It is not a target, but its events are recorded as if it were.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Follow {
-    /// Since when.
+    /// When the tracer began to follow it, ns.
     pub ns: u64,
     /// Process.
     pub pid: u32,

@@ -62,7 +62,7 @@ pub struct Work {
     pub ns: u64,
     pub begin_ns: u64,
     pub pid: u32,
-    /// Its name, or its address where there is none.
+    /// Its name, or its address if there is none.
     pub function: String,
 }
 
@@ -76,14 +76,14 @@ pub struct Stolen {
     pub stolen_ns: u64,
 }
 
-/// At the end: how long a CPU was busy in the window, and how much of that time the hypervisor stole.
+/// At the end: the time that a CPU was busy in the window, and the stolen part of that time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CpuTime {
     /// Number of the CPU.
     pub cpu: u32,
-    /// Time it was not idle, stolen time included, ns.
+    /// Time that it was not idle, stolen time included, ns.
     pub busy_ns: u64,
-    /// Part of that time, ns.
+    /// Stolen part of `busy_ns`, ns.
     pub stolen_ns: u64,
 }
 

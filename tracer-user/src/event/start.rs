@@ -1,19 +1,19 @@
-//! What is known when the probes are attached: the target, its threads and sockets, and the disks; and the frames of stacks.
+//! Facts known at attach: the target, its threads and sockets, and the disks. Also the frames of stacks.
 
 use serde::{Deserialize, Serialize};
 
 use crate::file_system::Kind;
 
-/// What was known when the last probe was attached: the begin of the window.
+/// Facts known when the last probe was attached: the begin of the window.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Start {
-    /// Begin of the window.
+    /// Begin of the window, ns.
     pub ns: u64,
     /// Begin of the window, nanoseconds since 1970 (UTC).
     pub wall_ns: u64,
     /// From the start of the tracer to the last probe, ns.
     pub attach_ns: u64,
-    /// Version of the tracer that recorded.
+    /// Version of the tracer that made the recording.
     pub version: String,
     /// Kernel release.
     pub kernel: String,
@@ -21,7 +21,7 @@ pub struct Start {
     pub cpus: u32,
     /// Host name.
     pub hostname: String,
-    /// Processes traced; the first is the one that the user asked for.
+    /// Processes traced; the first is the one that the user named.
     pub targets: Vec<u32>,
     /// cgroup of the target.
     pub cgroup: Option<String>,
@@ -31,7 +31,7 @@ pub struct Start {
     pub listening: Vec<u32>,
     /// Disks (device numbers) under the target's mounts.
     pub target_disks: Vec<u32>,
-    /// Probes that this kernel lacks, with the cost.
+    /// Probes that this kernel lacks, with the cost of their absence.
     pub missing: Vec<MissingProbe>,
 }
 
@@ -40,9 +40,9 @@ pub struct Start {
 pub struct MissingProbe {
     /// Its name.
     pub probe: String,
-    /// What the user loses.
+    /// The loss to the user.
     pub cost: String,
-    /// Resource (`disk`, `network`, `cpu`) of which nothing can be said without it.
+    /// Resource (`disk`, `network`, `cpu`) that the tracer cannot see without it.
     pub blinds: Option<String>,
 }
 
@@ -88,7 +88,7 @@ pub struct Thread {
     pub tid: u32,
     /// State letter of `/proc/PID/stat`.
     pub state: char,
-    /// Kernel functions it sleeps in, innermost first; empty if running or unreadable.
+    /// Kernel functions in which it sleeps, innermost first; empty if running or unreadable.
     pub stack: Vec<String>,
 }
 
@@ -103,7 +103,7 @@ pub struct Disk {
     pub below: Vec<u32>,
     /// I/O scheduler.
     pub scheduler: String,
-    /// Does it turn?
+    /// Is it a disk that turns?
     pub rotational: bool,
 }
 
@@ -133,7 +133,7 @@ pub struct Unanswered {
     pub remote: String,
     /// True: the target waits for the peer's answer. False: the peer waits for the target's.
     pub asks: bool,
-    /// Since when, ns. The kernel counts in ticks of 1 to 10 ms.
+    /// When the last message passed, ns. The kernel counts in ticks of 1 to 10 ms.
     pub since_ns: u64,
 }
 

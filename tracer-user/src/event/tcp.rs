@@ -52,14 +52,15 @@ pub fn is_local(local: &str, remote: &str) -> bool {
     })
 }
 
-/// The process of this machine that has the other end of a connection which a target accepted. An event before has shown the connection.
+/// The process of this machine that has the other end of a connection that a target accepted. An earlier event has shown the
+/// connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Client {
-    /// Since when it is known.
+    /// When the process became known, ns.
     pub ns: u64,
     /// The target's socket.
     pub socket: u64,
-    /// Process that is asked.
+    /// Process that the client asks.
     pub pid: u32,
     /// Process that asks.
     pub client_pid: u32,
@@ -112,12 +113,12 @@ pub struct Flow {
     pub flags: u32,
 }
 
-/// Bytes that came for a target and were not received until the end: a request that nobody has picked up.
+/// Bytes that arrived for a target, not received at the end: a request that no thread has picked up.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unread {
-    /// The end.
+    /// The end, ns.
     pub ns: u64,
-    /// Its socket.
+    /// The target's socket.
     pub socket: u64,
     /// Process that last received or sent there.
     pub pid: u32,

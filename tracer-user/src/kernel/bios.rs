@@ -1,5 +1,5 @@
-//! Requests in flight, from the kernel half's table of bios. It is an array of thousands of places, and few are taken: it is mapped and
-//! looked through, instead of read by a system call for each place.
+//! Requests in flight, from the kernel half's table of bios. It is an array of thousands of places, and few are taken. So it is
+//! mapped and searched: reading would take a system call for each place.
 
 use std::{
     os::fd::{AsFd as _, AsRawFd as _},
@@ -10,14 +10,14 @@ use aya::{Ebpf, maps::Map};
 use memmap2::MmapOptions;
 use tracer_common::block::{BIO_WAYS, BIOS_MAP, BioState, RequestState};
 
-/// Places for each CPU: enough for 32 queues of 256 requests with a bio each, or for fewer requests with more bios.
+/// Places for each CPU. Enough for 32 queues of 256 requests with one bio, or for fewer requests with more bios.
 const EACH_CPU: u32 = 8192;
 /// The fewest places.
 const FEWEST: u32 = 1 << 14;
 /// The most places: 4 MB.
 const MOST: u32 = 1 << 16;
 
-/// Places on a machine with so many CPUs: a power of two.
+/// Number of places on a machine with this many CPUs: a power of two.
 #[must_use]
 pub(crate) fn places(cpus: u32) -> u32 {
     (cpus.saturating_mul(EACH_CPU))
@@ -25,7 +25,7 @@ pub(crate) fn places(cpus: u32) -> u32 {
         .next_power_of_two()
 }
 
-/// The bits of an index that say where its set begins.
+/// The bits of an index that give the begin of its set.
 #[must_use]
 pub(crate) fn mask(places: u32) -> u32 {
     (places - 1) & !(BIO_WAYS - 1)

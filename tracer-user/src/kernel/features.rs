@@ -1,4 +1,4 @@
-//! What the running kernel offers, found once in its BTF. Its version is never asked: back-ports make that a lie.
+//! The features of the running kernel, found once in its BTF. Its version is never checked: back-ports make it misleading.
 
 use std::path::Path;
 
@@ -64,7 +64,7 @@ impl Features {
     }
 }
 
-/// What the absence of an optional probe costs, for the report.
+/// The cost of a missing optional probe, for the report.
 #[must_use]
 pub(crate) fn cost(probe: &Probe, reason: &str) -> Option<MissingProbe> {
     let Need::Optional { cost, blinds } = probe.need else {
@@ -165,8 +165,8 @@ fn config(btf: &Btf) -> Config {
     config
 }
 
-/// Offset of a CPU's preemption count from its run queue, bytes. `None` where softirqs run in tasks ([`runs_softirqs_in_tasks`]): there
-/// the count does not include them.
+/// Offset of a CPU's preemption count from its run queue, bytes. `None` if softirqs run in tasks ([`runs_softirqs_in_tasks`]):
+/// there the count does not include them.
 fn preempt_count(btf: &Btf) -> Option<u32> {
     if runs_softirqs_in_tasks(btf) {
         return None;

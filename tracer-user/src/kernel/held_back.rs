@@ -1,10 +1,10 @@
-//! The map of I/O that the limit of a cgroup had held back and a kernel thread queues; kernel side:
+//! The map of I/O that the limit of a cgroup held back and a kernel thread queues. Kernel side:
 //! `tracer-ebpf/src/probes/block/held_back.rs`.
 
 use aya::{Ebpf, maps::HashMap};
 use tracer_common::block::{GroupOnDisk, HELD_BACK_MAP, HeldBack};
 
-/// All entries; none where the map cannot be read.
+/// All entries; none if the map cannot be read.
 pub(super) fn read(ebpf: &Ebpf) -> Vec<(GroupOnDisk, HeldBack)> {
     let map = ebpf
         .map(HELD_BACK_MAP)

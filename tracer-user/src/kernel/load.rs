@@ -1,4 +1,4 @@
-//! Loads the object and attaches what this kernel can take.
+//! Loads the object and attaches the probes that this kernel supports.
 
 use std::thread;
 
@@ -37,11 +37,11 @@ const SIZES: [(&str, u32, u32, u32); 3] = [
 pub(crate) struct Attached {
     /// Programs and maps.
     pub(crate) ebpf: Ebpf,
-    /// What could not be attached, and what that costs.
+    /// Probes that could not be attached, with the cost.
     pub(crate) missing: Vec<MissingProbe>,
 }
 
-/// A failure that only the user can mend: no permission, or no support in the kernel (exit code 3).
+/// A failure that only the user can repair: no permission, or no support in the kernel (exit code 3).
 #[derive(Debug)]
 pub(crate) struct Unsupported(pub(crate) String);
 
@@ -71,7 +71,7 @@ pub(crate) fn need_permission() -> Result<()> {
     Ok(())
 }
 
-/// What is known of the target before anything is loaded.
+/// Facts about the target, known before anything is loaded.
 #[derive(Debug, Default)]
 pub(crate) struct Traced {
     /// Target processes.
@@ -88,8 +88,8 @@ pub(crate) struct Loader(EbpfLoader<'static>);
 impl Loader {
     /// To be called while the process has one thread.
     ///
-    /// aya's constructor always parses all types, which takes 50 ms; where their file cannot be opened it goes without. So this process may
-    /// open no file while the constructor runs: with one thread, that hinders nothing else.
+    /// aya's constructor always parses all types, which takes 50 ms. If it cannot open their file, it goes on without them. So this
+    /// process may open no file while the constructor runs. With one thread, that hinders nothing else.
     #[must_use]
     pub(crate) fn begin() -> Self {
         let mut limit = libc::rlimit {
@@ -99,7 +99,7 @@ impl Loader {
         // SAFETY: a valid pointer.
         let is_known = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } == 0;
         let set = |limit: libc::rlimit| {
-            // SAFETY: a valid pointer. Everybody may lower this limit, and raise it to what it was.
+            // SAFETY: a valid pointer. Any process may lower this limit, and raise it again.
             unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
         };
         if is_known {
@@ -123,7 +123,8 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// The pids of child and parent, for every process that is there now: from the kernel, or from `/proc` where it has no iterator.
+    /// The pids of child and parent, for every process that is there now. From the kernel, or from `/proc` if the kernel has no
+    /// iterator.
     pub(crate) fn parents(&mut self) -> Vec<(u32, u32)> {
         parents::read(&mut self.ebpf, &self.hooks).unwrap_or_else(|_| proc::parents())
     }
@@ -226,7 +227,7 @@ pub(crate) fn attach(prepared: Prepared, features: &Features, traced: &Traced) -
     Ok(Attached { ebpf, missing })
 }
 
-/// What a probe costs that the kernel refuses although its BTF promises it; an error if the probe is required.
+/// The cost of a probe that the kernel refuses although its BTF promises it. An error if the probe is required.
 fn without(probe: &'static Probe, error: &anyhow::Error) -> Result<Option<MissingProbe>> {
     match probe.need {
         Need::Required => bail!(Unsupported(format!(
@@ -237,7 +238,7 @@ fn without(probe: &'static Probe, error: &anyhow::Error) -> Result<Option<Missin
     }
 }
 
-/// A refusal in one line. The verifier's account may be thousands of lines: its objection is enough.
+/// A refusal in one line. The verifier's log may have thousands of lines: its objection is enough.
 fn refusal(error: &anyhow::Error) -> String {
     let text = error.to_string();
     let Some((what, account)) = text.split_once("Verifier output:") else {

@@ -1,4 +1,4 @@
-//! Messages of the kernel half, which it writes where a counter does not say enough.
+//! Messages of the kernel half, which it writes if a counter is not enough.
 
 use std::sync::{
     Arc,
@@ -41,7 +41,7 @@ impl KernelLog {
         }
     }
 
-    /// Logs what was written since. With nothing there this is one load from memory.
+    /// Logs the messages written since the last call. Without any, this is one load from memory.
     pub(super) fn flush(&mut self) {
         self.reader.flush();
     }

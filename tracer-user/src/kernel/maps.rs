@@ -1,4 +1,4 @@
-//! What user space writes into maps, and how much memory they take.
+//! The values that user space writes into maps, and the memory that the maps take.
 
 use std::os::fd::{AsFd as _, AsRawFd as _};
 
@@ -46,7 +46,8 @@ pub(super) fn set_senders(ebpf: &mut Ebpf, senders: &[(Sender, u32)]) {
     }
 }
 
-/// Marks the disks under the target's mounts, where it may wait for kernel threads, and the disks on which its own I/O is limited.
+/// Marks the disks under the target's mounts, where it may wait for kernel threads. Also marks the disks on which its own I/O is
+/// limited.
 pub(super) fn watch_disks(ebpf: &mut Ebpf, disks: &[u32], limits: &[IoLimit]) -> Result<()> {
     let map = ebpf
         .map_mut(DISKS_MAP)

@@ -1,4 +1,4 @@
-//! Everything that names aya: what this kernel offers, loading, attaching, reading.
+//! All code that names aya: features of this kernel, loading, attaching, reading.
 
 mod bios;
 pub(crate) mod btf;
@@ -41,13 +41,13 @@ use crate::{
     machine::{clocks::now_ns, give_back_memory},
 };
 
-/// CPUs that are there; 1 where the kernel does not say.
+/// Number of online CPUs; 1 if the kernel does not list them.
 #[must_use]
 pub(crate) fn online_cpus() -> u32 {
     aya::util::online_cpus().map_or(1, |cpus| cpus.len() as u32)
 }
 
-/// The attached kernel half, and the reading end of what it writes.
+/// The attached kernel half, and the reading end of its rings.
 pub(crate) struct Kernel {
     ebpf: Ebpf,
     reader: Reader,
@@ -55,18 +55,19 @@ pub(crate) struct Kernel {
     self_time: SelfTime,
     log: Option<KernelLog>,
     missing: Vec<MissingProbe>,
-    /// Does the kernel count, in each slice, what the hypervisor stole of it?
+    /// Does the kernel count the stolen time of each slice?
     steal_by_slice: bool,
 }
 
 impl Kernel {
-    /// Opens the rings of programs that are attached. Before memory is locked: of the rings only what is read stays mapped.
+    /// Opens the rings of programs that are attached. To be called before memory is locked: only the part of a ring that is read
+    /// stays mapped.
     ///
     /// # Errors
     /// If the object lacks a ring.
     pub(crate) fn open(attached: Attached, features: &Features) -> Result<Self> {
         let Attached { mut ebpf, missing } = attached;
-        // A hundred thousand names, of which none is needed before the first stack.
+        // A hundred thousand names. None is needed before the first stack.
         let symbols = thread::spawn(|| {
             let symbols = KernelSymbols::read();
             give_back_memory();
@@ -87,7 +88,7 @@ impl Kernel {
         })
     }
 
-    /// What could not be attached, and what that costs.
+    /// Probes that could not be attached, with the cost.
     #[must_use]
     pub(crate) fn missing(&self) -> &[MissingProbe] {
         &self.missing
@@ -107,13 +108,13 @@ impl Kernel {
         maps::set_senders(&mut self.ebpf, senders);
     }
 
-    /// How long to rest before the next [`Self::poll`]: the more records come, the shorter.
+    /// The rest before the next [`Self::poll`]: the more records come, the shorter.
     #[must_use]
     pub(crate) fn rest(&self) -> Duration {
         self.pace.rest()
     }
 
-    /// Reads what the rings hold, and appends to `out` the events that are in order for certain.
+    /// Reads the rings, and appends to `out` the events that are in order for certain.
     pub(crate) fn poll(&mut self, out: &mut Vec<Event>) {
         self.self_time.tick(&self.ebpf);
         let before = self.reader.received().0;
@@ -124,7 +125,7 @@ impl Kernel {
         }
     }
 
-    /// Is it time for what costs as much as a reading, and is not urgent? To be asked after each [`Self::poll`].
+    /// Is it time for work that costs as much as a reading and is not urgent? To be called after each [`Self::poll`].
     pub(crate) fn is_round(&mut self) -> bool {
         self.pace.is_round()
     }
@@ -135,7 +136,7 @@ impl Kernel {
         self.reader.function(address)
     }
 
-    /// What is open right now: threads off the CPU, requests in flight, and the slices of running threads.
+    /// All that is open right now: threads off the CPU, requests in flight, and the slices of running threads.
     #[must_use]
     pub(crate) fn open_now(&self) -> Vec<Event> {
         reader::open(&self.ebpf, now_ns())
@@ -180,21 +181,21 @@ impl Kernel {
     }
 }
 
-/// What is left once the programs are out of the kernel: the maps, which nothing changes any more.
+/// The rest, once the programs are out of the kernel: the maps, which nothing changes any more.
 pub(crate) struct Detached {
-    /// What the rings still held. Some of it may be younger than the end.
+    /// The last records of the rings. Some may be younger than the end.
     pub(crate) records: Vec<Event>,
-    /// What was open at the end.
+    /// Events for all that was open at the end.
     pub(crate) open: Vec<Event>,
-    /// How long others ran beside the target, on the sibling of its CPU; none where that never was.
+    /// Time that others ran beside the target, on the sibling of its CPU. `None` if no target thread ran on a CPU with a sibling.
     pub(crate) shared: Option<Event>,
-    /// Does the kernel count, in each slice, what the hypervisor stole of it?
+    /// Does the kernel count the stolen time of each slice?
     pub(crate) steal_by_slice: bool,
     /// Records read in the whole window.
     pub(crate) received: u64,
     /// Messages that the kernel half logged, shown or not.
     pub(crate) messages: u64,
-    /// Time the programs ran, nanoseconds; none where the kernel does not count it.
+    /// Time that the programs ran, nanoseconds; `None` if the kernel does not count it.
     pub(crate) kernel_ns: Option<u64>,
     nested: u64,
     malformed: u64,
@@ -202,7 +203,7 @@ pub(crate) struct Detached {
 }
 
 impl Detached {
-    /// Everything the maps hold: the last slices of links, histograms, totals of disks.
+    /// The content of the maps: the last slices of links, histograms, totals of disks.
     ///
     /// # Errors
     /// If a map cannot be read.
@@ -210,7 +211,7 @@ impl Detached {
         reader::totals(&self.ebpf, end_ns)
     }
 
-    /// What was lost between the programs and the reader.
+    /// The losses between the programs and the reader.
     ///
     /// # Errors
     /// If a counter cannot be read.

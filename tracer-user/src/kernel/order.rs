@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use crate::event::Event;
 
-/// How far from its place a record usually comes. A program reads the clock, and then reserves its place in the ring: in between, other
-/// CPUs may have reserved theirs.
+/// A record usually comes at most this many places from its own. A program reads the clock, and then reserves its place in the
+/// ring. In between, other CPUs may have reserved theirs.
 const NEAR: usize = 8;
 
 /// Records that may not be complete yet.
@@ -13,7 +13,8 @@ const NEAR: usize = 8;
 pub(crate) struct Order {
     /// In order.
     events: VecDeque<Event>,
-    /// Records that came long after younger ones: the sum of a slice comes when the next slice begins, and the second ring is read later.
+    /// Records that came long after younger ones. The sum of a slice comes when the next slice begins, and the second ring is read
+    /// later.
     late: Vec<Event>,
 }
 

@@ -1,17 +1,18 @@
-//! How often the rings are read: the more comes, the sooner again, so that the reader never takes a CPU for long.
+//! The pace of reading the rings. The more records come, the sooner the next reading, so the reader never takes a CPU for long.
 //!
-//! The reader runs before others (nice -10), and all CPUs may be busy. Read every 50 ms, the records of a busy server took two to four
-//! milliseconds at once. Meanwhile the server answered nobody, and its slowest requests took four times as long.
+//! The reader runs before others (nice -10), and all CPUs may be busy. Read every 50 ms, the records of a busy server took two to
+//! four milliseconds at once. Meanwhile the server answered no request, and its slowest requests took four times as long.
 
 use std::time::{Duration, Instant};
 
-/// The longest rest, where few records come. At 300,000 records a second of about 100 bytes, 1.5 MB of the ring's 8 MiB fill meanwhile.
+/// The longest rest, when few records come. At 300,000 records a second of about 100 bytes, 1.5 MB of the ring's 8 MiB fill
+/// meanwhile.
 const LONGEST: Duration = Duration::from_millis(50);
-/// The shortest rest, where many records come: each waking costs some 10 microseconds.
+/// The shortest rest, when many records come: each waking costs some 10 microseconds.
 const SHORTEST: Duration = Duration::from_millis(4);
 /// Records to take at a time: about a quarter of a millisecond's work.
 const AT_ONCE: u64 = 600;
-/// How often there is a round: time for work that costs as much as reading and is not urgent.
+/// Time between two rounds. A round is for work that costs as much as a reading and is not urgent.
 const ROUND: Duration = Duration::from_millis(250);
 
 /// Rests between readings.
@@ -36,13 +37,13 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// How long to rest now.
+    /// The rest before the next reading.
     #[must_use]
     pub(crate) fn rest(&self) -> Duration {
         self.rest
     }
 
-    /// Takes note of a reading, and of how many records it took.
+    /// Takes note of a reading, and of the number of records that it took.
     pub(crate) fn took(&mut self, records: u64) {
         let now = Instant::now();
         let since = now - self.read;
@@ -60,7 +61,7 @@ impl Pace {
     }
 }
 
-/// The rest after which [`AT_ONCE`] records will be there, if as many come as in the time `since` the last reading.
+/// The rest until [`AT_ONCE`] records are there, at the rate of the time `since` the last reading.
 fn next(since: Duration, records: u64) -> Duration {
     let rest = since.as_nanos() * u128::from(AT_ONCE) / u128::from(records.max(1));
     let rest = rest.min(LONGEST.as_nanos()) as u64;

@@ -1,4 +1,4 @@
-//! Reads what the kernel half wrote: records in order of time, and the maps at the end.
+//! Reads the output of the kernel half: records in order of time, and the maps at the end.
 
 use std::cell::LazyCell;
 
@@ -23,13 +23,13 @@ use crate::{
     probes::{self, Maps},
 };
 
-/// A record may be older, by up to this, than one that was read before it, ns: a program takes the time before its place in the ring.
-/// Programs run for microseconds with preemption off, but the hypervisor may stop a CPU in between. An emulator with one thread for all
-/// CPUs gives each a turn of 100 ms. A wait that came later than its successor was lost to the books.
+/// A record may be older than one that was read before it, by up to this, ns. A program takes the time before its place in the
+/// ring. Programs run for microseconds with preemption off, but the hypervisor may stop a CPU in between. An emulator with one
+/// thread for all CPUs gives each a turn of 100 ms. The books would lose a wait that comes later than its successor.
 const REORDER_NS: u64 = 110_000_000;
 
-/// Bytes that are read of a ring at once: all that fits into the larger one. When records come as fast as they are read, the caller has to
-/// take what was read in between.
+/// Bytes that are read of a ring at once: as many as the larger ring holds. If records come as fast as they are read, the caller
+/// must take events in between.
 const AT_ONCE: usize = 8 << 20;
 
 /// The kernel's own header of a record, bytes.
@@ -51,7 +51,7 @@ pub(crate) struct Reader {
     malformed: u64,
 }
 
-/// What the kernel half counted.
+/// The counters of the kernel half.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Losses {
     /// Records written.
@@ -98,7 +98,7 @@ impl Reader {
 
     /// Moves all events that are in order for certain to `out`.
     pub(crate) fn poll(&mut self, out: &mut Vec<Event>) {
-        // Taken before reading: what is read later cannot be older than this minus the slack.
+        // Taken before reading: a record read later cannot be older than this minus [`REORDER_NS`].
         let begun = now_ns();
         let settled = match self.read() {
             true => begun,
@@ -113,7 +113,7 @@ impl Reader {
         self.pending.settle(u64::MAX, out);
     }
 
-    /// Reads what the rings hold, at most [`AT_ONCE`] of each. True if that is all.
+    /// Reads the records in the rings, at most [`AT_ONCE`] bytes of each. True if that is all.
     fn read(&mut self) -> bool {
         let symbols = &self.symbols;
         let mut is_all = true;
@@ -144,7 +144,7 @@ impl Reader {
         self.symbols.display(address)
     }
 
-    /// The number of records read, and how many of them were malformed.
+    /// The number of records read, and the number of malformed ones among them.
     #[must_use]
     pub(crate) fn received(&self) -> (u64, u64) {
         (self.received, self.malformed)
@@ -201,13 +201,14 @@ impl Maps for Loaded<'_> {
     }
 }
 
-/// What is open at `ns`: requests in flight, holders of CPUs, and target threads off the CPU. A map that cannot be read has nothing open.
+/// All that is open at `ns`: requests in flight, holders of CPUs, and target threads off the CPU. A map that cannot be read has
+/// nothing open.
 #[must_use]
 pub(crate) fn open(ebpf: &Ebpf, ns: u64) -> Vec<Event> {
     probes::open(&Loaded(ebpf), ns)
 }
 
-/// What the maps hold at the end: the last slices of links and packets, histograms, and totals.
+/// The content of the maps at the end: the last slices of links and packets, histograms, and totals.
 ///
 /// # Errors
 /// If a map cannot be read.
@@ -221,7 +222,7 @@ pub(crate) fn unseen(ebpf: &Ebpf, window_ns: u64) -> Option<String> {
     probes::sched::unseen(&Loaded(ebpf), window_ns)
 }
 
-/// What was lost between the programs and this reader.
+/// The losses between the programs and this reader.
 ///
 /// # Errors
 /// If a counter cannot be read.

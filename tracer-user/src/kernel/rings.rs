@@ -1,8 +1,8 @@
 //! Maps the data of each ring once, instead of twice.
 //!
-//! The kernel offers the data of a ring twice, one copy behind the other (`kernel/bpf/ringbuf.c`), and aya maps both. A record that wraps
-//! is then read in one piece. Of the second copy no more than one record is ever read, but every page of it counts as resident and costs an
-//! entry in the page table.
+//! The kernel offers the data of a ring twice, one copy behind the other (`kernel/bpf/ringbuf.c`), and aya maps both. A record that
+//! wraps is then read in one piece. Of the second copy, no more than one record is ever read. But every page of it counts as
+//! resident, and costs an entry in the page table.
 
 use std::{fs, ops::Range, ptr};
 

@@ -1,7 +1,7 @@
-//! How long the tracer's own programs ran in the kernel.
+//! The time that the tracer's own programs ran in the kernel.
 //!
-//! Counting slows every program of the machine, so the kernel counts for a tenth of the time. It does so once a second, because the load
-//! changes: one count in the first second of ten would miss what begins in the second.
+//! Counting slows every program of the machine, so the kernel counts for a tenth of the time. It does so once a second, because the
+//! load changes. One count in the first second of ten would miss a load that begins later.
 
 use std::{
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
@@ -19,10 +19,10 @@ const EVERY: Duration = Duration::from_secs(1);
 /// Length of a count.
 const COUNTED: Duration = Duration::from_millis(100);
 
-/// How long the programs ran, and how often they were left out.
+/// The run time of the programs, and the number of runs left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ran {
-    /// Time that they ran, nanoseconds; `None` where the kernel does not count it.
+    /// Time that they ran, nanoseconds; `None` if the kernel does not count it.
     pub(crate) kernel_ns: Option<u64>,
     /// Runs that the kernel left out because the same program was running on that CPU already.
     pub(crate) nested: u64,

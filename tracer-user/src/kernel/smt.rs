@@ -1,4 +1,4 @@
-//! Hyperthreads: how long others ran beside the target, on the sibling of its CPU.
+//! Hyperthreads: the time that others ran beside the target, on the sibling of its CPU.
 
 use anyhow::{Context as _, Result};
 use aya::{Ebpf, maps::Array};
@@ -25,7 +25,7 @@ pub(crate) fn set_siblings(ebpf: &mut Ebpf, siblings: &[(u32, u32)]) -> Result<(
     Ok(())
 }
 
-/// How long others ran beside the target until `ns`; `None` where no target thread ran on a CPU with a sibling.
+/// The time that others ran beside the target until `ns`. `None` if no target thread ran on a CPU with a sibling.
 #[must_use]
 pub(crate) fn shared(ebpf: &Ebpf, ns: u64) -> Option<Event> {
     let threads: Array<_, SiblingState> = Array::try_from(ebpf.map(THREADS_MAP)?).ok()?;

@@ -18,7 +18,7 @@ const PADDING: [&str; 2] = ["__pfx_", "__cfi_"];
 pub(crate) struct KernelSymbols {
     /// Begins of functions, ascending.
     addresses: Vec<u64>,
-    /// Where each name begins in `names`; one more than there are addresses.
+    /// The begin of each name in `names`; one more than there are addresses.
     offsets: Vec<u32>,
     names: String,
 }
@@ -96,7 +96,7 @@ impl KernelSymbols {
         (!END_OF_TEXT.contains(&name)).then_some(name)
     }
 
-    /// The name, or the address where there is none.
+    /// The name, or the address if there is none.
     #[must_use]
     pub(crate) fn display(&self, address: u64) -> String {
         self.name(address)

@@ -1,6 +1,6 @@
-//! Hands the programs to the kernel's verifier, several at a time: it dominates the time until the first probe fires.
+//! Passes the programs to the kernel's verifier, several at a time: it dominates the time until the first probe fires.
 //!
-//! The verifier takes no global lock for a caller with these capabilities, so it runs on as many CPUs as there are callers.
+//! The verifier takes no global lock for a caller with these capabilities. So it runs on as many CPUs as there are callers.
 
 use std::{
     cmp::Reverse,

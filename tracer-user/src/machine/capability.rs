@@ -1,4 +1,4 @@
-//! What this process may do (capabilities(7)).
+//! The capabilities of this process (capabilities(7)).
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use std::fs;
 pub(crate) enum Capability {
     /// To lock any amount of memory.
     IpcLock = 14,
-    /// Nearly everything; before 5.8 also what the next two allow.
+    /// Nearly everything; before 5.8 it includes the next two.
     SysAdmin = 21,
     /// To read the kernel's memory in a program, and to attach one to a tracepoint.
     Perfmon = 38,

@@ -8,7 +8,7 @@ pub(crate) fn now_ns() -> u64 {
     clock_ns(libc::CLOCK_MONOTONIC)
 }
 
-/// What a clock shows, nanoseconds.
+/// The time of a clock, nanoseconds.
 #[must_use]
 pub(crate) fn clock_ns(clock: libc::clockid_t) -> u64 {
     let mut time = libc::timespec {

@@ -11,7 +11,7 @@ const MOST_LINES: usize = 20;
 /// Longest record of `/dev/kmsg`, bytes (`CONSOLE_EXT_LOG_MAX`, `PRINTKRB_RECORD_MAX`).
 const LONGEST_RECORD: usize = 8 << 10;
 
-/// What the kernel's log says of a machine in trouble; every word of an entry must be in the line.
+/// Words of the kernel's log about a machine in trouble. A line matches if it has every word of an entry.
 const TELLING: &[&[&str]] = &[
     // blk_print_req_error: "I/O error, dev sda, sector 1 op 0x0:(READ) …", "critical medium error, dev …"; buffer_io_error.
     &["I/O error"],
@@ -41,7 +41,7 @@ const TELLING: &[&[&str]] = &[
     &["Possible SYN flooding on port"],
 ];
 
-/// Files that are opened as the window begins, and read as it ends.
+/// Files that the tracer opens as the window begins, and reads as it ends.
 pub(crate) struct Evidence {
     log: Option<File>,
     counters: Option<File>,
@@ -127,8 +127,8 @@ fn telling(mut read: impl FnMut(&mut [u8]) -> std::io::Result<usize>) -> Vec<Str
     lines
 }
 
-/// The text of a record of the kernel itself: `priority,sequence,usec,flags…;text`, then lines of properties. A record that a process wrote
-/// into `/dev/kmsg` has another facility (bits 3 and up of the priority): it is no evidence.
+/// The text of a record of the kernel itself: `priority,sequence,usec,flags…;text`, then lines of properties. A process that writes
+/// to `/dev/kmsg` gives its record another facility (bits 3 and up of the priority). Such a record is no evidence.
 fn record_text(record: &[u8]) -> Option<String> {
     let record = String::from_utf8_lossy(record);
     let (head, text) = record.split_once(';')?;
@@ -188,7 +188,7 @@ mod tests {
 
     use super::*;
 
-    /// The records one after the other, then nothing to read, as a descriptor that does not block says it.
+    /// The lines of evidence among these records. After the last one, reading would block.
     fn log(records: Vec<io::Result<&'static str>>) -> Vec<String> {
         let mut records = records.into_iter();
         telling(|buffer| {

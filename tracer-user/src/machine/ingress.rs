@@ -1,12 +1,12 @@
-//! Interfaces that receive about as much as they can. No queue of this machine holds what has not arrived yet, so this is evidence, and
-//! no process is blamed.
+//! Interfaces that receive about as much as they can. No queue of this machine holds packets that have not arrived yet. So this is
+//! evidence, and no process is blamed.
 
 use std::fs;
 
-/// An interface that receives at this part of its speed is near its maximum: the same part as for a link that is full of what it sends.
+/// An interface that receives at this part of its speed is near its maximum. A link that sends counts as full at the same part.
 const NEAR: f64 = 0.9;
 
-/// What an interface has received so far.
+/// Bytes that an interface has received so far, and drops.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Received {
     name: String,
@@ -32,7 +32,7 @@ impl Ingress {
         }
     }
 
-    /// One line for each interface that received about as much as it can, or dropped what it received.
+    /// One line for each interface that received about as much as it can, or had no room for packets.
     #[must_use]
     pub(crate) fn end(&self, now_ns: u64) -> Vec<String> {
         let ns = now_ns.saturating_sub(self.begin_ns);

@@ -1,4 +1,4 @@
-//! What this machine says of itself in `/proc`, `/sys` and over netlink, and how the tracer behaves on it. Nothing here names aya.
+//! Facts about this machine from `/proc`, `/sys` and netlink, and the tracer's own priority and memory. Nothing here names aya.
 
 pub(crate) mod capability;
 pub(crate) mod clocks;
@@ -9,8 +9,8 @@ pub(crate) mod proc;
 pub(crate) mod siblings;
 pub(crate) mod steal;
 
-/// Gives freed memory back to the kernel, which the allocator would keep: work that is done once may take several times the memory that
-/// is needed from then on.
+/// Gives freed memory back to the kernel; the allocator would keep it. Work that is done once may take several times the memory
+/// that is needed afterwards.
 pub(crate) fn give_back_memory() {
     // SAFETY: no arguments that matter.
     unsafe { libc::malloc_trim(0) };

@@ -1,4 +1,4 @@
-//! Keeps the tracer working on a machine in trouble: it goes first on a busy CPU, and its memory stays where it is.
+//! Keeps the tracer working on a machine in trouble. It goes first on a busy CPU, and its memory stays locked.
 
 use std::{fs::File, os::fd::AsRawFd as _, time::Duration};
 
@@ -6,15 +6,15 @@ use super::{capability::Capability, clocks::clock_ns, proc};
 
 /// Before every process of ordinary priority; real-time priority could take a whole CPU from the machine.
 const NICE: libc::c_int = -10;
-/// `MCL_ONFAULT` (4.4): a page is locked when it is first touched, so that memory that is only reserved costs nothing.
+/// `MCL_ONFAULT` (4.4): a page is locked when it is first touched, so memory that is only reserved costs nothing.
 const MCL_ONFAULT: libc::c_int = 4;
-/// `readahead` asks for no more at a time than the disk's `read_ahead_kb` (`force_page_cache_ra`), which is 128 KiB unless it was changed.
+/// Bytes for each `readahead`. One call reads at most the disk's `read_ahead_kb` (`force_page_cache_ra`), by default 128 KiB.
 const READ_AHEAD: usize = 128 << 10;
 
 /// Raises the priority of this process, and asks the disk for all of its program.
 ///
-/// `attach` does this first, while there is one thread: every later thread inherits the priority. The tracer starts no other process. Asked
-/// for page by page, the program would wait behind everybody else's requests once for each page.
+/// `attach` does this first, while there is one thread: every later thread inherits the priority. The tracer starts no other
+/// process. Read page by page, the program would wait behind the requests of others once for each page.
 pub(crate) fn first() {
     // SAFETY: no pointers. Without the permission the priority stays as it is.
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
@@ -34,16 +34,16 @@ pub(crate) fn as_everybody() {
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 0) };
 }
 
-/// Lets the calling thread run only on a CPU that nobody else wants (`SCHED_IDLE` in sched(7)). Any other thread that wakes there takes
-/// the CPU at once, which a nice value alone does not bring about.
+/// Lets the calling thread run only on a CPU that no other thread wants (`SCHED_IDLE` in sched(7)). Any other thread that wakes
+/// there takes the CPU at once. A nice value alone does not achieve this.
 pub(crate) fn when_idle() {
     let no_priority = libc::sched_param { sched_priority: 0 };
-    // SAFETY: a valid pointer; where it is refused the thread goes on as before.
+    // SAFETY: a valid pointer; if the kernel refuses, the thread goes on as before.
     unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const no_priority) };
 }
 
-/// Age of this process, to a tick of 10 ms, from its fork: it counts while the program is not in memory yet. A process that had another
-/// program before `exec` is older.
+/// Age of this process since its fork, to a tick of 10 ms. It includes the time until the program is in memory. A process that had
+/// another program before `exec` is older.
 #[must_use]
 pub(crate) fn age() -> Duration {
     let now = clock_ns(libc::CLOCK_BOOTTIME);
@@ -55,19 +55,19 @@ pub(crate) fn age() -> Duration {
 /// `RLIMIT_MEMLOCK` would fail (mlockall(2)).
 pub(crate) fn begin() {
     if Capability::IpcLock.is_effective() {
-        // SAFETY: no pointers; what cannot be locked stays as it is.
+        // SAFETY: no pointers; memory that cannot be locked stays as it is.
         unsafe { libc::mlockall(libc::MCL_CURRENT) };
     }
 }
 
-/// Locks the memory that is used, now and later. To be called as the window begins, once the memory that attaching took is given back.
-/// Returns what was not possible, for people.
+/// Locks the memory in use, now and later. To be called as the window begins, once the memory that attaching took is given back.
+/// Returns a note for people if something was not possible.
 #[must_use]
 pub(crate) fn hold() -> Option<&'static str> {
     let is_held = Capability::IpcLock.is_effective()
         // SAFETY: no pointers.
         && unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | MCL_ONFAULT) } == 0;
-    // SAFETY: no pointers. The call returns the value itself, which may be -1 as well as an error: both are above the wish.
+    // SAFETY: no pointers. The call returns the value itself. -1 may be a value or an error: both are above `NICE`.
     let nice = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
     match (is_held, nice <= NICE) {
         (true, true) => None,

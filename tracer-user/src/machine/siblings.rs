@@ -1,4 +1,4 @@
-//! Hyperthreads: which CPUs are siblings.
+//! Hyperthreads: the CPUs that are siblings.
 
 use std::fs;
 

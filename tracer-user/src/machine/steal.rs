@@ -1,4 +1,4 @@
-//! What the hypervisor stole of each CPU in the window, by the kernel's own count.
+//! The time that the hypervisor stole of each CPU in the window, by the kernel's own count.
 
 use std::fs;
 
@@ -28,7 +28,7 @@ impl Steal {
         Self { before: read() }
     }
 
-    /// The time added since, for each CPU of which anything was stolen, and one line of evidence if that is much.
+    /// The times since the begin, for each CPU with stolen time. One line of evidence if that is much.
     #[must_use]
     pub(crate) fn end(&self) -> (Vec<Event>, Option<String>) {
         let stolen = since(&self.before, &read());

@@ -1,4 +1,4 @@
-//! Block I/O family; kernel side: `tracer-ebpf/src/probes/block.rs`.
+//! Block I/O family; kernel side: `tracer-ebpf/src/probes/block/`.
 
 use anyhow::Result;
 use tracer_common::{
@@ -19,7 +19,7 @@ const BLIND: Option<&str> = Some("disk");
 /// The journal of ext4, which is a module on many systems.
 pub(crate) const JOURNAL: &str = "jbd2";
 
-/// What attaches.
+/// The probes of the family.
 pub(super) const PROBES: &[Probe] = &[
     optional(
         "block_bio_queue",
@@ -123,7 +123,7 @@ fn open_io(r: &RequestState, ns: u64) -> event::Io {
     }
 }
 
-/// What an owner had of a disk, from the kernel half's totals.
+/// Total use of a disk by one owner, from the kernel half's totals.
 fn disk_total(key: DiskOwner, total: &DiskTotal) -> event::DiskTotal {
     event::DiskTotal {
         dev: key.dev,
@@ -145,7 +145,7 @@ pub(super) fn open(maps: &impl Maps, ns: u64) -> Vec<Event> {
     open.map(Event::Io).collect()
 }
 
-/// Histograms of every process's requests, and what each process had of each disk.
+/// Histograms of every process's requests, and totals of each process on each disk.
 ///
 /// # Errors
 /// If a map cannot be read.
@@ -167,7 +167,7 @@ pub(super) fn totals(maps: &impl Maps, ns: u64) -> Result<Vec<Event>> {
     Ok(events)
 }
 
-/// The number of entries in the maps that push out the entry longest not used.
+/// The number of entries in the maps that evict the least recently used entry.
 ///
 /// # Errors
 /// If a map cannot be read.

@@ -1,6 +1,6 @@
 //! The bytes of records: lengths are checked here, once.
 
-/// Why a record could not be decoded: a fault of ours, never of the kernel's.
+/// Why a record could not be decoded: a fault of the tracer, never of the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Malformed {
     /// Shorter than its kind is.

@@ -91,7 +91,7 @@ pub(super) fn totals(maps: &impl Maps, cpus: &[CpuState], ns: u64) -> Result<Vec
     Ok(events)
 }
 
-/// The number of entries in the map, which pushes out the entry longest not used.
+/// The number of entries in the map, which evicts the least recently used entry.
 ///
 /// # Errors
 /// If the map cannot be read.

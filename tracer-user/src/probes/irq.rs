@@ -16,7 +16,7 @@ use crate::event::{self, Event, Source};
 const HARD: &str = "run-queue time that interrupts took is charged to those whom they interrupted";
 const SOFT: &str = "run-queue time that softirqs took is charged to those whom they interrupted";
 
-/// What attaches.
+/// The probes of the family.
 pub(super) const PROBES: &[Probe] = &[
     optional("irq_handler_entry", &[], HARD, None),
     optional("irq_handler_exit", &[], HARD, None),
@@ -33,7 +33,7 @@ pub(super) fn interrupts(r: &Interrupts) -> event::Interrupts {
     }
 }
 
-/// What interrupted target threads on all CPUs, from the kernel half's sums.
+/// Time that interrupts took of target threads on all CPUs, from the kernel half's sums.
 fn interrupted(cpus: &[Sums]) -> event::Interrupted {
     let sum = |source: usize| cpus.iter().map(|sums| sums.own_ns[source]).sum();
     event::Interrupted {
@@ -41,7 +41,7 @@ fn interrupted(cpus: &[Sums]) -> event::Interrupted {
     }
 }
 
-/// The sources that took anything.
+/// The sources that took any time.
 fn took(ns: &[u64; SOURCES]) -> Vec<(Source, u64)> {
     let source = |number: usize| match number {
         irq::HARD => Source::Irq,
@@ -53,7 +53,7 @@ fn took(ns: &[u64; SOURCES]) -> Vec<(Source, u64)> {
         .collect()
 }
 
-/// What interrupts took so far of a CPU on which a target thread is queued, from the kernel half's state.
+/// Time that interrupts took of a CPU with a queued target thread, not reported yet, from the kernel half's state.
 fn open_interrupts(cpu: u32, state: &CpuState, sums: &Sums, ns: u64) -> Option<event::Interrupts> {
     let begin_ns = open_slice(cpu, state, ns)?.begin_ns.max(state.opened_ns);
     let unreported = std::array::from_fn(|n| sums.ns[n].saturating_sub(sums.reported_ns[n]));
@@ -66,7 +66,7 @@ fn open_interrupts(cpu: u32, state: &CpuState, sums: &Sums, ns: u64) -> Option<e
     })
 }
 
-/// What interrupts took so far of the CPUs on which target threads are queued; nothing, if the map cannot be read.
+/// Time that interrupts took of CPUs with queued target threads, not reported yet. None, if the map cannot be read.
 pub(super) fn open(maps: &impl Maps, cpus: &[CpuState], ns: u64) -> Vec<Event> {
     let sums = maps.array(INTERRUPTS_MAP).unwrap_or_default();
     let all = (0..).zip(cpus.iter().zip(&sums));
@@ -74,7 +74,7 @@ pub(super) fn open(maps: &impl Maps, cpus: &[CpuState], ns: u64) -> Vec<Event> {
     taken.map(Event::Interrupts).collect()
 }
 
-/// What interrupted target threads since attach; nothing, if the map cannot be read.
+/// Time that interrupts took of target threads since attach; `None` if the map cannot be read.
 pub(super) fn totals(maps: &impl Maps) -> Option<Event> {
     let sums: Vec<Sums> = maps.array(INTERRUPTS_MAP).ok()?;
     Some(Event::Interrupted(interrupted(&sums)))

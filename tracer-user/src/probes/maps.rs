@@ -1,4 +1,4 @@
-//! What the families read of the kernel half's maps. They do not know how the maps are reached, so that tests need no kernel.
+//! The families' view of the kernel half's maps. They do not know how the maps are reached, so tests need no kernel.
 
 use anyhow::Result;
 use aya::Pod;
@@ -24,6 +24,6 @@ pub(crate) trait Maps {
     /// If there is no such map with values of this size.
     fn array<V: Pod>(&self, map: &str) -> Result<Vec<V>>;
 
-    /// Requests on a device whose first bio is known. The table of bios is large and mapped, hence not read value by value.
+    /// Requests on a device with a known first bio. The table of bios is large and mapped, hence not read value by value.
     fn issued(&self) -> Vec<RequestState>;
 }

@@ -1,4 +1,4 @@
-//! The probe families: what attaches, what its absence costs, and how the records become events.
+//! The probe families: their probes, the cost of a missing one, and the decoding of records into events.
 //!
 //! A family is one stem in four places: the kernel half's `probes/`, `tracer-common`, here, and the tests. This file is the register in
 //! which the families meet.
@@ -72,10 +72,10 @@ pub fn decode(bytes: &[u8], symbol: impl Fn(u64) -> String) -> Result<Event, Mal
     })
 }
 
-/// What is open at `ns`: requests in flight, the holders of the CPUs that target threads wait for, and target threads off the CPU. A map
+/// All that is open at `ns`: requests in flight, holders of CPUs with waiting target threads, and target threads off the CPU. A map
 /// that cannot be read has nothing open.
 ///
-/// Waits come last: the model charges them to what it has seen by then.
+/// Waits come last: the model charges them to holders that it has seen by then.
 pub(crate) fn open(maps: &impl Maps, ns: u64) -> Vec<Event> {
     let cpus = sched::cpus(maps);
     let mut events = block::open(maps, ns);
@@ -85,10 +85,10 @@ pub(crate) fn open(maps: &impl Maps, ns: u64) -> Vec<Event> {
     events
 }
 
-/// What the maps hold at the end: the last slices of links and packets, histograms, totals.
+/// The content of the maps at the end: the last slices of links and packets, histograms, totals.
 ///
 /// # Errors
-/// If a map cannot be read without which the books would not close.
+/// If a map cannot be read and the books would not close without it.
 pub(crate) fn totals(maps: &impl Maps, ns: u64) -> Result<Vec<Event>> {
     let mut events = tcp::links(maps)?;
     events.extend(packets::cells(maps));
@@ -99,8 +99,8 @@ pub(crate) fn totals(maps: &impl Maps, ns: u64) -> Result<Vec<Event>> {
     Ok(events)
 }
 
-/// The number of entries in the maps that push out the entry longest not used. The kernel half counts what it adds to them. What is no
-/// longer there was pushed out.
+/// The number of entries in the maps that evict the least recently used entry. The kernel half counts the entries that it adds.
+/// Missing entries were evicted.
 ///
 /// # Errors
 /// If such a map cannot be read.

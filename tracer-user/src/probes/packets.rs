@@ -8,7 +8,7 @@ use super::{
 };
 use crate::event::{self, Event};
 
-/// What attaches. The probes of TCP see the owners of the packets.
+/// The probes of the family. Those of TCP see the owners of the packets.
 pub(super) const PROBES: &[Probe] = &[optional(
     "napi_poll",
     &[],

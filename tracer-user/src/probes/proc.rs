@@ -8,7 +8,7 @@ use super::{
 };
 use crate::event;
 
-/// What attaches.
+/// The probes of the family.
 pub(super) const PROBES: &[Probe] = &[
     required(
         "sched_process_fork",

@@ -1,4 +1,4 @@
-//! Scheduler family; kernel side: `tracer-ebpf/src/probes/sched.rs`.
+//! Scheduler family; kernel side: `tracer-ebpf/src/probes/sched/`.
 
 use tracer_common::sched::{
     CPUS_MAP, CpuState, Migrate, STACK_DEPTH, Slice, Stack, Stolen, TASK_QUEUED, TASK_RUNNING,
@@ -14,7 +14,7 @@ use crate::{
     units,
 };
 
-/// What attaches.
+/// The probes of the family.
 pub(super) const PROBES: &[Probe] = &[
     required(
         "sched_switch",

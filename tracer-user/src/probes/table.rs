@@ -1,26 +1,26 @@
 //! The rows of a family's table: the programs that attach, and the cost of their absence.
 
-/// What happens when a probe cannot be attached.
+/// The consequence when a probe cannot be attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
-    /// Without it the tracer can say nothing.
+    /// Without it the tracer can report nothing.
     Required,
     /// Its absence costs something.
     Optional {
-        /// What the user loses.
+        /// The loss to the user.
         cost: &'static str,
-        /// Resource of which nothing can be said without it.
+        /// Resource that the tracer cannot see without it.
         blinds: Option<&'static str>,
     },
 }
 
-/// How a program is attached.
+/// The place where a program attaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {
     /// A BTF tracepoint of the same name as the program.
     Tracepoint,
-    /// A raw tracepoint of the same name as the program, in the kernel or in this module of it. Without the module there is nothing to
-    /// see, and so nothing to miss.
+    /// A raw tracepoint of the same name as the program, in the kernel or in this module of it. Without the module there is nothing
+    /// to see, so nothing is missing.
     InModule(&'static str),
     /// The entry of a kernel function.
     Entry(&'static str),
@@ -33,17 +33,17 @@ pub enum Hook {
 pub struct Probe {
     /// Name of the program.
     pub name: &'static str,
-    /// How it attaches.
+    /// Where it attaches.
     pub hook: Hook,
-    /// Whether the tracer works without it.
+    /// Does the tracer work without it?
     pub need: Need,
     /// Fields of [`tracer_common::config::Offsets`] without which it cannot be loaded.
     pub facts: &'static [&'static str],
-    /// The tracepoint that it stands in for. It attaches only where that one is missing.
+    /// The tracepoint that it stands in for. It attaches only if that one is missing.
     pub instead_of: Option<&'static str>,
 }
 
-/// A probe without which the tracer can say nothing.
+/// A required probe.
 pub(super) const fn required(name: &'static str, facts: &'static [&'static str]) -> Probe {
     Probe {
         name,
@@ -54,7 +54,7 @@ pub(super) const fn required(name: &'static str, facts: &'static [&'static str])
     }
 }
 
-/// A probe whose absence costs something.
+/// A probe that the tracer can do without, at a cost.
 pub(super) const fn optional(
     name: &'static str,
     facts: &'static [&'static str],
@@ -70,7 +70,7 @@ pub(super) const fn optional(
     }
 }
 
-/// An optional probe on a tracepoint of what may be a module.
+/// An optional probe on a tracepoint that may be in a module.
 pub(super) const fn in_module(
     module: &'static str,
     name: &'static str,

@@ -38,7 +38,7 @@ const CALL: &[&str] = &[
     "sock_remote6",
 ];
 
-/// What attaches.
+/// The probes of the family.
 pub(super) const PROBES: &[Probe] = &[
     optional(
         "sock_send_length",
@@ -153,7 +153,7 @@ pub(super) fn call(r: &Call) -> event::Call {
     }
 }
 
-/// An address of a socket, as text: an IPv4 address mapped into IPv6 is shown as IPv4.
+/// An address of a socket, as text. An IPv4 address mapped into IPv6 is shown as IPv4.
 fn address(family: u32, bytes: [u8; 16], port: u32) -> String {
     const AF_INET: u32 = 2;
     let port = port as u16;
@@ -175,7 +175,7 @@ pub(super) fn socket(r: &Socket) -> event::Socket {
     }
 }
 
-/// What one owner sent through a link in one slice.
+/// Traffic that one owner sent through a link in one slice.
 pub(super) fn link(r: &Link) -> event::Link {
     event::Link {
         ns: r.header.ns,
@@ -239,7 +239,7 @@ pub(super) fn links(maps: &impl Maps) -> Result<Vec<Event>> {
     Ok(events)
 }
 
-/// Sockets of targets that hold bytes which nobody has received until `ns`; none, if the map cannot be read.
+/// Sockets of targets that hold bytes not received until `ns`; none, if the map cannot be read.
 pub(super) fn unread(maps: &impl Maps, ns: u64) -> Vec<Event> {
     let mut events = Vec::new();
     let _unreadable = maps.each(SOCKETS_MAP, |socket, state: SocketState| {

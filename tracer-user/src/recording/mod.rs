@@ -1,8 +1,8 @@
-//! Recordings: a file of events from which a verdict can be reached again on any machine.
+//! Recordings: a file of events. From it any machine can reach the verdict again.
 //!
-//! Layout, little-endian: `TRACEREC`, version (u16), reserved (u16, zero), then chunks. A chunk has a kind (u8: 1 events, 2 end), the
-//! length of its payload in bytes (u32), the payload's CRC-32 (u32) and the payload. The payload of events is a `postcard` list, that of
-//! the end is empty. Each chunk is checked before it is decoded, so that a file that was cut off keeps all that lies before the cut.
+//! Layout, little-endian: `TRACEREC`, version (u16), reserved (u16, zero), then chunks. A chunk has a kind (u8: 1 events, 2 end),
+//! the payload's length in bytes (u32), its CRC-32 (u32) and the payload. The payload of events is a `postcard` list, that of the
+//! end is empty. Each chunk is checked before it is decoded. So a file that was cut off keeps all chunks before the cut.
 
 mod reader;
 mod writer;
@@ -18,7 +18,7 @@ pub use self::{
 /// Version of the format; to be raised with any change of an event, because `postcard` names no fields.
 pub const VERSION: u16 = 1;
 
-/// What a recording begins with.
+/// The first bytes of a recording.
 const MAGIC: &[u8; 8] = b"TRACEREC";
 
 /// Magic, version, reserved: bytes.

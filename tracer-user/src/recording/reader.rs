@@ -29,7 +29,7 @@ struct Chunk {
     /// Of the payload, bytes.
     length: usize,
     checksum: u32,
-    /// Where in the file it begins.
+    /// Its begin in the file, bytes.
     offset: u64,
 }
 
@@ -77,7 +77,8 @@ impl<T: DeserializeOwned> Reader<T> {
         Ok(reader)
     }
 
-    /// Up to `length` bytes; fewer only at the end of the file. The buffer grows with what is there, not with what was announced.
+    /// Up to `length` bytes; fewer only at the end of the file. The buffer grows with the bytes found, not with the length
+    /// announced.
     fn up_to(&mut self, length: usize) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         let result = self
@@ -125,7 +126,7 @@ impl<T: DeserializeOwned> Reader<T> {
         }
     }
 
-    /// The head of the next chunk, with everything checked that can be before the payload is read.
+    /// The head of the next chunk. It is checked as far as possible before the payload is read.
     fn chunk(&mut self) -> Result<Chunk> {
         let offset = self.offset;
         let head = self.up_to(CHUNK_HEADER)?;

@@ -34,7 +34,7 @@ impl Write for Memory {
     }
 }
 
-/// A disk with room for so many bytes.
+/// A disk with room for this many bytes.
 struct FullAfter(usize);
 
 impl Write for FullAfter {
@@ -52,7 +52,7 @@ impl Write for FullAfter {
     }
 }
 
-/// A disk that says when it is asked to write behind the header, and does so when it is let.
+/// A disk that reports each write behind the header, and waits until it may go on.
 struct Stuck {
     asked: Sender<()>,
     let_go: Receiver<()>,
@@ -63,7 +63,7 @@ impl Write for Stuck {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if !bytes.starts_with(MAGIC) {
             _ = self.asked.send(());
-            // Once nobody can let it go any more, it runs freely.
+            // Once its sender is gone, it runs freely.
             _ = self.let_go.recv();
         }
         self.memory.write(bytes)
@@ -402,7 +402,7 @@ fn a_disk_that_stalls_while_the_file_is_made_does_not_hold_up_the_beginning() {
     writer.push(&7_u64);
     let error = writer.finish_within(Duration::from_millis(20)).unwrap_err();
     assert!(error.to_string().contains("cut off"), "{error}");
-    // The reader comes late, and finds what had been pushed.
+    // The reader comes late, and finds the events pushed before.
     let bytes = fs::read(&path).unwrap();
     fs::remove_file(&path).unwrap();
     assert_eq!(read::<u64>(&bytes).unwrap(), (vec![7], None));

@@ -27,10 +27,10 @@ const BATCH: usize = 64 << 10;
 /// Batches that may wait for the disk: 16 MiB.
 pub(super) const WAITING: usize = (16 << 20) / BATCH;
 
-/// How long the end of a recording may wait for the disk: at 2 MB/s all that may wait is written by then.
+/// The end of a recording may wait this long for the disk. At 2 MB/s all waiting batches are written by then.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long the beginning may wait for a busy disk to make the file. The error of a mistyped path comes sooner.
+/// The begin of a recording may wait this long for a busy disk to create the file. The error of a mistyped path comes sooner.
 const OPENING: Duration = Duration::from_millis(300);
 
 /// Pause between two looks whether the disk is done.
@@ -42,7 +42,7 @@ const LONGEST_COUNT: usize = 10;
 /// The longest event that still fits in a chunk behind a batch that is not yet sent, bytes.
 const LONGEST_EVENT: usize = LONGEST_PAYLOAD - LONGEST_COUNT - BATCH;
 
-/// What became of the events pushed.
+/// Counts of the events pushed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Written {
     /// Events in the file.
@@ -58,7 +58,7 @@ struct Batch {
     events: u64,
 }
 
-/// What the disk thread leaves behind.
+/// The result of the disk thread.
 struct Disk {
     /// Events in the file.
     events: u64,
@@ -82,7 +82,8 @@ impl<T: Serialize> Writer<T> {
     /// Begins a recording, in place of one that may be there.
     ///
     /// # Errors
-    /// If the file cannot be created, or not even its header written. Where a stalled disk has not said so yet, [`Writer::finish`] does.
+    /// If the file cannot be created, or its header cannot be written. If a stalled disk has not reported that yet,
+    /// [`Writer::finish`] does.
     pub fn create(path: &Path) -> Result<Self> {
         let name = path.to_owned();
         Self::begin(move || Ok(Box::new(File::create(name)?)))
@@ -95,7 +96,7 @@ impl<T: Serialize> Writer<T> {
         Self::begin(move || Ok(file))
     }
 
-    /// Begins a recording in a file that the disk thread opens, so that a disk that is stalled already does not delay the tracing.
+    /// Begins a recording in a file that the disk thread opens. So a disk that is stalled already does not delay the tracing.
     fn begin(
         open: impl FnOnce() -> io::Result<Box<dyn Write + Send>> + Send + 'static,
     ) -> Result<Self> {
@@ -108,7 +109,7 @@ impl<T: Serialize> Writer<T> {
             let file = match header {
                 Ok(file) => file,
                 Err(error) => {
-                    // Where it took too long, nobody listens any more: `finish` reports the error then.
+                    // If it took too long, the receiver is gone: then `finish` reports the error.
                     let _ = opened.send(Err(io::Error::new(error.kind(), error.to_string())));
                     return Disk {
                         events: 0,
@@ -136,9 +137,9 @@ impl<T: Serialize> Writer<T> {
         })
     }
 
-    /// Adds an event; never waits. What cannot be written counts as dropped.
+    /// Adds an event; never waits. An event that cannot be written counts as dropped.
     pub fn push(&mut self, event: &T) {
-        // Before the push and not after it: the very last event is then still here when `finish` may wait for the disk.
+        // Before the push, not after it. So the very last event is still here when `finish` may wait for the disk.
         if self.batch.encoded.len() >= BATCH {
             self.flush();
         }
@@ -153,7 +154,7 @@ impl<T: Serialize> Writer<T> {
         }
     }
 
-    /// Sends what was pushed so far to the disk; never waits.
+    /// Sends the events pushed so far to the disk; never waits.
     pub fn flush(&mut self) {
         let batch = mem::take(&mut self.batch);
         let events = batch.events;
@@ -172,7 +173,7 @@ impl<T: Serialize> Writer<T> {
     /// Waits until everything is on its way to the file, but not for ever, and closes it.
     ///
     /// # Errors
-    /// If the file could not be written (a full or a stalled disk): it then has what was written before, and reads as cut off.
+    /// If the file could not be written (a full or a stalled disk). Then it has the events written before, and reads as cut off.
     pub fn finish(self) -> Result<Written> {
         self.finish_within(PATIENCE)
     }
@@ -188,7 +189,7 @@ impl<T: Serialize> Writer<T> {
             is_finished,
             ..
         } = self;
-        // The window is over: the disk may take its time. A thread that has failed says so below.
+        // The window is over: the disk may take its time. A thread that has failed reports it below.
         while batch.events > 0 {
             match batches.try_send(batch) {
                 Err(TrySendError::Full(unsent)) if Instant::now() < deadline => batch = unsent,
@@ -245,7 +246,7 @@ fn write_batches(
     Disk { events, result }
 }
 
-/// What a recording begins with.
+/// The header of a recording.
 fn header() -> Vec<u8> {
     let mut header = Vec::with_capacity(HEADER);
     header.put_slice(MAGIC);

@@ -1,4 +1,4 @@
-//! Reports to look at: what the text must show well, each an answer of its own kind.
+//! Reports to look at. The text must show each well; each is an answer of its own kind.
 
 use std::collections::BTreeMap;
 
@@ -47,7 +47,7 @@ fn blame(resource: Resource, place: &str, pid: Option<u32>, comm: &str, ms: u64)
     }
 }
 
-/// A web server whose machine is fine.
+/// A web server on a healthy machine.
 pub(super) fn healthy() -> Report {
     Report {
         schema: SCHEMA.to_owned(),

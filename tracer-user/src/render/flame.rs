@@ -14,7 +14,7 @@ use crate::{
     units::{escape_terminal, folded_frame, shorten},
 };
 
-/// Frames that open every path into and out of the kernel and say nothing about any.
+/// Frames that are on every path into or out of the kernel, and so explain none.
 const PLUMBING: &[&str] = &[
     "entry_SYSCALL_64_after_hwframe",
     "do_syscall_64",
@@ -50,8 +50,8 @@ fn shown(stack: &FlameStack) -> impl Iterator<Item = (usize, String)> {
         .map(|(position, frame)| (position, folded_frame(frame)))
 }
 
-/// Folded text ends in one number. A name that ends in one too reads as the first sample of a differential profile: `inferno` takes it
-/// off the name and colours by the difference.
+/// Folded text ends in one number. A name that also ends in a number reads as the first sample of a differential profile. `inferno`
+/// takes it off the name and colours by the difference.
 fn without_number_at_end(frames: String) -> String {
     let is_number = |word: &str| word.chars().all(|c| c.is_ascii_digit() || c == '.');
     match frames.rsplit_once(' ') {
@@ -60,7 +60,7 @@ fn without_number_at_end(frames: String) -> String {
     }
 }
 
-/// What a frame is painted as.
+/// The role that sets the colour of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Paint {
     /// A holder that the verdict accuses.
@@ -83,8 +83,8 @@ impl Paint {
         }
     }
 
-    /// Paul Tol's "light" scheme (Colour Schemes, SRON technical note): black text is readable on each, and people who are colour-blind
-    /// can tell them apart. Its one strong warm colour is the culprits'.
+    /// Paul Tol's "light" scheme (Colour Schemes, SRON technical note). Black text is readable on each colour, and colour-blind
+    /// people can distinguish them. Its one strong warm colour is the culprits'.
     fn colour(self) -> Color {
         let (r, g, b) = match self {
             Self::Culprit => (238, 136, 102),
@@ -133,7 +133,7 @@ fn lighter((r, g, b): (u8, u8, u8)) -> (u8, u8, u8) {
     (half(r), half(g), half(b))
 }
 
-/// One line of a picture, in microseconds (nanoseconds are too many digits to read), each frame with the mark of its paint.
+/// One line of a picture, in microseconds: nanoseconds have too many digits to read. Each frame has the mark of its paint.
 fn line(stack: &FlameStack) -> String {
     let frames: Vec<String> = shown(stack)
         .map(|(position, mut frame)| {
@@ -161,7 +161,7 @@ fn colours(lines: &[String], paints: &BTreeMap<char, Paint>) -> PaletteMap {
     map
 }
 
-/// The flame graph as SVG. Without any blocked time it says so.
+/// The flame graph as SVG. Without any blocked time it shows that instead.
 ///
 /// # Errors
 /// If `inferno` cannot draw it.
@@ -203,7 +203,7 @@ pub fn svg(flame: &Flame) -> Result<Vec<u8>> {
     Ok(with_legend(&svg, paints.into_values()).into_bytes())
 }
 
-/// Adds a line below that says what the colours mean.
+/// Adds a line below that explains the colours.
 fn with_legend(svg: &str, paints: impl Iterator<Item = Paint>) -> String {
     let Some((_, rest)) = svg.split_once(" height=\"") else {
         return svg.to_owned();

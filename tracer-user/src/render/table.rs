@@ -5,7 +5,7 @@ use crate::units::shorten;
 /// Width of the report.
 pub(super) const WIDTH: usize = 80;
 
-/// Which way a column is set.
+/// The alignment of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Align {
     /// Text.
@@ -64,7 +64,7 @@ fn line(row: &[String], widths: &[usize], align: &[Align], indent: usize) -> Str
         .to_owned()
 }
 
-/// Cuts a cell to a width. A pid at its end stays: it is what one acts on.
+/// Cuts a cell to a width. A pid at its end stays: the reader needs it to act.
 fn fit(cell: &str, width: usize) -> String {
     let tail = match cell.rfind(" [") {
         Some(start) if cell.ends_with(']') => &cell[start..],
@@ -119,7 +119,7 @@ fn split_at(word: &str, chars: usize) -> (String, String) {
 pub(super) fn bar(part: f64, width: usize) -> String {
     const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
     let eighths = (part.clamp(0.0, 1.0) * (8 * width) as f64).round() as usize;
-    // What is there at all is seen.
+    // Any part above 0 is visible.
     let eighths = if part > 0.0 { eighths.max(1) } else { 0 };
     format!("{}{}", "█".repeat(eighths / 8), EIGHTHS[eighths % 8])
 }

@@ -1,4 +1,4 @@
-//! What people see, word for word. `TRACER_BLESS=1` writes the files anew; look at them before they are committed.
+//! The reports that people see, word for word. `TRACER_BLESS=1` writes the files anew; look at them before they are committed.
 
 use std::path::Path;
 

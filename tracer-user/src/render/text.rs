@@ -9,7 +9,7 @@ use crate::{
     units::{bytes, count, escape_terminal as safe, percent, plural, share, shorten, time},
 };
 
-/// How to show it.
+/// Options of the text report.
 #[derive(Clone, Copy, Debug)]
 pub struct TextOptions {
     /// Rows of each table.
@@ -326,7 +326,7 @@ impl Page<'_> {
         lines
     }
 
-    /// By what was judged, and what the tracer itself took.
+    /// The basis of the verdict, and the cost of the tracer itself.
     fn cost(&self) -> String {
         let basis = match self.report.verdict.basis {
             Basis::Requests => "requests",

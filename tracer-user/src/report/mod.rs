@@ -1,6 +1,6 @@
 //! The report: plain data, exactly `tracer.report/1`. Renderers see nothing else, and compute nothing.
 //!
-//! Integer nanoseconds; shares are 0..1; what is not known is `null`, never 0.
+//! Integer nanoseconds; shares are 0..1; an unknown value is `null`, never 0.
 
 pub(crate) mod reading;
 
@@ -16,24 +16,24 @@ pub const SCHEMA: &str = "tracer.report/1";
 /// Nanoseconds per class.
 pub type Budget = BTreeMap<Class, u64>;
 
-/// Everything there is to say about one window.
+/// All results of one window.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// [`SCHEMA`].
     pub schema: String,
     /// The machine.
     pub host: Host,
-    /// Who was traced.
+    /// The processes traced.
     pub target: Target,
-    /// When.
+    /// Begin and length of the window.
     pub window: Window,
     /// The answer.
     pub verdict: Verdict,
-    /// Everything that was considered, the largest share first; the verdict's own is the first.
+    /// All hypotheses considered, the largest share first; the verdict's own comes first.
     pub hypotheses: Vec<Hypothesis>,
     /// Resources that were watched and hardly waited for.
     pub healthy: Vec<Resource>,
-    /// Resources that were not seen, with the reason.
+    /// Resources that the tracer could not see, with the reason.
     pub unknown: Vec<Unknown>,
     /// Other facts that support or qualify the verdict.
     pub evidence: Vec<String>,
@@ -41,15 +41,15 @@ pub struct Report {
     pub requests: Option<Requests>,
     /// Threads.
     pub threads: Threads,
-    /// Who held what while the target waited.
+    /// The holders of each resource while the target waited.
     pub blame: Vec<Blame>,
-    /// Waiting time per resource that is charged to nobody.
+    /// Waiting time per resource that is charged to nobody, ns.
     pub unattributed_ns: BTreeMap<Resource, u64>,
     /// Latency histograms of all processes, the target's first.
     pub histograms: Vec<Histogram>,
-    /// What was lost.
+    /// Losses of the trace.
     pub losses: Losses,
-    /// What the tracer itself cost.
+    /// Cost of the tracer itself.
     pub tracer: SelfCost,
 }
 
@@ -64,10 +64,10 @@ pub struct Host {
     pub hostname: String,
 }
 
-/// Who was traced.
+/// The processes traced.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
-    /// The process that was asked for.
+    /// The first process that the user named.
     pub pid: u32,
     /// All processes, children included.
     pub pids: Vec<u32>,
@@ -83,7 +83,7 @@ pub struct Target {
     pub unit: Option<String>,
 }
 
-/// When.
+/// Begin and length of the window.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Window {
     /// Begin, UTC (RFC 3339).
@@ -92,7 +92,7 @@ pub struct Window {
     pub duration_ns: u64,
 }
 
-/// Which ledger the shares are of.
+/// The ledger of the shares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Basis {
@@ -105,28 +105,28 @@ pub enum Basis {
 /// The answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
-    /// What was waited for; `"none"` where the target is not held up.
+    /// The resource that the target waits for; `"none"` if nothing holds it up.
     #[serde(with = "none_in_words")]
     pub resource: Option<Resource>,
-    /// Why.
+    /// Cause of the waits.
     pub cause: Option<Cause>,
-    /// Where.
+    /// The place, such as a disk or a link.
     pub place: Option<String>,
     /// Ledger used.
     pub basis: Basis,
     /// Processes on the way to the culprit.
     pub via: Vec<String>,
-    /// Who held it, outside the target; the largest first.
+    /// Holders of the resource outside the target; the largest first.
     pub culprits: Vec<Culprit>,
-    /// Part of the resource's waiting time that the target owes to itself.
+    /// Part of the resource's waiting time that the target owes to itself, 0..1.
     pub self_share: f64,
-    /// Part of all blocked time that was spent on this resource.
+    /// Part of all blocked time that was spent on this resource, 0..1.
     pub share: f64,
-    /// How far to trust this, 0..1.
+    /// Confidence in the verdict, 0..1.
     pub confidence: f64,
-    /// In one sentence.
+    /// The verdict in one sentence.
     pub sentence: String,
-    /// What to do.
+    /// Remedies, with those that do nothing here.
     pub remedies: Vec<Remedy>,
 }
 
@@ -176,48 +176,48 @@ pub struct Culprit {
     pub comm: String,
     /// Command line of `pid`.
     pub cmdline: String,
-    /// Part of the resource's waiting time.
+    /// Part of the resource's waiting time, 0..1.
     pub share: f64,
     /// All members that held anything.
     pub pids: Vec<u32>,
 }
 
-/// One resource that was waited for.
+/// One resource that the target waited for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Hypothesis {
-    /// What.
+    /// The resource.
     pub resource: Resource,
-    /// Why.
+    /// Cause of the waits.
     pub cause: Option<Cause>,
-    /// Where.
+    /// The place, such as a disk or a link.
     pub place: Option<String>,
-    /// Who held it.
+    /// Holders of the resource outside the target; the largest first.
     pub culprits: Vec<Culprit>,
-    /// The target's own part.
+    /// The target's own part, 0..1.
     pub self_share: f64,
-    /// Part of all blocked time.
+    /// Part of all blocked time, 0..1.
     pub share: f64,
 }
 
-/// A resource that was not seen.
+/// A resource that the tracer could not see.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unknown {
-    /// Which.
+    /// The resource.
     pub resource: Resource,
-    /// Why.
+    /// Why the tracer could not see it.
     pub reason: String,
 }
 
 /// A remedy, whether it helps here or not.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remedy {
-    /// Ready to run.
+    /// The command, ready to run.
     pub command: String,
     /// Why it would help.
     pub why: String,
     /// Does it do anything on this machine?
     pub applies: bool,
-    /// What it costs, or why it does nothing here.
+    /// Its price, or the reason why it does nothing here.
     pub note: String,
 }
 
@@ -228,21 +228,21 @@ pub struct Requests {
     pub count: u64,
     /// Still open at its end.
     pub open: u64,
-    /// Age of the oldest open one.
+    /// Age of the oldest open one, ns.
     pub oldest_open_ns: Option<u64>,
-    /// Half of them took at most this long.
+    /// Half of them took at most this long, ns.
     pub p50_ns: Option<u64>,
-    /// 99 of 100 took at most this long.
+    /// 99 of 100 took at most this long, ns.
     pub p99_ns: Option<u64>,
-    /// The longest.
+    /// Duration of the longest, ns.
     pub max_ns: Option<u64>,
-    /// 99 of 100 last sends were acknowledged within this time.
+    /// The peer acknowledged 99 of 100 last sends within this time, ns.
     pub drain_p99_ns: Option<u64>,
     /// Began before the window.
     pub clipped: u64,
-    /// Where their time went.
+    /// Their time by class, ns.
     pub budget_ns: Budget,
-    /// Part of that time in which the thread of a request worked on another one.
+    /// The part of `budget_ns` in which the thread of a request worked on another one.
     #[serde(default)]
     pub behind_own_ns: Budget,
 }
@@ -250,11 +250,11 @@ pub struct Requests {
 /// Threads of the window.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Threads {
-    /// Sum of their lifetimes.
+    /// Sum of their lifetimes, ns.
     pub wall_ns: u64,
-    /// Where it went.
+    /// Lifetimes by class, ns.
     pub budget_ns: Budget,
-    /// Lifetime that no class explains.
+    /// Lifetime that no class explains, ns.
     pub unaccounted_ns: u64,
     /// Waits that the window cuts.
     pub clipped: u64,
@@ -263,13 +263,13 @@ pub struct Threads {
 /// Waiting time of the target that is charged to one process at one place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Blame {
-    /// What was waited for.
+    /// The resource that the target waited for.
     pub resource: Resource,
-    /// Where.
+    /// The place, such as a disk or a link.
     pub place: Option<String>,
-    /// Process; `null` for what is no process (the device, the peer, an idle CPU).
+    /// Process; `null` for a holder that is no process (the device, the peer, an idle CPU).
     pub pid: Option<u32>,
-    /// Its name, or what it is.
+    /// Name of the process, or a word for the holder.
     pub comm: String,
     /// Waiting time of target threads, ns.
     pub ns: u64,
@@ -290,31 +290,31 @@ pub struct Histogram {
     pub comm: String,
     /// `block_io_queue`, `block_io_device`, `tcp_send_call`, `tcp_send_ack` or `run_queue`.
     pub family: String,
-    /// 3.
+    /// Always 3.
     pub schema: i32,
     /// Values up to `zero_threshold_ns`.
     pub zero_count: u64,
-    /// Values up to this count as zero.
+    /// Values up to this, ns, count as zero.
     pub zero_threshold_ns: u64,
     /// Prometheus index of `counts[0]`: bucket `i` is `(2^((i-1)/8) s, 2^(i/8) s]`.
     pub offset: i32,
     /// Values per bucket.
     pub counts: Vec<u64>,
-    /// All values.
+    /// Number of all values.
     pub count: u64,
-    /// Their sum.
+    /// Sum of all values, ns.
     pub sum_ns: u64,
-    /// Half of the values are at most this, off by at most 4.4 %; `null` without values.
+    /// Half of the values are at most this, ns, off by at most 4.4 %; `null` without values.
     pub p50_ns: Option<u64>,
-    /// 90 of 100 values are at most this, off by at most 4.4 %; `null` without values.
+    /// 90 of 100 values are at most this, ns, off by at most 4.4 %; `null` without values.
     pub p90_ns: Option<u64>,
-    /// 99 of 100 values are at most this, off by at most 4.4 %; `null` without values.
+    /// 99 of 100 values are at most this, ns, off by at most 4.4 %; `null` without values.
     pub p99_ns: Option<u64>,
-    /// Largest value.
+    /// Largest value, ns.
     pub max_ns: Option<u64>,
 }
 
-/// What was lost.
+/// Losses of the trace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Losses {
     /// Records that the kernel half emitted: those received and those dropped.
@@ -331,7 +331,7 @@ pub struct Losses {
     pub unreadable_stacks: u64,
     /// Probes that could not be attached.
     pub missing_probes: Vec<MissingProbe>,
-    /// Was the recording cut?
+    /// Was the recording cut off?
     pub truncated: bool,
 }
 
@@ -340,24 +340,24 @@ pub struct Losses {
 pub struct MissingProbe {
     /// Its name.
     pub probe: String,
-    /// What the user loses.
+    /// The loss to the user.
     pub cost: String,
 }
 
-/// What the tracer itself cost.
+/// Cost of the tracer itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SelfCost {
     /// Version.
     pub version: String,
-    /// From its start to the last probe.
+    /// From its start to the last probe, ns.
     pub attach_ns: u64,
-    /// CPU time.
+    /// CPU time, ns.
     pub cpu_ns: u64,
-    /// Resident memory.
+    /// Resident memory, bytes.
     pub rss_bytes: u64,
-    /// Memory of its maps in the kernel.
+    /// Memory of its maps in the kernel, bytes.
     pub maps_bytes: u64,
-    /// Time of its programs in the kernel; `null` if not measured.
+    /// Time of its programs in the kernel, ns; `null` if not measured.
     pub kernel_ns: Option<u64>,
     /// Part of all CPUs' time since its start that it and its programs took, 0..1.
     #[serde(default)]

@@ -1,5 +1,5 @@
-//! What every way of showing a report needs to know, and no renderer may decide for itself: shares, what is worth a line, and what has
-//! been said already.
+//! Decisions that all renderers share and none takes for itself. They are shares, the facts worth a line, and those already stated
+//! elsewhere.
 
 use std::cmp::Reverse;
 
@@ -12,19 +12,19 @@ use crate::{
     loss::{Cost, Loss},
 };
 
-/// Part of the machine's CPU time from which on the tracer may be part of the trouble.
+/// From this part of the machine's CPU time on, the tracer may be part of the trouble.
 const FELT: f64 = 0.01;
-/// Less than this part of request time behind the target's own other requests is normal for a server with few threads.
+/// Request time behind the target's own other requests: less than this part is normal for a server with few threads.
 const BEHIND_OWN: f64 = 0.05;
-/// Threads begin and end between two looks: less than this part of their life that no class explains is no sign of loss.
+/// An unexplained part of the threads' life below this is no sign of loss. Threads begin and end between two looks.
 const UNACCOUNTED: f64 = 0.01;
-/// Less than this part of the waits for a resource that is charged to nobody is noise.
+/// If less than this part of the waits for a resource is charged to nobody, that is noise.
 const UNATTRIBUTED: f64 = 0.10;
 
 /// Time in one class.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Part {
-    /// Which.
+    /// The class.
     pub(crate) class: Class,
     /// Time, ns.
     pub(crate) ns: u64,
@@ -35,14 +35,14 @@ pub(crate) struct Part {
 /// Why a row of blame is an estimate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Estimate {
-    /// Time stolen by the hypervisor is known per slice only, not when in it.
+    /// The stolen time of a slice is known, but not its place within the slice.
     Stolen,
-    /// It is not known how long the target's own I/O takes alone.
+    /// The time that the target's own I/O would take alone is not known.
     OwnService,
 }
 
 impl Report {
-    /// Part that a row has of all waits for its resource, 0..1.
+    /// Part of a row in all waits for its resource, 0..1.
     pub(crate) fn share_of(&self, row: &Blame) -> f64 {
         let same = self
             .blame
@@ -59,7 +59,7 @@ impl Report {
         self.histograms.iter().filter(own).collect()
     }
 
-    /// Time charged to nobody, where it is more than noise, ns.
+    /// Time charged to nobody, ns, if it is more than noise.
     pub(crate) fn notable_unattributed(&self) -> Vec<(Resource, u64)> {
         let waited = |resource: Resource| {
             let class = resource.class();
@@ -75,7 +75,7 @@ impl Report {
             .collect()
     }
 
-    /// Missing probes of which neither an unknown resource nor another probe of the same fact speaks.
+    /// Missing probes that no other line names: neither an unknown resource nor another probe with the same cost.
     pub(crate) fn unsaid_probes(&self) -> Vec<&MissingProbe> {
         let said = |missing: &&MissingProbe| {
             let mut reasons = self.unknown.iter().map(|unknown| &unknown.reason);
@@ -117,7 +117,7 @@ impl Threads {
 }
 
 impl Blame {
-    /// What the target itself is called.
+    /// The name of the target in a row of blame.
     pub(crate) const ITSELF: &str = "itself";
 
     /// The process that held it, unless that is the target itself.
@@ -140,7 +140,7 @@ impl Blame {
 }
 
 impl Losses {
-    /// What makes figures too low, by name, each with its number. A kind that costs nothing is not among them.
+    /// The losses that make figures too low, by name, each with its number. A kind that costs nothing is not among them.
     pub(crate) fn felt(&self) -> Vec<(&str, u64)> {
         let records = self
             .ring
@@ -181,7 +181,7 @@ impl SelfCost {
     }
 }
 
-/// The parts of a budget in which time was spent: first those in which something was waited for, the largest first.
+/// The parts of a budget with any time. The waits come first, the largest first.
 pub(crate) fn parts(budget: &Budget) -> Vec<Part> {
     let whole = budget.values().sum();
     let spent = budget.iter().filter(|(_, ns)| **ns > 0);

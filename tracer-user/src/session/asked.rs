@@ -1,7 +1,7 @@
-//! Finds the processes of this machine that the target asks, so that their waits are recorded, too.
+//! Finds the processes of this machine that the target asks, so that the tracer records their waits, too.
 //!
-//! A look into `/proc`, beside the loop that reads, begins in two cases. The target uses a connection that it made itself to another
-//! process of this machine; or another process wakes it, and may have answered over a Unix socket.
+//! A look into `/proc`, beside the loop that reads, begins in two cases. The target uses a connection that it made itself to
+//! another process of this machine. Or another process wakes it, and may have answered over a Unix socket.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -24,12 +24,12 @@ use crate::{
 /// Most processes followed: each costs as much as a target of its size.
 const MOST_FOLLOWED: usize = 8;
 
-/// Most looks at one address, or at one process that woke the target. One is not enough: workers that do not share a listening socket
-/// are found by different connections, and a connection may be closed before the look.
+/// Most looks at one address, or at one process that woke the target. One is not enough. Workers that do not share a listening
+/// socket are found by different connections. A connection may also be closed before the look.
 const MOST_LOOKS: u32 = 4;
 
-/// Most addresses looked at. Each look reads the list of all sockets: a target with thousands of connections would have it read
-/// thousands of times.
+/// Most addresses looked at. Each look reads the list of all sockets. Without this limit, a target with thousands of connections
+/// would cause thousands of looks.
 const MOST_ADDRESSES: usize = 64;
 
 /// Most processes looked at because they woke the target. Kernel threads, and processes that an interrupt happened to meet, are among
@@ -52,7 +52,7 @@ pub(crate) struct Asked {
     /// Targets, and processes that are followed already.
     known: HashSet<u32>,
     followed: usize,
-    /// Ports on which these listen: a connection there was made by somebody else.
+    /// Ports on which these listen: another process made a connection there.
     serving: HashSet<u32>,
     /// Looks at each address.
     looks: HashMap<String, u32>,
@@ -66,7 +66,7 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// Nobody is followed yet; `targets` listen on `ports`.
+    /// No process is followed yet; `targets` listen on `ports`.
     #[must_use]
     pub(crate) fn new(targets: &[u32], ports: &[u32]) -> Self {
         let own = [std::process::id()];
@@ -120,7 +120,7 @@ impl Asked {
         self.wanted.extend(Connection::parse(by_pid, local, remote));
     }
 
-    /// Begins to look up what is wanted, unless a look is under way.
+    /// Begins to look up the connections in `wanted`, unless a look is under way.
     fn go_and_look(&mut self) {
         let is_looking = |look: &JoinHandle<()>| !look.is_finished();
         if self.wanted.is_empty() || self.looking.as_ref().is_some_and(is_looking) {
@@ -132,7 +132,7 @@ impl Asked {
             for (asked, peers) in wanted.iter().zip(proc::peers_of(&wanted)) {
                 for pid in peers.into_iter().take(MOST_FOLLOWED) {
                     let (by_pid, port) = (asked.pid, Some(asked.remote.port().into()));
-                    // Nobody listens any more once the trace is over.
+                    // The receiver is gone once the trace is over.
                     let _ = sender.send(Found { pid, by_pid, port });
                 }
             }
@@ -158,7 +158,7 @@ impl Asked {
             priority::as_everybody();
             // A process that cannot be looked at is not followed.
             if proc::asks_over_unix(by_pid, pid).unwrap_or(false) {
-                // Nobody listens any more once the trace is over.
+                // The receiver is gone once the trace is over.
                 let port = None;
                 let _ = sender.send(Found { pid, by_pid, port });
             }
@@ -198,7 +198,7 @@ mod tests {
 
     fn wait_for(asked: &mut Asked) -> Vec<Found> {
         loop {
-            // A look may have sent all that it found, and not be over yet.
+            // A look may have sent all its results, and not be over yet.
             asked.go_and_look();
             let soon = std::time::Duration::from_millis(20);
             if let Ok(found) = asked.found.1.recv_timeout(soon) {

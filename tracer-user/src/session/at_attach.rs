@@ -1,4 +1,4 @@
-//! What is read from `/proc`, `/sys` and the disk while nothing is attached yet.
+//! Facts that are read from `/proc`, `/sys` and the disk before anything is attached.
 
 use std::thread::{self, JoinHandle};
 
@@ -16,9 +16,9 @@ pub(super) struct AtAttach {
     pub(super) disks: Vec<u32>,
     /// Limits of the target's own I/O.
     pub(super) io_limits: Vec<IoLimit>,
-    /// What this machine offers to restrain a process with. Reading it searches the disk for commands.
+    /// The means by which this machine can restrain a process. Reading them searches the disk for commands.
     pub(super) means: Means,
-    /// The limits that the target is under.
+    /// The limits on the target.
     pub(super) limits: Vec<OwnLimit>,
 }
 

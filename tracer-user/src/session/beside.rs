@@ -1,4 +1,4 @@
-//! The searches beside the loop that reads: for the largest holders, for the processes that the target asks, and for its clients.
+//! The searches beside the loop that reads. They look for the largest holders, the processes that the target asks, and its clients.
 
 use anyhow::Result;
 
@@ -8,11 +8,11 @@ use crate::{
     machine::{clocks::now_ns, proc},
 };
 
-/// The searches, each with what it found so far.
+/// The searches, each with its results so far.
 pub(super) struct Beside {
     /// The largest holders.
     pub(super) holders: Holders,
-    /// The processes behind what kernel threads queue for a group.
+    /// The processes for which kernel threads queue I/O of a group.
     pub(super) groups: Groups,
     /// The processes that the target asks.
     asked: Asked,
@@ -34,15 +34,15 @@ impl Beside {
         }
     }
 
-    /// Takes note of what was read.
+    /// Takes note of the events read.
     pub(super) fn see(&mut self, batch: &[Event]) {
         self.holders.see(batch);
         self.asked.see(batch);
         self.clients.see(batch);
     }
 
-    /// What was found since the last call, as events. `mark` makes a process a target, so that its waits are recorded from now on. Where
-    /// `mark` fails, the process is not followed and stays upstream.
+    /// The processes found since the last call, as events. `mark` makes a process a target, so that its waits are recorded from now
+    /// on. If `mark` fails, the process is not followed and stays upstream.
     pub(super) fn take(&mut self, mut mark: impl FnMut(u32) -> Result<()>) -> Vec<Event> {
         let mut events = Vec::new();
         for found in self.asked.take() {

@@ -1,7 +1,8 @@
-//! Finds the processes of this machine that ask the target over TCP: a client that has a long table read slows the target down itself.
+//! Finds the processes of this machine that ask the target over TCP. A client that asks for a long table slows the target down
+//! itself.
 //!
-//! Each connection is looked for once, soon after its first use: many at a time, and beside the loop that reads. A connection that is
-//! over by then stays unknown.
+//! Each connection is looked for once, soon after its first use. A look takes many at a time, beside the loop that reads. A
+//! connection that is over by then stays unknown.
 
 use std::{
     collections::HashSet,
@@ -17,13 +18,13 @@ use crate::{
     },
 };
 
-/// Connections looked for at a time. Of more, those that came first.
+/// Most connections looked for at a time. If there are more, those that came first.
 const MOST_AT_ONCE: usize = 1024;
 
 /// The shortest time from one look to the next.
 const APART: Duration = Duration::from_millis(100);
 
-/// After a look, rest 50 times as long as it took of a CPU: looking costs at most 2 % of one.
+/// After a look, rest 50 times the CPU time that it took: looking costs at most 2 % of a CPU.
 const REST: u32 = 50;
 
 /// A connection with a client that is not known.
@@ -33,7 +34,7 @@ struct Unknown {
     ends: proc::Connection,
 }
 
-/// What a look found, and the CPU time that it took.
+/// The result of a look, and the CPU time that it took.
 type Look = (Vec<(Unknown, Option<u32>)>, Duration);
 
 /// The search for the target's clients.
@@ -41,7 +42,7 @@ pub(crate) struct Clients {
     /// Ports on which the target listens.
     serving: HashSet<u32>,
     waiting: Vec<Unknown>,
-    /// The sockets being looked for. A socket that has become another connection's in between is taken out.
+    /// The sockets being looked for. If a socket has become another connection's in between, it is taken out.
     looking: Option<HashSet<u64>>,
     not_before: Instant,
     found: (Sender<Look>, Receiver<Look>),
@@ -60,7 +61,7 @@ impl Clients {
         }
     }
 
-    /// Connections that were first used since.
+    /// Takes note of connections that are used for the first time.
     pub(crate) fn see(&mut self, events: &[Event]) {
         for event in events {
             if let Event::Socket(socket) = event {
@@ -95,7 +96,7 @@ impl Clients {
             priority::as_everybody();
             let ends: Vec<proc::Connection> = wanted.iter().map(|unknown| unknown.ends).collect();
             let clients = proc::clients_of(&ends);
-            // Nobody listens any more once the trace is over.
+            // The receiver is gone once the trace is over.
             let _ = sender.send((wanted.into_iter().zip(clients).collect(), thread_cpu_time()));
         });
     }

@@ -1,4 +1,4 @@
-//! Cuts what is still under way at the end of the window.
+//! Cuts events that are still under way at the end of the window.
 
 use tracer_common::{block::IO_OPEN, sched::WAIT_OPEN};
 

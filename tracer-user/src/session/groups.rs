@@ -1,4 +1,4 @@
-//! Finds the process for which a kernel thread queues I/O that the limit of a cgroup had held back.
+//! Finds the process for which a kernel thread queues I/O that the limit of a cgroup held back.
 
 use std::collections::HashSet;
 
@@ -6,8 +6,8 @@ use tracer_common::block::{GroupOnDisk, HeldBack};
 
 use crate::{machine::proc, standing::Means};
 
-/// The work function of a kworker that hands on what was held back (`blk-throttle.c`, 5.10 to 7.2). Other work, such as a loop device's,
-/// queues for groups too, but there the group does not say which process made the bio.
+/// The work function of a kworker that queues bios held back by a limit (`blk-throttle.c`, 5.10 to 7.2). Other work, such as a loop
+/// device's, queues for groups too. But there the group does not show which process made the bio.
 const HANDS_ON: &str = "blk_throtl_dispatch_work_fn";
 
 /// Groups that were looked for.
@@ -17,8 +17,8 @@ pub(super) struct Groups {
 }
 
 impl Groups {
-    /// Looks for the process of each group that is new among `held`, and returns the entries to write back; `name` gives the name of the
-    /// kernel function at an address.
+    /// Looks for the process of each group that is new among `held`, and returns the entries to write back. `name` gives the name
+    /// of the kernel function at an address.
     pub(super) fn look(
         &mut self,
         held: Vec<(GroupOnDisk, HeldBack)>,

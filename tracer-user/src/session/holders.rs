@@ -1,4 +1,4 @@
-//! The processes that held most of each resource: at the end more is read of these few.
+//! The processes that held most of each resource. At the end, the tracer reads more about these few.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -9,7 +9,7 @@ use crate::event::Event;
 /// Processes of each resource: enough to see a job of a dozen processes on each disk and link whole.
 const MOST: usize = 24;
 
-/// What processes held. Disks and CPUs have totals in maps; bytes sent are added up here.
+/// Amounts that processes held. Disks and CPUs have totals in maps; bytes sent are added up here.
 #[derive(Debug, Default)]
 pub(crate) struct Holders {
     sent: HashMap<u32, u64>,

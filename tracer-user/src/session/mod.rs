@@ -1,7 +1,7 @@
-//! One trace: it attaches, reads until the window ends, and reads what is left.
+//! One trace: it attaches, reads until the window ends, and reads the rest.
 //!
-//! The order of the steps follows from their values: nothing is loaded before the signals are caught, a window opens on an attached
-//! kernel half, and closes on a detached one.
+//! The types enforce the order of the steps. Nothing is loaded before the signals are caught. A window opens on an attached kernel
+//! half, and closes on a detached one.
 
 mod asked;
 mod at_attach;
@@ -49,21 +49,21 @@ pub(crate) struct Session {
     window: Window,
     beside: Beside,
     ends: Ends,
-    /// Processes that were asked for.
+    /// Processes that the user named.
     targets: Vec<u32>,
-    /// What comes before the first record.
+    /// The events before the first record.
     facts: Vec<Event>,
     description: String,
 }
 
-/// Takes events in order. The second argument reads what is open right now: threads off the CPU, requests in flight.
+/// Takes events in order. The second argument reads all that is open right now: threads off the CPU, requests in flight.
 pub(crate) type Sink<'a> = dyn FnMut(&[Event], &mut dyn FnMut() -> Vec<Event>) + 'a;
 
 impl Session {
     /// Attaches, and collects the facts at attach.
     ///
     /// # Errors
-    /// [`Unsupported`] if the kernel lacks or refuses something that is required.
+    /// [`Unsupported`] if the kernel lacks or refuses a required probe.
     pub(crate) fn attach(loader: Loader, signals: Signals, settings: Settings) -> Result<Self> {
         let ends = Ends::new(signals, &settings.pids);
         // On another CPU: the kernel's types and the maps keep this one busy.
@@ -126,7 +126,7 @@ impl Session {
         tokio::pin!(end);
         sink(&facts, &mut Vec::new);
         drop(facts);
-        // Before memory is locked: attaching took several times what is needed from now on.
+        // Before memory is locked: attaching took several times the memory that is needed from now on.
         give_back_memory();
         if let Some(note) = priority::hold() {
             log::warn!("{note}");
@@ -154,7 +154,7 @@ impl Session {
     }
 }
 
-/// Ends the window and reads what is left: the rings, what was open at the end, the totals.
+/// Ends the window and reads the rest: the rings, all that was open at the end, the totals.
 fn finish(
     kernel: Kernel,
     window: Window,

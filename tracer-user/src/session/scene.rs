@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// Every process of this machine, and how the targets are connected.
+/// Every process of this machine, and the targets' connections.
 pub(super) struct Scene {
     processes: Vec<Process>,
     /// Processes to be traced; the first gives the report its name.
@@ -27,8 +27,8 @@ pub(super) struct Scene {
 }
 
 impl Scene {
-    /// Looks around once the probes fire. It marks the children that were forked after the first look and before the probe of forks was
-    /// attached; `marked` are targets already.
+    /// Looks around once the probes fire. It marks children that were forked between the first look and the attach of the probe of
+    /// forks. The processes `marked` are targets already.
     ///
     /// # Errors
     /// If a target cannot be marked.
@@ -68,7 +68,8 @@ impl Scene {
         }
     }
 
-    /// How the trace starts. Attaching took `attach_ns` nanoseconds; `disks` are the device numbers of those under the targets' mounts.
+    /// The start of the trace. Attaching took `attach_ns` nanoseconds; `disks` are the device numbers of the disks under the
+    /// targets' mounts.
     #[must_use]
     pub(super) fn start(
         &self,
@@ -118,7 +119,7 @@ impl Scene {
     }
 }
 
-/// A file of `/proc/sys/kernel`; empty where it cannot be read.
+/// A file of `/proc/sys/kernel`; empty if it cannot be read.
 fn system_word(name: &str) -> String {
     let text = fs::read_to_string(format!("/proc/sys/kernel/{name}"));
     text.unwrap_or_default().trim().to_owned()

@@ -1,13 +1,13 @@
-//! What to trace, and which processes that means.
+//! The settings of a trace, and the processes that they mean.
 
 use std::{collections::HashSet, time::Instant};
 
 use crate::machine::proc;
 
-/// What to trace.
+/// The settings of a trace.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    /// Processes that were asked for; the first gives the report its name.
+    /// Processes that the user named; the first gives the report its name.
     pub(crate) pids: Vec<u32>,
     /// Trace their children too?
     pub(crate) follow_children: bool,
@@ -16,14 +16,14 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// The first process that was asked for.
+    /// The first process that the user named.
     #[must_use]
     pub(super) fn first(&self) -> u32 {
         self.pids.first().copied().unwrap_or_default()
     }
 
-    /// The processes that were asked for, then their children if those are followed; never the tracer itself. `parents` returns the pids of
-    /// child and parent for every process. It is called only where children are followed.
+    /// The processes that the user named, then their children if those are followed; never the tracer itself. `parents` returns the
+    /// pids of child and parent for every process. It is called only if children are followed.
     #[must_use]
     pub(super) fn with_children(&self, parents: impl FnOnce() -> Vec<(u32, u32)>) -> Vec<u32> {
         let mut pids = self.pids.clone();

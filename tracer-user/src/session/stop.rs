@@ -1,4 +1,4 @@
-//! What ends a trace.
+//! The ends of a trace: a signal, a time, or the end of its processes.
 
 use std::{os::fd::OwnedFd, time::Duration};
 
@@ -18,11 +18,11 @@ pub(crate) enum Stop {
     Duration,
     /// Ctrl-C or SIGTERM.
     Signal,
-    /// All processes that were asked for are gone.
+    /// All processes that the user named are gone.
     TargetExited,
 }
 
-/// The signals that end a trace with a report. They are caught before anything is attached, so that none ends it without one.
+/// The signals that end a trace with a report. They are caught before anything is attached, so no signal ends it without a report.
 pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
@@ -44,7 +44,7 @@ impl Signals {
 /// Everything that may end a trace.
 pub(super) struct Ends {
     signals: Signals,
-    /// A descriptor of each process that was asked for; readable once it has ended.
+    /// A descriptor of each process that the user named; readable once the process has ended.
     processes: Vec<OwnedFd>,
 }
 

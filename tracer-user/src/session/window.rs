@@ -1,4 +1,4 @@
-//! The window of a trace: what is counted from its begin to its end, and what its end says.
+//! The window of a trace: the counts from its begin to its end, and the events at its end.
 
 use anyhow::Result;
 
@@ -16,11 +16,11 @@ use crate::{
     standing::{Means, OwnLimit},
 };
 
-/// What is counted in the window.
+/// The counts of the window.
 pub(super) struct Window {
     /// Begin, nanoseconds of `CLOCK_MONOTONIC`.
     pub(super) begin_ns: u64,
-    /// What this machine has to restrain somebody with.
+    /// The means by which this machine can restrain a process.
     pub(super) means: Means,
     evidence: Evidence,
     ingress: Ingress,
@@ -29,8 +29,8 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// Begins the window. It takes the attached `_kernel` only because nothing counts before that is attached. Connections dropped in
-    /// the network namespace of `pid` become evidence.
+    /// Begins the window. It takes `_kernel` only to prove that the probes are attached: nothing counts before. Connections dropped
+    /// in the network namespace of `pid` become evidence.
     #[must_use]
     pub(super) fn open(_kernel: &Kernel, pid: u32, means: Means, limits: Vec<OwnLimit>) -> Self {
         let evidence = Evidence::begin(pid);
@@ -45,7 +45,7 @@ impl Window {
         }
     }
 
-    /// The kernel's log, where it cannot be read.
+    /// The kernel's log as a missing probe, if it cannot be read.
     #[must_use]
     pub(super) fn missing(&self) -> Option<MissingProbe> {
         (!self.evidence.has_log()).then(|| MissingProbe {
@@ -55,8 +55,8 @@ impl Window {
         })
     }
 
-    /// Ends the window, once the programs are out of the kernel. The events say what was stolen and how `pids` (the target and the
-    /// largest holders) stand; the last one is the end.
+    /// Ends the window, once the programs are out of the kernel. The events show the stolen time, and the standing of `pids` (the
+    /// target and the largest holders). The last one is the end.
     ///
     /// # Errors
     /// If a map cannot be read.
@@ -72,7 +72,7 @@ impl Window {
         if !left.steal_by_slice {
             events.extend(stolen);
         }
-        // Read again: a remedy is checked against what is there at the end.
+        // Read again: a remedy is checked against the interfaces that are there at the end.
         self.means.interfaces = proc::interfaces();
         let standings = proc::standings(pids, &self.means).into_iter();
         events.extend(standings.map(|standing| Event::Standing(Box::new(standing))));

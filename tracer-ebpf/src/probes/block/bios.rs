@@ -1,8 +1,8 @@
 //! Bios in flight, by address.
 //!
-//! A hash map of the kernel would add and remove one entry for each bio of the machine. That alone took longer than all else that is done
-//! for a bio. A look-up in an array is a few inlined instructions. A bio may be at any place of its set. When the set is full the oldest
-//! bio goes: the end of some is not traced, and they would stay for ever.
+//! A hash map of the kernel would add and remove one entry for each bio of the machine. This alone took longer than all the other
+//! work for a bio. A look-up in an array is a few inlined instructions. A bio may be at any place of its set. A new bio takes the
+//! place of the oldest one in a full set. Some bios end untraced and would stay for ever.
 
 use aya_ebpf::{helpers::bpf_get_smp_processor_id, macros::map, maps::Array};
 use tracer_common::{
@@ -25,7 +25,7 @@ static BIOS: Array<BioState> = Array::with_max_entries(16_384, MAPPED);
 
 shared!(BIOS = BIOS_MAP);
 
-/// A bio that was queued so long ago has most likely ended unseen, and is no loss.
+/// A bio that was queued this long ago, ns, has most likely ended unseen, and is no loss.
 const IN_FLIGHT_NS: u64 = 1_000_000_000;
 
 /// The first place of a bio's set. Bios are 64 bytes apart at least.
@@ -59,7 +59,7 @@ pub(super) extern "C" fn find_bio(key: u64) -> u32 {
 
 /// The index for a bio: its own, a free one, or that of the oldest bio.
 ///
-/// CPUs begin at different places of a set, so that two that search at once do not find the same free one.
+/// CPUs begin at different places of a set. So two CPUs that search at the same time do not find the same free place.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(super) extern "C" fn place_bio(key: u64) -> u32 {
@@ -96,7 +96,7 @@ pub(super) fn get(key: u64) -> Option<&'static mut BioState> {
     Some(unsafe { &mut *bio })
 }
 
-/// The process that queued this bio, as a request; unowned, if that was not seen.
+/// The process that queued this bio, as a request; unowned if no probe saw that.
 #[inline(always)]
 pub(super) fn queued(bio: Bio) -> RequestState {
     match get(bio.address()) {
@@ -105,7 +105,7 @@ pub(super) fn queued(bio: Bio) -> RequestState {
     }
 }
 
-/// Remembers a bio. The second value is the disk whose gate was held open by the bio that it displaced, 0 if there is none.
+/// Remembers a bio. The second value is the disk of the gate that the displaced bio held open, 0 if there is none.
 #[inline(always)]
 pub(super) fn insert(key: u64, known: &RequestState) -> (Option<&'static mut BioState>, u32) {
     let Some(bio) = BIOS.get_ptr_mut(place_bio(key)) else {
@@ -115,13 +115,13 @@ pub(super) fn insert(key: u64, known: &RequestState) -> (Option<&'static mut Bio
     let bio = unsafe { &mut *bio };
     let before = if bio.key == 0 { 0 } else { bio.request.gate };
     bio.request = *known;
-    // Last, so that nobody finds a bio that is half written.
+    // Last, so that no CPU finds a bio that is half written.
     // SAFETY: a reference.
     unsafe { (&raw mut bio.key).write_volatile(key) };
     (Some(bio), before)
 }
 
-/// Forgets a bio, and returns the disk whose gate it held open, 0 if none.
+/// Forgets a bio, and returns the disk of the gate that it held open, 0 if none.
 #[inline(always)]
 pub(super) fn forget(bio: &mut BioState) -> u32 {
     bio.key = 0;

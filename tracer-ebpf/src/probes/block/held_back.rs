@@ -1,7 +1,7 @@
-//! The owner of a bio that a kernel thread queues after an I/O limit of its control group had held it back.
+//! The owner of a bio that an I/O limit of its control group held back. A kernel thread queues such a bio.
 //!
-//! The limit comes before `block_bio_queue`, so that the submitter is not seen. The bio names its group. User space looks into the folder
-//! of the group and finds the process.
+//! The limit comes before `block_bio_queue`, so the probe does not see the submitter. The bio names its group. User space looks
+//! into the folder of the group and finds the process.
 
 use aya_ebpf::{macros::map, maps::LruHashMap};
 use tracer_common::block::{GroupOnDisk, HELD_BACK_MAP, HeldBack};
@@ -33,7 +33,7 @@ pub(super) fn owner(bio: Bio, dev: u32) -> Option<u32> {
             function: current_work_function(),
             pid: 0,
         };
-        // A full map forgets a group, which is asked for again.
+        // A full map forgets a group; its next bio asks again.
         let _ = HELD_BACK.insert(key, asked, 1);
         return None;
     };

@@ -10,7 +10,7 @@ use crate::kernel::Bio;
 #[map]
 static MERGED: LruHashMap<u64, Parts> = LruHashMap::with_max_entries(1024, 0);
 
-/// Parts of a request at first. Not on the stack: there, zeros are a loop over bytes to the verifier.
+/// The parts of a new request. Not on the stack: there, zeros are a loop over bytes to the verifier.
 static NO_PARTS: Parts = Parts::NONE;
 
 /// Bios of one request that are searched for several owners.
@@ -34,8 +34,8 @@ pub(super) fn has_several_owners(second: Bio, pid: u32) -> bool {
 
 /// Splits a request among the owners of its bios, by bytes. False if the parts cannot be kept.
 ///
-/// The parts are added up in the map: the verifier does not track the values there. On the stack it would track them on every way through
-/// the loop.
+/// The parts are added up in the map, where the verifier does not track values. On the stack it would track them on every path
+/// through the loop.
 #[expect(
     clippy::needless_borrows_for_generic_args,
     reason = "by value it would be copied to the stack"
@@ -48,7 +48,7 @@ pub(super) fn split(key: u64, first: Bio, bytes: u32) -> bool {
     let Some(parts) = MERGED.get_ptr_mut(key) else {
         return false;
     };
-    // SAFETY: a map value; nobody else knows the request before it is issued.
+    // SAFETY: a map value; no other CPU knows the request before it is issued.
     let parts = unsafe { &mut *parts };
     let mut bio = first;
     let mut seen = 0;
@@ -64,7 +64,7 @@ pub(super) fn split(key: u64, first: Bio, bytes: u32) -> bool {
     if seen == 0 {
         return false;
     }
-    // The other bios are taken to be divided alike.
+    // The remaining bios are assumed to divide in the same proportion.
     let scaled = |part: u32| (u64::from(part) * u64::from(bytes) / u64::from(seen)) as u32;
     let [a, b, c, d] = &mut parts.of;
     b.bytes = scaled(b.bytes);

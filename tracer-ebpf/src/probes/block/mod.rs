@@ -33,7 +33,7 @@ use crate::{
     shared::shared,
 };
 
-/// Requests in flight by address, where no bio stands for them.
+/// Requests in flight by address, if no bio stands for them.
 #[map]
 static REQUESTS: LruHashMap<u64, RequestState> = LruHashMap::with_max_entries(1024, 0);
 
@@ -41,13 +41,13 @@ static REQUESTS: LruHashMap<u64, RequestState> = LruHashMap::with_max_entries(10
 #[map]
 static FLUSHERS: LruHashMap<u32, RequestState> = LruHashMap::with_max_entries(256, 0);
 
-/// What each process had of each disk.
+/// Totals of each process on each disk.
 #[map]
 static DISK_TOTALS: LruHashMap<DiskOwner, DiskTotal> = LruHashMap::with_max_entries(8192, 0);
 
 shared!(REQUESTS = REQUESTS_MAP, DISK_TOTALS = DISK_TOTALS_MAP);
 
-/// What a total begins as. Not on the stack, where zeros are a loop over bytes to the verifier.
+/// A new total. Not on the stack: there, zeros are a loop over bytes to the verifier.
 static NOTHING: DiskTotal = DiskTotal {
     device_ns: 0,
     reads: 0,
@@ -64,7 +64,7 @@ const CHAIN: usize = 4;
 #[btf_tracepoint(function = "block_bio_queue")]
 fn block_bio_queue(ctx: BtfTracePointContext) -> i32 {
     let bio = Bio(argument(&ctx, config!(arg_bio_queue)));
-    // Read where only one path leads, see `sched_switch`.
+    // Read where only one path leads: see `sched_switch`.
     let dev = bio.disk().dev();
     let (pid, tid) = current();
     let mut owner = by(pid, tid);
@@ -98,7 +98,7 @@ fn by(pid: u32, tid: u32) -> RequestState {
     }
 }
 
-/// A kernel thread queues for somebody else, if it is known for whom.
+/// A kernel thread queues this bio. Charges the process it works for, if that is known.
 #[inline(always)]
 fn by_kernel_thread(owner: &mut RequestState, bio: Bio, dev: u32) {
     if let Some((dirtier, why)) = on_behalf(owner.tid) {
@@ -117,7 +117,7 @@ fn by_kernel_thread(owner: &mut RequestState, bio: Bio, dev: u32) {
     }
 }
 
-/// `block_split([struct request_queue *q,] struct bio *bio, unsigned int new_sector)`: `bio` is the new front part, which is never
+/// `block_split([struct request_queue *q,] struct bio *bio, unsigned int new_sector)`. `bio` is the new front part, which is never
 /// queued under its own address. It belongs to the owner of the bio it was split from (`bi_private`, see `bio_chain`).
 #[btf_tracepoint(function = "block_split")]
 fn block_split(ctx: BtfTracePointContext) -> i32 {
@@ -127,7 +127,7 @@ fn block_split(ctx: BtfTracePointContext) -> i32 {
         Some(parent) => parent.request,
         None => by(pid, tid),
     };
-    // The gate is held by the parent, whose completion shuts it.
+    // The parent holds the gate, and its completion shuts it.
     (owner.gate, owner.issue_ns) = (0, 0);
     disks::shut_gate(bios::insert(bio.address(), &owner).1);
     0
@@ -160,7 +160,7 @@ fn block_rq_issue(ctx: BtfTracePointContext) -> i32 {
     let known = bios::get(bio.address());
     let first = match known {
         Some(first) if first.request.flags & IO_UNOWNED == 0 => Some(first),
-        // It was queued before the trace began, or its queueing was not seen.
+        // It was queued before the trace began, or no probe saw its queueing.
         _ => bios::insert(bio.address(), &owner(bio.next())).0,
     };
     if let Some(first) = first {
@@ -169,7 +169,7 @@ fn block_rq_issue(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// The request whose first bio is `bio`, of this owner, goes to the device.
+/// A request goes to the device. Its first bio is `bio`, of the owner in `first`.
 #[inline(always)]
 fn issue(rq: Request, op: u32, bio: Bio, first: &mut RequestState) {
     let (issue_ns, bytes) = (now(), rq.bytes());
@@ -209,7 +209,7 @@ fn issue_alone(rq: Request, op: u32) {
     }
 }
 
-/// The owner of a request whose first bio has none: that of the first other bio with an owner.
+/// The owner of a request if its first bio has none: that of the first other bio with an owner.
 #[inline(always)]
 fn owner(second: Bio) -> RequestState {
     let mut bio = second;
@@ -221,13 +221,13 @@ fn owner(second: Bio) -> RequestState {
         owner = bios::queued(bio);
         bio = bio.next();
     }
-    // The gate is held by the other bio, whose completion shuts it.
+    // The other bio holds the gate, and its completion shuts it.
     owner.gate = 0;
     owner
 }
 
 /// `block_rq_complete(struct request *rq, blk_status_t error, unsigned int nr_bytes)` (an errno before 5.16). May come several
-/// times for one request: it is finished when all that was left completes.
+/// times for one request: it is finished when the rest of its bytes completes.
 #[btf_tracepoint(function = "block_rq_complete")]
 fn block_rq_complete(ctx: BtfTracePointContext) -> i32 {
     let rq = Request(ctx.arg(0));
@@ -260,7 +260,7 @@ fn block_rq_complete(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// The further bios of a request that is finished. Later bios displace those beyond in time.
+/// Forgets the further bios of a finished request. Later bios displace those beyond `merged::LOOKED_AT`.
 #[inline(always)]
 fn forget(second: Bio) {
     let mut bio = second;

@@ -1,9 +1,10 @@
-//! The processes for which kernel threads write: those that dirtied the pages of a file, and those with a part in a journal transaction.
+//! The processes for which kernel threads write. They dirtied the pages of a file, or have a part in a journal transaction.
 //!
-//! A kernel thread that writes back works through one file at a time, and the thread of a journal through one transaction. The bios that it
-//! queues meanwhile belong to the last process that dirtied the file, or to the owners of the transaction's handles, by blocks.
+//! A kernel thread that writes back works through one file at a time. The bios that it queues meanwhile belong to the last process
+//! that dirtied the file. The thread of a journal works through one transaction. Its bios belong to the owners of the transaction's
+//! handles, by blocks.
 //!
-//! The tracepoints of the journal are hooked by name: `jbd2` is a module on many systems, and its types are not in the kernel's BTF.
+//! The tracepoints of the journal are hooked by name. `jbd2` is a module on many systems, so its types are not in the kernel's BTF.
 
 use aya_ebpf::{
     helpers::bpf_get_current_task,
@@ -31,12 +32,12 @@ static WRITING: LruHashMap<u32, Writing> = LruHashMap::with_max_entries(1024, 0)
 #[map]
 static TRANSACTIONS: LruHashMap<Transaction, Handles> = LruHashMap::with_max_entries(1024, 0);
 
-/// Is `current` a kernel thread? Then it works on behalf of somebody else.
+/// Is `current` a kernel thread? Then it works on behalf of another process.
 ///
-/// Read from the task itself: the switch that brought it may not have been seen (`sched::unseen_switch`).
+/// Read from the task itself: the probes may not have seen the switch that brought it (`sched::unseen_switch`).
 #[inline(always)]
 pub(super) fn is_kernel_thread() -> bool {
-    // SAFETY: a helper without arguments; what it returns has no type on 5.10.
+    // SAFETY: a helper without arguments; its result has no type on 5.10.
     let task = unsafe { bpf_get_current_task() } as *const u8;
     untyped(task, config!(offsets.task_flags), 0) & PF_KTHREAD != 0
 }
@@ -45,7 +46,7 @@ pub(super) fn is_kernel_thread() -> bool {
 #[inline(always)]
 pub(super) fn on_behalf(tid: u32) -> Option<(Dirtier, u32)> {
     let writing = WRITING.get_ptr_mut(tid)?;
-    // SAFETY: a map value; nobody but this thread writes it.
+    // SAFETY: a map value; only this thread writes it.
     let writing = unsafe { &mut *writing };
     if writing.flags != IO_JOURNAL {
         return (writing.dirtier.pid != 0).then_some((writing.dirtier, IO_WRITEBACK));
@@ -57,8 +58,8 @@ pub(super) fn on_behalf(tid: u32) -> Option<(Dirtier, u32)> {
     (owner.pid != 0).then_some((owner, IO_JOURNAL))
 }
 
-/// The process to charge for what `current` does to a file: itself, or the one it writes on behalf of. `None`: a kernel thread writes for
-/// itself.
+/// The process to charge for what `current` does to a file: itself, or the one it writes on behalf of. `None`: a kernel thread
+/// writes for itself.
 #[inline(always)]
 fn owner_here() -> Option<Dirtier> {
     let (pid, tid) = current();
@@ -69,8 +70,8 @@ fn owner_here() -> Option<Dirtier> {
     }
 }
 
-/// The owner of the `n`-th bio of a transaction. Multiples of the golden ratio fall evenly: each owner gets bios in proportion to its
-/// blocks, however many bios there are.
+/// The owner of the `n`-th bio of a transaction. Multiples of the golden ratio fall evenly. So each owner gets bios in proportion
+/// to its blocks, however many bios there are.
 #[inline(always)]
 fn share(handles: &Handles, n: u32) -> Dirtier {
     /// 2^32 divided by the golden ratio.
@@ -102,8 +103,8 @@ fn dirtied(mapping: Mapping) {
             return;
         }
     }
-    // A thread that writes back dirties a page again when it cannot be written just then (`folio_redirty_for_writepage`). The thread of
-    // the journal dirties what it has committed.
+    // A thread that writes back dirties a page again when it cannot be written just then (`folio_redirty_for_writepage`). The
+    // thread of the journal dirties the blocks that it has committed.
     let dirtier = owner_here().unwrap_or(Dirtier { pid, tid });
     let _ = DIRTIERS.insert(inode, dirtier, 0);
 }
@@ -148,7 +149,8 @@ fn writeback_single_inode_start(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// `writeback_single_inode(struct inode *inode, struct writeback_control *wbc, unsigned long nr_to_write)`, everywhere: done with it.
+/// `writeback_single_inode(struct inode *inode, struct writeback_control *wbc, unsigned long nr_to_write)`, everywhere. The
+/// write-back of the file is done.
 #[btf_tracepoint(function = "writeback_single_inode")]
 fn writeback_single_inode(_: BtfTracePointContext) -> i32 {
     let _ = WRITING.remove(current().1);
@@ -199,7 +201,7 @@ fn jbd2_end_commit(_: RawTracePointContext) -> i32 {
 }
 
 /// `jbd2_handle_stats(dev_t dev, tid_t tid, unsigned int type, unsigned int line_no, int interval, int sync, int requested_blocks,
-/// int dirtied_blocks)`, everywhere (`tid` is wider before 5.11): a handle is done, in the context of whoever had it.
+/// int dirtied_blocks)`, everywhere (`tid` is wider before 5.11). A handle is done, in the context of its owner.
 #[raw_tracepoint(tracepoint = "jbd2_handle_stats")]
 fn jbd2_handle_stats(ctx: RawTracePointContext) -> i32 {
     let dirtied = ctx.arg::<u64>(7) as u32;
@@ -227,8 +229,8 @@ fn jbd2_handle_stats(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// Adds to an owner's blocks. An owner without a place takes the place of the smallest one, with its blocks ("space saving", Metwally et
-/// al. 2005). So an owner of many blocks is never lost, and the error is at most the count of the smallest.
+/// Adds to an owner's blocks. An owner without a place takes that of the smallest one, with its blocks ("space saving", Metwally et
+/// al. 2005). So an owner of many blocks is never lost. The error is at most the count of the smallest.
 #[inline(always)]
 fn add_blocks(handles: &mut Handles, owner: Dirtier, blocks: u32) {
     let mut place = 0;

@@ -45,8 +45,8 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let (now, cpu) = (now(), cpus::here());
     let prev_pid = prev.pid();
     let next_pid = next.pid();
-    // Read here, where only one path leads. For each pointer that is read through a tracepoint's argument, the verifier searches all types
-    // of the kernel by name (`btf_nested_type_is_trusted`), on each path anew.
+    // Read here, where only one path leads. For each pointer read through a tracepoint's argument, the verifier searches all types
+    // of the kernel by name (`btf_nested_type_is_trusted`). It does so on each path anew.
     let (prev_queue, next_queue) = (prev.cfs_rq(), next.cfs_rq());
     let Some(state) = cpus::state(cpu) else {
         return 0;
@@ -71,10 +71,11 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// When `prev` came on its CPU, ns, if the switch that brought it was not seen; else 0.
+/// When `prev` came on its CPU, ns, if no probe saw the switch that brought it; else 0.
 ///
-/// A hardened kernel may run no tracing program while a process that it guards is `current`. Then the switch to that process is seen, and
-/// the switch from it is not. Without this the time of the next thread would be charged to the guarded process.
+/// A hardened kernel may run no tracing program while a process that it guards is `current`. Then the program sees the switch to
+/// that process, but not the switch from it. Without this function the time of the next thread would be charged to the guarded
+/// process.
 #[inline(always)]
 fn unseen_switch(state: *mut CpuState, (prev, queue): (Task, CfsRq), now: u64) -> u64 {
     // SAFETY: a map value, see `end_slice`.
@@ -82,7 +83,7 @@ fn unseen_switch(state: *mut CpuState, (prev, queue): (Task, CfsRq), now: u64) -
     if since_ns == 0 || task == prev.address() {
         return 0;
     }
-    // The scheduler stamps each thread that it brings, but not the idle thread. That one is taken to have come at once.
+    // The scheduler stamps each thread that it brings, but not the idle thread. The idle thread is taken to have come at once.
     let ran_ns = queue.rq().clock().wrapping_sub(prev.last_arrival());
     let came_ns = now.wrapping_sub(ran_ns);
     if prev.pid() == 0 || came_ns < since_ns || came_ns > now {
@@ -111,7 +112,7 @@ fn end_slice(state: *mut CpuState, prev: Task, next: Task, cpu: u32, now: u64) -
         };
         (holder, is_prev)
     };
-    // SAFETY: as above.
+    // SAFETY: a map value, under the lock of this CPU's run queue.
     let (since_ns, stolen_at_ns, waited_ns) = unsafe {
         ((*state).pid, (*state).tid) = (next.pid(), next.tid());
         let since_ns = core::mem::replace(&mut (*state).since_ns, now);
@@ -122,14 +123,14 @@ fn end_slice(state: *mut CpuState, prev: Task, next: Task, cpu: u32, now: u64) -
         )
     };
     if since_ns == 0 {
-        // SAFETY: as above; the first switch seen on this CPU.
+        // SAFETY: a map value, under the same lock. This is the first switch seen on this CPU.
         unsafe { (*state).run_queue = prev.run_queue() };
         return 0;
     }
     if holder.0 != 0 {
         histograms::ran(holder.0, waited_ns, now.wrapping_sub(since_ns), now);
     }
-    // SAFETY: as above; other CPUs add to `queued` atomically.
+    // SAFETY: a map value, under the same lock; other CPUs add to `queued` atomically.
     let (queued, opened_ns, emitted_ns) = unsafe {
         (
             (&raw const (*state).queued).read_volatile(),
@@ -164,7 +165,7 @@ fn emit_stolen(begin_ns: u64, now: u64, stolen_ns: u64) {
     });
 }
 
-/// Emits what the running thread of `cpu` held of it so far, before a queued thread is taken from there.
+/// Before a queued thread is taken from `cpu`, emits the time that its running thread held it so far.
 ///
 /// At `sched_migrate_task` the caller holds the lock of the run queue from which the thread is taken. `sched_switch` holds the same lock.
 /// The two exclude each other, so that the state of another CPU may be read and written here.
@@ -205,7 +206,7 @@ fn emit_slice(begin_ns: u64, now: u64, (pid, tid): (u32, u32), cpu: u32) {
     });
 }
 
-/// A target thread leaves the CPU: remember when, why and from where.
+/// A target thread leaves the CPU: remember the time, the reason and the stack.
 #[inline(always)]
 fn leave_cpu(
     ctx: &BtfTracePointContext,
@@ -270,7 +271,8 @@ fn leave_cpu(
     }
 }
 
-/// A thread comes on the CPU. Its run-queue wait is remembered until it leaves; the whole interval of a target thread is emitted.
+/// A thread comes on the CPU. Its run-queue wait is kept until it leaves. For a target thread, the whole interval off the CPU is
+/// emitted.
 ///
 /// The wait is the kernel's own: `rq->clock - sched_info.last_queued`. `sched_info_switch` runs after this tracepoint, so the stamp is
 /// still set. `schedstat` field 2 grows by exactly this wait. For a thread that came unseen, the field has grown already.
@@ -402,7 +404,7 @@ fn sched_migrate_task(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// Carries over how long this wait was throttled on the old CPU: the run queue of each CPU has a throttled clock of its own.
+/// Carries over the throttled part of this wait on the old CPU. The run queue of each CPU has a throttled clock of its own.
 ///
 /// The scheduler moves no thread to a queue that is throttled (`throttled_lb_pair`). So closed intervals are enough on the new CPU.
 #[inline(always)]

@@ -1,11 +1,11 @@
-//! Hyperthreads: how long a sibling ran another process while the target ran on its CPU. Only where there are siblings.
+//! Hyperthreads: the time that a sibling ran another process while the target ran on its CPU. Only where there are siblings.
 
 use aya_ebpf::{macros::map, maps::Array};
 use tracer_common::smt::{IDLE, OTHER, SiblingState, TARGET, THREADS_MAP};
 
 use crate::{filter::is_target, shared::shared};
 
-/// By CPU number. User space sets the size to the number of possible CPUs, and writes the siblings.
+/// Sibling states by CPU number. User space sets the size to the number of possible CPUs, and writes the siblings.
 #[map]
 static THREADS: Array<SiblingState> = Array::with_max_entries(512, 0);
 
@@ -13,7 +13,8 @@ shared!(THREADS = THREADS_MAP);
 
 /// A CPU goes on with another thread. Runs with interrupts off.
 ///
-/// The sibling is read while it writes, and a switch there may be seen in half. So the time beside is cut to the time that the target ran.
+/// The sibling may write while this program reads, so a switch there may be seen in half. The time beside is cut to the time that
+/// the target ran.
 #[inline(never)]
 pub(super) fn switched(cpu: u32, next_pid: u32, now: u64) -> i32 {
     let Some(state) = THREADS.get_ptr_mut(cpu) else {

@@ -1,4 +1,4 @@
-//! Wakeups of target threads: the waker, and the CPU in whose run queue they stand from then on.
+//! Wakeups of target threads: the waker, and the CPU on which they are queued from then on.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use tracer_common::sched::{TASK_ASLEEP, TASK_QUEUED, WAIT_NO_WAKER, WAIT_TASK_WAKER};
@@ -47,7 +47,7 @@ fn waking(ctx: &BtfTracePointContext, tid: u32) {
     }
 }
 
-/// `sched_wakeup(struct task_struct *p)`, everywhere. Also fires for tasks that never slept: those are ignored.
+/// `sched_wakeup(struct task_struct *p)`, everywhere. Also fires for threads that never slept: the program ignores those.
 #[btf_tracepoint(function = "sched_wakeup")]
 fn sched_wakeup(ctx: BtfTracePointContext) -> i32 {
     queued(Task(ctx.arg(0)));

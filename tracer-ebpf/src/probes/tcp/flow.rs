@@ -1,4 +1,5 @@
-//! What holds back a sending socket of a target. The probes look as acknowledgements arrive and sends return, and emit changes.
+//! The limits that hold back a sending socket of a target. The probes look when acknowledgements arrive and sends return, and emit
+//! changes.
 
 use tracer_common::{
     Kind,
@@ -8,7 +9,7 @@ use tracer_common::{
 
 use crate::{emit, kernel::Tcp};
 
-/// Emits what held the socket back until `now`, if it changed or the last record is [`FLOW_NS`] old.
+/// Emits the limit that held the socket back until `now`, if it changed or the last record is [`FLOW_NS`] old.
 #[inline(always)]
 pub(super) fn look(socket: u64, tcp: Tcp, state: &mut SocketState, now: u64) {
     let (snd_nxt, snd_una) = (tcp.snd_nxt(), tcp.snd_una());
@@ -17,7 +18,7 @@ pub(super) fn look(socket: u64, tcp: Tcp, state: &mut SocketState, now: u64) {
         snd_nxt.wrapping_sub(snd_una),
     );
     let (window, mss, retransmits) = (tcp.snd_wnd(), tcp.mss(), tcp.retransmits());
-    // As `tcp_snd_wnd_test()` has it: does the next segment end beyond the window?
+    // The test of `tcp_snd_wnd_test()`: does the next segment end beyond the window?
     let next = if unsent < mss { unsent } else { mss };
     let flags = if unsent > 0 && unacked.wrapping_add(next) > window {
         FLOW_WINDOW

@@ -1,6 +1,6 @@
-//! Links: what each process sent through an interface that queues.
+//! Links: the traffic that each process sent through an interface that queues.
 //!
-//! The owner of a packet is the process of its socket, never `current`: packets leave in softirq, where `current` is a bystander.
+//! The owner of a packet is the process of its socket, never `current`. Packets leave in softirq, where `current` is a bystander.
 
 use aya_ebpf::{
     macros::{btf_tracepoint, map},
@@ -20,15 +20,15 @@ use crate::{
     shared::shared,
 };
 
-/// What each owner sent through each interface in the current slice.
+/// Traffic that each owner sent through each interface in the current slice.
 #[map]
 static LINKS: LruHashMap<LinkOwner, Link> = LruHashMap::with_max_entries(4096, 0);
 
 shared!(LINKS = LINKS_MAP);
 
-/// `net_dev_start_xmit(const struct sk_buff *skb, const struct net_device *dev)`, everywhere: a packet leaves the queue of `dev`.
-/// A device without a queue is passed through (by default loopback, veth and bridge): a packet counts once for each queue. A packet that
-/// passes may be forwarded, so its owner is remembered. The loopback forwards nothing.
+/// `net_dev_start_xmit(const struct sk_buff *skb, const struct net_device *dev)`, everywhere: a packet leaves the queue of `dev`. A
+/// packet passes through a device without a queue (by default loopback, veth and bridge). So it counts once for each queue. A
+/// packet that passes may be forwarded, so the program remembers its owner. The loopback forwards nothing.
 #[btf_tracepoint(function = "net_dev_start_xmit")]
 fn net_dev_start_xmit(ctx: BtfTracePointContext) -> i32 {
     let skb = Skb(ctx.arg(0));
@@ -77,7 +77,7 @@ fn transmit(skb: Skb, dev: NetDevice, qdisc: Qdisc) {
     cell.packets += 1;
     cell.bytes += u64::from(skb.len());
     let backlog = qdisc.qlen();
-    // A queue that paces (`fq`) holds packets that wait for nobody.
+    // In a queue that paces (`fq`), packets wait for their own time, not for the link.
     if backlog < cell.backlog_min && (backlog == 0 || !packets::is_on_time(skb, now)) {
         cell.backlog_min = backlog;
     }

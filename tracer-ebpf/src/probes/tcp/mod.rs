@@ -37,7 +37,7 @@ fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
 /// A send returned, in its caller's context.
 #[inline(always)]
 fn sent(sk: Sock, result: i32) {
-    // Read where only one path leads, see `sched_switch`.
+    // Read where only one path leads: see `sched_switch`.
     let socket = sk.socket();
     let (pid, tid) = current();
     let now = now();
@@ -164,8 +164,9 @@ fn announce(sk: Sock, state: &mut SocketState, pid: u32, now: u64) {
     });
 }
 
-/// `tcp_sendmsg_locked(const struct sock *sk, const struct msghdr *msg, const struct sk_buff *skb, int size_goal)`, 6.16 and later:
-/// once for each turn of the copy loop. The first one marks the begin of the call: the wait for the socket's lock is not in it.
+/// `tcp_sendmsg_locked(const struct sock *sk, const struct msghdr *msg, const struct sk_buff *skb, int size_goal)`, 6.16 and later.
+/// It fires once for each turn of the copy loop. The first one marks the begin of the call: the wait for the socket's lock is not
+/// in it.
 #[btf_tracepoint(function = "tcp_sendmsg_locked")]
 fn tcp_sendmsg_locked(ctx: BtfTracePointContext) -> i32 {
     send_begins(Sock(ctx.arg(0)));
@@ -216,7 +217,7 @@ fn tcp_probe(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// Does this acknowledgement end the sample that is open on the socket, and does it cover all that was written?
+/// Does this acknowledgement end the sample that is open on the socket, and does it cover all bytes written?
 #[inline(always)]
 fn acknowledged(sk: Sock, state: &mut SocketState, ack_seq: u32) {
     if (ack_seq.wrapping_sub(state.sent_seq) as i32) < 0 {
@@ -255,8 +256,8 @@ fn emit_ack(socket: u64, left_ns: u64, now: u64) {
     });
 }
 
-/// `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`, everywhere: a connection that its process
-/// has closed changes its state when its end is acknowledged, and so all before it. `tcp_probe` no longer fires there.
+/// `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`, everywhere. The process has closed the
+/// connection. When the peer acknowledges its end, and so all before it, the state changes. `tcp_probe` no longer fires there.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     let old = ctx.arg::<u64>(1) as u32;

@@ -1,4 +1,4 @@
-//! The bytes of the kernel's type information, without a copy where the kernel lets them be mapped (6.16 and later).
+//! The bytes of the kernel's type information, without a copy if the kernel can map them (6.16 and later).
 //!
 //! Reading them from `sysfs` takes 1,300 steps of a page each.
 
@@ -21,7 +21,7 @@ impl Bytes {
     /// If it cannot be read.
     pub(crate) fn of(path: &Path) -> io::Result<Self> {
         let mut file = File::open(path)?;
-        // Private: all that `btf_sysfs_vmlinux_mmap` grants.
+        // Private: `btf_sysfs_vmlinux_mmap` grants no more.
         // SAFETY: the kernel's type information is never written.
         if let Ok(mapping) = unsafe { MmapOptions::new().map_copy_read_only(&file) } {
             return Ok(Self::Mapped(mapping));

@@ -1,4 +1,4 @@
-//! The little of the kernel's type information that loading a program asks for, in its own format.
+//! The small part of the kernel's type information that loading a program needs, in its own format.
 
 use std::collections::BTreeMap;
 

@@ -46,14 +46,14 @@ mod kind {
 /// Types nest through typedefs and qualifiers; a file that nests deeper is corrupt.
 const DEEPEST: usize = 32;
 
-/// Where a member lies in its structure.
+/// The place of a member in its structure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Member {
     /// Offset of the byte in which it begins.
     pub(crate) byte_offset: u32,
     /// Its first bit in that byte.
     pub(crate) bit_offset: u8,
-    /// Its width if it is a bit-field, else 0.
+    /// Its width in bits if it is a bit-field, else 0.
     pub(crate) bit_size: u8,
 }
 
@@ -70,16 +70,17 @@ pub(crate) struct Btf {
     module: Vec<u8>,
     /// Offset of each type in `kernel`, and of a module's type that of `module` plus the length of `kernel`. Type 0 is void.
     types: Vec<u32>,
-    /// How many of them are the kernel's own, void included; behind them are the module's.
+    /// Number of the kernel's own types, void included; behind them are the module's.
     own: usize,
     /// The kernel's names, and behind them the module's.
     strings: Vec<Range<usize>>,
-    /// Structures and unions, in order of the hash of their name, then of number: several may have one name. There are ten thousand, and
-    /// thirty are asked for. A string for each would take longer than reading them all.
+    /// Structures and unions, in order of the hash of their name, then of number: several may have one name. There are ten
+    /// thousand, and thirty are needed. A string for each would take longer than reading them all.
     structures: Vec<(u64, u32)>,
     /// `btf_trace_*` typedefs by the name of their tracepoint.
     tracepoints: HashMap<String, u32>,
-    /// Functions by name: only TCP's, because no other family hooks functions, and the one that stands for the iterator over tasks.
+    /// Functions by name: only TCP's, because no other family hooks functions. Also the one that stands for the iterator over
+    /// tasks.
     functions: HashMap<String, u32>,
     /// The section of per-CPU variables.
     per_cpu: Option<Type>,
@@ -88,7 +89,7 @@ pub(crate) struct Btf {
 /// A decoded type header.
 #[derive(Clone, Copy)]
 struct Type {
-    /// Offset of what follows the header.
+    /// Offset of the bytes behind the header.
     tail: usize,
     name: u32,
     kind: u32,
@@ -99,14 +100,14 @@ struct Type {
     value: u32,
 }
 
-/// Does `text` begin with the name of a function that is asked for?
+/// Does `text` begin with the name of a function that may be hooked?
 fn is_hooked(text: &[u8]) -> bool {
     let iterator = text.strip_prefix(parents::FUNCTION.as_bytes());
     text.starts_with(b"tcp_") || iterator.is_some_and(|rest| rest.first() == Some(&0))
 }
 
 impl Btf {
-    /// Reads the types of the running kernel, and those of ext4's journal where that is a module.
+    /// Reads the types of the running kernel, and those of ext4's journal if that is a module.
     ///
     /// # Errors
     /// If the kernel has no BTF or it cannot be understood. If a module's cannot, only its probes are missing.
@@ -131,7 +132,7 @@ impl Btf {
     /// Parses a BTF blob.
     ///
     /// # Errors
-    /// If the blob is cut, corrupt, of the other byte order, or has a kind of type that is not known here.
+    /// If the blob is cut, corrupt, of the other byte order, or has an unknown kind of type.
     fn of(kernel: Bytes) -> Result<Self> {
         let (types, strings) = sections(&kernel)?;
         let mut btf = Self {
@@ -164,7 +165,7 @@ impl Btf {
         self.index(types.start + shift..types.end + shift)
     }
 
-    /// Finds where each type begins, and the names that are asked for.
+    /// Finds the begin of each type, and the names that are needed.
     fn index(&mut self, section: Range<usize>) -> Result<()> {
         let outcome = self.scan(section);
         self.structures.sort_unstable();
@@ -367,7 +368,8 @@ impl Btf {
         arguments.collect()
     }
 
-    /// Offset of a per-CPU variable in its section, bytes; `None` if the kernel has none of this name, or its BTF lists no such variables.
+    /// Offset of a per-CPU variable in its section, bytes. `None` if the kernel has none of this name, or its BTF lists no such
+    /// variables.
     #[must_use]
     pub(crate) fn per_cpu(&self, name: &str) -> Option<u32> {
         let section = self.per_cpu?;
@@ -379,7 +381,7 @@ impl Btf {
         })
     }
 
-    /// How many arguments a TCP function has; `None` if the kernel has no such function that can be hooked.
+    /// Number of arguments of a TCP function; `None` if the kernel has no such function that can be hooked.
     #[must_use]
     pub(crate) fn arguments(&self, function: &str) -> Option<usize> {
         let function = self.get(*self.functions.get(function)?)?;
@@ -405,7 +407,7 @@ fn hash(name: &str) -> u64 {
     })
 }
 
-/// Where types and names lie in a blob.
+/// The places of types and names in a blob.
 fn sections(bytes: &[u8]) -> Result<(Range<usize>, Range<usize>)> {
     ensure!(
         bytes.len() >= 24,

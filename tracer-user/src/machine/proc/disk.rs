@@ -32,7 +32,7 @@ fn disk(folder: &Path) -> Option<Disk> {
     })
 }
 
-/// Whole disks directly under one: those it is made of, and the one that holds the file behind a loop device.
+/// Whole disks directly under a device: those it is made of, or the one with the file behind a loop device.
 fn below(folder: &Path) -> Vec<u32> {
     let slaves = fs::read_dir(folder.join("slaves"))
         .into_iter()
@@ -70,7 +70,7 @@ pub(super) fn packed((major, minor): (u32, u32)) -> Option<u32> {
     (major < 1 << 12 && minor < 1 << 20).then_some(major << 20 | minor)
 }
 
-/// The folder in `/sys` of the whole disk to which the device of a folder belongs: a partition's lies in its disk's.
+/// The folder in `/sys` of the whole disk for a device's folder. A partition's folder lies in that of its disk.
 fn whole_disk(folder: &Path) -> Option<PathBuf> {
     let folder = fs::canonicalize(folder).ok()?;
     match folder.join("partition").exists() {
@@ -111,7 +111,7 @@ struct Mount {
     device: (u32, u32),
     point: String,
     source: String,
-    /// Folders that an overlay (a container's root) is made of, as the tracer sees them.
+    /// The folders of an overlay (a container's root), as the tracer sees them.
     layers: Vec<String>,
 }
 
@@ -143,7 +143,7 @@ impl Mount {
         self.disk().into_iter().chain(of_layers).collect()
     }
 
-    /// The folder in `/sys` of the whole disk under it; `None` for what lies in memory or on another machine.
+    /// The folder in `/sys` of the whole disk under it. `None` for a file system in memory or on another machine.
     fn disk(&self) -> Option<PathBuf> {
         if self.device.0 != 0 {
             return folder_of(self.device);

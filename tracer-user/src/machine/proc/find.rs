@@ -11,7 +11,7 @@ use super::{
 /// Bytes that the kernel keeps of a name: `TASK_COMM_LEN` less the final NUL.
 const LONGEST_COMM: usize = 15;
 
-/// The process that has `pid` inside its container, for "did you mean host pid N?"; the lowest if several containers have one.
+/// The process that has `pid` inside its container, for "did you mean host pid N?". The lowest if several containers have one.
 #[must_use]
 pub(crate) fn inner_pid(pid: u32) -> Option<u32> {
     let mut files = SmallFiles::default();
@@ -61,7 +61,7 @@ pub(crate) fn by_comm(name: &str) -> Vec<u32> {
     pids
 }
 
-/// Is `comm` what the kernel makes of `name`?
+/// Is `comm` the kernel's form of `name`?
 fn is_comm(comm: &str, name: &str) -> bool {
     let kept = &name.as_bytes()[..name.len().min(LONGEST_COMM)];
     comm.as_bytes() == kept || comm == String::from_utf8_lossy(kept)
@@ -69,8 +69,8 @@ fn is_comm(comm: &str, name: &str) -> bool {
 
 /// The process that listens on a TCP port in the tracer's own network namespace.
 ///
-/// A server that forks shares its listening socket with its children: the oldest process is meant. systemd keeps a copy of the sockets that
-/// it activates, and is meant only if no other process has the socket.
+/// A server that forks shares its listening socket with its children: the oldest process counts. systemd keeps a copy of the
+/// sockets that it activates. It counts only if no other process has the socket.
 #[must_use]
 pub(crate) fn by_port(port: u16) -> Option<u32> {
     let inodes: HashSet<u64> = socket::listeners("/proc/self/net", port).collect();

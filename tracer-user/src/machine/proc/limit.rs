@@ -1,4 +1,5 @@
-//! Disks on which a process's own I/O is limited. What a kernel thread queues there for the process's cgroup was held back by the limit.
+//! Disks on which a process's own I/O is limited. The limit has held back the I/O that a kernel thread queues there for the
+//! process's cgroup.
 
 use std::{
     collections::VecDeque,
@@ -27,7 +28,7 @@ pub(crate) struct IoLimit {
     pub(crate) pid: u32,
 }
 
-/// The disks that `limits`, those of the process, are about; none where its group cannot be found.
+/// The disks of `limits`, the limits of the process; none if its group cannot be found.
 #[must_use]
 pub(crate) fn io_limits(pid: u32, means: &Means, limits: &[OwnLimit]) -> Vec<IoLimit> {
     let mut disks: Vec<u32> = limits.iter().filter_map(disk).collect();
@@ -55,7 +56,7 @@ fn group(pid: u32, hierarchy: &Hierarchy) -> Option<u64> {
 /// Most folders looked into for a group: a machine with more has its containers near the top.
 const MOST_FOLDERS: usize = 10_000;
 
-/// The process of a group, by the number of the group, that has moved most bytes to and from disks.
+/// The process that has moved most bytes to and from disks in a group, by the group's number.
 #[must_use]
 pub(crate) fn busiest_of_group(group: u64, means: &Means) -> Option<u32> {
     let mount = &means.io.as_ref()?.mount;

@@ -1,10 +1,10 @@
-//! What this machine offers to restrain a process with: cgroup hierarchies, commands, systemd.
+//! The means by which this machine can restrain a process: cgroup hierarchies, commands, systemd.
 
 use std::{env, fs, path::Path};
 
 use crate::standing::{Hierarchy, Means};
 
-/// Reads everything but the interfaces, which are read at the end.
+/// Reads all means but the interfaces, which are read at the end.
 #[must_use]
 pub(crate) fn means() -> Means {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();

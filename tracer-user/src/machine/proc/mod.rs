@@ -1,7 +1,7 @@
-//! Facts from `/proc`, `/sys` and netlink: what was there before the first record, and how processes stand at the end.
+//! Facts from `/proc`, `/sys` and netlink: the state before the first record, and the standing of processes at the end.
 //!
-//! Parsers are pure functions of text; the readers around them are thin. A process may vanish between two reads. What cannot be read is
-//! left out: it is never an error.
+//! Parsers are pure functions of text; the readers around them are thin. A process may vanish between two reads. A fact that cannot
+//! be read is left out: it is never an error.
 
 mod disk;
 mod find;
@@ -62,7 +62,7 @@ fn resident_pages(statm: &str) -> Option<u64> {
     statm.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
-/// A value of `sysconf`, or `usual` where the C library does not know it.
+/// A value of `sysconf`, or `usual` if the C library does not know it.
 fn system_value(name: libc::c_int, usual: u64) -> u64 {
     // SAFETY: takes no pointer; an unknown name returns -1.
     let value = unsafe { libc::sysconf(name) };
@@ -97,7 +97,7 @@ impl SmallFiles {
         self.path.write_fmt(path).ok()?;
         let mut file = File::open(&self.path).ok()?.take(limit);
         self.content.clear();
-        // A process that vanishes gives ESRCH in the middle: what was read before is not used.
+        // A process that vanishes gives ESRCH in the middle. The part that was read before is not used.
         file.read_to_end(&mut self.content).ok()?;
         Some(&self.content)
     }

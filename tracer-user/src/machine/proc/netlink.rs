@@ -14,7 +14,7 @@ const ANSWER_BYTES: usize = 64 * 1024;
 /// answers go to `each`.
 ///
 /// # Errors
-/// If the kernel refuses, or answers with what is no netlink message.
+/// If the kernel refuses, or its answer is no netlink message.
 pub(crate) fn dump(
     protocol: i32,
     kind: u16,
@@ -35,7 +35,7 @@ pub(crate) fn dump(
     // SAFETY: the descriptor is open, and nothing else owns it.
     let socket = unsafe { OwnedFd::from_raw_fd(fd) };
     let request = request(kind, body);
-    // SAFETY: the buffer is as long as is said.
+    // SAFETY: the buffer has the length that is passed.
     let sent = unsafe {
         libc::send(
             socket.as_raw_fd(),
@@ -49,7 +49,8 @@ pub(crate) fn dump(
     }
     let mut answer = vec![0_u8; ANSWER_BYTES];
     loop {
-        // SAFETY: the buffer is as long as is said. The kernel has begun its answer before `send` returned: this never blocks.
+        // SAFETY: the buffer has the length that is passed. The kernel began its answer before `send` returned, so this never
+        // blocks.
         let length = unsafe {
             libc::recv(
                 socket.as_raw_fd(),

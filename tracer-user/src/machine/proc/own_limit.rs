@@ -1,4 +1,4 @@
-//! Limits of a process's own CPU time and I/O, by its cgroups and those above them: the file and the value of each.
+//! Limits of a process's own CPU time and I/O, by its cgroups and those above them. Each has its file and value.
 
 use std::fs;
 

@@ -10,9 +10,9 @@ use super::{
     socket::{LISTEN, Line, inodes, lines, namespace},
 };
 
-/// The processes at the other ends of connections, each looked for in the network namespace of the process that has this end. First comes
-/// the process that has the accepted socket. Then come all that have the socket that listens there, because a server's workers take turns.
-/// Reads the descriptors of every process once.
+/// The processes at the other ends of connections. Each is looked for in the network namespace of the process that has this end.
+/// First comes the process that has the accepted socket. Then come all that have the socket that listens there, because a server's
+/// workers take turns. Reads the descriptors of every process once.
 #[must_use]
 pub(crate) fn peers_of(connections: &[Connection]) -> Vec<Vec<u32>> {
     let namespaces = Namespaces::read(connections);
@@ -47,7 +47,7 @@ pub(crate) fn peers_of(connections: &[Connection]) -> Vec<Vec<u32>> {
     sockets.iter().map(found).collect()
 }
 
-/// The sockets of network namespaces that are asked about. A server's workers share a namespace with a list that may be long: it is read
+/// The sockets of the network namespaces in question. A server's workers share a namespace. Its list may be long, so it is read
 /// once.
 struct Namespaces {
     /// The namespace of each process; none for a process that was gone.
@@ -175,7 +175,8 @@ pub(crate) fn clients_of(connections: &[Connection]) -> Vec<Option<u32>> {
     wanted.into_iter().map(client).collect()
 }
 
-/// The processes that have each of these sockets, the oldest first. systemd is left out: it keeps a copy of the sockets that it activates.
+/// The processes that have each of these sockets, the oldest first. Without systemd, which keeps a copy of the sockets that it
+/// activates.
 fn owners(sockets: &HashSet<u64>) -> HashMap<u64, Vec<u32>> {
     let mut owners: HashMap<u64, Vec<u32>> = HashMap::new();
     if sockets.is_empty() {

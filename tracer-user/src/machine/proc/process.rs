@@ -8,10 +8,10 @@ use crate::event::Process;
 /// `PF_KTHREAD` of `include/linux/sched.h`: the same bit since 2.6.27.
 const KERNEL_THREAD: u32 = 0x0020_0000;
 
-/// Most bytes kept of a command line: it may have megabytes, and nobody reads more.
+/// Most bytes kept of a command line: it may have megabytes, and no reader needs more.
 const LONGEST_CMDLINE: u64 = 4096;
 
-/// The fields of `/proc/PID/stat` that are used.
+/// The fields of `/proc/PID/stat` that the tracer uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Stat {
     pub(crate) comm: String,
@@ -80,7 +80,7 @@ fn unescape(comm: &str) -> Cow<'_, str> {
     plain.into()
 }
 
-/// Every process that is there now, in order of pid; `is_target` says which ones are traced.
+/// Every process that is there now, in order of pid; `is_target` decides which ones are traced.
 #[must_use]
 pub(crate) fn processes(is_target: impl Fn(u32) -> bool) -> Vec<Process> {
     let ticks_per_s = ticks_per_s();
@@ -131,7 +131,7 @@ fn stat(files: &mut SmallFiles, pid: u32) -> Option<Stat> {
     Stat::parse(files.read(format_args!("/proc/{pid}/stat"))?)
 }
 
-/// Clock ticks of `stat` per second. It is 100 everywhere, and asked for all the same.
+/// Clock ticks of `stat` per second. It is 100 everywhere, but the function still asks.
 fn ticks_per_s() -> u64 {
     system_value(libc::_SC_CLK_TCK, 100)
 }
@@ -215,7 +215,7 @@ pub(crate) fn parents() -> Vec<(u32, u32)> {
     parents.collect()
 }
 
-/// The descendants of `root`, without itself, from the pids of child and parent of all; nearer generations first.
+/// The descendants of `root`, without itself, nearer generations first. `edges` has the pids of child and parent of all processes.
 #[must_use]
 pub(crate) fn descendants(root: u32, edges: impl Iterator<Item = (u32, u32)>) -> Vec<u32> {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();

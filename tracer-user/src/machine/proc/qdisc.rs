@@ -5,7 +5,7 @@ use std::{fs, io};
 use super::netlink::{self, word};
 use crate::standing::Interface;
 
-/// `tcmsg.tcm_parent` of what hangs at the root, `TC_H_ROOT` of `linux/pkt_sched.h`.
+/// `tcmsg.tcm_parent` of a qdisc at the root, `TC_H_ROOT` of `linux/pkt_sched.h`.
 const ROOT: u32 = u32::MAX;
 /// `TCA_KIND` of `linux/rtnetlink.h`.
 const KIND: u16 = 1;
@@ -21,7 +21,7 @@ struct Qdisc {
     kind: String,
 }
 
-/// The interfaces with their root qdiscs. Other network namespaces are not seen.
+/// The interfaces with their root qdiscs. The call does not see other network namespaces.
 #[must_use]
 pub(crate) fn interfaces() -> Vec<Interface> {
     let qdiscs = dump().unwrap_or_default();

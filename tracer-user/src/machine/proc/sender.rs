@@ -1,5 +1,5 @@
-//! The processes that are sending as the trace begins. A send that waits for room in its buffer may have begun seconds ago, and may go on
-//! for as long.
+//! The processes that are sending as the trace begins. A send that waits for room in its buffer may have begun seconds ago. It may
+//! go on for as long.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,12 +7,12 @@ use tracer_common::packets::Sender;
 
 use super::socket::{LISTEN, inodes, lines, namespace};
 
-/// Most sockets returned: the map `SENDERS` has room for them. Of more, those of the lowest inodes.
+/// Most sockets returned: the map `SENDERS` has room for them. If there are more, those with the lowest inodes.
 const MOST: usize = 1024;
 
-/// The sockets in the network namespaces of these processes that hold bytes to be sent or acknowledged, each with its process.
+/// The sockets with bytes to be sent or acknowledged in the network namespaces of these processes, each with its process.
 ///
-/// Where there are none, no descriptor is read. If several processes have a socket, the first counts.
+/// If there are none, no descriptor is read. If several processes have a socket, the first counts.
 #[must_use]
 pub(crate) fn senders(pids: &[u32]) -> Vec<(Sender, u32)> {
     let mut namespaces = BTreeMap::new();

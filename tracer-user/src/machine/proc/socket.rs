@@ -59,7 +59,7 @@ impl Line {
     }
 }
 
-/// Parses `0100007F:1F90`: the address in words of 32 bits, each with its bytes in network order, and the port as a plain number.
+/// Parses `0100007F:1F90`. The address is in words of 32 bits, each with its bytes in network order. The port is a plain number.
 fn address(text: &str) -> Option<SocketAddr> {
     let (words, port) = text.split_once(':')?;
     let port = u16::from_str_radix(port, 16).ok()?;
@@ -88,7 +88,7 @@ pub(super) fn namespace(pid: u32) -> Option<u64> {
     Some(namespace.ino())
 }
 
-/// The TCP sockets of a network namespace; `folder` is `/proc/PID/net`. Lines are read as they are asked for: there may be a hundred
+/// The TCP sockets of a network namespace; `folder` is `/proc/PID/net`. Lines are read one at a time: there may be a hundred
 /// thousand.
 pub(super) fn lines(folder: &str) -> impl Iterator<Item = Line> + use<> {
     // Without IPv6 there is no tcp6.
@@ -131,7 +131,7 @@ fn socket_inode(link: &OsString) -> Option<u64> {
 /// not bytes.
 #[must_use]
 pub(crate) fn sockets(pids: &[u32]) -> (Vec<OpenSocket>, Vec<u32>) {
-    // The descriptors first: a socket closed in between is then missing from the list, and a new one is not asked for.
+    // The descriptors first. Then a socket closed in between is missing from the list, and a new one is not looked for.
     let mut namespaces: BTreeMap<u64, Vec<(u64, u32)>> = BTreeMap::new();
     for &pid in pids {
         if let Some(namespace) = namespace(pid) {
@@ -143,7 +143,7 @@ pub(crate) fn sockets(pids: &[u32]) -> (Vec<OpenSocket>, Vec<u32>) {
     for mut wanted in namespaces.into_values() {
         wanted.sort_unstable();
         wanted.dedup();
-        // A server's workers share a namespace, and its list may be long: read once.
+        // A server's workers share a namespace. Its list may be long, so it is read once.
         let Some(any) = wanted.first().map(|(_, pid)| *pid) else {
             continue;
         };

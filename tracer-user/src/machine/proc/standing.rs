@@ -1,4 +1,4 @@
-//! How a process stands with the schedulers. It is read at the end, for the few processes that held most.
+//! The schedule of a process: its priority, groups and limits. It is read at the end, for the few processes that held most.
 
 use std::{
     collections::HashMap,
@@ -17,7 +17,7 @@ const LONGEST_CMDLINE: u64 = 4096;
 const HEAD: u64 = 64 * 1024;
 /// Most descriptors looked at.
 const MOST_FILES: usize = 256;
-/// Variables from which compressors take their level or threads.
+/// Variables that set the level or the threads of compressors.
 const DEFAULTS: [&str; 6] = [
     "GZIP",
     "PIGZ",
@@ -27,7 +27,7 @@ const DEFAULTS: [&str; 6] = [
     "ZSTD_NBTHREADS",
 ];
 
-/// How these processes stand. One that is gone, or is a zombie, is left out.
+/// The standing of these processes. One that is gone, or is a zombie, is left out.
 #[must_use]
 pub(crate) fn standings(pids: &[u32], means: &Means) -> Vec<Standing> {
     // Once for all: on a busy server the list of all sockets takes 20 ms.
@@ -80,8 +80,8 @@ fn standing(pid: u32, means: &Means, connections: Vec<(String, String)>) -> Opti
     })
 }
 
-/// The folder in which a process was started. rsync changes to the folder that it reads or writes, and only its environment still has the
-/// first one.
+/// The folder in which a process was started. rsync changes to the folder that it reads or writes. Only its environment still has
+/// the first one.
 fn started_in(pid: u32, line: &[u8]) -> Option<String> {
     if contains(line, b"(rsync)") {
         return variables(pid).find_map(|variable| Some(variable.strip_prefix("PWD=")?.to_owned()));
@@ -139,7 +139,7 @@ fn autogroup(text: &str) -> Option<(u64, i32)> {
     Some((id.parse().ok()?, nice.parse().ok()?))
 }
 
-/// Two answers: has the process a file open with `O_DIRECT` or `O_SYNC`, and is its input a pipe or its output no terminal?
+/// Two answers. Has the process a file open with `O_DIRECT` or `O_SYNC`? Is its input a pipe, or its output no terminal?
 fn open_files(pid: u32) -> (bool, bool) {
     let unbuffered = |fd: u32| {
         let text = fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).ok()?;
@@ -180,7 +180,7 @@ fn variables(pid: u32) -> impl Iterator<Item = String> {
     variables.into_iter()
 }
 
-/// How its program was linked.
+/// The kind of its program.
 fn program(pid: u32) -> Program {
     let path = format!("/proc/{pid}/exe");
     let mut head = Vec::new();
@@ -196,8 +196,8 @@ fn program(pid: u32) -> Program {
     }
 }
 
-/// From the first bytes of a 64-bit ELF file: `e_phoff` at 32, `e_phentsize` at 54, `e_phnum` at 56, `p_type` first (elf(5)). Go puts its
-/// build identity, a note of the owner `Go`, at the front.
+/// The kind of a program, from the first bytes of a 64-bit ELF file. `e_phoff` is at 32, `e_phentsize` at 54, `e_phnum` at 56,
+/// `p_type` first (elf(5)). Go puts its build identity, a note of the owner `Go`, at the front.
 fn linked(head: &[u8]) -> Program {
     const PT_INTERP: u32 = 3;
     let short = |at: usize| {

@@ -1,9 +1,9 @@
-//! Threads: what each one sleeps in.
+//! Threads: the kernel functions in which each one sleeps.
 
 use super::{SmallFiles, numbers_in, process::Stat};
 use crate::event::Thread;
 
-/// The threads of a process with the kernel functions they sleep in; empty if it is gone.
+/// The threads of a process with the kernel functions in which they sleep; empty if it is gone.
 #[must_use]
 pub(crate) fn threads(pid: u32) -> Vec<Thread> {
     let mut files = SmallFiles::default();

@@ -1,7 +1,7 @@
 //! TCP connections of a process with a question that had no answer at attach: a client's, or its own.
 //!
-//! The kernel keeps when each side sent last (`struct tcp_info` of `include/uapi/linux/tcp.h`). It is asked through a copy of the
-//! descriptor (`pidfd_getfd`, 5.6 and later), which works in every network namespace and touches nothing.
+//! The kernel keeps when each side sent last (`struct tcp_info` of `include/uapi/linux/tcp.h`). The tracer asks through a copy of
+//! the descriptor (`pidfd_getfd`, 5.6 and later). This works in every network namespace and changes nothing.
 
 use std::{
     collections::HashSet,
@@ -16,13 +16,13 @@ use crate::{
     machine::clocks::now_ns,
 };
 
-/// Most connections asked about: more would make attaching longer than their answers are worth.
+/// Most connections queried: more would cost more time at attach than their answers are worth.
 const MOST: usize = 1024;
 
-/// Length of the part of `struct tcp_info` that is wanted, which every kernel since 4.9 has.
+/// Length of the part of `struct tcp_info` that is read, bytes. Every kernel since 4.9 has it.
 const LENGTH: usize = 160;
 
-/// What the kernel says of a connection.
+/// The kernel's counters of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Traffic {
     /// Milliseconds since the last segment with bytes went out.
@@ -125,7 +125,7 @@ fn ends(stream: &TcpStream) -> Option<(SocketAddr, SocketAddr)> {
 fn traffic(stream: &TcpStream) -> Option<Traffic> {
     let mut info = [0_u8; LENGTH];
     let mut length = LENGTH as libc::socklen_t;
-    // SAFETY: the kernel writes at most `length` bytes to `info`, and how many into `length`.
+    // SAFETY: the kernel writes at most `length` bytes to `info`, and their number into `length`.
     let failed = unsafe {
         libc::getsockopt(
             stream.as_raw_fd(),

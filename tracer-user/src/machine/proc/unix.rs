@@ -31,12 +31,12 @@ struct Stream {
     inode: u64,
     /// Inode of the other end; 0 if that is closed.
     peer: u64,
-    /// Has it a name? An accepted socket has its listener's; the end that connected usually has none.
+    /// Does it have a name? An accepted socket has its listener's; the end that connected usually has none.
     named: bool,
 }
 
-/// Does `asking` have a connection that it made itself to a Unix socket on which `answering` answers? A connection that was closed a moment
-/// ago is not seen. Changes the network namespace of the calling thread to that of `asking`.
+/// Does `asking` have a connection that it made itself to a Unix socket on which `answering` answers? The call does not see a
+/// connection that was closed a moment ago. It changes the network namespace of the calling thread to that of `asking`.
 ///
 /// # Errors
 /// If the kernel does not list the sockets.
@@ -79,7 +79,7 @@ fn enter_namespace(pid: u32) -> io::Result<()> {
 
 /// All connected Unix sockets of this network namespace.
 fn streams() -> io::Result<Vec<Stream>> {
-    // `struct unix_diag_req`: family, protocol, padding; states, inode (any), what to show, cookie (any).
+    // `struct unix_diag_req`: family, protocol, padding; states, inode (any), attributes to show, cookie (any).
     let mut request = vec![libc::AF_UNIX as u8, 0, 0, 0];
     for word in [CONNECTED, 0, SHOW_NAME_AND_PEER, u32::MAX, u32::MAX] {
         request.extend(word.to_ne_bytes());
