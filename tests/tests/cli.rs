@@ -12,7 +12,7 @@ use std::{
 
 use tracer_tests::{
     busy::Args,
-    harness::{Busy, Guard, Trace, run, signal, tracer},
+    harness::{Busy, Guard, Trace, difference, figure, run, signal, tracer},
     truth::last_cpu,
 };
 
@@ -443,4 +443,20 @@ fn a_zombie_is_no_target_and_its_parent_is_named() {
         text.contains(&format!("(pid {})", std::process::id())),
         "{text}"
     );
+}
+
+#[test]
+fn the_memory_that_the_tracer_reports_is_what_it_had_while_it_traced() {
+    println!("RAN cli");
+    let target = idle();
+    let pid = target.pid().to_string();
+    let trace = Trace::start(&["--pid", &pid, "--duration", "60s", "--output", "json"]).unwrap();
+    let status = fs::read_to_string(format!("/proc/{}/status", trace.pid())).unwrap();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let resident = resident.and_then(|rest| rest.trim().strip_suffix(" kB"));
+    let kernel: u64 = resident.unwrap().parse::<u64>().unwrap() * 1024;
+    let report = trace.stop().unwrap().json().unwrap();
+    let ours = figure(&report, "/tracer/rss_bytes").unwrap();
+    println!("resident: the kernel says {kernel} bytes, the report {ours}");
+    assert!(difference(kernel, ours) <= 0.25, "{kernel} and {ours}");
 }

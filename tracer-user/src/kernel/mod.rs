@@ -38,7 +38,7 @@ use self::{
 };
 use crate::{
     event::{Event, MissingProbe},
-    machine::{clocks::now_ns, give_back_memory},
+    machine::{clocks::now_ns, give_back_memory, proc},
 };
 
 /// Number of online CPUs; 1 if the kernel does not list them.
@@ -176,6 +176,7 @@ impl Kernel {
             messages: self.log.map_or(0, |log| log.count()),
             kernel_ns: ran.kernel_ns,
             nested: ran.nested,
+            rss_bytes: proc::self_rss_bytes(),
             ebpf: self.ebpf,
         }
     }
@@ -197,6 +198,8 @@ pub(crate) struct Detached {
     pub(crate) messages: u64,
     /// Time that the programs ran, nanoseconds; `None` if the kernel does not count it.
     pub(crate) kernel_ns: Option<u64>,
+    /// Resident memory of the tracer while the rings were still mapped, bytes.
+    pub(crate) rss_bytes: u64,
     nested: u64,
     malformed: u64,
     ebpf: Ebpf,

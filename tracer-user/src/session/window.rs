@@ -90,7 +90,7 @@ impl Window {
             map_losses: losses.maps,
             recording_drops: 0,
             cpu_ns: clock_ns(libc::CLOCK_PROCESS_CPUTIME_ID),
-            rss_bytes: proc::self_rss_bytes(),
+            rss_bytes: left.rss_bytes,
             maps_bytes: left.maps_bytes(),
             kernel_ns: left.kernel_ns,
             evidence,
