@@ -6,7 +6,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, builder::PossibleValu
 
 use crate::render::{FORMATS, Format};
 
-/// Tells which resource a process waits for, and who holds it.
+/// Reports which resource a process waits for, and who holds it.
 ///
 /// Attach to the process that is slow while it is slow; the report names the resource, who held it and what to do.
 #[derive(Debug, Parser)]

@@ -49,7 +49,7 @@ pub(super) fn run(args: &AttachArgs) -> Result<ExitCode> {
     // While there is one thread: a recording has its own.
     let loader = Loader::begin();
     priority::begin();
-    let settings = mean(args, begun)?;
+    let settings = settings(args, begun)?;
     let writer = args.record.as_deref().map(Writer::create).transpose()?;
     let runtime = event_loop()?;
     let session = attach(&runtime, loader, settings)?;
@@ -59,7 +59,7 @@ pub(super) fn run(args: &AttachArgs) -> Result<ExitCode> {
 }
 
 /// The settings of the trace, once the target is there and this process may trace it.
-fn mean(args: &AttachArgs, begun: Instant) -> Result<Settings> {
+fn settings(args: &AttachArgs, begun: Instant) -> Result<Settings> {
     let pids = target::resolve(&args.target)?;
     load::need_permission()?;
     Ok(Settings {
