@@ -426,4 +426,27 @@ mod tests {
         assert_eq!(bin_ns, 4 * BIN_NS);
         assert_eq!(bins.iter().map(|bin| bin.threads[0]).sum::<u64>(), 70_000);
     }
+
+    #[test]
+    fn what_clients_asked_for_keeps_its_length_when_slices_grow() {
+        let mut ledger = Ledger::new(0);
+        let key = (Resource::Disk, None, Holder::Own);
+        for i in 0..10_000 {
+            let (begin, end) = (i * BIN_NS, (i + 1) * BIN_NS);
+            ledger.served_requests(Asker::Elsewhere, Class::Disk, begin, end, 7);
+            ledger.served_charge(Asker::Elsewhere, key, (begin, end), 5, false);
+            ledger.behind_own(Class::Disk, begin, end, 3);
+        }
+        let (bins, _) = ledger.close(10_000 * BIN_NS);
+        let served = || bins.iter().flat_map(|bin| &bin.served);
+        let asked: u64 = served()
+            .map(|part| part.requests[Class::Disk.index()])
+            .sum();
+        let charged: u64 = served().flat_map(|part| &part.charges).map(|c| c.ns).sum();
+        let behind_own: u64 = bins
+            .iter()
+            .map(|bin| bin.behind_own[Class::Disk.index()])
+            .sum();
+        assert_eq!((asked, charged, behind_own), (70_000, 50_000, 30_000));
+    }
 }

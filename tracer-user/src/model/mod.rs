@@ -191,13 +191,10 @@ impl Model {
         }
     }
 
-    /// The target, or a process that it asks, waits for the answers of another process of this machine.
+    /// The target waits for the answers of another process of this machine. Whom a followed process asks, its own fold follows.
     fn follow(&mut self, follow: &event::Follow) {
         let by = self.names.processes.id(follow.by_pid);
         if !self.names.is_target(by) {
-            if let Some(asking) = self.followed.of(follow.by_pid) {
-                asking.model.follow(follow);
-            }
             return;
         }
         let process = self.names.processes.id(follow.pid);

@@ -133,7 +133,6 @@ impl Followed {
         }
         match event {
             // The target's own fold knows what its children are.
-            Event::Follow(_) => return Reach::Here,
             Event::Fork(fork) if fork.pid == fork.tid => return Reach::Here,
             Event::Histogram(_)
             | Event::DiskTotal(_)

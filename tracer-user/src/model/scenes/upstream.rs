@@ -1,6 +1,7 @@
 //! Two tiers and more: what the target waits for is what the process that it asks waits for.
 
 use super::*;
+use crate::model::followed::Reach;
 
 /// Processes that are followed, each with one thread.
 pub(crate) const BACK: u32 = 500;
@@ -364,4 +365,76 @@ fn what_interrupted_the_target_is_kept_where_it_asks_nobody() {
     };
     let books = books([Event::Interrupted(took.clone())], 100);
     assert_eq!(books.interrupted, took);
+}
+
+#[test]
+fn what_interrupted_the_target_is_not_known_where_it_asks_another_process() {
+    // The kernel counts the interrupts of both together.
+    let took = event::Interrupted {
+        took: vec![(event::Source::Irq, 7 * MS)],
+    };
+    let books = books(asks(vec![Event::Interrupted(took)]), 120);
+    assert_eq!(books.interrupted, event::Interrupted::default());
+}
+
+#[test]
+fn a_child_of_the_target_stays_its_own_while_another_process_is_followed() {
+    const CHILD: u32 = 110;
+    let fork = event::Fork {
+        ns: at(5),
+        pid: CHILD,
+        tid: CHILD,
+        parent_pid: SERVER,
+        target: true,
+        ..event::Fork::default()
+    };
+    let books = books(asks(vec![Event::Fork(fork)]), 120);
+    assert_eq!(books.threads, 2);
+    assert!(books.processes[asked(&books, CHILD)].target);
+    assert_closed(&books);
+}
+
+/// The fold that takes an event while the server asks the backend: `Some(true)` the backend's, `Some(false)` the server's, `None`
+/// neither.
+fn taken_by_backend(event: &Event) -> Option<bool> {
+    let mut model = Model::new();
+    for event in attach().into_iter().chain(asks(Vec::new())) {
+        model.apply(&event);
+    }
+    match model.followed.reach(&model.requests, event) {
+        Reach::Here => Some(false),
+        Reach::One(_) => Some(true),
+        Reach::Nobody => None,
+        Reach::All => panic!("an event of one process goes to all"),
+    }
+}
+
+#[test]
+fn bytes_that_a_followed_process_left_unread_are_none_of_the_targets() {
+    let unread = |pid, socket| {
+        Event::Unread(event::Unread {
+            ns: at(110),
+            socket,
+            pid,
+            arrived_ns: at(100),
+        })
+    };
+    assert_eq!(taken_by_backend(&unread(BACK, ASKED)), Some(true));
+    assert_eq!(taken_by_backend(&unread(SERVER, CLIENT)), Some(false));
+}
+
+#[test]
+fn a_followed_process_hears_of_its_own_question_and_of_the_targets_but_of_no_strangers() {
+    let found = |asks, remote: &str| {
+        Event::Unanswered(event::Unanswered {
+            pid: BACK,
+            local: THERE.to_owned(),
+            remote: remote.to_owned(),
+            asks,
+            since_ns: at(1),
+        })
+    };
+    assert_eq!(taken_by_backend(&found(true, DEEP)), Some(true));
+    assert_eq!(taken_by_backend(&found(false, HERE)), Some(true));
+    assert_eq!(taken_by_backend(&found(false, "127.0.0.1:50000")), None);
 }
