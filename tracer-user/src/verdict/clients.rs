@@ -224,3 +224,36 @@ fn leave_out(bin: &mut Bin, part: &Served, groups: &Groups, accused: &BTreeSet<G
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::class::Resource;
+
+    fn charge(holder: Holder, ns: u64, estimated_ns: u64) -> Charge {
+        Charge {
+            resource: Resource::Disk,
+            place: Some(0),
+            holder,
+            ns,
+            estimated_ns,
+        }
+    }
+
+    #[test]
+    fn time_that_goes_to_a_client_is_added_to_what_it_has_and_taken_from_the_target() {
+        let client = Holder::Client(3);
+        let mut charges = vec![charge(Holder::Own, 100, 30), charge(client, 7, 2)];
+        transfer(&mut charges, &charge(client, 40, 20));
+        assert_eq!(
+            charges,
+            [charge(Holder::Own, 60, 10), charge(client, 47, 22)]
+        );
+        // No more than the target has.
+        transfer(&mut charges, &charge(client, 90, 0));
+        assert_eq!(
+            charges,
+            [charge(Holder::Own, 0, 0), charge(client, 107, 22)]
+        );
+    }
+}

@@ -116,3 +116,25 @@ fn of_others(resource: Resource) -> Option<Cause> {
         Resource::Upstream => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_target_itself_holds_is_its_own_cause_for_each_resource_that_has_culprits() {
+        for resource in Resource::ALL.into_iter().filter(|r| has_culprits(*r)) {
+            for holder in [Holder::Own, Holder::Asked(0)] {
+                let cause = cause(resource, Party::Plain(holder));
+                assert_eq!(cause, Some(Cause::Own), "{resource:?} {holder:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn nobody_explains_nothing() {
+        for resource in Resource::ALL {
+            assert_eq!(cause(resource, Party::Plain(Holder::Nobody)), None);
+        }
+    }
+}

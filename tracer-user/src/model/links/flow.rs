@@ -160,6 +160,14 @@ mod tests {
         assert_eq!(flow.pieces(12, 15), [(12, 15, Limit::Window)]);
     }
 
+    #[test]
+    fn a_socket_with_nothing_under_way_is_not_held_back_by_its_receiver_without_the_kernels_word() {
+        let mut flow = Flow::default();
+        flow.seen(&state(10, 0, 5, 0));
+        flow.seen(&state(20, 0, 0, 0));
+        assert_eq!(flow.pieces(10, 20), [(10, 20, Limit::Path)]);
+    }
+
     /// As [`state`], with the window that the receiver announced.
     fn window(ns: u64, flags: u32, unacked_bytes: u32, window_bytes: u32) -> event::Flow {
         event::Flow {

@@ -144,4 +144,14 @@ mod tests {
         assert_eq!(durations.max(), Some(10_000_000));
         assert_eq!(Durations::default().quantile(0.5), None);
     }
+
+    #[test]
+    fn quantiles_ascend_within_a_bucket() {
+        let mut durations = Durations::default();
+        for i in 0..10 {
+            durations.add(1_000_000 + i);
+        }
+        let [p10, p50] = [0.1, 0.5].map(|part| durations.quantile(part).unwrap());
+        assert!(p10 < p50, "{p10} {p50}");
+    }
 }

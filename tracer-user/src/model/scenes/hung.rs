@@ -90,6 +90,17 @@ fn an_answer_ends_a_request_from_before_the_window_and_a_further_question_does_n
 }
 
 #[test]
+fn a_look_that_finds_nothing_on_the_connection_answers_nothing() {
+    const EAGAIN: i64 = 11;
+    let looks = Event::Call(Call {
+        result: -EAGAIN,
+        ..call(SERVER, CLIENT, 100)
+    });
+    let books = books([in_poll(), asked(600), asks(590), named(), looks], 700);
+    assert_eq!((tally(&books).open, tally(&books).count), (1, 0));
+}
+
+#[test]
 fn of_several_threads_none_is_said_to_owe_the_answer() {
     let other = seed(WORKER, 'S', "ep_poll");
     let books = books([in_poll(), other, asked(600), asks(590)], 700);

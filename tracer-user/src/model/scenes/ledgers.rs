@@ -362,6 +362,23 @@ fn what_lay_unread_and_is_never_touched_by_a_server_that_hangs_is_open() {
 }
 
 #[test]
+fn what_lay_unread_waits_too_while_the_server_that_hangs_now_and_then_waits_for_work() {
+    let mut events = vec![unread_at_attach(80)];
+    events.extend(running(SERVER));
+    // Woken from the sleep by the disk's interrupt, it owns no request: its wait for work would be one for nothing known.
+    events.extend([sleep(SERVER, 0, 400, PAGE), sleep(SERVER, 400, 700, EPOLL)]);
+    let books = books(events, 700);
+    assert_eq!(tally(&books).open, 1);
+    assert_eq!(
+        (
+            requests(&books, Class::Disk),
+            requests(&books, Class::Other)
+        ),
+        (400, 300)
+    );
+}
+
+#[test]
 fn what_nobody_reads_though_nothing_stops_them_is_no_request() {
     let idle = [seed(SERVER, 'S', "ep_poll")];
     let sockets = [unread_at_attach(80)];

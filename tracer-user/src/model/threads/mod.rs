@@ -181,3 +181,24 @@ impl Threads {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_threads_that_ended_are_remembered() {
+        let mut threads = Threads::default();
+        let all = MOST_ENDED as u32 + 3;
+        for tid in 0..all {
+            threads.forked(&event::Fork {
+                pid: tid,
+                tid,
+                ..event::Fork::default()
+            });
+            threads.end(tid, 1);
+        }
+        assert!(threads.ended_tids.iter().copied().eq(3..all));
+        assert_eq!(threads.ended.len(), MOST_ENDED);
+    }
+}

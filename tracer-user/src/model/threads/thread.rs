@@ -175,3 +175,35 @@ impl Thread {
         self.line.spent()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_waits(n: usize) -> Thread {
+        let mut thread = Thread::new(0);
+        thread.behind.extend((1..=n as u64).map(|ns| Behind {
+            begin_ns: ns - 1,
+            end_ns: ns,
+            class: Class::Lock,
+            holder: Holder::Own,
+        }));
+        thread
+    }
+
+    #[test]
+    fn the_last_waits_are_kept_and_of_the_older_ones_those_that_are_needed() {
+        let mut thread = with_waits(KEPT + 10);
+        thread.forget(4);
+        assert_eq!(thread.behind.front().unwrap().end_ns, 5);
+        thread.forget(u64::MAX);
+        assert_eq!(thread.behind.len(), KEPT);
+    }
+
+    #[test]
+    fn no_more_than_a_bounded_number_of_waits_is_kept_although_they_are_needed() {
+        let mut thread = with_waits(MOST + 10);
+        thread.forget(0);
+        assert_eq!(thread.behind.len(), MOST);
+    }
+}
