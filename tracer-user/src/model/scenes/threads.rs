@@ -18,6 +18,14 @@ fn a_wait_that_goes_through_two_classes_closes_in_both() {
 }
 
 #[test]
+fn a_thread_that_no_list_showed_counts_from_its_first_wait() {
+    let events = running(SERVER).into_iter();
+    let books = books(events.chain([sleep(WORKER, 20, 60, PAGE)]), 100);
+    assert_eq!(books.threads, 2);
+    assert_closed(&books);
+}
+
+#[test]
 fn what_a_thread_did_at_attach_lasts_until_it_is_first_seen() {
     let cases = [
         ('S', "ep_poll", Class::Idle),

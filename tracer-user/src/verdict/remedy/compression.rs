@@ -161,11 +161,11 @@ fn without_compressor(words: &[String], name: &str, quick: &[String]) -> Vec<Str
             || word.starts_with("--use-compress-program=")
         {
         } else if let Some(bundle) = letters(at, word) {
-            // In a bundle with a hyphen, a file's name follows `f`.
+            // In a bundle with a hyphen, a file's name follows `f`: nothing after it is an option.
             let end = bundle
                 .find('f')
                 .filter(|_| word.starts_with('-'))
-                .map_or(bundle.len(), |end| end + 1);
+                .unwrap_or(bundle.len());
             let kept: String = bundle[..end]
                 .chars()
                 .filter(|c| !TAR_LETTERS.contains(c))
