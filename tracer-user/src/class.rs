@@ -112,15 +112,15 @@ words! {
 impl Resource {
     /// The class of waits for it.
     #[must_use]
-    pub fn class(self) -> Option<Class> {
-        Some(match self {
+    pub fn class(self) -> Class {
+        match self {
             Self::Disk => Class::Disk,
             Self::Network => Class::Network,
             Self::Cpu => Class::Cpu,
             Self::Memory => Class::Memory,
             Self::Lock => Class::Lock,
             Self::Upstream => Class::Upstream,
-        })
+        }
     }
 }
 
@@ -181,7 +181,7 @@ mod tests {
         let resources = Class::ALL.into_iter().filter_map(Class::resource);
         assert_eq!(resources.clone().count(), Resource::COUNT);
         for resource in resources {
-            let class = resource.class().unwrap();
+            let class = resource.class();
             assert_eq!(class.resource(), Some(resource));
             assert_eq!(class.name(), resource.name());
             assert!(class.is_blocked());

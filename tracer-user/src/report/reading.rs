@@ -63,7 +63,7 @@ impl Report {
     pub(crate) fn notable_unattributed(&self) -> Vec<(Resource, u64)> {
         let waited = |resource: Resource| {
             let class = resource.class();
-            class.and_then(|class| self.threads.budget_ns.get(&class).copied())
+            self.threads.budget_ns.get(&class).copied()
         };
         let notable = |(resource, ns): &(Resource, u64)| {
             let noise = waited(*resource).unwrap_or(0) as f64 * UNATTRIBUTED;

@@ -115,9 +115,7 @@ fn sums(budget: &Budget, shares: &Shares) -> Sums {
         ..Sums::default()
     };
     for resource in Resource::ALL {
-        sums.waited[resource as usize] = resource
-            .class()
-            .map_or(0.0, |class| budget[class.index()] as f64);
+        sums.waited[resource as usize] = budget[resource.class().index()] as f64;
         for (party, ns) in shares.of(resource) {
             if let Party::Group(group) = party {
                 sums.held.insert((resource, group), ns);

@@ -264,6 +264,19 @@ mod tests {
     }
 
     #[test]
+    fn each_class_in_which_a_thread_is_blocked_has_a_row() {
+        let has_row = |class: Class| {
+            let mut rows = TABLE.iter();
+            rows.any(|(_, sleep)| matches!(sleep, Sleep::Blocked(of, _) if *of == class))
+        };
+        // A thread in a run queue does not sleep, and the class of any other wait is that of no row.
+        let without = [Class::Cpu, Class::Other];
+        for class in Class::ALL.into_iter().filter(|class| class.is_blocked()) {
+            assert_eq!(has_row(class), !without.contains(&class), "{class:?}");
+        }
+    }
+
+    #[test]
     fn an_epoll_wait_is_a_wait_for_work() {
         let frames = stack(&[
             "__schedule",
