@@ -47,6 +47,8 @@ words! {
         Lock = "lock",
         /// Waits for another process's answer.
         Upstream = "upstream",
+        /// Stopped by a signal, by a debugger, or in a frozen group.
+        Stopped = "stopped",
         /// Waits for work, owning none.
         Idle = "idle",
         /// Any other wait.
@@ -71,6 +73,7 @@ impl Class {
             | Self::Memory
             | Self::Lock
             | Self::Upstream
+            | Self::Stopped
             | Self::Other => true,
             Self::OnCpu | Self::Idle => false,
         }
@@ -86,6 +89,7 @@ impl Class {
             Self::Memory => Some(Resource::Memory),
             Self::Lock => Some(Resource::Lock),
             Self::Upstream => Some(Resource::Upstream),
+            Self::Stopped => Some(Resource::Stopped),
             Self::OnCpu | Self::Idle | Self::Other => None,
         }
     }
@@ -106,6 +110,9 @@ words! {
         Lock = "lock",
         /// [`Class::Upstream`]
         Upstream = "upstream",
+        // A recording numbers them: a new one comes after all others.
+        /// [`Class::Stopped`]. It is the right to run: somebody has taken it.
+        Stopped = "stopped",
     }
 }
 
@@ -120,6 +127,7 @@ impl Resource {
             Self::Memory => Class::Memory,
             Self::Lock => Class::Lock,
             Self::Upstream => Class::Upstream,
+            Self::Stopped => Class::Stopped,
         }
     }
 }
@@ -163,6 +171,14 @@ pub enum Cause {
     Thrashing,
     /// A task holds the lock.
     LockHolder,
+    /// A signal stopped it.
+    StopSignal,
+    /// Its terminal stopped it: Ctrl-Z, or a use of the terminal in the background.
+    JobControl,
+    /// A debugger stopped it, or another program that traces system calls.
+    Traced,
+    /// Its control group is frozen.
+    Frozen,
 }
 
 #[cfg(test)]

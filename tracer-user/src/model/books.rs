@@ -49,6 +49,10 @@ pub enum Holder {
     Nobody,
     /// Interrupts ran on the CPU, in nobody's name.
     Interrupt(Source),
+    /// A signal stopped it. The kernel sent that, or somebody before the trace.
+    StopSignal,
+    /// Its control group was frozen, and nobody was seen doing it.
+    Freezer,
 }
 
 impl Holder {

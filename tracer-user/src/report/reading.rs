@@ -133,7 +133,8 @@ impl Blame {
             | Resource::Network
             | Resource::Memory
             | Resource::Lock
-            | Resource::Upstream => Estimate::OwnService,
+            | Resource::Upstream
+            | Resource::Stopped => Estimate::OwnService,
         };
         self.estimated.then_some(why)
     }

@@ -7,6 +7,7 @@ use super::{
     decision::{Sums, ratio},
     group::{GroupId, Groups},
     shares::{Party, Shares},
+    stops,
 };
 use crate::{
     class::{Class, Resource},
@@ -143,6 +144,9 @@ fn are_requests_judged(books: &Books) -> bool {
         return false;
     };
     let active = active_ns(&books.budget(requests_of));
+    if stops::hide_requests(books) {
+        return false;
+    }
     if requests.count + requests.open >= ENOUGH_REQUESTS {
         // Requests that left no time in the books cannot be judged.
         return active > 0;

@@ -13,6 +13,7 @@ mod places;
 mod remote;
 mod requests;
 mod run_queue;
+mod stopped;
 mod threads;
 mod turns;
 pub(crate) mod upstream;

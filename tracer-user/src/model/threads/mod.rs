@@ -2,6 +2,7 @@
 
 mod sleep;
 mod stack;
+mod stops;
 mod thread;
 mod time_line;
 mod wait;
@@ -14,6 +15,7 @@ use rustc_hash::FxHashMap as HashMap;
 use super::{account::Account, books::PlaceId, names::Names};
 use crate::{class::Class, event};
 use stack::Stacks;
+use stops::Stops;
 pub(super) use thread::Thread;
 pub(super) use wait::Blocked;
 
@@ -35,6 +37,7 @@ pub(super) struct Threads {
     ended_wall_ns: u64,
     ended_spent_ns: u64,
     stacks: Stacks,
+    pub(super) stops: Stops,
     pub(super) remote_mounts: Vec<event::RemoteMount>,
     /// Threads that lived in the window.
     pub(super) seen: u64,
