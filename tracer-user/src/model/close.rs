@@ -58,6 +58,7 @@ impl Model {
             threads: self.threads.seen,
             wall_ns,
             unaccounted_ns,
+            most_stopped_ns: self.threads.most_stopped_ns(),
             clipped_waits: self.threads.clipped_waits,
             unreadable_stacks: self.threads.unreadable_stacks,
             targets,

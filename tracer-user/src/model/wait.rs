@@ -22,6 +22,9 @@ impl Model {
         let mut part = self.threads.slept(names, account, wait, queued_ns);
         while let Some(blocked) = part {
             self.blocked(wait, &blocked);
+            if blocked.end >= queued_ns {
+                break;
+            }
             let (names, account) = (&mut self.names, &mut self.account);
             part = self.threads.sleep(names, account, wait, queued_ns);
         }

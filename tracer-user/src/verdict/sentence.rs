@@ -39,7 +39,7 @@ pub(super) fn sentence(books: &Books, finding: &Finding, health: &Health) -> Str
 fn held_up(books: &Books, finding: &Finding, comm: &str, first: &Hypothesis) -> String {
     let said = |found: &Hypothesis, also: &str| {
         if found.resource == Resource::Stopped {
-            return format!("{also}{}", is_stopped(books, finding, found));
+            return is_stopped(books, finding, found, also);
         }
         let (noun, via) = (words(found.resource).noun, via(books, found));
         let reason = reason(books, finding, comm, found);

@@ -1,7 +1,8 @@
 //! Stops: which are felt, and the words for them.
 //!
-//! A stop takes from idle time as from work. So it is measured by the whole time of the threads, and not by their active time alone:
-//! a debugger that stops an idle server and lets it go on at once takes most of its active time, and nobody feels it.
+//! A stop takes from idle time as from work. So it is measured by the whole time of a thread, and not by active time alone: a debugger
+//! that stops an idle server and lets it go on at once takes most of its active time, and nobody feels it. But one process of thirty
+//! that is stopped all the time is felt by whoever asks that one.
 
 use std::borrow::Cow;
 
@@ -18,6 +19,9 @@ use crate::{
 
 const STOPPED: usize = Class::Stopped as usize;
 
+/// Where one thread was stopped this many times as long as all on average, the rest of the target was not.
+const IN_PART: f64 = 2.0;
+
 /// Part of the threads' time in which they were stopped, 0..1.
 fn of_threads(books: &Books) -> f64 {
     let budget = books.budget(|bin| &bin.threads);
@@ -30,9 +34,14 @@ fn of_requests(books: &Books) -> f64 {
     ratio(budget[STOPPED] as f64, budget.iter().sum::<u64>() as f64)
 }
 
-/// The books, without stops that cost neither the threads nor the requests as much as a culprit must cost.
+/// Part of the window in which the thread was stopped that was stopped longest, 0..1.
+fn of_one(books: &Books) -> f64 {
+    ratio(books.most_stopped_ns as f64, books.window_ns() as f64)
+}
+
+/// The books, without stops that cost neither a thread nor the requests as much as a culprit must cost.
 pub(super) fn without_unfelt(mut books: Cow<'_, Books>) -> Cow<'_, Books> {
-    let parts = [of_threads(&books), of_requests(&books)];
+    let parts = [of_one(&books), of_threads(&books), of_requests(&books)];
     let is_there = parts.iter().any(|part| *part > 0.0);
     if !is_there || parts.iter().any(|part| *part >= CULPRIT_COST) {
         return books;
@@ -59,10 +68,19 @@ pub(super) fn hide_requests(books: &Books) -> bool {
     of_threads(books) >= NOT_HELD_UP && of_requests(books) < CULPRIT_COST
 }
 
-/// The clause after the target's name: "is stopped for 50 % of the time by sh (pid 7), with a signal".
-pub(super) fn is_stopped(books: &Books, finding: &Finding, found: &Hypothesis) -> String {
+/// The clause after the target's name: "is stopped for 50 % of the time by sh (pid 7), with a signal". `also` is empty or "also ".
+pub(super) fn is_stopped(
+    books: &Books,
+    finding: &Finding,
+    found: &Hypothesis,
+    also: &str,
+) -> String {
+    let (whole, one) = (of_threads(books), of_one(books));
     let part = match found.via.is_empty() {
-        true => format!("{} of the time", share(of_threads(books))),
+        true if one > IN_PART * whole => {
+            format!("{} of the time in one of its threads", share(one))
+        }
+        true => format!("{} of the time", share(whole)),
         false => {
             let of = match finding.of_requests {
                 true => "its requests' blocked time",
@@ -71,11 +89,15 @@ pub(super) fn is_stopped(books: &Books, finding: &Finding, found: &Hypothesis) -
             format!("{} of {of}", share(found.share))
         }
     };
-    let asked = found.via.last().map_or_else(String::new, |id| {
-        let process = &books.processes[*id];
-        format!("waits for {} (pid {}), which ", process.comm, process.pid)
-    });
-    format!("{asked}is stopped for {part}{}", by(books, found))
+    let by = by(books, found);
+    let Some(asked) = found.via.last() else {
+        return format!("is {also}stopped for {part}{by}");
+    };
+    let asked = &books.processes[*asked];
+    format!(
+        "{also}waits for {} (pid {}), which is stopped for {part}{by}",
+        asked.comm, asked.pid
+    )
 }
 
 /// Who stopped it, and how.

@@ -100,6 +100,7 @@ fn a_stop_from_before_the_trace_lasts_until_the_thread_runs_and_accuses_nobody()
     let let_go = Event::Wait(first(SERVER, 40, 5));
     let until = books([seed(SERVER, 'T', "do_signal_stop"), let_go], 100);
     assert_eq!(by(&until, Holder::StopSignal), 35);
+    assert_eq!(until.most_stopped_ns, 35 * MS);
     assert_eq!(threads(&until, Class::OnCpu), 60);
     assert_closed(&until);
 }

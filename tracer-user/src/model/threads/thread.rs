@@ -174,6 +174,12 @@ impl Thread {
         }
     }
 
+    /// The time that it was stopped, ns.
+    #[must_use]
+    pub(crate) fn stopped_ns(&self) -> u64 {
+        self.spent().certain[Class::Stopped.index()]
+    }
+
     /// Everything so far.
     #[must_use]
     pub(crate) fn spent(&self) -> &Spent {

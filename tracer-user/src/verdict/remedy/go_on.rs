@@ -28,9 +28,16 @@ pub(super) fn go_on(books: &Books, found: &Hypothesis) -> Option<Remedy> {
         ),
         _ => signalled(books, found, stopped),
     };
-    let effect = match stopped.exited {
-        true => Err(format!("{} has ended", stopped.comm)),
-        false => Ok(note),
+    let debugger = found
+        .culprits
+        .first()
+        .map(|by| &books.processes[by.process]);
+    let debugger = debugger.filter(|_| found.cause == Some(Cause::Traced));
+    // With a debugger its stops are over.
+    let mut over = [Some(stopped), debugger].into_iter().flatten();
+    let effect = match over.find(|process| process.exited) {
+        Some(gone) => Err(format!("{} has ended", gone.comm)),
+        None => Ok(note),
     };
     Some(Remedy {
         command,

@@ -122,6 +122,50 @@ fn a_debugger_that_stops_an_idle_server_and_lets_it_go_on_at_once_is_not_accused
 }
 
 #[test]
+fn the_stops_of_a_debugger_are_over_with_it() {
+    let mut scene = Scene::new();
+    let gdb = scene.process(7, "gdb");
+    scene.books.processes[gdb].exited = true;
+    let scene = stopped(scene, Holder::Process(gdb), Cause::Traced, false);
+    let remedies = judge(&scene.books).remedies;
+    assert_eq!(remedies.len(), 1);
+    assert!(!remedies[0].applies);
+    assert_eq!(remedies[0].note, "does nothing here, because gdb has ended");
+}
+
+#[test]
+fn a_stop_beside_another_wait_is_named_too() {
+    let mut scene = crate::verdict::fixture::disk_behind_tar();
+    let sh = scene.process(7, "sh");
+    let scene = scene
+        .threads(Class::Stopped, 20)
+        .threads(Class::Idle, 30)
+        .charge(Resource::Stopped, None, Holder::Process(sh), 20);
+    assert_eq!(
+        judge(&scene.books).sentence,
+        "nginx waits for the disk: 60 % of its blocked time it stood behind tar (pid 4711) on sda; it is also stopped for 20 % of the time \
+         by sh (pid 7)."
+    );
+}
+
+#[test]
+fn one_process_of_thirty_that_is_stopped_all_the_time_is_said_to_be() {
+    let mut scene = Scene::new();
+    let gdb = scene.process(7, "gdb");
+    let mut scene = scene
+        .threads(Class::Idle, 2890)
+        .threads(Class::Stopped, 100)
+        .charge(Resource::Stopped, None, Holder::Process(gdb), 100);
+    scene.books.causes = vec![(Resource::Stopped, Cause::Traced, SLICES * 100 * MS)];
+    scene.books.most_stopped_ns = SLICES * 100 * MS;
+    says(
+        &judge(&scene.books),
+        "nginx is stopped for 100 % of the time in one of its threads by gdb (pid 7), which debugs it.",
+        "kill 7",
+    );
+}
+
+#[test]
 fn requests_that_come_while_all_is_stopped_are_not_seen_so_the_threads_are_judged() {
     let mut scene = Scene::new();
     let sh = scene.process(7, "sh");
