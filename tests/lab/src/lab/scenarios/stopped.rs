@@ -33,7 +33,7 @@ pub(crate) const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "stopped-strace",
-        about: "somebody has left strace on the server",
+        about: "strace is on the server, and lets each system call wait for 3 ms",
         quick: false,
         make: traced,
     },
@@ -60,8 +60,9 @@ const BRIEFLY: &str = r#"pid=$(cat "$1")
 while sleep 1; do kill -STOP "$pid"; kill -CONT "$pid"; done"#;
 /// `$1` is the file, `$2` and `$3` are the words that freeze and let go.
 const FREEZER: &str = r#"while :; do echo "$2" >"$1"; sleep 0.2; echo "$3" >"$1"; sleep 0.2; done"#;
-/// `$1` has the pid. Everything that it prints costs time, and nobody reads it.
-const STRACE: &str = r#"exec strace -f -o /dev/null -p "$(cat "$1")""#;
+/// `$1` has the pid. A slow terminal would let it wait as well.
+const STRACE: &str =
+    r#"exec strace -f -q -o /dev/null -e inject=all:delay_exit=3000 -p "$(cat "$1")""#;
 
 /// A busy program is at least this busy, in seconds per second.
 const BUSY: f64 = 0.5;
