@@ -23,6 +23,8 @@ pub enum Controller {
     Io,
     /// CPUs.
     Cpu,
+    /// The right to run. In v2 every group has it, without a controller.
+    Freezer,
 }
 
 impl Controller {
@@ -32,6 +34,7 @@ impl Controller {
         match self {
             Self::Io => ("blkio", "io"),
             Self::Cpu => ("cpu", "cpu"),
+            Self::Freezer => ("freezer", "freezer"),
         }
     }
 }
@@ -117,6 +120,15 @@ impl Hierarchy {
                 "blkio.throttle.write_bps_device",
                 format!("{device} {bytes}"),
             ),
+        }
+    }
+
+    /// The file of a group that freezes it, and the words that freeze it and let it go.
+    #[must_use]
+    pub const fn freezer(&self) -> (&'static str, [&'static str; 2]) {
+        match self.unified {
+            true => ("cgroup.freeze", ["1", "0"]),
+            false => ("freezer.state", ["FROZEN", "THAWED"]),
         }
     }
 

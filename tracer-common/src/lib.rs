@@ -14,6 +14,7 @@ pub mod packets;
 pub mod proc;
 pub mod record;
 pub mod sched;
+pub mod signal;
 pub mod smt;
 pub mod tcp;
 
@@ -61,10 +62,12 @@ pub enum Kind {
     Packets = 18,
     /// [`tcp::Client`]
     Client = 19,
+    /// [`signal::Signal`]
+    Signal = 20,
 }
 
 /// Number of kinds.
-pub const KINDS: usize = 20;
+pub const KINDS: usize = 21;
 
 impl Kind {
     /// All kinds with the names that reports use.
@@ -89,6 +92,7 @@ impl Kind {
         (Self::Stolen, "stolen"),
         (Self::Packets, "packets"),
         (Self::Client, "clients"),
+        (Self::Signal, "signals"),
     ];
 
     /// The kind with this number.

@@ -27,6 +27,13 @@ pub const WAIT_MEMSTALL: u32 = 32;
 /// record has no stack of it. Without this bit and without [`WAIT_NO_WAKER`] only the waker's stack shows whether it is.
 pub const WAIT_TASK_WAKER: u32 = 64;
 
+/// `__TASK_STOPPED` of `task->__state`: stopped by a signal.
+pub const STATE_STOPPED: u32 = 4;
+/// `__TASK_TRACED`: stopped by a debugger.
+pub const STATE_TRACED: u32 = 8;
+/// `TASK_FROZEN`, 6.1 and later. No state before that has this bit.
+pub const STATE_FROZEN: u32 = 0x8000;
+
 /// A target thread came back on a CPU. The record describes the whole interval off it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]

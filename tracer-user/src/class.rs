@@ -47,6 +47,8 @@ words! {
         Lock = "lock",
         /// Waits for another process's answer.
         Upstream = "upstream",
+        /// Stopped by a signal, by a debugger, or in a frozen group.
+        Stopped = "stopped",
         /// Waits for work, owning none.
         Idle = "idle",
         /// Any other wait.
@@ -71,6 +73,7 @@ impl Class {
             | Self::Memory
             | Self::Lock
             | Self::Upstream
+            | Self::Stopped
             | Self::Other => true,
             Self::OnCpu | Self::Idle => false,
         }
@@ -86,6 +89,7 @@ impl Class {
             Self::Memory => Some(Resource::Memory),
             Self::Lock => Some(Resource::Lock),
             Self::Upstream => Some(Resource::Upstream),
+            Self::Stopped => Some(Resource::Stopped),
             Self::OnCpu | Self::Idle | Self::Other => None,
         }
     }
@@ -106,21 +110,25 @@ words! {
         Lock = "lock",
         /// [`Class::Upstream`]
         Upstream = "upstream",
+        // A recording numbers them: a new one comes after all others.
+        /// [`Class::Stopped`]. It is the right to run: somebody has taken it.
+        Stopped = "stopped",
     }
 }
 
 impl Resource {
     /// The class of waits for it.
     #[must_use]
-    pub fn class(self) -> Option<Class> {
-        Some(match self {
+    pub fn class(self) -> Class {
+        match self {
             Self::Disk => Class::Disk,
             Self::Network => Class::Network,
             Self::Cpu => Class::Cpu,
             Self::Memory => Class::Memory,
             Self::Lock => Class::Lock,
             Self::Upstream => Class::Upstream,
-        })
+            Self::Stopped => Class::Stopped,
+        }
     }
 }
 
@@ -163,6 +171,14 @@ pub enum Cause {
     Thrashing,
     /// A task holds the lock.
     LockHolder,
+    /// A signal stopped it.
+    StopSignal,
+    /// Its terminal stopped it: Ctrl-Z, or a use of the terminal in the background.
+    JobControl,
+    /// A debugger stopped it, or another program that traces system calls.
+    Traced,
+    /// Its control group is frozen.
+    Frozen,
 }
 
 #[cfg(test)]
@@ -181,7 +197,7 @@ mod tests {
         let resources = Class::ALL.into_iter().filter_map(Class::resource);
         assert_eq!(resources.clone().count(), Resource::COUNT);
         for resource in resources {
-            let class = resource.class().unwrap();
+            let class = resource.class();
             assert_eq!(class.resource(), Some(resource));
             assert_eq!(class.name(), resource.name());
             assert!(class.is_blocked());

@@ -5,4 +5,5 @@ mod irq;
 mod packets;
 mod proc;
 mod sched;
+mod signal;
 mod tcp;

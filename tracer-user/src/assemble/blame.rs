@@ -103,5 +103,7 @@ pub(super) fn holder_name(books: &Books, holder: Holder) -> String {
         Holder::Hypervisor => "the hypervisor".to_owned(),
         Holder::Nobody => "unattributed".to_owned(),
         Holder::Interrupt(source) => source.to_string(),
+        Holder::StopSignal => "a stop signal".to_owned(),
+        Holder::Freezer => "its frozen cgroup".to_owned(),
     }
 }

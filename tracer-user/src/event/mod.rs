@@ -11,6 +11,7 @@ mod packets;
 mod proc;
 mod sched;
 mod start;
+mod stop;
 mod tcp;
 
 pub use block::*;
@@ -20,6 +21,7 @@ pub use packets::*;
 pub use proc::*;
 pub use sched::*;
 pub use start::*;
+pub use stop::*;
 pub use tcp::*;
 
 use serde::{Deserialize, Serialize};
@@ -106,6 +108,12 @@ pub enum Event {
     Packets(Packets),
     /// A process of this machine asks a target on a connection.
     Client(Client),
+    /// A signal that stops was sent to a target.
+    Signal(Signal),
+    /// The control group of a target was frozen or let go.
+    Freeze(Freeze),
+    /// A debugger stops a thread of the target.
+    Traced(Traced),
 }
 
 impl Event {
@@ -138,6 +146,8 @@ impl Event {
             Self::Stolen(e) => e.ns,
             Self::Packets(e) => e.ns,
             Self::Client(e) => e.ns,
+            Self::Signal(e) => e.ns,
+            Self::Freeze(e) => e.ns,
             Self::Process(_)
             | Self::Thread(_)
             | Self::Disk(_)
@@ -150,6 +160,7 @@ impl Event {
             | Self::Siblings(_)
             | Self::CpuTime(_)
             | Self::Interrupted(_)
+            | Self::Traced(_)
             | Self::DiskTotal(_) => 0,
         }
     }

@@ -49,10 +49,11 @@ impl Account {
     #[inline]
     pub(super) fn charge(&mut self, charge: Charge) {
         self.charge_only(charge);
-        if let Some(class) = charge.resource.class() {
-            let frames = (class, charge.place, charge.holder, charge.stack);
-            self.burn_only(frames, charge.ns);
-        }
+        let class = charge.resource.class();
+        self.burn_only(
+            (class, charge.place, charge.holder, charge.stack),
+            charge.ns,
+        );
     }
 
     /// Charges in the ledger alone: the flame graph has this wait already, or under other frames.

@@ -49,6 +49,10 @@ pub enum Holder {
     Nobody,
     /// Interrupts ran on the CPU, in nobody's name.
     Interrupt(Source),
+    /// A signal stopped it. The kernel sent that, or somebody before the trace.
+    StopSignal,
+    /// Its control group was frozen, and nobody was seen doing it.
+    Freezer,
 }
 
 impl Holder {
@@ -209,6 +213,8 @@ pub struct Books {
     pub wall_ns: u64,
     /// Part of those lifetimes that no class explains, ns.
     pub unaccounted_ns: u64,
+    /// The longest time that a single thread was stopped, in all, ns.
+    pub most_stopped_ns: u64,
     /// Waits that began before the window or had not ended at its end.
     pub clipped_waits: u64,
     /// Waits with a lost stack.

@@ -26,7 +26,7 @@ impl Model {
 
     /// Judges what is open.
     fn settle(&mut self, end_ns: u64) {
-        self.threads.close(&mut self.account, end_ns);
+        self.threads.close(&self.names, &mut self.account, end_ns);
         let (requests, mut beside) = self.requests();
         requests.close_turns(&mut beside, end_ns);
         requests.close_drains(&mut beside, end_ns);
@@ -58,6 +58,7 @@ impl Model {
             threads: self.threads.seen,
             wall_ns,
             unaccounted_ns,
+            most_stopped_ns: self.threads.most_stopped_ns(),
             clipped_waits: self.threads.clipped_waits,
             unreadable_stacks: self.threads.unreadable_stacks,
             targets,

@@ -280,9 +280,7 @@ fn close_slot(slot: Slot) -> Bin {
     let threads = budget(&slot.threads);
     let mut charges = list(&slot.charges);
     for resource in Resource::ALL {
-        let Some(class) = resource.class() else {
-            continue;
-        };
+        let class = resource.class();
         follow(
             &mut charges,
             resource,

@@ -34,6 +34,28 @@ impl Names {
         }
     }
 
+    /// Who had it done: the process that started `holder` as a command of its own session, if `holder` has ended meanwhile. A script that
+    /// runs `kill` is known by its own name.
+    pub(super) fn who_had_it_done(&self, holder: Holder) -> Holder {
+        let all = self.processes.all();
+        let mut had_it_done = holder;
+        // A chain of parents is no longer than the list, unless it is a circle of reused ids.
+        for _ in 0..all.len() {
+            let Holder::Process(id) = had_it_done else {
+                break;
+            };
+            let Some(parent) = all[id].parent.filter(|_| all[id].exited) else {
+                break;
+            };
+            let above = &all[parent];
+            if above.pid <= 1 || above.kernel || above.sid != all[id].sid {
+                break;
+            }
+            had_it_done = self.holder_of(parent);
+        }
+        had_it_done
+    }
+
     /// Index of the place with this name; a new one if nobody stood there before.
     pub(super) fn place(&mut self, name: &str) -> PlaceId {
         if let Some(place) = self.places.iter().position(|known| known == name) {

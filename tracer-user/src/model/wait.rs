@@ -19,8 +19,14 @@ impl Model {
     pub(super) fn wait(&mut self, wait: &Wait) {
         let (names, account) = (&mut self.names, &mut self.account);
         let queued_ns = self.threads.met(wait);
-        if let Some(blocked) = self.threads.slept(names, account, wait, queued_ns) {
+        let mut part = self.threads.slept(names, account, wait, queued_ns);
+        while let Some(blocked) = part {
             self.blocked(wait, &blocked);
+            if blocked.end >= queued_ns {
+                break;
+            }
+            let (names, account) = (&mut self.names, &mut self.account);
+            part = self.threads.sleep(names, account, wait, queued_ns);
         }
         self.queued(wait, queued_ns);
         self.threads.waited(wait);
@@ -103,6 +109,11 @@ impl Model {
                     account.charge_only(charge(Resource::Upstream, place, Holder::Peer));
                 }
                 account.burn_only((class, place, Holder::Nobody, stack), ns);
+            }
+            Class::Stopped => {
+                let stop = self.threads.stop(names, wait, (begin, end));
+                account.caused(Resource::Stopped, stop.cause, ns);
+                account.charge(charge(Resource::Stopped, stop.place, stop.holder));
             }
             // The ledger leaves to nobody what is not charged.
             _ => account.burn_only((class, None, Holder::Nobody, stack), ns),

@@ -11,6 +11,7 @@ mod maps;
 mod packets;
 mod proc;
 pub(crate) mod sched;
+mod signal;
 mod table;
 mod tcp;
 
@@ -36,6 +37,7 @@ pub fn all() -> impl Iterator<Item = &'static Probe> {
         tcp::PROBES,
         packets::PROBES,
         proc::PROBES,
+        signal::PROBES,
     ]
     .into_iter()
     .flatten()
@@ -68,6 +70,7 @@ pub fn decode(bytes: &[u8], symbol: impl Fn(u64) -> String) -> Result<Event, Mal
         Kind::Fork => Event::Fork(proc::fork(&frame::read(bytes)?)),
         Kind::Exec => Event::Exec(proc::exec(&frame::read(bytes)?)),
         Kind::Exit => Event::Exit(proc::exit(&frame::read(bytes)?)),
+        Kind::Signal => Event::Signal(signal::signal(&frame::read(bytes)?)),
         Kind::Snapshot => Event::Histogram(Box::new(histogram::snapshot(&frame::read(bytes)?))),
     })
 }

@@ -123,6 +123,7 @@ fn of_class(class: Class) -> (u8, u8, u8) {
         Class::Memory => (255, 170, 187),
         Class::Lock => (187, 204, 51),
         Class::Upstream => (153, 221, 255),
+        Class::Stopped => (170, 170, 0),
         Class::OnCpu | Class::Idle | Class::Other => (221, 221, 221),
     }
 }

@@ -63,7 +63,7 @@ impl Report {
     pub(crate) fn notable_unattributed(&self) -> Vec<(Resource, u64)> {
         let waited = |resource: Resource| {
             let class = resource.class();
-            class.and_then(|class| self.threads.budget_ns.get(&class).copied())
+            self.threads.budget_ns.get(&class).copied()
         };
         let notable = |(resource, ns): &(Resource, u64)| {
             let noise = waited(*resource).unwrap_or(0) as f64 * UNATTRIBUTED;
@@ -133,7 +133,8 @@ impl Blame {
             | Resource::Network
             | Resource::Memory
             | Resource::Lock
-            | Resource::Upstream => Estimate::OwnService,
+            | Resource::Upstream
+            | Resource::Stopped => Estimate::OwnService,
         };
         self.estimated.then_some(why)
     }

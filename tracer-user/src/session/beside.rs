@@ -2,10 +2,15 @@
 
 use anyhow::Result;
 
-use super::{asked::Asked, clients::Clients, groups::Groups, holders::Holders};
+use super::{
+    asked::Asked, clients::Clients, debuggers::debuggers, groups::Groups, holders::Holders,
+};
 use crate::{
     event::{self, Event, OpenSocket},
-    machine::{clocks::now_ns, proc},
+    machine::{
+        clocks::now_ns,
+        proc::{self, Freezers},
+    },
 };
 
 /// The searches, each with its results so far.
@@ -14,6 +19,8 @@ pub(super) struct Beside {
     pub(super) holders: Holders,
     /// The processes for which kernel threads queue I/O of a group.
     pub(super) groups: Groups,
+    /// The groups in which the target may be frozen.
+    pub(super) freezers: Freezers,
     /// The processes that the target asks.
     asked: Asked,
     /// The target's clients.
@@ -29,6 +36,7 @@ impl Beside {
         Self {
             holders: Holders::default(),
             groups: Groups::default(),
+            freezers: Freezers::begin(),
             asked,
             clients: Clients::new(listening),
         }
@@ -37,6 +45,7 @@ impl Beside {
     /// Takes note of the events read.
     pub(super) fn see(&mut self, batch: &[Event]) {
         self.holders.see(batch);
+        self.freezers.see(batch);
         self.asked.see(batch);
         self.clients.see(batch);
     }
@@ -62,7 +71,12 @@ impl Beside {
                 by_pid: found.by_pid,
                 listening: ports.clone(),
             }));
-            events.extend(proc::threads(found.pid).into_iter().map(Event::Thread));
+            let threads = proc::threads(found.pid).into_iter().map(Event::Thread);
+            let threads: Vec<Event> = threads.collect();
+            let stopped = debuggers(&threads);
+            events.extend(threads);
+            events.extend(stopped);
+            events.extend(self.freezers.watch(&[found.pid]));
             let unanswered = proc::unanswered(&[found.pid], &[], &ports);
             events.extend(unanswered.into_iter().map(Event::Unanswered));
         }

@@ -8,6 +8,7 @@ mod at_attach;
 mod beside;
 mod clients;
 mod clip;
+mod debuggers;
 mod groups;
 mod holders;
 mod scene;
@@ -28,6 +29,7 @@ use self::{
     at_attach::{AtAttach, Reading},
     beside::Beside,
     clip::clip,
+    debuggers::debuggers,
     scene::Scene,
     stop::Ends,
     window::Window,
@@ -89,11 +91,13 @@ impl Session {
         let attach_ns = settings.begun.elapsed().as_nanos() as u64;
         log::info!("attached after {} ms", attach_ns / 1_000_000);
         let scene = Scene::look(&settings, &traced.pids, &mut kernel)?;
-        let beside = Beside::begin(&scene.targets, &scene.listening, &scene.sockets);
-        let start = scene.start(&settings, &window, &kernel, attach_ns, traced.disks);
+        let mut beside = Beside::begin(&scene.targets, &scene.listening, &scene.sockets);
+        let frozen = beside.freezers.watch(&scene.targets);
+        let mut start = scene.start(&settings, &window, &kernel, attach_ns, traced.disks);
+        start.missing.extend(beside.freezers.missing());
         Ok(Self {
             description: scene.description(&settings),
-            facts: scene.into_events(start),
+            facts: scene.into_events(start).into_iter().chain(frozen).collect(),
             kernel,
             window,
             beside,
@@ -140,7 +144,9 @@ impl Session {
             kernel.poll(&mut batch);
             beside.see(&batch);
             batch.extend(beside.take(|pid| kernel.mark(&[pid])));
-            if kernel.is_round() {
+            let is_round = kernel.is_round();
+            batch.extend(beside.freezers.look(now_ns(), is_round));
+            if is_round {
                 let name = |address| kernel.function(address);
                 let found = beside.groups.look(kernel.held_back(), &window.means, name);
                 kernel.set_held_back(&found);
@@ -171,8 +177,11 @@ fn finish(
         };
         log::warn!("the kernel half logged {} messages{hint}", left.messages);
     }
+    // Before the open waits, which they explain.
+    let mut events = beside.freezers.look(end_ns, true);
+    events.extend(debuggers(&left.open));
     let last = left.records.drain(..).chain(left.open.drain(..));
-    let mut events: Vec<Event> = last.filter_map(|event| clip(event, end_ns)).collect();
+    events.extend(last.filter_map(|event| clip(event, end_ns)));
     beside.holders.see(&events);
     events.extend(left.totals(end_ns)?);
     events.extend(left.shared.take());

@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::Result;
 
-use super::{Settings, window::Window};
+use super::{Settings, debuggers::debuggers, window::Window};
 use crate::{
     event::{self, Event, OpenSocket, Process, Unanswered},
     kernel::{self, Kernel},
@@ -109,7 +109,10 @@ impl Scene {
         let mut events = vec![Event::Start(Box::new(start))];
         events.extend(self.processes.into_iter().map(Event::Process));
         let threads = self.targets.iter().flat_map(|pid| proc::threads(*pid));
-        events.extend(threads.map(Event::Thread));
+        let threads: Vec<Event> = threads.map(Event::Thread).collect();
+        let stopped = debuggers(&threads);
+        events.extend(threads);
+        events.extend(stopped);
         events.extend(proc::disks().into_iter().map(Event::Disk));
         let remote = self.targets.first().map(|pid| proc::remote_mounts(*pid));
         events.extend(remote.into_iter().flatten().map(Event::RemoteMount));

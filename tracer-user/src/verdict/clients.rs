@@ -218,10 +218,8 @@ fn leave_out(bin: &mut Bin, part: &Served, groups: &Groups, accused: &BTreeSet<G
                 ..*charge
             },
         );
-        if let Some(class) = charge.resource.class() {
-            let waited = &mut bin.threads[class.index()];
-            *waited = waited.saturating_sub(taken.ns);
-        }
+        let waited = &mut bin.threads[charge.resource.class().index()];
+        *waited = waited.saturating_sub(taken.ns);
     }
 }
 

@@ -155,10 +155,7 @@ fn cause(view: &View<'_>, resource: Resource, parties: &[(Party, f64)]) -> Optio
 
 /// Mechanisms seen by the model, in ns of the ledger that is judged. The model counts them in thread time.
 fn mechanisms(view: &View<'_>, resource: Resource) -> Vec<(Cause, f64)> {
-    let Some(class) = resource.class() else {
-        return Vec::new();
-    };
-    let threads = view.books.budget(|bin| &bin.threads)[class.index()] as f64;
+    let threads = view.books.budget(|bin| &bin.threads)[resource.class().index()] as f64;
     let scale = ratio(view.sums.waited(resource), threads);
     let seen = view
         .books

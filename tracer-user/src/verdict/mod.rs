@@ -18,6 +18,7 @@ mod remedy;
 mod resources;
 mod sentence;
 mod shares;
+mod stops;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -99,7 +100,7 @@ impl Finding {
 /// Judges closed books.
 #[must_use]
 pub fn judge(charged: &Charged<'_>) -> Verdict {
-    let books = &*charged.without_their_own();
+    let books = &*stops::without_unfelt(charged.without_their_own());
     let view = View::new(books);
     let finding = Finding::new(&view);
     let health = Health::new(books, &finding);

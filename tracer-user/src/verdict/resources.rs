@@ -36,6 +36,7 @@ pub(super) fn words(resource: Resource) -> Words {
             link: " from ",
             ..words("another process's answer", "threads", "limit")
         },
+        Resource::Stopped => words("whoever stopped it", "signals", "limit"),
     }
 }
 
@@ -43,7 +44,7 @@ pub(super) fn words(resource: Resource) -> Words {
 pub(super) fn is_watched(resource: Resource) -> bool {
     match resource {
         Resource::Disk | Resource::Network | Resource::Cpu => true,
-        Resource::Memory | Resource::Lock | Resource::Upstream => false,
+        Resource::Memory | Resource::Lock | Resource::Upstream | Resource::Stopped => false,
     }
 }
 
@@ -51,9 +52,12 @@ pub(super) fn is_watched(resource: Resource) -> bool {
 /// as what it waited for.
 pub(super) fn has_culprits(resource: Resource) -> bool {
     match resource {
-        Resource::Disk | Resource::Network | Resource::Cpu | Resource::Memory | Resource::Lock => {
-            true
-        }
+        Resource::Disk
+        | Resource::Network
+        | Resource::Cpu
+        | Resource::Memory
+        | Resource::Lock
+        | Resource::Stopped => true,
         Resource::Upstream => false,
     }
 }
@@ -102,7 +106,8 @@ pub(super) fn cause(resource: Resource, party: Party) -> Option<Cause> {
             Holder::Own | Holder::OwnLock | Holder::Asked(_) => Some(Cause::Own),
             _ => None,
         },
-        Resource::Upstream => None,
+        // The model knows what stopped it, whoever did it.
+        Resource::Upstream | Resource::Stopped => None,
     }
 }
 
@@ -113,7 +118,7 @@ fn of_others(resource: Resource) -> Option<Cause> {
             Some(Cause::Contention)
         }
         Resource::Lock => Some(Cause::LockHolder),
-        Resource::Upstream => None,
+        Resource::Upstream | Resource::Stopped => None,
     }
 }
 

@@ -6,6 +6,7 @@ use super::{
     decision::acquits_others,
     health::{Health, says_shared},
     resources::words,
+    stops::is_stopped,
 };
 use crate::{
     class::{Cause, Resource},
@@ -36,14 +37,18 @@ pub(super) fn sentence(books: &Books, finding: &Finding, health: &Health) -> Str
 }
 
 fn held_up(books: &Books, finding: &Finding, comm: &str, first: &Hypothesis) -> String {
-    let said = |found: &Hypothesis| {
+    let said = |found: &Hypothesis, also: &str| {
+        if found.resource == Resource::Stopped {
+            return is_stopped(books, finding, found, also);
+        }
         let (noun, via) = (words(found.resource).noun, via(books, found));
-        format!("{noun}{via}: {}", reason(books, finding, comm, found))
+        let reason = reason(books, finding, comm, found);
+        format!("{also}waits for {noun}{via}: {reason}")
     };
-    let mut text = format!("{comm} waits for {}", said(first));
+    let mut text = format!("{comm} {}", said(first, ""));
     let others = finding.hypotheses.iter().skip(1);
-    for also in others.filter(|hypothesis| hypothesis.share >= ALSO_NAMED) {
-        text.push_str(&format!("; it also waits for {}", said(also)));
+    for found in others.filter(|hypothesis| hypothesis.share >= ALSO_NAMED) {
+        text.push_str(&format!("; it {}", said(found, "also ")));
     }
     text
 }
@@ -189,6 +194,10 @@ fn nobody(found: &Hypothesis, part: &str, place: &str) -> String {
         Some(Cause::DirectReclaim) => format!("{part} it had to reclaim pages itself"),
         Some(Cause::Compaction) => format!("{part} memory was compacted"),
         Some(Cause::Thrashing) => format!("{part} pages just evicted were read again"),
+        // Of a stop, which has a clause of its own.
+        Some(Cause::StopSignal | Cause::JobControl | Cause::Traced | Cause::Frozen) => {
+            format!("{part} it was stopped{place}")
+        }
         Some(Cause::Contention | Cause::LockHolder) => {
             format!("{part} it stood behind many{place}; no single process stands out")
         }

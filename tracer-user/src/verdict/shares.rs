@@ -74,10 +74,7 @@ impl Shares {
         for bin in &books.bins {
             let mut parts = Vec::new();
             for resource in Resource::ALL {
-                let Some(class) = resource.class() else {
-                    continue;
-                };
-                let ns = ledger(bin)[class.index()] as f64;
+                let ns = ledger(bin)[resource.class().index()] as f64;
                 if ns <= 0.0 {
                     continue;
                 }
@@ -214,9 +211,7 @@ fn charges_of(bin: &Bin, resource: Resource) -> Vec<Charge> {
         .filter(|charge| charge.resource == resource);
     let mut charges: Vec<Charge> = of.copied().collect();
     let charged: u64 = charges.iter().map(|charge| charge.ns).sum();
-    let waited = resource
-        .class()
-        .map_or(0, |class| bin.threads[class.index()]);
+    let waited = bin.threads[resource.class().index()];
     if waited > charged {
         charges.push(Charge {
             resource,

@@ -7,6 +7,7 @@ use super::{
     decision::{Sums, ratio},
     group::{GroupId, Groups},
     shares::{Party, Shares},
+    stops,
 };
 use crate::{
     class::{Class, Resource},
@@ -115,9 +116,7 @@ fn sums(budget: &Budget, shares: &Shares) -> Sums {
         ..Sums::default()
     };
     for resource in Resource::ALL {
-        sums.waited[resource as usize] = resource
-            .class()
-            .map_or(0.0, |class| budget[class.index()] as f64);
+        sums.waited[resource as usize] = budget[resource.class().index()] as f64;
         for (party, ns) in shares.of(resource) {
             if let Party::Group(group) = party {
                 sums.held.insert((resource, group), ns);
@@ -145,6 +144,9 @@ fn are_requests_judged(books: &Books) -> bool {
         return false;
     };
     let active = active_ns(&books.budget(requests_of));
+    if stops::hide_requests(books) {
+        return false;
+    }
     if requests.count + requests.open >= ENOUGH_REQUESTS {
         // Requests that left no time in the books cannot be judged.
         return active > 0;

@@ -34,6 +34,17 @@ impl Cgroup {
         Ok(group)
     }
 
+    /// Makes a group that can be frozen.
+    pub(crate) fn to_freeze(name: &str) -> Result<Self> {
+        Self::with(Controller::Freezer, name)
+    }
+
+    /// The file that freezes the group, and the words that freeze it and let it go.
+    pub(crate) fn freezer(&self) -> (PathBuf, [&'static str; 2]) {
+        let (file, words) = self.hierarchy.freezer();
+        (self.path.join(file), words)
+    }
+
     fn with(controller: Controller, name: &str) -> Result<Self> {
         let mounts =
             fs::read_to_string("/proc/self/mounts").context("could not read the list of mounts")?;
@@ -122,6 +133,12 @@ pub(crate) fn remove(path: &Path) -> Result<()> {
 
 /// Ends every process in a group; they may take a moment.
 pub(crate) fn end_processes(path: &Path) {
+    // With v1 of the freezer a frozen process does not even end. Other groups have no such file.
+    let frozen = path.join("freezer.state");
+    if frozen.exists() {
+        // If it cannot be let go, its processes do not end, and `remove` fails and says so.
+        let _ = fs::write(frozen, "THAWED");
+    }
     for pid in words(&path.join("cgroup.procs")) {
         let Ok(pid) = pid.parse::<libc::pid_t>() else {
             continue;

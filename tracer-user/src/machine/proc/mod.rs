@@ -5,6 +5,7 @@
 
 mod disk;
 mod find;
+mod freezer;
 mod limit;
 mod means;
 mod netlink;
@@ -30,6 +31,7 @@ use std::{
 pub(crate) use self::{
     disk::{disks, disks_of},
     find::{by_comm, by_port, inner_pid, process_of},
+    freezer::Freezers,
     limit::{IoLimit, busiest_of_group, io_limits},
     means::means,
     own_limit::own_limits,
@@ -43,7 +45,7 @@ pub(crate) use self::{
     sender::senders,
     socket::sockets,
     standing::standings,
-    thread::threads,
+    thread::{threads, tracer_of},
     unanswered::unanswered,
     unix::asks_over_unix,
 };

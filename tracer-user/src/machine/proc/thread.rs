@@ -28,6 +28,21 @@ fn thread(files: &mut SmallFiles, pid: u32, tid: u32) -> Option<Thread> {
     })
 }
 
+/// The process that debugs a thread, if one does.
+#[must_use]
+pub(crate) fn tracer_of(pid: u32, tid: u32) -> Option<u32> {
+    let mut files = SmallFiles::default();
+    tracer_pid(files.read(format_args!("/proc/{pid}/task/{tid}/status"))?)
+}
+
+/// `TracerPid` of `/proc/PID/status`; it is 0 for nobody.
+fn tracer_pid(status: &[u8]) -> Option<u32> {
+    let status = String::from_utf8_lossy(status);
+    let mut lines = status.lines();
+    let pid = lines.find_map(|line| line.strip_prefix("TracerPid:"))?;
+    pid.trim().parse().ok().filter(|pid| *pid != 0)
+}
+
 /// The names in lines `[<0>] name+0x1d/0x60 [module]`, innermost first. Old kernels end with an address that has no name.
 fn function_names(stack: &[u8]) -> Vec<String> {
     let stack = String::from_utf8_lossy(stack);
@@ -52,6 +67,14 @@ mod tests {
         assert_eq!(function_names(stack.as_bytes()), ["do_wait", "nfs_wait"]);
         assert_eq!(function_names(b"").len(), 0);
         assert_eq!(function_names(b"[<0>] ").len(), 0);
+    }
+
+    #[test]
+    fn a_debugger_is_a_process_and_nobody_is_none() {
+        let status = |pid: &str| format!("Name:\ta\nPid:\t7\nTracerPid:\t{pid}\nUid:\t0\n");
+        assert_eq!(tracer_pid(status("812").as_bytes()), Some(812));
+        assert_eq!(tracer_pid(status("0").as_bytes()), None);
+        assert_eq!(tracer_pid(b""), None);
     }
 
     #[test]

@@ -177,6 +177,9 @@ fn subject(event: &Event) -> Option<u32> {
         Event::Unread(e) => Some(e.pid),
         Event::Unanswered(e) => Some(e.pid),
         Event::Client(e) => Some(e.pid),
+        Event::Signal(e) => Some(e.pid),
+        Event::Freeze(e) => Some(e.pid),
+        Event::Traced(e) => Some(e.pid),
         Event::Fork(e) if e.target && e.pid != e.tid => Some(e.pid),
         _ => None,
     }

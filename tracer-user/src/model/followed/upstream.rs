@@ -72,9 +72,7 @@ pub(crate) fn split(bins: &mut [Bin], bin_ns: u64, leaves: &[Leaf]) -> (Ways, Ca
     let (mut ways, mut causes) = (Ways::new(), Causes::new());
     for (leaf, moved) in leaves.iter().zip(&moved) {
         for resource in Resource::ALL {
-            let Some(class) = resource.class() else {
-                continue;
-            };
+            let class = resource.class();
             add_ways(&mut ways, leaf, resource, moved[class.index()]);
             let threads: u64 = leaf.bins.iter().map(|bin| bin.threads[class.index()]).sum();
             let of = leaf.causes.iter().filter(|(of, _, _)| *of == resource);
@@ -92,7 +90,7 @@ fn add_ways(ways: &mut Ways, leaf: &Leaf, resource: Resource, (requests, threads
     if requests + threads == 0 {
         return;
     }
-    let whole = resource.class().map_or(0, |class| leaf.all(class));
+    let whole = leaf.all(resource.class());
     let beyond = leaf.ways.iter().filter(|((of, _), _)| *of == resource);
     let (mut left_requests, mut left_threads) = (requests, threads);
     for ((_, way), ns) in beyond {

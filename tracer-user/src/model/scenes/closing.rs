@@ -132,7 +132,7 @@ fn threads_close_to_the_nanosecond_and_charges_but_for_rounding() {
         let whole = spent.iter().sum::<u64>() + books.unaccounted_ns;
         let off = whole.abs_diff(books.wall_ns);
         assert!(off <= ROUNDING_NS, "seed {seed}: threads off by {off}");
-        for (resource, class) in Resource::ALL.map(|of| (of, of.class().unwrap())) {
+        for (resource, class) in Resource::ALL.map(|of| (of, of.class())) {
             let charges = books.bins.iter().flat_map(|bin| &bin.charges);
             let of = charges.filter(|charge| charge.resource == resource);
             let charged = of.map(|charge| charge.ns).sum::<u64>();
@@ -229,7 +229,7 @@ fn books_close_with_processes_that_are_followed() {
         let whole = spent.iter().sum::<u64>() + books.unaccounted_ns;
         let off = whole.abs_diff(books.wall_ns);
         assert!(off <= ROUNDING_NS, "seed {seed}: threads off by {off}");
-        for (resource, class) in Resource::ALL.map(|of| (of, of.class().unwrap())) {
+        for (resource, class) in Resource::ALL.map(|of| (of, of.class())) {
             let charges = books.bins.iter().flat_map(|bin| &bin.charges);
             let of = charges.filter(|charge| charge.resource == resource);
             let charged = of.map(|charge| charge.ns).sum::<u64>();

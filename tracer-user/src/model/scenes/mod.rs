@@ -13,6 +13,7 @@ mod places;
 mod remote;
 mod requests;
 mod run_queue;
+mod stopped;
 mod threads;
 mod turns;
 pub(crate) mod upstream;
@@ -316,7 +317,7 @@ pub(crate) fn assert_closed(books: &Books) {
         let charged = charges
             .filter(|charge| charge.resource == resource)
             .map(|charge| charge.ns);
-        let class = resource.class().unwrap();
+        let class = resource.class();
         assert_eq!(charged.sum::<u64>(), spent[class.index()], "{resource:?}");
     }
 }

@@ -2,6 +2,7 @@
 
 mod sleep;
 mod stack;
+mod stops;
 mod thread;
 mod time_line;
 mod wait;
@@ -14,6 +15,7 @@ use rustc_hash::FxHashMap as HashMap;
 use super::{account::Account, books::PlaceId, names::Names};
 use crate::{class::Class, event};
 use stack::Stacks;
+use stops::Stops;
 pub(super) use thread::Thread;
 pub(super) use wait::Blocked;
 
@@ -34,7 +36,10 @@ pub(super) struct Threads {
     /// Lifetime of those that ended, and the part of it that classes explain, ns.
     ended_wall_ns: u64,
     ended_spent_ns: u64,
+    /// The longest time that one of them was stopped, ns.
+    ended_stopped_ns: u64,
     stacks: Stacks,
+    pub(super) stops: Stops,
     pub(super) remote_mounts: Vec<event::RemoteMount>,
     /// Threads that lived in the window.
     pub(super) seen: u64,
@@ -140,6 +145,7 @@ impl Threads {
         };
         self.ended_wall_ns += ns.saturating_sub(thread.begin_ns);
         self.ended_spent_ns += thread.spent().total();
+        self.ended_stopped_ns = self.ended_stopped_ns.max(thread.stopped_ns());
         thread.running = false;
         thread.forget(u64::MAX);
         if self.ended.len() >= MOST_ENDED {
@@ -171,6 +177,12 @@ impl Threads {
         let wall_ns = self.ended_wall_ns + wall_ns;
         let unaccounted_ns = wall_ns.saturating_sub(self.ended_spent_ns + spent_ns);
         (wall_ns, unaccounted_ns)
+    }
+
+    /// The longest time that a single thread was stopped, in all, ns.
+    pub(super) fn most_stopped_ns(&self) -> u64 {
+        let living = self.living.values().map(Thread::stopped_ns);
+        living.max().unwrap_or(0).max(self.ended_stopped_ns)
     }
 
     /// Functions of a stack, outermost first.

@@ -1,5 +1,7 @@
 //! The reason of a sleep, from the kernel functions on its stack: a table, not code.
 
+use tracer_common::sched::{STATE_FROZEN, STATE_STOPPED, STATE_TRACED};
+
 use crate::class::{Cause, Class};
 
 /// The reason of a sleep.
@@ -16,6 +18,7 @@ const fn blocked(class: Class, cause: Cause) -> Sleep {
 }
 
 const DISK: Sleep = Sleep::Blocked(Class::Disk, None);
+const FROZEN: Sleep = blocked(Class::Stopped, Cause::Frozen);
 const NETWORK: Sleep = Sleep::Blocked(Class::Network, None);
 const UPSTREAM: Sleep = Sleep::Blocked(Class::Upstream, None);
 /// A lock of the kernel: mutex, rwsem, file lock.
@@ -24,6 +27,10 @@ const LOCK: Sleep = Sleep::Blocked(Class::Lock, None);
 /// The first row with a function that is anywhere in the stack wins. A name that ends in `*` is a prefix. Rows that explain a wait
 /// inside another one (reclaim inside a page fault inside a receive) come first. Names hold for 5.10 to 7.2.
 const TABLE: &[(&str, Sleep)] = &[
+    ("do_signal_stop", blocked(Class::Stopped, Cause::StopSignal)),
+    ("ptrace_stop", blocked(Class::Stopped, Cause::Traced)),
+    ("__refrigerator", FROZEN),
+    ("do_freezer_trap", FROZEN),
     (
         "try_to_free_pages",
         blocked(Class::Memory, Cause::DirectReclaim),
@@ -173,6 +180,17 @@ const TABLE: &[(&str, Sleep)] = &[
 /// `TASK_INTERRUPTIBLE`: only such a sleep can be a wait for work.
 const INTERRUPTIBLE: u32 = 1;
 
+/// The letters of stopped threads in `/proc/PID/stat`.
+pub(super) const LETTER_STOPPED: char = 'T';
+pub(super) const LETTER_TRACED: char = 't';
+
+/// Was the thread stopped, by the state in which it left the CPU?
+#[must_use]
+#[inline]
+pub(super) fn is_stopped(state: u32) -> bool {
+    state & (STATE_STOPPED | STATE_TRACED | STATE_FROZEN) != 0
+}
+
 /// Compilers append suffixes (`.isra.0`, `.constprop.0`).
 fn plain(function: &str) -> &str {
     function.split('.').next().unwrap_or(function)
@@ -203,7 +221,14 @@ pub(crate) fn row(stack: &[String]) -> Option<Sleep> {
     let functions: Vec<&str> = stack.iter().map(|function| plain(function)).collect();
     let is_there = |pattern: &str| functions.iter().any(|name| is_meant(pattern, name));
     let row = TABLE.iter().find(|(pattern, _)| is_there(pattern));
-    row.map(|(_, sleep)| *sleep)
+    let known = row.map(|(_, sleep)| *sleep);
+    known.or_else(|| is_trap(&functions).then_some(FROZEN))
+}
+
+/// Does `get_signal` itself sleep? It does only in the trap of the freezer (`do_freezer_trap`, which compilers inline).
+fn is_trap(functions: &[&str]) -> bool {
+    let mut pairs = functions.windows(2);
+    pairs.any(|pair| pair == ["schedule", "get_signal"])
 }
 
 /// Classifies a sleep by the row of the table that its stack has.
@@ -261,6 +286,51 @@ mod tests {
             .iter()
             .map(|function| (*function).to_owned())
             .collect()
+    }
+
+    #[test]
+    fn each_class_in_which_a_thread_is_blocked_has_a_row() {
+        let has_row = |class: Class| {
+            let mut rows = TABLE.iter();
+            rows.any(|(_, sleep)| matches!(sleep, Sleep::Blocked(of, _) if *of == class))
+        };
+        // A thread in a run queue does not sleep, and the class of any other wait is that of no row.
+        let without = [Class::Cpu, Class::Other];
+        for class in Class::ALL.into_iter().filter(|class| class.is_blocked()) {
+            assert_eq!(has_row(class), !without.contains(&class), "{class:?}");
+        }
+    }
+
+    #[test]
+    fn a_thread_is_frozen_where_get_signal_itself_sleeps_and_not_where_it_dumps_core() {
+        let trap = stack(&[
+            "__schedule",
+            "schedule",
+            "get_signal",
+            "exit_to_user_mode_loop",
+        ]);
+        assert_eq!(classify(Some(&trap), 1, false), FROZEN);
+        let core = stack(&[
+            "__schedule",
+            "schedule",
+            "schedule_timeout",
+            "wait_for_completion_state",
+            "do_coredump",
+            "get_signal",
+        ]);
+        let other = Sleep::Blocked(Class::Other, None);
+        assert_eq!(classify(Some(&core), 0x2000, false), other);
+    }
+
+    #[test]
+    fn only_a_thread_that_is_stopped_has_the_state_of_one() {
+        let idle_kernel_thread = 0x402;
+        for state in [0, 1, 2, 0x102, idle_kernel_thread, 0x2001] {
+            assert!(!is_stopped(state), "{state:x}");
+        }
+        for state in [4, 0x104, 8, 0x108, 0x8000] {
+            assert!(is_stopped(state), "{state:x}");
+        }
     }
 
     #[test]

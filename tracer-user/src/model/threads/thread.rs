@@ -106,6 +106,11 @@ impl Thread {
         self.waits = true;
     }
 
+    /// The wait for work that ended at `ns` was interrupted: whoever ended it is not whom the thread waited for.
+    pub(crate) fn was_not_answered(&mut self, ns: u64) {
+        self.line.was_not_answered(ns);
+    }
+
     /// Forgets what is not needed from `needed_ns` on, but for the most recent.
     pub(crate) fn forget(&mut self, needed_ns: u64) {
         self.line.forget(needed_ns);
@@ -167,6 +172,12 @@ impl Thread {
         if until > self.known_ns() {
             self.line.skip(until);
         }
+    }
+
+    /// The time that it was stopped, ns.
+    #[must_use]
+    pub(crate) fn stopped_ns(&self) -> u64 {
+        self.spent().certain[Class::Stopped.index()]
     }
 
     /// Everything so far.

@@ -133,6 +133,25 @@ impl TimeLine {
         self.push(until, did);
     }
 
+    /// The wait for work that ended at `ns`, if it is among the last steps, has no explanation.
+    pub(crate) fn was_not_answered(&mut self, ns: u64) {
+        /// The wait itself, the run queue, the CPU.
+        const LAST: usize = 3;
+        let first = self.steps.len().saturating_sub(LAST);
+        let Some(at) = (first..self.steps.len()).find(|at| self.steps[*at].ns == ns) else {
+            return;
+        };
+        let Did::Waiting(explained) = &self.steps[at].did else {
+            return;
+        };
+        let length: u64 = explained.iter().sum();
+        for (sum, ns) in self.spent.tentative.iter_mut().zip(**explained) {
+            *sum -= ns;
+        }
+        self.spent.tentative[Class::Idle.index()] += length;
+        self.steps[at].did = Did::Idle;
+    }
+
     /// Nothing is known of the time until `until`.
     pub(crate) fn skip(&mut self, until: u64) {
         self.push(until, Did::Unknown);
@@ -262,6 +281,22 @@ mod tests {
         }
         assert_eq!(line.between(0, 9, true).total(), 7);
         assert_eq!(line.spent().total(), 7);
+    }
+
+    #[test]
+    fn a_wait_that_was_interrupted_has_no_explanation_and_keeps_its_length() {
+        let mut line = TimeLine::new(0);
+        let mut tentative = Budget::default();
+        tentative[Class::Upstream.index()] = 5;
+        tentative[Class::Idle.index()] = 2;
+        line.extend_waiting(&tentative, 7);
+        line.extend(Class::OnCpu, 8);
+        line.was_not_answered(8);
+        assert_eq!(line.spent().tentative[Class::Upstream.index()], 5);
+        line.was_not_answered(7);
+        assert_eq!(line.spent().tentative[Class::Upstream.index()], 0);
+        assert_eq!(line.between(0, 7, false).tentative[Class::Idle.index()], 7);
+        assert_eq!(line.spent().total(), 8);
     }
 
     #[test]

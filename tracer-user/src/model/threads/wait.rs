@@ -80,7 +80,7 @@ impl Threads {
         queued_ns: u64,
     ) -> Option<Blocked> {
         if wait.flags & WAIT_FIRST != 0 {
-            self.before_first(account, wait.tid, queued_ns);
+            self.before_first(names, account, wait.tid, queued_ns);
             return None;
         }
         self.skip_lost(wait);
@@ -116,17 +116,36 @@ impl Threads {
     }
 
     /// From the begin of the window (or the birth of the thread) to its first time in a run queue.
-    fn before_first(&mut self, account: &mut Account, tid: u32, queued_ns: u64) {
+    fn before_first(&mut self, names: &Names, account: &mut Account, tid: u32, queued_ns: u64) {
+        while let Some(thread) = self.living.get(&tid)
+            && thread.known_ns() < queued_ns
+        {
+            let (until, _) = self.stops.piece(thread.pid, thread.known_ns(), queued_ns);
+            match self.stop_at_attach(tid) {
+                Some(stop) => self.stand_still(names, account, tid, stop, until),
+                None => self.as_at_attach(account, tid, until),
+            }
+        }
+    }
+
+    /// A thread does what it did at attach, and is not stopped.
+    fn as_at_attach(&mut self, account: &mut Account, tid: u32, queued_ns: u64) {
         let Some(thread) = self.living.get(&tid) else {
             return;
         };
+        // `/proc` shows a frozen thread in this state, whatever it sleeps for.
+        let was_frozen = self.stops.began_frozen(thread.pid);
         let class = match thread.seed_state {
             None => Class::Cpu,
             Some('R') => Class::OnCpu,
             Some(state) => match sleep::classify(
                 Some(&thread.seed),
-                if state == 'S' { INTERRUPTIBLE } else { 2 },
-                state == 'D',
+                if state == 'S' || was_frozen {
+                    INTERRUPTIBLE
+                } else {
+                    2
+                },
+                state == 'D' && !was_frozen,
             ) {
                 Sleep::Work => return self.idle(account, tid, Budget::default(), queued_ns),
                 Sleep::Blocked(class, _) => class,
@@ -175,35 +194,46 @@ impl Threads {
         });
     }
 
-    fn sleep(
+    /// The next part of a sleep in which the thread was blocked. A sleep has several parts only if the thread was frozen in it.
+    pub(in crate::model) fn sleep(
         &mut self,
         names: &mut Names,
         account: &mut Account,
         wait: &Wait,
         until: u64,
     ) -> Option<Blocked> {
-        let begin = self.living.get(&wait.tid)?.known_ns();
-        if until <= begin {
-            return None;
-        }
-        match self.classify(wait) {
-            Sleep::Work => {
-                self.wait_for_work(names, account, wait, (begin, until));
-                None
+        loop {
+            let begin = self.living.get(&wait.tid)?.known_ns();
+            if until <= begin {
+                return None;
             }
-            Sleep::Blocked(class, cause) => {
-                self.spend(account, wait.tid, class, until);
-                Some(Blocked {
-                    class,
-                    cause,
-                    begin,
-                    end: until,
-                })
-            }
+            let (end, frozen) = self.stops.piece(wait.pid, begin, until);
+            let (class, cause) = match self.classify(wait) {
+                _ if frozen => (Class::Stopped, None),
+                Sleep::Work => {
+                    self.wait_for_work(names, account, wait, (begin, end));
+                    continue;
+                }
+                Sleep::Blocked(Class::Stopped, _) => {
+                    self.interrupted(names, wait, (begin, end));
+                    (Class::Stopped, None)
+                }
+                Sleep::Blocked(class, cause) => (class, cause),
+            };
+            self.spend(account, wait.tid, class, end);
+            return Some(Blocked {
+                class,
+                cause,
+                begin,
+                end,
+            });
         }
     }
 
     fn classify(&mut self, wait: &Wait) -> Sleep {
+        if sleep::is_stopped(wait.state) {
+            return Sleep::Blocked(Class::Stopped, None);
+        }
         let iowait = wait.flags & WAIT_IOWAIT != 0;
         let Some(stack) = self.stacks.get(wait.stack) else {
             self.unreadable_stacks += 1;
@@ -314,7 +344,7 @@ impl Threads {
 
     /// Was the waker an interrupt, so that `waker_tid` is a bystander? By the kernel's own count, else by the waker's stack, else not
     /// known.
-    fn woken_by_interrupt(&self, wait: &Wait) -> Option<bool> {
+    pub(super) fn woken_by_interrupt(&self, wait: &Wait) -> Option<bool> {
         if wait.flags & WAIT_TASK_WAKER != 0 {
             return Some(false);
         }
@@ -337,7 +367,7 @@ impl Threads {
     }
 
     /// Threads without a record in the window did the same all the time as at its begin. Running ones run to its end.
-    pub(in crate::model) fn close(&mut self, account: &mut Account, end_ns: u64) {
+    pub(in crate::model) fn close(&mut self, names: &Names, account: &mut Account, end_ns: u64) {
         let mut tids: Vec<u32> = self.living.keys().copied().collect();
         tids.sort_unstable();
         for tid in tids {
@@ -347,7 +377,7 @@ impl Threads {
             if thread.running {
                 self.spend(account, tid, Class::OnCpu, end_ns);
             } else if thread.known_ns() == thread.begin_ns {
-                self.before_first(account, tid, end_ns);
+                self.before_first(names, account, tid, end_ns);
                 self.clipped_waits += 1;
             }
         }

@@ -6,6 +6,7 @@ mod bwlimit;
 mod case;
 mod compression;
 mod cpu_share;
+mod go_on;
 mod io_share;
 mod ionice;
 mod options;
@@ -75,6 +76,7 @@ pub(super) fn remedies(books: &Books, finding: &Finding) -> Vec<Remedy> {
     };
     let groups = Groups::new(books);
     let mut remedies = own_limit::own_limits(books, found);
+    remedies.extend(go_on::go_on(books, found));
     let tables = TABLE.iter().map(|row| (row, false));
     let tables = tables.chain(THROUGH.iter().map(|row| (row, true)));
     for ((_, row), through) in tables.filter(|(row, _)| row.0.contains(&found.resource)) {

@@ -8,6 +8,7 @@ mod groups;
 mod ledgers;
 mod remedies;
 mod spare;
+mod stopped;
 mod streams;
 mod thresholds;
 

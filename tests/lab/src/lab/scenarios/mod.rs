@@ -11,6 +11,7 @@ mod links;
 mod network;
 mod own_doing;
 mod pipeline;
+mod stopped;
 mod web;
 
 use super::scenario::Scenario;
@@ -27,6 +28,7 @@ pub(crate) const ALL: &[(&str, &[Scenario])] = &[
     ("pipeline", pipeline::ALL),
     ("form", form::ALL),
     ("web", web::ALL),
+    ("stopped", stopped::ALL),
     ("innocent", innocent::ALL),
     ("own-doing", own_doing::ALL),
 ];
