@@ -103,5 +103,6 @@ pub(super) fn holder_name(books: &Books, holder: Holder) -> String {
         Holder::Hypervisor => "the hypervisor".to_owned(),
         Holder::Nobody => "unattributed".to_owned(),
         Holder::Interrupt(source) => source.to_string(),
+        Holder::Earlier => "pages dirtied before the trace".to_owned(),
     }
 }

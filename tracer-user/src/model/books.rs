@@ -49,6 +49,8 @@ pub enum Holder {
     Nobody,
     /// Interrupts ran on the CPU, in nobody's name.
     Interrupt(Source),
+    /// Pages were written back that somebody had dirtied before the trace began: most often a process that has ended.
+    Earlier,
 }
 
 impl Holder {

@@ -22,12 +22,20 @@ impl Model {
         if let Some(blocked) = self.threads.slept(names, account, wait, queued_ns) {
             self.blocked(wait, &blocked);
         }
+        self.found();
         self.queued(wait, queued_ns);
         self.threads.waited(wait);
         if let Some(thread) = self.threads.get_mut(wait.tid)
             && thread.is_long()
         {
             thread.forget(self.requests.judged_ns(&thread.turns));
+        }
+    }
+
+    /// Waits for disks that a thread's own requests showed.
+    pub(super) fn found(&mut self) {
+        for wait in self.threads.take_found() {
+            self.disks.waited(wait);
         }
     }
 
@@ -78,6 +86,7 @@ impl Model {
                 end,
                 stack,
                 cause,
+                awaited: None,
             }),
             Class::Network => {
                 let thread = self.threads.get(wait.tid);

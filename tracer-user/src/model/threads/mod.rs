@@ -1,5 +1,6 @@
 //! Threads of the target: what each did, nanosecond by nanosecond, and what it slept for.
 
+mod completions;
 mod sleep;
 mod stack;
 mod thread;
@@ -13,6 +14,8 @@ use rustc_hash::FxHashMap as HashMap;
 
 use super::{account::Account, books::PlaceId, names::Names};
 use crate::{class::Class, event};
+use completions::Asked;
+pub(super) use completions::OnDisk;
 use stack::Stacks;
 pub(super) use thread::Thread;
 pub(super) use wait::Blocked;
@@ -35,6 +38,7 @@ pub(super) struct Threads {
     ended_wall_ns: u64,
     ended_spent_ns: u64,
     stacks: Stacks,
+    asked: Asked,
     pub(super) remote_mounts: Vec<event::RemoteMount>,
     /// Threads that lived in the window.
     pub(super) seen: u64,
@@ -138,6 +142,7 @@ impl Threads {
         let Some(mut thread) = self.living.remove(&tid) else {
             return;
         };
+        self.asked.forget(tid);
         self.ended_wall_ns += ns.saturating_sub(thread.begin_ns);
         self.ended_spent_ns += thread.spent().total();
         thread.running = false;

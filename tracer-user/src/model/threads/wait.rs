@@ -188,6 +188,9 @@ impl Threads {
         }
         match self.classify(wait) {
             Sleep::Work => {
+                if self.wait_for_completions(account, wait, (begin, until)) {
+                    return None;
+                }
                 self.wait_for_work(names, account, wait, (begin, until));
                 None
             }
@@ -273,7 +276,13 @@ impl Threads {
     }
 
     /// Extends a time line by a wait for work, of which `tentative` is explained already.
-    fn idle(&mut self, account: &mut Account, tid: u32, mut tentative: Budget, until: u64) {
+    pub(super) fn idle(
+        &mut self,
+        account: &mut Account,
+        tid: u32,
+        mut tentative: Budget,
+        until: u64,
+    ) {
         let Some(thread) = self.living.get_mut(&tid) else {
             return;
         };
