@@ -12,6 +12,10 @@ pub const DISKS_MAP: &str = "DISKS";
 pub const DISK_TOTALS_MAP: &str = "DISK_TOTALS";
 /// The processes for which kernel threads queue bios that a limit held back: [`HeldBack`] by [`GroupOnDisk`].
 pub const HELD_BACK_MAP: &str = "HELD_BACK";
+/// The threads that last dirtied files: [`DirtyFile`] by the address of the inode.
+pub const DIRTIERS_MAP: &str = "DIRTIERS";
+/// Journal transactions: [`Handles`] by [`Transaction`].
+pub const TRANSACTIONS_MAP: &str = "TRANSACTIONS";
 
 /// The owner is a target process.
 pub const IO_TARGET: u32 = 1;
@@ -33,6 +37,10 @@ pub const IO_MERGED: u32 = 128;
 pub const IO_PART: u32 = 256;
 /// The owner's own I/O limit held it back until it was queued. A kernel thread queued it, and its control group is the target's.
 pub const IO_THROTTLED: u32 = 512;
+/// A kernel thread wrote back pages that were dirty before the trace began. Nobody knows who dirtied them: `pid` is 0.
+pub const IO_BEFORE: u32 = 2048;
+/// The owner read ahead (`REQ_RAHEAD`): it need not wait for this.
+pub const IO_READAHEAD: u32 = 1024;
 
 /// The part of `bi_opf` and `cmd_flags` that holds the operation (`REQ_OP_MASK`).
 pub const OP_MASK: u32 = 0xff;
@@ -46,6 +54,9 @@ pub const OP_FLUSH: u32 = 2;
 pub const OP_DRIVER: u32 = 34;
 /// `REQ_FUA | REQ_PREFLUSH` (`blk_types.h`: bits 17 and 18 on 5.10 to 7.2): the bio asks for a flush.
 pub const FLUSHES: u32 = 1 << 17 | 1 << 18;
+
+/// `REQ_RAHEAD` (`blk_types.h`: bit 19 on 5.10 to 7.2): the bio reads ahead.
+pub const READS_AHEAD: u32 = 1 << 19;
 
 /// Owners of one merged request that have a part of their own. Further ones count for the last of them.
 pub const OWNERS: usize = 4;
@@ -187,7 +198,10 @@ impl Parts {
     };
 }
 
-/// The thread that last dirtied a page of a file (map `DIRTIERS`, by address of the inode).
+/// `pid` of a [`Dirtier`] that is not known, because it dirtied the pages before the trace began.
+pub const BEFORE: u32 = u32::MAX;
+
+/// The thread that last dirtied a page of a file.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Dirtier {
@@ -195,6 +209,28 @@ pub struct Dirtier {
     pub pid: u32,
     /// Thread.
     pub tid: u32,
+}
+
+/// A file that was dirtied (map `DIRTIERS`, by address of the inode).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DirtyFile {
+    /// The thread that dirtied it last.
+    pub by: Dirtier,
+    /// 1 as long as it counts in [`DirtyFiles`]: until it is written back.
+    pub counted: u32,
+    /// Explicit padding.
+    pub reserved: u32,
+}
+
+/// The processes whose dirty files of a file system are not yet written back (map `DIRTY_FILES`, by address of the super block).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DirtyFiles {
+    /// When all numbers were last halved, ns.
+    pub halved_ns: u64,
+    /// Processes, and the number of their files.
+    pub files: Handles,
 }
 
 /// The present work of a kernel thread that writes for others (map `WRITING`, by thread).
@@ -299,6 +335,8 @@ plain!(
     AnyGate = 16,
     Parts = 64,
     Dirtier = 8,
+    DirtyFile = 16,
+    DirtyFiles = 56,
     Writing = 24,
     Transaction = 8,
     Handles = 48

@@ -164,6 +164,10 @@ offsets! {
     queue_disk: ("request_queue", "disk");
     /// File of a mapping.
     mapping_inode: ("address_space", "host");
+    /// File system of a file.
+    inode_sb: ("inode", "i_sb");
+    /// When a file that is dirty became dirty, in jiffies.
+    inode_dirtied_when: ("inode", "dirtied_when");
     /// Block device of a journal's file system (jbd2).
     journal_bdev: ("journal_s", "j_fs_dev");
     /// Number of a block device.

@@ -105,5 +105,6 @@ pub(super) fn holder_name(books: &Books, holder: Holder) -> String {
         Holder::Interrupt(source) => source.to_string(),
         Holder::StopSignal => "a stop signal".to_owned(),
         Holder::Freezer => "its frozen cgroup".to_owned(),
+        Holder::Earlier => "pages dirtied before the trace".to_owned(),
     }
 }

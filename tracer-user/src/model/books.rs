@@ -53,6 +53,8 @@ pub enum Holder {
     StopSignal,
     /// Its control group was frozen, and nobody was seen doing it.
     Freezer,
+    /// Pages were written back that somebody had dirtied before the trace began: most often a process that has ended.
+    Earlier,
 }
 
 impl Holder {

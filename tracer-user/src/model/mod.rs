@@ -29,6 +29,7 @@ use crate::{
     event::{self, Event},
 };
 use account::Account;
+use books::Holder;
 use cpus::Cpus;
 use disks::Disks;
 use facts::Facts;
@@ -165,8 +166,12 @@ impl Model {
     fn io(&mut self, io: &event::Io) {
         let (requests, threads) = (&self.requests, &self.threads);
         let asker_at = |tid, ns| requests.asker_at(threads, tid, ns);
-        self.disks
-            .io(&mut self.names, &mut self.account, &asker_at, io);
+        let (names, account) = (&mut self.names, &mut self.account);
+        let request = self.disks.io(names, account, &asker_at, io);
+        if request.owner == Holder::Own {
+            self.threads.completed(account, io, request);
+            self.found();
+        }
     }
 
     fn acknowledged(&mut self, socket: u64, ns: u64, left_ns: u64) {

@@ -28,12 +28,20 @@ impl Model {
             let (names, account) = (&mut self.names, &mut self.account);
             part = self.threads.sleep(names, account, wait, queued_ns);
         }
+        self.found();
         self.queued(wait, queued_ns);
         self.threads.waited(wait);
         if let Some(thread) = self.threads.get_mut(wait.tid)
             && thread.is_long()
         {
             thread.forget(self.requests.judged_ns(&thread.turns));
+        }
+    }
+
+    /// Waits for disks that a thread's own requests showed.
+    pub(super) fn found(&mut self) {
+        for wait in self.threads.take_found() {
+            self.disks.waited(wait);
         }
     }
 
@@ -84,6 +92,7 @@ impl Model {
                 end,
                 stack,
                 cause,
+                awaited: None,
             }),
             Class::Network => {
                 let thread = self.threads.get(wait.tid);

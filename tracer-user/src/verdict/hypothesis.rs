@@ -34,6 +34,8 @@ pub struct Hypothesis {
     pub self_share: f64,
     /// Part of the resource's waiting time in which its own quota stopped it; contained in `self_share`.
     pub quota_share: f64,
+    /// Part of the resource's waiting time in which pages were written back that had been dirtied before the trace.
+    pub earlier_share: f64,
     /// The interrupt that held most of all interrupts, with its part of the resource's waiting time.
     pub interrupt: Option<(Source, f64)>,
     /// Part of blocked time.
@@ -70,6 +72,7 @@ impl Hypothesis {
                 .collect(),
             self_share: part_of(Party::is_own),
             quota_share: part_of(|party| party == Party::Plain(Holder::OwnQuota)),
+            earlier_share: part_of(|party| party == Party::Plain(Holder::Earlier)),
             interrupt: interrupt(&parties, waited),
             share: view.sums.share(resource),
             via: via(view, resource),

@@ -85,6 +85,7 @@ pub(super) fn cause(resource: Resource, party: Party) -> Option<Cause> {
             Holder::OwnQuota => Some(Cause::Quota),
             Holder::SlowDevice => Some(Cause::DeviceSlow),
             Holder::FailedDevice => Some(Cause::DeviceError),
+            Holder::Earlier => Some(Cause::Writeback),
             _ => None,
         },
         // The receiver and the path beyond this machine are one slow peer.

@@ -187,8 +187,15 @@ fn nobody(found: &Hypothesis, part: &str, place: &str) -> String {
             };
             format!("{part} interrupts ran instead{place}{mostly}")
         }
-        Some(Cause::Writeback) => format!("{part} dirty pages were written back{place}"),
-        Some(Cause::Journal) => format!("{part} went into journal commits{place}"),
+        Some(Cause::Writeback) => {
+            format!(
+                "{part} dirty pages were written back{place}{}",
+                earlier(found)
+            )
+        }
+        Some(Cause::Journal) => {
+            format!("{part} went into journal commits{place}{}", earlier(found))
+        }
         Some(Cause::CacheEviction) => format!("{part} for pages evicted from the cache{place}"),
         Some(Cause::Loss) => format!("{part} packets were lost{place}"),
         Some(Cause::DirectReclaim) => format!("{part} it had to reclaim pages itself"),
@@ -204,6 +211,17 @@ fn nobody(found: &Hypothesis, part: &str, place: &str) -> String {
         None if found.resource == Resource::Upstream => format!("{part}{place}"),
         None => format!("{part}{place}; no process was seen holding it"),
     }
+}
+
+/// Pages dirtied before the trace are nobody's.
+fn earlier(found: &Hypothesis) -> String {
+    if found.earlier_share < CULPRIT_PART {
+        return String::new();
+    }
+    let part = share(found.share * found.earlier_share);
+    format!(
+        "; {part} went to pages dirtied before the trace, by a process that has ended or closed its file"
+    )
 }
 
 fn innocence(found: &Hypothesis) -> &'static str {

@@ -1,6 +1,6 @@
 //! Requests that the kernel merged from bios of several owners.
 
-use aya_ebpf::{macros::map, maps::LruHashMap};
+use aya_ebpf::{macros::map, maps::HashMap};
 use tracer_common::block::{OWNERS, Parts, RequestState};
 
 use super::bios::queued;
@@ -8,7 +8,7 @@ use crate::kernel::Bio;
 
 /// Parts of requests in flight that have several owners, by address.
 #[map]
-static MERGED: LruHashMap<u64, Parts> = LruHashMap::with_max_entries(1024, 0);
+static MERGED: HashMap<u64, Parts> = HashMap::with_max_entries(1024, 0);
 
 /// The parts of a new request. Not on the stack: there, zeros are a loop over bytes to the verifier.
 static NO_PARTS: Parts = Parts::NONE;

@@ -4,21 +4,24 @@
 //! `block_bio_complete`. Only the first runs in the context of the owner, and only for direct and synchronous I/O.
 
 mod bios;
+mod dirty;
 mod held_back;
 mod merged;
+mod owners;
 mod writeback;
 
 use aya_ebpf::{
     macros::{btf_tracepoint, map},
-    maps::LruHashMap,
+    maps::{HashMap, LruHashMap},
     programs::BtfTracePointContext,
 };
 use tracer_common::{
     Kind,
     block::{
-        DISK_TOTALS_MAP, DiskOwner, DiskTotal, FLUSHES, IO_ERROR, IO_JOURNAL, IO_KTHREAD,
-        IO_MERGED, IO_PART, IO_TARGET, IO_THROTTLED, IO_UNOWNED, IO_WRITEBACK, Io, OP_DRIVER,
-        OP_FLUSH, OP_MASK, OP_READ, OP_WRITE, REQUESTS_MAP, RequestState,
+        BEFORE, DISK_TOTALS_MAP, DiskOwner, DiskTotal, FLUSHES, IO_BEFORE, IO_ERROR, IO_JOURNAL,
+        IO_KTHREAD, IO_MERGED, IO_PART, IO_READAHEAD, IO_TARGET, IO_THROTTLED, IO_UNOWNED,
+        IO_WRITEBACK, Io, OP_DRIVER, OP_FLUSH, OP_MASK, OP_READ, OP_WRITE, READS_AHEAD,
+        REQUESTS_MAP, RequestState,
     },
     record::MapLoss,
 };
@@ -35,11 +38,11 @@ use crate::{
 
 /// Requests in flight by address, if no bio stands for them.
 #[map]
-static REQUESTS: LruHashMap<u64, RequestState> = LruHashMap::with_max_entries(1024, 0);
+static REQUESTS: HashMap<u64, RequestState> = HashMap::with_max_entries(1024, 0);
 
 /// The last bio that asked for a flush of a disk, by device number: a flush request carries no bio.
 #[map]
-static FLUSHERS: LruHashMap<u32, RequestState> = LruHashMap::with_max_entries(256, 0);
+static FLUSHERS: HashMap<u32, RequestState> = HashMap::with_max_entries(1024, 0);
 
 /// Totals of each process on each disk.
 #[map]
@@ -70,6 +73,9 @@ fn block_bio_queue(ctx: BtfTracePointContext) -> i32 {
     let mut owner = by(pid, tid);
     if is_target(pid) {
         owner.flags = IO_TARGET;
+        if bio.opf() & READS_AHEAD != 0 {
+            owner.flags |= IO_READAHEAD;
+        }
     } else if pid != 0 && is_kernel_thread() {
         by_kernel_thread(&mut owner, bio, dev);
     }
@@ -102,6 +108,11 @@ fn by(pid: u32, tid: u32) -> RequestState {
 #[inline(always)]
 fn by_kernel_thread(owner: &mut RequestState, bio: Bio, dev: u32) {
     if let Some((dirtier, why)) = on_behalf(owner.tid) {
+        if dirtier.pid == BEFORE {
+            (owner.pid, owner.tid) = (0, 0);
+            owner.flags = why | IO_BEFORE;
+            return;
+        }
         owner.pid = dirtier.pid;
         owner.tid = dirtier.tid;
         owner.flags = why | if is_target(owner.pid) { IO_TARGET } else { 0 };

@@ -9,28 +9,31 @@
 use aya_ebpf::{
     helpers::bpf_get_current_task,
     macros::{btf_tracepoint, map, raw_tracepoint},
-    maps::LruHashMap,
+    maps::{HashMap, LruHashMap},
     programs::{BtfTracePointContext, RawTracePointContext},
 };
 use tracer_common::block::{
-    Dirtier, Handles, IO_JOURNAL, IO_WRITEBACK, OWNERS, Transaction, Writing,
+    Dirtier, Handles, IO_JOURNAL, IO_WRITEBACK, TRANSACTIONS_MAP, Transaction, Writing,
 };
 
-use crate::kernel::{
-    Mapping, PF_KTHREAD, config, current, journal_dev, transaction_number, untyped,
+use super::{
+    dirty,
+    owners::{NO_HANDLES, add, share},
 };
-
-/// The last thread that dirtied a file, by the address of its inode. A forgotten file has no owner until it is dirtied again.
-#[map]
-static DIRTIERS: LruHashMap<u64, Dirtier> = LruHashMap::with_max_entries(16_384, 0);
+use crate::{
+    kernel::{Mapping, PF_KTHREAD, config, current, journal_dev, transaction_number, untyped},
+    shared::shared,
+};
 
 /// The work of kernel threads that write just now, by thread: there are few of them at once.
 #[map]
-static WRITING: LruHashMap<u32, Writing> = LruHashMap::with_max_entries(1024, 0);
+static WRITING: HashMap<u32, Writing> = HashMap::with_max_entries(1024, 0);
 
-/// Transactions that run or are being committed, and some that are done.
+/// Transactions that run or are being committed, and some that were never seen to be done.
 #[map]
 static TRANSACTIONS: LruHashMap<Transaction, Handles> = LruHashMap::with_max_entries(1024, 0);
+
+shared!(TRANSACTIONS = TRANSACTIONS_MAP);
 
 /// Is `current` a kernel thread? Then it works on behalf of another process.
 ///
@@ -70,25 +73,6 @@ fn owner_here() -> Option<Dirtier> {
     }
 }
 
-/// The owner of the `n`-th bio of a transaction. Multiples of the golden ratio fall evenly. So each owner gets bios in proportion
-/// to its blocks, however many bios there are.
-#[inline(always)]
-fn share(handles: &Handles, n: u32) -> Dirtier {
-    /// 2^32 divided by the golden ratio.
-    const STEP: u32 = 0x9e37_79b9;
-    let [a, b, c, d] = handles.blocks.map(u64::from);
-    let place = (u64::from(n.wrapping_mul(STEP)) * (a + b + c + d)) >> 32;
-    if place < a {
-        handles.owners[0]
-    } else if place < a + b {
-        handles.owners[1]
-    } else if place < a + b + c {
-        handles.owners[2]
-    } else {
-        handles.owners[3]
-    }
-}
-
 /// A page of a file became dirty.
 #[inline(always)]
 fn dirtied(mapping: Mapping) {
@@ -97,16 +81,13 @@ fn dirtied(mapping: Mapping) {
     }
     let inode = mapping.inode();
     let (pid, tid) = current();
-    if let Some(known) = DIRTIERS.get_ptr(inode) {
-        // SAFETY: a map value.
-        if unsafe { (*known).pid } == pid {
-            return;
-        }
+    if dirty::is_known(inode, pid) {
+        return;
     }
     // A thread that writes back dirties a page again when it cannot be written just then (`folio_redirty_for_writepage`). The
     // thread of the journal dirties the blocks that it has committed.
-    let dirtier = owner_here().unwrap_or(Dirtier { pid, tid });
-    let _ = DIRTIERS.insert(inode, dirtier, 0);
+    let by = owner_here().unwrap_or(Dirtier { pid, tid });
+    dirty::remember(inode, by);
 }
 
 /// `writeback_dirty_folio(struct folio *folio, struct address_space *mapping)`, from 5.18 on; once for each that was clean. The mapping
@@ -131,11 +112,9 @@ fn writes_back(inode: u64) {
         return;
     }
     let (_, tid) = current();
-    // SAFETY: the entry is copied at once.
-    let dirtier = unsafe { DIRTIERS.get(inode) }.copied().unwrap_or_default();
     let writing = Writing {
         flags: IO_WRITEBACK,
-        dirtier,
+        dirtier: dirty::written(inode),
         transaction: Transaction { dev: 0, number: 0 },
         bios: 0,
     };
@@ -196,7 +175,13 @@ fn jbd2_commit_logging(ctx: RawTracePointContext) -> i32 {
 /// `jbd2_end_commit(journal_t *journal, transaction_t *commit_transaction)`, everywhere.
 #[raw_tracepoint(tracepoint = "jbd2_end_commit")]
 fn jbd2_end_commit(_: RawTracePointContext) -> i32 {
-    let _ = WRITING.remove(current().1);
+    let tid = current().1;
+    if let Some(writing) = WRITING.get_ptr(tid) {
+        // SAFETY: a map value; only this thread writes it.
+        let done = unsafe { (*writing).transaction };
+        let _ = TRANSACTIONS.remove(done);
+    }
+    let _ = WRITING.remove(tid);
     0
 }
 
@@ -216,34 +201,11 @@ fn jbd2_handle_stats(ctx: RawTracePointContext) -> i32 {
         number: ctx.arg::<u64>(1) as u32,
     };
     if TRANSACTIONS.get_ptr(key).is_none() {
-        let none = Handles {
-            owners: [Dirtier { pid: 0, tid: 0 }; OWNERS],
-            blocks: [0; OWNERS],
-        };
-        let _ = TRANSACTIONS.insert(key, none, 1);
+        let _ = TRANSACTIONS.insert(key, &NO_HANDLES, 1);
     }
     if let Some(handles) = TRANSACTIONS.get_ptr_mut(key) {
         // SAFETY: a map value. Two handles that end at once on two CPUs may lose the blocks of one: an estimate suffers little.
-        add_blocks(unsafe { &mut *handles }, owner, dirtied);
+        add(unsafe { &mut *handles }, owner, dirtied);
     }
     0
-}
-
-/// Adds to an owner's blocks. An owner without a place takes that of the smallest one, with its blocks ("space saving", Metwally et
-/// al. 2005). So an owner of many blocks is never lost. The error is at most the count of the smallest.
-#[inline(always)]
-fn add_blocks(handles: &mut Handles, owner: Dirtier, blocks: u32) {
-    let mut place = 0;
-    for i in 0..OWNERS {
-        if handles.owners[i].pid == owner.pid {
-            place = i;
-            break;
-        }
-        if handles.blocks[i] < handles.blocks[place & (OWNERS - 1)] {
-            place = i;
-        }
-    }
-    let place = place & (OWNERS - 1);
-    handles.owners[place] = owner;
-    handles.blocks[place] = handles.blocks[place].wrapping_add(blocks);
 }

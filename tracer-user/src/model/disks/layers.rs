@@ -37,7 +37,7 @@ impl Layer {
             .blame
             .charges
             .iter()
-            .filter(|(holder, _)| matches!(holder, Holder::Process(_)));
+            .filter(|(holder, _)| matches!(holder, Holder::Process(_) | Holder::Earlier));
         others.map(|(_, ns)| ns).sum()
     }
 }
@@ -77,6 +77,12 @@ impl Layers<'_> {
     /// The layer at which the target's own request stood, or at which kernel threads wrote what it waited for.
     fn top_layer(&self, wait: &DiskWait) -> Option<Layer> {
         let (begin, end) = (wait.begin, wait.end);
+        if let Some(known) = wait.awaited
+            && let Some(disk) = self.disks.get(&known.dev)
+        {
+            let blame = disk.blame(&known.request, begin, end, self.whose);
+            return Some(self.mapped(known.dev, blame, wait));
+        }
         let awaited = |(dev, disk): (&u32, &Disk)| {
             let (rank, request) = disk.awaited(wait.tid, begin, end)?;
             Some((rank, request.end_ns, *dev, request))

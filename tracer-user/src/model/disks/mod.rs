@@ -11,10 +11,13 @@ mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 
+use tracer_common::block::IO_BEFORE;
+
 use super::{
     account::{Account, Charge},
     books::{Asker, Holder, PlaceId},
     names::Names,
+    threads::OnDisk,
 };
 use crate::{
     class::{Cause, Class, Resource},
@@ -22,7 +25,7 @@ use crate::{
 };
 use disk::Disk;
 use layers::Layers;
-use request::Request;
+pub(super) use request::Request;
 
 /// A request's competitors have completed this long after its end, or after twice the longest time seen: then it counts.
 const SETTLE_NS: u64 = 1_000_000_000;
@@ -42,6 +45,16 @@ pub(super) struct DiskWait {
     pub(super) stack: u64,
     /// The cause, as the stack shows it.
     pub(super) cause: Option<Cause>,
+    /// The request that it waited for, where the thread itself shows that.
+    pub(super) awaited: Option<OnDisk>,
+}
+
+impl DiskWait {
+    /// When its request and itself were over, ns.
+    fn over_ns(&self) -> u64 {
+        let request = self.awaited.map_or(0, |awaited| awaited.request.end_ns);
+        self.end.max(request)
+    }
 }
 
 /// Names the client for which a thread of the target worked at a time (tid, ns), if that is known.
@@ -56,6 +69,8 @@ pub(super) struct Disks {
     pub(super) facts: Vec<event::Disk>,
     /// Not yet judged, in the order of their ends.
     waits: VecDeque<DiskWait>,
+    /// The same for those that were over before their requests were.
+    late: VecDeque<DiskWait>,
     /// Bytes written, by disk and owner.
     pub(super) written: BTreeMap<(PlaceId, Holder), u64>,
     /// Requests of the target that failed.
@@ -71,14 +86,18 @@ impl Disks {
         }
     }
 
+    /// A request completed, or is in flight at the end. Returns it with its owner.
     pub(super) fn io(
         &mut self,
         names: &mut Names,
         account: &mut Account,
         asker_at: AskerAt<'_>,
         io: &event::Io,
-    ) {
-        let owner = names.holder(io.pid);
+    ) -> Request {
+        let owner = match io.flags & IO_BEFORE {
+            0 => names.holder(io.pid),
+            _ => Holder::Earlier,
+        };
         let request = Request::new(io, owner);
         if let Some(oldest) = self.disk(names, io.dev).forgets() {
             self.judge_waits(names, account, asker_at, |wait| wait.begin <= oldest);
@@ -90,6 +109,7 @@ impl Disks {
             *self.failed.entry(place).or_default() += 1;
         }
         self.resolve(names, account, asker_at, io.ns);
+        request
     }
 
     /// One process's totals on a disk in the whole window.
@@ -110,7 +130,13 @@ impl Disks {
 
     /// A target thread waited: it is charged when its competitors are known.
     pub(super) fn waited(&mut self, wait: DiskWait) {
-        self.waits.push_back(wait);
+        let is_late = wait.over_ns() > wait.end;
+        let waits = if is_late {
+            &mut self.late
+        } else {
+            &mut self.waits
+        };
+        waits.push_back(wait);
     }
 
     /// Judges all waits, at the end of the window.
@@ -146,6 +172,10 @@ impl Disks {
             self.waits.pop_front();
             self.judge(names, account, asker_at, &wait);
         }
+        while let Some(wait) = self.late.front().copied().filter(|wait| due(wait)) {
+            self.late.pop_front();
+            self.judge(names, account, asker_at, &wait);
+        }
     }
 
     /// Judges the waits of which all competitors are known at `now`.
@@ -163,9 +193,11 @@ impl Disks {
             disk.settle(before(lag));
         }
         let judged = before(lag.max(JUDGE_NS));
-        self.judge_waits(names, account, asker_at, |wait| wait.end <= judged);
+        self.judge_waits(names, account, asker_at, |wait| wait.over_ns() <= judged);
         let first = self.waits.front();
-        let needed = first.map_or(judged, |wait| wait.begin).saturating_sub(lag);
+        let needed = first.map_or(judged, |wait| wait.begin);
+        let late = self.late.iter().map(|wait| wait.begin).min();
+        let needed = needed.min(late.unwrap_or(needed)).saturating_sub(lag);
         for disk in self.disks.values_mut() {
             disk.forget(needed);
         }

@@ -3,6 +3,7 @@
 pub(crate) mod chains;
 pub(crate) mod clients;
 mod closing;
+mod completions;
 mod disks;
 mod hung;
 mod identity;

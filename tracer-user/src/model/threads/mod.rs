@@ -1,5 +1,6 @@
 //! Threads of the target: what each did, nanosecond by nanosecond, and what it slept for.
 
+mod completions;
 mod sleep;
 mod stack;
 mod stops;
@@ -14,6 +15,8 @@ use rustc_hash::FxHashMap as HashMap;
 
 use super::{account::Account, books::PlaceId, names::Names};
 use crate::{class::Class, event};
+use completions::Asked;
+pub(super) use completions::OnDisk;
 use stack::Stacks;
 use stops::Stops;
 pub(super) use thread::Thread;
@@ -40,6 +43,7 @@ pub(super) struct Threads {
     ended_stopped_ns: u64,
     stacks: Stacks,
     pub(super) stops: Stops,
+    asked: Asked,
     pub(super) remote_mounts: Vec<event::RemoteMount>,
     /// Threads that lived in the window.
     pub(super) seen: u64,
@@ -143,6 +147,7 @@ impl Threads {
         let Some(mut thread) = self.living.remove(&tid) else {
             return;
         };
+        self.asked.forget(tid);
         self.ended_wall_ns += ns.saturating_sub(thread.begin_ns);
         self.ended_spent_ns += thread.spent().total();
         self.ended_stopped_ns = self.ended_stopped_ns.max(thread.stopped_ns());

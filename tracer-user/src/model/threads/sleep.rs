@@ -163,10 +163,13 @@ const TABLE: &[(&str, Sleep)] = &[
     ("sigsuspend", Sleep::Work),
     ("do_wait", Sleep::Work),
     ("io_cqring_wait*", Sleep::Work),
+    ("read_events", Sleep::Work),
     ("do_io_getevents", Sleep::Work),
     ("__x64_sys_io_getevents*", Sleep::Work),
     ("__x64_sys_io_pgetevents*", Sleep::Work),
     ("io_wq_worker", Sleep::Work),
+    ("io_wqe_worker", Sleep::Work),
+    ("io_sq_thread*", Sleep::Work),
     ("do_msgrcv", Sleep::Work),
     ("do_semtimedop", Sleep::Work),
     ("signalfd_read", Sleep::Work),
@@ -176,6 +179,76 @@ const TABLE: &[(&str, Sleep)] = &[
     ("__x64_sys_pause", Sleep::Work),
     ("n_tty_read", Sleep::Work),
 ];
+
+/// Does a sleep end with the completion of asynchronous I/O?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Completions {
+    /// No.
+    Never,
+    /// In an event loop. Completions may be among its events.
+    Perhaps,
+    /// In a call that returns completions.
+    Reaped,
+}
+
+/// Calls that return completions: `io_uring_enter`, `io_getevents`.
+const REAPS: &[&str] = &[
+    "io_cqring_wait*",
+    "read_events",
+    "do_io_getevents",
+    "__x64_sys_io_getevents*",
+    "__x64_sys_io_pgetevents*",
+];
+
+/// Waits for descriptors: an `eventfd` or a ring may be among them.
+const POLLS: &[&str] = &[
+    "ep_poll",
+    "do_epoll_wait",
+    "do_poll*",
+    "do_sys_poll",
+    "do_select",
+    "eventfd_read",
+];
+
+/// Functions through which the completion of block I/O wakes who waits for it.
+const COMPLETES: &[&str] = &[
+    "bio_endio",
+    "blk_update_request",
+    "blk_mq_end_request*",
+    "blk_done_softirq",
+    "aio_complete*",
+    "io_complete_rw*",
+    "iomap_dio_bio_end_io",
+    "iomap_dio_complete_work",
+    "dio_bio_end_aio",
+    "blkdev_bio_end_io*",
+    "io_req_rw_complete*",
+    "io_req_task_complete*",
+    "io_sq_thread*",
+];
+
+fn has_any(stack: &[String], patterns: &[&str]) -> bool {
+    let is_there = |function: &String| patterns.iter().any(|pattern| matches(pattern, function));
+    stack.iter().any(is_there)
+}
+
+/// Does a sleep with this stack wait for completions?
+#[must_use]
+pub(crate) fn completions(stack: &[String]) -> Completions {
+    if has_any(stack, REAPS) {
+        Completions::Reaped
+    } else if has_any(stack, POLLS) {
+        Completions::Perhaps
+    } else {
+        Completions::Never
+    }
+}
+
+/// Is this the stack of a waker that completes block I/O?
+#[must_use]
+pub(crate) fn completes(stack: &[String]) -> bool {
+    has_any(stack, COMPLETES)
+}
 
 /// `TASK_INTERRUPTIBLE`: only such a sleep can be a wait for work.
 const INTERRUPTIBLE: u32 = 1;

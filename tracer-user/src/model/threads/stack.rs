@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap as HashMap;
 
-use super::sleep::{self, Sleep};
+use super::sleep::{self, Completions, Sleep};
 use crate::{event, file_system::Kind};
 
 /// Frames that belong to the tracer itself: its programs, by name or (where they have none) by address.
@@ -19,6 +19,10 @@ pub(crate) struct Stack {
     pub(crate) interruptible: Sleep,
     /// As any other.
     pub(crate) uninterruptible: Sleep,
+    /// As a wait for completions.
+    pub(crate) completions: Completions,
+    /// Of a waker that completes block I/O.
+    pub(crate) completes: bool,
     /// Of an interrupt: `current` was a bystander.
     pub(crate) interrupt: bool,
     /// In a file system that keeps its data on another machine.
@@ -41,6 +45,8 @@ impl Stacks {
         let known = Stack {
             interruptible: sleep::judge(row, 1, false),
             uninterruptible: sleep::judge(row, 2, false),
+            completions: sleep::completions(&frames),
+            completes: sleep::completes(&frames),
             interrupt: sleep::is_interrupt(&frames),
             remote: Kind::of_stack(&frames),
             frames,

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::{
+    completions::Unexplained,
     time_line::{KEPT, MOST, Spent, TimeLine},
     work::Work,
 };
@@ -53,6 +54,8 @@ pub(crate) struct Thread {
     pub(crate) seed: Vec<String>,
     /// State letter at attach; `None` for a thread born in the window.
     pub(crate) seed_state: Option<char>,
+    /// Waits for completions of which nothing is known to have been in flight.
+    pub(super) unexplained: VecDeque<Unexplained>,
     waits: bool,
     line: TimeLine,
 }
@@ -76,6 +79,7 @@ impl Thread {
             parent: None,
             seed: Vec::new(),
             seed_state: None,
+            unexplained: VecDeque::new(),
             waits: false,
             line: TimeLine::new(begin_ns),
         }
@@ -109,6 +113,16 @@ impl Thread {
     /// The wait for work that ended at `ns` was interrupted: whoever ended it is not whom the thread waited for.
     pub(crate) fn was_not_answered(&mut self, ns: u64) {
         self.line.was_not_answered(ns);
+    }
+
+    /// It was blocked in the idle parts of an interval after all, as far as no request has counted them as its own. Returns these parts.
+    pub(super) fn blocked_after_all(
+        &mut self,
+        class: Class,
+        begin: u64,
+        end: u64,
+    ) -> Vec<(u64, u64)> {
+        self.line.amend(class, begin.max(self.judged_ns), end)
     }
 
     /// Forgets what is not needed from `needed_ns` on, but for the most recent.

@@ -165,6 +165,42 @@ impl TimeLine {
         self.steps.push_back(step);
     }
 
+    /// The idle parts of an interval become time of a class. Returns them.
+    pub(crate) fn amend(&mut self, class: Class, begin: u64, end: u64) -> Vec<(u64, u64)> {
+        let mut amended = Vec::new();
+        let mut index = recent::partition_point(&self.steps, |step| step.ns <= begin);
+        while let Some(step) = self.steps.get(index) {
+            let step_begin = match index.checked_sub(1) {
+                Some(before) => self.steps[before].ns,
+                None => self.begin_ns,
+            };
+            let (from, to, ends) = (step_begin.max(begin), step.ns.min(end), step.ns);
+            if step_begin >= end {
+                break;
+            }
+            if !matches!(step.did, Did::Idle) || from >= to {
+                index += 1;
+                continue;
+            }
+            let did = Did::Certain(class);
+            self.steps[index] = Step { ns: to, did };
+            if to < ends {
+                let did = Did::Idle;
+                self.steps.insert(index + 1, Step { ns: ends, did });
+            }
+            if from > step_begin {
+                let did = Did::Idle;
+                self.steps.insert(index, Step { ns: from, did });
+                index += 1;
+            }
+            self.spent.tentative[Class::Idle.index()] -= to - from;
+            self.spent.certain[class.index()] += to - from;
+            amended.push((from, to));
+            index += 1;
+        }
+        amended
+    }
+
     /// Is it worth calling [`Self::forget`]?
     #[must_use]
     pub(crate) fn is_long(&self) -> bool {
@@ -297,6 +333,33 @@ mod tests {
         assert_eq!(line.spent().tentative[Class::Upstream.index()], 0);
         assert_eq!(line.between(0, 7, false).tentative[Class::Idle.index()], 7);
         assert_eq!(line.spent().total(), 8);
+    }
+
+    #[test]
+    fn only_idle_parts_are_amended_and_the_sum_stays() {
+        let mut line = TimeLine::new(0);
+        let idle = |ns| {
+            let mut budget = Budget::default();
+            budget[Class::Idle.index()] = ns;
+            budget
+        };
+        line.extend_waiting(&idle(10), 10);
+        line.extend(Class::OnCpu, 12);
+        line.extend_waiting(&idle(8), 20);
+        assert_eq!(line.amend(Class::Disk, 4, 16), [(4, 10), (12, 16)]);
+        assert_eq!(line.amend(Class::Disk, 4, 16), []);
+        let disk = |begin, end| line.between(begin, end, false).certain[Class::Disk.index()];
+        assert_eq!(
+            [disk(0, 4), disk(4, 10), disk(10, 16), disk(16, 20)],
+            [0, 6, 4, 0]
+        );
+        assert_eq!(line.between(0, 20, false), *line.spent());
+        assert_eq!(line.spent().total(), 20);
+        assert_eq!(line.amend(Class::Disk, 17, 18), [(17, 18)]);
+        assert_eq!(
+            line.between(16, 20, false).tentative[Class::Idle.index()],
+            3
+        );
     }
 
     #[test]

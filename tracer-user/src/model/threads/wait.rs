@@ -211,7 +211,9 @@ impl Threads {
             let (class, cause) = match self.classify(wait) {
                 _ if frozen => (Class::Stopped, None),
                 Sleep::Work => {
-                    self.wait_for_work(names, account, wait, (begin, end));
+                    if !self.wait_for_completions(account, wait, (begin, end)) {
+                        self.wait_for_work(names, account, wait, (begin, end));
+                    }
                     continue;
                 }
                 Sleep::Blocked(Class::Stopped, _) => {
@@ -303,7 +305,13 @@ impl Threads {
     }
 
     /// Extends a time line by a wait for work, of which `tentative` is explained already.
-    fn idle(&mut self, account: &mut Account, tid: u32, mut tentative: Budget, until: u64) {
+    pub(super) fn idle(
+        &mut self,
+        account: &mut Account,
+        tid: u32,
+        mut tentative: Budget,
+        until: u64,
+    ) {
         let Some(thread) = self.living.get_mut(&tid) else {
             return;
         };
