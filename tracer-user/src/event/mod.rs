@@ -106,6 +106,10 @@ pub enum Event {
     Packets(Packets),
     /// A process of this machine asks a target on a connection.
     Client(Client),
+    /// [`Event::Link`], of one transmit queue, with the lateness of the packets.
+    Queue(Queue),
+    /// [`Event::Flow`] of a socket that sends through a transmit queue other than the first.
+    QueuedFlow(QueuedFlow),
 }
 
 impl Event {
@@ -125,6 +129,8 @@ impl Event {
             Self::Delivered(e) => e.ns,
             Self::Link(e) => e.ns,
             Self::Flow(e) => e.ns,
+            Self::Queue(e) => e.link.ns,
+            Self::QueuedFlow(e) => e.flow.ns,
             Self::Fork(e) => e.ns,
             Self::Exec(e) => e.ns,
             Self::Exit(e) => e.ns,
