@@ -11,6 +11,7 @@ mod links;
 mod network;
 mod own_doing;
 mod pipeline;
+mod queues;
 mod web;
 
 use super::scenario::Scenario;
@@ -24,6 +25,7 @@ pub(crate) const ALL: &[(&str, &[Scenario])] = &[
     ("cpu", cpu::ALL),
     ("network", network::ALL),
     ("links", links::ALL),
+    ("queues", queues::ALL),
     ("pipeline", pipeline::ALL),
     ("form", form::ALL),
     ("web", web::ALL),
