@@ -48,7 +48,9 @@ impl World {
             container,
         } = &world;
         for line in [
-            format!("ip -n {here} link add wan0 type veth peer name eth0 netns {there}"),
+            format!(
+                "ip -n {here} link add wan0 numtxqueues 2 type veth peer name eth0 numrxqueues 2 netns {there}"
+            ),
             format!("ip -n {here} link add port0 type veth peer name eth0 netns {container}"),
             format!("ip -n {here} link add br0 type bridge"),
             format!("ip -n {here} link set port0 master br0"),
@@ -268,6 +270,32 @@ fn htb() -> Vec<String> {
     .to_vec()
 }
 
+/// A token bucket below each of the two transmit queues.
+fn mq() -> Vec<String> {
+    [
+        "tc qdisc add dev wan0 root handle 77: mq",
+        "tc qdisc add dev wan0 parent 77:1 tbf rate 25mbit burst 64kb limit 256kb",
+        "tc qdisc add dev wan0 parent 77:2 tbf rate 25mbit burst 64kb limit 256kb",
+    ]
+    .map(str::to_owned)
+    .to_vec()
+}
+
+/// Two classes with a rate each. The backup's packets are in the second.
+fn classes() -> Vec<String> {
+    [
+        "tc qdisc add dev wan0 root handle 1: htb default 1 r2q 100".to_owned(),
+        "tc class add dev wan0 parent 1: classid 1:1 htb rate 50mbit".to_owned(),
+        "tc class add dev wan0 parent 1: classid 1:2 htb rate 25mbit".to_owned(),
+        "tc qdisc add dev wan0 parent 1:1 pfifo limit 100".to_owned(),
+        "tc qdisc add dev wan0 parent 1:2 pfifo limit 100".to_owned(),
+        format!(
+            "tc filter add dev wan0 parent 1: protocol ip u32 match ip dport {SINK_PORT} 0xffff flowid 1:2"
+        ),
+    ]
+    .to_vec()
+}
+
 /// Whether this kernel has this congestion control without loading a module.
 fn has_control(name: &str) -> bool {
     let path = "/proc/sys/net/ipv4/tcp_available_congestion_control";
@@ -327,4 +355,25 @@ fn a_slow_client_is_nobody_elses_fault_however_full_the_link() {
     assert_eq!(verdict["resource"], "network", "{verdict}");
     assert_eq!(verdict["cause"], "peer_slow", "{verdict}");
     assert_eq!(verdict["culprits"], serde_json::json!([]), "{verdict}");
+}
+
+#[test]
+fn a_full_transmit_queue_is_charged_to_its_sender() {
+    if !has_tools() {
+        return;
+    }
+    let (near, far) = ("198.18.0.1", "198.18.0.2");
+    accuses(judged(&mq(), near, far, &MANY, |world| &world.here));
+}
+
+#[test]
+fn a_backup_that_fills_a_class_of_its_own_is_innocent() {
+    if !has_tools() {
+        return;
+    }
+    let (near, far) = ("198.18.0.1", "198.18.0.2");
+    let (report, _) = judged(&classes(), near, far, &MANY, |world| &world.here);
+    let verdict = &report["verdict"];
+    assert_eq!(verdict["culprits"], serde_json::json!([]), "{verdict}");
+    assert_eq!(verdict["cause"], "self", "{verdict}");
 }

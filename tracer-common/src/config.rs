@@ -228,12 +228,46 @@ offsets! {
     cb_end_seq: ("tcp_skb_cb", "end_seq");
     /// Acknowledgement number.
     cb_ack_seq: ("tcp_skb_cb", "ack_seq");
+    /// Memory of a packet.
+    skb_head: ("sk_buff", "head");
+    /// Where its IP header begins in there.
+    skb_network: ("sk_buff", "network_header");
+    /// Tracked connection of a packet (with `CONFIG_NF_CONNTRACK`).
+    skb_nfct: ("sk_buff", "_nfct");
+    /// Ends of a tracked connection, one set for each direction. The kernel's own types have them unless tracking is a module.
+    nf_tuples: ("nf_conn", "tuplehash");
+    /// Begin of a set of ends.
+    tuple_begin: ("nf_conntrack_tuple_hash", "tuple");
+    /// Sender's address.
+    tuple_from: ("nf_conntrack_tuple", "src.u3");
+    /// Sender's port.
+    tuple_from_port: ("nf_conntrack_tuple", "src.u");
+    /// Receiver's address.
+    tuple_to: ("nf_conntrack_tuple", "dst.u3");
+    /// Receiver's port.
+    tuple_to_port: ("nf_conntrack_tuple", "dst.u");
+    /// `IPPROTO_*` of a set of ends.
+    tuple_protocol: ("nf_conntrack_tuple", "dst.protonum");
     /// Number of an interface.
     dev_ifindex: ("net_device", "ifindex");
     /// Name of an interface.
     dev_name: ("net_device", "name");
     /// Root queueing discipline.
     dev_qdisc: ("net_device", "qdisc");
+    /// Kind of a device that software made.
+    dev_link_ops: ("net_device", "rtnl_link_ops");
+    /// Its name.
+    link_ops_kind: ("rtnl_link_ops", "kind");
+    /// Number of transmit queues.
+    dev_tx_queues: ("net_device", "num_tx_queues");
+    /// The transmit queues.
+    dev_tx: ("net_device", "_tx");
+    /// Queueing discipline of a transmit queue.
+    queue_qdisc: ("netdev_queue", "qdisc");
+    /// Transmit queue of a packet.
+    skb_queue: ("sk_buff", "queue_mapping");
+    /// `TCQ_F_*` flags.
+    qdisc_flags: ("Qdisc", "flags");
     /// Network namespace of an interface.
     dev_net: ("net_device", "nd_net.net");
     /// Inode number of a network namespace.
@@ -292,6 +326,10 @@ pub struct Config {
     pub preempt_count: u32,
     /// Mask that makes the index of a set in the map `BIOS` of the hash of a bio's address.
     pub bios_mask: u32,
+    /// Size of a `struct netdev_queue`, bytes; 0 if not known.
+    pub tx_queue_bytes: u32,
+    /// Size of a `struct nf_conntrack_tuple_hash`, bytes; 0 if not known.
+    pub tuple_bytes: u32,
 }
 
 impl Config {
@@ -313,10 +351,12 @@ impl Config {
         has_siblings: 0,
         preempt_count: MISSING,
         bios_mask: 0,
+        tx_queue_bytes: 0,
+        tuple_bytes: 0,
     };
 }
 
-const _: () = assert!(size_of::<Config>() == 4 * (Offsets::COUNT + 15));
+const _: () = assert!(size_of::<Config>() == 4 * (Offsets::COUNT + 17));
 // SAFETY: `repr(C)`, only `u32`s.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for Config {}

@@ -90,8 +90,8 @@ pub struct Flow {
     pub retransmits: u32,
     /// `FLOW_*` bits.
     pub flags: u32,
-    /// Explicit padding.
-    pub reserved: u32,
+    /// Its transmit queue, as in [`Link::queue`].
+    pub queue: u32,
 }
 
 /// The peer has acknowledged all bytes that a target had sent on a socket.
@@ -129,7 +129,7 @@ pub const LINK_SLICE_NS: u64 = 10_000_000;
 /// full link a packet waits longer, at least for the data of its own socket.
 pub const LATE_NS: u64 = 700_000;
 
-/// Traffic that one owner sent through an interface that queues, in one slice.
+/// Traffic that one owner sent through a queue of an interface, in one slice.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Link {
@@ -152,7 +152,22 @@ pub struct Link {
     pub drops: u32,
     /// Name of the interface.
     pub name: [u8; 16],
+    /// Longest time that one of these packets left after TCP wanted it to, ns. Of those in `timed` alone.
+    pub late_ns: u64,
+    /// Packets of which it is known when TCP wanted them to leave.
+    pub timed: u32,
+    /// Transmit queue, from 0, if each has a queueing discipline of its own; else 0.
+    pub queue: u32,
+    /// `LINK_*` bits.
+    pub flags: u32,
+    /// Explicit padding.
+    pub reserved: u32,
 }
+
+/// The backlog of the queue cannot be read. A packet that was late counts as a backlog of 1, one on time as none.
+pub const LINK_UNREAD: u32 = 1;
+/// The interface hands its packets to a process (tun, tap), which sends them on by a socket of its own.
+pub const LINK_HANDED: u32 = 2;
 
 /// The state that the kernel half keeps of a socket (map `SOCKETS`, by address).
 #[repr(C)]
@@ -188,6 +203,10 @@ pub struct SocketState {
     pub cpu: u32,
     /// Of a Unix stream: the process that connected, as last emitted; 0 before.
     pub client_pid: u32,
+    /// Transmit queue of that interface, as in [`Link::queue`].
+    pub queue: u32,
+    /// The queue of the last [`Flow`] record.
+    pub flow_queue: u32,
 }
 
 /// Key of a [`Link`] cell.
@@ -200,8 +219,8 @@ pub struct LinkOwner {
     pub ifindex: u32,
     /// Process.
     pub pid: u32,
-    /// Explicit padding.
-    pub reserved: u32,
+    /// Transmit queue, as in [`Link::queue`].
+    pub queue: u32,
 }
 
 plain!(
@@ -209,8 +228,8 @@ plain!(
     Socket = 72,
     Ack = 32,
     Client = 32,
-    Link = 64,
+    Link = 88,
     Flow = 56,
-    SocketState = 80,
+    SocketState = 88,
     LinkOwner = 16
 );

@@ -32,6 +32,8 @@ static UNSEEN: SocketState = SocketState {
     left_ns: 0,
     cpu: 0,
     client_pid: 0,
+    queue: 0,
+    flow_queue: 0,
 };
 
 /// The state of a socket; a socket without one gets it. `None`, and counted, if there is no room.

@@ -5,7 +5,7 @@ use aya_ebpf::{
     helpers::generated::{bpf_skc_to_tcp_sock, bpf_skc_to_unix_sock},
 };
 
-use super::{Pid, bytes16, config, field, has, pointer};
+use super::{Pid, bytes16, config, field, has, number, pointer, untyped};
 
 pointer! {
     /// `struct sock`
@@ -115,6 +115,10 @@ pointer! {
         sk: Sock = skb_sk;
         len: u32 = skb_len;
         hash: u32 = skb_hash;
+        queue: u16 = skb_queue;
+        head: u64 = skb_head;
+        network: u16 = skb_network;
+        nfct: u64 = skb_nfct;
     }
 }
 
@@ -158,8 +162,21 @@ pointer! {
     NetDevice {
         ifindex: u32 = dev_ifindex;
         qdisc: Qdisc = dev_qdisc;
+        tx_queues: u32 = dev_tx_queues;
+        tx: Queues = dev_tx;
+        link_ops: LinkOps = dev_link_ops;
         net: Net = dev_net;
     }
+}
+
+pointer! {
+    /// `struct rtnl_link_ops`
+    LinkOps { kind: u64 = link_ops_kind; }
+}
+
+pointer! {
+    /// `struct netdev_queue`, the first of an array
+    Queues {}
 }
 
 impl NetDevice {
@@ -167,6 +184,113 @@ impl NetDevice {
     #[inline(always)]
     pub(crate) fn name(self) -> [u8; 16] {
         bytes16(self.0, config!(offsets.dev_name))
+    }
+
+    /// The queueing discipline of transmit queue `index`, without a type; 0 if the kernel's types do not say where it is.
+    ///
+    /// The verifier lets no program step through an array behind a pointer, hence the helper.
+    #[inline(always)]
+    pub(crate) fn queue_qdisc(self, index: u32) -> u64 {
+        let bytes = config!(tx_queue_bytes);
+        if bytes == 0 || !has(config!(offsets.dev_tx)) || !has(config!(offsets.queue_qdisc)) {
+            return 0;
+        }
+        let queue = number(self.tx().key()).wrapping_add(u64::from(bytes) * u64::from(index));
+        untyped(queue as *const u8, config!(offsets.queue_qdisc), 0)
+    }
+
+    /// Does it hand its packets to a process (tun, tap)?
+    #[inline(always)]
+    pub(crate) fn hands_over(self) -> bool {
+        if !has(config!(offsets.dev_link_ops)) || !has(config!(offsets.link_ops_kind)) {
+            return false;
+        }
+        let kind = number(self.link_ops().kind());
+        untyped::<u32>(kind as *const u8, 0, 0) == u32::from_ne_bytes(*b"tun\0")
+    }
+
+    /// Has it several transmit queues? Then each may have a queueing discipline of its own, and the root may be a mere shell.
+    #[inline(always)]
+    pub(crate) fn has_queues(self) -> bool {
+        has(config!(offsets.dev_tx_queues)) && self.tx_queues() > 1
+    }
+}
+
+/// Qlen of a queue whose length cannot be read: each CPU counts its own part.
+pub(crate) const UNREAD: u32 = u32::MAX;
+/// `TCQ_F_NOLOCK` of `sch_generic.h`, 5.10 to 7.2: no lock, and counts of each CPU (`pfifo_fast`).
+const TCQ_F_NOLOCK: u32 = 0x100;
+
+/// The queue that a packet left.
+#[derive(Clone, Copy)]
+pub(crate) struct Departed {
+    /// Is there a queue at all? Else the packet only passed, and the rest says nothing.
+    pub(crate) queues: bool,
+    /// Transmit queue, if each has a discipline of its own; else 0.
+    pub(crate) index: u32,
+    /// Packets that it still holds, or [`UNREAD`].
+    pub(crate) backlog: u32,
+    /// Packets that it dropped so far.
+    pub(crate) drops: u32,
+}
+
+impl Departed {
+    /// A device without a queue.
+    const PASSED: Self = Self {
+        queues: false,
+        index: 0,
+        backlog: 0,
+        drops: 0,
+    };
+
+    /// The queue of `dev` that `skb` left.
+    ///
+    /// The root of a device with several transmit queues may be a shell (`mq`, `mqprio`, an offloaded `htb`). Its `enqueue` is
+    /// the one of `noop` (`register_qdisc()`), and its counts are of no queue. So the queue of the packet is asked.
+    #[inline(always)]
+    pub(crate) fn of(skb: Skb, dev: NetDevice) -> Self {
+        let root = dev.qdisc();
+        if root.enqueue() == 0 {
+            return Self::PASSED;
+        }
+        if !dev.has_queues() {
+            return root.departed();
+        }
+        let index = u32::from(skb.queue());
+        let qdisc = dev.queue_qdisc(index);
+        if qdisc == number(root.key()) {
+            return root.departed();
+        }
+        if qdisc == 0 {
+            return Self {
+                queues: true,
+                index,
+                backlog: UNREAD,
+                drops: 0,
+            };
+        }
+        untyped_departed(qdisc as *const u8, index)
+    }
+}
+
+/// As [`Qdisc::departed`], of a discipline without a type.
+#[inline(always)]
+fn untyped_departed(qdisc: *const u8, index: u32) -> Departed {
+    let enqueue: u64 = untyped(qdisc, config!(offsets.qdisc_enqueue), 0);
+    if enqueue == 0 {
+        return Departed::PASSED;
+    }
+    let flags: u32 = untyped(qdisc, config!(offsets.qdisc_flags), TCQ_F_NOLOCK);
+    let backlog = if flags & TCQ_F_NOLOCK == 0 {
+        untyped(qdisc, config!(offsets.qdisc_qlen), UNREAD)
+    } else {
+        UNREAD
+    };
+    Departed {
+        queues: true,
+        index,
+        backlog,
+        drops: untyped(qdisc, config!(offsets.qdisc_drops), 0),
     }
 }
 
@@ -176,6 +300,21 @@ pointer! {
         enqueue: u64 = qdisc_enqueue;
         qlen: u32 = qdisc_qlen;
         drops: u32 = qdisc_drops;
+        flags: u32 = qdisc_flags;
+    }
+}
+
+impl Qdisc {
+    /// The state of a queue that all transmit queues share.
+    #[inline(always)]
+    fn departed(self) -> Departed {
+        let unread = has(config!(offsets.qdisc_flags)) && self.flags() & TCQ_F_NOLOCK != 0;
+        Departed {
+            queues: true,
+            index: 0,
+            backlog: if unread { UNREAD } else { self.qlen() },
+            drops: self.drops(),
+        }
     }
 }
 

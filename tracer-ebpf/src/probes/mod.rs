@@ -1,6 +1,7 @@
 //! One module for each probe family. The entries are thin; one function for each does the work.
 
 mod block;
+mod datagrams;
 mod irq;
 mod packets;
 mod proc;

@@ -18,7 +18,8 @@ use tracer_common::{
 
 use crate::{
     cpus, emit,
-    kernel::{AF_INET, AF_INET6, NetDevice, Skb, Sock, current, now},
+    kernel::{NetDevice, Skb, Sock, now},
+    probes::datagrams,
     shared::shared,
     sockets,
 };
@@ -47,27 +48,98 @@ const HEADERS_BYTES: u32 = 14 + 20 + 32;
 /// A segment with no more payload than this, bytes, may be an acknowledgement. It has up to four blocks of SACK, or IPv6.
 const LITTLE_BYTES: u32 = 60;
 
-/// The socket that sent a packet. A forwarded packet has lost its socket (`skb_orphan()` in `ip_rcv_core()`), but not the hash of
+/// The sender of a packet.
+pub(super) struct Owner {
+    /// Process; 0 if it is not known.
+    pub(super) pid: u32,
+    /// Its socket, if that is TCP's and known.
+    pub(super) socket: Option<&'static mut SocketState>,
+}
+
+impl Owner {
+    #[inline(always)]
+    fn of_datagram(pid: u32) -> Self {
+        Self { pid, socket: None }
+    }
+
+    #[inline(always)]
+    fn of_socket(state: &'static mut SocketState) -> Self {
+        state.cpu = cpus::here();
+        Self {
+            pid: state.pid,
+            socket: Some(state),
+        }
+    }
+}
+
+/// The sender of a packet. A forwarded packet has lost its socket (`skb_orphan()` in `ip_rcv_core()`), but not the hash of
 /// `skb_set_hash_from_sk()`. An earlier device has remembered the socket under this hash.
 #[inline(always)]
-pub(super) fn sender(skb: Skb, dev: NetDevice) -> Option<&'static mut SocketState> {
-    let (sk, hash) = (skb.sk(), skb.hash());
-    let key = if sk.is_null() {
-        // SAFETY: the entry is copied at once.
-        unsafe { HASHES.get(hash) }.copied()?
+pub(super) fn sender(skb: Skb, dev: NetDevice, may_be_forwarded: bool) -> Owner {
+    let sk = skb.sk();
+    if sk.is_null() {
+        forwarded(skb)
     } else {
-        if sockets::pid(sk.key()) == 0 {
-            adopt(sk, dev);
-        }
-        sk.key()
+        sent(skb, sk, dev, may_be_forwarded)
+    }
+}
+
+#[inline(always)]
+fn forwarded(skb: Skb) -> Owner {
+    let owner = by_hash(skb);
+    if owner.pid == 0 {
+        Owner::of_datagram(datagrams::forwarded(skb))
+    } else {
+        owner
+    }
+}
+
+#[inline(always)]
+fn by_hash(skb: Skb) -> Owner {
+    // SAFETY: the entry is copied at once.
+    let Some(key) = unsafe { HASHES.get(skb.hash()) }.copied() else {
+        return Owner::of_datagram(0);
     };
-    let state = sockets::get(key)?;
-    if !sk.is_null() && hash != 0 && state.hash != hash {
+    match sockets::get(key) {
+        Some(state) => Owner::of_socket(state),
+        None => Owner::of_datagram(datagrams::pid(key)),
+    }
+}
+
+#[inline(always)]
+fn sent(skb: Skb, sk: Sock, dev: NetDevice, may_be_forwarded: bool) -> Owner {
+    let (key, hash) = (sk.key(), skb.hash());
+    if !sk.is_tcp() {
+        let pid = datagrams::pid(key);
+        if may_be_forwarded && pid != 0 {
+            if hash == 0 {
+                datagrams::passes(skb, pid);
+            } else {
+                remember(hash, key);
+            }
+        }
+        return Owner::of_datagram(pid);
+    }
+    if sockets::pid(key) == 0 {
+        adopt(sk, dev);
+    }
+    let Some(state) = sockets::get(key) else {
+        return Owner::of_datagram(0);
+    };
+    if hash != 0 && state.hash != hash {
         state.hash = hash;
         let _ = HASHES.insert(hash, key, 0);
     }
-    state.cpu = cpus::here();
-    Some(state)
+    Owner::of_socket(state)
+}
+
+/// Remembers a socket that keeps no hash.
+#[inline(always)]
+fn remember(hash: u32, key: u64) {
+    // SAFETY: the entry is copied at once.
+    if unsafe { HASHES.get(hash) }.copied() != Some(key) {
+        let _ = HASHES.insert(hash, key, 0);
+    }
 }
 
 /// `napi_poll(struct napi_struct *napi, int work, int budget)`, 5.10 to 7.2. `work` packets came in, from a device or from this
@@ -81,11 +153,29 @@ fn napi_poll(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// Does a packet leave about when TCP wants it to? A forwarded packet may have the time of another clock, or none.
+/// [`late_ns`] of a packet without a time at which it should leave. It counts as late.
+pub(super) const NOT_TIMED: u64 = u64::MAX;
+/// A packet that is later than this, ns, has the time of another clock: no queue holds one for so long.
+const OTHER_CLOCK_NS: u64 = 60_000_000_000;
+
+/// How much later than TCP wanted a packet leaves, ns; [`NOT_TIMED`] if that is not known. A forwarded packet may have the time of
+/// another clock, or none.
 #[inline(always)]
-pub(super) fn is_on_time(skb: Skb, now: u64) -> bool {
-    let late_ns = now.wrapping_sub(skb.due_ns()) as i64;
-    late_ns < LATE_NS as i64 && late_ns > -(LATE_NS as i64)
+pub(super) fn late_ns(skb: Skb, now: u64) -> u64 {
+    let due_ns = skb.due_ns();
+    if due_ns == 0 {
+        return NOT_TIMED;
+    }
+    if due_ns > now {
+        // Timers of `fq` may be early by a little.
+        return if due_ns - now < LATE_NS { 0 } else { NOT_TIMED };
+    }
+    let late_ns = now - due_ns;
+    if late_ns < OTHER_CLOCK_NS {
+        late_ns
+    } else {
+        NOT_TIMED
+    }
 }
 
 /// A packet left the queue of an interface.
@@ -107,13 +197,16 @@ pub(super) fn passed(skb: Skb, dev: NetDevice, may_be_forwarded: bool) {
     if !watched && !may_be_forwarded {
         return;
     }
-    let Some(state) = sender(skb, dev) else {
-        return;
-    };
     let sk = skb.sk();
+    let owner = if sk.is_null() && !watched {
+        // What only passes on has been seen where it was sent.
+        by_hash(skb)
+    } else {
+        sender(skb, dev, may_be_forwarded)
+    };
     let acknowledges = !sk.is_null() && sk.is_tcp() && skb.len() <= HEADERS_BYTES + LITTLE_BYTES;
-    if watched && !acknowledges {
-        count(state.pid, 0, 1, 0);
+    if watched && owner.pid != 0 && !acknowledges {
+        count(owner.pid, 0, 1, 0);
     }
 }
 
@@ -142,24 +235,9 @@ pub(super) fn received(skb: Skb, payload: u32, pid: u32) {
     }
 }
 
-/// A socket that is not TCP's sent: from then on its packets have an owner. Done only while a target thread is queued here.
-#[inline(always)]
-pub(super) fn sent_by(sk: Sock) {
-    let family = sk.family();
-    if (family != AF_INET && family != AF_INET6) || !cpus::has_queued_here() {
-        return;
-    }
-    if let Some(state) = sockets::get_or_add(sk.key()) {
-        state.pid = current().0;
-    }
-}
-
 /// Learns the process of a socket that sends although no probe saw a call on it. It was sending as the trace began.
 #[inline(always)]
 fn adopt(sk: Sock, dev: NetDevice) {
-    if !sk.is_tcp() {
-        return;
-    }
     let key = Sender {
         netns: dev.net().inum(),
         local_port: sk.local_port(),

@@ -9,6 +9,7 @@ use super::output;
 use crate::{
     cli::{DoctorArgs, DoctorFormat},
     kernel::{btf::Btf, features::Features, load},
+    machine::proc::{Queueing, queueing},
     probes::{self, Need},
 };
 
@@ -18,6 +19,43 @@ struct Finding {
     ok: bool,
     required: bool,
     cost: String,
+}
+
+/// The finding on one interface: can its queue be read?
+struct Read {
+    queueing: Queueing,
+    cost: String,
+}
+
+impl Read {
+    fn of(queueing: Queueing, features: &Features) -> Self {
+        let cost = if queueing.by_queue && !features.reads_queues() {
+            "this kernel does not show the queue of a packet: waits there are unknown"
+        } else {
+            ""
+        };
+        let cost = cost.to_owned();
+        Self { queueing, cost }
+    }
+
+    /// What queues there, for people.
+    fn says(&self) -> String {
+        let kinds = self.queueing.kinds.join(", ");
+        let of_each_cpu = self.queueing.kinds.iter().any(|kind| kind == "pfifo_fast");
+        let note = match (self.cost.is_empty(), of_each_cpu) {
+            (false, _) => format!(": {}", self.cost),
+            (true, true) => {
+                ": seen by the lateness of TCP's packets; of datagrams it is unknown".to_owned()
+            }
+            (true, false) => String::new(),
+        };
+        let each = if self.queueing.by_queue {
+            "each queue "
+        } else {
+            ""
+        };
+        format!("queues by {each}{kinds}{note}")
+    }
 }
 
 /// Attaches every probe, without a target, and shows which are missing.
@@ -39,12 +77,16 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
         .map(|probe| finding(probe, &features, &refused))
         .collect();
     let works = attached.is_ok();
+    let queues = queueing().into_iter();
+    let queues: Vec<Read> = queues
+        .map(|queueing| Read::of(queueing, &features))
+        .collect();
     let text = match args.output {
-        DoctorFormat::Text => text(&findings, attached.as_ref().err()),
-        DoctorFormat::Json => machine_readable(&findings, works)?,
+        DoctorFormat::Text => text(&findings, &queues, attached.as_ref().err()),
+        DoctorFormat::Json => machine_readable(&findings, &queues, works)?,
     };
     output::stdout(&text)?;
-    Ok(match (works, findings.iter().all(|finding| finding.ok)) {
+    Ok(match (works, sees_all(&findings, &queues)) {
         (false, _) => ExitCode::from(super::code::UNSUPPORTED),
         (true, false) => ExitCode::from(5),
         (true, true) => ExitCode::SUCCESS,
@@ -75,7 +117,11 @@ fn finding(
     }
 }
 
-fn text(findings: &[Finding], error: Option<&anyhow::Error>) -> String {
+fn sees_all(findings: &[Finding], queues: &[Read]) -> bool {
+    findings.iter().all(|finding| finding.ok) && queues.iter().all(|read| read.cost.is_empty())
+}
+
+fn text(findings: &[Finding], queues: &[Read], error: Option<&anyhow::Error>) -> String {
     let mut text = String::new();
     for finding in findings {
         let state = match (finding.ok, finding.required) {
@@ -85,9 +131,22 @@ fn text(findings: &[Finding], error: Option<&anyhow::Error>) -> String {
         };
         let _ = writeln!(text, "{state:8} {:22} {}", finding.probe, finding.cost);
     }
+    for read in queues {
+        let state = if read.cost.is_empty() {
+            "ok"
+        } else {
+            "missing"
+        };
+        let _ = writeln!(
+            text,
+            "{state:8} {:22} {}",
+            read.queueing.interface,
+            read.says()
+        );
+    }
     let _ = match error {
         Some(error) => writeln!(text, "\ntracer cannot work here: {error:#}"),
-        None if findings.iter().all(|finding| finding.ok) => {
+        None if sees_all(findings, queues) => {
             writeln!(text, "\neverything can be seen on this machine")
         }
         None => writeln!(text, "\ntracer works here, with the losses named above"),
@@ -95,7 +154,7 @@ fn text(findings: &[Finding], error: Option<&anyhow::Error>) -> String {
     text
 }
 
-fn machine_readable(findings: &[Finding], works: bool) -> Result<String> {
+fn machine_readable(findings: &[Finding], queues: &[Read], works: bool) -> Result<String> {
     let probes: Vec<_> = findings
         .iter()
         .map(|finding| {
@@ -103,8 +162,17 @@ fn machine_readable(findings: &[Finding], works: bool) -> Result<String> {
                    "cost": if finding.ok { None } else { Some(&finding.cost) }})
         })
         .collect();
+    let interfaces: Vec<_> = queues
+        .iter()
+        .map(|read| {
+            let ok = read.cost.is_empty();
+            json!({"interface": read.queueing.interface, "queues": read.queueing.kinds, "by_queue": read.queueing.by_queue,
+                   "ok": ok, "cost": if ok { None } else { Some(&read.cost) }})
+        })
+        .collect();
     let mut text = serde_json::to_string_pretty(
-        &json!({"schema": "tracer.doctor/1", "works": works, "probes": probes}),
+        &json!({"schema": "tracer.doctor/1", "works": works, "probes": probes,
+        "interfaces": interfaces}),
     )?;
     text.push('\n');
     Ok(text)

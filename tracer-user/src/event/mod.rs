@@ -114,6 +114,10 @@ pub enum Event {
     Freeze(Freeze),
     /// A debugger stops a thread of the target.
     Traced(Traced),
+    /// [`Event::Link`], of one transmit queue, with the lateness of the packets.
+    Queue(Queue),
+    /// [`Event::Flow`] of a socket that sends through a transmit queue other than the first.
+    QueuedFlow(QueuedFlow),
 }
 
 impl Event {
@@ -133,6 +137,8 @@ impl Event {
             Self::Delivered(e) => e.ns,
             Self::Link(e) => e.ns,
             Self::Flow(e) => e.ns,
+            Self::Queue(e) => e.link.ns,
+            Self::QueuedFlow(e) => e.flow.ns,
             Self::Fork(e) => e.ns,
             Self::Exec(e) => e.ns,
             Self::Exit(e) => e.ns,

@@ -113,6 +113,35 @@ pub struct Flow {
     pub flags: u32,
 }
 
+/// See [`tracer_common::tcp::Link`]: a slice of one transmit queue.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented with the record `Link`")]
+pub struct Queue {
+    pub link: Link,
+    pub queue: u32,
+    pub timed: u32,
+    pub late_ns: u64,
+    pub flags: u32,
+}
+
+impl From<&Link> for Queue {
+    /// A slice of an interface of which nothing is known about lateness.
+    fn from(link: &Link) -> Self {
+        Self {
+            link: link.clone(),
+            ..Self::default()
+        }
+    }
+}
+
+/// See [`tracer_common::tcp::Flow`]: one with a `queue`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented with the record `Flow`")]
+pub struct QueuedFlow {
+    pub flow: Flow,
+    pub queue: u32,
+}
+
 /// Bytes that arrived for a target, not received at the end: a request that no thread has picked up.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unread {

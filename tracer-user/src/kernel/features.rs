@@ -45,6 +45,14 @@ impl Features {
         features
     }
 
+    /// Can the queueing discipline of each transmit queue be read?
+    #[must_use]
+    pub(crate) fn reads_queues(&self) -> bool {
+        let offsets = &self.config.offsets;
+        let known = [offsets.dev_tx_queues, offsets.dev_tx, offsets.queue_qdisc];
+        self.config.tx_queue_bytes != 0 && known.iter().all(|offset| *offset != MISSING)
+    }
+
     /// The first required probe that is missing, with the reason.
     #[must_use]
     pub(crate) fn missing_required(&self) -> Option<&(&'static Probe, String)> {
@@ -158,6 +166,8 @@ fn config(btf: &Btf) -> Config {
     }
     config.state_is_long = u32::from(btf.member("task_struct", "__state").is_none());
     config.preempt_count = preempt_count(btf).unwrap_or(MISSING);
+    config.tx_queue_bytes = btf.size("netdev_queue").unwrap_or(0);
+    config.tuple_bytes = btf.size("nf_conntrack_tuple_hash").unwrap_or(0);
     config.arg_bio_queue = argument(btf, "block_bio_queue", "bio");
     config.arg_bio_complete = argument(btf, "block_bio_complete", "bio");
     config.arg_split = argument(btf, "block_split", "bio");

@@ -80,6 +80,15 @@ pub enum Asker {
 /// Where a wait stands: index into [`Books::places`].
 pub type PlaceId = usize;
 
+/// Why the waits behind an interface cannot be seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Blind {
+    /// The length of its queue cannot be read, and the target's packets do not show how late they leave.
+    Unread,
+    /// It hands its packets to a process, which sends them on.
+    Handed,
+}
+
 /// A charge of waiting time to a holder, in one bin of the window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Charge {
@@ -203,6 +212,8 @@ pub struct Books {
     pub start: event::Start,
     /// Facts known at the end.
     pub end: event::End,
+    /// Interfaces through which the target sends although not all of its waits behind them can be seen, and why.
+    pub blind_links: Vec<(PlaceId, Blind)>,
     /// Bins of the window in order of time.
     pub bins: Vec<Bin>,
     /// Length of a bin, ns.

@@ -52,6 +52,7 @@ impl Model {
         lost::estimate(&mut bins, held, &facts.end, self.links.records);
         let ways = self.answer(&mut bins, bin_ns, end_ns);
         Books {
+            blind_links: self.links.blind(),
             bins,
             bin_ns,
             requests: self.requests.tally.close(end_ns),

@@ -105,7 +105,8 @@ impl Model {
             Event::Socket(socket) => self.requests.socket(&mut self.threads, socket),
             Event::Ack(ack) => self.acknowledged(ack.socket, ack.ns, ack.ns),
             Event::Delivered(ack) => self.acknowledged(ack.socket, ack.ns, ack.left_ns),
-            Event::Link(link) => self.links.sent(names, account, link),
+            Event::Link(link) => self.links.sent(names, account, &link.into()),
+            Event::Queue(sent) => self.links.sent(names, account, sent),
             Event::Fork(fork) => self.forked(fork),
             Event::Exec(exec) => names.processes.executed(exec),
             Event::Exit(exit) => {
@@ -118,7 +119,8 @@ impl Model {
                 }
             }
             Event::DiskTotal(total) => self.disks.total(names, account, total),
-            Event::Flow(flow) => self.requests.flow(flow),
+            Event::Flow(flow) => self.requests.flow(flow, 0),
+            Event::QueuedFlow(flow) => self.requests.flow(&flow.flow, flow.queue),
             Event::RemoteMount(mount) => self.threads.remote_mounts.push(mount.clone()),
             Event::Unread(unread) => self.requests.unread(unread),
             Event::Client(client) => self.requests.client(names, client),

@@ -102,6 +102,8 @@ pub(super) const PROBES: &[Probe] = &[
             "qdisc_enqueue",
             "qdisc_qlen",
             "qdisc_drops",
+            "qdisc_flags",
+            "skb_queue",
         ],
         "who sends through an interface is unknown",
         BLIND,
@@ -123,6 +125,18 @@ pub(super) const PROBES: &[Probe] = &[
         Exit("tcp_sendpage", 5),
         "sock_send_length",
         CALL,
+    ),
+    substitute(
+        "udp_sendmsg_entry",
+        Entry("udp_sendmsg"),
+        "sock_send_length",
+        &["sock_family"],
+    ),
+    substitute(
+        "udpv6_sendmsg_entry",
+        Entry("udpv6_sendmsg"),
+        "sock_send_length",
+        &["sock_family"],
     ),
     substitute(
         "tcp_recvmsg_exit",
@@ -175,8 +189,18 @@ pub(super) fn socket(r: &Socket) -> event::Socket {
     }
 }
 
-/// Traffic that one owner sent through a link in one slice.
-pub(super) fn link(r: &Link) -> event::Link {
+/// Traffic that one owner sent through a queue in one slice.
+pub(super) fn link(r: &Link) -> event::Queue {
+    event::Queue {
+        link: slice(r),
+        queue: r.queue,
+        timed: r.timed,
+        late_ns: r.late_ns,
+        flags: r.flags,
+    }
+}
+
+fn slice(r: &Link) -> event::Link {
     event::Link {
         ns: r.header.ns,
         ifindex: r.ifindex,
@@ -202,7 +226,16 @@ pub(super) fn acknowledgement(r: &Ack) -> Event {
     }
 }
 
-pub(super) fn flow(r: &Flow) -> event::Flow {
+/// A record of queue 0 is the one of a device with a single queue.
+pub(super) fn flow(r: &Flow) -> Event {
+    let flow = limit(r);
+    match r.queue {
+        0 => Event::Flow(flow),
+        queue => Event::QueuedFlow(event::QueuedFlow { flow, queue }),
+    }
+}
+
+fn limit(r: &Flow) -> event::Flow {
     event::Flow {
         ns: r.header.ns,
         socket: r.socket,
@@ -233,7 +266,7 @@ pub(super) fn links(maps: &impl Maps) -> Result<Vec<Event>> {
     let mut events = Vec::new();
     maps.each(LINKS_MAP, |_: LinkOwner, slice: Link| {
         if slice.packets > 0 {
-            events.push(Event::Link(link(&slice)));
+            events.push(Event::Queue(link(&slice)));
         }
     })?;
     Ok(events)

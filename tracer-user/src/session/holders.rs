@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use tracer_common::histogram::Family;
 
-use crate::event::Event;
+use crate::event::{Event, Queue};
 
 /// Processes of each resource: enough to see a job of a dozen processes on each disk and link whole.
 const MOST: usize = 24;
@@ -19,7 +19,7 @@ impl Holders {
     /// Counts bytes sent, which the kernel half emits slice by slice.
     pub(crate) fn see(&mut self, events: &[Event]) {
         for event in events {
-            if let Event::Link(link) = event {
+            if let Event::Queue(Queue { link, .. }) = event {
                 *self.sent.entry(link.pid).or_default() += link.bytes;
             }
         }
@@ -58,11 +58,12 @@ mod tests {
     fn the_largest_of_each_resource_are_named_and_nobody_is_not() {
         let mut holders = Holders::default();
         let link = |pid, bytes| {
-            Event::Link(Link {
+            let link = Link {
                 pid,
                 bytes,
                 ..Link::default()
-            })
+            };
+            Event::Queue(Queue::from(&link))
         };
         holders.see(&[link(0, 9_000_000), link(990, 4000), link(991, 1)]);
         let disk = |pid| {

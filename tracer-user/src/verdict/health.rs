@@ -6,7 +6,11 @@ use super::{
     decision::ratio,
     resources::is_watched,
 };
-use crate::{class::Resource, model::books::Books, units::share};
+use crate::{
+    class::Resource,
+    model::books::{Blind, Books},
+    units::share,
+};
 
 /// Resources that are fine, and resources that were not seen.
 pub(super) struct Health {
@@ -59,7 +63,23 @@ fn blind(books: &Books) -> Vec<(Resource, String)> {
             .find(|missing| missing.blinds.as_deref() == Some(resource.name()))?;
         Some((resource, format!("{}: {}", missing.probe, missing.cost)))
     };
-    Resource::ALL.into_iter().filter_map(reason).collect()
+    let mut all: Vec<_> = Resource::ALL.into_iter().filter_map(reason).collect();
+    all.extend(unread_links(books));
+    all
+}
+
+/// Interfaces behind which the target may wait unseen.
+fn unread_links(books: &Books) -> impl Iterator<Item = (Resource, String)> + '_ {
+    books.blind_links.iter().map(|(place, why)| {
+        let name = books.places.get(*place).map_or("", |name| name.as_str());
+        let why = match why {
+            Blind::Unread => {
+                "this kernel does not show how much its queue holds, nor the target's packets how long they stood in it"
+            }
+            Blind::Handed => "a process takes its packets and sends them on: what they wait for there is not seen",
+        };
+        (Resource::Network, format!("{name}: {why}"))
+    })
 }
 
 fn hardly_waited_for(finding: &Finding) -> Vec<Resource> {

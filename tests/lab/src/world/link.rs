@@ -16,7 +16,7 @@ use super::{
 };
 
 /// The shaper: a slow line with a queue of about 80 ms, as home and office routers have them.
-const SHAPER: [&str; 7] = ["tbf", "rate", "50mbit", "burst", "64kb", "limit", "512kb"];
+pub(crate) const SHAPER: [&str; 7] = ["tbf", "rate", "50mbit", "burst", "64kb", "limit", "512kb"];
 
 /// A link and where it leads.
 pub(crate) struct Link {
@@ -39,6 +39,13 @@ pub(crate) fn link(near: Ipv4Addr, far: Ipv4Addr) -> Result<Link> {
     lay("tdemo", "link0", netns, near, far)
 }
 
+/// The same with a device at our end that has so many transmit queues, and without a shaper.
+pub(crate) fn unshaped(near: Ipv4Addr, far: Ipv4Addr, queues: usize) -> Result<Link> {
+    let netns = super::name();
+    ledger::make(Made::Netns(netns.clone()), || ip(&["netns", "add", &netns]))?;
+    lay_unshaped("tdemo", "link0", netns, (near, far), queues)
+}
+
 /// One more shaped link into the namespace to which the first one leads.
 pub(crate) fn another(first: &Link) -> Result<Link> {
     let (near, far) = addresses()?;
@@ -51,16 +58,24 @@ fn device(kind: &str) -> String {
 }
 
 fn lay(kind: &str, there: &str, netns: String, near: Ipv4Addr, far: Ipv4Addr) -> Result<Link> {
+    let link = lay_unshaped(kind, there, netns, (near, far), 1)?;
+    let shape = ["qdisc", "add", "dev", &link.device, "root"];
+    tc(&[&shape[..], &SHAPER].concat())?;
+    Ok(link)
+}
+
+fn lay_unshaped(
+    kind: &str,
+    there: &str,
+    netns: String,
+    (near, far): (Ipv4Addr, Ipv4Addr),
+    queues: usize,
+) -> Result<Link> {
     let here = device(kind);
-    pair(&here, there, &netns)?;
+    pair(&here, there, &netns, queues)?;
     ip(&["address", "add", &format!("{near}/30"), "dev", &here])?;
     ip(&["link", "set", &here, "up"])?;
     join(&netns, there, &format!("{far}/30"))?;
-    let shape = ["qdisc", "add", "dev", &here, "root"];
-    output(
-        tool("tc").args(shape).args(SHAPER),
-        "shape the link (the kernel needs CONFIG_NET_SCH_TBF)",
-    )?;
     Ok(Link {
         netns,
         device: here,
@@ -70,12 +85,13 @@ fn lay(kind: &str, there: &str, netns: String, near: Ipv4Addr, far: Ipv4Addr) ->
     })
 }
 
-/// Two devices that are the ends of a line, one of them in a namespace.
-fn pair(here: &str, there: &str, netns: &str) -> Result<()> {
-    let words = [
-        "link", "add", here, "type", "veth", "peer", "name", there, "netns", netns,
-    ];
-    ledger::make(Made::Link(here.to_owned()), || ip(&words))
+/// Two devices that are the ends of a line, one of them in a namespace, each with so many queues.
+fn pair(here: &str, there: &str, netns: &str, queues: usize) -> Result<()> {
+    let queues = &queues.to_string();
+    let many = ["numtxqueues", queues, "numrxqueues", queues];
+    let one = [&["link", "add", here][..], &many, &["type", "veth", "peer"]].concat();
+    let other = [&["name", there][..], &many, &["netns", netns]].concat();
+    ledger::make(Made::Link(here.to_owned()), || ip(&[one, other].concat()))
 }
 
 /// Gives a namespace's device an address and switches it on.
@@ -112,7 +128,7 @@ pub(crate) fn behind_a_bridge(link: &Link) -> Result<String> {
     ip(&["address", "add", &format!("{gateway}/30"), "dev", &bridge])?;
     ip(&["link", "set", &bridge, "up"])?;
     let here = device("tdbox");
-    pair(&here, "box0", &netns)?;
+    pair(&here, "box0", &netns, 1)?;
     ip(&["link", "set", &here, "master", &bridge, "up"])?;
     join(&netns, "box0", &format!("{inside}/30"))?;
     let gateway = gateway.to_string();
@@ -126,6 +142,12 @@ pub(crate) fn behind_a_bridge(link: &Link) -> Result<String> {
         set(Path::new(FORWARD), "1").context("could not have packets forwarded")
     })?;
     Ok(netns)
+}
+
+/// Runs `tc`.
+pub(crate) fn tc(words: &[&str]) -> Result<()> {
+    let doing = "shape the link (the kernel needs CONFIG_NET_SCH_TBF and CONFIG_NET_SCH_HTB)";
+    output(tool("tc").args(words), doing).map(drop)
 }
 
 fn ip(words: &[&str]) -> Result<()> {

@@ -6,7 +6,7 @@ use aya_ebpf::{
     programs::{FEntryContext, FExitContext},
 };
 
-use super::{received, send_begins, sent};
+use super::{datagrams, received, send_begins, sent};
 use crate::kernel::Sock;
 
 /// `int tcp_sendmsg(struct sock *sk, struct msghdr *msg, size_t size)`, 5.10 to 7.2; for `tcp_sendmsg_locked` before 6.16.
@@ -42,5 +42,19 @@ fn tcp_recvmsg_exit(ctx: FExitContext) -> i32 {
 #[fexit(function = "tcp_recvmsg")]
 fn tcp_recvmsg_exit_old(ctx: FExitContext) -> i32 {
     received(Sock(ctx.arg(0)), ctx.arg::<u64>(6) as i32);
+    0
+}
+
+/// `int udp_sendmsg(struct sock *sk, struct msghdr *msg, size_t len)`, 5.10 to 7.2; for `sock_send_length` before 6.3.
+#[fentry(function = "udp_sendmsg")]
+fn udp_sendmsg_entry(ctx: FEntryContext) -> i32 {
+    datagrams::sent_by(Sock(ctx.arg(0)));
+    0
+}
+
+/// The same over IPv6.
+#[fentry(function = "udpv6_sendmsg")]
+fn udpv6_sendmsg_entry(ctx: FEntryContext) -> i32 {
+    datagrams::sent_by(Sock(ctx.arg(0)));
     0
 }

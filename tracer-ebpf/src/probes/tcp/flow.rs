@@ -25,13 +25,16 @@ pub(super) fn look(socket: u64, tcp: Tcp, state: &mut SocketState, now: u64) {
     } else {
         0
     };
-    let is_news = flags != state.flow_flags || retransmits != state.retransmits;
+    let queue = state.queue;
+    let is_news =
+        flags != state.flow_flags || retransmits != state.retransmits || queue != state.flow_queue;
     if !is_news && now.wrapping_sub(state.flow_ns) < FLOW_NS {
         return;
     }
     state.flow_flags = flags;
     state.flow_ns = now;
     state.retransmits = retransmits;
+    state.flow_queue = queue;
     let (netns, ifindex) = (state.netns, state.ifindex);
     // SAFETY: a reservation of this size.
     emit::event::<Flow>(Kind::Flow, now, |record| unsafe {
@@ -49,7 +52,7 @@ pub(super) fn look(socket: u64, tcp: Tcp, state: &mut SocketState, now: u64) {
             window_bytes: window,
             retransmits,
             flags,
-            reserved: 0,
+            queue,
         });
     });
 }

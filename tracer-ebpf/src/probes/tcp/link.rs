@@ -10,19 +10,19 @@ use aya_ebpf::{
 use tracer_common::{
     Kind,
     record::{Header, MapLoss},
-    tcp::{LINK_SLICE_NS, LINKS_MAP, Link, LinkOwner},
+    tcp::{LATE_NS, LINK_HANDED, LINK_SLICE_NS, LINK_UNREAD, LINKS_MAP, Link, LinkOwner},
 };
 
 use crate::{
     emit,
-    kernel::{NetDevice, Qdisc, Skb, now},
+    kernel::{Departed, NetDevice, Skb, UNREAD, now},
     probes::packets,
     shared::shared,
 };
 
-/// Traffic that each owner sent through each interface in the current slice.
+/// Traffic that each owner sent through each queue of each interface in the current slice.
 #[map]
-static LINKS: LruHashMap<LinkOwner, Link> = LruHashMap::with_max_entries(4096, 0);
+static LINKS: LruHashMap<LinkOwner, Link> = LruHashMap::with_max_entries(8192, 0);
 
 shared!(LINKS = LINKS_MAP);
 
@@ -33,9 +33,9 @@ shared!(LINKS = LINKS_MAP);
 fn net_dev_start_xmit(ctx: BtfTracePointContext) -> i32 {
     let skb = Skb(ctx.arg(0));
     let dev = NetDevice(ctx.arg(1));
-    let qdisc = dev.qdisc();
-    if qdisc.enqueue() != 0 {
-        transmit(skb, dev, qdisc);
+    let departed = Departed::of(skb, dev);
+    if departed.queues {
+        transmit(skb, dev, departed);
     } else {
         packets::passed(skb, dev, dev.ifindex() != LOOPBACK_IFINDEX);
     }
@@ -46,14 +46,16 @@ fn net_dev_start_xmit(ctx: BtfTracePointContext) -> i32 {
 const LOOPBACK_IFINDEX: u32 = 1;
 
 #[inline(always)]
-fn transmit(skb: Skb, dev: NetDevice, qdisc: Qdisc) {
+fn transmit(skb: Skb, dev: NetDevice, departed: Departed) {
     let (netns, ifindex) = (dev.net().inum(), dev.ifindex());
     let now = now();
-    let mut pid = 0;
-    if let Some(state) = packets::sender(skb, dev) {
-        pid = state.pid;
+    // The interfaces through which containers send queue nothing: a packet that leaves a queue is seldom forwarded again.
+    let owner = packets::sender(skb, dev, false);
+    let pid = owner.pid;
+    if let Some(state) = owner.socket {
         state.ifindex = ifindex;
         state.netns = netns;
+        state.queue = departed.index;
         state.left_ns = now;
     }
     packets::left(pid);
@@ -61,7 +63,7 @@ fn transmit(skb: Skb, dev: NetDevice, qdisc: Qdisc) {
         netns,
         ifindex,
         pid,
-        reserved: 0,
+        queue: departed.index,
     };
     let slice = now - now % LINK_SLICE_NS;
     let Some(cell) = link_cell(&key, dev, slice) else {
@@ -73,18 +75,35 @@ fn transmit(skb: Skb, dev: NetDevice, qdisc: Qdisc) {
         cell.packets = 0;
         cell.bytes = 0;
         cell.backlog_min = u32::MAX;
+        cell.late_ns = 0;
+        cell.timed = 0;
+        cell.flags &= LINK_HANDED;
     }
     cell.packets += 1;
     cell.bytes += u64::from(skb.len());
-    let backlog = qdisc.qlen();
+    let late_ns = packets::late_ns(skb, now);
+    if late_ns != packets::NOT_TIMED {
+        cell.timed += 1;
+        if late_ns > cell.late_ns {
+            cell.late_ns = late_ns;
+        }
+    }
+    cell.drops = departed.drops;
+    let mut backlog = departed.backlog;
+    if backlog == UNREAD {
+        cell.flags |= LINK_UNREAD;
+        if late_ns == packets::NOT_TIMED {
+            return;
+        }
+        backlog = u32::from(late_ns >= LATE_NS);
+    }
     // In a queue that paces (`fq`), packets wait for their own time, not for the link.
-    if backlog < cell.backlog_min && (backlog == 0 || !packets::is_on_time(skb, now)) {
+    if backlog < cell.backlog_min && (backlog == 0 || late_ns >= LATE_NS) {
         cell.backlog_min = backlog;
     }
-    cell.drops = qdisc.drops();
 }
 
-/// The cell of an owner. The queue's lock is held by the one CPU that transmits, so there is one writer for each interface.
+/// The cell of an owner. The queue's lock is held by the one CPU that transmits, so there is one writer for each queue.
 #[inline(always)]
 fn link_cell(key: &LinkOwner, dev: NetDevice, slice: u64) -> Option<&'static mut Link> {
     if LINKS.get_ptr(key).is_none() {
@@ -102,6 +121,11 @@ fn link_cell(key: &LinkOwner, dev: NetDevice, slice: u64) -> Option<&'static mut
             backlog_min: u32::MAX,
             drops: 0,
             name: dev.name(),
+            late_ns: 0,
+            timed: 0,
+            queue: key.queue,
+            flags: if dev.hands_over() { LINK_HANDED } else { 0 },
+            reserved: 0,
         };
         if LINKS.insert(key, new, 1).is_err() {
             emit::map_full(MapLoss::Links);

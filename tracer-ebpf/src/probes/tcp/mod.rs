@@ -12,7 +12,7 @@ use tracer_common::{
     tcp::{Ack, CALL_CLOSE, CALL_NOSPACE, CALL_SEND, Call, Socket as Announcement, SocketState},
 };
 
-use super::packets;
+use super::{datagrams, packets};
 use crate::{
     emit,
     filter::is_target,
@@ -28,7 +28,7 @@ fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
     if sk.is_tcp() {
         sent(sk, ctx.arg::<u64>(1) as i32);
     } else {
-        packets::sent_by(sk);
+        datagrams::sent_by(sk);
         unix::called(sk, ctx.arg::<u64>(1) as i32, CALL_SEND);
     }
     0

@@ -79,7 +79,7 @@ pub(crate) struct Btf {
     structures: Vec<(u64, u32)>,
     /// `btf_trace_*` typedefs by the name of their tracepoint.
     tracepoints: HashMap<String, u32>,
-    /// Functions by name: only TCP's, because no other family hooks functions. Also the one that stands for the iterator over
+    /// Functions by name: only TCP's and those that send datagrams, because no other family hooks functions. Also the one that stands for the iterator over
     /// tasks.
     functions: HashMap<String, u32>,
     /// The section of per-CPU variables.
@@ -102,8 +102,14 @@ struct Type {
 
 /// Does `text` begin with the name of a function that may be hooked?
 fn is_hooked(text: &[u8]) -> bool {
-    let iterator = text.strip_prefix(parents::FUNCTION.as_bytes());
-    text.starts_with(b"tcp_") || iterator.is_some_and(|rest| rest.first() == Some(&0))
+    let is = |name: &str| {
+        let rest = text.strip_prefix(name.as_bytes());
+        rest.is_some_and(|rest| rest.first() == Some(&0))
+    };
+    text.starts_with(b"tcp_")
+        || [parents::FUNCTION, "udp_sendmsg", "udpv6_sendmsg"]
+            .into_iter()
+            .any(is)
 }
 
 impl Btf {
@@ -277,13 +283,23 @@ impl Btf {
     /// Finds `path` (members separated by dots, through anonymous structures and unions) in the structure `name`.
     #[must_use]
     pub(crate) fn member(&self, name: &str, path: &str) -> Option<Member> {
+        self.named(name).find_map(|found| self.path(found, path))
+    }
+
+    /// Size of a structure, bytes; `None` if the kernel has none of this name.
+    #[must_use]
+    pub(crate) fn size(&self, name: &str) -> Option<u32> {
+        Some(self.named(name).next()?.value)
+    }
+
+    /// The structures of this name.
+    fn named(&self, name: &str) -> impl Iterator<Item = Type> {
         let hash = hash(name);
         let first = self.structures.partition_point(|(other, _)| *other < hash);
         let same = self.structures[first..].iter();
-        same.take_while(|(other, _)| *other == hash)
+        same.take_while(move |(other, _)| *other == hash)
             .filter_map(|(_, id)| self.get(*id))
-            .filter(|found| self.string(found.name).is_ok_and(|other| other == name))
-            .find_map(|found| self.path(found, path))
+            .filter(move |found| self.string(found.name).is_ok_and(|other| other == name))
     }
 
     fn path(&self, structure: Type, path: &str) -> Option<Member> {

@@ -40,7 +40,7 @@ pub(crate) use self::{
         cgroup_of, descendants, is_kernel_thread, parents, processes, start_time, unit_of,
         zombie_of,
     },
-    qdisc::interfaces,
+    qdisc::{Queueing, interfaces, queueing},
     remote::remote_mounts,
     sender::senders,
     socket::sockets,

@@ -9,6 +9,8 @@ use crate::standing::Interface;
 const ROOT: u32 = u32::MAX;
 /// `TCA_KIND` of `linux/rtnetlink.h`.
 const KIND: u16 = 1;
+/// Roots that hold a discipline for each transmit queue, and queue nothing themselves.
+const SHELLS: [&str; 2] = ["mq", "mqprio"];
 /// Length of `struct tcmsg`, bytes.
 const TC_HEAD: usize = 20;
 
@@ -25,25 +27,26 @@ struct Qdisc {
 #[must_use]
 pub(crate) fn interfaces() -> Vec<Interface> {
     let qdiscs = dump().unwrap_or_default();
+    let all = numbers().into_iter();
+    let mut interfaces: Vec<Interface> = all
+        .map(|(name, ifindex)| interface(name, ifindex, &qdiscs))
+        .collect();
+    interfaces.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    interfaces
+}
+
+/// Names and numbers of the interfaces.
+fn numbers() -> Vec<(String, u32)> {
     let entries = fs::read_dir("/sys/class/net")
         .into_iter()
         .flatten()
         .flatten();
-    let interface = |entry: fs::DirEntry| {
-        let ifindex = fs::read_to_string(entry.path().join("ifindex"))
-            .ok()?
-            .trim()
-            .parse()
-            .ok()?;
-        Some(interface(
-            entry.file_name().to_string_lossy().into_owned(),
-            ifindex,
-            &qdiscs,
-        ))
+    let number = |entry: fs::DirEntry| {
+        let text = fs::read_to_string(entry.path().join("ifindex")).ok()?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        Some((name, text.trim().parse().ok()?))
     };
-    let mut interfaces: Vec<Interface> = entries.filter_map(interface).collect();
-    interfaces.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-    interfaces
+    entries.filter_map(number).collect()
 }
 
 fn interface(name: String, ifindex: u32, qdiscs: &[Qdisc]) -> Interface {
@@ -61,6 +64,53 @@ fn interface(name: String, ifindex: u32, qdiscs: &[Qdisc]) -> Interface {
         major: (root.handle >> 16) as u16,
         inner: inner.map(|qdisc| qdisc.kind.clone()).unwrap_or_default(),
     }
+}
+
+/// The disciplines from which the packets of one interface leave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Queueing {
+    /// Name of the interface.
+    pub(crate) interface: String,
+    /// Kinds, each once, in order. Those of the transmit queues if the root is a shell around them.
+    pub(crate) kinds: Vec<String>,
+    /// Has each transmit queue a discipline of its own?
+    pub(crate) by_queue: bool,
+}
+
+/// The interfaces of this network namespace that queue.
+#[must_use]
+pub(crate) fn queueing() -> Vec<Queueing> {
+    let qdiscs = dump().unwrap_or_default();
+    let mut all = Vec::new();
+    for (interface, ifindex) in numbers() {
+        all.extend(leaves(interface, ifindex, &qdiscs));
+    }
+    all.sort_unstable_by(|a, b| a.interface.cmp(&b.interface));
+    all
+}
+
+fn leaves(interface: String, ifindex: u32, qdiscs: &[Qdisc]) -> Option<Queueing> {
+    let here = || qdiscs.iter().filter(|qdisc| qdisc.ifindex == ifindex);
+    let root = here().find(|qdisc| qdisc.parent == ROOT)?;
+    let by_queue = SHELLS.contains(&root.kind.as_str());
+    let mut kinds: Vec<String> = if by_queue {
+        let below =
+            |qdisc: &&Qdisc| qdisc.parent != ROOT && qdisc.parent >> 16 == root.handle >> 16;
+        here()
+            .filter(below)
+            .map(|qdisc| qdisc.kind.clone())
+            .collect()
+    } else {
+        vec![root.kind.clone()]
+    };
+    kinds.retain(|kind| kind != "noqueue");
+    kinds.sort_unstable();
+    kinds.dedup();
+    (!kinds.is_empty()).then_some(Queueing {
+        interface,
+        kinds,
+        by_queue,
+    })
 }
 
 /// Asks for all qdiscs.
@@ -113,6 +163,23 @@ mod tests {
             ("tbf", 0x8001, "bfifo")
         );
         assert_eq!(interface("lo".to_owned(), 1, &qdiscs).qdisc, "");
+    }
+
+    #[test]
+    fn a_shell_queues_as_what_it_holds_and_no_queue_is_none() {
+        let queues = [
+            of(0x0077_0002, 0, "pfifo_fast"),
+            of(0x0077_0001, 0x000a_0000, "tbf"),
+            of(0x000a_0001, 0x000b_0000, "bfifo"),
+            of(ROOT, 0x0077_0000, "mq"),
+        ];
+        let found = leaves("eth0".to_owned(), 3, &queues).unwrap();
+        assert_eq!(found.kinds, ["pfifo_fast", "tbf"]);
+        assert!(found.by_queue);
+        let plain = leaves("eth0".to_owned(), 3, &[of(ROOT, 0, "htb")]).unwrap();
+        assert_eq!((plain.kinds[0].as_str(), plain.by_queue), ("htb", false));
+        assert_eq!(leaves("lo".to_owned(), 3, &[of(ROOT, 0, "noqueue")]), None);
+        assert_eq!(leaves("lo".to_owned(), 4, &queues), None);
     }
 
     #[test]

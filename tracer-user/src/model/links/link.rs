@@ -1,13 +1,17 @@
-//! One link: an interface that queues, and its senders while a target could not send.
+//! One link: a queue of an interface, and its senders while a target could not send.
 
 use std::collections::BTreeMap;
 
-use tracer_common::tcp::LINK_SLICE_NS;
+use tracer_common::tcp::{LINK_HANDED, LINK_SLICE_NS, LINK_UNREAD};
 
-use super::flow::Limit;
+use super::{
+    flow::Limit,
+    late::Stood,
+    slice::{Known, Sender, Slice},
+};
 use crate::{
     event,
-    model::books::{Holder, PlaceId},
+    model::books::{Blind, Holder, PlaceId},
 };
 
 /// One of three signs of a full link (`Link::full_senders`): at least two owners sent this part of its highest rate.
@@ -16,52 +20,16 @@ const FULL_RATE: f64 = 0.9;
 /// A slice without a packet counts as the last one with a packet, so many slices before at most: 120 kbit/s send one in 100 ms.
 const BETWEEN_PACKETS: u64 = 10;
 
-/// A packet dropped here holds its flow up for so many slices at most. That is a retransmission timer doubled once (RFC 6298).
-const AFTER_DROP: u64 = 100;
-
-/// One slice of a link.
-#[derive(Clone, Debug)]
-struct Slice {
-    /// Bytes by owner.
-    bytes: Vec<(Holder, u64)>,
-    /// Smallest backlog, in packets, at which anybody's packet left that had waited for the link.
-    backlog_min: u32,
-    /// Highest count of the drop counter; `None` if nothing left.
-    drops: Option<u32>,
-    /// Time that target threads waited in it, by what held their sockets back.
-    waited_ns: [u64; Limit::ALL.len()],
-    /// Time that responses of the target were under way in it after their last send, likewise.
-    draining_ns: [u64; Limit::ALL.len()],
-}
-
-impl Default for Slice {
-    fn default() -> Self {
-        Self {
-            bytes: Vec::new(),
-            backlog_min: u32::MAX,
-            drops: None,
-            waited_ns: [0; Limit::ALL.len()],
-            draining_ns: [0; Limit::ALL.len()],
-        }
-    }
-}
-
-impl Slice {
-    fn total(&self) -> u64 {
-        self.bytes.iter().map(|(_, bytes)| bytes).sum()
-    }
-
-    fn never_emptied(&self) -> bool {
-        self.backlog_min != 0 && self.backlog_min != u32::MAX
-    }
-}
-
-/// One interface.
+/// One queue of an interface.
 #[derive(Clone, Debug)]
 pub(crate) struct Link {
     /// Its place.
     pub(crate) place: PlaceId,
     slices: BTreeMap<u64, Slice>,
+    /// Its backlog cannot be read: a wait is explained only where the lateness of packets is known.
+    unread: bool,
+    /// A process takes its packets, and sends them on.
+    handed: bool,
 }
 
 /// A share of one slice's waiting, for the ledger.
@@ -75,47 +43,6 @@ pub(crate) struct Share {
     pub(crate) ns: u64,
 }
 
-/// Facts about the slices together, once all are known.
-struct Known {
-    /// Slices in which the counter of drops grew.
-    dropped: Vec<u64>,
-    /// Highest rate of a slice that was certainly full, bytes; 0 if none was.
-    highest: u64,
-}
-
-impl Known {
-    fn of(slices: &BTreeMap<u64, Slice>) -> Self {
-        let mut known = Self {
-            dropped: Vec::new(),
-            highest: 0,
-        };
-        // Owners' records come out of order, and the counter is the link's: it is compared from slice to slice.
-        let mut last = None;
-        for (index, slice) in slices {
-            let Some(drops) = slice.drops else { continue };
-            if last.is_some_and(|last| drops > last) {
-                known.dropped.push(*index);
-            }
-            last = last.max(Some(drops));
-            if slice.never_emptied() || known.dropped.last() == Some(index) {
-                known.highest = known.highest.max(slice.total());
-            }
-        }
-        known
-    }
-
-    fn dropped_in(&self, index: u64) -> bool {
-        self.dropped.binary_search(&index).is_ok()
-    }
-
-    /// The last slice up to `index` that dropped, if that is not too long ago to matter.
-    fn dropped_before(&self, index: u64) -> Option<u64> {
-        let next = self.dropped.partition_point(|dropped| *dropped <= index);
-        let last = *self.dropped.get(next.checked_sub(1)?)?;
-        (index - last <= AFTER_DROP).then_some(last)
-    }
-}
-
 impl Link {
     /// An interface of which nothing is known yet.
     #[must_use]
@@ -123,17 +50,30 @@ impl Link {
         Self {
             place,
             slices: BTreeMap::new(),
+            unread: false,
+            handed: false,
         }
     }
 
     /// Somebody sent.
-    pub(crate) fn sent(&mut self, link: &event::Link, owner: Holder) {
+    pub(crate) fn sent(&mut self, sent: &event::Queue, owner: Holder) {
+        let link = &sent.link;
+        self.unread |= sent.flags & LINK_UNREAD != 0;
+        self.handed |= sent.flags & LINK_HANDED != 0;
         let slice = self.slices.entry(link.ns / LINK_SLICE_NS).or_default();
-        slice.backlog_min = slice.backlog_min.min(link.backlog_min);
-        slice.drops = slice.drops.max(Some(link.drops));
-        match slice.bytes.iter_mut().find(|(known, _)| *known == owner) {
-            Some((_, bytes)) => *bytes += link.bytes,
-            None => slice.bytes.push((owner, link.bytes)),
+        slice.add(sent, owner);
+    }
+
+    /// Why waits of the target behind it cannot be seen, if it sends here and they cannot.
+    #[must_use]
+    pub(crate) fn blind(&self) -> Option<Blind> {
+        let mut own = self.slices.values().filter_map(Slice::own).peekable();
+        own.peek()?;
+        if self.handed {
+            Some(Blind::Handed)
+        } else {
+            let untimed = own.all(|sender| sender.late_ns.is_none());
+            (self.unread && untimed).then_some(Blind::Unread)
         }
     }
 
@@ -178,9 +118,9 @@ impl Link {
                 let (ns, begin) = (slice.waited_ns[limit.index()], index * LINK_SLICE_NS);
                 match self.senders(*index, slice, limit, &known) {
                     _ if ns == 0 => {}
-                    Some(bytes) => shares.extend(split(ns, bytes, begin)),
+                    Some(senders) => shares.extend(split(ns, senders, &known.apart, begin)),
                     None => shares.push(Share {
-                        holder: elsewhere(limit),
+                        holder: self.instead(*index, limit, &known),
                         begin,
                         ns,
                     }),
@@ -200,9 +140,9 @@ impl Link {
             for limit in Limit::ALL {
                 let ns = slice.draining_ns[limit.index()];
                 if ns > 0
-                    && let Some(bytes) = self.senders(*index, slice, limit, &known)
+                    && let Some(senders) = self.senders(*index, slice, limit, &known)
                 {
-                    shares.extend(split(ns, bytes, index * LINK_SLICE_NS));
+                    shares.extend(split(ns, senders, &known.apart, index * LINK_SLICE_NS));
                 }
             }
         }
@@ -216,16 +156,27 @@ impl Link {
         slice: &'a Slice,
         limit: Limit,
         known: &Known,
-    ) -> Option<&'a [(Holder, u64)]> {
+    ) -> Option<&'a [Sender]> {
         match limit {
             // Everything that went through this link has arrived.
             Limit::Closed => None,
             // A packet dropped here and sent again waits for the senders that filled the queue then.
             Limit::Loss => self.full_senders(index, slice, known).or_else(|| {
-                let slice = self.slices.get(&known.dropped_before(index)?)?;
-                Some(&slice.bytes)
+                let dropped = known.dropped_before(index)?;
+                let slice = self.slices.get(&dropped)?;
+                (known.own.at(dropped) != Stood::No).then_some(&slice.senders)
             }),
             Limit::Path | Limit::Window => self.full_senders(index, slice, known),
+        }
+    }
+
+    /// The holder of a wait that no sender of this link explains.
+    fn instead(&self, index: u64, limit: Limit, known: &Known) -> Holder {
+        let unread = self.unread && known.own.at(index) == Stood::Unknown;
+        if (unread || self.handed) && limit != Limit::Closed {
+            Holder::Nobody
+        } else {
+            elsewhere(limit)
         }
     }
 
@@ -238,24 +189,30 @@ impl Link {
     /// in softirq. Then the rate decides. The highest rate of the whole window will not do. On a link that was never full it is
     /// only the highest rate that anybody happened to send. Two steady senders far below the link's rate would then accuse each
     /// other. So only the rate of a slice that was full for certain counts.
+    ///
+    /// It is not full for the target if no packet of the target stood in the queue. Others may fill a class of their own, and
+    /// those that a round trip holds back are on their way.
     fn full_senders<'a>(
         &'a self,
         index: u64,
         slice: &'a Slice,
         known: &Known,
-    ) -> Option<&'a [(Holder, u64)]> {
-        let (index, slice) = if slice.bytes.is_empty() {
+    ) -> Option<&'a [Sender]> {
+        if known.own.at(index) == Stood::No {
+            return None;
+        }
+        let (index, slice) = if slice.senders.is_empty() {
             let recent = index.saturating_sub(BETWEEN_PACKETS)..index;
             let mut before = self.slices.range(recent).rev();
-            let (index, slice) = before.find(|(_, slice)| !slice.bytes.is_empty())?;
+            let (index, slice) = before.find(|(_, slice)| !slice.senders.is_empty())?;
             (*index, slice)
         } else {
             (index, slice)
         };
-        let busy = slice.bytes.len() >= 2
+        let busy = slice.senders.len() >= 2
             && known.highest > 0
             && slice.total() as f64 >= FULL_RATE * known.highest as f64;
-        (slice.never_emptied() || known.dropped_in(index) || busy).then_some(&slice.bytes)
+        (slice.never_emptied() || known.dropped_in(index) || busy).then_some(&slice.senders)
     }
 }
 
@@ -268,16 +225,23 @@ pub(crate) fn elsewhere(limit: Limit) -> Holder {
     }
 }
 
-/// Splits `ns` by bytes; the parts sum to it.
-fn split(ns: u64, bytes: &[(Holder, u64)], begin: u64) -> Vec<Share> {
-    let total: u64 = bytes.iter().map(|(_, bytes)| bytes).sum();
+/// Splits `ns` by bytes among those that stood in the queue; the parts sum to it. Without them the target is alone with the rate of
+/// its class.
+fn split(ns: u64, senders: &[Sender], apart: &[Holder], begin: u64) -> Vec<Share> {
+    let stood = |sender: &&Sender| sender.stood() && !apart.contains(&sender.holder);
+    let held: Vec<&Sender> = senders.iter().filter(stood).collect();
+    let total: u64 = held.iter().map(|sender| sender.bytes).sum();
+    if total == 0 {
+        let holder = Holder::Own;
+        return vec![Share { holder, begin, ns }];
+    }
     let (mut upto, mut given) = (0, 0);
     let mut shares = Vec::new();
-    for (holder, bytes) in bytes {
-        upto += bytes;
-        let end = (u128::from(ns) * u128::from(upto) / u128::from(total.max(1))) as u64;
+    for sender in held {
+        upto += sender.bytes;
+        let end = (u128::from(ns) * u128::from(upto) / u128::from(total)) as u64;
         shares.push(Share {
-            holder: *holder,
+            holder: sender.holder,
             begin,
             ns: end - given,
         });
@@ -290,13 +254,22 @@ fn split(ns: u64, bytes: &[(Holder, u64)], begin: u64) -> Vec<Share> {
 mod tests {
     use super::*;
 
-    fn sent(ns: u64, bytes: u64, backlog_min: u32) -> event::Link {
-        event::Link {
+    fn sent(ns: u64, bytes: u64, backlog_min: u32) -> event::Queue {
+        event::Queue::from(&event::Link {
             ns,
             bytes,
             backlog_min,
             packets: 1,
             ..event::Link::default()
+        })
+    }
+
+    /// As [`sent`], with the time by which the latest packet was late.
+    fn timed(ns: u64, bytes: u64, backlog_min: u32, late_ns: u64) -> event::Queue {
+        event::Queue {
+            timed: 1,
+            late_ns,
+            ..sent(ns, bytes, backlog_min)
         }
     }
 
@@ -421,10 +394,8 @@ mod tests {
         let mut link = Link::new(0);
         // The second owner's record comes late: the counter is the link's, not its owner's.
         for (slice, owner, drops) in [(0, 1, 3), (2, 1, 9), (1, 2, 9), (1, 1, 3)] {
-            let link_slice = event::Link {
-                drops,
-                ..sent(slice * LINK_SLICE_NS, 500, 0)
-            };
+            let mut link_slice = sent(slice * LINK_SLICE_NS, 500, 0);
+            link_slice.link.drops = drops;
             link.sent(&link_slice, Holder::Process(owner));
         }
         link.waited(20 * LINK_SLICE_NS, 21 * LINK_SLICE_NS, 10, Limit::Loss);
@@ -438,5 +409,128 @@ mod tests {
                 (Holder::LossyPath, 10)
             ]
         );
+    }
+    /// Charges of a wait of 4 ms in the first slice.
+    fn charged(sent: &[(event::Queue, Holder)], limit: Limit) -> Vec<(Holder, u64)> {
+        let mut link = Link::new(0);
+        for (slice, holder) in sent {
+            link.sent(slice, *holder);
+        }
+        link.waited(1_000_000, 5_000_000, 4_000_000, limit);
+        let shares = link.charges().into_iter();
+        shares.map(|share| (share.holder, share.ns)).collect()
+    }
+
+    const BACKUP: Holder = Holder::Process(1);
+
+    #[test]
+    fn a_queue_that_others_fill_is_not_full_for_a_target_whose_packets_leave_on_time() {
+        let shaped = (timed(0, 9000, 3, 80_000_000), BACKUP);
+        let at_once = (timed(0, 1000, u32::MAX, 100_000), Holder::Own);
+        let both = [shaped.clone(), at_once];
+        assert_eq!(charged(&both, Limit::Path), [(Holder::Peer, 4_000_000)]);
+        assert_eq!(
+            charged(&both, Limit::Loss),
+            [(Holder::LossyPath, 4_000_000)]
+        );
+        let late = (timed(0, 1000, 3, 80_000_000), Holder::Own);
+        assert_eq!(
+            charged(&[shaped, late], Limit::Path),
+            [(BACKUP, 3_600_000), (Holder::Own, 400_000)]
+        );
+    }
+
+    #[test]
+    fn an_answer_under_way_to_a_client_far_away_waits_for_no_class_of_others() {
+        let mut link = Link::new(0);
+        for slice in 0..20 {
+            link.sent(&timed(slice * LINK_SLICE_NS, 9000, 3, 80_000_000), BACKUP);
+        }
+        link.sent(&timed(0, 1000, u32::MAX, 0), Holder::Own);
+        link.sent(&timed(15 * LINK_SLICE_NS, 1000, u32::MAX, 0), Holder::Own);
+        link.drained(0, 20 * LINK_SLICE_NS, Limit::Path);
+        assert_eq!(link.drains(), []);
+    }
+
+    #[test]
+    fn a_sender_whose_packets_leave_on_time_takes_no_room_from_those_that_wait() {
+        let on_time = (timed(0, 9000, u32::MAX, 0), BACKUP);
+        let own = (timed(0, 1000, 3, 5_000_000), Holder::Own);
+        assert_eq!(
+            charged(&[on_time, own.clone()], Limit::Path),
+            [(Holder::Own, 4_000_000)]
+        );
+        // Datagrams show no time, however punctual the rest of a process is.
+        let mixed = event::Queue {
+            timed: 1,
+            ..sent(0, 9000, 3)
+        };
+        let two = event::Queue {
+            link: event::Link {
+                packets: 2,
+                ..mixed.link
+            },
+            ..mixed
+        };
+        assert_eq!(charged(&[(two, BACKUP), own], Limit::Path)[0].0, BACKUP);
+    }
+
+    #[test]
+    fn who_has_a_class_with_a_rate_of_its_own_is_charged_with_nothing() {
+        let mut link = Link::new(0);
+        for slice in 0..100 {
+            let (ns, own) = (slice * LINK_SLICE_NS, 1000 * (slice * 7 % 10));
+            let mut backup = timed(ns, 25_000, 3, 80_000_000);
+            backup.link.packets = 20;
+            link.sent(&backup, BACKUP);
+            link.sent(&timed(ns, own, 3, 5_000_000), Holder::Own);
+        }
+        link.waited(0, 1_000_000_000, 1_000_000_000, Limit::Path);
+        assert!(
+            link.charges()
+                .iter()
+                .all(|share| share.holder == Holder::Own)
+        );
+    }
+
+    #[test]
+    fn a_queue_that_cannot_be_read_leaves_the_wait_to_nobody() {
+        let mut unread = sent(0, 9000, u32::MAX);
+        unread.flags = LINK_UNREAD;
+        let untimed = [(unread.clone(), BACKUP), (unread.clone(), Holder::Own)];
+        assert_eq!(
+            charged(&untimed, Limit::Path),
+            [(Holder::Nobody, 4_000_000)]
+        );
+        assert_eq!(
+            charged(&untimed, Limit::Closed),
+            [(Holder::Peer, 4_000_000)]
+        );
+        let late = event::Queue {
+            flags: LINK_UNREAD,
+            ..timed(0, 1000, 1, 5_000_000)
+        };
+        let seen = [(unread.clone(), BACKUP), (late, Holder::Own)];
+        assert_eq!(charged(&seen, Limit::Path)[0], (BACKUP, 3_600_000));
+        let blind = |sent: &[event::Queue]| {
+            let mut link = Link::new(0);
+            sent.iter().for_each(|slice| link.sent(slice, Holder::Own));
+            link.blind()
+        };
+        assert_eq!(blind(std::slice::from_ref(&unread)), Some(Blind::Unread));
+        assert_eq!(blind(&[unread, seen[1].0.clone()]), None);
+        assert_eq!(blind(&[]), None);
+    }
+
+    #[test]
+    fn what_is_behind_a_tunnels_process_is_nobodys() {
+        let mut own = timed(0, 1000, u32::MAX, 0);
+        own.flags = LINK_HANDED;
+        let sent = [(own.clone(), Holder::Own)];
+        assert_eq!(charged(&sent, Limit::Path), [(Holder::Nobody, 4_000_000)]);
+        assert_eq!(charged(&sent, Limit::Closed), [(Holder::Peer, 4_000_000)]);
+        let mut link = Link::new(0);
+        link.sent(&own, Holder::Own);
+        assert_eq!(link.blind(), Some(Blind::Handed));
     }
 }

@@ -1,7 +1,10 @@
 //! Links as places: the senders through each are charged with the time in which the target could not send.
 
+mod apart;
 mod flow;
+mod late;
 mod link;
+mod slice;
 
 use std::collections::BTreeMap;
 
@@ -9,7 +12,7 @@ use tracer_common::tcp::LINK_SLICE_NS;
 
 use super::{
     account::{Account, Charge},
-    books::{Holder, PlaceId},
+    books::{Blind, Holder, PlaceId},
     names::Names,
 };
 use crate::{
@@ -26,6 +29,8 @@ pub(super) use flow::Flow;
 pub(super) struct Route {
     /// Interface through which it sends, if that queues; else 0.
     pub(super) ifindex: u32,
+    /// Its transmit queue.
+    pub(super) queue: u32,
     pub(super) flow: Flow,
 }
 
@@ -40,30 +45,45 @@ pub(super) struct SendWait {
     pub(super) stack: u64,
 }
 
+/// Network namespace, interface, transmit queue.
+type Key = (u32, u32, u32);
+
 /// All links.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Links {
-    /// By network namespace and interface.
-    links: BTreeMap<(u32, u32), Link>,
+    links: BTreeMap<Key, Link>,
     /// How many records of senders came.
     pub(super) records: u64,
     /// Time waited for a link, by the stack that waited, ns.
-    stacks: BTreeMap<(PlaceId, u64), u64>,
+    stacks: BTreeMap<(Key, u64), u64>,
 }
 
 impl Links {
     /// Somebody sent.
-    pub(super) fn sent(&mut self, names: &mut Names, account: &mut Account, sent: &event::Link) {
+    pub(super) fn sent(&mut self, names: &mut Names, account: &mut Account, sent: &event::Queue) {
         self.records += 1;
-        let holder = names.holder(sent.pid);
+        let slice = &sent.link;
+        let holder = names.holder(slice.pid);
         let link = self
             .links
-            .entry((sent.netns, sent.ifindex))
-            .or_insert_with(|| Link::new(names.place(&sent.name)));
+            .entry((slice.netns, slice.ifindex, sent.queue))
+            .or_insert_with(|| Link::new(names.place(&slice.name)));
         link.sent(sent, holder);
         let held = account.held(Resource::Network, Some(link.place), holder);
-        held.ios += u64::from(sent.packets);
-        held.bytes += sent.bytes;
+        held.ios += u64::from(slice.packets);
+        held.bytes += slice.bytes;
+    }
+
+    /// Places where not all waits of the target can be seen.
+    pub(super) fn blind(&self) -> Vec<(PlaceId, Blind)> {
+        let blind = self
+            .links
+            .values()
+            .filter_map(|link| Some((link.place, link.blind()?)));
+        let mut places: Vec<(PlaceId, Blind)> = blind.collect();
+        places.sort_unstable();
+        places.dedup();
+        places
     }
 
     /// A target's data could not leave: its link is judged at the end. Without a link that queues, the peer is slow or the path loses
@@ -80,10 +100,10 @@ impl Links {
         for (from, to, limit) in pieces {
             let upto = (u128::from(wait.ns) * u128::from(to - begin) / length) as u64;
             let part = upto - std::mem::replace(&mut given, upto);
-            match key.and_then(|key| self.links.get_mut(&key)) {
-                Some(link) => {
+            match key.and_then(|key| Some((key, self.links.get_mut(&key)?))) {
+                Some((key, link)) => {
                     link.waited(from, to, part, limit);
-                    *self.stacks.entry((link.place, wait.stack)).or_default() += part;
+                    *self.stacks.entry((key, wait.stack)).or_default() += part;
                 }
                 None => account.charge(Charge {
                     resource: Resource::Network,
@@ -111,15 +131,12 @@ impl Links {
     }
 
     /// The link of a route. Older recordings name no namespace: then the number alone must do.
-    fn link_of(&self, route: &Route) -> Option<(u32, u32)> {
+    fn link_of(&self, route: &Route) -> Option<Key> {
         let netns = route.flow.netns;
-        let mut found = self
-            .links
-            .keys()
-            .filter(|(_, index)| *index == route.ifindex);
-        found
-            .find(|(space, _)| netns == 0 || *space == netns)
-            .copied()
+        let same = |(space, index, queue): &&Key| {
+            (*index, *queue) == (route.ifindex, route.queue) && (netns == 0 || *space == netns)
+        };
+        self.links.keys().find(same).copied()
     }
 
     /// Charges the waits for links to the senders.
@@ -127,13 +144,13 @@ impl Links {
         for link in self.links.values() {
             charge_drains(link, account);
         }
-        for link in self.links.values() {
-            self.charge_waits(link, account);
+        for (key, link) in &self.links {
+            self.charge_waits(*key, link, account);
         }
     }
 
     /// Charges the ledger slice by slice. The flame graph has the stacks that waited, each with the same part of every sender.
-    fn charge_waits(&self, link: &Link, account: &mut Account) {
+    fn charge_waits(&self, key: Key, link: &Link, account: &mut Account) {
         let shares = link.charges();
         let total: u64 = shares.iter().map(|share| share.ns).sum();
         let mut by_holder: BTreeMap<Holder, u64> = BTreeMap::new();
@@ -142,10 +159,10 @@ impl Links {
             *by_holder.entry(share.holder).or_default() += share.ns;
         }
         for (holder, ns) in by_holder {
-            let stacks = self.stacks.range((link.place, 0)..=(link.place, u64::MAX));
-            for ((place, stack), waited) in stacks {
+            for ((_, stack), waited) in self.stacks.range((key, 0)..=(key, u64::MAX)) {
                 let part = u128::from(ns) * u128::from(*waited) / u128::from(total.max(1));
-                account.burn_only((Class::Network, Some(*place), holder, *stack), part as u64);
+                let frames = (Class::Network, Some(link.place), holder, *stack);
+                account.burn_only(frames, part as u64);
             }
         }
     }

@@ -77,12 +77,13 @@ impl Requests {
     }
 
     /// A connection that is not known here is another fold's: such a record names no process.
-    pub(super) fn flow(&mut self, flow: &event::Flow) {
+    pub(super) fn flow(&mut self, flow: &event::Flow, queue: u32) {
         let Some(connection) = self.connections.get_mut(&flow.socket) else {
             return;
         };
         if flow.ifindex != 0 {
             connection.route.ifindex = flow.ifindex;
+            connection.route.queue = queue;
         }
         connection.route.flow.seen(flow);
     }

@@ -89,6 +89,11 @@ fn check(
                 "{place} has classes already: give the culprit one of them (`tc -s class show dev {place}`, tc-htb(8))"
             ));
         }
+        ("mq", inner) if !inner.is_empty() && !PLAIN.contains(&inner) => {
+            return Err(format!(
+                "the queue {inner} below mq of {place} shapes the link, and a class in its place would undo that (tc(8))"
+            ));
+        }
         (plain, _) if PLAIN.contains(&plain) => {
             format!("replaces the queue {plain} of {place} for all its packets; ")
         }

@@ -12,6 +12,7 @@ mod network;
 mod own_doing;
 mod pipeline;
 mod stopped;
+mod queues;
 mod web;
 
 use super::scenario::Scenario;
@@ -25,6 +26,7 @@ pub(crate) const ALL: &[(&str, &[Scenario])] = &[
     ("cpu", cpu::ALL),
     ("network", network::ALL),
     ("links", links::ALL),
+    ("queues", queues::ALL),
     ("pipeline", pipeline::ALL),
     ("form", form::ALL),
     ("web", web::ALL),

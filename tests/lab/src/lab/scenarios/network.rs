@@ -79,11 +79,15 @@ pub(crate) struct Net {
 /// A link with its server, a real one or the lab's own.
 pub(crate) fn net(stage: &Stage, real: bool) -> Result<Net> {
     let (near, far) = link::addresses()?;
-    let link = link::link(near, far)?;
+    net_over(stage, link::link(near, far)?, real)
+}
+
+/// The same over a link that is there already.
+pub(crate) fn net_over(stage: &Stage, link: Link, real: bool) -> Result<Net> {
     Ok(Net {
-        scene: served_over(stage, &link, near.into(), real)?,
-        near: SocketAddr::from((near, SINK_PORT)),
-        far: SocketAddr::from((far, SINK_PORT)),
+        scene: served_over(stage, &link, link.near.into(), real)?,
+        near: SocketAddr::from((link.near, SINK_PORT)),
+        far: SocketAddr::from((link.far, SINK_PORT)),
         link,
     })
 }

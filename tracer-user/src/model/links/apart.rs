@@ -1,0 +1,164 @@
+//! Senders that share a queue with the target, and senders that only share the interface.
+//!
+//! No packet shows its class. But what shares a rate is conserved: while the queue is full, another sender's bytes shrink by what
+//! the target's grow. A sender with a class and a rate of its own sends as much as before.
+
+use std::collections::BTreeMap;
+
+use crate::model::books::Holder;
+
+/// A bin holds at least this many packets: with few, the target's packet leaves no time for another's in the same bin.
+const BIN_PACKETS: f64 = 10.0;
+
+/// Fewer bins say nothing.
+const ENOUGH_BINS: usize = 20;
+
+/// A sender is apart if its bytes change by less than this part of what a sharer's would. The doubt (two standard errors) counts
+/// as change.
+const APART_BELOW: f64 = 0.5;
+
+/// One slice in which the queue never emptied.
+pub(super) struct Full {
+    pub(super) index: u64,
+    pub(super) packets: u64,
+    pub(super) bytes: Vec<(Holder, u64)>,
+}
+
+/// The senders that send as much while the target sends as while it does not.
+pub(super) fn apart(slices: &[Full]) -> Vec<Holder> {
+    let bins = bins(slices);
+    let mut totals: BTreeMap<Holder, u64> = BTreeMap::new();
+    for (holder, bytes) in bins.iter().flatten() {
+        *totals.entry(*holder).or_default() += bytes;
+    }
+    let others: u64 = totals
+        .iter()
+        .filter(|(holder, _)| **holder != Holder::Own)
+        .map(|(_, bytes)| bytes)
+        .sum();
+    let holders = totals.iter().filter(|(holder, bytes)| {
+        let part = **bytes as f64 / others.max(1) as f64;
+        **holder != Holder::Own
+            && change(&bins, **holder).is_some_and(|change| change < APART_BELOW * part)
+    });
+    holders.map(|(holder, _)| *holder).collect()
+}
+
+/// Bytes by holder in bins of several slices each.
+fn bins(slices: &[Full]) -> Vec<BTreeMap<Holder, u64>> {
+    let packets: u64 = slices.iter().map(|slice| slice.packets).sum();
+    let length = (BIN_PACKETS * slices.len() as f64 / packets.max(1) as f64).ceil() as u64;
+    let mut bins: BTreeMap<u64, BTreeMap<Holder, u64>> = BTreeMap::new();
+    for slice in slices {
+        let bin = bins.entry(slice.index / length.max(1)).or_default();
+        for (holder, bytes) in &slice.bytes {
+            *bin.entry(*holder).or_default() += bytes;
+        }
+    }
+    bins.into_values().collect()
+}
+
+/// How much a holder's bytes change for each byte that the target sends more, with twice the standard error (least squares). `None`
+/// if there are too few bins, or the target always sends the same.
+fn change(bins: &[BTreeMap<Holder, u64>], holder: Holder) -> Option<f64> {
+    let of = |bin: &BTreeMap<Holder, u64>, holder| bin.get(&holder).copied().unwrap_or(0) as f64;
+    let pairs: Vec<(f64, f64)> = bins
+        .iter()
+        .map(|bin| (of(bin, Holder::Own), of(bin, holder)))
+        .collect();
+    if pairs.len() < ENOUGH_BINS {
+        return None;
+    }
+    let count = pairs.len() as f64;
+    let own_mean = pairs.iter().map(|(own, _)| own).sum::<f64>() / count;
+    let mean = pairs.iter().map(|(_, other)| other).sum::<f64>() / count;
+    let (mut own_own, mut own_other, mut other_other) = (0.0, 0.0, 0.0);
+    for (own, other) in pairs {
+        let (own, other) = (own - own_mean, other - mean);
+        own_own += own * own;
+        own_other += own * other;
+        other_other += other * other;
+    }
+    if own_own <= 0.0 {
+        return None;
+    }
+    let slope = own_other / own_own;
+    let rest = (other_other - slope * own_other).max(0.0) / (count - 2.0);
+    Some(slope.abs() + 2.0 * (rest / own_own).sqrt())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BACKUP: Holder = Holder::Process(1);
+    const OTHER: Holder = Holder::Process(2);
+
+    /// Slices in which the target sends so much more each time, from 0 to 9 kB, and another sends the rest of a rate, or its own.
+    fn slices(sent: impl Fn(u64) -> Vec<(Holder, u64)>) -> Vec<Full> {
+        let slice = |index| {
+            let own = 1000 * (index * 7 % 10);
+            let mut bytes = sent(own);
+            bytes.push((Holder::Own, own));
+            Full {
+                index,
+                packets: 20,
+                bytes,
+            }
+        };
+        (0..100).map(slice).collect()
+    }
+
+    #[test]
+    fn who_makes_room_for_the_target_shares_its_queue() {
+        assert_eq!(apart(&slices(|own| vec![(BACKUP, 25_000 - own)])), []);
+    }
+
+    #[test]
+    fn who_sends_as_much_whatever_the_target_sends_is_apart() {
+        assert_eq!(apart(&slices(|_| vec![(BACKUP, 25_000)])), [BACKUP]);
+        let both = |own| vec![(BACKUP, 25_000 - own), (OTHER, 25_000)];
+        assert_eq!(apart(&slices(both)), [OTHER]);
+    }
+
+    #[test]
+    fn two_that_share_the_queue_each_make_a_part_of_the_room() {
+        let both = |own| {
+            vec![
+                (BACKUP, (25_000 - own) * 7 / 10),
+                (OTHER, (25_000 - own) * 3 / 10),
+            ]
+        };
+        assert_eq!(apart(&slices(both)), []);
+    }
+
+    #[test]
+    fn a_rate_that_changes_for_all_and_a_short_time_say_nothing() {
+        assert_eq!(apart(&slices(|own| vec![(BACKUP, 3 * own)])), []);
+        let short: Vec<Full> = slices(|_| vec![(BACKUP, 25_000)])
+            .into_iter()
+            .take(9)
+            .collect();
+        assert_eq!(apart(&short), []);
+    }
+
+    #[test]
+    fn large_packets_are_seen_over_longer_bins() {
+        // Each slice has the packet of one of them, so that each hides the other.
+        let slices: Vec<Full> = (0..2000)
+            .map(|index| Full {
+                index,
+                packets: 1,
+                bytes: vec![(
+                    if index % 40 < 20 && index % 2 == 0 {
+                        Holder::Own
+                    } else {
+                        BACKUP
+                    },
+                    64_000,
+                )],
+            })
+            .collect();
+        assert_eq!(apart(&slices), []);
+    }
+}
