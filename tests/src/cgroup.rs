@@ -23,6 +23,8 @@ pub enum Controller {
     Io,
     /// CPUs.
     Cpu,
+    /// Memory.
+    Memory,
 }
 
 impl Controller {
@@ -32,6 +34,7 @@ impl Controller {
         match self {
             Self::Io => ("blkio", "io"),
             Self::Cpu => ("cpu", "cpu"),
+            Self::Memory => ("memory", "memory"),
         }
     }
 }
@@ -100,6 +103,15 @@ impl Hierarchy {
         match self.unified {
             true => ("cpu.max", format!("{quota} {PERIOD_US}")),
             false => ("cpu.cfs_quota_us", quota.to_string()),
+        }
+    }
+
+    /// The file of a group, and the text that allows the group `bytes` of memory.
+    #[must_use]
+    pub fn memory_limit(&self, bytes: u64) -> (&'static str, String) {
+        match self.unified {
+            true => ("memory.max", bytes.to_string()),
+            false => ("memory.limit_in_bytes", bytes.to_string()),
         }
     }
 

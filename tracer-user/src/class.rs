@@ -163,6 +163,8 @@ pub enum Cause {
     Thrashing,
     /// A task holds the lock.
     LockHolder,
+    /// The memory limit of the target's group evicts what the target needs.
+    Limit,
 }
 
 #[cfg(test)]

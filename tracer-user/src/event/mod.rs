@@ -7,6 +7,7 @@
 mod block;
 mod end;
 mod irq;
+mod limits;
 mod packets;
 mod proc;
 mod sched;
@@ -16,6 +17,7 @@ mod tcp;
 pub use block::*;
 pub use end::*;
 pub use irq::*;
+pub use limits::*;
 pub use packets::*;
 pub use proc::*;
 pub use sched::*;
@@ -106,6 +108,8 @@ pub enum Event {
     Packets(Packets),
     /// A process of this machine asks a target on a connection.
     Client(Client),
+    /// Use of a limit that the target is under, in one interval.
+    LimitUse(Box<LimitUse>),
 }
 
 impl Event {
@@ -138,6 +142,7 @@ impl Event {
             Self::Stolen(e) => e.ns,
             Self::Packets(e) => e.ns,
             Self::Client(e) => e.ns,
+            Self::LimitUse(e) => e.ns,
             Self::Process(_)
             | Self::Thread(_)
             | Self::Disk(_)

@@ -14,6 +14,8 @@ pub(super) struct Words {
     pub(super) own: &'static str,
     /// The target's own limit.
     pub(super) quota: &'static str,
+    /// A limit of its group.
+    pub(super) limit: &'static str,
     /// Leads from the resource to the processes on the way to it.
     pub(super) link: &'static str,
 }
@@ -24,6 +26,7 @@ pub(super) fn words(resource: Resource) -> Words {
         noun,
         own,
         quota,
+        limit: limit_of(resource),
         link: " through ",
     };
     match resource {
@@ -36,6 +39,15 @@ pub(super) fn words(resource: Resource) -> Words {
             link: " from ",
             ..words("another process's answer", "threads", "limit")
         },
+    }
+}
+
+fn limit_of(resource: Resource) -> &'static str {
+    match resource {
+        Resource::Disk => "I/O limit",
+        Resource::Cpu => "CPU limit",
+        Resource::Memory => "memory limit",
+        Resource::Network | Resource::Lock | Resource::Upstream => "limit",
     }
 }
 
@@ -93,8 +105,8 @@ pub(super) fn cause(resource: Resource, party: Party) -> Option<Cause> {
         },
         // The process that filled the memory is not known: the stack names the mechanism.
         Resource::Memory => match holder {
+            // Which limit it is, the model saw.
             Holder::Own | Holder::Asked(_) => Some(Cause::Own),
-            Holder::OwnQuota => Some(Cause::Quota),
             _ => None,
         },
         // The target's own threads accuse nobody.

@@ -35,6 +35,10 @@ pub(super) struct Threads {
     ended_wall_ns: u64,
     ended_spent_ns: u64,
     stacks: Stacks,
+    /// Does the memory limit of the target's group evict what the target reads again?
+    pub(super) evicts: bool,
+    /// Has the target's group a memory limit?
+    pub(super) has_memory_limit: bool,
     pub(super) remote_mounts: Vec<event::RemoteMount>,
     /// Threads that lived in the window.
     pub(super) seen: u64,

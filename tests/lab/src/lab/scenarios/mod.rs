@@ -7,6 +7,7 @@ mod disk;
 mod form;
 mod innocent;
 mod layout;
+mod limits;
 mod links;
 mod network;
 mod own_doing;
@@ -29,4 +30,5 @@ pub(crate) const ALL: &[(&str, &[Scenario])] = &[
     ("web", web::ALL),
     ("innocent", innocent::ALL),
     ("own-doing", own_doing::ALL),
+    ("limits", limits::ALL),
 ];
