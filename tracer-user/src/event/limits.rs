@@ -21,8 +21,6 @@ pub struct LimitUse {
     pub held_back: u64,
     /// Pages read again after they had been evicted from the group.
     pub read_again: u64,
-    /// Pages that came into the group, or were evicted to make room for them.
-    pub came: u64,
     /// What each process of the group, and of those below, used: ns of a CPU, bytes of a disk, bytes of memory.
     pub used: Vec<(u32, u64)>,
 }

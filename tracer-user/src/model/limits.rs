@@ -20,9 +20,15 @@ const LOOK_BACK_NS: u64 = 100_000_000;
 /// Intervals kept of each limit. At four a second they reach back a minute; a wait for a disk is judged some seconds after its end.
 const KEPT: usize = 256;
 
-/// A group that is full evicts what it needs if at least this part of the pages that came were read again. With less, most of what it
-/// reads is new.
+/// A group whose memory is full evicts what the target needs if the group reads again at least this part of the pages that the target
+/// read. With less, most of what the target reads is new.
 const READ_AGAIN: f64 = 0.5;
+
+/// Whether a group evicts is judged by its last second, ns: a slow disk brings a few pages in a quarter of it.
+const EVICTS_NS: u64 = 1_000_000_000;
+
+/// Bytes of a page.
+const PAGE: u64 = 4096;
 
 /// A limit of the target's group or of one above it.
 #[derive(Clone, Debug)]
@@ -35,8 +41,6 @@ struct Limit {
     place: Option<PlaceId>,
     /// Has the target used it?
     is_own: bool,
-    /// Of memory: does the full group read again what it evicted, as far as is known now?
-    evicts: bool,
     uses: VecDeque<Use>,
 }
 
@@ -46,8 +50,12 @@ struct Use {
     begin: u64,
     end: u64,
     held_back: u64,
-    by: Vec<(Holder, u64)>,
+    read_again: u64,
+    by: Parts,
 }
+
+/// Holders, each with what it used.
+type Parts = Vec<(Holder, u64)>;
 
 /// All limits of the target.
 #[derive(Clone, Debug, Default)]
@@ -61,12 +69,7 @@ impl Limits {
     /// A limit was used. Returns the waits that can be charged now.
     pub(super) fn used(&mut self, names: &mut Names, used: &LimitUse) -> Vec<Charge> {
         let limit = self.limit(used);
-        if used.ns > used.begin_ns {
-            let again = used.read_again as f64;
-            limit.evicts =
-                used.held_back > 0 && again > 0.0 && again >= READ_AGAIN * used.came as f64;
-        }
-        let mut by: Vec<(Holder, u64)> = Vec::new();
+        let mut by = Parts::new();
         for (pid, amount) in &used.used {
             let holder = names.holder(*pid);
             match by.iter_mut().find(|(known, _)| *known == holder) {
@@ -87,6 +90,7 @@ impl Limits {
                 begin: used.begin_ns,
                 end: used.ns,
                 held_back: used.held_back,
+                read_again: used.read_again,
                 by,
             });
         }
@@ -102,7 +106,6 @@ impl Limits {
                 disk: used.disk.clone(),
                 place: None,
                 is_own: false,
-                evicts: false,
                 uses: VecDeque::new(),
             });
             self.limits.len() - 1
@@ -110,11 +113,25 @@ impl Limits {
         &mut self.limits[index]
     }
 
+    /// Has the memory of a group of the target's been full, as far as is known now?
+    #[must_use]
+    pub(super) fn is_full(&self) -> bool {
+        self.of_memory()
+            .any(|limit| limit.full_and_read_again().is_some())
+    }
+
     /// Does a full group of the target's read again what it evicted, as far as is known now?
     #[must_use]
     pub(super) fn evicts(&self) -> bool {
-        let mut limits = self.limits.iter();
-        limits.any(|limit| limit.is_own && limit.evicts)
+        self.of_memory().any(|limit| {
+            let again = limit.full_and_read_again().unwrap_or(0) as f64;
+            again > 0.0 && again >= READ_AGAIN * limit.own_pages() as f64
+        })
+    }
+
+    fn of_memory(&self) -> impl Iterator<Item = &Limit> {
+        let limits = self.limits.iter();
+        limits.filter(|limit| limit.resource == Resource::Memory && limit.is_own)
     }
 
     /// Is the target under a limit of this resource?
@@ -193,11 +210,7 @@ impl Limits {
 
     /// The use of the limit that was waited for: of those that the target is under, the one that stopped its group most. `None` if
     /// nobody used it.
-    fn used_for(
-        &self,
-        names: &Names,
-        wait: &Charge,
-    ) -> Option<(Option<PlaceId>, Vec<(Holder, u64)>)> {
+    fn used_for(&self, names: &Names, wait: &Charge) -> Option<(Option<PlaceId>, Parts)> {
         let (begin, end) = (wait.span.0.saturating_sub(LOOK_BACK_NS), wait.span.1);
         let disk = wait.place.map(|place| names.places[place].as_str());
         let of = |limit: &&Limit| limit.resource == wait.resource && limit.is_own;
@@ -211,7 +224,7 @@ impl Limits {
         });
         // Of equals the first: the limit of the nearest group.
         let (_, limit) = used.reduce(|a, b| if b.0 > a.0 { b } else { a })?;
-        let mut sums: Vec<(Holder, u64)> = Vec::new();
+        let mut sums = Parts::new();
         for (holder, amount) in limit.during(begin, end).flat_map(|used| &used.by) {
             match sums.iter_mut().find(|(known, _)| known == holder) {
                 Some((_, sum)) => *sum += amount,
@@ -225,6 +238,26 @@ impl Limits {
 }
 
 impl Limit {
+    /// Its uses in the last second.
+    fn last(&self) -> impl Iterator<Item = &Use> {
+        let end = self.uses.back().map_or(0, |last| last.end);
+        let uses = self.uses.iter().rev();
+        uses.take_while(move |used| used.begin + EVICTS_NS >= end)
+    }
+
+    /// Pages that its group has read again in the last second; `None` if its memory was not full meanwhile.
+    fn full_and_read_again(&self) -> Option<u64> {
+        let full = self.last().any(|used| used.held_back > 0);
+        full.then(|| self.last().map(|used| used.read_again).sum())
+    }
+
+    /// Pages that the target has read or filled in the last second.
+    fn own_pages(&self) -> u64 {
+        let by = self.last().flat_map(|used| &used.by);
+        let own = by.filter(|(holder, _)| *holder == Holder::Own);
+        own.map(|(_, bytes)| bytes).sum::<u64>() / PAGE
+    }
+
     /// Its uses in intervals that touch `[begin, end]`.
     fn during(&self, begin: u64, end: u64) -> impl Iterator<Item = &Use> {
         let uses = self.uses.iter().rev();

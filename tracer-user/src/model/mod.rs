@@ -133,6 +133,7 @@ impl Model {
             Event::LimitUse(used) => {
                 account.limit_used(names, used);
                 self.threads.evicts = account.limits.evicts();
+                self.threads.is_full = account.limits.is_full();
                 self.threads.has_memory_limit = account.limits.limits(Resource::Memory);
             }
             Event::Means(means) => self.facts.means = (**means).clone(),

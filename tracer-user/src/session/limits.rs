@@ -206,7 +206,6 @@ impl Limits {
             disk: disk.map(|disk| disk.name.clone()).unwrap_or_default(),
             held_back: seen.held_back.saturating_sub(old.held_back),
             read_again: seen.read_again.saturating_sub(old.read_again),
-            came: seen.came.saturating_sub(old.came),
             used,
         }
     }

@@ -37,8 +37,6 @@ pub(crate) struct Seen {
     pub(crate) held_back: u64,
     /// Pages read again after they had been evicted from the group.
     pub(crate) read_again: u64,
-    /// Pages that came into the group, or were evicted to make room for them.
-    pub(crate) came: u64,
     /// The members; none for a CPU.
     pub(crate) members: Vec<Member>,
 }
@@ -92,7 +90,7 @@ fn see(limit: OwnLimit) -> Seen {
         Resource::Cpu => seen.held_back = throttled_ns(folder),
         Resource::Memory => {
             seen.held_back = times_full(folder);
-            (seen.read_again, seen.came) = evictions(folder);
+            seen.read_again = read_again(folder);
             seen.members = members::of(&folders, &limit);
         }
         _ => seen.members = members::of(&folders, &limit),
@@ -156,22 +154,17 @@ fn times_full(folder: &Path) -> u64 {
     }
 }
 
-/// Pages that were read again, and pages that came or were evicted, from `memory.stat`. In v1 the figures with `total_` include the
-/// groups below; v2 counts no pages that come, but as many are evicted from a full group.
-fn evictions(folder: &Path) -> (u64, u64) {
+/// Pages that were read again, from `memory.stat`. In v1 the figures with `total_` include the groups below, in v2 all do.
+fn read_again(folder: &Path) -> u64 {
     let text = text_of(folder, "memory.stat");
     let first = |words: &[&str]| words.iter().find_map(|word| figure(&text, word));
-    let sum = |words: [&[&str]; 2]| words.iter().filter_map(|words| first(words)).sum();
-    let read_again = sum([
-        &[
-            "total_workingset_refault_file",
-            "workingset_refault_file",
-            "workingset_refault",
-        ],
-        &["total_workingset_refault_anon", "workingset_refault_anon"],
+    let files = first(&[
+        "total_workingset_refault_file",
+        "workingset_refault_file",
+        "workingset_refault",
     ]);
-    let came = first(&["total_pgpgin", "pgpgin", "pgsteal"]).unwrap_or(0);
-    (read_again, came)
+    let swapped = first(&["total_workingset_refault_anon", "workingset_refault_anon"]);
+    files.unwrap_or(0) + swapped.unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -204,7 +197,9 @@ mod tests {
             )],
         );
         assert_eq!((throttled_ns(&old), throttled_ns(&new)), (7000, 7000));
-        [old, new].map(|folder| fs::remove_dir_all(folder).unwrap());
+        for folder in [old, new] {
+            fs::remove_dir_all(folder).unwrap();
+        }
     }
 
     #[test]
@@ -221,9 +216,11 @@ mod tests {
             "mem-new",
             &[("memory.events", events), ("memory.stat", stat)],
         );
-        assert_eq!((times_full(&old), evictions(&old)), (11, (62, 100)));
-        assert_eq!((times_full(&new), evictions(&new)), (9, (41, 50)));
-        [old, new].map(|folder| fs::remove_dir_all(folder).unwrap());
+        assert_eq!((times_full(&old), read_again(&old)), (11, 62));
+        assert_eq!((times_full(&new), read_again(&new)), (9, 41));
+        for folder in [old, new] {
+            fs::remove_dir_all(folder).unwrap();
+        }
     }
 
     #[test]

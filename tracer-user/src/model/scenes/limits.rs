@@ -1,5 +1,7 @@
 //! Limits of the target's group, and who uses them up.
 
+use tracer_common::sched::WAIT_MEMSTALL;
+
 use super::*;
 use crate::{class::Cause, event::LimitUse};
 
@@ -14,7 +16,6 @@ fn used(from: u64, to: u64, used: &[(u32, u64)]) -> LimitUse {
         disk: String::new(),
         held_back: 50 * MS,
         read_again: 0,
-        came: 0,
         used: used.iter().map(|(pid, ms)| (*pid, ms * MS)).collect(),
     }
 }
@@ -112,15 +113,19 @@ fn a_limit_that_the_target_is_not_under_holds_nobody_up() {
 
 const FAULT: u64 = 20;
 
-/// A page fault from 120 to 160 ms, in a group that read again so many of 100 pages that came, and was full so often.
-fn faulted(read_again: u64, full: u64) -> Books {
+/// A page fault from 120 to 160 ms, in a group that read so many pages again while the target read 100 and tar 300, and was full so
+/// often.
+fn faulted(read_again: u64, full: u64, stall: u32) -> Books {
     let memory = |from, to, used: &[(u32, u64)]| LimitUse {
         resource: Resource::Memory,
         file: "/memory/shop/memory.limit_in_bytes".to_owned(),
         held_back: full,
         read_again,
-        came: 100,
-        ..self::used(from, to, used)
+        used: used
+            .iter()
+            .map(|(pid, pages)| (*pid, pages * 4096))
+            .collect(),
+        ..self::used(from, to, &[])
     };
     let events = vec![
         stack(
@@ -133,21 +138,21 @@ fn faulted(read_again: u64, full: u64) -> Books {
             ],
         ),
         limit(memory(0, 0, &[(SERVER, 0)])),
-        limit(memory(0, 100, &[(SERVER, 4), (TAR, 12)])),
+        limit(memory(0, 100, &[(SERVER, 100), (TAR, 300)])),
         Event::Wait(first(SERVER, 10, 0)),
         Event::Wait(Wait {
             state: 2,
-            flags: WAIT_NO_WAKER | WAIT_IOWAIT,
+            flags: WAIT_NO_WAKER | WAIT_IOWAIT | stall,
             ..asleep(SERVER, 120, 160, 0, FAULT)
         }),
-        limit(memory(100, 200, &[(SERVER, 4), (TAR, 12)])),
+        limit(memory(100, 200, &[(SERVER, 100), (TAR, 300)])),
     ];
     books(sleeper(events), 300)
 }
 
 #[test]
 fn pages_that_a_full_group_reads_again_wait_for_memory() {
-    let books = faulted(90, 7);
+    let books = faulted(90, 7, 0);
     assert_eq!(threads(&books, Class::Memory), 40);
     assert_eq!(charged(&books, Resource::Memory, Holder::OwnQuota), 10);
     assert_eq!(charged(&books, Resource::Memory, holder(&books, TAR)), 30);
@@ -156,9 +161,15 @@ fn pages_that_a_full_group_reads_again_wait_for_memory() {
 }
 
 #[test]
+fn a_page_that_the_kernel_counts_as_evicted_waits_for_memory_if_the_group_is_full() {
+    let books = faulted(10, 7, WAIT_MEMSTALL);
+    assert_eq!(threads(&books, Class::Memory), 40);
+}
+
+#[test]
 fn pages_that_are_new_or_of_a_group_with_room_wait_for_the_disk() {
-    for (read_again, full) in [(10, 7), (90, 0)] {
-        let books = faulted(read_again, full);
+    for (read_again, full, stall) in [(10, 7, 0), (90, 0, 0), (90, 0, WAIT_MEMSTALL)] {
+        let books = faulted(read_again, full, stall);
         assert_eq!(threads(&books, Class::Memory), 0);
         assert_eq!(threads(&books, Class::Disk), 40);
     }

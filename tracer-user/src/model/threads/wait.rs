@@ -217,7 +217,10 @@ impl Threads {
         match found {
             Sleep::Blocked(Class::Other, None) if iowait => Sleep::Blocked(Class::Disk, None),
             // A full group evicts what it needs: the limit is in the way, not the disk.
-            Sleep::Blocked(Class::Disk, None) if self.evicts && stack.reads_page => {
+            Sleep::Blocked(Class::Disk, None)
+                if stack.reads_page
+                    && (self.evicts || (self.is_full && wait.flags & WAIT_MEMSTALL != 0)) =>
+            {
                 Sleep::Blocked(Class::Memory, Some(Cause::Limit))
             }
             Sleep::Blocked(Class::Memory, _) if self.has_memory_limit && stack.reclaims_group => {
