@@ -27,6 +27,9 @@ const READ_AGAIN: f64 = 0.5;
 /// Whether a group evicts is judged by its last second, ns: a slow disk brings a few pages in a quarter of it.
 const EVICTS_NS: u64 = 1_000_000_000;
 
+/// Most waits that are kept. Usually they are those of half a second.
+const MOST_WAITS: usize = 1 << 16;
+
 /// Bytes of a page.
 const PAGE: u64 = 4096;
 
@@ -146,7 +149,7 @@ impl Limits {
         self.limits.iter().filter_map(|limit| limit.place)
     }
 
-    /// Keeps a wait for a limit until it is known who used it. Returns the wait if that is never known.
+    /// Keeps a wait for a limit until it is known who used it. Returns a wait of which that is never known.
     pub(super) fn keep(&mut self, wait: Charge) -> Option<Charge> {
         if !self
             .limits
@@ -156,6 +159,9 @@ impl Limits {
             return Some(wait);
         }
         self.waits.push_back(wait);
+        if self.waits.len() > MOST_WAITS {
+            return self.waits.pop_front();
+        }
         None
     }
 

@@ -20,6 +20,7 @@ use crate::{
         proc::IoLimit,
     },
     standing::{Means, OwnLimit},
+    units::time,
 };
 
 /// Most processes of which the limits are read: the target's own have the same ones, as a rule.
@@ -45,6 +46,8 @@ pub(super) struct Limits {
     disks: Vec<Disk>,
     /// By file and disk.
     before: HashMap<(String, u32), (u64, Seen)>,
+    /// The first sight of each, in the order in which they were found.
+    first: Vec<Seen>,
     groups: Vec<u64>,
     cpu_ns: HashMap<quota::Member, u64>,
     io: Vec<IoLimit>,
@@ -77,6 +80,7 @@ impl Limits {
             pids: pids.iter().copied().take(MOST).collect(),
             disks: Vec::new(),
             before: HashMap::new(),
+            first: Vec::new(),
             groups: Vec::new(),
             cpu_ns: HashMap::new(),
             io: Vec::new(),
@@ -124,6 +128,30 @@ impl Limits {
         let _ = self.ask.send(self.pids.clone());
     }
 
+    /// A line for each limit that stopped its group in the window.
+    #[must_use]
+    pub(super) fn evidence(&self) -> Vec<String> {
+        let line = |first: &Seen| {
+            let limit = first.limit.as_ref()?;
+            let (_, last) = self.before.get(&(limit.file.clone(), first.dev))?;
+            let held_back = last.held_back.saturating_sub(first.held_back);
+            let again = last.read_again.saturating_sub(first.read_again);
+            let file = &limit.file;
+            match limit.resource {
+                _ if held_back == 0 => None,
+                Resource::Cpu => Some(format!(
+                    "{file}: its group was throttled for {}",
+                    time(held_back)
+                )),
+                Resource::Memory => Some(format!(
+                    "{file}: its group was full {held_back} times, and {again} evicted pages were read again"
+                )),
+                _ => None,
+            }
+        };
+        self.first.iter().filter_map(line).collect()
+    }
+
     /// The limits, each with its last value.
     #[must_use]
     pub(super) fn current(&self) -> &[OwnLimit] {
@@ -162,6 +190,9 @@ impl Limits {
             self.remember(&limit);
             let key = (limit.file.clone(), seen.dev);
             let before = self.before.insert(key, (ns, seen.clone()));
+            if before.is_none() {
+                self.first.push(seen.clone());
+            }
             let used = self.uses(&limit, (ns, &seen), before.as_ref(), &ran);
             Some(Event::LimitUse(Box::new(used)))
         });

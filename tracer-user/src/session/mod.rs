@@ -192,6 +192,6 @@ fn finish(
     pids.extend(targets);
     pids.remove(&std::process::id());
     let pids = Vec::from_iter(pids);
-    events.extend(window.close(&left, end_ns, stop, (&pids, limits.current()))?);
+    events.extend(window.close(&left, end_ns, stop, (&pids, &limits))?);
     Ok(events)
 }

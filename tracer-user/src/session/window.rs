@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::Stop;
+use super::{Stop, limits::Limits};
 use crate::{
     event::{self, Event, MissingProbe},
     kernel::{Detached, Kernel},
@@ -13,7 +13,7 @@ use crate::{
         proc,
         steal::Steal,
     },
-    standing::{Means, OwnLimit},
+    standing::Means,
 };
 
 /// The counts of the window.
@@ -63,7 +63,7 @@ impl Window {
         left: &Detached,
         end_ns: u64,
         stop: Stop,
-        (pids, limits): (&[u32], &[OwnLimit]),
+        (pids, limits): (&[u32], &Limits),
     ) -> Result<Vec<Event>> {
         let (stolen, stolen_line) = self.steal.end();
         let mut events = Vec::new();
@@ -77,7 +77,8 @@ impl Window {
         let mut evidence = [self.evidence.end(), self.ingress.end(end_ns)].concat();
         evidence.extend(left.unseen(end_ns - self.begin_ns));
         evidence.extend(stolen_line);
-        events.extend(limits.iter().cloned().map(Event::OwnLimit));
+        evidence.extend(limits.evidence());
+        events.extend(limits.current().iter().cloned().map(Event::OwnLimit));
         events.push(Event::Means(Box::new(self.means)));
         let losses = left.losses()?;
         events.push(Event::End(Box::new(event::End {
