@@ -25,6 +25,8 @@ pub enum Controller {
     Cpu,
     /// The right to run. In v2 every group has it, without a controller.
     Freezer,
+    /// Memory.
+    Memory,
 }
 
 impl Controller {
@@ -35,6 +37,7 @@ impl Controller {
             Self::Io => ("blkio", "io"),
             Self::Cpu => ("cpu", "cpu"),
             Self::Freezer => ("freezer", "freezer"),
+            Self::Memory => ("memory", "memory"),
         }
     }
 }
@@ -103,6 +106,15 @@ impl Hierarchy {
         match self.unified {
             true => ("cpu.max", format!("{quota} {PERIOD_US}")),
             false => ("cpu.cfs_quota_us", quota.to_string()),
+        }
+    }
+
+    /// The file of a group, and the text that allows the group `bytes` of memory.
+    #[must_use]
+    pub fn memory_limit(&self, bytes: u64) -> (&'static str, String) {
+        match self.unified {
+            true => ("memory.max", bytes.to_string()),
+            false => ("memory.limit_in_bytes", bytes.to_string()),
         }
     }
 

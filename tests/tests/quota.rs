@@ -6,7 +6,7 @@ use serde_json::Value;
 use tracer_tests::{
     busy::Args,
     cgroup::{Controller, Hierarchy},
-    harness::{Busy, Trace, cpu_charged, difference, figure},
+    harness::{Busy, SchedStat, Trace, cpu_charged, difference, figure},
     truth::last_cpu,
 };
 
@@ -93,5 +93,53 @@ fn a_hog_answers_only_for_what_it_ran_while_the_quota_lasted() {
         difference(hogged, not_quota - strangers) < 0.05,
         "{sentence}: {:#}",
         report["blame"]
+    );
+}
+
+#[test]
+fn a_shared_quota_is_charged_to_its_users_by_the_kernels_run_time() {
+    let Some(hierarchy) = Hierarchy::of(Controller::Cpu) else {
+        println!("SKIP sched: no CPU control groups");
+        return;
+    };
+    println!("RAN sched");
+    let of = |for_ms| Args {
+        threads: 1,
+        cpu: Some(last_cpu()),
+        for_ms,
+        hog: true,
+    };
+    let group = hierarchy.limited("tracer-shared", 30).unwrap();
+    let mut target = Busy::start(Path::new(PROGRAM), &of(7_000)).unwrap();
+    let mut hog = Busy::start(Path::new(PROGRAM), &of(7_000)).unwrap();
+    group.take(target.pid()).unwrap();
+    group.take(hog.pid()).unwrap();
+    let before = [target.pid(), hog.pid()].map(|pid| SchedStat::of(pid).unwrap());
+    let pid = target.pid().to_string();
+    let trace = Trace::start(&["--pid", &pid, "--duration", "60s", "--output", "json"]).unwrap();
+    hog.go().unwrap();
+    target.go().unwrap();
+    target.done().unwrap();
+    hog.done().unwrap();
+    let report = trace.stop().unwrap().json().unwrap();
+    let after = [target.pid(), hog.pid()].map(|pid| SchedStat::of(pid).unwrap());
+    let ran = [0, 1].map(|who| after[who].since(before[who]).on_cpu_ns as f64);
+    let by_limit = |row: &Value| {
+        let place = row["place"].as_str().unwrap_or_default();
+        row["pid"] == hog.pid() && place.starts_with('/')
+    };
+    let hogged = cpu_charged(&report, by_limit) as f64;
+    let own = quota(&report) as f64;
+    println!("quota {own}, used up by the hog {hogged}; they ran {ran:?} ns");
+    let (part, true_part) = (hogged / (hogged + own), ran[1] / (ran[0] + ran[1]));
+    let sentence = &report["verdict"]["sentence"];
+    assert!(
+        (part - true_part).abs() < 0.05,
+        "{part} {true_part} {sentence}"
+    );
+    assert_eq!(
+        report["verdict"]["culprits"][0]["pid"],
+        hog.pid(),
+        "{sentence}"
     );
 }

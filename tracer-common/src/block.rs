@@ -306,11 +306,6 @@ pub struct DiskState {
     /// 1: it lies under a mount of the target. Then a target may wait for writes of kernel threads there, or for their reads for a
     /// device above. User space writes this field.
     pub watched: u64,
-    /// Control group (`kernfs_node.id`) of the target process `limited_pid` with an I/O limit on this disk; 0: none. User space writes this
-    /// field.
-    pub limited_group: u64,
-    /// The target process in `limited_group`.
-    pub limited_pid: u64,
 }
 
 /// The gates of all disks together (map `ANY_GATE`).
@@ -331,7 +326,7 @@ plain!(
     HeldBack = 16,
     DiskOwner = 8,
     DiskTotal = 48,
-    DiskState = 40,
+    DiskState = 24,
     AnyGate = 16,
     Parts = 64,
     Dirtier = 8,

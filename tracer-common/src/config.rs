@@ -108,6 +108,8 @@ offsets! {
     cfs_rq_throttled_task_since: ("cfs_rq", "throttled_clock_task");
     /// CPU control group of a thread.
     task_group: ("task_struct", "sched_task_group");
+    /// The same group as all controllers know it.
+    task_group_cgroup: ("task_group", "css.cgroup");
     /// Its run queues, one a CPU.
     group_cfs_rqs: ("task_group", "cfs_rq");
     /// Number of throttled groups from this level upwards.

@@ -12,6 +12,7 @@ pub mod histogram;
 pub mod irq;
 pub mod packets;
 pub mod proc;
+pub mod quota;
 pub mod record;
 pub mod sched;
 pub mod signal;

@@ -6,11 +6,7 @@ use aya_ebpf::{
 };
 use tracer_common::block::{AnyGate, DISKS_MAP, DiskState, RequestState};
 
-use crate::{
-    atomic,
-    kernel::{Bio, now},
-    shared::shared,
-};
+use crate::{atomic, kernel::now, shared::shared};
 
 /// Disk states by device number.
 #[map]
@@ -36,8 +32,6 @@ pub(crate) fn open_gate(dev: u32, now: u64) {
                 open: 0,
                 touched_ns: now,
                 watched: 0,
-                limited_group: 0,
-                limited_pid: 0,
             },
             1,
         );
@@ -106,14 +100,4 @@ pub(crate) fn is_under_target(dev: u32) -> bool {
     };
     // SAFETY: a map value.
     unsafe { (*disk).watched != 0 }
-}
-
-/// The target in the control group of this bio, if that group has an I/O limit on this disk. A kernel thread later queues the bios
-/// that the limit held back, on nobody's behalf.
-#[inline(always)]
-pub(crate) fn limited_target(bio: Bio, dev: u32) -> Option<u32> {
-    let disk = DISKS.get_ptr(dev)?;
-    // SAFETY: a map value.
-    let (group, pid) = unsafe { ((*disk).limited_group, (*disk).limited_pid) };
-    (group != 0 && bio.group() == group).then_some(pid as u32)
 }

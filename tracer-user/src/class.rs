@@ -179,6 +179,8 @@ pub enum Cause {
     Traced,
     /// Its control group is frozen.
     Frozen,
+    /// The memory limit of the target's group evicts what the target needs.
+    Limit,
 }
 
 #[cfg(test)]

@@ -1,10 +1,28 @@
 //! Run queues: their clocks, and the time that a group's CPU quota stopped them.
 
-use super::{Task, config, field, has, pointer, untyped};
+use super::{Group, Task, config, field, has, pointer, untyped};
 
 pointer! {
     /// `struct task_group`
-    TaskGroup { cfs_rqs: u64 = group_cfs_rqs; }
+    TaskGroup {
+        cfs_rqs: u64 = group_cfs_rqs;
+        cgroup: Group = task_group_cgroup;
+    }
+}
+
+impl Task {
+    /// Number of its control group in the hierarchy that divides the CPU; 0 if there is none (an autogroup), or the kernel does not
+    /// show it.
+    #[inline(always)]
+    pub(crate) fn cpu_group(self) -> u64 {
+        if !has(config!(offsets.task_group))
+            || !has(config!(offsets.task_group_cgroup))
+            || !has(config!(offsets.folder_number))
+        {
+            return 0;
+        }
+        self.group().cgroup().folder().number()
+    }
 }
 
 pointer! {

@@ -7,6 +7,7 @@
 mod block;
 mod end;
 mod irq;
+mod limits;
 mod packets;
 mod proc;
 mod sched;
@@ -17,6 +18,7 @@ mod tcp;
 pub use block::*;
 pub use end::*;
 pub use irq::*;
+pub use limits::*;
 pub use packets::*;
 pub use proc::*;
 pub use sched::*;
@@ -118,6 +120,8 @@ pub enum Event {
     Queue(Queue),
     /// [`Event::Flow`] of a socket that sends through a transmit queue other than the first.
     QueuedFlow(QueuedFlow),
+    /// Use of a limit that the target is under, in one interval.
+    LimitUse(Box<LimitUse>),
 }
 
 impl Event {
@@ -154,6 +158,7 @@ impl Event {
             Self::Client(e) => e.ns,
             Self::Signal(e) => e.ns,
             Self::Freeze(e) => e.ns,
+            Self::LimitUse(e) => e.ns,
             Self::Process(_)
             | Self::Thread(_)
             | Self::Disk(_)

@@ -4,6 +4,8 @@
 use aya::{Ebpf, maps::HashMap};
 use tracer_common::block::{GroupOnDisk, HELD_BACK_MAP, HeldBack};
 
+use crate::machine::proc::IoLimit;
+
 /// All entries; none if the map cannot be read.
 pub(super) fn read(ebpf: &Ebpf) -> Vec<(GroupOnDisk, HeldBack)> {
     let map = ebpf
@@ -25,4 +27,18 @@ pub(super) fn write(ebpf: &mut Ebpf, found: &[(GroupOnDisk, HeldBack)]) {
             let _ = map.insert(key, held, 0);
         }
     }
+}
+
+/// Names the target of each group with a limit on a disk. Bios of that group which a kernel thread queues are that target's.
+pub(super) fn limit(ebpf: &mut Ebpf, limits: &[IoLimit]) {
+    let limited = limits.iter().map(|limit| {
+        let key = GroupOnDisk {
+            group: limit.group,
+            dev: limit.dev,
+            reserved: 0,
+        };
+        let pid = u64::from(limit.pid);
+        (key, HeldBack { function: 0, pid })
+    });
+    write(ebpf, &limited.collect::<Vec<_>>());
 }

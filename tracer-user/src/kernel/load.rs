@@ -10,6 +10,7 @@ use super::{
     bios,
     btf::Btf,
     features::{self, Features},
+    held_back,
     log::{LEVEL, level},
     maps, parents, smt, verify,
 };
@@ -200,7 +201,8 @@ fn create_maps(loader: Loader, features: &Features, follow_children: bool) -> Re
 pub(crate) fn attach(prepared: Prepared, features: &Features, traced: &Traced) -> Result<Attached> {
     let Prepared { mut ebpf, hooks } = prepared;
     maps::set_targets(&mut ebpf, &traced.pids)?;
-    maps::watch_disks(&mut ebpf, &traced.disks, &traced.limits)?;
+    maps::watch_disks(&mut ebpf, &traced.disks)?;
+    held_back::limit(&mut ebpf, &traced.limits);
     let mut missing = features.costs();
     let mut loaded = verify::load_all(&mut ebpf, &hooks, &features.usable);
     for probe in &features.usable {

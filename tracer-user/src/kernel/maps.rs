@@ -13,8 +13,6 @@ use tracer_common::{
     packets::{SENDERS_MAP, Sender},
 };
 
-use crate::machine::proc::IoLimit;
-
 /// Marks processes as targets; the first ones before any probe fires.
 ///
 /// # Errors
@@ -46,9 +44,8 @@ pub(super) fn set_senders(ebpf: &mut Ebpf, senders: &[(Sender, u32)]) {
     }
 }
 
-/// Marks the disks under the target's mounts, where it may wait for kernel threads. Also marks the disks on which its own I/O is
-/// limited.
-pub(super) fn watch_disks(ebpf: &mut Ebpf, disks: &[u32], limits: &[IoLimit]) -> Result<()> {
+/// Marks the disks under the target's mounts, where it may wait for kernel threads.
+pub(super) fn watch_disks(ebpf: &mut Ebpf, disks: &[u32]) -> Result<()> {
     let map = ebpf
         .map_mut(DISKS_MAP)
         .context("the object has no map DISKS")?;
@@ -59,14 +56,6 @@ pub(super) fn watch_disks(ebpf: &mut Ebpf, disks: &[u32], limits: &[IoLimit]) ->
             ..DiskState::default()
         };
         gates.insert(dev, watched, 0)?;
-    }
-    for limit in limits {
-        let limited = DiskState {
-            limited_group: limit.group,
-            limited_pid: u64::from(limit.pid),
-            ..gates.get(&limit.dev, 0).unwrap_or_default()
-        };
-        gates.insert(limit.dev, limited, 0)?;
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ mod maps;
 mod order;
 mod pace;
 mod parents;
+mod quota;
 mod reader;
 mod rings;
 mod self_time;
@@ -25,6 +26,7 @@ use tracer_common::{
     block::{GroupOnDisk, HeldBack},
     config::MISSING,
     packets::Sender,
+    quota::Member,
 };
 
 use self::{
@@ -38,7 +40,11 @@ use self::{
 };
 use crate::{
     event::{Event, MissingProbe},
-    machine::{clocks::now_ns, give_back_memory, proc},
+    machine::{
+        clocks::now_ns,
+        give_back_memory,
+        proc::{self, IoLimit},
+    },
 };
 
 /// Number of online CPUs; 1 if the kernel does not list them.
@@ -151,6 +157,22 @@ impl Kernel {
     /// Writes these entries back, with the processes found.
     pub(crate) fn set_held_back(&mut self, found: &[(GroupOnDisk, HeldBack)]) {
         held_back::write(&mut self.ebpf, found);
+    }
+
+    /// Names the target of each group with a limit of I/O.
+    pub(crate) fn limit_io(&mut self, limits: &[IoLimit]) {
+        held_back::limit(&mut self.ebpf, limits);
+    }
+
+    /// Counts the CPU time of the members of these groups from now on, and of no others.
+    pub(crate) fn share_quota(&mut self, groups: &[u64]) {
+        quota::share(&mut self.ebpf, groups);
+    }
+
+    /// CPU time of each member since it was first counted, ns.
+    #[must_use]
+    pub(crate) fn quota_used(&self) -> Vec<(Member, u64)> {
+        quota::used(&self.ebpf)
     }
 
     /// Takes the programs out of the kernel, and reads the rings to their end.

@@ -4,6 +4,7 @@ pub(crate) mod capability;
 pub(crate) mod clocks;
 pub(crate) mod evidence;
 pub(crate) mod ingress;
+pub(crate) mod limits;
 pub(crate) mod priority;
 pub(crate) mod proc;
 pub(crate) mod siblings;

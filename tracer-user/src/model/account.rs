@@ -7,8 +7,13 @@ use rustc_hash::FxHashMap as HashMap;
 use super::{
     books::{Held, Holder, PlaceId},
     ledger::Ledger,
+    limits::Limits,
+    names::Names,
 };
-use crate::class::{Cause, Class, Resource};
+use crate::{
+    class::{Cause, Class, Resource},
+    event::LimitUse,
+};
 
 /// A part of a wait, to be charged to one holder.
 #[derive(Clone, Copy, Debug)]
@@ -42,12 +47,48 @@ pub(super) struct Account {
     flame: HashMap<FlameKey, u64>,
     causes: BTreeMap<(Resource, Cause), u64>,
     pub(super) held: BTreeMap<(Resource, Option<PlaceId>, Holder), Held>,
+    pub(super) limits: Limits,
 }
 
 impl Account {
-    /// Charges a part of a wait to its holder, in the ledger and in the flame graph.
+    /// Charges a part of a wait to its holder, in the ledger and in the flame graph. A wait for the target's own limit is kept until it
+    /// is known who used the limit up.
     #[inline]
     pub(super) fn charge(&mut self, charge: Charge) {
+        match charge.holder {
+            Holder::OwnQuota => {
+                if let Some(unshared) = self.limits.keep(charge) {
+                    self.book(unshared);
+                }
+            }
+            _ => self.book(charge),
+        }
+    }
+
+    /// A limit was used: waits for it may be charged now.
+    pub(super) fn limit_used(&mut self, names: &mut Names, used: &LimitUse) {
+        let due = self.limits.used(names, used);
+        self.split(names, &due);
+    }
+
+    /// Charges all waits for limits that were kept.
+    pub(super) fn settle_limits(&mut self, names: &Names) {
+        let rest = self.limits.rest();
+        self.split(names, &rest);
+    }
+
+    fn split(&mut self, names: &Names, waits: &[Charge]) {
+        for part in waits
+            .iter()
+            .flat_map(|wait| self.limits.split(names, wait))
+            .collect::<Vec<_>>()
+        {
+            self.book(part);
+        }
+    }
+
+    #[inline]
+    fn book(&mut self, charge: Charge) {
         self.charge_only(charge);
         let class = charge.resource.class();
         self.burn_only(

@@ -2,7 +2,7 @@
 
 pub use crate::figures::{Histogram, Interrupted, Siblings, Source};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arcstr::ArcStr;
 
@@ -258,6 +258,8 @@ pub struct Books {
     pub means: Means,
     /// Limits that the target itself is under.
     pub own_limits: Vec<OwnLimit>,
+    /// Places that are limits of the target's group, or of one above it, which others use too.
+    pub limits: BTreeSet<PlaceId>,
     /// Bytes written, of those in `held`, by disk and owner.
     pub written: BTreeMap<(PlaceId, Holder), u64>,
     /// Requests of the target that a disk answered with an error.

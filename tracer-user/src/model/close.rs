@@ -36,6 +36,7 @@ impl Model {
         self.disks.settle(names, account, &asker_at);
         self.links.settle(account);
         self.cpus.settle(names, account);
+        account.settle_limits(names);
     }
 
     fn into_books(mut self, end_ns: u64) -> Books {
@@ -71,6 +72,7 @@ impl Model {
             processes: self.names.processes.into_all(),
             places: self.names.places,
             held: self.account.held,
+            limits: self.account.limits.places().collect(),
             disks: self.disks.facts,
             written: self.disks.written,
             failed: self.disks.failed,

@@ -13,6 +13,7 @@ mod disks;
 mod facts;
 mod followed;
 mod ledger;
+mod limits;
 mod links;
 mod lost;
 mod names;
@@ -25,7 +26,7 @@ mod threads;
 mod wait;
 
 use crate::{
-    class::Class,
+    class::{Class, Resource},
     event::{self, Event},
 };
 use account::Account;
@@ -135,6 +136,12 @@ impl Model {
                 self.facts.standings.insert(id, (**standing).clone());
             }
             Event::OwnLimit(limit) => self.facts.own_limits.push(limit.clone()),
+            Event::LimitUse(used) => {
+                account.limit_used(names, used);
+                self.threads.evicts = account.limits.evicts();
+                self.threads.is_full = account.limits.is_full();
+                self.threads.has_memory_limit = account.limits.limits(Resource::Memory);
+            }
             Event::Means(means) => self.facts.means = (**means).clone(),
             Event::End(end) => self.facts.end = (**end).clone(),
         }

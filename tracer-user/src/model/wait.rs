@@ -81,7 +81,7 @@ impl Model {
         };
         if let (Some(resource), Some(cause)) = (class.resource(), cause) {
             account.caused(resource, cause, ns);
-            if cause == Cause::Quota {
+            if matches!(cause, Cause::Quota | Cause::Limit) {
                 return account.charge(charge(resource, None, Holder::OwnQuota));
             }
         }

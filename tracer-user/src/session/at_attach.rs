@@ -48,9 +48,10 @@ impl Reading {
 impl AtAttach {
     fn read(pids: &[u32]) -> Self {
         let means = proc::means();
+        let memory = proc::memory_hierarchy();
         let (mut limits, mut io_limits) = (Vec::new(), Vec::new());
         for pid in pids {
-            let own = proc::own_limits(*pid, &means);
+            let own = proc::own_limits(*pid, &means, memory.as_ref());
             io_limits.extend(proc::io_limits(*pid, &means, &own));
             limits.extend(own);
         }

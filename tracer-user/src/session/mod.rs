@@ -11,6 +11,7 @@ mod clip;
 mod debuggers;
 mod groups;
 mod holders;
+mod limits;
 mod scene;
 mod settings;
 mod stop;
@@ -30,6 +31,7 @@ use self::{
     beside::Beside,
     clip::clip,
     debuggers::debuggers,
+    limits::Limits,
     scene::Scene,
     stop::Ends,
     window::Window,
@@ -50,6 +52,7 @@ pub(crate) struct Session {
     kernel: Kernel,
     window: Window,
     beside: Beside,
+    limits: Limits,
     ends: Ends,
     /// Processes that the user named.
     targets: Vec<u32>,
@@ -87,7 +90,8 @@ impl Session {
         };
         let attached = load::attach(prepared, &features, &traced)?;
         let mut kernel = Kernel::open(attached, &features)?;
-        let window = Window::open(&kernel, settings.first(), means, limits);
+        let limits_read = Limits::begin(&settings.pids, &means, &limits);
+        let window = Window::open(&kernel, settings.first(), means);
         let attach_ns = settings.begun.elapsed().as_nanos() as u64;
         log::info!("attached after {} ms", attach_ns / 1_000_000);
         let scene = Scene::look(&settings, &traced.pids, &mut kernel)?;
@@ -101,6 +105,7 @@ impl Session {
             kernel,
             window,
             beside,
+            limits: limits_read,
             ends,
             targets: settings.pids,
         })
@@ -121,6 +126,7 @@ impl Session {
             mut kernel,
             window,
             mut beside,
+            mut limits,
             ends,
             targets,
             facts,
@@ -129,6 +135,7 @@ impl Session {
         let end = ends.first(duration);
         tokio::pin!(end);
         sink(&facts, &mut Vec::new);
+        limits.see(&facts);
         drop(facts);
         // Before memory is locked: attaching took several times the memory that is needed from now on.
         give_back_memory();
@@ -143,18 +150,21 @@ impl Session {
             }
             kernel.poll(&mut batch);
             beside.see(&batch);
-            batch.extend(beside.take(|pid| kernel.mark(&[pid])));
+            let found = beside.take(|pid| kernel.mark(&[pid]));
+            limits.see(&found);
+            batch.extend(found);
             let is_round = kernel.is_round();
             batch.extend(beside.freezers.look(now_ns(), is_round));
             if is_round {
                 let name = |address| kernel.function(address);
                 let found = beside.groups.look(kernel.held_back(), &window.means, name);
                 kernel.set_held_back(&found);
+                batch.extend(limits.take(&mut kernel));
             }
             sink(&batch, &mut || kernel.open_now());
             batch.clear();
         };
-        let last = finish(kernel, window, beside, targets, stop)?;
+        let last = finish(kernel, window, (beside, limits), targets, stop)?;
         sink(&last, &mut Vec::new);
         Ok(stop)
     }
@@ -162,13 +172,14 @@ impl Session {
 
 /// Ends the window and reads the rest: the rings, all that was open at the end, the totals.
 fn finish(
-    kernel: Kernel,
+    mut kernel: Kernel,
     window: Window,
-    mut beside: Beside,
+    (mut beside, mut limits): (Beside, Limits),
     targets: Vec<u32>,
     stop: Stop,
 ) -> Result<Vec<Event>> {
     let end_ns = now_ns();
+    let uses = limits.end(&mut kernel);
     let mut left = kernel.detach(end_ns);
     if left.messages > 0 {
         let hint = match log::log_enabled!(target: "tracer_ebpf", log::Level::Warn) {
@@ -183,12 +194,13 @@ fn finish(
     let last = left.records.drain(..).chain(left.open.drain(..));
     events.extend(last.filter_map(|event| clip(event, end_ns)));
     beside.holders.see(&events);
+    events.extend(uses);
     events.extend(left.totals(end_ns)?);
     events.extend(left.shared.take());
     let mut pids = beside.holders.largest(&events);
     pids.extend(targets);
     pids.remove(&std::process::id());
     let pids = Vec::from_iter(pids);
-    events.extend(window.close(&left, end_ns, stop, &pids)?);
+    events.extend(window.close(&left, end_ns, stop, (&pids, &limits))?);
     Ok(events)
 }

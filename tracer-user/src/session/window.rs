@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::Stop;
+use super::{Stop, limits::Limits};
 use crate::{
     event::{self, Event, MissingProbe},
     kernel::{Detached, Kernel},
@@ -13,7 +13,7 @@ use crate::{
         proc,
         steal::Steal,
     },
-    standing::{Means, OwnLimit},
+    standing::Means,
 };
 
 /// The counts of the window.
@@ -25,14 +25,13 @@ pub(super) struct Window {
     evidence: Evidence,
     ingress: Ingress,
     steal: Steal,
-    limits: Vec<OwnLimit>,
 }
 
 impl Window {
     /// Begins the window. It takes `_kernel` only to prove that the probes are attached: nothing counts before. Connections dropped
     /// in the network namespace of `pid` become evidence.
     #[must_use]
-    pub(super) fn open(_kernel: &Kernel, pid: u32, means: Means, limits: Vec<OwnLimit>) -> Self {
+    pub(super) fn open(_kernel: &Kernel, pid: u32, means: Means) -> Self {
         let evidence = Evidence::begin(pid);
         let begin_ns = now_ns();
         Self {
@@ -41,7 +40,6 @@ impl Window {
             evidence,
             ingress: Ingress::begin(begin_ns),
             steal: Steal::begin(),
-            limits,
         }
     }
 
@@ -56,7 +54,7 @@ impl Window {
     }
 
     /// Ends the window, once the programs are out of the kernel. The events show the stolen time, and the standing of `pids` (the
-    /// target and the largest holders). The last one is the end.
+    /// target and the largest holders) and the `limits` of the target. The last one is the end.
     ///
     /// # Errors
     /// If a map cannot be read.
@@ -65,7 +63,7 @@ impl Window {
         left: &Detached,
         end_ns: u64,
         stop: Stop,
-        pids: &[u32],
+        (pids, limits): (&[u32], &Limits),
     ) -> Result<Vec<Event>> {
         let (stolen, stolen_line) = self.steal.end();
         let mut events = Vec::new();
@@ -79,7 +77,8 @@ impl Window {
         let mut evidence = [self.evidence.end(), self.ingress.end(end_ns)].concat();
         evidence.extend(left.unseen(end_ns - self.begin_ns));
         evidence.extend(stolen_line);
-        events.extend(self.limits.into_iter().map(Event::OwnLimit));
+        evidence.extend(limits.evidence());
+        events.extend(limits.current().iter().cloned().map(Event::OwnLimit));
         events.push(Event::Means(Box::new(self.means)));
         let losses = left.losses()?;
         events.push(Event::End(Box::new(event::End {

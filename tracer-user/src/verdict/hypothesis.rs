@@ -127,6 +127,12 @@ fn cause(view: &View<'_>, resource: Resource, parties: &[(Party, f64)]) -> Optio
         let Some(cause) = resources::cause(resource, *party) else {
             continue;
         };
+        // Who used up a limit is behind the limit, which the model saw.
+        let by_limit = match party {
+            Party::Group(group) => view.shares.by_limit(resource, *group),
+            Party::Plain(_) => 0.0,
+        };
+        let ns = &(ns - by_limit).max(0.0);
         match sums.iter_mut().find(|(known, _)| *known == cause) {
             Some((_, sum)) => *sum += ns,
             None => sums.push((cause, *ns)),

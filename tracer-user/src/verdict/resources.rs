@@ -14,6 +14,8 @@ pub(super) struct Words {
     pub(super) own: &'static str,
     /// The target's own limit.
     pub(super) quota: &'static str,
+    /// A limit of its group.
+    pub(super) limit: &'static str,
     /// Leads from the resource to the processes on the way to it.
     pub(super) link: &'static str,
 }
@@ -24,6 +26,7 @@ pub(super) fn words(resource: Resource) -> Words {
         noun,
         own,
         quota,
+        limit: limit_of(resource),
         link: " through ",
     };
     match resource {
@@ -37,6 +40,15 @@ pub(super) fn words(resource: Resource) -> Words {
             ..words("another process's answer", "threads", "limit")
         },
         Resource::Stopped => words("whoever stopped it", "signals", "limit"),
+    }
+}
+
+fn limit_of(resource: Resource) -> &'static str {
+    match resource {
+        Resource::Disk => "I/O limit",
+        Resource::Cpu => "CPU limit",
+        Resource::Memory => "memory limit",
+        Resource::Network | Resource::Lock | Resource::Upstream | Resource::Stopped => "limit",
     }
 }
 
@@ -98,8 +110,8 @@ pub(super) fn cause(resource: Resource, party: Party) -> Option<Cause> {
         },
         // The process that filled the memory is not known: the stack names the mechanism.
         Resource::Memory => match holder {
+            // Which limit it is, the model saw.
             Holder::Own | Holder::Asked(_) => Some(Cause::Own),
-            Holder::OwnQuota => Some(Cause::Quota),
             _ => None,
         },
         // The target's own threads accuse nobody.
@@ -128,8 +140,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_target_itself_holds_is_its_own_cause_for_each_resource_that_has_culprits() {
-        for resource in Resource::ALL.into_iter().filter(|r| has_culprits(*r)) {
+    fn what_the_target_itself_holds_is_its_own_cause() {
+        // Of an answer the process is named, and of a stop the mechanism.
+        let named_otherwise = [Resource::Upstream, Resource::Stopped];
+        let all = Resource::ALL.into_iter();
+        for resource in all.filter(|resource| !named_otherwise.contains(resource)) {
             for holder in [Holder::Own, Holder::Asked(0)] {
                 let cause = cause(resource, Party::Plain(holder));
                 assert_eq!(cause, Some(Cause::Own), "{resource:?} {holder:?}");

@@ -110,6 +110,13 @@ fn reason(books: &Books, finding: &Finding, comm: &str, found: &Hypothesis) -> S
         };
         return nobody(found, &format!("{} of {blocked}", share(part)), &place);
     }
+    if found.culprits.iter().all(|culprit| culprit.by_limit) {
+        return used_up(books, found, blocked);
+    }
+    let limit = format!(
+        ", which used up its group's {}",
+        words(found.resource).limit
+    );
     let mut behind: Vec<(f64, String)> = found
         .culprits
         .iter()
@@ -118,6 +125,7 @@ fn reason(books: &Books, finding: &Finding, comm: &str, found: &Hypothesis) -> S
             let standing = books.standings.get(&culprit.process);
             let mark = match found.resource {
                 _ if culprit.through => format!(", for whom {comm} works"),
+                _ if culprit.by_limit => limit.clone(),
                 Resource::Cpu if standing.is_some_and(Standing::is_real_time) => {
                     ", real-time".to_owned()
                 }
@@ -148,6 +156,29 @@ fn reason(books: &Books, finding: &Finding, comm: &str, found: &Hypothesis) -> S
     format!("{}{place}{}", list(&said, "and"), mechanism(found))
 }
 
+/// A limit of the target's group that others have used up: "its group's CPU limit, used up by gzip (pid 7) in the same group, stops
+/// it for 80 % of its blocked time".
+fn used_up(books: &Books, found: &Hypothesis, blocked: &str) -> String {
+    let named = found.culprits.iter().map(|culprit| {
+        let pid = books.processes[culprit.process].pid;
+        format!("{} (pid {pid})", culprit.name)
+    });
+    let named: Vec<String> = named.collect();
+    let named: Vec<&str> = named.iter().map(String::as_str).collect();
+    let others: f64 = found.culprits.iter().map(|culprit| culprit.share).sum();
+    let mut text = format!(
+        "its group's {}, used up by {} in the same group, stops it for {} of {blocked}",
+        words(found.resource).limit,
+        list(&named, "and"),
+        share(found.share * (others + found.quota_share)),
+    );
+    if found.quota_share >= CULPRIT_PART {
+        let own = share(found.share * found.quota_share);
+        text.push_str(&format!(", {own} by its own use"));
+    }
+    text
+}
+
 /// How the wait came about, where that covers more of it than the culprits do.
 fn mechanism(found: &Hypothesis) -> &'static str {
     match found.cause {
@@ -166,6 +197,10 @@ fn nobody(found: &Hypothesis, part: &str, place: &str) -> String {
             let quota = words(found.resource).quota;
             format!("its own {quota} stops it for {part}{}", innocence(found))
         }
+        Some(Cause::Limit) => format!(
+            "its own memory limit evicts what it needs, for {part}{}",
+            innocence(found)
+        ),
         Some(Cause::Own) => format!(
             "{part} it stood behind {} own {}{place}{}",
             whose(found),
@@ -225,7 +260,12 @@ fn earlier(found: &Hypothesis) -> String {
 }
 
 fn innocence(found: &Hypothesis) -> &'static str {
-    if acquits_others(found.cause_part) {
+    let own = match found.cause {
+        // Others may have used a part of the limit.
+        Some(Cause::Quota | Cause::Limit) => found.quota_share,
+        _ => found.cause_part,
+    };
+    if acquits_others(own) {
         "; nobody else is to blame"
     } else {
         "; nobody else stands out"

@@ -63,6 +63,8 @@ pub(super) struct Shares {
     members: BTreeMap<(Resource, GroupId, ProcessId), f64>,
     /// Part of it that the target did for them, by resource and group.
     through: BTreeMap<(Resource, GroupId), f64>,
+    /// Part of it in which they used up a limit of the target's group, by resource and group.
+    by_limit: BTreeMap<(Resource, GroupId), f64>,
 }
 
 impl Shares {
@@ -144,6 +146,12 @@ impl Shares {
                     .members
                     .entry((charge.resource, group, process))
                     .or_default() += ns;
+                if charge
+                    .place
+                    .is_some_and(|place| books.limits.contains(&place))
+                {
+                    *self.by_limit.entry((charge.resource, group)).or_default() += ns;
+                }
                 if matches!(charge.holder, Holder::Client(_)) {
                     *self.through.entry((charge.resource, group)).or_default() += ns;
                 }
@@ -180,6 +188,13 @@ impl Shares {
     #[must_use]
     pub(super) fn through(&self, resource: Resource, group: GroupId) -> f64 {
         self.through.get(&(resource, group)).copied().unwrap_or(0.0)
+    }
+
+    /// Time of a resource in which a group used up a limit of the target's group.
+    #[must_use]
+    pub(super) fn by_limit(&self, resource: Resource, group: GroupId) -> f64 {
+        let key = (resource, group);
+        self.by_limit.get(&key).copied().unwrap_or(0.0)
     }
 
     /// Processes of a group that held a resource with the time charged to them, the largest first.

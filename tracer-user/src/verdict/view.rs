@@ -29,6 +29,8 @@ pub struct Culprit {
     pub share: f64,
     /// Held it most of the time by what the target did for it.
     pub through: bool,
+    /// Held it most of the time by using up a limit of the target's group.
+    pub by_limit: bool,
 }
 
 /// Books, with what all hypotheses need.
@@ -85,6 +87,7 @@ impl<'a> View<'a> {
             name,
             share: ratio(ns, self.sums.waited(resource)),
             through: 2.0 * self.shares.through(resource, group) > ns,
+            by_limit: 2.0 * self.shares.by_limit(resource, group) > ns,
         })
     }
 }

@@ -27,6 +27,8 @@ pub(crate) enum Meter {
     HeldBack(String),
     /// Time in which a control group was throttled (`cpu.stat`), read from this file.
     Throttled(PathBuf),
+    /// Times that a control group's memory was full (`memory.events`, `memory.failcnt`), read from this file.
+    Full(PathBuf),
 }
 
 /// The owner of a counter.
@@ -70,6 +72,7 @@ impl Meter {
             Self::Sent(device) => qdisc(device, &["Sent"])?,
             Self::HeldBack(device) => qdisc(device, &["dropped", "overlimits"])?,
             Self::Throttled(stat) => throttled(stat)?,
+            Self::Full(file) => full(file)?,
         })
     }
 
@@ -84,6 +87,7 @@ impl Meter {
             Self::Sent(device) => format!("{device} sends B/s"),
             Self::HeldBack(device) => format!("{device} holds back packets/s"),
             Self::Throttled(_) => "throttled s/s".to_owned(),
+            Self::Full(_) => "memory full times/s".to_owned(),
         }
     }
 }
@@ -158,6 +162,27 @@ fn throttled(stat: &PathBuf) -> Result<f64> {
         })
 }
 
+fn full(file: &PathBuf) -> Result<f64> {
+    let text =
+        fs::read_to_string(file).with_context(|| format!("could not read {}", file.display()))?;
+    times_full(&text)
+        .with_context(|| format!("{} does not say how often it was full", file.display()))
+}
+
+/// The number of v1, or the sum of v2's `max` and `high`.
+fn times_full(text: &str) -> Option<f64> {
+    if let Ok(times) = text.trim().parse() {
+        return Some(times);
+    }
+    let value = |name| {
+        text.lines()
+            .find_map(|line| line.strip_prefix(name))?
+            .parse::<f64>()
+            .ok()
+    };
+    Some(value("max ")? + value("high ")?)
+}
+
 /// The sum of the numbers that belong to these words in the first line of `tc -s qdisc`'s figures.
 fn qdisc(device: &str, words: &[&str]) -> Result<f64> {
     let mut tc: Command = tool("tc");
@@ -188,6 +213,13 @@ fn figures(text: &str, wanted: &[&str]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn both_versions_count_how_often_memory_was_full() {
+        assert_eq!(times_full("17\n"), Some(17.0));
+        assert_eq!(times_full("low 0\nhigh 2\nmax 3\noom 0\n"), Some(5.0));
+        assert_eq!(times_full("low 0\n"), None);
+    }
 
     #[test]
     fn figures_of_a_queueing_discipline_are_found_by_name() {

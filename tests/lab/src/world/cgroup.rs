@@ -45,6 +45,22 @@ impl Cgroup {
         (self.path.join(file), words)
     }
 
+    /// Makes a group that may use so much memory, in bytes.
+    pub(crate) fn with_memory_limit(name: &str, bytes: u64) -> Result<Self> {
+        let group = Self::with(Controller::Memory, name)?;
+        let (file, text) = group.hierarchy.memory_limit(bytes);
+        group.write(file, &text)?;
+        Ok(group)
+    }
+
+    /// Makes a group inside this one.
+    pub(crate) fn below(&self, name: &str) -> Result<Self> {
+        if self.hierarchy.is_unified() {
+            enable(&self.path, Controller::Cpu)?;
+        }
+        Self::at(self.path.join(name), self.hierarchy.clone())
+    }
+
     fn with(controller: Controller, name: &str) -> Result<Self> {
         let mounts =
             fs::read_to_string("/proc/self/mounts").context("could not read the list of mounts")?;
@@ -52,10 +68,13 @@ impl Cgroup {
         let hierarchy = chosen(mounted, |root| offers(root, controller)).context(
             "no control groups are mounted here: mount them (`mount -t cgroup2 none /sys/fs/cgroup`) or use a machine with systemd",
         )?;
-        if hierarchy.is_unified() && controller == Controller::Cpu {
+        if hierarchy.is_unified() && controller != Controller::Io {
             enable(hierarchy.root(), controller)?;
         }
-        let path = hierarchy.root().join(name);
+        Self::at(hierarchy.root().join(name), hierarchy)
+    }
+
+    fn at(path: PathBuf, hierarchy: Hierarchy) -> Result<Self> {
         let making = || {
             fs::create_dir(&path)
                 .with_context(|| format!("could not make the group {}", path.display()))
@@ -67,6 +86,14 @@ impl Cgroup {
     /// The file with the kernel's figures of the group's CPU time.
     pub(crate) fn cpu_stat(&self) -> PathBuf {
         self.path.join("cpu.stat")
+    }
+
+    /// The file with the number of times that the group was full.
+    pub(crate) fn memory_stat(&self) -> PathBuf {
+        self.path.join(match self.hierarchy.is_unified() {
+            true => "memory.events",
+            false => "memory.failcnt",
+        })
     }
 
     /// Ends every process in it.

@@ -116,13 +116,12 @@ fn by_kernel_thread(owner: &mut RequestState, bio: Bio, dev: u32) {
         owner.pid = dirtier.pid;
         owner.tid = dirtier.tid;
         owner.flags = why | if is_target(owner.pid) { IO_TARGET } else { 0 };
-    } else if let Some(pid) = disks::limited_target(bio, dev) {
-        owner.pid = pid;
-        owner.tid = 0;
-        owner.flags = IO_TARGET | IO_THROTTLED;
     } else if let Some(pid) = held_back::owner(bio, dev) {
         owner.pid = pid;
         owner.tid = 0;
+        if is_target(pid) {
+            owner.flags = IO_TARGET | IO_THROTTLED;
+        }
     } else {
         owner.flags = IO_KTHREAD;
     }

@@ -25,6 +25,7 @@ use crate::{
     filter::is_target,
     histograms,
     kernel::{CfsRq, TASK_DEAD, Task, UNKNOWN, config, now, throttled_on},
+    quota,
     shared::shared,
     stack,
 };
@@ -129,6 +130,9 @@ fn end_slice(state: *mut CpuState, prev: Task, next: Task, cpu: u32, now: u64) -
     }
     if holder.0 != 0 {
         histograms::ran(holder.0, waited_ns, now.wrapping_sub(since_ns), now);
+        if is_prev && quota::is_shared() {
+            quota::used(prev.cpu_group(), holder.0, now.wrapping_sub(since_ns));
+        }
     }
     // SAFETY: a map value, under the same lock; other CPUs add to `queued` atomically.
     let (queued, opened_ns, emitted_ns) = unsafe {

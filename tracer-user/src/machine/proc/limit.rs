@@ -31,7 +31,7 @@ pub(crate) struct IoLimit {
 /// The disks of `limits`, the limits of the process; none if its group cannot be found.
 #[must_use]
 pub(crate) fn io_limits(pid: u32, means: &Means, limits: &[OwnLimit]) -> Vec<IoLimit> {
-    let mut disks: Vec<u32> = limits.iter().filter_map(disk).collect();
+    let mut disks: Vec<u32> = limits.iter().filter_map(limited_disk).collect();
     disks.sort_unstable();
     disks.dedup();
     if disks.is_empty() {
@@ -96,8 +96,9 @@ fn moved_bytes(pid: u32) -> u64 {
     text.lines().filter_map(moved).sum()
 }
 
-/// The device in front of a disk's limit: `8:0 1048576`, `8:0 rbps=1048576 …`.
-fn disk(limit: &OwnLimit) -> Option<u32> {
+/// The device in front of a disk's limit: `8:0 1048576`, `8:0 rbps=1048576 …`. `None` for the limit of another resource.
+#[must_use]
+pub(crate) fn limited_disk(limit: &OwnLimit) -> Option<u32> {
     let device = limit.value.split_ascii_whitespace().next()?;
     packed(parse_device(device)?).filter(|_| limit.resource == Resource::Disk)
 }
@@ -126,12 +127,12 @@ mod tests {
             value: value.to_owned(),
         };
         assert_eq!(
-            disk(&limit(Resource::Disk, "8:16 2097152")),
+            limited_disk(&limit(Resource::Disk, "8:16 2097152")),
             Some(8 << 20 | 16)
         );
         let of_v2 = limit(Resource::Disk, "7:0 rbps=max wbps=1048576");
-        assert_eq!(disk(&of_v2), Some(7 << 20));
-        assert_eq!(disk(&limit(Resource::Cpu, "50000 100000")), None);
+        assert_eq!(limited_disk(&of_v2), Some(7 << 20));
+        assert_eq!(limited_disk(&limit(Resource::Cpu, "50000 100000")), None);
         let means = super::super::means();
         assert_eq!(io_limits(u32::MAX, &means, &[of_v2]), []);
     }

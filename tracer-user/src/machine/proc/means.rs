@@ -30,7 +30,7 @@ pub(crate) fn means() -> Means {
 }
 
 /// The hierarchy with a controller, by its name in v2. In a hybrid, v1 has some controllers and v2 the others.
-fn hierarchy(mounts: &str, controller: &str) -> Option<Hierarchy> {
+pub(super) fn hierarchy(mounts: &str, controller: &str) -> Option<Hierarchy> {
     let mounted = |kind: &'static str| {
         mounts.lines().filter_map(move |line| {
             let fields: Vec<&str> = line.split(' ').collect();

@@ -32,9 +32,9 @@ pub(crate) use self::{
     disk::{disks, disks_of},
     find::{by_comm, by_port, inner_pid, process_of},
     freezer::Freezers,
-    limit::{IoLimit, busiest_of_group, io_limits},
+    limit::{IoLimit, busiest_of_group, io_limits, limited_disk},
     means::means,
-    own_limit::own_limits,
+    own_limit::{memory_hierarchy, own_limits},
     peer::{Connection, clients_of, peers_of},
     process::{
         cgroup_of, descendants, is_kernel_thread, parents, processes, start_time, unit_of,

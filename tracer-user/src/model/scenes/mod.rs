@@ -8,6 +8,7 @@ mod disks;
 mod hung;
 mod identity;
 pub(crate) mod ledgers;
+mod limits;
 pub(crate) mod lost;
 mod network;
 mod places;

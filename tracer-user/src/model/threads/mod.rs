@@ -44,6 +44,12 @@ pub(super) struct Threads {
     stacks: Stacks,
     pub(super) stops: Stops,
     asked: Asked,
+    /// Does the memory limit of the target's group evict what the target reads again?
+    pub(super) evicts: bool,
+    /// Has the memory of the target's group been full of late?
+    pub(super) is_full: bool,
+    /// Has the target's group a memory limit?
+    pub(super) has_memory_limit: bool,
     pub(super) remote_mounts: Vec<event::RemoteMount>,
     /// Threads that lived in the window.
     pub(super) seen: u64,

@@ -323,6 +323,29 @@ pub(crate) fn is_futex(stack: &[String]) -> bool {
         .any(|function| matches("do_futex", function) || matches("futex_*", function))
 }
 
+/// Functions that wait for a page that was read before or is read now: of a file, of a mapping, of swap. Names hold for 5.10 to 7.2.
+const PAGE_READS: [&str; 5] = [
+    "filemap_fault",
+    "filemap_read",
+    "filemap_get_pages",
+    "generic_file_buffered_read",
+    "do_swap_page",
+];
+
+/// Does it wait for a page that can be evicted?
+#[must_use]
+pub(crate) fn reads_page(stack: &[String]) -> bool {
+    let mut functions = stack.iter().map(|function| plain(function));
+    functions.any(|function| PAGE_READS.contains(&function))
+}
+
+/// Does it reclaim pages of a group that is full?
+#[must_use]
+pub(crate) fn reclaims_group(stack: &[String]) -> bool {
+    let mut functions = stack.iter().map(|function| plain(function));
+    functions.any(|function| function == "try_to_free_mem_cgroup_pages")
+}
+
 /// Functions through which the kernel enters interrupt context.
 const INTERRUPT: &[&str] = &[
     "asm_sysvec_*",

@@ -25,6 +25,10 @@ pub(crate) struct Stack {
     pub(crate) completes: bool,
     /// Of an interrupt: `current` was a bystander.
     pub(crate) interrupt: bool,
+    /// Of a wait for a page that a file or swap has.
+    pub(crate) reads_page: bool,
+    /// In the reclaim of pages of a group that is full.
+    pub(crate) reclaims_group: bool,
     /// In a file system that keeps its data on another machine.
     pub(crate) remote: Option<Kind>,
 }
@@ -48,6 +52,8 @@ impl Stacks {
             completions: sleep::completions(&frames),
             completes: sleep::completes(&frames),
             interrupt: sleep::is_interrupt(&frames),
+            reads_page: sleep::reads_page(&frames),
+            reclaims_group: sleep::reclaims_group(&frames),
             remote: Kind::of_stack(&frames),
             frames,
         };

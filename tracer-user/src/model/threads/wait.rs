@@ -248,6 +248,16 @@ impl Threads {
         };
         match found {
             Sleep::Blocked(Class::Other, None) if iowait => Sleep::Blocked(Class::Disk, None),
+            // A full group evicts what it needs: the limit is in the way, not the disk.
+            Sleep::Blocked(Class::Disk, None)
+                if stack.reads_page
+                    && (self.evicts || (self.is_full && wait.flags & WAIT_MEMSTALL != 0)) =>
+            {
+                Sleep::Blocked(Class::Memory, Some(Cause::Limit))
+            }
+            Sleep::Blocked(Class::Memory, _) if self.has_memory_limit && stack.reclaims_group => {
+                Sleep::Blocked(Class::Memory, Some(Cause::Limit))
+            }
             // Only pages that had been in use count as a stall: reading them again is the cost of the eviction.
             Sleep::Blocked(Class::Disk, None) if wait.flags & WAIT_MEMSTALL != 0 => {
                 Sleep::Blocked(Class::Disk, Some(Cause::CacheEviction))

@@ -28,6 +28,12 @@ pub(super) fn ionice(case: &Case<'_>) -> Option<Advice> {
 
 fn effect(case: &Case<'_>) -> Result<String, String> {
     case.gone()?;
+    if case.culprit.by_limit {
+        return Err(
+            "the limit holds requests back before the I/O scheduler sees their class (ionice(1))"
+                .to_owned(),
+        );
+    }
     let place = case.place().ok_or("the disk is not known")?;
     let scheduler = scheduler(case, place)?;
     if case.all(|standing| standing.io_class == Some(IDLE)) {

@@ -12,7 +12,10 @@ const WHY: &str = "gives the target twice of what its own limit leaves it";
 
 /// A row for each limit that the target is under and waited for.
 pub(super) fn own_limits(books: &Books, found: &Hypothesis) -> Vec<Remedy> {
-    let waited = found.cause == Some(Cause::Quota) || found.quota_share >= CULPRIT_PART;
+    let by_limit = found.culprits.iter().any(|culprit| culprit.by_limit);
+    let waited = matches!(found.cause, Some(Cause::Quota | Cause::Limit))
+        || found.quota_share >= CULPRIT_PART
+        || by_limit;
     // Behind another process it is that one's.
     if !waited || !found.via.is_empty() {
         return Vec::new();
@@ -30,6 +33,11 @@ pub(super) fn own_limits(books: &Books, found: &Hypothesis) -> Vec<Remedy> {
         limit.resource == found.resource
             && elsewhere.is_none_or(|device| limit.value.starts_with(device))
     };
+    let file = place.filter(|place| books.own_limits.iter().any(|limit| limit.file == *place));
+    let here = |limit: &&OwnLimit| match file {
+        Some(file) => limit.file == file,
+        None => here(limit),
+    };
     books.own_limits.iter().filter(here).map(raise).collect()
 }
 
@@ -42,6 +50,7 @@ fn raise(limit: &OwnLimit) -> Remedy {
     };
     let document = match limit.resource {
         Resource::Cpu => "Documentation/scheduler/sched-bwc.rst",
+        Resource::Memory => "Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/memory.rst",
         _ => "Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/blkio-controller.rst",
     };
     Remedy {

@@ -28,6 +28,12 @@ pub(super) fn renice(case: &Case<'_>) -> Option<Advice> {
 
 fn effect(case: &Case<'_>, by_autogroup: bool) -> Result<String, String> {
     case.gone()?;
+    if case.culprit.by_limit {
+        return Err(
+            "the limit counts CPU time, whatever the nice value of who uses it (sched(7))"
+                .to_owned(),
+        );
+    }
     if case.is_real_time() {
         return Err(format!(
             "{} runs under a real-time policy, which knows no nice values (sched(7))",

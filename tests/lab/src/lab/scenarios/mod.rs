@@ -7,12 +7,13 @@ mod disk;
 mod form;
 mod innocent;
 mod layout;
+mod limits;
 mod links;
 mod network;
 mod own_doing;
 mod pipeline;
-mod stopped;
 mod queues;
+mod stopped;
 mod web;
 
 use super::scenario::Scenario;
@@ -33,4 +34,5 @@ pub(crate) const ALL: &[(&str, &[Scenario])] = &[
     ("stopped", stopped::ALL),
     ("innocent", innocent::ALL),
     ("own-doing", own_doing::ALL),
+    ("limits", limits::ALL),
 ];

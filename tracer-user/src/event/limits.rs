@@ -1,0 +1,26 @@
+//! Use of limits.
+
+use serde::{Deserialize, Serialize};
+
+use crate::class::Resource;
+
+/// Use of a limit that the target is under, in one interval. The first of each limit has an interval without length.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitUse {
+    /// Begin of the interval, ns.
+    pub begin_ns: u64,
+    /// End of the interval, ns.
+    pub ns: u64,
+    /// The resource that is limited.
+    pub resource: Resource,
+    /// File with the limit.
+    pub file: String,
+    /// Name of the disk that it limits; empty for another resource.
+    pub disk: String,
+    /// How long it stopped the group's run queues, ns (CPU), or how often the group was full (memory); 0 if that is not counted.
+    pub held_back: u64,
+    /// Pages read again after they had been evicted from the group.
+    pub read_again: u64,
+    /// What each process of the group, and of those below, used: ns of a CPU, bytes of a disk, bytes of memory.
+    pub used: Vec<(u32, u64)>,
+}
