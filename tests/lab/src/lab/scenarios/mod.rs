@@ -10,6 +10,7 @@ mod layout;
 mod links;
 mod network;
 mod own_doing;
+mod parts;
 mod pipeline;
 mod web;
 
@@ -29,4 +30,5 @@ pub(crate) const ALL: &[(&str, &[Scenario])] = &[
     ("web", web::ALL),
     ("innocent", innocent::ALL),
     ("own-doing", own_doing::ALL),
+    ("parts", parts::ALL),
 ];
