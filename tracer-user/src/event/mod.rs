@@ -106,6 +106,8 @@ pub enum Event {
     Packets(Packets),
     /// A process of this machine asks a target on a connection.
     Client(Client),
+    /// The words by which a process or thread of the target is known late.
+    Named(Named),
 }
 
 impl Event {
@@ -138,6 +140,7 @@ impl Event {
             Self::Stolen(e) => e.ns,
             Self::Packets(e) => e.ns,
             Self::Client(e) => e.ns,
+            Self::Named(e) => e.ns,
             Self::Process(_)
             | Self::Thread(_)
             | Self::Disk(_)

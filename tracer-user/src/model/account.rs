@@ -7,6 +7,7 @@ use rustc_hash::FxHashMap as HashMap;
 use super::{
     books::{Held, Holder, PlaceId},
     ledger::Ledger,
+    parts::Parts,
 };
 use crate::class::{Cause, Class, Resource};
 
@@ -42,6 +43,8 @@ pub(super) struct Account {
     flame: HashMap<FlameKey, u64>,
     causes: BTreeMap<(Resource, Cause), u64>,
     pub(super) held: BTreeMap<(Resource, Option<PlaceId>, Holder), Held>,
+    /// The split of what is charged to the target itself.
+    pub(super) parts: Parts,
 }
 
 impl Account {

@@ -16,6 +16,7 @@ mod ledger;
 mod links;
 mod lost;
 mod names;
+mod parts;
 mod process;
 mod recent;
 mod requests;
@@ -30,7 +31,7 @@ use crate::{
 };
 use account::Account;
 use cpus::Cpus;
-use disks::Disks;
+use disks::{AskerAt, Disks};
 use facts::Facts;
 use followed::{Followed, Reach};
 use links::Links;
@@ -121,6 +122,7 @@ impl Model {
             Event::RemoteMount(mount) => self.threads.remote_mounts.push(mount.clone()),
             Event::Unread(unread) => self.requests.unread(unread),
             Event::Client(client) => self.requests.client(names, client),
+            Event::Named(named) => names.named(named),
             Event::Follow(follow) => self.follow(follow),
             Event::Interrupted(interrupted) => self.facts.interrupted = interrupted.clone(),
             Event::Siblings(siblings) => self.facts.siblings = *siblings,
@@ -161,9 +163,12 @@ impl Model {
 
     fn io(&mut self, io: &event::Io) {
         let (requests, threads) = (&self.requests, &self.threads);
-        let asker_at = |tid, ns| requests.asker_at(threads, tid, ns);
+        let asker_at = AskerAt {
+            asker: &|tid, ns| requests.asker_at(threads, tid, ns),
+            client: &|tid, ns| requests.client_at(threads, tid, ns),
+        };
         self.disks
-            .io(&mut self.names, &mut self.account, &asker_at, io);
+            .io(&mut self.names, &mut self.account, asker_at, io);
     }
 
     fn acknowledged(&mut self, socket: u64, ns: u64, left_ns: u64) {

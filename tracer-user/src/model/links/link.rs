@@ -7,7 +7,7 @@ use tracer_common::tcp::LINK_SLICE_NS;
 use super::flow::Limit;
 use crate::{
     event,
-    model::books::{Holder, PlaceId},
+    model::books::{Holder, PlaceId, ProcessId},
 };
 
 /// One of three signs of a full link (`Link::full_senders`): at least two owners sent this part of its highest rate.
@@ -62,6 +62,8 @@ pub(crate) struct Link {
     /// Its place.
     pub(crate) place: PlaceId,
     slices: BTreeMap<u64, Slice>,
+    /// Bytes sent by each process of the target in the whole window.
+    pub(super) own: BTreeMap<ProcessId, u64>,
 }
 
 /// A share of one slice's waiting, for the ledger.
@@ -123,6 +125,7 @@ impl Link {
         Self {
             place,
             slices: BTreeMap::new(),
+            own: BTreeMap::new(),
         }
     }
 

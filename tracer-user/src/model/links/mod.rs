@@ -11,6 +11,7 @@ use super::{
     account::{Account, Charge},
     books::{Holder, PlaceId},
     names::Names,
+    parts::Part,
 };
 use crate::{
     class::{Class, Resource},
@@ -61,6 +62,9 @@ impl Links {
             .entry((sent.netns, sent.ifindex))
             .or_insert_with(|| Link::new(names.place(&sent.name)));
         link.sent(sent, holder);
+        if holder == Holder::Own {
+            *link.own.entry(names.processes.id(sent.pid)).or_default() += sent.bytes;
+        }
         let held = account.held(Resource::Network, Some(link.place), holder);
         held.ios += u64::from(sent.packets);
         held.bytes += sent.bytes;
@@ -141,6 +145,7 @@ impl Links {
             account.charge_only(charge(link, share));
             *by_holder.entry(share.holder).or_default() += share.ns;
         }
+        charge_parts(link, account, by_holder.get(&Holder::Own).copied());
         for (holder, ns) in by_holder {
             let stacks = self.stacks.range((link.place, 0)..=(link.place, u64::MAX));
             for ((place, stack), waited) in stacks {
@@ -148,6 +153,20 @@ impl Links {
                 account.burn_only((Class::Network, Some(*place), holder, *stack), part as u64);
             }
         }
+    }
+}
+
+/// Splits the target's own part of the waits for a link, by the bytes that each of its processes sent in the window.
+fn charge_parts(link: &Link, account: &mut Account, ns: Option<u64>) {
+    let total: u64 = link.own.values().sum();
+    for (process, bytes) in &link.own {
+        let part = Part {
+            process: *process,
+            tid: 0,
+            client: None,
+        };
+        let ns = u128::from(ns.unwrap_or(0)) * u128::from(*bytes) / u128::from(total.max(1));
+        account.parts.add(Resource::Network, part, ns as u64);
     }
 }
 

@@ -9,6 +9,7 @@ mod identity;
 pub(crate) mod ledgers;
 pub(crate) mod lost;
 mod network;
+mod parts;
 mod places;
 mod remote;
 mod requests;
