@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{asked::Asked, clients::Clients, groups::Groups, holders::Holders};
+use super::{asked::Asked, clients::Clients, groups::Groups, holders::Holders, titles::Titles};
 use crate::{
     event::{self, Event, OpenSocket},
     machine::{clocks::now_ns, proc},
@@ -14,6 +14,8 @@ pub(super) struct Beside {
     pub(super) holders: Holders,
     /// The processes for which kernel threads queue I/O of a group.
     pub(super) groups: Groups,
+    /// The titles of the target's processes.
+    pub(super) titles: Titles,
     /// The processes that the target asks.
     asked: Asked,
     /// The target's clients.
@@ -29,6 +31,7 @@ impl Beside {
         Self {
             holders: Holders::default(),
             groups: Groups::default(),
+            titles: Titles::of(targets),
             asked,
             clients: Clients::new(listening),
         }
@@ -39,6 +42,7 @@ impl Beside {
         self.holders.see(batch);
         self.asked.see(batch);
         self.clients.see(batch);
+        self.titles.see(batch);
     }
 
     /// The processes found since the last call, as events. `mark` makes a process a target, so that its waits are recorded from now
@@ -67,6 +71,7 @@ impl Beside {
             events.extend(unanswered.into_iter().map(Event::Unanswered));
         }
         events.extend(self.clients.take());
+        events.extend(self.titles.take());
         events
     }
 }

@@ -13,6 +13,7 @@ mod holders;
 mod scene;
 mod settings;
 mod stop;
+mod titles;
 mod window;
 
 pub(crate) use self::{
@@ -176,6 +177,7 @@ fn finish(
     beside.holders.see(&events);
     events.extend(left.totals(end_ns)?);
     events.extend(left.shared.take());
+    events.extend(beside.titles.end());
     let mut pids = beside.holders.largest(&events);
     pids.extend(targets);
     pids.remove(&std::process::id());

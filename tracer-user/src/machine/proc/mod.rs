@@ -35,7 +35,7 @@ pub(crate) use self::{
     own_limit::own_limits,
     peer::{Connection, clients_of, peers_of},
     process::{
-        cgroup_of, descendants, is_kernel_thread, parents, processes, start_time, unit_of,
+        cgroup_of, descendants, is_kernel_thread, parents, processes, start_time, title, unit_of,
         zombie_of,
     },
     qdisc::interfaces,
@@ -43,7 +43,7 @@ pub(crate) use self::{
     sender::senders,
     socket::sockets,
     standing::standings,
-    thread::threads,
+    thread::{thread_names, threads},
     unanswered::unanswered,
     unix::asks_over_unix,
 };
