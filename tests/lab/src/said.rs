@@ -22,6 +22,9 @@ pub(crate) struct Said {
     pub(crate) place: Option<String>,
     /// Whom it accuses.
     pub(crate) culprits: Vec<Culprit>,
+    /// The parts of the target that held it.
+    #[serde(default)]
+    pub(crate) parts: Vec<Part>,
     /// Part of the blocked time that the resource has, 0..1.
     pub(crate) share: Option<f64>,
     /// 0..1.
@@ -40,6 +43,15 @@ pub(crate) struct Culprit {
     /// All its processes.
     pub(crate) pids: Vec<u64>,
     /// Part of the resource's wait that it is charged with, 0..1.
+    pub(crate) share: f64,
+}
+
+/// A part of the target.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Part {
+    /// Its name, title, thread and client.
+    pub(crate) words: String,
+    /// Part of the resource's wait, 0..1.
     pub(crate) share: f64,
 }
 
@@ -68,12 +80,27 @@ impl Said {
                 .iter()
                 .map(Culprit::read)
                 .collect(),
+            parts: list(&verdict["self_parts"])
+                .iter()
+                .map(Part::read)
+                .collect(),
             share: verdict["share"].as_f64(),
             confidence: verdict["confidence"].as_f64(),
             sentence: text("sentence").unwrap_or_default(),
             figures: Figures::read(&report, &resource),
             resource,
         })
+    }
+}
+
+impl Part {
+    fn read(value: &Value) -> Self {
+        let words = ["comm", "cmdline", "thread", "client"].map(|name| value[name].as_str());
+        let words: Vec<&str> = words.into_iter().flatten().collect();
+        Self {
+            words: words.join(" "),
+            share: value["share"].as_f64().unwrap_or_default(),
+        }
     }
 }
 

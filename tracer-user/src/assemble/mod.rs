@@ -14,7 +14,7 @@ use crate::{
     model::books::{Books, Budget, PlaceId, ProcessId},
     report::{
         Basis, Culprit, Flame, Host, Hypothesis, Losses, MissingProbe, Remedy, Report, Requests,
-        SCHEMA, SelfCost, Target, Threads, Unknown, Verdict, Window,
+        SCHEMA, SelfCost, SelfPart, Target, Threads, Unknown, Verdict, Window,
     },
     units,
     verdict::{self, Charged, judge},
@@ -104,6 +104,10 @@ fn answer(books: &Books, verdict: &verdict::Verdict) -> Verdict {
         basis,
         via: via(books, verdict),
         self_share: first.as_ref().map_or(0.0, |first| first.self_share),
+        self_parts: first
+            .as_ref()
+            .map(|first| first.self_parts.clone())
+            .unwrap_or_default(),
         share: first.as_ref().map_or(0.0, |first| first.share),
         culprits: first.map(|first| first.culprits).unwrap_or_default(),
         confidence: verdict.confidence,
@@ -146,7 +150,27 @@ fn hypothesis(books: &Books, found: &verdict::Hypothesis) -> Hypothesis {
             .map(|found| culprit(books, found))
             .collect(),
         self_share: found.self_share,
+        self_parts: found
+            .self_parts
+            .iter()
+            .map(|part| self_part(books, part))
+            .collect(),
         share: found.share,
+    }
+}
+
+fn self_part(books: &Books, part: &verdict::SelfPart) -> SelfPart {
+    let process = &books.processes[part.process];
+    let client = part
+        .client
+        .map(|client| verdict::client_name(books, client));
+    SelfPart {
+        pid: process.pid,
+        comm: process.comm.to_string(),
+        cmdline: process.cmdline.to_string(),
+        thread: part.thread.clone(),
+        client,
+        share: part.share,
     }
 }
 

@@ -122,6 +122,8 @@ pub enum Event {
     QueuedFlow(QueuedFlow),
     /// Use of a limit that the target is under, in one interval.
     LimitUse(Box<LimitUse>),
+    /// The words by which a process or thread of the target is known late.
+    Named(Named),
 }
 
 impl Event {
@@ -159,6 +161,7 @@ impl Event {
             Self::Signal(e) => e.ns,
             Self::Freeze(e) => e.ns,
             Self::LimitUse(e) => e.ns,
+            Self::Named(e) => e.ns,
             Self::Process(_)
             | Self::Thread(_)
             | Self::Disk(_)

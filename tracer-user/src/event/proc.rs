@@ -50,3 +50,19 @@ pub struct Follow {
     /// Its ports on which it is asked.
     pub listening: Vec<u32>,
 }
+
+/// The words by which a process or thread of the target is known late: a title that it has written over its command line, or the
+/// name that a thread has given itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Named {
+    /// When they were last read, ns.
+    pub ns: u64,
+    /// Process.
+    pub pid: u32,
+    /// Thread; 0 for the process itself.
+    pub tid: u32,
+    /// Name.
+    pub comm: String,
+    /// Command line of a process; empty for a thread.
+    pub cmdline: String,
+}

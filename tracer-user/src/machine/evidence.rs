@@ -11,7 +11,8 @@ const MOST_LINES: usize = 20;
 /// Longest record of `/dev/kmsg`, bytes (`CONSOLE_EXT_LOG_MAX`, `PRINTKRB_RECORD_MAX`).
 const LONGEST_RECORD: usize = 8 << 10;
 
-/// Words of the kernel's log about a machine in trouble. A line matches if it has every word of an entry.
+/// Words of the kernel's log about a machine in trouble. A line matches if it has every word of an entry. What a line means is said
+/// where it does not say so itself ([`MEANINGS`]).
 const TELLING: &[&[&str]] = &[
     // blk_print_req_error: "I/O error, dev sda, sector 1 op 0x0:(READ) …", "critical medium error, dev …"; buffer_io_error.
     &["I/O error"],
@@ -39,6 +40,57 @@ const TELLING: &[&[&str]] = &[
     // nfs, cifs; tcp_syn_flood_action.
     &["server ", " not responding"],
     &["Possible SYN flooding on port"],
+    // watchdog_hardlockup_check (6.5), watchdog_overflow_callback; show_workqueue_state; print_cpu_stall, print_other_cpu_stall.
+    &["Watchdog detected hard LOCKUP"],
+    &["BUG: workqueue lockup"],
+    &["rcu: INFO: ", "detected stall"],
+    &[DROP_CACHES],
+    &[CONNTRACK_FULL],
+    &[CONNTRACK_EXPECT_FULL],
+    &[AUDIT_FULL],
+    &[AUDIT_BACKLOG],
+    &[TCP_MEMORY],
+    &[TCP_ORPHANS],
+];
+
+/// drop_caches_sysctl_handler: "sh (4711): drop_caches: 3" since 3.15; not after somebody wrote 4.
+const DROP_CACHES: &str = "): drop_caches: ";
+/// __nf_conntrack_alloc: "nf_conntrack: table full, dropping packet", from 4.x on with the prefix twice, from 6.18 on also "nf_conntrack:
+/// table full in netns 4026532202, dropping packet".
+const CONNTRACK_FULL: &str = "nf_conntrack: table full";
+/// nf_ct_expect_related_report: "nf_conntrack: expectation table full".
+const CONNTRACK_EXPECT_FULL: &str = "nf_conntrack: expectation table full";
+/// audit_log_lost: "audit: backlog limit exceeded".
+const AUDIT_FULL: &str = "audit: backlog limit exceeded";
+/// audit_log_start: "audit: audit_backlog=65 > audit_backlog_limit=64".
+const AUDIT_BACKLOG: &str = "audit: audit_backlog=";
+/// tcp_check_oom: "TCP: out of memory -- consider tuning tcp_mem".
+const TCP_MEMORY: &str = "TCP: out of memory";
+/// tcp_check_oom: "TCP: too many orphaned sockets".
+const TCP_ORPHANS: &str = "TCP: too many orphaned sockets";
+
+/// What some lines mean for those who wait.
+const MEANINGS: &[(&str, &str)] = &[
+    (
+        DROP_CACHES,
+        "that process emptied the caches of the machine: what was in them is read from disk again",
+    ),
+    (
+        CONNTRACK_FULL,
+        "new connections are dropped until old ones are forgotten (net.netfilter.nf_conntrack_max)",
+    ),
+    (
+        AUDIT_FULL,
+        "system calls that are audited may wait for auditd",
+    ),
+    (
+        AUDIT_BACKLOG,
+        "system calls that are audited may wait for auditd",
+    ),
+    (
+        TCP_MEMORY,
+        "TCP has used up its memory on this machine: connections stall or are reset",
+    ),
 ];
 
 /// Files that the tracer opens as the window begins, and reads as it ends.
@@ -106,7 +158,7 @@ fn telling(mut read: impl FnMut(&mut [u8]) -> std::io::Result<usize>) -> Vec<Str
         match read(&mut record) {
             Ok(0) => break,
             Ok(length) => match record_text(&record[..length]).filter(|text| is_telling(text)) {
-                Some(text) if lines.len() < MOST_LINES => lines.push(format!("kernel log: {text}")),
+                Some(text) if lines.len() < MOST_LINES => lines.push(line(&text)),
                 Some(_) => more += 1,
                 None => {}
             },
@@ -135,6 +187,15 @@ fn record_text(record: &[u8]) -> Option<String> {
     let priority: u32 = head.split(',').next()?.parse().ok()?;
     let text = text.lines().next()?.trim();
     (priority >> 3 == 0 && !text.is_empty()).then(|| text.to_owned())
+}
+
+/// A line of evidence, with what it means.
+fn line(text: &str) -> String {
+    let known = MEANINGS.iter().find(|(words, _)| text.contains(words));
+    known.map_or_else(
+        || format!("kernel log: {text}"),
+        |(_, meaning)| format!("kernel log: {text} ({meaning})"),
+    )
 }
 
 fn is_telling(text: &str) -> bool {
@@ -222,6 +283,43 @@ mod tests {
     fn what_a_process_wrote_into_the_log_is_no_evidence() {
         // 12 = facility "user" (1), priority 4.
         assert!(log(vec![Ok("12,1,10,-;I/O error, dev sda, sector 1\n")]).is_empty());
+    }
+
+    #[test]
+    fn lines_of_a_machine_in_trouble_are_known_in_the_words_of_several_kernels() {
+        let records = [
+            "6,1,10,-;backup.sh (4711): drop_caches: 3\n",
+            "4,2,20,-;nf_conntrack: table full, dropping packet\n",
+            "4,3,30,-;nf_conntrack: nf_conntrack: table full, dropping packet\n",
+            "4,4,40,-;nf_conntrack: nf_conntrack: table full in netns 4026532202, dropping packet\n",
+            "4,5,50,-;audit: audit_backlog=65 > audit_backlog_limit=64\n",
+            "4,6,60,-;audit: audit_lost=12 audit_rate_limit=0 audit_backlog_limit=64\n",
+            "3,7,70,-;audit: backlog limit exceeded\n",
+            "6,8,80,-;TCP: out of memory -- consider tuning tcp_mem\n",
+            "6,9,90,-;TCP: too many orphaned sockets\n",
+            "0,10,100,-;watchdog: BUG: soft lockup - CPU#1 stuck for 22s! [tar:4711]\n",
+            "0,11,110,-;NMI watchdog: BUG: soft lockup - CPU#1 stuck for 22s! [tar:4711]\n",
+            "0,12,120,-;BUG: soft lockup - CPU#0 stuck for 67s! [kswapd0:36]\n",
+            "3,13,130,-;rcu: INFO: rcu_sched self-detected stall on CPU\n",
+            "6,14,140,-;audit: type=1400 audit(1700000000.1:7): apparmor=\"DENIED\"\n",
+            "6,15,150,-;TCP: Hash tables configured (established 65536 bind 65536)\n",
+        ];
+        let lines = log(records.into_iter().map(Ok).collect());
+        let texts = records.map(|record| record.split_once(';').unwrap().1.trim());
+        let quiet = |text: &&str| !text.contains("audit_lost") && !text.contains("DENIED");
+        let expected = texts
+            .iter()
+            .filter(|text| quiet(text) && !text.contains("Hash"));
+        assert_eq!(lines.len(), expected.clone().count());
+        for (line, text) in lines.iter().zip(expected) {
+            assert!(line.starts_with(&format!("kernel log: {text}")), "{line}");
+        }
+        assert!(lines[0].ends_with("what was in them is read from disk again)"));
+    }
+
+    #[test]
+    fn a_process_that_writes_of_dropped_caches_is_no_evidence() {
+        assert!(log(vec![Ok("14,1,10,-;backup.sh (4711): drop_caches: 3\n")]).is_empty());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::{
     ledger::Ledger,
     limits::Limits,
     names::Names,
+    parts::Parts,
 };
 use crate::{
     class::{Cause, Class, Resource},
@@ -48,6 +49,8 @@ pub(super) struct Account {
     causes: BTreeMap<(Resource, Cause), u64>,
     pub(super) held: BTreeMap<(Resource, Option<PlaceId>, Holder), Held>,
     pub(super) limits: Limits,
+    /// The split of what is charged to the target itself.
+    pub(super) parts: Parts,
 }
 
 impl Account {

@@ -1,5 +1,6 @@
 //! The books at the end of a window: what the fold hands to the verdict. Plain figures, no judgement.
 
+pub use super::parts::{AddressId, Client, OwnPart, Part};
 pub use crate::figures::{Histogram, Interrupted, Siblings, Source};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -242,6 +243,12 @@ pub struct Books {
     pub ways: BTreeMap<(Resource, Vec<ProcessId>), (u64, u64)>,
     /// Totals per resource, place and owner.
     pub held: BTreeMap<(Resource, Option<PlaceId>, Holder), Held>,
+    /// The parts of the target that held what is charged to itself, as far as they are known.
+    pub own: Vec<OwnPart>,
+    /// Addresses of the target's clients on other machines.
+    pub addresses: Vec<String>,
+    /// Names of the target's threads, by thread, as far as they are known.
+    pub thread_names: BTreeMap<u32, ArcStr>,
     /// Latest histogram of each process and family.
     pub histograms: Vec<(ProcessId, Histogram)>,
     /// Flame graph.

@@ -3,6 +3,7 @@
 use super::{
     Model,
     books::{Bin, Books, FlameLine},
+    disks::AskerAt,
     followed::{self, Leaf, Ways},
     lost,
 };
@@ -32,8 +33,11 @@ impl Model {
         requests.close_drains(&mut beside, end_ns);
         let (names, account) = (&mut self.names, &mut self.account);
         let (requests, threads) = (&self.requests, &self.threads);
-        let asker_at = |tid, ns| requests.asker_at(threads, tid, ns);
-        self.disks.settle(names, account, &asker_at);
+        let asker_at = AskerAt {
+            asker: &|tid, ns| requests.asker_at(threads, tid, ns),
+            client: &|tid, ns| requests.client_at(threads, tid, ns),
+        };
+        self.disks.settle(names, account, asker_at);
         self.links.settle(account);
         self.cpus.settle(names, account);
         account.settle_limits(names);
@@ -65,12 +69,15 @@ impl Model {
             unreadable_stacks: self.threads.unreadable_stacks,
             targets,
             ways,
+            own: self.account.parts.take(),
             flame: self.flame_lines(),
             causes: self.account.causes(),
             workers: self.requests.workers(&self.threads),
+            addresses: self.requests.clients.addresses.into_texts(),
             histograms: self.facts.take_histograms(),
             processes: self.names.processes.into_all(),
             places: self.names.places,
+            thread_names: self.names.threads,
             held: self.account.held,
             limits: self.account.limits.places().collect(),
             disks: self.disks.facts,

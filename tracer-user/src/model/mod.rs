@@ -17,6 +17,7 @@ mod limits;
 mod links;
 mod lost;
 mod names;
+mod parts;
 mod process;
 mod recent;
 mod requests;
@@ -32,7 +33,7 @@ use crate::{
 use account::Account;
 use books::Holder;
 use cpus::Cpus;
-use disks::Disks;
+use disks::{AskerAt, Disks};
 use facts::Facts;
 use followed::{Followed, Reach};
 use links::Links;
@@ -128,6 +129,7 @@ impl Model {
             Event::Signal(signal) => self.threads.stops.signal(names, signal),
             Event::Freeze(freeze) => self.threads.stops.freeze(names, freeze),
             Event::Traced(traced) => self.threads.stops.traced(names, traced),
+            Event::Named(named) => names.named(named),
             Event::Follow(follow) => self.follow(follow),
             Event::Interrupted(interrupted) => self.facts.interrupted = interrupted.clone(),
             Event::Siblings(siblings) => self.facts.siblings = *siblings,
@@ -174,9 +176,12 @@ impl Model {
 
     fn io(&mut self, io: &event::Io) {
         let (requests, threads) = (&self.requests, &self.threads);
-        let asker_at = |tid, ns| requests.asker_at(threads, tid, ns);
+        let asker_at = AskerAt {
+            asker: &|tid, ns| requests.asker_at(threads, tid, ns),
+            client: &|tid, ns| requests.client_at(threads, tid, ns),
+        };
         let (names, account) = (&mut self.names, &mut self.account);
-        let request = self.disks.io(names, account, &asker_at, io);
+        let request = self.disks.io(names, account, asker_at, io);
         if request.owner == Holder::Own {
             self.threads.completed(account, io, request);
             self.found();

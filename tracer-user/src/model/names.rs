@@ -1,9 +1,17 @@
 //! Names of processes, by identity, and of places.
 
+use std::collections::BTreeMap;
+
+use arcstr::ArcStr;
+
 use super::{
     books::{Holder, PlaceId, ProcessId},
     process::Processes,
 };
+use crate::event;
+
+/// Threads of which the names are kept.
+const MOST_THREADS: usize = 4096;
 
 /// Every process and every place that the fold has met. All rooms share it, so that an index means the same everywhere.
 #[derive(Clone, Debug, Default)]
@@ -11,6 +19,8 @@ pub(super) struct Names {
     pub(super) processes: Processes,
     /// By [`PlaceId`].
     pub(super) places: Vec<String>,
+    /// Names of the target's threads, as far as they are known.
+    pub(super) threads: BTreeMap<u32, ArcStr>,
 }
 
 impl Names {
@@ -65,11 +75,20 @@ impl Names {
         self.places.len() - 1
     }
 
+    /// Words by which a process or thread of the target is known from now on.
+    pub(super) fn named(&mut self, named: &event::Named) {
+        if named.tid == 0 {
+            self.processes.titled(named.pid, &named.cmdline);
+        } else if self.threads.len() < MOST_THREADS || self.threads.contains_key(&named.tid) {
+            self.threads.insert(named.tid, ArcStr::from(&named.comm));
+        }
+    }
+
     /// The processes as another one would name them if it were the target; no place yet.
     pub(super) fn seen_by(&self, target: ProcessId) -> Self {
         Self {
             processes: self.processes.seen_by(target),
-            places: Vec::new(),
+            ..Self::default()
         }
     }
 
@@ -87,7 +106,6 @@ impl Names {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event;
 
     fn names() -> Names {
         let mut names = Names::default();

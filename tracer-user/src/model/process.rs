@@ -97,6 +97,16 @@ impl Processes {
         process.kernel = false;
     }
 
+    /// A process has written a title over its command line.
+    pub(crate) fn titled(&mut self, pid: u32, cmdline: &str) {
+        let known = self.by_pid.get(&pid);
+        if let Some(process) = known.map(|id| &mut self.all[*id])
+            && process.cmdline != cmdline
+        {
+            process.cmdline = ArcStr::from(cmdline);
+        }
+    }
+
     /// A process ended; its id may come back as another's. Returns the indices of those that are forgotten for it: they will be
     /// reused.
     #[must_use]

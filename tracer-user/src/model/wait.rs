@@ -7,6 +7,7 @@ use super::{
     cpus::Queued,
     disks::DiskWait,
     links::SendWait,
+    parts,
     threads::Blocked,
 };
 use crate::{
@@ -57,7 +58,10 @@ impl Model {
             moves: &moves,
             throttled_ns: wait.throttled_ns,
         };
-        self.cpus.queued(&mut self.names, account, &queued);
+        let (requests, threads) = (&self.requests, &self.threads);
+        let client_at = |tid, ns| requests.client_at(threads, tid, ns);
+        self.cpus
+            .queued(&mut self.names, account, &client_at, &queued);
     }
 
     /// A blocked sleep is charged now, or when the place's other users are known.
@@ -87,6 +91,7 @@ impl Model {
         }
         match class {
             Class::Disk => self.disks.waited(DiskWait {
+                process: names.processes.id(wait.pid),
                 tid: wait.tid,
                 begin,
                 end,
@@ -110,6 +115,12 @@ impl Model {
             Class::Lock => {
                 let holder = self.threads.lock_holder(names, wait);
                 account.charge(charge(Resource::Lock, None, holder));
+                if holder == Holder::OwnLock {
+                    let (requests, threads) = (&self.requests, &self.threads);
+                    let client = requests.client_at(threads, wait.waker_tid, end);
+                    let part = parts::part(names, wait.waker_pid, wait.waker_tid, client);
+                    account.parts.add(Resource::Lock, part, ns);
+                }
             }
             Class::Upstream => {
                 let place = self.threads.remote_place(names, stack);

@@ -6,7 +6,7 @@ use crate::{
     class::{Cause, Class, Resource},
     report::{
         Basis, Blame, Budget, Culprit, Histogram, Host, Hypothesis, Losses, MissingProbe, Remedy,
-        Report, Requests, SCHEMA, SelfCost, Target, Threads, Unknown, Verdict, Window,
+        Report, Requests, SCHEMA, SelfCost, SelfPart, Target, Threads, Unknown, Verdict, Window,
     },
 };
 
@@ -47,6 +47,17 @@ fn blame(resource: Resource, place: &str, pid: Option<u32>, comm: &str, ms: u64)
     }
 }
 
+fn own_part(pid: u32, share: f64) -> SelfPart {
+    SelfPart {
+        pid,
+        comm: "nginx".to_owned(),
+        cmdline: "nginx: worker process".to_owned(),
+        thread: None,
+        client: Some("10.9.0.2".to_owned()),
+        share,
+    }
+}
+
 /// A web server on a healthy machine.
 pub(super) fn healthy() -> Report {
     Report {
@@ -77,6 +88,7 @@ pub(super) fn healthy() -> Report {
             via: Vec::new(),
             culprits: Vec::new(),
             self_share: 0.0,
+            self_parts: Vec::new(),
             share: 0.0,
             confidence: 0.97,
             sentence: "nginx waits for nothing that others hold: its requests are blocked 2 % of their time.".to_owned(),
@@ -131,6 +143,7 @@ pub(super) fn disk() -> Report {
         place: Some("sda".to_owned()),
         culprits: vec![tar.clone()],
         self_share: 0.09,
+        self_parts: vec![own_part(813, 0.06), own_part(812, 0.03)],
         share: 0.93,
         confidence: 0.91,
         sentence: "nginx waits for the disk sda: 93 % of its blocked time, of which tar | gzip | ssh (pid 4711) holds 88 %.".to_owned(),
@@ -156,6 +169,7 @@ pub(super) fn disk() -> Report {
         place: Some("sda".to_owned()),
         culprits: vec![tar],
         self_share: 0.09,
+        self_parts: vec![own_part(813, 0.06), own_part(812, 0.03)],
         share: 0.93,
     }];
     report.healthy = vec![Resource::Network, Resource::Memory, Resource::Lock];

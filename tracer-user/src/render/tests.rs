@@ -6,7 +6,7 @@ use super::{
     examples,
     text::{TextOptions, text},
 };
-use crate::report::Report;
+use crate::report::{Report, SelfPart};
 
 fn all() -> Vec<(&'static str, Report)> {
     vec![
@@ -113,4 +113,30 @@ fn a_table_has_no_more_rows_than_asked_for() {
         "{shown}"
     );
     assert!(!shown.contains("gzip [4712]"), "{shown}");
+}
+
+#[test]
+fn parts_of_the_target_are_shown_where_they_say_more() {
+    let shown = |parts: &[(u32, Option<&str>, Option<&str>, f64)]| {
+        let mut report = examples::healthy();
+        let parts = parts.iter().map(|&(pid, thread, client, share)| SelfPart {
+            pid,
+            thread: thread.map(str::to_owned),
+            client: client.map(str::to_owned),
+            share,
+            ..SelfPart::default()
+        });
+        report.target.pid = 812;
+        report.verdict.self_parts = parts.collect();
+        report.telling_parts().len()
+    };
+    let near = Some("10.9.0.1");
+    assert_eq!(shown(&[(812, None, near, 0.6), (812, None, None, 0.3)]), 0);
+    assert_eq!(
+        shown(&[(812, None, near, 0.6), (812, None, Some("psql"), 0.3)]),
+        2
+    );
+    assert_eq!(shown(&[(812, None, None, 0.6), (813, None, None, 0.2)]), 2);
+    assert_eq!(shown(&[(812, None, None, 0.6), (813, None, None, 0.04)]), 0);
+    assert_eq!(shown(&[(812, Some("flusher"), None, 0.6)]), 1);
 }

@@ -18,6 +18,9 @@ pub struct TextOptions {
     pub colour: bool,
 }
 
+/// Columns of a process's command line or title.
+const TITLE: usize = 50;
+
 /// Columns of a bar.
 const BAR: usize = 38;
 
@@ -182,6 +185,7 @@ impl Page<'_> {
                 blame.len() - self.options.top
             ));
         }
+        lines.extend(self.own_parts());
         let shown = blame.iter().take(self.options.top);
         let estimates: Vec<Estimate> = shown.filter_map(Blame::estimate).collect();
         if estimates.contains(&Estimate::Stolen) {
@@ -194,6 +198,29 @@ impl Page<'_> {
             );
         }
         lines
+    }
+
+    /// The target itself, part by part.
+    fn own_parts(&self) -> Vec<String> {
+        let parts = self.report.telling_parts().into_iter();
+        let lines = parts.map(|part| {
+            let client = part.client.as_ref();
+            let client = client.map_or_else(String::new, |client| format!(" for {client}"));
+            let thread = part.thread.as_ref();
+            let thread = thread.map_or_else(String::new, |name| format!(", thread {name}"));
+            let words = match part.cmdline.is_empty() {
+                true => &part.comm,
+                false => &part.cmdline,
+            };
+            let text = format!(
+                "{} {}{thread}{client} [{}]",
+                share(part.share),
+                shorten(words, TITLE),
+                part.pid
+            );
+            wrap(&safe(&text), "  itself: ", "          ")
+        });
+        lines.flatten().collect()
     }
 
     fn holder(&self, row: &Blame) -> Vec<String> {

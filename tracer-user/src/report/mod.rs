@@ -120,6 +120,9 @@ pub struct Verdict {
     pub culprits: Vec<Culprit>,
     /// Part of the resource's waiting time that the target owes to itself, 0..1.
     pub self_share: f64,
+    /// The parts of the target that have it, as far as they are known, the largest first.
+    #[serde(default)]
+    pub self_parts: Vec<SelfPart>,
     /// Part of all blocked time that was spent on this resource, 0..1.
     pub share: f64,
     /// Confidence in the verdict, 0..1.
@@ -182,6 +185,23 @@ pub struct Culprit {
     pub pids: Vec<u32>,
 }
 
+/// A part of the target, or of a process that it asked, that held a resource while the target waited.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SelfPart {
+    /// The process.
+    pub pid: u32,
+    /// Its name.
+    pub comm: String,
+    /// Its command line, or the title that it has written over it.
+    pub cmdline: String,
+    /// Name of the thread; `null` if it is not known, or is the process's.
+    pub thread: Option<String>,
+    /// The client for which it worked: an address, or a process of this machine; `null` if that is not known.
+    pub client: Option<String>,
+    /// Part of the resource's waiting time, 0..1; all parts sum to `self_share` at most.
+    pub share: f64,
+}
+
 /// One resource that the target waited for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Hypothesis {
@@ -195,6 +215,9 @@ pub struct Hypothesis {
     pub culprits: Vec<Culprit>,
     /// The target's own part, 0..1.
     pub self_share: f64,
+    /// The parts of the target that have it, as far as they are known, the largest first.
+    #[serde(default)]
+    pub self_parts: Vec<SelfPart>,
     /// Part of all blocked time, 0..1.
     pub share: f64,
 }

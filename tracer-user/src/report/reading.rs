@@ -1,11 +1,11 @@
 //! Decisions that all renderers share and none takes for itself. They are shares, the facts worth a line, and those already stated
 //! elsewhere.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, collections::BTreeSet};
 
 use super::{
-    Blame, Budget, Histogram, Losses, MissingProbe, Remedy, Report, Requests, SelfCost, Threads,
-    Verdict,
+    Blame, Budget, Histogram, Losses, MissingProbe, Remedy, Report, Requests, SelfCost, SelfPart,
+    Threads, Verdict,
 };
 use crate::{
     class::{Class, Resource},
@@ -20,6 +20,11 @@ const BEHIND_OWN: f64 = 0.05;
 const UNACCOUNTED: f64 = 0.01;
 /// If less than this part of the waits for a resource is charged to nobody, that is noise.
 const UNATTRIBUTED: f64 = 0.10;
+
+/// A part of the target with less than this part of the waits for the resource is not worth a line.
+const PART: f64 = 0.05;
+/// So many parts of the target have a line.
+const MOST_PARTS: usize = 3;
 
 /// Time in one class.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -73,6 +78,21 @@ impl Report {
         all.map(|(resource, ns)| (*resource, *ns))
             .filter(notable)
             .collect()
+    }
+
+    /// The few largest parts of the target in the verdict's resource. Empty if they say no more than that it is the target: one
+    /// process with one client, and no thread with a name of its own.
+    pub(crate) fn telling_parts(&self) -> Vec<&SelfPart> {
+        let parts = self.verdict.self_parts.iter();
+        let parts: Vec<&SelfPart> = parts.filter(|part| part.share >= PART).collect();
+        let processes: BTreeSet<u32> = parts.iter().map(|part| part.pid).collect();
+        let clients = parts.iter().filter_map(|part| part.client.as_ref());
+        let clients: BTreeSet<&String> = clients.collect();
+        let says_more = processes.iter().any(|pid| *pid != self.target.pid)
+            || clients.len() > 1
+            || parts.iter().any(|part| part.thread.is_some());
+        let few = parts.into_iter().take(MOST_PARTS);
+        few.filter(|_| says_more).collect()
     }
 
     /// Missing probes that no other line names: neither an unknown resource nor another probe with the same cost.

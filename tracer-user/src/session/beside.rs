@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use super::{
     asked::Asked, clients::Clients, debuggers::debuggers, groups::Groups, holders::Holders,
+    titles::Titles,
 };
 use crate::{
     event::{self, Event, OpenSocket},
@@ -21,6 +22,8 @@ pub(super) struct Beside {
     pub(super) groups: Groups,
     /// The groups in which the target may be frozen.
     pub(super) freezers: Freezers,
+    /// The titles of the target's processes.
+    pub(super) titles: Titles,
     /// The processes that the target asks.
     asked: Asked,
     /// The target's clients.
@@ -37,6 +40,7 @@ impl Beside {
             holders: Holders::default(),
             groups: Groups::default(),
             freezers: Freezers::begin(),
+            titles: Titles::of(targets),
             asked,
             clients: Clients::new(listening),
         }
@@ -48,6 +52,7 @@ impl Beside {
         self.freezers.see(batch);
         self.asked.see(batch);
         self.clients.see(batch);
+        self.titles.see(batch);
     }
 
     /// The processes found since the last call, as events. `mark` makes a process a target, so that its waits are recorded from now
@@ -81,6 +86,7 @@ impl Beside {
             events.extend(unanswered.into_iter().map(Event::Unanswered));
         }
         events.extend(self.clients.take());
+        events.extend(self.titles.take());
         events
     }
 }

@@ -15,6 +15,7 @@ mod limits;
 mod scene;
 mod settings;
 mod stop;
+mod titles;
 mod window;
 
 pub(crate) use self::{
@@ -197,6 +198,7 @@ fn finish(
     events.extend(uses);
     events.extend(left.totals(end_ns)?);
     events.extend(left.shared.take());
+    events.extend(beside.titles.end());
     let mut pids = beside.holders.largest(&events);
     pids.extend(targets);
     pids.remove(&std::process::id());

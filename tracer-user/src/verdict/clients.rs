@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     class::Resource,
-    model::books::{Asker, Bin, Books, Charge, Holder, Served},
+    model::books::{Asker, Bin, Books, Charge, Client, Holder, Served},
 };
 
 /// Waits around a job of clients for one resource, ns.
@@ -90,7 +90,13 @@ impl<'a> Charged<'a> {
     }
 
     fn transfer(&mut self, groups: &Groups) {
-        for bin in &mut self.books.to_mut().bins {
+        let accused = &self.accused;
+        let books = self.books.to_mut();
+        books.own.retain(|own| match own.part.client {
+            Some(Client::Process(client)) => !accused.contains(&groups.of(client)),
+            _ => true,
+        });
+        for bin in &mut books.bins {
             for (asker, charge) in of_clients(&bin.served) {
                 if let Holder::Client(client) = charge.holder
                     && self.accused.contains(&groups.of(client))

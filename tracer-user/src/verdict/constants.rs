@@ -41,6 +41,18 @@ pub(super) const VIA_PART: f64 = 0.5;
 /// server slow.
 pub(super) const NAMED_MEMBER: f64 = 0.05;
 
+/// A part of the target with less than this part of the waits for the resource is not listed.
+pub(super) const LEAST_PART: f64 = 0.01;
+
+/// Most parts of the target that are listed for one resource.
+pub(super) const MOST_PARTS: usize = 10;
+
+/// A part of the target is worth a word with at least this part of the waits for the resource.
+pub(super) const NOTABLE_PART: f64 = 0.05;
+
+/// The sentence names the part of the target that has at least this part of what the target owes to itself.
+pub(super) const MOSTLY: f64 = 0.5;
+
 /// Most names in the name of a group: more do not fit into a sentence.
 pub(super) const MOST_NAMES: usize = 4;
 

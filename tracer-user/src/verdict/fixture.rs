@@ -126,3 +126,13 @@ pub(super) fn disk_behind_tar() -> Scene {
         .charge(Resource::Disk, Some(sda), Holder::Process(tar), 36)
         .charge(Resource::Disk, Some(sda), Holder::Own, 4)
 }
+
+/// nginx waits so long in each slice for sda, all of it behind itself.
+pub(super) fn own_disk(ms: u64) -> Books {
+    let mut scene = Scene::new();
+    let sda = scene.place("sda");
+    let scene = scene.threads(Class::Disk, ms);
+    scene
+        .charge(Resource::Disk, Some(sda), Holder::Own, ms)
+        .books
+}

@@ -3,6 +3,7 @@
 use super::{
     constants::{CAUSE_PART, VIA_PART},
     decision::ratio,
+    own::{self, SelfPart},
     resources,
     shares::Party,
     view::{Culprit, View},
@@ -32,6 +33,8 @@ pub struct Hypothesis {
     pub culprits: Vec<Culprit>,
     /// Part of the resource's waiting time that the target owes to itself.
     pub self_share: f64,
+    /// The parts of the target that have it, as far as they are known, the largest first.
+    pub self_parts: Vec<SelfPart>,
     /// Part of the resource's waiting time in which its own quota stopped it; contained in `self_share`.
     pub quota_share: f64,
     /// Part of the resource's waiting time in which pages were written back that had been dirtied before the trace.
@@ -71,6 +74,7 @@ impl Hypothesis {
                 .filter_map(|(group, ns)| view.culprit(resource, group, ns))
                 .collect(),
             self_share: part_of(Party::is_own),
+            self_parts: own::parts(view, resource, &parties),
             quota_share: part_of(|party| party == Party::Plain(Holder::OwnQuota)),
             earlier_share: part_of(|party| party == Party::Plain(Holder::Earlier)),
             interrupt: interrupt(&parties, waited),

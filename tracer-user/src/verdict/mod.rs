@@ -14,6 +14,7 @@ mod group;
 mod health;
 mod hypothesis;
 mod job;
+mod own;
 mod remedy;
 mod resources;
 mod sentence;
@@ -26,6 +27,7 @@ mod view;
 pub use clients::Charged;
 pub use group::GroupId;
 pub use hypothesis::Hypothesis;
+pub use own::{SelfPart, client_name};
 pub use remedy::Remedy;
 pub use view::Culprit;
 

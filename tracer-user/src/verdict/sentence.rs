@@ -5,6 +5,7 @@ use super::{
     constants::{ALSO_NAMED, CULPRIT_PART, NOT_HELD_UP, PLACE_PART, SHORT_WINDOW_BINS},
     decision::acquits_others,
     health::{Health, says_shared},
+    own as own_parts,
     resources::words,
     stops::is_stopped,
 };
@@ -107,6 +108,11 @@ fn reason(books: &Books, finding: &Finding, comm: &str, found: &Hypothesis) -> S
         let part = match found.cause {
             Some(_) => found.share * found.cause_part,
             None => found.share,
+        };
+        let mostly = own_parts::mostly(books, found).filter(|_| found.via.is_empty());
+        let place = match mostly.filter(|_| found.cause == Some(Cause::Own)) {
+            Some(mostly) => format!("{place}, {mostly}"),
+            None => place,
         };
         return nobody(found, &format!("{} of {blocked}", share(part)), &place);
     }

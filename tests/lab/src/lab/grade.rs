@@ -32,6 +32,8 @@ pub(crate) enum Fault {
     NotNamed(String),
     /// This one is accused and should not be.
     Accused(String),
+    /// This part of the server should have most of what it owes to itself.
+    Part(String),
     /// This backup's share is wrong: said, true.
     Share(String, f64, f64),
 }
@@ -43,6 +45,7 @@ impl Fault {
             Self::Failed(why) => why.clone(),
             Self::Resource(resource) => format!("the resource is {resource}"),
             Self::NotNamed(name) => format!("{name} is not accused"),
+            Self::Part(words) => format!("the server's own part is {}", words.escape_debug()),
             Self::Accused(name) => format!("{} is accused falsely", name.escape_debug()),
             Self::Share(name, said, true_share) => {
                 format!(
@@ -86,6 +89,9 @@ fn faults(label: &Label, said: &Said) -> Vec<Fault> {
     {
         faults.push(Fault::Resource(resource.clone()));
     }
+    if let Some(part) = label.part.as_ref().filter(|part| !has_most(said, part)) {
+        faults.push(Fault::Part(part.clone()));
+    }
     for backup in &guilty {
         let named = said.culprits.iter().any(|culprit| culprit.is(&backup.pids));
         if !named && backup.share.is_none_or(|share| share >= MUST_BE_NAMED) {
@@ -103,6 +109,16 @@ fn faults(label: &Label, said: &Said) -> Vec<Fault> {
         }
     }
     faults
+}
+
+/// Whether the parts with these words have more than all others together.
+fn has_most(said: &Said, words: &str) -> bool {
+    let sum = |wanted: bool| -> f64 {
+        let parts = said.parts.iter();
+        let of = parts.filter(|part| part.words.contains(words) == wanted);
+        of.map(|part| part.share).sum()
+    };
+    sum(true) > sum(false)
 }
 
 /// For each guilty backup with a known true share: its share by tracer, and the true one. Tracer's shares are parts of its sum for
@@ -157,6 +173,7 @@ mod tests {
     fn label(resource: Option<&str>, backups: Vec<Suspect>) -> Label {
         Label {
             resource: resource.map(str::to_owned),
+            part: None,
             backups,
         }
     }
@@ -216,6 +233,27 @@ mod tests {
         };
         assert_eq!(faults(&truth(0.3), &one), [Fault::NotNamed("b".to_owned())]);
         assert_eq!(faults(&truth(0.1), &one), []);
+    }
+
+    #[test]
+    fn the_part_of_the_server_must_have_most_of_what_is_its_own() {
+        let said = |worker: f64, others: f64| {
+            let parts = format!(
+                r#"[{{"comm": "postgres", "cmdline": "postgres: autovacuum worker x", "share": {worker}}},
+                    {{"comm": "postgres", "cmdline": "postgres: x idle", "client": "10.9.0.2", "share": {others}}}]"#
+            );
+            let verdict =
+                format!(r#"{{"resource": "disk", "culprits": [], "self_parts": {parts}}}"#);
+            Said::parse(&format!(r#"{{"verdict": {verdict}}}"#)).unwrap()
+        };
+        let truth = |part: &str| Label {
+            part: Some(part.to_owned()),
+            ..label(Some("disk"), Vec::new())
+        };
+        assert_eq!(faults(&truth("autovacuum"), &said(0.6, 0.3)), []);
+        assert_eq!(faults(&truth("10.9.0.2"), &said(0.1, 0.3)), []);
+        let wrong = faults(&truth("autovacuum"), &said(0.3, 0.6));
+        assert_eq!(wrong, [Fault::Part("autovacuum".to_owned())]);
     }
 
     #[test]

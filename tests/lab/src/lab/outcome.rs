@@ -39,6 +39,9 @@ pub(crate) struct Outcome {
 pub(crate) struct Label {
     /// The resource that the guilty hold; none where nobody is guilty.
     pub(crate) resource: Option<String>,
+    /// Words of the part of the server that holds it, where the server itself does.
+    #[serde(default)]
+    pub(crate) part: Option<String>,
     /// The backups.
     pub(crate) backups: Vec<Suspect>,
 }

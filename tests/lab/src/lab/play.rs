@@ -239,7 +239,7 @@ impl Play<'_> {
             Truth::Guilty {
                 used: Some(used), ..
             } => (0..self.scene.backups.len()).map(used).collect(),
-            Truth::Guilty { .. } | Truth::Innocent => Vec::new(),
+            Truth::Guilty { .. } | Truth::Own { .. } | Truth::Innocent => Vec::new(),
         }
     }
 
@@ -260,8 +260,14 @@ impl Play<'_> {
         };
         Label {
             resource: match self.scene.truth {
-                Truth::Guilty { resource, .. } => Some(resource.to_owned()),
+                Truth::Guilty { resource, .. } | Truth::Own { resource, .. } => {
+                    Some(resource.to_owned())
+                }
                 Truth::Innocent => None,
+            },
+            part: match &self.scene.truth {
+                Truth::Own { part, .. } => Some(part.clone()),
+                Truth::Guilty { .. } | Truth::Innocent => None,
             },
             backups: backups().map(suspect).collect(),
         }

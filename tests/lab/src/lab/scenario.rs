@@ -74,6 +74,13 @@ pub(crate) enum Truth {
         /// The counter of each guilty backup's use, if there is one; shares are parts of the sum.
         used: Option<fn(backup: usize) -> Meter>,
     },
+    /// The server itself holds this resource, by one of its parts.
+    Own {
+        /// The resource's name in a report.
+        resource: &'static str,
+        /// Words of the part: of a process's title, or of a client's address.
+        part: String,
+    },
     /// Nobody but the server, its client or its machine makes it wait.
     Innocent,
 }
@@ -159,6 +166,18 @@ impl Scene {
     pub(crate) fn holds(self, resource: &'static str, used: Option<fn(usize) -> Meter>) -> Self {
         Self {
             truth: Truth::Guilty { resource, used },
+            slower: Some(2.0..=f64::INFINITY),
+            ..self
+        }
+    }
+
+    /// The server itself holds this resource, by this part: requests take at least twice as long.
+    pub(crate) fn owes(self, resource: &'static str, part: impl Into<String>) -> Self {
+        Self {
+            truth: Truth::Own {
+                resource,
+                part: part.into(),
+            },
             slower: Some(2.0..=f64::INFINITY),
             ..self
         }

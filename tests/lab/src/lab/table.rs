@@ -207,6 +207,7 @@ mod tests {
             run: 1,
             label: Label {
                 resource: None,
+                part: None,
                 backups: Vec::new(),
             },
             without: None,

@@ -26,7 +26,7 @@ pub(crate) const SOCKET_DIR: &str = "postgres";
 const LOADED: Duration = Duration::from_secs(20);
 
 /// A PostgreSQL server of its own below `home`. It has executed the lines of `sql`, a statement each. It trusts every connection
-/// over the loopback. `settings` are its options, such as `shared_buffers=1MB`.
+/// over the loopback, or from the network of its address. `settings` are its options, such as `shared_buffers=1MB`.
 pub(crate) fn postgres(
     room: &Room,
     address: SocketAddr,
@@ -44,6 +44,9 @@ pub(crate) fn postgres(
     init.args(["-U", POSTGRES_USER, "-A", "trust", "-E", "UTF8"]);
     init.args(["--locale=C", "--no-sync"]);
     output(&mut init, "make a database")?;
+    if !address.ip().is_loopback() {
+        trust_neighbours(&data.join("pg_hba.conf"))?;
+    }
     let mut single = as_postgres("postgres")?;
     // With the least write-ahead log, new tables are not written to it.
     single.args(["--single", "-j", "-F", "-c", "wal_level=minimal"]);
@@ -73,6 +76,14 @@ pub(crate) fn postgres(
     Ok(program
         .with(settings.flat_map(|setting| ["-c", setting]))
         .with_own_shared_memory())
+}
+
+/// Adds the networks of this machine's interfaces to those from which everybody is trusted.
+fn trust_neighbours(rules: &Path) -> Result<()> {
+    let doing = || format!("could not write {}", rules.display());
+    let file = fs::OpenOptions::new().append(true).open(rules);
+    let mut file = file.with_context(doing)?;
+    writeln!(file, "host all all samenet trust").with_context(doing)
 }
 
 /// Passes statements to the stdin of a command, and waits for its end.

@@ -37,7 +37,7 @@ pub(crate) use self::{
     own_limit::{memory_hierarchy, own_limits},
     peer::{Connection, clients_of, peers_of},
     process::{
-        cgroup_of, descendants, is_kernel_thread, parents, processes, start_time, unit_of,
+        cgroup_of, descendants, is_kernel_thread, parents, processes, start_time, title, unit_of,
         zombie_of,
     },
     qdisc::{Queueing, interfaces, queueing},
@@ -45,7 +45,7 @@ pub(crate) use self::{
     sender::senders,
     socket::sockets,
     standing::standings,
-    thread::{threads, tracer_of},
+    thread::{thread_names, threads, tracer_of},
     unanswered::unanswered,
     unix::asks_over_unix,
 };

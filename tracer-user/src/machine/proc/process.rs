@@ -120,6 +120,14 @@ fn process(files: &mut SmallFiles, pid: u32, ticks_per_s: u64, target: bool) -> 
     })
 }
 
+/// The command line of a process, or the title that it has written over it; `None` if it is gone or has none.
+#[must_use]
+pub(crate) fn title(pid: u32) -> Option<String> {
+    let mut files = SmallFiles::default();
+    let text = files.read_up_to(format_args!("/proc/{pid}/cmdline"), LONGEST_CMDLINE)?;
+    Some(cmdline_text(text)).filter(|text| !text.is_empty())
+}
+
 /// `/proc/PID/stat` of every process, in no order.
 pub(super) fn stats() -> impl Iterator<Item = (u32, Stat)> {
     let mut files = SmallFiles::default();

@@ -12,6 +12,19 @@ pub(crate) fn threads(pid: u32) -> Vec<Thread> {
         .collect()
 }
 
+/// The threads of a process with their names; empty if it is gone.
+#[must_use]
+pub(crate) fn thread_names(pid: u32) -> Vec<(u32, String)> {
+    let mut files = SmallFiles::default();
+    let tids = numbers_in(&format!("/proc/{pid}/task"));
+    tids.filter_map(|tid| {
+        let comm = files.read(format_args!("/proc/{pid}/task/{tid}/comm"))?;
+        let comm = String::from_utf8_lossy(comm);
+        Some((tid, comm.trim_end_matches('\n').to_owned()))
+    })
+    .collect()
+}
+
 /// One thread; `None` if it is gone.
 fn thread(files: &mut SmallFiles, pid: u32, tid: u32) -> Option<Thread> {
     let state = Stat::parse(files.read(format_args!("/proc/{pid}/task/{tid}/stat"))?)?.state;

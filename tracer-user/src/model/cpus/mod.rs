@@ -32,7 +32,7 @@ pub(super) struct Cpus {
 impl Cpus {
     pub(super) fn slice(&mut self, slice: &Slice) {
         self.cpu(slice.cpu)
-            .held(slice.pid, slice.begin_ns, slice.ns);
+            .held(slice.pid, slice.tid, slice.begin_ns, slice.ns);
     }
 
     pub(super) fn interrupted(&mut self, by: &Interrupts) {

@@ -10,6 +10,7 @@ use crate::{
         account::{Account, Charge},
         books::{Holder, PlaceId},
         names::Names,
+        parts::{self, ClientAt},
     },
 };
 
@@ -42,13 +43,14 @@ impl Cpus {
         &mut self,
         names: &mut Names,
         account: &mut Account,
+        client_at: ClientAt<'_>,
         queued: &Queued<'_>,
     ) {
         let mut stays = self.stays(queued);
         let quota = queued.throttled_ns.min(queued.end_ns - queued.begin_ns);
         take_quota(names, account, &mut stays, quota);
         for stay in stays {
-            self.contend(names, account, &stay);
+            self.contend(names, account, client_at, &stay);
         }
     }
 
@@ -82,7 +84,13 @@ impl Cpus {
     }
 
     /// Charges a stay in a run queue to the holders of that CPU.
-    fn contend(&mut self, names: &mut Names, account: &mut Account, stay: &Stay) {
+    fn contend(
+        &mut self,
+        names: &mut Names,
+        account: &mut Account,
+        client_at: ClientAt<'_>,
+        stay: &Stay,
+    ) {
         let place = self.place(names, stay.cpu);
         let mut holders: Vec<(By, u64)> = Vec::new();
         for piece in &stay.pieces {
@@ -111,7 +119,13 @@ impl Cpus {
                     continue;
                 }
                 By::Process(0) => Holder::IdleCpu,
-                By::Process(pid) => names.holder(pid),
+                By::Process(pid) => {
+                    let holder = names.holder(pid);
+                    if holder == Holder::Own {
+                        self.charge_threads(names, account, client_at, stay, (pid, ns));
+                    }
+                    holder
+                }
                 By::Interrupt(source) => Holder::Interrupt(source),
                 By::Hypervisor => Holder::Hypervisor,
             };
@@ -125,6 +139,27 @@ impl Cpus {
                 // The kernel counts how much of a slice was stolen, not when.
                 estimated: by == By::Hypervisor,
             });
+        }
+    }
+
+    /// Splits the part of a stay in which an own process held the CPU, by its threads.
+    fn charge_threads(
+        &self,
+        names: &mut Names,
+        account: &mut Account,
+        client_at: ClientAt<'_>,
+        stay: &Stay,
+        (pid, ns): (u32, u64),
+    ) {
+        let Some(cpu) = self.cpus.get(stay.cpu as usize) else {
+            return;
+        };
+        let threads = cpu.threads_of(pid, stay.begin, stay.end);
+        let total: u64 = threads.iter().map(|(.., ns)| ns).sum();
+        for (tid, first_ns, held) in threads {
+            let part = parts::part(names, pid, tid, client_at(tid, first_ns));
+            let held = u128::from(ns) * u128::from(held) / u128::from(total.max(1));
+            account.parts.add(Resource::Cpu, part, held as u64);
         }
     }
 

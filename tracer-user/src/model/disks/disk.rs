@@ -13,9 +13,10 @@ use tracer_common::block::{IO_THROTTLED, OP_READ, OP_WRITE};
 
 use super::{
     fit::Fit,
+    own::{self, Own},
     reach::Reach,
     request::Request,
-    service::{Own, Service, Usual},
+    service::{self, Service, Usual},
 };
 use crate::model::books::{Holder, PlaceId};
 
@@ -33,6 +34,8 @@ pub(crate) type Whose<'a> = &'a dyn Fn(&Request) -> Holder;
 pub(crate) struct Blame {
     /// Parts of the wait, summing to its length.
     pub(crate) charges: Vec<(Holder, u64)>,
+    /// The target's own part, by the requests of it that the awaited one stood behind. The rest of it is the awaited one's.
+    pub(crate) own: Vec<Own>,
     /// Its own service time is an estimate.
     pub(crate) estimated: bool,
 }
@@ -176,7 +179,7 @@ impl Disk {
     }
 
     /// How long such a request takes without the others; `None` before anything is known.
-    fn own_service(&self, request: &Request) -> Option<Own> {
+    fn own_service(&self, request: &Request) -> Option<service::Own> {
         let service = self.service.get(&size_class(request))?;
         let demand = self.demand(request);
         service.own(demand, request.bytes, self.fit.in_turn(), self.usual)
@@ -231,6 +234,7 @@ impl Disk {
         if request.end_ns <= begin {
             return Blame {
                 charges: vec![(Holder::Own, end.saturating_sub(begin))],
+                own: Vec::new(),
                 estimated: false,
             };
         }
@@ -256,7 +260,7 @@ impl Disk {
     /// Charges the part of a wait in which the request was queued or on the device.
     fn stood(&self, request: &Request, begin: u64, end: u64, whose: Whose<'_>) -> Blame {
         let length = end.saturating_sub(begin);
-        let shares = self.shares(Some(request), begin, end, whose);
+        let (shares, own_shares) = self.shares(Some(request), begin, end, whose);
         let others: f64 = shares.iter().map(|(_, share)| share).sum();
         let issued = request.issue_ns.clamp(begin, end.max(begin));
         let queued = issued - begin;
@@ -282,6 +286,7 @@ impl Disk {
         if others <= 0.0 {
             return Blame {
                 charges,
+                own: Vec::new(),
                 estimated: false,
             };
         }
@@ -293,17 +298,22 @@ impl Disk {
             given = end;
         }
         charges.push((Holder::Nobody, excess - given));
-        Blame { charges, estimated }
+        Blame {
+            charges,
+            own: own::scaled(own_shares, excess as f64 / others),
+            estimated,
+        }
     }
 
-    /// Virtual time that every other request got in `[begin, end]`, by owner; beside an awaited one only the proportion counts.
+    /// Virtual time that every other request got in `[begin, end]`, by owner; beside an awaited one only the proportion counts. The
+    /// second list splits the target's own share.
     fn shares(
         &self,
         awaited: Option<&Request>,
         begin: u64,
         end: u64,
         whose: Whose<'_>,
-    ) -> Vec<(Holder, f64)> {
+    ) -> (Vec<(Holder, f64)>, Vec<(Own, f64)>) {
         let cost = self.fit.cost();
         let present: Vec<&Request> = self.in_flight(begin, end).collect();
         if let Some(awaited) = awaited
@@ -312,7 +322,8 @@ impl Disk {
             // All of it, if it is anything.
             let bytes: u64 = others(&present, awaited).map(|r| u64::from(r.bytes)).sum();
             let demands = cost + bytes as f64 > 0.0;
-            return vec![(owner, f64::from(u8::from(demands)))];
+            let own = own::by_demand(owner, others(&present, awaited), cost);
+            return (vec![(owner, f64::from(u8::from(demands)))], own);
         }
         let mut edges: Vec<(u64, f64)> = Vec::with_capacity(2 * present.len());
         for request in &present {
@@ -322,6 +333,7 @@ impl Disk {
         }
         let clock = VirtualClock::new(edges);
         let mut shares: Vec<(Holder, f64)> = Vec::new();
+        let mut own = Vec::new();
         for request in present {
             if Some(request) == awaited {
                 continue;
@@ -333,8 +345,9 @@ impl Disk {
                 Some((_, sum)) => *sum += share,
                 None => shares.push((owner, share)),
             }
+            own::add(&mut own, owner, request, share);
         }
-        shares
+        (shares, own)
     }
 
     /// Charges a wait in `[begin, end]` for writes of kernel threads. All owners of requests here share it, by demand in virtual
@@ -344,7 +357,8 @@ impl Disk {
     pub(crate) fn blame_all(&self, begin: u64, end: u64) -> Blame {
         let mut charges = Vec::new();
         let mut rest = end.saturating_sub(begin);
-        for (holder, share) in self.shares(None, begin, end, &|request| request.owner) {
+        let (shares, own_shares) = self.shares(None, begin, end, &|request| request.owner);
+        for (holder, share) in shares {
             let ns = (share.round() as u64).min(rest);
             rest -= ns;
             charges.push((holder, ns));
@@ -352,6 +366,7 @@ impl Disk {
         charges.push((Holder::Nobody, rest));
         Blame {
             charges,
+            own: own::scaled(own_shares, 1.0),
             estimated: true,
         }
     }

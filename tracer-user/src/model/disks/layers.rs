@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use super::{
     DiskWait,
     disk::{Blame, Disk, Whose},
+    own::Own,
     request::Request,
 };
 use crate::{
@@ -131,6 +132,7 @@ impl Layers<'_> {
             let (begin, end) = (upto.max(request.queue_ns), request.end_ns.min(wait.end));
             let part = disk.blame(request, begin, end, self.whose);
             blame.estimated |= part.estimated;
+            blame.own.extend(part.own);
             for (holder, ns) in part.charges {
                 *sums.entry(holder).or_default() += ns;
             }
@@ -148,25 +150,30 @@ impl Layers<'_> {
     /// A stacked device (loop, dm-crypt) submits from kernel threads. Their part belongs to the owners of the requests that it serves
     /// above, by bytes.
     fn mapped(&self, dev: u32, blame: Blame, wait: &DiskWait) -> Layer {
-        let above: Vec<(Holder, u64)> = self
+        let above: Vec<(Holder, &Request)> = self
             .facts
             .iter()
             .filter(|disk| disk.below.contains(&dev))
             .filter_map(|disk| self.disks.get(&disk.dev))
             .flat_map(|disk| disk.in_flight(wait.begin, wait.end))
-            .map(|request| ((self.whose)(request), u64::from(request.bytes)))
+            .map(|request| ((self.whose)(request), request))
             .collect();
-        let total: u64 = above.iter().map(|(_, bytes)| bytes).sum();
-        let mut charges = Vec::new();
+        let bytes = |request: &Request| u64::from(request.bytes);
+        let total: u64 = above.iter().map(|(_, request)| bytes(request)).sum();
+        let (mut charges, mut own) = (Vec::new(), blame.own);
         for (holder, ns) in blame.charges {
             if total == 0 || !self.names.is_kernel_thread(holder) {
                 charges.push((holder, ns));
                 continue;
             }
             let mut given = 0;
-            for (owner, bytes) in &above {
-                let part = (u128::from(ns) * u128::from(*bytes) / u128::from(total)) as u64;
+            for (owner, request) in &above {
+                let part = u128::from(ns) * u128::from(bytes(request)) / u128::from(total);
+                let part = part as u64;
                 charges.push((*owner, part));
+                if owner.plain() == Holder::Own {
+                    own.push(Own::new(request, part));
+                }
                 given += part;
             }
             charges.push((holder, ns - given));
@@ -174,7 +181,11 @@ impl Layers<'_> {
         let estimated = blame.estimated;
         Layer {
             dev,
-            blame: Blame { charges, estimated },
+            blame: Blame {
+                charges,
+                own,
+                estimated,
+            },
         }
     }
 }

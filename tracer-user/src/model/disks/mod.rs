@@ -3,6 +3,7 @@
 mod disk;
 mod fit;
 mod layers;
+mod own;
 mod reach;
 mod request;
 mod service;
@@ -15,15 +16,16 @@ use tracer_common::block::IO_BEFORE;
 
 use super::{
     account::{Account, Charge},
-    books::{Asker, Holder, PlaceId},
+    books::{Asker, Holder, PlaceId, ProcessId},
     names::Names,
+    parts::{ClientAt, Part},
     threads::OnDisk,
 };
 use crate::{
     class::{Cause, Class, Resource},
     event,
 };
-use disk::Disk;
+use disk::{Blame, Disk};
 use layers::Layers;
 pub(super) use request::Request;
 
@@ -37,6 +39,7 @@ const JUDGE_NS: u64 = 3_000_000_000;
 /// A wait of a target thread for a disk. Competing requests may not all have completed yet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DiskWait {
+    pub(super) process: ProcessId,
     pub(super) tid: u32,
     /// When it began and ended, ns.
     pub(super) begin: u64,
@@ -58,7 +61,12 @@ impl DiskWait {
 }
 
 /// Names the client for which a thread of the target worked at a time (tid, ns), if that is known.
-pub(super) type AskerAt<'a> = &'a dyn Fn(u32, u64) -> Option<Asker>;
+#[derive(Clone, Copy)]
+pub(super) struct AskerAt<'a> {
+    pub(super) asker: &'a dyn Fn(u32, u64) -> Option<Asker>,
+    /// The same with those on other machines told apart.
+    pub(super) client: ClientAt<'a>,
+}
 
 /// All disks.
 #[derive(Clone, Debug, Default)]
@@ -98,7 +106,12 @@ impl Disks {
             0 => names.holder(io.pid),
             _ => Holder::Earlier,
         };
-        let request = Request::new(io, owner);
+        // Only the target is split into processes.
+        let process = match owner {
+            Holder::Own => names.processes.id(io.pid),
+            _ => 0,
+        };
+        let request = Request::new(io, owner, process);
         if let Some(oldest) = self.disk(names, io.dev).forgets() {
             self.judge_waits(names, account, asker_at, |wait| wait.begin <= oldest);
         }
@@ -204,7 +217,7 @@ impl Disks {
     }
 
     fn judge(&self, names: &Names, account: &mut Account, asker_at: AskerAt<'_>, wait: &DiskWait) {
-        let asker = asker_at(wait.tid, wait.begin);
+        let asker = (asker_at.asker)(wait.tid, wait.begin);
         let span = (wait.begin, wait.end);
         let layers = Layers {
             disks: &self.disks,
@@ -218,6 +231,7 @@ impl Disks {
             return account.burn_only(frames, wait.end - wait.begin);
         };
         let estimated = blame.estimated;
+        charge_parts(account, asker_at.client, wait, &blame);
         for (holder, ns) in blame.charges {
             if let Some(asker) = asker {
                 let key = (Resource::Disk, Some(place), holder);
@@ -237,13 +251,37 @@ impl Disks {
     }
 }
 
+/// Splits the target's own part of a wait: the threads whose requests it stood behind have theirs, the waiting thread the rest.
+fn charge_parts(account: &mut Account, client_at: ClientAt<'_>, wait: &DiskWait, blame: &Blame) {
+    let own = blame.charges.iter();
+    let own = own.filter(|(holder, _)| holder.plain() == Holder::Own);
+    let mut left: u64 = own.map(|(_, ns)| ns).sum();
+    let mut charge = |process, tid, at, ns| {
+        if ns > 0 {
+            let client = client_at(tid, at);
+            let part = Part {
+                process,
+                tid,
+                client,
+            };
+            account.parts.add(Resource::Disk, part, ns);
+        }
+    };
+    for part in &blame.own {
+        let ns = part.ns.min(left);
+        charge(part.process, part.tid, part.queue_ns, ns);
+        left -= ns;
+    }
+    charge(wait.process, wait.tid, wait.begin, left);
+}
+
 /// The owner of a request, as one client of the target sees it. A request that the target made for another client is that client's,
 /// if both are known.
 fn owner_for(request: &Request, waits: Option<Asker>, asker_at: AskerAt<'_>) -> Holder {
     if request.owner != Holder::Own || waits.is_none() {
         return request.owner;
     }
-    match asker_at(request.tid, request.queue_ns) {
+    match (asker_at.asker)(request.tid, request.queue_ns) {
         Some(Asker::Process(id)) if waits != Some(Asker::Process(id)) => Holder::Client(id),
         _ => Holder::Own,
     }

@@ -2,7 +2,10 @@
 
 use tracer_common::block::{IO_ERROR, IO_JOURNAL, IO_MERGED, IO_OPEN, IO_WRITEBACK};
 
-use crate::{event::Io, model::books::Holder};
+use crate::{
+    event::Io,
+    model::books::{Holder, ProcessId},
+};
 
 /// A request, completed or still in flight.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,6 +22,8 @@ pub(crate) struct Request {
     pub(crate) op: u32,
     /// Its owner.
     pub(crate) owner: Holder,
+    /// The process that owns it.
+    pub(crate) process: ProcessId,
     /// Which thread queued it.
     pub(crate) tid: u32,
     /// `IO_*` bits.
@@ -28,7 +33,7 @@ pub(crate) struct Request {
 impl Request {
     /// From an event.
     #[must_use]
-    pub(crate) fn new(io: &Io, owner: Holder) -> Self {
+    pub(crate) fn new(io: &Io, owner: Holder, process: ProcessId) -> Self {
         Self {
             queue_ns: io.queue_ns,
             issue_ns: io.issue_ns,
@@ -36,6 +41,7 @@ impl Request {
             bytes: io.bytes,
             op: io.op,
             owner,
+            process,
             tid: io.tid,
             flags: io.flags,
         }

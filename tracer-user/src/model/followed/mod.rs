@@ -140,7 +140,8 @@ impl Followed {
             | Event::Means(_)
             | Event::OwnLimit(_)
             | Event::RemoteMount(_)
-            | Event::OpenSocket(_) => return Reach::Here,
+            | Event::OpenSocket(_)
+            | Event::Named(_) => return Reach::Here,
             _ => {}
         }
         let Some(pid) = subject(event) else {

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     event,
-    model::books::{Blind, Holder, PlaceId},
+    model::books::{Blind, Holder, PlaceId, ProcessId},
 };
 
 /// One of three signs of a full link (`Link::full_senders`): at least two owners sent this part of its highest rate.
@@ -30,6 +30,8 @@ pub(crate) struct Link {
     unread: bool,
     /// A process takes its packets, and sends them on.
     handed: bool,
+    /// Bytes sent by each process of the target in the whole window.
+    pub(super) own: BTreeMap<ProcessId, u64>,
 }
 
 /// A share of one slice's waiting, for the ledger.
@@ -52,6 +54,7 @@ impl Link {
             slices: BTreeMap::new(),
             unread: false,
             handed: false,
+            own: BTreeMap::new(),
         }
     }
 

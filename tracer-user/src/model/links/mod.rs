@@ -14,6 +14,7 @@ use super::{
     account::{Account, Charge},
     books::{Blind, Holder, PlaceId},
     names::Names,
+    parts::Part,
 };
 use crate::{
     class::{Class, Resource},
@@ -69,6 +70,9 @@ impl Links {
             .entry((slice.netns, slice.ifindex, sent.queue))
             .or_insert_with(|| Link::new(names.place(&slice.name)));
         link.sent(sent, holder);
+        if holder == Holder::Own {
+            *link.own.entry(names.processes.id(slice.pid)).or_default() += slice.bytes;
+        }
         let held = account.held(Resource::Network, Some(link.place), holder);
         held.ios += u64::from(slice.packets);
         held.bytes += slice.bytes;
@@ -158,6 +162,7 @@ impl Links {
             account.charge_only(charge(link, share));
             *by_holder.entry(share.holder).or_default() += share.ns;
         }
+        charge_parts(link, account, by_holder.get(&Holder::Own).copied());
         for (holder, ns) in by_holder {
             for ((_, stack), waited) in self.stacks.range((key, 0)..=(key, u64::MAX)) {
                 let part = u128::from(ns) * u128::from(*waited) / u128::from(total.max(1));
@@ -165,6 +170,20 @@ impl Links {
                 account.burn_only(frames, part as u64);
             }
         }
+    }
+}
+
+/// Splits the target's own part of the waits for a link, by the bytes that each of its processes sent in the window.
+fn charge_parts(link: &Link, account: &mut Account, ns: Option<u64>) {
+    let total: u64 = link.own.values().sum();
+    for (process, bytes) in &link.own {
+        let part = Part {
+            process: *process,
+            tid: 0,
+            client: None,
+        };
+        let ns = u128::from(ns.unwrap_or(0)) * u128::from(*bytes) / u128::from(total.max(1));
+        account.parts.add(Resource::Network, part, ns as u64);
     }
 }
 

@@ -15,8 +15,9 @@ use super::{
 use crate::{
     event,
     model::{
-        books::{Asker, ProcessId},
+        books::{Asker, Client, ProcessId},
         names::Names,
+        parts::Addresses,
         recent,
         threads::Threads,
     },
@@ -47,6 +48,8 @@ pub(crate) struct Clients {
     /// The last number that was given to a connection.
     number: u64,
     known: BTreeMap<u64, Asker>,
+    /// Addresses of those on other machines.
+    pub(in crate::model) addresses: Addresses,
     processes: BTreeSet<ProcessId>,
     /// Spans of each thread, in order and apart from each other.
     spans: HashMap<u32, VecDeque<Span>>,
@@ -57,8 +60,16 @@ impl Clients {
     pub(crate) fn met(&mut self, socket: &event::Socket) -> Caller {
         match socket.is_local() {
             true => self.next(),
-            false => Caller::Elsewhere,
+            false => match self.addresses.of(socket) {
+                Some(address) => Caller::From(address),
+                None => Caller::Elsewhere,
+            },
         }
+    }
+
+    /// Is nobody known who could be kept apart?
+    fn is_empty(&self) -> bool {
+        self.known.is_empty() && self.addresses.is_empty()
     }
 
     fn next(&mut self) -> Caller {
@@ -73,8 +84,8 @@ impl Clients {
 
     /// A thread worked for a connection in `[begin, end]`; nothing that it did is known to be later.
     pub(crate) fn worked(&mut self, tid: u32, caller: Caller, begin_ns: u64, end_ns: u64) {
-        // As long as nobody of this machine asks, there is nobody to keep apart.
-        if self.known.is_empty() {
+        // As long as nobody asks, there is nobody to keep apart.
+        if self.is_empty() {
             return;
         }
         if self.spans.len() >= MOST_THREADS && !self.spans.contains_key(&tid) {
@@ -106,9 +117,37 @@ impl Clients {
     fn asker(&self, caller: Caller) -> Option<Asker> {
         match caller {
             Caller::Unknown => None,
-            Caller::Elsewhere => Some(Asker::Elsewhere),
+            Caller::Elsewhere | Caller::From(_) => Some(Asker::Elsewhere),
             Caller::Here(number) => self.known.get(&number).copied(),
         }
+    }
+
+    /// The same, with those on other machines told apart.
+    fn client(&self, caller: Caller) -> Option<Client> {
+        match (caller, self.asker(caller)?) {
+            (Caller::From(address), _) => Some(Client::Address(address)),
+            (_, Asker::Process(process)) => Some(Client::Process(process)),
+            (_, Asker::Elsewhere) => None,
+        }
+    }
+
+    /// The caller for whom a thread worked at `ns`, by its spans. Between two calls of clients elsewhere it worked for one there.
+    /// `None` if all its spans ended before.
+    fn caller_at(&self, tid: u32, ns: u64) -> Option<Caller> {
+        let spans = self.spans.get(&tid)?;
+        let index = recent::partition_point(spans, |span| span.end_ns < ns);
+        let span = spans.get(index)?;
+        if span.begin_ns <= ns {
+            return Some(span.caller);
+        }
+        let before = index.checked_sub(1).and_then(|index| spans.get(index));
+        let both =
+            span.caller.is_elsewhere() && before.is_some_and(|span| span.caller.is_elsewhere());
+        Some(if both {
+            Caller::Elsewhere
+        } else {
+            Caller::Unknown
+        })
     }
 }
 
@@ -119,7 +158,10 @@ fn add(spans: &mut VecDeque<Span>, mut span: Span) {
         return;
     }
     while let Some(last) = spans.back_mut().filter(|last| last.end_ns > span.begin_ns) {
-        span.caller = Caller::Unknown;
+        span.caller = match span.caller.is_elsewhere() && last.caller.is_elsewhere() {
+            true => Caller::Elsewhere,
+            false => Caller::Unknown,
+        };
         span.end_ns = span.end_ns.max(last.end_ns);
         last.end_ns = span.begin_ns;
         if last.begin_ns >= span.begin_ns {
@@ -161,7 +203,7 @@ impl Requests {
 
     /// The caller on a connection; not looked up where there is nobody to keep apart.
     pub(super) fn caller(&self, socket: u64) -> Caller {
-        if self.clients.known.is_empty() {
+        if self.clients.is_empty() {
             return Caller::Unknown;
         }
         let connection = self.connections.get(&socket);
@@ -179,16 +221,25 @@ impl Requests {
         if self.clients.known.is_empty() {
             return None;
         }
-        let spans = self.clients.spans.get(&tid);
-        let after = |spans: &VecDeque<Span>| {
-            let index = recent::partition_point(spans, |span| span.end_ns < ns);
-            spans.get(index).copied()
-        };
-        match spans.and_then(after) {
-            Some(span) if span.begin_ns <= ns => self.clients.asker(span.caller),
-            Some(_) => None,
-            None => self.clients.asker(self.open_caller(threads, tid, ns)),
+        self.clients.asker(self.caller_at(threads, tid, ns))
+    }
+
+    /// The same for every client that is known, told apart by address where it is on another machine.
+    pub(in crate::model) fn client_at(
+        &self,
+        threads: &Threads,
+        tid: u32,
+        ns: u64,
+    ) -> Option<Client> {
+        if self.clients.is_empty() {
+            return None;
         }
+        self.clients.client(self.caller_at(threads, tid, ns))
+    }
+
+    fn caller_at(&self, threads: &Threads, tid: u32, ns: u64) -> Caller {
+        let known = self.clients.caller_at(tid, ns);
+        known.unwrap_or_else(|| self.open_caller(threads, tid, ns))
     }
 
     fn open_caller(&self, threads: &Threads, tid: u32, ns: u64) -> Caller {

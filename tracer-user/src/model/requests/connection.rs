@@ -2,7 +2,10 @@
 
 use tracer_common::tcp::CALL_NOSPACE;
 
-use crate::{event::Call, model::links::Route};
+use crate::{
+    event::Call,
+    model::{books::AddressId, links::Route},
+};
 
 /// An open request.
 #[derive(Clone, Debug)]
@@ -46,10 +49,19 @@ pub(crate) enum Caller {
     /// Not known, or several.
     #[default]
     Unknown,
-    /// Somebody on another machine.
+    /// Somebody on another machine; or several there.
     Elsewhere,
+    /// Whoever is at this address of another machine.
+    From(AddressId),
     /// The process of this machine at the other end of the connection with this number.
     Here(u64),
+}
+
+impl Caller {
+    /// Is it on another machine?
+    pub(super) fn is_elsewhere(self) -> bool {
+        matches!(self, Self::Elsewhere | Self::From(_))
+    }
 }
 
 /// The side that asks on a connection.

@@ -38,7 +38,7 @@ pub(super) struct Requests {
     listening: Vec<u32>,
     /// By the kernel's address of the socket.
     connections: HashMap<u64, Connection>,
-    clients: Clients,
+    pub(super) clients: Clients,
     /// Sockets that held unread bytes at attach.
     open_sockets: Vec<event::OpenSocket>,
     /// Sockets that hold unread bytes at the end.

@@ -11,6 +11,7 @@ pub(crate) mod ledgers;
 mod limits;
 pub(crate) mod lost;
 mod network;
+mod parts;
 mod places;
 mod remote;
 mod requests;

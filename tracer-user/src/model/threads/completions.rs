@@ -317,6 +317,7 @@ fn cover(requests: impl Iterator<Item = OnDisk>, begin: u64, until: u64) -> Vec<
 
 fn found(tid: u32, stack: u64, (begin, end, known): Part) -> DiskWait {
     DiskWait {
+        process: known.request.process,
         tid,
         begin,
         end,

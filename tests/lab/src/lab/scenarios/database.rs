@@ -83,13 +83,13 @@ pub(crate) const ALL: &[Scenario] = &[
 ];
 
 /// A row has a kilobyte.
-const ROWS: usize = 64 << 10;
-const ROW_BYTES: usize = 1 << 10;
+pub(super) const ROWS: usize = 64 << 10;
+pub(super) const ROW_BYTES: usize = 1 << 10;
 /// Bytes that PostgreSQL takes without any tables of ours, its logs included.
-const EMPTY_BYTES: usize = 128 << 20;
+pub(super) const EMPTY_BYTES: usize = 128 << 20;
 
 /// A table of rows with numbers, which are all looked up in no time where it is in memory.
-fn table(name: &str, rows: usize) -> String {
+pub(super) fn table(name: &str, rows: usize) -> String {
     // 32 bytes each time; longer rows than these are compressed.
     format!(
         "CREATE TABLE {name} AS SELECT i AS id, repeat(md5(i::text), 30) AS pad FROM generate_series(0, {}) i;\n\
@@ -132,7 +132,7 @@ fn cold_rows_and(stage: &Stage, tables: &str, others: usize) -> Result<(Scene, D
     ))
 }
 
-fn lookups(stage: &Stage, address: SocketAddr, cold: &Path) -> Program {
+pub(super) fn lookups(stage: &Stage, address: SocketAddr, cold: &Path) -> Program {
     let question = "SELECT sum(length(pad)) FROM items WHERE id IN ({n}, {n}, {n}, {n})";
     asks(stage, "postgres", address, question)
         .with(["--numbers", &ROWS.to_string(), "--cold"])

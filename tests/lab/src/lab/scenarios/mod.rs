@@ -11,6 +11,7 @@ mod limits;
 mod links;
 mod network;
 mod own_doing;
+mod parts;
 mod pipeline;
 mod queues;
 mod stopped;
@@ -35,4 +36,5 @@ pub(crate) const ALL: &[(&str, &[Scenario])] = &[
     ("innocent", innocent::ALL),
     ("own-doing", own_doing::ALL),
     ("limits", limits::ALL),
+    ("parts", parts::ALL),
 ];

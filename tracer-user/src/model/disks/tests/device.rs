@@ -97,6 +97,7 @@ pub(crate) fn play(device: &Device, readers: &[Reader], window_ns: u64) -> Vec<R
             bytes: reader.bytes,
             op: OP_READ,
             owner: reader.owner,
+            process: 0,
             tid: slot,
             flags: 0,
         });

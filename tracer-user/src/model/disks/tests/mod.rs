@@ -19,6 +19,7 @@ fn request(owner: Holder, queue: u64, end: u64, bytes: u32) -> Request {
         bytes,
         op: OP_READ,
         owner,
+        process: 0,
         tid: 1,
         flags: 0,
     }

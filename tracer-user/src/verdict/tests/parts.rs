@@ -1,0 +1,139 @@
+//! The target's own parts in the verdict: named where they say more, and accused never.
+
+use super::near;
+use crate::{
+    class::{Cause, Resource},
+    model::{
+        books::{Books, Client, Holder, OwnPart, Part, Process},
+        scenes::{MS, clients::*},
+    },
+    verdict::{
+        Verdict,
+        fixture::{judge, own_disk},
+    },
+};
+
+/// Books of a server (pid 10) that waits 40 ms of each of 20 slices for sda, all behind itself, and of a second process of its own
+/// (pid 11) with this title.
+fn behind_itself(title: &str, parts: &[(usize, u32, Option<Client>, u64)]) -> Books {
+    let mut books = own_disk(40);
+    books.processes.push(Process {
+        pid: 11,
+        comm: "nginx".into(),
+        cmdline: title.into(),
+        target: true,
+        ..Process::default()
+    });
+    let child = books.processes.len() - 1;
+    let own = parts.iter().map(|&(process, tid, client, ms)| OwnPart {
+        resource: Resource::Disk,
+        part: Part {
+            process: if process == 0 {
+                books.targets[0]
+            } else {
+                child
+            },
+            tid,
+            client,
+        },
+        ns: ms * MS,
+    });
+    books.own = own.collect();
+    books.addresses = vec!["10.9.0.1".to_owned(), "10.9.0.2".to_owned()];
+    books
+}
+
+fn sentence(verdict: &Verdict) -> &str {
+    let first = verdict.primary().unwrap();
+    assert_eq!(first.cause, Some(Cause::Own));
+    assert_eq!(first.culprits, []);
+    &verdict.sentence
+}
+
+#[test]
+fn the_process_of_the_target_that_has_most_is_named_by_its_title() {
+    let books = behind_itself(
+        "nginx: cache loader",
+        &[(0, 10, None, 200), (1, 11, None, 600)],
+    );
+    let verdict = judge(&books);
+    assert_eq!(
+        sentence(&verdict),
+        "nginx waits for the disk: 100 % of its blocked time it stood behind its own requests on sda, mostly those of its own process \
+         11 `nginx: cache loader`; nobody else is to blame."
+    );
+    let parts = &verdict.primary().unwrap().self_parts;
+    near(parts[0].share, 0.75);
+    near(parts[1].share, 0.25);
+}
+
+#[test]
+fn the_client_for_whom_most_is_done_is_named_by_its_address() {
+    let (shop, dump) = (Some(Client::Address(0)), Some(Client::Address(1)));
+    let parts = [(0, 10, shop, 100), (1, 11, dump, 300), (0, 12, dump, 400)];
+    let verdict = judge(&behind_itself("nginx", &parts));
+    assert_eq!(
+        sentence(&verdict),
+        "nginx waits for the disk: 100 % of its blocked time it stood behind its own requests on sda, mostly for the client 10.9.0.2; \
+         nobody else is to blame."
+    );
+}
+
+#[test]
+fn a_target_of_one_process_with_one_client_says_nothing_more() {
+    let only = Some(Client::Address(0));
+    let alone = "nginx waits for the disk: 100 % of its blocked time it stood behind its own requests on sda; nobody else is to blame.";
+    for parts in [
+        vec![(0, 10, only, 800)],
+        // The threads have no names, and work between two requests has no client.
+        vec![(0, 12, only, 600), (0, 13, None, 200)],
+        // Two that have the same: none stands out.
+        vec![(0, 10, None, 390), (1, 11, None, 380)],
+        vec![],
+    ] {
+        assert_eq!(sentence(&judge(&behind_itself("nginx", &parts))), alone);
+    }
+}
+
+#[test]
+fn a_thread_with_a_name_of_its_own_is_named() {
+    let mut books = behind_itself("nginx", &[(0, 12, None, 600), (0, 13, None, 200)]);
+    books.thread_names = [(12, "flusher".into()), (13, "nginx-io".into())].into();
+    let verdict = judge(&books);
+    let said = "on sda, mostly those of its thread flusher; nobody";
+    assert!(sentence(&verdict).contains(said), "{}", verdict.sentence);
+    let first = &verdict.primary().unwrap().self_parts[0];
+    assert_eq!(first.thread.as_deref(), Some("flusher"));
+}
+
+#[test]
+fn parts_never_sum_to_more_than_the_own_share() {
+    // The parts know of more time than the ledger charges: 1600 ms of 800.
+    let mut books = behind_itself("nginx", &[(0, 10, None, 400), (1, 11, None, 1200)]);
+    for bin in &mut books.bins {
+        bin.charges[0].ns /= 2;
+        bin.charges.push(crate::model::books::Charge {
+            holder: Holder::SlowDevice,
+            ..bin.charges[0]
+        });
+    }
+    let found = judge(&books);
+    let first = found.primary().unwrap();
+    let sum: f64 = first.self_parts.iter().map(|part| part.share).sum();
+    near(first.self_share, 0.5);
+    near(sum, 0.5);
+}
+
+#[test]
+fn what_is_charged_to_a_client_is_no_part_of_the_target() {
+    let books =
+        crate::model::scenes::books(dump([Some(SHOP), Some(SHOP), Some(DUMP)], HERE), 10_000);
+    let verdict = judge(&books);
+    let first = verdict.primary().unwrap();
+    assert_eq!(first.culprits[0].name, "pg_dump");
+    let dump = first.culprits[0].process;
+    let mut parts = first.self_parts.iter();
+    assert!(parts.all(|part| part.client != Some(Client::Process(dump))));
+    let sum: f64 = first.self_parts.iter().map(|part| part.share).sum();
+    assert!(sum <= first.self_share + 1e-9, "{sum} {}", first.self_share);
+}
