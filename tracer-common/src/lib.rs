@@ -10,6 +10,7 @@ pub mod block;
 pub mod config;
 pub mod histogram;
 pub mod irq;
+pub mod lock;
 pub mod packets;
 pub mod proc;
 pub mod quota;
@@ -65,10 +66,14 @@ pub enum Kind {
     Client = 19,
     /// [`signal::Signal`]
     Signal = 20,
+    /// [`lock::LockTried`]
+    LockTried = 21,
+    /// [`lock::LockReleased`]
+    LockReleased = 22,
 }
 
 /// Number of kinds.
-pub const KINDS: usize = 21;
+pub const KINDS: usize = 23;
 
 impl Kind {
     /// All kinds with the names that reports use.
@@ -94,6 +99,8 @@ impl Kind {
         (Self::Packets, "packets"),
         (Self::Client, "clients"),
         (Self::Signal, "signals"),
+        (Self::LockTried, "lock_attempts"),
+        (Self::LockReleased, "lock_releases"),
     ];
 
     /// The kind with this number.

@@ -100,7 +100,9 @@ fn of_record(kind: Kind) -> Cost {
         | Kind::Stolen
         | Kind::Packets
         | Kind::Client
-        | Kind::Signal => Cost::Figures,
+        | Kind::Signal
+        | Kind::LockTried
+        | Kind::LockReleased => Cost::Figures,
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod disk;
 mod ends;
+mod lock;
 mod net;
 mod run_queue;
 mod work;
@@ -23,6 +24,7 @@ use crate::shared::shared;
 pub(crate) use self::{
     disk::*,
     ends::Ends,
+    lock::FileLock,
     net::*,
     run_queue::{CfsRq, Context, TaskGroup, UNKNOWN, context, throttled_on},
     work::current_work_function,

@@ -3,6 +3,7 @@
 mod block;
 mod datagrams;
 mod irq;
+mod lock;
 mod packets;
 mod proc;
 mod sched;

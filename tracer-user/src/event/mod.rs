@@ -8,6 +8,7 @@ mod block;
 mod end;
 mod irq;
 mod limits;
+mod lock;
 mod packets;
 mod proc;
 mod sched;
@@ -19,6 +20,7 @@ pub use block::*;
 pub use end::*;
 pub use irq::*;
 pub use limits::*;
+pub use lock::*;
 pub use packets::*;
 pub use proc::*;
 pub use sched::*;
@@ -124,6 +126,17 @@ pub enum Event {
     LimitUse(Box<LimitUse>),
     /// The words by which a process or thread of the target is known late.
     Named(Named),
+    /// A thread of the target, or of a process that it asks, sleeps for a lock.
+    LockSeen(LockSeen),
+    /// A thread of the target tried to get a lock, and had to wait.
+    LockTried(LockTried),
+    /// The path of a file for which the target waited.
+    LockFile(LockFile),
+    /// A thread released a lock of the kernel for which a target thread slept.
+    LockReleased(LockReleased),
+    /// [`Event::Follow`] of a process that owns a lock for which the target waits, or of a child of such a process (`pid`). `by_pid` is the
+    /// owner.
+    FollowOwner(Follow),
 }
 
 impl Event {
@@ -151,7 +164,7 @@ impl Event {
             Self::Stack(e) => e.ns,
             Self::Histogram(e) => e.ns,
             Self::End(e) => e.ns,
-            Self::Follow(e) => e.ns,
+            Self::Follow(e) | Self::FollowOwner(e) => e.ns,
             Self::Unread(e) => e.ns,
             Self::Interrupts(e) => e.ns,
             Self::Work(e) => e.ns,
@@ -162,6 +175,10 @@ impl Event {
             Self::Freeze(e) => e.ns,
             Self::LimitUse(e) => e.ns,
             Self::Named(e) => e.ns,
+            Self::LockSeen(e) => e.ns,
+            Self::LockTried(e) => e.ns,
+            Self::LockFile(e) => e.ns,
+            Self::LockReleased(e) => e.ns,
             Self::Process(_)
             | Self::Thread(_)
             | Self::Disk(_)

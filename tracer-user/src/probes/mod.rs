@@ -7,6 +7,7 @@ pub(crate) mod block;
 pub(crate) mod frame;
 mod histogram;
 mod irq;
+mod lock;
 mod maps;
 mod packets;
 mod proc;
@@ -36,6 +37,7 @@ pub fn all() -> impl Iterator<Item = &'static Probe> {
         block::PROBES,
         tcp::PROBES,
         packets::PROBES,
+        lock::PROBES,
         proc::PROBES,
         signal::PROBES,
     ]
@@ -67,6 +69,8 @@ pub fn decode(bytes: &[u8], symbol: impl Fn(u64) -> String) -> Result<Event, Mal
         Kind::Link => Event::Queue(tcp::link(&frame::read(bytes)?)),
         Kind::Flow => tcp::flow(&frame::read(bytes)?),
         Kind::Packets => Event::Packets(packets::packets(&frame::read(bytes)?)),
+        Kind::LockTried => Event::LockTried(lock::tried(&frame::read(bytes)?)),
+        Kind::LockReleased => Event::LockReleased(lock::released(&frame::read(bytes)?)),
         Kind::Fork => Event::Fork(proc::fork(&frame::read(bytes)?)),
         Kind::Exec => Event::Exec(proc::exec(&frame::read(bytes)?)),
         Kind::Exit => Event::Exit(proc::exit(&frame::read(bytes)?)),

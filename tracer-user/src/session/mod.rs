@@ -12,6 +12,7 @@ mod debuggers;
 mod groups;
 mod holders;
 mod limits;
+mod locks;
 mod scene;
 mod settings;
 mod stop;
@@ -100,9 +101,13 @@ impl Session {
         let frozen = beside.freezers.watch(&scene.targets);
         let mut start = scene.start(&settings, &window, &kernel, attach_ns, traced.disks);
         start.missing.extend(beside.freezers.missing());
+        let description = scene.description(&settings);
+        let mut facts = scene.into_events(start);
+        facts.extend(frozen);
+        let beside = beside.with_locks(&facts);
         Ok(Self {
-            description: scene.description(&settings),
-            facts: scene.into_events(start).into_iter().chain(frozen).collect(),
+            description,
+            facts,
             kernel,
             window,
             beside,
@@ -154,6 +159,8 @@ impl Session {
             let found = beside.take(|pid| kernel.mark(&[pid]));
             limits.see(&found);
             batch.extend(found);
+            let open = beside.locks.is_due().then(|| kernel.open_now());
+            batch.extend(beside.take_locks(open, |pid| kernel.mark(&[pid])));
             let is_round = kernel.is_round();
             batch.extend(beside.freezers.look(now_ns(), is_round));
             if is_round {
@@ -165,6 +172,9 @@ impl Session {
             sink(&batch, &mut || kernel.open_now());
             batch.clear();
         };
+        // While the threads still sleep, and the kernel half still knows them.
+        let locks = beside.locks.last(kernel.open_now());
+        sink(&locks, &mut Vec::new);
         let last = finish(kernel, window, (beside, limits), targets, stop)?;
         sink(&last, &mut Vec::new);
         Ok(stop)

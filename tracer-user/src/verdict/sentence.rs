@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     class::{Cause, Resource},
-    model::books::Books,
+    model::books::{Books, OwnerWait},
     standing::Standing,
     units::{share, time},
 };
@@ -114,7 +114,12 @@ fn reason(books: &Books, finding: &Finding, comm: &str, found: &Hypothesis) -> S
             Some(mostly) => format!("{place}, {mostly}"),
             None => place,
         };
-        return nobody(found, &format!("{} of {blocked}", share(part)), &place);
+        return nobody(
+            books,
+            found,
+            &format!("{} of {blocked}", share(part)),
+            &place,
+        );
     }
     if found.culprits.iter().all(|culprit| culprit.by_limit) {
         return used_up(books, found, blocked);
@@ -159,7 +164,31 @@ fn reason(books: &Books, finding: &Finding, comm: &str, found: &Hypothesis) -> S
         said.push(format!("{} behind {who}", share(found.share * part)));
     }
     let said: Vec<&str> = said.iter().map(String::as_str).collect();
-    format!("{}{place}{}", list(&said, "and"), mechanism(found))
+    let (said, owner) = (list(&said, "and"), owner_wait(books, found));
+    format!("{said}{place}{}{owner}", mechanism(found))
+}
+
+/// What the owner of a lock waits for itself: ", which waits for the disk behind tar (pid 4711)".
+fn owner_wait(books: &Books, found: &Hypothesis) -> String {
+    let Some(first) = found
+        .culprits
+        .first()
+        .filter(|_| found.resource == Resource::Lock)
+    else {
+        return String::new();
+    };
+    let of_first = |wait: &&OwnerWait| first.members.contains(&wait.owner);
+    let Some(wait) = books.owner_waits.iter().find(of_first) else {
+        return String::new();
+    };
+    let behind = wait.behind.map(|id| &books.processes[id]);
+    let behind = behind.map(|process| format!(" behind {} (pid {})", process.comm, process.pid));
+    let subject = match found.culprits.len() {
+        1 => "which".to_owned(),
+        _ => format!("and {}", first.name),
+    };
+    let noun = words(wait.resource).noun;
+    format!(", {subject} waits for {noun}{}", behind.unwrap_or_default())
 }
 
 /// A limit of the target's group that others have used up: "its group's CPU limit, used up by gzip (pid 7) in the same group, stops
@@ -197,7 +226,7 @@ fn mechanism(found: &Hypothesis) -> &'static str {
 }
 
 /// The reason where no process outside the target is to blame. `part` is how much of which time ("93 % of its blocked time").
-fn nobody(found: &Hypothesis, part: &str, place: &str) -> String {
+fn nobody(books: &Books, found: &Hypothesis, part: &str, place: &str) -> String {
     match found.cause {
         Some(Cause::Quota) => {
             let quota = words(found.resource).quota;
@@ -208,9 +237,10 @@ fn nobody(found: &Hypothesis, part: &str, place: &str) -> String {
             innocence(found)
         ),
         Some(Cause::Own) => format!(
-            "{part} it stood behind {} own {}{place}{}",
+            "{part} it stood behind {} own {}{place}{}{}",
             whose(found),
             own(found),
+            own_thread(books, found),
             innocence(found)
         ),
         Some(Cause::PeerSlow) => format!(
@@ -263,6 +293,15 @@ fn earlier(found: &Hypothesis) -> String {
     format!(
         "; {part} went to pages dirtied before the trace, by a process that has ended or closed its file"
     )
+}
+
+/// The thread that has most of the target's own locks, if it was seen with them.
+fn own_thread(books: &Books, found: &Hypothesis) -> String {
+    let seen = books.lock_owner.filter(|_| found.via.is_empty());
+    match seen.filter(|_| found.resource == Resource::Lock) {
+        Some(tid) => format!(", mostly of thread {tid}"),
+        None => String::new(),
+    }
 }
 
 fn innocence(found: &Hypothesis) -> &'static str {

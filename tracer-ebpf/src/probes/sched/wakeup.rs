@@ -3,7 +3,7 @@
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use tracer_common::sched::{TASK_ASLEEP, TASK_QUEUED, WAIT_NO_WAKER, WAIT_TASK_WAKER};
 
-use super::TASKS;
+use super::{super::lock, TASKS};
 use crate::{
     cpus,
     filter::is_target,
@@ -31,6 +31,11 @@ fn waking(ctx: &BtfTracePointContext, tid: u32) {
         return;
     }
     let now = now();
+    // SAFETY: a map value, see `super::leave_cpu`.
+    if unsafe { core::mem::replace(&mut (*task).contends, 0) } != 0 {
+        // SAFETY: a map value, see `super::leave_cpu`.
+        lock::emit_released(unsafe { (*task).pid }, tid, now);
+    }
     let (waker_pid, waker_tid) = current();
     let (waker_stack, known) = match cpus::context_here() {
         Context::Task => (0, WAIT_TASK_WAKER),

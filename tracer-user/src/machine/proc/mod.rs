@@ -4,8 +4,10 @@
 //! be read is left out: it is never an error.
 
 mod disk;
+mod file_lock;
 mod find;
 mod freezer;
+mod futex;
 mod limit;
 mod means;
 mod netlink;
@@ -17,6 +19,7 @@ mod remote;
 mod sender;
 mod socket;
 mod standing;
+mod system_call;
 mod thread;
 mod unanswered;
 mod unix;
@@ -30,8 +33,10 @@ use std::{
 
 pub(crate) use self::{
     disk::{disks, disks_of},
+    file_lock::{FileLocks, open_file},
     find::{by_comm, by_port, inner_pid, process_of},
     freezer::Freezers,
+    futex::futex_owner,
     limit::{IoLimit, busiest_of_group, io_limits, limited_disk},
     means::means,
     own_limit::{memory_hierarchy, own_limits},

@@ -9,6 +9,7 @@ mod hung;
 mod identity;
 pub(crate) mod ledgers;
 mod limits;
+mod locks;
 pub(crate) mod lost;
 mod network;
 mod parts;

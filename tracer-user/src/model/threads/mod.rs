@@ -1,6 +1,7 @@
 //! Threads of the target: what each did, nanosecond by nanosecond, and what it slept for.
 
 mod completions;
+mod locks;
 mod sleep;
 mod stack;
 mod stops;
@@ -9,7 +10,7 @@ mod time_line;
 mod wait;
 mod work;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use rustc_hash::FxHashMap as HashMap;
 
@@ -17,6 +18,7 @@ use super::{account::Account, books::PlaceId, names::Names};
 use crate::{class::Class, event};
 use completions::Asked;
 pub(super) use completions::OnDisk;
+use locks::LockWait;
 use stack::Stacks;
 use stops::Stops;
 pub(super) use thread::Thread;
@@ -50,6 +52,12 @@ pub(super) struct Threads {
     pub(super) is_full: bool,
     /// Has the target's group a memory limit?
     pub(super) has_memory_limit: bool,
+    /// Paths of files for which threads waited, by inode.
+    lock_files: HashMap<u64, PlaceId>,
+    /// How long others waited for locks of each of the target's threads, ns.
+    owned_ns: BTreeMap<u32, u64>,
+    /// Sleeps for locks of the target's own threads that are open at the end.
+    open_locks: Vec<LockWait>,
     pub(super) remote_mounts: Vec<event::RemoteMount>,
     /// Threads that lived in the window.
     pub(super) seen: u64,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap as HashMap;
 
-use super::sleep::{self, Completions, Sleep};
+use super::sleep::{self, Completions, Lock, Sleep};
 use crate::{event, file_system::Kind};
 
 /// Frames that belong to the tracer itself: its programs, by name or (where they have none) by address.
@@ -29,6 +29,10 @@ pub(crate) struct Stack {
     pub(crate) reads_page: bool,
     /// In the reclaim of pages of a group that is full.
     pub(crate) reclaims_group: bool,
+    /// The kind of lock that it sleeps for.
+    pub(crate) lock: Option<Lock>,
+    /// A sleep for a time that the thread itself chose.
+    pub(crate) nap: bool,
     /// In a file system that keeps its data on another machine.
     pub(crate) remote: Option<Kind>,
 }
@@ -54,6 +58,8 @@ impl Stacks {
             interrupt: sleep::is_interrupt(&frames),
             reads_page: sleep::reads_page(&frames),
             reclaims_group: sleep::reclaims_group(&frames),
+            lock: sleep::lock_of(&frames),
+            nap: sleep::is_nap(&frames),
             remote: Kind::of_stack(&frames),
             frames,
         };

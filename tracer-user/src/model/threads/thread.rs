@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::{
     completions::Unexplained,
+    locks::Sight,
     time_line::{KEPT, MOST, Spent, TimeLine},
     work::Work,
 };
@@ -56,6 +57,12 @@ pub(crate) struct Thread {
     pub(crate) seed_state: Option<char>,
     /// Waits for completions of which nothing is known to have been in flight.
     pub(super) unexplained: VecDeque<Unexplained>,
+    /// The lock that it was refused last, and has not got since.
+    pub(crate) refused: Option<Sight>,
+    /// The owners of the lock for which it sleeps, in order of time.
+    pub(crate) locks: Vec<Sight>,
+    /// The release of a lock of the kernel that woke it last: when, ns, and since when the releasing thread ran, ns.
+    pub(crate) released: (u64, u64),
     waits: bool,
     line: TimeLine,
 }
@@ -80,6 +87,9 @@ impl Thread {
             seed: Vec::new(),
             seed_state: None,
             unexplained: VecDeque::new(),
+            refused: None,
+            locks: Vec::new(),
+            released: (0, 0),
             waits: false,
             line: TimeLine::new(begin_ns),
         }

@@ -9,6 +9,7 @@ mod innocent;
 mod layout;
 mod limits;
 mod links;
+mod locks;
 mod network;
 mod own_doing;
 mod parts;
@@ -29,6 +30,7 @@ pub(crate) const ALL: &[(&str, &[Scenario])] = &[
     ("network", network::ALL),
     ("links", links::ALL),
     ("queues", queues::ALL),
+    ("locks", locks::ALL),
     ("pipeline", pipeline::ALL),
     ("form", form::ALL),
     ("web", web::ALL),
