@@ -15,7 +15,7 @@ pub(super) fn acquittal(finding: &Finding, health: &Health, found: &Hypothesis) 
     let unseen = unseen(finding, health, found);
     match unseen.as_slice() {
         [] if found.self_share >= ACQUITTED => "; nobody else is to blame".to_owned(),
-        _ if found.others_share > 1.0 - ACQUITTED => "; nobody else stands out".to_owned(),
+        _ if 1.0 - found.others_share < ACQUITTED => "; nobody else stands out".to_owned(),
         [] => "; no other was seen".to_owned(),
         unseen => format!("; no other was seen, but {}", unseen.join(" and ")),
     }
@@ -24,7 +24,7 @@ pub(super) fn acquittal(finding: &Finding, health: &Health, found: &Hypothesis) 
 /// What was not seen.
 fn unseen(finding: &Finding, health: &Health, found: &Hypothesis) -> Vec<String> {
     let mut unseen = Vec::new();
-    if found.unknown_share > 1.0 - ACQUITTED {
+    if 1.0 - found.unknown_share < ACQUITTED {
         let part = share(found.unknown_share);
         unseen.push(format!("the holder of {part} of that is not known"));
     } else if finding.unexplained > UNEXPLAINED {

@@ -33,8 +33,7 @@ impl Health {
             !shared && blind.iter().all(|(other, _)| other != resource)
         };
         let mut healthy = hardly_waited_for(finding);
-        let waited_for = most_waited_for(all, finding);
-        healthy.retain(|resource| known(resource) && Some(*resource) != waited_for);
+        healthy.retain(|resource| known(resource) && !has_most(all, finding, *resource));
         Self {
             healthy,
             blind,
@@ -82,16 +81,14 @@ fn hardly_waited_for(finding: &Finding) -> Vec<Resource> {
     Resource::ALL.into_iter().filter(hardly).collect()
 }
 
-/// The resource with most of all blocked time, of which at least a half. However little that is, it says where the target waits.
-fn most_waited_for(all: &Books, finding: &Finding) -> Option<Resource> {
+/// Does a resource have half of all blocked time? However little that is, it says where the target waits.
+fn has_most(all: &Books, finding: &Finding, resource: Resource) -> bool {
     let budget = match finding.of_requests {
         true => all.budget(|bin| &bin.requests),
         false => all.budget(|bin| &bin.threads),
     };
-    let waited = |resource: &Resource| resource.class().map_or(0, |class| budget[class.index()]);
-    let most = Resource::ALL.into_iter().max_by_key(waited)?;
-    let (most_ns, blocked) = (waited(&most), blocked_ns(&budget));
-    (most_ns > 0 && 2 * most_ns >= blocked).then_some(most)
+    let waited = resource.class().map_or(0, |class| budget[class.index()]);
+    waited > 0 && 2 * waited >= blocked_ns(&budget)
 }
 
 /// Part of the target's time on a CPU in which another process used the same core. `None` if that is little enough to call the CPU

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::job::is_broker;
 use crate::model::books::{Books, ProcessId};
 
-/// The processes that exist only to trace: the tracer, what it started, and what exists only to run it (`sudo`, `timeout`, `sh -c`).
+/// The processes that exist only to trace: the tracer, what it started, and what exists only to run it (`timeout`, `sh -c`).
 #[must_use]
 pub(super) fn observers(books: &Books) -> BTreeSet<ProcessId> {
     let Some(tracer) = books.tracer else {
@@ -53,25 +53,28 @@ mod tests {
     use super::*;
     use crate::verdict::fixture::Scene;
 
-    /// `sudo` runs the tracer, below a shell.
+    /// `timeout` runs the tracer, below a shell.
     fn scene() -> (Scene, [ProcessId; 3]) {
         let mut scene = Scene::new();
-        let [shell, sudo, tracer] = [(20, "bash"), (21, "sudo"), (22, "tracer")]
+        let [shell, timeout, tracer] = [(20, "bash"), (21, "timeout"), (22, "tracer")]
             .map(|(pid, comm)| scene.process(pid, comm));
-        scene.books.processes[sudo].parent = Some(shell);
-        scene.books.processes[tracer].parent = Some(sudo);
+        scene.books.processes[timeout].parent = Some(shell);
+        scene.books.processes[tracer].parent = Some(timeout);
         scene.books.tracer = Some(tracer);
-        (scene, [shell, sudo, tracer])
+        (scene, [shell, timeout, tracer])
     }
 
     #[test]
     fn what_only_runs_the_tracer_belongs_to_it_and_what_it_started_too() {
-        let (mut scene, [shell, sudo, tracer]) = scene();
+        let (mut scene, [shell, timeout, tracer]) = scene();
         let tc = scene.process(23, "tc");
         scene.books.processes[tc].parent = Some(tracer);
         let backup = scene.process(24, "tar");
         scene.books.processes[backup].parent = Some(shell);
-        assert_eq!(observers(&scene.books), BTreeSet::from([sudo, tracer, tc]));
+        assert_eq!(
+            observers(&scene.books),
+            BTreeSet::from([timeout, tracer, tc])
+        );
     }
 
     #[test]
