@@ -137,6 +137,8 @@ pub enum Event {
     /// [`Event::Follow`] of a process that owns a lock for which the target waits, or of a child of such a process (`pid`). `by_pid` is the
     /// owner.
     FollowOwner(Follow),
+    /// The tracer itself. At attach, after the processes.
+    Tracer(Tracer),
 }
 
 impl Event {
@@ -192,6 +194,7 @@ impl Event {
             | Self::CpuTime(_)
             | Self::Interrupted(_)
             | Self::Traced(_)
+            | Self::Tracer(_)
             | Self::DiskTotal(_) => 0,
         }
     }

@@ -113,7 +113,10 @@ impl Model {
             Event::Exec(exec) => names.processes.executed(exec),
             Event::Exit(exit) => {
                 let forgotten = names.processes.exited(exit.pid).into_iter();
-                forgotten.for_each(|process| self.facts.forget(process));
+                for process in forgotten {
+                    self.facts.forget(process);
+                    self.requests.forget_asker(process);
+                }
             }
             Event::Histogram(histogram) => {
                 if let Some(process) = names.processes.id_if_there(histogram.pid) {
@@ -137,6 +140,7 @@ impl Model {
             Event::Follow(follow) => self.follow(follow),
             Event::FollowOwner(follow) => self.follow_owner(follow),
             Event::Interrupted(interrupted) => self.facts.interrupted = interrupted.clone(),
+            Event::Tracer(tracer) => self.facts.tracer = Some(names.processes.id(tracer.pid)),
             Event::Siblings(siblings) => self.facts.siblings = *siblings,
             Event::Standing(standing) => {
                 let id = names.processes.id(standing.pid);

@@ -35,10 +35,17 @@ pub struct Hypothesis {
     pub self_share: f64,
     /// The parts of the target that have it, as far as they are known, the largest first.
     pub self_parts: Vec<SelfPart>,
+    /// Part of the resource's waiting time that processes outside the target held, too small ones for culprits included.
+    pub others_share: f64,
+    /// Part of the resource's waiting time of which the holder is not known.
+    pub unknown_share: f64,
     /// Part of the resource's waiting time in which its own quota stopped it; contained in `self_share`.
     pub quota_share: f64,
     /// Part of the resource's waiting time in which pages were written back that had been dirtied before the trace.
     pub earlier_share: f64,
+    /// The client of this machine that had it most because it asks the target, with all such clients' part of the resource's waiting
+    /// time.
+    pub asker: Option<(ProcessId, f64)>,
     /// The interrupt that held most of all interrupts, with its part of the resource's waiting time.
     pub interrupt: Option<(Source, f64)>,
     /// Part of blocked time.
@@ -75,8 +82,11 @@ impl Hypothesis {
                 .collect(),
             self_share: part_of(Party::is_own),
             self_parts: own::parts(view, resource, &parties),
+            others_share: part_of(|party| matches!(party, Party::Group(_))),
+            unknown_share: part_of(Party::is_nobody),
             quota_share: part_of(|party| party == Party::Plain(Holder::OwnQuota)),
             earlier_share: part_of(|party| party == Party::Plain(Holder::Earlier)),
+            asker: asker(view, resource),
             interrupt: interrupt(&parties, waited),
             share: view.sums.share(resource),
             via: via(view, resource),
@@ -111,6 +121,13 @@ fn seen_way(view: &View<'_>, resource: Resource) -> Vec<ProcessId> {
     enough.map(|(_, way)| way.clone()).unwrap_or_default()
 }
 
+fn asker(view: &View<'_>, resource: Resource) -> Option<(ProcessId, f64)> {
+    let askers = view.shares.askers(resource);
+    let ns = askers.iter().map(|(_, ns)| ns).sum();
+    let (most, _) = askers.first()?;
+    Some((*most, ratio(ns, view.sums.waited(resource)).min(1.0)))
+}
+
 fn interrupt(parties: &[(Party, f64)], waited: f64) -> Option<(Source, f64)> {
     let interrupts = parties.iter().filter_map(|(party, ns)| match party {
         Party::Plain(Holder::Interrupt(source)) => Some((*source, ratio(*ns, waited))),
@@ -134,7 +151,7 @@ fn cause(view: &View<'_>, resource: Resource, parties: &[(Party, f64)]) -> Optio
         // Who used up a limit is behind the limit, which the model saw.
         let by_limit = match party {
             Party::Group(group) => view.shares.by_limit(resource, *group),
-            Party::Plain(_) => 0.0,
+            Party::Plain(_) | Party::Asking(_) | Party::Tracer => 0.0,
         };
         let ns = &(ns - by_limit).max(0.0);
         match sums.iter_mut().find(|(known, _)| *known == cause) {

@@ -1,6 +1,7 @@
 //! All scenarios, by family.
 
 mod backup;
+mod clients;
 mod cpu;
 mod database;
 mod disk;
@@ -35,6 +36,7 @@ pub(crate) const ALL: &[(&str, &[Scenario])] = &[
     ("form", form::ALL),
     ("web", web::ALL),
     ("stopped", stopped::ALL),
+    ("clients", clients::ALL),
     ("innocent", innocent::ALL),
     ("own-doing", own_doing::ALL),
     ("limits", limits::ALL),
