@@ -133,10 +133,19 @@ impl Threads {
         while let Some(thread) = self.living.get(&tid)
             && thread.known_ns() < queued_ns
         {
-            let (until, _) = self.stops.piece(thread.pid, thread.known_ns(), queued_ns);
+            let begin = thread.known_ns();
+            let (until, _) = self.stops.piece(thread.pid, begin, queued_ns);
             match self.stop_at_attach(tid) {
                 Some(stop) => self.stand_still(names, account, tid, stop, until),
                 None => self.as_at_attach(account, tid, until, is_open),
+            }
+            // A sleep for a lock of an own thread is judged when that one's time line is known.
+            if self
+                .living
+                .get(&tid)
+                .is_none_or(|thread| thread.known_ns() == begin)
+            {
+                break;
             }
         }
     }
@@ -234,7 +243,11 @@ impl Threads {
                 && let Some(locked) = self.slept_behind(names, wait, (begin, end))
             {
                 self.slept_for_lock(account, locked, wait.flags & WAIT_OPEN != 0);
-                continue;
+                match self.living.get(&wait.tid)?.known_ns() > begin {
+                    true => continue,
+                    // It is judged when the owner's own time line is known.
+                    false => return None,
+                }
             }
             let (class, cause) = match sleep {
                 _ if frozen => (Class::Stopped, None),

@@ -61,12 +61,12 @@ fn a_part_that_is_the_targets_own_use_is_said() {
 
 #[test]
 fn who_used_little_of_the_limit_is_not_accused_and_acquitted_only_if_it_used_next_to_nothing() {
-    let verdict = judge(&throttled(7).books);
+    let verdict = judge(&throttled(4).books);
     assert_eq!(
         verdict.sentence,
         "nginx waits for the CPU: its own CPU quota (cpu.max) stops it for 100 % of its blocked time; nobody else is to blame."
     );
-    let verdict = judge(&throttled(8).books);
+    let verdict = judge(&throttled(5).books);
     assert!(
         !verdict.sentence.contains("nobody else is to blame"),
         "{}",

@@ -117,7 +117,7 @@ fn a_debugger_that_stops_an_idle_server_and_lets_it_go_on_at_once_is_not_accused
         "nginx is not held up: 0 % of its active time blocked."
     );
     assert_eq!(verdict.finding.hypotheses, []);
-    let more = judge(&scene.threads(Class::Stopped, 3).books);
+    let more = judge(&scene.threads(Class::Stopped, 8).books);
     assert_eq!(more.primary().unwrap().resource, Resource::Stopped);
 }
 
