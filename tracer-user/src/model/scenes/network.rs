@@ -70,7 +70,7 @@ fn a_socket_waits_for_its_own_transmit_queue_and_for_nobody_in_another() {
     });
     let [received, rest @ ..] = stuck();
     let turn = [received, moves].into_iter().chain(rest);
-    let books = books(events(slices.chain(turn)), 40);
+    let books = books(events(slices.chain(turn)), 39);
     assert_eq!(charged(&books, Resource::Network, holder(&books, TAR)), 14);
     assert_eq!(charged(&books, Resource::Network, Holder::Own), 14);
     assert_eq!(charged(&books, Resource::Network, holder(&books, RSYNC)), 0);
