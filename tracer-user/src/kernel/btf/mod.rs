@@ -79,8 +79,8 @@ pub(crate) struct Btf {
     structures: Vec<(u64, u32)>,
     /// `btf_trace_*` typedefs by the name of their tracepoint.
     tracepoints: HashMap<String, u32>,
-    /// Functions by name: only TCP's and those that send datagrams, because no other family hooks functions. Also the one that stands for the iterator over
-    /// tasks.
+    /// Functions by name: only TCP's and those that send datagrams, because no other family hooks functions. Also the one that
+    /// stands for the iterator over tasks.
     functions: HashMap<String, u32>,
     /// The section of per-CPU variables.
     per_cpu: Option<Type>,

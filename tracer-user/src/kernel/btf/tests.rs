@@ -112,6 +112,7 @@ fn members_are_found_through_anonymous_structures_and_typedefs() {
         })
     );
     assert_eq!(btf.member("outer", "none"), None);
+    assert_eq!((btf.size("outer"), btf.size("none")), (Some(20), None));
     assert_eq!(btf.member("none", "a"), None);
 }
 

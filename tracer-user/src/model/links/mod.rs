@@ -5,6 +5,8 @@ mod flow;
 mod late;
 mod link;
 mod slice;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
@@ -207,22 +209,5 @@ fn charge(link: &Link, share: Share) -> Charge {
         span: (share.begin, share.begin + LINK_SLICE_NS),
         ns: share.ns,
         estimated: false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_share_is_charged_over_its_slice() {
-        let share = Share {
-            holder: Holder::Own,
-            begin: 7 * LINK_SLICE_NS,
-            ns: 5,
-        };
-        let charge = charge(&Link::new(3), share);
-        assert_eq!(charge.span, (7 * LINK_SLICE_NS, 8 * LINK_SLICE_NS));
-        assert_eq!((charge.place, charge.ns), (Some(3), 5));
     }
 }

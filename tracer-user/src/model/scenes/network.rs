@@ -37,6 +37,46 @@ fn the_part_of_a_wait_in_which_the_queue_was_empty_is_the_peers() {
     assert_closed(&books);
 }
 
+/// [`sent`], through one transmit queue, by packets that were so late.
+fn queued(queue: u32, pid: u32, ms: u64, late_ms: u64) -> Event {
+    let Event::Link(link) = sent(pid, ms, 1000, 2) else {
+        panic!("no link")
+    };
+    Event::Queue(event::Queue {
+        queue,
+        timed: 1,
+        late_ns: late_ms * MS,
+        ..event::Queue::from(&link)
+    })
+}
+
+#[test]
+fn a_socket_waits_for_its_own_transmit_queue_and_for_nobody_in_another() {
+    let slices = [10, 20, 30].into_iter().flat_map(|ms| {
+        [
+            queued(0, RSYNC, ms, 50),
+            queued(1, TAR, ms, 50),
+            queued(1, SERVER, ms, 50),
+        ]
+    });
+    let moves = Event::QueuedFlow(event::QueuedFlow {
+        flow: event::Flow {
+            ns: at(10),
+            socket: CLIENT,
+            ifindex: 5,
+            ..event::Flow::default()
+        },
+        queue: 1,
+    });
+    let [received, rest @ ..] = stuck();
+    let turn = [received, moves].into_iter().chain(rest);
+    let books = books(events(slices.chain(turn)), 39);
+    assert_eq!(charged(&books, Resource::Network, holder(&books, TAR)), 14);
+    assert_eq!(charged(&books, Resource::Network, Holder::Own), 14);
+    assert_eq!(charged(&books, Resource::Network, holder(&books, RSYNC)), 0);
+    assert_closed(&books);
+}
+
 #[test]
 fn a_link_that_drops_is_full() {
     let dropping = |ms, drops| match sent(TAR, ms, 1000, 0) {

@@ -1,0 +1,168 @@
+//! Links: which senders a wait is charged to, by whose packets stood in the queue.
+
+use tracer_common::tcp::{LINK_HANDED, LINK_SLICE_NS, LINK_UNREAD};
+
+use super::{
+    charge,
+    flow::Limit,
+    link::{Link, Share},
+};
+use crate::{
+    event,
+    model::books::{Blind, Holder},
+};
+
+fn sent(ns: u64, bytes: u64, backlog_min: u32) -> event::Queue {
+    event::Queue::from(&event::Link {
+        ns,
+        bytes,
+        backlog_min,
+        packets: 1,
+        ..event::Link::default()
+    })
+}
+
+/// As [`sent`], with the time by which the latest packet was late.
+fn timed(ns: u64, bytes: u64, backlog_min: u32, late_ns: u64) -> event::Queue {
+    event::Queue {
+        timed: 1,
+        late_ns,
+        ..sent(ns, bytes, backlog_min)
+    }
+}
+
+#[test]
+fn a_share_is_charged_over_its_slice() {
+    let share = Share {
+        holder: Holder::Own,
+        begin: 7 * LINK_SLICE_NS,
+        ns: 5,
+    };
+    let charge = charge(&Link::new(3), share);
+    assert_eq!(charge.span, (7 * LINK_SLICE_NS, 8 * LINK_SLICE_NS));
+    assert_eq!((charge.place, charge.ns), (Some(3), 5));
+}
+
+/// Charges of a wait of 4 ms in the first slice.
+fn charged(sent: &[(event::Queue, Holder)], limit: Limit) -> Vec<(Holder, u64)> {
+    let mut link = Link::new(0);
+    for (slice, holder) in sent {
+        link.sent(slice, *holder);
+    }
+    link.waited(1_000_000, 5_000_000, 4_000_000, limit);
+    let shares = link.charges().into_iter();
+    shares.map(|share| (share.holder, share.ns)).collect()
+}
+
+const BACKUP: Holder = Holder::Process(1);
+
+#[test]
+fn a_queue_that_others_fill_is_not_full_for_a_target_whose_packets_leave_on_time() {
+    let shaped = (timed(0, 9000, 3, 80_000_000), BACKUP);
+    let at_once = (timed(0, 1000, u32::MAX, 100_000), Holder::Own);
+    let both = [shaped.clone(), at_once];
+    assert_eq!(charged(&both, Limit::Path), [(Holder::Peer, 4_000_000)]);
+    assert_eq!(
+        charged(&both, Limit::Loss),
+        [(Holder::LossyPath, 4_000_000)]
+    );
+    let late = (timed(0, 1000, 3, 80_000_000), Holder::Own);
+    assert_eq!(
+        charged(&[shaped, late], Limit::Path),
+        [(BACKUP, 3_600_000), (Holder::Own, 400_000)]
+    );
+}
+
+#[test]
+fn an_answer_under_way_to_a_client_far_away_waits_for_no_class_of_others() {
+    let mut link = Link::new(0);
+    for slice in 0..20 {
+        link.sent(&timed(slice * LINK_SLICE_NS, 9000, 3, 80_000_000), BACKUP);
+    }
+    link.sent(&timed(0, 1000, u32::MAX, 0), Holder::Own);
+    link.sent(&timed(15 * LINK_SLICE_NS, 1000, u32::MAX, 0), Holder::Own);
+    link.drained(0, 20 * LINK_SLICE_NS, Limit::Path);
+    assert_eq!(link.drains(), []);
+}
+
+#[test]
+fn a_sender_whose_packets_leave_on_time_takes_no_room_from_those_that_wait() {
+    let on_time = (timed(0, 9000, u32::MAX, 0), BACKUP);
+    let own = (timed(0, 1000, 3, 5_000_000), Holder::Own);
+    assert_eq!(
+        charged(&[on_time, own.clone()], Limit::Path),
+        [(Holder::Own, 4_000_000)]
+    );
+    // Datagrams show no time, however punctual the rest of a process is.
+    let mixed = event::Queue {
+        timed: 1,
+        ..sent(0, 9000, 3)
+    };
+    let two = event::Queue {
+        link: event::Link {
+            packets: 2,
+            ..mixed.link
+        },
+        ..mixed
+    };
+    assert_eq!(charged(&[(two, BACKUP), own], Limit::Path)[0].0, BACKUP);
+}
+
+#[test]
+fn who_has_a_class_with_a_rate_of_its_own_is_charged_with_nothing() {
+    let mut link = Link::new(0);
+    for slice in 0..100 {
+        let (ns, own) = (slice * LINK_SLICE_NS, 1000 * (slice * 7 % 10));
+        let mut backup = timed(ns, 25_000, 3, 80_000_000);
+        backup.link.packets = 20;
+        link.sent(&backup, BACKUP);
+        link.sent(&timed(ns, own, 3, 5_000_000), Holder::Own);
+    }
+    link.waited(0, 1_000_000_000, 1_000_000_000, Limit::Path);
+    assert!(
+        link.charges()
+            .iter()
+            .all(|share| share.holder == Holder::Own)
+    );
+}
+
+#[test]
+fn a_queue_that_cannot_be_read_leaves_the_wait_to_nobody() {
+    let mut unread = sent(0, 9000, u32::MAX);
+    unread.flags = LINK_UNREAD;
+    let untimed = [(unread.clone(), BACKUP), (unread.clone(), Holder::Own)];
+    assert_eq!(
+        charged(&untimed, Limit::Path),
+        [(Holder::Nobody, 4_000_000)]
+    );
+    assert_eq!(
+        charged(&untimed, Limit::Closed),
+        [(Holder::Peer, 4_000_000)]
+    );
+    let late = event::Queue {
+        flags: LINK_UNREAD,
+        ..timed(0, 1000, 1, 5_000_000)
+    };
+    let seen = [(unread.clone(), BACKUP), (late, Holder::Own)];
+    assert_eq!(charged(&seen, Limit::Path)[0], (BACKUP, 3_600_000));
+    let blind = |sent: &[event::Queue]| {
+        let mut link = Link::new(0);
+        sent.iter().for_each(|slice| link.sent(slice, Holder::Own));
+        link.blind()
+    };
+    assert_eq!(blind(std::slice::from_ref(&unread)), Some(Blind::Unread));
+    assert_eq!(blind(&[unread, seen[1].0.clone()]), None);
+    assert_eq!(blind(&[]), None);
+}
+
+#[test]
+fn what_is_behind_a_tunnels_process_is_nobodys() {
+    let mut own = timed(0, 1000, u32::MAX, 0);
+    own.flags = LINK_HANDED;
+    let sent = [(own.clone(), Holder::Own)];
+    assert_eq!(charged(&sent, Limit::Path), [(Holder::Nobody, 4_000_000)]);
+    assert_eq!(charged(&sent, Limit::Closed), [(Holder::Peer, 4_000_000)]);
+    let mut link = Link::new(0);
+    link.sent(&own, Holder::Own);
+    assert_eq!(link.blind(), Some(Blind::Handed));
+}
