@@ -28,7 +28,7 @@ const MOST: usize = 16;
 /// Stack of the thread that reads, bytes: memory of the tracer stays locked.
 const STACK: usize = 128 << 10;
 
-/// How long the end waits for a look under way: files of control groups are read in a millisecond.
+/// How long the begin and the end wait for a look under way: files of control groups are read in a millisecond.
 const PATIENCE: Duration = Duration::from_millis(200);
 
 /// What one look saw.
@@ -99,6 +99,14 @@ impl Limits {
                 _ => {}
             }
         }
+    }
+
+    /// The limits at the begin: from now on waits for them are kept, and their use is counted. Waits for the look under way.
+    pub(super) fn first(&mut self, kernel: &mut Kernel) -> Vec<Event> {
+        let look = self.answers.recv_timeout(PATIENCE);
+        let events = look.map(|look| self.found(kernel, look));
+        self.look();
+        events.unwrap_or_default()
     }
 
     /// The uses that the last look found; begins the next one.

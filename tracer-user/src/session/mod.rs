@@ -143,6 +143,7 @@ impl Session {
         sink(&facts, &mut Vec::new);
         limits.see(&facts);
         drop(facts);
+        sink(&limits.first(&mut kernel), &mut Vec::new);
         // Before memory is locked: attaching took several times the memory that is needed from now on.
         give_back_memory();
         if let Some(note) = priority::hold() {
