@@ -57,7 +57,7 @@ fn tried(ctx: &BtfTracePointContext, list: u32) -> i32 {
     let (outcome, owner_pid) = match result as i32 {
         DEFERRED => (LOCK_WAITS, blocker(lock)),
         EAGAIN => {
-            let _ = REFUSED.insert(tid, 0, 0);
+            let _ = REFUSED.insert(tid, 0_u8, 0);
             (LOCK_REFUSED, in_the_way(inode, lock, list))
         }
         0 if !lock.is_release() && REFUSED.remove(tid).is_ok() => (LOCK_GRANTED, 0),

@@ -3,11 +3,12 @@
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use tracer_common::sched::{TASK_ASLEEP, TASK_QUEUED, WAIT_NO_WAKER, WAIT_TASK_WAKER};
 
-use super::{super::lock, TASKS};
+use super::TASKS;
 use crate::{
     cpus,
     filter::is_target,
     kernel::{Context, Task, current, now},
+    probes::lock,
     stack,
 };
 

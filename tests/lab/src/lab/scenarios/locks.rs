@@ -1,6 +1,9 @@
 //! Scenarios of locks that others have: on files, and in memory that processes share.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Result;
 
@@ -94,7 +97,7 @@ fn locked(stage: &Stage) -> Result<PathBuf> {
 }
 
 /// A server of threads that locks the file for each request, and sleeps with it.
-fn serving(stage: &Stage, dir: &std::path::Path, work: &str, sleep_ms: u32) -> Result<Scene> {
+fn serving(stage: &Stage, dir: &Path, work: &str, sleep_ms: u32) -> Result<Scene> {
     let address = world::loopback()?;
     let served = stage.files("served", SERVED, SERVED_BYTES)?;
     let room = &stage.room;
