@@ -248,6 +248,32 @@ offsets! {
     kthread_data: ("kthread", "data");
     /// Function that a kworker runs.
     worker_function: ("worker", "current_func");
+    /// Number of a file.
+    inode_number: ("inode", "i_ino");
+    /// The locks of a file.
+    inode_locks: ("inode", "i_flctx");
+    /// Those made by `flock`.
+    locks_flock: ("file_lock_context", "flc_flock");
+    /// Those made by `fcntl`.
+    locks_posix: ("file_lock_context", "flc_posix");
+    /// Place of a lock in such a list (moved into a structure of its own in 6.9).
+    lock_list: ("file_lock", "c.flc_list"), ("file_lock", "fl_list");
+    /// The lock that it waits for (4.20 and later).
+    lock_blocker: ("file_lock", "c.flc_blocker"), ("file_lock", "fl_blocker");
+    /// Process that made it.
+    lock_pid: ("file_lock", "c.flc_pid"), ("file_lock", "fl_pid");
+    /// `F_RDLCK` and the like.
+    lock_type: ("file_lock", "c.flc_type"), ("file_lock", "fl_type");
+    /// Process or open file to which it belongs.
+    lock_owner: ("file_lock", "c.flc_owner"), ("file_lock", "fl_owner");
+    /// First byte.
+    lock_begin: ("file_lock", "fl_start");
+    /// Last byte.
+    lock_end: ("file_lock", "fl_end");
+    /// Owner of a mutex, with flags in the low bits.
+    mutex_owner: ("mutex", "owner");
+    /// Owner of a read-write semaphore, with flags in the low bits (5.3 and later).
+    rwsem_owner: ("rw_semaphore", "owner");
     /// Function that a kworker ran before (5.1 and later).
     worker_last_function: ("worker", "last_func");
 }

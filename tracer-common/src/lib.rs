@@ -10,6 +10,7 @@ pub mod block;
 pub mod config;
 pub mod histogram;
 pub mod irq;
+pub mod lock;
 pub mod packets;
 pub mod proc;
 pub mod record;
@@ -61,10 +62,14 @@ pub enum Kind {
     Packets = 18,
     /// [`tcp::Client`]
     Client = 19,
+    /// [`lock::LockTried`]
+    LockTried = 20,
+    /// [`lock::LockReleased`]
+    LockReleased = 21,
 }
 
 /// Number of kinds.
-pub const KINDS: usize = 20;
+pub const KINDS: usize = 22;
 
 impl Kind {
     /// All kinds with the names that reports use.
@@ -89,6 +94,8 @@ impl Kind {
         (Self::Stolen, "stolen"),
         (Self::Packets, "packets"),
         (Self::Client, "clients"),
+        (Self::LockTried, "lock_attempts"),
+        (Self::LockReleased, "lock_releases"),
     ];
 
     /// The kind with this number.

@@ -191,8 +191,8 @@ pub struct ThreadState {
     pub flags: u32,
     /// CPU of the run queue in which it stands, while queued.
     pub cpu: u32,
-    /// Explicit padding.
-    pub reserved: u32,
+    /// 1: it waits for a lock of the kernel, or did before it last slept.
+    pub contends: u32,
 }
 
 impl ThreadState {

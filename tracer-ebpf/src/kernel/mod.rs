@@ -3,6 +3,7 @@
 //! The verifier checks the type of such a load in a `tp_btf` program. At run time the load yields 0 for a bad pointer.
 
 mod disk;
+mod lock;
 mod net;
 mod run_queue;
 mod work;
@@ -21,6 +22,7 @@ use crate::shared::shared;
 
 pub(crate) use self::{
     disk::*,
+    lock::FileLock,
     net::*,
     run_queue::{CfsRq, Context, TaskGroup, UNKNOWN, context, throttled_on},
     work::current_work_function,

@@ -2,6 +2,7 @@
 
 mod block;
 mod irq;
+mod lock;
 mod packets;
 mod proc;
 mod sched;

@@ -7,6 +7,7 @@
 mod block;
 mod end;
 mod irq;
+mod lock;
 mod packets;
 mod proc;
 mod sched;
@@ -16,6 +17,7 @@ mod tcp;
 pub use block::*;
 pub use end::*;
 pub use irq::*;
+pub use lock::*;
 pub use packets::*;
 pub use proc::*;
 pub use sched::*;
@@ -106,6 +108,17 @@ pub enum Event {
     Packets(Packets),
     /// A process of this machine asks a target on a connection.
     Client(Client),
+    /// A thread of the target, or of a process that it asks, sleeps for a lock.
+    LockSeen(LockSeen),
+    /// A thread of the target tried to get a lock, and had to wait.
+    LockTried(LockTried),
+    /// The path of a file for which the target waited.
+    LockFile(LockFile),
+    /// A thread released a lock of the kernel for which a target thread slept.
+    LockReleased(LockReleased),
+    /// [`Event::Follow`] of a process that owns a lock for which the target waits, or of a child of such a process (`pid`). `by_pid` is the
+    /// owner.
+    FollowOwner(Follow),
 }
 
 impl Event {
@@ -131,13 +144,17 @@ impl Event {
             Self::Stack(e) => e.ns,
             Self::Histogram(e) => e.ns,
             Self::End(e) => e.ns,
-            Self::Follow(e) => e.ns,
+            Self::Follow(e) | Self::FollowOwner(e) => e.ns,
             Self::Unread(e) => e.ns,
             Self::Interrupts(e) => e.ns,
             Self::Work(e) => e.ns,
             Self::Stolen(e) => e.ns,
             Self::Packets(e) => e.ns,
             Self::Client(e) => e.ns,
+            Self::LockSeen(e) => e.ns,
+            Self::LockTried(e) => e.ns,
+            Self::LockFile(e) => e.ns,
+            Self::LockReleased(e) => e.ns,
             Self::Process(_)
             | Self::Thread(_)
             | Self::Disk(_)

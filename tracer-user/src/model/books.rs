@@ -116,6 +116,17 @@ pub struct Served {
     pub charges: Vec<Charge>,
 }
 
+/// The owner of a lock for which the target waits waits for something itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnerWait {
+    /// The owner.
+    pub owner: ProcessId,
+    /// What it waits for.
+    pub resource: Resource,
+    /// The process that holds most of that, if it is none of the owner's own.
+    pub behind: Option<ProcessId>,
+}
+
 /// Requests of the window.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Requests {
@@ -221,6 +232,10 @@ pub struct Books {
     pub places: Vec<String>,
     /// Waits that went through other processes, by the processes on the way: (request, thread) time in ns.
     pub ways: BTreeMap<(Resource, Vec<ProcessId>), (u64, u64)>,
+    /// Thread of the target whose locks its other threads waited for longest.
+    pub lock_owner: Option<u32>,
+    /// Owners of locks that wait for something themselves.
+    pub owner_waits: Vec<OwnerWait>,
     /// Totals per resource, place and owner.
     pub held: BTreeMap<(Resource, Option<PlaceId>, Holder), Held>,
     /// Latest histogram of each process and family.

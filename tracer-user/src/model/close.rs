@@ -2,7 +2,7 @@
 
 use super::{
     Model,
-    books::{Bin, Books, FlameLine},
+    books::{Bin, Books, FlameLine, OwnerWait},
     followed::{self, Leaf, Ways},
     lost,
 };
@@ -51,6 +51,7 @@ impl Model {
         let held = &self.account.held;
         lost::estimate(&mut bins, held, &facts.end, self.links.records);
         let ways = self.answer(&mut bins, bin_ns, end_ns);
+        let owner_waits = self.owner_waits(end_ns);
         Books {
             bins,
             bin_ns,
@@ -62,6 +63,8 @@ impl Model {
             unreadable_stacks: self.threads.unreadable_stacks,
             targets,
             ways,
+            owner_waits,
+            lock_owner: self.threads.lock_owner(),
             flame: self.flame_lines(),
             causes: self.account.causes(),
             workers: self.requests.workers(&self.threads),
@@ -97,8 +100,9 @@ impl Model {
 
     /// Splits the upstream waits of closed bins in the proportion of the followed processes' own time.
     fn answer(&mut self, bins: &mut [Bin], bin_ns: u64, end_ns: u64) -> Ways {
-        let asked = std::mem::take(&mut self.followed).into_models();
+        let asked = self.followed.take_asked();
         let leaves: Vec<Leaf> = asked
+            .into_iter()
             .map(|(process, mut model)| {
                 model.settle(end_ns);
                 let books = model.into_books(end_ns);
@@ -110,5 +114,17 @@ impl Model {
             self.account.caused(resource, cause, ns);
         }
         ways
+    }
+
+    /// What the owners of locks wait for.
+    fn owner_waits(&mut self, end_ns: u64) -> Vec<OwnerWait> {
+        let owners = self.followed.take_owners().into_iter();
+        let waits = owners.filter_map(|(process, mut model, since_ns)| {
+            model.settle(end_ns);
+            let books = model.into_books(end_ns);
+            let leaf = followed::leaf(&mut self.names, process, books);
+            followed::owner_wait(&leaf, end_ns.saturating_sub(since_ns))
+        });
+        waits.collect()
     }
 }

@@ -121,7 +121,12 @@ impl Model {
             Event::RemoteMount(mount) => self.threads.remote_mounts.push(mount.clone()),
             Event::Unread(unread) => self.requests.unread(unread),
             Event::Client(client) => self.requests.client(names, client),
+            Event::LockSeen(seen) => self.threads.lock_seen(names, seen),
+            Event::LockTried(tried) => self.threads.lock_tried(names, tried),
+            Event::LockReleased(released) => self.threads.lock_released(released),
+            Event::LockFile(file) => self.threads.lock_file(names, file),
             Event::Follow(follow) => self.follow(follow),
+            Event::FollowOwner(follow) => self.follow_owner(follow),
             Event::Interrupted(interrupted) => self.facts.interrupted = interrupted.clone(),
             Event::Siblings(siblings) => self.facts.siblings = *siblings,
             Event::Standing(standing) => {
@@ -200,6 +205,20 @@ impl Model {
             }
             return;
         }
+        self.follow_one(follow, false);
+    }
+
+    /// The target waits for a lock of another process of this machine, or of one of whose children `follow` tells.
+    fn follow_owner(&mut self, follow: &event::Follow) {
+        match self.followed.of(follow.by_pid) {
+            Some(owner) => owner.adopt(follow.pid),
+            None if follow.pid == follow.by_pid => self.follow_one(follow, true),
+            None => {}
+        }
+    }
+
+    /// Keeps books of another process, which `owns` a lock or is asked by the target.
+    fn follow_one(&mut self, follow: &event::Follow, owns: bool) {
         let process = self.names.processes.id(follow.pid);
         if self.names.is_target(process) || !self.followed.may_add(follow.pid) {
             return;
@@ -219,6 +238,6 @@ impl Model {
         };
         model.begin(&start);
         model.threads.begin(start.ns, follow.ns.max(start.ns));
-        self.followed.add(follow.pid, process, model);
+        self.followed.add(process, model, follow, owns);
     }
 }

@@ -151,6 +151,12 @@ impl Processes {
         (self.forgotten == 0 || self.by_pid.contains_key(&pid)).then(|| self.unnamed(pid))
     }
 
+    /// A process that is there now, and was before; `None` if it ended, or was never seen.
+    pub(crate) fn living(&self, pid: u32) -> Option<ProcessId> {
+        let id = self.by_pid.get(&pid)?;
+        (!self.all[*id].exited).then_some(*id)
+    }
+
     fn unnamed(&mut self, pid: u32) -> ProcessId {
         if let Some(id) = self.by_pid.get(&pid) {
             return *id;
@@ -160,6 +166,12 @@ impl Processes {
             comm: unseen(pid),
             ..Process::default()
         })
+    }
+
+    /// A process is traced as a part of the target from now on.
+    pub(crate) fn adopt(&mut self, pid: u32) {
+        let id = self.id(pid);
+        self.all[id].target = true;
     }
 
     /// As another process would see them: it is the target.

@@ -7,6 +7,7 @@ pub(crate) mod block;
 pub(crate) mod frame;
 mod histogram;
 mod irq;
+mod lock;
 mod maps;
 mod packets;
 mod proc;
@@ -35,6 +36,7 @@ pub fn all() -> impl Iterator<Item = &'static Probe> {
         block::PROBES,
         tcp::PROBES,
         packets::PROBES,
+        lock::PROBES,
         proc::PROBES,
     ]
     .into_iter()
@@ -65,6 +67,8 @@ pub fn decode(bytes: &[u8], symbol: impl Fn(u64) -> String) -> Result<Event, Mal
         Kind::Link => Event::Link(tcp::link(&frame::read(bytes)?)),
         Kind::Flow => Event::Flow(tcp::flow(&frame::read(bytes)?)),
         Kind::Packets => Event::Packets(packets::packets(&frame::read(bytes)?)),
+        Kind::LockTried => Event::LockTried(lock::tried(&frame::read(bytes)?)),
+        Kind::LockReleased => Event::LockReleased(lock::released(&frame::read(bytes)?)),
         Kind::Fork => Event::Fork(proc::fork(&frame::read(bytes)?)),
         Kind::Exec => Event::Exec(proc::exec(&frame::read(bytes)?)),
         Kind::Exit => Event::Exit(proc::exit(&frame::read(bytes)?)),

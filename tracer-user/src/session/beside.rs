@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{asked::Asked, clients::Clients, groups::Groups, holders::Holders};
+use super::{asked::Asked, clients::Clients, groups::Groups, holders::Holders, locks::Locks};
 use crate::{
     event::{self, Event, OpenSocket},
     machine::{clocks::now_ns, proc},
@@ -18,6 +18,8 @@ pub(super) struct Beside {
     asked: Asked,
     /// The target's clients.
     clients: Clients,
+    /// The owners of locks.
+    pub(super) locks: Locks,
 }
 
 impl Beside {
@@ -31,7 +33,15 @@ impl Beside {
             groups: Groups::default(),
             asked,
             clients: Clients::new(listening),
+            locks: Locks::new(),
         }
+    }
+
+    /// Takes note of the facts at attach: threads may sleep for a lock since then.
+    #[must_use]
+    pub(super) fn with_locks(mut self, facts: &[Event]) -> Self {
+        self.locks.see(facts);
+        self
     }
 
     /// Takes note of the events read.
@@ -39,6 +49,7 @@ impl Beside {
         self.holders.see(batch);
         self.asked.see(batch);
         self.clients.see(batch);
+        self.locks.see(batch);
     }
 
     /// The processes found since the last call, as events. `mark` makes a process a target, so that its waits are recorded from now
@@ -67,6 +78,30 @@ impl Beside {
             events.extend(unanswered.into_iter().map(Event::Unanswered));
         }
         events.extend(self.clients.take());
+        events
+    }
+
+    /// What was seen of locks since the last call, and their owners, which are followed from now on. `open` lists the threads off the CPU
+    /// right now if a look is due; `mark` is that of [`Self::take`].
+    pub(super) fn take_locks(
+        &mut self,
+        open: Option<Vec<Event>>,
+        mut mark: impl FnMut(u32) -> Result<()>,
+    ) -> Vec<Event> {
+        let mut events = self.locks.take(open);
+        for follow in self.locks.to_follow(&events) {
+            if let Err(error) = mark(follow.pid) {
+                log::info!("cannot follow process {}: {error:#}", follow.pid);
+                continue;
+            }
+            log::info!(
+                "follows process {}, which has a lock, or its parent",
+                follow.pid
+            );
+            let threads = proc::threads(follow.pid).into_iter();
+            events.push(Event::FollowOwner(follow));
+            events.extend(threads.map(Event::Thread));
+        }
         events
     }
 }

@@ -10,6 +10,7 @@ mod clients;
 mod clip;
 mod groups;
 mod holders;
+mod locks;
 mod scene;
 mod settings;
 mod stop;
@@ -91,9 +92,12 @@ impl Session {
         let scene = Scene::look(&settings, &traced.pids, &mut kernel)?;
         let beside = Beside::begin(&scene.targets, &scene.listening, &scene.sockets);
         let start = scene.start(&settings, &window, &kernel, attach_ns, traced.disks);
+        let description = scene.description(&settings);
+        let facts = scene.into_events(start);
+        let beside = beside.with_locks(&facts);
         Ok(Self {
-            description: scene.description(&settings),
-            facts: scene.into_events(start),
+            description,
+            facts,
             kernel,
             window,
             beside,
@@ -140,6 +144,8 @@ impl Session {
             kernel.poll(&mut batch);
             beside.see(&batch);
             batch.extend(beside.take(|pid| kernel.mark(&[pid])));
+            let open = beside.locks.is_due().then(|| kernel.open_now());
+            batch.extend(beside.take_locks(open, |pid| kernel.mark(&[pid])));
             if kernel.is_round() {
                 let name = |address| kernel.function(address);
                 let found = beside.groups.look(kernel.held_back(), &window.means, name);
@@ -148,6 +154,9 @@ impl Session {
             sink(&batch, &mut || kernel.open_now());
             batch.clear();
         };
+        // While the threads still sleep, and the kernel half still knows them.
+        let locks = beside.locks.last(kernel.open_now());
+        sink(&locks, &mut Vec::new);
         let last = finish(kernel, window, beside, targets, stop)?;
         sink(&last, &mut Vec::new);
         Ok(stop)

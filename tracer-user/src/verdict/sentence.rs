@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     class::{Cause, Resource},
-    model::books::Books,
+    model::books::{Books, OwnerWait},
     standing::Standing,
     units::{share, time},
 };
@@ -103,7 +103,12 @@ fn reason(books: &Books, finding: &Finding, comm: &str, found: &Hypothesis) -> S
             Some(_) => found.share * found.cause_part,
             None => found.share,
         };
-        return nobody(found, &format!("{} of {blocked}", share(part)), &place);
+        return nobody(
+            books,
+            found,
+            &format!("{} of {blocked}", share(part)),
+            &place,
+        );
     }
     let mut behind: Vec<(f64, String)> = found
         .culprits
@@ -140,7 +145,31 @@ fn reason(books: &Books, finding: &Finding, comm: &str, found: &Hypothesis) -> S
         said.push(format!("{} behind {who}", share(found.share * part)));
     }
     let said: Vec<&str> = said.iter().map(String::as_str).collect();
-    format!("{}{place}{}", list(&said, "and"), mechanism(found))
+    let (said, owner) = (list(&said, "and"), owner_wait(books, found));
+    format!("{said}{place}{}{owner}", mechanism(found))
+}
+
+/// What the owner of a lock waits for itself: ", which waits for the disk behind tar (pid 4711)".
+fn owner_wait(books: &Books, found: &Hypothesis) -> String {
+    let Some(first) = found
+        .culprits
+        .first()
+        .filter(|_| found.resource == Resource::Lock)
+    else {
+        return String::new();
+    };
+    let of_first = |wait: &&OwnerWait| first.members.contains(&wait.owner);
+    let Some(wait) = books.owner_waits.iter().find(of_first) else {
+        return String::new();
+    };
+    let behind = wait.behind.map(|id| &books.processes[id]);
+    let behind = behind.map(|process| format!(" behind {} (pid {})", process.comm, process.pid));
+    let subject = match found.culprits.len() {
+        1 => "which".to_owned(),
+        _ => format!("and {}", first.name),
+    };
+    let noun = words(wait.resource).noun;
+    format!(", {subject} waits for {noun}{}", behind.unwrap_or_default())
 }
 
 /// How the wait came about, where that covers more of it than the culprits do.
@@ -155,16 +184,17 @@ fn mechanism(found: &Hypothesis) -> &'static str {
 }
 
 /// The reason where no process outside the target is to blame. `part` is how much of which time ("93 % of its blocked time").
-fn nobody(found: &Hypothesis, part: &str, place: &str) -> String {
+fn nobody(books: &Books, found: &Hypothesis, part: &str, place: &str) -> String {
     match found.cause {
         Some(Cause::Quota) => {
             let quota = words(found.resource).quota;
             format!("its own {quota} stops it for {part}{}", innocence(found))
         }
         Some(Cause::Own) => format!(
-            "{part} it stood behind {} own {}{place}{}",
+            "{part} it stood behind {} own {}{place}{}{}",
             whose(found),
             own(found),
+            own_thread(books, found),
             innocence(found)
         ),
         Some(Cause::PeerSlow) => format!(
@@ -194,6 +224,15 @@ fn nobody(found: &Hypothesis, part: &str, place: &str) -> String {
         }
         None if found.resource == Resource::Upstream => format!("{part}{place}"),
         None => format!("{part}{place}; no process was seen holding it"),
+    }
+}
+
+/// The thread that has most of the target's own locks, if it was seen with them.
+fn own_thread(books: &Books, found: &Hypothesis) -> String {
+    let seen = books.lock_owner.filter(|_| found.via.is_empty());
+    match seen.filter(|_| found.resource == Resource::Lock) {
+        Some(tid) => format!(", mostly of thread {tid}"),
+        None => String::new(),
     }
 }
 

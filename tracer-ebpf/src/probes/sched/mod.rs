@@ -357,6 +357,15 @@ fn emit_wait(task: &ThreadState, tid: u32, run_queue_ns: u64, throttled_ns: u64,
     });
 }
 
+/// A target thread is about to sleep for a lock of the kernel.
+#[inline(always)]
+pub(super) fn contends(tid: u32) {
+    if let Some(task) = TASKS.get_ptr_mut(tid) {
+        // SAFETY: a map value. Only this thread writes the field while it is on a CPU.
+        unsafe { (*task).contends = 1 };
+    }
+}
+
 /// The entry of a target thread; a new thread gets one.
 #[inline(always)]
 fn known(tid: u32, pid: u32) -> Option<*mut ThreadState> {
@@ -391,7 +400,7 @@ const EMPTY: ThreadState = ThreadState {
     kernel_state: 0,
     flags: 0,
     cpu: 0,
-    reserved: 0,
+    contends: 0,
 };
 
 /// `sched_migrate_task(struct task_struct *p, int dest_cpu)`, everywhere. Also fires for sleepers and when nothing moves.

@@ -8,6 +8,7 @@ use crate::{
     cpus,
     filter::is_target,
     kernel::{Context, Task, current, now},
+    probes::lock,
     stack,
 };
 
@@ -31,6 +32,11 @@ fn waking(ctx: &BtfTracePointContext, tid: u32) {
         return;
     }
     let now = now();
+    // SAFETY: a map value, see `super::leave_cpu`.
+    if unsafe { core::mem::replace(&mut (*task).contends, 0) } != 0 {
+        // SAFETY: a map value, see `super::leave_cpu`.
+        lock::emit_released(unsafe { (*task).pid }, tid, now);
+    }
     let (waker_pid, waker_tid) = current();
     let (waker_stack, known) = match cpus::context_here() {
         Context::Task => (0, WAIT_TASK_WAKER),

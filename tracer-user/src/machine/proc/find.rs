@@ -32,6 +32,12 @@ fn innermost(status: &[u8]) -> Option<u32> {
     pids.last()?.parse().ok()
 }
 
+/// The same with one namespace too: the id by which the thread or process knows itself.
+pub(super) fn own_id(status: &[u8]) -> Option<u32> {
+    let pids = field(status, b"NSpid:")?.split_ascii_whitespace();
+    pids.last()?.parse().ok()
+}
+
 /// The value after a label in `/proc/PID/status`.
 fn field<'a>(status: &'a [u8], label: &[u8]) -> Option<&'a str> {
     let value = status

@@ -4,7 +4,9 @@
 //! be read is left out: it is never an error.
 
 mod disk;
+mod file_lock;
 mod find;
+mod futex;
 mod limit;
 mod means;
 mod netlink;
@@ -16,6 +18,7 @@ mod remote;
 mod sender;
 mod socket;
 mod standing;
+mod system_call;
 mod thread;
 mod unanswered;
 mod unix;
@@ -29,7 +32,9 @@ use std::{
 
 pub(crate) use self::{
     disk::{disks, disks_of},
+    file_lock::{FileLocks, open_file},
     find::{by_comm, by_port, inner_pid, process_of},
+    futex::futex_owner,
     limit::{IoLimit, busiest_of_group, io_limits},
     means::means,
     own_limit::own_limits,

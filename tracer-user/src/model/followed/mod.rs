@@ -5,6 +5,7 @@
 //! turn.
 
 mod leaf;
+mod owner;
 mod upstream;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Model, books::ProcessId, requests::Requests};
 use crate::event::{self, Event};
 pub(super) use leaf::leaf;
+pub(super) use owner::owner_wait;
 pub(super) use upstream::{Leaf, Ways, split};
 
 /// Processes on the way at most.
@@ -21,12 +23,16 @@ const MOST_FOLLOWED: usize = 4;
 /// may come a little later.
 const MOST_LOOKS: u32 = 8;
 
-/// A process that the target asks.
+/// A process that the target asks, or that owns a lock for which it waits.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
     /// It and its children.
     pids: BTreeSet<u32>,
     process: ProcessId,
+    /// When it was first followed, ns.
+    since_ns: u64,
+    /// Does it own a lock? Then the target does not wait for its answers.
+    owns: bool,
     /// How often each of its connections was looked at.
     looks: BTreeMap<u64, u32>,
     pub(super) model: Box<Model>,
@@ -35,6 +41,13 @@ pub(super) struct Asked {
 impl Asked {
     fn has(&self, pid: u32) -> bool {
         self.pids.contains(&pid) || self.model.followed.asked.iter().any(|asked| asked.has(pid))
+    }
+
+    /// A child of the owner of a lock, which was there before the owner was followed.
+    pub(super) fn adopt(&mut self, pid: u32) {
+        if self.owns && self.pids.insert(pid) {
+            self.model.names.processes.adopt(pid);
+        }
     }
 
     /// A process was born. Is it a child of this one, or of one that this one asks?
@@ -110,19 +123,34 @@ impl Followed {
     }
 
     /// A process is followed from now on, by this fold.
-    pub(super) fn add(&mut self, pid: u32, process: ProcessId, model: Model) {
+    pub(super) fn add(
+        &mut self,
+        process: ProcessId,
+        model: Model,
+        follow: &event::Follow,
+        owns: bool,
+    ) {
         self.asked.push(Asked {
-            pids: BTreeSet::from([pid]),
+            pids: BTreeSet::from([follow.pid]),
             process,
+            since_ns: follow.ns,
+            owns,
             looks: BTreeMap::new(),
             model: Box::new(model),
         });
     }
 
-    /// The folds, given away.
-    pub(super) fn into_models(self) -> impl Iterator<Item = (ProcessId, Model)> {
-        let asked = self.asked.into_iter();
-        asked.map(|asked| (asked.process, *asked.model))
+    /// The folds of those that the target asks, given away.
+    pub(super) fn take_asked(&mut self) -> Vec<(ProcessId, Model)> {
+        let asked = self.asked.extract_if(.., |asked| !asked.owns);
+        asked.map(|asked| (asked.process, *asked.model)).collect()
+    }
+
+    /// The folds of owners of locks, given away, each with the time since when it was followed, ns.
+    pub(super) fn take_owners(&mut self) -> Vec<(ProcessId, Model, u64)> {
+        let owners = self.asked.extract_if(.., |asked| asked.owns);
+        let owners = owners.map(|owner| (owner.process, *owner.model, owner.since_ns));
+        owners.collect()
     }
 
     /// The folds that an event is for; `here` are the target's requests.
@@ -133,7 +161,7 @@ impl Followed {
         }
         match event {
             // The target's own fold knows what its children are.
-            Event::Follow(_) => return Reach::Here,
+            Event::Follow(_) | Event::FollowOwner(_) => return Reach::Here,
             Event::Fork(fork) if fork.pid == fork.tid => return Reach::Here,
             Event::Histogram(_)
             | Event::DiskTotal(_)
@@ -178,6 +206,9 @@ fn subject(event: &Event) -> Option<u32> {
         Event::Unread(e) => Some(e.pid),
         Event::Unanswered(e) => Some(e.pid),
         Event::Client(e) => Some(e.pid),
+        Event::LockSeen(e) => Some(e.pid),
+        Event::LockTried(e) => Some(e.pid),
+        Event::LockReleased(e) => Some(e.pid),
         Event::Fork(e) if e.target && e.pid != e.tid => Some(e.pid),
         _ => None,
     }

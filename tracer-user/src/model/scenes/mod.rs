@@ -7,6 +7,7 @@ mod disks;
 mod hung;
 mod identity;
 pub(crate) mod ledgers;
+mod locks;
 pub(crate) mod lost;
 mod network;
 mod places;

@@ -1,5 +1,6 @@
 //! Threads of the target: what each did, nanosecond by nanosecond, and what it slept for.
 
+mod locks;
 mod sleep;
 mod stack;
 mod thread;
@@ -7,12 +8,13 @@ mod time_line;
 mod wait;
 mod work;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use rustc_hash::FxHashMap as HashMap;
 
 use super::{account::Account, books::PlaceId, names::Names};
 use crate::{class::Class, event};
+use locks::LockWait;
 use stack::Stacks;
 pub(super) use thread::Thread;
 pub(super) use wait::Blocked;
@@ -35,6 +37,12 @@ pub(super) struct Threads {
     ended_wall_ns: u64,
     ended_spent_ns: u64,
     stacks: Stacks,
+    /// Paths of files for which threads waited, by inode.
+    lock_files: HashMap<u64, PlaceId>,
+    /// How long others waited for locks of each of the target's threads, ns.
+    owned_ns: BTreeMap<u32, u64>,
+    /// Sleeps for locks of the target's own threads that are open at the end.
+    open_locks: Vec<LockWait>,
     pub(super) remote_mounts: Vec<event::RemoteMount>,
     /// Threads that lived in the window.
     pub(super) seen: u64,

@@ -225,6 +225,45 @@ pub(crate) fn is_futex(stack: &[String]) -> bool {
         .any(|function| matches("do_futex", function) || matches("futex_*", function))
 }
 
+/// The kinds of locks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lock {
+    /// On a file.
+    File,
+    /// In memory: a futex, which may be a lock.
+    Memory,
+    /// Of the kernel.
+    Kernel,
+}
+
+/// The functions of the kernel that wait for a lock on a file.
+const FILE_LOCKS: [&str; 4] = [
+    "flock_lock_inode_wait",
+    "locks_lock_inode_wait",
+    "posix_lock_inode_wait",
+    "fcntl_setlk*",
+];
+
+/// The kind of lock that a stack sleeps for.
+#[must_use]
+pub(crate) fn lock_of(stack: &[String]) -> Option<Lock> {
+    let is_in = |pattern: &&str| stack.iter().any(|function| matches(pattern, function));
+    match row(stack)? {
+        _ if FILE_LOCKS.iter().any(|pattern| is_in(&pattern)) => Some(Lock::File),
+        LOCK => Some(Lock::Kernel),
+        _ if is_futex(stack) => Some(Lock::Memory),
+        _ => None,
+    }
+}
+
+/// Does it sleep for a time that it chose itself?
+#[must_use]
+pub(crate) fn is_nap(stack: &[String]) -> bool {
+    let naps = ["hrtimer_nanosleep", "do_nanosleep"];
+    let is_one = |function: &String| naps.iter().any(|nap| matches(nap, function));
+    stack.iter().any(is_one)
+}
+
 /// Functions through which the kernel enters interrupt context.
 const INTERRUPT: &[&str] = &[
     "asm_sysvec_*",

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap as HashMap;
 
-use super::sleep::{self, Sleep};
+use super::sleep::{self, Lock, Sleep};
 use crate::{event, file_system::Kind};
 
 /// Frames that belong to the tracer itself: its programs, by name or (where they have none) by address.
@@ -21,6 +21,10 @@ pub(crate) struct Stack {
     pub(crate) uninterruptible: Sleep,
     /// Of an interrupt: `current` was a bystander.
     pub(crate) interrupt: bool,
+    /// The kind of lock that it sleeps for.
+    pub(crate) lock: Option<Lock>,
+    /// A sleep for a time that the thread itself chose.
+    pub(crate) nap: bool,
     /// In a file system that keeps its data on another machine.
     pub(crate) remote: Option<Kind>,
 }
@@ -42,6 +46,8 @@ impl Stacks {
             interruptible: sleep::judge(row, 1, false),
             uninterruptible: sleep::judge(row, 2, false),
             interrupt: sleep::is_interrupt(&frames),
+            lock: sleep::lock_of(&frames),
+            nap: sleep::is_nap(&frames),
             remote: Kind::of_stack(&frames),
             frames,
         };

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::{
+    locks::Sight,
     time_line::{KEPT, MOST, Spent, TimeLine},
     work::Work,
 };
@@ -53,6 +54,12 @@ pub(crate) struct Thread {
     pub(crate) seed: Vec<String>,
     /// State letter at attach; `None` for a thread born in the window.
     pub(crate) seed_state: Option<char>,
+    /// The lock that it was refused last, and has not got since.
+    pub(crate) refused: Option<Sight>,
+    /// The owners of the lock for which it sleeps, in order of time.
+    pub(crate) locks: Vec<Sight>,
+    /// The release of a lock of the kernel that woke it last: when, ns, and since when the releasing thread ran, ns.
+    pub(crate) released: (u64, u64),
     waits: bool,
     line: TimeLine,
 }
@@ -76,6 +83,9 @@ impl Thread {
             parent: None,
             seed: Vec::new(),
             seed_state: None,
+            refused: None,
+            locks: Vec::new(),
+            released: (0, 0),
             waits: false,
             line: TimeLine::new(begin_ns),
         }

@@ -8,6 +8,7 @@ use tracer_common::sched::{
 
 use super::{
     Threads,
+    locks::LockWait,
     sleep::{self, Sleep},
     thread::{Behind, Thread},
 };
@@ -23,6 +24,9 @@ use crate::{
 
 /// `TASK_INTERRUPTIBLE`
 const INTERRUPTIBLE: u32 = 1;
+
+/// The kind of sleep whose lock may have been seen.
+const LOCK: Sleep = Sleep::Blocked(Class::Lock, None);
 
 /// A record of a thread must continue where the one before ended; a larger gap is a lost record.
 const GAP_NS: u64 = 1_000;
@@ -80,7 +84,7 @@ impl Threads {
         queued_ns: u64,
     ) -> Option<Blocked> {
         if wait.flags & WAIT_FIRST != 0 {
-            self.before_first(account, wait.tid, queued_ns);
+            self.before_first(account, wait.tid, queued_ns, false);
             return None;
         }
         self.skip_lost(wait);
@@ -112,11 +116,20 @@ impl Threads {
         }
         if let Some(thread) = self.living.get_mut(&wait.tid) {
             thread.running = !is_open;
+            // Of locks that somebody waited for in an earlier sleep.
+            thread.locks.clear();
         }
     }
 
     /// From the begin of the window (or the birth of the thread) to its first time in a run queue.
-    fn before_first(&mut self, account: &mut Account, tid: u32, queued_ns: u64) {
+    fn before_first(&mut self, account: &mut Account, tid: u32, queued_ns: u64, is_open: bool) {
+        let Some(thread) = self.living.get(&tid) else {
+            return;
+        };
+        let span = (thread.known_ns(), queued_ns);
+        if let Some(locked) = self.lock_wait((tid, 0), span, None) {
+            return self.slept_for_lock(account, locked, is_open);
+        }
         let Some(thread) = self.living.get(&tid) else {
             return;
         };
@@ -186,7 +199,14 @@ impl Threads {
         if until <= begin {
             return None;
         }
-        match self.classify(wait) {
+        let class = self.classify(wait);
+        if matches!(class, Sleep::Work | LOCK)
+            && let Some(locked) = self.slept_behind(names, wait, (begin, until))
+        {
+            self.slept_for_lock(account, locked, wait.flags & WAIT_OPEN != 0);
+            return None;
+        }
+        match class {
             Sleep::Work => {
                 self.wait_for_work(names, account, wait, (begin, until));
                 None
@@ -201,6 +221,25 @@ impl Threads {
                 })
             }
         }
+    }
+
+    /// The sleep, if owners of the lock for which the thread slept were seen.
+    fn slept_behind(
+        &mut self,
+        names: &mut Names,
+        wait: &Wait,
+        span: (u64, u64),
+    ) -> Option<LockWait> {
+        let thread = self.living.get(&wait.tid)?;
+        if thread.locks.is_empty() && thread.refused.is_none() {
+            return None;
+        }
+        let waker = match self.lock_holder(names, wait) {
+            Holder::Nobody => None,
+            waker => Some((waker, wait.waker_tid)),
+        };
+        let locked = self.lock_wait((wait.tid, wait.stack), span, waker);
+        locked.or_else(|| self.nap(wait.tid, wait.stack, span))
     }
 
     fn classify(&mut self, wait: &Wait) -> Sleep {
@@ -344,12 +383,16 @@ impl Threads {
             let Some(thread) = self.living.get(&tid) else {
                 continue;
             };
+            if self.is_left_open(tid) {
+                continue;
+            }
             if thread.running {
                 self.spend(account, tid, Class::OnCpu, end_ns);
             } else if thread.known_ns() == thread.begin_ns {
-                self.before_first(account, tid, end_ns);
+                self.before_first(account, tid, end_ns, true);
                 self.clipped_waits += 1;
             }
         }
+        self.close_locks(account);
     }
 }

@@ -3,7 +3,7 @@
 use super::{near, of};
 use crate::{
     class::{Cause, Class, Resource},
-    model::books::Holder,
+    model::books::{Holder, OwnerWait},
     standing::Standing,
     verdict::fixture::{MS, SLICES, Scene, disk_behind_tar, judge},
 };
@@ -235,5 +235,37 @@ fn a_job_of_forty_short_compressors_is_named_after_their_program() {
     assert_eq!(
         verdict.sentence,
         "nginx waits for the CPU: 100 % of its blocked time it stood behind gzip (pid 101) on cpu1."
+    );
+}
+
+/// nginx waits for a lock that flock (pid 30) has; what flock waits for, behind tar (pid 31) or nobody.
+fn behind_flock(waits: Option<(Resource, bool)>) -> String {
+    let mut scene = Scene::new();
+    let (flock, tar) = (scene.process(30, "flock"), scene.process(31, "tar"));
+    let file = Some(scene.place("/run/lock"));
+    let mut scene =
+        scene
+            .threads(Class::Lock, 50)
+            .charge(Resource::Lock, file, Holder::Process(flock), 50);
+    let wait = waits.map(|(resource, is_behind)| OwnerWait {
+        owner: flock,
+        resource,
+        behind: is_behind.then_some(tar),
+    });
+    scene.books.owner_waits.extend(wait);
+    judge(&scene.books).sentence
+}
+
+#[test]
+fn the_owner_of_a_lock_is_named_with_its_file_and_what_it_waits_for_itself() {
+    let said = "nginx waits for a lock: 100 % of its blocked time it stood behind flock (pid 30) on /run/lock";
+    assert_eq!(behind_flock(None), format!("{said}."));
+    assert_eq!(
+        behind_flock(Some((Resource::Disk, true))),
+        format!("{said}, which waits for the disk behind tar (pid 31).")
+    );
+    assert_eq!(
+        behind_flock(Some((Resource::Cpu, false))),
+        format!("{said}, which waits for the CPU.")
     );
 }

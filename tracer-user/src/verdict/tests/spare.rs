@@ -264,3 +264,16 @@ fn empty_books_are_no_reason_to_panic() {
         "the target was idle: no requests, and no thread ran."
     );
 }
+
+#[test]
+fn the_own_thread_that_has_the_lock_is_named_where_it_was_seen() {
+    let mut scene =
+        Scene::new()
+            .threads(Class::Lock, 40)
+            .charge(Resource::Lock, None, Holder::OwnLock, 40);
+    scene.books.lock_owner = Some(13);
+    assert_eq!(
+        judge(&scene.books).sentence,
+        "nginx waits for a lock: 100 % of its blocked time it stood behind its own locks, mostly of thread 13; nobody else is to blame."
+    );
+}

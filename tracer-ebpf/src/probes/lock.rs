@@ -1,0 +1,189 @@
+//! Locks on files (`flock`, `fcntl`) and of the kernel: for whom a target thread sleeps, and who has what it is refused.
+//!
+//! All of it is read by a helper: the arguments may be null, and the lock in the way was another's until a moment ago.
+
+use aya_ebpf::{
+    macros::{btf_tracepoint, map},
+    maps::LruHashMap,
+    programs::BtfTracePointContext,
+};
+use tracer_common::{
+    Kind,
+    lock::{LOCK_GRANTED, LOCK_KERNEL, LOCK_REFUSED, LOCK_WAITS, LockReleased, LockTried},
+};
+
+use super::sched;
+use crate::{
+    cpus, emit,
+    filter::is_target,
+    kernel::{FileLock, config, current, now, number, untyped},
+};
+
+/// Threads that were refused a lock and have not got one since. An evicted one is only not seen to get it.
+#[map]
+static REFUSED: LruHashMap<u32, u8> = LruHashMap::with_max_entries(4096, 0);
+
+/// `FILE_LOCK_DEFERRED` of `include/linux/filelock.h`: it sleeps now.
+const DEFERRED: i32 = 1;
+const EAGAIN: i32 = -11;
+
+/// Most locks of a file that are looked through, and most waiters before a waiter.
+const MOST: u32 = 8;
+
+/// `posix_lock_inode(struct inode *inode, struct file_lock *fl, int ret)`, everywhere: at the end of each attempt.
+#[btf_tracepoint(function = "posix_lock_inode")]
+fn posix_lock_inode(ctx: BtfTracePointContext) -> i32 {
+    tried(&ctx, config!(offsets.locks_posix))
+}
+
+/// `flock_lock_inode(struct inode *inode, struct file_lock *fl, int ret)`, everywhere: at the end of each attempt.
+#[btf_tracepoint(function = "flock_lock_inode")]
+fn flock_lock_inode(ctx: BtfTracePointContext) -> i32 {
+    tried(&ctx, config!(offsets.locks_flock))
+}
+
+/// `list` is the offset of the file's locks of this kind.
+#[inline(always)]
+fn tried(ctx: &BtfTracePointContext, list: u32) -> i32 {
+    let (pid, tid) = current();
+    if !is_target(pid) {
+        return 0;
+    }
+    let (inode, lock, result) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1), ctx.arg::<u64>(2));
+    if inode == 0 || lock == 0 {
+        return 0;
+    }
+    let (inode, lock) = (number(inode), FileLock(number(lock)));
+    let (outcome, owner_pid) = match result as i32 {
+        DEFERRED => (LOCK_WAITS, blocker(lock)),
+        EAGAIN => {
+            let _ = REFUSED.insert(tid, 0_u8, 0);
+            (LOCK_REFUSED, in_the_way(inode, lock, list))
+        }
+        0 if !lock.is_release() && REFUSED.remove(tid).is_ok() => (LOCK_GRANTED, 0),
+        _ => return 0,
+    };
+    emit::event::<LockTried>(Kind::LockTried, now(), |record| {
+        // SAFETY: a reservation of this size.
+        let record = unsafe { &mut *record };
+        record.inode = untyped(inode as *const u8, config!(offsets.inode_number), 0);
+        record.pid = pid;
+        record.tid = tid;
+        record.owner_pid = owner_pid;
+        record.owner_tid = 0;
+        record.outcome = outcome;
+        record.reserved = 0;
+    });
+    0
+}
+
+/// Flags of `contention_begin` (`include/trace/events/lock.h`): reader or writer of a semaphore, and a mutex. A thread that still spins
+/// has another flag besides.
+const READ: u32 = 2;
+const WRITE: u32 = 4;
+const MUTEX: u32 = 32;
+/// Bits of the owner's word that are no address, and the one of a semaphore that readers own.
+const FLAGS: u64 = 7;
+const READERS: u64 = 1;
+
+/// `contention_begin(void *lock, unsigned int flags)`, 5.19 and later: before the sleep. Also fires for spinlocks, which end here.
+#[btf_tracepoint(function = "contention_begin")]
+fn contention_begin(ctx: BtfTracePointContext) -> i32 {
+    let flags = ctx.arg::<u64>(1) as u32;
+    if flags != MUTEX && flags != READ && flags != WRITE {
+        return 0;
+    }
+    let (pid, tid) = current();
+    if !is_target(pid) {
+        return 0;
+    }
+    let lock = ctx.arg::<u64>(0) as *const u8;
+    let word: u64 = if flags == MUTEX {
+        untyped(lock, config!(offsets.mutex_owner), 0)
+    } else {
+        // The word names only the last of the readers, and it may be gone.
+        match untyped(lock, config!(offsets.rwsem_owner), 0_u64) {
+            word if word & READERS != 0 => 0,
+            word => word,
+        }
+    };
+    let owner = (word & !FLAGS) as *const u8;
+    if owner.is_null() {
+        return 0;
+    }
+    let owner_pid = untyped(owner, config!(offsets.task_pid), 0);
+    let owner_tid = untyped(owner, config!(offsets.task_tid), 0);
+    emit::event::<LockTried>(Kind::LockTried, now(), |record| {
+        // SAFETY: a reservation of this size.
+        let record = unsafe { &mut *record };
+        record.inode = 0;
+        record.pid = pid;
+        record.tid = tid;
+        record.owner_pid = owner_pid;
+        record.owner_tid = owner_tid;
+        record.outcome = LOCK_KERNEL;
+        record.reserved = 0;
+    });
+    sched::contends(tid);
+    0
+}
+
+/// `current` wakes a thread that slept for a lock of the kernel.
+#[inline(always)]
+pub(super) fn emit_released(pid: u32, tid: u32, now: u64) {
+    let Some(state) = cpus::state(cpus::here()) else {
+        return;
+    };
+    // SAFETY: a map value; `current` is on this CPU.
+    let since_ns = unsafe { (*state).since_ns };
+    emit::event::<LockReleased>(Kind::LockReleased, now, |record| {
+        // SAFETY: a reservation of this size.
+        let record = unsafe { &mut *record };
+        record.since_ns = since_ns;
+        record.pid = pid;
+        record.tid = tid;
+    });
+}
+
+/// The process for which a lock waits in the end: a waiter stands behind other waiters, and the first of them behind the owner.
+#[inline(always)]
+fn blocker(lock: FileLock) -> u32 {
+    let mut owner = lock.blocker();
+    if owner.0 == 0 {
+        return 0;
+    }
+    let mut steps = 0;
+    while steps < MOST {
+        let next = owner.blocker();
+        if next.0 == 0 {
+            return owner.pid();
+        }
+        owner = next;
+        steps += 1;
+    }
+    0
+}
+
+/// The process with the first lock of a file that keeps this one from being granted.
+#[inline(always)]
+fn in_the_way(inode: u64, lock: FileLock, list: u32) -> u32 {
+    let locks: u64 = untyped(inode as *const u8, config!(offsets.inode_locks), 0);
+    if locks == 0 {
+        return 0;
+    }
+    let head = locks + u64::from(list);
+    let mut entry: u64 = untyped(head as *const u8, 0, 0);
+    let mut steps = 0;
+    while steps < MOST {
+        if entry == 0 || entry == head {
+            return 0;
+        }
+        let other = FileLock(entry - u64::from(config!(offsets.lock_list)));
+        if other.is_in_the_way_of(lock) {
+            return other.pid();
+        }
+        entry = untyped(entry as *const u8, 0, 0);
+        steps += 1;
+    }
+    0
+}

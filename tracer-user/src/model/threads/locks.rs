@@ -1,0 +1,385 @@
+//! Waits for locks with owners that were seen while the thread slept. A wait that has not ended has no other witness.
+
+use rustc_hash::FxHashMap as HashMap;
+
+use super::{Threads, sleep::Lock, thread::Thread};
+use crate::{
+    class::{Class, Resource},
+    event::{self, LockOutcome},
+    model::{
+        account::{Account, Charge},
+        books::{Holder, PlaceId},
+        names::Names,
+    },
+};
+
+/// A sight of a lock in memory tells of this much time before and after it, ns. Looks come more often. Farther away, others may have had
+/// the lock.
+const COVERS_NS: u64 = 2_000_000_000;
+
+/// A nap that begins within this time after a refusal is a wait for the lock, ns. Programs that try again do so at once, or after a
+/// short nap; one that naps much later does so for another reason.
+const TRIES_AGAIN_NS: u64 = 1_000_000_000;
+
+/// An owner of a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Owner {
+    holder: Holder,
+    /// The thread of the target that owns it, if it is one.
+    own_tid: Option<u32>,
+}
+
+/// The owners of the lock for which a thread sleeps, as they were seen once or several times in a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Sight {
+    first_ns: u64,
+    last_ns: u64,
+    lock: Lock,
+    /// The locked file, if its path is known.
+    place: Option<PlaceId>,
+    /// The locked file, if its inode is known; else 0.
+    inode: u64,
+    owners: Vec<Owner>,
+}
+
+/// A sleep for a lock.
+#[derive(Clone, Debug)]
+pub(super) struct LockWait {
+    pub(super) tid: u32,
+    pub(super) stack: u64,
+    /// Begin and end, ns.
+    pub(super) begin: u64,
+    pub(super) end: u64,
+    sights: Vec<Sight>,
+}
+
+/// A part of a sleep, with the sight that tells of it.
+type Part<'a> = (u64, u64, Option<&'a Sight>);
+
+impl LockWait {
+    /// The whole sleep, part by part. Between two sights with different owners, each has the half next to it.
+    fn parts(&self) -> Vec<Part<'_>> {
+        if let Some(sight) = self.of_file() {
+            return vec![(self.begin, self.end, Some(sight))];
+        }
+        let mut parts = Vec::new();
+        let mut at = self.begin;
+        for (index, sight) in self.sights.iter().enumerate() {
+            let next = self.sights.get(index + 1);
+            let until = next.map_or(self.end, |next| sight.last_ns.midpoint(next.first_ns));
+            let from = sight.first_ns.saturating_sub(COVERS_NS).clamp(at, until);
+            let to = sight.last_ns.saturating_add(COVERS_NS).clamp(from, until);
+            parts.extend([(at, from, None), (from, to, Some(sight)), (to, until, None)]);
+            at = until;
+        }
+        parts.push((at, self.end, None));
+        parts.retain(|(from, to, _)| from < to);
+        parts
+    }
+
+    /// What was last seen of a lock on a file. It has the same owner throughout a sleep: the kernel wakes all that wait when it is
+    /// released or goes to another, also those that queue behind that one (`__locks_wake_up_blocks` of `fs/locks.c`, since 4.20). So
+    /// the waker may be who got it, and is not asked.
+    fn of_file(&self) -> Option<&Sight> {
+        let is_file = |sight: &&Sight| sight.lock == Lock::File;
+        let of_file = || self.sights.iter().rev().filter(is_file);
+        let mut owned = of_file().filter(|sight| !sight.owners.is_empty());
+        owned.next().or_else(|| of_file().next())
+    }
+
+    fn place(&self, files: &HashMap<u64, PlaceId>) -> Option<PlaceId> {
+        let place = |sight: &Sight| sight.place.or_else(|| files.get(&sight.inode).copied());
+        self.sights.iter().find_map(place)
+    }
+
+    /// The threads of the target that own the lock at some time.
+    fn own_tids(&self) -> impl Iterator<Item = u32> {
+        let owners = self.sights.iter().flat_map(|sight| &sight.owners);
+        owners.filter_map(|owner| owner.own_tid)
+    }
+}
+
+impl Threads {
+    /// A thread was seen asleep for a lock.
+    pub(in crate::model) fn lock_seen(&mut self, names: &mut Names, seen: &event::LockSeen) {
+        let Some(thread) = self.living.get_mut(&seen.tid) else {
+            return;
+        };
+        // The record of that sleep has come already.
+        if seen.ns <= thread.known_ns() {
+            return;
+        }
+        let owner = |owner: &event::LockOwner| match names.holder(owner.pid) {
+            Holder::Own => Owner {
+                holder: Holder::OwnLock,
+                own_tid: (owner.tid != 0).then_some(owner.tid),
+            },
+            holder => Owner {
+                holder,
+                own_tid: None,
+            },
+        };
+        let owners: Vec<Owner> = seen.owners.iter().map(owner).collect();
+        let place = seen.file.as_ref().map(|file| names.place(file));
+        thread.locks.push(Sight {
+            first_ns: seen.ns,
+            last_ns: seen.ns,
+            lock: match seen.file {
+                Some(_) => Lock::File,
+                None => Lock::Memory,
+            },
+            place,
+            inode: 0,
+            owners,
+        });
+        if let [.., before, last] = &mut thread.locks[..]
+            && (before.place, &before.owners) == (last.place, &last.owners)
+        {
+            before.last_ns = seen.ns;
+            thread.locks.pop();
+        }
+    }
+
+    /// A thread tried to get a lock: it sleeps now, or was refused, or got it after all.
+    pub(in crate::model) fn lock_tried(&mut self, names: &mut Names, tried: &event::LockTried) {
+        let Some(thread) = self.living.get_mut(&tried.tid) else {
+            return;
+        };
+        // A lock of an open file may outlive the process that made it.
+        let owner = names.processes.living(tried.owner_pid);
+        let owner = owner.map(|_| match names.holder(tried.owner_pid) {
+            Holder::Own => Holder::OwnLock,
+            holder => holder,
+        });
+        let owner = owner.map(|holder| Owner {
+            holder,
+            own_tid: (holder == Holder::OwnLock && tried.owner_tid != 0).then_some(tried.owner_tid),
+        });
+        let sight = Sight {
+            first_ns: tried.ns,
+            last_ns: tried.ns,
+            lock: match tried.outcome {
+                LockOutcome::Kernel => Lock::Kernel,
+                _ => Lock::File,
+            },
+            place: None,
+            inode: tried.inode,
+            owners: owner.into_iter().collect(),
+        };
+        match tried.outcome {
+            LockOutcome::Granted => thread.refused = None,
+            LockOutcome::Refused => thread.refused = Some(sight),
+            LockOutcome::Waits | LockOutcome::Kernel if tried.ns > thread.known_ns() => {
+                thread.locks.push(sight);
+            }
+            LockOutcome::Waits | LockOutcome::Kernel => {}
+        }
+    }
+
+    /// A thread of the target was woken by who released a lock of the kernel.
+    pub(in crate::model) fn lock_released(&mut self, released: &event::LockReleased) {
+        if let Some(thread) = self.living.get_mut(&released.tid) {
+            thread.released = (released.ns, released.since_ns);
+        }
+    }
+
+    /// A file for which threads waited has a path.
+    pub(in crate::model) fn lock_file(&mut self, names: &mut Names, file: &event::LockFile) {
+        let place = names.place(&file.path);
+        self.lock_files.insert(file.inode, place);
+    }
+
+    /// A nap of a thread between two attempts to lock a file; `None` if it was not refused a moment ago.
+    pub(super) fn nap(&self, tid: u32, stack: u64, (begin, end): (u64, u64)) -> Option<LockWait> {
+        let refused = self.living.get(&tid)?.refused.as_ref()?;
+        let naps = self.stacks.get(stack)?.nap;
+        let soon = begin < refused.last_ns + TRIES_AGAIN_NS;
+        (naps && soon).then(|| LockWait {
+            tid,
+            stack,
+            begin,
+            end,
+            sights: vec![refused.clone()],
+        })
+    }
+
+    /// A sleep of a thread, if owners of a lock were seen in it. `waker` is the process that ended it, with its thread.
+    pub(super) fn lock_wait(
+        &mut self,
+        (tid, stack): (u32, u64),
+        (begin, end): (u64, u64),
+        waker: Option<(Holder, u32)>,
+    ) -> Option<LockWait> {
+        let known = self.stacks.get(stack).map(|stack| stack.lock);
+        let thread = self.living.get_mut(&tid)?;
+        // The thread may have got an earlier lock without a sleep. The stack of a sleep since before attach is not kept.
+        let of_this = |sight: &Sight| match known {
+            Some(lock) => lock == Some(sight.lock),
+            None => sight.lock != Lock::Kernel,
+        };
+        let within = |sight: &mut Sight| of_this(sight) && sight.last_ns <= end;
+        let mut sights: Vec<Sight> = thread.locks.extract_if(.., within).collect();
+        for sight in &mut sights {
+            // The attempt comes before the sleep.
+            sight.first_ns = sight.first_ns.max(begin);
+            sight.last_ns = sight.last_ns.max(begin);
+        }
+        let last = sights.last_mut()?;
+        if let Some((holder, waker_tid)) = waker.filter(|_| last.lock != Lock::File) {
+            let own_tid = (holder == Holder::OwnLock).then_some(waker_tid);
+            match last.owners.iter().any(|owner| owner.holder == holder) {
+                true => last.last_ns = end,
+                false => {
+                    // Who goes on running until it releases the lock has not had it before.
+                    let since_ns = match (last.lock, thread.released) {
+                        (Lock::Kernel, (ns, since_ns)) if (begin..=end).contains(&ns) => since_ns,
+                        _ => end,
+                    };
+                    let first_ns = since_ns.clamp(last.last_ns, end);
+                    if first_ns < end {
+                        last.last_ns = first_ns;
+                    }
+                    let sight = Sight {
+                        first_ns,
+                        last_ns: end,
+                        owners: vec![Owner { holder, own_tid }],
+                        ..*last
+                    };
+                    sights.push(sight);
+                }
+            }
+        }
+        Some(LockWait {
+            tid,
+            stack,
+            begin,
+            end,
+            sights,
+        })
+    }
+
+    /// Charges a sleep to the owners of the lock, in turn. While an own thread that owns it waits for something itself, that is waited
+    /// for. A sleep that is open at the end waits until all others are known.
+    pub(super) fn slept_for_lock(&mut self, account: &mut Account, wait: LockWait, is_open: bool) {
+        if is_open && wait.own_tids().next().is_some() {
+            return self.open_locks.push(wait);
+        }
+        for (from, to, sight) in wait.parts() {
+            let owners = sight.map_or(&[][..], |sight| &sight.owners);
+            match owners {
+                [
+                    Owner {
+                        own_tid: Some(own), ..
+                    },
+                ] => {
+                    self.behind_own(account, &wait, *own, (from, to));
+                }
+                _ => self.behind(account, &wait, owners, (from, to)),
+            }
+        }
+    }
+
+    /// A part of a sleep behind these owners, or nobody.
+    fn behind(
+        &mut self,
+        account: &mut Account,
+        wait: &LockWait,
+        owners: &[Owner],
+        (begin, end): (u64, u64),
+    ) {
+        self.spend(account, wait.tid, Class::Lock, end);
+        let holders = owners.iter().map(|owner| owner.holder);
+        let holders = match owners.is_empty() {
+            true => vec![Holder::Nobody],
+            false => holders.collect(),
+        };
+        let place = wait.place(&self.lock_files);
+        let (ns, count) = (end - begin, holders.len() as u64);
+        for (index, holder) in (0..).zip(holders) {
+            account.charge(Charge {
+                resource: Resource::Lock,
+                place,
+                holder,
+                stack: wait.stack,
+                span: (begin, end),
+                ns: ns / count + u64::from(index < ns % count),
+                estimated: false,
+            });
+        }
+    }
+
+    /// A part of a sleep behind a thread of the target: it counts as what that thread waits for meanwhile.
+    fn behind_own(
+        &mut self,
+        account: &mut Account,
+        wait: &LockWait,
+        own: u32,
+        (begin, end): (u64, u64),
+    ) {
+        let own_lock = [Owner {
+            holder: Holder::OwnLock,
+            own_tid: Some(own),
+        }];
+        *self.owned_ns.entry(own).or_default() += end - begin;
+        let pieces = self.living.get(&own).map(|own| waits_of(own, begin, end));
+        let pieces = pieces.filter(|_| own != wait.tid);
+        for (from, to, class) in pieces.unwrap_or_else(|| vec![(begin, end, None)]) {
+            match class {
+                None => self.behind(account, wait, &own_lock, (from, to)),
+                Some(class) => {
+                    self.spend(account, wait.tid, class, to);
+                    account.ledger.indirect(class, from, to, to - from);
+                    let frames = (class, None, Holder::OwnLock, wait.stack);
+                    account.burn_only(frames, to - from);
+                }
+            }
+        }
+    }
+
+    /// The sleeps that are open at the end and stand behind threads of the target: first those behind threads that are no such
+    /// sleepers themselves. In a circle all stand behind locks of their own.
+    pub(super) fn close_locks(&mut self, account: &mut Account) {
+        let mut left = std::mem::take(&mut self.open_locks);
+        while !left.is_empty() {
+            let sleeps: Vec<u32> = left.iter().map(|wait| wait.tid).collect();
+            let is_first = |wait: &mut LockWait| !wait.own_tids().any(|tid| sleeps.contains(&tid));
+            let mut first: Vec<LockWait> = left.extract_if(.., is_first).collect();
+            if first.is_empty() {
+                first = std::mem::take(&mut left);
+            }
+            first.sort_unstable_by_key(|wait| wait.tid);
+            for wait in first {
+                self.slept_for_lock(account, wait, false);
+            }
+        }
+    }
+
+    /// The thread of the target whose locks were waited for longest.
+    pub(in crate::model) fn lock_owner(&self) -> Option<u32> {
+        let longest = self
+            .owned_ns
+            .iter()
+            .max_by_key(|(tid, ns)| (**ns, std::cmp::Reverse(**tid)));
+        longest.map(|(tid, _)| *tid)
+    }
+
+    /// Does a sleep of this thread wait for the end of the window to be charged?
+    pub(super) fn is_left_open(&self, tid: u32) -> bool {
+        self.open_locks.iter().any(|wait| wait.tid == tid)
+    }
+}
+
+/// What a thread that owns a lock waits for, piece by piece; `None` while it runs, or waits for what is not known.
+fn waits_of(thread: &Thread, begin: u64, end: u64) -> Vec<(u64, u64, Option<Class>)> {
+    let mut pieces: Vec<(u64, u64, Option<Class>)> = Vec::new();
+    thread.for_each_piece(begin, end, |from, to, spent| {
+        let ns = |class: Class| spent.certain[class.index()] + spent.tentative[class.index()];
+        let most = Class::ALL.into_iter().max_by_key(|class| ns(*class));
+        let class = most.filter(|most| most.is_blocked() && *most != Class::Other && ns(*most) > 0);
+        match pieces.last_mut() {
+            Some(last) if last.2 == class => last.1 = to,
+            _ => pieces.push((from, to, class)),
+        }
+    });
+    pieces
+}

@@ -1,0 +1,69 @@
+//! Locks of the kernel and on files; kernel side: `tracer-ebpf/src/probes/lock.rs`.
+
+use tracer_common::lock::{LOCK_KERNEL, LOCK_REFUSED, LOCK_WAITS, LockReleased, LockTried};
+
+use super::table::{Probe, optional};
+use crate::event::{self, LockOutcome};
+
+/// Without these a lock in the way cannot be read.
+const FACTS: &[&str] = &[
+    "inode_number",
+    "inode_locks",
+    "locks_flock",
+    "locks_posix",
+    "lock_list",
+    "lock_blocker",
+    "lock_pid",
+    "lock_type",
+    "lock_owner",
+    "lock_begin",
+    "lock_end",
+];
+
+/// The probes of the family.
+pub(super) const PROBES: &[Probe] = &[
+    optional(
+        "posix_lock_inode",
+        FACTS,
+        "short waits for locks on files (fcntl) are charged to the process that ended them, and repeated attempts are not seen",
+        None,
+    ),
+    optional(
+        "flock_lock_inode",
+        FACTS,
+        "short waits for locks on files (flock) are charged to the process that ended them, and repeated attempts are not seen",
+        None,
+    ),
+    optional(
+        "contention_begin",
+        &["mutex_owner", "rwsem_owner", "task_pid", "task_tid"],
+        "waits for locks of the kernel are charged to the process that ended them",
+        None,
+    ),
+];
+
+pub(super) fn tried(r: &LockTried) -> event::LockTried {
+    event::LockTried {
+        ns: r.header.ns,
+        pid: r.pid,
+        tid: r.tid,
+        inode: r.inode,
+        owner_pid: r.owner_pid,
+        owner_tid: r.owner_tid,
+        outcome: match r.outcome {
+            LOCK_WAITS => LockOutcome::Waits,
+            LOCK_REFUSED => LockOutcome::Refused,
+            LOCK_KERNEL => LockOutcome::Kernel,
+            _ => LockOutcome::Granted,
+        },
+    }
+}
+
+pub(super) fn released(r: &LockReleased) -> event::LockReleased {
+    event::LockReleased {
+        ns: r.header.ns,
+        pid: r.pid,
+        tid: r.tid,
+        since_ns: r.since_ns,
+    }
+}
