@@ -8,6 +8,7 @@ mod form;
 mod innocent;
 mod layout;
 mod links;
+mod locks;
 mod network;
 mod own_doing;
 mod pipeline;
@@ -24,6 +25,7 @@ pub(crate) const ALL: &[(&str, &[Scenario])] = &[
     ("cpu", cpu::ALL),
     ("network", network::ALL),
     ("links", links::ALL),
+    ("locks", locks::ALL),
     ("pipeline", pipeline::ALL),
     ("form", form::ALL),
     ("web", web::ALL),

@@ -13,6 +13,7 @@ use super::{Room, process::Program};
 
 const SERVER: &str = include_str!("server.py");
 const PUSH: &str = include_str!("push.py");
+const LOCK: &str = include_str!("lock.py");
 const APPLICATION: &str = include_str!("application.py");
 
 /// How a Python server serves connections.
@@ -77,6 +78,16 @@ pub(crate) fn push(room: &Room, address: SocketAddr) -> Result<(Program, Program
             .with([role, &address.to_string()])
     };
     Ok((part("server"), part("client")))
+}
+
+/// A program that holds the mutex in a shared file for so many seconds, again and again, with a pause in between.
+pub(crate) fn mutex(room: &Room, file: &Path, held: &str, free: &str) -> Result<Program> {
+    let path = script(room, "lock.py", LOCK)?;
+    let file = file.as_os_str().to_owned();
+    Ok(room
+        .program(["python3"])
+        .with([path.into_os_string(), file])
+        .with([held, free]))
 }
 
 /// Puts a script into the room.

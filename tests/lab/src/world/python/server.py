@@ -2,7 +2,10 @@
 
 import argparse
 import asyncio
+import ctypes
+import fcntl
 import http.server
+import mmap
 import os
 import socketserver
 import threading
@@ -13,14 +16,40 @@ parser = argparse.ArgumentParser()
 parser.add_argument("form", choices=["threads", "processes", "loop"])
 parser.add_argument("address")
 parser.add_argument("root")
-parser.add_argument("--work", choices=["plain", "gzip", "lock", "interpret", "poll"], default="plain")
+parser.add_argument("--work", choices=["plain", "gzip", "lock", "interpret", "poll", "flock", "try", "mutex"], default="plain")
+parser.add_argument("--lock", help="a file that each request locks: by flock, by flock again and again, or as a mutex in memory")
 parser.add_argument("--close", action="store_true", help="a connection for each request")
 parser.add_argument("--sleep-ms", type=float, default=0, help="of each answer")
 args = parser.parse_args()
 
 LOCK = threading.Lock()
+LIBC = ctypes.CDLL(None)
+MUTEX = None
+if args.work == "mutex":
+    with open(args.lock, "r+b") as file:
+        MEMORY = mmap.mmap(file.fileno(), 4096)
+    # All zero is a mutex of one process. Its waiters and owners find each other only if it says that it is shared.
+    MUTEX = (ctypes.c_char * 64).from_buffer(MEMORY)
+    ATTRIBUTES = ctypes.create_string_buffer(64)
+    LIBC.pthread_mutexattr_init(ATTRIBUTES)
+    LIBC.pthread_mutexattr_setpshared(ATTRIBUTES, 1)
+    LIBC.pthread_mutex_init(MUTEX, ATTRIBUTES)
 host, port = args.address.rsplit(":", 1)
 here = (host, int(port))
+
+
+def lock_file():
+    """Locks the file for each request anew, as PHP locks sessions."""
+    with open(args.lock) as file:
+        if args.work == "flock":
+            fcntl.flock(file, fcntl.LOCK_EX)
+        while args.work == "try":
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(0.02)
+        time.sleep(args.sleep_ms / 1000)
 
 
 def answer(path):
@@ -33,6 +62,11 @@ def answer(path):
         # As a cache or a log that one thread at a time may use, and that is slow for a reason of its own.
         with LOCK:
             time.sleep(args.sleep_ms / 1000)
+    elif args.work in ("flock", "try"):
+        lock_file()
+    elif args.work == "mutex":
+        LIBC.pthread_mutex_lock(MUTEX)
+        LIBC.pthread_mutex_unlock(MUTEX)
     elif args.work == "interpret":
         # The interpreter's own lock: one thread computes, the others wait.
         return str(sum(byte * 31 % 7 for byte in body)).encode()

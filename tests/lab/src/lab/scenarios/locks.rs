@@ -1,0 +1,168 @@
+//! Scenarios of locks that others have: on files, and in memory that processes share.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Result;
+
+use super::cpu::{SERVED, SERVED_BYTES};
+use crate::lab::{
+    meter::{Meter, Who},
+    scenario::{Scenario, Scene, Stage},
+};
+use crate::world::{
+    self,
+    process::Program,
+    python::{self, Form},
+};
+
+/// The scenarios.
+pub(crate) const ALL: &[Scenario] = &[
+    Scenario {
+        name: "lock-file-held",
+        about: "each request locks a file, which flock(1) holds for a job nearly all the time",
+        quick: true,
+        make: |stage| {
+            held(
+                stage,
+                "flock",
+                r#"while :; do flock "$1/lock" sleep 1.5; sleep .2; done"#,
+            )
+        },
+    },
+    Scenario {
+        name: "lock-file-shell",
+        about: "the same, with a script that takes the lock through a process that ends at once",
+        quick: false,
+        make: |stage| {
+            let script =
+                r#"exec 9>>"$1/lock"; while :; do flock 9; sleep 1.5; flock -u 9; sleep .2; done"#;
+            held(stage, "flock", script)
+        },
+    },
+    Scenario {
+        name: "lock-file-tried",
+        about: "each request tries to lock a file again and again, which flock(1) holds for a job nearly all the time",
+        quick: false,
+        make: |stage| {
+            held(
+                stage,
+                "try",
+                r#"while :; do flock "$1/lock" sleep 1.5; sleep .2; done"#,
+            )
+        },
+    },
+    Scenario {
+        name: "lock-convoy",
+        about: "a job holds the file that each request locks; a monitor often waits before the server and lets it go at once",
+        quick: false,
+        make: convoy,
+    },
+    Scenario {
+        name: "lock-memory-held",
+        about: "each request locks a mutex in shared memory, which another program holds nearly all the time",
+        quick: false,
+        make: memory,
+    },
+    Scenario {
+        name: "lock-file-own",
+        about: "the server's own threads wait for each other's lock on a file; a backup is busy elsewhere",
+        quick: false,
+        make: |stage| own(stage, "flock"),
+    },
+    Scenario {
+        name: "lock-file-own-tried",
+        about: "the same, and each thread tries again and again",
+        quick: false,
+        make: |stage| own(stage, "try"),
+    },
+    Scenario {
+        name: "lock-file-brief",
+        about: "a job locks the file of each request now and then, so briefly that it is hardly felt",
+        quick: false,
+        make: brief,
+    },
+];
+
+/// How busy a busy backup is at least, in seconds per second.
+const BUSY: f64 = 0.5;
+
+/// A directory with an empty file to lock.
+fn locked(stage: &Stage) -> Result<PathBuf> {
+    let dir = stage.room.subdir("locked")?;
+    fs::write(dir.join("lock"), [0; 4096])?;
+    Ok(dir)
+}
+
+/// A server of threads that locks the file for each request, and sleeps with it.
+fn serving(stage: &Stage, dir: &Path, work: &str, sleep_ms: u32) -> Result<Scene> {
+    let address = world::loopback()?;
+    let served = stage.files("served", SERVED, SERVED_BYTES)?;
+    let room = &stage.room;
+    let options = [
+        &format!("--work={work}"),
+        &format!("--lock={}", dir.join("lock").display()),
+        &format!("--sleep-ms={sleep_ms}"),
+    ];
+    let server = python::server(
+        room,
+        Form::Threads,
+        address,
+        &served,
+        options.map(String::as_str),
+    )?;
+    let client = room
+        .client(address, &served)
+        .with(["--connections=4", "--think-ms=20"])
+        .on_cpus(vec![stage.cpu]);
+    Ok(Scene::new(server.on_cpus(vec![stage.cpu]), address, client))
+}
+
+fn elsewhere(stage: &Stage, program: Program) -> Program {
+    program.on_cpus(stage.elsewhere.clone())
+}
+
+fn held(stage: &Stage, work: &str, script: &str) -> Result<Scene> {
+    let dir = locked(stage)?;
+    let job = elsewhere(stage, stage.room.script(script, &dir));
+    let scene = serving(stage, &dir, work, 0)?;
+    Ok(scene.guilty("job", job).holds("lock", None))
+}
+
+fn convoy(stage: &Stage) -> Result<Scene> {
+    let dir = locked(stage)?;
+    let job = r#"while :; do flock "$1/lock" sleep .5; sleep .05; done"#;
+    let monitor = r#"while :; do flock "$1/lock" true; sleep .01; done"#;
+    let [job, monitor] =
+        [job, monitor].map(|script| elsewhere(stage, stage.room.script(script, &dir)));
+    let scene = serving(stage, &dir, "flock", 0)?;
+    let scene = scene.guilty("job", job).innocent("monitor", monitor);
+    Ok(scene.holds("lock", None))
+}
+
+fn memory(stage: &Stage) -> Result<Scene> {
+    let dir = locked(stage)?;
+    let holder = python::mutex(&stage.room, &dir.join("lock"), "1.5", "0.2")?;
+    let scene = serving(stage, &dir, "mutex", 0)?;
+    let scene = scene.guilty("holder", elsewhere(stage, holder));
+    Ok(scene.holds("lock", None))
+}
+
+fn own(stage: &Stage, work: &str) -> Result<Scene> {
+    let dir = locked(stage)?;
+    let scene = serving(stage, &dir, work, 15)?;
+    Ok(scene
+        .innocent("hog", elsewhere(stage, stage.hog(1)))
+        .at_least(Meter::OnCpu(Who::Backup(0)), BUSY)
+        .unharmed())
+}
+
+fn brief(stage: &Stage) -> Result<Scene> {
+    let dir = locked(stage)?;
+    let job = r#"while :; do flock "$1/lock" true; sleep .3; done"#;
+    let job = elsewhere(stage, stage.room.script(job, &dir));
+    let scene = serving(stage, &dir, "flock", 10)?;
+    Ok(scene.innocent("job", job).unharmed())
+}
