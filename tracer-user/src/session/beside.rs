@@ -89,7 +89,7 @@ impl Beside {
         mut mark: impl FnMut(u32) -> Result<()>,
     ) -> Vec<Event> {
         let mut events = self.locks.take(open);
-        for follow in self.locks.to_follow(&events) {
+        for follow in self.locks.owners_in(&events) {
             if let Err(error) = mark(follow.pid) {
                 log::info!("cannot follow process {}: {error:#}", follow.pid);
                 continue;

@@ -188,7 +188,7 @@ impl Locks {
 
     /// The owners of locks among these events that are not followed yet, each with its children. Who lets a lock go soon is not among
     /// them: only looks find owners.
-    pub(super) fn to_follow(&mut self, found: &[Event]) -> Vec<Follow> {
+    pub(super) fn owners_in(&mut self, found: &[Event]) -> Vec<Follow> {
         let mut all = Vec::new();
         for event in found {
             let Event::LockSeen(seen) = event else {
@@ -419,7 +419,7 @@ mod tests {
             })
         };
         let found = [seen(u32::MAX), seen(u32::MAX), seen(own)];
-        let follow = locks.to_follow(&found);
+        let follow = locks.owners_in(&found);
         assert_eq!(follow.len(), 1);
         assert_eq!((follow[0].pid, follow[0].by_pid), (u32::MAX, u32::MAX));
     }

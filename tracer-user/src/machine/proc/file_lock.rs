@@ -278,8 +278,8 @@ mod tests {
             open_file(shell.id(), inode),
             Some(path.display().to_string())
         );
-        let lines = text.lines().filter_map(Line::parse);
-        let made = lines.filter(|line| line.inode == inode).next().unwrap();
+        let mut lines = text.lines().filter_map(Line::parse);
+        let made = lines.find(|line| line.inode == inode).unwrap();
         let owners = living_owners(&made, &path);
         drop(shell.stdin.take());
         shell.wait().unwrap();

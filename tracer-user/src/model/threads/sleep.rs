@@ -247,9 +247,9 @@ const FILE_LOCKS: [&str; 4] = [
 /// The kind of lock that a stack sleeps for.
 #[must_use]
 pub(crate) fn lock_of(stack: &[String]) -> Option<Lock> {
-    let is_in = |pattern: &&str| stack.iter().any(|function| matches(pattern, function));
+    let is_in = |pattern: &str| stack.iter().any(|function| matches(pattern, function));
     match row(stack)? {
-        _ if FILE_LOCKS.iter().any(|pattern| is_in(&pattern)) => Some(Lock::File),
+        _ if FILE_LOCKS.iter().any(|pattern| is_in(pattern)) => Some(Lock::File),
         LOCK => Some(Lock::Kernel),
         _ if is_futex(stack) => Some(Lock::Memory),
         _ => None,
