@@ -5,7 +5,8 @@
 //! counts as the target's own.
 //!
 //! A job is charged under three conditions. It holds enough of the others' waits. It costs them more than they cost it, clients of
-//! other machines included. And they are not a few beside it. Then the ledgers leave out what its own requests took, because it asks for much and waits long.
+//! other machines included. And they are not a few beside it. Then the ledgers leave out what its own requests took, because it asks
+//! for much and waits long.
 
 use std::{
     borrow::Cow,
