@@ -38,6 +38,16 @@ pub(super) fn unattributed(books: &Books) -> BTreeMap<Resource, u64> {
     sums
 }
 
+/// Time that target threads waited behind the tracer itself, ns.
+pub(super) fn behind_tracer(books: &Books) -> u64 {
+    let tracer = |charge: &&Charge| is_tracer(books, charge.holder);
+    charges(books).filter(tracer).map(|charge| charge.ns).sum()
+}
+
+fn is_tracer(books: &Books, holder: Holder) -> bool {
+    matches!(holder, Holder::Process(id) if books.tracer == Some(id))
+}
+
 fn charges(books: &Books) -> impl Iterator<Item = &Charge> {
     books.bins.iter().flat_map(|bin| &bin.charges)
 }
@@ -54,7 +64,9 @@ fn row(
         Holder::Process(id) | Holder::Asked(id) | Holder::Client(id) => {
             Some(books.processes[id].pid)
         }
-        Holder::Own | Holder::OwnLock => books.targets.first().map(|id| books.processes[*id].pid),
+        Holder::Own | Holder::OwnLock | Holder::RemoteClient => {
+            books.targets.first().map(|id| books.processes[*id].pid)
+        }
         // A quota, a device, a peer and an idle CPU are no processes.
         _ => None,
     };
@@ -85,6 +97,7 @@ fn lost(books: &Books) -> bool {
 /// A holder by name.
 pub(super) fn holder_name(books: &Books, holder: Holder) -> String {
     match holder {
+        holder if is_tracer(books, holder) => "the tracer itself".to_owned(),
         Holder::Process(id) => books.processes[id].comm.to_string(),
         Holder::Asked(id) => format!("{} itself", books.processes[id].comm),
         Holder::Client(id) => {
@@ -92,7 +105,7 @@ pub(super) fn holder_name(books: &Books, holder: Holder) -> String {
             let target = target.map_or("the target", |id| books.processes[*id].comm.as_str());
             format!("{} through {target}", books.processes[id].comm)
         }
-        Holder::Own => Blame::ITSELF.to_owned(),
+        Holder::Own | Holder::RemoteClient => Blame::ITSELF.to_owned(),
         Holder::OwnQuota => "its own quota".to_owned(),
         Holder::OwnLock => "its own lock".to_owned(),
         Holder::SlowDevice => "the device".to_owned(),

@@ -247,5 +247,6 @@ fn cost(books: &Books) -> SelfCost {
         rss_bytes: books.end.rss_bytes,
         maps_bytes: books.end.maps_bytes,
         kernel_ns: books.end.kernel_ns,
+        waited_for_ns: books.tracer.map(|_| blame::behind_tracer(books)),
     }
 }

@@ -106,6 +106,8 @@ pub enum Event {
     Packets(Packets),
     /// A process of this machine asks a target on a connection.
     Client(Client),
+    /// The tracer itself. At attach, after the processes.
+    Tracer(Tracer),
 }
 
 impl Event {
@@ -150,6 +152,7 @@ impl Event {
             | Self::Siblings(_)
             | Self::CpuTime(_)
             | Self::Interrupted(_)
+            | Self::Tracer(_)
             | Self::DiskTotal(_) => 0,
         }
     }

@@ -54,6 +54,13 @@ impl MissingProbe {
     }
 }
 
+/// The tracer itself. It waits for a CPU and has one like any other process, but it is nobody's culprit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tracer {
+    /// Its process.
+    pub pid: u32,
+}
+
 /// A process at attach, from `/proc`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {

@@ -49,6 +49,8 @@ pub enum Holder {
     Nobody,
     /// Interrupts ran on the CPU, in nobody's name.
     Interrupt(Source),
+    /// The target itself, at work for a client of another machine, while a process of this one asked for what it waits for.
+    RemoteClient,
 }
 
 impl Holder {
@@ -56,7 +58,7 @@ impl Holder {
     #[must_use]
     pub fn plain(self) -> Self {
         match self {
-            Self::Client(_) => Self::Own,
+            Self::Client(_) | Self::RemoteClient => Self::Own,
             other => other,
         }
     }
@@ -69,6 +71,17 @@ pub enum Asker {
     Elsewhere,
     /// A process of this one.
     Process(ProcessId),
+}
+
+/// What one process of this machine asked the target for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asks {
+    /// Connections on which it asked.
+    pub connections: u64,
+    /// Requests.
+    pub requests: u64,
+    /// Bytes of the answers.
+    pub bytes: u64,
 }
 
 /// Where a wait stands: index into [`Books::places`].
@@ -213,6 +226,8 @@ pub struct Books {
     pub clipped_waits: u64,
     /// Waits with a lost stack.
     pub unreadable_stacks: u64,
+    /// Thread time lost in single waits of at least 10 ms each, ns.
+    pub long_waits_ns: u64,
     /// Processes seen.
     pub processes: Vec<Process>,
     /// The asked-for target first.
@@ -229,6 +244,8 @@ pub struct Books {
     pub flame: Vec<FlameLine>,
     /// Causes seen by the model that are not holders, each with its time: (resource, cause, ns).
     pub causes: Vec<(Resource, crate::class::Cause, u64)>,
+    /// The processes of this machine that asked the target, as far as was seen.
+    pub asks: BTreeMap<ProcessId, Asks>,
     /// The target's threads that work for clients of this machine at the end.
     pub workers: BTreeMap<ProcessId, Vec<u32>>,
     /// Disks that were seen.
@@ -247,6 +264,8 @@ pub struct Books {
     pub works: Works,
     /// Hyperthreads that were shared.
     pub siblings: Siblings,
+    /// The process that traced; `None` in a recording that does not name it.
+    pub tracer: Option<ProcessId>,
     /// Interrupts that ran while the target had a CPU. Empty where other processes are followed: the kernel counts theirs with it.
     pub interrupted: Interrupted,
 }

@@ -23,6 +23,8 @@ pub(super) struct Facts {
     pub(super) own_limits: Vec<OwnLimit>,
     pub(super) siblings: event::Siblings,
     pub(super) interrupted: event::Interrupted,
+    /// The process that traces.
+    pub(super) tracer: Option<ProcessId>,
     /// The latest of each process and family.
     histograms: HashMap<(ProcessId, u32), event::Histogram>,
 }

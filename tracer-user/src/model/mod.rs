@@ -109,7 +109,10 @@ impl Model {
             Event::Exec(exec) => names.processes.executed(exec),
             Event::Exit(exit) => {
                 let forgotten = names.processes.exited(exit.pid).into_iter();
-                forgotten.for_each(|process| self.facts.forget(process));
+                for process in forgotten {
+                    self.facts.forget(process);
+                    self.requests.forget_asker(process);
+                }
             }
             Event::Histogram(histogram) => {
                 if let Some(process) = names.processes.id_if_there(histogram.pid) {
@@ -123,6 +126,7 @@ impl Model {
             Event::Client(client) => self.requests.client(names, client),
             Event::Follow(follow) => self.follow(follow),
             Event::Interrupted(interrupted) => self.facts.interrupted = interrupted.clone(),
+            Event::Tracer(tracer) => self.facts.tracer = Some(names.processes.id(tracer.pid)),
             Event::Siblings(siblings) => self.facts.siblings = *siblings,
             Event::Standing(standing) => {
                 let id = names.processes.id(standing.pid);

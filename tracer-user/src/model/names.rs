@@ -34,6 +34,13 @@ impl Names {
         }
     }
 
+    /// A process outside the target that ran, `None` for a kernel thread and for the idle task. It may be forgotten once it ended.
+    pub(super) fn bystander(&mut self, pid: u32) -> Option<ProcessId> {
+        let id = self.processes.id_if_there(pid).filter(|_| pid != 0)?;
+        let process = &self.processes.all()[id];
+        (!process.kernel && !process.target).then_some(id)
+    }
+
     /// Index of the place with this name; a new one if nobody stood there before.
     pub(super) fn place(&mut self, name: &str) -> PlaceId {
         if let Some(place) = self.places.iter().position(|known| known == name) {

@@ -19,10 +19,13 @@ impl Model {
     pub(super) fn wait(&mut self, wait: &Wait) {
         let (names, account) = (&mut self.names, &mut self.account);
         let queued_ns = self.threads.met(wait);
+        let mut lost_ns = 0;
         if let Some(blocked) = self.threads.slept(names, account, wait, queued_ns) {
+            lost_ns = blocked.end - blocked.begin;
             self.blocked(wait, &blocked);
         }
-        self.queued(wait, queued_ns);
+        lost_ns += self.queued(wait, queued_ns);
+        self.threads.lost(lost_ns);
         self.threads.waited(wait);
         if let Some(thread) = self.threads.get_mut(wait.tid)
             && thread.is_long()
@@ -31,10 +34,11 @@ impl Model {
         }
     }
 
-    fn queued(&mut self, wait: &Wait, queued_ns: u64) {
+    /// Returns the time in run queues, ns.
+    fn queued(&mut self, wait: &Wait, queued_ns: u64) -> u64 {
         let account = &mut self.account;
         let Some((begin_ns, moves)) = self.threads.queued(account, wait, queued_ns) else {
-            return;
+            return 0;
         };
         let queued = Queued {
             begin_ns,
@@ -44,6 +48,7 @@ impl Model {
             throttled_ns: wait.throttled_ns,
         };
         self.cpus.queued(&mut self.names, account, &queued);
+        wait.ns - begin_ns
     }
 
     /// A blocked sleep is charged now, or when the place's other users are known.

@@ -111,6 +111,7 @@ pub(super) fn healthy() -> Report {
             maps_bytes: 18 << 20,
             kernel_ns: Some(31 * MS),
             machine_share: 0.006,
+            waited_for_ns: None,
         },
     }
 }

@@ -362,6 +362,9 @@ pub struct SelfCost {
     /// Part of all CPUs' time since its start that it and its programs took, 0..1.
     #[serde(default)]
     pub machine_share: f64,
+    /// Time that the target's threads waited behind the tracer, ns; absent in a report of a recording that does not name it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waited_for_ns: Option<u64>,
 }
 
 /// A flame graph: width is blocked time of the target.

@@ -108,6 +108,8 @@ impl Scene {
     pub(super) fn into_events(self, start: event::Start) -> Vec<Event> {
         let mut events = vec![Event::Start(Box::new(start))];
         events.extend(self.processes.into_iter().map(Event::Process));
+        let pid = std::process::id();
+        events.push(Event::Tracer(event::Tracer { pid }));
         let threads = self.targets.iter().flat_map(|pid| proc::threads(*pid));
         events.extend(threads.map(Event::Thread));
         events.extend(proc::disks().into_iter().map(Event::Disk));

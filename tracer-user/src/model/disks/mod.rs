@@ -213,6 +213,7 @@ fn owner_for(request: &Request, waits: Option<Asker>, asker_at: AskerAt<'_>) -> 
     }
     match asker_at(request.tid, request.queue_ns) {
         Some(Asker::Process(id)) if waits != Some(Asker::Process(id)) => Holder::Client(id),
+        Some(Asker::Elsewhere) if waits != Some(Asker::Elsewhere) => Holder::RemoteClient,
         _ => Holder::Own,
     }
 }

@@ -21,9 +21,11 @@ pub(in crate::model) fn leaf(names: &mut Names, process: ProcessId, books: Books
             Holder::Process(id) if names.is_target(ids[id]) => Holder::Own,
             Holder::Process(id) => Holder::Process(ids[id]),
             Holder::Asked(id) => Holder::Asked(ids[id]),
-            Holder::Own | Holder::OwnQuota | Holder::OwnLock | Holder::Client(_) => {
-                Holder::Asked(process)
-            }
+            Holder::Own
+            | Holder::OwnQuota
+            | Holder::OwnLock
+            | Holder::Client(_)
+            | Holder::RemoteClient => Holder::Asked(process),
             plain => plain,
         };
     }

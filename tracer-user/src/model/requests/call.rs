@@ -99,6 +99,7 @@ impl Requests {
             call.arrived_ns.min(call.ns)
         };
         let begin = if unread { 0 } else { arrived.max(after) };
+        self.asked(beside.names, beside.threads, call);
         self.open_turn(beside.threads, call, begin);
         self.judge(beside, call.socket, call.ns, call.tid, Class::Other);
     }
@@ -146,5 +147,6 @@ impl Requests {
             connection.draining_ns = Some(call.ns);
             connection.drained = None;
         }
+        self.answered(call);
     }
 }

@@ -103,7 +103,7 @@ impl Clients {
         );
     }
 
-    fn asker(&self, caller: Caller) -> Option<Asker> {
+    pub(super) fn asker(&self, caller: Caller) -> Option<Asker> {
         match caller {
             Caller::Unknown => None,
             Caller::Elsewhere => Some(Asker::Elsewhere),

@@ -2,7 +2,10 @@
 
 use tracer_common::tcp::CALL_NOSPACE;
 
-use crate::{event::Call, model::links::Route};
+use crate::{
+    event::Call,
+    model::{books::ProcessId, links::Route},
+};
 
 /// An open request.
 #[derive(Clone, Debug)]
@@ -100,6 +103,8 @@ pub(crate) struct Connection {
     pub(crate) drained: Option<Drain>,
     /// The client, for as long as the connection lives.
     pub(crate) caller: Caller,
+    /// The process of this machine that asks here, as far as was seen.
+    pub(crate) asks: Option<ProcessId>,
 }
 
 impl Connection {

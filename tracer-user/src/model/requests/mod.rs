@@ -3,6 +3,7 @@
 //!
 //! Only the next call on a connection shows which send was the last. So each part of a turn is judged when that call comes.
 
+mod asks;
 mod call;
 mod client;
 mod close;
@@ -13,9 +14,17 @@ mod tally;
 mod turns;
 mod unanswered;
 
+use std::collections::BTreeMap;
+
 use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
 
-use super::{account::Account, links::Links, names::Names, threads::Threads};
+use super::{
+    account::Account,
+    books::{Asks, ProcessId},
+    links::Links,
+    names::Names,
+    threads::Threads,
+};
 use crate::event;
 use client::Clients;
 use connection::{Connection, Role};
@@ -39,6 +48,8 @@ pub(super) struct Requests {
     /// By the kernel's address of the socket.
     connections: HashMap<u64, Connection>,
     clients: Clients,
+    /// How much each process of this machine asks.
+    asks: BTreeMap<ProcessId, Asks>,
     /// Sockets that held unread bytes at attach.
     open_sockets: Vec<event::OpenSocket>,
     /// Sockets that hold unread bytes at the end.

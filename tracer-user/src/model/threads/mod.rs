@@ -20,6 +20,10 @@ pub(super) use wait::Blocked;
 /// So many ended threads are kept. A parent runs soon after its child's end, but the CPUs of a large machine end many meanwhile.
 const MOST_ENDED: usize = 256;
 
+/// A wait of at least this length may be one of those that a person feels, ns. A hundred milliseconds are felt, and a job makes
+/// several waits in a row.
+const LONG_WAIT_NS: u64 = 10_000_000;
+
 /// All threads.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Threads {
@@ -42,6 +46,8 @@ pub(super) struct Threads {
     pub(super) clipped_waits: u64,
     /// Waits with a lost stack.
     pub(super) unreadable_stacks: u64,
+    /// Time lost in waits of at least [`LONG_WAIT_NS`] each, ns.
+    pub(super) long_waits_ns: u64,
 }
 
 impl Threads {
@@ -82,6 +88,14 @@ impl Threads {
         // A thread that was born while `/proc` was read is known from there already.
         if self.living.insert(fork.tid, thread).is_none() {
             self.seen += 1;
+        }
+    }
+
+    /// A thread lost so much in one wait, asleep and in run queues.
+    #[inline]
+    pub(super) fn lost(&mut self, ns: u64) {
+        if ns >= LONG_WAIT_NS {
+            self.long_waits_ns += ns;
         }
     }
 

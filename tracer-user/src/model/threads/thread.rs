@@ -47,6 +47,8 @@ pub(crate) struct Thread {
     pub(crate) work: Work,
     /// Waits for work that it ended: (when, ns; tid). It may have handed a request to one of these threads.
     pub(crate) woken: VecDeque<(u64, u32)>,
+    /// Process that ran when an interrupt ended its last wait for work; `None` once a request was taken for that one's.
+    pub(crate) bystander: Option<u32>,
     /// Thread that forked it in the window.
     pub(crate) parent: Option<u32>,
     /// Function stack in which it slept at attach.
@@ -73,6 +75,7 @@ impl Thread {
             pid: 0,
             work: Work::default(),
             woken: VecDeque::new(),
+            bystander: None,
             parent: None,
             seed: Vec::new(),
             seed_state: None,

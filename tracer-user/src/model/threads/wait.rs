@@ -267,6 +267,11 @@ impl Threads {
             }
         }
         self.idle(account, wait.tid, tentative, until);
+        let interrupt =
+            wait.flags & WAIT_NO_WAKER != 0 || self.woken_by_interrupt(wait) == Some(true);
+        if let Some(thread) = self.living.get_mut(&wait.tid) {
+            thread.bystander = interrupt.then_some(wait.waker_pid);
+        }
         if has_waker && let Some(waker) = self.living.get_mut(&wait.waker_tid) {
             waker.wakes(wait.waking_ns.max(begin), wait.tid);
         }
