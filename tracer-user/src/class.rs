@@ -135,6 +135,8 @@ pub enum Cause {
     /// The target itself.
     #[serde(rename = "self")]
     Own,
+    /// Clients of the target, while they asked it.
+    Clients,
     /// The CPU was idle, but the thread still came on it late.
     WakeupLatency,
     /// Interrupts ran instead.

@@ -4,8 +4,9 @@
 //! was for another client. Only here is it known which clients are one job. Work that the target does for members of the same job
 //! counts as the target's own.
 //!
-//! A job is charged under three conditions. It holds enough of the others' waits. It costs them more than they cost it. And they
-//! are not a few beside it. Then the ledgers leave out what its own requests took, because it asks for much and waits long.
+//! A job is charged under three conditions. It holds enough of the others' waits. It costs them more than they cost it, clients of
+//! other machines included. And they are not a few beside it. Then the ledgers leave out what its own requests took, because it asks
+//! for much and waits long.
 
 use std::{
     borrow::Cow,
@@ -112,13 +113,20 @@ fn accused(books: &Books, groups: &Groups, resource: Resource) -> Vec<GroupId> {
         if let Some(waits) = waits {
             sums.entry(waits).or_default().waited += charge.ns;
         }
-        if let Holder::Client(client) = charge.holder
-            && waits != Some(groups.of(client))
-        {
-            sums.entry(groups.of(client)).or_default().harm += charge.ns;
-            if let Some(waits) = waits {
-                sums.entry(waits).or_default().harmed += charge.ns;
-            }
+        let behind = match charge.holder {
+            Holder::Client(client) => Some(groups.of(client)),
+            // Its job is not known, but it is another than any of this machine.
+            Holder::RemoteClient => None,
+            _ => continue,
+        };
+        if behind == waits {
+            continue;
+        }
+        if let Some(behind) = behind {
+            sums.entry(behind).or_default().harm += charge.ns;
+        }
+        if let Some(waits) = waits {
+            sums.entry(waits).or_default().harmed += charge.ns;
         }
     }
     let charges = books.bins.iter().flat_map(|bin| &bin.charges);

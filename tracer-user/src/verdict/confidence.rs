@@ -12,7 +12,7 @@ use super::{
     constants::{LOW_CONFIDENCE, MOSTLY_ESTIMATED, NOT_HELD_UP, RESAMPLES, UNEXPLAINED},
     decision::{Sums, ratio},
     health::Health,
-    shares::{Part, Party},
+    shares::Part,
     view::{View, active_ns, blocked_ns},
 };
 use crate::{
@@ -34,11 +34,12 @@ pub(super) fn confidence(
     }
     let mut low = false;
     let mut confidence = stability(view) * (1.0 - lost);
-    let unexplained = unexplained(view);
+    let unexplained = finding.unexplained;
     if finding.held_up {
         confidence *= (1.0 - unexplained - estimated(view) / 2.0).clamp(0.0, 1.0);
     }
-    if finding.blocked_part >= NOT_HELD_UP && unexplained > UNEXPLAINED {
+    let is_blocked = finding.blocked_part >= NOT_HELD_UP && finding.unfelt.is_none();
+    if is_blocked && unexplained > UNEXPLAINED {
         low = true;
         let part = units::share(unexplained);
         doubts.push(format!("{part} of the blocked time could not be explained"));
@@ -68,7 +69,7 @@ fn lost(view: &View<'_>) -> f64 {
 }
 
 /// Part of blocked time that is charged to nobody or has no known class.
-fn unexplained(view: &View<'_>) -> f64 {
+pub(super) fn unexplained(view: &View<'_>) -> f64 {
     let nobody = sum(view, |part| part.party.is_nobody().then_some(part.ns));
     let other = view.budget[Class::Other.index()] as f64;
     ratio(nobody + other, view.sums.blocked)
@@ -110,7 +111,10 @@ fn stability(view: &View<'_>) -> f64 {
     let mut random = SplitMix(SEED);
     let mut same = 0;
     for _ in 0..RESAMPLES {
-        let mut sums = Sums::default();
+        let mut sums = Sums {
+            least_active: view.sums.least_active,
+            ..Sums::default()
+        };
         for _ in 0..samples.len() {
             sums.add(&samples[random.below(samples.len())]);
         }
@@ -132,9 +136,7 @@ fn samples(view: &View<'_>) -> Vec<Sums> {
             };
             for part in parts {
                 sums.waited[part.resource as usize] += part.ns;
-                if let Party::Group(group) = part.party {
-                    *sums.held.entry((part.resource, group)).or_default() += part.ns;
-                }
+                sums.charge(part.resource, part.party, part.ns);
             }
             sums
         })

@@ -10,6 +10,18 @@ pub(super) const ENOUGH_REQUESTS: u64 = 20;
 /// Blocked time below this part of active time makes nobody slow.
 pub const NOT_HELD_UP: f64 = 0.10;
 
+/// A person feels a delay from about this length on, ns. Up to 0.1 s a system seems to answer at once (Miller, "Response time in
+/// man-computer conversational transactions", 1968; Nielsen, "Usability Engineering", 1993, chapter 5).
+pub(super) const FELT_NS: f64 = 100e6;
+
+/// A person who waits for so many requests one after the other feels their sum: a page, or a transaction of many queries. If one
+/// request in so many is late, that one is felt. Either way [`FELT_NS`] is spread over so many requests.
+pub(super) const REQUESTS_FELT_TOGETHER: f64 = 100.0;
+
+/// One delay of [`FELT_NS`] in this time, ns, is felt. With fewer a person does not see a connection. It is the length of a trace
+/// for which nobody named one.
+pub(super) const ONE_FELT_IN_NS: f64 = 10e9;
+
 /// A culprit holds at least this part of the waits for the resource. With less it is one among many.
 pub const CULPRIT_PART: f64 = 0.20;
 
@@ -22,6 +34,10 @@ pub(super) const LOPSIDED: f64 = 2.0;
 
 /// The sentence also names every other hypothesis of at least this share. Without the first resource, that much would remain.
 pub(super) const ALSO_NAMED: f64 = 0.25;
+
+/// All others are acquitted only where at least this part of the waits has a known holder, and that is the target itself. What is
+/// left is then too little for one of them to be felt ([`CULPRIT_COST`]).
+pub(super) const ACQUITTED: f64 = 0.90;
 
 /// A watched resource with less than this part of blocked time is healthy. Where the target is not held up, it is this part of
 /// active time. The value is that of [`CULPRIT_COST`]: nobody could be accused of less.
@@ -58,6 +74,23 @@ pub(super) const LOW_CONFIDENCE: f64 = 0.5;
 
 /// A window with fewer slices than this is called short, because resampling says little about it. A slice is at least 100 ms.
 pub(super) const SHORT_WINDOW_BINS: usize = 10;
+
+/// The sentence says how long the target waited behind the tracer itself from this part of its blocked time on. The value is that of
+/// [`CULPRIT_COST`]: of less nobody could be accused.
+pub(super) const TRACER_SAID: f64 = 0.05;
+
+/// A client that opens a connection spends at most about this much of a CPU on it, ns: it may have to be started (`curl`, `psql`), to
+/// look up a name and to shake hands. `curl` takes 6 to 9 ms of a CPU for one request (user and system time on a 2 GHz x86).
+pub(super) const ASKING_CONNECTION_NS: f64 = 10e6;
+
+/// The same for a request on an open connection. A Python client with an HTTP library takes 1 to 2 ms, a compiled one 0.05 ms.
+pub(super) const ASKING_REQUEST_NS: f64 = 2e6;
+
+/// The same for each byte of an answer: 200 MB/s. To receive, decrypt and copy is faster. `gzip -6` takes 25 to 40 ns for a byte.
+pub(super) const ASKING_BYTE_NS: f64 = 5.0;
+
+/// A client does work of its own if it spends this many times what asking costs: such costs are known to no more than a factor.
+pub(super) const MUCH_MORE: f64 = 2.0;
 
 /// The CPU is not healthy if others used the sibling hyperthread for this part of the target's CPU time or more. For most of its
 /// work the target then had a part of a core, and that shows in no queue.

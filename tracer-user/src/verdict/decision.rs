@@ -8,6 +8,7 @@ use super::{
     constants::{CULPRIT_COST, CULPRIT_PART, NOT_HELD_UP},
     group::GroupId,
     resources::has_culprits,
+    shares::Party,
 };
 use crate::class::Resource;
 
@@ -16,18 +17,16 @@ use crate::class::Resource;
 pub(super) struct Sums {
     /// Time of requests, or the threads' time that is not idle.
     pub(super) active: f64,
+    /// It counts as no less than this ([`floor`](super::floor)).
+    pub(super) least_active: f64,
     /// Part of it in which something was waited for.
     pub(super) blocked: f64,
-    /// Part of that, by [`Resource`].
+    /// Time behind the tracer itself, which is no part of any other sum here.
+    pub(super) behind_tracer: f64,
+    /// Part of what was blocked, by [`Resource`].
     pub(super) waited: [f64; Resource::ALL.len()],
     /// Part of that, charged to a group outside the target.
     pub(super) held: BTreeMap<(Resource, GroupId), f64>,
-}
-
-/// Are all others acquitted ("nobody else is to blame")? Only if the cause, such as the target's own threads, leaves no room for a culprit.
-/// `cause_part` is its part of the time waited for the resource, 0..1.
-pub(super) fn acquits_others(cause_part: f64) -> bool {
-    cause_part > 1.0 - CULPRIT_PART
 }
 
 /// Resource and first culprit. `None`: the target is not held up. `Some` without a culprit: it is, and nobody is accused.
@@ -39,10 +38,26 @@ pub(super) fn ratio(part: f64, whole: f64) -> f64 {
 }
 
 impl Sums {
+    /// Charges a part of the time waited for a resource to a party.
+    pub(super) fn charge(&mut self, resource: Resource, party: Party, ns: f64) {
+        match party {
+            Party::Group(group) => *self.held.entry((resource, group)).or_default() += ns,
+            Party::Tracer => {
+                self.behind_tracer += ns;
+                let waited = &mut self.waited[resource as usize];
+                for sum in [&mut self.active, &mut self.blocked, waited] {
+                    *sum = (*sum - ns).max(0.0);
+                }
+            }
+            Party::Plain(_) | Party::Asking(_) => {}
+        }
+    }
+
     /// Adds another slice.
     pub(super) fn add(&mut self, other: &Self) {
         self.active += other.active;
         self.blocked += other.blocked;
+        self.behind_tracer += other.behind_tracer;
         for (sum, ns) in self.waited.iter_mut().zip(other.waited) {
             *sum += ns;
         }
@@ -54,6 +69,16 @@ impl Sums {
     /// Blocked part of active time, 0..1.
     pub(super) fn blocked_part(&self) -> f64 {
         ratio(self.blocked, self.active)
+    }
+
+    /// The time of which all thresholds are parts, ns.
+    fn counted(&self) -> f64 {
+        self.active.max(self.least_active)
+    }
+
+    /// Is the target blocked for so long that a person feels it?
+    pub(super) fn is_felt(&self) -> bool {
+        self.blocked >= NOT_HELD_UP * self.least_active
     }
 
     /// Time waited for a resource, ns.
@@ -90,8 +115,9 @@ impl Sums {
 
     /// Is the target held up? Where nearly all blocked time has no explanation, the little that has one holds nobody up.
     pub(super) fn is_held_up(&self) -> bool {
-        let felt = |first: Resource| self.share(first) * self.blocked_part() >= CULPRIT_COST;
-        self.blocked_part() >= NOT_HELD_UP && self.first().is_some_and(felt)
+        let blocked_part = ratio(self.blocked, self.counted());
+        let felt = |first: Resource| self.share(first) * blocked_part >= CULPRIT_COST;
+        blocked_part >= NOT_HELD_UP && self.first().is_some_and(felt)
     }
 
     /// The groups that are accused of a resource if the target is held up, the largest first. Each has its time in ns.
@@ -105,8 +131,9 @@ impl Sums {
     /// The groups that hold and cost enough of a resource to count, the largest first. Each has its time in ns.
     pub(super) fn holders(&self, resource: Resource) -> Vec<(GroupId, f64)> {
         let waited = self.waited(resource);
-        let counts =
-            |ns: f64| ratio(ns, waited) >= CULPRIT_PART && ratio(ns, self.active) >= CULPRIT_COST;
+        let counts = |ns: f64| {
+            ratio(ns, waited) >= CULPRIT_PART && ratio(ns, self.counted()) >= CULPRIT_COST
+        };
         let of = self
             .held
             .iter()

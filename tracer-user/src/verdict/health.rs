@@ -5,6 +5,7 @@ use super::{
     constants::{HEALTHY_BELOW, SHARED_CORE},
     decision::ratio,
     resources::is_watched,
+    view::blocked_ns,
 };
 use crate::{class::Resource, model::books::Books, units::share};
 
@@ -20,7 +21,8 @@ pub(super) struct Health {
 }
 
 impl Health {
-    pub(super) fn new(books: &Books, finding: &Finding) -> Self {
+    /// Of the books that were judged, and of `all` books, in which no client's requests are left out.
+    pub(super) fn new(books: &Books, all: &Books, finding: &Finding) -> Self {
         let blind = blind(books);
         let waits_for_cpu = finding
             .primary()
@@ -31,7 +33,7 @@ impl Health {
             !shared && blind.iter().all(|(other, _)| other != resource)
         };
         let mut healthy = hardly_waited_for(finding);
-        healthy.retain(known);
+        healthy.retain(|resource| known(resource) && !has_most(all, finding, *resource));
         Self {
             healthy,
             blind,
@@ -77,6 +79,16 @@ fn hardly_waited_for(finding: &Finding) -> Vec<Resource> {
     };
     let hardly = |resource: &Resource| is_watched(*resource) && share(*resource) < HEALTHY_BELOW;
     Resource::ALL.into_iter().filter(hardly).collect()
+}
+
+/// Does a resource have half of all blocked time? However little that is, it says where the target waits.
+fn has_most(all: &Books, finding: &Finding, resource: Resource) -> bool {
+    let budget = match finding.of_requests {
+        true => all.budget(|bin| &bin.requests),
+        false => all.budget(|bin| &bin.threads),
+    };
+    let waited = resource.class().map_or(0, |class| budget[class.index()]);
+    waited > 0 && 2 * waited >= blocked_ns(&budget)
 }
 
 /// Part of the target's time on a CPU in which another process used the same core. `None` if that is little enough to call the CPU

@@ -32,8 +32,15 @@ pub struct Hypothesis {
     pub culprits: Vec<Culprit>,
     /// Part of the resource's waiting time that the target owes to itself.
     pub self_share: f64,
+    /// Part of the resource's waiting time that processes outside the target held, too small ones for culprits included.
+    pub others_share: f64,
+    /// Part of the resource's waiting time of which the holder is not known.
+    pub unknown_share: f64,
     /// Part of the resource's waiting time in which its own quota stopped it; contained in `self_share`.
     pub quota_share: f64,
+    /// The client of this machine that had it most because it asks the target, with all such clients' part of the resource's waiting
+    /// time.
+    pub asker: Option<(ProcessId, f64)>,
     /// The interrupt that held most of all interrupts, with its part of the resource's waiting time.
     pub interrupt: Option<(Source, f64)>,
     /// Part of blocked time.
@@ -69,7 +76,10 @@ impl Hypothesis {
                 .filter_map(|(group, ns)| view.culprit(resource, group, ns))
                 .collect(),
             self_share: part_of(Party::is_own),
+            others_share: part_of(|party| matches!(party, Party::Group(_))),
+            unknown_share: part_of(Party::is_nobody),
             quota_share: part_of(|party| party == Party::Plain(Holder::OwnQuota)),
+            asker: asker(view, resource),
             interrupt: interrupt(&parties, waited),
             share: view.sums.share(resource),
             via: via(view, resource),
@@ -102,6 +112,13 @@ fn seen_way(view: &View<'_>, resource: Resource) -> Vec<ProcessId> {
     let most = times.max_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(a.1)));
     let enough = most.filter(|(ns, _)| ratio(*ns as f64, view.sums.waited(resource)) >= VIA_PART);
     enough.map(|(_, way)| way.clone()).unwrap_or_default()
+}
+
+fn asker(view: &View<'_>, resource: Resource) -> Option<(ProcessId, f64)> {
+    let askers = view.shares.askers(resource);
+    let ns = askers.iter().map(|(_, ns)| ns).sum();
+    let (most, _) = askers.first()?;
+    Some((*most, ratio(ns, view.sums.waited(resource)).min(1.0)))
 }
 
 fn interrupt(parties: &[(Party, f64)], waited: f64) -> Option<(Source, f64)> {

@@ -4,16 +4,20 @@
 //! ledger, its sums, the holders joined to groups. It makes a [`Hypothesis`] for each resource, and ranks them. `decision` accuses
 //! somebody by the thresholds of `constants`.
 
+mod acquittal;
+mod asking;
 mod clients;
 mod confidence;
 pub mod constants;
 mod decision;
 #[cfg(test)]
 mod fixture;
+pub mod floor;
 mod group;
 mod health;
 mod hypothesis;
 mod job;
+mod observer;
 mod remedy;
 mod resources;
 mod sentence;
@@ -68,10 +72,18 @@ pub struct Finding {
     pub hypotheses: Vec<Hypothesis>,
     /// Does the first of them hold the target up?
     pub held_up: bool,
+    /// Blocked time of the ledger, ns.
+    pub blocked_ns: f64,
     /// Blocked part of request (thread: non-idle) time, 0..1.
     pub blocked_part: f64,
+    /// Time of that ledger in which the tracer itself was in the way, ns. It is taken out of all other figures.
+    pub behind_tracer_ns: f64,
+    /// Part of blocked time that is charged to nobody or has no known class, 0..1.
+    pub unexplained: f64,
     /// Did any thread run or wait, or any request take time?
     pub active: bool,
+    /// What was lost, in a few words, where the blocked part is large and still nobody feels it.
+    pub unfelt: Option<String>,
 }
 
 impl Finding {
@@ -84,8 +96,12 @@ impl Finding {
                 .map(|resource| Hypothesis::new(view, resource, held_up))
                 .collect(),
             held_up,
+            unexplained: confidence::unexplained(view),
+            blocked_ns: view.sums.blocked,
             blocked_part: view.sums.blocked_part(),
+            behind_tracer_ns: view.sums.behind_tracer,
             active: view.sums.active > 0.0,
+            unfelt: (!view.sums.is_felt()).then(|| view.seen.in_words(view.sums.blocked)),
         }
     }
 
@@ -102,7 +118,7 @@ pub fn judge(charged: &Charged<'_>) -> Verdict {
     let books = &*charged.without_their_own();
     let view = View::new(books);
     let finding = Finding::new(&view);
-    let health = Health::new(books, &finding);
+    let health = Health::new(books, charged.books(), &finding);
     let (confidence, doubts) = confidence::confidence(&view, &finding, &health);
     Verdict {
         confidence,

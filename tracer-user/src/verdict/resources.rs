@@ -64,6 +64,8 @@ pub(super) fn has_culprits(resource: Resource) -> bool {
 pub(super) fn cause(resource: Resource, party: Party) -> Option<Cause> {
     let holder = match party {
         Party::Group(_) => return of_others(resource),
+        Party::Asking(_) => return Some(Cause::Clients),
+        Party::Tracer => return None,
         Party::Plain(holder) => holder,
     };
     match resource {

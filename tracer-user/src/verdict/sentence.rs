@@ -2,29 +2,30 @@
 
 use super::{
     Finding, Hypothesis,
-    constants::{ALSO_NAMED, CULPRIT_PART, NOT_HELD_UP, PLACE_PART, SHORT_WINDOW_BINS},
-    decision::acquits_others,
+    acquittal::acquittal,
+    constants::{
+        ALSO_NAMED, CULPRIT_PART, NOT_HELD_UP, PLACE_PART, SHORT_WINDOW_BINS, TRACER_SAID,
+    },
+    decision::ratio,
     health::{Health, says_shared},
     resources::words,
 };
 use crate::{
     class::{Cause, Resource},
-    model::books::Books,
+    model::books::{Books, ProcessId},
     standing::Standing,
     units::{share, time},
 };
 
 /// Says what was found. Text from outside is not escaped here.
 pub(super) fn sentence(books: &Books, finding: &Finding, health: &Health) -> String {
-    let comm = books
-        .targets
-        .first()
-        .map_or("the target", |id| books.processes[*id].comm.as_str());
+    let comm = target(books);
     let mut text = match finding.primary() {
-        Some(first) => held_up(books, finding, comm, first),
+        Some(first) => held_up(books, finding, health, first),
         None if finding.active => not_held_up(finding, health, comm),
         None => format!("{comm} was idle: no requests, and no thread ran"),
     };
+    text.push_str(&tracer(finding));
     if books.bins.len() < SHORT_WINDOW_BINS && finding.active {
         text.push_str(&format!(" (seen for {} only)", time(books.window_ns())));
     }
@@ -35,12 +36,32 @@ pub(super) fn sentence(books: &Books, finding: &Finding, health: &Health) -> Str
     text
 }
 
-fn held_up(books: &Books, finding: &Finding, comm: &str, first: &Hypothesis) -> String {
+fn target(books: &Books) -> &str {
+    let first = books.targets.first();
+    first.map_or("the target", |id| books.processes[*id].comm.as_str())
+}
+
+/// What is taken out, where that is worth a word: "; the tracer itself took 13.0 ms more, which is not counted".
+fn tracer(finding: &Finding) -> String {
+    let of_all = ratio(
+        finding.behind_tracer_ns,
+        finding.behind_tracer_ns + finding.blocked_ns,
+    );
+    match of_all >= TRACER_SAID {
+        true => format!(
+            "; it also waited {} behind the tracer itself, which is not counted",
+            time(finding.behind_tracer_ns as u64)
+        ),
+        false => String::new(),
+    }
+}
+
+fn held_up(books: &Books, finding: &Finding, health: &Health, first: &Hypothesis) -> String {
     let said = |found: &Hypothesis| {
         let (noun, via) = (words(found.resource).noun, via(books, found));
-        format!("{noun}{via}: {}", reason(books, finding, comm, found))
+        format!("{noun}{via}: {}", reason(books, finding, health, found))
     };
-    let mut text = format!("{comm} waits for {}", said(first));
+    let mut text = format!("{} waits for {}", target(books), said(first));
     let others = finding.hypotheses.iter().skip(1);
     for also in others.filter(|hypothesis| hypothesis.share >= ALSO_NAMED) {
         text.push_str(&format!("; it also waits for {}", said(also)));
@@ -58,6 +79,8 @@ fn not_held_up(finding: &Finding, health: &Health, comm: &str) -> String {
     let shared = |resource| resource == Resource::Cpu && health.shared_core.is_some();
     let mut text = if finding.blocked_part < NOT_HELD_UP {
         format!("{comm} is not held up: {blocked} of {of} blocked")
+    } else if let Some(lost) = &finding.unfelt {
+        format!("{comm} is not held up: {blocked} of {of} blocked, which is {lost} and hardly felt")
     } else {
         format!("{comm} waits, but not for a resource that is known: {blocked} of {of} blocked")
     };
@@ -91,7 +114,7 @@ fn via(books: &Books, found: &Hypothesis) -> String {
 }
 
 /// The holders of it: "93 % of its blocked time it stood behind tar (pid 4711) on sda".
-fn reason(books: &Books, finding: &Finding, comm: &str, found: &Hypothesis) -> String {
+fn reason(books: &Books, finding: &Finding, health: &Health, found: &Hypothesis) -> String {
     let blocked = if finding.of_requests {
         "its requests' blocked time"
     } else {
@@ -103,7 +126,9 @@ fn reason(books: &Books, finding: &Finding, comm: &str, found: &Hypothesis) -> S
             Some(_) => found.share * found.cause_part,
             None => found.share,
         };
-        return nobody(found, &format!("{} of {blocked}", share(part)), &place);
+        let part = format!("{} of {blocked}", share(part));
+        let innocence = acquittal(finding, health, found);
+        return nobody(found, &part, &place, &(clients(books, found), innocence));
     }
     let mut behind: Vec<(f64, String)> = found
         .culprits
@@ -112,7 +137,7 @@ fn reason(books: &Books, finding: &Finding, comm: &str, found: &Hypothesis) -> S
             let pid = books.processes[culprit.process].pid;
             let standing = books.standings.get(&culprit.process);
             let mark = match found.resource {
-                _ if culprit.through => format!(", for whom {comm} works"),
+                _ if culprit.through => format!(", for whom {} works", target(books)),
                 Resource::Cpu if standing.is_some_and(Standing::is_real_time) => {
                     ", real-time".to_owned()
                 }
@@ -126,6 +151,9 @@ fn reason(books: &Books, finding: &Finding, comm: &str, found: &Hypothesis) -> S
             found.self_share,
             format!("{} own {}", whose(found), own(found)),
         ));
+    }
+    if let Some((asker, part)) = found.asker.filter(|(_, part)| *part >= CULPRIT_PART) {
+        behind.push((part, asks(books, asker)));
     }
     if let Some((source, part)) = found.interrupt.filter(|(_, part)| *part >= CULPRIT_PART) {
         behind.push((part, source.to_string()));
@@ -155,22 +183,26 @@ fn mechanism(found: &Hypothesis) -> &'static str {
 }
 
 /// The reason where no process outside the target is to blame. `part` is how much of which time ("93 % of its blocked time").
-fn nobody(found: &Hypothesis, part: &str, place: &str) -> String {
+fn nobody(
+    found: &Hypothesis,
+    part: &str,
+    place: &str,
+    (clients, innocence): &(String, String),
+) -> String {
     match found.cause {
         Some(Cause::Quota) => {
             let quota = words(found.resource).quota;
-            format!("its own {quota} stops it for {part}{}", innocence(found))
+            format!("its own {quota} stops it for {part}{innocence}")
         }
         Some(Cause::Own) => format!(
-            "{part} it stood behind {} own {}{place}{}",
+            "{part} it stood behind {} own {}{clients}{place}{innocence}",
             whose(found),
             own(found),
-            innocence(found)
         ),
-        Some(Cause::PeerSlow) => format!(
-            "{part} the other end or the path to it was slow{}",
-            innocence(found)
-        ),
+        Some(Cause::Clients) => format!("{part} it stood behind{clients}{place}{innocence}"),
+        Some(Cause::PeerSlow) => {
+            format!("{part} the other end or the path to it was slow{innocence}")
+        }
         Some(Cause::DeviceSlow) => format!("{part} the device itself was slow{place}"),
         Some(Cause::DeviceError) => format!("{part} the device answered with errors{place}"),
         Some(Cause::WakeupLatency) => format!("{part} it was late although a CPU was idle"),
@@ -197,12 +229,23 @@ fn nobody(found: &Hypothesis, part: &str, place: &str) -> String {
     }
 }
 
-fn innocence(found: &Hypothesis) -> &'static str {
-    if acquits_others(found.cause_part) {
-        "; nobody else is to blame"
-    } else {
-        "; nobody else stands out"
+/// The clients that had it because they ask: alone the cause, or beside the target's own.
+fn clients(books: &Books, found: &Hypothesis) -> String {
+    let asker = found.asker.filter(|(_, part)| *part >= CULPRIT_PART);
+    match (asker, found.cause) {
+        (Some((asker, _)), Some(Cause::Clients)) => format!(" {}", asks(books, asker)),
+        (Some((asker, part)), _) => {
+            let part = share(found.share * part);
+            format!(" and {part} behind {}", asks(books, asker))
+        }
+        (None, _) => String::new(),
     }
+}
+
+/// "its own clients (python3, pid 7)"
+fn asks(books: &Books, asker: ProcessId) -> String {
+    let process = &books.processes[asker];
+    format!("its own clients ({}, pid {})", process.comm, process.pid)
 }
 
 /// The owner of what it stood behind: the target, or the process that it asked.

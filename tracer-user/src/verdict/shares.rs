@@ -4,9 +4,13 @@
 //! which requests waited and no thread was charged takes the whole window's split. That part is marked estimated. Threads' time
 //! that the charges leave open belongs to nobody.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::group::{GroupId, Groups};
+use super::{
+    asking::{Asking, asking},
+    group::{GroupId, Groups},
+    observer::observers,
+};
 use crate::{
     class::Resource,
     model::books::{Bin, Books, Budget, Charge, Holder, PlaceId, ProcessId},
@@ -19,6 +23,10 @@ pub(super) enum Party {
     Group(GroupId),
     /// A holder that is no process, or the target.
     Plain(Holder),
+    /// Clients of the target, while they ask it.
+    Asking(GroupId),
+    /// The tracer itself.
+    Tracer,
 }
 
 impl Party {
@@ -63,13 +71,23 @@ pub(super) struct Shares {
     members: BTreeMap<(Resource, GroupId, ProcessId), f64>,
     /// Part of it that the target did for them, by resource and group.
     through: BTreeMap<(Resource, GroupId), f64>,
+    /// The tracer's processes.
+    observers: BTreeSet<ProcessId>,
+    /// Clients that ask.
+    asking: Asking,
+    /// Time in which clients had a resource because they ask, by resource and process.
+    askers: BTreeMap<(Resource, ProcessId), f64>,
 }
 
 impl Shares {
     /// Turns charges into shares of the ledger that `ledger` chooses.
     #[must_use]
     pub(super) fn new(books: &Books, ledger: impl Fn(&Bin) -> &Budget, groups: &Groups) -> Self {
-        let mut shares = Self::default();
+        let mut shares = Self {
+            observers: observers(books),
+            asking: asking(books, groups),
+            ..Self::default()
+        };
         let window = whole_window(books);
         for bin in &books.bins {
             let mut parts = Vec::new();
@@ -124,36 +142,74 @@ impl Shares {
                 true => charge.estimated_ns as f64 * ns / total,
                 false => part,
             };
-            if let Some(place) = charge.place {
-                *self.places.entry((resource, place)).or_default() += part;
+            for (party, of) in self.parties(books, groups, charge) {
+                let ns = part * of;
+                self.note(charge, party, ns);
+                parts.push(Part {
+                    resource,
+                    party,
+                    ns,
+                    estimated_ns: estimated_ns * of,
+                });
             }
-            parts.push(Part {
-                resource,
-                party: self.party(books, groups, charge, part),
-                ns: part,
-                estimated_ns,
-            });
         }
     }
 
-    fn party(&mut self, books: &Books, groups: &Groups, charge: &Charge, ns: f64) -> Party {
+    /// The parties that a charge belongs to, each with its part, 0..1.
+    fn parties(&self, books: &Books, groups: &Groups, charge: &Charge) -> Vec<(Party, f64)> {
+        let whole = |party| vec![(party, 1.0)];
         match charge.holder {
             Holder::Process(process) if books.processes[process].target => {
-                Party::Plain(Holder::Own)
+                whole(Party::Plain(Holder::Own))
             }
-            Holder::Process(process) | Holder::Client(process) => {
+            Holder::Process(process) if self.observers.contains(&process) => whole(Party::Tracer),
+            Holder::Process(process) => {
                 let group = groups.of(process);
-                *self
-                    .members
-                    .entry((charge.resource, group, process))
-                    .or_default() += ns;
-                if matches!(charge.holder, Holder::Client(_)) {
-                    *self.through.entry((charge.resource, group)).or_default() += ns;
+                let asking = self.asking.get(&process);
+                match asking.filter(|_| charge.resource == Resource::Cpu) {
+                    None => whole(Party::Group(group)),
+                    Some(&part) if part >= 1.0 => whole(Party::Asking(group)),
+                    Some(&part) => {
+                        vec![
+                            (Party::Asking(group), part),
+                            (Party::Group(group), 1.0 - part),
+                        ]
+                    }
                 }
-                Party::Group(group)
             }
-            plain => Party::Plain(plain),
+            Holder::Client(process) => whole(Party::Group(groups.of(process))),
+            plain => whole(Party::Plain(plain)),
         }
+    }
+
+    /// Adds a part of a charge to the sums by place and by process.
+    fn note(&mut self, charge: &Charge, party: Party, ns: f64) {
+        let resource = charge.resource;
+        if let Some(place) = charge.place.filter(|_| party != Party::Tracer) {
+            *self.places.entry((resource, place)).or_default() += ns;
+        }
+        let (Holder::Process(process) | Holder::Client(process)) = charge.holder else {
+            return;
+        };
+        match party {
+            Party::Group(group) => {
+                *self.members.entry((resource, group, process)).or_default() += ns;
+                if matches!(charge.holder, Holder::Client(_)) {
+                    *self.through.entry((resource, group)).or_default() += ns;
+                }
+            }
+            Party::Asking(_) => *self.askers.entry((resource, process)).or_default() += ns,
+            Party::Plain(_) | Party::Tracer => {}
+        }
+    }
+
+    /// Clients that had a resource because they ask, with the time charged to them, the largest first.
+    #[must_use]
+    pub(super) fn askers(&self, resource: Resource) -> Vec<(ProcessId, f64)> {
+        let of = self.askers.iter().filter(|((of, _), _)| *of == resource);
+        let mut askers: Vec<_> = of.map(|((_, process), ns)| (*process, *ns)).collect();
+        askers.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        askers
     }
 
     /// Time per party of one resource.

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use super::{
     constants::{ENOUGH_REQUESTS, NAMED_MEMBER},
     decision::{Sums, ratio},
+    floor::Seen,
     group::{GroupId, Groups},
-    shares::{Party, Shares},
+    shares::Shares,
 };
 use crate::{
     class::{Class, Resource},
@@ -40,6 +41,8 @@ pub(super) struct View<'a> {
     /// Time per class, ns.
     pub(super) budget: Budget,
     pub(super) shares: Shares,
+    /// What decides how much is felt.
+    pub(super) seen: Seen,
     /// Of the whole window.
     pub(super) sums: Sums,
 }
@@ -52,8 +55,10 @@ impl<'a> View<'a> {
         let groups = Groups::new(books);
         let shares = Shares::new(books, ledger, &groups);
         let budget = books.budget(ledger);
+        let seen = Seen::new(books, of_requests);
         Self {
-            sums: sums(&budget, &shares),
+            sums: sums(&budget, &shares, &seen),
+            seen,
             books,
             budget,
             groups,
@@ -108,9 +113,10 @@ impl View<'_> {
 }
 
 /// The sums of the whole window.
-fn sums(budget: &Budget, shares: &Shares) -> Sums {
+fn sums(budget: &Budget, shares: &Shares, seen: &Seen) -> Sums {
     let mut sums = Sums {
         active: active_ns(budget) as f64,
+        least_active: seen.least_active_ns(),
         blocked: blocked_ns(budget) as f64,
         ..Sums::default()
     };
@@ -119,9 +125,7 @@ fn sums(budget: &Budget, shares: &Shares) -> Sums {
             .class()
             .map_or(0.0, |class| budget[class.index()] as f64);
         for (party, ns) in shares.of(resource) {
-            if let Party::Group(group) = party {
-                sums.held.insert((resource, group), ns);
-            }
+            sums.charge(resource, party, ns);
         }
     }
     sums

@@ -24,6 +24,13 @@ impl<'a> Case<'a> {
         &self.culprit.name
     }
 
+    /// Does it ask the target? Then nothing stops or slows it as a whole: the target waits for it meanwhile, with its locks and its
+    /// transaction.
+    pub(super) fn is_client(&self) -> bool {
+        let asks = |id: &ProcessId| self.books.asks.contains_key(id);
+        self.culprit.through || self.culprit.members.iter().any(asks)
+    }
+
     /// Members that are still there and take orders, the largest holder first.
     pub(super) fn alive(&self) -> impl Iterator<Item = ProcessId> + Clone + 'a {
         let books = self.books;

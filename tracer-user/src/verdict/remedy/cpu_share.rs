@@ -21,6 +21,9 @@ const PERIOD_US: u64 = 100_000;
 const LEAST_QUOTA_US: u64 = 1000;
 
 pub(super) fn cpu_share(case: &Case<'_>) -> Option<Advice> {
+    if case.is_client() {
+        return None;
+    }
     let Some(hierarchy) = &case.books.means.cpu else {
         return Some(Advice {
             command: "systemd-run --scope -p CPUWeight=10 COMMAND".to_owned(),

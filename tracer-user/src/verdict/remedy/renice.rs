@@ -9,6 +9,9 @@ const LOWEST: i32 = 19;
 const SCHED_IDLE: u32 = 5;
 
 pub(super) fn renice(case: &Case<'_>) -> Option<Advice> {
+    if case.is_client() {
+        return None;
+    }
     let autogroups = autogroups(case);
     let command = match autogroups.is_empty() {
         true => format!("renice -n 19 -p {}", case.thread_words()),

@@ -1,7 +1,11 @@
 //! Another time. Where a schedule starts the culprit, that schedule is changed. Else the culprit is stopped now and goes on later,
 //! without losing its work.
 
-use super::{Advice, case::Case, shell::quote};
+use super::{
+    Advice,
+    case::Case,
+    shell::{line, quote, words},
+};
 use crate::model::books::{Process, ProcessId};
 
 /// When it goes on: hours.
@@ -57,6 +61,7 @@ pub(super) fn reschedule(case: &Case<'_>) -> Option<Advice> {
                 Ok(note),
             )
         }
+        Starter::At(_) | Starter::Somebody(_) if case.is_client() => anew(case),
         Starter::At(at) => {
             let note = format!("started by {} (pid {}): {}", at.comm, at.pid, cost());
             (later(case), case.gone().map(|()| note))
@@ -76,6 +81,22 @@ pub(super) fn reschedule(case: &Case<'_>) -> Option<Advice> {
         why: "the target does not need it at that hour",
         effect,
     })
+}
+
+/// A client is not stopped: it is to end, and to be started anew later.
+fn anew(case: &Case<'_>) -> (String, Result<String, String>) {
+    let target = case.books.targets.first();
+    let target = target.map_or("the target", |id| case.process(*id).comm.as_str());
+    let again = line(&words(case, case.culprit.process));
+    let effect = match case.books.means.has("at") {
+        true => Ok(format!(
+            "starts it anew then: end it first, as its own manual says. Do not stop it (kill -STOP): it asks {target}, and would keep \
+             its locks and its transaction there (at(1))"
+        )),
+        false => Err("at(1) is not installed here".to_owned()),
+    };
+    let command = format!("echo {} | at now + {LATER_HOURS} hours", quote(&again));
+    (command, case.means_known().and(effect))
 }
 
 fn cost() -> String {

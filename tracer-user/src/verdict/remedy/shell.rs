@@ -57,6 +57,10 @@ pub(super) fn again(case: &Case<'_>, id: ProcessId, words: &[String]) -> (String
             "needs a restart: its input or output leads elsewhere, so change it where it is started".to_owned(),
         );
     }
+    if case.is_client() {
+        let note = "needs a restart: it asks the target, so let it end its connection itself";
+        return (line(words), note.to_owned());
+    }
     // The old process needs a moment to remove its output. xz and rsync do so when they are ended. The new process must not find
     // it.
     let mut command = format!("kill {} && sleep 1", process.pid);

@@ -112,6 +112,36 @@ fn where_either_client_is_not_known_nobody_is_accused() {
 }
 
 #[test]
+fn clients_of_two_machines_that_ask_for_the_same_do_not_hold_each_other_up() {
+    // Three connections of one job here, and one of another machine: each waits behind the other three.
+    let mut events = vec![client(SHOP, "shop", 0)];
+    let remotes = [
+        "127.0.0.1:40001",
+        "127.0.0.1:40002",
+        "127.0.0.1:40003",
+        "10.9.0.2:40004",
+    ];
+    for (socket, remote) in (1..).zip(remotes) {
+        let tid = LOOKUP + socket as u32 - 1;
+        events.extend(running(tid));
+        let of = remote.starts_with("127.").then_some(SHOP);
+        events.extend(accepted(socket, remote, of, 1));
+        for turn in 0..99 {
+            let begin = 100 + 100 * turn;
+            events.push(receive(tid, socket, begin, begin));
+            events.push(own_read(tid, begin, begin + 41, 64 << 10));
+            events.push(sleep(tid, begin, begin + 41, PAGE));
+            events.push(send(tid, socket, begin + 43));
+        }
+    }
+    events.extend((0..8).map(|i| own_read(LOOKUP, 10 + 2 * i, 11 + 2 * i, 64 << 10)));
+    events.sort_by_key(Event::ns);
+    let verdict = judged(events);
+    assert_own(&verdict);
+    assert!(!verdict.healthy.contains(&Resource::Disk));
+}
+
+#[test]
 fn the_processes_of_one_job_do_not_hold_each_other_up() {
     let mut events = vec![client(599, "manager", 0)];
     let one_job = |event| match event {

@@ -48,10 +48,11 @@ fn a_worker_of_the_kernel_is_accused_with_its_function() {
     );
 }
 
-/// Waits 1 ms of each slice for the CPU, and shared its core for so much of 200 ms.
+/// Waits 1 ms of each slice for the CPU and 2 ms for a disk, and shared its core for so much of 200 ms.
 fn sharing(beside: u64) -> Scene {
     let mut scene = Scene::new()
         .threads(Class::Cpu, 1)
+        .threads(Class::Disk, 2)
         .threads(Class::OnCpu, 80);
     scene.books.siblings = Siblings {
         target_ns: 200 * MS,

@@ -6,6 +6,7 @@ mod confidence;
 mod cpus;
 mod groups;
 mod ledgers;
+mod nobody;
 mod remedies;
 mod spare;
 mod streams;

@@ -1,0 +1,94 @@
+//! The tracer itself, which waits for CPUs and has them like any other process. Its time is taken out of what is judged: without it
+//! nobody would ask, and it ends with the trace.
+
+use std::collections::BTreeSet;
+
+use super::job::is_broker;
+use crate::model::books::{Books, ProcessId};
+
+/// The processes that exist only to trace: the tracer, what it started, and what exists only to run it (`timeout`, `sh -c`).
+#[must_use]
+pub(super) fn observers(books: &Books) -> BTreeSet<ProcessId> {
+    let Some(tracer) = books.tracer else {
+        return BTreeSet::new();
+    };
+    let mut observers = BTreeSet::from([tracer]);
+    add_children(books, &mut observers);
+    let mut above = books.processes[tracer].parent;
+    while let Some(parent) = above.filter(|parent| only_runs(books, &observers, *parent)) {
+        observers.insert(parent);
+        above = books.processes[parent].parent;
+    }
+    observers
+}
+
+/// A parent may come after its child in the list, so it is read until nothing is new.
+fn add_children(books: &Books, observers: &mut BTreeSet<ProcessId>) {
+    loop {
+        let before = observers.len();
+        for (id, process) in books.processes.iter().enumerate() {
+            let is_child = process
+                .parent
+                .is_some_and(|parent| observers.contains(&parent));
+            if is_child && !process.target {
+                observers.insert(id);
+            }
+        }
+        if observers.len() == before {
+            return;
+        }
+    }
+}
+
+/// Has this process no other child? A shell that also started a backup, or the target, does more than run the tracer.
+fn only_runs(books: &Books, observers: &BTreeSet<ProcessId>, parent: ProcessId) -> bool {
+    let process = &books.processes[parent];
+    let mut children = books.processes.iter().enumerate();
+    let alone = children.all(|(id, child)| child.parent != Some(parent) || observers.contains(&id));
+    alone && process.pid > 1 && !process.target && !process.kernel && !is_broker(process)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verdict::fixture::Scene;
+
+    /// `timeout` runs the tracer, below a shell.
+    fn scene() -> (Scene, [ProcessId; 3]) {
+        let mut scene = Scene::new();
+        let [shell, timeout, tracer] = [(20, "bash"), (21, "timeout"), (22, "tracer")]
+            .map(|(pid, comm)| scene.process(pid, comm));
+        scene.books.processes[timeout].parent = Some(shell);
+        scene.books.processes[tracer].parent = Some(timeout);
+        scene.books.tracer = Some(tracer);
+        (scene, [shell, timeout, tracer])
+    }
+
+    #[test]
+    fn what_only_runs_the_tracer_belongs_to_it_and_what_it_started_too() {
+        let (mut scene, [shell, timeout, tracer]) = scene();
+        let tc = scene.process(23, "tc");
+        scene.books.processes[tc].parent = Some(tracer);
+        let backup = scene.process(24, "tar");
+        scene.books.processes[backup].parent = Some(shell);
+        assert_eq!(
+            observers(&scene.books),
+            BTreeSet::from([timeout, tracer, tc])
+        );
+    }
+
+    #[test]
+    fn a_target_that_the_tracer_started_does_not_belong_to_it() {
+        let (mut scene, [_, _, tracer]) = scene();
+        let target = scene.books.targets[0];
+        scene.books.processes[target].parent = Some(tracer);
+        assert!(!observers(&scene.books).contains(&target));
+    }
+
+    #[test]
+    fn an_old_recording_names_no_tracer() {
+        let (mut scene, _) = scene();
+        scene.books.tracer = None;
+        assert!(observers(&scene.books).is_empty());
+    }
+}
