@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tracer::{
     class::Class,
-    verdict::constants::{CULPRIT_COST, CULPRIT_PART, NOT_HELD_UP},
+    verdict::{
+        constants::{CULPRIT_COST, CULPRIT_PART, NOT_HELD_UP},
+        floor::Seen,
+    },
 };
 
 /// A verdict, and the figures that decided it.
@@ -46,7 +49,7 @@ pub(crate) struct Culprit {
 /// The figures that are compared with a verdict's thresholds. A positive distance from them speaks for an accusation.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Figures {
-    /// Blocked part of active time.
+    /// Blocked part of active time, which counts as no less than is felt.
     pub(crate) blocked: f64,
     /// The part of the resource's wait that its largest holder outside the target is charged with.
     pub(crate) part: f64,
@@ -112,6 +115,7 @@ impl Figures {
         if active == 0.0 {
             return None;
         }
+        let active = active.max(least_active_ns(report, basis));
         let blocked = Class::ALL.into_iter().filter(|class| class.is_blocked());
         let blocked_in: Vec<_> = blocked.map(Class::name).collect();
         let blocked = blocked_in.iter().map(|name| class(name)).sum::<f64>() / active;
@@ -140,6 +144,18 @@ impl Figures {
             .min(self.part - CULPRIT_PART)
             .min(self.cost - CULPRIT_COST)
     }
+}
+
+/// Active time counts as this at least. The report does not say how long single waits were: as if they were long.
+fn least_active_ns(report: &Value, basis: &str) -> f64 {
+    let window_ns = report["window"]["duration_ns"].as_u64().unwrap_or_default();
+    let figure = |name: &str| report["requests"][name].as_u64().unwrap_or_default();
+    let seen = Seen {
+        window_ns,
+        requests: (basis == "requests").then(|| figure("count") + figure("open")),
+        long_waits_ns: window_ns,
+    };
+    seen.least_active_ns()
 }
 
 /// The largest part of a resource's wait that one process outside the target is charged with. A culprit's group may have more.
@@ -197,6 +213,14 @@ mod tests {
             (0.2, 0.4, 0.08)
         );
         assert!((figures.distance() - 0.03).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_nobody_feels_is_far_from_an_accusation() {
+        let felt = REPORT.replacen('{', r#"{"window": {"duration_ns": 1000000000}, "#, 1);
+        let figures = Said::parse(&felt).unwrap().figures.unwrap();
+        // 200 ns of no less than 100 ms.
+        assert!((figures.blocked - 2e-6).abs() < 1e-9 && figures.distance() < 0.0);
     }
 
     #[test]

@@ -5,9 +5,10 @@
 //! with the shares that the kernel counted. A verdict that accuses anybody else is wrong, whatever else is right.
 //!
 //! Code map: [`scenarios`] lists the scenarios in words of [`scenario`]. [`mod@play`] plays one with [`meter`]s. [`outcome`] is the
-//! kept result, with tracer's verdict as [`said`](crate::said) reads it. [`mod@grade`] compares, [`table`] shows.
+//! kept result, with tracer's verdict as [`said`](crate::said) reads it. [`mod@grade`] compares, [`table`] and [`mod@calibration`] show.
 
 mod again;
+mod calibration;
 mod grade;
 mod meter;
 mod outcome;
@@ -223,12 +224,18 @@ fn play_all(args: &Args, scenario: &'static Scenario, outcomes: &mut Vec<Outcome
 }
 
 fn show(args: &Args, outcomes: &[Outcome]) -> Result<()> {
-    println!("\n{}{}", table::table(outcomes), table::sum(outcomes));
+    let rows = calibration::calibration(outcomes);
+    println!(
+        "\n{}{}{}",
+        table::table(outcomes),
+        calibration::text(&rows),
+        table::sum(outcomes)
+    );
     if let Some(file) = &args.json {
-        let rows: Vec<_> = outcomes.iter().map(table::json).collect();
-        let text = serde_json::to_string_pretty(
-            &serde_json::json!({ "schema": "tracer.lab/1", "runs": rows }),
-        )?;
+        let runs: Vec<_> = outcomes.iter().map(table::json).collect();
+        let text = serde_json::to_string_pretty(&serde_json::json!({
+            "schema": "tracer.lab/1", "runs": runs, "calibration": calibration::json(&rows),
+        }))?;
         fs::write(file, text).with_context(|| format!("could not write {}", file.display()))?;
     }
     Ok(())

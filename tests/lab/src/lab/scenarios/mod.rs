@@ -1,6 +1,7 @@
 //! All scenarios, by family.
 
 mod backup;
+mod clients;
 mod cpu;
 mod database;
 mod disk;
@@ -27,6 +28,7 @@ pub(crate) const ALL: &[(&str, &[Scenario])] = &[
     ("pipeline", pipeline::ALL),
     ("form", form::ALL),
     ("web", web::ALL),
+    ("clients", clients::ALL),
     ("innocent", innocent::ALL),
     ("own-doing", own_doing::ALL),
 ];
