@@ -61,10 +61,12 @@ pub enum Kind {
     Packets = 18,
     /// [`tcp::Client`]
     Client = 19,
+    /// [`block::Sync`]
+    Sync = 20,
 }
 
 /// Number of kinds.
-pub const KINDS: usize = 20;
+pub const KINDS: usize = 21;
 
 impl Kind {
     /// All kinds with the names that reports use.
@@ -89,6 +91,7 @@ impl Kind {
         (Self::Stolen, "stolen"),
         (Self::Packets, "packets"),
         (Self::Client, "clients"),
+        (Self::Sync, "syncs"),
     ];
 
     /// The kind with this number.

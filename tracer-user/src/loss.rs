@@ -99,7 +99,8 @@ fn of_record(kind: Kind) -> Cost {
         | Kind::Work
         | Kind::Stolen
         | Kind::Packets
-        | Kind::Client => Cost::Figures,
+        | Kind::Client
+        | Kind::Sync => Cost::Figures,
     }
 }
 

@@ -106,6 +106,8 @@ pub enum Event {
     Packets(Packets),
     /// A process of this machine asks a target on a connection.
     Client(Client),
+    /// A target thread begins to write a file or a file system out.
+    Sync(Sync),
 }
 
 impl Event {
@@ -138,6 +140,7 @@ impl Event {
             Self::Stolen(e) => e.ns,
             Self::Packets(e) => e.ns,
             Self::Client(e) => e.ns,
+            Self::Sync(e) => e.ns,
             Self::Process(_)
             | Self::Thread(_)
             | Self::Disk(_)

@@ -65,6 +65,7 @@ pub fn decode(bytes: &[u8], symbol: impl Fn(u64) -> String) -> Result<Event, Mal
         Kind::Link => Event::Link(tcp::link(&frame::read(bytes)?)),
         Kind::Flow => Event::Flow(tcp::flow(&frame::read(bytes)?)),
         Kind::Packets => Event::Packets(packets::packets(&frame::read(bytes)?)),
+        Kind::Sync => Event::Sync(block::sync(&frame::read(bytes)?)),
         Kind::Fork => Event::Fork(proc::fork(&frame::read(bytes)?)),
         Kind::Exec => Event::Exec(proc::exec(&frame::read(bytes)?)),
         Kind::Exit => Event::Exit(proc::exit(&frame::read(bytes)?)),

@@ -6,6 +6,7 @@
 mod bios;
 mod held_back;
 mod merged;
+mod sync;
 mod writeback;
 
 use aya_ebpf::{

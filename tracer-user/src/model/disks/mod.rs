@@ -1,7 +1,9 @@
 //! Disks as places: the owners of their requests are charged with the waits of target threads.
 
+mod discard;
 mod disk;
 mod fit;
+mod home;
 mod layers;
 mod reach;
 mod request;
@@ -42,6 +44,8 @@ pub(super) struct DiskWait {
     pub(super) stack: u64,
     /// The cause, as the stack shows it.
     pub(super) cause: Option<Cause>,
+    /// Disk of the file, if the call that waits or the thread of the journal that ended the wait shows it.
+    pub(super) home: Option<u32>,
 }
 
 /// Names the client for which a thread of the target worked at a time (tid, ns), if that is known.
@@ -54,6 +58,8 @@ pub(super) struct Disks {
     disks: BTreeMap<u32, Disk>,
     /// Facts known of them at attach.
     pub(super) facts: Vec<event::Disk>,
+    /// Those under the target's mounts, with everything below.
+    under_target: Vec<u32>,
     /// Not yet judged, in the order of their ends.
     waits: VecDeque<DiskWait>,
     /// Bytes written, by disk and owner.
@@ -63,6 +69,16 @@ pub(super) struct Disks {
 }
 
 impl Disks {
+    /// The window begins. These disks lie under the target's mounts.
+    pub(super) fn begin(&mut self, under_target: &[u32]) {
+        self.under_target = under_target.to_vec();
+    }
+
+    /// The disk of a journal, by the name of its thread.
+    pub(super) fn of_journal(&self, thread: &str) -> Option<u32> {
+        home::of_journal(thread, &self.facts)
+    }
+
     /// The disks of another fold, without its requests and waits.
     pub(super) fn as_found(&self) -> Self {
         Self {
@@ -177,6 +193,7 @@ impl Disks {
         let layers = Layers {
             disks: &self.disks,
             facts: &self.facts,
+            under_target: &self.under_target,
             names,
             whose: &|request: &Request| owner_for(request, asker, asker_at),
         };

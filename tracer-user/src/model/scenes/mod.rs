@@ -4,13 +4,14 @@ pub(crate) mod chains;
 pub(crate) mod clients;
 mod closing;
 mod disks;
+pub(crate) mod homes;
 mod hung;
 mod identity;
 pub(crate) mod ledgers;
 pub(crate) mod lost;
 mod network;
 mod places;
-mod remote;
+pub(crate) mod remote;
 mod requests;
 mod run_queue;
 mod threads;
@@ -109,12 +110,21 @@ pub(crate) fn stack(id: u64, frames: &[&str]) -> Event {
 
 /// The books of these events after what is known at attach.
 pub(crate) fn books(events: impl IntoIterator<Item = Event>, end_ms: u64) -> Books {
+    books_from(attach(), events, end_ms)
+}
+
+/// The same after other facts at attach.
+pub(crate) fn books_from(
+    attach: Vec<Event>,
+    events: impl IntoIterator<Item = Event>,
+    end_ms: u64,
+) -> Books {
     let mut model = Model::new();
     let end = event::End {
         ns: at(end_ms),
         ..event::End::default()
     };
-    let events = attach().into_iter().chain(events);
+    let events = attach.into_iter().chain(events);
     for event in events.chain([Event::End(Box::new(end))]) {
         model.apply(&event);
     }
