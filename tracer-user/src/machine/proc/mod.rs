@@ -39,7 +39,7 @@ pub(crate) use self::{
         zombie_of,
     },
     qdisc::interfaces,
-    remote::remote_mounts,
+    remote::{asks_over_files, remote_mounts},
     sender::senders,
     socket::sockets,
     standing::standings,
