@@ -2,7 +2,9 @@
 
 import argparse
 import asyncio
+import ctypes
 import http.server
+import itertools
 import os
 import socketserver
 import threading
@@ -13,14 +15,30 @@ parser = argparse.ArgumentParser()
 parser.add_argument("form", choices=["threads", "processes", "loop"])
 parser.add_argument("address")
 parser.add_argument("root")
-parser.add_argument("--work", choices=["plain", "gzip", "lock", "interpret", "poll"], default="plain")
+parser.add_argument("--work", choices=["plain", "gzip", "lock", "interpret", "poll", "log", "sync"], default="plain")
 parser.add_argument("--close", action="store_true", help="a connection for each request")
+parser.add_argument("--log", help="directory of the files that the work `log` and `sync` writes")
 parser.add_argument("--sleep-ms", type=float, default=0, help="of each answer")
 args = parser.parse_args()
 
 LOCK = threading.Lock()
+LIBC = ctypes.CDLL(None)
+COUNT = itertools.count()
 host, port = args.address.rsplit(":", 1)
 here = (host, int(port))
+
+
+def note():
+    """Writes a short file anew, as mail servers and queues do, and waits until it is on the disk."""
+    path = os.path.join(args.log, str(next(COUNT) % 64))
+    file = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+    os.write(file, b"x" * 2048)
+    if args.work == "sync":
+        # With all that others have written to this file system.
+        LIBC.syncfs(file)
+    else:
+        os.fsync(file)
+    os.close(file)
 
 
 def answer(path):
@@ -29,7 +47,9 @@ def answer(path):
         body = file.read()
     if args.work == "gzip":
         return zlib.compress(body)
-    if args.work == "lock":
+    if args.work in ("log", "sync"):
+        note()
+    elif args.work == "lock":
         # As a cache or a log that one thread at a time may use, and that is slow for a reason of its own.
         with LOCK:
             time.sleep(args.sleep_ms / 1000)
