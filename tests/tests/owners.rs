@@ -1,12 +1,12 @@
 //! Which process owns a disk request that a kernel thread submits: on a disk that only the test uses.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io::Write as _,
     os::unix::process::CommandExt as _,
     path::Path,
-    process::{Child, Command},
+    process::{Child, Command, Stdio},
 };
 
 use tracer::{
@@ -197,6 +197,44 @@ fn what_a_limit_held_back_belongs_to_who_is_limited() {
     assert!(all >= READS);
     // The tracer needs up to 0.1 s to find the group's owner, and does not know it for requests before.
     assert!(own * 10 >= READS * 8);
+}
+
+#[test]
+fn whoever_writes_a_file_or_a_file_system_out_shows_the_disk_before_it_waits() {
+    println!("RAN block");
+    const FILES: usize = 11;
+    const FILE_SYSTEMS: usize = 7;
+    let world = World::new();
+    let point = world.dir.path().join("mount");
+    let _mounted = Mounted::ext4(&world.disk, &point).unwrap();
+    let script = format!(
+        "read go
+        for i in $(seq {FILES}); do dd if=/dev/zero of=file bs=1 count=1 conv=fsync status=none; done
+        for i in $(seq {FILE_SYSTEMS}); do echo $i >other; sync -f .; done"
+    );
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script]).current_dir(&point);
+    let mut target = Guard(shell.stdin(Stdio::piped()).spawn().unwrap());
+    let recording = world.dir.path().join("trace.rec");
+    let pid = target.0.id().to_string();
+    let recorded = recording.to_str().unwrap();
+    let args = ["--pid", &pid, "--duration", "60s", "--record", recorded];
+    let trace = Trace::start(&args).unwrap();
+    let mut go = target.0.stdin.take().unwrap();
+    go.write_all(b"go\n").unwrap();
+    assert!(target.0.wait().unwrap().success());
+    trace.stop().unwrap();
+    let dev = world.disk.dev().unwrap();
+    let events = Reader::<Event>::open(&recording).unwrap();
+    let shown: BTreeSet<u32> = events
+        .map(Result::unwrap)
+        .filter_map(|event| match event {
+            Event::Sync(sync) if sync.dev == dev => Some(sync.pid),
+            _ => None,
+        })
+        .collect();
+    println!("{} processes wrote the disk out", shown.len());
+    assert_eq!(shown.len(), FILES + FILE_SYSTEMS);
 }
 
 fn is_journal(pid: u32) -> bool {

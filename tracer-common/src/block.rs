@@ -50,6 +50,12 @@ pub const OP_READ: u32 = 0;
 pub const OP_WRITE: u32 = 1;
 /// `REQ_OP_FLUSH`
 pub const OP_FLUSH: u32 = 2;
+/// `REQ_OP_DISCARD`
+pub const OP_DISCARD: u32 = 3;
+/// `REQ_OP_SECURE_ERASE`
+pub const OP_SECURE_ERASE: u32 = 5;
+/// `REQ_OP_WRITE_ZEROES`
+pub const OP_WRITE_ZEROES: u32 = 9;
 /// First passthrough operation (`REQ_OP_DRV_IN`).
 pub const OP_DRIVER: u32 = 34;
 /// `REQ_FUA | REQ_PREFLUSH` (`blk_types.h`: bits 17 and 18 on 5.10 to 7.2): the bio asks for a flush.
@@ -83,6 +89,22 @@ pub struct Io {
     pub tid: u32,
     /// `IO_*` bits.
     pub flags: u32,
+}
+
+/// A target thread begins to write a file or a file system out, and waits until that is done.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sync {
+    /// `ns` is the begin.
+    pub header: Header,
+    /// Disk of the file system, as in [`Io`].
+    pub dev: u32,
+    /// Process.
+    pub pid: u32,
+    /// Thread.
+    pub tid: u32,
+    /// Explicit padding.
+    pub reserved: u32,
 }
 
 /// Places in which a bio may be in the map `BIOS`: a power of two.
@@ -320,6 +342,7 @@ pub struct AnyGate {
 
 plain!(
     Io = 56,
+    Sync = 32,
     RequestState = 48,
     BioState = 56,
     GroupOnDisk = 16,

@@ -176,6 +176,12 @@ offsets! {
     bdev_dev: ("block_device", "bd_dev");
     /// Number of a journal transaction (jbd2).
     transaction_number: ("transaction_s", "t_tid");
+    /// Inode of an open file.
+    file_inode: ("file", "f_inode");
+    /// Block device of a file system; null if it has none, or several.
+    sb_bdev: ("super_block", "s_bdev");
+    /// File system that is to be written back.
+    work_sb: ("wb_writeback_work", "sb");
     /// Address family.
     sock_family: ("sock", "__sk_common.skc_family");
     /// Own port, host order.

@@ -70,10 +70,12 @@ pub enum Kind {
     LockTried = 21,
     /// [`lock::LockReleased`]
     LockReleased = 22,
+    /// [`block::Sync`]
+    Sync = 23,
 }
 
 /// Number of kinds.
-pub const KINDS: usize = 23;
+pub const KINDS: usize = 24;
 
 impl Kind {
     /// All kinds with the names that reports use.
@@ -101,6 +103,7 @@ impl Kind {
         (Self::Signal, "signals"),
         (Self::LockTried, "lock_attempts"),
         (Self::LockReleased, "lock_releases"),
+        (Self::Sync, "syncs"),
     ];
 
     /// The kind with this number.

@@ -48,6 +48,19 @@ const TABLE: [(Kind, &str, &[&str], &[&str]); 5] = [
     (Kind::Plan9, "9p", &["9p"], &["p9_*", "v9fs_*"]),
 ];
 
+/// Through it, the kernel brings in a page that a process or the kernel touched.
+const FAULT: &str = "handle_mm_fault";
+/// The device from which the process of a FUSE file system reads what it is asked: there it waits for work.
+const SERVER: &str = "fuse_dev_*";
+
+/// Is it this function of the table, or does it begin as that?
+fn is_like(pattern: &str, frame: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => frame.starts_with(prefix),
+        None => frame.split('.').next() == Some(pattern),
+    }
+}
+
 impl Kind {
     /// The kind of a mount, by its type in mountinfo (`fuse.sshfs`).
     #[must_use]
@@ -57,15 +70,14 @@ impl Kind {
         row.map(|(kind, ..)| *kind)
     }
 
-    /// The kind with a function anywhere in a stack.
+    /// The kind with a function in a stack, innermost first. A page fault in the middle of it is about memory, which may be a file
+    /// of another file system: only what lies within counts.
     #[must_use]
     pub fn of_stack(frames: &[String]) -> Option<Self> {
-        let is_in = |pattern: &&str| {
-            frames.iter().any(|frame| match pattern.strip_suffix('*') {
-                Some(prefix) => frame.starts_with(prefix),
-                None => frame.split('.').next() == Some(pattern),
-            })
-        };
+        let within = frames.iter().take_while(|frame| !is_like(FAULT, frame));
+        let within = within.filter(|frame| !is_like(SERVER, frame));
+        let within: Vec<&String> = within.collect();
+        let is_in = |pattern: &&str| within.iter().any(|frame| is_like(pattern, frame));
         let row = TABLE
             .iter()
             .find(|(_, _, _, functions)| functions.iter().any(is_in));
@@ -95,5 +107,18 @@ mod tests {
         let asked = stack(&["schedule", "request_wait_answer", "__fuse_simple_request"]);
         assert_eq!(Kind::of_stack(&asked), Some(Kind::Fuse));
         assert_eq!(Kind::of_stack(&stack(&["io_schedule"])), None);
+    }
+
+    #[test]
+    fn neither_a_fault_inside_a_write_nor_the_server_of_a_file_system_waits_for_it() {
+        let of = |names: &[&str]| {
+            let names: Vec<_> = names.iter().map(|n| (*n).to_owned()).collect();
+            Kind::of_stack(&names)
+        };
+        let fault = ["io_schedule", "filemap_fault", "handle_mm_fault"];
+        assert_eq!(of(&[&fault[..], &["nfs_file_write"]].concat()), None);
+        let inside = ["nfs_read_folio", "filemap_fault", "handle_mm_fault"];
+        assert_eq!(of(&inside), Some(Kind::Nfs));
+        assert_eq!(of(&["schedule", "fuse_dev_do_read", "fuse_dev_read"]), None);
     }
 }

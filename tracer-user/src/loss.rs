@@ -102,7 +102,8 @@ fn of_record(kind: Kind) -> Cost {
         | Kind::Client
         | Kind::Signal
         | Kind::LockTried
-        | Kind::LockReleased => Cost::Figures,
+        | Kind::LockReleased
+        | Kind::Sync => Cost::Figures,
     }
 }
 

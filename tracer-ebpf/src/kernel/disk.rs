@@ -68,6 +68,28 @@ pointer! {
     Mapping { inode: u64 = mapping_inode; }
 }
 
+pointer! {
+    /// `struct wb_writeback_work`: an order to write back.
+    WritebackWork { sb: FileSystem = work_sb; }
+}
+
+pointer! {
+    /// `struct super_block`
+    FileSystem { bdev: BlockDevice = sb_bdev; }
+}
+
+/// Device number of the whole disk of a `struct file`; 0 if its file system has none. A helper reads it, see [`journal_dev`].
+#[inline(always)]
+pub(crate) fn file_dev(file: *const u8) -> u32 {
+    let inode: u64 = untyped(file, config!(offsets.file_inode), 0);
+    let sb: u64 = untyped(inode as *const u8, config!(offsets.inode_sb), 0);
+    let bdev: u64 = untyped(sb as *const u8, config!(offsets.sb_bdev), 0);
+    let disk: u64 = untyped(bdev as *const u8, config!(offsets.bdev_disk), 0);
+    let major: u32 = untyped(disk as *const u8, config!(offsets.disk_major), 0);
+    let minor: u32 = untyped(disk as *const u8, config!(offsets.disk_minor), 0);
+    packed(major, minor)
+}
+
 /// Device number of the file system of a `struct journal_s`. A helper reads it: the pointers of a raw tracepoint have no types.
 #[inline(always)]
 pub(crate) fn journal_dev(journal: *const u8) -> u32 {
@@ -89,11 +111,16 @@ pointer! {
     }
 }
 
+#[inline(always)]
+fn packed(major: u32, minor: u32) -> u32 {
+    major << 20 | minor & 0xf_ffff
+}
+
 impl Disk {
     /// Device number as the kernel packs it.
     #[inline(always)]
     pub(crate) fn dev(self) -> u32 {
-        self.major() << 20 | self.minor() & 0xf_ffff
+        packed(self.major(), self.minor())
     }
 }
 

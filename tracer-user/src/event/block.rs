@@ -17,6 +17,16 @@ pub struct Io {
     pub flags: u32,
 }
 
+/// See [`tracer_common::block::Sync`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented with the record of the same name")]
+pub struct Sync {
+    pub ns: u64,
+    pub dev: u32,
+    pub pid: u32,
+    pub tid: u32,
+}
+
 /// Total use of one disk by one owner since attach; see [`tracer_common::block::DiskTotal`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(

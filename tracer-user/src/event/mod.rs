@@ -139,6 +139,8 @@ pub enum Event {
     FollowOwner(Follow),
     /// The tracer itself. At attach, after the processes.
     Tracer(Tracer),
+    /// A target thread begins to write a file or a file system out.
+    Sync(Sync),
 }
 
 impl Event {
@@ -181,6 +183,7 @@ impl Event {
             Self::LockTried(e) => e.ns,
             Self::LockFile(e) => e.ns,
             Self::LockReleased(e) => e.ns,
+            Self::Sync(e) => e.ns,
             Self::Process(_)
             | Self::Thread(_)
             | Self::Disk(_)

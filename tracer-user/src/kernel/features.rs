@@ -101,9 +101,6 @@ fn obstacle(btf: &Btf, config: &Config, probe: &Probe) -> Option<String> {
         Hook::Tracepoint if btf.tracepoint(probe.name).is_none() => {
             return Some("this kernel has no such tracepoint".to_owned());
         }
-        Hook::InModule(module) if btf.tracepoint(probe.name).is_none() => {
-            return Some(format!("the types of the module {module} are unknown"));
-        }
         Hook::Tracepoint if probe.name.starts_with("softirq_") && runs_softirqs_in_tasks(btf) => {
             return Some("this kernel runs softirqs in tasks".to_owned());
         }
@@ -123,6 +120,12 @@ fn obstacle(btf: &Btf, config: &Config, probe: &Probe) -> Option<String> {
             .get(fact)
             .is_none_or(|offset| offset == MISSING)
     })?;
+    // One that needs none of its module's own types attaches without them, by its name.
+    if let Hook::InModule(module) = probe.hook
+        && btf.tracepoint(probe.name).is_none()
+    {
+        return Some(format!("the types of the module {module} are unknown"));
+    }
     Some(format!("this kernel has no {}", source(missing)))
 }
 

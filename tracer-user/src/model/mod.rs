@@ -100,6 +100,7 @@ impl Model {
             Event::Migrate(migrate) => self.threads.migrated(migrate),
             Event::ThreadEnd(end) => self.thread_ended(end.tid, end.ns),
             Event::Io(io) => self.io(io),
+            Event::Sync(sync) => self.threads.syncs(sync),
             Event::Call(call) => {
                 let (requests, mut beside) = self.requests();
                 requests.call(&mut beside, call);
@@ -173,6 +174,7 @@ impl Model {
         self.account.ledger = ledger::Ledger::new(start.ns);
         self.threads.begin(start.ns, start.ns);
         self.requests.begin(start);
+        self.disks.begin(&start.target_disks);
         self.facts.start = start.clone();
     }
 

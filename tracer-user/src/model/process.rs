@@ -156,6 +156,12 @@ impl Processes {
         id
     }
 
+    /// Name of the process that has this id now, if it was seen.
+    pub(crate) fn comm(&self, pid: u32) -> Option<&str> {
+        let id = self.by_pid.get(&pid)?;
+        Some(&self.all[*id].comm)
+    }
+
     /// The same for what may be forgotten with the process; `None` if that was.
     pub(crate) fn id_if_there(&mut self, pid: u32) -> Option<ProcessId> {
         (self.forgotten == 0 || self.by_pid.contains_key(&pid)).then(|| self.unnamed(pid))

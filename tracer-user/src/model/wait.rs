@@ -95,15 +95,27 @@ impl Model {
             }
         }
         match class {
-            Class::Disk => self.disks.waited(DiskWait {
-                process: names.processes.id(wait.pid),
-                tid: wait.tid,
-                begin,
-                end,
-                stack,
-                cause,
-                awaited: None,
-            }),
+            Class::Disk => {
+                let journal = || {
+                    let ended_by = self.threads.ended_by(names, wait);
+                    ended_by.and_then(|thread| self.disks.of_journal(thread))
+                };
+                let home = match cause {
+                    Some(Cause::Journal) => self.threads.synced(wait).or_else(journal),
+                    Some(Cause::Writeback) => self.threads.synced(wait),
+                    _ => None,
+                };
+                self.disks.waited(DiskWait {
+                    process: names.processes.id(wait.pid),
+                    tid: wait.tid,
+                    begin,
+                    end,
+                    stack,
+                    cause,
+                    awaited: None,
+                    home,
+                });
+            }
             Class::Network => {
                 let thread = self.threads.get(wait.tid);
                 let sockets = thread.map_or(&[][..], |thread| &thread.turns);
@@ -131,7 +143,8 @@ impl Model {
                 let place = self.threads.remote_place(names, stack);
                 // The flame graph names the place, which says it all; the ledger leaves to nobody what has none.
                 if place.is_some() {
-                    account.charge_only(charge(Resource::Upstream, place, Holder::Peer));
+                    let holder = self.threads.server(names, wait);
+                    account.charge_only(charge(Resource::Upstream, place, holder));
                 }
                 account.burn_only((class, place, Holder::Nobody, stack), ns);
             }

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use tracer_common::{
-    block::{DISK_TOTALS_MAP, DiskOwner, DiskTotal, IO_OPEN, Io, REQUESTS_MAP, RequestState},
+    block::{DISK_TOTALS_MAP, DiskOwner, DiskTotal, IO_OPEN, Io, REQUESTS_MAP, RequestState, Sync},
     histogram::{BLOCK_HISTOGRAMS_MAP, BlockCells, CellKey, Family},
     record::MapLoss,
 };
@@ -18,6 +18,9 @@ const BLIND: Option<&str> = Some("disk");
 
 /// The journal of ext4, which is a module on many systems.
 pub(crate) const JOURNAL: &str = "jbd2";
+
+/// ext4 itself, a module on the same systems.
+const FILE_SYSTEM: &str = "ext4";
 
 /// The probes of the family.
 pub(super) const PROBES: &[Probe] = &[
@@ -69,8 +72,9 @@ pub(super) const PROBES: &[Probe] = &[
         "what kernel threads write back may have a wrong owner",
         None,
     ),
-    journal("jbd2_submit_inode_data", &["task_flags"]),
-    journal("jbd2_handle_stats", &["task_flags"]),
+    // Without the commits, none of the journal's probes is of use: what the thread writes would belong to the wrong processes.
+    journal("jbd2_submit_inode_data", &["task_flags", "journal_bdev"]),
+    journal("jbd2_handle_stats", &["task_flags", "journal_bdev"]),
     journal(
         "jbd2_commit_flushing",
         &["journal_bdev", "bdev_dev", "transaction_number"],
@@ -79,7 +83,32 @@ pub(super) const PROBES: &[Probe] = &[
         "jbd2_commit_logging",
         &["journal_bdev", "bdev_dev", "transaction_number"],
     ),
-    journal("jbd2_end_commit", &[]),
+    journal("jbd2_end_commit", &["journal_bdev"]),
+    optional(
+        "writeback_queue",
+        &[
+            "work_sb",
+            "sb_bdev",
+            "bdev_disk",
+            "disk_major",
+            "disk_minor",
+        ],
+        "for which disk `sync` waits is unknown",
+        None,
+    ),
+    in_module(
+        FILE_SYSTEM,
+        "ext4_sync_file_enter",
+        &[
+            "file_inode",
+            "inode_sb",
+            "sb_bdev",
+            "bdev_disk",
+            "disk_major",
+            "disk_minor",
+        ],
+        "for which disk `fsync` waits may be unknown",
+    ),
     optional(
         "block_split",
         &["bio_private"],
@@ -105,6 +134,15 @@ pub(super) fn io(r: &Io) -> event::Io {
         pid: r.pid,
         tid: r.tid,
         flags: r.flags,
+    }
+}
+
+pub(super) fn sync(r: &Sync) -> event::Sync {
+    event::Sync {
+        ns: r.header.ns,
+        dev: r.dev,
+        pid: r.pid,
+        tid: r.tid,
     }
 }
 

@@ -71,6 +71,7 @@ pub fn decode(bytes: &[u8], symbol: impl Fn(u64) -> String) -> Result<Event, Mal
         Kind::Packets => Event::Packets(packets::packets(&frame::read(bytes)?)),
         Kind::LockTried => Event::LockTried(lock::tried(&frame::read(bytes)?)),
         Kind::LockReleased => Event::LockReleased(lock::released(&frame::read(bytes)?)),
+        Kind::Sync => Event::Sync(block::sync(&frame::read(bytes)?)),
         Kind::Fork => Event::Fork(proc::fork(&frame::read(bytes)?)),
         Kind::Exec => Event::Exec(proc::exec(&frame::read(bytes)?)),
         Kind::Exit => Event::Exit(proc::exit(&frame::read(bytes)?)),

@@ -1,7 +1,7 @@
 //! Finds the processes of this machine that the target asks, so that the tracer records their waits, too.
 //!
 //! A look into `/proc`, beside the loop that reads, begins in two cases. The target uses a connection that it made itself to
-//! another process of this machine. Or another process wakes it, and may have answered over a Unix socket.
+//! another process of this machine. Or another process wakes it, and may have answered over a Unix socket, or served it a file.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -140,7 +140,7 @@ impl Asked {
         }));
     }
 
-    /// Begins to look whether the process that ended this wait has answered over a Unix socket.
+    /// Begins to look whether the process that ended this wait has answered over a Unix socket, or serves a file system.
     fn woken(&mut self, wait: &Wait) {
         let (pid, by_pid) = (wait.waker_pid, wait.pid);
         if self.followed >= MOST_FOLLOWED
@@ -157,7 +157,9 @@ impl Asked {
         thread::spawn(move || {
             priority::as_everybody();
             // A process that cannot be looked at is not followed.
-            if proc::asks_over_unix(by_pid, pid).unwrap_or(false) {
+            if proc::asks_over_files(by_pid, pid)
+                || proc::asks_over_unix(by_pid, pid).unwrap_or(false)
+            {
                 // The receiver is gone once the trace is over.
                 let port = None;
                 let _ = sender.send(Found { pid, by_pid, port });

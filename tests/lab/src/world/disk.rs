@@ -22,6 +22,9 @@ use super::{
 /// How far ahead of a reader the kernel reads, KiB. It is the usual value for disks; a loop device may have another.
 const READ_AHEAD_KB: &str = "128";
 
+/// A file system in memory, on all machines.
+const IN_MEMORY: &str = "/dev/shm";
+
 /// A mounted disk.
 pub(crate) struct Disk {
     /// The block device.
@@ -39,6 +42,16 @@ pub(crate) fn bytes_for(files: u64) -> u64 {
 /// given.
 pub(crate) fn attach(room: &Room, name: &str, bytes: u64, scheduler: Option<&str>) -> Result<Disk> {
     let device = device(&room.dir.join(name), bytes, scheduler)?;
+    formatted(room, name, device)
+}
+
+/// The same over a file in memory: it shares no disk with any other.
+pub(crate) fn attach_in_memory(room: &Room, name: &str, bytes: u64) -> Result<Disk> {
+    let dir = Path::new(IN_MEMORY).join(super::name());
+    ledger::make(Made::Dir(dir.clone()), || {
+        fs::create_dir(&dir).with_context(|| format!("could not make {}", dir.display()))
+    })?;
+    let device = device(&dir.join(name), bytes, None)?;
     formatted(room, name, device)
 }
 

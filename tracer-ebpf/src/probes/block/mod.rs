@@ -8,6 +8,7 @@ mod dirty;
 mod held_back;
 mod merged;
 mod owners;
+mod sync;
 mod writeback;
 
 use aya_ebpf::{

@@ -46,7 +46,7 @@ pub(crate) use self::{
         zombie_of,
     },
     qdisc::{Queueing, interfaces, queueing},
-    remote::remote_mounts,
+    remote::{asks_over_files, remote_mounts},
     sender::senders,
     socket::sockets,
     standing::standings,

@@ -12,6 +12,7 @@ use rustc_hash::FxHashMap as HashMap;
 use tracer_common::block::{IO_THROTTLED, OP_READ, OP_WRITE};
 
 use super::{
+    discard::{Discards, moves_nothing},
     fit::Fit,
     own::{self, Own},
     reach::Reach,
@@ -51,6 +52,7 @@ pub(crate) struct Disk {
     /// Their ends, apart: looked through for every wait, in a list of tens of thousands.
     ends: VecDeque<u64>,
     service: HashMap<(u32, u32), Service>,
+    discards: Discards,
     fit: Fit,
     /// Longest time from queue to completion seen: how long a request may still be unknown.
     pub(crate) longest_ns: u64,
@@ -74,6 +76,7 @@ impl Disk {
             reach: Reach::default(),
             ends: VecDeque::new(),
             service: HashMap::default(),
+            discards: Discards::default(),
             fit: Fit::default(),
             longest_ns: 0,
             counted: 0,
@@ -89,7 +92,7 @@ impl Disk {
         self.longest_ns = self
             .longest_ns
             .max(request.end_ns.saturating_sub(request.queue_ns));
-        if request.is_whole() {
+        if request.is_whole() && !moves_nothing(request.op) {
             self.fit.add(&request);
         }
         // One that never went to the device was not issued at 0.
@@ -135,12 +138,26 @@ impl Disk {
                     others,
                 );
             }
+            if request.is_whole() && moves_nothing(request.op) {
+                let others = self.others(&request);
+                self.discards.add(size_class(&request), &request, others);
+            }
             self.counted += 1;
         }
     }
 
     fn demand(&self, request: &Request) -> f64 {
-        self.fit.cost() + f64::from(request.bytes)
+        self.demand_at(request, self.fit.cost())
+    }
+
+    /// The same with the cost of an I/O already at hand.
+    fn demand_at(&self, request: &Request, cost: f64) -> f64 {
+        if moves_nothing(request.op) {
+            let in_turn = self.fit.in_turn();
+            self.discards.demand(size_class(request), cost, in_turn)
+        } else {
+            cost + f64::from(request.bytes)
+        }
     }
 
     /// Demand of the other requests in flight when this one was issued. It is 0 only if none shared the device with it at any time.
@@ -155,7 +172,7 @@ impl Disk {
                 &mut at_issue
             } else {
                 &mut later
-            }) += cost + f64::from(other.bytes);
+            }) += self.demand_at(other, cost);
         }
         // One that came later delayed this one only on a device that serves several at once. It only decides whether this one was
         // alone.
@@ -187,13 +204,15 @@ impl Disk {
 
     /// Rank of a request that the waiting thread queued itself.
     pub(crate) const OWN: u32 = 4;
+    /// Rank of a request that was not queued for the target.
+    pub(crate) const ANYBODYS: u32 = 2;
 
     /// The request that a target thread waited for in `[begin, end]`, with its rank. Its own last one to complete comes first, then
-    /// the target's. Then comes anybody's that completed as the wait ended: a page that somebody else was reading. Last comes its
-    /// own that had completed just before. A fast device answers while the thread is still about to sleep.
+    /// the target's. Then comes anybody's that was there as the wait began and completed as it ended: a page that somebody else was
+    /// reading. Last comes its own that had completed just before. A fast device answers while the thread is still about to sleep.
     #[must_use]
     pub(crate) fn awaited(&self, tid: u32, begin: u64, end: u64) -> Option<(u32, Request)> {
-        /// From the interrupt to the wakeup.
+        /// From the interrupt to the wakeup, and from the lock on a page to its bio.
         const SLACK_NS: u64 = 2_000_000;
         let late = self.ends.partition_point(|known| *known <= end + SLACK_NS);
         let candidates = self.requests.range(..late).rev();
@@ -215,7 +234,10 @@ impl Disk {
                     0
                 }
                 Holder::Own => 3,
-                _ if request.end_ns + SLACK_NS > end => 2,
+                // Somebody locks pages shortly before he queues the bio that reads them.
+                _ if request.end_ns + SLACK_NS > end && request.queue_ns <= begin + SLACK_NS => {
+                    Self::ANYBODYS
+                }
                 _ => 0,
             };
             if rank > best.map_or(0, |(rank, _)| rank) {
@@ -228,7 +250,8 @@ impl Disk {
         best
     }
 
-    /// Charges a wait in `[begin, end]` on `request`: until its own limit let it go, it stood behind nobody.
+    /// Charges a wait in `[begin, end]` on `request`. Before the request was queued, it stood behind nobody that is known: its own
+    /// limit held it back, or the thread waited for something else.
     #[must_use]
     pub(crate) fn blame(&self, request: &Request, begin: u64, end: u64, whose: Whose<'_>) -> Blame {
         if request.end_ns <= begin {
@@ -238,11 +261,8 @@ impl Disk {
                 estimated: false,
             };
         }
-        let mut released = begin;
-        if request.flags & IO_THROTTLED != 0 {
-            released = request.queue_ns.clamp(begin, end.max(begin));
-        }
-        let mut blame = self.stood(request, released, end, whose);
+        let queued = request.queue_ns.clamp(begin, end.max(begin));
+        let mut blame = self.stood(request, queued, end, whose);
         if request.failed() {
             // Its time on the device was no service.
             for (holder, _) in &mut blame.charges {
@@ -251,8 +271,12 @@ impl Disk {
                 }
             }
         }
-        if released > begin {
-            blame.charges.push((Holder::OwnQuota, released - begin));
+        if queued > begin {
+            let before = match request.flags & IO_THROTTLED {
+                0 => Holder::Nobody,
+                _ => Holder::OwnQuota,
+            };
+            blame.charges.push((before, queued - begin));
         }
         blame
     }
@@ -320,14 +344,15 @@ impl Disk {
             && let Some(owner) = only_owner(&present, awaited, whose)
         {
             // All of it, if it is anything.
-            let bytes: u64 = others(&present, awaited).map(|r| u64::from(r.bytes)).sum();
-            let demands = cost + bytes as f64 > 0.0;
+            // All of it, if it is anything.
+            let mut of_others = others(&present, awaited);
+            let demands = of_others.any(|other| self.demand_at(other, cost) > 0.0);
             let own = own::by_demand(owner, others(&present, awaited), cost);
             return (vec![(owner, f64::from(u8::from(demands)))], own);
         }
         let mut edges: Vec<(u64, f64)> = Vec::with_capacity(2 * present.len());
         for request in &present {
-            let demand = cost + f64::from(request.bytes);
+            let demand = self.demand_at(request, cost);
             edges.push((request.queue_ns.max(begin), demand));
             edges.push((request.end_ns.min(end), -demand));
         }
@@ -338,7 +363,7 @@ impl Disk {
             if Some(request) == awaited {
                 continue;
             }
-            let share = (cost + f64::from(request.bytes))
+            let share = self.demand_at(request, cost)
                 * (clock.at(request.end_ns.min(end)) - clock.at(request.queue_ns.max(begin)));
             let owner = whose(request);
             match shares.iter_mut().find(|(holder, _)| *holder == owner) {

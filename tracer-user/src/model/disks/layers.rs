@@ -1,8 +1,8 @@
 //! The request that a wait was for, its layer in a stack of devices, and the other requests there.
 //!
 //! A wait for a target thread's own request is judged against that request ([`Disk::blame`]). A wait for writeback or a commit of
-//! kernel threads is charged to everybody with a request there ([`Disk::blame_all`]). Where devices are stacked (loop, dm-crypt,
-//! md), the layer at which others cost most counts.
+//! kernel threads is charged to everybody with a request on the disk of the file ([`Disk::blame_all`]). Where devices are stacked
+//! (loop, dm-crypt, md), the layer at which others cost most counts.
 
 use std::collections::BTreeMap;
 
@@ -47,6 +47,8 @@ impl Layer {
 pub(super) struct Layers<'a> {
     pub(super) disks: &'a BTreeMap<u32, Disk>,
     pub(super) facts: &'a [event::Disk],
+    /// Devices under the target's mounts, with everything below.
+    pub(super) under_target: &'a [u32],
     pub(super) names: &'a Names,
     pub(super) whose: Whose<'a>,
 }
@@ -70,52 +72,73 @@ impl Layers<'_> {
     }
 
     /// Devices directly under one.
-    fn below(&self, dev: u32) -> &[u32] {
+    pub(super) fn below(&self, dev: u32) -> &[u32] {
         let facts = self.facts.iter().find(|disk| disk.dev == dev);
         facts.map(|disk| disk.below.as_slice()).unwrap_or_default()
     }
 
     /// The layer at which the target's own request stood, or at which kernel threads wrote what it waited for.
     fn top_layer(&self, wait: &DiskWait) -> Option<Layer> {
-        let (begin, end) = (wait.begin, wait.end);
         if let Some(known) = wait.awaited
-            && let Some(disk) = self.disks.get(&known.dev)
+            && self.disks.contains_key(&known.dev)
         {
-            let blame = disk.blame(&known.request, begin, end, self.whose);
-            return Some(self.mapped(known.dev, blame, wait));
+            return Some(self.behind(known.dev, &known.request, wait));
         }
-        let awaited = |(dev, disk): (&u32, &Disk)| {
-            let (rank, request) = disk.awaited(wait.tid, begin, end)?;
-            Some((rank, request.end_ns, *dev, request))
-        };
-        let awaited = self
-            .disks
-            .iter()
-            .filter_map(awaited)
-            .max_by_key(|(rank, end, dev, _)| (*rank, *end, *dev));
-        let is_own = awaited.is_some_and(|(rank, ..)| rank == Disk::OWN);
-        let for_kernel = match wait.cause {
-            Some(Cause::Journal) => true,
-            Some(Cause::Writeback) => !is_own,
-            _ => false,
-        };
-        if for_kernel && let Some(dev) = self.written_by_kernel(begin, end) {
-            let blame = self.disks[&dev].blame_all(begin, end);
-            return Some(self.mapped(dev, blame, wait));
+        match wait.cause {
+            Some(Cause::Journal) => self.at_home(wait),
+            Some(Cause::Writeback) => self.own_request(wait).or_else(|| self.at_home(wait)),
+            _ => self.at_request(wait),
         }
-        let (_, _, dev, request) = awaited?;
-        let blame = self.disks[&dev].blame(&request, begin, end, self.whose);
-        Some(self.mapped(dev, blame, wait))
     }
 
-    /// Where kernel threads wrote most in an interval.
-    fn written_by_kernel(&self, begin: u64, end: u64) -> Option<u32> {
-        let written = self
-            .disks
-            .iter()
-            .map(|(dev, disk)| (disk.written_by_kernel(begin, end), *dev));
-        let most = written.filter(|(bytes, _)| *bytes > 0).max()?;
-        Some(most.1)
+    /// The last request that the thread queued itself.
+    fn own_request(&self, wait: &DiskWait) -> Option<Layer> {
+        let (rank, dev, request) = self.awaited(wait)?;
+        (rank == Disk::OWN).then(|| self.behind(dev, &request, wait))
+    }
+
+    /// The request for which the thread waited. Anybody's counts only on one disk: on several it is chance that they end together.
+    fn at_request(&self, wait: &DiskWait) -> Option<Layer> {
+        let (rank, dev, request) = self.awaited(wait)?;
+        let elsewhere = |other: &u32| *other != dev && !self.is_stacked(*other, dev);
+        let by_chance = rank == Disk::ANYBODYS
+            && self.disks.iter().any(|(other, disk)| {
+                elsewhere(other) && disk.awaited(wait.tid, wait.begin, wait.end).is_some()
+            });
+        (!by_chance).then(|| self.behind(dev, &request, wait))
+    }
+
+    /// The request with the highest rank on all disks, with its rank and device.
+    fn awaited(&self, wait: &DiskWait) -> Option<(u32, u32, Request)> {
+        let awaited = |(dev, disk): (&u32, &Disk)| {
+            let (rank, request) = disk.awaited(wait.tid, wait.begin, wait.end)?;
+            Some((rank, request.end_ns, *dev, request))
+        };
+        let awaited = self.disks.iter().filter_map(awaited);
+        let first = awaited.max_by_key(|(rank, end, dev, _)| (*rank, *end, *dev));
+        first.map(|(rank, _, dev, request)| (rank, dev, request))
+    }
+
+    /// Is one of the devices below the other?
+    fn is_stacked(&self, dev: u32, other: u32) -> bool {
+        self.lies_below(dev, other) || self.lies_below(other, dev)
+    }
+
+    /// What kernel threads wrote meanwhile on the disk of the file, or else the request there that ended the wait.
+    fn at_home(&self, wait: &DiskWait) -> Option<Layer> {
+        let (begin, end) = (wait.begin, wait.end);
+        let dev = self.home(wait)?;
+        let disk = self.disks.get(&dev)?;
+        if disk.written_by_kernel(begin, end) > 0 {
+            return Some(self.mapped(dev, disk.blame_all(begin, end), wait));
+        }
+        let (_, request) = disk.awaited(wait.tid, begin, end)?;
+        Some(self.behind(dev, &request, wait))
+    }
+
+    fn behind(&self, dev: u32, request: &Request, wait: &DiskWait) -> Layer {
+        let blame = self.disks[&dev].blame(request, wait.begin, wait.end, self.whose);
+        self.mapped(dev, blame, wait)
     }
 
     /// A lower layer: the requests with which kernel threads served the layer above, one after the other.

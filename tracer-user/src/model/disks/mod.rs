@@ -1,7 +1,9 @@
 //! Disks as places: the owners of their requests are charged with the waits of target threads.
 
+mod discard;
 mod disk;
 mod fit;
+mod home;
 mod layers;
 mod own;
 mod reach;
@@ -50,6 +52,8 @@ pub(super) struct DiskWait {
     pub(super) cause: Option<Cause>,
     /// The request that it waited for, where the thread itself shows that.
     pub(super) awaited: Option<OnDisk>,
+    /// Disk of the file, if the call that waits or the thread of the journal that ended the wait shows it.
+    pub(super) home: Option<u32>,
 }
 
 impl DiskWait {
@@ -75,6 +79,8 @@ pub(super) struct Disks {
     disks: BTreeMap<u32, Disk>,
     /// Facts known of them at attach.
     pub(super) facts: Vec<event::Disk>,
+    /// Those under the target's mounts, with everything below.
+    under_target: Vec<u32>,
     /// Not yet judged, in the order of their ends.
     waits: VecDeque<DiskWait>,
     /// The same for those that were over before their requests were.
@@ -86,6 +92,16 @@ pub(super) struct Disks {
 }
 
 impl Disks {
+    /// The window begins. These disks lie under the target's mounts.
+    pub(super) fn begin(&mut self, under_target: &[u32]) {
+        self.under_target = under_target.to_vec();
+    }
+
+    /// The disk of a journal, by the name of its thread.
+    pub(super) fn of_journal(&self, thread: &str) -> Option<u32> {
+        home::of_journal(thread, &self.facts)
+    }
+
     /// The disks of another fold, without its requests and waits.
     pub(super) fn as_found(&self) -> Self {
         Self {
@@ -222,6 +238,7 @@ impl Disks {
         let layers = Layers {
             disks: &self.disks,
             facts: &self.facts,
+            under_target: &self.under_target,
             names,
             whose: &|request: &Request| owner_for(request, asker, asker_at),
         };

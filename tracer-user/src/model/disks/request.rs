@@ -1,6 +1,6 @@
 //! A request of a disk, as the fold keeps it.
 
-use tracer_common::block::{IO_ERROR, IO_JOURNAL, IO_MERGED, IO_OPEN, IO_WRITEBACK};
+use tracer_common::block::{IO_ERROR, IO_JOURNAL, IO_MERGED, IO_OPEN, IO_WRITEBACK, OP_READ};
 
 use crate::{
     event::Io,
@@ -55,6 +55,11 @@ impl Request {
     /// Did a kernel thread write it, for whoever dirtied the pages or has a part in the transaction?
     pub(super) fn by_kernel(&self) -> bool {
         self.flags & (IO_WRITEBACK | IO_JOURNAL) != 0
+    }
+
+    /// Did it write, or did a kernel thread make it for somebody who had written?
+    pub(super) fn writes(&self) -> bool {
+        self.op != OP_READ || self.by_kernel()
     }
 
     /// Did the device answer with an error?

@@ -203,6 +203,7 @@ fn subject(event: &Event) -> Option<u32> {
         Event::Migrate(e) => Some(e.pid),
         Event::ThreadEnd(e) => Some(e.pid),
         Event::Call(e) => Some(e.pid),
+        Event::Sync(e) => Some(e.pid),
         Event::Socket(e) => Some(e.pid),
         Event::Unread(e) => Some(e.pid),
         Event::Unanswered(e) => Some(e.pid),

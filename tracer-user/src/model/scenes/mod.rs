@@ -5,6 +5,7 @@ pub(crate) mod clients;
 mod closing;
 mod completions;
 mod disks;
+pub(crate) mod homes;
 mod hung;
 mod identity;
 pub(crate) mod ledgers;
@@ -14,7 +15,7 @@ pub(crate) mod lost;
 mod network;
 mod parts;
 mod places;
-mod remote;
+pub(crate) mod remote;
 mod requests;
 mod run_queue;
 mod stopped;
@@ -114,12 +115,21 @@ pub(crate) fn stack(id: u64, frames: &[&str]) -> Event {
 
 /// The books of these events after what is known at attach.
 pub(crate) fn books(events: impl IntoIterator<Item = Event>, end_ms: u64) -> Books {
+    books_from(attach(), events, end_ms)
+}
+
+/// The same after other facts at attach.
+pub(crate) fn books_from(
+    attach: Vec<Event>,
+    events: impl IntoIterator<Item = Event>,
+    end_ms: u64,
+) -> Books {
     let mut model = Model::new();
     let end = event::End {
         ns: at(end_ms),
         ..event::End::default()
     };
-    let events = attach().into_iter().chain(events);
+    let events = attach.into_iter().chain(events);
     for event in events.chain([Event::End(Box::new(end))]) {
         model.apply(&event);
     }

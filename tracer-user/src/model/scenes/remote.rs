@@ -45,6 +45,50 @@ fn the_only_mount_of_its_kind_is_named() {
 }
 
 #[test]
+fn a_page_that_comes_from_elsewhere_is_no_disks() {
+    let mounts = [(Kind::Nfs, "files:/export")];
+    assert_eq!(
+        waited(&mounts, "folio_wait_bit_common"),
+        [("nfs:files:/export".to_owned(), 40)]
+    );
+}
+
+/// The server reads a file that another process serves (FUSE); the process `by` ends the wait. Just then a stranger has read from a
+/// disk of this machine.
+pub(crate) fn served(by: u32) -> Books {
+    let events = [
+        Event::RemoteMount(event::RemoteMount {
+            kind: Kind::Fuse,
+            source: "me@box:".to_owned(),
+        }),
+        stack(ELSEWHERE, &["folio_wait_bit_common", "fuse_file_read_iter"]),
+        Event::Wait(first(SERVER, 10, 0)),
+        read(RSYNC, 20, 60, 4096),
+        Event::Wait(Wait {
+            state: 2,
+            waker_pid: by,
+            waker_tid: by,
+            flags: WAIT_TASK_WAKER,
+            ..asleep(SERVER, 20, 60, 0, ELSEWHERE)
+        }),
+    ];
+    books(sleeper(events), 100)
+}
+
+#[test]
+fn the_process_that_serves_a_file_system_is_named_if_it_ends_the_wait() {
+    let shares = |by| {
+        let books = served(by);
+        assert_closed(&books);
+        assert_eq!(threads(&books, Class::Disk), 0);
+        [holder(&books, TAR), Holder::Peer]
+            .map(|holder| charged(&books, Resource::Upstream, holder))
+    };
+    assert_eq!(shares(TAR), [40, 0]);
+    assert_eq!(shares(KWORKER), [0, 40]);
+}
+
+#[test]
 fn of_several_mounts_nobody_knows_which() {
     let mounts = [(Kind::Nfs, "files:/a"), (Kind::Nfs, "files:/b")];
     assert_eq!(

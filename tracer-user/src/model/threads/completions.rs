@@ -324,5 +324,6 @@ fn found(tid: u32, stack: u64, (begin, end, known): Part) -> DiskWait {
         stack,
         cause: None,
         awaited: Some(known),
+        home: None,
     }
 }

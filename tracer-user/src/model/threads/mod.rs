@@ -122,6 +122,13 @@ impl Threads {
         }
     }
 
+    /// A thread begins to write a file or a file system out.
+    pub(super) fn syncs(&mut self, sync: &event::Sync) {
+        if let Some(thread) = self.living.get_mut(&sync.tid) {
+            thread.syncs = Some(sync.dev);
+        }
+    }
+
     pub(super) fn migrated(&mut self, migrate: &event::Migrate) {
         if let Some(thread) = self.living.get_mut(&migrate.tid) {
             thread.moves.push((migrate.ns, migrate.from_cpu));

@@ -71,6 +71,11 @@ const TABLE: &[(&str, Sleep)] = &[
         "__filemap_fdatawait_range",
         blocked(Class::Disk, Cause::Writeback),
     ),
+    // `sync`, `syncfs`, `umount`: they ask the kernel's thread to write a file system back, and wait for it.
+    (
+        "wb_wait_for_completion",
+        blocked(Class::Disk, Cause::Writeback),
+    ),
     ("jbd2_log_wait_commit", blocked(Class::Disk, Cause::Journal)),
     (
         "jbd2_complete_transaction",
@@ -103,6 +108,8 @@ const TABLE: &[(&str, Sleep)] = &[
     ("ceph_osdc_wait_request", UPSTREAM),
     ("p9_virtio_request", UPSTREAM),
     ("p9_client_rpc", UPSTREAM),
+    // The page is being moved in memory: `io_schedule` without I/O.
+    ("migration_entry_wait*", Sleep::Blocked(Class::Memory, None)),
     ("rq_qos_wait", DISK),
     ("wbt_wait", DISK),
     ("ioc_rqos_throttle", DISK),
@@ -315,6 +322,26 @@ pub(crate) fn judge(row: Option<Sleep>, state: u32, iowait: bool) -> Sleep {
     }
 }
 
+/// The same sleep below a file system that has its data elsewhere. Pages come from there, and go there: no disk of this machine is
+/// waited for.
+#[must_use]
+pub(crate) fn elsewhere(sleep: Sleep) -> Sleep {
+    match sleep {
+        Sleep::Blocked(Class::Disk, _) => UPSTREAM,
+        other => other,
+    }
+}
+
+/// Functions that emit their disk before they wait ([`crate::event::Sync`]).
+const SYNCS: [&str; 3] = ["ext4_sync_file", "sync_inodes_sb", "wb_wait_for_completion"];
+
+/// Is it a sleep within such a function?
+#[must_use]
+pub(crate) fn syncs(stack: &[String]) -> bool {
+    let within = |function: &String| SYNCS.contains(&plain(function));
+    stack.iter().any(within)
+}
+
 /// Does it sleep on a futex?
 #[must_use]
 pub(crate) fn is_futex(stack: &[String]) -> bool {
@@ -524,6 +551,24 @@ mod tests {
         assert_eq!(
             classify(Some(&frames), 2, false),
             Sleep::Blocked(Class::Disk, Some(Cause::Journal))
+        );
+    }
+
+    #[test]
+    fn a_page_that_moves_in_memory_is_no_disk_wait_though_it_is_iowait() {
+        let frames = stack(&["io_schedule", "migration_entry_wait_on_locked"]);
+        assert_eq!(
+            classify(Some(&frames), 2, true),
+            Sleep::Blocked(Class::Memory, None)
+        );
+    }
+
+    #[test]
+    fn who_syncs_waits_for_writeback_though_it_is_not_iowait() {
+        let frames = stack(&["schedule", "wb_wait_for_completion", "sync_inodes_sb"]);
+        assert_eq!(
+            classify(Some(&frames), 2, false),
+            Sleep::Blocked(Class::Disk, Some(Cause::Writeback))
         );
     }
 

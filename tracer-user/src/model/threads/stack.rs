@@ -5,7 +5,11 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap as HashMap;
 
 use super::sleep::{self, Completions, Lock, Sleep};
-use crate::{event, file_system::Kind};
+use crate::{
+    class::{Cause, Class},
+    event,
+    file_system::Kind,
+};
 
 /// Frames that belong to the tracer itself: its programs, by name or (where they have none) by address.
 const OWN_FRAMES: [&str; 3] = ["bpf_prog_", "bpf_trace_run", "0x"];
@@ -33,6 +37,8 @@ pub(crate) struct Stack {
     pub(crate) lock: Option<Lock>,
     /// A sleep for a time that the thread itself chose.
     pub(crate) nap: bool,
+    /// Within a call that writes a file or a file system out, after the event that shows its disk.
+    pub(crate) syncs: bool,
     /// In a file system that keeps its data on another machine.
     pub(crate) remote: Option<Kind>,
 }
@@ -44,13 +50,11 @@ pub(super) struct Stacks {
     stacks: HashMap<u64, Arc<Stack>>,
 }
 
-impl Stacks {
-    /// A stack was recorded for the first time.
-    pub(super) fn learn(&mut self, stack: &event::Stack) {
-        let is_own = |frame: &&String| !OWN_FRAMES.iter().any(|own| frame.starts_with(own));
-        let frames: Vec<String> = stack.frames.iter().filter(is_own).cloned().collect();
+impl Stack {
+    /// What is known of a stack with these functions, innermost first.
+    pub(super) fn new(frames: Vec<String>) -> Self {
         let row = sleep::row(&frames);
-        let known = Stack {
+        Self {
             interruptible: sleep::judge(row, 1, false),
             uninterruptible: sleep::judge(row, 2, false),
             completions: sleep::completions(&frames),
@@ -60,9 +64,39 @@ impl Stacks {
             reclaims_group: sleep::reclaims_group(&frames),
             lock: sleep::lock_of(&frames),
             nap: sleep::is_nap(&frames),
+            syncs: sleep::syncs(&frames),
             remote: Kind::of_stack(&frames),
             frames,
+        }
+    }
+
+    /// The reason of a sleep in it. `iowait`: the kernel took it for one of I/O. `again`: it stalled for a page that had been in use.
+    /// Reading such a page again is the cost of its eviction.
+    pub(super) fn sleep(&self, interruptible: bool, iowait: bool, again: bool) -> Sleep {
+        let found = match interruptible {
+            true => self.interruptible,
+            false => self.uninterruptible,
         };
+        let found = match found {
+            Sleep::Blocked(Class::Other, None) if iowait => Sleep::Blocked(Class::Disk, None),
+            _ => found,
+        };
+        match found {
+            _ if self.remote.is_some() => sleep::elsewhere(found),
+            Sleep::Blocked(Class::Disk, None) if again => {
+                Sleep::Blocked(Class::Disk, Some(Cause::CacheEviction))
+            }
+            _ => found,
+        }
+    }
+}
+
+impl Stacks {
+    /// A stack was recorded for the first time.
+    pub(super) fn learn(&mut self, stack: &event::Stack) {
+        let is_own = |frame: &&String| !OWN_FRAMES.iter().any(|own| frame.starts_with(own));
+        let frames: Vec<String> = stack.frames.iter().filter(is_own).cloned().collect();
+        let known = Stack::new(frames);
         self.stacks.insert(stack.id, Arc::new(known));
     }
 

@@ -43,6 +43,8 @@ pub(crate) struct Thread {
     pub(crate) behind: VecDeque<Behind>,
     /// Connection on which it last asked, or was answered.
     pub(crate) asked: Option<u64>,
+    /// Disk of the file or file system that it last wrote out.
+    pub(crate) syncs: Option<u32>,
     /// Process.
     pub(crate) pid: u32,
     /// Its work so far, and its work now.
@@ -82,6 +84,7 @@ impl Thread {
             answered_ns: 0,
             behind: VecDeque::new(),
             asked: None,
+            syncs: None,
             pid: 0,
             work: Work::default(),
             woken: VecDeque::new(),

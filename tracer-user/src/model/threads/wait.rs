@@ -10,11 +10,13 @@ use super::{
     Threads,
     locks::LockWait,
     sleep::{self, Sleep},
+    stack::Stack,
     thread::{Behind, Thread},
 };
 use crate::{
     class::{Cause, Class, Resource},
     event::Wait,
+    file_system::Kind,
     model::{
         account::{Account, Charge},
         books::{Budget, Holder},
@@ -167,18 +169,14 @@ impl Threads {
         let class = match thread.seed_state {
             None => Class::Cpu,
             Some('R') => Class::OnCpu,
-            Some(state) => match sleep::classify(
-                Some(&thread.seed),
-                if state == 'S' || was_frozen {
-                    INTERRUPTIBLE
-                } else {
-                    2
-                },
-                state == 'D' && !was_frozen,
-            ) {
-                Sleep::Work => return self.idle(account, tid, Budget::default(), queued_ns),
-                Sleep::Blocked(class, _) => class,
-            },
+            // State D alone is no I/O: a frozen thread is in it, too.
+            Some(state) => {
+                let interruptible = state == 'S' || was_frozen;
+                match Stack::new(thread.seed.clone()).sleep(interruptible, false, false) {
+                    Sleep::Work => return self.idle(account, tid, Budget::default(), queued_ns),
+                    Sleep::Blocked(class, _) => class,
+                }
+            }
         };
         self.spend(account, tid, class, queued_ns);
     }
@@ -301,28 +299,49 @@ impl Threads {
             self.unreadable_stacks += 1;
             return sleep::classify(None, wait.state, iowait);
         };
-        let found = if wait.state & INTERRUPTIBLE != 0 {
-            stack.interruptible
-        } else {
-            stack.uninterruptible
-        };
+        let interruptible = wait.state & INTERRUPTIBLE != 0;
+        let again = wait.flags & WAIT_MEMSTALL != 0;
+        let found = stack.sleep(interruptible, iowait, again);
+        let limit = Sleep::Blocked(Class::Memory, Some(Cause::Limit));
         match found {
-            Sleep::Blocked(Class::Other, None) if iowait => Sleep::Blocked(Class::Disk, None),
             // A full group evicts what it needs: the limit is in the way, not the disk.
-            Sleep::Blocked(Class::Disk, None)
-                if stack.reads_page
-                    && (self.evicts || (self.is_full && wait.flags & WAIT_MEMSTALL != 0)) =>
+            Sleep::Blocked(Class::Disk, None | Some(Cause::CacheEviction))
+                if stack.reads_page && (self.evicts || (self.is_full && again)) =>
             {
-                Sleep::Blocked(Class::Memory, Some(Cause::Limit))
+                limit
             }
             Sleep::Blocked(Class::Memory, _) if self.has_memory_limit && stack.reclaims_group => {
-                Sleep::Blocked(Class::Memory, Some(Cause::Limit))
-            }
-            // Only pages that had been in use count as a stall: reading them again is the cost of the eviction.
-            Sleep::Blocked(Class::Disk, None) if wait.flags & WAIT_MEMSTALL != 0 => {
-                Sleep::Blocked(Class::Disk, Some(Cause::CacheEviction))
+                limit
             }
             _ => found,
+        }
+    }
+
+    /// Disk of the file or file system for which a thread waits within a call that writes it out.
+    pub(in crate::model) fn synced(&self, wait: &Wait) -> Option<u32> {
+        self.stacks.get(wait.stack).filter(|stack| stack.syncs)?;
+        self.living.get(&wait.tid)?.syncs
+    }
+
+    /// Name of the process that ended a wait; `None` if an interrupt did.
+    pub(in crate::model) fn ended_by<'a>(&self, names: &'a Names, wait: &Wait) -> Option<&'a str> {
+        if wait.flags & WAIT_NO_WAKER != 0 || self.woken_by_interrupt(wait).unwrap_or(true) {
+            return None;
+        }
+        names.processes.comm(wait.waker_pid)
+    }
+
+    /// The process that serves a file system in a process (FUSE), if it ended a wait below one in its own context.
+    pub(in crate::model) fn server(&self, names: &mut Names, wait: &Wait) -> Holder {
+        let is_fuse = |stack: &Stack| stack.remote == Some(Kind::Fuse);
+        let by_task = !self.woken_by_interrupt(wait).unwrap_or(true);
+        let below = self.stacks.get(wait.stack).is_some_and(is_fuse);
+        if !below || !by_task || wait.flags & WAIT_NO_WAKER != 0 {
+            return Holder::Peer;
+        }
+        match names.holder(wait.waker_pid) {
+            server @ Holder::Process(_) if !names.is_kernel_thread(server) => server,
+            _ => Holder::Peer,
         }
     }
 

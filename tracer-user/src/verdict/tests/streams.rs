@@ -4,7 +4,7 @@ use crate::{
     class::Resource,
     model::{
         Model,
-        scenes::{chains, ledgers, lost, upstream, *},
+        scenes::{chains, homes, ledgers, lost, remote, upstream, *},
     },
     verdict::{Verdict, fixture::judge},
 };
@@ -264,5 +264,27 @@ fn who_had_the_lock_is_accused_and_who_answers_is_not() {
         answered.sentence.contains("from rsync (pid 201)"),
         "{}",
         answered.sentence
+    );
+}
+
+#[test]
+fn who_writes_to_another_disk_is_not_accused_of_a_commit() {
+    let elsewhere = judge(&homes::commit_beside_a_writer(false));
+    assert!(culprits(&elsewhere).is_empty());
+    assert_eq!(
+        elsewhere.sentence,
+        "server waits for the disk: 100 % of its blocked time it stood behind its own requests on sda; nobody else is to blame (seen for 200 ms only)."
+    );
+    let here = judge(&homes::commit_beside_a_writer(true));
+    assert_eq!(culprits(&here), ["tar"]);
+}
+
+#[test]
+fn who_serves_a_file_is_named_and_neither_it_nor_a_reader_of_a_disk_is_accused() {
+    let verdict = judge(&remote::served(TAR));
+    assert!(culprits(&verdict).is_empty());
+    assert_eq!(
+        verdict.sentence,
+        "server waits for another process's answer from tar (pid 200): 100 % of its blocked time on fuse:me@box: (seen for 100 ms only)."
     );
 }

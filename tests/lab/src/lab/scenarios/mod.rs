@@ -5,6 +5,7 @@ mod clients;
 mod cpu;
 mod database;
 mod disk;
+mod files;
 mod form;
 mod innocent;
 mod layout;
@@ -24,6 +25,7 @@ use super::scenario::Scenario;
 /// Families and their scenarios.
 pub(crate) const ALL: &[(&str, &[Scenario])] = &[
     ("disk", disk::ALL),
+    ("files", files::ALL),
     ("layout", layout::ALL),
     ("backup", backup::ALL),
     ("database", database::ALL),

@@ -1,4 +1,5 @@
-//! Servers as people write them in Python: its own in three forms, one that pushes, and an application under gunicorn.
+//! Servers as people write them in Python: its own in three forms, one that pushes, one of a file system, and an application under
+//! gunicorn.
 
 use std::{
     ffi::OsString,
@@ -9,9 +10,10 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{Room, process::Program};
+use super::{Room, ledger, made::Made, process::Program};
 
 const SERVER: &str = include_str!("server.py");
+const FILES: &str = include_str!("files.py");
 const PUSH: &str = include_str!("push.py");
 const LOCK: &str = include_str!("lock.py");
 const APPLICATION: &str = include_str!("application.py");
@@ -88,6 +90,22 @@ pub(crate) fn mutex(room: &Room, file: &Path, held: &str, free: &str) -> Result<
         .program(["python3"])
         .with([path.into_os_string(), file])
         .with([held, free]))
+}
+
+/// A process that serves the files below `root` as a file system at `point` (FUSE), with more options of `files.py`. The mount is
+/// removed with everything else.
+pub(crate) fn file_system<const N: usize>(
+    room: &Room,
+    root: &Path,
+    point: &Path,
+    options: [&str; N],
+) -> Result<Program> {
+    ledger::make(Made::Mount(point.to_owned()), || Ok(()))?;
+    Ok(room
+        .program(["python3"])
+        .with([script(room, "files.py", FILES)?])
+        .with([root, point])
+        .with(options))
 }
 
 /// Puts a script into the room.

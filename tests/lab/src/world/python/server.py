@@ -5,6 +5,7 @@ import asyncio
 import ctypes
 import fcntl
 import http.server
+import itertools
 import mmap
 import os
 import socketserver
@@ -16,9 +17,10 @@ parser = argparse.ArgumentParser()
 parser.add_argument("form", choices=["threads", "processes", "loop"])
 parser.add_argument("address")
 parser.add_argument("root")
-parser.add_argument("--work", choices=["plain", "gzip", "lock", "interpret", "poll", "flock", "try", "mutex"], default="plain")
+parser.add_argument("--work", choices=["plain", "gzip", "lock", "interpret", "poll", "flock", "try", "mutex", "log", "sync"], default="plain")
 parser.add_argument("--lock", help="a file that each request locks: by flock, by flock again and again, or as a mutex in memory")
 parser.add_argument("--close", action="store_true", help="a connection for each request")
+parser.add_argument("--log", help="directory of the files that the work `log` and `sync` writes")
 parser.add_argument("--sleep-ms", type=float, default=0, help="of each answer")
 args = parser.parse_args()
 
@@ -34,6 +36,7 @@ if args.work == "mutex":
     LIBC.pthread_mutexattr_init(ATTRIBUTES)
     LIBC.pthread_mutexattr_setpshared(ATTRIBUTES, 1)
     LIBC.pthread_mutex_init(MUTEX, ATTRIBUTES)
+COUNT = itertools.count()
 host, port = args.address.rsplit(":", 1)
 here = (host, int(port))
 
@@ -52,13 +55,28 @@ def lock_file():
         time.sleep(args.sleep_ms / 1000)
 
 
+def note():
+    """Writes a short file anew, as mail servers and queues do, and waits until it is on the disk."""
+    path = os.path.join(args.log, str(next(COUNT) % 64))
+    file = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+    os.write(file, b"x" * 2048)
+    if args.work == "sync":
+        # With all that others have written to this file system.
+        LIBC.syncfs(file)
+    else:
+        os.fsync(file)
+    os.close(file)
+
+
 def answer(path):
     """What a request is answered with."""
     with open(os.path.join(args.root, os.path.basename(path)), "rb") as file:
         body = file.read()
     if args.work == "gzip":
         return zlib.compress(body)
-    if args.work == "lock":
+    if args.work in ("log", "sync"):
+        note()
+    elif args.work == "lock":
         # As a cache or a log that one thread at a time may use, and that is slow for a reason of its own.
         with LOCK:
             time.sleep(args.sleep_ms / 1000)

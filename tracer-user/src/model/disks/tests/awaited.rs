@@ -39,10 +39,20 @@ fn of_several_requests_of_other_threads_the_last_counts() {
 }
 
 #[test]
-fn another_ones_request_counts_if_it_ended_with_the_wait() {
-    assert_eq!(awaited(&[read(OTHERS, OTHER_TID, 19)]), Some((2, 19)));
-    assert_eq!(awaited(&[read(OTHERS, OTHER_TID, 18)]), None);
-    assert_eq!(awaited(&[read(OTHERS, OTHER_TID, 15)]), None);
+fn another_ones_request_counts_if_it_was_there_all_the_time_and_ended_with_the_wait() {
+    let others = |begin_ms, end_ms| {
+        let read = Request {
+            queue_ns: begin_ms * MS,
+            ..read(OTHERS, OTHER_TID, end_ms)
+        };
+        awaited(&[read])
+    };
+    assert_eq!(others(9, 19), Some((Disk::ANYBODYS, 19)));
+    assert_eq!(others(9, 18), None);
+    assert_eq!(others(9, 15), None);
+    // Its page was locked just before.
+    assert_eq!(others(12, 19), Some((Disk::ANYBODYS, 19)));
+    assert_eq!(others(13, 19), None);
 }
 
 #[test]

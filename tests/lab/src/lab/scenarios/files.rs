@@ -1,0 +1,187 @@
+//! Scenarios of the disk that a file is on: who writes to another one is innocent, and so is who reads a disk that serves no file.
+
+use anyhow::Result;
+
+use super::disk::{BUSY, LARGE, LARGE_BYTES, SERVED, SERVED_BYTES, cold_client, direct};
+use crate::lab::{
+    meter::{Meter, Who},
+    scenario::{Scenario, Scene, Stage, files_on},
+};
+use crate::world::{
+    self,
+    disk::{self, Disk},
+    process::Program,
+    python::{self, Form},
+};
+
+/// The scenarios.
+pub(crate) const ALL: &[Scenario] = &[
+    Scenario {
+        name: "same-disk-writer",
+        about: "a server writes short files and waits for each; another program writes large ones to the same disk",
+        quick: false,
+        make: |stage| written(stage, "log", true),
+    },
+    Scenario {
+        name: "other-disk-writer",
+        about: "a server writes short files and waits for each; another program writes large ones to another disk",
+        quick: false,
+        make: |stage| written(stage, "log", false),
+    },
+    Scenario {
+        name: "same-disk-syncfs",
+        about: "a server writes a disk out for each request; another program writes to the same disk",
+        quick: false,
+        make: |stage| written(stage, "sync", true),
+    },
+    Scenario {
+        name: "other-disk-syncfs",
+        about: "a server writes a disk out for each request; another program writes to another disk",
+        quick: false,
+        make: |stage| written(stage, "sync", false),
+    },
+    Scenario {
+        name: "fuse-disk",
+        about: "a process serves the server's files from a slow disk, which another program reads",
+        quick: false,
+        make: served_from_disk,
+    },
+    Scenario {
+        name: "fuse-slow",
+        about: "a process that is slow itself serves the server's files; another program reads a disk",
+        quick: false,
+        make: served_slowly,
+    },
+    Scenario {
+        name: "discards",
+        about: "a reader of the server's disk is in the way; another program discards large ranges there, which costs nothing",
+        quick: false,
+        make: discards,
+    },
+];
+
+/// A disk for the files that are written, with no more room than they need.
+fn writable(stage: &Stage, name: &str) -> Result<Disk> {
+    disk::attach(&stage.room, name, disk::bytes_for(256 << 20), None)
+}
+
+/// A server that writes a short file for each answer (`work`), and a program that writes large ones beside it, or to a disk in
+/// memory.
+fn written(stage: &Stage, work: &str, same: bool) -> Result<Scene> {
+    let here = writable(stage, "here")?;
+    let served = stage.files("served", 4, 4096)?;
+    let notes = here.point.join("notes");
+    std::fs::create_dir(&notes)?;
+    let address = world::loopback()?;
+    let room = &stage.room;
+    let work = format!("--work={work}");
+    let log = format!("--log={}", notes.display());
+    let server = python::server(
+        room,
+        Form::Threads,
+        address,
+        &served,
+        [work.as_str(), log.as_str()],
+    )?;
+    let client = room
+        .client(address, &served)
+        .with(["--connections=2", "--think-ms=20"])
+        .on_cpus(stage.elsewhere.clone());
+    let scene = Scene::new(server.on_cpus(vec![stage.cpu]), address, client);
+    if same {
+        let backup = writer(stage, WRITES, &here);
+        let busy = Meter::DiskBusy(here.name().to_owned());
+        return Ok(scene
+            .guilty("backup", backup)
+            .holds("disk", None)
+            .at_least(busy, BUSY)
+            .with_disk(here));
+    }
+    let there = disk::attach_in_memory(room, "there", disk::bytes_for(192 << 20))?;
+    let backup = writer(stage, WRITES, &there);
+    let busy = Meter::DiskBusy(there.name().to_owned());
+    Ok(scene
+        .innocent("backup", backup)
+        .at_least(busy, 0.1)
+        .unharmed()
+        .with_disk(here)
+        .with_disk(there))
+}
+
+/// It writes as much as the disk takes, over and over, by kernel threads.
+const WRITES: &str = r#"for lane in 1 2; do while :; do
+    dd if=/dev/zero of="$1/large-$lane" bs=1M count=64 conv=notrunc status=none
+    sync -f "$1"; done & done; wait"#;
+
+fn writer(stage: &Stage, script: &str, disk: &Disk) -> Program {
+    stage
+        .room
+        .script(script, &disk.point)
+        .on_cpus(stage.elsewhere.clone())
+}
+
+/// A server of cold files that a process serves to it from a slow disk, with other large files there.
+fn fuse(stage: &Stage, options: [&str; 1]) -> Result<(Scene, Disk, Program)> {
+    let disk = stage.slow_disk("disk", SERVED * SERVED_BYTES + LARGE * LARGE_BYTES, None)?;
+    let behind = files_on(&disk, "served", SERVED, SERVED_BYTES)?;
+    let large = files_on(&disk, "large", LARGE, LARGE_BYTES)?;
+    let point = stage.room.subdir("files")?;
+    let address = world::loopback()?;
+    let room = &stage.room;
+    let served = python::file_system(room, &behind, &point, options)?;
+    let client = cold_client(stage, address, &point);
+    let server = room.server(address, &point, false);
+    let backup = direct(stage, &large, 6);
+    let scene = Scene::new(server, address, client)
+        .with(served)
+        .at_least(Meter::Read(Who::Backup(0)), 1e6);
+    Ok((scene, disk, backup))
+}
+
+fn served_from_disk(stage: &Stage) -> Result<Scene> {
+    let (scene, disk, backup) = fuse(stage, ["--sleep-ms=0"])?;
+    Ok(scene
+        .guilty("backup", backup)
+        .holds("disk", None)
+        .with_disk(disk))
+}
+
+/// The process takes a twentieth of a second for each read. It reads from memory; only the backup reads the disk.
+fn served_slowly(stage: &Stage) -> Result<Scene> {
+    let disk = stage.slow_disk("disk", LARGE * LARGE_BYTES, None)?;
+    let large = files_on(&disk, "large", LARGE, LARGE_BYTES)?;
+    let behind = stage.files("behind", 64, SERVED_BYTES)?;
+    let point = stage.room.subdir("files")?;
+    let address = world::loopback()?;
+    let room = &stage.room;
+    let served = python::file_system(room, &behind, &point, ["--sleep-ms=50"])?;
+    let client = cold_client(stage, address, &point);
+    Ok(
+        Scene::new(room.server(address, &point, false), address, client)
+            .with(served)
+            .innocent("reader", direct(stage, &large, 6))
+            .at_least(Meter::DiskBusy(disk.name().to_owned()), BUSY)
+            .unharmed()
+            .with_disk(disk),
+    )
+}
+
+/// A hole is made into a file and filled again: the disk discards the range, at once.
+const DISCARDS: &str = r#"while :; do
+    fallocate -l 32M "$1/hole"; fallocate -p -l 32M "$1/hole"; rm "$1/hole"; fstrim "$1"; sleep 0.2; done"#;
+
+fn discards(stage: &Stage) -> Result<Scene> {
+    let room_for = SERVED * SERVED_BYTES + LARGE * LARGE_BYTES + (128 << 20);
+    let disk = stage.slow_disk("disk", room_for, None)?;
+    let served = files_on(&disk, "served", SERVED, SERVED_BYTES)?;
+    let large = files_on(&disk, "large", LARGE, LARGE_BYTES)?;
+    let address = world::loopback()?;
+    let server = stage.room.server(address, &served, false);
+    let scene = Scene::new(server, address, cold_client(stage, address, &served));
+    Ok(scene
+        .guilty("reader", direct(stage, &large, 6))
+        .innocent("trim", stage.room.script(DISCARDS, &disk.point))
+        .holds("disk", None)
+        .at_least(Meter::DiskBusy(disk.name().to_owned()), BUSY)
+        .with_disk(disk))
+}
