@@ -14,8 +14,8 @@ use rustc_hash::FxHashMap as HashMap;
 
 use super::{account::Account, books::PlaceId, names::Names};
 use crate::{class::Class, event};
-use completions::Asked;
 pub(super) use completions::OnDisk;
+use completions::Requested;
 use stack::Stacks;
 pub(super) use thread::Thread;
 pub(super) use wait::Blocked;
@@ -38,7 +38,7 @@ pub(super) struct Threads {
     ended_wall_ns: u64,
     ended_spent_ns: u64,
     stacks: Stacks,
-    asked: Asked,
+    requested: Requested,
     pub(super) remote_mounts: Vec<event::RemoteMount>,
     /// Threads that lived in the window.
     pub(super) seen: u64,
@@ -142,7 +142,7 @@ impl Threads {
         let Some(mut thread) = self.living.remove(&tid) else {
             return;
         };
-        self.asked.forget(tid);
+        self.requested.forget(tid);
         self.ended_wall_ns += ns.saturating_sub(thread.begin_ns);
         self.ended_spent_ns += thread.spent().total();
         thread.running = false;

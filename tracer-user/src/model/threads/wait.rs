@@ -188,7 +188,7 @@ impl Threads {
         }
         match self.classify(wait) {
             Sleep::Work => {
-                if self.wait_for_completions(account, wait, (begin, until)) {
+                if self.wait_for_completions(names, account, wait, (begin, until)) {
                     return None;
                 }
                 self.wait_for_work(names, account, wait, (begin, until));
