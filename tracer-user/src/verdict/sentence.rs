@@ -130,6 +130,9 @@ fn reason(books: &Books, finding: &Finding, comm: &str, found: &Hypothesis) -> S
     if let Some((source, part)) = found.interrupt.filter(|(_, part)| *part >= CULPRIT_PART) {
         behind.push((part, source.to_string()));
     }
+    if found.earlier_share >= CULPRIT_PART {
+        behind.push((found.earlier_share, EARLIER.to_owned()));
+    }
     behind.sort_by(|a, b| b.0.total_cmp(&a.0));
     let first = share(found.share * behind[0].0);
     let mut said = vec![format!(
@@ -162,9 +165,10 @@ fn nobody(found: &Hypothesis, part: &str, place: &str) -> String {
             format!("its own {quota} stops it for {part}{}", innocence(found))
         }
         Some(Cause::Own) => format!(
-            "{part} it stood behind {} own {}{place}{}",
+            "{part} it stood behind {} own {}{place}{}{}",
             whose(found),
             own(found),
+            earlier(found),
             innocence(found)
         ),
         Some(Cause::PeerSlow) => format!(
@@ -204,15 +208,16 @@ fn nobody(found: &Hypothesis, part: &str, place: &str) -> String {
     }
 }
 
-/// Pages dirtied before the trace are nobody's.
+/// What nobody can be accused of: nothing tells who did it.
+const EARLIER: &str = "the write-back of pages dirtied before the trace, by nobody who was seen";
+
+/// The part of the wait for pages that were dirtied before the trace.
 fn earlier(found: &Hypothesis) -> String {
     if found.earlier_share < CULPRIT_PART {
         return String::new();
     }
     let part = share(found.share * found.earlier_share);
-    format!(
-        "; {part} went to pages dirtied before the trace, by a process that has ended or closed its file"
-    )
+    format!("; {part} behind {EARLIER}")
 }
 
 fn innocence(found: &Hypothesis) -> &'static str {
