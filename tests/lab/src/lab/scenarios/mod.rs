@@ -1,5 +1,6 @@
 //! All scenarios, by family.
 
+mod asynchronous;
 mod backup;
 mod cpu;
 mod database;
@@ -19,6 +20,7 @@ use super::scenario::Scenario;
 pub(crate) const ALL: &[(&str, &[Scenario])] = &[
     ("disk", disk::ALL),
     ("layout", layout::ALL),
+    ("asynchronous", asynchronous::ALL),
     ("backup", backup::ALL),
     ("database", database::ALL),
     ("cpu", cpu::ALL),
