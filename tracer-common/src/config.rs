@@ -166,6 +166,18 @@ offsets! {
     queue_disk: ("request_queue", "disk");
     /// File of a mapping.
     mapping_inode: ("address_space", "host");
+    /// First segment of a bio.
+    bio_segments: ("bio", "bi_io_vec");
+    /// Page of a segment.
+    segment_page: ("bio_vec", "bv_page");
+    /// First page of a larger one, with the lowest bit set.
+    page_head: ("page", "compound_head");
+    /// File of a page.
+    page_mapping: ("folio", "mapping"), ("page", "mapping");
+    /// Block device that a file stands for.
+    inode_rdev: ("inode", "i_rdev");
+    /// Block device of a file system.
+    sb_bdev: ("super_block", "s_bdev");
     /// File system of a file.
     inode_sb: ("inode", "i_sb");
     /// When a file that is dirty became dirty, in jiffies.
@@ -178,8 +190,6 @@ offsets! {
     transaction_number: ("transaction_s", "t_tid");
     /// Inode of an open file.
     file_inode: ("file", "f_inode");
-    /// Block device of a file system; null if it has none, or several.
-    sb_bdev: ("super_block", "s_bdev");
     /// File system that is to be written back.
     work_sb: ("wb_writeback_work", "sb");
     /// Address family.

@@ -1,6 +1,6 @@
 //! Structures of the block layer, and of the file systems and journals that write to it.
 
-use super::{config, field, has, pointer, untyped};
+use super::{config, field, has, number, pointer, untyped};
 
 pointer! {
     /// `struct bio`
@@ -43,6 +43,63 @@ pointer! {
 pointer! {
     /// `struct blkcg`
     IoGroup { group: Group = io_group; }
+}
+
+/// A file whose page a bio writes.
+#[derive(Clone, Copy)]
+pub(crate) struct Written {
+    /// Address of the inode.
+    pub(crate) inode: u64,
+    /// Block device that the inode stands for; 0 for a file.
+    pub(crate) rdev: u32,
+    /// Disk of the file's file system; 0 if it has none.
+    pub(crate) dev: u32,
+}
+
+impl Bio {
+    /// The file of its first page, if the page is one of the cache.
+    ///
+    /// The page may be of any kind, and helpers read all of it: a direct write has pages of a process.
+    #[inline(always)]
+    pub(crate) fn written(self) -> Option<Written> {
+        let offsets = [
+            config!(offsets.bio_segments),
+            config!(offsets.segment_page),
+            config!(offsets.page_head),
+            config!(offsets.page_mapping),
+            config!(offsets.mapping_inode),
+            config!(offsets.inode_sb),
+            config!(offsets.inode_rdev),
+            config!(offsets.sb_bdev),
+            config!(offsets.bdev_disk),
+        ];
+        let [segments, page, head, mapping, inode, sb, rdev, bdev, disk] = offsets;
+        for offset in offsets {
+            if !has(offset) {
+                return None;
+            }
+        }
+        let follow = |from: u64, offset: u32| untyped(from as *const u8, offset, 0_u64);
+        let mut page = follow(follow(number(self.address()), segments), page);
+        let compound = follow(page, head);
+        if compound & 1 != 0 {
+            page = compound - 1;
+        }
+        let mapping = follow(page, mapping);
+        // `PAGE_MAPPING_FLAGS`: not of a file.
+        if mapping == 0 || mapping & 3 != 0 {
+            return None;
+        }
+        let inode = follow(mapping, inode);
+        let disk = follow(follow(follow(inode, sb), bdev), disk) as *const u8;
+        let major: u32 = untyped(disk, config!(offsets.disk_major), 0);
+        let minor: u32 = untyped(disk, config!(offsets.disk_minor), 0);
+        Some(Written {
+            inode,
+            rdev: untyped(inode as *const u8, rdev, 0),
+            dev: major << 20 | minor & 0xf_ffff,
+        })
+    }
 }
 
 pointer! {

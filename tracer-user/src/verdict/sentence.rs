@@ -177,6 +177,9 @@ fn reason(books: &Books, finding: &Finding, health: &Health, found: &Hypothesis)
     if let Some((source, part)) = found.interrupt.filter(|(_, part)| *part >= CULPRIT_PART) {
         behind.push((part, source.to_string()));
     }
+    if found.earlier_share >= CULPRIT_PART {
+        behind.push((found.earlier_share, EARLIER.to_owned()));
+    }
     behind.sort_by(|a, b| b.0.total_cmp(&a.0));
     let first = share(found.share * behind[0].0);
     let mut said = vec![format!(
@@ -264,9 +267,10 @@ fn nobody(
             format!("its own memory limit evicts what it needs, for {part}{innocence}")
         }
         Some(Cause::Own) => format!(
-            "{part} it stood behind {} own {}{clients}{place}{innocence}",
+            "{part} it stood behind {} own {}{clients}{place}{}{innocence}",
             whose(found),
             own(found),
+            earlier(found),
         ),
         Some(Cause::Clients) => format!("{part} it stood behind{clients}{place}{innocence}"),
         Some(Cause::PeerSlow) => {
@@ -309,15 +313,16 @@ fn nobody(
     }
 }
 
-/// Pages dirtied before the trace are nobody's.
+/// What nobody can be accused of: nothing tells who did it.
+const EARLIER: &str = "the write-back of pages dirtied before the trace, by nobody who was seen";
+
+/// The part of the wait for pages that were dirtied before the trace.
 fn earlier(found: &Hypothesis) -> String {
     if found.earlier_share < CULPRIT_PART {
         return String::new();
     }
     let part = share(found.share * found.earlier_share);
-    format!(
-        "; {part} went to pages dirtied before the trace, by a process that has ended or closed its file"
-    )
+    format!("; {part} behind {EARLIER}")
 }
 
 /// The thread that has most of the target's own locks, if it was seen with them.

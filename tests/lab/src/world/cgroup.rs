@@ -121,6 +121,23 @@ impl Cgroup {
         self.limit(Way::Write, disk, bytes_per_second)
     }
 
+    /// Limits what the kernel's own threads write to a whole disk (`major:minor`), until everything is removed. In version 2 they write
+    /// for the group that dirtied the pages: its own limit is enough.
+    pub(crate) fn limit_write_back(&self, disk: &str, bytes_per_second: u64) -> Result<()> {
+        if self.hierarchy.is_unified() {
+            return self.limit_writes(disk, bytes_per_second);
+        }
+        let (name, limit) = self
+            .hierarchy
+            .disk_limit(Way::Write, disk, bytes_per_second);
+        let file = self.hierarchy.root().join(name);
+        let (_, unlimited) = self.hierarchy.disk_limit(Way::Write, disk, 0);
+        ledger::make(Made::Setting(file.clone(), unlimited), || {
+            set(&file, &limit)
+                .with_context(|| format!("could not write {limit:?} to {}", file.display()))
+        })
+    }
+
     fn limit(&self, way: Way, disk: &str, bytes_per_second: u64) -> Result<()> {
         if self.hierarchy.is_unified() {
             enable(self.hierarchy.root(), Controller::Io)?;

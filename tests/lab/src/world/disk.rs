@@ -151,6 +151,13 @@ impl Disk {
         self.device.trim_start_matches("/dev/")
     }
 
+    /// Its number, as `major:minor`.
+    pub(crate) fn number(&self) -> Result<String> {
+        let file = format!("/sys/class/block/{}/dev", self.name());
+        let number = fs::read_to_string(&file).with_context(|| format!("could not read {file}"))?;
+        Ok(number.trim().to_owned())
+    }
+
     /// Mounts it; reading does not write.
     fn mount(&self) -> Result<()> {
         let mut mount = tool("mount");

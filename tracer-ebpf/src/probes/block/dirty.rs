@@ -157,21 +157,37 @@ pub(super) fn written(inode: u64) -> Dirtier {
         }
         return known.by;
     }
-    if is_older(inode) {
-        let by = Dirtier {
-            pid: BEFORE,
-            tid: 0,
-        };
-        let file = DirtyFile {
-            by,
-            counted: 0,
-            reserved: 0,
-        };
-        // The kernel may set the time anew when it has written a part of the file.
-        let _ = DIRTIERS.insert(inode, file, 0);
-        return by;
+    unknown(sb, inode)
+}
+
+/// The process that dirtied a file, of which a page is written just now: see [`written`].
+#[inline(always)]
+pub(super) fn dirtier(inode: u64) -> Dirtier {
+    // SAFETY: the entry is copied at once.
+    match unsafe { DIRTIERS.get(inode) }.copied() {
+        Some(known) => known.by,
+        None => unknown(super_block(inode), inode),
     }
-    forgotten(sb, inode)
+}
+
+/// The owner of a file that the map does not hold.
+#[inline(always)]
+fn unknown(sb: u64, inode: u64) -> Dirtier {
+    if !is_older(inode) {
+        return forgotten(sb, inode);
+    }
+    let by = Dirtier {
+        pid: BEFORE,
+        tid: 0,
+    };
+    let file = DirtyFile {
+        by,
+        counted: 0,
+        reserved: 0,
+    };
+    // The kernel may set the time anew when it has written a part of the file.
+    let _ = DIRTIERS.insert(inode, file, 0);
+    by
 }
 
 /// A file that the map has forgotten: its place in memory draws one of the processes with dirty files.

@@ -108,7 +108,11 @@ fn by(pid: u32, tid: u32) -> RequestState {
 /// A kernel thread queues this bio. Charges the process it works for, if that is known.
 #[inline(always)]
 fn by_kernel_thread(owner: &mut RequestState, bio: Bio, dev: u32) {
-    if let Some((dirtier, why)) = on_behalf(owner.tid) {
+    let mut known = on_behalf(owner.tid);
+    if known.is_none() && bio.opf() & OP_MASK == OP_WRITE {
+        known = writeback::held_back(bio, dev);
+    }
+    if let Some((dirtier, why)) = known {
         if dirtier.pid == BEFORE {
             (owner.pid, owner.tid) = (0, 0);
             owner.flags = why | IO_BEFORE;

@@ -21,7 +21,7 @@ use super::{
     owners::{NO_HANDLES, add, share},
 };
 use crate::{
-    kernel::{Mapping, PF_KTHREAD, config, current, journal_dev, transaction_number, untyped},
+    kernel::{Bio, Mapping, PF_KTHREAD, config, current, journal_dev, transaction_number, untyped},
     shared::shared,
 };
 
@@ -34,6 +34,10 @@ static WRITING: HashMap<u32, Writing> = HashMap::with_max_entries(1024, 0);
 static TRANSACTIONS: LruHashMap<Transaction, Handles> = LruHashMap::with_max_entries(1024, 0);
 
 shared!(TRANSACTIONS = TRANSACTIONS_MAP);
+
+/// The last transaction that was committed to each journal, by the device of its file system.
+#[map]
+static COMMITTING: HashMap<u32, Writing> = HashMap::with_max_entries(1024, 0);
 
 /// Is `current` a kernel thread? Then it works on behalf of another process.
 ///
@@ -59,6 +63,36 @@ pub(super) fn on_behalf(tid: u32) -> Option<(Dirtier, u32)> {
     let handles = unsafe { TRANSACTIONS.get(writing.transaction) }.copied()?;
     let owner = share(&handles, writing.bios);
     (owner.pid != 0).then_some((owner, IO_JOURNAL))
+}
+
+/// The process whose write a kernel thread queues, which knows no more for whom: an I/O limit held it back. The first page names
+/// the file. A page of the disk itself is the journal's, if the file system has the whole disk.
+///
+/// A loop device passes on pages of the file system above it. They are not of this disk: its worker queues them.
+#[inline(always)]
+pub(super) fn held_back(bio: Bio, dev: u32) -> Option<(Dirtier, u32)> {
+    let written = bio.written()?;
+    if written.rdev == dev {
+        let committing = COMMITTING.get_ptr_mut(written.rdev)?;
+        // SAFETY: a map value. Two CPUs that count at once may count one bio: an estimate suffers little.
+        let (number, bios) = unsafe {
+            (*committing).bios = (*committing).bios.wrapping_add(1);
+            ((*committing).transaction.number, (*committing).bios)
+        };
+        let key = Transaction {
+            dev: written.rdev,
+            number,
+        };
+        // SAFETY: the entry is copied at once.
+        let handles = unsafe { TRANSACTIONS.get(key) }.copied()?;
+        let owner = share(&handles, bios);
+        return (owner.pid != 0).then_some((owner, IO_JOURNAL));
+    }
+    if written.dev != dev {
+        return None;
+    }
+    let owner = dirty::dirtier(written.inode);
+    (owner.pid != 0).then_some((owner, IO_WRITEBACK))
 }
 
 /// The process to charge for what `current` does to a file: itself, or the one it writes on behalf of. `None`: a kernel thread
@@ -156,6 +190,7 @@ fn commits(ctx: &RawTracePointContext) {
         bios: 0,
     };
     let _ = WRITING.insert(current().1, writing, 0);
+    let _ = COMMITTING.insert(writing.transaction.dev, writing, 0);
 }
 
 /// `jbd2_commit_flushing(journal_t *journal, transaction_t *commit_transaction)`, everywhere; before the files' data.

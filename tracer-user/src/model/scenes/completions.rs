@@ -1,6 +1,6 @@
 //! Asynchronous I/O: a wait for completions is a wait for the disk while requests of the thread's own are in flight.
 
-use tracer_common::block::{IO_OPEN, IO_READAHEAD, IO_WRITEBACK};
+use tracer_common::block::{IO_OPEN, IO_READAHEAD, IO_THROTTLED, IO_WRITEBACK};
 
 use super::*;
 
@@ -134,6 +134,20 @@ fn a_request_that_is_in_flight_at_the_end_counts_too() {
         let books = played(events, 130);
         assert_eq!(threads(&books, Class::Disk), 29);
     }
+}
+
+#[test]
+fn a_request_that_the_own_limit_held_back_is_waited_for_from_the_begin() {
+    let held_back = Event::Io(Io {
+        tid: 0,
+        flags: IO_THROTTLED,
+        ..io(SERVER, 118, 121, 4096)
+    });
+    let events = [held_back, sleep(SERVER, 101, 121, RING)];
+    let books = played(events, 130);
+    assert_eq!(threads(&books, Class::Disk), 20);
+    assert_eq!(charged(&books, Resource::Disk, Holder::OwnQuota), 17);
+    assert_eq!(charged(&books, Resource::Disk, Holder::Own), 3);
 }
 
 #[test]

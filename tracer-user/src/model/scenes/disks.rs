@@ -1,7 +1,7 @@
 //! Disk waits: layers of stacked devices, what kernel threads write, slow devices.
 
 use tracer_common::{
-    block::{IO_ERROR, IO_JOURNAL, IO_THROTTLED, IO_WRITEBACK},
+    block::{IO_BEFORE, IO_ERROR, IO_JOURNAL, IO_THROTTLED, IO_WRITEBACK},
     sched::WAIT_MEMSTALL,
 };
 
@@ -100,6 +100,22 @@ fn a_commit_is_charged_to_those_who_have_a_part_in_it_and_the_pause_to_nobody() 
     let books = books(sleeper(events), 150);
     assert_eq!(charged(&books, Resource::Disk, holder(&books, TAR)), 36);
     assert_eq!(charged(&books, Resource::Disk, Holder::Own), 2);
+    assert_eq!(charged(&books, Resource::Disk, Holder::Nobody), 2);
+    assert_closed(&books);
+}
+
+#[test]
+fn what_was_dirtied_before_the_trace_is_a_holder_and_no_process() {
+    let events = vec![
+        Event::Wait(first(SERVER, 1, 0)),
+        flagged(0, 100, 130, 3 << 20, IO_WRITEBACK | IO_BEFORE),
+        flagged(SERVER, 130, 138, 256 << 10, IO_JOURNAL),
+        commit(),
+        sleep(SERVER, 100, 140, COMMIT),
+    ];
+    let books = books(sleeper(events), 150);
+    assert_eq!(charged(&books, Resource::Disk, Holder::Earlier), 30);
+    assert_eq!(charged(&books, Resource::Disk, Holder::Own), 8);
     assert_eq!(charged(&books, Resource::Disk, Holder::Nobody), 2);
     assert_closed(&books);
 }

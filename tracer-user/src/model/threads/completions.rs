@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 
 use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
 use tracer_common::{
-    block::{IO_JOURNAL, IO_KTHREAD, IO_READAHEAD, IO_WRITEBACK},
-    sched::{WAIT_OPEN, WAIT_TASK_WAKER},
+    block::{IO_JOURNAL, IO_KTHREAD, IO_READAHEAD, IO_THROTTLED, IO_WRITEBACK},
+    sched::{WAIT_NO_WAKER, WAIT_OPEN, WAIT_TASK_WAKER},
 };
 
 use super::{Thread, Threads, sleep::Completions};
@@ -18,6 +18,7 @@ use crate::{
     model::{
         account::Account,
         disks::{DiskWait, Request},
+        names::Names,
     },
 };
 
@@ -39,7 +40,7 @@ pub(in crate::model) struct OnDisk {
 
 /// What the target asked disks for.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Asked {
+pub(super) struct Requested {
     /// Requests of each process, in the order of their ends.
     requests: HashMap<u32, VecDeque<OnDisk>>,
     /// Threads that waited in a call that returns completions.
@@ -48,7 +49,7 @@ pub(super) struct Asked {
     found: Vec<DiskWait>,
 }
 
-impl Asked {
+impl Requested {
     /// A process ended, or a thread of it.
     pub(super) fn forget(&mut self, tid: u32) {
         self.requests.remove(&tid);
@@ -103,7 +104,7 @@ type Part = (u64, u64, OnDisk);
 impl Threads {
     /// The waits for disks that were found since the last call.
     pub(in crate::model) fn take_found(&mut self) -> Vec<DiskWait> {
-        std::mem::take(&mut self.asked.found)
+        std::mem::take(&mut self.requested.found)
     }
 
     /// A request of the target completed, or is in flight at the end.
@@ -115,7 +116,7 @@ impl Threads {
             dev: io.dev,
             request,
         };
-        let requests = self.asked.requests.entry(io.pid).or_default();
+        let requests = self.requested.requests.entry(io.pid).or_default();
         if requests.len() == MOST_REQUESTS {
             requests.pop_front();
         }
@@ -137,7 +138,7 @@ impl Threads {
                 account.ledger.threads(Class::Idle, part.0, part.1, -ns);
                 account.ledger.threads(Class::Disk, part.0, part.1, ns);
                 let wait = found(tid, stack, (part.0, part.1, known));
-                self.asked.found.push(wait);
+                self.requested.found.push(wait);
             }
         }
     }
@@ -146,6 +147,7 @@ impl Threads {
     /// False if there was none: then it waited for work.
     pub(super) fn wait_for_completions(
         &mut self,
+        names: &mut Names,
         account: &mut Account,
         wait: &Wait,
         (begin, until): (u64, u64),
@@ -158,9 +160,9 @@ impl Threads {
             return false;
         }
         if kind == Completions::Reaped {
-            self.asked.reapers.insert(wait.tid);
+            self.requested.reapers.insert(wait.tid);
         }
-        let parts = self.parts(wait, kind, (begin, until));
+        let parts = self.parts(names, wait, kind, (begin, until));
         let mut at = begin;
         for part in &parts {
             self.explain(account, wait.tid, part.2, kind);
@@ -168,7 +170,9 @@ impl Threads {
         for part in &parts {
             self.unexplained(account, wait, kind, (at, part.0));
             self.spend(account, wait.tid, Class::Disk, part.1);
-            self.asked.found.push(found(wait.tid, wait.stack, *part));
+            self.requested
+                .found
+                .push(found(wait.tid, wait.stack, *part));
             at = part.1;
         }
         if parts.is_empty() {
@@ -208,8 +212,14 @@ impl Threads {
     }
 
     /// The parts of a sleep in which requests were in flight for which the thread waited, in order of time.
-    fn parts(&self, wait: &Wait, kind: Completions, (begin, until): (u64, u64)) -> Vec<Part> {
-        let Some(requests) = self.asked.requests.get(&wait.pid) else {
+    fn parts(
+        &self,
+        names: &mut Names,
+        wait: &Wait,
+        kind: Completions,
+        (begin, until): (u64, u64),
+    ) -> Vec<Part> {
+        let Some(requests) = self.requested.requests.get(&wait.pid) else {
             return Vec::new();
         };
         let during = requests
@@ -227,7 +237,7 @@ impl Threads {
                 0 => until,
                 ns => ns,
             },
-            by_completion: self.by_completion(wait),
+            by_completion: self.by_completion(names, wait),
         };
         let helped = kind == Completions::Reaped
             && during
@@ -247,24 +257,27 @@ impl Threads {
     }
 
     /// Did the completion of a request end the sleep, as its waker's stack shows? `None` if that is not known.
-    fn by_completion(&self, wait: &Wait) -> Option<bool> {
+    fn by_completion(&self, names: &mut Names, wait: &Wait) -> Option<bool> {
         if wait.flags & WAIT_OPEN != 0 {
             return Some(false);
         }
         if let Some(stack) = self.stacks.get(wait.waker_stack) {
             return Some(stack.completes);
         }
-        // Another thread of the target handed work over.
-        let by_thread =
-            wait.flags & WAIT_TASK_WAKER != 0 && self.living.contains_key(&wait.waker_tid);
-        by_thread.then_some(false)
+        if wait.flags & WAIT_NO_WAKER != 0 {
+            return None;
+        }
+        // The worker of a loop device completes its requests.
+        let waker = names.holder(wait.waker_pid);
+        let may_complete = wait.flags & WAIT_TASK_WAKER != 0 && names.is_kernel_thread(waker);
+        (!may_complete).then_some(false)
     }
 
     /// May a thread wait for this request, which another one of its process queued? Not if that one waits for completions itself, or
     /// slept until the request was done.
     fn helps(&self, wait: &Wait, known: &OnDisk) -> bool {
         let request = &known.request;
-        if request.tid == wait.tid || self.asked.reapers.contains(&request.tid) {
+        if request.tid == wait.tid || self.requested.reapers.contains(&request.tid) {
             return false;
         }
         let Some(helper) = self.living.get(&request.tid) else {
@@ -300,7 +313,11 @@ fn cover(requests: impl Iterator<Item = OnDisk>, begin: u64, until: u64) -> Vec<
     let mut low = until;
     for known in requests {
         let request = &known.request;
-        let from = request.queue_ns.max(begin);
+        // Until its own limit let it go, no bio was queued.
+        let from = match request.flags & IO_THROTTLED {
+            0 => request.queue_ns.max(begin),
+            _ => begin,
+        };
         let mut to = request.end_ns.min(low);
         if parts.is_empty() && until.saturating_sub(to) <= SLACK_NS {
             // The way from the completion to the run queue.

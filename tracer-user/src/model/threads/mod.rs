@@ -16,8 +16,8 @@ use rustc_hash::FxHashMap as HashMap;
 
 use super::{account::Account, books::PlaceId, names::Names};
 use crate::{class::Class, event};
-use completions::Asked;
 pub(super) use completions::OnDisk;
+use completions::Requested;
 use locks::LockWait;
 use stack::Stacks;
 use stops::Stops;
@@ -49,7 +49,6 @@ pub(super) struct Threads {
     ended_stopped_ns: u64,
     stacks: Stacks,
     pub(super) stops: Stops,
-    asked: Asked,
     /// Does the memory limit of the target's group evict what the target reads again?
     pub(super) evicts: bool,
     /// Has the memory of the target's group been full of late?
@@ -62,6 +61,7 @@ pub(super) struct Threads {
     owned_ns: BTreeMap<u32, u64>,
     /// Sleeps for locks of the target's own threads that are open at the end.
     open_locks: Vec<LockWait>,
+    requested: Requested,
     pub(super) remote_mounts: Vec<event::RemoteMount>,
     /// Threads that lived in the window.
     pub(super) seen: u64,
@@ -182,7 +182,7 @@ impl Threads {
         let Some(mut thread) = self.living.remove(&tid) else {
             return;
         };
-        self.asked.forget(tid);
+        self.requested.forget(tid);
         self.ended_wall_ns += ns.saturating_sub(thread.begin_ns);
         self.ended_spent_ns += thread.spent().total();
         self.ended_stopped_ns = self.ended_stopped_ns.max(thread.stopped_ns());

@@ -250,7 +250,7 @@ impl Threads {
             let (class, cause) = match sleep {
                 _ if frozen => (Class::Stopped, None),
                 Sleep::Work => {
-                    if !self.wait_for_completions(account, wait, (begin, end)) {
+                    if !self.wait_for_completions(names, account, wait, (begin, end)) {
                         self.wait_for_work(names, account, wait, (begin, end));
                     }
                     continue;

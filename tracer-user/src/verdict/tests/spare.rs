@@ -80,6 +80,30 @@ fn a_slow_device_accuses_nobody() {
 }
 
 #[test]
+fn pages_dirtied_before_the_trace_accuse_nobody() {
+    spared(
+        &all_on(Class::Disk, Holder::Earlier),
+        Some(Cause::Writeback),
+        0.0,
+        "nginx waits for the disk: 100 % of its blocked time dirty pages were written back; 100 % behind the write-back of pages dirtied before the trace, by nobody who was seen.",
+    );
+}
+
+#[test]
+fn what_was_dirtied_before_the_trace_is_said_beside_the_targets_own_part() {
+    let scene = Scene::new()
+        .threads(Class::Disk, 40)
+        .charge(Resource::Disk, None, Holder::Own, 24)
+        .charge(Resource::Disk, None, Holder::Earlier, 16);
+    let verdict = judge(&scene.books);
+    assert_eq!(verdict.primary().unwrap().culprits, []);
+    assert_eq!(
+        verdict.sentence,
+        "nginx waits for the disk: 60 % of its blocked time it stood behind its own requests; 40 % behind the write-back of pages dirtied before the trace, by nobody who was seen; no other was seen."
+    );
+}
+
+#[test]
 fn a_failing_device_accuses_nobody() {
     spared(
         &all_on(Class::Disk, Holder::FailedDevice),

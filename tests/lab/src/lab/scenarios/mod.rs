@@ -1,5 +1,6 @@
 //! All scenarios, by family.
 
+mod asynchronous;
 mod backup;
 mod clients;
 mod cpu;
@@ -27,6 +28,7 @@ pub(crate) const ALL: &[(&str, &[Scenario])] = &[
     ("disk", disk::ALL),
     ("files", files::ALL),
     ("layout", layout::ALL),
+    ("asynchronous", asynchronous::ALL),
     ("backup", backup::ALL),
     ("database", database::ALL),
     ("cpu", cpu::ALL),

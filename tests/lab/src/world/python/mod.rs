@@ -16,6 +16,7 @@ const SERVER: &str = include_str!("server.py");
 const FILES: &str = include_str!("files.py");
 const PUSH: &str = include_str!("push.py");
 const LOCK: &str = include_str!("lock.py");
+const AIO: &str = include_str!("aio.py");
 const APPLICATION: &str = include_str!("application.py");
 
 /// How a Python server serves connections.
@@ -69,6 +70,15 @@ pub(crate) fn gunicorn(room: &Room, bind: &str, files: &Path, work: &str) -> Res
         .with([OsString::from("--env"), root])
         .with(["--env", &format!("LAB_WORK={work}")])
         .with(["application:app"]))
+}
+
+/// A server with one thread that reads a file asynchronously: each answer is a block of it, whatever was asked for.
+pub(crate) fn aio(room: &Room, address: SocketAddr, file: &Path) -> Result<Program> {
+    Ok(room
+        .program(["python3"])
+        .with([script(room, "aio.py", AIO)?])
+        .with([address.to_string()])
+        .with([file]))
 }
 
 /// A server that pushes messages to its clients, as over WebSockets, and its client, which measures how late they come.
