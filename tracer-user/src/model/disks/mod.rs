@@ -45,6 +45,8 @@ pub(super) struct DiskWait {
     pub(super) stack: u64,
     /// The cause, as the stack shows it.
     pub(super) cause: Option<Cause>,
+    /// Did the thread have a request?
+    pub(super) serves: bool,
 }
 
 /// Names the client for which a thread of the target worked at a time (tid, ns), if that is known.
@@ -232,7 +234,7 @@ fn charge_parts(account: &mut Account, client_at: ClientAt<'_>, wait: &DiskWait,
                 tid,
                 client,
             };
-            account.parts.add(Resource::Disk, part, ns);
+            account.parts.add(Resource::Disk, part, ns, wait.serves);
         }
     };
     for part in &blame.own {
