@@ -38,6 +38,13 @@ impl Socket {
     pub fn is_local(&self) -> bool {
         is_local(&self.local, &self.remote)
     }
+
+    /// Address of the peer, without its port and in one form (`::ffff:10.0.0.2` is `10.0.0.2`); `None` if it has none.
+    #[must_use]
+    pub fn peer(&self) -> Option<String> {
+        let remote: SocketAddr = self.remote.parse().ok()?;
+        Some(remote.ip().to_canonical().to_string())
+    }
 }
 
 /// Can both ends be of this machine? A connection to an own address has that address at both ends.

@@ -38,7 +38,7 @@ impl Model {
             client: &|tid, ns| requests.client_at(threads, tid, ns),
         };
         self.disks.settle(names, account, asker_at);
-        self.links.settle(account);
+        self.links.settle(account, &requests.sent_to(names));
         self.cpus.settle(names, account);
         account.settle_limits(names);
     }

@@ -3,9 +3,11 @@
 //! The ledger knows the target as one holder, [`Holder::Own`](super::books::Holder::Own). This split lies beside it, for the whole
 //! window. It changes no charge, and may know less than the ledger: then the rest has no part.
 
+use std::collections::BTreeMap;
+
 use rustc_hash::FxHashMap as HashMap;
 
-use super::{books::ProcessId, names::Names};
+use super::books::ProcessId;
 use crate::{class::Resource, event};
 
 /// Parts kept apart. Further ones are not known: a server with a thread for each request has no end of them.
@@ -45,36 +47,88 @@ pub struct OwnPart {
     pub part: Part,
     /// Waiting time of target threads, ns.
     pub ns: u64,
+    /// Part of it that was waited by threads with a request.
+    pub serving_ns: u64,
 }
 
 /// Names the client for which a thread of the target worked at a time (tid, ns), if that is known.
 pub(super) type ClientAt<'a> = &'a dyn Fn(u32, u64) -> Option<Client>;
 
-/// Time held by each part.
+/// Bytes that a process of the target sent to each of its clients elsewhere.
+pub(super) type SentTo = BTreeMap<ProcessId, Vec<(Client, u64)>>;
+
+/// Resource, process, thread and client in two words: this key is hashed for every wait behind an own thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Key(u64, u64);
+
+impl Key {
+    /// No process and no address has this index.
+    const NOBODY: u32 = u32::MAX;
+
+    fn new(resource: Resource, part: Part) -> Self {
+        let (kind, client) = match part.client {
+            None => (0, Self::NOBODY),
+            Some(Client::Process(process)) => (1, process as u32),
+            Some(Client::Address(address)) => (2, address),
+        };
+        let kind = ((resource as u64) << 40) | (kind << 32);
+        let who = ((part.process as u64) << 32) | u64::from(part.tid);
+        Self(who, kind | u64::from(client))
+    }
+
+    fn part(self) -> Part {
+        let client = self.1 as u32;
+        Part {
+            process: (self.0 >> 32) as ProcessId,
+            tid: self.0 as u32,
+            client: match (self.1 >> 32) & 0xff {
+                1 => Some(Client::Process(client as ProcessId)),
+                2 => Some(Client::Address(client)),
+                _ => None,
+            },
+        }
+    }
+
+    fn resource(self) -> Option<Resource> {
+        let index = (self.1 >> 40) as usize;
+        let mut all = Resource::ALL.into_iter();
+        all.find(|resource| *resource as usize == index)
+    }
+}
+
+/// Time held by each part, and the part of it that was waited by threads with a request, ns.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Parts {
-    held: HashMap<(Resource, Part), u64>,
+    held: HashMap<Key, (u64, u64)>,
 }
 
 impl Parts {
-    /// A part held a resource while the target waited for it.
-    pub(super) fn add(&mut self, resource: Resource, part: Part, ns: u64) {
+    /// A part held a resource while a thread of the target waited for it. Did that thread have a request?
+    pub(super) fn add(&mut self, resource: Resource, part: Part, ns: u64, serves: bool) {
         if ns == 0 {
             return;
         }
-        let key = (resource, part);
+        let key = Key::new(resource, part);
         if self.held.len() >= MOST_PARTS && !self.held.contains_key(&key) {
             return;
         }
-        *self.held.entry(key).or_default() += ns;
+        let sums = self.held.entry(key).or_default();
+        sums.0 += ns;
+        sums.1 += if serves { ns } else { 0 };
     }
 
     /// All, in order; none is left.
     pub(super) fn take(&mut self) -> Vec<OwnPart> {
         let held = std::mem::take(&mut self.held).into_iter();
-        let mut parts: Vec<OwnPart> = held
-            .map(|((resource, part), ns)| OwnPart { resource, part, ns })
-            .collect();
+        let own = |(key, (ns, serving_ns)): (Key, (u64, u64))| {
+            Some(OwnPart {
+                resource: key.resource()?,
+                part: key.part(),
+                ns,
+                serving_ns,
+            })
+        };
+        let mut parts: Vec<OwnPart> = held.filter_map(own).collect();
         parts.sort_unstable_by_key(|own| (own.resource, own.part));
         parts
     }
@@ -83,20 +137,19 @@ impl Parts {
 /// The addresses of clients elsewhere.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Addresses {
-    known: HashMap<std::net::IpAddr, AddressId>,
+    known: HashMap<String, AddressId>,
     texts: Vec<String>,
 }
 
 impl Addresses {
-    /// Is there none yet?
-    pub(super) fn is_empty(&self) -> bool {
-        self.texts.is_empty()
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.texts.len()
     }
 
     /// Index of the address of a connection's other end; `None` if it has none, or if there are too many.
     pub(super) fn of(&mut self, socket: &event::Socket) -> Option<AddressId> {
-        let end: std::net::SocketAddr = socket.remote.parse().ok()?;
-        let address = end.ip().to_canonical();
+        let address = socket.peer()?;
         if let Some(known) = self.known.get(&address) {
             return Some(*known);
         }
@@ -104,7 +157,7 @@ impl Addresses {
             return None;
         }
         let index = self.texts.len() as AddressId;
-        self.texts.push(address.to_string());
+        self.texts.push(address.clone());
         self.known.insert(address, index);
         Some(index)
     }
@@ -112,15 +165,6 @@ impl Addresses {
     /// All, by index.
     pub(super) fn into_texts(self) -> Vec<String> {
         self.texts
-    }
-}
-
-/// The part of the target that `pid` and `tid` are.
-pub(super) fn part(names: &mut Names, pid: u32, tid: u32, client: Option<Client>) -> Part {
-    Part {
-        process: names.processes.id(pid),
-        tid,
-        client,
     }
 }
 
@@ -137,16 +181,34 @@ mod tests {
     #[test]
     fn parts_add_up_and_are_bounded() {
         let mut parts = Parts::default();
-        parts.add(Resource::Disk, PART, 3);
-        parts.add(Resource::Disk, PART, 4);
-        parts.add(Resource::Cpu, PART, 0);
+        parts.add(Resource::Disk, PART, 3, true);
+        parts.add(Resource::Disk, PART, 4, false);
+        parts.add(Resource::Cpu, PART, 0, true);
         for tid in 0..2 * MOST_PARTS as u32 {
-            parts.add(Resource::Cpu, Part { tid, ..PART }, 1);
+            parts.add(Resource::Cpu, Part { tid, ..PART }, 1, true);
         }
         let taken = parts.take();
         let disk = taken.iter().find(|own| own.resource == Resource::Disk);
-        assert_eq!(disk.unwrap().ns, 7);
+        let disk = disk.unwrap();
+        assert_eq!((disk.ns, disk.serving_ns), (7, 3));
         assert_eq!(taken.len(), MOST_PARTS);
+    }
+
+    #[test]
+    fn a_part_comes_back_as_it_was_put_in() {
+        for client in [None, Some(Client::Process(9)), Some(Client::Address(0))] {
+            for resource in Resource::ALL {
+                let part = Part {
+                    process: 70_000,
+                    tid: 4_194_303,
+                    client,
+                };
+                let mut parts = Parts::default();
+                parts.add(resource, part, 5, false);
+                let own = parts.take()[0];
+                assert_eq!((own.resource, own.part, own.ns), (resource, part, 5));
+            }
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::{
     cpus::Queued,
     disks::DiskWait,
     links::SendWait,
-    parts,
+    parts::Part,
     threads::Blocked,
 };
 use crate::{
@@ -61,6 +61,7 @@ impl Model {
             cpu: wait.cpu,
             moves: &moves,
             throttled_ns: wait.throttled_ns,
+            serves: self.threads.serves(wait.tid),
         };
         let (requests, threads) = (&self.requests, &self.threads);
         let client_at = |tid, ns| requests.client_at(threads, tid, ns);
@@ -114,6 +115,7 @@ impl Model {
                     cause,
                     awaited: None,
                     home,
+                    serves: self.threads.serves(wait.tid),
                 });
             }
             Class::Network => {
@@ -135,8 +137,13 @@ impl Model {
                 if holder == Holder::OwnLock {
                     let (requests, threads) = (&self.requests, &self.threads);
                     let client = requests.client_at(threads, wait.waker_tid, end);
-                    let part = parts::part(names, wait.waker_pid, wait.waker_tid, client);
-                    account.parts.add(Resource::Lock, part, ns);
+                    let part = Part {
+                        process: names.processes.id(wait.waker_pid),
+                        tid: wait.waker_tid,
+                        client,
+                    };
+                    let serves = threads.serves(wait.tid);
+                    account.parts.add(Resource::Lock, part, ns, serves);
                 }
             }
             Class::Upstream => {

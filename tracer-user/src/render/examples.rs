@@ -253,6 +253,7 @@ pub(super) fn network() -> Report {
         sentence: "nginx waits for the link eth0: 81 % of its blocked time, \
                    of which rsync (pid 990) holds 52 % and restic (pid 1201) 31 %."
             .to_owned(),
+        self_parts: Vec::new(),
         remedies: Vec::new(),
         ..report.verdict
     };
@@ -311,6 +312,11 @@ pub(super) fn hostile() -> Report {
         remedy.command = format!("renice 10 {comm}");
         remedy.note = comm.clone();
         remedy.why = comm.clone();
+    }
+    for part in &mut report.verdict.self_parts {
+        part.cmdline.clone_from(&comm);
+        part.client = Some(comm.clone());
+        part.thread = Some(comm.clone());
     }
     for row in &mut report.blame {
         row.comm.clone_from(&comm);

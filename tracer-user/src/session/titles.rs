@@ -65,10 +65,10 @@ impl Titles {
     pub(crate) fn see(&mut self, events: &[Event]) {
         for event in events {
             match event {
-                Event::Fork(fork) if fork.target && fork.pid == fork.tid => {
-                    if self.living.len() < MOST {
-                        self.living.insert(fork.pid, None);
-                    }
+                Event::Fork(fork)
+                    if fork.target && fork.pid == fork.tid && self.living.len() < MOST =>
+                {
+                    self.living.insert(fork.pid, None);
                 }
                 Event::Exit(exit) => {
                     if let Some(Some(title)) = self.living.remove(&exit.pid) {

@@ -54,15 +54,23 @@ pub(super) fn parts(
     let known = view.books.own.iter();
     let known = known.filter(|known| known.resource == resource);
     let seen: u64 = known.clone().map(|known| known.ns).sum();
+    let serving: u64 = known.clone().map(|known| known.serving_ns).sum();
+    // What requests stood behind is what threads with a request stood behind. A worker in the background waits too, for others.
+    let of_requests = view.of_requests && serving > 0;
     let whole = seen.max(charged(view.books, resource)) as f64;
+    let own = own * ratio(seen as f64, whole);
     for known in known {
+        let part_of_seen = match of_requests {
+            true => ratio(known.serving_ns as f64, serving as f64),
+            false => ratio(known.ns as f64, seen as f64),
+        };
         let part = known.part;
         let key = (
             part.process,
             thread(view.books, part.process, part.tid),
             part.client,
         );
-        *sums.entry(key).or_default() += ratio(own * known.ns as f64, whole);
+        *sums.entry(key).or_default() += own * part_of_seen;
     }
     let waited = view.sums.waited(resource);
     let part = |((process, thread, client), ns): (Key, f64)| SelfPart {
@@ -130,6 +138,12 @@ pub(super) fn mostly(books: &Books, found: &Hypothesis) -> Option<String> {
         let name = named(&books.processes[process]);
         return Some(format!("mostly those of its own process {name}"));
     }
+    let title = |part: &SelfPart| Some(title(&books.processes[part.process]));
+    if let Some((words, share)) = largest(&notable, title)
+        && enough(share)
+    {
+        return Some(format!("mostly those of its own processes `{words}`"));
+    }
     let (thread, share) = largest(&notable, |part| part.thread.clone())?;
     enough(share).then(|| format!("mostly those of its thread {thread}"))
 }
@@ -147,12 +161,16 @@ fn largest<K: Ord>(parts: &[&SelfPart], key: impl Fn(&SelfPart) -> Option<K>) ->
     largest.filter(|_| apart)
 }
 
-/// A process by its pid, and by its title if it has written one over its command line (`postgres: autovacuum worker`).
+/// A process by its pid and its title.
 fn named(process: &Process) -> String {
+    format!("{} `{}`", process.pid, title(process))
+}
+
+/// The title of a process, if it has written one over its command line (`postgres: autovacuum worker`); else its name.
+fn title(process: &Process) -> String {
     let title = process.cmdline.strip_prefix(process.comm.as_str());
-    let words = match title.is_some_and(|title| title.starts_with(':')) {
+    match title.is_some_and(|title| title.starts_with(':')) {
         true => shorten(&process.cmdline, TITLE),
         false => process.comm.to_string(),
-    };
-    format!("{} `{words}`", process.pid)
+    }
 }

@@ -48,6 +48,8 @@ pub(crate) struct Piece {
     pub(crate) end: u64,
     /// The holder of the CPU.
     pub(crate) by: By,
+    /// Its thread; 0 if there were several, or if it is no process.
+    pub(crate) tid: u32,
 }
 
 /// Recent holders of one CPU.
@@ -109,12 +111,12 @@ impl Cpu {
             if slice.begin >= end {
                 break;
             }
-            pieces.push(at, slice.begin, By::Unseen);
+            pieces.push(at, slice.begin, By::Unseen, 0);
             at = slice.begin.max(at);
-            pieces.push(at, slice.end.min(end), By::Process(slice.pid));
+            pieces.push(at, slice.end.min(end), By::Process(slice.pid), slice.tid);
             at = slice.end.min(end);
         }
-        pieces.push(at, end, By::Unseen);
+        pieces.push(at, end, By::Unseen, 0);
         pieces.0
     }
 }
@@ -165,15 +167,15 @@ fn without(pieces: Vec<Piece>, taken: &VecDeque<Taken>) -> Vec<Piece> {
         let mut at = piece.begin;
         while let Some(known) = taken.peek().filter(|known| known.begin < piece.end) {
             let (from, upto) = (known.begin.max(at), known.end.min(piece.end));
-            left.push(at, from, piece.by);
-            left.without(from, upto, piece.by, known);
+            left.push(at, from, piece.by, piece.tid);
+            left.without(from, upto, (piece.by, piece.tid), known);
             at = upto.max(at);
             if known.end > piece.end {
                 break;
             }
             taken.next();
         }
-        left.push(at, piece.end, piece.by);
+        left.push(at, piece.end, piece.by, piece.tid);
     }
     left.0
 }
@@ -183,29 +185,39 @@ fn without(pieces: Vec<Piece>, taken: &VecDeque<Taken>) -> Vec<Piece> {
 struct Pieces(Vec<Piece>);
 
 impl Pieces {
-    fn push(&mut self, begin: u64, end: u64, by: By) {
+    fn push(&mut self, begin: u64, end: u64, by: By, tid: u32) {
         match self.0.last_mut() {
             _ if begin >= end => {}
-            Some(last) if last.by == by => last.end = end,
-            _ => self.0.push(Piece { begin, end, by }),
+            Some(last) if last.by == by => {
+                last.end = end;
+                if last.tid != tid {
+                    last.tid = 0;
+                }
+            }
+            _ => self.0.push(Piece {
+                begin,
+                end,
+                by,
+                tid,
+            }),
         }
     }
 
     /// Adds `[begin, end]` of an interval from which `known` was taken.
-    fn without(&mut self, begin: u64, end: u64, by: By, known: &Taken) {
+    fn without(&mut self, begin: u64, end: u64, (by, tid): (By, u32), known: &Taken) {
         let length = u128::from(known.end - known.begin);
         let here = u128::from(end.saturating_sub(begin));
         let part = |ns: u64| (u128::from(ns) * here / length) as u64;
         let all: u64 = known.took.iter().map(|(_, ns)| part(*ns)).sum();
         let mut at = end.saturating_sub(all).max(begin);
-        self.push(begin, at, by);
+        self.push(begin, at, by, tid);
         for (taker, ns) in &known.took {
             let upto = (at + part(*ns)).min(end);
-            self.push(at, upto, *taker);
+            self.push(at, upto, *taker, 0);
             at = upto;
         }
         // The rest of the rounding.
-        self.push(at, end, by);
+        self.push(at, end, by, tid);
     }
 }
 
@@ -217,17 +229,32 @@ mod tests {
 
     fn piece(begin: u64, end: u64, pid: u32) -> Piece {
         let by = By::Process(pid);
-        Piece { begin, end, by }
+        Piece {
+            begin,
+            end,
+            by,
+            tid: pid,
+        }
     }
 
     fn interrupt(begin: u64, end: u64, source: Source) -> Piece {
         let by = By::Interrupt(source);
-        Piece { begin, end, by }
+        Piece {
+            begin,
+            end,
+            by,
+            tid: 0,
+        }
     }
 
     fn unseen(begin: u64, end: u64) -> Piece {
         let by = By::Unseen;
-        Piece { begin, end, by }
+        Piece {
+            begin,
+            end,
+            by,
+            tid: 0,
+        }
     }
 
     #[test]
@@ -318,6 +345,7 @@ mod tests {
             begin,
             end,
             by: By::Hypervisor,
+            tid: 0,
         };
         let expected = [
             piece(0, 40, 1),
@@ -326,5 +354,17 @@ mod tests {
             stolen(90, 100),
         ];
         assert_eq!(cpu.pieces(0, 100), expected);
+    }
+
+    #[test]
+    fn a_piece_of_several_threads_is_of_none_and_its_slices_tell_them_apart() {
+        let mut cpu = Cpu::default();
+        cpu.held(1, 1, 0, 40);
+        cpu.held(1, 2, 40, 100);
+        cpu.held(3, 3, 100, 120);
+        let pieces = cpu.pieces(10, 120);
+        let found: Vec<_> = pieces.iter().map(|piece| (piece.end, piece.tid)).collect();
+        assert_eq!(found, [(100, 0), (120, 3)]);
+        assert_eq!(cpu.threads_of(1, 10, 100), [(1, 10, 30), (2, 40, 60)]);
     }
 }

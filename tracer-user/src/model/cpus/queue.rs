@@ -10,7 +10,7 @@ use crate::{
         account::{Account, Charge},
         books::{Holder, PlaceId},
         names::Names,
-        parts::{self, ClientAt},
+        parts::{ClientAt, Part},
     },
 };
 
@@ -25,6 +25,8 @@ pub(in crate::model) struct Queued<'a> {
     pub(in crate::model) moves: &'a [(u64, u32)],
     /// How long its own group was throttled meanwhile, ns.
     pub(in crate::model) throttled_ns: u64,
+    /// Did the thread have a request?
+    pub(in crate::model) serves: bool,
 }
 
 /// A part of a wait on the run queue of one CPU.
@@ -32,6 +34,7 @@ struct Stay {
     cpu: u32,
     begin: u64,
     end: u64,
+    serves: bool,
     /// Its parts in which the thread could have run.
     pieces: Vec<Piece>,
 }
@@ -68,12 +71,14 @@ impl Cpus {
                     begin,
                     end,
                     by: By::Unseen,
+                    tid: 0,
                 }]
             };
             Stay {
                 cpu,
                 begin,
                 end,
+                serves: queued.serves,
                 pieces: known.map_or_else(unseen, |known| known.pieces(begin, end)),
             }
         };
@@ -122,7 +127,7 @@ impl Cpus {
                 By::Process(pid) => {
                     let holder = names.holder(pid);
                     if holder == Holder::Own {
-                        self.charge_threads(names, account, client_at, stay, (pid, ns));
+                        self.charge_threads(names, account, client_at, stay, pid);
                     }
                     holder
                 }
@@ -149,17 +154,30 @@ impl Cpus {
         account: &mut Account,
         client_at: ClientAt<'_>,
         stay: &Stay,
-        (pid, ns): (u32, u64),
+        pid: u32,
     ) {
-        let Some(cpu) = self.cpus.get(stay.cpu as usize) else {
-            return;
+        let process = names.processes.id(pid);
+        let mut charge = |tid, at, ns| {
+            let client = client_at(tid, at);
+            let part = Part {
+                process,
+                tid,
+                client,
+            };
+            account.parts.add(Resource::Cpu, part, ns, stay.serves);
         };
-        let threads = cpu.threads_of(pid, stay.begin, stay.end);
-        let total: u64 = threads.iter().map(|(.., ns)| ns).sum();
-        for (tid, first_ns, held) in threads {
-            let part = parts::part(names, pid, tid, client_at(tid, first_ns));
-            let held = u128::from(ns) * u128::from(held) / u128::from(total.max(1));
-            account.parts.add(Resource::Cpu, part, held as u64);
+        let by = By::Process(pid);
+        for piece in stay.pieces.iter().filter(|piece| piece.by == by) {
+            let ns = piece.end - piece.begin;
+            if piece.tid != 0 {
+                charge(piece.tid, piece.begin, ns);
+                continue;
+            }
+            let cpu = self.cpus.get(stay.cpu as usize);
+            let threads = cpu.map(|cpu| cpu.threads_of(pid, piece.begin, piece.end));
+            for (tid, at, ns) in threads.unwrap_or_default() {
+                charge(tid, at, ns);
+            }
         }
     }
 

@@ -30,6 +30,9 @@ const MOST_OTHERS: usize = 512;
 /// Names the owner of a request.
 pub(crate) type Whose<'a> = &'a dyn Fn(&Request) -> Holder;
 
+/// Shares of a wait by owner, and those of the target's own requests one by one.
+type Shares = (Vec<(Holder, f64)>, Vec<(Own, f64)>);
+
 /// How a wait is charged.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Blame {
@@ -331,13 +334,7 @@ impl Disk {
 
     /// Virtual time that every other request got in `[begin, end]`, by owner; beside an awaited one only the proportion counts. The
     /// second list splits the target's own share.
-    fn shares(
-        &self,
-        awaited: Option<&Request>,
-        begin: u64,
-        end: u64,
-        whose: Whose<'_>,
-    ) -> (Vec<(Holder, f64)>, Vec<(Own, f64)>) {
+    fn shares(&self, awaited: Option<&Request>, begin: u64, end: u64, whose: Whose<'_>) -> Shares {
         let cost = self.fit.cost();
         let present: Vec<&Request> = self.in_flight(begin, end).collect();
         if let Some(awaited) = awaited

@@ -54,6 +54,8 @@ pub(super) struct DiskWait {
     pub(super) awaited: Option<OnDisk>,
     /// Disk of the file, if the call that waits or the thread of the journal that ended the wait shows it.
     pub(super) home: Option<u32>,
+    /// Did the thread have a request?
+    pub(super) serves: bool,
 }
 
 impl DiskWait {
@@ -281,7 +283,7 @@ fn charge_parts(account: &mut Account, client_at: ClientAt<'_>, wait: &DiskWait,
                 tid,
                 client,
             };
-            account.parts.add(Resource::Disk, part, ns);
+            account.parts.add(Resource::Disk, part, ns, wait.serves);
         }
     };
     for part in &blame.own {

@@ -16,7 +16,7 @@ use super::{
     account::{Account, Charge},
     books::{Blind, Holder, PlaceId},
     names::Names,
-    parts::Part,
+    parts::{Part, SentTo},
 };
 use crate::{
     class::{Class, Resource},
@@ -146,17 +146,20 @@ impl Links {
     }
 
     /// Charges the waits for links to the senders.
-    pub(super) fn settle(&self, account: &mut Account) {
+    pub(super) fn settle(&self, account: &mut Account, sent: &SentTo) {
+        let mut own: Vec<u64> = Vec::new();
         for link in self.links.values() {
-            charge_drains(link, account);
+            own.push(charge_drains(link, account));
         }
-        for (key, link) in &self.links {
-            self.charge_waits(*key, link, account);
+        for ((key, link), drained) in self.links.iter().zip(own) {
+            let waited = self.charge_waits(*key, link, account);
+            charge_parts(link, account, drained + waited, sent);
         }
     }
 
-    /// Charges the ledger slice by slice. The flame graph has the stacks that waited, each with the same part of every sender.
-    fn charge_waits(&self, key: Key, link: &Link, account: &mut Account) {
+    /// Charges the ledger slice by slice. The flame graph has the stacks that waited, each with the same part of every sender. Returns
+    /// the target's own part, ns.
+    fn charge_waits(&self, key: Key, link: &Link, account: &mut Account) -> u64 {
         let shares = link.charges();
         let total: u64 = shares.iter().map(|share| share.ns).sum();
         let mut by_holder: BTreeMap<Holder, u64> = BTreeMap::new();
@@ -164,7 +167,7 @@ impl Links {
             account.charge_only(charge(link, share));
             *by_holder.entry(share.holder).or_default() += share.ns;
         }
-        charge_parts(link, account, by_holder.get(&Holder::Own).copied());
+        let own = by_holder.get(&Holder::Own).copied();
         for (holder, ns) in by_holder {
             for ((_, stack), waited) in self.stacks.range((key, 0)..=(key, u64::MAX)) {
                 let part = u128::from(ns) * u128::from(*waited) / u128::from(total.max(1));
@@ -172,32 +175,57 @@ impl Links {
                 account.burn_only(frames, part as u64);
             }
         }
+        own.unwrap_or(0)
     }
 }
 
-/// Splits the target's own part of the waits for a link, by the bytes that each of its processes sent in the window.
-fn charge_parts(link: &Link, account: &mut Account, ns: Option<u64>) {
+/// Splits the target's own part of the waits for a link, by the bytes that each of its processes sent there in the window. A process's
+/// part is split by the bytes that it sent to each client elsewhere.
+fn charge_parts(link: &Link, account: &mut Account, ns: u64, sent: &SentTo) {
     let total: u64 = link.own.values().sum();
     for (process, bytes) in &link.own {
-        let part = Part {
-            process: *process,
-            tid: 0,
-            client: None,
+        let ns = part_of(ns, *bytes, total);
+        let mut add = |client, ns| {
+            let part = Part {
+                process: *process,
+                tid: 0,
+                client,
+            };
+            account.parts.add(Resource::Network, part, ns, true);
         };
-        let ns = u128::from(ns.unwrap_or(0)) * u128::from(*bytes) / u128::from(total.max(1));
-        account.parts.add(Resource::Network, part, ns as u64);
+        let Some(clients) = sent.get(process) else {
+            add(None, ns);
+            continue;
+        };
+        // What it sends beside its answers is for no client.
+        let to_all: u64 = clients.iter().map(|(_, bytes)| bytes).sum();
+        let whole = to_all.max(*bytes);
+        for (client, bytes) in clients {
+            add(Some(*client), part_of(ns, *bytes, whole));
+        }
+        add(None, part_of(ns, whole - to_all, whole));
     }
 }
 
-/// While the link is full, a response under way waits for it although no thread does. It is the request's time, not a thread's.
-fn charge_drains(link: &Link, account: &mut Account) {
+fn part_of(ns: u64, part: u64, whole: u64) -> u64 {
+    (u128::from(ns) * u128::from(part) / u128::from(whole.max(1))) as u64
+}
+
+/// While the link is full, a response under way waits for it although no thread does. It is the request's time, not a thread's. Returns the
+/// target's own part, ns.
+fn charge_drains(link: &Link, account: &mut Account) -> u64 {
+    let mut own = 0;
     for share in link.drains() {
+        if share.holder == Holder::Own {
+            own += share.ns;
+        }
         let charge = charge(link, share);
         let (begin, end) = charge.span;
         let ledger = &mut account.ledger;
         ledger.requests(Class::Network, begin, end, share.ns);
         account.charge(charge);
     }
+    own
 }
 
 fn charge(link: &Link, share: Share) -> Charge {

@@ -75,6 +75,9 @@ impl Requests {
             thread.work.call(call.socket, call.ns);
             let caller = self.caller(call.socket);
             self.clients.called(call.tid, caller, call.ns);
+            if call.flags & CALL_SEND != 0 {
+                self.clients.sent(call.pid, caller, call.result as u64);
+            }
         }
     }
 

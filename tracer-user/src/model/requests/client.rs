@@ -15,9 +15,9 @@ use super::{
 use crate::{
     event,
     model::{
-        books::{Asker, Client, ProcessId},
+        books::{AddressId, Asker, Client, ProcessId},
         names::Names,
-        parts::Addresses,
+        parts::{Addresses, SentTo},
         recent,
         threads::Threads,
     },
@@ -51,6 +51,8 @@ pub(crate) struct Clients {
     /// Addresses of those on other machines.
     pub(in crate::model) addresses: Addresses,
     processes: BTreeSet<ProcessId>,
+    /// Bytes that each process sent to the clients at each address.
+    sent: HashMap<(u32, AddressId), u64>,
     /// Spans of each thread, in order and apart from each other.
     spans: HashMap<u32, VecDeque<Span>>,
 }
@@ -69,12 +71,24 @@ impl Clients {
 
     /// Is nobody known who could be kept apart?
     fn is_empty(&self) -> bool {
-        self.known.is_empty() && self.addresses.is_empty()
+        self.known.is_empty() && self.addresses.len() < 2
+    }
+
+    /// Is there only one client, who needs no name?
+    fn is_one(&self) -> bool {
+        self.processes.len() + self.addresses.len() < 2
     }
 
     fn next(&mut self) -> Caller {
         self.number += 1;
         Caller::Here(self.number)
+    }
+
+    /// A process of the target sent to a caller.
+    pub(super) fn sent(&mut self, pid: u32, caller: Caller, bytes: u64) {
+        if let Caller::From(address) = caller {
+            *self.sent.entry((pid, address)).or_default() += bytes;
+        }
     }
 
     /// A thread received or sent on a connection.
@@ -84,7 +98,7 @@ impl Clients {
 
     /// A thread worked for a connection in `[begin, end]`; nothing that it did is known to be later.
     pub(crate) fn worked(&mut self, tid: u32, caller: Caller, begin_ns: u64, end_ns: u64) {
-        // As long as nobody asks, there is nobody to keep apart.
+        // As long as nobody of this machine asks, nor two elsewhere, there is nobody to keep apart.
         if self.is_empty() {
             return;
         }
@@ -231,7 +245,7 @@ impl Requests {
         tid: u32,
         ns: u64,
     ) -> Option<Client> {
-        if self.clients.is_empty() {
+        if self.clients.is_one() || self.clients.is_empty() {
             return None;
         }
         self.clients.client(self.caller_at(threads, tid, ns))
@@ -251,6 +265,18 @@ impl Requests {
             true => self.caller(*socket),
             false => Caller::Unknown,
         }
+    }
+
+    /// Bytes that each process of the target sent to its clients elsewhere.
+    pub(in crate::model) fn sent_to(&self, names: &mut Names) -> SentTo {
+        let mut sent = SentTo::default();
+        for (&(pid, address), bytes) in &self.clients.sent {
+            let clients = sent.entry(names.processes.id(pid)).or_default();
+            clients.push((Client::Address(address), *bytes));
+        }
+        sent.values_mut()
+            .for_each(|clients| clients.sort_unstable());
+        sent
     }
 
     /// The living threads that worked for clients of this machine last.

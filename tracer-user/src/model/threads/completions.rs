@@ -104,7 +104,11 @@ type Part = (u64, u64, OnDisk);
 impl Threads {
     /// The waits for disks that were found since the last call.
     pub(in crate::model) fn take_found(&mut self) -> Vec<DiskWait> {
-        std::mem::take(&mut self.requested.found)
+        let mut found = std::mem::take(&mut self.requested.found);
+        for wait in &mut found {
+            wait.serves = self.serves(wait.tid);
+        }
+        found
     }
 
     /// A request of the target completed, or is in flight at the end.
@@ -342,5 +346,7 @@ fn found(tid: u32, stack: u64, (begin, end, known): Part) -> DiskWait {
         cause: None,
         awaited: Some(known),
         home: None,
+        // Known when it is taken.
+        serves: false,
     }
 }

@@ -147,6 +147,12 @@ impl Threads {
         self.living.get_mut(&tid)
     }
 
+    /// Has the thread a request?
+    pub(super) fn serves(&self, tid: u32) -> bool {
+        let thread = self.living.get(&tid);
+        thread.is_some_and(|thread| !thread.turns.is_empty())
+    }
+
     /// The living threads, in no order.
     pub(super) fn living(&self) -> impl Iterator<Item = (u32, &Thread)> {
         self.living.iter().map(|(tid, thread)| (*tid, thread))

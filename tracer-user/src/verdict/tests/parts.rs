@@ -37,6 +37,7 @@ fn behind_itself(title: &str, parts: &[(usize, u32, Option<Client>, u64)]) -> Bo
             client,
         },
         ns: ms * MS,
+        serving_ns: 0,
     });
     books.own = own.collect();
     books.addresses = vec!["10.9.0.1".to_owned(), "10.9.0.2".to_owned()];
@@ -65,6 +66,21 @@ fn the_process_of_the_target_that_has_most_is_named_by_its_title() {
     let parts = &verdict.primary().unwrap().self_parts;
     near(parts[0].share, 0.75);
     near(parts[1].share, 0.25);
+}
+
+#[test]
+fn several_processes_with_one_title_are_named_together() {
+    let parts = [(1, 11, None, 300), (2, 12, None, 300), (0, 10, None, 200)];
+    let mut books = behind_itself("nginx: cache loader", &parts);
+    let other = Process {
+        pid: 12,
+        ..books.processes[1].clone()
+    };
+    books.processes.push(other);
+    books.own[1].part.process = 2;
+    let said = "mostly those of its own processes `nginx: cache loader`; nobody";
+    let verdict = judge(&books);
+    assert!(sentence(&verdict).contains(said), "{}", verdict.sentence);
 }
 
 #[test]
@@ -136,4 +152,30 @@ fn what_is_charged_to_a_client_is_no_part_of_the_target() {
     assert!(parts.all(|part| part.client != Some(Client::Process(dump))));
     let sum: f64 = first.self_parts.iter().map(|part| part.share).sum();
     assert!(sum <= first.self_share + 1e-9, "{sum} {}", first.self_share);
+}
+
+#[test]
+fn what_requests_stood_behind_is_what_threads_with_a_request_stood_behind() {
+    // The worker waits most of all, behind itself: that is no answer to who holds the requests up.
+    let mut books = behind_itself(
+        "nginx: cache loader",
+        &[(0, 10, None, 700), (1, 11, None, 100)],
+    );
+    for own in &mut books.own {
+        own.serving_ns = 50 * MS;
+    }
+    let shares = |books: &Books| -> Vec<f64> {
+        let found = judge(books);
+        let parts = found.primary().unwrap().self_parts.iter();
+        parts.map(|part| part.share).collect()
+    };
+    near(shares(&books)[0], 0.875);
+    for bin in &mut books.bins {
+        bin.requests = bin.threads;
+    }
+    books.requests = Some(crate::model::books::Requests {
+        count: 100,
+        ..Default::default()
+    });
+    near(shares(&books)[0], 0.5);
 }
