@@ -253,8 +253,8 @@ impl Disk {
         best
     }
 
-    /// Charges a wait in `[begin, end]` on `request`. Before the request was queued, it stood behind nobody that is known: its own
-    /// limit held it back, or the thread waited for something else.
+    /// Charges a wait in `[begin, end]` on `request`. Before a stranger's request was queued, the thread waited for something else.
+    /// Before one of the target's own was, its own limit held it back. Else the thread that was to queue it stood in the queue itself.
     #[must_use]
     pub(crate) fn blame(&self, request: &Request, begin: u64, end: u64, whose: Whose<'_>) -> Blame {
         if request.end_ns <= begin {
@@ -264,7 +264,12 @@ impl Disk {
                 estimated: false,
             };
         }
-        let queued = request.queue_ns.clamp(begin, end.max(begin));
+        let before = match request.flags & IO_THROTTLED {
+            0 if request.owner == Holder::Own => None,
+            0 => Some(Holder::Nobody),
+            _ => Some(Holder::OwnQuota),
+        };
+        let queued = before.map_or(begin, |_| request.queue_ns.clamp(begin, end.max(begin)));
         let mut blame = self.stood(request, queued, end, whose);
         if request.failed() {
             // Its time on the device was no service.
@@ -274,11 +279,7 @@ impl Disk {
                 }
             }
         }
-        if queued > begin {
-            let before = match request.flags & IO_THROTTLED {
-                0 => Holder::Nobody,
-                _ => Holder::OwnQuota,
-            };
+        if let Some(before) = before.filter(|_| queued > begin) {
             blame.charges.push((before, queued - begin));
         }
         blame
@@ -340,7 +341,6 @@ impl Disk {
         if let Some(awaited) = awaited
             && let Some(owner) = only_owner(&present, awaited, whose)
         {
-            // All of it, if it is anything.
             // All of it, if it is anything.
             let mut of_others = others(&present, awaited);
             let demands = of_others.any(|other| self.demand_at(other, cost) > 0.0);
