@@ -1,5 +1,5 @@
-//! One shaped link. The process that fills it is found whatever the address family and the congestion control, and wherever its packets come
-//! from. A client that reads slowly is told apart from it.
+//! One shaped link. The process that fills it is found whatever the address family and the congestion control, and wherever its
+//! packets come from. A client that reads slowly is told apart from it.
 //!
 //! Everything lies in network namespaces of its own: the target's, with the shaped end; the client's, behind it; and a container's,
 //! whose packets come through a bridge and are forwarded.

@@ -104,6 +104,7 @@ mod tests {
             label: Label {
                 resource: None,
                 backups: Vec::new(),
+                part: None,
             },
             without: None,
             with: None,

@@ -117,6 +117,10 @@ pub(super) fn remember(inode: u64, by: Dirtier) {
 #[inline(always)]
 fn count(sb: u64, by: Dirtier) {
     if DIRTY_FILES.get_ptr(sb).is_none() {
+        #[expect(
+            clippy::needless_borrows_for_generic_args,
+            reason = "by value it would lie on the stack"
+        )]
         let _ = DIRTY_FILES.insert(sb, &NO_FILES, 1);
     }
     let Some(dirty) = DIRTY_FILES.get_ptr_mut(sb) else {

@@ -236,6 +236,10 @@ fn jbd2_handle_stats(ctx: RawTracePointContext) -> i32 {
         number: ctx.arg::<u64>(1) as u32,
     };
     if TRANSACTIONS.get_ptr(key).is_none() {
+        #[expect(
+            clippy::needless_borrows_for_generic_args,
+            reason = "by value it would lie on the stack"
+        )]
         let _ = TRANSACTIONS.insert(key, &NO_HANDLES, 1);
     }
     if let Some(handles) = TRANSACTIONS.get_ptr_mut(key) {

@@ -11,7 +11,7 @@ use tracer_common::{
     sched::{WAIT_NO_WAKER, WAIT_OPEN, WAIT_TASK_WAKER},
 };
 
-use super::{Thread, Threads, sleep::Completions};
+use super::{Thread, Threads, signs::Completions};
 use crate::{
     class::Class,
     event::{Io, Wait},

@@ -2,7 +2,7 @@
 
 use rustc_hash::FxHashMap as HashMap;
 
-use super::{Threads, sleep::Lock, thread::Thread};
+use super::{Threads, signs::Lock, thread::Thread};
 use crate::{
     class::{Class, Resource},
     event::{self, LockOutcome},

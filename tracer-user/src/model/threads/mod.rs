@@ -2,6 +2,7 @@
 
 mod completions;
 mod locks;
+mod signs;
 mod sleep;
 mod stack;
 mod stops;

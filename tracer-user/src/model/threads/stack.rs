@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap as HashMap;
 
-use super::sleep::{self, Completions, Lock, Sleep};
+use super::{
+    signs::{self, Completions, Lock},
+    sleep::{self, Sleep},
+};
 use crate::{
     class::{Cause, Class},
     event,
@@ -57,14 +60,14 @@ impl Stack {
         Self {
             interruptible: sleep::judge(row, 1, false),
             uninterruptible: sleep::judge(row, 2, false),
-            completions: sleep::completions(&frames),
-            completes: sleep::completes(&frames),
-            interrupt: sleep::is_interrupt(&frames),
-            reads_page: sleep::reads_page(&frames),
-            reclaims_group: sleep::reclaims_group(&frames),
-            lock: sleep::lock_of(&frames),
-            nap: sleep::is_nap(&frames),
-            syncs: sleep::syncs(&frames),
+            completions: signs::completions(&frames),
+            completes: signs::completes(&frames),
+            interrupt: signs::is_interrupt(&frames),
+            reads_page: signs::reads_page(&frames),
+            reclaims_group: signs::reclaims_group(&frames),
+            lock: signs::lock_of(&frames),
+            nap: signs::is_nap(&frames),
+            syncs: signs::syncs(&frames),
             remote: Kind::of_stack(&frames),
             frames,
         }

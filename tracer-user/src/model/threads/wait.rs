@@ -9,6 +9,7 @@ use tracer_common::sched::{
 use super::{
     Threads,
     locks::LockWait,
+    signs,
     sleep::{self, Sleep},
     stack::Stack,
     thread::{Behind, Thread},
@@ -436,7 +437,7 @@ impl Threads {
             return None;
         }
         let stack = self.stacks.get(wait.stack)?;
-        let class = if sleep::is_futex(&stack.frames) {
+        let class = if signs::is_futex(&stack.frames) {
             Class::Lock
         } else {
             Class::Upstream

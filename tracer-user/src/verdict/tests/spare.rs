@@ -85,7 +85,8 @@ fn pages_dirtied_before_the_trace_accuse_nobody() {
         &all_on(Class::Disk, Holder::Earlier),
         Some(Cause::Writeback),
         0.0,
-        "nginx waits for the disk: 100 % of its blocked time dirty pages were written back; 100 % behind the write-back of pages dirtied before the trace, by nobody who was seen.",
+        "nginx waits for the disk: 100 % of its blocked time dirty pages were written back; \
+         100 % behind the write-back of pages dirtied before the trace, by nobody who was seen.",
     );
 }
 
@@ -99,7 +100,8 @@ fn what_was_dirtied_before_the_trace_is_said_beside_the_targets_own_part() {
     assert_eq!(verdict.primary().unwrap().culprits, []);
     assert_eq!(
         verdict.sentence,
-        "nginx waits for the disk: 60 % of its blocked time it stood behind its own requests; 40 % behind the write-back of pages dirtied before the trace, by nobody who was seen; no other was seen."
+        "nginx waits for the disk: 60 % of its blocked time it stood behind its own requests; \
+         40 % behind the write-back of pages dirtied before the trace, by nobody who was seen; no other was seen."
     );
 }
 

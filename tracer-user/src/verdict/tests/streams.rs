@@ -273,7 +273,8 @@ fn who_writes_to_another_disk_is_not_accused_of_a_commit() {
     assert!(culprits(&elsewhere).is_empty());
     assert_eq!(
         elsewhere.sentence,
-        "server waits for the disk: 100 % of its blocked time it stood behind its own requests on sda; nobody else is to blame (seen for 200 ms only)."
+        "server waits for the disk: 100 % of its blocked time it stood behind its own requests on sda; \
+         nobody else is to blame (seen for 200 ms only)."
     );
     let here = judge(&homes::commit_beside_a_writer(true));
     assert_eq!(culprits(&here), ["tar"]);

@@ -1,0 +1,208 @@
+//! What a stack shows beside the reason of its sleep: completions, pages, locks, interrupts. Names hold for 5.10 to 7.2.
+
+use super::sleep::{LOCK, matches, plain, row};
+
+/// Does a sleep end with the completion of asynchronous I/O?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Completions {
+    /// No.
+    Never,
+    /// In an event loop. Completions may be among its events.
+    Perhaps,
+    /// In a call that returns completions.
+    Reaped,
+}
+
+/// Calls that return completions: `io_uring_enter`, `io_getevents`.
+const REAPS: &[&str] = &[
+    "io_cqring_wait*",
+    "read_events",
+    "do_io_getevents",
+    "__x64_sys_io_getevents*",
+    "__x64_sys_io_pgetevents*",
+];
+
+/// Waits for descriptors: an `eventfd` or a ring may be among them.
+const POLLS: &[&str] = &[
+    "ep_poll",
+    "do_epoll_wait",
+    "do_poll*",
+    "do_sys_poll",
+    "do_select",
+    "eventfd_read",
+];
+
+/// Functions through which the completion of block I/O wakes who waits for it.
+const COMPLETES: &[&str] = &[
+    "bio_endio",
+    "blk_update_request",
+    "blk_mq_end_request*",
+    "blk_done_softirq",
+    "aio_complete*",
+    "io_complete_rw*",
+    "iomap_dio_bio_end_io",
+    "iomap_dio_complete_work",
+    "dio_bio_end_aio",
+    "blkdev_bio_end_io*",
+    "io_req_rw_complete*",
+    "io_req_task_complete*",
+    "io_sq_thread*",
+];
+
+fn has_any(stack: &[String], patterns: &[&str]) -> bool {
+    let is_there = |function: &String| patterns.iter().any(|pattern| matches(pattern, function));
+    stack.iter().any(is_there)
+}
+
+/// Does a sleep with this stack wait for completions?
+#[must_use]
+pub(crate) fn completions(stack: &[String]) -> Completions {
+    if has_any(stack, REAPS) {
+        Completions::Reaped
+    } else if has_any(stack, POLLS) {
+        Completions::Perhaps
+    } else {
+        Completions::Never
+    }
+}
+
+/// Is this the stack of a waker that completes block I/O?
+#[must_use]
+pub(crate) fn completes(stack: &[String]) -> bool {
+    has_any(stack, COMPLETES)
+}
+
+/// Functions that emit their disk before they wait ([`crate::event::Sync`]).
+const SYNCS: [&str; 3] = ["ext4_sync_file", "sync_inodes_sb", "wb_wait_for_completion"];
+
+/// Is it a sleep within such a function?
+#[must_use]
+pub(crate) fn syncs(stack: &[String]) -> bool {
+    let within = |function: &String| SYNCS.contains(&plain(function));
+    stack.iter().any(within)
+}
+
+/// Does it sleep on a futex?
+#[must_use]
+pub(crate) fn is_futex(stack: &[String]) -> bool {
+    stack
+        .iter()
+        .any(|function| matches("do_futex", function) || matches("futex_*", function))
+}
+
+/// Functions that wait for a page that was read before or is read now: of a file, of a mapping, of swap. Names hold for 5.10 to 7.2.
+const PAGE_READS: [&str; 5] = [
+    "filemap_fault",
+    "filemap_read",
+    "filemap_get_pages",
+    "generic_file_buffered_read",
+    "do_swap_page",
+];
+
+/// Does it wait for a page that can be evicted?
+#[must_use]
+pub(crate) fn reads_page(stack: &[String]) -> bool {
+    let mut functions = stack.iter().map(|function| plain(function));
+    functions.any(|function| PAGE_READS.contains(&function))
+}
+
+/// Does it reclaim pages of a group that is full?
+#[must_use]
+pub(crate) fn reclaims_group(stack: &[String]) -> bool {
+    let mut functions = stack.iter().map(|function| plain(function));
+    functions.any(|function| function == "try_to_free_mem_cgroup_pages")
+}
+
+/// The kinds of locks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lock {
+    /// On a file.
+    File,
+    /// In memory: a futex, which may be a lock.
+    Memory,
+    /// Of the kernel.
+    Kernel,
+}
+
+/// The functions of the kernel that wait for a lock on a file.
+const FILE_LOCKS: [&str; 4] = [
+    "flock_lock_inode_wait",
+    "locks_lock_inode_wait",
+    "posix_lock_inode_wait",
+    "fcntl_setlk*",
+];
+
+/// The kind of lock that a stack sleeps for.
+#[must_use]
+pub(crate) fn lock_of(stack: &[String]) -> Option<Lock> {
+    let is_in = |pattern: &str| stack.iter().any(|function| matches(pattern, function));
+    match row(stack)? {
+        _ if FILE_LOCKS.iter().any(|pattern| is_in(pattern)) => Some(Lock::File),
+        LOCK => Some(Lock::Kernel),
+        _ if is_futex(stack) => Some(Lock::Memory),
+        _ => None,
+    }
+}
+
+/// Does it sleep for a time that it chose itself?
+#[must_use]
+pub(crate) fn is_nap(stack: &[String]) -> bool {
+    let naps = ["hrtimer_nanosleep", "do_nanosleep"];
+    let is_one = |function: &String| naps.iter().any(|nap| matches(nap, function));
+    stack.iter().any(is_one)
+}
+
+/// Functions through which the kernel enters interrupt context.
+const INTERRUPT: &[&str] = &[
+    "asm_sysvec_*",
+    "sysvec_*",
+    "__sysvec_*",
+    "asm_common_interrupt",
+    "common_interrupt",
+    "__common_interrupt",
+    "handle_softirqs",
+    "__do_softirq",
+    "irq_exit_rcu",
+    "__irq_exit_rcu",
+    "hrtimer_interrupt",
+    "do_softirq*",
+    "asm_call_irq_on_stack",
+    "asm_call_sysvec_on_stack",
+    "run_ksoftirqd",
+];
+
+/// Was this stack captured in an interrupt? Then `current` is the interrupted thread, not the waker.
+#[must_use]
+pub(crate) fn is_interrupt(stack: &[String]) -> bool {
+    stack
+        .iter()
+        .any(|function| INTERRUPT.iter().any(|pattern| matches(pattern, function)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stack(functions: &[&str]) -> Vec<String> {
+        functions
+            .iter()
+            .map(|function| (*function).to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn a_wakeup_from_a_timer_is_an_interrupt_and_one_from_a_futex_is_not() {
+        assert!(is_interrupt(&stack(&[
+            "try_to_wake_up",
+            "hrtimer_wakeup",
+            "__hrtimer_run_queues",
+            "hrtimer_interrupt"
+        ])));
+        assert!(!is_interrupt(&stack(&[
+            "try_to_wake_up",
+            "futex_wake",
+            "do_futex",
+            "do_syscall_64"
+        ])));
+    }
+}
