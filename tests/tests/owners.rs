@@ -140,8 +140,9 @@ fn files_that_have_no_room_still_belong_to_who_dirtied_them() {
         of(&maker)
     );
     assert_eq!(written, kernel);
-    assert!(written > u64::from(FILES) * 4096);
-    assert!(of(&maker) * 20 > written * 19);
+    // A page for each file. The rest is the file system's own tables, which its threads write too.
+    let pages = u64::from(FILES) * 4096;
+    assert!(of(&maker) >= pages, "{} of {pages}", of(&maker));
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario {
         name: "async-uring-tar",
         about: "a program reads by io_uring, tar reads its disk",
-        quick: true,
+        quick: false,
         make: |stage| beside_tar(stage, "io_uring"),
     },
     Scenario {

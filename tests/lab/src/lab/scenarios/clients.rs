@@ -16,7 +16,7 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario {
         name: "light-load",
         about: "eight clients ask for a small file ten times a second, on the server's CPU; a backup is busy elsewhere",
-        quick: true,
+        quick: false,
         make: light_load,
     },
     Scenario {

@@ -14,7 +14,7 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario {
         name: "quota-shared",
         about: "the server's group may use half a CPU, and a busy program in the group uses it up on another CPU",
-        quick: true,
+        quick: false,
         make: quota_shared,
     },
     Scenario {
@@ -38,7 +38,7 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario {
         name: "io-limit-shared",
         about: "the server's group may read 8 MB/s of its disk, and a backup in the group reads the same disk",
-        quick: true,
+        quick: false,
         make: io_limit_shared,
     },
     Scenario {
@@ -50,13 +50,13 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario {
         name: "memory-limit-shared",
         about: "a copy of large files fills the memory of the server's group, which is full",
-        quick: true,
+        quick: false,
         make: memory_limit_shared,
     },
     Scenario {
         name: "memory-limit-own",
         about: "the server's files do not fit into the memory of its group; a backup outside reads the same disk a little",
-        quick: true,
+        quick: false,
         make: memory_limit_own,
     },
 ];

@@ -23,7 +23,7 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario {
         name: "lock-file-held",
         about: "each request locks a file, which flock(1) holds for a job nearly all the time",
-        quick: true,
+        quick: false,
         make: |stage| {
             held(
                 stage,

@@ -19,13 +19,13 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario {
         name: "queues-mq",
         about: "a backup fills both transmit queues of the server's interface (mq)",
-        quick: true,
+        quick: false,
         make: queues,
     },
     Scenario {
         name: "queues-mq-apart",
         about: "a backup fills one transmit queue of the interface, the server sends through the other",
-        quick: true,
+        quick: false,
         make: queues_apart,
     },
     Scenario {
@@ -37,7 +37,7 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario {
         name: "queues-class-apart",
         about: "a backup fills a class of its own (htb), and leaves the server's alone",
-        quick: true,
+        quick: false,
         make: classes_apart,
     },
     Scenario {

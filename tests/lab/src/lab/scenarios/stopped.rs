@@ -16,7 +16,7 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario {
         name: "stopped-signals",
         about: "a script stops the server for half of the time, as cpulimit does",
-        quick: true,
+        quick: false,
         make: |stage| Ok(signalled(stage, LIMITER)?.holds("stopped", None)),
     },
     Scenario {
