@@ -137,7 +137,7 @@ fn with_tar_elsewhere(
 /// An event loop with its clients; the file lies on this disk.
 fn server(stage: &Stage, file: &Path) -> Result<Scene> {
     let address = world::loopback()?;
-    let asked = stage.files("asked", 1, 4096)?;
+    let asked = stage.files("asked", 4, 4096)?;
     let client = stage.room.client(address, &asked);
     let client = client.with(["--connections=4", "--think-ms=20"]);
     let server = python::aio(&stage.room, address, file)?;

@@ -43,6 +43,20 @@ def read(body):
     return data
 
 
+def listed(body):
+    """The names from an offset on, as many as there is room for."""
+    _, offset, room = struct.unpack_from("<QQI", body)
+    entries = b""
+    for index, name in enumerate(names[offset:], offset):
+        name = name.encode()
+        entry = struct.pack("<QQII", index + 2, index + 1, len(name), stat.S_IFREG >> 12) + name
+        entry += bytes(-len(entry) % 8)
+        if len(entries) + len(entry) > room:
+            break
+        entries += entry
+    return entries
+
+
 def answer(operation, node, body):
     """What a request is answered with; an errno if it fails."""
     if operation == INIT:
@@ -64,7 +78,9 @@ def answer(operation, node, body):
         return b""
     if operation == OPENDIR:
         return struct.pack("<QIi", 0, 0, 0)
-    if operation in (READDIR, RELEASEDIR, ACCESS, FLUSH):
+    if operation == READDIR:
+        return listed(body)
+    if operation in (RELEASEDIR, ACCESS, FLUSH):
         return b""
     if operation == STATFS:
         return bytes(80)
