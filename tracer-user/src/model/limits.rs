@@ -4,7 +4,7 @@
 //! wait: the target's part is its own, another member's part is that process's. What a member used is known per interval, some time
 //! after the wait.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::{
     account::Charge,
@@ -66,6 +66,8 @@ pub(super) struct Limits {
     limits: Vec<Limit>,
     /// Waits for them that cannot be split yet.
     waits: VecDeque<Charge>,
+    /// Disks, each with a holder that had a request there.
+    on_disk: BTreeSet<(PlaceId, Holder)>,
 }
 
 impl Limits {
@@ -165,6 +167,24 @@ impl Limits {
         None
     }
 
+    /// A holder had a request on a disk. What a process reads and writes is counted over all disks: only who was seen on the limited
+    /// one has used its limit.
+    #[inline]
+    pub(super) fn saw(&mut self, disk: PlaceId, holder: Holder) {
+        if !self.limits.is_empty() {
+            self.on_disk.insert((disk, holder));
+        }
+    }
+
+    /// Was the holder seen on the disk that is limited, if one is?
+    fn has_used(&self, names: &Names, limit: &Limit, holder: Holder) -> bool {
+        if limit.resource != Resource::Disk || holder == Holder::Own {
+            return true;
+        }
+        let disk = names.places.iter().position(|name| *name == limit.disk);
+        disk.is_some_and(|disk| self.on_disk.contains(&(disk, holder)))
+    }
+
     /// The kept waits whose limits have been read since.
     fn due(&mut self) -> Vec<Charge> {
         let mut due = Vec::new();
@@ -237,7 +257,7 @@ impl Limits {
                 None => sums.push((*holder, *amount)),
             }
         }
-        sums.retain(|(_, amount)| *amount > 0);
+        sums.retain(|(holder, amount)| *amount > 0 && self.has_used(names, limit, *holder));
         sums.sort_unstable();
         (!sums.is_empty()).then_some((limit.place, sums))
     }

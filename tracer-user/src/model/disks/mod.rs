@@ -135,6 +135,7 @@ impl Disks {
         }
         let disk = self.disk(names, io.dev);
         let place = disk.place;
+        account.limits.saw(place, owner);
         disk.completed(request);
         if request.failed() && owner == Holder::Own {
             *self.failed.entry(place).or_default() += 1;

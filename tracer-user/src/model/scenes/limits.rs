@@ -1,6 +1,6 @@
 //! Limits of the target's group, and who uses them up.
 
-use tracer_common::sched::WAIT_MEMSTALL;
+use tracer_common::{block::IO_THROTTLED, sched::WAIT_MEMSTALL};
 
 use super::*;
 use crate::{class::Cause, event::LimitUse};
@@ -173,4 +173,46 @@ fn pages_that_are_new_or_of_a_group_with_room_wait_for_the_disk() {
         assert_eq!(threads(&books, Class::Memory), 0);
         assert_eq!(threads(&books, Class::Disk), 40);
     }
+}
+
+/// The server's read of the disk 7 is held back from 20 to 60 ms. Its own and a stranger's bytes are counted over all disks.
+fn held_back_read(stranger: Event) -> Books {
+    let use_of_disk = LimitUse {
+        resource: Resource::Disk,
+        file: "/blkio/shop/blkio.throttle.read_bps_device".to_owned(),
+        disk: "sda".to_owned(),
+        held_back: 0,
+        ..used(0, 200, &[(SERVER, 10), (TAR, 30)])
+    };
+    let disk = event::Disk {
+        dev: 7,
+        name: "sda".to_owned(),
+        ..event::Disk::default()
+    };
+    let read = Event::Io(Io {
+        flags: IO_THROTTLED,
+        ..io(SERVER, 60, 61, 4096)
+    });
+    let begin = LimitUse {
+        ns: at(0),
+        used: Vec::new(),
+        ..use_of_disk.clone()
+    };
+    let events = [Event::Disk(disk), limit(begin), stranger, read];
+    let events = events.into_iter().chain(running(SERVER));
+    let wait = [sleep(SERVER, 20, 61, PAGE), limit(use_of_disk)];
+    books(events.chain(wait), 300)
+}
+
+#[test]
+fn who_reads_another_disk_has_not_used_the_limit_of_this_one() {
+    let elsewhere = Event::Io(Io {
+        dev: 8,
+        ..io(TAR, 10, 15, 4096)
+    });
+    let innocent = held_back_read(elsewhere);
+    assert_eq!(charged(&innocent, Resource::Disk, Holder::OwnQuota), 40);
+    let here = held_back_read(read(TAR, 10, 15, 4096));
+    assert_eq!(charged(&here, Resource::Disk, Holder::OwnQuota), 10);
+    assert_eq!(charged(&here, Resource::Disk, holder(&here, TAR)), 30);
 }
