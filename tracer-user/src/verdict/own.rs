@@ -115,13 +115,13 @@ pub fn client_name(books: &Books, client: Client) -> String {
 
 /// The part that has most of what the target owes to itself, in words; `None` where no part stands out, or where there is only one.
 pub(super) fn mostly(books: &Books, found: &Hypothesis) -> Option<String> {
-    let parts = found.self_parts.iter();
-    let notable: Vec<&SelfPart> = parts.filter(|part| part.share >= NOTABLE_PART).collect();
+    let parts = &found.self_parts;
     let enough = |share: f64| share >= MOSTLY * found.self_share;
-    if let Some((client, share)) = largest(&notable, |part| part.client)
+    if let Some((client, share)) = largest(parts, |part| part.client)
         && enough(share)
     {
-        let of = notable.iter().filter(|part| part.client == Some(client));
+        let notable = parts.iter().filter(|part| part.share >= NOTABLE_PART);
+        let of = notable.filter(|part| part.client == Some(client));
         let processes: BTreeSet<ProcessId> = of.map(|part| part.process).collect();
         let one = processes.first().filter(|_| processes.len() == 1);
         let by = one.map_or_else(String::new, |id| {
@@ -132,28 +132,32 @@ pub(super) fn mostly(books: &Books, found: &Hypothesis) -> Option<String> {
             client_name(books, client)
         ));
     }
-    if let Some((process, share)) = largest(&notable, |part| Some(part.process))
+    if let Some((process, share)) = largest(parts, |part| Some(part.process))
         && enough(share)
     {
         let name = named(&books.processes[process]);
         return Some(format!("mostly those of its own process {name}"));
     }
     let title = |part: &SelfPart| Some(title(&books.processes[part.process]));
-    if let Some((words, share)) = largest(&notable, title)
+    if let Some((words, share)) = largest(parts, title)
         && enough(share)
     {
         return Some(format!("mostly those of its own processes `{words}`"));
     }
-    let (thread, share) = largest(&notable, |part| part.thread.clone())?;
+    let (thread, share) = largest(parts, |part| part.thread.clone())?;
     enough(share).then(|| format!("mostly those of its thread {thread}"))
 }
 
-/// The largest of what tells parts apart; `None` where nothing does: they have one, or none.
-fn largest<K: Ord>(parts: &[&SelfPart], key: impl Fn(&SelfPart) -> Option<K>) -> Option<(K, f64)> {
+/// The largest of what tells parts apart, small ones included; `None` where nothing does: they have one, or none. Small parts add
+/// nothing to it: many of them would look like one.
+fn largest<K: Ord>(parts: &[SelfPart], key: impl Fn(&SelfPart) -> Option<K>) -> Option<(K, f64)> {
     let mut sums: BTreeMap<K, f64> = BTreeMap::new();
     for part in parts {
         if let Some(key) = key(part) {
-            *sums.entry(key).or_default() += part.share;
+            let sum: &mut f64 = sums.entry(key).or_default();
+            if part.share >= NOTABLE_PART {
+                *sum += part.share;
+            }
         }
     }
     let apart = sums.len() >= 2;
