@@ -102,7 +102,7 @@ fn written(stage: &Stage, work: &str, same: bool) -> Result<Scene> {
     let busy = Meter::DiskBusy(there.name().to_owned());
     Ok(scene
         .innocent("backup", backup)
-        .at_least(busy, 0.02)
+        .at_least(busy, 0.005)
         .unharmed()
         .with_disk(here)
         .with_disk(there))
@@ -115,8 +115,8 @@ const WRITES: &str = r#"for lane in 1 2; do while :; do
 
 /// It writes now and then. The kernel's own work for a disk in memory would hold up the server's CPU, if it wrote all the time.
 const LIGHT_WRITES: &str = r#"while :; do
-    dd if=/dev/zero of="$1/large" bs=1M count=8 conv=notrunc status=none
-    sync -f "$1"; sleep 0.1; done"#;
+    dd if=/dev/zero of="$1/large" bs=1M count=4 conv=notrunc status=none
+    sync -f "$1"; sleep 0.2; done"#;
 
 /// A disk that is written and synced is busy for this part of the time: between two writes nothing is in flight.
 const WRITTEN: f64 = 0.4;

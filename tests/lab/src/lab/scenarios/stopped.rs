@@ -120,7 +120,8 @@ fn briefly(stage: &Stage) -> Result<Scene> {
         .innocent("hog", stage.hog(1).on_cpus(stage.elsewhere.clone()))
         .innocent("stopper", script.on_cpus(stage.elsewhere.clone()))
         .at_least(Meter::OnCpu(Who::Backup(0)), BUSY)
-        .unharmed())
+        // The client shares its CPU with them, the server does not.
+        .at_most(Meter::Queued(Who::Server), 0.05))
 }
 
 /// The busy program writes its pid, joins the group, and is stopped and frozen in it.
