@@ -139,7 +139,8 @@ fn files_that_have_no_room_still_belong_to_who_dirtied_them() {
         "written {written} (diskstats {kernel}), by the shell {}",
         of(&maker)
     );
-    assert_eq!(written, kernel);
+    // Some kernels run no tracing program while the first process is current: a completion in an interrupt then stays unseen.
+    assert!(written.abs_diff(kernel) * 100 < kernel);
     // A page for each file. The rest is the file system's own tables, which its threads write too.
     let pages = u64::from(FILES) * 4096;
     assert!(of(&maker) >= pages, "{} of {pages}", of(&maker));
