@@ -49,7 +49,7 @@ const BY_TURNS: [&str; 12] = [
     "lock-file-held",
     "queues-mq",
     "async-uring-tar",
-    "same-disk-writer",
+    "lock-file-tried",
     "quota-beside-idle",
     "stopped-frozen",
     "lock-file-own",
