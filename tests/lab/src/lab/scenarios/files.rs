@@ -137,7 +137,8 @@ fn fuse(stage: &Stage, options: [&str; 1]) -> Result<(Scene, Disk, Program)> {
     let address = world::loopback()?;
     let room = &stage.room;
     let served = python::file_system(room, &behind, &point, options)?;
-    let client = cold_client(stage, address, &point);
+    // The names are those behind it: the file system may not be there yet.
+    let client = cold_client(stage, address, &behind);
     let server = room.server(address, &point, false);
     let backup = direct(stage, &large, 6);
     let scene = Scene::new(server, address, client)
@@ -163,7 +164,8 @@ fn served_slowly(stage: &Stage) -> Result<Scene> {
     let address = world::loopback()?;
     let room = &stage.room;
     let served = python::file_system(room, &behind, &point, ["--sleep-ms=50"])?;
-    let client = cold_client(stage, address, &point);
+    // The names are those behind it: the file system may not be there yet.
+    let client = cold_client(stage, address, &behind);
     Ok(
         Scene::new(room.server(address, &point, false), address, client)
             .with(served)
