@@ -1,6 +1,6 @@
 //! What a stack shows beside the reason of its sleep: completions, pages, locks, interrupts. Names hold for 5.10 to 7.2.
 
-use super::sleep::{LOCK, matches, plain, row};
+use super::sleep::{LOCK, matches, row};
 
 /// Does a sleep end with the completion of asynchronous I/O?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,16 +78,13 @@ const SYNCS: [&str; 3] = ["ext4_sync_file", "sync_inodes_sb", "wb_wait_for_compl
 /// Is it a sleep within such a function?
 #[must_use]
 pub(crate) fn syncs(stack: &[String]) -> bool {
-    let within = |function: &String| SYNCS.contains(&plain(function));
-    stack.iter().any(within)
+    has_any(stack, &SYNCS)
 }
 
 /// Does it sleep on a futex?
 #[must_use]
 pub(crate) fn is_futex(stack: &[String]) -> bool {
-    stack
-        .iter()
-        .any(|function| matches("do_futex", function) || matches("futex_*", function))
+    has_any(stack, &["do_futex", "futex_*"])
 }
 
 /// Functions that wait for a page that was read before or is read now: of a file, of a mapping, of swap. Names hold for 5.10 to 7.2.
@@ -102,15 +99,13 @@ const PAGE_READS: [&str; 5] = [
 /// Does it wait for a page that can be evicted?
 #[must_use]
 pub(crate) fn reads_page(stack: &[String]) -> bool {
-    let mut functions = stack.iter().map(|function| plain(function));
-    functions.any(|function| PAGE_READS.contains(&function))
+    has_any(stack, &PAGE_READS)
 }
 
 /// Does it reclaim pages of a group that is full?
 #[must_use]
 pub(crate) fn reclaims_group(stack: &[String]) -> bool {
-    let mut functions = stack.iter().map(|function| plain(function));
-    functions.any(|function| function == "try_to_free_mem_cgroup_pages")
+    has_any(stack, &["try_to_free_mem_cgroup_pages"])
 }
 
 /// The kinds of locks.
@@ -135,9 +130,8 @@ const FILE_LOCKS: [&str; 4] = [
 /// The kind of lock that a stack sleeps for.
 #[must_use]
 pub(crate) fn lock_of(stack: &[String]) -> Option<Lock> {
-    let is_in = |pattern: &str| stack.iter().any(|function| matches(pattern, function));
     match row(stack)? {
-        _ if FILE_LOCKS.iter().any(|pattern| is_in(pattern)) => Some(Lock::File),
+        _ if has_any(stack, &FILE_LOCKS) => Some(Lock::File),
         LOCK => Some(Lock::Kernel),
         _ if is_futex(stack) => Some(Lock::Memory),
         _ => None,
@@ -147,9 +141,7 @@ pub(crate) fn lock_of(stack: &[String]) -> Option<Lock> {
 /// Does it sleep for a time that it chose itself?
 #[must_use]
 pub(crate) fn is_nap(stack: &[String]) -> bool {
-    let naps = ["hrtimer_nanosleep", "do_nanosleep"];
-    let is_one = |function: &String| naps.iter().any(|nap| matches(nap, function));
-    stack.iter().any(is_one)
+    has_any(stack, &["hrtimer_nanosleep", "do_nanosleep"])
 }
 
 /// Functions through which the kernel enters interrupt context.
@@ -174,21 +166,13 @@ const INTERRUPT: &[&str] = &[
 /// Was this stack captured in an interrupt? Then `current` is the interrupted thread, not the waker.
 #[must_use]
 pub(crate) fn is_interrupt(stack: &[String]) -> bool {
-    stack
-        .iter()
-        .any(|function| INTERRUPT.iter().any(|pattern| matches(pattern, function)))
+    has_any(stack, INTERRUPT)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn stack(functions: &[&str]) -> Vec<String> {
-        functions
-            .iter()
-            .map(|function| (*function).to_owned())
-            .collect()
-    }
+    use crate::model::threads::sleep::tests::stack;
 
     #[test]
     fn a_wakeup_from_a_timer_is_an_interrupt_and_one_from_a_futex_is_not() {

@@ -202,7 +202,7 @@ pub(super) fn is_stopped(state: u32) -> bool {
 }
 
 /// Compilers append suffixes (`.isra.0`, `.constprop.0`).
-pub(super) fn plain(function: &str) -> &str {
+fn plain(function: &str) -> &str {
     function.split('.').next().unwrap_or(function)
 }
 
@@ -263,10 +263,11 @@ pub(crate) fn elsewhere(sleep: Sleep) -> Sleep {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn stack(functions: &[&str]) -> Vec<String> {
+    /// Frames with these functions.
+    pub(in crate::model::threads) fn stack(functions: &[&str]) -> Vec<String> {
         functions
             .iter()
             .map(|function| (*function).to_owned())
