@@ -115,8 +115,12 @@ fn stability(view: &View<'_>) -> f64 {
             least_active: view.sums.least_active,
             ..Sums::default()
         };
+        let mut times = vec![0_u32; samples.len()];
         for _ in 0..samples.len() {
-            sums.add(&samples[random.below(samples.len())]);
+            times[random.below(samples.len())] += 1;
+        }
+        for (sample, times) in samples.iter().zip(times).filter(|(_, times)| *times > 0) {
+            sums.add(sample, f64::from(times));
         }
         same += usize::from(sums.answer() == wanted);
     }

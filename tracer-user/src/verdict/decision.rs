@@ -53,16 +53,16 @@ impl Sums {
         }
     }
 
-    /// Adds another slice.
-    pub(super) fn add(&mut self, other: &Self) {
-        self.active += other.active;
-        self.blocked += other.blocked;
-        self.behind_tracer += other.behind_tracer;
+    /// Adds another slice so many times.
+    pub(super) fn add(&mut self, other: &Self, times: f64) {
+        self.active += times * other.active;
+        self.blocked += times * other.blocked;
+        self.behind_tracer += times * other.behind_tracer;
         for (sum, ns) in self.waited.iter_mut().zip(other.waited) {
-            *sum += ns;
+            *sum += times * ns;
         }
         for (key, ns) in &other.held {
-            *self.held.entry(*key).or_default() += ns;
+            *self.held.entry(*key).or_default() += times * ns;
         }
     }
 

@@ -26,54 +26,49 @@ pub(super) struct Full {
 
 /// The senders that send as much while the target sends as while it does not.
 pub(super) fn apart(slices: &[Full]) -> Vec<Holder> {
-    let bins = bins(slices);
-    let mut totals: BTreeMap<Holder, u64> = BTreeMap::new();
-    for (holder, bytes) in bins.iter().flatten() {
-        *totals.entry(*holder).or_default() += bytes;
-    }
-    let others: u64 = totals
-        .iter()
-        .filter(|(holder, _)| **holder != Holder::Own)
-        .map(|(_, bytes)| bytes)
-        .sum();
-    let holders = totals.iter().filter(|(holder, bytes)| {
-        let part = **bytes as f64 / others.max(1) as f64;
-        **holder != Holder::Own
-            && change(&bins, **holder).is_some_and(|change| change < APART_BELOW * part)
+    let series = series(slices);
+    let Some(own) = series.get(&Holder::Own) else {
+        return Vec::new();
+    };
+    let others = series.iter().filter(|(holder, _)| **holder != Holder::Own);
+    let total: f64 = others.clone().flat_map(|(_, bytes)| bytes).sum();
+    let apart = others.filter(|(_, bytes)| {
+        let part = bytes.iter().sum::<f64>() / total.max(1.0);
+        change(own, bytes).is_some_and(|change| change < APART_BELOW * part)
     });
-    holders.map(|(holder, _)| *holder).collect()
+    apart.map(|(holder, _)| *holder).collect()
 }
 
-/// Bytes by holder in bins of several slices each.
-fn bins(slices: &[Full]) -> Vec<BTreeMap<Holder, u64>> {
+/// Bytes of each holder in bins of several slices each.
+fn series(slices: &[Full]) -> BTreeMap<Holder, Vec<f64>> {
     let packets: u64 = slices.iter().map(|slice| slice.packets).sum();
     let length = (BIN_PACKETS * slices.len() as f64 / packets.max(1) as f64).ceil() as u64;
-    let mut bins: BTreeMap<u64, BTreeMap<Holder, u64>> = BTreeMap::new();
+    let bin = |slice: &Full| slice.index / length.max(1);
+    let mut bins: Vec<u64> = slices.iter().map(bin).collect();
+    bins.dedup();
+    let mut series: BTreeMap<Holder, Vec<f64>> = BTreeMap::new();
+    let mut at = 0;
     for slice in slices {
-        let bin = bins.entry(slice.index / length.max(1)).or_default();
+        at += usize::from(bins[at] != bin(slice));
         for (holder, bytes) in &slice.bytes {
-            *bin.entry(*holder).or_default() += bytes;
+            let series = series.entry(*holder);
+            series.or_insert_with(|| vec![0.0; bins.len()])[at] += *bytes as f64;
         }
     }
-    bins.into_values().collect()
+    series
 }
 
-/// How much a holder's bytes change for each byte that the target sends more, with twice the standard error (least squares). `None`
+/// How much another's bytes change for each byte that the target sends more, with twice the standard error (least squares). `None`
 /// if there are too few bins, or the target always sends the same.
-fn change(bins: &[BTreeMap<Holder, u64>], holder: Holder) -> Option<f64> {
-    let of = |bin: &BTreeMap<Holder, u64>, holder| bin.get(&holder).copied().unwrap_or(0) as f64;
-    let pairs: Vec<(f64, f64)> = bins
-        .iter()
-        .map(|bin| (of(bin, Holder::Own), of(bin, holder)))
-        .collect();
-    if pairs.len() < ENOUGH_BINS {
+fn change(own: &[f64], other: &[f64]) -> Option<f64> {
+    if own.len() < ENOUGH_BINS {
         return None;
     }
-    let count = pairs.len() as f64;
-    let own_mean = pairs.iter().map(|(own, _)| own).sum::<f64>() / count;
-    let mean = pairs.iter().map(|(_, other)| other).sum::<f64>() / count;
+    let count = own.len() as f64;
+    let own_mean = own.iter().sum::<f64>() / count;
+    let mean = other.iter().sum::<f64>() / count;
     let (mut own_own, mut own_other, mut other_other) = (0.0, 0.0, 0.0);
-    for (own, other) in pairs {
+    for (own, other) in own.iter().zip(other) {
         let (own, other) = (own - own_mean, other - mean);
         own_own += own * own;
         own_other += own * other;

@@ -45,6 +45,15 @@ pub(crate) struct Share {
     pub(crate) ns: u64,
 }
 
+/// What is charged for a link.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Shares {
+    /// Waits of target threads.
+    pub(crate) waits: Vec<Share>,
+    /// Time that responses were under way after their last send.
+    pub(crate) drains: Vec<Share>,
+}
+
 impl Link {
     /// An interface of which nothing is known yet.
     #[must_use]
@@ -60,11 +69,10 @@ impl Link {
 
     /// Somebody sent.
     pub(crate) fn sent(&mut self, sent: &event::Queue, owner: Holder) {
-        let link = &sent.link;
         self.unread |= sent.flags & LINK_UNREAD != 0;
         self.handed |= sent.flags & LINK_HANDED != 0;
-        let slice = self.slices.entry(link.ns / LINK_SLICE_NS).or_default();
-        slice.add(sent, owner);
+        let index = sent.link.ns / LINK_SLICE_NS;
+        self.slices.entry(index).or_default().add(sent, owner);
     }
 
     /// Why waits of the target behind it cannot be seen, if it sends here and they cannot.
@@ -111,41 +119,36 @@ impl Link {
     }
 
     /// Charges the waits in slices with a full link to the senders, by wire bytes. The rest belongs to the receiver, or to a path
-    /// that loses packets.
+    /// that loses packets. What was under way meanwhile is charged likewise; the rest of it belongs to the path and the peer, and is
+    /// no wait of this machine's.
     #[must_use]
-    pub(crate) fn charges(&self) -> Vec<Share> {
+    pub(crate) fn shares(&self) -> Shares {
+        let mut shares = Shares::default();
+        if !self.slices.values().any(Slice::holds_up) {
+            return shares;
+        }
         let known = Known::of(&self.slices);
-        let mut shares = Vec::new();
-        for (index, slice) in &self.slices {
+        let held_up = self.slices.iter().filter(|(_, slice)| slice.holds_up());
+        for (index, slice) in held_up {
+            let begin = index * LINK_SLICE_NS;
             for limit in Limit::ALL {
-                let (ns, begin) = (slice.waited_ns[limit.index()], index * LINK_SLICE_NS);
+                let waited = slice.waited_ns[limit.index()];
+                let draining = slice.draining_ns[limit.index()];
+                if waited + draining == 0 {
+                    continue;
+                }
                 match self.senders(*index, slice, limit, &known) {
-                    _ if ns == 0 => {}
-                    Some(senders) => shares.extend(split(ns, senders, &known.apart, begin)),
-                    None => shares.push(Share {
+                    Some(senders) => {
+                        let split = |ns| split(ns, senders, &known.apart, begin);
+                        shares.waits.extend(split(waited));
+                        shares.drains.extend(split(draining));
+                    }
+                    None if waited > 0 => shares.waits.push(Share {
                         holder: self.instead(*index, limit, &known),
                         begin,
-                        ns,
+                        ns: waited,
                     }),
-                }
-            }
-        }
-        shares
-    }
-
-    /// Splits the time that responses were under way while the link was full, as [`Self::charges`] does. The rest of it belongs to
-    /// the path and the peer: it is no wait of this machine's.
-    #[must_use]
-    pub(crate) fn drains(&self) -> Vec<Share> {
-        let known = Known::of(&self.slices);
-        let mut shares = Vec::new();
-        for (index, slice) in &self.slices {
-            for limit in Limit::ALL {
-                let ns = slice.draining_ns[limit.index()];
-                if ns > 0
-                    && let Some(senders) = self.senders(*index, slice, limit, &known)
-                {
-                    shares.extend(split(ns, senders, &known.apart, index * LINK_SLICE_NS));
+                    None => {}
                 }
             }
         }
@@ -231,6 +234,9 @@ pub(crate) fn elsewhere(limit: Limit) -> Holder {
 /// Splits `ns` by bytes among those that stood in the queue; the parts sum to it. Without them the target is alone with the rate of
 /// its class.
 fn split(ns: u64, senders: &[Sender], apart: &[Holder], begin: u64) -> Vec<Share> {
+    if ns == 0 {
+        return Vec::new();
+    }
     let stood = |sender: &&Sender| sender.stood() && !apart.contains(&sender.holder);
     let held: Vec<&Sender> = senders.iter().filter(stood).collect();
     let total: u64 = held.iter().map(|sender| sender.bytes).sum();
@@ -273,7 +279,7 @@ mod tests {
         link.sent(&sent(0, 3000, 5), Holder::Process(1));
         link.sent(&sent(0, 1000, 5), Holder::Own);
         link.waited(1_000_000, 9_000_000, 8_000_000, Limit::Path);
-        let charges = link.charges();
+        let charges = link.shares().waits;
         assert_eq!(
             charges[0],
             Share {
@@ -299,7 +305,7 @@ mod tests {
         link.sent(&sent(LINK_SLICE_NS, 1500, 0), Holder::Own);
         link.drained(5_000_000, LINK_SLICE_NS + 5_000_000, Limit::Path);
         assert_eq!(
-            link.drains(),
+            link.shares().drains,
             [Share {
                 holder: Holder::Process(1),
                 begin: 0,
@@ -313,7 +319,7 @@ mod tests {
         let mut link = Link::new(0);
         link.sent(&sent(0, 3000, 0), Holder::Process(1));
         link.waited(0, 5_000_000, 5_000_000, Limit::Path);
-        assert_eq!(link.charges()[0].holder, Holder::Peer);
+        assert_eq!(link.shares().waits[0].holder, Holder::Peer);
     }
 
     #[test]
@@ -322,10 +328,10 @@ mod tests {
         link.sent(&sent(0, 3000, u32::MAX), Holder::Process(1));
         link.sent(&sent(0, 1000, u32::MAX), Holder::Own);
         link.waited(0, 5_000_000, 5_000_000, Limit::Path);
-        assert_eq!(link.charges()[0].holder, Holder::Peer);
+        assert_eq!(link.shares().waits[0].holder, Holder::Peer);
         // One that was late shows that the link had no room.
         link.sent(&sent(0, 1000, 2), Holder::Process(1));
-        assert_eq!(link.charges()[0].holder, Holder::Process(1));
+        assert_eq!(link.shares().waits[0].holder, Holder::Process(1));
     }
 
     #[test]
@@ -334,7 +340,7 @@ mod tests {
         link.sent(&sent(0, 1500, 3), Holder::Process(1));
         link.waited(LINK_SLICE_NS, 2 * LINK_SLICE_NS, 77, Limit::Path);
         assert_eq!(
-            link.charges(),
+            link.shares().waits,
             [Share {
                 holder: Holder::Process(1),
                 begin: LINK_SLICE_NS,
@@ -352,7 +358,7 @@ mod tests {
         }
         link.waited(0, 10 * LINK_SLICE_NS, 10 * LINK_SLICE_NS, Limit::Path);
         assert!(
-            link.charges()
+            link.shares().waits
                 .iter()
                 .all(|share| share.holder == Holder::Peer)
         );
@@ -369,8 +375,8 @@ mod tests {
             link.sent(&sent(slice * LINK_SLICE_NS, 1000, backlog), Holder::Own);
         }
         link.waited(LINK_SLICE_NS, 2 * LINK_SLICE_NS, 40, Limit::Path);
-        assert_eq!(link.charges()[0].holder, Holder::Process(1));
-        assert_eq!(link.charges()[0].ns, 30);
+        assert_eq!(link.shares().waits[0].holder, Holder::Process(1));
+        assert_eq!(link.shares().waits[0].ns, 30);
     }
 
     #[test]
@@ -379,8 +385,8 @@ mod tests {
         link.sent(&sent(0, 3000, 5), Holder::Process(1));
         link.waited(0, 5_000_000, 5_000_000, Limit::Closed);
         link.drained(0, 5_000_000, Limit::Closed);
-        assert_eq!(link.charges()[0].holder, Holder::Peer);
-        assert_eq!(link.drains(), []);
+        assert_eq!(link.shares().waits[0].holder, Holder::Peer);
+        assert_eq!(link.shares().drains, []);
     }
 
     #[test]
@@ -394,7 +400,7 @@ mod tests {
         }
         link.waited(20 * LINK_SLICE_NS, 21 * LINK_SLICE_NS, 10, Limit::Loss);
         link.waited(300 * LINK_SLICE_NS, 301 * LINK_SLICE_NS, 10, Limit::Loss);
-        let found: Vec<(Holder, u64)> = link.charges().iter().map(|s| (s.holder, s.ns)).collect();
+        let found: Vec<(Holder, u64)> = link.shares().waits.iter().map(|s| (s.holder, s.ns)).collect();
         assert_eq!(
             found,
             [

@@ -23,7 +23,7 @@ use crate::{
     event,
 };
 use flow::Limit;
-use link::{Link, Share};
+use link::{Link, Share, Shares};
 
 pub(super) use flow::Flow;
 
@@ -147,20 +147,23 @@ impl Links {
 
     /// Charges the waits for links to the senders.
     pub(super) fn settle(&self, account: &mut Account, sent: &SentTo) {
-        let mut own: Vec<u64> = Vec::new();
-        for link in self.links.values() {
-            own.push(charge_drains(link, account));
-        }
-        for ((key, link), drained) in self.links.iter().zip(own) {
-            let waited = self.charge_waits(*key, link, account);
+        for (key, link) in &self.links {
+            let Shares { waits, drains } = link.shares();
+            let drained = charge_drains(link, drains, account);
+            let waited = self.charge_waits(*key, link, waits, account);
             charge_parts(link, account, drained + waited, sent);
         }
     }
 
     /// Charges the ledger slice by slice. The flame graph has the stacks that waited, each with the same part of every sender. Returns
     /// the target's own part, ns.
-    fn charge_waits(&self, key: Key, link: &Link, account: &mut Account) -> u64 {
-        let shares = link.charges();
+    fn charge_waits(
+        &self,
+        key: Key,
+        link: &Link,
+        shares: Vec<Share>,
+        account: &mut Account,
+    ) -> u64 {
         let total: u64 = shares.iter().map(|share| share.ns).sum();
         let mut by_holder: BTreeMap<Holder, u64> = BTreeMap::new();
         for share in shares {
@@ -213,9 +216,9 @@ fn part_of(ns: u64, part: u64, whole: u64) -> u64 {
 
 /// While the link is full, a response under way waits for it although no thread does. It is the request's time, not a thread's. Returns the
 /// target's own part, ns.
-fn charge_drains(link: &Link, account: &mut Account) -> u64 {
+fn charge_drains(link: &Link, shares: Vec<Share>, account: &mut Account) -> u64 {
     let mut own = 0;
-    for share in link.drains() {
+    for share in shares {
         if share.holder == Holder::Own {
             own += share.ns;
         }

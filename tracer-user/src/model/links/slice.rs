@@ -94,6 +94,12 @@ impl Slice {
         senders.find(|sender| sender.holder == Holder::Own)
     }
 
+    /// Did a target thread wait, or a response of the target stay under way?
+    pub(super) fn holds_up(&self) -> bool {
+        let all = [self.waited_ns, self.draining_ns];
+        all.as_flattened().iter().any(|ns| *ns > 0)
+    }
+
     pub(super) fn never_emptied(&self) -> bool {
         self.backlog_min != 0 && self.backlog_min != u32::MAX
     }

@@ -50,7 +50,7 @@ fn charged(sent: &[(event::Queue, Holder)], limit: Limit) -> Vec<(Holder, u64)> 
         link.sent(slice, *holder);
     }
     link.waited(1_000_000, 5_000_000, 4_000_000, limit);
-    let shares = link.charges().into_iter();
+    let shares = link.shares().waits.into_iter();
     shares.map(|share| (share.holder, share.ns)).collect()
 }
 
@@ -82,7 +82,7 @@ fn an_answer_under_way_to_a_client_far_away_waits_for_no_class_of_others() {
     link.sent(&timed(0, 1000, u32::MAX, 0), Holder::Own);
     link.sent(&timed(15 * LINK_SLICE_NS, 1000, u32::MAX, 0), Holder::Own);
     link.drained(0, 20 * LINK_SLICE_NS, Limit::Path);
-    assert_eq!(link.drains(), []);
+    assert_eq!(link.shares().drains, []);
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn who_has_a_class_with_a_rate_of_its_own_is_charged_with_nothing() {
     }
     link.waited(0, 1_000_000_000, 1_000_000_000, Limit::Path);
     assert!(
-        link.charges()
+        link.shares().waits
             .iter()
             .all(|share| share.holder == Holder::Own)
     );

@@ -1,6 +1,6 @@
 //! What a stack shows beside the reason of its sleep: completions, pages, locks, interrupts. Names hold for 5.10 to 7.2.
 
-use super::sleep::{LOCK, matches, row};
+use super::sleep::{LOCK, Sleep, is_meant, plain};
 
 /// Does a sleep end with the completion of asynchronous I/O?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,8 +50,8 @@ const COMPLETES: &[&str] = &[
 ];
 
 fn has_any(stack: &[String], patterns: &[&str]) -> bool {
-    let is_there = |function: &String| patterns.iter().any(|pattern| matches(pattern, function));
-    stack.iter().any(is_there)
+    let is_there = |function: &str| patterns.iter().any(|pattern| is_meant(pattern, function));
+    stack.iter().any(|function| is_there(plain(function)))
 }
 
 /// Does a sleep with this stack wait for completions?
@@ -127,10 +127,10 @@ const FILE_LOCKS: [&str; 4] = [
     "fcntl_setlk*",
 ];
 
-/// The kind of lock that a stack sleeps for.
+/// The kind of lock that a stack sleeps for, which has this row in the table of sleeps.
 #[must_use]
-pub(crate) fn lock_of(stack: &[String]) -> Option<Lock> {
-    match row(stack)? {
+pub(crate) fn lock_of(row: Option<Sleep>, stack: &[String]) -> Option<Lock> {
+    match row? {
         _ if has_any(stack, &FILE_LOCKS) => Some(Lock::File),
         LOCK => Some(Lock::Kernel),
         _ if is_futex(stack) => Some(Lock::Memory),

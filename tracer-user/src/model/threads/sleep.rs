@@ -202,18 +202,12 @@ pub(super) fn is_stopped(state: u32) -> bool {
 }
 
 /// Compilers append suffixes (`.isra.0`, `.constprop.0`).
-fn plain(function: &str) -> &str {
+pub(super) fn plain(function: &str) -> &str {
     function.split('.').next().unwrap_or(function)
 }
 
-/// Does `pattern` stand for `function`?
-pub(super) fn matches(pattern: &str, function: &str) -> bool {
-    let function = plain(function);
-    is_meant(pattern, function)
-}
-
-/// The same for a function without suffix.
-fn is_meant(pattern: &str, function: &str) -> bool {
+/// Does `pattern` stand for `function`, which has no suffix?
+pub(super) fn is_meant(pattern: &str, function: &str) -> bool {
     pattern
         .strip_suffix('*')
         .map_or(function == pattern, |prefix| function.starts_with(prefix))

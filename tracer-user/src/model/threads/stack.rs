@@ -65,7 +65,7 @@ impl Stack {
             interrupt: signs::is_interrupt(&frames),
             reads_page: signs::reads_page(&frames),
             reclaims_group: signs::reclaims_group(&frames),
-            lock: signs::lock_of(&frames),
+            lock: signs::lock_of(row, &frames),
             nap: signs::is_nap(&frames),
             syncs: signs::syncs(&frames),
             remote: Kind::of_stack(&frames),
