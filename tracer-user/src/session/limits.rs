@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     sync::mpsc::{Receiver, Sender, channel},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tracer_common::quota;
@@ -14,7 +14,7 @@ use crate::{
     event::{Disk, Event, Follow, LimitUse},
     kernel::Kernel,
     machine::{
-        clocks::now_ns,
+        clocks::{now_ns, thread_cpu_time},
         limits::{self, Member, Seen},
         priority,
         proc::IoLimit,
@@ -31,9 +31,15 @@ const STACK: usize = 128 << 10;
 /// How long the begin and the end wait for a look under way: files of control groups are read in a millisecond.
 const PATIENCE: Duration = Duration::from_millis(200);
 
+/// After a look, rest 200 times the CPU time that it took: looking costs at most half a percent of a CPU, however many members a group
+/// has.
+const REST: u32 = 200;
+
 /// What one look saw.
 struct Look {
     ns: u64,
+    /// CPU time that it took.
+    took: Duration,
     seen: Vec<Seen>,
     io: Vec<IoLimit>,
 }
@@ -42,6 +48,8 @@ struct Look {
 pub(super) struct Limits {
     ask: Sender<Vec<u32>>,
     answers: Receiver<Look>,
+    /// When the next look may begin; `None` while one is under way.
+    next: Option<Instant>,
     pids: Vec<u32>,
     disks: Vec<Disk>,
     /// By file and disk.
@@ -65,18 +73,20 @@ impl Limits {
         let read = move || {
             priority::as_everybody();
             for pids in asked {
+                let begun = thread_cpu_time();
                 let (seen, io) = looks.look(&pids);
-                let ns = now_ns();
-                if answer.send(Look { ns, seen, io }).is_err() {
+                let (ns, took) = (now_ns(), thread_cpu_time().saturating_sub(begun));
+                if answer.send(Look { ns, took, seen, io }).is_err() {
                     return;
                 }
             }
         };
         // Without the thread nothing is asked and nothing answered: every limit stays the target's own.
         let _ = thread::Builder::new().stack_size(STACK).spawn(read);
-        let limits = Self {
+        let mut limits = Self {
             ask,
             answers,
+            next: None,
             pids: pids.iter().copied().take(MOST).collect(),
             disks: Vec::new(),
             before: HashMap::new(),
@@ -105,34 +115,38 @@ impl Limits {
     pub(super) fn first(&mut self, kernel: &mut Kernel) -> Vec<Event> {
         let look = self.answers.recv_timeout(PATIENCE);
         let events = look.map(|look| self.found(kernel, look));
-        self.look();
         events.unwrap_or_default()
     }
 
-    /// The uses that the last look found; begins the next one.
+    /// The uses that the last look found. Begins the next one when it is time.
     pub(super) fn take(&mut self, kernel: &mut Kernel) -> Vec<Event> {
-        let Ok(look) = self.answers.try_recv() else {
-            return Vec::new();
-        };
-        let events = self.found(kernel, look);
-        self.look();
-        events
+        let look = self.answers.try_recv();
+        let events = look.map(|look| self.found(kernel, look));
+        if self.next.is_some_and(|next| Instant::now() >= next) {
+            self.look();
+        }
+        events.unwrap_or_default()
     }
 
-    /// The uses up to the end. Waits for a look that is under way.
+    /// The uses up to the end. Waits for a look that is under way, and for a last one.
     pub(super) fn end(&mut self, kernel: &mut Kernel) -> Vec<Event> {
         let mut events = Vec::new();
-        for _ in 0..2 {
-            if let Ok(look) = self.answers.recv_timeout(PATIENCE) {
-                events.extend(self.found(kernel, look));
-                self.look();
-            }
+        if self.next.is_none()
+            && let Ok(look) = self.answers.recv_timeout(PATIENCE)
+        {
+            events.extend(self.found(kernel, look));
+        }
+        if self.next.is_some() {
+            self.look();
+            let last = self.answers.recv_timeout(PATIENCE);
+            events.extend(last.into_iter().flat_map(|look| self.found(kernel, look)));
         }
         events
     }
 
     /// Begins a look. It fails if the thread that reads could not be started.
-    fn look(&self) {
+    fn look(&mut self) {
+        self.next = None;
         let _ = self.ask.send(self.pids.clone());
     }
 
@@ -167,6 +181,7 @@ impl Limits {
     }
 
     fn found(&mut self, kernel: &mut Kernel, look: Look) -> Vec<Event> {
+        self.next = Some(Instant::now() + look.took * REST);
         let of_cpu = |seen: &&Seen| resource(seen) == Some(Resource::Cpu);
         let mut groups: Vec<u64> = look
             .seen

@@ -37,6 +37,8 @@ const SETTLE_NS: u64 = 1_000_000_000;
 const SETTLE_AT_MOST_NS: u64 = 10_000_000_000;
 /// A disk wait is judged this long after its end, when more is known of what the device takes alone.
 const JUDGE_NS: u64 = 3_000_000_000;
+/// Requests that no wait needs any more are looked for so often: all waits that are late are asked.
+const FORGET_NS: u64 = 10_000_000;
 
 /// A wait of a target thread for a disk. Competing requests may not all have completed yet.
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +89,8 @@ pub(super) struct Disks {
     waits: VecDeque<DiskWait>,
     /// The same for those that were over before their requests were.
     late: VecDeque<DiskWait>,
+    /// When requests were last forgotten.
+    forgot_ns: u64,
     /// Bytes written, by disk and owner.
     pub(super) written: BTreeMap<(PlaceId, Holder), u64>,
     /// Requests of the target that failed.
@@ -200,12 +204,14 @@ impl Disks {
         asker_at: AskerAt<'_>,
         due: impl Fn(&DiskWait) -> bool,
     ) {
-        while let Some(wait) = self.waits.front().copied().filter(|wait| due(wait)) {
-            self.waits.pop_front();
+        while self.waits.front().is_some_and(&due)
+            && let Some(wait) = self.waits.pop_front()
+        {
             self.judge(names, account, asker_at, &wait);
         }
-        while let Some(wait) = self.late.front().copied().filter(|wait| due(wait)) {
-            self.late.pop_front();
+        while self.late.front().is_some_and(&due)
+            && let Some(wait) = self.late.pop_front()
+        {
             self.judge(names, account, asker_at, &wait);
         }
     }
@@ -226,6 +232,14 @@ impl Disks {
         }
         let judged = before(lag.max(JUDGE_NS));
         self.judge_waits(names, account, asker_at, |wait| wait.over_ns() <= judged);
+        if now >= self.forgot_ns.saturating_add(FORGET_NS) {
+            self.forgot_ns = now;
+            self.forget(judged, lag);
+        }
+    }
+
+    /// Forgets the requests that no wait needs which is not yet judged. They all begin after `judged` but for those in the lists.
+    fn forget(&mut self, judged: u64, lag: u64) {
         let first = self.waits.front();
         let needed = first.map_or(judged, |wait| wait.begin);
         let late = self.late.iter().map(|wait| wait.begin).min();

@@ -358,7 +358,8 @@ mod tests {
         }
         link.waited(0, 10 * LINK_SLICE_NS, 10 * LINK_SLICE_NS, Limit::Path);
         assert!(
-            link.shares().waits
+            link.shares()
+                .waits
                 .iter()
                 .all(|share| share.holder == Holder::Peer)
         );
@@ -400,7 +401,12 @@ mod tests {
         }
         link.waited(20 * LINK_SLICE_NS, 21 * LINK_SLICE_NS, 10, Limit::Loss);
         link.waited(300 * LINK_SLICE_NS, 301 * LINK_SLICE_NS, 10, Limit::Loss);
-        let found: Vec<(Holder, u64)> = link.shares().waits.iter().map(|s| (s.holder, s.ns)).collect();
+        let found: Vec<(Holder, u64)> = link
+            .shares()
+            .waits
+            .iter()
+            .map(|s| (s.holder, s.ns))
+            .collect();
         assert_eq!(
             found,
             [

@@ -120,7 +120,8 @@ fn who_has_a_class_with_a_rate_of_its_own_is_charged_with_nothing() {
     }
     link.waited(0, 1_000_000_000, 1_000_000_000, Limit::Path);
     assert!(
-        link.shares().waits
+        link.shares()
+            .waits
             .iter()
             .all(|share| share.holder == Holder::Own)
     );
