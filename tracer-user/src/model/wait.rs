@@ -147,7 +147,7 @@ impl Model {
                 }
             }
             Class::Upstream => {
-                let place = self.threads.remote_place(names, stack);
+                let place = self.threads.remote_place(names, wait);
                 // The flame graph names the place, which says it all; the ledger leaves to nobody what has none.
                 if place.is_some() {
                     let holder = self.threads.server(names, wait);

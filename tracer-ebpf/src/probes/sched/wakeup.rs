@@ -1,7 +1,7 @@
 //! Wakeups of target threads: the waker, and the CPU on which they are queued from then on.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
-use tracer_common::sched::{TASK_ASLEEP, TASK_QUEUED, WAIT_NO_WAKER, WAIT_TASK_WAKER};
+use tracer_common::sched::{TASK_ASLEEP, TASK_QUEUED, WAIT_IOWAIT, WAIT_NO_WAKER, WAIT_TASK_WAKER};
 
 use super::TASKS;
 use crate::{
@@ -38,10 +38,18 @@ fn waking(ctx: &BtfTracePointContext, tid: u32) {
         lock::emit_released(unsafe { (*task).pid }, tid, now);
     }
     let (waker_pid, waker_tid) = current();
-    let (waker_stack, known) = match cpus::context_here() {
-        Context::Task => (0, WAIT_TASK_WAKER),
-        Context::Interrupt => (0, WAIT_NO_WAKER),
-        Context::Unknown => (stack::of_current(ctx, 0, now), 0),
+    // SAFETY: a map value, see `super::leave_cpu`.
+    let waits_for_io = unsafe { (*task).flags } & WAIT_IOWAIT != 0;
+    let (known, tells) = match cpus::context_here() {
+        // An interrupt ends a wait for a disk here. Who ends one in his own context brings what comes from elsewhere.
+        Context::Task => (WAIT_TASK_WAKER, waits_for_io),
+        Context::Interrupt => (WAIT_NO_WAKER, false),
+        Context::Unknown => (0, true),
+    };
+    let waker_stack = if tells {
+        stack::of_current(ctx, 0, now)
+    } else {
+        0
     };
     // SAFETY: a map value, see `super::leave_cpu`.
     unsafe {

@@ -5,6 +5,8 @@ use crate::file_system::Kind;
 
 /// Identity of a stack of its own.
 const ELSEWHERE: u64 = 77;
+/// That of the process that brings a page.
+const ANSWERS: u64 = 78;
 
 /// Places of the upstream waits, with their time in ms, for these mounts. The thread sleeps 40 ms in `function`.
 fn waited(mounts: &[(Kind, &str)], function: &str) -> Vec<(String, u64)> {
@@ -53,26 +55,36 @@ fn a_page_that_comes_from_elsewhere_is_no_disks() {
     );
 }
 
-/// The server reads a file that another process serves (FUSE); the process `by` ends the wait. Just then a stranger has read from a
-/// disk of this machine.
-pub(crate) fn served(by: u32) -> Books {
+/// The server reads a file that another process serves (FUSE), by a call with this function; the process `by` ends the wait. Just then a
+/// stranger has read from a disk of this machine.
+fn served_in(function: &str, by: u32) -> Books {
     let events = [
         Event::RemoteMount(event::RemoteMount {
             kind: Kind::Fuse,
             source: "me@box:".to_owned(),
         }),
-        stack(ELSEWHERE, &["folio_wait_bit_common", "fuse_file_read_iter"]),
+        stack(ELSEWHERE, &["folio_wait_bit_common", function]),
+        stack(
+            ANSWERS,
+            &["folio_end_read", "fuse_request_end", "fuse_dev_do_write"],
+        ),
         Event::Wait(first(SERVER, 10, 0)),
         read(RSYNC, 20, 60, 4096),
         Event::Wait(Wait {
             state: 2,
             waker_pid: by,
             waker_tid: by,
-            flags: WAIT_TASK_WAKER,
+            waker_stack: if by == TAR { ANSWERS } else { 0 },
+            flags: WAIT_TASK_WAKER | WAIT_IOWAIT,
             ..asleep(SERVER, 20, 60, 0, ELSEWHERE)
         }),
     ];
     books(sleeper(events), 100)
+}
+
+/// [`served_in`] a call that shows the file system.
+pub(crate) fn served(by: u32) -> Books {
+    served_in("fuse_file_read_iter", by)
 }
 
 #[test]
@@ -86,6 +98,17 @@ fn the_process_that_serves_a_file_system_is_named_if_it_ends_the_wait() {
     };
     assert_eq!(shares(TAR), [40, 0]);
     assert_eq!(shares(KWORKER), [0, 40]);
+}
+
+#[test]
+fn a_page_of_a_mapping_shows_its_file_system_by_who_brings_it() {
+    let books = served_in("filemap_fault", TAR);
+    assert_closed(&books);
+    assert_eq!(threads(&books, Class::Disk), 0);
+    assert_eq!(charged(&books, Resource::Upstream, holder(&books, TAR)), 40);
+    let local = served_in("filemap_fault", KWORKER);
+    assert_closed(&local);
+    assert_eq!(threads(&local, Class::Disk), 40);
 }
 
 #[test]

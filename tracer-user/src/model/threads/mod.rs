@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use rustc_hash::FxHashMap as HashMap;
 
-use super::{account::Account, books::PlaceId, names::Names};
+use super::{account::Account, books::PlaceId};
 use crate::{class::Class, event};
 pub(super) use completions::OnDisk;
 use completions::Requested;
@@ -201,18 +201,6 @@ impl Threads {
         }
         self.ended.push_back(thread);
         self.ended_tids.push_back(tid);
-    }
-
-    /// `nfs:server:/export`: the file system in which a thread sleeps, if it can be only one.
-    pub(super) fn remote_place(&self, names: &mut Names, stack: u64) -> Option<PlaceId> {
-        let kind = self.stacks.get(stack)?.remote?;
-        let mut mounts = self.remote_mounts.iter().filter(|mount| mount.kind == kind);
-        let name = match (mounts.next(), mounts.count()) {
-            (Some(mount), 0) => format!("{}:{}", kind.name(), mount.source),
-            (Some(_), others) => format!("{}: one of {} mounts", kind.name(), others + 1),
-            (None, _) => kind.name().to_owned(),
-        };
-        Some(names.place(&name))
     }
 
     /// Sum of the lifetimes in the window, and the part of it that no class explains, ns.

@@ -159,7 +159,12 @@ fn served_from_disk(stage: &Stage) -> Result<Scene> {
 fn served_slowly(stage: &Stage) -> Result<Scene> {
     let disk = stage.slow_disk("disk", LARGE * LARGE_BYTES, None)?;
     let large = files_on(&disk, "large", LARGE, LARGE_BYTES)?;
-    let behind = stage.files("behind", 64, SERVED_BYTES)?;
+    let memory = disk::attach_in_memory(
+        &stage.room,
+        "behind",
+        disk::bytes_for((64 * SERVED_BYTES) as u64),
+    )?;
+    let behind = files_on(&memory, "served", 64, SERVED_BYTES)?;
     let point = stage.room.subdir("files")?;
     let address = world::loopback()?;
     let room = &stage.room;
@@ -172,7 +177,8 @@ fn served_slowly(stage: &Stage) -> Result<Scene> {
             .innocent("reader", direct(stage, &large, 6))
             .at_least(Meter::DiskBusy(disk.name().to_owned()), BUSY)
             .unharmed()
-            .with_disk(disk),
+            .with_disk(disk)
+            .with_disk(memory),
     )
 }
 
