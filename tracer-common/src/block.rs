@@ -39,6 +39,8 @@ pub const IO_PART: u32 = 256;
 pub const IO_THROTTLED: u32 = 512;
 /// A kernel thread wrote back pages that were dirty before the trace began. Nobody knows who dirtied them: `pid` is 0.
 pub const IO_BEFORE: u32 = 2048;
+/// A limit held the write back until a kernel thread queued it. The page that it writes names the owner.
+pub const IO_HELD: u32 = 4096;
 /// The owner read ahead (`REQ_RAHEAD`): it need not wait for this.
 pub const IO_READAHEAD: u32 = 1024;
 

@@ -27,7 +27,9 @@ impl Model {
 
     /// Judges what is open.
     fn settle(&mut self, end_ns: u64) {
-        self.threads.close(&self.names, &mut self.account, end_ns);
+        self.threads
+            .close(&mut self.names, &mut self.account, end_ns);
+        self.found();
         let (requests, mut beside) = self.requests();
         requests.close_turns(&mut beside, end_ns);
         requests.close_drains(&mut beside, end_ns);

@@ -3,8 +3,8 @@
 use anyhow::Result;
 
 use super::{
-    asked::Asked, clients::Clients, debuggers::debuggers, groups::Groups, holders::Holders,
-    locks::Locks, titles::Titles,
+    asked::Asked, calls::disks_of_calls, clients::Clients, debuggers::debuggers, groups::Groups,
+    holders::Holders, locks::Locks, titles::Titles,
 };
 use crate::{
     event::{self, Event, OpenSocket},
@@ -90,8 +90,10 @@ impl Beside {
             let threads = proc::threads(found.pid).into_iter().map(Event::Thread);
             let threads: Vec<Event> = threads.collect();
             let stopped = debuggers(&threads);
+            let on_disks = disks_of_calls(&threads);
             events.extend(threads);
             events.extend(stopped);
+            events.extend(on_disks);
             events.extend(self.freezers.watch(&[found.pid]));
             let unanswered = proc::unanswered(&[found.pid], &[], &ports);
             events.extend(unanswered.into_iter().map(Event::Unanswered));

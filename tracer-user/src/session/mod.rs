@@ -6,6 +6,7 @@
 mod asked;
 mod at_attach;
 mod beside;
+mod calls;
 mod clients;
 mod clip;
 mod debuggers;

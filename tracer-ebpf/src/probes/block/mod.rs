@@ -19,9 +19,9 @@ use aya_ebpf::{
 use tracer_common::{
     Kind,
     block::{
-        BEFORE, DISK_TOTALS_MAP, DiskOwner, DiskTotal, FLUSHES, IO_BEFORE, IO_ERROR, IO_JOURNAL,
-        IO_KTHREAD, IO_MERGED, IO_PART, IO_READAHEAD, IO_TARGET, IO_THROTTLED, IO_UNOWNED,
-        IO_WRITEBACK, Io, OP_DRIVER, OP_FLUSH, OP_MASK, OP_READ, OP_WRITE, READS_AHEAD,
+        BEFORE, DISK_TOTALS_MAP, DiskOwner, DiskTotal, FLUSHES, IO_BEFORE, IO_ERROR, IO_HELD,
+        IO_JOURNAL, IO_KTHREAD, IO_MERGED, IO_PART, IO_READAHEAD, IO_TARGET, IO_THROTTLED,
+        IO_UNOWNED, IO_WRITEBACK, Io, OP_DRIVER, OP_FLUSH, OP_MASK, OP_READ, OP_WRITE, READS_AHEAD,
         REQUESTS_MAP, RequestState,
     },
     record::MapLoss,
@@ -110,7 +110,7 @@ fn by(pid: u32, tid: u32) -> RequestState {
 fn by_kernel_thread(owner: &mut RequestState, bio: Bio, dev: u32) {
     let mut known = on_behalf(owner.tid);
     if known.is_none() && bio.opf() & OP_MASK == OP_WRITE {
-        known = writeback::held_back(bio, dev);
+        known = writeback::held_back(bio, dev).map(|(dirtier, why)| (dirtier, why | IO_HELD));
     }
     if let Some((dirtier, why)) = known {
         if dirtier.pid == BEFORE {

@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::system_call::SystemCall;
 use crate::event::Disk;
 
 /// Every whole disk, and every device stacked on one, in order of name.
@@ -100,6 +101,20 @@ fn disk_of_file(file: &Path) -> Option<u32> {
     device_in(&holders.max_by_key(|mount| mount.point.len())?.disk()?)
 }
 
+/// The whole disk of the file for which a thread sleeps in a system call. Its mount is asked, not the file: that might have to be
+/// waited for, too.
+#[must_use]
+pub(crate) fn disk_of_call(pid: u32, tid: u32) -> Option<u32> {
+    let file = SystemCall::of(pid, tid)?.file()?;
+    let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{file}")).ok()?;
+    let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:"))?;
+    let id: u32 = id.trim().parse().ok()?;
+    let mounts = fs::read(format!("/proc/{pid}/mountinfo")).ok()?;
+    let mounts = String::from_utf8_lossy(&mounts);
+    let mut mounts = mounts.lines().filter_map(Mount::parse);
+    device_in(&mounts.find(|mount| mount.id == id)?.disk()?)
+}
+
 /// Major and minor of a device number as system calls give it.
 fn numbers(device: u64) -> (u32, u32) {
     (libc::major(device), libc::minor(device))
@@ -108,6 +123,7 @@ fn numbers(device: u64) -> (u32, u32) {
 /// One line of `/proc/PID/mountinfo`.
 #[derive(Debug, PartialEq, Eq)]
 struct Mount {
+    id: u32,
     device: (u32, u32),
     point: String,
     source: String,
@@ -119,14 +135,16 @@ impl Mount {
     /// Parses `ID PARENT MAJOR:MINOR ROOT POINT OPTIONS [TAG]… - TYPE SOURCE OPTIONS`.
     fn parse(line: &str) -> Option<Self> {
         let (head, tail) = line.split_once(" - ")?;
-        let mut fields = head.split(' ').skip(2);
-        let device = parse_device(fields.next()?)?;
+        let mut fields = head.split(' ');
+        let id = fields.next()?.parse().ok()?;
+        let device = parse_device(fields.nth(1)?)?;
         let point = unescape(fields.nth(1)?);
         let mut tail = tail.split(' ');
         let is_overlay = tail.next()? == "overlay";
         let source = unescape(tail.next()?);
         let options = tail.next().filter(|_| is_overlay).unwrap_or_default();
         Some(Self {
+            id,
             device,
             point,
             source,
@@ -245,6 +263,7 @@ mod tests {
         assert_eq!(
             mount,
             Mount {
+                id: 27,
                 device: (254, 0),
                 point: "/a b".into(),
                 source: "/dev/vda".into(),
@@ -289,6 +308,7 @@ mod tests {
     #[test]
     fn memory_and_remote_mounts_have_no_disk() {
         let mount = |source: &str| Mount {
+            id: 1,
             device: (0, 41),
             point: "/".into(),
             source: source.into(),

@@ -32,7 +32,7 @@ use std::{
 };
 
 pub(crate) use self::{
-    disk::{disks, disks_of},
+    disk::{disk_of_call, disks, disks_of},
     file_lock::{FileLocks, open_file},
     find::{by_comm, by_port, inner_pid, process_of},
     freezer::Freezers,

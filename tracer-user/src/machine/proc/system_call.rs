@@ -29,7 +29,36 @@ impl SystemCall {
         }
         Some(Self { number, arguments })
     }
+
+    /// The descriptor of the file that it reads, writes, or writes out; `None` for a call about no one file.
+    pub(super) fn file(&self) -> Option<u64> {
+        let first = ON_FIRST.contains(&self.number);
+        let second = || self.number == libc::SYS_sendfile;
+        first
+            .then_some(self.arguments[0])
+            .or_else(|| second().then_some(self.arguments[1]))
+    }
 }
+
+/// Calls about the file that their first argument names.
+const ON_FIRST: [i64; 16] = [
+    libc::SYS_read,
+    libc::SYS_pread64,
+    libc::SYS_readv,
+    libc::SYS_preadv,
+    libc::SYS_preadv2,
+    libc::SYS_write,
+    libc::SYS_pwrite64,
+    libc::SYS_writev,
+    libc::SYS_pwritev,
+    libc::SYS_pwritev2,
+    libc::SYS_fsync,
+    libc::SYS_fdatasync,
+    libc::SYS_syncfs,
+    libc::SYS_sync_file_range,
+    libc::SYS_fallocate,
+    libc::SYS_ftruncate,
+];
 
 #[cfg(test)]
 mod tests {
@@ -46,5 +75,16 @@ mod tests {
         assert_eq!(call, Some(expected));
         assert_eq!(SystemCall::parse(b"running\n"), None);
         assert_eq!(SystemCall::parse(b"-1 0x7ffc 0x7fe8\n"), None);
+    }
+
+    #[test]
+    fn the_file_of_a_call_is_its_first_argument_or_that_which_it_sends() {
+        let file = |number| {
+            let arguments = [5, 6, 0, 0, 0, 0];
+            SystemCall { number, arguments }.file()
+        };
+        assert_eq!(file(libc::SYS_fsync), Some(5));
+        assert_eq!(file(libc::SYS_sendfile), Some(6));
+        assert_eq!(file(libc::SYS_openat), None);
     }
 }

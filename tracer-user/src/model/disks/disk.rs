@@ -374,7 +374,7 @@ impl Disk {
 
     /// Charges a wait in `[begin, end]` for writes of kernel threads. All owners of requests here share it, by demand in virtual
     /// time. It is an estimate: nobody knows how long the wait would have been with less to write. Time without a request in flight
-    /// is charged to nobody.
+    /// is charged to those who used a limit in front of the disk, else to nobody.
     #[must_use]
     pub(crate) fn blame_all(&self, begin: u64, end: u64) -> Blame {
         let mut charges = Vec::new();
@@ -384,6 +384,14 @@ impl Disk {
             let ns = (share.round() as u64).min(rest);
             rest -= ns;
             charges.push((holder, ns));
+        }
+        let used = self.used_limit(begin, end);
+        let all: u64 = used.iter().map(|(_, bytes)| bytes).sum();
+        let between = rest;
+        for (holder, bytes) in used {
+            let ns = u128::from(between) * u128::from(bytes) / u128::from(all.max(1));
+            rest -= ns as u64;
+            charges.push((holder, ns as u64));
         }
         charges.push((Holder::Nobody, rest));
         Blame {

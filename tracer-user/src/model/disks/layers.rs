@@ -87,8 +87,13 @@ impl Layers<'_> {
         match wait.cause {
             Some(Cause::Journal) => self.at_home(wait),
             Some(Cause::Writeback) => self.own_request(wait).or_else(|| self.at_home(wait)),
-            _ => self.at_request(wait),
+            _ => self.at_request(wait).or_else(|| self.at_files(wait)),
         }
+    }
+
+    /// The disk of the file for which a thread waits since before it was traced. Its request may not be over yet.
+    fn at_files(&self, wait: &DiskWait) -> Option<Layer> {
+        wait.home.and_then(|_| self.at_home(wait))
     }
 
     /// The last request that the thread queued itself.

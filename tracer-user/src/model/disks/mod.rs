@@ -3,6 +3,7 @@
 mod discard;
 mod disk;
 mod fit;
+mod held;
 mod home;
 mod layers;
 mod own;
@@ -54,7 +55,7 @@ pub(super) struct DiskWait {
     pub(super) cause: Option<Cause>,
     /// The request that it waited for, where the thread itself shows that.
     pub(super) awaited: Option<OnDisk>,
-    /// Disk of the file, if the call that waits or the thread of the journal that ended the wait shows it.
+    /// Disk of the file, if the call that waits or the thread of the journal that ended the wait shows it, or `/proc` at attach.
     pub(super) home: Option<u32>,
     /// Did the thread have a request?
     pub(super) serves: bool,

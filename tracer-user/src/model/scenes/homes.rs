@@ -1,7 +1,7 @@
 //! Waits for what kernel threads write: only the disk of the file counts.
 
 use tracer_common::{
-    block::{IO_JOURNAL, IO_WRITEBACK, OP_WRITE},
+    block::{IO_BEFORE, IO_JOURNAL, IO_WRITEBACK, OP_WRITE},
     sched::WAIT_TASK_WAKER,
 };
 
@@ -157,6 +157,37 @@ fn the_call_that_waits_shows_the_disk() {
         backup_elsewhere(),
     ];
     assert_eq!(shares(two_disks(), events), [0, 0, 40]);
+}
+
+#[test]
+fn who_waits_for_a_disk_since_before_attach_stands_behind_what_was_dirtied_then() {
+    let waits = |stack: &str| {
+        let thread = event::Thread {
+            pid: SERVER,
+            tid: SERVER,
+            state: 'D',
+            stack: vec!["schedule".to_owned(), stack.to_owned()],
+        };
+        let flags = IO_WRITEBACK | IO_BEFORE;
+        let before = written(ELSEWHERE, 0, (0, 180), 3 << 20, flags);
+        let mut facts = two_disks();
+        // It does not run in the window.
+        facts.pop();
+        facts.extend([Event::Thread(thread), syncs(ELSEWHERE)]);
+        let books = books_from(facts, vec![before], 200);
+        assert_closed(&books);
+        let of = |holder| charged(&books, Resource::Disk, holder);
+        (threads(&books, Class::Disk), of(Holder::Earlier))
+    };
+    // To the end of the window, and longer than anything was written.
+    for stack in [
+        "jbd2_log_wait_commit",
+        "folio_wait_writeback",
+        "blk_mq_get_tag",
+    ] {
+        assert_eq!(waits(stack), (200, 180), "{stack}");
+    }
+    assert_eq!(waits("ep_poll"), (0, 0));
 }
 
 #[test]

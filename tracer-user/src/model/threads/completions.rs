@@ -111,6 +111,11 @@ impl Threads {
         found
     }
 
+    /// A wait for a disk was found that no record shows.
+    pub(super) fn wait_was_found(&mut self, wait: DiskWait) {
+        self.requested.found.push(wait);
+    }
+
     /// A request of the target completed, or is in flight at the end.
     pub(in crate::model) fn completed(&mut self, account: &mut Account, io: &Io, request: Request) {
         if io.flags & (IO_WRITEBACK | IO_JOURNAL | IO_KTHREAD) != 0 {

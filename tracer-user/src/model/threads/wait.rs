@@ -21,6 +21,7 @@ use crate::{
     model::{
         account::{Account, Charge},
         books::{Budget, Holder, PlaceId},
+        disks::DiskWait,
         names::Names,
     },
 };
@@ -127,7 +128,7 @@ impl Threads {
     /// From the begin of the window (or the birth of the thread) to its first time in a run queue.
     fn before_first(
         &mut self,
-        names: &Names,
+        names: &mut Names,
         account: &mut Account,
         tid: u32,
         queued_ns: u64,
@@ -140,7 +141,7 @@ impl Threads {
             let (until, _) = self.stops.piece(thread.pid, begin, queued_ns);
             match self.stop_at_attach(tid) {
                 Some(stop) => self.stand_still(names, account, tid, stop, until),
-                None => self.as_at_attach(account, tid, until, is_open),
+                None => self.as_at_attach(names, account, tid, until, is_open),
             }
             // A sleep for a lock of an own thread is judged when that one's time line is known.
             if self
@@ -154,7 +155,14 @@ impl Threads {
     }
 
     /// A thread does what it did at attach, and is not stopped.
-    fn as_at_attach(&mut self, account: &mut Account, tid: u32, queued_ns: u64, is_open: bool) {
+    fn as_at_attach(
+        &mut self,
+        names: &mut Names,
+        account: &mut Account,
+        tid: u32,
+        queued_ns: u64,
+        is_open: bool,
+    ) {
         let Some(thread) = self.living.get(&tid) else {
             return;
         };
@@ -175,6 +183,21 @@ impl Threads {
                 let interruptible = state == 'S' || was_frozen;
                 match Stack::new(thread.seed.clone()).sleep(interruptible, false, false) {
                     Sleep::Work => return self.idle(account, tid, Budget::default(), queued_ns),
+                    Sleep::Blocked(Class::Disk, cause) => {
+                        let wait = DiskWait {
+                            process: names.processes.id(thread.pid),
+                            tid,
+                            begin: span.0,
+                            end: span.1,
+                            stack: 0,
+                            cause,
+                            awaited: None,
+                            home: thread.syncs,
+                            serves: self.serves(tid),
+                        };
+                        self.wait_was_found(wait);
+                        Class::Disk
+                    }
                     Sleep::Blocked(class, _) => class,
                 }
             }
@@ -493,7 +516,12 @@ impl Threads {
     }
 
     /// Threads without a record in the window did the same all the time as at its begin. Running ones run to its end.
-    pub(in crate::model) fn close(&mut self, names: &Names, account: &mut Account, end_ns: u64) {
+    pub(in crate::model) fn close(
+        &mut self,
+        names: &mut Names,
+        account: &mut Account,
+        end_ns: u64,
+    ) {
         let mut tids: Vec<u32> = self.living.keys().copied().collect();
         tids.sort_unstable();
         for tid in tids {

@@ -4,7 +4,7 @@ mod awaited;
 mod device;
 mod harm;
 
-use tracer_common::block::OP_READ;
+use tracer_common::block::{IO_HELD, IO_WRITEBACK, OP_READ, OP_WRITE};
 
 use super::{disk::Disk, fit::Fit, request::Request};
 use crate::model::books::Holder;
@@ -99,4 +99,35 @@ fn the_fit_recovers_the_cost_of_an_io() {
     }
     let cost = fit.cost();
     assert!((cost - 100_000.0).abs() < 20_000.0, "{cost}");
+}
+
+/// Time charged to another and to nobody, in a wait of 100 ms for writes with these flags: the other's passes a limit first, then the
+/// device is idle, then the target's passes.
+fn behind_a_limit(flags: u32) -> [u64; 2] {
+    let write = |owner, queue, bytes| Request {
+        op: OP_WRITE,
+        flags: IO_WRITEBACK | flags,
+        ..request(owner, queue, queue + MS, bytes)
+    };
+    let other = Holder::Process(7);
+    let requests = [
+        write(other, 10 * MS, 9 << 20),
+        write(Holder::Own, 99 * MS, 1 << 20),
+    ];
+    let blame = disk(&requests).blame_all(0, 100 * MS);
+    let all: u64 = blame.charges.iter().map(|(_, ns)| ns).sum();
+    assert_eq!(all, 100 * MS);
+    [other, Holder::Nobody].map(|holder| {
+        let of = blame.charges.iter().filter(|(known, _)| *known == holder);
+        of.map(|(_, ns)| ns).sum()
+    })
+}
+
+#[test]
+fn who_uses_up_a_limit_in_front_of_a_disk_holds_the_waits_while_the_disk_is_idle() {
+    let [other, nobody] = behind_a_limit(IO_HELD);
+    assert_eq!(nobody, 0);
+    assert!(other.abs_diff(90 * MS) < MS, "{other}");
+    // Without a limit nobody knows why nothing was written.
+    assert_eq!(behind_a_limit(0), [MS, 98 * MS]);
 }

@@ -1,0 +1,32 @@
+//! A limit in front of a disk (blk-throttle of the root group, by which a kernel thread queues).
+//!
+//! The limit lets writes through one after the other, and the device is idle in between: no request is in flight for most of a wait.
+//! Whatever went through has used the limit, so it holds the wait by its bytes.
+
+use tracer_common::block::IO_HELD;
+
+use super::{disk::Disk, request::Request};
+use crate::model::books::Holder;
+
+/// A limit counts what has passed in slices of this length, ns (`throtl_slice` of `blk-throttle.c`).
+const SLICE_NS: u64 = 100_000_000;
+
+impl Disk {
+    /// Bytes of each owner that used a limit of writes up to the end of a wait. Empty if no limit held a write back meanwhile.
+    pub(super) fn used_limit(&self, begin: u64, end: u64) -> Vec<(Holder, u64)> {
+        let is_held = |request: &Request| request.flags & IO_HELD != 0;
+        if !self.in_flight(begin, end).any(is_held) {
+            return Vec::new();
+        }
+        let mut used: Vec<(Holder, u64)> = Vec::new();
+        let since = begin.saturating_sub(SLICE_NS);
+        for request in self.in_flight(since, end).filter(|r| r.writes()) {
+            let bytes = u64::from(request.bytes);
+            match used.iter_mut().find(|(owner, _)| *owner == request.owner) {
+                Some((_, sum)) => *sum += bytes,
+                None => used.push((request.owner, bytes)),
+            }
+        }
+        used
+    }
+}
