@@ -40,14 +40,15 @@ pub(crate) fn capture(ctx: *mut core::ffi::c_void, last: u64, now: u64) -> u64 {
         id ^= id >> 29;
     }
     // SAFETY: only its existence is checked; the value is not read.
-    if id != last && unsafe { STACKS.get(id) }.is_none() {
-        send(id, depth, frames, now);
+    if id != last && unsafe { STACKS.get(id) }.is_none() && !send(id, depth, frames, now) {
+        // Its next sleep there sends it anew.
+        return 0;
     }
     id
 }
 
 #[inline(always)]
-fn send(id: u64, depth: u64, frames: &[u64; STACK_DEPTH], now: u64) {
+fn send(id: u64, depth: u64, frames: &[u64; STACK_DEPTH], now: u64) -> bool {
     let sent = emit::event::<Stack>(Kind::Stack, now, |record| {
         // SAFETY: a reservation of this size.
         unsafe {
@@ -64,6 +65,7 @@ fn send(id: u64, depth: u64, frames: &[u64; STACK_DEPTH], now: u64) {
         // A full LRU map evicts. After an error here the stack is only emitted once more.
         let _ = STACKS.insert(id, 1, 0);
     }
+    sent
 }
 
 /// [`capture`] for any context.

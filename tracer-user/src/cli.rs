@@ -82,9 +82,9 @@ pub struct AttachArgs {
 #[derive(Args, Debug)]
 #[group(required = true, multiple = false)]
 pub struct TargetArgs {
-    /// Processes to trace; the first gives the report its name
-    #[arg(long, value_name = "PID", num_args = 1.., value_parser = clap::value_parser!(u32).range(1..=4_194_304))]
-    pub pid: Vec<u32>,
+    /// Processes to trace, apart or as a list (1,2,3); the first gives the report its name
+    #[arg(long, value_name = "PID", num_args = 1.., value_parser = pids)]
+    pub pid: Vec<Pids>,
     /// Trace the processes of this name (the oldest and its children, if it is their parent)
     #[arg(long, value_name = "NAME")]
     pub comm: Option<String>,
@@ -92,6 +92,10 @@ pub struct TargetArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub port: Option<u16>,
 }
+
+/// Processes that one word names: `1`, `1,2,3`, or what `pgrep` prints, in quotes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pids(pub Vec<u32>);
 
 /// Where the answer goes.
 #[derive(Args, Debug)]
@@ -178,6 +182,25 @@ fn duration(text: &str) -> Result<Duration, String> {
     Ok(parsed)
 }
 
+/// The largest number that a kernel gives to a process (`PID_MAX_LIMIT`).
+const LARGEST_PID: u32 = 4_194_304;
+
+/// Parses numbers of processes, with commas or white space between them.
+fn pids(text: &str) -> Result<Pids, String> {
+    let between = |letter: char| letter == ',' || letter.is_whitespace();
+    let words = text.split(between).filter(|word| !word.is_empty());
+    let pid = |word: &str| {
+        let pid = word.parse().ok();
+        pid.filter(|pid| (1..=LARGEST_PID).contains(pid))
+            .ok_or_else(|| format!("`{word}` is no process: give a number from 1 to {LARGEST_PID}"))
+    };
+    let pids = words.map(pid).collect::<Result<Vec<u32>, String>>()?;
+    if pids.is_empty() {
+        return Err("it names no process: does `pgrep` find it?".to_owned());
+    }
+    Ok(Pids(pids))
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -196,6 +219,16 @@ mod tests {
         assert_eq!(duration("1.5m"), Ok(Duration::from_secs(90)));
         for wrong in ["", "s", "10x", "0s", "-1s", "9999h", "1e3s"] {
             assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn processes_are_listed_as_other_tools_list_them() {
+        for list in ["1,22,333", "1 22 333", "1\n22\n333\n", "1, 22, 333"] {
+            assert_eq!(pids(list), Ok(Pids(vec![1, 22, 333])), "{list}");
+        }
+        for wrong in ["", " ", ",", "0", "1,x", "4194305", "-1"] {
+            assert!(pids(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::functions::{is_meant, plain};
+
 /// Kind of such a file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Kind {
@@ -53,14 +55,6 @@ const FAULT: &str = "handle_mm_fault";
 /// The device from which the process of a FUSE file system reads what it is asked: there it waits for work.
 const SERVER: &str = "fuse_dev_*";
 
-/// Is it this function of the table, or does it begin as that?
-fn is_like(pattern: &str, frame: &str) -> bool {
-    match pattern.strip_suffix('*') {
-        Some(prefix) => frame.starts_with(prefix),
-        None => frame.split('.').next() == Some(pattern),
-    }
-}
-
 impl Kind {
     /// The kind of a mount, by its type in mountinfo (`fuse.sshfs`).
     #[must_use]
@@ -74,10 +68,12 @@ impl Kind {
     /// of another file system: only what lies within counts.
     #[must_use]
     pub fn of_stack(frames: &[String]) -> Option<Self> {
-        let within = frames.iter().take_while(|frame| !is_like(FAULT, frame));
-        let within = within.filter(|frame| !is_like(SERVER, frame));
+        let within = frames
+            .iter()
+            .take_while(|frame| !is_meant(FAULT, plain(frame)));
+        let within = within.filter(|frame| !is_meant(SERVER, plain(frame)));
         let within: Vec<&String> = within.collect();
-        let is_in = |pattern: &&str| within.iter().any(|frame| is_like(pattern, frame));
+        let is_in = |pattern: &&str| within.iter().any(|frame| is_meant(pattern, plain(frame)));
         let row = TABLE
             .iter()
             .find(|(_, _, _, functions)| functions.iter().any(is_in));

@@ -21,6 +21,7 @@ pub mod cmd;
 pub mod event;
 pub mod figures;
 pub mod file_system;
+mod functions;
 mod kernel;
 pub mod loss;
 mod machine;

@@ -1,5 +1,7 @@
 //! Finds the processes that the arguments mean.
 
+use std::collections::HashSet;
+
 use anyhow::{Result, bail};
 
 use super::{NoTarget, Usage};
@@ -15,7 +17,9 @@ pub(crate) fn resolve(args: &TargetArgs) -> Result<Vec<u32>> {
     } else if let Some(port) = args.port {
         vec![by_port(port)?]
     } else {
-        args.pid.clone()
+        let mut seen = HashSet::new();
+        let listed = args.pid.iter().flat_map(|list| &list.0).copied();
+        listed.filter(|pid| seen.insert(*pid)).collect()
     };
     for pid in &pids {
         check(*pid)?;

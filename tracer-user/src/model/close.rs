@@ -5,7 +5,7 @@ use super::{
     books::{Bin, Books, FlameLine, OwnerWait},
     disks::AskerAt,
     followed::{self, Leaf, Ways},
-    lost,
+    lost::{self, Records},
 };
 use crate::{class::Resource, event};
 
@@ -56,7 +56,12 @@ impl Model {
         let (mut bins, bin_ns) = std::mem::take(&mut self.account.ledger).close(end_ns);
         self.cpus.take_stolen(&mut bins);
         let held = &self.account.held;
-        lost::estimate(&mut bins, held, &facts.end, self.links.records);
+        let records = Records {
+            cpu: self.cpus.records,
+            disk: self.disks.records,
+            network: self.links.records,
+        };
+        lost::estimate(&mut bins, held, &facts.end, records);
         let ways = self.answer(&mut bins, bin_ns, end_ns);
         let owner_waits = self.owner_waits(end_ns);
         Books {

@@ -1,6 +1,6 @@
 //! Blame where records were lost: no total is ever lost, so the totals stand for the slices.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::books::{Bin, Charge, Held, Holder, PlaceId};
 use crate::{class::Resource, event, loss::Cost};
@@ -8,30 +8,41 @@ use crate::{class::Resource, event, loss::Cost};
 /// The resources for which the kernel half keeps totals per holder. For links only the slices that came can be summed.
 const WITH_TOTALS: [Resource; 2] = [Resource::Cpu, Resource::Disk];
 
+/// Records about the holders of resources that came.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Records {
+    pub(super) cpu: u64,
+    pub(super) disk: u64,
+    pub(super) network: u64,
+}
+
 /// Where slices were dropped, deals out what nobody was seen to hold, by what each held in the whole window.
 pub(super) fn estimate(
     bins: &mut [Bin],
     held: &BTreeMap<(Resource, Option<PlaceId>, Holder), Held>,
     end: &event::End,
-    link_records: u64,
+    records: Records,
 ) {
-    for resource in WITH_TOTALS {
-        if dropped(end, resource) == 0 {
+    for (resource, came) in WITH_TOTALS.into_iter().zip([records.cpu, records.disk]) {
+        let dropped = dropped(end, resource);
+        if dropped == 0 {
             continue;
         }
-        let of = held
-            .iter()
-            .filter(|((of, ..), held)| *of == resource && held.ns > 0);
+        let part = lost_part(bins, resource, dropped as f64 / (dropped + came) as f64);
+        let seen = places(bins, resource);
+        let of = held.iter().filter(|((of, place, _), held)| {
+            *of == resource && held.ns > 0 && (seen.is_empty() || seen.contains(place))
+        });
         let totals: Vec<_> = of
             .map(|((_, place, holder), held)| (*place, *holder, held.ns))
             .collect();
         for bin in &mut *bins {
-            give_out(bin, resource, &totals);
+            give_out(bin, resource, &totals, part);
         }
     }
     let dropped = dropped(end, Resource::Network);
     if dropped > 0 {
-        let part = dropped as f64 / (dropped + link_records) as f64;
+        let part = dropped as f64 / (dropped + records.network) as f64;
         let charges = bins.iter_mut().flat_map(|bin| &mut bin.charges);
         for charge in charges.filter(|charge| charge.resource == Resource::Network) {
             let lost = (charge.ns as f64 * part) as u64;
@@ -48,21 +59,51 @@ fn dropped(end: &event::End, resource: Resource) -> u64 {
     of.map(|(_, dropped)| dropped).sum()
 }
 
-/// Splits what is charged to nobody in one bin of the window; the parts sum to it.
-fn give_out(bin: &mut Bin, resource: Resource, totals: &[(Option<PlaceId>, Holder, u64)]) {
+/// Part of what is charged to nobody that lost records would have told, if they were so large a `part` of all: that part of all time
+/// at most. The rest has no holder for another reason.
+fn lost_part(bins: &[Bin], resource: Resource, part: f64) -> f64 {
+    let charges = bins.iter().flat_map(|bin| &bin.charges);
+    let of = charges.filter(|charge| charge.resource == resource);
+    let (mut all, mut nobody) = (0, 0);
+    for charge in of {
+        all += charge.ns;
+        nobody += match charge.holder {
+            Holder::Nobody => charge.ns,
+            _ => 0,
+        };
+    }
+    (part * all as f64 / nobody.max(1) as f64).min(1.0)
+}
+
+/// The places where somebody was charged.
+fn places(bins: &[Bin], resource: Resource) -> BTreeSet<Option<PlaceId>> {
+    let charges = bins.iter().flat_map(|bin| &bin.charges);
+    let of = charges.filter(|charge| charge.resource == resource && charge.place.is_some());
+    // Totals of CPUs are of all CPUs.
+    of.flat_map(|charge| [charge.place, None]).collect()
+}
+
+/// Splits a part of what is charged to nobody in one bin of the window; the parts sum to it.
+fn give_out(
+    bin: &mut Bin,
+    resource: Resource,
+    totals: &[(Option<PlaceId>, Holder, u64)],
+    part: f64,
+) {
     let all: u64 = totals.iter().map(|(_, _, ns)| ns).sum();
     let is_nobody =
         |charge: &Charge| charge.resource == resource && charge.holder == Holder::Nobody;
-    let lost: u64 = bin
-        .charges
-        .iter()
-        .filter(|c| is_nobody(c))
-        .map(|c| c.ns)
-        .sum();
-    if all == 0 || lost == 0 {
+    if all == 0 {
         return;
     }
-    bin.charges.retain(|charge| !is_nobody(charge));
+    let mut lost = 0;
+    for charge in bin.charges.iter_mut().filter(|charge| is_nobody(charge)) {
+        let of = ((charge.ns as f64 * part).round() as u64).min(charge.ns);
+        charge.ns -= of;
+        lost += of;
+    }
+    bin.charges
+        .retain(|charge| charge.ns > 0 || !is_nobody(charge));
     let (mut upto, mut given) = (0, 0);
     for (place, holder, held_ns) in totals {
         upto += held_ns;
@@ -96,8 +137,35 @@ mod tests {
         let mut bin = Bin::default();
         bin.charges.push(lost);
         let totals = [(None, Holder::Own, 0), (None, Holder::Hypervisor, 5)];
-        give_out(&mut bin, Resource::Cpu, &totals);
+        give_out(&mut bin, Resource::Cpu, &totals, 1.0);
         let given: Vec<_> = bin.charges.iter().map(|c| (c.holder, c.ns)).collect();
         assert_eq!(given, [(Holder::Hypervisor, 10)]);
+    }
+
+    #[test]
+    fn few_lost_records_explain_little_of_what_has_no_holder() {
+        let charge = |holder, ns| Charge {
+            resource: Resource::Disk,
+            place: None,
+            holder,
+            ns,
+            estimated_ns: 0,
+        };
+        let bins = [Bin {
+            charges: vec![charge(Holder::Nobody, 400), charge(Holder::Own, 600)],
+            ..Bin::default()
+        }];
+        // A tenth of all records is gone: a tenth of all time, so a quarter of what has no holder.
+        assert_eq!(lost_part(&bins, Resource::Disk, 0.1), 0.25);
+        assert_eq!(lost_part(&bins, Resource::Disk, 0.9), 1.0);
+        let [mut bin] = bins;
+        give_out(&mut bin, Resource::Disk, &[(None, Holder::Own, 5)], 0.25);
+        let given: Vec<_> = bin.charges.iter().map(|c| (c.holder, c.ns)).collect();
+        let expected = [
+            (Holder::Nobody, 300),
+            (Holder::Own, 600),
+            (Holder::Own, 100),
+        ];
+        assert_eq!(given, expected);
     }
 }

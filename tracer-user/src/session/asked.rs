@@ -8,6 +8,7 @@ use std::{
     hash::Hash,
     sync::mpsc::{Receiver, Sender, channel},
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use rustc_hash::FxHashSet;
@@ -36,6 +37,9 @@ const MOST_ADDRESSES: usize = 64;
 /// them.
 const MOST_WAKERS: usize = 64;
 
+/// So long looks are counted: who is asked for the first time in the second hour is looked for, too.
+const COUNTED: Duration = Duration::from_secs(60);
+
 /// A process to be followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
@@ -58,6 +62,8 @@ pub(crate) struct Asked {
     looks: HashMap<String, u32>,
     /// Looks at each process that woke the target.
     wakers: HashMap<u32, u32>,
+    /// Since when the looks are counted.
+    since: Instant,
     /// Connections to look up together: a look reads the list of all sockets and all descriptors.
     wanted: Vec<Connection>,
     /// The look under way.
@@ -76,6 +82,7 @@ impl Asked {
             serving: ports.iter().copied().collect(),
             looks: HashMap::new(),
             wakers: HashMap::new(),
+            since: Instant::now(),
             wanted: Vec::new(),
             looking: None,
             found: channel(),
@@ -92,6 +99,11 @@ impl Asked {
 
     /// Takes note of connections used, of wakers, and of children of targets.
     pub(crate) fn see(&mut self, events: &[Event]) {
+        if self.since.elapsed() >= COUNTED {
+            self.since = Instant::now();
+            self.looks.clear();
+            self.wakers.clear();
+        }
         // One look for each waker in a batch: looks some time apart are more likely to find a short connection.
         let mut seen = FxHashSet::default();
         for event in events {
@@ -99,6 +111,8 @@ impl Asked {
                 Event::Wait(wait) if seen.insert(wait.waker_pid) => self.woken(wait),
                 Event::Socket(e) => self.look(e.pid, e.local_port, &e.local, &e.remote),
                 Event::Fork(fork) if fork.target => _ = self.known.insert(fork.pid),
+                // Another may get its number.
+                Event::Exit(exit) => _ = self.known.remove(&exit.pid),
                 _ => {}
             }
         }
@@ -202,7 +216,7 @@ mod tests {
         loop {
             // A look may have sent all its results, and not be over yet.
             asked.go_and_look();
-            let soon = std::time::Duration::from_millis(20);
+            let soon = Duration::from_millis(20);
             if let Ok(found) = asked.found.1.recv_timeout(soon) {
                 asked.found.0.send(found).unwrap();
                 return asked.take();

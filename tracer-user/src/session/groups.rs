@@ -17,25 +17,33 @@ pub(super) struct Groups {
 }
 
 impl Groups {
-    /// Looks for the process of each group that is new among `held`, and returns the entries to write back. `name` gives the name
-    /// of the kernel function at an address.
+    /// Looks for the process of each group that is new among `held`, or of which the process is gone, and returns the entries to write
+    /// back. `name` gives the name of the kernel function at an address.
     pub(super) fn look(
         &mut self,
         held: Vec<(GroupOnDisk, HeldBack)>,
         means: &Means,
         name: impl Fn(u64) -> String,
     ) -> Vec<(GroupOnDisk, HeldBack)> {
+        let is_gone = |held: &HeldBack| {
+            held.pid != 0 && u32::try_from(held.pid).is_ok_and(|pid| !proc::exists(pid))
+        };
+        let (gone, held): (Vec<_>, Vec<_>) = held.into_iter().partition(|(_, held)| is_gone(held));
+        let gone = gone.into_iter().map(|(key, held)| {
+            self.looked_for.remove(&key);
+            (key, HeldBack { pid: 0, ..held })
+        });
+        let gone: Vec<(GroupOnDisk, HeldBack)> = gone.collect();
         let new = held
             .into_iter()
             .filter(|(key, held)| held.pid == 0 && self.looked_for.insert(*key));
         let hands_on =
             new.filter(|(_, held)| held.function != 0 && name(held.function) == HANDS_ON);
-        hands_on
-            .filter_map(|(key, held)| {
-                let pid = proc::busiest_of_group(key.group, means)?.into();
-                Some((key, HeldBack { pid, ..held }))
-            })
-            .collect()
+        let found = hands_on.filter_map(|(key, held)| {
+            let pid = proc::busiest_of_group(key.group, means)?.into();
+            Some((key, HeldBack { pid, ..held }))
+        });
+        found.chain(gone).collect()
     }
 }
 
@@ -60,12 +68,30 @@ mod tests {
             asked.set(asked.get() + 1);
             "loop_rootcg_workfn".to_owned()
         };
-        let held = vec![entry(1, 0, 7), entry(2, 4711, 7), entry(3, 0, 0)];
+        let own = u64::from(std::process::id());
+        let held = vec![entry(1, 0, 7), entry(2, own, 7), entry(3, 0, 0)];
         let mut groups = Groups::default();
         let means = Means::default();
         assert!(groups.look(held.clone(), &means, name).is_empty());
         assert_eq!(asked.get(), 1, "of group 1, the only one with a function");
         groups.look(held, &means, name);
         assert_eq!(asked.get(), 1, "nobody is looked for twice");
+    }
+
+    #[test]
+    fn a_group_of_which_the_process_has_ended_is_looked_for_anew() {
+        let key = GroupOnDisk {
+            group: 5,
+            ..GroupOnDisk::default()
+        };
+        let held = |pid| HeldBack { pid, function: 7 };
+        let (mut groups, means) = (Groups::default(), Means::default());
+        let mut look = |pid| {
+            let found = groups.look(vec![(key, held(pid))], &means, |_| String::new());
+            let found = found.into_iter();
+            found.map(|(_, held)| held.pid).collect::<Vec<_>>()
+        };
+        assert_eq!(look(u64::from(u32::MAX)), [0]);
+        assert!(look(u64::from(std::process::id())).is_empty());
     }
 }

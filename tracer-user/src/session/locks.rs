@@ -14,6 +14,7 @@ use tracer_common::sched::WAIT_RUNNABLE;
 
 use crate::{
     event::{Event, Follow, LockFile, LockOutcome, LockOwner, LockSeen},
+    functions::{FILE_LOCKS, FUTEXES, has_any},
     machine::{
         clocks::now_ns,
         priority,
@@ -26,6 +27,9 @@ const REST: Duration = Duration::from_millis(500);
 
 /// After a look, rest this many times as long as it took: looking costs at most 2 % of a CPU.
 const REST_FOR_WORK: u32 = 50;
+
+/// How long the end of the trace waits for the last look.
+const PATIENCE: Duration = Duration::from_millis(300);
 
 /// A sleep is looked at after this time, ns.
 const LEAST_NS: u64 = 100_000_000;
@@ -52,19 +56,12 @@ enum Lock {
     Memory,
 }
 
-/// Functions of the kernel in which a thread sleeps for a lock that has an owner to be read, 5.10 to 7.2.
-const SLEEPS: [(&str, Lock); 5] = [
-    ("locks_lock_inode_wait", Lock::File),
-    ("flock_lock_inode_wait", Lock::File),
-    ("posix_lock_inode_wait", Lock::File),
-    ("fcntl_setlk", Lock::File),
-    ("do_futex", Lock::Memory),
-];
-
 impl Lock {
     fn of(frames: &[String]) -> Option<Self> {
-        let is_in = |(name, _): &&(&str, Self)| frames.iter().any(|frame| frame.starts_with(name));
-        SLEEPS.iter().find(is_in).map(|(_, lock)| *lock)
+        let (on_file, in_memory) = (has_any(frames, &FILE_LOCKS), has_any(frames, &FUTEXES));
+        on_file
+            .then_some(Self::File)
+            .or_else(|| in_memory.then_some(Self::Memory))
     }
 }
 
@@ -94,6 +91,8 @@ pub(super) struct Locks {
     wanted: Vec<(u32, u64)>,
     /// When the next look may begin.
     next: Instant,
+    /// When it was last asked whether one is due.
+    begun: Instant,
     /// The look under way; it returns the sleeps without an owner, and how long it took.
     looking: Option<JoinHandle<(Vec<Sleeper>, Duration)>>,
     found: (Sender<Event>, Receiver<Event>),
@@ -112,6 +111,7 @@ impl Locks {
             owners: 0,
             wanted: Vec::new(),
             next: Instant::now(),
+            begun: Instant::now(),
             looking: None,
             found: channel(),
         }
@@ -155,8 +155,9 @@ impl Locks {
 
     /// Is it time for a look?
     pub(super) fn is_due(&mut self) -> bool {
-        self.end_look(false);
-        self.has_sleepers() && self.looking.is_none() && Instant::now() >= self.next
+        self.end_look();
+        self.begun = Instant::now();
+        self.has_sleepers() && self.looking.is_none() && self.begun >= self.next
     }
 
     fn has_sleepers(&self) -> bool {
@@ -171,7 +172,8 @@ impl Locks {
             for file in &files {
                 *self.files.entry(*file).or_default() += 1;
             }
-            self.next = Instant::now() + REST;
+            // The list of what is open may be long.
+            self.rest(self.begun.elapsed());
             if !sleepers.is_empty() || !files.is_empty() {
                 let sender = self.found.0.clone();
                 self.looking = Some(thread::spawn(move || {
@@ -217,12 +219,19 @@ impl Locks {
         [owner].into_iter().chain(children).map(follow).collect()
     }
 
-    /// The last look, at the end of the window.
+    /// The last look, at the end of the window. It may hang in the memory of the target: then its end is not waited for, nor that of an
+    /// earlier one.
     pub(super) fn last(&mut self, open: Vec<Event>) -> Vec<Event> {
-        self.end_look(true);
         self.ownerless.clear();
         if self.has_sleepers() {
-            look(&self.sleepers(open), &self.found.0);
+            let (sleepers, found) = (self.sleepers(open), self.found.0.clone());
+            let (done, over) = channel();
+            thread::spawn(move || {
+                look(&sleepers, &found);
+                // Nobody waits any more if it took too long.
+                let _ = done.send(());
+            });
+            let _ = over.recv_timeout(PATIENCE);
         }
         self.seen()
     }
@@ -231,15 +240,20 @@ impl Locks {
         self.found.1.try_iter().collect()
     }
 
-    /// Takes the result of a look that is over, or waits for it.
-    fn end_look(&mut self, wait: bool) {
-        let is_over = |look: &mut JoinHandle<_>| wait || look.is_finished();
-        if let Some(look) = self.looking.take_if(is_over)
+    /// Takes the result of a look that is over.
+    fn end_look(&mut self) {
+        if let Some(look) = self.looking.take_if(|look| look.is_finished())
             && let Ok((ownerless, took)) = look.join()
         {
             self.ownerless.extend(ownerless);
-            self.next = Instant::now() + REST.max(took * REST_FOR_WORK);
+            self.rest(took);
         }
+    }
+
+    /// Rests after work that took so long.
+    fn rest(&mut self, took: Duration) {
+        let next = Instant::now() + REST.max(took * REST_FOR_WORK);
+        self.next = self.next.max(next);
     }
 
     /// The threads that sleep for a lock, and may know an owner.
@@ -276,11 +290,11 @@ impl Locks {
 fn look(sleepers: &[(Sleeper, Lock)], found: &Sender<Event>) -> (Vec<Sleeper>, Duration) {
     let begun = Instant::now();
     let of_files = sleepers.iter().any(|(_, lock)| *lock == Lock::File);
-    let files = of_files.then(FileLocks::read);
+    let mut files = of_files.then(FileLocks::read);
     let mut ownerless = Vec::new();
     for (sleeper, lock) in sleepers {
         let Sleeper { pid, tid, .. } = *sleeper;
-        let (file, owners) = match (lock, &files) {
+        let (file, owners) = match (lock, &mut files) {
             (Lock::File, Some(files)) => match files.wanted_by(pid, tid) {
                 Some((file, owners)) => (Some(file), owners.into_iter().map(whole).collect()),
                 None => continue,

@@ -47,7 +47,7 @@ use crate::{
         features::Features,
         load::{self, Loader, Traced, Unsupported},
     },
-    machine::{clocks::now_ns, give_back_memory, priority},
+    machine::{clocks::now_ns, give_back_memory, priority, proc},
 };
 
 /// A trace under way.
@@ -74,6 +74,10 @@ impl Session {
     /// [`Unsupported`] if the kernel lacks or refuses a required probe.
     pub(crate) fn attach(loader: Loader, signals: Signals, settings: Settings) -> Result<Self> {
         let ends = Ends::new(signals, &settings.pids);
+        if !proc::is_first_pid_namespace() {
+            let text = "the numbers of processes here are not the kernel's: run tracer in the host's pid namespace (--pid=host)";
+            return Err(Unsupported(text.to_owned()).into());
+        }
         // On another CPU: the kernel's types and the maps keep this one busy.
         let reading = Reading::begin(&settings);
         let btf = Btf::of_kernel().map_err(|error| Unsupported(format!("{error:#}")))?;

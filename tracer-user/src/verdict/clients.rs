@@ -267,5 +267,9 @@ mod tests {
             charges,
             [charge(Holder::Own, 0, 0), charge(client, 107, 22)]
         );
+        // Nor anything where it has nothing.
+        let mut nothing = Vec::new();
+        transfer(&mut nothing, &charge(client, 90, 9));
+        assert_eq!(nothing, []);
     }
 }

@@ -4,7 +4,13 @@
 use std::collections::BTreeSet;
 
 use super::job::is_broker;
-use crate::model::books::{Books, ProcessId};
+use crate::{
+    class::Resource,
+    model::books::{Books, Holder, ProcessId},
+};
+
+/// A process that only runs another one uses at most this part of a CPU.
+const RUNNER_PART: f64 = 0.01;
 
 /// The processes that exist only to trace: the tracer, what it started, and what exists only to run it (`timeout`, `sh -c`).
 #[must_use]
@@ -45,7 +51,21 @@ fn only_runs(books: &Books, observers: &BTreeSet<ProcessId>, parent: ProcessId) 
     let process = &books.processes[parent];
     let mut children = books.processes.iter().enumerate();
     let alone = children.all(|(id, child)| child.parent != Some(parent) || observers.contains(&id));
-    alone && process.pid > 1 && !process.target && !process.kernel && !is_broker(process)
+    alone
+        && is_idle(books, parent)
+        && process.pid > 1
+        && !process.target
+        && !process.kernel
+        && !is_broker(process)
+}
+
+/// Does a process no more than wait for the end of what it runs? One that works is a culprit like any other, though it started the tracer.
+fn is_idle(books: &Books, process: ProcessId) -> bool {
+    let held = books
+        .held
+        .get(&(Resource::Cpu, None, Holder::Process(process)));
+    let ran_ns = held.map_or(0, |held| held.ns);
+    ran_ns as f64 <= RUNNER_PART * books.window_ns() as f64
 }
 
 #[cfg(test)]
@@ -75,6 +95,16 @@ mod tests {
             observers(&scene.books),
             BTreeSet::from([timeout, tracer, tc])
         );
+    }
+
+    #[test]
+    fn a_parent_that_works_itself_is_no_part_of_the_tracer() {
+        let (mut scene, [shell, timeout, tracer]) = scene();
+        let ns = scene.books.window_ns() / 2;
+        let key = (Resource::Cpu, None, Holder::Process(timeout));
+        scene.books.held.entry(key).or_default().ns = ns;
+        assert!(ns > 0 && shell != timeout);
+        assert_eq!(observers(&scene.books), BTreeSet::from([tracer]));
     }
 
     #[test]

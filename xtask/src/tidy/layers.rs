@@ -14,10 +14,11 @@ struct Layer {
 }
 
 /// Plain types of the domain: every module may use them.
-const PLAIN: [&str; 6] = [
+const PLAIN: [&str; 7] = [
     "class",
     "figures",
     "file_system",
+    "functions",
     "loss",
     "standing",
     "units",

@@ -21,6 +21,7 @@ use std::{
     fs,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     path::{Path, PathBuf},
+    thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -41,6 +42,10 @@ use crate::world::{caller, ledger, supervise};
 
 /// How often to try a scenario while its physics do not happen.
 const ATTEMPTS: u32 = 3;
+
+/// How often to try to remove what a scenario made, and how long to wait before the next try.
+const UNDO_TRIES: u32 = 6;
+const UNDO_REST: Duration = Duration::from_secs(10);
 
 /// Of these `--quick` plays [`EACH_TIME`], by turns: one per kind, guilty or innocent.
 const BY_TURNS: [&str; 12] = [
@@ -216,13 +221,24 @@ fn play_and_show(args: &Args) -> Result<()> {
             say(&format!("error: {}: {error:#}", scenario.name));
             broken.push(scenario.name);
         }
-        ledger::undo(mark)?;
+        undo(mark)?;
     }
     show(args, &outcomes)?;
     if !broken.is_empty() {
         bail!("could not play {}", broken.join(", "));
     }
     verdict(&outcomes)
+}
+
+/// Removes what a scenario made. A process that waits for the disk uses it until its writes are through, whatever ends it.
+fn undo(mark: usize) -> Result<()> {
+    for _ in 0..UNDO_TRIES {
+        if ledger::undo(mark).is_ok() {
+            return Ok(());
+        }
+        thread::sleep(UNDO_REST);
+    }
+    ledger::undo(mark)
 }
 
 /// Plays a scenario as often as was asked, and each time until it is not void.

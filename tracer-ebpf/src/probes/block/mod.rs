@@ -176,7 +176,11 @@ fn block_rq_issue(ctx: BtfTracePointContext) -> i32 {
     let first = match known {
         Some(first) if first.request.flags & IO_UNOWNED == 0 => Some(first),
         // It was queued before the trace began, or no probe saw its queueing.
-        _ => bios::insert(bio.address(), &owner(bio.next())).0,
+        _ => {
+            let (place, gate) = bios::insert(bio.address(), &owner(bio.next()));
+            disks::shut_gate(gate);
+            place
+        }
     };
     if let Some(first) = first {
         issue(rq, op, bio, &mut first.request);

@@ -310,7 +310,9 @@ fn come_on_cpu(state: *mut CpuState, next: Task, queue: CfsRq, pid: u32, now: u6
     let run_queue_ns = if first {
         waited
     } else {
-        *remembered = run_delay.wrapping_sub(task.run_delay_ns);
+        let since = run_delay.wrapping_sub(task.run_delay_ns);
+        // An entry of a thread that had this id before counts more than this one ever waited.
+        *remembered = if (since as i64) < 0 { waited } else { since };
         *remembered
     };
     task.run_delay_ns = run_delay;

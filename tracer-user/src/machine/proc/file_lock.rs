@@ -1,6 +1,6 @@
 //! Locks on files (`flock`, `fcntl`), from `/proc/locks`: for whom a thread waits, and on which file.
 
-use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
+use std::{collections::HashMap, fs, os::unix::fs::MetadataExt as _, path::Path};
 
 use super::{SmallFiles, numbers_in, system_call::SystemCall};
 
@@ -8,7 +8,7 @@ use super::{SmallFiles, numbers_in, system_call::SystemCall};
 const MOST_OWNERS: usize = 8;
 
 /// How a lock came about: the kinds do not see each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Kind {
     /// `flock`: it belongs to the open file, which several processes may share.
     Flock,
@@ -17,7 +17,7 @@ enum Kind {
 }
 
 /// A line of `/proc/locks`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Line {
     waits: bool,
     kind: Kind,
@@ -71,7 +71,11 @@ impl Line {
 
 /// All locks on files of this machine at one time.
 #[derive(Debug)]
-pub(crate) struct FileLocks(Vec<Line>);
+pub(crate) struct FileLocks {
+    lines: Vec<Line>,
+    /// The processes that own each lock that was asked for. To find them may take a look at all descriptors of all processes.
+    owners: HashMap<Line, Vec<u32>>,
+}
 
 impl FileLocks {
     /// Reads them.
@@ -81,13 +85,16 @@ impl FileLocks {
     }
 
     fn parse(text: &str) -> Self {
-        Self(text.lines().filter_map(Line::parse).collect())
+        Self {
+            lines: text.lines().filter_map(Line::parse).collect(),
+            owners: HashMap::new(),
+        }
     }
 
     /// The file for which a thread waits, and the processes that own the lock. `None` if it waits for no lock on a file. No process
     /// is found if its pid namespace hides it, or the owner of an open file is gone.
     #[must_use]
-    pub(crate) fn wanted_by(&self, pid: u32, tid: u32) -> Option<(String, Vec<u32>)> {
+    pub(crate) fn wanted_by(&mut self, pid: u32, tid: u32) -> Option<(String, Vec<u32>)> {
         let call = SystemCall::of(pid, tid)?;
         let kind = kind_of(&call)?;
         let path = format!("/proc/{pid}/fd/{}", call.arguments[0]);
@@ -95,9 +102,11 @@ impl FileLocks {
         let inode = inode_of(pid, call.arguments[0])?;
         let mut owners = Vec::new();
         for line in self.owners_of(kind, inode, pid) {
-            for owner in living_owners(line, &file) {
-                if !owners.contains(&owner) && owners.len() < MOST_OWNERS {
-                    owners.push(owner);
+            let known = self.owners.entry(line);
+            let living = known.or_insert_with_key(|line| living_owners(line, &file));
+            for owner in living {
+                if !owners.contains(owner) && owners.len() < MOST_OWNERS {
+                    owners.push(*owner);
                 }
             }
         }
@@ -105,14 +114,14 @@ impl FileLocks {
     }
 
     /// The locks for which a process waits in the file with this inode.
-    fn owners_of(&self, kind: Kind, inode: u64, pid: u32) -> Vec<&Line> {
+    fn owners_of(&self, kind: Kind, inode: u64, pid: u32) -> Vec<Line> {
         let of_file = |line: &&Line| line.waits && (line.kind, line.inode) == (kind, inode);
-        let waiting = self.0.iter().filter(of_file);
+        let waiting = self.lines.iter().filter(of_file);
         // A wait for a lock of an open file names no process.
         let waiting = waiting.filter(|line| line.pid.is_none_or(|waits| waits == pid));
         let waiting: Vec<&Line> = waiting.collect();
         let blocks = |line: &&Line| waiting.iter().any(|waiting| line.blocks(waiting));
-        self.0.iter().filter(blocks).collect()
+        self.lines.iter().filter(blocks).cloned().collect()
     }
 }
 

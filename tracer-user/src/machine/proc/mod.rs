@@ -55,6 +55,22 @@ pub(crate) use self::{
     unix::asks_over_unix,
 };
 
+/// Is there a process with this number?
+#[must_use]
+pub(crate) fn exists(pid: u32) -> bool {
+    fs::metadata(format!("/proc/{pid}")).is_ok()
+}
+
+/// Are the numbers of processes here those of the kernel? In a pid namespace of its own, `/proc` shows others.
+#[must_use]
+pub(crate) fn is_first_pid_namespace() -> bool {
+    /// `PROC_PID_INIT_INO` of `include/uapi/linux/nsfs.h`, and `include/linux/proc_ns.h` before.
+    const FIRST: &str = "pid:[4026531836]";
+    let namespace = fs::read_link("/proc/self/ns/pid");
+    // Without pid namespaces there is one.
+    namespace.map_or(true, |namespace| namespace.as_os_str() == FIRST)
+}
+
 /// Resident memory of this process, bytes; 0 if `/proc` is not mounted.
 #[must_use]
 pub(crate) fn self_rss_bytes() -> u64 {

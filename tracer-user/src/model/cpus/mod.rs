@@ -27,10 +27,13 @@ pub(super) struct Cpus {
     /// Part of a CPU's work that was stolen in the window, by place.
     stolen: HashMap<PlaceId, f64>,
     works: Works,
+    /// How many records of slices came.
+    pub(super) records: u64,
 }
 
 impl Cpus {
     pub(super) fn slice(&mut self, slice: &Slice) {
+        self.records += 1;
         self.cpu(slice.cpu)
             .held(slice.pid, slice.tid, slice.begin_ns, slice.ns);
     }

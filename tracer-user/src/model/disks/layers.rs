@@ -25,6 +25,9 @@ use crate::{
 /// certain: it rests on the requests of kernel threads, dealt out by bytes. And the larger of two figures is too large by chance.
 const LOWER_EXPLAINS: f64 = 0.1;
 
+/// From the interrupt of a completion to the end of the sleep that it ends, ns.
+const ENDED_NS: u64 = 2_000_000;
+
 /// How a wait is charged at one layer.
 struct Layer {
     dev: u32,
@@ -96,10 +99,11 @@ impl Layers<'_> {
         wait.home.and_then(|_| self.at_home(wait))
     }
 
-    /// The last request that the thread queued itself.
+    /// The last write that the thread queued itself, if the wait ended with it. One that was over before was not waited for.
     fn own_request(&self, wait: &DiskWait) -> Option<Layer> {
         let (rank, dev, request) = self.awaited(wait)?;
-        (rank == Disk::OWN).then(|| self.behind(dev, &request, wait))
+        let ended_it = request.writes() && request.end_ns + ENDED_NS >= wait.end;
+        (rank == Disk::OWN && ended_it).then(|| self.behind(dev, &request, wait))
     }
 
     /// The request for which the thread waited. Anybody's counts only on one disk: on several it is chance that they end together.

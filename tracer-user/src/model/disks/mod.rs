@@ -92,6 +92,8 @@ pub(super) struct Disks {
     late: VecDeque<DiskWait>,
     /// When requests were last forgotten.
     forgot_ns: u64,
+    /// How many records of requests came.
+    pub(super) records: u64,
     /// Bytes written, by disk and owner.
     pub(super) written: BTreeMap<(PlaceId, Holder), u64>,
     /// Requests of the target that failed.
@@ -125,6 +127,7 @@ impl Disks {
         asker_at: AskerAt<'_>,
         io: &event::Io,
     ) -> Request {
+        self.records += 1;
         let owner = match io.flags & IO_BEFORE {
             0 => names.holder(io.pid),
             _ => Holder::Earlier,

@@ -250,3 +250,20 @@ impl Service {
         t - serial * (t - part)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_serves_many_at_once_takes_its_time_for_each_of_them() {
+        let mut service = Service::default();
+        for _ in 0..10 {
+            service.add(1_000_000, 1.0, 9.0);
+        }
+        // In turn, the ten there would take ten times as long.
+        assert_eq!(service.estimate(1.0, 0, 1_000_000.0), 1_000_000.0);
+        // In turn they take just this long, and each a tenth of it.
+        assert_eq!(service.estimate(1.0, 0, 100_000.0), FLASH_NS);
+    }
+}

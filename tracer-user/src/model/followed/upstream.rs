@@ -234,3 +234,27 @@ fn add(
         None => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_from_beyond_a_process_is_no_more_its_own() {
+        let mut bin = Bin::default();
+        bin.threads[Class::Disk.index()] = 200;
+        let leaf = Leaf {
+            process: 3,
+            bins: vec![bin],
+            bin_ns: 1,
+            of_requests: false,
+            ways: Ways::from([((Resource::Disk, vec![9]), (0, 50))]),
+            causes: Vec::new(),
+        };
+        let mut ways = Ways::new();
+        add_ways(&mut ways, &leaf, Resource::Disk, (100, 40));
+        let expected = [(vec![3], (75, 30)), (vec![3, 9], (25, 10))];
+        let expected = expected.map(|(way, ns)| ((Resource::Disk, way), ns));
+        assert_eq!(ways, Ways::from(expected));
+    }
+}

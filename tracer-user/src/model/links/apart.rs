@@ -128,6 +128,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_explained_by_the_target_is_doubt() {
+        let own: Vec<f64> = (0..24).map(|bin| f64::from(bin % 2 * 10)).collect();
+        let room: Vec<f64> = own.iter().map(|bytes| 10.0 - bytes).collect();
+        assert!((change(&own, &room).unwrap() - 1.0).abs() < 1e-9);
+        // Of the same size, and of no relation: twice the square root of 1 / 22.
+        let other: Vec<f64> = (0..24).map(|bin| f64::from(bin / 2 % 2 * 10)).collect();
+        let doubt = 2.0 * (1.0 / 22.0_f64).sqrt();
+        assert!((change(&own, &other).unwrap() - doubt).abs() < 1e-9);
+    }
+
+    #[test]
     fn a_rate_that_changes_for_all_and_a_short_time_say_nothing() {
         assert_eq!(apart(&slices(|own| vec![(BACKUP, 3 * own)])), []);
         let short: Vec<Full> = slices(|_| vec![(BACKUP, 25_000)])

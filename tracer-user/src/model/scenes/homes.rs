@@ -133,6 +133,24 @@ fn the_thread_that_ends_a_wait_for_a_commit_shows_the_disk() {
     assert_closed(&books);
 }
 
+#[test]
+fn of_several_threads_that_write_the_one_that_waits_shows_the_disk() {
+    let beside = Event::Io(Io {
+        dev: ELSEWHERE,
+        tid: SERVER + 1,
+        op: OP_WRITE,
+        flags: IO_JOURNAL,
+        ..io(SERVER, 100, 139, 8 << 10)
+    });
+    let events = vec![
+        written(HERE, SERVER, (100, 130), 8 << 10, IO_JOURNAL),
+        beside,
+        ended_by(KWORKER, COMMIT),
+        backup_elsewhere(),
+    ];
+    assert_eq!(shares(two_disks(), events)[0], 0);
+}
+
 /// The server begins to write the files of a disk out.
 fn syncs(dev: u32) -> Event {
     Event::Sync(event::Sync {

@@ -199,6 +199,19 @@ fn behind_an_own_thread_that_waits_for_a_strangers_lock_it_waits_for_that() {
 }
 
 #[test]
+fn who_sleeps_for_an_own_lock_to_the_end_waits_for_no_cpu() {
+    let events = running(WORKER).into_iter().chain(running(SERVER)).chain([
+        in_memory(WORKER, 600, SERVER, SERVER),
+        still(WORKER, 100, 1_000, FUTEX),
+    ]);
+    let books = books_of(events, 1_000);
+    assert_eq!(threads(&books, Class::Cpu), 0);
+    assert_eq!(threads(&books, Class::Lock), 900);
+    assert_eq!(locked(&books, Holder::OwnLock), 900);
+    assert_closed(&books);
+}
+
+#[test]
 fn threads_that_wait_for_each_other_wait_for_their_own_locks() {
     let books = books_of(
         [

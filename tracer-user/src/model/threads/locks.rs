@@ -194,7 +194,9 @@ impl Threads {
         let refused = self.living.get(&tid)?.refused.as_ref()?;
         let naps = self.stacks.get(stack)?.nap;
         let soon = begin < refused.last_ns + TRIES_AGAIN_NS;
-        (naps && soon).then(|| LockWait {
+        // Who sleeps for long does not need the lock: a standby of a leader, a job that comes again later.
+        let short = end.saturating_sub(begin) <= TRIES_AGAIN_NS;
+        (naps && soon && short).then(|| LockWait {
             tid,
             stack,
             begin,

@@ -1,6 +1,8 @@
 //! Threads of the target: what each did, nanosecond by nanosecond, and what it slept for.
 
+mod at_attach;
 mod completions;
+mod elsewhere;
 mod locks;
 mod signs;
 mod sleep;

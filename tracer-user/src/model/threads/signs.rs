@@ -1,6 +1,7 @@
 //! What a stack shows beside the reason of its sleep: completions, pages, locks, interrupts. Names hold for 5.10 to 7.2.
 
-use super::sleep::{LOCK, Sleep, is_meant, plain};
+use super::sleep::{LOCK, Sleep};
+use crate::functions::{FILE_LOCKS, FUTEXES, has_any};
 
 /// Does a sleep end with the completion of asynchronous I/O?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,11 +50,6 @@ const COMPLETES: &[&str] = &[
     "io_sq_thread*",
 ];
 
-fn has_any(stack: &[String], patterns: &[&str]) -> bool {
-    let is_there = |function: &str| patterns.iter().any(|pattern| is_meant(pattern, function));
-    stack.iter().any(|function| is_there(plain(function)))
-}
-
 /// Does a sleep with this stack wait for completions?
 #[must_use]
 pub(crate) fn completions(stack: &[String]) -> Completions {
@@ -84,7 +80,7 @@ pub(crate) fn syncs(stack: &[String]) -> bool {
 /// Does it sleep on a futex?
 #[must_use]
 pub(crate) fn is_futex(stack: &[String]) -> bool {
-    has_any(stack, &["do_futex", "futex_*"])
+    has_any(stack, &FUTEXES)
 }
 
 /// Functions that wait for a page that was read before or is read now: of a file, of a mapping, of swap. Names hold for 5.10 to 7.2.
@@ -118,14 +114,6 @@ pub(crate) enum Lock {
     /// Of the kernel.
     Kernel,
 }
-
-/// The functions of the kernel that wait for a lock on a file.
-const FILE_LOCKS: [&str; 4] = [
-    "flock_lock_inode_wait",
-    "locks_lock_inode_wait",
-    "posix_lock_inode_wait",
-    "fcntl_setlk*",
-];
 
 /// The kind of lock that a stack sleeps for, which has this row in the table of sleeps.
 #[must_use]

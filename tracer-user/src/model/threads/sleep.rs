@@ -2,7 +2,10 @@
 
 use tracer_common::sched::{STATE_FROZEN, STATE_STOPPED, STATE_TRACED};
 
-use crate::class::{Cause, Class};
+use crate::{
+    class::{Cause, Class},
+    functions::{is_meant, plain},
+};
 
 /// The reason of a sleep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,6 +131,10 @@ const TABLE: &[(&str, Sleep)] = &[
     ("do_blockdev_direct_IO", DISK),
     ("io_schedule", DISK),
     ("io_schedule_timeout", DISK),
+    // No link is on the way to a process of this machine: it does not read.
+    ("unix_stream_sendmsg", UPSTREAM),
+    ("unix_dgram_sendmsg", UPSTREAM),
+    ("unix_wait_for_peer", UPSTREAM),
     ("sk_stream_wait_memory", NETWORK),
     ("sock_alloc_send_pskb", NETWORK),
     ("sk_stream_wait_connect", UPSTREAM),
@@ -199,18 +206,6 @@ pub(super) const LETTER_TRACED: char = 't';
 #[inline]
 pub(super) fn is_stopped(state: u32) -> bool {
     state & (STATE_STOPPED | STATE_TRACED | STATE_FROZEN) != 0
-}
-
-/// Compilers append suffixes (`.isra.0`, `.constprop.0`).
-pub(super) fn plain(function: &str) -> &str {
-    function.split('.').next().unwrap_or(function)
-}
-
-/// Does `pattern` stand for `function`, which has no suffix?
-pub(super) fn is_meant(pattern: &str, function: &str) -> bool {
-    pattern
-        .strip_suffix('*')
-        .map_or(function == pattern, |prefix| function.starts_with(prefix))
 }
 
 /// Classifies a sleep; `None` for a stack that could not be read.
@@ -351,6 +346,18 @@ pub(super) mod tests {
             classify(Some(&frames), 2, true),
             Sleep::Blocked(Class::Disk, None)
         );
+    }
+
+    #[test]
+    fn who_sends_to_a_process_that_does_not_read_waits_for_it_and_for_no_link() {
+        let local = stack(&[
+            "sock_alloc_send_pskb",
+            "unix_stream_sendmsg",
+            "sock_write_iter",
+        ]);
+        assert_eq!(classify(Some(&local), 1, false), UPSTREAM);
+        let remote = stack(&["sk_stream_wait_memory", "tcp_sendmsg_locked"]);
+        assert_eq!(classify(Some(&remote), 1, false), NETWORK);
     }
 
     #[test]

@@ -11,17 +11,14 @@ use super::{
     locks::LockWait,
     signs,
     sleep::{self, Sleep},
-    stack::Stack,
     thread::{Behind, Thread},
 };
 use crate::{
     class::{Cause, Class, Resource},
     event::Wait,
-    file_system::Kind,
     model::{
         account::{Account, Charge},
-        books::{Budget, Holder, PlaceId},
-        disks::DiskWait,
+        books::{Budget, Holder},
         names::Names,
     },
 };
@@ -104,8 +101,13 @@ impl Threads {
         wait: &Wait,
         queued_ns: u64,
     ) -> Option<(u64, Vec<(u64, u32)>)> {
+        let is_left_open = self.is_left_open(wait.tid);
         let thread = self.living.get_mut(&wait.tid)?;
         let moves = std::mem::take(&mut thread.moves);
+        if is_left_open {
+            // Its sleep is charged when the time line of the lock's owner is known.
+            return None;
+        }
         let begin = thread.known_ns().max(queued_ns);
         self.spend(account, wait.tid, Class::Cpu, wait.ns);
         (wait.ns > begin).then_some((begin, moves))
@@ -123,86 +125,6 @@ impl Threads {
             // Of locks that somebody waited for in an earlier sleep.
             thread.locks.clear();
         }
-    }
-
-    /// From the begin of the window (or the birth of the thread) to its first time in a run queue.
-    fn before_first(
-        &mut self,
-        names: &mut Names,
-        account: &mut Account,
-        tid: u32,
-        queued_ns: u64,
-        is_open: bool,
-    ) {
-        while let Some(thread) = self.living.get(&tid)
-            && thread.known_ns() < queued_ns
-        {
-            let begin = thread.known_ns();
-            let (until, _) = self.stops.piece(thread.pid, begin, queued_ns);
-            match self.stop_at_attach(tid) {
-                Some(stop) => self.stand_still(names, account, tid, stop, until),
-                None => self.as_at_attach(names, account, tid, until, is_open),
-            }
-            // A sleep for a lock of an own thread is judged when that one's time line is known.
-            if self
-                .living
-                .get(&tid)
-                .is_none_or(|thread| thread.known_ns() == begin)
-            {
-                break;
-            }
-        }
-    }
-
-    /// A thread does what it did at attach, and is not stopped.
-    fn as_at_attach(
-        &mut self,
-        names: &mut Names,
-        account: &mut Account,
-        tid: u32,
-        queued_ns: u64,
-        is_open: bool,
-    ) {
-        let Some(thread) = self.living.get(&tid) else {
-            return;
-        };
-        let span = (thread.known_ns(), queued_ns);
-        if let Some(locked) = self.lock_wait((tid, 0), span, None) {
-            return self.slept_for_lock(account, locked, is_open);
-        }
-        let Some(thread) = self.living.get(&tid) else {
-            return;
-        };
-        // `/proc` shows a frozen thread in this state, whatever it sleeps for.
-        let was_frozen = self.stops.began_frozen(thread.pid);
-        let class = match thread.seed_state {
-            None => Class::Cpu,
-            Some('R') => Class::OnCpu,
-            // State D alone is no I/O: a frozen thread is in it, too.
-            Some(state) => {
-                let interruptible = state == 'S' || was_frozen;
-                match Stack::new(thread.seed.clone()).sleep(interruptible, false, false) {
-                    Sleep::Work => return self.idle(account, tid, Budget::default(), queued_ns),
-                    Sleep::Blocked(Class::Disk, cause) => {
-                        let wait = DiskWait {
-                            process: names.processes.id(thread.pid),
-                            tid,
-                            begin: span.0,
-                            end: span.1,
-                            stack: 0,
-                            cause,
-                            awaited: None,
-                            home: thread.syncs,
-                            serves: self.serves(tid),
-                        };
-                        self.wait_was_found(wait);
-                        Class::Disk
-                    }
-                    Sleep::Blocked(class, _) => class,
-                }
-            }
-        };
-        self.spend(account, tid, class, queued_ns);
     }
 
     /// Time between two records that do not meet is unaccounted, not on-CPU.
@@ -357,39 +279,6 @@ impl Threads {
             return None;
         }
         names.processes.comm(wait.waker_pid)
-    }
-
-    /// The kind of file system with its data elsewhere for which a thread sleeps: it sleeps in that, or who ended the sleep was in it. A
-    /// page that is mapped or sent shows its file system only to the one who brings it.
-    fn remote_kind(&self, wait: &Wait) -> Option<Kind> {
-        let kind = |stack: u64| self.stacks.get(stack)?.remote;
-        let of_waker = || kind(wait.waker_stack).filter(|_| wait.flags & WAIT_IOWAIT != 0);
-        kind(wait.stack).or_else(of_waker)
-    }
-
-    /// `nfs:server:/export`: the file system for which a thread sleeps, if it can be only one.
-    pub(in crate::model) fn remote_place(&self, names: &mut Names, wait: &Wait) -> Option<PlaceId> {
-        let kind = self.remote_kind(wait)?;
-        let mut mounts = self.remote_mounts.iter().filter(|mount| mount.kind == kind);
-        let name = match (mounts.next(), mounts.count()) {
-            (Some(mount), 0) => format!("{}:{}", kind.name(), mount.source),
-            (Some(_), others) => format!("{}: one of {} mounts", kind.name(), others + 1),
-            (None, _) => kind.name().to_owned(),
-        };
-        Some(names.place(&name))
-    }
-
-    /// The process that serves a file system in a process (FUSE), if it ended a wait below one in its own context.
-    pub(in crate::model) fn server(&self, names: &mut Names, wait: &Wait) -> Holder {
-        let by_task = !self.woken_by_interrupt(wait).unwrap_or(true);
-        let below = self.remote_kind(wait) == Some(Kind::Fuse);
-        if !below || !by_task || wait.flags & WAIT_NO_WAKER != 0 {
-            return Holder::Peer;
-        }
-        match names.holder(wait.waker_pid) {
-            server @ Holder::Process(_) if !names.is_kernel_thread(server) => server,
-            _ => Holder::Peer,
-        }
     }
 
     /// The process that released the lock. Where an interrupt ended the wait, its waker is a bystander.

@@ -23,6 +23,18 @@ pub(crate) const ALL: &[Scenario] = &[
         make: |stage| written(stage, "log", true),
     },
     Scenario {
+        name: "limited-disk-writer",
+        about: "a limit on the server's disk is shared by the short files that it writes and another program's large ones",
+        quick: false,
+        make: |stage| limited(stage, true),
+    },
+    Scenario {
+        name: "limited-disk-alone",
+        about: "a limit on the server's disk holds its short files up a little; another program writes large ones to another disk",
+        quick: false,
+        make: |stage| limited(stage, false),
+    },
+    Scenario {
         name: "other-disk-writer",
         about: "a server writes short files and waits for each; another program writes large ones to another disk",
         quick: false,
@@ -65,9 +77,8 @@ fn writable(stage: &Stage, name: &str) -> Result<Disk> {
     disk::attach(&stage.room, name, disk::bytes_for(256 << 20), None)
 }
 
-/// A server that writes a short file for each answer (`work`), and a program that writes large ones beside it, or to a disk in
-/// memory.
-fn written(stage: &Stage, work: &str, same: bool) -> Result<Scene> {
+/// A server on a disk that writes a short file there for each answer (`work`).
+fn writing(stage: &Stage, work: &str) -> Result<(Scene, Disk)> {
     let here = writable(stage, "here")?;
     let served = stage.files("served", 4, 4096)?;
     let notes = here.point.join("notes");
@@ -88,6 +99,12 @@ fn written(stage: &Stage, work: &str, same: bool) -> Result<Scene> {
         .with(["--connections=2", "--think-ms=20"])
         .on_cpus(stage.elsewhere.clone());
     let scene = Scene::new(server.on_cpus(vec![stage.cpu]), address, client);
+    Ok((scene, here))
+}
+
+/// Beside it a program writes large files to the same disk, or to one in memory.
+fn written(stage: &Stage, work: &str, same: bool) -> Result<Scene> {
+    let (scene, here) = writing(stage, work)?;
     if same {
         let backup = writer(stage, WRITES, &here);
         let busy = Meter::DiskBusy(here.name().to_owned());
@@ -97,20 +114,44 @@ fn written(stage: &Stage, work: &str, same: bool) -> Result<Scene> {
             .at_least(busy, WRITTEN)
             .with_disk(here));
     }
-    let there = disk::attach_in_memory(room, "there", disk::bytes_for(192 << 20))?;
+    let scene = beside_memory(stage, scene)?;
+    Ok(scene.unharmed().with_disk(here))
+}
+
+/// A program writes to a disk in memory now and then.
+fn beside_memory(stage: &Stage, scene: Scene) -> Result<Scene> {
+    let there = disk::attach_in_memory(&stage.room, "there", disk::bytes_for(192 << 20))?;
     let backup = writer(stage, LIGHT_WRITES, &there);
     let busy = Meter::DiskBusy(there.name().to_owned());
     Ok(scene
         .innocent("backup", backup)
         .at_least(busy, 0.005)
-        .unharmed()
-        .with_disk(here)
         .with_disk(there))
 }
 
+/// The limit is in front of the disk: the device itself is idle most of the time.
+fn limited(stage: &Stage, same: bool) -> Result<Scene> {
+    let (scene, here) = writing(stage, "log")?;
+    let group = &stage.room.group;
+    group.limit_write_back(&here.number()?, 12 << 20)?;
+    if same {
+        let backup = writer(stage, SHORT_WRITES, &here);
+        return Ok(scene
+            .guilty("backup", backup)
+            .holds("disk", None)
+            .with_disk(here));
+    }
+    let scene = beside_memory(stage, scene)?;
+    Ok(scene.unharmed().with_disk(here))
+}
+
+/// It writes as much as a limit lets through, in pieces that take a part of a second.
+const SHORT_WRITES: &str = r#"while :; do
+    dd if=/dev/zero of="$1/large" bs=1M count=4 conv=notrunc,fsync status=none; done"#;
+
 /// It writes as much as the disk takes, over and over, by kernel threads.
 const WRITES: &str = r#"for lane in 1 2; do while :; do
-    dd if=/dev/zero of="$1/large-$lane" bs=1M count=64 conv=notrunc status=none
+    dd if=/dev/zero of="$1/large-$lane" bs=1M count=24 conv=notrunc status=none
     sync -f "$1"; done & done; wait"#;
 
 /// It writes now and then. The kernel's own work for a disk in memory would hold up the server's CPU, if it wrote all the time.

@@ -1,0 +1,89 @@
+//! What a thread did at attach, up to its first record.
+
+use super::{Threads, sleep::Sleep, stack::Stack};
+use crate::{
+    class::Class,
+    model::{account::Account, books::Budget, disks::DiskWait, names::Names},
+};
+
+impl Threads {
+    /// From the begin of the window (or the birth of the thread) to its first time in a run queue.
+    pub(super) fn before_first(
+        &mut self,
+        names: &mut Names,
+        account: &mut Account,
+        tid: u32,
+        queued_ns: u64,
+        is_open: bool,
+    ) {
+        while let Some(thread) = self.living.get(&tid)
+            && thread.known_ns() < queued_ns
+        {
+            let begin = thread.known_ns();
+            let (until, _) = self.stops.piece(thread.pid, begin, queued_ns);
+            match self.stop_at_attach(tid) {
+                Some(stop) => self.stand_still(names, account, tid, stop, until),
+                None => self.as_at_attach(names, account, tid, until, is_open),
+            }
+            // A sleep for a lock of an own thread is judged when that one's time line is known.
+            if self
+                .living
+                .get(&tid)
+                .is_none_or(|thread| thread.known_ns() == begin)
+            {
+                break;
+            }
+        }
+    }
+
+    /// A thread does what it did at attach, and is not stopped.
+    fn as_at_attach(
+        &mut self,
+        names: &mut Names,
+        account: &mut Account,
+        tid: u32,
+        queued_ns: u64,
+        is_open: bool,
+    ) {
+        let Some(thread) = self.living.get(&tid) else {
+            return;
+        };
+        let span = (thread.known_ns(), queued_ns);
+        if let Some(locked) = self.lock_wait((tid, 0), span, None) {
+            return self.slept_for_lock(account, locked, is_open);
+        }
+        let Some(thread) = self.living.get(&tid) else {
+            return;
+        };
+        // `/proc` shows a frozen thread in this state, whatever it sleeps for.
+        let was_frozen = self.stops.began_frozen(thread.pid);
+        let class = match thread.seed_state {
+            None => Class::Cpu,
+            Some('R') => Class::OnCpu,
+            // State D alone is no I/O: a frozen thread is in it, too.
+            Some(state) => {
+                let interruptible = state == 'S' || was_frozen;
+                match Stack::new(thread.seed.clone()).sleep(interruptible, false, false) {
+                    Sleep::Work => return self.idle(account, tid, Budget::default(), queued_ns),
+                    Sleep::Blocked(Class::Disk, cause) => {
+                        let wait = DiskWait {
+                            process: names.processes.id(thread.pid),
+                            tid,
+                            begin: span.0,
+                            end: span.1,
+                            stack: 0,
+                            cause,
+                            awaited: None,
+                            home: thread.syncs,
+                            serves: self.serves(tid),
+                        };
+                        self.wait_was_found(wait);
+                        Class::Disk
+                    }
+                    Sleep::Blocked(class, _) => class,
+                }
+            }
+        };
+        self.spend(account, tid, class, queued_ns);
+    }
+}

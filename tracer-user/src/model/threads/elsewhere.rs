@@ -1,0 +1,48 @@
+//! Sleeps below a file system with its data elsewhere: which one, and who brings the data.
+
+use tracer_common::sched::{WAIT_IOWAIT, WAIT_NO_WAKER};
+
+use super::Threads;
+use crate::{
+    event::Wait,
+    file_system::Kind,
+    model::{
+        books::{Holder, PlaceId},
+        names::Names,
+    },
+};
+
+impl Threads {
+    /// The kind of file system with its data elsewhere for which a thread sleeps: it sleeps in that, or who ended the sleep was in it. A
+    /// page that is mapped or sent shows its file system only to the one who brings it.
+    pub(super) fn remote_kind(&self, wait: &Wait) -> Option<Kind> {
+        let kind = |stack: u64| self.stacks.get(stack)?.remote;
+        let of_waker = || kind(wait.waker_stack).filter(|_| wait.flags & WAIT_IOWAIT != 0);
+        kind(wait.stack).or_else(of_waker)
+    }
+
+    /// `nfs:server:/export`: the file system for which a thread sleeps, if it can be only one.
+    pub(in crate::model) fn remote_place(&self, names: &mut Names, wait: &Wait) -> Option<PlaceId> {
+        let kind = self.remote_kind(wait)?;
+        let mut mounts = self.remote_mounts.iter().filter(|mount| mount.kind == kind);
+        let name = match (mounts.next(), mounts.count()) {
+            (Some(mount), 0) => format!("{}:{}", kind.name(), mount.source),
+            (Some(_), others) => format!("{}: one of {} mounts", kind.name(), others + 1),
+            (None, _) => kind.name().to_owned(),
+        };
+        Some(names.place(&name))
+    }
+
+    /// The process that serves a file system in a process (FUSE), if it ended a wait below one in its own context.
+    pub(in crate::model) fn server(&self, names: &mut Names, wait: &Wait) -> Holder {
+        let by_task = !self.woken_by_interrupt(wait).unwrap_or(true);
+        let below = self.remote_kind(wait) == Some(Kind::Fuse);
+        if !below || !by_task || wait.flags & WAIT_NO_WAKER != 0 {
+            return Holder::Peer;
+        }
+        match names.holder(wait.waker_pid) {
+            server @ Holder::Process(_) if !names.is_kernel_thread(server) => server,
+            _ => Holder::Peer,
+        }
+    }
+}
