@@ -151,7 +151,7 @@ const SHORT_WRITES: &str = r#"while :; do
 
 /// It writes as much as the disk takes, over and over, by kernel threads.
 const WRITES: &str = r#"for lane in 1 2; do while :; do
-    dd if=/dev/zero of="$1/large-$lane" bs=1M count=24 conv=notrunc status=none
+    dd if=/dev/zero of="$1/large-$lane" bs=1M count=64 conv=notrunc status=none
     sync -f "$1"; done & done; wait"#;
 
 /// It writes now and then. The kernel's own work for a disk in memory would hold up the server's CPU, if it wrote all the time.
