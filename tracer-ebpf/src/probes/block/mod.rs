@@ -176,11 +176,7 @@ fn block_rq_issue(ctx: BtfTracePointContext) -> i32 {
     let first = match known {
         Some(first) if first.request.flags & IO_UNOWNED == 0 => Some(first),
         // It was queued before the trace began, or no probe saw its queueing.
-        _ => {
-            let (place, gate) = bios::insert(bio.address(), &owner(bio.next()));
-            disks::shut_gate(gate);
-            place
-        }
+        _ => bios::insert(bio.address(), &owner(bio.next())).0,
     };
     if let Some(first) = first {
         issue(rq, op, bio, &mut first.request);
