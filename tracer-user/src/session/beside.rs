@@ -3,8 +3,8 @@
 use anyhow::Result;
 
 use super::{
-    asked::Asked, calls::disks_of_calls, clients::Clients, debuggers::debuggers, groups::Groups,
-    holders::Holders, locks::Locks, titles::Titles,
+    asked::Asked, calls::threads_of, clients::Clients, groups::Groups, holders::Holders,
+    locks::Locks, titles::Titles,
 };
 use crate::{
     event::{self, Event, OpenSocket},
@@ -87,13 +87,7 @@ impl Beside {
                 by_pid: found.by_pid,
                 listening: ports.clone(),
             }));
-            let threads = proc::threads(found.pid).into_iter().map(Event::Thread);
-            let threads: Vec<Event> = threads.collect();
-            let stopped = debuggers(&threads);
-            let on_disks = disks_of_calls(&threads);
-            events.extend(threads);
-            events.extend(stopped);
-            events.extend(on_disks);
+            events.extend(threads_of(&[found.pid]));
             events.extend(self.freezers.watch(&[found.pid]));
             let unanswered = proc::unanswered(&[found.pid], &[], &ports);
             events.extend(unanswered.into_iter().map(Event::Unanswered));

@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::Result;
 
-use super::{Settings, calls::disks_of_calls, debuggers::debuggers, window::Window};
+use super::{Settings, calls::threads_of, window::Window};
 use crate::{
     event::{self, Event, OpenSocket, Process, Unanswered},
     kernel::{self, Kernel},
@@ -110,13 +110,7 @@ impl Scene {
         events.extend(self.processes.into_iter().map(Event::Process));
         let pid = std::process::id();
         events.push(Event::Tracer(event::Tracer { pid }));
-        let threads = self.targets.iter().flat_map(|pid| proc::threads(*pid));
-        let threads: Vec<Event> = threads.map(Event::Thread).collect();
-        let stopped = debuggers(&threads);
-        let on_disks = disks_of_calls(&threads);
-        events.extend(threads);
-        events.extend(stopped);
-        events.extend(on_disks);
+        events.extend(threads_of(&self.targets));
         events.extend(proc::disks().into_iter().map(Event::Disk));
         let remote = self.targets.first().map(|pid| proc::remote_mounts(*pid));
         events.extend(remote.into_iter().flatten().map(Event::RemoteMount));
