@@ -183,6 +183,8 @@ pub enum Cause {
     Frozen,
     /// The memory limit of the target's group evicts what the target needs.
     Limit,
+    /// Memory that was swapped out is read back.
+    SwapIn,
 }
 
 #[cfg(test)]

@@ -141,6 +141,8 @@ pub enum Event {
     Tracer(Tracer),
     /// A target thread begins to write a file or a file system out.
     Sync(Sync),
+    /// How the machine's memory was filled, in one interval.
+    MemoryUse(Box<MemoryUse>),
 }
 
 impl Event {
@@ -184,6 +186,7 @@ impl Event {
             Self::LockFile(e) => e.ns,
             Self::LockReleased(e) => e.ns,
             Self::Sync(e) => e.ns,
+            Self::MemoryUse(e) => e.ns,
             Self::Process(_)
             | Self::Thread(_)
             | Self::Disk(_)

@@ -8,12 +8,13 @@ use super::{
     books::{Held, Holder, PlaceId},
     ledger::Ledger,
     limits::Limits,
+    memory::Memory,
     names::Names,
     parts::Parts,
 };
 use crate::{
     class::{Cause, Class, Resource},
-    event::LimitUse,
+    event::{LimitUse, MemoryUse},
 };
 
 /// A part of a wait, to be charged to one holder.
@@ -49,6 +50,9 @@ pub(super) struct Account {
     causes: BTreeMap<(Resource, Cause), u64>,
     pub(super) held: BTreeMap<(Resource, Option<PlaceId>, Holder), Held>,
     pub(super) limits: Limits,
+    pub(super) memory: Memory,
+    /// Time charged to other processes because they filled the machine's memory, by resource, ns.
+    pub(super) by_memory: BTreeMap<Resource, u64>,
     /// The split of what is charged to the target itself.
     pub(super) parts: Parts,
 }
@@ -78,6 +82,44 @@ impl Account {
     pub(super) fn settle_limits(&mut self, names: &Names) {
         let rest = self.limits.rest();
         self.split(names, &rest);
+    }
+
+    /// Charges a wait for a free page, or for one that was evicted, once it is known who filled the machine's memory. Before anything is
+    /// known of memory, its holder has it.
+    pub(super) fn charge_memory(&mut self, charge: Charge) {
+        if !self.memory.is_known() {
+            return self.book(charge);
+        }
+        if let Some(late) = self.memory.keep(charge) {
+            self.split_memory(&[late]);
+        }
+    }
+
+    /// The machine's memory was filled: waits for it may be charged now.
+    pub(super) fn memory_used(&mut self, names: &mut Names, used: &MemoryUse) {
+        let due = self.memory.used(names, used);
+        self.split_memory(&due);
+    }
+
+    /// Charges all waits for memory that were kept.
+    pub(super) fn settle_memory(&mut self) {
+        let rest = self.memory.rest();
+        self.split_memory(&rest);
+    }
+
+    fn split_memory(&mut self, waits: &[Charge]) {
+        for wait in waits {
+            let split = self.memory.split(wait);
+            *self.by_memory.entry(wait.resource).or_default() += split.others_ns;
+            for (holder, ns) in split.parts {
+                self.book(Charge {
+                    holder,
+                    ns,
+                    estimated: true,
+                    ..*wait
+                });
+            }
+        }
     }
 
     fn split(&mut self, names: &Names, waits: &[Charge]) {

@@ -299,6 +299,8 @@ pub struct Books {
     pub own_limits: Vec<OwnLimit>,
     /// Places that are limits of the target's group, or of one above it, which others use too.
     pub limits: BTreeSet<PlaceId>,
+    /// Time charged to other processes because they filled the machine's memory, by resource, ns of threads.
+    pub by_memory: BTreeMap<Resource, u64>,
     /// Bytes written, of those in `held`, by disk and owner.
     pub written: BTreeMap<(PlaceId, Holder), u64>,
     /// Requests of the target that a disk answered with an error.

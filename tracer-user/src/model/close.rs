@@ -43,6 +43,7 @@ impl Model {
         self.links.settle(account, &requests.sent_to(names));
         self.cpus.settle(names, account);
         account.settle_limits(names);
+        account.settle_memory();
     }
 
     fn into_books(mut self, end_ns: u64) -> Books {
@@ -92,6 +93,7 @@ impl Model {
             thread_names: self.names.threads,
             held: self.account.held,
             limits: self.account.limits.places().collect(),
+            by_memory: self.account.by_memory,
             disks: self.disks.facts,
             written: self.disks.written,
             failed: self.disks.failed,

@@ -16,6 +16,7 @@ mod ledger;
 mod limits;
 mod links;
 mod lost;
+mod memory;
 mod names;
 mod parts;
 mod process;
@@ -153,6 +154,10 @@ impl Model {
                 self.threads.evicts = account.limits.evicts();
                 self.threads.is_full = account.limits.is_full();
                 self.threads.has_memory_limit = account.limits.limits(Resource::Memory);
+            }
+            Event::MemoryUse(used) => {
+                account.memory_used(names, used);
+                self.threads.machine_evicts = account.memory.evicts();
             }
             Event::Means(means) => self.facts.means = (**means).clone(),
             Event::End(end) => self.facts.end = (**end).clone(),

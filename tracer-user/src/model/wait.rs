@@ -160,6 +160,9 @@ impl Model {
                 account.caused(Resource::Stopped, stop.cause, ns);
                 account.charge(charge(Resource::Stopped, stop.place, stop.holder));
             }
+            Class::Memory if cause.is_some() && account.memory.is_known() => {
+                account.charge_memory(charge(Resource::Memory, None, Holder::Nobody));
+            }
             // The ledger leaves to nobody what is not charged.
             _ => account.burn_only((class, None, Holder::Nobody, stack), ns),
         }

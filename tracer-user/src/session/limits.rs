@@ -9,6 +9,7 @@ use std::{
 
 use tracer_common::quota;
 
+use super::memory::Memory;
 use crate::{
     class::Resource,
     event::{Disk, Event, Follow, LimitUse},
@@ -16,7 +17,7 @@ use crate::{
     machine::{
         clocks::{now_ns, thread_cpu_time},
         limits::{self, Member, Seen},
-        priority,
+        memory, priority,
         proc::IoLimit,
     },
     standing::{Means, OwnLimit},
@@ -42,6 +43,7 @@ struct Look {
     took: Duration,
     seen: Vec<Seen>,
     io: Vec<IoLimit>,
+    memory: memory::Seen,
 }
 
 /// The limits, and their counts at the last look.
@@ -59,6 +61,8 @@ pub(super) struct Limits {
     groups: Vec<u64>,
     cpu_ns: HashMap<quota::Member, u64>,
     io: Vec<IoLimit>,
+    /// The machine's memory, which is a limit for all.
+    memory: Memory,
     /// The last value of each, in the order in which they were found.
     current: Vec<OwnLimit>,
 }
@@ -70,13 +74,21 @@ impl Limits {
         let (ask, asked) = channel::<Vec<u32>>();
         let (answer, answers) = channel();
         let looks = limits::Limits::new(means);
+        let mut memory = memory::Memory::new();
         let read = move || {
             priority::as_everybody();
             for pids in asked {
                 let begun = thread_cpu_time();
                 let (seen, io) = looks.look(&pids);
-                let (ns, took) = (now_ns(), thread_cpu_time().saturating_sub(begun));
-                if answer.send(Look { ns, took, seen, io }).is_err() {
+                let memory = memory.look(pids.first().copied());
+                let look = Look {
+                    ns: now_ns(),
+                    took: thread_cpu_time().saturating_sub(begun),
+                    seen,
+                    io,
+                    memory,
+                };
+                if answer.send(look).is_err() {
                     return;
                 }
             }
@@ -94,6 +106,7 @@ impl Limits {
             groups: Vec::new(),
             cpu_ns: HashMap::new(),
             io: Vec::new(),
+            memory: Memory::new(),
             current: limits.to_vec(),
         };
         limits.look();
@@ -150,7 +163,7 @@ impl Limits {
         let _ = self.ask.send(self.pids.clone());
     }
 
-    /// A line for each limit that stopped its group in the window.
+    /// A line for each limit that stopped its group in the window, and one if memory of the machine was short.
     #[must_use]
     pub(super) fn evidence(&self) -> Vec<String> {
         let line = |first: &Seen| {
@@ -171,7 +184,8 @@ impl Limits {
                 _ => None,
             }
         };
-        self.first.iter().filter_map(line).collect()
+        let lines = self.first.iter().filter_map(line);
+        lines.chain(self.memory.evidence()).collect()
     }
 
     /// The limits, each with its last value.
@@ -219,7 +233,10 @@ impl Limits {
             let used = self.uses(&limit, (ns, &seen), before.as_ref(), &ran);
             Some(Event::LimitUse(Box::new(used)))
         });
-        events.collect()
+        let mut events: Vec<Event> = events.collect();
+        let of_memory = self.memory.seen(look.ns, look.memory, &self.pids);
+        events.extend(of_memory.map(|used| Event::MemoryUse(Box::new(used))));
+        events
     }
 
     /// CPU time of each member since the last time that this was asked, ns.

@@ -14,6 +14,7 @@ mod groups;
 mod holders;
 mod limits;
 mod locks;
+mod memory;
 mod scene;
 mod settings;
 mod stop;

@@ -168,6 +168,15 @@ fn cause(view: &View<'_>, resource: Resource, parties: &[(Party, f64)]) -> Optio
     if let Some((_, own)) = sums.iter_mut().find(|(cause, _)| *cause == Cause::Own) {
         *own = (*own - explained).max(0.0);
     }
+    // Who filled memory is behind the eviction or the reclaim, which the model saw.
+    let by_memory = view.books.by_memory.get(&resource).copied().unwrap_or(0);
+    let by_memory = by_memory as f64 * of_threads(view, resource);
+    let others = sums
+        .iter_mut()
+        .find(|(cause, _)| *cause == Cause::Contention);
+    if let Some((_, others)) = others {
+        *others = (*others - by_memory).max(0.0);
+    }
     for (cause, ns) in seen {
         match sums.iter_mut().find(|(known, _)| *known == cause) {
             // Own quota is seen both as holder and as mechanism: the same time.
@@ -183,10 +192,15 @@ fn cause(view: &View<'_>, resource: Resource, parties: &[(Party, f64)]) -> Optio
     (part >= CAUSE_PART).then_some((largest.0, part))
 }
 
+/// What a ns of the threads' time in a resource is in the ledger that is judged.
+fn of_threads(view: &View<'_>, resource: Resource) -> f64 {
+    let threads = view.books.budget(|bin| &bin.threads)[resource.class().index()] as f64;
+    ratio(view.sums.waited(resource), threads)
+}
+
 /// Mechanisms seen by the model, in ns of the ledger that is judged. The model counts them in thread time.
 fn mechanisms(view: &View<'_>, resource: Resource) -> Vec<(Cause, f64)> {
-    let threads = view.books.budget(|bin| &bin.threads)[resource.class().index()] as f64;
-    let scale = ratio(view.sums.waited(resource), threads);
+    let scale = of_threads(view, resource);
     let seen = view
         .books
         .causes

@@ -247,6 +247,9 @@ fn mechanism(found: &Hypothesis) -> &'static str {
         Some(Cause::Journal) => ", in journal commits",
         Some(Cause::CacheEviction) => ", for pages that had been evicted from the cache",
         Some(Cause::Loss) => ", because packets were lost",
+        Some(Cause::DirectReclaim) => ", which filled the memory that it has to reclaim itself",
+        Some(Cause::Compaction) => ", which filled the memory that had to be compacted",
+        Some(Cause::SwapIn) => ", for memory that had been swapped out",
         _ => "",
     }
 }
@@ -300,6 +303,7 @@ fn nobody(
         Some(Cause::Loss) => format!("{part} packets were lost{place}"),
         Some(Cause::DirectReclaim) => format!("{part} it had to reclaim pages itself"),
         Some(Cause::Compaction) => format!("{part} memory was compacted"),
+        Some(Cause::SwapIn) => format!("{part} memory that had been swapped out was read back"),
         Some(Cause::Thrashing) => format!("{part} pages just evicted were read again"),
         // Of a stop, which has a clause of its own.
         Some(Cause::StopSignal | Cause::JobControl | Cause::Traced | Cause::Frozen) => {

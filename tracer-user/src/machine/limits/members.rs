@@ -9,6 +9,8 @@ use crate::{class::Resource, standing::OwnLimit};
 
 /// Most members looked at.
 const MOST: usize = 512;
+/// The same of the whole machine.
+const MOST_OF_MACHINE: usize = 8192;
 
 /// A member of a group, with its counts since it began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,20 +32,32 @@ struct Ways {
 
 /// The members of these groups.
 pub(super) fn of(folders: &[(PathBuf, u64)], limit: &OwnLimit) -> Vec<Member> {
-    let ways = ways(limit);
+    let (ways, of_memory) = (ways(limit), limit.resource == Resource::Memory);
     let pids = folders.iter().flat_map(|(folder, _)| pids_in(folder));
-    let member = |pid: u32| {
-        let io = fs::read_to_string(format!("/proc/{pid}/io")).ok()?;
-        Some(Member {
-            pid,
-            moved: moved(&io, ways),
-            own: match limit.resource {
-                Resource::Memory => own_bytes(pid),
-                _ => 0,
-            },
-        })
-    };
+    let member = |pid| member(pid, ways, of_memory);
     pids.take(MOST).filter_map(member).collect()
+}
+
+/// All processes of the machine, with what they moved and their memory. A kernel thread has none of its own.
+#[must_use]
+pub(crate) fn of_machine() -> Vec<Member> {
+    let both = Ways {
+        reads: true,
+        writes: true,
+    };
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let member = |pid| member(pid, both, true);
+    pids.take(MOST_OF_MACHINE).filter_map(member).collect()
+}
+
+fn member(pid: u32, ways: Ways, of_memory: bool) -> Option<Member> {
+    let io = fs::read_to_string(format!("/proc/{pid}/io")).ok()?;
+    Some(Member {
+        pid,
+        moved: moved(&io, ways),
+        own: if of_memory { own_bytes(pid) } else { 0 },
+    })
 }
 
 fn pids_in(folder: &Path) -> Vec<u32> {
@@ -91,14 +105,19 @@ fn moved(io: &str, ways: Ways) -> u64 {
     bytes
 }
 
-/// Memory of a process that is no file's: resident pages without shared ones (`statm`, proc(5)).
+/// Memory of a process that is no file's, in memory or swapped out (`status`, proc(5)).
 fn own_bytes(pid: u32) -> u64 {
-    const PAGE: u64 = 4096;
-    let text = fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
-    let mut fields = text.split_ascii_whitespace().skip(1);
-    let mut next = || fields.next()?.parse::<u64>().ok();
-    let (resident, shared) = (next().unwrap_or(0), next().unwrap_or(0));
-    resident.saturating_sub(shared) * PAGE
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    own_in(&text)
+}
+
+fn own_in(status: &str) -> u64 {
+    let kib = |key: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(key));
+        let number = line.and_then(|line| line.trim().strip_suffix("kB"));
+        number.and_then(|number| number.trim().parse::<u64>().ok())
+    };
+    1024 * (kib("RssAnon:").unwrap_or(0) + kib("VmSwap:").unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -130,6 +149,13 @@ mod tests {
         );
         let memory = limit(Resource::Memory, "/g/memory.max", "1000");
         assert_eq!(moved(io, ways(&memory)), 4608);
+    }
+
+    #[test]
+    fn memory_that_is_swapped_out_is_still_a_processs_own() {
+        let status = "Name:\tsh\nVmRSS:\t     900 kB\nRssAnon:\t     300 kB\nRssFile:\t 600 kB\nVmSwap:\t      20 kB\n";
+        assert_eq!(own_in(status), 320 * 1024);
+        assert_eq!(own_in("Name:\tkworker/0:1\n"), 0);
     }
 
     #[test]

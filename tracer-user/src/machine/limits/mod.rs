@@ -19,7 +19,7 @@ use crate::{
     standing::{Hierarchy, Means, OwnLimit},
 };
 
-pub(crate) use members::Member;
+pub(crate) use members::{Member, of_machine};
 
 /// Most groups looked at below one limit: a container has a few.
 const MOST_GROUPS: usize = 256;
@@ -121,7 +121,7 @@ fn at_and_below(top: &Path) -> Vec<(PathBuf, u64)> {
 }
 
 /// The number behind a word in a file of `WORD NUMBER` lines; `None` if it is not there.
-fn figure(text: &str, word: &str) -> Option<u64> {
+pub(super) fn figure(text: &str, word: &str) -> Option<u64> {
     text.lines().find_map(|line| {
         let (name, number) = line.split_once(' ')?;
         (name == word).then(|| number.trim().parse().ok())?
@@ -142,7 +142,7 @@ fn throttled_ns(folder: &Path) -> u64 {
 }
 
 /// How often the group was full: `memory.events` of v2, `memory.failcnt` of v1.
-fn times_full(folder: &Path) -> u64 {
+pub(crate) fn times_full(folder: &Path) -> u64 {
     let events = text_of(folder, "memory.events");
     let unified = ["max", "high"].map(|word| figure(&events, word));
     match unified {
@@ -155,7 +155,7 @@ fn times_full(folder: &Path) -> u64 {
 }
 
 /// Pages that were read again, from `memory.stat`. In v1 the figures with `total_` include the groups below, in v2 all do.
-fn read_again(folder: &Path) -> u64 {
+pub(super) fn read_again(folder: &Path) -> u64 {
     let text = text_of(folder, "memory.stat");
     let first = |words: &[&str]| words.iter().find_map(|word| figure(&text, word));
     let files = first(&[

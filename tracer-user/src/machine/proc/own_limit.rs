@@ -1,6 +1,6 @@
 //! Limits of a process's own CPU time and I/O, by its cgroups and those above them. Each has its file and value.
 
-use std::fs;
+use std::{fs, path::PathBuf};
 
 use super::{
     means::hierarchy,
@@ -53,6 +53,18 @@ const NO_MEMORY_LIMIT: u64 = 1 << 60;
 pub(crate) fn memory_hierarchy() -> Option<Hierarchy> {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     hierarchy(&mounts, "memory")
+}
+
+/// Folders of the groups of a process that divide memory, the nearest first, without the root: that is the whole machine.
+#[must_use]
+pub(crate) fn memory_groups(pid: u32, hierarchy: &Hierarchy) -> Vec<PathBuf> {
+    let lines = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    let path = path_in(&lines, hierarchy.unified, "memory");
+    let paths = std::iter::successors(path, |path| above(path)).filter(|path| *path != "/");
+    let folders = paths.map(|path| PathBuf::from(format!("{}{path}", hierarchy.mount)));
+    folders
+        .filter(|folder| folder.join("memory.stat").exists())
+        .collect()
 }
 
 /// The limits that a process is under, those of its own group first. `memory` is the hierarchy that divides memory.

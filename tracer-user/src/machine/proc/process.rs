@@ -128,6 +128,12 @@ pub(crate) fn title(pid: u32) -> Option<String> {
     Some(cmdline_text(text)).filter(|text| !text.is_empty())
 }
 
+/// The name of a process; `None` if it is gone.
+#[must_use]
+pub(crate) fn comm(pid: u32) -> Option<String> {
+    Some(stat(&mut SmallFiles::default(), pid)?.comm)
+}
+
 /// `/proc/PID/stat` of every process, in no order.
 pub(super) fn stats() -> impl Iterator<Item = (u32, Stat)> {
     let mut files = SmallFiles::default();

@@ -141,23 +141,34 @@ fn autogroup(text: &str) -> Option<(u64, i32)> {
 
 /// Two answers. Has the process a file open with `O_DIRECT` or `O_SYNC`? Is its input a pipe, or its output no terminal?
 fn open_files(pid: u32) -> (bool, bool) {
-    let unbuffered = |fd: u32| {
-        let text = fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).ok()?;
-        let flags = text.lines().find_map(|line| line.strip_prefix("flags:"))?;
-        let flags = i32::from_str_radix(flags.trim(), 8).ok()?;
-        let link = fs::read_link(format!("/proc/{pid}/fd/{fd}")).ok()?;
-        Some(link.starts_with("/") && flags & (libc::O_DIRECT | libc::O_DSYNC) != 0)
-    };
-    let mut fds = numbers_in(&format!("/proc/{pid}/fd")).take(MOST_FILES);
     let leads_to = |fd: u32, to: &str| {
         let link = fs::read_link(format!("/proc/{pid}/fd/{fd}"));
         link.is_ok_and(|link| link.to_string_lossy().starts_with(to))
     };
     let terminal = leads_to(1, "/dev/pts/") || leads_to(1, "/dev/tty");
     (
-        fds.any(|fd| unbuffered(fd).unwrap_or(false)),
+        has_file_open(pid, libc::O_DIRECT | libc::O_DSYNC),
         leads_to(0, "pipe:") || !terminal,
     )
+}
+
+/// Does a process read or write a file around the page cache? It has one open with `O_DIRECT`.
+#[must_use]
+pub(crate) fn is_direct(pid: u32) -> bool {
+    has_file_open(pid, libc::O_DIRECT)
+}
+
+/// Has the process a file open with one of these flags?
+fn has_file_open(pid: u32, with: i32) -> bool {
+    let is_one = |fd: u32| {
+        let text = fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).ok()?;
+        let flags = text.lines().find_map(|line| line.strip_prefix("flags:"))?;
+        let flags = i32::from_str_radix(flags.trim(), 8).ok()?;
+        let link = fs::read_link(format!("/proc/{pid}/fd/{fd}")).ok()?;
+        Some(link.starts_with("/") && flags & with != 0)
+    };
+    let mut fds = numbers_in(&format!("/proc/{pid}/fd")).take(MOST_FILES);
+    fds.any(|fd| is_one(fd).unwrap_or(false))
 }
 
 /// The variables of an environment that set a compressor's level or threads.

@@ -269,14 +269,17 @@ impl Disks {
             return account.burn_only(frames, wait.end - wait.begin);
         };
         let estimated = blame.estimated;
-        charge_parts(account, asker_at.client, wait, &blame);
+        let is_evicted = wait.cause == Some(Cause::CacheEviction) && account.memory.is_known();
+        if !is_evicted {
+            charge_parts(account, asker_at.client, wait, &blame);
+        }
         for (holder, ns) in blame.charges {
             if let Some(asker) = asker {
                 let key = (Resource::Disk, Some(place), holder);
                 let ledger = &mut account.ledger;
                 ledger.served_charge(asker, key, span, ns, estimated);
             }
-            account.charge(Charge {
+            let charge = Charge {
                 resource: Resource::Disk,
                 place: Some(place),
                 holder: holder.plain(),
@@ -284,7 +287,12 @@ impl Disks {
                 span,
                 ns,
                 estimated,
-            });
+            };
+            // It would have no such request without whoever evicted the page.
+            match is_evicted && charge.holder == Holder::Own {
+                true => account.charge_memory(charge),
+                false => account.charge(charge),
+            }
         }
     }
 }

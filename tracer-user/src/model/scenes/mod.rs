@@ -12,6 +12,7 @@ pub(crate) mod ledgers;
 mod limits;
 mod locks;
 pub(crate) mod lost;
+mod memory;
 mod network;
 mod parts;
 mod places;

@@ -58,6 +58,8 @@ pub(super) struct Threads {
     pub(super) is_full: bool,
     /// Has the target's group a memory limit?
     pub(super) has_memory_limit: bool,
+    /// Does the kernel evict what the target reads again, because memory of the machine is short?
+    pub(super) machine_evicts: bool,
     /// Paths of files for which threads waited, by inode.
     lock_files: HashMap<u64, PlaceId>,
     /// How long others waited for locks of each of the target's threads, ns.

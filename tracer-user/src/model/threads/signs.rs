@@ -98,6 +98,12 @@ pub(crate) fn reads_page(stack: &[String]) -> bool {
     has_any(stack, &PAGE_READS)
 }
 
+/// Does it wait for a page that was swapped out?
+#[must_use]
+pub(crate) fn swaps_in(stack: &[String]) -> bool {
+    has_any(stack, &["do_swap_page"])
+}
+
 /// Does it reclaim pages of a group that is full?
 #[must_use]
 pub(crate) fn reclaims_group(stack: &[String]) -> bool {

@@ -34,6 +34,8 @@ pub(crate) struct Stack {
     pub(crate) interrupt: bool,
     /// Of a wait for a page that a file or swap has.
     pub(crate) reads_page: bool,
+    /// Of a wait for a page that was swapped out.
+    pub(crate) swaps_in: bool,
     /// In the reclaim of pages of a group that is full.
     pub(crate) reclaims_group: bool,
     /// The kind of lock that it sleeps for.
@@ -64,6 +66,7 @@ impl Stack {
             completes: signs::completes(&frames),
             interrupt: signs::is_interrupt(&frames),
             reads_page: signs::reads_page(&frames),
+            swaps_in: signs::swaps_in(&frames),
             reclaims_group: signs::reclaims_group(&frames),
             lock: signs::lock_of(row, &frames),
             nap: signs::is_nap(&frames),

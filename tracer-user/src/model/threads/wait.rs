@@ -263,6 +263,13 @@ impl Threads {
             Sleep::Blocked(Class::Memory, _) if self.has_memory_limit && stack.reclaims_group => {
                 limit
             }
+            // What was swapped out is wanted: memory is in the way, whatever disk has it.
+            Sleep::Blocked(Class::Disk, None | Some(Cause::CacheEviction)) if stack.swaps_in => {
+                Sleep::Blocked(Class::Memory, Some(Cause::SwapIn))
+            }
+            Sleep::Blocked(Class::Disk, None) if stack.reads_page && self.machine_evicts => {
+                Sleep::Blocked(Class::Disk, Some(Cause::CacheEviction))
+            }
             _ => found,
         }
     }

@@ -9,6 +9,7 @@ mod cpu_share;
 mod go_on;
 mod io_share;
 mod ionice;
+mod memory_high;
 mod options;
 mod own_limit;
 mod renice;
@@ -21,7 +22,7 @@ mod trickle;
 
 use super::{Finding, group::Groups};
 use crate::{
-    class::Resource::{self, Cpu, Disk, Network},
+    class::Resource::{self, Cpu, Disk, Memory, Network},
     model::books::Books,
 };
 use case::Case;
@@ -51,7 +52,8 @@ struct Advice {
 type Row = (&'static [Resource], fn(&Case<'_>) -> Option<Advice>);
 
 /// Rows that act at once and cost least come first. Last come those that start the culprit again from the beginning, or put it off.
-const TABLE: [Row; 9] = [
+const TABLE: [Row; 10] = [
+    (&[Disk, Memory], memory_high::memory_high),
     (&[Disk], ionice::ionice),
     (&[Disk], io_share::io_share),
     (&[Network], tc::class),
@@ -60,7 +62,7 @@ const TABLE: [Row; 9] = [
     (&[Network, Disk], bwlimit::bwlimit),
     (&[Network], trickle::trickle),
     (&[Cpu], compression::compression),
-    (&[Disk, Network, Cpu], reschedule::reschedule),
+    (&[Disk, Network, Cpu, Memory], reschedule::reschedule),
 ];
 
 /// Against a client that holds the resource through the target; in the order of [`TABLE`].

@@ -7,6 +7,7 @@ mod cpus;
 mod groups;
 mod ledgers;
 mod limits;
+mod memory;
 mod nobody;
 mod parts;
 mod remedies;
