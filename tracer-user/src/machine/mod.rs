@@ -5,6 +5,7 @@ pub(crate) mod clocks;
 pub(crate) mod evidence;
 pub(crate) mod ingress;
 pub(crate) mod limits;
+pub(crate) mod looks;
 pub(crate) mod memory;
 pub(crate) mod priority;
 pub(crate) mod proc;

@@ -1,5 +1,7 @@
 //! The window of a trace: the counts from its begin to its end, and the events at its end.
 
+use std::time::Duration;
+
 use anyhow::Result;
 
 use super::{Stop, limits::Limits};
@@ -10,11 +12,15 @@ use crate::{
         clocks::{clock_ns, now_ns},
         evidence::Evidence,
         ingress::Ingress,
+        looks::Looks,
         proc,
         steal::Steal,
     },
     standing::Means,
 };
+
+/// How long the end of the trace waits for how processes stand. Most are read in a few milliseconds.
+const PATIENCE: Duration = Duration::from_millis(300);
 
 /// The counts of the window.
 pub(super) struct Window {
@@ -70,13 +76,17 @@ impl Window {
         if !left.steal_by_slice {
             events.extend(stolen);
         }
-        // Read again: a remedy is checked against the interfaces that are there at the end.
-        self.means.interfaces = proc::interfaces();
-        let standings = proc::standings(pids, &self.means).into_iter();
+        // Read again: a remedy is checked against the interfaces that are there at the end. The kernel has one lock for all of them.
+        let interfaces = Looks::begin(vec![()], |()| proc::interfaces());
+        let (standings, unread) = proc::standings(pids, &self.means, PATIENCE);
+        let standings = standings.into_iter();
         events.extend(standings.map(|standing| Event::Standing(Box::new(standing))));
+        let interfaces = interfaces.end_within(PATIENCE, || false).found;
+        self.means.interfaces = interfaces.into_iter().flatten().collect();
         let mut evidence = [self.evidence.end(), self.ingress.end(end_ns)].concat();
         evidence.extend(left.unseen(end_ns - self.begin_ns));
         evidence.extend(stolen_line);
+        evidence.extend(unread_line(&unread));
         evidence.extend(limits.evidence());
         events.extend(limits.current().iter().cloned().map(Event::OwnLimit));
         events.push(Event::Means(Box::new(self.means)));
@@ -96,5 +106,35 @@ impl Window {
             target_exited: stop == Stop::TargetExited,
         })));
         Ok(events)
+    }
+}
+
+/// A line for the processes of which the standing could not be read.
+fn unread_line(pids: &[u32]) -> Option<String> {
+    let (pid, more) = pids.split_first()?;
+    let more = match more.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Some(format!(
+        "process {pid}{more} could not be read in time, as happens to a process that is stuck in its memory: \
+         remedies do not know its priority, limits and options"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_that_could_not_be_read_are_said_and_their_cost() {
+        assert_eq!(unread_line(&[]), None);
+        let line = |pids: &[u32]| unread_line(pids).unwrap();
+        assert_eq!(
+            line(&[7]),
+            "process 7 could not be read in time, as happens to a process that is stuck in its memory: \
+             remedies do not know its priority, limits and options"
+        );
+        assert!(line(&[7, 8, 9]).starts_with("process 7 and 2 more could not be read in time"));
     }
 }

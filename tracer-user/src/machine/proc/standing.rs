@@ -6,10 +6,15 @@ use std::{
     io::Read as _,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::Path,
+    sync::Arc,
+    time::Duration,
 };
 
 use super::{SmallFiles, means::old_name, numbers_in, process::Stat, socket::sockets};
-use crate::standing::{Group, Hierarchy, Means, Program, Standing};
+use crate::{
+    machine::looks::{Found, Looks},
+    standing::{Group, Hierarchy, Means, Program, Standing},
+};
 
 /// Longest command line kept, bytes: nobody pastes a longer one.
 const LONGEST_CMDLINE: u64 = 4096;
@@ -27,17 +32,30 @@ const DEFAULTS: [&str; 6] = [
     "ZSTD_NBTHREADS",
 ];
 
-/// The standing of these processes. One that is gone, or is a zombie, is left out.
+/// The standing of these processes in order of pid, and the processes that did not let themselves be read within `patience`. One that
+/// is gone, or is a zombie, is left out. A command line and an environment wait while the process is stuck in its memory, and a
+/// program waits for its file system.
 #[must_use]
-pub(crate) fn standings(pids: &[u32], means: &Means) -> Vec<Standing> {
+pub(crate) fn standings(
+    pids: &[u32],
+    means: &Means,
+    patience: Duration,
+) -> (Vec<Standing>, Vec<u32>) {
     // Once for all: on a busy server the list of all sockets takes 20 ms.
     let mut connections: HashMap<u32, Vec<(String, String)>> = HashMap::new();
     for socket in sockets(pids).0 {
         let of_process = connections.entry(socket.pid).or_default();
         of_process.push((socket.local, socket.remote));
     }
-    let of = |pid: &u32| standing(*pid, means, connections.remove(pid).unwrap_or_default());
-    pids.iter().filter_map(of).collect()
+    let (means, connections) = (Arc::new(means.clone()), Arc::new(connections));
+    let looks = Looks::begin(pids.to_vec(), move |pid| {
+        let connections = connections.get(&pid).cloned().unwrap_or_default();
+        standing(pid, &means, connections)
+    });
+    let Found { found, unread } = looks.end_within(patience, || false);
+    let mut standings: Vec<Standing> = found.into_iter().flatten().collect();
+    standings.sort_unstable_by_key(|standing| standing.pid);
+    (standings, unread)
 }
 
 fn standing(pid: u32, means: &Means, connections: Vec<(String, String)>) -> Option<Standing> {
@@ -350,13 +368,18 @@ mod tests {
             .spawn()
             .unwrap();
         let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
-        let mut seen = standings(&[child.id()], &super::super::means()).pop();
+        let look = || {
+            let patience = Duration::from_secs(10);
+            let (mut found, _) = standings(&[child.id()], &super::super::means(), patience);
+            found.pop()
+        };
+        let mut seen = look();
         while seen
             .as_ref()
             .is_some_and(|seen| seen.arguments.first().is_none_or(|name| name != "sleep"))
             && std::time::Instant::now() < until
         {
-            seen = standings(&[child.id()], &super::super::means()).pop();
+            seen = look();
         }
         child.kill().unwrap();
         child.wait().unwrap();
@@ -365,7 +388,8 @@ mod tests {
         assert_eq!(seen.arguments, ["sleep", "60"]);
         assert_eq!(seen.program, Program::Dynamic);
         assert_eq!(seen.defaults, ["XZ_OPT=-9"]);
-        assert_eq!(standings(&[u32::MAX], &Means::default()), []);
+        let gone = standings(&[u32::MAX], &Means::default(), Duration::from_secs(10));
+        assert_eq!(gone, (Vec::new(), Vec::new()));
     }
 
     #[test]
