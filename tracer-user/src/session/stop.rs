@@ -1,6 +1,11 @@
 //! The ends of a trace: a signal, a time, or the end of its processes.
 
-use std::{os::fd::OwnedFd, time::Duration};
+use std::{
+    io,
+    os::fd::OwnedFd,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use tokio::{
@@ -9,7 +14,14 @@ use tokio::{
     time::Instant,
 };
 
-use crate::machine::proc;
+use crate::machine::{clocks::now_ns, proc};
+
+/// Signals so close to each other are one. `timeout` sends each of them to its command, and again to the group of that (coreutils,
+/// `cleanup`); ns.
+const ONE_NS: u64 = 200_000_000;
+
+/// When the first signal came, ns; 0: none came yet.
+static FIRST_NS: AtomicU64 = AtomicU64::new(0);
 
 /// Why a trace ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +34,8 @@ pub(crate) enum Stop {
     TargetExited,
 }
 
-/// The signals that end a trace with a report. They are caught before anything is attached, so no signal ends it without a report.
+/// The signals that end a trace with a report. They are caught before anything is attached: only a second signal ends it without a
+/// report.
 pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
@@ -34,11 +47,38 @@ impl Signals {
     /// # Errors
     /// If they cannot be caught.
     pub(crate) fn catch() -> Result<Self> {
+        // First: what the runtime installs afterwards calls what it finds.
+        catch_second(libc::SIGINT).context("cannot catch SIGINT")?;
+        catch_second(libc::SIGTERM).context("cannot catch SIGTERM")?;
         Ok(Self {
             interrupt: signal(SignalKind::interrupt()).context("cannot catch SIGINT")?,
             terminate: signal(SignalKind::terminate()).context("cannot catch SIGTERM")?,
         })
     }
+}
+
+/// Lets the second of these signals end the process at once, whatever it is doing.
+fn catch_second(signal: libc::c_int) -> io::Result<()> {
+    let handler = on_signal as *const () as libc::sighandler_t;
+    // SAFETY: the handler has the type that `signal` wants, and calls only what a handler of signals may (signal-safety(7)).
+    match unsafe { libc::signal(signal, handler) } {
+        libc::SIG_ERR => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+extern "C" fn on_signal(signal: libc::c_int) {
+    let now = now_ns();
+    let first = FIRST_NS.compare_exchange(0, now, Relaxed, Relaxed);
+    if first.is_err_and(|first| is_another(first, now)) {
+        // SAFETY: takes no pointer, and returns to nobody. The status is the one that a shell gives (128 and the signal).
+        unsafe { libc::_exit(128 + signal) };
+    }
+}
+
+/// Is a signal at `now` another one than that at `first`, ns?
+fn is_another(first: u64, now: u64) -> bool {
+    now.saturating_sub(first) >= ONE_NS
 }
 
 /// Everything that may end a trace.
@@ -97,5 +137,20 @@ async fn all_of(exits: Vec<OwnedFd>) {
         if let Ok(exit) = exit {
             let _ = exit.readable().await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_sent_twice_at_once_is_one_and_a_later_one_is_another() {
+        let (first, ms) = (5_000_000_000, 1_000_000);
+        assert!(!is_another(first, first));
+        assert!(!is_another(first, first + 20 * ms));
+        // Two threads may read the clock in one order, and write in the other.
+        assert!(!is_another(first, first - ms));
+        assert!(is_another(first, first + 300 * ms));
     }
 }
