@@ -1,6 +1,7 @@
 //! Disks: `/sys/block`, and which of them lie under a process's mounts.
 
 use std::{
+    cell::LazyCell,
     collections::BTreeSet,
     fs,
     os::unix::fs::{FileTypeExt as _, MetadataExt as _},
@@ -8,25 +9,30 @@ use std::{
 };
 
 use super::system_call::SystemCall;
-use crate::event::Disk;
+use crate::{event::Disk, file_system::Kind};
+
+/// The mounts of the tracer, read when they are needed first.
+type OwnMounts = LazyCell<Vec<Mount>>;
 
 /// Every whole disk, and every device stacked on one, in order of name.
 #[must_use]
 pub(crate) fn disks() -> Vec<Disk> {
+    let mounts: OwnMounts = LazyCell::new(own_mounts);
     let entries = fs::read_dir("/sys/block").into_iter().flatten().flatten();
-    let mut disks: Vec<Disk> = entries.filter_map(|entry| disk(&entry.path())).collect();
+    let disks = entries.filter_map(|entry| disk(&entry.path(), &mounts));
+    let mut disks: Vec<Disk> = disks.collect();
     disks.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     disks
 }
 
 /// One disk; `folder` is `/sys/block/NAME`.
-fn disk(folder: &Path) -> Option<Disk> {
+fn disk(folder: &Path, mounts: &OwnMounts) -> Option<Disk> {
     let scheduler = fs::read_to_string(folder.join("queue/scheduler")).unwrap_or_default();
     Some(Disk {
         dev: device_in(folder)?,
         // sysfs writes the `/` of names like `cciss/c0d0` as `!`.
         name: folder.file_name()?.to_string_lossy().replace('!', "/"),
-        below: below(folder),
+        below: below(folder, mounts),
         scheduler: chosen(&scheduler).to_owned(),
         rotational: fs::read_to_string(folder.join("queue/rotational"))
             .is_ok_and(|text| text.trim() == "1"),
@@ -34,14 +40,17 @@ fn disk(folder: &Path) -> Option<Disk> {
 }
 
 /// Whole disks directly under a device: those it is made of, or the one with the file behind a loop device.
-fn below(folder: &Path) -> Vec<u32> {
+fn below(folder: &Path, mounts: &OwnMounts) -> Vec<u32> {
     let slaves = fs::read_dir(folder.join("slaves"))
         .into_iter()
         .flatten()
         .flatten();
     let slaves = slaves.filter_map(|slave| device_in(&whole_disk(&slave.path())?));
     let backing = fs::read_to_string(folder.join("loop/backing_file")).ok();
-    let backing = backing.and_then(|file| disk_of_file(Path::new(file.trim_end_matches('\n'))));
+    let backing = backing.and_then(|file| {
+        let file = Path::new(file.trim_end_matches('\n'));
+        device_in(&disk_of_file(file, mounts)?)
+    });
     let devices: BTreeSet<u32> = slaves.chain(backing).collect();
     devices.into_iter().collect()
 }
@@ -85,20 +94,27 @@ fn folder_of((major, minor): (u32, u32)) -> Option<PathBuf> {
     whole_disk(Path::new(&format!("/sys/dev/block/{major}:{minor}")))
 }
 
-/// The whole disk that holds a file.
-fn disk_of_file(file: &Path) -> Option<u32> {
-    let device = numbers(fs::metadata(file).ok()?.dev());
-    if device.0 != 0 {
-        return device_in(&folder_of(device)?);
+/// The folder in `/sys` of the whole disk that holds a file, which the tracer sees among its own `mounts`.
+fn disk_of_file(file: &Path, mounts: &[Mount]) -> Option<PathBuf> {
+    let holders = mounts.iter().filter(|mount| file.starts_with(&mount.point));
+    let mount = holders.max_by_key(|mount| mount.point.len());
+    // Who asks a server that is gone for its file may wait for ever.
+    if let Some(mount) = mount.filter(|mount| mount.is_served) {
+        return mount.disk();
     }
+    let device = numbers(fs::metadata(file).ok()?.dev());
     // btrfs and others number their files with devices that do not exist: ask the mount that holds the file.
-    let mounts = fs::read("/proc/self/mountinfo").ok()?;
+    match device.0 {
+        0 => mount?.disk(),
+        _ => folder_of(device),
+    }
+}
+
+/// The mounts that the tracer sees.
+fn own_mounts() -> Vec<Mount> {
+    let mounts = fs::read("/proc/self/mountinfo").unwrap_or_default();
     let mounts = String::from_utf8_lossy(&mounts);
-    let holders = mounts
-        .lines()
-        .filter_map(Mount::parse)
-        .filter(|mount| file.starts_with(&mount.point));
-    device_in(&holders.max_by_key(|mount| mount.point.len())?.disk()?)
+    mounts.lines().filter_map(Mount::parse).collect()
 }
 
 /// The whole disk of the file for which a thread sleeps in a system call. Its mount is asked, not the file: that might have to be
@@ -127,6 +143,8 @@ struct Mount {
     device: (u32, u32),
     point: String,
     source: String,
+    /// Does another process or machine serve its files?
+    is_served: bool,
     /// The folders of an overlay (a container's root), as the tracer sees them.
     layers: Vec<String>,
 }
@@ -140,24 +158,23 @@ impl Mount {
         let device = parse_device(fields.nth(1)?)?;
         let point = unescape(fields.nth(1)?);
         let mut tail = tail.split(' ');
-        let is_overlay = tail.next()? == "overlay";
+        let kind = tail.next()?;
         let source = unescape(tail.next()?);
-        let options = tail.next().filter(|_| is_overlay).unwrap_or_default();
+        let options = tail.next().filter(|_| kind == "overlay");
         Some(Self {
             id,
             device,
             point,
             source,
-            layers: layers(options),
+            is_served: Kind::of_type(kind).is_some(),
+            layers: layers(options.unwrap_or_default()),
         })
     }
 
     /// The folders in `/sys` of the whole disks under it.
-    fn disks(&self) -> Vec<PathBuf> {
-        let of_layers = self.layers.iter().filter_map(|folder| {
-            let device = numbers(fs::metadata(folder).ok()?.dev());
-            folder_of(device).filter(|_| device.0 != 0)
-        });
+    fn disks(&self, mounts: &OwnMounts) -> Vec<PathBuf> {
+        let layers = self.layers.iter();
+        let of_layers = layers.filter_map(|folder| disk_of_file(Path::new(folder), mounts));
         self.disk().into_iter().chain(of_layers).collect()
     }
 
@@ -202,10 +219,11 @@ pub(super) fn unescape(text: &str) -> String {
 pub(crate) fn disks_of(pid: u32) -> Vec<u32> {
     let mounts = fs::read(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
     let mounts = String::from_utf8_lossy(&mounts);
+    let of_tracer: OwnMounts = LazyCell::new(own_mounts);
     let folders: BTreeSet<PathBuf> = mounts
         .lines()
         .filter_map(Mount::parse)
-        .flat_map(|mount| mount.disks())
+        .flat_map(|mount| mount.disks(&of_tracer))
         .collect();
     let tops: Vec<u32> = folders
         .iter()
@@ -267,6 +285,7 @@ mod tests {
                 device: (254, 0),
                 point: "/a b".into(),
                 source: "/dev/vda".into(),
+                is_served: false,
                 layers: Vec::new(),
             }
         );
@@ -312,11 +331,33 @@ mod tests {
             device: (0, 41),
             point: "/".into(),
             source: source.into(),
+            is_served: false,
             layers: Vec::new(),
         };
         assert_eq!(mount("tmpfs").disk(), None);
         assert_eq!(mount("server:/export").disk(), None);
         assert_eq!(mount("/dev/null").disk(), None);
+    }
+
+    #[test]
+    fn a_file_of_a_server_is_not_touched_and_one_of_a_disk_is() {
+        let Some(disk) = disks().into_iter().next() else {
+            eprintln!("SKIP this machine has no disk");
+            return;
+        };
+        let (major, minor) = (disk.dev >> 20, disk.dev & 0xf_ffff);
+        // No such file: who finds its disk has asked only the mount.
+        let found = |kind| {
+            let lines = [
+                format!("1 0 {major}:{minor} / / rw - ext4 /dev/root rw"),
+                format!("2 1 {major}:{minor} / /tracer/srv rw - {kind} server:/ rw"),
+            ];
+            let mounts: Vec<Mount> = lines.iter().filter_map(|line| Mount::parse(line)).collect();
+            let folder = disk_of_file(Path::new("/tracer/srv/file"), &mounts);
+            folder.and_then(|folder| device_in(&folder))
+        };
+        assert_eq!(found("fuse.sshfs"), Some(disk.dev));
+        assert_eq!(found("ext4"), None);
     }
 
     #[test]
