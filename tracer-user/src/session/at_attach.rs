@@ -1,12 +1,17 @@
 //! Facts that are read from `/proc`, `/sys` and the disk before anything is attached.
 
-use std::thread::{self, JoinHandle};
-
-use anyhow::{Result, bail};
-
-use super::Settings;
+use super::{
+    Settings,
+    aside::{PATIENCE, unread},
+    stop::is_asked,
+};
 use crate::{
-    machine::proc::{self, IoLimit},
+    class::Resource,
+    event::MissingProbe,
+    machine::{
+        looks::Looks,
+        proc::{self, IoLimit},
+    },
     standing::{Means, OwnLimit},
 };
 
@@ -16,36 +21,86 @@ pub(super) struct AtAttach {
     pub(super) disks: Vec<u32>,
     /// Limits of the target's own I/O.
     pub(super) io_limits: Vec<IoLimit>,
-    /// The means by which this machine can restrain a process. Reading them searches the disk for commands.
+    /// The means by which this machine can restrain a process.
     pub(super) means: Means,
     /// The limits on the target.
     pub(super) limits: Vec<OwnLimit>,
+    /// What could not be read in time.
+    pub(super) missing: Vec<MissingProbe>,
 }
 
-/// The reading under way.
-pub(super) struct Reading(JoinHandle<AtAttach>);
+/// The control groups of the target.
+#[derive(Default)]
+struct Groups {
+    means: Means,
+    io_limits: Vec<IoLimit>,
+    limits: Vec<OwnLimit>,
+}
+
+/// The reading under way. File systems that do not answer hold up only what lies on them.
+pub(super) struct Reading {
+    groups: Looks<(), Groups>,
+    /// Commands of which it is known whether they are installed. Folders of `PATH` are searched for them.
+    commands: Looks<&'static str, Option<&'static str>>,
+    disks: Looks<u32, Vec<u32>>,
+}
 
 impl Reading {
-    /// Begins to read, on a thread of its own.
+    /// Begins to read, on threads of its own.
     #[must_use]
     pub(super) fn begin(settings: &Settings) -> Self {
         let pids = settings.pids.clone();
-        Self(thread::spawn(move || AtAttach::read(&pids)))
+        Self {
+            groups: Looks::begin(vec![()], move |()| Groups::read(&pids)),
+            commands: Looks::begin(Means::COMMANDS.to_vec(), |command| {
+                proc::is_installed(command).then_some(command)
+            }),
+            disks: Looks::begin(settings.pids.clone(), proc::disks_of),
+        }
     }
 
-    /// Waits for the end.
-    ///
-    /// # Errors
-    /// If the thread panicked.
-    pub(super) fn end(self) -> Result<AtAttach> {
-        match self.0.join() {
-            Ok(read) => Ok(read),
-            Err(_) => bail!("cannot read how the target stands"),
+    /// Waits for the end, but not for what hangs.
+    #[must_use]
+    pub(super) fn end(self) -> AtAttach {
+        let mut groups = self.groups.end_within(PATIENCE, is_asked);
+        let commands = self.commands.end_within(PATIENCE, is_asked);
+        let disks = self.disks.end_within(PATIENCE, is_asked);
+        let mut missing = Vec::new();
+        if !groups.unread.is_empty() {
+            let cost = "limits on the target are unknown, and what cgroups can do about it";
+            missing.push(unread("cgroups", cost, None));
+        }
+        if !commands.unread.is_empty() {
+            let cost = "remedies may name commands that are not installed";
+            missing.push(unread("the folders of PATH", cost, None));
+        }
+        if !disks.unread.is_empty() {
+            let cost = "waits for some of them are not seen";
+            let disk = Some(Resource::Disk);
+            missing.push(unread("the disks under the target's mounts", cost, disk));
+        }
+        let Groups {
+            mut means,
+            io_limits,
+            limits,
+        } = groups.found.pop().unwrap_or_default();
+        let installed = commands.found.into_iter().flatten();
+        let all = installed.chain(commands.unread).map(str::to_owned);
+        means.commands = all.collect();
+        let mut disks: Vec<u32> = disks.found.into_iter().flatten().collect();
+        disks.sort_unstable();
+        disks.dedup();
+        AtAttach {
+            disks,
+            io_limits,
+            means,
+            limits,
+            missing,
         }
     }
 }
 
-impl AtAttach {
+impl Groups {
     fn read(pids: &[u32]) -> Self {
         let means = proc::means();
         let memory = proc::memory_hierarchy();
@@ -56,13 +111,9 @@ impl AtAttach {
             limits.extend(own);
         }
         limits.dedup();
-        let mut disks: Vec<u32> = pids.iter().flat_map(|pid| proc::disks_of(*pid)).collect();
-        disks.sort_unstable();
-        disks.dedup();
         Self {
-            disks,
-            io_limits,
             means,
+            io_limits,
             limits,
         }
     }

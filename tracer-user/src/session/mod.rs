@@ -3,6 +3,7 @@
 //! The types enforce the order of the steps. Nothing is loaded before the signals are caught. A window opens on an attached kernel
 //! half, and closes on a detached one.
 
+mod aside;
 mod asked;
 mod at_attach;
 mod beside;
@@ -31,6 +32,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use self::{
+    aside::Aside,
     at_attach::{AtAttach, Reading},
     beside::Beside,
     clip::clip,
@@ -62,6 +64,8 @@ pub(crate) struct Session {
     targets: Vec<u32>,
     /// The events before the first record.
     facts: Vec<Event>,
+    /// The records that came while the facts were looked for.
+    early: Vec<Event>,
     description: String,
 }
 
@@ -90,7 +94,8 @@ impl Session {
             io_limits,
             means,
             limits,
-        } = reading.end()?;
+            missing,
+        } = reading.end();
         let traced = Traced {
             pids: settings.with_children(|| prepared.parents()),
             disks,
@@ -102,10 +107,13 @@ impl Session {
         let window = Window::open(&kernel, settings.first(), means);
         let attach_ns = settings.begun.elapsed().as_nanos() as u64;
         log::info!("attached after {} ms", attach_ns / 1_000_000);
-        let scene = Scene::look(&settings, &traced.pids, &mut kernel)?;
+        let mut aside = Aside::new(&mut kernel);
+        let scene = Scene::look(&settings, &traced.pids, &mut aside)?;
+        let (early, unread) = aside.end();
         let mut beside = Beside::begin(&scene.targets, &scene.listening, &scene.sockets);
         let frozen = beside.freezers.watch(&scene.targets);
         let mut start = scene.start(&settings, &window, &kernel, attach_ns, traced.disks);
+        start.missing.extend(missing.into_iter().chain(unread));
         start.missing.extend(beside.freezers.missing());
         let description = scene.description(&settings);
         let mut facts = scene.into_events(start);
@@ -114,6 +122,7 @@ impl Session {
         Ok(Self {
             description,
             facts,
+            early,
             kernel,
             window,
             beside,
@@ -142,6 +151,7 @@ impl Session {
             ends,
             targets,
             facts,
+            early,
             description: _,
         } = self;
         let end = ends.first(duration);
@@ -150,6 +160,9 @@ impl Session {
         limits.see(&facts);
         drop(facts);
         sink(&limits.first(&mut kernel), &mut Vec::new);
+        beside.see(&early);
+        sink(&early, &mut Vec::new);
+        drop(early);
         // Before memory is locked: attaching took several times the memory that is needed from now on.
         give_back_memory();
         if let Some(note) = priority::hold() {

@@ -4,15 +4,36 @@ use std::fs;
 
 use anyhow::Result;
 
-use super::{Settings, calls::threads_of, window::Window};
+use super::{
+    Settings,
+    aside::{Aside, unread},
+    calls::threads_of,
+    window::Window,
+};
 use crate::{
-    event::{self, Event, OpenSocket, Process, Unanswered},
+    event::{self, Disk, Event, OpenSocket, Process, Unanswered},
     kernel::{self, Kernel},
     machine::{
         clocks::{clock_ns, now_ns},
+        looks::Found,
         proc,
     },
 };
+
+/// What is looked for once, and the cost if that takes too long.
+const SENDERS: (&str, &str) = (
+    "who was sending at attach",
+    "packets on the way have no owner until their sockets send anew",
+);
+const SOCKETS: (&str, &str) = (
+    "the target's sockets",
+    "requests that were open at attach are not seen, nor on which ports it listens",
+);
+const UNANSWERED: (&str, &str) = (
+    "the target's connections",
+    "who had asked whom before attach is unknown",
+);
+const DISKS: (&str, &str) = ("/sys/block", "disks have no names");
 
 /// Every process of this machine, and the targets' connections.
 pub(super) struct Scene {
@@ -24,33 +45,46 @@ pub(super) struct Scene {
     /// Ports on which they listen.
     pub(super) listening: Vec<u32>,
     unanswered: Vec<Unanswered>,
+    /// Their threads, and what those wait for.
+    threads: Vec<Event>,
+    /// The disks of this machine.
+    disks: Vec<Disk>,
 }
 
 impl Scene {
-    /// Looks around once the probes fire. It marks children that were forked between the first look and the attach of the probe of
-    /// forks. The processes `marked` are targets already.
+    /// Looks around `aside`, once the probes fire. It marks children that were forked between the first look and the attach of the
+    /// probe of forks. The processes `marked` are targets already.
     ///
     /// # Errors
     /// If a target cannot be marked.
-    pub(super) fn look(settings: &Settings, marked: &[u32], kernel: &mut Kernel) -> Result<Self> {
-        let mut processes = proc::processes(|_| false);
+    pub(super) fn look(settings: &Settings, marked: &[u32], aside: &mut Aside<'_>) -> Result<Self> {
+        let mut processes = processes(aside);
         let parents = || processes.iter().map(|p| (p.pid, p.parent_pid)).collect();
         let targets = settings.with_children(parents);
         let is_late = |pid: &u32| !marked.contains(pid);
         let late: Vec<u32> = targets.iter().copied().filter(is_late).collect();
-        kernel.mark(&late)?;
-        let everybody: Vec<u32> = processes.iter().map(|process| process.pid).collect();
-        kernel.set_senders(&proc::senders(&everybody));
+        aside.kernel.mark(&late)?;
         for process in &mut processes {
             process.target = targets.contains(&process.pid);
         }
-        let (sockets, listening) = proc::sockets(&targets);
+        // The targets first: the search may end before it has come to the last.
+        let everybody = targets.iter().copied();
+        let everybody: Vec<u32> = everybody.chain(processes.iter().map(|p| p.pid)).collect();
+        let senders = aside.look_once(SENDERS, move || proc::senders(&everybody));
+        aside.kernel.set_senders(&senders);
+        let pids = targets.clone();
+        let (sockets, listening) = aside.look_once(SOCKETS, move || proc::sockets(&pids));
+        let (pids, open, ports) = (targets.clone(), sockets.clone(), listening.clone());
+        let unanswered =
+            aside.look_once(UNANSWERED, move || proc::unanswered(&pids, &open, &ports));
         Ok(Self {
-            unanswered: proc::unanswered(&targets, &sockets, &listening),
+            threads: threads(&targets, aside),
+            disks: aside.look_once(DISKS, proc::disks),
             processes,
             targets,
             sockets,
             listening,
+            unanswered,
         })
     }
 
@@ -110,14 +144,45 @@ impl Scene {
         events.extend(self.processes.into_iter().map(Event::Process));
         let pid = std::process::id();
         events.push(Event::Tracer(event::Tracer { pid }));
-        events.extend(threads_of(&self.targets));
-        events.extend(proc::disks().into_iter().map(Event::Disk));
+        events.extend(self.threads);
+        events.extend(self.disks.into_iter().map(Event::Disk));
         let remote = self.targets.first().map(|pid| proc::remote_mounts(*pid));
         events.extend(remote.into_iter().flatten().map(Event::RemoteMount));
         events.extend(self.sockets.into_iter().map(Event::OpenSocket));
         events.extend(self.unanswered.into_iter().map(Event::Unanswered));
         events
     }
+}
+
+/// Every process, in order of pid. One that is stuck in its memory has no command line.
+fn processes(aside: &mut Aside<'_>) -> Vec<Process> {
+    let Found {
+        found,
+        unread: stuck,
+    } = aside.look(proc::pids(), proc::look_at_process());
+    let stuck = stuck.into_iter().filter_map(proc::process_but_cmdline);
+    let stuck: Vec<Process> = stuck.collect();
+    if !stuck.is_empty() {
+        let what = format!("the command lines of {} processes", stuck.len());
+        aside.miss(unread(&what, "they have only a name", None));
+    }
+    let mut all: Vec<Process> = found.into_iter().flatten().chain(stuck).collect();
+    all.sort_unstable_by_key(|process| process.pid);
+    all
+}
+
+/// The threads of the targets, and what those wait for that sleep already.
+fn threads(targets: &[u32], aside: &mut Aside<'_>) -> Vec<Event> {
+    let Found {
+        found,
+        unread: stuck,
+    } = aside.look(targets.to_vec(), |pid| threads_of(&[pid]));
+    if !stuck.is_empty() {
+        let what = format!("the threads of {} target processes", stuck.len());
+        let cost = "their waits that began before attach are not seen";
+        aside.miss(unread(&what, cost, None));
+    }
+    found.into_iter().flatten().collect()
 }
 
 /// A file of `/proc/sys/kernel`; empty if it cannot be read.

@@ -57,6 +57,12 @@ impl Signals {
     }
 }
 
+/// Did a signal ask for the end? For those who work while no runtime listens.
+#[must_use]
+pub(super) fn is_asked() -> bool {
+    FIRST_NS.load(Relaxed) != 0
+}
+
 /// Lets the second of these signals end the process at once, whatever it is doing.
 fn catch_second(signal: libc::c_int) -> io::Result<()> {
     let handler = on_signal as *const () as libc::sighandler_t;
@@ -109,6 +115,10 @@ impl Ends {
             processes,
         } = self;
         async move {
+            // Asked before the runtime could hear it.
+            if is_asked() {
+                return Stop::Signal;
+            }
             tokio::select! {
                 () = sleep_until(deadline) => Stop::Duration,
                 _ = signals.interrupt.recv() => Stop::Signal,

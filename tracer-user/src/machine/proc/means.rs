@@ -4,7 +4,8 @@ use std::{env, fs, path::Path};
 
 use crate::standing::{Hierarchy, Means};
 
-/// Reads all means but the interfaces, which are read at the end.
+/// Reads all means but the commands and the interfaces. Folders are searched for commands, and may not answer; interfaces are read
+/// at the end.
 #[must_use]
 pub(crate) fn means() -> Means {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
@@ -20,11 +21,7 @@ pub(crate) fn means() -> Means {
         systemd: Path::new("/run/systemd/system").is_dir(),
         autogroup: fs::read_to_string("/proc/sys/kernel/sched_autogroup_enabled")
             .is_ok_and(|text| text.trim() == "1"),
-        commands: Means::COMMANDS
-            .into_iter()
-            .filter(|command| is_installed(command))
-            .map(str::to_owned)
-            .collect(),
+        commands: Vec::new(),
         interfaces: Vec::new(),
     }
 }
@@ -73,7 +70,8 @@ fn enabled_devices(qos: &str) -> Vec<String> {
 }
 
 /// Is a command in `PATH`, or in the folders that only root has there?
-fn is_installed(command: &str) -> bool {
+#[must_use]
+pub(crate) fn is_installed(command: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     let usual = ["/usr/sbin", "/sbin"].map(Into::into);
     let mut folders = env::split_paths(&path).chain(usual);

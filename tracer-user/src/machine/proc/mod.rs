@@ -38,12 +38,12 @@ pub(crate) use self::{
     freezer::Freezers,
     futex::futex_owner,
     limit::{IoLimit, busiest_of_group, io_limits, limited_disk},
-    means::means,
+    means::{is_installed, means},
     own_limit::{memory_groups, memory_hierarchy, own_limits},
     peer::{Connection, clients_of, peers_of},
     process::{
-        cgroup_of, comm, descendants, is_kernel_thread, parents, processes, start_time, title, unit_of,
-        zombie_of,
+        cgroup_of, comm, descendants, is_kernel_thread, look_at_process, parents, pids,
+        process_but_cmdline, start_time, title, unit_of, zombie_of,
     },
     qdisc::{Queueing, interfaces, queueing},
     remote::{asks_over_files, remote_mounts},
@@ -102,7 +102,7 @@ fn numbers_in(folder: &str) -> impl Iterator<Item = u32> + use<> {
 }
 
 /// Reads many small files into one buffer: a scan of 10,000 processes opens 30,000 of them.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct SmallFiles {
     path: String,
     content: Vec<u8>,

@@ -80,28 +80,39 @@ fn unescape(comm: &str) -> Cow<'_, str> {
     plain.into()
 }
 
-/// Every process that is there now, in order of pid; `is_target` decides which ones are traced.
+/// Every process that is there now, in no order.
 #[must_use]
-pub(crate) fn processes(is_target: impl Fn(u32) -> bool) -> Vec<Process> {
-    let ticks_per_s = ticks_per_s();
-    let mut files = SmallFiles::default();
-    let scan =
-        numbers_in("/proc").filter_map(|pid| process(&mut files, pid, ticks_per_s, is_target(pid)));
-    let mut processes: Vec<Process> = scan.collect();
-    processes.sort_unstable_by_key(|process| process.pid);
-    processes
+pub(crate) fn pids() -> Vec<u32> {
+    numbers_in("/proc").collect()
 }
 
-/// One process; `None` if it is gone.
-fn process(files: &mut SmallFiles, pid: u32, ticks_per_s: u64, target: bool) -> Option<Process> {
+/// The look at one process after another; `None` if it is gone. It hangs at a process that is stuck in its memory, where its command
+/// line is.
+#[must_use]
+pub(crate) fn look_at_process() -> impl FnMut(u32) -> Option<Process> + Clone {
+    let (mut files, ticks_per_s) = (SmallFiles::default(), ticks_per_s());
+    move |pid| {
+        let process = process(&mut files, pid, ticks_per_s)?;
+        // A kernel thread has no command line. A process that has just gone still has its name.
+        let cmdline = match process.kernel {
+            true => None,
+            false => files.read_up_to(format_args!("/proc/{pid}/cmdline"), LONGEST_CMDLINE),
+        };
+        let cmdline = cmdline.map(cmdline_text).unwrap_or_default();
+        Some(Process { cmdline, ..process })
+    }
+}
+
+/// One process without its command line; `None` if it is gone. It never hangs.
+#[must_use]
+pub(crate) fn process_but_cmdline(pid: u32) -> Option<Process> {
+    process(&mut SmallFiles::default(), pid, ticks_per_s())
+}
+
+/// One process, so far without its command line.
+fn process(files: &mut SmallFiles, pid: u32, ticks_per_s: u64) -> Option<Process> {
     let stat = stat(files, pid)?;
     let kernel = stat.is_kernel_thread();
-    // A kernel thread has no command line. A process that has just gone still has its name.
-    let cmdline = match kernel {
-        true => None,
-        false => files.read_up_to(format_args!("/proc/{pid}/cmdline"), LONGEST_CMDLINE),
-    };
-    let cmdline = cmdline.map(cmdline_text).unwrap_or_default();
     let cgroup = files
         .read(format_args!("/proc/{pid}/cgroup"))
         .and_then(most_specific)
@@ -113,10 +124,10 @@ fn process(files: &mut SmallFiles, pid: u32, ticks_per_s: u64, target: bool) -> 
         sid: stat.sid,
         start_ns: stat.start_ns(ticks_per_s),
         comm: stat.comm,
-        cmdline,
+        cmdline: String::new(),
         cgroup,
         kernel,
-        target,
+        target: false,
     })
 }
 
@@ -344,7 +355,7 @@ mod tests {
             .spawn()
             .unwrap();
         let (own, child_pid) = (std::process::id(), child.id());
-        let scan = processes(|pid| pid == own);
+        let scan: Vec<Process> = pids().into_iter().filter_map(look_at_process()).collect();
         let scanned = scan.iter().map(|found| (found.pid, found.parent_pid));
         let (below, below_too) = (
             descendants(own, scanned),
@@ -354,7 +365,12 @@ mod tests {
         child.wait().unwrap();
         assert!(below.contains(&child_pid) && below_too.contains(&child_pid));
         let process = scan.iter().find(|process| process.pid == own).unwrap();
-        assert!(process.target && !process.kernel);
+        assert!(!process.kernel && !process.cmdline.is_empty());
+        let nameless = Process {
+            cmdline: String::new(),
+            ..process.clone()
+        };
+        assert_eq!(process_but_cmdline(own), Some(nameless));
         assert_eq!(Some(process.start_ns), start_time(own));
         assert_eq!(process.cgroup, cgroup_of(own).unwrap());
         assert!(!is_kernel_thread(own));

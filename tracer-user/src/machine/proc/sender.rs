@@ -1,7 +1,10 @@
 //! The processes that are sending as the trace begins. A send that waits for room in its buffer may have begun seconds ago. It may
 //! go on for as long.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::{Duration, Instant},
+};
 
 use tracer_common::packets::Sender;
 
@@ -10,9 +13,14 @@ use super::socket::{LISTEN, inodes, lines, namespace};
 /// Most sockets returned: the map `SENDERS` has room for them. If there are more, those with the lowest inodes.
 const MOST: usize = 1024;
 
+/// How long descriptors are searched for the sockets. No process has a socket of the kernel itself (NFS, iSCSI): to look for its
+/// owner would mean to read all descriptors of the machine.
+const SEARCH: Duration = Duration::from_millis(100);
+
 /// The sockets with bytes to be sent or acknowledged in the network namespaces of these processes, each with its process.
 ///
-/// If there are none, no descriptor is read. If several processes have a socket, the first counts.
+/// If there are none, no descriptor is read. If several processes have a socket, the first counts. They are searched in this order,
+/// while there is time.
 #[must_use]
 pub(crate) fn senders(pids: &[u32]) -> Vec<(Sender, u32)> {
     let mut namespaces = BTreeMap::new();
@@ -39,11 +47,13 @@ pub(crate) fn senders(pids: &[u32]) -> Vec<(Sender, u32)> {
         wanted.pop_last();
     }
     let mut found = HashMap::new();
+    let until = Instant::now() + SEARCH;
+    let is_time = || Instant::now() < until;
     for pid in pids {
-        if wanted.is_empty() {
+        if wanted.is_empty() || !is_time() {
             break;
         }
-        for inode in inodes(*pid) {
+        for inode in inodes(*pid).take_while(|_| is_time()) {
             if let Some(sender) = wanted.remove(&inode) {
                 found.insert(sender, *pid);
             }

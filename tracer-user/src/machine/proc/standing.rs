@@ -32,8 +32,8 @@ const DEFAULTS: [&str; 6] = [
     "ZSTD_NBTHREADS",
 ];
 
-/// The standing of these processes in order of pid, and the processes that did not let themselves be read within `patience`. One that
-/// is gone, or is a zombie, is left out. A command line and an environment wait while the process is stuck in its memory, and a
+/// The standing of these processes in order of pid, and the processes that could not be read within `patience`. One that is gone, or
+/// is a zombie, is left out. To read a command line or an environment waits while the process is stuck in its memory, and to read a
 /// program waits for its file system.
 #[must_use]
 pub(crate) fn standings(
@@ -367,7 +367,7 @@ mod tests {
             .env("XZ_OPT", "-9")
             .spawn()
             .unwrap();
-        let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        let until = std::time::Instant::now() + Duration::from_secs(10);
         let look = || {
             let patience = Duration::from_secs(10);
             let (mut found, _) = standings(&[child.id()], &super::super::means(), patience);
