@@ -28,7 +28,7 @@ const APART: Duration = Duration::from_secs(1);
 const APART_NEW: Duration = Duration::from_millis(200);
 /// After a look, rest 50 times the CPU time that it took: looking costs at most 2 % of a CPU.
 const REST: u32 = 50;
-/// How long the end of the trace waits for a look.
+/// How long a look may take at the end of the trace.
 const PATIENCE: Duration = Duration::from_millis(300);
 
 /// Titles of processes, and the CPU time that the look took.
@@ -96,7 +96,9 @@ impl Titles {
         if !self.looking {
             self.look();
         }
-        if let Ok(look) = self.found.1.recv_timeout(PATIENCE) {
+        // One that began long ago hangs.
+        let patience = PATIENCE.saturating_sub(self.looked.elapsed());
+        if let Ok(look) = self.found.1.recv_timeout(patience) {
             self.keep(look);
         }
         let pids: BTreeSet<u32> = self.living.keys().copied().collect();
