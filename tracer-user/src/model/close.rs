@@ -31,6 +31,7 @@ impl Model {
             .close(&mut self.names, &mut self.account, end_ns);
         self.found();
         let (requests, mut beside) = self.requests();
+        requests.close_sends(&mut beside);
         requests.close_turns(&mut beside, end_ns);
         requests.close_drains(&mut beside, end_ns);
         let (names, account) = (&mut self.names, &mut self.account);

@@ -119,17 +119,18 @@ impl Model {
                 });
             }
             Class::Network => {
-                let thread = self.threads.get(wait.tid);
-                let sockets = thread.map_or(&[][..], |thread| &thread.turns);
-                let socket = self.requests.serving(sockets);
-                let route = socket.and_then(|socket| self.requests.route(socket));
-                let wait = SendWait {
+                let send = SendWait {
                     begin,
                     end,
                     ns,
                     stack,
                 };
-                self.links.waited(account, route, wait);
+                let is_stream = self.threads.sends_stream(wait);
+                let (requests, mut beside) = self.requests();
+                match is_stream {
+                    true => requests.send_waited(&mut beside, wait.tid, send),
+                    false => requests.datagram_waited(&mut beside, wait.tid, send),
+                }
             }
             Class::Lock => {
                 let holder = self.threads.lock_holder(names, wait);

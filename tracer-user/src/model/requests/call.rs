@@ -65,6 +65,7 @@ impl Requests {
             }
             _ => {}
         }
+        self.returned(beside, call, is_send);
     }
 
     /// Called last, so that a request judged by this call was not worked on before it was picked up.

@@ -10,18 +10,19 @@ mod close;
 mod connection;
 mod judge;
 mod long_poll;
+mod sends;
 mod tally;
 mod turns;
 mod unanswered;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
 
 use super::{
     account::Account,
     books::{Asks, ProcessId},
-    links::Links,
+    links::{Links, SendWait},
     names::Names,
     threads::Threads,
 };
@@ -54,6 +55,8 @@ pub(super) struct Requests {
     open_sockets: Vec<event::OpenSocket>,
     /// Sockets that hold unread bytes at the end.
     unread: Vec<event::Unread>,
+    /// By thread: waits in a send that has not returned.
+    sends: BTreeMap<u32, VecDeque<SendWait>>,
     pub(super) tally: Tally,
     /// In the books of a process that the target asks: the connections on which it does. Requests of others are not kept there.
     asked_on: Option<HashSet<u64>>,
@@ -124,7 +127,7 @@ impl Requests {
     }
 
     /// The last of these sockets on which the target answers.
-    pub(super) fn serving(&self, sockets: &[u64]) -> Option<u64> {
+    fn serving(&self, sockets: &[u64]) -> Option<u64> {
         let serves = |socket: &u64| {
             let connection = self.connections.get(socket);
             connection.is_some_and(|connection| connection.role == Role::Server)

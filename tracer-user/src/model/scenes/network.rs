@@ -3,6 +3,8 @@
 use super::*;
 
 const CLIENT: u64 = 9;
+/// A connection on which the target asks.
+const ASKED: u64 = 8;
 
 fn events(more: impl IntoIterator<Item = Event>) -> Vec<Event> {
     running(SERVER).into_iter().chain(more).collect()
@@ -50,6 +52,19 @@ fn queued(queue: u32, pid: u32, ms: u64, late_ms: u64) -> Event {
     })
 }
 
+/// A socket sends through the second transmit queue from `ms` on.
+fn moves(socket: u64, ms: u64) -> Event {
+    Event::QueuedFlow(event::QueuedFlow {
+        flow: event::Flow {
+            ns: at(ms),
+            socket,
+            ifindex: 5,
+            ..event::Flow::default()
+        },
+        queue: 1,
+    })
+}
+
 #[test]
 fn a_socket_waits_for_its_own_transmit_queue_and_for_nobody_in_another() {
     let slices = [10, 20, 30].into_iter().flat_map(|ms| {
@@ -59,17 +74,8 @@ fn a_socket_waits_for_its_own_transmit_queue_and_for_nobody_in_another() {
             queued(1, SERVER, ms, 50),
         ]
     });
-    let moves = Event::QueuedFlow(event::QueuedFlow {
-        flow: event::Flow {
-            ns: at(10),
-            socket: CLIENT,
-            ifindex: 5,
-            ..event::Flow::default()
-        },
-        queue: 1,
-    });
     let [received, rest @ ..] = stuck();
-    let turn = [received, moves].into_iter().chain(rest);
+    let turn = [received, moves(CLIENT, 10)].into_iter().chain(rest);
     let books = books(events(slices.chain(turn)), 39);
     assert_eq!(charged(&books, Resource::Network, holder(&books, TAR)), 14);
     assert_eq!(charged(&books, Resource::Network, Holder::Own), 14);
@@ -130,6 +136,51 @@ fn a_blocking_send_waits_for_the_link_of_its_connection() {
     assert_eq!(threads(&books, Class::Network), 20);
     assert_eq!(charged(&books, Resource::Network, holder(&books, TAR)), 15);
     assert_eq!(charged(&books, Resource::Network, holder(&books, RSYNC)), 5);
+    assert_closed(&books);
+}
+
+/// While a client waits for its answer, the target sends what it asks for through the second queue, which rsync fills. Tar fills the
+/// first one, which is the client's.
+fn sends_on_both_queues() -> Vec<Event> {
+    let full = [20, 30]
+        .into_iter()
+        .flat_map(|ms| [queued(0, TAR, ms, 50), queued(1, RSYNC, ms, 50)]);
+    let asks = [
+        receive(SERVER, CLIENT, 10, 10),
+        send(SERVER, ASKED, 11),
+        moves(ASKED, 12),
+    ];
+    events(full.chain(asks))
+}
+
+#[test]
+fn a_send_on_another_connection_waits_for_the_link_of_that_one() {
+    let mut events = sends_on_both_queues();
+    // A receive between shows that the send before it is over.
+    events.extend([
+        receive(SERVER, CLIENT, 15, 15),
+        sleep(SERVER, 20, 40, SEND),
+        send(SERVER, ASKED, 41),
+    ]);
+    let books = books(events, 50);
+    assert_eq!(
+        charged(&books, Resource::Network, holder(&books, RSYNC)),
+        20
+    );
+    assert_eq!(charged(&books, Resource::Network, holder(&books, TAR)), 0);
+    assert_closed(&books);
+}
+
+#[test]
+fn a_send_that_has_not_returned_waits_for_the_link_of_the_send_before_it() {
+    let mut events = sends_on_both_queues();
+    events.push(still(SERVER, 20, 40, SEND));
+    let books = books(events, 40);
+    assert_eq!(
+        charged(&books, Resource::Network, holder(&books, RSYNC)),
+        20
+    );
+    assert_eq!(charged(&books, Resource::Network, holder(&books, TAR)), 0);
     assert_closed(&books);
 }
 

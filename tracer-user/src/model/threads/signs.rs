@@ -77,6 +77,12 @@ pub(crate) fn syncs(stack: &[String]) -> bool {
     has_any(stack, &SYNCS)
 }
 
+/// Does it sleep in a send on a stream to another machine, which emits a call when it returns?
+#[must_use]
+pub(crate) fn sends_stream(stack: &[String]) -> bool {
+    has_any(stack, &["sk_stream_wait_memory"])
+}
+
 /// Does it sleep on a futex?
 #[must_use]
 pub(crate) fn is_futex(stack: &[String]) -> bool {

@@ -44,6 +44,8 @@ pub(crate) struct Stack {
     pub(crate) nap: bool,
     /// Within a call that writes a file or a file system out, after the event that shows its disk.
     pub(crate) syncs: bool,
+    /// In a send on a TCP socket.
+    pub(crate) sends_stream: bool,
     /// In a file system that keeps its data on another machine.
     pub(crate) remote: Option<Kind>,
 }
@@ -71,6 +73,7 @@ impl Stack {
             lock: signs::lock_of(row, &frames),
             nap: signs::is_nap(&frames),
             syncs: signs::syncs(&frames),
+            sends_stream: signs::sends_stream(&frames),
             remote: Kind::of_stack(&frames),
             frames,
         }

@@ -43,6 +43,8 @@ pub(crate) struct Thread {
     pub(crate) behind: VecDeque<Behind>,
     /// Connection on which it last asked, or was answered.
     pub(crate) asked: Option<u64>,
+    /// Connection of its last call, if that was a send.
+    pub(crate) sends_on: Option<u64>,
     /// Disk of the file or file system that it last wrote out.
     pub(crate) syncs: Option<u32>,
     /// Process.
@@ -84,6 +86,7 @@ impl Thread {
             answered_ns: 0,
             behind: VecDeque::new(),
             asked: None,
+            sends_on: None,
             syncs: None,
             pid: 0,
             work: Work::default(),

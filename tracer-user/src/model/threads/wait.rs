@@ -280,6 +280,12 @@ impl Threads {
         self.living.get(&wait.tid)?.syncs
     }
 
+    /// Did a thread wait in a send on a TCP socket?
+    pub(in crate::model) fn sends_stream(&self, wait: &Wait) -> bool {
+        let stack = self.stacks.get(wait.stack);
+        stack.is_some_and(|stack| stack.sends_stream)
+    }
+
     /// Name of the process that ended a wait; `None` if an interrupt did.
     pub(in crate::model) fn ended_by<'a>(&self, names: &'a Names, wait: &Wait) -> Option<&'a str> {
         if wait.flags & WAIT_NO_WAKER != 0 || self.woken_by_interrupt(wait).unwrap_or(true) {

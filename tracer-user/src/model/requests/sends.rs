@@ -1,0 +1,85 @@
+//! Waits in sends that have not returned. A wait does not show its socket: the next call that returns to its thread does.
+//!
+//! So it is judged on the link of that socket, which need not be the client's: a thread may block on what it asks, or copies away.
+
+use super::{Beside, Requests};
+use crate::{
+    event::Call,
+    model::{links::SendWait, threads::Threads},
+};
+
+/// Waits kept of one call. Each ends when a third of the socket's buffer is free, so these are tens of megabytes of one call. The
+/// oldest of a longer call are judged before it returns.
+const MOST_WAITS: usize = 1024;
+
+impl Requests {
+    /// A thread waited in a send on a stream.
+    pub(in crate::model) fn send_waited(
+        &mut self,
+        beside: &mut Beside<'_>,
+        tid: u32,
+        wait: SendWait,
+    ) {
+        let waits = self.sends.entry(tid).or_default();
+        waits.push_back(wait);
+        let oldest = match waits.len() > MOST_WAITS {
+            true => waits.pop_front(),
+            false => None,
+        };
+        if let Some(oldest) = oldest {
+            let socket = self.sends_on(beside.threads, tid);
+            self.charge_send(beside, socket, oldest);
+        }
+    }
+
+    /// A thread waited in a send of datagrams: no call will show its socket.
+    pub(in crate::model) fn datagram_waited(
+        &self,
+        beside: &mut Beside<'_>,
+        tid: u32,
+        wait: SendWait,
+    ) {
+        let thread = beside.threads.get(tid);
+        let socket = thread.and_then(|thread| self.serving(&thread.turns));
+        self.charge_send(beside, socket, wait);
+    }
+
+    /// A call returned. If it is a send, its thread waited for it; else the record of the send was lost.
+    pub(super) fn returned(&mut self, beside: &mut Beside<'_>, call: &Call, is_send: bool) {
+        let socket = is_send.then_some(call.socket);
+        self.judge_sends(beside, call.tid, socket);
+        if let Some(thread) = beside.threads.get_mut(call.tid) {
+            thread.sends_on = socket;
+        }
+    }
+
+    /// Judges what a thread waited in a send on a socket, or on the one that is likely.
+    pub(super) fn judge_sends(&mut self, beside: &mut Beside<'_>, tid: u32, socket: Option<u64>) {
+        let Some(waits) = self.sends.remove(&tid) else {
+            return;
+        };
+        let socket = socket.or_else(|| self.sends_on(beside.threads, tid));
+        for wait in waits {
+            self.charge_send(beside, socket, wait);
+        }
+    }
+
+    /// Sends that have not returned at the end of the window.
+    pub(in crate::model) fn close_sends(&mut self, beside: &mut Beside<'_>) {
+        let tids: Vec<u32> = self.sends.keys().copied().collect();
+        for tid in tids {
+            self.judge_sends(beside, tid, None);
+        }
+    }
+
+    /// The socket on which a thread sends while no call shows that: the one of its last call, if that was a send, else its client's.
+    fn sends_on(&self, threads: &Threads, tid: u32) -> Option<u64> {
+        let thread = threads.get(tid)?;
+        thread.sends_on.or_else(|| self.serving(&thread.turns))
+    }
+
+    fn charge_send(&self, beside: &mut Beside<'_>, socket: Option<u64>, wait: SendWait) {
+        let route = socket.and_then(|socket| self.route(socket));
+        beside.links.waited(beside.account, route, wait);
+    }
+}
