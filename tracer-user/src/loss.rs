@@ -19,6 +19,8 @@ pub enum Loss {
     Malformed,
     /// An event that did not fit into the recording.
     Unrecorded,
+    /// A part of a wait that reached back to slices of a link which the model no longer kept.
+    Forgotten,
     /// A kind that this version does not know: another version wrote the recording.
     Unknown,
 }
@@ -46,6 +48,9 @@ impl Loss {
     /// Name of [`Self::Unrecorded`] among the records of a report.
     pub const UNRECORDED: &str = "recording";
 
+    /// Name of [`Self::Forgotten`] among the facts of a report that found no room.
+    pub const LINK_SLICES: &str = "link_slices";
+
     /// The kind of a lost record, by its name in a recording or report.
     #[must_use]
     pub fn of_record(name: &str) -> Self {
@@ -63,7 +68,11 @@ impl Loss {
     #[must_use]
     pub fn of_map(name: &str) -> Self {
         let known = MapLoss::ALL.iter().find(|(_, known)| *known == name);
-        known.map_or(Self::Unknown, |(map, _)| Self::Map(*map))
+        match known {
+            Some((map, _)) => Self::Map(*map),
+            None if name == Self::LINK_SLICES => Self::Forgotten,
+            None => Self::Unknown,
+        }
     }
 
     /// Its cost. An unknown kind costs something.
@@ -72,7 +81,11 @@ impl Loss {
         match self {
             Self::Record(kind) => of_record(kind),
             Self::Map(map) => of_map(map),
-            Self::NestedRun | Self::Malformed | Self::Unrecorded | Self::Unknown => Cost::Figures,
+            Self::NestedRun
+            | Self::Malformed
+            | Self::Unrecorded
+            | Self::Forgotten
+            | Self::Unknown => Cost::Figures,
         }
     }
 }
@@ -132,6 +145,11 @@ mod tests {
         for (map, name) in MapLoss::ALL {
             assert_eq!(Loss::of_map(name), Loss::Map(map));
         }
+        let forgotten = Loss::of_map(Loss::LINK_SLICES);
+        assert_eq!(
+            (forgotten, forgotten.cost()),
+            (Loss::Forgotten, Cost::Figures)
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::{
     followed::{self, Leaf, Ways},
     lost::{self, Records},
 };
-use crate::{class::Resource, event};
+use crate::{class::Resource, event, loss::Loss};
 
 impl Model {
     /// Closes the books at the end of the window. For a provisional answer before that, close a clone.
@@ -54,6 +54,10 @@ impl Model {
         let targets = targets.map(|pid| self.names.processes.id(*pid)).collect();
         if !self.followed.is_empty() {
             facts.interrupted = event::Interrupted::default();
+        }
+        if self.links.forgotten > 0 {
+            let forgotten = (Loss::LINK_SLICES.to_owned(), self.links.forgotten);
+            facts.end.map_losses.push(forgotten);
         }
         let (mut bins, bin_ns) = std::mem::take(&mut self.account.ledger).close(end_ns);
         self.cpus.take_stolen(&mut bins);

@@ -31,9 +31,16 @@ pub(super) fn is_late(late_ns: u64) -> bool {
 }
 
 impl Lateness {
-    /// From the slices in which packets of the target left, in order: how late the latest one was, ns.
-    pub(super) fn of(slices: impl Iterator<Item = (u64, u64)>) -> Self {
-        let mut all = Self::default();
+    /// From the slices in which packets of the target left, in order: how late the latest one was, ns. `before` is the last one that
+    /// is no longer kept, and whether a packet was late there.
+    pub(super) fn of(
+        before: Option<(u64, bool)>,
+        slices: impl Iterator<Item = (u64, u64)>,
+    ) -> Self {
+        let mut all = Self {
+            stays: Vec::new(),
+            last: before,
+        };
         for (index, late_ns) in slices {
             all.last = Some((index, is_late(late_ns)));
             if is_late(late_ns) {
@@ -78,7 +85,10 @@ mod tests {
 
     #[test]
     fn a_late_packet_stood_in_the_queue_from_when_it_was_due() {
-        let late = Lateness::of([(2, 0), (9, 3 * LINK_SLICE_NS), (12, LATE_NS)].into_iter());
+        let late = Lateness::of(
+            None,
+            [(2, 0), (9, 3 * LINK_SLICE_NS), (12, LATE_NS)].into_iter(),
+        );
         let found: Vec<Stood> = [1, 2, 6, 7, 9, 10, 12].map(|index| late.at(index)).into();
         let (no, yes) = (Stood::No, Stood::Yes);
         assert_eq!(found, [no, no, no, yes, yes, no, yes]);
@@ -86,15 +96,18 @@ mod tests {
 
     #[test]
     fn after_the_last_packet_the_queue_is_unknown_only_if_it_was_late() {
-        assert_eq!(Lateness::of([].into_iter()).at(3), Stood::Unknown);
-        assert_eq!(Lateness::of([(2, 0)].into_iter()).at(3), Stood::No);
-        let late = Lateness::of([(2, LINK_SLICE_NS)].into_iter());
+        assert_eq!(Lateness::of(None, [].into_iter()).at(3), Stood::Unknown);
+        assert_eq!(Lateness::of(None, [(2, 0)].into_iter()).at(3), Stood::No);
+        let late = Lateness::of(None, [(2, LINK_SLICE_NS)].into_iter());
         assert_eq!(late.at(3), Stood::Unknown);
     }
 
     #[test]
     fn a_packet_that_overtook_others_does_not_hide_their_stay() {
-        let late = Lateness::of([(5, LATE_NS), (6, 0), (8, 6 * LINK_SLICE_NS)].into_iter());
+        let late = Lateness::of(
+            None,
+            [(5, LATE_NS), (6, 0), (8, 6 * LINK_SLICE_NS)].into_iter(),
+        );
         assert_eq!(
             [2, 3, 6, 8].map(|index| late.at(index)),
             [Stood::No, Stood::Yes, Stood::Yes, Stood::Yes]

@@ -7,6 +7,7 @@ use tracer_common::tcp::{LINK_HANDED, LINK_SLICE_NS, LINK_UNREAD};
 use super::{
     flow::Limit,
     late::Stood,
+    past::Past,
     slice::{Known, Sender, Slice},
 };
 use crate::{
@@ -25,13 +26,19 @@ const BETWEEN_PACKETS: u64 = 10;
 pub(crate) struct Link {
     /// Its place.
     pub(crate) place: PlaceId,
-    slices: BTreeMap<u64, Slice>,
+    /// The last ones: older ones are charged already.
+    pub(super) slices: BTreeMap<u64, Slice>,
+    pub(super) past: Past,
     /// Its backlog cannot be read: a wait is explained only where the lateness of packets is known.
     unread: bool,
     /// A process takes its packets, and sends them on.
     handed: bool,
     /// Bytes sent by each process of the target in the whole window.
     pub(super) own: BTreeMap<ProcessId, u64>,
+    /// Waits that are charged, by holder, ns.
+    pub(super) charged: BTreeMap<Holder, u64>,
+    /// The target's own part of the drains that are charged, ns.
+    pub(super) own_drains_ns: u64,
 }
 
 /// A share of one slice's waiting, for the ledger.
@@ -61,9 +68,12 @@ impl Link {
         Self {
             place,
             slices: BTreeMap::new(),
+            past: Past::default(),
             unread: false,
             handed: false,
             own: BTreeMap::new(),
+            charged: BTreeMap::new(),
+            own_drains_ns: 0,
         }
     }
 
@@ -72,6 +82,10 @@ impl Link {
         self.unread |= sent.flags & LINK_UNREAD != 0;
         self.handed |= sent.flags & LINK_HANDED != 0;
         let index = sent.link.ns / LINK_SLICE_NS;
+        if index < self.past.first {
+            // An owner's last slice is emitted when it sends again, and it was silent for as long as slices are kept.
+            return;
+        }
         self.slices.entry(index).or_default().add(sent, owner);
     }
 
@@ -79,13 +93,25 @@ impl Link {
     #[must_use]
     pub(crate) fn blind(&self) -> Option<Blind> {
         let mut own = self.slices.values().filter_map(Slice::own).peekable();
-        own.peek()?;
+        if own.peek().is_none() && !self.past.own {
+            return None;
+        }
         if self.handed {
             Some(Blind::Handed)
         } else {
-            let untimed = own.all(|sender| sender.late_ns.is_none());
+            let untimed = self.past.late.is_none() && own.all(|sender| sender.late_ns.is_none());
             (self.unread && untimed).then_some(Blind::Unread)
         }
+    }
+
+    /// The part of a wait of `ns` in `[begin, end]` that lies in slices which are forgotten: its end, and how many ns it is.
+    #[must_use]
+    pub(super) fn forgot(&self, begin: u64, end: u64, ns: u64) -> (u64, u64) {
+        let first = self.past.first * LINK_SLICE_NS;
+        let until = first.clamp(begin, end.max(begin));
+        let length = u128::from(end.saturating_sub(begin).max(1));
+        let part = u128::from(ns) * u128::from(until - begin) / length;
+        (until, part as u64)
     }
 
     /// A target thread could not send in `[begin, end]`, because of `limit`.
@@ -123,12 +149,18 @@ impl Link {
     /// no wait of this machine's.
     #[must_use]
     pub(crate) fn shares(&self) -> Shares {
+        self.shares_before(u64::MAX)
+    }
+
+    /// The same of the slices before one.
+    pub(super) fn shares_before(&self, end: u64) -> Shares {
         let mut shares = Shares::default();
-        if !self.slices.values().any(Slice::holds_up) {
+        let slices = self.slices.range(..end);
+        if !slices.clone().any(|(_, slice)| slice.holds_up()) {
             return shares;
         }
-        let known = Known::of(&self.slices);
-        let held_up = self.slices.iter().filter(|(_, slice)| slice.holds_up());
+        let known = Known::of(&self.slices, &self.past);
+        let held_up = slices.filter(|(_, slice)| slice.holds_up());
         for (index, slice) in held_up {
             let begin = index * LINK_SLICE_NS;
             for limit in Limit::ALL {
@@ -228,6 +260,15 @@ pub(crate) fn elsewhere(limit: Limit) -> Holder {
     match limit {
         Limit::Loss => Holder::LossyPath,
         Limit::Path | Limit::Window | Limit::Closed => Holder::Peer,
+    }
+}
+
+/// The holder of what waited in slices that are forgotten.
+#[must_use]
+pub(super) fn unknown(limit: Limit) -> Holder {
+    match limit {
+        Limit::Closed => Holder::Peer,
+        Limit::Path | Limit::Window | Limit::Loss => Holder::Nobody,
     }
 }
 

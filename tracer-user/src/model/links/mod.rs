@@ -4,6 +4,7 @@ mod apart;
 mod flow;
 mod late;
 mod link;
+mod past;
 mod slice;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,14 @@ use flow::Limit;
 use link::{Link, Share, Shares};
 
 pub(super) use flow::Flow;
+
+/// Slices kept of all links, some 250 bytes each. Of one link in constant use these are the last 20 minutes. A wait that began before
+/// them is charged to nobody for as long as it lasted until then ([`Links::forgotten`]).
+const MOST_SLICES: usize = 1 << 17;
+/// Slices kept of one link, however many there are: 40 seconds.
+const LEAST_SLICES: usize = 1 << 12;
+/// Long waits are entered in parts of this many slices: what they add is folded in between. 5 minutes.
+const PART_NS: u64 = (1 << 15) * LINK_SLICE_NS;
 
 /// The way of what a socket sends: its interface, and what held it back.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +68,8 @@ pub(super) struct Links {
     pub(super) records: u64,
     /// Time waited for a link, by the stack that waited, ns.
     stacks: BTreeMap<(Key, u64), u64>,
+    /// Parts of waits and of responses under way that reach back to slices which are forgotten.
+    pub(super) forgotten: u64,
 }
 
 impl Links {
@@ -66,10 +77,11 @@ impl Links {
     pub(super) fn sent(&mut self, names: &mut Names, account: &mut Account, sent: &event::Queue) {
         self.records += 1;
         let slice = &sent.link;
+        let key = (slice.netns, slice.ifindex, sent.queue);
         let holder = names.holder(slice.pid);
         let link = self
             .links
-            .entry((slice.netns, slice.ifindex, sent.queue))
+            .entry(key)
             .or_insert_with(|| Link::new(names.place(&slice.name)));
         link.sent(sent, holder);
         if holder == Holder::Own {
@@ -78,6 +90,21 @@ impl Links {
         let held = account.held(Resource::Network, Some(link.place), holder);
         held.ios += u64::from(slice.packets);
         held.bytes += slice.bytes;
+        self.fold(account, key);
+    }
+
+    /// Charges and forgets the oldest slices of a link that has more than its part, where there are too many in all.
+    fn fold(&mut self, account: &mut Account, key: Key) {
+        let kept: usize = self.links.values().map(|link| link.slices.len()).sum();
+        if kept <= MOST_SLICES {
+            return;
+        }
+        let most = (MOST_SLICES / self.links.len().max(1)).max(LEAST_SLICES);
+        if let Some(link) = self.links.get_mut(&key)
+            && let Some(shares) = link.fold(most)
+        {
+            charge_shares(link, shares, account);
+        }
     }
 
     /// Places where not all waits of the target can be seen.
@@ -103,36 +130,49 @@ impl Links {
         let key = route.and_then(|route| self.link_of(route));
         let length = u128::from(end.saturating_sub(begin).max(1));
         let mut given = 0;
-        for (from, to, limit) in pieces {
+        for (from, to, limit) in parts(pieces) {
             let upto = (u128::from(wait.ns) * u128::from(to - begin) / length) as u64;
             let part = upto - std::mem::replace(&mut given, upto);
+            let charge = |place, holder, span, ns| Charge {
+                resource: Resource::Network,
+                place,
+                holder,
+                stack: wait.stack,
+                span,
+                ns,
+                estimated: false,
+            };
             match key.and_then(|key| Some((key, self.links.get_mut(&key)?))) {
                 Some((key, link)) => {
-                    link.waited(from, to, part, limit);
-                    *self.stacks.entry((key, wait.stack)).or_default() += part;
+                    let (kept, gone) = link.forgot(from, to, part);
+                    if kept > from {
+                        let holder = link::unknown(limit);
+                        self.forgotten += u64::from(holder == Holder::Nobody);
+                        account.charge(charge(Some(link.place), holder, (from, kept), gone));
+                    }
+                    link.waited(kept, to, part - gone, limit);
+                    *self.stacks.entry((key, wait.stack)).or_default() += part - gone;
+                    self.fold(account, key);
                 }
-                None => account.charge(Charge {
-                    resource: Resource::Network,
-                    place: None,
-                    holder: link::elsewhere(limit),
-                    stack: wait.stack,
-                    span: (from, to),
-                    ns: part,
-                    estimated: false,
-                }),
+                None => account.charge(charge(None, link::elsewhere(limit), (from, to), part)),
             }
         }
     }
 
     /// A response was under way, and not yet known to have left this machine. Later time is no wait for a link, even a full one. It
     /// is the round trip, and a receiver that acknowledges late.
-    pub(super) fn drained(&mut self, route: &Route, begin: u64, end: u64) {
-        if let Some(key) = self.link_of(route)
-            && let Some(link) = self.links.get_mut(&key)
-        {
-            for (from, to, limit) in route.flow.pieces(begin, end) {
-                link.drained(from, to, limit);
+    pub(super) fn drained(&mut self, account: &mut Account, route: &Route, begin: u64, end: u64) {
+        let Some(key) = self.link_of(route) else {
+            return;
+        };
+        for (from, to, limit) in parts(route.flow.pieces(begin, end)) {
+            if let Some(link) = self.links.get_mut(&key) {
+                let (kept, _) = link.forgot(from, to, 0);
+                let is_lost = kept > from && link::unknown(limit) == Holder::Nobody;
+                self.forgotten += u64::from(is_lost);
+                link.drained(kept, to, limit);
             }
+            self.fold(account, key);
         }
     }
 
@@ -146,39 +186,45 @@ impl Links {
     }
 
     /// Charges the waits for links to the senders.
-    pub(super) fn settle(&self, account: &mut Account, sent: &SentTo) {
-        for (key, link) in &self.links {
-            let Shares { waits, drains } = link.shares();
-            let drained = charge_drains(link, drains, account);
-            let waited = self.charge_waits(*key, link, waits, account);
-            charge_parts(link, account, drained + waited, sent);
+    pub(super) fn settle(&mut self, account: &mut Account, sent: &SentTo) {
+        for (key, link) in &mut self.links {
+            let shares = link.shares();
+            charge_shares(link, shares, account);
+            let stacks = self.stacks.range((*key, 0)..=(*key, u64::MAX));
+            burn(link, stacks.map(|((_, stack), ns)| (*stack, *ns)), account);
+            let waited = link.charged.get(&Holder::Own).copied();
+            let own = link.own_drains_ns + waited.unwrap_or(0);
+            charge_parts(link, account, own, sent);
         }
     }
+}
 
-    /// Charges the ledger slice by slice. The flame graph has the stacks that waited, each with the same part of every sender. Returns
-    /// the target's own part, ns.
-    fn charge_waits(
-        &self,
-        key: Key,
-        link: &Link,
-        shares: Vec<Share>,
-        account: &mut Account,
-    ) -> u64 {
-        let total: u64 = shares.iter().map(|share| share.ns).sum();
-        let mut by_holder: BTreeMap<Holder, u64> = BTreeMap::new();
-        for share in shares {
-            account.charge_only(charge(link, share));
-            *by_holder.entry(share.holder).or_default() += share.ns;
+/// Pieces of a wait, the long ones in parts.
+fn parts(pieces: Vec<(u64, u64, Limit)>) -> impl Iterator<Item = (u64, u64, Limit)> {
+    pieces.into_iter().flat_map(|(begin, end, limit)| {
+        let begins = (begin..end).step_by(PART_NS as usize);
+        begins.map(move |from| (from, end.min(from + PART_NS), limit))
+    })
+}
+
+/// Charges the ledger slice by slice; the flame graph gets the waits at the end.
+fn charge_shares(link: &mut Link, shares: Shares, account: &mut Account) {
+    link.own_drains_ns += charge_drains(link, shares.drains, account);
+    for share in shares.waits {
+        account.charge_only(charge(link, share));
+        *link.charged.entry(share.holder).or_default() += share.ns;
+    }
+}
+
+/// The flame graph has the stacks that waited, each with the same part of every sender.
+fn burn(link: &Link, stacks: impl Iterator<Item = (u64, u64)> + Clone, account: &mut Account) {
+    let total: u64 = link.charged.values().sum();
+    for (holder, ns) in &link.charged {
+        for (stack, waited) in stacks.clone() {
+            let part = u128::from(*ns) * u128::from(waited) / u128::from(total.max(1));
+            let frames = (Class::Network, Some(link.place), *holder, stack);
+            account.burn_only(frames, part as u64);
         }
-        let own = by_holder.get(&Holder::Own).copied();
-        for (holder, ns) in by_holder {
-            for ((_, stack), waited) in self.stacks.range((key, 0)..=(key, u64::MAX)) {
-                let part = u128::from(ns) * u128::from(*waited) / u128::from(total.max(1));
-                let frames = (Class::Network, Some(link.place), holder, *stack);
-                account.burn_only(frames, part as u64);
-            }
-        }
-        own.unwrap_or(0)
     }
 }
 

@@ -6,11 +6,12 @@ use super::{
     apart::{Full, apart},
     flow::Limit,
     late::{Lateness, is_late},
+    past::Past,
 };
 use crate::{event, model::books::Holder};
 
 /// A packet dropped here holds its flow up for so many slices at most. That is a retransmission timer doubled once (RFC 6298).
-const AFTER_DROP: u64 = 100;
+pub(super) const AFTER_DROP: u64 = 100;
 
 /// What one owner sent in a slice.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +40,7 @@ pub(super) struct Slice {
     /// Smallest backlog, in packets, at which anybody's packet left that had waited for the link.
     backlog_min: u32,
     /// Highest count of the drop counter; `None` if nothing left.
-    drops: Option<u32>,
+    pub(super) drops: Option<u32>,
     /// Time that target threads waited in it, by what held their sockets back.
     pub(super) waited_ns: [u64; Limit::ALL.len()],
     /// Time that responses of the target were under way in it after their last send, likewise.
@@ -100,6 +101,12 @@ impl Slice {
         all.as_flattened().iter().any(|ns| *ns > 0)
     }
 
+    /// What was held up in it is charged.
+    pub(super) fn charged(&mut self) {
+        self.waited_ns = [0; Limit::ALL.len()];
+        self.draining_ns = [0; Limit::ALL.len()];
+    }
+
     pub(super) fn never_emptied(&self) -> bool {
         self.backlog_min != 0 && self.backlog_min != u32::MAX
     }
@@ -128,34 +135,29 @@ pub(super) struct Known {
 }
 
 impl Known {
-    pub(super) fn of(slices: &BTreeMap<u64, Slice>) -> Self {
+    /// From the slices that are kept, and what is known of those before.
+    pub(super) fn of(slices: &BTreeMap<u64, Slice>, past: &Past) -> Self {
         let full: Vec<Full> = slices
             .iter()
             .filter_map(|(index, slice)| slice.full(*index))
             .collect();
-        let mut known = Self {
-            apart: apart(&full),
-            dropped: Vec::new(),
-            highest: 0,
-            own: Lateness::of(
-                slices
-                    .iter()
-                    .filter_map(|(index, slice)| Some((*index, slice.own()?.late_ns?))),
-            ),
-        };
-        // Owners' records come out of order, and the counter is the link's: it is compared from slice to slice.
-        let mut last = None;
+        let own = slices
+            .iter()
+            .filter_map(|(index, slice)| Some((*index, slice.own()?.late_ns?)));
+        let own = Lateness::of(past.late, own);
+        let mut all = *past;
+        let mut dropped = Vec::new();
         for (index, slice) in slices {
-            let Some(drops) = slice.drops else { continue };
-            if last.is_some_and(|last| drops > last) {
-                known.dropped.push(*index);
-            }
-            last = last.max(Some(drops));
-            if slice.never_emptied() || known.dropped.last() == Some(index) {
-                known.highest = known.highest.max(slice.total());
+            if all.pass(slice) {
+                dropped.push(*index);
             }
         }
-        known
+        Self {
+            dropped,
+            highest: all.highest,
+            own,
+            apart: apart(&full),
+        }
     }
 
     pub(super) fn dropped_in(&self, index: u64) -> bool {

@@ -6,6 +6,7 @@ use super::{
     charge,
     flow::Limit,
     link::{Link, Share},
+    slice::AFTER_DROP,
 };
 use crate::{
     event,
@@ -166,4 +167,59 @@ fn what_is_behind_a_tunnels_process_is_nobodys() {
     let mut link = Link::new(0);
     link.sent(&own, Holder::Own);
     assert_eq!(link.blind(), Some(Blind::Handed));
+}
+
+/// A link on which the target waits all the time while a backup fills each of these slices.
+fn waited_on(slices: u64) -> Link {
+    let mut link = Link::new(0);
+    for slice in 0..slices {
+        link.sent(&sent(slice * LINK_SLICE_NS, 3000, 2), BACKUP);
+    }
+    let ns = slices * LINK_SLICE_NS;
+    link.waited(0, ns, ns, Limit::Path);
+    link
+}
+
+#[test]
+fn a_link_charges_what_it_forgets_and_charges_it_once() {
+    let mut link = waited_on(2000);
+    let all = link.shares().waits;
+    assert_eq!(link.fold(1999), None);
+    let folded = link.fold(1000).unwrap().waits;
+    assert_eq!(folded.len(), 1000);
+    assert_eq!([folded, link.shares().waits].concat(), all);
+    assert!(link.slices.len() <= 1000 + AFTER_DROP as usize);
+    // A record that comes late brings no slice back.
+    link.sent(&sent(0, 3000, 2), BACKUP);
+    assert_eq!(*link.slices.first_key_value().unwrap().0, 1000 - AFTER_DROP);
+}
+
+#[test]
+fn of_a_wait_that_began_before_what_a_link_keeps_it_knows_the_rest() {
+    let mut link = waited_on(2000);
+    assert_eq!(link.forgot(0, 10, 10), (0, 0));
+    let _ = link.fold(1000);
+    let first = (1000 - AFTER_DROP) * LINK_SLICE_NS;
+    assert_eq!(link.forgot(0, 2 * first, 100), (first, 50));
+    assert_eq!(link.forgot(0, first / 2, 100), (first / 2, 100));
+    assert_eq!(link.forgot(first, 2 * first, 100), (first, 0));
+}
+
+#[test]
+fn slices_that_are_forgotten_still_say_how_fast_a_link_is_and_how_late_the_target_was() {
+    let mut link = Link::new(0);
+    link.sent(&timed(0, 1000, 4, LINK_SLICE_NS), Holder::Own);
+    link.sent(&sent(0, 3000, 4), BACKUP);
+    for slice in 1..2000 {
+        link.sent(&sent(slice * LINK_SLICE_NS, 100, 0), BACKUP);
+    }
+    let _ = link.fold(1000);
+    let ns = 2000 * LINK_SLICE_NS;
+    link.sent(&sent(ns, 3000, 0), BACKUP);
+    link.sent(&sent(ns, 1000, 0), Holder::Process(2));
+    link.waited(ns, ns + LINK_SLICE_NS, 40, Limit::Path);
+    // At the rate of a slice that was certainly full; nobody knows where the target stands since it was late.
+    let found = link.shares().waits.into_iter();
+    let found: Vec<(Holder, u64)> = found.map(|s| (s.holder, s.ns)).collect();
+    assert_eq!(found, [(BACKUP, 30), (Holder::Process(2), 10)]);
 }

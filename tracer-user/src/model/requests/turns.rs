@@ -75,9 +75,8 @@ impl Requests {
             let length = drain.acknowledged_ns.saturating_sub(drain.sent_ns);
             self.tally.drains.add(length);
             let left_ns = drain.left_ns.max(drain.sent_ns);
-            beside
-                .links
-                .drained(&connection.route, drain.sent_ns, left_ns);
+            let (account, route) = (&mut *beside.account, &connection.route);
+            beside.links.drained(account, route, drain.sent_ns, left_ns);
         }
     }
 
@@ -90,7 +89,7 @@ impl Requests {
         open.sort_unstable();
         for (socket, begin) in open {
             let route = &self.connections[&socket].route;
-            beside.links.drained(route, begin, end_ns);
+            beside.links.drained(beside.account, route, begin, end_ns);
         }
     }
 

@@ -139,6 +139,34 @@ fn a_blocking_send_waits_for_the_link_of_its_connection() {
     assert_closed(&books);
 }
 
+#[test]
+fn slices_of_a_long_trace_are_forgotten_and_a_wait_that_reaches_back_to_them_is_nobodys_there() {
+    let (slices, end) = (170_000, 1_700_000);
+    let begin = [
+        sent(TAR, 0, 3000, 3),
+        receive(SERVER, CLIENT, 10, 10),
+        sleep(SERVER, 20, 40, SEND),
+        send(SERVER, CLIENT, 41),
+    ];
+    let full = (1..slices).map(|slice| sent(TAR, 10 * slice, 3000, 3));
+    let stuck = [sleep(SERVER, 50, end, SEND), send(SERVER, CLIENT, end)];
+    let books = books(events(begin.into_iter().chain(full).chain(stuck)), end);
+    // The first 32,768 slices are charged and forgotten when a quarter more than 131,072 are there; the last of them is that of the
+    // window's begin and of the second before it.
+    let forgotten = 326_680;
+    assert_eq!(
+        charged(&books, Resource::Network, Holder::Nobody),
+        forgotten - 50
+    );
+    let rest = 20 + end - forgotten;
+    assert_eq!(
+        charged(&books, Resource::Network, holder(&books, TAR)),
+        rest
+    );
+    assert_eq!(books.end.map_losses, [("link_slices".to_owned(), 1)]);
+    assert_closed(&books);
+}
+
 /// While a client waits for its answer, the target sends what it asks for through the second queue, which rsync fills. Tar fills the
 /// first one, which is the client's.
 fn sends_on_both_queues() -> Vec<Event> {
