@@ -143,6 +143,8 @@ pub enum Event {
     Sync(Sync),
     /// How the machine's memory was filled, in one interval.
     MemoryUse(Box<MemoryUse>),
+    /// Data of the target were under way on a connection for the whole window.
+    UnderWay(UnderWay),
 }
 
 impl Event {
@@ -192,6 +194,7 @@ impl Event {
             | Self::Disk(_)
             | Self::OpenSocket(_)
             | Self::Unanswered(_)
+            | Self::UnderWay(_)
             | Self::Standing(_)
             | Self::Means(_)
             | Self::OwnLimit(_)

@@ -162,6 +162,27 @@ pub struct Unread {
     pub arrived_ns: u64,
 }
 
+/// Data that the target had sent on a connection before attach, of which the peer acknowledged nothing in the window. At the end.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnderWay {
+    /// Process that has the connection.
+    pub pid: u32,
+    /// Own address and port, as text.
+    pub local: String,
+    /// Own port.
+    pub local_port: u32,
+    /// Peer's address and port, as text.
+    pub remote: String,
+    /// Network namespace (inode number) of the process.
+    pub netns: u32,
+    /// Interface with the own address there; 0 if none was found.
+    pub ifindex: u32,
+    /// How often TCP has doubled its timer for these data.
+    pub backoff: u32,
+    /// How long the receiver's window held them back in the trace's window, ns.
+    pub limited_ns: u64,
+}
+
 #[cfg(test)]
 mod tests {
     use super::is_local;

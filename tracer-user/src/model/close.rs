@@ -34,6 +34,7 @@ impl Model {
         requests.close_sends(&mut beside);
         requests.close_turns(&mut beside, end_ns);
         requests.close_drains(&mut beside, end_ns);
+        requests.close_under_way(&mut beside, end_ns);
         let (names, account) = (&mut self.names, &mut self.account);
         let (requests, threads) = (&self.requests, &self.threads);
         let asker_at = AskerAt {

@@ -130,6 +130,7 @@ impl Model {
             Event::QueuedFlow(flow) => self.requests.flow(&flow.flow, flow.queue),
             Event::RemoteMount(mount) => self.threads.remote_mounts.push(mount.clone()),
             Event::Unread(unread) => self.requests.unread(unread),
+            Event::UnderWay(found) => self.requests.under_way(found),
             Event::Client(client) => self.requests.client(names, client),
             Event::Signal(signal) => self.threads.stops.signal(names, signal),
             Event::Freeze(freeze) => self.threads.stops.freeze(names, freeze),

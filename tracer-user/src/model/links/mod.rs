@@ -185,6 +185,23 @@ impl Links {
         self.links.keys().find(same).copied()
     }
 
+    /// The way through an interface that has one transmit queue in use; `None` also if nobody sent there.
+    pub(super) fn only_route(&self, netns: u32, ifindex: u32) -> Option<Route> {
+        let here = |(space, index, _): &&Key| (*space, *index) == (netns, ifindex);
+        let mut keys = self.links.keys().filter(here);
+        let (_, _, queue) = *keys.next()?;
+        if keys.next().is_some() {
+            return None;
+        }
+        let mut route = Route {
+            ifindex,
+            queue,
+            ..Route::default()
+        };
+        route.flow.netns = netns;
+        Some(route)
+    }
+
     /// Charges the waits for links to the senders.
     pub(super) fn settle(&mut self, account: &mut Account, sent: &SentTo) {
         for (key, link) in &mut self.links {

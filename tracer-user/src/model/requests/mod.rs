@@ -14,6 +14,7 @@ mod sends;
 mod tally;
 mod turns;
 mod unanswered;
+mod under_way;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -55,6 +56,8 @@ pub(super) struct Requests {
     open_sockets: Vec<event::OpenSocket>,
     /// Sockets that hold unread bytes at the end.
     unread: Vec<event::Unread>,
+    /// Answers that were under way for the whole window.
+    under_way: Vec<event::UnderWay>,
     /// By thread: waits in a send that has not returned.
     sends: BTreeMap<u32, VecDeque<SendWait>>,
     pub(super) tally: Tally,

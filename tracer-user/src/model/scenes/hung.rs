@@ -107,6 +107,59 @@ fn of_several_threads_none_is_said_to_owe_the_answer() {
     assert_eq!(books.requests, None);
 }
 
+/// An answer to the client that was under way from before the window to its end at 100 ms, while tar sent with such a backlog.
+fn under_way(backlog: u32, backoff: u32, limited_ms: u64) -> Vec<Event> {
+    let found = Event::UnderWay(event::UnderWay {
+        pid: SERVER,
+        local: HERE.to_owned(),
+        local_port: 80,
+        remote: THERE.to_owned(),
+        netns: 0,
+        ifindex: 5,
+        backoff,
+        limited_ns: limited_ms * MS,
+    });
+    let sends = (0..10).map(|slice| sent(TAR, 10 * slice, 3000, backlog));
+    [in_poll()]
+        .into_iter()
+        .chain(sends)
+        .chain([found])
+        .collect()
+}
+
+#[test]
+fn an_answer_from_before_the_window_waits_for_the_link_that_holds_it_up() {
+    let full = books(under_way(2, 0, 0), 100);
+    assert_eq!(requests(&full, Class::Network), 100);
+    assert_eq!(charged(&full, Resource::Network, holder(&full, TAR)), 100);
+    assert_eq!(
+        (tally(&full).open, tally(&full).oldest_open_ns),
+        (1, Some(100 * MS))
+    );
+    let empty = books(under_way(0, 0, 0), 100);
+    assert_eq!(requests(&empty, Class::Network), 0);
+}
+
+#[test]
+fn an_answer_that_left_without_an_echo_or_that_nobody_takes_waits_for_no_link() {
+    for (backoff, limited_ms) in [(1, 0), (0, 50)] {
+        let books = books(under_way(2, backoff, limited_ms), 100);
+        assert_eq!(books.requests, None, "{backoff}");
+        assert_eq!(requests(&books, Class::Network), 0);
+    }
+}
+
+#[test]
+fn an_answer_on_a_connection_with_calls_is_judged_by_these() {
+    let mut events = under_way(2, 0, 0);
+    events.extend([named(), send(SERVER, CLIENT, 95)]);
+    let books = books(events, 100);
+    assert_eq!(
+        (tally(&books).open, requests(&books, Class::Network)),
+        (0, 0)
+    );
+}
+
 #[test]
 fn who_hangs_with_what_the_target_asked_it_is_named() {
     let relay = {
