@@ -10,7 +10,7 @@ use crate::{
     event::{self, Event, OpenSocket},
     machine::{
         clocks::now_ns,
-        proc::{self, Freezers},
+        proc::{self, Freezers, UnderWay},
     },
 };
 
@@ -89,7 +89,9 @@ impl Beside {
             }));
             events.extend(threads_of(&[found.pid]));
             events.extend(self.freezers.watch(&[found.pid]));
-            let unanswered = proc::unanswered(&[found.pid], &[], &ports);
+            // What is under way is not watched there: only the target's own answers are judged.
+            let under_way = &mut UnderWay::default();
+            let unanswered = proc::unanswered(&[found.pid], &[], &ports, under_way);
             events.extend(unanswered.into_iter().map(Event::Unanswered));
         }
         events.extend(self.clients.take());

@@ -104,12 +104,13 @@ impl Session {
         let attached = load::attach(prepared, &features, &traced)?;
         let mut kernel = Kernel::open(attached, &features)?;
         let limits_read = Limits::begin(&settings.pids, &means, &limits);
-        let window = Window::open(&kernel, settings.first(), means);
+        let mut window = Window::open(&kernel, settings.first(), means);
         let attach_ns = settings.begun.elapsed().as_nanos() as u64;
         log::info!("attached after {} ms", attach_ns / 1_000_000);
         let mut aside = Aside::new(&mut kernel);
-        let scene = Scene::look(&settings, &traced.pids, &mut aside)?;
+        let mut scene = Scene::look(&settings, &traced.pids, &mut aside)?;
         let (early, unread) = aside.end();
+        window.under_way = std::mem::take(&mut scene.under_way);
         let mut beside = Beside::begin(&scene.targets, &scene.listening, &scene.sockets);
         let frozen = beside.freezers.watch(&scene.targets);
         let mut start = scene.start(&settings, &window, &kernel, attach_ns, traced.disks);

@@ -16,7 +16,7 @@ use crate::{
     machine::{
         clocks::{clock_ns, now_ns},
         looks::Found,
-        proc,
+        proc::{self, UnderWay},
     },
 };
 
@@ -45,6 +45,8 @@ pub(super) struct Scene {
     /// Ports on which they listen.
     pub(super) listening: Vec<u32>,
     unanswered: Vec<Unanswered>,
+    /// Answers of the targets that are under way.
+    pub(super) under_way: UnderWay,
     /// Their threads, and what those wait for.
     threads: Vec<Event>,
     /// The disks of this machine.
@@ -75,11 +77,15 @@ impl Scene {
         let pids = targets.clone();
         let (sockets, listening) = aside.look_once(SOCKETS, move || proc::sockets(&pids));
         let (pids, open, ports) = (targets.clone(), sockets.clone(), listening.clone());
-        let unanswered =
-            aside.look_once(UNANSWERED, move || proc::unanswered(&pids, &open, &ports));
+        let (unanswered, under_way) = aside.look_once(UNANSWERED, move || {
+            let mut under_way = UnderWay::default();
+            let found = proc::unanswered(&pids, &open, &ports, &mut under_way);
+            (found, under_way)
+        });
         Ok(Self {
             threads: threads(&targets, aside),
             disks: aside.look_once(DISKS, proc::disks),
+            under_way,
             processes,
             targets,
             sockets,

@@ -13,7 +13,7 @@ use crate::{
         evidence::Evidence,
         ingress::Ingress,
         looks::Looks,
-        proc,
+        proc::{self, UnderWay},
         steal::Steal,
     },
     standing::Means,
@@ -28,6 +28,8 @@ pub(super) struct Window {
     pub(super) begin_ns: u64,
     /// The means by which this machine can restrain a process.
     pub(super) means: Means,
+    /// Answers that were under way as it began.
+    pub(super) under_way: UnderWay,
     evidence: Evidence,
     ingress: Ingress,
     steal: Steal,
@@ -43,6 +45,7 @@ impl Window {
         Self {
             begin_ns,
             means,
+            under_way: UnderWay::default(),
             evidence,
             ingress: Ingress::begin(begin_ns),
             steal: Steal::begin(),
@@ -59,8 +62,8 @@ impl Window {
         })
     }
 
-    /// Ends the window, once the programs are out of the kernel. The events show the stolen time, and the standing of `pids` (the
-    /// target and the largest holders) and the `limits` of the target. The last one is the end.
+    /// Ends the window, once the programs are out of the kernel. The events show answers that are still under way, the stolen time, and
+    /// the standing of `pids` (the target and the largest holders) and the `limits` of the target. The last one is the end.
     ///
     /// # Errors
     /// If a map cannot be read.
@@ -72,7 +75,8 @@ impl Window {
         (pids, limits): (&[u32], &Limits),
     ) -> Result<Vec<Event>> {
         let (stolen, stolen_line) = self.steal.end();
-        let mut events = Vec::new();
+        let under_way = self.under_way.end().into_iter();
+        let mut events: Vec<Event> = under_way.map(Event::UnderWay).collect();
         if !left.steal_by_slice {
             events.extend(stolen);
         }

@@ -22,6 +22,7 @@ mod standing;
 mod system_call;
 mod thread;
 mod unanswered;
+mod under_way;
 mod unix;
 
 use std::{
@@ -52,6 +53,7 @@ pub(crate) use self::{
     standing::{is_direct, standings},
     thread::{thread_names, threads, tracer_of},
     unanswered::unanswered,
+    under_way::UnderWay,
     unix::asks_over_unix,
 };
 

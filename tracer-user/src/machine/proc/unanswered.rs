@@ -10,7 +10,7 @@ use std::{
     os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
 };
 
-use super::{numbers_in, process_descriptor};
+use super::{numbers_in, process_descriptor, under_way::UnderWay};
 use crate::{
     event::{OpenSocket, Unanswered},
     machine::clocks::now_ns,
@@ -19,12 +19,12 @@ use crate::{
 /// Most connections queried: more would cost more time at attach than their answers are worth.
 const MOST: usize = 1024;
 
-/// Length of the part of `struct tcp_info` that is read, bytes. Every kernel since 4.9 has it.
-const LENGTH: usize = 160;
+/// Length of the part of `struct tcp_info` that is read, bytes. Every kernel since 4.10 has it.
+const LENGTH: usize = 184;
 
 /// The kernel's counters of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Traffic {
+pub(super) struct Traffic {
     /// Milliseconds since the last segment with bytes went out.
     sent_ms: u32,
     /// Milliseconds since the last segment with bytes came in.
@@ -33,6 +33,14 @@ struct Traffic {
     segments_in: u32,
     /// Segments with bytes that went out so far.
     segments_out: u32,
+    /// Segments sent and not acknowledged, plus bytes written and not sent: 0 if nothing is under way.
+    pub(super) under_way: u64,
+    /// Bytes that the peer has acknowledged.
+    pub(super) acked_bytes: u64,
+    /// How often the timer of what is under way was doubled.
+    pub(super) backoff: u32,
+    /// Microseconds in which the receiver's window held the data back.
+    pub(super) limited_us: u64,
 }
 
 impl Traffic {
@@ -41,7 +49,16 @@ impl Traffic {
             let bytes = [info[at], info[at + 1], info[at + 2], info[at + 3]];
             u32::from_ne_bytes(bytes)
         };
+        let long = |at: usize| {
+            let mut bytes = [0; 8];
+            bytes.copy_from_slice(&info[at..at + 8]);
+            u64::from_ne_bytes(bytes)
+        };
         Self {
+            under_way: u64::from(word(24)) + u64::from(word(144)),
+            acked_bytes: long(120),
+            backoff: info[4].into(),
+            limited_us: long(176),
             sent_ms: word(44),
             received_ms: word(52),
             segments_in: word(152),
@@ -63,8 +80,14 @@ impl Traffic {
 }
 
 /// The connections of each process with a question that has no answer. Unread bytes are no part of this: [`OpenSocket`] has them.
+/// Answers that are `under_way` are looked up in the same round.
 #[must_use]
-pub(crate) fn unanswered(pids: &[u32], open: &[OpenSocket], listening: &[u32]) -> Vec<Unanswered> {
+pub(crate) fn unanswered(
+    pids: &[u32],
+    open: &[OpenSocket],
+    listening: &[u32],
+    under_way: &mut UnderWay,
+) -> Vec<Unanswered> {
     let unread = open.iter().filter(|socket| socket.unread_bytes > 0);
     let mut seen: HashSet<(String, String)> = unread
         .map(|socket| (socket.local.clone(), socket.remote.clone()))
@@ -78,12 +101,18 @@ pub(crate) fn unanswered(pids: &[u32], open: &[OpenSocket], listening: &[u32]) -
             let Some((local, remote)) = ends(&stream) else {
                 continue;
             };
-            // Copies of one socket are one connection.
-            let text = (local.to_string(), remote.to_string());
-            let Some(traffic) = traffic(&stream).filter(|_| seen.insert(text.clone())) else {
+            let Some(traffic) = traffic(&stream) else {
                 continue;
             };
             let serves = listening.contains(&u32::from(local.port()));
+            if serves {
+                under_way.see(pid, (local, remote), traffic);
+            }
+            // Copies of one socket are one connection.
+            let text = (local.to_string(), remote.to_string());
+            if !seen.insert(text.clone()) {
+                continue;
+            }
             let since_ms = match serves {
                 true => traffic.is_asked_ms(),
                 false => traffic.asks_ms(),
@@ -100,7 +129,8 @@ pub(crate) fn unanswered(pids: &[u32], open: &[OpenSocket], listening: &[u32]) -
     found
 }
 
-fn streams(pid: u32, process: &OwnedFd) -> impl Iterator<Item = TcpStream> {
+/// Copies of the sockets that a process has open, whatever they are.
+pub(super) fn streams(pid: u32, process: &OwnedFd) -> impl Iterator<Item = TcpStream> {
     let folder = format!("/proc/{pid}/fd");
     numbers_in(&folder).filter_map(move |fd| {
         let link = fs::read_link(format!("{folder}/{fd}")).ok()?;
@@ -114,7 +144,7 @@ fn streams(pid: u32, process: &OwnedFd) -> impl Iterator<Item = TcpStream> {
 }
 
 /// Own address and the peer's, as in `/proc/net/tcp`; `None` if the socket is no connection.
-fn ends(stream: &TcpStream) -> Option<(SocketAddr, SocketAddr)> {
+pub(super) fn ends(stream: &TcpStream) -> Option<(SocketAddr, SocketAddr)> {
     let plain = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
     Some((
         plain(stream.local_addr().ok()?),
@@ -122,7 +152,7 @@ fn ends(stream: &TcpStream) -> Option<(SocketAddr, SocketAddr)> {
     ))
 }
 
-fn traffic(stream: &TcpStream) -> Option<Traffic> {
+pub(super) fn traffic(stream: &TcpStream) -> Option<Traffic> {
     let mut info = [0_u8; LENGTH];
     let mut length = LENGTH as libc::socklen_t;
     // SAFETY: the kernel writes at most `length` bytes to `info`, and their number into `length`.
@@ -153,7 +183,7 @@ mod tests {
         let own = [std::process::id()];
         let listening = [u32::from(port)];
         let here = |end: &str| end.ends_with(&format!(":{port}"));
-        let all = unanswered(&own, &[], &listening).into_iter();
+        let all = unanswered(&own, &[], &listening, &mut UnderWay::default()).into_iter();
         let ours = all.filter(|found| here(&found.local) || here(&found.remote));
         let mut asks: Vec<bool> = ours.map(|found| found.asks).collect();
         asks.sort_unstable();
@@ -187,7 +217,13 @@ mod tests {
         for (at, value) in [(44, 700_u32), (52, 30), (152, 2), (156, 1)] {
             info[at..at + 4].copy_from_slice(&value.to_ne_bytes());
         }
+        info[4] = 3;
+        info[24] = 2;
+        info[120] = 9;
+        info[176] = 7;
         let traffic = Traffic::parse(&info);
         assert_eq!((traffic.is_asked_ms(), traffic.asks_ms()), (Some(30), None));
+        let counted = (traffic.under_way, traffic.acked_bytes, traffic.limited_us);
+        assert_eq!((traffic.backoff, counted), (3, (2, 9, 7)));
     }
 }
