@@ -52,7 +52,8 @@ fn who_fills_memory_is_named_with_the_reclaim() {
 #[test]
 fn nobody_is_accused_of_memory_that_was_swapped_out_before() {
     let verdict = judge(&short(Resource::Memory, Cause::SwapIn, 0).books);
-    assert_eq!(verdict.finding.culprits().len(), 0);
+    let found = of(&verdict.finding.hypotheses, Resource::Memory);
+    assert_eq!(found.culprits.len(), 0);
     assert!(
         verdict
             .sentence
