@@ -51,12 +51,16 @@ impl Memory {
             known.then(|| between((*begin_ns, old), (ns, &seen), targets))
         });
         self.before = Some((ns, seen));
-        used.map(|used| self.from_others(used, targets))
+        used.map(|used| self.taken_from_others(used, targets))
     }
 
     /// Leaves out what took no memory from others: it went around the page cache, or the process's group was full and took it from
     /// itself.
-    fn from_others(&mut self, (mut used, moved): (MemoryUse, Moved), targets: &[u32]) -> MemoryUse {
+    fn taken_from_others(
+        &mut self,
+        (mut used, moved): (MemoryUse, Moved),
+        targets: &[u32],
+    ) -> MemoryUse {
         let all: u64 = moved.values().sum();
         let groups = |hierarchy: &Hierarchy, pid: u32| proc::memory_groups(pid, hierarchy);
         let hierarchy = self.hierarchy.clone();
@@ -199,8 +203,10 @@ mod tests {
 
     #[test]
     fn what_went_around_the_page_cache_fills_nothing() {
-        let mut memory = Memory::default();
-        memory.around = HashMap::from([(8, true), (9, false)]);
+        let mut memory = Memory {
+            around: HashMap::from([(8, true), (9, false)]),
+            ..Memory::default()
+        };
         assert_eq!(
             memory.seen(1, seen(1, 0, &[(8, 0, 0), (9, 0, 0)]), &[]),
             None

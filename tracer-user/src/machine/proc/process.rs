@@ -88,7 +88,6 @@ pub(crate) fn pids() -> Vec<u32> {
 
 /// The look at one process after another; `None` if it is gone. It hangs at a process that is stuck in its memory, where its command
 /// line is.
-#[must_use]
 pub(crate) fn look_at_process() -> impl FnMut(u32) -> Option<Process> + Clone {
     let (mut files, ticks_per_s) = (SmallFiles::default(), ticks_per_s());
     move |pid| {
