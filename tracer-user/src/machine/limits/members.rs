@@ -52,11 +52,16 @@ pub(crate) fn of_machine() -> Vec<Member> {
 }
 
 fn member(pid: u32, ways: Ways, of_memory: bool) -> Option<Member> {
+    // A thread of the kernel has no memory of its own: nothing else is read of it then.
+    let own = match of_memory {
+        true => own_bytes(pid)?,
+        false => 0,
+    };
     let io = fs::read_to_string(format!("/proc/{pid}/io")).ok()?;
     Some(Member {
         pid,
         moved: moved(&io, ways),
-        own: if of_memory { own_bytes(pid) } else { 0 },
+        own,
     })
 }
 
@@ -105,19 +110,18 @@ fn moved(io: &str, ways: Ways) -> u64 {
     bytes
 }
 
-/// Memory of a process that is no file's, in memory or swapped out (`status`, proc(5)).
-fn own_bytes(pid: u32) -> u64 {
-    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    own_in(&text)
+/// Memory of a process that is no file's, in memory or swapped out (`status`, proc(5)); `None` if it has no memory.
+fn own_bytes(pid: u32) -> Option<u64> {
+    own_in(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
 }
 
-fn own_in(status: &str) -> u64 {
+fn own_in(status: &str) -> Option<u64> {
     let kib = |key: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(key));
         let number = line.and_then(|line| line.trim().strip_suffix("kB"));
         number.and_then(|number| number.trim().parse::<u64>().ok())
     };
-    1024 * (kib("RssAnon:").unwrap_or(0) + kib("VmSwap:").unwrap_or(0))
+    Some(1024 * (kib("RssAnon:")? + kib("VmSwap:").unwrap_or(0)))
 }
 
 #[cfg(test)]
@@ -154,15 +158,15 @@ mod tests {
     #[test]
     fn memory_that_is_swapped_out_is_still_a_processs_own() {
         let status = "Name:\tsh\nVmRSS:\t     900 kB\nRssAnon:\t     300 kB\nRssFile:\t 600 kB\nVmSwap:\t      20 kB\n";
-        assert_eq!(own_in(status), 320 * 1024);
-        assert_eq!(own_in("Name:\tkworker/0:1\n"), 0);
+        assert_eq!(own_in(status), Some(320 * 1024));
+        assert_eq!(own_in("Name:\tkworker/0:1\n"), None);
     }
 
     #[test]
     fn a_process_has_memory_of_its_own() {
         let buffer = vec![7_u8; 8 << 20];
-        let with = own_bytes(std::process::id());
+        let with = own_bytes(std::process::id()).unwrap();
         assert!(with >= buffer.len() as u64, "{with}");
-        assert_eq!(own_bytes(u32::MAX), 0);
+        assert_eq!(own_bytes(u32::MAX), None);
     }
 }
