@@ -23,6 +23,9 @@ const STATUS: &str = "GUEST-STATUS=";
 const TAIL: usize = 60;
 /// Exit status of `timeout` when the time was up.
 const TIMED_OUT: i32 = 124;
+/// The speed of a slow drive: a hard disk with some cache, or a small volume of a cloud.
+const SLOW: &str = ",throttling.iops-total=400,throttling.bps-total=41943040";
+
 /// A guest to be booted.
 pub struct Guest<'a> {
     /// The kernel series.
@@ -35,6 +38,33 @@ pub struct Guest<'a> {
     pub cpus: u32,
     /// Longest that it may take, in seconds.
     pub limit_s: u32,
+    /// Its disks; none with a root file system of its own.
+    pub drives: &'a [Drive],
+    /// A directory of this machine that it may write to; none with a root file system of its own.
+    pub shared: Option<&'a Path>,
+}
+
+/// A disk of a guest (virtio).
+pub struct Drive {
+    /// Its serial number, by which the guest finds it.
+    pub name: &'static str,
+    /// What is on it: a file, as long as the disk.
+    pub file: PathBuf,
+    /// Whether it is slow, or as fast as this machine makes it.
+    pub slow: bool,
+}
+
+impl Drive {
+    /// The options of qemu.
+    fn options(&self) -> String {
+        let Self { name, file, slow } = self;
+        let speed = if *slow { SLOW } else { "" };
+        // Nothing on it outlives the guest, so this machine's own disk is not waited for.
+        format!(
+            " -drive if=none,id={name},file={},format=raw,cache=unsafe{speed} -device virtio-blk-pci,drive={name},serial={name}",
+            file.display()
+        )
+    }
 }
 
 impl Guest<'_> {
@@ -131,6 +161,10 @@ impl Guest<'_> {
             // Of an option given twice, qemu takes the last.
             options += " -smp 2,sockets=1,cores=1,threads=2";
         }
+        options.extend(self.drives.iter().map(Drive::options));
+        if let Some(dir) = self.shared {
+            command.arg(format!("--rwdir={}", dir.display()));
+        }
         command.arg(format!("--qemu-opts={options}"));
         Ok(command)
     }
@@ -207,6 +241,21 @@ mod tests {
         let console =
             "boot\r\n[ 1.2] GUEST-BEGIN\r\nhello\r\nno newlineGUEST-STATUS=3\r\nreboot\r\n";
         assert_eq!(outcome(console), Some((vec!["hello", "no newline"], 3)));
+    }
+
+    #[test]
+    fn only_a_slow_drive_has_a_limit() {
+        let drive = |slow| Drive {
+            name: "d",
+            file: "/tmp/d".into(),
+            slow,
+        };
+        let options = drive(false).options();
+        assert_eq!(
+            options,
+            " -drive if=none,id=d,file=/tmp/d,format=raw,cache=unsafe -device virtio-blk-pci,drive=d,serial=d"
+        );
+        assert_eq!(drive(true).options().replace(SLOW, ""), options);
     }
 
     #[test]

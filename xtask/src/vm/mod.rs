@@ -114,6 +114,8 @@ fn one(name: &str, args: &Args, script: &str) -> bool {
         siblings: args.siblings,
         cpus: args.cpus,
         limit_s: args.limit,
+        drives: &[],
+        shared: None,
     };
     let outcome = guest.run(script);
     let took = began.elapsed().as_secs();

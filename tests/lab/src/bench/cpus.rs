@@ -83,6 +83,8 @@ pub(crate) fn run(rounds: u32) -> Result<Report> {
             siblings: false,
             cpus,
             limit_s: LIMIT_S,
+            drives: &[],
+            shared: None,
         };
         let said = guest.said(&script)?;
         let found = figures(&said)?;
