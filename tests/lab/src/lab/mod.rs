@@ -118,6 +118,9 @@ pub(crate) struct Args {
     /// Directory on a real disk for what is needed while scenarios are played
     #[arg(long, value_name = "DIR", default_value = "/var/tmp")]
     scratch: PathBuf,
+    /// A whole disk that scenarios may overwrite; may be given several times, and the journals need two
+    #[arg(long, value_name = "DEVICE")]
+    disk: Vec<PathBuf>,
     /// Play without tracer, to see whether the physics happen
     #[arg(long)]
     physics: bool,
@@ -136,6 +139,11 @@ impl Args {
             .unwrap_or_else(|| paths::target().join("lab"))
     }
 
+    /// Whether scenarios of whole disks are wanted: there are disks, or somebody names scenarios.
+    fn has_disks(&self) -> bool {
+        self.list || !self.names.is_empty() || !self.disk.is_empty()
+    }
+
     /// The scenarios that were asked for, in the order in which they are to be played.
     fn scenarios(&self) -> Result<Vec<(&'static str, &'static Scenario)>> {
         let all = || {
@@ -152,6 +160,7 @@ impl Args {
             let named = |name: &String| family == name || scenario.name == name;
             (self.names.is_empty() || self.names.iter().any(named))
                 && (!self.quick || scenario.quick || whose_turn().any(|name| name == scenario.name))
+                && (family != scenarios::ON_WHOLE_DISKS || self.has_disks())
         };
         let mut scenarios: Vec<_> = all()
             .filter(|(family, scenario)| wanted(family, scenario))
@@ -244,7 +253,7 @@ fn undo(mark: usize) -> Result<()> {
 /// Plays a scenario as often as was asked, and each time until it is not void.
 fn play_all(args: &Args, scenario: &'static Scenario, outcomes: &mut Vec<Outcome>) -> Result<()> {
     say(&format!("{}: making the scene …", scenario.name));
-    let stage = Stage::make(&args.scratch, args.duration)?;
+    let stage = Stage::make(&args.scratch, args.duration, &args.disk)?;
     let scene = (scenario.make)(&stage)?;
     for run in 1..=args.repeat {
         let play = Play {

@@ -14,7 +14,7 @@ use super::meter::Meter;
 use crate::world::{
     Room,
     cgroup::Cgroup,
-    disk::{self, Disk},
+    disk::{self, Disk, FileSystem},
     files,
     process::{Program, usable_cpus},
 };
@@ -226,11 +226,13 @@ pub(crate) struct Stage {
     pub(crate) elsewhere: Vec<usize>,
     /// How long tracer watches.
     pub(crate) window: Duration,
+    /// Whole disks that may be overwritten.
+    disks: Vec<PathBuf>,
 }
 
 impl Stage {
     /// An empty stage.
-    pub(crate) fn make(scratch: &Path, window: Duration) -> Result<Self> {
+    pub(crate) fn make(scratch: &Path, window: Duration, disks: &[PathBuf]) -> Result<Self> {
         let mut elsewhere = usable_cpus()?;
         let cpu = elsewhere.pop().context("there is no usable CPU")?;
         anyhow::ensure!(
@@ -242,7 +244,16 @@ impl Stage {
             cpu,
             elsewhere,
             window,
+            disks: disks.to_vec(),
         })
+    }
+
+    /// The whole disk of this number, with a new file system.
+    pub(crate) fn whole_disk(&self, number: usize, kind: FileSystem) -> Result<Disk> {
+        let device = self.disks.get(number).context(
+            "it needs disks that it may overwrite: name them with --disk, or play it in a guest by `cargo xtask vm --lab`",
+        )?;
+        disk::attach_whole(&self.room, &format!("whole-{number}"), device, kind)
     }
 
     /// A directory with files.

@@ -1,4 +1,4 @@
-//! Slow loop disks.
+//! Slow loop disks, and whole disks that the caller names.
 //!
 //! The limit is not on the loop device but on its *backing* disk, for the scene's group. The loop's worker reads that disk on
 //! behalf of the reader. So the loop device is a slow disk with a real queue. Requests wait in it for each other, as in a slow SSD.
@@ -7,6 +7,7 @@
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use anyhow::{Context as _, Result};
@@ -31,7 +32,46 @@ pub(crate) struct Disk {
     pub(crate) device: String,
     /// Where it is mounted.
     pub(crate) point: PathBuf,
+    /// Its file system.
+    kind: FileSystem,
 }
+
+/// The kinds of file systems.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum FileSystem {
+    /// With a journal, by `jbd2`.
+    Ext4,
+    /// With a log of its own.
+    Xfs,
+    /// With a tree of logs, and transactions.
+    Btrfs,
+}
+
+impl FileSystem {
+    /// Its name for `mount`.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ext4 => "ext4",
+            Self::Xfs => "xfs",
+            Self::Btrfs => "btrfs",
+        }
+    }
+
+    /// The program that makes one, without the device.
+    fn maker(self) -> Command {
+        let mut mkfs = tool(&format!("mkfs.{}", self.name()));
+        match self {
+            // Nothing may be left to a thread that would write while we measure.
+            Self::Ext4 => mkfs.args(["-q", "-F", "-m", "0", "-E"]).arg(EAGER),
+            // Over one that is there, and without discarding it first.
+            Self::Xfs | Self::Btrfs => mkfs.args(["-q", "-f", "-K"]),
+        };
+        mkfs
+    }
+}
+
+/// Options of `mkfs.ext4`.
+const EAGER: &str = "lazy_itable_init=0,lazy_journal_init=0,nodiscard";
 
 /// Bytes of a disk for so many bytes of files: a tenth and 32 MiB more, for the file system.
 pub(crate) fn bytes_for(files: u64) -> u64 {
@@ -42,7 +82,17 @@ pub(crate) fn bytes_for(files: u64) -> u64 {
 /// given.
 pub(crate) fn attach(room: &Room, name: &str, bytes: u64, scheduler: Option<&str>) -> Result<Disk> {
     let device = device(&room.dir.join(name), bytes, scheduler)?;
-    formatted(room, name, device)
+    formatted(room, name, device, FileSystem::Ext4)
+}
+
+/// A whole disk of the machine, with a new file system.
+pub(crate) fn attach_whole(
+    room: &Room,
+    name: &str,
+    device: &Path,
+    kind: FileSystem,
+) -> Result<Disk> {
+    formatted(room, name, device.display().to_string(), kind)
 }
 
 /// The same over a file in memory: it shares no disk with any other.
@@ -52,13 +102,13 @@ pub(crate) fn attach_in_memory(room: &Room, name: &str, bytes: u64) -> Result<Di
         fs::create_dir(&dir).with_context(|| format!("could not make {}", dir.display()))
     })?;
     let device = device(&dir.join(name), bytes, None)?;
-    formatted(room, name, device)
+    formatted(room, name, device, FileSystem::Ext4)
 }
 
 /// A disk over a file on another disk, with which it shares everything.
 pub(crate) fn attach_on(room: &Room, below: &Disk, name: &str, bytes: u64) -> Result<Disk> {
     let device = device(&below.point.join(name), bytes, None)?;
-    formatted(room, name, device)
+    formatted(room, name, device, FileSystem::Ext4)
 }
 
 /// Two partitions of one disk, with so many bytes each.
@@ -80,6 +130,7 @@ pub(crate) fn attach_partitions(room: &Room, name: &str, bytes: u64) -> Result<[
             room,
             &format!("{name}-{number}"),
             format!("{device}p{number}"),
+            FileSystem::Ext4,
         )
     };
     Ok([part(1)?, part(2)?])
@@ -110,16 +161,12 @@ fn device(image: &Path, bytes: u64, scheduler: Option<&str>) -> Result<String> {
 }
 
 /// A file system on a device, mounted.
-fn formatted(room: &Room, name: &str, device: String) -> Result<Disk> {
-    // Nothing may be left to a thread that would write while we measure.
-    let eager = "lazy_itable_init=0,lazy_journal_init=0,nodiscard";
-    output(
-        tool("mkfs.ext4").args(["-q", "-F", "-m", "0", "-E", eager, &device]),
-        "make a file system",
-    )?;
+fn formatted(room: &Room, name: &str, device: String, kind: FileSystem) -> Result<Disk> {
+    output(kind.maker().arg(&device), "make a file system")?;
     let disk = Disk {
         device,
         point: room.subdir(&format!("{name}-mnt"))?,
+        kind,
     };
     ledger::make(Made::Mount(disk.point.clone()), || disk.mount())?;
     Ok(disk)
@@ -162,7 +209,7 @@ impl Disk {
     fn mount(&self) -> Result<()> {
         let mut mount = tool("mount");
         mount
-            .args(["-t", "ext4", "-o", "noatime", &self.device])
+            .args(["-t", self.kind.name(), "-o", "noatime", &self.device])
             .arg(&self.point);
         output(&mut mount, "mount the slow disk").map(drop)
     }

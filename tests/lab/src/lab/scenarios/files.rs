@@ -80,6 +80,11 @@ fn writable(stage: &Stage, name: &str) -> Result<Disk> {
 /// A server on a disk that writes a short file there for each answer (`work`).
 fn writing(stage: &Stage, work: &str) -> Result<(Scene, Disk)> {
     let here = writable(stage, "here")?;
+    Ok((writing_to(stage, work, &here)?, here))
+}
+
+/// The same on this disk.
+pub(super) fn writing_to(stage: &Stage, work: &str, here: &Disk) -> Result<Scene> {
     let served = stage.files("served", 4, 4096)?;
     let notes = here.point.join("notes");
     std::fs::create_dir(&notes)?;
@@ -98,8 +103,7 @@ fn writing(stage: &Stage, work: &str) -> Result<(Scene, Disk)> {
         .client(address, &served)
         .with(["--connections=2", "--think-ms=20"])
         .on_cpus(stage.elsewhere.clone());
-    let scene = Scene::new(server.on_cpus(vec![stage.cpu]), address, client);
-    Ok((scene, here))
+    Ok(Scene::new(server.on_cpus(vec![stage.cpu]), address, client))
 }
 
 /// Beside it a program writes large files to the same disk, or to one in memory.
@@ -155,14 +159,14 @@ const WRITES: &str = r#"for lane in 1 2; do while :; do
     sync -f "$1"; done & done; wait"#;
 
 /// It writes now and then. The kernel's own work for a disk in memory would hold up the server's CPU, if it wrote all the time.
-const LIGHT_WRITES: &str = r#"while :; do
+pub(super) const LIGHT_WRITES: &str = r#"while :; do
     dd if=/dev/zero of="$1/large" bs=1M count=4 conv=notrunc status=none
     sync -f "$1"; sleep 0.2; done"#;
 
 /// A disk that is written and synced is busy for this part of the time: between two writes nothing is in flight.
-const WRITTEN: f64 = 0.4;
+pub(super) const WRITTEN: f64 = 0.4;
 
-fn writer(stage: &Stage, script: &str, disk: &Disk) -> Program {
+pub(super) fn writer(stage: &Stage, script: &str, disk: &Disk) -> Program {
     stage
         .room
         .script(script, &disk.point)

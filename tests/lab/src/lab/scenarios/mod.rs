@@ -9,6 +9,7 @@ mod disk;
 mod files;
 mod form;
 mod innocent;
+mod journal;
 mod layout;
 mod limits;
 mod links;
@@ -23,10 +24,14 @@ mod web;
 
 use super::scenario::Scenario;
 
+/// The family that needs whole disks.
+pub(crate) const ON_WHOLE_DISKS: &str = "journal";
+
 /// Families and their scenarios.
 pub(crate) const ALL: &[(&str, &[Scenario])] = &[
     ("disk", disk::ALL),
     ("files", files::ALL),
+    (ON_WHOLE_DISKS, journal::ALL),
     ("layout", layout::ALL),
     ("asynchronous", asynchronous::ALL),
     ("backup", backup::ALL),
