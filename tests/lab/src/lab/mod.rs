@@ -100,6 +100,9 @@ pub(crate) struct Args {
     /// How long tracer watches
     #[arg(long, default_value = "10s", value_parser = caller::duration)]
     duration: Duration,
+    /// How much longer than tracer watches the client asks: tracer must have begun by then
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = caller::duration)]
+    margin: Duration,
     /// Write all outcomes as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -261,6 +264,7 @@ fn play_all(args: &Args, scenario: &'static Scenario, outcomes: &mut Vec<Outcome
             run,
             scene: &scene,
             window: (!args.physics).then_some(args.duration),
+            margin: args.margin,
             keep: &args.keep(),
         };
         for _ in 0..ATTEMPTS {

@@ -30,8 +30,6 @@ use crate::{
 const MEASURED: Duration = Duration::from_secs(3);
 /// How long the backups run before anything is measured: their queues must have filled.
 const SETTLED: Duration = Duration::from_millis(1500);
-/// How much longer than the window the client asks. Tracer needs about 0.3 s to begin, and the server must be in use to the end.
-const MARGIN: Duration = Duration::from_secs(1);
 /// Less than this on top of the slowest requests is no harm. The slowest of fast requests vary by as much on their own.
 const NOBODY_FEELS_NS: u64 = 2_000_000;
 /// How often to look which processes there are.
@@ -49,6 +47,8 @@ pub(crate) struct Play<'a> {
     pub(crate) scene: &'a Scene,
     /// How long tracer watches; none where it is not asked.
     pub(crate) window: Option<Duration>,
+    /// How much longer than the window the client asks. Tracer needs about 0.3 s to begin, and the server must be in use to the end.
+    pub(crate) margin: Duration,
     /// Directory for what stays: recording, report, figures.
     pub(crate) keep: &'a Path,
 }
@@ -153,7 +153,7 @@ impl Play<'_> {
 
     /// Counts, and has tracer watch if it is asked.
     fn watch(&self, running: &mut Actors, outcome: &mut Outcome) -> Result<()> {
-        let client = self.client(self.window.unwrap_or(MEASURED) + MARGIN)?;
+        let client = self.client(self.window.unwrap_or(MEASURED) + self.margin)?;
         let tracer = match self.window {
             None => None,
             Some(window) => Some(self.attach(running.server.pid(), window)?),
