@@ -37,14 +37,32 @@ pub fn kernel_half(toolchain: &Toolchain) -> Result<()> {
     run_build(&mut toolchain.cargo("build"), "the kernel half")
 }
 
-/// Builds the lab, which runs on this machine alone.
+/// Builds the lab, for this machine and guests that see its root file system, and returns where it is.
 ///
 /// # Errors
 /// If it does not compile.
-pub fn lab() -> Result<()> {
+pub fn lab() -> Result<PathBuf> {
     let mut build = cargo();
     build.args(["build", "--quiet", "--package", "tracer-lab"]);
-    run_build(&mut build, "the lab")
+    run_build(&mut build, "the lab")?;
+    Ok(paths::target().join("debug/tracer-lab"))
+}
+
+/// Builds the programs that scenes are played with.
+///
+/// # Errors
+/// If they do not compile.
+pub fn scene_programs() -> Result<()> {
+    let mut build = cargo();
+    build.args([
+        "build",
+        "--quiet",
+        "--release",
+        "--package",
+        "tracer-tests",
+        "--bins",
+    ]);
+    run_build(&mut build, "the programs of the scenes")
 }
 
 /// Builds the binary around the eBPF object and puts it where people look for it.

@@ -18,8 +18,7 @@ pub(crate) fn run(task: &str, args: &Args) -> Result<()> {
     let toolchain = setup::build_tools()?;
     // The lab uses tracer's own types, and tracer does not compile without the kernel half.
     build::kernel_half(&toolchain)?;
-    build::lab()?;
-    let mut lab = Command::new(paths::target().join("debug/tracer-lab"));
+    let mut lab = Command::new(build::lab()?);
     // Cargo may have named its target directory in a file of its own, which root would not read.
     lab.arg(task)
         .args(&args.words)

@@ -96,7 +96,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if !args.built {
         setup::bench_tools()?;
         build::run(&build::Args::default())?;
-        caller::build_programs()?;
+        build::scene_programs()?;
     }
     if !is_root() {
         return caller::again_as_root("the bench loads probes and makes a disk");

@@ -146,7 +146,7 @@ fn prepare(args: &Args) -> Result<()> {
     if !args.physics {
         build::run(&build::Args::default())?;
     }
-    caller::build_programs()
+    build::scene_programs()
 }
 
 fn play_all(args: &Args) -> Result<Vec<Outcome>> {

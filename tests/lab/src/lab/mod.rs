@@ -210,7 +210,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         if !args.physics {
             build::run(&build::Args::default())?;
         }
-        caller::build_programs()?;
+        build::scene_programs()?;
     }
     if !is_root() {
         return caller::again_as_root("the lab makes disks, links and control groups");

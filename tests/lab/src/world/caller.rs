@@ -10,26 +10,12 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use xtask::{
-    command::{as_root, build as build_named, cargo, say},
+    command::{as_root, say},
     paths,
 };
 
 /// The longest window: the size of slow disks grows with it.
 const LONGEST: Duration = Duration::from_secs(60);
-
-/// Builds the programs that scenes are played with.
-pub(crate) fn build_programs() -> Result<()> {
-    let mut build = cargo();
-    build.args([
-        "build",
-        "--quiet",
-        "--release",
-        "--package",
-        "tracer-tests",
-        "--bins",
-    ]);
-    build_named(&mut build, "the programs of the scenes")
-}
 
 /// Replaces this process by one of root's, with the same arguments; prints `why` before.
 pub(crate) fn again_as_root(why: &str) -> Result<()> {
