@@ -155,6 +155,18 @@ const LAB: &[Need] = &[
     },
 ];
 
+/// What makes the file systems of the lab's guests.
+const FILE_SYSTEMS: &[Need] = &[
+    Need {
+        program: "mkfs.xfs",
+        package: "xfsprogs",
+    },
+    Need {
+        program: "mkfs.btrfs",
+        package: "btrfs-progs",
+    },
+];
+
 /// The lab's other real servers, each with the name of its service, which is not to run on its own.
 const LAB_SERVERS: &[(Need, &str)] = &[
     (
@@ -283,6 +295,13 @@ pub fn lab_tools() -> Result<()> {
         )?;
     }
     apt::need(LAB, "the lab's real backups")
+}
+
+/// Installs what is missing for the lab in a guest, which sees this machine's programs.
+pub fn guest_lab_tools() -> Result<()> {
+    demo_tools()?;
+    lab_tools()?;
+    apt::need(FILE_SYSTEMS, "the file systems of the lab's guests")
 }
 
 /// Installs the missing peers and loads of the bench.

@@ -2,10 +2,11 @@
 //!
 //! Guests run under qemu's TCG, which needs no `/dev/kvm`. They see this machine's root file system, read-only, through virtme-ng.
 //! With `--own-root` they have one of their own, with busybox and the tracer in it and nothing else. This shows that the one file
-//! is all that a server needs.
+//! is all that a server needs. With `--lab` they play scenarios that this machine's kernel cannot play, on slow disks of their own.
 
 pub mod guest;
 mod kernels;
+mod lab;
 mod own_root;
 
 use std::{path::Path, time::Instant};
@@ -25,10 +26,12 @@ const USUAL: [&str; 2] = ["5.10", "6.12"];
     after_help = "Examples:\n  cargo xtask vm                             smoke test on 5.10 and 6.12\n  \
     cargo xtask vm --own-root --kernel 6.1     the same, in a guest that has only busybox\n  \
     cargo xtask vm --kernel 7.2 -- uname -a    any command, from this machine's file system\n  \
-    cargo xtask vm --cpus 8                    on more CPUs, which take turns on one of this machine's"
+    cargo xtask vm --cpus 8                    on more CPUs, which take turns on one of this machine's\n  \
+    cargo xtask vm --lab                       scenarios of file systems that are modules, on 6.12\n  \
+    cargo xtask vm --lab limits -- --repeat 3  other scenarios of the lab, with options of its own"
 )]
 pub struct Args {
-    /// Kernel series; may be given several times [default: 5.10 and 6.12]
+    /// Kernel series; may be given several times [default: 5.10 and 6.12, with --lab 6.12]
     #[arg(long, value_parser = PossibleValuesParser::new(kernels::SERIES.map(|series| series.name)))]
     kernel: Vec<String>,
     /// Give the guest a root file system of its own: busybox and the tracer, nothing else
@@ -40,10 +43,13 @@ pub struct Args {
     /// How many CPUs the guest has
     #[arg(long, default_value_t = CPUS, value_parser = clap::value_parser!(u32).range(1..=64))]
     cpus: u32,
-    /// Longest that one guest may take, in seconds
-    #[arg(long, default_value_t = LIMIT_S)]
-    limit: u32,
-    /// Command to run instead of the smoke test
+    /// Longest that one guest may take, in seconds [default: 180, with --lab 3600]
+    #[arg(long)]
+    limit: Option<u32>,
+    /// Play scenarios of the lab, or families of them, in a guest with slow disks of its own [default: journal]
+    #[arg(long, value_name = "NAME", num_args = 0.., conflicts_with = "own_root")]
+    lab: Option<Vec<String>>,
+    /// Command to run instead of the smoke test; with --lab, options of the lab
     #[arg(last = true)]
     command: Vec<String>,
 }
@@ -57,16 +63,19 @@ const LIMIT_S: u32 = 180;
 /// Builds, then runs the guests one after another, and fails when one of them did.
 pub fn run(args: &Args) -> Result<()> {
     build::run(&build::Args::default())?;
-    let usual = USUAL.map(str::to_owned);
+    let usual = match args.lab {
+        None => USUAL.map(str::to_owned).to_vec(),
+        Some(_) => vec![lab::KERNEL.to_owned()],
+    };
     let kernels = if args.kernel.is_empty() {
-        &usual[..]
+        &usual
     } else {
         &args.kernel
     };
-    let script = if args.command.is_empty() {
-        smoke(args.own_root)?
-    } else {
-        quoted(&args.command)
+    let script = match &args.lab {
+        Some(names) => lab::script(names, &args.command)?,
+        None if args.command.is_empty() => smoke(args.own_root)?,
+        None => quoted(&args.command),
     };
     let failed: Vec<_> = kernels
         .iter()
@@ -85,7 +94,8 @@ pub fn smoke_all() -> Result<(usize, usize)> {
             own_root,
             siblings: false,
             cpus: CPUS,
-            limit: LIMIT_S,
+            limit: None,
+            lab: None,
             command: vec![],
         };
         Ok(one(name, &args, &smoke(own_root)?))
@@ -108,16 +118,7 @@ fn one(name: &str, args: &Args, script: &str) -> bool {
         ""
     };
     say(&format!("guest {name}{root}: booting"));
-    let guest = Guest {
-        name,
-        own_root: args.own_root,
-        siblings: args.siblings,
-        cpus: args.cpus,
-        limit_s: args.limit,
-        drives: &[],
-        shared: None,
-    };
-    let outcome = guest.run(script);
+    let outcome = boot(name, args, script);
     let took = began.elapsed().as_secs();
     match outcome {
         Ok(()) => say(&format!("guest {name}{root}: ok after {took} s")),
@@ -126,6 +127,24 @@ fn one(name: &str, args: &Args, script: &str) -> bool {
         )),
     }
     outcome.is_ok()
+}
+
+/// Boots the guest with what it needs for the script.
+fn boot(name: &str, args: &Args, script: &str) -> Result<()> {
+    let (drives, shared, limit_s) = match args.lab {
+        None => (Vec::new(), None, LIMIT_S),
+        Some(_) => (lab::drives()?, Some(lab::kept()?), lab::LIMIT_S),
+    };
+    let guest = Guest {
+        name,
+        own_root: args.own_root,
+        siblings: args.siblings,
+        cpus: args.cpus,
+        limit_s: args.limit.unwrap_or(limit_s),
+        drives: &drives,
+        shared: shared.as_deref(),
+    };
+    guest.run(script)
 }
 
 /// The script of the smoke test. A tracer that finds a kernel feature missing exits with status 5: no failure here.
