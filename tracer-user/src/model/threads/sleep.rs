@@ -21,6 +21,8 @@ const fn blocked(class: Class, cause: Cause) -> Sleep {
 }
 
 const DISK: Sleep = Sleep::Blocked(Class::Disk, None);
+const JOURNAL: Sleep = blocked(Class::Disk, Cause::Journal);
+const WRITEBACK: Sleep = blocked(Class::Disk, Cause::Writeback);
 const FROZEN: Sleep = blocked(Class::Stopped, Cause::Frozen);
 const NETWORK: Sleep = Sleep::Blocked(Class::Network, None);
 const UPSTREAM: Sleep = Sleep::Blocked(Class::Upstream, None);
@@ -58,49 +60,33 @@ const TABLE: &[(&str, Sleep)] = &[
         "try_to_compact_pages",
         blocked(Class::Memory, Cause::Compaction),
     ),
-    (
-        "balance_dirty_pages*",
-        blocked(Class::Disk, Cause::Writeback),
-    ),
-    (
-        "folio_wait_writeback",
-        blocked(Class::Disk, Cause::Writeback),
-    ),
-    (
-        "wait_on_page_writeback",
-        blocked(Class::Disk, Cause::Writeback),
-    ),
-    (
-        "__filemap_fdatawait_range",
-        blocked(Class::Disk, Cause::Writeback),
-    ),
+    ("balance_dirty_pages*", WRITEBACK),
+    ("folio_wait_writeback", WRITEBACK),
+    ("wait_on_page_writeback", WRITEBACK),
+    ("__filemap_fdatawait_range", WRITEBACK),
     // `sync`, `syncfs`, `umount`: they ask the kernel's thread to write a file system back, and wait for it.
-    (
-        "wb_wait_for_completion",
-        blocked(Class::Disk, Cause::Writeback),
-    ),
-    ("jbd2_log_wait_commit", blocked(Class::Disk, Cause::Journal)),
-    (
-        "jbd2_complete_transaction",
-        blocked(Class::Disk, Cause::Journal),
-    ),
-    (
-        "add_transaction_credits",
-        blocked(Class::Disk, Cause::Journal),
-    ),
-    ("start_this_handle", blocked(Class::Disk, Cause::Journal)),
-    (
-        "wait_transaction_locked",
-        blocked(Class::Disk, Cause::Journal),
-    ),
-    ("do_get_write_access", blocked(Class::Disk, Cause::Journal)),
-    ("xlog_*", blocked(Class::Disk, Cause::Journal)),
-    ("xfs_log_force*", blocked(Class::Disk, Cause::Journal)),
-    (
-        "btrfs_commit_transaction",
-        blocked(Class::Disk, Cause::Journal),
-    ),
-    ("wait_current_trans", blocked(Class::Disk, Cause::Journal)),
+    ("wb_wait_for_completion", WRITEBACK),
+    ("jbd2_log_wait_commit", JOURNAL),
+    ("jbd2_complete_transaction", JOURNAL),
+    ("add_transaction_credits", JOURNAL),
+    ("start_this_handle", JOURNAL),
+    ("wait_transaction_locked", JOURNAL),
+    ("do_get_write_access", JOURNAL),
+    ("xlog_*", JOURNAL),
+    ("xfs_log_force*", JOURNAL),
+    // Inodes and blocks of XFS that stay as they are until the log has been written.
+    ("__xfs_iunpin_wait", JOURNAL),
+    ("xfs_buf_wait_unpin", JOURNAL),
+    // It waits for its own block without being counted as waiting for I/O.
+    ("xfs_buf_iowait", DISK),
+    ("btrfs_commit_transaction", JOURNAL),
+    ("btrfs_wait_for_commit", JOURNAL),
+    ("wait_for_commit", JOURNAL),
+    ("wait_current_trans", JOURNAL),
+    ("wait_log_commit", JOURNAL),
+    // Data of btrfs that is on the way to the disk, without being counted as waiting for I/O.
+    ("btrfs_wait_ordered_*", WRITEBACK),
+    ("btrfs_start_ordered_extent*", WRITEBACK),
     ("blk_throtl_bio", blocked(Class::Disk, Cause::Quota)),
     ("rpc_wait_bit_killable", UPSTREAM),
     ("nfs_wait_*", UPSTREAM),
@@ -145,6 +131,11 @@ const TABLE: &[(&str, Sleep)] = &[
     ("mutex_lock*", LOCK),
     ("__down*", LOCK),
     ("percpu_rwsem_wait", LOCK),
+    // The tree of logs of btrfs: what is not a lock of its own is a wait for another writer of it, in functions that are inlined.
+    ("btrfs_sync_log", JOURNAL),
+    // There is room on btrfs only when others' data has been written.
+    ("btrfs_reserve_metadata_bytes", WRITEBACK),
+    ("btrfs_reserve_data_bytes", WRITEBACK),
     ("flock_lock_inode_wait", LOCK),
     ("locks_lock_inode_wait", LOCK),
     ("posix_lock_inode_wait", LOCK),
@@ -377,6 +368,42 @@ pub(super) mod tests {
             classify(Some(&frames), 2, false),
             Sleep::Blocked(Class::Disk, Some(Cause::Journal))
         );
+    }
+
+    #[test]
+    fn an_fsync_behind_the_log_of_xfs_or_btrfs_is_found_though_it_is_not_iowait() {
+        let waits: [&[&str]; 6] = [
+            &["xlog_wait_on_iclog", "xfs_log_force_seq", "xfs_file_fsync"],
+            &[
+                "__flush_workqueue",
+                "xlog_cil_push_now",
+                "xfs_log_force_seq",
+            ],
+            &["io_schedule", "__xfs_iunpin_wait", "xfs_reclaim_inode"],
+            &["btrfs_commit_transaction", "btrfs_sync_file"],
+            &["wait_log_commit", "btrfs_sync_log", "btrfs_sync_file"],
+            &["btrfs_sync_log", "btrfs_sync_file"],
+        ];
+        for functions in waits {
+            assert_eq!(classify(Some(&stack(functions)), 2, false), JOURNAL);
+        }
+    }
+
+    #[test]
+    fn the_lock_of_the_log_of_btrfs_is_a_lock_and_its_data_is_written_back() {
+        let of = |functions: &[&str]| classify(Some(&stack(functions)), 2, false);
+        assert_eq!(of(&["mutex_lock", "btrfs_sync_log"]), LOCK);
+        assert_eq!(of(&["folio_wait_writeback", "btrfs_sync_log"]), WRITEBACK);
+        assert_eq!(
+            of(&["btrfs_wait_ordered_range", "btrfs_sync_file"]),
+            WRITEBACK
+        );
+    }
+
+    #[test]
+    fn a_block_of_xfs_is_read_from_the_disk() {
+        let frames = stack(&["wait_for_completion", "xfs_buf_iowait", "xfs_buf_read_map"]);
+        assert_eq!(classify(Some(&frames), 2, false), DISK);
     }
 
     #[test]
