@@ -17,10 +17,13 @@ use crate::event::{self, Event};
 const BLIND: Option<&str> = Some("disk");
 
 /// The journal of ext4, which is a module on many systems.
-pub(crate) const JOURNAL: &str = "jbd2";
+const JOURNAL: &str = "jbd2";
 
 /// ext4 itself, a module on the same systems.
 const FILE_SYSTEM: &str = "ext4";
+
+/// Modules of which the probes read structures.
+pub(crate) const MODULES: [&str; 1] = [JOURNAL];
 
 /// The probes of the family.
 pub(super) const PROBES: &[Probe] = &[

@@ -5,14 +5,18 @@
 
 mod bytes;
 mod hooks;
+mod modules;
 
 use std::{collections::HashMap, ops::Range, path::Path};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use self::bytes::Bytes;
+use self::{
+    bytes::Bytes,
+    modules::{Module, refers},
+};
 use super::parents;
-use crate::probes::block::JOURNAL;
+use crate::probes::block::MODULES;
 
 const MAGIC: u16 = 0xeb9f;
 /// Length of `struct btf_header`, bytes.
@@ -67,12 +71,14 @@ pub(crate) struct Argument {
 /// The parsed type information.
 pub(crate) struct Btf {
     kernel: Bytes,
-    module: Vec<u8>,
-    /// Offset of each type in `kernel`, and of a module's type that of `module` plus the length of `kernel`. Type 0 is void.
+    /// The bytes of all modules, one behind the other.
+    module_bytes: Vec<u8>,
+    modules: Vec<Module>,
+    /// Offset of each type in `kernel`, and of a module's type that of `module_bytes` plus the length of `kernel`. Type 0 is void.
     types: Vec<u32>,
-    /// Number of the kernel's own types, void included; behind them are the module's.
+    /// Number of the kernel's own types, void included; behind them are the modules'.
     own: usize,
-    /// The kernel's names, and behind them the module's.
+    /// The kernel's names, and behind them the modules'.
     strings: Vec<Range<usize>>,
     /// Structures and unions, in order of the hash of their name, then of number: several may have one name. There are ten
     /// thousand, and thirty are needed. A string for each would take longer than reading them all.
@@ -113,7 +119,7 @@ fn is_hooked(text: &[u8]) -> bool {
 }
 
 impl Btf {
-    /// Reads the types of the running kernel, and those of ext4's journal if that is a module.
+    /// Reads the types of the running kernel, and those of the file systems' modules that are loaded.
     ///
     /// # Errors
     /// If the kernel has no BTF or it cannot be understood. If a module's cannot, only its probes are missing.
@@ -123,8 +129,10 @@ impl Btf {
             format!("cannot read {path}: this kernel was built without CONFIG_DEBUG_INFO_BTF")
         })?;
         let mut btf = Self::of(bytes).with_context(|| format!("cannot understand {path}"))?;
-        if let Ok(module) = std::fs::read(format!("/sys/kernel/btf/{JOURNAL}")) {
-            let _ = btf.extend(module);
+        for name in MODULES {
+            if let Ok(module) = std::fs::read(format!("/sys/kernel/btf/{name}")) {
+                let _ = btf.extend(&module);
+            }
         }
         Ok(btf)
     }
@@ -143,7 +151,8 @@ impl Btf {
         let (types, strings) = sections(&kernel)?;
         let mut btf = Self {
             kernel,
-            module: Vec::new(),
+            module_bytes: Vec::new(),
+            modules: Vec::new(),
             types: vec![0],
             own: 0,
             strings: vec![strings],
@@ -155,20 +164,6 @@ impl Btf {
         btf.index(types)?;
         btf.own = btf.types.len();
         Ok(btf)
-    }
-
-    /// Adds the types of one module. Their numbers and the offsets of their names continue where the kernel's end.
-    ///
-    /// # Errors
-    /// If the blob is cut or corrupt, as for the kernel's own. The types before the error stay.
-    pub(crate) fn extend(&mut self, module: Vec<u8>) -> Result<()> {
-        ensure!(self.strings.len() == 1, "there is a module already");
-        let shift = self.kernel.len();
-        let (types, strings) = sections(&module)?;
-        self.module = module;
-        self.strings
-            .push(strings.start + shift..strings.end + shift);
-        self.index(types.start + shift..types.end + shift)
     }
 
     /// Finds the begin of each type, and the names that are needed.
@@ -209,11 +204,11 @@ impl Btf {
         Ok(())
     }
 
-    /// All that is behind a place, of the kernel or of the module.
+    /// All that is behind a place, of the kernel or of the modules.
     fn behind(&self, at: usize) -> &[u8] {
         let (bytes, at) = match at.checked_sub(self.kernel.len()) {
             None => (&*self.kernel, at),
-            Some(at) => (&*self.module, at),
+            Some(at) => (&*self.module_bytes, at),
         };
         bytes.get(at..).unwrap_or_default()
     }
@@ -226,13 +221,18 @@ impl Btf {
 
     fn header(&self, at: usize) -> Result<Type> {
         let info = self.word(at + 4)?;
+        let kind = info >> 24 & 0x1f;
         Ok(Type {
             tail: at + 12,
-            name: self.word(at)?,
-            kind: info >> 24 & 0x1f,
+            name: self.name(at)?,
+            kind,
             flag: info >> 31 != 0,
             count: (info & 0xffff) as usize,
-            value: self.word(at + 8)?,
+            value: if refers(kind) {
+                self.id(at + 8)?
+            } else {
+                self.word(at + 8)?
+            },
         })
     }
 
@@ -328,8 +328,8 @@ impl Btf {
         }
         for index in 0..structure.count {
             let at = structure.tail + 12 * index;
-            let member = self.string(self.word(at).ok()?).ok()?;
-            let of = self.word(at + 4).ok()?;
+            let member = self.string(self.name(at).ok()?).ok()?;
+            let of = self.id(at + 4).ok()?;
             let place = self.word(at + 8).ok()?;
             let (offset, size) = if structure.flag {
                 (place & 0xff_ffff, (place >> 24) as u8)
@@ -380,7 +380,7 @@ impl Btf {
             .resolve(pointer.value)
             .filter(|found| found.kind == kind::FUNC_PROTO)?;
         let arguments = (1..prototype.count)
-            .map(|index| self.argument(self.word(prototype.tail + 8 * index + 4).ok()?));
+            .map(|index| self.argument(self.id(prototype.tail + 8 * index + 4).ok()?));
         arguments.collect()
     }
 

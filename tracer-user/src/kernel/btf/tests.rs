@@ -139,13 +139,18 @@ fn a_variable_of_each_cpu_is_found_by_its_name() {
 
 /// `struct opened { struct outer o; int a; }` and a tracepoint that takes it, numbered behind the example's ten types.
 fn module() -> Vec<u8> {
+    module_of("opened")
+}
+
+/// The same with another name.
+fn module_of(name: &str) -> Vec<u8> {
     let base = u32_at(&example(), 20).unwrap();
     let mut blob = Blob::default();
-    let opened = base + blob.name("opened");
+    let opened = base + blob.name(name);
     let (o, own, traced) = (
         base + blob.name("o"),
         base + blob.name("own"),
-        base + blob.name("btf_trace_opened"),
+        base + blob.name(&format!("btf_trace_{name}")),
     );
     for word in [
         [opened, kind::STRUCT << 24 | 2, 24].as_slice(),
@@ -165,13 +170,27 @@ fn module() -> Vec<u8> {
 #[test]
 fn a_modules_types_go_on_behind_the_kernels() {
     let mut btf = Btf::parse(example()).unwrap();
-    btf.extend(module()).unwrap();
+    btf.extend(&module()).unwrap();
     assert_eq!(btf.member("opened", "own").unwrap().byte_offset, 20);
     assert_eq!(btf.member("opened", "o.i.c").unwrap().byte_offset, 16);
     let arguments = btf.tracepoint("opened").unwrap();
     assert_eq!(arguments[0].pointee.as_deref(), Some("opened"));
     assert_eq!(btf.tracepoint("event").unwrap().len(), 2);
-    assert!(btf.extend(module()).is_err(), "a second one");
+}
+
+#[test]
+fn each_of_several_modules_has_its_own_types_and_the_kernels() {
+    let names = ["opened", "much_longer", "closed"];
+    let mut btf = Btf::parse(example()).unwrap();
+    for name in names {
+        btf.extend(&module_of(name)).unwrap();
+    }
+    for name in names {
+        assert_eq!(btf.member(name, "own").unwrap().byte_offset, 20);
+        assert_eq!(btf.member(name, "o.i.c").unwrap().byte_offset, 16);
+        let arguments = btf.tracepoint(name).unwrap();
+        assert_eq!(arguments[0].pointee.as_deref(), Some(name));
+    }
 }
 
 #[test]
@@ -182,7 +201,7 @@ fn a_cut_or_corrupt_module_leaves_the_kernels_types_readable() {
         bytes[at] ^= 0xff;
         for blob in [bytes, whole[..at].to_vec()] {
             let mut btf = Btf::parse(example()).unwrap();
-            let _ = btf.extend(blob);
+            let _ = btf.extend(&blob);
             let _ = (btf.member("opened", "o.i.c"), btf.tracepoint("opened"));
             assert_eq!(btf.member("outer", "i.c").unwrap().byte_offset, 16);
         }
@@ -208,7 +227,7 @@ fn a_tracepoint_has_its_arguments_without_the_private_one() {
 #[test]
 fn what_is_hooked_keeps_its_number_and_nothing_else_its_name() {
     let mut whole = Btf::parse(example()).unwrap();
-    whole.extend(module()).unwrap();
+    whole.extend(&module()).unwrap();
     let hooks = Btf::parse(whole.hooks(&["event", "none"], &[])).unwrap();
     assert_eq!(hooks.tracepoints["event"], 10, "its place in the example");
     assert_eq!((hooks.types.len(), hooks.structures.len()), (11, 0));
