@@ -190,6 +190,18 @@ offsets! {
     transaction_number: ("transaction_s", "t_tid");
     /// Inode of an open file.
     file_inode: ("file", "f_inode");
+    /// Inode within XFS's own (xfs).
+    xfs_inode: ("xfs_inode", "i_vnode");
+    /// What a file system keeps of its own with a mount.
+    sb_private: ("super_block", "s_fs_info");
+    /// Devices of a file system (btrfs).
+    btrfs_devices: ("btrfs_fs_info", "fs_devices");
+    /// How many there are (btrfs).
+    btrfs_device_count: ("btrfs_fs_devices", "num_devices");
+    /// One of them (btrfs, from 5.15 on).
+    btrfs_device: ("btrfs_fs_devices", "latest_dev");
+    /// Its block device (btrfs).
+    btrfs_bdev: ("btrfs_device", "bdev");
     /// File system that is to be written back.
     work_sb: ("wb_writeback_work", "sb");
     /// Address family.

@@ -79,7 +79,6 @@ impl Bio {
                 return None;
             }
         }
-        let follow = |from: u64, offset: u32| untyped(from as *const u8, offset, 0_u64);
         let mut page = follow(follow(number(self.address()), segments), page);
         let compound = follow(page, head);
         if compound & 1 != 0 {
@@ -138,13 +137,48 @@ pointer! {
 /// Device number of the whole disk of a `struct file`; 0 if its file system has none. A helper reads it, see [`journal_dev`].
 #[inline(always)]
 pub(crate) fn file_dev(file: *const u8) -> u32 {
-    let inode: u64 = untyped(file, config!(offsets.file_inode), 0);
-    let sb: u64 = untyped(inode as *const u8, config!(offsets.inode_sb), 0);
-    let bdev: u64 = untyped(sb as *const u8, config!(offsets.sb_bdev), 0);
-    let disk: u64 = untyped(bdev as *const u8, config!(offsets.bdev_disk), 0);
-    let major: u32 = untyped(disk as *const u8, config!(offsets.disk_major), 0);
-    let minor: u32 = untyped(disk as *const u8, config!(offsets.disk_minor), 0);
+    inode_dev(follow(file as u64, config!(offsets.file_inode)))
+}
+
+/// The same of a `struct xfs_inode`.
+#[inline(always)]
+pub(crate) fn xfs_dev(inode: *const u8) -> u32 {
+    inode_dev(inode as u64 + u64::from(config!(offsets.xfs_inode)))
+}
+
+/// The same of a `struct file` on btrfs, if it has one device: btrfs does not tell the super block.
+#[inline(always)]
+pub(crate) fn btrfs_dev(file: *const u8) -> u32 {
+    let inode = follow(file as u64, config!(offsets.file_inode));
+    let sb = follow(inode, config!(offsets.inode_sb));
+    let own = follow(sb, config!(offsets.sb_private));
+    let devices = follow(own, config!(offsets.btrfs_devices));
+    if follow(devices, config!(offsets.btrfs_device_count)) != 1 {
+        return 0;
+    }
+    let device = follow(devices, config!(offsets.btrfs_device));
+    whole_disk(follow(device, config!(offsets.btrfs_bdev)))
+}
+
+#[inline(always)]
+fn inode_dev(inode: u64) -> u32 {
+    let sb = follow(inode, config!(offsets.inode_sb));
+    whole_disk(follow(sb, config!(offsets.sb_bdev)))
+}
+
+/// Device number of the disk of a `struct block_device`.
+#[inline(always)]
+fn whole_disk(bdev: u64) -> u32 {
+    let disk = follow(bdev, config!(offsets.bdev_disk)) as *const u8;
+    let major: u32 = untyped(disk, config!(offsets.disk_major), 0);
+    let minor: u32 = untyped(disk, config!(offsets.disk_minor), 0);
     packed(major, minor)
+}
+
+/// A word of a structure, by a helper; 0 if the address is bad.
+#[inline(always)]
+fn follow(from: u64, offset: u32) -> u64 {
+    untyped(from as *const u8, offset, 0)
 }
 
 /// Device number of the file system of a `struct journal_s`. A helper reads it: the pointers of a raw tracepoint have no types.

@@ -22,8 +22,14 @@ const JOURNAL: &str = "jbd2";
 /// ext4 itself, a module on the same systems.
 const FILE_SYSTEM: &str = "ext4";
 
+const XFS: &str = "xfs";
+const BTRFS: &str = "btrfs";
+
 /// Modules of which the probes read structures.
-pub(crate) const MODULES: [&str; 1] = [JOURNAL];
+pub(crate) const MODULES: [&str; 3] = [JOURNAL, XFS, BTRFS];
+
+/// The cost of a missing probe on `fsync`.
+const UNKNOWN_DISK: &str = "for which disk `fsync` waits may be unknown";
 
 /// The probes of the family.
 pub(super) const PROBES: &[Probe] = &[
@@ -110,7 +116,37 @@ pub(super) const PROBES: &[Probe] = &[
             "disk_major",
             "disk_minor",
         ],
-        "for which disk `fsync` waits may be unknown",
+        UNKNOWN_DISK,
+    ),
+    in_module(
+        XFS,
+        "xfs_file_fsync",
+        &[
+            "xfs_inode",
+            "inode_sb",
+            "sb_bdev",
+            "bdev_disk",
+            "disk_major",
+            "disk_minor",
+        ],
+        UNKNOWN_DISK,
+    ),
+    in_module(
+        BTRFS,
+        "btrfs_sync_file",
+        &[
+            "file_inode",
+            "inode_sb",
+            "sb_private",
+            "btrfs_devices",
+            "btrfs_device_count",
+            "btrfs_device",
+            "btrfs_bdev",
+            "bdev_disk",
+            "disk_major",
+            "disk_minor",
+        ],
+        UNKNOWN_DISK,
     ),
     optional(
         "block_split",

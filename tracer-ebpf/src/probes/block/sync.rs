@@ -11,7 +11,7 @@ use tracer_common::{Kind, block::Sync};
 use crate::{
     emit,
     filter::is_target,
-    kernel::{WritebackWork, current, file_dev, now},
+    kernel::{WritebackWork, btrfs_dev, current, file_dev, now, xfs_dev},
 };
 
 #[inline(always)]
@@ -52,6 +52,26 @@ fn writeback_queue(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     begins(bdev.disk().dev(), of);
+    0
+}
+
+/// `xfs_file_fsync(struct xfs_inode *ip)`, everywhere. Hooked by name: see `ext4_sync_file_enter`.
+#[raw_tracepoint(tracepoint = "xfs_file_fsync")]
+fn xfs_file_fsync(ctx: RawTracePointContext) -> i32 {
+    let of = current();
+    if is_target(of.0) {
+        begins(xfs_dev(ctx.arg(0)), of);
+    }
+    0
+}
+
+/// `btrfs_sync_file(const struct file *file, int datasync)`, up to 6.18. Hooked by name: see `ext4_sync_file_enter`.
+#[raw_tracepoint(tracepoint = "btrfs_sync_file")]
+fn btrfs_sync_file(ctx: RawTracePointContext) -> i32 {
+    let of = current();
+    if is_target(of.0) {
+        begins(btrfs_dev(ctx.arg(0)), of);
+    }
     0
 }
 

@@ -19,6 +19,8 @@ const COMMIT: u64 = 30;
 const THROTTLED: u64 = 31;
 const SYNC: u64 = 32;
 const FSYNC: u64 = 33;
+const XFS: u64 = 34;
+const BTRFS: u64 = 35;
 
 /// The facts at attach, with two disks under the target's mounts.
 fn two_disks() -> Vec<Event> {
@@ -52,6 +54,8 @@ fn on_disks(under_target: &[u32]) -> Vec<Event> {
             FSYNC,
             &["schedule", "jbd2_log_wait_commit", "ext4_sync_file"],
         ),
+        stack(XFS, &["schedule", "xlog_wait_on_iclog", "xfs_file_fsync"]),
+        stack(BTRFS, &["schedule", "btrfs_sync_log", "btrfs_sync_file"]),
         stack(THROTTLED, &["io_schedule_timeout", "balance_dirty_pages"]),
         Event::Wait(first(SERVER, 1, 0)),
     ]);
@@ -163,7 +167,7 @@ fn syncs(dev: u32) -> Event {
 
 #[test]
 fn the_call_that_waits_shows_the_disk() {
-    for stack in [SYNC, FSYNC] {
+    for stack in [SYNC, FSYNC, XFS, BTRFS] {
         let events = |dev| vec![syncs(dev), ended_by(KWORKER, stack), backup_elsewhere()];
         assert_eq!(shares(two_disks(), events(ELSEWHERE)), [40, 0, 0]);
         assert_eq!(shares(two_disks(), events(HERE)), [0, 0, 40]);

@@ -69,7 +69,13 @@ pub(crate) fn completes(stack: &[String]) -> bool {
 }
 
 /// Functions that emit their disk before they wait ([`crate::event::Sync`]).
-const SYNCS: [&str; 3] = ["ext4_sync_file", "sync_inodes_sb", "wb_wait_for_completion"];
+const SYNCS: [&str; 5] = [
+    "ext4_sync_file",
+    "xfs_file_fsync",
+    "btrfs_sync_file",
+    "sync_inodes_sb",
+    "wb_wait_for_completion",
+];
 
 /// Is it a sleep within such a function?
 #[must_use]
