@@ -29,7 +29,7 @@ pub const IO_ERROR: u32 = 8;
 pub const IO_OPEN: u32 = 16;
 /// A kernel thread wrote back pages that the owner had dirtied.
 pub const IO_WRITEBACK: u32 = 32;
-/// A kernel thread committed a journal transaction in which the owner had a part.
+/// A kernel thread committed a journal transaction, or wrote to a log, in which the owner had a part.
 pub const IO_JOURNAL: u32 = 64;
 /// The request was merged from bios of several owners: this record is the part of one of them, by bytes.
 pub const IO_MERGED: u32 = 128;

@@ -192,7 +192,17 @@ offsets! {
     file_inode: ("file", "f_inode");
     /// Inode within XFS's own (xfs).
     xfs_inode: ("xfs_inode", "i_vnode");
-    /// What a file system keeps of its own with a mount.
+    /// File system of a transaction (xfs).
+    xfs_trans_mount: ("xfs_trans", "t_mountp");
+    /// Bytes of the log that it reserved (xfs).
+    xfs_trans_reserved: ("xfs_trans", "t_log_res");
+    /// Log of a buffer that is written to it (xfs).
+    iclog_log: ("xlog_in_core", "ic_log");
+    /// File system of a log (xfs).
+    xlog_mount: ("xlog", "l_mp");
+    /// Super block of a file system (xfs).
+    xfs_mount_sb: ("xfs_mount", "m_super");
+    /// What a file system keeps of its own with a super block.
     sb_private: ("super_block", "s_fs_info");
     /// Devices of a file system (btrfs).
     btrfs_devices: ("btrfs_fs_info", "fs_devices");

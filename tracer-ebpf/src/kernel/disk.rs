@@ -146,7 +146,29 @@ pub(crate) fn xfs_dev(inode: *const u8) -> u32 {
     inode_dev(inode as u64 + u64::from(config!(offsets.xfs_inode)))
 }
 
-/// The same of a `struct file` on btrfs, if it has one device: btrfs does not tell the super block.
+/// Device number of the file system of a `struct xfs_trans`, and the bytes of the log that this transaction reserved.
+#[inline(always)]
+pub(crate) fn xfs_transaction(transaction: *const u8) -> (u32, u32) {
+    let mount = follow(transaction as u64, config!(offsets.xfs_trans_mount));
+    let reserved = untyped(transaction, config!(offsets.xfs_trans_reserved), 0);
+    (xfs_mount_dev(mount), reserved)
+}
+
+/// Device number of the file system to whose log a `struct xlog_in_core` is written.
+#[inline(always)]
+pub(crate) fn xfs_log_dev(iclog: *const u8) -> u32 {
+    let log = follow(iclog as u64, config!(offsets.iclog_log));
+    xfs_mount_dev(follow(log, config!(offsets.xlog_mount)))
+}
+
+#[inline(always)]
+fn xfs_mount_dev(mount: u64) -> u32 {
+    let sb = follow(mount, config!(offsets.xfs_mount_sb));
+    let bdev = follow(sb, config!(offsets.sb_bdev)) as *const u8;
+    untyped(bdev, config!(offsets.bdev_dev), 0)
+}
+
+/// The disk of a `struct file` on btrfs, if it has one device: btrfs does not tell the super block.
 #[inline(always)]
 pub(crate) fn btrfs_dev(file: *const u8) -> u32 {
     let inode = follow(file as u64, config!(offsets.file_inode));

@@ -93,6 +93,28 @@ pub(super) const PROBES: &[Probe] = &[
         &["journal_bdev", "bdev_dev", "transaction_number"],
     ),
     journal("jbd2_end_commit", &["journal_bdev"]),
+    log(
+        "xfs_trans_commit",
+        &[
+            "task_flags",
+            "xfs_trans_mount",
+            "xfs_trans_reserved",
+            "xfs_mount_sb",
+            "sb_bdev",
+            "bdev_dev",
+        ],
+    ),
+    log(
+        "xlog_iclog_write",
+        &[
+            "task_flags",
+            "iclog_log",
+            "xlog_mount",
+            "xfs_mount_sb",
+            "sb_bdev",
+            "bdev_dev",
+        ],
+    ),
     optional(
         "writeback_queue",
         &[
@@ -160,6 +182,12 @@ pub(super) const PROBES: &[Probe] = &[
 const fn journal(name: &'static str, facts: &'static [&'static str]) -> Probe {
     let cost = "journal commits of ext4 belong to their kernel thread";
     in_module(JOURNAL, name, facts, cost)
+}
+
+/// A probe on the log of XFS.
+const fn log(name: &'static str, facts: &'static [&'static str]) -> Probe {
+    let cost = "what kernel threads write to the log of XFS belongs to them";
+    in_module(XFS, name, facts, cost)
 }
 
 pub(super) fn io(r: &Io) -> event::Io {

@@ -10,6 +10,7 @@ mod merged;
 mod owners;
 mod sync;
 mod writeback;
+mod xfs;
 
 use aya_ebpf::{
     macros::{btf_tracepoint, map},

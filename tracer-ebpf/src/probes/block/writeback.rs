@@ -19,6 +19,7 @@ use tracer_common::block::{
 use super::{
     dirty,
     owners::{NO_HANDLES, add, share},
+    xfs,
 };
 use crate::{
     kernel::{Bio, Mapping, PF_KTHREAD, config, current, journal_dev, transaction_number, untyped},
@@ -52,6 +53,9 @@ pub(super) fn is_kernel_thread() -> bool {
 /// The process for which this kernel thread queues a bio just now, with the `IO_*` bit of the reason.
 #[inline(always)]
 pub(super) fn on_behalf(tid: u32) -> Option<(Dirtier, u32)> {
+    if let Some(owner) = xfs::log_owner(tid) {
+        return Some((owner, IO_JOURNAL));
+    }
     let writing = WRITING.get_ptr_mut(tid)?;
     // SAFETY: a map value; only this thread writes it.
     let writing = unsafe { &mut *writing };
@@ -98,7 +102,7 @@ pub(super) fn held_back(bio: Bio, dev: u32) -> Option<(Dirtier, u32)> {
 /// The process to charge for what `current` does to a file: itself, or the one it writes on behalf of. `None`: a kernel thread
 /// writes for itself.
 #[inline(always)]
-fn owner_here() -> Option<Dirtier> {
+pub(super) fn owner_here() -> Option<Dirtier> {
     let (pid, tid) = current();
     if is_kernel_thread() {
         on_behalf(tid).map(|(owner, _)| owner)
