@@ -23,8 +23,9 @@ const STATUS: &str = "GUEST-STATUS=";
 const TAIL: usize = 60;
 /// Exit status of `timeout` when the time was up.
 const TIMED_OUT: i32 = 124;
-/// The speed of a slow drive: a hard disk with some cache, or a small volume of a cloud.
-const SLOW: &str = ",throttling.iops-total=400,throttling.bps-total=41943040";
+/// The speed of a slow drive. A guest's CPUs are many times slower than this machine's. So its disk is slower than a hard disk:
+/// beside a faster one, its programs would wait for their CPU.
+const SLOW: &str = ",throttling.iops-total=100,throttling.bps-total=8388608";
 
 /// A guest to be booted.
 pub struct Guest<'a> {

@@ -51,9 +51,9 @@ pub(crate) const ALL: &[Scenario] = &[
     },
 ];
 
-/// The files that are unpacked: as a package or a source tree has them.
-const SMALL: usize = 512;
-const SMALL_BYTES: usize = 16 << 10;
+/// The files that are unpacked. With shorter ones a guest's CPU would be the limit, and not the disk.
+const SMALL: usize = 128;
+const SMALL_BYTES: usize = 128 << 10;
 
 /// It unpacks a directory's files over and over, and waits each time until they are on the disk: else they stay in memory.
 const UNPACKS: &str = r#"tar cf "$1.tar" -C "$1" . || exit
