@@ -1,13 +1,17 @@
-//! What a discard costs a device: its bytes do not say. To forget a gigabyte may take less time than to write a page, or seconds.
+//! What a discard or a flush costs a device: its bytes do not say. To forget a gigabyte may take less time than to write a page, or
+//! seconds. So does a flush, which has no bytes.
 
 use rustc_hash::FxHashMap as HashMap;
-use tracer_common::block::{OP_DISCARD, OP_SECURE_ERASE, OP_WRITE_ZEROES};
+use tracer_common::block::{OP_DISCARD, OP_FLUSH, OP_SECURE_ERASE, OP_WRITE_ZEROES};
 
 use super::request::Request;
 
 /// Is it a request that moves none of its bytes?
 pub(super) fn moves_nothing(op: u32) -> bool {
-    matches!(op, OP_DISCARD | OP_SECURE_ERASE | OP_WRITE_ZEROES)
+    matches!(
+        op,
+        OP_DISCARD | OP_FLUSH | OP_SECURE_ERASE | OP_WRITE_ZEROES
+    )
 }
 
 /// What was seen of requests of one kind.
@@ -20,7 +24,7 @@ struct Seen {
     beside: f64,
 }
 
-/// The demand of discards, by operation and size class.
+/// The demand of discards and flushes, by operation and size class.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Discards {
     seen: HashMap<(u32, u32), Seen>,

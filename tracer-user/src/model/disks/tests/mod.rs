@@ -4,7 +4,7 @@ mod awaited;
 mod device;
 mod harm;
 
-use tracer_common::block::{IO_HELD, IO_WRITEBACK, OP_READ, OP_WRITE};
+use tracer_common::block::{IO_HELD, IO_WRITEBACK, OP_FLUSH, OP_READ, OP_WRITE};
 
 use super::{disk::Disk, fit::Fit, request::Request};
 use crate::model::books::Holder;
@@ -81,6 +81,29 @@ fn a_small_reader_is_not_accused_of_a_big_readers_harm() {
             / (10 * MS) as f64
     };
     assert!(share(1) > 0.9 * (1.0 - 0.1) && share(2) < 0.05, "{blame:?}");
+}
+
+#[test]
+fn a_flush_counts_by_the_time_that_flushes_take() {
+    let flush = |begin| Request {
+        op: OP_FLUSH,
+        ..request(Holder::Process(1), begin, begin + 40 * MS, 0)
+    };
+    let mut requests = Vec::new();
+    for begin in (0..2000).step_by(100).map(|ms| ms * MS) {
+        requests.push(request(Holder::Own, begin, begin + MS, 4096));
+        requests.push(flush(begin + 50 * MS));
+    }
+    let own = request(Holder::Own, 2000 * MS, 2040 * MS, 4096);
+    let reader = request(Holder::Process(2), 2000 * MS, 2040 * MS, 4096);
+    requests.extend([flush(2000 * MS), reader, own]);
+    let blame = disk(&requests).blame(&own, 2000 * MS, 2040 * MS, &|request| request.owner);
+    let share = |id| {
+        let charges = blame.charges.iter();
+        let of = charges.filter(|(holder, _)| *holder == Holder::Process(id));
+        of.map(|(_, ns)| ns).sum::<u64>()
+    };
+    assert!(share(1) > 35 * MS && share(2) < 2 * MS, "{blame:?}");
 }
 
 #[test]
