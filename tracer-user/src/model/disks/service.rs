@@ -92,6 +92,8 @@ pub(crate) struct Own {
     pub(crate) explained: f64,
     /// Part of `ns` that a device of its sort would not take, or that this one did not take before.
     pub(crate) slow_ns: u64,
+    /// The most that a device of its sort takes for it alone, ns.
+    pub(crate) most_ns: u64,
 }
 
 /// The most that a device of its sort takes for a request alone on it.
@@ -124,7 +126,7 @@ impl Usual {
 const EPISODE: usize = 20;
 /// A device that takes so many times as long as at its best is slow. Garbage collection, heat and a failing disk cost more. The
 /// place on the disk and the cache of the drive cost less.
-const SLOWED: u64 = 4;
+pub(crate) const SLOWED: u64 = 4;
 
 /// The median times of requests alone on the device, in the order of time.
 #[derive(Clone, Debug, Default)]
@@ -194,6 +196,11 @@ impl Service {
         }
     }
 
+    /// Median time of the last requests that were alone, ns; 0 before enough were.
+    pub(crate) fn last_alone(&self) -> u64 {
+        self.history.last
+    }
+
     /// Times of such a request without the others; `None` before enough is known. `demand` is its own. `in_turn` is the time of a
     /// unit of demand on a device that serves in turn, ns.
     #[must_use]
@@ -225,6 +232,7 @@ impl Service {
             estimated: !known,
             explained,
             slow_ns,
+            most_ns: usual.time(bytes) as u64,
         })
     }
 
