@@ -214,6 +214,13 @@ impl Disk {
         })
     }
 
+    /// Do requests like this one take longer than alone beside at least what was there when it was issued?
+    pub(super) fn is_harmed(&self, request: &Request) -> bool {
+        let kind = self.service.get(&size_class(request));
+        let (own, others) = (self.demand(request), self.others(request));
+        kind.is_some_and(|kind| kind.is_longer_beside(own, others))
+    }
+
     /// How long such a request takes without the others; `None` before anything is known.
     pub(super) fn own_service(&self, request: &Request) -> Option<service::Own> {
         let service = self.service.get(&size_class(request))?;

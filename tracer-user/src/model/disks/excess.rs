@@ -2,7 +2,8 @@
 //!
 //! On average, the others cause as much of the excess as the means differ. In the single wait, what the device did for them
 //! meanwhile decides. If the wait took many times as long as that, the device was slow by itself: a light writer beside a stall
-//! has done nothing.
+//! has done nothing. If the device was at work for them for most of a rare long wait, the wait is theirs: among thousands of fast
+//! ones the means do not show it.
 
 use tracer_common::block::OP_READ;
 
@@ -61,6 +62,11 @@ impl Disk {
                 if service.ns + rest - idle > service.most_ns {
                     slow += rest - idle;
                 }
+            } else if request.device_ns() >= SLOWED * service.ns
+                && 2 * work.others >= length - own
+                && self.is_harmed(request)
+            {
+                excess = excess.max(work.others.min(length - own));
             }
         }
         Split {

@@ -76,6 +76,23 @@ fn who_fills_a_device_that_stalls_is_charged_with_his_part() {
     assert_right(&scenes, &[target(4096), heavy]);
 }
 
+/// Three times in 6 s, others have the device for a third of a second or a whole one, with all they have at once.
+#[test]
+fn rare_long_waits_behind_much_are_charged_to_who_brought_it() {
+    let scene = |device, at_once| {
+        let deep = Device {
+            depth: 1023,
+            ..device
+        };
+        let bursts = in_shifts(other(1, 1 << 20, at_once), 1, 1999);
+        let once = in_shifts(other(3, 1 << 20, 2 * at_once), 1, 5999);
+        let light = every(other(2, 8192, 1), 20);
+        assert_right(&[("deep", deep)], &[steady_target(), bursts, once, light]);
+    };
+    scene(ONE_SERVER, 32);
+    scene(EIGHT_SERVERS, 256);
+}
+
 /// Their requests are there in every stall, and do no harm at any time.
 #[test]
 fn who_reads_beside_on_a_device_of_many_servers_is_not_charged_with_its_stalls() {
