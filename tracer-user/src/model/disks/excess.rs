@@ -53,7 +53,8 @@ impl Disk {
         // In the queue before the device it stood behind the others, or it would not have stood there.
         let mut excess = queued + ((length - queued - own) as f64 * service.explained) as u64;
         let (mut idle, mut slow) = (0, service.slow_ns);
-        if let Some(work) = self.work(request, begin, end) {
+        let is_long = length.max(request.device_ns()) >= SLOWED * service.ns;
+        if is_long && let Some(work) = self.work(request, begin, end) {
             if length >= SLOWED * (service.ns + work.others) {
                 let rest = excess.saturating_sub(work.others);
                 excess -= rest;
