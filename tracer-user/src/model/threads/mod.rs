@@ -10,6 +10,7 @@ mod stack;
 mod stops;
 mod thread;
 mod time_line;
+mod tries;
 mod wait;
 mod work;
 

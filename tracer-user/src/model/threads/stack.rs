@@ -38,6 +38,8 @@ pub(crate) struct Stack {
     pub(crate) swaps_in: bool,
     /// In the reclaim of pages of a group that is full.
     pub(crate) reclaims_group: bool,
+    /// Of a sleep on a futex.
+    pub(crate) is_futex: bool,
     /// The kind of lock that it sleeps for.
     pub(crate) lock: Option<Lock>,
     /// A sleep for a time that the thread itself chose.
@@ -70,6 +72,7 @@ impl Stack {
             reads_page: signs::reads_page(&frames),
             swaps_in: signs::swaps_in(&frames),
             reclaims_group: signs::reclaims_group(&frames),
+            is_futex: signs::is_futex(&frames),
             lock: signs::lock_of(row, &frames),
             nap: signs::is_nap(&frames),
             syncs: signs::syncs(&frames),

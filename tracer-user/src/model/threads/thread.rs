@@ -6,6 +6,7 @@ use super::{
     completions::Unexplained,
     locks::Sight,
     time_line::{KEPT, MOST, Spent, TimeLine},
+    tries::Tries,
     work::Work,
 };
 use crate::{
@@ -63,6 +64,8 @@ pub(crate) struct Thread {
     pub(crate) seed_state: Option<char>,
     /// Waits for completions of which nothing is known to have been in flight.
     pub(super) unexplained: VecDeque<Unexplained>,
+    /// Sleeps on one futex that nobody ended so far.
+    pub(super) tries: Tries,
     /// The lock that it was refused last, and has not got since.
     pub(crate) refused: Option<Sight>,
     /// The owners of the lock for which it sleeps, in order of time.
@@ -96,6 +99,7 @@ impl Thread {
             seed: Vec::new(),
             seed_state: None,
             unexplained: VecDeque::new(),
+            tries: Tries::default(),
             refused: None,
             locks: Vec::new(),
             released: (0, 0),
@@ -132,6 +136,13 @@ impl Thread {
     /// The wait for work that ended at `ns` was interrupted: whoever ended it is not whom the thread waited for.
     pub(crate) fn was_not_answered(&mut self, ns: u64) {
         self.line.was_not_answered(ns);
+    }
+
+    /// Its wait for work in `span` counts as `tentative` (which sums to its length), unless it has been judged already.
+    pub(super) fn explain(&mut self, span: (u64, u64), tentative: &Budget) {
+        if span.0 >= self.judged_ns {
+            self.line.explain(span, tentative);
+        }
     }
 
     /// It was blocked in the idle parts of an interval after all, as far as no request has counted them as its own. Returns these parts.

@@ -152,6 +152,27 @@ impl TimeLine {
         self.steps[at].did = Did::Idle;
     }
 
+    /// The wait for work from `begin` to `end` had no explanation; now it is known what the thread would be waiting for. `tentative`
+    /// sums to the length of the wait.
+    pub(crate) fn explain(&mut self, (begin, end): (u64, u64), tentative: &Budget) {
+        let at = recent::partition_point(&self.steps, |step| step.ns < end);
+        let step_begin = match at.checked_sub(1) {
+            Some(before) => self.steps[before].ns,
+            None => self.begin_ns,
+        };
+        let Some(step) = self.steps.get_mut(at) else {
+            return;
+        };
+        if (step_begin, step.ns) != (begin, end) || !matches!(step.did, Did::Idle) {
+            return;
+        }
+        self.spent.tentative[Class::Idle.index()] -= end - begin;
+        for (sum, ns) in self.spent.tentative.iter_mut().zip(*tentative) {
+            *sum += ns;
+        }
+        step.did = Did::Waiting(Box::new(*tentative));
+    }
+
     /// Nothing is known of the time until `until`.
     pub(crate) fn skip(&mut self, until: u64) {
         self.push(until, Did::Unknown);
@@ -333,6 +354,30 @@ mod tests {
         assert_eq!(line.spent().tentative[Class::Upstream.index()], 0);
         assert_eq!(line.between(0, 7, false).tentative[Class::Idle.index()], 7);
         assert_eq!(line.spent().total(), 8);
+    }
+
+    #[test]
+    fn a_wait_that_is_explained_later_keeps_its_length_and_is_explained_once() {
+        let mut line = TimeLine::new(0);
+        let idle = |ns| {
+            let mut budget = Budget::default();
+            budget[Class::Idle.index()] = ns;
+            budget
+        };
+        line.extend_waiting(&idle(5), 5);
+        line.extend(Class::OnCpu, 6);
+        line.extend_waiting(&idle(4), 10);
+        let mut disk = idle(1);
+        disk[Class::Disk.index()] = 3;
+        // No wait of this length ended then.
+        line.explain((7, 10), &disk);
+        assert_eq!(line.between(0, 10, false).tentative, idle(9));
+        line.explain((6, 10), &disk);
+        line.explain((6, 10), &idle(4));
+        let mut all = disk;
+        all[Class::Idle.index()] += 5;
+        assert_eq!(line.between(0, 10, false).tentative, all);
+        assert_eq!(line.spent(), &line.between(0, 10, false));
     }
 
     #[test]

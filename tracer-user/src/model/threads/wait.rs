@@ -9,9 +9,9 @@ use tracer_common::sched::{
 use super::{
     Threads,
     locks::LockWait,
-    signs,
     sleep::{self, Sleep},
     thread::{Behind, Thread},
+    tries::meanwhile,
 };
 use crate::{
     class::{Cause, Class, Resource},
@@ -318,13 +318,7 @@ impl Threads {
         let waker = self.waker(wait);
         let has_waker = waker.is_some();
         if let Some(waker) = waker {
-            let spent = waker.between(begin, until);
-            for (sum, (certain, waiting)) in tentative
-                .iter_mut()
-                .zip(spent.certain.iter().zip(spent.tentative))
-            {
-                *sum = certain + waiting;
-            }
+            tentative = meanwhile(waker, (begin, until));
         } else if let Some((class, holder)) = self.stranger(names, wait) {
             tentative[class.index()] = until - begin;
             if let Some(thread) = self.living.get_mut(&wait.tid) {
@@ -342,8 +336,13 @@ impl Threads {
         if let Some(thread) = self.living.get_mut(&wait.tid) {
             thread.bystander = interrupt.then_some(wait.waker_pid);
         }
-        if has_waker && let Some(waker) = self.living.get_mut(&wait.waker_tid) {
-            waker.wakes(wait.waking_ns.max(begin), wait.tid);
+        if has_waker {
+            self.got(wait);
+            if let Some(waker) = self.living.get_mut(&wait.waker_tid) {
+                waker.wakes(wait.waking_ns.max(begin), wait.tid);
+            }
+        } else if interrupt {
+            self.tried(wait, (begin, until));
         }
     }
 
@@ -385,10 +384,9 @@ impl Threads {
             return None;
         }
         let stack = self.stacks.get(wait.stack)?;
-        let class = if signs::is_futex(&stack.frames) {
-            Class::Lock
-        } else {
-            Class::Upstream
+        let class = match stack.is_futex {
+            true => Class::Lock,
+            false => Class::Upstream,
         };
         Some((class, holder))
     }
@@ -404,7 +402,7 @@ impl Threads {
     }
 
     /// The target thread that ended a sleep.
-    fn waker(&self, wait: &Wait) -> Option<&Thread> {
+    pub(super) fn waker(&self, wait: &Wait) -> Option<&Thread> {
         let interrupt = self.woken_by_interrupt(wait).unwrap_or(true);
         if wait.flags & WAIT_NO_WAKER != 0 || interrupt || wait.waker_tid == wait.tid {
             return None;
