@@ -2,6 +2,7 @@
 
 use super::{
     Beside, Requests,
+    hands::Hands,
     turns::{disown, own},
 };
 use crate::{
@@ -17,6 +18,18 @@ use crate::{
 
 /// A master forks processes that accept, and those fork one for each request. Longer chains of forks belong to no request.
 const MOST_LIVES: usize = 4;
+
+/// A part of a turn in which one thread lived that worked on it.
+struct Life {
+    tid: u32,
+    /// Begin and end of the part, ns.
+    begin: u64,
+    end: u64,
+    /// The class of waits for work that nothing explains.
+    waiting: Class,
+    /// Who else had the request.
+    hands: Hands,
+}
 
 impl Requests {
     /// Judges the part of a turn up to `now`, in which `tid` worked on it. Its waits for work that no waker explains count as
@@ -43,6 +56,11 @@ impl Requests {
             disown(beside.threads, previous, socket);
             own(beside.threads, tid, socket);
         }
+        // Only of a wait that nothing explains it is asked who else had the request.
+        let mut hands = match waiting {
+            Class::Other => Hands::of(beside.threads, tid, socket, turn.begin_ns, (begin, now)),
+            _ => Hands::default(),
+        };
         // Judge each thread that lived a part of this time. Before a thread was born, the one that forked it had its work.
         let (mut tid, mut end) = (tid, now);
         for _ in 0..MOST_LIVES {
@@ -50,8 +68,15 @@ impl Requests {
                 break;
             };
             let (from, parent) = (thread.begin_ns.clamp(begin, end), thread.parent);
-            self.judge_life(beside, socket, tid, (from, end), waiting);
-            self.confirm(beside, tid, (from, end), waiting, socket);
+            let life = Life {
+                tid,
+                begin: from,
+                end,
+                waiting,
+                hands: std::mem::take(&mut hands),
+            };
+            self.judge_life(beside, socket, &life);
+            self.confirm(beside, socket, &life);
             if picked_up {
                 let caller = self.caller(socket);
                 self.clients.worked(tid, caller, from, end);
@@ -62,34 +87,33 @@ impl Requests {
     }
 
     /// Adds a part of a thread's time line to the request of a connection.
-    fn judge_life(
-        &mut self,
-        beside: &mut Beside<'_>,
-        socket: u64,
-        tid: u32,
-        (begin, end): (u64, u64),
-        waiting: Class,
-    ) {
+    fn judge_life(&mut self, beside: &mut Beside<'_>, socket: u64, life: &Life) {
         let asker = self.local_asker(socket);
         let ledger = &mut beside.account.ledger;
         let (Some(thread), Some(turn)) = (
-            beside.threads.get(tid),
+            beside.threads.get(life.tid),
             self.connections
                 .get_mut(&socket)
                 .and_then(|connection| connection.turn.as_mut()),
         ) else {
             return;
         };
-        thread.for_each_piece(begin, end, |from, to, spent| {
+        let threads = &*beside.threads;
+        thread.for_each_piece(life.begin, life.end, |from, to, spent| {
             turn.blocked_ns += spent.blocked();
+            let mut tentative = spent.tentative;
+            life.hands.explain(threads, (from, to), &mut tentative);
             let others = u128::from(thread.work.for_others(socket, from, to));
             for class in Class::ALL {
                 let certain = spent.certain[class.index()];
-                let ns = certain + spent.tentative[class.index()];
+                let ns = certain + tentative[class.index()];
                 if ns == 0 {
                     continue;
                 }
-                let known = if class == Class::Idle { waiting } else { class };
+                let known = match class {
+                    Class::Idle => life.waiting,
+                    _ => class,
+                };
                 ledger.requests(known, from, to, ns);
                 if let Some(asker) = asker {
                     ledger.served_requests(asker, known, from, to, ns);
@@ -100,19 +124,13 @@ impl Requests {
         });
     }
 
-    /// The thread owned a request in `[begin, now]`: its waits for work there were no idling.
-    fn confirm(
-        &mut self,
-        beside: &mut Beside<'_>,
-        tid: u32,
-        (begin, now): (u64, u64),
-        waiting: Class,
-        socket: u64,
-    ) {
+    /// The thread owned a request meanwhile: its waits for work were no idling.
+    fn confirm(&mut self, beside: &mut Beside<'_>, socket: u64, life: &Life) {
+        let (tid, now, waiting) = (life.tid, life.end, life.waiting);
         let Some(thread) = beside.threads.get_mut(tid) else {
             return;
         };
-        let begin = begin.max(thread.judged_ns);
+        let begin = life.begin.max(thread.judged_ns);
         if now <= begin {
             return;
         }
@@ -125,7 +143,8 @@ impl Requests {
             Class::Upstream => self.asked_place(beside, tid),
             _ => None,
         };
-        for (from, to, waited) in waits {
+        for (from, to, mut waited) in waits {
+            life.hands.explain(beside.threads, (from, to), &mut waited);
             let direct = match beside.threads.get(tid) {
                 Some(thread) => charge_strangers(beside.account, thread, from, to),
                 None => Budget::default(),

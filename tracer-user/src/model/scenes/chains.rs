@@ -254,3 +254,29 @@ fn a_lock_that_is_asked_for_again_and_again_is_one_wait_for_its_owner() {
     assert_eq!(requests(&books, Class::Disk), 17);
     assert_eq!(requests(&books, Class::Other), 10);
 }
+
+#[test]
+fn what_a_pool_does_for_an_event_loop_is_the_time_of_the_request_over_all_sleeps_of_the_loop() {
+    const OTHERS: u64 = 10;
+    let mut events = vec![
+        receive(SERVER, CLIENT, 10, 10),
+        woken_by(SERVER, SERVER, FUTEX_WAKE, asleep(WORKER, 1, 11, 0, FUTEX)),
+        sleep(WORKER, 11, 51, PAGE),
+    ];
+    // Meanwhile the loop serves others, each woken for by an interrupt.
+    for begin in (11..47).step_by(4) {
+        events.extend([
+            sleep(SERVER, begin, begin + 2, EPOLL),
+            receive(SERVER, OTHERS, begin + 2, begin + 2),
+            send(SERVER, OTHERS, begin + 3),
+        ]);
+    }
+    events.extend([
+        woken_by(SERVER, WORKER, FUTEX_WAKE, asleep(SERVER, 47, 51, 0, EPOLL)),
+        send(SERVER, CLIENT, 52),
+    ]);
+    let books = scene(events, 80);
+    assert_eq!(requests(&books, Class::Disk), 9 * 2 + 4);
+    assert_eq!(requests(&books, Class::Other), 0);
+    assert_closed(&books);
+}

@@ -54,6 +54,8 @@ pub(crate) struct Thread {
     pub(crate) work: Work,
     /// Waits for work that it ended: (when, ns; tid). It may have handed a request to one of these threads.
     pub(crate) woken: VecDeque<(u64, u32)>,
+    /// The thread of the target that last ended a wait for work of it, and when, ns.
+    pub(crate) woken_by: Option<(u64, u32)>,
     /// Process that ran when an interrupt ended its last wait for work; `None` once a request was taken for that one's.
     pub(crate) bystander: Option<u32>,
     /// Thread that forked it in the window.
@@ -94,6 +96,7 @@ impl Thread {
             pid: 0,
             work: Work::default(),
             woken: VecDeque::new(),
+            woken_by: None,
             bystander: None,
             parent: None,
             seed: Vec::new(),

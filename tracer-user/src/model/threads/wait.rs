@@ -335,6 +335,9 @@ impl Threads {
             wait.flags & WAIT_NO_WAKER != 0 || self.woken_by_interrupt(wait) == Some(true);
         if let Some(thread) = self.living.get_mut(&wait.tid) {
             thread.bystander = interrupt.then_some(wait.waker_pid);
+            if has_waker {
+                thread.woken_by = Some((until, wait.waker_tid));
+            }
         }
         if has_waker {
             self.got(wait);

@@ -54,6 +54,17 @@ impl Work {
         }
     }
 
+    /// The connection for which it worked at a time; `None` if that is not known.
+    #[must_use]
+    pub(crate) fn at(&self, ns: u64) -> Option<u64> {
+        if self.since_ns <= ns {
+            return self.socket;
+        }
+        let first = recent::partition_point(&self.spans, |span| span.end_ns < ns);
+        let span = self.spans.get(first)?;
+        (span.begin_ns <= ns).then_some(span.socket)
+    }
+
     /// How long of `[begin, end]` it worked for other connections than `socket`, ns.
     #[must_use]
     #[inline]
@@ -105,8 +116,11 @@ mod tests {
         assert_eq!(work.for_others(2, 0, 60), 10);
         assert_eq!(work.for_others(1, 0, 60), 3);
         assert_eq!(work.for_others(3, 11, 21), 10);
+        let at = [11, 15, 21, 30].map(|ns| work.at(ns));
+        assert_eq!(at, [Some(1), Some(1), Some(2), None]);
         work.call(1, 52);
         // Its work now.
         assert_eq!(work.for_others(2, 50, 60), 10);
+        assert_eq!(work.at(55), Some(1));
     }
 }
