@@ -138,6 +138,15 @@ impl Requests {
             // An event came that the client had asked to hear of. The sends before it answered something else.
             return self.end_turn(beside, call.socket);
         }
+        if waiting == Class::Other
+            && let Some(begin_ns) = self.pushed(beside.threads, &turn, call)
+        {
+            self.end_turn(beside, call.socket);
+            self.open_turn(beside.threads, call, begin_ns);
+            if let Some(push) = self.turn_mut(call.socket) {
+                push.is_push = true;
+            }
+        }
         self.judge(beside, call.socket, call.ns, call.tid, waiting);
         let Some(connection) = self.connections.get_mut(&call.socket) else {
             return;

@@ -17,6 +17,8 @@ pub(crate) struct Turn {
     pub(crate) begin_ns: u64,
     /// Began before the window: its age is not known.
     pub(crate) clipped: bool,
+    /// Nobody asked for it: the server sends what it was asked to tell of.
+    pub(crate) is_push: bool,
     /// Thread that owns it.
     pub(crate) tid: u32,
     /// Up to when it is judged.
@@ -37,6 +39,7 @@ impl Turn {
         Self {
             begin_ns: judged_ns,
             clipped: begin_ns < start_ns,
+            is_push: false,
             tid,
             judged_ns,
             sent_ns: None,

@@ -1,7 +1,7 @@
-//! Requests that are none: somebody asked to hear of it when something happens, and nothing did.
+//! Requests that are none: somebody asked to hear of it when something happens. Nothing did, or the server hears of it and pushes.
 
-use super::{Requests, connection::Turn};
-use crate::model::threads::Threads;
+use super::{Requests, connection::Turn, hands::Hands};
+use crate::{class::Class, event::Call, model::threads::Threads};
 
 /// A turn without a send for longer than this is a long poll, if its owner only waited for work.
 const LONG_POLL_NS: u64 = 5_000_000_000;
@@ -9,7 +9,36 @@ const LONG_POLL_NS: u64 = 5_000_000_000;
 /// A request of which more than this part is known to be blocked is no long poll. Not 0: the thread that takes it has to come on a CPU.
 pub(super) const LONG_POLL_BLOCKED: f64 = 0.01;
 
+/// A shorter silence between two sends is one of the same answer, ns.
+const PUSH_NS: u64 = 1_000_000;
+
+/// What is sent after a silence in which the thread worked for the connection for more than this part belongs to the same answer.
+const PUSH_WORK: f64 = 0.1;
+
 impl Requests {
+    /// Since when a thread works on what it sends now, if that is a push: the request was answered before, and nobody has worked for it
+    /// since. Something woke the thread then.
+    pub(super) fn pushed(&self, threads: &Threads, turn: &Turn, call: &Call) -> Option<u64> {
+        let sent_ns = turn.sent_ns?;
+        let age = call.ns.saturating_sub(sent_ns);
+        let thread = threads.get(call.tid).filter(|_| age >= PUSH_NS)?;
+        let silence = (sent_ns, call.ns);
+        let hands = Hands::of(threads, call.tid, call.socket, turn.begin_ns, silence);
+        let (mut idle, mut woken_ns) = (0, None);
+        thread.for_each_piece(sent_ns, call.ns, |from, to, spent| {
+            let mut waited = spent.tentative;
+            hands.explain(threads, (from, to), &mut waited);
+            let ns = waited[Class::Idle.index()];
+            if ns > 0 {
+                idle += ns;
+                woken_ns = Some(to);
+            }
+        });
+        let for_others = thread.work.for_others(call.socket, sent_ns, call.ns);
+        let worked = age.saturating_sub(idle + for_others);
+        woken_ns.filter(|_| worked as f64 <= PUSH_WORK * age as f64)
+    }
+
     /// Did `tid` only wait for work for so long, since the request began or sent last, that it is none? An owner that still waits for
     /// an answer itself waits for no work.
     pub(super) fn is_long_poll(&self, threads: &Threads, turn: &Turn, tid: u32, now: u64) -> bool {

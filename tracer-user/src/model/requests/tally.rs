@@ -86,9 +86,11 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// A request ended.
+    /// A request ended. A push is none.
     pub(crate) fn ended(&mut self, turn: &Turn) {
-        let Some(sent_ns) = turn.sent_ns else { return };
+        let Some(sent_ns) = turn.sent_ns.filter(|_| !turn.is_push) else {
+            return;
+        };
         if turn.clipped {
             self.clipped += 1;
         } else {
@@ -96,9 +98,12 @@ impl Tally {
         }
     }
 
-    /// A request is open at the end.
+    /// A request is open at the end, or a push is under way.
     pub(crate) fn left_open(&mut self, turn: &Turn) {
         self.seen = true;
+        if turn.is_push {
+            return;
+        }
         self.open += 1;
         self.oldest_ns = Some(
             self.oldest_ns

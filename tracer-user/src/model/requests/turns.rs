@@ -28,6 +28,11 @@ impl Requests {
         self.connections.get(&socket)?.turn.as_ref()
     }
 
+    /// The same, to be changed.
+    pub(super) fn turn_mut(&mut self, socket: u64) -> Option<&mut Turn> {
+        self.connections.get_mut(&socket)?.turn.as_mut()
+    }
+
     /// The request of a connection, if one is open, is over.
     pub(super) fn end_turn(&mut self, beside: &mut Beside<'_>, socket: u64) {
         if let Some(turn) = self.take_turn(beside.threads, socket) {

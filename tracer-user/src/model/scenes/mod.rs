@@ -16,6 +16,7 @@ mod memory;
 mod network;
 mod parts;
 mod places;
+mod pushes;
 pub(crate) mod remote;
 mod requests;
 mod run_queue;
