@@ -24,18 +24,19 @@ impl Requests {
         let thread = threads.get(call.tid).filter(|_| age >= PUSH_NS)?;
         let silence = (sent_ns, call.ns);
         let hands = Hands::of(threads, call.tid, call.socket, turn.begin_ns, silence);
-        let (mut idle, mut woken_ns) = (0, None);
+        // What is forgotten is of a long silence, in which the thread had other things to do.
+        let (mut busy, mut woken_ns) = (0, None);
         thread.for_each_piece(sent_ns, call.ns, |from, to, spent| {
             let mut waited = spent.tentative;
             hands.explain(threads, (from, to), &mut waited);
-            let ns = waited[Class::Idle.index()];
-            if ns > 0 {
-                idle += ns;
+            let idle = waited[Class::Idle.index()];
+            busy += spent.total() - idle;
+            if idle > 0 {
                 woken_ns = Some(to);
             }
         });
         let for_others = thread.work.for_others(call.socket, sent_ns, call.ns);
-        let worked = age.saturating_sub(idle + for_others);
+        let worked = busy.saturating_sub(for_others);
         woken_ns.filter(|_| worked as f64 <= PUSH_WORK * age as f64)
     }
 

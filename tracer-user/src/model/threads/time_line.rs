@@ -89,6 +89,8 @@ pub(crate) struct TimeLine {
     begin_ns: u64,
     steps: VecDeque<Step>,
     spent: Spent,
+    /// Steps that were needed when somebody last tried to forget them.
+    needed: usize,
 }
 
 impl TimeLine {
@@ -99,6 +101,7 @@ impl TimeLine {
             begin_ns,
             steps: VecDeque::new(),
             spent: Spent::default(),
+            needed: 0,
         }
     }
 
@@ -222,10 +225,11 @@ impl TimeLine {
         amended
     }
 
-    /// Is it worth calling [`Self::forget`]?
+    /// Is it worth calling [`Self::forget`]? Not at each step while an old request needs them all: to find out what is needed costs time
+    /// for each connection of the thread.
     #[must_use]
     pub(crate) fn is_long(&self) -> bool {
-        self.steps.len() >= 4 * KEPT
+        self.steps.len() >= self.needed + 4 * KEPT
     }
 
     /// Forgets what ended before `needed_ns`, but for the most recent.
@@ -236,6 +240,7 @@ impl TimeLine {
         {
             self.begin_ns = first.ns;
         }
+        self.needed = self.steps.len().saturating_sub(KEPT);
     }
 
     /// Time per class between two times. After the last step the thread runs, or nothing is known.
@@ -448,5 +453,19 @@ mod tests {
         line.forget(u64::MAX);
         assert_eq!(line.spent().total(), 10_000);
         assert!(!line.is_long());
+    }
+
+    #[test]
+    fn what_is_needed_is_asked_for_anew_only_after_many_more_steps() {
+        let mut line = TimeLine::new(0);
+        let mut tries = 0;
+        for i in 1..=(40 * KEPT as u64) {
+            line.extend(Class::OnCpu, i);
+            if line.is_long() {
+                tries += 1;
+                line.forget(0);
+            }
+        }
+        assert_eq!(tries, 13);
     }
 }
