@@ -63,8 +63,10 @@ impl Hands {
         };
         for class in Class::ALL {
             let ns = u128::from(did[class.index()]) * u128::from(idle) / u128::from(length);
-            waited[class.index()] += ns as u64;
-            waited[Class::Idle.index()] -= ns as u64;
+            // Parts of a step that are cut out of it may sum to a ns more than it.
+            let ns = (ns as u64).min(waited[Class::Idle.index()]);
+            waited[class.index()] += ns;
+            waited[Class::Idle.index()] -= ns;
         }
     }
 }
