@@ -1,11 +1,10 @@
 //! One disk: how long a target's request would have taken alone, and which others had the device meanwhile.
 //!
 //! A wait on a request is its own service `s0` plus an excess. `s0` is the median device time of the same operation and size while
-//! nobody else had a request there. The others cause as much of the excess as the mean device time rises beside others, within
-//! what the device did for them during the wait ([`Disk::split`]). That part is shared over all other requests in flight or queued
-//! meanwhile. Each counts by the service it demands, `d = k + bytes`. `k` is the cost of an I/O beside its bytes, fitted from the
-//! window. Time is virtual: at each instant every request there gets `d / Σd`. So a small reader is not accused of a big reader's
-//! harm.
+//! nobody else had a request there. The others cause as much of the excess as the mean device time rises beside others. That part
+//! is shared over all other requests in flight or queued during the wait. Each counts by the service it demands, `d = k + bytes`.
+//! `k` is the cost of an I/O beside its bytes, fitted from the window. Time is virtual: at each instant every request there gets
+//! `d / Σd`. So a small reader is not accused of a big reader's harm.
 
 use std::collections::{VecDeque, vec_deque};
 
@@ -14,7 +13,6 @@ use tracer_common::block::{IO_THROTTLED, OP_READ, OP_WRITE};
 
 use super::{
     discard::{Discards, moves_nothing},
-    excess::Split,
     fit::Fit,
     own::{self, Own},
     reach::Reach,
@@ -200,29 +198,8 @@ impl Disk {
         }
     }
 
-    /// Time that the device takes for each of these requests when it serves in turn, ns; `None` before its rate is known. Kinds of
-    /// requests share the rate. So it is no less than such a request took alone.
-    pub(super) fn in_turn(&self) -> Option<impl Fn(&Request) -> u64> {
-        let (cost, rate) = (self.fit.cost(), self.fit.rate()?);
-        Some(move |request: &Request| {
-            let demand = self.demand_at(request, cost);
-            if moves_nothing(request.op) {
-                return (demand * self.fit.in_turn()) as u64;
-            }
-            let kind = self.service.get(&size_class(request));
-            ((demand * rate) as u64).max(kind.map_or(0, Service::last_alone))
-        })
-    }
-
-    /// Do requests like this one take longer than alone beside at least what was there when it was issued?
-    pub(super) fn is_harmed(&self, request: &Request) -> bool {
-        let kind = self.service.get(&size_class(request));
-        let (own, others) = (self.demand(request), self.others(request));
-        kind.is_some_and(|kind| kind.is_longer_beside(own, others))
-    }
-
     /// How long such a request takes without the others; `None` before anything is known.
-    pub(super) fn own_service(&self, request: &Request) -> Option<service::Own> {
+    fn own_service(&self, request: &Request) -> Option<service::Own> {
         let service = self.service.get(&size_class(request))?;
         let demand = self.demand(request);
         service.own(demand, request.bytes, self.fit.in_turn(), self.usual)
@@ -313,13 +290,24 @@ impl Disk {
         let length = end.saturating_sub(begin);
         let (shares, own_shares) = self.shares(Some(request), begin, end, whose);
         let others: f64 = shares.iter().map(|(_, share)| share).sum();
-        let Split {
-            excess,
-            idle,
-            slow,
-            estimated,
-        } = self.split(request, begin, end, others > 0.0);
-        let mut charges = vec![(Holder::Own, length - excess - idle - slow)];
+        let issued = request.issue_ns.clamp(begin, end.max(begin));
+        let queued = issued - begin;
+        let service = self.own_service(request);
+        // Its own is as much of its time on the device as it would take without the others.
+        let (own, explained, estimated) = match service {
+            Some(own) => {
+                let until = (request.issue_ns + own.ns).saturating_sub(issued);
+                (until.min(length - queued), own.explained, own.estimated)
+            }
+            None => (0, 1.0, true),
+        };
+        // In the queue before the device it stood behind the others, or it would not have stood there.
+        let excess = match others > 0.0 {
+            true => queued + ((length - queued - own) as f64 * explained) as u64,
+            false => 0,
+        };
+        let slow = service.map_or(0, |own| own.slow_ns).min(length - excess);
+        let mut charges = vec![(Holder::Own, length - excess - slow)];
         if slow > 0 {
             charges.push((Holder::SlowDevice, slow));
         }
@@ -327,7 +315,7 @@ impl Disk {
             return Blame {
                 charges,
                 own: Vec::new(),
-                estimated,
+                estimated: false,
             };
         }
         let (mut upto, mut given) = (0.0, 0);
@@ -337,7 +325,7 @@ impl Disk {
             charges.push((holder, end - given));
             given = end;
         }
-        charges.push((Holder::Nobody, excess - given + idle));
+        charges.push((Holder::Nobody, excess - given));
         Blame {
             charges,
             own: own::scaled(own_shares, excess as f64 / others),
@@ -421,11 +409,7 @@ impl Disk {
     }
 
     /// Requests that were queued or in flight here in an interval, in the order of their ends.
-    pub(crate) fn in_flight(
-        &self,
-        begin: u64,
-        end: u64,
-    ) -> impl DoubleEndedIterator<Item = &Request> {
+    pub(crate) fn in_flight(&self, begin: u64, end: u64) -> impl Iterator<Item = &Request> {
         let range = self.range(begin, end);
         range.filter(move |request| request.overlaps(begin, end))
     }

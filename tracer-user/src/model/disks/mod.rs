@@ -1,9 +1,7 @@
 //! Disks as places: the owners of their requests are charged with the waits of target threads.
 
-mod busy;
 mod discard;
 mod disk;
-mod excess;
 mod fit;
 mod held;
 mod home;

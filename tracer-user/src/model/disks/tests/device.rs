@@ -23,8 +23,6 @@ pub(crate) struct Device {
     pub(crate) rate: u64,
     /// Requests that are given to it at once; the others wait in the operating system.
     pub(crate) depth: usize,
-    /// Works for the first, stalls for the second with whatever it has; (0, 0) works always.
-    pub(crate) shift_ns: (u64, u64),
 }
 
 /// A reader of so many requests at once, each followed by the next when it is done. Or it reads at times of its own, whatever its
@@ -107,7 +105,7 @@ pub(crate) fn play(device: &Device, readers: &[Reader], window_ns: u64) -> Vec<R
             0 => end_ns + 1000,
             every => queue_ns + (every as f64 * dice.factor()) as u64 + 1000,
         };
-        arrivals.push(Reverse((at_work(reader.shift_ns, next_ns), index, slot)));
+        arrivals.push(Reverse((at_work(reader, next_ns), index, slot)));
     }
     done.sort_by_key(|request| request.end_ns);
     done
@@ -128,7 +126,7 @@ fn serve(
     };
     if device.stripe == 0 {
         let server = free.iter_mut().min().unwrap();
-        *server = served(device, (*server).max(at), time(bytes, dice));
+        *server = (*server).max(at) + time(bytes, dice);
         return *server;
     }
     // Where the first stripe lies has nothing to do with where the request before ended.
@@ -138,23 +136,16 @@ fn serve(
         let part = left.min(device.stripe);
         *turn = (*turn + 1) % free.len();
         let server = &mut free[*turn];
-        *server = served(device, (*server).max(at), time(part, dice));
+        *server = (*server).max(at) + time(part, dice);
         end = end.max(*server);
         left -= part;
     }
     end
 }
 
-/// When a server is done with what takes it `took` from `ns` on. It stalls at most once meanwhile.
-fn served(device: &Device, ns: u64, took: u64) -> u64 {
-    let (work, rest) = device.shift_ns;
-    let begin = at_work(device.shift_ns, ns);
-    let stalls = work + rest > 0 && begin % (work + rest) + took > work;
-    begin + took + if stalls { rest } else { 0 }
-}
-
-/// The first moment from `ns` on at which somebody works for `work`, then rests for `rest`.
-fn at_work((work, rest): (u64, u64), ns: u64) -> u64 {
+/// The first moment from `ns` on at which the reader works.
+fn at_work(reader: &Reader, ns: u64) -> u64 {
+    let (work, rest) = reader.shift_ns;
     let round = work + rest;
     if round == 0 || ns % round < work {
         ns

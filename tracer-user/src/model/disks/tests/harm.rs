@@ -8,19 +8,18 @@ use super::{
 use crate::model::books::Holder;
 
 const US: u64 = 1000;
-pub(super) const MS: u64 = 1_000_000;
-pub(super) const WINDOW: u64 = 6_000 * MS;
+const MS: u64 = 1_000_000;
+const WINDOW: u64 = 6_000 * MS;
 
 /// A disk that turns, or a throttled one: one request after the other.
-pub(super) const ONE_SERVER: Device = Device {
+const ONE_SERVER: Device = Device {
     servers: 1,
     stripe: 0,
     per_io_ns: 200 * US,
     rate: 100,
     depth: 64,
-    shift_ns: (0, 0),
 };
-pub(super) const EIGHT_SERVERS: Device = Device {
+const EIGHT_SERVERS: Device = Device {
     servers: 8,
     per_io_ns: 400 * US,
     ..ONE_SERVER
@@ -31,7 +30,6 @@ const NVME: Device = Device {
     per_io_ns: 80 * US,
     rate: 1000,
     depth: 1023,
-    shift_ns: (0, 0),
 };
 const SSD: Device = Device {
     servers: 8,
@@ -39,10 +37,9 @@ const SSD: Device = Device {
     per_io_ns: 50 * US,
     rate: 60,
     depth: 64,
-    shift_ns: (0, 0),
 };
 
-pub(super) fn target(bytes: u32) -> Reader {
+fn target(bytes: u32) -> Reader {
     Reader {
         owner: Holder::Own,
         bytes,
@@ -52,7 +49,7 @@ pub(super) fn target(bytes: u32) -> Reader {
     }
 }
 
-pub(super) fn other(id: usize, bytes: u32, at_once: usize) -> Reader {
+fn other(id: usize, bytes: u32, at_once: usize) -> Reader {
     Reader {
         owner: Holder::Process(id),
         bytes,
@@ -62,7 +59,7 @@ pub(super) fn other(id: usize, bytes: u32, at_once: usize) -> Reader {
     }
 }
 
-pub(super) fn in_shifts(reader: Reader, work_ms: u64, rest_ms: u64) -> Reader {
+fn in_shifts(reader: Reader, work_ms: u64, rest_ms: u64) -> Reader {
     Reader {
         shift_ns: (work_ms * MS, rest_ms * MS),
         ..reader
@@ -70,7 +67,7 @@ pub(super) fn in_shifts(reader: Reader, work_ms: u64, rest_ms: u64) -> Reader {
 }
 
 /// Part of the target's wait per holder, and whether more than half of it was estimated.
-pub(super) fn attribution(requests: &[Request]) -> (Vec<(Holder, f64)>, bool) {
+fn attribution(requests: &[Request]) -> (Vec<(Holder, f64)>, bool) {
     const LAG: u64 = 1000 * MS;
     let mut disk = Disk::new(0, false);
     let (mut charged, mut estimated, mut all) = (Vec::<(Holder, f64)>::new(), 0.0, 0.0);
@@ -154,7 +151,7 @@ fn harms(device: &Device, readers: &[Reader]) -> Vec<(Holder, f64)> {
 }
 
 /// The charges that are not within 10 points of the truth. A process that does hardly any harm may be charged with at most 5 %.
-pub(super) fn check(name: &str, device: &Device, readers: &[Reader]) -> Vec<String> {
+fn check(name: &str, device: &Device, readers: &[Reader]) -> Vec<String> {
     let (charged, estimated) = attribution(&play(device, readers, WINDOW));
     let mut wrong = Vec::new();
     for (owner, truth) in harms(device, readers) {
