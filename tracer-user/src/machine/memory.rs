@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     limits::{Member, figure, of_machine, read_again},
-    proc::{memory_groups, memory_hierarchy},
+    proc::memory_groups,
 };
 use crate::standing::Hierarchy;
 
@@ -46,11 +46,11 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// On this machine.
+    /// On a machine on which this hierarchy divides memory.
     #[must_use]
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(hierarchy: Option<Hierarchy>) -> Self {
         Self {
-            hierarchy: memory_hierarchy(),
+            hierarchy,
             ..Self::default()
         }
     }

@@ -84,12 +84,8 @@ impl Account {
         self.split(names, &rest);
     }
 
-    /// Charges a wait for a free page, or for one that was evicted, once it is known who filled the machine's memory. Before anything is
-    /// known of memory, its holder has it.
+    /// Charges a wait for a free page, or for one that was evicted, once it is known who filled the machine's memory up to its end.
     pub(super) fn charge_memory(&mut self, charge: Charge) {
-        if !self.memory.is_known() {
-            return self.book(charge);
-        }
         if let Some(late) = self.memory.keep(charge) {
             self.split_memory(&[late]);
         }

@@ -18,20 +18,20 @@ use crate::{class::Resource, event::LimitUse};
 const LOOK_BACK_NS: u64 = 100_000_000;
 
 /// Intervals kept of each limit. At four a second they reach back a minute; a wait for a disk is judged some seconds after its end.
-const KEPT: usize = 256;
+pub(super) const KEPT: usize = 256;
 
 /// A group whose memory is full evicts what the target needs if the group reads again at least this part of the pages that the target
 /// read. With less, most of what the target reads is new.
-const READ_AGAIN: f64 = 0.5;
+pub(super) const READ_AGAIN: f64 = 0.5;
 
 /// Whether a group evicts is judged by its last second, ns: a slow disk brings a few pages in a quarter of it.
-const EVICTS_NS: u64 = 1_000_000_000;
+pub(super) const EVICTS_NS: u64 = 1_000_000_000;
 
 /// Most waits that are kept. Usually they are those of half a second.
-const MOST_WAITS: usize = 1 << 16;
+pub(super) const MOST_WAITS: usize = 1 << 16;
 
 /// Bytes of a page.
-const PAGE: u64 = 4096;
+pub(super) const PAGE: u64 = 4096;
 
 /// A limit of the target's group or of one above it.
 #[derive(Clone, Debug)]

@@ -7,26 +7,16 @@
 
 use std::collections::VecDeque;
 
-use super::{account::Charge, books::Holder, names::Names};
+use super::{
+    account::Charge,
+    books::Holder,
+    limits::{EVICTS_NS, KEPT, MOST_WAITS, PAGE, READ_AGAIN},
+    names::Names,
+};
 use crate::{class::Resource, event::MemoryUse};
 
 /// A wait is split as memory was filled from this long before its begin, ns.
 const LOOK_BACK_NS: u64 = 10_000_000_000;
-
-/// Intervals kept. At four a second they reach back a minute.
-const KEPT: usize = 256;
-
-/// Whether pages are evicted that are in use is judged by the last second, ns.
-const EVICTS_NS: u64 = 1_000_000_000;
-
-/// Pages that are in use are evicted if at least this part of the pages that the target fills has been there before.
-const READ_AGAIN: f64 = 0.5;
-
-/// Most waits that are kept. Usually they are those of half a second.
-const MOST_WAITS: usize = 1 << 16;
-
-/// Bytes of a page.
-const PAGE: u64 = 4096;
 
 /// Use in one interval.
 #[derive(Clone, Debug)]

@@ -18,7 +18,7 @@ use crate::{
         clocks::{now_ns, thread_cpu_time},
         limits::{self, Member, Seen},
         memory, priority,
-        proc::IoLimit,
+        proc::{self, IoLimit},
     },
     standing::{Means, OwnLimit},
     units::time,
@@ -73,8 +73,9 @@ impl Limits {
     pub(super) fn begin(pids: &[u32], means: &Means, limits: &[OwnLimit]) -> Self {
         let (ask, asked) = channel::<Vec<u32>>();
         let (answer, answers) = channel();
-        let looks = limits::Limits::new(means);
-        let mut memory = memory::Memory::new();
+        let hierarchy = proc::memory_hierarchy();
+        let looks = limits::Limits::new(means, hierarchy.clone());
+        let mut memory = memory::Memory::new(hierarchy.clone());
         let read = move || {
             priority::as_everybody();
             for pids in asked {
@@ -106,7 +107,7 @@ impl Limits {
             groups: Vec::new(),
             cpu_ns: HashMap::new(),
             io: Vec::new(),
-            memory: Memory::new(),
+            memory: Memory::new(hierarchy),
             current: limits.to_vec(),
         };
         limits.look();

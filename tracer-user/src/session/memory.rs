@@ -35,10 +35,10 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// On this machine, of which nothing was seen yet.
-    pub(super) fn new() -> Self {
+    /// On a machine on which this hierarchy divides memory. Nothing was seen yet.
+    pub(super) fn new(hierarchy: Option<Hierarchy>) -> Self {
         Self {
-            hierarchy: proc::memory_hierarchy(),
+            hierarchy,
             ..Self::default()
         }
     }

@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::proc::{IoLimit, io_limits, limited_disk, memory_hierarchy, own_limits};
+use super::proc::{IoLimit, io_limits, limited_disk, own_limits};
 use crate::{
     class::Resource,
     standing::{Hierarchy, Means, OwnLimit},
@@ -49,12 +49,12 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// On a machine with these means.
+    /// On a machine with these means; `memory` is the hierarchy that divides memory.
     #[must_use]
-    pub(crate) fn new(means: &Means) -> Self {
+    pub(crate) fn new(means: &Means, memory: Option<Hierarchy>) -> Self {
         Self {
             means: means.clone(),
-            memory: memory_hierarchy(),
+            memory,
         }
     }
 

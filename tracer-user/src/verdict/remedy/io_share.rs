@@ -12,7 +12,7 @@ use crate::standing::{Hierarchy, Standing};
 /// A tenth of every group's default, 100.
 const WEIGHT: u64 = 10;
 const V1: &str = "Documentation/admin-guide/cgroup-v1/blkio-controller.rst";
-const V2: &str = "Documentation/admin-guide/cgroup-v2.rst";
+pub(super) const V2: &str = "Documentation/admin-guide/cgroup-v2.rst";
 
 /// The disk, as it is named in cgroup files.
 struct Disk<'a> {
@@ -148,7 +148,7 @@ fn reaches(case: &Case<'_>, hierarchy: &Hierarchy) -> Result<&'static str, Strin
     }
 }
 
-fn io(standing: &Standing) -> Option<&crate::standing::Group> {
+pub(super) fn io(standing: &Standing) -> Option<&crate::standing::Group> {
     standing.io.as_ref()
 }
 

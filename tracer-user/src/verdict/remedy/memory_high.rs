@@ -5,16 +5,13 @@
 use super::{
     Advice,
     case::Case,
+    io_share::{V2, io},
     seat::{Seat, Setting},
 };
-use crate::{
-    class::Cause,
-    standing::{Group, Standing},
-};
+use crate::class::Cause;
 
 /// Bytes: enough to read ahead and to write behind at the speed of a disk.
 const HIGH: u64 = 256 << 20;
-const V2: &str = "Documentation/admin-guide/cgroup-v2.rst";
 
 pub(super) fn memory_high(case: &Case<'_>) -> Option<Advice> {
     let is_about_memory = matches!(
@@ -37,6 +34,7 @@ pub(super) fn memory_high(case: &Case<'_>) -> Option<Advice> {
             }),
         });
     };
+    // Version 2 has one tree of groups for all controllers.
     let seat = Seat::of(case, hierarchy, io, Setting::Limit, "+memory");
     let files = [("memory.high", HIGH.to_string())];
     Some(Advice {
@@ -49,9 +47,4 @@ pub(super) fn memory_high(case: &Case<'_>) -> Option<Advice> {
             )
         }),
     })
-}
-
-/// Version 2 has one tree of groups for all controllers.
-fn io(standing: &Standing) -> Option<&Group> {
-    standing.io.as_ref()
 }
