@@ -111,7 +111,10 @@ impl Requests {
     /// A request began, at 0 if nobody saw when.
     fn open_turn(&mut self, threads: &mut Threads, call: &Call, begin_ns: u64) {
         if let Some(connection) = self.connections.get_mut(&call.socket) {
-            connection.turn = Some(Turn::new(begin_ns, self.start_ns, call.tid));
+            let mut turn = Turn::new(begin_ns, self.start_ns, call.tid);
+            // Where several requests share a connection, or the client opens its window, the answer before still stands in the way.
+            turn.blocked = connection.blocked;
+            connection.turn = Some(turn);
         }
         own(threads, call.tid, call.socket);
     }
@@ -155,6 +158,7 @@ impl Requests {
             return;
         };
         turn.blocked = connection::is_blocked(call);
+        connection.blocked = turn.blocked;
         if call.result > 0 {
             turn.sent_ns = Some(call.ns);
             connection.draining_ns = Some(call.ns);

@@ -25,7 +25,7 @@ pub(crate) struct Turn {
     pub(crate) judged_ns: u64,
     /// Last send so far.
     pub(crate) sent_ns: Option<u64>,
-    /// The last send left something that did not fit.
+    /// What was sent last on the connection, for this request or one before, left something that did not fit.
     pub(crate) blocked: bool,
     /// Time that its owners were blocked so far, other than in waits for work.
     pub(crate) blocked_ns: u64,
@@ -108,6 +108,8 @@ pub(crate) struct Connection {
     pub(crate) turn: Option<Turn>,
     /// Thread that last received or sent.
     pub(crate) worker: Option<u32>,
+    /// The last send left something that did not fit, and what did fit is not acknowledged in whole.
+    pub(crate) blocked: bool,
     /// As client: the thread of the target that asked and has no answer yet, and when it asked, ns.
     pub(crate) asked: Option<(u32, u64)>,
     /// Last send of which the acknowledgement is awaited, ns.

@@ -59,6 +59,7 @@ impl Requests {
         let Some(connection) = self.connections.get_mut(&socket) else {
             return;
         };
+        connection.blocked = false;
         if let Some(sent_ns) = connection.draining_ns.take() {
             connection.drained = Some(Drain {
                 sent_ns,
