@@ -1,10 +1,11 @@
 //! One disk: how long a target's request would have taken alone, and which others had the device meanwhile.
 //!
 //! A wait on a request is its own service `s0` plus an excess. `s0` is the median device time of the same operation and size while
-//! nobody else had a request there. The others cause as much of the excess as the mean device time rises beside others. That part
-//! is shared over all other requests in flight or queued during the wait. Each counts by the service it demands, `d = k + bytes`.
-//! `k` is the cost of an I/O beside its bytes, fitted from the window. Time is virtual: at each instant every request there gets
-//! `d / Σd`. So a small reader is not accused of a big reader's harm.
+//! nobody else had a request there. The others cause as much of the excess as the mean device time rises beside others, within
+//! what the device did for them during the wait ([`Disk::split`]). That part is shared over all other requests in flight or queued
+//! meanwhile. Each counts by the service it demands, `d = k + bytes`. `k` is the cost of an I/O beside its bytes, fitted from the
+//! window. Time is virtual: at each instant every request there gets `d / Σd`. So a small reader is not accused of a big reader's
+//! harm.
 
 use std::collections::{VecDeque, vec_deque};
 
@@ -13,6 +14,7 @@ use tracer_common::block::{IO_THROTTLED, OP_READ, OP_WRITE};
 
 use super::{
     discard::{Discards, moves_nothing},
+    excess::Split,
     fit::Fit,
     own::{self, Own},
     reach::Reach,
@@ -25,13 +27,13 @@ use crate::model::books::{Holder, PlaceId};
 /// forgotten ([`Disk::forgets`]). The faster it is, the sooner all requests beside them have completed.
 const MOST_REQUESTS: usize = 1 << 16;
 /// Requests looked at beside one. That is deeper than any disk's queue, and bounds the work for one request.
-const MOST_OTHERS: usize = 512;
+pub(super) const MOST_OTHERS: usize = 512;
 
 /// Names the owner of a request.
 pub(crate) type Whose<'a> = &'a dyn Fn(&Request) -> Holder;
 
 /// Shares of a wait by owner, and those of the target's own requests one by one.
-type Shares = (Vec<(Holder, f64)>, Vec<(Own, f64)>);
+pub(super) type Shares = (Vec<(Holder, f64)>, Vec<(Own, f64)>);
 
 /// How a wait is charged.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -198,8 +200,29 @@ impl Disk {
         }
     }
 
+    /// Time that the device takes for each of these requests when it serves in turn, ns; `None` before its rate is known. Kinds of
+    /// requests share the rate. So it is no less than such a request took alone.
+    pub(super) fn in_turn(&self) -> Option<impl Fn(&Request) -> u64> {
+        let (cost, rate) = (self.fit.cost(), self.fit.rate()?);
+        Some(move |request: &Request| {
+            let demand = self.demand_at(request, cost);
+            if moves_nothing(request.op) {
+                return (demand * self.fit.in_turn()) as u64;
+            }
+            let kind = self.service.get(&size_class(request));
+            ((demand * rate) as u64).max(kind.map_or(0, Service::last_alone))
+        })
+    }
+
+    /// Do requests like this one take longer than alone beside at least what was there when it was issued?
+    pub(super) fn is_harmed(&self, request: &Request) -> bool {
+        let kind = self.service.get(&size_class(request));
+        let (own, others) = (self.demand(request), self.others(request));
+        kind.is_some_and(|kind| kind.is_longer_beside(own, others))
+    }
+
     /// How long such a request takes without the others; `None` before anything is known.
-    fn own_service(&self, request: &Request) -> Option<service::Own> {
+    pub(super) fn own_service(&self, request: &Request) -> Option<service::Own> {
         let service = self.service.get(&size_class(request))?;
         let demand = self.demand(request);
         service.own(demand, request.bytes, self.fit.in_turn(), self.usual)
@@ -288,36 +311,27 @@ impl Disk {
     /// Charges the part of a wait in which the request was queued or on the device.
     fn stood(&self, request: &Request, begin: u64, end: u64, whose: Whose<'_>) -> Blame {
         let length = end.saturating_sub(begin);
-        let (shares, own_shares) = self.shares(Some(request), begin, end, whose);
-        let others: f64 = shares.iter().map(|(_, share)| share).sum();
-        let issued = request.issue_ns.clamp(begin, end.max(begin));
-        let queued = issued - begin;
-        let service = self.own_service(request);
-        // Its own is as much of its time on the device as it would take without the others.
-        let (own, explained, estimated) = match service {
-            Some(own) => {
-                let until = (request.issue_ns + own.ns).saturating_sub(issued);
-                (until.min(length - queued), own.explained, own.estimated)
-            }
-            None => (0, 1.0, true),
-        };
-        // In the queue before the device it stood behind the others, or it would not have stood there.
-        let excess = match others > 0.0 {
-            true => queued + ((length - queued - own) as f64 * explained) as u64,
-            false => 0,
-        };
-        let slow = service.map_or(0, |own| own.slow_ns).min(length - excess);
-        let mut charges = vec![(Holder::Own, length - excess - slow)];
+        let shares = self.shares(Some(request), begin, end, whose);
+        let crowded = shares.0.iter().any(|(_, share)| *share > 0.0);
+        let Split {
+            excess,
+            idle,
+            slow,
+            estimated,
+            shares: (shares, own_shares),
+        } = self.split(request, begin, end, shares, whose);
+        let mut charges = vec![(Holder::Own, length - excess - idle - slow)];
         if slow > 0 {
             charges.push((Holder::SlowDevice, slow));
         }
-        if others <= 0.0 {
+        if !crowded {
             return Blame {
                 charges,
                 own: Vec::new(),
-                estimated: false,
+                estimated,
             };
         }
+        let others: f64 = shares.iter().map(|(_, share)| share).sum();
         let (mut upto, mut given) = (0.0, 0);
         for (holder, share) in shares {
             upto += share;
@@ -325,7 +339,7 @@ impl Disk {
             charges.push((holder, end - given));
             given = end;
         }
-        charges.push((Holder::Nobody, excess - given));
+        charges.push((Holder::Nobody, excess - given + idle));
         Blame {
             charges,
             own: own::scaled(own_shares, excess as f64 / others),
@@ -408,8 +422,18 @@ impl Disk {
         written.map(|r| u64::from(r.bytes.max(1))).sum()
     }
 
+    /// Requests that completed until `ns`, the last one first.
+    pub(super) fn ended_before(&self, ns: u64) -> impl Iterator<Item = &Request> {
+        let ended = self.ends.partition_point(|end| *end <= ns);
+        self.requests.range(..ended).rev()
+    }
+
     /// Requests that were queued or in flight here in an interval, in the order of their ends.
-    pub(crate) fn in_flight(&self, begin: u64, end: u64) -> impl Iterator<Item = &Request> {
+    pub(crate) fn in_flight(
+        &self,
+        begin: u64,
+        end: u64,
+    ) -> impl DoubleEndedIterator<Item = &Request> {
         let range = self.range(begin, end);
         range.filter(move |request| request.overlaps(begin, end))
     }

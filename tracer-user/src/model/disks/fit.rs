@@ -1,25 +1,43 @@
 //! The cost of an I/O beside its bytes: `k` in `d = k + bytes`. It is fitted from the device's busy time for the requests and bytes
 //! of each slice.
 
-use super::request::Request;
+use std::collections::VecDeque;
+
+use super::{busy::Busy, request::Request};
 
 /// Normal equations of busy = c·n + bytes/b.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Fit {
     slice: u64,
-    busy_until: u64,
     current: [f64; 3],
     /// Sums of n², n·B, B², n·busy, B·busy.
     sums: [f64; 5],
     /// Sums of n, B, busy.
     totals: [f64; 3],
     slices: u32,
+    busy: Busy,
+    /// Of the current span, and of the last ones: n, B, busy.
+    span: u64,
+    spent: [f64; 3],
+    recent: VecDeque<[f64; 3]>,
+    /// See [`Fit::rate`].
+    rate: f64,
 }
 
 /// Length of a slice of the fit.
 const FIT_NS: u64 = 50_000_000;
 /// Slices from which the fit is used.
 const ENOUGH_SLICES: u32 = 10;
+/// Spans from which the rate is used.
+const ENOUGH_SPANS: usize = 4;
+/// Length of a span over which the rate is taken. A limited device (blk-throttle, a cloud volume) serves in bursts, some ten in a
+/// second, and stands still in between: within a burst it looks many times as fast as it is.
+pub(super) const SPAN_NS: u64 = 250_000_000;
+/// Spans from which the rate is taken: the last 16 s with requests. They are sorted once in a span.
+const RECENT_SPANS: usize = 64;
+/// The device serves this part of the demand at its rate or faster. It is not all: a stall completes little, but is most of the
+/// busy time of a device that has little to do. It is more than half, because the rate bounds what others are charged with.
+const USUALLY: f64 = 0.75;
 /// Cost of an I/O before the first fit, bytes: between a fast SSD (4 KiB) and a disk (1 MiB).
 const DEFAULT_COST: f64 = 16_384.0;
 /// Highest cost of an I/O, bytes. No device spends more time on it beside its bytes: 10 ms at 100 MB/s.
@@ -33,17 +51,25 @@ impl Fit {
             self.close();
             self.slice = slice;
         }
-        let begin = request.issue_ns.max(self.busy_until).max(slice * FIT_NS);
-        self.busy_until = self.busy_until.max(request.end_ns);
-        self.current[0] += 1.0;
-        self.current[1] += f64::from(request.bytes);
-        self.current[2] += request.end_ns.saturating_sub(begin) as f64;
+        if request.end_ns / SPAN_NS != self.span {
+            self.close_span();
+            self.span = request.end_ns / SPAN_NS;
+        }
+        let busy = self.busy.add(request.issue_ns, request.end_ns) as f64;
+        let terms = [1.0, f64::from(request.bytes), busy];
+        for sums in [&mut self.current, &mut self.spent] {
+            for (sum, term) in sums.iter_mut().zip(terms) {
+                *sum += term;
+            }
+        }
     }
 
     fn close(&mut self) {
         let [n, bytes, busy] = std::mem::take(&mut self.current);
         if n > 0.0 {
-            let terms = [n * n, n * bytes, bytes * bytes, n * busy, bytes * busy];
+            // A stall says nothing of what its few requests cost.
+            let within = busy.min(FIT_NS as f64);
+            let terms = [n * n, n * bytes, bytes * bytes, n * within, bytes * within];
             for (sum, term) in self.sums.iter_mut().zip(terms) {
                 *sum += term;
             }
@@ -52,6 +78,40 @@ impl Fit {
             }
             self.slices += 1;
         }
+    }
+
+    fn close_span(&mut self) {
+        let spent = std::mem::take(&mut self.spent);
+        if spent[0] > 0.0 {
+            self.recent.push_back(spent);
+            if self.recent.len() > RECENT_SPANS {
+                self.recent.pop_front();
+            }
+            self.rate = self.usual_rate();
+        }
+    }
+
+    /// The time of a unit of demand within which the device served [`USUALLY`] of it, span by span.
+    fn usual_rate(&self) -> f64 {
+        let cost = self.cost();
+        let demand = |[n, bytes, _]: &[f64; 3]| cost * n + bytes;
+        let spans = self.recent.iter();
+        let rated = spans.map(|span| (span[2] / demand(span).max(1.0), demand(span)));
+        let mut rated: Vec<(f64, f64)> = rated.collect();
+        rated.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let mut left = USUALLY * rated.iter().map(|(_, demand)| demand).sum::<f64>();
+        let usual = rated.iter().find(|(_, demand)| {
+            left -= demand;
+            left <= 0.0
+        });
+        usual.map_or(0.0, |(rate, _)| *rate)
+    }
+
+    /// Time that the device usually takes for a unit of demand, ns; `None` before enough is known. Unlike [`Fit::in_turn`] it leaves
+    /// out stalls.
+    #[must_use]
+    pub(crate) fn rate(&self) -> Option<f64> {
+        (self.recent.len() >= ENOUGH_SPANS && self.rate > 0.0).then_some(self.rate)
     }
 
     /// Cost of an I/O beside its bytes, in bytes.

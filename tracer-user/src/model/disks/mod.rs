@@ -1,7 +1,10 @@
 //! Disks as places: the owners of their requests are charged with the waits of target threads.
 
+mod busy;
+mod debt;
 mod discard;
 mod disk;
+mod excess;
 mod fit;
 mod held;
 mod home;

@@ -48,9 +48,12 @@ impl Times {
 
     /// Standard error of the mean.
     fn error(&self) -> f64 {
-        let count = self.count.max(1) as f64;
-        let variance = (self.squares / count - self.mean().powi(2)).max(0.0);
-        (variance / count).sqrt()
+        standard_error(self.count.max(1) as f64, self.sum, self.squares)
+    }
+
+    /// Standard deviation.
+    fn deviation(&self) -> f64 {
+        self.error() * (self.count as f64).sqrt()
     }
 
     fn median(&self) -> u64 {
@@ -70,6 +73,12 @@ impl Times {
         let short: f64 = below.map(short).sum();
         self.mean() - ns as f64 + short / self.count.max(1) as f64
     }
+}
+
+/// Standard error of the mean of `count` numbers with this sum and sum of squares.
+fn standard_error(count: f64, sum: f64, squares: f64) -> f64 {
+    let variance = (squares / count - (sum / count).powi(2)).max(0.0);
+    (variance / count).sqrt()
 }
 
 /// Middle of the bucket with this index in [`Times`], ns.
@@ -92,6 +101,8 @@ pub(crate) struct Own {
     pub(crate) explained: f64,
     /// Part of `ns` that a device of its sort would not take, or that this one did not take before.
     pub(crate) slow_ns: u64,
+    /// The most that a device of its sort takes for it alone, ns.
+    pub(crate) most_ns: u64,
 }
 
 /// The most that a device of its sort takes for a request alone on it.
@@ -124,7 +135,7 @@ impl Usual {
 const EPISODE: usize = 20;
 /// A device that takes so many times as long as at its best is slow. Garbage collection, heat and a failing disk cost more. The
 /// place on the disk and the cache of the drive cost less.
-const SLOWED: u64 = 4;
+pub(crate) const SLOWED: u64 = 4;
 
 /// The median times of requests alone on the device, in the order of time.
 #[derive(Clone, Debug, Default)]
@@ -164,6 +175,32 @@ impl History {
 /// Depths kept apart: up to 2^23 times a request's own demand.
 const DEPTHS: usize = 24;
 
+/// Index of the depth at which a request of demand `own` has the demand `others` beside it.
+fn depth_of(own: f64, others: f64) -> usize {
+    let depth = (others / own).max(1.0).log2() as usize;
+    depth.min(DEPTHS - 1)
+}
+
+/// Requests at one depth.
+#[derive(Clone, Copy, Debug, Default)]
+struct Depth {
+    count: f64,
+    /// Sums of their times on the device and of the squares, ns.
+    sum: f64,
+    squares: f64,
+    /// Sum of the demands in flight at issue, in units of their own.
+    demand: f64,
+}
+
+impl Depth {
+    fn add(&mut self, other: &Self) {
+        self.count += other.count;
+        self.sum += other.sum;
+        self.squares += other.squares;
+        self.demand += other.demand;
+    }
+}
+
 /// Device times of one operation and size class.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Service {
@@ -173,9 +210,8 @@ pub(crate) struct Service {
     history: History,
     /// Of the others.
     beside: Times,
-    /// Of the others: (count, sum of times, sum of demands). The index is the binary logarithm of the demand in flight at issue, in
-    /// units of their own.
-    depths: [(f64, f64, f64); DEPTHS],
+    /// Of the others. The index is the binary logarithm of the demand in flight at issue, in units of their own.
+    depths: [Depth; DEPTHS],
 }
 
 impl Service {
@@ -186,12 +222,40 @@ impl Service {
             self.history.add(ns);
         } else {
             self.beside.add(ns);
-            let depth = (others / own).max(1.0).log2() as usize;
-            let (n, t, x) = &mut self.depths[depth.min(DEPTHS - 1)];
-            *n += 1.0;
-            *t += ns as f64;
-            *x += others / own;
+            self.depths[depth_of(own, others)].add(&Depth {
+                count: 1.0,
+                sum: ns as f64,
+                squares: (ns as f64).powi(2),
+                demand: others / own,
+            });
         }
+    }
+
+    /// Median time of the last requests that were alone, ns; 0 before enough were.
+    pub(crate) fn last_alone(&self) -> u64 {
+        self.history.last
+    }
+
+    /// Do such requests take longer beside at least the demand `others` than alone, and not by chance? The mean of all beside others
+    /// does not show it if most of them had next to nothing beside them.
+    pub(crate) fn is_longer_beside(&self, own: f64, others: f64) -> bool {
+        let least = depth_of(own, others);
+        let mut beside = Depth::default();
+        for (index, depth) in self.depths.iter().enumerate().rev() {
+            // The unit of demand is fitted anew all the time: it may have been at a lower depth when it was counted.
+            if index < least && beside.count > 0.0 {
+                break;
+            }
+            beside.add(depth);
+        }
+        if self.alone.count < ENOUGH_ALONE || beside.count == 0.0 {
+            return false;
+        }
+        // A single one does not vary: if the others do no harm, it is like those alone.
+        let few = self.alone.deviation() / beside.count.sqrt();
+        let error = standard_error(beside.count, beside.sum, beside.squares).max(few);
+        let longer = beside.sum / beside.count - self.alone.mean();
+        longer > CHANCE * error.hypot(self.alone.error())
     }
 
     /// Times of such a request without the others; `None` before enough is known. `demand` is its own. `in_turn` is the time of a
@@ -225,6 +289,7 @@ impl Service {
             estimated: !known,
             explained,
             slow_ns,
+            most_ns: usual.time(bytes) as u64,
         })
     }
 
@@ -233,16 +298,14 @@ impl Service {
     /// on flash. If they take much less time, the device serves several at once, and the time is the request's own.
     fn estimate(&self, demand: f64, bytes: u32, in_turn: f64) -> f64 {
         let wanted = LOWEST * self.beside.count as f64;
-        let (mut n, mut t, mut x) = (0.0, 0.0, 0.0);
+        let mut least = Depth::default();
         for depth in &self.depths {
-            n += depth.0;
-            t += depth.1;
-            x += depth.2;
-            if n >= wanted {
+            least.add(depth);
+            if least.count >= wanted {
                 break;
             }
         }
-        let (t, x) = (t / n, x / n);
+        let (t, x) = (least.sum / least.count, least.demand / least.count);
         let flash = FLASH_NS + FLASH_NS_PER_BYTE * f64::from(bytes);
         let part = (t / (1.0 + x)).max(flash).min(t);
         let waits = t / ((1.0 + x) * demand * in_turn).max(1.0);
@@ -265,5 +328,34 @@ mod tests {
         assert_eq!(service.estimate(1.0, 0, 1_000_000.0), 1_000_000.0);
         // In turn they take just this long, and each a tenth of it.
         assert_eq!(service.estimate(1.0, 0, 100_000.0), FLASH_NS);
+    }
+
+    #[test]
+    fn rare_long_times_beside_much_are_no_chance_where_most_had_little_beside_them() {
+        let mut service = Service::default();
+        for _ in 0..1000 {
+            service.add(1_000_000, 1.0, 0.0);
+            service.add(1_000_000, 1.0, 1.0);
+        }
+        for _ in 0..3 {
+            service.add(400_000_000, 1.0, 1000.0);
+        }
+        assert!(service.is_longer_beside(1.0, 1000.0));
+        // Nothing was counted at this depth.
+        assert!(service.is_longer_beside(1.0, 9000.0));
+        assert!(!service.is_longer_beside(1.0, 1.0));
+    }
+
+    #[test]
+    fn rare_long_times_beside_what_usually_does_no_harm_may_be_chance() {
+        let mut service = Service::default();
+        for _ in 0..1000 {
+            service.add(1_000_000, 1.0, 0.0);
+            service.add(1_000_000, 1.0, 1000.0);
+        }
+        for _ in 0..3 {
+            service.add(400_000_000, 1.0, 1000.0);
+        }
+        assert!(!service.is_longer_beside(1.0, 1000.0));
     }
 }

@@ -23,6 +23,10 @@ pub(crate) struct Device {
     pub(crate) rate: u64,
     /// Requests that are given to it at once; the others wait in the operating system.
     pub(crate) depth: usize,
+    /// Works for the first, stalls for the second with whatever it has; (0, 0) works always.
+    pub(crate) shift_ns: (u64, u64),
+    /// In each round of so many ns it begins no more than so many bytes, as a limited device does; (0, 0) has no limit.
+    pub(crate) limit: (u64, u64),
 }
 
 /// A reader of so many requests at once, each followed by the next when it is done. Or it reads at times of its own, whatever its
@@ -57,6 +61,7 @@ pub(crate) fn play(device: &Device, readers: &[Reader], window_ns: u64) -> Vec<R
     let mut dice = Dice(42);
     let mut free = vec![0_u64; device.servers];
     let mut turn = 0;
+    let mut bucket = Bucket::default();
     // Completion times of what the device has, for the operating system's limit.
     let mut inside: BinaryHeap<Reverse<u64>> = BinaryHeap::new();
     let mut arrivals: BinaryHeap<Reverse<(u64, usize, u32)>> = readers
@@ -85,7 +90,7 @@ pub(crate) fn play(device: &Device, readers: &[Reader], window_ns: u64) -> Vec<R
             device,
             &mut free,
             &mut turn,
-            issue_ns,
+            bucket.allows(device.limit, issue_ns, reader.bytes),
             reader.bytes,
             &mut dice,
         );
@@ -105,10 +110,34 @@ pub(crate) fn play(device: &Device, readers: &[Reader], window_ns: u64) -> Vec<R
             0 => end_ns + 1000,
             every => queue_ns + (every as f64 * dice.factor()) as u64 + 1000,
         };
-        arrivals.push(Reverse((at_work(reader, next_ns), index, slot)));
+        arrivals.push(Reverse((at_work(reader.shift_ns, next_ns), index, slot)));
     }
     done.sort_by_key(|request| request.end_ns);
     done
+}
+
+/// What a limited device has served in its round.
+#[derive(Default)]
+struct Bucket {
+    round: u64,
+    bytes: u64,
+}
+
+impl Bucket {
+    /// The first moment from `at` on at which the limit allows a request.
+    fn allows(&mut self, (round_ns, most): (u64, u64), at: u64, bytes: u32) -> u64 {
+        if round_ns == 0 {
+            return at;
+        }
+        if at / round_ns > self.round {
+            (self.round, self.bytes) = (at / round_ns, 0);
+        }
+        if self.bytes >= most {
+            (self.round, self.bytes) = (self.round + 1, 0);
+        }
+        self.bytes += u64::from(bytes);
+        at.max(self.round * round_ns)
+    }
 }
 
 fn serve(
@@ -126,7 +155,7 @@ fn serve(
     };
     if device.stripe == 0 {
         let server = free.iter_mut().min().unwrap();
-        *server = (*server).max(at) + time(bytes, dice);
+        *server = served(device, (*server).max(at), time(bytes, dice));
         return *server;
     }
     // Where the first stripe lies has nothing to do with where the request before ended.
@@ -136,16 +165,23 @@ fn serve(
         let part = left.min(device.stripe);
         *turn = (*turn + 1) % free.len();
         let server = &mut free[*turn];
-        *server = (*server).max(at) + time(part, dice);
+        *server = served(device, (*server).max(at), time(part, dice));
         end = end.max(*server);
         left -= part;
     }
     end
 }
 
-/// The first moment from `ns` on at which the reader works.
-fn at_work(reader: &Reader, ns: u64) -> u64 {
-    let (work, rest) = reader.shift_ns;
+/// When a server is done with what takes it `took` from `ns` on. It stalls at most once meanwhile.
+fn served(device: &Device, ns: u64, took: u64) -> u64 {
+    let (work, rest) = device.shift_ns;
+    let begin = at_work(device.shift_ns, ns);
+    let stalls = work + rest > 0 && begin % (work + rest) + took > work;
+    begin + took + if stalls { rest } else { 0 }
+}
+
+/// The first moment from `ns` on at which somebody works for `work`, then rests for `rest`.
+fn at_work((work, rest): (u64, u64), ns: u64) -> u64 {
     let round = work + rest;
     if round == 0 || ns % round < work {
         ns

@@ -8,18 +8,20 @@ use super::{
 use crate::model::books::Holder;
 
 const US: u64 = 1000;
-const MS: u64 = 1_000_000;
-const WINDOW: u64 = 6_000 * MS;
+pub(super) const MS: u64 = 1_000_000;
+pub(super) const WINDOW: u64 = 6_000 * MS;
 
 /// A disk that turns, or a throttled one: one request after the other.
-const ONE_SERVER: Device = Device {
+pub(super) const ONE_SERVER: Device = Device {
     servers: 1,
     stripe: 0,
     per_io_ns: 200 * US,
     rate: 100,
     depth: 64,
+    shift_ns: (0, 0),
+    limit: (0, 0),
 };
-const EIGHT_SERVERS: Device = Device {
+pub(super) const EIGHT_SERVERS: Device = Device {
     servers: 8,
     per_io_ns: 400 * US,
     ..ONE_SERVER
@@ -30,6 +32,8 @@ const NVME: Device = Device {
     per_io_ns: 80 * US,
     rate: 1000,
     depth: 1023,
+    shift_ns: (0, 0),
+    limit: (0, 0),
 };
 const SSD: Device = Device {
     servers: 8,
@@ -37,9 +41,11 @@ const SSD: Device = Device {
     per_io_ns: 50 * US,
     rate: 60,
     depth: 64,
+    shift_ns: (0, 0),
+    limit: (0, 0),
 };
 
-fn target(bytes: u32) -> Reader {
+pub(super) fn target(bytes: u32) -> Reader {
     Reader {
         owner: Holder::Own,
         bytes,
@@ -49,7 +55,7 @@ fn target(bytes: u32) -> Reader {
     }
 }
 
-fn other(id: usize, bytes: u32, at_once: usize) -> Reader {
+pub(super) fn other(id: usize, bytes: u32, at_once: usize) -> Reader {
     Reader {
         owner: Holder::Process(id),
         bytes,
@@ -59,7 +65,7 @@ fn other(id: usize, bytes: u32, at_once: usize) -> Reader {
     }
 }
 
-fn in_shifts(reader: Reader, work_ms: u64, rest_ms: u64) -> Reader {
+pub(super) fn in_shifts(reader: Reader, work_ms: u64, rest_ms: u64) -> Reader {
     Reader {
         shift_ns: (work_ms * MS, rest_ms * MS),
         ..reader
@@ -67,7 +73,7 @@ fn in_shifts(reader: Reader, work_ms: u64, rest_ms: u64) -> Reader {
 }
 
 /// Part of the target's wait per holder, and whether more than half of it was estimated.
-fn attribution(requests: &[Request]) -> (Vec<(Holder, f64)>, bool) {
+pub(super) fn attribution(requests: &[Request]) -> (Vec<(Holder, f64)>, bool) {
     const LAG: u64 = 1000 * MS;
     let mut disk = Disk::new(0, false);
     let (mut charged, mut estimated, mut all) = (Vec::<(Holder, f64)>::new(), 0.0, 0.0);
@@ -151,7 +157,7 @@ fn harms(device: &Device, readers: &[Reader]) -> Vec<(Holder, f64)> {
 }
 
 /// The charges that are not within 10 points of the truth. A process that does hardly any harm may be charged with at most 5 %.
-fn check(name: &str, device: &Device, readers: &[Reader]) -> Vec<String> {
+pub(super) fn check(name: &str, device: &Device, readers: &[Reader]) -> Vec<String> {
     let (charged, estimated) = attribution(&play(device, readers, WINDOW));
     let mut wrong = Vec::new();
     for (owner, truth) in harms(device, readers) {

@@ -3,6 +3,7 @@
 mod awaited;
 mod device;
 mod harm;
+mod stalls;
 
 use tracer_common::block::{IO_HELD, IO_WRITEBACK, OP_FLUSH, OP_READ, OP_WRITE};
 
