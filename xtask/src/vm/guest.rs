@@ -23,9 +23,9 @@ const STATUS: &str = "GUEST-STATUS=";
 const TAIL: usize = 60;
 /// Exit status of `timeout` when the time was up.
 const TIMED_OUT: i32 = 124;
-/// The speed of a slow drive. A guest's CPUs are many times slower than this machine's. So its disk is slower than a hard disk:
-/// beside a faster one, its programs would wait for their CPU.
-const SLOW: &str = ",throttling.iops-total=100,throttling.bps-total=8388608";
+/// The speed of a slow drive: 25 requests and 2 MiB a second. A guest's CPUs are many times slower than this machine's, and its disk
+/// must be slower still. A faster one is idle most of the time, while its programs wait for their CPU.
+const SLOW: &str = ",throttling.iops-total=25,throttling.bps-total=2097152";
 
 /// A guest to be booted.
 pub struct Guest<'a> {

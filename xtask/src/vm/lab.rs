@@ -25,7 +25,9 @@ const SCRATCH: &str = "scratch";
 /// The disks that scenarios overwrite.
 const SLOW: [&str; 2] = ["slow-0", "slow-1"];
 /// How large a disk seems. Its file takes the space that was written.
-const BYTES: u64 = 4 << 30;
+const SCRATCH_BYTES: u64 = 4 << 30;
+/// A file system writes a part of its disk when it is made: on a slow one that takes a while.
+const SLOW_BYTES: u64 = 1 << 30;
 
 /// Before the lab: no udev loads drivers or names disks. The file system of the scratch disk leaves nothing to be done later.
 const BEGIN: &str = r#"modprobe -a virtio_blk loop || exit
@@ -74,15 +76,13 @@ pub(super) fn drives() -> Result<Vec<Drive>> {
     fs::create_dir_all(&dir).with_context(|| format!("could not make {}", dir.display()))?;
     let drive = |name: &'static str| {
         let file = dir.join(name);
+        let slow = name != SCRATCH;
+        let bytes = if slow { SLOW_BYTES } else { SCRATCH_BYTES };
         // Shortened first, so that nothing is left of an earlier guest's.
         File::create(&file)
-            .and_then(|file| file.set_len(BYTES))
+            .and_then(|file| file.set_len(bytes))
             .with_context(|| format!("could not make {}", file.display()))?;
-        Ok(Drive {
-            name,
-            file,
-            slow: name != SCRATCH,
-        })
+        Ok(Drive { name, file, slow })
     };
     [SCRATCH].into_iter().chain(SLOW).map(drive).collect()
 }

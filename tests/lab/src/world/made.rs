@@ -14,8 +14,8 @@ use xtask::command::output;
 
 use super::{cgroup, tools::tool};
 
-/// How long something may stay busy after its last user was ended.
-const BUSY: Duration = Duration::from_secs(10);
+/// How long something may stay busy after its last user was ended. On a slow disk its writes take so long.
+const BUSY: Duration = Duration::from_secs(30);
 /// How often a busy thing is tried again.
 const AGAIN: Duration = Duration::from_millis(50);
 
