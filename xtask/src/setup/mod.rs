@@ -155,8 +155,16 @@ const LAB: &[Need] = &[
     },
 ];
 
-/// What makes the file systems of the lab's guests.
+/// What makes the file systems and the swap space of the lab's guests.
 const FILE_SYSTEMS: &[Need] = &[
+    Need {
+        program: "mkswap",
+        package: "util-linux",
+    },
+    Need {
+        program: "swapon",
+        package: "mount",
+    },
     Need {
         program: "mkfs.xfs",
         package: "xfsprogs",
@@ -301,7 +309,10 @@ pub fn lab_tools() -> Result<()> {
 pub fn guest_lab_tools() -> Result<()> {
     demo_tools()?;
     lab_tools()?;
-    apt::need(FILE_SYSTEMS, "the file systems of the lab's guests")
+    apt::need(
+        FILE_SYSTEMS,
+        "the file systems and the swap space of the lab's guests",
+    )
 }
 
 /// Installs the missing peers and loads of the bench.

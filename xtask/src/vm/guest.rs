@@ -26,6 +26,13 @@ const TIMED_OUT: i32 = 124;
 /// The speed of a slow drive: 25 requests and 2 MiB a second. A guest's CPUs are many times slower than this machine's, and its disk
 /// must be slower still. A faster one is idle most of the time, while its programs wait for their CPU.
 const SLOW: &str = ",throttling.iops-total=25,throttling.bps-total=2097152";
+/// 50 requests and 32 MiB a second: what is swapped out a few hundred KiB at a time leaves requests for what is swapped in.
+const SEEKING: &str = ",throttling.iops-total=50,throttling.bps-total=33554432";
+/// 32 MiB a second in any number of requests.
+const STEADY: &str = ",throttling.bps-total=33554432";
+
+/// The memory of a guest for which nothing else is said, as qemu takes it.
+pub const MEMORY: &str = "2G";
 
 /// A guest to be booted.
 pub struct Guest<'a> {
@@ -37,6 +44,8 @@ pub struct Guest<'a> {
     pub siblings: bool,
     /// How many CPUs it has.
     pub cpus: u32,
+    /// Its memory, as qemu takes it. One with a root file system of its own has 1 GiB in any case.
+    pub memory: &'static str,
     /// Longest that it may take, in seconds.
     pub limit_s: u32,
     /// Its disks; none with a root file system of its own.
@@ -51,15 +60,40 @@ pub struct Drive {
     pub name: &'static str,
     /// What is on it: a file, as long as the disk.
     pub file: PathBuf,
-    /// Whether it is slow, or as fast as this machine makes it.
-    pub slow: bool,
+    /// How fast it is.
+    pub speed: Speed,
+}
+
+/// The speed of a guest's disk.
+#[derive(Clone, Copy)]
+pub enum Speed {
+    /// As fast as this machine makes it.
+    Full,
+    /// Few requests a second, and few bytes.
+    Slow,
+    /// Few requests a second, which may be long, as on a hard disk: a file is soon read whole, but slowly page by page.
+    Seeking,
+    /// So many bytes a second that a reader fills a small memory in ten seconds and leaves most of a guest's CPUs to others.
+    Steady,
+}
+
+impl Speed {
+    /// The options of qemu.
+    fn options(self) -> &'static str {
+        match self {
+            Self::Full => "",
+            Self::Slow => SLOW,
+            Self::Seeking => SEEKING,
+            Self::Steady => STEADY,
+        }
+    }
 }
 
 impl Drive {
     /// The options of qemu.
     fn options(&self) -> String {
-        let Self { name, file, slow } = self;
-        let speed = if *slow { SLOW } else { "" };
+        let Self { name, file, speed } = self;
+        let speed = speed.options();
         // Nothing on it outlives the guest, so this machine's own disk is not waited for.
         format!(
             " -drive if=none,id={name},file={},format=raw,cache=unsafe{speed} -device virtio-blk-pci,drive={name},serial={name}",
@@ -152,7 +186,7 @@ impl Guest<'_> {
         command
             .args(["--disable-kvm", "--force-9p", "--verbose"])
             .args(["--cpus", &self.cpus.to_string()])
-            .args(["--memory", "2G", "--run"])
+            .args(["--memory", self.memory, "--run"])
             .arg(&kernel.image)
             .arg("--exec")
             .arg(script)
@@ -245,18 +279,22 @@ mod tests {
     }
 
     #[test]
-    fn only_a_slow_drive_has_a_limit() {
-        let drive = |slow| Drive {
+    fn all_drives_but_the_fast_ones_have_a_limit() {
+        let drive = |speed| Drive {
             name: "d",
             file: "/tmp/d".into(),
-            slow,
+            speed,
         };
-        let options = drive(false).options();
+        let options = drive(Speed::Full).options();
         assert_eq!(
             options,
             " -drive if=none,id=d,file=/tmp/d,format=raw,cache=unsafe -device virtio-blk-pci,drive=d,serial=d"
         );
-        assert_eq!(drive(true).options().replace(SLOW, ""), options);
+        for speed in [Speed::Slow, Speed::Seeking, Speed::Steady] {
+            let limited = drive(speed).options();
+            assert_ne!(limited, options);
+            assert_eq!(limited.replace(speed.options(), ""), options);
+        }
     }
 
     #[test]

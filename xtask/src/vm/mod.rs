@@ -14,7 +14,8 @@ use std::{path::Path, time::Instant};
 use anyhow::{Result, ensure};
 use clap::builder::PossibleValuesParser;
 
-use self::guest::Guest;
+use self::guest::{Guest, MEMORY};
+pub use self::lab::IN_LITTLE_MEMORY;
 use crate::{build, command::say, paths};
 
 /// Kernels that are tried when none is named: the oldest that has all that is needed, and a current one.
@@ -28,6 +29,7 @@ const USUAL: [&str; 2] = ["5.10", "6.12"];
     cargo xtask vm --kernel 7.2 -- uname -a    any command, from this machine's file system\n  \
     cargo xtask vm --cpus 8                    on more CPUs, which take turns on one of this machine's\n  \
     cargo xtask vm --lab                       scenarios of file systems that are modules, on 6.12\n  \
+    cargo xtask vm --lab memory                scenarios that fill memory, in a guest that has little\n  \
     cargo xtask vm --lab limits -- --repeat 3  other scenarios of the lab, with options of its own"
 )]
 pub struct Args {
@@ -62,6 +64,9 @@ const LIMIT_S: u32 = 180;
 
 /// Builds, then runs the guests one after another, and fails when one of them did.
 pub fn run(args: &Args) -> Result<()> {
+    if let Some(names) = &args.lab {
+        lab::ground(names)?;
+    }
     build::run(&build::Args::default())?;
     let usual = match args.lab {
         None => USUAL.map(str::to_owned).to_vec(),
@@ -131,15 +136,20 @@ fn one(name: &str, args: &Args, script: &str) -> bool {
 
 /// Boots the guest with what it needs for the script.
 fn boot(name: &str, args: &Args, script: &str) -> Result<()> {
-    let (drives, shared, limit_s) = match args.lab {
-        None => (Vec::new(), None, LIMIT_S),
-        Some(_) => (lab::drives()?, Some(lab::kept()?), lab::LIMIT_S),
+    let (drives, shared, limit_s, memory) = match &args.lab {
+        None => (Vec::new(), None, LIMIT_S, MEMORY),
+        Some(names) => {
+            let ground = lab::ground(names)?;
+            let drives = lab::drives(&ground)?;
+            (drives, Some(lab::kept()?), lab::LIMIT_S, ground.memory)
+        }
     };
     let guest = Guest {
         name,
         own_root: args.own_root,
         siblings: args.siblings,
         cpus: args.cpus,
+        memory,
         limit_s: args.limit.unwrap_or(limit_s),
         drives: &drives,
         shared: shared.as_deref(),

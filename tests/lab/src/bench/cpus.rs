@@ -5,7 +5,11 @@
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
-use xtask::{command::say, paths, vm::guest::Guest};
+use xtask::{
+    command::say,
+    paths,
+    vm::guest::{Guest, MEMORY},
+};
 
 use super::{
     Report,
@@ -82,6 +86,7 @@ pub(crate) fn run(rounds: u32) -> Result<Report> {
             own_root: false,
             siblings: false,
             cpus,
+            memory: MEMORY,
             limit_s: LIMIT_S,
             drives: &[],
             shared: None,

@@ -27,6 +27,10 @@ pub(crate) enum Meter {
     HeldBack(String),
     /// Time in which a control group was throttled (`cpu.stat`), read from this file.
     Throttled(PathBuf),
+    /// Pages that the kernel took back because memory was short (`/proc/vmstat`, `pgsteal_kswapd` and `pgsteal_direct`).
+    TakenBack,
+    /// Pages that were read back from swap (`/proc/vmstat`, `pswpin`).
+    SwappedIn,
     /// Times that a control group's memory was full (`memory.events`, `memory.failcnt`), read from this file.
     Full(PathBuf),
 }
@@ -71,6 +75,8 @@ impl Meter {
             Self::DiskBusy(disk) => disk_busy(disk)?,
             Self::Sent(device) => qdisc(device, &["Sent"])?,
             Self::HeldBack(device) => qdisc(device, &["dropped", "overlimits"])?,
+            Self::TakenBack => vmstat(&["pgsteal_kswapd", "pgsteal_direct"])?,
+            Self::SwappedIn => vmstat(&["pswpin"])?,
             Self::Throttled(stat) => throttled(stat)?,
             Self::Full(file) => full(file)?,
         })
@@ -86,6 +92,8 @@ impl Meter {
             Self::DiskBusy(disk) => format!("{disk} busy s/s"),
             Self::Sent(device) => format!("{device} sends B/s"),
             Self::HeldBack(device) => format!("{device} holds back packets/s"),
+            Self::TakenBack => "taken back pages/s".to_owned(),
+            Self::SwappedIn => "swapped in pages/s".to_owned(),
             Self::Throttled(_) => "throttled s/s".to_owned(),
             Self::Full(_) => "memory full times/s".to_owned(),
         }
@@ -142,6 +150,20 @@ fn disk_busy(disk: &str) -> Result<f64> {
         .nth(9)
         .and_then(|field| field.parse::<f64>().ok());
     Ok(millis.with_context(|| format!("{file} has no time"))? / 1000.0)
+}
+
+fn vmstat(names: &[&str]) -> Result<f64> {
+    let text = fs::read_to_string("/proc/vmstat").context("could not read /proc/vmstat")?;
+    Ok(counters(&text, names))
+}
+
+/// The sum of the counters of these names, each of which has a line.
+fn counters(text: &str, names: &[&str]) -> f64 {
+    let count = |line: &str| {
+        let (name, count) = line.split_once(' ')?;
+        count.parse::<f64>().ok().filter(|_| names.contains(&name))
+    };
+    text.lines().filter_map(count).sum()
 }
 
 fn throttled(stat: &PathBuf) -> Result<f64> {
@@ -219,6 +241,15 @@ mod tests {
         assert_eq!(times_full("17\n"), Some(17.0));
         assert_eq!(times_full("low 0\nhigh 2\nmax 3\noom 0\n"), Some(5.0));
         assert_eq!(times_full("low 0\n"), None);
+    }
+
+    #[test]
+    fn counters_of_memory_are_summed_by_name() {
+        let text =
+            "pswpin 4\npswpout 9\npgsteal_kswapd 10\npgsteal_direct 5\npgsteal_direct_throttle 1\n";
+        assert_eq!(counters(text, &["pgsteal_kswapd", "pgsteal_direct"]), 15.0);
+        assert_eq!(counters(text, &["pswpin"]), 4.0);
+        assert_eq!(counters(text, &["pgfault"]), 0.0);
     }
 
     #[test]

@@ -121,7 +121,7 @@ pub(crate) struct Args {
     /// Directory on a real disk for what is needed while scenarios are played
     #[arg(long, value_name = "DIR", default_value = "/var/tmp")]
     scratch: PathBuf,
-    /// A whole disk that scenarios may overwrite; may be given several times, and the journals need two
+    /// A whole disk that scenarios may overwrite; may be given several times: the families journal and memory need two
     #[arg(long, value_name = "DEVICE")]
     disk: Vec<PathBuf>,
     /// Play without tracer, to see whether the physics happen
@@ -142,9 +142,14 @@ impl Args {
             .unwrap_or_else(|| paths::target().join("lab"))
     }
 
-    /// Whether scenarios of whole disks are wanted: there are disks, or somebody names scenarios.
-    fn has_disks(&self) -> bool {
-        self.list || !self.names.is_empty() || !self.disk.is_empty()
+    /// Whether a family can be played here. Most machines lack what some of them need: these are played where somebody asks for them.
+    fn has_room_for(&self, family: &str) -> bool {
+        let asked = self.list || !self.names.is_empty();
+        match family {
+            scenarios::ON_WHOLE_DISKS => asked || !self.disk.is_empty(),
+            scenarios::IN_LITTLE_MEMORY => asked,
+            _ => true,
+        }
     }
 
     /// The scenarios that were asked for, in the order in which they are to be played.
@@ -163,7 +168,7 @@ impl Args {
             let named = |name: &String| family == name || scenario.name == name;
             (self.names.is_empty() || self.names.iter().any(named))
                 && (!self.quick || scenario.quick || whose_turn().any(|name| name == scenario.name))
-                && (family != scenarios::ON_WHOLE_DISKS || self.has_disks())
+                && self.has_room_for(family)
         };
         let mut scenarios: Vec<_> = all()
             .filter(|(family, scenario)| wanted(family, scenario))

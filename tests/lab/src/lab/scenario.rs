@@ -250,10 +250,20 @@ impl Stage {
 
     /// The whole disk of this number, with a new file system.
     pub(crate) fn whole_disk(&self, number: usize, kind: FileSystem) -> Result<Disk> {
+        let device = self.device(number)?;
+        disk::attach_whole(&self.room, &format!("whole-{number}"), device, kind)
+    }
+
+    /// Lets the kernel swap memory out to the whole disk of this number.
+    pub(crate) fn swap_to_whole_disk(&self, number: usize) -> Result<()> {
+        disk::swap_to(self.device(number)?)
+    }
+
+    fn device(&self, number: usize) -> Result<&Path> {
         let device = self.disks.get(number).context(
             "it needs disks that it may overwrite: name them with --disk, or play it in a guest by `cargo xtask vm --lab`",
         )?;
-        disk::attach_whole(&self.room, &format!("whole-{number}"), device, kind)
+        Ok(device.as_path())
     }
 
     /// A directory with files.

@@ -95,7 +95,18 @@ pub(crate) fn attach_whole(
     formatted(room, name, device.display().to_string(), kind)
 }
 
-/// The same over a file in memory: it shares no disk with any other.
+/// Lets the kernel swap memory out to a whole disk of the machine, until everything is removed.
+pub(crate) fn swap_to(device: &Path) -> Result<()> {
+    output(
+        tool("mkswap").arg("--force").arg(device),
+        "make swap space on a disk",
+    )?;
+    ledger::make(Made::Swap(device.to_owned()), || {
+        output(tool("swapon").arg(device), "swap to a disk").map(drop)
+    })
+}
+
+/// A new disk over a file in memory: it shares no disk with any other.
 pub(crate) fn attach_in_memory(room: &Room, name: &str, bytes: u64) -> Result<Disk> {
     let dir = Path::new(IN_MEMORY).join(super::name());
     ledger::make(Made::Dir(dir.clone()), || {

@@ -28,6 +28,8 @@ pub(crate) enum Made {
     Loop(PathBuf),
     /// A mount, by its mount point.
     Mount(PathBuf),
+    /// Swap space, by its device.
+    Swap(PathBuf),
     /// A control group, and every process in it.
     Cgroup(PathBuf),
     /// A controller, switched on for the groups below this one.
@@ -56,6 +58,7 @@ impl Made {
             "dir" => Self::Dir(name.into()),
             "loop" => Self::Loop(name.into()),
             "mount" => Self::Mount(name.into()),
+            "swap" => Self::Swap(name.into()),
             "cgroup" => Self::Cgroup(name.into()),
             "controller" => two(Self::Controller)?,
             "setting" => two(Self::Setting)?,
@@ -78,6 +81,7 @@ impl Made {
             Self::Dir(path) => gone(fs::remove_dir_all(path)),
             Self::Loop(file) => detach(file),
             Self::Mount(point) => unmount(point),
+            Self::Swap(device) => stop_swapping(device),
             Self::Cgroup(path) => while_busy(|| cgroup::remove(path)),
             Self::Controller(path, name) => cgroup::disable(path, name),
             Self::Setting(file, was) => gone(set(file, was)),
@@ -99,6 +103,7 @@ impl Display for Made {
             Self::Dir(path) => write!(f, "dir {}", path.display()),
             Self::Loop(path) => write!(f, "loop {}", path.display()),
             Self::Mount(path) => write!(f, "mount {}", path.display()),
+            Self::Swap(path) => write!(f, "swap {}", path.display()),
             Self::Cgroup(path) => write!(f, "cgroup {}", path.display()),
             Self::Controller(path, name) => write!(f, "controller {name} {}", path.display()),
             Self::Setting(path, was) => write!(f, "setting {was} {}", path.display()),
@@ -156,6 +161,17 @@ fn is_mounted(point: &Path) -> Result<bool> {
     Ok(points.any(|mounted| mounted == point))
 }
 
+/// What is still swapped out comes back into memory.
+fn stop_swapping(device: &Path) -> Result<()> {
+    // A kernel that cannot swap has no such list.
+    let spaces = fs::read_to_string("/proc/swaps").unwrap_or_default();
+    let mut devices = spaces.lines().filter_map(|line| line.split(' ').next());
+    if !devices.any(|used| Path::new(used) == device) {
+        return Ok(());
+    }
+    output(tool("swapoff").arg(device), "stop swapping to a disk").map(drop)
+}
+
 fn detach(file: &Path) -> Result<()> {
     while_busy(|| {
         let devices = devices_over(file)?;
@@ -201,6 +217,7 @@ mod tests {
             Made::Dir("/var/tmp/a b".into()),
             Made::Loop("/var/tmp/disk".into()),
             Made::Mount("/mnt".into()),
+            Made::Swap("/dev/vdz".into()),
             Made::Cgroup("/sys/fs/cgroup/x".into()),
             Made::Controller("/sys/fs/cgroup".into(), "io".into()),
             Made::Setting("/sys/x y".into(), "128".into()),
@@ -226,6 +243,7 @@ mod tests {
             Made::Dir(absent.clone()),
             Made::Loop(absent.clone()),
             Made::Mount(absent.clone()),
+            Made::Swap(absent.clone()),
             Made::Cgroup(absent.clone()),
             Made::Controller(absent.clone(), "io".into()),
             Made::Setting(absent.clone(), "1".into()),

@@ -20,8 +20,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use super::tools::tool;
 
-/// How long a server may take to listen.
-const STARTED: Duration = Duration::from_secs(15);
+/// How long a server may take to listen. In a guest some fill memory first.
+const STARTED: Duration = Duration::from_secs(90);
 
 /// A program to start, and where.
 #[derive(Clone)]

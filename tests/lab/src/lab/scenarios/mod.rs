@@ -14,6 +14,7 @@ mod layout;
 mod limits;
 mod links;
 mod locks;
+mod memory;
 mod network;
 mod own_doing;
 mod parts;
@@ -26,12 +27,15 @@ use super::scenario::Scenario;
 
 /// The family that needs whole disks.
 pub(crate) const ON_WHOLE_DISKS: &str = "journal";
+/// The family that needs whole disks, and so little memory that it can be filled.
+pub(crate) const IN_LITTLE_MEMORY: &str = "memory";
 
 /// Families and their scenarios.
 pub(crate) const ALL: &[(&str, &[Scenario])] = &[
     ("disk", disk::ALL),
     ("files", files::ALL),
     (ON_WHOLE_DISKS, journal::ALL),
+    (IN_LITTLE_MEMORY, memory::ALL),
     ("layout", layout::ALL),
     ("asynchronous", asynchronous::ALL),
     ("backup", backup::ALL),
@@ -51,3 +55,15 @@ pub(crate) const ALL: &[(&str, &[Scenario])] = &[
     ("limits", limits::ALL),
     ("parts", parts::ALL),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_has_little_memory_for_all_scenarios_that_need_it() {
+        let names = memory::ALL.iter().map(|scenario| scenario.name);
+        let names: Vec<&str> = [IN_LITTLE_MEMORY].into_iter().chain(names).collect();
+        assert_eq!(names, xtask::vm::IN_LITTLE_MEMORY);
+    }
+}

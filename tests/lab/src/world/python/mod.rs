@@ -1,5 +1,5 @@
 //! Servers as people write them in Python: its own in three forms, one that pushes, one of a file system, and an application under
-//! gunicorn.
+//! gunicorn. Beside them, programs that are in the way of servers.
 
 use std::{
     ffi::OsString,
@@ -16,6 +16,7 @@ const SERVER: &str = include_str!("server.py");
 const FILES: &str = include_str!("files.py");
 const PUSH: &str = include_str!("push.py");
 const LOCK: &str = include_str!("lock.py");
+const HOLD: &str = include_str!("hold.py");
 const AIO: &str = include_str!("aio.py");
 const APPLICATION: &str = include_str!("application.py");
 
@@ -100,6 +101,14 @@ pub(crate) fn mutex(room: &Room, file: &Path, held: &str, free: &str) -> Result<
         .program(["python3"])
         .with([path.into_os_string(), file])
         .with([held, free]))
+}
+
+/// A program that takes this part of the memory that is available, and then so many MiB more each second.
+pub(crate) fn hold(room: &Room, part: &str, mib_per_second: &str) -> Result<Program> {
+    Ok(room
+        .program(["python3"])
+        .with([script(room, "hold.py", HOLD)?])
+        .with([part, mib_per_second]))
 }
 
 /// A process that serves the files below `root` as a file system at `point` (FUSE), with more options of `files.py`. The mount is

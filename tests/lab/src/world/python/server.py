@@ -8,6 +8,7 @@ import http.server
 import itertools
 import mmap
 import os
+import random
 import socketserver
 import threading
 import time
@@ -17,10 +18,13 @@ parser = argparse.ArgumentParser()
 parser.add_argument("form", choices=["threads", "processes", "loop"])
 parser.add_argument("address")
 parser.add_argument("root")
-parser.add_argument("--work", choices=["plain", "gzip", "lock", "interpret", "poll", "flock", "try", "mutex", "log", "sync"], default="plain")
+parser.add_argument("--work", choices=["plain", "gzip", "lock", "interpret", "poll", "flock", "try", "mutex", "log", "sync", "map", "anon"], default="plain")
 parser.add_argument("--lock", help="a file that each request locks: by flock, by flock again and again, or as a mutex in memory")
 parser.add_argument("--close", action="store_true", help="a connection for each request")
 parser.add_argument("--log", help="directory of the files that the work `log` and `sync` writes")
+parser.add_argument("--file", help="the file of which the work `map` needs pages")
+parser.add_argument("--bytes", type=int, help="how much memory of its own the work `anon` needs")
+parser.add_argument("--pages", type=int, default=4, help="how many pages each answer needs of the file or the memory")
 parser.add_argument("--sleep-ms", type=float, default=0, help="of each answer")
 args = parser.parse_args()
 
@@ -36,6 +40,42 @@ if args.work == "mutex":
     LIBC.pthread_mutexattr_init(ATTRIBUTES)
     LIBC.pthread_mutexattr_setpshared(ATTRIBUTES, 1)
     LIBC.pthread_mutex_init(MUTEX, ATTRIBUTES)
+MIB = 1 << 20
+
+
+def mapped(size, protection, flags, file, advice):
+    """The address of a mapping. C's own call, because Python's has no address where the mapping is read only."""
+    LIBC.mmap.restype = ctypes.c_void_p
+    LIBC.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+    address = LIBC.mmap(None, size, protection, flags, file, 0)
+    if address == ctypes.c_void_p(-1).value:
+        raise OSError("cannot map memory")
+    LIBC.madvise(ctypes.c_void_p(address), ctypes.c_size_t(size), advice)
+    return address
+
+
+def map_file():
+    """Address and bytes of a file. It is read once, by long requests, and then needed page by page, as in a database."""
+    file = os.open(args.file, os.O_RDONLY)
+    size = os.fstat(file).st_size
+    for at in range(0, size, MIB):
+        os.posix_fadvise(file, at, MIB, os.POSIX_FADV_WILLNEED)
+        os.pread(file, MIB, at)
+    return mapped(size, mmap.PROT_READ, mmap.MAP_SHARED, file, mmap.MADV_RANDOM), size
+
+
+def take_memory():
+    """Address and bytes of memory of our own, all of it in use. A huge page would be swapped as a whole."""
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    address = mapped(args.bytes, mmap.PROT_READ | mmap.PROT_WRITE, flags, -1, mmap.MADV_NOHUGEPAGE)
+    # Not zero: the kernel swaps no such page out.
+    some = os.urandom(MIB)
+    for at in range(0, args.bytes, MIB):
+        ctypes.memmove(address + at, some, min(MIB, args.bytes - at))
+    return address, args.bytes
+
+
+ADDRESS, SIZE = map_file() if args.work == "map" else take_memory() if args.work == "anon" else (None, 0)
 COUNT = itertools.count()
 host, port = args.address.rsplit(":", 1)
 here = (host, int(port))
@@ -68,12 +108,21 @@ def note():
     os.close(file)
 
 
+def touch():
+    """Needs some pages. A call of C's lets go of the interpreter's lock: while one thread waits for a page, others go on."""
+    for _ in range(args.pages):
+        page = ADDRESS + random.randrange(SIZE // mmap.PAGESIZE) * mmap.PAGESIZE
+        LIBC.strnlen(ctypes.c_void_p(page), ctypes.c_size_t(1))
+
+
 def answer(path):
     """What a request is answered with."""
     with open(os.path.join(args.root, os.path.basename(path)), "rb") as file:
         body = file.read()
     if args.work == "gzip":
         return zlib.compress(body)
+    if args.work in ("map", "anon"):
+        touch()
     if args.work in ("log", "sync"):
         note()
     elif args.work == "lock":
