@@ -95,14 +95,21 @@ fn only_the_time_in_which_a_request_is_in_flight_is_the_disks() {
         tid: WORKER,
         ..io(SERVER, 115, 121, 4096)
     });
-    let events = [
-        read(SERVER, 100, 105, 4096),
-        later,
-        woken(SERVER, 101, 121, RING, POLLER),
-    ];
-    let books = played(events, 130);
-    assert_eq!(threads(&books, Class::Disk), 4 + 6);
-    assert_eq!(charged(&books, Resource::Disk, Holder::Own), 10);
+    let by_stack = woken(SERVER, 101, 121, RING, POLLER);
+    // The kernel half takes no stack of a thread of the target that wakes another in its own context.
+    let by_own = Event::Wait(Wait {
+        waking_ns: at(121),
+        waker_pid: SERVER,
+        waker_tid: WORKER,
+        flags: WAIT_TASK_WAKER,
+        ..asleep(SERVER, 101, 121, 0, RING)
+    });
+    for woken in [by_stack, by_own] {
+        let events = [read(SERVER, 100, 105, 4096), later.clone(), woken];
+        let books = played(events, 130);
+        assert_eq!(threads(&books, Class::Disk), 4 + 6);
+        assert_eq!(charged(&books, Resource::Disk, Holder::Own), 10);
+    }
 }
 
 #[test]

@@ -246,7 +246,7 @@ impl Threads {
                 0 => until,
                 ns => ns,
             },
-            by_completion: self.by_completion(names, wait),
+            by_completion: self.by_completion(names, wait, kind),
         };
         let helped = kind == Completions::Reaped
             && during
@@ -266,9 +266,16 @@ impl Threads {
     }
 
     /// Did the completion of a request end the sleep, as its waker's stack shows? `None` if that is not known.
-    fn by_completion(&self, names: &mut Names, wait: &Wait) -> Option<bool> {
+    fn by_completion(&self, names: &mut Names, wait: &Wait, kind: Completions) -> Option<bool> {
         if wait.flags & WAIT_OPEN != 0 {
             return Some(false);
+        }
+        // The thread that polls a ring (SQPOLL) or works for it belongs to the process, and tells of what it had queued.
+        if kind == Completions::Reaped
+            && wait.flags & WAIT_TASK_WAKER != 0
+            && wait.waker_pid == wait.pid
+        {
+            return Some(true);
         }
         if let Some(stack) = self.stacks.get(wait.waker_stack) {
             return Some(stack.completes);
