@@ -312,17 +312,18 @@ fn by_process(ran: &[(quota::Member, u64)], groups: &[u64]) -> Vec<(u32, u64)> {
 }
 
 /// Bytes that each member moved, or that its memory grew by, since `before`. The `asked` processes come in any case: they show whose
-/// limit it is. A process that is new has used nothing before.
+/// limit it is.
 fn moved(now: &[Member], before: &[Member], asked: &[u32]) -> Vec<(u32, u64)> {
     let own = std::process::id();
-    let since = |member: &Member| {
-        let old = before.iter().find(|old| old.pid == member.pid);
-        let old = old.copied().unwrap_or_default();
-        let bytes = member.moved.saturating_sub(old.moved) + member.own.saturating_sub(old.own);
-        let counts = (bytes > 0 || asked.contains(&member.pid)) && member.pid != own;
-        counts.then_some((member.pid, bytes))
+    let since = |done: limits::Done| {
+        let bytes = done.moved + done.grew;
+        let counts = (bytes > 0 || asked.contains(&done.pid)) && done.pid != own;
+        counts.then_some((done.pid, bytes))
     };
-    now.iter().filter_map(since).collect()
+    limits::done(now, before)
+        .into_iter()
+        .filter_map(since)
+        .collect()
 }
 
 #[cfg(test)]
@@ -330,7 +331,12 @@ mod tests {
     use super::*;
 
     fn member(pid: u32, moved: u64, own: u64) -> Member {
-        Member { pid, moved, own }
+        Member {
+            pid,
+            parent: 0,
+            moved,
+            own,
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
 use crate::{
     event::MemoryUse,
     machine::{
-        limits::{Member, times_full},
+        limits::{Member, done, times_full},
         memory::Seen,
         proc,
     },
@@ -129,21 +129,15 @@ fn between(
     (ns, seen): (u64, &Seen),
     targets: &[u32],
 ) -> (MemoryUse, Moved) {
-    let before: HashMap<u32, &Member> = old.members.iter().map(|m| (m.pid, m)).collect();
     let targets: HashSet<u32> = targets.iter().copied().collect();
     let own = std::process::id();
     let (mut used, mut moved_by, mut moved_in_all) = (Vec::new(), Moved::new(), 0);
-    for member in &seen.members {
-        // A process that is new has used nothing before.
-        let known = before
-            .get(&member.pid)
-            .map_or((0, 0), |old| (old.moved, old.own));
-        let moved = member.moved.saturating_sub(known.0);
-        let bytes = moved + member.own.saturating_sub(known.1);
-        moved_in_all += moved;
-        if (bytes > 0 || targets.contains(&member.pid)) && member.pid != own {
-            used.push((member.pid, bytes));
-            moved_by.insert(member.pid, moved);
+    for done in done(&seen.members, &old.members) {
+        let bytes = done.moved + done.grew;
+        moved_in_all += done.moved;
+        if (bytes > 0 || targets.contains(&done.pid)) && done.pid != own {
+            used.push((done.pid, bytes));
+            moved_by.insert(done.pid, done.moved);
         }
     }
     let grew = |now: u64, before: u64| now.saturating_sub(before);
@@ -163,7 +157,12 @@ mod tests {
     use super::*;
 
     fn seen(reclaimed: u64, filled: u64, members: &[(u32, u64, u64)]) -> Seen {
-        let member = |&(pid, moved, own): &(u32, u64, u64)| Member { pid, moved, own };
+        let member = |&(pid, moved, own): &(u32, u64, u64)| Member {
+            pid,
+            parent: 0,
+            moved,
+            own,
+        };
         Seen {
             reclaimed,
             read_again: reclaimed / 2,

@@ -1,6 +1,7 @@
 //! The processes in a group with a limit, and what each has moved from and to disks.
 
 use std::{
+    collections::{HashMap, HashSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -17,10 +18,49 @@ const MOST_OF_MACHINE: usize = 8192;
 pub(crate) struct Member {
     /// Process.
     pub(crate) pid: u32,
-    /// Bytes that it moved from disks, to disks, or both, as far as they are limited. Reads count before a limit holds them back.
+    /// The process that waits for it; 0 where it has moved nothing, or that is not known.
+    pub(crate) parent: u32,
+    /// Bytes that it and the children that it waited for moved from disks, to disks, or both, as far as they are limited. Reads
+    /// count before a limit holds them back.
     pub(crate) moved: u64,
     /// Memory of its own, bytes; 0 where disks are limited.
     pub(crate) own: u64,
+}
+
+/// What a process has done between two looks, bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Done {
+    /// Process.
+    pub(crate) pid: u32,
+    /// It moved so much.
+    pub(crate) moved: u64,
+    /// Its own memory grew by so much.
+    pub(crate) grew: u64,
+}
+
+/// What each member has done since the look `before`. A process that is new has done nothing before. The counts of one that has
+/// ended are added to those of the process that waited for it: that one has done no more than what was not known of it.
+pub(crate) fn done(now: &[Member], before: &[Member]) -> Vec<Done> {
+    let pids: HashSet<u32> = now.iter().map(|member| member.pid).collect();
+    let mut ended: HashMap<u32, u64> = HashMap::new();
+    let mut known: HashMap<u32, &Member> = HashMap::with_capacity(before.len());
+    for old in before {
+        known.insert(old.pid, old);
+        if !pids.contains(&old.pid) {
+            *ended.entry(old.parent).or_default() += old.moved;
+        }
+    }
+    let done = |member: &Member| {
+        let old = known.get(&member.pid).copied().copied().unwrap_or_default();
+        let moved = member.moved.saturating_sub(old.moved);
+        let of_children = ended.get(&member.pid).copied().unwrap_or(0);
+        Done {
+            pid: member.pid,
+            moved: moved.saturating_sub(of_children),
+            grew: member.own.saturating_sub(old.own),
+        }
+    };
+    now.iter().map(done).collect()
 }
 
 /// Directions that count for a limit.
@@ -52,15 +92,20 @@ pub(crate) fn of_machine() -> Vec<Member> {
 }
 
 fn member(pid: u32, ways: Ways, of_memory: bool) -> Option<Member> {
+    let status = || fs::read_to_string(format!("/proc/{pid}/status")).ok();
     // A thread of the kernel has no memory of its own: nothing else is read of it then.
-    let own = match of_memory {
-        true => own_bytes(pid)?,
-        false => 0,
+    let (own, mut parent) = match of_memory {
+        true => status().and_then(|status| Some((own_in(&status)?, parent_in(&status))))?,
+        false => (0, 0),
     };
-    let io = fs::read_to_string(format!("/proc/{pid}/io")).ok()?;
+    let moved = moved(&fs::read_to_string(format!("/proc/{pid}/io")).ok()?, ways);
+    if moved > 0 && parent == 0 {
+        parent = status().map_or(0, |status| parent_in(&status));
+    }
     Some(Member {
         pid,
-        moved: moved(&io, ways),
+        parent,
+        moved,
         own,
     })
 }
@@ -110,15 +155,20 @@ fn moved(io: &str, ways: Ways) -> u64 {
     bytes
 }
 
-/// Memory of a process that is no file's, in memory or swapped out (`status`, proc(5)); `None` if it has no memory.
-fn own_bytes(pid: u32) -> Option<u64> {
-    own_in(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
+fn line<'a>(status: &'a str, key: &str) -> Option<&'a str> {
+    let value = status.lines().find_map(|line| line.strip_prefix(key));
+    value.map(str::trim)
 }
 
+fn parent_in(status: &str) -> u32 {
+    let parent = line(status, "PPid:").and_then(|pid| pid.parse().ok());
+    parent.unwrap_or(0)
+}
+
+/// Memory of a process that is no file's, in memory or swapped out (`status`, proc(5)); `None` if it has no memory.
 fn own_in(status: &str) -> Option<u64> {
     let kib = |key: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(key));
-        let number = line.and_then(|line| line.trim().strip_suffix("kB"));
+        let number = line(status, key).and_then(|value| value.strip_suffix("kB"));
         number.and_then(|number| number.trim().parse::<u64>().ok())
     };
     Some(1024 * (kib("RssAnon:")? + kib("VmSwap:").unwrap_or(0)))
@@ -163,10 +213,33 @@ mod tests {
     }
 
     #[test]
-    fn a_process_has_memory_of_its_own() {
+    fn what_a_child_moved_is_not_its_parents_once_more() {
+        let member = |pid, parent, moved| Member {
+            pid,
+            parent,
+            moved,
+            own: 0,
+        };
+        let before = [member(1, 0, 500), member(2, 1, 1000), member(3, 1, 70)];
+        // 2 has ended after 40 bytes more, and 1 waited for it; 4 began.
+        let now = [member(1, 0, 1540), member(3, 1, 75), member(4, 1, 30)];
+        let moved: Vec<(u32, u64)> = done(&now, &before)
+            .iter()
+            .map(|done| (done.pid, done.moved))
+            .collect();
+        assert_eq!(moved, [(1, 40), (3, 5), (4, 30)]);
+    }
+
+    #[test]
+    fn a_process_has_memory_of_its_own_and_a_parent() {
         let buffer = vec![7_u8; 8 << 20];
-        let with = own_bytes(std::process::id()).unwrap();
-        assert!(with >= buffer.len() as u64, "{with}");
-        assert_eq!(own_bytes(u32::MAX), None);
+        let both = Ways {
+            reads: true,
+            writes: true,
+        };
+        let with = member(std::process::id(), both, true).unwrap();
+        assert!(with.own >= buffer.len() as u64, "{with:?}");
+        assert_eq!(with.parent, std::os::unix::process::parent_id());
+        assert_eq!(member(u32::MAX, both, true), None);
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     standing::{Hierarchy, Means, OwnLimit},
 };
 
-pub(crate) use members::{Member, of_machine};
+pub(crate) use members::{Done, Member, done, of_machine};
 
 /// Most groups looked at below one limit: a container has a few.
 const MOST_GROUPS: usize = 256;
