@@ -10,9 +10,10 @@
 use std::collections::{VecDeque, vec_deque};
 
 use rustc_hash::FxHashMap as HashMap;
-use tracer_common::block::{IO_THROTTLED, OP_READ, OP_WRITE};
+use tracer_common::block::{IO_PART, IO_THROTTLED};
 
 use super::{
+    debt::Ahead,
     discard::{Discards, moves_nothing},
     excess::Split,
     fit::Fit,
@@ -27,7 +28,7 @@ use crate::model::books::{Holder, PlaceId};
 /// forgotten ([`Disk::forgets`]). The faster it is, the sooner all requests beside them have completed.
 const MOST_REQUESTS: usize = 1 << 16;
 /// Requests looked at beside one. That is deeper than any disk's queue, and bounds the work for one request.
-pub(super) const MOST_OTHERS: usize = 512;
+const MOST_OTHERS: usize = 512;
 
 /// Names the owner of a request.
 pub(crate) type Whose<'a> = &'a dyn Fn(&Request) -> Holder;
@@ -51,14 +52,15 @@ pub(crate) struct Blame {
 pub(crate) struct Disk {
     /// Its place.
     pub(crate) place: PlaceId,
-    requests: VecDeque<Request>,
+    pub(super) requests: VecDeque<Request>,
     /// Begins of the requests.
     reach: Reach,
     /// Their ends, apart: looked through for every wait, in a list of tens of thousands.
-    ends: VecDeque<u64>,
-    service: HashMap<(u32, u32), Service>,
-    discards: Discards,
-    fit: Fit,
+    pub(super) ends: VecDeque<u64>,
+    pub(super) ahead: Ahead,
+    pub(super) service: HashMap<(u32, u32), Service>,
+    pub(super) discards: Discards,
+    pub(super) fit: Fit,
     /// Longest time from queue to completion seen: how long a request may still be unknown.
     pub(crate) longest_ns: u64,
     /// Requests up to this index are in the statistics.
@@ -80,6 +82,7 @@ impl Disk {
             requests: VecDeque::new(),
             reach: Reach::default(),
             ends: VecDeque::new(),
+            ahead: Ahead::default(),
             service: HashMap::default(),
             discards: Discards::default(),
             fit: Fit::default(),
@@ -98,18 +101,21 @@ impl Disk {
             .longest_ns
             .max(request.end_ns.saturating_sub(request.queue_ns));
         if request.is_whole() && !moves_nothing(request.op) {
-            self.fit.add(&request);
+            let kind = self.service.get(&size_class(&request));
+            self.fit.add(&request, kind.map_or(0, Service::last_alone));
         }
         // One that never went to the device was not issued at 0.
         self.reach.add(request.queue_ns.min(request.issue_ns));
         self.ends.push_back(request.end_ns);
         self.requests.push_back(request);
+        self.count_ahead();
     }
 
     fn forget_first(&mut self) {
         self.requests.pop_front();
         self.reach.forget();
         self.ends.pop_front();
+        self.ahead.forget();
         self.counted = self.counted.saturating_sub(1);
     }
 
@@ -135,31 +141,34 @@ impl Disk {
             .copied()
             .filter(|request| request.end_ns < settled)
         {
-            if request.is_whole() && (request.op == OP_READ || request.op == OP_WRITE) {
+            if request.is_whole() {
                 let (own, others) = (self.demand(&request), self.others(&request));
-                self.service.entry(size_class(&request)).or_default().add(
-                    request.device_ns(),
-                    own,
-                    others,
-                );
-            }
-            if request.is_whole() && moves_nothing(request.op) {
-                let others = self.others(&request);
-                self.discards.add(size_class(&request), &request, others);
+                // Alone on a device that first had to make up for what it had done, it shows nothing of its own time.
+                let ahead = self.ahead_at(request.issue_ns);
+                let in_debt = ahead > 0 && 2 * ahead >= request.device_ns();
+                let beside = if in_debt { others.max(1.0) } else { others };
+                let kind = self.service.entry(size_class(&request)).or_default();
+                kind.add(request.device_ns(), own, beside);
+                if moves_nothing(request.op) {
+                    self.discards.add(size_class(&request), &request, others);
+                }
             }
             self.counted += 1;
         }
     }
 
-    fn demand(&self, request: &Request) -> f64 {
+    pub(super) fn demand(&self, request: &Request) -> f64 {
         self.demand_at(request, self.fit.cost())
     }
 
     /// The same with the cost of an I/O already at hand.
-    fn demand_at(&self, request: &Request, cost: f64) -> f64 {
+    pub(super) fn demand_at(&self, request: &Request, cost: f64) -> f64 {
         if moves_nothing(request.op) {
             let in_turn = self.fit.in_turn();
             self.discards.demand(size_class(request), cost, in_turn)
+        } else if request.flags & IO_PART != 0 {
+            // The first part of a merged request has its cost.
+            f64::from(request.bytes)
         } else {
             cost + f64::from(request.bytes)
         }
@@ -200,20 +209,6 @@ impl Disk {
         }
     }
 
-    /// Time that the device takes for each of these requests when it serves in turn, ns; `None` before its rate is known. Kinds of
-    /// requests share the rate. So it is no less than such a request took alone.
-    pub(super) fn in_turn(&self) -> Option<impl Fn(&Request) -> u64> {
-        let (cost, rate) = (self.fit.cost(), self.fit.rate()?);
-        Some(move |request: &Request| {
-            let demand = self.demand_at(request, cost);
-            if moves_nothing(request.op) {
-                return (demand * self.fit.in_turn()) as u64;
-            }
-            let kind = self.service.get(&size_class(request));
-            ((demand * rate) as u64).max(kind.map_or(0, Service::last_alone))
-        })
-    }
-
     /// Do requests like this one take longer than alone beside at least what was there when it was issued?
     pub(super) fn is_harmed(&self, request: &Request) -> bool {
         let kind = self.service.get(&size_class(request));
@@ -225,7 +220,13 @@ impl Disk {
     pub(super) fn own_service(&self, request: &Request) -> Option<service::Own> {
         let service = self.service.get(&size_class(request))?;
         let demand = self.demand(request);
-        service.own(demand, request.bytes, self.fit.in_turn(), self.usual)
+        let own = service.own(demand, request.bytes, self.fit.in_turn(), self.usual)?;
+        // How long a flush or a discard takes depends on what was written before: no time of it is slow.
+        let slow_ns = match moves_nothing(request.op) {
+            true => 0,
+            false => own.slow_ns,
+        };
+        Some(service::Own { slow_ns, ..own })
     }
 
     /// Rank of a request that the waiting thread queued itself.
@@ -312,7 +313,6 @@ impl Disk {
     fn stood(&self, request: &Request, begin: u64, end: u64, whose: Whose<'_>) -> Blame {
         let length = end.saturating_sub(begin);
         let shares = self.shares(Some(request), begin, end, whose);
-        let crowded = shares.0.iter().any(|(_, share)| *share > 0.0);
         let Split {
             excess,
             idle,
@@ -324,14 +324,14 @@ impl Disk {
         if slow > 0 {
             charges.push((Holder::SlowDevice, slow));
         }
-        if !crowded {
+        let others: f64 = shares.iter().map(|(_, share)| share).sum();
+        if others <= 0.0 {
             return Blame {
                 charges,
                 own: Vec::new(),
                 estimated,
             };
         }
-        let others: f64 = shares.iter().map(|(_, share)| share).sum();
         let (mut upto, mut given) = (0.0, 0);
         for (holder, share) in shares {
             upto += share;
@@ -422,12 +422,6 @@ impl Disk {
         written.map(|r| u64::from(r.bytes.max(1))).sum()
     }
 
-    /// Requests that completed until `ns`, the last one first.
-    pub(super) fn ended_before(&self, ns: u64) -> impl Iterator<Item = &Request> {
-        let ended = self.ends.partition_point(|end| *end <= ns);
-        self.requests.range(..ended).rev()
-    }
-
     /// Requests that were queued or in flight here in an interval, in the order of their ends.
     pub(crate) fn in_flight(
         &self,
@@ -451,7 +445,7 @@ fn only_owner(present: &[&Request], awaited: &Request, whose: Whose<'_>) -> Opti
     owners.all(|owner| owner == first).then_some(first)
 }
 
-fn size_class(request: &Request) -> (u32, u32) {
+pub(super) fn size_class(request: &Request) -> (u32, u32) {
     (request.op, u32::BITS - request.bytes.leading_zeros())
 }
 

@@ -5,12 +5,13 @@
 //! has done nothing. If the device was at work for them for most of a rare long wait, the wait is theirs: among thousands of fast
 //! ones the means do not show it.
 
-use tracer_common::block::OP_READ;
+use tracer_common::block::{IO_PART, OP_WRITE};
 
 use super::{
-    disk::{Disk, Shares, Whose},
+    discard::moves_nothing,
+    disk::{Disk, Shares, Whose, size_class},
     request::Request,
-    service::SLOWED,
+    service::{Own, SLOWED, Service},
 };
 
 /// Parts of a wait, ns. The rest of it is the request's own.
@@ -51,10 +52,12 @@ impl Disk {
         let crowded = shares.0.iter().any(|(_, share)| *share > 0.0);
         let length = end.saturating_sub(begin);
         let service = self.own_service(request);
+        if let (Some(service), false) = (service, crowded) {
+            return self.after_burst(request, begin, end, service, whose);
+        }
         let (Some(service), true) = (service, crowded) else {
             return Split {
                 excess: if crowded { length } else { 0 },
-                slow: service.map_or(0, |own| own.slow_ns.min(length)),
                 estimated: crowded,
                 shares,
                 ..Split::default()
@@ -103,6 +106,47 @@ impl Disk {
         }
     }
 
+    /// Splits a wait in which nobody else had a request on the device: it is the request's own, but for what the device had to make up
+    /// for first.
+    fn after_burst(
+        &self,
+        request: &Request,
+        begin: u64,
+        end: u64,
+        service: Own,
+        whose: Whose<'_>,
+    ) -> Split {
+        let length = end.saturating_sub(begin);
+        let mut split = Split::default();
+        if length >= SLOWED * service.ns && !moves_nothing(request.op) {
+            let debt = self.debt(begin, whose);
+            split.excess = debt.ns.min(length - service.ns);
+            split.shares = debt.added_to(Shares::default(), 0);
+            split.estimated = split.excess > 0 && service.estimated;
+        }
+        split.slow = service.slow_ns.min(length - split.excess);
+        split
+    }
+
+    /// Time that the device takes for each of these requests when it serves in turn, ns; `None` before its rate is known. Kinds of
+    /// requests share the rate. So it is no less than such a request took alone, as far as the device serves in turn.
+    fn in_turn(&self) -> Option<impl Fn(&Request) -> u64> {
+        let (cost, rate, serial) = (self.fit.cost(), self.fit.rate()?, self.fit.serial());
+        Some(move |request: &Request| {
+            let demand = self.demand_at(request, cost);
+            if moves_nothing(request.op) {
+                return (demand * self.fit.in_turn()) as u64;
+            }
+            let took = (demand * rate) as u64;
+            if request.flags & IO_PART != 0 {
+                return took;
+            }
+            let kind = self.service.get(&size_class(request));
+            let alone = kind.map_or(0, Service::last_alone);
+            took.max((alone as f64 * serial) as u64)
+        })
+    }
+
     /// What the device did in `[begin, end]`; `None` before its rate is known. No request takes it for longer than in turn, nor a
     /// read for longer than it was there. A write may be in the cache of the device when it is done: the work for it comes later.
     /// One that came after the awaited one, and was there when that was done, did not hold it up.
@@ -117,7 +161,7 @@ impl Disk {
             busy_from = busy_from.min(from);
             let later = request.issue_ns > awaited.issue_ns && request.end_ns > awaited.end_ns;
             if request != awaited && !later {
-                let cached = request.op != OP_READ && request.end_ns <= end;
+                let cached = request.op == OP_WRITE && request.end_ns <= end;
                 let (took, there) = (in_turn(request), to.saturating_sub(from));
                 work.others += if cached { took } else { took.min(there) };
             }

@@ -14,6 +14,8 @@ pub(crate) struct Fit {
     sums: [f64; 5],
     /// Sums of n, B, busy.
     totals: [f64; 3],
+    /// Sum of the times that such requests took alone.
+    alone_ns: f64,
     slices: u32,
     busy: Busy,
     /// Of the current span, and of the last ones: n, B, busy.
@@ -22,6 +24,8 @@ pub(crate) struct Fit {
     recent: VecDeque<[f64; 3]>,
     /// See [`Fit::rate`].
     rate: f64,
+    /// See [`Fit::limit`].
+    limit: Option<f64>,
 }
 
 /// Length of a slice of the fit.
@@ -38,14 +42,19 @@ const RECENT_SPANS: usize = 64;
 /// The device serves this part of the demand at its rate or faster. It is not all: a stall completes little, but is most of the
 /// busy time of a device that has little to do. It is more than half, because the rate bounds what others are charged with.
 const USUALLY: f64 = 0.75;
+/// The same for the limit of its rate.
+const AT_BEST: f64 = 0.25;
+/// A device that had something to do for this part of a span shows its limit there.
+const BUSY: f64 = 0.75;
 /// Cost of an I/O before the first fit, bytes: between a fast SSD (4 KiB) and a disk (1 MiB).
 const DEFAULT_COST: f64 = 16_384.0;
 /// Highest cost of an I/O, bytes. No device spends more time on it beside its bytes: 10 ms at 100 MB/s.
 const MOST_COST: f64 = 1_048_576.0;
 
 impl Fit {
-    /// A request completed.
-    pub(crate) fn add(&mut self, request: &Request) {
+    /// A request completed, of a kind that took `alone_ns` alone on the device; 0 where that is not known.
+    pub(crate) fn add(&mut self, request: &Request, alone_ns: u64) {
+        self.alone_ns += alone_ns as f64;
         let slice = request.end_ns / FIT_NS;
         if slice != self.slice {
             self.close();
@@ -87,31 +96,51 @@ impl Fit {
             if self.recent.len() > RECENT_SPANS {
                 self.recent.pop_front();
             }
-            self.rate = self.usual_rate();
+            self.rate = self.rate_of(USUALLY, 0.0).unwrap_or(0.0);
+            self.limit = self.rate_of(AT_BEST, BUSY * SPAN_NS as f64);
         }
     }
 
-    /// The time of a unit of demand within which the device served [`USUALLY`] of it, span by span.
-    fn usual_rate(&self) -> f64 {
+    /// The time of a unit of demand within which the device served this `part` of it, span by span; only of spans in which it was
+    /// busy for so long, ns. `None` if there are too few.
+    fn rate_of(&self, part: f64, busy_ns: f64) -> Option<f64> {
         let cost = self.cost();
         let demand = |[n, bytes, _]: &[f64; 3]| cost * n + bytes;
-        let spans = self.recent.iter();
+        let spans = self.recent.iter().filter(|span| span[2] >= busy_ns);
         let rated = spans.map(|span| (span[2] / demand(span).max(1.0), demand(span)));
         let mut rated: Vec<(f64, f64)> = rated.collect();
         rated.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let mut left = USUALLY * rated.iter().map(|(_, demand)| demand).sum::<f64>();
+        if rated.len() < ENOUGH_SPANS {
+            return None;
+        }
+        let mut left = part * rated.iter().map(|(_, demand)| demand).sum::<f64>();
         let usual = rated.iter().find(|(_, demand)| {
             left -= demand;
             left <= 0.0
         });
-        usual.map_or(0.0, |(rate, _)| *rate)
+        usual.map(|(rate, _)| *rate).filter(|rate| *rate > 0.0)
     }
 
     /// Time that the device usually takes for a unit of demand, ns; `None` before enough is known. Unlike [`Fit::in_turn`] it leaves
     /// out stalls.
     #[must_use]
     pub(crate) fn rate(&self) -> Option<f64> {
-        (self.recent.len() >= ENOUGH_SPANS && self.rate > 0.0).then_some(self.rate)
+        (self.rate > 0.0).then_some(self.rate)
+    }
+
+    /// Time of a unit of demand in spans in which the device always had something to do, the fast ones of them, ns; `None` before
+    /// enough is known. A limited device serves no more than that for long. Fast ones, because a device whose rate varies is not
+    /// ahead of it whenever it is faster than at other times.
+    #[must_use]
+    pub(crate) fn limit(&self) -> Option<f64> {
+        self.limit
+    }
+
+    /// Part of the time that requests take alone for which they have the device for themselves: 1 where it serves in turn, less where
+    /// it serves several at once.
+    #[must_use]
+    pub(crate) fn serial(&self) -> f64 {
+        (self.totals[2] / self.alone_ns.max(1.0)).min(1.0)
     }
 
     /// Cost of an I/O beside its bytes, in bytes.

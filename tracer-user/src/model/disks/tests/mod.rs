@@ -115,10 +115,13 @@ fn the_fit_recovers_the_cost_of_an_io() {
     for i in 0_u32..4000 {
         let bytes = 4096 * (1 + (i / 37 + i % 5) % 16);
         let end = now + 100_000 + u64::from(bytes);
-        fit.add(&Request {
-            issue_ns: now,
-            ..request(Holder::Own, now, end, bytes)
-        });
+        fit.add(
+            &Request {
+                issue_ns: now,
+                ..request(Holder::Own, now, end, bytes)
+            },
+            0,
+        );
         now = end;
     }
     let cost = fit.cost();

@@ -1,6 +1,6 @@
 //! A device that stalls by itself, and rare long waits: what others completed meanwhile tells the one from the other.
 
-use tracer_common::block::{OP_READ, OP_WRITE};
+use tracer_common::block::{OP_FLUSH, OP_READ, OP_WRITE};
 
 use super::{
     Request,
@@ -114,8 +114,8 @@ fn who_uses_up_the_rate_of_a_limited_device_is_charged_and_who_is_there_with_lit
             };
             let (heavy, light) = (part(Holder::Process(1)), part(Holder::Process(2)));
             assert!(heavy > 0.45 && light < 0.1, "{charged:?}");
-            // It serves as fast as it ever does.
-            assert!(part(Holder::SlowDevice) < 0.01, "{charged:?}");
+            // It serves as fast as it ever does; in the first second nobody knows its limit.
+            assert!(part(Holder::SlowDevice) < 0.05, "{charged:?}");
         }
     }
 }
@@ -146,6 +146,57 @@ fn a_burst_that_is_over_holds_the_wait_that_follows_it() {
     assert!(part(SOMEBODY) > 60 * MS, "{:?}", blame.charges);
     assert!(part(LIGHT) < 95 * MS / 8, "{:?}", blame.charges);
     assert_eq!(part(Holder::SlowDevice), 0);
+}
+
+fn part(requests: &[Request], own: &Request, of: Holder) -> u64 {
+    let blame = disk(requests).blame(own, own.queue_ns, own.end_ns, &|request| request.owner);
+    let charges = blame.charges.iter().filter(|(holder, _)| *holder == of);
+    charges.map(|(_, ns)| ns).sum()
+}
+
+/// The read comes later than the burst, and has the device for itself.
+#[test]
+fn a_burst_holds_the_wait_that_follows_it_even_if_nobody_is_there_any_more() {
+    let mut requests = Vec::new();
+    for round in (0..4000).step_by(100).map(|ms| ms * MS) {
+        if round < 1000 * MS {
+            requests.push(request(Holder::Own, round, round + MS, 4096));
+            continue;
+        }
+        for n in 0..20 {
+            let begin = round + n * MS / 8;
+            requests.push(request(SOMEBODY, begin, begin + MS / 8, 128 << 10));
+        }
+        requests.push(request(
+            Holder::Own,
+            round + 20 * MS,
+            round + 100 * MS,
+            4096,
+        ));
+    }
+    let own = *requests.last().unwrap();
+    assert!(part(&requests, &own, SOMEBODY) > 50 * MS);
+    assert_eq!(part(&requests, &own, Holder::SlowDevice), 0);
+}
+
+#[test]
+fn a_flush_takes_its_time_whoever_reads_a_little_beside_it() {
+    let mut requests = Vec::new();
+    for round in (0..4000).step_by(16).map(|ms| ms * MS) {
+        for ms in [1, 5, 9] {
+            let begin = round + ms * MS;
+            requests.push(request(SOMEBODY, begin, begin + MS / 10, 4096));
+        }
+        let flush = request(Holder::Own, round, round + 8 * MS, 0);
+        requests.push(Request {
+            op: OP_FLUSH,
+            ..flush
+        });
+    }
+    requests.sort_by_key(|request| request.end_ns);
+    let flushes = requests.iter().filter(|request| request.op == OP_FLUSH);
+    let own = *flushes.last().unwrap();
+    assert!(part(&requests, &own, SOMEBODY) < MS);
 }
 
 /// Their requests are there in every stall, and do no harm at any time.
