@@ -1,6 +1,9 @@
 //! The hands through which a request goes while the thread that received it waits for work: a pool's threads. An event loop takes a
 //! request, wakes a thread of a pool for it, and serves others meanwhile. Many sleeps of the loop have nothing to do with the
 //! request. What the pool's thread does in them is the request's time.
+//!
+//! A thread that ends a wait and was given nothing let go what the owner waited for: a lock, in memory that they share or in a database,
+//! that it had for another request.
 
 use crate::{
     class::Class,
@@ -12,17 +15,23 @@ const MOST: usize = 4;
 
 /// Threads of the target that may work for a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Hands(Vec<u32>);
+pub(super) struct Hands {
+    tids: Vec<u32>,
+    /// A thread that ended a wait of the owner without having been given anything, and when, ns: it let go what the owner waited for.
+    released: Option<(u64, u32)>,
+}
 
 impl Hands {
     /// Those to which `owner` gave the request of a connection since that came, at `since`: it woke them while it worked for that
-    /// connection. And the one that woke it last in `[begin, now]`.
+    /// connection. And the one that woke it last in `[begin, now]`. If the request has no part of its answer yet, that one may have had
+    /// what the owner waited for.
     pub(super) fn of(
         threads: &Threads,
         owner: u32,
         socket: u64,
         since: u64,
         (begin, now): (u64, u64),
+        answered: bool,
     ) -> Self {
         let Some(thread) = threads.get(owner) else {
             return Self::default();
@@ -30,26 +39,48 @@ impl Hands {
         let given = thread.woken.iter().rev();
         let given = given.take_while(|(ns, _)| *ns >= since);
         let given = given.filter(|(ns, _)| thread.work.at(*ns) == Some(socket));
+        let given: Vec<u32> = given.map(|(_, tid)| *tid).collect();
         let back = thread.woken_by;
         let back = back.filter(|(ns, _)| (begin..=now).contains(ns));
-        let mut hands = Vec::new();
-        for (_, tid) in back.into_iter().chain(given.copied()) {
-            if tid != owner && !hands.contains(&tid) && hands.len() < MOST {
-                hands.push(tid);
+        let back = back.filter(|(_, tid)| *tid != owner);
+        let released = back.filter(|(_, tid)| !answered && !given.contains(tid));
+        let mut tids = Vec::new();
+        for tid in back.map(|(_, tid)| tid).into_iter().chain(given) {
+            if tid != owner && !tids.contains(&tid) && tids.len() < MOST {
+                tids.push(tid);
             }
         }
-        Self(hands)
+        Self { tids, released }
     }
 
     /// The owner waited for work in `[begin, end]`, or in a part of it: what is idle of `waited` becomes what the busiest hand did
-    /// meanwhile.
-    pub(super) fn explain(&self, threads: &Threads, (begin, end): (u64, u64), waited: &mut Budget) {
+    /// meanwhile. While the one that ended this wait did nothing itself, it kept something from the owner: a lock of the target's own.
+    /// Returns that thread, and for how long, ns.
+    pub(super) fn explain(
+        &self,
+        threads: &Threads,
+        (begin, end): (u64, u64),
+        waited: &mut Budget,
+    ) -> Option<(u32, u64)> {
+        self.worked(threads, (begin, end), waited);
+        let ended = |(ns, _): &(u64, u32)| (begin + 1..=end).contains(ns);
+        let (_, tid) = self.released.filter(ended)?;
+        // Of one that is no more, nobody knows what it did.
+        let did = threads.get(tid)?.between(begin, end);
+        let nothing = did.certain[Class::Idle.index()] + did.tentative[Class::Idle.index()];
+        let kept = nothing.min(waited[Class::Idle.index()]);
+        waited[Class::Idle.index()] -= kept;
+        waited[Class::Lock.index()] += kept;
+        (kept > 0).then_some((tid, kept))
+    }
+
+    fn worked(&self, threads: &Threads, (begin, end): (u64, u64), waited: &mut Budget) {
         let idle = waited[Class::Idle.index()];
         let length = end.saturating_sub(begin);
         if idle == 0 || length == 0 {
             return;
         }
-        let did = self.0.iter().filter_map(|tid| threads.get(*tid));
+        let did = self.tids.iter().filter_map(|tid| threads.get(*tid));
         let did = did.map(|thread| {
             let spent = thread.between(begin, end);
             let mut did = spent.certain;

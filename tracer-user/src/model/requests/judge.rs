@@ -11,6 +11,7 @@ use crate::{
         account::{Account, Charge},
         books::{Budget, Holder, PlaceId},
         links::SendWait,
+        parts::Part,
         recent,
         threads::Thread,
     },
@@ -49,6 +50,7 @@ impl Requests {
             return;
         };
         let begin = std::mem::replace(&mut turn.judged_ns, now);
+        let answered = turn.sent_ns.is_some();
         // Before it was picked up nobody worked for it.
         let picked_up = begin > turn.begin_ns;
         let previous = std::mem::replace(&mut turn.tid, tid);
@@ -58,7 +60,10 @@ impl Requests {
         }
         // Only of a wait that nothing explains it is asked who else had the request.
         let mut hands = match waiting {
-            Class::Other => Hands::of(beside.threads, tid, socket, turn.begin_ns, (begin, now)),
+            Class::Other => {
+                let since = turn.begin_ns;
+                Hands::of(beside.threads, tid, socket, since, (begin, now), answered)
+            }
             _ => Hands::default(),
         };
         // Judge each thread that lived a part of this time. Before a thread was born, the one that forked it had its work.
@@ -144,11 +149,15 @@ impl Requests {
             _ => None,
         };
         for (from, to, mut waited) in waits {
-            life.hands.explain(beside.threads, (from, to), &mut waited);
-            let direct = match beside.threads.get(tid) {
+            let released = life.hands.explain(beside.threads, (from, to), &mut waited);
+            let mut direct = match beside.threads.get(tid) {
                 Some(thread) => charge_strangers(beside.account, thread, from, to),
                 None => Budget::default(),
             };
+            if let Some((by, ns)) = released {
+                self.charge_own_lock(beside, by, (from, to), ns);
+                direct[Class::Lock.index()] += ns;
+            }
             self.confirm_piece(beside, (from, to), &waited, &direct, waiting, socket);
             let ns = waited[Class::Idle.index()];
             if let Some(place) = asked.filter(|_| ns > 0) {
@@ -163,6 +172,28 @@ impl Requests {
                 });
             }
         }
+    }
+
+    /// Charges a wait to a thread of the target that kept from another one what that waited for.
+    fn charge_own_lock(&self, beside: &mut Beside<'_>, by: u32, span: (u64, u64), ns: u64) {
+        beside.account.charge_only(Charge {
+            resource: Resource::Lock,
+            place: None,
+            holder: Holder::OwnLock,
+            stack: 0,
+            span,
+            ns,
+            estimated: false,
+        });
+        let Some(pid) = beside.threads.get(by).map(|thread| thread.pid) else {
+            return;
+        };
+        let part = Part {
+            process: beside.names.processes.id(pid),
+            tid: by,
+            client: self.client_at(beside.threads, by, span.1),
+        };
+        beside.account.parts.add(Resource::Lock, part, ns, true);
     }
 
     /// The address of the process that a thread asked last.
