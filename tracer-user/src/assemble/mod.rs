@@ -209,6 +209,8 @@ fn requests(books: &Books) -> Option<Requests> {
         p50_ns: found.p50_ns,
         p99_ns: found.p99_ns,
         max_ns: found.max_ns,
+        sent_p50_ns: found.sent_p50_ns,
+        sent_p99_ns: found.sent_p99_ns,
         drain_p99_ns: found.drain_p99_ns,
         clipped: found.clipped,
         budget_ns: budget(&books.budget(|bin| &bin.requests)),

@@ -165,12 +165,16 @@ pub struct Requests {
     pub open: u64,
     /// Age of the oldest open one, ns.
     pub oldest_open_ns: Option<u64>,
-    /// Median of their durations, ns; `None` when none ended.
+    /// Median of their durations, until the last packet of the answer left this machine, ns; `None` when none ended.
     pub p50_ns: Option<u64>,
     /// 99th percentile of their durations, ns.
     pub p99_ns: Option<u64>,
     /// Longest duration, ns.
     pub max_ns: Option<u64>,
+    /// Median of the time until the last send, ns.
+    pub sent_p50_ns: Option<u64>,
+    /// 99th percentile of that, ns.
+    pub sent_p99_ns: Option<u64>,
     /// 99th percentile of the time from the last send to its acknowledgement, ns.
     pub drain_p99_ns: Option<u64>,
     /// Requests that began before the window.

@@ -181,6 +181,8 @@ pub(super) fn disk() -> Report {
         p50_ns: Some(41 * MS),
         p99_ns: Some(812 * MS),
         max_ns: Some(1_840 * MS),
+        sent_p50_ns: Some(40 * MS),
+        sent_p99_ns: Some(690 * MS),
         drain_p99_ns: Some(3 * MS),
         clipped: 4,
         budget_ns: budget(&[

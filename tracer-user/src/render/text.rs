@@ -117,10 +117,11 @@ impl Page<'_> {
                 quantile(requests.max_ns)
             ));
             let mut also = Vec::new();
-            if let Some(drain) = requests.drain_p99_ns {
+            if requests.leaves_late() {
                 also.push(format!(
-                    "after the last send until acknowledged: p99 {}",
-                    time(drain)
+                    "until the last send: p50 {} · p99 {}",
+                    quantile(requests.sent_p50_ns),
+                    quantile(requests.sent_p99_ns)
                 ));
             }
             if requests.open > 0 {

@@ -253,12 +253,18 @@ pub struct Requests {
     pub open: u64,
     /// Age of the oldest open one, ns.
     pub oldest_open_ns: Option<u64>,
-    /// Half of them took at most this long, ns.
+    /// Half of them took at most this long, until the last packet of the answer left this machine, ns.
     pub p50_ns: Option<u64>,
     /// 99 of 100 took at most this long, ns.
     pub p99_ns: Option<u64>,
     /// Duration of the longest, ns.
     pub max_ns: Option<u64>,
+    /// Half of the answers were sent within this time, ns. What comes later is the way through the machine's own links.
+    #[serde(default)]
+    pub sent_p50_ns: Option<u64>,
+    /// 99 of 100 were, ns.
+    #[serde(default)]
+    pub sent_p99_ns: Option<u64>,
     /// The peer acknowledged 99 of 100 last sends within this time, ns.
     pub drain_p99_ns: Option<u64>,
     /// Began before the window.

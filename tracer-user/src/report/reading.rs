@@ -16,6 +16,8 @@ use crate::{
 const FELT: f64 = 0.01;
 /// Request time behind the target's own other requests: less than this part is normal for a server with few threads.
 const BEHIND_OWN: f64 = 0.05;
+/// So is the time to the last send, if the rest is more than the whole divided by this.
+const UNDER_WAY: u64 = 10;
 /// An unexplained part of the threads' life below this is no sign of loss. Threads begin and end between two looks.
 const UNACCOUNTED: f64 = 0.01;
 /// If less than this part of the waits for a resource is charged to nobody, that is noise.
@@ -125,6 +127,16 @@ impl Requests {
             self.budget_ns.values().sum(),
         );
         (part >= BEHIND_OWN).then_some(part)
+    }
+
+    /// Do the answers leave this machine so long after their last send that it is worth a line?
+    pub(crate) fn leaves_late(&self) -> bool {
+        let late = |whole: Option<u64>, sent: Option<u64>| {
+            whole
+                .zip(sent)
+                .is_some_and(|(whole, sent)| whole - sent.min(whole) > whole / UNDER_WAY)
+        };
+        late(self.p50_ns, self.sent_p50_ns) || late(self.p99_ns, self.sent_p99_ns)
     }
 }
 

@@ -71,8 +71,10 @@ impl Durations {
 /// Requests so far.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
-    /// Durations of requests that ended.
+    /// Durations of requests that ended, until the last packet of the answer left this machine.
     pub(crate) durations: Durations,
+    /// The same until the last send.
+    pub(crate) until_sent: Durations,
     /// From a last send to its acknowledgement.
     pub(crate) drains: Durations,
     /// Ended, but began before the window.
@@ -86,15 +88,17 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// A request ended. A push is none.
-    pub(crate) fn ended(&mut self, turn: &Turn) {
+    /// A request ended. A push is none. Its answer had left this machine at `left_ns`, or that is not known: 0.
+    pub(crate) fn ended(&mut self, turn: &Turn, left_ns: u64) {
         let Some(sent_ns) = turn.sent_ns.filter(|_| !turn.is_push) else {
             return;
         };
         if turn.clipped {
             self.clipped += 1;
         } else {
-            self.durations.add(sent_ns.saturating_sub(turn.begin_ns));
+            let since_begin = |ns: u64| ns.saturating_sub(turn.begin_ns);
+            self.durations.add(since_begin(left_ns.max(sent_ns)));
+            self.until_sent.add(since_begin(sent_ns));
         }
     }
 
@@ -128,6 +132,8 @@ impl Tally {
             p50_ns: self.durations.quantile(0.5),
             p99_ns: self.durations.quantile(0.99),
             max_ns: self.durations.max(),
+            sent_p50_ns: self.until_sent.quantile(0.5),
+            sent_p99_ns: self.until_sent.quantile(0.99),
             drain_p99_ns: self.drains.quantile(0.99),
             clipped: self.clipped,
         })

@@ -39,6 +39,35 @@ fn the_part_of_a_wait_in_which_the_queue_was_empty_is_the_peers() {
     assert_closed(&books);
 }
 
+/// The client opens its window, or asks for more on the same connection (HTTP/2): that is a request of its own.
+#[test]
+fn what_did_not_fit_stands_in_the_way_of_the_next_request_until_it_is_acknowledged() {
+    let played = |acknowledged_ms: Option<u64>| {
+        let full = [10, 20, 30].map(|ms| sent(TAR, ms, 3000, 2));
+        let first = [
+            receive(SERVER, CLIENT, 10, 10),
+            send_part(SERVER, CLIENT, 11),
+        ];
+        let second = [
+            sleep(SERVER, 11, 20, EPOLL),
+            receive(SERVER, CLIENT, 20, 20),
+            sleep(SERVER, 20, 39, EPOLL),
+            send(SERVER, CLIENT, 39),
+        ];
+        let turns = first.into_iter();
+        let turns = turns.chain(acknowledged_ms.map(acknowledged)).chain(second);
+        let books = books(events(full.into_iter().chain(turns)), 39);
+        let waits = [Class::Network, Class::Other].map(|class| requests(&books, class));
+        (
+            waits,
+            charged(&books, Resource::Network, holder(&books, TAR)),
+        )
+    };
+    assert_eq!(played(None), ([19, 0], 19));
+    // What was under way until 15 ms waited for the link, too.
+    assert_eq!(played(Some(15)), ([4, 19], 4));
+}
+
 /// [`sent`], through one transmit queue, by packets that were so late.
 fn queued(queue: u32, pid: u32, ms: u64, late_ms: u64) -> Event {
     let Event::Link(link) = sent(pid, ms, 1000, 2) else {
@@ -292,6 +321,7 @@ fn an_answer_that_has_left_waits_for_no_link_however_long_its_acknowledgement_ta
     let books = books(events(full.chain(answer).chain([delivered])), 95);
     assert_eq!(requests(&books, Class::Network), 13);
     assert_eq!(charged(&books, Resource::Network, holder(&books, TAR)), 13);
+    assert_eq!(tally(&books).max_ns, Some(18 * MS));
     let drain = tally(&books).drain_p99_ns.unwrap();
     assert!(drain.abs_diff(70 * MS) * 100 <= 9 * 70 * MS, "{drain}");
 }
