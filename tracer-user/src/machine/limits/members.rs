@@ -8,6 +8,8 @@ use std::{
 
 use crate::{class::Resource, standing::OwnLimit};
 
+/// A chain of commands that wait for one another and end together (`sh`, `sudo`, `nice`, `tar`) is no longer.
+const MOST_GENERATIONS: usize = 8;
 /// Most members looked at.
 const MOST: usize = 512;
 /// The same of the whole machine.
@@ -18,7 +20,7 @@ const MOST_OF_MACHINE: usize = 8192;
 pub(crate) struct Member {
     /// Process.
     pub(crate) pid: u32,
-    /// The process that waits for it; 0 where it has moved nothing, or that is not known.
+    /// The process that waits for it; 0 where that is not known.
     pub(crate) parent: u32,
     /// Bytes that it and the children that it waited for moved from disks, to disks, or both, as far as they are limited. Reads
     /// count before a limit holds them back.
@@ -42,13 +44,18 @@ pub(crate) struct Done {
 /// ended are added to those of the process that waited for it: that one has done no more than what was not known of it.
 pub(crate) fn done(now: &[Member], before: &[Member]) -> Vec<Done> {
     let pids: HashSet<u32> = now.iter().map(|member| member.pid).collect();
+    let known: HashMap<u32, &Member> = before.iter().map(|old| (old.pid, old)).collect();
     let mut ended: HashMap<u32, u64> = HashMap::new();
-    let mut known: HashMap<u32, &Member> = HashMap::with_capacity(before.len());
-    for old in before {
-        known.insert(old.pid, old);
-        if !pids.contains(&old.pid) {
-            *ended.entry(old.parent).or_default() += old.moved;
+    for old in before.iter().filter(|old| !pids.contains(&old.pid)) {
+        // Where the one that waited for it ended too, its parent has the counts of both.
+        let mut parent = old.parent;
+        for _ in 0..MOST_GENERATIONS {
+            match known.get(&parent).filter(|_| !pids.contains(&parent)) {
+                Some(ended) => parent = ended.parent,
+                None => break,
+            }
         }
+        *ended.entry(parent).or_default() += old.moved;
     }
     let done = |member: &Member| {
         let old = known.get(&member.pid).copied().copied().unwrap_or_default();
@@ -94,18 +101,14 @@ pub(crate) fn of_machine() -> Vec<Member> {
 fn member(pid: u32, ways: Ways, of_memory: bool) -> Option<Member> {
     let status = || fs::read_to_string(format!("/proc/{pid}/status")).ok();
     // A thread of the kernel has no memory of its own: nothing else is read of it then.
-    let (own, mut parent) = match of_memory {
+    let (own, parent) = match of_memory {
         true => status().and_then(|status| Some((own_in(&status)?, parent_in(&status))))?,
-        false => (0, 0),
+        false => (0, parent_in(&status().unwrap_or_default())),
     };
-    let moved = moved(&fs::read_to_string(format!("/proc/{pid}/io")).ok()?, ways);
-    if moved > 0 && parent == 0 {
-        parent = status().map_or(0, |status| parent_in(&status));
-    }
     Some(Member {
         pid,
         parent,
-        moved,
+        moved: moved(&fs::read_to_string(format!("/proc/{pid}/io")).ok()?, ways),
         own,
     })
 }
@@ -171,7 +174,10 @@ fn own_in(status: &str) -> Option<u64> {
         let number = line(status, key).and_then(|value| value.strip_suffix("kB"));
         number.and_then(|number| number.trim().parse::<u64>().ok())
     };
-    Some(1024 * (kib("RssAnon:")? + kib("VmSwap:").unwrap_or(0)))
+    let is_zombie = line(status, "State:").is_some_and(|state| state.starts_with('Z'));
+    // Its memory is gone, and its counts are its own until somebody waits for it.
+    let resident = kib("RssAnon:").or(is_zombie.then_some(0))?;
+    Some(1024 * (resident + kib("VmSwap:").unwrap_or(0)))
 }
 
 #[cfg(test)]
@@ -209,7 +215,8 @@ mod tests {
     fn memory_that_is_swapped_out_is_still_a_processs_own() {
         let status = "Name:\tsh\nVmRSS:\t     900 kB\nRssAnon:\t     300 kB\nRssFile:\t 600 kB\nVmSwap:\t      20 kB\n";
         assert_eq!(own_in(status), Some(320 * 1024));
-        assert_eq!(own_in("Name:\tkworker/0:1\n"), None);
+        assert_eq!(own_in("Name:\tkworker/0:1\nState:\tI (idle)\n"), None);
+        assert_eq!(own_in("Name:\tsh\nState:\tZ (zombie)\n"), Some(0));
     }
 
     #[test]
@@ -223,6 +230,10 @@ mod tests {
         let before = [member(1, 0, 500), member(2, 1, 1000), member(3, 1, 70)];
         // 2 has ended after 40 bytes more, and 1 waited for it; 4 began.
         let now = [member(1, 0, 1540), member(3, 1, 75), member(4, 1, 30)];
+        // 5 and 6, which waited for it, have ended at once.
+        let chain = [member(1, 0, 500), member(5, 1, 0), member(6, 5, 9000)];
+        let after = [member(1, 0, 9600)];
+        assert_eq!(done(&after, &chain)[0].moved, 100);
         let moved: Vec<(u32, u64)> = done(&now, &before)
             .iter()
             .map(|done| (done.pid, done.moved))

@@ -246,7 +246,11 @@ impl Threads {
                 0 => until,
                 ns => ns,
             },
-            by_completion: self.by_completion(names, wait, kind),
+            by_completion: self.by_completion(names, wait),
+            poller: (kind == Completions::Reaped
+                && wait.flags & WAIT_TASK_WAKER != 0
+                && wait.waker_pid == wait.pid)
+                .then_some(wait.waker_tid),
         };
         let helped = kind == Completions::Reaped
             && during
@@ -266,16 +270,9 @@ impl Threads {
     }
 
     /// Did the completion of a request end the sleep, as its waker's stack shows? `None` if that is not known.
-    fn by_completion(&self, names: &mut Names, wait: &Wait, kind: Completions) -> Option<bool> {
+    fn by_completion(&self, names: &mut Names, wait: &Wait) -> Option<bool> {
         if wait.flags & WAIT_OPEN != 0 {
             return Some(false);
-        }
-        // The thread that polls a ring (SQPOLL) or works for it belongs to the process, and tells of what it had queued.
-        if kind == Completions::Reaped
-            && wait.flags & WAIT_TASK_WAKER != 0
-            && wait.waker_pid == wait.pid
-        {
-            return Some(true);
         }
         if let Some(stack) = self.stacks.get(wait.waker_stack) {
             return Some(stack.completes);
@@ -309,12 +306,17 @@ struct Woken {
     at_ns: u64,
     /// Was the waker a completion, as its stack shows?
     by_completion: Option<bool>,
+    /// The thread of the process that ended a wait for completions. If it polls a ring (SQPOLL) or works for it, it tells of what it had
+    /// queued itself.
+    poller: Option<u32>,
 }
 
 impl Woken {
     /// May the completion of this request have been the waker?
     fn by(&self, request: &Request) -> bool {
+        let queued = |tid| request.tid == tid && request.flags & IO_READAHEAD == 0;
         let late = match self.by_completion {
+            _ if self.poller.is_some_and(queued) => SLACK_NS,
             Some(true) => SLACK_NS,
             Some(false) => return false,
             None => PROMPT_NS,
