@@ -13,6 +13,7 @@ use rustc_hash::FxHashMap as HashMap;
 use tracer_common::block::{IO_PART, IO_THROTTLED};
 
 use super::{
+    beside::NEXT_TO_NOTHING,
     debt::Ahead,
     discard::{Discards, moves_nothing},
     excess::Split,
@@ -20,15 +21,13 @@ use super::{
     own::{self, Own},
     reach::Reach,
     request::Request,
-    service::{self, Service, Usual},
+    service::{self, Load, Service, Usual},
 };
 use crate::model::books::{Holder, PlaceId};
 
 /// Requests kept of one disk: at 10,000 a second the last 6 s. On a faster disk, waits are judged before their requests are
 /// forgotten ([`Disk::forgets`]). The faster it is, the sooner all requests beside them have completed.
 const MOST_REQUESTS: usize = 1 << 16;
-/// Requests looked at beside one. That is deeper than any disk's queue, and bounds the work for one request.
-const MOST_OTHERS: usize = 512;
 
 /// Names the owner of a request.
 pub(crate) type Whose<'a> = &'a dyn Fn(&Request) -> Holder;
@@ -120,7 +119,7 @@ impl Disk {
     }
 
     /// Requests that completed after `begin`, but for those after which none was queued or issued before `end`.
-    fn range(&self, begin: u64, end: u64) -> vec_deque::Iter<'_, Request> {
+    pub(super) fn range(&self, begin: u64, end: u64) -> vec_deque::Iter<'_, Request> {
         let first = self.ends.partition_point(|end| *end <= begin);
         let until = self.reach.until(end).clamp(first, self.requests.len());
         self.requests.range(first..until)
@@ -142,15 +141,25 @@ impl Disk {
             .filter(|request| request.end_ns < settled)
         {
             if request.is_whole() {
-                let (own, others) = (self.demand(&request), self.others(&request));
+                let (own, others, cost) = (
+                    self.demand(&request),
+                    self.others(&request),
+                    self.fit.cost(),
+                );
                 // Alone on a device that first had to make up for what it had done, it shows nothing of its own time.
                 let ahead = self.ahead_at(request.issue_ns);
                 let in_debt = ahead > 0 && 2 * ahead >= request.device_ns();
-                let beside = if in_debt { others.max(1.0) } else { others };
+                let alone = others == Load::default();
+                let beside = if alone && in_debt {
+                    NEXT_TO_NOTHING
+                } else {
+                    others
+                };
                 let kind = self.service.entry(size_class(&request)).or_default();
-                kind.add(request.device_ns(), own, beside);
+                kind.add(request.device_ns(), own, beside, cost);
                 if moves_nothing(request.op) {
-                    self.discards.add(size_class(&request), &request, others);
+                    let beside = others.demand(cost);
+                    self.discards.add(size_class(&request), &request, beside);
                 }
             }
             self.counted += 1;
@@ -174,29 +183,6 @@ impl Disk {
         }
     }
 
-    /// Demand of the other requests in flight when this one was issued. It is 0 only if none shared the device with it at any time.
-    fn others(&self, request: &Request) -> f64 {
-        let cost = self.fit.cost();
-        let near = self.range(request.issue_ns, request.end_ns);
-        let near = near.take(MOST_OTHERS);
-        let beside = near.filter(|other| other.issue_ns < request.end_ns && *other != request);
-        let (mut at_issue, mut later) = (0.0, 0.0);
-        for other in beside {
-            *(if other.issue_ns <= request.issue_ns {
-                &mut at_issue
-            } else {
-                &mut later
-            }) += self.demand_at(other, cost);
-        }
-        // One that came later delayed this one only on a device that serves several at once. It only decides whether this one was
-        // alone.
-        if at_issue == 0.0 {
-            later.min(1.0)
-        } else {
-            at_issue
-        }
-    }
-
     /// Forgets requests that completed before `needed`.
     pub(crate) fn forget(&mut self, needed: u64) {
         while self.counted > 0
@@ -213,6 +199,7 @@ impl Disk {
     pub(super) fn is_harmed(&self, request: &Request) -> bool {
         let kind = self.service.get(&size_class(request));
         let (own, others) = (self.demand(request), self.others(request));
+        let others = others.demand(self.fit.cost());
         kind.is_some_and(|kind| kind.is_longer_beside(own, others))
     }
 
@@ -220,7 +207,12 @@ impl Disk {
     pub(super) fn own_service(&self, request: &Request) -> Option<service::Own> {
         let service = self.service.get(&size_class(request))?;
         let demand = self.demand(request);
-        let own = service.own(demand, request.bytes, self.fit.in_turn(), self.usual)?;
+        let own = service.own(
+            demand,
+            request.bytes,
+            (self.fit.in_turn(), self.fit.cost()),
+            self.usual,
+        )?;
         // How long a flush or a discard takes depends on what was written before: no time of it is slow.
         let slow_ns = match moves_nothing(request.op) {
             true => 0,

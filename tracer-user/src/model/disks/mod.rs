@@ -1,5 +1,6 @@
 //! Disks as places: the owners of their requests are charged with the waits of target threads.
 
+mod beside;
 mod busy;
 mod debt;
 mod discard;

@@ -188,8 +188,27 @@ struct Depth {
     /// Sums of their times on the device and of the squares, ns.
     sum: f64,
     squares: f64,
-    /// Sum of the demands in flight at issue, in units of their own.
-    demand: f64,
+    /// Sum of what was in flight at issue.
+    load: Load,
+}
+
+/// What requests ask of a device. What that means in demand changes with the cost of an I/O, which is fitted anew all the time.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Load {
+    /// I/Os that cost something beside their bytes.
+    pub(crate) ios: f64,
+    pub(crate) bytes: f64,
+}
+
+impl Load {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.ios += other.ios;
+        self.bytes += other.bytes;
+    }
+
+    pub(crate) fn demand(self, cost: f64) -> f64 {
+        cost * self.ios + self.bytes
+    }
 }
 
 impl Depth {
@@ -197,7 +216,7 @@ impl Depth {
         self.count += other.count;
         self.sum += other.sum;
         self.squares += other.squares;
-        self.demand += other.demand;
+        self.load.add(other.load);
     }
 }
 
@@ -215,18 +234,18 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// A request of demand `own` took `ns` beside the demand `others`.
-    pub(crate) fn add(&mut self, ns: u64, own: f64, others: f64) {
-        if others == 0.0 {
+    /// A request of demand `own` took `ns` beside the load `others`; an I/O costs `cost` now.
+    pub(crate) fn add(&mut self, ns: u64, own: f64, others: Load, cost: f64) {
+        if others == Load::default() {
             self.alone.add(ns);
             self.history.add(ns);
         } else {
             self.beside.add(ns);
-            self.depths[depth_of(own, others)].add(&Depth {
+            self.depths[depth_of(own, others.demand(cost))].add(&Depth {
                 count: 1.0,
                 sum: ns as f64,
                 squares: (ns as f64).powi(2),
-                demand: others / own,
+                load: others,
             });
         }
     }
@@ -258,10 +277,16 @@ impl Service {
         longer > CHANCE * error.hypot(self.alone.error())
     }
 
-    /// Times of such a request without the others; `None` before enough is known. `demand` is its own. `in_turn` is the time of a
-    /// unit of demand on a device that serves in turn, ns.
+    /// Times of such a request without the others; `None` before enough is known. `demand` is its own, with the `cost` of an I/O.
+    /// `in_turn` is the time of a unit of demand on a device that serves in turn, ns.
     #[must_use]
-    pub(crate) fn own(&self, demand: f64, bytes: u32, in_turn: f64, usual: Usual) -> Option<Own> {
+    pub(crate) fn own(
+        &self,
+        demand: f64,
+        bytes: u32,
+        (in_turn, cost): (f64, f64),
+        usual: Usual,
+    ) -> Option<Own> {
         let known = self.alone.count >= ENOUGH_ALONE;
         if !known && self.beside.count < ENOUGH_BESIDE {
             return None;
@@ -269,7 +294,7 @@ impl Service {
         let (ns, mean, error) = if known {
             (self.alone.median(), self.alone.mean(), self.alone.error())
         } else {
-            let estimate = self.estimate(demand, bytes, in_turn);
+            let estimate = self.estimate(demand, bytes, in_turn, cost);
             (estimate as u64, estimate, 0.0)
         };
         let above = self.beside.mean_above(ns);
@@ -296,7 +321,7 @@ impl Service {
     /// An estimate where no request of the kind was alone, from those that had least beside them, ns. A device that serves in turn
     /// makes them wait for all the demand there. Then each request's part of the time is its part of the demand, but no less than
     /// on flash. If they take much less time, the device serves several at once, and the time is the request's own.
-    fn estimate(&self, demand: f64, bytes: u32, in_turn: f64) -> f64 {
+    fn estimate(&self, demand: f64, bytes: u32, in_turn: f64, cost: f64) -> f64 {
         let wanted = LOWEST * self.beside.count as f64;
         let mut least = Depth::default();
         for depth in &self.depths {
@@ -305,12 +330,14 @@ impl Service {
                 break;
             }
         }
-        let (t, x) = (least.sum / least.count, least.demand / least.count);
+        let t = least.sum / least.count;
+        let x = least.load.demand(cost) / least.count / demand.max(1.0);
         let flash = FLASH_NS + FLASH_NS_PER_BYTE * f64::from(bytes);
         let part = (t / (1.0 + x)).max(flash).min(t);
         let waits = t / ((1.0 + x) * demand * in_turn).max(1.0);
         let serial = ((waits - SERVED_BESIDE) / (SERVED_IN_TURN - SERVED_BESIDE)).clamp(0.0, 1.0);
-        t - serial * (t - part)
+        // Beside others no request is faster than alone: half of them took no longer than this.
+        (t - serial * (t - part)).min(self.beside.median() as f64)
     }
 }
 
@@ -318,27 +345,31 @@ impl Service {
 mod tests {
     use super::*;
 
+    fn bytes(bytes: f64) -> Load {
+        Load { ios: 0.0, bytes }
+    }
+
     #[test]
     fn a_device_that_serves_many_at_once_takes_its_time_for_each_of_them() {
         let mut service = Service::default();
         for _ in 0..10 {
-            service.add(1_000_000, 1.0, 9.0);
+            service.add(1_000_000, 1.0, bytes(9.0), 0.0);
         }
         // In turn, the ten there would take ten times as long.
-        assert_eq!(service.estimate(1.0, 0, 1_000_000.0), 1_000_000.0);
+        assert_eq!(service.estimate(1.0, 0, 1_000_000.0, 0.0), 1_000_000.0);
         // In turn they take just this long, and each a tenth of it.
-        assert_eq!(service.estimate(1.0, 0, 100_000.0), FLASH_NS);
+        assert_eq!(service.estimate(1.0, 0, 100_000.0, 0.0), FLASH_NS);
     }
 
     #[test]
     fn rare_long_times_beside_much_are_no_chance_where_most_had_little_beside_them() {
         let mut service = Service::default();
         for _ in 0..1000 {
-            service.add(1_000_000, 1.0, 0.0);
-            service.add(1_000_000, 1.0, 1.0);
+            service.add(1_000_000, 1.0, bytes(0.0), 0.0);
+            service.add(1_000_000, 1.0, bytes(1.0), 0.0);
         }
         for _ in 0..3 {
-            service.add(400_000_000, 1.0, 1000.0);
+            service.add(400_000_000, 1.0, bytes(1000.0), 0.0);
         }
         assert!(service.is_longer_beside(1.0, 1000.0));
         // Nothing was counted at this depth.
@@ -350,11 +381,11 @@ mod tests {
     fn rare_long_times_beside_what_usually_does_no_harm_may_be_chance() {
         let mut service = Service::default();
         for _ in 0..1000 {
-            service.add(1_000_000, 1.0, 0.0);
-            service.add(1_000_000, 1.0, 1000.0);
+            service.add(1_000_000, 1.0, bytes(0.0), 0.0);
+            service.add(1_000_000, 1.0, bytes(1000.0), 0.0);
         }
         for _ in 0..3 {
-            service.add(400_000_000, 1.0, 1000.0);
+            service.add(400_000_000, 1.0, bytes(1000.0), 0.0);
         }
         assert!(!service.is_longer_beside(1.0, 1000.0));
     }
