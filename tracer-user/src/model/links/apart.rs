@@ -1,10 +1,12 @@
 //! Senders that share a queue with the target, and senders that only share the interface.
 //!
-//! No packet shows its class. But what shares a rate is conserved: while the queue is full, another sender's bytes shrink by what
-//! the target's grow. A sender with a class and a rate of its own sends as much as before.
+//! No packet shows its class. But packets that stand in one queue leave it equally late. And what shares a rate is conserved: while
+//! the queue is full, another sender's bytes shrink by what the target's grow. A sender with a class and a rate of its own sends as
+//! much as before. Flows that take turns (fair queueing) share a rate and not the queue.
 
 use std::collections::BTreeMap;
 
+use super::late::is_late;
 use crate::model::books::Holder;
 
 /// A bin holds at least this many packets: with few, the target's packet leaves no time for another's in the same bin.
@@ -13,15 +15,28 @@ const BIN_PACKETS: f64 = 10.0;
 /// Fewer bins say nothing.
 const ENOUGH_BINS: usize = 20;
 
-/// A sender is apart if its bytes change by less than this part of what a sharer's would. The doubt (two standard errors) counts
-/// as change.
+/// A sender is apart if its bytes change by less than this part of what a sharer's would. The doubt counts as change.
 const APART_BELOW: f64 = 0.5;
+/// The doubt, in standard errors.
+const DOUBT: f64 = 2.0;
+/// The same of a sender that does not stand in the target's queue.
+const LESS_DOUBT: f64 = 1.0;
+
+/// Packets of senders in one queue are late alike: in half of the slices their lateness differs by no more than this part of it. What a
+/// slice knows is its latest packet of each, so it is a little off.
+const ALIKE: f64 = 0.12;
+/// From here on they stand in different queues.
+const UNLIKE: f64 = 0.15;
+/// The latest packet of the target that is known in a slice may have left so many slices before.
+const RECENT: u64 = 2;
 
 /// One slice in which the queue never emptied.
 pub(super) struct Full {
     pub(super) index: u64,
     pub(super) packets: u64,
     pub(super) bytes: Vec<(Holder, u64)>,
+    /// How late the latest packet of each left, ns, where that is known.
+    pub(super) late: Vec<(Holder, u64)>,
 }
 
 /// The senders that send as much while the target sends as while it does not.
@@ -32,11 +47,46 @@ pub(super) fn apart(slices: &[Full]) -> Vec<Holder> {
     };
     let others = series.iter().filter(|(holder, _)| **holder != Holder::Own);
     let total: f64 = others.clone().flat_map(|(_, bytes)| bytes).sum();
-    let apart = others.filter(|(_, bytes)| {
+    let unlike = unlike(slices);
+    let apart = others.filter(|(holder, bytes)| {
         let part = bytes.iter().sum::<f64>() / total.max(1.0);
-        change(own, bytes).is_some_and(|change| change < APART_BELOW * part)
+        let doubt = match unlike.get(holder) {
+            Some(unlike) if *unlike <= ALIKE => return false,
+            Some(unlike) if *unlike >= UNLIKE => LESS_DOUBT,
+            _ => DOUBT,
+        };
+        change(own, bytes, doubt).is_some_and(|change| change < APART_BELOW * part)
     });
     apart.map(|(holder, _)| *holder).collect()
+}
+
+/// By how much of the target's lateness that of each other differs, in the median of the slices. Those of which that is known in few
+/// slices are left out.
+fn unlike(slices: &[Full]) -> BTreeMap<Holder, f64> {
+    let mut differ: BTreeMap<Holder, Vec<f64>> = BTreeMap::new();
+    let mut own: Option<(u64, u64)> = None;
+    for slice in slices {
+        let of_own = slice.late.iter().find(|(holder, _)| *holder == Holder::Own);
+        own = of_own.map(|(_, late)| (slice.index, *late)).or(own);
+        let recent = own.filter(|(at, late)| slice.index - at <= RECENT && is_late(*late));
+        let Some((_, late)) = recent else { continue };
+        for (holder, other) in &slice.late {
+            let part = other.abs_diff(late) as f64 / late as f64;
+            differ.entry(*holder).or_default().push(part);
+        }
+    }
+    let enough = differ
+        .into_iter()
+        .filter(|(_, parts)| parts.len() >= ENOUGH_BINS);
+    enough
+        .map(|(holder, mut parts)| {
+            let middle = parts.len() / 2;
+            (
+                holder,
+                *parts.select_nth_unstable_by(middle, f64::total_cmp).1,
+            )
+        })
+        .collect()
 }
 
 /// Bytes of each holder in bins of several slices each.
@@ -58,9 +108,9 @@ fn series(slices: &[Full]) -> BTreeMap<Holder, Vec<f64>> {
     series
 }
 
-/// How much another's bytes change for each byte that the target sends more, with twice the standard error (least squares). `None`
+/// How much another's bytes change for each byte that the target sends more, with so many standard errors (least squares). `None`
 /// if there are too few bins, or the target always sends the same.
-fn change(own: &[f64], other: &[f64]) -> Option<f64> {
+fn change(own: &[f64], other: &[f64], errors: f64) -> Option<f64> {
     if own.len() < ENOUGH_BINS {
         return None;
     }
@@ -79,7 +129,7 @@ fn change(own: &[f64], other: &[f64]) -> Option<f64> {
     }
     let slope = own_other / own_own;
     let rest = (other_other - slope * own_other).max(0.0) / (count - 2.0);
-    Some(slope.abs() + 2.0 * (rest / own_own).sqrt())
+    Some(slope.abs() + errors * (rest / own_own).sqrt())
 }
 
 #[cfg(test)]
@@ -99,6 +149,7 @@ mod tests {
                 index,
                 packets: 20,
                 bytes,
+                late: Vec::new(),
             }
         };
         (0..100).map(slice).collect()
@@ -117,6 +168,24 @@ mod tests {
     }
 
     #[test]
+    fn who_is_as_late_as_the_target_stands_in_its_queue_whatever_the_bytes_say() {
+        let late = |others: [u64; 10]| {
+            let mut slices = slices(|_| vec![(BACKUP, 25_000)]);
+            for slice in &mut slices {
+                let own = 40_000_000 + 1_000_000 * (slice.index % 7);
+                let other = own * others[slice.index as usize % 10] / 100;
+                slice.late = vec![(BACKUP, other), (Holder::Own, own)];
+            }
+            apart(&slices)
+        };
+        assert_eq!(late([97, 99, 100, 100, 101, 103, 130, 100, 70, 100]), []);
+        assert_eq!(
+            late([70, 150, 100, 220, 60, 130, 90, 180, 50, 140]),
+            [BACKUP]
+        );
+    }
+
+    #[test]
     fn two_that_share_the_queue_each_make_a_part_of_the_room() {
         let both = |own| {
             vec![
@@ -131,11 +200,11 @@ mod tests {
     fn what_is_not_explained_by_the_target_is_doubt() {
         let own: Vec<f64> = (0..24).map(|bin| f64::from(bin % 2 * 10)).collect();
         let room: Vec<f64> = own.iter().map(|bytes| 10.0 - bytes).collect();
-        assert!((change(&own, &room).unwrap() - 1.0).abs() < 1e-9);
+        assert!((change(&own, &room, 2.0).unwrap() - 1.0).abs() < 1e-9);
         // Of the same size, and of no relation: twice the square root of 1 / 22.
         let other: Vec<f64> = (0..24).map(|bin| f64::from(bin / 2 % 2 * 10)).collect();
         let doubt = 2.0 * (1.0 / 22.0_f64).sqrt();
-        assert!((change(&own, &other).unwrap() - doubt).abs() < 1e-9);
+        assert!((change(&own, &other, 2.0).unwrap() - doubt).abs() < 1e-9);
     }
 
     #[test]
@@ -163,6 +232,7 @@ mod tests {
                     },
                     64_000,
                 )],
+                late: Vec::new(),
             })
             .collect();
         assert_eq!(apart(&slices), []);

@@ -114,10 +114,13 @@ impl Slice {
     /// What each sent, if the queue never emptied.
     fn full(&self, index: u64) -> Option<Full> {
         let bytes = self.senders.iter();
+        let late = bytes.clone();
+        let late = late.filter_map(|sender| Some((sender.holder, sender.late_ns?)));
         self.never_emptied().then(|| Full {
             index,
             packets: self.packets,
             bytes: bytes.map(|sender| (sender.holder, sender.bytes)).collect(),
+            late: late.collect(),
         })
     }
 }
