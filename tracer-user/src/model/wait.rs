@@ -149,9 +149,12 @@ impl Model {
             }
             Class::Upstream => {
                 let place = self.threads.remote_place(names, wait);
+                let holder = self.threads.server(names, wait);
+                if place.is_none() && matches!(holder, Holder::Process(_)) {
+                    return account.charge(charge(Resource::Upstream, place, holder));
+                }
                 // The flame graph names the place, which says it all; the ledger leaves to nobody what has none.
                 if place.is_some() {
-                    let holder = self.threads.server(names, wait);
                     account.charge_only(charge(Resource::Upstream, place, holder));
                 }
                 account.burn_only((class, place, Holder::Nobody, stack), ns);

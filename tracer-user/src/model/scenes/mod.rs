@@ -1,5 +1,6 @@
 //! Streams of a few events as a kernel would send them, with books worked out by hand. All times are milliseconds of the window.
 
+pub(crate) mod answers;
 pub(crate) mod chains;
 pub(crate) mod clients;
 mod closing;

@@ -1,6 +1,6 @@
-//! Sleeps below a file system with its data elsewhere: which one, and who brings the data.
+//! Sleeps for what another process or machine has to answer: below which file system, and who brings the answer.
 
-use tracer_common::sched::{WAIT_IOWAIT, WAIT_NO_WAKER};
+use tracer_common::sched::WAIT_IOWAIT;
 
 use super::Threads;
 use crate::{
@@ -33,16 +33,11 @@ impl Threads {
         Some(names.place(&name))
     }
 
-    /// The process that serves a file system in a process (FUSE), if it ended a wait below one in its own context.
+    /// The process of this machine that ended a wait for its answer: it read what was sent to it, served a file (FUSE), gave a
+    /// permission. What other file systems bring comes from elsewhere, whoever ends the wait.
     pub(in crate::model) fn server(&self, names: &mut Names, wait: &Wait) -> Holder {
-        let by_task = !self.woken_by_interrupt(wait).unwrap_or(true);
-        let below = self.remote_kind(wait) == Some(Kind::Fuse);
-        if !below || !by_task || wait.flags & WAIT_NO_WAKER != 0 {
-            return Holder::Peer;
-        }
-        match names.holder(wait.waker_pid) {
-            server @ Holder::Process(_) if !names.is_kernel_thread(server) => server,
-            _ => Holder::Peer,
-        }
+        let is_here = self.remote_kind(wait).is_none_or(|kind| kind == Kind::Fuse);
+        let server = self.stranger(names, wait).filter(|_| is_here);
+        server.unwrap_or(Holder::Peer)
     }
 }

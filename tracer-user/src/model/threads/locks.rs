@@ -371,8 +371,8 @@ impl Threads {
     }
 }
 
-/// What a thread that owns a lock waits for, piece by piece; `None` while it runs, or waits for what is not known.
-fn waits_of(thread: &Thread, begin: u64, end: u64) -> Vec<(u64, u64, Option<Class>)> {
+/// What a thread waits for while another one waits for it, piece by piece; `None` while it runs, or waits for what is not known.
+pub(super) fn waits_of(thread: &Thread, begin: u64, end: u64) -> Vec<(u64, u64, Option<Class>)> {
     let mut pieces: Vec<(u64, u64, Option<Class>)> = Vec::new();
     thread.for_each_piece(begin, end, |from, to, spent| {
         let ns = |class: Class| spent.certain[class.index()] + spent.tentative[class.index()];

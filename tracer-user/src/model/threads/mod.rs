@@ -3,6 +3,7 @@
 mod at_attach;
 mod completions;
 mod elsewhere;
+mod hand;
 mod locks;
 mod signs;
 mod sleep;

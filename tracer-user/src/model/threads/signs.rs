@@ -89,6 +89,47 @@ pub(crate) fn sends_stream(stack: &[String]) -> bool {
     has_any(stack, &["sk_stream_wait_memory"])
 }
 
+/// Calls that take what others bring, or ask a device for what happens next. A thread in one may have nothing to do. Functions with rows
+/// of their own in the table of sleeps are not meant.
+const TAKES: &[&str] = &[
+    "vfs_read",
+    "vfs_readv",
+    "vfs_iter_read",
+    "do_iter_read",
+    "ksys_read",
+    "io_read",
+    "__sys_recvfrom",
+    "__sys_recvmsg",
+    "__sys_recvmmsg",
+    "___sys_recvmsg",
+    "____sys_recvmsg",
+    "sock_recvmsg",
+    "__sys_accept4*",
+    "do_accept",
+    "do_vfs_ioctl",
+    "vfs_ioctl",
+    "__x64_sys_ioctl",
+];
+
+/// Does it sleep in a call that takes what others bring?
+#[must_use]
+pub(crate) fn takes(stack: &[String]) -> bool {
+    has_any(stack, TAKES)
+}
+
+/// Does it sleep until somebody connects?
+#[must_use]
+pub(crate) fn accepts(stack: &[String]) -> bool {
+    has_any(
+        stack,
+        &[
+            "inet_csk_accept",
+            "inet_csk_wait_for_connect",
+            "unix_accept",
+        ],
+    )
+}
+
 /// Does it sleep on a futex?
 #[must_use]
 pub(crate) fn is_futex(stack: &[String]) -> bool {

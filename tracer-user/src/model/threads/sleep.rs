@@ -152,7 +152,7 @@ const TABLE: &[(&str, Sleep)] = &[
     ("__skb_wait_for_more_packets", Sleep::Work),
     ("unix_stream_data_wait", Sleep::Work),
     ("unix_stream_read_generic", Sleep::Work),
-    // A futex is a lock or a condition on which work is handed over: the waker decides (`stranger` in `threads/wait.rs`).
+    // A futex is a lock or a condition on which work is handed over: the waker decides (`answered` in `threads/hand.rs`).
     ("futex_wait*", Sleep::Work),
     ("__futex_wait*", Sleep::Work),
     ("futex_do_wait", Sleep::Work),
@@ -186,7 +186,7 @@ const TABLE: &[(&str, Sleep)] = &[
 ];
 
 /// `TASK_INTERRUPTIBLE`: only such a sleep can be a wait for work.
-const INTERRUPTIBLE: u32 = 1;
+pub(super) const INTERRUPTIBLE: u32 = 1;
 
 /// The letters of stopped threads in `/proc/PID/stat`.
 pub(super) const LETTER_STOPPED: char = 'T';

@@ -38,6 +38,10 @@ pub(crate) struct Stack {
     pub(crate) swaps_in: bool,
     /// In the reclaim of pages of a group that is full.
     pub(crate) reclaims_group: bool,
+    /// In a call that takes what others bring.
+    pub(crate) takes: bool,
+    /// Of a sleep for the next connection.
+    pub(crate) accepts: bool,
     /// Of a sleep on a futex.
     pub(crate) is_futex: bool,
     /// The kind of lock that it sleeps for.
@@ -72,6 +76,8 @@ impl Stack {
             reads_page: signs::reads_page(&frames),
             swaps_in: signs::swaps_in(&frames),
             reclaims_group: signs::reclaims_group(&frames),
+            takes: signs::takes(&frames),
+            accepts: signs::accepts(&frames),
             is_futex: signs::is_futex(&frames),
             lock: signs::lock_of(row, &frames),
             nap: signs::is_nap(&frames),

@@ -3,13 +3,12 @@
 
 use tracer_common::sched::{
     WAIT_FIRST, WAIT_IOWAIT, WAIT_MEMSTALL, WAIT_NO_WAKER, WAIT_OPEN, WAIT_RUNNABLE,
-    WAIT_TASK_WAKER,
 };
 
 use super::{
     Threads,
     locks::LockWait,
-    sleep::{self, Sleep},
+    sleep::{self, INTERRUPTIBLE, Sleep},
     thread::{Behind, Thread},
     tries::meanwhile,
 };
@@ -22,9 +21,6 @@ use crate::{
         names::Names,
     },
 };
-
-/// `TASK_INTERRUPTIBLE`
-const INTERRUPTIBLE: u32 = 1;
 
 /// The kind of sleep whose lock may have been seen.
 const LOCK: Sleep = Sleep::Blocked(Class::Lock, None);
@@ -205,6 +201,15 @@ impl Threads {
                     self.interrupted(names, wait, (begin, end));
                     (Class::Stopped, None)
                 }
+                Sleep::Blocked(Class::Other, None) if self.may_ask(wait) => {
+                    if self.slept_for_own(account, wait, (begin, end)) {
+                        continue;
+                    }
+                    match self.stranger(names, wait) {
+                        Some(_) => (Class::Upstream, None),
+                        None => (Class::Other, None),
+                    }
+                }
                 Sleep::Blocked(class, cause) => (class, cause),
             };
             self.spend(account, wait.tid, class, end);
@@ -286,25 +291,6 @@ impl Threads {
         stack.is_some_and(|stack| stack.sends_stream)
     }
 
-    /// Name of the process that ended a wait; `None` if an interrupt did.
-    pub(in crate::model) fn ended_by<'a>(&self, names: &'a Names, wait: &Wait) -> Option<&'a str> {
-        if wait.flags & WAIT_NO_WAKER != 0 || self.woken_by_interrupt(wait).unwrap_or(true) {
-            return None;
-        }
-        names.processes.comm(wait.waker_pid)
-    }
-
-    /// The process that released the lock. Where an interrupt ended the wait, its waker is a bystander.
-    pub(in crate::model) fn lock_holder(&self, names: &mut Names, wait: &Wait) -> Holder {
-        if wait.flags & WAIT_NO_WAKER != 0 || self.woken_by_interrupt(wait).unwrap_or(false) {
-            return Holder::Nobody;
-        }
-        match names.holder(wait.waker_pid) {
-            Holder::Own => Holder::OwnLock,
-            other => other,
-        }
-    }
-
     /// A wait for work: idle, unless the thread turns out to own a request. Then it counts as its waker's time meanwhile, if the
     /// waker is a thread of the target too.
     fn wait_for_work(
@@ -319,7 +305,7 @@ impl Threads {
         let has_waker = waker.is_some();
         if let Some(waker) = waker {
             tentative = meanwhile(waker, (begin, until));
-        } else if let Some((class, holder)) = self.stranger(names, wait) {
+        } else if let Some((class, holder)) = self.answered(names, wait) {
             tentative[class.index()] = until - begin;
             if let Some(thread) = self.living.get_mut(&wait.tid) {
                 thread.behind.push_back(Behind {
@@ -370,52 +356,6 @@ impl Threads {
         thread.work.pause(begin, until);
         let ns = (until - begin) as i64;
         account.ledger.threads(Class::Idle, begin, until, ns);
-    }
-
-    /// The process outside the target that ended a wait for work, in its own context. It released a futex in shared memory (class
-    /// `lock`), or answered through a Unix socket or a pipe (class `upstream`).
-    ///
-    /// If a thread of the target wakes it, no lock is assumed. The kernel cannot tell a lock from a condition that hands work over.
-    /// So the wait counts as that thread's time meanwhile.
-    fn stranger(&self, names: &mut Names, wait: &Wait) -> Option<(Class, Holder)> {
-        let interrupt = self.woken_by_interrupt(wait).unwrap_or(true);
-        if interrupt || wait.flags & (WAIT_NO_WAKER | WAIT_OPEN) != 0 {
-            return None;
-        }
-        let holder = names.holder(wait.waker_pid);
-        if !matches!(holder, Holder::Process(_)) || names.is_kernel_thread(holder) {
-            return None;
-        }
-        let stack = self.stacks.get(wait.stack)?;
-        let class = match stack.is_futex {
-            true => Class::Lock,
-            false => Class::Upstream,
-        };
-        Some((class, holder))
-    }
-
-    /// Was the waker an interrupt, so that `waker_tid` is a bystander? By the kernel's own count, else by the waker's stack, else not
-    /// known.
-    pub(super) fn woken_by_interrupt(&self, wait: &Wait) -> Option<bool> {
-        if wait.flags & WAIT_TASK_WAKER != 0 {
-            return Some(false);
-        }
-        let stack = self.stacks.get(wait.waker_stack)?;
-        Some(stack.interrupt)
-    }
-
-    /// The target thread that ended a sleep.
-    pub(super) fn waker(&self, wait: &Wait) -> Option<&Thread> {
-        let interrupt = self.woken_by_interrupt(wait).unwrap_or(true);
-        if wait.flags & WAIT_NO_WAKER != 0 || interrupt || wait.waker_tid == wait.tid {
-            return None;
-        }
-        let ended = || {
-            let mut tids = self.ended_tids.iter();
-            tids.rposition(|tid| *tid == wait.waker_tid)
-        };
-        let living = self.living.get(&wait.waker_tid);
-        living.or_else(|| ended().map(|index| &self.ended[index]))
     }
 
     /// Threads without a record in the window did the same all the time as at its begin. Running ones run to its end.

@@ -4,7 +4,7 @@ use crate::{
     class::Resource,
     model::{
         Model,
-        scenes::{chains, homes, ledgers, lost, remote, upstream, *},
+        scenes::{answers, chains, homes, ledgers, lost, remote, upstream, *},
     },
     verdict::{Verdict, fixture::judge},
 };
@@ -265,6 +265,14 @@ fn who_had_the_lock_is_accused_and_who_answers_is_not() {
         "{}",
         answered.sentence
     );
+}
+
+#[test]
+fn who_does_not_empty_a_pipe_is_named_and_not_accused() {
+    let verdict = judge(&answers::full_pipe());
+    assert!(culprits(&verdict).is_empty());
+    let said = "server waits for another process's answer from rsync (pid 201): ";
+    assert!(verdict.sentence.starts_with(said), "{}", verdict.sentence);
 }
 
 #[test]
