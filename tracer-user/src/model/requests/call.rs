@@ -26,6 +26,7 @@ impl Requests {
     /// A thread received, sent or closed.
     pub(in crate::model) fn call(&mut self, beside: &mut Beside<'_>, call: &Call) {
         if call.flags & CALL_CLOSE != 0 {
+            self.came_to_ask(beside.threads, call);
             self.end_turn(beside, call.socket);
             self.connections.remove(&call.socket);
             return;
@@ -41,6 +42,9 @@ impl Requests {
         let others = asked_on.is_some_and(|sockets| !sockets.contains(&call.socket));
         match (connection.role, is_send) {
             // Others than the target ask a followed process.
+            (Role::Server, false) if others && call.result > 0 => {
+                self.came_to_ask(beside.threads, call);
+            }
             (Role::Server, _) if others => {}
             (Role::Client, true) if call.result > 0 => {
                 connection.asked.get_or_insert((call.tid, call.ns));
@@ -94,6 +98,7 @@ impl Requests {
             return;
         }
         let after = open.and_then(|turn| turn.sent_ns).unwrap_or(0);
+        self.came_to_ask(beside.threads, call);
         // Bytes that were there at attach came at a time that nobody saw.
         let unread = open.is_none() && call.arrived_ns == 0 && self.was_unread(call.socket);
         self.end_turn(beside, call.socket);

@@ -13,7 +13,7 @@ use super::{
     connection::{Caller, Role},
 };
 use crate::{
-    event,
+    event::{self, Call},
     model::{
         books::{AddressId, Asker, Client, ProcessId},
         names::Names,
@@ -201,6 +201,7 @@ impl Requests {
         }
         let asker = Asker::Process(process);
         let connection = self.connections.entry(client.socket).or_default();
+        connection.client = Some(process);
         let known = self.clients.asker(connection.caller);
         if connection.caller == Caller::Unknown || known.is_some_and(|known| known != asker) {
             connection.caller = self.clients.next();
@@ -212,6 +213,20 @@ impl Requests {
         }
         if self.clients.known.len() > MOST_KNOWN {
             self.clients.known.pop_first();
+        }
+    }
+
+    /// The client of a connection asks for something, or goes: the thread that takes this was woken for nothing else.
+    pub(super) fn came_to_ask(&self, threads: &mut Threads, call: &Call) {
+        if self.clients.is_empty() {
+            return;
+        }
+        let connection = self.connections.get(&call.socket);
+        let client = connection.and_then(|connection| connection.client);
+        if let Some(client) = client
+            && let Some(thread) = threads.get_mut(call.tid)
+        {
+            thread.was_asked(client);
         }
     }
 

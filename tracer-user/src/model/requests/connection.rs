@@ -122,6 +122,8 @@ pub(crate) struct Connection {
     pub(crate) caller: Caller,
     /// The process of this machine that asks here, as far as was seen.
     pub(crate) asks: Option<ProcessId>,
+    /// The process of this machine that connected, as the kernel says or a look at the other end showed.
+    pub(crate) client: Option<ProcessId>,
 }
 
 impl Connection {

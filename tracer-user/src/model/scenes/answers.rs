@@ -1,8 +1,12 @@
 //! Whoever is asked, by any way: a thread that another process wakes has waited for that one.
 
+use tracer_common::tcp::CALL_CLOSE;
+
 use super::*;
 
 const CLIENT: u64 = 9;
+/// The connection of another client.
+const OTHER: u64 = 8;
 /// The stack of the sleep, whatever it is.
 const ASKS: u64 = 30;
 /// `TASK_KILLABLE`
@@ -11,6 +15,7 @@ const KILLABLE: u32 = 0x102;
 const UNINTERRUPTIBLE: u32 = 2;
 
 const PIPE_WRITE: &[&str] = &["schedule", "anon_pipe_write", "vfs_write", "ksys_write"];
+const LOOP: &[&str] = &["schedule", "ep_poll", "do_epoll_wait"];
 const UNIX_SEND: &[&str] = &["schedule", "sock_alloc_send_pskb", "unix_stream_sendmsg"];
 
 /// A thread sleeps from 12 to 62, until a task wakes it.
@@ -203,7 +208,8 @@ fn a_full_queue_of_datagrams_is_its_readers() {
 
 #[test]
 fn who_owns_a_request_waits_for_whoever_answers_it_by_whatever_way() {
-    let ways: [&[&str]; 6] = [
+    let ways: [&[&str]; 7] = [
+        LOOP,
         &["schedule", "anon_pipe_read", "vfs_read"],
         &["schedule", "do_wait", "kernel_wait4"],
         &[
@@ -231,5 +237,62 @@ fn who_connects_to_a_listener_has_answered_nothing() {
     let accept = ["schedule", "unix_accept", "do_accept"];
     let books = serving(&accept, woken_by(RSYNC));
     assert_eq!(upstream(&books), (0, 0));
+    assert_eq!(requests(&books, Class::Other), 50);
+}
+
+/// The server owes an answer, and waits in its event loop until rsync wakes it, which has connected at some time.
+fn loop_with_two_clients(then: Vec<Event>) -> Books {
+    let client = Event::Client(event::Client {
+        ns: at(62),
+        socket: OTHER,
+        pid: SERVER,
+        client_pid: RSYNC,
+    });
+    let before = [
+        receive(SERVER, CLIENT, 10, 10),
+        Event::Wait(woken_by(RSYNC)),
+        client,
+    ];
+    let events = before.into_iter().chain(then);
+    let books = beside(LOOP, events.chain([send(SERVER, CLIENT, 65)]).collect());
+    assert_eq!(upstream(&books).1, 0);
+    books
+}
+
+#[test]
+fn a_client_that_asks_something_has_answered_nothing() {
+    let asks = [receive(SERVER, OTHER, 62, 62), send(SERVER, OTHER, 63)];
+    let books = loop_with_two_clients(asks.into());
+    assert_eq!(requests(&books, Class::Upstream), 0);
+    assert_eq!(requests(&books, Class::Other), 50);
+}
+
+#[test]
+fn a_client_that_connects_and_then_asks_has_answered_nothing_either_time() {
+    let again = Wait {
+        ns: at(64),
+        off_ns: at(63),
+        waking_ns: at(64),
+        ..woken_by(RSYNC)
+    };
+    let asks = [
+        Event::Wait(again),
+        receive(SERVER, OTHER, 64, 64),
+        send(SERVER, OTHER, 64),
+    ];
+    let books = loop_with_two_clients(asks.into());
+    assert_eq!(requests(&books, Class::Upstream), 0);
+    assert_eq!(requests(&books, Class::Other), 51);
+}
+
+#[test]
+fn a_client_that_goes_has_answered_nothing() {
+    let goes = Event::Call(Call {
+        flags: CALL_CLOSE,
+        result: 0,
+        ..call(SERVER, OTHER, 62)
+    });
+    let books = loop_with_two_clients(vec![goes]);
+    assert_eq!(requests(&books, Class::Upstream), 0);
     assert_eq!(requests(&books, Class::Other), 50);
 }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     class::Class,
-    model::books::{Budget, Holder},
+    model::books::{Budget, Holder, ProcessId},
 };
 
 /// A wait for work that a process outside the target ended.
@@ -141,6 +141,19 @@ impl Thread {
         self.line.was_not_answered(ns);
     }
 
+    /// A process asks it. It wakes the thread to ask, and answers nothing by that: this holds for the last waits that it ended, as far as
+    /// no request has counted them.
+    pub(crate) fn was_asked(&mut self, by: ProcessId) {
+        let asked = (Class::Upstream, Holder::Process(by));
+        while let Some(last) = self.behind.back().copied()
+            && (last.class, last.holder) == asked
+            && last.begin_ns >= self.judged_ns
+        {
+            self.behind.pop_back();
+            self.line.was_not_answered(last.end_ns);
+        }
+    }
+
     /// Its wait for work in `span` counts as `tentative` (which sums to its length), unless it has been judged already.
     pub(super) fn explain(&mut self, span: (u64, u64), tentative: &Budget) {
         if span.0 >= self.judged_ns {
@@ -263,5 +276,21 @@ mod tests {
         let mut thread = with_waits(MOST + 10);
         thread.forget(0);
         assert_eq!(thread.behind.len(), MOST);
+    }
+
+    #[test]
+    fn who_asks_has_not_answered_before_but_for_what_a_request_has_counted() {
+        let mut thread = Thread::new(0);
+        thread.behind.extend([10, 20, 30].map(|ns| Behind {
+            begin_ns: ns - 10,
+            end_ns: ns,
+            class: Class::Upstream,
+            holder: Holder::Process(1),
+        }));
+        thread.judged_ns = 10;
+        thread.was_asked(2);
+        assert_eq!(thread.behind.len(), 3);
+        thread.was_asked(1);
+        assert_eq!(thread.behind.len(), 1);
     }
 }

@@ -136,15 +136,13 @@ impl TimeLine {
         self.push(until, did);
     }
 
-    /// The wait for work that ended at `ns`, if it is among the last steps, has no explanation.
+    /// The wait for work that ended at `ns`, if it is not forgotten, has no explanation.
     pub(crate) fn was_not_answered(&mut self, ns: u64) {
-        /// The wait itself, the run queue, the CPU.
-        const LAST: usize = 3;
-        let first = self.steps.len().saturating_sub(LAST);
-        let Some(at) = (first..self.steps.len()).find(|at| self.steps[*at].ns == ns) else {
+        let at = recent::partition_point(&self.steps, |step| step.ns < ns);
+        let Some(step) = self.steps.get_mut(at).filter(|step| step.ns == ns) else {
             return;
         };
-        let Did::Waiting(explained) = &self.steps[at].did else {
+        let Did::Waiting(explained) = &step.did else {
             return;
         };
         let length: u64 = explained.iter().sum();
@@ -152,7 +150,7 @@ impl TimeLine {
             *sum -= ns;
         }
         self.spent.tentative[Class::Idle.index()] += length;
-        self.steps[at].did = Did::Idle;
+        step.did = Did::Idle;
     }
 
     /// The wait for work from `begin` to `end` had no explanation; now it is known what the thread would be waiting for. `tentative`
