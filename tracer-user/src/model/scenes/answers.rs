@@ -135,11 +135,7 @@ fn a_thread_of_the_kernel_works_for_others() {
 
 #[test]
 fn of_a_wait_that_nobody_has_ended_nobody_is_known() {
-    let open = Wait {
-        flags: WAIT_OPEN | WAIT_NO_WAKER,
-        ..asleep(SERVER, 12, 80, 0, ASKS)
-    };
-    let books = alone(PIPE_WRITE, open);
+    let books = beside(PIPE_WRITE, vec![still(SERVER, 12, 80, ASKS)]);
     assert_eq!(threads(&books, Class::Other), 68);
 }
 
@@ -208,8 +204,9 @@ fn a_full_queue_of_datagrams_is_its_readers() {
 
 #[test]
 fn who_owns_a_request_waits_for_whoever_answers_it_by_whatever_way() {
-    let ways: [&[&str]; 7] = [
+    let ways: [&[&str]; 8] = [
         LOOP,
+        &["schedule", "wq_sleep", "do_mq_timedreceive"],
         &["schedule", "anon_pipe_read", "vfs_read"],
         &["schedule", "do_wait", "kernel_wait4"],
         &[
@@ -230,6 +227,46 @@ fn who_owns_a_request_waits_for_whoever_answers_it_by_whatever_way() {
         let unknown = serving(functions, interrupted(RSYNC));
         assert_eq!(requests(&unknown, Class::Other), 50, "{functions:?}");
     }
+}
+
+#[test]
+fn a_scanner_that_permits_what_is_done_to_files_is_asked_and_idle_in_between() {
+    let calls: [&[&str]; 2] = [
+        &["schedule", "fanotify_handle_event", "do_dentry_open"],
+        &["schedule", "fanotify_handle_event", "vfs_read"],
+    ];
+    for functions in calls {
+        let wait = Wait {
+            state: KILLABLE,
+            ..woken_by(RSYNC)
+        };
+        assert_eq!(upstream(&serving(functions, wait)), (50, 50));
+        let waits = still(SERVER, 12, 80, ASKS);
+        assert_eq!(upstream(&beside(functions, vec![waits])), (68, 0));
+    }
+    let scanner = ["schedule", "fanotify_read", "vfs_read"];
+    let idle = alone(&scanner, woken_by(RSYNC));
+    assert_eq!(threads(&idle, Class::Idle), 50);
+}
+
+#[test]
+fn who_serves_files_waits_for_work_until_it_is_asked() {
+    let server = ["schedule", "fuse_dev_do_read", "fuse_dev_read", "vfs_read"];
+    let idle = alone(&server, woken_by(RSYNC));
+    assert_eq!(threads(&idle, Class::Idle), 50);
+}
+
+#[test]
+fn the_audit_daemon_is_known_by_its_queue() {
+    let wait = Wait {
+        state: UNINTERRUPTIBLE,
+        ..woken_by(KWORKER)
+    };
+    let full = ["schedule", "schedule_timeout", "audit_log_start"];
+    let books = alone(&full, wait);
+    assert_eq!(threads(&books, Class::Upstream), 50);
+    assert_eq!(charged(&books, Resource::Upstream, Holder::Peer), 50);
+    assert_eq!(books.places, ["audit backlog"]);
 }
 
 #[test]

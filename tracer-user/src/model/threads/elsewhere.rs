@@ -12,6 +12,9 @@ use crate::{
     },
 };
 
+/// The place of the audit daemon's queue.
+const AUDIT: &str = "audit backlog";
+
 impl Threads {
     /// The kind of file system with its data elsewhere for which a thread sleeps: it sleeps in that, or who ended the sleep was in it. A
     /// page that is mapped or sent shows its file system only to the one who brings it.
@@ -21,9 +24,14 @@ impl Threads {
         kind(wait.stack).or_else(of_waker)
     }
 
-    /// `nfs:server:/export`: the file system for which a thread sleeps, if it can be only one.
+    /// `nfs:server:/export`: the file system for which a thread sleeps, if it can be only one. Or the queue of the audit daemon: a thread
+    /// of the kernel empties that, and wakes who waits for room in it.
     pub(in crate::model) fn remote_place(&self, names: &mut Names, wait: &Wait) -> Option<PlaceId> {
-        let kind = self.remote_kind(wait)?;
+        let Some(kind) = self.remote_kind(wait) else {
+            let stack = self.stacks.get(wait.stack);
+            let audits = stack.is_some_and(|stack| stack.audits);
+            return audits.then(|| names.place(AUDIT));
+        };
         let mut mounts = self.remote_mounts.iter().filter(|mount| mount.kind == kind);
         let name = match (mounts.next(), mounts.count()) {
             (Some(mount), 0) => format!("{}:{}", kind.name(), mount.source),

@@ -130,6 +130,12 @@ pub(crate) fn accepts(stack: &[String]) -> bool {
     )
 }
 
+/// Does it sleep until the audit daemon has written some of its records?
+#[must_use]
+pub(crate) fn audits(stack: &[String]) -> bool {
+    has_any(stack, &["audit_log_start"])
+}
+
 /// Does it sleep on a futex?
 #[must_use]
 pub(crate) fn is_futex(stack: &[String]) -> bool {

@@ -91,6 +91,11 @@ const TABLE: &[(&str, Sleep)] = &[
     ("rpc_wait_bit_killable", UPSTREAM),
     ("nfs_wait_*", UPSTREAM),
     ("request_wait_answer", UPSTREAM),
+    // A scanner has to permit what the thread does to a file.
+    ("fanotify_handle_event", UPSTREAM),
+    ("fanotify_get_response", UPSTREAM),
+    // The audit daemon has too many records to write.
+    ("audit_log_start", UPSTREAM),
     ("wait_for_response", UPSTREAM),
     ("wait_for_free_credits", UPSTREAM),
     ("ceph_mdsc_wait_request", UPSTREAM),
@@ -177,6 +182,11 @@ const TABLE: &[(&str, Sleep)] = &[
     ("io_sq_thread*", Sleep::Work),
     ("do_msgrcv", Sleep::Work),
     ("do_semtimedop", Sleep::Work),
+    ("do_mq_timedreceive", Sleep::Work),
+    ("__x64_sys_mq_timedreceive*", Sleep::Work),
+    // Who serves files, or permits what is done to them, waits to be asked.
+    ("fuse_dev_do_read", Sleep::Work),
+    ("fanotify_read", Sleep::Work),
     ("signalfd_read", Sleep::Work),
     ("timerfd_read", Sleep::Work),
     ("inotify_read", Sleep::Work),

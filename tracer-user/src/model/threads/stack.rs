@@ -52,6 +52,8 @@ pub(crate) struct Stack {
     pub(crate) syncs: bool,
     /// In a send on a TCP socket.
     pub(crate) sends_stream: bool,
+    /// Of a sleep for room in the queue of the audit daemon.
+    pub(crate) audits: bool,
     /// In a file system that keeps its data on another machine.
     pub(crate) remote: Option<Kind>,
 }
@@ -83,6 +85,7 @@ impl Stack {
             nap: signs::is_nap(&frames),
             syncs: signs::syncs(&frames),
             sends_stream: signs::sends_stream(&frames),
+            audits: signs::audits(&frames),
             remote: Kind::of_stack(&frames),
             frames,
         }
