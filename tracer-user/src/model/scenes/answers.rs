@@ -157,22 +157,19 @@ fn who_reads_from_a_device_may_wait_for_work() {
     assert_eq!(threads(&books, Class::Other), 50);
 }
 
-/// The worker sleeps in a read of a page from 20 to 50, and wakes the server at 62.
-fn own_reader_of_a_pipe() -> Books {
-    let events = vec![
-        sleep(WORKER, 20, 50, PAGE),
-        Event::Wait(woken(SERVER, (SERVER, WORKER))),
-    ];
-    beside(PIPE_WRITE, events)
-}
-
 #[test]
-fn a_full_pipe_to_an_own_thread_is_what_that_thread_waits_for() {
-    let books = own_reader_of_a_pipe();
-    assert_eq!(threads(&books, Class::Disk), 30 + 30);
-    // The rest of the time it computes.
-    assert_eq!(threads(&books, Class::Other), 20);
-    assert_eq!(threads(&books, Class::Upstream), 0);
+fn what_an_own_thread_does_not_take_waits_for_what_that_thread_waits_for() {
+    for functions in [PIPE_WRITE, UNIX_SEND] {
+        let events = vec![
+            sleep(WORKER, 20, 50, PAGE),
+            Event::Wait(woken(SERVER, (SERVER, WORKER))),
+        ];
+        let books = beside(functions, events);
+        assert_eq!(threads(&books, Class::Disk), 30 + 30);
+        // The rest of the time it computes.
+        assert_eq!(threads(&books, Class::Other), 20);
+        assert_eq!(threads(&books, Class::Upstream), 0);
+    }
 }
 
 #[test]

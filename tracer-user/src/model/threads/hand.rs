@@ -81,7 +81,10 @@ impl Threads {
         wait: &Wait,
         (begin, end): (u64, u64),
     ) -> bool {
-        let Some(pieces) = self.waker(wait).map(|waker| waits_of(waker, begin, end)) else {
+        let waker = self.waker(wait);
+        // A file system elsewhere is waited for, whichever thread brings in the page.
+        let waker = waker.filter(|_| self.remote_kind(wait).is_none());
+        let Some(pieces) = waker.map(|waker| waits_of(waker, begin, end)) else {
             return false;
         };
         for (from, to, class) in pieces {

@@ -201,13 +201,15 @@ impl Threads {
                     self.interrupted(names, wait, (begin, end));
                     (Class::Stopped, None)
                 }
-                Sleep::Blocked(Class::Other, None) if self.may_ask(wait) => {
+                Sleep::Blocked(class @ (Class::Other | Class::Upstream), None)
+                    if self.may_ask(wait) =>
+                {
                     if self.slept_for_own(account, wait, (begin, end)) {
                         continue;
                     }
                     match self.stranger(names, wait) {
                         Some(_) => (Class::Upstream, None),
-                        None => (Class::Other, None),
+                        None => (class, None),
                     }
                 }
                 Sleep::Blocked(class, cause) => (class, cause),
