@@ -194,8 +194,10 @@ fn a_flush_takes_its_time_whoever_reads_a_little_beside_it() {
         });
     }
     requests.sort_by_key(|request| request.end_ns);
-    let flushes = requests.iter().filter(|request| request.op == OP_FLUSH);
-    let own = *flushes.last().unwrap();
+    let own = *requests
+        .iter()
+        .rfind(|request| request.op == OP_FLUSH)
+        .unwrap();
     assert!(part(&requests, &own, SOMEBODY) < MS);
 }
 
