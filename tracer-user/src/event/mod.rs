@@ -145,6 +145,8 @@ pub enum Event {
     MemoryUse(Box<MemoryUse>),
     /// Data of the target were under way on a connection for the whole window.
     UnderWay(UnderWay),
+    /// Peers wait for answers of a process that hears them no more.
+    Unheard(Unheard),
 }
 
 impl Event {
@@ -189,6 +191,7 @@ impl Event {
             Self::LockReleased(e) => e.ns,
             Self::Sync(e) => e.ns,
             Self::MemoryUse(e) => e.ns,
+            Self::Unheard(e) => e.ns,
             Self::Process(_)
             | Self::Thread(_)
             | Self::Disk(_)

@@ -144,6 +144,50 @@ pub struct Unanswered {
     pub since_ns: u64,
 }
 
+/// Connections of one process on which the peer waits for an answer, and which no thread of any process hears: no receive, `poll` or
+/// `epoll` would notice the next bytes. So somebody owes these answers. At attach after [`Unanswered`], and later.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unheard {
+    /// When it was looked, ns.
+    pub ns: u64,
+    /// Process.
+    pub pid: u32,
+    /// Is it the look at the end of the window? A connection that this one does not name is heard, answered or gone.
+    pub last: bool,
+    /// The connections, those that wait longest first. One without ends stands for all Unix streams that the process accepted.
+    pub connections: Vec<UnheardConnection>,
+    /// Threads of the process that hear no client: those that are likely to owe the answers come first.
+    pub threads: Vec<Deaf>,
+}
+
+/// A connection that no thread hears.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnheardConnection {
+    /// Own address and port, as text.
+    pub local: String,
+    /// Peer's address and port, as text.
+    pub remote: String,
+    /// When the peer's last bytes came, ns; 0 if unknown. The kernel counts in ticks of 1 to 10 ms.
+    pub since_ns: u64,
+    /// Has nobody read them?
+    pub unread: bool,
+    /// Is it in an `epoll` set of the process that no thread waits on right now? A loop that works comes back to it.
+    pub registered: bool,
+}
+
+/// A thread that hears no client.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deaf {
+    /// Thread.
+    pub tid: u32,
+    /// Can only its own process end its sleep, and no timer soon? Then it waits for a lock of its own, or for something like it.
+    pub own: bool,
+    /// Kernel function in which it sleeps; empty if unknown.
+    pub function: String,
+    /// The connection that it listens to instead: own address and the peer's. The process asks there.
+    pub asks: Option<(String, String)>,
+}
+
 /// The frames behind a stack identity.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stack {

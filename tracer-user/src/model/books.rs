@@ -179,6 +179,8 @@ pub struct Requests {
     pub drain_p99_ns: Option<u64>,
     /// Requests that began before the window.
     pub clipped: u64,
+    /// How many of the open ones are owed by a thread that hears no client, by the function of the kernel in which it sleeps.
+    pub asleep_in: BTreeMap<String, u64>,
 }
 
 /// A process that was seen.

@@ -90,6 +90,7 @@ impl Model {
             Event::Disk(disk) => self.disks.facts.push(disk.clone()),
             Event::OpenSocket(socket) => self.requests.open_socket(socket),
             Event::Unanswered(found) => self.requests.unanswered(&mut self.threads, found),
+            Event::Unheard(found) => self.requests.unheard(&mut self.threads, found),
             Event::Stack(stack) => self.threads.learn_stack(stack),
             Event::Wait(wait) => self.wait(wait),
             Event::Slice(slice) => self.cpus.slice(slice),
@@ -131,7 +132,10 @@ impl Model {
             Event::RemoteMount(mount) => self.threads.remote_mounts.push(mount.clone()),
             Event::Unread(unread) => self.requests.unread(unread),
             Event::UnderWay(found) => self.requests.under_way(found),
-            Event::Client(client) => self.requests.client(names, client),
+            Event::Client(client) => {
+                self.requests.stream_named(&mut self.threads, client);
+                self.requests.client(names, client);
+            }
             Event::Signal(signal) => self.threads.stops.signal(names, signal),
             Event::Freeze(freeze) => self.threads.stops.freeze(names, freeze),
             Event::Traced(traced) => self.threads.stops.traced(names, traced),
@@ -161,7 +165,10 @@ impl Model {
                 self.threads.machine_evicts = account.memory.evicts();
             }
             Event::Means(means) => self.facts.means = (**means).clone(),
-            Event::End(end) => self.facts.end = (**end).clone(),
+            Event::End(end) => {
+                self.facts.end = (**end).clone();
+                self.requests.end();
+            }
         }
     }
 

@@ -3,8 +3,8 @@
 use anyhow::Result;
 
 use super::{
-    asked::Asked, calls::threads_of, clients::Clients, groups::Groups, holders::Holders,
-    locks::Locks, titles::Titles,
+    asked::Asked, calls::threads_of, clients::Clients, groups::Groups, hearers::Hearers,
+    holders::Holders, locks::Locks, titles::Titles,
 };
 use crate::{
     event::{self, Event, OpenSocket},
@@ -22,6 +22,8 @@ pub(super) struct Beside {
     pub(super) groups: Groups,
     /// The groups in which the target may be frozen.
     pub(super) freezers: Freezers,
+    /// The connections that nobody hears.
+    pub(super) hearers: Hearers,
     /// The titles of the target's processes.
     pub(super) titles: Titles,
     /// The processes that the target asks.
@@ -42,6 +44,7 @@ impl Beside {
             holders: Holders::default(),
             groups: Groups::default(),
             freezers: Freezers::begin(),
+            hearers: Hearers::of(targets, listening),
             titles: Titles::of(targets),
             asked,
             clients: Clients::new(listening),
@@ -49,10 +52,11 @@ impl Beside {
         }
     }
 
-    /// Takes note of the facts at attach: threads may sleep for a lock since then.
+    /// Takes note of the facts at attach: threads may sleep for a lock since then, and requests wait.
     #[must_use]
-    pub(super) fn with_locks(mut self, facts: &[Event]) -> Self {
+    pub(super) fn with_facts(mut self, facts: &[Event]) -> Self {
         self.locks.see(facts);
+        self.hearers.see(facts);
         self
     }
 
@@ -63,6 +67,7 @@ impl Beside {
         self.asked.see(batch);
         self.clients.see(batch);
         self.titles.see(batch);
+        self.hearers.see(batch);
         self.locks.see(batch);
     }
 
@@ -94,6 +99,8 @@ impl Beside {
             let unanswered = proc::unanswered(&[found.pid], &[], &ports, under_way);
             events.extend(unanswered.into_iter().map(Event::Unanswered));
         }
+        self.hearers.see_asked(&events);
+        events.extend(self.hearers.take());
         events.extend(self.clients.take());
         events.extend(self.titles.take());
         events

@@ -12,6 +12,7 @@ mod clients;
 mod clip;
 mod debuggers;
 mod groups;
+mod hearers;
 mod holders;
 mod limits;
 mod locks;
@@ -119,7 +120,7 @@ impl Session {
         let description = scene.description(&settings);
         let mut facts = scene.into_events(start);
         facts.extend(frozen);
-        let beside = beside.with_locks(&facts);
+        let beside = beside.with_facts(&facts);
         Ok(Self {
             description,
             facts,
@@ -230,6 +231,7 @@ fn finish(
     events.extend(left.totals(end_ns)?);
     events.extend(left.shared.take());
     events.extend(beside.titles.end());
+    events.extend(beside.hearers.last(end_ns));
     let mut pids = beside.holders.largest(&events);
     pids.extend(targets);
     pids.remove(&std::process::id());

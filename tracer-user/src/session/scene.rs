@@ -8,10 +8,11 @@ use super::{
     Settings,
     aside::{Aside, unread},
     calls::threads_of,
+    hearers::place,
     window::Window,
 };
 use crate::{
-    event::{self, Disk, Event, OpenSocket, Process, Unanswered},
+    event::{self, Disk, Event, OpenSocket, Process, Unanswered, Unheard},
     kernel::{self, Kernel},
     machine::{
         clocks::{clock_ns, now_ns},
@@ -33,6 +34,10 @@ const UNANSWERED: (&str, &str) = (
     "the target's connections",
     "who had asked whom before attach is unknown",
 );
+const HEARERS: (&str, &str) = (
+    "who hears the target's connections",
+    "a server that hung before attach may look idle",
+);
 const DISKS: (&str, &str) = ("/sys/block", "disks have no names");
 
 /// Every process of this machine, and the targets' connections.
@@ -45,6 +50,8 @@ pub(super) struct Scene {
     /// Ports on which they listen.
     pub(super) listening: Vec<u32>,
     unanswered: Vec<Unanswered>,
+    /// The connections that nobody hears.
+    unheard: Vec<Unheard>,
     /// Answers of the targets that are under way.
     pub(super) under_way: UnderWay,
     /// Their threads, and what those wait for.
@@ -82,6 +89,11 @@ impl Scene {
             let found = proc::unanswered(&pids, &open, &ports, &mut under_way);
             (found, under_way)
         });
+        let mut place = place(&targets, &listening, &unanswered, &sockets);
+        let unheard = aside.look_once(HEARERS, move || {
+            place.owing.extend(proc::wait_for_fellows(&place.pids));
+            proc::unheard(&place)
+        });
         Ok(Self {
             threads: threads(&targets, aside),
             disks: aside.look_once(DISKS, proc::disks),
@@ -91,6 +103,7 @@ impl Scene {
             sockets,
             listening,
             unanswered,
+            unheard,
         })
     }
 
@@ -156,6 +169,7 @@ impl Scene {
         events.extend(remote.into_iter().flatten().map(Event::RemoteMount));
         events.extend(self.sockets.into_iter().map(Event::OpenSocket));
         events.extend(self.unanswered.into_iter().map(Event::Unanswered));
+        events.extend(self.unheard.into_iter().map(Event::Unheard));
         events
     }
 }

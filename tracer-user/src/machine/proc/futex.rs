@@ -9,22 +9,32 @@ use super::{
     SmallFiles,
     find::{own_id, process_of},
     numbers_in,
+    peek::peek,
     system_call::SystemCall,
 };
-use crate::event::LockOwner;
+use crate::{
+    event::LockOwner,
+    machine::clocks::{clock_ns, now_ns},
+};
 
 /// Operations of `include/uapi/linux/futex.h`.
 const WAIT: u64 = 0;
 const LOCK_PI: u64 = 6;
 const WAIT_BITSET: u64 = 9;
+const WAIT_REQUEUE_PI: u64 = 11;
 const LOCK_PI2: u64 = 13;
 /// The word belongs to one process.
 const PRIVATE: u64 = 128;
+/// A time limit is of the clock that people set.
+const REALTIME: u64 = 256;
 /// The operation without `FUTEX_PRIVATE_FLAG` and `FUTEX_CLOCK_REALTIME`.
 const OPERATION: u64 = 0x7f;
 /// Part of the word that is a thread id, and the bit that others wait.
 const TID_MASK: u32 = 0x3fff_ffff;
 const WAITERS: u32 = 0x8000_0000;
+
+/// Who waits with a time limit farther away than this does not wait for the limit, s: databases wait for a lock for a day at most.
+const FAR_S: u64 = 600;
 
 /// The word of a glibc mutex that others wait for (`nptl/lowlevellock.h`).
 const CONTENDED: u32 = 2;
@@ -91,21 +101,40 @@ pub(crate) fn futex_owner(pid: u32, tid: u32) -> Option<LockOwner> {
     })
 }
 
-/// Reads the memory of a process, without stopping it.
+/// Is it a wait that only a thread of the process itself can end, and no timer soon?
+pub(super) fn is_own(pid: u32, call: &SystemCall) -> bool {
+    let [_, operation, _, limit, ..] = call.arguments;
+    let waits = [WAIT, LOCK_PI, WAIT_BITSET, WAIT_REQUEUE_PI, LOCK_PI2];
+    waits.contains(&(operation & OPERATION))
+        && operation & PRIVATE != 0
+        && (limit == 0 || is_far(pid, operation, limit))
+}
+
+/// Is the time limit of a futex call (a `struct timespec` at `address`) far away?
+fn is_far(pid: u32, operation: u64, address: u64) -> bool {
+    let mut seconds = [0; 8];
+    if peek(pid, address, &mut seconds).is_none() {
+        return false;
+    }
+    let now_ns = match operation & OPERATION {
+        // Only this limit is relative.
+        WAIT => 0,
+        LOCK_PI => clock_ns(libc::CLOCK_REALTIME),
+        _ if operation & REALTIME != 0 => clock_ns(libc::CLOCK_REALTIME),
+        _ => now_ns(),
+    };
+    let left_s = i64::from_ne_bytes(seconds).saturating_sub((now_ns / 1_000_000_000) as i64);
+    left_s >= FAR_S as i64
+}
+
 fn read_mutex(pid: u32, address: u64) -> Option<Mutex> {
+    let mut bytes = [0; size_of::<Mutex>()];
+    peek(pid, address, &mut bytes)?;
     let mut mutex = Mutex::default();
-    let length = size_of::<Mutex>();
-    let here = libc::iovec {
-        iov_base: mutex.as_mut_ptr().cast(),
-        iov_len: length,
-    };
-    let there = libc::iovec {
-        iov_base: address as *mut libc::c_void,
-        iov_len: length,
-    };
-    // SAFETY: `here` is ours and as long as it says; the kernel checks `there`.
-    let read = unsafe { libc::process_vm_readv(pid as libc::pid_t, &here, 1, &there, 1, 0) };
-    (read == length as isize).then_some(mutex)
+    for (word, four) in mutex.iter_mut().zip(bytes.chunks_exact(4)) {
+        *word = u32::from_ne_bytes(four.try_into().ok()?);
+    }
+    Some(mutex)
 }
 
 /// The thread of a process that has this id in its own pid namespace.
@@ -188,5 +217,21 @@ mod tests {
         assert_eq!(file_at(line, 0x7f0f), Some(("00:1a", "4711")));
         assert_eq!(file_at(line, 0x7f10), None);
         assert_eq!(file_at("7f00-7f10 rw-p 00000000 00:00 0", 0x7f00), None);
+    }
+
+    #[test]
+    fn only_a_private_futex_without_a_limit_or_with_a_far_one_is_of_the_process_alone() {
+        let is_own = |operation, limit| {
+            let arguments = [8, operation, 2, limit, 0, 0];
+            let number = libc::SYS_futex;
+            is_own(std::process::id(), &SystemCall { number, arguments })
+        };
+        assert!(is_own(PRIVATE, 0) && is_own(PRIVATE | WAIT_BITSET | REALTIME, 0));
+        assert!(!is_own(0, 0) && !is_own(PRIVATE | 1, 0));
+        let (day, soon) = ([86_400_i64, 0], [5_i64, 0]);
+        let at = |limit: &[i64; 2]| limit.as_ptr() as u64;
+        assert!(is_own(PRIVATE, at(&day)) && !is_own(PRIVATE, at(&soon)));
+        // An absolute time that is over.
+        assert!(!is_own(PRIVATE | WAIT_BITSET | REALTIME, at(&day)));
     }
 }

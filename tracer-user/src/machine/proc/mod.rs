@@ -3,15 +3,20 @@
 //! Parsers are pure functions of text; the readers around them are thin. A process may vanish between two reads. A fact that cannot
 //! be read is left out: it is never an error.
 
+mod accepted;
+mod descriptors;
 mod disk;
+mod epoll;
 mod file_lock;
 mod find;
 mod freezer;
 mod futex;
+mod hearing;
 mod limit;
 mod means;
 mod netlink;
 mod own_limit;
+mod peek;
 mod peer;
 mod process;
 mod qdisc;
@@ -23,6 +28,7 @@ mod system_call;
 mod thread;
 mod unanswered;
 mod under_way;
+mod unheard;
 mod unix;
 
 use std::{
@@ -38,6 +44,7 @@ pub(crate) use self::{
     find::{by_comm, by_port, inner_pid, process_of},
     freezer::Freezers,
     futex::futex_owner,
+    hearing::wait_for_fellows,
     limit::{IoLimit, busiest_of_group, io_limits, limited_disk},
     means::{is_installed, means},
     own_limit::{memory_groups, memory_hierarchy, own_limits},
@@ -54,6 +61,7 @@ pub(crate) use self::{
     thread::{thread_names, threads, tracer_of},
     unanswered::unanswered,
     under_way::UnderWay,
+    unheard::{Place, unheard},
     unix::asks_over_unix,
 };
 

@@ -117,7 +117,7 @@ pub(super) fn inodes(pid: u32) -> impl Iterator<Item = u64> {
 }
 
 /// The number in `socket:[4711]`.
-fn socket_inode(link: &OsString) -> Option<u64> {
+pub(super) fn socket_inode(link: &OsString) -> Option<u64> {
     link.to_str()?
         .strip_prefix("socket:[")?
         .strip_suffix(']')?

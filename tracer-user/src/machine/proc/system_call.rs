@@ -19,7 +19,7 @@ impl SystemCall {
     }
 
     /// Parses `73 0x3 0x2 0x0 …`: the number is decimal, the arguments are not.
-    fn parse(line: &[u8]) -> Option<Self> {
+    pub(super) fn parse(line: &[u8]) -> Option<Self> {
         let mut words = str::from_utf8(line).ok()?.split_ascii_whitespace();
         let number = words.next()?.parse().ok().filter(|number| *number >= 0)?;
         let mut arguments = [0; 6];

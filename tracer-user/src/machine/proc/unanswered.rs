@@ -10,7 +10,7 @@ use std::{
     os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
 };
 
-use super::{numbers_in, process_descriptor, under_way::UnderWay};
+use super::{numbers_in, process_descriptor, socket::socket_inode, under_way::UnderWay};
 use crate::{
     event::{OpenSocket, Unanswered},
     machine::clocks::now_ns,
@@ -72,6 +72,18 @@ impl Traffic {
         (self.segments_in > 0 && last).then_some(self.received_ms)
     }
 
+    /// The same, if the answer to what the peer asked before may have gone in the same tick: then it is not known who spoke last.
+    pub(super) fn may_be_asked_ms(self) -> Option<u32> {
+        let last = self.segments_out == 0 || self.received_ms <= self.sent_ms;
+        (self.segments_in > 0 && last).then_some(self.received_ms)
+    }
+
+    /// Has nothing passed between these two readings?
+    pub(super) fn is_still(self, later: Self) -> bool {
+        let segments = |traffic: Self| (traffic.segments_in, traffic.segments_out);
+        segments(self) == segments(later)
+    }
+
     /// Milliseconds since this side asked.
     fn asks_ms(self) -> Option<u32> {
         let last = self.segments_in == 0 || self.sent_ms < self.received_ms;
@@ -97,7 +109,7 @@ pub(crate) fn unanswered(
         let Some(process) = process_descriptor(pid) else {
             continue;
         };
-        for stream in streams(pid, &process).take(MOST.saturating_sub(seen.len())) {
+        for Copied { stream, .. } in streams(pid, &process).take(MOST.saturating_sub(seen.len())) {
             let Some((local, remote)) = ends(&stream) else {
                 continue;
             };
@@ -129,18 +141,30 @@ pub(crate) fn unanswered(
     found
 }
 
-/// Copies of the sockets that a process has open, whatever they are.
-pub(super) fn streams(pid: u32, process: &OwnedFd) -> impl Iterator<Item = TcpStream> {
-    let folder = format!("/proc/{pid}/fd");
-    numbers_in(&folder).filter_map(move |fd| {
-        let link = fs::read_link(format!("{folder}/{fd}")).ok()?;
-        link.to_str()?.starts_with("socket:").then_some(())?;
-        // SAFETY: no pointers; the descriptor that it returns is ours.
-        let copy = unsafe { libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), fd, 0) };
-        let copy = i32::try_from(copy).ok().filter(|copy| *copy >= 0)?;
-        // SAFETY: the descriptor is open, and nothing else owns it.
-        Some(TcpStream::from(unsafe { OwnedFd::from_raw_fd(copy) }))
-    })
+/// A socket that a process has open, whatever it is.
+pub(super) struct Copied {
+    /// Its descriptor there.
+    pub(super) fd: u32,
+    pub(super) inode: u64,
+    /// A copy of it.
+    pub(super) stream: TcpStream,
+}
+
+/// The sockets that a process has open.
+pub(super) fn streams(pid: u32, process: &OwnedFd) -> impl Iterator<Item = Copied> {
+    numbers_in(&format!("/proc/{pid}/fd")).filter_map(move |fd| copied(pid, process, fd))
+}
+
+/// A socket of a process; `None` if the descriptor is another file, or gone.
+pub(super) fn copied(pid: u32, process: &OwnedFd, fd: u32) -> Option<Copied> {
+    let link = fs::read_link(format!("/proc/{pid}/fd/{fd}")).ok()?;
+    let inode = socket_inode(&link.into_os_string())?;
+    // SAFETY: no pointers; the descriptor that it returns is ours.
+    let copy = unsafe { libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), fd, 0) };
+    let copy = i32::try_from(copy).ok().filter(|copy| *copy >= 0)?;
+    // SAFETY: the descriptor is open, and nothing else owns it.
+    let stream = TcpStream::from(unsafe { OwnedFd::from_raw_fd(copy) });
+    Some(Copied { fd, inode, stream })
 }
 
 /// Own address and the peer's, as in `/proc/net/tcp`; `None` if the socket is no connection.
@@ -223,6 +247,12 @@ mod tests {
         info[176] = 7;
         let traffic = Traffic::parse(&info);
         assert_eq!((traffic.is_asked_ms(), traffic.asks_ms()), (Some(30), None));
+        let at_once = Traffic {
+            sent_ms: 30,
+            ..traffic
+        };
+        let asked = (at_once.is_asked_ms(), at_once.may_be_asked_ms());
+        assert_eq!(asked, (None, Some(30)));
         let counted = (traffic.under_way, traffic.acked_bytes, traffic.limited_us);
         assert_eq!((traffic.backoff, counted), (3, (2, 9, 7)));
     }

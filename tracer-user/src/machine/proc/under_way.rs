@@ -11,7 +11,7 @@ use std::{
 use super::{
     process_descriptor,
     socket::namespace,
-    unanswered::{Traffic, ends, streams, traffic},
+    unanswered::{Copied, Traffic, ends, streams, traffic},
 };
 use crate::event;
 
@@ -46,7 +46,7 @@ impl UnderWay {
             let Some(process) = process_descriptor(pid) else {
                 continue;
             };
-            for stream in streams(pid, &process) {
+            for Copied { stream, .. } in streams(pid, &process) {
                 let Some(ends) = ends(&stream) else {
                     continue;
                 };

@@ -94,6 +94,9 @@ impl Requests {
         }
         let open = self.turn(call.socket);
         if open.is_some_and(|turn| turn.sent_ns.is_none()) {
+            if let Some(turn) = self.turn_mut(call.socket) {
+                turn.unheard = None;
+            }
             self.judge(beside, call.socket, call.ns, call.tid, Class::Network);
             return;
         }
@@ -137,18 +140,18 @@ impl Requests {
         };
         let thread = beside.threads.get(call.tid);
         let answered = thread.map_or(0, |thread| thread.answered_ns);
+        let owed = self.owed(beside.threads, call.socket, &turn, call.tid);
         let waiting = match &turn {
             turn if turn.blocked => Class::Network,
             turn if answered > turn.judged_ns => Class::Upstream,
-            _ => Class::Other,
+            _ => owed.unwrap_or(Class::Other),
         };
-        if waiting == Class::Other && self.is_long_poll(beside.threads, &turn, call.tid, call.ns) {
+        let may_be_none = owed.is_none() && waiting == Class::Other;
+        if may_be_none && self.is_long_poll(beside.threads, &turn, call.tid, call.ns) {
             // An event came that the client had asked to hear of. The sends before it answered something else.
             return self.end_turn(beside, call.socket);
         }
-        if waiting == Class::Other
-            && let Some(begin_ns) = self.pushed(beside.threads, &turn, call)
-        {
+        if may_be_none && let Some(begin_ns) = self.pushed(beside.threads, &turn, call) {
             self.end_turn(beside, call.socket);
             self.open_turn(beside.threads, call, begin_ns);
             if let Some(push) = self.turn_mut(call.socket) {
@@ -166,6 +169,7 @@ impl Requests {
         connection.blocked = turn.blocked;
         if call.result > 0 {
             turn.sent_ns = Some(call.ns);
+            turn.unheard = None;
             connection.draining_ns = Some(call.ns);
             connection.drained = None;
         }

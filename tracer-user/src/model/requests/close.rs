@@ -51,19 +51,26 @@ impl Requests {
         if turn.sent_ns.is_some() && !turn.blocked {
             return self.end_turn(beside, socket);
         }
-        let owner = self.handed_on(beside.threads, turn);
+        let owed = |tid| self.owed(beside.threads, socket, turn, tid);
+        let owner = match owed(turn.tid) {
+            Some(Class::Lock) => self
+                .busy_after(beside.threads, turn, turn.begin_ns)
+                .unwrap_or(turn.tid),
+            _ => self.handed_on(beside.threads, turn),
+        };
+        let owed = owed(owner);
         let waiting = match turn {
             turn if turn.blocked => Class::Network,
             turn if self.asks(turn, owner) => Class::Upstream,
-            _ => Class::Other,
+            _ => owed.unwrap_or(Class::Other),
         };
-        let idle =
-            |tid| waiting == Class::Other && self.is_long_poll(beside.threads, turn, tid, end_ns);
+        let may_be_none = owed.is_none() && waiting == Class::Other;
+        let idle = |tid| may_be_none && self.is_long_poll(beside.threads, turn, tid, end_ns);
         if idle(turn.tid) && idle(owner) {
             return disown(beside.threads, turn.tid, socket);
         }
         self.judge(beside, socket, end_ns, owner, waiting);
-        self.tally.left_open(turn);
+        self.left_open(turn, owner);
     }
 
     /// The thread that owes the answer at the end of the window: the owner. If the owner waits for work again, it is the busy
@@ -121,8 +128,9 @@ impl Requests {
         let Some(thread) = beside.threads.get(tid) else {
             return;
         };
-        // Where the worker only waits for work, the bytes are of no request that it would take.
-        if thread.waits_for_work() {
+        // Where the worker only waits for work, the bytes are of no request that it would take. But if nobody hears the connection, no
+        // work will come.
+        if thread.waits_for_work() && !self.is_unread(unread.socket) {
             return;
         }
         let turn = Turn::new(unread.arrived_ns, self.start_ns, tid);
@@ -136,9 +144,11 @@ impl Requests {
     /// Bytes that lay in a socket at attach and were never touched are an open request of unknown age. They are none if the threads
     /// that should take them only waited for work all the time.
     fn open_unread(&mut self, beside: &mut Beside<'_>, end_ns: u64) {
+        // One that nobody hears has an open request already.
         let touched = |open: &OpenSocket| {
-            let mut ends = self.connections.values().map(|connection| &connection.ends);
-            ends.any(|(local, remote)| (local, remote) == (&open.local, &open.remote))
+            let known = self.connections.values();
+            let mut known = known.filter(|known| !known.untouched || known.turn.is_some());
+            known.any(|known| (&known.ends.0, &known.ends.1) == (&open.local, &open.remote))
         };
         let listens = |open: &&OpenSocket| self.listening.contains(&open.local_port);
         let unread = self

@@ -2,6 +2,7 @@
 
 use tracer_common::tcp::CALL_NOSPACE;
 
+use super::unheard::Sight;
 use crate::{
     event::Call,
     model::{
@@ -29,6 +30,8 @@ pub(crate) struct Turn {
     pub(crate) blocked: bool,
     /// Time that its owners were blocked so far, other than in waits for work.
     pub(crate) blocked_ns: u64,
+    /// Nobody heard its connection, when that was last looked at.
+    pub(crate) unheard: Option<Sight>,
 }
 
 impl Turn {
@@ -45,6 +48,7 @@ impl Turn {
             sent_ns: None,
             blocked: false,
             blocked_ns: 0,
+            unheard: None,
         }
     }
 }

@@ -34,7 +34,7 @@ struct Life {
 
 impl Requests {
     /// Judges the part of a turn up to `now`, in which `tid` worked on it. Its waits for work that no waker explains count as
-    /// `waiting`.
+    /// `waiting`. A lock is one of the target's own then.
     pub(super) fn judge(
         &mut self,
         beside: &mut Beside<'_>,
@@ -60,7 +60,7 @@ impl Requests {
         }
         // Only of a wait that nothing explains it is asked who else had the request.
         let mut hands = match waiting {
-            Class::Other => {
+            Class::Other | Class::Lock => {
                 let since = turn.begin_ns;
                 Hands::of(beside.threads, tid, socket, since, (begin, now), answered)
             }
@@ -144,8 +144,13 @@ impl Requests {
         if waits.is_empty() {
             return;
         }
-        let asked = match waiting {
-            Class::Upstream => self.asked_place(beside, tid),
+        // Who is charged with what nothing explains.
+        let held = match waiting {
+            Class::Upstream => {
+                let asked = self.asked_place(beside, tid);
+                asked.map(|place| (Resource::Upstream, Some(place), Holder::Peer))
+            }
+            Class::Lock => Some((Resource::Lock, None, Holder::OwnLock)),
             _ => None,
         };
         for (from, to, mut waited) in waits {
@@ -160,11 +165,11 @@ impl Requests {
             }
             self.confirm_piece(beside, (from, to), &waited, &direct, waiting, socket);
             let ns = waited[Class::Idle.index()];
-            if let Some(place) = asked.filter(|_| ns > 0) {
+            if let Some((resource, place, holder)) = held.filter(|_| ns > 0) {
                 beside.account.charge_only(Charge {
-                    resource: Resource::Upstream,
-                    place: Some(place),
-                    holder: Holder::Peer,
+                    resource,
+                    place,
+                    holder,
                     stack: 0,
                     span: (from, to),
                     ns,

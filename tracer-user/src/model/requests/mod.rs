@@ -16,6 +16,7 @@ mod tally;
 mod turns;
 mod unanswered;
 mod under_way;
+mod unheard;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -32,6 +33,7 @@ use crate::event;
 use client::Clients;
 use connection::{Connection, Role};
 use tally::Tally;
+use unheard::Unheard;
 
 /// The other rooms that a request needs: the threads that serve it, and the links through which its answers leave.
 pub(super) struct Beside<'a> {
@@ -57,6 +59,8 @@ pub(super) struct Requests {
     open_sockets: Vec<event::OpenSocket>,
     /// Sockets that hold unread bytes at the end.
     unread: Vec<event::Unread>,
+    /// Connections that nobody hears.
+    unheard: Unheard,
     /// Answers that were under way for the whole window.
     under_way: Vec<event::UnderWay>,
     /// By thread: waits in a send that has not returned.

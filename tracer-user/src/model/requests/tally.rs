@@ -1,5 +1,7 @@
 //! Figures of the requests: how many, and how long they took.
 
+use std::collections::BTreeMap;
+
 use tracer_common::histogram::{BOUNDS, BUCKETS, bucket};
 
 use super::connection::Turn;
@@ -83,6 +85,8 @@ pub(crate) struct Tally {
     pub(crate) open: u64,
     /// Begin of the oldest open one.
     pub(crate) oldest_ns: Option<u64>,
+    /// How many of the open ones have a thread that sleeps in a function of the kernel.
+    pub(crate) asleep_in: BTreeMap<String, u64>,
     /// Was anything seen that can be a request?
     pub(crate) seen: bool,
 }
@@ -136,6 +140,7 @@ impl Tally {
             sent_p99_ns: self.until_sent.quantile(0.99),
             drain_p99_ns: self.drains.quantile(0.99),
             clipped: self.clipped,
+            asleep_in: self.asleep_in.clone(),
         })
     }
 }

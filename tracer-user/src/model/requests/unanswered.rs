@@ -15,10 +15,13 @@ const TICKS_NS: u64 = 20_000_000;
 /// A server asks another process for a request within this time: it has read the request, and connects.
 const ASKS_WITHIN_NS: u64 = 1_000_000_000;
 
+/// No thread has this number: it is the idle task's.
+const NOBODY: u32 = 0;
+
 impl Requests {
     /// Opens the turn that a connection had at attach, or notes what its process had asked.
     ///
-    /// The thread is known only of a process that has no other. In others, what they wait for in the window speaks for itself.
+    /// The thread is known only of a process that has no other. In others, a look at what they hear may tell more.
     pub(in crate::model) fn unanswered(
         &mut self,
         threads: &mut Threads,
@@ -28,12 +31,27 @@ impl Requests {
             .living()
             .filter(|(_, thread)| thread.pid == found.pid);
         let tids: Vec<u32> = of.map(|(tid, _)| tid).take(2).collect();
-        let [tid] = tids[..] else {
-            return;
-        };
+        match tids[..] {
+            [] => {}
+            [tid] => _ = self.open_untouched(threads, found, Some(tid)),
+            _ => self.unheard.keep(found),
+        }
+    }
+
+    /// Opens such a turn, which a thread owes an answer to, or for which it has asked; `None` if it is not known which. Returns what stands
+    /// for the socket.
+    pub(super) fn open_untouched(
+        &mut self,
+        threads: &mut Threads,
+        found: &event::Unanswered,
+        owner: Option<u32>,
+    ) -> u64 {
         // No address of the kernel's: a call will bring that.
-        let socket = u64::MAX - self.connections.len() as u64;
-        let since_ns = found.since_ns.min(self.start_ns);
+        let mut socket = u64::MAX - self.connections.len() as u64;
+        while self.connections.contains_key(&socket) {
+            socket -= 1;
+        }
+        let (tid, since_ns) = (owner.unwrap_or(NOBODY), found.since_ns);
         let mut connection = Connection {
             ends: (found.local.clone(), found.remote.clone()),
             untouched: true,
@@ -44,10 +62,9 @@ impl Requests {
             connection.asked = Some((tid, since_ns));
         } else {
             connection.role = Role::Server;
-            connection.worker = Some(tid);
+            connection.worker = owner;
             connection.turn = Some(Turn {
                 begin_ns: since_ns,
-                clipped: true,
                 ..Turn::new(since_ns, self.start_ns, tid)
             });
         }
@@ -58,6 +75,7 @@ impl Requests {
                 false => thread.turns.push(socket),
             }
         }
+        socket
     }
 
     /// A connection that was known by its ends alone now has a name.
@@ -87,7 +105,8 @@ impl Requests {
     }
 
     /// Judges the turn of a connection that nobody touched in the window. It is open if its owner still waits for the answer to a
-    /// question that it asked because of it. It is also open if the owner hangs, and touched no other connection either.
+    /// question that it asked because of it. It is also open if nobody hears the connection, or if the owner hangs, and touched no other
+    /// connection either.
     pub(super) fn close_untouched(
         &mut self,
         beside: &mut Beside<'_>,
@@ -95,28 +114,48 @@ impl Requests {
         turn: &Turn,
         end_ns: u64,
     ) {
-        let waiting = match self.asked_for(turn) {
-            true => Class::Upstream,
-            // The process that asked it is known to wait still.
-            false if self.asked_on.is_some() || self.hangs(beside.threads, turn.tid, end_ns) => {
-                Class::Other
-            }
-            false => {
-                self.take_turn(beside.threads, socket);
-                return;
-            }
+        let owner = match turn.tid {
+            NOBODY => self.likely_owner(beside.threads, turn, end_ns),
+            known => Some(known),
         };
-        self.judge(beside, socket, end_ns, turn.tid, waiting);
-        self.tally.left_open(turn);
+        let waiting =
+            owner.and_then(|tid| self.waits_untouched(beside.threads, socket, turn, tid, end_ns));
+        let (Some(owner), Some(waiting)) = (owner, waiting) else {
+            self.take_turn(beside.threads, socket);
+            return;
+        };
+        self.judge(beside, socket, end_ns, owner, waiting);
+        self.left_open(turn, owner);
+    }
+
+    /// The class of what the owner of such a turn waits for without a known reason; `None` if the turn is none.
+    fn waits_untouched(
+        &self,
+        threads: &Threads,
+        socket: u64,
+        turn: &Turn,
+        owner: u32,
+        end_ns: u64,
+    ) -> Option<Class> {
+        let owed = self.owed(threads, socket, turn, owner);
+        match self.asked_for(turn, owner) {
+            true => Some(Class::Upstream),
+            false if owed.is_some() => owed,
+            // The process that asked it is known to wait still.
+            false if self.asked_on.is_some() || self.hangs(threads, owner, end_ns) => {
+                Some(Class::Other)
+            }
+            false => None,
+        }
     }
 
     /// Did the owner ask another process soon after this request came, and has no answer since?
-    fn asked_for(&self, turn: &Turn) -> bool {
+    pub(super) fn asked_for(&self, turn: &Turn, owner: u32) -> bool {
         let from = turn.begin_ns.saturating_sub(TICKS_NS);
         let asked = self.connections.values().filter(|other| other.untouched);
-        asked.filter_map(|other| other.asked).any(|(tid, ns)| {
-            tid == turn.tid && (from..turn.begin_ns + ASKS_WITHIN_NS).contains(&ns)
-        })
+        asked
+            .filter_map(|other| other.asked)
+            .any(|(tid, ns)| tid == owner && (from..turn.begin_ns + ASKS_WITHIN_NS).contains(&ns))
     }
 
     /// Did a thread work for nobody in the window, and was blocked for most of it, other than in waits for work?

@@ -100,13 +100,6 @@ fn a_look_that_finds_nothing_on_the_connection_answers_nothing() {
     assert_eq!((tally(&books).open, tally(&books).count), (1, 0));
 }
 
-#[test]
-fn of_several_threads_none_is_said_to_owe_the_answer() {
-    let other = seed(WORKER, 'S', "ep_poll");
-    let books = books([in_poll(), other, asked(600), asks(590)], 700);
-    assert_eq!(books.requests, None);
-}
-
 /// An answer to the client that was under way from before the window to its end at 100 ms, while tar sent with such a backlog.
 fn under_way(backlog: u32, backoff: u32, limited_ms: u64) -> Vec<Event> {
     let found = Event::UnderWay(event::UnderWay {

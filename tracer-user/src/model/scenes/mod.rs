@@ -24,6 +24,7 @@ mod run_queue;
 mod stopped;
 mod threads;
 mod turns;
+pub(crate) mod unheard;
 pub(crate) mod upstream;
 mod waits;
 

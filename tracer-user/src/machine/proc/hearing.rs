@@ -1,0 +1,105 @@
+//! What a process would notice right now: the sockets on which its threads sleep.
+//!
+//! Whatever cannot be told is `None`: such a thread, and so its process, may notice anything.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use super::{
+    SmallFiles,
+    descriptors::{Descriptors, Sleeper},
+    numbers_in,
+};
+use crate::functions::plain;
+
+/// A process with more threads is not looked at.
+const MOST_THREADS: usize = 1024;
+
+/// A process with more descriptors waits for more than its fellows.
+const MOST_OF_FELLOW: usize = 256;
+
+/// How long such processes are looked for.
+const SEARCH: Duration = Duration::from_millis(200);
+
+/// Those of these processes that wait for their fellows alone: each has one thread, and only its own processes can end the sleep of that.
+/// PostgreSQL's processes wait so for locks.
+#[must_use]
+pub(crate) fn wait_for_fellows(pids: &[u32]) -> Vec<u32> {
+    let until = Instant::now() + SEARCH;
+    let is_small = |pid: u32| {
+        let descriptors = numbers_in(&format!("/proc/{pid}/fd"));
+        threads(pid).take(2).count() == 1
+            && descriptors.take(MOST_OF_FELLOW + 1).count() <= MOST_OF_FELLOW
+    };
+    let waits = |pid: u32| {
+        let hearing = Hearing::of(pid, until);
+        hearing.is_some_and(|hearing| matches!(&hearing.sleepers[..], [one] if one.own))
+    };
+    let pids = pids.iter().copied().take_while(|_| Instant::now() < until);
+    pids.filter(|pid| is_small(*pid) && waits(*pid)).collect()
+}
+
+/// What a process hears.
+pub(super) struct Hearing {
+    /// Inodes of the sockets on which a thread would notice something.
+    pub(super) heard: BTreeSet<u64>,
+    pub(super) sleepers: Vec<Sleeper>,
+    descriptors: Descriptors,
+}
+
+impl Hearing {
+    /// `None` if the process may notice anything, or time is up.
+    pub(super) fn of(pid: u32, until: Instant) -> Option<Self> {
+        let descriptors = Descriptors::of(pid)?;
+        let before: BTreeSet<u32> = threads(pid).take(MOST_THREADS + 1).collect();
+        if before.len() > MOST_THREADS {
+            return None;
+        }
+        let (mut sleepers, mut gone) = (Vec::new(), BTreeSet::new());
+        let mut lines = SmallFiles::default();
+        for tid in &before {
+            if Instant::now() >= until {
+                return None;
+            }
+            match lines.read(format_args!("/proc/{pid}/task/{tid}/syscall")) {
+                Some(line) => sleepers.push(descriptors.sleeper(*tid, line)?),
+                None => _ = gone.insert(*tid),
+            }
+        }
+        // A thread that was born meanwhile was not looked at.
+        let is_known = |tid: u32| before.contains(&tid) && !gone.contains(&tid);
+        let heard = sleepers.iter().flat_map(|sleeper| &sleeper.inodes);
+        let heard = heard.copied().collect();
+        threads(pid).all(is_known).then_some(Self {
+            heard,
+            sleepers,
+            descriptors,
+        })
+    }
+
+    /// Inodes of what the `epoll` sets of the process would notice something on, if threads waited on them; `None` if a set cannot be
+    /// read.
+    pub(super) fn registered(&self) -> Option<BTreeSet<u64>> {
+        let mut inodes = BTreeSet::new();
+        for fd in self.descriptors.sets() {
+            inodes.extend(self.descriptors.set(fd, false)?.inodes);
+        }
+        Some(inodes)
+    }
+}
+
+fn threads(pid: u32) -> impl Iterator<Item = u32> {
+    numbers_in(&format!("/proc/{pid}/task"))
+}
+
+/// The kernel function in which a thread sleeps; empty if it cannot be told.
+pub(super) fn function(pid: u32, tid: u32) -> String {
+    let mut files = SmallFiles::default();
+    let found = files.read(format_args!("/proc/{pid}/task/{tid}/wchan"));
+    let name = found.and_then(|name| str::from_utf8(name).ok());
+    let name = name.map(|name| plain(name.trim()));
+    let name = name.filter(|name| *name != "0");
+    name.unwrap_or_default().to_owned()
+}

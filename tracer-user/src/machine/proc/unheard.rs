@@ -1,0 +1,492 @@
+//! Connections on which a peer waits for an answer and that nobody hears.
+//!
+//! The last bytes on a connection need not be a question: HTTP/2 clients confirm, and idle web sockets are pinged. But a server that
+//! waits for its client has a thread that would notice the client's next bytes. Where no thread of any process would, somebody owes an
+//! answer.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    net::TcpStream,
+    os::fd::AsRawFd as _,
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    accepted::is_accepted_unix,
+    descriptors::Sleeper,
+    hearing::{Hearing, function},
+    pids, process_descriptor,
+    socket::inodes,
+    unanswered::{Copied, Traffic, copied, ends, streams, traffic},
+};
+use crate::{
+    event::{Deaf, Unheard, UnheardConnection},
+    machine::clocks::now_ns,
+};
+
+/// Most connections looked at: those that wait longest. They show what a server hangs in.
+const MOST: usize = 64;
+
+/// Most sockets of a process looked through for them.
+const MOST_SOCKETS: usize = 4096;
+
+/// Most threads shown of a process.
+const MOST_DEAF: usize = 64;
+
+/// How long a look may take. Whoever may hear a connection has to be asked: what is not known by then counts as heard.
+const SEARCH: Duration = Duration::from_millis(300);
+
+/// A process of which a thread ran is looked at again so often, after such a time.
+const TRIES: u32 = 4;
+const AGAIN: Duration = Duration::from_millis(5);
+
+/// Where a look takes place.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The target's processes, and those that it asks. Whoever has a connection may hear it; these are likely to have one.
+    pub(crate) pids: Vec<u32>,
+    /// Ports on which they listen.
+    pub(crate) ports: Vec<u32>,
+    /// Those of which the connections are looked at.
+    pub(crate) owing: Vec<u32>,
+    /// Milliseconds: nothing was received for so long on a TCP connection that is looked at.
+    pub(crate) least_ms: u32,
+}
+
+/// The connections there that nobody hears, by process. Those on which a process may have spoken last are among them, if that was
+/// in the tick of the kernel in which it was asked, and all Unix streams: there nobody knows who spoke.
+#[must_use]
+pub(crate) fn unheard(place: &Place) -> Vec<Unheard> {
+    let mut look = Look::new();
+    for pid in &place.owing {
+        look.find(*pid, place);
+    }
+    look.keep_oldest();
+    for pid in &place.pids {
+        look.ask(*pid);
+    }
+    look.ask_others(&place.pids);
+    look.end()
+}
+
+/// A connection that nobody is known to hear so far.
+struct Quiet {
+    pid: u32,
+    fd: u32,
+    inode: u64,
+    /// None for a Unix stream.
+    ends: (String, String),
+    /// The kernel counts nothing on a Unix stream.
+    traffic: Option<Traffic>,
+    since_ns: u64,
+    unread: bool,
+}
+
+impl Quiet {
+    fn new(pid: u32, socket: &Copied) -> Self {
+        Self {
+            pid,
+            fd: socket.fd,
+            inode: socket.inode,
+            ends: Default::default(),
+            traffic: None,
+            since_ns: 0,
+            unread: unread_bytes(&socket.stream) > 0,
+        }
+    }
+
+    fn is_stream(&self) -> bool {
+        self.traffic.is_none()
+    }
+
+    /// Has nothing been sent or received on it since it was found, as far as that can be seen?
+    fn is_still(&self) -> bool {
+        let is_still = || {
+            let process = process_descriptor(self.pid)?;
+            let copy = copied(self.pid, &process, self.fd)?;
+            let is_it = copy.inode == self.inode;
+            let unread = unread_bytes(&copy.stream) > 0;
+            let nothing = match self.traffic {
+                Some(before) => before.is_still(traffic(&copy.stream)?),
+                None => true,
+            };
+            Some(is_it && nothing && unread == self.unread)
+        };
+        is_still().unwrap_or(false)
+    }
+}
+
+/// A look under way.
+struct Look {
+    until: Instant,
+    quiet: Vec<Quiet>,
+    /// Connections on which the target's processes ask, by inode.
+    asks: HashMap<u64, (String, String)>,
+    /// Sockets of other kinds.
+    others: HashSet<u64>,
+    /// How many Unix streams each process accepted.
+    accepted: BTreeMap<u32, usize>,
+    /// What processes with such connections hear.
+    hearing: BTreeMap<u32, Hearing>,
+}
+
+impl Look {
+    fn new() -> Self {
+        Self {
+            until: Instant::now() + SEARCH,
+            quiet: Vec::new(),
+            asks: HashMap::new(),
+            others: HashSet::new(),
+            accepted: BTreeMap::new(),
+            hearing: BTreeMap::new(),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        Instant::now() >= self.until
+    }
+
+    /// Finds the connections of a process on which a peer may wait, and notes its other sockets.
+    fn find(&mut self, pid: u32, place: &Place) {
+        let Some(process) = process_descriptor(pid) else {
+            return;
+        };
+        let mut accepted = 0;
+        for socket in streams(pid, &process).take(MOST_SOCKETS) {
+            if self.is_over() {
+                return;
+            }
+            if let Some(traffic) = traffic(&socket.stream) {
+                self.find_connection(pid, &socket, traffic, place);
+                continue;
+            }
+            self.others.insert(socket.inode);
+            if is_accepted_unix(&socket.stream) {
+                accepted += 1;
+                self.quiet.push(Quiet::new(pid, &socket));
+            }
+        }
+        self.accepted.insert(pid, accepted);
+    }
+
+    fn find_connection(&mut self, pid: u32, socket: &Copied, traffic: Traffic, place: &Place) {
+        // A listener has one end.
+        let Some((local, remote)) = ends(&socket.stream) else {
+            return;
+        };
+        let serves = place.ports.contains(&u32::from(local.port()));
+        let ends = (local.to_string(), remote.to_string());
+        if !serves {
+            self.asks.insert(socket.inode, ends);
+            return;
+        }
+        let is_known = self.quiet.iter().any(|quiet| quiet.inode == socket.inode);
+        let age_ms = traffic.may_be_asked_ms();
+        if let Some(age_ms) = age_ms.filter(|ms| !is_known && *ms >= place.least_ms) {
+            self.quiet.push(Quiet {
+                ends,
+                traffic: Some(traffic),
+                since_ns: now_ns().saturating_sub(u64::from(age_ms) * 1_000_000),
+                ..Quiet::new(pid, socket)
+            });
+        }
+    }
+
+    /// Keeps the connections that wait longest, and all streams.
+    fn keep_oldest(&mut self) {
+        self.quiet
+            .sort_by_key(|quiet| (quiet.is_stream(), quiet.since_ns));
+        let mut kept = 0;
+        self.quiet.retain(|quiet| {
+            kept += usize::from(!quiet.is_stream());
+            quiet.is_stream() || kept <= MOST
+        });
+    }
+
+    /// Takes out the connections that a process may hear.
+    fn ask(&mut self, pid: u32) {
+        let quiet: HashSet<u64> = self.quiet.iter().map(|quiet| quiet.inode).collect();
+        if quiet.is_empty() {
+            return;
+        }
+        let has: HashSet<u64> = inodes(pid).filter(|inode| quiet.contains(inode)).collect();
+        if has.is_empty() {
+            return;
+        }
+        let Some(hearing) = self.hearing_of(pid) else {
+            return self.quiet.retain(|quiet| !has.contains(&quiet.inode));
+        };
+        self.quiet
+            .retain(|quiet| !has.contains(&quiet.inode) || !hearing.heard.contains(&quiet.inode));
+        self.hearing.insert(pid, hearing);
+    }
+
+    /// `None` if a thread of the process runs whenever it is looked at.
+    fn hearing_of(&self, pid: u32) -> Option<Hearing> {
+        for attempt in 0..TRIES {
+            if attempt > 0 {
+                thread::sleep(AGAIN);
+            }
+            let found = Hearing::of(pid, self.until);
+            if found.is_some() || self.is_over() {
+                return found;
+            }
+        }
+        None
+    }
+
+    /// The same for all other processes of this machine: one may have got the connection from the target.
+    fn ask_others(&mut self, asked: &[u32]) {
+        let asked: HashSet<u32> = asked.iter().copied().collect();
+        let own = std::process::id();
+        for pid in pids() {
+            if self.quiet.is_empty() {
+                return;
+            }
+            if self.is_over() {
+                return self.quiet.clear();
+            }
+            if pid != own && !asked.contains(&pid) {
+                self.ask(pid);
+            }
+        }
+    }
+
+    /// What is left.
+    fn end(mut self) -> Vec<Unheard> {
+        if self.is_over() {
+            return Vec::new();
+        }
+        self.quiet.retain(Quiet::is_still);
+        self.join_streams();
+        self.quiet.sort_by_key(|quiet| quiet.since_ns);
+        let pids: BTreeSet<u32> = self.quiet.iter().map(|quiet| quiet.pid).collect();
+        pids.into_iter()
+            .filter_map(|pid| self.unheard(pid))
+            .collect()
+    }
+
+    /// Which stream a request came on is not known. So one stands for all that a process accepted, if all are left.
+    fn join_streams(&mut self) {
+        let (mut left, mut joined) = (BTreeMap::new(), BTreeSet::new());
+        for stream in self.quiet.iter().filter(|quiet| quiet.is_stream()) {
+            *left.entry(stream.pid).or_default() += 1;
+        }
+        left.retain(|pid, left: &mut usize| self.accepted.get(pid).copied() == Some(*left));
+        self.quiet.retain(|quiet| {
+            !quiet.is_stream() || (left.contains_key(&quiet.pid) && joined.insert(quiet.pid))
+        });
+    }
+
+    fn unheard(&self, pid: u32) -> Option<Unheard> {
+        // A connection that could not be asked about is heard.
+        let hearing = self.hearing.get(&pid)?;
+        let registered = hearing.registered();
+        // A set that cannot be read may have it.
+        let is_registered = |inode: &u64| {
+            let registered = registered.as_ref();
+            registered.is_none_or(|registered| registered.contains(inode))
+        };
+        let connections = self.quiet.iter().filter(|quiet| quiet.pid == pid);
+        let connections = connections.map(|quiet| UnheardConnection {
+            local: quiet.ends.0.clone(),
+            remote: quiet.ends.1.clone(),
+            since_ns: quiet.since_ns,
+            unread: quiet.unread,
+            registered: is_registered(&quiet.inode),
+        });
+        Some(Unheard {
+            ns: now_ns(),
+            pid,
+            last: false,
+            connections: connections.collect(),
+            threads: self.deaf(pid, &hearing.sleepers),
+        })
+    }
+
+    /// The threads that hear no client. First come those that listen to whom the process asks, then those that wait for a lock.
+    fn deaf(&self, pid: u32, sleepers: &[Sleeper]) -> Vec<Deaf> {
+        let is_no_client =
+            |inode: &u64| self.asks.contains_key(inode) || self.others.contains(inode);
+        let asks = |sleeper: &Sleeper| {
+            let mut asks = sleeper
+                .inodes
+                .iter()
+                .filter_map(|inode| self.asks.get(inode));
+            asks.next().cloned()
+        };
+        let is_deaf =
+            |sleeper: &&Sleeper| !sleeper.accepts && sleeper.inodes.iter().all(is_no_client);
+        let mut deaf: Vec<&Sleeper> = sleepers.iter().filter(is_deaf).collect();
+        deaf.sort_by_key(|sleeper| {
+            let listens = !sleeper.inodes.is_empty();
+            (asks(sleeper).is_none(), !sleeper.own, listens, sleeper.tid)
+        });
+        deaf.truncate(MOST_DEAF);
+        let deaf = deaf.into_iter().map(|sleeper| Deaf {
+            tid: sleeper.tid,
+            own: sleeper.own,
+            function: function(pid, sleeper.tid),
+            asks: asks(sleeper),
+        });
+        deaf.collect()
+    }
+}
+
+/// Bytes that were received and not read (`tcp(7)`).
+fn unread_bytes(stream: &TcpStream) -> i32 {
+    let mut bytes = 0;
+    // SAFETY: the kernel writes one number.
+    let failed = unsafe { libc::ioctl(stream.as_raw_fd(), libc::FIONREAD, &raw mut bytes) };
+    if failed == 0 { bytes } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        env,
+        io::{self, BufRead as _, BufReader, Read as _, Write as _},
+        net::TcpListener,
+        process::{Child, ChildStdout, Command, Stdio},
+        sync::{Arc, Mutex},
+    };
+
+    use super::*;
+
+    /// Tells the test below what to do, where it is a process of its own.
+    const FORM: &str = "TRACER_TEST_SERVER";
+
+    /// Far more than a look takes on a busy machine.
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_server_for_the_other_tests() {
+        let Ok(form) = env::var(FORM) else {
+            return;
+        };
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let mut output = io::stdout();
+        writeln!(output, "port={}", listener.local_addr().unwrap().port()).unwrap();
+        let (mut connection, _) = listener.accept().unwrap();
+        connection.read_exact(&mut [0]).unwrap();
+        writeln!(output, "read=1").unwrap();
+        let lock = Arc::new(Mutex::new(()));
+        let _held = lock.lock().unwrap();
+        let copy = Arc::clone(&lock);
+        let worker = thread::spawn(move || match form.as_str() {
+            "lock" => drop(copy.lock()),
+            _ => _ = connection.read(&mut [0]),
+        });
+        // The first thread waits for further connections.
+        let _ = listener.accept();
+        drop(worker);
+    }
+
+    /// A server in a process of its own that has read a request of a client.
+    struct Server {
+        child: Child,
+        /// It is never blocked in a write.
+        _output: BufReader<ChildStdout>,
+        port: u16,
+        client: TcpStream,
+    }
+
+    impl Server {
+        fn new(form: &str) -> Self {
+            let name = "machine::proc::unheard::tests::a_server_for_the_other_tests";
+            let mut child = Command::new(env::current_exe().unwrap())
+                .args(["--exact", name, "--test-threads=1"])
+                .env(FORM, form)
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let mut output = BufReader::new(child.stdout.take().unwrap());
+            let port = word(&mut output, "port=").parse().unwrap();
+            let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            client.write_all(b"x").unwrap();
+            word(&mut output, "read=");
+            Self {
+                child,
+                _output: output,
+                port,
+                client,
+            }
+        }
+
+        /// What nobody hears.
+        fn look(&self) -> Vec<Unheard> {
+            let pid = self.child.id();
+            unheard(&Place {
+                pids: vec![pid],
+                ports: vec![self.port.into()],
+                owing: vec![pid],
+                least_ms: 0,
+            })
+        }
+
+        /// Waits until its threads hear so many sockets, the listening one among them.
+        fn until_it_hears(&self, sockets: usize) {
+            let begun = Instant::now();
+            loop {
+                let hearing = Hearing::of(self.child.id(), begun + LONG);
+                if hearing.is_some_and(|hearing| hearing.heard.len() == sockets) {
+                    return;
+                }
+                assert!(begun.elapsed() < LONG);
+                thread::yield_now();
+            }
+        }
+    }
+
+    impl Drop for Server {
+        fn drop(&mut self) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+
+    /// The rest of the line that has `name`.
+    fn word(output: &mut BufReader<ChildStdout>, name: &str) -> String {
+        loop {
+            let mut line = String::new();
+            assert_ne!(output.read_line(&mut line).unwrap(), 0);
+            if let Some((_, word)) = line.split_once(name) {
+                return word.trim().to_owned();
+            }
+        }
+    }
+
+    #[test]
+    fn a_connection_whose_thread_sleeps_for_a_lock_is_heard_by_nobody() {
+        let server = Server::new("lock");
+        let begun = Instant::now();
+        let found = loop {
+            let found = server.look();
+            // The thread may not sleep yet.
+            if found.iter().any(|found| !found.threads.is_empty()) {
+                break found;
+            }
+            assert!(begun.elapsed() < LONG);
+        };
+        let [found] = &found[..] else {
+            panic!("one process, not {found:?}");
+        };
+        let [connection] = &found.connections[..] else {
+            panic!("one connection, not {found:?}");
+        };
+        assert_eq!(
+            connection.remote,
+            server.client.local_addr().unwrap().to_string()
+        );
+        assert_eq!((connection.unread, connection.registered), (false, false));
+        assert!(found.threads.iter().any(|thread| thread.own));
+    }
+
+    #[test]
+    fn a_connection_with_a_thread_that_reads_is_heard() {
+        let server = Server::new("read");
+        server.until_it_hears(2);
+        assert_eq!(server.look(), []);
+    }
+}
