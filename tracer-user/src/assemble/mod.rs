@@ -227,16 +227,24 @@ fn threads(books: &Books) -> Threads {
     }
 }
 
-/// Lines of evidence: the kernel's, failed disk requests, interrupts, then the reasons for low confidence.
+/// Lines of evidence: the kernel's, failed disk requests, what open requests hang in, interrupts, then the reasons for low confidence.
 fn evidence(books: &Books, verdict: &verdict::Verdict) -> Vec<String> {
     let said = books.end.evidence.iter().cloned();
     let refused = books.failed.iter().map(|(place, times)| {
         let place = &books.places[*place];
         format!("{place} answered {times} of the target's requests with an error")
     });
+    let asleep_in = books.requests.iter().flat_map(|found| &found.asleep_in);
+    let asleep = asleep_in.map(|(function, count)| match count {
+        1 => format!("the thread that owes the answer to 1 open request sleeps in {function}"),
+        _ => {
+            format!("the threads that owe the answers to {count} open requests sleep in {function}")
+        }
+    });
     let doubts = verdict.doubts.iter().cloned();
     let interrupted = interrupted::line(books);
     said.chain(refused)
+        .chain(asleep)
         .chain(interrupted)
         .chain(doubts)
         .collect()

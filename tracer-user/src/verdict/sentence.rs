@@ -16,7 +16,7 @@ use crate::{
     class::{Cause, Resource},
     model::books::{Books, OwnerWait, ProcessId},
     standing::Standing,
-    units::{share, time},
+    units::{plural, share, time},
 };
 
 /// Says what was found. Text from outside is not escaped here.
@@ -28,6 +28,7 @@ pub(super) fn sentence(books: &Books, finding: &Finding, health: &Health) -> Str
         None => format!("{comm} was idle: no requests, and no thread ran"),
     };
     text.push_str(&tracer(finding));
+    text.push_str(&holds_open(books, finding));
     if books.bins.len() < SHORT_WINDOW_BINS && finding.active {
         text.push_str(&format!(" (seen for {} only)", time(books.window_ns())));
     }
@@ -56,6 +57,25 @@ fn tracer(finding: &Finding) -> String {
         ),
         false => String::new(),
     }
+}
+
+/// The requests that wait, where none got its answer: "; it holds 8 requests open, the oldest for 41 s".
+fn holds_open(books: &Books, finding: &Finding) -> String {
+    let requests = books.requests.as_ref().filter(|_| finding.active);
+    let Some(requests) = requests.filter(|requests| requests.count == 0 && requests.open > 0)
+    else {
+        return String::new();
+    };
+    let age = time(requests.oldest_open_ns.unwrap_or(0));
+    let oldest = if requests.open > 1 { "the oldest " } else { "" };
+    let open = plural(requests.open, "request");
+    let mut text = format!("; it holds {open} open, {oldest}for {age}");
+    let asleep_in = requests.asleep_in.iter();
+    let mostly = asleep_in.max_by_key(|(_, count)| **count);
+    if let Some((function, _)) = mostly.filter(|_| finding.primary().is_none()) {
+        text.push_str(&format!(", in threads that sleep in {function}"));
+    }
+    text
 }
 
 fn held_up(books: &Books, finding: &Finding, health: &Health, first: &Hypothesis) -> String {

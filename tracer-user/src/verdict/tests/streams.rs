@@ -1,10 +1,10 @@
 //! The formulas of the verdict on whole streams: shares, thresholds and confidence, worked out by hand.
 
 use crate::{
-    class::Resource,
+    class::{Cause, Resource},
     model::{
         Model,
-        scenes::{answers, chains, homes, ledgers, lost, remote, upstream, *},
+        scenes::{answers, chains, homes, ledgers, lost, remote, unheard, upstream, *},
     },
     verdict::{Verdict, fixture::judge},
 };
@@ -201,6 +201,19 @@ fn a_server_that_answers_nobody_is_judged_by_what_it_owes() {
     let verdict = judge(&ledgers::hung());
     assert!(verdict.finding.of_requests);
     assert_eq!(verdict.primary().unwrap().resource, Resource::Disk);
+}
+
+#[test]
+fn a_server_that_hung_before_the_trace_is_not_idle() {
+    let verdict = judge(&unheard::hung_pool());
+    let first = verdict.primary().unwrap();
+    assert_eq!(
+        (first.resource, first.cause),
+        (Resource::Lock, Some(Cause::Own))
+    );
+    assert!(verdict.confidence > 0.9, "{}", verdict.confidence);
+    let said = "; it holds 8 requests open, the oldest for 1.31 s";
+    assert!(verdict.sentence.contains(said), "{}", verdict.sentence);
 }
 
 #[test]
