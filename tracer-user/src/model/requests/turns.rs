@@ -37,7 +37,8 @@ impl Requests {
     pub(super) fn end_turn(&mut self, beside: &mut Beside<'_>, socket: u64) {
         if let Some(turn) = self.take_turn(beside.threads, socket) {
             let drained = self.connections.get(&socket).and_then(|c| c.drained);
-            // Where nobody saw the last packet leave (over loopback), the acknowledgement stands for that. It may come with the next request.
+            // Where nobody saw the last packet leave (over loopback), the acknowledgement stands for that. It may come with the next
+            // request.
             let of_turn = drained.filter(|drain| {
                 turn.sent_ns == Some(drain.sent_ns) && drain.left_ns < drain.acknowledged_ns
             });
