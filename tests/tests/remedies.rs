@@ -8,7 +8,7 @@ use std::{
 };
 
 use tracer_tests::{
-    advice::{advised, follow},
+    advice::{advised, advised_on, follow},
     cgroup::{Controller, Group, Hierarchy},
     harness::{Guard, signal},
     slow_disk::{Readers, SlowDisk},
@@ -152,7 +152,7 @@ fn what_is_advised_against_a_holder_of_a_disk_takes_effect() {
         let Some((target, culprit)) = contended(&slow, scheduler) else {
             continue;
         };
-        let commands = advised(target.0.id());
+        let commands = advised_on(target.0.id(), slow.disk.name());
         let name = match Hierarchy::of(Controller::Io).unwrap().is_unified() {
             true => unified,
             false => old,
@@ -178,7 +178,7 @@ fn an_idle_class_is_advised_only_where_the_scheduler_has_one_and_then_set() {
         let Some((target, culprit)) = contended(&slow, scheduler) else {
             continue;
         };
-        let commands = advised(target.0.id());
+        let commands = advised_on(target.0.id(), slow.disk.name());
         let is_advised = commands.iter().any(|command| command.contains("ionice"));
         assert_eq!(is_advised, honours, "{scheduler}");
         if honours {
