@@ -115,10 +115,7 @@ impl Disk {
         let (mut of, mut of_own) = (Vec::new(), Vec::new());
         for (request, demand) in behind {
             let (owner, share) = (whose(request), ns as f64 * demand / all.max(1.0));
-            match of.iter_mut().find(|(holder, _)| *holder == owner) {
-                Some((_, sum)) => *sum += share,
-                None => of.push((owner, share)),
-            }
+            own::add_to_holder(&mut of, owner, share);
             own::add(&mut of_own, owner, request, share);
         }
         Debt {
@@ -140,10 +137,7 @@ impl Debt {
             0.0
         };
         for (holder, share) in there {
-            match of.iter_mut().find(|(known, _)| *known == holder) {
-                Some((_, sum)) => *sum += share * scale,
-                None => of.push((holder, share * scale)),
-            }
+            own::add_to_holder(&mut of, holder, share * scale);
         }
         let there_own = there_own.into_iter();
         of_own.extend(there_own.map(|(own, share)| (own, share * scale)));

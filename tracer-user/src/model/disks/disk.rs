@@ -369,10 +369,7 @@ impl Disk {
             let share = self.demand_at(request, cost)
                 * (clock.at(request.end_ns.min(end)) - clock.at(request.queue_ns.max(begin)));
             let owner = whose(request);
-            match shares.iter_mut().find(|(holder, _)| *holder == owner) {
-                Some((_, sum)) => *sum += share,
-                None => shares.push((owner, share)),
-            }
+            own::add_to_holder(&mut shares, owner, share);
             own::add(&mut own, owner, request, share);
         }
         (shares, own)

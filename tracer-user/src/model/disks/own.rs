@@ -27,6 +27,14 @@ impl Own {
     }
 }
 
+/// Adds a share to those of all holders.
+pub(super) fn add_to_holder(shares: &mut Vec<(Holder, f64)>, holder: Holder, share: f64) {
+    match shares.iter_mut().find(|(known, _)| *known == holder) {
+        Some((_, sum)) => *sum += share,
+        None => shares.push((holder, share)),
+    }
+}
+
 /// Adds the share of a request, if the target owns it.
 pub(super) fn add(own: &mut Vec<(Own, f64)>, owner: Holder, request: &Request, share: f64) {
     if owner.plain() != Holder::Own {
