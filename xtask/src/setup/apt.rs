@@ -22,6 +22,13 @@ pub(crate) struct Need {
     pub(crate) package: &'static str,
 }
 
+impl Need {
+    /// This program of this package.
+    pub(crate) const fn of(program: &'static str, package: &'static str) -> Self {
+        Self { program, package }
+    }
+}
+
 /// Debian's packages run it before they start a service; exit status 101 forbids the start.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
@@ -172,18 +179,9 @@ mod tests {
     #[test]
     fn only_what_is_not_there_is_missing_and_each_package_once() {
         let needs = [
-            Need {
-                program: "sh",
-                package: "dash",
-            },
-            Need {
-                program: "no-such-program-a",
-                package: "absent",
-            },
-            Need {
-                program: "no-such-program-b",
-                package: "absent",
-            },
+            Need::of("sh", "dash"),
+            Need::of("no-such-program-a", "absent"),
+            Need::of("no-such-program-b", "absent"),
         ];
         assert_eq!(missing(&needs), ["absent"]);
     }

@@ -20,35 +20,14 @@ const VIRTME: &str = "virtme-ng==1.42";
 
 /// Programs that every guest needs.
 const NEEDS: &[Need] = &[
-    Need {
-        program: "qemu-system-x86_64",
-        package: "qemu-system-x86",
-    },
+    Need::of("qemu-system-x86_64", "qemu-system-x86"),
     // virtme-ng asks it what kind of file a kernel or a busybox is.
-    Need {
-        program: "file",
-        package: "file",
-    },
-    Need {
-        program: "depmod",
-        package: "kmod",
-    },
-    Need {
-        program: "cpio",
-        package: "cpio",
-    },
-    Need {
-        program: "gzip",
-        package: "gzip",
-    },
-    Need {
-        program: "apt-get",
-        package: "apt",
-    },
-    Need {
-        program: "python3",
-        package: "python3",
-    },
+    Need::of("file", "file"),
+    Need::of("depmod", "kmod"),
+    Need::of("cpio", "cpio"),
+    Need::of("gzip", "gzip"),
+    Need::of("apt-get", "apt"),
+    Need::of("python3", "python3"),
 ];
 
 /// The program `vng`, which boots a kernel on this machine's own root file system.

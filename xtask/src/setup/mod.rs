@@ -53,190 +53,69 @@ enum Group {
 
 /// Programs for the scenes of the demo and of the kernel tests.
 const DEMO: &[Need] = &[
-    Need {
-        program: "ip",
-        package: "iproute2",
-    },
-    Need {
-        program: "tc",
-        package: "iproute2",
-    },
-    Need {
-        program: "mkfs.ext4",
-        package: "e2fsprogs",
-    },
-    Need {
-        program: "losetup",
-        package: "util-linux",
-    },
-    Need {
-        program: "mount",
-        package: "mount",
-    },
-    Need {
-        program: "nsenter",
-        package: "util-linux",
-    },
+    Need::of("ip", "iproute2"),
+    Need::of("tc", "iproute2"),
+    Need::of("mkfs.ext4", "e2fsprogs"),
+    Need::of("losetup", "util-linux"),
+    Need::of("mount", "mount"),
+    Need::of("nsenter", "util-linux"),
 ];
 
 /// The real server and the real backups.
 const NGINX: &[Need] = &[
-    Need {
-        program: "nginx",
-        package: "nginx-light",
-    },
-    Need {
-        program: "rsync",
-        package: "rsync",
-    },
-    Need {
-        program: "tar",
-        package: "tar",
-    },
-    Need {
-        program: "gzip",
-        package: "gzip",
-    },
+    Need::of("nginx", "nginx-light"),
+    Need::of("rsync", "rsync"),
+    Need::of("tar", "tar"),
+    Need::of("gzip", "gzip"),
 ];
 
 /// The real backups of the lab.
 const LAB: &[Need] = &[
-    Need {
-        program: "fio",
-        package: "fio",
-    },
-    Need {
-        program: "zstd",
-        package: "zstd",
-    },
-    Need {
-        program: "xz",
-        package: "xz-utils",
-    },
-    Need {
-        program: "chrt",
-        package: "util-linux",
-    },
-    Need {
-        program: "restic",
-        package: "restic",
-    },
-    Need {
-        program: "borg",
-        package: "borgbackup",
-    },
-    Need {
-        program: "bzip2",
-        package: "bzip2",
-    },
-    Need {
-        program: "cpio",
-        package: "cpio",
-    },
-    Need {
-        program: "python3",
-        package: "python3",
-    },
-    Need {
-        program: "gunicorn",
-        package: "gunicorn",
-    },
-    Need {
-        program: "h2load",
-        package: "nghttp2-client",
-    },
-    Need {
-        program: "openssl",
-        package: "openssl",
-    },
-    Need {
-        program: "socat",
-        package: "socat",
-    },
+    Need::of("fio", "fio"),
+    Need::of("zstd", "zstd"),
+    Need::of("xz", "xz-utils"),
+    Need::of("chrt", "util-linux"),
+    Need::of("restic", "restic"),
+    Need::of("borg", "borgbackup"),
+    Need::of("bzip2", "bzip2"),
+    Need::of("cpio", "cpio"),
+    Need::of("python3", "python3"),
+    Need::of("gunicorn", "gunicorn"),
+    Need::of("h2load", "nghttp2-client"),
+    Need::of("openssl", "openssl"),
+    Need::of("socat", "socat"),
+    Need::of("node", "nodejs"),
 ];
 
 /// What makes the file systems and the swap space of the lab's guests.
 const FILE_SYSTEMS: &[Need] = &[
-    Need {
-        program: "mkswap",
-        package: "util-linux",
-    },
-    Need {
-        program: "swapon",
-        package: "mount",
-    },
-    Need {
-        program: "mkfs.xfs",
-        package: "xfsprogs",
-    },
-    Need {
-        program: "mkfs.btrfs",
-        package: "btrfs-progs",
-    },
+    Need::of("mkswap", "util-linux"),
+    Need::of("swapon", "mount"),
+    Need::of("mkfs.xfs", "xfsprogs"),
+    Need::of("mkfs.btrfs", "btrfs-progs"),
 ];
 
 /// The lab's other real servers, each with the name of its service, which is not to run on its own.
 const LAB_SERVERS: &[(Need, &str)] = &[
-    (
-        Need {
-            program: "redis-server",
-            package: "redis-server",
-        },
-        "redis-server",
-    ),
-    (
-        Need {
-            program: "apache2",
-            package: "apache2",
-        },
-        "apache2",
-    ),
-    (
-        Need {
-            program: "lighttpd",
-            package: "lighttpd",
-        },
-        "lighttpd",
-    ),
+    (Need::of("redis-server", "redis-server"), "redis-server"),
+    (Need::of("apache2", "apache2"), "apache2"),
+    (Need::of("lighttpd", "lighttpd"), "lighttpd"),
     // Its server is not on PATH; this comes with every server and with no client.
-    (
-        Need {
-            program: "pg_ctlcluster",
-            package: "postgresql",
-        },
-        "postgresql",
-    ),
-    (
-        Need {
-            program: "sshd",
-            package: "openssh-server",
-        },
-        "ssh.service",
-    ),
+    (Need::of("pg_ctlcluster", "postgresql"), "postgresql"),
+    (Need::of("sshd", "openssh-server"), "ssh.service"),
+    (Need::of("caddy", "caddy"), "caddy"),
+    (Need::of("etcd", "etcd-server"), "etcd"),
+    // Its client, which may be there without it, has the name of its service.
+    (Need::of("mariadbd", "mariadb-server"), "mariadb.service"),
 ];
 
 /// The peers that tracer is measured beside, and the loads.
 const BENCH: &[Need] = &[
-    Need {
-        program: "runqlat",
-        package: "libbpf-tools",
-    },
-    Need {
-        program: "bpftrace",
-        package: "bpftrace",
-    },
-    Need {
-        program: "perf",
-        package: "linux-perf",
-    },
-    Need {
-        program: "fio",
-        package: "fio",
-    },
-    Need {
-        program: "wrk",
-        package: "wrk",
-    },
+    Need::of("runqlat", "libbpf-tools"),
+    Need::of("bpftrace", "bpftrace"),
+    Need::of("perf", "linux-perf"),
+    Need::of("fio", "fio"),
+    Need::of("wrk", "wrk"),
 ];
 
 /// Installs what was asked for.
