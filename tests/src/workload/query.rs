@@ -1,5 +1,5 @@
 //! A client of databases: it asks one kind of question in a closed loop, and thinks between questions. It measures each from the
-//! first byte it writes to the last byte of the answer. It speaks as much of PostgreSQL's and redis' protocols as that needs.
+//! first byte it writes to the last byte of the answer. It speaks as much of PostgreSQL's, MySQL's and redis' protocols as that needs.
 
 use std::{
     fs::{self, File},
@@ -14,8 +14,10 @@ use anyhow::{Context as _, Result, bail};
 
 use super::{client::Seen, drop_pages};
 
-/// After this long without a byte a question has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a server may take until it answers at all.
+const STARTED: Duration = Duration::from_secs(20);
+/// The collation of what is asked: `utf8_general_ci`.
+const UTF8: u8 = 33;
 /// Smaller files are the database's own and not what it is asked for.
 const LARGE_BYTES: u64 = 1 << 20;
 
@@ -49,6 +51,9 @@ pub struct Args {
     /// Questions asked in the first so many milliseconds are not counted
     #[arg(long, default_value_t = 300)]
     pub warm_up_ms: u64,
+    /// After so many seconds without a byte a question has failed
+    #[arg(long, default_value_t = 20)]
+    pub patience_s: u64,
 }
 
 /// The protocol that the server understands.
@@ -56,6 +61,8 @@ pub struct Args {
 pub enum Protocol {
     /// PostgreSQL's version 3, simple queries, user and database `postgres` without a password.
     Postgres,
+    /// MySQL's text protocol, user `root` without a password and database `lab`.
+    Mysql,
     /// Redis' inline commands.
     Redis,
 }
@@ -171,7 +178,7 @@ impl Session {
         let begin = Instant::now();
         loop {
             match Self::open(args) {
-                Err(_) if begin.elapsed() < PATIENCE => thread::sleep(Duration::from_millis(20)),
+                Err(_) if begin.elapsed() < STARTED => thread::sleep(Duration::from_millis(20)),
                 opened => {
                     return opened
                         .with_context(|| format!("could not open a session at {}", args.address));
@@ -181,10 +188,11 @@ impl Session {
     }
 
     fn open(args: &Args) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&args.address, PATIENCE)?;
+        let stream = TcpStream::connect_timeout(&args.address, STARTED)?;
+        let patience = Some(Duration::from_secs(args.patience_s));
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(patience)?;
+        stream.set_write_timeout(patience)?;
         let mut session = Self {
             protocol: args.protocol,
             stream: BufReader::with_capacity(64 << 10, stream),
@@ -195,6 +203,7 @@ impl Session {
                 session.send(None, parameters)?;
                 session.until_ready()?;
             }
+            Protocol::Mysql => session.log_in()?,
             // It answers nothing else while it loads its data.
             Protocol::Redis => {
                 session.ask("PING")?;
@@ -210,6 +219,11 @@ impl Session {
                 let text = [question.as_bytes(), b"\0"].concat();
                 self.send(Some(b'Q'), &text)?;
                 self.until_ready()
+            }
+            Protocol::Mysql => {
+                const QUERY: &[u8] = &[3];
+                self.packet(0, &[QUERY, question.as_bytes()].concat())?;
+                self.result()
             }
             Protocol::Redis => {
                 let text = format!("{question}\r\n");
@@ -243,6 +257,63 @@ impl Session {
                 _ => {}
             }
         }
+    }
+
+    /// Answers the greeting of a MySQL server.
+    fn log_in(&mut self) -> io::Result<()> {
+        /// Long passwords, a database to begin with, version 4.1, transactions, authentication by a plugin.
+        const ABLE: u32 = 0x1 | 0x8 | 0x200 | 0x2000 | 0x8000 | 0x8_0000;
+        /// The longest packet that we would take, bytes.
+        const LONGEST: u32 = 1 << 24;
+        self.next_packet()?;
+        let mut answer = [ABLE.to_le_bytes(), LONGEST.to_le_bytes()].concat();
+        answer.push(UTF8);
+        answer.resize(answer.len() + 23, 0);
+        // An empty password has no bytes.
+        answer.extend(b"root\0\0lab\0mysql_native_password\0");
+        self.packet(1, &answer)?;
+        let (number, said) = self.next_packet()?;
+        if said.first() == Some(&0xfe) {
+            // It asks by another plugin, to which nothing is the right answer too.
+            self.packet(number.wrapping_add(1), &[])?;
+            return self.next_packet().and_then(|(_, said)| refused(&said));
+        }
+        refused(&said)
+    }
+
+    /// A packet of MySQL's: its length in bytes, its number in the conversation.
+    fn packet(&mut self, number: u8, body: &[u8]) -> io::Result<()> {
+        let length = u32::try_from(body.len()).map_err(Error::other)?;
+        let mut packet = length.to_le_bytes();
+        packet[3] = number;
+        self.stream
+            .get_mut()
+            .write_all(&[&packet[..], body].concat())
+    }
+
+    fn next_packet(&mut self) -> io::Result<(u8, Vec<u8>)> {
+        let mut head = [0; 4];
+        self.stream.read_exact(&mut head)?;
+        let [a, b, c, number] = head;
+        let body = self.take(u64::from(u32::from_le_bytes([a, b, c, 0])))?;
+        Ok((number, body))
+    }
+
+    /// What MySQL answers to a statement: a word, or columns and rows, each list with an end.
+    fn result(&mut self) -> io::Result<u64> {
+        const LISTS: usize = 2;
+        let (_, first) = self.next_packet()?;
+        refused(&first)?;
+        let mut bytes = first.len() as u64 + 4;
+        let mut ended = if first.first() == Some(&0) { LISTS } else { 0 };
+        while ended < LISTS {
+            let (_, part) = self.next_packet()?;
+            refused(&part)?;
+            bytes += part.len() as u64 + 4;
+            // A row that begins so is longer.
+            ended += usize::from(part.first() == Some(&0xfe) && part.len() < 9);
+        }
+        Ok(bytes)
     }
 
     /// One reply of redis', with all that it consists of.
@@ -279,6 +350,14 @@ impl Session {
             return Err(ErrorKind::UnexpectedEof.into());
         }
         Ok(body)
+    }
+}
+
+/// The error in a packet of MySQL's, if it is one.
+fn refused(packet: &[u8]) -> io::Result<()> {
+    match packet {
+        [0xff, why @ ..] => Err(Error::other(String::from_utf8_lossy(why).into_owned())),
+        _ => Ok(()),
     }
 }
 
@@ -320,6 +399,17 @@ mod tests {
             says.len() as u64
         );
         assert!(answered(Protocol::Postgres, b"E\0\0\0\x06no").is_err());
+    }
+
+    #[test]
+    fn an_answer_of_mysql_ends_with_a_word_or_with_its_last_row() {
+        let word = b"\x07\0\0\x01\0\x01\0\x02\0\0\0";
+        assert_eq!(answered(Protocol::Mysql, word).unwrap(), word.len() as u64);
+        // One column, its definition, the end of these, a row, the end of all.
+        let rows =
+            b"\x01\0\0\x01\x01\x02\0\0\x02ab\x05\0\0\x03\xfe\0\0\0\0\x02\0\0\x04\x015\x05\0\0\x05\xfe\0\0\0\0";
+        assert_eq!(answered(Protocol::Mysql, rows).unwrap(), rows.len() as u64);
+        assert!(answered(Protocol::Mysql, b"\x03\0\0\x01\xff\x01\0").is_err());
     }
 
     #[test]

@@ -81,7 +81,7 @@ fn answer_all(connection: &TcpStream, args: &Args) -> io::Result<()> {
 }
 
 /// The file that a request asks for, if it is a file below the root.
-fn open(root: &Path, request: &Head) -> Option<File> {
+pub fn open(root: &Path, request: &Head) -> Option<File> {
     let path = Path::new(request.path()?.trim_start_matches('/'));
     if path
         .components()
