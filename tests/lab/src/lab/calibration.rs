@@ -105,6 +105,7 @@ mod tests {
                 resource: None,
                 backups: Vec::new(),
                 part: None,
+                asked: None,
             },
             without: None,
             with: None,

@@ -1,6 +1,6 @@
 //! Compares tracer's verdict with the truth.
 
-use super::outcome::{Label, Outcome, Suspect};
+use super::outcome::{Asked, Label, Outcome, Suspect};
 use crate::said::{Culprit, Said};
 
 /// A guilty backup must be named when it has at least this part of all guilty use. A verdict names nobody with less.
@@ -34,6 +34,8 @@ pub(crate) enum Fault {
     Accused(String),
     /// This part of the server should have most of what it owes to itself.
     Part(String),
+    /// The one for whom the server waits is not named.
+    Unnamed,
     /// This backup's share is wrong: said, true.
     Share(String, f64, f64),
 }
@@ -46,6 +48,7 @@ impl Fault {
             Self::Resource(resource) => format!("the resource is {resource}"),
             Self::NotNamed(name) => format!("{name} is not accused"),
             Self::Part(words) => format!("the server's own part is {}", words.escape_debug()),
+            Self::Unnamed => "whom it waits for is not named".to_owned(),
             Self::Accused(name) => format!("{} is accused falsely", name.escape_debug()),
             Self::Share(name, said, true_share) => {
                 format!(
@@ -78,37 +81,75 @@ pub(crate) fn grade(outcome: &Outcome) -> Grade {
 }
 
 fn faults(label: &Label, said: &Said) -> Vec<Fault> {
-    let guilty: Vec<_> = label
-        .backups
-        .iter()
-        .filter(|backup| backup.guilty)
-        .collect();
-    let mut faults = Vec::new();
-    if let Some(resource) = &label.resource
-        && *resource != said.resource
-    {
-        faults.push(Fault::Resource(resource.clone()));
-    }
-    if let Some(part) = label.part.as_ref().filter(|part| !has_most(said, part)) {
-        faults.push(Fault::Part(part.clone()));
-    }
-    for backup in &guilty {
-        let named = said.culprits.iter().any(|culprit| culprit.is(&backup.pids));
-        if !named && backup.share.is_none_or(|share| share >= MUST_BE_NAMED) {
-            faults.push(Fault::NotNamed(backup.name.clone()));
-        }
-    }
-    for culprit in &said.culprits {
-        if !guilty.iter().any(|backup| culprit.is(&backup.pids)) {
-            faults.push(Fault::Accused(culprit.comm.clone()));
-        }
-    }
+    let mut faults = faults_of_the_wait(label, said);
+    faults.extend(faults_of_accusations(label, said));
     for (backup, said, true_share) in shares(label, said) {
         if (said - true_share).abs() > SHARE_ERROR {
             faults.push(Fault::Share(backup.name.clone(), said, true_share));
         }
     }
     faults
+}
+
+/// What is wrong about the resource, and about whom the server waits for without accusing anybody.
+fn faults_of_the_wait(label: &Label, said: &Said) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    if let Some(resource) = &label.resource
+        && *resource != said.resource
+    {
+        faults.push(Fault::Resource(resource.clone()));
+    }
+    // Where the client is accused for whom the part works, the part has nothing left.
+    let is_excused = |backup: &&Suspect| backup.excused && is_accused(backup, said);
+    let instead = label.backups.iter().find(is_excused);
+    if let Some(part) = label.part.as_ref().filter(|part| !has_most(said, part))
+        && instead.is_none()
+    {
+        faults.push(Fault::Part(part.clone()));
+    }
+    if label
+        .asked
+        .as_ref()
+        .is_some_and(|asked| !names(said, asked))
+    {
+        faults.push(Fault::Unnamed);
+    }
+    faults
+}
+
+/// What is wrong about who is accused.
+fn faults_of_accusations(label: &Label, said: &Said) -> Vec<Fault> {
+    let must_be = |backup: &&Suspect| {
+        backup.guilty && backup.share.is_none_or(|share| share >= MUST_BE_NAMED)
+    };
+    let missing = label.backups.iter().filter(must_be);
+    let missing = missing.filter(|backup| !is_accused(backup, said));
+    let may_be = |culprit: &&Culprit| {
+        let mut may = label
+            .backups
+            .iter()
+            .filter(|backup| backup.guilty || backup.excused);
+        may.any(|backup| culprit.is(&backup.pids))
+    };
+    let falsely = said.culprits.iter().filter(|culprit| !may_be(culprit));
+    let missing = missing.map(|backup| Fault::NotNamed(backup.name.clone()));
+    let falsely = falsely.map(|culprit| Fault::Accused(culprit.comm.clone()));
+    missing.chain(falsely).collect()
+}
+
+fn is_accused(backup: &Suspect, said: &Said) -> bool {
+    said.culprits.iter().any(|culprit| culprit.is(&backup.pids))
+}
+
+/// Whether the sentence has one of his processes, or his address.
+fn names(said: &Said, asked: &Asked) -> bool {
+    let process = |pid: &u32| {
+        let ends = [")", ","];
+        ends.iter()
+            .any(|end| said.sentence.contains(&format!("(pid {pid}{end}")))
+    };
+    let address = |address: &String| said.sentence.contains(address.as_str());
+    asked.pids.iter().any(process) || asked.address.iter().any(address)
 }
 
 /// Whether the parts with these words have more than all others together.
@@ -165,6 +206,7 @@ mod tests {
         Suspect {
             name: name.to_owned(),
             guilty,
+            excused: false,
             pids: vec![pid],
             share,
         }
@@ -174,6 +216,7 @@ mod tests {
         Label {
             resource: resource.map(str::to_owned),
             part: None,
+            asked: None,
             backups,
         }
     }
@@ -254,6 +297,49 @@ mod tests {
         assert_eq!(faults(&truth("10.9.0.2"), &said(0.1, 0.3)), []);
         let wrong = faults(&truth("autovacuum"), &said(0.3, 0.6));
         assert_eq!(wrong, [Fault::Part("autovacuum".to_owned())]);
+    }
+
+    #[test]
+    fn a_client_that_is_excused_may_be_accused_instead_of_the_part_that_works_for_it() {
+        let client = Suspect {
+            excused: true,
+            ..suspect("psql", 1, false, None)
+        };
+        let truth = Label {
+            part: Some("psql".to_owned()),
+            ..label(Some("lock"), vec![client])
+        };
+        let accused = said("lock", r#"[{"pid": 1, "comm": "psql", "share": 0.9}]"#);
+        assert_eq!(faults(&truth, &accused), []);
+        let other = said("lock", r#"[{"pid": 2, "comm": "gzip", "share": 0.9}]"#);
+        assert_eq!(
+            faults(&truth, &other),
+            [
+                Fault::Part("psql".to_owned()),
+                Fault::Accused("gzip".to_owned())
+            ]
+        );
+    }
+
+    #[test]
+    fn who_is_asked_must_be_named_by_a_process_or_an_address() {
+        let truth = Label {
+            asked: Some(Asked {
+                pids: vec![7, 70],
+                address: Some("127.0.0.9:53".to_owned()),
+            }),
+            ..label(Some("upstream"), Vec::new())
+        };
+        let says = |sentence: &str| {
+            Said::parse(&format!(
+                r#"{{"verdict": {{"resource": "upstream", "culprits": [], "sentence": "{sentence}"}}}}"#
+            ))
+            .unwrap()
+        };
+        assert_eq!(faults(&truth, &says("from reader (pid 70).")), []);
+        assert_eq!(faults(&truth, &says("on 127.0.0.9:53 (UDP).")), []);
+        let another = faults(&truth, &says("from reader (pid 77)."));
+        assert_eq!(another, [Fault::Unnamed]);
     }
 
     #[test]

@@ -50,6 +50,8 @@ pub(crate) struct Cast {
     pub(crate) server: Vec<u32>,
     /// Each backup's.
     pub(crate) backups: Vec<Vec<u32>>,
+    /// Those of each program that runs from the beginning.
+    pub(crate) extras: Vec<Vec<u32>>,
 }
 
 impl Cast {

@@ -42,8 +42,20 @@ pub(crate) struct Label {
     /// Words of the part of the server that holds it, where the server itself does.
     #[serde(default)]
     pub(crate) part: Option<String>,
+    /// Whom the server waits for, where he is to be named.
+    #[serde(default)]
+    pub(crate) asked: Option<Asked>,
     /// The backups.
     pub(crate) backups: Vec<Suspect>,
+}
+
+/// Somebody who is asked, and is no backup.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Asked {
+    /// His processes; none where he is elsewhere.
+    pub(crate) pids: Vec<u32>,
+    /// The address by which he may be named instead.
+    pub(crate) address: Option<String>,
 }
 
 /// A backup.
@@ -53,6 +65,9 @@ pub(crate) struct Suspect {
     pub(crate) name: String,
     /// Whether it is to be accused.
     pub(crate) guilty: bool,
+    /// Whether it may be accused although it need not be.
+    #[serde(default)]
+    pub(crate) excused: bool,
     /// Its processes, those of the window that have ended included.
     pub(crate) pids: Vec<u32>,
     /// Its part of what all guilty backups used, 0..1, where that was counted.

@@ -14,7 +14,7 @@ use xtask::{command::say, paths};
 
 use super::{
     meter::{Cast, Meter},
-    outcome::{Label, Measured, Outcome, Suspect},
+    outcome::{Asked, Label, Measured, Outcome, Suspect},
     scenario::{Scenario, Scene, Truth},
 };
 use crate::{
@@ -34,6 +34,9 @@ const SETTLED: Duration = Duration::from_millis(1500);
 const NOBODY_FEELS_NS: u64 = 2_000_000;
 /// How often to look which processes there are.
 const OFTEN: Duration = Duration::from_millis(100);
+/// What a report calls the resource of who waits for somebody's answer, and that of who waits for nothing.
+const UPSTREAM: &str = "upstream";
+const NOTHING: &str = "none";
 /// How long tracer may take besides its window.
 const TRACER_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -57,23 +60,27 @@ pub(crate) struct Play<'a> {
 struct Actors {
     server: Running,
     backups: Vec<Running>,
+    // The last to end: the others may need them.
+    extras: Vec<Running>,
 }
 
 impl Actors {
     fn cast(&self) -> Cast {
+        let families = |programs: &[Running]| -> Vec<Vec<u32>> {
+            let pids = programs.iter().map(Running::pid);
+            pids.map(family).collect()
+        };
         Cast {
             server: family(self.server.pid()),
-            backups: self
-                .backups
-                .iter()
-                .map(|backup| family(backup.pid()))
-                .collect(),
+            backups: families(&self.backups),
+            extras: families(&self.extras),
         }
     }
 
     fn expect_alive(&mut self) -> Result<()> {
         self.server.expect_alive()?;
-        self.backups.iter_mut().try_for_each(Running::expect_alive)
+        let mut others = self.backups.iter_mut().chain(&mut self.extras);
+        others.try_for_each(Running::expect_alive)
     }
 }
 
@@ -99,6 +106,7 @@ impl Play<'_> {
         let mut running = Actors {
             server,
             backups: Vec::new(),
+            extras,
         };
         if let Some(address) = self.scene.address {
             running.server.expect_listening(address)?;
@@ -151,6 +159,19 @@ impl Play<'_> {
         })
     }
 
+    /// Why requests do not take as long as those of the scenario, if they do not.
+    fn not_as_long(&self, with: Option<Latency>) -> Option<String> {
+        let bounds = self.scene.usual_ms.as_ref()?;
+        let usual_ms = with?.p50_ns as f64 / 1e6;
+        (!bounds.contains(&usual_ms)).then(|| {
+            format!(
+                "requests usually take {usual_ms:.1} ms, not {} to {}",
+                bounds.start(),
+                bounds.end()
+            )
+        })
+    }
+
     /// Counts, and has tracer watch if it is asked.
     fn watch(&self, running: &mut Actors, outcome: &mut Outcome) -> Result<()> {
         let client = self.client(self.window.unwrap_or(MEASURED) + self.margin)?;
@@ -180,7 +201,10 @@ impl Play<'_> {
         let missing = outcome.measured.iter().find(|measured| !measured.holds());
         let missing =
             missing.map(|measured| format!("{}: {:.3}", measured.what, measured.per_second));
-        outcome.void = self.not_felt(outcome.without, outcome.with).or(missing);
+        outcome.void = self
+            .not_felt(outcome.without, outcome.with)
+            .or_else(|| self.not_as_long(outcome.with))
+            .or(missing);
         match status {
             None => {}
             Some(Err(why)) => outcome.failed = Some(why),
@@ -239,7 +263,7 @@ impl Play<'_> {
             Truth::Guilty {
                 used: Some(used), ..
             } => (0..self.scene.backups.len()).map(used).collect(),
-            Truth::Guilty { .. } | Truth::Own { .. } | Truth::Innocent => Vec::new(),
+            _ => Vec::new(),
         }
     }
 
@@ -252,6 +276,7 @@ impl Play<'_> {
         let suspect = |(number, backup): (usize, &super::scenario::Backup)| Suspect {
             name: backup.name.to_owned(),
             guilty: backup.guilty,
+            excused: backup.excused,
             pids: cast.backups.get(number).cloned().unwrap_or_default(),
             share: used
                 .get(number)
@@ -263,11 +288,23 @@ impl Play<'_> {
                 Truth::Guilty { resource, .. } | Truth::Own { resource, .. } => {
                     Some(resource.to_owned())
                 }
+                Truth::Asked { .. } => Some(UPSTREAM.to_owned()),
+                Truth::Nothing => Some(NOTHING.to_owned()),
                 Truth::Innocent => None,
             },
             part: match &self.scene.truth {
-                Truth::Own { part, .. } => Some(part.clone()),
-                Truth::Guilty { .. } | Truth::Innocent => None,
+                Truth::Own { part, .. } => part.clone(),
+                _ => None,
+            },
+            asked: match &self.scene.truth {
+                Truth::Asked { extra, address } => Some(Asked {
+                    pids: extra
+                        .and_then(|number| cast.extras.get(number))
+                        .cloned()
+                        .unwrap_or_default(),
+                    address: address.clone(),
+                }),
+                _ => None,
             },
             backups: backups().map(suspect).collect(),
         }
@@ -357,7 +394,9 @@ fn join(all: &mut Cast, seen: Cast) {
         all.dedup();
     };
     joined(&mut all.server, seen.server);
-    for (all, seen) in all.backups.iter_mut().zip(seen.backups) {
+    let others = all.backups.iter_mut().zip(seen.backups);
+    let extras = all.extras.iter_mut().zip(seen.extras);
+    for (all, seen) in others.chain(extras) {
         joined(all, seen);
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use tracer_tests::slow_disk::SPEED;
 
-use super::meter::Meter;
+use super::meter::{Meter, Who};
 use crate::world::{
     Room,
     cgroup::Cgroup,
@@ -51,6 +51,8 @@ pub(crate) struct Scene {
     /// How many times slower the client's requests must be while the backups run. The slowest ones count; where there must be harm,
     /// the usual ones count too.
     pub(crate) slower: Option<RangeInclusive<f64>>,
+    /// How long the client's requests must usually take while the backups run, in milliseconds.
+    pub(crate) usual_ms: Option<RangeInclusive<f64>>,
     /// Bounds of the kernel's own counters while tracer watches.
     pub(crate) physics: Vec<Physics>,
 }
@@ -63,6 +65,8 @@ pub(crate) struct Backup {
     pub(crate) program: Program,
     /// Whether it is to be accused.
     pub(crate) guilty: bool,
+    /// Whether it may be accused although it need not be.
+    pub(crate) excused: bool,
 }
 
 /// The truth of a scenario.
@@ -74,13 +78,23 @@ pub(crate) enum Truth {
         /// The counter of each guilty backup's use, if there is one; shares are parts of the sum.
         used: Option<fn(backup: usize) -> Meter>,
     },
-    /// The server itself holds this resource, by one of its parts.
+    /// The server itself holds this resource.
     Own {
         /// The resource's name in a report.
         resource: &'static str,
-        /// Words of the part: of a process's title, or of a client's address.
-        part: String,
+        /// Words of the part that does, if one does: of a process's title, or of a client's address.
+        part: Option<String>,
     },
+    /// The server waits for somebody who does not answer, or does not take what he is given. He is to be named, and nobody is to be
+    /// accused.
+    Asked {
+        /// The program that is asked, by its number among those that run from the beginning, if it is one of this machine.
+        extra: Option<usize>,
+        /// The address by which it may be named instead.
+        address: Option<String>,
+    },
+    /// Nothing holds the server up, and the verdict must say so.
+    Nothing,
     /// Nobody but the server, its client or its machine makes it wait.
     Innocent,
 }
@@ -123,6 +137,7 @@ impl Scene {
             disks: Vec::new(),
             truth: Truth::Innocent,
             slower: None,
+            usual_ms: None,
             physics: Vec::new(),
         }
     }
@@ -138,27 +153,53 @@ impl Scene {
             disks: Vec::new(),
             truth: Truth::Innocent,
             slower: None,
+            usual_ms: None,
             physics: Vec::new(),
         }
     }
 
     /// With a program that is in the way.
-    pub(crate) fn guilty(mut self, name: &'static str, program: Program) -> Self {
-        self.backups.push(Backup {
+    pub(crate) fn guilty(self, name: &'static str, program: Program) -> Self {
+        self.beside(Backup {
             name,
             program,
             guilty: true,
-        });
-        self
+            excused: false,
+        })
     }
 
     /// With a program that is not in the way.
-    pub(crate) fn innocent(mut self, name: &'static str, program: Program) -> Self {
-        self.backups.push(Backup {
+    pub(crate) fn innocent(self, name: &'static str, program: Program) -> Self {
+        self.beside(Backup {
             name,
             program,
             guilty: false,
-        });
+            excused: false,
+        })
+    }
+
+    /// With a client for which the server itself holds what others need. Who says that it is the client is as right as who says that
+    /// it is the server.
+    pub(crate) fn excused(self, name: &'static str, program: Program) -> Self {
+        self.beside(Backup {
+            name,
+            program,
+            guilty: false,
+            excused: true,
+        })
+    }
+
+    /// With a program that keeps another CPU busy, and is not in the way.
+    pub(crate) fn beside_hog(self, stage: &Stage) -> Self {
+        /// How busy it is at least, in seconds per second.
+        const BUSY: f64 = 0.5;
+        let busy = Meter::OnCpu(Who::Backup(self.backups.len()));
+        let hog = stage.hog(1).on_cpus(stage.elsewhere.clone());
+        self.innocent("hog", hog).at_least(busy, BUSY)
+    }
+
+    fn beside(mut self, backup: Backup) -> Self {
+        self.backups.push(backup);
         self
     }
 
@@ -166,8 +207,7 @@ impl Scene {
     pub(crate) fn holds(self, resource: &'static str, used: Option<fn(usize) -> Meter>) -> Self {
         Self {
             truth: Truth::Guilty { resource, used },
-            slower: Some(2.0..=f64::INFINITY),
-            ..self
+            ..self.harmed()
         }
     }
 
@@ -176,9 +216,73 @@ impl Scene {
         Self {
             truth: Truth::Own {
                 resource,
-                part: part.into(),
+                part: Some(part.into()),
             },
+            ..self.harmed()
+        }
+    }
+
+    /// The server itself holds this resource, by whichever part: requests take at least twice as long.
+    pub(crate) fn owes_itself(self, resource: &'static str) -> Self {
+        Self {
+            truth: Truth::Own {
+                resource,
+                part: None,
+            },
+            ..self.harmed()
+        }
+    }
+
+    /// With a program that runs from the beginning, and for which the server waits.
+    pub(crate) fn waits_for(mut self, asked: Program) -> Self {
+        self.truth = Truth::Asked {
+            extra: Some(self.extras.len()),
+            address: None,
+        };
+        self.with(asked)
+    }
+
+    /// The server waits for whoever has this address.
+    pub(crate) fn waits_for_address(mut self, address: impl Into<String>) -> Self {
+        let extra = match self.truth {
+            Truth::Asked { extra, .. } => extra,
+            _ => None,
+        };
+        self.truth = Truth::Asked {
+            extra,
+            address: Some(address.into()),
+        };
+        self
+    }
+
+    /// Nothing holds the server up: who says that it waits for anything is wrong.
+    pub(crate) fn waits_for_nothing(self) -> Self {
+        Self {
+            truth: Truth::Nothing,
+            ..self
+        }
+    }
+
+    /// The backups change much: requests take at least twice as long.
+    pub(crate) fn harmed(self) -> Self {
+        Self {
             slower: Some(2.0..=f64::INFINITY),
+            ..self
+        }
+    }
+
+    /// Requests usually take at least so many milliseconds.
+    pub(crate) fn takes(self, least_ms: f64) -> Self {
+        Self {
+            usual_ms: Some(least_ms..=f64::INFINITY),
+            ..self
+        }
+    }
+
+    /// Requests usually take at most so many milliseconds.
+    pub(crate) fn takes_at_most(self, most_ms: f64) -> Self {
+        Self {
+            usual_ms: Some(0.0..=most_ms),
             ..self
         }
     }

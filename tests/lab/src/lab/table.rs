@@ -208,6 +208,7 @@ mod tests {
             label: Label {
                 resource: None,
                 part: None,
+                asked: None,
                 backups: Vec::new(),
             },
             without: None,
