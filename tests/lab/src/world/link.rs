@@ -144,6 +144,15 @@ pub(crate) fn behind_a_bridge(link: &Link) -> Result<String> {
     Ok(netns)
 }
 
+/// An address beyond the far end of a link that nobody has: what is sent there is lost without a word.
+pub(crate) fn nobodys(link: &Link) -> Result<Ipv4Addr> {
+    let (_, nobodys) = addresses()?;
+    let (to, via) = (nobodys.to_string(), link.far.to_string());
+    ip(&["route", "add", &to, "via", &via, "dev", &link.device])?;
+    ip(&["-netns", &link.netns, "route", "add", "blackhole", &to])?;
+    Ok(nobodys)
+}
+
 /// Runs `tc`.
 pub(crate) fn tc(words: &[&str]) -> Result<()> {
     let doing = "shape the link (the kernel needs CONFIG_NET_SCH_TBF and CONFIG_NET_SCH_HTB)";

@@ -1,6 +1,7 @@
 //! The kinds of things the demo makes, and how each is removed. Removing what is already gone succeeds.
 
 use std::{
+    ffi::CString,
     fmt::{self, Display, Formatter},
     fs,
     io::ErrorKind,
@@ -40,6 +41,8 @@ pub(crate) enum Made {
     Netns(String),
     /// A network device, and with it its peer and its queueing discipline.
     Link(String),
+    /// A message queue of POSIX, with the slash in front of its name.
+    Queue(String),
 }
 
 impl Made {
@@ -64,6 +67,7 @@ impl Made {
             "setting" => two(Self::Setting)?,
             "netns" => Self::Netns(name.into()),
             "link" => Self::Link(name.into()),
+            "queue" => Self::Queue(name.into()),
             _ => bail!("cannot read the ledger's line {line:?}"),
         })
     }
@@ -92,6 +96,7 @@ impl Made {
                 ip(&["link", "delete", name])
             }
             Self::Netns(_) | Self::Link(_) => Ok(()),
+            Self::Queue(name) => gone(unlink_queue(name)),
         }
         .with_context(|| format!("could not remove {self}"))
     }
@@ -109,6 +114,7 @@ impl Display for Made {
             Self::Setting(path, was) => write!(f, "setting {was} {}", path.display()),
             Self::Netns(name) => write!(f, "netns {name}"),
             Self::Link(name) => write!(f, "link {name}"),
+            Self::Queue(name) => write!(f, "queue {name}"),
         }
     }
 }
@@ -118,6 +124,19 @@ pub(crate) fn gone(removed: std::io::Result<()>) -> Result<()> {
     match removed {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         other => Ok(other?),
+    }
+}
+
+/// Where a kernel knows no queues there is none.
+fn unlink_queue(name: &str) -> std::io::Result<()> {
+    let name = CString::new(name)?;
+    // SAFETY: the name is a C string.
+    if unsafe { libc::mq_unlink(name.as_ptr()) } == 0 {
+        return Ok(());
+    }
+    match std::io::Error::last_os_error() {
+        error if error.kind() == ErrorKind::Unsupported => Ok(()),
+        error => Err(error),
     }
 }
 
@@ -223,6 +242,7 @@ mod tests {
             Made::Setting("/sys/x y".into(), "128".into()),
             Made::Netns("n".into()),
             Made::Link("l".into()),
+            Made::Queue("/q".into()),
         ];
         for thing in all {
             assert_eq!(Made::parse(&thing.to_string()).unwrap(), thing);
@@ -249,6 +269,7 @@ mod tests {
             Made::Setting(absent.clone(), "1".into()),
             Made::Netns("tracer-never-made".into()),
             Made::Link("tdnevermade".into()),
+            Made::Queue("/tracer-never-made".into()),
         ] {
             assert!(thing.remove().is_ok(), "{thing}");
         }

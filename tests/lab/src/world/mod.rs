@@ -1,22 +1,26 @@
 //! The parts of all scenes: slow disks, shaped links, control groups, programs and their certain end.
 //!
 //! Code map: a [`Room`] is a directory and a control group. [`disk`], [`link`] and [`files`] furnish it. [`process`] starts
-//! programs in it, with [`nginx`], [`apache`], [`lighttpd`] and [`database`] for the real servers. [`supervise`], [`ledger`] and
-//! [`made`] make sure that nothing stays behind, however a run ends.
+//! programs in it, with [`nginx`], [`apache`], [`lighttpd`], [`runtimes`], [`database`], [`mariadb`] and [`etcd`] for the real
+//! servers. [`supervise`], [`ledger`] and [`made`] make sure that nothing stays behind, however a run ends.
 
 pub(crate) mod apache;
 pub(crate) mod caller;
 pub(crate) mod cgroup;
 pub(crate) mod database;
 pub(crate) mod disk;
+pub(crate) mod etcd;
 pub(crate) mod files;
 pub(crate) mod ledger;
 pub(crate) mod lighttpd;
 pub(crate) mod link;
 pub(crate) mod made;
+pub(crate) mod mariadb;
+pub(crate) mod meeting;
 pub(crate) mod nginx;
 pub(crate) mod process;
 pub(crate) mod python;
+pub(crate) mod runtimes;
 pub(crate) mod ssh;
 pub(crate) mod supervise;
 pub(crate) mod tools;

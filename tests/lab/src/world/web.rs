@@ -53,10 +53,14 @@ pub(crate) fn tls(
 
 /// nginx that passes all requests on to `upstream`: an address, or `unix:` and a path.
 pub(crate) fn proxy(room: &Room, address: SocketAddr, upstream: &str) -> Result<Program> {
-    let site =
-        format!("server {{ listen {address}; location / {{ proxy_pass http://{upstream}; }} }}");
+    let site = format!(
+        "server {{ listen {address}; proxy_connect_timeout {CONNECTS}; location / {{ proxy_pass http://{upstream}; }} }}"
+    );
     Ok(room.nginx_with(nginx::site(&room.dir, &site)?))
 }
+
+/// How long the proxy tries to reach its upstream: a few times in a window.
+const CONNECTS: &str = "3s";
 
 /// `h2load` with so many connections, each with so many requests per second. Its measurements become the figures that the lab
 /// reads.

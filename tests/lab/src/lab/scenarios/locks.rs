@@ -1,4 +1,4 @@
-//! Scenarios of locks that others have: on files, and in memory that processes share.
+//! Scenarios of locks that others have: on files, in memory that processes share, and on a database in a file.
 
 use std::{
     fs,
@@ -64,7 +64,31 @@ pub(crate) const ALL: &[Scenario] = &[
         name: "lock-memory-held",
         about: "each request locks a mutex in shared memory, which another program holds nearly all the time",
         quick: false,
-        make: memory,
+        make: |stage| taken(stage, "mutex"),
+    },
+    Scenario {
+        name: "lock-semaphore-held",
+        about: "each request passes a semaphore in shared memory, which another program has taken nearly all the time",
+        quick: false,
+        make: |stage| taken(stage, "semaphore"),
+    },
+    Scenario {
+        name: "lock-semaphore-brief",
+        about: "the same, but the other program gives it back at once; a backup is busy elsewhere",
+        quick: false,
+        make: |stage| taken_briefly(stage, "semaphore"),
+    },
+    Scenario {
+        name: "lock-sqlite-held",
+        about: "each request writes to a database of SQLite's, on which another program has a transaction nearly all the time",
+        quick: false,
+        make: |stage| taken(stage, "sqlite"),
+    },
+    Scenario {
+        name: "lock-sqlite-brief",
+        about: "the same, but the other program's transactions are short; a backup is busy elsewhere",
+        quick: false,
+        make: |stage| taken_briefly(stage, "sqlite"),
     },
     Scenario {
         name: "lock-file-own",
@@ -142,12 +166,24 @@ fn convoy(stage: &Stage) -> Result<Scene> {
     Ok(scene.holds("lock", None))
 }
 
-fn memory(stage: &Stage) -> Result<Scene> {
+/// A lock of this kind, which another program holds.
+fn taken(stage: &Stage, kind: &str) -> Result<Scene> {
     let dir = locked(stage)?;
-    let holder = python::mutex(&stage.room, &dir.join("lock"), "1.5", "0.2")?;
-    let scene = serving(stage, &dir, "mutex", 0)?;
+    let holder = python::holder(&stage.room, kind, &dir.join("lock"), ["1.5", "0.2"])?;
+    let scene = serving(stage, &dir, kind, 0)?;
     let scene = scene.guilty("holder", elsewhere(stage, holder));
     Ok(scene.holds("lock", None))
+}
+
+fn taken_briefly(stage: &Stage, kind: &str) -> Result<Scene> {
+    let dir = locked(stage)?;
+    let holder = python::holder(&stage.room, kind, &dir.join("lock"), ["0.001", "1"])?;
+    let scene = serving(stage, &dir, kind, 0)?;
+    Ok(scene
+        .innocent("hog", elsewhere(stage, stage.hog(1)))
+        .innocent("holder", elsewhere(stage, holder))
+        .at_least(Meter::OnCpu(Who::Backup(0)), BUSY)
+        .unharmed())
 }
 
 fn own(stage: &Stage, work: &str) -> Result<Scene> {

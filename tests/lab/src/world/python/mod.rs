@@ -1,5 +1,5 @@
-//! Servers as people write them in Python: its own in three forms, one that pushes, one of a file system, and an application under
-//! gunicorn. Beside them, programs that are in the way of servers.
+//! Servers as people write them in Python: its own in three forms, one that pushes, one that asks others, one of a file system, and
+//! an application under gunicorn. Beside them, whom they ask, a patient client, and programs that are in the way of servers.
 
 use std::{
     ffi::OsString,
@@ -12,12 +12,18 @@ use anyhow::{Context as _, Result};
 
 use super::{Room, ledger, made::Made, process::Program};
 
+/// The option of a client that is there to the end of any play.
+const TO_THE_END_MS: &str = "--for-ms=300000";
+
 const SERVER: &str = include_str!("server.py");
 const FILES: &str = include_str!("files.py");
 const PUSH: &str = include_str!("push.py");
 const LOCK: &str = include_str!("lock.py");
 const HOLD: &str = include_str!("hold.py");
 const AIO: &str = include_str!("aio.py");
+const ASKED: &str = include_str!("asked.py");
+const ASKER: &str = include_str!("asker.py");
+const CLIENT: &str = include_str!("client.py");
 const APPLICATION: &str = include_str!("application.py");
 
 /// How a Python server serves connections.
@@ -93,13 +99,63 @@ pub(crate) fn push(room: &Room, address: SocketAddr) -> Result<(Program, Program
     Ok((part("server"), part("client")))
 }
 
-/// A program that holds the mutex in a shared file for so many seconds, again and again, with a pause in between.
-pub(crate) fn mutex(room: &Room, file: &Path, held: &str, free: &str) -> Result<Program> {
-    let path = script(room, "lock.py", LOCK)?;
-    let file = file.as_os_str().to_owned();
+/// Clients of a server that pushes: so many connections that stay to the end, of a kind (`websocket`, `events`).
+pub(crate) fn watchers(
+    room: &Room,
+    address: SocketAddr,
+    kind: &str,
+    connections: usize,
+) -> Result<Program> {
+    Ok(push(room, address)?
+        .1
+        .with(["--kind", kind, TO_THE_END_MS])
+        .with([format!("--connections={connections}")]))
+}
+
+/// A server with a thread for each connection that asks somebody in this way for each answer (`asker.py`).
+pub(crate) fn asker(room: &Room, way: &str, address: SocketAddr) -> Result<Program> {
     Ok(room
         .program(["python3"])
-        .with([path.into_os_string(), file])
+        .with([script(room, "asker.py", ASKER)?])
+        .with([way, &address.to_string()]))
+}
+
+/// Whom a server asks in this way, and where: a path, the name of a queue, or an address (`asked.py`).
+pub(crate) fn asked(room: &Room, way: &str, at: &str) -> Result<Program> {
+    Ok(room
+        .program(["python3"])
+        .with([script(room, "asked.py", ASKED)?])
+        .with([way, at]))
+}
+
+/// A client that waits for any answer, however long that takes (`client.py`).
+pub(crate) fn client(room: &Room, address: SocketAddr) -> Result<Program> {
+    Ok(room
+        .program(["python3"])
+        .with([script(room, "client.py", CLIENT)?])
+        .with(["--address", &address.to_string()]))
+}
+
+/// The same, with requests that nobody measures, to the end.
+pub(crate) fn clients(room: &Room, address: SocketAddr, connections: usize) -> Result<Program> {
+    Ok(client(room, address)?
+        .with([TO_THE_END_MS.to_owned()])
+        .with([format!("--connections={connections}")]))
+}
+
+/// A program that holds a lock of this kind (`mutex`, `semaphore`, `sqlite`) in a shared file or beside it, again and again: so many
+/// seconds, and then not for so many.
+pub(crate) fn holder(
+    room: &Room,
+    kind: &str,
+    file: &Path,
+    [held, free]: [&str; 2],
+) -> Result<Program> {
+    Ok(room
+        .program(["python3"])
+        .with([script(room, "lock.py", LOCK)?])
+        .with([kind])
+        .with([file])
         .with([held, free]))
 }
 

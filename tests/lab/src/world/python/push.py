@@ -1,6 +1,7 @@
 """Connections that stay: a server that pushes a message to each now and then, and a client that measures how late they come.
 
-As WebSocket servers do: the client asks once, the server upgrades the connection and then speaks whenever it has something to say.
+As WebSocket servers do: the client asks once, the server upgrades the connection and then speaks whenever it has something to say. As a
+stream of events it does not even upgrade it.
 """
 
 import argparse
@@ -11,11 +12,12 @@ import time
 EVERY = 0.1
 FRAME = b"\x82\x08"  # A final binary frame with eight bytes of payload (RFC 6455).
 UPGRADE = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
-ASK = b"GET / HTTP/1.1\r\nHost: lab\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\r\n"
+UPGRADING = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
 
 parser = argparse.ArgumentParser()
 parser.add_argument("role", choices=["server", "client"])
 parser.add_argument("address")
+parser.add_argument("--kind", choices=["websocket", "events"], default="websocket")
 parser.add_argument("--connections", type=int, default=8)
 parser.add_argument("--for-ms", type=float, default=3000)
 args = parser.parse_args()
@@ -45,11 +47,15 @@ async def serve():
 async def listen():
     """A connection of the client's."""
     reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write(ASK)
+    upgrading = UPGRADING if args.kind == "websocket" else b""
+    writer.write(b"GET /events HTTP/1.1\r\nHost: lab\r\n" + upgrading + b"\r\n")
     await reader.readuntil(b"\r\n\r\n")
     while True:
-        frame = await reader.readexactly(10)
-        late.append(time.monotonic_ns() - int.from_bytes(frame[2:], "big"))
+        if args.kind == "websocket":
+            sent = int.from_bytes((await reader.readexactly(10))[2:], "big")
+        else:
+            sent = int((await reader.readuntil(b"\n\n")).split()[1])
+        late.append(time.monotonic_ns() - sent)
 
 
 async def measure():

@@ -10,36 +10,44 @@ import mmap
 import os
 import random
 import socketserver
+import sqlite3
 import threading
 import time
 import zlib
 
+WORKS = ["plain", "gzip", "lock", "interpret", "poll", "flock", "try", "mutex", "semaphore", "sqlite", "log", "sync", "map", "anon"]
 parser = argparse.ArgumentParser()
 parser.add_argument("form", choices=["threads", "processes", "loop"])
 parser.add_argument("address")
 parser.add_argument("root")
-parser.add_argument("--work", choices=["plain", "gzip", "lock", "interpret", "poll", "flock", "try", "mutex", "log", "sync", "map", "anon"], default="plain")
-parser.add_argument("--lock", help="a file that each request locks: by flock, by flock again and again, or as a mutex in memory")
+parser.add_argument("--work", choices=WORKS, default="plain")
+parser.add_argument("--lock", help="a file that each request locks: by flock, by flock again and again, in memory, or as a database")
 parser.add_argument("--close", action="store_true", help="a connection for each request")
 parser.add_argument("--log", help="directory of the files that the work `log` and `sync` writes")
 parser.add_argument("--file", help="the file of which the work `map` needs pages")
 parser.add_argument("--bytes", type=int, help="how much memory of its own the work `anon` needs")
 parser.add_argument("--pages", type=int, default=4, help="how many pages each answer needs of the file or the memory")
 parser.add_argument("--sleep-ms", type=float, default=0, help="of each answer")
+parser.add_argument("--pool", action="store_true", help="of threads, in which the loop has its work done")
+parser.add_argument("--feed", help="address of a redis, of which each message is pushed to those who stay connected")
 args = parser.parse_args()
 
 LOCK = threading.Lock()
+LOCAL = threading.local()
 LIBC = ctypes.CDLL(None)
-MUTEX = None
-if args.work == "mutex":
+SHARED = None
+if args.work in ("mutex", "semaphore"):
     with open(args.lock, "r+b") as file:
         MEMORY = mmap.mmap(file.fileno(), 4096)
     # All zero is a mutex of one process. Its waiters and owners find each other only if it says that it is shared.
-    MUTEX = (ctypes.c_char * 64).from_buffer(MEMORY)
+    SHARED = (ctypes.c_char * 64).from_buffer(MEMORY)
     ATTRIBUTES = ctypes.create_string_buffer(64)
     LIBC.pthread_mutexattr_init(ATTRIBUTES)
     LIBC.pthread_mutexattr_setpshared(ATTRIBUTES, 1)
-    LIBC.pthread_mutex_init(MUTEX, ATTRIBUTES)
+    if args.work == "mutex":
+        LIBC.pthread_mutex_init(SHARED, ATTRIBUTES)
+    else:
+        LIBC.sem_init(SHARED, 1, 1)
 MIB = 1 << 20
 
 
@@ -77,6 +85,11 @@ def take_memory():
 
 ADDRESS, SIZE = map_file() if args.work == "map" else take_memory() if args.work == "anon" else (None, 0)
 COUNT = itertools.count()
+PUSHED_EVERY_S = 0.2
+FED = asyncio.Event()
+UPGRADE = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+FRAME = b"\x82\x08"  # A final binary frame with eight bytes of payload (RFC 6455).
 host, port = args.address.rsplit(":", 1)
 here = (host, int(port))
 
@@ -93,6 +106,27 @@ def lock_file():
             except BlockingIOError:
                 time.sleep(0.02)
         time.sleep(args.sleep_ms / 1000)
+
+
+def write_row():
+    """Changes a row of a database that others change, too. SQLite asks for its lock again and again."""
+    if not hasattr(LOCAL, "database"):
+        LOCAL.database = sqlite3.connect(args.lock + ".db", timeout=60, isolation_level=None)
+        # It must not wait for the disk.
+        LOCAL.database.execute("PRAGMA synchronous=OFF")
+        LOCAL.database.execute("PRAGMA journal_mode=MEMORY")
+    LOCAL.database.execute("BEGIN IMMEDIATE")
+    LOCAL.database.execute("UPDATE stock SET n = n + 1")
+    LOCAL.database.execute("COMMIT")
+
+
+if args.work == "sqlite":
+    if os.path.exists(args.lock + ".db"):
+        # Of an earlier process, which may have been ended in the middle of a write.
+        os.unlink(args.lock + ".db")
+    with sqlite3.connect(args.lock + ".db") as database:
+        database.execute("CREATE TABLE IF NOT EXISTS stock (n)")
+        database.execute("INSERT INTO stock VALUES (0)")
 
 
 def note():
@@ -132,8 +166,13 @@ def answer(path):
     elif args.work in ("flock", "try"):
         lock_file()
     elif args.work == "mutex":
-        LIBC.pthread_mutex_lock(MUTEX)
-        LIBC.pthread_mutex_unlock(MUTEX)
+        LIBC.pthread_mutex_lock(SHARED)
+        LIBC.pthread_mutex_unlock(SHARED)
+    elif args.work == "semaphore":
+        LIBC.sem_wait(SHARED)
+        LIBC.sem_post(SHARED)
+    elif args.work == "sqlite":
+        write_row()
     elif args.work == "interpret":
         # The interpreter's own lock: one thread computes, the others wait.
         return str(sum(byte * 31 % 7 for byte in body)).encode()
@@ -167,13 +206,45 @@ class Server(socketserver.ThreadingMixIn if args.form == "threads" else socketse
     request_queue_size = 128
 
 
+async def push(writer, request):
+    """A connection that stays: a message goes over it now and then, as a frame of a WebSocket or as an event of a stream of text."""
+    is_frame = b"upgrade: websocket" in request.lower()
+    writer.write(UPGRADE if is_frame else EVENTS)
+    while True:
+        await (FED.wait() if args.feed else asyncio.sleep(PUSHED_EVERY_S))
+        now = time.monotonic_ns()
+        writer.write(FRAME + now.to_bytes(8, "big") if is_frame else b"data: %d\n\n" % now)
+        await writer.drain()
+
+
+async def feed():
+    """Wakes the connections that stay, at each message that comes from redis."""
+    at, port = args.feed.rsplit(":", 1)
+    while True:
+        try:
+            reader, writer = await asyncio.open_connection(at, int(port))
+            writer.write(b"SUBSCRIBE news\r\n")
+            while await reader.read(65536):
+                FED.set()
+                FED.clear()
+        except OSError:
+            pass
+        await asyncio.sleep(0.1)
+
+
 async def converse(reader, writer):
     """One connection of the event loop."""
     try:
         while request := await reader.readuntil(b"\r\n\r\n"):
+            path = request.split()[1].decode()
+            if path == "/events":
+                await push(writer, request)
             if args.work == "poll":
                 await asyncio.sleep(args.sleep_ms / 1000)
-            body = answer(request.split()[1].decode())
+            if args.pool:
+                body = await asyncio.get_running_loop().run_in_executor(None, answer, path)
+            else:
+                body = answer(path)
             writer.write(head(body) + body)
             await writer.drain()
             if args.close:
@@ -185,7 +256,8 @@ async def converse(reader, writer):
 
 async def loop():
     server = await asyncio.start_server(converse, *here, backlog=128)
-    await server.serve_forever()
+    feeding = [feed()] if args.feed else []
+    await asyncio.gather(server.serve_forever(), *feeding)
 
 
 if args.form == "loop":

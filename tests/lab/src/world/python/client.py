@@ -1,0 +1,152 @@
+"""A client that is content with any answer, and patient: a request that has none yet counts with its age."""
+
+import argparse
+import json
+import os
+import socket
+import threading
+import time
+
+WARM_UP_S = 0.3
+BEGIN = time.monotonic()
+times, since = [], {}
+
+
+class Http:
+    """Asks a web server, of whatever kind."""
+
+    def __init__(self, _):
+        self.socket = connected()
+
+    def ask(self):
+        """Whether the connection stays."""
+        self.socket.sendall(b"GET /0000.txt HTTP/1.1\r\nHost: lab\r\n\r\n")
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            answer += more(self.socket, 65536)
+        head, _, body = answer.partition(b"\r\n\r\n")
+        fields = [line.split(b":", 1) for line in head.lower().split(b"\r\n")[1:]]
+        fields = {field[0]: field[1].strip() for field in fields}
+        missing = int(fields[b"content-length"]) - len(body)
+        while missing > 0:
+            missing -= len(more(self.socket, missing))
+        return fields.get(b"connection") != b"close"
+
+
+def frame(kind, flags, stream, body=b""):
+    """A frame of HTTP/2 (RFC 9113)."""
+    return len(body).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + body
+
+
+def field(name, value):
+    """A field of a head, as it is, and not to be remembered (RFC 7541)."""
+    return b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value
+
+
+class Etcd:
+    """Puts a value into etcd, over gRPC, which is a request of HTTP/2."""
+
+    DATA, HEADERS, RESET, SETTINGS, PING, GO_AWAY, WINDOW = 0, 1, 3, 4, 6, 7, 8
+    END, ANSWERS, WHOLE = 1, 1, 4
+    HEAD = b"".join(
+        [
+            field(b":method", b"POST"),
+            field(b":scheme", b"http"),
+            field(b":path", b"/etcdserverpb.KV/Put"),
+            field(b":authority", b"lab"),
+            field(b"content-type", b"application/grpc"),
+            field(b"te", b"trailers"),
+        ]
+    )
+
+    def __init__(self, number):
+        self.socket = connected()
+        self.stream = -1
+        key, value = b"key%d" % number, b"v" * 100
+        put = b"\x0a" + bytes([len(key)]) + key + b"\x12" + bytes([len(value)]) + value
+        self.put = b"\0" + len(put).to_bytes(4, "big") + put
+        # All answers together may be longer than the 64 KiB that are allowed without this.
+        larger = frame(self.WINDOW, 0, 0, (1 << 30).to_bytes(4, "big"))
+        self.socket.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(self.SETTINGS, 0, 0) + larger)
+
+    def ask(self):
+        self.stream += 2
+        head = frame(self.HEADERS, self.WHOLE, self.stream, self.HEAD)
+        self.socket.sendall(head + frame(self.DATA, self.END, self.stream, self.put))
+        while True:
+            head = exactly(self.socket, 9)
+            kind, flags, stream = head[3], head[4], int.from_bytes(head[5:], "big")
+            body = exactly(self.socket, int.from_bytes(head[:3], "big"))
+            if kind == self.SETTINGS and not flags & self.ANSWERS:
+                self.socket.sendall(frame(self.SETTINGS, self.ANSWERS, 0))
+            elif kind == self.PING and not flags & self.ANSWERS:
+                self.socket.sendall(frame(self.PING, self.ANSWERS, 0, body))
+            elif kind in (self.RESET, self.GO_AWAY):
+                raise ConnectionError("etcd does not want to answer")
+            elif kind == self.HEADERS and flags & self.END and stream == self.stream:
+                return True
+
+
+def connected():
+    host, port = args.address.rsplit(":", 1)
+    there = socket.create_connection((host, int(port)))
+    there.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return there
+
+
+def more(there, size):
+    read = there.recv(size)
+    if not read:
+        raise ConnectionError("the server has hung up")
+    return read
+
+
+def exactly(there, size):
+    read = b""
+    while len(read) < size:
+        read += more(there, size - len(read))
+    return read
+
+
+def converse(number):
+    """One connection, with one request at a time."""
+    asking, turn = None, 0
+    while True:
+        # Between half of the think time and one and a half, so that connections do not march in step.
+        time.sleep(args.think_ms / 1000 * (0.5 + (turn * 7 + number * 3) % 11 / 10))
+        turn += 1
+        try:
+            asking = asking or PROTOCOLS[args.protocol](number)
+            begin = since[number] = time.monotonic()
+            stays = asking.ask()
+            if begin - BEGIN >= WARM_UP_S:
+                times.append(time.monotonic() - begin)
+        except OSError:
+            stays = False
+            time.sleep(0.05)
+        since.pop(number, None)
+        if not stays:
+            asking = None
+        while args.once and stays:
+            time.sleep(60)
+
+
+PROTOCOLS = {"http": Http, "etcd": Etcd}
+parser = argparse.ArgumentParser()
+parser.add_argument("--address", required=True)
+parser.add_argument("--protocol", choices=PROTOCOLS, default="http")
+parser.add_argument("--connections", type=int, default=4)
+parser.add_argument("--think-ms", type=float, default=20)
+parser.add_argument("--for-ms", type=float, default=3000)
+parser.add_argument("--once", action="store_true", help="each connection asks once, and stays")
+args = parser.parse_args()
+for number in range(args.connections):
+    threading.Thread(target=converse, args=[number], daemon=True).start()
+time.sleep(args.for_ms / 1000)
+now = time.monotonic()
+all_times = sorted(times + [now - begin for begin in list(since.values())])
+if all_times:
+    at = lambda q: int(1e9 * all_times[min(len(all_times) - 1, int(len(all_times) * q))])
+    print(json.dumps({"count": len(all_times), "p50_ns": at(0.5), "p99_ns": at(0.99)}), flush=True)
+# Threads that wait for an answer would keep it alive.
+os._exit(0)
