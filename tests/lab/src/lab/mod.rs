@@ -48,7 +48,7 @@ const UNDO_TRIES: u32 = 6;
 const UNDO_REST: Duration = Duration::from_secs(10);
 
 /// Of these `--quick` plays [`EACH_TIME`], by turns: one per kind, guilty or innocent.
-const BY_TURNS: [&str; 12] = [
+const BY_TURNS: [&str; 36] = [
     "quota-shared",
     "stopped-signals",
     "lock-file-held",
@@ -61,6 +61,30 @@ const BY_TURNS: [&str; 12] = [
     "queues-class-apart",
     "async-uring-elsewhere",
     "light-load",
+    "pool-node-tar",
+    "asked-pipe-slow",
+    "pool-caddy-elsewhere",
+    "resolver-fast",
+    "session-row",
+    "hung-lock",
+    "pool-tokio-elsewhere",
+    "hung-not",
+    "pool-etcd-dd",
+    "upstream-dead-nginx",
+    "session-row-other",
+    "asked-helper-fast",
+    "push-events-tar",
+    "asked-queue-slow",
+    "pool-nginx-elsewhere",
+    "lock-sqlite-brief",
+    "session-maria-table",
+    "asked-helper-tar",
+    "session-maria-other",
+    "push-fed",
+    "pool-asyncio-tar",
+    "resolver-never",
+    "lock-semaphore-held",
+    "asked-child-sleeps",
 ];
 
 /// So many of [`BY_TURNS`] are played each time.

@@ -115,7 +115,7 @@ fn elsewhere(stage: &Stage, engine: &str) -> Result<Scene> {
 }
 
 /// The target in `scene` reads a file of its own disk; tar reads another one, which is returned.
-fn with_tar_elsewhere(
+pub(super) fn with_tar_elsewhere(
     stage: &Stage,
     scene: impl FnOnce(&Path) -> Result<Scene>,
 ) -> Result<(Scene, Disk)> {
@@ -145,11 +145,19 @@ fn server(stage: &Stage, file: &Path) -> Result<Scene> {
 }
 
 fn server_beside_tar(stage: &Stage) -> Result<Scene> {
+    with_tar_here(stage, |file| server(stage, file))
+}
+
+/// The target in `scene`, or whom it asks, reads a file; tar reads the same disk.
+pub(super) fn with_tar_here(
+    stage: &Stage,
+    scene: impl FnOnce(&Path) -> Result<Scene>,
+) -> Result<Scene> {
     let files = Trees::for_a_window(stage)?;
     let (disk, file) = read_disk(stage, files.bytes())?;
     let trees = files.plant(&disk)?;
     let busy = Meter::DiskBusy(disk.name().to_owned());
-    Ok(server(stage, &file)?
+    Ok(scene(&file)?
         .guilty("backup", stage.room.script(TAR, &trees))
         .holds("disk", None)
         .at_least(busy, BUSY)

@@ -101,7 +101,7 @@ fn apache_and_tar(stage: &Stage, form: Form) -> Result<Scene> {
 }
 
 /// Where a scene's server listens, and what it serves from the scene's disk.
-fn served_cold(scene: &Scene) -> Result<(SocketAddr, PathBuf)> {
+pub(super) fn served_cold(scene: &Scene) -> Result<(SocketAddr, PathBuf)> {
     let (Some(address), Some(disk)) = (scene.address, scene.disks.first()) else {
         bail!("a scene of a disk has one, and a server that listens");
     };

@@ -98,7 +98,7 @@ pub(super) fn table(name: &str, rows: usize) -> String {
     )
 }
 
-fn asks(stage: &Stage, protocol: &str, address: SocketAddr, question: &str) -> Program {
+pub(super) fn asks(stage: &Stage, protocol: &str, address: SocketAddr, question: &str) -> Program {
     stage
         .room
         .own("demo-query")
@@ -207,7 +207,7 @@ fn commits(stage: &Stage, script: &str) -> Result<Scene> {
 
 /// How busy the disk is at least, in seconds per second. A process that flushes waits between two writes, and so do the commits
 /// behind it: the disk rests now and then.
-const COMMITTING: f64 = 0.5;
+pub(super) const COMMITTING: f64 = 0.5;
 
 fn scan(stage: &Stage) -> Result<Scene> {
     let address = world::loopback()?;

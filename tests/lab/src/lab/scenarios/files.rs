@@ -123,7 +123,7 @@ fn written(stage: &Stage, work: &str, same: bool) -> Result<Scene> {
 }
 
 /// A program writes to a disk in memory now and then.
-fn beside_memory(stage: &Stage, scene: Scene) -> Result<Scene> {
+pub(super) fn beside_memory(stage: &Stage, scene: Scene) -> Result<Scene> {
     let there = disk::attach_in_memory(&stage.room, "there", disk::bytes_for(192 << 20))?;
     let backup = writer(stage, LIGHT_WRITES, &there);
     let busy = Meter::DiskBusy(there.name().to_owned());

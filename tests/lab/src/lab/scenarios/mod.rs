@@ -1,5 +1,6 @@
 //! All scenarios, by family.
 
+mod asked;
 mod asynchronous;
 mod backup;
 mod clients;
@@ -19,8 +20,12 @@ mod network;
 mod own_doing;
 mod parts;
 mod pipeline;
+mod pools;
+mod pushes;
 mod queues;
+mod sessions;
 mod stopped;
+mod unanswered;
 mod web;
 
 use super::scenario::Scenario;
@@ -40,6 +45,7 @@ pub(crate) const ALL: &[(&str, &[Scenario])] = &[
     ("asynchronous", asynchronous::ALL),
     ("backup", backup::ALL),
     ("database", database::ALL),
+    ("sessions", sessions::ALL),
     ("cpu", cpu::ALL),
     ("network", network::ALL),
     ("links", links::ALL),
@@ -47,6 +53,10 @@ pub(crate) const ALL: &[(&str, &[Scenario])] = &[
     ("locks", locks::ALL),
     ("pipeline", pipeline::ALL),
     ("form", form::ALL),
+    ("pools", pools::ALL),
+    ("pushes", pushes::ALL),
+    ("asked", asked::ALL),
+    ("unanswered", unanswered::ALL),
     ("web", web::ALL),
     ("stopped", stopped::ALL),
     ("clients", clients::ALL),
