@@ -6,7 +6,7 @@
 use std::{
     mem,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    thread,
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -16,8 +16,18 @@ const HANGS: Duration = Duration::from_millis(20);
 /// Most threads for one list: at most so many are left behind.
 const MOST_THREADS: usize = 8;
 
+/// Stack of a thread that looks, bytes. The memory of the tracer stays locked, and a look needs a fraction of this.
+const STACK: usize = 128 << 10;
+
 /// The time between two questions whether the caller has enough.
 const STEP: Duration = Duration::from_millis(10);
+
+/// Starts a thread that looks at something. `None` if there can be no more threads.
+pub(crate) fn on_thread<R: Send + 'static>(
+    look: impl FnOnce() -> R + Send + 'static,
+) -> Option<JoinHandle<R>> {
+    thread::Builder::new().stack_size(STACK).spawn(look).ok()
+}
 
 /// The looks at a list of items, under way.
 pub(crate) struct Looks<I, T> {
@@ -75,7 +85,7 @@ where
         let start = move || {
             let (board, look) = (Arc::clone(&shared), look.clone());
             // Without a thread the items stay unread.
-            let _ = thread::Builder::new().spawn(move || board.work_off(look));
+            let _ = on_thread(move || board.work_off(look));
         };
         start();
         Self {

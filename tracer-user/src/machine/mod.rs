@@ -9,6 +9,7 @@ pub(crate) mod looks;
 pub(crate) mod memory;
 pub(crate) mod priority;
 pub(crate) mod proc;
+pub(crate) mod rounds;
 pub(crate) mod siblings;
 pub(crate) mod steal;
 

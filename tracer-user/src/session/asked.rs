@@ -7,7 +7,7 @@ use std::{
     collections::{HashMap, HashSet},
     hash::Hash,
     sync::mpsc::{Receiver, Sender, channel},
-    thread::{self, JoinHandle},
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -17,7 +17,7 @@ use tracer_common::sched::WAIT_NO_WAKER;
 use crate::{
     event::{Event, OpenSocket, Wait, is_local},
     machine::{
-        give_back_memory, priority,
+        give_back_memory, looks, priority,
         proc::{self, Connection},
     },
 };
@@ -141,7 +141,7 @@ impl Asked {
             return;
         }
         let (sender, wanted) = (self.found.0.clone(), std::mem::take(&mut self.wanted));
-        self.looking = Some(thread::spawn(move || {
+        self.looking = looks::on_thread(move || {
             priority::as_everybody();
             for (asked, peers) in wanted.iter().zip(proc::peers_of(&wanted)) {
                 for pid in peers.into_iter().take(MOST_FOLLOWED) {
@@ -151,7 +151,7 @@ impl Asked {
                 }
             }
             give_back_memory();
-        }));
+        });
     }
 
     /// Begins to look whether the process that ended this wait has answered over a Unix socket, or serves a file system.
@@ -168,7 +168,8 @@ impl Asked {
             return;
         }
         let sender = self.found.0.clone();
-        thread::spawn(move || {
+        // Without a thread the process is not followed.
+        let _ = looks::on_thread(move || {
             priority::as_everybody();
             // A process that cannot be looked at is not followed.
             if proc::asks_over_files(by_pid, pid)

@@ -4,18 +4,11 @@
 //! Each connection is looked for once, soon after its first use. A look takes many at a time, beside the loop that reads. A
 //! connection that is over by then stays unknown.
 
-use std::{
-    collections::HashSet,
-    sync::mpsc::{Receiver, Sender, channel},
-    time::{Duration, Instant},
-};
+use std::{collections::HashSet, time::Duration};
 
 use crate::{
     event::{self, Event},
-    machine::{
-        clocks::{now_ns, thread_cpu_time},
-        priority, proc,
-    },
+    machine::{clocks::now_ns, proc, rounds::Rounds},
 };
 
 /// Most connections looked for at a time. If there are more, those that came first.
@@ -24,9 +17,6 @@ const MOST_AT_ONCE: usize = 1024;
 /// The shortest time from one look to the next.
 const APART: Duration = Duration::from_millis(100);
 
-/// After a look, rest 50 times the CPU time that it took: looking costs at most 2 % of a CPU.
-const REST: u32 = 50;
-
 /// A connection with a client that is not known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Unknown {
@@ -34,8 +24,8 @@ struct Unknown {
     ends: proc::Connection,
 }
 
-/// The result of a look, and the CPU time that it took.
-type Look = (Vec<(Unknown, Option<u32>)>, Duration);
+/// The result of a look.
+type Look = Vec<(Unknown, Option<u32>)>;
 
 /// The search for the target's clients.
 pub(crate) struct Clients {
@@ -43,9 +33,8 @@ pub(crate) struct Clients {
     serving: HashSet<u32>,
     waiting: Vec<Unknown>,
     /// The sockets being looked for. If a socket has become another connection's in between, it is taken out.
-    looking: Option<HashSet<u64>>,
-    not_before: Instant,
-    found: (Sender<Look>, Receiver<Look>),
+    looked_for: HashSet<u64>,
+    looks: Rounds<Look>,
 }
 
 impl Clients {
@@ -55,9 +44,8 @@ impl Clients {
         Self {
             serving: ports.iter().copied().collect(),
             waiting: Vec::new(),
-            looking: None,
-            not_before: Instant::now(),
-            found: channel(),
+            looked_for: HashSet::new(),
+            looks: Rounds::new(),
         }
     }
 
@@ -68,15 +56,13 @@ impl Clients {
                 self.meet(socket);
             }
         }
-        if self.looking.is_none() && !self.waiting.is_empty() && Instant::now() >= self.not_before {
+        if !self.waiting.is_empty() && self.looks.is_due(APART) {
             self.look();
         }
     }
 
     fn meet(&mut self, socket: &event::Socket) {
-        if let Some(looking) = &mut self.looking {
-            looking.remove(&socket.socket);
-        }
+        self.looked_for.remove(&socket.socket);
         self.waiting.retain(|known| known.socket != socket.socket);
         let serves = self.serving.contains(&socket.local_port) && socket.is_local();
         if serves && self.waiting.len() < MOST_AT_ONCE {
@@ -90,27 +76,25 @@ impl Clients {
 
     fn look(&mut self) {
         let wanted = std::mem::take(&mut self.waiting);
-        self.looking = Some(wanted.iter().map(|unknown| unknown.socket).collect());
-        let sender = self.found.0.clone();
-        std::thread::spawn(move || {
-            priority::as_everybody();
+        self.looked_for = wanted.iter().map(|unknown| unknown.socket).collect();
+        self.looks.begin(move || {
             let ends: Vec<proc::Connection> = wanted.iter().map(|unknown| unknown.ends).collect();
             let clients = proc::clients_of(&ends);
-            // The receiver is gone once the trace is over.
-            let _ = sender.send((wanted.into_iter().zip(clients).collect(), thread_cpu_time()));
+            wanted.into_iter().zip(clients).collect()
         });
     }
 
     /// The clients found since the last call.
     pub(crate) fn take(&mut self) -> Vec<Event> {
-        let Ok((found, took)) = self.found.1.try_recv() else {
-            return Vec::new();
-        };
-        self.not_before = Instant::now() + APART.max(took * REST);
-        let looking = self.looking.take().unwrap_or_default();
+        let found = self.looks.take();
+        found.map_or_else(Vec::new, |look| self.found(look))
+    }
+
+    fn found(&mut self, look: Look) -> Vec<Event> {
+        let looked_for = std::mem::take(&mut self.looked_for);
         let mut events = Vec::new();
-        for (unknown, client) in found {
-            let Some(client) = client.filter(|_| looking.contains(&unknown.socket)) else {
+        for (unknown, client) in look {
+            let Some(client) = client.filter(|_| looked_for.contains(&unknown.socket)) else {
                 continue;
             };
             events.push(Event::Client(event::Client {
@@ -130,6 +114,9 @@ mod tests {
 
     use super::*;
 
+    /// Far more than a look takes on a busy machine.
+    const LONG: Duration = Duration::from_secs(60);
+
     fn accepted(socket: u64, client: &TcpStream) -> Event {
         Event::Socket(event::Socket {
             ns: 1,
@@ -142,8 +129,7 @@ mod tests {
     }
 
     fn wait_for(clients: &mut Clients) -> Vec<u64> {
-        let look = clients.found.1.recv().unwrap();
-        clients.found.0.send(look).unwrap();
+        let look = clients.looks.wait(LONG).unwrap();
         let sockets = |event: &Event| match event {
             Event::Client(client) => {
                 assert_eq!(client.client_pid, std::process::id());
@@ -151,7 +137,7 @@ mod tests {
             }
             other => unreachable!("{other:?}"),
         };
-        clients.take().iter().map(sockets).collect()
+        clients.found(look).iter().map(sockets).collect()
     }
 
     #[test]
@@ -166,7 +152,7 @@ mod tests {
         clients.see(&[accepted(1, &first), accepted(2, &second)]);
         assert_eq!(wait_for(&mut clients), [1, 2]);
         clients.see(&[]);
-        assert!(clients.looking.is_none());
+        assert!(!clients.looks.is_looking());
     }
 
     #[test]
@@ -179,7 +165,7 @@ mod tests {
         clients.see(&[accepted(1, &first)]);
         clients.see(&[accepted(1, &second)]);
         assert_eq!(wait_for(&mut clients), [0; 0]);
-        clients.not_before = Instant::now();
+        clients.looks = Rounds::new();
         clients.see(&[]);
         assert_eq!(wait_for(&mut clients), [1]);
     }
@@ -201,6 +187,6 @@ mod tests {
             socket("127.0.0.1:40000", 40_000, "127.0.0.1:5432"),
             socket("10.0.0.1:80", 80, "10.0.0.2:40000"),
         ]);
-        assert!(clients.waiting.is_empty() && clients.looking.is_none());
+        assert!(clients.waiting.is_empty() && !clients.looks.is_looking());
     }
 }

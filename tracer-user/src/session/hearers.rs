@@ -3,12 +3,7 @@
 //! A request that is answered soon needs no look. Of one that is not, a look tells whether the server hangs, or waits for its client. It
 //! takes place beside the loop that reads, and once more at the end of the window.
 
-use std::{
-    collections::BTreeSet,
-    sync::mpsc::{Receiver, Sender, channel},
-    thread,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use tracer_common::tcp::{CALL_CLOSE, CALL_SEND};
@@ -16,10 +11,10 @@ use tracer_common::tcp::{CALL_CLOSE, CALL_SEND};
 use crate::{
     event::{self, Call, Event, OpenSocket, Unanswered},
     machine::{
-        clocks::{now_ns, thread_cpu_time},
+        clocks::now_ns,
         looks::Looks,
-        priority,
         proc::{self, Place},
+        rounds::Rounds,
     },
 };
 
@@ -33,18 +28,12 @@ const OLD_NS: u64 = 1_000_000_000;
 /// The shortest time from one look to the next.
 const APART: Duration = Duration::from_secs(1);
 
-/// After a look, rest 50 times the CPU time that it took: looking costs at most 2 % of a CPU.
-const REST: u32 = 50;
-
 /// How long the end of the trace waits for the last look.
 const PATIENCE: Duration = Duration::from_millis(400);
 
 /// Most processes and sockets that are known.
 const MOST_PIDS: usize = 1024;
 const MOST_SOCKETS: usize = 1 << 16;
-
-/// Connections that nobody hears, and the CPU time of the look.
-type Look = (Vec<event::Unheard>, Duration);
 
 /// The search for connections that nobody hears.
 pub(super) struct Hearers {
@@ -62,9 +51,7 @@ pub(super) struct Hearers {
     owing: BTreeSet<u32>,
     /// Was one of them a process that the target asks? It has not been looked at.
     is_new: bool,
-    is_looking: bool,
-    not_before: Instant,
-    found: (Sender<Look>, Receiver<Look>),
+    looks: Rounds<Vec<event::Unheard>>,
 }
 
 impl Hearers {
@@ -79,9 +66,7 @@ impl Hearers {
             owing: BTreeSet::new(),
             open: FxHashMap::default(),
             is_new: false,
-            is_looking: false,
-            not_before: Instant::now() + APART,
-            found: channel(),
+            looks: Rounds::after_rest(),
         }
     }
 
@@ -152,37 +137,22 @@ impl Hearers {
 
     /// What was found since the last call. Looks again when it is time.
     pub(super) fn take(&mut self) -> Vec<Event> {
-        let mut events = Vec::new();
-        if let Ok((found, took)) = self.found.1.try_recv() {
-            self.is_looking = false;
-            self.not_before = Instant::now() + APART.max(took * REST);
-            events.extend(found.into_iter().map(Event::Unheard));
-        }
-        if !self.is_looking && Instant::now() >= self.not_before {
-            self.not_before = Instant::now() + APART;
+        let found = self.looks.take().unwrap_or_default();
+        if self.looks.is_due(APART) {
             let is_new = std::mem::take(&mut self.is_new);
             if is_new || self.waits(now_ns(), OLD_NS) {
-                self.look(is_new);
+                let place = self.where_to_look(now_ns(), is_new);
+                self.looks.begin(move || proc::unheard(&place));
+            } else {
+                self.looks.pause();
             }
         }
-        events
+        found.into_iter().map(Event::Unheard).collect()
     }
 
     /// Has a request waited for so long?
     fn waits(&self, now_ns: u64, least_ns: u64) -> bool {
         self.open.values().any(|(ns, _)| ns + least_ns <= now_ns)
-    }
-
-    fn look(&mut self, and_before: bool) {
-        self.is_looking = true;
-        let place = self.where_to_look(now_ns(), and_before);
-        let sender = self.found.0.clone();
-        thread::spawn(move || {
-            priority::as_everybody();
-            let found = proc::unheard(&place);
-            // The receiver is gone once the trace is over.
-            let _ = sender.send((found, thread_cpu_time()));
-        });
     }
 
     /// In processes with a request that waits, and in those that owed an answer before.
@@ -203,7 +173,7 @@ impl Hearers {
 
     /// The last look, at the end of the window. Without a request that waits nothing is read.
     pub(super) fn last(&mut self, end_ns: u64) -> Vec<Event> {
-        let earlier = self.found.1.try_iter().flat_map(|(found, _)| found);
+        let earlier = self.looks.take().unwrap_or_default().into_iter();
         let mut all: Vec<event::Unheard> = earlier.filter(|found| found.ns <= end_ns).collect();
         let place = self.where_to_look(end_ns, true);
         if !place.owing.is_empty() {

@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::mpsc::{Receiver, Sender, channel},
-    thread,
     time::{Duration, Instant},
 };
 
@@ -17,6 +16,7 @@ use crate::{
     machine::{
         clocks::{now_ns, thread_cpu_time},
         limits::{self, Member, Seen},
+        looks::on_thread,
         memory, priority,
         proc::{self, IoLimit},
     },
@@ -26,9 +26,6 @@ use crate::{
 
 /// Most processes of which the limits are read: the target's own have the same ones, as a rule.
 const MOST: usize = 16;
-/// Stack of the thread that reads, bytes: memory of the tracer stays locked.
-const STACK: usize = 128 << 10;
-
 /// How long the begin and the end wait for a look under way: files of control groups are read in a millisecond.
 const PATIENCE: Duration = Duration::from_millis(200);
 
@@ -95,7 +92,7 @@ impl Limits {
             }
         };
         // Without the thread nothing is asked and nothing answered: every limit stays the target's own.
-        let _ = thread::Builder::new().stack_size(STACK).spawn(read);
+        let _ = on_thread(read);
         let mut limits = Self {
             ask,
             answers,

@@ -6,7 +6,6 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::mpsc::{Receiver, Sender, channel},
-    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -17,15 +16,16 @@ use crate::{
     functions::{FILE_LOCKS, FUTEXES, has_any},
     machine::{
         clocks::now_ns,
-        priority,
+        looks::Looks,
         proc::{self, FileLocks},
+        rounds::Rounds,
     },
 };
 
 /// Time between two looks at least. Shorter waits have a record soon enough, with the one who released the lock.
 const REST: Duration = Duration::from_millis(500);
 
-/// After a look, rest this many times as long as it took: looking costs at most 2 % of a CPU.
+/// After reading what is open, rest this many times as long as that took: it costs at most 2 % of a CPU.
 const REST_FOR_WORK: u32 = 50;
 
 /// How long the end of the trace waits for the last look.
@@ -89,12 +89,12 @@ pub(super) struct Locks {
     owners: usize,
     /// Files to look for.
     wanted: Vec<(u32, u64)>,
-    /// When the next look may begin.
+    /// When what is open may be read again.
     next: Instant,
-    /// When it was last asked whether one is due.
+    /// When it was last asked whether a look is due.
     begun: Instant,
-    /// The look under way; it returns the sleeps without an owner, and how long it took.
-    looking: Option<JoinHandle<(Vec<Sleeper>, Duration)>>,
+    /// Each returns the sleeps without an owner. What it finds it sends at once: it may hang in the middle.
+    looks: Rounds<Vec<Sleeper>>,
     found: (Sender<Event>, Receiver<Event>),
 }
 
@@ -112,7 +112,7 @@ impl Locks {
             wanted: Vec::new(),
             next: Instant::now(),
             begun: Instant::now(),
-            looking: None,
+            looks: Rounds::new(),
             found: channel(),
         }
     }
@@ -155,9 +155,10 @@ impl Locks {
 
     /// Is it time for a look?
     pub(super) fn is_due(&mut self) -> bool {
-        self.end_look();
+        let ownerless = self.looks.take();
+        self.ownerless.extend(ownerless.into_iter().flatten());
         self.begun = Instant::now();
-        self.has_sleepers() && self.looking.is_none() && self.begun >= self.next
+        self.has_sleepers() && self.looks.is_due(REST) && self.begun >= self.next
     }
 
     fn has_sleepers(&self) -> bool {
@@ -173,14 +174,13 @@ impl Locks {
                 *self.files.entry(*file).or_default() += 1;
             }
             // The list of what is open may be long.
-            self.rest(self.begun.elapsed());
+            self.next = Instant::now() + REST.max(self.begun.elapsed() * REST_FOR_WORK);
             if !sleepers.is_empty() || !files.is_empty() {
                 let sender = self.found.0.clone();
-                self.looking = Some(thread::spawn(move || {
-                    priority::as_everybody();
+                self.looks.begin(move || {
                     look_for_files(&files, &sender);
                     look(&sleepers, &sender)
-                }));
+                });
             }
         }
         let found = self.seen();
@@ -225,35 +225,14 @@ impl Locks {
         self.ownerless.clear();
         if self.has_sleepers() {
             let (sleepers, found) = (self.sleepers(open), self.found.0.clone());
-            let (done, over) = channel();
-            thread::spawn(move || {
-                look(&sleepers, &found);
-                // Nobody waits any more if it took too long.
-                let _ = done.send(());
-            });
-            let _ = over.recv_timeout(PATIENCE);
+            Looks::begin(vec![()], move |()| drop(look(&sleepers, &found)))
+                .end_within(PATIENCE, || false);
         }
         self.seen()
     }
 
     fn seen(&self) -> Vec<Event> {
         self.found.1.try_iter().collect()
-    }
-
-    /// Takes the result of a look that is over.
-    fn end_look(&mut self) {
-        if let Some(look) = self.looking.take_if(|look| look.is_finished())
-            && let Ok((ownerless, took)) = look.join()
-        {
-            self.ownerless.extend(ownerless);
-            self.rest(took);
-        }
-    }
-
-    /// Rests after work that took so long.
-    fn rest(&mut self, took: Duration) {
-        let next = Instant::now() + REST.max(took * REST_FOR_WORK);
-        self.next = self.next.max(next);
     }
 
     /// The threads that sleep for a lock, and may know an owner.
@@ -286,9 +265,8 @@ impl Locks {
     }
 }
 
-/// Sends what the locks of these threads show. Returns the sleeps on a futex without an owner, and how long it took.
-fn look(sleepers: &[(Sleeper, Lock)], found: &Sender<Event>) -> (Vec<Sleeper>, Duration) {
-    let begun = Instant::now();
+/// Sends what the locks of these threads show. Returns the sleeps on a futex without an owner.
+fn look(sleepers: &[(Sleeper, Lock)], found: &Sender<Event>) -> Vec<Sleeper> {
     let of_files = sleepers.iter().any(|(_, lock)| *lock == Lock::File);
     let mut files = of_files.then(FileLocks::read);
     let mut ownerless = Vec::new();
@@ -316,7 +294,7 @@ fn look(sleepers: &[(Sleeper, Lock)], found: &Sender<Event>) -> (Vec<Sleeper>, D
             file,
         }));
     }
-    (ownerless, begun.elapsed())
+    ownerless
 }
 
 /// Sends the paths of these files, each of a process and with its inode.
@@ -371,7 +349,7 @@ mod tests {
             {
                 break seen.clone();
             }
-            thread::yield_now();
+            std::thread::yield_now();
         };
         locks.see(&[Event::Wait(Wait {
             tid: pid,

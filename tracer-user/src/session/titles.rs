@@ -6,16 +6,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::mpsc::{Receiver, Sender, channel},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use crate::{
     event::{self, Event},
-    machine::{
-        clocks::{now_ns, thread_cpu_time},
-        priority, proc,
-    },
+    machine::{clocks::now_ns, proc, rounds::Rounds},
 };
 
 /// Most processes looked at. If there are more, those that came first.
@@ -26,13 +22,8 @@ const MOST_THREADS: usize = 2048;
 const APART: Duration = Duration::from_secs(1);
 /// The same while there is a process that was never looked at. A worker may live for less than a second.
 const APART_NEW: Duration = Duration::from_millis(200);
-/// After a look, rest 50 times the CPU time that it took: looking costs at most 2 % of a CPU.
-const REST: u32 = 50;
 /// How long a look may take at the end of the trace.
 const PATIENCE: Duration = Duration::from_millis(300);
-
-/// Titles of processes, and the CPU time that the look took.
-type Look = (Vec<(u32, String)>, Duration);
 
 /// The search for titles.
 pub(crate) struct Titles {
@@ -40,10 +31,8 @@ pub(crate) struct Titles {
     living: BTreeMap<u32, Option<String>>,
     /// Those that ended since the last call of [`Self::take`].
     ended: Vec<Event>,
-    looking: bool,
-    looked: Instant,
-    rest: Duration,
-    found: (Sender<Look>, Receiver<Look>),
+    /// Each finds titles of processes.
+    looks: Rounds<Vec<(u32, String)>>,
 }
 
 impl Titles {
@@ -54,10 +43,7 @@ impl Titles {
         Self {
             living: first.map(|pid| (*pid, None)).collect(),
             ended: Vec::new(),
-            looking: false,
-            looked: Instant::now(),
-            rest: Duration::ZERO,
-            found: channel(),
+            looks: Rounds::after_rest(),
         }
     }
 
@@ -78,10 +64,10 @@ impl Titles {
                 _ => {}
             }
         }
-        self.learn();
+        let titles = self.looks.take();
+        self.keep(titles.unwrap_or_default());
         let is_new = self.living.values().any(Option::is_none);
-        let apart = if is_new { APART_NEW } else { APART };
-        if !self.looking && self.looked.elapsed() >= apart.max(self.rest) {
+        if self.looks.is_due(if is_new { APART_NEW } else { APART }) {
             self.look();
         }
     }
@@ -93,14 +79,11 @@ impl Titles {
 
     /// What is known of all others at the end of the window, and the names of the threads.
     pub(crate) fn end(&mut self) -> Vec<Event> {
-        if !self.looking {
+        if !self.looks.is_looking() {
             self.look();
         }
-        // One that began long ago hangs.
-        let patience = PATIENCE.saturating_sub(self.looked.elapsed());
-        if let Ok(look) = self.found.1.recv_timeout(patience) {
-            self.keep(look);
-        }
+        let titles = self.looks.wait(PATIENCE);
+        self.keep(titles.unwrap_or_default());
         let pids: BTreeSet<u32> = self.living.keys().copied().collect();
         let titles = std::mem::take(&mut self.living).into_iter();
         let titles = titles.filter_map(|(pid, title)| Some(process(pid, title?)));
@@ -114,28 +97,13 @@ impl Titles {
     }
 
     fn look(&mut self) {
-        self.looking = true;
-        self.looked = Instant::now();
         let pids: Vec<u32> = self.living.keys().copied().collect();
-        let sender = self.found.0.clone();
-        std::thread::spawn(move || {
-            priority::as_everybody();
-            let title = |pid: u32| Some((pid, proc::title(pid)?));
-            let titles = pids.into_iter().filter_map(title).collect();
-            // The receiver is gone once the trace is over.
-            let _ = sender.send((titles, thread_cpu_time()));
-        });
+        let title = |pid: u32| Some((pid, proc::title(pid)?));
+        self.looks
+            .begin(move || pids.into_iter().filter_map(title).collect());
     }
 
-    fn learn(&mut self) {
-        if let Ok(look) = self.found.1.try_recv() {
-            self.keep(look);
-        }
-    }
-
-    fn keep(&mut self, (titles, took): Look) {
-        self.looking = false;
-        self.rest = took * REST;
+    fn keep(&mut self, titles: Vec<(u32, String)>) {
         for (pid, title) in titles {
             // One that has ended meanwhile may have been read too late.
             if let Some(known) = self.living.get_mut(&pid) {
@@ -201,7 +169,7 @@ mod tests {
         };
         titles.see(&[Event::Fork(fork)]);
         for title in ["postgres: startup", "postgres: bench COPY"] {
-            titles.keep((vec![(pid, title.to_owned())], Duration::ZERO));
+            titles.keep(vec![(pid, title.to_owned())]);
         }
         titles.see(&[Event::Exit(event::Exit { ns: 1, pid })]);
         let expected = [(pid, "postgres: bench COPY".to_owned())];
