@@ -3,13 +3,31 @@
 //! Rust emits no CO-RE relocations, so offsets are data. A frozen global is a constant to the verifier. It checks each access
 //! against the kernel's own types. A wrong offset is refused at load; it never reads garbage.
 
+use crate::plain;
+
 /// Value of a field that the running kernel lacks.
 pub const MISSING: u32 = u32::MAX;
 
 /// Global of the kernel half that holds the [`Config`].
 pub const CONFIG_GLOBAL: &str = "CONFIG";
-/// One bit for each process id, in words of 64: is it a target?
+/// [`Marks`] of 64 process ids at each index.
 pub const TARGETS_MAP: &str = "TARGETS";
+/// Entries of that map: `PID_MAX_LIMIT` is 2^22.
+pub const TARGETS_ENTRIES: u32 = 1 << 16;
+
+/// One bit for each of 64 process ids. A process with a bit in either word is a target.
+///
+/// Two words, because both halves write, and 5.10 has no atomic OR. Each bit is set by one of them alone.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Marks {
+    /// Set by the kernel half: a child of a target.
+    pub born: u64,
+    /// Set by user space: a process that was there already.
+    pub found: u64,
+}
+
+plain!(Marks = 16);
 
 /// One wanted fact: the field of [`Offsets`], and its sources, best first.
 #[derive(Clone, Copy, Debug)]

@@ -200,7 +200,7 @@ fn create_maps(loader: Loader, features: &Features, follow_children: bool) -> Re
 /// [`Unsupported`] when the kernel refuses a required probe; an error of another kind when a map cannot be written.
 pub(crate) fn attach(prepared: Prepared, features: &Features, traced: &Traced) -> Result<Attached> {
     let Prepared { mut ebpf, hooks } = prepared;
-    maps::set_targets(&mut ebpf, &traced.pids)?;
+    maps::set_targets(&ebpf, &traced.pids)?;
     maps::watch_disks(&mut ebpf, &traced.disks)?;
     held_back::limit(&mut ebpf, &traced.limits);
     let mut missing = features.costs();

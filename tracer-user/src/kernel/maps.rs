@@ -1,33 +1,56 @@
 //! The values that user space writes into maps, and the memory that the maps take.
 
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::{
+    os::fd::{AsFd as _, AsRawFd as _},
+    sync::atomic::{AtomicU64, Ordering},
+};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, Map},
+    maps::{HashMap, Map},
 };
+use memmap2::MmapOptions;
 use tracer_common::{
     block::{DISKS_MAP, DiskState},
-    config::TARGETS_MAP,
+    config::{Marks, TARGETS_ENTRIES, TARGETS_MAP},
     packets::{SENDERS_MAP, Sender},
 };
 
 /// Marks processes as targets; the first ones before any probe fires.
 ///
+/// The map is mapped, because the kernel half changes the marks of other processes meanwhile: whoever reads 64 of them and writes them
+/// back undoes that.
+///
 /// # Errors
-/// If the map cannot be written.
-pub(super) fn set_targets(ebpf: &mut Ebpf, targets: &[u32]) -> Result<()> {
-    let map = ebpf
-        .map_mut(TARGETS_MAP)
-        .context("the object has no map TARGETS")?;
-    let mut words: Array<_, u64> = Array::try_from(map)?;
+/// If the map cannot be mapped.
+pub(super) fn set_targets(ebpf: &Ebpf, targets: &[u32]) -> Result<()> {
+    let Some(Map::Array(map)) = ebpf.map(TARGETS_MAP) else {
+        bail!("the object has no map TARGETS");
+    };
+    let fd = map.fd().as_fd().as_raw_fd();
+    let bytes = TARGETS_ENTRIES as usize * size_of::<Marks>();
+    let mapping = MmapOptions::new().len(bytes).map_raw(fd);
+    let mapping = mapping.context("cannot map the map TARGETS")?;
+    let marks = mapping.as_mut_ptr().cast::<Marks>();
     for pid in targets {
-        let index = pid >> 6;
-        let word = words.get(&index, 0)? | 1 << (pid & 63);
-        words.set(index, word, 0)?;
+        // SAFETY: the mapping has that many entries, and lasts until the end of this function.
+        unsafe { mark(marks, *pid) };
     }
     Ok(())
+}
+
+/// Marks one process; one that no kernel can have is left out.
+///
+/// # Safety
+/// `marks` are [`TARGETS_ENTRIES`] entries, which others change by atomic instructions alone.
+unsafe fn mark(marks: *mut Marks, pid: u32) {
+    let index = pid >> 6;
+    if index < TARGETS_ENTRIES {
+        // SAFETY: within the entries, and each word is 8-byte aligned.
+        let found = unsafe { AtomicU64::from_ptr(&raw mut (*marks.add(index as usize)).found) };
+        found.fetch_or(1 << (pid & 63), Ordering::Relaxed);
+    }
 }
 
 /// Writes the process of each socket that was sending as the trace began. Best effort: without it, its packets have no owner until it
@@ -87,4 +110,38 @@ fn map_fd(map: &Map) -> Option<i32> {
         return None;
     };
     Some(map.fd().as_fd().as_raw_fd())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_process_is_marked_while_its_neighbours_come_and_go() {
+        let mut all = vec![Marks::default(); TARGETS_ENTRIES as usize];
+        let marks = all.as_mut_ptr();
+        let neighbours = marks as usize;
+        // Processes 64 to 95 come and go, as the kernel half has it.
+        let kernel = thread::spawn(move || {
+            let entry = (neighbours as *mut Marks).wrapping_add(1);
+            // SAFETY: an entry that lives until this thread has ended; both halves change it by atomic instructions.
+            let born = unsafe { AtomicU64::from_ptr(&raw mut (*entry).born) };
+            for round in 0..64_000 {
+                let bit = 1_u64 << (round / 2 % 32);
+                let by = if round % 2 == 0 { bit } else { bit.wrapping_neg() };
+                born.fetch_add(by, Ordering::Relaxed);
+            }
+        });
+        for pid in 96..128 {
+            // SAFETY: as many entries as there are.
+            unsafe { mark(marks, pid) };
+        }
+        // SAFETY: the same; it lies beyond them.
+        unsafe { mark(marks, u32::MAX) };
+        kernel.join().unwrap();
+        let Marks { born, found } = all[1];
+        assert_eq!((born, found), (0, 0xffff_ffff_0000_0000));
+    }
 }

@@ -105,7 +105,7 @@ impl Kernel {
     /// # Errors
     /// If the map cannot be written.
     pub(crate) fn mark(&mut self, pids: &[u32]) -> Result<()> {
-        maps::set_targets(&mut self.ebpf, pids)
+        maps::set_targets(&self.ebpf, pids)
     }
 
     /// Writes the process of each socket that was sending as the trace began. Best effort: without it, its packets have no owner until it
