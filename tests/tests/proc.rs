@@ -2,13 +2,17 @@
 
 use std::{
     collections::BTreeSet,
-    io::{BufRead as _, BufReader, Write as _},
+    env, fs,
+    io::{self, BufRead as _, BufReader, Write as _},
+    os::unix::process::CommandExt as _,
     path::Path,
     process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 use tracer::{event::Event, recording::Reader};
-use tracer_tests::harness::{Guard, Trace};
+use tracer_tests::harness::{Guard, Trace, figure};
 
 /// Children that are born and gone while the trace runs: a prime number.
 const CHILDREN: usize = 101;
@@ -74,4 +78,69 @@ fn children_that_are_gone_when_it_ends_are_all_known() {
     let counts = [&found.forked, &found.executed, &found.ended].map(BTreeSet::len);
     println!("forks, execs, exits: {counts:?}, of {CHILDREN}");
     assert_eq!(counts, [CHILDREN; 3]);
+}
+
+/// Makes the test below a process of its own for the one after it.
+const EXECUTES: &str = "TRACER_TEST_EXECUTES";
+
+#[test]
+fn a_process_for_the_next_test() {
+    if env::var_os(EXECUTES).is_none() {
+        return;
+    }
+    let executes = || {
+        // SAFETY: takes no argument and cannot fail.
+        println!("tid={}", unsafe { libc::gettid() });
+        io::stdin().read_line(&mut String::new()).unwrap();
+        panic!("{}", Command::new("sleep").arg("60").exec());
+    };
+    thread::spawn(executes).join().unwrap();
+}
+
+#[test]
+fn a_thread_that_executes_a_program_ends_under_its_old_number() {
+    println!("RAN proc");
+    let dir = tempfile::tempdir().unwrap();
+    let recording = dir.path().join("trace.rec");
+    let mut process = Command::new(env::current_exe().unwrap());
+    process
+        .args(["--exact", "a_process_for_the_next_test", "--nocapture"])
+        .env(EXECUTES, "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    let mut process = Guard(process.spawn().unwrap());
+    let pid = process.0.id();
+    let mut out = BufReader::new(process.0.stdout.take().unwrap()).lines();
+    let tid = out.find_map(|line| {
+        let line = line.unwrap();
+        line.split_once("tid=").map(|(_, tid)| tid.to_owned())
+    });
+    let tid: u32 = tid.unwrap().trim().parse().unwrap();
+    let trace = Trace::start(&[
+        "--pid",
+        &pid.to_string(),
+        "--duration",
+        "120s",
+        "--output",
+        "json",
+        "--record",
+        recording.to_str().unwrap(),
+    ])
+    .unwrap();
+    let mut stdin = process.0.stdin.take().unwrap();
+    stdin.write_all(b"go\n").unwrap();
+    let begun = Instant::now();
+    while fs::read_to_string(format!("/proc/{pid}/comm")).unwrap() != "sleep\n" {
+        assert!(begun.elapsed() < Duration::from_secs(60));
+        thread::yield_now();
+    }
+    // As long as it seemed to run, if its old number did not end.
+    thread::sleep(Duration::from_secs(2));
+    let report = trace.stop().unwrap().json().unwrap();
+    let ended = |event: &Event| matches!(event, Event::ThreadEnd(end) if end.tid == tid);
+    let mut events = Reader::<Event>::open(&recording).unwrap().map(Result::unwrap);
+    assert!(events.any(|event| ended(&event)));
+    let on_cpu = figure(&report, "/threads/budget_ns/on_cpu").unwrap_or(0);
+    println!("on a CPU for {on_cpu} ns");
+    assert!(on_cpu < 1_000_000_000);
 }

@@ -16,6 +16,7 @@ use tracer_common::{
     proc::{CMDLINE, Exec, Exit, Fork, Parent},
 };
 
+use super::sched;
 use crate::{
     emit,
     filter::{is_target, set_target},
@@ -58,11 +59,13 @@ fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`, everywhere; `current` is `p` and its
-/// new address space holds the arguments.
+/// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`, everywhere; `old_pid` is the number that the
+/// thread had before. `current` is `p`, and its new address space holds the arguments.
 #[btf_tracepoint(function = "sched_process_exec")]
 fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     let task = Task(ctx.arg(0));
+    let (pid, old_tid) = (task.pid(), ctx.arg::<u64>(1) as u32);
+    let now = now();
     let mm = task.mm();
     let (begin, end) = (mm.arg_start(), mm.arg_end());
     let length = end.wrapping_sub(begin);
@@ -73,7 +76,7 @@ fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     };
     let (sid, pgid) = task.session();
     let comm = task.comm();
-    emit::event::<Exec>(Kind::Exec, now(), |record| {
+    emit::event::<Exec>(Kind::Exec, now, |record| {
         // SAFETY: a reservation of this size, and a helper that checks its reads.
         unsafe {
             let failed = bpf_probe_read_user(
@@ -81,7 +84,7 @@ fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
                 CMDLINE as u32,
                 begin as *const _,
             ) != 0;
-            (*record).pid = task.pid();
+            (*record).pid = pid;
             (*record).cmdline_len = if failed { 0 } else { length as u32 };
             (*record).sid = sid;
             (*record).pgid = pgid;
@@ -89,6 +92,9 @@ fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
             (*record).comm = comm;
         }
     });
+    if old_tid != pid && is_target(pid) {
+        sched::renamed(pid, old_tid, now);
+    }
     0
 }
 

@@ -223,15 +223,7 @@ fn leave_cpu(
     let tid = prev.tid();
     let kernel_state = prev.state();
     if kernel_state & TASK_DEAD != 0 {
-        let _ = TASKS.remove(tid);
-        emit::event::<ThreadEnd>(Kind::ThreadEnd, now, |record| {
-            // SAFETY: a reservation of this size.
-            unsafe {
-                (*record).pid = pid;
-                (*record).tid = tid;
-            }
-        });
-        return;
+        return ended(pid, tid, now);
     }
     let Some(task) = known(tid, pid) else { return };
     let runnable = preempt || kernel_state == 0;
@@ -273,6 +265,27 @@ fn leave_cpu(
     if runnable {
         cpus::queue(cpu, now);
     }
+}
+
+/// A target thread is no more.
+#[inline(always)]
+fn ended(pid: u32, tid: u32, now: u64) {
+    let _ = TASKS.remove(tid);
+    emit::event::<ThreadEnd>(Kind::ThreadEnd, now, |record| {
+        // SAFETY: a reservation of this size.
+        unsafe {
+            (*record).pid = pid;
+            (*record).tid = tid;
+        }
+    });
+}
+
+/// A target thread executes a program, and has the number of its process from now on (`exchange_tids`). No switch ends its old number.
+/// The entry of the new one may still be that of the first thread, which may get the old number for its last switch.
+#[inline(always)]
+pub(super) fn renamed(pid: u32, old_tid: u32, now: u64) {
+    let _ = TASKS.remove(pid);
+    ended(pid, old_tid, now);
 }
 
 /// A thread comes on the CPU. Its run-queue wait is kept until it leaves. For a target thread, the whole interval off the CPU is
