@@ -258,6 +258,8 @@ offsets! {
     sock_socket: ("sock", "sk_socket");
     /// `SOCK_*` flags.
     socket_flags: ("socket", "flags");
+    /// The open file of a socket.
+    socket_file: ("socket", "file");
     /// Number of the next byte that the process will write.
     tcp_write_seq: ("tcp_sock", "write_seq");
     /// Next byte to send.

@@ -40,6 +40,11 @@ pub struct Call {
     pub flags: u32,
 }
 
+/// The peer connected, and this side accepted.
+pub const ORIGIN_ACCEPTED: u32 = 1;
+/// This side connected.
+pub const ORIGIN_CONNECTED: u32 = 2;
+
 /// The probes first saw a target's socket, or its packets now leave through another queueing interface.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
@@ -60,6 +65,10 @@ pub struct Socket {
     pub local: [u8; 16],
     /// Peer's address.
     pub remote: [u8; 16],
+    /// One of `ORIGIN_*`; 0 if the probes did not see the connection begin.
+    pub origin: u32,
+    /// Explicit padding.
+    pub reserved: u32,
 }
 
 /// The receiver's window has no room for the next segment that waits.
@@ -185,7 +194,7 @@ pub struct SocketState {
     pub sent_seq: u32,
     /// Interface its packets last left through, if it queues.
     pub ifindex: u32,
-    /// 1 once a [`Socket`] record was emitted.
+    /// 1 once user space knows the socket: a [`Socket`] record was emitted, or a call on a Unix stream.
     pub announced: u32,
     /// Network namespace (inode number) of that interface.
     pub netns: u32,
@@ -207,6 +216,10 @@ pub struct SocketState {
     pub queue: u32,
     /// The queue of the last [`Flow`] record.
     pub flow_queue: u32,
+    /// One of `ORIGIN_*`; 0 if its begin was not seen.
+    pub origin: u32,
+    /// Of a Unix stream: the number of its inode. A socket that gets the same address has another one. 0: not known.
+    pub inode: u32,
 }
 
 /// Key of a [`Link`] cell.
@@ -225,11 +238,11 @@ pub struct LinkOwner {
 
 plain!(
     Call = 64,
-    Socket = 72,
+    Socket = 80,
     Ack = 32,
     Client = 32,
     Link = 88,
     Flow = 56,
-    SocketState = 88,
+    SocketState = 96,
     LinkOwner = 16
 );

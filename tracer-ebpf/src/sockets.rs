@@ -4,10 +4,10 @@ use aya_ebpf::{macros::map, maps::LruHashMap};
 use tracer_common::{
     Kind,
     record::{Header, MapLoss},
-    tcp::{Call, SOCKETS_MAP, SocketState},
+    tcp::{CALL_CLOSE, Call, SOCKETS_MAP, SocketState},
 };
 
-use crate::{emit, shared::shared};
+use crate::{emit, kernel::now, shared::shared};
 
 /// Socket states by the socket's kernel address.
 #[map]
@@ -34,6 +34,8 @@ static UNSEEN: SocketState = SocketState {
     client_pid: 0,
     queue: 0,
     flow_queue: 0,
+    origin: 0,
+    inode: 0,
 };
 
 /// The state of a socket; a socket without one gets it. `None`, and counted, if there is no room.
@@ -73,13 +75,34 @@ pub(crate) fn remove(key: u64) {
     let _ = SOCKETS.remove(key);
 }
 
-/// Forgets a socket, and returns the state it had.
+/// A connection begins on a socket. Nothing is left to it of one that had its address before.
 #[inline(always)]
-pub(crate) fn take(key: u64) -> Option<SocketState> {
-    // SAFETY: the entry is copied at once.
-    let state = unsafe { SOCKETS.get(key) }.copied()?;
+pub(crate) fn begin(key: u64, origin: u32) {
+    ended(key);
+    if let Some(state) = get_or_add(key) {
+        state.origin = origin;
+    }
+}
+
+/// A connection is over: forgets its socket. If user space knows it, the end is emitted.
+///
+/// A function of its own: few of its callers ever meet a socket that is known.
+#[inline(never)]
+pub(crate) fn ended(key: u64) -> i32 {
+    let Some(state) = get(key) else { return 0 };
+    let (announced, pid, ifindex) = (state.announced, state.pid, state.ifindex);
     remove(key);
-    Some(state)
+    if announced != 0 {
+        let call = Call {
+            socket: key,
+            pid,
+            ifindex,
+            flags: CALL_CLOSE,
+            ..NO_CALL
+        };
+        emit_call(&call, now());
+    }
+    0
 }
 
 /// The process that last received or sent on a socket; 0 if none was seen.

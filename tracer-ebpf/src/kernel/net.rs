@@ -65,6 +65,22 @@ impl Sock {
         if peer.is_null() { 0 } else { peer.number() }
     }
 
+    /// The number of its inode (`fs/inode.c`, `get_next_ino()`), which no other socket has; 0 if it is not known.
+    #[inline(always)]
+    pub(crate) fn inode(self) -> u32 {
+        if !has(config!(offsets.sock_socket))
+            || !has(config!(offsets.socket_file))
+            || !has(config!(offsets.file_inode))
+            || !has(config!(offsets.inode_number))
+        {
+            return 0;
+        }
+        let socket = self.socket().address();
+        let file: u64 = untyped(socket as *const u8, config!(offsets.socket_file), 0);
+        let inode: u64 = untyped(file as *const u8, config!(offsets.file_inode), 0);
+        untyped::<u64>(inode as *const u8, config!(offsets.inode_number), 0) as u32
+    }
+
     /// One of the four words of the own (`remote == false`) or the peer's IPv6 address.
     #[inline(always)]
     pub(crate) fn address6(self, remote: bool, word: u32) -> u32 {

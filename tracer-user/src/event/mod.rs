@@ -147,6 +147,8 @@ pub enum Event {
     UnderWay(UnderWay),
     /// Peers wait for answers of a process that hears them no more.
     Unheard(Unheard),
+    /// [`Event::Socket`] of a connection that began in the window.
+    Opened(Opened),
 }
 
 impl Event {
@@ -192,6 +194,7 @@ impl Event {
             Self::Sync(e) => e.ns,
             Self::MemoryUse(e) => e.ns,
             Self::Unheard(e) => e.ns,
+            Self::Opened(e) => e.socket.ns,
             Self::Process(_)
             | Self::Thread(_)
             | Self::Disk(_)
@@ -208,6 +211,16 @@ impl Event {
             | Self::Traced(_)
             | Self::Tracer(_)
             | Self::DiskTotal(_) => 0,
+        }
+    }
+
+    /// The socket of the target that the probes first saw, and who opened its connection.
+    #[must_use]
+    pub fn socket(&self) -> Option<(&Socket, Origin)> {
+        match self {
+            Self::Socket(socket) => Some((socket, Origin::Unknown)),
+            Self::Opened(opened) => Some((&opened.socket, opened.origin)),
+            _ => None,
         }
     }
 }

@@ -47,6 +47,39 @@ impl Socket {
     }
 }
 
+/// The side that opened a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Origin {
+    /// Nobody saw it begin.
+    #[default]
+    Unknown,
+    /// The peer connected, to a port on which somebody of this side listened.
+    Accepted,
+    /// This side connected.
+    Connected,
+}
+
+impl Origin {
+    /// Does this side answer? Where nobody saw who connected, it does if it `listens` on its own port.
+    #[must_use]
+    pub fn serves(self, listens: impl FnOnce() -> bool) -> bool {
+        match self {
+            Self::Unknown => listens(),
+            Self::Accepted => true,
+            Self::Connected => false,
+        }
+    }
+}
+
+/// [`Socket`] of a connection of which the probes saw the begin.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opened {
+    /// The connection.
+    pub socket: Socket,
+    /// Who opened it.
+    pub origin: Origin,
+}
+
 /// Can both ends be of this machine? A connection to an own address has that address at both ends.
 #[must_use]
 pub fn is_local(local: &str, remote: &str) -> bool {

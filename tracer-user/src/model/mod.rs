@@ -29,7 +29,7 @@ mod wait;
 
 use crate::{
     class::{Class, Resource},
-    event::{self, Event},
+    event::{self, Event, Origin},
 };
 use account::Account;
 use books::Holder;
@@ -107,7 +107,8 @@ impl Model {
                 let (requests, mut beside) = self.requests();
                 requests.call(&mut beside, call);
             }
-            Event::Socket(socket) => self.requests.socket(&mut self.threads, socket),
+            Event::Socket(socket) => self.socket(socket, Origin::Unknown),
+            Event::Opened(opened) => self.socket(&opened.socket, opened.origin),
             Event::Ack(ack) => self.acknowledged(ack.socket, ack.ns, ack.ns),
             Event::Delivered(ack) => self.acknowledged(ack.socket, ack.ns, ack.left_ns),
             Event::Link(link) => self.links.sent(names, account, &link.into()),
@@ -210,6 +211,11 @@ impl Model {
             self.threads.completed(account, io, request);
             self.found();
         }
+    }
+
+    fn socket(&mut self, socket: &event::Socket, origin: Origin) {
+        let (requests, mut beside) = self.requests();
+        requests.socket(&mut beside, socket, origin);
     }
 
     fn acknowledged(&mut self, socket: u64, ns: u64, left_ns: u64) {

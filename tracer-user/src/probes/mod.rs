@@ -63,7 +63,7 @@ pub fn decode(bytes: &[u8], symbol: impl Fn(u64) -> String) -> Result<Event, Mal
         Kind::Interrupts => Event::Interrupts(irq::interrupts(&frame::read(bytes)?)),
         Kind::Io => Event::Io(block::io(&frame::read(bytes)?)),
         Kind::Call => Event::Call(tcp::call(&frame::read(bytes)?)),
-        Kind::Socket => Event::Socket(tcp::socket(&frame::read(bytes)?)),
+        Kind::Socket => tcp::socket(&frame::read(bytes)?),
         Kind::Ack => tcp::acknowledgement(&frame::read(bytes)?),
         Kind::Client => Event::Client(tcp::client(&frame::read(bytes)?)),
         Kind::Link => Event::Queue(tcp::link(&frame::read(bytes)?)),

@@ -4,7 +4,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::Result;
 use tracer_common::tcp::{
-    Ack, Call, Client, Flow, LINKS_MAP, Link, LinkOwner, SOCKETS_MAP, Socket, SocketState,
+    Ack, Call, Client, Flow, LINKS_MAP, Link, LinkOwner, ORIGIN_ACCEPTED, ORIGIN_CONNECTED,
+    SOCKETS_MAP, Socket, SocketState,
 };
 
 use super::{
@@ -15,7 +16,7 @@ use super::{
         Probe, optional, substitute,
     },
 };
-use crate::event::{self, Event};
+use crate::event::{self, Event, Origin};
 
 const BLIND: Option<&str> = Some("network");
 const SOCK: &[&str] = &["sock_family", "sock_protocol"];
@@ -84,8 +85,14 @@ pub(super) const PROBES: &[Probe] = &[
     ),
     optional(
         "inet_sock_set_state",
-        &["tcp_write_seq", "tcp_snd_una"],
-        "when the last bytes of a closed connection are acknowledged is not seen",
+        &[
+            "sock_family",
+            "sock_protocol",
+            "tcp_write_seq",
+            "tcp_snd_una",
+        ],
+        "who connected is known only on ports on which the target listened at attach; \
+         when the last bytes of a closed connection are acknowledged is not seen",
         None,
     ),
     optional(
@@ -178,7 +185,18 @@ fn address(family: u32, bytes: [u8; 16], port: u32) -> String {
     SocketAddr::new(Ipv6Addr::from(bytes).to_canonical(), port).to_string()
 }
 
-pub(super) fn socket(r: &Socket) -> event::Socket {
+/// A connection of which the probes did not see the begin may have been opened by either side.
+pub(super) fn socket(r: &Socket) -> Event {
+    let socket = ends(r);
+    let origin = match r.origin {
+        ORIGIN_ACCEPTED => Origin::Accepted,
+        ORIGIN_CONNECTED => Origin::Connected,
+        _ => return Event::Socket(socket),
+    };
+    Event::Opened(event::Opened { socket, origin })
+}
+
+fn ends(r: &Socket) -> event::Socket {
     event::Socket {
         ns: r.header.ns,
         socket: r.socket,
@@ -291,6 +309,23 @@ pub(super) fn unread(maps: &impl Maps, ns: u64) -> Vec<Event> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_connected_is_known_of_a_connection_that_was_seen_to_begin() {
+        let origin = |origin| {
+            let seen = socket(&Socket {
+                origin,
+                local_port: 80,
+                ..Socket::default()
+            });
+            let (socket, origin) = seen.socket().unwrap();
+            assert_eq!(socket.local_port, 80);
+            origin
+        };
+        assert_eq!(origin(0), Origin::Unknown);
+        assert_eq!(origin(ORIGIN_ACCEPTED), Origin::Accepted);
+        assert_eq!(origin(ORIGIN_CONNECTED), Origin::Connected);
+    }
 
     #[test]
     fn addresses_are_shown_as_people_write_them() {

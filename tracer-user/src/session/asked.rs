@@ -15,7 +15,7 @@ use rustc_hash::FxHashSet;
 use tracer_common::sched::WAIT_NO_WAKER;
 
 use crate::{
-    event::{Event, OpenSocket, Wait, is_local},
+    event::{Event, OpenSocket, Origin, Wait, is_local},
     machine::{
         give_back_memory, looks, priority,
         proc::{self, Connection},
@@ -107,9 +107,13 @@ impl Asked {
         // One look for each waker in a batch: looks some time apart are more likely to find a short connection.
         let mut seen = FxHashSet::default();
         for event in events {
+            if let Some((e, origin)) = event.socket()
+                && origin != Origin::Accepted
+            {
+                self.look(e.pid, e.local_port, &e.local, &e.remote);
+            }
             match event {
                 Event::Wait(wait) if seen.insert(wait.waker_pid) => self.woken(wait),
-                Event::Socket(e) => self.look(e.pid, e.local_port, &e.local, &e.remote),
                 Event::Fork(fork) if fork.target => _ = self.known.insert(fork.pid),
                 // Another may get its number.
                 Event::Exit(exit) => _ = self.known.remove(&exit.pid),
@@ -212,6 +216,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::event::{Opened, Socket};
 
     fn wait_for(asked: &mut Asked) -> Vec<Found> {
         loop {
@@ -315,5 +320,24 @@ mod tests {
         asked.look(100, 80, "127.0.0.1:80", "127.0.0.1:40000");
         asked.look(100, 40_000, "10.0.0.1:40000", "10.0.0.5:5432");
         assert!(asked.looks.is_empty());
+    }
+
+    #[test]
+    fn who_connects_to_a_port_that_is_new_since_attach_is_not_asked() {
+        let opened = |origin| {
+            let socket = Socket {
+                pid: u32::MAX,
+                local: "127.0.0.1:8080".to_owned(),
+                local_port: 8080,
+                remote: "127.0.0.1:40000".to_owned(),
+                ..Socket::default()
+            };
+            Event::Opened(Opened { socket, origin })
+        };
+        let mut asked = Asked::new(&[100], &[80]);
+        asked.see(&[opened(Origin::Accepted)]);
+        assert!(asked.looks.is_empty());
+        asked.see(&[opened(Origin::Connected)]);
+        assert_eq!(asked.looks["127.0.0.1:40000"], 1);
     }
 }

@@ -7,7 +7,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use crate::{
-    event::{self, Event},
+    event::{self, Event, Origin},
     machine::{clocks::now_ns, proc, rounds::Rounds},
 };
 
@@ -29,7 +29,7 @@ type Look = Vec<(Unknown, Option<u32>)>;
 
 /// The search for the target's clients.
 pub(crate) struct Clients {
-    /// Ports on which the target listens.
+    /// Ports on which the target listened at attach.
     serving: HashSet<u32>,
     waiting: Vec<Unknown>,
     /// The sockets being looked for. If a socket has become another connection's in between, it is taken out.
@@ -52,8 +52,8 @@ impl Clients {
     /// Takes note of connections that are used for the first time.
     pub(crate) fn see(&mut self, events: &[Event]) {
         for event in events {
-            if let Event::Socket(socket) = event {
-                self.meet(socket);
+            if let Some((socket, origin)) = event.socket() {
+                self.meet(socket, origin);
             }
         }
         if !self.waiting.is_empty() && self.looks.is_due(APART) {
@@ -61,11 +61,11 @@ impl Clients {
         }
     }
 
-    fn meet(&mut self, socket: &event::Socket) {
+    fn meet(&mut self, socket: &event::Socket, origin: Origin) {
         self.looked_for.remove(&socket.socket);
         self.waiting.retain(|known| known.socket != socket.socket);
-        let serves = self.serving.contains(&socket.local_port) && socket.is_local();
-        if serves && self.waiting.len() < MOST_AT_ONCE {
+        let serves = origin.serves(|| self.serving.contains(&socket.local_port));
+        if serves && socket.is_local() && self.waiting.len() < MOST_AT_ONCE {
             let ends = proc::Connection::parse(socket.pid, &socket.local, &socket.remote);
             self.waiting.extend(ends.map(|ends| Unknown {
                 socket: socket.socket,
@@ -167,6 +167,21 @@ mod tests {
         assert_eq!(wait_for(&mut clients), [0; 0]);
         clients.looks = Rounds::new();
         clients.see(&[]);
+        assert_eq!(wait_for(&mut clients), [1]);
+    }
+
+    #[test]
+    fn a_client_on_a_port_that_is_new_since_attach_is_looked_for() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let Event::Socket(socket) = accepted(1, &client) else {
+            unreachable!("a socket");
+        };
+        let mut clients = Clients::new(&[80]);
+        clients.see(&[Event::Opened(event::Opened {
+            socket,
+            origin: Origin::Accepted,
+        })]);
         assert_eq!(wait_for(&mut clients), [1]);
     }
 

@@ -9,7 +9,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use tracer_common::tcp::{CALL_CLOSE, CALL_SEND};
 
 use crate::{
-    event::{self, Call, Event, OpenSocket, Unanswered},
+    event::{self, Call, Event, OpenSocket, Origin, Socket, Unanswered},
     machine::{
         clocks::now_ns,
         looks::Looks,
@@ -31,17 +31,18 @@ const APART: Duration = Duration::from_secs(1);
 /// How long the end of the trace waits for the last look.
 const PATIENCE: Duration = Duration::from_millis(400);
 
-/// Most processes and sockets that are known.
+/// Most processes, ports and sockets that are known.
 const MOST_PIDS: usize = 1024;
+const MOST_PORTS: usize = 1024;
 const MOST_SOCKETS: usize = 1 << 16;
 
 /// The search for connections that nobody hears.
 pub(super) struct Hearers {
     /// The target's processes, and those that it asks.
     pids: BTreeSet<u32>,
-    /// The ports on which these listen.
+    /// The ports on which these listen, or accepted a connection.
     ports: BTreeSet<u32>,
-    /// Sockets with such a port.
+    /// Sockets on which they answer.
     serving: FxHashSet<u64>,
     /// Unix streams that they accepted.
     streams: FxHashSet<u64>,
@@ -73,16 +74,11 @@ impl Hearers {
     /// Takes note of requests and answers, and of processes.
     pub(super) fn see(&mut self, events: &[Event]) {
         for event in events {
+            if let Some((socket, origin)) = event.socket() {
+                self.socket(socket, origin);
+            }
             match event {
                 Event::Call(call) => self.call(call),
-                Event::Socket(socket) if self.ports.contains(&socket.local_port) => {
-                    // It may have been another connection's.
-                    self.open.remove(&socket.socket);
-                    self.streams.remove(&socket.socket);
-                    if self.serving.len() < MOST_SOCKETS {
-                        self.serving.insert(socket.socket);
-                    }
-                }
                 // The kernel reports the clients of such streams alone.
                 Event::Client(client) => {
                     self.open.remove(&client.socket);
@@ -120,11 +116,28 @@ impl Hearers {
         }
     }
 
+    fn socket(&mut self, socket: &Socket, origin: Origin) {
+        // It may have been another connection's.
+        self.forget(socket.socket);
+        let serves = origin.serves(|| self.ports.contains(&socket.local_port));
+        if serves && self.serving.len() < MOST_SOCKETS {
+            self.serving.insert(socket.socket);
+        }
+        // Somebody listens there since attach.
+        if origin == Origin::Accepted && self.ports.len() < MOST_PORTS {
+            self.ports.insert(socket.local_port);
+        }
+    }
+
+    fn forget(&mut self, socket: u64) {
+        self.serving.remove(&socket);
+        self.streams.remove(&socket);
+        self.open.remove(&socket);
+    }
+
     fn call(&mut self, call: &Call) {
         if call.flags & CALL_CLOSE != 0 {
-            self.serving.remove(&call.socket);
-            self.streams.remove(&call.socket);
-            self.open.remove(&call.socket);
+            self.forget(call.socket);
         } else if call.result > 0 {
             if call.flags & CALL_SEND != 0 {
                 self.open.remove(&call.socket);
@@ -228,11 +241,32 @@ mod tests {
     }
 
     fn socket(local_port: u32) -> Event {
-        Event::Socket(event::Socket {
+        Event::Socket(Socket {
             socket: SOCKET,
             local_port,
-            ..event::Socket::default()
+            ..Socket::default()
         })
+    }
+
+    fn opened(local_port: u32, origin: Origin) -> Event {
+        let socket = Socket {
+            socket: SOCKET,
+            local_port,
+            ..Socket::default()
+        };
+        Event::Opened(event::Opened { socket, origin })
+    }
+
+    #[test]
+    fn who_accepts_on_a_port_that_it_opened_since_attach_is_asked_there() {
+        let mut hearers = Hearers::of(&[1], &[80]);
+        hearers.see(&[opened(8080, Origin::Accepted), call(5, 0)]);
+        assert!(hearers.waits(15, 10));
+        assert_eq!(hearers.where_to_look(15, false).ports, [80, 8080]);
+        // The same address, and a connection of the target's making.
+        hearers.see(&[opened(40_000, Origin::Connected), call(20, 0)]);
+        assert!(!hearers.waits(1000, 10));
+        assert_eq!(hearers.where_to_look(15, false).ports, [80, 8080]);
     }
 
     #[test]

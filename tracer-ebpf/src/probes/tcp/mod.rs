@@ -9,7 +9,10 @@ use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use tracer_common::{
     Kind,
     histogram::Family,
-    tcp::{Ack, CALL_CLOSE, CALL_NOSPACE, CALL_SEND, Call, Socket as Announcement, SocketState},
+    tcp::{
+        Ack, CALL_NOSPACE, CALL_SEND, Call, ORIGIN_ACCEPTED, ORIGIN_CONNECTED,
+        Socket as Announcement, SocketState,
+    },
 };
 
 use super::{datagrams, packets};
@@ -125,7 +128,7 @@ fn received(sk: Sock, result: i32) {
     );
 }
 
-/// Emits the process and the addresses of a socket, once.
+/// Emits the process, the addresses and the origin of a socket, once.
 #[inline(always)]
 fn announce(sk: Sock, state: &mut SocketState, pid: u32, now: u64) {
     if state.announced != 0 {
@@ -141,6 +144,8 @@ fn announce(sk: Sock, state: &mut SocketState, pid: u32, now: u64) {
         record.family = u32::from(family);
         record.local_port = u32::from(sk.local_port());
         record.remote_port = u32::from(u16::from_be(sk.remote_port_be()));
+        record.origin = state.origin;
+        record.reserved = 0;
         let (local, remote) = (
             (&raw mut record.local).cast::<u32>(),
             (&raw mut record.remote).cast::<u32>(),
@@ -256,20 +261,41 @@ fn emit_ack(socket: u64, left_ns: u64, now: u64) {
     });
 }
 
-/// `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`, everywhere. The process has closed the
-/// connection. When the peer acknowledges its end, and so all before it, the state changes. `tcp_probe` no longer fires there.
+/// `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`, everywhere. A connection begins, or the process
+/// has closed it. When the peer acknowledges its end, and so all before it, the state changes. `tcp_probe` no longer fires there.
+///
+/// A socket that is to be accepted begins as a copy of its listener (`inet_csk_clone_lock()`). One that connects was closed
+/// (`tcp_v4_connect()`); it may have been another connection's (`connect` with `AF_UNSPEC`).
 #[btf_tracepoint(function = "inet_sock_set_state")]
 fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
-    let old = ctx.arg::<u64>(1) as u32;
+    let sk = Sock(ctx.arg(0));
+    let (old, new) = (ctx.arg::<u64>(1) as u32, ctx.arg::<u64>(2) as u32);
     if old == TCP_FIN_WAIT1 || old == TCP_CLOSING || old == TCP_LAST_ACK {
-        last_acknowledged(Sock(ctx.arg(0)));
+        last_acknowledged(sk);
+    } else if old == TCP_LISTEN && new == TCP_SYN_RECV {
+        begins(sk, ORIGIN_ACCEPTED);
+    } else if old == TCP_CLOSE && new == TCP_SYN_SENT {
+        begins(sk, ORIGIN_CONNECTED);
     }
     0
 }
 
-/// States of `include/net/tcp_states.h` in which a closed connection waits for the acknowledgement of its end; the same in all versions.
+/// Other protocols have these states, too.
+#[inline(always)]
+fn begins(sk: Sock, origin: u32) {
+    if sk.is_tcp() {
+        sockets::begin(sk.key(), origin);
+    }
+}
+
+/// States of `include/net/tcp_states.h`; the same in all versions. In three of them a closed connection waits for the acknowledgement
+/// of its end.
+const TCP_SYN_SENT: u32 = 2;
+const TCP_SYN_RECV: u32 = 3;
 const TCP_FIN_WAIT1: u32 = 4;
+const TCP_CLOSE: u32 = 7;
 const TCP_LAST_ACK: u32 = 9;
+const TCP_LISTEN: u32 = 10;
 const TCP_CLOSING: u32 = 11;
 
 /// Ends the sample that is open on a closing socket, unless the state changed because the connection broke.
@@ -290,22 +316,5 @@ fn last_acknowledged(sk: Sock) {
 /// `tcp_destroy_sock(struct sock *sk)`, everywhere.
 #[btf_tracepoint(function = "tcp_destroy_sock")]
 fn tcp_destroy_sock(ctx: BtfTracePointContext) -> i32 {
-    let sk = Sock(ctx.arg(0));
-    let key = sk.key();
-    let Some(state) = sockets::take(key) else {
-        return 0;
-    };
-    if state.announced != 0 {
-        emit_call(
-            &Call {
-                socket: key,
-                pid: state.pid,
-                ifindex: state.ifindex,
-                flags: CALL_CLOSE,
-                ..NO_CALL
-            },
-            now(),
-        );
-    }
-    0
+    sockets::ended(Sock(ctx.arg(0)).key())
 }

@@ -31,7 +31,7 @@ pub(super) fn called(sk: Sock, result: i32, flags: u32) {
     if flags & CALL_CLOSE != 0 {
         sockets::remove(sk.key());
     } else {
-        announce_client(sk, pid, now);
+        meet(sk, pid, now);
     }
     emit_call(
         &Call {
@@ -46,23 +46,31 @@ pub(super) fn called(sk: Sock, result: i32, flags: u32) {
     );
 }
 
-/// Emits the process that asks on this stream, once. The address may have been that of another stream before.
+/// Emits the process that asks on this stream, once. The address may have been that of another stream before, which the process closed
+/// without reading to its end.
 #[inline(always)]
-fn announce_client(sk: Sock, pid: u32, now: u64) {
-    let client_pid = sk.client();
-    if client_pid == 0 {
-        return;
+fn meet(sk: Sock, pid: u32, now: u64) {
+    let (key, inode, client_pid) = (sk.key(), sk.inode(), sk.client());
+    if let Some(known) = sockets::get(key)
+        && known.inode != 0
+        && inode != 0
+        && known.inode != inode
+    {
+        sockets::ended(key);
     }
-    let Some(state) = sockets::get_or_add(sk.key()) else {
+    let Some(state) = sockets::get_or_add(key) else {
         return;
     };
-    if core::mem::replace(&mut state.client_pid, client_pid) == client_pid {
+    state.inode = inode;
+    state.pid = pid;
+    state.announced = 1;
+    if core::mem::replace(&mut state.client_pid, client_pid) == client_pid || client_pid == 0 {
         return;
     }
     emit::event::<Client>(Kind::Client, now, |record| {
         // SAFETY: a reservation of this size.
         let record = unsafe { &mut *record };
-        record.socket = sk.key();
+        record.socket = key;
         record.pid = pid;
         record.client_pid = client_pid;
     });

@@ -10,8 +10,10 @@ mod upstream;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tracer_common::tcp::CALL_CLOSE;
+
 use super::{Model, books::ProcessId, requests::Requests};
-use crate::event::{self, Event};
+use crate::event::{self, Call, Event};
 pub(super) use leaf::leaf;
 pub(super) use owner::owner_wait;
 pub(super) use upstream::{Leaf, Ways, split};
@@ -181,6 +183,10 @@ impl Followed {
         };
         if asked.pids.contains(&pid) {
             match event {
+                // Another connection may get the address of this one.
+                Event::Call(Call { socket, flags, .. }) if flags & CALL_CLOSE != 0 => {
+                    asked.looks.remove(socket);
+                }
                 Event::Call(call) => asked.look(call.socket, here),
                 // Others than the target ask it.
                 Event::Unanswered(found)
@@ -188,7 +194,11 @@ impl Followed {
                 {
                     return Reach::Nobody;
                 }
-                _ => {}
+                _ => {
+                    if let Some((socket, _)) = event.socket() {
+                        asked.looks.remove(&socket.socket);
+                    }
+                }
             }
         }
         Reach::One(asked)
@@ -205,6 +215,7 @@ fn subject(event: &Event) -> Option<u32> {
         Event::Call(e) => Some(e.pid),
         Event::Sync(e) => Some(e.pid),
         Event::Socket(e) => Some(e.pid),
+        Event::Opened(e) => Some(e.socket.pid),
         Event::Unread(e) => Some(e.pid),
         Event::Unanswered(e) => Some(e.pid),
         Event::UnderWay(e) => Some(e.pid),

@@ -4,32 +4,56 @@ use tracer_common::tcp::{CALL_CLOSE, CALL_SEND};
 
 use super::{
     Beside, Requests,
-    connection::{self, Role, Turn},
+    connection::{self, Connection, Role, Turn},
     turns::own,
 };
 use crate::{
     class::Class,
-    event::{self, Call},
+    event::{self, Call, Origin},
     model::threads::Threads,
 };
 
 impl Requests {
-    /// A socket was seen for the first time.
-    pub(in crate::model) fn socket(&mut self, threads: &mut Threads, socket: &event::Socket) {
-        self.rename(threads, socket);
-        let connection = self.connections.entry(socket.socket).or_default();
+    /// A socket was seen for the first time. The kernel may have given it the address of another one, of which no record told the end:
+    /// nothing of that is this one's. But it forgets sockets that nobody has used for long, and then sees one a second time.
+    pub(in crate::model) fn socket(
+        &mut self,
+        beside: &mut Beside<'_>,
+        socket: &event::Socket,
+        origin: Origin,
+    ) {
+        if let Some(known) = self.connections.get(&socket.socket) {
+            if origin == Origin::Unknown && known.has_ends(&socket.local, &socket.remote) {
+                return;
+            }
+            self.closed(beside, socket.socket);
+        }
+        self.rename(beside.threads, socket);
+        let new = || Connection {
+            since_ns: socket.ns,
+            role: Role::from(origin),
+            ..Connection::default()
+        };
+        let connection = self.connections.entry(socket.socket).or_insert_with(new);
         connection.local_port = socket.local_port;
         connection.caller = self.clients.met(socket);
         connection.ends = (socket.local.clone(), socket.remote.clone());
+    }
+
+    /// A connection is no more.
+    fn closed(&mut self, beside: &mut Beside<'_>, socket: u64) {
+        self.end_turn(beside, socket);
+        self.connections.remove(&socket);
+        if let Some(asked_on) = &mut self.asked_on {
+            asked_on.remove(&socket);
+        }
     }
 
     /// A thread received, sent or closed.
     pub(in crate::model) fn call(&mut self, beside: &mut Beside<'_>, call: &Call) {
         if call.flags & CALL_CLOSE != 0 {
             self.came_to_ask(beside.threads, call);
-            self.end_turn(beside, call.socket);
-            self.connections.remove(&call.socket);
-            return;
+            return self.closed(beside, call.socket);
         }
         let is_send = call.flags & CALL_SEND != 0;
         if call.result > 0 {
@@ -49,14 +73,14 @@ impl Requests {
             (Role::Client, true) if call.result > 0 => {
                 connection.asked.get_or_insert((call.tid, call.ns));
                 if let Some(thread) = beside.threads.get_mut(call.tid) {
-                    thread.asked = Some(call.socket);
+                    thread.asked = Some((call.socket, call.ns));
                 }
             }
             (Role::Client, false) if call.result > 0 => {
                 connection.asked = None;
                 if let Some(thread) = beside.threads.get_mut(call.tid) {
                     thread.answered_ns = call.ns;
-                    thread.asked = Some(call.socket);
+                    thread.asked = Some((call.socket, call.ns));
                 }
             }
             (Role::Server, true) => {

@@ -4,7 +4,7 @@ use tracer_common::tcp::CALL_NOSPACE;
 
 use super::unheard::Sight;
 use crate::{
-    event::Call,
+    event::{Call, Origin},
     model::{
         books::{AddressId, ProcessId},
         links::Route,
@@ -100,6 +100,8 @@ pub(crate) struct Drain {
 /// A connection of the target.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Connection {
+    /// When it was first seen, ns; 0 if it was there before, or its first record was lost.
+    pub(crate) since_ns: u64,
     /// The side that asks.
     pub(crate) role: Role,
     /// How its data leave.
@@ -131,8 +133,15 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Learns from a call which side asks here. If the target does not listen on its own port, it connected. The first call seen
-    /// may then be the answer to a question from before the window. If no port is known, the side that receives first answers.
+    /// Is it the connection with these ends?
+    #[must_use]
+    pub(super) fn has_ends(&self, local: &str, remote: &str) -> bool {
+        (self.ends.0.as_str(), self.ends.1.as_str()) == (local, remote)
+    }
+
+    /// Learns from a call which side asks here, if its begin was not seen. If the target does not listen on its own port, it connected.
+    /// The first call seen may then be the answer to a question from before the window. If no port is known, the side that receives
+    /// first answers.
     pub(crate) fn learn(&mut self, call: &Call, is_send: bool, listening: &[u32]) {
         if call.ifindex != 0 {
             self.route.ifindex = call.ifindex;
@@ -144,6 +153,17 @@ impl Connection {
                 false => !is_send,
             };
             self.role = if serves { Role::Server } else { Role::Client };
+        }
+    }
+}
+
+impl From<Origin> for Role {
+    /// Whoever accepted answers, and whoever connected asks, whoever speaks first: a mail server and a database greet their clients.
+    fn from(origin: Origin) -> Self {
+        match origin {
+            Origin::Unknown => Self::Unknown,
+            Origin::Accepted => Self::Server,
+            Origin::Connected => Self::Client,
         }
     }
 }

@@ -203,9 +203,12 @@ impl Requests {
 
     /// The address of the process that a thread asked last.
     fn asked_place(&self, beside: &mut Beside<'_>, tid: u32) -> Option<PlaceId> {
-        let socket = beside.threads.get(tid)?.asked?;
-        let remote = &self.connections.get(&socket)?.ends.1;
-        (!remote.is_empty()).then(|| beside.names.place(remote))
+        let (socket, asked_ns) = beside.threads.get(tid)?.asked?;
+        let connection = self.connections.get(&socket)?;
+        // Its address may be another connection's by now.
+        let is_it = connection.since_ns <= asked_ns;
+        let remote = &connection.ends.1;
+        (is_it && !remote.is_empty()).then(|| beside.names.place(remote))
     }
 
     /// Gives the waits for work of one piece of a time line their real classes. `direct` of them are charged already. The idle time

@@ -71,7 +71,7 @@ impl Requests {
         self.connections.insert(socket, connection);
         if let Some(thread) = threads.get_mut(tid) {
             match found.asks {
-                true => thread.asked = Some(socket),
+                true => thread.asked = Some((socket, since_ns)),
                 false => thread.turns.push(socket),
             }
         }
@@ -81,8 +81,7 @@ impl Requests {
     /// A connection that was known by its ends alone now has a name.
     pub(super) fn rename(&mut self, threads: &mut Threads, named: &event::Socket) {
         let same = self.connections.iter().find(|(_, connection)| {
-            let (local, remote) = &connection.ends;
-            connection.untouched && (local, remote) == (&named.local, &named.remote)
+            connection.untouched && connection.has_ends(&named.local, &named.remote)
         });
         let Some(known) = same.map(|(known, _)| *known) else {
             return;

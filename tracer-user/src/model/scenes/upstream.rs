@@ -1,5 +1,7 @@
 //! Two tiers and more: what the target waits for is what the process that it asks waits for.
 
+use tracer_common::tcp::CALL_CLOSE;
+
 use super::*;
 use crate::model::followed::Reach;
 
@@ -222,6 +224,22 @@ fn what_others_ask_a_backend_is_not_what_the_target_waits_for() {
     assert_eq!(requests(&books, Class::Disk), 0);
     assert_eq!(threads(&books, Class::Disk), 0);
     assert_eq!(tally(&books).count, 1);
+    assert_closed(&books);
+}
+
+#[test]
+fn what_the_target_asks_at_the_address_of_a_strangers_connection_is_the_targets() {
+    let closed = Call {
+        flags: CALL_CLOSE,
+        ..call(BACK, ASKED, 1)
+    };
+    let calls = (0..20).map(|_| of(BACK, receive(BACK, ASKED, 1, 1)));
+    let mut other = vec![end(BACK, ASKED, THERE, "127.0.0.1:50000", 1)];
+    other.extend(calls.chain([of(BACK, Event::Call(closed))]));
+    let mut events = behind_tar();
+    events.extend(other);
+    let books = books(asks(events), 120);
+    assert_eq!(requests(&books, Class::Disk), 69);
     assert_closed(&books);
 }
 

@@ -170,8 +170,10 @@ impl Threads {
         for thread in self.living.values_mut() {
             let turns = thread.turns.iter_mut().filter(|turn| **turn == known);
             turns.for_each(|turn| *turn = socket);
-            if thread.asked == Some(known) {
-                thread.asked = Some(socket);
+            if let Some((asked, _)) = &mut thread.asked
+                && *asked == known
+            {
+                *asked = socket;
             }
         }
     }

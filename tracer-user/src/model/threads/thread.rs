@@ -42,8 +42,8 @@ pub(crate) struct Thread {
     pub(crate) answered_ns: u64,
     /// Waits for work that another process ended.
     pub(crate) behind: VecDeque<Behind>,
-    /// Connection on which it last asked, or was answered.
-    pub(crate) asked: Option<u64>,
+    /// Connection on which it last asked, or was answered, and when, ns.
+    pub(crate) asked: Option<(u64, u64)>,
     /// Connection of its last call, if that was a send.
     pub(crate) sends_on: Option<u64>,
     /// Disk of the file or file system that it last wrote out.
