@@ -27,7 +27,7 @@ pub struct Start {
     pub cgroup: Option<String>,
     /// systemd unit of the target.
     pub unit: Option<String>,
-    /// Ports on which the target listens.
+    /// Ports on which the target listens, or has connections that another process accepted.
     pub listening: Vec<u32>,
     /// Disks (device numbers) under the target's mounts.
     pub target_disks: Vec<u32>,

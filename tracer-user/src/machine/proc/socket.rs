@@ -1,7 +1,7 @@
 //! TCP sockets: descriptors of a process joined with `/proc/PID/net/tcp` and `tcp6`.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     ffi::OsString,
     fs::{self, File},
     io::{BufRead as _, BufReader},
@@ -125,10 +125,10 @@ pub(super) fn socket_inode(link: &OsString) -> Option<u64> {
         .ok()
 }
 
-/// The TCP sockets that processes have open, and the ports on which they listen, ascending.
+/// The TCP sockets that processes have open, and the ports on which they are asked, ascending.
 ///
 /// Each process is looked up in its own network namespace. Listening sockets are not among the open ones: their queue holds connections,
-/// not bytes.
+/// not bytes. A process need not listen itself to be asked: systemd, a supervisor or its parent may listen, and hand over what it accepts.
 #[must_use]
 pub(crate) fn sockets(pids: &[u32]) -> (Vec<OpenSocket>, Vec<u32>) {
     // The descriptors first. Then a socket closed in between is missing from the list, and a new one is not looked for.
@@ -147,18 +147,39 @@ pub(crate) fn sockets(pids: &[u32]) -> (Vec<OpenSocket>, Vec<u32>) {
         let Some(any) = wanted.first().map(|(_, pid)| *pid) else {
             continue;
         };
+        let (mut listeners, mut connected) = (HashSet::new(), HashSet::new());
         for line in lines(&format!("/proc/{any}/net")) {
+            if line.state == LISTEN {
+                listeners.insert(line.local);
+            }
             let first = wanted.partition_point(|(inode, _)| *inode < line.inode);
             let owners = wanted[first..].iter();
             for (_, pid) in owners.take_while(|(inode, _)| *inode == line.inode) {
                 match line.state {
                     LISTEN => _ = ports.insert(line.local.port().into()),
-                    _ => open.push(line.to_event(*pid)),
+                    _ => {
+                        connected.insert(line.local);
+                        open.push(line.to_event(*pid));
+                    }
                 }
             }
         }
+        let accepted = connected
+            .iter()
+            .filter(|local| has_listener(&listeners, **local));
+        ports.extend(accepted.map(|local| u32::from(local.port())));
     }
     (open, ports.into_iter().collect())
+}
+
+/// Does anybody listen where this end of a connection is? The kernel gives no port of a listener to who connects (`bind_conflict`).
+fn has_listener(listeners: &HashSet<SocketAddr>, local: SocketAddr) -> bool {
+    let any = [
+        IpAddr::from(Ipv4Addr::UNSPECIFIED),
+        Ipv6Addr::UNSPECIFIED.into(),
+    ];
+    let at = |ip: &IpAddr| listeners.contains(&SocketAddr::new(*ip, local.port()));
+    at(&local.ip()) || any.iter().any(at)
 }
 
 #[cfg(test)]
@@ -166,6 +187,8 @@ mod tests {
     use std::{
         io::Write as _,
         net::{TcpListener, TcpStream},
+        os::fd::OwnedFd,
+        process::Command,
     };
 
     use super::*;
@@ -239,5 +262,36 @@ mod tests {
             (server.remote.clone(), server.local.clone()),
             (peer.to_string(), format!("127.0.0.1:{port}"))
         );
+    }
+
+    #[test]
+    fn who_has_what_another_process_accepted_is_asked_on_that_port() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let (_server, _) = listener.accept().unwrap();
+        let mut supervisor = Command::new("sleep")
+            .arg("60")
+            .stdin(OwnedFd::from(listener))
+            .spawn()
+            .unwrap();
+        let (_, ports) = sockets(&[std::process::id()]);
+        supervisor.kill().unwrap();
+        supervisor.wait().unwrap();
+        assert!(ports.contains(&port.into()));
+        let own_port = client.local_addr().unwrap().port();
+        assert!(!ports.contains(&own_port.into()));
+    }
+
+    #[test]
+    fn a_listener_for_all_addresses_has_accepted_what_came_to_any() {
+        let listener = |text: &str| HashSet::from([text.parse::<SocketAddr>().unwrap()]);
+        let local = SocketAddr::from(([10, 0, 0, 1], 80));
+        for all in ["0.0.0.0:80", "[::]:80", "10.0.0.1:80"] {
+            assert!(has_listener(&listener(all), local), "{all}");
+        }
+        for other in ["0.0.0.0:81", "127.0.0.1:80"] {
+            assert!(!has_listener(&listener(other), local), "{other}");
+        }
     }
 }
