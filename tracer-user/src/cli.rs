@@ -88,7 +88,7 @@ pub struct TargetArgs {
     /// Trace the processes of this name (the oldest and its children, if it is their parent)
     #[arg(long, value_name = "NAME")]
     pub comm: Option<String>,
-    /// Trace the process that listens on this TCP port
+    /// Trace the processes that listen on this TCP port (the oldest of those that share a socket, and its children)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub port: Option<u16>,
 }

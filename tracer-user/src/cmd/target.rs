@@ -12,19 +12,35 @@ use crate::{cli::TargetArgs, machine::proc, units};
 /// # Errors
 /// [`NoTarget`] if there is none, [`Usage`] for a kernel thread.
 pub(crate) fn resolve(args: &TargetArgs) -> Result<Vec<u32>> {
-    let pids = if let Some(name) = &args.comm {
-        by_comm(name)?
-    } else if let Some(port) = args.port {
-        vec![by_port(port)?]
-    } else {
-        let mut seen = HashSet::new();
-        let listed = args.pid.iter().flat_map(|list| &list.0).copied();
-        listed.filter(|pid| seen.insert(*pid)).collect()
-    };
+    if let Some(name) = &args.comm {
+        return those_left(by_comm(name)?);
+    }
+    if let Some(port) = args.port {
+        return those_left(by_port(port)?);
+    }
+    let mut seen = HashSet::new();
+    let listed = args.pid.iter().flat_map(|list| &list.0).copied();
+    let pids: Vec<u32> = listed.filter(|pid| seen.insert(*pid)).collect();
     for pid in &pids {
         check(*pid)?;
     }
     Ok(pids)
+}
+
+/// Those found that can be traced: of many with one name some end meanwhile, or are zombies.
+fn those_left(mut found: Vec<u32>) -> Result<Vec<u32>> {
+    let mut refused = None;
+    found.retain(|pid| match check(*pid) {
+        Ok(()) => true,
+        Err(error) => {
+            refused.get_or_insert(error);
+            false
+        }
+    });
+    match refused.filter(|_| found.is_empty()) {
+        Some(error) => Err(error),
+        None => Ok(found),
+    }
 }
 
 fn by_comm(name: &str) -> Result<Vec<u32>> {
@@ -41,13 +57,14 @@ fn by_comm(name: &str) -> Result<Vec<u32>> {
     Ok(pids)
 }
 
-fn by_port(port: u16) -> Result<u32> {
-    match proc::by_port(port) {
-        Some(pid) => Ok(pid),
-        None => bail!(NoTarget(format!(
+fn by_port(port: u16) -> Result<Vec<u32>> {
+    let pids = proc::by_port(port);
+    if pids.is_empty() {
+        bail!(NoTarget(format!(
             "no process listens on TCP port {port} in this network namespace: see `ss -ltnp`"
-        ))),
+        )));
     }
+    Ok(pids)
 }
 
 fn check(pid: u32) -> Result<()> {
@@ -81,4 +98,24 @@ fn check(pid: u32) -> Result<()> {
         )));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn of_those_found_who_has_ended_is_left_out_and_of_none_it_is_said_why() {
+        let mut ended = Command::new("true").spawn().unwrap();
+        let mut there = Command::new("sleep").arg("60").spawn().unwrap();
+        ended.wait().unwrap();
+        let left = those_left(vec![ended.id(), there.id()]);
+        there.kill().unwrap();
+        there.wait().unwrap();
+        assert_eq!(left.unwrap(), [there.id()]);
+        let error = those_left(vec![there.id()]).unwrap_err();
+        assert!(error.is::<NoTarget>(), "{error:#}");
+    }
 }

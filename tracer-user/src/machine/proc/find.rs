@@ -1,6 +1,6 @@
 //! Finds the process that the user named.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::{
     SmallFiles, numbers_in,
@@ -68,30 +68,62 @@ pub(crate) fn by_comm(name: &str) -> Vec<u32> {
 }
 
 /// Is `comm` the kernel's form of `name`?
-fn is_comm(comm: &str, name: &str) -> bool {
+#[must_use]
+pub(crate) fn is_comm(comm: &str, name: &str) -> bool {
     let kept = &name.as_bytes()[..name.len().min(LONGEST_COMM)];
     comm.as_bytes() == kept || comm == String::from_utf8_lossy(kept)
 }
 
-/// The process that listens on a TCP port in the tracer's own network namespace.
-///
-/// A server that forks shares its listening socket with its children: the oldest process counts. systemd keeps a copy of the
-/// sockets that it activates. It counts only if no other process has the socket.
+/// Inodes of the sockets that listen on a TCP port in the tracer's own network namespace.
 #[must_use]
-pub(crate) fn by_port(port: u16) -> Option<u32> {
-    let inodes: HashSet<u64> = socket::listeners("/proc/self/net", port).collect();
-    if inodes.is_empty() {
-        return None;
+pub(crate) fn listeners(port: u16) -> HashSet<u64> {
+    socket::listeners("/proc/self/net", port).collect()
+}
+
+/// The processes that listen on a TCP port in the tracer's own network namespace, the oldest first.
+#[must_use]
+pub(crate) fn by_port(port: u16) -> Vec<u32> {
+    let listeners = listeners(port);
+    match listeners.is_empty() {
+        true => Vec::new(),
+        false => who_listens(&listeners, numbers_in("/proc")),
     }
-    let has_it = |pid: &u32| socket::inodes(*pid).any(|inode| inodes.contains(&inode));
-    numbers_in("/proc")
-        .filter(has_it)
-        .min_by_key(|pid| (*pid == 1, start_time(*pid), *pid))
+}
+
+/// Those of these processes that listen on one of these sockets, the oldest first.
+///
+/// A server that forks shares its listening socket with its children: the oldest process counts. Others may have a socket of their own
+/// on the same port (`SO_REUSEPORT`). systemd keeps a copy of the sockets that it activates. It counts only if no other process has one.
+#[must_use]
+pub(crate) fn who_listens(
+    listeners: &HashSet<u64>,
+    pids: impl IntoIterator<Item = u32>,
+) -> Vec<u32> {
+    let mut oldest: HashMap<u64, (bool, u64, u32)> = HashMap::new();
+    for pid in pids {
+        for inode in socket::inodes(pid).filter(|inode| listeners.contains(inode)) {
+            let Some(start) = start_time(pid) else {
+                break;
+            };
+            let this = (pid == 1, start, pid);
+            let known = oldest.entry(inode).or_insert(this);
+            *known = this.min(*known);
+        }
+    }
+    let all: BTreeSet<(bool, u64, u32)> = oldest.into_values().collect();
+    let only_systemd = all.iter().all(|(is_systemd, ..)| *is_systemd);
+    let those = all
+        .into_iter()
+        .filter(|(is_systemd, ..)| only_systemd || !is_systemd);
+    those.map(|(.., pid)| pid).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv6Addr, TcpListener, TcpStream};
+    use std::{
+        net::{Ipv6Addr, TcpListener, TcpStream},
+        os::fd::OwnedFd,
+    };
 
     use super::*;
 
@@ -127,15 +159,34 @@ mod tests {
     fn a_listener_is_found_by_its_port_and_a_client_is_not() {
         let four = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = four.local_addr().unwrap().port();
-        assert_eq!(by_port(port), Some(std::process::id()));
+        assert_eq!(by_port(port), [std::process::id()]);
         let client = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        assert_eq!(by_port(client.local_addr().unwrap().port()), None);
+        assert_eq!(by_port(client.local_addr().unwrap().port()), [0; 0]);
         if let Ok(six) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) {
             assert_eq!(
                 by_port(six.local_addr().unwrap().port()),
-                Some(std::process::id())
+                [std::process::id()]
             );
         }
+    }
+
+    #[test]
+    fn of_those_that_share_a_listener_the_oldest_counts_and_each_listener_has_its_own() {
+        let shared = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let others = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let ports = [&shared, &others].map(|listener| listener.local_addr().unwrap().port());
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .stdin(OwnedFd::from(shared.try_clone().unwrap()))
+            .stdout(OwnedFd::from(others))
+            .spawn()
+            .unwrap();
+        let (own, pid) = (std::process::id(), child.id());
+        let all: HashSet<u64> = ports.into_iter().flat_map(listeners).collect();
+        let found = [by_port(ports[0]), who_listens(&all, [pid, own])];
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(found, [vec![own], vec![own, pid]]);
     }
 
     #[test]

@@ -41,7 +41,7 @@ use std::{
 pub(crate) use self::{
     disk::{disk_of_call, disks, disks_of},
     file_lock::{FileLocks, open_file},
-    find::{by_comm, by_port, inner_pid, process_of},
+    find::{by_comm, by_port, inner_pid, is_comm, listeners, process_of, who_listens},
     freezer::Freezers,
     futex::futex_owner,
     hearing::wait_for_fellows,
