@@ -107,6 +107,36 @@ fn requests_are_counted_and_take_as_long_as_their_client_says() {
     assert_eq!(report["verdict"]["basis"], "requests");
 }
 
+#[test]
+fn clients_of_a_port_that_opens_after_attach_make_requests() {
+    println!("RAN net");
+    let first = TcpListener::bind("127.0.0.1:0").unwrap();
+    let pid = std::process::id().to_string();
+    let trace = Trace::start(&["--pid", &pid, "--duration", "120s", "--output", "json"]).unwrap();
+    let second = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = second.local_addr().unwrap().port();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = second.accept().unwrap();
+        let mut question = [0; 64];
+        while stream.read_exact(&mut question).is_ok() {
+            stream.write_all(&question).unwrap();
+        }
+    });
+    // The other end is the target's, too: there it asks.
+    let mut stream = connect(port);
+    for _ in 0..REQUESTS {
+        stream.write_all(&[1; 64]).unwrap();
+        stream.read_exact(&mut [0; 64]).unwrap();
+    }
+    drop(stream);
+    server.join().unwrap();
+    let report = trace.stop().unwrap().json().unwrap();
+    drop(first);
+    let count = figure(&report, "/requests/count").unwrap();
+    println!("{count} requests");
+    assert!(count.abs_diff(REQUESTS as u64) <= REQUESTS as u64 / 100);
+}
+
 /// How long the server over a Unix socket takes for a request: long against a switch.
 const WORK: Duration = Duration::from_millis(5);
 

@@ -85,10 +85,10 @@ pub struct TargetArgs {
     /// Processes to trace, apart or as a list (1,2,3); the first gives the report its name
     #[arg(long, value_name = "PID", num_args = 1.., value_parser = pids)]
     pub pid: Vec<Pids>,
-    /// Trace the processes of this name (the oldest and its children, if it is their parent)
+    /// Trace the processes of this name (the oldest and its children, if it is their parent), and those that are started later
     #[arg(long, value_name = "NAME")]
     pub comm: Option<String>,
-    /// Trace the processes that listen on this TCP port (the oldest of those that share a socket, and its children)
+    /// Trace the processes that listen on this TCP port (the oldest of those that share a socket, and its children), now or later
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub port: Option<u16>,
 }

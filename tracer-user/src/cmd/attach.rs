@@ -64,6 +64,7 @@ fn settings(args: &AttachArgs, begun: Instant) -> Result<Settings> {
     load::need_permission()?;
     Ok(Settings {
         pids,
+        named: target::named(&args.target),
         follow_children: !args.no_children,
         begun,
     })

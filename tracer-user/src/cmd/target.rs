@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use anyhow::{Result, bail};
 
 use super::{NoTarget, Usage};
-use crate::{cli::TargetArgs, machine::proc, units};
+use crate::{cli::TargetArgs, machine::proc, session::Named, units};
 
 /// The processes that the user named; the first gives the report its name.
 ///
@@ -25,6 +25,16 @@ pub(crate) fn resolve(args: &TargetArgs) -> Result<Vec<u32>> {
         check(*pid)?;
     }
     Ok(pids)
+}
+
+/// How the user named them: who comes later may match a name or a port, too.
+#[must_use]
+pub(crate) fn named(args: &TargetArgs) -> Named {
+    match (&args.comm, args.port) {
+        (Some(name), _) => Named::Comm(name.clone()),
+        (None, Some(port)) => Named::Port(port),
+        (None, None) => Named::Processes,
+    }
 }
 
 /// Those found that can be traced: of many with one name some end meanwhile, or are zombies.

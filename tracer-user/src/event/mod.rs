@@ -149,6 +149,8 @@ pub enum Event {
     Unheard(Unheard),
     /// [`Event::Socket`] of a connection that began in the window.
     Opened(Opened),
+    /// A process became a target.
+    Joined(Joined),
 }
 
 impl Event {
@@ -195,6 +197,7 @@ impl Event {
             Self::MemoryUse(e) => e.ns,
             Self::Unheard(e) => e.ns,
             Self::Opened(e) => e.socket.ns,
+            Self::Joined(e) => e.ns,
             Self::Process(_)
             | Self::Thread(_)
             | Self::Disk(_)

@@ -51,6 +51,16 @@ pub struct Follow {
     pub listening: Vec<u32>,
 }
 
+/// A process that is a target from now on, though it was none at attach and is not forked as one: it has the name or the port that the
+/// user gave, or it was forked just before its parent became a target. Its threads come next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Joined {
+    /// When it was marked, ns.
+    pub ns: u64,
+    /// Process.
+    pub pid: u32,
+}
+
 /// The words by which a process or thread of the target is known late: a title that it has written over its command line, or the
 /// name that a thread has given itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

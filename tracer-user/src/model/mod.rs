@@ -145,6 +145,10 @@ impl Model {
             Event::LockTried(tried) => self.threads.lock_tried(names, tried),
             Event::LockReleased(released) => self.threads.lock_released(released),
             Event::LockFile(file) => self.threads.lock_file(names, file),
+            Event::Joined(joined) => {
+                names.processes.adopt(joined.pid);
+                self.threads.joined(joined);
+            }
             Event::Follow(follow) => self.follow(follow),
             Event::FollowOwner(follow) => self.follow_owner(follow),
             Event::Interrupted(interrupted) => self.facts.interrupted = interrupted.clone(),

@@ -115,6 +115,7 @@ impl Asked {
             match event {
                 Event::Wait(wait) if seen.insert(wait.waker_pid) => self.woken(wait),
                 Event::Fork(fork) if fork.target => _ = self.known.insert(fork.pid),
+                Event::Joined(joined) => _ = self.known.insert(joined.pid),
                 // Another may get its number.
                 Event::Exit(exit) => _ = self.known.remove(&exit.pid),
                 _ => {}

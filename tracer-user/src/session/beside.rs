@@ -3,11 +3,20 @@
 use anyhow::Result;
 
 use super::{
-    asked::Asked, calls::threads_of, clients::Clients, groups::Groups, hearers::Hearers,
-    holders::Holders, locks::Locks, titles::Titles,
+    Settings,
+    asked::Asked,
+    calls::threads_of,
+    clients::Clients,
+    groups::Groups,
+    hearers::Hearers,
+    holders::Holders,
+    locks::Locks,
+    newcomers::{Newcomer, Newcomers},
+    scene::Scene,
+    titles::Titles,
 };
 use crate::{
-    event::{self, Event, OpenSocket},
+    event::{self, Event},
     machine::{
         clocks::now_ns,
         proc::{self, Freezers, UnderWay},
@@ -26,6 +35,8 @@ pub(super) struct Beside {
     pub(super) hearers: Hearers,
     /// The titles of the target's processes.
     pub(super) titles: Titles,
+    /// The processes that become targets.
+    pub(super) newcomers: Newcomers,
     /// The processes that the target asks.
     asked: Asked,
     /// The target's clients.
@@ -35,17 +46,19 @@ pub(super) struct Beside {
 }
 
 impl Beside {
-    /// Begins with the `sockets` that were open at attach; `targets` listen on the ports `listening`.
+    /// Begins with what was found at attach.
     #[must_use]
-    pub(super) fn begin(targets: &[u32], listening: &[u32], sockets: &[OpenSocket]) -> Self {
+    pub(super) fn begin(settings: &Settings, scene: &Scene) -> Self {
+        let (targets, listening) = (&scene.targets, &scene.listening);
         let mut asked = Asked::new(targets, listening);
-        asked.see_open(sockets);
+        asked.see_open(&scene.sockets);
         Self {
             holders: Holders::default(),
             groups: Groups::default(),
             freezers: Freezers::begin(),
             hearers: Hearers::of(targets, listening),
             titles: Titles::of(targets),
+            newcomers: Newcomers::new(settings, targets),
             asked,
             clients: Clients::new(listening),
             locks: Locks::new(),
@@ -69,6 +82,7 @@ impl Beside {
         self.titles.see(batch);
         self.hearers.see(batch);
         self.locks.see(batch);
+        self.newcomers.see(batch);
     }
 
     /// The processes found since the last call, as events. `mark` makes a process a target, so that its waits are recorded from now
@@ -100,9 +114,34 @@ impl Beside {
             events.extend(unanswered.into_iter().map(Event::Unanswered));
         }
         self.hearers.see_asked(&events);
+        self.newcomers.see(&events);
+        for newcomer in self.newcomers.take() {
+            events.extend(self.join(newcomer, &mut mark));
+        }
         events.extend(self.hearers.take());
         events.extend(self.clients.take());
         events.extend(self.titles.take());
+        events
+    }
+
+    /// A process is a target from now on; `mark` is that of [`Self::take`].
+    fn join(
+        &mut self,
+        newcomer: Newcomer,
+        mark: &mut impl FnMut(u32) -> Result<()>,
+    ) -> Vec<Event> {
+        let Newcomer { pid, is_found } = newcomer;
+        if let Err(error) = mark(pid) {
+            log::info!("cannot trace process {pid}: {error:#}");
+            return Vec::new();
+        }
+        let mut events = vec![Event::Joined(event::Joined { ns: now_ns(), pid })];
+        if !is_found {
+            log::info!("traces process {pid}, too");
+            events.extend(threads_of(&[pid]));
+            events.extend(self.freezers.watch(&[pid]));
+        }
+        self.see(&events);
         events
     }
 
@@ -127,6 +166,7 @@ impl Beside {
             events.push(Event::FollowOwner(follow));
             events.extend(threads.map(Event::Thread));
         }
+        self.newcomers.see(&events);
         events
     }
 }

@@ -88,6 +88,7 @@ impl Hearers {
                     }
                 }
                 Event::Fork(fork) if fork.target => self.add(fork.pid),
+                Event::Joined(joined) => self.add(joined.pid),
                 Event::Exit(exit) => _ = self.pids.remove(&exit.pid),
                 Event::Follow(follow) => {
                     self.add(follow.pid);

@@ -11,7 +11,7 @@ use tracer_common::quota;
 use super::memory::Memory;
 use crate::{
     class::Resource,
-    event::{Disk, Event, Follow, LimitUse},
+    event::{Disk, Event, Follow, Joined, LimitUse},
     kernel::Kernel,
     machine::{
         clocks::{now_ns, thread_cpu_time},
@@ -115,7 +115,11 @@ impl Limits {
     pub(super) fn see(&mut self, events: &[Event]) {
         for event in events {
             match event {
-                Event::Follow(Follow { pid, .. }) if self.pids.len() < MOST => self.pids.push(*pid),
+                Event::Follow(Follow { pid, .. }) | Event::Joined(Joined { pid, .. })
+                    if self.pids.len() < MOST =>
+                {
+                    self.pids.push(*pid);
+                }
                 Event::Disk(disk) => self.disks.push(disk.clone()),
                 _ => {}
             }

@@ -136,6 +136,7 @@ impl Locks {
                 }
                 Event::Process(process) if process.target => _ = self.known.insert(process.pid),
                 Event::Fork(fork) if fork.target => _ = self.known.insert(fork.pid),
+                Event::Joined(joined) => _ = self.known.insert(joined.pid),
                 Event::Follow(follow) => _ = self.known.insert(follow.pid),
                 Event::LockFile(file) => _ = self.files.insert((file.pid, file.inode), MOST_LOOKS),
                 Event::ThreadEnd(end) => _ = self.seeds.remove(&end.tid),

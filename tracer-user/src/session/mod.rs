@@ -17,6 +17,7 @@ mod holders;
 mod limits;
 mod locks;
 mod memory;
+mod newcomers;
 mod scene;
 mod settings;
 mod stop;
@@ -24,7 +25,7 @@ mod titles;
 mod window;
 
 pub(crate) use self::{
-    settings::Settings,
+    settings::{Named, Settings},
     stop::{Signals, Stop},
 };
 
@@ -54,6 +55,9 @@ use crate::{
     machine::{clocks::now_ns, give_back_memory, priority, proc},
 };
 
+/// Most processes that match what the user named of which the standing is read at the end.
+const MOST_TARGETS: usize = 64;
+
 /// A trace under way.
 pub(crate) struct Session {
     kernel: Kernel,
@@ -61,7 +65,7 @@ pub(crate) struct Session {
     beside: Beside,
     limits: Limits,
     ends: Ends,
-    /// Processes that the user named.
+    /// Processes that match what the user named.
     targets: Vec<u32>,
     /// The events before the first record.
     facts: Vec<Event>,
@@ -79,7 +83,8 @@ impl Session {
     /// # Errors
     /// [`Unsupported`] if the kernel lacks or refuses a required probe.
     pub(crate) fn attach(loader: Loader, signals: Signals, settings: Settings) -> Result<Self> {
-        let ends = Ends::new(signals, &settings.pids);
+        let renewed = settings.named != Named::Processes;
+        let ends = Ends::new(signals, &settings.pids, renewed);
         if !proc::is_first_pid_namespace() {
             let text = "the numbers of processes here are not the kernel's: run tracer in the host's pid namespace (--pid=host)";
             return Err(Unsupported(text.to_owned()).into());
@@ -112,7 +117,7 @@ impl Session {
         let mut scene = Scene::look(&settings, &traced.pids, &mut aside)?;
         let (early, unread) = aside.end();
         window.under_way = std::mem::take(&mut scene.under_way);
-        let mut beside = Beside::begin(&scene.targets, &scene.listening, &scene.sockets);
+        let mut beside = Beside::begin(&settings, &scene);
         let frozen = beside.freezers.watch(&scene.targets);
         let mut start = scene.start(&settings, &window, &kernel, attach_ns, traced.disks);
         start.missing.extend(missing.into_iter().chain(unread));
@@ -150,14 +155,13 @@ impl Session {
             window,
             mut beside,
             mut limits,
-            ends,
-            targets,
+            mut ends,
+            mut targets,
             facts,
             early,
             description: _,
         } = self;
-        let end = ends.first(duration);
-        tokio::pin!(end);
+        ends.within(duration);
         sink(&facts, &mut Vec::new);
         limits.see(&facts);
         drop(facts);
@@ -174,13 +178,19 @@ impl Session {
         let stop = loop {
             tokio::select! {
                 () = tokio::time::sleep(kernel.rest()) => {}
-                stop = &mut end => break stop,
+                stop = ends.next() => break stop,
             }
             kernel.poll(&mut batch);
             beside.see(&batch);
             let found = beside.take(|pid| kernel.mark(&[pid]));
             limits.see(&found);
             batch.extend(found);
+            for pid in beside.newcomers.take_matching() {
+                ends.add(pid);
+                if targets.len() < MOST_TARGETS {
+                    targets.push(pid);
+                }
+            }
             let open = beside.locks.is_due().then(|| kernel.open_now());
             batch.extend(beside.take_locks(open, |pid| kernel.mark(&[pid])));
             let is_round = kernel.is_round();

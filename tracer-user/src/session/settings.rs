@@ -4,11 +4,24 @@ use std::{collections::HashSet, time::Instant};
 
 use crate::machine::proc;
 
+/// What the user named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Named {
+    /// These processes, and no others.
+    Processes,
+    /// Whoever has this name, or gets it.
+    Comm(String),
+    /// Whoever listens on this TCP port, or comes to.
+    Port(u16),
+}
+
 /// The settings of a trace.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    /// Processes that the user named; the first gives the report its name.
+    /// Processes that the user named, or that match what was named as the trace begins; the first gives the report its name.
     pub(crate) pids: Vec<u32>,
+    /// How the user named them.
+    pub(crate) named: Named,
     /// Trace their children too?
     pub(crate) follow_children: bool,
     /// When the tracer started.
@@ -46,6 +59,7 @@ mod tests {
     fn those_asked_for_come_first_and_nobody_twice() {
         let settings = |follow_children| Settings {
             pids: vec![20, 10],
+            named: Named::Processes,
             follow_children,
             begun: Instant::now(),
         };

@@ -90,41 +90,48 @@ fn is_another(first: u64, now: u64) -> bool {
 /// Everything that may end a trace.
 pub(super) struct Ends {
     signals: Signals,
-    /// A descriptor of each process that the user named; readable once the process has ended.
-    processes: Vec<OwnedFd>,
+    deadline: Option<Instant>,
+    processes: Processes,
 }
 
 impl Ends {
-    /// The signals, and the end of these processes. A process that is gone already is not waited for.
+    /// The signals, and the end of these processes. A process that is gone already is not waited for. If processes may be `renewed`, one
+    /// that is started soon after the end of the last one goes on with the trace.
     #[must_use]
-    pub(super) fn new(signals: Signals, pids: &[u32]) -> Self {
+    pub(super) fn new(signals: Signals, pids: &[u32], renewed: bool) -> Self {
         Self {
             signals,
-            processes: pids
-                .iter()
-                .filter_map(|pid| proc::process_descriptor(*pid))
-                .collect(),
+            deadline: None,
+            processes: Processes::of(pids, renewed),
         }
     }
 
-    /// The first of these ends, at the latest `duration` from now.
-    pub(super) fn first(self, duration: Option<Duration>) -> impl Future<Output = Stop> {
-        let deadline = duration.map(|duration| Instant::now() + duration);
+    /// The trace ends at the latest `duration` from now.
+    pub(super) fn within(&mut self, duration: Option<Duration>) {
+        self.deadline = duration.map(|duration| Instant::now() + duration);
+    }
+
+    /// The end of this process is waited for, too.
+    pub(super) fn add(&mut self, pid: u32) {
+        self.processes.add(pid);
+    }
+
+    /// The first of these ends. It may be asked for again and again: no end is missed in between.
+    pub(super) async fn next(&mut self) -> Stop {
+        // Asked before the runtime could hear it.
+        if is_asked() {
+            return Stop::Signal;
+        }
         let Self {
-            mut signals,
+            signals,
+            deadline,
             processes,
         } = self;
-        async move {
-            // Asked before the runtime could hear it.
-            if is_asked() {
-                return Stop::Signal;
-            }
-            tokio::select! {
-                () = sleep_until(deadline) => Stop::Duration,
-                _ = signals.interrupt.recv() => Stop::Signal,
-                _ = signals.terminate.recv() => Stop::Signal,
-                () = all_of(processes) => Stop::TargetExited,
-            }
+        tokio::select! {
+            () = sleep_until(*deadline) => Stop::Duration,
+            _ = signals.interrupt.recv() => Stop::Signal,
+            _ = signals.terminate.recv() => Stop::Signal,
+            () = processes.ended() => Stop::TargetExited,
         }
     }
 }
@@ -136,16 +143,62 @@ async fn sleep_until(deadline: Option<Instant>) {
     }
 }
 
-/// Returns when every process has ended; never, if there is nothing to wait for.
-async fn all_of(exits: Vec<OwnedFd>) {
-    if exits.is_empty() {
-        std::future::pending::<()>().await;
+/// A supervisor starts a server that ended anew within this time: systemd after 100 ms, most others after a second.
+const RENEWED: Duration = Duration::from_secs(5);
+
+/// The processes that the user named.
+struct Processes {
+    /// A descriptor of each that was added since the last wait; readable once the process has ended.
+    new: Vec<OwnedFd>,
+    /// The same of those that have not ended.
+    living: Vec<AsyncFd<OwnedFd>>,
+    /// Was there ever one to wait for?
+    is_known: bool,
+    /// May another one come after the last one has ended?
+    renewed: bool,
+    /// Since when all have ended.
+    gone: Option<Instant>,
+}
+
+impl Processes {
+    fn of(pids: &[u32], renewed: bool) -> Self {
+        let mut processes = Self {
+            new: Vec::new(),
+            living: Vec::new(),
+            is_known: false,
+            renewed,
+            gone: None,
+        };
+        pids.iter().for_each(|pid| processes.add(*pid));
+        processes
     }
-    for exit in exits {
-        // SAFETY: the descriptor is owned, and lives as long as its registration.
-        let exit = unsafe { AsyncFd::register_with_interest(exit, Interest::READABLE) };
-        if let Ok(exit) = exit {
-            let _ = exit.readable().await;
+
+    fn add(&mut self, pid: u32) {
+        if let Some(descriptor) = proc::process_descriptor(pid) {
+            self.new.push(descriptor);
+            self.is_known = true;
+        }
+    }
+
+    /// Returns when every process has ended; never, if there is nothing to wait for.
+    async fn ended(&mut self) {
+        for descriptor in self.new.drain(..) {
+            // SAFETY: the descriptor is owned, and lives as long as its registration.
+            let exit = unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) };
+            self.living.extend(exit);
+            self.gone = None;
+        }
+        // Whoever waits may leave off at any time: only a process that has ended is taken out.
+        while let Some(last) = self.living.last() {
+            let _ = last.readable().await;
+            self.living.pop();
+        }
+        if !self.is_known {
+            std::future::pending::<()>().await;
+        }
+        if self.renewed {
+            let gone = *self.gone.get_or_insert_with(Instant::now);
+            tokio::time::sleep_until(gone + RENEWED).await;
         }
     }
 }
@@ -162,5 +215,44 @@ mod tests {
         // Two threads may read the clock in one order, and write in the other.
         assert!(!is_another(first, first - ms));
         assert!(is_another(first, first + 300 * ms));
+    }
+
+    /// Asks for so long whether all have ended.
+    async fn have_ended(processes: &mut Processes, ms: u64) -> bool {
+        let patience = Duration::from_millis(ms);
+        tokio::time::timeout(patience, processes.ended())
+            .await
+            .is_ok()
+    }
+
+    #[test]
+    fn the_end_of_the_last_process_is_the_end_unless_another_comes_soon() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let sleep = || std::process::Command::new("sleep").arg("60").spawn();
+        let end = |child: &mut std::process::Child| {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        };
+        runtime.block_on(async {
+            let [mut first, mut second] = [sleep().unwrap(), sleep().unwrap()];
+            let pids = [first.id(), second.id()];
+            let mut all = Processes::of(&pids, false);
+            let mut some = Processes::of(&pids[..1], true);
+            assert!(!have_ended(&mut all, 1).await);
+            end(&mut first);
+            assert!(!have_ended(&mut all, 1).await && !have_ended(&mut some, 100).await);
+            // The one that comes goes on.
+            some.add(second.id());
+            assert!(!have_ended(&mut some, 1).await && some.gone.is_none());
+            end(&mut second);
+            assert!(have_ended(&mut all, 60_000).await);
+            assert!(!have_ended(&mut some, 1000).await);
+            some.gone = some.gone.map(|gone| gone - RENEWED);
+            assert!(have_ended(&mut some, 60_000).await);
+            assert!(!have_ended(&mut Processes::of(&[], false), 1).await);
+        });
     }
 }

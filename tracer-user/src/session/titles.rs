@@ -56,6 +56,9 @@ impl Titles {
                 {
                     self.living.insert(fork.pid, None);
                 }
+                Event::Joined(joined) if self.living.len() < MOST => {
+                    self.living.entry(joined.pid).or_default();
+                }
                 Event::Exit(exit) => {
                     if let Some(Some(title)) = self.living.remove(&exit.pid) {
                         self.ended.push(process(exit.pid, title));

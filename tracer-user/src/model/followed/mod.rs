@@ -163,7 +163,7 @@ impl Followed {
         }
         match event {
             // The target's own fold knows what its children are.
-            Event::FollowOwner(_) => return Reach::Here,
+            Event::FollowOwner(_) | Event::Joined(_) => return Reach::Here,
             Event::Fork(fork) if fork.pid == fork.tid => return Reach::Here,
             Event::Histogram(_)
             | Event::DiskTotal(_)

@@ -68,6 +68,65 @@ fn a_child_of_the_target_is_the_target() {
 }
 
 #[test]
+fn a_process_that_joins_is_the_target_from_then_on() {
+    let joined = event::Joined {
+        ns: at(40),
+        pid: RSYNC,
+    };
+    let thread = event::Thread {
+        pid: RSYNC,
+        tid: RSYNC,
+        state: 'S',
+        stack: vec!["schedule".to_owned(), "ep_poll".to_owned()],
+    };
+    let events = [
+        // Before, it is a stranger like any other.
+        slice(0, RSYNC, 10, 20),
+        Event::Wait(preempted(SERVER, 10, 20)),
+        Event::Joined(joined),
+        Event::Thread(thread),
+        Event::Wait(Wait {
+            pid: RSYNC,
+            ..first(RSYNC, 60, 10)
+        }),
+    ];
+    let books = books(running(SERVER).into_iter().chain(events), 100);
+    assert_eq!((books.threads, books.wall_ns), (2, (100 + 60) * MS));
+    assert_eq!(threads(&books, Class::Idle), 10);
+    assert_eq!(threads(&books, Class::Cpu), 10 + 10);
+    assert_eq!(threads(&books, Class::OnCpu), 90 + 40);
+    let process = books.processes.iter().find(|process| process.pid == RSYNC);
+    assert!(process.is_some_and(|process| process.target));
+    assert_eq!(books.targets.len(), 1);
+    assert_closed(&books);
+}
+
+#[test]
+fn a_process_whose_fork_is_told_after_it_was_found_joins_again() {
+    let child = 110;
+    let found = event::Process {
+        target: true,
+        ..process(child, "server")
+    };
+    let late = event::Fork {
+        target: false,
+        ..fork(1, child, SERVER)
+    };
+    let joined = event::Joined {
+        ns: at(2),
+        pid: child,
+    };
+    let events = [
+        Event::Process(found),
+        Event::Fork(late),
+        Event::Joined(joined),
+    ];
+    let books = books(running(SERVER).into_iter().chain(events), 10);
+    let last = books.processes.iter().rfind(|process| process.pid == child);
+    assert!(last.is_some_and(|process| process.target));
+}
+
+#[test]
 fn a_parent_that_proc_lists_after_its_child_is_found() {
     let child = event::Process {
         parent_pid: 500,

@@ -43,6 +43,8 @@ pub(super) struct Threads {
     start_ns: u64,
     /// Since when the threads are followed, ns: later than the window's begin for a process that the target asks.
     since_ns: u64,
+    /// The last process that became a target in the window.
+    joined: event::Joined,
     living: HashMap<u32, Thread>,
     /// The last that ended, and their tids, which are looked through at every wakeup by somebody else.
     ended: VecDeque<Thread>,
@@ -99,9 +101,18 @@ impl Threads {
         self.stacks.learn(stack);
     }
 
-    /// A thread was there at attach.
+    /// The process is a target from now on, and its threads are seeds.
+    pub(super) fn joined(&mut self, joined: &event::Joined) {
+        self.joined = *joined;
+    }
+
+    /// A thread was there at attach, or when its process became a target.
     pub(super) fn seed(&mut self, found: &event::Thread) {
-        let mut thread = Thread::new(self.since_ns);
+        let since_ns = match self.joined.pid == found.pid {
+            true => self.joined.ns.max(self.since_ns),
+            false => self.since_ns,
+        };
+        let mut thread = Thread::new(since_ns);
         thread.pid = found.pid;
         thread.seed_state = Some(found.state);
         thread.seed.clone_from(&found.stack);

@@ -1,0 +1,491 @@
+//! Processes that become targets in the window. The user may have named a program or a port, not processes: a supervisor starts the
+//! server anew, another takes over its socket. And the kernel half cannot mark a child of a process that was itself found a moment
+//! later.
+//!
+//! A program shows as it is executed, and a child as it is forked. Who begins to listen on a port shows to a look alone. So does a
+//! process that gives itself the name.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    mem,
+    time::Duration,
+};
+
+use super::{Settings, settings::Named};
+use crate::{
+    event::{Event, Exec, Fork},
+    machine::{proc, rounds::Rounds},
+};
+
+/// The shortest time from one look to the next.
+const APART: Duration = Duration::from_secs(1);
+
+/// A process that was forked, or has executed a program, is looked at so often: it opens its port, or is handed that, within seconds.
+const LOOKS: u32 = 4;
+
+/// Most processes that are looked at for that: the youngest.
+const MOST_RECENT: usize = 256;
+
+/// Most processes that wait to be traced, and most in one round: the threads of each are read.
+const MOST_WANTED: usize = 1024;
+const MOST_AT_ONCE: usize = 32;
+
+/// A process that is a target from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Newcomer {
+    pub(super) pid: u32,
+    /// It was found at attach already. The record of its fork says otherwise.
+    pub(super) is_found: bool,
+}
+
+/// A process that may become a target.
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    newcomer: Newcomer,
+    /// It has the name that the user gave, or had it.
+    by_name: bool,
+}
+
+/// What a look found.
+#[derive(Debug, Default)]
+struct Found {
+    /// The sockets that listen on the port.
+    listeners: HashSet<u64>,
+    /// Processes that match what the user named.
+    matching: Vec<u32>,
+    /// Their children, and so on.
+    below: Vec<u32>,
+}
+
+impl Found {
+    /// The same with the children of those that are no targets yet.
+    fn with_children(mut self, own: &HashSet<u32>) -> Self {
+        let matching = self.matching.iter();
+        let new: Vec<u32> = matching.copied().filter(|pid| !own.contains(pid)).collect();
+        if !new.is_empty() {
+            let edges = proc::parents();
+            let below = new
+                .into_iter()
+                .flat_map(|pid| proc::descendants(pid, edges.iter().copied()));
+            self.below = below.collect();
+        }
+        self
+    }
+}
+
+/// The search for processes that become targets.
+pub(super) struct Newcomers {
+    named: Named,
+    follow_children: bool,
+    /// The targets.
+    own: HashSet<u32>,
+    /// Processes that the target asks, or whose locks it waits for, and their children. They are followed, and no targets.
+    others: HashSet<u32>,
+    /// The living processes that match what the user named, as far as they are known.
+    matching: HashSet<u32>,
+    /// Those among them that were found since the last call of [`Self::take_matching`].
+    new: Vec<u32>,
+    wanted: VecDeque<Wanted>,
+    /// The youngest processes, with the number of looks that are left for each.
+    recent: VecDeque<(u32, u32)>,
+    listeners: HashSet<u64>,
+    looks: Rounds<Found>,
+}
+
+impl Newcomers {
+    /// The `targets` at attach.
+    #[must_use]
+    pub(super) fn new(settings: &Settings, targets: &[u32]) -> Self {
+        Self {
+            named: settings.named.clone(),
+            follow_children: settings.follow_children,
+            own: targets.iter().copied().collect(),
+            others: HashSet::new(),
+            matching: settings.pids.iter().copied().collect(),
+            new: Vec::new(),
+            wanted: VecDeque::new(),
+            recent: VecDeque::new(),
+            listeners: match settings.named {
+                Named::Port(port) => proc::listeners(port),
+                _ => HashSet::new(),
+            },
+            looks: Rounds::after_rest(),
+        }
+    }
+
+    /// Takes note of processes that come and go, and of those that are followed.
+    pub(super) fn see(&mut self, events: &[Event]) {
+        for event in events {
+            match event {
+                Event::Fork(fork) if fork.pid == fork.tid => self.forked(fork),
+                Event::Exec(exec) => self.executed(exec),
+                Event::Exit(exit) => self.ended(exit.pid),
+                Event::Follow(follow) | Event::FollowOwner(follow) => {
+                    self.others.insert(follow.pid);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn forked(&mut self, fork: &Fork) {
+        let is_child = self.own.contains(&fork.parent_pid);
+        let is_known = self.own.contains(&fork.pid);
+        match (fork.target, is_known) {
+            (true, true) => {}
+            (true, false) if !is_child && self.others.contains(&fork.parent_pid) => {
+                self.others.insert(fork.pid);
+            }
+            (true, false) => _ = self.own.insert(fork.pid),
+            // It was looked at between its fork and now.
+            (false, true) => self.want(fork.pid, true, false),
+            (false, false) if is_child && self.follow_children => self.want(fork.pid, false, false),
+            (false, false) if self.has_name(&fork.comm) => self.want(fork.pid, false, true),
+            (false, false) => self.may_listen(fork.pid),
+        }
+    }
+
+    fn executed(&mut self, exec: &Exec) {
+        if !self.has_name(&exec.comm) {
+            return self.may_listen(exec.pid);
+        }
+        if self.own.contains(&exec.pid) {
+            self.matches(exec.pid);
+        } else {
+            self.want(exec.pid, false, true);
+        }
+    }
+
+    fn ended(&mut self, pid: u32) {
+        self.own.remove(&pid);
+        self.others.remove(&pid);
+        self.matching.remove(&pid);
+        self.wanted.retain(|wanted| wanted.newcomer.pid != pid);
+        self.recent.retain(|(recent, _)| *recent != pid);
+    }
+
+    fn has_name(&self, comm: &str) -> bool {
+        matches!(&self.named, Named::Comm(name) if proc::is_comm(comm, name))
+    }
+
+    /// Its children are children of a target from now on.
+    fn want(&mut self, pid: u32, is_found: bool, by_name: bool) {
+        let is_own = !self.own.insert(pid);
+        if (is_own && !is_found) || self.others.contains(&pid) || pid == std::process::id() {
+            return;
+        }
+        if self.wanted.len() < MOST_WANTED {
+            let newcomer = Newcomer { pid, is_found };
+            self.wanted.push_back(Wanted { newcomer, by_name });
+        }
+    }
+
+    fn matches(&mut self, pid: u32) {
+        if self.matching.insert(pid) {
+            self.new.push(pid);
+        }
+    }
+
+    fn may_listen(&mut self, pid: u32) {
+        if !matches!(self.named, Named::Port(_)) || self.own.contains(&pid) {
+            return;
+        }
+        self.recent.retain(|(recent, _)| *recent != pid);
+        if self.recent.len() >= MOST_RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back((pid, LOOKS));
+    }
+
+    /// The processes that are targets from now on. Looks for more when it is time.
+    pub(super) fn take(&mut self) -> Vec<Newcomer> {
+        if let Some(found) = self.looks.take() {
+            self.found(found);
+        }
+        if self.named != Named::Processes && self.looks.is_due(APART) {
+            self.look();
+        }
+        self.ready()
+    }
+
+    fn ready(&mut self) -> Vec<Newcomer> {
+        let mut newcomers = Vec::new();
+        for _ in 0..self.wanted.len().min(MOST_AT_ONCE) {
+            let Some(wanted) = self.wanted.pop_front() else {
+                break;
+            };
+            match self.joins(&wanted) {
+                true => newcomers.push(wanted.newcomer),
+                false => _ = self.own.remove(&wanted.newcomer.pid),
+            }
+        }
+        newcomers
+    }
+
+    /// Is the process still there, and what it was wanted for?
+    fn joins(&mut self, wanted: &Wanted) -> bool {
+        let pid = wanted.newcomer.pid;
+        let Some(comm) = proc::comm(pid) else {
+            return false;
+        };
+        if wanted.by_name {
+            // A child that was forked to execute something else has had the name for a moment.
+            if !self.has_name(&comm) || proc::is_kernel_thread(pid) {
+                return false;
+            }
+            self.matches(pid);
+        }
+        true
+    }
+
+    /// The processes found since the last call that match what the user named.
+    pub(super) fn take_matching(&mut self) -> Vec<u32> {
+        mem::take(&mut self.new)
+    }
+
+    fn look(&mut self) {
+        let (own, follow_children) = (self.own.clone(), self.follow_children);
+        let with_children = move |found: Found| match follow_children {
+            true => found.with_children(&own),
+            false => found,
+        };
+        match self.named.clone() {
+            Named::Processes => {}
+            Named::Comm(name) => self.looks.begin(move || {
+                with_children(Found {
+                    matching: proc::by_comm(&name),
+                    ..Found::default()
+                })
+            }),
+            Named::Port(port) => {
+                let (before, candidates) = (self.listeners.clone(), self.candidates());
+                self.looks.begin(move || {
+                    with_children(look_at_port(port, &before, candidates.as_deref()))
+                });
+            }
+        }
+    }
+
+    /// The processes that may listen on a socket that is known. `None`: everybody, because no target is known to do.
+    fn candidates(&mut self) -> Option<Vec<u32>> {
+        if self.matching.is_empty() {
+            return None;
+        }
+        let mut pids: Vec<u32> = self.recent.iter().map(|(pid, _)| *pid).collect();
+        for (_, left) in &mut self.recent {
+            *left -= 1;
+        }
+        self.recent.retain(|(_, left)| *left > 0);
+        // Children of a target share its socket: whoever has had it longer counts.
+        if !self.follow_children {
+            pids.extend(&self.own);
+        }
+        Some(pids)
+    }
+
+    fn found(&mut self, found: Found) {
+        self.listeners = found.listeners;
+        for pid in found.matching {
+            if !self.others.contains(&pid) {
+                self.matches(pid);
+                self.want(pid, false, false);
+            }
+        }
+        for pid in found.below {
+            self.want(pid, false, false);
+        }
+    }
+}
+
+/// Who listens on a port: on a socket that was not there `before`, whoever it is, or on any, of the `candidates`.
+fn look_at_port(port: u16, before: &HashSet<u64>, candidates: Option<&[u32]>) -> Found {
+    let listeners = proc::listeners(port);
+    let is_new = listeners.iter().any(|inode| !before.contains(inode));
+    let matching = match candidates {
+        _ if listeners.is_empty() => Vec::new(),
+        Some(pids) if !is_new => proc::who_listens(&listeners, pids.iter().copied()),
+        _ => proc::who_listens(&listeners, proc::pids()),
+    };
+    Found {
+        listeners,
+        matching,
+        below: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        net::TcpListener,
+        os::fd::OwnedFd,
+        process::{Child, Command},
+        time::Instant,
+    };
+
+    use super::*;
+    use crate::event::{self, Follow};
+
+    /// Far more than a look takes on a busy machine.
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// A target that nobody is.
+    const TARGET: u32 = u32::MAX;
+
+    fn newcomers(named: Named, follow_children: bool) -> Newcomers {
+        let settings = Settings {
+            pids: vec![TARGET],
+            named,
+            follow_children,
+            begun: Instant::now(),
+        };
+        Newcomers::new(&settings, &[TARGET])
+    }
+
+    /// A process that is there.
+    struct Sleep(Child);
+
+    impl Sleep {
+        fn new() -> Self {
+            Self(Command::new("sleep").arg("60").spawn().unwrap())
+        }
+
+        fn pid(&self) -> u32 {
+            self.0.id()
+        }
+
+        fn forked_by(&self, parent_pid: u32, target: bool) -> Event {
+            Event::Fork(Fork {
+                pid: self.pid(),
+                tid: self.pid(),
+                parent_pid,
+                target,
+                comm: "server".to_owned(),
+                ..Fork::default()
+            })
+        }
+
+        fn executes(&self, comm: &str) -> Event {
+            Event::Exec(Exec {
+                pid: self.pid(),
+                comm: comm.to_owned(),
+                ..Exec::default()
+            })
+        }
+
+        fn newcomer(&self, is_found: bool) -> Newcomer {
+            let pid = self.pid();
+            Newcomer { pid, is_found }
+        }
+    }
+
+    impl Drop for Sleep {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    #[test]
+    fn a_child_of_a_target_that_the_kernel_half_did_not_mark_is_one_if_children_are() {
+        let child = Sleep::new();
+        for follow_children in [true, false] {
+            let mut newcomers = newcomers(Named::Processes, follow_children);
+            newcomers.see(&[child.forked_by(TARGET, false)]);
+            let found = newcomers.ready();
+            assert_eq!(found.contains(&child.newcomer(false)), follow_children);
+            newcomers.see(&[child.forked_by(TARGET, true)]);
+            assert_eq!(newcomers.ready(), []);
+        }
+        let mut newcomers = newcomers(Named::Processes, true);
+        newcomers.see(&[child.forked_by(7, false)]);
+        assert_eq!(newcomers.ready(), []);
+    }
+
+    #[test]
+    fn a_process_that_was_found_before_the_record_of_its_fork_is_a_target_all_the_same() {
+        let child = Sleep::new();
+        let mut newcomers = newcomers(Named::Processes, true);
+        newcomers.own.insert(child.pid());
+        newcomers.see(&[child.forked_by(TARGET, false)]);
+        assert_eq!(newcomers.ready(), [child.newcomer(true)]);
+    }
+
+    #[test]
+    fn a_child_of_a_process_that_the_target_asks_is_followed_and_no_target() {
+        let child = Sleep::new();
+        let mut newcomers = newcomers(Named::Comm("sleep".to_owned()), true);
+        let follow = Follow {
+            pid: 7,
+            ..Follow::default()
+        };
+        newcomers.see(&[Event::Follow(follow), child.forked_by(7, true)]);
+        newcomers.see(&[child.executes("sleep")]);
+        assert_eq!(newcomers.ready(), []);
+    }
+
+    #[test]
+    fn who_executes_the_program_of_that_name_is_a_target_and_so_are_its_children() {
+        let (server, child) = (Sleep::new(), Sleep::new());
+        let mut newcomers = newcomers(Named::Comm("sleep".to_owned()), true);
+        newcomers.see(&[
+            server.executes("sleep"),
+            child.forked_by(server.pid(), false),
+        ]);
+        let expected = [server.newcomer(false), child.newcomer(false)];
+        assert_eq!(newcomers.ready(), expected);
+        assert_eq!(newcomers.take_matching(), [server.pid()]);
+        // A target may be executed anew: the trace goes on with it.
+        newcomers.see(&[child.executes("sleep")]);
+        assert_eq!(newcomers.ready(), []);
+        assert_eq!(newcomers.take_matching(), [child.pid()]);
+    }
+
+    #[test]
+    fn who_had_the_name_for_a_moment_is_none() {
+        let other = Sleep::new();
+        let mut newcomers = newcomers(Named::Comm("server".to_owned()), true);
+        newcomers.see(&[other.forked_by(7, false)]);
+        assert_eq!(newcomers.ready(), []);
+        newcomers.see(&[other.executes("sleep")]);
+        assert_eq!(newcomers.ready(), []);
+        let exit = event::Exit {
+            ns: 1,
+            pid: other.pid(),
+        };
+        newcomers.see(&[other.executes("server"), Event::Exit(exit)]);
+        assert_eq!(newcomers.ready(), []);
+    }
+
+    fn look(newcomers: &mut Newcomers) -> Vec<u32> {
+        newcomers.look();
+        let found = newcomers.looks.wait(LONG).unwrap();
+        newcomers.found(found);
+        newcomers.ready().iter().map(|found| found.pid).collect()
+    }
+
+    #[test]
+    fn a_process_that_was_there_and_has_the_name_is_found_by_a_look() {
+        let there = Sleep::new();
+        let mut newcomers = newcomers(Named::Comm("sleep".to_owned()), true);
+        assert!(look(&mut newcomers).contains(&there.pid()));
+        assert!(newcomers.take_matching().contains(&there.pid()));
+    }
+
+    #[test]
+    fn who_takes_over_a_socket_on_the_port_is_found_and_so_is_a_socket_that_is_new() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut newcomers = newcomers(Named::Port(port), true);
+        // The old holder is no news.
+        assert_eq!(look(&mut newcomers), [0; 0]);
+        let copy = OwnedFd::from(listener.try_clone().unwrap());
+        let heir = Sleep(Command::new("sleep").arg("60").stdin(copy).spawn().unwrap());
+        newcomers.see(&[heir.executes("sleep")]);
+        assert_eq!(look(&mut newcomers), [heir.pid()]);
+        assert_eq!(newcomers.take_matching(), [heir.pid()]);
+        newcomers.listeners.clear();
+        // The tracer itself is no target, whatever it has.
+        assert_eq!(look(&mut newcomers), [0; 0]);
+        assert_eq!(newcomers.take_matching(), [std::process::id()]);
+    }
+}
