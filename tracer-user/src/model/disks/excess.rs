@@ -51,11 +51,7 @@ impl Disk {
     ) -> Split {
         let crowded = shares.0.iter().any(|(_, share)| *share > 0.0);
         let length = end.saturating_sub(begin);
-        let service = self.own_service(request);
-        if let (Some(service), false) = (service, crowded) {
-            return self.after_burst(request, begin, end, service, whose);
-        }
-        let (Some(service), true) = (service, crowded) else {
+        let Some(service) = self.own_service(request) else {
             return Split {
                 excess: if crowded { length } else { 0 },
                 estimated: crowded,
@@ -63,6 +59,9 @@ impl Disk {
                 ..Split::default()
             };
         };
+        if !crowded {
+            return self.after_burst(request, begin, end, service, whose);
+        }
         let issued = request.issue_ns.clamp(begin, end.max(begin));
         let queued = issued - begin;
         // Its own is as much of its time on the device as it would take without the others.
