@@ -7,7 +7,6 @@ use super::{
     cpus::Queued,
     disks::DiskWait,
     links::SendWait,
-    parts::Part,
     threads::Blocked,
 };
 use crate::{
@@ -137,12 +136,8 @@ impl Model {
                 account.charge(charge(Resource::Lock, None, holder));
                 if holder == Holder::OwnLock {
                     let (requests, threads) = (&self.requests, &self.threads);
-                    let client = requests.client_at(threads, wait.waker_tid, end);
-                    let part = Part {
-                        process: names.processes.id(wait.waker_pid),
-                        tid: wait.waker_tid,
-                        client,
-                    };
+                    let by = (wait.waker_pid, wait.waker_tid);
+                    let part = requests.part_at(threads, names, by, end);
                     let serves = threads.serves(wait.tid);
                     account.parts.add(Resource::Lock, part, ns, serves);
                 }

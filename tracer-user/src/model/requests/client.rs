@@ -17,7 +17,7 @@ use crate::{
     model::{
         books::{AddressId, Asker, Client, ProcessId},
         names::Names,
-        parts::{Addresses, SentTo},
+        parts::{Addresses, Part, SentTo},
         recent,
         threads::Threads,
     },
@@ -264,6 +264,21 @@ impl Requests {
             return None;
         }
         self.clients.client(self.caller_at(threads, tid, ns))
+    }
+
+    /// A thread of the target (process, thread), with the client for which it worked at `ns`.
+    pub(in crate::model) fn part_at(
+        &self,
+        threads: &Threads,
+        names: &mut Names,
+        (pid, tid): (u32, u32),
+        ns: u64,
+    ) -> Part {
+        Part {
+            process: names.processes.id(pid),
+            tid,
+            client: self.client_at(threads, tid, ns),
+        }
     }
 
     fn caller_at(&self, threads: &Threads, tid: u32, ns: u64) -> Caller {

@@ -11,7 +11,6 @@ use crate::{
         account::{Account, Charge},
         books::{Budget, Holder, PlaceId},
         links::SendWait,
-        parts::Part,
         recent,
         threads::Thread,
     },
@@ -193,11 +192,7 @@ impl Requests {
         let Some(pid) = beside.threads.get(by).map(|thread| thread.pid) else {
             return;
         };
-        let part = Part {
-            process: beside.names.processes.id(pid),
-            tid: by,
-            client: self.client_at(beside.threads, by, span.1),
-        };
+        let part = self.part_at(beside.threads, beside.names, (pid, by), span.1);
         beside.account.parts.add(Resource::Lock, part, ns, true);
     }
 
