@@ -167,13 +167,11 @@ impl Limits {
         None
     }
 
-    /// A holder had a request on a disk. What a process reads and writes is counted over all disks: only who was seen on the limited
-    /// one has used its limit.
+    /// A holder had a request on a disk, or on a device that lies on it. What a process reads and writes is counted over all disks: only
+    /// who was seen on the limited one has used its limit. True if it had not been seen there.
     #[inline]
-    pub(super) fn saw(&mut self, disk: PlaceId, holder: Holder) {
-        if !self.limits.is_empty() {
-            self.on_disk.insert((disk, holder));
-        }
+    pub(super) fn saw(&mut self, disk: PlaceId, holder: Holder) -> bool {
+        !self.limits.is_empty() && self.on_disk.insert((disk, holder))
     }
 
     /// Was the holder seen on the disk that is limited, if one is?

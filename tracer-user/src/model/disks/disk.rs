@@ -62,6 +62,8 @@ pub(crate) struct Disk {
     pub(super) fit: Fit,
     /// Longest time from queue to completion seen: how long a request may still be unknown.
     pub(crate) longest_ns: u64,
+    /// End of the last request that counts as the target's own because a limit held it back, ns.
+    pub(super) held_ns: u64,
     /// Requests up to this index are in the statistics.
     counted: usize,
     usual: Usual,
@@ -86,6 +88,7 @@ impl Disk {
             discards: Discards::default(),
             fit: Fit::default(),
             longest_ns: 0,
+            held_ns: 0,
             counted: 0,
         }
     }
@@ -102,6 +105,9 @@ impl Disk {
         if request.is_whole() && !moves_nothing(request.op) {
             let kind = self.service.get(&size_class(&request));
             self.fit.add(&request, kind.map_or(0, Service::last_alone));
+        }
+        if request.is_held_back() {
+            self.held_ns = request.end_ns;
         }
         // One that never went to the device was not issued at 0.
         self.reach.add(request.queue_ns.min(request.issue_ns));

@@ -12,6 +12,21 @@ use crate::model::books::Holder;
 const SLICE_NS: u64 = 100_000_000;
 
 impl Disk {
+    /// May something that counts as the target's own have been held back here for this request of a device above?
+    pub(super) fn may_hold_for(&self, above: &Request) -> bool {
+        self.held_ns > above.queue_ns
+    }
+
+    /// All that was held back here for a request of a device above is that one's.
+    pub(super) fn pass_on(&mut self, above: &Request) {
+        let first = self.ends.partition_point(|end| *end <= above.queue_ns);
+        for request in self.requests.range_mut(first..) {
+            if request.is_held_back() && request.is_for(above) {
+                *request = request.passed_on();
+            }
+        }
+    }
+
     /// Bytes of each owner that used a limit of writes up to the end of a wait. Empty if no limit held a write back meanwhile.
     pub(super) fn used_limit(&self, begin: u64, end: u64) -> Vec<(Holder, u64)> {
         let is_held = |request: &Request| request.flags & IO_HELD != 0;

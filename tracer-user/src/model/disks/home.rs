@@ -4,7 +4,7 @@
 //! kernel threads write elsewhere. The call that waits shows its disk. So does the name of a journal's thread that ends a wait. Else
 //! the target's own writes show it. Where neither is known, nobody is charged.
 
-use super::{DiskWait, layers::Layers, request::Request};
+use super::{DiskWait, above::lies_below, layers::Layers, request::Request};
 use crate::{event, model::books::Holder};
 
 /// A thread waits for what was written this long before at most, ns: an `fsync` first writes the pages, then waits for the commit.
@@ -78,28 +78,15 @@ impl Layers<'_> {
         }
         found.sort_unstable_by(|a, b| b.cmp(a));
         let devices: Vec<u32> = found.iter().map(|(_, _, dev)| *dev).collect();
-        let is_below = |dev: u32| devices.iter().any(|other| self.lies_below(dev, *other));
+        let is_below = |dev: u32| {
+            let mut others = devices.iter();
+            others.any(|other| lies_below(self.facts, dev, *other))
+        };
         devices
             .iter()
             .copied()
             .filter(|dev| !is_below(*dev))
             .collect()
-    }
-
-    /// Is one device below another one, at any depth?
-    pub(super) fn lies_below(&self, dev: u32, other: u32) -> bool {
-        let mut below = self.below(other).to_vec();
-        let mut next = 0;
-        while let Some(at) = below.get(next).copied() {
-            if at == dev {
-                return true;
-            }
-            let further = self.below(at).iter().copied();
-            let further: Vec<u32> = further.filter(|dev| !below.contains(dev)).collect();
-            below.extend(further);
-            next += 1;
-        }
-        false
     }
 
     /// A device, or what it is made of: `dm` and `md` pass bios on, and have no requests.
@@ -108,7 +95,7 @@ impl Layers<'_> {
             return Some(dev);
         }
         let below = self.disks.iter();
-        let below = below.filter(|(other, _)| self.lies_below(**other, dev));
+        let below = below.filter(|(other, _)| lies_below(self.facts, **other, dev));
         let below = below.max_by_key(|(_, disk)| disk.written_by_kernel(wait.begin, wait.end));
         below.map(|(dev, _)| *dev)
     }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use super::{
     DiskWait,
+    above::{below, lies_below},
     disk::{Blame, Disk, Whose},
     own::Own,
     request::Request,
@@ -62,7 +63,7 @@ impl Layers<'_> {
         let mut layers = vec![self.top_layer(wait)?];
         let mut next = 0;
         while let Some(dev) = layers.get(next).map(|layer| layer.dev) {
-            let below = self.below(dev).iter();
+            let below = below(self.facts, dev).iter();
             layers.extend(below.filter_map(|dev| self.lower(*dev, wait)));
             next += 1;
         }
@@ -72,12 +73,6 @@ impl Layers<'_> {
         let lower = lower.filter(|index| layers[*index].others() > nearest + margin);
         let layer = layers.swap_remove(lower.unwrap_or(0));
         Some((self.disks[&layer.dev].place, layer.blame))
-    }
-
-    /// Devices directly under one.
-    pub(super) fn below(&self, dev: u32) -> &[u32] {
-        let facts = self.facts.iter().find(|disk| disk.dev == dev);
-        facts.map(|disk| disk.below.as_slice()).unwrap_or_default()
     }
 
     /// The layer at which the target's own request stood, or at which kernel threads wrote what it waited for.
@@ -130,7 +125,7 @@ impl Layers<'_> {
 
     /// Is one of the devices below the other?
     fn is_stacked(&self, dev: u32, other: u32) -> bool {
-        self.lies_below(dev, other) || self.lies_below(other, dev)
+        lies_below(self.facts, dev, other) || lies_below(self.facts, other, dev)
     }
 
     /// What kernel threads wrote meanwhile on the disk of the file, or else the request there that ended the wait.
@@ -146,23 +141,27 @@ impl Layers<'_> {
     }
 
     fn behind(&self, dev: u32, request: &Request, wait: &DiskWait) -> Layer {
-        let blame = self.disks[&dev].blame(request, wait.begin, wait.end, self.whose);
+        let whose = |request: &Request| self.owner_on(dev, request);
+        let blame = self.disks[&dev].blame(request, wait.begin, wait.end, &whose);
         self.mapped(dev, blame, wait)
     }
 
     /// A lower layer: the requests with which kernel threads served the layer above, one after the other.
     fn lower(&self, dev: u32, wait: &DiskWait) -> Option<Layer> {
         let disk = self.disks.get(&dev)?;
-        let is_kernel = |request: &Request| self.names.is_kernel_thread(request.owner);
+        let is_workers = |request: &Request| {
+            request.is_passed_on() || self.names.is_kernel_thread(request.owner)
+        };
+        let whose = |request: &Request| self.owner_on(dev, request);
         let mut blame = Blame::default();
         let mut sums: BTreeMap<Holder, u64> = BTreeMap::new();
         let mut upto = wait.begin;
         for request in disk.in_flight(wait.begin, wait.end) {
-            if !is_kernel(request) || request.end_ns <= upto {
+            if !is_workers(request) || request.end_ns <= upto {
                 continue;
             }
             let (begin, end) = (upto.max(request.queue_ns), request.end_ns.min(wait.end));
-            let part = disk.blame(request, begin, end, self.whose);
+            let part = disk.blame(request, begin, end, &whose);
             blame.estimated |= part.estimated;
             blame.own.extend(part.own);
             for (holder, ns) in part.charges {
@@ -177,6 +176,22 @@ impl Layers<'_> {
         *sums.entry(Holder::Own).or_default() += wait.end - upto;
         blame.charges = sums.into_iter().collect();
         Some(self.mapped(dev, blame, wait))
+    }
+
+    /// The owner of a request on a device. One that was passed on is of whoever's request above was done next: a limit lets them
+    /// through one after the other.
+    fn owner_on(&self, dev: u32, request: &Request) -> Holder {
+        if !request.is_passed_on() {
+            return (self.whose)(request);
+        }
+        let above = self.disks.iter();
+        let above = above.filter(|(above, _)| lies_below(self.facts, dev, **above));
+        let asked = above.flat_map(|(_, disk)| disk.in_flight(request.queue_ns, request.end_ns));
+        let asked = asked.filter(|above| {
+            request.is_for(above) && !self.names.is_kernel_thread(above.owner)
+        });
+        let first = asked.min_by_key(|above| above.end_ns);
+        first.map_or(Holder::Nobody, self.whose)
     }
 
     /// A stacked device (loop, dm-crypt) submits from kernel threads. Their part belongs to the owners of the requests that it serves

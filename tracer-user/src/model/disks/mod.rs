@@ -1,5 +1,6 @@
 //! Disks as places: the owners of their requests are charged with the waits of target threads.
 
+mod above;
 mod beside;
 mod busy;
 mod debt;
@@ -141,15 +142,18 @@ impl Disks {
             Holder::Own => names.processes.id(io.pid),
             _ => 0,
         };
-        let request = Request::new(io, owner, process);
+        let request = self.own_or_passed_on(io.dev, Request::new(io, owner, process));
+        self.pass_on_below(io.dev, &request);
         if let Some(oldest) = self.disk(names, io.dev).forgets() {
             self.judge_waits(names, account, asker_at, |wait| wait.begin <= oldest);
         }
         let disk = self.disk(names, io.dev);
         let place = disk.place;
-        account.limits.saw(place, owner);
         disk.completed(request);
-        if request.failed() && owner == Holder::Own {
+        if account.limits.saw(place, request.owner) {
+            self.saw_below(names, account, io.dev, request.owner);
+        }
+        if request.failed() && request.owner == Holder::Own {
             *self.failed.entry(place).or_default() += 1;
         }
         self.resolve(names, account, asker_at, io.ns);
@@ -204,6 +208,12 @@ impl Disks {
         })
     }
 
+    /// All requests that were in flight beside one have completed this long after its end, ns.
+    fn lag(&self) -> u64 {
+        let longest = self.disks.values().map(|disk| disk.longest_ns).max();
+        (2 * longest.unwrap_or(0)).clamp(SETTLE_NS, SETTLE_AT_MOST_NS)
+    }
+
     /// Judges the first waits, as long as they are `due`.
     fn judge_waits(
         &mut self,
@@ -226,8 +236,7 @@ impl Disks {
 
     /// Judges the waits of which all competitors are known at `now`.
     fn resolve(&mut self, names: &Names, account: &mut Account, asker_at: AskerAt<'_>, now: u64) {
-        let longest = self.disks.values().map(|disk| disk.longest_ns).max();
-        let lag = (2 * longest.unwrap_or(0)).clamp(SETTLE_NS, SETTLE_AT_MOST_NS);
+        let lag = self.lag();
         let before = |lag| {
             if now == u64::MAX {
                 now

@@ -1,11 +1,16 @@
 //! A request of a disk, as the fold keeps it.
 
-use tracer_common::block::{IO_ERROR, IO_JOURNAL, IO_MERGED, IO_OPEN, IO_WRITEBACK, OP_READ};
+use tracer_common::block::{
+    IO_ERROR, IO_JOURNAL, IO_KTHREAD, IO_MERGED, IO_OPEN, IO_THROTTLED, IO_WRITEBACK, OP_READ,
+};
 
 use crate::{
     event::Io,
     model::books::{Holder, ProcessId},
 };
+
+/// A limit held it back, and a kernel thread had queued it for a device above. The kernel half sets only one of both.
+const PASSED_ON: u32 = IO_THROTTLED | IO_KTHREAD;
 
 /// A request, completed or still in flight.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -60,6 +65,30 @@ impl Request {
     /// Did it write, or did a kernel thread make it for somebody who had written?
     pub(super) fn writes(&self) -> bool {
         self.op != OP_READ || self.by_kernel()
+    }
+
+    /// Does it count as the target's own only because a limit of the target's group held it back?
+    pub(super) fn is_held_back(&self) -> bool {
+        self.flags & PASSED_ON == IO_THROTTLED && self.owner == Holder::Own
+    }
+
+    /// The same as one that was queued for a request of a device above.
+    pub(super) fn passed_on(self) -> Self {
+        Self {
+            owner: Holder::Nobody,
+            flags: self.flags | PASSED_ON,
+            ..self
+        }
+    }
+
+    /// Was it queued for a request of a device above, and held back by a limit?
+    pub(super) fn is_passed_on(&self) -> bool {
+        self.flags & PASSED_ON == PASSED_ON
+    }
+
+    /// May it be a part of this request of a device above? That is done when all its parts are.
+    pub(super) fn is_for(&self, above: &Self) -> bool {
+        self.op == above.op && self.queue_ns >= above.queue_ns && self.end_ns <= above.end_ns
     }
 
     /// Did the device answer with an error?

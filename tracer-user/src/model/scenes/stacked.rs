@@ -1,0 +1,90 @@
+//! A loop device on a disk. A limit of the target's group holds back what the loop's worker asks the disk for, for anybody in the group.
+
+use tracer_common::block::IO_THROTTLED;
+
+use super::*;
+
+/// The loop on the disk 7.
+const LOOP: u32 = 8;
+/// A stack of its own.
+const RING: u64 = 40;
+
+/// The server with one thread that runs, and the devices.
+fn played(events: impl IntoIterator<Item = Event>, end_ms: u64) -> Books {
+    let disk = |dev, name: &str, below: &[u32]| {
+        Event::Disk(event::Disk {
+            dev,
+            name: name.to_owned(),
+            below: below.to_vec(),
+            ..event::Disk::default()
+        })
+    };
+    let ring = stack(
+        RING,
+        &["schedule", "io_cqring_wait", "__do_sys_io_uring_enter"],
+    );
+    let known = [disk(7, "sda", &[]), disk(LOOP, "loop0", &[7]), ring];
+    let known = known.into_iter().chain(running(SERVER));
+    let books = books(known.chain(events), end_ms);
+    assert_closed(&books);
+    books
+}
+
+/// A read of the loop.
+fn above(pid: u32, queue: u64, end: u64, bytes: u32) -> Event {
+    Event::Io(Io {
+        dev: LOOP,
+        ..io(pid, queue, end, bytes)
+    })
+}
+
+/// Short reads of the server alone: what one takes.
+fn alone() -> Vec<Event> {
+    let reads = (0..5).map(|i| above(SERVER, 10 + 10 * i, 11 + 10 * i, 4096));
+    reads.collect()
+}
+
+/// The limit let this go at `queue`. Its group is the server's.
+fn held_back(queue: u64, end: u64) -> Event {
+    Event::Io(Io {
+        tid: 0,
+        flags: IO_THROTTLED,
+        ..io(SERVER, queue, end, 4096)
+    })
+}
+
+#[test]
+fn what_the_loop_asks_the_disk_for_is_no_request_of_a_thread_that_waits_for_completions() {
+    let mut events = alone();
+    events.extend([
+        above(SERVER, 101, 120, 4096),
+        // For the other reader of the loop, as its own read below shows.
+        held_back(119, 121),
+        sleep(SERVER, 101, 121, RING),
+        above(TAR, 100, 122, 1 << 20),
+    ]);
+    let books = played(events, 130);
+    assert_eq!(threads(&books, Class::Disk), 20);
+    assert_eq!(charged(&books, Resource::Disk, Holder::OwnQuota), 0);
+    assert!(charged(&books, Resource::Disk, holder(&books, TAR)) >= 17);
+}
+
+#[test]
+fn what_was_held_back_before_anything_was_known_of_the_loop_is_of_the_request_above_all_the_same() {
+    let events = [
+        held_back(58, 60),
+        sleep(SERVER, 20, 60, PAGE),
+        above(TAR, 10, 61, 4096),
+    ];
+    let books = played(events, 100);
+    assert_eq!(threads(&books, Class::Disk), 40);
+    assert_eq!(charged(&books, Resource::Disk, Holder::OwnQuota), 0);
+}
+
+#[test]
+fn where_nobody_asks_the_loop_the_own_limit_holds_back_the_own_requests() {
+    let mut events = alone();
+    events.extend([held_back(4_998, 5_000), sleep(SERVER, 4_900, 5_000, PAGE)]);
+    let books = played(events, 5_100);
+    assert_eq!(charged(&books, Resource::Disk, Holder::OwnQuota), 98);
+}
