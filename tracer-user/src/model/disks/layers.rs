@@ -32,7 +32,17 @@ const ENDED_NS: u64 = 2_000_000;
 /// How a wait is charged at one layer.
 struct Layer {
     dev: u32,
+    /// The request that it was for, if that is known.
+    request: Option<Request>,
     blame: Blame,
+}
+
+/// Where a wait stood, and how it is charged there.
+pub(super) struct Stood {
+    pub(super) place: PlaceId,
+    pub(super) blame: Blame,
+    /// The part of it, ns, in which a limit held back at this place below what the device's worker had passed on for the request.
+    pub(super) limited: Option<(PlaceId, u64)>,
 }
 
 impl Layer {
@@ -58,8 +68,8 @@ pub(super) struct Layers<'a> {
 }
 
 impl Layers<'_> {
-    /// Where a wait stood, and how it is charged there. `None` if no request explains it.
-    pub(super) fn blame(&self, wait: &DiskWait) -> Option<(PlaceId, Blame)> {
+    /// `None` if no request explains the wait.
+    pub(super) fn blame(&self, wait: &DiskWait) -> Option<Stood> {
         let mut layers = vec![self.top_layer(wait)?];
         let mut next = 0;
         while let Some(dev) = layers.get(next).map(|layer| layer.dev) {
@@ -72,7 +82,31 @@ impl Layers<'_> {
         let lower = (1..layers.len()).max_by_key(|index| layers[*index].others());
         let lower = lower.filter(|index| layers[*index].others() > nearest + margin);
         let layer = layers.swap_remove(lower.unwrap_or(0));
-        Some((self.disks[&layer.dev].place, layer.blame))
+        let mut blame = layer.blame;
+        let held = layer
+            .request
+            .and_then(|request| self.held_below(layer.dev, &request, wait));
+        let limited = held.map(|(place, ns)| (place, blame.take_slow(ns)));
+        Some(Stood {
+            place: self.disks[&layer.dev].place,
+            blame,
+            limited,
+        })
+    }
+
+    /// How long a limit on a disk below held back what the worker passed on for a request, within a wait, and where. What the device
+    /// seems to take by itself meanwhile is the limit's.
+    fn held_below(&self, dev: u32, request: &Request, wait: &DiskWait) -> Option<(PlaceId, u64)> {
+        let below = self.disks.iter();
+        let below = below.filter(|(below, _)| lies_below(self.facts, **below, dev));
+        let held = below.filter_map(|(_, disk)| {
+            let mut passed = disk.in_flight(request.issue_ns, request.end_ns).rev();
+            let last = passed.find(|passed| passed.is_passed_on() && passed.is_for(request))?;
+            let until = last.queue_ns.min(wait.end);
+            let ns = until.saturating_sub(request.issue_ns.max(wait.begin));
+            Some((disk.place, ns))
+        });
+        held.max_by_key(|(_, ns)| *ns)
     }
 
     /// The layer at which the target's own request stood, or at which kernel threads wrote what it waited for.
@@ -134,7 +168,7 @@ impl Layers<'_> {
         let dev = self.home(wait)?;
         let disk = self.disks.get(&dev)?;
         if disk.written_by_kernel(begin, end) > 0 {
-            return Some(self.mapped(dev, disk.blame_all(begin, end), wait));
+            return Some(self.mapped(dev, None, disk.blame_all(begin, end), wait));
         }
         let (_, request) = disk.awaited(wait.tid, begin, end)?;
         Some(self.behind(dev, &request, wait))
@@ -143,7 +177,7 @@ impl Layers<'_> {
     fn behind(&self, dev: u32, request: &Request, wait: &DiskWait) -> Layer {
         let whose = |request: &Request| self.owner_on(dev, request);
         let blame = self.disks[&dev].blame(request, wait.begin, wait.end, &whose);
-        self.mapped(dev, blame, wait)
+        self.mapped(dev, Some(*request), blame, wait)
     }
 
     /// A lower layer: the requests with which kernel threads served the layer above, one after the other.
@@ -175,7 +209,7 @@ impl Layers<'_> {
         }
         *sums.entry(Holder::Own).or_default() += wait.end - upto;
         blame.charges = sums.into_iter().collect();
-        Some(self.mapped(dev, blame, wait))
+        Some(self.mapped(dev, None, blame, wait))
     }
 
     /// The owner of a request on a device. One that was passed on is of whoever's request above was done next: a limit lets them
@@ -187,16 +221,15 @@ impl Layers<'_> {
         let above = self.disks.iter();
         let above = above.filter(|(above, _)| lies_below(self.facts, dev, **above));
         let asked = above.flat_map(|(_, disk)| disk.in_flight(request.queue_ns, request.end_ns));
-        let asked = asked.filter(|above| {
-            request.is_for(above) && !self.names.is_kernel_thread(above.owner)
-        });
+        let asked = asked
+            .filter(|above| request.is_for(above) && !self.names.is_kernel_thread(above.owner));
         let first = asked.min_by_key(|above| above.end_ns);
         first.map_or(Holder::Nobody, self.whose)
     }
 
     /// A stacked device (loop, dm-crypt) submits from kernel threads. Their part belongs to the owners of the requests that it serves
     /// above, by bytes.
-    fn mapped(&self, dev: u32, blame: Blame, wait: &DiskWait) -> Layer {
+    fn mapped(&self, dev: u32, request: Option<Request>, blame: Blame, wait: &DiskWait) -> Layer {
         let above: Vec<(Holder, &Request)> = self
             .facts
             .iter()
@@ -228,6 +261,7 @@ impl Layers<'_> {
         let estimated = blame.estimated;
         Layer {
             dev,
+            request,
             blame: Blame {
                 charges,
                 own,

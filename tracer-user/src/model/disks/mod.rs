@@ -34,7 +34,7 @@ use crate::{
     event,
 };
 use disk::{Blame, Disk};
-use layers::Layers;
+use layers::{Layers, Stood};
 pub(super) use request::Request;
 
 /// A request's competitors have completed this long after its end, or after twice the longest time seen: then it counts.
@@ -276,17 +276,25 @@ impl Disks {
             names,
             whose: &|request: &Request| owner_for(request, asker, asker_at),
         };
-        let Some((place, blame)) = layers.blame(wait) else {
+        let Some(stood) = layers.blame(wait) else {
             // The ledger leaves to nobody what is not charged.
             let frames = (Class::Disk, None, Holder::Nobody, wait.stack);
             return account.burn_only(frames, wait.end - wait.begin);
         };
+        let Stood {
+            place,
+            blame,
+            limited,
+        } = stood;
         let estimated = blame.estimated;
         let is_evicted = wait.cause == Some(Cause::CacheEviction) && account.memory.is_known();
         if !is_evicted {
             charge_parts(account, asker_at.client, wait, &blame);
         }
-        for (holder, ns) in blame.charges {
+        let charges = blame.charges.into_iter();
+        let charges = charges.map(|(holder, ns)| (place, holder, ns));
+        let limited = limited.map(|(place, ns)| (place, Holder::OwnQuota, ns));
+        for (place, holder, ns) in charges.chain(limited) {
             if let Some(asker) = asker {
                 let key = (Resource::Disk, Some(place), holder);
                 let ledger = &mut account.ledger;

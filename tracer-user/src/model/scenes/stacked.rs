@@ -88,3 +88,23 @@ fn where_nobody_asks_the_loop_the_own_limit_holds_back_the_own_requests() {
     let books = played(events, 5_100);
     assert_eq!(charged(&books, Resource::Disk, Holder::OwnQuota), 98);
 }
+
+#[test]
+fn a_loop_is_not_slow_while_a_limit_of_the_disk_below_holds_back_what_it_asks_for() {
+    let mut events = Vec::new();
+    for at in [0, 150, 300, 450, 600, 750] {
+        events.extend([
+            held_back(at + 98, at + 99),
+            above(SERVER, at, at + 100, 4096),
+            sleep(SERVER, at.max(2), at + 100, PAGE),
+        ]);
+    }
+    let books = played(events, 900);
+    let slow = charged(&books, Resource::Disk, Holder::SlowDevice);
+    assert!(slow <= 12, "{slow}");
+    let charges = books.bins.iter().flat_map(|bin| &bin.charges);
+    let quota = charges.filter(|charge| charge.holder == Holder::OwnQuota);
+    let at_disk = quota.filter(|charge| charge.place.map(|at| &*books.places[at]) == Some("sda"));
+    let limited: u64 = at_disk.map(|charge| charge.ns).sum();
+    assert!((580 * MS..=586 * MS).contains(&limited), "{limited}");
+}
