@@ -22,6 +22,8 @@ pub(super) struct Ahead {
     after: VecDeque<u64>,
     /// The limit was known: before that all are 0.
     is_known: bool,
+    /// End of the last request that made room for a new one, ns: the list does not reach further back.
+    pub(super) cut_ns: u64,
 }
 
 impl Ahead {
@@ -36,6 +38,11 @@ impl Ahead {
     pub(super) fn forget(&mut self) {
         self.after.pop_front();
     }
+
+    /// Did the list lose something of what may have been a debt at `begin`? A bucket holds no more than [`SPAN_NS`].
+    fn is_cut(&self, begin: u64) -> bool {
+        self.cut_ns > begin.saturating_sub(SPAN_NS)
+    }
 }
 
 /// Work that was done faster than the device can do it for long.
@@ -43,6 +50,8 @@ impl Ahead {
 pub(super) struct Debt {
     /// Time by which it is ahead of the device's rate as the wait begins, ns.
     pub(super) ns: u64,
+    /// There may have been more of it: the device is too fast for the list of its requests.
+    pub(super) is_cut: bool,
     /// Whose work it was, as parts of `ns`.
     shares: Shares,
 }
@@ -97,9 +106,12 @@ impl Disk {
 
     /// The debt at `begin`, and who made it since the device was last behind its rate.
     pub(super) fn debt(&self, begin: u64, whose: Whose<'_>) -> Debt {
-        let ns = self.ahead_at(begin);
+        let (ns, is_cut) = (self.ahead_at(begin), self.ahead.is_cut(begin));
         if ns == 0 {
-            return Debt::default();
+            return Debt {
+                is_cut,
+                ..Debt::default()
+            };
         }
         let ended = self.ends.partition_point(|end| *end <= begin);
         let cost = self.fit.cost();
@@ -120,6 +132,7 @@ impl Disk {
         }
         Debt {
             ns,
+            is_cut,
             shares: (of, of_own),
         }
     }

@@ -26,7 +26,8 @@ use super::{
 use crate::model::books::{Holder, PlaceId};
 
 /// Requests kept of one disk: at 10,000 a second the last 6 s. On a faster disk, waits are judged before their requests are
-/// forgotten ([`Disk::forgets`]). The faster it is, the sooner all requests beside them have completed.
+/// forgotten ([`Disk::forgets`]), and those of the burst before them. The faster it is, the sooner all requests beside them have
+/// completed.
 const MOST_REQUESTS: usize = 1 << 16;
 
 /// Names the owner of a request.
@@ -113,6 +114,7 @@ impl Disk {
         if let Some(oldest) = self.forgets() {
             self.settle(oldest + 1);
             self.forget_first();
+            self.ahead.cut_ns = oldest;
         }
         self.longest_ns = self
             .longest_ns

@@ -69,12 +69,13 @@ impl Disk {
         let own = until.min(length - queued);
         // In the queue before the device it stood behind the others, or it would not have stood there.
         let mut excess = queued + ((length - queued - own) as f64 * service.explained) as u64;
-        let (mut idle, mut slow) = (0, service.slow_ns);
+        let (mut idle, mut slow, mut estimated) = (0, service.slow_ns, service.estimated);
         let is_long = length.max(request.device_ns()) >= SLOWED * service.ns;
         if is_long && let Some(mut work) = self.work(request, begin, end) {
             if length >= 2 * (service.ns + work.others) {
                 // What the device did meanwhile does not explain it: so may what it did before.
                 let debt = self.debt(begin, whose);
+                estimated |= debt.is_cut;
                 if debt.ns > 0 {
                     let there = work.others;
                     work.others = length.min(there + debt.ns);
@@ -100,7 +101,7 @@ impl Disk {
             excess,
             idle,
             slow: slow.min(length - excess - idle),
-            estimated: service.estimated,
+            estimated,
             shares,
         }
     }
@@ -120,8 +121,8 @@ impl Disk {
         if length >= SLOWED * service.ns && !moves_nothing(request.op) {
             let debt = self.debt(begin, whose);
             split.excess = debt.ns.min(length - service.ns);
+            split.estimated = debt.is_cut || split.excess > 0 && service.estimated;
             split.shares = debt.added_to(Shares::default(), 0);
-            split.estimated = split.excess > 0 && service.estimated;
         }
         split.slow = service.slow_ns.min(length - split.excess);
         split

@@ -34,6 +34,7 @@ use crate::{
     event,
 };
 use disk::{Blame, Disk};
+use fit::SPAN_NS;
 use layers::{Layers, Stood};
 pub(super) use request::Request;
 
@@ -145,7 +146,9 @@ impl Disks {
         let request = self.own_or_passed_on(io.dev, Request::new(io, owner, process));
         self.pass_on_below(io.dev, &request);
         if let Some(oldest) = self.disk(names, io.dev).forgets() {
-            self.judge_waits(names, account, asker_at, |wait| wait.begin <= oldest);
+            // What was done just before a wait may hold it.
+            let needed = oldest.saturating_add(SPAN_NS);
+            self.judge_waits(names, account, asker_at, |wait| wait.begin <= needed);
         }
         let disk = self.disk(names, io.dev);
         let place = disk.place;

@@ -275,3 +275,32 @@ fn on_a_fast_device_waits_are_judged_before_their_requests_are_forgotten() {
     );
     assert_closed(&books);
 }
+
+#[test]
+fn on_a_fast_device_the_burst_before_a_wait_is_not_forgotten_before_the_wait_is_judged() {
+    const ROUNDS: u64 = 50;
+    const BURST: u64 = 3_000;
+    let mut events = vec![Event::Wait(first(SERVER, 1, 0))];
+    events.extend((1..10).map(|i| read(SERVER, 100 * i, 100 * i + 1, 4096)));
+    // In each tenth of a second the device serves a burst in 18 ms, and stands still until its rate allows the next read.
+    for round in (0..ROUNDS).map(|round| 1_000 + 100 * round) {
+        for i in 0..BURST {
+            let begin = at(round) + 6_000 * i;
+            events.push(Event::Io(Io {
+                ns: begin + 6_000,
+                queue_ns: begin,
+                issue_ns: begin,
+                ..io(TAR, 0, 0, 4096)
+            }));
+        }
+        events.extend([
+            read(SERVER, round + 20, round + 100, 4096),
+            sleep(SERVER, round + 20, round + 100, PAGE),
+        ]);
+    }
+    let books = books(sleeper(events), 1_000 + 100 * ROUNDS);
+    // Of 80 ms in each round. The list has the last 2 s of them.
+    let theirs = charged(&books, Resource::Disk, holder(&books, TAR));
+    assert!(theirs >= 50 * ROUNDS, "{theirs}");
+    assert_closed(&books);
+}

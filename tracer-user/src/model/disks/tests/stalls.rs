@@ -148,6 +148,26 @@ fn a_burst_that_is_over_holds_the_wait_that_follows_it() {
     assert_eq!(part(Holder::SlowDevice), 0);
 }
 
+/// On the fastest devices not even what was done in the quarter of a second before a wait can be kept.
+#[test]
+fn a_long_wait_is_an_estimate_where_what_came_before_it_is_forgotten() {
+    let after = |reads: u64| {
+        let alone = (0..5).map(|n| request(Holder::Own, n * MS, n * MS + MS / 10, 4096));
+        let mut requests: Vec<Request> = alone.collect();
+        requests.extend((0..reads).map(|n| {
+            let begin = 10 * MS + n * MS / 500;
+            request(SOMEBODY, begin, begin + MS / 500, 4096)
+        }));
+        let begin = 10 * MS + reads * MS / 500;
+        let own = request(Holder::Own, begin, begin + 50 * MS, 4096);
+        requests.push(own);
+        let blame = disk(&requests).blame(&own, own.queue_ns, own.end_ns, &|request| request.owner);
+        blame.estimated
+    };
+    assert!(after(70_000));
+    assert!(!after(7_000));
+}
+
 fn part(requests: &[Request], own: &Request, of: Holder) -> u64 {
     let blame = disk(requests).blame(own, own.queue_ns, own.end_ns, &|request| request.owner);
     let charges = blame.charges.iter().filter(|(holder, _)| *holder == of);
