@@ -8,6 +8,8 @@ pub const REQUESTS_MAP: &str = "REQUESTS";
 pub const BIOS_MAP: &str = "BIOS";
 /// State of each disk, by device number: [`DiskState`].
 pub const DISKS_MAP: &str = "DISKS";
+/// The gates of all disks together: [`AnyGate`].
+pub const ANY_GATE_MAP: &str = "ANY_GATE";
 /// Totals of each process on each disk: [`DiskTotal`] by [`DiskOwner`].
 pub const DISK_TOTALS_MAP: &str = "DISK_TOTALS";
 /// The processes for which kernel threads queue bios that a limit held back: [`HeldBack`] by [`GroupOnDisk`].
@@ -43,6 +45,12 @@ pub const IO_BEFORE: u32 = 2048;
 pub const IO_HELD: u32 = 4096;
 /// The owner read ahead (`REQ_RAHEAD`): it need not wait for this.
 pub const IO_READAHEAD: u32 = 1024;
+/// No probe saw it go to the device: that was before the trace began. Its begin is that of its allocation, and it has no owner.
+pub const IO_UNSEEN: u32 = 8192;
+
+/// Requests of others are still emitted this long, ns, after the target's last bio on a disk. They show how fast the disk is when
+/// the target does not use it. On a device that serves in bursts they are half of the evidence.
+pub const LINGERS_NS: u64 = 2_000_000_000;
 
 /// The part of `bi_opf` and `cmd_flags` that holds the operation (`REQ_OP_MASK`).
 pub const OP_MASK: u32 = 0xff;

@@ -176,6 +176,8 @@ offsets! {
     rq_bytes: ("request", "__data_len");
     /// Operation and flags of a request.
     rq_opf: ("request", "cmd_flags");
+    /// When a request was allocated, ns.
+    rq_start: ("request", "start_time_ns");
     /// Disk of a request (before 5.17).
     rq_disk: ("request", "rq_disk");
     /// Queue of a request.

@@ -4,7 +4,7 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap},
 };
-use tracer_common::block::{AnyGate, DISKS_MAP, DiskState, RequestState};
+use tracer_common::block::{ANY_GATE_MAP, AnyGate, DISKS_MAP, DiskState, LINGERS_NS, RequestState};
 
 use crate::{atomic, kernel::now, shared::shared};
 
@@ -12,15 +12,11 @@ use crate::{atomic, kernel::now, shared::shared};
 #[map]
 static DISKS: HashMap<u32, DiskState> = HashMap::with_max_entries(1024, 0);
 
-shared!(DISKS = DISKS_MAP);
-
 /// The gates of all disks together: if no target does I/O, no disk needs to be looked up.
 #[map]
 static ANY_GATE: Array<AnyGate> = Array::with_max_entries(1, 0);
 
-/// Requests of others are still emitted this long, ns, after the target's last bio on a disk. They show how fast the disk is when
-/// the target does not use it. On a device that serves in bursts they are half of the evidence.
-const LINGERS_NS: u64 = 2_000_000_000;
+shared!(DISKS = DISKS_MAP, ANY_GATE = ANY_GATE_MAP);
 
 /// A target bio is on its way to a disk. Until it completes, and [`LINGERS_NS`] longer, all requests there are emitted.
 #[inline(always)]

@@ -243,6 +243,7 @@ pointer! {
         bio: Bio = rq_bio;
         bytes: u32 = rq_bytes;
         opf: u32 = rq_opf;
+        start_ns: u64 = rq_start;
         queue: Queue = rq_queue;
     }
 }
@@ -255,6 +256,18 @@ impl Request {
             self.queue().disk()
         } else {
             field(self.0, config!(offsets.rq_disk))
+        }
+    }
+
+    /// When it was allocated, ns; `unknown` if the kernel did not note that (`blk_mq_need_time_stamp`: a disk without statistics).
+    #[inline(always)]
+    pub(crate) fn allocated_ns(self, unknown: u64) -> u64 {
+        if !has(config!(offsets.rq_start)) {
+            return unknown;
+        }
+        match self.start_ns() {
+            0 => unknown,
+            ns => ns,
         }
     }
 }

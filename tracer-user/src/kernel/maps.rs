@@ -8,14 +8,16 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use aya::{
     Ebpf,
-    maps::{HashMap, Map},
+    maps::{Array, HashMap, Map},
 };
 use memmap2::MmapOptions;
 use tracer_common::{
-    block::{DISKS_MAP, DiskState},
+    block::{ANY_GATE_MAP, AnyGate, DISKS_MAP, DiskState, LINGERS_NS},
     config::{Marks, TARGETS_ENTRIES, TARGETS_MAP},
     packets::{SENDERS_MAP, Sender},
 };
+
+use crate::machine::clocks::now_ns;
 
 /// Marks processes as targets; the first ones before any probe fires.
 ///
@@ -67,19 +69,31 @@ pub(super) fn set_senders(ebpf: &mut Ebpf, senders: &[(Sender, u32)]) {
     }
 }
 
-/// Marks the disks under the target's mounts, where it may wait for kernel threads.
+/// Marks the disks under the target's mounts, where it may wait for kernel threads. It may also have waited there since before the trace:
+/// their gates were open up to now for what is in flight.
 pub(super) fn watch_disks(ebpf: &mut Ebpf, disks: &[u32]) -> Result<()> {
+    let touched_ns = now_ns().saturating_sub(LINGERS_NS);
     let map = ebpf
         .map_mut(DISKS_MAP)
         .context("the object has no map DISKS")?;
     let mut gates: HashMap<_, u32, DiskState> = HashMap::try_from(map)?;
     for dev in disks {
         let watched = DiskState {
+            open: 0,
+            touched_ns,
             watched: 1,
-            ..DiskState::default()
         };
         gates.insert(dev, watched, 0)?;
     }
+    let map = ebpf
+        .map_mut(ANY_GATE_MAP)
+        .context("the object has no map ANY_GATE")?;
+    let mut any: Array<_, AnyGate> = Array::try_from(map)?;
+    let open_up_to_now = AnyGate {
+        open: 0,
+        touched_ns,
+    };
+    any.set(0, open_up_to_now, 0)?;
     Ok(())
 }
 

@@ -22,8 +22,8 @@ use tracer_common::{
     block::{
         BEFORE, DISK_TOTALS_MAP, DiskOwner, DiskTotal, FLUSHES, IO_BEFORE, IO_ERROR, IO_HELD,
         IO_JOURNAL, IO_KTHREAD, IO_MERGED, IO_PART, IO_READAHEAD, IO_TARGET, IO_THROTTLED,
-        IO_UNOWNED, IO_WRITEBACK, Io, OP_DRIVER, OP_FLUSH, OP_MASK, OP_READ, OP_WRITE, READS_AHEAD,
-        REQUESTS_MAP, RequestState,
+        IO_UNOWNED, IO_UNSEEN, IO_WRITEBACK, Io, OP_DRIVER, OP_FLUSH, OP_MASK, OP_READ, OP_WRITE,
+        READS_AHEAD, REQUESTS_MAP, RequestState,
     },
     record::MapLoss,
 };
@@ -194,7 +194,8 @@ fn issue(rq: Request, op: u32, bio: Bio, first: &mut RequestState) {
         first.flags |= IO_MERGED;
     }
     if first.queue_ns == 0 {
-        first.queue_ns = issue_ns;
+        // It was queued before the trace began.
+        first.queue_ns = rq.allocated_ns(issue_ns);
     }
     first.issue_ns = issue_ns;
     first.dev = rq.disk().dev();
@@ -256,7 +257,9 @@ fn block_rq_complete(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     let Some(first) = bios::get(bio.address()) else {
-        ends_alone(rq.key(), in_part, failed);
+        if !ends_alone(rq.key(), in_part, failed) {
+            ends_unseen(rq, failed);
+        }
         return 0;
     };
     let request = &mut first.request;
@@ -291,18 +294,39 @@ fn forget(second: Bio) {
     }
 }
 
-/// A request for which no bio stands completes, wholly or in part.
+/// A request for which no bio stands completes, wholly or in part. False: the whole of it does, and it is not known.
 #[inline(always)]
-fn ends_alone(key: u64, in_part: bool, failed: u32) {
+fn ends_alone(key: u64, in_part: bool, failed: u32) -> bool {
     if in_part {
-        return;
+        return true;
     }
     // SAFETY: the entry is copied at once.
     let Some(request) = unsafe { REQUESTS.get(key) }.copied() else {
-        return;
+        return false;
     };
     let _ = REQUESTS.remove(key);
     ends(key, &request, failed);
+    true
+}
+
+/// A request is finished that went to the device before the trace began. Nobody knows its owner, but others stood behind it.
+#[inline(always)]
+fn ends_unseen(rq: Request, failed: u32) {
+    let (op, bytes, start_ns) = (rq.opf() & OP_MASK, rq.bytes(), rq.allocated_ns(0));
+    // One with a flush before or after it ends again when that is done, without bytes.
+    if op >= OP_DRIVER || bytes == 0 || start_ns == 0 {
+        return;
+    }
+    let request = RequestState {
+        queue_ns: start_ns,
+        issue_ns: start_ns,
+        flags: IO_UNOWNED | IO_UNSEEN,
+        dev: rq.disk().dev(),
+        op,
+        bytes,
+        ..RequestState::UNOWNED
+    };
+    ends(rq.key(), &request, failed);
 }
 
 /// A request is finished.

@@ -1,7 +1,8 @@
 //! A request of a disk, as the fold keeps it.
 
 use tracer_common::block::{
-    IO_ERROR, IO_JOURNAL, IO_KTHREAD, IO_MERGED, IO_OPEN, IO_THROTTLED, IO_WRITEBACK, OP_READ,
+    IO_ERROR, IO_JOURNAL, IO_KTHREAD, IO_MERGED, IO_OPEN, IO_THROTTLED, IO_UNSEEN, IO_WRITEBACK,
+    OP_READ,
 };
 
 use crate::{
@@ -52,9 +53,10 @@ impl Request {
         }
     }
 
-    /// May its time be taken for that of a request of its size? Not while it is in flight, nor if it is a part of one, or failed.
+    /// May its time be taken for that of a request of its size? Not while it is in flight, nor if it is a part of one, or failed, or went
+    /// to the device unseen.
     pub(super) fn is_whole(&self) -> bool {
-        self.flags & (IO_OPEN | IO_MERGED | IO_ERROR) == 0
+        self.flags & (IO_OPEN | IO_MERGED | IO_ERROR | IO_UNSEEN) == 0
     }
 
     /// Did a kernel thread write it, for whoever dirtied the pages or has a part in the transaction?

@@ -1,6 +1,6 @@
 //! Disks as places, through the whole fold.
 
-use tracer_common::block::IO_OPEN;
+use tracer_common::block::{IO_OPEN, IO_UNOWNED, IO_UNSEEN};
 
 use super::*;
 
@@ -100,6 +100,41 @@ fn a_request_in_flight_at_the_end_is_judged_by_who_stood_before_it() {
     assert_eq!(threads(&books, Class::Disk), 400);
     let theirs = charged(&books, Resource::Disk, holder(&books, TAR));
     assert!((398..400).contains(&theirs), "{theirs}");
+    assert_closed(&books);
+}
+
+/// While the target rests, nothing of others is emitted that completes. What they had in flight as it comes back is: it is known of each
+/// bio when it was queued.
+#[test]
+fn who_filled_the_queue_while_the_target_rested_holds_its_first_request() {
+    let mut events = alone(8);
+    let queued = (1..=4).map(|i| read(TAR, 4_900, 5_000 + 10 * i, 1 << 20));
+    events.extend(queued);
+    events.extend([
+        read(SERVER, 5_001, 5_041, 4096),
+        sleep(SERVER, 5_001, 5_041, PAGE),
+    ]);
+    let books = books(events, 5_100);
+    let theirs = charged(&books, Resource::Disk, holder(&books, TAR));
+    assert!((37..=39).contains(&theirs), "{theirs}");
+    assert_closed(&books);
+}
+
+#[test]
+fn what_went_to_the_device_before_the_trace_holds_the_wait_in_nobodys_name() {
+    let mut events = alone(8);
+    let unseen = Event::Io(Io {
+        flags: IO_UNOWNED | IO_UNSEEN,
+        ..io(0, 0, 120, 1 << 20)
+    });
+    events.extend([
+        unseen,
+        read(SERVER, 100, 121, 4096),
+        sleep(SERVER, 100, 121, PAGE),
+    ]);
+    let books = books(events, 200);
+    assert_eq!(charged(&books, Resource::Disk, Holder::Nobody), 19);
+    assert_eq!(charged(&books, Resource::Disk, Holder::Own), 1);
     assert_closed(&books);
 }
 
