@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use tracer_common::block::IO_OPEN;
+use tracer_common::block::{IO_OPEN, LINGERS_NS};
 
 use super::{
     discard::moves_nothing,
@@ -50,7 +50,7 @@ impl Ahead {
 pub(super) struct Debt {
     /// Time by which it is ahead of the device's rate as the wait begins, ns.
     pub(super) ns: u64,
-    /// There may have been more of it: the device is too fast for the list of its requests.
+    /// There may have been more of it: the list of requests does not reach back that far, or nothing of others was recorded then.
     pub(super) is_cut: bool,
     /// Whose work it was, as parts of `ns`.
     shares: Shares,
@@ -104,9 +104,17 @@ impl Disk {
         after.unwrap_or(0)
     }
 
-    /// The debt at `begin`, and who made it since the device was last behind its rate.
-    pub(super) fn debt(&self, begin: u64, whose: Whose<'_>) -> Debt {
-        let (ns, is_cut) = (self.ahead_at(begin), self.ahead.is_cut(begin));
+    /// Was everybody's work before this moment recorded? It is where something of the target, or of a kernel thread for it, was here
+    /// shortly before: see [`LINGERS_NS`].
+    fn was_recorded(&self, before: u64) -> bool {
+        let lately = self.in_flight(before.saturating_sub(LINGERS_NS), before);
+        lately.rev().any(Request::opens_gate)
+    }
+
+    /// The debt at the begin of a wait for a request, and who made it since the device was last behind its rate.
+    pub(super) fn debt(&self, request: &Request, begin: u64, whose: Whose<'_>) -> Debt {
+        let ns = self.ahead_at(begin);
+        let is_cut = self.ahead.is_cut(begin) || !self.was_recorded(begin.min(request.queue_ns));
         if ns == 0 {
             return Debt {
                 is_cut,

@@ -74,7 +74,7 @@ impl Disk {
         if is_long && let Some(mut work) = self.work(request, begin, end) {
             if length >= 2 * (service.ns + work.others) {
                 // What the device did meanwhile does not explain it: so may what it did before.
-                let debt = self.debt(begin, whose);
+                let debt = self.debt(request, begin, whose);
                 estimated |= debt.is_cut;
                 if debt.ns > 0 {
                     let there = work.others;
@@ -119,7 +119,7 @@ impl Disk {
         let length = end.saturating_sub(begin);
         let mut split = Split::default();
         if length >= SLOWED * service.ns && !moves_nothing(request.op) {
-            let debt = self.debt(begin, whose);
+            let debt = self.debt(request, begin, whose);
             split.excess = debt.ns.min(length - service.ns);
             split.estimated = debt.is_cut || split.excess > 0 && service.estimated;
             split.shares = debt.added_to(Shares::default(), 0);

@@ -20,7 +20,7 @@ mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use tracer_common::block::IO_BEFORE;
+use tracer_common::block::{IO_BEFORE, LINGERS_NS};
 
 use super::{
     account::{Account, Charge},
@@ -263,7 +263,8 @@ impl Disks {
         let first = self.waits.front();
         let needed = first.map_or(judged, |wait| wait.begin);
         let late = self.late.iter().map(|wait| wait.begin).min();
-        let needed = needed.min(late.unwrap_or(needed)).saturating_sub(lag);
+        let needed = needed.min(late.unwrap_or(needed));
+        let needed = needed.saturating_sub(lag.max(LINGERS_NS));
         for disk in self.disks.values_mut() {
             disk.forget(needed);
         }

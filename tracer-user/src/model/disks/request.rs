@@ -64,6 +64,11 @@ impl Request {
         self.flags & (IO_WRITEBACK | IO_JOURNAL) != 0
     }
 
+    /// Does it open the gate of its disk, so that the requests of others there are recorded?
+    pub(super) fn opens_gate(&self) -> bool {
+        self.owner == Holder::Own || self.by_kernel() || self.flags & IO_KTHREAD != 0
+    }
+
     /// Did it write, or did a kernel thread make it for somebody who had written?
     pub(super) fn writes(&self) -> bool {
         self.op != OP_READ || self.by_kernel()

@@ -120,6 +120,24 @@ fn who_filled_the_queue_while_the_target_rested_holds_its_first_request() {
     assert_closed(&books);
 }
 
+/// What others had done just before is not emitted: it may have used up the device's rate.
+#[test]
+fn a_first_request_that_nothing_explains_is_an_estimate_after_a_rest() {
+    let estimated = |rest: u64| {
+        let mut events = alone(8);
+        let begin = 71 + rest;
+        events.extend([
+            read(SERVER, begin, begin + 40, 4096),
+            sleep(SERVER, begin, begin + 40, PAGE),
+        ]);
+        let books = books(events, begin + 100);
+        let charges = books.bins.iter().flat_map(|bin| &bin.charges);
+        charges.map(|charge| charge.estimated_ns).sum::<u64>() / MS
+    };
+    assert_eq!(estimated(1_900), 0);
+    assert_eq!(estimated(2_100), 40);
+}
+
 #[test]
 fn what_went_to_the_device_before_the_trace_holds_the_wait_in_nobodys_name() {
     let mut events = alone(8);
