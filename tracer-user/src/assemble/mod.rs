@@ -2,6 +2,7 @@
 
 mod blame;
 mod flame;
+mod flights;
 mod interrupted;
 mod latency;
 #[cfg(test)]
@@ -227,7 +228,8 @@ fn threads(books: &Books) -> Threads {
     }
 }
 
-/// Lines of evidence: the kernel's, failed disk requests, what open requests hang in, interrupts, then the reasons for low confidence.
+/// Lines of evidence: the kernel's, failed disk requests, those for which no thread slept, what open requests hang in, interrupts, then the
+/// reasons for low confidence.
 fn evidence(books: &Books, verdict: &verdict::Verdict) -> Vec<String> {
     let said = books.end.evidence.iter().cloned();
     let refused = books.failed.iter().map(|(place, times)| {
@@ -244,6 +246,7 @@ fn evidence(books: &Books, verdict: &verdict::Verdict) -> Vec<String> {
     let doubts = verdict.doubts.iter().cloned();
     let interrupted = interrupted::line(books);
     said.chain(refused)
+        .chain(flights::line(books))
         .chain(asleep)
         .chain(interrupted)
         .chain(doubts)

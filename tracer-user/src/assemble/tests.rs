@@ -6,7 +6,9 @@ use super::assemble;
 use crate::{
     class::{Class, Resource},
     event,
-    model::books::{Bin, Books, Charge, FlameLine, Held, Holder, Interrupted, Process, Source},
+    model::books::{
+        Bin, Books, Charge, FlameLine, Flights, Held, Holder, Interrupted, Process, Source,
+    },
     report::Basis,
 };
 
@@ -115,6 +117,33 @@ fn losses_and_doubts_are_in_the_report() {
         "sda answered 3 of the target's requests with an error"
     );
     assert_eq!(report.evidence[2], "3 % of the records were lost");
+}
+
+#[test]
+fn own_requests_for_which_no_thread_slept_are_evidence_where_a_thread_may_have_polled_for_them() {
+    let said = |ns: u64, on_cpu: u64| -> Option<String> {
+        let mut books = books();
+        books.bins[0].threads[Class::OnCpu.index()] = on_cpu * MS;
+        books.flights = Flights {
+            ns: ns * MS,
+            behind: [
+                ((0, Holder::Own), 25),
+                ((0, Holder::Process(1)), 75),
+                ((0, Holder::SlowDevice), 0),
+            ]
+            .into(),
+        };
+        let mut evidence = assemble(&books).0.evidence.into_iter();
+        evidence.find(|line| line.contains("no thread slept"))
+    };
+    // Of the 100 ms, 40 are slept.
+    assert_eq!(said(49, 60), None);
+    assert_eq!(said(97, 20), None);
+    assert_eq!(
+        said(97, 60).unwrap(),
+        "its own disk requests were in flight for 97 % of the window, and no thread slept for them in 57 %: a thread that polls for \
+         completions is on a CPU; they stood behind tar on sda (75 %), itself on sda (25 %)"
+    );
 }
 
 #[test]

@@ -221,6 +221,15 @@ pub struct Held {
     pub bytes: u64,
 }
 
+/// Disk requests of the target's own, whether a thread slept for them or not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Flights {
+    /// For how long at least one was in flight, ns.
+    pub ns: u64,
+    /// The time of some of them, by what they stood behind, ns.
+    pub behind: BTreeMap<(PlaceId, Holder), u64>,
+}
+
 /// A line of the flame graph: frames from the target outwards to the innermost function.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlameLine {
@@ -311,6 +320,8 @@ pub struct Books {
     pub written: BTreeMap<(PlaceId, Holder), u64>,
     /// Requests of the target that a disk answered with an error.
     pub failed: BTreeMap<PlaceId, u64>,
+    /// Requests of the target on disks.
+    pub flights: Flights,
     /// Functions that kworkers ran while a target thread was queued.
     pub works: Works,
     /// Hyperthreads that were shared.

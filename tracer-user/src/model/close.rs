@@ -103,6 +103,7 @@ impl Model {
             disks: self.disks.facts,
             written: self.disks.written,
             failed: self.disks.failed,
+            flights: self.disks.flights.seen,
             works: self.cpus.into_works(),
             standings: self.facts.standings,
             means: self.facts.means,

@@ -39,10 +39,22 @@ struct Layer {
 
 /// Where a wait stood, and how it is charged there.
 pub(super) struct Stood {
-    pub(super) place: PlaceId,
+    place: PlaceId,
     pub(super) blame: Blame,
     /// The part of it, ns, in which a limit held back at this place below what the device's worker had passed on for the request.
-    pub(super) limited: Option<(PlaceId, u64)>,
+    limited: Option<(PlaceId, u64)>,
+}
+
+impl Stood {
+    /// All charges, each with its place.
+    pub(super) fn charges(&self) -> impl Iterator<Item = (PlaceId, Holder, u64)> {
+        let here = self.blame.charges.iter();
+        let here = here.map(|(holder, ns)| (self.place, *holder, *ns));
+        let below = self
+            .limited
+            .map(|(place, ns)| (place, Holder::OwnQuota, ns));
+        here.chain(below)
+    }
 }
 
 impl Layer {

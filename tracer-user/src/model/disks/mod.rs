@@ -8,6 +8,7 @@ mod discard;
 mod disk;
 mod excess;
 mod fit;
+mod flights;
 mod held;
 mod home;
 mod layers;
@@ -33,9 +34,10 @@ use crate::{
     class::{Cause, Class, Resource},
     event,
 };
-use disk::{Blame, Disk};
+use disk::{Blame, Disk, Whose};
 use fit::SPAN_NS;
-use layers::{Layers, Stood};
+use flights::Flights;
+use layers::Layers;
 pub(super) use request::Request;
 
 /// A request's competitors have completed this long after its end, or after twice the longest time seen: then it counts.
@@ -104,6 +106,8 @@ pub(super) struct Disks {
     pub(super) written: BTreeMap<(PlaceId, Holder), u64>,
     /// Requests of the target that failed.
     pub(super) failed: BTreeMap<PlaceId, u64>,
+    /// Requests of the target, whether anybody slept for them or not.
+    pub(super) flights: Flights,
 }
 
 impl Disks {
@@ -149,7 +153,9 @@ impl Disks {
             // What was done just before a wait may hold it.
             let needed = oldest.saturating_add(SPAN_NS);
             self.judge_waits(names, account, asker_at, |wait| wait.begin <= needed);
+            self.judge_flights(names, |request| request.queue_ns <= needed);
         }
+        self.flights.add(io.dev, request);
         let disk = self.disk(names, io.dev);
         let place = disk.place;
         disk.completed(request);
@@ -252,6 +258,7 @@ impl Disks {
         }
         let judged = before(lag.max(JUDGE_NS));
         self.judge_waits(names, account, asker_at, |wait| wait.over_ns() <= judged);
+        self.judge_flights(names, |request| request.end_ns <= judged);
         if now >= self.forgot_ns.saturating_add(FORGET_NS) {
             self.forgot_ns = now;
             self.forget(judged, lag);
@@ -270,35 +277,32 @@ impl Disks {
         }
     }
 
-    fn judge(&self, names: &Names, account: &mut Account, asker_at: AskerAt<'_>, wait: &DiskWait) {
-        let asker = (asker_at.asker)(wait.tid, wait.begin);
-        let span = (wait.begin, wait.end);
-        let layers = Layers {
+    /// The disks, as a wait sees them.
+    fn layers<'a>(&'a self, names: &'a Names, whose: Whose<'a>) -> Layers<'a> {
+        Layers {
             disks: &self.disks,
             facts: &self.facts,
             under_target: &self.under_target,
             names,
-            whose: &|request: &Request| owner_for(request, asker, asker_at),
-        };
-        let Some(stood) = layers.blame(wait) else {
+            whose,
+        }
+    }
+
+    fn judge(&self, names: &Names, account: &mut Account, asker_at: AskerAt<'_>, wait: &DiskWait) {
+        let asker = (asker_at.asker)(wait.tid, wait.begin);
+        let span = (wait.begin, wait.end);
+        let whose = |request: &Request| owner_for(request, asker, asker_at);
+        let Some(stood) = self.layers(names, &whose).blame(wait) else {
             // The ledger leaves to nobody what is not charged.
             let frames = (Class::Disk, None, Holder::Nobody, wait.stack);
             return account.burn_only(frames, wait.end - wait.begin);
         };
-        let Stood {
-            place,
-            blame,
-            limited,
-        } = stood;
-        let estimated = blame.estimated;
+        let estimated = stood.blame.estimated;
         let is_evicted = wait.cause == Some(Cause::CacheEviction) && account.memory.is_known();
         if !is_evicted {
-            charge_parts(account, asker_at.client, wait, &blame);
+            charge_parts(account, asker_at.client, wait, &stood.blame);
         }
-        let charges = blame.charges.into_iter();
-        let charges = charges.map(|(holder, ns)| (place, holder, ns));
-        let limited = limited.map(|(place, ns)| (place, Holder::OwnQuota, ns));
-        for (place, holder, ns) in charges.chain(limited) {
+        for (place, holder, ns) in stood.charges() {
             if let Some(asker) = asker {
                 let key = (Resource::Disk, Some(place), holder);
                 let ledger = &mut account.ledger;

@@ -206,3 +206,26 @@ fn a_read_for_which_another_thread_waits_itself_is_not_waited_for_twice() {
     let books = played(events, 130);
     assert_eq!(threads(&books, Class::Disk), 20);
 }
+
+#[test]
+fn what_a_threads_requests_stood_behind_is_known_although_it_polls_for_them_and_never_sleeps() {
+    let mut events = alone();
+    for begin in (100..300).step_by(20) {
+        events.extend([
+            read(TAR, begin, begin + 19, 1 << 20),
+            read(SERVER, begin, begin + 20, 4096),
+        ]);
+    }
+    let books = books(running(SERVER).into_iter().chain(events), 300);
+    assert_eq!(threads(&books, Class::Disk), 0);
+    assert_eq!(books.flights.ns / MS, 5 + 200);
+    let behind = |of| {
+        let behind = books.flights.behind.iter();
+        let behind = behind.filter(|((_, holder), _)| *holder == of);
+        behind.map(|(_, ns)| ns / MS).sum::<u64>()
+    };
+    // Ten of 20 ms, of which one is its own.
+    let theirs = behind(holder(&books, TAR));
+    assert!((180..=190).contains(&theirs), "{theirs}");
+    assert_closed(&books);
+}
