@@ -47,21 +47,6 @@ pub(crate) struct Blame {
     pub(crate) estimated: bool,
 }
 
-impl Blame {
-    /// Takes up to `most` of what the device itself would be charged with, ns.
-    pub(super) fn take_slow(&mut self, most: u64) -> u64 {
-        let charges = self.charges.iter_mut();
-        let slow = charges.filter(|(holder, _)| *holder == Holder::SlowDevice);
-        let mut left = most;
-        for (_, ns) in slow {
-            let part = left.min(*ns);
-            *ns -= part;
-            left -= part;
-        }
-        most - left
-    }
-}
-
 /// One disk.
 #[derive(Clone, Debug)]
 pub(crate) struct Disk {

@@ -27,6 +27,13 @@ impl Disk {
         }
     }
 
+    /// When a limit let go the last that was passed on for this request of a device above.
+    pub(super) fn let_go_ns(&self, above: &Request) -> Option<u64> {
+        let mut passed = self.in_flight(above.issue_ns, above.end_ns).rev();
+        let last = passed.find(|passed| passed.is_passed_on() && passed.is_for(above));
+        last.map(|last| last.queue_ns)
+    }
+
     /// Bytes of each owner that used a limit of writes up to the end of a wait. Empty if no limit held a write back meanwhile.
     pub(super) fn used_limit(&self, begin: u64, end: u64) -> Vec<(Holder, u64)> {
         let is_held = |request: &Request| request.flags & IO_HELD != 0;

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use super::{
     DiskWait,
     above::{below, lies_below},
+    busy::Busy,
     disk::{Blame, Disk, Whose},
     own::Own,
     request::Request,
@@ -43,6 +44,27 @@ pub(super) struct Stood {
     pub(super) blame: Blame,
     /// The part of it, ns, in which a limit held back at this place below what the device's worker had passed on for the request.
     limited: Option<(PlaceId, u64)>,
+}
+
+impl Blame {
+    /// Is anything charged to the device itself, because it was slow?
+    fn is_slow(&self) -> bool {
+        let mut charges = self.charges.iter();
+        charges.any(|(holder, ns)| *holder == Holder::SlowDevice && *ns > 0)
+    }
+
+    /// Takes up to `most` of what the device itself would be charged with, ns.
+    fn take_slow(&mut self, most: u64) -> u64 {
+        let charges = self.charges.iter_mut();
+        let slow = charges.filter(|(holder, _)| *holder == Holder::SlowDevice);
+        let mut left = most;
+        for (_, ns) in slow {
+            let part = left.min(*ns);
+            *ns -= part;
+            left -= part;
+        }
+        most - left
+    }
 }
 
 impl Stood {
@@ -97,6 +119,7 @@ impl Layers<'_> {
         let mut blame = layer.blame;
         let held = layer
             .request
+            .filter(|_| blame.is_slow())
             .and_then(|request| self.held_below(layer.dev, &request, wait));
         let limited = held.map(|(place, ns)| (place, blame.take_slow(ns)));
         Some(Stood {
@@ -106,19 +129,27 @@ impl Layers<'_> {
         })
     }
 
-    /// How long a limit on a disk below held back what the worker passed on for a request, within a wait, and where. What the device
-    /// seems to take by itself meanwhile is the limit's.
+    /// How long a limit on a disk below held up a request, within a wait, and where: what the worker passed on for it, and before that
+    /// what it had passed on for those that the request stood behind in the queue. What the device seems to take by itself meanwhile is
+    /// the limit's.
     fn held_below(&self, dev: u32, request: &Request, wait: &DiskWait) -> Option<(PlaceId, u64)> {
+        let issued = request.issue_ns.clamp(wait.begin, wait.end.max(wait.begin));
+        let before = self.disks[&dev].in_flight(wait.begin, issued);
+        let before = before.filter(|other| other.issue_ns < request.issue_ns);
+        let before: Vec<&Request> = before.collect();
         let below = self.disks.iter();
         let below = below.filter(|(below, _)| lies_below(self.facts, **below, dev));
-        let held = below.filter_map(|(_, disk)| {
-            let mut passed = disk.in_flight(request.issue_ns, request.end_ns).rev();
-            let last = passed.find(|passed| passed.is_passed_on() && passed.is_for(request))?;
-            let until = last.queue_ns.min(wait.end);
-            let ns = until.saturating_sub(request.issue_ns.max(wait.begin));
-            Some((disk.place, ns))
+        let held = below.map(|(_, disk)| {
+            let held = |asked: &Request, (begin, end): (u64, u64)| {
+                let let_go_ns = disk.let_go_ns(asked).unwrap_or(0).min(end);
+                (asked.issue_ns.max(begin), let_go_ns)
+            };
+            let before = before.iter();
+            let before = before.map(|other| held(other, (wait.begin, issued)));
+            let own = held(request, (issued, wait.end));
+            (disk.place, together(before.chain([own])))
         });
-        held.max_by_key(|(_, ns)| *ns)
+        held.max_by_key(|(_, ns)| *ns).filter(|(_, ns)| *ns > 0)
     }
 
     /// The layer at which the target's own request stood, or at which kernel threads wrote what it waited for.
@@ -281,4 +312,13 @@ impl Layers<'_> {
             },
         }
     }
+}
+
+/// How long any of these times lasted, ns.
+fn together(times: impl Iterator<Item = (u64, u64)>) -> u64 {
+    let mut times: Vec<(u64, u64)> = times.filter(|(begin, end)| begin < end).collect();
+    times.sort_unstable_by_key(|(_, end)| *end);
+    let mut busy = Busy::default();
+    let times = times.into_iter();
+    times.map(|(begin, end)| busy.add(begin, end)).sum()
 }

@@ -108,3 +108,27 @@ fn a_loop_is_not_slow_while_a_limit_of_the_disk_below_holds_back_what_it_asks_fo
     let limited: u64 = at_disk.map(|charge| charge.ns).sum();
     assert!((580 * MS..=586 * MS).contains(&limited), "{limited}");
 }
+
+/// The server's read waits in the queue of the loop, which takes 1 ms for the other's read in front of it at its usual rate.
+#[test]
+fn a_loop_is_not_slow_while_a_limit_holds_back_the_request_in_front() {
+    let mut events = Vec::new();
+    for round in (0..2_000).step_by(100) {
+        // At this rate, without a limit.
+        events.extend((0..40).map(|i| above(SERVER, round + 2 * i, round + 2 * i + 1, 4096)));
+    }
+    let in_queue = Event::Io(Io {
+        dev: LOOP,
+        issue_ns: at(2_601),
+        ..io(SERVER, 2_100, 2_602, 4096)
+    });
+    events.extend([
+        held_back(2_599, 2_600),
+        above(TAR, 2_090, 2_601, 4096),
+        in_queue,
+        sleep(SERVER, 2_100, 2_602, PAGE),
+    ]);
+    let books = played(events, 3_000);
+    assert!(charged(&books, Resource::Disk, Holder::SlowDevice) <= 1);
+    assert!(charged(&books, Resource::Disk, Holder::OwnQuota) >= 480);
+}
