@@ -70,8 +70,8 @@ impl Blame {
 impl Stood {
     /// All charges, each with its place.
     pub(super) fn charges(&self) -> impl Iterator<Item = (PlaceId, Holder, u64)> {
-        let here = self.blame.charges.iter();
-        let here = here.map(|(holder, ns)| (self.place, *holder, *ns));
+        let (place, here) = (self.place, self.blame.charges.iter());
+        let here = here.map(move |(holder, ns)| (place, *holder, *ns));
         let below = self
             .limited
             .map(|(place, ns)| (place, Holder::OwnQuota, ns));
