@@ -7,7 +7,10 @@
 
 use crate::{
     class::Class,
-    model::{books::Budget, threads::Threads},
+    model::{
+        books::Budget,
+        threads::{OwnWait, Thread, Threads},
+    },
 };
 
 /// Most hands looked at: a request that goes through more is rare.
@@ -17,14 +20,19 @@ const MOST: usize = 4;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Hands {
     tids: Vec<u32>,
-    /// A thread that ended a wait of the owner without having been given anything, and when, ns: it let go what the owner waited for.
-    released: Option<(u64, u32)>,
+    /// The waits of the owner that threads ended without having been given anything, in order: they let go what the owner waited for.
+    released: Vec<OwnWait>,
+    /// Can nobody but its own process end the owner's sleep? Then what it waits for in one that a timer ended is let go at the end of
+    /// the next.
+    goes_on: bool,
 }
 
 impl Hands {
     /// Those to which `owner` gave the request of a connection since that came, at `since`: it woke them while it worked for that
     /// connection. And the one that woke it last in `[begin, now]`. If the request has no part of its answer yet, that one may have had
     /// what the owner waited for.
+    ///
+    /// If the owner is known to wait for its own process alone (`waiting` is a lock), each one that woke it may have had something.
     pub(super) fn of(
         threads: &Threads,
         owner: u32,
@@ -32,25 +40,33 @@ impl Hands {
         since: u64,
         (begin, now): (u64, u64),
         answered: bool,
+        waiting: Class,
     ) -> Self {
         let Some(thread) = threads.get(owner) else {
             return Self::default();
         };
-        let given = thread.woken.iter().rev();
-        let given = given.take_while(|(ns, _)| *ns >= since);
-        let given = given.filter(|(ns, _)| thread.work.at(*ns) == Some(socket));
-        let given: Vec<u32> = given.map(|(_, tid)| *tid).collect();
-        let back = thread.woken_by;
-        let back = back.filter(|(ns, _)| (begin..=now).contains(ns));
-        let back = back.filter(|(_, tid)| *tid != owner);
-        let released = back.filter(|(_, tid)| !answered && !given.contains(tid));
+        let given = given(thread, socket, since);
+        let goes_on = waiting == Class::Lock;
+        let ended = |wait: &&OwnWait| (begin..=now).contains(&wait.end_ns) && wait.by != owner;
+        let back = thread.woken_by.back().filter(ended);
+        let mut released: Vec<OwnWait> = match (answered, goes_on) {
+            (true, _) => Vec::new(),
+            (false, true) => thread.woken_by.iter().filter(ended).copied().collect(),
+            (false, false) => back.into_iter().copied().collect(),
+        };
+        released.retain(|wait| !given.contains(&wait.by));
+        let back = back.filter(|_| !goes_on).map(|wait| wait.by);
         let mut tids = Vec::new();
-        for tid in back.map(|(_, tid)| tid).into_iter().chain(given) {
+        for tid in back.into_iter().chain(given) {
             if tid != owner && !tids.contains(&tid) && tids.len() < MOST {
                 tids.push(tid);
             }
         }
-        Self { tids, released }
+        Self {
+            tids,
+            released,
+            goes_on,
+        }
     }
 
     /// The owner waited for work in `[begin, end]`, or in a part of it: what is idle of `waited` becomes what the busiest hand did
@@ -62,9 +78,9 @@ impl Hands {
         (begin, end): (u64, u64),
         waited: &mut Budget,
     ) -> Option<(u32, u64)> {
-        self.worked(threads, (begin, end), waited);
-        let ended = |(ns, _): &(u64, u32)| (begin + 1..=end).contains(ns);
-        let (_, tid) = self.released.filter(ended)?;
+        let by = self.let_go(begin, end);
+        self.worked(threads, by, (begin, end), waited);
+        let tid = by?;
         // Of one that is no more, nobody knows what it did.
         let did = threads.get(tid)?.between(begin, end);
         let nothing = did.certain[Class::Idle.index()] + did.tentative[Class::Idle.index()];
@@ -74,13 +90,26 @@ impl Hands {
         (kept > 0).then_some((tid, kept))
     }
 
-    fn worked(&self, threads: &Threads, (begin, end): (u64, u64), waited: &mut Budget) {
+    /// The thread that let go what the owner waited for in `[begin, end]`.
+    fn let_go(&self, begin: u64, end: u64) -> Option<u32> {
+        let is_it = |wait: &&OwnWait| wait.end_ns > begin && (self.goes_on || wait.begin_ns < end);
+        self.released.iter().find(is_it).map(|wait| wait.by)
+    }
+
+    fn worked(
+        &self,
+        threads: &Threads,
+        by: Option<u32>,
+        (begin, end): (u64, u64),
+        waited: &mut Budget,
+    ) {
         let idle = waited[Class::Idle.index()];
         let length = end.saturating_sub(begin);
         if idle == 0 || length == 0 {
             return;
         }
-        let did = self.tids.iter().filter_map(|tid| threads.get(*tid));
+        let tids = by.iter().chain(&self.tids);
+        let did = tids.filter_map(|tid| threads.get(*tid));
         let did = did.map(|thread| {
             let spent = thread.between(begin, end);
             let mut did = spent.certain;
@@ -100,4 +129,12 @@ impl Hands {
             waited[Class::Idle.index()] -= ns;
         }
     }
+}
+
+/// The threads that one woke while it worked for a connection, from `since` on, the last first.
+fn given(thread: &Thread, socket: u64, since: u64) -> Vec<u32> {
+    let woken = thread.woken.iter().rev();
+    let woken = woken.take_while(|(ns, _)| *ns >= since);
+    let for_it = woken.filter(|(ns, _)| thread.work.at(*ns) == Some(socket));
+    for_it.map(|(_, tid)| *tid).collect()
 }

@@ -60,8 +60,8 @@ impl Requests {
         // Only of a wait that nothing explains it is asked who else had the request.
         let mut hands = match waiting {
             Class::Other | Class::Lock => {
-                let since = turn.begin_ns;
-                Hands::of(beside.threads, tid, socket, since, (begin, now), answered)
+                let (threads, since) = (&*beside.threads, turn.begin_ns);
+                Hands::of(threads, tid, socket, since, (begin, now), answered, waiting)
             }
             _ => Hands::default(),
         };
@@ -159,7 +159,7 @@ impl Requests {
                 None => Budget::default(),
             };
             if let Some((by, ns)) = released {
-                self.charge_own_lock(beside, by, (from, to), ns);
+                self.charge_own_lock(beside, tid, by, (from, to), ns);
                 direct[Class::Lock.index()] += ns;
             }
             self.confirm_piece(beside, (from, to), &waited, &direct, waiting, socket);
@@ -176,24 +176,6 @@ impl Requests {
                 });
             }
         }
-    }
-
-    /// Charges a wait to a thread of the target that kept from another one what that waited for.
-    fn charge_own_lock(&self, beside: &mut Beside<'_>, by: u32, span: (u64, u64), ns: u64) {
-        beside.account.charge_only(Charge {
-            resource: Resource::Lock,
-            place: None,
-            holder: Holder::OwnLock,
-            stack: 0,
-            span,
-            ns,
-            estimated: false,
-        });
-        let Some(pid) = beside.threads.get(by).map(|thread| thread.pid) else {
-            return;
-        };
-        let part = self.part_at(beside.threads, beside.names, (pid, by), span.1);
-        beside.account.parts.add(Resource::Lock, part, ns, true);
     }
 
     /// The address of the process that a thread asked last.

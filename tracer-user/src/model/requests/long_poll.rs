@@ -23,7 +23,16 @@ impl Requests {
         let age = call.ns.saturating_sub(sent_ns);
         let thread = threads.get(call.tid).filter(|_| age >= PUSH_NS)?;
         let silence = (sent_ns, call.ns);
-        let hands = Hands::of(threads, call.tid, call.socket, turn.begin_ns, silence, true);
+        let (socket, since) = (call.socket, turn.begin_ns);
+        let hands = Hands::of(
+            threads,
+            call.tid,
+            socket,
+            since,
+            silence,
+            true,
+            Class::Other,
+        );
         // What is forgotten is of a long silence, in which the thread had other things to do.
         let (mut busy, mut woken_ns) = (0, None);
         thread.for_each_piece(sent_ns, call.ns, |from, to, spent| {

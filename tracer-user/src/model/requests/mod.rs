@@ -11,6 +11,7 @@ mod connection;
 mod hands;
 mod judge;
 mod long_poll;
+mod own_locks;
 mod sends;
 mod tally;
 mod turns;

@@ -5,7 +5,13 @@
 
 use tracer_common::sched::{WAIT_NO_WAKER, WAIT_OPEN, WAIT_TASK_WAKER};
 
-use super::{Threads, locks::waits_of, sleep::INTERRUPTIBLE, thread::Thread};
+use super::{
+    Threads,
+    locks::waits_of,
+    sleep::INTERRUPTIBLE,
+    thread::{OwnWait, Thread},
+    tries::meanwhile,
+};
 use crate::{
     class::Class,
     event::Wait,
@@ -38,6 +44,40 @@ impl Threads {
         };
         let living = self.living.get(&wait.waker_tid);
         living.or_else(|| ended().map(|index| &self.ended[index]))
+    }
+
+    /// A thread of the target ended a wait for work from `begin` to `until`. With tries before it, the wait had begun at `since`.
+    pub(super) fn woken_by_own(&mut self, wait: &Wait, since: u64, (begin, until): (u64, u64)) {
+        if let Some(thread) = self.living.get_mut(&wait.tid) {
+            thread.was_woken(OwnWait {
+                begin_ns: since,
+                end_ns: until,
+                by: wait.waker_tid,
+            });
+        }
+        if let Some(waker) = self.living.get_mut(&wait.waker_tid) {
+            waker.wakes(wait.waking_ns.max(begin), wait.tid);
+        }
+    }
+
+    /// The first record of a thread may tell who woke it, though not since when it slept: for all of the window so far, at least. If it
+    /// waited for work, and a thread of the target woke it, that is one more wait that this one ended.
+    pub(super) fn woken_first(&mut self, wait: &Wait, until: u64) {
+        let thread = self.living.get(&wait.tid);
+        let Some(begin) = thread
+            .filter(|thread| thread.waits_for_work())
+            .map(|thread| thread.begin_ns)
+        else {
+            return;
+        };
+        let Some(waker) = self.waker(wait).filter(|_| begin < until) else {
+            return;
+        };
+        let tentative = meanwhile(waker, (begin, until));
+        if let Some(thread) = self.living.get_mut(&wait.tid) {
+            thread.explain((begin, until), &tentative);
+        }
+        self.woken_by_own(wait, begin, (begin, until));
     }
 
     /// The process outside the target that ended a sleep in its own context. A thread of the kernel works for others, and is none.

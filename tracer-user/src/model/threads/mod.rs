@@ -26,7 +26,7 @@ use completions::Requested;
 use locks::LockWait;
 use stack::Stacks;
 use stops::Stops;
-pub(super) use thread::Thread;
+pub(super) use thread::{OwnWait, Thread};
 pub(super) use wait::Blocked;
 
 /// So many ended threads are kept. A parent runs soon after its child's end, but the CPUs of a large machine end many meanwhile.

@@ -25,6 +25,15 @@ pub(crate) struct Behind {
     pub(crate) holder: Holder,
 }
 
+/// A wait for work, or a part of one, that a thread of the target ended or held up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OwnWait {
+    pub(crate) begin_ns: u64,
+    pub(crate) end_ns: u64,
+    /// That thread.
+    pub(crate) by: u32,
+}
+
 /// A target thread.
 #[derive(Clone, Debug)]
 pub(crate) struct Thread {
@@ -54,8 +63,10 @@ pub(crate) struct Thread {
     pub(crate) work: Work,
     /// Waits for work that it ended: (when, ns; tid). It may have handed a request to one of these threads.
     pub(crate) woken: VecDeque<(u64, u32)>,
-    /// The thread of the target that last ended a wait for work of it, and when, ns.
-    pub(crate) woken_by: Option<(u64, u32)>,
+    /// Its last waits for work that threads of the target ended. Tries in turn on one futex are one wait.
+    pub(crate) woken_by: VecDeque<OwnWait>,
+    /// Its last waits for locks that threads of the target had, as its requests counted them.
+    pub(crate) kept_by: VecDeque<OwnWait>,
     /// Process that ran when an interrupt ended its last wait for work; `None` once a request was taken for that one's.
     pub(crate) bystander: Option<u32>,
     /// Thread that forked it in the window.
@@ -96,7 +107,8 @@ impl Thread {
             pid: 0,
             work: Work::default(),
             woken: VecDeque::new(),
-            woken_by: None,
+            woken_by: VecDeque::new(),
+            kept_by: VecDeque::new(),
             bystander: None,
             parent: None,
             seed: Vec::new(),
@@ -184,10 +196,17 @@ impl Thread {
 
     /// It ended a wait for work of another.
     pub(crate) fn wakes(&mut self, ns: u64, tid: u32) {
-        if self.woken.len() >= KEPT {
-            self.woken.pop_front();
-        }
-        self.woken.push_back((ns, tid));
+        push_recent(&mut self.woken, (ns, tid));
+    }
+
+    /// A thread of the target ended a wait for work of it.
+    pub(crate) fn was_woken(&mut self, wait: OwnWait) {
+        push_recent(&mut self.woken_by, wait);
+    }
+
+    /// It waited for a lock that a thread of the target had.
+    pub(crate) fn was_kept(&mut self, wait: OwnWait) {
+        push_recent(&mut self.kept_by, wait);
     }
 
     /// Is it worth calling [`Self::forget`]?
@@ -245,6 +264,14 @@ impl Thread {
     pub(crate) fn spent(&self) -> &Spent {
         self.line.spent()
     }
+}
+
+/// Appends to what is kept of the recent past.
+fn push_recent<T>(recent: &mut VecDeque<T>, new: T) {
+    if recent.len() >= KEPT {
+        recent.pop_front();
+    }
+    recent.push_back(new);
 }
 
 #[cfg(test)]

@@ -51,15 +51,13 @@ impl Threads {
         thread.tries.tried(wait.stack, span, ran_ns(wait));
     }
 
-    /// A thread of the target ended a sleep for work: the tries before it count as what that thread did meanwhile, too.
-    pub(super) fn got(&mut self, wait: &Wait) {
-        let Some(thread) = self.living.get_mut(&wait.tid) else {
-            return;
-        };
+    /// A thread of the target ended a sleep for work: the tries before it count as what that thread did meanwhile, too. Returns when the
+    /// first of them began, ns.
+    pub(super) fn got(&mut self, wait: &Wait) -> Option<u64> {
+        let thread = self.living.get_mut(&wait.tid)?;
         let tries = thread.tries.got(wait.stack, ran_ns(wait));
-        let Some(waker) = self.waker(wait).filter(|_| !tries.is_empty()) else {
-            return;
-        };
+        let (begin_ns, _) = *tries.first()?;
+        let waker = self.waker(wait)?;
         let explained = tries.into_iter().map(|span| (span, meanwhile(waker, span)));
         let explained: Vec<((u64, u64), Budget)> = explained.collect();
         if let Some(thread) = self.living.get_mut(&wait.tid) {
@@ -67,6 +65,7 @@ impl Threads {
                 thread.explain(span, &tentative);
             }
         }
+        Some(begin_ns)
     }
 }
 

@@ -82,6 +82,7 @@ impl Threads {
     ) -> Option<Blocked> {
         if wait.flags & WAIT_FIRST != 0 {
             self.before_first(names, account, wait.tid, queued_ns, false);
+            self.woken_first(wait, queued_ns);
             return None;
         }
         self.skip_lost(wait);
@@ -323,15 +324,10 @@ impl Threads {
             wait.flags & WAIT_NO_WAKER != 0 || self.woken_by_interrupt(wait) == Some(true);
         if let Some(thread) = self.living.get_mut(&wait.tid) {
             thread.bystander = interrupt.then_some(wait.waker_pid);
-            if has_waker {
-                thread.woken_by = Some((until, wait.waker_tid));
-            }
         }
         if has_waker {
-            self.got(wait);
-            if let Some(waker) = self.living.get_mut(&wait.waker_tid) {
-                waker.wakes(wait.waking_ns.max(begin), wait.tid);
-            }
+            let since = self.got(wait).unwrap_or(begin);
+            self.woken_by_own(wait, since, (begin, until));
         } else if interrupt {
             self.tried(wait, (begin, until));
         }
