@@ -14,7 +14,7 @@ pub const STACK_DEPTH: usize = 32;
 pub const WAIT_RUNNABLE: u32 = 1;
 /// The thread slept in `io_schedule`.
 pub const WAIT_IOWAIT: u32 = 2;
-/// First sight of the thread: `off_ns` is not known (0).
+/// First sight of the thread: `off_ns` is not known (0), nor where it slept. Its waker is known if it was seen ([`WAIT_TASK_WAKER`]).
 pub const WAIT_FIRST: u32 = 4;
 /// The thread has not come back yet. Only user space sets this bit, from the map `TASKS`.
 pub const WAIT_OPEN: u32 = 8;

@@ -369,7 +369,7 @@ fn emit_wait(task: &ThreadState, tid: u32, run_queue_ns: u64, throttled_ns: u64,
         record.waker_tid = task.waker_tid;
         record.state = task.kernel_state;
         record.flags = if task.off_ns == 0 {
-            WAIT_FIRST
+            WAIT_FIRST | task.flags
         } else {
             task.flags
         };

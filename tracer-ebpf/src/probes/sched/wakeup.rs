@@ -3,7 +3,7 @@
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use tracer_common::sched::{TASK_ASLEEP, TASK_QUEUED, WAIT_IOWAIT, WAIT_NO_WAKER, WAIT_TASK_WAKER};
 
-use super::TASKS;
+use super::{TASKS, known};
 use crate::{
     cpus,
     filter::is_target,
@@ -16,19 +16,24 @@ use crate::{
 #[btf_tracepoint(function = "sched_waking")]
 fn sched_waking(ctx: BtfTracePointContext) -> i32 {
     let task = Task(ctx.arg(0));
-    if is_target(task.pid()) {
-        waking(&ctx, task.tid());
+    let pid = task.pid();
+    if is_target(pid) {
+        waking(&ctx, pid, task.tid());
     }
     0
 }
 
+/// A thread that has slept since before attach has no entry so far. Its first record tells who woke it. If the thread ran instead (it was
+/// about to sleep), it overwrites what is noted here when it leaves the CPU.
 #[inline(always)]
-fn waking(ctx: &BtfTracePointContext, tid: u32) {
-    let Some(task) = TASKS.get_ptr_mut(tid) else {
+fn waking(ctx: &BtfTracePointContext, pid: u32, tid: u32) {
+    let Some(task) = known(tid, pid) else {
         return;
     };
     // SAFETY: a map value, see `super::leave_cpu`.
-    if unsafe { (*task).state } != TASK_ASLEEP {
+    let is_first = unsafe { (*task).on_ns == 0 && (*task).off_ns == 0 };
+    // SAFETY: a map value, see `super::leave_cpu`.
+    if !is_first && unsafe { (*task).state } != TASK_ASLEEP {
         return;
     }
     let now = now();
