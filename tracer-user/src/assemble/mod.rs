@@ -228,8 +228,8 @@ fn threads(books: &Books) -> Threads {
     }
 }
 
-/// Lines of evidence: the kernel's, failed disk requests, those for which no thread slept, what open requests hang in, interrupts, then the
-/// reasons for low confidence.
+/// Lines of evidence: the kernel's, failed disk requests, those for which no thread slept, what open requests hang in, who waits in a
+/// database, interrupts, then the reasons for low confidence.
 fn evidence(books: &Books, verdict: &verdict::Verdict) -> Vec<String> {
     let said = books.end.evidence.iter().cloned();
     let refused = books.failed.iter().map(|(place, times)| {
@@ -248,6 +248,7 @@ fn evidence(books: &Books, verdict: &verdict::Verdict) -> Vec<String> {
     said.chain(refused)
         .chain(flights::line(books))
         .chain(asleep)
+        .chain(verdict::waiting_sessions(books))
         .chain(interrupted)
         .chain(doubts)
         .collect()

@@ -1,6 +1,9 @@
 //! The books at the end of a window: what the fold hands to the verdict. Plain figures, no judgement.
 
-pub use super::parts::{AddressId, Client, OwnPart, Part};
+pub use super::{
+    parts::{AddressId, Client, OwnPart, Part},
+    session::Session,
+};
 pub use crate::figures::{Histogram, Interrupted, Siblings, Source};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -208,6 +211,8 @@ pub struct Process {
     pub target: bool,
     /// Did it end within the window?
     pub exited: bool,
+    /// Was its command line read again after the begin of the window? A server may write its state there.
+    pub titled: bool,
 }
 
 /// Everything held by one owner at one place in the whole window, from totals that are never lost.

@@ -24,6 +24,7 @@ mod recent;
 mod requests;
 #[cfg(test)]
 pub(crate) mod scenes;
+mod session;
 mod threads;
 mod wait;
 

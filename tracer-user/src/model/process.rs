@@ -56,6 +56,7 @@ impl Processes {
             kernel: found.kernel,
             target: found.target,
             exited: false,
+            titled: false,
         };
         let id = self.insert(process);
         self.ties[id].named = true;
@@ -82,6 +83,7 @@ impl Processes {
             kernel: image.kernel,
             target,
             exited: false,
+            titled: false,
         };
         self.insert(process);
     }
@@ -100,11 +102,19 @@ impl Processes {
     /// A process has written a title over its command line.
     pub(crate) fn titled(&mut self, pid: u32, cmdline: &str) {
         let known = self.by_pid.get(&pid);
-        if let Some(process) = known.map(|id| &mut self.all[*id])
-            && process.cmdline != cmdline
-        {
+        let Some(process) = known.map(|id| &mut self.all[*id]) else {
+            return;
+        };
+        process.titled = true;
+        if process.cmdline != cmdline {
             process.cmdline = ArcStr::from(cmdline);
         }
+    }
+
+    /// The title that was last read of the process that has this id now.
+    pub(crate) fn title(&self, pid: u32) -> Option<&str> {
+        let process = &self.all[*self.by_pid.get(&pid)?];
+        process.titled.then_some(process.cmdline.as_str())
     }
 
     /// A process ended; its id may come back as another's. Returns the indices of those that are forgotten for it: they will be

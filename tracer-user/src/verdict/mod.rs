@@ -22,6 +22,7 @@ mod own;
 mod remedy;
 mod resources;
 mod sentence;
+mod sessions;
 mod shares;
 mod stops;
 #[cfg(test)]
@@ -33,6 +34,7 @@ pub use group::GroupId;
 pub use hypothesis::Hypothesis;
 pub use own::{SelfPart, client_name};
 pub use remedy::Remedy;
+pub use sessions::waiting_sessions;
 pub use view::Culprit;
 
 use crate::class::Resource;

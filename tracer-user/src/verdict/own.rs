@@ -114,10 +114,12 @@ pub fn client_name(books: &Books, client: Client) -> String {
 }
 
 /// The part that has most of what the target owes to itself, in words; `None` where no part stands out, or where there is only one.
+/// One part alone that has a lock is worth a word: others wait for it.
 pub(super) fn mostly(books: &Books, found: &Hypothesis) -> Option<String> {
     let parts = &found.self_parts;
     let enough = |share: f64| share >= MOSTLY * found.self_share;
-    if let Some((client, share)) = largest(parts, |part| part.client)
+    let alone = found.resource == Resource::Lock;
+    if let Some((client, share)) = largest(parts, alone, |part| part.client)
         && enough(share)
     {
         let notable = parts.iter().filter(|part| part.share >= NOTABLE_PART);
@@ -132,25 +134,31 @@ pub(super) fn mostly(books: &Books, found: &Hypothesis) -> Option<String> {
             client_name(books, client)
         ));
     }
-    if let Some((process, share)) = largest(parts, |part| Some(part.process))
+    let several = books.processes.iter().filter(|process| process.target);
+    let alone = alone && several.take(2).count() == 2;
+    if let Some((process, share)) = largest(parts, alone, |part| Some(part.process))
         && enough(share)
     {
         let name = named(&books.processes[process]);
         return Some(format!("mostly those of its own process {name}"));
     }
     let title = |part: &SelfPart| Some(title(&books.processes[part.process]));
-    if let Some((words, share)) = largest(parts, title)
+    if let Some((words, share)) = largest(parts, false, title)
         && enough(share)
     {
         return Some(format!("mostly those of its own processes `{words}`"));
     }
-    let (thread, share) = largest(parts, |part| part.thread.clone())?;
+    let (thread, share) = largest(parts, alone, |part| part.thread.clone())?;
     enough(share).then(|| format!("mostly those of its thread {thread}"))
 }
 
-/// The largest of what tells parts apart, small ones included; `None` where nothing does: they have one, or none. Small parts add
-/// nothing to it: many of them would look like one.
-fn largest<K: Ord>(parts: &[SelfPart], key: impl Fn(&SelfPart) -> Option<K>) -> Option<(K, f64)> {
+/// The largest of what tells parts apart, small ones included; `None` where nothing does: they have one, or none. It may be `alone`.
+/// Small parts add nothing to it: many of them would look like one.
+fn largest<K: Ord>(
+    parts: &[SelfPart],
+    alone: bool,
+    key: impl Fn(&SelfPart) -> Option<K>,
+) -> Option<(K, f64)> {
     let mut sums: BTreeMap<K, f64> = BTreeMap::new();
     for part in parts {
         if let Some(key) = key(part) {
@@ -160,7 +168,7 @@ fn largest<K: Ord>(parts: &[SelfPart], key: impl Fn(&SelfPart) -> Option<K>) -> 
             }
         }
     }
-    let apart = sums.len() >= 2;
+    let apart = alone || sums.len() >= 2;
     let largest = sums.into_iter().max_by(|a, b| a.1.total_cmp(&b.1));
     largest.filter(|_| apart)
 }

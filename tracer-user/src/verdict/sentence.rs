@@ -10,6 +10,7 @@ use super::{
     health::{Health, says_shared},
     own as own_parts,
     resources::words,
+    sessions::who_may_hold,
     stops::is_stopped,
 };
 use crate::{
@@ -155,7 +156,7 @@ fn reason(books: &Books, finding: &Finding, health: &Health, found: &Hypothesis)
         let mostly = own_parts::mostly(books, found).filter(|_| found.via.is_empty());
         let place = match mostly.filter(|_| found.cause == Some(Cause::Own)) {
             Some(mostly) => format!("{place}, {mostly}"),
-            None => format!("{place}{}", own_thread(books, found)),
+            None => format!("{place}{}", own_holder(books, found)),
         };
         let part = format!("{} of {blocked}", share(part));
         let innocence = acquittal(finding, health, found);
@@ -349,12 +350,12 @@ fn earlier(found: &Hypothesis) -> String {
     format!("; {part} behind {EARLIER}")
 }
 
-/// The thread that has most of the target's own locks, if it was seen with them.
-fn own_thread(books: &Books, found: &Hypothesis) -> String {
+/// The thread that has most of the target's own locks, if it was seen with them; else the process that may have them.
+fn own_holder(books: &Books, found: &Hypothesis) -> String {
     let seen = books.lock_owner.filter(|_| found.via.is_empty());
     match seen.filter(|_| (found.resource, found.cause) == (Resource::Lock, Some(Cause::Own))) {
         Some(tid) => format!(", mostly of thread {tid}"),
-        None => String::new(),
+        None => who_may_hold(books, found),
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{
     Beside, Requests,
     connection::{Role, Turn},
+    fellows::at_work_for,
     long_poll::LONG_POLL_BLOCKED,
     turns::disown,
 };
@@ -51,13 +52,14 @@ impl Requests {
         if turn.sent_ns.is_some() && !turn.blocked {
             return self.end_turn(beside, socket);
         }
-        let owed = |tid| self.owed(beside.threads, socket, turn, tid);
-        let owner = match owed(turn.tid) {
+        let owed = |tid| self.owed_at_the_end(beside, socket, turn, tid);
+        let at_work = at_work_for(beside, turn.tid);
+        let owner = at_work.unwrap_or_else(|| match owed(turn.tid) {
             Some(Class::Lock) => self
                 .busy_after(beside.threads, turn, turn.begin_ns)
                 .unwrap_or(turn.tid),
             _ => self.handed_on(beside.threads, turn),
-        };
+        });
         let owed = owed(owner);
         let waiting = match turn {
             turn if turn.blocked => Class::Network,

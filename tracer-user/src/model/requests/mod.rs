@@ -8,6 +8,7 @@ mod call;
 mod client;
 mod close;
 mod connection;
+mod fellows;
 mod hands;
 mod judge;
 mod long_poll;

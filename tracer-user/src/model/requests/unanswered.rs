@@ -6,6 +6,7 @@
 use super::{
     Beside, Requests,
     connection::{Connection, Role, Turn},
+    fellows::at_work_for,
 };
 use crate::{class::Class, event, model::threads::Threads};
 
@@ -117,8 +118,8 @@ impl Requests {
             NOBODY => self.likely_owner(beside.threads, turn, end_ns),
             known => Some(known),
         };
-        let waiting =
-            owner.and_then(|tid| self.waits_untouched(beside.threads, socket, turn, tid, end_ns));
+        let owner = owner.map(|tid| at_work_for(beside, tid).unwrap_or(tid));
+        let waiting = owner.and_then(|tid| self.waits_untouched(beside, socket, turn, tid, end_ns));
         let (Some(owner), Some(waiting)) = (owner, waiting) else {
             self.take_turn(beside.threads, socket);
             return;
@@ -130,18 +131,18 @@ impl Requests {
     /// The class of what the owner of such a turn waits for without a known reason; `None` if the turn is none.
     fn waits_untouched(
         &self,
-        threads: &Threads,
+        beside: &Beside<'_>,
         socket: u64,
         turn: &Turn,
         owner: u32,
         end_ns: u64,
     ) -> Option<Class> {
-        let owed = self.owed(threads, socket, turn, owner);
+        let owed = self.owed_at_the_end(beside, socket, turn, owner);
         match self.asked_for(turn, owner) {
             true => Some(Class::Upstream),
             false if owed.is_some() => owed,
             // The process that asked it is known to wait still.
-            false if self.asked_on.is_some() || self.hangs(threads, owner, end_ns) => {
+            false if self.asked_on.is_some() || self.hangs(beside.threads, owner, end_ns) => {
                 Some(Class::Other)
             }
             false => None,

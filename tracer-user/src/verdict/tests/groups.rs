@@ -38,6 +38,7 @@ impl Machine {
                 kernel: cmdline.is_empty(),
                 target: comm == "server",
                 exited: false,
+                titled: false,
             }
         };
         let books = Books {

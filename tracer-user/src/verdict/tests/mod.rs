@@ -11,6 +11,7 @@ mod memory;
 mod nobody;
 mod parts;
 mod remedies;
+mod sessions;
 mod spare;
 mod stopped;
 mod streams;
