@@ -151,6 +151,8 @@ pub enum Event {
     Opened(Opened),
     /// A process became a target.
     Joined(Joined),
+    /// A process of the target has had one client since before the window.
+    SoleClient(SoleClient),
 }
 
 impl Event {
@@ -198,6 +200,7 @@ impl Event {
             Self::Unheard(e) => e.ns,
             Self::Opened(e) => e.socket.ns,
             Self::Joined(e) => e.ns,
+            Self::SoleClient(e) => e.ns,
             Self::Process(_)
             | Self::Thread(_)
             | Self::Disk(_)

@@ -106,6 +106,18 @@ pub struct Client {
     pub client_pid: u32,
 }
 
+/// A process of one thread has one connection that it accepted, since before the window: until it receives or sends again, it works for
+/// the process at the other end.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SoleClient {
+    /// When this became known, ns.
+    pub ns: u64,
+    /// Process that the client asks.
+    pub pid: u32,
+    /// Process that asks.
+    pub client_pid: u32,
+}
+
 /// See [`tracer_common::tcp::Ack`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "documented with the record of the same name")]

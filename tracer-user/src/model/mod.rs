@@ -138,6 +138,7 @@ impl Model {
                 self.requests.stream_named(&mut self.threads, client);
                 self.requests.client(names, client);
             }
+            Event::SoleClient(found) => self.requests.sole_client(names, found),
             Event::Signal(signal) => self.threads.stops.signal(names, signal),
             Event::Freeze(freeze) => self.threads.stops.freeze(names, freeze),
             Event::Traced(traced) => self.threads.stops.traced(names, traced),

@@ -60,7 +60,7 @@ impl Beside {
             titles: Titles::of(targets),
             newcomers: Newcomers::new(settings, targets),
             asked,
-            clients: Clients::new(listening),
+            clients: Clients::begin(targets, listening),
             locks: Locks::new(),
         }
     }

@@ -3,6 +3,9 @@
 //!
 //! Each connection is looked for once, soon after its first use. A look takes many at a time, beside the loop that reads. A
 //! connection that is over by then stays unknown.
+//!
+//! A process may work for long without a use of its connection. So as the trace begins, those processes are looked for, too, that have
+//! one client and no other.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -16,6 +19,9 @@ const MOST_AT_ONCE: usize = 1024;
 
 /// The shortest time from one look to the next.
 const APART: Duration = Duration::from_millis(100);
+
+/// Most processes of which the one client is looked for: a database has a process for each.
+const MOST_SOLE: usize = 256;
 
 /// A connection with a client that is not known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +41,8 @@ pub(crate) struct Clients {
     /// The sockets being looked for. If a socket has become another connection's in between, it is taken out.
     looked_for: HashSet<u64>,
     looks: Rounds<Look>,
+    /// The look for processes that have one client: each with that one.
+    sole: Rounds<Vec<(u32, u32)>>,
 }
 
 impl Clients {
@@ -46,7 +54,19 @@ impl Clients {
             waiting: Vec::new(),
             looked_for: HashSet::new(),
             looks: Rounds::new(),
+            sole: Rounds::new(),
         }
+    }
+
+    /// The same, with the look for those of the targets that have one client.
+    #[must_use]
+    pub(crate) fn begin(targets: &[u32], ports: &[u32]) -> Self {
+        let pids: Vec<u32> = targets.iter().take(MOST_SOLE).copied().collect();
+        let mut clients = Self::new(ports);
+        let ports = ports.to_vec();
+        let look = move || proc::sole_clients(&pids, &ports);
+        clients.sole.begin(look);
+        clients
     }
 
     /// Takes note of connections that are used for the first time.
@@ -86,8 +106,11 @@ impl Clients {
 
     /// The clients found since the last call.
     pub(crate) fn take(&mut self) -> Vec<Event> {
-        let found = self.looks.take();
-        found.map_or_else(Vec::new, |look| self.found(look))
+        let mut events = self.take_sole();
+        if let Some(look) = self.looks.take() {
+            events.extend(self.found(look));
+        }
+        events
     }
 
     fn found(&mut self, look: Look) -> Vec<Event> {
@@ -105,6 +128,17 @@ impl Clients {
             }));
         }
         events
+    }
+
+    fn take_sole(&mut self) -> Vec<Event> {
+        let sole = |(pid, client_pid)| {
+            Event::SoleClient(event::SoleClient {
+                ns: now_ns(),
+                pid,
+                client_pid,
+            })
+        };
+        self.sole.take().into_iter().flatten().map(sole).collect()
     }
 }
 

@@ -5,6 +5,8 @@ use std::{
     os::fd::{AsRawFd, RawFd},
 };
 
+use super::exists;
+
 /// Is it a connected Unix stream with a name? A socket that was accepted has that of its listener. The end that connected seldom has one.
 pub(super) fn is_accepted_unix(socket: &impl AsRawFd) -> bool {
     let fd = socket.as_raw_fd();
@@ -13,6 +15,25 @@ pub(super) fn is_accepted_unix(socket: &impl AsRawFd) -> bool {
         && is(libc::SO_TYPE, libc::SOCK_STREAM)
         && is(libc::SO_ACCEPTCONN, 0)
         && has_name(fd)
+}
+
+/// The process that connected such a stream, as it was then; `None` if it is no more.
+pub(super) fn peer_pid(socket: &impl AsRawFd) -> Option<u32> {
+    // SAFETY: three numbers, for which zeros are valid.
+    let mut peer: libc::ucred = unsafe { mem::zeroed() };
+    let mut length = size_of_val(&peer) as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes to `peer`, and their number into `length`.
+    let failed = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut peer).cast(),
+            &raw mut length,
+        )
+    };
+    let pid = u32::try_from(peer.pid).ok().filter(|_| failed == 0)?;
+    (pid != 0 && exists(pid)).then_some(pid)
 }
 
 /// An option of a socket that is one number.
@@ -62,6 +83,7 @@ mod tests {
         let asking = UnixStream::connect_addr(&name).unwrap();
         let (accepted, _) = listener.accept().unwrap();
         assert!(is_accepted_unix(&accepted));
+        assert_eq!(peer_pid(&accepted), Some(std::process::id()));
         assert!(!is_accepted_unix(&listener) && !is_accepted_unix(&asking));
         assert!(!is_accepted_unix(&UnixStream::pair().unwrap().0));
         assert!(!is_accepted_unix(

@@ -28,17 +28,19 @@ const SEARCH: Duration = Duration::from_millis(200);
 #[must_use]
 pub(crate) fn wait_for_fellows(pids: &[u32]) -> Vec<u32> {
     let until = Instant::now() + SEARCH;
-    let is_small = |pid: u32| {
-        let descriptors = numbers_in(&format!("/proc/{pid}/fd"));
-        threads(pid).take(2).count() == 1
-            && descriptors.take(MOST_OF_FELLOW + 1).count() <= MOST_OF_FELLOW
-    };
     let waits = |pid: u32| {
         let hearing = Hearing::of(pid, until);
         hearing.is_some_and(|hearing| matches!(&hearing.sleepers[..], [one] if one.own))
     };
     let pids = pids.iter().copied().take_while(|_| Instant::now() < until);
     pids.filter(|pid| is_small(*pid) && waits(*pid)).collect()
+}
+
+/// Has a process one thread, and not many descriptors?
+pub(super) fn is_small(pid: u32) -> bool {
+    let descriptors = numbers_in(&format!("/proc/{pid}/fd"));
+    threads(pid).take(2).count() == 1
+        && descriptors.take(MOST_OF_FELLOW + 1).count() <= MOST_OF_FELLOW
 }
 
 /// What a process hears.

@@ -23,6 +23,7 @@ mod qdisc;
 mod remote;
 mod sender;
 mod socket;
+mod sole;
 mod standing;
 mod system_call;
 mod thread;
@@ -57,6 +58,7 @@ pub(crate) use self::{
     remote::{asks_over_files, remote_mounts},
     sender::senders,
     socket::sockets,
+    sole::sole_clients,
     standing::{is_direct, standings},
     thread::{thread_names, threads, tracer_of},
     unanswered::unanswered,

@@ -25,6 +25,8 @@ use crate::{
 
 /// Processes that are kept apart: each has a part of its own in every bin. Requests of further ones have no known client.
 const MOST_CLIENTS: usize = 64;
+/// The same of those that connected before the window and may never ask in it: they leave room for those that do.
+const MOST_SOLE: usize = MOST_CLIENTS / 2;
 /// So many connections are remembered with their clients: those that were met last.
 const MOST_KNOWN: usize = 4096;
 /// So many threads are remembered with their clients; those of further threads are not known.
@@ -55,6 +57,8 @@ pub(crate) struct Clients {
     sent: HashMap<(u32, AddressId), u64>,
     /// Spans of each thread, in order and apart from each other.
     spans: HashMap<u32, VecDeque<Span>>,
+    /// Threads that have worked for one caller since before the window, each with the time of its first span, ns.
+    sole: HashMap<u32, (Caller, u64)>,
 }
 
 impl Clients {
@@ -82,6 +86,33 @@ impl Clients {
     fn next(&mut self) -> Caller {
         self.number += 1;
         Caller::Here(self.number)
+    }
+
+    /// The caller with this number is a process of this machine.
+    fn is_process(&mut self, number: u64, process: ProcessId) {
+        if self.processes.contains(&process) {
+            self.known.insert(number, Asker::Process(process));
+        }
+        if self.known.len() > MOST_KNOWN {
+            self.known.pop_first();
+        }
+    }
+
+    /// Keeps a process apart from other clients, as long as these are fewer than `most`.
+    fn keep_apart(&mut self, process: ProcessId, most: usize) {
+        if self.processes.len() < most {
+            self.processes.insert(process);
+        }
+    }
+
+    /// The caller for whom a thread has worked since before the window, if it is one of this machine.
+    pub(super) fn sole(&self, tid: u32) -> Option<Caller> {
+        self.sole.get(&tid).map(|(caller, _)| *caller)
+    }
+
+    /// A thread ended; its number may be another one's soon.
+    pub(super) fn ended(&mut self, tid: u32) {
+        self.sole.remove(&tid);
     }
 
     /// A process of the target sent to a caller.
@@ -112,6 +143,9 @@ impl Clients {
             if self.spans.len() >= MOST_THREADS {
                 return;
             }
+        }
+        if let Some((_, first_ns)) = self.sole.get_mut(&tid) {
+            *first_ns = begin_ns.min(*first_ns);
         }
         let spans = self.spans.entry(tid).or_default();
         let is_old = |first: &Span| first.end_ns + KEPT_NS < end_ns;
@@ -148,6 +182,10 @@ impl Clients {
     /// The caller for whom a thread worked at `ns`, by its spans. Between two calls of clients elsewhere it worked for one there.
     /// `None` if all its spans ended before.
     fn caller_at(&self, tid: u32, ns: u64) -> Option<Caller> {
+        let sole = self.sole.get(&tid).filter(|(_, first_ns)| ns < *first_ns);
+        if let Some((caller, _)) = sole {
+            return Some(*caller);
+        }
         let spans = self.spans.get(&tid)?;
         let index = recent::partition_point(spans, |span| span.end_ns < ns);
         let span = spans.get(index)?;
@@ -195,10 +233,7 @@ impl Requests {
         if names.is_target(process) {
             return;
         }
-        let told_apart = &mut self.clients.processes;
-        if told_apart.len() < MOST_CLIENTS {
-            told_apart.insert(process);
-        }
+        self.clients.keep_apart(process, MOST_CLIENTS);
         let asker = Asker::Process(process);
         let connection = self.connections.entry(client.socket).or_default();
         connection.client = Some(process);
@@ -206,13 +241,32 @@ impl Requests {
         if connection.caller == Caller::Unknown || known.is_some_and(|known| known != asker) {
             connection.caller = self.clients.next();
         }
-        if let Caller::Here(number) = connection.caller
-            && self.clients.processes.contains(&process)
-        {
-            self.clients.known.insert(number, asker);
+        if let Caller::Here(number) = connection.caller {
+            self.clients.is_process(number, process);
         }
-        if self.clients.known.len() > MOST_KNOWN {
-            self.clients.known.pop_first();
+    }
+
+    /// A process of one thread has worked for one client since before the window, until it receives or sends again.
+    pub(in crate::model) fn sole_client(&mut self, names: &mut Names, found: &event::SoleClient) {
+        let process = names.processes.id(found.client_pid);
+        if names.is_target(process) {
+            return;
+        }
+        self.clients.keep_apart(process, MOST_SOLE);
+        let caller = self.clients.next();
+        if let Caller::Here(number) = caller {
+            self.clients.is_process(number, process);
+        }
+        let first = self.clients.spans.get(&found.pid).and_then(VecDeque::front);
+        let first_ns = first.map_or(u64::MAX, |span| span.begin_ns);
+        self.clients.sole.insert(found.pid, (caller, first_ns));
+        let untouched = self
+            .connections
+            .values_mut()
+            .filter(|connection| connection.untouched && connection.worker == Some(found.pid));
+        for connection in untouched {
+            connection.client = Some(process);
+            connection.caller = caller;
         }
     }
 
@@ -313,14 +367,29 @@ impl Requests {
     pub(in crate::model) fn workers(&self, threads: &Threads) -> BTreeMap<ProcessId, Vec<u32>> {
         let mut workers: BTreeMap<ProcessId, Vec<u32>> = BTreeMap::new();
         for (tid, spans) in &self.clients.spans {
-            let last = spans.back().filter(|_| threads.get(*tid).is_some());
-            let asker = last.and_then(|last| self.clients.asker(last.caller));
-            if let Some(Asker::Process(client)) = asker {
-                workers.entry(client).or_default().push(*tid);
-            }
+            let last = spans.back().map(|last| last.caller);
+            self.add_worker(&mut workers, threads, *tid, last);
+        }
+        for (tid, (caller, first_ns)) in &self.clients.sole {
+            let caller = Some(*caller).filter(|_| *first_ns == u64::MAX);
+            self.add_worker(&mut workers, threads, *tid, caller);
         }
         workers.values_mut().for_each(|tids| tids.sort_unstable());
         workers
+    }
+
+    fn add_worker(
+        &self,
+        workers: &mut BTreeMap<ProcessId, Vec<u32>>,
+        threads: &Threads,
+        tid: u32,
+        caller: Option<Caller>,
+    ) {
+        let caller = caller.filter(|_| threads.get(tid).is_some());
+        let asker = caller.and_then(|caller| self.clients.asker(caller));
+        if let Some(Asker::Process(client)) = asker {
+            workers.entry(client).or_default().push(tid);
+        }
     }
 }
 
@@ -360,6 +429,26 @@ mod tests {
         let last = u64::from(first) + MOST_CLIENTS as u64 - 1;
         assert!(requests.local_asker(last).is_some());
         assert_eq!(requests.local_asker(last + 1), None);
+    }
+
+    #[test]
+    fn until_its_first_call_a_process_with_one_client_works_for_that_client() {
+        let (mut requests, mut names) = (Requests::default(), Names::default());
+        let (pid, client_pid) = (7, 1000);
+        let found = event::SoleClient {
+            ns: 1,
+            pid,
+            client_pid,
+        };
+        requests.sole_client(&mut names, &found);
+        let client = Some(Asker::Process(names.processes.id(client_pid)));
+        let threads = Threads::default();
+        assert_eq!(requests.asker_at(&threads, pid, 5), client);
+        requests.clients.called(pid, Caller::Unknown, 10);
+        let asker = |ns| requests.asker_at(&threads, pid, ns);
+        assert_eq!((asker(9), asker(11)), (client, None));
+        requests.clients.ended(pid);
+        assert_eq!(requests.asker_at(&threads, pid, 5), None);
     }
 
     #[test]

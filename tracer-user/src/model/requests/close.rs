@@ -20,6 +20,7 @@ impl Requests {
     /// A thread ends: what it owes an answer to has its time until now, and stays with nobody.
     pub(in crate::model) fn abandon(&mut self, beside: &mut Beside<'_>, tid: u32, ns: u64) {
         self.judge_sends(beside, tid, None);
+        self.clients.ended(tid);
         let owned = beside.threads.get(tid).map(|thread| thread.turns.clone());
         for socket in owned.unwrap_or_default() {
             let turn = self.turn(socket);

@@ -5,7 +5,7 @@
 
 use super::{
     Beside, Requests,
-    connection::{Connection, Role, Turn},
+    connection::{Caller, Connection, Role, Turn},
     fellows::at_work_for,
 };
 use crate::{class::Class, event, model::threads::Threads};
@@ -63,6 +63,7 @@ impl Requests {
             connection.asked = Some((tid, since_ns));
         } else {
             connection.role = Role::Server;
+            connection.caller = self.caller_before(found, owner);
             connection.worker = owner;
             connection.turn = Some(Turn {
                 begin_ns: since_ns,
@@ -77,6 +78,22 @@ impl Requests {
             }
         }
         socket
+    }
+
+    /// The caller on such a connection, as far as its ends show that.
+    fn caller_before(&mut self, found: &event::Unanswered, owner: Option<u32>) -> Caller {
+        let sole = owner.and_then(|tid| self.clients.sole(tid));
+        // In the books of a process that the target asks, the target is the client.
+        let has_no_ends = self.asked_on.is_some() || found.local.is_empty();
+        match sole {
+            Some(caller) => caller,
+            None if has_no_ends => Caller::Unknown,
+            None => self.clients.met(&event::Socket {
+                local: found.local.clone(),
+                remote: found.remote.clone(),
+                ..event::Socket::default()
+            }),
+        }
     }
 
     /// A connection that was known by its ends alone now has a name.
