@@ -154,7 +154,8 @@ pub struct Unheard {
     pub pid: u32,
     /// Is it the look at the end of the window? A connection that this one does not name is heard, answered or gone.
     pub last: bool,
-    /// The connections, those that wait longest first. One without ends stands for all Unix streams that the process accepted.
+    /// The connections, those that wait longest first. One without an own address stands for Unix streams that the process accepted: all
+    /// those of the process that `remote` names, or all, if it names none.
     pub connections: Vec<UnheardConnection>,
     /// Threads of the process that hear no client: those that are likely to owe the answers come first.
     pub threads: Vec<Deaf>,
@@ -165,7 +166,7 @@ pub struct Unheard {
 pub struct UnheardConnection {
     /// Own address and port, as text.
     pub local: String,
-    /// Peer's address and port, as text.
+    /// Peer's address and port, as text; of Unix streams the number of the process that connected them.
     pub remote: String,
     /// When the peer's last bytes came, ns; 0 if unknown. The kernel counts in ticks of 1 to 10 ms.
     pub since_ns: u64,

@@ -20,6 +20,7 @@ mod peek;
 mod peer;
 mod process;
 mod qdisc;
+mod quiet;
 mod remote;
 mod sender;
 mod socket;

@@ -6,8 +6,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    net::TcpStream,
-    os::fd::AsRawFd as _,
     thread,
     time::{Duration, Instant},
 };
@@ -17,8 +15,9 @@ use super::{
     descriptors::Sleeper,
     hearing::{Hearing, function},
     pids, process_descriptor,
+    quiet::Quiet,
     socket::inodes,
-    unanswered::{Copied, Traffic, copied, ends, streams, traffic},
+    unanswered::{Copied, Traffic, ends, streams, traffic},
 };
 use crate::{
     event::{Deaf, Unheard, UnheardConnection},
@@ -70,53 +69,6 @@ pub(crate) fn unheard(place: &Place) -> Vec<Unheard> {
     look.end()
 }
 
-/// A connection that nobody is known to hear so far.
-struct Quiet {
-    pid: u32,
-    fd: u32,
-    inode: u64,
-    /// None for a Unix stream.
-    ends: (String, String),
-    /// The kernel counts nothing on a Unix stream.
-    traffic: Option<Traffic>,
-    since_ns: u64,
-    unread: bool,
-}
-
-impl Quiet {
-    fn new(pid: u32, socket: &Copied) -> Self {
-        Self {
-            pid,
-            fd: socket.fd,
-            inode: socket.inode,
-            ends: Default::default(),
-            traffic: None,
-            since_ns: 0,
-            unread: unread_bytes(&socket.stream) > 0,
-        }
-    }
-
-    fn is_stream(&self) -> bool {
-        self.traffic.is_none()
-    }
-
-    /// Has nothing been sent or received on it since it was found, as far as that can be seen?
-    fn is_still(&self) -> bool {
-        let is_still = || {
-            let process = process_descriptor(self.pid)?;
-            let copy = copied(self.pid, &process, self.fd)?;
-            let is_it = copy.inode == self.inode;
-            let unread = unread_bytes(&copy.stream) > 0;
-            let nothing = match self.traffic {
-                Some(before) => before.is_still(traffic(&copy.stream)?),
-                None => true,
-            };
-            Some(is_it && nothing && unread == self.unread)
-        };
-        is_still().unwrap_or(false)
-    }
-}
-
 /// A look under way.
 struct Look {
     until: Instant,
@@ -125,8 +77,8 @@ struct Look {
     asks: HashMap<u64, (String, String)>,
     /// Sockets of other kinds.
     others: HashSet<u64>,
-    /// How many Unix streams each process accepted.
-    accepted: BTreeMap<u32, usize>,
+    /// The Unix streams that each process accepted, by the processes that connected them.
+    accepted: BTreeMap<u32, BTreeMap<String, usize>>,
     /// What processes with such connections hear.
     hearing: BTreeMap<u32, Hearing>,
 }
@@ -152,7 +104,7 @@ impl Look {
         let Some(process) = process_descriptor(pid) else {
             return;
         };
-        let mut accepted = 0;
+        let mut accepted: BTreeMap<String, usize> = BTreeMap::new();
         for socket in streams(pid, &process).take(MOST_SOCKETS) {
             if self.is_over() {
                 return;
@@ -163,8 +115,9 @@ impl Look {
             }
             self.others.insert(socket.inode);
             if is_accepted_unix(&socket.stream) {
-                accepted += 1;
-                self.quiet.push(Quiet::new(pid, &socket));
+                let quiet = Quiet::of_stream(pid, &socket);
+                *accepted.entry(quiet.ends.1.clone()).or_default() += 1;
+                self.quiet.push(quiet);
             }
         }
         self.accepted.insert(pid, accepted);
@@ -184,12 +137,9 @@ impl Look {
         let is_known = self.quiet.iter().any(|quiet| quiet.inode == socket.inode);
         let age_ms = traffic.may_be_asked_ms();
         if let Some(age_ms) = age_ms.filter(|ms| !is_known && *ms >= place.least_ms) {
-            self.quiet.push(Quiet {
-                ends,
-                traffic: Some(traffic),
-                since_ns: now_ns().saturating_sub(u64::from(age_ms) * 1_000_000),
-                ..Quiet::new(pid, socket)
-            });
+            let since_ns = now_ns().saturating_sub(u64::from(age_ms) * 1_000_000);
+            let quiet = Quiet::of_connection(pid, socket, ends, traffic, since_ns);
+            self.quiet.push(quiet);
         }
     }
 
@@ -267,15 +217,29 @@ impl Look {
             .collect()
     }
 
-    /// Which stream a request came on is not known. So one stands for all that a process accepted, if all are left.
+    /// Which stream a request came on is not known, but who connected it. So one stands for all that a process accepted from another
+    /// one, if all of them are left. Of a client that is not known, all that the process accepted must be left.
     fn join_streams(&mut self) {
-        let (mut left, mut joined) = (BTreeMap::new(), BTreeSet::new());
+        let mut left: BTreeMap<u32, BTreeMap<String, usize>> = BTreeMap::new();
         for stream in self.quiet.iter().filter(|quiet| quiet.is_stream()) {
-            *left.entry(stream.pid).or_default() += 1;
+            let of = left.entry(stream.pid).or_default();
+            *of.entry(stream.ends.1.clone()).or_default() += 1;
         }
-        left.retain(|pid, left: &mut usize| self.accepted.get(pid).copied() == Some(*left));
+        let accepted = &self.accepted;
+        let is_whole = |stream: &Quiet| {
+            let client = &stream.ends.1;
+            let (all, left) = (accepted.get(&stream.pid), left.get(&stream.pid));
+            match client.is_empty() {
+                true => all == left,
+                false => {
+                    all.and_then(|all| all.get(client)) == left.and_then(|left| left.get(client))
+                }
+            }
+        };
+        let mut joined = BTreeSet::new();
         self.quiet.retain(|quiet| {
-            !quiet.is_stream() || (left.contains_key(&quiet.pid) && joined.insert(quiet.pid))
+            !quiet.is_stream()
+                || (is_whole(quiet) && joined.insert((quiet.pid, quiet.ends.1.clone())))
         });
     }
 
@@ -334,20 +298,12 @@ impl Look {
     }
 }
 
-/// Bytes that were received and not read (`tcp(7)`).
-fn unread_bytes(stream: &TcpStream) -> i32 {
-    let mut bytes = 0;
-    // SAFETY: the kernel writes one number.
-    let failed = unsafe { libc::ioctl(stream.as_raw_fd(), libc::FIONREAD, &raw mut bytes) };
-    if failed == 0 { bytes } else { 0 }
-}
-
 #[cfg(test)]
 mod tests {
     use std::{
         env,
         io::{self, BufRead as _, BufReader, Read as _, Write as _},
-        net::TcpListener,
+        net::{TcpListener, TcpStream},
         process::{Child, ChildStdout, Command, Stdio},
         sync::{Arc, Mutex},
     };

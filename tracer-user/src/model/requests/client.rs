@@ -230,6 +230,10 @@ impl Requests {
         // Even if the target speaks first: MariaDB greets its clients.
         let connection = self.connections.entry(client.socket).or_default();
         connection.role = Role::Server;
+        // A Unix stream has no other name for its peer.
+        if connection.ends.0.is_empty() {
+            connection.ends.1 = client.client_pid.to_string();
+        }
         if names.is_target(process) {
             return;
         }

@@ -149,7 +149,7 @@ impl Requests {
         }
     }
 
-    /// Nobody hears any of the Unix streams that a process accepted.
+    /// Nobody hears any of the Unix streams that a process accepted from another one, or of all that it accepted.
     fn streams_unheard(
         &mut self,
         threads: &mut Threads,
@@ -158,7 +158,9 @@ impl Requests {
     ) {
         let is_of = |connection: &Connection| {
             let worker = connection.worker.and_then(|tid| threads.get(tid));
-            connection.ends.0.is_empty() && worker.is_some_and(|thread| thread.pid == found.pid)
+            let (local, remote) = &connection.ends;
+            let is_stream = local.is_empty() && (seen.remote.is_empty() || *remote == seen.remote);
+            is_stream && worker.is_some_and(|thread| thread.pid == found.pid)
         };
         let streams = self.connections.values_mut();
         let mut is_known = false;

@@ -339,6 +339,26 @@ fn an_old_request_on_a_unix_stream_that_nobody_hears_is_no_long_poll() {
 }
 
 #[test]
+fn of_several_clients_on_unix_streams_those_whose_streams_nobody_hears_are_owed_an_answer() {
+    let unheard_of = |pid: u32| {
+        let of = UnheardConnection {
+            remote: pid.to_string(),
+            registered: false,
+            ..streams()
+        };
+        let begin = running(SERVER).into_iter().chain([connected()]);
+        let hangs = [
+            receive(SERVER, CLIENT, 10, 10),
+            still(SERVER, 12, 7000, EPOLL),
+            unheard(7000, true, &[of], &[deaf(SERVER)]),
+        ];
+        books(begin.chain(hangs), 7000)
+    };
+    assert_eq!(tally(&unheard_of(TAR)).open, 1);
+    assert_eq!(tally(&unheard_of(RSYNC)).open, 0);
+}
+
+#[test]
 fn a_process_that_waits_for_its_fellows_since_before_attach_owes_an_answer_on_its_stream() {
     let backend = || [seed(SERVER, 'S', "ep_poll")].into_iter();
     let hung = || never_heard(700, &[streams()], &[deaf(SERVER)]);
