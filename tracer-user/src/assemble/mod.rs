@@ -3,6 +3,7 @@
 mod blame;
 mod flame;
 mod flights;
+mod head_of_line;
 mod interrupted;
 mod latency;
 #[cfg(test)]
@@ -229,7 +230,7 @@ fn threads(books: &Books) -> Threads {
 }
 
 /// Lines of evidence: the kernel's, failed disk requests, those for which no thread slept, what open requests hang in, who waits in a
-/// database, interrupts, then the reasons for low confidence.
+/// database, behind whom requests stood, interrupts, then the reasons for low confidence.
 fn evidence(books: &Books, verdict: &verdict::Verdict) -> Vec<String> {
     let said = books.end.evidence.iter().cloned();
     let refused = books.failed.iter().map(|(place, times)| {
@@ -249,6 +250,7 @@ fn evidence(books: &Books, verdict: &verdict::Verdict) -> Vec<String> {
         .chain(flights::line(books))
         .chain(asleep)
         .chain(verdict::waiting_sessions(books))
+        .chain(head_of_line::line(books))
         .chain(interrupted)
         .chain(doubts)
         .collect()

@@ -307,6 +307,8 @@ pub struct Books {
     pub causes: Vec<(Resource, crate::class::Cause, u64)>,
     /// The processes of this machine that asked the target, as far as was seen.
     pub asks: BTreeMap<ProcessId, Asks>,
+    /// How long requests stood behind those of each client because one thread serves both, ns. Short work is left out.
+    pub before_others: BTreeMap<Client, u64>,
     /// The target's threads that work for clients of this machine at the end.
     pub workers: BTreeMap<ProcessId, Vec<u32>>,
     /// Disks that were seen.

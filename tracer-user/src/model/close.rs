@@ -91,6 +91,7 @@ impl Model {
             flame: self.flame_lines(),
             causes: self.account.causes(),
             asks: self.requests.take_asks(),
+            before_others: self.requests.take_before_others(),
             workers: self.requests.workers(&self.threads),
             addresses: self.requests.clients.addresses.into_texts(),
             histograms: self.facts.take_histograms(),

@@ -57,6 +57,8 @@ pub(crate) struct Clients {
     sent: HashMap<(u32, AddressId), u64>,
     /// Spans of each thread, in order and apart from each other.
     spans: HashMap<u32, VecDeque<Span>>,
+    /// How long requests of others stood behind those of each client, ns.
+    before_others: BTreeMap<Client, u64>,
     /// Threads that have worked for one caller since before the window, each with the time of its first span, ns.
     sole: HashMap<u32, (Caller, u64)>,
 }
@@ -353,6 +355,23 @@ impl Requests {
             true => self.caller(*socket),
             false => Caller::Unknown,
         }
+    }
+
+    /// The request on a connection stood behind those on `others`, each for so many ns.
+    pub(super) fn stood_behind(&mut self, socket: u64, others: &[(u64, u64)]) {
+        for (other, ns) in others {
+            let clients = [*other, socket].map(|socket| self.clients.client(self.caller(socket)));
+            if let [Some(client), own] = clients
+                && own != Some(client)
+            {
+                *self.clients.before_others.entry(client).or_default() += ns;
+            }
+        }
+    }
+
+    /// How long requests of others stood behind those of each client, ns.
+    pub(in crate::model) fn take_before_others(&mut self) -> BTreeMap<Client, u64> {
+        std::mem::take(&mut self.clients.before_others)
     }
 
     /// Bytes that each process of the target sent to its clients elsewhere.

@@ -19,6 +19,9 @@ use crate::{
 /// A master forks processes that accept, and those fork one for each request. Longer chains of forks belong to no request.
 const MOST_LIVES: usize = 4;
 
+/// Work of at least this length for one request may be felt by those that stand behind it, ns.
+const LONG_WORK_NS: u64 = 10_000_000;
+
 /// A part of a turn in which one thread lived that worked on it.
 struct Life {
     tid: u32,
@@ -126,6 +129,10 @@ impl Requests {
                 ledger.behind_own(known, from, to, behind as u64);
             }
         });
+        let span = (life.begin, life.end);
+        let behind = thread.work.long_for_others(socket, span, LONG_WORK_NS);
+        let behind: Vec<(u64, u64)> = behind.collect();
+        self.stood_behind(socket, &behind);
     }
 
     /// The thread owned a request meanwhile: its waits for work were no idling.

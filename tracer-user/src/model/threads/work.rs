@@ -16,6 +16,15 @@ struct Span {
     socket: u64,
 }
 
+impl Span {
+    /// How long of it lies in `[begin, end]`, ns.
+    fn within(self, begin: u64, end: u64) -> u64 {
+        self.end_ns
+            .min(end)
+            .saturating_sub(self.begin_ns.max(begin))
+    }
+}
+
 /// A thread works for a connection from a call on it until a call on another or a wait for work. After a wait for work, it works
 /// for the connection of its next call.
 #[derive(Clone, Debug, Default)]
@@ -69,27 +78,37 @@ impl Work {
     #[must_use]
     #[inline]
     pub(crate) fn for_others(&self, socket: u64, begin: u64, end: u64) -> u64 {
+        let others = self.of_others(socket, begin, end);
+        others.map(|span| span.within(begin, end)).sum()
+    }
+
+    /// The same for each of the others for which it worked for at least `least_ns` without a pause, with its connection.
+    pub(crate) fn long_for_others(
+        &self,
+        socket: u64,
+        (begin, end): (u64, u64),
+        least_ns: u64,
+    ) -> impl Iterator<Item = (u64, u64)> {
+        let others = self.of_others(socket, begin, end);
+        let long = others.filter(move |span| span.end_ns.saturating_sub(span.begin_ns) >= least_ns);
+        long.map(move |span| (span.socket, span.within(begin, end)))
+    }
+
+    /// Its spans of work for other connections that touch `[begin, end]`.
+    #[inline]
+    fn of_others(&self, socket: u64, begin: u64, end: u64) -> impl Iterator<Item = Span> {
         let first = recent::partition_point(&self.spans, |span| span.end_ns <= begin);
         let spans = self
             .spans
             .range(first..)
-            .take_while(|span| span.begin_ns < end);
+            .take_while(move |span| span.begin_ns < end);
         let now = self.socket.map(|socket| Span {
             begin_ns: self.since_ns,
             end_ns: end,
             socket,
         });
-        let others = spans
-            .copied()
-            .chain(now)
-            .filter(|span| span.socket != socket);
-        others
-            .map(|span| {
-                span.end_ns
-                    .min(end)
-                    .saturating_sub(span.begin_ns.max(begin))
-            })
-            .sum()
+        let all = spans.copied().chain(now);
+        all.filter(move |span| span.socket != socket)
     }
 
     /// Forgets spans before `needed_ns`, but for the most recent.
@@ -116,6 +135,8 @@ mod tests {
         assert_eq!(work.for_others(2, 0, 60), 10);
         assert_eq!(work.for_others(1, 0, 60), 3);
         assert_eq!(work.for_others(3, 11, 21), 10);
+        let long = |least_ns| Vec::from_iter(work.long_for_others(2, (0, 60), least_ns));
+        assert_eq!((long(10), long(11)), (vec![(1, 10)], vec![]));
         let at = [11, 15, 21, 30].map(|ns| work.at(ns));
         assert_eq!(at, [Some(1), Some(1), Some(2), None]);
         work.call(1, 52);
