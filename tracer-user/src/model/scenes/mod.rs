@@ -22,6 +22,7 @@ mod ports;
 pub(crate) mod remote;
 mod requests;
 mod run_queue;
+mod sessions;
 mod stacked;
 mod stopped;
 mod threads;
