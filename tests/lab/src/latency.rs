@@ -1,4 +1,4 @@
-//! The figures of a client of a scene's server.
+//! How long requests took, as a client of a scene's server or tracer says.
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
@@ -17,11 +17,22 @@ impl Latency {
     /// Reads what a client prints. It prints no times where no request was answered.
     pub(crate) fn parse(json: &str) -> Result<Self> {
         let figures: Option<Value> = serde_json::from_str(json).ok();
-        let figure = |name: &str| figures.as_ref()?[name].as_u64();
-        let both = figure("p50_ns").zip(figure("p99_ns"));
-        let (p50_ns, p99_ns) =
-            both.with_context(|| format!("the client measured nothing: {json}"))?;
-        Ok(Self { p50_ns, p99_ns })
+        let read = figures.as_ref().and_then(Self::read);
+        read.with_context(|| format!("the client measured nothing: {json}"))
+    }
+
+    /// Both figures, if they are there.
+    pub(crate) fn read(figures: &Value) -> Option<Self> {
+        Some(Self {
+            p50_ns: figures["p50_ns"].as_u64()?,
+            p99_ns: figures["p99_ns"].as_u64()?,
+        })
+    }
+
+    /// Is each figure at most this part away from the other's?
+    pub(crate) fn is_near(self, other: Self, part: f64) -> bool {
+        let near = |a: u64, b: u64| a.abs_diff(b) as f64 <= part * b as f64;
+        near(self.p50_ns, other.p50_ns) && near(self.p99_ns, other.p99_ns)
     }
 }
 
@@ -35,5 +46,14 @@ mod tests {
         assert_eq!((times.p50_ns, times.p99_ns), (5, 9));
         assert!(Latency::parse(r#"{"p50_ns": 5}"#).is_err());
         assert!(Latency::parse("").is_err());
+    }
+
+    #[test]
+    fn both_figures_must_be_near() {
+        let of = |p50_ns, p99_ns| Latency { p50_ns, p99_ns };
+        let client = of(100, 1000);
+        assert!(of(90, 1100).is_near(client, 0.1));
+        assert!(!of(89, 1000).is_near(client, 0.1));
+        assert!(!of(100, 1101).is_near(client, 0.1));
     }
 }

@@ -9,6 +9,7 @@ mod demo;
 mod lab;
 mod latency;
 mod said;
+mod sums;
 mod world;
 
 use std::process::ExitCode;

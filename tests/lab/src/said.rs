@@ -14,6 +14,8 @@ use tracer::{
     },
 };
 
+use crate::{latency::Latency, sums};
+
 /// A verdict, and the figures that decided it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Said {
@@ -36,6 +38,12 @@ pub(crate) struct Said {
     pub(crate) sentence: String,
     /// The figures that decided.
     pub(crate) figures: Option<Figures>,
+    /// How long the target's requests took.
+    #[serde(default)]
+    pub(crate) latency: Option<Latency>,
+    /// Lines of the report that do not add up, in words.
+    #[serde(default)]
+    pub(crate) sums: Vec<String>,
 }
 
 /// A holder group.
@@ -91,8 +99,19 @@ impl Said {
             confidence: verdict["confidence"].as_f64(),
             sentence: text("sentence").unwrap_or_default(),
             figures: Figures::read(&report, &resource),
+            latency: Latency::read(&report["requests"]),
+            sums: sums::faults(&report),
             resource,
         })
+    }
+
+    /// Without what another build may measure otherwise and still say the same.
+    pub(crate) fn verdict(&self) -> Self {
+        Self {
+            latency: None,
+            sums: Vec::new(),
+            ..self.clone()
+        }
     }
 }
 

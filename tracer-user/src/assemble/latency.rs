@@ -4,7 +4,7 @@ use tracer_common::histogram::{BOUNDS, Family, OFFSET, SCHEMA, ZERO_THRESHOLD_NS
 
 use crate::{
     event,
-    model::books::{Books, ProcessId},
+    model::books::{Books, ProcessId, Requests},
     report::Histogram,
 };
 
@@ -27,6 +27,35 @@ pub(super) fn histograms(books: &Books) -> Vec<Histogram> {
         .map(|(id, found)| histogram(&books.processes[*id].comm, found))
         .collect()
 }
+
+/// The durations of the requests that ended; `None` without any. Its quantiles are those of the requests.
+pub(super) fn requests(books: &Books, found: &Requests) -> Option<Histogram> {
+    let max_ns = found.max_ns?;
+    let (zero_count, buckets) = found.buckets.split_first()?;
+    let is_used = |count: &u64| *count > 0;
+    let first = buckets.iter().position(is_used).unwrap_or(0);
+    let used = buckets.iter().rposition(is_used).map_or(0, |last| last + 1);
+    let target = books.targets.first().map(|id| &books.processes[*id]);
+    Some(Histogram {
+        pid: target.map_or(0, |target| target.pid),
+        comm: target.map_or_else(String::new, |target| target.comm.to_string()),
+        family: REQUEST.to_owned(),
+        schema: SCHEMA,
+        zero_count: *zero_count,
+        zero_threshold_ns: ZERO_THRESHOLD_NS,
+        offset: OFFSET + first as i32,
+        counts: buckets[first..used.max(first)].to_vec(),
+        count: found.buckets.iter().sum(),
+        sum_ns: found.sum_ns,
+        p50_ns: found.p50_ns,
+        p90_ns: found.p90_ns,
+        p99_ns: found.p99_ns,
+        max_ns: Some(max_ns),
+    })
+}
+
+/// The family of the requests' histogram. The kernel half counts none of it.
+const REQUEST: &str = "request";
 
 fn histogram(comm: &str, found: &event::Histogram) -> Histogram {
     let family = Family::ALL

@@ -170,10 +170,16 @@ pub struct Requests {
     pub oldest_open_ns: Option<u64>,
     /// Median of their durations, until the last packet of the answer left this machine, ns; `None` when none ended.
     pub p50_ns: Option<u64>,
+    /// 90th percentile of their durations, ns.
+    pub p90_ns: Option<u64>,
     /// 99th percentile of their durations, ns.
     pub p99_ns: Option<u64>,
     /// Longest duration, ns.
     pub max_ns: Option<u64>,
+    /// Sum of these durations, ns. Like the quantiles it is of those that began in the window.
+    pub sum_ns: u64,
+    /// How many took how long: up to the threshold of zero first, then by the bounds of all histograms.
+    pub buckets: Vec<u64>,
     /// Median of the time until the last send, ns.
     pub sent_p50_ns: Option<u64>,
     /// 99th percentile of that, ns.
@@ -182,6 +188,15 @@ pub struct Requests {
     pub drain_p99_ns: Option<u64>,
     /// Requests that began before the window.
     pub clipped: u64,
+    /// Time of these in the window, ns.
+    pub clipped_ns: u64,
+    /// Time of the open ones in the window, ns.
+    pub open_ns: u64,
+    /// Time in the ledger that is no counted request's, ns: of a push, of a long poll, of what was closed without an answer.
+    pub uncounted_ns: u64,
+    /// Time of requests in which nothing is known of their thread, ns. With the ledger it sums to `sum_ns`, `clipped_ns`, `open_ns` and
+    /// `uncounted_ns`.
+    pub unaccounted_ns: u64,
     /// How many of the open ones are owed by a thread that hears no client, by the function of the kernel in which it sleeps.
     pub asleep_in: BTreeMap<String, u64>,
 }

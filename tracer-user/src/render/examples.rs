@@ -103,6 +103,7 @@ pub(super) fn healthy() -> Report {
             p50_ns: Some(180_000),
             p99_ns: Some(950_000),
             max_ns: Some(4_200_000),
+            sum_ns: 1_520 * MS,
             budget_ns: budget(&[(Class::OnCpu, 1490), (Class::Disk, 24), (Class::Cpu, 6)]),
             ..Requests::default()
         }),
@@ -181,10 +182,19 @@ pub(super) fn disk() -> Report {
         p50_ns: Some(41 * MS),
         p99_ns: Some(812 * MS),
         max_ns: Some(1_840 * MS),
+        sum_ns: 13_900 * MS,
+        histogram: Some(Histogram {
+            sum_ns: 13_900 * MS,
+            ..histogram(812, "nginx", "request", &[201, 150, 40, 17])
+        }),
         sent_p50_ns: Some(40 * MS),
         sent_p99_ns: Some(690 * MS),
         drain_p99_ns: Some(3 * MS),
         clipped: 4,
+        clipped_ns: 260 * MS,
+        open_ns: 800 * MS,
+        uncounted_ns: 0,
+        unaccounted_ns: 0,
         budget_ns: budget(&[
             (Class::OnCpu, 310),
             (Class::Disk, 14_200),

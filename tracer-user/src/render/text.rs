@@ -2,6 +2,7 @@
 
 use super::table::{Align, WIDTH, bar, sparkline, table, wrap};
 use crate::{
+    class::Class,
     report::{
         Basis, Blame, Budget, Histogram, Report,
         reading::{Estimate, Part, parts},
@@ -138,7 +139,9 @@ impl Page<'_> {
                 ));
             }
             lines.extend(also.iter().flat_map(|also| wrap(also, "    ", "    ")));
-            lines.extend(bars(&requests.budget_ns));
+            // A request is never idle: its answer is on the way to the client.
+            lines.extend(bars(&requests.budget_ns, "under way"));
+            lines.extend(requests.notable_unaccounted_ns().map(unaccounted));
         }
         let threads = &self.report.threads;
         lines.push(format!(
@@ -146,13 +149,8 @@ impl Page<'_> {
             plural(self.report.target.threads, "thread"),
             time(threads.wall_ns)
         ));
-        lines.extend(bars(&threads.budget_ns));
-        if let Some(ns) = threads.notable_unaccounted_ns() {
-            lines.push(format!(
-                "    {} of it cannot be accounted for: records were lost",
-                time(ns)
-            ));
-        }
+        lines.extend(bars(&threads.budget_ns, Class::Idle.name()));
+        lines.extend(threads.notable_unaccounted_ns().map(unaccounted));
         lines
     }
 
@@ -379,12 +377,23 @@ impl Page<'_> {
     }
 }
 
-/// One bar for each class in which time was spent.
-fn bars(budget: &Budget) -> Vec<String> {
+/// Time that no class explains.
+fn unaccounted(ns: u64) -> String {
+    format!(
+        "    {} of it cannot be accounted for: records were lost",
+        time(ns)
+    )
+}
+
+/// One bar for each class in which time was spent; what is idle has a word of its own.
+fn bars(budget: &Budget, idle: &str) -> Vec<String> {
     let row = |part: &Part| {
+        let name = match part.class {
+            Class::Idle => idle,
+            class => class.name(),
+        };
         format!(
-            "    {:9} {:BAR$} {:>6} {:>10}",
-            part.class.name(),
+            "    {name:9} {:BAR$} {:>6} {:>10}",
             bar(part.share, BAR),
             share(part.share),
             time(part.ns)

@@ -259,6 +259,12 @@ pub struct Requests {
     pub p99_ns: Option<u64>,
     /// Duration of the longest, ns.
     pub max_ns: Option<u64>,
+    /// Sum of the durations, ns. Like the quantiles it is of the `count - clipped` that began in the window.
+    #[serde(default)]
+    pub sum_ns: u64,
+    /// The same durations as a histogram, whose family is `request`; `null` if none ended.
+    #[serde(default)]
+    pub histogram: Option<Histogram>,
     /// Half of the answers were sent within this time, ns. What comes later is the way through the machine's own links.
     #[serde(default)]
     pub sent_p50_ns: Option<u64>,
@@ -269,7 +275,20 @@ pub struct Requests {
     pub drain_p99_ns: Option<u64>,
     /// Began before the window.
     pub clipped: u64,
-    /// Their time by class, ns.
+    /// Time of these in the window, ns.
+    #[serde(default)]
+    pub clipped_ns: u64,
+    /// Time of the open ones in the window, ns.
+    #[serde(default)]
+    pub open_ns: u64,
+    /// Time in `budget_ns` of what is no request after all, ns: the server sent unasked, or closed without an answer.
+    #[serde(default)]
+    pub uncounted_ns: u64,
+    /// Time of requests that no class explains, ns.
+    #[serde(default)]
+    pub unaccounted_ns: u64,
+    /// Their time by class, ns. In `idle` an answer was under way, and nothing of this machine held it up. With `unaccounted_ns` it sums
+    /// to `sum_ns + clipped_ns + open_ns + uncounted_ns`.
     pub budget_ns: Budget,
     /// The part of `budget_ns` in which the thread of a request worked on another one.
     #[serde(default)]

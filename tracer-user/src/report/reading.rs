@@ -120,6 +120,13 @@ impl Verdict {
 }
 
 impl Requests {
+    /// Their time that no class explains, if that is a sign of lost records, ns.
+    pub(crate) fn notable_unaccounted_ns(&self) -> Option<u64> {
+        let known_ns: u64 = self.budget_ns.values().sum();
+        let part = share(self.unaccounted_ns, known_ns + self.unaccounted_ns);
+        (part > UNACCOUNTED).then_some(self.unaccounted_ns)
+    }
+
     /// Part of their time in which their thread worked on other ones, if that is worth a line.
     pub(crate) fn notable_behind_own(&self) -> Option<f64> {
         let part = share(

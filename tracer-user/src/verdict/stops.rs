@@ -10,6 +10,7 @@ use super::{
     Finding, Hypothesis,
     constants::{CULPRIT_COST, CULPRIT_PART, NOT_HELD_UP},
     decision::ratio,
+    view::active_ns,
 };
 use crate::{
     class::{Cause, Class, Resource},
@@ -31,7 +32,7 @@ fn of_threads(books: &Books) -> f64 {
 /// Part of the requests' time in which they were stopped, 0..1.
 fn of_requests(books: &Books) -> f64 {
     let budget = books.budget(|bin| &bin.requests);
-    ratio(budget[STOPPED] as f64, budget.iter().sum::<u64>() as f64)
+    ratio(budget[STOPPED] as f64, active_ns(&budget) as f64)
 }
 
 /// Part of the window in which the thread was stopped that was stopped longest, 0..1.

@@ -38,6 +38,8 @@ pub(crate) enum Fault {
     Unnamed,
     /// This backup's share is wrong: said, true.
     Share(String, f64, f64),
+    /// These lines of the report do not add up.
+    Sums(String),
 }
 
 impl Fault {
@@ -50,6 +52,7 @@ impl Fault {
             Self::Part(words) => format!("the server's own part is {}", words.escape_debug()),
             Self::Unnamed => "whom it waits for is not named".to_owned(),
             Self::Accused(name) => format!("{} is accused falsely", name.escape_debug()),
+            Self::Sums(lines) => format!("lines do not add up: {lines}"),
             Self::Share(name, said, true_share) => {
                 format!(
                     "{name} has {:.0} %, not {:.0} %",
@@ -88,6 +91,7 @@ fn faults(label: &Label, said: &Said) -> Vec<Fault> {
             faults.push(Fault::Share(backup.name.clone(), said, true_share));
         }
     }
+    faults.extend(said.sums.iter().cloned().map(Fault::Sums));
     faults
 }
 
@@ -260,6 +264,21 @@ mod tests {
         assert_eq!(faults(&truth, &said("cpu", "[]")), []);
         let accused = said("cpu", r#"[{"pid": 1, "comm": "a"}]"#);
         assert_eq!(faults(&truth, &accused), [Fault::Accused("a".to_owned())]);
+    }
+
+    #[test]
+    fn a_verdict_whose_lines_do_not_add_up_is_wrong_whatever_it_says() {
+        let innocent = label(None, Vec::new());
+        let json =
+            r#"{"verdict": {"resource": "none", "culprits": []}, "threads": {"wall_ns": 9000000}}"#;
+        let said = Said::parse(json).unwrap();
+        let found = faults(&innocent, &said);
+        let [Fault::Sums(line)] = found.as_slice() else {
+            panic!("{said:?}")
+        };
+        assert_eq!(line, "threads lived 9.000 ms, and by class 0.000 ms");
+        let live = said.verdict();
+        assert!(live != said && live == said.verdict());
     }
 
     #[test]

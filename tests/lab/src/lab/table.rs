@@ -8,6 +8,9 @@ use super::{
 };
 use crate::{columns::columns, latency::Latency};
 
+/// Tracer's quantiles are those of the client up to this part: less than the bucket of a histogram (9 %) on each side is not known.
+const NEAR: f64 = 0.10;
+
 const HEAD: [&str; 8] = [
     "scenario",
     "run",
@@ -167,10 +170,44 @@ pub(crate) fn sum(outcomes: &[Outcome]) -> String {
         )
     });
     format!(
-        "{}{right} of {} right, {void} void, false accusations in {accused}{error}\n",
+        "{}{}{right} of {} right, {void} void, false accusations in {accused}{error}\n",
         confusion(outcomes),
+        quantiles(outcomes),
         right + faults.len()
     )
+}
+
+/// In how many runs tracer's quantiles are the client's, and both of each other one. The client counts the way to the server and back.
+fn quantiles(outcomes: &[Outcome]) -> String {
+    let played = outcomes.iter().filter(|outcome| outcome.void.is_none());
+    let both = |outcome: &Outcome| Some((outcome.said.as_ref()?.latency?, outcome.with?));
+    let both: Vec<_> = played
+        .filter_map(|outcome| Some((outcome, both(outcome)?)))
+        .collect();
+    let far = both
+        .iter()
+        .filter(|(_, (said, client))| !said.is_near(*client, NEAR));
+    let ms = |of: &Latency| {
+        format!(
+            "{:.2}/{:.2}",
+            of.p50_ns as f64 / 1e6,
+            of.p99_ns as f64 / 1e6
+        )
+    };
+    let far: Vec<String> = far
+        .map(|(outcome, (said, client))| {
+            format!("{} {} ({})", outcome.scenario, ms(said), ms(client))
+        })
+        .collect();
+    if both.is_empty() {
+        return String::new();
+    }
+    let (near, all) = (both.len() - far.len(), both.len());
+    let others = match far.is_empty() {
+        true => String::new(),
+        false => format!("; the others (client's): {}", far.join(", ")),
+    };
+    format!("p50/p99 ms of tracer within 10 % of the client's in {near} of {all}{others}\n")
 }
 
 /// Truth × verdict: how often.

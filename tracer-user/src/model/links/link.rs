@@ -59,6 +59,9 @@ pub(crate) struct Shares {
     pub(crate) waits: Vec<Share>,
     /// Time that responses were under way after their last send.
     pub(crate) drains: Vec<Share>,
+    /// The same while nothing of this machine was in their way: begin of the slice, and how much, ns. It is the path's and the
+    /// receiver's time.
+    pub(crate) passed: Vec<(u64, u64)>,
 }
 
 impl Link {
@@ -145,8 +148,8 @@ impl Link {
     }
 
     /// Charges the waits in slices with a full link to the senders, by wire bytes. The rest belongs to the receiver, or to a path
-    /// that loses packets. What was under way meanwhile is charged likewise; the rest of it belongs to the path and the peer, and is
-    /// no wait of this machine's.
+    /// that loses packets. What was under way meanwhile is charged likewise; the rest of it belongs to the path and the peer, is no wait
+    /// of this machine's, and is charged to nobody.
     #[must_use]
     pub(crate) fn shares(&self) -> Shares {
         self.shares_before(u64::MAX)
@@ -175,12 +178,18 @@ impl Link {
                         shares.waits.extend(split(waited));
                         shares.drains.extend(split(draining));
                     }
-                    None if waited > 0 => shares.waits.push(Share {
-                        holder: self.instead(*index, limit, &known),
-                        begin,
-                        ns: waited,
-                    }),
-                    None => {}
+                    None => {
+                        if waited > 0 {
+                            shares.waits.push(Share {
+                                holder: self.instead(*index, limit, &known),
+                                begin,
+                                ns: waited,
+                            });
+                        }
+                        if draining > 0 {
+                            shares.passed.push((begin, draining));
+                        }
+                    }
                 }
             }
         }

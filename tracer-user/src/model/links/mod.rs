@@ -160,20 +160,28 @@ impl Links {
     }
 
     /// A response was under way, and not yet known to have left this machine. Later time is no wait for a link, even a full one. It
-    /// is the round trip, and a receiver that acknowledges late.
-    pub(super) fn drained(&mut self, account: &mut Account, route: &Route, begin: u64, end: u64) {
-        let Some(key) = self.link_of(route) else {
-            return;
-        };
+    /// is the round trip, and a receiver that acknowledges late. Returns how much of the time is in the books then, ns; `None` if it goes
+    /// through no known link.
+    pub(super) fn drained(
+        &mut self,
+        account: &mut Account,
+        route: &Route,
+        begin: u64,
+        end: u64,
+    ) -> Option<u64> {
+        let key = self.link_of(route)?;
+        let mut known_ns = 0;
         for (from, to, limit) in parts(route.flow.pieces(begin, end)) {
             if let Some(link) = self.links.get_mut(&key) {
                 let (kept, _) = link.forgot(from, to, 0);
                 let is_lost = kept > from && link::unknown(limit) == Holder::Nobody;
                 self.forgotten += u64::from(is_lost);
                 link.drained(kept, to, limit);
+                known_ns += to - kept;
             }
             self.fold(account, key);
         }
+        Some(known_ns)
     }
 
     /// The link of a route. Older recordings name no namespace: then the number alone must do.
@@ -227,6 +235,11 @@ fn parts(pieces: Vec<(u64, u64, Limit)>) -> impl Iterator<Item = (u64, u64, Limi
 /// Charges the ledger slice by slice; the flame graph gets the waits at the end.
 fn charge_shares(link: &mut Link, shares: Shares, account: &mut Account) {
     link.own_drains_ns += charge_drains(link, shares.drains, account);
+    for (begin, ns) in shares.passed {
+        let ledger = &mut account.ledger;
+        // Nothing of this machine holds the response up. Its way is the request's time all the same.
+        ledger.requests(Class::Idle, begin, begin + LINK_SLICE_NS, ns);
+    }
     for share in shares.waits {
         account.charge_only(charge(link, share));
         *link.charged.entry(share.holder).or_default() += share.ns;

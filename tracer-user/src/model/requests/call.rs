@@ -43,7 +43,11 @@ impl Requests {
     /// A connection is no more.
     fn closed(&mut self, beside: &mut Beside<'_>, socket: u64) {
         self.end_turn(beside, socket);
-        self.connections.remove(&socket);
+        let connection = self.connections.remove(&socket);
+        // Nothing will acknowledge its answer: the connection broke.
+        if let Some(turn) = connection.and_then(|connection| connection.leaving) {
+            self.tally.ended(&turn, 0);
+        }
         if let Some(asked_on) = &mut self.asked_on {
             asked_on.remove(&socket);
         }
@@ -194,8 +198,14 @@ impl Requests {
         if call.result > 0 {
             turn.sent_ns = Some(call.ns);
             turn.unheard = None;
-            connection.draining_ns = Some(call.ns);
+            // Over a short way the peer may acknowledge it before the send returns: no other acknowledgement comes.
+            let under_way = call.unsent_bytes > 0 || call.unacked_bytes > 0;
+            connection.draining_ns = under_way.then_some(call.ns);
             connection.drained = None;
+            // An answer that was not acknowledged before the next one counts until its last send.
+            if let Some(before) = connection.leaving.take() {
+                self.tally.ended(&before, 0);
+            }
         }
         self.answered(call);
     }

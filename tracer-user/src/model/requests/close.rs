@@ -70,10 +70,11 @@ impl Requests {
         let may_be_none = owed.is_none() && waiting == Class::Other;
         let idle = |tid| may_be_none && self.is_long_poll(beside.threads, turn, tid, end_ns);
         if idle(turn.tid) && idle(owner) {
+            self.tally.ended(turn, 0);
             return disown(beside.threads, turn.tid, socket);
         }
         self.judge(beside, socket, end_ns, owner, waiting);
-        self.left_open(turn, owner);
+        self.left_open(turn, owner, end_ns);
     }
 
     /// The thread that owes the answer at the end of the window: the owner. If the owner waits for work again, it is the busy
@@ -141,7 +142,7 @@ impl Requests {
             connection.turn = Some(turn.clone());
         }
         self.judge(beside, unread.socket, end_ns, tid, Class::Other);
-        self.tally.left_open(&turn);
+        self.tally.left_open(&turn, end_ns);
     }
 
     /// Bytes that lay in a socket at attach and were never touched are an open request of unknown age. They are none if the threads
@@ -186,6 +187,7 @@ impl Requests {
             return;
         };
         let ledger = &mut beside.account.ledger;
+        let mut known_ns = 0;
         thread.for_each_piece(begin_ns, end_ns, |from, to, spent| {
             for class in Class::ALL {
                 let known = if class == Class::Idle {
@@ -195,8 +197,10 @@ impl Requests {
                 };
                 let ns = spent.certain[class.index()] + spent.tentative[class.index()];
                 ledger.requests(known, from, to, ns);
+                known_ns += ns;
             }
         });
-        self.tally.left_open_before(begin_ns);
+        self.tally.judged(end_ns.saturating_sub(begin_ns), known_ns);
+        self.tally.left_open_before(begin_ns, end_ns);
     }
 }

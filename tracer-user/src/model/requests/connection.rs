@@ -16,6 +16,8 @@ use crate::{
 pub(crate) struct Turn {
     /// When its first byte arrived.
     pub(crate) begin_ns: u64,
+    /// From here on it has time in the books: from its begin, or from that of the window.
+    pub(crate) counted_ns: u64,
     /// Began before the window: its age is not known.
     pub(crate) clipped: bool,
     /// Nobody asked for it: the server sends what it was asked to tell of.
@@ -41,6 +43,7 @@ impl Turn {
         let judged_ns = begin_ns.max(start_ns);
         Self {
             begin_ns: judged_ns,
+            counted_ns: judged_ns,
             clipped: begin_ns < start_ns,
             is_push: false,
             tid,
@@ -124,6 +127,9 @@ pub(crate) struct Connection {
     pub(crate) untouched: bool,
     /// The drain that ended last, while the turn may go on. If it does, that time is the request's own, and no drain.
     pub(crate) drained: Option<Drain>,
+    /// A turn that is over, while its answer may still be on this machine: its last send, that of `draining_ns`, is not
+    /// acknowledged.
+    pub(crate) leaving: Option<Turn>,
     /// The client, for as long as the connection lives.
     pub(crate) caller: Caller,
     /// The process of this machine that asks here, as far as was seen.

@@ -51,6 +51,7 @@ impl Requests {
         let Some(turn) = connection.turn.as_mut() else {
             return;
         };
+        let now = now.max(turn.judged_ns);
         let begin = std::mem::replace(&mut turn.judged_ns, now);
         let answered = turn.sent_ns.is_some();
         // Before it was picked up nobody worked for it.
@@ -69,7 +70,7 @@ impl Requests {
             _ => Hands::default(),
         };
         // Judge each thread that lived a part of this time. Before a thread was born, the one that forked it had its work.
-        let (mut tid, mut end) = (tid, now);
+        let (mut tid, mut end, mut known_ns) = (tid, now, 0);
         for _ in 0..MOST_LIVES {
             let Some(thread) = beside.threads.get(tid).filter(|_| end > begin) else {
                 break;
@@ -82,7 +83,7 @@ impl Requests {
                 waiting,
                 hands: std::mem::take(&mut hands),
             };
-            self.judge_life(beside, socket, &life);
+            known_ns += self.judge_life(beside, socket, &life);
             self.confirm(beside, socket, &life);
             if picked_up {
                 let caller = self.caller(socket);
@@ -91,10 +92,11 @@ impl Requests {
             let Some(parent) = parent else { break };
             (tid, end) = (parent, from);
         }
+        self.tally.judged(now - begin, known_ns);
     }
 
-    /// Adds a part of a thread's time line to the request of a connection.
-    fn judge_life(&mut self, beside: &mut Beside<'_>, socket: u64, life: &Life) {
+    /// Adds a part of a thread's time line to the request of a connection. Returns how much of it has a class, ns.
+    fn judge_life(&mut self, beside: &mut Beside<'_>, socket: u64, life: &Life) -> u64 {
         let asker = self.local_asker(socket);
         let ledger = &mut beside.account.ledger;
         let (Some(thread), Some(turn)) = (
@@ -103,9 +105,10 @@ impl Requests {
                 .get_mut(&socket)
                 .and_then(|connection| connection.turn.as_mut()),
         ) else {
-            return;
+            return 0;
         };
         let threads = &*beside.threads;
+        let mut known_ns = 0;
         thread.for_each_piece(life.begin, life.end, |from, to, spent| {
             turn.blocked_ns += spent.blocked();
             let mut tentative = spent.tentative;
@@ -122,6 +125,7 @@ impl Requests {
                     _ => class,
                 };
                 ledger.requests(known, from, to, ns);
+                known_ns += ns;
                 if let Some(asker) = asker {
                     ledger.served_requests(asker, known, from, to, ns);
                 }
@@ -133,6 +137,7 @@ impl Requests {
         let behind = thread.work.long_for_others(socket, span, LONG_WORK_NS);
         let behind: Vec<(u64, u64)> = behind.collect();
         self.stood_behind(socket, &behind);
+        known_ns
     }
 
     /// The thread owned a request meanwhile: its waits for work were no idling.

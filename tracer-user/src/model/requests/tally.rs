@@ -1,4 +1,4 @@
-//! Figures of the requests: how many, and how long they took.
+//! Figures of the requests: how many, how long they took, and what became of each nanosecond that the books have as request time.
 
 use std::collections::BTreeMap;
 
@@ -12,6 +12,7 @@ use crate::model::books;
 pub(crate) struct Durations {
     buckets: Vec<u64>,
     count: u64,
+    sum_ns: u64,
     max_ns: u64,
 }
 
@@ -20,6 +21,7 @@ impl Default for Durations {
         Self {
             buckets: vec![0; BUCKETS + 1],
             count: 0,
+            sum_ns: 0,
             max_ns: 0,
         }
     }
@@ -30,6 +32,7 @@ impl Durations {
     pub(crate) fn add(&mut self, ns: u64) {
         self.buckets[bucket(ns).map_or(0, |i| i as usize + 1)] += 1;
         self.count += 1;
+        self.sum_ns += ns;
         self.max_ns = self.max_ns.max(ns);
     }
 
@@ -71,20 +74,32 @@ impl Durations {
 }
 
 /// Requests so far.
+///
+/// Each nanosecond that is judged as a turn's time is counted here twice: by what is known of it, and by what became of the turn. So the
+/// lines of a report add up: what the classes have and what is unknown is the time of the requests that ended, that are open, and
+/// that were none.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
     /// Durations of requests that ended, until the last packet of the answer left this machine.
-    pub(crate) durations: Durations,
+    durations: Durations,
     /// The same until the last send.
-    pub(crate) until_sent: Durations,
+    until_sent: Durations,
     /// From a last send to its acknowledgement.
     pub(crate) drains: Durations,
     /// Ended, but began before the window.
-    pub(crate) clipped: u64,
+    clipped: u64,
+    /// Time of these in the window, ns.
+    clipped_ns: u64,
     /// Open at the end.
-    pub(crate) open: u64,
+    open: u64,
+    /// Time of these in the window, ns.
+    open_ns: u64,
+    /// Time of turns that were no request, ns.
+    uncounted_ns: u64,
+    /// Time of all turns in which nothing is known of their thread, ns. Where a step is cut, its parts are rounded: it may be below 0.
+    unknown_ns: i64,
     /// Begin of the oldest open one.
-    pub(crate) oldest_ns: Option<u64>,
+    oldest_ns: Option<u64>,
     /// How many of the open ones have a thread that sleeps in a function of the kernel.
     pub(crate) asleep_in: BTreeMap<String, u64>,
     /// Was anything seen that can be a request?
@@ -92,27 +107,43 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// A request ended. A push is none. Its answer had left this machine at `left_ns`, or that is not known: 0.
+    /// `whole_ns` of a turn became time of requests in the books, as far as it has a class: `known_ns`.
+    pub(crate) fn judged(&mut self, whole_ns: u64, known_ns: u64) {
+        self.unknown_ns += whole_ns as i64 - known_ns as i64;
+    }
+
+    /// A turn is over. Its answer had left this machine at `left_ns`; 0 if that is not known, or was before its thread was done with it.
+    /// A push is no request, and neither is what has no answer.
     pub(crate) fn ended(&mut self, turn: &Turn, left_ns: u64) {
-        let Some(sent_ns) = turn.sent_ns.filter(|_| !turn.is_push) else {
-            return;
-        };
-        if turn.clipped {
+        let until = |ns: u64| ns.saturating_sub(turn.counted_ns);
+        // A send that failed after the last one was an attempt to go on with the answer.
+        let (sent_ns, whole_ns) = (until(turn.judged_ns), until(left_ns.max(turn.judged_ns)));
+        if turn.sent_ns.is_none() || turn.is_push {
+            self.uncounted_ns += whole_ns;
+        } else if turn.clipped {
             self.clipped += 1;
+            self.clipped_ns += whole_ns;
         } else {
-            let since_begin = |ns: u64| ns.saturating_sub(turn.begin_ns);
-            self.durations.add(since_begin(left_ns.max(sent_ns)));
-            self.until_sent.add(since_begin(sent_ns));
+            self.durations.add(whole_ns);
+            self.until_sent.add(sent_ns);
         }
     }
 
-    /// A request is open at the end, or a push is under way.
-    pub(crate) fn left_open(&mut self, turn: &Turn) {
+    /// What belongs to no turn took `ns` of the requests' time.
+    pub(crate) fn uncounted(&mut self, ns: u64) {
+        self.uncounted_ns += ns;
+    }
+
+    /// A request is open at the end, at `end_ns`, or a push is under way.
+    pub(crate) fn left_open(&mut self, turn: &Turn, end_ns: u64) {
         self.seen = true;
+        let ns = end_ns.saturating_sub(turn.counted_ns);
         if turn.is_push {
+            self.uncounted_ns += ns;
             return;
         }
         self.open += 1;
+        self.open_ns += ns;
         self.oldest_ns = Some(
             self.oldest_ns
                 .map_or(turn.begin_ns, |oldest| oldest.min(turn.begin_ns)),
@@ -120,10 +151,12 @@ impl Tally {
     }
 
     /// A request is open at the end that came before the window, which began at `start_ns`.
-    pub(crate) fn left_open_before(&mut self, start_ns: u64) {
+    pub(crate) fn left_open_before(&mut self, start_ns: u64, end_ns: u64) {
         self.seen = true;
         self.open += 1;
-        self.oldest_ns = Some(start_ns);
+        self.open_ns += end_ns.saturating_sub(start_ns);
+        let oldest_ns = self.oldest_ns.unwrap_or(start_ns);
+        self.oldest_ns = Some(oldest_ns.min(start_ns));
     }
 
     /// The figures at the end of the window.
@@ -134,12 +167,19 @@ impl Tally {
             open: self.open,
             oldest_open_ns: self.oldest_ns.map(|begin| end_ns.saturating_sub(begin)),
             p50_ns: self.durations.quantile(0.5),
+            p90_ns: self.durations.quantile(0.9),
             p99_ns: self.durations.quantile(0.99),
             max_ns: self.durations.max(),
+            sum_ns: self.durations.sum_ns,
+            buckets: self.durations.buckets.clone(),
             sent_p50_ns: self.until_sent.quantile(0.5),
             sent_p99_ns: self.until_sent.quantile(0.99),
             drain_p99_ns: self.drains.quantile(0.99),
             clipped: self.clipped,
+            clipped_ns: self.clipped_ns,
+            open_ns: self.open_ns,
+            uncounted_ns: self.uncounted_ns,
+            unaccounted_ns: u64::try_from(self.unknown_ns).unwrap_or(0),
             asleep_in: self.asleep_in.clone(),
         })
     }

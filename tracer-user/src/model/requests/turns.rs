@@ -2,7 +2,7 @@
 
 use super::{
     Beside, Requests,
-    connection::{Drain, Turn},
+    connection::{Connection, Drain, Turn},
 };
 use crate::{event, model::threads::Threads};
 
@@ -33,18 +33,20 @@ impl Requests {
         self.connections.get_mut(&socket)?.turn.as_mut()
     }
 
-    /// The request of a connection, if one is open, is over.
+    /// The request of a connection, if one is open, is over. It lasts until its answer has left this machine: what acknowledges the last
+    /// send tells when that was.
     pub(super) fn end_turn(&mut self, beside: &mut Beside<'_>, socket: u64) {
-        if let Some(turn) = self.take_turn(beside.threads, socket) {
-            let drained = self.connections.get(&socket).and_then(|c| c.drained);
-            // Where nobody saw the last packet leave (over loopback), the acknowledgement stands for that. It may come with the next
-            // request.
-            let of_turn = drained.filter(|drain| {
-                turn.sent_ns == Some(drain.sent_ns) && drain.left_ns < drain.acknowledged_ns
-            });
-            self.tally
-                .ended(&turn, of_turn.map_or(0, |drain| drain.left_ns));
-            self.count_drain(beside, socket);
+        let Some(turn) = self.take_turn(beside.threads, socket) else {
+            return;
+        };
+        let Some(connection) = self.connections.get_mut(&socket) else {
+            return;
+        };
+        let awaited = turn.sent_ns.is_some() && connection.draining_ns == turn.sent_ns;
+        match connection.drained.take() {
+            Some(drain) => self.answer_left(beside, socket, Some(turn), drain),
+            None if awaited => connection.leaving = Some(turn),
+            None => self.tally.ended(&turn, 0),
         }
     }
 
@@ -67,42 +69,83 @@ impl Requests {
             return;
         };
         connection.blocked = false;
-        if let Some(sent_ns) = connection.draining_ns.take() {
-            connection.drained = Some(Drain {
-                sent_ns,
-                left_ns,
-                acknowledged_ns: ns,
-            });
-            let turn = connection.turn.as_ref();
-            if turn.is_none_or(|turn| turn.sent_ns.is_none()) {
-                self.count_drain(beside, socket);
+        let Some(sent_ns) = connection.draining_ns.take() else {
+            return;
+        };
+        let drain = Drain {
+            sent_ns,
+            left_ns,
+            acknowledged_ns: ns,
+        };
+        let open = connection.turn.as_ref();
+        if open.is_some_and(|turn| turn.sent_ns.is_some()) {
+            connection.drained = Some(drain);
+        } else {
+            let turn = connection.leaving.take();
+            self.answer_left(beside, socket, turn, drain);
+        }
+    }
+
+    /// The last send of a turn that is over, or of none, is acknowledged.
+    fn answer_left(
+        &mut self,
+        beside: &mut Beside<'_>,
+        socket: u64,
+        turn: Option<Turn>,
+        drain: Drain,
+    ) {
+        let waited_ns = drain.acknowledged_ns.saturating_sub(drain.sent_ns);
+        self.tally.drains.add(waited_ns);
+        let begin_ns = turn.as_ref().map_or(drain.sent_ns, |turn| turn.judged_ns);
+        let left_ns = drain.left_ns.max(begin_ns);
+        let is_seen = self.under_way_until(beside, socket, begin_ns, left_ns);
+        match turn {
+            // Over loopback nobody saw the last packet leave. The acknowledgement may come with the next request.
+            Some(turn) if !is_seen => self.tally.ended(&turn, 0),
+            Some(turn) => self.tally.ended(&turn, left_ns),
+            None if is_seen => self.tally.uncounted(left_ns - begin_ns),
+            None => {}
+        }
+    }
+
+    /// What was sent on a connection is under way until `left_ns`. Returns whether it goes through a link: else it takes no time.
+    fn under_way_until(
+        &mut self,
+        beside: &mut Beside<'_>,
+        socket: u64,
+        begin_ns: u64,
+        left_ns: u64,
+    ) -> bool {
+        let route = self.connections.get(&socket).map(|c| &c.route);
+        let known_ns = route.and_then(|route| {
+            let account = &mut *beside.account;
+            beside.links.drained(account, route, begin_ns, left_ns)
+        });
+        if let Some(known_ns) = known_ns {
+            self.tally.judged(left_ns - begin_ns, known_ns);
+        }
+        known_ns.is_some()
+    }
+
+    /// Responses that are still under way through a link at the end, although all their bytes have been sent, are open requests.
+    pub(in crate::model) fn close_drains(&mut self, beside: &mut Beside<'_>, end_ns: u64) {
+        let sent = |c: &Connection| c.turn.is_none() || c.leaving.is_some();
+        let sent = self.connections.iter().filter(|(_, c)| sent(c));
+        let under_way = sent.filter_map(|(socket, c)| Some((*socket, c.draining_ns?)));
+        let mut under_way: Vec<(u64, u64)> = under_way.collect();
+        under_way.sort_unstable();
+        for (socket, sent_ns) in under_way {
+            let leaving = self.connections.get_mut(&socket);
+            let turn = leaving.and_then(|connection| connection.leaving.take());
+            let begin_ns = turn.as_ref().map_or(sent_ns, |turn| turn.judged_ns);
+            let end_ns = end_ns.max(begin_ns);
+            let is_seen = self.under_way_until(beside, socket, begin_ns, end_ns);
+            match turn {
+                Some(turn) if !is_seen => self.tally.ended(&turn, 0),
+                Some(turn) => self.tally.left_open(&turn, end_ns),
+                None if is_seen => self.tally.uncounted(end_ns - begin_ns),
+                None => {}
             }
-        }
-    }
-
-    /// The turn is over, so the acknowledged send was its last.
-    fn count_drain(&mut self, beside: &mut Beside<'_>, socket: u64) {
-        if let Some(connection) = self.connections.get_mut(&socket)
-            && let Some(drain) = connection.drained.take()
-        {
-            let length = drain.acknowledged_ns.saturating_sub(drain.sent_ns);
-            self.tally.drains.add(length);
-            let left_ns = drain.left_ns.max(drain.sent_ns);
-            let (account, route) = (&mut *beside.account, &connection.route);
-            beside.links.drained(account, route, drain.sent_ns, left_ns);
-        }
-    }
-
-    /// Responses that were still under way at the end, although all their bytes had been sent.
-    pub(in crate::model) fn close_drains(&self, beside: &mut Beside<'_>, end_ns: u64) {
-        let sent = self.connections.iter().filter(|(_, c)| c.turn.is_none());
-        let mut open: Vec<(u64, u64)> = sent
-            .filter_map(|(socket, c)| Some((*socket, c.draining_ns?)))
-            .collect();
-        open.sort_unstable();
-        for (socket, begin) in open {
-            let route = &self.connections[&socket].route;
-            beside.links.drained(beside.account, route, begin, end_ns);
         }
     }
 

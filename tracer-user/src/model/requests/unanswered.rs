@@ -117,7 +117,10 @@ impl Requests {
         };
         let first = std::mem::take(&mut connection.untouched);
         if first && !is_send && connection.role == Role::Server {
-            self.take_turn(threads, socket);
+            let turn = self.take_turn(threads, socket);
+            if let Some(turn) = turn {
+                self.tally.ended(&turn, 0);
+            }
         }
     }
 
@@ -138,11 +141,14 @@ impl Requests {
         let owner = owner.map(|tid| at_work_for(beside, tid).unwrap_or(tid));
         let waiting = owner.and_then(|tid| self.waits_untouched(beside, socket, turn, tid, end_ns));
         let (Some(owner), Some(waiting)) = (owner, waiting) else {
-            self.take_turn(beside.threads, socket);
+            let turn = self.take_turn(beside.threads, socket);
+            if let Some(turn) = turn {
+                self.tally.ended(&turn, 0);
+            }
             return;
         };
         self.judge(beside, socket, end_ns, owner, waiting);
-        self.left_open(turn, owner);
+        self.left_open(turn, owner, end_ns);
     }
 
     /// The class of what the owner of such a turn waits for without a known reason; `None` if the turn is none.

@@ -23,9 +23,11 @@ impl Requests {
                 continue;
             }
             if let Some(route) = beside.links.only_route(found.netns, found.ifindex) {
-                let account = &mut *beside.account;
-                beside.links.drained(account, &route, self.start_ns, end_ns);
-                self.tally.left_open_before(self.start_ns);
+                let (account, start_ns) = (&mut *beside.account, self.start_ns);
+                let known = beside.links.drained(account, &route, start_ns, end_ns);
+                let known_ns = known.unwrap_or(0);
+                self.tally.judged(window_ns, known_ns);
+                self.tally.left_open_before(start_ns, end_ns);
             }
         }
     }

@@ -299,9 +299,9 @@ impl Requests {
         likely.map(|(deaf, _)| deaf.tid)
     }
 
-    /// A request is open at the end; `tid` owes the answer.
-    pub(super) fn left_open(&mut self, turn: &Turn, tid: u32) {
-        self.tally.left_open(turn);
+    /// A request is open at the end, at `end_ns`; `tid` owes the answer.
+    pub(super) fn left_open(&mut self, turn: &Turn, tid: u32, end_ns: u64) {
+        self.tally.left_open(turn, end_ns);
         let sight = turn.unheard.filter(|_| !turn.is_push);
         let deaf = sight.and_then(|sight| self.unheard.deaf(sight.pid, tid));
         if let Some(deaf) = deaf.filter(|deaf| !deaf.function.is_empty()) {

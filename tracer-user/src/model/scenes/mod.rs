@@ -140,7 +140,28 @@ pub(crate) fn books_from(
     for event in events.chain([Event::End(Box::new(end))]) {
         model.apply(&event);
     }
-    model.close()
+    let books = model.close();
+    assert_requests_add_up(&books);
+    books
+}
+
+/// A step of a thread's time line that is cut is split to whole nanoseconds, class by class: some ns in the whole window.
+const CUT_NS: u64 = 1000;
+
+/// Each ns of the requests' ledger is of one that ended, of one that is open, or of none.
+fn assert_requests_add_up(books: &Books) {
+    let Some(found) = &books.requests else {
+        return;
+    };
+    let spent = books.budget(|bin| &bin.requests);
+    let known = spent.iter().sum::<u64>() + found.unaccounted_ns;
+    let whole = found.sum_ns + found.clipped_ns + found.open_ns + found.uncounted_ns;
+    assert!(
+        known.abs_diff(whole) < CUT_NS,
+        "{known} ns are known of {whole}: {found:?}, {spent:?}"
+    );
+    let ended = found.buckets.iter().sum::<u64>();
+    assert_eq!(ended + found.clipped, found.count);
 }
 
 /// A thread of the target at attach.
@@ -253,6 +274,7 @@ pub(crate) fn call(tid: u32, socket: u64, ms: u64) -> Call {
         result: 100,
         pid: SERVER,
         tid,
+        unacked_bytes: 100,
         ifindex: 5,
         ..Call::default()
     }

@@ -261,15 +261,61 @@ fn an_answer_under_way_counts_while_the_link_is_full_and_for_requests_only() {
     assert_eq!(charged(&books, Resource::Network, Holder::Own), 5);
     let drain = tally(&books).drain_p99_ns.unwrap();
     assert!(drain.abs_diff(25 * MS) * 100 <= 9 * 25 * MS, "{drain}");
+    // Then nothing holds it up, and the client has it 5 ms later.
+    assert_eq!(requests(&books, Class::Idle), 5);
+    assert_eq!((tally(&books).count, tally(&books).sum_ns), (1, 30 * MS));
 }
 
 #[test]
-fn an_answer_still_under_way_at_the_end_counts_until_there() {
+fn an_answer_still_under_way_at_the_end_is_an_open_request_until_there() {
     let full = [20, 30].map(|ms| sent(TAR, ms, 3000, 2));
     let answer = [receive(SERVER, CLIENT, 15, 15), send(SERVER, CLIENT, 20)];
     let books = books(events(full.into_iter().chain(answer)), 40);
     assert_eq!(requests(&books, Class::Network), 20);
-    assert_eq!(tally(&books).drain_p99_ns, None);
+    let found = tally(&books);
+    assert_eq!(found.drain_p99_ns, None);
+    assert_eq!((found.count, found.open, found.open_ns), (0, 1, 25 * MS));
+}
+
+#[test]
+fn an_answer_that_is_acknowledged_before_its_send_returns_is_not_under_way() {
+    let full = [20, 30].map(|ms| sent(TAR, ms, 3000, 2));
+    let Event::Call(last) = send(SERVER, CLIENT, 20) else {
+        panic!("no call")
+    };
+    let gone = Event::Call(Call {
+        unacked_bytes: 0,
+        ..last
+    });
+    let answer = [receive(SERVER, CLIENT, 15, 15), gone];
+    let books = books(events(full.into_iter().chain(answer)), 40);
+    assert_eq!(requests(&books, Class::Network), 0);
+    assert_eq!((tally(&books).count, tally(&books).open), (1, 0));
+}
+
+/// Pipelined: the next request comes while the answer before it is under way.
+#[test]
+fn an_answer_leaves_although_the_next_request_is_there() {
+    let full = (1..6).map(|i| sent(TAR, 10 * i, 3000, 2));
+    let delivered = Event::Delivered(event::Delivered {
+        ns: at(27),
+        socket: CLIENT,
+        left_ns: at(25),
+    });
+    let turns = [
+        receive(SERVER, CLIENT, 10, 10),
+        send(SERVER, CLIENT, 12),
+        receive(SERVER, CLIENT, 14, 14),
+        delivered,
+        send(SERVER, CLIENT, 30),
+        acknowledged(30),
+    ];
+    let books = books(events(full.chain(turns)), 50);
+    assert_eq!(requests(&books, Class::Network), 25 - 12);
+    assert_eq!(requests(&books, Class::OnCpu), 2 + 16);
+    let found = tally(&books);
+    assert_eq!((found.count, found.open), (2, 0));
+    assert_eq!(found.sum_ns, (15 + 16) * MS);
 }
 
 #[test]

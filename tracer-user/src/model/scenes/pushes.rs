@@ -27,6 +27,7 @@ fn what_the_server_sends_unasked_is_no_part_of_the_answer() {
     assert_eq!(requests(&books, Class::Other), 0);
     // Each push takes the time since something woke the thread.
     assert_eq!(requests(&books, Class::OnCpu), 1 + 1 + 1);
+    assert_eq!((tally.sum_ns, tally.uncounted_ns), (MS, 2 * MS));
     assert_eq!(threads(&books, Class::Idle), 10 + 100 + 100);
     assert_closed(&books);
 }

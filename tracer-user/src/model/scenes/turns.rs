@@ -235,6 +235,7 @@ fn a_request_that_began_before_the_window_is_clipped() {
     let books = books(events([early, send(LOOP, CLIENT, 20)]), 30);
     let tally = tally(&books);
     assert_eq!((tally.count, tally.clipped, tally.p50_ns), (1, 1, None));
+    assert_eq!((tally.sum_ns, tally.clipped_ns), (0, 20 * MS));
     // Its time in the window counts.
     assert_eq!(requests(&books, Class::OnCpu), 20);
 }

@@ -37,7 +37,8 @@ fn is_as_live(outcome: &mut Outcome, dir: &Path) -> bool {
         Ok(said) => (Some(said), None),
         Err(error) => (None, Some(format!("{error:#}"))),
     };
-    outcome.said == live
+    let verdict = |said: &Option<Said>| said.as_ref().map(Said::verdict);
+    verdict(&outcome.said) == verdict(&live)
 }
 
 /// Today's verdict of tracer on a kept recording.
