@@ -92,6 +92,14 @@ pub fn utc(wall_ns: u64) -> String {
     )
 }
 
+/// The same time, without the day: `07:07:24 UTC`.
+#[must_use]
+pub fn clock(wall_ns: u64) -> String {
+    let whole = utc(wall_ns);
+    let time = whole.split(['T', '.']).nth(1);
+    format!("{} UTC", time.unwrap_or(&whole))
+}
+
 /// Cuts a text to a width, and shows that it did.
 #[must_use]
 pub fn shorten(text: &str, width: usize) -> String {
@@ -176,6 +184,7 @@ mod tests {
         assert_eq!(utc(0), "1970-01-01T00:00:00.000Z");
         assert_eq!(utc(951_782_399_999_000_000), "2000-02-28T23:59:59.999Z");
         assert_eq!(utc(1_709_164_800_000_000_000), "2024-02-29T00:00:00.000Z");
+        assert_eq!(clock(951_782_399_999_000_000), "23:59:59 UTC");
     }
 
     #[test]

@@ -105,9 +105,10 @@ impl Said {
         })
     }
 
-    /// Without what another build may measure otherwise and still say the same.
+    /// Without what another build may measure or word otherwise, and still say the same.
     pub(crate) fn verdict(&self) -> Self {
         Self {
+            sentence: String::new(),
             latency: None,
             sums: Vec::new(),
             ..self.clone()

@@ -182,6 +182,8 @@ fn culprit(books: &Books, found: &verdict::Culprit) -> Culprit {
         pid: process.pid,
         comm: found.name.clone(),
         cmdline: process.cmdline.to_string(),
+        unit: verdict::unit(process),
+        container: verdict::container(process),
         share: found.share,
         pids: found
             .members

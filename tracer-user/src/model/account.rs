@@ -11,6 +11,7 @@ use super::{
     memory::Memory,
     names::Names,
     parts::Parts,
+    unknown::Unknown,
 };
 use crate::{
     class::{Cause, Class, Resource},
@@ -55,6 +56,8 @@ pub(super) struct Account {
     pub(super) by_memory: BTreeMap<Resource, u64>,
     /// The split of what is charged to the target itself.
     pub(super) parts: Parts,
+    /// Sleeps for something that has no class.
+    pub(super) unknown: Unknown,
 }
 
 impl Account {

@@ -83,6 +83,28 @@ pub enum Asker {
     Process(ProcessId),
 }
 
+/// Who ended a sleep, as far as was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EndedBy {
+    /// A task of this process.
+    Process(ProcessId),
+    /// No task: a timer, a device, a packet.
+    NoTask,
+    /// Nothing within the window.
+    Nothing,
+}
+
+/// Sleeps of the target for something that has no class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownSleep {
+    /// Function of the kernel that slept; empty if the stack was lost.
+    pub function: String,
+    /// Who ended them.
+    pub ended_by: EndedBy,
+    /// How long in all, ns of threads, or of the requests that waited for them.
+    pub ns: u64,
+}
+
 /// What one process of this machine asked the target for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Asks {
@@ -306,6 +328,8 @@ pub struct Books {
     pub lock_owner: Option<u32>,
     /// Owners of locks that wait for something themselves.
     pub owner_waits: Vec<OwnerWait>,
+    /// Sleeps for something that has no class, the longest first.
+    pub unknown: Vec<UnknownSleep>,
     /// Totals per resource, place and owner.
     pub held: BTreeMap<(Resource, Option<PlaceId>, Holder), Held>,
     /// The parts of the target that held what is charged to itself, as far as they are known.

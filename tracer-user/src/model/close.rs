@@ -1,8 +1,10 @@
 //! The end of a window: what is open is judged, and everything that the rooms know becomes the books.
 
+use std::{cmp::Reverse, collections::BTreeMap};
+
 use super::{
     Model,
-    books::{Bin, Books, FlameLine, OwnerWait},
+    books::{Bin, Books, EndedBy, FlameLine, OwnerWait, UnknownSleep},
     disks::AskerAt,
     followed::{self, Leaf, Ways},
     lost::{self, Records},
@@ -88,6 +90,7 @@ impl Model {
             own: self.account.parts.take(),
             owner_waits,
             lock_owner: self.threads.lock_owner(),
+            unknown: self.unknown_sleeps(),
             flame: self.flame_lines(),
             causes: self.account.causes(),
             asks: self.requests.take_asks(),
@@ -127,6 +130,23 @@ impl Model {
             ns,
         };
         lines.map(line).collect()
+    }
+
+    /// Sleeps for something that has no class, the longest first.
+    fn unknown_sleeps(&mut self) -> Vec<UnknownSleep> {
+        let mut sleeps: BTreeMap<(String, EndedBy), u64> = BTreeMap::new();
+        for ((stack, ended_by), ns) in self.account.unknown.take() {
+            let function = self.threads.function(stack).to_owned();
+            *sleeps.entry((function, ended_by)).or_default() += ns;
+        }
+        let sleep = |((function, ended_by), ns)| UnknownSleep {
+            function,
+            ended_by,
+            ns,
+        };
+        let mut sleeps: Vec<UnknownSleep> = sleeps.into_iter().map(sleep).collect();
+        sleeps.sort_by_key(|sleep| Reverse(sleep.ns));
+        sleeps
     }
 
     /// Splits the upstream waits of closed bins in the proportion of the followed processes' own time.

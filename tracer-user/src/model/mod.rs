@@ -26,6 +26,7 @@ mod requests;
 pub(crate) mod scenes;
 mod session;
 mod threads;
+mod unknown;
 mod wait;
 
 use crate::{

@@ -162,6 +162,11 @@ impl Model {
             Class::Memory if cause.is_some() && account.memory.is_known() => {
                 account.charge_memory(charge(Resource::Memory, None, Holder::Nobody));
             }
+            Class::Other => {
+                let ended_by = self.threads.ender(names, wait);
+                account.unknown.slept(stack, ended_by, ns);
+                account.burn_only((class, None, Holder::Nobody, stack), ns);
+            }
             // The ledger leaves to nobody what is not charged.
             _ => account.burn_only((class, None, Holder::Nobody, stack), ns),
         }

@@ -179,6 +179,12 @@ pub struct Culprit {
     pub comm: String,
     /// Command line of `pid`.
     pub cmdline: String,
+    /// systemd unit of `pid`.
+    #[serde(default)]
+    pub unit: Option<String>,
+    /// Container of `pid`: the first digits of its identity, or its name.
+    #[serde(default)]
+    pub container: Option<String>,
     /// Part of the resource's waiting time, 0..1.
     pub share: f64,
     /// All members that held anything.

@@ -48,11 +48,17 @@ const SHELLS: &[&str] = &[
     "ash", "bash", "csh", "dash", "fish", "ksh", "mksh", "sh", "tcsh", "zsh",
 ];
 
+/// Beginnings of the names of other programs that run scripts (`python3.13`).
+const INTERPRETERS: &[&str] = &["python", "perl", "ruby", "node", "php", "lua"];
+
 /// Options of shells that take the next word.
 const WITH_VALUE: &[&str] = &["-o", "+o", "-O", "+O", "--rcfile", "--init-file"];
 
 /// Hexadecimal digits of a container's identity in its cgroup's name; docker, podman and containerd use 64.
 const CONTAINER_DIGITS: usize = 32;
+
+/// So many of them are printed by the programs that list containers.
+const SHORT_DIGITS: usize = 12;
 
 /// Does the process start other people's jobs?
 #[must_use]
@@ -94,6 +100,33 @@ fn runs_script(cmdline: &str) -> bool {
     false
 }
 
+/// The script that a process runs, if its program is one that runs scripts, and is not named after it: `backup.py`, or the module of
+/// `python3 -m`. A command string has no name.
+#[must_use]
+pub(super) fn script(process: &Process) -> Option<&str> {
+    let comm = process.comm.as_str();
+    let is_shell = SHELLS.contains(&comm);
+    let runs_scripts = INTERPRETERS.iter().any(|name| comm.starts_with(name));
+    if !is_shell && !runs_scripts {
+        return None;
+    }
+    // `sh -ec`, `perl -ne`: what follows is the program itself.
+    let inline: &[char] = if is_shell { &['c'] } else { &['c', 'e'] };
+    let mut words = process.cmdline.split_whitespace().skip(1);
+    let named = loop {
+        let word = words.next()?;
+        match word.strip_prefix(['-', '+']) {
+            None => break word,
+            Some("m") if !is_shell => break words.next()?,
+            Some(letters) if !letters.starts_with('-') && letters.contains(inline) => return None,
+            Some(_) if is_shell && WITH_VALUE.contains(&word) => _ = words.next(),
+            Some(_) => {}
+        }
+    };
+    let name = named.rsplit('/').next()?;
+    Some(name).filter(|name| *name != comm && !name.is_empty())
+}
+
 /// The cgroup that may hold exactly one job: a unit, or the whole container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum JobCgroup<'a> {
@@ -116,6 +149,24 @@ fn is_unit(path: &str) -> bool {
     let service = name.ends_with(".service") && !name.starts_with("user@");
     let scope = name.ends_with(".scope") && !name.starts_with("session-") && name != "init.scope";
     service || scope
+}
+
+/// The systemd unit that a cgroup path is of: `backup.service`.
+#[must_use]
+pub(super) fn unit_name(path: &str) -> Option<&str> {
+    path.rsplit('/').next().filter(|_| is_unit(path))
+}
+
+/// The container that a cgroup path lies in: the first digits of its identity, or its name.
+#[must_use]
+pub(super) fn container_name(path: &str) -> Option<&str> {
+    let name = container(path)?.rsplit('/').next()?;
+    if let Some(name) = name.strip_prefix("lxc.payload.") {
+        return Some(name);
+    }
+    let id = name.strip_suffix(".scope").unwrap_or(name);
+    let id = id.rsplit('-').next()?;
+    id.get(..SHORT_DIGITS)
 }
 
 /// The path up to the component that names a container: `docker-ID.scope`, `docker/ID`, `lxc.payload.NAME`.
@@ -144,6 +195,53 @@ mod tests {
             cmdline: cmdline.into(),
             ..Process::default()
         }
+    }
+
+    #[test]
+    fn a_script_is_the_name_of_what_runs_it() {
+        let of = |comm: &str, cmdline: &str| {
+            let process = Process {
+                comm: comm.into(),
+                ..shell(cmdline)
+            };
+            script(&process).map(str::to_owned)
+        };
+        let named = |name: &str| Some(name.to_owned());
+        assert_eq!(
+            of("python3", "/usr/bin/python3 -u /srv/backup.py --all"),
+            named("backup.py")
+        );
+        assert_eq!(of("python3.13", "python3 -m duplicity"), named("duplicity"));
+        assert_eq!(
+            of("bash", "bash -e -o pipefail /srv/backup.sh"),
+            named("backup.sh")
+        );
+        for (comm, cmdline) in [
+            ("bash", "bash -ec tar"),
+            ("perl", "perl -ne print"),
+            ("bash", "-bash"),
+            ("python3", "python3"),
+            // It has taken the name of its script.
+            ("borg", "/usr/bin/python3 /usr/bin/borg create"),
+            ("tar", "tar -cf - /srv"),
+        ] {
+            assert_eq!(of(comm, cmdline), None, "{cmdline}");
+        }
+    }
+
+    #[test]
+    fn units_and_containers_have_the_names_that_their_programs_print() {
+        let id = "3f2a9c8d1e4b".repeat(6);
+        let docker = format!("/system.slice/docker-{}.scope", &id[..64]);
+        assert_eq!(container_name(&docker), Some("3f2a9c8d1e4b"));
+        assert_eq!(container_name("/lxc.payload.web/init.scope"), Some("web"));
+        assert_eq!(container_name("/system.slice/backup.service"), None);
+        assert_eq!(
+            unit_name("/system.slice/backup.service"),
+            Some("backup.service")
+        );
+        assert_eq!(unit_name("/user.slice/user-0.slice/session-3.scope"), None);
+        assert_eq!(unit_name(""), None);
     }
 
     #[test]

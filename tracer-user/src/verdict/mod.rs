@@ -18,20 +18,24 @@ mod health;
 mod hypothesis;
 mod job;
 mod observer;
+mod operator;
 mod own;
 mod remedy;
 mod resources;
 mod sentence;
 mod sessions;
 mod shares;
+mod slowness;
 mod stops;
 #[cfg(test)]
 mod tests;
+mod unknown;
 mod view;
 
 pub use clients::Charged;
 pub use group::GroupId;
 pub use hypothesis::Hypothesis;
+pub use operator::{container, unit};
 pub use own::{SelfPart, client_name};
 pub use remedy::Remedy;
 pub use sessions::waiting_sessions;

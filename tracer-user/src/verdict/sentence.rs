@@ -8,16 +8,19 @@ use super::{
     },
     decision::ratio,
     health::{Health, says_shared},
+    operator::named,
     own as own_parts,
     resources::words,
     sessions::who_may_hold,
+    slowness::{requests, since},
     stops::is_stopped,
+    unknown::unknown,
 };
 use crate::{
     class::{Cause, Resource},
     model::books::{Books, OwnerWait, ProcessId},
     standing::Standing,
-    units::{plural, share, time},
+    units::{share, time},
 };
 
 /// Says what was found. Text from outside is not escaped here.
@@ -25,11 +28,11 @@ pub(super) fn sentence(books: &Books, finding: &Finding, health: &Health) -> Str
     let comm = target(books);
     let mut text = match finding.primary() {
         Some(first) => held_up(books, finding, health, first),
-        None if finding.active => not_held_up(finding, health, comm),
+        None if finding.active => not_held_up(books, finding, health, comm),
         None => format!("{comm} was idle: no requests, and no thread ran"),
     };
     text.push_str(&tracer(finding));
-    text.push_str(&holds_open(books, finding));
+    text.push_str(&requests(books, finding));
     if books.bins.len() < SHORT_WINDOW_BINS && finding.active {
         text.push_str(&format!(" (seen for {} only)", time(books.window_ns())));
     }
@@ -60,43 +63,25 @@ fn tracer(finding: &Finding) -> String {
     }
 }
 
-/// The requests that wait, where none got its answer: "; it holds 8 requests open, the oldest for 41 s".
-fn holds_open(books: &Books, finding: &Finding) -> String {
-    let requests = books.requests.as_ref().filter(|_| finding.active);
-    let Some(requests) = requests.filter(|requests| requests.count == 0 && requests.open > 0)
-    else {
-        return String::new();
-    };
-    let age = time(requests.oldest_open_ns.unwrap_or(0));
-    let oldest = if requests.open > 1 { "the oldest " } else { "" };
-    let open = plural(requests.open, "request");
-    let mut text = format!("; it holds {open} open, {oldest}for {age}");
-    let asleep_in = requests.asleep_in.iter();
-    let mostly = asleep_in.max_by_key(|(_, count)| **count);
-    if let Some((function, _)) = mostly.filter(|_| finding.primary().is_none()) {
-        text.push_str(&format!(", in threads that sleep in {function}"));
-    }
-    text
-}
-
 fn held_up(books: &Books, finding: &Finding, health: &Health, first: &Hypothesis) -> String {
-    let said = |found: &Hypothesis, also: &str| {
+    let said = |found: &Hypothesis, also: &str, since: &str| {
         if found.resource == Resource::Stopped {
             return is_stopped(books, finding, found, also);
         }
         let (noun, via) = (words(found.resource).noun, via(books, found));
         let reason = reason(books, finding, health, found);
-        format!("{also}waits for {noun}{via}: {reason}")
+        format!("{also}waits for {noun}{via}{since}: {reason}")
     };
-    let mut text = format!("{} {}", target(books), said(first, ""));
+    let since = since(books, finding);
+    let mut text = format!("{} {}", target(books), said(first, "", &since));
     let others = finding.hypotheses.iter().skip(1);
     for found in others.filter(|hypothesis| hypothesis.share >= ALSO_NAMED) {
-        text.push_str(&format!("; it {}", said(found, "also ")));
+        text.push_str(&format!("; it {}", said(found, "also ", "")));
     }
     text
 }
 
-fn not_held_up(finding: &Finding, health: &Health, comm: &str) -> String {
+fn not_held_up(books: &Books, finding: &Finding, health: &Health, comm: &str) -> String {
     let of = if finding.of_requests {
         "request time"
     } else {
@@ -109,7 +94,10 @@ fn not_held_up(finding: &Finding, health: &Health, comm: &str) -> String {
     } else if let Some(lost) = &finding.unfelt {
         format!("{comm} is not held up: {blocked} of {of} blocked, which is {lost} and hardly felt")
     } else {
-        format!("{comm} waits, but not for a resource that is known: {blocked} of {of} blocked")
+        let unknown = unknown(books);
+        format!(
+            "{comm} waits, but not for a resource that is known: {blocked} of {of} blocked{unknown}"
+        )
     };
     let blind: Vec<&str> = health
         .blind
@@ -173,7 +161,6 @@ fn reason(books: &Books, finding: &Finding, health: &Health, found: &Hypothesis)
         .culprits
         .iter()
         .map(|culprit| {
-            let pid = books.processes[culprit.process].pid;
             let standing = books.standings.get(&culprit.process);
             let mark = match found.resource {
                 _ if culprit.through => format!(", for whom {} works", target(books)),
@@ -183,7 +170,7 @@ fn reason(books: &Books, finding: &Finding, health: &Health, found: &Hypothesis)
                 }
                 _ => String::new(),
             };
-            (culprit.share, format!("{} (pid {pid}{mark})", culprit.name))
+            (culprit.share, named(books, culprit, &mark))
         })
         .collect();
     if found.self_share >= CULPRIT_PART {
@@ -241,11 +228,8 @@ fn owner_wait(books: &Books, found: &Hypothesis) -> String {
 /// A limit of the target's group that others have used up: "its group's CPU limit, used up by gzip (pid 7) in the same group, stops
 /// it for 80 % of its blocked time".
 fn used_up(books: &Books, found: &Hypothesis, blocked: &str) -> String {
-    let named = found.culprits.iter().map(|culprit| {
-        let pid = books.processes[culprit.process].pid;
-        format!("{} (pid {pid})", culprit.name)
-    });
-    let named: Vec<String> = named.collect();
+    let culprits = found.culprits.iter();
+    let named: Vec<String> = culprits.map(|culprit| named(books, culprit, "")).collect();
     let named: Vec<&str> = named.iter().map(String::as_str).collect();
     let others: f64 = found.culprits.iter().map(|culprit| culprit.share).sum();
     let mut text = format!(

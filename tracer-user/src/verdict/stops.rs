@@ -10,6 +10,7 @@ use super::{
     Finding, Hypothesis,
     constants::{CULPRIT_COST, CULPRIT_PART, NOT_HELD_UP},
     decision::ratio,
+    operator::named,
     view::active_ns,
 };
 use crate::{
@@ -108,11 +109,9 @@ fn by(books: &Books, found: &Hypothesis) -> String {
     if found.culprits.is_empty() {
         return by_nobody(found, &place);
     }
-    let named = found.culprits.iter().map(|culprit| {
-        let pid = books.processes[culprit.process].pid;
-        format!("{} (pid {pid})", culprit.name)
-    });
-    let named = named.collect::<Vec<_>>().join(" and ");
+    let culprits = found.culprits.iter();
+    let named: Vec<String> = culprits.map(|culprit| named(books, culprit, "")).collect();
+    let named = named.join(" and ");
     let how = match found.cause {
         Some(Cause::Traced) => ", which debugs it".to_owned(),
         Some(Cause::Frozen) => format!(", which froze its cgroup{place}"),

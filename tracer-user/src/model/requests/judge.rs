@@ -176,6 +176,9 @@ impl Requests {
             }
             self.confirm_piece(beside, (from, to), &waited, &direct, waiting, socket);
             let ns = waited[Class::Idle.index()];
+            if waiting == Class::Other {
+                unknown(beside, tid, to, ns);
+            }
             if let Some((resource, place, holder)) = held.filter(|_| ns > 0) {
                 beside.account.charge_only(Charge {
                     resource,
@@ -233,6 +236,14 @@ impl Requests {
                 beside.links.waited(account, self.route(socket), wait);
             }
         }
+    }
+}
+
+/// Nothing tells for what a thread slept for `ns` of the time up to `to`.
+fn unknown(beside: &mut Beside<'_>, tid: u32, to: u64, ns: u64) {
+    let thread = beside.threads.get(tid);
+    if let Some((stack, ended_by)) = thread.and_then(|thread| thread.asleep_before(to)) {
+        beside.account.unknown.slept(stack, ended_by, ns);
     }
 }
 

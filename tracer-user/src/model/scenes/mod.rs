@@ -28,6 +28,7 @@ mod stopped;
 mod threads;
 mod turns;
 pub(crate) mod unheard;
+mod unknown;
 pub(crate) mod upstream;
 mod waits;
 

@@ -15,7 +15,11 @@ use super::{
 use crate::{
     class::Class,
     event::Wait,
-    model::{account::Account, books::Holder, names::Names},
+    model::{
+        account::Account,
+        books::{EndedBy, Holder},
+        names::Names,
+    },
 };
 
 /// `TASK_WAKEKILL`: a signal that kills ends the sleep.
@@ -117,6 +121,7 @@ impl Threads {
     /// nothing is known. False if it was no thread of the target.
     pub(super) fn slept_for_own(
         &mut self,
+        names: &mut Names,
         account: &mut Account,
         wait: &Wait,
         (begin, end): (u64, u64),
@@ -127,15 +132,29 @@ impl Threads {
         let Some(pieces) = waker.map(|waker| waits_of(waker, begin, end)) else {
             return false;
         };
+        let ended_by = self.ender(names, wait);
         for (from, to, class) in pieces {
             let known = class.unwrap_or(Class::Other);
             self.spend(account, wait.tid, known, to);
             if class.is_some() {
                 account.ledger.indirect(known, from, to, to - from);
             }
+            if known == Class::Other {
+                account.unknown.slept(wait.stack, ended_by, to - from);
+            }
             account.burn_only((known, None, Holder::Nobody, wait.stack), to - from);
         }
         true
+    }
+
+    /// Who ended a sleep.
+    pub(in crate::model) fn ender(&self, names: &mut Names, wait: &Wait) -> EndedBy {
+        let task = wait.flags & WAIT_NO_WAKER == 0 && self.woken_by_interrupt(wait) == Some(false);
+        match task {
+            _ if wait.flags & WAIT_OPEN != 0 => EndedBy::Nothing,
+            true => EndedBy::Process(names.processes.id(wait.waker_pid)),
+            false => EndedBy::NoTask,
+        }
     }
 
     /// Name of the process that ended a wait; `None` if an interrupt did.

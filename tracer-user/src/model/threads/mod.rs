@@ -246,6 +246,12 @@ impl Threads {
             stack.frames.iter().rev().cloned().collect()
         })
     }
+
+    /// The function that sleeps in a stack; empty if the stack was lost.
+    pub(super) fn function(&self, stack: u64) -> &str {
+        let known = self.stacks.get(stack);
+        known.map_or("", |stack| stack.sleeps_in())
+    }
 }
 
 #[cfg(test)]

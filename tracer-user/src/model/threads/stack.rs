@@ -12,10 +12,20 @@ use crate::{
     class::{Cause, Class},
     event,
     file_system::Kind,
+    functions::{is_meant, plain},
 };
 
 /// Frames that belong to the tracer itself: its programs, by name or (where they have none) by address.
 const OWN_FRAMES: [&str; 3] = ["bpf_prog_", "bpf_trace_run", "0x"];
+
+/// Functions by which any sleep leaves the CPU, 5.10 to 7.2: the one that called them says more.
+const SCHEDULING: [&str; 5] = [
+    "__traceiter_*",
+    "__bpf_trace_*",
+    "__schedule*",
+    "schedule*",
+    "io_schedule*",
+];
 
 /// A stack, judged once.
 #[derive(Debug)]
@@ -89,6 +99,14 @@ impl Stack {
             remote: Kind::of_stack(&frames),
             frames,
         }
+    }
+
+    /// The function that sleeps: the innermost one that is not the scheduler's. Empty if there is none.
+    pub(super) fn sleeps_in(&self) -> &str {
+        let is_scheduling = |frame: &&str| SCHEDULING.iter().any(|of| is_meant(of, frame));
+        let mut frames = self.frames.iter().map(|frame| plain(frame));
+        let telling = frames.find(|frame| !is_scheduling(frame));
+        telling.unwrap_or_default()
     }
 
     /// The reason of a sleep in it. `iowait`: the kernel took it for one of I/O. `again`: it stalled for a page that had been in use.

@@ -11,7 +11,10 @@ use super::{
 };
 use crate::{
     class::Class,
-    model::books::{Budget, Holder, ProcessId},
+    model::{
+        books::{Budget, EndedBy, Holder, ProcessId},
+        recent,
+    },
 };
 
 /// A wait for work that a process outside the target ended.
@@ -32,6 +35,15 @@ pub(crate) struct OwnWait {
     pub(crate) end_ns: u64,
     /// That thread.
     pub(crate) by: u32,
+}
+
+/// A wait for work of a thread that owned a request.
+#[derive(Clone, Copy, Debug)]
+struct Asleep {
+    begin_ns: u64,
+    end_ns: u64,
+    stack: u64,
+    ended_by: EndedBy,
 }
 
 /// A target thread.
@@ -85,6 +97,8 @@ pub(crate) struct Thread {
     pub(crate) locks: Vec<Sight>,
     /// The release of a lock of the kernel that woke it last: when, ns, and since when the releasing thread ran, ns.
     pub(crate) released: (u64, u64),
+    /// The last waits for work in which it owned a request.
+    asleep: VecDeque<Asleep>,
     waits: bool,
     line: TimeLine,
 }
@@ -118,6 +132,7 @@ impl Thread {
             refused: None,
             locks: Vec::new(),
             released: (0, 0),
+            asleep: VecDeque::new(),
             waits: false,
             line: TimeLine::new(begin_ns),
         }
@@ -192,6 +207,30 @@ impl Thread {
         {
             self.behind.pop_front();
         }
+    }
+
+    /// It waited for work while it owned a request.
+    pub(super) fn slept_in(
+        &mut self,
+        stack: u64,
+        (begin_ns, end_ns): (u64, u64),
+        ended_by: EndedBy,
+    ) {
+        let asleep = Asleep {
+            begin_ns,
+            end_ns,
+            stack,
+            ended_by,
+        };
+        push_recent(&mut self.asleep, asleep);
+    }
+
+    /// The stack of such a wait that was under way just before `ns`, and who ended it.
+    #[must_use]
+    pub(crate) fn asleep_before(&self, ns: u64) -> Option<(u64, EndedBy)> {
+        let at = recent::partition_point(&self.asleep, |asleep| asleep.end_ns < ns);
+        let asleep = self.asleep.get(at).filter(|asleep| asleep.begin_ns < ns)?;
+        Some((asleep.stack, asleep.ended_by))
     }
 
     /// It ended a wait for work of another.

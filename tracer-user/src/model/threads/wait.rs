@@ -205,7 +205,7 @@ impl Threads {
                 Sleep::Blocked(class @ (Class::Other | Class::Upstream), None)
                     if self.may_ask(wait) =>
                 {
-                    if self.slept_for_own(account, wait, (begin, end)) {
+                    if self.slept_for_own(names, account, wait, (begin, end)) {
                         continue;
                     }
                     match self.stranger(names, wait) {
@@ -322,8 +322,14 @@ impl Threads {
         self.idle(account, wait.tid, tentative, until);
         let interrupt =
             wait.flags & WAIT_NO_WAKER != 0 || self.woken_by_interrupt(wait) == Some(true);
+        let owner = self.living.get(&wait.tid);
+        let owes = owner.is_some_and(|thread| !thread.turns.is_empty());
+        let ended_by = owes.then(|| self.ender(names, wait));
         if let Some(thread) = self.living.get_mut(&wait.tid) {
             thread.bystander = interrupt.then_some(wait.waker_pid);
+            if let Some(ended_by) = ended_by {
+                thread.slept_in(wait.stack, (begin, until), ended_by);
+            }
         }
         if has_waker {
             let since = self.got(wait).unwrap_or(begin);

@@ -16,6 +16,7 @@ mod spare;
 mod stopped;
 mod streams;
 mod thresholds;
+mod words;
 
 use super::Hypothesis;
 use crate::class::Resource;
