@@ -194,6 +194,63 @@ fn requests_over_a_unix_socket_are_requests_and_a_pair_of_sockets_asks_nothing()
     assert!((client / seen - 1.0).abs() <= 0.10, "{client} {seen}");
 }
 
+/// How long the server lets each connection stand in its queue.
+const QUEUED: Duration = Duration::from_millis(20);
+
+/// Connections with one request each: a prime number.
+const CONNECTIONS: usize = 43;
+
+/// The kernel tells such a server of a connection when its first bytes are there: they come with the packet that completes it.
+fn defer_accept(listener: &TcpListener) {
+    let seconds: libc::c_int = 5;
+    // SAFETY: the pointer is to a value that outlives the call, with its size.
+    let result = unsafe {
+        libc::setsockopt(
+            listener.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_DEFER_ACCEPT,
+            (&raw const seconds).cast(),
+            size_of_val(&seconds) as libc::socklen_t,
+        )
+    };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+}
+
+#[test]
+fn a_request_that_comes_with_its_connection_begins_before_that_is_accepted() {
+    println!("RAN net");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    defer_accept(&listener);
+    let address = listener.local_addr().unwrap();
+    let server = thread::spawn(move || {
+        for _ in 0..CONNECTIONS {
+            thread::sleep(QUEUED);
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut question = [0; 64];
+            stream.read_exact(&mut question).unwrap();
+            stream.write_all(&question).unwrap();
+        }
+    });
+    let pid = std::process::id().to_string();
+    let trace = Trace::start(&["--pid", &pid, "--duration", "120s", "--output", "json"]).unwrap();
+    let mut times: Vec<Duration> = (0..CONNECTIONS)
+        .map(|_| {
+            let mut stream = TcpStream::connect(address).unwrap();
+            let begun = Instant::now();
+            stream.write_all(&[1; 64]).unwrap();
+            stream.read_exact(&mut [0; 64]).unwrap();
+            begun.elapsed()
+        })
+        .collect();
+    let report = trace.stop().unwrap().json().unwrap();
+    server.join().unwrap();
+    times.sort_unstable();
+    let client = times[CONNECTIONS / 2].as_nanos() as f64;
+    let seen = figure(&report, "/requests/p50_ns").unwrap() as f64;
+    println!("p50: client {client} ns, tracer {seen} ns");
+    assert!((client / seen - 1.0).abs() <= 0.10, "{client} {seen}");
+}
+
 /// `ListenOverflows` of this network namespace.
 fn overflows() -> u64 {
     let text = fs::read_to_string("/proc/net/netstat").unwrap();

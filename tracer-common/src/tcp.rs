@@ -184,6 +184,9 @@ pub const LINK_HANDED: u32 = 2;
 pub struct SocketState {
     /// When the first byte not yet received arrived, ns; 0: none was seen.
     pub arrived_ns: u64,
+    /// When a peer's connection was complete on which nobody has received yet, ns; 0: somebody has, or it was not seen. The first bytes
+    /// may have come with it.
+    pub connected_ns: u64,
     /// When the send call under way began, ns; 0: there is none. The socket's lock lets one at a time.
     pub began_ns: u64,
     /// When the oldest send not yet acknowledged returned, ns; 0: there is none.

@@ -18,6 +18,7 @@ shared!(SOCKETS = SOCKETS_MAP);
 /// The state of a new socket. Not on the stack: there, zeros are a loop over bytes to the verifier.
 static UNSEEN: SocketState = SocketState {
     arrived_ns: 0,
+    connected_ns: 0,
     began_ns: 0,
     sent_ns: 0,
     pid: 0,

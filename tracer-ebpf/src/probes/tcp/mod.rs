@@ -108,7 +108,9 @@ fn received(sk: Sock, result: i32) {
         return;
     };
     state.pid = pid;
-    let arrived_ns = core::mem::replace(&mut state.arrived_ns, 0);
+    let connected_ns = core::mem::replace(&mut state.connected_ns, 0);
+    let seen_ns = core::mem::replace(&mut state.arrived_ns, 0);
+    let arrived_ns = if seen_ns == 0 { connected_ns } else { seen_ns };
     if !is_target(pid) {
         return;
     }
@@ -266,6 +268,9 @@ fn emit_ack(socket: u64, left_ns: u64, now: u64) {
 ///
 /// A socket that is to be accepted begins as a copy of its listener (`inet_csk_clone_lock()`). One that connects was closed
 /// (`tcp_v4_connect()`); it may have been another connection's (`connect` with `AF_UNSPEC`).
+///
+/// `tcp_probe` does not fire either for the packet that completes a peer's connection. Where the server has the kernel wait for the first
+/// bytes (`TCP_DEFER_ACCEPT`), that packet brings them, and the connection may then stand in the queue of `accept()`.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     let sk = Sock(ctx.arg(0));
@@ -276,6 +281,8 @@ fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
         begins(sk, ORIGIN_ACCEPTED);
     } else if old == TCP_CLOSE && new == TCP_SYN_SENT {
         begins(sk, ORIGIN_CONNECTED);
+    } else if old == TCP_SYN_RECV && new == TCP_ESTABLISHED {
+        connected(sk);
     }
     0
 }
@@ -288,8 +295,16 @@ fn begins(sk: Sock, origin: u32) {
     }
 }
 
+#[inline(always)]
+fn connected(sk: Sock) {
+    if let Some(state) = sockets::get_or_add(sk.key()) {
+        state.connected_ns = now();
+    }
+}
+
 /// States of `include/net/tcp_states.h`; the same in all versions. In three of them a closed connection waits for the acknowledgement
 /// of its end.
+const TCP_ESTABLISHED: u32 = 1;
 const TCP_SYN_SENT: u32 = 2;
 const TCP_SYN_RECV: u32 = 3;
 const TCP_FIN_WAIT1: u32 = 4;
