@@ -246,6 +246,6 @@ plain!(
     Client = 32,
     Link = 88,
     Flow = 56,
-    SocketState = 96,
+    SocketState = 104,
     LinkOwner = 16
 );
