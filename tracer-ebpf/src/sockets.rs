@@ -4,10 +4,10 @@ use aya_ebpf::{macros::map, maps::LruHashMap};
 use tracer_common::{
     Kind,
     record::{Header, MapLoss},
-    tcp::{Call, SOCKETS_MAP, SocketState},
+    tcp::{Call, Question, SOCKETS_MAP, SocketState},
 };
 
-use crate::{emit, shared::shared};
+use crate::{emit, kernel::Sock, shared::shared};
 
 /// Socket states by the socket's kernel address.
 #[map]
@@ -34,6 +34,8 @@ static UNSEEN: SocketState = SocketState {
     client_pid: 0,
     queue: 0,
     flow_queue: 0,
+    asks: 0,
+    reserved: 0,
 };
 
 /// The state of a socket; a socket without one gets it. `None`, and counted, if there is no room.
@@ -116,5 +118,27 @@ pub(crate) fn emit_call(call: &Call, now: u64) {
     // SAFETY: a reservation of this size.
     emit::event::<Call>(Kind::Call, now, |record| unsafe {
         record.write(*call);
+    });
+}
+
+/// Emits a question that thread `tid` of process `pid` asks on a socket, or its end.
+#[inline(always)]
+pub(crate) fn emit_question(sk: Sock, (pid, tid): (u32, u32), flags: u32, now: u64) {
+    let family = sk.family();
+    emit::event::<Question>(Kind::Question, now, |record| {
+        // SAFETY: a reservation of this size.
+        let record = unsafe { &mut *record };
+        record.socket = sk.key();
+        record.pid = pid;
+        record.tid = tid;
+        record.family = u32::from(family);
+        record.local_port = u32::from(sk.local_port());
+        record.remote_port = u32::from(u16::from_be(sk.remote_port_be()));
+        record.flags = flags;
+        sk.write_addresses(
+            family,
+            (&raw mut record.local).cast(),
+            (&raw mut record.remote).cast(),
+        );
     });
 }

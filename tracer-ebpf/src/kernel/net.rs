@@ -76,6 +76,27 @@ impl Sock {
         field(self.0, base + 4 * word)
     }
 
+    /// Writes the own and the peer's address of a socket of this `family`, each 4 words; IPv4 in the first.
+    #[inline(always)]
+    pub(crate) fn write_addresses(self, family: u16, local: *mut u32, remote: *mut u32) {
+        for word in 0..4 {
+            let (own, peer) = if family == AF_INET {
+                if word == 0 {
+                    (self.local4(), self.remote4())
+                } else {
+                    (0, 0)
+                }
+            } else {
+                (self.address6(false, word), self.address6(true, word))
+            };
+            // SAFETY: both have room for 4 words.
+            unsafe {
+                local.add(word as usize).write_unaligned(own);
+                remote.add(word as usize).write_unaligned(peer);
+            }
+        }
+    }
+
     /// Sequence state.
     #[inline(always)]
     pub(crate) fn tcp(self) -> Option<Tcp> {

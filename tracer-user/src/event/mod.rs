@@ -147,6 +147,8 @@ pub enum Event {
     UnderWay(UnderWay),
     /// Peers wait for answers of a process that hears them no more.
     Unheard(Unheard),
+    /// A target asks whoever is at an address and has no answer yet, or that is over. At attach, before [`Unanswered`]: it asked before.
+    Question(Question),
 }
 
 impl Event {
@@ -192,6 +194,7 @@ impl Event {
             Self::Sync(e) => e.ns,
             Self::MemoryUse(e) => e.ns,
             Self::Unheard(e) => e.ns,
+            Self::Question(e) => e.ns,
             Self::Process(_)
             | Self::Thread(_)
             | Self::Disk(_)

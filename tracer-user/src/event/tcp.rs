@@ -81,6 +81,20 @@ pub struct Ack {
     pub socket: u64,
 }
 
+/// See [`tracer_common::tcp::Question`]. One without a `socket` was asked before the trace, at `ns`. One without a `tid` then: nobody knows
+/// which thread of the process asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented with the record of the same name")]
+pub struct Question {
+    pub ns: u64,
+    pub socket: u64,
+    pub pid: u32,
+    pub tid: u32,
+    pub local: String,
+    pub remote: String,
+    pub flags: u32,
+}
+
 /// See [`tracer_common::tcp::Ack`]: one with a `left_ns`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "documented with the record `Ack`")]

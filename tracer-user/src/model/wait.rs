@@ -149,6 +149,10 @@ impl Model {
             }
             Class::Upstream => {
                 let place = self.threads.remote_place(names, wait);
+                let (requests, threads) = (&self.requests, &self.threads);
+                let connected = || requests.connected_to(threads, wait.tid, (begin, end));
+                let remote = threads.connects(wait).then(connected).flatten();
+                let place = place.or_else(|| remote.map(|remote| names.place(&remote)));
                 let holder = self.threads.server(names, wait);
                 if place.is_none() && matches!(holder, Holder::Process(_)) {
                     return account.charge(charge(Resource::Upstream, place, holder));

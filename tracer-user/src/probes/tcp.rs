@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::Result;
 use tracer_common::tcp::{
-    Ack, Call, Client, Flow, LINKS_MAP, Link, LinkOwner, SOCKETS_MAP, Socket, SocketState,
+    Ack, Call, Client, Flow, LINKS_MAP, Link, LinkOwner, Question, SOCKETS_MAP, Socket, SocketState,
 };
 
 use super::{
@@ -84,8 +84,19 @@ pub(super) const PROBES: &[Probe] = &[
     ),
     optional(
         "inet_sock_set_state",
-        &["tcp_write_seq", "tcp_snd_una"],
-        "when the last bytes of a closed connection are acknowledged is not seen",
+        &[
+            "sock_family",
+            "sock_protocol",
+            "tcp_write_seq",
+            "tcp_snd_una",
+            "sock_local_port",
+            "sock_remote_port",
+            "sock_local4",
+            "sock_remote4",
+            "sock_local6",
+            "sock_remote6",
+        ],
+        "whom a connect waits for is not seen, nor when the last bytes of a closed connection are acknowledged",
         None,
     ),
     optional(
@@ -186,6 +197,18 @@ pub(super) fn socket(r: &Socket) -> event::Socket {
         local: address(r.family, r.local, r.local_port),
         local_port: r.local_port,
         remote: address(r.family, r.remote, r.remote_port),
+    }
+}
+
+pub(super) fn question(r: &Question) -> event::Question {
+    event::Question {
+        ns: r.header.ns,
+        socket: r.socket,
+        pid: r.pid,
+        tid: r.tid,
+        local: address(r.family, r.local, r.local_port),
+        remote: address(r.family, r.remote, r.remote_port),
+        flags: r.flags,
     }
 }
 

@@ -1,6 +1,7 @@
 //! TCP: the sends and receives of a target, and their acknowledgement.
 
 mod calls;
+mod connect;
 mod flow;
 mod link;
 mod unix;
@@ -17,7 +18,7 @@ use crate::{
     emit,
     filter::is_target,
     histograms,
-    kernel::{AF_INET, SOCK_NOSPACE, Skb, Sock, current, now},
+    kernel::{SOCK_NOSPACE, Skb, Sock, current, now},
     sockets::{self, NO_CALL, emit_call},
 };
 
@@ -141,26 +142,11 @@ fn announce(sk: Sock, state: &mut SocketState, pid: u32, now: u64) {
         record.family = u32::from(family);
         record.local_port = u32::from(sk.local_port());
         record.remote_port = u32::from(u16::from_be(sk.remote_port_be()));
-        let (local, remote) = (
-            (&raw mut record.local).cast::<u32>(),
-            (&raw mut record.remote).cast::<u32>(),
+        sk.write_addresses(
+            family,
+            (&raw mut record.local).cast(),
+            (&raw mut record.remote).cast(),
         );
-        for word in 0..4 {
-            let (own, peer) = if family == AF_INET {
-                if word == 0 {
-                    (sk.local4(), sk.remote4())
-                } else {
-                    (0, 0)
-                }
-            } else {
-                (sk.address6(false, word), sk.address6(true, word))
-            };
-            // SAFETY: both arrays are 4 words long.
-            unsafe {
-                local.add(word as usize).write_unaligned(own);
-                remote.add(word as usize).write_unaligned(peer);
-            }
-        }
     });
 }
 
@@ -256,16 +242,25 @@ fn emit_ack(socket: u64, left_ns: u64, now: u64) {
     });
 }
 
-/// `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`, everywhere. The process has closed the
-/// connection. When the peer acknowledges its end, and so all before it, the state changes. `tcp_probe` no longer fires there.
+/// `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`, everywhere. A process connects, or that is
+/// over. Or the process has closed the connection. When the peer acknowledges its end, and so all before it, the state changes.
+/// `tcp_probe` no longer fires there.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
-    let old = ctx.arg::<u64>(1) as u32;
-    if old == TCP_FIN_WAIT1 || old == TCP_CLOSING || old == TCP_LAST_ACK {
-        last_acknowledged(Sock(ctx.arg(0)));
+    let (old, new) = (ctx.arg::<u64>(1) as u32, ctx.arg::<u64>(2) as u32);
+    let sk = Sock(ctx.arg(0));
+    if new == TCP_SYN_SENT {
+        connect::begins(sk);
+    } else if old == TCP_SYN_SENT {
+        connect::ends(sk);
+    } else if old == TCP_FIN_WAIT1 || old == TCP_CLOSING || old == TCP_LAST_ACK {
+        last_acknowledged(sk);
     }
     0
 }
+
+/// State of `include/net/tcp_states.h` in which nobody has answered a connect yet; the same in all versions.
+const TCP_SYN_SENT: u32 = 2;
 
 /// States of `include/net/tcp_states.h` in which a closed connection waits for the acknowledgement of its end; the same in all versions.
 const TCP_FIN_WAIT1: u32 = 4;

@@ -17,6 +17,7 @@ impl Requests {
     /// A socket was seen for the first time.
     pub(in crate::model) fn socket(&mut self, threads: &mut Threads, socket: &event::Socket) {
         self.rename(threads, socket);
+        self.is_connected(threads, socket);
         let connection = self.connections.entry(socket.socket).or_default();
         connection.local_port = socket.local_port;
         connection.caller = self.clients.met(socket);

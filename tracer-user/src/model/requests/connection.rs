@@ -8,6 +8,7 @@ use crate::{
     model::{
         books::{AddressId, ProcessId},
         links::Route,
+        threads::Questions,
     },
 };
 
@@ -32,6 +33,8 @@ pub(crate) struct Turn {
     pub(crate) blocked_ns: u64,
     /// Nobody heard its connection, when that was last looked at.
     pub(crate) unheard: Option<Sight>,
+    /// What was asked for it.
+    pub(crate) questions: Questions,
 }
 
 impl Turn {
@@ -49,6 +52,7 @@ impl Turn {
             blocked: false,
             blocked_ns: 0,
             unheard: None,
+            questions: Questions::default(),
         }
     }
 }

@@ -74,22 +74,30 @@ impl Hands {
         (kept > 0).then_some((tid, kept))
     }
 
+    /// The hand that did most in `[begin, end]`.
+    pub(super) fn busiest(&self, threads: &Threads, span: (u64, u64)) -> Option<u32> {
+        self.busiest_did(threads, span).map(|(tid, _)| tid)
+    }
+
+    fn busiest_did(&self, threads: &Threads, (begin, end): (u64, u64)) -> Option<(u32, Budget)> {
+        let did = self.tids.iter().filter_map(|tid| {
+            let spent = threads.get(*tid)?.between(begin, end);
+            let mut did = spent.certain;
+            for class in Class::ALL.into_iter().filter(|class| *class != Class::Idle) {
+                did[class.index()] += spent.tentative[class.index()];
+            }
+            Some((*tid, did))
+        });
+        did.max_by_key(|(_, did)| did.iter().sum::<u64>())
+    }
+
     fn worked(&self, threads: &Threads, (begin, end): (u64, u64), waited: &mut Budget) {
         let idle = waited[Class::Idle.index()];
         let length = end.saturating_sub(begin);
         if idle == 0 || length == 0 {
             return;
         }
-        let did = self.tids.iter().filter_map(|tid| threads.get(*tid));
-        let did = did.map(|thread| {
-            let spent = thread.between(begin, end);
-            let mut did = spent.certain;
-            for class in Class::ALL.into_iter().filter(|class| *class != Class::Idle) {
-                did[class.index()] += spent.tentative[class.index()];
-            }
-            did
-        });
-        let Some(did) = did.max_by_key(|did| did.iter().sum::<u64>()) else {
+        let Some((_, did)) = self.busiest_did(threads, (begin, end)) else {
             return;
         };
         for class in Class::ALL {

@@ -18,6 +18,7 @@ mod network;
 mod parts;
 mod places;
 mod pushes;
+pub(crate) mod questions;
 pub(crate) mod remote;
 mod requests;
 mod run_queue;

@@ -4,7 +4,7 @@ use crate::{
     class::{Cause, Resource},
     model::{
         Model,
-        scenes::{answers, chains, homes, ledgers, lost, remote, unheard, upstream, *},
+        scenes::{answers, chains, homes, ledgers, lost, questions, remote, unheard, upstream, *},
     },
     verdict::{Verdict, fixture::judge},
 };
@@ -263,6 +263,21 @@ fn a_server_elsewhere_is_named_by_its_address_and_that_explains_it() {
         verdict.sentence
     );
     near(verdict.confidence, 1.0);
+}
+
+#[test]
+fn who_does_not_answer_a_connect_is_named_by_its_address() {
+    let verdict = judge(&questions::unanswered_in_a_loop());
+    let first = verdict.primary().unwrap();
+    assert_eq!(
+        (first.resource, first.culprits.len()),
+        (Resource::Upstream, 0)
+    );
+    assert!(
+        verdict.sentence.contains("on 10.99.0.9:81"),
+        "{}",
+        verdict.sentence
+    );
 }
 
 #[test]
