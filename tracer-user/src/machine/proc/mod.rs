@@ -4,6 +4,7 @@
 //! be read is left out: it is never an error.
 
 mod accepted;
+mod connecting;
 mod descriptors;
 mod disk;
 mod epoll;
@@ -56,7 +57,7 @@ pub(crate) use self::{
     qdisc::{Queueing, interfaces, queueing},
     remote::{asks_over_files, remote_mounts},
     sender::senders,
-    socket::sockets,
+    socket::{Sockets, sockets},
     standing::{is_direct, standings},
     thread::{thread_names, threads, tracer_of},
     unanswered::unanswered,

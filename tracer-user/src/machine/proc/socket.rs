@@ -9,11 +9,32 @@ use std::{
     os::unix::fs::MetadataExt as _,
 };
 
-use super::numbers_in;
-use crate::event::OpenSocket;
+use super::{connecting::askers, numbers_in};
+use crate::{
+    event::{OpenSocket, Question},
+    machine::clocks::now_ns,
+};
 
-/// `TCP_LISTEN` of `include/net/tcp_states.h`, as the column `st` has it.
+/// `TCP_LISTEN` and `TCP_SYN_SENT` of `include/net/tcp_states.h`, as the column `st` has them.
 pub(super) const LISTEN: u8 = 0x0a;
+const SYN_SENT: u8 = 0x02;
+
+/// Length of a tick of these files (`USER_HZ`), ns.
+const TICK_NS: u64 = 10_000_000;
+
+/// How long TCP first waits for the answer to a connect, ticks (`TCP_TIMEOUT_INIT` of `include/net/tcp.h`).
+const FIRST_TIMEOUT: u64 = 100;
+
+/// The TCP sockets that processes have.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sockets {
+    /// Those that are open. A listening one is not among them: its queue holds connections, not bytes.
+    pub(crate) open: Vec<OpenSocket>,
+    /// The ports on which the processes listen, ascending.
+    pub(crate) listening: Vec<u32>,
+    /// The connects that nobody has answered.
+    pub(crate) connecting: Vec<Question>,
+}
 
 /// One line of `/proc/net/tcp`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +47,27 @@ pub(super) struct Line {
     /// For a listener: connections not yet accepted.
     unread_bytes: u32,
     pub(crate) inode: u64,
+    timer: Timer,
+}
+
+/// The timer of what is sent and not acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Timer {
+    /// How often it has run out.
+    runs: u64,
+    /// How long it runs now, ticks.
+    length: u64,
+    /// How much of that is left, ticks.
+    left: u64,
+}
+
+impl Timer {
+    /// How long it has run in all, ticks. From 6.5 on, TCP does not double it the first times.
+    fn age(self) -> u64 {
+        let doubled = (self.length / FIRST_TIMEOUT).checked_ilog2().unwrap_or(0);
+        let runs = self.runs.saturating_sub(u64::from(doubled)) + (1_u64 << doubled) - 1;
+        runs.saturating_mul(FIRST_TIMEOUT) + self.length.saturating_sub(self.left)
+    }
 }
 
 impl Line {
@@ -37,7 +79,13 @@ impl Line {
         let (unacked, unread) = fields.next()?.split_once(':')?;
         let unacked_bytes = u32::from_str_radix(unacked, 16).ok()?;
         let unread_bytes = u32::from_str_radix(unread, 16).ok()?;
-        let inode = fields.nth(4)?.parse().ok()?;
+        let (_, left) = fields.next()?.split_once(':')?;
+        let left = u64::from_str_radix(left, 16).ok()?;
+        let runs = u64::from_str_radix(fields.next()?, 16).ok()?;
+        let inode = fields.nth(2)?.parse().ok()?;
+        // A connection that is nearly over, or not there yet, has no length.
+        let length = fields.nth(2).and_then(|ticks| ticks.parse().ok());
+        let length = length.unwrap_or(0);
         Some(Self {
             local,
             remote,
@@ -45,6 +93,7 @@ impl Line {
             unacked_bytes,
             unread_bytes,
             inode,
+            timer: Timer { runs, length, left },
         })
     }
 
@@ -55,6 +104,18 @@ impl Line {
             local_port: self.local.port().into(),
             remote: self.remote.to_string(),
             unread_bytes: self.unread_bytes,
+        }
+    }
+
+    /// The question that a connect is.
+    fn to_question(&self, (pid, tid): (u32, u32)) -> Question {
+        Question {
+            ns: now_ns().saturating_sub(self.timer.age().saturating_mul(TICK_NS)),
+            pid,
+            tid,
+            local: self.local.to_string(),
+            remote: self.remote.to_string(),
+            ..Question::default()
         }
     }
 }
@@ -125,12 +186,9 @@ pub(super) fn socket_inode(link: &OsString) -> Option<u64> {
         .ok()
 }
 
-/// The TCP sockets that processes have open, and the ports on which they listen, ascending.
-///
-/// Each process is looked up in its own network namespace. Listening sockets are not among the open ones: their queue holds connections,
-/// not bytes.
+/// The TCP sockets of processes. Each process is looked up in its own network namespace.
 #[must_use]
-pub(crate) fn sockets(pids: &[u32]) -> (Vec<OpenSocket>, Vec<u32>) {
+pub(crate) fn sockets(pids: &[u32]) -> Sockets {
     // The descriptors first. Then a socket closed in between is missing from the list, and a new one is not looked for.
     let mut namespaces: BTreeMap<u64, Vec<(u64, u32)>> = BTreeMap::new();
     for &pid in pids {
@@ -139,7 +197,7 @@ pub(crate) fn sockets(pids: &[u32]) -> (Vec<OpenSocket>, Vec<u32>) {
             wanted.extend(inodes(pid).map(|inode| (inode, pid)));
         }
     }
-    let (mut open, mut ports) = (Vec::new(), BTreeSet::new());
+    let (mut open, mut ports, mut connects) = (Vec::new(), BTreeSet::new(), BTreeMap::new());
     for mut wanted in namespaces.into_values() {
         wanted.sort_unstable();
         wanted.dedup();
@@ -153,12 +211,30 @@ pub(crate) fn sockets(pids: &[u32]) -> (Vec<OpenSocket>, Vec<u32>) {
             for (_, pid) in owners.take_while(|(inode, _)| *inode == line.inode) {
                 match line.state {
                     LISTEN => _ = ports.insert(line.local.port().into()),
+                    SYN_SENT => {
+                        let of: &mut Vec<Line> = connects.entry(*pid).or_default();
+                        of.push(line.clone());
+                        open.push(line.to_event(*pid));
+                    }
                     _ => open.push(line.to_event(*pid)),
                 }
             }
         }
     }
-    (open, ports.into_iter().collect())
+    Sockets {
+        open,
+        listening: ports.into_iter().collect(),
+        connecting: connects.into_iter().flat_map(connecting).collect(),
+    }
+}
+
+/// The connects of a process, each with the thread that waits for it.
+fn connecting((pid, connects): (u32, Vec<Line>)) -> Vec<Question> {
+    let inodes: Vec<u64> = connects.iter().map(|line| line.inode).collect();
+    let asked = connects.iter().zip(askers(pid, &inodes));
+    asked
+        .map(|(line, tid)| line.to_question((pid, tid)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -214,6 +290,20 @@ mod tests {
     }
 
     #[test]
+    fn a_timer_that_is_doubled_at_once_or_later_tells_how_long_a_connect_has_waited() {
+        let age = |runs, length, left| {
+            let timer = Timer { runs, length, left };
+            timer.age()
+        };
+        assert_eq!(age(0, 100, 40), 60);
+        assert_eq!(age(1, 200, 150), 150);
+        assert_eq!(age(3, 800, 800), 700);
+        // The first times it is not doubled.
+        assert_eq!((age(3, 100, 100), age(5, 200, 200)), (300, 500));
+        assert_eq!(age(0, 20, 5), 15);
+    }
+
+    #[test]
     fn only_sockets_have_a_socket_inode() {
         assert_eq!(socket_inode(&"socket:[4711]".into()), Some(4711));
         assert_eq!(socket_inode(&"pipe:[4711]".into()), None);
@@ -228,9 +318,10 @@ mod tests {
         let (_server, peer) = listener.accept().unwrap();
         client.write_all(&[0; 29]).unwrap();
         let own = std::process::id();
-        let (open, ports) = sockets(&[own, u32::MAX]);
-        assert!(ports.contains(&port.into()));
-        let server = open
+        let found = sockets(&[own, u32::MAX]);
+        assert!(found.listening.contains(&port.into()));
+        let server = found
+            .open
             .iter()
             .find(|socket| socket.local_port == u32::from(port))
             .unwrap();
