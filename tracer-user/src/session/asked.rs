@@ -12,10 +12,10 @@ use std::{
 };
 
 use rustc_hash::FxHashSet;
-use tracer_common::sched::WAIT_NO_WAKER;
+use tracer_common::{sched::WAIT_NO_WAKER, tcp::QUESTION_OVER};
 
 use crate::{
-    event::{Event, OpenSocket, Wait, is_local},
+    event::{Event, OpenSocket, Question, Wait, is_local},
     machine::{
         give_back_memory, priority,
         proc::{self, Connection},
@@ -66,6 +66,8 @@ pub(crate) struct Asked {
     since: Instant,
     /// Connections to look up together: a look reads the list of all sockets and all descriptors.
     wanted: Vec<Connection>,
+    /// Connects to this machine that nobody has answered so far, by socket.
+    connects: HashMap<u64, Question>,
     /// The look under way.
     looking: Option<JoinHandle<()>>,
     found: (Sender<Found>, Receiver<Found>),
@@ -84,6 +86,7 @@ impl Asked {
             wakers: HashMap::new(),
             since: Instant::now(),
             wanted: Vec::new(),
+            connects: HashMap::new(),
             looking: None,
             found: channel(),
         }
@@ -104,19 +107,38 @@ impl Asked {
             self.looks.clear();
             self.wakers.clear();
         }
+        let unanswered: Vec<u64> = self.connects.keys().copied().collect();
         // One look for each waker in a batch: looks some time apart are more likely to find a short connection.
         let mut seen = FxHashSet::default();
         for event in events {
             match event {
                 Event::Wait(wait) if seen.insert(wait.waker_pid) => self.woken(wait),
                 Event::Socket(e) => self.look(e.pid, e.local_port, &e.local, &e.remote),
+                Event::Question(e) => self.connects(e),
                 Event::Fork(fork) if fork.target => _ = self.known.insert(fork.pid),
                 // Another may get its number.
                 Event::Exit(exit) => _ = self.known.remove(&exit.pid),
                 _ => {}
             }
         }
+        // Those that had no answer in the batch before either.
+        for socket in unanswered {
+            if let Some(e) = self.connects.remove(&socket) {
+                self.look(e.pid, 0, &e.local, &e.remote);
+            }
+        }
         self.go_and_look();
+    }
+
+    /// Keeps a connect until it is answered. Whoever listens at the address does not accept it: soon it is worth a look.
+    fn connects(&mut self, question: &Question) {
+        if question.flags & QUESTION_OVER != 0 {
+            self.connects.remove(&question.socket);
+        } else if self.connects.len() < MOST_ADDRESSES
+            && is_local(&question.local, &question.remote)
+        {
+            self.connects.insert(question.socket, question.clone());
+        }
     }
 
     /// Wants the other end of a connection looked up, unless its address was looked at often enough.
@@ -306,6 +328,32 @@ mod tests {
         };
         asked.see(&[woken(0, 0), woken(100, 0), woken(7, WAIT_NO_WAKER)]);
         assert!(asked.wakers.is_empty());
+    }
+
+    #[test]
+    fn who_listens_is_looked_for_where_a_connect_stays_without_an_answer() {
+        let mut asked = Asked::new(&[100], &[]);
+        let question = |socket, flags, remote: &str| {
+            Event::Question(Question {
+                socket,
+                pid: u32::MAX,
+                local: "127.0.0.1:0".to_owned(),
+                remote: remote.to_owned(),
+                flags,
+                ..Question::default()
+            })
+        };
+        let answered = [
+            question(1, 0, "127.0.0.1:9"),
+            question(1, QUESTION_OVER, "127.0.0.1:9"),
+        ];
+        asked.see(&answered);
+        asked.see(&[question(2, 0, "127.0.0.1:9"), question(3, 0, "10.0.0.5:9")]);
+        assert!(asked.looks.is_empty());
+        for _ in 0..2 {
+            asked.see(&[]);
+            assert_eq!(asked.looks["127.0.0.1:9"], 1);
+        }
     }
 
     #[test]
