@@ -1,9 +1,9 @@
-//! Two tiers: a relay asks a server of this machine that has to share its CPU.
+//! Two tiers: a relay asks a server of this machine that has to share its CPU, and another one asks somebody who does not answer.
 
 use std::{
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
-    os::unix::process::CommandExt as _,
+    os::{fd::AsRawFd as _, unix::process::CommandExt as _},
     path::Path,
     process::{Command, Stdio},
     thread,
@@ -135,4 +135,47 @@ fn a_relay_waits_for_the_cpu_of_the_server_that_it_asks() {
             <= 2
     );
     drop(back);
+}
+
+/// How long the server below waits for the answer to a connect.
+const PATIENCE: Duration = Duration::from_millis(150);
+/// Its requests: a prime number, and enough for a verdict on requests.
+const IN_VAIN: usize = 23;
+
+#[test]
+fn a_server_waits_for_whoever_does_not_answer_its_connect() {
+    println!("RAN upstream");
+    let full = TcpListener::bind("127.0.0.1:0").unwrap();
+    // SAFETY: the call takes no pointers; a second call changes how many connections may wait.
+    assert_eq!(unsafe { libc::listen(full.as_raw_fd(), 0) }, 0);
+    let address = full.local_addr().unwrap();
+    // Nobody accepts it, and there is no room for another one.
+    let _waits = TcpStream::connect(address).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut question = [0; 64];
+        while stream.read_exact(&mut question).is_ok() {
+            assert!(TcpStream::connect_timeout(&address, PATIENCE).is_err());
+            stream.write_all(&question).unwrap();
+        }
+    });
+    let mut stream = connect(port);
+    let pid = std::process::id().to_string();
+    let trace = Trace::start(&["--pid", &pid, "--duration", "120s", "--output", "json"]).unwrap();
+    for _ in 0..IN_VAIN {
+        stream.write_all(&[1; 64]).unwrap();
+        stream.read_exact(&mut [0; 64]).unwrap();
+    }
+    let report = trace.stop().unwrap().json().unwrap();
+    drop(stream);
+    server.join().unwrap();
+    let verdict = &report["verdict"];
+    println!("{}", verdict["sentence"]);
+    assert_eq!(verdict["resource"], "upstream", "{verdict:#}");
+    assert_eq!(verdict["place"], address.to_string(), "{verdict:#}");
+    let waited = figure(&report, "/requests/budget_ns/upstream").unwrap();
+    let least = 9 * PATIENCE.as_nanos() as u64 * IN_VAIN as u64 / 10;
+    assert!(waited >= least, "{waited} of {least} ns");
 }
