@@ -122,8 +122,12 @@ pub struct Client {
 
 /// The question is over: the peer answered, or nobody waits for that any more.
 pub const QUESTION_OVER: u32 = 1;
+/// A datagram (UDP), which may be no question: many are sent to whom it may concern.
+pub const QUESTION_DATAGRAM: u32 = 2;
+/// The process has looked for an answer, and found none yet.
+pub const QUESTION_LISTENS: u32 = 4;
 
-/// A target asks whoever is at an address, and has no answer yet: it connects. Or such a question is over.
+/// A target asks whoever is at an address, and has no answer yet: it connects, or sends a datagram. Or such a question is over.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Question {
@@ -139,7 +143,7 @@ pub struct Question {
     pub family: u32,
     /// Own port, host order; 0 if the socket has none yet.
     pub local_port: u32,
-    /// Peer's port, host order.
+    /// Peer's port, host order; 0 if it is not known to whom a datagram went.
     pub remote_port: u32,
     /// `QUESTION_*` bits.
     pub flags: u32,

@@ -32,6 +32,8 @@ pub(crate) const AF_INET: u16 = 2;
 pub(crate) const AF_INET6: u16 = 10;
 /// `IPPROTO_TCP`
 const IPPROTO_TCP: u16 = 6;
+/// `IPPROTO_UDP`
+const IPPROTO_UDP: u16 = 17;
 
 impl Sock {
     /// Is it a TCP socket?
@@ -39,6 +41,13 @@ impl Sock {
     pub(crate) fn is_tcp(self) -> bool {
         let family = self.family();
         (family == AF_INET || family == AF_INET6) && self.protocol() == IPPROTO_TCP
+    }
+
+    /// Is it a UDP socket?
+    #[inline(always)]
+    pub(crate) fn is_udp(self) -> bool {
+        let family = self.family();
+        (family == AF_INET || family == AF_INET6) && self.protocol() == IPPROTO_UDP
     }
 
     /// Is it a Unix stream that a listener accepted? A socket pair has no name, and the end that connected seldom has one.

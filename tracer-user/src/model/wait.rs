@@ -18,6 +18,7 @@ use crate::{
 impl Model {
     /// One interval off the CPU: what came before it, the sleep, the run queue.
     pub(super) fn wait(&mut self, wait: &Wait) {
+        self.requests.listens(&mut self.threads, wait);
         let (names, account) = (&mut self.names, &mut self.account);
         let queued_ns = self.threads.met(wait);
         let mut lost_ns = 0;

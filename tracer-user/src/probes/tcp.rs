@@ -207,7 +207,10 @@ pub(super) fn question(r: &Question) -> event::Question {
         pid: r.pid,
         tid: r.tid,
         local: address(r.family, r.local, r.local_port),
-        remote: address(r.family, r.remote, r.remote_port),
+        remote: match r.remote_port {
+            0 => String::new(),
+            port => address(r.family, r.remote, port),
+        },
         flags: r.flags,
     }
 }

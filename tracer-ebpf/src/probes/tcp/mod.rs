@@ -4,6 +4,7 @@ mod calls;
 mod connect;
 mod flow;
 mod link;
+mod questions;
 mod unix;
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
@@ -30,6 +31,7 @@ fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
         sent(sk, ctx.arg::<u64>(1) as i32);
     } else {
         datagrams::sent_by(sk);
+        questions::sent(sk, ctx.arg::<u64>(1) as i32);
         unix::called(sk, ctx.arg::<u64>(1) as i32, CALL_SEND);
     }
     0
@@ -93,7 +95,9 @@ fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
     if sk.is_tcp() {
         received(sk, ctx.arg::<u64>(1) as i32);
     } else {
-        unix::called(sk, ctx.arg::<u64>(1) as i32, 0);
+        let (result, flags) = (ctx.arg::<u64>(1) as i32, ctx.arg::<u64>(2) as u32);
+        questions::received(sk, result, flags);
+        unix::called(sk, result, 0);
     }
     0
 }

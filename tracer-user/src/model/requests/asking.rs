@@ -1,20 +1,26 @@
 //! Questions that the target asks for a request: until they are answered, the request waits for that.
 //!
+//! A connect asks. A datagram may: one that is answered, one for whose answer the process looks, and one to a service that answers
+//! each. Who sends figures or a log to somebody sends datagrams, too, and waits for nobody.
+//!
 //! A question is for the request that its thread works on as it asks. A thread that owns no request asks for whoever gave it one (see
 //! `hands.rs`). What an event loop asks after it has waited for any of its connections is for none that is known.
 
 use arcstr::ArcStr;
-use rustc_hash::FxHashMap as HashMap;
-use tracer_common::tcp::QUESTION_OVER;
+use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
+use tracer_common::tcp::{QUESTION_LISTENS, QUESTION_OVER};
 
 use super::{Requests, connection::Turn, unanswered::TICKS_NS};
 use crate::{
     event,
-    model::threads::{Question, Questions, Threads},
+    model::threads::{Question, Questions, Threads, asked},
 };
 
-/// Most questions known at once. Beyond that the end of the older ones is not seen.
+/// Most questions, and most addresses, known at once. Beyond that the end of the older ones is not seen.
 const MOST: usize = 1 << 14;
+
+/// Most of those that ask on one socket known at once.
+const MOST_ON_ONE: usize = 64;
 
 /// Whose question it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,32 +43,113 @@ struct Before {
 /// The questions that have no answer yet.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Asking {
-    /// By socket.
-    open: HashMap<u64, For>,
+    /// By socket. An event loop may ask for several requests on one.
+    open: HashMap<u64, Vec<For>>,
+    /// Those of whom the target awaits answers to datagrams, in the words of the report.
+    awaited: HashSet<ArcStr>,
     before: Vec<Before>,
+}
+
+impl Asking {
+    /// Was nothing asked that has no answer yet?
+    fn is_empty(&self) -> bool {
+        self.open.is_empty() && self.before.is_empty()
+    }
+
+    fn add(&mut self, socket: u64, whose: For) {
+        if self.open.len() >= MOST {
+            self.open.clear();
+        }
+        let open = self.open.entry(socket).or_default();
+        if !open.contains(&whose) {
+            if open.len() == MOST_ON_ONE {
+                open.remove(0);
+            }
+            open.push(whose);
+        }
+    }
 }
 
 impl Requests {
     /// A thread asks somebody, or a question is over.
     pub(in crate::model) fn question(&mut self, threads: &mut Threads, found: &event::Question) {
-        if found.flags & QUESTION_OVER != 0 {
-            return self.question_over(threads, found);
+        match found {
+            _ if found.flags & QUESTION_OVER != 0 => self.question_over(threads, found),
+            _ if found.socket == 0 => self.asked_before(threads, found),
+            _ if found.flags & QUESTION_LISTENS != 0 => self.is_awaited(threads, found),
+            _ => self.asks_now(threads, found),
         }
-        if found.socket == 0 {
-            return self.asked_before(threads, found);
+    }
+
+    fn asks_now(&mut self, threads: &mut Threads, found: &event::Question) {
+        if !found.is_datagram() {
+            // The address may have been that of another socket before.
+            self.end_question(threads, found.socket, found.ns);
         }
-        // The address may have been that of another socket before.
-        self.end_question(threads, found.socket, found.ns);
+        let question = Question::new(found.socket, found);
+        let is_known = self.asking.awaited.contains(question.remote());
+        let question = question.awaited(is_known);
+        if question.is_awaited() {
+            self.asks_somebody(threads, found.tid, found.ns);
+        }
         let Some(whose) = self.asks_for(threads, found.tid) else {
             return;
         };
-        if self.asking.open.len() >= MOST {
-            self.asking.open.clear();
-        }
-        let question = Question::new(found.socket, found);
         if let Some(questions) = self.questions_of(threads, whose) {
             questions.add(question);
-            self.asking.open.insert(found.socket, whose);
+            self.asking.add(found.socket, whose);
+        }
+    }
+
+    /// A thread asks somebody, whoever it is: if a datagram of it, or of its request, has no answer yet, it has given that one up.
+    pub(super) fn asks_somebody(&mut self, threads: &mut Threads, tid: u32, ns: u64) {
+        if self.asking.is_empty() {
+            return;
+        }
+        if let Some(whose) = self.asks_for(threads, tid)
+            && let Some(questions) = self.questions_of(threads, whose)
+        {
+            questions.give_up(ns);
+        }
+        if let Some(thread) = threads.get_mut(tid) {
+            thread.questions.give_up(ns);
+        }
+    }
+
+    /// The target awaits the answers to its datagrams on a socket. If the socket has one peer, it does so whenever it sends to that one.
+    fn is_awaited(&mut self, threads: &mut Threads, found: &event::Question) {
+        let open = self.asking.open.get(&found.socket).cloned();
+        for whose in open.unwrap_or_default() {
+            if let Some(questions) = self.questions_of(threads, whose) {
+                questions.listens_on(found.socket);
+            }
+        }
+        if !found.remote.is_empty() && self.asking.awaited.len() < MOST {
+            self.asking.awaited.insert(asked(&found.remote, true));
+        }
+    }
+
+    /// A thread sleeps until a datagram comes, after it has sent one.
+    pub(in crate::model) fn listens(&mut self, threads: &mut Threads, wait: &event::Wait) {
+        if self.asking.is_empty() || !threads.receives_datagram(wait) {
+            return;
+        }
+        if let Some(whose) = self.asks_for(threads, wait.tid)
+            && let Some(questions) = self.questions_of(threads, whose)
+        {
+            questions.listens();
+        }
+    }
+
+    /// A thread was seen to listen to nobody but the one at an address.
+    pub(super) fn listens_to(&mut self, threads: &mut Threads, tid: u32, remote: &str) {
+        let remote = asked(remote, true);
+        let turns = threads.get(tid).map(|thread| thread.turns.clone());
+        let turns = turns.unwrap_or_default().into_iter().map(For::Request);
+        for whose in turns.chain([For::Thread(tid)]) {
+            if let Some(questions) = self.questions_of(threads, whose) {
+                questions.listens_to(&remote);
+            }
         }
     }
 
@@ -88,24 +175,29 @@ impl Requests {
         }
     }
 
-    /// The question on a socket, if one is open, is over. Returns whose it was.
-    fn end_question(&mut self, threads: &mut Threads, socket: u64, ns: u64) -> Option<For> {
-        let whose = self.asking.open.remove(&socket)?;
-        if let Some(questions) = self.questions_of(threads, whose) {
-            questions.over(socket, ns);
+    /// The questions on a socket, as far as they are open, are over. Returns whose they were.
+    fn end_question(&mut self, threads: &mut Threads, socket: u64, ns: u64) -> Vec<For> {
+        let all = self.asking.open.remove(&socket).unwrap_or_default();
+        for whose in &all {
+            if let Some(questions) = self.questions_of(threads, *whose) {
+                questions.over(socket, ns);
+            }
         }
-        Some(whose)
+        all
     }
 
     fn question_over(&mut self, threads: &mut Threads, found: &event::Question) {
-        match self.end_question(threads, found.socket, found.ns) {
-            Some(For::Request(socket)) => self.goes_on(threads, found, socket),
-            Some(For::Thread(_)) => {}
-            None => self.end_before(threads, found),
+        if found.is_datagram() {
+            self.is_awaited(threads, found);
+        }
+        match self.end_question(threads, found.socket, found.ns)[..] {
+            [For::Request(socket)] => self.goes_on(threads, found, socket),
+            [] => self.end_before(threads, found),
+            _ => {}
         }
     }
 
-    /// The thread that gave a question up goes on with the request for which it had asked: it may ask somebody else now.
+    /// The thread that gave a question up, or has the answer, goes on with the request for which it had asked: it may ask somebody else.
     fn goes_on(&self, threads: &mut Threads, found: &event::Question, socket: u64) {
         let is_its = |turn: &Turn| turn.tid == found.tid;
         if let Some(thread) = threads.get_mut(found.tid)

@@ -52,6 +52,7 @@ impl Requests {
                 if let Some(thread) = beside.threads.get_mut(call.tid) {
                     thread.asked = Some(call.socket);
                 }
+                self.asks_somebody(beside.threads, call.tid, call.ns);
             }
             (Role::Client, false) if call.result > 0 => {
                 connection.asked = None;

@@ -75,6 +75,11 @@ impl Requests {
     /// Connections of a process that nobody hears.
     pub(in crate::model) fn unheard(&mut self, threads: &mut Threads, found: &event::Unheard) {
         self.unheard.deaf.insert(found.pid, found.threads.clone());
+        for deaf in &found.threads {
+            if let Some((_, remote)) = &deaf.asks {
+                self.listens_to(threads, deaf.tid, remote);
+            }
+        }
         if !found.last {
             self.know_who_asks(threads, found);
         }

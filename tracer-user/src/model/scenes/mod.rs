@@ -5,6 +5,7 @@ pub(crate) mod chains;
 pub(crate) mod clients;
 mod closing;
 mod completions;
+pub(crate) mod datagrams;
 mod disks;
 pub(crate) mod homes;
 mod hung;

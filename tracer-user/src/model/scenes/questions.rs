@@ -17,7 +17,7 @@ const OWN_END: &str = "10.99.0.1:33000";
 const DEAD: &str = "10.99.0.9:81";
 
 /// Stacks: of a wait for one descriptor, and of a blocking connect.
-const POLL: u64 = 30;
+pub(super) const POLL: u64 = 30;
 const CONNECT: u64 = 31;
 
 fn question(tid: u32, socket: u64, ms: u64, flags: u32) -> Event {
@@ -43,7 +43,7 @@ fn over(tid: u32, socket: u64, ms: u64) -> Event {
 }
 
 /// Two threads, each busy but for these events.
-fn serving(events: impl IntoIterator<Item = Event>, end_ms: u64) -> Books {
+pub(super) fn serving(events: impl IntoIterator<Item = Event>, end_ms: u64) -> Books {
     let stacks = [
         stack(POLL, &["schedule", "do_sys_poll"]),
         stack(
@@ -59,7 +59,7 @@ fn serving(events: impl IntoIterator<Item = Event>, end_ms: u64) -> Books {
 }
 
 /// What is charged for answers: the place, and ms.
-fn asked(books: &Books) -> Vec<(Option<&str>, u64)> {
+pub(super) fn asked(books: &Books) -> Vec<(Option<&str>, u64)> {
     let mut asked: Vec<(Option<&str>, u64)> = Vec::new();
     let charges = books.bins.iter().flat_map(|bin| &bin.charges);
     for charge in charges.filter(|charge| charge.resource == Resource::Upstream) {

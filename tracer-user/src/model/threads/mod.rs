@@ -25,7 +25,7 @@ use crate::{class::Class, event};
 pub(super) use completions::OnDisk;
 use completions::Requested;
 use locks::LockWait;
-pub(super) use questions::{Asked, Question, Questions};
+pub(super) use questions::{Asked, Question, Questions, asked};
 use stack::Stacks;
 use stops::Stops;
 pub(super) use thread::Thread;

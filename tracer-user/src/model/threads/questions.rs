@@ -1,6 +1,7 @@
 //! Questions that nobody has answered yet: each says for whose answer a thread, or a request, waits until then.
 
 use arcstr::ArcStr;
+use tracer_common::tcp::QUESTION_LISTENS;
 
 use super::{Threads, thread::Behind};
 use crate::{
@@ -18,6 +19,9 @@ const MOST: usize = 32;
 /// The end of a question that has no answer yet, ns.
 const OPEN: u64 = u64::MAX;
 
+/// Stands for the address of a datagram that no probe has seen.
+const NOT_KNOWN: &str = "an address that is not known";
+
 /// A question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Question {
@@ -27,17 +31,41 @@ pub(crate) struct Question {
     remote: ArcStr,
     begin_ns: u64,
     end_ns: u64,
+    is_datagram: bool,
+    /// Does somebody wait for the answer? Many datagrams are sent without one.
+    is_awaited: bool,
 }
 
 impl Question {
     /// A question on this socket that has no answer yet.
     pub(crate) fn new(socket: u64, found: &event::Question) -> Self {
+        let is_datagram = found.is_datagram();
         Self {
             socket,
-            remote: ArcStr::from(&found.remote),
+            remote: asked(&found.remote, is_datagram),
             begin_ns: found.ns,
             end_ns: OPEN,
+            is_datagram,
+            is_awaited: found.surely_asks() || found.flags & QUESTION_LISTENS != 0,
         }
+    }
+
+    /// The same question; somebody waits for its answer, if `is_awaited`.
+    pub(crate) fn awaited(self, is_awaited: bool) -> Self {
+        Self {
+            is_awaited: self.is_awaited || is_awaited,
+            ..self
+        }
+    }
+
+    /// The one that is asked, in the words of the report.
+    pub(crate) fn remote(&self) -> &ArcStr {
+        &self.remote
+    }
+
+    /// Does somebody wait for the answer, as far as that is known?
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.is_awaited
     }
 
     /// The same question with its end.
@@ -47,6 +75,15 @@ impl Question {
 
     fn is_open(&self) -> bool {
         self.end_ns == OPEN
+    }
+}
+
+/// The one that is asked at an address, in the words of the report.
+pub(crate) fn asked(remote: &str, is_datagram: bool) -> ArcStr {
+    match (remote, is_datagram) {
+        ("", _) => ArcStr::from(format!("{NOT_KNOWN} (UDP)")),
+        (_, true) => ArcStr::from(format!("{remote} (UDP)")),
+        (_, false) => ArcStr::from(remote),
     }
 }
 
@@ -82,16 +119,49 @@ impl Questions {
         }
     }
 
-    /// Has one of them no answer yet?
-    pub(crate) fn is_open(&self) -> bool {
-        self.0.iter().any(Question::is_open)
+    /// Datagrams that have no answer by now will get none: the one that sent them asks somebody else, or does something else.
+    pub(crate) fn give_up(&mut self, ns: u64) {
+        // Those for whose answer nobody waits explain nothing.
+        self.0.retain(|known| known.is_awaited);
+        let open = self.0.iter_mut().filter(|known| known.is_open());
+        for question in open.filter(|known| known.is_datagram) {
+            question.end_ns = ns;
+        }
     }
 
-    /// Those that were asked in `[from, to)`.
+    /// Somebody waits for the answers of this one.
+    pub(crate) fn listens_to(&mut self, remote: &ArcStr) {
+        for question in self.0.iter_mut().filter(|known| known.remote == *remote) {
+            question.is_awaited = true;
+        }
+    }
+
+    /// Somebody waits for the answers to what was asked on a socket.
+    pub(crate) fn listens_on(&mut self, socket: u64) {
+        for question in self.0.iter_mut().filter(|known| known.socket == socket) {
+            question.is_awaited = true;
+        }
+    }
+
+    /// The datagram that was sent last and has no answer yet: somebody waits for that answer.
+    pub(crate) fn listens(&mut self) {
+        let last = self.0.iter_mut().rev().find(|known| known.is_open());
+        if let Some(question) = last {
+            question.is_awaited = true;
+        }
+    }
+
+    /// Is somebody waited for who has not answered yet?
+    pub(crate) fn is_open(&self) -> bool {
+        let mut awaited = self.0.iter().filter(|known| known.is_awaited);
+        awaited.any(Question::is_open)
+    }
+
+    /// Those that were asked in `[from, to)`, or may have been.
     pub(crate) fn asked_in(&self, (from, to): (u64, u64)) -> Self {
-        let asked = self.0.iter();
-        let asked = asked.filter(|known| (from..to).contains(&known.begin_ns));
-        Self(asked.cloned().collect())
+        let may_be =
+            |known: &&Question| known.begin_ns == 0 || (from..to).contains(&known.begin_ns);
+        Self(self.0.iter().filter(may_be).cloned().collect())
     }
 
     /// These and others, as one list.
@@ -106,7 +176,7 @@ impl Questions {
     pub(crate) fn parts(&self, begin: u64, end: u64) -> Vec<Asked> {
         let mut parts = Vec::new();
         let mut free = vec![(begin, end)];
-        for question in self.0.iter().rev() {
+        for question in self.0.iter().rev().filter(|known| known.is_awaited) {
             let mut left = Vec::new();
             for (from, to) in free {
                 let (begin_ns, end_ns) = (question.begin_ns.max(from), question.end_ns.min(to));
@@ -183,6 +253,8 @@ impl Threads {
 
 #[cfg(test)]
 mod tests {
+    use tracer_common::tcp::QUESTION_DATAGRAM;
+
     use super::*;
 
     fn question(socket: u64, remote: &str, begin_ns: u64, end_ns: u64) -> Question {
@@ -192,6 +264,16 @@ mod tests {
             ..event::Question::default()
         };
         Question::new(socket, &found).until(end_ns)
+    }
+
+    fn datagram(socket: u64, remote: &str, begin_ns: u64) -> Question {
+        let found = event::Question {
+            ns: begin_ns,
+            remote: remote.to_owned(),
+            flags: QUESTION_DATAGRAM,
+            ..event::Question::default()
+        };
+        Question::new(socket, &found)
     }
 
     fn parts(questions: &Questions, begin: u64, end: u64) -> Vec<(u64, u64, String)> {
@@ -248,6 +330,33 @@ mod tests {
         assert_eq!(asked.iter().map(|part| part.ns).sum::<u64>(), 30);
         let left = [Class::Idle, Class::Upstream, Class::Disk].map(|class| waited[class.index()]);
         assert_eq!(left, [30, 30, 40]);
+    }
+
+    #[test]
+    fn a_datagram_asks_if_somebody_waits_for_its_answer() {
+        let mut questions = Questions::default();
+        questions.add(datagram(1, "10.0.0.1:8125", 10));
+        assert_eq!((questions.is_open(), questions.owed_ns(0, 50)), (false, 0));
+        questions.listens_on(1);
+        assert_eq!((questions.is_open(), questions.owed_ns(0, 50)), (true, 40));
+        questions.add(datagram(2, "", 20));
+        questions.listens_on(2);
+        let expected = [
+            part(10, 20, "10.0.0.1:8125 (UDP)"),
+            part(20, 50, "an address that is not known (UDP)"),
+        ];
+        assert_eq!(parts(&questions, 0, 50), expected);
+    }
+
+    #[test]
+    fn who_sends_to_a_service_that_answers_asks_until_the_sender_gives_up() {
+        let mut questions = Questions::default();
+        questions.add(datagram(1, "10.0.0.1:8125", 5));
+        questions.add(datagram(2, "[::1]:53", 10));
+        questions.add(question(3, "a", 40, OPEN));
+        questions.give_up(30);
+        assert_eq!(questions.owed_ns(0, 40), 20);
+        assert!(questions.is_open());
     }
 
     #[test]

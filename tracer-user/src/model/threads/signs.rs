@@ -140,6 +140,12 @@ pub(crate) fn connects(stack: &[String]) -> bool {
     has_any(stack, CONNECTS)
 }
 
+/// Does it sleep until a datagram comes on the socket from which it receives?
+#[must_use]
+pub(crate) fn receives_datagram(stack: &[String]) -> bool {
+    has_any(stack, &["udp_recvmsg", "udpv6_recvmsg"])
+}
+
 /// Does it sleep until somebody connects?
 #[must_use]
 pub(crate) fn accepts(stack: &[String]) -> bool {

@@ -294,6 +294,12 @@ impl Threads {
         stack.is_some_and(|stack| stack.connects)
     }
 
+    /// Did a thread wait in a receive on a UDP socket?
+    pub(in crate::model) fn receives_datagram(&self, wait: &Wait) -> bool {
+        let stack = self.stacks.get(wait.stack);
+        stack.is_some_and(|stack| stack.receives_datagram)
+    }
+
     /// Did a thread wait in a send on a TCP socket?
     pub(in crate::model) fn sends_stream(&self, wait: &Wait) -> bool {
         let stack = self.stacks.get(wait.stack);
@@ -318,6 +324,8 @@ impl Threads {
             thread.bystander = interrupt.then_some(wait.waker_pid);
             if has_waker {
                 thread.woken_by = Some((until, wait.waker_tid));
+                // It is given something else to do, whatever became of the datagram that it sent.
+                thread.questions.give_up(begin);
             }
         }
         if has_waker {

@@ -4,7 +4,10 @@ use crate::{
     class::{Cause, Resource},
     model::{
         Model,
-        scenes::{answers, chains, homes, ledgers, lost, questions, remote, unheard, upstream, *},
+        scenes::{
+            answers, chains, datagrams, homes, ledgers, lost, questions, remote, unheard, upstream,
+            *,
+        },
     },
     verdict::{Verdict, fixture::judge},
 };
@@ -278,6 +281,17 @@ fn who_does_not_answer_a_connect_is_named_by_its_address() {
         "{}",
         verdict.sentence
     );
+}
+
+#[test]
+fn a_name_service_is_named_and_who_only_takes_figures_is_not() {
+    let verdict = judge(&datagrams::no_name());
+    let sentence = &verdict.sentence;
+    assert!(sentence.contains("on 10.0.0.53:53 (UDP)"), "{sentence}");
+    let told = judge(&datagrams::only_told());
+    assert!(!told.sentence.contains("8125"), "{}", told.sentence);
+    let mut found = told.hypotheses.iter().map(|found| found.resource);
+    assert!(found.all(|resource| resource != Resource::Upstream));
 }
 
 #[test]
