@@ -49,8 +49,8 @@ pub(super) struct Scene {
     pub(super) sockets: Vec<OpenSocket>,
     /// Ports on which they listen.
     pub(super) listening: Vec<u32>,
-    /// The connects that nobody has answered.
-    connecting: Vec<Question>,
+    /// What they asked that nobody has answered.
+    questions: Vec<Question>,
     unanswered: Vec<Unanswered>,
     /// The connections that nobody hears.
     unheard: Vec<Unheard>,
@@ -87,7 +87,7 @@ impl Scene {
         let Sockets {
             open: sockets,
             listening,
-            connecting,
+            questions,
         } = aside.look_once(SOCKETS, move || proc::sockets(&pids));
         let (pids, open, ports) = (targets.clone(), sockets.clone(), listening.clone());
         let (unanswered, under_way) = aside.look_once(UNANSWERED, move || {
@@ -108,7 +108,7 @@ impl Scene {
             targets,
             sockets,
             listening,
-            connecting,
+            questions,
             unanswered,
             unheard,
         })
@@ -175,7 +175,7 @@ impl Scene {
         let remote = self.targets.first().map(|pid| proc::remote_mounts(*pid));
         events.extend(remote.into_iter().flatten().map(Event::RemoteMount));
         events.extend(self.sockets.into_iter().map(Event::OpenSocket));
-        events.extend(self.connecting.into_iter().map(Event::Question));
+        events.extend(self.questions.into_iter().map(Event::Question));
         events.extend(self.unanswered.into_iter().map(Event::Unanswered));
         events.extend(self.unheard.into_iter().map(Event::Unheard));
         events

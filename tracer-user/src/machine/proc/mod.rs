@@ -5,6 +5,7 @@
 
 mod accepted;
 mod connecting;
+mod datagrams;
 mod descriptors;
 mod disk;
 mod epoll;

@@ -9,7 +9,7 @@ use std::{
     os::unix::fs::MetadataExt as _,
 };
 
-use super::{connecting::askers, numbers_in};
+use super::{connecting::askers, datagrams::awaited, numbers_in};
 use crate::{
     event::{OpenSocket, Question},
     machine::clocks::now_ns,
@@ -32,8 +32,8 @@ pub(crate) struct Sockets {
     pub(crate) open: Vec<OpenSocket>,
     /// The ports on which the processes listen, ascending.
     pub(crate) listening: Vec<u32>,
-    /// The connects that nobody has answered.
-    pub(crate) connecting: Vec<Question>,
+    /// The questions that nobody has answered: connects, and datagrams for whose answers threads sleep.
+    pub(crate) questions: Vec<Question>,
 }
 
 /// One line of `/proc/net/tcp`.
@@ -152,8 +152,17 @@ pub(super) fn namespace(pid: u32) -> Option<u64> {
 /// The TCP sockets of a network namespace; `folder` is `/proc/PID/net`. Lines are read one at a time: there may be a hundred
 /// thousand.
 pub(super) fn lines(folder: &str) -> impl Iterator<Item = Line> + use<> {
-    // Without IPv6 there is no tcp6.
-    let files = ["tcp", "tcp6"].map(|name| File::open(format!("{folder}/{name}")).ok());
+    lines_of(folder, ["tcp", "tcp6"])
+}
+
+/// The UDP sockets of a network namespace.
+pub(super) fn datagram_lines(folder: &str) -> impl Iterator<Item = Line> + use<> {
+    lines_of(folder, ["udp", "udp6"])
+}
+
+fn lines_of(folder: &str, names: [&str; 2]) -> impl Iterator<Item = Line> + use<> {
+    // Without IPv6 there is no second one.
+    let files = names.map(|name| File::open(format!("{folder}/{name}")).ok());
     let files = files.into_iter().flatten().map(BufReader::new);
     let lines = files.flat_map(|file| file.lines().map_while(Result::ok));
     lines.filter_map(|line| Line::parse(&line))
@@ -221,10 +230,12 @@ pub(crate) fn sockets(pids: &[u32]) -> Sockets {
             }
         }
     }
+    let mut questions: Vec<Question> = connects.into_iter().flat_map(connecting).collect();
+    questions.extend(pids.iter().flat_map(|pid| awaited(*pid)));
     Sockets {
         open,
         listening: ports.into_iter().collect(),
-        connecting: connects.into_iter().flat_map(connecting).collect(),
+        questions,
     }
 }
 

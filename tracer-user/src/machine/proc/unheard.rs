@@ -121,7 +121,7 @@ impl Quiet {
 struct Look {
     until: Instant,
     quiet: Vec<Quiet>,
-    /// Connections on which the target's processes ask, by inode.
+    /// Connections, and UDP sockets with one peer, on which the target's processes ask, by inode.
     asks: HashMap<u64, (String, String)>,
     /// Sockets of other kinds.
     others: HashSet<u64>,
@@ -162,6 +162,10 @@ impl Look {
                 continue;
             }
             self.others.insert(socket.inode);
+            // Who has sent a datagram to one peer alone may wait for its answer.
+            let peer = ends(&socket.stream);
+            let peer = peer.map(|(local, remote)| (local.to_string(), remote.to_string()));
+            self.asks.extend(peer.map(|ends| (socket.inode, ends)));
             if is_accepted_unix(&socket.stream) {
                 accepted += 1;
                 self.quiet.push(Quiet::new(pid, &socket));
