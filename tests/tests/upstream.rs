@@ -230,6 +230,22 @@ fn a_server_waits_for_whoever_does_not_answer_its_datagram() {
     assert_in_vain(&serving(work, || {}), &format!("{address} (UDP)"));
 }
 
+#[test]
+fn so_it_does_where_its_socket_has_no_peer_of_its_own() {
+    if !sees_datagrams() {
+        return;
+    }
+    let silent = datagrams();
+    let address = silent.local_addr().unwrap();
+    let work = move || {
+        let asks = datagrams();
+        asks.set_read_timeout(Some(PATIENCE)).unwrap();
+        asks.send_to(&[1], address).unwrap();
+        assert!(asks.recv_from(&mut [0]).is_err());
+    };
+    assert_in_vain(&serving(work, || {}), &format!("{address} (UDP)"));
+}
+
 /// Sleeps in a call in which an event loop would sleep.
 fn nap() {
     // SAFETY: an empty list.

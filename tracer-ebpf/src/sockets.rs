@@ -7,7 +7,11 @@ use tracer_common::{
     tcp::{Call, Question, SOCKETS_MAP, SocketState},
 };
 
-use crate::{emit, kernel::Sock, shared::shared};
+use crate::{
+    emit,
+    kernel::{Route, Sock},
+    shared::shared,
+};
 
 /// Socket states by the socket's kernel address.
 #[map]
@@ -123,7 +127,19 @@ pub(crate) fn emit_call(call: &Call, now: u64) {
 
 /// Emits a question that thread `tid` of process `pid` asks on a socket, or its end.
 #[inline(always)]
-pub(crate) fn emit_question(sk: Sock, (pid, tid): (u32, u32), flags: u32, now: u64) {
+pub(crate) fn emit_question(sk: Sock, who: (u32, u32), flags: u32, now: u64) {
+    emit_question_to(sk, who, flags, now, None);
+}
+
+/// The same of a datagram of a socket that has no peer of its own.
+#[inline(always)]
+pub(crate) fn emit_question_to(
+    sk: Sock,
+    (pid, tid): (u32, u32),
+    flags: u32,
+    now: u64,
+    route: Option<*const Route>,
+) {
     let family = sk.family();
     emit::event::<Question>(Kind::Question, now, |record| {
         // SAFETY: a reservation of this size.
@@ -135,10 +151,20 @@ pub(crate) fn emit_question(sk: Sock, (pid, tid): (u32, u32), flags: u32, now: u
         record.local_port = u32::from(sk.local_port());
         record.remote_port = u32::from(u16::from_be(sk.remote_port_be()));
         record.flags = flags;
-        sk.write_addresses(
-            family,
-            (&raw mut record.local).cast(),
-            (&raw mut record.remote).cast(),
+        let (local, remote) = (
+            (&raw mut record.local).cast::<u32>(),
+            (&raw mut record.remote).cast::<u32>(),
         );
+        sk.write_addresses(family, local, remote);
+        if let Some(route) = route {
+            // SAFETY: a map value.
+            let route = unsafe { &*route };
+            record.remote_port = route.port;
+            // SAFETY: both have room for 4 words.
+            unsafe {
+                local.cast::<[u32; 4]>().write_unaligned(route.from);
+                remote.cast::<[u32; 4]>().write_unaligned(route.to);
+            }
+        }
     });
 }

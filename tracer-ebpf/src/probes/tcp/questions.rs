@@ -7,8 +7,8 @@ use tracer_common::tcp::{QUESTION_DATAGRAM, QUESTION_LISTENS, QUESTION_OVER};
 
 use crate::{
     filter::is_target,
-    kernel::{Sock, current, now},
-    sockets::emit_question,
+    kernel::{AF_INET6, Route, Skb, Sock, current, now},
+    sockets::{emit_question, emit_question_to},
 };
 
 /// What was seen of a UDP socket of a target.
@@ -33,6 +33,10 @@ const LISTENS: u64 = 4;
 /// By the socket's kernel address.
 #[map]
 static TALKS: LruHashMap<u64, Talk> = LruHashMap::with_max_entries(4096, 0);
+
+/// The addresses of the last datagram of a target's socket that has no peer of its own, by the socket's kernel address.
+#[map]
+static ROUTES: LruHashMap<u64, Route> = LruHashMap::with_max_entries(1024, 0);
 
 /// A question that is emitted while another one is open comes at least so long after it, ns. One look-up of a name sends several
 /// datagrams at once, and who streams sends them all the time.
@@ -65,7 +69,43 @@ pub(super) fn sent(sk: Sock, result: i32) {
     }
     talk.asked_ns = now;
     talk.flags = IS_OPEN;
-    emit_question(sk, (pid, tid), QUESTION_DATAGRAM, now);
+    if sk.remote_port_be() != 0 {
+        return emit_question(sk, (pid, tid), QUESTION_DATAGRAM, now);
+    }
+    let key = sk.key();
+    emit_question_to(sk, (pid, tid), QUESTION_DATAGRAM, now, ROUTES.get_ptr(key));
+    // Another socket may come to lie there.
+    let _ = ROUTES.remove(key);
+}
+
+/// A packet leaves through an interface. Without a queue before that, it does so within the call that sends it. The address to which a
+/// socket without a peer sends stands nowhere else.
+#[inline(always)]
+pub(super) fn leaves(skb: Skb) {
+    let sk = skb.sk();
+    if sk.is_null()
+        || !sk.is_udp()
+        || sk.remote_port_be() != 0
+        || sk.local_port() < FIRST_FREE_PORT
+        || !is_target(current().0)
+    {
+        return;
+    }
+    goes(
+        sk.address(),
+        u32::from(sk.family() == AF_INET6),
+        Route::header(skb),
+    );
+}
+
+/// Not inlined: its locals would add to those of the functions called next, and BPF has 512 bytes of stack.
+#[inline(never)]
+fn goes(socket: u64, maps: u32, header: u64) -> i32 {
+    let route = Route::at(header, maps != 0);
+    if route.port != 0 {
+        let _ = ROUTES.insert(socket, route, 0);
+    }
+    0
 }
 
 /// A receive returned, in its caller's context.
