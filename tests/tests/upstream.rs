@@ -1,9 +1,9 @@
-//! Two tiers: a relay asks a server of this machine that has to share its CPU.
+//! Two tiers: a relay asks a server of this machine that has to share its CPU, and another one asks somebody who does not answer.
 
 use std::{
     io::{Read as _, Write as _},
-    net::{TcpListener, TcpStream},
-    os::unix::process::CommandExt as _,
+    net::{TcpListener, TcpStream, UdpSocket},
+    os::{fd::AsRawFd as _, unix::process::CommandExt as _},
     path::Path,
     process::{Command, Stdio},
     thread,
@@ -135,4 +135,160 @@ fn a_relay_waits_for_the_cpu_of_the_server_that_it_asks() {
             <= 2
     );
     drop(back);
+}
+
+/// How long the servers below wait for an answer.
+const PATIENCE: Duration = Duration::from_millis(150);
+/// Their requests: a prime number, and enough for a verdict on requests.
+const IN_VAIN: usize = 23;
+
+/// The report on a server, a thread of this process, that does `work` for each request. The client does `first` before it asks.
+fn serving(mut work: impl FnMut() + Send + 'static, mut first: impl FnMut()) -> serde_json::Value {
+    println!("RAN upstream");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut question = [0; 64];
+        while stream.read_exact(&mut question).is_ok() {
+            work();
+            stream.write_all(&question).unwrap();
+        }
+    });
+    let mut stream = connect(port);
+    let pid = std::process::id().to_string();
+    let trace = Trace::start(&["--pid", &pid, "--duration", "120s", "--output", "json"]).unwrap();
+    for _ in 0..IN_VAIN {
+        first();
+        stream.write_all(&[1; 64]).unwrap();
+        stream.read_exact(&mut [0; 64]).unwrap();
+    }
+    let report = trace.stop().unwrap().json().unwrap();
+    drop(stream);
+    server.join().unwrap();
+    println!("{}", report["verdict"]["sentence"]);
+    report
+}
+
+/// The time of all requests in which they waited for answers, ns.
+fn upstream_ns(report: &serde_json::Value) -> u64 {
+    figure(report, "/requests/budget_ns/upstream").unwrap_or(0)
+}
+
+/// The server waited for the one at `place` in each request until it gave up.
+fn assert_in_vain(report: &serde_json::Value, place: &str) {
+    let verdict = &report["verdict"];
+    assert_eq!(verdict["resource"], "upstream", "{verdict:#}");
+    assert_eq!(verdict["place"], place, "{verdict:#}");
+    let least = 9 * PATIENCE.as_nanos() as u64 * IN_VAIN as u64 / 10;
+    let waited = upstream_ns(report);
+    assert!(waited >= least, "{waited} of {least} ns");
+}
+
+#[test]
+fn a_server_waits_for_whoever_does_not_answer_its_connect() {
+    let full = TcpListener::bind("127.0.0.1:0").unwrap();
+    // SAFETY: the call takes no pointers; a second call changes how many connections may wait.
+    assert_eq!(unsafe { libc::listen(full.as_raw_fd(), 0) }, 0);
+    let address = full.local_addr().unwrap();
+    // Nobody accepts it, and there is no room for another one.
+    let _waits = TcpStream::connect(address).unwrap();
+    let work = move || assert!(TcpStream::connect_timeout(&address, PATIENCE).is_err());
+    assert_in_vain(&serving(work, || {}), &address.to_string());
+}
+
+/// Whether this kernel has the tracepoints that see datagrams (6.3 and later).
+fn sees_datagrams() -> bool {
+    let btf = std::fs::read("/sys/kernel/btf/vmlinux").unwrap_or_default();
+    let name = b"btf_trace_sock_recv_length\0";
+    let sees = btf.windows(name.len()).any(|window| window == name);
+    if !sees {
+        println!("SKIP upstream: this kernel has no tracepoint sock_recv_length");
+    }
+    sees
+}
+
+/// A UDP socket with an own port of this machine.
+fn datagrams() -> UdpSocket {
+    UdpSocket::bind("127.0.0.1:0").unwrap()
+}
+
+#[test]
+fn a_server_waits_for_whoever_does_not_answer_its_datagram() {
+    if !sees_datagrams() {
+        return;
+    }
+    let silent = datagrams();
+    let address = silent.local_addr().unwrap();
+    let work = move || {
+        let asks = datagrams();
+        asks.connect(address).unwrap();
+        asks.set_read_timeout(Some(PATIENCE)).unwrap();
+        asks.send(&[1]).unwrap();
+        assert!(asks.recv(&mut [0]).is_err());
+    };
+    assert_in_vain(&serving(work, || {}), &format!("{address} (UDP)"));
+}
+
+#[test]
+fn so_it_does_where_its_socket_has_no_peer_of_its_own() {
+    if !sees_datagrams() {
+        return;
+    }
+    let silent = datagrams();
+    let address = silent.local_addr().unwrap();
+    let work = move || {
+        let asks = datagrams();
+        asks.set_read_timeout(Some(PATIENCE)).unwrap();
+        asks.send_to(&[1], address).unwrap();
+        assert!(asks.recv_from(&mut [0]).is_err());
+    };
+    assert_in_vain(&serving(work, || {}), &format!("{address} (UDP)"));
+}
+
+/// Sleeps in a call in which an event loop would sleep.
+fn nap() {
+    // SAFETY: an empty list.
+    unsafe { libc::poll(std::ptr::null_mut(), 0, PATIENCE.as_millis() as i32) };
+}
+
+#[test]
+fn a_server_that_sends_figures_and_then_sleeps_waits_for_nobody() {
+    if !sees_datagrams() {
+        return;
+    }
+    let (takes, tells) = (datagrams(), datagrams());
+    tells.connect(takes.local_addr().unwrap()).unwrap();
+    let work = move || {
+        tells.send(&[1]).unwrap();
+        nap();
+    };
+    let report = serving(work, || {});
+    assert_ne!(report["verdict"]["resource"], "upstream");
+    assert_eq!(upstream_ns(&report), 0);
+}
+
+#[test]
+fn a_server_that_answers_datagrams_waits_for_nobody() {
+    if !sees_datagrams() {
+        return;
+    }
+    let (serves, client) = (datagrams(), datagrams());
+    let address = serves.local_addr().unwrap();
+    let work = move || {
+        // Each client asks twice.
+        for _ in 0..2 {
+            let (_, from) = serves.recv_from(&mut [0]).unwrap();
+            serves.send_to(&[1], from).unwrap();
+        }
+        nap();
+    };
+    let first = move || {
+        for _ in 0..2 {
+            client.send_to(&[1], address).unwrap();
+        }
+    };
+    let report = serving(work, first);
+    assert_ne!(report["verdict"]["resource"], "upstream");
+    assert_eq!(upstream_ns(&report), 0);
 }

@@ -72,10 +72,12 @@ pub enum Kind {
     LockReleased = 22,
     /// [`block::Sync`]
     Sync = 23,
+    /// [`tcp::Question`]
+    Question = 24,
 }
 
 /// Number of kinds.
-pub const KINDS: usize = 24;
+pub const KINDS: usize = 25;
 
 impl Kind {
     /// All kinds with the names that reports use.
@@ -104,6 +106,7 @@ impl Kind {
         (Self::LockTried, "lock_attempts"),
         (Self::LockReleased, "lock_releases"),
         (Self::Sync, "syncs"),
+        (Self::Question, "questions"),
     ];
 
     /// The kind with this number.

@@ -129,6 +129,39 @@ pub struct Client {
     pub client_pid: u32,
 }
 
+/// The question is over: the peer answered, or nobody waits for that any more.
+pub const QUESTION_OVER: u32 = 1;
+/// A datagram (UDP), which may be no question: many are sent to whom it may concern.
+pub const QUESTION_DATAGRAM: u32 = 2;
+/// The process has looked for an answer, and found none yet.
+pub const QUESTION_LISTENS: u32 = 4;
+
+/// A target asks whoever is at an address, and has no answer yet: it connects, or sends a datagram. Or such a question is over.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Question {
+    /// `ns` is the time at which it asks, or the end.
+    pub header: Header,
+    /// The socket.
+    pub socket: u64,
+    /// Process that asks.
+    pub pid: u32,
+    /// Thread that asks. At the end, the one that gave up; 0 if a packet or a timer of the kernel ended it.
+    pub tid: u32,
+    /// `AF_INET` or `AF_INET6`.
+    pub family: u32,
+    /// Own port, host order; 0 if the socket has none yet.
+    pub local_port: u32,
+    /// Peer's port, host order; 0 if it is not known to whom a datagram went.
+    pub remote_port: u32,
+    /// `QUESTION_*` bits.
+    pub flags: u32,
+    /// Own address, network order; IPv4 in the first 4 bytes.
+    pub local: [u8; 16],
+    /// Peer's address.
+    pub remote: [u8; 16],
+}
+
 /// Length of a link slice, ns. 10 ms is short against a human's idea of "slow". It is long against a packet: 1500 bytes take 1.2 ms
 /// at 10 Mbit/s.
 pub const LINK_SLICE_NS: u64 = 10_000_000;
@@ -223,6 +256,10 @@ pub struct SocketState {
     pub origin: u32,
     /// Of a Unix stream: the number of its inode. A socket that gets the same address has another one. 0: not known.
     pub inode: u32,
+    /// 1 while a [`Question`] of the socket has no answer.
+    pub asks: u32,
+    /// Explicit padding.
+    pub reserved: u32,
 }
 
 /// Key of a [`Link`] cell.
@@ -244,8 +281,9 @@ plain!(
     Socket = 80,
     Ack = 32,
     Client = 32,
+    Question = 80,
     Link = 88,
     Flow = 56,
-    SocketState = 104,
+    SocketState = 112,
     LinkOwner = 16
 );

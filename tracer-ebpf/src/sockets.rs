@@ -4,10 +4,14 @@ use aya_ebpf::{macros::map, maps::LruHashMap};
 use tracer_common::{
     Kind,
     record::{Header, MapLoss},
-    tcp::{CALL_CLOSE, Call, SOCKETS_MAP, SocketState},
+    tcp::{CALL_CLOSE, Call, Question, SOCKETS_MAP, SocketState},
 };
 
-use crate::{emit, kernel::now, shared::shared};
+use crate::{
+    emit,
+    kernel::{Route, Sock, now},
+    shared::shared,
+};
 
 /// Socket states by the socket's kernel address.
 #[map]
@@ -37,6 +41,8 @@ static UNSEEN: SocketState = SocketState {
     flow_queue: 0,
     origin: 0,
     inode: 0,
+    asks: 0,
+    reserved: 0,
 };
 
 /// The state of a socket; a socket without one gets it. `None`, and counted, if there is no room.
@@ -140,5 +146,49 @@ pub(crate) fn emit_call(call: &Call, now: u64) {
     // SAFETY: a reservation of this size.
     emit::event::<Call>(Kind::Call, now, |record| unsafe {
         record.write(*call);
+    });
+}
+
+/// Emits a question that thread `tid` of process `pid` asks on a socket, or its end.
+#[inline(always)]
+pub(crate) fn emit_question(sk: Sock, who: (u32, u32), flags: u32, now: u64) {
+    emit_question_to(sk, who, flags, now, None);
+}
+
+/// The same of a datagram of a socket that has no peer of its own.
+#[inline(always)]
+pub(crate) fn emit_question_to(
+    sk: Sock,
+    (pid, tid): (u32, u32),
+    flags: u32,
+    now: u64,
+    route: Option<*const Route>,
+) {
+    let family = sk.family();
+    emit::event::<Question>(Kind::Question, now, |record| {
+        // SAFETY: a reservation of this size.
+        let record = unsafe { &mut *record };
+        record.socket = sk.key();
+        record.pid = pid;
+        record.tid = tid;
+        record.family = u32::from(family);
+        record.local_port = u32::from(sk.local_port());
+        record.remote_port = u32::from(u16::from_be(sk.remote_port_be()));
+        record.flags = flags;
+        let (local, remote) = (
+            (&raw mut record.local).cast::<u32>(),
+            (&raw mut record.remote).cast::<u32>(),
+        );
+        sk.write_addresses(family, local, remote);
+        if let Some(route) = route {
+            // SAFETY: a map value.
+            let route = unsafe { &*route };
+            record.remote_port = route.port;
+            // SAFETY: both have room for 4 words.
+            unsafe {
+                local.cast::<[u32; 4]>().write_unaligned(route.from);
+                remote.cast::<[u32; 4]>().write_unaligned(route.to);
+            }
+        }
     });
 }

@@ -116,7 +116,8 @@ fn of_record(kind: Kind) -> Cost {
         | Kind::Signal
         | Kind::LockTried
         | Kind::LockReleased
-        | Kind::Sync => Cost::Figures,
+        | Kind::Sync
+        | Kind::Question => Cost::Figures,
     }
 }
 

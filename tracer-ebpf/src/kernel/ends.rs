@@ -1,4 +1,4 @@
-//! The two ends of a datagram: in its headers, and in the kernel's connection tracking.
+//! The two ends of a datagram: in its headers, as a key and as addresses, and in the kernel's connection tracking.
 
 use super::{Skb, config, has, number, untyped};
 
@@ -128,4 +128,84 @@ impl Ends {
         let addresses = u64::from(self.from) << 32 | u64::from(self.to);
         addresses ^ u64::from(self.ports).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
+}
+
+/// `AF_INET6`'s form of an IPv4 address: `::ffff:` before it.
+const MAPPED: u32 = 0xffff_u32.to_be();
+
+/// Both addresses of a datagram, in the form of its socket: 4 words of IPv6, or one of IPv4.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Route {
+    pub(crate) from: [u32; 4],
+    pub(crate) to: [u32; 4],
+    /// Receiver's port, host order; 0 if it is none of UDP, or a fragment.
+    pub(crate) port: u32,
+}
+
+impl Route {
+    const NONE: Self = Self {
+        from: [0; 4],
+        to: [0; 4],
+        port: 0,
+    };
+
+    /// Address of the IP header of a packet; 0 if the kernel's types do not say where it is.
+    #[inline(always)]
+    pub(crate) fn header(skb: Skb) -> u64 {
+        if !has(config!(offsets.skb_head)) || !has(config!(offsets.skb_network)) {
+            return 0;
+        }
+        number(skb.head()).wrapping_add(u64::from(skb.network()))
+    }
+
+    /// As the headers from there on say; `maps` IPv4 for a socket of IPv6.
+    #[inline(always)]
+    pub(crate) fn at(header: u64, maps: bool) -> Self {
+        let header = header as *const u8;
+        let first: u8 = untyped(header, 0, 0);
+        match first >> 4 {
+            4 => Self::of_ipv4(header, 4 * u32::from(first & 0xf), maps),
+            6 => Self::of_ipv6(header),
+            _ => Self::NONE,
+        }
+    }
+
+    #[inline(always)]
+    fn of_ipv4(header: *const u8, length: u32, maps: bool) -> Self {
+        let words: [u32; 5] = untyped(header, 0, [0; 5]);
+        let fragment = u16::from_be((words[1] >> 16) as u16) & FRAGMENT != 0;
+        if fragment || words[2] >> 8 & 0xff != IPPROTO_UDP {
+            return Self::NONE;
+        }
+        let (from, to) = if maps {
+            ([0, 0, MAPPED, words[3]], [0, 0, MAPPED, words[4]])
+        } else {
+            ([words[3], 0, 0, 0], [words[4], 0, 0, 0])
+        };
+        Self {
+            from,
+            to,
+            port: receiver_port(untyped(header, length, 0)),
+        }
+    }
+
+    #[inline(always)]
+    fn of_ipv6(header: *const u8) -> Self {
+        let words: [u32; 10] = untyped(header, 0, [0; 10]);
+        if words[1] >> 16 & 0xff != IPPROTO_UDP {
+            return Self::NONE;
+        }
+        Self {
+            from: [words[2], words[3], words[4], words[5]],
+            to: [words[6], words[7], words[8], words[9]],
+            port: receiver_port(untyped(header, 40, 0)),
+        }
+    }
+}
+
+/// The second of both ports, in host order.
+#[inline(always)]
+fn receiver_port(ports: u32) -> u32 {
+    u32::from(u16::from_be((ports >> 16) as u16))
 }

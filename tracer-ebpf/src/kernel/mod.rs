@@ -23,7 +23,7 @@ use crate::shared::shared;
 
 pub(crate) use self::{
     disk::*,
-    ends::Ends,
+    ends::{Ends, Route},
     lock::FileLock,
     net::*,
     run_queue::{CfsRq, Context, TaskGroup, UNKNOWN, context, throttled_on},

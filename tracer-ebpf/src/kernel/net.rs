@@ -32,6 +32,8 @@ pub(crate) const AF_INET: u16 = 2;
 pub(crate) const AF_INET6: u16 = 10;
 /// `IPPROTO_TCP`
 const IPPROTO_TCP: u16 = 6;
+/// `IPPROTO_UDP`
+const IPPROTO_UDP: u16 = 17;
 
 impl Sock {
     /// Is it a TCP socket?
@@ -39,6 +41,13 @@ impl Sock {
     pub(crate) fn is_tcp(self) -> bool {
         let family = self.family();
         (family == AF_INET || family == AF_INET6) && self.protocol() == IPPROTO_TCP
+    }
+
+    /// Is it a UDP socket?
+    #[inline(always)]
+    pub(crate) fn is_udp(self) -> bool {
+        let family = self.family();
+        (family == AF_INET || family == AF_INET6) && self.protocol() == IPPROTO_UDP
     }
 
     /// Is it a Unix stream that a listener accepted? A socket pair has no name, and the end that connected seldom has one.
@@ -90,6 +99,27 @@ impl Sock {
             config!(offsets.sock_local6)
         };
         field(self.0, base + 4 * word)
+    }
+
+    /// Writes the own and the peer's address of a socket of this `family`, each 4 words; IPv4 in the first.
+    #[inline(always)]
+    pub(crate) fn write_addresses(self, family: u16, local: *mut u32, remote: *mut u32) {
+        for word in 0..4 {
+            let (own, peer) = if family == AF_INET {
+                if word == 0 {
+                    (self.local4(), self.remote4())
+                } else {
+                    (0, 0)
+                }
+            } else {
+                (self.address6(false, word), self.address6(true, word))
+            };
+            // SAFETY: both have room for 4 words.
+            unsafe {
+                local.add(word as usize).write_unaligned(own);
+                remote.add(word as usize).write_unaligned(peer);
+            }
+        }
     }
 
     /// Sequence state.

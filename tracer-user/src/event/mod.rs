@@ -153,6 +153,8 @@ pub enum Event {
     Joined(Joined),
     /// A process of the target has had one client since before the window.
     SoleClient(SoleClient),
+    /// A target asks whoever is at an address and has no answer yet, or that is over. At attach, before [`Unanswered`]: it asked before.
+    Question(Question),
 }
 
 impl Event {
@@ -201,6 +203,7 @@ impl Event {
             Self::Opened(e) => e.socket.ns,
             Self::Joined(e) => e.ns,
             Self::SoleClient(e) => e.ns,
+            Self::Question(e) => e.ns,
             Self::Process(_)
             | Self::Thread(_)
             | Self::Disk(_)

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
+use tracer_common::tcp::QUESTION_DATAGRAM;
 
 /// See [`tracer_common::tcp::Call`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,6 +125,38 @@ pub struct SoleClient {
 pub struct Ack {
     pub ns: u64,
     pub socket: u64,
+}
+
+/// See [`tracer_common::tcp::Question`]. One without a `socket` was asked before the trace, at `ns`, or nobody knows when (0). If it has no
+/// `tid` either, nobody knows which thread of the process asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented with the record of the same name")]
+pub struct Question {
+    pub ns: u64,
+    pub socket: u64,
+    pub pid: u32,
+    pub tid: u32,
+    pub local: String,
+    pub remote: String,
+    pub flags: u32,
+}
+
+/// Ports of services that answer each datagram: name service, Kerberos, time, SNMP, RADIUS (IANA's list).
+const ANSWER_ALL: [&str; 6] = ["53", "88", "123", "161", "1812", "1813"];
+
+impl Question {
+    /// Is it a datagram?
+    #[must_use]
+    pub fn is_datagram(&self) -> bool {
+        self.flags & QUESTION_DATAGRAM != 0
+    }
+
+    /// Is it a question, whatever the process does after it? A datagram to a service that does not answer each may be none.
+    #[must_use]
+    pub fn surely_asks(&self) -> bool {
+        let port = self.remote.rsplit(':').next();
+        !self.is_datagram() || port.is_some_and(|port| ANSWER_ALL.contains(&port))
+    }
 }
 
 /// See [`tracer_common::tcp::Ack`]: one with a `left_ns`.

@@ -93,6 +93,7 @@ impl Model {
             Event::OpenSocket(socket) => self.requests.open_socket(socket),
             Event::Unanswered(found) => self.requests.unanswered(&mut self.threads, found),
             Event::Unheard(found) => self.requests.unheard(&mut self.threads, found),
+            Event::Question(found) => self.requests.question(&mut self.threads, found),
             Event::Stack(stack) => self.threads.learn_stack(stack),
             Event::Wait(wait) => self.wait(wait),
             Event::Slice(slice) => self.cpus.slice(slice),

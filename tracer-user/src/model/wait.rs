@@ -17,6 +17,7 @@ use crate::{
 impl Model {
     /// One interval off the CPU: what came before it, the sleep, the run queue.
     pub(super) fn wait(&mut self, wait: &Wait) {
+        self.requests.listens(&mut self.threads, wait);
         let (names, account) = (&mut self.names, &mut self.account);
         let queued_ns = self.threads.met(wait);
         let mut lost_ns = 0;
@@ -144,6 +145,10 @@ impl Model {
             }
             Class::Upstream => {
                 let place = self.threads.remote_place(names, wait);
+                let (requests, threads) = (&self.requests, &self.threads);
+                let connected = || requests.connected_to(threads, wait.tid, (begin, end));
+                let remote = threads.connects(wait).then(connected).flatten();
+                let place = place.or_else(|| remote.map(|remote| names.place(&remote)));
                 let holder = self.threads.server(names, wait);
                 if place.is_none() && matches!(holder, Holder::Process(_)) {
                     return account.charge(charge(Resource::Upstream, place, holder));

@@ -66,6 +66,7 @@ pub fn decode(bytes: &[u8], symbol: impl Fn(u64) -> String) -> Result<Event, Mal
         Kind::Socket => tcp::socket(&frame::read(bytes)?),
         Kind::Ack => tcp::acknowledgement(&frame::read(bytes)?),
         Kind::Client => Event::Client(tcp::client(&frame::read(bytes)?)),
+        Kind::Question => Event::Question(tcp::question(&frame::read(bytes)?)),
         Kind::Link => Event::Queue(tcp::link(&frame::read(bytes)?)),
         Kind::Flow => tcp::flow(&frame::read(bytes)?),
         Kind::Packets => Event::Packets(packets::packets(&frame::read(bytes)?)),

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use anyhow::Result;
 use tracer_common::tcp::{
     Ack, Call, Client, Flow, LINKS_MAP, Link, LinkOwner, ORIGIN_ACCEPTED, ORIGIN_CONNECTED,
-    SOCKETS_MAP, Socket, SocketState,
+    Question, SOCKETS_MAP, Socket, SocketState,
 };
 
 use super::{
@@ -90,9 +90,15 @@ pub(super) const PROBES: &[Probe] = &[
             "sock_protocol",
             "tcp_write_seq",
             "tcp_snd_una",
+            "sock_local_port",
+            "sock_remote_port",
+            "sock_local4",
+            "sock_remote4",
+            "sock_local6",
+            "sock_remote6",
         ],
         "who connected is known only on ports on which the target listened at attach; \
-         when the last bytes of a closed connection are acknowledged is not seen",
+         whom a connect waits for is not seen, nor when the last bytes of a closed connection are acknowledged",
         None,
     ),
     optional(
@@ -204,6 +210,21 @@ fn ends(r: &Socket) -> event::Socket {
         local: address(r.family, r.local, r.local_port),
         local_port: r.local_port,
         remote: address(r.family, r.remote, r.remote_port),
+    }
+}
+
+pub(super) fn question(r: &Question) -> event::Question {
+    event::Question {
+        ns: r.header.ns,
+        socket: r.socket,
+        pid: r.pid,
+        tid: r.tid,
+        local: address(r.family, r.local, r.local_port),
+        remote: match r.remote_port {
+            0 => String::new(),
+            port => address(r.family, r.remote, port),
+        },
+        flags: r.flags,
     }
 }
 

@@ -12,10 +12,13 @@ use std::{
 };
 
 use rustc_hash::FxHashSet;
-use tracer_common::sched::WAIT_NO_WAKER;
+use tracer_common::{
+    sched::WAIT_NO_WAKER,
+    tcp::{QUESTION_LISTENS, QUESTION_OVER},
+};
 
 use crate::{
-    event::{Event, OpenSocket, Origin, Wait, is_local},
+    event::{Event, OpenSocket, Origin, Question, Wait, is_local},
     machine::{
         give_back_memory, looks, priority,
         proc::{self, Connection},
@@ -47,7 +50,7 @@ pub(crate) struct Found {
     pub(crate) pid: u32,
     /// Process that asks it.
     pub(crate) by_pid: u32,
-    /// TCP port on which it is asked; none over a Unix socket.
+    /// TCP port on which it is asked; none over a Unix socket or UDP.
     pub(crate) port: Option<u32>,
 }
 
@@ -66,6 +69,8 @@ pub(crate) struct Asked {
     since: Instant,
     /// Connections to look up together: a look reads the list of all sockets and all descriptors.
     wanted: Vec<Connection>,
+    /// Questions to this machine that nobody has answered so far, by socket.
+    questions: HashMap<u64, Question>,
     /// The look under way.
     looking: Option<JoinHandle<()>>,
     found: (Sender<Found>, Receiver<Found>),
@@ -84,6 +89,7 @@ impl Asked {
             wakers: HashMap::new(),
             since: Instant::now(),
             wanted: Vec::new(),
+            questions: HashMap::new(),
             looking: None,
             found: channel(),
         }
@@ -104,6 +110,7 @@ impl Asked {
             self.looks.clear();
             self.wakers.clear();
         }
+        let unanswered: Vec<u64> = self.questions.keys().copied().collect();
         // One look for each waker in a batch: looks some time apart are more likely to find a short connection.
         let mut seen = FxHashSet::default();
         for event in events {
@@ -114,6 +121,7 @@ impl Asked {
             }
             match event {
                 Event::Wait(wait) if seen.insert(wait.waker_pid) => self.woken(wait),
+                Event::Question(e) => self.question(e),
                 Event::Fork(fork) if fork.target => _ = self.known.insert(fork.pid),
                 Event::Joined(joined) => _ = self.known.insert(joined.pid),
                 // Another may get its number.
@@ -121,22 +129,60 @@ impl Asked {
                 _ => {}
             }
         }
+        // Those that had no answer in the batch before either.
+        for socket in unanswered {
+            if let Some(question) = self.questions.remove(&socket) {
+                self.look_for(&question);
+            }
+        }
         self.go_and_look();
+    }
+
+    /// Keeps a question until it is answered: soon it is worth a look. Whoever listens at the address of a connect does not accept it. Who
+    /// answers a datagram is looked for, and so is who should.
+    fn question(&mut self, question: &Question) {
+        let is_over = question.flags & QUESTION_OVER != 0;
+        let is_awaited = is_over || question.flags & QUESTION_LISTENS != 0;
+        if is_over {
+            self.questions.remove(&question.socket);
+        }
+        if question.is_datagram() && is_awaited {
+            self.look_for(question);
+        } else if !is_over
+            && question.surely_asks()
+            && self.questions.len() < MOST_ADDRESSES
+            && is_local(&question.local, &question.remote)
+        {
+            self.questions.insert(question.socket, question.clone());
+        }
+    }
+
+    /// Wants whoever is at the address of a question looked up.
+    fn look_for(&mut self, question: &Question) {
+        if !self.may_look_at(0, &question.local, &question.remote) {
+            return;
+        }
+        let connection = Connection::parse(question.pid, &question.local, &question.remote);
+        self.wanted.extend(connection.map(|known| Connection {
+            is_datagram: question.is_datagram(),
+            ..known
+        }));
     }
 
     /// Wants the other end of a connection looked up, unless its address was looked at often enough.
     fn look(&mut self, by_pid: u32, local_port: u32, local: &str, remote: &str) {
-        if self.followed >= MOST_FOLLOWED
-            || self.serving.contains(&local_port)
-            || (self.looks.len() >= MOST_ADDRESSES && !self.looks.contains_key(remote))
-            || !is_local(local, remote)
-        {
-            return;
+        if self.may_look_at(local_port, local, remote) {
+            self.wanted.extend(Connection::parse(by_pid, local, remote));
         }
-        if !may_look(&mut self.looks, remote.to_owned()) {
-            return;
-        }
-        self.wanted.extend(Connection::parse(by_pid, local, remote));
+    }
+
+    /// Counts a look at an address; `false` if it is worth none, or was looked at often enough.
+    fn may_look_at(&mut self, local_port: u32, local: &str, remote: &str) -> bool {
+        self.followed < MOST_FOLLOWED
+            && !self.serving.contains(&local_port)
+            && (self.looks.len() < MOST_ADDRESSES || self.looks.contains_key(remote))
+            && is_local(local, remote)
+            && may_look(&mut self.looks, remote.to_owned())
     }
 
     /// Begins to look up the connections in `wanted`, unless a look is under way.
@@ -150,7 +196,8 @@ impl Asked {
             priority::as_everybody();
             for (asked, peers) in wanted.iter().zip(proc::peers_of(&wanted)) {
                 for pid in peers.into_iter().take(MOST_FOLLOWED) {
-                    let (by_pid, port) = (asked.pid, Some(asked.remote.port().into()));
+                    let (by_pid, port) = (asked.pid, asked.remote.port().into());
+                    let port = (!asked.is_datagram).then_some(port);
                     // The receiver is gone once the trace is over.
                     let _ = sender.send(Found { pid, by_pid, port });
                 }
@@ -215,6 +262,8 @@ mod tests {
         net::{TcpListener, TcpStream},
         os::linux::net::SocketAddrExt as _,
     };
+
+    use tracer_common::tcp::QUESTION_DATAGRAM;
 
     use super::*;
     use crate::event::{Opened, Socket};
@@ -313,6 +362,57 @@ mod tests {
         };
         asked.see(&[woken(0, 0), woken(100, 0), woken(7, WAIT_NO_WAKER)]);
         assert!(asked.wakers.is_empty());
+    }
+
+    #[test]
+    fn who_listens_is_looked_for_where_a_connect_stays_without_an_answer() {
+        let mut asked = Asked::new(&[100], &[]);
+        let question = |socket, flags, remote: &str| {
+            Event::Question(Question {
+                socket,
+                pid: u32::MAX,
+                local: "127.0.0.1:0".to_owned(),
+                remote: remote.to_owned(),
+                flags,
+                ..Question::default()
+            })
+        };
+        let answered = [
+            question(1, 0, "127.0.0.1:9"),
+            question(1, QUESTION_OVER, "127.0.0.1:9"),
+        ];
+        asked.see(&answered);
+        asked.see(&[question(2, 0, "127.0.0.1:9"), question(3, 0, "10.0.0.5:9")]);
+        assert!(asked.looks.is_empty());
+        for _ in 0..2 {
+            asked.see(&[]);
+            assert_eq!(asked.looks["127.0.0.1:9"], 1);
+        }
+    }
+
+    #[test]
+    fn who_answers_datagrams_is_looked_for_and_who_only_takes_them_is_not() {
+        let mut asked = Asked::new(&[100], &[]);
+        let datagram = |socket, flags, remote: &str| {
+            Event::Question(Question {
+                socket,
+                pid: u32::MAX,
+                local: "127.0.0.1:40000".to_owned(),
+                remote: remote.to_owned(),
+                flags: QUESTION_DATAGRAM | flags,
+                ..Question::default()
+            })
+        };
+        asked.see(&[
+            datagram(1, 0, "127.0.0.1:8125"),
+            datagram(2, 0, "127.0.0.53:53"),
+            datagram(3, 0, "127.0.0.1:9999"),
+            datagram(3, QUESTION_OVER, "127.0.0.1:9999"),
+        ]);
+        asked.see(&[]);
+        let mut looked_at: Vec<&str> = asked.looks.keys().map(String::as_str).collect();
+        looked_at.sort_unstable();
+        assert_eq!(looked_at, ["127.0.0.1:9999", "127.0.0.53:53"]);
     }
 
     #[test]

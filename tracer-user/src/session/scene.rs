@@ -12,12 +12,12 @@ use super::{
     window::Window,
 };
 use crate::{
-    event::{self, Disk, Event, OpenSocket, Process, Unanswered, Unheard},
+    event::{self, Disk, Event, OpenSocket, Process, Question, Unanswered, Unheard},
     kernel::{self, Kernel},
     machine::{
         clocks::{clock_ns, now_ns},
         looks::Found,
-        proc::{self, UnderWay},
+        proc::{self, Sockets, UnderWay},
     },
 };
 
@@ -49,6 +49,8 @@ pub(super) struct Scene {
     pub(super) sockets: Vec<OpenSocket>,
     /// Ports on which they listen.
     pub(super) listening: Vec<u32>,
+    /// What they asked that nobody has answered.
+    questions: Vec<Question>,
     unanswered: Vec<Unanswered>,
     /// The connections that nobody hears.
     unheard: Vec<Unheard>,
@@ -82,7 +84,11 @@ impl Scene {
         let senders = aside.look_once(SENDERS, move || proc::senders(&everybody));
         aside.kernel.set_senders(&senders);
         let pids = targets.clone();
-        let (sockets, listening) = aside.look_once(SOCKETS, move || proc::sockets(&pids));
+        let Sockets {
+            open: sockets,
+            listening,
+            questions,
+        } = aside.look_once(SOCKETS, move || proc::sockets(&pids));
         let (pids, open, ports) = (targets.clone(), sockets.clone(), listening.clone());
         let (unanswered, under_way) = aside.look_once(UNANSWERED, move || {
             let mut under_way = UnderWay::default();
@@ -102,6 +108,7 @@ impl Scene {
             targets,
             sockets,
             listening,
+            questions,
             unanswered,
             unheard,
         })
@@ -168,6 +175,7 @@ impl Scene {
         let remote = self.targets.first().map(|pid| proc::remote_mounts(*pid));
         events.extend(remote.into_iter().flatten().map(Event::RemoteMount));
         events.extend(self.sockets.into_iter().map(Event::OpenSocket));
+        events.extend(self.questions.into_iter().map(Event::Question));
         events.extend(self.unanswered.into_iter().map(Event::Unanswered));
         events.extend(self.unheard.into_iter().map(Event::Unheard));
         events

@@ -13,6 +13,7 @@ use tracer_common::{
     tcp::{LATE_NS, LINK_HANDED, LINK_SLICE_NS, LINK_UNREAD, LINKS_MAP, Link, LinkOwner},
 };
 
+use super::questions;
 use crate::{
     emit,
     kernel::{Departed, NetDevice, Skb, UNREAD, now},
@@ -33,6 +34,7 @@ shared!(LINKS = LINKS_MAP);
 fn net_dev_start_xmit(ctx: BtfTracePointContext) -> i32 {
     let skb = Skb(ctx.arg(0));
     let dev = NetDevice(ctx.arg(1));
+    questions::leaves(skb);
     let departed = Departed::of(skb, dev);
     if departed.queues {
         transmit(skb, dev, departed);

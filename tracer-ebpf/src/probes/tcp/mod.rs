@@ -1,8 +1,10 @@
 //! TCP: the sends and receives of a target, and their acknowledgement.
 
 mod calls;
+mod connect;
 mod flow;
 mod link;
+mod questions;
 mod unix;
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
@@ -20,7 +22,7 @@ use crate::{
     emit,
     filter::is_target,
     histograms,
-    kernel::{AF_INET, SOCK_NOSPACE, Skb, Sock, current, now},
+    kernel::{SOCK_NOSPACE, Skb, Sock, current, now},
     sockets::{self, NO_CALL, emit_call},
 };
 
@@ -32,6 +34,7 @@ fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
         sent(sk, ctx.arg::<u64>(1) as i32);
     } else {
         datagrams::sent_by(sk);
+        questions::sent(sk, ctx.arg::<u64>(1) as i32);
         unix::called(sk, ctx.arg::<u64>(1) as i32, CALL_SEND);
     }
     0
@@ -95,7 +98,9 @@ fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
     if sk.is_tcp() {
         received(sk, ctx.arg::<u64>(1) as i32);
     } else {
-        unix::called(sk, ctx.arg::<u64>(1) as i32, 0);
+        let (result, flags) = (ctx.arg::<u64>(1) as i32, ctx.arg::<u64>(2) as u32);
+        questions::received(sk, result, flags);
+        unix::called(sk, result, 0);
     }
     0
 }
@@ -148,26 +153,11 @@ fn announce(sk: Sock, state: &mut SocketState, pid: u32, now: u64) {
         record.remote_port = u32::from(u16::from_be(sk.remote_port_be()));
         record.origin = state.origin;
         record.reserved = 0;
-        let (local, remote) = (
-            (&raw mut record.local).cast::<u32>(),
-            (&raw mut record.remote).cast::<u32>(),
+        sk.write_addresses(
+            family,
+            (&raw mut record.local).cast(),
+            (&raw mut record.remote).cast(),
         );
-        for word in 0..4 {
-            let (own, peer) = if family == AF_INET {
-                if word == 0 {
-                    (sk.local4(), sk.remote4())
-                } else {
-                    (0, 0)
-                }
-            } else {
-                (sk.address6(false, word), sk.address6(true, word))
-            };
-            // SAFETY: both arrays are 4 words long.
-            unsafe {
-                local.add(word as usize).write_unaligned(own);
-                remote.add(word as usize).write_unaligned(peer);
-            }
-        }
     });
 }
 
@@ -263,8 +253,9 @@ fn emit_ack(socket: u64, left_ns: u64, now: u64) {
     });
 }
 
-/// `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`, everywhere. A connection begins, or the process
-/// has closed it. When the peer acknowledges its end, and so all before it, the state changes. `tcp_probe` no longer fires there.
+/// `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`, everywhere. A connection begins, a process
+/// connects, or that is over. Or the process has closed the connection. When the peer acknowledges its end, and so all before it, the
+/// state changes. `tcp_probe` no longer fires there.
 ///
 /// A socket that is to be accepted begins as a copy of its listener (`inet_csk_clone_lock()`). One that connects was closed
 /// (`tcp_v4_connect()`); it may have been another connection's (`connect` with `AF_UNSPEC`).
@@ -275,12 +266,15 @@ fn emit_ack(socket: u64, left_ns: u64, now: u64) {
 fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     let sk = Sock(ctx.arg(0));
     let (old, new) = (ctx.arg::<u64>(1) as u32, ctx.arg::<u64>(2) as u32);
-    if old == TCP_FIN_WAIT1 || old == TCP_CLOSING || old == TCP_LAST_ACK {
+    if new == TCP_SYN_SENT {
+        begins(sk, ORIGIN_CONNECTED);
+        connect::begins(sk);
+    } else if old == TCP_SYN_SENT {
+        connect::ends(sk);
+    } else if old == TCP_FIN_WAIT1 || old == TCP_CLOSING || old == TCP_LAST_ACK {
         last_acknowledged(sk);
     } else if old == TCP_LISTEN && new == TCP_SYN_RECV {
         begins(sk, ORIGIN_ACCEPTED);
-    } else if old == TCP_CLOSE && new == TCP_SYN_SENT {
-        begins(sk, ORIGIN_CONNECTED);
     } else if old == TCP_SYN_RECV && new == TCP_ESTABLISHED {
         connected(sk);
     }

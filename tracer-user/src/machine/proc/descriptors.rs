@@ -26,6 +26,10 @@ const MOST_SELECTED: u64 = 1 << 16;
 const READS: u32 = (libc::EPOLLIN | libc::EPOLLPRI | libc::EPOLLRDNORM | libc::EPOLLRDBAND) as u32;
 const POLL_READS: i16 = libc::POLLIN | libc::POLLPRI | libc::POLLRDNORM | libc::POLLRDBAND;
 
+/// The events that the answer to a connect causes.
+const WRITES: u32 = (libc::EPOLLOUT | libc::EPOLLWRNORM) as u32;
+const POLL_WRITES: i16 = libc::POLLOUT | libc::POLLWRNORM;
+
 /// Calls that only some architectures have, where others have nothing of these numbers; and one that `libc` lacks.
 mod numbers {
     #[cfg(target_arch = "x86_64")]
@@ -163,7 +167,9 @@ impl Descriptors {
                 sleeper.own = set.signals && fourth == 0;
                 sleeper.inodes = set.inodes;
             }
-            numbers::POLL | libc::SYS_ppoll => sleeper.inodes = self.polled(first, second)?,
+            numbers::POLL | libc::SYS_ppoll => {
+                sleeper.inodes = self.polled(first, second, POLL_READS)?;
+            }
             numbers::SELECT | libc::SYS_pselect6 => {
                 sleeper.inodes = self.selected(first, second)?;
                 sleeper.inodes.extend(self.selected(first, fourth)?);
@@ -176,6 +182,29 @@ impl Descriptors {
             _ => {}
         }
         Some(sleeper)
+    }
+
+    /// Inodes of the sockets that a thread waits to write to, by the same line: those of its connects are among them. None if it cannot
+    /// be told.
+    pub(super) fn connects(&self, line: &[u8]) -> Vec<u64> {
+        let call = SystemCall::parse(line).filter(|_| !is_narrow(line));
+        let sockets = call.and_then(|call| self.connects_in(&call));
+        sockets.unwrap_or_default()
+    }
+
+    fn connects_in(&self, call: &SystemCall) -> Option<Vec<u64>> {
+        let [first, second, third, ..] = call.arguments;
+        match call.number {
+            libc::SYS_connect => Some(Vec::from_iter(self.socket(first)?)),
+            numbers::POLL | libc::SYS_ppoll => self.polled(first, second, POLL_WRITES),
+            numbers::SELECT | libc::SYS_pselect6 => self.selected(first, third),
+            numbers::EPOLL_WAIT | libc::SYS_epoll_pwait | libc::SYS_epoll_pwait2 => {
+                let all = targets(self.pid, first & 0xffff_ffff)?.into_iter();
+                let writes = all.filter(|target| target.events & WRITES != 0);
+                Some(writes.map(|target| target.inode).collect())
+            }
+            _ => None,
+        }
     }
 
     /// The inode of a descriptor, if it is a socket. `None` for a descriptor that is not known.
@@ -209,8 +238,8 @@ impl Descriptors {
         Some(set)
     }
 
-    /// The sockets in a list of `poll`: each entry has 8 bytes.
-    fn polled(&self, address: u64, count: u64) -> Option<Vec<u64>> {
+    /// The sockets in a list of `poll` of which one of these events is waited for: each entry has 8 bytes.
+    fn polled(&self, address: u64, count: u64, wanted: i16) -> Option<Vec<u64>> {
         let count = count & 0xffff_ffff;
         if count > MOST_POLLED {
             return None;
@@ -224,7 +253,7 @@ impl Descriptors {
             let fd = i32::from_ne_bytes([entry[0], entry[1], entry[2], entry[3]]);
             let events = i16::from_ne_bytes([entry[4], entry[5]]);
             if let Ok(fd) = u64::try_from(fd)
-                && events & POLL_READS != 0
+                && events & wanted != 0
             {
                 inodes.extend(self.socket(fd)?);
             }
@@ -328,9 +357,9 @@ mod tests {
             entry(-1, libc::POLLIN),
             entry(4, libc::POLLIN),
         ];
-        assert_eq!(all.polled(list.as_ptr() as u64, 4), Some(vec![7]));
-        assert_eq!(all.polled(0, 0), Some(vec![]));
-        assert_eq!(all.polled(8, 1), None);
+        let polled = |address, count| all.polled(address, count, POLL_READS);
+        assert_eq!(polled(list.as_ptr() as u64, 4), Some(vec![7]));
+        assert_eq!((polled(0, 0), polled(8, 1)), (Some(vec![]), None));
         let bits = [1_u64 << 3, 1 << 6];
         assert_eq!(all.selected(71, bits.as_ptr() as u64), Some(vec![7, 8]));
         assert_eq!(all.selected(70, bits.as_ptr() as u64), Some(vec![7]));

@@ -4,6 +4,8 @@
 //! be read is left out: it is never an error.
 
 mod accepted;
+mod connecting;
+mod datagrams;
 mod descriptors;
 mod disk;
 mod epoll;
@@ -58,7 +60,7 @@ pub(crate) use self::{
     qdisc::{Queueing, interfaces, queueing},
     remote::{asks_over_files, remote_mounts},
     sender::senders,
-    socket::sockets,
+    socket::{Sockets, sockets},
     sole::sole_clients,
     standing::{is_direct, standings},
     thread::{thread_names, threads, tracer_of},

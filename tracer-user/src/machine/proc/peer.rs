@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     numbers_in,
-    socket::{LISTEN, Line, inodes, lines, namespace},
+    socket::{LISTEN, Line, datagram_lines, inodes, lines, namespace},
 };
 
 /// The processes at the other ends of connections. Each is looked for in the network namespace of the process that has this end.
@@ -52,25 +52,32 @@ pub(crate) fn peers_of(connections: &[Connection]) -> Vec<Vec<u32>> {
 struct Namespaces {
     /// The namespace of each process; none for a process that was gone.
     of: HashMap<u32, Option<u64>>,
-    sockets: HashMap<u64, Sockets>,
+    /// By namespace: those of UDP, and those of TCP.
+    sockets: HashMap<(u64, bool), Sockets>,
 }
 
 impl Namespaces {
     /// The listening sockets, and the other ends of these connections.
     fn read(connections: &[Connection]) -> Self {
         let mut of = HashMap::new();
-        let mut wanted: HashMap<u64, (u32, HashSet<Ends>)> = HashMap::new();
+        let mut wanted: HashMap<(u64, bool), (u32, HashSet<Ends>)> = HashMap::new();
         for connection in connections {
             let pid = connection.pid;
             let known = of.entry(pid).or_insert_with(|| namespace(pid));
             if let Some(namespace) = *known {
-                let (_, wanted) = wanted.entry(namespace).or_insert((pid, HashSet::new()));
+                let wanted = wanted.entry((namespace, connection.is_datagram));
+                let (_, wanted) = wanted.or_insert((pid, HashSet::new()));
                 wanted.insert((connection.remote, connection.local));
             }
         }
-        let read = |(namespace, (pid, wanted)): (u64, (u32, HashSet<Ends>))| {
-            let lines = lines(&format!("/proc/{pid}/net"));
-            (namespace, Sockets::of(lines, &wanted))
+        let read = |(at, (pid, wanted)): ((u64, bool), (u32, HashSet<Ends>))| {
+            let folder = format!("/proc/{pid}/net");
+            let (_, is_datagram) = at;
+            let sockets = match is_datagram {
+                true => Sockets::of_datagrams(datagram_lines(&folder), &wanted),
+                false => Sockets::of(lines(&folder), &wanted),
+            };
+            (at, sockets)
         };
         Self {
             of,
@@ -80,7 +87,8 @@ impl Namespaces {
 
     /// The sockets in the namespace of the process that has this end; `None` if it was gone.
     fn of(&self, connection: &Connection) -> Option<&Sockets> {
-        self.sockets.get(&(*self.of.get(&connection.pid)?)?)
+        let namespace = (*self.of.get(&connection.pid)?)?;
+        self.sockets.get(&(namespace, connection.is_datagram))
     }
 
     /// Inode of the other end.
@@ -102,10 +110,23 @@ struct Sockets {
 
 impl Sockets {
     fn of(lines: impl Iterator<Item = Line>, wanted: &HashSet<Ends>) -> Self {
+        Self::sorted(lines, wanted, |line| line.state == LISTEN)
+    }
+
+    /// Who takes datagrams from everybody has no peer.
+    fn of_datagrams(lines: impl Iterator<Item = Line>, wanted: &HashSet<Ends>) -> Self {
+        Self::sorted(lines, wanted, |line| line.remote.port() == 0)
+    }
+
+    fn sorted(
+        lines: impl Iterator<Item = Line>,
+        wanted: &HashSet<Ends>,
+        listens: impl Fn(&Line) -> bool,
+    ) -> Self {
         let mut sockets = Self::default();
         for line in lines {
             let ends = (line.local, line.remote);
-            if line.state == LISTEN {
+            if listens(&line) {
                 sockets.listening.push((line.local, line.inode));
             } else if line.inode != 0 && wanted.contains(&ends) {
                 sockets.connected.insert(ends, line.inode);
@@ -136,6 +157,8 @@ pub(crate) struct Connection {
     pub(crate) local: SocketAddr,
     /// Peer's address.
     pub(crate) remote: SocketAddr,
+    /// Is it one of UDP?
+    pub(crate) is_datagram: bool,
 }
 
 impl Connection {
@@ -146,6 +169,7 @@ impl Connection {
             pid,
             local: local.parse().ok()?,
             remote: remote.parse().ok()?,
+            is_datagram: false,
         })
     }
 }
@@ -197,7 +221,7 @@ fn owners(sockets: &HashSet<u64>) -> HashMap<u64, Vec<u32>> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{TcpListener, TcpStream};
+    use std::net::{TcpListener, TcpStream, UdpSocket};
 
     use super::*;
 
@@ -206,6 +230,7 @@ mod tests {
             pid: std::process::id(),
             local: client.local_addr().unwrap(),
             remote: client.peer_addr().unwrap(),
+            is_datagram: false,
         }
     }
 
@@ -220,6 +245,23 @@ mod tests {
         drop(listener);
         assert_eq!(peers_of(&asked), [vec![own]]);
         drop(accepted);
+    }
+
+    #[test]
+    fn who_takes_datagrams_is_found() {
+        let bind = || UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+        let (server, client) = (bind(), bind());
+        client.connect(server.local_addr().unwrap()).unwrap();
+        let own = std::process::id();
+        let asked = Connection {
+            pid: own,
+            local: client.local_addr().unwrap(),
+            remote: client.peer_addr().unwrap(),
+            is_datagram: true,
+        };
+        assert_eq!(peers_of(&[asked]), [vec![own]]);
+        drop(server);
+        assert_eq!(peers_of(&[asked]), [Vec::<u32>::new()]);
     }
 
     #[test]
@@ -251,6 +293,7 @@ mod tests {
             pid: own,
             local: client.peer_addr().unwrap(),
             remote: client.local_addr().unwrap(),
+            is_datagram: false,
         };
         let (there, gone) = (connect(), connect());
         let asked = [ends(&there), ends(&gone)];

@@ -9,11 +9,32 @@ use std::{
     os::unix::fs::MetadataExt as _,
 };
 
-use super::numbers_in;
-use crate::event::OpenSocket;
+use super::{connecting::askers, datagrams::awaited, numbers_in};
+use crate::{
+    event::{OpenSocket, Question},
+    machine::clocks::now_ns,
+};
 
-/// `TCP_LISTEN` of `include/net/tcp_states.h`, as the column `st` has it.
+/// `TCP_LISTEN` and `TCP_SYN_SENT` of `include/net/tcp_states.h`, as the column `st` has them.
 pub(super) const LISTEN: u8 = 0x0a;
+const SYN_SENT: u8 = 0x02;
+
+/// Length of a tick of these files (`USER_HZ`), ns.
+const TICK_NS: u64 = 10_000_000;
+
+/// How long TCP first waits for the answer to a connect, ticks (`TCP_TIMEOUT_INIT` of `include/net/tcp.h`).
+const FIRST_TIMEOUT: u64 = 100;
+
+/// The TCP sockets that processes have.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sockets {
+    /// Those that are open. A listening one is not among them: its queue holds connections, not bytes.
+    pub(crate) open: Vec<OpenSocket>,
+    /// The ports on which the processes listen, ascending.
+    pub(crate) listening: Vec<u32>,
+    /// The questions that nobody has answered: connects, and datagrams for whose answers threads sleep.
+    pub(crate) questions: Vec<Question>,
+}
 
 /// One line of `/proc/net/tcp`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +47,27 @@ pub(super) struct Line {
     /// For a listener: connections not yet accepted.
     unread_bytes: u32,
     pub(crate) inode: u64,
+    timer: Timer,
+}
+
+/// The timer of what is sent and not acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Timer {
+    /// How often it has run out.
+    runs: u64,
+    /// How long it runs now, ticks.
+    length: u64,
+    /// How much of that is left, ticks.
+    left: u64,
+}
+
+impl Timer {
+    /// How long it has run in all, ticks. From 6.5 on, TCP does not double it the first times.
+    fn age(self) -> u64 {
+        let doubled = (self.length / FIRST_TIMEOUT).checked_ilog2().unwrap_or(0);
+        let runs = self.runs.saturating_sub(u64::from(doubled)) + (1_u64 << doubled) - 1;
+        runs.saturating_mul(FIRST_TIMEOUT) + self.length.saturating_sub(self.left)
+    }
 }
 
 impl Line {
@@ -37,7 +79,13 @@ impl Line {
         let (unacked, unread) = fields.next()?.split_once(':')?;
         let unacked_bytes = u32::from_str_radix(unacked, 16).ok()?;
         let unread_bytes = u32::from_str_radix(unread, 16).ok()?;
-        let inode = fields.nth(4)?.parse().ok()?;
+        let (_, left) = fields.next()?.split_once(':')?;
+        let left = u64::from_str_radix(left, 16).ok()?;
+        let runs = u64::from_str_radix(fields.next()?, 16).ok()?;
+        let inode = fields.nth(2)?.parse().ok()?;
+        // A connection that is nearly over, or not there yet, has no length.
+        let length = fields.nth(2).and_then(|ticks| ticks.parse().ok());
+        let length = length.unwrap_or(0);
         Some(Self {
             local,
             remote,
@@ -45,6 +93,7 @@ impl Line {
             unacked_bytes,
             unread_bytes,
             inode,
+            timer: Timer { runs, length, left },
         })
     }
 
@@ -55,6 +104,18 @@ impl Line {
             local_port: self.local.port().into(),
             remote: self.remote.to_string(),
             unread_bytes: self.unread_bytes,
+        }
+    }
+
+    /// The question that a connect is.
+    fn to_question(&self, (pid, tid): (u32, u32)) -> Question {
+        Question {
+            ns: now_ns().saturating_sub(self.timer.age().saturating_mul(TICK_NS)),
+            pid,
+            tid,
+            local: self.local.to_string(),
+            remote: self.remote.to_string(),
+            ..Question::default()
         }
     }
 }
@@ -91,8 +152,17 @@ pub(super) fn namespace(pid: u32) -> Option<u64> {
 /// The TCP sockets of a network namespace; `folder` is `/proc/PID/net`. Lines are read one at a time: there may be a hundred
 /// thousand.
 pub(super) fn lines(folder: &str) -> impl Iterator<Item = Line> + use<> {
-    // Without IPv6 there is no tcp6.
-    let files = ["tcp", "tcp6"].map(|name| File::open(format!("{folder}/{name}")).ok());
+    lines_of(folder, ["tcp", "tcp6"])
+}
+
+/// The UDP sockets of a network namespace.
+pub(super) fn datagram_lines(folder: &str) -> impl Iterator<Item = Line> + use<> {
+    lines_of(folder, ["udp", "udp6"])
+}
+
+fn lines_of(folder: &str, names: [&str; 2]) -> impl Iterator<Item = Line> + use<> {
+    // Without IPv6 there is no second one.
+    let files = names.map(|name| File::open(format!("{folder}/{name}")).ok());
     let files = files.into_iter().flatten().map(BufReader::new);
     let lines = files.flat_map(|file| file.lines().map_while(Result::ok));
     lines.filter_map(|line| Line::parse(&line))
@@ -125,12 +195,12 @@ pub(super) fn socket_inode(link: &OsString) -> Option<u64> {
         .ok()
 }
 
-/// The TCP sockets that processes have open, and the ports on which they are asked, ascending.
+/// The TCP sockets of processes, and the ports on which they are asked, ascending.
 ///
 /// Each process is looked up in its own network namespace. Listening sockets are not among the open ones: their queue holds connections,
 /// not bytes. A process need not listen itself to be asked: systemd, a supervisor or its parent may listen, and hand over what it accepts.
 #[must_use]
-pub(crate) fn sockets(pids: &[u32]) -> (Vec<OpenSocket>, Vec<u32>) {
+pub(crate) fn sockets(pids: &[u32]) -> Sockets {
     // The descriptors first. Then a socket closed in between is missing from the list, and a new one is not looked for.
     let mut namespaces: BTreeMap<u64, Vec<(u64, u32)>> = BTreeMap::new();
     for &pid in pids {
@@ -139,7 +209,7 @@ pub(crate) fn sockets(pids: &[u32]) -> (Vec<OpenSocket>, Vec<u32>) {
             wanted.extend(inodes(pid).map(|inode| (inode, pid)));
         }
     }
-    let (mut open, mut ports) = (Vec::new(), BTreeSet::new());
+    let (mut open, mut ports, mut connects) = (Vec::new(), BTreeSet::new(), BTreeMap::new());
     for mut wanted in namespaces.into_values() {
         wanted.sort_unstable();
         wanted.dedup();
@@ -157,6 +227,11 @@ pub(crate) fn sockets(pids: &[u32]) -> (Vec<OpenSocket>, Vec<u32>) {
             for (_, pid) in owners.take_while(|(inode, _)| *inode == line.inode) {
                 match line.state {
                     LISTEN => _ = ports.insert(line.local.port().into()),
+                    SYN_SENT => {
+                        let of: &mut Vec<Line> = connects.entry(*pid).or_default();
+                        of.push(line.clone());
+                        open.push(line.to_event(*pid));
+                    }
                     _ => {
                         connected.insert(line.local);
                         open.push(line.to_event(*pid));
@@ -169,7 +244,22 @@ pub(crate) fn sockets(pids: &[u32]) -> (Vec<OpenSocket>, Vec<u32>) {
             .filter(|local| has_listener(&listeners, **local));
         ports.extend(accepted.map(|local| u32::from(local.port())));
     }
-    (open, ports.into_iter().collect())
+    let mut questions: Vec<Question> = connects.into_iter().flat_map(connecting).collect();
+    questions.extend(pids.iter().flat_map(|pid| awaited(*pid)));
+    Sockets {
+        open,
+        listening: ports.into_iter().collect(),
+        questions,
+    }
+}
+
+/// The connects of a process, each with the thread that waits for it.
+fn connecting((pid, connects): (u32, Vec<Line>)) -> Vec<Question> {
+    let inodes: Vec<u64> = connects.iter().map(|line| line.inode).collect();
+    let asked = connects.iter().zip(askers(pid, &inodes));
+    asked
+        .map(|(line, tid)| line.to_question((pid, tid)))
+        .collect()
 }
 
 /// Does anybody listen where this end of a connection is? The kernel gives no port of a listener to who connects (`bind_conflict`).
@@ -237,6 +327,20 @@ mod tests {
     }
 
     #[test]
+    fn a_timer_that_is_doubled_at_once_or_later_tells_how_long_a_connect_has_waited() {
+        let age = |runs, length, left| {
+            let timer = Timer { runs, length, left };
+            timer.age()
+        };
+        assert_eq!(age(0, 100, 40), 60);
+        assert_eq!(age(1, 200, 150), 150);
+        assert_eq!(age(3, 800, 800), 700);
+        // The first times it is not doubled.
+        assert_eq!((age(3, 100, 100), age(5, 200, 200)), (300, 500));
+        assert_eq!(age(0, 20, 5), 15);
+    }
+
+    #[test]
     fn only_sockets_have_a_socket_inode() {
         assert_eq!(socket_inode(&"socket:[4711]".into()), Some(4711));
         assert_eq!(socket_inode(&"pipe:[4711]".into()), None);
@@ -251,9 +355,10 @@ mod tests {
         let (_server, peer) = listener.accept().unwrap();
         client.write_all(&[0; 29]).unwrap();
         let own = std::process::id();
-        let (open, ports) = sockets(&[own, u32::MAX]);
-        assert!(ports.contains(&port.into()));
-        let server = open
+        let found = sockets(&[own, u32::MAX]);
+        assert!(found.listening.contains(&port.into()));
+        let server = found
+            .open
             .iter()
             .find(|socket| socket.local_port == u32::from(port))
             .unwrap();
@@ -275,7 +380,7 @@ mod tests {
             .stdin(OwnedFd::from(listener))
             .spawn()
             .unwrap();
-        let (_, ports) = sockets(&[std::process::id()]);
+        let ports = sockets(&[std::process::id()]).listening;
         supervisor.kill().unwrap();
         supervisor.wait().unwrap();
         assert!(ports.contains(&port.into()));

@@ -53,7 +53,12 @@ fn other_end(pid: u32, ports: &[u32]) -> Option<Other> {
             true => Other::Process(peer_pid(stream)?),
             false => match ends(stream) {
                 Some((local, remote)) if ports.contains(&u32::from(local.port())) => {
-                    Other::Ends(Connection { pid, local, remote })
+                    Other::Ends(Connection {
+                        pid,
+                        local,
+                        remote,
+                        is_datagram: false,
+                    })
                 }
                 _ => continue,
             },

@@ -43,7 +43,7 @@ pub(crate) fn standings(
 ) -> (Vec<Standing>, Vec<u32>) {
     // Once for all: on a busy server the list of all sockets takes 20 ms.
     let mut connections: HashMap<u32, Vec<(String, String)>> = HashMap::new();
-    for socket in sockets(pids).0 {
+    for socket in sockets(pids).open {
         let of_process = connections.entry(socket.pid).or_default();
         of_process.push((socket.local, socket.remote));
     }

@@ -73,7 +73,7 @@ pub(crate) fn unheard(place: &Place) -> Vec<Unheard> {
 struct Look {
     until: Instant,
     quiet: Vec<Quiet>,
-    /// Connections on which the target's processes ask, by inode.
+    /// Connections, and UDP sockets with one peer, on which the target's processes ask, by inode.
     asks: HashMap<u64, (String, String)>,
     /// Sockets of other kinds.
     others: HashSet<u64>,
@@ -114,6 +114,10 @@ impl Look {
                 continue;
             }
             self.others.insert(socket.inode);
+            // Who has sent a datagram to one peer alone may wait for its answer.
+            let peer = ends(&socket.stream);
+            let peer = peer.map(|(local, remote)| (local.to_string(), remote.to_string()));
+            self.asks.extend(peer.map(|ends| (socket.inode, ends)));
             if is_accepted_unix(&socket.stream) {
                 let quiet = Quiet::of_stream(pid, &socket);
                 *accepted.entry(quiet.ends.1.clone()).or_default() += 1;

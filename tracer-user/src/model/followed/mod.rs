@@ -220,6 +220,7 @@ fn subject(event: &Event) -> Option<u32> {
         Event::Unanswered(e) => Some(e.pid),
         Event::UnderWay(e) => Some(e.pid),
         Event::Unheard(e) => Some(e.pid),
+        Event::Question(e) => Some(e.pid),
         Event::Client(e) => Some(e.pid),
         Event::SoleClient(e) => Some(e.pid),
         Event::Signal(e) => Some(e.pid),

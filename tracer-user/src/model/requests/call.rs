@@ -29,6 +29,7 @@ impl Requests {
             self.closed(beside, socket.socket);
         }
         self.rename(beside.threads, socket);
+        self.is_connected(beside.threads, socket);
         let new = || Connection {
             since_ns: socket.ns,
             role: Role::from(origin),
@@ -79,6 +80,7 @@ impl Requests {
                 if let Some(thread) = beside.threads.get_mut(call.tid) {
                     thread.asked = Some((call.socket, call.ns));
                 }
+                self.asks_somebody(beside.threads, call.tid, call.ns);
             }
             (Role::Client, false) if call.result > 0 => {
                 connection.asked = None;

@@ -114,7 +114,8 @@ impl Requests {
 
     fn is_busy(&self, threads: &Threads, turn: &Turn, tid: u32) -> bool {
         let thread = threads.get(tid);
-        thread.is_some_and(|thread| !thread.waits_for_work()) || self.asks(turn, tid)
+        let is_at_work = thread.is_some_and(|thread| !thread.waits_for_work());
+        is_at_work || self.awaits(threads, turn, tid)
     }
 
     /// A request that nobody has received yet is open. It has the time of the thread that last worked for its connection. Bytes

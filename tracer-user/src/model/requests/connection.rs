@@ -8,6 +8,7 @@ use crate::{
     model::{
         books::{AddressId, ProcessId},
         links::Route,
+        threads::Questions,
     },
 };
 
@@ -34,6 +35,8 @@ pub(crate) struct Turn {
     pub(crate) blocked_ns: u64,
     /// Nobody heard its connection, when that was last looked at.
     pub(crate) unheard: Option<Sight>,
+    /// What was asked for it.
+    pub(crate) questions: Questions,
 }
 
 impl Turn {
@@ -52,6 +55,7 @@ impl Turn {
             blocked: false,
             blocked_ns: 0,
             unheard: None,
+            questions: Questions::default(),
         }
     }
 }

@@ -79,7 +79,7 @@ impl Hands {
         waited: &mut Budget,
     ) -> Option<(u32, u64)> {
         let by = self.let_go(begin, end);
-        self.worked(threads, by, (begin, end), waited);
+        self.worked(threads, (begin, end), waited);
         let tid = by?;
         // Of one that is no more, nobody knows what it did.
         let did = threads.get(tid)?.between(begin, end);
@@ -96,29 +96,31 @@ impl Hands {
         self.released.iter().find(is_it).map(|wait| wait.by)
     }
 
-    fn worked(
-        &self,
-        threads: &Threads,
-        by: Option<u32>,
-        (begin, end): (u64, u64),
-        waited: &mut Budget,
-    ) {
+    /// The hand that did most in `[begin, end]`.
+    pub(super) fn busiest(&self, threads: &Threads, span: (u64, u64)) -> Option<u32> {
+        self.busiest_did(threads, span).map(|(tid, _)| tid)
+    }
+
+    fn busiest_did(&self, threads: &Threads, (begin, end): (u64, u64)) -> Option<(u32, Budget)> {
+        let by = self.let_go(begin, end);
+        let did = by.iter().chain(&self.tids).filter_map(|tid| {
+            let spent = threads.get(*tid)?.between(begin, end);
+            let mut did = spent.certain;
+            for class in Class::ALL.into_iter().filter(|class| *class != Class::Idle) {
+                did[class.index()] += spent.tentative[class.index()];
+            }
+            Some((*tid, did))
+        });
+        did.max_by_key(|(_, did)| did.iter().sum::<u64>())
+    }
+
+    fn worked(&self, threads: &Threads, (begin, end): (u64, u64), waited: &mut Budget) {
         let idle = waited[Class::Idle.index()];
         let length = end.saturating_sub(begin);
         if idle == 0 || length == 0 {
             return;
         }
-        let tids = by.iter().chain(&self.tids);
-        let did = tids.filter_map(|tid| threads.get(*tid));
-        let did = did.map(|thread| {
-            let spent = thread.between(begin, end);
-            let mut did = spent.certain;
-            for class in Class::ALL.into_iter().filter(|class| *class != Class::Idle) {
-                did[class.index()] += spent.tentative[class.index()];
-            }
-            did
-        });
-        let Some(did) = did.max_by_key(|did| did.iter().sum::<u64>()) else {
+        let Some((_, did)) = self.busiest_did(threads, (begin, end)) else {
             return;
         };
         for class in Class::ALL {

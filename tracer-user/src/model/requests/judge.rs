@@ -12,7 +12,7 @@ use crate::{
         books::{Budget, Holder, PlaceId},
         links::SendWait,
         recent,
-        threads::Thread,
+        threads::{Asked, Questions, Thread},
     },
 };
 
@@ -23,13 +23,15 @@ const MOST_LIVES: usize = 4;
 const LONG_WORK_NS: u64 = 10_000_000;
 
 /// A part of a turn in which one thread lived that worked on it.
-struct Life {
+struct Life<'a> {
     tid: u32,
     /// Begin and end of the part, ns.
     begin: u64,
     end: u64,
     /// The class of waits for work that nothing explains.
     waiting: Class,
+    /// What was asked for the request.
+    questions: &'a Questions,
     /// Who else had the request.
     hands: Hands,
 }
@@ -45,15 +47,12 @@ impl Requests {
         tid: u32,
         waiting: Class,
     ) {
-        let Some(connection) = self.connections.get_mut(&socket) else {
-            return;
-        };
-        let Some(turn) = connection.turn.as_mut() else {
+        let Some(turn) = self.turn_mut(socket) else {
             return;
         };
         let now = now.max(turn.judged_ns);
         let begin = std::mem::replace(&mut turn.judged_ns, now);
-        let answered = turn.sent_ns.is_some();
+        let (since, answered) = (turn.begin_ns, turn.sent_ns.is_some());
         // Before it was picked up nobody worked for it.
         let picked_up = begin > turn.begin_ns;
         let previous = std::mem::replace(&mut turn.tid, tid);
@@ -61,10 +60,13 @@ impl Requests {
             disown(beside.threads, previous, socket);
             own(beside.threads, tid, socket);
         }
+        let turn = self.turn(socket);
+        let asked = turn.map(|turn| self.asked_for_turn(beside.threads, turn, tid));
+        let questions = &asked.unwrap_or_default();
         // Only of a wait that nothing explains it is asked who else had the request.
         let mut hands = match waiting {
             Class::Other | Class::Lock => {
-                let (threads, since) = (&*beside.threads, turn.begin_ns);
+                let threads = &*beside.threads;
                 Hands::of(threads, tid, socket, since, (begin, now), answered, waiting)
             }
             _ => Hands::default(),
@@ -81,6 +83,7 @@ impl Requests {
                 begin: from,
                 end,
                 waiting,
+                questions,
                 hands: std::mem::take(&mut hands),
             };
             known_ns += self.judge_life(beside, socket, &life);
@@ -96,7 +99,7 @@ impl Requests {
     }
 
     /// Adds a part of a thread's time line to the request of a connection. Returns how much of it has a class, ns.
-    fn judge_life(&mut self, beside: &mut Beside<'_>, socket: u64, life: &Life) -> u64 {
+    fn judge_life(&mut self, beside: &mut Beside<'_>, socket: u64, life: &Life<'_>) -> u64 {
         let asker = self.local_asker(socket);
         let ledger = &mut beside.account.ledger;
         let (Some(thread), Some(turn)) = (
@@ -112,6 +115,7 @@ impl Requests {
         thread.for_each_piece(life.begin, life.end, |from, to, spent| {
             turn.blocked_ns += spent.blocked();
             let mut tentative = spent.tentative;
+            life.questions.explain((from, to), &mut tentative);
             life.hands.explain(threads, (from, to), &mut tentative);
             let others = u128::from(thread.work.for_others(socket, from, to));
             for class in Class::ALL {
@@ -141,7 +145,7 @@ impl Requests {
     }
 
     /// The thread owned a request meanwhile: its waits for work were no idling.
-    fn confirm(&mut self, beside: &mut Beside<'_>, socket: u64, life: &Life) {
+    fn confirm(&mut self, beside: &mut Beside<'_>, socket: u64, life: &Life<'_>) {
         let (tid, now, waiting) = (life.tid, life.end, life.waiting);
         let Some(thread) = beside.threads.get_mut(tid) else {
             return;
@@ -165,15 +169,7 @@ impl Requests {
             _ => None,
         };
         for (from, to, mut waited) in waits {
-            let released = life.hands.explain(beside.threads, (from, to), &mut waited);
-            let mut direct = match beside.threads.get(tid) {
-                Some(thread) => charge_strangers(beside.account, thread, from, to),
-                None => Budget::default(),
-            };
-            if let Some((by, ns)) = released {
-                self.charge_own_lock(beside, tid, by, (from, to), ns);
-                direct[Class::Lock.index()] += ns;
-            }
+            let direct = self.explain(beside, life, (from, to), &mut waited);
             self.confirm_piece(beside, (from, to), &waited, &direct, waiting, socket);
             let ns = waited[Class::Idle.index()];
             if waiting == Class::Other {
@@ -191,6 +187,33 @@ impl Requests {
                 });
             }
         }
+    }
+
+    /// Explains what is idle of a wait for work, and charges what has a holder. Returns the charged time per class, ns.
+    fn explain(
+        &self,
+        beside: &mut Beside<'_>,
+        life: &Life<'_>,
+        (from, to): (u64, u64),
+        waited: &mut Budget,
+    ) -> Budget {
+        let asked = life.questions.explain((from, to), waited);
+        let before = waited[Class::Upstream.index()];
+        let released = life.hands.explain(beside.threads, (from, to), waited);
+        let mut direct = match beside.threads.get(life.tid) {
+            Some(thread) => charge_strangers(beside.account, thread, from, to),
+            None => Budget::default(),
+        };
+        direct[Class::Upstream.index()] += charge_asked(beside, &asked);
+        let by_hand = waited[Class::Upstream.index()] - before;
+        if by_hand > 0 {
+            direct[Class::Upstream.index()] += charge_hand(beside, life, (from, to), by_hand);
+        }
+        if let Some((by, ns)) = released {
+            self.charge_own_lock(beside, life.tid, by, (from, to), ns);
+            direct[Class::Lock.index()] += ns;
+        }
+        direct
     }
 
     /// The address of the process that a thread asked last.
@@ -262,7 +285,7 @@ fn charge_strangers(account: &mut Account, thread: &Thread, begin: u64, end: u64
             direct[wait.class.index()] += to - from;
             account.charge_only(Charge {
                 resource,
-                place: None,
+                place: wait.place,
                 holder: wait.holder,
                 stack: 0,
                 span: (from, to),
@@ -272,4 +295,47 @@ fn charge_strangers(account: &mut Account, thread: &Thread, begin: u64, end: u64
         }
     }
     direct
+}
+
+/// Charges a wait for answers to the addresses that were asked. Returns the charged time, ns.
+fn charge_asked(beside: &mut Beside<'_>, asked: &[Asked]) -> u64 {
+    for part in asked {
+        let place = beside.names.place(&part.remote);
+        beside.account.charge_only(Charge {
+            resource: Resource::Upstream,
+            place: Some(place),
+            holder: Holder::Peer,
+            stack: 0,
+            span: (part.begin_ns, part.end_ns),
+            ns: part.ns,
+            estimated: false,
+        });
+    }
+    asked.iter().map(|part| part.ns).sum()
+}
+
+/// The busiest hand of a request waited for answers in `ns` of `[begin, end]`: charges the addresses that it had asked. Returns the
+/// charged time, ns.
+fn charge_hand(beside: &mut Beside<'_>, life: &Life<'_>, (begin, end): (u64, u64), ns: u64) -> u64 {
+    let Some(hand) = life.hands.busiest(beside.threads, (begin, end)) else {
+        return 0;
+    };
+    let Some(thread) = beside.threads.get(hand) else {
+        return 0;
+    };
+    let mut left = ns;
+    for wait in thread.asked(begin, end) {
+        let part = left.min(wait.end_ns - wait.begin_ns);
+        left -= part;
+        beside.account.charge_only(Charge {
+            resource: Resource::Upstream,
+            place: wait.place,
+            holder: wait.holder,
+            stack: 0,
+            span: (wait.begin_ns, wait.end_ns),
+            ns: part,
+            estimated: false,
+        });
+    }
+    ns - left
 }

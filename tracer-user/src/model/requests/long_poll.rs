@@ -33,10 +33,12 @@ impl Requests {
             true,
             Class::Other,
         );
+        let asked = self.asked_for_turn(threads, turn, call.tid);
         // What is forgotten is of a long silence, in which the thread had other things to do.
         let (mut busy, mut woken_ns) = (0, None);
         thread.for_each_piece(sent_ns, call.ns, |from, to, spent| {
             let mut waited = spent.tentative;
+            asked.explain((from, to), &mut waited);
             hands.explain(threads, (from, to), &mut waited);
             let idle = waited[Class::Idle.index()];
             busy += spent.total() - idle;
@@ -59,9 +61,12 @@ impl Requests {
         }
         let thread = threads.get(tid);
         let spent = thread.map_or(0, |thread| thread.between(turn.judged_ns, now).blocked());
+        let asked = self.asked_for_turn(threads, turn, tid);
+        let spent = spent + asked.owed_ns(since, now);
         // Time blocked before a send belongs to another wait.
         let before = turn.sent_ns.map_or(turn.blocked_ns, |_| 0);
-        (before + spent) as f64 <= LONG_POLL_BLOCKED * age as f64 && !self.asks(turn, tid)
+        (before + spent) as f64 <= LONG_POLL_BLOCKED * age as f64
+            && !self.awaits(threads, turn, tid)
     }
 
     /// Has a thread asked another process since the turn began, and has no answer yet?

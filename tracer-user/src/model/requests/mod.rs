@@ -3,6 +3,7 @@
 //!
 //! Only the next call on a connection shows which send was the last. So each part of a turn is judged when that call comes.
 
+mod asking;
 mod asks;
 mod call;
 mod client;
@@ -32,6 +33,7 @@ use super::{
     threads::Threads,
 };
 use crate::event;
+use asking::Asking;
 use client::Clients;
 use connection::{Connection, Role};
 use tally::Tally;
@@ -63,6 +65,8 @@ pub(super) struct Requests {
     unread: Vec<event::Unread>,
     /// Connections that nobody hears.
     unheard: Unheard,
+    /// Questions that have no answer yet.
+    asking: Asking,
     /// Answers that were under way for the whole window.
     under_way: Vec<event::UnderWay>,
     /// By thread: waits in a send that has not returned.

@@ -11,13 +11,21 @@ use super::{
 use crate::{class::Class, event, model::threads::Threads};
 
 /// Two readings of the kernel's ticks may differ by so much (`HZ` is 100 at least).
-const TICKS_NS: u64 = 20_000_000;
+pub(super) const TICKS_NS: u64 = 20_000_000;
 
 /// A server asks another process for a request within this time: it has read the request, and connects.
 const ASKS_WITHIN_NS: u64 = 1_000_000_000;
 
 /// No thread has this number: it is the idle task's.
 const NOBODY: u32 = 0;
+
+impl Turn {
+    /// Begin and end of the time in which its thread asks another process because of it, ns.
+    pub(super) fn soon(&self) -> (u64, u64) {
+        let from = self.begin_ns.saturating_sub(TICKS_NS);
+        (from, self.begin_ns + ASKS_WITHIN_NS)
+    }
+}
 
 impl Requests {
     /// Opens the turn that a connection had at attach, or notes what its process had asked.
@@ -161,7 +169,7 @@ impl Requests {
         end_ns: u64,
     ) -> Option<Class> {
         let owed = self.owed_at_the_end(beside, socket, turn, owner);
-        match self.asked_for(turn, owner) {
+        match self.asked_for(beside.threads, turn, owner) {
             true => Some(Class::Upstream),
             false if owed.is_some() => owed,
             // The process that asked it is known to wait still.
@@ -173,12 +181,12 @@ impl Requests {
     }
 
     /// Did the owner ask another process soon after this request came, and has no answer since?
-    pub(super) fn asked_for(&self, turn: &Turn, owner: u32) -> bool {
-        let from = turn.begin_ns.saturating_sub(TICKS_NS);
+    pub(super) fn asked_for(&self, threads: &Threads, turn: &Turn, owner: u32) -> bool {
+        let (from, to) = turn.soon();
         let asked = self.connections.values().filter(|other| other.untouched);
-        asked
-            .filter_map(|other| other.asked)
-            .any(|(tid, ns)| tid == owner && (from..turn.begin_ns + ASKS_WITHIN_NS).contains(&ns))
+        let mut asked = asked.filter_map(|other| other.asked);
+        asked.any(|(tid, ns)| tid == owner && (from..to).contains(&ns))
+            || self.asked_for_turn(threads, turn, owner).is_open()
     }
 
     /// Did a thread work for nobody in the window, and was blocked for most of it, other than in waits for work?

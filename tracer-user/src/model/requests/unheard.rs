@@ -75,6 +75,11 @@ impl Requests {
     /// Connections of a process that nobody hears.
     pub(in crate::model) fn unheard(&mut self, threads: &mut Threads, found: &event::Unheard) {
         self.unheard.deaf.insert(found.pid, found.threads.clone());
+        for deaf in &found.threads {
+            if let Some((_, remote)) = &deaf.asks {
+                self.listens_to(threads, deaf.tid, remote);
+            }
+        }
         if !found.last {
             self.know_who_asks(threads, found);
         }
@@ -284,7 +289,7 @@ impl Requests {
         let able = deaf.iter().filter(|deaf| !busy.contains(&deaf.tid));
         let able = able.filter_map(|deaf| Some((deaf, threads.get(deaf.tid)?)));
         let likely = able.min_by_key(|(deaf, thread): &(&Deaf, &Thread)| {
-            let asks = self.asked_for(turn, deaf.tid);
+            let asks = self.asked_for(threads, turn, deaf.tid);
             let has_another = !thread.turns.is_empty();
             let blocked_ns = thread.between(self.start_ns, end_ns).blocked();
             let is_blocked = 2 * blocked_ns > end_ns.saturating_sub(self.start_ns);

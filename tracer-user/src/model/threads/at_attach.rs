@@ -2,8 +2,13 @@
 
 use super::{Threads, sleep::Sleep, stack::Stack};
 use crate::{
-    class::Class,
-    model::{account::Account, books::Budget, disks::DiskWait, names::Names},
+    class::{Class, Resource},
+    model::{
+        account::{Account, Charge},
+        books::Holder,
+        disks::DiskWait,
+        names::Names,
+    },
 };
 
 impl Threads {
@@ -63,8 +68,16 @@ impl Threads {
             // State D alone is no I/O: a frozen thread is in it, too.
             Some(state) => {
                 let interruptible = state == 'S' || was_frozen;
-                match Stack::new(thread.seed.clone()).sleep(interruptible, false, false) {
-                    Sleep::Work => return self.idle(account, tid, Budget::default(), queued_ns),
+                let stack = Stack::new(thread.seed.clone());
+                match stack.sleep(interruptible, false, false) {
+                    Sleep::Work => {
+                        let waited = self.waits_for_answers(names, tid, span);
+                        return self.idle(account, tid, waited, queued_ns);
+                    }
+                    Sleep::Blocked(class, _) if stack.connects => {
+                        self.connects_since(names, account, tid, span);
+                        class
+                    }
                     Sleep::Blocked(Class::Disk, cause) => {
                         let wait = DiskWait {
                             process: names.processes.id(thread.pid),
@@ -85,5 +98,29 @@ impl Threads {
             }
         };
         self.spend(account, tid, class, queued_ns);
+    }
+
+    /// A thread has slept since before attach until its connect is answered.
+    fn connects_since(
+        &self,
+        names: &mut Names,
+        account: &mut Account,
+        tid: u32,
+        (begin, end): (u64, u64),
+    ) {
+        let Some(thread) = self.living.get(&tid) else {
+            return;
+        };
+        for part in thread.questions.parts(begin, end) {
+            account.charge_only(Charge {
+                resource: Resource::Upstream,
+                place: Some(names.place(&part.remote)),
+                holder: Holder::Peer,
+                stack: 0,
+                span: (part.begin_ns, part.end_ns),
+                ns: part.ns,
+                estimated: false,
+            });
+        }
     }
 }

@@ -117,6 +117,35 @@ pub(crate) fn takes(stack: &[String]) -> bool {
     has_any(stack, TAKES)
 }
 
+/// Waits for whatever comes first of many things. A thread that comes out of one may go on with any of its connections. In `poll` and
+/// `select`, most threads wait for one thing and a time limit.
+const LOOPS: &[&str] = &["ep_poll", "do_epoll_wait", "io_cqring_wait*"];
+
+/// Does it sleep in such a wait?
+#[must_use]
+pub(crate) fn loops(stack: &[String]) -> bool {
+    has_any(stack, LOOPS)
+}
+
+/// Functions that wait for the answer to a connect.
+const CONNECTS: &[&str] = &[
+    "sk_stream_wait_connect",
+    "inet_stream_connect",
+    "__inet_stream_connect",
+];
+
+/// Does it sleep until its connect is answered?
+#[must_use]
+pub(crate) fn connects(stack: &[String]) -> bool {
+    has_any(stack, CONNECTS)
+}
+
+/// Does it sleep until a datagram comes on the socket from which it receives?
+#[must_use]
+pub(crate) fn receives_datagram(stack: &[String]) -> bool {
+    has_any(stack, &["udp_recvmsg", "udpv6_recvmsg"])
+}
+
 /// Does it sleep until somebody connects?
 #[must_use]
 pub(crate) fn accepts(stack: &[String]) -> bool {

@@ -52,6 +52,12 @@ pub(crate) struct Stack {
     pub(crate) takes: bool,
     /// Of a sleep for the next connection.
     pub(crate) accepts: bool,
+    /// Of a wait for whatever comes first of many things.
+    pub(crate) loops: bool,
+    /// Of a sleep for the answer to a connect.
+    pub(crate) connects: bool,
+    /// Of a sleep in a receive on a UDP socket.
+    pub(crate) receives_datagram: bool,
     /// Of a sleep on a futex.
     pub(crate) is_futex: bool,
     /// The kind of lock that it sleeps for.
@@ -90,6 +96,9 @@ impl Stack {
             reclaims_group: signs::reclaims_group(&frames),
             takes: signs::takes(&frames),
             accepts: signs::accepts(&frames),
+            loops: signs::loops(&frames),
+            connects: signs::connects(&frames),
+            receives_datagram: signs::receives_datagram(&frames),
             is_futex: signs::is_futex(&frames),
             lock: signs::lock_of(row, &frames),
             nap: signs::is_nap(&frames),

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use super::{
     completions::Unexplained,
     locks::Sight,
+    questions::Questions,
     time_line::{KEPT, MOST, Spent, TimeLine},
     tries::Tries,
     work::Work,
@@ -12,12 +13,12 @@ use super::{
 use crate::{
     class::Class,
     model::{
-        books::{Budget, EndedBy, Holder, ProcessId},
+        books::{Budget, EndedBy, Holder, PlaceId, ProcessId},
         recent,
     },
 };
 
-/// A wait for work that a process outside the target ended.
+/// A wait for work that a process outside the target ended, or that was one for somebody's answer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Behind {
     pub(crate) begin_ns: u64,
@@ -26,6 +27,8 @@ pub(crate) struct Behind {
     pub(crate) class: Class,
     /// The process that ended it.
     pub(crate) holder: Holder,
+    /// The address that was asked, if that is known.
+    pub(crate) place: Option<PlaceId>,
 }
 
 /// A wait for work, or a part of one, that a thread of the target ended or held up.
@@ -67,6 +70,8 @@ pub(crate) struct Thread {
     pub(crate) asked: Option<(u64, u64)>,
     /// Connection of its last call, if that was a send.
     pub(crate) sends_on: Option<u64>,
+    /// What it has asked, as far as that belongs to no request of it.
+    pub(crate) questions: Questions,
     /// Disk of the file or file system that it last wrote out.
     pub(crate) syncs: Option<u32>,
     /// Process.
@@ -117,6 +122,7 @@ impl Thread {
             behind: VecDeque::new(),
             asked: None,
             sends_on: None,
+            questions: Questions::default(),
             syncs: None,
             pid: 0,
             work: Work::default(),
@@ -179,6 +185,20 @@ impl Thread {
             self.behind.pop_back();
             self.line.was_not_answered(last.end_ns);
         }
+    }
+
+    /// Its waits in `[begin, end]` for the answers of those that it had asked.
+    pub(crate) fn asked(&self, begin: u64, end: u64) -> Vec<Behind> {
+        let first = recent::partition_point(&self.behind, |wait| wait.end_ns <= begin);
+        let waits = self.behind.range(first..);
+        let waits = waits.take_while(|wait| wait.begin_ns < end);
+        let asked = waits.filter(|wait| wait.place.is_some());
+        let within = |wait: &Behind| Behind {
+            begin_ns: wait.begin_ns.max(begin),
+            end_ns: wait.end_ns.min(end),
+            ..*wait
+        };
+        asked.map(within).collect()
     }
 
     /// Its wait for work in `span` counts as `tentative` (which sums to its length), unless it has been judged already.
@@ -324,6 +344,7 @@ mod tests {
             end_ns: ns,
             class: Class::Lock,
             holder: Holder::Own,
+            place: None,
         }));
         thread
     }
@@ -352,6 +373,7 @@ mod tests {
             end_ns: ns,
             class: Class::Upstream,
             holder: Holder::Process(1),
+            place: None,
         }));
         thread.judged_ns = 10;
         thread.was_asked(2);

@@ -193,6 +193,7 @@ impl Threads {
             let (class, cause) = match sleep {
                 _ if frozen => (Class::Stopped, None),
                 Sleep::Work => {
+                    self.turns_round(wait);
                     if !self.wait_for_completions(names, account, wait, (begin, end)) {
                         self.wait_for_work(names, account, wait, (begin, end));
                     }
@@ -288,6 +289,18 @@ impl Threads {
         self.living.get(&wait.tid)?.syncs
     }
 
+    /// Did a thread wait for the answer to its connect?
+    pub(in crate::model) fn connects(&self, wait: &Wait) -> bool {
+        let stack = self.stacks.get(wait.stack);
+        stack.is_some_and(|stack| stack.connects)
+    }
+
+    /// Did a thread wait in a receive on a UDP socket?
+    pub(in crate::model) fn receives_datagram(&self, wait: &Wait) -> bool {
+        let stack = self.stacks.get(wait.stack);
+        stack.is_some_and(|stack| stack.receives_datagram)
+    }
+
     /// Did a thread wait in a send on a TCP socket?
     pub(in crate::model) fn sends_stream(&self, wait: &Wait) -> bool {
         let stack = self.stacks.get(wait.stack);
@@ -303,22 +316,8 @@ impl Threads {
         wait: &Wait,
         (begin, until): (u64, u64),
     ) {
-        let mut tentative = Budget::default();
-        let waker = self.waker(wait);
-        let has_waker = waker.is_some();
-        if let Some(waker) = waker {
-            tentative = meanwhile(waker, (begin, until));
-        } else if let Some((class, holder)) = self.answered(names, wait) {
-            tentative[class.index()] = until - begin;
-            if let Some(thread) = self.living.get_mut(&wait.tid) {
-                thread.behind.push_back(Behind {
-                    begin_ns: begin,
-                    end_ns: until,
-                    class,
-                    holder,
-                });
-            }
-        }
+        let has_waker = self.waker(wait).is_some();
+        let tentative = self.waited_for(names, wait, (begin, until));
         self.idle(account, wait.tid, tentative, until);
         let interrupt =
             wait.flags & WAIT_NO_WAKER != 0 || self.woken_by_interrupt(wait) == Some(true);
@@ -330,12 +329,51 @@ impl Threads {
             if let Some(ended_by) = ended_by {
                 thread.slept_in(wait.stack, (begin, until), ended_by);
             }
+            if has_waker {
+                // It is given something else to do, whatever became of the datagram that it sent.
+                thread.questions.give_up(begin);
+            }
         }
         if has_waker {
             let since = self.got(wait).unwrap_or(begin);
             self.woken_by_own(wait, since, (begin, until));
         } else if interrupt {
             self.tried(wait, (begin, until));
+        }
+    }
+
+    /// What a wait for work was for, if the thread owns a request, as far as that is known.
+    fn waited_for(&mut self, names: &mut Names, wait: &Wait, (begin, until): (u64, u64)) -> Budget {
+        if let Some(waker) = self.waker(wait) {
+            let (tentative, asked) = (meanwhile(waker, (begin, until)), waker.asked(begin, until));
+            if let Some(thread) = self.living.get_mut(&wait.tid) {
+                thread.behind.extend(asked);
+            }
+            return tentative;
+        }
+        let Some((class, holder)) = self.answered(names, wait) else {
+            return self.waits_for_answers(names, wait.tid, (begin, until));
+        };
+        let mut tentative = Budget::default();
+        tentative[class.index()] = until - begin;
+        if let Some(thread) = self.living.get_mut(&wait.tid) {
+            thread.behind.push_back(Behind {
+                begin_ns: begin,
+                end_ns: until,
+                class,
+                holder,
+                place: None,
+            });
+        }
+        tentative
+    }
+
+    /// A thread that waits for any of several things may go on with another connection. So may one of which the stack was lost.
+    fn turns_round(&mut self, wait: &Wait) {
+        let stack = self.stacks.get(wait.stack);
+        let loops = stack.is_none_or(|stack| stack.loops);
+        if let Some(thread) = self.living.get_mut(&wait.tid).filter(|_| loops) {
+            thread.work.turns_round();
         }
     }
 

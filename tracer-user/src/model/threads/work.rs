@@ -33,6 +33,8 @@ pub(crate) struct Work {
     /// Connection of the last call since it last waited for work.
     socket: Option<u64>,
     since_ns: u64,
+    /// Connection of the last call, unless it has waited for any of several at once since then.
+    last: Option<u64>,
 }
 
 impl Work {
@@ -41,6 +43,18 @@ impl Work {
         let until_now = self.socket.replace(socket).unwrap_or(socket);
         self.add(until_now, ns);
         self.since_ns = ns;
+        self.last = Some(socket);
+    }
+
+    /// It waits for whatever comes next of several things: then it may work for another connection.
+    pub(crate) fn turns_round(&mut self) {
+        self.last = None;
+    }
+
+    /// The connection for which it asks somebody something now. While it sleeps for one thing after the other, it serves the same request.
+    #[must_use]
+    pub(crate) fn last(&self) -> Option<u64> {
+        self.last
     }
 
     /// A wait for work.
@@ -143,5 +157,15 @@ mod tests {
         // Its work now.
         assert_eq!(work.for_others(2, 50, 60), 10);
         assert_eq!(work.at(55), Some(1));
+    }
+
+    #[test]
+    fn a_sleep_leaves_a_thread_with_its_connection_and_an_event_loop_does_not() {
+        let mut work = Work::default();
+        work.call(1, 10);
+        work.pause(12, 20);
+        assert_eq!((work.at(25), work.last()), (None, Some(1)));
+        work.turns_round();
+        assert_eq!(work.last(), None);
     }
 }

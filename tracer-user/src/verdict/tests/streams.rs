@@ -4,7 +4,10 @@ use crate::{
     class::{Cause, Resource},
     model::{
         Model,
-        scenes::{answers, chains, homes, ledgers, lost, remote, unheard, upstream, *},
+        scenes::{
+            answers, chains, datagrams, homes, ledgers, lost, questions, remote, unheard, upstream,
+            *,
+        },
     },
     verdict::{Verdict, fixture::judge},
 };
@@ -263,6 +266,32 @@ fn a_server_elsewhere_is_named_by_its_address_and_that_explains_it() {
         verdict.sentence
     );
     near(verdict.confidence, 1.0);
+}
+
+#[test]
+fn who_does_not_answer_a_connect_is_named_by_its_address() {
+    let verdict = judge(&questions::unanswered_in_a_loop());
+    let first = verdict.primary().unwrap();
+    assert_eq!(
+        (first.resource, first.culprits.len()),
+        (Resource::Upstream, 0)
+    );
+    assert!(
+        verdict.sentence.contains("on 10.99.0.9:81"),
+        "{}",
+        verdict.sentence
+    );
+}
+
+#[test]
+fn a_name_service_is_named_and_who_only_takes_figures_is_not() {
+    let verdict = judge(&datagrams::no_name());
+    let sentence = &verdict.sentence;
+    assert!(sentence.contains("on 10.0.0.53:53 (UDP)"), "{sentence}");
+    let told = judge(&datagrams::only_told());
+    assert!(!told.sentence.contains("8125"), "{}", told.sentence);
+    let mut found = told.finding.hypotheses.iter().map(|found| found.resource);
+    assert!(found.all(|resource| resource != Resource::Upstream));
 }
 
 #[test]

@@ -1,0 +1,101 @@
+//! Threads that sleep until the one peer of a UDP socket sends something: they wait for its answer.
+
+use std::collections::HashMap;
+
+use tracer_common::tcp::{QUESTION_DATAGRAM, QUESTION_LISTENS};
+
+use super::{
+    SmallFiles,
+    descriptors::Descriptors,
+    numbers_in,
+    socket::{Line, datagram_lines, inodes},
+};
+use crate::event::Question;
+
+/// Most threads of a process looked at.
+const MOST: usize = 1024;
+
+/// The questions for whose answers threads of a process sleep, and for nothing else. Nobody knows when they were asked.
+pub(super) fn awaited(pid: u32) -> Vec<Question> {
+    let own: Vec<u64> = inodes(pid).collect();
+    let has_peer = |line: &Line| line.remote.port() != 0 && own.contains(&line.inode);
+    let sockets = datagram_lines(&format!("/proc/{pid}/net")).filter(has_peer);
+    let sockets: HashMap<u64, Line> = sockets.map(|line| (line.inode, line)).collect();
+    if sockets.is_empty() {
+        return Vec::new();
+    }
+    let Some(descriptors) = Descriptors::of(pid) else {
+        return Vec::new();
+    };
+    let mut files = SmallFiles::default();
+    let threads = numbers_in(&format!("/proc/{pid}/task")).take(MOST);
+    let asked = threads.filter_map(|tid| {
+        let line = files.read(format_args!("/proc/{pid}/task/{tid}/syscall"))?;
+        let sleeper = descriptors.sleeper(tid, line)?;
+        match sleeper.inodes[..] {
+            [inode] => Some(question((pid, tid), sockets.get(&inode)?)),
+            _ => None,
+        }
+    });
+    asked.collect()
+}
+
+fn question((pid, tid): (u32, u32), socket: &Line) -> Question {
+    Question {
+        pid,
+        tid,
+        local: socket.local.to_string(),
+        remote: socket.remote.to_string(),
+        flags: QUESTION_DATAGRAM | QUESTION_LISTENS,
+        ..Question::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        net::UdpSocket,
+        sync::mpsc::channel,
+        thread,
+        time::{Duration, Instant},
+    };
+
+    use super::*;
+
+    /// Far more than a look takes on a busy machine.
+    const LONG: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn who_sleeps_until_a_peer_answers_is_found_and_who_takes_datagrams_of_all_is_not() {
+        let bind = || UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+        let (server, client) = (bind(), bind());
+        let address = server.local_addr().unwrap();
+        client.connect(address).unwrap();
+        let (sender, receiver) = channel();
+        let copy = client.try_clone().unwrap();
+        thread::spawn(move || {
+            // SAFETY: no arguments.
+            sender.send(unsafe { libc::gettid() } as u32).unwrap();
+            let _ = copy.recv(&mut [0]);
+        });
+        let serves = server.try_clone().unwrap();
+        thread::spawn(move || _ = serves.recv_from(&mut [0]));
+        let tid = receiver.recv().unwrap();
+        let until = Instant::now() + LONG;
+        let found = loop {
+            assert!(Instant::now() < until, "no thread was seen to wait");
+            let all = awaited(std::process::id());
+            let to_it = |found: &&Question| found.remote == address.to_string();
+            if let Some(found) = all.iter().find(to_it) {
+                break found.clone();
+            }
+            thread::yield_now();
+        };
+        assert_eq!(
+            (found.tid, found.local),
+            (tid, client.local_addr().unwrap().to_string())
+        );
+        server.send_to(&[0], client.local_addr().unwrap()).unwrap();
+        client.send(&[0]).unwrap();
+    }
+}
