@@ -10,6 +10,7 @@ use super::{
     limits::Limits,
     memory::Memory,
     names::Names,
+    naps::Naps,
     parts::Parts,
 };
 use crate::{
@@ -55,6 +56,8 @@ pub(super) struct Account {
     pub(super) by_memory: BTreeMap<Resource, u64>,
     /// The split of what is charged to the target itself.
     pub(super) parts: Parts,
+    /// Waits that a timer ended.
+    pub(super) naps: Naps,
 }
 
 impl Account {

@@ -86,6 +86,7 @@ impl Model {
             targets,
             ways,
             own: self.account.parts.take(),
+            naps: self.account.naps.take(),
             owner_waits,
             lock_owner: self.threads.lock_owner(),
             flame: self.flame_lines(),

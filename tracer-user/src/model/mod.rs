@@ -18,6 +18,7 @@ mod links;
 mod lost;
 mod memory;
 mod names;
+mod naps;
 mod parts;
 mod process;
 mod recent;

@@ -8,12 +8,11 @@ use super::{
 use crate::{
     class::{Class, Resource},
     model::{
-        account::{Account, Charge},
+        account::Charge,
         books::{Budget, Holder, PlaceId},
         links::SendWait,
         parts::Part,
-        recent,
-        threads::Thread,
+        threads::{Whom, charge_ends, note_naps},
     },
 };
 
@@ -154,15 +153,7 @@ impl Requests {
             _ => None,
         };
         for (from, to, mut waited) in waits {
-            let released = life.hands.explain(beside.threads, (from, to), &mut waited);
-            let mut direct = match beside.threads.get(tid) {
-                Some(thread) => charge_strangers(beside.account, thread, from, to),
-                None => Budget::default(),
-            };
-            if let Some((by, ns)) = released {
-                self.charge_own_lock(beside, by, (from, to), ns);
-                direct[Class::Lock.index()] += ns;
-            }
+            let direct = self.charge_piece(beside, life, (from, to), &mut waited);
             self.confirm_piece(beside, (from, to), &waited, &direct, waiting, socket);
             let ns = waited[Class::Idle.index()];
             if let Some((resource, place, holder)) = held.filter(|_| ns > 0) {
@@ -177,6 +168,33 @@ impl Requests {
                 });
             }
         }
+    }
+
+    /// Finds what a piece of a thread's waits for work was for, as far as the thread's own time line does not show it, and charges whoever
+    /// is at its end. Returns the charged time per class, ns.
+    fn charge_piece(
+        &self,
+        beside: &mut Beside<'_>,
+        life: &Life,
+        (from, to): (u64, u64),
+        waited: &mut Budget,
+    ) -> Budget {
+        let explained = life.hands.explain(beside.threads, (from, to), waited);
+        let thread = beside.threads.get(life.tid);
+        let known = thread.map(|thread| (thread.pid, thread.ends.within(from, to)));
+        let (pid, mut ends) = known.unwrap_or_default();
+        ends.extend(explained.ends);
+        let mut direct = charge_ends(beside.account, &ends, (from, to), waited);
+        if let Some((by, ns)) = explained.released {
+            self.charge_own_lock(beside, by, (from, to), ns);
+            direct[Class::Lock.index()] += ns;
+            ends.retain(|(whom, _)| !matches!(whom, Whom::Nap(_, tid) if *tid == by));
+        }
+        if life.waiting == Class::Other {
+            let idle = waited[Class::Idle.index()];
+            note_naps(beside.account, beside.names, pid, &ends, idle);
+        }
+        direct
     }
 
     /// Charges a wait to a thread of the target that kept from another one what that waited for.
@@ -242,31 +260,4 @@ impl Requests {
             }
         }
     }
-}
-
-/// Charges waits of a thread to the processes outside the target that ended them. Returns the charged time per class, ns. Only the
-/// ledger is charged: the flame graph has no waits for work.
-fn charge_strangers(account: &mut Account, thread: &Thread, begin: u64, end: u64) -> Budget {
-    let mut direct = Budget::default();
-    let first = recent::partition_point(&thread.behind, |wait| wait.end_ns <= begin);
-    for wait in thread
-        .behind
-        .range(first..)
-        .take_while(|wait| wait.begin_ns < end)
-    {
-        let (from, to) = (wait.begin_ns.max(begin), wait.end_ns.min(end));
-        if let Some(resource) = wait.class.resource() {
-            direct[wait.class.index()] += to - from;
-            account.charge_only(Charge {
-                resource,
-                place: None,
-                holder: wait.holder,
-                stack: 0,
-                span: (from, to),
-                ns: to - from,
-                estimated: false,
-            });
-        }
-    }
-    direct
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod answers;
 pub(crate) mod chains;
+pub(crate) mod children;
 pub(crate) mod clients;
 mod closing;
 mod completions;

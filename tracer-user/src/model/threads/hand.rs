@@ -5,15 +5,29 @@
 
 use tracer_common::sched::{WAIT_NO_WAKER, WAIT_OPEN, WAIT_TASK_WAKER};
 
-use super::{Threads, locks::waits_of, sleep::INTERRUPTIBLE, thread::Thread};
+use super::{
+    Threads,
+    ends::{End, Whom, charge_ends, note_naps},
+    locks::waits_of,
+    sleep::INTERRUPTIBLE,
+    thread::{ForProcess, Thread},
+    tries::meanwhile,
+};
 use crate::{
     class::Class,
     event::Wait,
-    model::{account::Account, books::Holder, names::Names},
+    model::{
+        account::Account,
+        books::{Budget, Holder},
+        names::Names,
+    },
 };
 
 /// `TASK_WAKEKILL`: a signal that kills ends the sleep.
 const KILLABLE: u32 = 0x100;
+
+/// A wait of at least this length may be most of a request that looks like a long poll, ns.
+const LONG_NS: u64 = 1_000_000_000;
 
 impl Threads {
     /// Was the waker an interrupt, so that `waker_tid` is a bystander? By the kernel's own count, else by the waker's stack, else not
@@ -66,6 +80,50 @@ impl Threads {
         Some((class, holder))
     }
 
+    /// What a thread waited for in a wait for work, by class, as far as others did something meanwhile; and who is at the end of it.
+    pub(super) fn whom(
+        &self,
+        names: &mut Names,
+        wait: &Wait,
+        (begin, until): (u64, u64),
+    ) -> (Budget, Vec<End>) {
+        if let Some(waker) = self.waker(wait) {
+            let ends = waker.ends.passed_on((begin, until));
+            return (meanwhile(waker, (begin, until)), ends);
+        }
+        let mut tentative = Budget::default();
+        let naps = self.stacks.get(wait.stack).is_some_and(|stack| stack.nap);
+        let whom = match self.answered(names, wait) {
+            Some((class, holder)) => {
+                tentative[class.index()] = until - begin;
+                Whom::Stranger(class, holder)
+            }
+            None if naps => Whom::Nap(names.processes.id(wait.pid), wait.tid),
+            None => return (tentative, Vec::new()),
+        };
+        (tentative, vec![End::new((begin, until), whom)])
+    }
+
+    /// The wait, if it is a long one that another process of the target ended.
+    pub(super) fn for_process(
+        &self,
+        wait: &Wait,
+        (begin, until): (u64, u64),
+    ) -> Option<ForProcess> {
+        let waker = self.waker(wait).filter(|_| until - begin >= LONG_NS)?;
+        (waker.pid != wait.pid).then_some(ForProcess {
+            begin_ns: begin,
+            end_ns: until,
+            born_ns: waker.begin_ns,
+        })
+    }
+
+    /// Does a thread sleep for something that another task brings, bytes or its own end? Then that one has kept no lock from it.
+    pub(super) fn is_brought(&self, wait: &Wait) -> bool {
+        let stack = self.stacks.get(wait.stack);
+        stack.is_some_and(|stack| stack.brought)
+    }
+
     /// May a sleep be one for another task, although its functions say nothing? A thread waits for another one only where a signal can
     /// end that: else it would hang with it. One that takes what others bring may have nothing to do, and waits for nobody.
     pub(super) fn may_ask(&self, wait: &Wait) -> bool {
@@ -77,23 +135,32 @@ impl Threads {
     /// nothing is known. False if it was no thread of the target.
     pub(super) fn slept_for_own(
         &mut self,
+        names: &Names,
         account: &mut Account,
         wait: &Wait,
         (begin, end): (u64, u64),
     ) -> bool {
         let waker = self.waker(wait);
         // A file system elsewhere is waited for, whichever thread brings in the page.
-        let waker = waker.filter(|_| self.remote_kind(wait).is_none());
-        let Some(pieces) = waker.map(|waker| waits_of(waker, begin, end)) else {
+        let Some(waker) = waker.filter(|_| self.remote_kind(wait).is_none()) else {
             return false;
         };
-        for (from, to, class) in pieces {
-            let known = class.unwrap_or(Class::Other);
-            self.spend(account, wait.tid, known, to);
+        let pieces = waits_of(waker, begin, end).into_iter();
+        let with_ends = |(from, to, class)| ((from, to), class, waker.ends.within(from, to));
+        let pieces: Vec<_> = pieces.map(with_ends).collect();
+        for (span, class, ends) in pieces {
+            let (known, ns) = (class.unwrap_or(Class::Other), span.1 - span.0);
+            self.spend(account, wait.tid, known, span.1);
             if class.is_some() {
-                account.ledger.indirect(known, from, to, to - from);
+                let mut waited = Budget::default();
+                waited[known.index()] = ns;
+                let charged = charge_ends(account, &ends, span, &waited);
+                let rest = ns - charged[known.index()];
+                account.ledger.indirect(known, span.0, span.1, rest);
+            } else {
+                note_naps(account, names, wait.pid, &ends, ns);
             }
-            account.burn_only((known, None, Holder::Nobody, wait.stack), to - from);
+            account.burn_only((known, None, Holder::Nobody, wait.stack), ns);
         }
         true
     }

@@ -3,10 +3,13 @@
 mod at_attach;
 mod completions;
 mod elsewhere;
+mod ends;
 mod hand;
 mod locks;
+mod past;
 mod signs;
 mod sleep;
+mod spent;
 mod stack;
 mod stops;
 mod thread;
@@ -23,10 +26,11 @@ use super::{account::Account, books::PlaceId};
 use crate::{class::Class, event};
 pub(super) use completions::OnDisk;
 use completions::Requested;
+pub(super) use ends::{Whom, charge_ends, note_naps};
 use locks::LockWait;
 use stack::Stacks;
 use stops::Stops;
-pub(super) use thread::Thread;
+pub(super) use thread::{Thread, WokenBy};
 pub(super) use wait::Blocked;
 
 /// So many ended threads are kept. A parent runs soon after its child's end, but the CPUs of a large machine end many meanwhile.

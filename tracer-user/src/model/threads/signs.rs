@@ -117,6 +117,12 @@ pub(crate) fn takes(stack: &[String]) -> bool {
     has_any(stack, TAKES)
 }
 
+/// Does it sleep until another task brings something: bytes, a message, or its own end?
+#[must_use]
+pub(crate) fn is_brought(stack: &[String]) -> bool {
+    takes(stack) || has_any(stack, &["do_wait", "do_msgrcv", "do_mq_timedreceive"])
+}
+
 /// Does it sleep until somebody connects?
 #[must_use]
 pub(crate) fn accepts(stack: &[String]) -> bool {

@@ -40,6 +40,8 @@ pub(crate) struct Stack {
     pub(crate) reclaims_group: bool,
     /// In a call that takes what others bring.
     pub(crate) takes: bool,
+    /// Of a sleep for something that another task brings: bytes, or its own end.
+    pub(crate) brought: bool,
     /// Of a sleep for the next connection.
     pub(crate) accepts: bool,
     /// Of a sleep on a futex.
@@ -79,6 +81,7 @@ impl Stack {
             swaps_in: signs::swaps_in(&frames),
             reclaims_group: signs::reclaims_group(&frames),
             takes: signs::takes(&frames),
+            brought: signs::is_brought(&frames),
             accepts: signs::accepts(&frames),
             is_futex: signs::is_futex(&frames),
             lock: signs::lock_of(row, &frames),

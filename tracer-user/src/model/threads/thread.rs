@@ -4,25 +4,38 @@ use std::collections::VecDeque;
 
 use super::{
     completions::Unexplained,
+    ends::{End, Ends, Whom},
     locks::Sight,
-    time_line::{KEPT, MOST, Spent, TimeLine},
+    spent::Spent,
+    time_line::{KEPT, TimeLine},
     tries::Tries,
     work::Work,
 };
 use crate::{
     class::Class,
-    model::books::{Budget, Holder, ProcessId},
+    model::{
+        books::{Budget, ProcessId},
+        recent,
+    },
 };
 
-/// A wait for work that a process outside the target ended.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Behind {
+/// The thread of the target that ended a wait for work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WokenBy {
+    /// When, ns.
+    pub(crate) ns: u64,
+    pub(crate) tid: u32,
+    /// Did it bring something, bytes or its own end? Then it let no lock go.
+    pub(crate) brought: bool,
+}
+
+/// A wait that another process of the target ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ForProcess {
     pub(crate) begin_ns: u64,
     pub(crate) end_ns: u64,
-    /// The class of the wait, if the thread owns a request.
-    pub(crate) class: Class,
-    /// The process that ended it.
-    pub(crate) holder: Holder,
+    /// When that process, or its thread, was born, ns.
+    pub(crate) born_ns: u64,
 }
 
 /// A target thread.
@@ -40,8 +53,8 @@ pub(crate) struct Thread {
     pub(crate) judged_ns: u64,
     /// When it last received from a process that it asks.
     pub(crate) answered_ns: u64,
-    /// Waits for work that another process ended.
-    pub(crate) behind: VecDeque<Behind>,
+    /// The ends of its waits for work, as far as they are known.
+    pub(crate) ends: Ends,
     /// Connection on which it last asked, or was answered.
     pub(crate) asked: Option<u64>,
     /// Connection of its last call, if that was a send.
@@ -54,8 +67,10 @@ pub(crate) struct Thread {
     pub(crate) work: Work,
     /// Waits for work that it ended: (when, ns; tid). It may have handed a request to one of these threads.
     pub(crate) woken: VecDeque<(u64, u32)>,
-    /// The thread of the target that last ended a wait for work of it, and when, ns.
-    pub(crate) woken_by: Option<(u64, u32)>,
+    /// The threads of the target that ended its last waits for work.
+    pub(crate) woken_by: VecDeque<WokenBy>,
+    /// The last long wait that another process of the target ended.
+    pub(crate) for_process: Option<ForProcess>,
     /// Process that ran when an interrupt ended its last wait for work; `None` once a request was taken for that one's.
     pub(crate) bystander: Option<u32>,
     /// Thread that forked it in the window.
@@ -89,14 +104,15 @@ impl Thread {
             turns: Vec::new(),
             judged_ns: begin_ns,
             answered_ns: 0,
-            behind: VecDeque::new(),
+            ends: Ends::default(),
             asked: None,
             sends_on: None,
             syncs: None,
             pid: 0,
             work: Work::default(),
             woken: VecDeque::new(),
-            woken_by: None,
+            woken_by: VecDeque::new(),
+            for_process: None,
             bystander: None,
             parent: None,
             seed: Vec::new(),
@@ -144,13 +160,8 @@ impl Thread {
     /// A process asks it. It wakes the thread to ask, and answers nothing by that: this holds for the last waits that it ended, as far as
     /// no request has counted them.
     pub(crate) fn was_asked(&mut self, by: ProcessId) {
-        let asked = (Class::Upstream, Holder::Process(by));
-        while let Some(last) = self.behind.back().copied()
-            && (last.class, last.holder) == asked
-            && last.begin_ns >= self.judged_ns
-        {
-            self.behind.pop_back();
-            self.line.was_not_answered(last.end_ns);
+        for ended_ns in self.ends.take_asked(by, self.judged_ns) {
+            self.line.was_not_answered(ended_ns);
         }
     }
 
@@ -159,6 +170,18 @@ impl Thread {
         if span.0 >= self.judged_ns {
             self.line.explain(span, tentative);
         }
+    }
+
+    /// It has an answer for which it asked at `begin`, and owns no request. If somebody of the target waits for it, that one waits for this
+    /// answer. Returns its waits for work since then that nothing else explains.
+    pub(crate) fn has_answer(&mut self, begin: u64, end: u64) -> Vec<(u64, u64)> {
+        self.line
+            .expect(Class::Upstream, begin.max(self.judged_ns), end)
+    }
+
+    /// It is known who ended its wait for work in `span`.
+    pub(crate) fn ended_at(&mut self, span: (u64, u64), whom: Whom) {
+        self.ends.add(End::new(span, whom));
     }
 
     /// It was blocked in the idle parts of an interval after all, as far as no request has counted them as its own. Returns these parts.
@@ -175,11 +198,23 @@ impl Thread {
     pub(crate) fn forget(&mut self, needed_ns: u64) {
         self.line.forget(needed_ns);
         self.work.forget(needed_ns);
-        while self.behind.len() > KEPT
-            && (self.behind[0].end_ns <= needed_ns || self.behind.len() > MOST)
-        {
-            self.behind.pop_front();
+        self.ends.forget(needed_ns);
+    }
+
+    /// A thread of the target ended a wait for work of it.
+    pub(crate) fn was_woken(&mut self, by: WokenBy) {
+        if self.woken_by.len() >= KEPT {
+            self.woken_by.pop_front();
         }
+        self.woken_by.push_back(by);
+    }
+
+    /// Who of the target ended its wait for work in this span; the last ones are kept.
+    #[must_use]
+    pub(crate) fn woken_in(&self, begin: u64, end: u64) -> Option<WokenBy> {
+        let at = recent::partition_point(&self.woken_by, |by| by.ns <= begin);
+        let by = self.woken_by.get(at).copied();
+        by.filter(|by| by.ns <= end)
     }
 
     /// It ended a wait for work of another.
@@ -250,47 +285,19 @@ impl Thread {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn with_waits(n: usize) -> Thread {
-        let mut thread = Thread::new(0);
-        thread.behind.extend((1..=n as u64).map(|ns| Behind {
-            begin_ns: ns - 1,
-            end_ns: ns,
-            class: Class::Lock,
-            holder: Holder::Own,
-        }));
-        thread
-    }
-
-    #[test]
-    fn the_last_waits_are_kept_and_of_the_older_ones_those_that_are_needed() {
-        let mut thread = with_waits(KEPT + 10);
-        thread.forget(4);
-        assert_eq!(thread.behind.front().unwrap().end_ns, 5);
-        thread.forget(u64::MAX);
-        assert_eq!(thread.behind.len(), KEPT);
-    }
-
-    #[test]
-    fn no_more_than_a_bounded_number_of_waits_is_kept_although_they_are_needed() {
-        let mut thread = with_waits(MOST + 10);
-        thread.forget(0);
-        assert_eq!(thread.behind.len(), MOST);
-    }
+    use crate::model::books::Holder;
 
     #[test]
     fn who_asks_has_not_answered_before_but_for_what_a_request_has_counted() {
         let mut thread = Thread::new(0);
-        thread.behind.extend([10, 20, 30].map(|ns| Behind {
-            begin_ns: ns - 10,
-            end_ns: ns,
-            class: Class::Upstream,
-            holder: Holder::Process(1),
-        }));
+        for ns in [10, 20, 30] {
+            let upstream = Whom::Stranger(Class::Upstream, Holder::Process(1));
+            thread.ends.add(End::new((ns - 10, ns), upstream));
+        }
         thread.judged_ns = 10;
         thread.was_asked(2);
-        assert_eq!(thread.behind.len(), 3);
+        assert_eq!(thread.ends.len(), 3);
         thread.was_asked(1);
-        assert_eq!(thread.behind.len(), 1);
+        assert_eq!(thread.ends.len(), 1);
     }
 }

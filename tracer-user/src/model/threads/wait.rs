@@ -9,8 +9,7 @@ use super::{
     Threads,
     locks::LockWait,
     sleep::{self, INTERRUPTIBLE, Sleep},
-    thread::{Behind, Thread},
-    tries::meanwhile,
+    thread::{Thread, WokenBy},
 };
 use crate::{
     class::{Cause, Class, Resource},
@@ -204,7 +203,7 @@ impl Threads {
                 Sleep::Blocked(class @ (Class::Other | Class::Upstream), None)
                     if self.may_ask(wait) =>
                 {
-                    if self.slept_for_own(account, wait, (begin, end)) {
+                    if self.slept_for_own(names, account, wait, (begin, end)) {
                         continue;
                     }
                     match self.stranger(names, wait) {
@@ -302,29 +301,22 @@ impl Threads {
         wait: &Wait,
         (begin, until): (u64, u64),
     ) {
-        let mut tentative = Budget::default();
-        let waker = self.waker(wait);
-        let has_waker = waker.is_some();
-        if let Some(waker) = waker {
-            tentative = meanwhile(waker, (begin, until));
-        } else if let Some((class, holder)) = self.answered(names, wait) {
-            tentative[class.index()] = until - begin;
-            if let Some(thread) = self.living.get_mut(&wait.tid) {
-                thread.behind.push_back(Behind {
-                    begin_ns: begin,
-                    end_ns: until,
-                    class,
-                    holder,
-                });
-            }
-        }
+        let (tentative, ends) = self.whom(names, wait, (begin, until));
         self.idle(account, wait.tid, tentative, until);
+        let (has_waker, brought) = (self.waker(wait).is_some(), self.is_brought(wait));
+        let for_process = self.for_process(wait, (begin, until));
         let interrupt =
             wait.flags & WAIT_NO_WAKER != 0 || self.woken_by_interrupt(wait) == Some(true);
         if let Some(thread) = self.living.get_mut(&wait.tid) {
             thread.bystander = interrupt.then_some(wait.waker_pid);
+            thread.for_process = for_process.or(thread.for_process);
+            ends.into_iter().for_each(|end| thread.ends.add(end));
             if has_waker {
-                thread.woken_by = Some((until, wait.waker_tid));
+                thread.was_woken(WokenBy {
+                    ns: until,
+                    tid: wait.waker_tid,
+                    brought,
+                });
             }
         }
         if has_waker {
