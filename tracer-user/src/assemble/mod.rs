@@ -227,7 +227,8 @@ fn threads(books: &Books) -> Threads {
     }
 }
 
-/// Lines of evidence: the kernel's, failed disk requests, what open requests hang in, interrupts, then the reasons for low confidence.
+/// Lines of evidence: the kernel's, failed disk requests, what open requests hang in, timers, interrupts, then the reasons for low
+/// confidence.
 fn evidence(books: &Books, verdict: &verdict::Verdict) -> Vec<String> {
     let said = books.end.evidence.iter().cloned();
     let refused = books.failed.iter().map(|(place, times)| {
@@ -241,10 +242,12 @@ fn evidence(books: &Books, verdict: &verdict::Verdict) -> Vec<String> {
             format!("the threads that owe the answers to {count} open requests sleep in {function}")
         }
     });
+    let naps = verdict.naps.iter().cloned();
     let doubts = verdict.doubts.iter().cloned();
     let interrupted = interrupted::line(books);
     said.chain(refused)
         .chain(asleep)
+        .chain(naps)
         .chain(interrupted)
         .chain(doubts)
         .collect()
