@@ -147,6 +147,9 @@ pub enum Event {
     UnderWay(UnderWay),
     /// Peers wait for answers of a process that hears them no more.
     Unheard(Unheard),
+    /// [`Event::Follow`] of a process that ends waits of the target by another way than a socket: it reads a pipe, takes messages, or does
+    /// what it was asked in memory that both share.
+    FollowHand(Follow),
 }
 
 impl Event {
@@ -174,7 +177,7 @@ impl Event {
             Self::Stack(e) => e.ns,
             Self::Histogram(e) => e.ns,
             Self::End(e) => e.ns,
-            Self::Follow(e) | Self::FollowOwner(e) => e.ns,
+            Self::Follow(e) | Self::FollowOwner(e) | Self::FollowHand(e) => e.ns,
             Self::Unread(e) => e.ns,
             Self::Interrupts(e) => e.ns,
             Self::Work(e) => e.ns,

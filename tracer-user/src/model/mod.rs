@@ -37,7 +37,7 @@ use books::Holder;
 use cpus::Cpus;
 use disks::{AskerAt, Disks};
 use facts::Facts;
-use followed::{Followed, Reach};
+use followed::{Followed, Reach, Why};
 use links::Links;
 use names::Names;
 use requests::{Beside, Requests};
@@ -145,7 +145,8 @@ impl Model {
             Event::LockTried(tried) => self.threads.lock_tried(names, tried),
             Event::LockReleased(released) => self.threads.lock_released(released),
             Event::LockFile(file) => self.threads.lock_file(names, file),
-            Event::Follow(follow) => self.follow(follow),
+            Event::Follow(follow) => self.follow(follow, Why::Asked),
+            Event::FollowHand(follow) => self.follow(follow, Why::Hand),
             Event::FollowOwner(follow) => self.follow_owner(follow),
             Event::Interrupted(interrupted) => self.facts.interrupted = interrupted.clone(),
             Event::Tracer(tracer) => self.facts.tracer = Some(names.processes.id(tracer.pid)),
@@ -239,25 +240,25 @@ impl Model {
     }
 
     /// The target waits for the answers of another process of this machine. Whom a followed process asks, its own fold follows.
-    fn follow(&mut self, follow: &event::Follow) {
+    fn follow(&mut self, follow: &event::Follow, why: Why) {
         let by = self.names.processes.id(follow.by_pid);
         if !self.names.is_target(by) {
             return;
         }
-        self.follow_one(follow, false);
+        self.follow_one(follow, why);
     }
 
     /// The target waits for a lock of another process of this machine, or of one of whose children `follow` tells.
     fn follow_owner(&mut self, follow: &event::Follow) {
         match self.followed.of(follow.by_pid) {
             Some(owner) => owner.adopt(follow.pid),
-            None if follow.pid == follow.by_pid => self.follow_one(follow, true),
+            None if follow.pid == follow.by_pid => self.follow_one(follow, Why::Owner),
             None => {}
         }
     }
 
-    /// Keeps books of another process, which `owns` a lock or is asked by the target.
-    fn follow_one(&mut self, follow: &event::Follow, owns: bool) {
+    /// Keeps books of another process.
+    fn follow_one(&mut self, follow: &event::Follow, why: Why) {
         let process = self.names.processes.id(follow.pid);
         if self.names.is_target(process) || !self.followed.may_add(follow.pid) {
             return;
@@ -277,6 +278,6 @@ impl Model {
         };
         model.begin(&start);
         model.threads.begin(start.ns, follow.ns.max(start.ns));
-        self.followed.add(process, model, follow, owns);
+        self.followed.add(process, model, follow, why);
     }
 }

@@ -1,7 +1,8 @@
 //! Finds the processes of this machine that the target asks, so that the tracer records their waits, too.
 //!
-//! A look into `/proc`, beside the loop that reads, begins in two cases. The target uses a connection that it made itself to
-//! another process of this machine. Or another process wakes it, and may have answered over a Unix socket, or served it a file.
+//! A look into `/proc`, beside the loop that reads, begins in three cases. The target uses a connection that it made itself to
+//! another process of this machine. Or another process wakes it, and may have answered over a Unix socket, or served it a file. Or
+//! another process has ended its waits for long ([`Hands`]).
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,6 +15,7 @@ use std::{
 use rustc_hash::FxHashSet;
 use tracer_common::sched::WAIT_NO_WAKER;
 
+use super::hands::{self, Hands};
 use crate::{
     event::{Event, OpenSocket, Wait, is_local},
     machine::{
@@ -40,6 +42,19 @@ const MOST_WAKERS: usize = 64;
 /// So long looks are counted: who is asked for the first time in the second hour is looked for, too.
 const COUNTED: Duration = Duration::from_secs(60);
 
+/// How a process is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// On this TCP port.
+    Tcp(u32),
+    /// Over a Unix socket, or for a file.
+    Unix,
+    /// Another one: it ends waits.
+    Hand,
+    /// For a lock in memory that both share.
+    Lock,
+}
+
 /// A process to be followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
@@ -47,8 +62,18 @@ pub(crate) struct Found {
     pub(crate) pid: u32,
     /// Process that asks it.
     pub(crate) by_pid: u32,
-    /// TCP port on which it is asked; none over a Unix socket.
-    pub(crate) port: Option<u32>,
+    /// How.
+    pub(crate) way: Way,
+}
+
+impl Found {
+    /// The TCP port on which it is asked.
+    pub(crate) fn port(&self) -> Option<u32> {
+        match self.way {
+            Way::Tcp(port) => Some(port),
+            Way::Unix | Way::Hand | Way::Lock => None,
+        }
+    }
 }
 
 /// The search for the processes that the target asks.
@@ -62,6 +87,8 @@ pub(crate) struct Asked {
     looks: HashMap<String, u32>,
     /// Looks at each process that woke the target.
     wakers: HashMap<u32, u32>,
+    /// Who ends waits of the target.
+    hands: Hands,
     /// Since when the looks are counted.
     since: Instant,
     /// Connections to look up together: a look reads the list of all sockets and all descriptors.
@@ -82,6 +109,7 @@ impl Asked {
             serving: ports.iter().copied().collect(),
             looks: HashMap::new(),
             wakers: HashMap::new(),
+            hands: Hands::default(),
             since: Instant::now(),
             wanted: Vec::new(),
             looking: None,
@@ -97,18 +125,25 @@ impl Asked {
         self.go_and_look();
     }
 
-    /// Takes note of connections used, of wakers, and of children of targets.
-    pub(crate) fn see(&mut self, events: &[Event]) {
+    /// Takes note of connections used, of wakers, and of children of targets. Has the target requests open?
+    pub(crate) fn see(&mut self, events: &[Event], is_open: bool) {
         if self.since.elapsed() >= COUNTED {
             self.since = Instant::now();
             self.looks.clear();
             self.wakers.clear();
+            self.hands.clear();
         }
         // One look for each waker in a batch: looks some time apart are more likely to find a short connection.
         let mut seen = FxHashSet::default();
         for event in events {
             match event {
-                Event::Wait(wait) if seen.insert(wait.waker_pid) => self.woken(wait),
+                Event::Wait(wait) => {
+                    self.ended(wait, is_open);
+                    if seen.insert(wait.waker_pid) {
+                        self.woken(wait);
+                    }
+                }
+                Event::Stack(stack) => self.hands.learn(stack),
                 Event::Socket(e) => self.look(e.pid, e.local_port, &e.local, &e.remote),
                 Event::Fork(fork) if fork.target => _ = self.known.insert(fork.pid),
                 // Another may get its number.
@@ -145,9 +180,9 @@ impl Asked {
             priority::as_everybody();
             for (asked, peers) in wanted.iter().zip(proc::peers_of(&wanted)) {
                 for pid in peers.into_iter().take(MOST_FOLLOWED) {
-                    let (by_pid, port) = (asked.pid, Some(asked.remote.port().into()));
+                    let (by_pid, way) = (asked.pid, Way::Tcp(asked.remote.port().into()));
                     // The receiver is gone once the trace is over.
-                    let _ = sender.send(Found { pid, by_pid, port });
+                    let _ = sender.send(Found { pid, by_pid, way });
                 }
             }
             give_back_memory();
@@ -171,13 +206,36 @@ impl Asked {
         thread::spawn(move || {
             priority::as_everybody();
             // A process that cannot be looked at is not followed.
-            if proc::asks_over_files(by_pid, pid)
-                || proc::asks_over_unix(by_pid, pid).unwrap_or(false)
-            {
+            if answers(pid, by_pid) {
+                let way = Way::Unix;
                 // The receiver is gone once the trace is over.
-                let port = None;
-                let _ = sender.send(Found { pid, by_pid, port });
+                let _ = sender.send(Found { pid, by_pid, way });
             }
+        });
+    }
+
+    /// Begins to look whether the process that ended this wait is to be followed, if it has held the target up for long.
+    fn ended(&mut self, wait: &Wait, is_open: bool) {
+        let (pid, by_pid) = (wait.waker_pid, wait.pid);
+        if !hands::may_ask(wait)
+            || pid == by_pid
+            || self.followed >= MOST_FOLLOWED
+            || self.known.contains(&pid)
+            || !self.known.contains(&by_pid)
+        {
+            return;
+        }
+        let Some(way) = self.hands.ended(wait, is_open) else {
+            return;
+        };
+        let sender = self.found.0.clone();
+        thread::spawn(move || {
+            priority::as_everybody();
+            if answers(pid, by_pid) || !may_be_hand(pid, by_pid) {
+                return;
+            }
+            // The receiver is gone once the trace is over.
+            let _ = sender.send(Found { pid, by_pid, way });
         });
     }
 
@@ -187,12 +245,23 @@ impl Asked {
         while let Ok(found) = self.found.1.try_recv() {
             if self.followed < MOST_FOLLOWED && self.known.insert(found.pid) {
                 self.followed += 1;
-                self.serving.extend(found.port);
+                self.serving.extend(found.port());
                 new.push(found);
             }
         }
         new
     }
+}
+
+/// Does a process answer another one over a Unix socket, or serve it files? One that cannot be looked at does not.
+fn answers(pid: u32, by_pid: u32) -> bool {
+    proc::asks_over_files(by_pid, pid) || proc::asks_over_unix(by_pid, pid).unwrap_or(false)
+}
+
+/// May a process be waited for that woke another one? A thread of the kernel works for others, and a client asks itself.
+fn may_be_hand(pid: u32, by_pid: u32) -> bool {
+    let is_client = proc::asks_over_unix(pid, by_pid).unwrap_or(true);
+    proc::exists(pid) && !proc::is_kernel_thread(pid) && !is_client
 }
 
 /// Counts a look; `false` once there were enough.
@@ -246,7 +315,7 @@ mod tests {
             [Found {
                 pid: own,
                 by_pid: own,
-                port: Some(port)
+                way: Way::Tcp(port)
             }]
         );
         asked.see_open(std::slice::from_ref(&socket));
@@ -279,7 +348,7 @@ mod tests {
             waker_pid: server.id(),
             ..Wait::default()
         };
-        asked.see(&[Event::Wait(wait.clone()), Event::Wait(wait)]);
+        asked.see(&[Event::Wait(wait.clone()), Event::Wait(wait)], false);
         assert_eq!(asked.wakers[&server.id()], 1, "one look at a time");
         let found = wait_for(&mut asked);
         server.kill().unwrap();
@@ -287,7 +356,7 @@ mod tests {
         let expected = Found {
             pid: server.id(),
             by_pid: own,
-            port: None,
+            way: Way::Unix,
         };
         assert_eq!(found, [expected]);
     }
@@ -304,7 +373,10 @@ mod tests {
                 ..Wait::default()
             })
         };
-        asked.see(&[woken(0, 0), woken(100, 0), woken(7, WAIT_NO_WAKER)]);
+        asked.see(
+            &[woken(0, 0), woken(100, 0), woken(7, WAIT_NO_WAKER)],
+            false,
+        );
         assert!(asked.wakers.is_empty());
     }
 

@@ -3,8 +3,14 @@
 use anyhow::Result;
 
 use super::{
-    asked::Asked, calls::threads_of, clients::Clients, groups::Groups, hearers::Hearers,
-    holders::Holders, locks::Locks, titles::Titles,
+    asked::{Asked, Found, Way},
+    calls::threads_of,
+    clients::Clients,
+    groups::Groups,
+    hearers::Hearers,
+    holders::Holders,
+    locks::Locks,
+    titles::Titles,
 };
 use crate::{
     event::{self, Event, OpenSocket},
@@ -64,10 +70,10 @@ impl Beside {
     pub(super) fn see(&mut self, batch: &[Event]) {
         self.holders.see(batch);
         self.freezers.see(batch);
-        self.asked.see(batch);
         self.clients.see(batch);
         self.titles.see(batch);
         self.hearers.see(batch);
+        self.asked.see(batch, self.hearers.take_is_open());
         self.locks.see(batch);
     }
 
@@ -81,21 +87,17 @@ impl Beside {
                 continue;
             }
             log::info!(
-                "follows process {}, which process {} asks",
+                "follows process {}, which process {} asks ({:?})",
                 found.pid,
-                found.by_pid
+                found.by_pid,
+                found.way
             );
-            let ports = Vec::from_iter(found.port);
-            events.push(Event::Follow(event::Follow {
-                ns: now_ns(),
-                pid: found.pid,
-                by_pid: found.by_pid,
-                listening: ports.clone(),
-            }));
+            events.push(follow(&found));
             events.extend(threads_of(&[found.pid]));
             events.extend(self.freezers.watch(&[found.pid]));
             // What is under way is not watched there: only the target's own answers are judged.
             let under_way = &mut UnderWay::default();
+            let ports = Vec::from_iter(found.port());
             let unanswered = proc::unanswered(&[found.pid], &[], &ports, under_way);
             events.extend(unanswered.into_iter().map(Event::Unanswered));
         }
@@ -128,5 +130,20 @@ impl Beside {
             events.extend(threads.map(Event::Thread));
         }
         events
+    }
+}
+
+/// The process is followed from now on.
+fn follow(found: &Found) -> Event {
+    let follow = |by_pid| event::Follow {
+        ns: now_ns(),
+        pid: found.pid,
+        by_pid,
+        listening: Vec::from_iter(found.port()),
+    };
+    match found.way {
+        Way::Tcp(_) | Way::Unix => Event::Follow(follow(found.by_pid)),
+        Way::Hand => Event::FollowHand(follow(found.by_pid)),
+        Way::Lock => Event::FollowOwner(follow(found.pid)),
     }
 }

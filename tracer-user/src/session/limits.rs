@@ -118,7 +118,11 @@ impl Limits {
     pub(super) fn see(&mut self, events: &[Event]) {
         for event in events {
             match event {
-                Event::Follow(Follow { pid, .. }) if self.pids.len() < MOST => self.pids.push(*pid),
+                Event::Follow(Follow { pid, .. }) | Event::FollowHand(Follow { pid, .. })
+                    if self.pids.len() < MOST =>
+                {
+                    self.pids.push(*pid);
+                }
                 Event::Disk(disk) => self.disks.push(disk.clone()),
                 _ => {}
             }

@@ -12,6 +12,7 @@ mod clients;
 mod clip;
 mod debuggers;
 mod groups;
+mod hands;
 mod hearers;
 mod holders;
 mod limits;

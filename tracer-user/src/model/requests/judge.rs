@@ -12,12 +12,15 @@ use crate::{
         books::{Budget, Holder, PlaceId},
         links::SendWait,
         parts::Part,
-        threads::{Whom, charge_ends, note_naps},
+        threads::{Spent, Whom, charge_ends, note_naps},
     },
 };
 
 /// A master forks processes that accept, and those fork one for each request. Longer chains of forks belong to no request.
 const MOST_LIVES: usize = 4;
+
+/// No socket has this address.
+const NO_SOCKET: u64 = 0;
 
 /// A part of a turn in which one thread lived that worked on it.
 struct Life {
@@ -126,6 +129,41 @@ impl Requests {
                 ledger.behind_own(known, from, to, behind as u64);
             }
         });
+    }
+
+    /// In the books of a followed process: a thread ended a wait of whoever asks. That is a request, and has the time of this thread. What
+    /// is not known of it is `other`.
+    pub(in crate::model) fn worked(
+        &mut self,
+        beside: &mut Beside<'_>,
+        tid: u32,
+        (begin, end): (u64, u64),
+    ) {
+        let ledger = &mut beside.account.ledger;
+        let mut add = |from: u64, to: u64, spent: &Spent| {
+            let mut left = to - from;
+            for class in Class::ALL.into_iter().filter(|class| *class != Class::Idle) {
+                let known = spent.certain[class.index()] + spent.tentative[class.index()];
+                let ns = known.min(left);
+                ledger.requests(class, from, to, ns);
+                left -= ns;
+            }
+            ledger.requests(Class::Other, from, to, left);
+        };
+        let Some(thread) = beside.threads.get(tid) else {
+            return add(begin, end, &Spent::default());
+        };
+        let since = thread.remembered_ns().clamp(begin, end);
+        add(begin, since, &thread.between(begin, since));
+        thread.for_each_piece(since, end, add);
+        let life = Life {
+            tid,
+            begin,
+            end,
+            waiting: Class::Other,
+            hands: Hands::default(),
+        };
+        self.confirm(beside, NO_SOCKET, &life);
     }
 
     /// The thread owned a request meanwhile: its waits for work were no idling.

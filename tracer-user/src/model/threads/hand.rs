@@ -55,7 +55,7 @@ impl Threads {
     }
 
     /// The process outside the target that ended a sleep in its own context. A thread of the kernel works for others, and is none.
-    pub(super) fn stranger(&self, names: &mut Names, wait: &Wait) -> Option<Holder> {
+    pub(in crate::model) fn stranger(&self, names: &mut Names, wait: &Wait) -> Option<Holder> {
         let interrupt = self.woken_by_interrupt(wait).unwrap_or(true);
         if interrupt || wait.flags & (WAIT_NO_WAKER | WAIT_OPEN) != 0 {
             return None;

@@ -28,6 +28,7 @@ pub(super) use completions::OnDisk;
 use completions::Requested;
 pub(super) use ends::{Whom, charge_ends, note_naps};
 use locks::LockWait;
+pub(super) use spent::Spent;
 use stack::Stacks;
 use stops::Stops;
 pub(super) use thread::{Thread, WokenBy};
@@ -162,6 +163,15 @@ impl Threads {
     pub(super) fn serves(&self, tid: u32) -> bool {
         let thread = self.living.get(&tid);
         thread.is_some_and(|thread| !thread.turns.is_empty())
+    }
+
+    /// May a thread wait for a single answer? It has one request, or none and its process or another thread of the target gives it work.
+    pub(super) fn waits_for_one(&self, tid: u32) -> bool {
+        let thread = self.living.get(&tid);
+        thread.is_some_and(|thread| match thread.turns.len() {
+            0 => thread.parent.is_some() || !thread.woken_by.is_empty(),
+            turns => turns == 1,
+        })
     }
 
     /// The living threads, in no order.

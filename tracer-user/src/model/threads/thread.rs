@@ -231,6 +231,12 @@ impl Thread {
         self.line.is_long()
     }
 
+    /// Since when it is known step by step, ns.
+    #[must_use]
+    pub(crate) fn remembered_ns(&self) -> u64 {
+        self.line.remembered_ns()
+    }
+
     /// Its time per class between two times. After the last known step, a thread on a CPU runs.
     #[must_use]
     pub(crate) fn between(&self, begin: u64, end: u64) -> Spent {

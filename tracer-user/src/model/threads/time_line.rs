@@ -91,6 +91,11 @@ impl TimeLine {
         self.steps.back().map_or(self.begin_ns, |last| last.ns)
     }
 
+    /// Where the first step that is remembered began, ns.
+    pub(super) fn remembered_ns(&self) -> u64 {
+        self.begin_ns
+    }
+
     /// Everything so far.
     #[must_use]
     pub(crate) fn spent(&self) -> &Spent {
