@@ -346,6 +346,40 @@ fn a_request_that_waits_long_for_its_command_is_no_long_poll() {
 }
 
 #[test]
+fn requests_that_hang_with_their_commands_hang_where_those_do() {
+    let mut events = vec![
+        receive(SERVER, CLIENT, 10, 10),
+        receive(WORKER, OTHER, 10, 10),
+        still(SERVER, 12, 7000, REAP),
+        still(WORKER, 14, 7000, REAP),
+        of(CHILD, still(CHILD, 20, 7000, PAGE)),
+        of(GRANDCHILD, still(GRANDCHILD, 20, 7000, NAP)),
+    ];
+    events.extend(born(CHILD, SERVER, "grep", 11));
+    events.extend(born(GRANDCHILD, SERVER, "sleep", 13));
+    let books = scene(events, 7000);
+    assert_eq!(tally(&books).open, 2);
+    assert_eq!(requests(&books, Class::Disk), 6980);
+    assert_eq!(requests(&books, Class::Other), 6980);
+    assert_eq!(naps(&books), [("sleep", 1, false, 6980)]);
+}
+
+#[test]
+fn who_waits_for_which_of_more_children_is_not_known() {
+    let mut events = vec![
+        receive(SERVER, CLIENT, 10, 10),
+        still(SERVER, 12, 900, REAP),
+        of(CHILD, still(CHILD, 20, 900, PAGE)),
+        of(GRANDCHILD, still(GRANDCHILD, 20, 900, NAP)),
+    ];
+    events.extend(born(CHILD, SERVER, "grep", 11));
+    events.extend(born(GRANDCHILD, SERVER, "sleep", 5));
+    let books = scene(events, 900);
+    assert_eq!(requests(&books, Class::Other), 888);
+    assert_eq!(naps(&books), []);
+}
+
+#[test]
 fn a_child_for_which_nobody_waits_holds_nothing_up() {
     let mut events = vec![
         receive(SERVER, CLIENT, 10, 10),

@@ -7,6 +7,7 @@ mod ends;
 mod hand;
 mod locks;
 mod past;
+mod reaps;
 mod signs;
 mod sleep;
 mod spent;
@@ -28,6 +29,7 @@ pub(super) use completions::OnDisk;
 use completions::Requested;
 pub(super) use ends::{Whom, charge_ends, note_naps};
 use locks::LockWait;
+use reaps::Reap;
 pub(super) use spent::Spent;
 use stack::Stacks;
 use stops::Stops;
@@ -73,6 +75,8 @@ pub(super) struct Threads {
     owned_ns: BTreeMap<u32, u64>,
     /// Sleeps for locks of the target's own threads that are open at the end.
     open_locks: Vec<LockWait>,
+    /// Waits for children that are open at the end.
+    open_reaps: Vec<Reap>,
     requested: Requested,
     pub(super) remote_mounts: Vec<event::RemoteMount>,
     /// Threads that lived in the window.

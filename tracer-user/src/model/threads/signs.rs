@@ -120,7 +120,13 @@ pub(crate) fn takes(stack: &[String]) -> bool {
 /// Does it sleep until another task brings something: bytes, a message, or its own end?
 #[must_use]
 pub(crate) fn is_brought(stack: &[String]) -> bool {
-    takes(stack) || has_any(stack, &["do_wait", "do_msgrcv", "do_mq_timedreceive"])
+    takes(stack) || reaps_child(stack) || has_any(stack, &["do_msgrcv", "do_mq_timedreceive"])
+}
+
+/// Does it sleep until a child ends?
+#[must_use]
+pub(crate) fn reaps_child(stack: &[String]) -> bool {
+    has_any(stack, &["do_wait"])
 }
 
 /// Does it sleep until somebody connects?

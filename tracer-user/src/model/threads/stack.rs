@@ -42,6 +42,8 @@ pub(crate) struct Stack {
     pub(crate) takes: bool,
     /// Of a sleep for something that another task brings: bytes, or its own end.
     pub(crate) brought: bool,
+    /// Of a sleep until a child ends.
+    pub(crate) reaps: bool,
     /// Of a sleep for the next connection.
     pub(crate) accepts: bool,
     /// Of a sleep on a futex.
@@ -82,6 +84,7 @@ impl Stack {
             reclaims_group: signs::reclaims_group(&frames),
             takes: signs::takes(&frames),
             brought: signs::is_brought(&frames),
+            reaps: signs::reaps_child(&frames),
             accepts: signs::accepts(&frames),
             is_futex: signs::is_futex(&frames),
             lock: signs::lock_of(row, &frames),

@@ -305,6 +305,7 @@ impl Threads {
         self.idle(account, wait.tid, tentative, until);
         let (has_waker, brought) = (self.waker(wait).is_some(), self.is_brought(wait));
         let for_process = self.for_process(wait, (begin, until));
+        self.note_reap(wait, (begin, until));
         let interrupt =
             wait.flags & WAIT_NO_WAKER != 0 || self.woken_by_interrupt(wait) == Some(true);
         if let Some(thread) = self.living.get_mut(&wait.tid) {
@@ -376,5 +377,6 @@ impl Threads {
             }
         }
         self.close_locks(account);
+        self.close_reaps();
     }
 }
