@@ -10,7 +10,7 @@ use super::{
     ends::{End, Whom, charge_ends, note_naps},
     locks::waits_of,
     sleep::INTERRUPTIBLE,
-    thread::{ForProcess, Thread},
+    thread::{ForProcess, Thread, WokenBy},
     tries::meanwhile,
 };
 use crate::{
@@ -28,6 +28,19 @@ const KILLABLE: u32 = 0x100;
 
 /// A wait of at least this length may be most of a request that looks like a long poll, ns.
 const LONG_NS: u64 = 1_000_000_000;
+
+/// Who ended a wait for work.
+#[derive(Debug, Default)]
+pub(super) struct Hand {
+    /// What was waited for, by class, as far as others did something meanwhile, ns.
+    pub(super) tentative: Budget,
+    /// Who is at the end of it.
+    pub(super) ends: Vec<End>,
+    /// The thread of the target, if it was one.
+    pub(super) by: Option<WokenBy>,
+    /// The wait, if it is a long one that another process of the target ended.
+    pub(super) for_process: Option<ForProcess>,
+}
 
 impl Threads {
     /// Was the waker an interrupt, so that `waker_tid` is a bystander? By the kernel's own count, else by the waker's stack, else not
@@ -80,48 +93,42 @@ impl Threads {
         Some((class, holder))
     }
 
-    /// What a thread waited for in a wait for work, by class, as far as others did something meanwhile; and who is at the end of it.
-    pub(super) fn whom(
-        &self,
-        names: &mut Names,
-        wait: &Wait,
-        (begin, until): (u64, u64),
-    ) -> (Budget, Vec<End>) {
+    /// The hand that ended a wait for work, and what is known of it.
+    pub(super) fn hand(&self, names: &mut Names, wait: &Wait, (begin, until): (u64, u64)) -> Hand {
         if let Some(waker) = self.waker(wait) {
-            let ends = waker.ends.passed_on((begin, until));
-            return (meanwhile(waker, (begin, until)), ends);
+            return self.own_hand(waker, wait, (begin, until));
         }
-        let mut tentative = Budget::default();
+        let mut hand = Hand::default();
         let naps = self.stacks.get(wait.stack).is_some_and(|stack| stack.nap);
         let whom = match self.answered(names, wait) {
             Some((class, holder)) => {
-                tentative[class.index()] = until - begin;
+                hand.tentative[class.index()] = until - begin;
                 Whom::Stranger(class, holder)
             }
             None if naps => Whom::Nap(names.processes.id(wait.pid), wait.tid),
-            None => return (tentative, Vec::new()),
+            None => return hand,
         };
-        (tentative, vec![End::new((begin, until), whom)])
+        hand.ends.push(End::new((begin, until), whom));
+        hand
     }
 
-    /// The wait, if it is a long one that another process of the target ended.
-    pub(super) fn for_process(
-        &self,
-        wait: &Wait,
-        (begin, until): (u64, u64),
-    ) -> Option<ForProcess> {
-        let waker = self.waker(wait).filter(|_| until - begin >= LONG_NS)?;
-        (waker.pid != wait.pid).then_some(ForProcess {
-            begin_ns: begin,
-            end_ns: until,
-            born_ns: waker.begin_ns,
-        })
-    }
-
-    /// Does a thread sleep for something that another task brings, bytes or its own end? Then that one has kept no lock from it.
-    pub(super) fn is_brought(&self, wait: &Wait) -> bool {
+    fn own_hand(&self, waker: &Thread, wait: &Wait, (begin, until): (u64, u64)) -> Hand {
         let stack = self.stacks.get(wait.stack);
-        stack.is_some_and(|stack| stack.brought)
+        let is_long = until - begin >= LONG_NS && waker.pid != wait.pid;
+        Hand {
+            tentative: meanwhile(waker, (begin, until)),
+            ends: waker.ends.passed_on((begin, until)),
+            by: Some(WokenBy {
+                ns: until,
+                tid: wait.waker_tid,
+                brought: stack.is_some_and(|stack| stack.brought),
+            }),
+            for_process: is_long.then_some(ForProcess {
+                begin_ns: begin,
+                end_ns: until,
+                born_ns: waker.begin_ns,
+            }),
+        }
     }
 
     /// May a sleep be one for another task, although its functions say nothing? A thread waits for another one only where a signal can

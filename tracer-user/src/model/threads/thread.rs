@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use super::{
     completions::Unexplained,
     ends::{End, Ends, Whom},
+    hand::Hand,
     locks::Sight,
     spent::Spent,
     time_line::{KEPT, TimeLine},
@@ -201,12 +202,16 @@ impl Thread {
         self.ends.forget(needed_ns);
     }
 
-    /// A thread of the target ended a wait for work of it.
-    pub(crate) fn was_woken(&mut self, by: WokenBy) {
-        if self.woken_by.len() >= KEPT {
-            self.woken_by.pop_front();
+    /// A hand ended its wait for work.
+    pub(super) fn was_ended(&mut self, hand: Hand) {
+        self.for_process = hand.for_process.or(self.for_process);
+        hand.ends.into_iter().for_each(|end| self.ends.add(end));
+        if let Some(by) = hand.by {
+            if self.woken_by.len() >= KEPT {
+                self.woken_by.pop_front();
+            }
+            self.woken_by.push_back(by);
         }
-        self.woken_by.push_back(by);
     }
 
     /// Who of the target ended its wait for work in this span; the last ones are kept.

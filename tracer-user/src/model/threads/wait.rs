@@ -9,7 +9,7 @@ use super::{
     Threads,
     locks::LockWait,
     sleep::{self, INTERRUPTIBLE, Sleep},
-    thread::{Thread, WokenBy},
+    thread::Thread,
 };
 use crate::{
     class::{Cause, Class, Resource},
@@ -301,24 +301,15 @@ impl Threads {
         wait: &Wait,
         (begin, until): (u64, u64),
     ) {
-        let (tentative, ends) = self.whom(names, wait, (begin, until));
-        self.idle(account, wait.tid, tentative, until);
-        let (has_waker, brought) = (self.waker(wait).is_some(), self.is_brought(wait));
-        let for_process = self.for_process(wait, (begin, until));
+        let hand = self.hand(names, wait, (begin, until));
+        self.idle(account, wait.tid, hand.tentative, until);
         self.note_reap(wait, (begin, until));
+        let has_waker = hand.by.is_some();
         let interrupt =
             wait.flags & WAIT_NO_WAKER != 0 || self.woken_by_interrupt(wait) == Some(true);
         if let Some(thread) = self.living.get_mut(&wait.tid) {
             thread.bystander = interrupt.then_some(wait.waker_pid);
-            thread.for_process = for_process.or(thread.for_process);
-            ends.into_iter().for_each(|end| thread.ends.add(end));
-            if has_waker {
-                thread.was_woken(WokenBy {
-                    ns: until,
-                    tid: wait.waker_tid,
-                    brought,
-                });
-            }
+            thread.was_ended(hand);
         }
         if has_waker {
             self.got(wait);
