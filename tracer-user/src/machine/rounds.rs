@@ -12,6 +12,9 @@ use super::{clocks::thread_cpu_time, looks, priority};
 /// After a look, rest 50 times the CPU time that it took: looking costs at most 2 % of a CPU.
 const REST: u32 = 50;
 
+/// What was found, and the CPU time of the look.
+type Found<T> = (T, Duration);
+
 /// The looks for one kind of thing. Each finds a `T`.
 pub(crate) struct Rounds<T> {
     /// When the look under way began, or the last one.
@@ -21,8 +24,7 @@ pub(crate) struct Rounds<T> {
     /// The rest that the last look deserves.
     rest: Duration,
     is_looking: bool,
-    /// What was found, and the CPU time of the look.
-    found: (Sender<(T, Duration)>, Receiver<(T, Duration)>),
+    found: (Sender<Found<T>>, Receiver<Found<T>>),
 }
 
 impl<T: Send + 'static> Rounds<T> {
@@ -95,7 +97,7 @@ impl<T: Send + 'static> Rounds<T> {
         Some(self.end(look))
     }
 
-    fn end(&mut self, (found, took): (T, Duration)) -> T {
+    fn end(&mut self, (found, took): Found<T>) -> T {
         self.is_looking = false;
         self.rest = took * REST;
         self.pause();

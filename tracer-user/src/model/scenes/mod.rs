@@ -55,7 +55,7 @@ pub(crate) use crate::event::{self, Event, Wait};
 
 pub(crate) const MS: u64 = 1_000_000;
 /// Begin of every window, on the border of a link's slice.
-pub(crate) const T0: u64 = 1_000 * MS;
+pub(crate) const T0: u64 = 10_000 * MS;
 
 /// The target; its first thread has the same id.
 pub(crate) const SERVER: u32 = 100;

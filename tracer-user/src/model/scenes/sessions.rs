@@ -407,6 +407,7 @@ fn requests_stand_behind_the_client_for_which_the_one_thread_works_for_long() {
         events.extend(accepted(1, HERE[0], Some(DUMP), 1));
         events.extend(accepted(2, HERE[1], Some(SHOP), 1));
         events.extend([
+            sleep(SERVER, 2, 9, EPOLL),
             receive(SERVER, 1, 10, 10),
             send(SERVER, 1, 10 + ms),
             receive(SERVER, 2, 11 + ms, 11),

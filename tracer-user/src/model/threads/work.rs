@@ -68,12 +68,17 @@ impl Work {
 
     fn add(&mut self, socket: u64, end_ns: u64) {
         let begin_ns = self.since_ns;
-        if end_ns > begin_ns {
-            self.spans.push_back(Span {
+        if end_ns <= begin_ns {
+            return;
+        }
+        let last = self.spans.back_mut();
+        match last.filter(|last| last.socket == socket && last.end_ns == begin_ns) {
+            Some(same) => same.end_ns = end_ns,
+            None => self.spans.push_back(Span {
                 begin_ns,
                 end_ns,
                 socket,
-            });
+            }),
         }
     }
 

@@ -113,7 +113,8 @@ fn a_wait_for_something_unknown_has_its_function_who_ended_it_and_the_next_step(
     let begin =
         "nginx waits, but not for a resource that is known: 80 % of its active time blocked";
     let stacks = "; to find out more: cat /proc/10/task/*/stack.";
-    let cases: [(&[(&str, EndedBy, u64)], String); 5] = [
+    type Slept<'a> = &'a [(&'a str, EndedBy, u64)];
+    let cases: [(Slept<'_>, String); 5] = [
         (
             &[("pipe_read", EndedBy::Process(1), 700)],
             ", mostly in pipe_read until cron (pid 7) woke it; to find out more: tracer attach --pid 7.".to_owned(),
