@@ -237,8 +237,8 @@ fn threads(books: &Books) -> Threads {
     }
 }
 
-/// Lines of evidence: the kernel's, failed disk requests, those for which no thread slept, what open requests hang in, who waits in a
-/// database, behind whom requests stood, interrupts, then the reasons for low confidence.
+/// Lines of evidence: the kernel's, failed disk requests, those for which no thread slept, what open requests hang in, timers, who waits
+/// in a database, behind whom requests stood, interrupts, then the reasons for low confidence.
 fn evidence(books: &Books, verdict: &verdict::Verdict) -> Vec<String> {
     let said = books.end.evidence.iter().cloned();
     let refused = books.failed.iter().map(|(place, times)| {
@@ -252,11 +252,13 @@ fn evidence(books: &Books, verdict: &verdict::Verdict) -> Vec<String> {
             format!("the threads that owe the answers to {count} open requests sleep in {function}")
         }
     });
+    let naps = verdict.naps.iter().cloned();
     let doubts = verdict.doubts.iter().cloned();
     let interrupted = interrupted::line(books);
     said.chain(refused)
         .chain(flights::line(books))
         .chain(asleep)
+        .chain(naps)
         .chain(verdict::waiting_sessions(books))
         .chain(head_of_line::line(books))
         .chain(interrupted)

@@ -155,6 +155,9 @@ pub enum Event {
     SoleClient(SoleClient),
     /// A target asks whoever is at an address and has no answer yet, or that is over. At attach, before [`Unanswered`]: it asked before.
     Question(Question),
+    /// [`Event::Follow`] of a process that ends waits of the target by another way than a socket: it reads a pipe, takes messages, or does
+    /// what it was asked in memory that both share.
+    FollowHand(Follow),
 }
 
 impl Event {
@@ -182,7 +185,7 @@ impl Event {
             Self::Stack(e) => e.ns,
             Self::Histogram(e) => e.ns,
             Self::End(e) => e.ns,
-            Self::Follow(e) | Self::FollowOwner(e) => e.ns,
+            Self::Follow(e) | Self::FollowOwner(e) | Self::FollowHand(e) => e.ns,
             Self::Unread(e) => e.ns,
             Self::Interrupts(e) => e.ns,
             Self::Work(e) => e.ns,

@@ -47,8 +47,28 @@ pub struct Follow {
     pub pid: u32,
     /// Process that asks it: the target, or another that is followed.
     pub by_pid: u32,
-    /// Its ports on which it is asked.
+    /// Its ports on which it is asked; a UDP port with [`DATAGRAM_PORT`].
     pub listening: Vec<u32>,
+}
+
+/// Marks a UDP port in [`Follow::listening`].
+pub const DATAGRAM_PORT: u32 = 1 << 16;
+
+impl Follow {
+    /// Its TCP ports on which it is asked.
+    #[must_use]
+    pub fn tcp_ports(&self) -> Vec<u32> {
+        let ports = self.listening.iter().copied();
+        ports.filter(|port| port & DATAGRAM_PORT == 0).collect()
+    }
+
+    /// Its UDP ports on which it is asked.
+    #[must_use]
+    pub fn udp_ports(&self) -> Vec<u32> {
+        let ports = self.listening.iter();
+        let marked = ports.filter(|port| **port & DATAGRAM_PORT != 0);
+        marked.map(|port| port ^ DATAGRAM_PORT).collect()
+    }
 }
 
 /// A process that is a target from now on, though it was none at attach and is not forked as one: it has the name or the port that the

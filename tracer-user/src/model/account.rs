@@ -10,6 +10,7 @@ use super::{
     limits::Limits,
     memory::Memory,
     names::Names,
+    naps::Naps,
     parts::Parts,
     unknown::Unknown,
 };
@@ -56,6 +57,8 @@ pub(super) struct Account {
     pub(super) by_memory: BTreeMap<Resource, u64>,
     /// The split of what is charged to the target itself.
     pub(super) parts: Parts,
+    /// Waits that a timer ended.
+    pub(super) naps: Naps,
     /// Sleeps for something that has no class.
     pub(super) unknown: Unknown,
 }

@@ -181,6 +181,19 @@ pub struct OwnerWait {
     pub behind: Option<ProcessId>,
 }
 
+/// Processes of one name in the target slept for times that they had chosen, and threads of the target waited for that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nap {
+    /// The last of these processes.
+    pub process: ProcessId,
+    /// How many there were.
+    pub processes: u64,
+    /// Did they themselves have the requests?
+    pub itself: bool,
+    /// Waiting time of target threads in it, ns. It is part of the class `other`.
+    pub ns: u64,
+}
+
 /// Requests of the window.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Requests {
@@ -328,6 +341,8 @@ pub struct Books {
     pub lock_owner: Option<u32>,
     /// Owners of locks that wait for something themselves.
     pub owner_waits: Vec<OwnerWait>,
+    /// Waits for nothing but a timer of the target's own, the longest first.
+    pub naps: Vec<Nap>,
     /// Sleeps for something that has no class, the longest first.
     pub unknown: Vec<UnknownSleep>,
     /// Totals per resource, place and owner.

@@ -88,6 +88,7 @@ impl Model {
             targets,
             ways,
             own: self.account.parts.take(),
+            naps: self.account.naps.take(),
             owner_waits,
             lock_owner: self.threads.lock_owner(),
             unknown: self.unknown_sleeps(),
@@ -154,13 +155,13 @@ impl Model {
         let asked = self.followed.take_asked();
         let leaves: Vec<Leaf> = asked
             .into_iter()
-            .map(|(process, mut model)| {
+            .map(|(who, mut model)| {
                 model.settle(end_ns);
                 let books = model.into_books(end_ns);
-                followed::leaf(&mut self.names, process, books)
+                followed::leaf(&mut self.names, who, books)
             })
             .collect();
-        let (ways, causes) = followed::split(bins, bin_ns, &leaves);
+        let (ways, causes) = followed::split(bins, bin_ns, &leaves, &self.names.places);
         for ((resource, cause), ns) in causes {
             self.account.caused(resource, cause, ns);
         }
@@ -170,10 +171,10 @@ impl Model {
     /// What the owners of locks wait for.
     fn owner_waits(&mut self, end_ns: u64) -> Vec<OwnerWait> {
         let owners = self.followed.take_owners().into_iter();
-        let waits = owners.filter_map(|(process, mut model, since_ns)| {
+        let waits = owners.filter_map(|(who, mut model, since_ns)| {
             model.settle(end_ns);
             let books = model.into_books(end_ns);
-            let leaf = followed::leaf(&mut self.names, process, books);
+            let leaf = followed::leaf(&mut self.names, who, books);
             followed::owner_wait(&leaf, end_ns.saturating_sub(since_ns))
         });
         waits.collect()

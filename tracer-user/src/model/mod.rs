@@ -18,6 +18,7 @@ mod links;
 mod lost;
 mod memory;
 mod names;
+mod naps;
 mod parts;
 mod process;
 mod recent;
@@ -38,7 +39,7 @@ use books::Holder;
 use cpus::Cpus;
 use disks::{AskerAt, Disks};
 use facts::Facts;
-use followed::{Followed, Reach};
+use followed::{Followed, Reach, Why};
 use links::Links;
 use names::Names;
 use requests::{Beside, Requests};
@@ -93,7 +94,10 @@ impl Model {
             Event::OpenSocket(socket) => self.requests.open_socket(socket),
             Event::Unanswered(found) => self.requests.unanswered(&mut self.threads, found),
             Event::Unheard(found) => self.requests.unheard(&mut self.threads, found),
-            Event::Question(found) => self.requests.question(&mut self.threads, found),
+            Event::Question(found) => {
+                self.followed.question(found);
+                self.requests.question(&mut self.threads, found);
+            }
             Event::Stack(stack) => self.threads.learn_stack(stack),
             Event::Wait(wait) => self.wait(wait),
             Event::Slice(slice) => self.cpus.slice(slice),
@@ -153,7 +157,8 @@ impl Model {
                 names.processes.adopt(joined.pid);
                 self.threads.joined(joined);
             }
-            Event::Follow(follow) => self.follow(follow),
+            Event::Follow(follow) => self.follow(follow, Why::Asked),
+            Event::FollowHand(follow) => self.follow(follow, Why::Hand),
             Event::FollowOwner(follow) => self.follow_owner(follow),
             Event::Interrupted(interrupted) => self.facts.interrupted = interrupted.clone(),
             Event::Tracer(tracer) => self.facts.tracer = Some(names.processes.id(tracer.pid)),
@@ -252,32 +257,32 @@ impl Model {
     }
 
     /// The target waits for the answers of another process of this machine. Whom a followed process asks, its own fold follows.
-    fn follow(&mut self, follow: &event::Follow) {
+    fn follow(&mut self, follow: &event::Follow, why: Why) {
         let by = self.names.processes.id(follow.by_pid);
         if !self.names.is_target(by) {
             return;
         }
-        self.follow_one(follow, false);
+        self.follow_one(follow, why);
     }
 
     /// The target waits for a lock of another process of this machine, or of one of whose children `follow` tells.
     fn follow_owner(&mut self, follow: &event::Follow) {
         match self.followed.of(follow.by_pid) {
             Some(owner) => owner.adopt(follow.pid),
-            None if follow.pid == follow.by_pid => self.follow_one(follow, true),
+            None if follow.pid == follow.by_pid => self.follow_one(follow, Why::Owner),
             None => {}
         }
     }
 
-    /// Keeps books of another process, which `owns` a lock or is asked by the target.
-    fn follow_one(&mut self, follow: &event::Follow, owns: bool) {
+    /// Keeps books of another process.
+    fn follow_one(&mut self, follow: &event::Follow, why: Why) {
         let process = self.names.processes.id(follow.pid);
         if self.names.is_target(process) || !self.followed.may_add(follow.pid) {
             return;
         }
         let start = event::Start {
             targets: vec![follow.pid],
-            listening: follow.listening.clone(),
+            listening: follow.tcp_ports(),
             ..self.facts.start.clone()
         };
         let mut model = Self {
@@ -290,6 +295,6 @@ impl Model {
         };
         model.begin(&start);
         model.threads.begin(start.ns, follow.ns.max(start.ns));
-        self.followed.add(process, model, follow, owns);
+        self.followed.add(process, model, follow, why);
     }
 }

@@ -22,14 +22,19 @@ impl Model {
         let queued_ns = self.threads.met(wait);
         let mut lost_ns = 0;
         let mut part = self.threads.slept(names, account, wait, queued_ns);
+        let mut asks = !self.followed.is_empty() && self.threads.waits_for_one(wait.tid);
         while let Some(blocked) = part {
             lost_ns += blocked.end - blocked.begin;
+            asks |= blocked.class == Class::Upstream;
             self.blocked(wait, &blocked);
             if blocked.end >= queued_ns {
                 break;
             }
             let (names, account) = (&mut self.names, &mut self.account);
             part = self.threads.sleep(names, account, wait, queued_ns);
+        }
+        if asks && !self.followed.is_empty() {
+            self.was_answered(wait, queued_ns);
         }
         self.found();
         lost_ns += self.queued(wait, queued_ns);
@@ -40,6 +45,23 @@ impl Model {
         {
             thread.forget(self.requests.judged_ns(&thread.turns));
         }
+    }
+
+    /// If a process that is followed ended this wait, it worked for the target meanwhile.
+    fn was_answered(&mut self, wait: &Wait, queued_ns: u64) {
+        let answering = self.threads.stranger(&mut self.names, wait);
+        let Some(Holder::Process(process)) = answering.filter(|_| wait.off_ns != 0) else {
+            return;
+        };
+        if let Some(asked) = self.followed.answering(wait.waker_pid) {
+            asked.worked(process, wait.waker_tid, (wait.off_ns, queued_ns));
+        }
+    }
+
+    /// A thread of this process, which is followed, ended a wait of whoever asks it: that is a request of its books.
+    pub(super) fn worked(&mut self, tid: u32, span: (u64, u64)) {
+        let (requests, mut beside) = self.requests();
+        requests.worked(&mut beside, tid, span);
     }
 
     /// Waits for disks that a thread's own requests showed.

@@ -1,7 +1,8 @@
 //! Finds the processes of this machine that the target asks, so that the tracer records their waits, too.
 //!
-//! A look into `/proc`, beside the loop that reads, begins in two cases. The target uses a connection that it made itself to
-//! another process of this machine. Or another process wakes it, and may have answered over a Unix socket, or served it a file.
+//! A look into `/proc`, beside the loop that reads, begins in three cases. The target uses a connection that it made itself to
+//! another process of this machine. Or another process wakes it, and may have answered over a Unix socket, or served it a file. Or
+//! another process has ended its waits for long ([`Hands`]).
 
 use std::{
     collections::{HashMap, HashSet},
@@ -17,6 +18,10 @@ use tracer_common::{
     tcp::{QUESTION_LISTENS, QUESTION_OVER},
 };
 
+use super::{
+    found::{Found, Way},
+    hands::{self, Hands},
+};
 use crate::{
     event::{Event, OpenSocket, Origin, Question, Wait, is_local},
     machine::{
@@ -43,17 +48,6 @@ const MOST_WAKERS: usize = 64;
 /// So long looks are counted: who is asked for the first time in the second hour is looked for, too.
 const COUNTED: Duration = Duration::from_secs(60);
 
-/// A process to be followed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Found {
-    /// Process to follow.
-    pub(crate) pid: u32,
-    /// Process that asks it.
-    pub(crate) by_pid: u32,
-    /// TCP port on which it is asked; none over a Unix socket or UDP.
-    pub(crate) port: Option<u32>,
-}
-
 /// The search for the processes that the target asks.
 pub(crate) struct Asked {
     /// Targets, and processes that are followed already.
@@ -65,6 +59,8 @@ pub(crate) struct Asked {
     looks: HashMap<String, u32>,
     /// Looks at each process that woke the target.
     wakers: HashMap<u32, u32>,
+    /// Who ends waits of the target.
+    hands: Hands,
     /// Since when the looks are counted.
     since: Instant,
     /// Connections to look up together: a look reads the list of all sockets and all descriptors.
@@ -87,6 +83,7 @@ impl Asked {
             serving: ports.iter().copied().collect(),
             looks: HashMap::new(),
             wakers: HashMap::new(),
+            hands: Hands::default(),
             since: Instant::now(),
             wanted: Vec::new(),
             questions: HashMap::new(),
@@ -103,12 +100,13 @@ impl Asked {
         self.go_and_look();
     }
 
-    /// Takes note of connections used, of wakers, and of children of targets.
-    pub(crate) fn see(&mut self, events: &[Event]) {
+    /// Takes note of connections used, of wakers, and of children of targets. Has the target requests open?
+    pub(crate) fn see(&mut self, events: &[Event], is_open: bool) {
         if self.since.elapsed() >= COUNTED {
             self.since = Instant::now();
             self.looks.clear();
             self.wakers.clear();
+            self.hands.clear();
         }
         let unanswered: Vec<u64> = self.questions.keys().copied().collect();
         // One look for each waker in a batch: looks some time apart are more likely to find a short connection.
@@ -120,7 +118,13 @@ impl Asked {
                 self.look(e.pid, e.local_port, &e.local, &e.remote);
             }
             match event {
-                Event::Wait(wait) if seen.insert(wait.waker_pid) => self.woken(wait),
+                Event::Wait(wait) => {
+                    self.ended(wait, is_open);
+                    if seen.insert(wait.waker_pid) {
+                        self.woken(wait);
+                    }
+                }
+                Event::Stack(stack) => self.hands.learn(stack),
                 Event::Question(e) => self.question(e),
                 Event::Fork(fork) if fork.target => _ = self.known.insert(fork.pid),
                 Event::Joined(joined) => _ = self.known.insert(joined.pid),
@@ -197,9 +201,12 @@ impl Asked {
             for (asked, peers) in wanted.iter().zip(proc::peers_of(&wanted)) {
                 for pid in peers.into_iter().take(MOST_FOLLOWED) {
                     let (by_pid, port) = (asked.pid, asked.remote.port().into());
-                    let port = (!asked.is_datagram).then_some(port);
+                    let way = match asked.is_datagram {
+                        true => Way::Udp(port),
+                        false => Way::Tcp(port),
+                    };
                     // The receiver is gone once the trace is over.
-                    let _ = sender.send(Found { pid, by_pid, port });
+                    let _ = sender.send(Found { pid, by_pid, way });
                 }
             }
             give_back_memory();
@@ -224,13 +231,37 @@ impl Asked {
         let _ = looks::on_thread(move || {
             priority::as_everybody();
             // A process that cannot be looked at is not followed.
-            if proc::asks_over_files(by_pid, pid)
-                || proc::asks_over_unix(by_pid, pid).unwrap_or(false)
-            {
+            if answers(pid, by_pid) {
+                let way = Way::Unix;
                 // The receiver is gone once the trace is over.
-                let port = None;
-                let _ = sender.send(Found { pid, by_pid, port });
+                let _ = sender.send(Found { pid, by_pid, way });
             }
+        });
+    }
+
+    /// Begins to look whether the process that ended this wait is to be followed, if it has held the target up for long.
+    fn ended(&mut self, wait: &Wait, is_open: bool) {
+        let (pid, by_pid) = (wait.waker_pid, wait.pid);
+        if !hands::may_ask(wait)
+            || pid == by_pid
+            || self.followed >= MOST_FOLLOWED
+            || self.known.contains(&pid)
+            || !self.known.contains(&by_pid)
+        {
+            return;
+        }
+        let Some(way) = self.hands.ended(wait, is_open) else {
+            return;
+        };
+        let sender = self.found.0.clone();
+        // Without a thread the process is not followed.
+        let _ = looks::on_thread(move || {
+            priority::as_everybody();
+            if answers(pid, by_pid) || !may_be_hand(pid, by_pid) {
+                return;
+            }
+            // The receiver is gone once the trace is over.
+            let _ = sender.send(Found { pid, by_pid, way });
         });
     }
 
@@ -240,12 +271,23 @@ impl Asked {
         while let Ok(found) = self.found.1.try_recv() {
             if self.followed < MOST_FOLLOWED && self.known.insert(found.pid) {
                 self.followed += 1;
-                self.serving.extend(found.port);
+                self.serving.extend(found.port());
                 new.push(found);
             }
         }
         new
     }
+}
+
+/// Does a process answer another one over a Unix socket, or serve it files? One that cannot be looked at does not.
+fn answers(pid: u32, by_pid: u32) -> bool {
+    proc::asks_over_files(by_pid, pid) || proc::asks_over_unix(by_pid, pid).unwrap_or(false)
+}
+
+/// May a process be waited for that woke another one? A thread of the kernel works for others, and a client asks itself.
+fn may_be_hand(pid: u32, by_pid: u32) -> bool {
+    let is_client = proc::asks_over_unix(pid, by_pid).unwrap_or(true);
+    proc::exists(pid) && !proc::is_kernel_thread(pid) && !is_client
 }
 
 /// Counts a look; `false` once there were enough.
@@ -302,7 +344,7 @@ mod tests {
             [Found {
                 pid: own,
                 by_pid: own,
-                port: Some(port)
+                way: Way::Tcp(port)
             }]
         );
         asked.see_open(std::slice::from_ref(&socket));
@@ -335,7 +377,7 @@ mod tests {
             waker_pid: server.id(),
             ..Wait::default()
         };
-        asked.see(&[Event::Wait(wait.clone()), Event::Wait(wait)]);
+        asked.see(&[Event::Wait(wait.clone()), Event::Wait(wait)], false);
         assert_eq!(asked.wakers[&server.id()], 1, "one look at a time");
         let found = wait_for(&mut asked);
         server.kill().unwrap();
@@ -343,7 +385,7 @@ mod tests {
         let expected = Found {
             pid: server.id(),
             by_pid: own,
-            port: None,
+            way: Way::Unix,
         };
         assert_eq!(found, [expected]);
     }
@@ -360,7 +402,10 @@ mod tests {
                 ..Wait::default()
             })
         };
-        asked.see(&[woken(0, 0), woken(100, 0), woken(7, WAIT_NO_WAKER)]);
+        asked.see(
+            &[woken(0, 0), woken(100, 0), woken(7, WAIT_NO_WAKER)],
+            false,
+        );
         assert!(asked.wakers.is_empty());
     }
 
@@ -381,11 +426,12 @@ mod tests {
             question(1, 0, "127.0.0.1:9"),
             question(1, QUESTION_OVER, "127.0.0.1:9"),
         ];
-        asked.see(&answered);
-        asked.see(&[question(2, 0, "127.0.0.1:9"), question(3, 0, "10.0.0.5:9")]);
+        asked.see(&answered, false);
+        let open = [question(2, 0, "127.0.0.1:9"), question(3, 0, "10.0.0.5:9")];
+        asked.see(&open, false);
         assert!(asked.looks.is_empty());
         for _ in 0..2 {
-            asked.see(&[]);
+            asked.see(&[], false);
             assert_eq!(asked.looks["127.0.0.1:9"], 1);
         }
     }
@@ -403,13 +449,14 @@ mod tests {
                 ..Question::default()
             })
         };
-        asked.see(&[
+        let sent = [
             datagram(1, 0, "127.0.0.1:8125"),
             datagram(2, 0, "127.0.0.53:53"),
             datagram(3, 0, "127.0.0.1:9999"),
             datagram(3, QUESTION_OVER, "127.0.0.1:9999"),
-        ]);
-        asked.see(&[]);
+        ];
+        asked.see(&sent, false);
+        asked.see(&[], false);
         let mut looked_at: Vec<&str> = asked.looks.keys().map(String::as_str).collect();
         looked_at.sort_unstable();
         assert_eq!(looked_at, ["127.0.0.1:9999", "127.0.0.53:53"]);
@@ -436,9 +483,9 @@ mod tests {
             Event::Opened(Opened { socket, origin })
         };
         let mut asked = Asked::new(&[100], &[80]);
-        asked.see(&[opened(Origin::Accepted)]);
+        asked.see(&[opened(Origin::Accepted)], false);
         assert!(asked.looks.is_empty());
-        asked.see(&[opened(Origin::Connected)]);
+        asked.see(&[opened(Origin::Connected)], false);
         assert_eq!(asked.looks["127.0.0.1:40000"], 1);
     }
 }

@@ -77,10 +77,10 @@ impl Beside {
     pub(super) fn see(&mut self, batch: &[Event]) {
         self.holders.see(batch);
         self.freezers.see(batch);
-        self.asked.see(batch);
         self.clients.see(batch);
         self.titles.see(batch);
         self.hearers.see(batch);
+        self.asked.see(batch, self.hearers.take_is_open());
         self.locks.see(batch);
         self.newcomers.see(batch);
     }
@@ -95,21 +95,17 @@ impl Beside {
                 continue;
             }
             log::info!(
-                "follows process {}, which process {} asks",
+                "follows process {}, which process {} asks ({:?})",
                 found.pid,
-                found.by_pid
+                found.by_pid,
+                found.way
             );
-            let ports = Vec::from_iter(found.port);
-            events.push(Event::Follow(event::Follow {
-                ns: now_ns(),
-                pid: found.pid,
-                by_pid: found.by_pid,
-                listening: ports.clone(),
-            }));
+            events.push(found.follow());
             events.extend(threads_of(&[found.pid]));
             events.extend(self.freezers.watch(&[found.pid]));
             // What is under way is not watched there: only the target's own answers are judged.
             let under_way = &mut UnderWay::default();
+            let ports = Vec::from_iter(found.port());
             let unanswered = proc::unanswered(&[found.pid], &[], &ports, under_way);
             events.extend(unanswered.into_iter().map(Event::Unanswered));
         }
@@ -125,11 +121,7 @@ impl Beside {
     }
 
     /// A process is a target from now on; `mark` is that of [`Self::take`].
-    fn join(
-        &mut self,
-        newcomer: Newcomer,
-        mark: &mut impl FnMut(u32) -> Result<()>,
-    ) -> Vec<Event> {
+    fn join(&mut self, newcomer: Newcomer, mark: &mut impl FnMut(u32) -> Result<()>) -> Vec<Event> {
         let Newcomer { pid, is_found } = newcomer;
         if let Err(error) = mark(pid) {
             log::info!("cannot trace process {pid}: {error:#}");

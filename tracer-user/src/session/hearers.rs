@@ -48,6 +48,8 @@ pub(super) struct Hearers {
     streams: FxHashSet<u64>,
     /// When the first bytes of a request were received, by socket, ns, and by which process. Nothing was sent since.
     open: FxHashMap<u64, (u64, u32)>,
+    /// Was there one since it was last asked for?
+    was_open: bool,
     /// Processes that owed an answer when they were first looked at.
     owing: BTreeSet<u32>,
     /// Was one of them a process that the target asks? It has not been looked at.
@@ -66,6 +68,7 @@ impl Hearers {
             streams: FxHashSet::default(),
             owing: BTreeSet::new(),
             open: FxHashMap::default(),
+            was_open: false,
             is_new: false,
             looks: Rounds::after_rest(),
         }
@@ -92,7 +95,7 @@ impl Hearers {
                 Event::Exit(exit) => _ = self.pids.remove(&exit.pid),
                 Event::Follow(follow) => {
                     self.add(follow.pid);
-                    self.ports.extend(&follow.listening);
+                    self.ports.extend(follow.tcp_ports());
                 }
                 Event::OpenSocket(socket) if socket.unread_bytes > 0 => {
                     self.owing.insert(socket.pid);
@@ -102,6 +105,11 @@ impl Hearers {
                 _ => {}
             }
         }
+    }
+
+    /// Had the target, or whom it asks, requests open at any time since the last call?
+    pub(super) fn take_is_open(&mut self) -> bool {
+        std::mem::take(&mut self.was_open) || !self.open.is_empty()
     }
 
     /// The same for what is known of a process that the target asks, when it is followed.
@@ -145,6 +153,7 @@ impl Hearers {
             } else if self.serving.contains(&call.socket) || self.streams.contains(&call.socket) {
                 let open = self.open.entry(call.socket);
                 open.or_insert((call.ns, call.pid));
+                self.was_open = true;
             }
         }
     }

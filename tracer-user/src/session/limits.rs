@@ -115,7 +115,9 @@ impl Limits {
     pub(super) fn see(&mut self, events: &[Event]) {
         for event in events {
             match event {
-                Event::Follow(Follow { pid, .. }) | Event::Joined(Joined { pid, .. })
+                Event::Follow(Follow { pid, .. })
+                | Event::FollowHand(Follow { pid, .. })
+                | Event::Joined(Joined { pid, .. })
                     if self.pids.len() < MOST =>
                 {
                     self.pids.push(*pid);

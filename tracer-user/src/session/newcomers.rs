@@ -120,7 +120,7 @@ impl Newcomers {
                 Event::Fork(fork) if fork.pid == fork.tid => self.forked(fork),
                 Event::Exec(exec) => self.executed(exec),
                 Event::Exit(exit) => self.ended(exit.pid),
-                Event::Follow(follow) | Event::FollowOwner(follow) => {
+                Event::Follow(follow) | Event::FollowOwner(follow) | Event::FollowHand(follow) => {
                     self.others.insert(follow.pid);
                 }
                 _ => {}

@@ -12,6 +12,7 @@ use super::{
     constants::{LOW_CONFIDENCE, MOSTLY_ESTIMATED, NOT_HELD_UP, RESAMPLES, UNEXPLAINED},
     decision::{Sums, ratio},
     health::Health,
+    naps,
     shares::Part,
     view::{View, active_ns, blocked_ns},
 };
@@ -68,11 +69,12 @@ fn lost(view: &View<'_>) -> f64 {
     ratio(dropped as f64, end.sent.max(end.received + dropped) as f64)
 }
 
-/// Part of blocked time that is charged to nobody or has no known class.
+/// Part of blocked time that is charged to nobody, or has no known class nor a timer of the target's own that ended it.
 pub(super) fn unexplained(view: &View<'_>) -> f64 {
     let nobody = sum(view, |part| part.party.is_nobody().then_some(part.ns));
     let other = view.budget[Class::Other.index()] as f64;
-    ratio(nobody + other, view.sums.blocked)
+    let napped = naps::part(view) * view.sums.blocked;
+    ratio(nobody + (other - napped).max(0.0), view.sums.blocked)
 }
 
 /// Part of blocked time that is charged to somebody by an estimate.

@@ -17,6 +17,7 @@ mod group;
 mod health;
 mod hypothesis;
 mod job;
+mod naps;
 mod observer;
 mod operator;
 mod own;
@@ -58,6 +59,8 @@ pub struct Verdict {
     pub sentence: String,
     /// The remedies.
     pub remedies: Vec<Remedy>,
+    /// Sleeps of the target's own that it waited for. Text from outside is not escaped in them.
+    pub naps: Vec<String>,
     /// Watched, and hardly waited for.
     pub healthy: Vec<Resource>,
     /// Resources that were not seen, with the reason.
@@ -87,8 +90,10 @@ pub struct Finding {
     pub blocked_part: f64,
     /// Time of that ledger in which the tracer itself was in the way, ns. It is taken out of all other figures.
     pub behind_tracer_ns: f64,
-    /// Part of blocked time that is charged to nobody or has no known class, 0..1.
+    /// Part of blocked time that is charged to nobody, or has no known class nor a timer that ended it, 0..1.
     pub unexplained: f64,
+    /// Part of blocked time in which only a timer of the target's own was waited for, 0..1.
+    pub napped: f64,
     /// Did any thread run or wait, or any request take time?
     pub active: bool,
     /// What was lost, in a few words, where the blocked part is large and still nobody feels it.
@@ -106,6 +111,7 @@ impl Finding {
                 .collect(),
             held_up,
             unexplained: confidence::unexplained(view),
+            napped: naps::part(view),
             blocked_ns: view.sums.blocked,
             blocked_part: view.sums.blocked_part(),
             behind_tracer_ns: view.sums.behind_tracer,
@@ -134,6 +140,7 @@ pub fn judge(charged: &Charged<'_>) -> Verdict {
         doubts,
         sentence: sentence::sentence(books, &finding, &health),
         remedies: remedy::remedies(books, &finding),
+        naps: naps::lines(books, &finding),
         healthy: health.healthy.clone(),
         unknown: health.unknown(),
         finding,

@@ -8,6 +8,7 @@ use super::{
     },
     decision::ratio,
     health::{Health, says_shared},
+    naps,
     operator::named,
     own as own_parts,
     resources::words,
@@ -28,7 +29,7 @@ pub(super) fn sentence(books: &Books, finding: &Finding, health: &Health) -> Str
     let comm = target(books);
     let mut text = match finding.primary() {
         Some(first) => held_up(books, finding, health, first),
-        None if finding.active => not_held_up(books, finding, health, comm),
+        None if finding.active => not_held_up(books, finding, health),
         None => format!("{comm} was idle: no requests, and no thread ran"),
     };
     text.push_str(&tracer(finding));
@@ -78,10 +79,14 @@ fn held_up(books: &Books, finding: &Finding, health: &Health, first: &Hypothesis
     for found in others.filter(|hypothesis| hypothesis.share >= ALSO_NAMED) {
         text.push_str(&format!("; it {}", said(found, "also ", "")));
     }
+    if let Some(naps) = naps::beside(books, finding) {
+        text.push_str(&format!("; it {naps} of {}", blocked_time(finding)));
+    }
     text
 }
 
-fn not_held_up(books: &Books, finding: &Finding, health: &Health, comm: &str) -> String {
+fn not_held_up(books: &Books, finding: &Finding, health: &Health) -> String {
+    let comm = target(books);
     let of = if finding.of_requests {
         "request time"
     } else {
@@ -93,6 +98,8 @@ fn not_held_up(books: &Books, finding: &Finding, health: &Health, comm: &str) ->
         format!("{comm} is not held up: {blocked} of {of} blocked")
     } else if let Some(lost) = &finding.unfelt {
         format!("{comm} is not held up: {blocked} of {of} blocked, which is {lost} and hardly felt")
+    } else if let Some(naps) = naps::instead(books, finding) {
+        format!("{comm} {naps} of {of}")
     } else {
         let unknown = unknown(books);
         format!(
@@ -128,14 +135,17 @@ fn via(books: &Books, found: &Hypothesis) -> String {
     format!("{link}{}", named.collect::<Vec<_>>().join(" and "))
 }
 
+/// The time of which the sentence tells parts.
+fn blocked_time(finding: &Finding) -> &'static str {
+    match finding.of_requests {
+        true => "its requests' blocked time",
+        false => "its blocked time",
+    }
+}
+
 /// The holders of it: "93 % of its blocked time it stood behind tar (pid 4711) on sda".
 fn reason(books: &Books, finding: &Finding, health: &Health, found: &Hypothesis) -> String {
-    let blocked = if finding.of_requests {
-        "its requests' blocked time"
-    } else {
-        "its blocked time"
-    };
-    let place = place(books, found);
+    let (blocked, place) = (blocked_time(finding), place(books, found));
     if found.culprits.is_empty() {
         let part = match found.cause {
             Some(_) => found.share * found.cause_part,

@@ -1,13 +1,105 @@
 //! The books of a followed process in the words of the target that asks it.
 
-use super::upstream::Leaf;
-use crate::model::{
-    books::{Books, Holder, PlaceId, Process, ProcessId},
-    names::Names,
+use std::collections::BTreeSet;
+
+use super::{has_port, upstream::Ways};
+use crate::{
+    class::{Cause, Class, Resource},
+    model::{
+        books::{Bin, Books, Budget, Holder, PlaceId, Process, ProcessId},
+        names::Names,
+        threads::address,
+    },
 };
 
+/// A followed process, as the target's waits show it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Who {
+    /// The process.
+    pub(crate) process: ProcessId,
+    /// It, and its children that ended waits of the target.
+    pub(crate) family: BTreeSet<ProcessId>,
+    /// The addresses at which the target asks it, as far as calls there were seen.
+    pub(crate) addresses: BTreeSet<String>,
+    /// The TCP ports at which it is asked.
+    pub(crate) ports: Vec<u32>,
+    /// The addresses at which the target asks it by datagrams.
+    pub(crate) datagrams: BTreeSet<String>,
+    /// Is it known by the waits that it ends, and by no socket?
+    pub(crate) is_hand: bool,
+}
+
+impl Who {
+    /// Is it the one that is asked, in the words of the report?
+    pub(super) fn is_at(&self, asked: &str) -> bool {
+        let address = address(asked);
+        if address != asked {
+            return self.datagrams.contains(address);
+        }
+        if !self.addresses.is_empty() {
+            return self.addresses.contains(address);
+        }
+        has_port(address, &self.ports)
+    }
+}
+
+/// The books of a followed process, in the target's words.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Leaf {
+    /// The process, and how it is known.
+    pub(crate) who: Who,
+    /// Its bins.
+    pub(crate) bins: Vec<Bin>,
+    /// Length of one, ns.
+    pub(crate) bin_ns: u64,
+    /// Were its answers on sockets seen? Else its threads stand for them (a Unix socket).
+    pub(crate) of_requests: bool,
+    /// The ways of its own waits, beyond it.
+    pub(crate) ways: Ways,
+    /// Mechanisms that were seen.
+    pub(crate) causes: Vec<(Resource, Cause, u64)>,
+}
+
+impl Leaf {
+    /// What it did while the target may have waited for it.
+    pub(super) fn spent(&self, slice: usize) -> Budget {
+        let Some(bin) = self.bins.get(slice) else {
+            return Budget::default();
+        };
+        let mut spent = if self.of_requests {
+            bin.requests
+        } else {
+            bin.threads
+        };
+        spent[Class::Idle.index()] = 0;
+        spent
+    }
+
+    /// What it did in the waits that it ended itself. Where no socket shows what it is asked, these are the requests of its books.
+    pub(super) fn worked(&self, slice: usize) -> Budget {
+        let bin = self.bins.get(slice);
+        bin.map_or_else(Budget::default, |bin| bin.requests)
+    }
+
+    /// Have its books requests? Then these divide its waits, else its threads do.
+    pub(super) fn has_requests(&self) -> bool {
+        let mut requests = self.bins.iter().flat_map(|bin| bin.requests);
+        self.of_requests || requests.any(|ns| ns > 0)
+    }
+
+    /// All that its requests, or its threads, spent in a class.
+    pub(super) fn all(&self, class: Class) -> u64 {
+        let has_requests = self.has_requests();
+        let of = |bin: &Bin| match has_requests {
+            true => bin.requests[class.index()],
+            false => bin.threads[class.index()],
+        };
+        self.bins.iter().map(of).sum()
+    }
+}
+
 /// The books of a followed process in the words of this fold.
-pub(in crate::model) fn leaf(names: &mut Names, process: ProcessId, books: Books) -> Leaf {
+pub(in crate::model) fn leaf(names: &mut Names, who: Who, books: Books) -> Leaf {
     let ids: Vec<ProcessId> = books
         .processes
         .iter()
@@ -25,13 +117,13 @@ pub(in crate::model) fn leaf(names: &mut Names, process: ProcessId, books: Books
             | Holder::OwnQuota
             | Holder::OwnLock
             | Holder::Client(_)
-            | Holder::RemoteClient => Holder::Asked(process),
+            | Holder::RemoteClient => Holder::Asked(who.process),
             plain => plain,
         };
     }
     let ways = books.ways.into_iter();
     Leaf {
-        process,
+        who,
         bins,
         bin_ns: books.bin_ns,
         of_requests: books.requests.is_some(),
@@ -51,5 +143,26 @@ fn same(names: &mut Names, other: &Process) -> ProcessId {
             target: false,
             ..other.clone()
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_was_seen_tells_more_than_a_port() {
+        let mut who = Who {
+            ports: vec![5432],
+            ..Who::default()
+        };
+        let is_at = |who: &Who| ["127.0.0.1:5432", "10.0.0.5:5432"].map(|at| who.is_at(at));
+        assert_eq!(is_at(&who), [true, true]);
+        assert!(!who.is_at("127.0.0.1:54") && !who.is_at("nfs:files:/export"));
+        who.addresses.insert("127.0.0.1:5432".to_owned());
+        assert_eq!(is_at(&who), [true, false]);
+        assert!(!who.is_at("127.0.0.1:5432 (UDP)"));
+        who.datagrams.insert("127.0.0.53:53".to_owned());
+        assert!(who.is_at("127.0.0.53:53 (UDP)") && !who.is_at("10.0.0.53:53 (UDP)"));
     }
 }

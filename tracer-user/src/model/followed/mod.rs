@@ -6,6 +6,7 @@
 
 mod leaf;
 mod owner;
+mod part;
 mod upstream;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,9 +15,9 @@ use tracer_common::tcp::CALL_CLOSE;
 
 use super::{Model, books::ProcessId, requests::Requests};
 use crate::event::{self, Call, Event};
-pub(super) use leaf::leaf;
+pub(super) use leaf::{Leaf, Who, leaf};
 pub(super) use owner::owner_wait;
-pub(super) use upstream::{Leaf, Ways, split};
+pub(super) use upstream::{Ways, split};
 
 /// Processes on the way at most.
 const MOST_FOLLOWED: usize = 4;
@@ -25,16 +26,31 @@ const MOST_FOLLOWED: usize = 4;
 /// may come a little later.
 const MOST_LOOKS: u32 = 8;
 
+/// Most addresses known at which the target asks by datagrams.
+const MOST_ADDRESSES: usize = 64;
+
+/// Why a process is followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// The target asks it on a socket.
+    Asked,
+    /// It ends waits of the target, by whatever way.
+    Hand,
+    /// It owns a lock. The target does not wait for its answers.
+    Owner,
+}
+
 /// A process that the target asks, or that owns a lock for which it waits.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
     /// It and its children.
     pids: BTreeSet<u32>,
-    process: ProcessId,
+    who: Who,
+    /// Its UDP ports at which it is asked.
+    udp_ports: Vec<u32>,
     /// When it was first followed, ns.
     since_ns: u64,
-    /// Does it own a lock? Then the target does not wait for its answers.
-    owns: bool,
+    why: Why,
     /// How often each of its connections was looked at.
     looks: BTreeMap<u64, u32>,
     pub(super) model: Box<Model>,
@@ -47,7 +63,7 @@ impl Asked {
 
     /// A child of the owner of a lock, which was there before the owner was followed.
     pub(super) fn adopt(&mut self, pid: u32) {
-        if self.owns && self.pids.insert(pid) {
+        if self.why == Why::Owner && self.pids.insert(pid) {
             self.model.names.processes.adopt(pid);
         }
     }
@@ -61,6 +77,13 @@ impl Asked {
         theirs
     }
 
+    /// A thread of it, or of this child of it, ended a wait of the target: it worked for that one meanwhile. Before it was followed it did
+    /// what nobody knows.
+    pub(super) fn worked(&mut self, process: ProcessId, tid: u32, span: (u64, u64)) {
+        self.who.family.insert(process);
+        self.model.worked(tid, span);
+    }
+
     /// Only what is asked on a connection from here is a request that is waited for.
     fn look(&mut self, socket: u64, here: &Requests) {
         let looks = self.looks.entry(socket).or_default();
@@ -69,9 +92,12 @@ impl Asked {
             return;
         }
         *looks += 1;
-        let ends = requests.ends(socket);
-        if ends.is_some_and(|(local, remote)| !local.is_empty() && here.has_ends(remote, local)) {
+        let ends = requests.ends(socket).cloned();
+        let is_here =
+            |(local, remote): &(String, String)| !local.is_empty() && here.has_ends(remote, local);
+        if let Some((local, _)) = ends.filter(is_here) {
             requests.asked_on(socket);
+            self.who.addresses.insert(local);
         }
     }
 }
@@ -92,6 +118,8 @@ pub(super) enum Reach<'a> {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Followed {
     asked: Vec<Asked>,
+    /// The addresses of this machine that the target asks by datagrams: no call of those that are there shows them.
+    datagrams: BTreeSet<String>,
     /// How many processes are on the way from the traced target to this one.
     depth: usize,
 }
@@ -106,9 +134,23 @@ impl Followed {
         self.asked.iter_mut()
     }
 
+    /// The target asks somebody.
+    pub(super) fn question(&mut self, found: &event::Question) {
+        let is_here = found.is_datagram() && event::is_local(&found.local, &found.remote);
+        if is_here && self.datagrams.len() < MOST_ADDRESSES {
+            self.datagrams.insert(found.remote.clone());
+        }
+    }
+
     /// The one that a process belongs to.
     pub(super) fn of(&mut self, pid: u32) -> Option<&mut Asked> {
         self.asked.iter_mut().find(|asked| asked.has(pid))
+    }
+
+    /// The one that a process belongs to, if the target itself asks it.
+    pub(super) fn answering(&mut self, pid: u32) -> Option<&mut Asked> {
+        let mut asked = self.asked.iter_mut();
+        asked.find(|asked| asked.why != Why::Owner && asked.pids.contains(&pid))
     }
 
     /// Nobody yet, one process further from the traced target.
@@ -130,28 +172,45 @@ impl Followed {
         process: ProcessId,
         model: Model,
         follow: &event::Follow,
-        owns: bool,
+        why: Why,
     ) {
         self.asked.push(Asked {
             pids: BTreeSet::from([follow.pid]),
-            process,
+            who: Who {
+                process,
+                family: BTreeSet::from([process]),
+                ports: follow.tcp_ports(),
+                is_hand: why == Why::Hand,
+                ..Who::default()
+            },
+            udp_ports: follow.udp_ports(),
             since_ns: follow.ns,
-            owns,
+            why,
             looks: BTreeMap::new(),
             model: Box::new(model),
         });
     }
 
     /// The folds of those that the target asks, given away.
-    pub(super) fn take_asked(&mut self) -> Vec<(ProcessId, Model)> {
-        let asked = self.asked.extract_if(.., |asked| !asked.owns);
-        asked.map(|asked| (asked.process, *asked.model)).collect()
+    pub(super) fn take_asked(&mut self) -> Vec<(Who, Model)> {
+        let asked = self.asked.extract_if(.., |asked| asked.why != Why::Owner);
+        let with_datagrams = |asked: Asked| {
+            let here = self.datagrams.iter();
+            let its = here.filter(|address| has_port(address, &asked.udp_ports));
+            let datagrams = its.cloned().collect();
+            let who = Who {
+                datagrams,
+                ..asked.who
+            };
+            (who, *asked.model)
+        };
+        asked.map(with_datagrams).collect()
     }
 
     /// The folds of owners of locks, given away, each with the time since when it was followed, ns.
-    pub(super) fn take_owners(&mut self) -> Vec<(ProcessId, Model, u64)> {
-        let owners = self.asked.extract_if(.., |asked| asked.owns);
-        let owners = owners.map(|owner| (owner.process, *owner.model, owner.since_ns));
+    pub(super) fn take_owners(&mut self) -> Vec<(Who, Model, u64)> {
+        let owners = self.asked.extract_if(.., |asked| asked.why == Why::Owner);
+        let owners = owners.map(|owner| (owner.who, *owner.model, owner.since_ns));
         owners.collect()
     }
 
@@ -203,6 +262,13 @@ impl Followed {
         }
         Reach::One(asked)
     }
+}
+
+/// Has an address one of these ports?
+fn has_port(address: &str, ports: &[u32]) -> bool {
+    let port = address.rsplit(':').next();
+    let port = port.and_then(|port| port.parse().ok());
+    port.is_some_and(|port| ports.contains(&port))
 }
 
 /// The process that an event is about, and about no other.

@@ -1,6 +1,6 @@
 //! Owners of locks for which the target waits: what each waits for itself.
 
-use super::upstream::Leaf;
+use super::leaf::Leaf;
 use crate::{
     class::{Class, Resource},
     model::books::{Holder, OwnerWait, ProcessId},
@@ -20,7 +20,7 @@ pub(in crate::model) fn owner_wait(leaf: &Leaf, ns: u64) -> Option<OwnerWait> {
     let waited = Resource::ALL.map(|resource| (resource, all(resource.class())));
     let (resource, waited_ns) = waited.into_iter().max_by_key(|(_, ns)| *ns)?;
     (waited_ns > 0 && waited_ns as f64 >= WAITS_PART * ns as f64).then(|| OwnerWait {
-        owner: leaf.process,
+        owner: leaf.who.process,
         resource,
         behind: behind(leaf, resource, waited_ns),
     })

@@ -1,73 +1,54 @@
 //! The target's wait for another process's answer becomes what that process waited for meanwhile, bin by bin, in proportion.
 //!
-//! In a bin the target (its requests, or threads) waited `u` for answers. The followed processes' requests from it took `w`, of
-//! which `w_c` in class `c`. Then `u · w_c / max(w, u)` belongs to class `c`, with the holders in the followed process's books. The
-//! rest (`u > w`: the way there and back, answers that were not seen) stays upstream.
+//! In a bin the target (its requests, or threads) waited `u` for a process. The requests of that process from it took `w`, of which `w_c`
+//! in class `c`. Then `u · w_c / max(w, u)` belongs to class `c`, with the holders in the followed process's books. The rest (`u > w`: the
+//! way there and back, answers that were not seen) stays upstream.
+//!
+//! A wait that a process itself ended, by whatever way, is a request of its books: there `w` is `u`. Only this process divides it. Who is
+//! asked at an address is known by that. A wait for a process that is named and not followed stays what it is.
 
 use std::collections::BTreeMap;
 
+use super::{leaf::Leaf, part::parts};
 use crate::{
     class::{Cause, Class, Resource},
-    model::books::{Bin, Budget, Charge, Holder, PlaceId, ProcessId},
+    model::books::{Bin, Charge, Holder, PlaceId, ProcessId},
 };
 
 /// Processes on the way to a resource, and the time waited for it that way: (by requests, by threads), ns.
 pub(crate) type Ways = BTreeMap<(Resource, Vec<ProcessId>), (u64, u64)>;
 
+/// What a followed process gives its time to, by class: (of requests, of threads), ns.
+pub(super) type Moved = [(u64, u64); Class::COUNT];
+
 /// Causes seen, with their time in ns.
 type Causes = Vec<((Resource, Cause), u64)>;
 
-/// The books of a followed process, in the target's words.
-#[derive(Clone, Debug)]
-pub(crate) struct Leaf {
-    /// The process.
-    pub(crate) process: ProcessId,
-    /// Its bins.
-    pub(crate) bins: Vec<Bin>,
-    /// Length of one, ns.
-    pub(crate) bin_ns: u64,
-    /// Were its answers seen? Else its threads stand for them (a Unix socket).
-    pub(crate) of_requests: bool,
-    /// The ways of its own waits, beyond it.
-    pub(crate) ways: Ways,
-    /// Mechanisms that were seen.
-    pub(crate) causes: Vec<(Resource, Cause, u64)>,
-}
-
-impl Leaf {
-    fn spent(&self, slice: usize) -> Budget {
-        let Some(bin) = self.bins.get(slice) else {
-            return Budget::default();
-        };
-        let mut spent = if self.of_requests {
-            bin.requests
-        } else {
-            bin.threads
-        };
-        spent[Class::Idle.index()] = 0;
-        spent
-    }
-
-    /// All it spent in a class.
-    fn all(&self, class: Class) -> u64 {
-        (0..self.bins.len())
-            .map(|slice| self.spent(slice)[class.index()])
-            .sum()
-    }
-}
-
 /// `whole · part / of`.
-fn share(whole: u64, part: u64, of: u64) -> u64 {
+pub(super) fn share(whole: u64, part: u64, of: u64) -> u64 {
     (u128::from(whole) * u128::from(part) / u128::from(of.max(1))) as u64
 }
 
-/// Splits the class `upstream` of closed bins; returns the ways, and the causes that came with them.
-pub(crate) fn split(bins: &mut [Bin], bin_ns: u64, leaves: &[Leaf]) -> (Ways, Causes) {
+/// Splits the class `upstream` of closed bins; `places` has the names of places. Returns the ways, and the causes that came with them.
+pub(crate) fn split(
+    bins: &mut [Bin],
+    bin_ns: u64,
+    leaves: &[Leaf],
+    places: &[String],
+) -> (Ways, Causes) {
     // A bin of another length says nothing of this one.
     let leaves: Vec<&Leaf> = leaves.iter().filter(|leaf| leaf.bin_ns == bin_ns).collect();
-    let mut moved: Vec<[(u64, u64); Class::COUNT]> = vec![Default::default(); leaves.len()];
+    let mut moved = vec![Moved::default(); leaves.len()];
     for (slice, bin) in bins.iter_mut().enumerate() {
-        split_slice(bin, slice, &leaves, &mut moved);
+        let parts = parts(bin, slice, &leaves, places);
+        if parts.is_empty() {
+            continue;
+        }
+        for part in parts {
+            part.split(bin, slice, &leaves, &mut moved);
+        }
+        bin.charges
+            .sort_by_key(|charge| (charge.resource, charge.place, charge.holder));
     }
     let (mut ways, mut causes) = (Ways::new(), Causes::new());
     for (leaf, moved) in leaves.iter().zip(&moved) {
@@ -94,99 +75,34 @@ fn add_ways(ways: &mut Ways, leaf: &Leaf, resource: Resource, (requests, threads
     let beyond = leaf.ways.iter().filter(|((of, _), _)| *of == resource);
     let (mut left_requests, mut left_threads) = (requests, threads);
     for ((_, way), ns) in beyond {
-        let part = if leaf.of_requests { ns.0 } else { ns.1 };
+        let part = if leaf.has_requests() { ns.0 } else { ns.1 };
         let gone = (
             share(requests, part, whole).min(left_requests),
             share(threads, part, whole).min(left_threads),
         );
-        let mut longer = vec![leaf.process];
+        let mut longer = vec![leaf.who.process];
         longer.extend(way);
         let sum = ways.entry((resource, longer)).or_default();
         *sum = (sum.0 + gone.0, sum.1 + gone.1);
         (left_requests, left_threads) = (left_requests - gone.0, left_threads - gone.1);
     }
-    let sum = ways.entry((resource, vec![leaf.process])).or_default();
+    let sum = ways.entry((resource, vec![leaf.who.process])).or_default();
     *sum = (sum.0 + left_requests, sum.1 + left_threads);
 }
 
-fn split_slice(
-    bin: &mut Bin,
-    slice: usize,
-    leaves: &[&Leaf],
-    moved: &mut [[(u64, u64); Class::COUNT]],
-) {
-    let upstream = Class::Upstream.index();
-    let (requests, threads) = (bin.requests[upstream], bin.threads[upstream]);
-    let spent: Vec<Budget> = leaves.iter().map(|leaf| leaf.spent(slice)).collect();
-    let all: u64 = spent.iter().flatten().sum();
-    if requests + threads == 0 || all == 0 {
-        return;
-    }
-    let whole = all.max(requests).max(threads);
-    let of_threads = |class: usize, spent: &Budget| share(threads, spent[class], whole);
-    let gone: u64 = spent
-        .iter()
-        .map(|spent| {
-            (0..Class::COUNT)
-                .map(|class| of_threads(class, spent))
-                .sum::<u64>()
-        })
-        .sum();
-    shrink(&mut bin.charges, threads, threads - gone);
-    for ((leaf, spent), moved) in leaves.iter().zip(&spent).zip(moved) {
-        for class in Class::ALL {
-            let (r, t) = (
-                share(requests, spent[class.index()], whole),
-                of_threads(class.index(), spent),
-            );
-            if r + t == 0 {
-                continue;
-            }
-            let becomes = becomes(class).index();
-            bin.requests[upstream] -= r;
-            bin.threads[upstream] -= t;
-            bin.requests[becomes] += r;
-            bin.threads[becomes] += t;
-            moved[becomes].0 += r;
-            moved[becomes].1 += t;
-            charge(&mut bin.charges, leaf, slice, class, t);
-        }
-    }
-    bin.charges
-        .sort_by_key(|charge| (charge.resource, charge.place, charge.holder));
-}
-
 /// While a followed process runs, or does what nobody knows, the target waits for that process itself.
-fn becomes(class: Class) -> Class {
+pub(super) fn becomes(class: Class) -> Class {
     match class {
         Class::OnCpu | Class::Other | Class::Idle => Class::Upstream,
         waited => waited,
     }
 }
 
-/// Brings the charges of the class `upstream`, `whole` in all, down to `left`.
-fn shrink(charges: &mut [Charge], whole: u64, left: u64) {
-    let of = charges
-        .iter_mut()
-        .filter(|charge| charge.resource == Resource::Upstream);
-    let mut missing = left;
-    let mut of: Vec<&mut Charge> = of.collect();
-    for charge in &mut of {
-        charge.ns = share(charge.ns, left, whole);
-        charge.estimated_ns = share(charge.estimated_ns, left, whole);
-        missing = missing.saturating_sub(charge.ns);
-    }
-    // The rest of the rounding.
-    if let Some(largest) = of.into_iter().max_by_key(|charge| charge.ns) {
-        largest.ns += missing;
-    }
-}
-
 /// Charges `ns` that a followed process spent in a class as its books do. While it ran, or did what nobody knows, it is waited for
 /// itself.
-fn charge(charges: &mut Vec<Charge>, leaf: &Leaf, slice: usize, class: Class, ns: u64) {
+pub(super) fn charge(charges: &mut Vec<Charge>, leaf: &Leaf, slice: usize, class: Class, ns: u64) {
     let Some(resource) = class.resource() else {
-        let itself = (Resource::Upstream, None, Holder::Process(leaf.process));
+        let itself = (Resource::Upstream, None, Holder::Process(leaf.who.process));
         return add(charges, itself, ns, 0);
     };
     let of = leaf.bins[slice]
@@ -237,19 +153,21 @@ fn add(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::leaf::Who, *};
 
     #[test]
     fn what_came_from_beyond_a_process_is_no_more_its_own() {
         let mut bin = Bin::default();
         bin.threads[Class::Disk.index()] = 200;
         let leaf = Leaf {
-            process: 3,
+            who: Who {
+                process: 3,
+                ..Who::default()
+            },
             bins: vec![bin],
             bin_ns: 1,
-            of_requests: false,
             ways: Ways::from([((Resource::Disk, vec![9]), (0, 50))]),
-            causes: Vec::new(),
+            ..Leaf::default()
         };
         let mut ways = Ways::new();
         add_ways(&mut ways, &leaf, Resource::Disk, (100, 40));

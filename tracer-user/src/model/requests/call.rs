@@ -77,17 +77,20 @@ impl Requests {
             (Role::Server, _) if others => {}
             (Role::Client, true) if call.result > 0 => {
                 connection.asked.get_or_insert((call.tid, call.ns));
+                connection.heard = None;
                 if let Some(thread) = beside.threads.get_mut(call.tid) {
                     thread.asked = Some((call.socket, call.ns));
                 }
                 self.asks_somebody(beside.threads, call.tid, call.ns);
             }
             (Role::Client, false) if call.result > 0 => {
-                connection.asked = None;
+                let since = connection.asked.take().or(connection.heard);
+                connection.heard = Some((call.tid, call.ns));
                 if let Some(thread) = beside.threads.get_mut(call.tid) {
                     thread.answered_ns = call.ns;
                     thread.asked = Some((call.socket, call.ns));
                 }
+                self.has_answer(beside, call, since);
             }
             (Role::Server, true) => {
                 self.sent(beside, call);

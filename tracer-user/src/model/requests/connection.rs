@@ -125,6 +125,8 @@ pub(crate) struct Connection {
     pub(crate) blocked: bool,
     /// As client: the thread of the target that asked and has no answer yet, and when it asked, ns.
     pub(crate) asked: Option<(u32, u64)>,
+    /// As client: the thread of the target that last received here since it asked, and when, ns.
+    pub(crate) heard: Option<(u32, u64)>,
     /// Last send of which the acknowledgement is awaited, ns.
     pub(crate) draining_ns: Option<u64>,
     /// There was something to answer at attach, and nobody has received or sent here since: known by its ends alone.

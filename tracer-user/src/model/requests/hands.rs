@@ -1,15 +1,15 @@
-//! The hands through which a request goes while the thread that received it waits for work: a pool's threads. An event loop takes a
-//! request, wakes a thread of a pool for it, and serves others meanwhile. Many sleeps of the loop have nothing to do with the
+//! The hands through which a request goes while the thread that received it waits for work: a pool's threads, or a child. An event loop
+//! takes a request, wakes a thread of a pool for it, and serves others meanwhile. Many sleeps of the loop have nothing to do with the
 //! request. What the pool's thread does in them is the request's time.
 //!
 //! A thread that ends a wait and was given nothing let go what the owner waited for: a lock, in memory that they share or in a database,
-//! that it had for another request.
+//! that it had for another request. One that brings something had no lock.
 
 use crate::{
     class::Class,
     model::{
         books::Budget,
-        threads::{OwnWait, Thread, Threads},
+        threads::{OwnWait, Thread, Threads, Whom},
     },
 };
 
@@ -19,12 +19,22 @@ const MOST: usize = 4;
 /// Threads of the target that may work for a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Hands {
+    owner: u32,
     tids: Vec<u32>,
     /// The waits of the owner that threads ended without having been given anything, in order: they let go what the owner waited for.
     released: Vec<OwnWait>,
     /// Can nobody but its own process end the owner's sleep? Then what it waits for in one that a timer ended is let go at the end of
     /// the next.
     goes_on: bool,
+}
+
+/// What hands did in a wait of the owner that its own time line does not show.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Explained {
+    /// The thread that kept something from the owner, and for how long, ns.
+    pub(super) released: Option<(u32, u64)>,
+    /// Whom a hand waited for, and how long, ns.
+    pub(super) ends: Vec<(Whom, u64)>,
 }
 
 impl Hands {
@@ -54,7 +64,12 @@ impl Hands {
             (false, true) => thread.woken_by.iter().filter(ended).copied().collect(),
             (false, false) => back.into_iter().copied().collect(),
         };
-        released.retain(|wait| !given.contains(&wait.by));
+        let was_born_for_it = |tid| {
+            let born = threads.get(tid).filter(|born| born.begin_ns >= since);
+            born.is_some_and(|born| born.parent == Some(thread.pid))
+        };
+        released
+            .retain(|wait| !wait.brought && !given.contains(&wait.by) && !was_born_for_it(wait.by));
         let back = back.filter(|_| !goes_on).map(|wait| wait.by);
         let mut tids = Vec::new();
         for tid in back.into_iter().chain(given) {
@@ -63,6 +78,7 @@ impl Hands {
             }
         }
         Self {
+            owner,
             tids,
             released,
             goes_on,
@@ -71,23 +87,26 @@ impl Hands {
 
     /// The owner waited for work in `[begin, end]`, or in a part of it: what is idle of `waited` becomes what the busiest hand did
     /// meanwhile. While the one that ended this wait did nothing itself, it kept something from the owner: a lock of the target's own.
-    /// Returns that thread, and for how long, ns.
     pub(super) fn explain(
         &self,
         threads: &Threads,
         (begin, end): (u64, u64),
         waited: &mut Budget,
-    ) -> Option<(u32, u64)> {
-        let by = self.let_go(begin, end);
-        self.worked(threads, (begin, end), waited);
-        let tid = by?;
-        // Of one that is no more, nobody knows what it did.
-        let did = threads.get(tid)?.between(begin, end);
-        let nothing = did.certain[Class::Idle.index()] + did.tentative[Class::Idle.index()];
-        let kept = nothing.min(waited[Class::Idle.index()]);
-        waited[Class::Idle.index()] -= kept;
-        waited[Class::Lock.index()] += kept;
-        (kept > 0).then_some((tid, kept))
+    ) -> Explained {
+        let owner = threads.get(self.owner);
+        let ended = owner.and_then(|owner| owner.woken_in(begin, end));
+        let ends = self.worked(threads, (begin, end), ended.map(|wait| wait.by), waited);
+        let kept = self.let_go(begin, end).and_then(|by| {
+            // Of one that is no more, nobody knows what it did.
+            let kept = did_nothing(threads.get(by)?, by, (begin, end));
+            Some((by, kept.min(waited[Class::Idle.index()])))
+        });
+        let released = kept.filter(|(_, ns)| *ns > 0);
+        if let Some((_, ns)) = released {
+            waited[Class::Idle.index()] -= ns;
+            waited[Class::Lock.index()] += ns;
+        }
+        Explained { released, ends }
     }
 
     /// The thread that let go what the owner waited for in `[begin, end]`.
@@ -96,47 +115,60 @@ impl Hands {
         self.released.iter().find(is_it).map(|wait| wait.by)
     }
 
-    /// The hand that did most in `[begin, end]`.
-    pub(super) fn busiest(&self, threads: &Threads, span: (u64, u64)) -> Option<u32> {
-        self.busiest_did(threads, span).map(|(tid, _)| tid)
-    }
-
-    fn busiest_did(&self, threads: &Threads, (begin, end): (u64, u64)) -> Option<(u32, Budget)> {
-        let by = self.let_go(begin, end);
-        let did = by.iter().chain(&self.tids).filter_map(|tid| {
-            let spent = threads.get(*tid)?.between(begin, end);
+    /// What is idle of `waited` becomes what the busiest hand did in `[begin, end]`. What the one did that ended this wait, `ended_by`, is
+    /// known already.
+    fn worked(
+        &self,
+        threads: &Threads,
+        (begin, end): (u64, u64),
+        ended_by: Option<u32>,
+        waited: &mut Budget,
+    ) -> Vec<(Whom, u64)> {
+        let idle = waited[Class::Idle.index()];
+        let length = end.saturating_sub(begin);
+        if idle == 0 || length == 0 {
+            return Vec::new();
+        }
+        let let_go = self.let_go(begin, end);
+        let others = let_go.iter().chain(&self.tids);
+        let others = others.filter(|tid| Some(**tid) != ended_by);
+        let did = others.filter_map(|tid| threads.get(*tid));
+        let did = did.map(|thread| {
+            let spent = thread.between(begin, end);
             let mut did = spent.certain;
             for class in Class::ALL.into_iter().filter(|class| *class != Class::Idle) {
                 did[class.index()] += spent.tentative[class.index()];
             }
-            Some((*tid, did))
+            (thread, did)
         });
-        did.max_by_key(|(_, did)| did.iter().sum::<u64>())
-    }
-
-    fn worked(&self, threads: &Threads, (begin, end): (u64, u64), waited: &mut Budget) {
-        let idle = waited[Class::Idle.index()];
-        let length = end.saturating_sub(begin);
-        if idle == 0 || length == 0 {
-            return;
-        }
-        let Some((_, did)) = self.busiest_did(threads, (begin, end)) else {
-            return;
+        let Some((thread, did)) = did.max_by_key(|(_, did)| did.iter().sum::<u64>()) else {
+            return Vec::new();
         };
+        let part = |ns: u64| (u128::from(ns) * u128::from(idle) / u128::from(length)) as u64;
         for class in Class::ALL {
-            let ns = u128::from(did[class.index()]) * u128::from(idle) / u128::from(length);
             // Parts of a step that are cut out of it may sum to a ns more than it.
-            let ns = (ns as u64).min(waited[Class::Idle.index()]);
+            let ns = part(did[class.index()]).min(waited[Class::Idle.index()]);
             waited[class.index()] += ns;
             waited[Class::Idle.index()] -= ns;
         }
+        let ends = thread.ends.within(begin, end).into_iter();
+        ends.map(|(whom, ns)| (whom, part(ns))).collect()
     }
 }
 
-/// The threads that one woke while it worked for a connection, from `since` on, the last first.
-fn given(thread: &Thread, socket: u64, since: u64) -> Vec<u32> {
-    let woken = thread.woken.iter().rev();
+/// The threads that `owner` woke since a request came, while it worked for the connection of that.
+fn given(owner: &Thread, socket: u64, since: u64) -> Vec<u32> {
+    let woken = owner.woken.iter().rev();
     let woken = woken.take_while(|(ns, _)| *ns >= since);
-    let for_it = woken.filter(|(ns, _)| thread.work.at(*ns) == Some(socket));
-    for_it.map(|(_, tid)| *tid).collect()
+    let given = woken.filter(|(ns, _)| owner.work.at(*ns) == Some(socket));
+    given.map(|(_, tid)| *tid).collect()
+}
+
+/// How long a thread did nothing itself in a span, ns. While it waited for another one of the target that slept, it did something.
+fn did_nothing(thread: &Thread, tid: u32, (begin, end): (u64, u64)) -> u64 {
+    let did = thread.between(begin, end);
+    let nothing = did.certain[Class::Idle.index()] + did.tentative[Class::Idle.index()];
+    let waited = thread.ends.within(begin, end).into_iter();
+    let others = waited.filter(|(whom, _)| matches!(whom, Whom::Nap(_, by) if *by != tid));
+    nothing.saturating_sub(others.map(|(_, ns)| ns).sum())
 }

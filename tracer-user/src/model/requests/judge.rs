@@ -8,11 +8,10 @@ use super::{
 use crate::{
     class::{Class, Resource},
     model::{
-        account::{Account, Charge},
+        account::Charge,
         books::{Budget, Holder, PlaceId},
         links::SendWait,
-        recent,
-        threads::{Asked, Questions, Thread},
+        threads::{Asked, Questions, Spent, Whom, charge_ends, note_naps},
     },
 };
 
@@ -21,6 +20,9 @@ const MOST_LIVES: usize = 4;
 
 /// Work of at least this length for one request may be felt by those that stand behind it, ns.
 const LONG_WORK_NS: u64 = 10_000_000;
+
+/// No socket has this address.
+const NO_SOCKET: u64 = 0;
 
 /// A part of a turn in which one thread lived that worked on it.
 struct Life<'a> {
@@ -144,6 +146,42 @@ impl Requests {
         known_ns
     }
 
+    /// In the books of a followed process: a thread ended a wait of whoever asks. That is a request, and has the time of this thread. What
+    /// is not known of it is `other`.
+    pub(in crate::model) fn worked(
+        &mut self,
+        beside: &mut Beside<'_>,
+        tid: u32,
+        (begin, end): (u64, u64),
+    ) {
+        let ledger = &mut beside.account.ledger;
+        let mut add = |from: u64, to: u64, spent: &Spent| {
+            let mut left = to - from;
+            for class in Class::ALL.into_iter().filter(|class| *class != Class::Idle) {
+                let known = spent.certain[class.index()] + spent.tentative[class.index()];
+                let ns = known.min(left);
+                ledger.requests(class, from, to, ns);
+                left -= ns;
+            }
+            ledger.requests(Class::Other, from, to, left);
+        };
+        let Some(thread) = beside.threads.get(tid) else {
+            return add(begin, end, &Spent::default());
+        };
+        let since = thread.remembered_ns().clamp(begin, end);
+        add(begin, since, &thread.between(begin, since));
+        thread.for_each_piece(since, end, add);
+        let life = Life {
+            tid,
+            begin,
+            end,
+            waiting: Class::Other,
+            questions: &Questions::default(),
+            hands: Hands::default(),
+        };
+        self.confirm(beside, NO_SOCKET, &life);
+    }
+
     /// The thread owned a request meanwhile: its waits for work were no idling.
     fn confirm(&mut self, beside: &mut Beside<'_>, socket: u64, life: &Life<'_>) {
         let (tid, now, waiting) = (life.tid, life.end, life.waiting);
@@ -169,11 +207,11 @@ impl Requests {
             _ => None,
         };
         for (from, to, mut waited) in waits {
-            let direct = self.explain(beside, life, (from, to), &mut waited);
+            let (direct, napped_ns) = self.charge_piece(beside, life, (from, to), &mut waited);
             self.confirm_piece(beside, (from, to), &waited, &direct, waiting, socket);
             let ns = waited[Class::Idle.index()];
             if waiting == Class::Other {
-                unknown(beside, tid, to, ns);
+                unknown(beside, tid, to, ns.saturating_sub(napped_ns));
             }
             if let Some((resource, place, holder)) = held.filter(|_| ns > 0) {
                 beside.account.charge_only(Charge {
@@ -189,31 +227,37 @@ impl Requests {
         }
     }
 
-    /// Explains what is idle of a wait for work, and charges what has a holder. Returns the charged time per class, ns.
-    fn explain(
+    /// Finds what a piece of a thread's waits for work was for, as far as the thread's own time line does not show it, and charges whoever
+    /// is at its end. Returns the charged time per class, and that of naps, ns.
+    fn charge_piece(
         &self,
         beside: &mut Beside<'_>,
         life: &Life<'_>,
         (from, to): (u64, u64),
         waited: &mut Budget,
-    ) -> Budget {
+    ) -> (Budget, u64) {
         let asked = life.questions.explain((from, to), waited);
-        let before = waited[Class::Upstream.index()];
-        let released = life.hands.explain(beside.threads, (from, to), waited);
-        let mut direct = match beside.threads.get(life.tid) {
-            Some(thread) => charge_strangers(beside.account, thread, from, to),
-            None => Budget::default(),
-        };
-        direct[Class::Upstream.index()] += charge_asked(beside, &asked);
-        let by_hand = waited[Class::Upstream.index()] - before;
-        if by_hand > 0 {
-            direct[Class::Upstream.index()] += charge_hand(beside, life, (from, to), by_hand);
-        }
-        if let Some((by, ns)) = released {
+        let explained = life.hands.explain(beside.threads, (from, to), waited);
+        let thread = beside.threads.get(life.tid);
+        let known = thread.map(|thread| (thread.pid, thread.ends.within(from, to)));
+        let (pid, mut ends) = known.unwrap_or_default();
+        ends.extend(explained.ends);
+        let asked_ns = charge_asked(beside, &asked);
+        let mut of_ends = *waited;
+        of_ends[Class::Upstream.index()] -= asked_ns;
+        let mut direct = charge_ends(beside.account, &ends, (from, to), &of_ends);
+        direct[Class::Upstream.index()] += asked_ns;
+        if let Some((by, ns)) = explained.released {
             self.charge_own_lock(beside, life.tid, by, (from, to), ns);
             direct[Class::Lock.index()] += ns;
+            ends.retain(|(whom, _)| !matches!(whom, Whom::Nap(_, tid) if *tid == by));
         }
-        direct
+        let mut napped_ns = 0;
+        if life.waiting == Class::Other {
+            let idle = waited[Class::Idle.index()];
+            napped_ns = note_naps(beside.account, beside.names, pid, &ends, idle);
+        }
+        (direct, napped_ns)
     }
 
     /// The address of the process that a thread asked last.
@@ -270,33 +314,6 @@ fn unknown(beside: &mut Beside<'_>, tid: u32, to: u64, ns: u64) {
     }
 }
 
-/// Charges waits of a thread to the processes outside the target that ended them. Returns the charged time per class, ns. Only the
-/// ledger is charged: the flame graph has no waits for work.
-fn charge_strangers(account: &mut Account, thread: &Thread, begin: u64, end: u64) -> Budget {
-    let mut direct = Budget::default();
-    let first = recent::partition_point(&thread.behind, |wait| wait.end_ns <= begin);
-    for wait in thread
-        .behind
-        .range(first..)
-        .take_while(|wait| wait.begin_ns < end)
-    {
-        let (from, to) = (wait.begin_ns.max(begin), wait.end_ns.min(end));
-        if let Some(resource) = wait.class.resource() {
-            direct[wait.class.index()] += to - from;
-            account.charge_only(Charge {
-                resource,
-                place: wait.place,
-                holder: wait.holder,
-                stack: 0,
-                span: (from, to),
-                ns: to - from,
-                estimated: false,
-            });
-        }
-    }
-    direct
-}
-
 /// Charges a wait for answers to the addresses that were asked. Returns the charged time, ns.
 fn charge_asked(beside: &mut Beside<'_>, asked: &[Asked]) -> u64 {
     for part in asked {
@@ -312,30 +329,4 @@ fn charge_asked(beside: &mut Beside<'_>, asked: &[Asked]) -> u64 {
         });
     }
     asked.iter().map(|part| part.ns).sum()
-}
-
-/// The busiest hand of a request waited for answers in `ns` of `[begin, end]`: charges the addresses that it had asked. Returns the
-/// charged time, ns.
-fn charge_hand(beside: &mut Beside<'_>, life: &Life<'_>, (begin, end): (u64, u64), ns: u64) -> u64 {
-    let Some(hand) = life.hands.busiest(beside.threads, (begin, end)) else {
-        return 0;
-    };
-    let Some(thread) = beside.threads.get(hand) else {
-        return 0;
-    };
-    let mut left = ns;
-    for wait in thread.asked(begin, end) {
-        let part = left.min(wait.end_ns - wait.begin_ns);
-        left -= part;
-        beside.account.charge_only(Charge {
-            resource: Resource::Upstream,
-            place: wait.place,
-            holder: wait.holder,
-            stack: 0,
-            span: (wait.begin_ns, wait.end_ns),
-            ns: part,
-            estimated: false,
-        });
-    }
-    ns - left
 }

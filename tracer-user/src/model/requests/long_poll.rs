@@ -1,7 +1,11 @@
 //! Requests that are none: somebody asked to hear of it when something happens. Nothing did, or the server hears of it and pushes.
 
 use super::{Requests, connection::Turn, hands::Hands};
-use crate::{class::Class, event::Call, model::threads::Threads};
+use crate::{
+    class::Class,
+    event::Call,
+    model::threads::{Thread, Threads},
+};
 
 /// A turn without a send for longer than this is a long poll, if its owner only waited for work.
 const LONG_POLL_NS: u64 = 5_000_000_000;
@@ -52,7 +56,7 @@ impl Requests {
     }
 
     /// Did `tid` only wait for work for so long, since the request began or sent last, that it is none? An owner that still waits for
-    /// an answer itself waits for no work.
+    /// an answer itself waits for no work. Nor does one that waited most of the time for a process that was made for the request.
     pub(super) fn is_long_poll(&self, threads: &Threads, turn: &Turn, tid: u32, now: u64) -> bool {
         let since = turn.sent_ns.unwrap_or(turn.begin_ns);
         let age = now.saturating_sub(since);
@@ -60,6 +64,9 @@ impl Requests {
             return false;
         }
         let thread = threads.get(tid);
+        if thread.is_some_and(|thread| for_process_ns(thread, turn, since) > age / 2) {
+            return false;
+        }
         let spent = thread.map_or(0, |thread| thread.between(turn.judged_ns, now).blocked());
         let asked = self.asked_for_turn(threads, turn, tid);
         let spent = spent + asked.owed_ns(since, now);
@@ -79,4 +86,14 @@ impl Requests {
             .into_iter()
             .any(|(by, ns)| by == tid && ns >= turn.begin_ns)
     }
+}
+
+/// How long a thread waited since `since` for a process of the target that is younger than the request, ns.
+fn for_process_ns(thread: &Thread, turn: &Turn, since: u64) -> u64 {
+    let of_turn = thread
+        .for_process
+        .filter(|wait| wait.born_ns >= turn.begin_ns);
+    of_turn.map_or(0, |wait| {
+        wait.end_ns.saturating_sub(wait.begin_ns.max(since))
+    })
 }

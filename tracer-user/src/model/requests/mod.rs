@@ -3,6 +3,7 @@
 //!
 //! Only the next call on a connection shows which send was the last. So each part of a turn is judged when that call comes.
 
+mod answers;
 mod asking;
 mod asks;
 mod call;

@@ -76,6 +76,7 @@ fn had(threads: &Threads, waiter: u32, by: u32, (begin, end): (u64, u64)) -> Vec
         begin_ns,
         end_ns,
         by,
+        brought: false,
     };
     pieces.into_iter().map(piece).collect()
 }
@@ -94,6 +95,7 @@ mod tests {
             begin_ns,
             end_ns,
             by,
+            brought: false,
         }
     }
 

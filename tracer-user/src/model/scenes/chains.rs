@@ -239,7 +239,7 @@ fn a_lock_that_is_asked_for_again_and_again_is_one_wait_for_its_owner() {
             Event::Wait(tries(12, 17)),
             Event::Wait(tries(17, 22)),
             woken_by(SERVER, WORKER, FUTEX_WAKE, last),
-            woken_by(SERVER, SECOND, FUTEX_WAKE, asleep(SERVER, 11, 42, 0, FUTEX)),
+            woken_by(SERVER, SECOND, FUTEX_WAKE, asleep(SERVER, 12, 42, 0, FUTEX)),
             send(SERVER, CLIENT, 45),
         ],
         80,

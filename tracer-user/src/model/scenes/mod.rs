@@ -1,7 +1,9 @@
 //! Streams of a few events as a kernel would send them, with books worked out by hand. All times are milliseconds of the window.
 
 pub(crate) mod answers;
+pub(crate) mod by_hand;
 pub(crate) mod chains;
+pub(crate) mod children;
 pub(crate) mod clients;
 mod closing;
 mod completions;
@@ -18,8 +20,8 @@ mod memory;
 mod network;
 mod parts;
 mod places;
-mod pushes;
 mod ports;
+mod pushes;
 pub(crate) mod questions;
 pub(crate) mod remote;
 mod requests;

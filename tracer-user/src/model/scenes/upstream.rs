@@ -1,6 +1,6 @@
 //! Two tiers and more: what the target waits for is what the process that it asks waits for.
 
-use tracer_common::tcp::CALL_CLOSE;
+use tracer_common::tcp::{CALL_CLOSE, QUESTION_DATAGRAM, QUESTION_OVER};
 
 use super::*;
 use crate::model::followed::Reach;
@@ -209,6 +209,45 @@ fn who_answers_over_a_unix_socket_is_followed_to_what_its_threads_wait_for() {
     let theirs = charged(&books, Resource::Disk, holder(&books, TAR));
     assert!((66..=68).contains(&theirs), "{theirs}");
     assert_closed(&books);
+}
+
+/// The server sends a datagram to a name service at 11, and is answered at 92. A name service of this machine is followed.
+fn asks_for_a_name(remote: &str) -> Books {
+    let datagram = |ms, flags| {
+        Event::Question(event::Question {
+            ns: at(ms),
+            socket: ASK,
+            pid: SERVER,
+            tid: SERVER,
+            local: HERE.to_owned(),
+            remote: remote.to_owned(),
+            flags: QUESTION_DATAGRAM | flags,
+        })
+    };
+    let mut events: Vec<Event> = running(SERVER).into();
+    events.extend(follow(BACK, SERVER, event::DATAGRAM_PORT | 53, 1));
+    events.extend([
+        receive(SERVER, CLIENT, 10, 10),
+        datagram(11, 0),
+        sleep(SERVER, 12, 92, EPOLL),
+        datagram(92, QUESTION_OVER),
+        send(SERVER, CLIENT, 94),
+        of(BACK, sleep(BACK, 1, 13, EPOLL)),
+        of(BACK, sleep(BACK, 91, 120, EPOLL)),
+    ]);
+    events.extend(behind_tar());
+    events.sort_by_key(Event::ns);
+    books(events, 120)
+}
+
+#[test]
+fn who_answers_datagrams_here_is_followed_and_who_is_asked_elsewhere_has_nothing_to_do_with_it() {
+    for (remote, disk) in [("127.0.0.53:53", 69), ("10.0.0.53:53", 0)] {
+        let books = asks_for_a_name(remote);
+        assert_eq!(requests(&books, Class::Disk), disk, "{remote}");
+        assert_eq!(requests(&books, Class::Upstream), 80 - disk, "{remote}");
+        assert_closed(&books);
+    }
 }
 
 #[test]

@@ -71,7 +71,10 @@ impl Threads {
                 let stack = Stack::new(thread.seed.clone());
                 match stack.sleep(interruptible, false, false) {
                     Sleep::Work => {
-                        let waited = self.waits_for_answers(names, tid, span);
+                        let (waited, ends) = self.waits_for_answers(names, tid, span);
+                        if let Some(thread) = self.living.get_mut(&tid) {
+                            ends.into_iter().for_each(|end| thread.ends.add(end));
+                        }
                         return self.idle(account, tid, waited, queued_ns);
                     }
                     Sleep::Blocked(class, _) if stack.connects => {

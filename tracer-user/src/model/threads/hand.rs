@@ -7,9 +7,11 @@ use tracer_common::sched::{WAIT_NO_WAKER, WAIT_OPEN, WAIT_TASK_WAKER};
 
 use super::{
     Threads,
+    ends::{End, Whom, charge_ends, note_naps},
     locks::waits_of,
+    signs,
     sleep::INTERRUPTIBLE,
-    thread::{OwnWait, Thread},
+    thread::{ForProcess, OwnWait, Thread},
     tries::meanwhile,
 };
 use crate::{
@@ -17,13 +19,29 @@ use crate::{
     event::Wait,
     model::{
         account::Account,
-        books::{EndedBy, Holder},
+        books::{Budget, EndedBy, Holder},
         names::Names,
     },
 };
 
 /// `TASK_WAKEKILL`: a signal that kills ends the sleep.
 const KILLABLE: u32 = 0x100;
+
+/// A wait of at least this length may be most of a request that looks like a long poll, ns.
+const LONG_NS: u64 = 1_000_000_000;
+
+/// Who ended a wait for work.
+#[derive(Debug, Default)]
+pub(super) struct Hand {
+    /// What was waited for, by class, as far as others did something meanwhile, ns.
+    pub(super) tentative: Budget,
+    /// Who is at the end of it.
+    pub(super) ends: Vec<End>,
+    /// Was it a thread of the target?
+    pub(super) is_own: bool,
+    /// The wait, if it is a long one that another process of the target ended.
+    pub(super) for_process: Option<ForProcess>,
+}
 
 impl Threads {
     /// Was the waker an interrupt, so that `waker_tid` is a bystander? By the kernel's own count, else by the waker's stack, else not
@@ -52,11 +70,16 @@ impl Threads {
 
     /// A thread of the target ended a wait for work from `begin` to `until`. With tries before it, the wait had begun at `since`.
     pub(super) fn woken_by_own(&mut self, wait: &Wait, since: u64, (begin, until): (u64, u64)) {
+        let stack = self.stacks.get(wait.stack);
+        let brought = stack.is_some_and(|stack| stack.brought);
         if let Some(thread) = self.living.get_mut(&wait.tid) {
+            // Of the sleep that it was in at attach, the look there tells the functions.
+            let brought = brought || (wait.off_ns == 0 && signs::is_brought(&thread.seed));
             thread.was_woken(OwnWait {
                 begin_ns: since,
                 end_ns: until,
                 by: wait.waker_tid,
+                brought,
             });
         }
         if let Some(waker) = self.living.get_mut(&wait.waker_tid) {
@@ -78,14 +101,16 @@ impl Threads {
             return;
         };
         let tentative = meanwhile(waker, (begin, until));
+        let ends = waker.ends.passed_on((begin, until));
         if let Some(thread) = self.living.get_mut(&wait.tid) {
             thread.explain((begin, until), &tentative);
+            ends.into_iter().for_each(|end| thread.ends.add(end));
         }
         self.woken_by_own(wait, begin, (begin, until));
     }
 
     /// The process outside the target that ended a sleep in its own context. A thread of the kernel works for others, and is none.
-    pub(super) fn stranger(&self, names: &mut Names, wait: &Wait) -> Option<Holder> {
+    pub(in crate::model) fn stranger(&self, names: &mut Names, wait: &Wait) -> Option<Holder> {
         let interrupt = self.woken_by_interrupt(wait).unwrap_or(true);
         if interrupt || wait.flags & (WAIT_NO_WAKER | WAIT_OPEN) != 0 {
             return None;
@@ -110,6 +135,42 @@ impl Threads {
         Some((class, holder))
     }
 
+    /// The hand that ended a wait for work, and what is known of it.
+    pub(super) fn hand(&self, names: &mut Names, wait: &Wait, (begin, until): (u64, u64)) -> Hand {
+        if let Some(waker) = self.waker(wait) {
+            return self.own_hand(waker, wait, (begin, until));
+        }
+        let mut hand = Hand::default();
+        if let Some((class, holder)) = self.answered(names, wait) {
+            hand.tentative[class.index()] = until - begin;
+            let stranger = Whom::Stranger(class, holder);
+            hand.ends.push(End::new((begin, until), stranger));
+            return hand;
+        }
+        (hand.tentative, hand.ends) = self.waits_for_answers(names, wait.tid, (begin, until));
+        let asked_ns = hand.tentative[Class::Upstream.index()];
+        if self.stacks.get(wait.stack).is_some_and(|stack| stack.nap) {
+            let nap = Whom::Nap(names.processes.id(wait.pid), wait.tid);
+            let rest = (until - begin).saturating_sub(asked_ns);
+            hand.ends.push(End::part_of((begin, until), rest, nap));
+        }
+        hand
+    }
+
+    fn own_hand(&self, waker: &Thread, wait: &Wait, (begin, until): (u64, u64)) -> Hand {
+        let is_long = until - begin >= LONG_NS && waker.pid != wait.pid;
+        Hand {
+            tentative: meanwhile(waker, (begin, until)),
+            ends: waker.ends.passed_on((begin, until)),
+            is_own: true,
+            for_process: is_long.then_some(ForProcess {
+                begin_ns: begin,
+                end_ns: until,
+                born_ns: waker.begin_ns,
+            }),
+        }
+    }
+
     /// May a sleep be one for another task, although its functions say nothing? A thread waits for another one only where a signal can
     /// end that: else it would hang with it. One that takes what others bring may have nothing to do, and waits for nobody.
     pub(super) fn may_ask(&self, wait: &Wait) -> bool {
@@ -128,21 +189,30 @@ impl Threads {
     ) -> bool {
         let waker = self.waker(wait);
         // A file system elsewhere is waited for, whichever thread brings in the page.
-        let waker = waker.filter(|_| self.remote_kind(wait).is_none());
-        let Some(pieces) = waker.map(|waker| waits_of(waker, begin, end)) else {
+        let Some(waker) = waker.filter(|_| self.remote_kind(wait).is_none()) else {
             return false;
         };
+        let pieces = waits_of(waker, begin, end).into_iter();
+        let with_ends = |(from, to, class)| ((from, to), class, waker.ends.within(from, to));
+        let pieces: Vec<_> = pieces.map(with_ends).collect();
         let ended_by = self.ender(names, wait);
-        for (from, to, class) in pieces {
-            let known = class.unwrap_or(Class::Other);
-            self.spend(account, wait.tid, known, to);
+        for (span, class, ends) in pieces {
+            let (known, ns) = (class.unwrap_or(Class::Other), span.1 - span.0);
+            self.spend(account, wait.tid, known, span.1);
+            let mut napped = 0;
             if class.is_some() {
-                account.ledger.indirect(known, from, to, to - from);
+                let mut waited = Budget::default();
+                waited[known.index()] = ns;
+                let charged = charge_ends(account, &ends, span, &waited);
+                let rest = ns - charged[known.index()];
+                account.ledger.indirect(known, span.0, span.1, rest);
+            } else {
+                napped = note_naps(account, names, wait.pid, &ends, ns);
             }
             if known == Class::Other {
-                account.unknown.slept(wait.stack, ended_by, to - from);
+                account.unknown.slept(wait.stack, ended_by, ns - napped);
             }
-            account.burn_only((known, None, Holder::Nobody, wait.stack), to - from);
+            account.burn_only((known, None, Holder::Nobody, wait.stack), ns);
         }
         true
     }

@@ -3,11 +3,15 @@
 mod at_attach;
 mod completions;
 mod elsewhere;
+mod ends;
 mod hand;
 mod locks;
+mod past;
 mod questions;
+mod reaps;
 mod signs;
 mod sleep;
+mod spent;
 mod stack;
 mod stops;
 mod thread;
@@ -24,8 +28,11 @@ use super::{account::Account, books::PlaceId};
 use crate::{class::Class, event};
 pub(super) use completions::OnDisk;
 use completions::Requested;
+pub(super) use ends::{Whom, charge_ends, note_naps};
 use locks::LockWait;
-pub(super) use questions::{Asked, Question, Questions, asked};
+pub(super) use questions::{Asked, Question, Questions, address, asked};
+use reaps::Reap;
+pub(super) use spent::Spent;
 use stack::Stacks;
 use stops::Stops;
 pub(super) use thread::{OwnWait, Thread};
@@ -72,6 +79,8 @@ pub(super) struct Threads {
     owned_ns: BTreeMap<u32, u64>,
     /// Sleeps for locks of the target's own threads that are open at the end.
     open_locks: Vec<LockWait>,
+    /// Waits for children that are open at the end.
+    open_reaps: Vec<Reap>,
     requested: Requested,
     pub(super) remote_mounts: Vec<event::RemoteMount>,
     /// Threads that lived in the window.
@@ -171,6 +180,15 @@ impl Threads {
     pub(super) fn serves(&self, tid: u32) -> bool {
         let thread = self.living.get(&tid);
         thread.is_some_and(|thread| !thread.turns.is_empty())
+    }
+
+    /// May a thread wait for a single answer? It has one request, or none and its process or another thread of the target gives it work.
+    pub(super) fn waits_for_one(&self, tid: u32) -> bool {
+        let thread = self.living.get(&tid);
+        thread.is_some_and(|thread| match thread.turns.len() {
+            0 => thread.parent.is_some() || !thread.woken_by.is_empty(),
+            turns => turns == 1,
+        })
     }
 
     /// The living threads, in no order.

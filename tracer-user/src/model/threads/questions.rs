@@ -3,14 +3,14 @@
 use arcstr::ArcStr;
 use tracer_common::tcp::QUESTION_LISTENS;
 
-use super::{Threads, thread::Behind};
+use super::{
+    Threads,
+    ends::{End, Whom},
+};
 use crate::{
     class::Class,
     event,
-    model::{
-        books::{Budget, Holder},
-        names::Names,
-    },
+    model::{books::Budget, names::Names},
 };
 
 /// Questions kept of one request, or of one thread: the last ones.
@@ -78,11 +78,19 @@ impl Question {
     }
 }
 
+/// Follows the address of one that is asked by datagrams.
+const BY_DATAGRAM: &str = " (UDP)";
+
+/// The address and port of one that is [`asked`], without more words.
+pub(crate) fn address(asked: &str) -> &str {
+    asked.strip_suffix(BY_DATAGRAM).unwrap_or(asked)
+}
+
 /// The one that is asked at an address, in the words of the report.
 pub(crate) fn asked(remote: &str, is_datagram: bool) -> ArcStr {
     match (remote, is_datagram) {
-        ("", _) => ArcStr::from(format!("{NOT_KNOWN} (UDP)")),
-        (_, true) => ArcStr::from(format!("{remote} (UDP)")),
+        ("", _) => ArcStr::from(format!("{NOT_KNOWN}{BY_DATAGRAM}")),
+        (_, true) => ArcStr::from(format!("{remote}{BY_DATAGRAM}")),
         (_, false) => ArcStr::from(remote),
     }
 }
@@ -226,28 +234,25 @@ impl Questions {
 
 impl Threads {
     /// A thread that owns no request waits for work in a part of its life: as far as it has asked somebody, it waits for that answer.
-    /// Who has requests asks for one of them, and that one has the question.
+    /// Who has requests asks for one of them, and that one has the question. Returns what it waited for, and who is at the ends.
     pub(super) fn waits_for_answers(
-        &mut self,
+        &self,
         names: &mut Names,
         tid: u32,
         (begin, end): (u64, u64),
-    ) -> Budget {
+    ) -> (Budget, Vec<End>) {
         let mut waited = Budget::default();
-        let thread = self.living.get_mut(&tid);
+        let thread = self.living.get(&tid);
         let Some(thread) = thread.filter(|thread| thread.turns.is_empty()) else {
-            return waited;
+            return (waited, Vec::new());
         };
         waited[Class::Idle.index()] = end.saturating_sub(begin);
         let asked = thread.questions.explain((begin, end), &mut waited);
-        thread.behind.extend(asked.into_iter().map(|part| Behind {
-            begin_ns: part.begin_ns,
-            end_ns: part.end_ns,
-            class: Class::Upstream,
-            holder: Holder::Peer,
-            place: Some(names.place(&part.remote)),
-        }));
-        waited
+        let end = |part: Asked| {
+            let place = names.place(&part.remote);
+            End::new((part.begin_ns, part.end_ns), Whom::Address(place))
+        };
+        (waited, asked.into_iter().map(end).collect())
     }
 }
 

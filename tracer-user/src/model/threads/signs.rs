@@ -117,6 +117,18 @@ pub(crate) fn takes(stack: &[String]) -> bool {
     has_any(stack, TAKES)
 }
 
+/// Does it sleep until another task brings something: bytes, a message, or its own end?
+#[must_use]
+pub(crate) fn is_brought(stack: &[String]) -> bool {
+    takes(stack) || reaps_child(stack) || has_any(stack, &["do_msgrcv", "do_mq_timedreceive"])
+}
+
+/// Does it sleep until a child ends?
+#[must_use]
+pub(crate) fn reaps_child(stack: &[String]) -> bool {
+    has_any(stack, &["do_wait"])
+}
+
 /// Waits for whatever comes first of many things. A thread that comes out of one may go on with any of its connections. In `poll` and
 /// `select`, most threads wait for one thing and a time limit.
 const LOOPS: &[&str] = &["ep_poll", "do_epoll_wait", "io_cqring_wait*"];

@@ -50,6 +50,10 @@ pub(crate) struct Stack {
     pub(crate) reclaims_group: bool,
     /// In a call that takes what others bring.
     pub(crate) takes: bool,
+    /// Of a sleep for something that another task brings: bytes, or its own end.
+    pub(crate) brought: bool,
+    /// Of a sleep until a child ends.
+    pub(crate) reaps: bool,
     /// Of a sleep for the next connection.
     pub(crate) accepts: bool,
     /// Of a wait for whatever comes first of many things.
@@ -95,6 +99,8 @@ impl Stack {
             swaps_in: signs::swaps_in(&frames),
             reclaims_group: signs::reclaims_group(&frames),
             takes: signs::takes(&frames),
+            brought: signs::is_brought(&frames),
+            reaps: signs::reaps_child(&frames),
             accepts: signs::accepts(&frames),
             loops: signs::loops(&frames),
             connects: signs::connects(&frames),

@@ -11,7 +11,7 @@ use tracer_common::{
     signal::TERMINAL_STOP,
 };
 
-use super::{Threads, sleep, thread::Behind};
+use super::{Threads, sleep};
 use crate::{
     class::{Cause, Class, Resource},
     event::{self, Wait},
@@ -259,17 +259,17 @@ impl Threads {
         let Some(thread) = self.living.get(&wait.tid) else {
             return;
         };
-        let just_before = |wait: &&Behind| wait.end_ns + ON_ITS_WAY_NS >= begin_ns;
-        let Some(woken) = thread.behind.back().filter(just_before).copied() else {
+        let just_before = |(_, ended_ns): &(Holder, u64)| ended_ns + ON_ITS_WAY_NS >= begin_ns;
+        let Some((by, ended_ns)) = thread.ends.last_stranger().filter(just_before) else {
             return;
         };
         let stop = self.stop(names, wait, (begin_ns, end_ns));
-        if stop.holder != names.who_had_it_done(woken.holder) {
+        if stop.holder != names.who_had_it_done(by) {
             return;
         }
         if let Some(thread) = self.living.get_mut(&wait.tid) {
-            thread.behind.pop_back();
-            thread.was_not_answered(woken.end_ns);
+            thread.ends.pop();
+            thread.was_not_answered(ended_ns);
         }
     }
 }

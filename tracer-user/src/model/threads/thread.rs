@@ -4,32 +4,22 @@ use std::collections::VecDeque;
 
 use super::{
     completions::Unexplained,
+    ends::{End, Ends, Whom},
+    hand::Hand,
     locks::Sight,
     questions::Questions,
-    time_line::{KEPT, MOST, Spent, TimeLine},
+    spent::Spent,
+    time_line::{KEPT, TimeLine},
     tries::Tries,
     work::Work,
 };
 use crate::{
     class::Class,
     model::{
-        books::{Budget, EndedBy, Holder, PlaceId, ProcessId},
+        books::{Budget, EndedBy, ProcessId},
         recent,
     },
 };
-
-/// A wait for work that a process outside the target ended, or that was one for somebody's answer.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Behind {
-    pub(crate) begin_ns: u64,
-    pub(crate) end_ns: u64,
-    /// The class of the wait, if the thread owns a request.
-    pub(crate) class: Class,
-    /// The process that ended it.
-    pub(crate) holder: Holder,
-    /// The address that was asked, if that is known.
-    pub(crate) place: Option<PlaceId>,
-}
 
 /// A wait for work, or a part of one, that a thread of the target ended or held up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +28,17 @@ pub(crate) struct OwnWait {
     pub(crate) end_ns: u64,
     /// That thread.
     pub(crate) by: u32,
+    /// Did it bring something, bytes or its own end? Then it let no lock go.
+    pub(crate) brought: bool,
+}
+
+/// A wait that another process of the target ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ForProcess {
+    pub(crate) begin_ns: u64,
+    pub(crate) end_ns: u64,
+    /// When that process, or its thread, was born, ns.
+    pub(crate) born_ns: u64,
 }
 
 /// A wait for work of a thread that owned a request.
@@ -64,8 +65,8 @@ pub(crate) struct Thread {
     pub(crate) judged_ns: u64,
     /// When it last received from a process that it asks.
     pub(crate) answered_ns: u64,
-    /// Waits for work that another process ended.
-    pub(crate) behind: VecDeque<Behind>,
+    /// The ends of its waits for work, as far as they are known.
+    pub(crate) ends: Ends,
     /// Connection on which it last asked, or was answered, and when, ns.
     pub(crate) asked: Option<(u64, u64)>,
     /// Connection of its last call, if that was a send.
@@ -84,6 +85,8 @@ pub(crate) struct Thread {
     pub(crate) woken_by: VecDeque<OwnWait>,
     /// Its last waits for locks that threads of the target had, as its requests counted them.
     pub(crate) kept_by: VecDeque<OwnWait>,
+    /// The last long wait that another process of the target ended.
+    pub(crate) for_process: Option<ForProcess>,
     /// Process that ran when an interrupt ended its last wait for work; `None` once a request was taken for that one's.
     pub(crate) bystander: Option<u32>,
     /// Thread that forked it in the window.
@@ -119,7 +122,7 @@ impl Thread {
             turns: Vec::new(),
             judged_ns: begin_ns,
             answered_ns: 0,
-            behind: VecDeque::new(),
+            ends: Ends::default(),
             asked: None,
             sends_on: None,
             questions: Questions::default(),
@@ -129,6 +132,7 @@ impl Thread {
             woken: VecDeque::new(),
             woken_by: VecDeque::new(),
             kept_by: VecDeque::new(),
+            for_process: None,
             bystander: None,
             parent: None,
             seed: Vec::new(),
@@ -177,28 +181,9 @@ impl Thread {
     /// A process asks it. It wakes the thread to ask, and answers nothing by that: this holds for the last waits that it ended, as far as
     /// no request has counted them.
     pub(crate) fn was_asked(&mut self, by: ProcessId) {
-        let asked = (Class::Upstream, Holder::Process(by));
-        while let Some(last) = self.behind.back().copied()
-            && (last.class, last.holder) == asked
-            && last.begin_ns >= self.judged_ns
-        {
-            self.behind.pop_back();
-            self.line.was_not_answered(last.end_ns);
+        for ended_ns in self.ends.take_asked(by, self.judged_ns) {
+            self.line.was_not_answered(ended_ns);
         }
-    }
-
-    /// Its waits in `[begin, end]` for the answers of those that it had asked.
-    pub(crate) fn asked(&self, begin: u64, end: u64) -> Vec<Behind> {
-        let first = recent::partition_point(&self.behind, |wait| wait.end_ns <= begin);
-        let waits = self.behind.range(first..);
-        let waits = waits.take_while(|wait| wait.begin_ns < end);
-        let asked = waits.filter(|wait| wait.place.is_some());
-        let within = |wait: &Behind| Behind {
-            begin_ns: wait.begin_ns.max(begin),
-            end_ns: wait.end_ns.min(end),
-            ..*wait
-        };
-        asked.map(within).collect()
     }
 
     /// Its wait for work in `span` counts as `tentative` (which sums to its length), unless it has been judged already.
@@ -206,6 +191,18 @@ impl Thread {
         if span.0 >= self.judged_ns {
             self.line.explain(span, tentative);
         }
+    }
+
+    /// It has an answer for which it asked at `begin`, and owns no request. If somebody of the target waits for it, that one waits for this
+    /// answer. Returns its waits for work since then that nothing else explains.
+    pub(crate) fn has_answer(&mut self, begin: u64, end: u64) -> Vec<(u64, u64)> {
+        self.line
+            .expect(Class::Upstream, begin.max(self.judged_ns), end)
+    }
+
+    /// It is known who ended its wait for work in `span`.
+    pub(crate) fn ended_at(&mut self, span: (u64, u64), whom: Whom) {
+        self.ends.add(End::new(span, whom));
     }
 
     /// It was blocked in the idle parts of an interval after all, as far as no request has counted them as its own. Returns these parts.
@@ -222,11 +219,13 @@ impl Thread {
     pub(crate) fn forget(&mut self, needed_ns: u64) {
         self.line.forget(needed_ns);
         self.work.forget(needed_ns);
-        while self.behind.len() > KEPT
-            && (self.behind[0].end_ns <= needed_ns || self.behind.len() > MOST)
-        {
-            self.behind.pop_front();
-        }
+        self.ends.forget(needed_ns);
+    }
+
+    /// A hand ended its wait for work.
+    pub(super) fn was_ended(&mut self, hand: Hand) {
+        self.for_process = hand.for_process.or(self.for_process);
+        hand.ends.into_iter().for_each(|end| self.ends.add(end));
     }
 
     /// It waited for work while it owned a request.
@@ -253,6 +252,14 @@ impl Thread {
         Some((asleep.stack, asleep.ended_by))
     }
 
+    /// Its wait for work, or its tries in turn, in this span, if a thread of the target ended them; the last ones are kept.
+    #[must_use]
+    pub(crate) fn woken_in(&self, begin: u64, end: u64) -> Option<OwnWait> {
+        let at = recent::partition_point(&self.woken_by, |wait| wait.end_ns <= begin);
+        let wait = self.woken_by.get(at).copied();
+        wait.filter(|wait| wait.begin_ns < end)
+    }
+
     /// It ended a wait for work of another.
     pub(crate) fn wakes(&mut self, ns: u64, tid: u32) {
         push_recent(&mut self.woken, (ns, tid));
@@ -272,6 +279,12 @@ impl Thread {
     #[must_use]
     pub(crate) fn is_long(&self) -> bool {
         self.line.is_long()
+    }
+
+    /// Since when it is known step by step, ns.
+    #[must_use]
+    pub(crate) fn remembered_ns(&self) -> u64 {
+        self.line.remembered_ns()
     }
 
     /// Its time per class between two times. After the last known step, a thread on a CPU runs.
@@ -336,49 +349,19 @@ fn push_recent<T>(recent: &mut VecDeque<T>, new: T) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn with_waits(n: usize) -> Thread {
-        let mut thread = Thread::new(0);
-        thread.behind.extend((1..=n as u64).map(|ns| Behind {
-            begin_ns: ns - 1,
-            end_ns: ns,
-            class: Class::Lock,
-            holder: Holder::Own,
-            place: None,
-        }));
-        thread
-    }
-
-    #[test]
-    fn the_last_waits_are_kept_and_of_the_older_ones_those_that_are_needed() {
-        let mut thread = with_waits(KEPT + 10);
-        thread.forget(4);
-        assert_eq!(thread.behind.front().unwrap().end_ns, 5);
-        thread.forget(u64::MAX);
-        assert_eq!(thread.behind.len(), KEPT);
-    }
-
-    #[test]
-    fn no_more_than_a_bounded_number_of_waits_is_kept_although_they_are_needed() {
-        let mut thread = with_waits(MOST + 10);
-        thread.forget(0);
-        assert_eq!(thread.behind.len(), MOST);
-    }
+    use crate::model::books::Holder;
 
     #[test]
     fn who_asks_has_not_answered_before_but_for_what_a_request_has_counted() {
         let mut thread = Thread::new(0);
-        thread.behind.extend([10, 20, 30].map(|ns| Behind {
-            begin_ns: ns - 10,
-            end_ns: ns,
-            class: Class::Upstream,
-            holder: Holder::Process(1),
-            place: None,
-        }));
+        for ns in [10, 20, 30] {
+            let upstream = Whom::Stranger(Class::Upstream, Holder::Process(1));
+            thread.ends.add(End::new((ns - 10, ns), upstream));
+        }
         thread.judged_ns = 10;
         thread.was_asked(2);
-        assert_eq!(thread.behind.len(), 3);
+        assert_eq!(thread.ends.len(), 3);
         thread.was_asked(1);
-        assert_eq!(thread.behind.len(), 1);
+        assert_eq!(thread.ends.len(), 1);
     }
 }

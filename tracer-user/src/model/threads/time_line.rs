@@ -5,35 +5,11 @@
 
 use std::collections::VecDeque;
 
+use super::{past::Past, spent::Spent};
 use crate::{
     class::Class,
     model::{books::Budget, recent},
 };
-
-/// Time per class, ns: what is certain, and how waits for work would count if the thread owned a request. There, `Idle` means that
-/// the wait itself does not show its class.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Spent {
-    /// Time that needs no judgement.
-    pub(crate) certain: Budget,
-    /// Waits for work, by what the thread would be waiting for.
-    pub(crate) tentative: Budget,
-}
-
-impl Spent {
-    /// Time blocked for certain.
-    #[must_use]
-    pub(crate) fn blocked(&self) -> u64 {
-        let blocked = Class::ALL.into_iter().filter(|class| class.is_blocked());
-        blocked.map(|class| self.certain[class.index()]).sum()
-    }
-
-    /// Sum over all classes.
-    #[must_use]
-    pub(crate) fn total(&self) -> u64 {
-        self.certain.iter().sum::<u64>() + self.tentative.iter().sum::<u64>()
-    }
-}
 
 /// A thread's activity in a step.
 #[derive(Clone, Debug)]
@@ -85,6 +61,8 @@ pub(crate) const MOST: usize = 1 << 13;
 /// The steps of a thread that are remembered, and the sum of all.
 #[derive(Clone, Debug)]
 pub(crate) struct TimeLine {
+    /// What was done before these steps.
+    past: Past,
     /// Where the first of the steps began.
     begin_ns: u64,
     steps: VecDeque<Step>,
@@ -98,6 +76,7 @@ impl TimeLine {
     #[must_use]
     pub(crate) fn new(begin_ns: u64) -> Self {
         Self {
+            past: Past::default(),
             begin_ns,
             steps: VecDeque::new(),
             spent: Spent::default(),
@@ -110,6 +89,11 @@ impl TimeLine {
     #[inline]
     pub(crate) fn known_ns(&self) -> u64 {
         self.steps.back().map_or(self.begin_ns, |last| last.ns)
+    }
+
+    /// Where the first step that is remembered began, ns.
+    pub(super) fn remembered_ns(&self) -> u64 {
+        self.begin_ns
     }
 
     /// Everything so far.
@@ -157,10 +141,7 @@ impl TimeLine {
     /// sums to the length of the wait.
     pub(crate) fn explain(&mut self, (begin, end): (u64, u64), tentative: &Budget) {
         let at = recent::partition_point(&self.steps, |step| step.ns < end);
-        let step_begin = match at.checked_sub(1) {
-            Some(before) => self.steps[before].ns,
-            None => self.begin_ns,
-        };
+        let step_begin = self.begin_of(at);
         let Some(step) = self.steps.get_mut(at) else {
             return;
         };
@@ -179,6 +160,15 @@ impl TimeLine {
         self.push(until, Did::Unknown);
     }
 
+    /// Where a step began, ns.
+    #[inline]
+    fn begin_of(&self, index: usize) -> u64 {
+        match index.checked_sub(1) {
+            Some(before) => self.steps[before].ns,
+            None => self.begin_ns,
+        }
+    }
+
     #[inline]
     fn push(&mut self, until: u64, did: Did) {
         let begin = self.known_ns();
@@ -187,15 +177,35 @@ impl TimeLine {
         self.steps.push_back(step);
     }
 
+    /// The waits for work in an interval that nothing explains were waits of a class. Returns them.
+    pub(crate) fn expect(&mut self, class: Class, begin: u64, end: u64) -> Vec<(u64, u64)> {
+        let mut found = Vec::new();
+        let first = recent::partition_point(&self.steps, |step| step.ns <= begin);
+        let mut from = self.begin_of(first);
+        for step in self.steps.range_mut(first..) {
+            let to = step.ns;
+            if to > end {
+                break;
+            }
+            if from >= begin && matches!(step.did, Did::Idle) {
+                let mut explained = Budget::default();
+                explained[class.index()] = to - from;
+                step.did = Did::Waiting(Box::new(explained));
+                self.spent.tentative[Class::Idle.index()] -= to - from;
+                self.spent.tentative[class.index()] += to - from;
+                found.push((from, to));
+            }
+            from = to;
+        }
+        found
+    }
+
     /// The idle parts of an interval become time of a class. Returns them.
     pub(crate) fn amend(&mut self, class: Class, begin: u64, end: u64) -> Vec<(u64, u64)> {
         let mut amended = Vec::new();
         let mut index = recent::partition_point(&self.steps, |step| step.ns <= begin);
         while let Some(step) = self.steps.get(index) {
-            let step_begin = match index.checked_sub(1) {
-                Some(before) => self.steps[before].ns,
-                None => self.begin_ns,
-            };
+            let step_begin = self.begin_of(index);
             let (from, to, ends) = (step_begin.max(begin), step.ns.min(end), step.ns);
             if step_begin >= end {
                 break;
@@ -230,21 +240,27 @@ impl TimeLine {
         self.steps.len() >= self.needed + 4 * KEPT
     }
 
-    /// Forgets what ended before `needed_ns`, but for the most recent.
+    /// Forgets what ended before `needed_ns`, but for the most recent. Only its sums stay.
     pub(crate) fn forget(&mut self, needed_ns: u64) {
+        let (begin, mut gone) = (self.begin_ns, Spent::default());
         while self.steps.len() >= KEPT
             && (self.steps[0].ns <= needed_ns || self.steps.len() >= MOST)
             && let Some(first) = self.steps.pop_front()
         {
+            first.add(self.begin_ns, (self.begin_ns, first.ns), &mut gone);
             self.begin_ns = first.ns;
+        }
+        if self.begin_ns > begin {
+            self.past.add(begin, self.begin_ns, gone);
         }
         self.needed = self.steps.len().saturating_sub(KEPT);
     }
 
-    /// Time per class between two times. After the last step the thread runs, or nothing is known.
+    /// Time per class between two times. After the last step the thread runs, or nothing is known. What is long past is about right.
     #[must_use]
     pub(crate) fn between(&self, begin: u64, end: u64, running: bool) -> Spent {
         let mut sum = Spent::default();
+        self.past.add_between(begin, end, &mut sum);
         self.for_each(begin, end, running, |_, _, add| add(&mut sum));
         sum
     }
@@ -276,10 +292,7 @@ impl TimeLine {
         mut each: impl FnMut(u64, u64, &dyn Fn(&mut Spent)),
     ) {
         let first = recent::partition_point(&self.steps, |step| step.ns <= begin);
-        let mut step_begin = match first.checked_sub(1) {
-            Some(before) => self.steps[before].ns,
-            None => self.begin_ns,
-        };
+        let mut step_begin = self.begin_of(first);
         let mut at = begin;
         if at < step_begin.min(end) {
             // The forgotten part.
@@ -381,6 +394,22 @@ mod tests {
         all[Class::Idle.index()] += 5;
         assert_eq!(line.between(0, 10, false).tentative, all);
         assert_eq!(line.spent(), &line.between(0, 10, false));
+    }
+
+    #[test]
+    fn what_is_known_to_be_an_answer_was_waited_for_and_the_sum_stays() {
+        let mut line = TimeLine::new(0);
+        let mut idle = Budget::default();
+        idle[Class::Idle.index()] = 10;
+        line.extend_waiting(&idle, 10);
+        line.extend(Class::OnCpu, 12);
+        line.extend_waiting(&idle, 22);
+        // It asked at 11, and had the answer at 22.
+        assert_eq!(line.expect(Class::Upstream, 11, 22), [(12, 22)]);
+        assert_eq!(line.expect(Class::Upstream, 11, 22), []);
+        let upstream = |end| line.between(0, end, false).tentative[Class::Upstream.index()];
+        assert_eq!((upstream(12), upstream(22)), (0, 10));
+        assert_eq!(line.between(0, 22, false), *line.spent());
     }
 
     #[test]

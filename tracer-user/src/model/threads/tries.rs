@@ -58,11 +58,12 @@ impl Threads {
         let tries = thread.tries.got(wait.stack, ran_ns(wait));
         let (begin_ns, _) = *tries.first()?;
         let waker = self.waker(wait)?;
-        let explained = tries.into_iter().map(|span| (span, meanwhile(waker, span)));
-        let explained: Vec<((u64, u64), Budget)> = explained.collect();
+        let explain = |span| (span, meanwhile(waker, span), waker.ends.passed_on(span));
+        let explained: Vec<_> = tries.into_iter().map(explain).collect();
         if let Some(thread) = self.living.get_mut(&wait.tid) {
-            for (span, tentative) in explained {
+            for (span, tentative, ends) in explained {
                 thread.explain(span, &tentative);
+                ends.into_iter().for_each(|end| thread.ends.add(end));
             }
         }
         Some(begin_ns)

@@ -9,8 +9,7 @@ use super::{
     Threads,
     locks::LockWait,
     sleep::{self, INTERRUPTIBLE, Sleep},
-    thread::{Behind, Thread},
-    tries::meanwhile,
+    thread::Thread,
 };
 use crate::{
     class::{Cause, Class, Resource},
@@ -316,9 +315,10 @@ impl Threads {
         wait: &Wait,
         (begin, until): (u64, u64),
     ) {
-        let has_waker = self.waker(wait).is_some();
-        let tentative = self.waited_for(names, wait, (begin, until));
-        self.idle(account, wait.tid, tentative, until);
+        let hand = self.hand(names, wait, (begin, until));
+        self.idle(account, wait.tid, hand.tentative, until);
+        self.note_reap(wait, (begin, until));
+        let has_waker = hand.is_own;
         let interrupt =
             wait.flags & WAIT_NO_WAKER != 0 || self.woken_by_interrupt(wait) == Some(true);
         let owner = self.living.get(&wait.tid);
@@ -329,6 +329,7 @@ impl Threads {
             if let Some(ended_by) = ended_by {
                 thread.slept_in(wait.stack, (begin, until), ended_by);
             }
+            thread.was_ended(hand);
             if has_waker {
                 // It is given something else to do, whatever became of the datagram that it sent.
                 thread.questions.give_up(begin);
@@ -340,32 +341,6 @@ impl Threads {
         } else if interrupt {
             self.tried(wait, (begin, until));
         }
-    }
-
-    /// What a wait for work was for, if the thread owns a request, as far as that is known.
-    fn waited_for(&mut self, names: &mut Names, wait: &Wait, (begin, until): (u64, u64)) -> Budget {
-        if let Some(waker) = self.waker(wait) {
-            let (tentative, asked) = (meanwhile(waker, (begin, until)), waker.asked(begin, until));
-            if let Some(thread) = self.living.get_mut(&wait.tid) {
-                thread.behind.extend(asked);
-            }
-            return tentative;
-        }
-        let Some((class, holder)) = self.answered(names, wait) else {
-            return self.waits_for_answers(names, wait.tid, (begin, until));
-        };
-        let mut tentative = Budget::default();
-        tentative[class.index()] = until - begin;
-        if let Some(thread) = self.living.get_mut(&wait.tid) {
-            thread.behind.push_back(Behind {
-                begin_ns: begin,
-                end_ns: until,
-                class,
-                holder,
-                place: None,
-            });
-        }
-        tentative
     }
 
     /// A thread that waits for any of several things may go on with another connection. So may one of which the stack was lost.
@@ -424,5 +399,6 @@ impl Threads {
             }
         }
         self.close_locks(account);
+        self.close_reaps();
     }
 }

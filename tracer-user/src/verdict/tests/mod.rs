@@ -8,6 +8,7 @@ mod groups;
 mod ledgers;
 mod limits;
 mod memory;
+mod naps;
 mod nobody;
 mod parts;
 mod remedies;
