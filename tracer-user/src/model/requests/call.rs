@@ -30,7 +30,10 @@ impl Requests {
         }
         let caller = self.clients.met(socket);
         self.is_connected(beside.threads, socket);
-        if let Some(before) = self.untouched(socket) {
+        let before = self.untouched(socket);
+        if let Some(before) = before
+            && origin == Origin::Unknown
+        {
             self.name(beside.threads, before, socket.socket);
             if let Some(connection) = self.connections.get_mut(socket.socket) {
                 connection.local_port = socket.local_port;
@@ -38,6 +41,10 @@ impl Requests {
             }
             return;
         }
+        // This one has begun since.
+        before
+            .into_iter()
+            .for_each(|before| self.closed(beside, before));
         let new = Connection {
             since_ns: socket.ns,
             role: Role::from(origin),
