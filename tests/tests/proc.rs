@@ -138,9 +138,39 @@ fn a_thread_that_executes_a_program_ends_under_its_old_number() {
     thread::sleep(Duration::from_secs(2));
     let report = trace.stop().unwrap().json().unwrap();
     let ended = |event: &Event| matches!(event, Event::ThreadEnd(end) if end.tid == tid);
-    let mut events = Reader::<Event>::open(&recording).unwrap().map(Result::unwrap);
+    let mut events = Reader::<Event>::open(&recording)
+        .unwrap()
+        .map(Result::unwrap);
     assert!(events.any(|event| ended(&event)));
     let on_cpu = figure(&report, "/threads/budget_ns/on_cpu").unwrap_or(0);
     println!("on a CPU for {on_cpu} ns");
     assert!(on_cpu < 1_000_000_000);
+}
+
+#[test]
+fn a_program_that_is_started_anew_goes_on_with_the_trace() {
+    println!("RAN proc");
+    const NAME: &str = "tracer-renewed";
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join(NAME);
+    std::os::unix::fs::symlink("/bin/sleep", &program).unwrap();
+    let start = || {
+        let mut command = Command::new(&program);
+        Guard(command.arg0("sleep").arg("300").spawn().unwrap())
+    };
+    let first = start();
+    let args = ["--comm", NAME, "--duration", "120s", "--output", "json"];
+    let trace = Trace::start(&args).unwrap();
+    let old = first.0.id();
+    drop(first);
+    let second = start();
+    // A record is read a tenth of a second late. By then the trace has ended with the first one, or goes on.
+    thread::sleep(Duration::from_secs(2));
+    let report = trace.stop().unwrap().json().unwrap();
+    let pids = report["target"]["pids"].to_string();
+    println!("{pids}");
+    for pid in [old, second.0.id()] {
+        assert!(pids.contains(&pid.to_string()));
+    }
+    assert!(figure(&report, "/window/duration_ns").unwrap() > 1_000_000_000);
 }

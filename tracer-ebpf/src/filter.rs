@@ -23,7 +23,9 @@ fn marks(pid: u32) -> Option<*mut Marks> {
 /// Is this process a target?
 #[inline(always)]
 pub(crate) fn is_target(pid: u32) -> bool {
-    let Some(marks) = marks(pid) else { return false };
+    let Some(marks) = marks(pid) else {
+        return false;
+    };
     // SAFETY: a map value lives as long as the map.
     let both = unsafe {
         (&raw const (*marks).born).read_volatile() | (&raw const (*marks).found).read_volatile()

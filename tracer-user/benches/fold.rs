@@ -147,8 +147,8 @@ fn reads() -> Vec<Event> {
     (0..RECORDS / 3).flat_map(step).collect()
 }
 
-/// A thread of the target answers requests on a thousand connections.
-fn requests() -> Vec<Event> {
+/// A thread of the target answers requests on so many connections, one after the other.
+fn requests(connections: u64) -> Vec<Event> {
     let call = |socket: u64, ns: u64, flags: u32| {
         Event::Call(Call {
             ns,
@@ -162,7 +162,7 @@ fn requests() -> Vec<Event> {
         })
     };
     let step = |i: u64| {
-        let (socket, ns) = (i % 1_000, T0 + (i + 1) * STEP);
+        let (socket, ns) = (i % connections, T0 + (i + 1) * STEP);
         [
             Event::Wait(wait(TARGET, ns - 20_000, ns - 10_000, EPOLL)),
             call(socket, ns - 9_000, 0),
@@ -180,7 +180,9 @@ fn fold(criterion: &mut Criterion) {
     for (name, events) in [
         ("switches", switches()),
         ("reads", reads()),
-        ("requests", requests()),
+        ("requests", requests(1_000)),
+        ("requests/of-10", requests(10)),
+        ("requests/of-10000", requests(10_000)),
     ] {
         let mut attached = Model::new();
         attach().iter().for_each(|event| attached.apply(event));

@@ -96,12 +96,15 @@ fn forwarded(skb: Skb) -> Owner {
 
 #[inline(always)]
 fn by_hash(skb: Skb) -> Owner {
+    let hash = skb.hash();
     // SAFETY: the entry is copied at once.
-    let Some(key) = unsafe { HASHES.get(skb.hash()) }.copied() else {
+    let Some(key) = unsafe { HASHES.get(hash) }.copied() else {
         return Owner::of_datagram(0);
     };
     match sockets::get(key) {
-        Some(state) => Owner::of_socket(state),
+        Some(state) if state.hash == hash => Owner::of_socket(state),
+        // The address is another socket's by now.
+        Some(_) => Owner::of_datagram(0),
         None => Owner::of_datagram(datagrams::pid(key)),
     }
 }
@@ -260,8 +263,8 @@ fn remembered(hash: u32) -> (u32, u32) {
     };
     // SAFETY: a map value.
     match sockets::get(unsafe { key.read_volatile() }) {
-        Some(state) => (state.pid, state.cpu),
-        None => (0, 0),
+        Some(state) if state.hash == hash => (state.pid, state.cpu),
+        _ => (0, 0),
     }
 }
 

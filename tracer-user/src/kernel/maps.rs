@@ -144,7 +144,11 @@ mod tests {
             let born = unsafe { AtomicU64::from_ptr(&raw mut (*entry).born) };
             for round in 0..64_000 {
                 let bit = 1_u64 << (round / 2 % 32);
-                let by = if round % 2 == 0 { bit } else { bit.wrapping_neg() };
+                let by = if round % 2 == 0 {
+                    bit
+                } else {
+                    bit.wrapping_neg()
+                };
                 born.fetch_add(by, Ordering::Relaxed);
             }
         });

@@ -43,7 +43,9 @@ impl Model {
         if let Some(thread) = self.threads.get_mut(wait.tid)
             && thread.is_long()
         {
-            thread.forget(self.requests.judged_ns(&thread.turns));
+            let requests = &self.requests;
+            let needed_ns = thread.turns.needed_ns(|owned| requests.judged_ns(owned));
+            thread.forget(needed_ns);
         }
     }
 

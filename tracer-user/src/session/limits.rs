@@ -26,6 +26,7 @@ use crate::{
 
 /// Most processes of which the limits are read: the target's own have the same ones, as a rule.
 const MOST: usize = 16;
+
 /// How long the begin and the end wait for a look under way: files of control groups are read in a millisecond.
 const PATIENCE: Duration = Duration::from_millis(200);
 

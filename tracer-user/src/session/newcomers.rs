@@ -64,10 +64,10 @@ impl Found {
         let new: Vec<u32> = matching.copied().filter(|pid| !own.contains(pid)).collect();
         if !new.is_empty() {
             let edges = proc::parents();
-            let below = new
-                .into_iter()
-                .flat_map(|pid| proc::descendants(pid, edges.iter().copied()));
-            self.below = below.collect();
+            for pid in new {
+                let below = proc::descendants(pid, edges.iter().copied());
+                self.below.extend(below);
+            }
         }
         self
     }
@@ -81,8 +81,11 @@ pub(super) struct Newcomers {
     own: HashSet<u32>,
     /// Processes that the target asks, or whose locks it waits for, and their children. They are followed, and no targets.
     others: HashSet<u32>,
-    /// The living processes that match what the user named, as far as they are known.
+    /// Living processes that match what the user named. If there are others among the children of targets, they come when all of these
+    /// have ended.
     matching: HashSet<u32>,
+    /// Have all of them ended since the last look? The trace would end soon.
+    is_urgent: bool,
     /// Those among them that were found since the last call of [`Self::take_matching`].
     new: Vec<u32>,
     wanted: VecDeque<Wanted>,
@@ -102,6 +105,7 @@ impl Newcomers {
             own: targets.iter().copied().collect(),
             others: HashSet::new(),
             matching: settings.pids.iter().copied().collect(),
+            is_urgent: false,
             new: Vec::new(),
             wanted: VecDeque::new(),
             recent: VecDeque::new(),
@@ -159,7 +163,9 @@ impl Newcomers {
     fn ended(&mut self, pid: u32) {
         self.own.remove(&pid);
         self.others.remove(&pid);
-        self.matching.remove(&pid);
+        if self.matching.remove(&pid) && self.matching.is_empty() {
+            self.is_urgent = true;
+        }
         self.wanted.retain(|wanted| wanted.newcomer.pid != pid);
         self.recent.retain(|(recent, _)| *recent != pid);
     }
@@ -170,11 +176,13 @@ impl Newcomers {
 
     /// Its children are children of a target from now on.
     fn want(&mut self, pid: u32, is_found: bool, by_name: bool) {
-        let is_own = !self.own.insert(pid);
-        if (is_own && !is_found) || self.others.contains(&pid) || pid == std::process::id() {
+        if self.others.contains(&pid)
+            || pid == std::process::id()
+            || self.wanted.len() >= MOST_WANTED
+        {
             return;
         }
-        if self.wanted.len() < MOST_WANTED {
+        if self.own.insert(pid) || is_found {
             let newcomer = Newcomer { pid, is_found };
             self.wanted.push_back(Wanted { newcomer, by_name });
         }
@@ -202,18 +210,18 @@ impl Newcomers {
         if let Some(found) = self.looks.take() {
             self.found(found);
         }
-        if self.named != Named::Processes && self.looks.is_due(APART) {
+        let is_urgent = self.is_urgent && !self.looks.is_looking();
+        if self.named != Named::Processes && (is_urgent || self.looks.is_due(APART)) {
+            self.is_urgent = false;
             self.look();
         }
         self.ready()
     }
 
     fn ready(&mut self) -> Vec<Newcomer> {
+        let due = self.wanted.len().min(MOST_AT_ONCE);
         let mut newcomers = Vec::new();
-        for _ in 0..self.wanted.len().min(MOST_AT_ONCE) {
-            let Some(wanted) = self.wanted.pop_front() else {
-                break;
-            };
+        for wanted in self.wanted.drain(..due).collect::<Vec<Wanted>>() {
             match self.joins(&wanted) {
                 true => newcomers.push(wanted.newcomer),
                 false => _ = self.own.remove(&wanted.newcomer.pid),
@@ -286,10 +294,13 @@ impl Newcomers {
     fn found(&mut self, found: Found) {
         self.listeners = found.listeners;
         for pid in found.matching {
-            if !self.others.contains(&pid) {
-                self.matches(pid);
-                self.want(pid, false, false);
+            if self.others.contains(&pid) {
+                continue;
             }
+            if self.matching.is_empty() || !self.own.contains(&pid) {
+                self.matches(pid);
+            }
+            self.want(pid, false, false);
         }
         for pid in found.below {
             self.want(pid, false, false);
@@ -448,10 +459,8 @@ mod tests {
         assert_eq!(newcomers.ready(), []);
         newcomers.see(&[other.executes("sleep")]);
         assert_eq!(newcomers.ready(), []);
-        let exit = event::Exit {
-            ns: 1,
-            pid: other.pid(),
-        };
+        let (ns, pid) = (1, other.pid());
+        let exit = event::Exit { ns, pid };
         newcomers.see(&[other.executes("server"), Event::Exit(exit)]);
         assert_eq!(newcomers.ready(), []);
     }

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    os::fd::OwnedFd,
+    os::fd::{AsRawFd as _, OwnedFd},
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
@@ -174,6 +174,8 @@ impl Processes {
     }
 
     fn add(&mut self, pid: u32) {
+        // Of a server that is started anew every second no descriptors are left behind.
+        self.living.retain(|process| !is_over(process.get_ref()));
         if let Some(descriptor) = proc::process_descriptor(pid) {
             self.new.push(descriptor);
             self.is_known = true;
@@ -201,6 +203,17 @@ impl Processes {
             tokio::time::sleep_until(gone + RENEWED).await;
         }
     }
+}
+
+/// Has a process ended?
+fn is_over(process: &OwnedFd) -> bool {
+    let mut asked = libc::pollfd {
+        fd: process.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: one valid entry; it does not wait.
+    unsafe { libc::poll(&raw mut asked, 1, 0) > 0 }
 }
 
 #[cfg(test)]

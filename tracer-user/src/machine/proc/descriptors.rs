@@ -6,8 +6,10 @@
 //! Whatever cannot be told is `None`: such a thread may notice anything.
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     fs,
+    rc::Rc,
 };
 
 use super::{
@@ -75,6 +77,9 @@ pub(super) struct Descriptors {
     all: BTreeMap<u64, File>,
     /// Inodes of the sockets among them.
     sockets: BTreeSet<u64>,
+    /// The `epoll` sets that were read. A pool's threads may all wait on one, with thousands of connections, and the kernel locks it
+    /// while it lists them.
+    read: RefCell<BTreeMap<u64, Option<Rc<Set>>>>,
 }
 
 /// What an `epoll` set would notice something on.
@@ -118,7 +123,12 @@ impl Descriptors {
             _ => None,
         };
         let sockets = all.values().filter_map(inode).collect();
-        Self { pid, all, sockets }
+        Self {
+            pid,
+            all,
+            sockets,
+            read: RefCell::default(),
+        }
     }
 
     /// The descriptors of the `epoll` sets.
@@ -157,15 +167,15 @@ impl Descriptors {
                 sleeper.accepts = true;
             }
             numbers::EPOLL_WAIT | libc::SYS_epoll_pwait => {
-                let set = self.set(first, false)?;
+                let set = self.set(first)?;
                 // The time limit is a number of milliseconds; any below 0 is none.
                 sleeper.own = set.signals && (fourth as i32) < 0;
-                sleeper.inodes = set.inodes;
+                sleeper.inodes.clone_from(&set.inodes);
             }
             libc::SYS_epoll_pwait2 => {
-                let set = self.set(first, false)?;
+                let set = self.set(first)?;
                 sleeper.own = set.signals && fourth == 0;
-                sleeper.inodes = set.inodes;
+                sleeper.inodes.clone_from(&set.inodes);
             }
             numbers::POLL | libc::SYS_ppoll => {
                 sleeper.inodes = self.polled(first, second, POLL_READS)?;
@@ -216,15 +226,24 @@ impl Descriptors {
         }
     }
 
-    /// What is in an `epoll` set, and in sets within it, one level deep.
-    pub(super) fn set(&self, fd: u64, is_within: bool) -> Option<Set> {
+    /// What is in an `epoll` set, and in sets within it, one level deep. Each set is read once.
+    pub(super) fn set(&self, fd: u64) -> Option<Rc<Set>> {
         let fd = fd & 0xffff_ffff;
+        if let Some(known) = self.read.borrow().get(&fd) {
+            return known.clone();
+        }
+        let set = self.read_set(fd, false).map(Rc::new);
+        self.read.borrow_mut().insert(fd, set.clone());
+        set
+    }
+
+    fn read_set(&self, fd: u64, is_within: bool) -> Option<Set> {
         let (mut set, mut others) = (Set::default(), false);
         for target in targets(self.pid, fd)? {
             let reads = target.events & READS != 0;
             match self.all.get(&target.fd)? {
                 File::Epoll if is_within => return None,
-                File::Epoll if reads => set.inodes.extend(self.set(target.fd, true)?.inodes),
+                File::Epoll if reads => set.inodes.extend(self.read_set(target.fd, true)?.inodes),
                 File::Signals => set.signals = true,
                 File::Pipe => {}
                 _ => others = true,
@@ -464,5 +483,13 @@ mod tests {
         assert!(all.sleeper(tid, &line).unwrap().own);
         assert!(function(std::process::id(), tid).contains("futex"));
         drop(held);
+    }
+
+    #[test]
+    fn a_set_is_read_once_however_many_threads_wait_on_it() {
+        let set = epoll();
+        let all = Descriptors::of(std::process::id()).unwrap();
+        let read = || all.set(set.as_raw_fd() as u64).unwrap();
+        assert!(Rc::ptr_eq(&read(), &read()));
     }
 }

@@ -54,7 +54,11 @@ pub(super) struct Hearing {
 impl Hearing {
     /// `None` if the process may notice anything, or time is up.
     pub(super) fn of(pid: u32, until: Instant) -> Option<Self> {
-        let descriptors = Descriptors::of(pid)?;
+        Self::through(pid, Descriptors::of(pid)?, until)
+    }
+
+    /// The same of a process with these descriptors.
+    pub(super) fn through(pid: u32, descriptors: Descriptors, until: Instant) -> Option<Self> {
         let before: BTreeSet<u32> = threads(pid).take(MOST_THREADS + 1).collect();
         if before.len() > MOST_THREADS {
             return None;
@@ -86,10 +90,15 @@ impl Hearing {
     pub(super) fn registered(&self) -> Option<BTreeSet<u64>> {
         let mut inodes = BTreeSet::new();
         for fd in self.descriptors.sets() {
-            inodes.extend(self.descriptors.set(fd, false)?.inodes);
+            inodes.extend(&self.descriptors.set(fd)?.inodes);
         }
         Some(inodes)
     }
+}
+
+/// Has the process so many threads that it is not looked at?
+pub(super) fn has_too_many_threads(pid: u32) -> bool {
+    threads(pid).take(MOST_THREADS + 1).count() > MOST_THREADS
 }
 
 fn threads(pid: u32) -> impl Iterator<Item = u32> {

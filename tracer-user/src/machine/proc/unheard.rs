@@ -12,8 +12,8 @@ use std::{
 
 use super::{
     accepted::is_accepted_unix,
-    descriptors::Sleeper,
-    hearing::{Hearing, function},
+    descriptors::{Descriptors, Sleeper},
+    hearing::{Hearing, function, has_too_many_threads},
     pids, process_descriptor,
     quiet::Quiet,
     socket::inodes,
@@ -73,6 +73,8 @@ pub(crate) fn unheard(place: &Place) -> Vec<Unheard> {
 struct Look {
     until: Instant,
     quiet: Vec<Quiet>,
+    /// Their inodes.
+    inodes: HashSet<u64>,
     /// Connections, and UDP sockets with one peer, on which the target's processes ask, by inode.
     asks: HashMap<u64, (String, String)>,
     /// Sockets of other kinds.
@@ -88,6 +90,7 @@ impl Look {
         Self {
             until: Instant::now() + SEARCH,
             quiet: Vec::new(),
+            inodes: HashSet::new(),
             asks: HashMap::new(),
             others: HashSet::new(),
             accepted: BTreeMap::new(),
@@ -121,6 +124,7 @@ impl Look {
             if is_accepted_unix(&socket.stream) {
                 let quiet = Quiet::of_stream(pid, &socket);
                 *accepted.entry(quiet.ends.1.clone()).or_default() += 1;
+                self.inodes.insert(socket.inode);
                 self.quiet.push(quiet);
             }
         }
@@ -132,17 +136,17 @@ impl Look {
         let Some((local, remote)) = ends(&socket.stream) else {
             return;
         };
-        let serves = place.ports.contains(&u32::from(local.port()));
-        let ends = (local.to_string(), remote.to_string());
-        if !serves {
-            self.asks.insert(socket.inode, ends);
+        let ends = || (local.to_string(), remote.to_string());
+        if !place.ports.contains(&u32::from(local.port())) {
+            self.asks.insert(socket.inode, ends());
             return;
         }
-        let is_known = self.quiet.iter().any(|quiet| quiet.inode == socket.inode);
         let age_ms = traffic.may_be_asked_ms();
-        if let Some(age_ms) = age_ms.filter(|ms| !is_known && *ms >= place.least_ms) {
+        if let Some(age_ms) = age_ms.filter(|ms| *ms >= place.least_ms)
+            && self.inodes.insert(socket.inode)
+        {
             let since_ns = now_ns().saturating_sub(u64::from(age_ms) * 1_000_000);
-            let quiet = Quiet::of_connection(pid, socket, ends, traffic, since_ns);
+            let quiet = Quiet::of_connection(pid, socket, ends(), traffic, since_ns);
             self.quiet.push(quiet);
         }
     }
@@ -156,33 +160,37 @@ impl Look {
             kept += usize::from(!quiet.is_stream());
             quiet.is_stream() || kept <= MOST
         });
+        self.inodes = self.quiet.iter().map(|quiet| quiet.inode).collect();
     }
 
     /// Takes out the connections that a process may hear.
     fn ask(&mut self, pid: u32) {
-        let quiet: HashSet<u64> = self.quiet.iter().map(|quiet| quiet.inode).collect();
-        if quiet.is_empty() {
+        if self.inodes.is_empty() {
             return;
         }
-        let has: HashSet<u64> = inodes(pid).filter(|inode| quiet.contains(inode)).collect();
-        if has.is_empty() {
+        let has = inodes(pid).filter(|inode| self.inodes.contains(inode));
+        let mut heard: HashSet<u64> = has.collect();
+        if heard.is_empty() {
             return;
         }
-        let Some(hearing) = self.hearing_of(pid) else {
-            return self.quiet.retain(|quiet| !has.contains(&quiet.inode));
-        };
-        self.quiet
-            .retain(|quiet| !has.contains(&quiet.inode) || !hearing.heard.contains(&quiet.inode));
-        self.hearing.insert(pid, hearing);
+        if let Some(hearing) = self.hearing_of(pid) {
+            heard.retain(|inode| hearing.heard.contains(inode));
+            self.hearing.insert(pid, hearing);
+        }
+        self.quiet.retain(|quiet| !heard.contains(&quiet.inode));
+        self.inodes.retain(|inode| !heard.contains(inode));
     }
 
-    /// `None` if a thread of the process runs whenever it is looked at.
+    /// `None` if a thread of the process runs whenever it is looked at, or there is too much to look at. That does not change soon.
     fn hearing_of(&self, pid: u32) -> Option<Hearing> {
+        if has_too_many_threads(pid) {
+            return None;
+        }
         for attempt in 0..TRIES {
             if attempt > 0 {
                 thread::sleep(AGAIN);
             }
-            let found = Hearing::of(pid, self.until);
+            let found = Hearing::through(pid, Descriptors::of(pid)?, self.until);
             if found.is_some() || self.is_over() {
                 return found;
             }

@@ -145,8 +145,8 @@ impl Requests {
     pub(super) fn listens_to(&mut self, threads: &mut Threads, tid: u32, remote: &str) {
         let remote = asked(remote, true);
         let turns = threads.get(tid).map(|thread| thread.turns.clone());
-        let turns = turns.unwrap_or_default().into_iter().map(For::Request);
-        for whose in turns.chain([For::Thread(tid)]) {
+        let turns = turns.unwrap_or_default();
+        for whose in turns.iter().map(For::Request).chain([For::Thread(tid)]) {
             if let Some(questions) = self.questions_of(threads, whose) {
                 questions.listens_to(&remote);
             }
@@ -288,7 +288,7 @@ impl Requests {
         (begin, end): (u64, u64),
     ) -> Option<ArcStr> {
         let thread = threads.get(tid)?;
-        let turns = thread.turns.iter().filter_map(|socket| self.turn(*socket));
+        let turns = thread.turns.iter().filter_map(|socket| self.turn(socket));
         let of_turns = turns.map(|turn| &turn.questions);
         let asked = [&thread.questions].into_iter().chain(of_turns);
         let mut asked = asked.filter_map(|questions| questions.parts(begin, end).pop());

@@ -41,7 +41,7 @@ impl Requests {
         };
         let Some(found) = found else { return };
         let is_new = known != Some(found);
-        if let Some(connection) = self.connections.get_mut(&call.socket) {
+        if let Some(connection) = self.connections.get_mut(call.socket) {
             connection.asks = Some(found);
         }
         if let Some(asks) = self.asks_of(found) {

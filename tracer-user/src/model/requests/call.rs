@@ -28,23 +28,38 @@ impl Requests {
             }
             self.closed(beside, socket.socket);
         }
-        self.rename(beside.threads, socket);
+        let caller = self.clients.met(socket);
         self.is_connected(beside.threads, socket);
-        let new = || Connection {
+        let before = self.untouched(socket);
+        if let Some(before) = before
+            && origin == Origin::Unknown
+        {
+            self.name(beside.threads, before, socket.socket);
+            if let Some(connection) = self.connections.get_mut(socket.socket) {
+                connection.local_port = socket.local_port;
+                connection.caller = caller;
+            }
+            return;
+        }
+        // This one has begun since.
+        before
+            .into_iter()
+            .for_each(|before| self.closed(beside, before));
+        let new = Connection {
             since_ns: socket.ns,
             role: Role::from(origin),
+            local_port: socket.local_port,
+            caller,
+            ends: (socket.local.clone(), socket.remote.clone()),
             ..Connection::default()
         };
-        let connection = self.connections.entry(socket.socket).or_insert_with(new);
-        connection.local_port = socket.local_port;
-        connection.caller = self.clients.met(socket);
-        connection.ends = (socket.local.clone(), socket.remote.clone());
+        self.connections.insert(socket.socket, new);
     }
 
     /// A connection is no more.
     fn closed(&mut self, beside: &mut Beside<'_>, socket: u64) {
         self.end_turn(beside, socket);
-        let connection = self.connections.remove(&socket);
+        let connection = self.connections.remove(socket);
         // Nothing will acknowledge its answer: the connection broke.
         if let Some(turn) = connection.and_then(|connection| connection.leaving) {
             self.tally.ended(&turn, 0);
@@ -64,28 +79,27 @@ impl Requests {
         if call.result > 0 {
             self.touch(beside.threads, call.socket, is_send);
         }
-        let connection = self.connections.entry(call.socket).or_default();
+        let connection = self.connections.at(call.socket);
         connection.learn(call, is_send, &self.listening);
         connection.worker = Some(call.tid);
+        let role = connection.role;
         let asked_on = self.asked_on.as_ref();
         let others = asked_on.is_some_and(|sockets| !sockets.contains(&call.socket));
-        match (connection.role, is_send) {
+        match (role, is_send) {
             // Others than the target ask a followed process.
             (Role::Server, false) if others && call.result > 0 => {
                 self.came_to_ask(beside.threads, call);
             }
             (Role::Server, _) if others => {}
             (Role::Client, true) if call.result > 0 => {
-                connection.asked.get_or_insert((call.tid, call.ns));
-                connection.heard = None;
+                self.connections.ask(call.socket, call.tid, call.ns);
                 if let Some(thread) = beside.threads.get_mut(call.tid) {
                     thread.asked = Some((call.socket, call.ns));
                 }
                 self.asks_somebody(beside.threads, call.tid, call.ns);
             }
             (Role::Client, false) if call.result > 0 => {
-                let since = connection.asked.take().or(connection.heard);
-                connection.heard = Some((call.tid, call.ns));
+                let since = self.connections.answered(call.socket, call.tid, call.ns);
                 if let Some(thread) = beside.threads.get_mut(call.tid) {
                     thread.answered_ns = call.ns;
                     thread.asked = Some((call.socket, call.ns));
@@ -151,13 +165,13 @@ impl Requests {
 
     /// A request began, at 0 if nobody saw when.
     fn open_turn(&mut self, threads: &mut Threads, call: &Call, begin_ns: u64) {
-        if let Some(connection) = self.connections.get_mut(&call.socket) {
+        if let Some(connection) = self.connections.get_mut(call.socket) {
             let mut turn = Turn::new(begin_ns, self.start_ns, call.tid);
             // Where several requests share a connection, or the client opens its window, the answer before still stands in the way.
             turn.blocked = connection.blocked;
+            own(threads, &mut self.seats, call.socket, &mut turn);
             connection.turn = Some(turn);
         }
-        own(threads, call.tid, call.socket);
     }
 
     fn sent(&mut self, beside: &mut Beside<'_>, call: &Call) {
@@ -192,7 +206,7 @@ impl Requests {
             }
         }
         self.judge(beside, call.socket, call.ns, call.tid, waiting);
-        let Some(connection) = self.connections.get_mut(&call.socket) else {
+        let Some(connection) = self.connections.get_mut(call.socket) else {
             return;
         };
         let Some(turn) = connection.turn.as_mut() else {

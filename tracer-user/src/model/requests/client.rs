@@ -230,7 +230,7 @@ impl Requests {
     pub(in crate::model) fn client(&mut self, names: &mut Names, client: &event::Client) {
         let process = names.processes.id(client.client_pid);
         // Even if the target speaks first: MariaDB greets its clients.
-        let connection = self.connections.entry(client.socket).or_default();
+        let connection = self.connections.at(client.socket);
         connection.role = Role::Server;
         // A Unix stream has no other name for its peer.
         if connection.ends.0.is_empty() {
@@ -241,7 +241,7 @@ impl Requests {
         }
         self.clients.keep_apart(process, MOST_CLIENTS);
         let asker = Asker::Process(process);
-        let connection = self.connections.entry(client.socket).or_default();
+        let connection = self.connections.at(client.socket);
         connection.client = Some(process);
         let known = self.clients.asker(connection.caller);
         if connection.caller == Caller::Unknown || known.is_some_and(|known| known != asker) {
@@ -347,12 +347,11 @@ impl Requests {
     }
 
     fn open_caller(&self, threads: &Threads, tid: u32, ns: u64) -> Caller {
-        let turns = threads.get(tid).map(|thread| thread.turns.as_slice());
-        let [socket] = turns.unwrap_or_default() else {
+        let Some(socket) = threads.get(tid).and_then(|thread| thread.turns.only()) else {
             return Caller::Unknown;
         };
-        match self.turn(*socket).is_some_and(|turn| turn.judged_ns <= ns) {
-            true => self.caller(*socket),
+        match self.turn(socket).is_some_and(|turn| turn.judged_ns <= ns) {
+            true => self.caller(socket),
             false => Caller::Unknown,
         }
     }

@@ -21,7 +21,8 @@ impl Requests {
     pub(in crate::model) fn abandon(&mut self, beside: &mut Beside<'_>, tid: u32, ns: u64) {
         self.judge_sends(beside, tid, None);
         self.clients.ended(tid);
-        let owned = beside.threads.get(tid).map(|thread| thread.turns.clone());
+        let thread = beside.threads.get(tid);
+        let owned = thread.map(|thread| thread.turns.iter().collect::<Vec<u64>>());
         for socket in owned.unwrap_or_default() {
             let turn = self.turn(socket);
             if turn.is_some_and(|turn| turn.sent_ns.is_none()) {
@@ -71,7 +72,7 @@ impl Requests {
         let idle = |tid| may_be_none && self.is_long_poll(beside.threads, turn, tid, end_ns);
         if idle(turn.tid) && idle(owner) {
             self.tally.ended(turn, 0);
-            return disown(beside.threads, turn.tid, socket);
+            return disown(beside.threads, turn);
         }
         self.judge(beside, socket, end_ns, owner, waiting);
         self.left_open(turn, owner, end_ns);
@@ -139,7 +140,7 @@ impl Requests {
             return;
         }
         let turn = Turn::new(unread.arrived_ns, self.start_ns, tid);
-        if let Some(connection) = self.connections.get_mut(&unread.socket) {
+        if let Some(connection) = self.connections.get_mut(unread.socket) {
             connection.turn = Some(turn.clone());
         }
         self.judge(beside, unread.socket, end_ns, tid, Class::Other);
@@ -151,9 +152,9 @@ impl Requests {
     fn open_unread(&mut self, beside: &mut Beside<'_>, end_ns: u64) {
         // One that nobody hears has an open request already.
         let touched = |open: &OpenSocket| {
-            let known = self.connections.values();
-            let mut known = known.filter(|known| !known.untouched || known.turn.is_some());
-            known.any(|known| (&known.ends.0, &known.ends.1) == (&open.local, &open.remote))
+            let socket = self.connections.with_ends(&open.local, &open.remote);
+            let known = socket.and_then(|socket| self.connections.get(&socket));
+            known.is_some_and(|known| !known.untouched || known.turn.is_some())
         };
         let listens = |open: &&OpenSocket| self.listening.contains(&open.local_port);
         let unread = self

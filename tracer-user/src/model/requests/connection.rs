@@ -25,6 +25,8 @@ pub(crate) struct Turn {
     pub(crate) is_push: bool,
     /// Thread that owns it.
     pub(crate) tid: u32,
+    /// Where it stands among the requests of that thread; 0: nowhere yet.
+    pub(crate) seat: u64,
     /// Up to when it is judged.
     pub(crate) judged_ns: u64,
     /// Last send so far.
@@ -50,6 +52,7 @@ impl Turn {
             clipped: begin_ns < start_ns,
             is_push: false,
             tid,
+            seat: 0,
             judged_ns,
             sent_ns: None,
             blocked: false,

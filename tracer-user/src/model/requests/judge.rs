@@ -49,7 +49,10 @@ impl Requests {
         tid: u32,
         waiting: Class,
     ) {
-        let Some(turn) = self.turn_mut(socket) else {
+        let Some(connection) = self.connections.get_mut(socket) else {
+            return;
+        };
+        let Some(turn) = connection.turn.as_mut() else {
             return;
         };
         let now = now.max(turn.judged_ns);
@@ -57,10 +60,10 @@ impl Requests {
         let (since, answered) = (turn.begin_ns, turn.sent_ns.is_some());
         // Before it was picked up nobody worked for it.
         let picked_up = begin > turn.begin_ns;
-        let previous = std::mem::replace(&mut turn.tid, tid);
-        if previous != tid {
-            disown(beside.threads, previous, socket);
-            own(beside.threads, tid, socket);
+        if turn.tid != tid {
+            disown(beside.threads, turn);
+            turn.tid = tid;
+            own(beside.threads, &mut self.seats, socket, turn);
         }
         let turn = self.turn(socket);
         let asked = turn.map(|turn| self.asked_for_turn(beside.threads, turn, tid));
@@ -107,7 +110,7 @@ impl Requests {
         let (Some(thread), Some(turn)) = (
             beside.threads.get(life.tid),
             self.connections
-                .get_mut(&socket)
+                .get_mut(socket)
                 .and_then(|connection| connection.turn.as_mut()),
         ) else {
             return 0;

@@ -78,13 +78,8 @@ impl Requests {
 
     /// Has a thread asked another process since the turn began, and has no answer yet?
     pub(super) fn asks(&self, turn: &Turn, tid: u32) -> bool {
-        let asked = self
-            .connections
-            .values()
-            .filter_map(|connection| connection.asked);
-        asked
-            .into_iter()
-            .any(|(by, ns)| by == tid && ns >= turn.begin_ns)
+        let mut asked = self.connections.asked_by(tid, turn.begin_ns, u64::MAX);
+        asked.next().is_some()
     }
 }
 

@@ -10,6 +10,7 @@ mod call;
 mod client;
 mod close;
 mod connection;
+mod connections;
 mod fellows;
 mod hands;
 mod judge;
@@ -24,19 +25,20 @@ mod unheard;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
+use rustc_hash::FxHashSet as HashSet;
 
 use super::{
     account::Account,
     books::{Asks, ProcessId},
     links::{Links, SendWait},
     names::Names,
-    threads::Threads,
+    threads::{Owned, Threads},
 };
 use crate::event;
 use asking::Asking;
 use client::Clients;
-use connection::{Connection, Role};
+use connection::Role;
+use connections::Connections;
 use tally::Tally;
 use unheard::Unheard;
 
@@ -55,13 +57,15 @@ pub(super) struct Requests {
     start_ns: u64,
     /// Ports on which the target listens.
     listening: Vec<u32>,
-    /// By the kernel's address of the socket.
-    connections: HashMap<u64, Connection>,
+    connections: Connections,
+    /// The number of requests that threads came to own so far.
+    seats: u64,
     pub(super) clients: Clients,
     /// How much each process of this machine asks.
     asks: BTreeMap<ProcessId, Asks>,
-    /// Sockets that held unread bytes at attach.
+    /// Sockets that held unread bytes at attach, and their ends.
     open_sockets: Vec<event::OpenSocket>,
+    unread_before: HashSet<(String, String)>,
     /// Sockets that hold unread bytes at the end.
     unread: Vec<event::Unread>,
     /// Connections that nobody hears.
@@ -96,6 +100,8 @@ impl Requests {
     pub(super) fn open_socket(&mut self, socket: &event::OpenSocket) {
         // Sockets without unread bytes are never looked up.
         if socket.unread_bytes > 0 {
+            let ends = (socket.local.clone(), socket.remote.clone());
+            self.unread_before.insert(ends);
             self.open_sockets.push(socket.clone());
         }
     }
@@ -107,7 +113,7 @@ impl Requests {
 
     /// A connection that is not known here is another fold's: such a record names no process.
     pub(super) fn flow(&mut self, flow: &event::Flow, queue: u32) {
-        let Some(connection) = self.connections.get_mut(&flow.socket) else {
+        let Some(connection) = self.connections.get_mut(flow.socket) else {
             return;
         };
         if flow.ifindex != 0 {
@@ -126,8 +132,7 @@ impl Requests {
 
     /// Has a connection these ends, own address first?
     pub(super) fn has_ends(&self, local: &str, remote: &str) -> bool {
-        let mut ends = self.connections.values().map(|connection| &connection.ends);
-        ends.any(|(here, there)| (here.as_str(), there.as_str()) == (local, remote))
+        self.connections.with_ends(local, remote).is_some()
     }
 
     /// Does the target ask this process on a connection?
@@ -141,13 +146,13 @@ impl Requests {
         self.asked_on.get_or_insert_default().insert(socket);
     }
 
-    /// The last of these sockets on which the target answers.
-    fn serving(&self, sockets: &[u64]) -> Option<u64> {
+    /// The last of these requests' sockets on which the target answers.
+    fn serving(&self, owned: &Owned) -> Option<u64> {
         let serves = |socket: &u64| {
             let connection = self.connections.get(socket);
             connection.is_some_and(|connection| connection.role == Role::Server)
         };
-        sockets.iter().rev().copied().find(serves)
+        owned.iter().rev().find(serves)
     }
 
     /// How a socket's data leave.
@@ -157,11 +162,9 @@ impl Requests {
             .map(|connection| &connection.route)
     }
 
-    /// The time from which a thread that owns the requests on these sockets is still to be judged, ns.
-    pub(super) fn judged_ns(&self, sockets: &[u64]) -> u64 {
-        let turns = sockets
-            .iter()
-            .filter_map(|socket| self.connections.get(socket)?.turn.as_ref());
+    /// The time from which a thread that owns these requests is still to be judged, ns.
+    pub(super) fn judged_ns(&self, owned: &Owned) -> u64 {
+        let turns = owned.iter().filter_map(|socket| self.turn(socket));
         turns.map(|turn| turn.judged_ns).min().unwrap_or(u64::MAX)
     }
 }

@@ -4,21 +4,21 @@ use super::{
     Beside, Requests,
     connection::{Connection, Drain, Turn},
 };
-use crate::{event, model::threads::Threads};
+use crate::model::threads::Threads;
 
-/// A thread owns the open request of a connection now.
-pub(super) fn own(threads: &mut Threads, tid: u32, socket: u64) {
-    if let Some(thread) = threads.get_mut(tid)
-        && !thread.turns.contains(&socket)
-    {
-        thread.turns.push(socket);
+/// The thread of a turn owns it now, and takes the next of the `seats`.
+pub(super) fn own(threads: &mut Threads, seats: &mut u64, socket: u64, turn: &mut Turn) {
+    *seats += 1;
+    turn.seat = *seats;
+    if let Some(thread) = threads.get_mut(turn.tid) {
+        thread.turns.add(turn.seat, socket, turn.judged_ns);
     }
 }
 
-/// A thread owns the request of a connection no more.
-pub(super) fn disown(threads: &mut Threads, tid: u32, socket: u64) {
-    if let Some(thread) = threads.get_mut(tid) {
-        thread.turns.retain(|owned| *owned != socket);
+/// The thread of a turn owns it no more.
+pub(super) fn disown(threads: &mut Threads, turn: &Turn) {
+    if let Some(thread) = threads.get_mut(turn.tid) {
+        thread.turns.remove(turn.seat);
     }
 }
 
@@ -30,7 +30,7 @@ impl Requests {
 
     /// The same, to be changed.
     pub(super) fn turn_mut(&mut self, socket: u64) -> Option<&mut Turn> {
-        self.connections.get_mut(&socket)?.turn.as_mut()
+        self.connections.get_mut(socket)?.turn.as_mut()
     }
 
     /// The request of a connection, if one is open, is over. It lasts until its answer has left this machine: what acknowledges the last
@@ -39,7 +39,7 @@ impl Requests {
         let Some(turn) = self.take_turn(beside.threads, socket) else {
             return;
         };
-        let Some(connection) = self.connections.get_mut(&socket) else {
+        let Some(connection) = self.connections.get_mut(socket) else {
             return;
         };
         let awaited = turn.sent_ns.is_some() && connection.draining_ns == turn.sent_ns;
@@ -52,8 +52,8 @@ impl Requests {
 
     /// Takes the open request from a connection and from its thread.
     pub(super) fn take_turn(&mut self, threads: &mut Threads, socket: u64) -> Option<Turn> {
-        let turn = self.connections.get_mut(&socket)?.turn.take()?;
-        disown(threads, turn.tid, socket);
+        let turn = self.connections.get_mut(socket)?.turn.take()?;
+        disown(threads, &turn);
         Some(turn)
     }
 
@@ -65,7 +65,7 @@ impl Requests {
         ns: u64,
         left_ns: u64,
     ) {
-        let Some(connection) = self.connections.get_mut(&socket) else {
+        let Some(connection) = self.connections.get_mut(socket) else {
             return;
         };
         connection.blocked = false;
@@ -135,7 +135,7 @@ impl Requests {
         let mut under_way: Vec<(u64, u64)> = under_way.collect();
         under_way.sort_unstable();
         for (socket, sent_ns) in under_way {
-            let leaving = self.connections.get_mut(&socket);
+            let leaving = self.connections.get_mut(socket);
             let turn = leaving.and_then(|connection| connection.leaving.take());
             let begin_ns = turn.as_ref().map_or(sent_ns, |turn| turn.judged_ns);
             let end_ns = end_ns.max(begin_ns);
@@ -151,15 +151,7 @@ impl Requests {
 
     /// Did this socket hold a request at attach that nobody had read?
     pub(super) fn was_unread(&self, socket: u64) -> bool {
-        let Some(connection) = self.connections.get(&socket) else {
-            return false;
-        };
-        let same = |open: &&event::OpenSocket| {
-            (&open.local, &open.remote) == (&connection.ends.0, &connection.ends.1)
-        };
-        self.open_sockets
-            .iter()
-            .find(same)
-            .is_some_and(|open| open.unread_bytes > 0)
+        let connection = self.connections.get(&socket);
+        connection.is_some_and(|connection| self.unread_before.contains(&connection.ends))
     }
 }

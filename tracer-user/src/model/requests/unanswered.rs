@@ -7,6 +7,7 @@ use super::{
     Beside, Requests,
     connection::{Caller, Connection, Role, Turn},
     fellows::at_work_for,
+    turns::own,
 };
 use crate::{class::Class, event, model::threads::Threads};
 
@@ -69,22 +70,21 @@ impl Requests {
         if found.asks {
             connection.role = Role::Client;
             connection.asked = Some((tid, since_ns));
+            if let Some(thread) = threads.get_mut(tid) {
+                thread.asked = Some((socket, since_ns));
+            }
         } else {
             connection.role = Role::Server;
             connection.caller = self.caller_before(found, owner);
             connection.worker = owner;
-            connection.turn = Some(Turn {
+            let mut turn = Turn {
                 begin_ns: since_ns,
                 ..Turn::new(since_ns, self.start_ns, tid)
-            });
+            };
+            own(threads, &mut self.seats, socket, &mut turn);
+            connection.turn = Some(turn);
         }
         self.connections.insert(socket, connection);
-        if let Some(thread) = threads.get_mut(tid) {
-            match found.asks {
-                true => thread.asked = Some((socket, since_ns)),
-                false => thread.turns.push(socket),
-            }
-        }
         socket
     }
 
@@ -104,23 +104,35 @@ impl Requests {
         }
     }
 
+    /// What stands for the socket of a connection with these ends that was known at attach by its ends alone.
+    pub(super) fn untouched(&self, named: &event::Socket) -> Option<u64> {
+        let known = self.connections.with_ends(&named.local, &named.remote);
+        known.filter(|known| self.connections[known].untouched)
+    }
+
     /// A connection that was known by its ends alone now has a name.
-    pub(super) fn rename(&mut self, threads: &mut Threads, named: &event::Socket) {
-        let same = self.connections.iter().find(|(_, connection)| {
-            connection.untouched && connection.has_ends(&named.local, &named.remote)
-        });
-        let Some(known) = same.map(|(known, _)| *known) else {
+    pub(super) fn name(&mut self, threads: &mut Threads, known: u64, socket: u64) {
+        let Some(connection) = self.connections.remove(known) else {
             return;
         };
-        if let Some(connection) = self.connections.remove(&known) {
-            self.connections.insert(named.socket, connection);
+        if let Some(turn) = &connection.turn
+            && let Some(thread) = threads.get_mut(turn.tid)
+        {
+            thread.turns.rename(turn.seat, socket);
         }
-        threads.rename_socket(known, named.socket);
+        if let Some((tid, _)) = connection.asked
+            && let Some(thread) = threads.get_mut(tid)
+            && let Some((asked, _)) = &mut thread.asked
+            && *asked == known
+        {
+            *asked = socket;
+        }
+        self.connections.insert(socket, connection);
     }
 
     /// The first call on a connection since attach. If more comes before an answer went, nothing says that one was owed.
     pub(super) fn touch(&mut self, threads: &mut Threads, socket: u64, is_send: bool) {
-        let Some(connection) = self.connections.get_mut(&socket) else {
+        let Some(connection) = self.connections.get_mut(socket) else {
             return;
         };
         let first = std::mem::take(&mut connection.untouched);
@@ -183,10 +195,8 @@ impl Requests {
     /// Did the owner ask another process soon after this request came, and has no answer since?
     pub(super) fn asked_for(&self, threads: &Threads, turn: &Turn, owner: u32) -> bool {
         let (from, to) = turn.soon();
-        let asked = self.connections.values().filter(|other| other.untouched);
-        let mut asked = asked.filter_map(|other| other.asked);
-        asked.any(|(tid, ns)| tid == owner && (from..to).contains(&ns))
-            || self.asked_for_turn(threads, turn, owner).is_open()
+        let mut asked = self.connections.asked_by(owner, from, to);
+        asked.any(|other| other.untouched) || self.asked_for_turn(threads, turn, owner).is_open()
     }
 
     /// Did a thread work for nobody in the window, and was blocked for most of it, other than in waits for work?

@@ -146,10 +146,8 @@ impl Requests {
             let ends = (seen.local.clone(), seen.remote.clone());
             self.unheard.unread.insert(ends);
         }
-        let same = self.connections.values_mut().find(|connection| {
-            (&connection.ends.0, &connection.ends.1) == (&seen.local, &seen.remote)
-        });
-        if let Some(turn) = same.and_then(|connection| connection.turn.as_mut()) {
+        let socket = self.connections.with_ends(&seen.local, &seen.remote);
+        if let Some(turn) = socket.and_then(|socket| self.turn_mut(socket)) {
             turn.seen(found, seen);
         }
     }
@@ -225,16 +223,16 @@ impl Requests {
         let is_it = |connection: &Connection| {
             let worker = connection.worker.and_then(|tid| threads.get(tid));
             let is_of = worker.is_some_and(|thread| thread.pid == client.pid);
-            is_of && connection.untouched && connection.ends.0.is_empty()
+            is_of && connection.untouched
         };
-        let known = self.connections.iter().find(|(_, known)| is_it(known));
-        let Some(known) = known.map(|(socket, _)| *socket) else {
-            return;
-        };
-        if let Some(connection) = self.connections.remove(&known) {
-            self.connections.insert(client.socket, connection);
+        let known = self
+            .connections
+            .nameless()
+            .find(|(_, known)| is_it(known))
+            .map(|(socket, _)| socket);
+        if let Some(known) = known {
+            self.name(threads, known, client.socket);
         }
-        threads.rename_socket(known, client.socket);
     }
 
     /// The class of what a thread waits for without a known reason while it owes an answer on a connection that nobody hears. `None` if

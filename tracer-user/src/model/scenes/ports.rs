@@ -123,6 +123,27 @@ fn a_socket_at_the_address_of_another_one_has_none_of_its_role() {
 }
 
 #[test]
+fn a_connection_that_begins_with_the_ends_of_one_from_before_has_none_of_its_request() {
+    let before = event::Unanswered {
+        pid: SERVER,
+        local: "10.0.0.1:80".to_owned(),
+        remote: PEER.to_owned(),
+        since_ns: at(0) - 5 * MS,
+        ..event::Unanswered::default()
+    };
+    let begins = |next: Event| {
+        let calls = [receive(SERVER, SOCKET, 20, 20), send(SERVER, SOCKET, 25)];
+        let begin = [Event::Unanswered(before.clone()), next];
+        tally(&books(events(begin.into_iter().chain(calls)), 30))
+    };
+    let found = begins(opened(10, 80, PEER, Origin::Accepted));
+    assert_eq!((found.count, found.clipped, found.open), (1, 0, 0));
+    // The same connection: more of it came before an answer.
+    let found = begins(Event::Socket(socket(10, SOCKET, 80, PEER)));
+    assert_eq!((found.count, found.clipped, found.open), (1, 0, 0));
+}
+
+#[test]
 fn a_socket_that_is_seen_again_after_the_kernel_half_forgot_it_goes_on() {
     let mut events = reused(Event::Socket(socket(50, SOCKET, 80, PEER)));
     events.push(send(SERVER, SOCKET, 55));

@@ -6,6 +6,7 @@ mod elsewhere;
 mod ends;
 mod hand;
 mod locks;
+mod owned;
 mod past;
 mod questions;
 mod reaps;
@@ -30,6 +31,7 @@ pub(super) use completions::OnDisk;
 use completions::Requested;
 pub(super) use ends::{Whom, charge_ends, note_naps};
 use locks::LockWait;
+pub(super) use owned::Owned;
 pub(super) use questions::{Asked, Question, Questions, address, asked};
 use reaps::Reap;
 pub(super) use spent::Spent;
@@ -185,28 +187,15 @@ impl Threads {
     /// May a thread wait for a single answer? It has one request, or none and its process or another thread of the target gives it work.
     pub(super) fn waits_for_one(&self, tid: u32) -> bool {
         let thread = self.living.get(&tid);
-        thread.is_some_and(|thread| match thread.turns.len() {
-            0 => thread.parent.is_some() || !thread.woken_by.is_empty(),
-            turns => turns == 1,
+        thread.is_some_and(|thread| match thread.turns.is_empty() {
+            true => thread.parent.is_some() || !thread.woken_by.is_empty(),
+            false => thread.turns.only().is_some(),
         })
     }
 
     /// The living threads, in no order.
     pub(super) fn living(&self) -> impl Iterator<Item = (u32, &Thread)> {
         self.living.iter().map(|(tid, thread)| (*tid, thread))
-    }
-
-    /// A connection that was known by its ends alone has a name now.
-    pub(super) fn rename_socket(&mut self, known: u64, socket: u64) {
-        for thread in self.living.values_mut() {
-            let turns = thread.turns.iter_mut().filter(|turn| **turn == known);
-            turns.for_each(|turn| *turn = socket);
-            if let Some((asked, _)) = &mut thread.asked
-                && *asked == known
-            {
-                *asked = socket;
-            }
-        }
     }
 
     /// Extends a time line by a class that needs no further judgement, in both places that keep it.

@@ -7,6 +7,7 @@ use super::{
     ends::{End, Ends, Whom},
     hand::Hand,
     locks::Sight,
+    owned::Owned,
     questions::Questions,
     spent::Spent,
     time_line::{KEPT, TimeLine},
@@ -59,8 +60,8 @@ pub(crate) struct Thread {
     pub(crate) running: bool,
     /// Moves between CPUs while queued, not yet part of a wait: (when, from).
     pub(crate) moves: Vec<(u64, u32)>,
-    /// Sockets of which it owns the open request.
-    pub(crate) turns: Vec<u64>,
+    /// The open requests that it owns.
+    pub(crate) turns: Owned,
     /// Waits for work before this have been judged: they belonged to a request.
     pub(crate) judged_ns: u64,
     /// When it last received from a process that it asks.
@@ -119,7 +120,7 @@ impl Thread {
             begin_ns,
             running: false,
             moves: Vec::new(),
-            turns: Vec::new(),
+            turns: Owned::default(),
             judged_ns: begin_ns,
             answered_ns: 0,
             ends: Ends::default(),
