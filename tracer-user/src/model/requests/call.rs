@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     class::Class,
-    event::{self, Call, Origin},
+    event::{self, Call, OpenSocket, Origin},
     model::threads::Threads,
 };
 
@@ -59,10 +59,14 @@ impl Requests {
     /// A connection is no more.
     fn closed(&mut self, beside: &mut Beside<'_>, socket: u64) {
         self.end_turn(beside, socket);
-        let connection = self.connections.remove(socket);
-        // Nothing will acknowledge its answer: the connection broke.
-        if let Some(turn) = connection.and_then(|connection| connection.leaving) {
-            self.tally.ended(&turn, 0);
+        if let Some(connection) = self.connections.remove(socket) {
+            // Nothing will acknowledge its answer: the connection broke.
+            if let Some(turn) = &connection.leaving {
+                self.tally.ended(turn, 0);
+            }
+            // What lay there unread at attach lies there no more.
+            let is_it = |open: &OpenSocket| connection.has_ends(&open.local, &open.remote);
+            self.open_sockets.retain(|open| !is_it(open));
         }
         if let Some(asked_on) = &mut self.asked_on {
             asked_on.remove(&socket);

@@ -51,7 +51,8 @@ impl Requests {
     }
 
     fn close_turn(&mut self, beside: &mut Beside<'_>, socket: u64, turn: &Turn, end_ns: u64) {
-        if turn.sent_ns.is_some() && !turn.blocked {
+        let is_answered = turn.sent_ns.is_some() && !turn.blocked;
+        if is_answered || self.is_closed_unseen(beside.threads, socket, turn) {
             return self.end_turn(beside, socket);
         }
         let owed = |tid| self.owed_at_the_end(beside, socket, turn, tid);
@@ -76,6 +77,12 @@ impl Requests {
         }
         self.judge(beside, socket, end_ns, owner, waiting);
         self.left_open(turn, owner, end_ns);
+    }
+
+    /// Nobody tells of the end of a Unix stream, which has no addresses. Who owed an answer there and has ended has closed it.
+    fn is_closed_unseen(&self, threads: &Threads, socket: u64, turn: &Turn) -> bool {
+        let connection = self.connections.get(&socket);
+        connection.is_some_and(|known| known.ends.0.is_empty()) && threads.get(turn.tid).is_none()
     }
 
     /// The thread that owes the answer at the end of the window: the owner. If the owner waits for work again, it is the busy

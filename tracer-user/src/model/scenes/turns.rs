@@ -288,6 +288,18 @@ fn an_answer_to_what_was_unread_at_attach_ends_a_clipped_request() {
 }
 
 #[test]
+fn what_was_unread_at_attach_lies_there_no_more_once_its_connection_is_closed() {
+    let closed = Event::Call(Call {
+        flags: CALL_CLOSE,
+        ..call(LOOP, CLIENT, 21)
+    });
+    // Its thread hangs then.
+    let later = [send(LOOP, CLIENT, 20), closed, sleep(LOOP, 22, 39, PAGE)];
+    let books = books(events(unread()).into_iter().chain(later), 40);
+    assert_eq!((tally(&books).clipped, tally(&books).open), (1, 0));
+}
+
+#[test]
 fn an_answer_to_nothing_that_was_seen_is_no_request() {
     let books = books(events([send(LOOP, CLIENT, 20), send(LOOP, CLIENT, 30)]), 40);
     assert_eq!((tally(&books).count, tally(&books).open), (0, 0));
