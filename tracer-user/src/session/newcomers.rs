@@ -485,16 +485,16 @@ mod tests {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let mut newcomers = newcomers(Named::Port(port), true);
-        // The old holder is no news.
-        assert_eq!(look(&mut newcomers), [0; 0]);
+        // The old holder is no news. Children of other tests have a copy, too, until they run their program.
+        assert!(!look(&mut newcomers).contains(&std::process::id()));
         let copy = OwnedFd::from(listener.try_clone().unwrap());
         let heir = Sleep(Command::new("sleep").arg("60").stdin(copy).spawn().unwrap());
         newcomers.see(&[heir.executes("sleep")]);
-        assert_eq!(look(&mut newcomers), [heir.pid()]);
-        assert_eq!(newcomers.take_matching(), [heir.pid()]);
+        assert!(look(&mut newcomers).contains(&heir.pid()));
+        assert!(newcomers.take_matching().contains(&heir.pid()));
         newcomers.listeners.clear();
         // The tracer itself is no target, whatever it has.
-        assert_eq!(look(&mut newcomers), [0; 0]);
-        assert_eq!(newcomers.take_matching(), [std::process::id()]);
+        assert!(!look(&mut newcomers).contains(&std::process::id()));
+        assert!(newcomers.take_matching().contains(&std::process::id()));
     }
 }
