@@ -230,9 +230,11 @@ impl Requests {
 
     /// A question from before the window is over. Who gave it up had asked it.
     fn end_before(&mut self, threads: &mut Threads, over: &event::Question) {
-        let ends = |found: &event::Question| (found.pid, found.local.clone(), found.remote.clone());
-        let is_it = |before: &Before| ends(&before.found) == ends(over);
-        let Some(index) = self.asking.before.iter().position(is_it) else {
+        let is_it = |before: &Before| is_of(over, &before.found);
+        let is_its = |before: &Before| before.found.tid == over.tid && is_it(before);
+        let before = &self.asking.before;
+        let its = before.iter().position(is_its);
+        let Some(index) = its.or_else(|| before.iter().position(is_it)) else {
             return;
         };
         let Before { number, found } = self.asking.before.swap_remove(index);
@@ -294,4 +296,15 @@ impl Requests {
         let mut asked = asked.filter_map(|questions| questions.parts(begin, end).pop());
         asked.next().map(|part| part.remote)
     }
+}
+
+/// Is it the end of this connect? Where a process gives it up, or it fails, the kernel has let the own port go before the record is made
+/// (`inet_put_port()` in `tcp_set_state()`): that is 0 then.
+fn is_of(over: &event::Question, found: &event::Question) -> bool {
+    let is_at = |ip: &str| {
+        let port = found.local.strip_prefix(ip);
+        port.is_some_and(|port| port.starts_with(':'))
+    };
+    let is_end = || over.local == found.local || over.local.strip_suffix(":0").is_some_and(is_at);
+    over.pid == found.pid && over.remote == found.remote && is_end()
 }

@@ -14,6 +14,8 @@ const SECOND: u64 = 21;
 const HERE: &str = "10.0.0.1:80";
 const THERE: &str = "10.0.0.2:4000";
 const OWN_END: &str = "10.99.0.1:33000";
+/// The same once the kernel has let the port go: before it records that a process gives up.
+const LET_GO: &str = "10.99.0.1:0";
 const DEAD: &str = "10.99.0.9:81";
 
 /// Stacks: of a wait for one descriptor, and of a blocking connect.
@@ -346,7 +348,15 @@ fn who_gives_up_what_it_asked_before_the_window_waited_for_that_until_then() {
         let gives_up = [
             named(),
             Event::Wait(first(SERVER, 100, 0)),
-            over(SERVER, FIRST, 100),
+            Event::Question(event::Question {
+                ns: at(100),
+                socket: FIRST,
+                pid: SERVER,
+                tid: SERVER,
+                local: LET_GO.to_owned(),
+                remote: DEAD.to_owned(),
+                flags: QUESTION_OVER,
+            }),
             send(SERVER, CLIENT, 101),
         ];
         let books = books(threads_at_attach(is_alone).into_iter().chain(gives_up), 200);
