@@ -366,3 +366,21 @@ fn who_gives_up_what_it_asked_before_the_window_waited_for_that_until_then() {
         assert_closed(&books);
     }
 }
+
+#[test]
+fn who_wakes_from_the_wait_for_one_that_it_was_in_at_attach_waits_for_that_no_more() {
+    // A reset ended its connect, of which there is no record. Then it waits for something else.
+    let goes_on = [
+        Event::Wait(first(SERVER, 50, 0)),
+        sleep(SERVER, 51, 89, POLL),
+        named(),
+        send(SERVER, CLIENT, 101),
+    ];
+    let stack = stack(POLL, &["schedule", "do_sys_poll"]);
+    let events = [stack].into_iter().chain(threads_at_attach(true));
+    let books = books(events.chain(goes_on), 200);
+    let waited = [Class::Upstream, Class::Other].map(|class| requests(&books, class));
+    assert_eq!(waited, [50, 38]);
+    assert_eq!(asked(&books), [(Some(DEAD), 50)]);
+    assert_closed(&books);
+}

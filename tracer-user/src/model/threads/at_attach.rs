@@ -1,6 +1,6 @@
 //! What a thread did at attach, up to its first record.
 
-use super::{Threads, sleep::Sleep, stack::Stack};
+use super::{Threads, signs, sleep::Sleep, stack::Stack};
 use crate::{
     class::{Class, Resource},
     model::{
@@ -101,6 +101,17 @@ impl Threads {
             }
         };
         self.spend(account, tid, class, queued_ns);
+    }
+
+    /// A thread that has slept since before attach for one thing goes on: it has that, or has given it up. Nothing else tells that a packet
+    /// or a timer ended a connect from before the trace.
+    pub(super) fn goes_on(&mut self, tid: u32, ns: u64) {
+        let start_ns = self.start_ns;
+        let thread = self.living.get_mut(&tid);
+        let slept = thread.filter(|thread| thread.seed_state == Some('S'));
+        if let Some(thread) = slept.filter(|thread| !signs::loops(&thread.seed)) {
+            thread.questions.went_on(start_ns, ns);
+        }
     }
 
     /// A thread has slept since before attach until its connect is answered.

@@ -137,6 +137,14 @@ impl Questions {
         }
     }
 
+    /// What was asked before `start_ns` is over at `ns`: the thread that slept for it alone goes on.
+    pub(super) fn went_on(&mut self, start_ns: u64, ns: u64) {
+        let open = self.0.iter_mut().filter(|known| known.is_open());
+        for question in open.filter(|known| known.begin_ns < start_ns) {
+            question.end_ns = ns;
+        }
+    }
+
     /// Somebody waits for the answers of this one.
     pub(crate) fn listens_to(&mut self, remote: &ArcStr) {
         for question in self.0.iter_mut().filter(|known| known.remote == *remote) {

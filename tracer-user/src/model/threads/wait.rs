@@ -82,6 +82,7 @@ impl Threads {
         if wait.flags & WAIT_FIRST != 0 {
             self.before_first(names, account, wait.tid, queued_ns, false);
             self.woken_first(wait, queued_ns);
+            self.goes_on(wait.tid, queued_ns);
             return None;
         }
         self.skip_lost(wait);
