@@ -197,6 +197,14 @@ impl Requests {
         }
     }
 
+    /// A connection is used, or over: its connect has an answer, though the record of that was lost, or the kernel half had forgotten the
+    /// socket.
+    pub(super) fn is_answered(&mut self, threads: &mut Threads, call: &event::Call) {
+        if self.asking.open.contains_key(&call.socket) {
+            self.end_question(threads, call.socket, call.ns);
+        }
+    }
+
     /// The thread that gave a question up, or has the answer, goes on with the request for which it had asked: it may ask somebody else.
     fn goes_on(&self, threads: &mut Threads, found: &event::Question, socket: u64) {
         let is_its = |turn: &Turn| turn.tid == found.tid;

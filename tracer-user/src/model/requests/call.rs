@@ -76,11 +76,13 @@ impl Requests {
     /// A thread received, sent or closed.
     pub(in crate::model) fn call(&mut self, beside: &mut Beside<'_>, call: &Call) {
         if call.flags & CALL_CLOSE != 0 {
+            self.is_answered(beside.threads, call);
             self.came_to_ask(beside.threads, call);
             return self.closed(beside, call.socket);
         }
         let is_send = call.flags & CALL_SEND != 0;
         if call.result > 0 {
+            self.is_answered(beside.threads, call);
             self.touch(beside.threads, call.socket, is_send);
         }
         let connection = self.connections.at(call.socket);

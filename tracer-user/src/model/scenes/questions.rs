@@ -119,6 +119,22 @@ fn from_the_answer_on_it_waits_for_something_else() {
 }
 
 #[test]
+fn who_uses_the_connection_has_the_answer_though_no_record_told_that() {
+    let events = [
+        receive(SERVER, CLIENT, 10, 10),
+        asks(SERVER, FIRST, 12),
+        sleep(SERVER, 12, 42, EPOLL),
+        send(SERVER, FIRST, 42),
+        sleep(SERVER, 43, 92, EPOLL),
+        send(SERVER, CLIENT, 95),
+    ];
+    let books = serving(events, 120);
+    let waited = [Class::Upstream, Class::Other].map(|class| requests(&books, class));
+    assert_eq!(waited, [30, 49]);
+    assert_eq!(asked(&books), [(Some(DEAD), 30)]);
+}
+
+#[test]
 fn only_the_request_that_it_was_asked_for_waits_for_it() {
     let events = [
         receive(SERVER, CLIENT, 10, 10),
