@@ -64,9 +64,11 @@ impl Requests {
             if let Some(turn) = &connection.leaving {
                 self.tally.ended(turn, 0);
             }
-            // What lay there unread at attach lies there no more.
-            let is_it = |open: &OpenSocket| connection.has_ends(&open.local, &open.remote);
-            self.open_sockets.retain(|open| !is_it(open));
+            // What lay there unread at attach lies there no more. A server that hung has thousands of these: each is looked for once.
+            if self.unread_before.remove(&connection.ends) {
+                let is_it = |open: &OpenSocket| connection.has_ends(&open.local, &open.remote);
+                self.open_sockets.retain(|open| !is_it(open));
+            }
         }
         if let Some(asked_on) = &mut self.asked_on {
             asked_on.remove(&socket);
