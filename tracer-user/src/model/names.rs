@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use arcstr::ArcStr;
+use rustc_hash::FxHashMap as HashMap;
 
 use super::{
     books::{Holder, PlaceId, ProcessId},
@@ -19,6 +20,8 @@ pub(super) struct Names {
     pub(super) processes: Processes,
     /// By [`PlaceId`].
     pub(super) places: Vec<String>,
+    /// The index of each: who asks ten thousand addresses has as many places.
+    by_name: HashMap<String, PlaceId>,
     /// Names of the target's threads, as far as they are known.
     pub(super) threads: BTreeMap<u32, ArcStr>,
 }
@@ -75,11 +78,13 @@ impl Names {
 
     /// Index of the place with this name; a new one if nobody stood there before.
     pub(super) fn place(&mut self, name: &str) -> PlaceId {
-        if let Some(place) = self.places.iter().position(|known| known == name) {
-            return place;
+        if let Some(place) = self.by_name.get(name) {
+            return *place;
         }
+        let place = self.places.len();
         self.places.push(name.to_owned());
-        self.places.len() - 1
+        self.by_name.insert(name.to_owned(), place);
+        place
     }
 
     /// Words by which a process or thread of the target is known from now on.
