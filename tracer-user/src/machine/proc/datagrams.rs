@@ -4,26 +4,15 @@ use std::collections::HashMap;
 
 use tracer_common::tcp::{QUESTION_DATAGRAM, QUESTION_LISTENS};
 
-use super::{
-    SmallFiles,
-    descriptors::Descriptors,
-    numbers_in,
-    socket::{Line, datagram_lines, inodes},
-};
+use super::{SmallFiles, descriptors::Descriptors, numbers_in, socket::Line};
 use crate::event::Question;
 
 /// Most threads of a process looked at.
 const MOST: usize = 1024;
 
-/// The questions for whose answers threads of a process sleep, and for nothing else. Nobody knows when they were asked.
-pub(super) fn awaited(pid: u32) -> Vec<Question> {
-    let own: Vec<u64> = inodes(pid).collect();
-    let has_peer = |line: &Line| line.remote.port() != 0 && own.contains(&line.inode);
-    let sockets = datagram_lines(&format!("/proc/{pid}/net")).filter(has_peer);
-    let sockets: HashMap<u64, Line> = sockets.map(|line| (line.inode, line)).collect();
-    if sockets.is_empty() {
-        return Vec::new();
-    }
+/// The questions for whose answers threads of a process sleep, and for nothing else. Nobody knows when they were asked. `sockets` are those
+/// of its UDP sockets that have one peer, by inode.
+pub(super) fn awaited(pid: u32, sockets: &HashMap<u64, Line>) -> Vec<Question> {
     let Some(descriptors) = Descriptors::of(pid) else {
         return Vec::new();
     };
@@ -61,6 +50,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::machine::proc::sockets;
 
     /// Far more than a look takes on a busy machine.
     const LONG: Duration = Duration::from_secs(30);
@@ -84,7 +74,7 @@ mod tests {
         let until = Instant::now() + LONG;
         let found = loop {
             assert!(Instant::now() < until, "no thread was seen to wait");
-            let all = awaited(std::process::id());
+            let all = sockets(&[std::process::id()]).questions;
             let to_it = |found: &&Question| found.remote == address.to_string();
             if let Some(found) = all.iter().find(to_it) {
                 break found.clone();

@@ -1,7 +1,7 @@
 //! TCP sockets: descriptors of a process joined with `/proc/PID/net/tcp` and `tcp6`.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     ffi::OsString,
     fs::{self, File},
     io::{BufRead as _, BufReader},
@@ -195,46 +195,89 @@ pub(super) fn socket_inode(link: &OsString) -> Option<u64> {
         .ok()
 }
 
+/// Sockets that processes have open in one network namespace: the inode of each, and the process, in order.
+type Owned = Vec<(u64, u32)>;
+
+/// The sockets of processes, by their network namespaces. None of these lists is empty.
+fn owned(pids: &[u32]) -> Vec<Owned> {
+    let mut namespaces: BTreeMap<u64, Owned> = BTreeMap::new();
+    for &pid in pids {
+        if let Some(namespace) = namespace(pid) {
+            let owned = namespaces.entry(namespace).or_default();
+            owned.extend(inodes(pid).map(|inode| (inode, pid)));
+        }
+    }
+    let mut all: Vec<Owned> = namespaces.into_values().collect();
+    all.retain(|owned| !owned.is_empty());
+    for owned in &mut all {
+        owned.sort_unstable();
+        owned.dedup();
+    }
+    all
+}
+
+/// The processes that have a socket.
+fn owners(owned: &[(u64, u32)], inode: u64) -> impl Iterator<Item = u32> {
+    let first = owned.partition_point(|(known, _)| *known < inode);
+    let of = owned[first..].iter();
+    of.take_while(move |(known, _)| *known == inode)
+        .map(|(_, pid)| *pid)
+}
+
+/// Where the sockets of the namespace are listed that the first of these lies in.
+fn folder(owned: &[(u64, u32)]) -> String {
+    let pid = owned.first().map_or(0, |(_, pid)| *pid);
+    format!("/proc/{pid}/net")
+}
+
 /// The TCP sockets of processes, and the ports on which they are asked, ascending.
 ///
 /// Each process is looked up in its own network namespace. Listening sockets are not among the open ones: their queue holds connections,
 /// not bytes. A process need not listen itself to be asked: systemd, a supervisor or its parent may listen, and hand over what it accepts.
 #[must_use]
 pub(crate) fn sockets(pids: &[u32]) -> Sockets {
+    let mut found = Sockets::default();
     // The descriptors first. Then a socket closed in between is missing from the list, and a new one is not looked for.
-    let mut namespaces: BTreeMap<u64, Vec<(u64, u32)>> = BTreeMap::new();
-    for &pid in pids {
-        if let Some(namespace) = namespace(pid) {
-            let wanted = namespaces.entry(namespace).or_default();
-            wanted.extend(inodes(pid).map(|inode| (inode, pid)));
+    for owned in owned(pids) {
+        found.see(&owned);
+        found.questions.extend(awaited_in(&owned));
+    }
+    found.listening.sort_unstable();
+    found.listening.dedup();
+    found
+}
+
+/// The TCP sockets that processes have open, but for the listening ones.
+#[must_use]
+pub(crate) fn open_sockets(pids: &[u32]) -> Vec<OpenSocket> {
+    let mut open = Vec::new();
+    for owned in owned(pids) {
+        for line in lines(&folder(&owned)).filter(|line| line.state != LISTEN) {
+            open.extend(owners(&owned, line.inode).map(|pid| line.to_event(pid)));
         }
     }
-    let (mut open, mut ports, mut connects) = (Vec::new(), BTreeSet::new(), BTreeMap::new());
-    for mut wanted in namespaces.into_values() {
-        wanted.sort_unstable();
-        wanted.dedup();
-        // A server's workers share a namespace. Its list may be long, so it is read once.
-        let Some(any) = wanted.first().map(|(_, pid)| *pid) else {
-            continue;
-        };
+    open
+}
+
+impl Sockets {
+    /// Adds those of one namespace. A server's workers share that. Its list may be long, so it is read once.
+    fn see(&mut self, owned: &[(u64, u32)]) {
         let (mut listeners, mut connected) = (HashSet::new(), HashSet::new());
-        for line in lines(&format!("/proc/{any}/net")) {
+        let mut connects: BTreeMap<u32, Vec<Line>> = BTreeMap::new();
+        for line in lines(&folder(owned)) {
             if line.state == LISTEN {
                 listeners.insert(line.local);
             }
-            let first = wanted.partition_point(|(inode, _)| *inode < line.inode);
-            let owners = wanted[first..].iter();
-            for (_, pid) in owners.take_while(|(inode, _)| *inode == line.inode) {
+            for pid in owners(owned, line.inode) {
                 match line.state {
-                    LISTEN => _ = ports.insert(line.local.port().into()),
+                    LISTEN => self.listening.push(line.local.port().into()),
                     SYN_SENT => {
-                        let of: &mut Vec<Line> = connects.entry(*pid).or_default();
-                        of.push(line.clone());
-                        open.push(line.to_event(*pid));
+                        connects.entry(pid).or_default().push(line.clone());
+                        self.open.push(line.to_event(pid));
                     }
                     _ => {
                         connected.insert(line.local);
-                        open.push(line.to_event(*pid));
+                        self.open.push(line.to_event(pid));
                     }
                 }
             }
@@ -242,15 +285,24 @@ pub(crate) fn sockets(pids: &[u32]) -> Sockets {
         let accepted = connected
             .iter()
             .filter(|local| has_listener(&listeners, **local));
-        ports.extend(accepted.map(|local| u32::from(local.port())));
+        let ports = accepted.map(|local| u32::from(local.port()));
+        self.listening.extend(ports);
+        self.questions
+            .extend(connects.into_iter().flat_map(connecting));
     }
-    let mut questions: Vec<Question> = connects.into_iter().flat_map(connecting).collect();
-    questions.extend(pids.iter().flat_map(|pid| awaited(*pid)));
-    Sockets {
-        open,
-        listening: ports.into_iter().collect(),
-        questions,
+}
+
+/// The questions by datagrams in one namespace for whose answers threads sleep. Its list is read once, too.
+fn awaited_in(owned: &[(u64, u32)]) -> Vec<Question> {
+    let mut sockets: BTreeMap<u32, HashMap<u64, Line>> = BTreeMap::new();
+    for line in datagram_lines(&folder(owned)).filter(|line| line.remote.port() != 0) {
+        for pid in owners(owned, line.inode) {
+            let of = sockets.entry(pid).or_default();
+            of.insert(line.inode, line.clone());
+        }
     }
+    let awaited = |(pid, sockets): (&u32, &HashMap<u64, Line>)| awaited(*pid, sockets);
+    sockets.iter().flat_map(awaited).collect()
 }
 
 /// The connects of a process, each with the thread that waits for it.

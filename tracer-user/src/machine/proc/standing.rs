@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::{SmallFiles, means::old_name, numbers_in, process::Stat, socket::sockets};
+use super::{SmallFiles, means::old_name, numbers_in, process::Stat, socket::open_sockets};
 use crate::{
     machine::looks::{Found, Looks},
     standing::{Group, Hierarchy, Means, Program, Standing},
@@ -43,7 +43,7 @@ pub(crate) fn standings(
 ) -> (Vec<Standing>, Vec<u32>) {
     // Once for all: on a busy server the list of all sockets takes 20 ms.
     let mut connections: HashMap<u32, Vec<(String, String)>> = HashMap::new();
-    for socket in sockets(pids).open {
+    for socket in open_sockets(pids) {
         let of_process = connections.entry(socket.pid).or_default();
         of_process.push((socket.local, socket.remote));
     }
