@@ -1,5 +1,7 @@
 //! The threads that wait until somebody answers their connects: in the call itself, or for a descriptor to write to.
 
+use std::collections::HashMap;
+
 use super::{SmallFiles, descriptors::Descriptors, numbers_in};
 
 /// Most threads of a process looked at.
@@ -12,16 +14,17 @@ pub(super) fn askers(pid: u32, inodes: &[u64]) -> Vec<u32> {
     let Some(descriptors) = Descriptors::of(pid) else {
         return vec![0; inodes.len()];
     };
+    let places: HashMap<u64, usize> = inodes.iter().copied().zip(0..).collect();
     let mut files = SmallFiles::default();
     for tid in numbers_in(&format!("/proc/{pid}/task")).take(MOST) {
         let line = files.read(format_args!("/proc/{pid}/task/{tid}/syscall"));
         let connects = line.map(|line| descriptors.connects(line));
-        let connects = connects.unwrap_or_default();
-        for (waiting, inode) in waiting.iter_mut().zip(inodes) {
-            if connects.contains(inode) {
-                waiting.push(tid);
-            }
-        }
+        let known = connects.iter().flatten();
+        let mut its: Vec<usize> = known.filter_map(|inode| places.get(inode).copied()).collect();
+        // A set may have a socket twice, by two descriptors.
+        its.sort_unstable();
+        its.dedup();
+        its.into_iter().for_each(|place| waiting[place].push(tid));
     }
     let alone = |tids: &Vec<u32>| match tids[..] {
         [tid] => tid,

@@ -86,6 +86,8 @@ pub(super) struct Descriptors {
 #[derive(Default)]
 pub(super) struct Set {
     pub(super) inodes: Vec<u64>,
+    /// Sockets to which somebody waits to write.
+    writes: Vec<u64>,
     /// Signals, and pipes at most: PostgreSQL's processes wake each other so.
     signals: bool,
 }
@@ -209,9 +211,7 @@ impl Descriptors {
             numbers::POLL | libc::SYS_ppoll => self.polled(first, second, POLL_WRITES),
             numbers::SELECT | libc::SYS_pselect6 => self.selected(first, third),
             numbers::EPOLL_WAIT | libc::SYS_epoll_pwait | libc::SYS_epoll_pwait2 => {
-                let all = targets(self.pid, first & 0xffff_ffff)?.into_iter();
-                let writes = all.filter(|target| target.events & WRITES != 0);
-                Some(writes.map(|target| target.inode).collect())
+                Some(self.set(first)?.writes.clone())
             }
             _ => None,
         }
@@ -251,6 +251,9 @@ impl Descriptors {
             // Its number may be another file's by now.
             if reads && self.sockets.contains(&target.inode) {
                 set.inodes.push(target.inode);
+            }
+            if target.events & WRITES != 0 {
+                set.writes.push(target.inode);
             }
         }
         set.signals &= !others;
