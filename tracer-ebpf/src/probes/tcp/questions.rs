@@ -64,17 +64,23 @@ pub(super) fn sent(sk: Sock, result: i32) {
     let Some(talk) = talk(sk) else { return };
     let now = now();
     let is_open = talk.flags & IS_OPEN != 0;
-    if talk.flags & SERVES != 0 || (is_open && now.wrapping_sub(talk.asked_ns) < APART_NS) {
+    let asks = talk.flags & SERVES == 0
+        && !(is_open && now.wrapping_sub(talk.asked_ns) < APART_NS);
+    if asks {
+        talk.asked_ns = now;
+        talk.flags = IS_OPEN;
+    }
+    if sk.remote_port_be() != 0 {
+        if asks {
+            emit_question(sk, (pid, tid), QUESTION_DATAGRAM, now);
+        }
         return;
     }
-    talk.asked_ns = now;
-    talk.flags = IS_OPEN;
-    if sk.remote_port_be() != 0 {
-        return emit_question(sk, (pid, tid), QUESTION_DATAGRAM, now);
-    }
     let key = sk.key();
-    emit_question_to(sk, (pid, tid), QUESTION_DATAGRAM, now, ROUTES.get_ptr(key));
-    // Another socket may come to lie there.
+    if asks {
+        emit_question_to(sk, (pid, tid), QUESTION_DATAGRAM, now, ROUTES.get_ptr(key));
+    }
+    // The next datagram may go elsewhere, and stand in a queue as its send returns. And another socket may come to lie there.
     let _ = ROUTES.remove(key);
 }
 
