@@ -112,10 +112,12 @@ impl Asked {
         // One look for each waker in a batch: looks some time apart are more likely to find a short connection.
         let mut seen = FxHashSet::default();
         for event in events {
-            if let Some((e, origin)) = event.socket()
-                && origin != Origin::Accepted
-            {
-                self.look(e.pid, e.local_port, &e.local, &e.remote);
+            match event.socket() {
+                // Somebody listens there since attach.
+                Some((e, Origin::Accepted)) => _ = self.serving.insert(e.local_port),
+                Some((e, Origin::Connected)) => self.look(e.pid, 0, &e.local, &e.remote),
+                Some((e, Origin::Unknown)) => self.look(e.pid, e.local_port, &e.local, &e.remote),
+                None => {}
             }
             match event {
                 Event::Wait(wait) => {

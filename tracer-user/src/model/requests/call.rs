@@ -22,6 +22,9 @@ impl Requests {
         socket: &event::Socket,
         origin: Origin,
     ) {
+        if origin == Origin::Accepted {
+            self.accepted.insert(socket.local_port);
+        }
         if let Some(known) = self.connections.get(&socket.socket) {
             if origin == Origin::Unknown && known.has_ends(&socket.local, &socket.remote) {
                 return;
@@ -88,6 +91,10 @@ impl Requests {
             self.touch(beside.threads, call.socket, is_send);
         }
         let connection = self.connections.at(call.socket);
+        let is_new = connection.role == Role::Unknown && call.result > 0;
+        if is_new && self.accepted.contains(&connection.local_port) {
+            connection.role = Role::Server;
+        }
         connection.learn(call, is_send, &self.listening);
         connection.worker = Some(call.tid);
         let role = connection.role;

@@ -57,6 +57,8 @@ pub(super) struct Requests {
     start_ns: u64,
     /// Ports on which the target listens.
     listening: Vec<u32>,
+    /// Ports on which connections were accepted in the window: it listens there since.
+    accepted: HashSet<u32>,
     connections: Connections,
     /// The number of requests that threads came to own so far.
     seats: u64,

@@ -89,6 +89,18 @@ fn a_server_that_speaks_first_on_a_new_port_is_no_client() {
     assert_eq!((tally.count, tally.max_ns), (1, Some(5 * MS)));
 }
 
+#[test]
+fn on_a_port_on_which_a_connection_was_accepted_the_others_ask_too() {
+    // The kernel half had forgotten the second one before it was used.
+    let events = events([
+        opened(5, 8080, PEER, Origin::Accepted),
+        Event::Socket(socket(9, CLIENT, 8080, OTHER)),
+        receive(SERVER, CLIENT, 10, 10),
+        send(SERVER, CLIENT, 20),
+    ]);
+    assert_eq!(tally(&books(events, 30)).count, 1);
+}
+
 /// The target has not answered on a connection that ended unseen, and the next one is at its address from 50 on.
 fn reused(next: Event) -> Vec<Event> {
     events([
