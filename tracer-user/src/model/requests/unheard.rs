@@ -220,10 +220,13 @@ impl Requests {
         if self.connections.contains_key(&client.socket) {
             return;
         }
+        let asks = client.client_pid.to_string();
         let is_it = |connection: &Connection| {
             let worker = connection.worker.and_then(|tid| threads.get(tid));
             let is_of = worker.is_some_and(|thread| thread.pid == client.pid);
-            is_of && connection.untouched
+            // The stream of another client is another one.
+            let (_, remote) = &connection.ends;
+            is_of && connection.untouched && (remote.is_empty() || *remote == asks)
         };
         let known = self
             .connections

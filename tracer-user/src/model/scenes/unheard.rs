@@ -385,6 +385,28 @@ fn a_process_that_waits_for_its_fellows_since_before_attach_owes_an_answer_on_it
 }
 
 #[test]
+fn the_stream_of_another_client_is_not_the_one_on_which_an_answer_is_owed() {
+    let owed = UnheardConnection {
+        remote: RSYNC.to_string(),
+        registered: false,
+        ..streams()
+    };
+    let [attach, last] = never_heard(700, &[owed], &[deaf(SERVER)]);
+    let events = [
+        seed(SERVER, 'S', "ep_poll"),
+        attach,
+        Event::Wait(first(SERVER, 100, 0)),
+        connected(),
+        receive(SERVER, CLIENT, 105, 105),
+        send(SERVER, CLIENT, 110),
+        still(SERVER, 120, 700, EPOLL),
+        last,
+    ];
+    let found = tally(&books(events, 700));
+    assert_eq!((found.count, found.clipped, found.open), (1, 0, 1));
+}
+
+#[test]
 fn a_thread_that_listens_to_whom_the_process_asks_waits_for_that_answer() {
     let asks = Event::Unanswered(event::Unanswered {
         pid: SERVER,
