@@ -48,8 +48,11 @@ const SHELLS: &[&str] = &[
     "ash", "bash", "csh", "dash", "fish", "ksh", "mksh", "sh", "tcsh", "zsh",
 ];
 
-/// Beginnings of the names of other programs that run scripts (`python3.13`).
+/// Names of other programs that run scripts; a version may follow (`python3.13`).
 const INTERPRETERS: &[&str] = &["python", "perl", "ruby", "node", "php", "lua"];
+
+/// Options of these that take the next word; PHP also has `-d`.
+const WITH_WORD: &[&str] = &["-I", "-W", "-X", "-r", "--import", "--require"];
 
 /// Options of shells that take the next word.
 const WITH_VALUE: &[&str] = &["-o", "+o", "-O", "+O", "--rcfile", "--init-file"];
@@ -106,7 +109,9 @@ fn runs_script(cmdline: &str) -> bool {
 pub(super) fn script(process: &Process) -> Option<&str> {
     let comm = process.comm.as_str();
     let is_shell = SHELLS.contains(&comm);
-    let runs_scripts = INTERPRETERS.iter().any(|name| comm.starts_with(name));
+    let is_version = |rest: &str| rest.chars().all(|c| c.is_ascii_digit() || c == '.');
+    let mut versions = INTERPRETERS.iter().map(|name| comm.strip_prefix(*name));
+    let runs_scripts = versions.any(|rest| rest.is_some_and(is_version));
     if !is_shell && !runs_scripts {
         return None;
     }
@@ -120,6 +125,8 @@ pub(super) fn script(process: &Process) -> Option<&str> {
             Some("m") if !is_shell => break words.next()?,
             Some(letters) if !letters.starts_with('-') && letters.contains(inline) => return None,
             Some(_) if is_shell && WITH_VALUE.contains(&word) => _ = words.next(),
+            Some(_) if !is_shell && WITH_WORD.contains(&word) => _ = words.next(),
+            Some("d") if comm.starts_with("php") => _ = words.next(),
             Some(_) => {}
         }
     };
@@ -213,6 +220,10 @@ mod tests {
         );
         assert_eq!(of("python3.13", "python3 -m duplicity"), named("duplicity"));
         assert_eq!(
+            of("php8.2", "php -d memory_limit=1G /srv/cron.php"),
+            named("cron.php")
+        );
+        assert_eq!(
             of("bash", "bash -e -o pipefail /srv/backup.sh"),
             named("backup.sh")
         );
@@ -221,6 +232,8 @@ mod tests {
             ("perl", "perl -ne print"),
             ("bash", "-bash"),
             ("python3", "python3"),
+            ("php-fpm8.2", "php-fpm: pool www"),
+            ("node_exporter", "node_exporter --path.rootfs /host"),
             // It has taken the name of its script.
             ("borg", "/usr/bin/python3 /usr/bin/borg create"),
             ("tar", "tar -cf - /srv"),
