@@ -64,8 +64,7 @@ pub(super) fn sent(sk: Sock, result: i32) {
     let Some(talk) = talk(sk) else { return };
     let now = now();
     let is_open = talk.flags & IS_OPEN != 0;
-    let asks = talk.flags & SERVES == 0
-        && !(is_open && now.wrapping_sub(talk.asked_ns) < APART_NS);
+    let asks = talk.flags & SERVES == 0 && !(is_open && now.wrapping_sub(talk.asked_ns) < APART_NS);
     if asks {
         talk.asked_ns = now;
         talk.flags = IS_OPEN;

@@ -20,7 +20,9 @@ pub(super) fn askers(pid: u32, inodes: &[u64]) -> Vec<u32> {
         let line = files.read(format_args!("/proc/{pid}/task/{tid}/syscall"));
         let connects = line.map(|line| descriptors.connects(line));
         let known = connects.iter().flatten();
-        let mut its: Vec<usize> = known.filter_map(|inode| places.get(inode).copied()).collect();
+        let mut its: Vec<usize> = known
+            .filter_map(|inode| places.get(inode).copied())
+            .collect();
         // A set may have a socket twice, by two descriptors.
         its.sort_unstable();
         its.dedup();
