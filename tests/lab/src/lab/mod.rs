@@ -48,7 +48,7 @@ const UNDO_TRIES: u32 = 6;
 const UNDO_REST: Duration = Duration::from_secs(10);
 
 /// Of these `--quick` plays [`EACH_TIME`], by turns: one per kind, guilty or innocent.
-const BY_TURNS: [&str; 36] = [
+const BY_TURNS: [&str; 33] = [
     "quota-shared",
     "stopped-signals",
     "lock-file-held",
@@ -63,11 +63,9 @@ const BY_TURNS: [&str; 36] = [
     "light-load",
     "pool-node-tar",
     "asked-pipe-slow",
-    "pool-caddy-elsewhere",
     "resolver-fast",
     "session-row",
     "hung-lock",
-    "pool-tokio-elsewhere",
     "hung-not",
     "pool-etcd-dd",
     "upstream-dead-nginx",
@@ -75,7 +73,6 @@ const BY_TURNS: [&str; 36] = [
     "asked-helper-fast",
     "push-events-tar",
     "asked-queue-slow",
-    "pool-nginx-elsewhere",
     "lock-sqlite-brief",
     "session-maria-table",
     "asked-helper-tar",

@@ -144,7 +144,12 @@ fn asking(stage: &Stage, way: &str, options: &[&str]) -> Result<(Scene, Program)
 
 fn slow(stage: &Stage, way: &str) -> Result<Scene> {
     let (scene, asked) = asking(stage, way, &["--sleep-ms=40"])?;
-    Ok(scene.waits_for(asked).takes(SLOW_MS).beside_hog(stage))
+    let scene = scene.waits_for(asked).beside_hog(stage);
+    // Who writes to a stream is woken once much of the buffer is free again: most requests find room then, and few wait for long.
+    Ok(match way {
+        "stream" => scene,
+        _ => scene.takes(SLOW_MS),
+    })
 }
 
 fn fast(stage: &Stage, way: &str) -> Result<Scene> {
