@@ -51,11 +51,12 @@ impl Made {
         let (kind, name) = line
             .split_once(' ')
             .with_context(|| format!("cannot read the ledger's line {line:?}"))?;
+        // What a setting was may have a space in it, as `7:0 0`. The file is what begins with a slash.
         let two = |make: fn(PathBuf, String) -> Self| {
             let (text, file) = name
-                .split_once(' ')
+                .split_once(" /")
                 .with_context(|| format!("cannot read the ledger's line {line:?}"))?;
-            Ok::<_, anyhow::Error>(make(file.into(), text.to_owned()))
+            Ok::<_, anyhow::Error>(make(Path::new("/").join(file), text.to_owned()))
         };
         Ok(match kind {
             "dir" => Self::Dir(name.into()),
@@ -240,6 +241,7 @@ mod tests {
             Made::Cgroup("/sys/fs/cgroup/x".into()),
             Made::Controller("/sys/fs/cgroup".into(), "io".into()),
             Made::Setting("/sys/x y".into(), "128".into()),
+            Made::Setting("/sys/fs/cgroup/blkio/x".into(), "7:0 0".into()),
             Made::Netns("n".into()),
             Made::Link("l".into()),
             Made::Queue("/q".into()),
