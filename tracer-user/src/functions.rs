@@ -11,6 +11,13 @@ pub(crate) const FILE_LOCKS: [&str; 4] = [
 /// Functions that wait for a futex, 5.10 to 7.2.
 pub(crate) const FUTEXES: [&str; 2] = ["do_futex", "futex_*"];
 
+/// Functions that wait for the next connection, 5.10 to 7.2.
+pub(crate) const ACCEPTS: [&str; 3] = [
+    "inet_csk_accept",
+    "inet_csk_wait_for_connect",
+    "unix_accept",
+];
+
 /// A name without the suffix that a compiler appended (`.isra.0`, `.constprop.0`).
 pub(crate) fn plain(function: &str) -> &str {
     function.split('.').next().unwrap_or(function)

@@ -218,52 +218,46 @@ impl Asked {
     /// Begins to look whether the process that ended this wait has answered over a Unix socket, or serves a file system.
     fn woken(&mut self, wait: &Wait) {
         let (pid, by_pid) = (wait.waker_pid, wait.pid);
-        if self.followed >= MOST_FOLLOWED
-            || wait.flags & WAIT_NO_WAKER != 0
+        if wait.flags & WAIT_NO_WAKER != 0
             || pid == 0
-            || self.known.contains(&pid)
-            || !self.known.contains(&by_pid)
+            || !self.may_follow(pid, by_pid)
             || (self.wakers.len() >= MOST_WAKERS && !self.wakers.contains_key(&pid))
             || !may_look(&mut self.wakers, pid)
         {
             return;
         }
-        let sender = self.found.0.clone();
-        // Without a thread the process is not followed.
-        let _ = looks::on_thread(move || {
-            priority::as_everybody();
-            // A process that cannot be looked at is not followed.
-            if answers(pid, by_pid) {
-                let way = Way::Unix;
-                // The receiver is gone once the trace is over.
-                let _ = sender.send(Found { pid, by_pid, way });
-            }
-        });
+        let way = Way::Unix;
+        // A process that cannot be looked at is not followed.
+        self.follow_if(Found { pid, by_pid, way }, answers);
     }
 
     /// Begins to look whether the process that ended this wait is to be followed, if it has held the target up for long.
     fn ended(&mut self, wait: &Wait, is_open: bool) {
         let (pid, by_pid) = (wait.waker_pid, wait.pid);
-        if !hands::may_ask(wait)
-            || pid == by_pid
-            || self.followed >= MOST_FOLLOWED
-            || self.known.contains(&pid)
-            || !self.known.contains(&by_pid)
-        {
+        if !hands::may_ask(wait) || pid == by_pid || !self.may_follow(pid, by_pid) {
             return;
         }
-        let Some(way) = self.hands.ended(wait, is_open) else {
-            return;
-        };
+        if let Some(way) = self.hands.ended(wait, is_open) {
+            let is_hand = |pid, by_pid| !answers(pid, by_pid) && may_be_hand(pid, by_pid);
+            self.follow_if(Found { pid, by_pid, way }, is_hand);
+        }
+    }
+
+    /// Is there room to follow a process that none of those followed is, for one of them?
+    fn may_follow(&self, pid: u32, by_pid: u32) -> bool {
+        self.followed < MOST_FOLLOWED && !self.known.contains(&pid) && self.known.contains(&by_pid)
+    }
+
+    /// Begins to look whether a process is what it seems to be for the one that it woke: then it is found.
+    fn follow_if(&self, found: Found, is_it: impl Fn(u32, u32) -> bool + Send + 'static) {
         let sender = self.found.0.clone();
         // Without a thread the process is not followed.
         let _ = looks::on_thread(move || {
             priority::as_everybody();
-            if answers(pid, by_pid) || !may_be_hand(pid, by_pid) {
-                return;
+            if is_it(found.pid, found.by_pid) {
+                // The receiver is gone once the trace is over.
+                let _ = sender.send(found);
             }
-            // The receiver is gone once the trace is over.
-            let _ = sender.send(Found { pid, by_pid, way });
         });
     }
 

@@ -11,7 +11,7 @@ use tracer_common::sched::{
 use super::found::Way;
 use crate::{
     event::{Stack, Wait},
-    functions::{FUTEXES, has_any},
+    functions::{ACCEPTS, FUTEXES, has_any},
 };
 
 /// A process that ended waits of so long in all is followed, ns. So long a delay is felt.
@@ -46,13 +46,6 @@ const GIVES: &[&str] = &[
     "do_mq_timedsend",
 ];
 
-/// Functions in which a thread waits for the next connection.
-const ACCEPTS: &[&str] = &[
-    "inet_csk_accept",
-    "inet_csk_wait_for_connect",
-    "unix_accept",
-];
-
 /// The kind of a sleep. All others take what another process brings, or wait for what it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -64,7 +57,7 @@ enum Kind {
 impl Kind {
     fn of(frames: &[String]) -> Option<Self> {
         let is = |functions: &[&str], kind| has_any(frames, functions).then_some(kind);
-        let accepts = is(ACCEPTS, Self::Accepts);
+        let accepts = is(&ACCEPTS, Self::Accepts);
         let locks = || is(&FUTEXES, Self::Locks);
         accepts.or_else(locks).or_else(|| is(GIVES, Self::Gives))
     }

@@ -67,12 +67,8 @@ pub(super) fn who_may_hold(books: &Books, found: &Hypothesis) -> String {
         .filter(|_| all.next().is_none())
         .and_then(|of| only(books, &of));
     only.map_or_else(String::new, |id| {
-        let client = client(books, id).map(|client| format!(" for the client {client}"));
-        format!(
-            ", which its own process {} may hold{}",
-            named(&books.processes[id]),
-            client.unwrap_or_default()
-        )
+        let (process, client) = (named(&books.processes[id]), for_client(books, id));
+        format!(", which its own process {process} may hold{client}")
     })
 }
 
@@ -88,14 +84,7 @@ pub fn waiting_sessions(books: &Books) -> Vec<String> {
 }
 
 fn holders(books: &Books, of: &Sessions) -> String {
-    let with_client = |id: &ProcessId| {
-        let client = client(books, *id).map(|client| format!(" for the client {client}"));
-        format!(
-            "{}{}",
-            named(&books.processes[*id]),
-            client.unwrap_or_default()
-        )
-    };
+    let with_client = |id: &ProcessId| named(&books.processes[*id]) + &for_client(books, *id);
     if let Some(one) = only(books, of) {
         let one = with_client(&one);
         return format!("process {one} may have it: no other is in a transaction");
@@ -125,11 +114,13 @@ fn named(process: &Process) -> String {
     format!("{} ({})", process.pid, shorten(doing, COMMAND))
 }
 
-/// The client of this machine for which a process of one thread works at the end.
-fn client(books: &Books, id: ProcessId) -> Option<String> {
+/// The client of this machine for which a process of one thread works at the end: " for the client psql (pid 8)"; empty if it has none.
+fn for_client(books: &Books, id: ProcessId) -> String {
     let pid = books.processes[id].pid;
     let mut workers = books.workers.iter();
-    let (client, _) = workers.find(|(_, tids)| tids.contains(&pid))?;
-    let client = &books.processes[*client];
-    Some(format!("{} (pid {})", client.comm, client.pid))
+    let client = workers.find(|(_, tids)| tids.contains(&pid));
+    client.map_or_else(String::new, |(client, _)| {
+        let client = &books.processes[*client];
+        format!(" for the client {} (pid {})", client.comm, client.pid)
+    })
 }

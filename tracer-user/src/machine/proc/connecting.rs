@@ -2,10 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{SmallFiles, descriptors::Descriptors, numbers_in};
-
-/// Most threads of a process looked at.
-const MOST: usize = 1024;
+use super::{descriptors::Descriptors, system_call::each_call};
 
 /// The thread of a process that waits for the connect of each of these sockets, by their inodes; 0 where it is not known, or not one
 /// alone.
@@ -15,11 +12,9 @@ pub(super) fn askers(pid: u32, inodes: &[u64]) -> Vec<u32> {
         return vec![0; inodes.len()];
     };
     let places: HashMap<u64, usize> = inodes.iter().copied().zip(0..).collect();
-    let mut files = SmallFiles::default();
-    for tid in numbers_in(&format!("/proc/{pid}/task")).take(MOST) {
-        let line = files.read(format_args!("/proc/{pid}/task/{tid}/syscall"));
-        let connects = line.map(|line| descriptors.connects(line));
-        let known = connects.iter().flatten();
+    each_call(pid, |tid, line| {
+        let connects = descriptors.connects(line);
+        let known = connects.iter();
         let mut its: Vec<usize> = known
             .filter_map(|inode| places.get(inode).copied())
             .collect();
@@ -27,7 +22,7 @@ pub(super) fn askers(pid: u32, inodes: &[u64]) -> Vec<u32> {
         its.sort_unstable();
         its.dedup();
         its.into_iter().for_each(|place| waiting[place].push(tid));
-    }
+    });
     let alone = |tids: &Vec<u32>| match tids[..] {
         [tid] => tid,
         _ => 0,

@@ -4,11 +4,8 @@ use std::collections::HashMap;
 
 use tracer_common::tcp::{QUESTION_DATAGRAM, QUESTION_LISTENS};
 
-use super::{SmallFiles, descriptors::Descriptors, numbers_in, socket::Line};
+use super::{descriptors::Descriptors, socket::Line, system_call::each_call};
 use crate::event::Question;
-
-/// Most threads of a process looked at.
-const MOST: usize = 1024;
 
 /// The questions for whose answers threads of a process sleep, and for nothing else. Nobody knows when they were asked. `sockets` are those
 /// of its UDP sockets that have one peer, by inode.
@@ -16,17 +13,16 @@ pub(super) fn awaited(pid: u32, sockets: &HashMap<u64, Line>) -> Vec<Question> {
     let Some(descriptors) = Descriptors::of(pid) else {
         return Vec::new();
     };
-    let mut files = SmallFiles::default();
-    let threads = numbers_in(&format!("/proc/{pid}/task")).take(MOST);
-    let asked = threads.filter_map(|tid| {
-        let line = files.read(format_args!("/proc/{pid}/task/{tid}/syscall"))?;
-        let sleeper = descriptors.sleeper(tid, line)?;
-        match sleeper.inodes[..] {
-            [inode] => Some(question((pid, tid), sockets.get(&inode)?)),
-            _ => None,
+    let mut asked = Vec::new();
+    each_call(pid, |tid, line| {
+        let sleeper = descriptors.sleeper(tid, line);
+        if let Some([inode]) = sleeper.as_ref().map(|sleeper| &sleeper.inodes[..])
+            && let Some(socket) = sockets.get(inode)
+        {
+            asked.push(question((pid, tid), socket));
         }
     });
-    asked.collect()
+    asked
 }
 
 fn question((pid, tid): (u32, u32), socket: &Line) -> Question {

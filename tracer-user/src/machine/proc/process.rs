@@ -151,7 +151,7 @@ pub(super) fn stats() -> impl Iterator<Item = (u32, Stat)> {
 }
 
 /// `/proc/PID/stat` of one process.
-fn stat(files: &mut SmallFiles, pid: u32) -> Option<Stat> {
+pub(super) fn stat(files: &mut SmallFiles, pid: u32) -> Option<Stat> {
     Stat::parse(files.read(format_args!("/proc/{pid}/stat"))?)
 }
 

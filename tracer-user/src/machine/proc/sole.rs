@@ -7,7 +7,7 @@ use super::{
     accepted::{is_accepted_unix, peer_pid},
     hearing::is_small,
     peer::{Connection, clients_of},
-    process::Stat,
+    process::stat,
     process_descriptor,
     unanswered::{ends, streams},
 };
@@ -71,9 +71,7 @@ fn other_end(pid: u32, ports: &[u32]) -> Option<Other> {
 }
 
 fn sleeps(files: &mut SmallFiles, pid: u32) -> bool {
-    let stat = files.read(format_args!("/proc/{pid}/stat"));
-    let state = stat.and_then(Stat::parse).map(|stat| stat.state);
-    state == Some('S')
+    stat(files, pid).is_some_and(|stat| stat.state == 'S')
 }
 
 #[cfg(test)]

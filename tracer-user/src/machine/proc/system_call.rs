@@ -1,6 +1,19 @@
 //! The system call in which a thread sleeps, from `/proc/PID/task/TID/syscall`.
 
-use super::SmallFiles;
+use super::{SmallFiles, numbers_in};
+
+/// Most threads of a process looked at.
+const MOST: usize = 1024;
+
+/// Tells `see` of the threads of a process, each with the line of its system call. A thread that is gone has none.
+pub(super) fn each_call(pid: u32, mut see: impl FnMut(u32, &[u8])) {
+    let mut files = SmallFiles::default();
+    for tid in numbers_in(&format!("/proc/{pid}/task")).take(MOST) {
+        if let Some(line) = files.read(format_args!("/proc/{pid}/task/{tid}/syscall")) {
+            see(tid, line);
+        }
+    }
+}
 
 /// A system call of a sleeping thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

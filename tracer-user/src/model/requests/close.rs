@@ -164,11 +164,9 @@ impl Requests {
             known.is_some_and(|known| !known.untouched || known.turn.is_some())
         };
         let listens = |open: &&OpenSocket| self.listening.contains(&open.local_port);
-        let unread = self
+        let left: Vec<u32> = self
             .open_sockets
             .iter()
-            .filter(|open| open.unread_bytes > 0);
-        let left: Vec<u32> = unread
             .filter(listens)
             .filter(|open| !touched(open))
             .map(|open| open.pid)

@@ -23,32 +23,6 @@ fn stacks() -> [Event; 3] {
     ]
 }
 
-/// The same event, of the only thread of another process.
-fn of(pid: u32, event: Event) -> Event {
-    match event {
-        Event::Wait(wait) => Event::Wait(Wait {
-            pid,
-            tid: pid,
-            ..wait
-        }),
-        other => other,
-    }
-}
-
-/// A sleep that the only thread of another process ends.
-fn until(by: u32, sleep: Event) -> Event {
-    match sleep {
-        Event::Wait(wait) => Event::Wait(Wait {
-            waker_pid: by,
-            waker_tid: by,
-            waking_ns: wait.ns,
-            flags: WAIT_TASK_WAKER,
-            ..wait
-        }),
-        other => other,
-    }
-}
-
 /// A process is followed from `ms` on, since it ends waits of another one.
 fn follow(pid: u32, by_pid: u32, comm: &str, ms: u64) -> [Event; 3] {
     let follow = event::Follow {

@@ -31,23 +31,6 @@ fn stacks() -> [Event; 4] {
     ]
 }
 
-/// The same event, of the only thread of a process.
-fn of(pid: u32, event: Event) -> Event {
-    match event {
-        Event::Wait(wait) => Event::Wait(Wait {
-            pid,
-            tid: pid,
-            ..wait
-        }),
-        Event::Call(call) => Event::Call(Call {
-            pid,
-            tid: pid,
-            ..call
-        }),
-        other => other,
-    }
-}
-
 /// A process is born at `ms`, and runs at once.
 fn born(pid: u32, parent_pid: u32, comm: &str, ms: u64) -> [Event; 2] {
     let fork = event::Fork {
@@ -69,24 +52,6 @@ fn ends(pid: u32, ms: u64) -> Event {
         pid,
         tid: pid,
     })
-}
-
-/// A thread sleeps until another process's only thread wakes it.
-fn until(by: u32, sleep: Event) -> Event {
-    until_thread((by, by), sleep)
-}
-
-fn until_thread((pid, tid): (u32, u32), sleep: Event) -> Event {
-    match sleep {
-        Event::Wait(wait) => Event::Wait(Wait {
-            waker_pid: pid,
-            waker_tid: tid,
-            waking_ns: wait.ns,
-            flags: WAIT_TASK_WAKER,
-            ..wait
-        }),
-        other => other,
-    }
 }
 
 /// Two threads of the server that run but for these events.

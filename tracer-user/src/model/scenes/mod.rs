@@ -89,6 +89,47 @@ pub(crate) const fn at(ms: u64) -> u64 {
     T0 + ms * MS
 }
 
+/// The same event, of another process's one thread.
+pub(crate) fn of(pid: u32, event: Event) -> Event {
+    match event {
+        Event::Wait(wait) => Event::Wait(Wait {
+            pid,
+            tid: pid,
+            ..wait
+        }),
+        Event::Call(call) => Event::Call(Call {
+            pid,
+            tid: pid,
+            ..call
+        }),
+        Event::Thread(thread) => Event::Thread(event::Thread {
+            pid,
+            tid: pid,
+            ..thread
+        }),
+        other => other,
+    }
+}
+
+/// A sleep that the only thread of another process ends.
+pub(crate) fn until(by: u32, sleep: Event) -> Event {
+    until_thread((by, by), sleep)
+}
+
+/// A sleep that this thread (process, thread) ends, in its own context.
+pub(crate) fn until_thread((pid, tid): (u32, u32), sleep: Event) -> Event {
+    match sleep {
+        Event::Wait(wait) => Event::Wait(Wait {
+            waker_pid: pid,
+            waker_tid: tid,
+            waking_ns: wait.ns,
+            flags: WAIT_TASK_WAKER,
+            ..wait
+        }),
+        other => other,
+    }
+}
+
 pub(crate) fn process(pid: u32, comm: &str) -> event::Process {
     event::Process {
         pid,

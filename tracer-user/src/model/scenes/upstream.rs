@@ -33,28 +33,6 @@ fn end(pid: u32, socket: u64, local: &str, remote: &str, ms: u64) -> Event {
     })
 }
 
-/// The same event, of another process's one thread.
-fn of(pid: u32, event: Event) -> Event {
-    match event {
-        Event::Wait(wait) => Event::Wait(Wait {
-            pid,
-            tid: pid,
-            ..wait
-        }),
-        Event::Call(call) => Event::Call(Call {
-            pid,
-            tid: pid,
-            ..call
-        }),
-        Event::Thread(thread) => Event::Thread(event::Thread {
-            pid,
-            tid: pid,
-            ..thread
-        }),
-        other => other,
-    }
-}
-
 fn follow(pid: u32, by_pid: u32, port: u32, ms: u64) -> Vec<Event> {
     let process = event::Process {
         pid,

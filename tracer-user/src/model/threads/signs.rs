@@ -1,7 +1,7 @@
 //! What a stack shows beside the reason of its sleep: completions, pages, locks, interrupts. Names hold for 5.10 to 7.2.
 
 use super::sleep::{LOCK, Sleep};
-use crate::functions::{FILE_LOCKS, FUTEXES, has_any};
+use crate::functions::{ACCEPTS, FILE_LOCKS, FUTEXES, has_any};
 
 /// Does a sleep end with the completion of asynchronous I/O?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,14 +161,7 @@ pub(crate) fn receives_datagram(stack: &[String]) -> bool {
 /// Does it sleep until somebody connects?
 #[must_use]
 pub(crate) fn accepts(stack: &[String]) -> bool {
-    has_any(
-        stack,
-        &[
-            "inet_csk_accept",
-            "inet_csk_wait_for_connect",
-            "unix_accept",
-        ],
-    )
+    has_any(stack, &ACCEPTS)
 }
 
 /// Does it sleep until the audit daemon has written some of its records?
