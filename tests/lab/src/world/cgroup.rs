@@ -62,12 +62,7 @@ impl Cgroup {
     }
 
     fn with(controller: Controller, name: &str) -> Result<Self> {
-        let mounts =
-            fs::read_to_string("/proc/self/mounts").context("could not read the list of mounts")?;
-        let mounted = Hierarchy::mounted(&mounts, controller);
-        let hierarchy = chosen(mounted, |root| offers(root, controller)).context(
-            "no control groups are mounted here: mount them (`mount -t cgroup2 none /sys/fs/cgroup`) or use a machine with systemd",
-        )?;
+        let hierarchy = hierarchy(controller)?;
         if hierarchy.is_unified() && controller != Controller::Io {
             enable(hierarchy.root(), controller)?;
         }
@@ -153,6 +148,32 @@ impl Cgroup {
         set(&file, &limit)
             .with_context(|| format!("could not write {limit:?} to {}", file.display()))
     }
+}
+
+/// Where groups with a controller are made here.
+fn hierarchy(controller: Controller) -> Result<Hierarchy> {
+    let mounts =
+        fs::read_to_string("/proc/self/mounts").context("could not read the list of mounts")?;
+    let mounted = Hierarchy::mounted(&mounts, controller);
+    chosen(mounted, |root| offers(root, controller)).context(
+        "no control groups are mounted here: mount them (`mount -t cgroup2 none /sys/fs/cgroup`) or use a machine with systemd",
+    )
+}
+
+/// Lifts the limits of what the kernel's own threads read from a disk (`major:minor`) and write to it. A loop device keeps those that
+/// an earlier user left there. Only version 1 has such limits.
+pub(crate) fn lift_limits(disk: &str) -> Result<()> {
+    let hierarchy = hierarchy(Controller::Io)?;
+    for way in [Way::Read, Way::Write] {
+        let (name, unlimited) = hierarchy.disk_limit(way, disk, 0);
+        let file = hierarchy.root().join(name);
+        // A file that is not there has no words.
+        if words(&file).iter().any(|word| word == disk) {
+            set(&file, &unlimited)
+                .with_context(|| format!("could not lift the limit in {}", file.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Switches a controller on for the groups below.

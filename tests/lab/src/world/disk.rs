@@ -15,7 +15,7 @@ use tracer_tests::disk::{whole_disk_below, whole_disk_name_below};
 use xtask::command::output;
 
 use super::{
-    Room, ledger,
+    Room, cgroup, ledger,
     made::{Made, set},
     tools::tool,
 };
@@ -168,6 +168,7 @@ fn device(image: &Path, bytes: u64, scheduler: Option<&str>) -> Result<String> {
     setting(&device, "read_ahead_kb", READ_AHEAD_KB)?;
     // A device that was used before keeps what it was given then.
     setting(&device, "scheduler", scheduler.unwrap_or("none"))?;
+    cgroup::lift_limits(&number(device.trim_start_matches("/dev/"))?)?;
     Ok(device)
 }
 
@@ -211,9 +212,7 @@ impl Disk {
 
     /// Its number, as `major:minor`.
     pub(crate) fn number(&self) -> Result<String> {
-        let file = format!("/sys/class/block/{}/dev", self.name());
-        let number = fs::read_to_string(&file).with_context(|| format!("could not read {file}"))?;
-        Ok(number.trim().to_owned())
+        number(self.name())
     }
 
     /// Mounts it; reading does not write.
@@ -230,6 +229,13 @@ impl Disk {
         Made::Mount(self.point.clone()).remove()?;
         self.mount()
     }
+}
+
+/// The number of the device of this name, as `major:minor`.
+fn number(name: &str) -> Result<String> {
+    let file = format!("/sys/class/block/{name}/dev");
+    let number = fs::read_to_string(&file).with_context(|| format!("could not read {file}"))?;
+    Ok(number.trim().to_owned())
 }
 
 /// Takes the space now, so that a full disk is an error here and not a riddle later.
