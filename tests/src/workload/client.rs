@@ -73,8 +73,9 @@ impl Seen {
     pub fn summary(mut self) -> serde_json::Value {
         self.times_ns.sort_unstable();
         let times = &self.times_ns;
+        let mean_ns = times.iter().sum::<u64>().checked_div(times.len() as u64);
         json!({
-            "schema": "demo-client/1", "count": times.len(), "errors": self.errors, "bytes": self.bytes,
+            "schema": "demo-client/1", "count": times.len(), "errors": self.errors, "bytes": self.bytes, "mean_ns": mean_ns,
             "p50_ns": nearest_rank(times, 0.5), "p99_ns": nearest_rank(times, 0.99), "max_ns": times.last(),
         })
     }
@@ -335,5 +336,7 @@ mod tests {
         assert_eq!(seen.bytes, 1000 * seen.times_ns.len() as u64);
         let summary = seen.summary();
         assert!(summary["p50_ns"].as_u64() <= summary["p99_ns"].as_u64());
+        assert!(summary["mean_ns"].as_u64().is_some());
+        assert!(summary["mean_ns"].as_u64() <= summary["max_ns"].as_u64());
     }
 }

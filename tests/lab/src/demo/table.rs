@@ -98,10 +98,13 @@ mod tests {
         let without = Latency {
             p50_ns: 1_000_000,
             p99_ns: 2_000_000,
+            mean_ns: None,
+            requests: None,
         };
         let with = Latency {
             p50_ns: 40_000_000,
             p99_ns: 90_500_000,
+            ..without
         };
         Outcome {
             scene: Scene::Disk,

@@ -4,11 +4,13 @@
 //! have grown as the label says. Else it is void, and tried again. A right verdict has the right resource and every guilty backup,
 //! with the shares that the kernel counted. A verdict that accuses anybody else is wrong, whatever else is right.
 //!
-//! Code map: [`scenarios`] lists the scenarios in words of [`scenario`]. [`mod@play`] plays one with [`meter`]s. [`outcome`] is the
-//! kept result, with tracer's verdict as [`said`](crate::said) reads it. [`mod@grade`] compares, [`table`] and [`mod@calibration`] show.
+//! Code map: [`scenarios`] lists the scenarios in words of [`scenario`]. [`mod@play`] plays one with [`meter`]s, and [`felt`] asks
+//! whether the client felt it. [`outcome`] is the kept result, with tracer's verdict as [`said`](crate::said) reads it. [`mod@grade`]
+//! compares, [`table`] and [`mod@calibration`] show.
 
 mod again;
 mod calibration;
+mod felt;
 mod grade;
 mod meter;
 mod outcome;

@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use xtask::{command::say, paths};
 
 use super::{
+    felt,
     meter::{Cast, Meter},
     outcome::{Asked, Label, Measured, Outcome, Suspect},
     scenario::{Scenario, Scene, Truth},
@@ -30,8 +31,6 @@ use crate::{
 const MEASURED: Duration = Duration::from_secs(3);
 /// How long the backups run before anything is measured: their queues must have filled.
 const SETTLED: Duration = Duration::from_millis(1500);
-/// Less than this on top of the slowest requests is no harm. The slowest of fast requests vary by as much on their own.
-const NOBODY_FEELS_NS: u64 = 2_000_000;
 /// How often to look which processes there are.
 const OFTEN: Duration = Duration::from_millis(100);
 /// What a report calls the resource of who waits for somebody's answer, and that of who waits for nothing.
@@ -135,28 +134,24 @@ impl Play<'_> {
         Ok(outcome)
     }
 
+    /// How long the client asks beside the backups.
+    fn asked(&self) -> Duration {
+        self.window.unwrap_or(MEASURED) + self.margin
+    }
+
+    /// Why a run does not count, if it does not: its physics did not happen.
+    fn void(&self, outcome: &Outcome) -> Option<String> {
+        if self.scene.client.is_some() && outcome.with.is_none() {
+            return Some("no request had an answer".to_owned());
+        }
+        self.not_felt(outcome.without, outcome.with)
+            .or_else(|| self.not_as_long(outcome.with))
+            .or_else(|| not_grown(&outcome.measured))
+    }
+
     /// Why the client's figures are not those of the scenario, if they are not.
     fn not_felt(&self, without: Option<Latency>, with: Option<Latency>) -> Option<String> {
-        let bounds = self.scene.slower.as_ref()?;
-        let (without, with) = (without?, with?);
-        if *bounds.start() <= 1.0 && with.p99_ns < without.p99_ns + NOBODY_FEELS_NS {
-            return None;
-        }
-        let slowest = with.p99_ns as f64 / without.p99_ns as f64;
-        let usual = with.p50_ns as f64 / without.p50_ns as f64;
-        // The slowest of a hundred requests is chance, also without the backups. Harm to the usual requests is harm too.
-        let times = if *bounds.start() > 1.0 {
-            slowest.max(usual)
-        } else {
-            slowest
-        };
-        (!bounds.contains(&times)).then(|| {
-            format!(
-                "requests take {times:.1} times as long, not {} to {}",
-                bounds.start(),
-                bounds.end()
-            )
-        })
+        felt::not_felt(self.scene.slower.as_ref()?, without?, with?, self.asked())
     }
 
     /// Why requests do not take as long as those of the scenario, if they do not.
@@ -174,7 +169,7 @@ impl Play<'_> {
 
     /// Counts, and has tracer watch if it is asked.
     fn watch(&self, running: &mut Actors, outcome: &mut Outcome) -> Result<()> {
-        let client = self.client(self.window.unwrap_or(MEASURED) + self.margin)?;
+        let client = self.client(self.asked())?;
         let tracer = match self.window {
             None => None,
             Some(window) => Some(self.attach(running.server.pid(), window)?),
@@ -186,7 +181,9 @@ impl Play<'_> {
         keep_this_thread_on(&cpus)?;
         let (watched, status) = counted?;
         running.expect_alive()?;
-        outcome.with = client.map(measured).transpose()?;
+        // The backups may be so much in the way that no request has an answer in time. Then there is nothing to compare.
+        let figures = client.map(Running::output).transpose()?;
+        outcome.with = figures.and_then(|json| Latency::parse(&json).ok());
         let uses = self.uses().len();
         let physics = self.scene.physics.iter().zip(&watched.grown[uses..]);
         outcome.measured = physics
@@ -198,13 +195,7 @@ impl Play<'_> {
             })
             .collect();
         outcome.label = self.label(&watched.grown[..uses], &watched.cast);
-        let missing = outcome.measured.iter().find(|measured| !measured.holds());
-        let missing =
-            missing.map(|measured| format!("{}: {:.3}", measured.what, measured.per_second));
-        outcome.void = self
-            .not_felt(outcome.without, outcome.with)
-            .or_else(|| self.not_as_long(outcome.with))
-            .or(missing);
+        outcome.void = self.void(outcome);
         match status {
             None => {}
             Some(Err(why)) => outcome.failed = Some(why),
@@ -399,6 +390,12 @@ fn join(all: &mut Cast, seen: Cast) {
     for (all, seen) in others.chain(extras) {
         joined(all, seen);
     }
+}
+
+/// The first counter that did not grow as it should have, if there is one.
+fn not_grown(measured: &[Measured]) -> Option<String> {
+    let missing = measured.iter().find(|measured| !measured.holds())?;
+    Some(format!("{}: {:.3}", missing.what, missing.per_second))
 }
 
 /// A client's figures, once it is done.

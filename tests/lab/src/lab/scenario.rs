@@ -48,8 +48,7 @@ pub(crate) struct Scene {
     pub(crate) disks: Vec<Disk>,
     /// Whether anybody holds a resource, and which.
     pub(crate) truth: Truth,
-    /// How many times slower the client's requests must be while the backups run. The slowest ones count; where there must be harm,
-    /// the usual ones count too.
+    /// How many times slower the client's requests must be while the backups run ([`felt`](super::felt) says which ones).
     pub(crate) slower: Option<RangeInclusive<f64>>,
     /// How long the client's requests must usually take while the backups run, in milliseconds.
     pub(crate) usual_ms: Option<RangeInclusive<f64>>,
@@ -287,7 +286,7 @@ impl Scene {
         }
     }
 
-    /// The backups change nothing: the slowest requests take at most half as long again.
+    /// The backups change nothing: requests take at most half as long again.
     pub(crate) fn unharmed(self) -> Self {
         Self {
             slower: Some(0.0..=1.5),

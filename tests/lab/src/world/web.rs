@@ -96,6 +96,7 @@ const URIS: usize = 16;
 const LOAD: &str = r#"log="$1/h2load-$$"
 h2load --duration "$(($6 / 1000))" --header 'accept-encoding: gzip' --clients "$2" --rps "$3" "$4" --input-file "$1/uris" \
     --log-file "$log" >/dev/null || exit
-awk '$2 == 200 { print $3 * 1000 }' "$log" | sort -n | awk '{ t[NR] = $1 }
+awk '$2 == 200 { print $3 * 1000 }' "$log" | sort -n | awk '{ t[NR] = $1; sum += $1 }
     function at(q) { k = int(NR * q); return t[k < 1 ? 1 : k + (k < NR * q)] }
-    END { if (NR == 0) exit 1; printf "{\"count\": %d, \"p50_ns\": %d, \"p99_ns\": %d}\n", NR, at(0.5), at(0.99) }'"#;
+    END { if (NR == 0) exit 1
+        printf "{\"count\": %d, \"p50_ns\": %d, \"p99_ns\": %d, \"mean_ns\": %d}\n", NR, at(0.5), at(0.99), sum / NR }'"#;
