@@ -144,7 +144,9 @@ for number in range(args.connections):
     threading.Thread(target=converse, args=[number], daemon=True).start()
 time.sleep(args.for_ms / 1000)
 now = time.monotonic()
-all_times = sorted(times + [now - begin for begin in list(since.values())])
+answered = max(times, default=0)
+# An age says how long a request takes only if none with an answer took so long: the others may just have begun.
+all_times = sorted(times + [now - begin for begin in list(since.values()) if now - begin > answered])
 if all_times:
     at = lambda q: int(1e9 * all_times[min(len(all_times) - 1, int(len(all_times) * q))])
     mean = int(1e9 * sum(all_times) / len(all_times))
