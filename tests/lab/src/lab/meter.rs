@@ -21,6 +21,8 @@ pub(crate) enum Meter {
     Taken(Who),
     /// Time in which a disk had work (`/sys/class/block/NAME/stat`, field 10).
     DiskBusy(String),
+    /// Bytes that were written to a disk (the same file, field 7).
+    DiskWritten(String),
     /// Bytes that left through a device's queueing discipline (`tc -s qdisc`).
     Sent(String),
     /// Packets that a device's queueing discipline held back or dropped (`tc -s qdisc`: overlimits and dropped).
@@ -74,7 +76,8 @@ impl Meter {
             Self::Queued(who) => sum(*who, queued),
             Self::Read(who) => sum(*who, |pid| io(pid, "read_bytes: ")),
             Self::Taken(who) => sum(*who, |pid| io(pid, "rchar: ")),
-            Self::DiskBusy(disk) => disk_busy(disk)?,
+            Self::DiskBusy(disk) => disk_figure(disk, 10)? / 1000.0,
+            Self::DiskWritten(disk) => disk_figure(disk, 7)? * SECTOR_BYTES,
             Self::Sent(device) => qdisc(device, &["Sent"])?,
             Self::HeldBack(device) => qdisc(device, &["dropped", "overlimits"])?,
             Self::TakenBack => vmstat(&["pgsteal_kswapd", "pgsteal_direct"])?,
@@ -92,6 +95,7 @@ impl Meter {
             Self::Read(who) => format!("{} reads B/s", who.name()),
             Self::Taken(who) => format!("{} takes B/s", who.name()),
             Self::DiskBusy(disk) => format!("{disk} busy s/s"),
+            Self::DiskWritten(disk) => format!("{disk} written B/s"),
             Self::Sent(device) => format!("{device} sends B/s"),
             Self::HeldBack(device) => format!("{device} holds back packets/s"),
             Self::TakenBack => "taken back pages/s".to_owned(),
@@ -144,14 +148,18 @@ fn io(pid: u32, name: &str) -> Option<f64> {
         .ok()
 }
 
-fn disk_busy(disk: &str) -> Result<f64> {
+/// Of that file, whatever blocks the disk has.
+const SECTOR_BYTES: f64 = 512.0;
+
+/// A field of a disk's `stat`, counted from 1 as the kernel's documentation counts them (`Documentation/block/stat.rst`).
+fn disk_figure(disk: &str, field: usize) -> Result<f64> {
     let file = format!("/sys/class/block/{disk}/stat");
     let text = fs::read_to_string(&file).with_context(|| format!("could not read {file}"))?;
-    let millis = text
+    let figure = text
         .split_whitespace()
-        .nth(9)
-        .and_then(|field| field.parse::<f64>().ok());
-    Ok(millis.with_context(|| format!("{file} has no time"))? / 1000.0)
+        .nth(field - 1)
+        .and_then(|figure| figure.parse::<f64>().ok());
+    figure.with_context(|| format!("{file} has no field {field}"))
 }
 
 fn vmstat(names: &[&str]) -> Result<f64> {

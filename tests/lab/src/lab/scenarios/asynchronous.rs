@@ -196,9 +196,14 @@ const UNPACK: &str = r#"for n in $(seq 9); do mkdir "$1/out-$n"
 /// More than the kernel half remembers on a small machine.
 const SMALL_FILES: usize = 30_000;
 
-/// A disk with so many bytes, to which everybody writes slowly, the kernel's threads too. They are in no group of ours. So the disk
-/// lies on another one, to which they may write only so much.
-fn slowly_written(stage: &Stage, name: &str, bytes: usize) -> Result<[Disk; 2]> {
+/// A disk with so many bytes, to which everybody writes so many bytes a second, the kernel's threads too. They are in no group of
+/// ours. So the disk lies on another one, to which they may write only so much.
+pub(super) fn slowly_written(
+    stage: &Stage,
+    name: &str,
+    bytes: usize,
+    speed: u64,
+) -> Result<[Disk; 2]> {
     let bytes = disk::bytes_for(bytes as u64);
     let below = disk::attach(
         &stage.room,
@@ -208,13 +213,16 @@ fn slowly_written(stage: &Stage, name: &str, bytes: usize) -> Result<[Disk; 2]> 
     )?;
     let disk = disk::attach_on(&stage.room, &below, name, bytes - (64 << 20))?;
     let group = &stage.room.group;
-    group.limit_write_back(&below.number()?, SPEED / 2)?;
+    group.limit_write_back(&below.number()?, speed)?;
     Ok([disk, below])
 }
 
+/// Half as fast as the slow disk that others read.
+const HALF_SPEED: u64 = SPEED / 2;
+
 fn small_files(stage: &Stage, here: bool) -> Result<Scene> {
     const ROOM: usize = 1500 << 20;
-    let [disk, _below] = slowly_written(stage, "disk", ROOM)?;
+    let [disk, _below] = slowly_written(stage, "disk", ROOM, HALF_SPEED)?;
     let server = syncing(stage, &disk);
     let archive = stage.files("archive", SMALL_FILES, 64)?;
     if here {
@@ -225,7 +233,7 @@ fn small_files(stage: &Stage, here: bool) -> Result<Scene> {
             .at_least(busy, BUSY)
             .with_disk(disk));
     }
-    let [other, _below] = slowly_written(stage, "other", ROOM)?;
+    let [other, _below] = slowly_written(stage, "other", ROOM, HALF_SPEED)?;
     let tar = stage.script(UNPACK, &other.point, &archive);
     let busy = Meter::DiskBusy(other.name().to_owned());
     Ok(Scene::alone(server)
@@ -237,7 +245,7 @@ fn small_files(stage: &Stage, here: bool) -> Result<Scene> {
 
 /// What was dirtied before belongs to nobody who lives.
 fn dirty_before(stage: &Stage) -> Result<Scene> {
-    let [disk, _below] = slowly_written(stage, "disk", 700 << 20)?;
+    let [disk, _below] = slowly_written(stage, "disk", 700 << 20, HALF_SPEED)?;
     let server = r#"dd if=/dev/zero of="$1/big" bs=1M count=300 status=none
         exec fio --directory="$1" "#
         .to_owned()

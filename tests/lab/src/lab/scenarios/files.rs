@@ -1,8 +1,12 @@
 //! Scenarios of the disk that a file is on: who writes to another one is innocent, and so is who reads a disk that serves no file.
 
 use anyhow::Result;
+use tracer_tests::slow_disk::SPEED;
 
-use super::disk::{BUSY, LARGE, LARGE_BYTES, SERVED, SERVED_BYTES, cold_client, direct};
+use super::{
+    asynchronous::slowly_written,
+    disk::{BUSY, LARGE, LARGE_BYTES, SERVED, SERVED_BYTES, cold_client, direct},
+};
 use crate::lab::{
     meter::{Meter, Who},
     scenario::{Scenario, Scene, Stage, files_on},
@@ -20,7 +24,7 @@ pub(crate) const ALL: &[Scenario] = &[
         name: "same-disk-writer",
         about: "a server writes short files and waits for each; another program writes large ones to the same disk",
         quick: false,
-        make: |stage| written(stage, "log", true),
+        make: |stage| on_same_disk(stage, "log", WRITES),
     },
     Scenario {
         name: "limited-disk-writer",
@@ -30,7 +34,7 @@ pub(crate) const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "limited-disk-alone",
-        about: "a limit on the server's disk holds its short files up a little; another program writes large ones to another disk",
+        about: "a limit on the server's disk leaves room for its short files; another program writes large ones to another disk",
         quick: false,
         make: |stage| limited(stage, false),
     },
@@ -38,19 +42,19 @@ pub(crate) const ALL: &[Scenario] = &[
         name: "other-disk-writer",
         about: "a server writes short files and waits for each; another program writes large ones to another disk",
         quick: false,
-        make: |stage| written(stage, "log", false),
+        make: |stage| on_other_disk(stage, "log"),
     },
     Scenario {
         name: "same-disk-syncfs",
         about: "a server writes a disk out for each request; another program writes to the same disk",
         quick: false,
-        make: |stage| written(stage, "sync", true),
+        make: |stage| on_same_disk(stage, "sync", DIRTIES),
     },
     Scenario {
         name: "other-disk-syncfs",
         about: "a server writes a disk out for each request; another program writes to another disk",
         quick: false,
-        make: |stage| written(stage, "sync", false),
+        make: |stage| on_other_disk(stage, "sync"),
     },
     Scenario {
         name: "fuse-disk",
@@ -90,6 +94,8 @@ pub(super) fn writing_to(stage: &Stage, work: &str, here: &Disk) -> Result<Scene
     std::fs::create_dir(&notes)?;
     let address = world::loopback()?;
     let room = &stage.room;
+    // Who has a disk written out has a lock of it meanwhile: of two at a time, one would wait for the other.
+    let connections = if work == "sync" { 1 } else { 2 };
     let work = format!("--work={work}");
     let log = format!("--log={}", notes.display());
     let server = python::server(
@@ -101,23 +107,30 @@ pub(super) fn writing_to(stage: &Stage, work: &str, here: &Disk) -> Result<Scene
     )?;
     let client = room
         .client(address, &served)
-        .with(["--connections=2", "--think-ms=20"])
+        .with([format!("--connections={connections}")])
+        .with(["--think-ms=20"])
         .on_cpus(stage.elsewhere.clone());
     Ok(Scene::new(server.on_cpus(vec![stage.cpu]), address, client))
 }
 
-/// Beside it a program writes large files to the same disk, or to one in memory.
-fn written(stage: &Stage, work: &str, same: bool) -> Result<Scene> {
+/// Beside it a program writes to the same disk, which is slow for all who write, the kernel's own threads too. A fast disk has
+/// everything done before anybody waits.
+fn on_same_disk(stage: &Stage, work: &str, script: &str) -> Result<Scene> {
+    let [here, _below] = slowly_written(stage, "here", 256 << 20, SPEED)?;
+    files_on(&here, "large", 2, 2 << 20)?;
+    let scene = writing_to(stage, work, &here)?;
+    let backup = writer(stage, script, &here);
+    let busy = Meter::DiskBusy(here.name().to_owned());
+    Ok(scene
+        .guilty("backup", backup)
+        .holds("disk", None)
+        .at_least(busy, WRITTEN)
+        .with_disk(here))
+}
+
+/// Beside it a program writes to a disk in memory.
+fn on_other_disk(stage: &Stage, work: &str) -> Result<Scene> {
     let (scene, here) = writing(stage, work)?;
-    if same {
-        let backup = writer(stage, WRITES, &here);
-        let busy = Meter::DiskBusy(here.name().to_owned());
-        return Ok(scene
-            .guilty("backup", backup)
-            .holds("disk", None)
-            .at_least(busy, WRITTEN)
-            .with_disk(here));
-    }
     let scene = beside_memory(stage, scene)?;
     Ok(scene.unharmed().with_disk(here))
 }
@@ -133,30 +146,44 @@ pub(super) fn beside_memory(stage: &Stage, scene: Scene) -> Result<Scene> {
         .with_disk(there))
 }
 
-/// The limit is in front of the disk: the device itself is idle most of the time.
+/// How much the server and the program beside it may write to the disk together, in bytes per second.
+const LIMIT: u64 = 12 << 20;
+
+/// The limit is in front of the disk: the device itself is idle most of the time. It is the group's of all programs here. Each of them
+/// waits for its files by `fsync`, and so writes them itself: in version 1 a group has no part in what the kernel's threads write.
 fn limited(stage: &Stage, same: bool) -> Result<Scene> {
     let (scene, here) = writing(stage, "log")?;
-    let group = &stage.room.group;
-    group.limit_write_back(&here.number()?, 12 << 20)?;
-    if same {
-        let backup = writer(stage, SHORT_WRITES, &here);
-        return Ok(scene
-            .guilty("backup", backup)
-            .holds("disk", None)
-            .with_disk(here));
+    stage.room.group.limit_writes(&here.number()?, LIMIT)?;
+    if !same {
+        let scene = beside_memory(stage, scene)?;
+        return Ok(scene.unharmed().with_disk(here));
     }
-    let scene = beside_memory(stage, scene)?;
-    Ok(scene.unharmed().with_disk(here))
+    // The journal's thread writes what belongs to new files. This one is there before.
+    files_on(&here, "large", 1, 4 << 20)?;
+    let backup = writer(stage, SHORT_WRITES, &here);
+    // The limit is used up, and it holds.
+    let written = Meter::DiskWritten(here.name().to_owned());
+    Ok(scene
+        .guilty("backup", backup)
+        .holds("disk", None)
+        .at_least(written.clone(), 0.6 * LIMIT as f64)
+        .at_most(written, 1.3 * LIMIT as f64)
+        .with_disk(here))
 }
 
 /// It writes as much as a limit lets through, in pieces that take a part of a second.
 const SHORT_WRITES: &str = r#"while :; do
-    dd if=/dev/zero of="$1/large" bs=1M count=4 conv=notrunc,fsync status=none; done"#;
+    dd if=/dev/zero of="$1/large/0000.txt" bs=1M count=4 conv=notrunc,fsync status=none; done"#;
 
-/// It writes as much as the disk takes, over and over, by kernel threads.
-const WRITES: &str = r#"for lane in 1 2; do while :; do
-    dd if=/dev/zero of="$1/large-$lane" bs=1M count=64 conv=notrunc status=none
+/// It writes as much as the disk takes, over and over, by kernel threads. Each piece takes the disk a twelfth of a second: a short file
+/// waits for some of them, and still some dozens are written while tracer watches.
+const WRITES: &str = r#"for file in "$1"/large/*; do while :; do
+    dd if=/dev/zero of="$file" bs=1M count=2 conv=notrunc status=none
     sync -f "$1"; done & done; wait"#;
+
+/// It leaves the writing to whoever has the disk written out, which the server does for each answer.
+const DIRTIES: &str = r#"while :; do
+    dd if=/dev/zero of="$1/large/0000.txt" bs=1M count=2 conv=notrunc status=none; sleep 0.05; done"#;
 
 /// It writes now and then. The kernel's own work for a disk in memory would hold up the server's CPU, if it wrote all the time.
 pub(super) const LIGHT_WRITES: &str = r#"while :; do
