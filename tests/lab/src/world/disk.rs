@@ -106,6 +106,25 @@ pub(crate) fn swap_to(device: &Path) -> Result<()> {
     })
 }
 
+/// Has the kernel write back what is dirty as soon as it is so many bytes, until everything is removed. By itself it waits for half a
+/// minute, or until it is a part of all memory, which is more on a large machine than a disk is written in that time.
+pub(crate) fn write_back_from(bytes: u64) -> Result<()> {
+    let [in_bytes, in_percent] = ["bytes", "ratio"]
+        .map(|unit| PathBuf::from(format!("/proc/sys/vm/dirty_background_{unit}")));
+    let read = |file: &PathBuf| {
+        fs::read_to_string(file).with_context(|| format!("could not read {}", file.display()))
+    };
+    // One of the two counts, and the other is 0.
+    let was = match read(&in_bytes)?.trim() {
+        "0" => Made::Setting(in_percent.clone(), read(&in_percent)?.trim().to_owned()),
+        limit => Made::Setting(in_bytes.clone(), limit.to_owned()),
+    };
+    ledger::make(was, || {
+        set(&in_bytes, &bytes.to_string())
+            .with_context(|| format!("could not write {bytes} to {}", in_bytes.display()))
+    })
+}
+
 /// A new disk over a file in memory: it shares no disk with any other.
 pub(crate) fn attach_in_memory(room: &Room, name: &str, bytes: u64) -> Result<Disk> {
     let dir = Path::new(IN_MEMORY).join(super::name());

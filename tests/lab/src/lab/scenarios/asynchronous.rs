@@ -245,11 +245,19 @@ fn small_files(stage: &Stage, here: bool) -> Result<Scene> {
 
 /// What was dirtied before belongs to nobody who lives.
 fn dirty_before(stage: &Stage) -> Result<Scene> {
-    let [disk, _below] = slowly_written(stage, "disk", 700 << 20, HALF_SPEED)?;
-    let server = r#"dd if=/dev/zero of="$1/big" bs=1M count=300 status=none
-        exec fio --directory="$1" "#
-        .to_owned()
-        + SYNCS;
+    /// How long it is written back besides the window, with room to spare.
+    const BESIDES_SECONDS: u64 = 15;
+    /// Bytes besides, for what the server writes.
+    const BESIDES_BYTES: usize = 400 << 20;
+    let dirtied = HALF_SPEED * (stage.window.as_secs() + BESIDES_SECONDS);
+    let room_for = usize::try_from(dirtied)? + BESIDES_BYTES;
+    let [disk, _below] = slowly_written(stage, "disk", room_for, HALF_SPEED)?;
+    disk::write_back_from(4 << 20)?;
+    let server = format!(
+        r#"dd if=/dev/zero of="$1/big" bs=1M count={} status=none
+        exec fio --directory="$1" {SYNCS}"#,
+        dirtied >> 20
+    );
     let server = stage.room.script(&server, &disk.point);
     let busy = Meter::DiskBusy(disk.name().to_owned());
     Ok(Scene::alone(server)
