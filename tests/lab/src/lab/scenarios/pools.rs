@@ -127,7 +127,7 @@ pub(super) fn beside_tar(stage: &Stage, server: Make) -> Result<Scene> {
     served_by(stage, trees(stage, None, false, TAR)?, server)
 }
 
-/// tar reads a disk that is not the server's.
+/// tar reads a disk that is not the server's, and leaves a CPU to the server.
 pub(super) fn elsewhere(stage: &Stage, server: Make) -> Result<Scene> {
     let files = Trees::for_a_window(stage)?;
     let other = stage.slow_disk("other", files.bytes(), None)?;
@@ -136,7 +136,10 @@ pub(super) fn elsewhere(stage: &Stage, server: Make) -> Result<Scene> {
     let served = files_on(&disk, "served", SERVED, SERVED_BYTES)?;
     let address = world::loopback()?;
     let client = cold_client(stage, address, &served);
-    let mut tar = stage.room.script(TAR, &backed_up);
+    let mut tar = stage
+        .room
+        .script(TAR, &backed_up)
+        .on_cpus(stage.elsewhere.clone());
     // The speed limit is a group's: each disk has its own readers'.
     tar.groups = vec![stage.other_group()?.procs()];
     Ok(

@@ -126,7 +126,9 @@ fn briefly(stage: &Stage) -> Result<Scene> {
 
 /// The busy program writes its pid, joins the group, and is stopped and frozen in it.
 fn neighbour(stage: &Stage) -> Result<Scene> {
-    let (scene, _) = served(stage)?;
+    let (mut scene, _) = served(stage)?;
+    // With the server, because beside the busy program the client would wait for that one itself.
+    scene.client = scene.client.map(|client| client.on_cpus(vec![stage.cpu]));
     let group = Cgroup::to_freeze(&format!("{}-frozen", world::name()))?;
     let (file, words) = group.freezer();
     let hog = stage.hog(1).on_cpus(stage.elsewhere.clone());
