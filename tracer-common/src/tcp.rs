@@ -135,6 +135,8 @@ pub const QUESTION_OVER: u32 = 1;
 pub const QUESTION_DATAGRAM: u32 = 2;
 /// The process has looked for an answer, and found none yet.
 pub const QUESTION_LISTENS: u32 = 4;
+/// Beside [`QUESTION_OVER`]: one of several datagrams that were sent at once is answered, and the others are not.
+pub const QUESTION_MORE: u32 = 8;
 
 /// A target asks whoever is at an address, and has no answer yet: it connects, or sends a datagram. Or such a question is over.
 #[repr(C)]

@@ -154,8 +154,14 @@ impl Question {
     /// Is it a question, whatever the process does after it? A datagram to a service that does not answer each may be none.
     #[must_use]
     pub fn surely_asks(&self) -> bool {
+        !self.is_datagram() || self.is_answered_each()
+    }
+
+    /// Is it a datagram to a service that answers each?
+    #[must_use]
+    pub fn is_answered_each(&self) -> bool {
         let port = self.remote.rsplit(':').next();
-        !self.is_datagram() || port.is_some_and(|port| ANSWER_ALL.contains(&port))
+        self.is_datagram() && port.is_some_and(|port| ANSWER_ALL.contains(&port))
     }
 }
 

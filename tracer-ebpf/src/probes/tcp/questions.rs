@@ -3,7 +3,7 @@
 //! Only on 6.3 and later, by the tracepoints of sends and receives.
 
 use aya_ebpf::{macros::map, maps::LruHashMap};
-use tracer_common::tcp::{QUESTION_DATAGRAM, QUESTION_LISTENS, QUESTION_OVER};
+use tracer_common::tcp::{QUESTION_DATAGRAM, QUESTION_LISTENS, QUESTION_MORE, QUESTION_OVER};
 
 use crate::{
     filter::is_target,
@@ -19,16 +19,27 @@ struct Talk {
     asked_ns: u64,
     /// Own port, and the peer that it is connected to, if any: another socket may come to lie at the same address.
     ends: u64,
+    /// Stands for the address of the last question; 0 if that is not known.
+    to: u64,
     /// `IS_OPEN` and the like.
-    flags: u64,
+    flags: u32,
+    /// Datagrams of the last question that have no answer yet.
+    owed: u32,
 }
 
-/// The last question has no answer yet.
-const IS_OPEN: u64 = 1;
+/// The last question has no answer yet, or not all of them.
+const IS_OPEN: u32 = 1;
 /// It received before it sent: what it sends are answers.
-const SERVES: u64 = 2;
+const SERVES: u32 = 2;
 /// The process has looked for the answer to the last question.
-const LISTENS: u64 = 4;
+const LISTENS: u32 = 4;
+/// The datagrams of the last question went to several addresses: the first answer is enough.
+const SCATTERED: u32 = 8;
+/// One of them is answered, which was emitted.
+const PARTLY: u32 = 16;
+
+/// Stands for the address of the one peer of a socket.
+const PEER: u64 = 1;
 
 /// By the socket's kernel address.
 #[map]
@@ -39,7 +50,8 @@ static TALKS: LruHashMap<u64, Talk> = LruHashMap::with_max_entries(4096, 0);
 static ROUTES: LruHashMap<u64, Route> = LruHashMap::with_max_entries(1024, 0);
 
 /// A question that is emitted while another one is open comes at least so long after it, ns. One look-up of a name sends several
-/// datagrams at once, and who streams sends them all the time.
+/// datagrams at once, and who streams sends them all the time. What is sent sooner belongs to the same question. How many of its datagrams
+/// are answered is counted here; user space knows which services answer each.
 const APART_NS: u64 = 100_000;
 
 /// The kernel gives no port below this to a socket that did not ask for it (`ip_local_port_range`, unless somebody has changed it). Who
@@ -63,24 +75,56 @@ pub(super) fn sent(sk: Sock, result: i32) {
     }
     let Some(talk) = talk(sk) else { return };
     let now = now();
-    let is_open = talk.flags & IS_OPEN != 0;
-    let asks = talk.flags & SERVES == 0 && !(is_open && now.wrapping_sub(talk.asked_ns) < APART_NS);
-    if asks {
-        talk.asked_ns = now;
-        talk.flags = IS_OPEN;
-    }
-    if sk.remote_port_be() != 0 {
+    let key = sk.key();
+    let has_peer = sk.remote_port_be() != 0;
+    let to = if has_peer { PEER } else { destination(key) };
+    let asks = asks(talk, to, now);
+    if has_peer {
         if asks {
             emit_question(sk, (pid, tid), QUESTION_DATAGRAM, now);
         }
         return;
     }
-    let key = sk.key();
     if asks {
         emit_question_to(sk, (pid, tid), QUESTION_DATAGRAM, now, ROUTES.get_ptr(key));
     }
     // The next datagram may go elsewhere, and stand in a queue as its send returns. And another socket may come to lie there.
     let _ = ROUTES.remove(key);
+}
+
+/// Is a datagram to this address a question of its own? Else it belongs to the one before, or is an answer.
+#[inline(always)]
+fn asks(talk: &mut Talk, to: u64, now: u64) -> bool {
+    if talk.flags & SERVES != 0 {
+        return false;
+    }
+    let is_whole = talk.flags & (IS_OPEN | PARTLY) == IS_OPEN;
+    if is_whole && now.wrapping_sub(talk.asked_ns) < APART_NS {
+        if to != 0 && to == talk.to {
+            talk.owed = talk.owed.wrapping_add(1);
+        } else {
+            talk.flags |= SCATTERED;
+        }
+        return false;
+    }
+    talk.asked_ns = now;
+    talk.to = to;
+    talk.flags = IS_OPEN;
+    talk.owed = 1;
+    true
+}
+
+/// Stands for the address to which a socket without a peer has just sent; 0 if that is not known.
+#[inline(always)]
+fn destination(key: u64) -> u64 {
+    let Some(route) = ROUTES.get_ptr(key) else {
+        return 0;
+    };
+    // SAFETY: a map value.
+    let route = unsafe { &*route };
+    let [a, b, c, d] = route.to;
+    let address = a ^ b.rotate_left(8) ^ c.rotate_left(16) ^ d.rotate_left(24);
+    u64::from(address) << 32 | u64::from(route.port)
 }
 
 /// A packet leaves through an interface. Without a queue before that, it does so within the call that sends it. The address to which a
@@ -134,15 +178,34 @@ pub(super) fn received(sk: Sock, result: i32, flags: u32) {
         if is_first && !is_connected {
             talk.flags = SERVES;
         } else if is_first || talk.flags & IS_OPEN != 0 {
-            let now = now();
-            talk.asked_ns = now;
-            talk.flags = 0;
-            emit_question(sk, (pid, tid), QUESTION_DATAGRAM | QUESTION_OVER, now);
+            answered(sk, (pid, tid), talk, result > 0);
         }
     } else if failed == EAGAIN && talk.flags & (IS_OPEN | LISTENS) == IS_OPEN {
         talk.flags |= LISTENS;
         let told = QUESTION_DATAGRAM | QUESTION_LISTENS;
         emit_question(sk, (pid, tid), told, now());
+    }
+}
+
+/// Something came back. An answer is one of as many as datagrams were sent to that address; an error holds for all of them.
+#[inline(always)]
+fn answered(sk: Sock, who: (u32, u32), talk: &mut Talk, is_answer: bool) {
+    let now = now();
+    let is_known = talk.flags & PARTLY != 0;
+    let is_part = is_answer && talk.owed > 1 && talk.flags & SCATTERED == 0;
+    let mut told = QUESTION_DATAGRAM | QUESTION_OVER;
+    if is_part {
+        talk.owed = talk.owed.wrapping_sub(1);
+        talk.flags |= PARTLY;
+        told |= QUESTION_MORE;
+    } else {
+        talk.asked_ns = now;
+        talk.flags = 0;
+        talk.owed = 0;
+    }
+    // Who streams has thousands of answers: the first and the last one are enough.
+    if !(is_part && is_known) {
+        emit_question(sk, who, told, now);
     }
 }
 
@@ -156,7 +219,9 @@ fn talk(sk: Sock) -> Option<&'static mut Talk> {
         let new = Talk {
             asked_ns: 0,
             ends,
+            to: 0,
             flags: 0,
+            owed: 0,
         };
         // A full map forgets the socket that was used longest ago.
         let _ = TALKS.insert(key, new, 0);
@@ -167,6 +232,7 @@ fn talk(sk: Sock) -> Option<&'static mut Talk> {
         talk.ends = ends;
         talk.asked_ns = 0;
         talk.flags = 0;
+        talk.owed = 0;
     }
     Some(talk)
 }

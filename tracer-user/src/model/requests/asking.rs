@@ -8,7 +8,7 @@
 
 use arcstr::ArcStr;
 use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
-use tracer_common::tcp::{QUESTION_LISTENS, QUESTION_OVER};
+use tracer_common::tcp::{QUESTION_LISTENS, QUESTION_MORE, QUESTION_OVER};
 
 use super::{Requests, connection::Turn, unanswered::TICKS_NS};
 use crate::{
@@ -47,6 +47,8 @@ pub(super) struct Asking {
     open: HashMap<u64, Vec<For>>,
     /// Those of whom the target awaits answers to datagrams, in the words of the report.
     awaited: HashSet<ArcStr>,
+    /// Threads that took one answer of several on a socket, and may wait for the others.
+    partly: HashMap<u32, u64>,
     before: Vec<Before>,
 }
 
@@ -60,6 +62,8 @@ impl Asking {
         if self.open.len() >= MOST {
             self.open.clear();
         }
+        // What is asked now has no answer yet.
+        self.partly.retain(|_, of| *of != socket);
         let open = self.open.entry(socket).or_default();
         if !open.contains(&whose) {
             if open.len() == MOST_ON_ONE {
@@ -129,9 +133,18 @@ impl Requests {
         }
     }
 
-    /// A thread sleeps until a datagram comes, after it has sent one.
+    /// A thread sleeps until a datagram comes, after it has sent one. Or it sleeps where it would notice none: then it does not wait for
+    /// the rest of its answers.
     pub(in crate::model) fn listens(&mut self, threads: &mut Threads, wait: &event::Wait) {
-        if self.asking.is_empty() || !threads.receives_datagram(wait) {
+        if self.asking.is_empty() {
+            return;
+        }
+        if let Some(socket) = self.asking.partly.get(&wait.tid).copied()
+            && threads.notices_no_datagram(wait)
+        {
+            self.end_question(threads, socket, wait.off_ns);
+        }
+        if !threads.receives_datagram(wait) {
             return;
         }
         if let Some(whose) = self.asks_for(threads, wait.tid)
@@ -178,6 +191,7 @@ impl Requests {
     /// The questions on a socket, as far as they are open, are over. Returns whose they were.
     fn end_question(&mut self, threads: &mut Threads, socket: u64, ns: u64) -> Vec<For> {
         let all = self.asking.open.remove(&socket).unwrap_or_default();
+        self.asking.partly.retain(|_, of| *of != socket);
         for whose in &all {
             if let Some(questions) = self.questions_of(threads, *whose) {
                 questions.over(socket, ns);
@@ -190,11 +204,32 @@ impl Requests {
         if found.is_datagram() {
             self.is_awaited(threads, found);
         }
+        if found.flags & QUESTION_MORE != 0 && self.is_answered_partly(threads, found) {
+            return;
+        }
         match self.end_question(threads, found.socket, found.ns)[..] {
             [For::Request(socket)] => self.goes_on(threads, found, socket),
             [] => self.end_before(threads, found),
             _ => {}
         }
+    }
+
+    /// One of several datagrams that were sent at once is answered. Is one who answers each asked there, so that the others are still due?
+    /// Where nobody knows that, one answer may be all that there is. A look-up of a name sends two, and needs both answers.
+    fn is_answered_partly(&mut self, threads: &mut Threads, found: &event::Question) -> bool {
+        let open = self.asking.open.get(&found.socket).cloned();
+        let owes_each = |whose: For| {
+            let questions = self.questions_of(threads, whose);
+            questions.is_some_and(|questions| questions.owes_each(found.socket))
+        };
+        let is_due = open.unwrap_or_default().into_iter().any(owes_each);
+        if is_due {
+            if self.asking.partly.len() >= MOST {
+                self.asking.partly.clear();
+            }
+            self.asking.partly.insert(found.tid, found.socket);
+        }
+        is_due
     }
 
     /// A connection is used, or over: its connect has an answer, though the record of that was lost, or the kernel half had forgotten the

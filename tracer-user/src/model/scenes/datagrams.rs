@@ -1,6 +1,6 @@
 //! Datagrams: some ask, and many tell something to whom it may concern.
 
-use tracer_common::tcp::{QUESTION_DATAGRAM, QUESTION_LISTENS, QUESTION_OVER};
+use tracer_common::tcp::{QUESTION_DATAGRAM, QUESTION_LISTENS, QUESTION_MORE, QUESTION_OVER};
 
 use super::{
     questions::{POLL, asked, serving},
@@ -21,8 +21,9 @@ const FIGURES: &str = "10.0.0.9:8125";
 /// Of an own protocol.
 const STORE: &str = "10.0.0.7:9999";
 
-/// A stack: of a receive of a datagram.
+/// Stacks: of a receive of a datagram, and of a futex.
 const RECEIVE: u64 = 40;
+const FUTEX: u64 = 41;
 
 fn datagram(socket: u64, remote: &str, ms: u64, flags: u32) -> Event {
     Event::Question(event::Question {
@@ -44,6 +45,11 @@ fn sends(socket: u64, remote: &str, ms: u64) -> Event {
 /// One comes back.
 fn answered(socket: u64, remote: &str, ms: u64) -> Event {
     datagram(socket, remote, ms, QUESTION_OVER)
+}
+
+/// The first of several comes back.
+fn answered_partly(socket: u64, remote: &str, ms: u64) -> Event {
+    datagram(socket, remote, ms, QUESTION_OVER | QUESTION_MORE)
 }
 
 /// A request from 10 to 95 in which this happens; from 12 to 92 its thread sleeps in `sleeps_in`, until a timer wakes it.
@@ -234,4 +240,55 @@ fn who_asks_a_database_has_given_up_the_name_service() {
         );
         assert_eq!(asked(&books), [(Some("10.0.0.5:5432"), 80)], "{remote}");
     }
+}
+
+/// A request from 10 to 95 asks twice at once, and has one answer at 20. From 21 to 92 its thread sleeps in `then`.
+fn half_answered(remote: &str, then: u64) -> Vec<Event> {
+    vec![
+        stack(FUTEX, &["schedule", "futex_do_wait", "do_futex"]),
+        receive(SERVER, CLIENT, 10, 10),
+        sends(ASKS, remote, 11),
+        sleep(SERVER, 12, 19, POLL),
+        answered_partly(ASKS, remote, 20),
+        sleep(SERVER, 21, 92, then),
+        send(SERVER, CLIENT, 95),
+    ]
+}
+
+#[test]
+fn who_asks_for_two_addresses_of_a_name_waits_for_both() {
+    for then in [POLL, EPOLL] {
+        let books = serving(half_answered(NAMES, then), 120);
+        assert_eq!(waited(&books), [7 + 71, 0], "{then}");
+        assert_eq!(asked(&books), [(Some("10.0.0.53:53 (UDP)"), 7 + 71)]);
+    }
+    // Of a socket without a peer, the answer does not show who sent it.
+    let mut events = half_answered(NAMES, POLL);
+    events[4] = answered_partly(ASKS, "", 20);
+    assert_eq!(waited(&serving(events, 120)), [7 + 71, 0]);
+}
+
+#[test]
+fn from_the_second_answer_on_it_waits_for_something_else() {
+    let mut events = half_answered(NAMES, POLL);
+    events.insert(5, answered(ASKS, NAMES, 20));
+    assert_eq!(waited(&serving(events, 120)), [7, 71]);
+}
+
+#[test]
+fn who_sleeps_where_no_answer_would_wake_it_does_not_wait_for_the_second() {
+    let books = serving(half_answered(NAMES, FUTEX), 120);
+    assert_eq!(waited(&books), [7, 71]);
+    // Nor does it later.
+    let mut events = half_answered(NAMES, FUTEX);
+    events[5] = sleep(SERVER, 21, 50, FUTEX);
+    events.insert(6, sleep(SERVER, 51, 92, POLL));
+    assert_eq!(waited(&serving(events, 120)), [7, 29 + 41]);
+}
+
+#[test]
+fn one_answer_is_enough_where_nobody_knows_that_each_gets_one() {
+    let books = serving(half_answered(STORE, POLL), 120);
+    assert_eq!(waited(&books), [7, 71]);
+    assert_eq!(asked(&books), [(Some("10.0.0.7:9999 (UDP)"), 7)]);
 }

@@ -32,6 +32,8 @@ pub(crate) struct Question {
     begin_ns: u64,
     end_ns: u64,
     is_datagram: bool,
+    /// Does the service that is asked answer each datagram?
+    is_answered_each: bool,
     /// Does somebody wait for the answer? Many datagrams are sent without one.
     is_awaited: bool,
 }
@@ -46,6 +48,7 @@ impl Question {
             begin_ns: found.ns,
             end_ns: OPEN,
             is_datagram,
+            is_answered_each: found.is_answered_each(),
             is_awaited: found.surely_asks() || found.flags & QUESTION_LISTENS != 0,
         }
     }
@@ -125,6 +128,12 @@ impl Questions {
         for question in of.filter(|known| known.is_open()) {
             question.end_ns = ns;
         }
+    }
+
+    /// Was somebody asked on a socket who answers each datagram, and is that not over?
+    pub(crate) fn owes_each(&self, socket: u64) -> bool {
+        let mut open = self.0.iter().filter(|known| known.is_open());
+        open.any(|known| known.socket == socket && known.is_answered_each)
     }
 
     /// Datagrams that have no answer by now will get none: the one that sent them asks somebody else, or does something else.

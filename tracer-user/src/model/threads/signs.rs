@@ -158,6 +158,13 @@ pub(crate) fn receives_datagram(stack: &[String]) -> bool {
     has_any(stack, &["udp_recvmsg", "udpv6_recvmsg"])
 }
 
+/// Does a thread in it notice that a datagram comes on a socket of its own? It waits for descriptors, or in the receive.
+#[must_use]
+pub(crate) fn notices_datagram(stack: &[String]) -> bool {
+    let polls = ["do_poll*", "do_sys_poll", "do_select"];
+    receives_datagram(stack) || loops(stack) || has_any(stack, &polls)
+}
+
 /// Does it sleep until somebody connects?
 #[must_use]
 pub(crate) fn accepts(stack: &[String]) -> bool {

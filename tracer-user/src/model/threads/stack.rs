@@ -62,6 +62,8 @@ pub(crate) struct Stack {
     pub(crate) connects: bool,
     /// Of a sleep in a receive on a UDP socket.
     pub(crate) receives_datagram: bool,
+    /// Of a sleep in which the thread notices that a datagram comes.
+    pub(crate) notices_datagram: bool,
     /// Of a sleep on a futex.
     pub(crate) is_futex: bool,
     /// The kind of lock that it sleeps for.
@@ -105,6 +107,7 @@ impl Stack {
             loops: signs::loops(&frames),
             connects: signs::connects(&frames),
             receives_datagram: signs::receives_datagram(&frames),
+            notices_datagram: signs::notices_datagram(&frames),
             is_futex: signs::is_futex(&frames),
             lock: signs::lock_of(row, &frames),
             nap: signs::is_nap(&frames),

@@ -9,6 +9,7 @@ use super::{
     Threads,
     locks::LockWait,
     sleep::{self, INTERRUPTIBLE, Sleep},
+    stack::Stack,
     thread::Thread,
 };
 use crate::{
@@ -299,6 +300,13 @@ impl Threads {
     pub(in crate::model) fn receives_datagram(&self, wait: &Wait) -> bool {
         let stack = self.stacks.get(wait.stack);
         stack.is_some_and(|stack| stack.receives_datagram)
+    }
+
+    /// Did a thread wait for work where it would have noticed no datagram?
+    pub(in crate::model) fn notices_no_datagram(&self, wait: &Wait) -> bool {
+        let stack = self.stacks.get(wait.stack);
+        let waits = |stack: &Stack| stack.interruptible == Sleep::Work && !stack.notices_datagram;
+        wait.flags & WAIT_RUNNABLE == 0 && stack.is_some_and(waits)
     }
 
     /// Did a thread wait in a send on a TCP socket?
