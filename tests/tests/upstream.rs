@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::{TcpListener, TcpStream, UdpSocket},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::{fd::AsRawFd as _, unix::process::CommandExt as _},
     path::Path,
     process::{Command, Stdio},
@@ -244,6 +244,46 @@ fn so_it_does_where_its_socket_has_no_peer_of_its_own() {
         assert!(asks.recv_from(&mut [0]).is_err());
     };
     assert_in_vain(&serving(work, || {}), &format!("{address} (UDP)"));
+}
+
+#[test]
+fn a_server_waits_for_the_second_answer_of_a_name_service_that_gives_one() {
+    if !sees_datagrams() {
+        return;
+    }
+    // Its own address, at the port of name services.
+    let [.., a, b] = std::process::id().to_be_bytes();
+    let Ok(half) = UdpSocket::bind((Ipv4Addr::new(127, 78, a, b.max(1)), 53)) else {
+        println!("SKIP upstream: somebody else has port 53");
+        return;
+    };
+    let address = half.local_addr().unwrap();
+    thread::spawn(move || {
+        let mut before: Option<SocketAddr> = None;
+        while let Ok((_, from)) = half.recv_from(&mut [0]) {
+            // The second question of a client stays without an answer.
+            if before.replace(from) != Some(from) {
+                half.send_to(&[1], from).unwrap();
+            }
+        }
+    });
+    let work = move || {
+        let asks = datagrams();
+        asks.connect(address).unwrap();
+        asks.set_read_timeout(Some(PATIENCE)).unwrap();
+        asks.send(&[1]).unwrap();
+        asks.send(&[2]).unwrap();
+        asks.recv(&mut [0]).unwrap();
+        assert!(asks.recv(&mut [0]).is_err());
+    };
+    let report = serving(work, || {});
+    let verdict = &report["verdict"];
+    assert_eq!(verdict["resource"], "upstream", "{verdict:#}");
+    assert_eq!(verdict["place"], format!("{address} (UDP)"), "{verdict:#}");
+    // On a busy machine some of the two may lie too far apart.
+    let least = PATIENCE.as_nanos() as u64 * IN_VAIN as u64 / 2;
+    let waited = upstream_ns(&report);
+    assert!(waited >= least, "{waited} of {least} ns");
 }
 
 /// Sleeps in a call in which an event loop would sleep.

@@ -22,19 +22,25 @@ pub(crate) const ALL: &[Scenario] = &[
         name: "resolver-slow",
         about: "each request asks for the address of a name, and the resolver answers after 80 ms",
         quick: false,
-        make: |stage| resolving(stage, SLOW, Some(60.0)),
+        make: |stage| resolving(stage, &[SLOW], Some(60.0)),
     },
     Scenario {
         name: "resolver-never",
         about: "each request asks for the address of a name, and the resolver does not answer",
         quick: false,
-        make: |stage| resolving(stage, NEVER, Some(4000.0)),
+        make: |stage| resolving(stage, &[NEVER], Some(4000.0)),
+    },
+    Scenario {
+        name: "resolver-half",
+        about: "each request asks for the addresses of a name, and the resolver answers for IPv4 at once and for IPv6 after 80 ms",
+        quick: false,
+        make: |stage| resolving(stage, &[SLOW, LATE_IPV6], Some(60.0)),
     },
     Scenario {
         name: "resolver-fast",
         about: "each request asks for the address of a name, and the resolver answers at once; a backup is busy elsewhere",
         quick: false,
-        make: |stage| resolving(stage, AT_ONCE, None),
+        make: |stage| resolving(stage, &[AT_ONCE], None),
     },
     Scenario {
         name: "upstream-dead-nginx",
@@ -78,6 +84,8 @@ pub(crate) const ALL: &[Scenario] = &[
 const SLOW: &str = "--sleep-ms=80";
 const NEVER: &str = "--sleep-ms=600000";
 const AT_ONCE: &str = "--sleep-ms=0";
+/// The others answer at once.
+const LATE_IPV6: &str = "--late-ipv6";
 /// The most that a request usually takes where nobody is late, in milliseconds.
 const FAST_MS: f64 = 30.0;
 
@@ -90,8 +98,8 @@ fn resolver_address() -> String {
 /// `$1` is the file that the rest finds in the place of the machine's own, in mounts of its own.
 const WITH_RESOLVER: &str = r#"mount --bind "$1" /etc/resolv.conf || exit; shift; exec "$@""#;
 
-/// A server that asks the resolver with this option. Each answer takes so many milliseconds at least, or little.
-fn resolving(stage: &Stage, option: &str, least_ms: Option<f64>) -> Result<Scene> {
+/// A server that asks the resolver with these options. Each request takes so many milliseconds at least, or little.
+fn resolving(stage: &Stage, options: &[&str], least_ms: Option<f64>) -> Result<Scene> {
     let room = &stage.room;
     let (address, at) = (world::loopback()?, resolver_address());
     let host = at.trim_end_matches(":53");
@@ -108,7 +116,7 @@ fn resolving(stage: &Stage, option: &str, least_ms: Option<f64>) -> Result<Scene
     let here = || vec![stage.cpu];
     let scene = Scene::new(server.on_cpus(here()), address, patient(stage, address)?);
     let resolver = python::asked(room, "resolver", &at)?
-        .with([option])
+        .with(options.iter().copied())
         .on_cpus(here());
     Ok(match least_ms {
         Some(least_ms) => scene

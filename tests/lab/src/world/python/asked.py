@@ -96,24 +96,33 @@ def resolver():
     here.bind(address())
 
     def resolve(question, client):
-        work()
+        if not (args.late_ipv6 and is_ipv4(question)):
+            work()
         here.sendto(resolved(question), client)
 
     while True:
         threading.Thread(target=resolve, args=here.recvfrom(SIZE), daemon=True).start()
 
 
-def resolved(question):
-    """An address of IPv4, if that is the question, else none."""
+def end_of(question):
+    """The end of the name, the kind and the class of what is asked."""
     end = 12
     while question[end]:
         end += 1 + question[end]
-    end += 5
-    is_ipv4 = question[end - 4 : end - 2] == b"\0\1"
-    head = question[:2] + struct.pack(">5H", 0x8180, 1, int(is_ipv4), 0, 0)
+    return end + 5
+
+
+def is_ipv4(question):
+    end = end_of(question)
+    return question[end - 4 : end - 2] == b"\0\1"
+
+
+def resolved(question):
+    """An address of IPv4, if that is the question, else none."""
+    head = question[:2] + struct.pack(">5H", 0x8180, 1, int(is_ipv4(question)), 0, 0)
     # The name is that of the question; class 1, kept for 0 s, 4 bytes.
     record = struct.pack(">3HIH4B", 0xC00C, 1, 1, 0, 4, 192, 0, 2, 1)
-    return head + question[12:end] + (record if is_ipv4 else b"")
+    return head + question[12 : end_of(question)] + (record if is_ipv4(question) else b"")
 
 
 def address():
@@ -127,6 +136,7 @@ parser = argparse.ArgumentParser()
 parser.add_argument("way", choices=WAYS)
 parser.add_argument("at", help="a path, the name of a queue, or an address")
 parser.add_argument("--sleep-ms", type=float, default=0, help="for each message")
+parser.add_argument("--late-ipv6", action="store_true", help="questions for addresses of IPv4 are answered at once")
 parser.add_argument("--file", help="a file of which each message needs a part, past the page cache")
 parser.add_argument("--until", help="it takes and answers nothing more as soon as this file exists")
 args = parser.parse_args()
