@@ -15,6 +15,7 @@ mod sched;
 mod start;
 mod stop;
 mod tcp;
+mod write;
 
 pub use block::*;
 pub use end::*;
@@ -27,6 +28,7 @@ pub use sched::*;
 pub use start::*;
 pub use stop::*;
 pub use tcp::*;
+pub use write::*;
 
 use serde::{Deserialize, Serialize};
 
@@ -158,6 +160,8 @@ pub enum Event {
     /// [`Event::Follow`] of a process that ends waits of the target by another way than a socket: it reads a pipe, takes messages, or does
     /// what it was asked in memory that both share.
     FollowHand(Follow),
+    /// A thread of the target sleeps until somebody reads what it writes.
+    WriteSeen(WriteSeen),
 }
 
 impl Event {
@@ -207,6 +211,7 @@ impl Event {
             Self::Joined(e) => e.ns,
             Self::SoleClient(e) => e.ns,
             Self::Question(e) => e.ns,
+            Self::WriteSeen(e) => e.ns,
             Self::Process(_)
             | Self::Thread(_)
             | Self::Disk(_)

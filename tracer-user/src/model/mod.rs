@@ -153,6 +153,7 @@ impl Model {
             Event::LockTried(tried) => self.threads.lock_tried(names, tried),
             Event::LockReleased(released) => self.threads.lock_released(released),
             Event::LockFile(file) => self.threads.lock_file(names, file),
+            Event::WriteSeen(seen) => self.threads.write_seen(names, seen),
             Event::Joined(joined) => {
                 names.processes.adopt(joined.pid);
                 self.threads.joined(joined);

@@ -287,6 +287,7 @@ fn subject(event: &Event) -> Option<u32> {
         Event::UnderWay(e) => Some(e.pid),
         Event::Unheard(e) => Some(e.pid),
         Event::Question(e) => Some(e.pid),
+        Event::WriteSeen(e) => Some(e.pid),
         Event::Client(e) => Some(e.pid),
         Event::SoleClient(e) => Some(e.pid),
         Event::Signal(e) => Some(e.pid),

@@ -35,6 +35,7 @@ pub(crate) mod unheard;
 mod unknown;
 pub(crate) mod upstream;
 mod waits;
+pub(crate) mod writes;
 
 use tracer_common::{
     sched::{WAIT_FIRST, WAIT_IOWAIT, WAIT_NO_WAKER, WAIT_OPEN, WAIT_RUNNABLE, WAIT_TASK_WAKER},

@@ -96,6 +96,11 @@ impl Threads {
                         self.wait_was_found(wait);
                         Class::Disk
                     }
+                    Sleep::Blocked(class @ (Class::Other | Class::Upstream), None)
+                        if stack.gives =>
+                    {
+                        self.writes_since(account, tid, span).unwrap_or(class)
+                    }
                     Sleep::Blocked(class, _) => class,
                 }
             }

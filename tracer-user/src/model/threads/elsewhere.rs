@@ -2,7 +2,7 @@
 
 use tracer_common::sched::WAIT_IOWAIT;
 
-use super::Threads;
+use super::{Threads, readers::Reader};
 use crate::{
     event::Wait,
     file_system::Kind,
@@ -25,12 +25,15 @@ impl Threads {
     }
 
     /// `nfs:server:/export`: the file system for which a thread sleeps, if it can be only one. Or the queue of the audit daemon: a thread
-    /// of the kernel empties that, and wakes who waits for room in it.
+    /// of the kernel empties that, and wakes who waits for room in it. Or the pipe or socket that somebody was seen not to read.
     pub(in crate::model) fn remote_place(&self, names: &mut Names, wait: &Wait) -> Option<PlaceId> {
         let Some(kind) = self.remote_kind(wait) else {
             let stack = self.stacks.get(wait.stack);
             let audits = stack.is_some_and(|stack| stack.audits);
-            return audits.then(|| names.place(AUDIT));
+            return match audits {
+                true => Some(names.place(AUDIT)),
+                false => self.reader(names, wait)?.place,
+            };
         };
         let mut mounts = self.remote_mounts.iter().filter(|mount| mount.kind == kind);
         let name = match (mounts.next(), mounts.count()) {
@@ -42,10 +45,13 @@ impl Threads {
     }
 
     /// The process of this machine that ended a wait for its answer: it read what was sent to it, served a file (FUSE), gave a
-    /// permission. What other file systems bring comes from elsewhere, whoever ends the wait.
+    /// permission. What other file systems bring comes from elsewhere, whoever ends the wait. Where nobody has ended it, it is the one who
+    /// has to read.
     pub(in crate::model) fn server(&self, names: &mut Names, wait: &Wait) -> Holder {
         let is_here = self.remote_kind(wait).is_none_or(|kind| kind == Kind::Fuse);
         let server = self.stranger(names, wait).filter(|_| is_here);
+        let reads = |reader: Reader| reader.holder;
+        let server = server.or_else(|| self.reader(names, wait).map(reads));
         server.unwrap_or(Holder::Peer)
     }
 }

@@ -9,6 +9,7 @@ mod locks;
 mod owned;
 mod past;
 mod questions;
+mod readers;
 mod reaps;
 mod signs;
 mod sleep;

@@ -165,6 +165,23 @@ pub(crate) fn notices_datagram(stack: &[String]) -> bool {
     receives_datagram(stack) || loops(stack) || has_any(stack, &polls)
 }
 
+/// Functions in which a thread sleeps until somebody reads what it writes: on a Unix socket, or in a pipe.
+const GIVES: &[&str] = &[
+    "unix_wait_for_peer",
+    "unix_stream_sendmsg",
+    "unix_dgram_sendmsg",
+    "pipe_write",
+    "anon_pipe_write",
+    "fifo_pipe_write",
+    "pipe_wait_writable",
+];
+
+/// Does it sleep until somebody reads what it writes?
+#[must_use]
+pub(crate) fn gives(stack: &[String]) -> bool {
+    has_any(stack, GIVES)
+}
+
 /// Does it sleep until somebody connects?
 #[must_use]
 pub(crate) fn accepts(stack: &[String]) -> bool {

@@ -9,6 +9,7 @@ use super::{
     locks::Sight,
     owned::Owned,
     questions::Questions,
+    readers::Reader,
     spent::Spent,
     time_line::{KEPT, TimeLine},
     tries::Tries,
@@ -104,6 +105,8 @@ pub(crate) struct Thread {
     pub(crate) refused: Option<Sight>,
     /// The owners of the lock for which it sleeps, in order of time.
     pub(crate) locks: Vec<Sight>,
+    /// Who has to read what it writes, as was last seen.
+    pub(crate) reader: Option<Reader>,
     /// The release of a lock of the kernel that woke it last: when, ns, and since when the releasing thread ran, ns.
     pub(crate) released: (u64, u64),
     /// The last waits for work in which it owned a request.
@@ -142,6 +145,7 @@ impl Thread {
             tries: Tries::default(),
             refused: None,
             locks: Vec::new(),
+            reader: None,
             released: (0, 0),
             asleep: VecDeque::new(),
             waits: false,

@@ -210,9 +210,11 @@ impl Threads {
                     if self.slept_for_own(names, account, wait, (begin, end)) {
                         continue;
                     }
-                    match self.stranger(names, wait) {
-                        Some(_) => (Class::Upstream, None),
-                        None => (class, None),
+                    let is_known = self.stranger(names, wait).is_some()
+                        || self.reader(names, wait).is_some();
+                    match is_known {
+                        true => (Class::Upstream, None),
+                        false => (class, None),
                     }
                 }
                 Sleep::Blocked(class, cause) => (class, cause),

@@ -6,7 +6,7 @@ use crate::{
         Model,
         scenes::{
             answers, chains, datagrams, homes, ledgers, lost, questions, remote, unheard, upstream,
-            *,
+            writes, *,
         },
     },
     verdict::{Verdict, fixture::judge},
@@ -315,6 +315,16 @@ fn who_does_not_empty_a_pipe_is_named_and_not_accused() {
     assert!(culprits(&verdict).is_empty());
     let said = "server waits for another process's answer from rsync (pid 201): ";
     assert!(verdict.sentence.starts_with(said), "{}", verdict.sentence);
+}
+
+#[test]
+fn who_has_stopped_to_read_is_named_with_the_socket_and_not_accused() {
+    let verdict = judge(&writes::stuck_log());
+    assert!(culprits(&verdict).is_empty());
+    let said = "server waits for another process's answer from rsync (pid 201): ";
+    assert!(verdict.sentence.starts_with(said), "{}", verdict.sentence);
+    let place = " on /run/log (Unix socket)";
+    assert!(verdict.sentence.contains(place), "{}", verdict.sentence);
 }
 
 #[test]

@@ -1,0 +1,19 @@
+//! Writes that nobody takes.
+
+use serde::{Deserialize, Serialize};
+
+/// A thread sleeps in a write to a full pipe, or in a send or connect on a Unix socket. Who has to read was found by the state of that, so
+/// the wait need not have ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WriteSeen {
+    /// When it was seen, ns.
+    pub ns: u64,
+    /// Process that writes.
+    pub pid: u32,
+    /// Thread that writes.
+    pub tid: u32,
+    /// The processes that can read there: several may have the same end open. Empty if none was found.
+    pub readers: Vec<u32>,
+    /// The pipe or socket, in the words of the report; empty if it has no name, and one process reads there.
+    pub place: String,
+}

@@ -1,0 +1,167 @@
+//! Writes that nobody takes: no wakeup tells who has to read, and a look at the pipe or the socket does.
+
+use super::{questions::asked, *};
+use crate::event::WriteSeen;
+
+const CLIENT: u64 = 9;
+/// The stack of the sleep.
+const WRITES: u64 = 30;
+
+const PIPE: &[&str] = &["schedule", "anon_pipe_write", "vfs_write", "ksys_write"];
+const STREAM: &[&str] = &["schedule", "sock_alloc_send_pskb", "unix_stream_sendmsg"];
+const DATAGRAM: &[&str] = &["schedule", "unix_wait_for_peer", "unix_dgram_sendmsg"];
+
+const LOG: &str = "/run/log (Unix socket)";
+
+/// At `ms` these processes can read what the server writes to `place`.
+fn seen(ms: u64, readers: &[u32], place: &str) -> Event {
+    Event::WriteSeen(WriteSeen {
+        ns: at(ms),
+        pid: SERVER,
+        tid: SERVER,
+        readers: readers.to_vec(),
+        place: place.to_owned(),
+    })
+}
+
+/// A request from 10 on. Its thread sleeps from 12 until `end_ms`, which `ends` tells.
+fn writing(functions: &[&str], look: Option<Event>, ends: Event) -> Books {
+    let begin = running(SERVER).into_iter();
+    let begin = begin.chain([stack(WRITES, functions), receive(SERVER, CLIENT, 10, 10)]);
+    let books = books(begin.chain(look).chain([ends]), 80);
+    assert_closed(&books);
+    books
+}
+
+/// It sleeps on to the end at 80.
+fn stuck(functions: &[&str], look: Event) -> Books {
+    writing(functions, Some(look), still(SERVER, 12, 80, WRITES))
+}
+
+/// The threads' time for answers, and what of it rsync and tar are charged with, ms.
+fn upstream(books: &Books) -> (u64, u64, u64) {
+    let of = |pid| charged(books, Resource::Upstream, holder(books, pid));
+    (threads(books, Class::Upstream), of(RSYNC), of(TAR))
+}
+
+/// Nobody reads on the log's socket, which rsync has open.
+pub(crate) fn stuck_log() -> Books {
+    stuck(STREAM, seen(40, &[RSYNC], LOG))
+}
+
+#[test]
+fn who_writes_what_nobody_reads_waits_for_the_process_that_can_read_it() {
+    for functions in [PIPE, STREAM, DATAGRAM] {
+        let books = stuck(functions, seen(40, &[RSYNC], ""));
+        assert_eq!(upstream(&books), (68, 68, 0), "{functions:?}");
+        assert_eq!(requests(&books, Class::Upstream), 68);
+        assert_eq!(requests(&books, Class::Other), 0);
+    }
+    let log = stuck_log();
+    assert_eq!(upstream(&log), (68, 68, 0));
+    assert_eq!(asked(&log), [(Some(LOG), 68)]);
+}
+
+#[test]
+fn of_several_that_can_read_none_is_named_and_the_pipe_is() {
+    let sets: [&[u32]; 2] = [&[RSYNC, TAR], &[]];
+    for readers in sets {
+        let books = stuck(PIPE, seen(40, readers, "a pipe"));
+        assert_eq!(upstream(&books), (68, 0, 0));
+        assert_eq!(asked(&books), [(Some("a pipe"), 68)]);
+    }
+}
+
+#[test]
+fn what_the_target_itself_does_not_read_is_nobody_elses() {
+    let sets: [&[u32]; 2] = [&[SERVER], &[RSYNC, SERVER]];
+    for readers in sets {
+        let books = stuck(PIPE, seen(40, readers, "a pipe"));
+        assert_eq!(upstream(&books), (0, 0, 0));
+        assert_eq!(threads(&books, Class::Other), 68);
+        let books = stuck(STREAM, seen(40, readers, LOG));
+        assert_eq!(upstream(&books), (68, 0, 0));
+        assert_eq!(asked(&books), [(None, 68)]);
+    }
+}
+
+#[test]
+fn a_look_tells_of_the_sleep_in_which_it_took_place_alone() {
+    let books = stuck(PIPE, seen(11, &[RSYNC], "a pipe"));
+    assert_eq!(upstream(&books), (0, 0, 0));
+    assert_eq!(threads(&books, Class::Other), 68);
+    let other = WriteSeen {
+        ns: at(40),
+        pid: SERVER,
+        tid: WORKER,
+        readers: vec![RSYNC],
+        place: String::new(),
+    };
+    let books = stuck(PIPE, Event::WriteSeen(other));
+    assert_eq!(upstream(&books), (0, 0, 0));
+}
+
+#[test]
+fn who_reads_in_the_end_is_known_better() {
+    let reads = Wait {
+        waker_pid: RSYNC,
+        waker_tid: RSYNC,
+        waking_ns: at(62),
+        flags: WAIT_TASK_WAKER,
+        ..asleep(SERVER, 12, 62, 0, WRITES)
+    };
+    for functions in [PIPE, STREAM, DATAGRAM] {
+        let look = seen(40, &[TAR], LOG);
+        let books = writing(functions, Some(look), Event::Wait(reads.clone()));
+        assert_eq!(upstream(&books), (50, 50, 0), "{functions:?}");
+        assert_eq!(asked(&books), [(None, 50)]);
+    }
+}
+
+#[test]
+fn a_send_with_a_time_limit_has_waited_for_who_did_not_read() {
+    let times_out = || sleep(SERVER, 12, 62, WRITES);
+    let books = writing(STREAM, Some(seen(40, &[RSYNC], "")), times_out());
+    assert_eq!(upstream(&books), (50, 50, 0));
+    let unseen = writing(STREAM, None, times_out());
+    assert_eq!(upstream(&unseen), (50, 0, 0));
+}
+
+#[test]
+fn other_sleeps_in_a_write_are_not_for_the_reader() {
+    let lock = ["schedule", "__mutex_lock", "anon_pipe_write", "vfs_write"];
+    let books = stuck(&lock, seen(40, &[RSYNC], "a pipe"));
+    assert_eq!(upstream(&books), (0, 0, 0));
+    assert_eq!(threads(&books, Class::Lock), 68);
+    let disk = ["schedule", "io_schedule", "unix_stream_sendmsg"];
+    let books = stuck(&disk, seen(40, &[RSYNC], LOG));
+    assert_eq!(upstream(&books), (0, 0, 0));
+    let polls = stuck(&["schedule", "do_sys_poll"], seen(40, &[RSYNC], LOG));
+    assert_eq!(upstream(&polls), (0, 0, 0));
+}
+
+#[test]
+fn who_has_written_since_before_the_window_waits_for_the_reader_until_it_goes_on() {
+    for (function, class) in [
+        ("anon_pipe_write", Class::Other),
+        ("unix_stream_sendmsg", Class::Upstream),
+    ] {
+        let begin = || [seed(SERVER, 'S', function)].into_iter();
+        let hangs = books(begin().chain([seen(0, &[RSYNC], LOG)]), 700);
+        assert_eq!(upstream(&hangs), (700, 700, 0), "{function}");
+        assert_eq!(asked(&hangs), [(Some(LOG), 700)]);
+        assert_closed(&hangs);
+        let wakes = [
+            seen(0, &[RSYNC], LOG),
+            Event::Wait(first(SERVER, 100, 0)),
+            still(SERVER, 200, 700, EPOLL),
+        ];
+        let wakes = books(begin().chain(wakes), 700);
+        assert_eq!(upstream(&wakes), (100, 100, 0), "{function}");
+        assert_closed(&wakes);
+        let unseen = books(begin(), 700);
+        assert_eq!(threads(&unseen, class), 700);
+        let (_, theirs, _) = upstream(&unseen);
+        assert_eq!(theirs, 0);
+    }
+}

@@ -1,0 +1,80 @@
+//! Whoever has to read what a thread writes. Nobody wakes the thread while nothing is read: a wait that has not ended has no other witness.
+
+use super::Threads;
+use crate::{
+    class::{Class, Resource},
+    event::{self, Wait},
+    model::{
+        account::{Account, Charge},
+        books::{Holder, PlaceId},
+        names::Names,
+    },
+};
+
+/// Who has to read what a thread writes, as it was seen while the thread slept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reader {
+    ns: u64,
+    /// The pipe or socket, if it has a name.
+    pub(super) place: Option<PlaceId>,
+    /// The process; a peer that is not known where several can read.
+    pub(super) holder: Holder,
+}
+
+impl Threads {
+    /// A thread was seen asleep in a write.
+    pub(in crate::model) fn write_seen(&mut self, names: &mut Names, seen: &event::WriteSeen) {
+        let Some(thread) = self.living.get_mut(&seen.tid) else {
+            return;
+        };
+        let holders = seen.readers.iter().map(|pid| names.holder(*pid));
+        let holders: Vec<Holder> = holders.collect();
+        let place = (!seen.place.is_empty()).then(|| names.place(&seen.place));
+        thread.reader = match holders[..] {
+            [holder @ Holder::Process(_)] => Some((place, holder)),
+            // What a process of the target does not read waits for whatever that one waits for. Nobody has looked for that.
+            _ if holders.contains(&Holder::Own) => None,
+            _ => place.map(|place| (Some(place), Holder::Peer)),
+        }
+        .map(|(place, holder)| Reader {
+            ns: seen.ns,
+            place,
+            holder,
+        });
+    }
+
+    /// Who has to read what a thread writes that was seen so in this sleep. Who ended it is known better.
+    pub(super) fn reader(&self, names: &mut Names, wait: &Wait) -> Option<Reader> {
+        self.stacks.get(wait.stack).filter(|stack| stack.gives)?;
+        match self.stranger(names, wait) {
+            Some(_) => None,
+            None => self.reader_in(wait.tid, (wait.off_ns, wait.ns)),
+        }
+    }
+
+    fn reader_in(&self, tid: u32, (begin, end): (u64, u64)) -> Option<Reader> {
+        let reader = self.living.get(&tid)?.reader?;
+        (begin..=end).contains(&reader.ns).then_some(reader)
+    }
+
+    /// A thread has slept in a write since before attach, and did so in this part of the window. Charges who has to read, and returns the
+    /// class of the sleep; `None` if that was not seen.
+    pub(super) fn writes_since(
+        &self,
+        account: &mut Account,
+        tid: u32,
+        (begin, end): (u64, u64),
+    ) -> Option<Class> {
+        let Reader { place, holder, .. } = self.reader_in(tid, (0, end))?;
+        account.charge_only(Charge {
+            resource: Resource::Upstream,
+            place,
+            holder,
+            stack: 0,
+            span: (begin, end),
+            ns: end - begin,
+            estimated: false,
+        });
+        Some(Class::Upstream)
+    }
+}
