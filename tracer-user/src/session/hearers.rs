@@ -1,7 +1,8 @@
 //! Looks for connections on which a client waits for an answer and that no thread hears any more.
 //!
 //! A request that is answered soon needs no look. Of one that is not, a look tells whether the server hangs, or waits for its client. It
-//! takes place beside the loop that reads, and once more at the end of the window.
+//! tells, too, who has to read what a thread of the server writes that sleeps in that. It takes place beside the loop that reads, and once
+//! more at the end of the window.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -54,7 +55,14 @@ pub(super) struct Hearers {
     owing: BTreeSet<u32>,
     /// Was one of them a process that the target asks? It has not been looked at.
     is_new: bool,
-    looks: Rounds<Vec<event::Unheard>>,
+    looks: Rounds<Vec<Event>>,
+}
+
+/// Looks at those places.
+fn look(place: &Place) -> Vec<Event> {
+    let writes = proc::writes(&place.owing).into_iter().map(Event::WriteSeen);
+    let unheard = proc::unheard(place).into_iter().map(Event::Unheard);
+    writes.chain(unheard).collect()
 }
 
 impl Hearers {
@@ -165,12 +173,12 @@ impl Hearers {
             let is_new = std::mem::take(&mut self.is_new);
             if is_new || self.waits(now_ns(), OLD_NS) {
                 let place = self.where_to_look(now_ns(), is_new);
-                self.looks.begin(move || proc::unheard(&place));
+                self.looks.begin(move || look(&place));
             } else {
                 self.looks.pause();
             }
         }
-        found.into_iter().map(Event::Unheard).collect()
+        found
     }
 
     /// Has a request waited for so long?
@@ -194,21 +202,35 @@ impl Hearers {
         }
     }
 
-    /// The last look, at the end of the window. Without a request that waits nothing is read.
+    /// The last look for who has to read what threads write, while they still sleep in that: their records come after it. Without a
+    /// request that waits nothing is read.
+    pub(super) fn last_writes(&self) -> Vec<Event> {
+        let owing = self.where_to_look(now_ns(), true).owing;
+        if owing.is_empty() {
+            return Vec::new();
+        }
+        let look = Looks::begin(vec![()], move |()| proc::writes(&owing));
+        let found = look.end_within(PATIENCE, || false).found.into_iter();
+        found.flatten().map(Event::WriteSeen).collect()
+    }
+
+    /// The last look for connections that nobody hears, at the end of the window. Without a request that waits nothing is read.
     pub(super) fn last(&mut self, end_ns: u64) -> Vec<Event> {
         let earlier = self.looks.take().unwrap_or_default().into_iter();
-        let mut all: Vec<event::Unheard> = earlier.filter(|found| found.ns <= end_ns).collect();
+        let mut all: Vec<Event> = earlier.filter(|found| found.ns() <= end_ns).collect();
         let place = self.where_to_look(end_ns, true);
         if !place.owing.is_empty() {
             let look = Looks::begin(vec![()], move |()| proc::unheard(&place));
-            let found = look.end_within(PATIENCE, || false).found;
-            all.extend(found.into_iter().flatten().map(|found| event::Unheard {
+            let found = look.end_within(PATIENCE, || false).found.into_iter();
+            let at_the_end = |found: event::Unheard| event::Unheard {
                 ns: end_ns,
                 last: true,
                 ..found
-            }));
+            };
+            let found = found.flatten().map(at_the_end);
+            all.extend(found.map(Event::Unheard));
         }
-        all.into_iter().map(Event::Unheard).collect()
+        all
     }
 }
 

@@ -209,6 +209,7 @@ impl Session {
         // While the threads still sleep, and the kernel half still knows them.
         let locks = beside.locks.last(kernel.open_now());
         sink(&locks, &mut Vec::new);
+        sink(&beside.hearers.last_writes(), &mut Vec::new);
         let last = finish(kernel, window, (beside, limits), targets, stop)?;
         sink(&last, &mut Vec::new);
         Ok(stop)

@@ -12,7 +12,7 @@ use super::{
     window::Window,
 };
 use crate::{
-    event::{self, Disk, Event, OpenSocket, Process, Question, Unanswered, Unheard},
+    event::{self, Disk, Event, OpenSocket, Process, Question, Unanswered, Unheard, WriteSeen},
     kernel::{self, Kernel},
     machine::{
         clocks::{clock_ns, now_ns},
@@ -54,6 +54,8 @@ pub(super) struct Scene {
     unanswered: Vec<Unanswered>,
     /// The connections that nobody hears.
     unheard: Vec<Unheard>,
+    /// Who has to read what their threads write.
+    writes: Vec<WriteSeen>,
     /// Answers of the targets that are under way.
     pub(super) under_way: UnderWay,
     /// Their threads, and what those wait for.
@@ -96,9 +98,9 @@ impl Scene {
             (found, under_way)
         });
         let mut place = place(&targets, &listening, &unanswered, &sockets);
-        let unheard = aside.look_once(HEARERS, move || {
+        let (unheard, writes) = aside.look_once(HEARERS, move || {
             place.owing.extend(proc::wait_for_fellows(&place.pids));
-            proc::unheard(&place)
+            (proc::unheard(&place), proc::writes(&place.owing))
         });
         Ok(Self {
             threads: threads(&targets, aside),
@@ -111,6 +113,7 @@ impl Scene {
             questions,
             unanswered,
             unheard,
+            writes,
         })
     }
 
@@ -178,6 +181,7 @@ impl Scene {
         events.extend(self.questions.into_iter().map(Event::Question));
         events.extend(self.unanswered.into_iter().map(Event::Unanswered));
         events.extend(self.unheard.into_iter().map(Event::Unheard));
+        events.extend(self.writes.into_iter().map(Event::WriteSeen));
         events
     }
 }

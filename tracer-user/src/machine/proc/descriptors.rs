@@ -308,7 +308,7 @@ impl Descriptors {
 }
 
 /// Is it a line of a program of 32 bits? The last but one word of nine is its stack pointer.
-fn is_narrow(line: &[u8]) -> bool {
+pub(super) fn is_narrow(line: &[u8]) -> bool {
     let words = str::from_utf8(line).unwrap_or_default();
     let pointer = words.split_ascii_whitespace().nth(7);
     let pointer = pointer.and_then(|word| u64::from_str_radix(word.strip_prefix("0x")?, 16).ok());

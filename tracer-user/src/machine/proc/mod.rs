@@ -23,6 +23,7 @@ mod peer;
 mod process;
 mod qdisc;
 mod quiet;
+mod readers;
 mod remote;
 mod sender;
 mod socket;
@@ -34,6 +35,7 @@ mod unanswered;
 mod under_way;
 mod unheard;
 mod unix;
+mod writes;
 
 use std::{
     fmt::{Arguments, Write as _},
@@ -68,6 +70,7 @@ pub(crate) use self::{
     under_way::UnderWay,
     unheard::{Place, unheard},
     unix::asks_over_unix,
+    writes::writes,
 };
 
 /// Is there a process with this number?

@@ -51,7 +51,29 @@ impl SystemCall {
             .then_some(self.arguments[0])
             .or_else(|| second().then_some(self.arguments[1]))
     }
+
+    /// The descriptor of the pipe or socket into which it writes, or that it connects; `None` for another call.
+    pub(super) fn written(&self) -> Option<u64> {
+        let (_, at) = INTO.iter().find(|(number, _)| *number == self.number)?;
+        // An `int` leaves the upper half of its register undefined.
+        Some(self.arguments[*at] & 0xffff_ffff)
+    }
 }
+
+/// Calls that write into what one of their arguments names, and which one. One that sends several messages does not tell which of them
+/// waits.
+const INTO: [(i64, usize); 10] = [
+    (libc::SYS_write, 0),
+    (libc::SYS_writev, 0),
+    (libc::SYS_pwritev2, 0),
+    (libc::SYS_sendto, 0),
+    (libc::SYS_sendmsg, 0),
+    (libc::SYS_connect, 0),
+    (libc::SYS_vmsplice, 0),
+    (libc::SYS_sendfile, 0),
+    (libc::SYS_tee, 1),
+    (libc::SYS_splice, 2),
+];
 
 /// Calls about the file that their first argument names.
 const ON_FIRST: [i64; 16] = [
@@ -99,5 +121,17 @@ mod tests {
         assert_eq!(file(libc::SYS_fsync), Some(5));
         assert_eq!(file(libc::SYS_sendfile), Some(6));
         assert_eq!(file(libc::SYS_openat), None);
+    }
+
+    #[test]
+    fn what_a_call_writes_into_is_a_number_of_half_a_register() {
+        let into = |number| {
+            let arguments = [0xffff_ffff_0000_0005, 6, 7, 0, 0, 0];
+            SystemCall { number, arguments }.written()
+        };
+        assert_eq!(into(libc::SYS_write), Some(5));
+        assert_eq!(into(libc::SYS_tee), Some(6));
+        assert_eq!(into(libc::SYS_splice), Some(7));
+        assert_eq!(into(libc::SYS_read), None);
     }
 }

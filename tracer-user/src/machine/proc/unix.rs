@@ -1,4 +1,4 @@
-//! The other ends of Unix streams, from the kernel's `unix_diag` (`sock_diag(7)`). `/proc/net/unix` does not have them.
+//! The other ends of Unix sockets, from the kernel's `unix_diag` (`sock_diag(7)`). `/proc/net/unix` does not have them.
 
 use std::{
     collections::HashSet,
@@ -14,25 +14,68 @@ use super::{
 
 /// `SOCK_DIAG_BY_FAMILY` of `include/uapi/linux/sock_diag.h`.
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
-/// `UDIAG_SHOW_NAME | UDIAG_SHOW_PEER` of `include/uapi/linux/unix_diag.h`.
-const SHOW_NAME_AND_PEER: u32 = 1 | 4;
+/// `UDIAG_SHOW_NAME | UDIAG_SHOW_VFS | UDIAG_SHOW_PEER` of `include/uapi/linux/unix_diag.h`.
+const SHOW: u32 = 1 | 2 | 4;
 /// `UNIX_DIAG_NAME`: the attribute of a socket with a name.
 const NAME: u16 = 0;
+/// `UNIX_DIAG_VFS`: inode and device of the file that it is bound to.
+const FILE: u16 = 1;
 /// `UNIX_DIAG_PEER`: the inode of the other end.
 const PEER: u16 = 2;
 /// `1 << TCP_ESTABLISHED`: connected ones.
 const CONNECTED: u32 = 1 << 1;
+/// Those in any state.
+const ANY: u32 = u32::MAX;
+/// `TCP_LISTEN` of `include/net/tcp_states.h`.
+const LISTENS: u8 = 10;
 /// Length of `struct unix_diag_msg`, bytes.
 const HEAD: usize = 16;
 
-/// A connected socket.
+/// A socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stream {
+struct Socket {
     inode: u64,
-    /// Inode of the other end; 0 if that is closed.
+    /// `SOCK_STREAM` and the like.
+    kind: u8,
+    state: u8,
+    /// Inode of the other end; 0 if there is none, or nobody has accepted it.
     peer: u64,
     /// Does it have a name? An accepted socket has its listener's; the end that connected usually has none.
     named: bool,
+    /// The file that it is bound to: its device, as `stat(2)` has it, and the lower half of its inode.
+    file: Option<(u64, u32)>,
+}
+
+/// All Unix sockets of a network namespace.
+pub(super) struct Listed(Vec<Socket>);
+
+impl Listed {
+    /// Those in the namespace of a process, which becomes the one of the calling thread; `None` if the kernel does not list them.
+    pub(super) fn of(pid: u32) -> Option<Self> {
+        enter_namespace(pid).ok()?;
+        sockets(ANY).ok().map(Self)
+    }
+
+    /// Inode of the other end of the socket with this inode; `None` if there is none, or nobody has accepted it.
+    pub(super) fn other_end(&self, inode: u64) -> Option<u64> {
+        let socket = self.0.iter().find(|socket| socket.inode == inode)?;
+        (socket.peer != 0).then_some(socket.peer)
+    }
+
+    /// Inode of the only socket that is bound to a file, given by its device and inode, and takes connections there, or datagrams.
+    pub(super) fn bound(&self, (device, inode): (u64, u64), connections: bool) -> Option<u64> {
+        let file = Some((device, inode as u32));
+        let takes = |socket: &&Socket| match connections {
+            _ if socket.file != file => false,
+            true => socket.state == LISTENS,
+            false => i32::from(socket.kind) == libc::SOCK_DGRAM,
+        };
+        let mut there = self.0.iter().filter(takes);
+        match (there.next(), there.next()) {
+            (Some(only), None) => Some(only.inode),
+            _ => None,
+        }
+    }
 }
 
 /// Does `asking` have a connection that it made itself to a Unix socket on which `answering` answers? The call does not see a
@@ -47,13 +90,13 @@ pub(crate) fn asks_over_unix(asking: u32, answering: u32) -> io::Result<bool> {
     }
     let connected: HashSet<u64> = inodes(asking).collect();
     enter_namespace(asking)?;
-    let streams = streams()?;
+    let streams = sockets(CONNECTED)?;
     let named = |inode| {
-        let of = |stream: &&Stream| stream.inode == inode;
+        let of = |stream: &&Socket| stream.inode == inode;
         streams
             .iter()
             .find(of)
-            .is_some_and(|stream: &Stream| stream.named)
+            .is_some_and(|stream: &Socket| stream.named)
     };
     Ok(streams.iter().any(|stream| {
         stream.named
@@ -77,11 +120,11 @@ fn enter_namespace(pid: u32) -> io::Result<()> {
     }
 }
 
-/// All connected Unix sockets of this network namespace.
-fn streams() -> io::Result<Vec<Stream>> {
+/// The Unix sockets of this network namespace that are in these states.
+fn sockets(states: u32) -> io::Result<Vec<Socket>> {
     // `struct unix_diag_req`: family, protocol, padding; states, inode (any), attributes to show, cookie (any).
     let mut request = vec![libc::AF_UNIX as u8, 0, 0, 0];
-    for word in [CONNECTED, 0, SHOW_NAME_AND_PEER, u32::MAX, u32::MAX] {
+    for word in [states, 0, SHOW, u32::MAX, u32::MAX] {
         request.extend(word.to_ne_bytes());
     }
     let mut all = Vec::new();
@@ -89,36 +132,58 @@ fn streams() -> io::Result<Vec<Stream>> {
         libc::NETLINK_SOCK_DIAG,
         SOCK_DIAG_BY_FAMILY,
         &request,
-        |body| all.extend(stream(body)),
+        |body| all.extend(socket(body)),
     )?;
     Ok(all)
 }
 
 /// One `struct unix_diag_msg` with its attributes.
-fn stream(body: &[u8]) -> Option<Stream> {
-    let mut stream = Stream {
+fn socket(body: &[u8]) -> Option<Socket> {
+    let mut socket = Socket {
         inode: word(body, 4)?.into(),
+        kind: *body.get(1)?,
+        state: *body.get(2)?,
         peer: 0,
         named: false,
+        file: None,
     };
     for (kind, value) in netlink::attributes(body.get(HEAD..)?) {
         match kind {
-            NAME => stream.named = true,
-            PEER => stream.peer = word(value, 0)?.into(),
+            NAME => socket.named = true,
+            FILE => socket.file = Some((device(word(value, 4)?), word(value, 0)?)),
+            PEER => socket.peer = word(value, 0)?.into(),
             _ => {}
         }
     }
-    Some(stream)
+    Some(socket)
+}
+
+/// A device as `stat(2)` has it, from the number that the kernel uses inside.
+fn device(dev: u32) -> u64 {
+    libc::makedev(dev >> 20, dev & 0xf_ffff)
 }
 
 #[cfg(test)]
 mod tests {
     use std::os::{
+        fd::AsRawFd,
         linux::net::SocketAddrExt as _,
-        unix::net::{SocketAddr, UnixListener, UnixStream},
+        unix::{
+            fs::MetadataExt as _,
+            net::{SocketAddr, UnixDatagram, UnixListener, UnixStream},
+        },
     };
 
     use super::*;
+
+    fn inode(socket: &impl AsRawFd) -> u64 {
+        let file = format!("/proc/self/fd/{}", socket.as_raw_fd());
+        fs::metadata(file).unwrap().ino()
+    }
+
+    fn all() -> Listed {
+        Listed::of(std::process::id()).unwrap()
+    }
 
     #[test]
     fn who_accepted_on_a_name_answers_and_a_pair_has_no_server() {
@@ -134,5 +199,41 @@ mod tests {
         assert!(asks_over_unix(own, own).unwrap());
         drop(accepted);
         assert!(!asks_over_unix(own, own).unwrap());
+    }
+
+    #[test]
+    fn an_end_of_a_socket_leads_to_the_other_one_once_that_is_accepted() {
+        let (here, there) = UnixStream::pair().unwrap();
+        assert_eq!(all().other_end(inode(&here)), Some(inode(&there)));
+        let name = format!("tracer-unix-end-{}", std::process::id());
+        let name = SocketAddr::from_abstract_name(name).unwrap();
+        let listener = UnixListener::bind_addr(&name).unwrap();
+        let asking = UnixStream::connect_addr(&name).unwrap();
+        assert_eq!(all().other_end(inode(&asking)), None);
+        let (accepted, _) = listener.accept().unwrap();
+        assert_eq!(all().other_end(inode(&asking)), Some(inode(&accepted)));
+        assert_eq!(all().other_end(inode(&listener)), None);
+    }
+
+    #[test]
+    fn who_takes_datagrams_or_connections_at_a_path_is_found_by_the_file() {
+        let dir = std::env::temp_dir();
+        let path = |kind: &str| dir.join(format!("tracer-unix-{kind}-{}", std::process::id()));
+        let (log, service) = (path("log"), path("service"));
+        let takes = UnixDatagram::bind(&log).unwrap();
+        let listener = UnixListener::bind(&service).unwrap();
+        let _asking = UnixStream::connect(&service).unwrap();
+        // It has the file of its listener.
+        let _accepted = listener.accept().unwrap();
+        let file = |path| fs::metadata(path).map(|file| (file.dev(), file.ino())).unwrap();
+        let found = [(&log, false), (&log, true), (&service, true), (&service, false)]
+            .map(|(path, connections)| all().bound(file(path), connections));
+        let expected = [Some(inode(&takes)), None, Some(inode(&listener)), None];
+        fs::remove_file(log).unwrap();
+        fs::remove_file(service).unwrap();
+        // A file system in layers has other numbers for its sockets: then nobody is found.
+        if found != [None; 4] {
+            assert_eq!(found, expected);
+        }
     }
 }
