@@ -33,6 +33,12 @@ pub(crate) const ALL: &[Scenario] = &[
         make: |stage| fast(stage, "pipe"),
     },
     Scenario {
+        name: "asked-pipe-stuck",
+        about: "each request writes to a pipe, whose reader has stopped to read before the trace",
+        quick: false,
+        make: |stage| stuck(stage, "pipe"),
+    },
+    Scenario {
         name: "asked-log-slow",
         about: "each request sends a datagram to a Unix socket, as to /dev/log, whose reader takes 40 ms for each",
         quick: false,
@@ -45,6 +51,12 @@ pub(crate) const ALL: &[Scenario] = &[
         make: |stage| fast(stage, "datagram"),
     },
     Scenario {
+        name: "asked-log-stuck",
+        about: "each request sends a datagram to a Unix socket, whose reader has stopped to read before the trace",
+        quick: false,
+        make: |stage| stuck(stage, "datagram"),
+    },
+    Scenario {
         name: "asked-stream-slow",
         about: "each request writes to a Unix stream, as to the journal, whose reader takes 40 ms for each piece",
         quick: false,
@@ -54,7 +66,7 @@ pub(crate) const ALL: &[Scenario] = &[
         name: "asked-stream-stuck",
         about: "each request writes to a Unix stream, whose reader has stopped to read before the trace",
         quick: false,
-        make: stuck,
+        make: |stage| stuck(stage, "stream"),
     },
     Scenario {
         name: "asked-stream-tar",
@@ -170,10 +182,10 @@ fn beside_tar(stage: &Stage, way: &str) -> Result<Scene> {
 }
 
 /// Who has it stopped is not in the way himself: he has asked for it long ago.
-fn stuck(stage: &Stage) -> Result<Scene> {
+fn stuck(stage: &Stage, way: &str) -> Result<Scene> {
     let enough = stage.room.dir.join("enough");
     let until = format!("--until={}", enough.display());
-    let (scene, asked) = asking(stage, "stream", &[until.as_str()])?;
+    let (scene, asked) = asking(stage, way, &[until.as_str()])?;
     let stop = stage
         .room
         .script(r#"touch "$1"; exec sleep 300"#, &enough)
