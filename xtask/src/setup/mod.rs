@@ -87,12 +87,13 @@ const LAB: &[Need] = &[
     Need::of("node", "nodejs"),
 ];
 
-/// What makes the file systems and the swap space of the lab's guests.
-const FILE_SYSTEMS: &[Need] = &[
+/// What makes the file systems, the swap space and the tunnels of the lab's guests.
+const GUEST: &[Need] = &[
     Need::of("mkswap", "util-linux"),
     Need::of("swapon", "mount"),
     Need::of("mkfs.xfs", "xfsprogs"),
     Need::of("mkfs.btrfs", "btrfs-progs"),
+    Need::of("wg", "wireguard-tools"),
 ];
 
 /// The lab's other real servers, each with the name of its service, which is not to run on its own.
@@ -188,10 +189,7 @@ pub fn lab_tools() -> Result<()> {
 pub fn guest_lab_tools() -> Result<()> {
     demo_tools()?;
     lab_tools()?;
-    apt::need(
-        FILE_SYSTEMS,
-        "the file systems and the swap space of the lab's guests",
-    )
+    apt::need(GUEST, "the lab's guests")
 }
 
 /// Installs the missing peers and loads of the bench.

@@ -30,6 +30,7 @@ const USUAL: [&str; 2] = ["5.10", "6.12"];
     cargo xtask vm --cpus 8                    on more CPUs, which take turns on one of this machine's\n  \
     cargo xtask vm --lab                       scenarios of file systems that are modules, on 6.12\n  \
     cargo xtask vm --lab memory                scenarios that fill memory, in a guest that has little\n  \
+    cargo xtask vm --lab links-guest           those of interfaces and queues that are modules\n  \
     cargo xtask vm --lab limits -- --repeat 3  other scenarios of the lab, with options of its own"
 )]
 pub struct Args {
@@ -45,7 +46,7 @@ pub struct Args {
     /// How many CPUs the guest has
     #[arg(long, default_value_t = CPUS, value_parser = clap::value_parser!(u32).range(1..=64))]
     cpus: u32,
-    /// Longest that one guest may take, in seconds [default: 180, with --lab 3600]
+    /// Longest that one guest may take, in seconds [default: 180, with --lab 7200]
     #[arg(long)]
     limit: Option<u32>,
     /// Play scenarios of the lab, or families of them, in a guest with slow disks of its own [default: journal]

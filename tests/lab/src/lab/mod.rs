@@ -170,7 +170,7 @@ impl Args {
         let asked = self.list || !self.names.is_empty();
         match family {
             scenarios::ON_WHOLE_DISKS => asked || !self.disk.is_empty(),
-            scenarios::IN_LITTLE_MEMORY => asked,
+            scenarios::IN_LITTLE_MEMORY | scenarios::WITH_MODULES => asked,
             _ => true,
         }
     }

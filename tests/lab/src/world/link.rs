@@ -29,21 +29,30 @@ pub(crate) struct Link {
     /// The address at the other end.
     pub(crate) far: Ipv4Addr,
     /// The device at the other end.
-    there: String,
+    pub(super) there: String,
+}
+
+/// A network namespace of our own.
+pub(crate) fn namespace() -> Result<String> {
+    let netns = super::name();
+    ledger::make(Made::Netns(netns.clone()), || ip(&["netns", "add", &netns]))?;
+    Ok(netns)
 }
 
 /// A namespace and a shaped link into it; the shaped end is ours.
 pub(crate) fn link(near: Ipv4Addr, far: Ipv4Addr) -> Result<Link> {
-    let netns = super::name();
-    ledger::make(Made::Netns(netns.clone()), || ip(&["netns", "add", &netns]))?;
-    lay("tdemo", "link0", netns, near, far)
+    lay("tdemo", "link0", namespace()?, near, far)
 }
 
 /// The same with a device at our end that has so many transmit queues, and without a shaper.
 pub(crate) fn unshaped(near: Ipv4Addr, far: Ipv4Addr, queues: usize) -> Result<Link> {
-    let netns = super::name();
-    ledger::make(Made::Netns(netns.clone()), || ip(&["netns", "add", &netns]))?;
-    lay_unshaped("tdemo", "link0", netns, (near, far), queues)
+    lay_unshaped("tdemo", "link0", namespace()?, (near, far), queues)
+}
+
+/// The same with one queue, into a namespace that is there already. `number` tells the links of a scene apart.
+pub(crate) fn unshaped_into(netns: &str, number: u16) -> Result<Link> {
+    let (here, there) = (format!("tdl{number}"), format!("link{number}"));
+    lay_unshaped(&here, &there, netns.to_owned(), addresses()?, 1)
 }
 
 /// One more shaped link into the namespace to which the first one leads.
@@ -53,7 +62,7 @@ pub(crate) fn another(first: &Link) -> Result<Link> {
 }
 
 /// The kernel allows 15 characters for a device's name; a process id has at most 7.
-fn device(kind: &str) -> String {
+pub(super) fn device(kind: &str) -> String {
     format!("{kind}{}", std::process::id())
 }
 
@@ -73,9 +82,8 @@ fn lay_unshaped(
 ) -> Result<Link> {
     let here = device(kind);
     pair(&here, there, &netns, queues)?;
-    ip(&["address", "add", &format!("{near}/30"), "dev", &here])?;
-    ip(&["link", "set", &here, "up"])?;
-    join(&netns, there, &format!("{far}/30"))?;
+    join(&[], &here, &format!("{near}/30"))?;
+    join(&["-netns", &netns], there, &format!("{far}/30"))?;
     Ok(Link {
         netns,
         device: here,
@@ -94,11 +102,10 @@ fn pair(here: &str, there: &str, netns: &str, queues: usize) -> Result<()> {
     ledger::make(Made::Link(here.to_owned()), || ip(&[one, other].concat()))
 }
 
-/// Gives a namespace's device an address and switches it on.
-fn join(netns: &str, device: &str, address: &str) -> Result<()> {
-    let words = ["-netns", netns, "address", "add", address, "dev", device];
-    ip(&words)?;
-    ip(&["-netns", netns, "link", "set", device, "up"])
+/// Gives a device an address and switches it on. `at` are the words that name its namespace: none for ours.
+pub(super) fn join(at: &[&str], device: &str, address: &str) -> Result<()> {
+    ip(&[at, &["address", "add", address, "dev", device]].concat())?;
+    ip(&[at, &["link", "set", device, "up"]].concat())
 }
 
 /// IPv6 addresses for both ends, from the block for private use (RFC 4193).
@@ -130,7 +137,7 @@ pub(crate) fn behind_a_bridge(link: &Link) -> Result<String> {
     let here = device("tdbox");
     pair(&here, "box0", &netns, 1)?;
     ip(&["link", "set", &here, "master", &bridge, "up"])?;
-    join(&netns, "box0", &format!("{inside}/30"))?;
+    join(&["-netns", &netns], "box0", &format!("{inside}/30"))?;
     let gateway = gateway.to_string();
     ip(&["-netns", &netns, "route", "add", "default", "via", &gateway])?;
     let (inside, near) = (inside.to_string(), link.near.to_string());
@@ -142,6 +149,12 @@ pub(crate) fn behind_a_bridge(link: &Link) -> Result<String> {
         set(Path::new(FORWARD), "1").context("could not have packets forwarded")
     })?;
     Ok(netns)
+}
+
+/// Has TCP hand over each packet of the wire by itself. Where packets need no time on their way, it hands over 64 KiB at once: on a slow
+/// link that cannot divide them, each takes a tenth of a second.
+pub(crate) fn packets_of_the_wire(device: &str) -> Result<()> {
+    ip(&["link", "set", "dev", device, "gso_max_segs", "1"])
 }
 
 /// An address beyond the far end of a link that nobody has: what is sent there is lost without a word.
@@ -159,7 +172,8 @@ pub(crate) fn tc(words: &[&str]) -> Result<()> {
     output(tool("tc").args(words), doing).map(drop)
 }
 
-fn ip(words: &[&str]) -> Result<()> {
+/// Runs `ip`.
+pub(super) fn ip(words: &[&str]) -> Result<()> {
     output(tool("ip").args(words), "make the link").map(drop)
 }
 

@@ -1,6 +1,6 @@
 //! The parts of all scenes: slow disks, shaped links, control groups, programs and their certain end.
 //!
-//! Code map: a [`Room`] is a directory and a control group. [`disk`], [`link`] and [`files`] furnish it. [`process`] starts
+//! Code map: a [`Room`] is a directory and a control group. [`disk`], [`link`], [`upper`] and [`files`] furnish it. [`process`] starts
 //! programs in it, with [`nginx`], [`apache`], [`lighttpd`], [`runtimes`], [`database`], [`mariadb`] and [`etcd`] for the real
 //! servers. [`supervise`], [`ledger`] and [`made`] make sure that nothing stays behind, however a run ends.
 
@@ -24,6 +24,7 @@ pub(crate) mod runtimes;
 pub(crate) mod ssh;
 pub(crate) mod supervise;
 pub(crate) mod tools;
+pub(crate) mod upper;
 pub(crate) mod web;
 
 use std::{

@@ -14,6 +14,7 @@ mod journal;
 mod layout;
 mod limits;
 mod links;
+mod links_guest;
 mod locks;
 mod memory;
 mod network;
@@ -35,6 +36,9 @@ pub(crate) const ON_WHOLE_DISKS: &str = "journal";
 /// The family that needs whole disks, and so little memory that it can be filled.
 pub(crate) const IN_LITTLE_MEMORY: &str = "memory";
 
+/// The family that needs modules of the kernel.
+pub(crate) const WITH_MODULES: &str = "links-guest";
+
 /// Families and their scenarios.
 pub(crate) const ALL: &[(&str, &[Scenario])] = &[
     ("disk", disk::ALL),
@@ -50,6 +54,7 @@ pub(crate) const ALL: &[(&str, &[Scenario])] = &[
     ("network", network::ALL),
     ("links", links::ALL),
     ("queues", queues::ALL),
+    (WITH_MODULES, links_guest::ALL),
     ("locks", locks::ALL),
     ("pipeline", pipeline::ALL),
     ("form", form::ALL),
