@@ -139,7 +139,7 @@ const MAPPED: u32 = 0xffff_u32.to_be();
 pub(crate) struct Route {
     pub(crate) from: [u32; 4],
     pub(crate) to: [u32; 4],
-    /// Receiver's port, host order; 0 if it is none of UDP, or a fragment.
+    /// Receiver's port, host order; 0 if it is none of UDP, a fragment, or not the socket's own.
     pub(crate) port: u32,
 }
 
@@ -159,20 +159,21 @@ impl Route {
         number(skb.head()).wrapping_add(u64::from(skb.network()))
     }
 
-    /// As the headers from there on say; `maps` IPv4 for a socket of IPv6.
+    /// As the headers from there on say; `maps` IPv4 for a socket of IPv6. A datagram that comes from another port than `from` is not the
+    /// socket's own: around that one a tunnel (VXLAN) has put one that goes to the other end of the tunnel.
     #[inline(always)]
-    pub(crate) fn at(header: u64, maps: bool) -> Self {
+    pub(crate) fn at(header: u64, maps: bool, from: u32) -> Self {
         let header = header as *const u8;
         let first: u8 = untyped(header, 0, 0);
         match first >> 4 {
-            4 => Self::of_ipv4(header, 4 * u32::from(first & 0xf), maps),
-            6 => Self::of_ipv6(header),
+            4 => Self::of_ipv4(header, 4 * u32::from(first & 0xf), maps, from),
+            6 => Self::of_ipv6(header, from),
             _ => Self::NONE,
         }
     }
 
     #[inline(always)]
-    fn of_ipv4(header: *const u8, length: u32, maps: bool) -> Self {
+    fn of_ipv4(header: *const u8, length: u32, maps: bool, from_port: u32) -> Self {
         let words: [u32; 5] = untyped(header, 0, [0; 5]);
         let fragment = u16::from_be((words[1] >> 16) as u16) & FRAGMENT != 0;
         if fragment || words[2] >> 8 & 0xff != IPPROTO_UDP {
@@ -186,12 +187,12 @@ impl Route {
         Self {
             from,
             to,
-            port: receiver_port(untyped(header, length, 0)),
+            port: receiver_port(untyped(header, length, 0), from_port),
         }
     }
 
     #[inline(always)]
-    fn of_ipv6(header: *const u8) -> Self {
+    fn of_ipv6(header: *const u8, from_port: u32) -> Self {
         let words: [u32; 10] = untyped(header, 0, [0; 10]);
         if words[1] >> 16 & 0xff != IPPROTO_UDP {
             return Self::NONE;
@@ -199,13 +200,16 @@ impl Route {
         Self {
             from: [words[2], words[3], words[4], words[5]],
             to: [words[6], words[7], words[8], words[9]],
-            port: receiver_port(untyped(header, 40, 0)),
+            port: receiver_port(untyped(header, 40, 0), from_port),
         }
     }
 }
 
-/// The second of both ports, in host order.
+/// The second of both ports, in host order; 0 if the first one is not `from`.
 #[inline(always)]
-fn receiver_port(ports: u32) -> u32 {
+fn receiver_port(ports: u32, from: u32) -> u32 {
+    if u32::from(u16::from_be(ports as u16)) != from {
+        return 0;
+    }
     u32::from(u16::from_be((ports >> 16) as u16))
 }

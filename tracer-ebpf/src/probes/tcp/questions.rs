@@ -128,7 +128,7 @@ fn destination(key: u64) -> u64 {
 }
 
 /// A packet leaves through an interface. Without a queue before that, it does so within the call that sends it. The address to which a
-/// socket without a peer sends stands nowhere else.
+/// socket without a peer sends stands nowhere else. A tunnel around it leaves within the same call.
 #[inline(always)]
 pub(super) fn leaves(skb: Skb) {
     let sk = skb.sk();
@@ -144,13 +144,14 @@ pub(super) fn leaves(skb: Skb) {
         sk.address(),
         u32::from(sk.family() == AF_INET6),
         Route::header(skb),
+        u32::from(sk.local_port()),
     );
 }
 
 /// Not inlined: its locals would add to those of the functions called next, and BPF has 512 bytes of stack.
 #[inline(never)]
-fn goes(socket: u64, maps: u32, header: u64) -> i32 {
-    let route = Route::at(header, maps != 0);
+fn goes(socket: u64, maps: u32, header: u64, from: u32) -> i32 {
+    let route = Route::at(header, maps != 0, from);
     if route.port != 0 {
         let _ = ROUTES.insert(socket, route, 0);
     }
