@@ -245,14 +245,27 @@ impl NetDevice {
         untyped(queue as *const u8, config!(offsets.queue_qdisc), 0)
     }
 
+    /// The first four characters of its kind (`ip link add type`); 0 if it has none, like a card, or that is not known.
+    #[inline(always)]
+    fn kind(self) -> u32 {
+        if !has(config!(offsets.dev_link_ops)) || !has(config!(offsets.link_ops_kind)) {
+            return 0;
+        }
+        let kind = number(self.link_ops().kind());
+        untyped::<u32>(kind as *const u8, 0, 0)
+    }
+
     /// Does it hand its packets to a process (tun, tap)?
     #[inline(always)]
     pub(crate) fn hands_over(self) -> bool {
-        if !has(config!(offsets.dev_link_ops)) || !has(config!(offsets.link_ops_kind)) {
-            return false;
-        }
-        let kind = number(self.link_ops().kind());
-        untyped::<u32>(kind as *const u8, 0, 0) == u32::from_ne_bytes(*b"tun\0")
+        self.kind() == u32::from_ne_bytes(*b"tun\0")
+    }
+
+    /// Is it one end of a pair (veth, netkit), so that what it sends comes in at the other end?
+    #[inline(always)]
+    pub(crate) fn is_paired(self) -> bool {
+        let kind = self.kind();
+        kind == u32::from_ne_bytes(*b"veth") || kind == u32::from_ne_bytes(*b"netk")
     }
 
     /// Has it several transmit queues? Then each may have a queueing discipline of its own, and the root may be a mere shell.

@@ -191,8 +191,9 @@ pub(super) fn left(pid: u32) {
 
 /// A packet passed an interface without a queue. If it `may_be_forwarded`, the program remembers its owner.
 ///
-/// It comes in again on this CPU, unless the kernel steers packets (`rps_cpus`), and counts here. On arrival, TCP may leave it to a
-/// receiver that is at work on another CPU. An acknowledgement counts where it comes in: only there the sender of the acknowledged
+/// A VLAN, a bond, a bridge or a tunnel passes it on to another interface, and there it is seen again. From the loopback and one end of
+/// a pair it comes in again on this CPU, unless the kernel steers packets (`rps_cpus`), and counts here. On arrival, TCP may leave it to
+/// a receiver that is at work on another CPU. An acknowledgement counts where it comes in: only there the sender of the acknowledged
 /// data is known.
 #[inline(always)]
 pub(super) fn passed(skb: Skb, dev: NetDevice, may_be_forwarded: bool) {
@@ -208,7 +209,7 @@ pub(super) fn passed(skb: Skb, dev: NetDevice, may_be_forwarded: bool) {
         sender(skb, dev, may_be_forwarded)
     };
     let acknowledges = !sk.is_null() && sk.is_tcp() && skb.len() <= HEADERS_BYTES + LITTLE_BYTES;
-    if watched && owner.pid != 0 && !acknowledges {
+    if watched && owner.pid != 0 && !acknowledges && (!may_be_forwarded || dev.is_paired()) {
         count(owner.pid, 0, 1, 0);
     }
 }
