@@ -196,7 +196,8 @@ pub struct Link {
     pub drops: u32,
     /// Name of the interface.
     pub name: [u8; 16],
-    /// Longest time that one of these packets left after TCP wanted it to, ns. Of those in `timed` alone.
+    /// Longest time that one of these packets left after TCP wanted it to, or after it left another queue before, ns. Of those in `timed`
+    /// alone.
     pub late_ns: u64,
     /// Packets of which it is known when TCP wanted them to leave.
     pub timed: u32,
@@ -230,7 +231,7 @@ pub struct SocketState {
     pub pid: u32,
     /// The send of `sent_ns` ends when the peer acknowledges this sequence number.
     pub sent_seq: u32,
-    /// Interface its packets last left through, if it queues.
+    /// Interface its packets last left through, if it queues. Of several, one behind the other: that in which they stand.
     pub ifindex: u32,
     /// 1 once user space knows the socket: a [`Socket`] record was emitted, or a call on a Unix stream.
     pub announced: u32,
@@ -246,6 +247,8 @@ pub struct SocketState {
     pub hash: u32,
     /// When its last packet left the queue of an interface, ns; 0 before the first.
     pub left_ns: u64,
+    /// When a packet of it last left a queue late ([`LATE_NS`]), ns; 0 before the first.
+    pub waited_ns: u64,
     /// CPU on which its last packet passed or left an interface.
     pub cpu: u32,
     /// Of a Unix stream: the process that connected, as last emitted; 0 before.
@@ -286,6 +289,6 @@ plain!(
     Question = 80,
     Link = 88,
     Flow = 56,
-    SocketState = 112,
+    SocketState = 120,
     LinkOwner = 16
 );

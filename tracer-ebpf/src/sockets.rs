@@ -35,6 +35,7 @@ static UNSEEN: SocketState = SocketState {
     retransmits: 0,
     hash: 0,
     left_ns: 0,
+    waited_ns: 0,
     cpu: 0,
     client_pid: 0,
     queue: 0,

@@ -4,13 +4,15 @@
 
 use aya_ebpf::{
     macros::{btf_tracepoint, map},
-    maps::LruHashMap,
+    maps::{Array, LruHashMap},
     programs::BtfTracePointContext,
 };
 use tracer_common::{
     Kind,
     record::{Header, MapLoss},
-    tcp::{LATE_NS, LINK_HANDED, LINK_SLICE_NS, LINK_UNREAD, LINKS_MAP, Link, LinkOwner},
+    tcp::{
+        LATE_NS, LINK_HANDED, LINK_SLICE_NS, LINK_UNREAD, LINKS_MAP, Link, LinkOwner, SocketState,
+    },
 };
 
 use super::questions;
@@ -24,6 +26,25 @@ use crate::{
 /// Traffic that each owner sent through each queue of each interface in the current slice.
 #[map]
 static LINKS: LruHashMap<LinkOwner, Link> = LruHashMap::with_max_entries(8192, 0);
+
+/// A packet that left a queue.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Left {
+    /// Its address. It keeps that on its way through several interfaces.
+    packet: u64,
+    /// When, ns.
+    ns: u64,
+}
+
+/// Places for packets that left a queue, by some bits of their addresses.
+const PLACES: u32 = 4096;
+/// Addresses of packets differ above these bits.
+const PACKET_BITS: u32 = 8;
+
+/// The last packet of each place: before it leaves a second queue, as that below a tunnel with a shaper, it left the first one.
+#[map]
+static LEFT: Array<Left> = Array::with_max_entries(PLACES, 0);
 
 shared!(LINKS = LINKS_MAP);
 
@@ -49,24 +70,20 @@ const LOOPBACK_IFINDEX: u32 = 1;
 
 #[inline(always)]
 fn transmit(skb: Skb, dev: NetDevice, departed: Departed) {
-    let (netns, ifindex) = (dev.net().inum(), dev.ifindex());
     let now = now();
+    let late_ns = late_here(skb, now);
     // The interfaces through which containers send queue nothing: a packet that leaves a queue is seldom forwarded again.
     let owner = packets::sender(skb, dev, false);
-    let pid = owner.pid;
-    if let Some(state) = owner.socket {
-        state.ifindex = ifindex;
-        state.netns = netns;
-        state.queue = departed.index;
-        state.left_ns = now;
-    }
-    packets::left(pid);
     let key = LinkOwner {
-        netns,
-        ifindex,
-        pid,
+        netns: dev.net().inum(),
+        ifindex: dev.ifindex(),
+        pid: owner.pid,
         queue: departed.index,
     };
+    if let Some(state) = owner.socket {
+        goes_through(state, &key, late_ns, now);
+    }
+    packets::left(key.pid);
     let slice = now - now % LINK_SLICE_NS;
     let Some(cell) = link_cell(&key, dev, slice) else {
         return;
@@ -83,7 +100,6 @@ fn transmit(skb: Skb, dev: NetDevice, departed: Departed) {
     }
     cell.packets += 1;
     cell.bytes += u64::from(skb.len());
-    let late_ns = packets::late_ns(skb, now);
     if late_ns != packets::NOT_TIMED {
         cell.timed += 1;
         if late_ns > cell.late_ns {
@@ -104,6 +120,47 @@ fn transmit(skb: Skb, dev: NetDevice, departed: Departed) {
         cell.backlog_min = backlog;
     }
 }
+
+/// How late a packet leaves, ns, of the time in this queue alone. One that stood in another queue before is due here since it left that.
+#[inline(always)]
+fn late_here(skb: Skb, now: u64) -> u64 {
+    let late_ns = packets::late_ns(skb, now);
+    let packet = skb.address();
+    let Some(left) = LEFT.get_ptr_mut((packet >> PACKET_BITS) as u32 % PLACES) else {
+        return late_ns;
+    };
+    // SAFETY: a map value; a race between CPUs spoils one time, never memory.
+    let left = unsafe { &mut *left };
+    let since_ns = now.wrapping_sub(left.ns);
+    let left_before = left.packet == packet;
+    (left.packet, left.ns) = (packet, now);
+    // Another packet at the same address left before this one was due.
+    if left_before && late_ns != packets::NOT_TIMED && since_ns < late_ns {
+        since_ns
+    } else {
+        late_ns
+    }
+}
+
+/// A socket waits for the queue in which its packets stand, and for none that they pass at once. Does a packet that was on time show
+/// another way? Only if none was late in another interface lately.
+#[inline(always)]
+fn goes_through(state: &mut SocketState, key: &LinkOwner, late_ns: u64, now: u64) {
+    let is_late = late_ns != packets::NOT_TIMED && late_ns >= LATE_NS;
+    let same = state.netns == key.netns && state.ifindex == key.ifindex;
+    if is_late || same || now.wrapping_sub(state.waited_ns) > STAYS_NS {
+        state.ifindex = key.ifindex;
+        state.netns = key.netns;
+        state.queue = key.queue;
+    }
+    if is_late {
+        state.waited_ns = now;
+    }
+    state.left_ns = now;
+}
+
+/// For so long after a late packet, ns, the interface that it left is the socket's. A slow line of 120 kbit/s sends one in that time.
+const STAYS_NS: u64 = 100_000_000;
 
 /// The cell of an owner. The queue's lock is held by the one CPU that transmits, so there is one writer for each queue.
 #[inline(always)]
