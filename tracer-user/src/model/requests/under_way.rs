@@ -1,6 +1,8 @@
 //! Answers that the target had sent before the window, and that a full link holds up for all of it. They show no call.
 
-use super::{Beside, Requests};
+use std::collections::BTreeMap;
+
+use super::{Beside, Requests, connections::Connections};
 use crate::event;
 
 impl Requests {
@@ -13,7 +15,12 @@ impl Requests {
     ///
     /// A connection with calls in the window is judged by these.
     pub(in crate::model) fn close_under_way(&mut self, beside: &mut Beside<'_>, end_ns: u64) {
-        for found in std::mem::take(&mut self.under_way) {
+        let all = std::mem::take(&mut self.under_way);
+        if all.is_empty() {
+            return;
+        }
+        let ways = ways(&self.connections);
+        for found in all {
             let window_ns = end_ns.saturating_sub(self.start_ns);
             let serves = self.listening.contains(&found.local_port);
             if !serves
@@ -22,7 +29,10 @@ impl Requests {
             {
                 continue;
             }
-            if let Some(route) = beside.links.only_route(found.netns, found.ifindex) {
+            let links = &*beside.links;
+            let through = |(netns, ifindex)| links.only_route(netns, ifindex);
+            let below = || through((*ways.get(address(&found.local)?)?)?);
+            if let Some(route) = through((found.netns, found.ifindex)).or_else(below) {
                 let (account, start_ns) = (&mut *beside.account, self.start_ns);
                 let known = beside.links.drained(account, &route, start_ns, end_ns);
                 let known_ns = known.unwrap_or(0);
@@ -31,6 +41,31 @@ impl Requests {
             }
         }
     }
+}
+
+/// Network namespace, interface.
+type Way = (u32, u32);
+
+/// The interfaces that queue what is sent from each own address, as the connections show; `None` if there are several. An address may be
+/// that of an interface that queues nothing: what a VLAN, a bridge or a tunnel sends waits in one below.
+fn ways(connections: &Connections) -> BTreeMap<&str, Option<Way>> {
+    let mut ways = BTreeMap::new();
+    for connection in connections.values() {
+        let route = &connection.route;
+        if let Some(own) = address(&connection.ends.0).filter(|_| route.ifindex != 0) {
+            let way = Some((route.flow.netns, route.ifindex));
+            let known = ways.entry(own).or_insert(way);
+            if *known != way {
+                *known = None;
+            }
+        }
+    }
+    ways
+}
+
+/// The address of an end, without its port.
+fn address(end: &str) -> Option<&str> {
+    Some(end.rsplit_once(':')?.0)
 }
 
 /// Can this machine hold the data up? TCP doubles its timer when a segment that left is not acknowledged. It does not while one stands

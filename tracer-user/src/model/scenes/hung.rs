@@ -133,6 +133,40 @@ fn an_answer_from_before_the_window_waits_for_the_link_that_holds_it_up() {
     assert_eq!(requests(&empty, Class::Network), 0);
 }
 
+/// The own address is that of an interface that queues nothing.
+#[test]
+fn an_answer_from_before_the_window_waits_for_the_link_to_which_others_of_its_address_lead() {
+    const OTHER: u64 = 11;
+    let waited = |own: &str| {
+        let mut events = under_way(2, 0, 0);
+        for event in &mut events {
+            if let Event::UnderWay(found) = event {
+                found.ifindex = 7;
+            }
+        }
+        let socket = event::Socket {
+            ns: at(91),
+            socket: OTHER,
+            pid: SERVER,
+            local: own.to_owned(),
+            local_port: 80,
+            remote: "10.0.0.3:4000".to_owned(),
+        };
+        let acknowledged = event::Ack {
+            ns: at(93),
+            socket: OTHER,
+        };
+        events.extend([
+            Event::Socket(socket),
+            receive(SERVER, OTHER, 92, 92),
+            send(SERVER, OTHER, 93),
+            Event::Ack(acknowledged),
+        ]);
+        requests(&books(events, 100), Class::Network)
+    };
+    assert_eq!((waited(HERE), waited("10.0.9.1:80")), (100, 0));
+}
+
 #[test]
 fn an_answer_that_left_without_an_echo_or_that_nobody_takes_waits_for_no_link() {
     for (backoff, limited_ms) in [(1, 0), (0, 50)] {
