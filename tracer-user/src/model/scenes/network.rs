@@ -1,5 +1,7 @@
 //! Links as places, through the whole fold.
 
+use tracer_common::tcp::LINK_UNREAD;
+
 use super::*;
 
 const CLIENT: u64 = 9;
@@ -109,6 +111,44 @@ fn a_socket_waits_for_its_own_transmit_queue_and_for_nobody_in_another() {
     assert_eq!(charged(&books, Resource::Network, holder(&books, TAR)), 14);
     assert_eq!(charged(&books, Resource::Network, Holder::Own), 14);
     assert_eq!(charged(&books, Resource::Network, holder(&books, RSYNC)), 0);
+    assert_closed(&books);
+}
+
+/// What leaves interface 7 at once, of which nobody can read how long its queue is. Of datagrams nobody knows when they were due.
+fn passes(pid: u32, ms: u64, timed: u32) -> Event {
+    let backlog_min = if timed == 0 { u32::MAX } else { 0 };
+    let Event::Link(link) = sent(pid, ms, 3000, backlog_min) else {
+        panic!("no link")
+    };
+    let link = Link {
+        ifindex: 7,
+        name: "eth1".to_owned(),
+        ..link
+    };
+    Event::Queue(event::Queue {
+        timed,
+        flags: LINK_UNREAD,
+        ..event::Queue::from(&link)
+    })
+}
+
+/// A tunnel with a shaper, on an interface that queues: the packets of both tunnellers leave both.
+#[test]
+fn who_stands_behind_a_shaper_waits_for_nobody_in_the_queue_that_is_passed_after_it() {
+    let slices = [10, 20, 30].into_iter().flat_map(|ms| {
+        [
+            queued(0, RSYNC, ms, 50),
+            queued(0, SERVER, ms, 50),
+            passes(RSYNC, ms, 1),
+            passes(SERVER, ms, 1),
+            passes(TAR, ms, 0),
+        ]
+    });
+    let books = books(events(slices.chain(stuck())), 39);
+    let of = |holder| charged(&books, Resource::Network, holder);
+    assert_eq!(of(holder(&books, RSYNC)), 14);
+    assert_eq!(of(Holder::Own), 14);
+    assert_eq!(of(holder(&books, TAR)), 0);
     assert_closed(&books);
 }
 
