@@ -159,3 +159,13 @@ pub struct Interface {
     /// Kind of the qdisc below a root that holds just one (`tbf`); empty if none is listed.
     pub inner: String,
 }
+
+/// An interface that wraps what is sent through it into packets of its own, or puts a mark before it: a tunnel, a VLAN. It leaves through
+/// another interface, where a filter does not find the packets of a connection.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wrapping {
+    /// Name of the interface.
+    pub name: String,
+    /// Its own addresses, as text.
+    pub addresses: Vec<String>,
+}

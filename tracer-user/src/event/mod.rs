@@ -162,6 +162,8 @@ pub enum Event {
     FollowHand(Follow),
     /// A thread of the target sleeps until somebody reads what it writes.
     WriteSeen(WriteSeen),
+    /// An interface of the tracer's network namespace that wraps or marks what is sent through it. At the end, before the means.
+    Wrapping(crate::standing::Wrapping),
 }
 
 impl Event {
@@ -220,6 +222,7 @@ impl Event {
             | Self::UnderWay(_)
             | Self::Standing(_)
             | Self::Means(_)
+            | Self::Wrapping(_)
             | Self::OwnLimit(_)
             | Self::RemoteMount(_)
             | Self::Siblings(_)

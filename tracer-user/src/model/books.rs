@@ -13,7 +13,7 @@ use arcstr::ArcStr;
 use crate::{
     class::{Class, Resource},
     event,
-    standing::{Means, OwnLimit, Standing},
+    standing::{Means, OwnLimit, Standing, Wrapping},
 };
 
 /// Index of a process in [`Books::processes`]. A process id that was reused has several.
@@ -371,6 +371,8 @@ pub struct Books {
     pub standings: BTreeMap<ProcessId, Standing>,
     /// The means of this machine to restrain a process.
     pub means: Means,
+    /// Interfaces that wrap or mark what is sent through them.
+    pub wrapping: Vec<Wrapping>,
     /// Limits that the target itself is under.
     pub own_limits: Vec<OwnLimit>,
     /// Places that are limits of the target's group, or of one above it, which others use too.

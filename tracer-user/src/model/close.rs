@@ -112,6 +112,7 @@ impl Model {
             works: self.cpus.into_works(),
             standings: self.facts.standings,
             means: self.facts.means,
+            wrapping: self.facts.wrapping,
             own_limits: self.facts.own_limits,
             siblings: self.facts.siblings,
             tracer: self.facts.tracer,

@@ -8,7 +8,7 @@ use tracer_common::histogram::{FAMILIES, Family};
 use super::books::ProcessId;
 use crate::{
     event,
-    standing::{Means, OwnLimit, Standing},
+    standing::{Means, OwnLimit, Standing, Wrapping},
 };
 
 /// Facts about the machine, the window and the processes.
@@ -20,6 +20,7 @@ pub(super) struct Facts {
     pub(super) now_ns: u64,
     pub(super) standings: BTreeMap<ProcessId, Standing>,
     pub(super) means: Means,
+    pub(super) wrapping: Vec<Wrapping>,
     pub(super) own_limits: Vec<OwnLimit>,
     pub(super) siblings: event::Siblings,
     pub(super) interrupted: event::Interrupted,

@@ -180,6 +180,7 @@ impl Model {
                 self.threads.machine_evicts = account.memory.evicts();
             }
             Event::Means(means) => self.facts.means = (**means).clone(),
+            Event::Wrapping(found) => self.facts.wrapping.push(found.clone()),
             Event::End(end) => {
                 self.facts.end = (**end).clone();
                 self.requests.end();

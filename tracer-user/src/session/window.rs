@@ -81,12 +81,14 @@ impl Window {
             events.extend(stolen);
         }
         // Read again: a remedy is checked against the interfaces that are there at the end. The kernel has one lock for all of them.
-        let interfaces = Looks::begin(vec![()], |()| proc::interfaces());
+        let interfaces = Looks::begin(vec![()], |()| (proc::interfaces(), proc::wrapping()));
         let (standings, unread) = proc::standings(pids, &self.means, PATIENCE);
         let standings = standings.into_iter();
         events.extend(standings.map(|standing| Event::Standing(Box::new(standing))));
-        let interfaces = interfaces.end_within(PATIENCE, || false).found;
+        let found = interfaces.end_within(PATIENCE, || false).found.into_iter();
+        let (interfaces, wrapping): (Vec<_>, Vec<_>) = found.unzip();
         self.means.interfaces = interfaces.into_iter().flatten().collect();
+        events.extend(wrapping.into_iter().flatten().map(Event::Wrapping));
         let mut evidence = [self.evidence.end(), self.ingress.end(end_ns)].concat();
         evidence.extend(left.unseen(end_ns - self.begin_ns));
         evidence.extend(stolen_line);

@@ -36,6 +36,7 @@ mod under_way;
 mod unheard;
 mod unix;
 mod writes;
+mod wrapping;
 
 use std::{
     fmt::{Arguments, Write as _},
@@ -71,6 +72,7 @@ pub(crate) use self::{
     unheard::{Place, unheard},
     unix::asks_over_unix,
     writes::writes,
+    wrapping::wrapping,
 };
 
 /// Is there a process with this number?

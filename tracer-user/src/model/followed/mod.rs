@@ -228,6 +228,7 @@ impl Followed {
             | Event::DiskTotal(_)
             | Event::Standing(_)
             | Event::Means(_)
+            | Event::Wrapping(_)
             | Event::OwnLimit(_)
             | Event::RemoteMount(_)
             | Event::OpenSocket(_)

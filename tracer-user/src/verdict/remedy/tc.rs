@@ -110,7 +110,11 @@ fn check(
         }
     };
     if filters.is_empty() {
-        return Err("no connection of it was open at the end, by which a filter could know its packets (tc-u32(8))".to_owned());
+        let mut flows = case.standings().flat_map(flows_of);
+        return Err(match flows.find_map(|flow| wrapped(case, &flow)) {
+            Some(above) => format!("its packets come to {place} inside those of {above}, where no filter finds them (tc-u32(8))"),
+            None => "no connection of it was open at the end, by which a filter could know its packets (tc-u32(8))".to_owned(),
+        });
     }
     if filters.len() > MOST_FILTERS {
         return Err(format!(
@@ -137,7 +141,8 @@ fn check(
 /// A filter for each of the members' flows, by both ends. Several flows to one service, or from one, get a single filter by the end
 /// that they share. It catches those opened later too. If it would catch a flow of the target's, they get one filter each.
 fn filters(case: &Case<'_>) -> Vec<String> {
-    let here = |flow: &Flow| case.place() == Some("lo") || !flow.1.ip().is_loopback();
+    let leaves = |flow: &Flow| case.place() == Some("lo") || !flow.1.ip().is_loopback();
+    let here = |flow: &Flow| leaves(flow) && wrapped(case, flow).is_none();
     let flows: BTreeSet<Flow> = case.standings().flat_map(flows_of).filter(here).collect();
     let spared: Vec<Flow> = case.target().into_iter().flat_map(flows_of).collect();
     let widest = |flow: &Flow| {
@@ -158,6 +163,15 @@ fn filters(case: &Case<'_>) -> Vec<String> {
     };
     let matches: BTreeSet<Match> = flows.iter().map(widest).collect();
     matches.iter().map(Match::to_string).collect()
+}
+
+/// The interface inside whose packets those of a flow come to the place, if they do: it has the flow's own address.
+fn wrapped<'a>(case: &Case<'a>, flow: &Flow) -> Option<&'a str> {
+    let own = flow.0.ip().to_string();
+    let mut all = case.books.wrapping.iter();
+    let above = all.find(|above| above.addresses.contains(&own))?;
+    let name = above.name.as_str();
+    (case.place() != Some(name)).then_some(name)
 }
 
 /// A connection as its packets leave: from the own end to the other.

@@ -1,7 +1,7 @@
 //! Remedies for a link.
 
 use super::*;
-use crate::standing::Interface;
+use crate::standing::{Interface, Wrapping};
 
 /// A process (99) that fills eth0 with 8 MiB/s.
 fn sender(comm: &str, words: &str) -> Scene {
@@ -128,6 +128,27 @@ fn a_class_is_not_advised_where_it_would_undo_a_shaping_or_match_nothing() {
     does_nothing(&of(&scene, "tc class"), "no connection");
     scene.books.means.interfaces[0].name = "eth1".to_owned();
     does_nothing(&of(&scene, "tc class"), "another network namespace");
+}
+
+#[test]
+fn a_filter_looks_into_no_tunnel() {
+    let mut scene = sender("rsync", "rsync -a /srv backup:/srv");
+    scene.books.wrapping = vec![Wrapping {
+        name: "wg0".to_owned(),
+        addresses: vec!["10.0.0.1".to_owned()],
+    }];
+    does_nothing(&of(&scene, "tc class"), "inside those of wg0");
+    // A connection beside the tunnel is found.
+    let beside = ("10.0.1.1:40001".to_owned(), "10.0.1.2:873".to_owned());
+    culprit(&mut scene).connections.push(beside);
+    assert!(of(&scene, "tc class").applies);
+    assert_eq!(
+        filters(&scene),
+        ["10.0.1.2/32 match ip sport 40001 0xffff match ip dport 873 0xffff"]
+    );
+    // Where the tunnel itself has the queue, its own packets are found.
+    scene.books.wrapping[0].name = "eth0".to_owned();
+    assert_eq!(filters(&scene).len(), 2);
 }
 
 /// The filters of the command, each from its address on.
