@@ -76,11 +76,8 @@ fn option(fd: RawFd, name: libc::c_int) -> Option<libc::c_int> {
 }
 
 /// `getsockname(2)` or `getpeername(2)`.
-type GetAddress = unsafe extern "C" fn(
-    libc::c_int,
-    *mut libc::sockaddr,
-    *mut libc::socklen_t,
-) -> libc::c_int;
+type GetAddress =
+    unsafe extern "C" fn(libc::c_int, *mut libc::sockaddr, *mut libc::socklen_t) -> libc::c_int;
 
 /// The address of a Unix socket, or of its peer, behind the family; empty for one without a name. `None` if there is no peer.
 fn address(fd: RawFd, get: GetAddress) -> Option<Vec<u8>> {

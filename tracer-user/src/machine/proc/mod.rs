@@ -35,8 +35,8 @@ mod unanswered;
 mod under_way;
 mod unheard;
 mod unix;
-mod writes;
 mod wrapping;
+mod writes;
 
 use std::{
     fmt::{Arguments, Write as _},
@@ -71,8 +71,8 @@ pub(crate) use self::{
     under_way::UnderWay,
     unheard::{Place, unheard},
     unix::asks_over_unix,
-    writes::writes,
     wrapping::wrapping,
+    writes::writes,
 };
 
 /// Is there a process with this number?

@@ -225,9 +225,18 @@ mod tests {
         let _asking = UnixStream::connect(&service).unwrap();
         // It has the file of its listener.
         let _accepted = listener.accept().unwrap();
-        let file = |path| fs::metadata(path).map(|file| (file.dev(), file.ino())).unwrap();
-        let found = [(&log, false), (&log, true), (&service, true), (&service, false)]
-            .map(|(path, connections)| all().bound(file(path), connections));
+        let file = |path| {
+            fs::metadata(path)
+                .map(|file| (file.dev(), file.ino()))
+                .unwrap()
+        };
+        let found = [
+            (&log, false),
+            (&log, true),
+            (&service, true),
+            (&service, false),
+        ]
+        .map(|(path, connections)| all().bound(file(path), connections));
         let expected = [Some(inode(&takes)), None, Some(inode(&listener)), None];
         fs::remove_file(log).unwrap();
         fs::remove_file(service).unwrap();

@@ -210,8 +210,8 @@ impl Threads {
                     if self.slept_for_own(names, account, wait, (begin, end)) {
                         continue;
                     }
-                    let is_known = self.stranger(names, wait).is_some()
-                        || self.reader(names, wait).is_some();
+                    let is_known =
+                        self.stranger(names, wait).is_some() || self.reader(names, wait).is_some();
                     match is_known {
                         true => (Class::Upstream, None),
                         false => (class, None),

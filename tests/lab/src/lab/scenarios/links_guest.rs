@@ -309,10 +309,11 @@ fn served(stage: &Stage, link: &Link) -> Result<Scene> {
 fn backup(stage: &Stage, link: &Link) -> Result<(Program, Program)> {
     let to = SocketAddr::from((link.far, SINK_PORT));
     let files = stage.files("backed-up", 4, 4 << 20)?;
-    let backup = stage
-        .room
-        .backup("send", &files)
-        .with(["--to", &to.to_string(), "--parallel", "4"]);
+    let backup =
+        stage
+            .room
+            .backup("send", &files)
+            .with(["--to", &to.to_string(), "--parallel", "4"]);
     let sink = sink(stage, to).in_netns(&link.netns);
     let elsewhere = || stage.elsewhere.clone();
     Ok((backup.on_cpus(elsewhere()), sink.on_cpus(elsewhere())))
