@@ -4,11 +4,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    io::{self, ErrorKind},
     os::unix::fs::{FileTypeExt as _, MetadataExt as _},
+    path::Path,
     time::Instant,
 };
 
-use super::numbers_in;
+use super::{exists, numbers_in};
 
 /// systemd keeps copies of the sockets of its services, and reads at none of them.
 const INIT: u32 = 1;
@@ -39,41 +41,52 @@ impl End {
     }
 
     /// The pipe with a name that a descriptor is open for, by the path of its link.
-    pub(super) fn named(link: &str, descriptor: &str) -> Option<Self> {
+    pub(super) fn named(link: &str, descriptor: &Path) -> Option<Self> {
         let file = fs::metadata(descriptor).ok()?;
         let is_pipe = file.file_type().is_fifo();
         is_pipe.then(|| Self::Named(link.to_owned(), (file.dev(), file.ino())))
     }
 }
 
-/// The processes that can read at each of these ends; none if time is up before all were looked at.
-pub(super) fn readers(ends: &BTreeSet<End>, until: Instant) -> BTreeMap<End, Vec<u32>> {
+/// The processes that can read at each of these ends; `None` if that is not known: time is up before all were looked at, or one may not be
+/// looked at. Who was not looked at may have any of them open.
+pub(super) fn readers(ends: &BTreeSet<End>, until: Instant) -> Option<BTreeMap<End, Vec<u32>>> {
     let mut readers: BTreeMap<End, Vec<u32>> = BTreeMap::new();
     if ends.is_empty() {
-        return readers;
+        return Some(readers);
     }
+    // Who may not look at this one is not shown every process, either (`hidepid` of proc(5)).
+    fs::read_dir(format!("/proc/{INIT}/fd")).ok()?;
     // The tracer has copies of sockets while it looks at them.
     let own = std::process::id();
     for pid in numbers_in("/proc").filter(|pid| ![INIT, own].contains(pid)) {
-        if Instant::now() >= until {
-            return BTreeMap::new();
-        }
-        for end in read_by(pid, ends) {
+        for end in read_by(pid, ends, until)? {
             readers.entry(end).or_default().push(pid);
         }
     }
-    readers
+    Some(readers)
 }
 
-/// Those of these ends at which a process can read. Who can only write through another descriptor of the same pipe reads nothing there: he
-/// would never see its end. He keeps it for somebody else, or has not closed it since he was forked.
-fn read_by(pid: u32, ends: &BTreeSet<End>) -> BTreeSet<End> {
-    let folder = format!("/proc/{pid}/fd");
+/// Those of these ends at which a process can read; `None` if that is not known. Who can only write through another descriptor of the same
+/// pipe reads nothing there: he would never see its end. He keeps it for somebody else, or has not closed it since he was forked.
+fn read_by(pid: u32, ends: &BTreeSet<End>, until: Instant) -> Option<BTreeSet<End>> {
     let (mut reads, mut writes) = (BTreeSet::new(), BTreeSet::new());
-    for fd in numbers_in(&folder) {
-        let path = format!("{folder}/{fd}");
-        let Some(end) = end_of(&path, ends) else {
-            continue;
+    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+        return is_gone(pid).then_some(reads);
+    };
+    // A process may have a million of them.
+    for entry in entries.flatten() {
+        if Instant::now() >= until {
+            return None;
+        }
+        let path = entry.path();
+        let end = match end_of(&path, ends) {
+            Ok(Some(end)) => end,
+            Ok(None) => continue,
+            // It was closed meanwhile.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(_) if is_gone(pid) => continue,
+            Err(_) => return None,
         };
         let mode = fs::symlink_metadata(&path).map_or(0, |link| link.mode());
         match mode & FOR_READING {
@@ -81,19 +94,45 @@ fn read_by(pid: u32, ends: &BTreeSet<End>) -> BTreeSet<End> {
             _ => reads.insert(end),
         };
     }
-    &reads - &writes
+    Some(&reads - &writes)
+}
+
+fn is_gone(pid: u32) -> bool {
+    !exists(pid)
 }
 
 /// The one of these ends that a descriptor is open for.
-fn end_of(descriptor: &str, ends: &BTreeSet<End>) -> Option<End> {
-    let link = fs::read_link(descriptor).ok()?;
-    let link = link.to_str()?;
+fn end_of(descriptor: &Path, ends: &BTreeSet<End>) -> io::Result<Option<End>> {
+    let link = fs::read_link(descriptor)?;
+    let Some(link) = link.to_str() else {
+        return Ok(None);
+    };
     let is_path = |end: &End| matches!(end, End::Named(path, _) if path == link);
     let end = match End::of(link) {
-        Some(end) => end,
+        Some(end) => Some(end),
         // The same path may be another file there.
-        None if ends.iter().any(is_path) => End::named(link, descriptor)?,
-        None => return None,
+        None if ends.iter().any(is_path) => End::named(link, descriptor),
+        None => None,
     };
-    ends.contains(&end).then_some(end)
+    Ok(end.filter(|end| ends.contains(end)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_was_not_looked_at_in_time_may_read_anything() {
+        let ends = BTreeSet::from([End::Pipe(u64::MAX)]);
+        assert_eq!(read_by(std::process::id(), &ends, Instant::now()), None);
+        let of_nothing = readers(&BTreeSet::new(), Instant::now());
+        assert_eq!(of_nothing, Some(BTreeMap::new()));
+    }
+
+    #[test]
+    fn a_process_that_is_gone_reads_nothing() {
+        let ends = BTreeSet::from([End::Pipe(u64::MAX)]);
+        let read = read_by(u32::MAX, &ends, Instant::now());
+        assert_eq!(read, Some(BTreeSet::new()));
+    }
 }

@@ -12,6 +12,7 @@ use std::{
         fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
         unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     },
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -80,15 +81,18 @@ struct Writer {
     place: Place,
 }
 
-/// The threads of these processes that sleep in a write right now, and who can read what they write. The network namespace of the calling
-/// thread may become that of one of these processes.
+/// The threads of these processes that sleep in a write right now, and who can read what they write; none if that is not known. The network
+/// namespace of the calling thread may become that of one of these processes.
 #[must_use]
 pub(crate) fn writes(pids: &[u32]) -> Vec<WriteSeen> {
     let until = Instant::now() + SEARCH;
     let of = |pid: &u32| writers(*pid, until);
     let writers: Vec<Writer> = pids.iter().flat_map(of).take(MOST).collect();
     let ends = writers.iter().filter_map(|writer| writer.place.end.clone());
-    let readers = readers(&ends.collect(), until);
+    // Nobody that was found is not nobody: it may be the target itself.
+    let Some(readers) = readers(&ends.collect(), until) else {
+        return Vec::new();
+    };
     let seen = writers.into_iter().map(|writer| writer.seen(&readers));
     seen.collect()
 }
@@ -162,7 +166,7 @@ fn place(
     }
     // To ask for the kind of a file may hang where its server is gone.
     let is_pipe = link.starts_with('/') && function(pid, tid).contains("pipe");
-    let end = is_pipe.then(|| End::named(link, &path)).flatten()?;
+    let end = is_pipe.then(|| End::named(link, Path::new(&path))).flatten()?;
     Some(Place::pipe(Some(link), end))
 }
 
@@ -262,6 +266,16 @@ mod tests {
     /// Far more than a look takes on a busy machine.
     const LONG: Duration = Duration::from_secs(60);
 
+    /// Can the tests see what every process has open? Else nobody is named.
+    fn sees_all() -> bool {
+        // SAFETY: no arguments.
+        let is_root = unsafe { libc::geteuid() } == 0;
+        if !is_root {
+            eprintln!("SKIP writes: only root sees what every process has open");
+        }
+        is_root
+    }
+
     /// A process that could read, and does not.
     struct Idle(Child);
 
@@ -324,6 +338,9 @@ mod tests {
 
     #[test]
     fn who_has_the_other_end_of_a_pipe_can_read_there_and_who_keeps_both_ends_does_not() {
+        if !sees_all() {
+            return;
+        }
         let (read, mut write) = io::pipe().unwrap();
         let copy = || OwnedFd::from(read.try_clone().unwrap());
         let mut keeps = Command::new("sleep");
@@ -343,6 +360,9 @@ mod tests {
 
     #[test]
     fn a_pipe_with_a_name_is_found_by_it() {
+        if !sees_all() {
+            return;
+        }
         let path = path("pipe");
         let name = CString::new(path.to_str().unwrap()).unwrap();
         // SAFETY: a text that ends with a zero.
@@ -360,6 +380,9 @@ mod tests {
 
     #[test]
     fn the_other_end_of_a_stream_is_read_by_who_has_it_and_not_by_who_made_it() {
+        if !sees_all() {
+            return;
+        }
         let (mut here, there) = UnixStream::pair().unwrap();
         let reader = Idle::new(there);
         let tid = writer(move || here.write(&[0; 4096]));
@@ -368,6 +391,9 @@ mod tests {
 
     #[test]
     fn a_stream_that_nobody_has_accepted_is_read_by_nobody_and_has_the_name_of_its_listener() {
+        if !sees_all() {
+            return;
+        }
         let (address, name) = address("stream");
         let listener = UnixListener::bind_addr(&address).unwrap();
         let mut asks = UnixStream::connect_addr(&address).unwrap();
@@ -379,6 +405,9 @@ mod tests {
 
     #[test]
     fn datagrams_are_read_by_who_has_the_socket_that_they_go_to() {
+        if !sees_all() {
+            return;
+        }
         let (address, name) = address("log");
         let reader = Idle::new(UnixDatagram::bind_addr(&address).unwrap());
         let tells = UnixDatagram::unbound().unwrap();
@@ -389,6 +418,9 @@ mod tests {
 
     #[test]
     fn where_a_socket_without_a_peer_sends_stands_in_the_call() {
+        if !sees_all() {
+            return;
+        }
         let path = path("log");
         let reader = Idle::new(UnixDatagram::bind(&path).unwrap());
         let (tells, to) = (UnixDatagram::unbound().unwrap(), path.clone());
