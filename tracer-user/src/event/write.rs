@@ -14,6 +14,8 @@ pub struct WriteSeen {
     pub tid: u32,
     /// The processes that can read there: several may have the same end open. Empty if none was found.
     pub readers: Vec<u32>,
+    /// Those that can read there and write into the same pipe. They may keep it for somebody else, or write there themselves.
+    pub keepers: Vec<u32>,
     /// The pipe or socket, in the words of the report; empty if it has no name, and one process reads there.
     pub place: String,
 }

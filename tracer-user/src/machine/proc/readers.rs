@@ -15,8 +15,9 @@ use super::{exists, numbers_in};
 /// systemd keeps copies of the sockets of its services, and reads at none of them.
 const INIT: u32 = 1;
 
-/// The bit of a link in `/proc/PID/fd` that says that its descriptor is open for reading (`proc_pid_fd(5)`).
+/// The bits of a link in `/proc/PID/fd` that say that its descriptor is open for reading, and for writing (`proc_pid_fd(5)`).
 const FOR_READING: u32 = 0o400;
+const FOR_WRITING: u32 = 0o200;
 
 /// The end at which has to be read what a thread writes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,10 +49,33 @@ impl End {
     }
 }
 
+/// Who can read at an end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Readers {
+    /// Those that can do nothing else there.
+    pub(super) only: Vec<u32>,
+    /// Those that can write into the same pipe. Who reads there by two descriptors would never see its end: he keeps it for somebody else,
+    /// or has not closed it since he was forked. Who opens a pipe with a name for both lacks no reader, or no writer.
+    pub(super) keepers: Vec<u32>,
+}
+
+impl Readers {
+    /// A process has the end open so, by the bits of its links.
+    fn add(&mut self, end: &End, pid: u32, mode: u32) {
+        let is_socket = matches!(end, End::Socket(_));
+        match (mode & FOR_READING, mode & FOR_WRITING) {
+            (0, _) => {}
+            (_, 0) => self.only.push(pid),
+            _ if is_socket => self.only.push(pid),
+            _ => self.keepers.push(pid),
+        }
+    }
+}
+
 /// The processes that can read at each of these ends; `None` if that is not known: time is up before all were looked at, or one may not be
 /// looked at. Who was not looked at may have any of them open.
-pub(super) fn readers(ends: &BTreeSet<End>, until: Instant) -> Option<BTreeMap<End, Vec<u32>>> {
-    let mut readers: BTreeMap<End, Vec<u32>> = BTreeMap::new();
+pub(super) fn readers(ends: &BTreeSet<End>, until: Instant) -> Option<BTreeMap<End, Readers>> {
+    let mut readers: BTreeMap<End, Readers> = BTreeMap::new();
     if ends.is_empty() {
         return Some(readers);
     }
@@ -60,19 +84,18 @@ pub(super) fn readers(ends: &BTreeSet<End>, until: Instant) -> Option<BTreeMap<E
     // The tracer has copies of sockets while it looks at them.
     let own = std::process::id();
     for pid in numbers_in("/proc").filter(|pid| ![INIT, own].contains(pid)) {
-        for end in read_by(pid, ends, until)? {
-            readers.entry(end).or_default().push(pid);
+        for (end, mode) in open_in(pid, ends, until)? {
+            readers.entry(end.clone()).or_default().add(&end, pid, mode);
         }
     }
     Some(readers)
 }
 
-/// Those of these ends at which a process can read; `None` if that is not known. Who can only write through another descriptor of the same
-/// pipe reads nothing there: he would never see its end. He keeps it for somebody else, or has not closed it since he was forked.
-fn read_by(pid: u32, ends: &BTreeSet<End>, until: Instant) -> Option<BTreeSet<End>> {
-    let (mut reads, mut writes) = (BTreeSet::new(), BTreeSet::new());
+/// Those of these ends that a process has open, each with the bits of all its links; `None` if that is not known.
+fn open_in(pid: u32, ends: &BTreeSet<End>, until: Instant) -> Option<BTreeMap<End, u32>> {
+    let mut modes = BTreeMap::new();
     let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else {
-        return is_gone(pid).then_some(reads);
+        return is_gone(pid).then_some(modes);
     };
     // A process may have a million of them.
     for entry in entries.flatten() {
@@ -89,12 +112,9 @@ fn read_by(pid: u32, ends: &BTreeSet<End>, until: Instant) -> Option<BTreeSet<En
             Err(_) => return None,
         };
         let mode = fs::symlink_metadata(&path).map_or(0, |link| link.mode());
-        match mode & FOR_READING {
-            0 => writes.insert(end),
-            _ => reads.insert(end),
-        };
+        *modes.entry(end).or_default() |= mode;
     }
-    Some(&reads - &writes)
+    Some(modes)
 }
 
 fn is_gone(pid: u32) -> bool {
@@ -124,7 +144,7 @@ mod tests {
     #[test]
     fn who_was_not_looked_at_in_time_may_read_anything() {
         let ends = BTreeSet::from([End::Pipe(u64::MAX)]);
-        assert_eq!(read_by(std::process::id(), &ends, Instant::now()), None);
+        assert_eq!(open_in(std::process::id(), &ends, Instant::now()), None);
         let of_nothing = readers(&BTreeSet::new(), Instant::now());
         assert_eq!(of_nothing, Some(BTreeMap::new()));
     }
@@ -132,7 +152,23 @@ mod tests {
     #[test]
     fn a_process_that_is_gone_reads_nothing() {
         let ends = BTreeSet::from([End::Pipe(u64::MAX)]);
-        let read = read_by(u32::MAX, &ends, Instant::now());
-        assert_eq!(read, Some(BTreeSet::new()));
+        let open = open_in(u32::MAX, &ends, Instant::now());
+        assert_eq!(open, Some(BTreeMap::new()));
+    }
+
+    #[test]
+    fn who_can_write_into_the_same_pipe_may_keep_it_and_each_end_of_a_socket_is_for_both() {
+        let of = |end: End| {
+            let mut readers = Readers::default();
+            let modes = [0o300, 0o500, 0o700];
+            for (pid, mode) in (1..).zip(modes) {
+                readers.add(&end, pid, 0o120_000 | mode);
+            }
+            (readers.only, readers.keepers)
+        };
+        assert_eq!(of(End::Pipe(5)), (vec![2], vec![3]));
+        let named = End::Named("/run/pipe".to_owned(), (1, 5));
+        assert_eq!(of(named), (vec![2], vec![3]));
+        assert_eq!(of(End::Socket(5)), (vec![2, 3], vec![]));
     }
 }

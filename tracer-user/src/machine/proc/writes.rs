@@ -24,7 +24,7 @@ use super::{
     numbers_in,
     peek::peek,
     process_descriptor,
-    readers::{End, readers},
+    readers::{End, Readers, readers},
     system_call::SystemCall,
     unanswered::copied,
     unix::Listed,
@@ -98,25 +98,26 @@ pub(crate) fn writes(pids: &[u32]) -> Vec<WriteSeen> {
 }
 
 impl Writer {
-    fn seen(self, readers: &BTreeMap<End, Vec<u32>>) -> WriteSeen {
+    fn seen(self, readers: &BTreeMap<End, Readers>) -> WriteSeen {
         let Place { kind, name, end } = self.place;
         let there = end.as_ref().and_then(|end| readers.get(end));
-        let mut readers = there.cloned().unwrap_or_default();
-        // Who opens a pipe for both does so that it never lacks a reader.
-        if !matches!(end, Some(End::Socket(_))) {
-            readers.retain(|pid| *pid != self.pid);
-        }
+        let Readers {
+            only: mut readers,
+            mut keepers,
+        } = there.cloned().unwrap_or_default();
         let place = match (name, readers.len()) {
             (Some(name), _) => format!("{name} ({kind})"),
             (None, 1) => String::new(),
             (None, _) => format!("a {kind}"),
         };
         readers.truncate(MOST_READERS);
+        keepers.truncate(MOST_READERS);
         WriteSeen {
             ns: self.ns,
             pid: self.pid,
             tid: self.tid,
             readers,
+            keepers,
             place,
         }
     }
@@ -312,17 +313,23 @@ mod tests {
         receiver.recv().unwrap()
     }
 
-    /// Where a thread writes, once these and no others can read there. Until it runs its program, a child has copies of everything.
-    fn place(tid: u32, readers: &[u32]) -> String {
+    /// What is seen of a thread of a process, once it `is_it`. Until it runs its program, a child has copies of everything.
+    fn seen((pid, tid): (u32, u32), is_it: impl Fn(&WriteSeen) -> bool) -> WriteSeen {
         let begun = Instant::now();
         loop {
-            let mut all = writes(&[std::process::id()]).into_iter();
+            let mut all = writes(&[pid]).into_iter();
             match all.find(|seen| seen.tid == tid) {
-                Some(its) if its.readers == readers => return its.place,
+                Some(its) if is_it(&its) => return its,
                 other => assert!(begun.elapsed() < LONG, "{other:?}"),
             }
             thread::yield_now();
         }
+    }
+
+    /// Where a thread of the tests writes, once these and no others can read there.
+    fn place(tid: u32, readers: &[u32]) -> String {
+        let its = (std::process::id(), tid);
+        seen(its, |seen| seen.readers == readers).place
     }
 
     fn path(kind: &str) -> PathBuf {
@@ -346,7 +353,7 @@ mod tests {
         let mut keeps = Command::new("sleep");
         keeps.arg("60").stdin(copy());
         keeps.stdout(OwnedFd::from(write.try_clone().unwrap()));
-        let _keeps = Idle::of(&mut keeps);
+        let both_ends = Idle::of(&mut keeps);
         drop(keeps);
         let (first, second) = (Idle::new(copy()), Idle::new(copy()));
         drop(read);
@@ -356,6 +363,25 @@ mod tests {
         assert_eq!(place(tid, &both), "a pipe");
         drop(second);
         assert_eq!(place(tid, &[first.pid()]), "");
+        let its = (std::process::id(), tid);
+        let is_kept = |seen: &WriteSeen| seen.keepers == [both_ends.pid()];
+        assert_eq!(seen(its, is_kept).readers, [first.pid()]);
+    }
+
+    #[test]
+    fn who_writes_into_a_pipe_of_its_own_is_the_one_that_can_read_there() {
+        if !sees_all() {
+            return;
+        }
+        let (read, write) = io::pipe().unwrap();
+        let mut own = Command::new("cat");
+        own.arg("/dev/zero").stdin(OwnedFd::from(read));
+        own.stdout(OwnedFd::from(write));
+        let cat = Idle::of(&mut own);
+        drop(own);
+        let is_own = |seen: &WriteSeen| seen.keepers == [cat.pid()];
+        let found = seen((cat.pid(), cat.pid()), is_own);
+        assert_eq!((found.readers, found.place.as_str()), (vec![], "a pipe"));
     }
 
     #[test]
@@ -426,16 +452,9 @@ mod tests {
         let (tells, to) = (UnixDatagram::unbound().unwrap(), path.clone());
         let tid = writer(move || tells.send_to(&[0], &to));
         let expected = format!("{} (Unix socket)", path.display());
-        let begun = Instant::now();
-        let found = loop {
-            let mut all = writes(&[std::process::id()]).into_iter();
-            match all.find(|seen| seen.tid == tid) {
-                // A file system in layers has other numbers for its sockets: then nobody is found.
-                Some(found) if found.readers.len() < 2 => break found,
-                other => assert!(begun.elapsed() < LONG, "{other:?}"),
-            }
-            thread::yield_now();
-        };
+        // A file system in layers has other numbers for its sockets: then nobody is found.
+        let its = (std::process::id(), tid);
+        let found = seen(its, |seen| seen.readers.len() < 2);
         fs::remove_file(&path).unwrap();
         assert_eq!(found.place, expected);
         let is_it = |pid: &u32| *pid == reader.pid();

@@ -20,6 +20,7 @@ fn seen(ms: u64, readers: &[u32], place: &str) -> Event {
         pid: SERVER,
         tid: SERVER,
         readers: readers.to_vec(),
+        keepers: Vec::new(),
         place: place.to_owned(),
     })
 }
@@ -85,6 +86,28 @@ fn what_the_target_itself_does_not_read_is_nobody_elses() {
     }
 }
 
+/// The same for those that can read and write there.
+fn kept(readers: &[u32], keepers: &[u32]) -> Event {
+    let Event::WriteSeen(seen) = seen(40, readers, "a pipe") else {
+        panic!("no write")
+    };
+    let keepers = keepers.to_vec();
+    Event::WriteSeen(WriteSeen { keepers, ..seen })
+}
+
+#[test]
+fn who_can_read_a_pipe_and_write_into_it_is_not_named_and_may_be_the_target_itself() {
+    let elsewhere = stuck(PIPE, kept(&[], &[TAR]));
+    assert_eq!(upstream(&elsewhere), (68, 0, 0));
+    assert_eq!(asked(&elsewhere), [(Some("a pipe"), 68)]);
+    let own = stuck(PIPE, kept(&[], &[TAR, SERVER]));
+    assert_eq!(upstream(&own), (0, 0, 0));
+    assert_eq!(threads(&own, Class::Other), 68);
+    // Where somebody does nothing but read, it is he.
+    let beside = stuck(PIPE, kept(&[RSYNC], &[TAR, SERVER]));
+    assert_eq!(upstream(&beside), (68, 68, 0));
+}
+
 #[test]
 fn a_look_tells_of_the_sleep_in_which_it_took_place_alone() {
     let books = stuck(PIPE, seen(11, &[RSYNC], "a pipe"));
@@ -95,6 +118,7 @@ fn a_look_tells_of_the_sleep_in_which_it_took_place_alone() {
         pid: SERVER,
         tid: WORKER,
         readers: vec![RSYNC],
+        keepers: Vec::new(),
         place: String::new(),
     };
     let books = stuck(PIPE, Event::WriteSeen(other));

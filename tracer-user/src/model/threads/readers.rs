@@ -27,13 +27,18 @@ impl Threads {
         let Some(thread) = self.living.get_mut(&seen.tid) else {
             return;
         };
-        let holders = seen.readers.iter().map(|pid| names.holder(*pid));
-        let holders: Vec<Holder> = holders.collect();
+        let mut holders = |pids: &[u32]| -> Vec<Holder> {
+            let holders = pids.iter().map(|pid| names.holder(*pid));
+            holders.collect()
+        };
+        let (readers, keepers) = (holders(&seen.readers), holders(&seen.keepers));
+        // Where nobody does nothing but read there, one of those reads that write there, too.
+        let may_read = if readers.is_empty() { &keepers } else { &readers };
         let place = (!seen.place.is_empty()).then(|| names.place(&seen.place));
-        thread.reader = match holders[..] {
+        thread.reader = match readers[..] {
             [holder @ Holder::Process(_)] => Some((place, holder)),
             // What a process of the target does not read waits for whatever that one waits for. Nobody has looked for that.
-            _ if holders.contains(&Holder::Own) => None,
+            _ if may_read.contains(&Holder::Own) => None,
             _ => place.map(|place| (Some(place), Holder::Peer)),
         }
         .map(|(place, holder)| Reader {
