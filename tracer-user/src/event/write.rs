@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 /// the wait need not have ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WriteSeen {
-    /// When it was seen, ns.
+    /// When the look at it began, ns.
     pub ns: u64,
+    /// When it was known where it writes, ns. A sleep that lasted from one to the other is the one that was looked at.
+    pub known_ns: u64,
     /// Process that writes.
     pub pid: u32,
     /// Thread that writes.

@@ -75,7 +75,8 @@ impl Place {
 
 /// A thread that sleeps in a write.
 struct Writer {
-    ns: u64,
+    /// When it was looked at first and last, ns.
+    ns: (u64, u64),
     pid: u32,
     tid: u32,
     place: Place,
@@ -113,7 +114,8 @@ impl Writer {
         readers.truncate(MOST_READERS);
         keepers.truncate(MOST_READERS);
         WriteSeen {
-            ns: self.ns,
+            ns: self.ns.0,
+            known_ns: self.ns.1,
             pid: self.pid,
             tid: self.tid,
             readers,
@@ -139,7 +141,7 @@ fn writers(pid: u32, until: Instant) -> Vec<Writer> {
             .and_then(SystemCall::parse)
             .and_then(|call| place(pid, tid, &call, &sockets));
         writers.extend(place.map(|place| Writer {
-            ns,
+            ns: (ns, now_ns()),
             pid,
             tid,
             place,

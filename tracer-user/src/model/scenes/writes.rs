@@ -17,6 +17,7 @@ const LOG: &str = "/run/log (Unix socket)";
 fn seen(ms: u64, readers: &[u32], place: &str) -> Event {
     Event::WriteSeen(WriteSeen {
         ns: at(ms),
+        known_ns: at(ms) + MS,
         pid: SERVER,
         tid: SERVER,
         readers: readers.to_vec(),
@@ -115,6 +116,7 @@ fn a_look_tells_of_the_sleep_in_which_it_took_place_alone() {
     assert_eq!(threads(&books, Class::Other), 68);
     let other = WriteSeen {
         ns: at(40),
+        known_ns: at(40),
         pid: SERVER,
         tid: WORKER,
         readers: vec![RSYNC],
@@ -123,6 +125,26 @@ fn a_look_tells_of_the_sleep_in_which_it_took_place_alone() {
     };
     let books = stuck(PIPE, Event::WriteSeen(other));
     assert_eq!(upstream(&books), (0, 0, 0));
+}
+
+#[test]
+fn a_look_in_which_the_thread_went_on_to_another_write_tells_of_neither() {
+    let events = |look| {
+        let begin = running(SERVER).into_iter();
+        let writes = [
+            stack(WRITES, PIPE),
+            receive(SERVER, CLIENT, 10, 10),
+            look,
+            sleep(SERVER, 12, 30, WRITES),
+            still(SERVER, 31, 80, WRITES),
+        ];
+        books(begin.chain(writes), 80)
+    };
+    assert_eq!(upstream(&events(seen(29, &[RSYNC], ""))), (18, 18, 0));
+    assert_eq!(upstream(&events(seen(31, &[RSYNC], ""))), (49, 49, 0));
+    let between = events(seen(30, &[RSYNC], ""));
+    assert_eq!(upstream(&between), (0, 0, 0));
+    assert_eq!(threads(&between, Class::Other), 18 + 49);
 }
 
 #[test]
@@ -160,6 +182,17 @@ fn other_sleeps_in_a_write_are_not_for_the_reader() {
     let disk = ["schedule", "io_schedule", "unix_stream_sendmsg"];
     let books = stuck(&disk, seen(40, &[RSYNC], LOG));
     assert_eq!(upstream(&books), (0, 0, 0));
+    // The kernel collects sockets that were sent over sockets.
+    let collects = ["schedule", "wait_for_unix_gc", "unix_stream_sendmsg"];
+    let waits = Wait {
+        state: 2,
+        flags: WAIT_NO_WAKER | WAIT_OPEN,
+        ..asleep(SERVER, 12, 80, 0, WRITES)
+    };
+    let look = Some(seen(40, &[RSYNC], LOG));
+    let books = writing(&collects, look, Event::Wait(waits));
+    assert_eq!(upstream(&books), (68, 0, 0));
+    assert_eq!(asked(&books), [(None, 68)]);
     let polls = stuck(&["schedule", "do_sys_poll"], seen(40, &[RSYNC], LOG));
     assert_eq!(upstream(&polls), (0, 0, 0));
 }
@@ -183,6 +216,9 @@ fn who_has_written_since_before_the_window_waits_for_the_reader_until_it_goes_on
         let wakes = books(begin().chain(wakes), 700);
         assert_eq!(upstream(&wakes), (100, 100, 0), "{function}");
         assert_closed(&wakes);
+        let look = seen(0, &[RSYNC], LOG);
+        let deaf = books([seed(SERVER, 'D', function), look], 700);
+        assert_eq!(upstream(&deaf).1, 0, "{function}");
         let unseen = books(begin(), 700);
         assert_eq!(threads(&unseen, class), 700);
         let (_, theirs, _) = upstream(&unseen);

@@ -97,7 +97,7 @@ impl Threads {
                         Class::Disk
                     }
                     Sleep::Blocked(class @ (Class::Other | Class::Upstream), None)
-                        if stack.gives =>
+                        if stack.gives && interruptible =>
                     {
                         self.writes_since(account, tid, span).unwrap_or(class)
                     }

@@ -1,6 +1,6 @@
 //! Whoever has to read what a thread writes. Nobody wakes the thread while nothing is read: a wait that has not ended has no other witness.
 
-use super::Threads;
+use super::{Threads, sleep::INTERRUPTIBLE, stack::Stack};
 use crate::{
     class::{Class, Resource},
     event::{self, Wait},
@@ -14,7 +14,8 @@ use crate::{
 /// Who has to read what a thread writes, as it was seen while the thread slept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reader {
-    ns: u64,
+    /// When the thread was looked at first and last, ns. In between it may have gone on to write somewhere else.
+    ns: (u64, u64),
     /// The pipe or socket, if it has a name.
     pub(super) place: Option<PlaceId>,
     /// The process; a peer that is not known where several can read.
@@ -42,15 +43,17 @@ impl Threads {
             _ => place.map(|place| (Some(place), Holder::Peer)),
         }
         .map(|(place, holder)| Reader {
-            ns: seen.ns,
+            ns: (seen.ns, seen.known_ns),
             place,
             holder,
         });
     }
 
-    /// Who has to read what a thread writes that was seen so in this sleep. Who ended it is known better.
+    /// Who has to read what a thread writes that was seen so in this sleep. Who ended it is known better. A signal can end every sleep for a
+    /// reader: one that it cannot end is for memory, or for the kernel's own work on sockets (`wait_for_unix_gc()`).
     pub(super) fn reader(&self, names: &mut Names, wait: &Wait) -> Option<Reader> {
-        self.stacks.get(wait.stack).filter(|stack| stack.gives)?;
+        let gives = |stack: &&Stack| stack.gives && wait.state & INTERRUPTIBLE != 0;
+        self.stacks.get(wait.stack).filter(gives)?;
         match self.stranger(names, wait) {
             Some(_) => None,
             None => self.reader_in(wait.tid, (wait.off_ns, wait.ns)),
@@ -59,7 +62,8 @@ impl Threads {
 
     fn reader_in(&self, tid: u32, (begin, end): (u64, u64)) -> Option<Reader> {
         let reader = self.living.get(&tid)?.reader?;
-        (begin..=end).contains(&reader.ns).then_some(reader)
+        let (first, last) = reader.ns;
+        (begin <= first && last <= end).then_some(reader)
     }
 
     /// A thread has slept in a write since before attach, and did so in this part of the window. Charges who has to read, and returns the
