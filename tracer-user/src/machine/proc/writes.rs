@@ -18,7 +18,7 @@ use std::{
 
 use super::{
     SmallFiles,
-    accepted::{as_text, is_unix, name},
+    accepted::{as_text, is_accepted_unix, is_unix, name},
     descriptors::is_narrow,
     hearing::function,
     numbers_in,
@@ -180,16 +180,12 @@ fn socket(
     call: &SystemCall,
     sockets: &OnceCell<Option<Listed>>,
 ) -> Option<Place> {
-    let process = process_descriptor(pid)?;
-    let copy = copied(pid, &process, u32::try_from(fd).ok()?)?;
-    if copy.inode != inode || !is_unix(&copy.stream) {
-        return None;
-    }
+    let peer = unix_socket(pid, u32::try_from(fd).ok()?, inode)?;
     let to = destination(pid, call)?;
     let known = || sockets.get_or_init(|| Listed::of(pid)).as_ref();
     if to.is_empty() {
         let end = known().and_then(|all| all.other_end(inode));
-        return Some(Place::socket(name(&copy.stream), end));
+        return Some(Place::socket(peer.name, end));
     }
     // In a full buffer of its own may stand what another one does not read.
     if function(pid, tid) != "unix_wait_for_peer" {
@@ -198,6 +194,15 @@ fn socket(
     let connects = call.number == libc::SYS_connect;
     let bound = || known()?.bound(file(pid, &to)?, connects);
     Some(Place::socket(as_text(&to), bound()))
+}
+
+/// Its peer, as far as the socket itself knows it; `None` if it is no Unix socket, or one whose peer is a client: who does not take an
+/// answer is not asked for one. The copy of the socket is closed at once. What comes next may hang in the memory of the process, and as
+/// long as there is a copy, nobody notices that the process closes its own.
+fn unix_socket(pid: u32, fd: u32, inode: u64) -> Option<Place> {
+    let copy = copied(pid, &process_descriptor(pid)?, fd)?;
+    let asks = copy.inode == inode && is_unix(&copy.stream) && !is_accepted_unix(&copy.stream);
+    asks.then(|| Place::socket(name(&copy.stream), None))
 }
 
 /// The name to which a call sends or connects, as it lies behind the family of an address; empty if it is the peer's. `None` if it cannot
@@ -429,6 +434,29 @@ mod tests {
         assert_eq!(place(tid, &[]), name);
         let reader = Idle::new(listener.accept().unwrap().0);
         assert_eq!(place(tid, &[reader.pid()]), name);
+    }
+
+    #[test]
+    fn a_client_that_does_not_take_an_answer_is_not_asked() {
+        if !sees_all() {
+            return;
+        }
+        let (address, _) = address("answers");
+        let listener = UnixListener::bind_addr(&address).unwrap();
+        let _client = Idle::new(UnixStream::connect_addr(&address).unwrap());
+        let (mut answers, _) = listener.accept().unwrap();
+        let (mut asks, there) = UnixStream::pair().unwrap();
+        let _asked = Idle::new(there);
+        let serves = writer(move || answers.write(&[0; 4096]));
+        let asks = writer(move || asks.write(&[0; 4096]));
+        // Until it sleeps, nothing is seen of anybody.
+        while function(std::process::id(), serves).is_empty() {
+            thread::yield_now();
+        }
+        let its = (std::process::id(), asks);
+        let _ = seen(its, |_| true);
+        let all = writes(&[std::process::id()]);
+        assert!(all.iter().all(|seen| seen.tid != serves), "{all:?}");
     }
 
     #[test]

@@ -49,8 +49,8 @@ impl Threads {
         });
     }
 
-    /// Who has to read what a thread writes that was seen so in this sleep. Who ended it is known better. A signal can end every sleep for a
-    /// reader: one that it cannot end is for memory, or for the kernel's own work on sockets (`wait_for_unix_gc()`).
+    /// Who has to read what a thread writes that was seen so in this sleep. Who ended it is known better. A signal can end every sleep for
+    /// a reader: one that it cannot end is for memory, or for the kernel's own work on sockets (`wait_for_unix_gc()`).
     pub(super) fn reader(&self, names: &mut Names, wait: &Wait) -> Option<Reader> {
         let gives = |stack: &&Stack| stack.gives && wait.state & INTERRUPTIBLE != 0;
         self.stacks.get(wait.stack).filter(gives)?;
