@@ -10,7 +10,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use tracer_common::tcp::{CALL_CLOSE, CALL_SEND};
 
 use crate::{
-    event::{self, Call, Event, OpenSocket, Origin, Socket, Unanswered},
+    event::{Call, Event, OpenSocket, Origin, Socket, Unanswered, Unheard, WriteSeen},
     machine::{
         clocks::now_ns,
         looks::Looks,
@@ -55,14 +55,9 @@ pub(super) struct Hearers {
     owing: BTreeSet<u32>,
     /// Was one of them a process that the target asks? It has not been looked at.
     is_new: bool,
-    looks: Rounds<Vec<Event>>,
-}
-
-/// Looks at those places.
-fn look(place: &Place) -> Vec<Event> {
-    let writes = proc::writes(&place.owing).into_iter().map(Event::WriteSeen);
-    let unheard = proc::unheard(place).into_iter().map(Event::Unheard);
-    writes.chain(unheard).collect()
+    looks: Rounds<Vec<Unheard>>,
+    /// Looks for who has to read what threads write. One that hangs in the memory of the target keeps none of the others from its result.
+    writes: Rounds<Vec<WriteSeen>>,
 }
 
 impl Hearers {
@@ -79,6 +74,7 @@ impl Hearers {
             was_open: false,
             is_new: false,
             looks: Rounds::after_rest(),
+            writes: Rounds::after_rest(),
         }
     }
 
@@ -168,17 +164,27 @@ impl Hearers {
 
     /// What was found since the last call. Looks again when it is time.
     pub(super) fn take(&mut self) -> Vec<Event> {
-        let found = self.looks.take().unwrap_or_default();
+        let writes = self.writes.take().into_iter().flatten();
+        let unheard = self.looks.take().into_iter().flatten();
+        let found = writes.map(Event::WriteSeen);
+        let found = found.chain(unheard.map(Event::Unheard)).collect();
         if self.looks.is_due(APART) {
             let is_new = std::mem::take(&mut self.is_new);
             if is_new || self.waits(now_ns(), OLD_NS) {
-                let place = self.where_to_look(now_ns(), is_new);
-                self.looks.begin(move || look(&place));
+                self.look(self.where_to_look(now_ns(), is_new));
             } else {
                 self.looks.pause();
             }
         }
         found
+    }
+
+    fn look(&mut self, place: Place) {
+        if self.writes.is_due(APART) {
+            let owing = place.owing.clone();
+            self.writes.begin(move || proc::writes(&owing));
+        }
+        self.looks.begin(move || proc::unheard(&place));
     }
 
     /// Has a request waited for so long?
@@ -217,20 +223,18 @@ impl Hearers {
     /// The last look for connections that nobody hears, at the end of the window. Without a request that waits nothing is read.
     pub(super) fn last(&mut self, end_ns: u64) -> Vec<Event> {
         let earlier = self.looks.take().unwrap_or_default().into_iter();
-        let mut all: Vec<Event> = earlier.filter(|found| found.ns() <= end_ns).collect();
+        let mut all: Vec<Unheard> = earlier.filter(|found| found.ns <= end_ns).collect();
         let place = self.where_to_look(end_ns, true);
         if !place.owing.is_empty() {
             let look = Looks::begin(vec![()], move |()| proc::unheard(&place));
-            let found = look.end_within(PATIENCE, || false).found.into_iter();
-            let at_the_end = |found: event::Unheard| event::Unheard {
+            let found = look.end_within(PATIENCE, || false).found;
+            all.extend(found.into_iter().flatten().map(|found| Unheard {
                 ns: end_ns,
                 last: true,
                 ..found
-            };
-            let found = found.flatten().map(at_the_end);
-            all.extend(found.map(Event::Unheard));
+            }));
         }
-        all
+        all.into_iter().map(Event::Unheard).collect()
     }
 }
 
@@ -258,7 +262,13 @@ pub(super) fn place(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::channel;
+
     use super::*;
+    use crate::event;
+
+    /// Far more than a look takes on a busy machine.
+    const LONG: Duration = Duration::from_secs(60);
 
     const SOCKET: u64 = 7;
 
@@ -349,6 +359,20 @@ mod tests {
             (owing(LEAST_NS + 5), owing(LEAST_NS + 4)),
             (vec![3], vec![])
         );
+    }
+
+    #[test]
+    fn a_look_for_writes_that_hangs_keeps_nobody_from_looking_for_connections() {
+        let mut hearers = Hearers::of(&[1], &[]);
+        let (go, wait) = channel::<()>();
+        hearers.writes.begin(move || {
+            let _ = wait.recv();
+            Vec::new()
+        });
+        hearers.look(Place::default());
+        assert_eq!(hearers.looks.wait(LONG), Some(Vec::new()));
+        assert!(hearers.writes.is_looking());
+        drop(go);
     }
 
     #[test]

@@ -38,6 +38,10 @@ const HEARERS: (&str, &str) = (
     "who hears the target's connections",
     "a server that hung before attach may look idle",
 );
+const WRITES: (&str, &str) = (
+    "who has to read what the target writes",
+    "who does not read since before attach is not named",
+);
 const DISKS: (&str, &str) = ("/sys/block", "disks have no names");
 
 /// Every process of this machine, and the targets' connections.
@@ -98,10 +102,15 @@ impl Scene {
             (found, under_way)
         });
         let mut place = place(&targets, &listening, &unanswered, &sockets);
-        let (unheard, writes) = aside.look_once(HEARERS, move || {
-            place.owing.extend(proc::wait_for_fellows(&place.pids));
-            (proc::unheard(&place), proc::writes(&place.owing))
+        let owing = place.owing.clone();
+        let (unheard, fellows) = aside.look_once(HEARERS, move || {
+            let fellows = proc::wait_for_fellows(&place.pids);
+            place.owing.extend(&fellows);
+            (proc::unheard(&place), fellows)
         });
+        // Apart: it may hang in the memory of a target.
+        let owing = [owing, fellows].concat();
+        let writes = aside.look_once(WRITES, move || proc::writes(&owing));
         Ok(Self {
             threads: threads(&targets, aside),
             disks: aside.look_once(DISKS, proc::disks),
