@@ -209,15 +209,19 @@ impl Hearers {
     }
 
     /// The last look for who has to read what threads write, while they still sleep in that: their records come after it. Without a
-    /// request that waits nothing is read.
-    pub(super) fn last_writes(&self) -> Vec<Event> {
+    /// request that waits nothing is read. `meanwhile` is called every few milliseconds.
+    pub(super) fn last_writes(&self, mut meanwhile: impl FnMut()) -> Vec<Event> {
         let owing = self.where_to_look(now_ns(), true).owing;
         if owing.is_empty() {
             return Vec::new();
         }
         let look = Looks::begin(vec![()], move |()| proc::writes(&owing));
-        let found = look.end_within(PATIENCE, || false).found.into_iter();
-        found.flatten().map(Event::WriteSeen).collect()
+        let found = look.end_within(PATIENCE, || {
+            meanwhile();
+            false
+        });
+        let found = found.found.into_iter().flatten();
+        found.map(Event::WriteSeen).collect()
     }
 
     /// The last look for connections that nobody hears, at the end of the window. Without a request that waits nothing is read.

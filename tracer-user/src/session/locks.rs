@@ -221,13 +221,16 @@ impl Locks {
     }
 
     /// The last look, at the end of the window. It may hang in the memory of the target: then its end is not waited for, nor that of an
-    /// earlier one.
-    pub(super) fn last(&mut self, open: Vec<Event>) -> Vec<Event> {
+    /// earlier one. `meanwhile` is called every few milliseconds.
+    pub(super) fn last(&mut self, open: Vec<Event>, mut meanwhile: impl FnMut()) -> Vec<Event> {
         self.ownerless.clear();
         if self.has_sleepers() {
             let (sleepers, found) = (self.sleepers(open), self.found.0.clone());
-            Looks::begin(vec![()], move |()| drop(look(&sleepers, &found)))
-                .end_within(PATIENCE, || false);
+            let look = Looks::begin(vec![()], move |()| drop(look(&sleepers, &found)));
+            look.end_within(PATIENCE, || {
+                meanwhile();
+                false
+            });
         }
         self.seen()
     }
@@ -344,7 +347,7 @@ mod tests {
             stack: frames("locks_lock_inode_wait"),
         })]);
         let seen = loop {
-            let found = locks.last(Vec::new());
+            let found = locks.last(Vec::new(), || ());
             if let [Event::LockSeen(seen)] = &found[..]
                 && !seen.owners.is_empty()
             {
@@ -356,7 +359,7 @@ mod tests {
             tid: pid,
             ..Wait::default()
         })]);
-        let after = locks.last(Vec::new());
+        let after = locks.last(Vec::new(), || ());
         drop(file);
         waiter.wait().unwrap();
         std::fs::remove_file(&path).unwrap();

@@ -206,14 +206,27 @@ impl Session {
             sink(&batch, &mut || kernel.open_now());
             batch.clear();
         };
-        // While the threads still sleep, and the kernel half still knows them.
-        let locks = beside.locks.last(kernel.open_now());
-        sink(&locks, &mut Vec::new);
-        sink(&beside.hearers.last_writes(), &mut Vec::new);
+        sink(&last_looks(&mut kernel, &mut beside), &mut Vec::new);
         let last = finish(kernel, window, (beside, limits), targets, stop)?;
         sink(&last, &mut Vec::new);
         Ok(stop)
     }
+}
+
+/// The last looks, while the threads still sleep, and the kernel half still knows them. The rings are read meanwhile: they would run full
+/// on a busy machine.
+fn last_looks(kernel: &mut Kernel, beside: &mut Beside) -> Vec<Event> {
+    let mut records = Vec::new();
+    let open = kernel.open_now();
+    let mut found = beside.locks.last(open, || kernel.poll(&mut records));
+    found.extend(
+        beside
+            .hearers
+            .last_writes(|| kernel.poll(&mut records)),
+    );
+    beside.see(&records);
+    records.extend(found);
+    records
 }
 
 /// Ends the window and reads the rest: the rings, all that was open at the end, the totals.
