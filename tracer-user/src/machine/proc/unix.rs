@@ -217,7 +217,13 @@ mod tests {
 
     #[test]
     fn who_takes_datagrams_or_connections_at_a_path_is_found_by_the_file() {
-        let dir = std::env::temp_dir();
+        // Where a file system is in layers, its sockets have other numbers than the kernel's: then nobody is found.
+        let in_memory = std::path::Path::new("/dev/shm");
+        let is_in_memory = in_memory.is_dir();
+        let dir = match is_in_memory {
+            true => in_memory.to_owned(),
+            false => std::env::temp_dir(),
+        };
         let path = |kind: &str| dir.join(format!("tracer-unix-{kind}-{}", std::process::id()));
         let (log, service) = (path("log"), path("service"));
         let takes = UnixDatagram::bind(&log).unwrap();
@@ -240,8 +246,7 @@ mod tests {
         let expected = [Some(inode(&takes)), None, Some(inode(&listener)), None];
         fs::remove_file(log).unwrap();
         fs::remove_file(service).unwrap();
-        // A file system in layers has other numbers for its sockets: then nobody is found.
-        if found != [None; 4] {
+        if is_in_memory || found != [None; 4] {
             assert_eq!(found, expected);
         }
     }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     lab::{
-        meter::Meter,
+        meter::{Meter, Who},
         scenario::{Scenario, Scene, Stage},
     },
     world::{
@@ -349,7 +349,8 @@ fn class_apart(stage: &Stage, queue: Queue) -> Result<Scene> {
         .with(sink)
         .innocent("backup", backup)
         .unharmed()
-        .at_least(Meter::Sent(link.device), queue.full()))
+        // What leaves the link is the server's, too.
+        .at_least(Meter::Taken(Who::Backup(0)), queue.full()))
 }
 
 /// A link that is free, and a shaped VLAN on it. What leaves the VLAN passes a second queue, of which nobody can read how long it is.
