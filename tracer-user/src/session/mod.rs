@@ -219,11 +219,7 @@ fn last_looks(kernel: &mut Kernel, beside: &mut Beside) -> Vec<Event> {
     let mut records = Vec::new();
     let open = kernel.open_now();
     let mut found = beside.locks.last(open, || kernel.poll(&mut records));
-    found.extend(
-        beside
-            .hearers
-            .last_writes(|| kernel.poll(&mut records)),
-    );
+    found.extend(beside.hearers.last_writes(|| kernel.poll(&mut records)));
     beside.see(&records);
     records.extend(found);
     records

@@ -169,7 +169,9 @@ fn place(
     }
     // To ask for the kind of a file may hang where its server is gone.
     let is_pipe = link.starts_with('/') && function(pid, tid).contains("pipe");
-    let end = is_pipe.then(|| End::named(link, Path::new(&path))).flatten()?;
+    let end = is_pipe
+        .then(|| End::named(link, Path::new(&path)))
+        .flatten()?;
     Some(Place::pipe(Some(link), end))
 }
 

@@ -34,7 +34,11 @@ impl Threads {
         };
         let (readers, keepers) = (holders(&seen.readers), holders(&seen.keepers));
         // Where nobody does nothing but read there, one of those reads that write there, too.
-        let may_read = if readers.is_empty() { &keepers } else { &readers };
+        let may_read = if readers.is_empty() {
+            &keepers
+        } else {
+            &readers
+        };
         let place = (!seen.place.is_empty()).then(|| names.place(&seen.place));
         thread.reader = match readers[..] {
             [holder @ Holder::Process(_)] => Some((place, holder)),
