@@ -186,8 +186,8 @@ fn socket(
     let to = destination(pid, call)?;
     let known = || sockets.get_or_init(|| Listed::of(pid)).as_ref();
     if to.is_empty() {
-        let end = known().and_then(|all| all.other_end(inode));
-        return Some(Place::socket(peer.name, end));
+        // Without the list the other end may be the target's own.
+        return Some(Place::socket(peer.name, known()?.other_end(inode)));
     }
     // In a full buffer of its own may stand what another one does not read.
     if function(pid, tid) != "unix_wait_for_peer" {
