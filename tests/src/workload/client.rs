@@ -1,9 +1,9 @@
 //! A client that asks for files in a closed loop, and thinks between requests. It measures each request from the first byte it
-//! writes to the last byte it receives.
+//! writes to the last byte it receives, and lists what the kernel says of its packets.
 
 use std::{
     fs::{self, File},
-    io::{self, BufReader, Error, Write as _},
+    io::{self, BufReader, Error},
     net::{SocketAddr, TcpStream},
     os::fd::FromRawFd as _,
     path::PathBuf,
@@ -14,7 +14,11 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
-use super::{drop_pages, http, quantile::nearest_rank};
+use super::{
+    drop_pages, http,
+    quantile::nearest_rank,
+    stamped::{Stamped, Stamps},
+};
 
 /// After this long without a byte a request has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -60,8 +64,10 @@ pub struct Args {
 /// The figures of one connection, or of all of them.
 #[derive(Default)]
 pub struct Seen {
-    /// Length of each request in nanoseconds.
+    /// Length of each request that is counted, by the own clock, in nanoseconds.
     pub times_ns: Vec<u64>,
+    /// All requests that were answered, by the kernel's stamps.
+    pub stamps: Vec<Stamps>,
     /// Requests that failed.
     pub errors: u64,
     /// Bytes of all bodies received.
@@ -69,14 +75,28 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// The figures, as `demo-client/1`.
+    /// Those of another connection, too.
+    pub(super) fn join(&mut self, other: Self) {
+        self.times_ns.extend(other.times_ns);
+        self.stamps.extend(other.stamps);
+        self.errors += other.errors;
+        self.bytes += other.bytes;
+    }
+
+    /// The figures, as `demo-client/1`. Whoever knows a window finds the requests that fall into it among `requests`, each with its begin
+    /// since 1970 and its length. `send_ns` is how long a send takes that nothing interrupts.
     pub fn summary(mut self) -> serde_json::Value {
         self.times_ns.sort_unstable();
         let times = &self.times_ns;
+        let mut sends: Vec<u64> = self.stamps.iter().map(|stamps| stamps.send_ns).collect();
+        sends.sort_unstable();
+        let requests = self.stamps.iter();
+        let requests: Vec<[u64; 2]> = requests.map(|one| [one.begin_ns, one.length_ns]).collect();
         let mean_ns = times.iter().sum::<u64>().checked_div(times.len() as u64);
         json!({
             "schema": "demo-client/1", "count": times.len(), "errors": self.errors, "bytes": self.bytes, "mean_ns": mean_ns,
             "p50_ns": nearest_rank(times, 0.5), "p99_ns": nearest_rank(times, 0.99), "max_ns": times.last(),
+            "send_ns": nearest_rank(&sends, 0.1), "requests": requests,
         })
     }
 }
@@ -94,9 +114,7 @@ pub fn run(args: &Args) -> Result<Seen> {
             let seen = connection
                 .join()
                 .expect("a connection's thread does not panic");
-            all.times_ns.extend(seen.times_ns);
-            all.errors += seen.errors;
-            all.bytes += seen.bytes;
+            all.join(seen);
         }
     });
     Ok(all)
@@ -128,7 +146,7 @@ struct Connection<'a> {
     args: &'a Args,
     begin: Instant,
     number: usize,
-    stream: Option<BufReader<TcpStream>>,
+    stream: Option<BufReader<Stamped>>,
     seen: Seen,
 }
 
@@ -175,13 +193,15 @@ impl<'a> Connection<'a> {
             let _missing = File::open(self.args.files.join(name)).map(|file| drop_pages(&file));
         }
         match self.request(name) {
-            Ok((bytes, time)) if counted => {
-                self.seen
-                    .times_ns
-                    .push(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
-                self.seen.bytes += bytes;
+            Ok(answer) => {
+                self.seen.stamps.push(answer.stamps);
+                if counted {
+                    let time = answer.time.as_nanos();
+                    let time_ns = u64::try_from(time).unwrap_or(u64::MAX);
+                    self.seen.times_ns.push(time_ns);
+                    self.seen.bytes += answer.bytes;
+                }
             }
-            Ok(_) => {}
             Err(_) => {
                 self.stream = None;
                 self.seen.errors += 1;
@@ -189,7 +209,7 @@ impl<'a> Connection<'a> {
         }
     }
 
-    fn request(&mut self, name: &str) -> io::Result<(u64, Duration)> {
+    fn request(&mut self, name: &str) -> io::Result<Answer> {
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
             None => connect(self.args)?,
@@ -199,7 +219,7 @@ impl<'a> Connection<'a> {
             self.args.address
         );
         let begin = Instant::now();
-        stream.get_mut().write_all(request.as_bytes())?;
+        stream.get_mut().ask(request.as_bytes())?;
         let head = http::Head::read(&mut stream)?.ok_or(io::ErrorKind::UnexpectedEof)?;
         let bytes = match self.args.bytes_per_second {
             None => http::skip_body(&head, &mut stream)?,
@@ -215,19 +235,34 @@ impl<'a> Connection<'a> {
             )?,
         };
         let time = begin.elapsed();
+        let stamps = stream.get_mut().answered();
         if head.status() != Some(200) {
             return Err(Error::other(format!("the server answers {}", head.first)));
         }
         if head.field("connection") != Some("close") {
             self.stream = Some(stream);
         }
-        Ok((bytes, time))
+        Ok(Answer {
+            bytes,
+            time,
+            stamps,
+        })
     }
+}
+
+/// An answer.
+struct Answer {
+    /// Bytes of its body.
+    bytes: u64,
+    /// How long it took, by the own clock.
+    time: Duration,
+    /// The same by the kernel's stamps.
+    stamps: Stamps,
 }
 
 /// Reads a little, then waits until so many bytes may have been read.
 struct Slow<'a> {
-    from: &'a mut BufReader<TcpStream>,
+    from: &'a mut BufReader<Stamped>,
     rate: u64,
 }
 
@@ -239,7 +274,7 @@ impl io::Read for Slow<'_> {
     }
 }
 
-fn connect(args: &Args) -> io::Result<BufReader<TcpStream>> {
+fn connect(args: &Args) -> io::Result<BufReader<Stamped>> {
     let stream = if args.bytes_per_second.is_some() {
         connect_narrow(args.address)?
     } else {
@@ -249,7 +284,7 @@ fn connect(args: &Args) -> io::Result<BufReader<TcpStream>> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let buffer_bytes = args.bytes_per_second.map_or(64 * 1024, sip);
-    Ok(BufReader::with_capacity(buffer_bytes, stream))
+    Ok(BufReader::with_capacity(buffer_bytes, Stamped::new(stream)?))
 }
 
 /// A connection with a receive window that stays small: the size must be set before it is announced.
@@ -334,6 +369,8 @@ mod tests {
             seen.times_ns.len()
         );
         assert_eq!(seen.bytes, 1000 * seen.times_ns.len() as u64);
+        // Those of the first moments are not counted, but they are listed.
+        assert!(seen.stamps.len() > seen.times_ns.len());
         let summary = seen.summary();
         assert!(summary["p50_ns"].as_u64() <= summary["p99_ns"].as_u64());
         assert!(summary["mean_ns"].as_u64().is_some());

@@ -9,6 +9,7 @@ pub mod pairs;
 pub mod quantile;
 pub mod query;
 pub mod server;
+pub mod stamped;
 pub mod stream;
 
 use std::{fs::File, os::fd::AsRawFd as _};

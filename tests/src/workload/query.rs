@@ -3,7 +3,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufRead as _, BufReader, Error, ErrorKind, Read as _, Write as _},
+    io::{self, BufRead as _, BufReader, Error, ErrorKind, Read as _},
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     thread,
@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{client::Seen, drop_pages};
+use super::{client::Seen, drop_pages, stamped::Stamped};
 
 /// How long a server may take until it answers at all.
 const STARTED: Duration = Duration::from_secs(20);
@@ -83,8 +83,7 @@ pub fn run(args: &Args) -> Result<Seen> {
             let seen = connection
                 .join()
                 .expect("a connection's thread does not panic")?;
-            all.times_ns.extend(seen.times_ns);
-            all.bytes += seen.bytes;
+            all.join(seen);
         }
         anyhow::Ok(())
     })?;
@@ -110,8 +109,9 @@ fn ask(args: &Args, begin: Instant, number: u64, cold: &[File]) -> Result<Seen> 
         let bytes = session
             .ask(&question)
             .with_context(|| format!("no answer to {question:?}"))?;
+        let time = asked.elapsed().as_nanos();
+        seen.stamps.push(session.stream.get_mut().answered());
         if age >= Duration::from_millis(args.warm_up_ms) {
-            let time = asked.elapsed().as_nanos();
             seen.times_ns.push(u64::try_from(time).unwrap_or(u64::MAX));
             seen.bytes += bytes;
         }
@@ -169,7 +169,7 @@ fn large_files(dir: &Path) -> Result<Vec<File>> {
 /// A connection, ready for a question.
 struct Session {
     protocol: Protocol,
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Stamped>,
 }
 
 impl Session {
@@ -195,7 +195,7 @@ impl Session {
         stream.set_write_timeout(patience)?;
         let mut session = Self {
             protocol: args.protocol,
-            stream: BufReader::with_capacity(64 << 10, stream),
+            stream: BufReader::with_capacity(64 << 10, Stamped::new(stream)?),
         };
         match args.protocol {
             Protocol::Postgres => {
@@ -227,7 +227,7 @@ impl Session {
             }
             Protocol::Redis => {
                 let text = format!("{question}\r\n");
-                self.stream.get_mut().write_all(text.as_bytes())?;
+                self.stream.get_mut().ask(text.as_bytes())?;
                 self.reply()
             }
         }
@@ -239,7 +239,7 @@ impl Session {
         let mut message: Vec<u8> = kind.into_iter().collect();
         message.extend(length.to_be_bytes());
         message.extend(body);
-        self.stream.get_mut().write_all(&message)
+        self.stream.get_mut().ask(&message)
     }
 
     fn until_ready(&mut self) -> io::Result<u64> {
@@ -286,9 +286,7 @@ impl Session {
         let length = u32::try_from(body.len()).map_err(Error::other)?;
         let mut packet = length.to_le_bytes();
         packet[3] = number;
-        self.stream
-            .get_mut()
-            .write_all(&[&packet[..], body].concat())
+        self.stream.get_mut().ask(&[&packet[..], body].concat())
     }
 
     fn next_packet(&mut self) -> io::Result<(u8, Vec<u8>)> {
@@ -363,7 +361,7 @@ fn refused(packet: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::{io::Write as _, net::TcpListener};
 
     use super::*;
 
@@ -377,7 +375,8 @@ mod tests {
             assert!(stream.read(&mut heard).unwrap() > 0);
             stream.write_all(says).unwrap();
         });
-        let stream = BufReader::new(TcpStream::connect(address).unwrap());
+        let stream = TcpStream::connect(address).unwrap();
+        let stream = BufReader::new(Stamped::new(stream).unwrap());
         let answer = Session { protocol, stream }.ask("x");
         serving.join().unwrap();
         answer
