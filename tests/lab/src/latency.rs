@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tracer_tests::workload::quantile::nearest_rank;
 
 /// Times of requests, in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -37,9 +38,21 @@ impl Latency {
         })
     }
 
-    /// Is each quantile at most this part away from the other's?
-    pub(crate) fn is_near(self, other: Self, part: f64) -> bool {
-        let near = |a: u64, b: u64| a.abs_diff(b) as f64 <= part * b as f64;
+    /// The figures of these times, in ns; none without any.
+    pub(crate) fn of(mut times_ns: Vec<u64>) -> Option<Self> {
+        times_ns.sort_unstable();
+        let requests = times_ns.len() as u64;
+        Some(Self {
+            p50_ns: nearest_rank(&times_ns, 0.5)?,
+            p99_ns: nearest_rank(&times_ns, 0.99)?,
+            mean_ns: times_ns.iter().sum::<u64>().checked_div(requests),
+            requests: Some(requests),
+        })
+    }
+
+    /// Is each quantile at most this part, and so many ns, away from the other's?
+    pub(crate) fn is_near(self, other: Self, part: f64, besides_ns: u64) -> bool {
+        let near = |a: u64, b: u64| a.abs_diff(b) as f64 <= part * b as f64 + besides_ns as f64;
         near(self.p50_ns, other.p50_ns) && near(self.p99_ns, other.p99_ns)
     }
 }
@@ -66,8 +79,18 @@ mod tests {
             requests: None,
         };
         let client = of(100, 1000);
-        assert!(of(90, 1100).is_near(client, 0.1));
-        assert!(!of(89, 1000).is_near(client, 0.1));
-        assert!(!of(100, 1101).is_near(client, 0.1));
+        assert!(of(90, 1100).is_near(client, 0.1, 0));
+        assert!(!of(89, 1000).is_near(client, 0.1, 0));
+        assert!(!of(100, 1101).is_near(client, 0.1, 0));
+        assert!(of(89, 1101).is_near(client, 0.1, 1));
+        assert!(!of(88, 1000).is_near(client, 0.1, 1));
+    }
+
+    #[test]
+    fn quantiles_of_times_are_times() {
+        let found = Latency::of((1..=200).rev().collect()).unwrap();
+        assert_eq!((found.p50_ns, found.p99_ns), (100, 198));
+        assert_eq!((found.mean_ns, found.requests), (Some(100), Some(200)));
+        assert_eq!(Latency::of(Vec::new()), None);
     }
 }

@@ -90,7 +90,10 @@ pub(crate) fn json(rows: &[Row]) -> serde_json::Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{lab::outcome::Label, said::Said};
+    use crate::{
+        lab::{compared::Compared, outcome::Label},
+        said::Said,
+    };
 
     /// An innocent play in which tracer was so sure; where it is wrong, it accuses somebody.
     fn play(confidence: f64, right: bool, void: bool) -> Outcome {
@@ -109,6 +112,7 @@ mod tests {
             },
             without: None,
             with: None,
+            compared: Compared::All,
             measured: Vec::new(),
             void: void.then(|| "no load".to_owned()),
             said: Some(Said::parse(&said).unwrap()),

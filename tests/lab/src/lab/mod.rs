@@ -6,10 +6,11 @@
 //!
 //! Code map: [`scenarios`] lists the scenarios in words of [`scenario`]. [`mod@play`] plays one with [`meter`]s, and [`felt`] asks
 //! whether the client felt it. [`outcome`] is the kept result, with tracer's verdict as [`said`](crate::said) reads it. [`mod@grade`]
-//! compares, [`table`] and [`mod@calibration`] show.
+//! compares it with the truth, and [`compared`] the times of requests with the client's. [`table`] and [`mod@calibration`] show.
 
 mod again;
 mod calibration;
+mod compared;
 mod felt;
 mod grade;
 mod meter;

@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
+use super::compared::Compared;
 use crate::{latency::Latency, said::Said};
 
 /// One run of a scenario.
@@ -24,6 +25,9 @@ pub(crate) struct Outcome {
     pub(crate) without: Option<Latency>,
     /// While they ran.
     pub(crate) with: Option<Latency>,
+    /// What of that tracer's times of requests are compared with.
+    #[serde(default)]
+    pub(crate) compared: Compared,
     /// The kernel's counters while tracer watched.
     pub(crate) measured: Vec<Measured>,
     /// Why it does not count: the physics did not happen.

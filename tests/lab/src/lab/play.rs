@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use xtask::{command::say, paths};
 
 use super::{
+    compared::Compared,
     felt,
     meter::{Cast, Meter},
     outcome::{Asked, Label, Measured, Outcome, Suspect},
@@ -123,6 +124,7 @@ impl Play<'_> {
             void: None,
             without,
             with: None,
+            compared: Compared::default(),
             measured: Vec::new(),
             said: None,
             failed: None,
@@ -183,7 +185,8 @@ impl Play<'_> {
         running.expect_alive()?;
         // The backups may be so much in the way that no request has an answer in time. Then there is nothing to compare.
         let figures = client.map(Running::output).transpose()?;
-        outcome.with = figures.and_then(|json| Latency::parse(&json).ok());
+        let latency = figures.as_ref().map(|json| Latency::parse(json));
+        outcome.with = latency.and_then(Result::ok);
         let uses = self.uses().len();
         let physics = self.scene.physics.iter().zip(&watched.grown[uses..]);
         outcome.measured = physics
@@ -201,6 +204,9 @@ impl Play<'_> {
             Some(Err(why)) => outcome.failed = Some(why),
             Some(Ok(())) => {
                 let read = fs::read_to_string(outcome.file(self.keep, "json"));
+                if let (Some(client), Ok(report)) = (&figures, &read) {
+                    outcome.compared = Compared::new(client, report, self.scene.others_ask);
+                }
                 match read
                     .context("tracer wrote no report")
                     .and_then(|json| Said::parse(&json))

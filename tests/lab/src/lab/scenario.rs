@@ -42,6 +42,8 @@ pub(crate) struct Scene {
     pub(crate) address: Option<SocketAddr>,
     /// Its client, without the length of its run.
     pub(crate) client: Option<Program>,
+    /// Whether others ask the server too, so that its requests are not those of the client alone.
+    pub(crate) others_ask: bool,
     /// Programs that run beside it.
     pub(crate) backups: Vec<Backup>,
     /// Mounted disks that are emptied from the page cache before each run.
@@ -132,6 +134,7 @@ impl Scene {
             server,
             address: Some(address),
             client: Some(client),
+            others_ask: false,
             backups: Vec::new(),
             disks: Vec::new(),
             truth: Truth::Innocent,
@@ -148,6 +151,7 @@ impl Scene {
             server,
             address: None,
             client: None,
+            others_ask: false,
             backups: Vec::new(),
             disks: Vec::new(),
             truth: Truth::Innocent,
@@ -304,6 +308,14 @@ impl Scene {
     pub(crate) fn at_most(mut self, meter: Meter, most: f64) -> Self {
         self.physics.push(Physics::at_most(meter, most));
         self
+    }
+
+    /// Others ask the server too, as much as the client or for longer: tracer's times of requests are of all of them.
+    pub(crate) fn asked_by_others(self) -> Self {
+        Self {
+            others_ask: true,
+            ..self
+        }
     }
 
     /// With a disk.

@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::{
+    compared::Compared,
     grade::{Fault, Grade, grade, share_error},
     outcome::Outcome,
 };
 use crate::{columns::columns, latency::Latency};
-
-/// Tracer's quantiles are those of the client up to this part: less than the bucket of a histogram (9 %) on each side is not known.
-const NEAR: f64 = 0.10;
 
 const HEAD: [&str; 8] = [
     "scenario",
@@ -177,37 +175,41 @@ pub(crate) fn sum(outcomes: &[Outcome]) -> String {
     )
 }
 
-/// In how many runs tracer's quantiles are the client's, and both of each other one. The client counts the way to the server and back.
+/// In how many runs tracer's quantiles are the client's, and both of each other one. The numbers of requests show whose are more.
 fn quantiles(outcomes: &[Outcome]) -> String {
     let played = outcomes.iter().filter(|outcome| outcome.void.is_none());
-    let both = |outcome: &Outcome| Some((outcome.said.as_ref()?.latency?, outcome.with?));
-    let both: Vec<_> = played
-        .filter_map(|outcome| Some((outcome, both(outcome)?)))
-        .collect();
-    let far = both
-        .iter()
-        .filter(|(_, (said, client))| !said.is_near(*client, NEAR));
-    let ms = |of: &Latency| {
-        format!(
-            "{:.2}/{:.2}",
-            of.p50_ns as f64 / 1e6,
-            of.p99_ns as f64 / 1e6
-        )
-    };
-    let far: Vec<String> = far
-        .map(|(outcome, (said, client))| {
-            format!("{} {} ({})", outcome.scenario, ms(said), ms(client))
-        })
-        .collect();
-    if both.is_empty() {
+    let asked = played.filter(|outcome| outcome.with.is_some());
+    let (mut near, mut far, mut nothing) = (0, Vec::new(), 0);
+    for outcome in asked {
+        match Compared::pair(outcome) {
+            None => nothing += 1,
+            Some(pair) if pair.is_near => near += 1,
+            Some(pair) => {
+                let (said, client) = (figures(pair.said), figures(pair.client));
+                far.push(format!("{} {said} ({client})", outcome.scenario));
+            }
+        }
+    }
+    let all = near + far.len();
+    if all == 0 {
         return String::new();
     }
-    let (near, all) = (both.len() - far.len(), both.len());
     let others = match far.is_empty() {
         true => String::new(),
         false => format!("; the others (client's): {}", far.join(", ")),
     };
-    format!("p50/p99 ms of tracer within 10 % of the client's in {near} of {all}{others}\n")
+    format!(
+        "p50/p99 ms of tracer within 10 % of the client's in {near} of {all}, nothing to compare in {nothing}{others}\n"
+    )
+}
+
+/// `0.11/0.67 of 484`
+fn figures(of: Latency) -> String {
+    let [p50, p99] = [of.p50_ns, of.p99_ns].map(|ns| ns as f64 / 1e6);
+    let count = of
+        .requests
+        .map_or(String::new(), |count| format!(" of {count}"));
+    format!("{p50:.2}/{p99:.2}{count}")
 }
 
 /// Truth × verdict: how often.
@@ -250,6 +252,7 @@ mod tests {
             },
             without: None,
             with: None,
+            compared: Compared::All,
             measured: Vec::new(),
             void: void.map(str::to_owned),
             said: Some(Said::parse(said).unwrap()),

@@ -92,11 +92,13 @@ pub(crate) fn load(
 const URIS: usize = 16;
 
 /// Its arguments are a directory, connections, requests per second of each, and an option. Behind them comes `--for-ms` with a
-/// number. The log of `h2load` has a line for each request: begin, status, length in microseconds.
+/// number. The log of `h2load` has a line for each request: begin since 1970, status, length, in microseconds. It has no stamps of the
+/// kernel's.
 const LOAD: &str = r#"log="$1/h2load-$$"
 h2load --duration "$(($6 / 1000))" --header 'accept-encoding: gzip' --clients "$2" --rps "$3" "$4" --input-file "$1/uris" \
     --log-file "$log" >/dev/null || exit
-awk '$2 == 200 { print $3 * 1000 }' "$log" | sort -n | awk '{ t[NR] = $1; sum += $1 }
+awk '$2 == 200 && $3 > 0 { print $3 "000", $1 "000" }' "$log" | sort -n | awk 'BEGIN { printf "{\"requests\": [" }
+    { t[NR] = $1; sum += $1; printf "%s[%s, %s]", (NR > 1 ? ", " : ""), $2, $1 }
     function at(q) { k = int(NR * q); return t[k < 1 ? 1 : k + (k < NR * q)] }
     END { if (NR == 0) exit 1
-        printf "{\"count\": %d, \"p50_ns\": %d, \"p99_ns\": %d, \"mean_ns\": %d}\n", NR, at(0.5), at(0.99), sum / NR }'"#;
+        printf "], \"count\": %d, \"p50_ns\": %s, \"p99_ns\": %s, \"mean_ns\": %.0f}\n", NR, at(0.5), at(0.99), sum / NR }'"#;

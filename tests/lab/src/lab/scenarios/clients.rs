@@ -93,6 +93,7 @@ fn client_asks(stage: &Stage) -> Result<Scene> {
         .map(|address| asks_all_the_time(stage, address));
     Ok(scene
         .innocent("asking", asking.unwrap_or_else(|| stage.hog(1)))
+        .asked_by_others()
         .at_least(Meter::OnCpu(Who::Backup(0)), 0.2)
         .at_least(Meter::Queued(Who::Server), QUEUED))
 }
@@ -132,6 +133,7 @@ fn client_compresses(stage: &Stage) -> Result<Scene> {
         .with([address.unwrap_or_default()]);
     Ok(scene
         .guilty("dump", backup.on_cpus(vec![stage.cpu]))
+        .asked_by_others()
         .holds("cpu", None)
         .at_least(Meter::Queued(Who::Server), QUEUED))
 }
@@ -163,6 +165,7 @@ fn client_elsewhere(stage: &Stage) -> Result<Scene> {
             .with(["--for-ms=120000"])
             .in_a_session(),
     )
+    .asked_by_others()
     .at_least(busy, BUSY)
     .with_disk(disk))
 }

@@ -178,6 +178,7 @@ fn pg_dump(stage: &Stage, over_unix: bool) -> Result<Scene> {
             "pg_dump",
             dump.with([port.unwrap_or_default()]).with([host]),
         )
+        .asked_by_others()
         .holds("disk", None)
         .with_disk(disk))
 }

@@ -85,6 +85,7 @@ fn autovacuum(stage: &Stage) -> Result<Scene> {
     let update = stage.room.script(update, &disk.point);
     Ok(scene
         .innocent("updates", update.with([port.unwrap_or_default()]))
+        .asked_by_others()
         .owes("disk", "autovacuum worker")
         .with_disk(disk))
 }
@@ -123,6 +124,7 @@ fn remote_report(stage: &Stage) -> Result<Scene> {
     let report = report.with([near.to_string(), address.port().to_string()]);
     Ok(scene
         .innocent("report", report.in_netns(&link.netns))
+        .asked_by_others()
         .owes("disk", far.to_string())
         .with_disk(disk))
 }

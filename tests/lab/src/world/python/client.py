@@ -1,35 +1,104 @@
-"""A client that is content with any answer, and patient: a request that has none yet counts with its age."""
+"""A client that is content with any answer, and patient: a request that has none yet counts with its age.
+
+It also lists the requests that were answered, as the kernel's stamps of their packets say: its own clock has its own calls in it, and
+how late the scheduler wakes it.
+"""
 
 import argparse
 import json
+import math
 import os
 import socket
+import struct
 import threading
 import time
 
 WARM_UP_S = 0.3
 BEGIN = time.monotonic()
 times, since = [], {}
+# Begin and length of each, ns, and how long the calls that sent them lasted.
+stamped, sends = [], []
+
+# SO_TIMESTAMPING, and the type of the messages that it brings; then software's stamps of what is sent and received, without the packets.
+STAMPING = 37
+STAMPS = 1 << 1 | 1 << 3 | 1 << 4 | 1 << 11
+
+
+class Stream:
+    """A connection whose packets the kernel stamps."""
+
+    def __init__(self):
+        host, port = args.address.rsplit(":", 1)
+        self.socket = socket.create_connection((host, int(port)))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket.setsockopt(socket.SOL_SOCKET, STAMPING, STAMPS)
+        self.asked = self.left = self.arrived = None
+
+    def send(self, what):
+        self.socket.sendall(what)
+
+    def ask(self, question):
+        """Sends a question that fits into a packet."""
+        while self.departure():
+            pass
+        self.arrived, self.asked = None, time.time_ns()
+        begin = time.perf_counter_ns()
+        self.socket.sendall(question)
+        sends.append(time.perf_counter_ns() - begin)
+        self.left = self.departure()
+
+    def answered(self):
+        """Begin and length of the last question, now that its answer was read."""
+        begin = self.left or self.departure() or self.asked
+        return begin, max(0, (self.arrived or time.time_ns()) - begin)
+
+    def departure(self):
+        """The first stamp of what was sent that nobody has read yet."""
+        try:
+            return stamp(self.socket.recvmsg(1, 512, socket.MSG_ERRQUEUE)[1])
+        except BlockingIOError:
+            return None
+
+    def more(self, size):
+        read, parts, _, _ = self.socket.recvmsg(size, 512)
+        if not read:
+            raise ConnectionError("the server has hung up")
+        self.arrived = stamp(parts)
+        return read
+
+    def exactly(self, size):
+        read = b""
+        while len(read) < size:
+            read += self.more(size - len(read))
+        return read
+
+
+def stamp(parts):
+    for level, kind, times_of in parts:
+        if (level, kind) == (socket.SOL_SOCKET, STAMPING):
+            seconds, ns = struct.unpack_from("qq", times_of)
+            return seconds * 10**9 + ns
+    return None
 
 
 class Http:
     """Asks a web server, of whatever kind."""
 
     def __init__(self, _):
-        self.socket = connected()
+        self.stream = Stream()
 
     def ask(self):
         """Whether the connection stays."""
-        self.socket.sendall(b"GET /0000.txt HTTP/1.1\r\nHost: lab\r\n\r\n")
+        self.stream.ask(b"GET /0000.txt HTTP/1.1\r\nHost: lab\r\n\r\n")
         answer = b""
         while b"\r\n\r\n" not in answer:
-            answer += more(self.socket, 65536)
+            answer += self.stream.more(65536)
         head, _, body = answer.partition(b"\r\n\r\n")
         fields = [line.split(b":", 1) for line in head.lower().split(b"\r\n")[1:]]
         fields = {field[0]: field[1].strip() for field in fields}
         missing = int(fields[b"content-length"]) - len(body)
         while missing > 0:
-            missing -= len(more(self.socket, missing))
+            missing -= len(self.stream.more(missing))
         return fields.get(b"connection") != b"close"
 
 
@@ -60,52 +129,31 @@ class Etcd:
     )
 
     def __init__(self, number):
-        self.socket = connected()
-        self.stream = -1
+        self.stream = Stream()
+        self.number = -1
         key, value = b"key%d" % number, b"v" * 100
         put = b"\x0a" + bytes([len(key)]) + key + b"\x12" + bytes([len(value)]) + value
         self.put = b"\0" + len(put).to_bytes(4, "big") + put
         # All answers together may be longer than the 64 KiB that are allowed without this.
         larger = frame(self.WINDOW, 0, 0, (1 << 30).to_bytes(4, "big"))
-        self.socket.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(self.SETTINGS, 0, 0) + larger)
+        self.stream.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(self.SETTINGS, 0, 0) + larger)
 
     def ask(self):
-        self.stream += 2
-        head = frame(self.HEADERS, self.WHOLE, self.stream, self.HEAD)
-        self.socket.sendall(head + frame(self.DATA, self.END, self.stream, self.put))
+        self.number += 2
+        head = frame(self.HEADERS, self.WHOLE, self.number, self.HEAD)
+        self.stream.ask(head + frame(self.DATA, self.END, self.number, self.put))
         while True:
-            head = exactly(self.socket, 9)
-            kind, flags, stream = head[3], head[4], int.from_bytes(head[5:], "big")
-            body = exactly(self.socket, int.from_bytes(head[:3], "big"))
+            head = self.stream.exactly(9)
+            kind, flags, number = head[3], head[4], int.from_bytes(head[5:], "big")
+            body = self.stream.exactly(int.from_bytes(head[:3], "big"))
             if kind == self.SETTINGS and not flags & self.ANSWERS:
-                self.socket.sendall(frame(self.SETTINGS, self.ANSWERS, 0))
+                self.stream.send(frame(self.SETTINGS, self.ANSWERS, 0))
             elif kind == self.PING and not flags & self.ANSWERS:
-                self.socket.sendall(frame(self.PING, self.ANSWERS, 0, body))
+                self.stream.send(frame(self.PING, self.ANSWERS, 0, body))
             elif kind in (self.RESET, self.GO_AWAY):
                 raise ConnectionError("etcd does not want to answer")
-            elif kind == self.HEADERS and flags & self.END and stream == self.stream:
+            elif kind == self.HEADERS and flags & self.END and number == self.number:
                 return True
-
-
-def connected():
-    host, port = args.address.rsplit(":", 1)
-    there = socket.create_connection((host, int(port)))
-    there.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return there
-
-
-def more(there, size):
-    read = there.recv(size)
-    if not read:
-        raise ConnectionError("the server has hung up")
-    return read
-
-
-def exactly(there, size):
-    read = b""
-    while len(read) < size:
-        read += more(there, size - len(read))
-    return read
 
 
 def converse(number):
@@ -119,8 +167,10 @@ def converse(number):
             asking = asking or PROTOCOLS[args.protocol](number)
             begin = since[number] = time.monotonic()
             stays = asking.ask()
+            took = time.monotonic() - begin
+            stamped.append(asking.stream.answered())
             if begin - BEGIN >= WARM_UP_S:
-                times.append(time.monotonic() - begin)
+                times.append(took)
         except OSError:
             stays = False
             time.sleep(0.05)
@@ -148,8 +198,11 @@ answered = max(times, default=0)
 # An age says how long a request takes only if none with an answer took so long: the others may just have begun.
 all_times = sorted(times + [now - begin for begin in list(since.values()) if now - begin > answered])
 if all_times:
-    at = lambda q: int(1e9 * all_times[min(len(all_times) - 1, int(len(all_times) * q))])
-    mean = int(1e9 * sum(all_times) / len(all_times))
-    print(json.dumps({"count": len(all_times), "p50_ns": at(0.5), "p99_ns": at(0.99), "mean_ns": mean}), flush=True)
+    at = lambda sorted_times, q: sorted_times[max(1, math.ceil(len(sorted_times) * q)) - 1]
+    p50, p99 = (int(1e9 * at(all_times, q)) for q in (0.5, 0.99))
+    figures = {"count": len(all_times), "p50_ns": p50, "p99_ns": p99, "mean_ns": int(1e9 * sum(all_times) / len(all_times))}
+    # A send that nothing interrupts lasts so long.
+    send = at(sorted(sends), 0.1) if sends else 0
+    print(json.dumps({**figures, "send_ns": send, "requests": stamped}), flush=True)
 # Threads that wait for an answer would keep it alive.
 os._exit(0)
