@@ -274,6 +274,8 @@ offsets! {
     tcp_mss: ("tcp_sock", "mss_cache");
     /// Segments sent again.
     tcp_retransmits: ("tcp_sock", "total_retrans");
+    /// When it last sent or received a packet (`tcp_mstamp_refresh()`), of `CLOCK_MONOTONIC`.
+    tcp_clock: ("tcp_sock", "tcp_clock_cache");
     /// Owner of a packet.
     skb_sk: ("sk_buff", "sk");
     /// Bytes of a packet.

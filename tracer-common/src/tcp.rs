@@ -111,7 +111,8 @@ pub struct Ack {
     pub header: Header,
     /// The socket.
     pub socket: u64,
-    /// When its last packet before `ns` left the queue of an interface, ns; 0 if no interface queued one.
+    /// When its last packet before `ns` left the queue of an interface, ns. If no interface queued one, when the socket last sent or
+    /// received one before `ns`; 0 if that is not known.
     pub left_ns: u64,
 }
 

@@ -144,6 +144,19 @@ pointer! {
         snd_wnd: u32 = tcp_snd_wnd;
         mss: u32 = tcp_mss;
         retransmits: u32 = tcp_retransmits;
+        clock: u64 = tcp_clock;
+    }
+}
+
+impl Tcp {
+    /// When the socket last sent or received a packet, ns; 0 if the kernel does not keep that.
+    #[inline(always)]
+    pub(crate) fn active_ns(self) -> u64 {
+        if has(config!(offsets.tcp_clock)) {
+            self.clock()
+        } else {
+            0
+        }
     }
 }
 

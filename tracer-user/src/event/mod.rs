@@ -94,7 +94,7 @@ pub enum Event {
     OwnLimit(crate::standing::OwnLimit),
     /// A mount of the target that is not on a disk of this machine. At attach, after the disks.
     RemoteMount(RemoteMount),
-    /// [`Event::Ack`] of a socket that sends through an interface that queues.
+    /// [`Event::Ack`] that says when what is acknowledged had left.
     Delivered(Delivered),
     /// Time that interrupts took of a CPU while a target thread was queued there.
     Interrupts(Interrupts),

@@ -225,7 +225,12 @@ fn acknowledged(sk: Sock, state: &mut SocketState, ack_seq: u32) {
     let Some(tcp) = sk.tcp() else { return };
     let write_seq = tcp.write_seq();
     if ack_seq == write_seq {
-        emit_ack(sk.key(), state.left_ns, now);
+        // `tcp_rcv_established()` sets the socket's clock behind this hook: what it did last is still to send.
+        let left_ns = match state.left_ns {
+            0 => tcp.active_ns(),
+            left_ns => left_ns,
+        };
+        emit_ack(sk.key(), left_ns, now);
     } else {
         // More was written since: a new sample waits for its end, so that the last acknowledgement is not missed.
         state.sent_ns = now;

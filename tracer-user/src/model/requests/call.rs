@@ -235,6 +235,7 @@ impl Requests {
             // Over a short way the peer may acknowledge it before the send returns: no other acknowledgement comes.
             let under_way = call.unsent_bytes > 0 || call.unacked_bytes > 0;
             connection.draining_ns = under_way.then_some(call.ns);
+            connection.held_back = call.unsent_bytes > 0;
             connection.drained = None;
             // An answer that was not acknowledged before the next one counts until its last send.
             if let Some(before) = connection.leaving.take() {

@@ -134,6 +134,8 @@ pub(crate) struct Connection {
     pub(crate) draining_ns: Option<u64>,
     /// There was something to answer at attach, and nobody has received or sent here since: known by its ends alone.
     pub(crate) untouched: bool,
+    /// That send left something behind that fitted into the socket and was not to be sent yet: the client's window was full.
+    pub(crate) held_back: bool,
     /// The drain that ended last, while the turn may go on. If it does, that time is the request's own, and no drain.
     pub(crate) drained: Option<Drain>,
     /// A turn that is over, while its answer may still be on this machine: its last send, that of `draining_ns`, is not

@@ -4,7 +4,7 @@ use super::{
     Beside, Requests,
     connection::{Connection, Drain, Turn},
 };
-use crate::model::threads::Threads;
+use crate::{class::Class, model::threads::Threads};
 
 /// The thread of a turn owns it now, and takes the next of the `seats`.
 pub(super) fn own(threads: &mut Threads, seats: &mut u64, socket: u64, turn: &mut Turn) {
@@ -98,7 +98,10 @@ impl Requests {
         self.tally.drains.add(waited_ns);
         let begin_ns = turn.as_ref().map_or(drain.sent_ns, |turn| turn.judged_ns);
         let left_ns = drain.left_ns.max(begin_ns);
-        let is_seen = self.under_way_until(beside, socket, begin_ns, left_ns);
+        // Older recordings do not say when it left where no interface queues.
+        let is_known = drain.left_ns < drain.acknowledged_ns;
+        let is_seen = self.under_way_until(beside, socket, begin_ns, left_ns)
+            || is_known && self.held_back_until(beside, socket, begin_ns, left_ns);
         match turn {
             // Over loopback nobody saw the last packet leave. The acknowledgement may come with the next request.
             Some(turn) if !is_seen => self.tally.ended(&turn, 0),
@@ -127,7 +130,29 @@ impl Requests {
         known_ns.is_some()
     }
 
-    /// Responses that are still under way through a link at the end, although all their bytes have been sent, are open requests.
+    /// Over a way where nothing queues, as the loopback: a send left bytes behind, and their last packet left at `left_ns`. The client's
+    /// window was full until then. That is the client's time, and no wait of this machine's. Returns whether there is such a time.
+    fn held_back_until(
+        &mut self,
+        beside: &mut Beside<'_>,
+        socket: u64,
+        begin_ns: u64,
+        left_ns: u64,
+    ) -> bool {
+        let connection = self.connections.get(&socket);
+        let is_held_back = connection.is_some_and(|connection| connection.held_back);
+        let ns = left_ns.saturating_sub(begin_ns);
+        if !is_held_back || ns == 0 {
+            return false;
+        }
+        let ledger = &mut beside.account.ledger;
+        ledger.requests(Class::Idle, begin_ns, left_ns, ns);
+        self.tally.judged(ns, ns);
+        true
+    }
+
+    /// Responses that are still under way through a link at the end, or wait for a client that has no room, although all their bytes have
+    /// been sent, are open requests.
     pub(in crate::model) fn close_drains(&mut self, beside: &mut Beside<'_>, end_ns: u64) {
         let sent = |c: &Connection| c.turn.is_none() || c.leaving.is_some();
         let sent = self.connections.iter().filter(|(_, c)| sent(c));
@@ -139,7 +164,8 @@ impl Requests {
             let turn = leaving.and_then(|connection| connection.leaving.take());
             let begin_ns = turn.as_ref().map_or(sent_ns, |turn| turn.judged_ns);
             let end_ns = end_ns.max(begin_ns);
-            let is_seen = self.under_way_until(beside, socket, begin_ns, end_ns);
+            let is_seen = self.under_way_until(beside, socket, begin_ns, end_ns)
+                || self.held_back_until(beside, socket, begin_ns, end_ns);
             match turn {
                 Some(turn) if !is_seen => self.tally.ended(&turn, 0),
                 Some(turn) => self.tally.left_open(&turn, end_ns),

@@ -425,3 +425,56 @@ fn an_answer_that_left_before_its_send_returned_waited_for_nothing() {
     assert_eq!(requests(&books, Class::Network), 0);
     assert_closed(&books);
 }
+
+/// An answer over a way without a link that queues. Its last send at 20 ms leaves so many bytes behind, and the client acknowledges all
+/// of them at 90 ms.
+fn answered_to_a_slow_client(unsent_bytes: u32, left_ns: Option<u64>) -> Books {
+    let Event::Call(last) = send(SERVER, CLIENT, 20) else {
+        panic!("no call")
+    };
+    let last = Event::Call(Call {
+        unsent_bytes,
+        ..last
+    });
+    let all = left_ns.map_or(acknowledged(90), |left_ns| {
+        Event::Delivered(event::Delivered {
+            ns: at(90),
+            socket: CLIENT,
+            left_ns,
+        })
+    });
+    books(events([receive(SERVER, CLIENT, 15, 15), last, all]), 95)
+}
+
+#[test]
+fn over_loopback_an_answer_lasts_until_the_client_has_room_for_the_rest_of_it() {
+    let slow = answered_to_a_slow_client(1000, Some(at(60)));
+    assert_eq!((tally(&slow).count, tally(&slow).sum_ns), (1, 45 * MS));
+    assert_eq!(requests(&slow, Class::Idle), 40);
+    assert_eq!(requests(&slow, Class::Network), 0);
+}
+
+#[test]
+fn over_loopback_an_answer_of_which_nothing_was_left_behind_ends_with_its_send() {
+    // The acknowledgement of an earlier part came at 60 ms.
+    let fast = answered_to_a_slow_client(0, Some(at(60)));
+    assert_eq!((tally(&fast).count, tally(&fast).sum_ns), (1, 5 * MS));
+    // Nobody knows when the rest left: the acknowledgement may come with the next request.
+    let unknown = answered_to_a_slow_client(1000, None);
+    assert_eq!(tally(&unknown).sum_ns, 5 * MS);
+}
+
+#[test]
+fn an_answer_that_waits_for_a_slow_client_at_the_end_is_an_open_request() {
+    let Event::Call(last) = send(SERVER, CLIENT, 20) else {
+        panic!("no call")
+    };
+    let last = Event::Call(Call {
+        unsent_bytes: 1000,
+        ..last
+    });
+    let books = books(events([receive(SERVER, CLIENT, 15, 15), last]), 95);
+    let found = tally(&books);
+    assert_eq!((found.count, found.open, found.open_ns), (0, 1, 80 * MS));
+    assert_eq!(requests(&books, Class::Idle), 75);
+}
