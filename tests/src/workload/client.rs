@@ -284,7 +284,10 @@ fn connect(args: &Args) -> io::Result<BufReader<Stamped>> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let buffer_bytes = args.bytes_per_second.map_or(64 * 1024, sip);
-    Ok(BufReader::with_capacity(buffer_bytes, Stamped::new(stream)?))
+    Ok(BufReader::with_capacity(
+        buffer_bytes,
+        Stamped::new(stream)?,
+    ))
 }
 
 /// A connection with a receive window that stays small: the size must be set before it is announced.

@@ -123,7 +123,10 @@ mod tests {
     /// Tracer watched for 6 s.
     fn report() -> String {
         let start = tracer::units::utc(BEGIN);
-        format!(r#"{{"window": {{"start": "{start}", "duration_ns": {}}}}}"#, 6 * SECOND)
+        format!(
+            r#"{{"window": {{"start": "{start}", "duration_ns": {}}}}}"#,
+            6 * SECOND
+        )
     }
 
     fn client(send_ns: u64, requests: &[[u64; 2]]) -> String {

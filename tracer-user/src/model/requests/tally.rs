@@ -246,7 +246,10 @@ mod tests {
         for ns in powers.chain([953, 123_456_789, u64::MAX]) {
             let (lower, width) = fine_bounds(fine_bucket(ns));
             assert!(lower <= ns && ns - lower < width, "{ns}: {lower} {width}");
-            assert!(width == 1 || width as f64 / lower as f64 <= 1.0 / 64.0, "{ns}");
+            assert!(
+                width == 1 || width as f64 / lower as f64 <= 1.0 / 64.0,
+                "{ns}"
+            );
         }
     }
 
