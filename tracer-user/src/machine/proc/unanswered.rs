@@ -23,7 +23,7 @@ const MOST: usize = 1024;
 const LENGTH: usize = 184;
 
 /// The kernel's counters of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Traffic {
     /// Milliseconds since the last segment with bytes went out.
     sent_ms: u32,
@@ -109,16 +109,16 @@ pub(crate) fn unanswered(
         let Some(process) = process_descriptor(pid) else {
             continue;
         };
-        for Copied { stream, .. } in streams(pid, &process).take(MOST.saturating_sub(seen.len())) {
-            let Some((local, remote)) = ends(&stream) else {
+        for socket in streams(pid, &process).take(MOST.saturating_sub(seen.len())) {
+            let Some((local, remote)) = ends(&socket.stream) else {
                 continue;
             };
-            let Some(traffic) = traffic(&stream) else {
+            let Some(traffic) = traffic(&socket.stream) else {
                 continue;
             };
             let serves = listening.contains(&u32::from(local.port()));
             if serves {
-                under_way.see(pid, (local, remote), traffic);
+                under_way.see(pid, &socket, (local, remote), traffic);
             }
             // Copies of one socket are one connection.
             let text = (local.to_string(), remote.to_string());

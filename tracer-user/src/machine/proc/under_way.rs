@@ -3,7 +3,6 @@
 //! No call and no packet of theirs need come in the window. Only the kernel's counters show that they are there.
 
 use std::{
-    collections::BTreeSet,
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
     os::fd::AsRawFd as _,
 };
@@ -11,7 +10,7 @@ use std::{
 use super::{
     process_descriptor,
     socket::namespace,
-    unanswered::{Copied, Traffic, ends, streams, traffic},
+    unanswered::{Copied, Traffic, copied, ends, traffic},
 };
 use crate::event;
 
@@ -21,48 +20,57 @@ const MOST_ADDRESSES: usize = 256;
 /// Own address of a connection, and the peer's.
 type Ends = (SocketAddr, SocketAddr);
 
+/// A connection that had data under way as the window began.
+#[derive(Debug)]
+struct Seen {
+    pid: u32,
+    /// Its descriptor there, and the inode of its socket.
+    fd: u32,
+    inode: u64,
+    ends: Ends,
+    traffic: Traffic,
+}
+
 /// Connections that have data under way.
 #[derive(Debug, Default)]
 pub(crate) struct UnderWay {
-    /// Each with its process, as the window begins.
-    before: Vec<(u32, Ends, Traffic)>,
+    before: Vec<Seen>,
 }
 
 impl UnderWay {
-    /// A process has such a connection. Copies of one socket are one connection.
-    pub(super) fn see(&mut self, pid: u32, ends: Ends, traffic: Traffic) {
-        let is_known = self.before.iter().any(|(_, known, _)| *known == ends);
-        if traffic.under_way > 0 && !is_known {
-            self.before.push((pid, ends, traffic));
+    /// A process has this connection. Copies of one socket are one connection.
+    pub(super) fn see(&mut self, pid: u32, socket: &Copied, ends: Ends, traffic: Traffic) {
+        let is_it = |seen: &Seen| seen.inode == socket.inode;
+        if traffic.under_way > 0 && !self.before.iter().any(is_it) {
+            self.before.push(Seen {
+                pid,
+                fd: socket.fd,
+                inode: socket.inode,
+                ends,
+                traffic,
+            });
         }
     }
 
-    /// The connections of which the peer acknowledged nothing since. If none had data under way, no descriptor is read.
+    /// The connections of which the peer acknowledged nothing since. No other descriptor is read: most of a server's connections are idle.
     #[must_use]
-    pub(crate) fn end(mut self) -> Vec<event::UnderWay> {
-        let pids: BTreeSet<u32> = self.before.iter().map(|(pid, ..)| *pid).collect();
-        let mut found = Vec::new();
-        for pid in pids {
-            let Some(process) = process_descriptor(pid) else {
-                continue;
-            };
-            for Copied { stream, .. } in streams(pid, &process) {
-                let Some(ends) = ends(&stream) else {
-                    continue;
-                };
-                let mut before = self.before.iter();
-                let Some(known) = before.position(|(of, known, _)| (*of, *known) == (pid, ends))
-                else {
-                    continue;
-                };
-                let (_, _, before) = self.before.swap_remove(known);
-                let now = traffic(&stream).filter(|now| now.under_way > 0);
-                if let Some(now) = now.filter(|now| now.acked_bytes == before.acked_bytes) {
-                    found.push(unmoved(pid, &stream, ends, (before, now)));
-                }
-            }
+    pub(crate) fn end(self) -> Vec<event::UnderWay> {
+        let before = self.before.iter();
+        before.filter_map(Seen::unmoved).collect()
+    }
+}
+
+impl Seen {
+    /// `None` if the peer acknowledged something, or the connection is no more.
+    fn unmoved(&self) -> Option<event::UnderWay> {
+        let process = process_descriptor(self.pid)?;
+        let socket = copied(self.pid, &process, self.fd)?;
+        if socket.inode != self.inode || ends(&socket.stream)? != self.ends {
+            return None;
         }
-        found
+        let now = traffic(&socket.stream).filter(|now| now.under_way > 0)?;
+        let is_unmoved = now.acked_bytes == self.traffic.acked_bytes;
+        is_unmoved.then(|| unmoved(self.pid, &socket.stream, self.ends, (self.traffic, now)))
     }
 }
 
@@ -129,6 +137,33 @@ mod tests {
 
     use super::*;
     use crate::machine::proc::unanswered;
+
+    #[test]
+    fn of_ten_thousand_connections_those_with_data_under_way_are_kept_once() {
+        let traffic = |under_way| Traffic {
+            under_way,
+            ..Traffic::default()
+        };
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let copy = |fd, inode| Copied {
+            fd,
+            inode,
+            stream: TcpStream::connect(listener.local_addr().unwrap()).unwrap(),
+        };
+        let any = SocketAddr::from(([127, 0, 0, 1], 80));
+        let mut under_way = UnderWay::default();
+        let (busy, again, mut idle) = (copy(3, 70), copy(4, 70), copy(5, 71));
+        for socket in [&busy, &again] {
+            under_way.see(1, socket, (any, any), traffic(2));
+        }
+        for fd in 5..10_005 {
+            idle.fd = fd;
+            idle.inode = u64::from(fd);
+            under_way.see(1, &idle, (any, any), traffic(0));
+        }
+        let kept = under_way.before.iter().map(|seen| (seen.fd, seen.inode));
+        assert_eq!(kept.collect::<Vec<_>>(), [(3, 70)]);
+    }
 
     /// Connections with this port of the tests themselves on which nothing moves between two looks.
     fn found(port: u16, between: impl FnOnce()) -> Vec<event::UnderWay> {
