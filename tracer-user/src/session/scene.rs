@@ -22,13 +22,10 @@ use crate::{
 };
 
 /// What is looked for once, and the cost if that takes too long.
-const SENDERS: (&str, &str) = (
-    "who was sending at attach",
-    "packets on the way have no owner until their sockets send anew",
-);
 const SOCKETS: (&str, &str) = (
-    "the target's sockets",
-    "requests that were open at attach are not seen, nor on which ports it listens",
+    "the target's sockets, and who was sending at attach",
+    "requests that were open at attach are not seen, nor on which ports it listens, and packets on the way have no owner until their \
+     sockets send anew",
 );
 const UNANSWERED: (&str, &str) = (
     "the target's connections",
@@ -49,7 +46,7 @@ pub(super) struct Scene {
     processes: Vec<Process>,
     /// Processes to be traced; the first gives the report its name.
     pub(super) targets: Vec<u32>,
-    /// The targets' open connections.
+    /// The targets' open connections, but for idle ones of their clients.
     pub(super) sockets: Vec<OpenSocket>,
     /// Ports on which they listen.
     pub(super) listening: Vec<u32>,
@@ -87,14 +84,14 @@ impl Scene {
         // The targets first: the search may end before it has come to the last.
         let everybody = targets.iter().copied();
         let everybody: Vec<u32> = everybody.chain(processes.iter().map(|p| p.pid)).collect();
-        let senders = aside.look_once(SENDERS, move || proc::senders(&everybody));
-        aside.kernel.set_senders(&senders);
         let pids = targets.clone();
         let Sockets {
             open: sockets,
             listening,
             questions,
-        } = aside.look_once(SOCKETS, move || proc::sockets(&pids));
+            senders,
+        } = aside.look_once(SOCKETS, move || proc::sockets(&pids, &everybody));
+        aside.kernel.set_senders(&senders);
         let (pids, open, ports) = (targets.clone(), sockets.clone(), listening.clone());
         let (unanswered, under_way) = aside.look_once(UNANSWERED, move || {
             let mut under_way = UnderWay::default();
@@ -186,7 +183,10 @@ impl Scene {
         events.extend(self.disks.into_iter().map(Event::Disk));
         let remote = self.targets.first().map(|pid| proc::remote_mounts(*pid));
         events.extend(remote.into_iter().flatten().map(Event::RemoteMount));
-        events.extend(self.sockets.into_iter().map(Event::OpenSocket));
+        // The model asks for the others when they are used.
+        let unread = self.sockets.into_iter();
+        let unread = unread.filter(|socket| socket.unread_bytes > 0);
+        events.extend(unread.map(Event::OpenSocket));
         events.extend(self.questions.into_iter().map(Event::Question));
         events.extend(self.unanswered.into_iter().map(Event::Unanswered));
         events.extend(self.unheard.into_iter().map(Event::Unheard));

@@ -64,7 +64,8 @@ mod tests {
         let until = Instant::now() + LONG;
         let found = loop {
             assert!(Instant::now() < until, "no thread was seen to connect");
-            let all = sockets(&[std::process::id()]).questions.into_iter();
+            let own = [std::process::id()];
+            let all = sockets(&own, &own).questions.into_iter();
             let mut to_it = all.filter(|found| found.remote == address.to_string());
             if let Some(found) = to_it.find(|found| found.tid != 0) {
                 break found;

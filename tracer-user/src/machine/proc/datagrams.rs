@@ -70,7 +70,8 @@ mod tests {
         let until = Instant::now() + LONG;
         let found = loop {
             assert!(Instant::now() < until, "no thread was seen to wait");
-            let all = sockets(&[std::process::id()]).questions;
+            let own = [std::process::id()];
+            let all = sockets(&own, &own).questions;
             let to_it = |found: &&Question| found.remote == address.to_string();
             if let Some(found) = all.iter().find(to_it) {
                 break found.clone();

@@ -18,7 +18,7 @@ use super::{
 };
 
 /// A process with more descriptors is not looked at: the kernel locks an `epoll` set while it lists it.
-const MOST: usize = 4096;
+pub(super) const MOST: usize = 4096;
 
 /// Longer lists of `poll` and `select` are not read.
 const MOST_POLLED: u64 = 1024;

@@ -3,7 +3,9 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::{
-    SmallFiles, numbers_in,
+    SmallFiles,
+    links::inodes,
+    numbers_in,
     process::{start_time, stats},
     socket,
 };
@@ -77,7 +79,7 @@ pub(crate) fn is_comm(comm: &str, name: &str) -> bool {
 /// Inodes of the sockets that listen on a TCP port in the tracer's own network namespace.
 #[must_use]
 pub(crate) fn listeners(port: u16) -> HashSet<u64> {
-    socket::listeners("/proc/self/net", port).collect()
+    socket::listeners(std::process::id(), port)
 }
 
 /// The processes that listen on a TCP port in the tracer's own network namespace, the oldest first.
@@ -101,7 +103,7 @@ pub(crate) fn who_listens(
 ) -> Vec<u32> {
     let mut oldest: HashMap<u64, (bool, u64, u32)> = HashMap::new();
     for pid in pids {
-        for inode in socket::inodes(pid).filter(|inode| listeners.contains(inode)) {
+        for inode in inodes(pid).filter(|inode| listeners.contains(inode)) {
             let Some(start) = start_time(pid) else {
                 break;
             };

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     SmallFiles,
-    descriptors::{Descriptors, Sleeper},
+    descriptors::{self, Descriptors, Sleeper},
     numbers_in,
 };
 use crate::functions::plain;
@@ -99,6 +99,12 @@ impl Hearing {
 /// Has the process so many threads that it is not looked at?
 pub(super) fn has_too_many_threads(pid: u32) -> bool {
     threads(pid).take(MOST_THREADS + 1).count() > MOST_THREADS
+}
+
+/// The same for descriptors: whatever it has open, it may hear.
+pub(super) fn has_too_many_descriptors(pid: u32) -> bool {
+    let all = numbers_in(&format!("/proc/{pid}/fd"));
+    all.take(descriptors::MOST + 1).count() > descriptors::MOST
 }
 
 fn threads(pid: u32) -> impl Iterator<Item = u32> {

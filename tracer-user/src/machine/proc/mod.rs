@@ -7,6 +7,7 @@ mod accepted;
 mod connecting;
 mod datagrams;
 mod descriptors;
+mod diag;
 mod disk;
 mod epoll;
 mod file_lock;
@@ -15,6 +16,7 @@ mod freezer;
 mod futex;
 mod hearing;
 mod limit;
+mod links;
 mod means;
 mod netlink;
 mod own_limit;
@@ -27,6 +29,7 @@ mod readers;
 mod remote;
 mod sender;
 mod socket;
+mod sockets;
 mod sole;
 mod standing;
 mod system_call;
@@ -62,8 +65,7 @@ pub(crate) use self::{
     },
     qdisc::{Queueing, interfaces, queueing},
     remote::{asks_over_files, remote_mounts},
-    sender::senders,
-    socket::{Sockets, sockets},
+    sockets::{Sockets, sockets},
     sole::sole_clients,
     standing::{is_direct, standings},
     thread::{thread_names, threads, tracer_of},

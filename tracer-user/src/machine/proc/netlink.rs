@@ -19,8 +19,16 @@ pub(crate) fn dump(
     protocol: i32,
     kind: u16,
     body: &[u8],
-    mut each: impl FnMut(&[u8]),
+    each: impl FnMut(&[u8]),
 ) -> io::Result<()> {
+    dump_through(&open(protocol)?, kind, body, each)
+}
+
+/// A socket through which to ask a protocol. It stays in the network namespace of the thread that calls.
+///
+/// # Errors
+/// If the kernel does not know the protocol.
+pub(super) fn open(protocol: i32) -> io::Result<OwnedFd> {
     // SAFETY: no pointers; the descriptor that it returns is ours.
     let fd = unsafe {
         libc::socket(
@@ -33,7 +41,19 @@ pub(crate) fn dump(
         return Err(io::Error::last_os_error());
     }
     // SAFETY: the descriptor is open, and nothing else owns it.
-    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Asks through such a socket; see [`dump`].
+///
+/// # Errors
+/// If the kernel refuses, or its answer is no netlink message.
+pub(super) fn dump_through(
+    socket: &OwnedFd,
+    kind: u16,
+    body: &[u8],
+    mut each: impl FnMut(&[u8]),
+) -> io::Result<()> {
     let request = request(kind, body);
     // SAFETY: the buffer has the length that is passed.
     let sent = unsafe {

@@ -6,8 +6,9 @@ use std::{
 };
 
 use super::{
+    links::inodes,
     numbers_in,
-    socket::{LISTEN, Line, datagram_lines, inodes, lines, namespace},
+    socket::{ANY, LISTEN, Line, datagram_lines, each_line, namespace},
 };
 
 /// The processes at the other ends of connections. Each is looked for in the network namespace of the process that has this end.
@@ -71,11 +72,10 @@ impl Namespaces {
             }
         }
         let read = |(at, (pid, wanted)): ((u64, bool), (u32, HashSet<Ends>))| {
-            let folder = format!("/proc/{pid}/net");
             let (_, is_datagram) = at;
             let sockets = match is_datagram {
-                true => Sockets::of_datagrams(datagram_lines(&folder), &wanted),
-                false => Sockets::of(lines(&folder), &wanted),
+                true => Sockets::of_datagrams(pid, &wanted),
+                false => Sockets::of_streams(pid, &wanted),
             };
             (at, sockets)
         };
@@ -109,30 +109,30 @@ struct Sockets {
 }
 
 impl Sockets {
-    fn of(lines: impl Iterator<Item = Line>, wanted: &HashSet<Ends>) -> Self {
-        Self::sorted(lines, wanted, |line| line.state == LISTEN)
+    fn of_streams(pid: u32, wanted: &HashSet<Ends>) -> Self {
+        let mut sockets = Self::default();
+        each_line(pid, ANY, |line| {
+            sockets.see(line, line.state == LISTEN, wanted);
+        });
+        sockets
     }
 
     /// Who takes datagrams from everybody has no peer.
-    fn of_datagrams(lines: impl Iterator<Item = Line>, wanted: &HashSet<Ends>) -> Self {
-        Self::sorted(lines, wanted, |line| line.remote.port() == 0)
-    }
-
-    fn sorted(
-        lines: impl Iterator<Item = Line>,
-        wanted: &HashSet<Ends>,
-        listens: impl Fn(&Line) -> bool,
-    ) -> Self {
+    fn of_datagrams(pid: u32, wanted: &HashSet<Ends>) -> Self {
         let mut sockets = Self::default();
-        for line in lines {
-            let ends = (line.local, line.remote);
-            if listens(&line) {
-                sockets.listening.push((line.local, line.inode));
-            } else if line.inode != 0 && wanted.contains(&ends) {
-                sockets.connected.insert(ends, line.inode);
-            }
+        for line in datagram_lines(pid) {
+            sockets.see(&line, line.remote.port() == 0, wanted);
         }
         sockets
+    }
+
+    fn see(&mut self, line: &Line, listens: bool, wanted: &HashSet<Ends>) {
+        let ends = (line.local, line.remote);
+        if listens {
+            self.listening.push((line.local, line.inode));
+        } else if line.inode != 0 && wanted.contains(&ends) {
+            self.connected.insert(ends, line.inode);
+        }
     }
 
     /// The sockets that listen at an address.

@@ -8,7 +8,11 @@ use std::{
 
 use tracer_common::packets::Sender;
 
-use super::socket::{LISTEN, inodes, lines, namespace};
+use super::{
+    links::inodes,
+    socket::{LISTEN, Line},
+    sockets::Owners,
+};
 
 /// Most sockets returned: the map `SENDERS` has room for them. If there are more, those with the lowest inodes.
 const MOST: usize = 1024;
@@ -17,49 +21,53 @@ const MOST: usize = 1024;
 /// owner would mean to read all descriptors of the machine.
 const SEARCH: Duration = Duration::from_millis(100);
 
-/// The sockets with bytes to be sent or acknowledged in the network namespaces of these processes, each with its process.
-///
-/// If there are none, no descriptor is read. If several processes have a socket, the first counts. They are searched in this order,
-/// while there is time.
-#[must_use]
-pub(crate) fn senders(pids: &[u32]) -> Vec<(Sender, u32)> {
-    let mut namespaces = BTreeMap::new();
-    for pid in pids {
-        if let Some(namespace) = namespace(*pid) {
-            namespaces.entry(namespace as u32).or_insert(*pid);
+/// The sockets with bytes to be sent or acknowledged, by inode.
+#[derive(Default)]
+pub(super) struct Senders(BTreeMap<u64, Sender>);
+
+impl Senders {
+    /// A socket is in this network namespace.
+    pub(super) fn see(&mut self, namespace: u64, line: &Line) {
+        if line.state == LISTEN || line.unacked_bytes == 0 || line.inode == 0 {
+            return;
+        }
+        let sender = Sender {
+            netns: namespace as u32,
+            local_port: line.local.port(),
+            remote_port: line.remote.port(),
+        };
+        self.0.insert(line.inode, sender);
+        if self.0.len() > MOST {
+            self.0.pop_last();
         }
     }
-    let mut wanted: BTreeMap<u64, Sender> = BTreeMap::new();
-    for (netns, pid) in namespaces {
-        let lines = lines(&format!("/proc/{pid}/net"));
-        let sends =
-            lines.filter(|line| line.state != LISTEN && line.unacked_bytes > 0 && line.inode != 0);
-        wanted.extend(sends.map(|line| {
-            let sender = Sender {
-                netns,
-                local_port: line.local.port(),
-                remote_port: line.remote.port(),
-            };
-            (line.inode, sender)
-        }));
-    }
-    while wanted.len() > MOST {
-        wanted.pop_last();
-    }
-    let mut found = HashMap::new();
-    let until = Instant::now() + SEARCH;
-    let is_time = || Instant::now() < until;
-    for pid in pids {
-        if wanted.is_empty() || !is_time() {
-            break;
-        }
-        for inode in inodes(*pid).take_while(|_| is_time()) {
-            if let Some(sender) = wanted.remove(&inode) {
-                found.insert(sender, *pid);
+
+    /// Each of them with its process. If several processes have a socket, the first counts. Of those whose sockets are `known` no descriptor
+    /// is read; the others are searched in their order, while there is time.
+    pub(super) fn with_owners(self, known: &Owners<'_>, pids: &[u32]) -> Vec<(Sender, u32)> {
+        let Self(mut wanted) = self;
+        let mut found = HashMap::new();
+        wanted.retain(|inode, sender| {
+            let owner = known.first(*inode);
+            found.extend(owner.map(|pid| (*sender, pid)));
+            owner.is_none()
+        });
+        let until = Instant::now() + SEARCH;
+        for pid in pids.iter().filter(|pid| !known.has(**pid)) {
+            for inode in inodes(*pid) {
+                if wanted.is_empty() || Instant::now() >= until {
+                    break;
+                }
+                if let Some(sender) = wanted.remove(&inode) {
+                    found.insert(sender, *pid);
+                }
+            }
+            if wanted.is_empty() || Instant::now() >= until {
+                break;
             }
         }
+        found.into_iter().collect()
     }
-    found.into_iter().collect()
 }
 
 #[cfg(test)]
@@ -70,6 +78,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::machine::proc::{socket::namespace, sockets};
 
     #[test]
     fn who_has_more_to_send_than_is_read_is_found_and_who_has_not_is_not() {
@@ -79,13 +88,16 @@ mod tests {
         busy.set_nonblocking(true).unwrap();
         while busy.write(&[0; 65536]).is_ok() {}
         let own = std::process::id();
-        let found = senders(&[own, u32::MAX]);
         let port_of = |stream: &TcpStream| stream.local_addr().unwrap().port();
-        let find = |port| found.iter().find(|(sender, _)| sender.local_port == port);
-        let (sender, pid) = find(port_of(&busy)).unwrap();
-        let netns = namespace(own).unwrap() as u32;
-        assert_eq!((sender.netns, *pid), (netns, own));
-        assert_eq!(sender.remote_port, listener.local_addr().unwrap().port());
-        assert!(find(port_of(&idle)).is_none());
+        // As a target, and as another process.
+        for targets in [&[own, u32::MAX][..], &[]] {
+            let found = sockets(targets, &[own, u32::MAX]).senders;
+            let find = |port| found.iter().find(|(sender, _)| sender.local_port == port);
+            let (sender, pid) = find(port_of(&busy)).unwrap();
+            let netns = namespace(own).unwrap() as u32;
+            assert_eq!((sender.netns, *pid), (netns, own));
+            assert_eq!(sender.remote_port, listener.local_addr().unwrap().port());
+            assert!(find(port_of(&idle)).is_none());
+        }
     }
 }

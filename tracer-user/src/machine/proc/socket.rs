@@ -1,7 +1,7 @@
-//! TCP sockets: descriptors of a process joined with `/proc/PID/net/tcp` and `tcp6`.
+//! The TCP sockets of a network namespace, one line each, as the kernel lists them or as `/proc/PID/net/tcp` and `tcp6` have them.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::HashSet,
     ffi::OsString,
     fs::{self, File},
     io::{BufRead as _, BufReader},
@@ -9,32 +9,28 @@ use std::{
     os::unix::fs::MetadataExt as _,
 };
 
-use super::{connecting::askers, datagrams::awaited, numbers_in};
+use super::diag;
 use crate::{
     event::{OpenSocket, Question},
     machine::clocks::now_ns,
 };
 
-/// `TCP_LISTEN` and `TCP_SYN_SENT` of `include/net/tcp_states.h`, as the column `st` has them.
+/// `TCP_LISTEN`, `TCP_SYN_SENT` and `TCP_TIME_WAIT` of `include/net/tcp_states.h`, as the column `st` has them.
 pub(super) const LISTEN: u8 = 0x0a;
-const SYN_SENT: u8 = 0x02;
+pub(super) const SYN_SENT: u8 = 0x02;
+const TIME_WAIT: u8 = 0x06;
+
+/// `TCP_CLOSING`: no socket that a process has is in a later state.
+const CLOSING: u8 = 0x0b;
+
+/// The states of sockets that a process may have.
+pub(super) const ANY: u32 = ((1 << (CLOSING + 1)) - 2) & !(1 << TIME_WAIT);
 
 /// Length of a tick of these files (`USER_HZ`), ns.
 const TICK_NS: u64 = 10_000_000;
 
 /// How long TCP first waits for the answer to a connect, ticks (`TCP_TIMEOUT_INIT` of `include/net/tcp.h`).
 const FIRST_TIMEOUT: u64 = 100;
-
-/// The TCP sockets that processes have.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Sockets {
-    /// Those that are open. A listening one is not among them: its queue holds connections, not bytes.
-    pub(crate) open: Vec<OpenSocket>,
-    /// The ports on which the processes listen, ascending.
-    pub(crate) listening: Vec<u32>,
-    /// The questions that nobody has answered: connects, and datagrams for whose answers threads sleep.
-    pub(crate) questions: Vec<Question>,
-}
 
 /// One line of `/proc/net/tcp`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,14 +41,14 @@ pub(super) struct Line {
     /// Sent and not acknowledged, or not sent yet.
     pub(crate) unacked_bytes: u32,
     /// For a listener: connections not yet accepted.
-    unread_bytes: u32,
+    pub(super) unread_bytes: u32,
     pub(crate) inode: u64,
-    timer: Timer,
+    pub(super) timer: Timer,
 }
 
 /// The timer of what is sent and not acknowledged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Timer {
+pub(super) struct Timer {
     /// How often it has run out.
     runs: u64,
     /// How long it runs now, ticks.
@@ -97,7 +93,7 @@ impl Line {
         })
     }
 
-    fn to_event(&self, pid: u32) -> OpenSocket {
+    pub(super) fn to_event(&self, pid: u32) -> OpenSocket {
         OpenSocket {
             pid,
             local: self.local.to_string(),
@@ -108,7 +104,7 @@ impl Line {
     }
 
     /// The question that a connect is.
-    fn to_question(&self, (pid, tid): (u32, u32)) -> Question {
+    pub(super) fn to_question(&self, (pid, tid): (u32, u32)) -> Question {
         Question {
             ns: now_ns().saturating_sub(self.timer.age().saturating_mul(TICK_NS)),
             pid,
@@ -149,41 +145,48 @@ pub(super) fn namespace(pid: u32) -> Option<u64> {
     Some(namespace.ino())
 }
 
-/// The TCP sockets of a network namespace; `folder` is `/proc/PID/net`. Lines are read one at a time: there may be a hundred
-/// thousand.
-pub(super) fn lines(folder: &str) -> impl Iterator<Item = Line> + use<> {
-    lines_of(folder, ["tcp", "tcp6"])
+/// Shows the TCP sockets in the network namespace of a process that are in one of these states (`1 << LISTEN` and so on), without their
+/// timers. None is kept: there may be a hundred thousand.
+pub(super) fn each_line(pid: u32, states: u32, mut see: impl FnMut(&Line)) {
+    if diag::sockets(pid, states, &mut see).is_ok() {
+        return;
+    }
+    let is_wanted = |line: &Line| {
+        let state = states.checked_shr(line.state.into());
+        state.is_some_and(|state| state & 1 != 0)
+    };
+    for line in lines(pid).filter(is_wanted) {
+        see(&line);
+    }
 }
 
-/// The UDP sockets of a network namespace.
-pub(super) fn datagram_lines(folder: &str) -> impl Iterator<Item = Line> + use<> {
-    lines_of(folder, ["udp", "udp6"])
+/// All TCP sockets in the network namespace of a process, with their timers. They are read as text, one line at a time.
+pub(super) fn lines(pid: u32) -> impl Iterator<Item = Line> + use<> {
+    lines_of(pid, ["tcp", "tcp6"])
 }
 
-fn lines_of(folder: &str, names: [&str; 2]) -> impl Iterator<Item = Line> + use<> {
+/// The UDP sockets there.
+pub(super) fn datagram_lines(pid: u32) -> impl Iterator<Item = Line> + use<> {
+    lines_of(pid, ["udp", "udp6"])
+}
+
+fn lines_of(pid: u32, names: [&str; 2]) -> impl Iterator<Item = Line> + use<> {
     // Without IPv6 there is no second one.
-    let files = names.map(|name| File::open(format!("{folder}/{name}")).ok());
+    let files = names.map(|name| File::open(format!("/proc/{pid}/net/{name}")).ok());
     let files = files.into_iter().flatten().map(BufReader::new);
     let lines = files.flat_map(|file| file.lines().map_while(Result::ok));
     lines.filter_map(|line| Line::parse(&line))
 }
 
-/// Inodes of the sockets in `folder` (`/proc/PID/net`) that listen on `port`.
-pub(super) fn listeners(folder: &str, port: u16) -> impl Iterator<Item = u64> {
-    let listens = move |line: &Line| line.state == LISTEN && line.local.port() == port;
-    lines(folder).filter(listens).map(|line| line.inode)
-}
-
-/// Inodes of the sockets that a process has open; one may come more than once.
-pub(super) fn inodes(pid: u32) -> impl Iterator<Item = u64> {
-    let folder = format!("/proc/{pid}/fd");
-    numbers_in(&folder).filter_map(move |fd| {
-        socket_inode(
-            &fs::read_link(format!("{folder}/{fd}"))
-                .ok()?
-                .into_os_string(),
-        )
-    })
+/// Inodes of the sockets in the network namespace of a process that listen on `port`.
+pub(super) fn listeners(pid: u32, port: u16) -> HashSet<u64> {
+    let mut listeners = HashSet::new();
+    each_line(pid, 1 << LISTEN, |line| {
+        if line.local.port() == port {
+            listeners.insert(line.inode);
+        }
+    });
+    listeners
 }
 
 /// The number in `socket:[4711]`.
@@ -195,144 +198,8 @@ pub(super) fn socket_inode(link: &OsString) -> Option<u64> {
         .ok()
 }
 
-/// Sockets that processes have open in one network namespace: the inode of each, and the process, in order.
-type Owned = Vec<(u64, u32)>;
-
-/// The sockets of processes, by their network namespaces. None of these lists is empty.
-fn owned(pids: &[u32]) -> Vec<Owned> {
-    let mut namespaces: BTreeMap<u64, Owned> = BTreeMap::new();
-    for &pid in pids {
-        if let Some(namespace) = namespace(pid) {
-            let owned = namespaces.entry(namespace).or_default();
-            owned.extend(inodes(pid).map(|inode| (inode, pid)));
-        }
-    }
-    let mut all: Vec<Owned> = namespaces.into_values().collect();
-    all.retain(|owned| !owned.is_empty());
-    for owned in &mut all {
-        owned.sort_unstable();
-        owned.dedup();
-    }
-    all
-}
-
-/// The processes that have a socket.
-fn owners(owned: &[(u64, u32)], inode: u64) -> impl Iterator<Item = u32> {
-    let first = owned.partition_point(|(known, _)| *known < inode);
-    let of = owned[first..].iter();
-    of.take_while(move |(known, _)| *known == inode)
-        .map(|(_, pid)| *pid)
-}
-
-/// Where the sockets of the namespace are listed that the first of these lies in.
-fn folder(owned: &[(u64, u32)]) -> String {
-    let pid = owned.first().map_or(0, |(_, pid)| *pid);
-    format!("/proc/{pid}/net")
-}
-
-/// The TCP sockets of processes, and the ports on which they are asked, ascending.
-///
-/// Each process is looked up in its own network namespace. Listening sockets are not among the open ones: their queue holds connections,
-/// not bytes. A process need not listen itself to be asked: systemd, a supervisor or its parent may listen, and hand over what it accepts.
-#[must_use]
-pub(crate) fn sockets(pids: &[u32]) -> Sockets {
-    let mut found = Sockets::default();
-    // The descriptors first. Then a socket closed in between is missing from the list, and a new one is not looked for.
-    for owned in owned(pids) {
-        found.see(&owned);
-        found.questions.extend(awaited_in(&owned));
-    }
-    found.listening.sort_unstable();
-    found.listening.dedup();
-    found
-}
-
-/// The TCP sockets that processes have open, but for the listening ones.
-#[must_use]
-pub(crate) fn open_sockets(pids: &[u32]) -> Vec<OpenSocket> {
-    let mut open = Vec::new();
-    for owned in owned(pids) {
-        for line in lines(&folder(&owned)).filter(|line| line.state != LISTEN) {
-            open.extend(owners(&owned, line.inode).map(|pid| line.to_event(pid)));
-        }
-    }
-    open
-}
-
-impl Sockets {
-    /// Adds those of one namespace. A server's workers share that. Its list may be long, so it is read once.
-    fn see(&mut self, owned: &[(u64, u32)]) {
-        let (mut listeners, mut connected) = (HashSet::new(), HashSet::new());
-        let mut connects: BTreeMap<u32, Vec<Line>> = BTreeMap::new();
-        for line in lines(&folder(owned)) {
-            if line.state == LISTEN {
-                listeners.insert(line.local);
-            }
-            for pid in owners(owned, line.inode) {
-                match line.state {
-                    LISTEN => self.listening.push(line.local.port().into()),
-                    SYN_SENT => {
-                        connects.entry(pid).or_default().push(line.clone());
-                        self.open.push(line.to_event(pid));
-                    }
-                    _ => {
-                        connected.insert(line.local);
-                        self.open.push(line.to_event(pid));
-                    }
-                }
-            }
-        }
-        let accepted = connected
-            .iter()
-            .filter(|local| has_listener(&listeners, **local));
-        let ports = accepted.map(|local| u32::from(local.port()));
-        self.listening.extend(ports);
-        self.questions
-            .extend(connects.into_iter().flat_map(connecting));
-    }
-}
-
-/// The questions by datagrams in one namespace for whose answers threads sleep. Its list is read once, too.
-fn awaited_in(owned: &[(u64, u32)]) -> Vec<Question> {
-    let mut sockets: BTreeMap<u32, HashMap<u64, Line>> = BTreeMap::new();
-    for line in datagram_lines(&folder(owned)).filter(|line| line.remote.port() != 0) {
-        for pid in owners(owned, line.inode) {
-            let of = sockets.entry(pid).or_default();
-            of.insert(line.inode, line.clone());
-        }
-    }
-    let awaited = |(pid, sockets): (&u32, &HashMap<u64, Line>)| awaited(*pid, sockets);
-    sockets.iter().flat_map(awaited).collect()
-}
-
-/// The connects of a process, each with the thread that waits for it.
-fn connecting((pid, connects): (u32, Vec<Line>)) -> Vec<Question> {
-    let inodes: Vec<u64> = connects.iter().map(|line| line.inode).collect();
-    let asked = connects.iter().zip(askers(pid, &inodes));
-    asked
-        .map(|(line, tid)| line.to_question((pid, tid)))
-        .collect()
-}
-
-/// Does anybody listen where this end of a connection is? The kernel gives no port of a listener to who connects (`bind_conflict`).
-fn has_listener(listeners: &HashSet<SocketAddr>, local: SocketAddr) -> bool {
-    let any = [
-        IpAddr::from(Ipv4Addr::UNSPECIFIED),
-        Ipv6Addr::UNSPECIFIED.into(),
-    ];
-    let at = |ip: &IpAddr| listeners.contains(&SocketAddr::new(*ip, local.port()));
-    at(&local.ip()) || any.iter().any(at)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::{
-        io::Write as _,
-        net::{TcpListener, TcpStream},
-        os::fd::OwnedFd,
-        process::Command,
-    };
-
     use super::*;
 
     #[test]
@@ -397,58 +264,5 @@ mod tests {
         assert_eq!(socket_inode(&"socket:[4711]".into()), Some(4711));
         assert_eq!(socket_inode(&"pipe:[4711]".into()), None);
         assert_eq!(socket_inode(&"/tmp/socket:[1]".into()), None);
-    }
-
-    #[test]
-    fn an_unread_request_and_its_listener_are_seen() {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        let (_server, peer) = listener.accept().unwrap();
-        client.write_all(&[0; 29]).unwrap();
-        let own = std::process::id();
-        let found = sockets(&[own, u32::MAX]);
-        assert!(found.listening.contains(&port.into()));
-        let server = found
-            .open
-            .iter()
-            .find(|socket| socket.local_port == u32::from(port))
-            .unwrap();
-        assert_eq!((server.pid, server.unread_bytes), (own, 29));
-        assert_eq!(
-            (server.remote.clone(), server.local.clone()),
-            (peer.to_string(), format!("127.0.0.1:{port}"))
-        );
-    }
-
-    #[test]
-    fn who_has_what_another_process_accepted_is_asked_on_that_port() {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let client = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        let (_server, _) = listener.accept().unwrap();
-        let mut supervisor = Command::new("sleep")
-            .arg("60")
-            .stdin(OwnedFd::from(listener))
-            .spawn()
-            .unwrap();
-        let ports = sockets(&[std::process::id()]).listening;
-        supervisor.kill().unwrap();
-        supervisor.wait().unwrap();
-        assert!(ports.contains(&port.into()));
-        let own_port = client.local_addr().unwrap().port();
-        assert!(!ports.contains(&own_port.into()));
-    }
-
-    #[test]
-    fn a_listener_for_all_addresses_has_accepted_what_came_to_any() {
-        let listener = |text: &str| HashSet::from([text.parse::<SocketAddr>().unwrap()]);
-        let local = SocketAddr::from(([10, 0, 0, 1], 80));
-        for all in ["0.0.0.0:80", "[::]:80", "10.0.0.1:80"] {
-            assert!(has_listener(&listener(all), local), "{all}");
-        }
-        for other in ["0.0.0.0:81", "127.0.0.1:80"] {
-            assert!(!has_listener(&listener(other), local), "{other}");
-        }
     }
 }

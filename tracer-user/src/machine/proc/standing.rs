@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::{SmallFiles, means::old_name, numbers_in, process::Stat, socket::open_sockets};
+use super::{SmallFiles, means::old_name, numbers_in, process::Stat, sockets::open_sockets};
 use crate::{
     machine::looks::{Found, Looks},
     standing::{Group, Hierarchy, Means, Program, Standing},

@@ -13,10 +13,10 @@ use std::{
 use super::{
     accepted::is_accepted_unix,
     descriptors::{Descriptors, Sleeper},
-    hearing::{Hearing, function, has_too_many_threads},
+    hearing::{Hearing, function, has_too_many_descriptors, has_too_many_threads},
+    links::inodes,
     pids, process_descriptor,
     quiet::Quiet,
-    socket::inodes,
     unanswered::{Copied, Traffic, ends, streams, traffic},
 };
 use crate::{
@@ -102,8 +102,12 @@ impl Look {
         Instant::now() >= self.until
     }
 
-    /// Finds the connections of a process on which a peer may wait, and notes its other sockets.
+    /// Finds the connections of a process on which a peer may wait, and notes its other sockets. Of a process that is too large to be asked
+    /// none would be left: so its connections, ten thousand perhaps, are not looked at.
     fn find(&mut self, pid: u32, place: &Place) {
+        if has_too_many_descriptors(pid) || has_too_many_threads(pid) {
+            return;
+        }
         let Some(process) = process_descriptor(pid) else {
             return;
         };

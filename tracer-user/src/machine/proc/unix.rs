@@ -8,8 +8,8 @@ use std::{
 };
 
 use super::{
+    links::inodes,
     netlink::{self, word},
-    socket::inodes,
 };
 
 /// `SOCK_DIAG_BY_FAMILY` of `include/uapi/linux/sock_diag.h`.
@@ -88,36 +88,42 @@ pub(crate) fn asks_over_unix(asking: u32, answering: u32) -> io::Result<bool> {
     if accepted.is_empty() {
         return Ok(false);
     }
-    let connected: HashSet<u64> = inodes(asking).collect();
     enter_namespace(asking)?;
     let streams = sockets(CONNECTED)?;
-    let named = |inode| {
-        let of = |stream: &&Socket| stream.inode == inode;
-        streams
-            .iter()
-            .find(of)
-            .is_some_and(|stream: &Socket| stream.named)
+    let named = streams.iter().filter(|stream| stream.named);
+    let named: HashSet<u64> = named.map(|stream| stream.inode).collect();
+    let is_accepted = |stream: &&Socket| {
+        stream.named && accepted.contains(&stream.inode) && !named.contains(&stream.peer)
     };
-    Ok(streams.iter().any(|stream| {
-        stream.named
-            && accepted.contains(&stream.inode)
-            && connected.contains(&stream.peer)
-            && !named(stream.peer)
-    }))
+    let peers = streams.iter().filter(is_accepted);
+    let peers: HashSet<u64> = peers.map(|stream| stream.peer).collect();
+    // Of the one that asks, a server with ten thousand descriptors, they are read only if somebody connected.
+    Ok(!peers.is_empty() && inodes(asking).any(|inode| peers.contains(&inode)))
 }
 
 /// The kernel lists the sockets of the caller's network namespace only.
-fn enter_namespace(pid: u32) -> io::Result<()> {
-    let theirs = format!("/proc/{pid}/ns/net");
-    if fs::read_link(&theirs)? == fs::read_link("/proc/thread-self/ns/net")? {
+///
+/// # Errors
+/// If the process is gone, or its namespace may not be entered.
+pub(super) fn enter_namespace(pid: u32) -> io::Result<()> {
+    if is_in_namespace(pid)? {
         return Ok(());
     }
-    let namespace = File::open(theirs)?;
+    let namespace = File::open(format!("/proc/{pid}/ns/net"))?;
     // SAFETY: the descriptor is open, and the call changes this thread only.
     match unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// Is the calling thread in the network namespace of a process?
+///
+/// # Errors
+/// If the process is gone.
+pub(super) fn is_in_namespace(pid: u32) -> io::Result<bool> {
+    let theirs = fs::read_link(format!("/proc/{pid}/ns/net"))?;
+    Ok(theirs == fs::read_link("/proc/thread-self/ns/net")?)
 }
 
 /// The Unix sockets of this network namespace that are in these states.
