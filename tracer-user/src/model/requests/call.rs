@@ -1,5 +1,7 @@
 //! Calls on sockets: each judges the part of its connection's turn since the call before.
 
+use std::sync::Arc;
+
 use tracer_common::tcp::{CALL_CLOSE, CALL_SEND};
 
 use super::{
@@ -9,7 +11,7 @@ use super::{
 };
 use crate::{
     class::Class,
-    event::{self, Call, OpenSocket, Origin},
+    event::{self, Call, Origin},
     model::threads::Threads,
 };
 
@@ -53,7 +55,7 @@ impl Requests {
             role: Role::from(origin),
             local_port: socket.local_port,
             caller,
-            ends: (socket.local.clone(), socket.remote.clone()),
+            ends: Arc::new((socket.local.clone(), socket.remote.clone())),
             ..Connection::default()
         };
         self.connections.insert(socket.socket, new);
@@ -67,11 +69,7 @@ impl Requests {
             if let Some(turn) = &connection.leaving {
                 self.tally.ended(turn, 0);
             }
-            // What lay there unread at attach lies there no more. A server that hung has thousands of these: each is looked for once.
-            if self.unread_before.remove(&connection.ends) {
-                let is_it = |open: &OpenSocket| connection.has_ends(&open.local, &open.remote);
-                self.open_sockets.retain(|open| !is_it(open));
-            }
+            self.unread_before.closed(&connection.ends);
         }
         if let Some(asked_on) = &mut self.asked_on {
             asked_on.remove(&socket);

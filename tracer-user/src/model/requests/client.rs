@@ -4,7 +4,10 @@
 //! A thread works for a connection while it owns a turn of it. It also does so between two calls on it with none on another. Where
 //! it owned turns of several at once, nobody knows for which of them it did something.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 use rustc_hash::FxHashMap as HashMap;
 
@@ -234,7 +237,7 @@ impl Requests {
         connection.role = Role::Server;
         // A Unix stream has no other name for its peer.
         if connection.ends.0.is_empty() {
-            connection.ends.1 = client.client_pid.to_string();
+            Arc::make_mut(&mut connection.ends).1 = client.client_pid.to_string();
         }
         if names.is_target(process) {
             return;

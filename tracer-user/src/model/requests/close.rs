@@ -7,11 +7,7 @@ use super::{
     long_poll::LONG_POLL_BLOCKED,
     turns::disown,
 };
-use crate::{
-    class::Class,
-    event::{self, OpenSocket},
-    model::threads::Threads,
-};
+use crate::{class::Class, event, model::threads::Threads};
 
 /// A request is handed on this often at most.
 const MOST_HANDS: usize = 4;
@@ -33,15 +29,25 @@ impl Requests {
 
     /// At the end of the window a turn that sent all it had is over; the others are open.
     pub(in crate::model) fn close_turns(&mut self, beside: &mut Beside<'_>, end_ns: u64) {
-        let mut sockets: Vec<u64> = self.connections.keys().copied().collect();
+        let with_turn = self.connections.iter().filter(|(_, c)| c.turn.is_some());
+        let mut sockets: Vec<u64> = with_turn.map(|(socket, _)| *socket).collect();
         sockets.sort_unstable();
         for socket in sockets {
-            let connection = self.connections.get(&socket);
-            let untouched = connection.is_some_and(|connection| connection.untouched);
-            match connection.and_then(|connection| connection.turn.clone()) {
-                Some(turn) if untouched => self.close_untouched(beside, socket, &turn, end_ns),
-                Some(turn) => self.close_turn(beside, socket, &turn, end_ns),
-                None => {}
+            let Some(connection) = self.connections.get(&socket) else {
+                continue;
+            };
+            match (&connection.turn, connection.untouched) {
+                (Some(turn), true) => {
+                    let turn = turn.clone();
+                    self.close_untouched(beside, socket, &turn, end_ns);
+                }
+                // A server with thousands of idle connections has these.
+                (Some(turn), false) if turn.is_answered() => self.end_turn(beside, socket),
+                (Some(turn), false) => {
+                    let turn = turn.clone();
+                    self.close_turn(beside, socket, &turn, end_ns);
+                }
+                (None, _) => {}
             }
         }
         for unread in std::mem::take(&mut self.unread) {
@@ -50,9 +56,9 @@ impl Requests {
         self.open_unread(beside, end_ns);
     }
 
+    /// Closes a turn that has not sent all it had.
     fn close_turn(&mut self, beside: &mut Beside<'_>, socket: u64, turn: &Turn, end_ns: u64) {
-        let is_answered = turn.sent_ns.is_some() && !turn.blocked;
-        if is_answered || self.is_closed_unseen(beside.threads, socket, turn) {
+        if self.is_closed_unseen(beside.threads, socket, turn) {
             return self.end_turn(beside, socket);
         }
         let owed = |tid| self.owed_at_the_end(beside, socket, turn, tid);
@@ -158,20 +164,14 @@ impl Requests {
     /// that should take them only waited for work all the time.
     fn open_unread(&mut self, beside: &mut Beside<'_>, end_ns: u64) {
         // One that nobody hears has an open request already.
-        let touched = |open: &OpenSocket| {
-            let socket = self.connections.with_ends(&open.local, &open.remote);
+        let touched = |(local, remote): &(String, String)| {
+            let socket = self.connections.with_ends(local, remote);
             let known = socket.and_then(|socket| self.connections.get(&socket));
             known.is_some_and(|known| !known.untouched || known.turn.is_some())
         };
-        let listens = |open: &&OpenSocket| self.listening.contains(&open.local_port);
-        let left: Vec<u32> = self
-            .open_sockets
-            .iter()
-            .filter(listens)
-            .filter(|open| !touched(open))
-            .map(|open| open.pid)
-            .collect();
-        for pid in left {
+        let is_left =
+            |ends: &(String, String), port| self.listening.contains(&port) && !touched(ends);
+        for pid in self.unread_before.left(is_left) {
             if let Some(tid) = self.most_blocked(beside.threads, pid, end_ns) {
                 self.open_unread_one(beside, tid, end_ns);
             }

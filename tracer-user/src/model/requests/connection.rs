@@ -1,5 +1,7 @@
 //! A connection of the target, and the request that is open on it.
 
+use std::sync::Arc;
+
 use tracer_common::tcp::CALL_NOSPACE;
 
 use super::unheard::Sight;
@@ -42,6 +44,12 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
+    /// Did it send all that it had? Then it is over, unless more is sent for it.
+    #[must_use]
+    pub(crate) fn is_answered(&self) -> bool {
+        self.sent_ns.is_some() && !self.blocked
+    }
+
     /// A request that began at `begin_ns`, or before the window that begins at `start_ns`.
     #[must_use]
     pub(crate) fn new(begin_ns: u64, start_ns: u64, tid: u32) -> Self {
@@ -118,8 +126,8 @@ pub(crate) struct Connection {
     pub(crate) route: Route,
     /// Own port.
     pub(crate) local_port: u32,
-    /// Own and peer's address, as text.
-    pub(crate) ends: (String, String),
+    /// Own and peer's address, as text. They change once at most: the books of a provisional sentence share them.
+    pub(crate) ends: Arc<(String, String)>,
     /// The open request.
     pub(crate) turn: Option<Turn>,
     /// Thread that last received or sent.

@@ -64,7 +64,7 @@ impl Connections {
 
     /// Adds a connection at an address where none is known.
     pub(super) fn insert(&mut self, socket: u64, connection: Connection) {
-        let (local, remote) = &connection.ends;
+        let (local, remote) = &*connection.ends;
         if !local.is_empty() {
             self.by_ends.insert(hash(local, remote), socket);
         } else if connection.untouched {
@@ -88,7 +88,7 @@ impl Connections {
     }
 
     fn forget_ends(&mut self, socket: u64, connection: &Connection) {
-        let (local, remote) = &connection.ends;
+        let (local, remote) = &*connection.ends;
         let ends = hash(local, remote);
         // In another network namespace there may be one with the same ends.
         if self.by_ends.get(&ends) == Some(&socket) {
@@ -149,11 +149,13 @@ fn hash(local: &str, remote: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn between(local: &str, remote: &str) -> Connection {
         Connection {
-            ends: (local.to_owned(), remote.to_owned()),
+            ends: Arc::new((local.to_owned(), remote.to_owned())),
             ..Connection::default()
         }
     }

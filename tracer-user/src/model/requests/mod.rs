@@ -22,6 +22,7 @@ mod turns;
 mod unanswered;
 mod under_way;
 mod unheard;
+mod unread;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -41,6 +42,7 @@ use connection::Role;
 use connections::Connections;
 use tally::Tally;
 use unheard::Unheard;
+use unread::UnreadBefore;
 
 /// The other rooms that a request needs: the threads that serve it, and the links through which its answers leave.
 pub(super) struct Beside<'a> {
@@ -65,9 +67,8 @@ pub(super) struct Requests {
     pub(super) clients: Clients,
     /// How much each process of this machine asks.
     asks: BTreeMap<ProcessId, Asks>,
-    /// Sockets that held unread bytes at attach, and their ends.
-    open_sockets: Vec<event::OpenSocket>,
-    unread_before: HashSet<(String, String)>,
+    /// Sockets that held unread bytes at attach.
+    unread_before: UnreadBefore,
     /// Sockets that hold unread bytes at the end.
     unread: Vec<event::Unread>,
     /// Connections that nobody hears.
@@ -100,12 +101,7 @@ impl Requests {
 
     /// A socket was open at attach.
     pub(super) fn open_socket(&mut self, socket: &event::OpenSocket) {
-        // Sockets without unread bytes are never looked up.
-        if socket.unread_bytes > 0 {
-            let ends = (socket.local.clone(), socket.remote.clone());
-            self.unread_before.insert(ends);
-            self.open_sockets.push(socket.clone());
-        }
+        self.unread_before.found(socket);
     }
 
     /// A socket holds unread bytes at the end.
@@ -129,7 +125,7 @@ impl Requests {
     pub(super) fn ends(&self, socket: u64) -> Option<&(String, String)> {
         self.connections
             .get(&socket)
-            .map(|connection| &connection.ends)
+            .map(|connection| &*connection.ends)
     }
 
     /// Has a connection these ends, own address first?

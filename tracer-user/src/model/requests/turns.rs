@@ -178,6 +178,6 @@ impl Requests {
     /// Did this socket hold a request at attach that nobody had read?
     pub(super) fn was_unread(&self, socket: u64) -> bool {
         let connection = self.connections.get(&socket);
-        connection.is_some_and(|connection| self.unread_before.contains(&connection.ends))
+        connection.is_some_and(|connection| self.unread_before.has(&connection.ends))
     }
 }

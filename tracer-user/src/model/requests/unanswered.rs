@@ -3,6 +3,8 @@
 //! The last bytes on a connection need not be a question: HTTP/2 clients confirm, and idle web sockets are pinged. So a turn that
 //! began before the window counts only once something in the window shows that it is one.
 
+use std::sync::Arc;
+
 use super::{
     Beside, Requests,
     connection::{Caller, Connection, Role, Turn},
@@ -63,7 +65,7 @@ impl Requests {
         }
         let (tid, since_ns) = (owner.unwrap_or(NOBODY), found.since_ns);
         let mut connection = Connection {
-            ends: (found.local.clone(), found.remote.clone()),
+            ends: Arc::new((found.local.clone(), found.remote.clone())),
             untouched: true,
             ..Connection::default()
         };

@@ -161,7 +161,7 @@ impl Requests {
     ) {
         let is_of = |connection: &Connection| {
             let worker = connection.worker.and_then(|tid| threads.get(tid));
-            let (local, remote) = &connection.ends;
+            let (local, remote) = &*connection.ends;
             let is_stream = local.is_empty() && (seen.remote.is_empty() || *remote == seen.remote);
             is_stream && worker.is_some_and(|thread| thread.pid == found.pid)
         };
@@ -225,7 +225,7 @@ impl Requests {
             let worker = connection.worker.and_then(|tid| threads.get(tid));
             let is_of = worker.is_some_and(|thread| thread.pid == client.pid);
             // The stream of another client is another one.
-            let (_, remote) = &connection.ends;
+            let (_, remote) = &*connection.ends;
             is_of && connection.untouched && (remote.is_empty() || *remote == asks)
         };
         let known = self
@@ -274,7 +274,7 @@ impl Requests {
     /// Are there bytes on a connection that nobody has read, nor would?
     pub(super) fn is_unread(&self, socket: u64) -> bool {
         let connection = self.connections.get(&socket);
-        connection.is_some_and(|connection| self.unheard.unread.contains(&connection.ends))
+        connection.is_some_and(|connection| self.unheard.unread.contains(&*connection.ends))
     }
 
     /// The thread that is likely to owe the answer on a connection that nobody touched in the window: one that hears no client, and

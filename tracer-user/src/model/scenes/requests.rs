@@ -140,3 +140,47 @@ fn a_reused_pid_is_another_process() {
         .collect();
     assert_eq!(charges, [5, 5]);
 }
+
+#[test]
+fn ten_thousand_idle_connections_end_in_a_copy_of_the_books_as_in_the_books() {
+    const MANY: u64 = 10_000;
+    let calls = |client: u64, ns: u64| {
+        let call = |ns, flags| Call {
+            ns,
+            socket: CLIENT + client,
+            result: 100,
+            arrived_ns: ns,
+            pid: SERVER,
+            tid: SERVER,
+            flags,
+            ..Call::default()
+        };
+        [call(ns, 0), call(ns + 10_000, CALL_SEND)].map(Event::Call)
+    };
+    let seen = |client: u64| {
+        Event::Socket(event::Socket {
+            ns: at(11),
+            socket: CLIENT + client,
+            pid: SERVER,
+            local: "10.0.0.1:80".to_owned(),
+            local_port: 80,
+            remote: format!("10.0.0.2:{}", 10_000 + client),
+        })
+    };
+    let mut model = Model::new();
+    let begin = attach().into_iter();
+    let begin = begin.chain(sleeper([Event::Wait(first(SERVER, 10, 0))]));
+    let each = (0..MANY).flat_map(|client| calls(client, at(11) + client * 20_000));
+    let all = begin.chain((0..MANY).map(seen)).chain(each);
+    all.for_each(|event| model.apply(&event));
+    let so_far = |model: &Model| {
+        let tally = tally(&model.clone().close());
+        (tally.count, tally.open, tally.sum_ns)
+    };
+    let expected = (MANY, 0, MANY * 10_000);
+    // A copy that was closed took nothing from the books.
+    assert_eq!([so_far(&model), so_far(&model)], [expected; 2]);
+    calls(7, at(500)).iter().for_each(|event| model.apply(event));
+    assert_eq!(so_far(&model), (MANY + 1, 0, (MANY + 1) * 10_000));
+    assert_eq!(tally(&model.close()).count, MANY + 1);
+}
