@@ -19,9 +19,14 @@ const LONGEST_NAME: usize = 11;
 
 /// Inodes of the sockets that a process has open; one may come more than once.
 pub(super) fn inodes(pid: u32) -> impl Iterator<Item = u64> + use<> {
+    descriptors(pid).map(|(_, inode)| inode)
+}
+
+/// The descriptors of a process that are open for sockets, each with the inode of that.
+pub(super) fn descriptors(pid: u32) -> impl Iterator<Item = (u32, u64)> + use<> {
     let folder = format!("/proc/{pid}/fd");
     let links = Links::in_folder(&folder);
-    numbers_in(&folder).filter_map(move |fd| links.as_ref()?.inode(fd))
+    numbers_in(&folder).filter_map(move |fd| Some((fd, links.as_ref()?.inode(fd)?)))
 }
 
 /// The folder, open.

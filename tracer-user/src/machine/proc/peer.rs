@@ -189,11 +189,14 @@ pub(crate) fn clients_of(connections: &[Connection]) -> Vec<Option<u32>> {
         if open.is_empty() {
             break;
         }
-        found.extend(
-            inodes(pid)
-                .filter(|inode| open.remove(inode))
-                .map(|inode| (inode, pid)),
-        );
+        for inode in inodes(pid) {
+            if open.remove(&inode) {
+                found.insert(inode, pid);
+            }
+            if open.is_empty() {
+                break;
+            }
+        }
     }
     let client = |inode: Option<u64>| found.get(&inode?).copied();
     wanted.into_iter().map(client).collect()

@@ -10,7 +10,7 @@ use std::{
     os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
 };
 
-use super::{numbers_in, process_descriptor, socket::socket_inode, under_way::UnderWay};
+use super::{links::descriptors, process_descriptor, socket::socket_inode, under_way::UnderWay};
 use crate::{
     event::{OpenSocket, Unanswered},
     machine::clocks::now_ns,
@@ -152,13 +152,16 @@ pub(super) struct Copied {
 
 /// The sockets that a process has open.
 pub(super) fn streams(pid: u32, process: &OwnedFd) -> impl Iterator<Item = Copied> {
-    numbers_in(&format!("/proc/{pid}/fd")).filter_map(move |fd| copied(pid, process, fd))
+    descriptors(pid).filter_map(move |(fd, inode)| copy(process, fd, inode))
 }
 
 /// A socket of a process; `None` if the descriptor is another file, or gone.
 pub(super) fn copied(pid: u32, process: &OwnedFd, fd: u32) -> Option<Copied> {
     let link = fs::read_link(format!("/proc/{pid}/fd/{fd}")).ok()?;
-    let inode = socket_inode(&link.into_os_string())?;
+    copy(process, fd, socket_inode(&link.into_os_string())?)
+}
+
+fn copy(process: &OwnedFd, fd: u32, inode: u64) -> Option<Copied> {
     // SAFETY: no pointers; the descriptor that it returns is ours.
     let copy = unsafe { libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), fd, 0) };
     let copy = i32::try_from(copy).ok().filter(|copy| *copy >= 0)?;
