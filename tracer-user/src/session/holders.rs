@@ -25,6 +25,13 @@ impl Holders {
         }
     }
 
+    /// Did anybody send through a link that queues, as far as was seen and as the totals of the maps show?
+    #[must_use]
+    pub(crate) fn has_sent(&self, totals: &[Event]) -> bool {
+        let is_sent = |event: &Event| matches!(event, Event::Queue(_));
+        !self.sent.is_empty() || totals.iter().any(is_sent)
+    }
+
     /// The largest holders of disks, links and CPUs, given the totals of the maps.
     #[must_use]
     pub(crate) fn largest(&self, totals: &[Event]) -> BTreeSet<u32> {
@@ -65,7 +72,9 @@ mod tests {
             };
             Event::Queue(Queue::from(&link))
         };
+        assert!(!holders.has_sent(&[]) && holders.has_sent(&[link(990, 1)]));
         holders.see(&[link(0, 9_000_000), link(990, 4000), link(991, 1)]);
+        assert!(holders.has_sent(&[]));
         let disk = |pid| {
             Event::DiskTotal(DiskTotal {
                 pid,

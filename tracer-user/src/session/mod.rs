@@ -258,6 +258,11 @@ fn finish(
     pids.extend(targets);
     pids.remove(&std::process::id());
     let pids = Vec::from_iter(pids);
-    events.extend(window.close(&left, end_ns, stop, (&pids, &limits))?);
+    // A filter by connection helps on a link alone.
+    let senders: &[u32] = match beside.holders.has_sent(&events) {
+        true => &pids[..],
+        false => &[],
+    };
+    events.extend(window.close(&left, end_ns, stop, (&pids, senders, &limits))?);
     Ok(events)
 }

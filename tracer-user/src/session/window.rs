@@ -63,7 +63,8 @@ impl Window {
     }
 
     /// Ends the window, once the programs are out of the kernel. The events show answers that are still under way, the stolen time, and
-    /// the standing of `pids` (the target and the largest holders) and the `limits` of the target. The last one is the end.
+    /// the standing of `pids` (the target and the largest holders) and the `limits` of the target. Connections are told of the `senders`
+    /// among these. The last event is the end.
     ///
     /// # Errors
     /// If a map cannot be read.
@@ -72,7 +73,7 @@ impl Window {
         left: &Detached,
         end_ns: u64,
         stop: Stop,
-        (pids, limits): (&[u32], &Limits),
+        (pids, senders, limits): (&[u32], &[u32], &Limits),
     ) -> Result<Vec<Event>> {
         let (stolen, stolen_line) = self.steal.end();
         let under_way = self.under_way.end().into_iter();
@@ -82,7 +83,7 @@ impl Window {
         }
         // Read again: a remedy is checked against the interfaces that are there at the end. The kernel has one lock for all of them.
         let interfaces = Looks::begin(vec![()], |()| (proc::interfaces(), proc::wrapping()));
-        let (standings, unread) = proc::standings(pids, &self.means, PATIENCE);
+        let (standings, unread) = proc::standings(pids, senders, &self.means, PATIENCE);
         let standings = standings.into_iter();
         events.extend(standings.map(|standing| Event::Standing(Box::new(standing))));
         let found = interfaces.end_within(PATIENCE, || false).found.into_iter();

@@ -34,16 +34,17 @@ const DEFAULTS: [&str; 6] = [
 
 /// The standing of these processes in order of pid, and the processes that could not be read within `patience`. One that is gone, or
 /// is a zombie, is left out. To read a command line or an environment waits while the process is stuck in its memory, and to read a
-/// program waits for its file system.
+/// program waits for its file system. Only those that may have been `senders` are looked up in the list of all sockets.
 #[must_use]
 pub(crate) fn standings(
     pids: &[u32],
+    senders: &[u32],
     means: &Means,
     patience: Duration,
 ) -> (Vec<Standing>, Vec<u32>) {
-    // Once for all: on a busy server the list of all sockets takes 20 ms.
+    // Once for all: the list may be long.
     let mut connections: HashMap<u32, Vec<(String, String)>> = HashMap::new();
-    for socket in open_sockets(pids) {
+    for socket in open_sockets(senders) {
         let of_process = connections.entry(socket.pid).or_default();
         of_process.push((socket.local, socket.remote));
     }
@@ -370,7 +371,8 @@ mod tests {
         let until = std::time::Instant::now() + Duration::from_secs(10);
         let look = || {
             let patience = Duration::from_secs(10);
-            let (mut found, _) = standings(&[child.id()], &super::super::means(), patience);
+            let pids = [child.id()];
+            let (mut found, _) = standings(&pids, &pids, &super::super::means(), patience);
             found.pop()
         };
         let mut seen = look();
@@ -388,7 +390,12 @@ mod tests {
         assert_eq!(seen.arguments, ["sleep", "60"]);
         assert_eq!(seen.program, Program::Dynamic);
         assert_eq!(seen.defaults, ["XZ_OPT=-9"]);
-        let gone = standings(&[u32::MAX], &Means::default(), Duration::from_secs(10));
+        let gone = standings(
+            &[u32::MAX],
+            &[],
+            &Means::default(),
+            Duration::from_secs(10),
+        );
         assert_eq!(gone, (Vec::new(), Vec::new()));
     }
 
