@@ -1,7 +1,7 @@
 //! The sockets among the descriptors of a process, by the links in `/proc/PID/fd`.
 //!
-//! A server may have ten thousand descriptors. So the folder is opened once, and each link is looked up there by its number alone: the kernel
-//! need not find the process again for each.
+//! A server may have ten thousand descriptors. So the folder is opened once, and each link is looked up there by its number alone: the
+//! kernel need not find the process again for each.
 
 use std::{
     fs::File,

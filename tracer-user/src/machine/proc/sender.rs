@@ -42,8 +42,8 @@ impl Senders {
         }
     }
 
-    /// Each of them with its process. If several processes have a socket, the first counts. Of those whose sockets are `known` no descriptor
-    /// is read; the others are searched in their order, while there is time.
+    /// Each of them with its process. If several processes have a socket, the first counts. Of those whose sockets are `known` no
+    /// descriptor is read; the others are searched in their order, while there is time.
     pub(super) fn with_owners(self, known: &Owners<'_>, pids: &[u32]) -> Vec<(Sender, u32)> {
         let Self(mut wanted) = self;
         let mut found = HashMap::new();

@@ -1,7 +1,7 @@
 //! The TCP sockets of processes: their descriptors joined with the lists of the sockets of their network namespaces.
 //!
-//! A server may have ten thousand connections that are idle. So a look reads each list and each descriptor once, and tells nothing of such a
-//! connection.
+//! A server may have ten thousand connections that are idle. So a look reads each list and each descriptor once, and tells nothing of such
+//! a connection.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -66,8 +66,8 @@ fn reader(owned: &[(u64, u32)]) -> Option<u32> {
     owned.first().map(|(_, pid)| *pid)
 }
 
-/// The TCP sockets of processes, the ports on which they are asked, ascending, and who sends in the network namespaces of `everybody`. The
-/// processes are among those.
+/// The TCP sockets of processes, the ports on which they are asked, ascending, and who sends in the network namespaces of `everybody`.
+/// The processes are among those.
 ///
 /// Each process is looked up in its own network namespace. A process need not listen itself to be asked: systemd, a supervisor or its parent
 /// may listen, and hand over what it accepts.

@@ -4,10 +4,7 @@
 //! A thread works for a connection while it owns a turn of it. It also does so between two calls on it with none on another. Where
 //! it owned turns of several at once, nobody knows for which of them it did something.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use rustc_hash::FxHashMap as HashMap;
 
@@ -237,7 +234,7 @@ impl Requests {
         connection.role = Role::Server;
         // A Unix stream has no other name for its peer.
         if connection.ends.0.is_empty() {
-            Arc::make_mut(&mut connection.ends).1 = client.client_pid.to_string();
+            std::sync::Arc::make_mut(&mut connection.ends).1 = client.client_pid.to_string();
         }
         if names.is_target(process) {
             return;
