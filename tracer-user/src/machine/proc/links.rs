@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn the_name_of_a_descriptor_ends_with_a_zero_however_long_it_is() {
-        assert_eq!(name(0)[..2], *b"0\0");
+        assert_eq!(&name(0)[..2], b"0\0");
         assert_eq!(name(u32::MAX), *b"4294967295\0");
     }
 
