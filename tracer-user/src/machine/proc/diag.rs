@@ -1,7 +1,7 @@
 //! The TCP sockets of a network namespace, from the kernel's `tcp_diag` (`sock_diag(7)`).
 //!
-//! `/proc/PID/net/tcp` has the same as text, for all sockets. A server may have ten thousand connections: the kernel takes several times as
-//! long to write that text, and the tracer to read it.
+//! `/proc/PID/net/tcp` has the same as text, of all sockets. A server may have ten thousand connections, and that text has to be written
+//! and read for each of them. Here are numbers, and the states that are asked for.
 
 use std::{
     io,
