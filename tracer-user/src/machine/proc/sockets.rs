@@ -69,8 +69,8 @@ fn reader(owned: &[(u64, u32)]) -> Option<u32> {
 /// The TCP sockets of processes, the ports on which they are asked, ascending, and who sends in the network namespaces of `everybody`.
 /// The processes are among those.
 ///
-/// Each process is looked up in its own network namespace. A process need not listen itself to be asked: systemd, a supervisor or its parent
-/// may listen, and hand over what it accepts.
+/// Each process is looked up in its own network namespace. A process need not listen itself to be asked: systemd, a supervisor or its
+/// parent may listen, and hand over what it accepts.
 #[must_use]
 pub(crate) fn sockets(pids: &[u32], everybody: &[u32]) -> Sockets {
     let (mut found, mut open, mut senders) = (Sockets::default(), Vec::new(), Senders::default());
