@@ -11,6 +11,7 @@
 //! - [`verdict`] from books to an answer; the thresholds, each with its reason
 //! - [`assemble`] books and verdict become the [`report`], which [`render`] shows
 //! - [`recording`] events in a file: `attach` writes it, `report` reads it, the verdict is the same
+//! - `new_file` the files that are written for the user: private, and whole before they replace an older one
 //! - [`standing`] the facts against which remedies are checked: this machine, and the standing of a holder on it
 //! - [`cli`] and [`cmd`] the arguments, and the commands that they run
 
@@ -26,6 +27,7 @@ mod kernel;
 pub mod loss;
 mod machine;
 pub mod model;
+mod new_file;
 pub mod probes;
 pub mod recording;
 pub mod render;

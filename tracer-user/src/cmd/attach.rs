@@ -10,7 +10,10 @@ use std::{
 use anyhow::{Context, Result};
 use tokio::runtime::Runtime;
 
-use super::{output, target};
+use super::{
+    output::{self, Files},
+    target,
+};
 use crate::{
     assemble,
     cli::AttachArgs,
@@ -50,12 +53,20 @@ pub(super) fn run(args: &AttachArgs) -> Result<ExitCode> {
     let loader = Loader::begin();
     priority::begin();
     let settings = settings(args, begun)?;
+    let files = Files::create(&args.output)?;
     let writer = args.record.as_deref().map(Writer::create).transpose()?;
     let runtime = event_loop()?;
-    let session = attach(&runtime, loader, settings)?;
+    let session = match attach(&runtime, loader, settings) {
+        Ok(session) => session,
+        Err(error) => {
+            // An older recording stays as it is.
+            writer.into_iter().for_each(Writer::give_up);
+            return Err(error);
+        }
+    };
     let (stop, seen) = watch(&runtime, session, args, writer)?;
     let (report, flame) = assemble::assemble(&seen.model.close());
-    deliver(args, stop, &report, &flame, seen.writer)
+    deliver((args, files), stop, (&report, &flame), seen.writer)
 }
 
 /// The settings of the trace, once the target is there and this process may trace it.
@@ -91,8 +102,11 @@ fn watch(
     runtime: &Runtime,
     session: Session,
     args: &AttachArgs,
-    writer: Option<Writer<Event>>,
+    mut writer: Option<Writer<Event>>,
 ) -> Result<(Stop, Watcher)> {
+    if let Some(writer) = &mut writer {
+        writer.take_name();
+    }
     let attended = std::io::stderr().is_terminal();
     let duration = args.duration.or((!attended).then_some(UNATTENDED));
     eprintln!("{}", greeting(&session, duration));
@@ -111,14 +125,13 @@ fn watch(
 
 /// Writes the report, and ends the recording.
 fn deliver(
-    args: &AttachArgs,
+    (args, files): (&AttachArgs, Files),
     stop: Stop,
-    report: &Report,
-    flame: &Flame,
+    (report, flame): (&Report, &Flame),
     writer: Option<Writer<Event>>,
 ) -> Result<ExitCode> {
     // Before the recording: its disk may be the one that is stalled.
-    let reported = output::write(&args.output, report, flame);
+    let reported = output::write(&args.output, files, report, flame);
     let written = writer.map(Writer::finish);
     reported?;
     if stop == Stop::TargetExited {

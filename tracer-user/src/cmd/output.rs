@@ -1,24 +1,114 @@
 //! Writes the answer to stdout and to files.
 
 use std::{
-    io::{IsTerminal as _, Write as _},
-    path::Path,
+    fs::File,
+    io::{self, IsTerminal as _, Write as _},
+    path::{Path, PathBuf},
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    thread,
+    time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::{
     cli::OutputArgs,
+    new_file::{self, Name},
     render::{self, text::TextOptions},
     report::{Flame, Report},
 };
+
+/// The begin may wait this long until a file is created. The error of a mistyped path comes sooner; only a stalled disk takes longer, or
+/// a pipe that nobody reads.
+const OPENING: Duration = Duration::from_millis(300);
+/// The end may wait this long until it is.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The files that the user named. They are created before there is anything to write into them, so that a mistyped path costs no trace.
+pub(crate) struct Files {
+    flamegraph: Option<Output>,
+    folded: Option<Output>,
+}
+
+impl Files {
+    /// Creates them. Older files keep their names until these are written.
+    ///
+    /// # Errors
+    /// If one cannot be created.
+    pub(crate) fn create(args: &OutputArgs) -> Result<Self> {
+        let create = |path: &Option<PathBuf>| path.as_deref().map(Output::create).transpose();
+        Ok(Self {
+            flamegraph: create(&args.flamegraph)?,
+            folded: create(&args.folded)?,
+        })
+    }
+}
+
+/// A file to be written.
+struct Output {
+    path: PathBuf,
+    file: Option<(File, Name)>,
+    /// Where it comes from if it is not there yet.
+    created: Receiver<io::Result<(File, Name)>>,
+}
+
+impl Output {
+    fn create(path: &Path) -> Result<Self> {
+        let path = path.to_owned();
+        let (sender, created) = channel();
+        let owned = path.clone();
+        // A thread of its own: if the disk is stalled, it hangs there.
+        thread::Builder::new()
+            .name("output".into())
+            .spawn(move || sender.send(new_file::create(&owned)).ok())
+            .context("cannot start a thread")?;
+        let file = match created.recv_timeout(OPENING) {
+            Ok(file) => Some(file.with_context(|| cannot_write(&path))?),
+            Err(_) => None,
+        };
+        Ok(Self {
+            path,
+            file,
+            created,
+        })
+    }
+
+    fn write(self, bytes: &[u8]) -> Result<()> {
+        let Self {
+            path,
+            file,
+            created,
+        } = self;
+        let file = match file {
+            Some(file) => Ok(file),
+            None => match created.recv_timeout(PATIENCE) {
+                Ok(created) => created,
+                Err(RecvTimeoutError::Timeout) => bail!(
+                    "{}: it is not open after {} s: its disk is stalled, or nobody reads the pipe",
+                    cannot_write(&path),
+                    PATIENCE.as_secs()
+                ),
+                Err(RecvTimeoutError::Disconnected) => bail!(cannot_write(&path)),
+            },
+        };
+        let write = |(mut file, mut name): (File, Name)| {
+            file.write_all(bytes)?;
+            name.take()
+        };
+        file.and_then(write).with_context(|| cannot_write(&path))
+    }
+}
+
+fn cannot_write(path: &Path) -> String {
+    format!("cannot write {}", path.display())
+}
 
 /// Writes the report to stdout, and the files that the user named.
 ///
 /// # Errors
 /// If a file or stdout cannot be written.
-pub(crate) fn write(args: &OutputArgs, report: &Report, flame: &Flame) -> Result<()> {
-    let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+pub(crate) fn write(args: &OutputArgs, files: Files, report: &Report, flame: &Flame) -> Result<()> {
+    let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let options = TextOptions {
         top: usize::from(args.top),
         colour,
@@ -26,11 +116,11 @@ pub(crate) fn write(args: &OutputArgs, report: &Report, flame: &Flame) -> Result
     let text = (args.output.write)(report, &options)?;
     // Before the files: if one cannot be written, the report is there.
     stdout(&text)?;
-    if let Some(path) = &args.flamegraph {
-        file(path, &render::flame::svg(flame)?)?;
+    if let Some(file) = files.flamegraph {
+        file.write(&render::flame::svg(flame)?)?;
     }
-    if let Some(path) = &args.folded {
-        file(path, render::flame::folded(flame).as_bytes())?;
+    if let Some(file) = files.folded {
+        file.write(render::flame::folded(flame).as_bytes())?;
     }
     Ok(())
 }
@@ -40,12 +130,8 @@ pub(crate) fn write(args: &OutputArgs, report: &Report, flame: &Flame) -> Result
 /// # Errors
 /// If stdout cannot be written.
 pub(crate) fn stdout(text: &str) -> Result<()> {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result.context("cannot write to stdout"),
     }
-}
-
-fn file(path: &Path, bytes: &[u8]) -> Result<()> {
-    std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use super::output;
+use super::output::{self, Files};
 use crate::{assemble, cli::ReportArgs, event::Event, model::Model, recording::Reader};
 
 /// Reports from a recording. From a recording that was cut off, it reports the part that can be read. The exit code shows the cut.
@@ -14,6 +14,7 @@ use crate::{assemble, cli::ReportArgs, event::Event, model::Model, recording::Re
 pub(crate) fn run(args: &ReportArgs) -> Result<ExitCode> {
     let reader = Reader::<Event>::open(&args.file)
         .with_context(|| format!("cannot read {}", args.file.display()))?;
+    let files = Files::create(&args.output)?;
     let mut model = Model::new();
     let mut cut = None;
     let mut events = 0_u64;
@@ -31,7 +32,7 @@ pub(crate) fn run(args: &ReportArgs) -> Result<ExitCode> {
     }
     let (mut report, flame) = assemble::assemble(&model.close());
     report.losses.truncated = cut.is_some();
-    output::write(&args.output, &report, &flame)?;
+    output::write(&args.output, files, &report, &flame)?;
     let Some(error) = cut else {
         return Ok(ExitCode::SUCCESS);
     };

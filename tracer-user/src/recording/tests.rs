@@ -279,6 +279,36 @@ fn a_missing_file_is_named() {
 }
 
 #[test]
+fn an_older_recording_stays_until_the_new_one_takes_its_name() {
+    let path = file("older");
+    fs::write(&path, "yesterday").unwrap();
+    let mut writer = Writer::<u64>::create(&path).unwrap();
+    writer.push(&1);
+    writer.give_up();
+    assert_eq!(fs::read(&path).unwrap(), b"yesterday");
+    let mut writer = Writer::create(&path).unwrap();
+    writer.take_name();
+    writer.push(&7_u64);
+    writer.flush();
+    // Of a tracer that is killed, this is what is left.
+    let begun = std::time::Instant::now();
+    let left = loop {
+        let bytes = fs::read(&path).unwrap();
+        let read = (bytes != b"yesterday").then(|| read::<u64>(&bytes).unwrap());
+        if let Some((events, error)) = read.filter(|(events, _)| !events.is_empty()) {
+            break (events, error.is_some());
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10), "nothing comes");
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    assert_eq!(left, (vec![7], true));
+    writer.finish().unwrap();
+    let whole: anyhow::Result<Vec<u64>> = Reader::open(&path).unwrap().collect();
+    fs::remove_file(&path).unwrap();
+    assert_eq!(whole.unwrap(), [7]);
+}
+
+#[test]
 fn a_full_disk_is_told_at_the_end_with_what_is_left_out() {
     let mut writer = Writer::to(Box::new(FullAfter(HEADER + CHUNK_HEADER + 1 + 3 + 5))).unwrap();
     for value in 0..3_u64 {

@@ -1,7 +1,6 @@
 //! Writes a recording without ever making the tracing loop wait for the disk.
 
 use std::{
-    fs::File,
     io::{self, Write},
     marker::PhantomData,
     mem,
@@ -20,6 +19,7 @@ use bytes::BufMut as _;
 use serde::Serialize;
 
 use super::{CHUNK_HEADER, END, EVENTS, HEADER, LONGEST_PAYLOAD, MAGIC, VERSION};
+use crate::new_file::{self, Name};
 
 /// A batch is sent to the disk when it has this many bytes.
 const BATCH: usize = 64 << 10;
@@ -58,6 +58,17 @@ struct Batch {
     events: u64,
 }
 
+/// What the disk thread is to do.
+enum Task {
+    /// Give the file its name.
+    Name,
+    /// Write these events.
+    Write(Batch),
+}
+
+/// Where a recording is written to, and the name that this has yet to take.
+type Target = (Box<dyn Write + Send>, Name);
+
 /// The result of the disk thread.
 struct Disk {
     /// Events in the file.
@@ -67,11 +78,14 @@ struct Disk {
 }
 
 /// A recording being written. One that is dropped instead of finished has no end, and reads as cut off.
+///
+/// Until [`Writer::take_name`] its file lies beside, and an older recording of that name stays. From then on it has its name, so that of
+/// a tracer that is killed the part that was written is found where it was asked for.
 pub struct Writer<T> {
     batch: Batch,
     pushed: u64,
     dropped: u64,
-    batches: SyncSender<Batch>,
+    tasks: SyncSender<Task>,
     thread: JoinHandle<Disk>,
     /// Set before the last batch is out: the disk thread then writes the end too.
     is_finished: Arc<AtomicBool>,
@@ -79,35 +93,39 @@ pub struct Writer<T> {
 }
 
 impl<T: Serialize> Writer<T> {
-    /// Begins a recording, in place of one that may be there.
+    /// Begins a recording. One that may be there keeps its name for now.
     ///
     /// # Errors
     /// If the file cannot be created, or its header cannot be written. If a stalled disk has not reported that yet,
     /// [`Writer::finish`] does.
     pub fn create(path: &Path) -> Result<Self> {
-        let name = path.to_owned();
-        Self::begin(move || Ok(Box::new(File::create(name)?)))
-            .with_context(|| format!("create the recording {}", path.display()))
+        let owned = path.to_owned();
+        let open = move || -> io::Result<Target> {
+            let (file, name) = new_file::create(&owned)?;
+            Ok((Box::new(file), name))
+        };
+        Self::begin(open).with_context(|| format!("create the recording {}", path.display()))
     }
 
     /// Begins a recording in an empty file.
     #[cfg(test)]
     pub(super) fn to(file: Box<dyn Write + Send>) -> Result<Self> {
-        Self::begin(move || Ok(file))
+        Self::begin(move || Ok((file, Name::default())))
     }
 
     /// Begins a recording in a file that the disk thread opens. So a disk that is stalled already does not delay the tracing.
-    fn begin(
-        open: impl FnOnce() -> io::Result<Box<dyn Write + Send>> + Send + 'static,
-    ) -> Result<Self> {
-        let (batches, receiver) = sync_channel(WAITING);
+    fn begin(open: impl FnOnce() -> io::Result<Target> + Send + 'static) -> Result<Self> {
+        let (tasks, receiver) = sync_channel(WAITING);
         let (opened, is_open) = sync_channel(1);
         let is_finished = Arc::new(AtomicBool::new(false));
         let finished = Arc::clone(&is_finished);
         let write = move || {
-            let header = open().and_then(|mut file| file.write_all(&header()).map(|()| file));
-            let file = match header {
-                Ok(file) => file,
+            let begun = open().and_then(|(mut file, name)| {
+                file.write_all(&header())?;
+                Ok((file, name))
+            });
+            let target = match begun {
+                Ok(target) => target,
                 Err(error) => {
                     // If it took too long, the receiver is gone: then `finish` reports the error.
                     let _ = opened.send(Err(io::Error::new(error.kind(), error.to_string())));
@@ -118,7 +136,7 @@ impl<T: Serialize> Writer<T> {
                 }
             };
             let _ = opened.send(Ok(()));
-            write_batches(file, &receiver, &finished)
+            work(target, &receiver, &finished)
         };
         let thread = thread::Builder::new()
             .name("recording".into())
@@ -130,11 +148,27 @@ impl<T: Serialize> Writer<T> {
             batch: Batch::default(),
             pushed: 0,
             dropped: 0,
-            batches,
+            tasks,
             thread,
             is_finished,
             events: PhantomData,
         })
+    }
+
+    /// Gives the file its name, in place of an older recording; never waits. [`Writer::finish`] does so at the latest.
+    pub fn take_name(&mut self) {
+        // A disk thread that has failed reports that at the end.
+        let _ = self.tasks.try_send(Task::Name);
+    }
+
+    /// Gives the recording up, before it has taken its name: nothing of it is left, unless the disk is stalled.
+    pub fn give_up(self) {
+        let Self { tasks, thread, .. } = self;
+        drop(tasks);
+        let deadline = Instant::now() + OPENING;
+        while !thread.is_finished() && Instant::now() < deadline {
+            thread::sleep(LOOK);
+        }
     }
 
     /// Adds an event; never waits. An event that cannot be written counts as dropped.
@@ -159,7 +193,7 @@ impl<T: Serialize> Writer<T> {
         let batch = mem::take(&mut self.batch);
         let events = batch.events;
         // Full (the disk is too slow) or closed (it failed): lost all the same.
-        if events > 0 && self.batches.try_send(batch).is_err() {
+        if events > 0 && self.tasks.try_send(Task::Write(batch)).is_err() {
             self.dropped += events;
         }
     }
@@ -182,23 +216,24 @@ impl<T: Serialize> Writer<T> {
     pub(super) fn finish_within(self, patience: Duration) -> Result<Written> {
         let deadline = Instant::now() + patience;
         let Self {
-            mut batch,
+            batch,
             pushed,
-            batches,
+            tasks,
             thread,
             is_finished,
             ..
         } = self;
         // The window is over: the disk may take its time. A thread that has failed reports it below.
-        while batch.events > 0 {
-            match batches.try_send(batch) {
-                Err(TrySendError::Full(unsent)) if Instant::now() < deadline => batch = unsent,
+        let mut last = (batch.events > 0).then_some(Task::Write(batch));
+        while let Some(task) = last.take() {
+            match tasks.try_send(task) {
+                Err(TrySendError::Full(unsent)) if Instant::now() < deadline => last = Some(unsent),
                 _ => break,
             }
             thread::sleep(LOOK);
         }
         is_finished.store(true, Ordering::Release);
-        drop(batches);
+        drop(tasks);
         while !thread.is_finished() {
             if Instant::now() >= deadline {
                 bail!(
@@ -226,19 +261,21 @@ impl<T: Serialize> Writer<T> {
 }
 
 /// The disk thread: ends when the writer is finished or dropped, or with the first error.
-fn write_batches(
-    mut file: Box<dyn Write + Send>,
-    batches: &Receiver<Batch>,
-    is_finished: &AtomicBool,
-) -> Disk {
+fn work((mut file, mut name): Target, tasks: &Receiver<Task>, is_finished: &AtomicBool) -> Disk {
     let mut events = 0;
     let mut write = || -> io::Result<()> {
-        for batch in batches {
-            file.write_all(&events_chunk(&batch))?;
-            events += batch.events;
+        for task in tasks {
+            match task {
+                Task::Name => name.take()?,
+                Task::Write(batch) => {
+                    file.write_all(&events_chunk(&batch))?;
+                    events += batch.events;
+                }
+            }
         }
         if is_finished.load(Ordering::Acquire) {
             file.write_all(&chunk(END, &[]))?;
+            name.take()?;
         }
         file.flush()
     };
