@@ -10,13 +10,15 @@ use std::{
     io::{self, ErrorKind},
     os::{
         fd::{FromRawFd as _, RawFd},
-        unix::fs::{FileTypeExt as _, OpenOptionsExt as _, fchown},
+        unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, fchown},
     },
     path::{Path, PathBuf},
 };
 
 /// For the owner alone, to read and to write.
 const MODE: u32 = 0o600;
+/// A folder in which its owner may create files.
+const WRITABLE: u32 = 0o300;
 
 /// The name of a new file, which it has not taken yet. Until then it lies beside. Dropped before that, the file is removed.
 #[derive(Debug, Default)]
@@ -40,6 +42,18 @@ impl Name {
             self.0 = None;
         }
         Ok(())
+    }
+
+    /// Is it in a folder of somebody else, so that taking it needs a capability?
+    pub(crate) fn is_in_foreign_folder(&self) -> bool {
+        let Some(Waiting { name, .. }) = &self.0 else {
+            return false;
+        };
+        let folder = name.parent().filter(|folder| *folder != Path::new(""));
+        let folder = fs::metadata(folder.unwrap_or(Path::new(".")));
+        // SAFETY: takes nothing, and cannot fail.
+        let own = unsafe { libc::geteuid() };
+        !folder.is_ok_and(|folder| folder.uid() == own && folder.mode() & WRITABLE == WRITABLE)
     }
 }
 
@@ -245,7 +259,9 @@ mod tests {
     fn a_file_that_never_takes_its_name_leaves_nothing_and_destroys_nothing() {
         let folder = Folder::of("refused");
         let path = folder.0.join("a.rec");
-        drop(create(&path).unwrap());
+        let (_, name) = create(&path).unwrap();
+        assert!(!name.is_in_foreign_folder(), "this test made the folder");
+        drop(name);
         assert!(folder.names().is_empty());
         fs::write(&path, "yesterday").unwrap();
         drop(create(&path).unwrap());

@@ -12,7 +12,7 @@ use tokio::runtime::Runtime;
 
 use super::{
     output::{self, Files},
-    target,
+    privileges, target,
 };
 use crate::{
     assemble,
@@ -64,6 +64,7 @@ pub(super) fn run(args: &AttachArgs) -> Result<ExitCode> {
             return Err(error);
         }
     };
+    privileges::reduce(&files);
     let (stop, seen) = watch(&runtime, session, args, writer)?;
     let (report, flame) = assemble::assemble(&seen.model.close());
     deliver((args, files), stop, (&report, &flame), seen.writer)

@@ -1,4 +1,4 @@
-//! `tracer doctor`: the probes that this kernel supports.
+//! `tracer doctor`: the probes that this kernel supports, and the capabilities that this process has.
 
 use std::{fmt::Write as _, process::ExitCode};
 
@@ -9,13 +9,16 @@ use super::output;
 use crate::{
     cli::{DoctorArgs, DoctorFormat},
     kernel::{btf::Btf, features::Features, load},
-    machine::proc::{Queueing, queueing},
+    machine::{
+        capability,
+        proc::{Queueing, queueing},
+    },
     probes::{self, Need},
 };
 
-/// The finding on one probe: can it be attached here?
+/// The finding on one probe or one capability: is it there?
 struct Finding {
-    probe: &'static str,
+    name: &'static str,
     ok: bool,
     required: bool,
     cost: String,
@@ -66,16 +69,20 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
     let loader = load::Loader::begin();
     let btf = Btf::of_kernel().map_err(|error| load::Unsupported(format!("{error:#}")))?;
     let features = Features::detect(&btf);
-    let attached = load::prepare(loader, &btf, &features, false)
+    let attached = load::need_permission()
+        .and_then(|()| load::prepare(loader, &btf, &features, false))
         .and_then(|prepared| load::attach(prepared, &features, &load::Traced::default()));
     let refused = match &attached {
         Ok(attached) => attached.missing.clone(),
         Err(_) => features.costs(),
     };
-    let findings: Vec<Finding> = probes::all()
-        .filter(|probe| probe.instead_of.is_none())
-        .map(|probe| finding(probe, &features, &refused))
-        .collect();
+    let shown = probes::all().filter(|probe| probe.instead_of.is_none());
+    let findings = Findings {
+        capabilities: capability::USES.iter().map(of_capability).collect(),
+        probes: shown
+            .map(|probe| finding(probe, &features, &refused))
+            .collect(),
+    };
     let works = attached.is_ok();
     let queues = queueing().into_iter();
     let queues: Vec<Read> = queues
@@ -91,6 +98,28 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
         (true, false) => ExitCode::from(5),
         (true, true) => ExitCode::SUCCESS,
     })
+}
+
+/// What was looked at besides the interfaces.
+struct Findings {
+    capabilities: Vec<Finding>,
+    probes: Vec<Finding>,
+}
+
+impl Findings {
+    fn all(&self) -> impl Iterator<Item = &Finding> {
+        self.capabilities.iter().chain(&self.probes)
+    }
+}
+
+fn of_capability(wanted: &capability::Use) -> Finding {
+    let ok = wanted.is_there();
+    Finding {
+        name: wanted.name,
+        ok,
+        required: wanted.required,
+        cost: (if ok { "" } else { wanted.cost }).to_owned(),
+    }
 }
 
 fn finding(
@@ -110,26 +139,26 @@ fn finding(
         _ => String::new(),
     };
     Finding {
-        probe: probe.name,
+        name: probe.name,
         ok: cost.is_empty(),
         required: probe.need == Need::Required,
         cost,
     }
 }
 
-fn sees_all(findings: &[Finding], queues: &[Read]) -> bool {
-    findings.iter().all(|finding| finding.ok) && queues.iter().all(|read| read.cost.is_empty())
+fn sees_all(findings: &Findings, queues: &[Read]) -> bool {
+    findings.all().all(|finding| finding.ok) && queues.iter().all(|read| read.cost.is_empty())
 }
 
-fn text(findings: &[Finding], queues: &[Read], error: Option<&anyhow::Error>) -> String {
+fn text(findings: &Findings, queues: &[Read], error: Option<&anyhow::Error>) -> String {
     let mut text = String::new();
-    for finding in findings {
+    for finding in findings.all() {
         let state = match (finding.ok, finding.required) {
             (true, _) => "ok",
             (false, true) => "MISSING",
             (false, false) => "missing",
         };
-        let _ = writeln!(text, "{state:8} {:22} {}", finding.probe, finding.cost);
+        let _ = writeln!(text, "{state:8} {:22} {}", finding.name, finding.cost);
     }
     for read in queues {
         let state = if read.cost.is_empty() {
@@ -154,14 +183,16 @@ fn text(findings: &[Finding], queues: &[Read], error: Option<&anyhow::Error>) ->
     text
 }
 
-fn machine_readable(findings: &[Finding], queues: &[Read], works: bool) -> Result<String> {
-    let probes: Vec<_> = findings
-        .iter()
-        .map(|finding| {
-            json!({"probe": finding.probe, "ok": finding.ok, "required": finding.required,
+fn machine_readable(findings: &Findings, queues: &[Read], works: bool) -> Result<String> {
+    let listed = |kind: &str, findings: &[Finding]| -> Vec<serde_json::Value> {
+        let each = |finding: &Finding| {
+            json!({kind: finding.name, "ok": finding.ok, "required": finding.required,
                    "cost": if finding.ok { None } else { Some(&finding.cost) }})
-        })
-        .collect();
+        };
+        findings.iter().map(each).collect()
+    };
+    let probes = listed("probe", &findings.probes);
+    let capabilities = listed("capability", &findings.capabilities);
     let interfaces: Vec<_> = queues
         .iter()
         .map(|read| {
@@ -172,7 +203,7 @@ fn machine_readable(findings: &[Finding], queues: &[Read], works: bool) -> Resul
         .collect();
     let mut text = serde_json::to_string_pretty(
         &json!({"schema": "tracer.doctor/1", "works": works, "probes": probes,
-        "interfaces": interfaces}),
+        "interfaces": interfaces, "capabilities": capabilities}),
     )?;
     text.push('\n');
     Ok(text)

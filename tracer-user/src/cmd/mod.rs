@@ -5,6 +5,7 @@ mod diagnostics;
 mod doctor;
 mod man;
 mod output;
+mod privileges;
 mod report;
 mod target;
 
@@ -16,7 +17,7 @@ use clap::{CommandFactory as _, Parser as _};
 use crate::{
     cli::{Cli, Command},
     kernel::load::Unsupported,
-    machine::priority,
+    machine::{capability, priority},
 };
 
 /// Exit codes, which `tracer man` lists.
@@ -50,6 +51,7 @@ plain_error!(Usage, NoTarget);
 /// Runs the command line.
 #[must_use]
 pub fn main() -> ExitCode {
+    capability::gain_nothing();
     // Before the command line is parsed: parsing reads much of the program from a disk that may be busy.
     if std::env::args_os().any(|word| word == "attach") {
         priority::first();

@@ -42,6 +42,15 @@ impl Files {
             folded: create(&args.folded)?,
         })
     }
+
+    /// Is one of them, or may it be, in a folder of somebody else?
+    pub(crate) fn are_in_foreign_folders(&self) -> bool {
+        let mut files = self.flamegraph.iter().chain(&self.folded);
+        files.any(|output| match &output.file {
+            Some((_, name)) => name.is_in_foreign_folder(),
+            None => true,
+        })
+    }
 }
 
 /// A file to be written.

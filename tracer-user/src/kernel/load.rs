@@ -17,7 +17,7 @@ use super::{
 use crate::{
     event::MissingProbe,
     machine::{
-        capability::Capability,
+        capability,
         proc::{self, IoLimit},
         siblings::siblings,
     },
@@ -58,20 +58,17 @@ impl std::fmt::Display for Unsupported {
 
 impl std::error::Error for Unsupported {}
 
-/// Everything but reading `/proc` needs root, or at least the capabilities.
+/// Everything but reading `/proc` needs capabilities. Root has them, unless it is the root of a container.
 ///
 /// # Errors
-/// [`Unsupported`] if this process has neither.
+/// [`Unsupported`] if this process lacks one.
 pub(crate) fn need_permission() -> Result<()> {
-    // SAFETY: has no arguments and cannot fail.
-    let is_root = unsafe { libc::geteuid() } == 0;
-    let may_load = Capability::SysAdmin.is_effective()
-        || (Capability::Perfmon.is_effective() && Capability::Bpf.is_effective());
-    if !is_root && !may_load {
-        bail!(Unsupported(
-            "loading kernel probes needs root (or CAP_BPF and CAP_PERFMON): run it with sudo"
-                .to_owned()
-        ));
+    let lacking = capability::lacking();
+    if !lacking.is_empty() {
+        bail!(Unsupported(format!(
+            "this process may not load kernel probes, because it lacks {}: run it with sudo, or as a service that has them",
+            lacking.join(" and ")
+        )));
     }
     Ok(())
 }

@@ -19,7 +19,10 @@ use bytes::BufMut as _;
 use serde::Serialize;
 
 use super::{CHUNK_HEADER, END, EVENTS, HEADER, LONGEST_PAYLOAD, MAGIC, VERSION};
-use crate::new_file::{self, Name};
+use crate::{
+    machine::capability,
+    new_file::{self, Name},
+};
 
 /// A batch is sent to the disk when it has this many bytes.
 const BATCH: usize = 64 << 10;
@@ -266,7 +269,11 @@ fn work((mut file, mut name): Target, tasks: &Receiver<Task>, is_finished: &Atom
     let mut write = || -> io::Result<()> {
         for task in tasks {
             match task {
-                Task::Name => name.take()?,
+                Task::Name => {
+                    name.take()?;
+                    // The file is open, and this thread needs nothing else.
+                    let _ = capability::keep_only(&[]);
+                }
                 Task::Write(batch) => {
                     file.write_all(&events_chunk(&batch))?;
                     events += batch.events;

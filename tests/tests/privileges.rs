@@ -1,0 +1,231 @@
+//! What the tracer may do while it traces, and what it can do without root.
+
+use std::{
+    fs, io,
+    os::unix::{
+        fs::{MetadataExt as _, PermissionsExt as _, chown},
+        process::CommandExt as _,
+    },
+    path::Path,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use tracer_tests::{
+    busy::Args,
+    harness::{Busy, Trace, run, tracer},
+    truth::last_cpu,
+};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_tracer-guest-smoke");
+
+const NOBODY: u32 = 65_534;
+
+/// Numbers of `linux/capability.h`.
+const DAC_OVERRIDE: u32 = 1;
+const DAC_READ_SEARCH: u32 = 2;
+const FOWNER: u32 = 3;
+const IPC_LOCK: u32 = 14;
+const SYS_PTRACE: u32 = 19;
+const SYS_ADMIN: u32 = 21;
+const SYS_RESOURCE: u32 = 24;
+const SYSLOG: u32 = 34;
+const PERFMON: u32 = 38;
+const BPF: u32 = 39;
+
+fn mask(capabilities: &[u32]) -> u64 {
+    let bits = capabilities.iter().map(|number| 1_u64 << number);
+    bits.fold(0, |all, bit| all | bit)
+}
+
+fn idle() -> Busy {
+    Busy::start(
+        Path::new(PROGRAM),
+        &Args {
+            threads: 2,
+            cpu: Some(last_cpu()),
+            for_ms: 500,
+            hog: false,
+        },
+    )
+    .unwrap()
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// A line of a `status` file, without its name.
+fn line<'a>(status: &'a str, name: &str) -> &'a str {
+    let mut lines = status.lines();
+    let found = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    found.unwrap_or_default().trim()
+}
+
+/// The `status` file of each thread of a process.
+fn threads(pid: u32) -> Vec<String> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let status = threads.map(|thread| fs::read_to_string(thread.unwrap().path().join("status")));
+    // A thread may end meanwhile.
+    status.filter_map(Result::ok).collect()
+}
+
+/// The effective capabilities of any thread, once no thread has others than these. What attaching started needs a moment to end.
+fn settle(pid: u32, most: u64) -> u64 {
+    let begun = Instant::now();
+    loop {
+        let threads = threads(pid);
+        let mut all = 0;
+        for status in &threads {
+            let set = |name| u64::from_str_radix(line(status, name), 16).unwrap();
+            all |= set("CapEff") | set("CapPrm") | set("CapInh") | set("CapAmb");
+            assert_eq!(line(status, "NoNewPrivs"), "1", "{status}");
+        }
+        if all & !most == 0 {
+            return all;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10), "{all:x}: {threads:?}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn while_it_traces_no_thread_may_do_more_than_a_trace_needs() {
+    println!("RAN privileges");
+    let busy = idle();
+    let pid = busy.pid().to_string();
+    let dir = tempfile::tempdir().unwrap();
+    let (recording, picture) = (dir.path().join("a.rec"), dir.path().join("a.svg"));
+    let tracing = [BPF, SYS_PTRACE, DAC_READ_SEARCH, SYS_ADMIN, IPC_LOCK];
+    let foreign = [&tracing[..], &[DAC_OVERRIDE, FOWNER]].concat();
+    // Who has root's folder needs nothing to write there; in another's a picture takes its name only with a capability.
+    for (owner, kept) in [(0, tracing.to_vec()), (NOBODY, foreign)] {
+        chown(dir.path(), Some(owner), Some(owner)).unwrap();
+        let args = [
+            "--pid",
+            &pid,
+            "--duration",
+            "60s",
+            "--output",
+            "json",
+            "--record",
+            path(&recording),
+            "--flamegraph",
+            path(&picture),
+        ];
+        let trace = Trace::start(&args).unwrap();
+        let has = settle(trace.pid(), mask(&kept));
+        assert_eq!(has & mask(&[DAC_OVERRIDE]) != 0, owner == NOBODY);
+        let ended = trace.stop().unwrap();
+        ended.json().unwrap();
+        let drawn = fs::read_to_string(&picture).unwrap();
+        assert!(drawn.contains("<svg"), "{drawn}");
+        assert_eq!(fs::metadata(&picture).unwrap().mode() & 0o7777, 0o600);
+        assert_eq!(run(&["report", path(&recording)]).unwrap().code, Some(0));
+        fs::remove_file(&picture).unwrap();
+    }
+}
+
+/// A command that runs as nobody, with these capabilities and no others.
+fn as_nobody(command: &mut Command, capabilities: &'static [u32]) {
+    let drop_root = move || {
+        // SAFETY: no pointers.
+        checked(unsafe { libc::prctl(libc::PR_SET_KEEPCAPS, 1_u64, 0_u64, 0_u64, 0_u64) })?;
+        // SAFETY: no group is read.
+        checked(unsafe { libc::setgroups(0, std::ptr::null()) })?;
+        // SAFETY: no pointers.
+        checked(unsafe { libc::setresgid(NOBODY, NOBODY, NOBODY) })?;
+        // SAFETY: no pointers.
+        checked(unsafe { libc::setresuid(NOBODY, NOBODY, NOBODY) })?;
+        let (version, mask) = (0x2008_0522_u32, mask(capabilities));
+        let (low, high) = (mask as u32, (mask >> 32) as u32);
+        // Effective, permitted, inheritable; the lower words first.
+        let (header, sets) = ([version, 0], [low, low, low, high, high, high]);
+        // SAFETY: both have the layout of this version of the call.
+        let failed = unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), sets.as_ptr()) };
+        checked(failed as libc::c_int)?;
+        for number in capabilities {
+            let raise = libc::PR_CAP_AMBIENT_RAISE as u64;
+            // SAFETY: no pointers.
+            checked(unsafe {
+                libc::prctl(libc::PR_CAP_AMBIENT, raise, u64::from(*number), 0_u64, 0_u64)
+            })?;
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec it makes system calls alone, and allocates nothing.
+    unsafe { command.pre_exec(drop_root) };
+}
+
+fn checked(result: libc::c_int) -> io::Result<()> {
+    match result {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// The tracer where everybody may execute it.
+fn copy(dir: &Path) -> std::path::PathBuf {
+    let binary = dir.join("tracer");
+    fs::copy(tracer(), &binary).unwrap();
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).unwrap();
+    binary
+}
+
+#[test]
+fn named_capabilities_do_instead_of_root() {
+    println!("RAN privileges");
+    // The last one for kernels before 5.11, where maps count against a limit.
+    const NAMED: [u32; 6] = [
+        BPF,
+        PERFMON,
+        SYS_PTRACE,
+        DAC_READ_SEARCH,
+        SYSLOG,
+        SYS_RESOURCE,
+    ];
+    let busy = idle();
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = Command::new(copy(dir.path()));
+    command
+        .args(["attach", "--duration", "1s", "--output", "json", "--pid"])
+        .arg(busy.pid().to_string());
+    as_nobody(&mut command, &NAMED);
+    let ended = command.output().unwrap();
+    let text = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(0), "{text}");
+    let report: serde_json::Value = serde_json::from_slice(&ended.stdout).unwrap();
+    assert_eq!(report["schema"], "tracer.report/1");
+}
+
+#[test]
+fn what_is_missing_is_named_with_its_cost() {
+    println!("RAN privileges");
+    let busy = idle();
+    let dir = tempfile::tempdir().unwrap();
+    let binary = copy(dir.path());
+    let mut command = Command::new(&binary);
+    command
+        .args(["attach", "--duration", "1s", "--pid"])
+        .arg(busy.pid().to_string());
+    as_nobody(&mut command, &[BPF]);
+    let ended = command.output().unwrap();
+    let text = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(3), "{text}");
+    assert!(text.contains("lacks CAP_PERFMON:"), "{text}");
+    let mut command = Command::new(&binary);
+    command.args(["doctor", "--output", "json"]);
+    as_nobody(&mut command, &[BPF]);
+    let ended = command.output().unwrap();
+    assert_eq!(ended.status.code(), Some(3));
+    let doctor: serde_json::Value = serde_json::from_slice(&ended.stdout).unwrap();
+    let rows = doctor["capabilities"].as_array().unwrap();
+    let row = |name: &str| rows.iter().find(|row| row["capability"] == name).unwrap();
+    assert_eq!(row("CAP_BPF")["ok"], true);
+    assert_eq!(row("CAP_PERFMON")["ok"], false);
+    assert_eq!(row("CAP_PERFMON")["required"], true);
+    assert_eq!(row("CAP_SYS_PTRACE")["ok"], false);
+    assert!(row("CAP_SYS_PTRACE")["cost"].as_str().is_some_and(|cost| !cost.is_empty()));
+}
