@@ -1,13 +1,14 @@
 //! What the tracer may do while it traces, and what it can do without root.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write as _},
     os::unix::{
         fs::{MetadataExt as _, PermissionsExt as _, chown},
         process::CommandExt as _,
     },
     path::Path,
-    process::Command,
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -125,6 +126,51 @@ fn while_it_traces_no_thread_may_do_more_than_a_trace_needs() {
         assert_eq!(run(&["report", path(&recording)]).unwrap().code, Some(0));
         fs::remove_file(&picture).unwrap();
     }
+}
+
+#[test]
+fn a_report_can_open_nothing_more_and_has_no_capability() {
+    println!("RAN privileges");
+    let busy = idle();
+    let pid = busy.pid().to_string();
+    let dir = tempfile::tempdir().unwrap();
+    let (recording, folded) = (dir.path().join("a.rec"), dir.path().join("a.folded"));
+    let args = ["attach", "--pid", &pid, "--duration", "1s", "--record", path(&recording)];
+    assert_eq!(run(&args).unwrap().code, Some(0));
+    let expected = run(&["report", path(&recording), "--output", "json"]).unwrap();
+    assert_eq!(expected.code, Some(0), "{}", expected.stderr);
+    // From a pipe, so that it can be looked at before it has read everything.
+    let pipe = dir.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut command = Command::new(tracer());
+    command
+        .args(["report", path(&pipe), "--output", "json", "--folded", path(&folded)])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let report = command.spawn().unwrap();
+    let mut writer = fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+    let bytes = fs::read(&recording).unwrap();
+    // The header.
+    let (begin, rest) = bytes.split_at(12);
+    writer.write_all(begin).unwrap();
+    let begun = Instant::now();
+    loop {
+        let status = fs::read_to_string(format!("/proc/{}/status", report.id())).unwrap();
+        if line(&status, "Seccomp") == "2" {
+            assert_eq!(line(&status, "NoNewPrivs"), "1");
+            assert_eq!(line(&status, "CapPrm"), "0000000000000000");
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10), "{status}");
+        thread::sleep(Duration::from_millis(1));
+    }
+    writer.write_all(rest).unwrap();
+    drop(writer);
+    let ended = report.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(0), "{text}");
+    assert_eq!(String::from_utf8_lossy(&ended.stdout), expected.stdout);
+    assert_eq!(fs::metadata(&folded).unwrap().mode() & 0o7777, 0o600);
 }
 
 /// A command that runs as nobody, with these capabilities and no others.

@@ -64,7 +64,7 @@ pub(super) fn run(args: &AttachArgs) -> Result<ExitCode> {
             return Err(error);
         }
     };
-    privileges::reduce(&files);
+    privileges::to_trace(&files);
     let (stop, seen) = watch(&runtime, session, args, writer)?;
     let (report, flame) = assemble::assemble(&seen.model.close());
     deliver((args, files), stop, (&report, &flame), seen.writer)

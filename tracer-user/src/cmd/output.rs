@@ -43,6 +43,12 @@ impl Files {
         })
     }
 
+    /// Are all of them open?
+    pub(crate) fn are_open(&self) -> bool {
+        let mut files = self.flamegraph.iter().chain(&self.folded);
+        files.all(|output| output.file.is_some())
+    }
+
     /// Is one of them, or may it be, in a folder of somebody else?
     pub(crate) fn are_in_foreign_folders(&self) -> bool {
         let mut files = self.flamegraph.iter().chain(&self.folded);

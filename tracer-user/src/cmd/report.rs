@@ -4,7 +4,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use super::output::{self, Files};
+use super::{
+    output::{self, Files},
+    privileges,
+};
 use crate::{assemble, cli::ReportArgs, event::Event, model::Model, recording::Reader};
 
 /// Reports from a recording. From a recording that was cut off, it reports the part that can be read. The exit code shows the cut.
@@ -15,6 +18,7 @@ pub(crate) fn run(args: &ReportArgs) -> Result<ExitCode> {
     let reader = Reader::<Event>::open(&args.file)
         .with_context(|| format!("cannot read {}", args.file.display()))?;
     let files = Files::create(&args.output)?;
+    privileges::to_report(&files);
     let mut model = Model::new();
     let mut cut = None;
     let mut events = 0_u64;

@@ -1,7 +1,8 @@
-//! Facts about this machine from `/proc`, `/sys` and netlink, and the tracer's own priority and memory. Nothing here names aya.
+//! Facts about this machine from `/proc`, `/sys` and netlink, and the tracer's own priority, memory and privileges. Nothing here names aya.
 
 pub(crate) mod capability;
 pub(crate) mod clocks;
+pub(crate) mod confine;
 pub(crate) mod evidence;
 pub(crate) mod ingress;
 pub(crate) mod limits;
