@@ -82,6 +82,7 @@ fn settle(pid: u32, most: u64) -> u64 {
             let set = |name| u64::from_str_radix(line(status, name), 16).unwrap();
             all |= set("CapEff") | set("CapPrm") | set("CapInh") | set("CapAmb");
             assert_eq!(line(status, "NoNewPrivs"), "1", "{status}");
+            assert_eq!(line(status, "Seccomp"), "2", "{status}");
         }
         if all & !most == 0 {
             return all;

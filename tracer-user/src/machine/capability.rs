@@ -70,7 +70,7 @@ pub(crate) const USES: [Use; 8] = [
         name: "CAP_SYS_ADMIN",
         required: false,
         cost: "waits that began before the trace have no class, Unix sockets of containers have no other end, \
-               and the time that the tracer itself takes in the kernel is unknown",
+               and who froze a cgroup and the time that the tracer itself takes in the kernel are unknown",
     },
     Use {
         capability: Capability::Syslog,

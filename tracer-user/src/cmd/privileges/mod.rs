@@ -1,0 +1,61 @@
+//! What the tracer may still do once it traces or reads a recording. From then on it reads what others wrote: the names, arguments and
+//! memory of processes, a file from anywhere.
+
+mod calls;
+
+use super::output::Files;
+use crate::machine::{
+    capability::{Capability, keep_only},
+    confine::{self, Allowed},
+};
+
+/// What a trace under way needs.
+const TRACING: [Capability; 5] = [
+    // The maps are read. Up to 5.18 every call of bpf(2) asks for it where `kernel.unprivileged_bpf_disabled` is set.
+    Capability::Bpf,
+    // In `/proc`, of other users: descriptors, system calls, memory. Copies of their sockets (pidfd_getfd(2)).
+    Capability::SysPtrace,
+    Capability::DacReadSearch,
+    // Kernel stacks in `/proc`, the network namespaces of containers, who writes to a freezer's file, the run time of the tracer's own
+    // programs.
+    Capability::SysAdmin,
+    // The window begins with locking memory, and what is allocated later is locked, too.
+    Capability::IpcLock,
+];
+
+/// To give files in a folder of somebody else their names.
+const FOREIGN_FOLDERS: [Capability; 2] = [Capability::DacOverride, Capability::Fowner];
+
+/// Leaves what a trace under way needs. To be called once everything is attached, and before the trace starts a thread of its own. The
+/// thread that writes the recording was there before, and gives up its capabilities itself.
+pub(super) fn to_trace(files: &Files) {
+    keep(&TRACING, files);
+    filter(&calls::TRACING);
+}
+
+/// Leaves what it takes to judge the recording that is open, and to write these files: they are open, too. Nothing can be opened after
+/// this, nor sent anywhere.
+pub(super) fn to_report(files: &Files) {
+    keep(&[], files);
+    if !files.are_open() {
+        // A pipe that nobody reads yet is opened by a thread, which must still be allowed to.
+        return;
+    }
+    filter(&calls::REPORTING);
+}
+
+fn filter(allowed: &Allowed) {
+    if let Err(error) = confine::allow_only(allowed) {
+        log::info!("system calls are not confined: {error:#}");
+    }
+}
+
+fn keep(needed: &[Capability], files: &Files) {
+    let mut kept = needed.to_vec();
+    if files.are_in_foreign_folders() {
+        kept.extend(FOREIGN_FOLDERS);
+    }
+    if let Err(error) = keep_only(&kept) {
+        log::warn!("the tracer keeps all its capabilities: {error}");
+    }
+}
