@@ -97,13 +97,20 @@ fn what_cannot_be_written_fails_before_tracing_and_destroys_nothing() {
         let mut args = vec!["attach", "--pid", &pid, "--duration", "1s"];
         for (at, (option, file)) in outputs.iter().enumerate() {
             let missing = at == wrong;
-            let file = if missing { "/nonexistent/x" } else { path(file) };
+            let file = if missing {
+                "/nonexistent/x"
+            } else {
+                path(file)
+            };
             args.extend([*option, file]);
         }
         let ended = run(&args).unwrap();
         assert_eq!(ended.code, Some(1), "{}", ended.stderr);
         let said = &ended.stderr;
-        assert!(said.contains("/nonexistent/x: its folder is not there"), "{said}");
+        assert!(
+            said.contains("/nonexistent/x: its folder is not there"),
+            "{said}"
+        );
         assert!(!said.contains("tracing"), "{said}");
     }
     for (option, file) in &outputs {
@@ -122,7 +129,15 @@ fn no_symbolic_link_is_followed() {
     fs::write(&secret, "secret").unwrap();
     for (option, file) in outputs(dir.path()) {
         symlink(&secret, &file).unwrap();
-        let args = ["attach", "--pid", &pid, "--duration", "1s", option, path(&file)];
+        let args = [
+            "attach",
+            "--pid",
+            &pid,
+            "--duration",
+            "1s",
+            option,
+            path(&file),
+        ];
         let ended = run(&args).unwrap();
         assert_eq!(ended.code, Some(1), "{}", ended.stderr);
         assert!(ended.stderr.contains("symbolic link"), "{}", ended.stderr);
@@ -145,7 +160,10 @@ fn a_killed_trace_leaves_a_cut_recording_and_no_half_picture() {
     // A header has 12 bytes; events follow within a second or two.
     let begun = Instant::now();
     while !is_begun(&recording) {
-        assert!(begun.elapsed() < Duration::from_secs(20), "nothing is recorded");
+        assert!(
+            begun.elapsed() < Duration::from_secs(20),
+            "nothing is recorded"
+        );
         thread::sleep(Duration::from_millis(10));
     }
     signal(trace.pid(), libc::SIGKILL);
@@ -168,10 +186,24 @@ fn pipes_and_devices_are_written_to_and_not_replaced() {
     let pid = busy.pid().to_string();
     let dir = tempfile::tempdir().unwrap();
     let pipe = dir.path().join("pipe");
-    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    assert!(
+        Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
     let mut command = Command::new(tracer());
     command
-        .args(["attach", "--pid", &pid, "--duration", "1s", "--record", "/dev/null"])
+        .args([
+            "attach",
+            "--pid",
+            &pid,
+            "--duration",
+            "1s",
+            "--record",
+            "/dev/null",
+        ])
         .args(["--flamegraph", path(&pipe), "--folded", "/dev/stdout"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
@@ -182,7 +214,12 @@ fn pipes_and_devices_are_written_to_and_not_replaced() {
     assert_eq!(ended.status.code(), Some(0), "{text}");
     assert!(drawn.contains("<svg"), "{drawn}");
     assert!(fs::symlink_metadata(&pipe).unwrap().file_type().is_fifo());
-    assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+    assert!(
+        fs::metadata("/dev/null")
+            .unwrap()
+            .file_type()
+            .is_char_device()
+    );
     assert!(String::from_utf8_lossy(&ended.stdout).contains("Where the time went"));
     assert_eq!(names(dir.path()), ["pipe"]);
 }

@@ -87,7 +87,10 @@ fn settle(pid: u32, most: u64) -> u64 {
         if all & !most == 0 {
             return all;
         }
-        assert!(begun.elapsed() < Duration::from_secs(10), "{all:x}: {threads:?}");
+        assert!(
+            begun.elapsed() < Duration::from_secs(10),
+            "{all:x}: {threads:?}"
+        );
         thread::sleep(Duration::from_millis(10));
     }
 }
@@ -136,16 +139,37 @@ fn a_report_can_open_nothing_more_and_has_no_capability() {
     let pid = busy.pid().to_string();
     let dir = tempfile::tempdir().unwrap();
     let (recording, folded) = (dir.path().join("a.rec"), dir.path().join("a.folded"));
-    let args = ["attach", "--pid", &pid, "--duration", "1s", "--record", path(&recording)];
+    let args = [
+        "attach",
+        "--pid",
+        &pid,
+        "--duration",
+        "1s",
+        "--record",
+        path(&recording),
+    ];
     assert_eq!(run(&args).unwrap().code, Some(0));
     let expected = run(&["report", path(&recording), "--output", "json"]).unwrap();
     assert_eq!(expected.code, Some(0), "{}", expected.stderr);
     // From a pipe, so that it can be looked at before it has read everything.
     let pipe = dir.path().join("pipe");
-    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    assert!(
+        Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
     let mut command = Command::new(tracer());
     command
-        .args(["report", path(&pipe), "--output", "json", "--folded", path(&folded)])
+        .args([
+            "report",
+            path(&pipe),
+            "--output",
+            "json",
+            "--folded",
+            path(&folded),
+        ])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let report = command.spawn().unwrap();
@@ -196,7 +220,13 @@ fn as_nobody(command: &mut Command, capabilities: &'static [u32]) {
             let raise = libc::PR_CAP_AMBIENT_RAISE as u64;
             // SAFETY: no pointers.
             checked(unsafe {
-                libc::prctl(libc::PR_CAP_AMBIENT, raise, u64::from(*number), 0_u64, 0_u64)
+                libc::prctl(
+                    libc::PR_CAP_AMBIENT,
+                    raise,
+                    u64::from(*number),
+                    0_u64,
+                    0_u64,
+                )
             })?;
         }
         Ok(())
@@ -274,5 +304,9 @@ fn what_is_missing_is_named_with_its_cost() {
     assert_eq!(row("CAP_PERFMON")["ok"], false);
     assert_eq!(row("CAP_PERFMON")["required"], true);
     assert_eq!(row("CAP_SYS_PTRACE")["ok"], false);
-    assert!(row("CAP_SYS_PTRACE")["cost"].as_str().is_some_and(|cost| !cost.is_empty()));
+    assert!(
+        row("CAP_SYS_PTRACE")["cost"]
+            .as_str()
+            .is_some_and(|cost| !cost.is_empty())
+    );
 }

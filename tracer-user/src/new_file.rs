@@ -182,9 +182,7 @@ fn explain(error: io::Error) -> io::Error {
         ErrorKind::PermissionDenied => {
             "no file may be created in its folder: name a file in another one"
         }
-        ErrorKind::ReadOnlyFilesystem => {
-            "its file system is read-only: name a file on another one"
-        }
+        ErrorKind::ReadOnlyFilesystem => "its file system is read-only: name a file on another one",
         ErrorKind::StorageFull => "its file system is full: name a file on another one",
         ErrorKind::AlreadyExists => {
             "two outputs have this name, or a file of an older run is in the way: name another one"
@@ -251,7 +249,10 @@ mod tests {
         name.take().unwrap();
         drop(name);
         assert_eq!(fs::read(&path).unwrap(), b"today");
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, MODE);
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o7777,
+            MODE
+        );
         assert_eq!(folder.names(), ["a.svg"]);
     }
 
@@ -301,7 +302,11 @@ mod tests {
         // SAFETY: a valid string.
         assert_eq!(unsafe { libc::mkfifo(text.as_ptr(), 0o600) }, 0);
         // Open for both, it waits for nobody.
-        let mut reader = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let mut reader = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&path)
+            .unwrap();
         let (mut file, mut name) = create(&path).unwrap();
         file.write_all(b"today").unwrap();
         name.take().unwrap();

@@ -215,7 +215,10 @@ mod tests {
             .filter(|wanted| wanted.is_in(admin))
             .map(|wanted| wanted.name)
             .collect();
-        assert_eq!(there, ["CAP_BPF", "CAP_PERFMON", "CAP_SYS_ADMIN", "CAP_SYSLOG"]);
+        assert_eq!(
+            there,
+            ["CAP_BPF", "CAP_PERFMON", "CAP_SYS_ADMIN", "CAP_SYSLOG"]
+        );
     }
 
     #[test]
@@ -232,7 +235,10 @@ mod tests {
         });
         let (own, child) = inside.join().unwrap();
         assert_eq!(Capability::Bpf.is_in(&own), Capability::Bpf.is_in(&before));
-        for given_up in USES.iter().filter(|wanted| wanted.capability != Capability::Bpf) {
+        for given_up in USES
+            .iter()
+            .filter(|wanted| wanted.capability != Capability::Bpf)
+        {
             assert!(!given_up.capability.is_in(&own), "{}", given_up.name);
         }
         assert_eq!(of_thread(&own), of_thread(&child));

@@ -77,7 +77,6 @@ mod tests {
         net::{TcpListener, TcpStream},
     };
 
-    use super::*;
     use crate::machine::proc::{socket::namespace, sockets};
 
     #[test]

@@ -390,12 +390,7 @@ mod tests {
         assert_eq!(seen.arguments, ["sleep", "60"]);
         assert_eq!(seen.program, Program::Dynamic);
         assert_eq!(seen.defaults, ["XZ_OPT=-9"]);
-        let gone = standings(
-            &[u32::MAX],
-            &[],
-            &Means::default(),
-            Duration::from_secs(10),
-        );
+        let gone = standings(&[u32::MAX], &[], &Means::default(), Duration::from_secs(10));
         assert_eq!(gone, (Vec::new(), Vec::new()));
     }
 

@@ -140,9 +140,10 @@ mod tests {
 
     #[test]
     fn of_ten_thousand_connections_those_with_data_under_way_are_kept_once() {
-        let traffic = |under_way| Traffic {
-            under_way,
-            ..Traffic::default()
+        let traffic = |under_way| {
+            let mut traffic = Traffic::default();
+            traffic.under_way = under_way;
+            traffic
         };
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let copy = |fd, inode| Copied {

@@ -180,7 +180,9 @@ fn ten_thousand_idle_connections_end_in_a_copy_of_the_books_as_in_the_books() {
     let expected = (MANY, 0, MANY * 10_000);
     // A copy that was closed took nothing from the books.
     assert_eq!([so_far(&model), so_far(&model)], [expected; 2]);
-    calls(7, at(500)).iter().for_each(|event| model.apply(event));
+    calls(7, at(500))
+        .iter()
+        .for_each(|event| model.apply(event));
     assert_eq!(so_far(&model), (MANY + 1, 0, (MANY + 1) * 10_000));
     assert_eq!(tally(&model.close()).count, MANY + 1);
 }

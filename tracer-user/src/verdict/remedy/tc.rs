@@ -156,7 +156,13 @@ fn filters(case: &Case<'_>) -> Vec<String> {
                 ..Match::exactly(flow)
             },
         ];
-        let shared = |wide: &&Match| flows.iter().filter(|flow| wide.takes(flow)).nth(1).is_some();
+        let shared = |wide: &&Match| {
+            flows
+                .iter()
+                .filter(|flow| wide.takes(flow))
+                .nth(1)
+                .is_some()
+        };
         let harmless = |wide: &&Match| !spared.iter().any(|flow| wide.takes(flow));
         let wide = wide.iter().find(|wide| shared(wide) && harmless(wide));
         wide.copied().unwrap_or_else(|| Match::exactly(flow))
