@@ -13,6 +13,8 @@ pub const CALL_SEND: u32 = 1;
 pub const CALL_NOSPACE: u32 = 2;
 /// The connection is over: the socket was destroyed, or its last data was acknowledged while it closed.
 pub const CALL_CLOSE: u32 = 4;
+/// The thread is one of the kernel's that polls a ring of `io_uring` for the process (`IORING_SETUP_SQPOLL`).
+pub const CALL_POLLER: u32 = 8;
 
 /// A send or receive of a target on a TCP socket returned, or the socket ended.
 #[repr(C)]

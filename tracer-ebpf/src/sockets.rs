@@ -4,12 +4,12 @@ use aya_ebpf::{macros::map, maps::LruHashMap};
 use tracer_common::{
     Kind,
     record::{Header, MapLoss},
-    tcp::{CALL_CLOSE, Call, Question, SOCKETS_MAP, SocketState},
+    tcp::{CALL_CLOSE, CALL_POLLER, Call, Question, SOCKETS_MAP, SocketState},
 };
 
 use crate::{
     emit,
-    kernel::{Route, Sock, now},
+    kernel::{Route, Sock, now, polls_ring},
     shared::shared,
 };
 
@@ -140,6 +140,12 @@ pub(crate) const NO_CALL: Call = Call {
     ifindex: 0,
     flags: 0,
 };
+
+/// The `CALL_*` bit of a call that `current` made.
+#[inline(always)]
+pub(crate) fn caller() -> u32 {
+    if polls_ring() { CALL_POLLER } else { 0 }
+}
 
 /// Emits the record of a call.
 #[inline(always)]

@@ -27,7 +27,7 @@ pub(crate) use self::{
     lock::FileLock,
     net::*,
     run_queue::{CfsRq, Context, TaskGroup, UNKNOWN, context, throttled_on},
-    work::current_work_function,
+    work::{current_work_function, polls_ring},
 };
 
 /// The facts that user space found about this kernel.

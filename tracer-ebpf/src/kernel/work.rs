@@ -1,4 +1,4 @@
-//! Kernel workers: the function that a kworker runs, or ran last.
+//! Threads of the kernel that work for others: the function that a kworker runs, or ran last, and pollers of rings.
 
 use aya_ebpf::helpers::bpf_get_current_task;
 
@@ -6,6 +6,10 @@ use super::{Task, config, has, untyped};
 
 /// `PF_WQ_WORKER`, 5.10 to 7.2.
 const PF_WQ_WORKER: u32 = 0x20;
+/// `PF_IO_WORKER`, 5.12 to 7.2: works for a ring of a process, as one of its threads.
+const PF_IO_WORKER: u32 = 0x10;
+/// How `io_sq_thread()` names itself, 5.12 to 7.2; the process follows.
+const POLLER: u64 = u64::from_ne_bytes(*b"iou-sqp-");
 
 impl Task {
     /// Is it a kworker, on a kernel that shows the functions of kworkers?
@@ -31,6 +35,18 @@ pub(crate) fn current_work_function() -> u64 {
         return 0;
     }
     function(untyped(task, config!(offsets.task_kthread), 0))
+}
+
+/// Does `current` poll a ring of its process (`IORING_SETUP_SQPOLL`)? Before 5.12 such a thread belongs to no process.
+#[inline(always)]
+pub(crate) fn polls_ring() -> bool {
+    if !has(config!(offsets.task_flags)) || !has(config!(offsets.task_comm)) {
+        return false;
+    }
+    // SAFETY: a helper without arguments; its result has no type on 5.10.
+    let task = unsafe { bpf_get_current_task() } as *const u8;
+    untyped(task, config!(offsets.task_flags), 0) & PF_IO_WORKER != 0
+        && untyped(task, config!(offsets.task_comm), 0_u64) == POLLER
 }
 
 #[inline(always)]

@@ -23,7 +23,7 @@ use crate::{
     filter::is_target,
     histograms,
     kernel::{SOCK_NOSPACE, Skb, Sock, current, now},
-    sockets::{self, NO_CALL, emit_call},
+    sockets::{self, NO_CALL, caller, emit_call},
 };
 
 /// `sock_send_length(struct sock *sk, int ret, int flags)`, 6.3 and later: a send of any family returned, in its caller's context.
@@ -85,7 +85,7 @@ fn sent(sk: Sock, result: i32) {
         unsent_bytes: write_seq.wrapping_sub(snd_nxt),
         unacked_bytes: snd_nxt.wrapping_sub(tcp.snd_una()),
         ifindex: state.ifindex,
-        flags: CALL_SEND | nospace,
+        flags: CALL_SEND | nospace | caller(),
         ..NO_CALL
     };
     emit_call(&call, now);
@@ -129,6 +129,7 @@ fn received(sk: Sock, result: i32) {
             pid,
             tid,
             ifindex: state.ifindex,
+            flags: caller(),
             ..NO_CALL
         },
         now,

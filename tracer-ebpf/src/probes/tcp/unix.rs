@@ -11,7 +11,7 @@ use crate::{
     emit,
     filter::is_target,
     kernel::{Sock, current, now},
-    sockets::{self, NO_CALL, emit_call},
+    sockets::{self, NO_CALL, caller, emit_call},
 };
 
 /// A call on a socket that is not TCP's returned, in its caller's context.
@@ -39,7 +39,7 @@ pub(super) fn called(sk: Sock, result: i32, flags: u32) {
             result: i64::from(result),
             pid,
             tid,
-            flags,
+            flags: flags | caller(),
             ..NO_CALL
         },
         now,
