@@ -13,8 +13,12 @@ use std::{
 };
 
 use super::{
-    epoll::targets, futex::is_own, numbers_in, peek::peek, socket::socket_inode,
-    system_call::SystemCall,
+    epoll::targets,
+    futex::is_own,
+    numbers_in,
+    peek::peek,
+    socket::socket_inode,
+    system_call::{SystemCall, is_narrow, numbers},
 };
 
 /// A process with more descriptors is not looked at: the kernel locks an `epoll` set while it lists it.
@@ -31,23 +35,6 @@ const POLL_READS: i16 = libc::POLLIN | libc::POLLPRI | libc::POLLRDNORM | libc::
 /// The events that the answer to a connect causes.
 const WRITES: u32 = (libc::EPOLLOUT | libc::EPOLLWRNORM) as u32;
 const POLL_WRITES: i16 = libc::POLLOUT | libc::POLLWRNORM;
-
-/// Calls that only some architectures have, where others have nothing of these numbers; and one that `libc` lacks.
-mod numbers {
-    #[cfg(target_arch = "x86_64")]
-    pub(super) use libc::{SYS_epoll_wait as EPOLL_WAIT, SYS_poll as POLL, SYS_select as SELECT};
-    #[cfg(target_arch = "x86_64")]
-    pub(super) const IO_PGETEVENTS: i64 = 333;
-    #[cfg(not(target_arch = "x86_64"))]
-    pub(super) const EPOLL_WAIT: i64 = -2;
-    #[cfg(not(target_arch = "x86_64"))]
-    pub(super) const POLL: i64 = -3;
-    #[cfg(not(target_arch = "x86_64"))]
-    pub(super) const SELECT: i64 = -4;
-    /// Of `include/uapi/asm-generic/unistd.h`.
-    #[cfg(not(target_arch = "x86_64"))]
-    pub(super) const IO_PGETEVENTS: i64 = 292;
-}
 
 /// A thread.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,6 +53,8 @@ pub(super) struct Sleeper {
 enum File {
     Socket(u64),
     Epoll,
+    Ring,
+    Event,
     Signals,
     Pipe,
     Other,
@@ -77,6 +66,8 @@ pub(super) struct Descriptors {
     all: BTreeMap<u64, File>,
     /// Inodes of the sockets among them.
     sockets: BTreeSet<u64>,
+    /// Has it a ring of `io_uring`? Through that, or an `eventfd` that the ring rings, a thread may notice anything.
+    pub(super) has_ring: bool,
     /// The `epoll` sets that were read. A pool's threads may all wait on one, with thousands of connections, and the kernel locks it
     /// while it lists them.
     read: RefCell<BTreeMap<u64, Option<Rc<Set>>>>,
@@ -93,7 +84,7 @@ pub(super) struct Set {
 }
 
 impl Descriptors {
-    /// `None` if there are too many, or one through which the process may hear anything.
+    /// `None` if there are too many.
     pub(super) fn of(pid: u32) -> Option<Self> {
         let folder = format!("/proc/{pid}/fd");
         let mut all = BTreeMap::new();
@@ -105,7 +96,8 @@ impl Descriptors {
             let link = link.into_os_string();
             let file = match (socket_inode(&link), link.to_str()) {
                 (Some(inode), _) => File::Socket(inode),
-                (_, Some("anon_inode:[io_uring]")) => return None,
+                (_, Some("anon_inode:[io_uring]")) => File::Ring,
+                (_, Some("anon_inode:[eventfd]")) => File::Event,
                 (_, Some("anon_inode:[eventpoll]")) => File::Epoll,
                 (_, Some("anon_inode:[signalfd]")) => File::Signals,
                 (_, Some(name)) if name.starts_with("pipe:") => File::Pipe,
@@ -125,10 +117,12 @@ impl Descriptors {
             _ => None,
         };
         let sockets = all.values().filter_map(inode).collect();
+        let has_ring = all.values().any(|file| *file == File::Ring);
         Self {
             pid,
             all,
             sockets,
+            has_ring,
             read: RefCell::default(),
         }
     }
@@ -222,6 +216,7 @@ impl Descriptors {
         // An `int` leaves the upper half of its register undefined.
         match self.all.get(&(fd & 0xffff_ffff))? {
             File::Socket(inode) => Some(Some(*inode)),
+            File::Ring | File::Event if self.has_ring => None,
             _ => Some(None),
         }
     }
@@ -243,6 +238,7 @@ impl Descriptors {
             let reads = target.events & READS != 0;
             match self.all.get(&target.fd)? {
                 File::Epoll if is_within => return None,
+                File::Ring | File::Event if self.has_ring => return None,
                 File::Epoll if reads => set.inodes.extend(self.read_set(target.fd, true)?.inodes),
                 File::Signals => set.signals = true,
                 File::Pipe => {}
@@ -307,14 +303,6 @@ impl Descriptors {
     }
 }
 
-/// Is it a line of a program of 32 bits? The last but one word of nine is its stack pointer.
-pub(super) fn is_narrow(line: &[u8]) -> bool {
-    let words = str::from_utf8(line).unwrap_or_default();
-    let pointer = words.split_ascii_whitespace().nth(7);
-    let pointer = pointer.and_then(|word| u64::from_str_radix(word.strip_prefix("0x")?, 16).ok());
-    pointer.is_none_or(|pointer| pointer >> 32 == 0)
-}
-
 #[cfg(test)]
 mod tests {
     use std::{
@@ -359,6 +347,20 @@ mod tests {
             heard("3 0x3 0x0 0x0 0x0 0x0 0x0 0xffcc1230 0xf7f01549\n"),
             None
         );
+    }
+
+    #[test]
+    fn beside_a_ring_a_thread_hears_what_it_reads_unless_the_ring_or_an_event_wakes_it() {
+        let files = [(3, File::Socket(7)), (4, File::Event), (5, File::Other)];
+        let without = own(files);
+        let with = own(files.into_iter().chain([(6, File::Ring)]));
+        let read = |all: &Descriptors, fd| {
+            let line = line(libc::SYS_read, [fd, 0, 0, 0, 0, 0]);
+            all.sleeper(9, line.as_bytes()).map(|found| found.inodes)
+        };
+        let of = |all: &Descriptors| [3, 4, 5].map(|fd| read(all, fd));
+        assert_eq!(of(&without), [Some(vec![7]), Some(vec![]), Some(vec![])]);
+        assert_eq!(of(&with), [Some(vec![7]), None, Some(vec![])]);
     }
 
     #[test]

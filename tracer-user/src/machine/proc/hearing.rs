@@ -11,6 +11,7 @@ use super::{
     SmallFiles,
     descriptors::{self, Descriptors, Sleeper},
     numbers_in,
+    process::Stat,
 };
 use crate::functions::plain;
 
@@ -69,6 +70,10 @@ impl Hearing {
             if Instant::now() >= until {
                 return None;
             }
+            // Such a thread notices what comes. The program does so only when one of its own threads takes that from the ring.
+            if descriptors.has_ring && works_for_ring(&mut lines, pid, *tid) {
+                continue;
+            }
             match lines.read(format_args!("/proc/{pid}/task/{tid}/syscall")) {
                 Some(line) => sleepers.push(descriptors.sleeper(*tid, line)?),
                 None => _ = gone.insert(*tid),
@@ -86,8 +91,11 @@ impl Hearing {
     }
 
     /// Inodes of what the `epoll` sets of the process would notice something on, if threads waited on them; `None` if a set cannot be
-    /// read.
+    /// read, or a ring may have any.
     pub(super) fn registered(&self) -> Option<BTreeSet<u64>> {
+        if self.descriptors.has_ring {
+            return None;
+        }
         let mut inodes = BTreeSet::new();
         for fd in self.descriptors.sets() {
             inodes.extend(&self.descriptors.set(fd)?.inodes);
@@ -105,6 +113,13 @@ pub(super) fn has_too_many_threads(pid: u32) -> bool {
 pub(super) fn has_too_many_descriptors(pid: u32) -> bool {
     let all = numbers_in(&format!("/proc/{pid}/fd"));
     all.take(descriptors::MOST + 1).count() > descriptors::MOST
+}
+
+/// Is it a thread of the kernel that works for a ring of the process?
+fn works_for_ring(files: &mut SmallFiles, pid: u32, tid: u32) -> bool {
+    let line = files.read(format_args!("/proc/{pid}/task/{tid}/stat"));
+    let stat = line.and_then(Stat::parse);
+    stat.is_some_and(|stat| stat.works_for_ring())
 }
 
 fn threads(pid: u32) -> impl Iterator<Item = u32> {

@@ -8,6 +8,9 @@ use crate::event::Process;
 /// `PF_KTHREAD` of `include/linux/sched.h`: the same bit since 2.6.27.
 const KERNEL_THREAD: u32 = 0x0020_0000;
 
+/// `PF_IO_WORKER`, 5.12 to 7.2.
+const RING_THREAD: u32 = 0x10;
+
 /// Most bytes kept of a command line: it may have megabytes, and no reader needs more.
 const LONGEST_CMDLINE: u64 = 4096;
 
@@ -53,6 +56,11 @@ impl Stat {
     /// Is it a thread of the kernel?
     pub(crate) fn is_kernel_thread(&self) -> bool {
         self.flags & KERNEL_THREAD != 0
+    }
+
+    /// Is it a thread of the kernel that works for a ring of `io_uring`, as one of the threads of its process?
+    pub(super) fn works_for_ring(&self) -> bool {
+        self.flags & RING_THREAD != 0
     }
 
     /// Start, nanoseconds since boot.

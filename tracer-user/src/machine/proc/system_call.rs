@@ -15,6 +15,23 @@ pub(super) fn each_call(pid: u32, mut see: impl FnMut(u32, &[u8])) {
     }
 }
 
+/// Calls that only some architectures have, where others have nothing of these numbers; and one that `libc` lacks.
+pub(super) mod numbers {
+    #[cfg(target_arch = "x86_64")]
+    pub(in super::super) use libc::{SYS_epoll_wait as EPOLL_WAIT, SYS_poll as POLL, SYS_select as SELECT};
+    #[cfg(target_arch = "x86_64")]
+    pub(in super::super) const IO_PGETEVENTS: i64 = 333;
+    #[cfg(not(target_arch = "x86_64"))]
+    pub(in super::super) const EPOLL_WAIT: i64 = -2;
+    #[cfg(not(target_arch = "x86_64"))]
+    pub(in super::super) const POLL: i64 = -3;
+    #[cfg(not(target_arch = "x86_64"))]
+    pub(in super::super) const SELECT: i64 = -4;
+    /// Of `include/uapi/asm-generic/unistd.h`.
+    #[cfg(not(target_arch = "x86_64"))]
+    pub(in super::super) const IO_PGETEVENTS: i64 = 292;
+}
+
 /// A system call of a sleeping thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SystemCall {
@@ -94,6 +111,14 @@ const ON_FIRST: [i64; 16] = [
     libc::SYS_fallocate,
     libc::SYS_ftruncate,
 ];
+
+/// Is it a line of a program of 32 bits? The last but one word of nine is its stack pointer.
+pub(super) fn is_narrow(line: &[u8]) -> bool {
+    let words = str::from_utf8(line).unwrap_or_default();
+    let pointer = words.split_ascii_whitespace().nth(7);
+    let pointer = pointer.and_then(|word| u64::from_str_radix(word.strip_prefix("0x")?, 16).ok());
+    pointer.is_none_or(|pointer| pointer >> 32 == 0)
+}
 
 #[cfg(test)]
 mod tests {

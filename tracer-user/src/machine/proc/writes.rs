@@ -19,13 +19,12 @@ use std::{
 use super::{
     SmallFiles,
     accepted::{as_text, is_accepted_unix, is_unix, name},
-    descriptors::is_narrow,
     hearing::function,
     numbers_in,
     peek::peek,
     process_descriptor,
     readers::{End, Readers, readers},
-    system_call::SystemCall,
+    system_call::{SystemCall, is_narrow},
     unanswered::copied,
     unix::Listed,
 };
