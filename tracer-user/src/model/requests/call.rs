@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use tracer_common::tcp::{CALL_CLOSE, CALL_SEND};
+use tracer_common::tcp::{CALL_CLOSE, CALL_POLLER, CALL_SEND};
 
 use super::{
     Beside, Requests,
     connection::{self, Connection, Role, Turn},
+    hands::Hands,
     turns::own,
 };
 use crate::{
@@ -83,6 +84,9 @@ impl Requests {
             self.came_to_ask(beside.threads, call);
             return self.closed(beside, call.socket);
         }
+        if call.flags & CALL_POLLER != 0 {
+            beside.threads.polls(call.tid);
+        }
         let is_send = call.flags & CALL_SEND != 0;
         if call.result > 0 {
             self.is_answered(beside.threads, call);
@@ -154,11 +158,7 @@ impl Requests {
         }
         let open = self.turn(call.socket);
         if open.is_some_and(|turn| turn.sent_ns.is_none()) {
-            if let Some(turn) = self.turn_mut(call.socket) {
-                turn.unheard = None;
-            }
-            self.judge(beside, call.socket, call.ns, call.tid, Class::Network);
-            return;
+            return self.more_came(beside, call);
         }
         let after = open.and_then(|turn| turn.sent_ns).unwrap_or(0);
         self.came_to_ask(beside.threads, call);
@@ -174,6 +174,21 @@ impl Requests {
         self.asked(beside.names, beside.threads, call);
         self.open_turn(beside.threads, call, begin);
         self.judge(beside, call.socket, call.ns, call.tid, Class::Other);
+    }
+
+    /// More came on a connection on which an answer is owed: the rest of what is asked, or one more request (HTTP/2, pipelining). Whoever
+    /// received it has waited for that, as far as nobody else had the request. What others did is known when they are done.
+    fn more_came(&mut self, beside: &mut Beside<'_>, call: &Call) {
+        let (socket, tid) = (call.socket, call.tid);
+        let Some(turn) = self.turn_mut(socket) else {
+            return;
+        };
+        turn.unheard = None;
+        if !turn.blocked && Hands::has_given(beside.threads, tid, socket, turn.begin_ns) {
+            turn.came = Some((call.ns, tid));
+            return;
+        }
+        self.judge(beside, socket, call.ns, tid, Class::Network);
     }
 
     /// A request began, at 0 if nobody saw when.
@@ -203,7 +218,7 @@ impl Requests {
         let owed = self.owed(beside.threads, call.socket, &turn, call.tid);
         let waiting = match &turn {
             turn if turn.blocked => Class::Network,
-            turn if answered > turn.judged_ns => Class::Upstream,
+            turn if answered > turn.came.map_or(turn.judged_ns, |(ns, _)| ns) => Class::Upstream,
             _ => owed.unwrap_or(Class::Other),
         };
         let may_be_none = owed.is_none() && waiting == Class::Other;

@@ -31,6 +31,9 @@ pub(crate) struct Turn {
     pub(crate) seat: u64,
     /// Up to when it is judged.
     pub(crate) judged_ns: u64,
+    /// More came from the client while others had the request: when last, ns, and the thread that received it. The time until then is
+    /// not judged yet.
+    pub(crate) came: Option<(u64, u32)>,
     /// Last send so far.
     pub(crate) sent_ns: Option<u64>,
     /// What was sent last on the connection, for this request or one before, left something that did not fit.
@@ -62,6 +65,7 @@ impl Turn {
             tid,
             seat: 0,
             judged_ns,
+            came: None,
             sent_ns: None,
             blocked: false,
             blocked_ns: 0,

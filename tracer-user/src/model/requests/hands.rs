@@ -26,6 +26,8 @@ pub(super) struct Hands {
     /// Can nobody but its own process end the owner's sleep? Then what it waits for in one that a timer ended is let go at the end of
     /// the next.
     goes_on: bool,
+    /// Does the owner poll a ring for threads that are known? It works for none of its requests then.
+    polls: bool,
 }
 
 /// What hands did in a wait of the owner that its own time line does not show.
@@ -43,6 +45,8 @@ impl Hands {
     /// what the owner waited for.
     ///
     /// If the owner is known to wait for its own process alone (`waiting` is a lock), each one that woke it may have had something.
+    ///
+    /// One that polls a ring gives all to those that take from it.
     pub(super) fn of(
         threads: &Threads,
         owner: u32,
@@ -55,7 +59,11 @@ impl Hands {
         let Some(thread) = threads.get(owner) else {
             return Self::default();
         };
-        let given = given(thread, socket, since);
+        let takers = threads.takers(owner);
+        let given = match takers {
+            [] => given(thread, socket, since),
+            takers => takers.to_vec(),
+        };
         let goes_on = waiting == Class::Lock;
         let ended = |wait: &&OwnWait| (begin..=now).contains(&wait.end_ns) && wait.by != owner;
         let back = thread.woken_by.back().filter(ended);
@@ -82,7 +90,31 @@ impl Hands {
             tids,
             released,
             goes_on,
+            polls: !takers.is_empty(),
         }
+    }
+
+    /// Does the owner poll a ring for threads that are known?
+    pub(super) fn polls(&self) -> bool {
+        self.polls
+    }
+
+    /// Did `owner` give the request of a connection to others since that came?
+    pub(super) fn has_given(threads: &Threads, owner: u32, socket: u64, since: u64) -> bool {
+        let gave = |thread: &Thread| !given(thread, socket, since).is_empty();
+        !threads.takers(owner).is_empty() || threads.get(owner).is_some_and(gave)
+    }
+
+    /// Those of them that brought something back: they woke the owner since `since`, or send the answer. Others may write a log.
+    pub(super) fn that_came_back(mut self, threads: &Threads, since: u64, sender: u32) -> Self {
+        if let Some(owner) = threads.get(self.owner).filter(|_| !self.polls) {
+            let woke = |tid: u32| {
+                let mut waits = owner.woken_by.iter();
+                waits.any(|wait| wait.by == tid && wait.end_ns >= since)
+            };
+            self.tids.retain(|tid| *tid == sender || woke(*tid));
+        }
+        self
     }
 
     /// The owner waited for work in `[begin, end]`, or in a part of it: what is idle of `waited` becomes what the busiest hand did
@@ -134,7 +166,7 @@ impl Hands {
         let others = others.filter(|tid| Some(**tid) != ended_by);
         let did = others.filter_map(|tid| threads.get(*tid));
         let did = did.map(|thread| {
-            let spent = thread.between(begin, end);
+            let spent = thread.without_polling(&thread.between(begin, end));
             let mut did = spent.certain;
             for class in Class::ALL.into_iter().filter(|class| *class != Class::Idle) {
                 did[class.index()] += spent.tentative[class.index()];

@@ -11,7 +11,7 @@ use crate::{
         account::Charge,
         books::{Budget, Holder, PlaceId},
         links::SendWait,
-        threads::{Asked, Questions, Spent, Whom, charge_ends, note_naps},
+        threads::{Asked, Questions, Spent, Thread, Whom, charge_ends, note_naps},
     },
 };
 
@@ -27,6 +27,8 @@ const NO_SOCKET: u64 = 0;
 /// A part of a turn in which one thread lived that worked on it.
 struct Life<'a> {
     tid: u32,
+    /// Who asked others for it.
+    asker: u32,
     /// Begin and end of the part, ns.
     begin: u64,
     end: u64,
@@ -46,6 +48,24 @@ impl Requests {
         beside: &mut Beside<'_>,
         socket: u64,
         now: u64,
+        tid: u32,
+        waiting: Class,
+    ) {
+        let turn = self.turn_mut(socket);
+        if let Some((ns, receiver)) = turn.and_then(|turn| turn.came.take()) {
+            let until = (ns.min(now), Some(tid));
+            self.judge_part(beside, socket, until, receiver, Class::Network);
+        }
+        self.judge_part(beside, socket, (now, None), tid, waiting);
+    }
+
+    /// The same of a part up to `now`. While `tid` waited for what the client sends, others may have had the request, for whom `sender`
+    /// sends the answer.
+    fn judge_part(
+        &mut self,
+        beside: &mut Beside<'_>,
+        socket: u64,
+        (now, sender): (u64, Option<u32>),
         tid: u32,
         waiting: Class,
     ) {
@@ -69,12 +89,14 @@ impl Requests {
         let asked = turn.map(|turn| self.asked_for_turn(beside.threads, turn, tid));
         let questions = &asked.unwrap_or_default();
         // Only of a wait that nothing explains it is asked who else had the request.
+        let threads = &*beside.threads;
+        let all = |answered| Hands::of(threads, tid, socket, since, (begin, now), answered, waiting);
         let mut hands = match waiting {
-            Class::Other | Class::Lock => {
-                let threads = &*beside.threads;
-                Hands::of(threads, tid, socket, since, (begin, now), answered, waiting)
-            }
-            _ => Hands::default(),
+            Class::Other | Class::Lock => all(answered),
+            _ if threads.is_poller(tid) => all(true),
+            _ => sender.map_or_else(Hands::default, |sender| {
+                all(true).that_came_back(threads, since, sender)
+            }),
         };
         // Judge each thread that lived a part of this time. Before a thread was born, the one that forked it had its work.
         let (mut tid, mut end, mut known_ns) = (tid, now, 0);
@@ -85,6 +107,7 @@ impl Requests {
             let (from, parent) = (thread.begin_ns.clamp(begin, end), thread.parent);
             let life = Life {
                 tid,
+                asker: tid,
                 begin: from,
                 end,
                 waiting,
@@ -92,7 +115,7 @@ impl Requests {
                 hands: std::mem::take(&mut hands),
             };
             known_ns += self.judge_life(beside, socket, &life);
-            self.confirm(beside, socket, &life);
+            self.confirm_of(beside, socket, &life);
             if picked_up {
                 let caller = self.caller(socket);
                 self.clients.worked(tid, caller, from, end);
@@ -117,7 +140,7 @@ impl Requests {
         };
         let threads = &*beside.threads;
         let mut known_ns = 0;
-        thread.for_each_piece(life.begin, life.end, |from, to, spent| {
+        threads.for_each_piece(life.tid, (life.begin, life.end), |from, to, spent| {
             turn.blocked_ns += spent.blocked();
             let mut tentative = spent.tentative;
             life.questions.explain((from, to), &mut tentative);
@@ -144,7 +167,8 @@ impl Requests {
         });
         let span = (life.begin, life.end);
         let behind = thread.work.long_for_others(socket, span, LONG_WORK_NS);
-        let behind: Vec<(u64, u64)> = behind.collect();
+        // One that polls never ends its work.
+        let behind: Vec<(u64, u64)> = behind.filter(|_| !life.hands.polls()).collect();
         self.stood_behind(socket, &behind);
         known_ns
     }
@@ -176,6 +200,7 @@ impl Requests {
         thread.for_each_piece(since, end, add);
         let life = Life {
             tid,
+            asker: tid,
             begin,
             end,
             waiting: Class::Other,
@@ -183,6 +208,25 @@ impl Requests {
             hands: Hands::default(),
         };
         self.confirm(beside, NO_SOCKET, &life);
+    }
+
+    /// The same as [`Self::confirm`]. For one that polls a ring, the thread waits that takes from it.
+    fn confirm_of(&mut self, beside: &mut Beside<'_>, socket: u64, life: &Life<'_>) {
+        let Some(taker) = beside.threads.takers(life.tid).first().copied() else {
+            return self.confirm(beside, socket, life);
+        };
+        // It may sleep, and the record of that come later.
+        let known_ns = beside.threads.get(taker).map(Thread::known_ns);
+        let of_taker = Life {
+            tid: taker,
+            asker: life.tid,
+            begin: life.begin,
+            end: life.end.min(known_ns.unwrap_or(0)),
+            waiting: life.waiting,
+            questions: life.questions,
+            hands: Hands::default(),
+        };
+        self.confirm(beside, socket, &of_taker);
     }
 
     /// The thread owned a request meanwhile: its waits for work were no idling.
@@ -203,7 +247,7 @@ impl Requests {
         // Who is charged with what nothing explains.
         let held = match waiting {
             Class::Upstream => {
-                let asked = self.asked_place(beside, tid);
+                let asked = self.asked_place(beside, life.asker);
                 asked.map(|place| (Resource::Upstream, Some(place), Holder::Peer))
             }
             Class::Lock => Some((Resource::Lock, None, Holder::OwnLock)),

@@ -40,7 +40,7 @@ impl Requests {
         let asked = self.asked_for_turn(threads, turn, call.tid);
         // What is forgotten is of a long silence, in which the thread had other things to do.
         let (mut busy, mut woken_ns) = (0, None);
-        thread.for_each_piece(sent_ns, call.ns, |from, to, spent| {
+        threads.for_each_piece(call.tid, (sent_ns, call.ns), |from, to, spent| {
             let mut waited = spent.tentative;
             asked.explain((from, to), &mut waited);
             hands.explain(threads, (from, to), &mut waited);
@@ -67,7 +67,13 @@ impl Requests {
         if thread.is_some_and(|thread| for_process_ns(thread, turn, since) > age / 2) {
             return false;
         }
-        let spent = thread.map_or(0, |thread| thread.between(turn.judged_ns, now).blocked());
+        let blocked = |tid| {
+            let thread = threads.get(tid);
+            thread.map_or(0, |thread| thread.between(turn.judged_ns, now).blocked())
+        };
+        // Whoever takes from a ring works for the requests of the thread that polls it.
+        let takers = threads.takers(tid).iter().map(|taker| blocked(*taker));
+        let spent = takers.fold(blocked(tid), u64::max);
         let asked = self.asked_for_turn(threads, turn, tid);
         let spent = spent + asked.owed_ns(since, now);
         // Time blocked before a send belongs to another wait.

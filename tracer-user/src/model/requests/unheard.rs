@@ -252,7 +252,9 @@ impl Requests {
         if is_old || (sight.registered && self.serves_others(threads, socket, sight.pid)) {
             return None;
         }
-        let deaf = self.unheard.deaf(sight.pid, tid);
+        // What one that polls a ring receives is owed by whoever takes it.
+        let owner = threads.takers(tid).first().copied().unwrap_or(tid);
+        let deaf = self.unheard.deaf(sight.pid, owner);
         // Only a thread of its own process can end such a sleep, so nobody else holds what it waits for.
         let is_own = deaf.is_some_and(|deaf| deaf.own);
         Some(if is_own { Class::Lock } else { Class::Other })

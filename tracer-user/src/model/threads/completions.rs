@@ -1,7 +1,8 @@
 //! Asynchronous I/O: a thread that waits for completions waits for the disks on which they are.
 //!
 //! Such a thread sleeps where an event loop sleeps too. The stack alone does not tell one from the other. While a request of its
-//! own is in flight, it waits for a disk; else it waits for work. A request that another thread waits for itself is not counted.
+//! own is in flight, it waits for a disk; else it waits for work. A request that another thread waits for itself is not counted. One that
+//! the thread of the kernel queued that polls its ring is its own.
 
 use std::collections::VecDeque;
 
@@ -132,6 +133,9 @@ impl Threads {
         requests.push_back(on_disk);
         if io.flags & IO_READAHEAD == 0 {
             self.explain(account, io.tid, on_disk, Completions::Reaped);
+            for taker in self.takers(io.tid).to_vec() {
+                self.explain(account, taker, on_disk, Completions::Reaped);
+            }
         }
     }
 
@@ -168,6 +172,7 @@ impl Threads {
         if kind == Completions::Never {
             return false;
         }
+        self.takes(wait);
         if kind == Completions::Reaped {
             self.requested.reapers.insert(wait.tid);
         }
@@ -241,13 +246,14 @@ impl Threads {
         if during.is_empty() {
             return Vec::new();
         }
+        let poller = self.living.get(&wait.tid).and_then(|thread| thread.poller);
         let woken = Woken {
             at_ns: match wait.waking_ns {
                 0 => until,
                 ns => ns,
             },
             by_completion: self.by_completion(names, wait),
-            poller: (kind == Completions::Reaped
+            poller: ((kind == Completions::Reaped || poller == Some(wait.waker_tid))
                 && wait.flags & WAIT_TASK_WAKER != 0
                 && wait.waker_pid == wait.pid)
                 .then_some(wait.waker_tid),
@@ -257,7 +263,8 @@ impl Threads {
                 .iter()
                 .any(|known| self.helps(wait, known) && woken.by(&known.request));
         let counts = |known: &&&OnDisk| {
-            if known.request.tid != wait.tid {
+            let is_own = known.request.tid == wait.tid || poller == Some(known.request.tid);
+            if !is_own {
                 return helped && self.helps(wait, known);
             }
             let prompt = woken.by(&known.request);
@@ -314,9 +321,12 @@ struct Woken {
 impl Woken {
     /// May the completion of this request have been the waker?
     fn by(&self, request: &Request) -> bool {
-        let queued = |tid| request.tid == tid && request.flags & IO_READAHEAD == 0;
         let late = match self.by_completion {
-            _ if self.poller.is_some_and(queued) => SLACK_NS,
+            // What is read ahead ends a sleep only when a page of it is wanted at that moment.
+            _ if self.poller == Some(request.tid) => match request.flags & IO_READAHEAD {
+                0 => SLACK_NS,
+                _ => PROMPT_NS,
+            },
             Some(true) => SLACK_NS,
             Some(false) => return false,
             None => PROMPT_NS,

@@ -8,6 +8,7 @@ mod hand;
 mod locks;
 mod owned;
 mod past;
+mod pollers;
 mod questions;
 mod readers;
 mod reaps;
@@ -179,10 +180,14 @@ impl Threads {
         self.living.get_mut(&tid)
     }
 
-    /// Has the thread a request?
+    /// Has the thread a request, or the one that polls its ring?
     pub(super) fn serves(&self, tid: u32) -> bool {
-        let thread = self.living.get(&tid);
-        thread.is_some_and(|thread| !thread.turns.is_empty())
+        let has = |thread: &Thread| !thread.turns.is_empty();
+        let Some(thread) = self.living.get(&tid) else {
+            return false;
+        };
+        let poller = thread.poller.and_then(|poller| self.living.get(&poller));
+        has(thread) || poller.is_some_and(has)
     }
 
     /// May a thread wait for a single answer? It has one request, or none and its process or another thread of the target gives it work.

@@ -117,10 +117,20 @@ pub(crate) fn takes(stack: &[String]) -> bool {
     has_any(stack, TAKES)
 }
 
+/// Messages, what is done or to be done for a ring of `io_uring`.
+const BROUGHT: &[&str] = &[
+    "do_msgrcv",
+    "do_mq_timedreceive",
+    "io_cqring_wait*",
+    "io_sq_thread*",
+    "io_wq_worker",
+    "io_wqe_worker",
+];
+
 /// Does it sleep until another task brings something: bytes, a message, or its own end?
 #[must_use]
 pub(crate) fn is_brought(stack: &[String]) -> bool {
-    takes(stack) || reaps_child(stack) || has_any(stack, &["do_msgrcv", "do_mq_timedreceive"])
+    takes(stack) || reaps_child(stack) || has_any(stack, BROUGHT)
 }
 
 /// Does it sleep until a child ends?

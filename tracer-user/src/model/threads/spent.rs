@@ -20,6 +20,14 @@ impl Spent {
         blocked.map(|class| self.certain[class.index()]).sum()
     }
 
+    /// The same of a thread that polls: it has a CPU while it waits for work, too.
+    #[must_use]
+    pub(crate) fn without_polling(mut self) -> Self {
+        let on_cpu = std::mem::take(&mut self.certain[Class::OnCpu.index()]);
+        self.tentative[Class::Idle.index()] += on_cpu;
+        self
+    }
+
     /// Adds what was done in another time.
     pub(super) fn add(&mut self, other: &Self) {
         for class in Class::ALL.map(Class::index) {

@@ -93,6 +93,10 @@ pub(crate) struct Thread {
     pub(crate) bystander: Option<u32>,
     /// Thread that forked it in the window.
     pub(crate) parent: Option<u32>,
+    /// If it polls rings: the threads that take from them what it has done, the last first.
+    pub(super) takers: Option<Vec<u32>>,
+    /// The thread that polls the ring from which it takes.
+    pub(super) poller: Option<u32>,
     /// Function stack in which it slept at attach.
     pub(crate) seed: Vec<String>,
     /// State letter at attach; `None` for a thread born in the window.
@@ -139,6 +143,8 @@ impl Thread {
             for_process: None,
             bystander: None,
             parent: None,
+            takers: None,
+            poller: None,
             seed: Vec::new(),
             seed_state: None,
             unexplained: VecDeque::new(),
@@ -315,6 +321,15 @@ impl Thread {
             }
         });
         waits
+    }
+
+    /// What it did, as far as that was more than to look whether there is something to do.
+    #[must_use]
+    pub(crate) fn without_polling(&self, spent: &Spent) -> Spent {
+        match self.takers {
+            Some(_) => spent.without_polling(),
+            None => *spent,
+        }
     }
 
     /// Is the last that is known of it a wait for work?

@@ -72,7 +72,7 @@ impl Threads {
 
 /// What a thread did in a sleep of another that it ended, by class; `Idle` stands for what is not known of it.
 pub(super) fn meanwhile(waker: &Thread, (begin, end): (u64, u64)) -> Budget {
-    let spent = waker.between(begin, end);
+    let spent = waker.without_polling(&waker.between(begin, end));
     let mut sum = Budget::default();
     for (sum, (certain, waiting)) in sum
         .iter_mut()

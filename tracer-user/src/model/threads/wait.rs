@@ -332,9 +332,7 @@ impl Threads {
         let has_waker = hand.is_own;
         let interrupt =
             wait.flags & WAIT_NO_WAKER != 0 || self.woken_by_interrupt(wait) == Some(true);
-        let owner = self.living.get(&wait.tid);
-        let owes = owner.is_some_and(|thread| !thread.turns.is_empty());
-        let ended_by = owes.then(|| self.ender(names, wait));
+        let ended_by = self.serves(wait.tid).then(|| self.ender(names, wait));
         if let Some(thread) = self.living.get_mut(&wait.tid) {
             thread.bystander = interrupt.then_some(wait.waker_pid);
             if let Some(ended_by) = ended_by {

@@ -1,0 +1,63 @@
+//! Several requests on one connection at once, as HTTP/2 and pipelining have them.
+
+use super::*;
+
+const LOOP: u32 = SERVER;
+const CLIENT: u64 = 9;
+/// Stack of a thread of a pool.
+const FUTEX: u64 = 40;
+
+/// The loop receives at 10, and wakes a worker at 11 that reads from the disk until 60. More comes at 30.
+fn begins() -> Vec<Event> {
+    let mut events = vec![Event::Wait(first(LOOP, 10, 0))];
+    events.extend([
+        receive(LOOP, CLIENT, 10, 10),
+        until_thread((SERVER, LOOP), sleep(WORKER, 2, 11, FUTEX)),
+        sleep(LOOP, 12, 30, EPOLL),
+        receive(LOOP, CLIENT, 30, 30),
+    ]);
+    events
+}
+
+fn played(events: impl IntoIterator<Item = Event>, end_ms: u64) -> Books {
+    let pool = stack(FUTEX, &["schedule", "futex_wait", "do_futex"]);
+    let known = [pool].into_iter().chain(running(WORKER));
+    books(sleeper(known.chain(begins()).chain(events)), end_ms)
+}
+
+#[test]
+fn one_more_request_on_a_connection_is_not_what_the_first_one_waited_for() {
+    let books = played(
+        [
+            sleep(WORKER, 12, 60, PAGE),
+            until_thread((SERVER, WORKER), sleep(LOOP, 31, 61, EPOLL)),
+            send(LOOP, CLIENT, 62),
+        ],
+        70,
+    );
+    assert_eq!(tally(&books).count, 1);
+    assert_eq!(requests(&books, Class::Network), 0);
+    assert_eq!(requests(&books, Class::Disk), 18 + 29);
+    assert_eq!(requests(&books, Class::OnCpu), 2 + 1 + 1 + 1);
+}
+
+#[test]
+fn a_worker_that_sends_the_answer_itself_had_the_request_while_more_came() {
+    let books = played(
+        [
+            sleep(WORKER, 12, 60, PAGE),
+            send(WORKER, CLIENT, 61),
+            sleep(LOOP, 31, 65, EPOLL),
+        ],
+        70,
+    );
+    assert_eq!(requests(&books, Class::Network), 0);
+    assert!(requests(&books, Class::Disk) >= 18 + 29);
+}
+
+#[test]
+fn who_only_writes_a_log_does_not_have_the_request_while_its_body_comes() {
+    let books = played([send(LOOP, CLIENT, 31), sleep(WORKER, 12, 60, PAGE)], 70);
+    assert_eq!(requests(&books, Class::Network), 18);
+    assert_eq!(requests(&books, Class::Disk), 0);
+}
