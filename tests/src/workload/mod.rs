@@ -8,6 +8,7 @@ pub mod http;
 pub mod pairs;
 pub mod quantile;
 pub mod query;
+pub mod ring;
 pub mod server;
 pub mod stamped;
 pub mod stream;

@@ -1,6 +1,10 @@
 //! Scenarios of asynchronous I/O, and of write-back whose owner is hard to find.
 
-use std::path::{Path, PathBuf};
+use std::{
+    ffi::OsString,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Result;
 use tracer_tests::slow_disk::SPEED;
@@ -54,6 +58,30 @@ pub(crate) const ALL: &[Scenario] = &[
         about: "an event loop answers from a file that it reads by libaio, tar reads another disk",
         quick: false,
         make: server_elsewhere,
+    },
+    Scenario {
+        name: "async-ring-multishot-tar",
+        about: "a server of one thread receives many times by one entry of its ring and reads by it, tar reads its disk",
+        quick: false,
+        make: |stage| with_tar_here(stage, |file| ring(stage, "--multishot", file)),
+    },
+    Scenario {
+        name: "async-ring-multishot-elsewhere",
+        about: "a server of one thread receives many times by one entry of its ring and reads by it, tar reads another disk",
+        quick: false,
+        make: |stage| ring_elsewhere(stage, "--multishot"),
+    },
+    Scenario {
+        name: "async-ring-sqpoll-tar",
+        about: "a thread of the kernel receives, reads and sends for a server, tar reads its disk",
+        quick: false,
+        make: |stage| with_tar_here(stage, |file| ring(stage, "--sqpoll", file)),
+    },
+    Scenario {
+        name: "async-ring-sqpoll-elsewhere",
+        about: "a thread of the kernel receives, reads and sends for a server, tar reads another disk",
+        quick: false,
+        make: |stage| ring_elsewhere(stage, "--sqpoll"),
     },
     Scenario {
         name: "dirty-small-files",
@@ -134,14 +162,32 @@ pub(super) fn with_tar_elsewhere(
     Ok((scene, other))
 }
 
-/// An event loop with its clients; the file lies on this disk.
-fn server(stage: &Stage, file: &Path) -> Result<Scene> {
-    let address = world::loopback()?;
+/// A server with its clients.
+fn served(stage: &Stage, server: Program, address: SocketAddr) -> Result<Scene> {
     let asked = stage.files("asked", 4, 4096)?;
     let client = stage.room.client(address, &asked);
     let client = client.with(["--connections=4", "--think-ms=20"]);
-    let server = python::aio(&stage.room, address, file)?;
     Ok(Scene::new(server, address, client))
+}
+
+/// An event loop with its clients; the file lies on this disk.
+fn server(stage: &Stage, file: &Path) -> Result<Scene> {
+    let address = world::loopback()?;
+    served(stage, python::aio(&stage.room, address, file)?, address)
+}
+
+/// A server over a ring of `io_uring` in this mode, with its clients; the file lies on this disk.
+fn ring(stage: &Stage, mode: &str, file: &Path) -> Result<Scene> {
+    let address = world::loopback()?;
+    let server = stage.room.own("demo-ring");
+    let server = server.with([mode, "--listen", &address.to_string()]);
+    let server = server.with([OsString::from("--file"), file.into()]);
+    served(stage, server, address)
+}
+
+fn ring_elsewhere(stage: &Stage, mode: &str) -> Result<Scene> {
+    let (scene, other) = with_tar_elsewhere(stage, |file| ring(stage, mode, file))?;
+    Ok(scene.unharmed().with_disk(other))
 }
 
 fn server_beside_tar(stage: &Stage) -> Result<Scene> {
