@@ -197,7 +197,10 @@ impl Server {
             self.accept()?;
         }
         if done.result < 0 {
-            bail!("could not accept: {}", io::Error::from_raw_os_error(-done.result));
+            bail!(
+                "could not accept: {}",
+                io::Error::from_raw_os_error(-done.result)
+            );
         }
         // SAFETY: the kernel has just opened it for us.
         let stream = unsafe { TcpStream::from_raw_fd(done.result) };

@@ -242,16 +242,21 @@ impl Ring {
             params.poller_idle_ms = SPINS_MS;
         }
         // SAFETY: `params` is valid for reads and writes of its type.
-        let fd =
-            unsafe { libc::syscall(libc::SYS_io_uring_setup, ENTRIES, ptr::from_mut(&mut params)) };
+        let fd = unsafe {
+            libc::syscall(
+                libc::SYS_io_uring_setup,
+                ENTRIES,
+                ptr::from_mut(&mut params),
+            )
+        };
         if fd < 0 {
             return Err(Error::last_os_error());
         }
         // SAFETY: the kernel has just opened it for us alone.
         let fd = unsafe { OwnedFd::from_raw_fd(fd as i32) };
         let of_sq = params.sq.array as usize + 4 * params.submissions as usize;
-        let of_cq = params.cq.completions as usize
-            + size_of::<Completion>() * params.completions as usize;
+        let of_cq =
+            params.cq.completions as usize + size_of::<Completion>() * params.completions as usize;
         let rings = map(&fd, OFFSET_OF_RINGS, of_sq.max(of_cq))?;
         let of_entries = size_of::<Entry>() * params.submissions as usize;
         let entries = map(&fd, OFFSET_OF_ENTRIES, of_entries)?.cast();
@@ -319,7 +324,15 @@ impl Ring {
         let (fd, mask) = (self.fd.as_raw_fd(), ptr::null::<libc::sigset_t>());
         // SAFETY: numbers, and no mask of signals.
         let taken = unsafe {
-            libc::syscall(libc::SYS_io_uring_enter, fd, pushed, least, flags, mask, 0_usize)
+            libc::syscall(
+                libc::SYS_io_uring_enter,
+                fd,
+                pushed,
+                least,
+                flags,
+                mask,
+                0_usize,
+            )
         };
         if taken >= 0 {
             self.pushed = pushed.saturating_sub(taken as u32);

@@ -18,7 +18,9 @@ pub(super) fn each_call(pid: u32, mut see: impl FnMut(u32, &[u8])) {
 /// Calls that only some architectures have, where others have nothing of these numbers; and one that `libc` lacks.
 pub(super) mod numbers {
     #[cfg(target_arch = "x86_64")]
-    pub(in super::super) use libc::{SYS_epoll_wait as EPOLL_WAIT, SYS_poll as POLL, SYS_select as SELECT};
+    pub(in super::super) use libc::{
+        SYS_epoll_wait as EPOLL_WAIT, SYS_poll as POLL, SYS_select as SELECT,
+    };
     #[cfg(target_arch = "x86_64")]
     pub(in super::super) const IO_PGETEVENTS: i64 = 333;
     #[cfg(not(target_arch = "x86_64"))]

@@ -90,7 +90,8 @@ impl Requests {
         let questions = &asked.unwrap_or_default();
         // Only of a wait that nothing explains it is asked who else had the request.
         let threads = &*beside.threads;
-        let all = |answered| Hands::of(threads, tid, socket, since, (begin, now), answered, waiting);
+        let all =
+            |answered| Hands::of(threads, tid, socket, since, (begin, now), answered, waiting);
         let mut hands = match waiting {
             Class::Other | Class::Lock => all(answered),
             _ if threads.is_poller(tid) => all(true),
