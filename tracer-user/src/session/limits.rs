@@ -44,10 +44,34 @@ struct Look {
     memory: memory::Seen,
 }
 
+/// What a look needs to know of the one before.
+struct Reader {
+    limits: limits::Limits,
+    memory: memory::Memory,
+}
+
+/// A look, and what reads the next one.
+type Answer = (Look, Reader);
+
+impl Reader {
+    fn look(&mut self, pids: &[u32]) -> Look {
+        let (seen, io) = self.limits.look(pids);
+        let memory = self.memory.look(pids.first().copied());
+        Look {
+            ns: now_ns(),
+            took: thread_cpu_time(),
+            seen,
+            io,
+            memory,
+        }
+    }
+}
+
 /// The limits, and their counts at the last look.
 pub(super) struct Limits {
-    ask: Sender<Vec<u32>>,
-    answers: Receiver<Look>,
+    /// What reads them; a thread has it while a look is under way.
+    reader: Option<Reader>,
+    answers: (Sender<Answer>, Receiver<Answer>),
     /// When the next look may begin; `None` while one is under way.
     next: Option<Instant>,
     pids: Vec<u32>,
@@ -69,34 +93,14 @@ impl Limits {
     /// Begins with the `limits` of these processes at attach.
     #[must_use]
     pub(super) fn begin(pids: &[u32], means: &Means, limits: &[OwnLimit]) -> Self {
-        let (ask, asked) = channel::<Vec<u32>>();
-        let (answer, answers) = channel();
         let hierarchy = proc::memory_hierarchy();
-        let looks = limits::Limits::new(means, hierarchy.clone());
-        let mut memory = memory::Memory::new(hierarchy.clone());
-        let read = move || {
-            priority::as_everybody();
-            for pids in asked {
-                let begun = thread_cpu_time();
-                let (seen, io) = looks.look(&pids);
-                let memory = memory.look(pids.first().copied());
-                let look = Look {
-                    ns: now_ns(),
-                    took: thread_cpu_time().saturating_sub(begun),
-                    seen,
-                    io,
-                    memory,
-                };
-                if answer.send(look).is_err() {
-                    return;
-                }
-            }
+        let reader = Reader {
+            limits: limits::Limits::new(means, hierarchy.clone()),
+            memory: memory::Memory::new(hierarchy.clone()),
         };
-        // Without the thread nothing is asked and nothing answered: every limit stays the target's own.
-        let _ = on_thread(read);
         let mut limits = Self {
-            ask,
-            answers,
+            reader: Some(reader),
+            answers: channel(),
             next: None,
             pids: pids.iter().copied().take(MOST).collect(),
             disks: Vec::new(),
@@ -131,15 +135,15 @@ impl Limits {
 
     /// The limits at the begin: from now on waits for them are kept, and their use is counted. Waits for the look under way.
     pub(super) fn first(&mut self, kernel: &mut Kernel) -> Vec<Event> {
-        let look = self.answers.recv_timeout(PATIENCE);
-        let events = look.map(|look| self.found(kernel, look));
+        let answer = self.answers.1.recv_timeout(PATIENCE);
+        let events = answer.map(|answer| self.found(kernel, answer));
         events.unwrap_or_default()
     }
 
     /// The uses that the last look found. Begins the next one when it is time.
     pub(super) fn take(&mut self, kernel: &mut Kernel) -> Vec<Event> {
-        let look = self.answers.try_recv();
-        let events = look.map(|look| self.found(kernel, look));
+        let answer = self.answers.1.try_recv();
+        let events = answer.map(|answer| self.found(kernel, answer));
         if self.next.is_some_and(|next| Instant::now() >= next) {
             self.look();
         }
@@ -150,22 +154,35 @@ impl Limits {
     pub(super) fn end(&mut self, kernel: &mut Kernel) -> Vec<Event> {
         let mut events = Vec::new();
         if self.next.is_none()
-            && let Ok(look) = self.answers.recv_timeout(PATIENCE)
+            && let Ok(answer) = self.answers.1.recv_timeout(PATIENCE)
         {
-            events.extend(self.found(kernel, look));
+            events.extend(self.found(kernel, answer));
         }
         if self.next.is_some() {
             self.look();
-            let last = self.answers.recv_timeout(PATIENCE);
-            events.extend(last.into_iter().flat_map(|look| self.found(kernel, look)));
+            let last = self.answers.1.recv_timeout(PATIENCE);
+            events.extend(
+                last.into_iter()
+                    .flat_map(|answer| self.found(kernel, answer)),
+            );
         }
         events
     }
 
-    /// Begins a look. It fails if the thread that reads could not be started.
+    /// Begins a look. Each has a thread of its own: one that lasted would keep what the tracer gives up once it is attached.
     fn look(&mut self) {
         self.next = None;
-        let _ = self.ask.send(self.pids.clone());
+        let Some(mut reader) = self.reader.take() else {
+            return;
+        };
+        let (answer, pids) = (self.answers.0.clone(), self.pids.clone());
+        // Without a thread there is no other look: every limit stays as it was seen last.
+        let _ = on_thread(move || {
+            priority::as_everybody();
+            let look = reader.look(&pids);
+            // The receiver is gone once the trace is over.
+            let _ = answer.send((look, reader));
+        });
     }
 
     /// A line for each limit that stopped its group in the window, and one if memory of the machine was short.
@@ -199,7 +216,8 @@ impl Limits {
         &self.current
     }
 
-    fn found(&mut self, kernel: &mut Kernel, look: Look) -> Vec<Event> {
+    fn found(&mut self, kernel: &mut Kernel, (look, reader): Answer) -> Vec<Event> {
+        self.reader = Some(reader);
         self.next = Some(Instant::now() + look.took * REST);
         let of_cpu = |seen: &&Seen| resource(seen) == Some(Resource::Cpu);
         let mut groups: Vec<u64> = look
