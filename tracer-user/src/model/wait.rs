@@ -149,12 +149,12 @@ impl Model {
                     ns,
                     stack,
                 };
-                let is_stream = self.threads.sends_stream(wait);
-                let (requests, mut beside) = self.requests();
-                match is_stream {
-                    true => requests.send_waited(&mut beside, wait.tid, send),
-                    false => requests.datagram_waited(&mut beside, wait.tid, send),
+                if self.threads.sends_stream(wait) {
+                    let (requests, mut beside) = self.requests();
+                    return requests.send_waited(&mut beside, wait.tid, send);
                 }
+                let process = names.processes.id(wait.pid);
+                self.links.datagram_waited(account, process, send);
             }
             Class::Lock => {
                 let holder = self.threads.lock_holder(names, wait);

@@ -30,11 +30,19 @@ pub(crate) enum Limit {
     Closed,
     /// Packets were lost, and are sent again.
     Loss,
+    /// Packets of the socket have not left this machine: the send of a datagram waits for nothing else.
+    Queue,
 }
 
 impl Limit {
     /// All.
-    pub(crate) const ALL: [Self; 4] = [Self::Path, Self::Window, Self::Closed, Self::Loss];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Path,
+        Self::Window,
+        Self::Closed,
+        Self::Loss,
+        Self::Queue,
+    ];
 
     /// Position in [`Self::ALL`].
     #[must_use]

@@ -107,6 +107,16 @@ impl Link {
         }
     }
 
+    /// Bytes of the target's datagrams that left in `[begin, end]`, or shortly before.
+    #[must_use]
+    pub(super) fn own_datagrams(&self, begin: u64, end: u64) -> u64 {
+        let first = (begin / LINK_SLICE_NS).saturating_sub(BETWEEN_PACKETS);
+        let slices = self.slices.range(first..=end / LINK_SLICE_NS);
+        let own = slices.filter_map(|(_, slice)| slice.own());
+        let datagrams = own.filter(|sender| sender.untimed);
+        datagrams.map(|sender| sender.bytes).sum()
+    }
+
     /// The part of a wait of `ns` in `[begin, end]` that lies in slices which are forgotten: its end, and how many ns it is.
     #[must_use]
     pub(super) fn forgot(&self, begin: u64, end: u64, ns: u64) -> (u64, u64) {
@@ -172,7 +182,8 @@ impl Link {
                 if waited + draining == 0 {
                     continue;
                 }
-                match self.senders(*index, slice, limit, &known) {
+                let senders = self.senders(*index, slice, limit, &known);
+                match senders.filter(|senders| self.tells(senders)) {
                     Some(senders) => {
                         let split = |ns| split(ns, senders, &known.apart, begin);
                         shares.waits.extend(split(waited));
@@ -196,6 +207,13 @@ impl Link {
         shares
     }
 
+    /// Do these senders say who holds the target up? Alone in the queue of an interface that hands over to a process, it waits for that
+    /// process, of which the link knows nothing.
+    fn tells(&self, senders: &[Sender]) -> bool {
+        let mut senders = senders.iter();
+        !self.handed || senders.any(|sender| sender.holder != Holder::Own)
+    }
+
     /// The senders that held up a slice's waits under `limit`; `None` if it was not this link.
     fn senders<'a>(
         &'a self,
@@ -213,7 +231,7 @@ impl Link {
                 let slice = self.slices.get(&dropped)?;
                 (known.own.at(dropped) != Stood::No).then_some(&slice.senders)
             }),
-            Limit::Path | Limit::Window => self.full_senders(index, slice, known),
+            Limit::Path | Limit::Window | Limit::Queue => self.full_senders(index, slice, known),
         }
     }
 
@@ -269,6 +287,7 @@ pub(crate) fn elsewhere(limit: Limit) -> Holder {
     match limit {
         Limit::Loss => Holder::LossyPath,
         Limit::Path | Limit::Window | Limit::Closed => Holder::Peer,
+        Limit::Queue => Holder::Nobody,
     }
 }
 
@@ -277,7 +296,7 @@ pub(crate) fn elsewhere(limit: Limit) -> Holder {
 pub(super) fn unknown(limit: Limit) -> Holder {
     match limit {
         Limit::Closed => Holder::Peer,
-        Limit::Path | Limit::Window | Limit::Loss => Holder::Nobody,
+        Limit::Path | Limit::Window | Limit::Loss | Limit::Queue => Holder::Nobody,
     }
 }
 

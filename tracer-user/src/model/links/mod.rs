@@ -1,6 +1,7 @@
 //! Links as places: the senders through each are charged with the time in which the target could not send.
 
 mod apart;
+mod datagrams;
 mod flow;
 mod late;
 mod link;
@@ -15,7 +16,7 @@ use tracer_common::tcp::LINK_SLICE_NS;
 
 use super::{
     account::{Account, Charge},
-    books::{Blind, Holder, PlaceId},
+    books::{Blind, Holder, PlaceId, ProcessId},
     names::Names,
     parts::{Part, SentTo},
 };
@@ -70,6 +71,8 @@ pub(super) struct Links {
     stacks: BTreeMap<(Key, u64), u64>,
     /// Parts of waits and of responses under way that reach back to slices which are forgotten.
     pub(super) forgotten: u64,
+    /// Waits in sends of datagrams that are not judged yet.
+    datagrams: Vec<(ProcessId, SendWait)>,
 }
 
 impl Links {
@@ -128,6 +131,18 @@ impl Links {
             |route| route.flow.pieces(begin, end),
         );
         let key = route.and_then(|route| self.link_of(route));
+        self.enter(account, key, pieces, wait);
+    }
+
+    /// Enters a wait, which is that of these pieces, for a link.
+    fn enter(
+        &mut self,
+        account: &mut Account,
+        key: Option<Key>,
+        pieces: Vec<(u64, u64, Limit)>,
+        wait: SendWait,
+    ) {
+        let SendWait { begin, end, .. } = wait;
         let length = u128::from(end.saturating_sub(begin).max(1));
         let mut given = 0;
         for (from, to, limit) in parts(pieces) {
@@ -212,6 +227,7 @@ impl Links {
 
     /// Charges the waits for links to the senders.
     pub(super) fn settle(&mut self, account: &mut Account, sent: &SentTo) {
+        self.settle_datagrams(account);
         for (key, link) in &mut self.links {
             let shares = link.shares();
             charge_shares(link, shares, account);

@@ -21,7 +21,7 @@ pub(super) struct Sender {
     /// How late its latest packet left, ns; `None` if none is known to have been due.
     pub(super) late_ns: Option<u64>,
     /// It sent packets of which that is not known.
-    untimed: bool,
+    pub(super) untimed: bool,
 }
 
 impl Sender {

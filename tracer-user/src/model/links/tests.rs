@@ -167,6 +167,27 @@ fn what_is_behind_a_tunnels_process_is_nobodys() {
     let mut link = Link::new(0);
     link.sent(&own, Holder::Own);
     assert_eq!(link.blind(), Some(Blind::Handed));
+    // Nor does its own data tell for what it stands in the queue there; that of another one takes its turns.
+    let mut stands = timed(0, 1000, 2, LINK_SLICE_NS);
+    stands.flags = LINK_HANDED;
+    let alone = (stands.clone(), Holder::Own);
+    assert_eq!(
+        charged(std::slice::from_ref(&alone), Limit::Path),
+        [(Holder::Nobody, 4_000_000)]
+    );
+    let beside = [(stands, BACKUP), alone];
+    assert_eq!(charged(&beside, Limit::Path)[0], (BACKUP, 2_000_000));
+}
+
+#[test]
+fn a_datagram_that_waits_behind_no_full_queue_waits_for_nobody_known_and_never_for_its_receiver() {
+    let empty = [(sent(0, 3000, 0), Holder::Own)];
+    assert_eq!(charged(&empty, Limit::Queue), [(Holder::Nobody, 4_000_000)]);
+    let full = [(sent(0, 3000, 2), BACKUP), (sent(0, 1000, 2), Holder::Own)];
+    assert_eq!(
+        charged(&full, Limit::Queue),
+        [(BACKUP, 3_000_000), (Holder::Own, 1_000_000)]
+    );
 }
 
 /// A link on which the target waits all the time while a backup fills each of these slices.

@@ -32,18 +32,6 @@ impl Requests {
         }
     }
 
-    /// A thread waited in a send of datagrams: no call will show its socket.
-    pub(in crate::model) fn datagram_waited(
-        &self,
-        beside: &mut Beside<'_>,
-        tid: u32,
-        wait: SendWait,
-    ) {
-        let thread = beside.threads.get(tid);
-        let socket = thread.and_then(|thread| self.serving(&thread.turns));
-        self.charge_send(beside, socket, wait);
-    }
-
     /// A call returned. If it is a send, its thread waited for it; else the record of the send was lost.
     pub(super) fn returned(&mut self, beside: &mut Beside<'_>, call: &Call, is_send: bool) {
         let socket = is_send.then_some(call.socket);

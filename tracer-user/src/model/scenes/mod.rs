@@ -7,6 +7,7 @@ pub(crate) mod children;
 pub(crate) mod clients;
 mod closing;
 mod completions;
+mod datagram_sends;
 pub(crate) mod datagrams;
 mod disks;
 pub(crate) mod homes;

@@ -47,6 +47,18 @@ pub(crate) const ALL: &[Scenario] = &[
         make: datagrams,
     },
     Scenario {
+        name: "network-media",
+        about: "a program sends datagrams at a steady rate through a link, which a backup fills",
+        quick: false,
+        make: media_beside,
+    },
+    Scenario {
+        name: "network-media-apart",
+        about: "the same, but the backup fills another link",
+        quick: false,
+        make: media_apart,
+    },
+    Scenario {
         name: "network-other-way",
         about: "a backup receives through the link, which is shaped only where the server sends",
         quick: false,
@@ -217,6 +229,56 @@ fn datagrams(stage: &Stage) -> Result<Scene> {
         .guilty("backup", backup)
         .holds("network", None)
         .at_least(Meter::Sent(net.link.device), FULL))
+}
+
+/// Sends 20 Mbit/s of datagrams, or as much as its socket has room for: what is late is worth nothing, so that the room is small.
+const MEDIA: &str = r#"
+import socket, sys, time
+
+out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+out.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32768)
+due = time.monotonic()
+while True:
+    for _ in range(9):
+        out.sendto(b"x" * 1400, (sys.argv[1], int(sys.argv[2])))
+    due = max(due + 0.005, time.monotonic() - 0.1)
+    time.sleep(max(0, due - time.monotonic()))
+"#;
+
+/// How many bytes per second that is at least, where nothing is in the way.
+const MEDIA_RATE: f64 = 0.9 * 20e6 / 8.0;
+
+/// A program that sends datagrams through a link. Nobody listens where they arrive.
+fn media(stage: &Stage) -> Result<(Scene, Link)> {
+    let (near, far) = link::addresses()?;
+    let link = link::link(near, far)?;
+    let (to, port) = (link.far.to_string(), SERVER_PORT.to_string());
+    let server = stage.room.program(["python3", "-c", MEDIA, &to, &port]);
+    Ok((Scene::alone(server.on_cpus(vec![stage.cpu])), link))
+}
+
+fn media_beside(stage: &Stage) -> Result<Scene> {
+    let (scene, link) = media(stage)?;
+    let to = SocketAddr::from((link.far, SINK_PORT));
+    let backup = sender(stage, "backed-up", to, 4)?.on_cpus(stage.elsewhere.clone());
+    Ok(scene
+        .with(sink(stage, to).in_netns(&link.netns))
+        .guilty("backup", backup)
+        .holds("network", None)
+        .at_least(Meter::Sent(link.device), FULL))
+}
+
+fn media_apart(stage: &Stage) -> Result<Scene> {
+    let (scene, link) = media(stage)?;
+    let other = link::another(&link)?;
+    let to = SocketAddr::from((other.far, SINK_PORT));
+    let backup = sender(stage, "backed-up", to, 4)?.on_cpus(stage.elsewhere.clone());
+    let sink = sink(stage, to).on_cpus(stage.elsewhere.clone());
+    Ok(scene
+        .with(sink.in_netns(&other.netns))
+        .innocent("backup", backup)
+        .at_least(Meter::Sent(other.device), FULL)
+        .at_least(Meter::Sent(link.device), MEDIA_RATE))
 }
 
 /// The sender is at the far end, and slow enough that its acknowledgements are no load and the CPUs neither.
