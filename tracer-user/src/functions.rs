@@ -1,11 +1,12 @@
 //! Functions of kernel stacks, by patterns for their names.
 
-/// Functions that wait for a lock on a file, 5.10 to 7.2.
-pub(crate) const FILE_LOCKS: [&str; 4] = [
+/// Functions that wait for a lock or a lease on a file, 5.10 to 7.2.
+pub(crate) const FILE_LOCKS: [&str; 5] = [
     "flock_lock_inode_wait",
     "locks_lock_inode_wait",
     "posix_lock_inode_wait",
     "fcntl_setlk*",
+    "__break_lease",
 ];
 
 /// Functions that wait for a futex, 5.10 to 7.2.

@@ -1,4 +1,4 @@
-//! Locks on files (`flock`, `fcntl`) and of the kernel: for whom a target thread sleeps, and who has what it is refused.
+//! Locks on files (`flock`, `fcntl`, leases) and of the kernel: for whom a target thread sleeps, and who has what it is refused.
 //!
 //! All of it is read by a helper: the arguments may be null, and the lock in the way was another's until a moment ago.
 
@@ -63,6 +63,30 @@ fn tried(ctx: &BtfTracePointContext, list: u32) -> i32 {
         0 if !lock.is_release() && REFUSED.remove(tid).is_ok() => (LOCK_GRANTED, 0),
         _ => return 0,
     };
+    emit_tried(inode, (pid, tid), (outcome, owner_pid));
+    0
+}
+
+/// `break_lease_block(struct inode *inode, struct file_lock *fl)`, everywhere (from 6.9 on a `struct file_lease`, which begins alike):
+/// who opens or cuts a file sleeps until the owner of a lease on it has given that up. `fl` is the sleeper's own, and waits.
+#[btf_tracepoint(function = "break_lease_block")]
+fn break_lease_block(ctx: BtfTracePointContext) -> i32 {
+    let (pid, tid) = current();
+    if !is_target(pid) {
+        return 0;
+    }
+    let (inode, lock) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1));
+    if inode == 0 || lock == 0 {
+        return 0;
+    }
+    let owner_pid = blocker(FileLock(number(lock)));
+    emit_tried(number(inode), (pid, tid), (LOCK_WAITS, owner_pid));
+    0
+}
+
+/// Emits the end of an attempt to lock a file: its outcome, and the process in the way.
+#[inline(always)]
+fn emit_tried(inode: u64, (pid, tid): (u32, u32), (outcome, owner_pid): (u32, u32)) {
     emit::event::<LockTried>(Kind::LockTried, now(), |record| {
         // SAFETY: a reservation of this size.
         let record = unsafe { &mut *record };
@@ -74,7 +98,6 @@ fn tried(ctx: &BtfTracePointContext, list: u32) -> i32 {
         record.outcome = outcome;
         record.reserved = 0;
     });
-    0
 }
 
 /// Flags of `contention_begin` (`include/trace/events/lock.h`): reader or writer of a semaphore, and a mutex. A thread that still spins

@@ -35,6 +35,12 @@ pub(super) const PROBES: &[Probe] = &[
         None,
     ),
     optional(
+        "break_lease_block",
+        &["inode_number", "lock_blocker", "lock_pid"],
+        "short waits for leases on files are charged to the process that ended them",
+        None,
+    ),
+    optional(
         "contention_begin",
         &["mutex_owner", "rwsem_owner", "task_pid", "task_tid"],
         "waits for locks of the kernel are charged to the process that ended them",

@@ -1,4 +1,4 @@
-//! Locks on files (`flock`, `fcntl`), from `/proc/locks`: for whom a thread waits, and on which file.
+//! Locks on files (`flock`, `fcntl`, leases), from `/proc/locks`: for whom a thread waits, and on which file.
 
 use std::{collections::HashMap, fs, os::unix::fs::MetadataExt as _, path::Path};
 
@@ -30,7 +30,7 @@ struct Line {
 }
 
 impl Line {
-    /// Parses `2: -> FLOCK  ADVISORY  WRITE 14519 fe:00:10076164 0 EOF`. Leases are `None`: their owner gives them up when asked.
+    /// Parses `2: -> FLOCK  ADVISORY  WRITE 14519 fe:00:10076164 0 EOF`. Leases are `None`: see [`Lease`].
     fn parse(line: &str) -> Option<Self> {
         let mut words = line.split_ascii_whitespace().skip(1).peekable();
         let waits = words.next_if_eq(&"->").is_some();
@@ -69,10 +69,40 @@ impl Line {
     }
 }
 
+/// A lease on a file, or who waits until it is given up: lines with the same number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Lease {
+    number: u64,
+    waits: bool,
+    pid: u32,
+    /// The file's; 0 of who waits, and has not opened it yet.
+    inode: u64,
+}
+
+impl Lease {
+    /// Parses `7: LEASE  BREAKING  READ 25 fe:00:12 0 EOF` and `7: -> LEASE  BREAKER   WRITE 10 <none>:0 0 EOF`. Those of a file server
+    /// of the kernel begin with `DELEG`.
+    fn parse(line: &str) -> Option<Self> {
+        let mut words = line.split_ascii_whitespace().peekable();
+        let number = words.next()?.strip_suffix(':')?.parse().ok()?;
+        let waits = words.next_if_eq(&"->").is_some();
+        if !matches!(words.next()?, "LEASE" | "DELEG") {
+            return None;
+        }
+        Some(Self {
+            number,
+            waits,
+            pid: words.nth(2)?.parse().ok()?,
+            inode: words.next()?.rsplit(':').next()?.parse().ok()?,
+        })
+    }
+}
+
 /// All locks on files of this machine at one time.
 #[derive(Debug)]
 pub(crate) struct FileLocks {
     lines: Vec<Line>,
+    leases: Vec<Lease>,
     /// The processes that own each lock that was asked for. To find them may take a look at all descriptors of all processes.
     owners: HashMap<Line, Vec<u32>>,
 }
@@ -87,6 +117,7 @@ impl FileLocks {
     fn parse(text: &str) -> Self {
         Self {
             lines: text.lines().filter_map(Line::parse).collect(),
+            leases: text.lines().filter_map(Lease::parse).collect(),
             owners: HashMap::new(),
         }
     }
@@ -96,7 +127,10 @@ impl FileLocks {
     #[must_use]
     pub(crate) fn wanted_by(&mut self, pid: u32, tid: u32) -> Option<(String, Vec<u32>)> {
         let call = SystemCall::of(pid, tid)?;
-        let kind = kind_of(&call)?;
+        let Some(kind) = kind_of(&call) else {
+            let lease = self.lease_before(pid)?;
+            return Some((open_file(lease.pid, lease.inode)?, vec![lease.pid]));
+        };
         let path = format!("/proc/{pid}/fd/{}", call.arguments[0]);
         let file = fs::read_link(&path).ok()?;
         let inode = inode_of(pid, call.arguments[0])?;
@@ -111,6 +145,14 @@ impl FileLocks {
             }
         }
         Some((file.to_string_lossy().into_owned(), owners))
+    }
+
+    /// The lease for which a process waits.
+    fn lease_before(&self, pid: u32) -> Option<&Lease> {
+        let mut waits = self.leases.iter();
+        let waits = waits.find(|lease| lease.waits && lease.pid == pid)?;
+        let mut owned = self.leases.iter().filter(|lease| !lease.waits);
+        owned.find(|lease| lease.number == waits.number)
     }
 
     /// The locks for which a process waits in the file with this inode.
@@ -219,6 +261,8 @@ mod tests {
 5: OFDLCK ADVISORY  WRITE -1 fe:00:9 0 EOF
 5: -> OFDLCK ADVISORY  READ -1 fe:00:9 0 EOF
 6: LEASE  ACTIVE    READ 24 fe:00:7 0 EOF
+7: LEASE  BREAKING  READ 25 fe:00:12 0 EOF
+7: -> LEASE  BREAKER   WRITE 10 <none>:0 0 EOF
 ";
 
     fn owners(kind: Kind, inode: u64, pid: u32) -> Vec<Option<u32>> {
@@ -237,6 +281,14 @@ mod tests {
     fn a_writer_waits_for_all_readers_and_a_reader_behind_it_for_none_that_holds() {
         assert_eq!(owners(Kind::Flock, 8, 10), [Some(22), Some(23)]);
         assert_eq!(owners(Kind::Flock, 8, 11), []);
+    }
+
+    #[test]
+    fn who_waits_for_a_lease_is_listed_below_it() {
+        let locks = FileLocks::parse(LOCKS);
+        let found = locks.lease_before(10).map(|lease| (lease.pid, lease.inode));
+        assert_eq!(found, Some((25, 12)));
+        assert_eq!(locks.lease_before(24), None);
     }
 
     #[test]

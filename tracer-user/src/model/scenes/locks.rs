@@ -293,6 +293,18 @@ fn a_short_wait_for_a_file_is_charged_to_who_had_it_as_the_wait_began() {
 }
 
 #[test]
+fn who_opens_a_file_waits_for_the_lease_on_it_as_for_a_lock() {
+    const LEASE: u64 = 13;
+    let opens = [
+        stack(LEASE, &["schedule_timeout", "__break_lease", "do_dentry_open"]),
+        tried(100, TAR, LockOutcome::Waits),
+        sleep(SERVER, 100, 600, LEASE),
+    ];
+    let books = books_of(running(SERVER).into_iter().chain(opens), 1_000);
+    assert_eq!(locked(&books, holder(&books, TAR)), 500);
+}
+
+#[test]
 fn a_lock_that_was_made_by_a_process_that_ended_is_charged_to_who_is_seen_to_share_it() {
     let exit = |pid| Event::Exit(event::Exit { ns: at(1), pid });
     let asleep = [

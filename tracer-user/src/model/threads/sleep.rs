@@ -145,6 +145,8 @@ const TABLE: &[(&str, Sleep)] = &[
     ("locks_lock_inode_wait", LOCK),
     ("posix_lock_inode_wait", LOCK),
     ("fcntl_setlk*", LOCK),
+    // Who opens a file waits until another process gives up its lease on it.
+    ("__break_lease", LOCK),
     ("ep_poll", Sleep::Work),
     ("do_epoll_wait", Sleep::Work),
     ("do_poll*", Sleep::Work),

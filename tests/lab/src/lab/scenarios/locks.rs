@@ -91,6 +91,18 @@ pub(crate) const ALL: &[Scenario] = &[
         make: |stage| taken_briefly(stage, "sqlite"),
     },
     Scenario {
+        name: "lock-lease-held",
+        about: "each request opens a file, on which another program has a lease nearly all the time",
+        quick: false,
+        make: |stage| taken(stage, "lease"),
+    },
+    Scenario {
+        name: "lock-lease-brief",
+        about: "the same, but the other program gives it up at once; a backup is busy elsewhere",
+        quick: false,
+        make: |stage| taken_briefly(stage, "lease"),
+    },
+    Scenario {
         name: "lock-file-own",
         about: "the server's own threads wait for each other's lock on a file; a backup is busy elsewhere",
         quick: false,
