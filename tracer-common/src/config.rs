@@ -298,7 +298,7 @@ offsets! {
     skb_network: ("sk_buff", "network_header");
     /// Tracked connection of a packet (with `CONFIG_NF_CONNTRACK`).
     skb_nfct: ("sk_buff", "_nfct");
-    /// Ends of a tracked connection, one set for each direction. The kernel's own types have them unless tracking is a module.
+    /// Ends of a tracked connection, one set for each direction.
     nf_tuples: ("nf_conn", "tuplehash");
     /// Begin of a set of ends.
     tuple_begin: ("nf_conntrack_tuple_hash", "tuple");

@@ -9,7 +9,7 @@ mod histogram;
 mod irq;
 mod lock;
 mod maps;
-mod packets;
+pub(crate) mod packets;
 mod proc;
 pub(crate) mod sched;
 mod signal;

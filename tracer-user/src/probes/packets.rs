@@ -8,6 +8,10 @@ use super::{
 };
 use crate::event::{self, Event};
 
+/// The module with the types of tracked connections, unless the kernel itself has them. A packet that is forwarded behind an address
+/// translation shows there where it came from.
+pub(crate) const TRACKING: &str = "nf_conntrack";
+
 /// The probes of the family. Those of TCP see the owners of the packets.
 pub(super) const PROBES: &[Probe] = &[optional(
     "napi_poll",

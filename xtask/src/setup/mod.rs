@@ -84,6 +84,7 @@ const LAB: &[Need] = &[
     Need::of("h2load", "nghttp2-client"),
     Need::of("openssl", "openssl"),
     Need::of("socat", "socat"),
+    Need::of("nft", "nftables"),
     Need::of("node", "nodejs"),
 ];
 

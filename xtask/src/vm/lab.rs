@@ -1,8 +1,7 @@
 //! `cargo xtask vm --lab`: plays the lab's scenarios in a guest, with disks that are slow by themselves.
 //!
-//! Debian's kernels have ext4, XFS and btrfs as modules, the controllers of cgroup v2, and queueing disciplines that a machine may
-//! lack. The guest sees this machine's programs. Its CPUs are slow, so all takes longer than on the machine itself. Its memory can be
-//! so small that scenarios fill it.
+//! Debian's kernels have ext4, XFS and btrfs as modules, the controllers of cgroup v2, and many queueing disciplines. The guest sees
+//! this machine's programs, its CPUs are slow, and its memory can be so small that scenarios fill it.
 
 use std::{
     fs::{self, File},

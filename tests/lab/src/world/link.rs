@@ -151,6 +151,21 @@ pub(crate) fn behind_a_bridge(link: &Link) -> Result<String> {
     Ok(netns)
 }
 
+/// Has what is forwarded through a link leave in our name, as the packets of containers do.
+pub(crate) fn masquerade(link: &Link) -> Result<()> {
+    let table = device("tdnat");
+    let nft = |words: &[&str]| {
+        output(tool("nft").args(words), "translate addresses (nftables)").map(drop)
+    };
+    ledger::make(Made::Table(table.clone()), || {
+        nft(&["add", "table", "ip", &table])
+    })?;
+    let hook = "{ type nat hook postrouting priority 100 ; }";
+    nft(&["add", "chain", "ip", &table, "out", hook])?;
+    let to = ["oifname", &link.device, "masquerade"];
+    nft(&[&["add", "rule", "ip", &table, "out"][..], &to].concat())
+}
+
 /// Has TCP hand over each packet of the wire by itself. Where packets need no time on their way, it hands over 64 KiB at once: on a slow
 /// link that cannot divide them, each takes a tenth of a second.
 pub(crate) fn packets_of_the_wire(device: &str) -> Result<()> {

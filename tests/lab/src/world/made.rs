@@ -41,6 +41,8 @@ pub(crate) enum Made {
     Netns(String),
     /// A network device, and with it its peer and its queueing discipline.
     Link(String),
+    /// A table of rules for packets.
+    Table(String),
     /// A message queue of POSIX, with the slash in front of its name.
     Queue(String),
 }
@@ -68,6 +70,7 @@ impl Made {
             "setting" => two(Self::Setting)?,
             "netns" => Self::Netns(name.into()),
             "link" => Self::Link(name.into()),
+            "table" => Self::Table(name.into()),
             "queue" => Self::Queue(name.into()),
             _ => bail!("cannot read the ledger's line {line:?}"),
         })
@@ -97,6 +100,7 @@ impl Made {
                 ip(&["link", "delete", name])
             }
             Self::Netns(_) | Self::Link(_) => Ok(()),
+            Self::Table(name) => delete_table(name),
             Self::Queue(name) => gone(unlink_queue(name)),
         }
         .with_context(|| format!("could not remove {self}"))
@@ -115,6 +119,7 @@ impl Display for Made {
             Self::Setting(path, was) => write!(f, "setting {was} {}", path.display()),
             Self::Netns(name) => write!(f, "netns {name}"),
             Self::Link(name) => write!(f, "link {name}"),
+            Self::Table(name) => write!(f, "table {name}"),
             Self::Queue(name) => write!(f, "queue {name}"),
         }
     }
@@ -162,6 +167,18 @@ fn while_busy(mut attempt: impl FnMut() -> Result<()>) -> Result<()> {
 
 fn ip(words: &[&str]) -> Result<()> {
     output(tool("ip").args(words), "tidy up the network").map(drop)
+}
+
+/// Where there is no such program, nothing was made with it.
+fn delete_table(name: &str) -> Result<()> {
+    let Ok(listed) = tool("nft").args(["list", "tables", "ip"]).output() else {
+        return Ok(());
+    };
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    if !listed.lines().any(|line| line.trim_end().ends_with(&format!(" {name}"))) {
+        return Ok(());
+    }
+    output(tool("nft").args(["delete", "table", "ip", name]), "tidy up the network").map(drop)
 }
 
 fn unmount(point: &Path) -> Result<()> {
@@ -244,6 +261,7 @@ mod tests {
             Made::Setting("/sys/fs/cgroup/blkio/x".into(), "7:0 0".into()),
             Made::Netns("n".into()),
             Made::Link("l".into()),
+            Made::Table("t".into()),
             Made::Queue("/q".into()),
         ];
         for thing in all {
@@ -271,6 +289,7 @@ mod tests {
             Made::Setting(absent.clone(), "1".into()),
             Made::Netns("tracer-never-made".into()),
             Made::Link("tdnevermade".into()),
+            Made::Table("tdnevermade".into()),
             Made::Queue("/tracer-never-made".into()),
         ] {
             assert!(thing.remove().is_ok(), "{thing}");

@@ -16,7 +16,7 @@ use self::{
     modules::{Module, refers},
 };
 use super::parents;
-use crate::probes::block::MODULES;
+use crate::probes::{block::MODULES, packets::TRACKING};
 
 const MAGIC: u16 = 0xeb9f;
 /// Length of `struct btf_header`, bytes.
@@ -119,7 +119,7 @@ fn is_hooked(text: &[u8]) -> bool {
 }
 
 impl Btf {
-    /// Reads the types of the running kernel, and those of the file systems' modules that are loaded.
+    /// Reads the types of the running kernel, and those of the modules of file systems and of connection tracking that are loaded.
     ///
     /// # Errors
     /// If the kernel has no BTF or it cannot be understood. If a module's cannot, only its probes are missing.
@@ -129,7 +129,7 @@ impl Btf {
             format!("cannot read {path}: this kernel was built without CONFIG_DEBUG_INFO_BTF")
         })?;
         let mut btf = Self::of(bytes).with_context(|| format!("cannot understand {path}"))?;
-        for name in MODULES {
+        for name in MODULES.into_iter().chain([TRACKING]) {
             if let Ok(module) = std::fs::read(format!("/sys/kernel/btf/{name}")) {
                 let _ = btf.extend(&module);
             }

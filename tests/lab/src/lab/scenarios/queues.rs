@@ -53,6 +53,18 @@ pub(crate) const ALL: &[Scenario] = &[
         make: forwarded_datagrams,
     },
     Scenario {
+        name: "queues-udp-nat",
+        about: "the same, and the packets leave in the machine's own name, as those of containers do",
+        quick: false,
+        make: translated_datagrams,
+    },
+    Scenario {
+        name: "queues-udp-nat-apart",
+        about: "the same, but they leave through another link than nginx's",
+        quick: false,
+        make: translated_apart,
+    },
+    Scenario {
         name: "queues-udp-apart",
         about: "socat sends datagrams through another link than nginx's",
         quick: false,
@@ -223,17 +235,45 @@ while True:
     time.sleep(max(0, due - time.monotonic()))
 "#;
 
+/// A program that sends datagrams to the far end of a link, from a namespace behind us.
+fn from_behind(stage: &Stage, link: &Link) -> Result<Program> {
+    let netns = link::behind_a_bridge(link)?;
+    let (to, port) = (link.far.to_string(), SINK_PORT.to_string());
+    let words = ["python3", "-c", STEADY, &to, &port, "20"];
+    Ok(stage.room.program(words).in_netns(&netns))
+}
+
 fn forwarded_datagrams(stage: &Stage) -> Result<Scene> {
     let net = net(stage, true)?;
-    let netns = link::behind_a_bridge(&net.link)?;
-    let (to, port) = (net.far.ip().to_string(), net.far.port().to_string());
-    let words = ["python3", "-c", STEADY, &to, &port, "20"];
-    let backup = stage.room.program(words);
+    let backup = from_behind(stage, &net.link)?;
     Ok(net
         .scene
-        .guilty("backup", backup.in_netns(&netns))
+        .guilty("backup", backup)
         .holds("network", None)
         .at_least(Meter::Sent(net.link.device), FULL))
+}
+
+fn translated_datagrams(stage: &Stage) -> Result<Scene> {
+    let net = net(stage, true)?;
+    let backup = from_behind(stage, &net.link)?;
+    link::masquerade(&net.link)?;
+    Ok(net
+        .scene
+        .guilty("backup", backup)
+        .holds("network", None)
+        .at_least(Meter::Sent(net.link.device), FULL))
+}
+
+fn translated_apart(stage: &Stage) -> Result<Scene> {
+    let net = net(stage, true)?;
+    let other = link::another(&net.link)?;
+    let backup = from_behind(stage, &other)?.on_cpus(stage.elsewhere.clone());
+    link::masquerade(&other)?;
+    Ok(net
+        .scene
+        .innocent("backup", backup)
+        .at_least(Meter::Sent(other.device), FULL / 2.0)
+        .unharmed())
 }
 
 /// Its socket's buffer holds the sender back. Nobody listens where the datagrams arrive.
