@@ -34,6 +34,12 @@ impl Cgroup {
         Ok(group)
     }
 
+    /// The file with that quota, and the text for so much of one CPU's time, in percent.
+    pub(crate) fn cpu_quota(&self, percent: u64) -> (PathBuf, String) {
+        let (file, text) = self.hierarchy.cpu_quota(percent);
+        (self.path.join(file), text)
+    }
+
     /// Makes a group that can be frozen.
     pub(crate) fn to_freeze(name: &str) -> Result<Self> {
         Self::with(Controller::Freezer, name)

@@ -30,6 +30,18 @@ pub(crate) const ALL: &[Scenario] = &[
         make: quota_short_lived,
     },
     Scenario {
+        name: "quota-cut",
+        about: "the CPU quota of the server's group is cut while tracer watches, and a busy program in the group uses it up",
+        quick: false,
+        make: |stage| quota_cut(stage, true),
+    },
+    Scenario {
+        name: "quota-cut-elsewhere",
+        about: "the same, but the busy program is alone in the group",
+        quick: false,
+        make: |stage| quota_cut(stage, false),
+    },
+    Scenario {
         name: "quota-beside-idle",
         about: "the server uses up the CPU quota of its group; a program in the group hardly runs, another one outside is busy",
         quick: false,
@@ -98,6 +110,38 @@ fn quota_short_lived(stage: &Stage) -> Result<Scene> {
     Ok(scene
         .guilty("script", backup.also_in(group.procs()))
         .holds("cpu", None)
+        .at_least(Meter::Throttled(group.cpu_stat()), QUEUED))
+}
+
+/// A quota that nobody uses up, in percent of one CPU.
+const PLENTY: u64 = 10_000;
+/// `$1` is the file of a quota, `$2` the quota. It is cut while tracer watches.
+const CUT: &str = r#"sleep 2.5; echo "$2" >"$1"; exec sleep 1000"#;
+/// The quota may still be what it was at the end of an earlier run.
+const GIVEN_BACK: &str = r#"echo "$2" >"$1"; shift 2; exec "$@""#;
+
+fn quota_cut(stage: &Stage, shared: bool) -> Result<Scene> {
+    let group = Cgroup::with_cpu_quota(&format!("{}-quota", world::name()), PLENTY)?;
+    let (file, plenty) = group.cpu_quota(PLENTY);
+    let (_, little) = group.cpu_quota(QUOTA);
+    let mut scene = compressing(stage, false)?;
+    let mut server = stage.room.script(GIVEN_BACK, &file).with([plenty]);
+    server.words.extend(scene.server.words);
+    scene.server = server.on_cpus(vec![stage.cpu]);
+    let hog = stage.hog(1).on_cpus(stage.elsewhere.clone());
+    let hog = hog.also_in(group.procs());
+    let cut = stage.room.script(CUT, &file).with([little]);
+    let cut = cut.on_cpus(stage.elsewhere.clone());
+    let scene = match shared {
+        true => {
+            scene.server = scene.server.also_in(group.procs());
+            scene.guilty("hog", hog).holds("cpu", None)
+        }
+        // The client may wait for the busy program itself: they share a CPU.
+        false => scene.innocent("hog", hog),
+    };
+    Ok(scene
+        .innocent("who cuts it", cut)
         .at_least(Meter::Throttled(group.cpu_stat()), QUEUED))
 }
 
