@@ -46,7 +46,7 @@ pub struct Args {
     /// How many CPUs the guest has
     #[arg(long, default_value_t = CPUS, value_parser = clap::value_parser!(u32).range(1..=64))]
     cpus: u32,
-    /// Longest that one guest may take, in seconds [default: 180, with --lab 7200]
+    /// Longest that one guest may take, in seconds [default: 180, with --lab 8400]
     #[arg(long)]
     limit: Option<u32>,
     /// Play scenarios of the lab, or families of them, in a guest with slow disks of its own [default: journal]

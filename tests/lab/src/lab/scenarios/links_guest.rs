@@ -169,6 +169,30 @@ pub(crate) const ALL: &[Scenario] = &[
         quick: false,
         make: |stage| class_apart(stage, Queue::Htb),
     },
+    Scenario {
+        name: "guest-prio",
+        about: "server and backup send through one band (prio) of a full link",
+        quick: false,
+        make: |stage| shared(stage, through(Queue::Prio)),
+    },
+    Scenario {
+        name: "guest-prio-apart",
+        about: "the same, but the backup is in a lower band, which leaves after the server's",
+        quick: false,
+        make: lower_band,
+    },
+    Scenario {
+        name: "guest-drr",
+        about: "server and backup send through one class (DRR) of a full link",
+        quick: false,
+        make: |stage| shared(stage, through(Queue::Drr)),
+    },
+    Scenario {
+        name: "guest-drr-apart",
+        about: "the same, but the backup fills another such link",
+        quick: false,
+        make: |stage| apart(stage, through(Queue::Drr)),
+    },
 ];
 
 /// What packets go through.
@@ -204,13 +228,17 @@ enum Queue {
     Hfsc,
     /// Two classes.
     Htb,
+    /// Bands below a token bucket, each of which leaves before the next one.
+    Prio,
+    /// Classes that take turns, below a token bucket.
+    Drr,
 }
 
 /// It holds 130 ms.
 const TBF: &str = "root handle 1: tbf rate 8mbit burst 16kb limit 128kb";
 
 impl Queue {
-    /// What `tc` is to add: the kind of thing, and its words. Of two classes, what nobody sorts is in the first.
+    /// What `tc` is to add: the kind of thing, and its words. Of two classes, what nobody sorts is in the first; of bands, in the second.
     fn parts(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::Tbf => &[("qdisc", TBF)],
@@ -242,6 +270,26 @@ impl Queue {
                 ("qdisc", "parent 1:1 pfifo limit 50"),
                 ("qdisc", "parent 1:2 pfifo limit 50"),
             ],
+            // What one band leaves of a large bucket would be missed by the other.
+            Self::Prio => &[
+                (
+                    "qdisc",
+                    "root handle 1: tbf rate 8mbit burst 6kb limit 128kb",
+                ),
+                ("qdisc", "parent 1:1 handle 2: prio"),
+                ("qdisc", "parent 2:2 pfifo limit 80"),
+                ("qdisc", "parent 2:3 pfifo limit 80"),
+            ],
+            Self::Drr => &[
+                ("qdisc", TBF),
+                ("qdisc", "parent 1:1 handle 2: drr"),
+                ("class", "parent 2: classid 2:1 drr"),
+                ("qdisc", "parent 2:1 pfifo limit 50"),
+                (
+                    "filter",
+                    "parent 2: protocol all prio 9 matchall flowid 2:1",
+                ),
+            ],
         }
     }
 
@@ -249,7 +297,7 @@ impl Queue {
     /// late, and what is not sent by then is lost to a shaper.
     fn full(self) -> f64 {
         let bits = match self {
-            Self::Tbf | Self::FqCodel | Self::Cake => 8e6,
+            Self::Tbf | Self::FqCodel | Self::Cake | Self::Prio | Self::Drr => 8e6,
             Self::Hfsc | Self::Htb => 4e6,
         };
         0.7 * bits / 8.0
@@ -265,7 +313,9 @@ impl Queue {
         match self {
             // They divide long packets themselves.
             Self::Tbf | Self::Cake => Ok(()),
-            Self::FqCodel | Self::Hfsc | Self::Htb => link::packets_of_the_wire(device),
+            Self::FqCodel | Self::Hfsc | Self::Htb | Self::Prio | Self::Drr => {
+                link::packets_of_the_wire(device)
+            }
         }
     }
 }
@@ -351,6 +401,17 @@ fn class_apart(stage: &Stage, queue: Queue) -> Result<Scene> {
         .unharmed()
         // What leaves the link is the server's, too.
         .at_least(Meter::Taken(Who::Backup(0)), queue.full()))
+}
+
+fn lower_band(stage: &Stage) -> Result<Scene> {
+    let link = laid(stage, through(Queue::Prio), &link::namespace()?, 1)?;
+    into_class(&link, "2:", "2:3", SINK_PORT).context(IN_A_GUEST)?;
+    let (backup, sink) = backup(stage, &link)?;
+    Ok(served(stage, &link)?
+        .with(sink)
+        .innocent("backup", backup)
+        .unharmed()
+        .at_least(Meter::Sent(link.device), Queue::Prio.full()))
 }
 
 /// A link that is free, and a shaped VLAN on it. What leaves the VLAN passes a second queue, of which nobody can read how long it is.
