@@ -160,6 +160,18 @@ pub struct Interface {
     pub inner: String,
 }
 
+impl Interface {
+    /// Kinds of qdiscs that sort packets into classes, each with a queue of its own.
+    const WITH_CLASSES: [&str; 7] = ["htb", "hfsc", "prio", "drr", "ets", "qfq", "cbq"];
+
+    /// Are its packets sorted into classes?
+    #[must_use]
+    pub fn has_classes(&self) -> bool {
+        let kinds = [self.qdisc.as_str(), self.inner.as_str()];
+        kinds.iter().any(|kind| Self::WITH_CLASSES.contains(kind))
+    }
+}
+
 /// An interface that wraps what is sent through it into packets of its own, or puts a mark before it: a tunnel, a VLAN. It leaves through
 /// another interface, where a filter does not find the packets of a connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

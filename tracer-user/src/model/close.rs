@@ -44,7 +44,8 @@ impl Model {
             client: &|tid, ns| requests.client_at(threads, tid, ns),
         };
         self.disks.settle(names, account, asker_at);
-        self.links.settle(account, &requests.sent_to(names));
+        let sent = requests.sent_to(names);
+        self.links.settle(names, &self.facts.means, account, &sent);
         self.cpus.settle(names, account);
         account.settle_limits(names);
         account.settle_memory();

@@ -33,6 +33,8 @@ pub(crate) struct Link {
     unread: bool,
     /// A process takes its packets, and sends them on.
     handed: bool,
+    /// Packets are sorted into classes: one may be full while another is not.
+    pub(super) has_classes: bool,
     /// Bytes sent by each process of the target in the whole window.
     pub(super) own: BTreeMap<ProcessId, u64>,
     /// Waits that are charged, by holder, ns.
@@ -74,6 +76,7 @@ impl Link {
             past: Past::default(),
             unread: false,
             handed: false,
+            has_classes: false,
             own: BTreeMap::new(),
             charged: BTreeMap::new(),
             own_drains_ns: 0,
@@ -231,6 +234,8 @@ impl Link {
                 let slice = self.slices.get(&dropped)?;
                 (known.own.at(dropped) != Stood::No).then_some(&slice.senders)
             }),
+            // Where packets do not show how late they are, nothing shows in which class they stand.
+            Limit::Queue if self.has_classes && known.own.at(index) != Stood::Yes => None,
             Limit::Path | Limit::Window | Limit::Queue => self.full_senders(index, slice, known),
         }
     }

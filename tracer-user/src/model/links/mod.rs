@@ -23,6 +23,7 @@ use super::{
 use crate::{
     class::{Class, Resource},
     event,
+    standing::Means,
 };
 use flow::Limit;
 use link::{Link, Share, Shares};
@@ -225,9 +226,27 @@ impl Links {
         Some(route)
     }
 
+    /// Takes note of the interfaces on which packets are sorted into classes.
+    fn learn_classes(&mut self, names: &Names, means: &Means) {
+        let with_classes = means.interfaces.iter().filter(|found| found.has_classes());
+        for found in with_classes {
+            let links = self.links.values_mut();
+            for link in links.filter(|link| names.places.get(link.place) == Some(&found.name)) {
+                link.has_classes = true;
+            }
+        }
+    }
+
     /// Charges the waits for links to the senders.
-    pub(super) fn settle(&mut self, account: &mut Account, sent: &SentTo) {
+    pub(super) fn settle(
+        &mut self,
+        names: &Names,
+        means: &Means,
+        account: &mut Account,
+        sent: &SentTo,
+    ) {
         self.settle_datagrams(account);
+        self.learn_classes(names, means);
         for (key, link) in &mut self.links {
             let shares = link.shares();
             charge_shares(link, shares, account);

@@ -190,6 +190,21 @@ fn a_datagram_that_waits_behind_no_full_queue_waits_for_nobody_known_and_never_f
     );
 }
 
+#[test]
+fn a_datagram_waits_for_nobody_known_where_packets_are_sorted_into_classes() {
+    let held_up = |own: event::Queue| {
+        let mut link = Link::new(0);
+        link.has_classes = true;
+        link.sent(&sent(0, 3000, 2), BACKUP);
+        link.sent(&own, Holder::Own);
+        link.waited(1_000_000, 5_000_000, 4_000_000, Limit::Queue);
+        link.shares().waits[0].holder
+    };
+    assert_eq!(held_up(sent(0, 1000, 2)), Holder::Nobody);
+    // Its packets of TCP stood in the queue, too.
+    assert_eq!(held_up(timed(0, 1000, 2, 80_000_000)), BACKUP);
+}
+
 /// A link on which the target waits all the time while a backup fills each of these slices.
 fn waited_on(slices: u64) -> Link {
     let mut link = Link::new(0);
