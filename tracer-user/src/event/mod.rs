@@ -164,6 +164,8 @@ pub enum Event {
     WriteSeen(WriteSeen),
     /// An interface of the tracer's network namespace that wraps or marks what is sent through it. At the end, before the means.
     Wrapping(crate::standing::Wrapping),
+    /// A process takes what the target sends through an interface, and sends it on.
+    Handed(Handed),
 }
 
 impl Event {
@@ -214,6 +216,7 @@ impl Event {
             Self::SoleClient(e) => e.ns,
             Self::Question(e) => e.ns,
             Self::WriteSeen(e) => e.ns,
+            Self::Handed(e) => e.ns,
             Self::Process(_)
             | Self::Thread(_)
             | Self::Disk(_)

@@ -233,6 +233,19 @@ pub struct QueuedFlow {
     pub queue: u32,
 }
 
+/// A process takes the packets of an interface (tun), and sends them on by sockets of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handed {
+    /// When it was found, ns.
+    pub ns: u64,
+    /// Network namespace of the interface.
+    pub netns: u32,
+    /// Number of the interface.
+    pub ifindex: u32,
+    /// The process.
+    pub pid: u32,
+}
+
 /// Bytes that arrived for a target, not received at the end: a request that no thread has picked up.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unread {

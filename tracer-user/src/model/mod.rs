@@ -120,6 +120,7 @@ impl Model {
             Event::Delivered(ack) => self.acknowledged(ack.socket, ack.ns, ack.left_ns),
             Event::Link(link) => self.links.sent(names, account, &link.into()),
             Event::Queue(sent) => self.links.sent(names, account, sent),
+            Event::Handed(found) => self.links.handed(names, found),
             Event::Fork(fork) => self.forked(fork),
             Event::Exec(exec) => names.processes.executed(exec),
             Event::Exit(exit) => {

@@ -13,6 +13,7 @@ use super::{
     locks::Locks,
     newcomers::{Newcomer, Newcomers},
     scene::Scene,
+    takers::Takers,
     titles::Titles,
 };
 use crate::{
@@ -43,6 +44,8 @@ pub(super) struct Beside {
     clients: Clients,
     /// The owners of locks.
     pub(super) locks: Locks,
+    /// The processes that send on what the target sends through an interface.
+    takers: Takers,
 }
 
 impl Beside {
@@ -62,6 +65,7 @@ impl Beside {
             asked,
             clients: Clients::begin(targets, listening),
             locks: Locks::new(),
+            takers: Takers::new(),
         }
     }
 
@@ -82,6 +86,7 @@ impl Beside {
         self.hearers.see(batch);
         self.asked.see(batch, self.hearers.take_is_open());
         self.locks.see(batch);
+        self.takers.see(batch);
         self.newcomers.see(batch);
     }
 
@@ -117,6 +122,7 @@ impl Beside {
         events.extend(self.hearers.take());
         events.extend(self.clients.take());
         events.extend(self.titles.take());
+        events.extend(self.takers.take());
         events
     }
 

@@ -23,6 +23,7 @@ mod newcomers;
 mod scene;
 mod settings;
 mod stop;
+mod takers;
 mod titles;
 mod window;
 

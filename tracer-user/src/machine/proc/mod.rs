@@ -33,6 +33,7 @@ mod sockets;
 mod sole;
 mod standing;
 mod system_call;
+mod taker;
 mod thread;
 mod unanswered;
 mod under_way;
@@ -68,6 +69,7 @@ pub(crate) use self::{
     sockets::{Sockets, sockets},
     sole::sole_clients,
     standing::{is_direct, standings},
+    taker::taker,
     thread::{thread_names, threads, tracer_of},
     unanswered::unanswered,
     under_way::UnderWay,

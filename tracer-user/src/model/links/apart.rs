@@ -39,15 +39,15 @@ pub(super) struct Full {
     pub(super) late: Vec<(Holder, u64)>,
 }
 
-/// The senders that send as much while the target sends as while it does not.
-pub(super) fn apart(slices: &[Full]) -> Vec<Holder> {
+/// The senders that send as much while `whom`, who waits, sends as while it does not.
+pub(super) fn apart(slices: &[Full], whom: Holder) -> Vec<Holder> {
     let series = series(slices);
-    let Some(own) = series.get(&Holder::Own) else {
+    let Some(own) = series.get(&whom) else {
         return Vec::new();
     };
-    let others = series.iter().filter(|(holder, _)| **holder != Holder::Own);
+    let others = series.iter().filter(|(holder, _)| **holder != whom);
     let total: f64 = others.clone().flat_map(|(_, bytes)| bytes).sum();
-    let unlike = unlike(slices);
+    let unlike = unlike(slices, whom);
     let apart = others.filter(|(holder, bytes)| {
         let part = bytes.iter().sum::<f64>() / total.max(1.0);
         let doubt = match unlike.get(holder) {
@@ -60,13 +60,13 @@ pub(super) fn apart(slices: &[Full]) -> Vec<Holder> {
     apart.map(|(holder, _)| *holder).collect()
 }
 
-/// By how much of the target's lateness that of each other differs, in the median of the slices. Those of which that is known in few
+/// By how much of the lateness of `whom` that of each other differs, in the median of the slices. Those of which that is known in few
 /// slices are left out.
-fn unlike(slices: &[Full]) -> BTreeMap<Holder, f64> {
+fn unlike(slices: &[Full], whom: Holder) -> BTreeMap<Holder, f64> {
     let mut differ: BTreeMap<Holder, Vec<f64>> = BTreeMap::new();
     let mut own: Option<(u64, u64)> = None;
     for slice in slices {
-        let of_own = slice.late.iter().find(|(holder, _)| *holder == Holder::Own);
+        let of_own = slice.late.iter().find(|(holder, _)| *holder == whom);
         own = of_own.map(|(_, late)| (slice.index, *late)).or(own);
         let recent = own.filter(|(at, late)| slice.index - at <= RECENT && is_late(*late));
         let Some((_, late)) = recent else { continue };
@@ -134,10 +134,14 @@ fn change(own: &[f64], other: &[f64], errors: f64) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{apart as apart_from, *};
 
     const BACKUP: Holder = Holder::Process(1);
     const OTHER: Holder = Holder::Process(2);
+
+    fn apart(slices: &[Full]) -> Vec<Holder> {
+        apart_from(slices, Holder::Own)
+    }
 
     /// Slices in which the target sends so much more each time, from 0 to 9 kB, and another sends the rest of a rate, or its own.
     fn slices(sent: impl Fn(u64) -> Vec<(Holder, u64)>) -> Vec<Full> {

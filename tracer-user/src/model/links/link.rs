@@ -19,7 +19,7 @@ use crate::{
 const FULL_RATE: f64 = 0.9;
 
 /// A slice without a packet counts as the last one with a packet, so many slices before at most: 120 kbit/s send one in 100 ms.
-const BETWEEN_PACKETS: u64 = 10;
+pub(super) const BETWEEN_PACKETS: u64 = 10;
 
 /// One queue of an interface.
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ pub(crate) struct Link {
     /// Its backlog cannot be read: a wait is explained only where the lateness of packets is known.
     unread: bool,
     /// A process takes its packets, and sends them on.
-    handed: bool,
+    pub(super) handed: bool,
     /// Packets are sorted into classes: one may be full while another is not.
     pub(super) has_classes: bool,
     /// Bytes sent by each process of the target in the whole window.
@@ -262,7 +262,7 @@ impl Link {
     ///
     /// It is not full for the target if no packet of the target stood in the queue. Others may fill a class of their own, and
     /// those that a round trip holds back are on their way.
-    fn full_senders<'a>(
+    pub(super) fn full_senders<'a>(
         &'a self,
         index: u64,
         slice: &'a Slice,

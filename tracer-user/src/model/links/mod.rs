@@ -1,6 +1,7 @@
 //! Links as places: the senders through each are charged with the time in which the target could not send.
 
 mod apart;
+mod beyond;
 mod datagrams;
 mod flow;
 mod late;
@@ -74,6 +75,8 @@ pub(super) struct Links {
     pub(super) forgotten: u64,
     /// Waits in sends of datagrams that are not judged yet.
     datagrams: Vec<(ProcessId, SendWait)>,
+    /// Who takes the packets of an interface, by its namespace and number, and sends them on.
+    takers: BTreeMap<(u32, u32), Holder>,
 }
 
 impl Links {
@@ -113,10 +116,11 @@ impl Links {
 
     /// Places where not all waits of the target can be seen.
     pub(super) fn blind(&self) -> Vec<(PlaceId, Blind)> {
-        let blind = self
-            .links
-            .values()
-            .filter_map(|link| Some((link.place, link.blind()?)));
+        let blind = self.links.iter().filter_map(|(key, link)| {
+            let why = link.blind()?;
+            let is_seen = why == Blind::Handed && self.sees_beyond(*key);
+            (!is_seen).then_some((link.place, why))
+        });
         let mut places: Vec<(PlaceId, Blind)> = blind.collect();
         places.sort_unstable();
         places.dedup();
@@ -247,8 +251,12 @@ impl Links {
     ) {
         self.settle_datagrams(account);
         self.learn_classes(names, means);
+        let beyond = self.beyond();
         for (key, link) in &mut self.links {
-            let shares = link.shares();
+            let mut shares = link.shares();
+            if let Some(beyond) = beyond.get(key) {
+                beyond.charge(link, &mut shares, account);
+            }
             charge_shares(link, shares, account);
             let stacks = self.stacks.range((*key, 0)..=(*key, u64::MAX));
             burn(link, stacks.map(|((_, stack), ns)| (*stack, *ns)), account);

@@ -91,8 +91,13 @@ impl Slice {
 
     /// What the target sent.
     pub(super) fn own(&self) -> Option<&Sender> {
+        self.of(Holder::Own)
+    }
+
+    /// What one owner sent.
+    pub(super) fn of(&self, holder: Holder) -> Option<&Sender> {
         let mut senders = self.senders.iter();
-        senders.find(|sender| sender.holder == Holder::Own)
+        senders.find(|sender| sender.holder == holder)
     }
 
     /// Did a target thread wait, or a response of the target stay under way?
@@ -131,7 +136,7 @@ pub(super) struct Known {
     dropped: Vec<u64>,
     /// Highest rate of a slice that was certainly full, bytes; 0 if none was.
     pub(super) highest: u64,
-    /// The slices in which packets of the target stood in the queue.
+    /// The slices in which packets of who waits stood in the queue: the target, or whoever sends its packets on.
     pub(super) own: Lateness,
     /// Senders with a rate of their own: they are not in the target's way.
     pub(super) apart: Vec<Holder>,
@@ -140,14 +145,24 @@ pub(super) struct Known {
 impl Known {
     /// From the slices that are kept, and what is known of those before.
     pub(super) fn of(slices: &BTreeMap<u64, Slice>, past: &Past) -> Self {
+        Self::seen_by(Holder::Own, past.late, slices, past)
+    }
+
+    /// The same for `whom`, who waits. `before` is the last slice of those before in which a packet of it left, and whether that was late.
+    pub(super) fn seen_by(
+        whom: Holder,
+        before: Option<(u64, bool)>,
+        slices: &BTreeMap<u64, Slice>,
+        past: &Past,
+    ) -> Self {
         let full: Vec<Full> = slices
             .iter()
             .filter_map(|(index, slice)| slice.full(*index))
             .collect();
         let own = slices
             .iter()
-            .filter_map(|(index, slice)| Some((*index, slice.own()?.late_ns?)));
-        let own = Lateness::of(past.late, own);
+            .filter_map(|(index, slice)| Some((*index, slice.of(whom)?.late_ns?)));
+        let own = Lateness::of(before, own);
         let mut all = *past;
         let mut dropped = Vec::new();
         for (index, slice) in slices {
@@ -159,7 +174,7 @@ impl Known {
             dropped,
             highest: all.highest,
             own,
-            apart: apart(&full),
+            apart: apart(&full, whom),
         }
     }
 

@@ -10,6 +10,7 @@ mod completions;
 mod datagram_sends;
 pub(crate) mod datagrams;
 mod disks;
+mod handed;
 pub(crate) mod homes;
 mod hung;
 mod identity;
