@@ -30,6 +30,8 @@ pub(crate) enum Upper {
     Vxlan,
     /// A tunnel that encrypts.
     Wireguard,
+    /// A tunnel that a process at each end is to keep up.
+    Tun,
 }
 
 /// One end of a link.
@@ -114,6 +116,10 @@ impl Upper {
         }
         let what = self.words(end, number);
         ledger::make(Made::Link(above.clone()), || end.ip(&what))?;
+        if self == Self::Tun {
+            // Room for the headers that the process's socket puts before a packet.
+            end.ip(&format!("link set {above} mtu 1400"))?;
+        }
         if self.takes_in() {
             end.ip(&format!("link set {below} down"))?;
             end.ip(&format!("link set {below} master {above}"))?;
@@ -141,6 +147,7 @@ impl Upper {
                 "link add {above} type vxlan id {number} dstport 4789 local {own} remote {other} dev {below}"
             ),
             Self::Wireguard => format!("link add {above} type wireguard"),
+            Self::Tun => format!("tuntap add dev {above} mode tun"),
         }
     }
 }

@@ -10,7 +10,8 @@ use crate::lab::{
     scenario::{Scenario, Scene, Stage},
 };
 use crate::world::{
-    link, nginx, ssh,
+    link, nginx, python, ssh,
+    upper::{self, Upper},
     web::{self, Protocol},
 };
 
@@ -64,6 +65,18 @@ pub(crate) const ALL: &[Scenario] = &[
         quick: false,
         make: limited,
     },
+    Scenario {
+        name: "links-tun",
+        about: "the server sends into a tunnel of a process (tun), whose link a backup fills",
+        quick: false,
+        make: |stage| tunnelled(stage, true),
+    },
+    Scenario {
+        name: "links-tun-apart",
+        about: "the same, but the backup fills another link",
+        quick: false,
+        make: |stage| tunnelled(stage, false),
+    },
 ];
 
 fn ipv6(stage: &Stage) -> Result<Scene> {
@@ -89,6 +102,36 @@ fn bridge(stage: &Stage) -> Result<Scene> {
         .guilty("backup", backup)
         .holds("network", None)
         .at_least(Meter::Sent(net.link.device), FULL))
+}
+
+/// A server with its client at the other end of a tunnel, and a backup beside it that fills the tunnel's link, or another one.
+fn tunnelled(stage: &Stage, on_its_link: bool) -> Result<Scene> {
+    const NUMBER: u16 = 1;
+    const PORT: u16 = 1194;
+    let elsewhere = || stage.elsewhere.clone();
+    let (near, far) = link::addresses()?;
+    let below = link::link(near, far)?;
+    let tunnel = upper::put_on(&below, Upper::Tun, NUMBER, &stage.room.dir)?;
+    let ends = [below.near, below.far].map(|end| SocketAddr::from((end, PORT)));
+    let name = upper::name(NUMBER);
+    let here = python::tunnel(&stage.room, &name, ends[0], ends[1])?;
+    let there = python::tunnel(&stage.room, &name, ends[1], ends[0])?;
+    let filled = match on_its_link {
+        true => None,
+        false => Some(link::another(&below)?),
+    };
+    let filled = filled.as_ref().unwrap_or(&below);
+    let to = SocketAddr::from((filled.far, SINK_PORT));
+    let backup = sender(stage, "backed-up", to, 4)?.on_cpus(elsewhere());
+    let scene = served_over(stage, &tunnel, tunnel.near.into(), false)?
+        .with(here.on_cpus(elsewhere()))
+        .with(there.on_cpus(elsewhere()).in_netns(&below.netns))
+        .with(sink(stage, to).in_netns(&below.netns))
+        .at_least(Meter::Sent(filled.device.clone()), FULL);
+    Ok(match on_its_link {
+        true => scene.guilty("backup", backup).holds("network", None),
+        false => scene.innocent("backup", backup),
+    })
 }
 
 fn two(stage: &Stage) -> Result<Scene> {

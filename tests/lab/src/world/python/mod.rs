@@ -24,6 +24,7 @@ const AIO: &str = include_str!("aio.py");
 const ASKED: &str = include_str!("asked.py");
 const ASKER: &str = include_str!("asker.py");
 const CLIENT: &str = include_str!("client.py");
+const TUNNEL: &str = include_str!("tunnel.py");
 const APPLICATION: &str = include_str!("application.py");
 
 /// How a Python server serves connections.
@@ -157,6 +158,19 @@ pub(crate) fn holder(
         .with([kind])
         .with([file])
         .with([held, free]))
+}
+
+/// One end of a tunnel through an interface that is there already, at these addresses (`tunnel.py`).
+pub(crate) fn tunnel(
+    room: &Room,
+    interface: &str,
+    here: SocketAddr,
+    there: SocketAddr,
+) -> Result<Program> {
+    Ok(room
+        .program(["python3"])
+        .with([script(room, "tunnel.py", TUNNEL)?])
+        .with([interface, &here.to_string(), &there.to_string()]))
 }
 
 /// A program that takes this part of the memory that is available, and then so many MiB more each second.
