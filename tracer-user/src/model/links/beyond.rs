@@ -166,9 +166,9 @@ impl Held {
     /// A wait in the slice from `begin` on, by bytes; the parts sum to it.
     fn divided(&self, begin: u64, ns: u64) -> Vec<Charge> {
         let total: u64 = self.stood.iter().map(|(_, bytes)| bytes).sum();
-        let (mut upto, mut given) = (0, 0);
+        let (mut upto, mut given) = (0_u64, 0_u64);
         let charge = |(holder, bytes): &(Holder, u64)| {
-            upto += bytes;
+            upto += *bytes;
             let end = part_of(ns, upto, total);
             Charge {
                 resource: Resource::Network,

@@ -35,8 +35,8 @@ fn through_tunnel(event: Event) -> Event {
     }
 }
 
-/// The target waits from 20 to 40 ms to send into the tunnel. RSYNC takes what is in there, and TAR sends beside it, through a queue with so
-/// many packets.
+/// The target waits from 20 to 40 ms to send into the tunnel. RSYNC takes what is in there, and TAR sends beside it, through a queue
+/// with so many packets.
 fn books_of(backlog: u32, is_known: bool) -> Books {
     let taken = Event::Handed(event::Handed {
         ns: at(1),
