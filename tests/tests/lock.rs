@@ -1,4 +1,4 @@
-//! The lock family: who has a lock on a file for which the target sleeps, and which it is refused.
+//! The lock family: who has a lock or a lease on a file for which the target sleeps, and which it is refused.
 
 use std::{
     fs::File,
@@ -96,4 +96,49 @@ fn a_refused_lock_and_one_that_is_waited_for_name_who_has_it() {
         found.iter().all(|tried| tried.owner_pid == own),
         "{found:?}"
     );
+}
+
+/// `F_RDLCK` and `F_UNLCK` of `include/uapi/asm-generic/fcntl.h`.
+const READ: i32 = 0;
+const NONE: i32 = 2;
+
+/// Takes a lease on a file, or gives it up.
+fn lease(file: &File, kind: i32) {
+    // SAFETY: the descriptor is open, and the call takes no pointer.
+    let leased = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, kind) };
+    assert_eq!(leased, 0, "{}", std::io::Error::last_os_error());
+}
+
+/// Has nobody asked for the file that is leased?
+fn is_undisturbed(file: &File) -> bool {
+    // SAFETY: the descriptor is open, and the call takes no pointer.
+    unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETLEASE) == READ }
+}
+
+#[test]
+fn a_lease_that_is_waited_for_names_who_has_it() {
+    println!("RAN lock");
+    let dir = tempfile::tempdir().unwrap();
+    let (path, recording) = (dir.path().join("file"), dir.path().join("trace.rec"));
+    File::create(&path).unwrap();
+    let file = File::open(&path).unwrap();
+    // The kernel says by this signal that the lease is to be given up, and it would end the test.
+    // SAFETY: no handler is installed.
+    unsafe { libc::signal(libc::SIGIO, libc::SIG_IGN) };
+    lease(&file, READ);
+    let mut shell = Shell::start(r#"read go; : >>"$0"; echo done; read end"#, &path);
+    let target = shell.pid().to_string();
+    let recorded = recording.to_str().unwrap();
+    let options = ["--pid", &target, "--duration", "60s", "--record", recorded];
+    let trace = Trace::start(&options).unwrap();
+    shell.say();
+    while is_undisturbed(&file) {
+        std::thread::yield_now();
+    }
+    lease(&file, NONE);
+    shell.hear();
+    trace.stop().unwrap();
+    let found = attempts(&recording, file.metadata().unwrap().ino());
+    let found: Vec<(LockOutcome, u32)> = found.iter().map(|t| (t.outcome, t.owner_pid)).collect();
+    assert_eq!(found, [(LockOutcome::Waits, std::process::id())]);
 }
