@@ -49,6 +49,12 @@ pub(crate) const ALL: &[Scenario] = &[
         quick: false,
         make: neighbour,
     },
+    Scenario {
+        name: "stopped-strace-neighbour",
+        about: "strace is on another program, and not on the server",
+        quick: false,
+        make: traced_neighbour,
+    },
 ];
 
 /// `$1` has the pid of the server. `kill` is the shell's own.
@@ -63,6 +69,12 @@ const FREEZER: &str = r#"while :; do echo "$2" >"$1"; sleep 0.2; echo "$3" >"$1"
 /// `$1` has the pid. A slow terminal would let it wait as well.
 const STRACE: &str =
     r#"exec strace -f -q -o /dev/null -e inject=all:delay_exit=3000 -p "$(cat "$1")""#;
+
+/// The same, once that process is there: the file may be of an earlier run.
+const STRACE_LATER: &str = r#"until kill -0 "$(cat "$1" 2>/dev/null)" 2>/dev/null; do sleep 0.1; done
+exec strace -f -q -o /dev/null -e inject=all:delay_exit=3000 -p "$(cat "$1")""#;
+/// Does nothing but system calls, once it has written its pid.
+const CALLS: &str = r#"echo $$ >"$1"; exec dd if=/dev/zero of=/dev/null bs=4k status=none"#;
 
 /// A busy program is at least this busy, in seconds per second.
 const BUSY: f64 = 0.5;
@@ -136,6 +148,22 @@ fn neighbour(stage: &Stage) -> Result<Scene> {
     Ok(scene
         .innocent("hog", hog.also_in(group.procs()))
         .innocent("freezer", freezer.on_cpus(stage.elsewhere.clone()))
+        .at_most(Meter::OnCpu(Who::Backup(0)), HALF)
+        .unharmed())
+}
+
+/// Without strace the other program would be busy all the time.
+fn traced_neighbour(stage: &Stage) -> Result<Scene> {
+    let (mut scene, _) = served(stage)?;
+    // As in `neighbour`.
+    scene.client = scene.client.map(|client| client.on_cpus(vec![stage.cpu]));
+    let pid = stage.room.dir.join("neighbour.pid");
+    let elsewhere = || stage.elsewhere.clone();
+    let calls = stage.room.script(CALLS, &pid).on_cpus(elsewhere());
+    let strace = stage.room.script(STRACE_LATER, &pid).on_cpus(elsewhere());
+    Ok(scene
+        .innocent("dd", calls)
+        .innocent("strace", strace)
         .at_most(Meter::OnCpu(Who::Backup(0)), HALF)
         .unharmed())
 }
