@@ -67,6 +67,18 @@ pub(crate) const ALL: &[Scenario] = &[
         make: |stage| taken(stage, "mutex"),
     },
     Scenario {
+        name: "lock-pi-held",
+        about: "the same with a mutex that inherits priorities and is robust, so that the kernel itself knows who has it",
+        quick: false,
+        make: |stage| taken(stage, "pi"),
+    },
+    Scenario {
+        name: "lock-pi-brief",
+        about: "the same, but the other program gives it back at once; a backup is busy elsewhere",
+        quick: false,
+        make: |stage| taken_briefly(stage, "pi"),
+    },
+    Scenario {
         name: "lock-semaphore-held",
         about: "each request passes a semaphore in shared memory, which another program has taken nearly all the time",
         quick: false,

@@ -29,14 +29,14 @@ def take_lease():
             time.sleep(0.001)
 
 
-if kind in ("mutex", "semaphore"):
+if kind in ("mutex", "pi", "semaphore"):
     SHARED = shared()
 
 if kind == "lease":
     signal.signal(signal.SIGIO, lambda *_: None)
     FILE = os.open(path, os.O_RDONLY)
     take, give = take_lease, lambda: fcntl.fcntl(FILE, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-elif kind == "mutex":
+elif kind in ("mutex", "pi"):
     take, give = lambda: LIBC.pthread_mutex_lock(SHARED), lambda: LIBC.pthread_mutex_unlock(SHARED)
 elif kind == "semaphore":
     take, give = lambda: LIBC.sem_wait(SHARED), lambda: LIBC.sem_post(SHARED)

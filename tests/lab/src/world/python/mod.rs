@@ -144,7 +144,7 @@ pub(crate) fn clients(room: &Room, address: SocketAddr, connections: usize) -> R
         .with([format!("--connections={connections}")]))
 }
 
-/// A program that holds a lock of this kind (`mutex`, `semaphore`, `lease`, `sqlite`) in a shared file, on it or beside it, again and
+/// A program that holds a lock of this kind (`mutex`, `pi`, `semaphore`, `lease`, `sqlite`) in a shared file, on it or beside it, again and
 /// again: so many seconds, and then not for so many.
 pub(crate) fn holder(
     room: &Room,

@@ -15,7 +15,7 @@ import threading
 import time
 import zlib
 
-WORKS = ["plain", "gzip", "lock", "interpret", "poll", "flock", "try", "mutex", "semaphore", "sqlite", "lease", "log", "sync", "map", "anon"]
+WORKS = ["plain", "gzip", "lock", "interpret", "poll", "flock", "try", "mutex", "pi", "semaphore", "sqlite", "lease", "log", "sync", "map", "anon"]
 parser = argparse.ArgumentParser()
 parser.add_argument("form", choices=["threads", "processes", "loop"])
 parser.add_argument("address")
@@ -36,7 +36,7 @@ LOCK = threading.Lock()
 LOCAL = threading.local()
 LIBC = ctypes.CDLL(None)
 SHARED = None
-if args.work in ("mutex", "semaphore"):
+if args.work in ("mutex", "pi", "semaphore"):
     with open(args.lock, "r+b") as file:
         MEMORY = mmap.mmap(file.fileno(), 4096)
     # All zero is a mutex of one process. Its waiters and owners find each other only if it says that it is shared.
@@ -44,7 +44,11 @@ if args.work in ("mutex", "semaphore"):
     ATTRIBUTES = ctypes.create_string_buffer(64)
     LIBC.pthread_mutexattr_init(ATTRIBUTES)
     LIBC.pthread_mutexattr_setpshared(ATTRIBUTES, 1)
-    if args.work == "mutex":
+    if args.work == "pi":
+        # PTHREAD_PRIO_INHERIT and PTHREAD_MUTEX_ROBUST: who has it is in the word that others sleep on.
+        LIBC.pthread_mutexattr_setprotocol(ATTRIBUTES, 1)
+        LIBC.pthread_mutexattr_setrobust(ATTRIBUTES, 1)
+    if args.work in ("mutex", "pi"):
         LIBC.pthread_mutex_init(SHARED, ATTRIBUTES)
     else:
         LIBC.sem_init(SHARED, 1, 1)
@@ -165,7 +169,7 @@ def answer(path):
             time.sleep(args.sleep_ms / 1000)
     elif args.work in ("flock", "try"):
         lock_file()
-    elif args.work == "mutex":
+    elif args.work in ("mutex", "pi"):
         LIBC.pthread_mutex_lock(SHARED)
         LIBC.pthread_mutex_unlock(SHARED)
     elif args.work == "semaphore":
