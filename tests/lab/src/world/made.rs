@@ -175,10 +175,17 @@ fn delete_table(name: &str) -> Result<()> {
         return Ok(());
     };
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
-    if !listed.lines().any(|line| line.trim_end().ends_with(&format!(" {name}"))) {
+    if !listed
+        .lines()
+        .any(|line| line.trim_end().ends_with(&format!(" {name}")))
+    {
         return Ok(());
     }
-    output(tool("nft").args(["delete", "table", "ip", name]), "tidy up the network").map(drop)
+    output(
+        tool("nft").args(["delete", "table", "ip", name]),
+        "tidy up the network",
+    )
+    .map(drop)
 }
 
 fn unmount(point: &Path) -> Result<()> {

@@ -115,8 +115,7 @@ impl Link {
         let (index, slice) = self.recent(index)?;
         let senders = self.full_senders(index, slice, known)?;
         let all: u64 = inner.iter().map(|sender| sender.bytes).sum();
-        let is_there =
-            |sender: &&Sender| sender.stood() && !known.apart.contains(&sender.holder);
+        let is_there = |sender: &&Sender| sender.stood() && !known.apart.contains(&sender.holder);
         let mut stood = Vec::new();
         for sender in senders.iter().filter(is_there) {
             if sender.holder == taker {
@@ -156,7 +155,9 @@ impl Beyond {
                 link.own_drains_ns += charge.ns;
             }
             let (begin, end) = charge.span;
-            account.ledger.requests(Class::Network, begin, end, charge.ns);
+            account
+                .ledger
+                .requests(Class::Network, begin, end, charge.ns);
             account.charge(charge);
         }
     }

@@ -296,7 +296,10 @@ fn a_short_wait_for_a_file_is_charged_to_who_had_it_as_the_wait_began() {
 fn who_opens_a_file_waits_for_the_lease_on_it_as_for_a_lock() {
     const LEASE: u64 = 13;
     let opens = [
-        stack(LEASE, &["schedule_timeout", "__break_lease", "do_dentry_open"]),
+        stack(
+            LEASE,
+            &["schedule_timeout", "__break_lease", "do_dentry_open"],
+        ),
         tried(100, TAR, LockOutcome::Waits),
         sleep(SERVER, 100, 600, LEASE),
     ];
