@@ -106,10 +106,9 @@ fn read(mut messages: &[u8], each: &mut impl FnMut(&[u8])) -> io::Result<bool> {
             .get(HEAD..length)
             .ok_or(io::ErrorKind::InvalidData)?;
         match i32::from(kind) {
-            libc::NLMSG_DONE => return Ok(false),
+            libc::NLMSG_DONE => return refusal(body).map_or(Ok(false), Err),
             libc::NLMSG_ERROR => {
-                let error = word(body, 0).unwrap_or_default().cast_signed();
-                return Err(io::Error::from_raw_os_error(error.saturating_neg()));
+                return Err(refusal(body).unwrap_or_else(|| io::ErrorKind::InvalidData.into()));
             }
             _ => each(body),
         }
@@ -118,6 +117,13 @@ fn read(mut messages: &[u8], each: &mut impl FnMut(&[u8])) -> io::Result<bool> {
             .unwrap_or_default();
     }
     Ok(true)
+}
+
+/// The error that a message begins with; `None` if it is none. The end of a dump has one, too: a protocol that is there, but cannot list
+/// what was asked for (`inet_diag` without `tcp_diag`), begins a dump and ends it so.
+fn refusal(body: &[u8]) -> Option<io::Error> {
+    let error = word(body, 0)?.cast_signed();
+    (error < 0).then(|| io::Error::from_raw_os_error(error.saturating_neg()))
 }
 
 /// Kinds and values of the attributes (`struct nlattr`) in these bytes, up to one that is cut.
@@ -161,6 +167,17 @@ mod tests {
         let refusal = request(libc::NLMSG_ERROR as u16, &(-libc::EPERM).to_ne_bytes());
         let error = read(&refusal, &mut |_: &[u8]| {}).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::EPERM));
+    }
+
+    #[test]
+    fn a_dump_that_ends_with_an_error_lists_nothing_and_is_no_empty_list() {
+        let end = |error: i32| {
+            let end = request(libc::NLMSG_DONE as u16, &error.to_ne_bytes());
+            read(&end, &mut |_: &[u8]| {})
+        };
+        let error = end(-libc::ENOENT).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ENOENT));
+        assert!(!end(0).unwrap());
     }
 
     #[test]
