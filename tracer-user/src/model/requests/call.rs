@@ -177,14 +177,16 @@ impl Requests {
     }
 
     /// More came on a connection on which an answer is owed: the rest of what is asked, or one more request (HTTP/2, pipelining). Whoever
-    /// received it has waited for that, as far as nobody else had the request. What others did is known when they are done.
+    /// received it has waited for that, as far as nobody else had the request. What others did is known when they are done. Until then the
+    /// owner of the request remembers what it did itself; another thread does not.
     fn more_came(&mut self, beside: &mut Beside<'_>, call: &Call) {
         let (socket, tid) = (call.socket, call.tid);
         let Some(turn) = self.turn_mut(socket) else {
             return;
         };
         turn.unheard = None;
-        if !turn.blocked && Hands::has_given(beside.threads, tid, socket, turn.begin_ns) {
+        let is_owner = turn.tid == tid && !turn.blocked;
+        if is_owner && Hands::has_given(beside.threads, tid, socket, turn.begin_ns) {
             turn.came = Some((call.ns, tid));
             return;
         }

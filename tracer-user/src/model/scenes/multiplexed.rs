@@ -61,3 +61,22 @@ fn who_only_writes_a_log_does_not_have_the_request_while_its_body_comes() {
     assert_eq!(requests(&books, Class::Network), 18);
     assert_eq!(requests(&books, Class::Disk), 0);
 }
+
+#[test]
+fn what_a_thread_received_that_has_ended_since_and_did_not_own_the_request_is_known() {
+    let events = [
+        // The worker receives, too, and owns the request from then on.
+        receive(WORKER, CLIENT, 32, 32),
+        receive(LOOP, CLIENT, 35, 35),
+        Event::ThreadEnd(event::ThreadEnd {
+            ns: at(45),
+            pid: SERVER,
+            tid: LOOP,
+        }),
+        send(WORKER, CLIENT, 62),
+    ];
+    let books = played(events, 70);
+    assert_eq!(tally(&books).count, 1);
+    assert_eq!(tally(&books).unaccounted_ns, 0);
+    assert_eq!(requests(&books, Class::OnCpu), 62 - 10);
+}
