@@ -187,8 +187,13 @@ impl Requests {
         turn.unheard = None;
         let is_owner = turn.tid == tid && !turn.blocked;
         if is_owner && Hands::has_given(beside.threads, tid, socket, turn.begin_ns) {
+            let thread = beside.threads.get(tid);
+            let is_full = thread.is_some_and(|thread| thread.is_full_since(turn.judged_ns));
             turn.came = Some((call.ns, tid));
-            return;
+            // A long body comes in many parts: the thread would forget what it did as the first of them came.
+            if !is_full {
+                return;
+            }
         }
         self.judge(beside, socket, call.ns, tid, Class::Network);
     }

@@ -62,6 +62,36 @@ fn who_only_writes_a_log_does_not_have_the_request_while_its_body_comes() {
     assert_eq!(requests(&books, Class::Disk), 0);
 }
 
+/// The loop waits for a tenth of a millisecond, and has more of a body after it: so many times from 100 on, in each millisecond five.
+fn body(parts: u64) -> impl Iterator<Item = Event> {
+    const TENTH: u64 = MS / 10;
+    (0..parts).flat_map(|part| {
+        let ns = at(100) + part * 2 * TENTH;
+        let waited = Wait {
+            ns: ns + TENTH,
+            off_ns: ns,
+            ..asleep(LOOP, 0, 0, 0, EPOLL)
+        };
+        let more = Call {
+            ns: ns + TENTH,
+            arrived_ns: ns + TENTH,
+            ..call(LOOP, CLIENT, 0)
+        };
+        [Event::Wait(waited), Event::Call(more)]
+    })
+}
+
+#[test]
+fn of_a_body_in_many_parts_no_part_is_forgotten_while_a_worker_has_the_request() {
+    let answer = [
+        until_thread((SERVER, WORKER), sleep(LOOP, 2110, 2120, EPOLL)),
+        send(LOOP, CLIENT, 2121),
+    ];
+    let books = played(body(10_000).chain(answer), 2130);
+    assert_eq!(tally(&books).sum_ns, (2121 - 10) * MS);
+    assert_eq!(tally(&books).unaccounted_ns, 0);
+}
+
 #[test]
 fn what_a_thread_received_that_has_ended_since_and_did_not_own_the_request_is_known() {
     let events = [

@@ -292,6 +292,12 @@ impl Thread {
         self.line.is_long()
     }
 
+    /// Is so much known of the time since `ns` that some of it is forgotten soon?
+    #[must_use]
+    pub(crate) fn is_full_since(&self, ns: u64) -> bool {
+        self.line.is_full_since(ns)
+    }
+
     /// Since when it is known step by step, ns.
     #[must_use]
     pub(crate) fn remembered_ns(&self) -> u64 {

@@ -240,6 +240,13 @@ impl TimeLine {
         self.steps.len() >= self.needed + 4 * KEPT
     }
 
+    /// Is as much as half of what can be remembered newer than this?
+    #[must_use]
+    pub(crate) fn is_full_since(&self, ns: u64) -> bool {
+        let older = recent::partition_point(&self.steps, |step| step.ns <= ns);
+        self.steps.len() - older >= MOST / 2
+    }
+
     /// Forgets what ended before `needed_ns`, but for the most recent. Only its sums stay.
     pub(crate) fn forget(&mut self, needed_ns: u64) {
         let (begin, mut gone) = (self.begin_ns, Spent::default());
@@ -321,6 +328,12 @@ impl TimeLine {
 mod tests {
     use super::*;
 
+    fn idle(ns: u64) -> Budget {
+        let mut budget = Budget::default();
+        budget[Class::Idle.index()] = ns;
+        budget
+    }
+
     #[test]
     fn an_interval_takes_its_share_of_the_steps_it_cuts() {
         let mut line = TimeLine::new(100);
@@ -375,11 +388,6 @@ mod tests {
     #[test]
     fn a_wait_that_is_explained_later_keeps_its_length_and_is_explained_once() {
         let mut line = TimeLine::new(0);
-        let idle = |ns| {
-            let mut budget = Budget::default();
-            budget[Class::Idle.index()] = ns;
-            budget
-        };
         line.extend_waiting(&idle(5), 5);
         line.extend(Class::OnCpu, 6);
         line.extend_waiting(&idle(4), 10);
@@ -399,8 +407,7 @@ mod tests {
     #[test]
     fn what_is_known_to_be_an_answer_was_waited_for_and_the_sum_stays() {
         let mut line = TimeLine::new(0);
-        let mut idle = Budget::default();
-        idle[Class::Idle.index()] = 10;
+        let idle = idle(10);
         line.extend_waiting(&idle, 10);
         line.extend(Class::OnCpu, 12);
         line.extend_waiting(&idle, 22);
@@ -415,11 +422,6 @@ mod tests {
     #[test]
     fn only_idle_parts_are_amended_and_the_sum_stays() {
         let mut line = TimeLine::new(0);
-        let idle = |ns| {
-            let mut budget = Budget::default();
-            budget[Class::Idle.index()] = ns;
-            budget
-        };
         line.extend_waiting(&idle(10), 10);
         line.extend(Class::OnCpu, 12);
         line.extend_waiting(&idle(8), 20);
