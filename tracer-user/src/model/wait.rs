@@ -7,7 +7,7 @@ use super::{
     cpus::Queued,
     disks::DiskWait,
     links::SendWait,
-    threads::Blocked,
+    threads::{Blocked, Thread},
 };
 use crate::{
     class::{Cause, Class, Resource},
@@ -40,11 +40,23 @@ impl Model {
         lost_ns += self.queued(wait, queued_ns);
         self.threads.lost(lost_ns);
         self.threads.waited(wait);
-        if let Some(thread) = self.threads.get_mut(wait.tid)
-            && thread.is_long()
-        {
-            let requests = &self.requests;
-            let needed_ns = thread.turns.needed_ns(|owned| requests.judged_ns(owned));
+        self.forget(wait.tid);
+    }
+
+    /// A thread forgets what no request needs.
+    fn forget(&mut self, tid: u32) {
+        if !self.threads.get(tid).is_some_and(Thread::is_long) {
+            return;
+        }
+        let requests = &self.requests;
+        let mut needed_ns = u64::MAX;
+        for owner in self.threads.with_poller(tid) {
+            if let Some(owner) = self.threads.get_mut(owner) {
+                let of_owner = owner.turns.needed_ns(|owned| requests.judged_ns(owned));
+                needed_ns = needed_ns.min(of_owner);
+            }
+        }
+        if let Some(thread) = self.threads.get_mut(tid) {
             thread.forget(needed_ns);
         }
     }

@@ -131,6 +131,22 @@ fn whoever_takes_from_a_polled_ring_waits_for_the_answer_that_it_asked_for() {
 }
 
 #[test]
+fn whoever_takes_from_a_polled_ring_remembers_what_it_did_since_the_poller_received_a_request() {
+    let known = stacks()
+        .into_iter()
+        .chain(running(POLLER))
+        .chain([Event::Wait(first(SERVER, 1, 0))]);
+    let begin = known.chain([polled(receive(SERVER, CLIENT, 10, 10)), takes(2, 10)]);
+    // It takes what others ask for.
+    let events = begin.chain((0..400).map(|i| takes(12 + 2 * i, 13 + 2 * i)));
+    let mut model = Model::new();
+    let all = attach().into_iter().chain(sleeper(events));
+    all.for_each(|event| model.apply(&event));
+    let taker = model.threads.get(SERVER).unwrap();
+    assert_eq!(taker.remembered_ns(), at(10));
+}
+
+#[test]
 fn a_poller_for_nobody_who_sleeps_is_on_a_cpu() {
     let events = [
         polled(receive(SERVER, CLIENT, 10, 10)),

@@ -29,6 +29,13 @@ impl Threads {
         takers.unwrap_or_default()
     }
 
+    /// A thread, and the one that polls the ring from which it takes: what it did is needed for the requests of both.
+    pub(in crate::model) fn with_poller(&self, tid: u32) -> impl Iterator<Item = u32> + use<> {
+        let thread = self.living.get(&tid);
+        let poller = thread.and_then(|thread| thread.poller);
+        [tid].into_iter().chain(poller)
+    }
+
     /// If a poller ended this wait for completions, the thread takes from its ring what it has done.
     pub(super) fn takes(&mut self, wait: &Wait) {
         if !self.is_poller(wait.waker_tid) || self.waker(wait).is_none() {
@@ -66,7 +73,8 @@ impl Threads {
         let mut cuts = Vec::new();
         taker.for_each_piece(begin, end, |from, _, _| cuts.push(from));
         thread.for_each_piece(begin, end, |from, to, _| {
-            let within = cuts.iter().copied().filter(|cut| from < *cut && *cut < to);
+            let first = cuts.partition_point(|cut| *cut <= from);
+            let within = cuts[first..].iter().copied().take_while(|cut| *cut < to);
             let mut at = from;
             for cut in within.chain([to]) {
                 each(at, cut, &thread.between(at, cut).without_polling());
