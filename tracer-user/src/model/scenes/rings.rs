@@ -147,6 +147,25 @@ fn whoever_takes_from_a_polled_ring_remembers_what_it_did_since_the_poller_recei
 }
 
 #[test]
+fn who_has_ended_takes_no_more_and_the_next_one_of_those_that_took_is_asked() {
+    let events = [
+        polled(receive(SERVER, CLIENT, 10, 10)),
+        takes(2, 10),
+        takes(12, 52),
+        until_thread((SERVER, POLLER), sleep(WORKER, 2, 53, RING)),
+        Event::ThreadEnd(event::ThreadEnd {
+            ns: at(54),
+            pid: SERVER,
+            tid: WORKER,
+        }),
+        polled(send(SERVER, CLIENT, 55)),
+    ];
+    let books = played(running(WORKER).into_iter().chain(events), 60);
+    assert_eq!(requests(&books, Class::OnCpu), 2 + 3);
+    assert_eq!(requests(&books, Class::Other), 40);
+}
+
+#[test]
 fn a_poller_for_nobody_who_sleeps_is_on_a_cpu() {
     let events = [
         polled(receive(SERVER, CLIENT, 10, 10)),

@@ -224,6 +224,7 @@ impl Threads {
             return;
         };
         self.requested.forget(tid);
+        self.takes_no_more(tid, thread.poller);
         self.ended_wall_ns += ns.saturating_sub(thread.begin_ns);
         self.ended_spent_ns += thread.spent().total();
         self.ended_stopped_ns = self.ended_stopped_ns.max(thread.stopped_ns());

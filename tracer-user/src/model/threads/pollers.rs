@@ -55,6 +55,14 @@ impl Threads {
         }
     }
 
+    /// A thread that took from the ring of this poller is no more. Its number may become another one's.
+    pub(super) fn takes_no_more(&mut self, tid: u32, poller: Option<u32>) {
+        let poller = poller.and_then(|poller| self.living.get_mut(&poller));
+        if let Some(takers) = poller.and_then(|thread| thread.takers.as_mut()) {
+            takers.retain(|taker| *taker != tid);
+        }
+    }
+
     /// The time of a thread in a span, piece by piece, each spread evenly: calls `each` with begin, end and what. That of one that polls is
     /// cut where whoever takes from its ring begins to do something else.
     pub(in crate::model) fn for_each_piece(
