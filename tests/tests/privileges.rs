@@ -276,6 +276,44 @@ fn named_capabilities_do_instead_of_root() {
 }
 
 #[test]
+fn a_recording_is_whole_where_memory_is_locked_and_no_more_may_be() {
+    const LOCKING: [u32; 5] = [BPF, PERFMON, SYS_PTRACE, DAC_READ_SEARCH, IPC_LOCK];
+    let busy = idle();
+    let dir = tempfile::tempdir().unwrap();
+    let binary = copy(dir.path());
+    let folder = dir.path().join("of-nobody");
+    fs::create_dir(&folder).unwrap();
+    chown(&folder, Some(NOBODY), Some(NOBODY)).unwrap();
+    let recording = folder.join("a.rec");
+    let mut command = Command::new(binary);
+    command
+        .args(["attach", "--duration", "1s", "--record"])
+        .arg(&recording)
+        .arg("--pid")
+        .arg(busy.pid().to_string());
+    let nothing = || {
+        let limit = libc::rlimit {
+            rlim_cur: 0,
+            rlim_max: 0,
+        };
+        // SAFETY: a valid pointer.
+        checked(unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) })
+    };
+    // SAFETY: it makes one system call, and allocates nothing.
+    unsafe { command.pre_exec(nothing) };
+    as_nobody(&mut command, &LOCKING);
+    let ended = command.output().unwrap();
+    let text = String::from_utf8_lossy(&ended.stderr);
+    if ended.status.code() == Some(3) {
+        println!("SKIP privileges: maps count against the limit before 5.11: {text}");
+        return;
+    }
+    println!("RAN privileges");
+    assert_eq!(ended.status.code(), Some(0), "{text}");
+    assert_eq!(run(&["report", path(&recording)]).unwrap().code, Some(0));
+}
+
+#[test]
 fn what_is_missing_is_named_with_its_cost() {
     println!("RAN privileges");
     let busy = idle();

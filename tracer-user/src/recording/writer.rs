@@ -20,7 +20,7 @@ use serde::Serialize;
 
 use super::{CHUNK_HEADER, END, EVENTS, HEADER, LONGEST_PAYLOAD, MAGIC, VERSION};
 use crate::{
-    machine::capability,
+    machine::capability::{self, Capability},
     new_file::{self, Name},
 };
 
@@ -271,8 +271,8 @@ fn work((mut file, mut name): Target, tasks: &Receiver<Task>, is_finished: &Atom
             match task {
                 Task::Name => {
                     name.take()?;
-                    // The file is open, and this thread needs nothing else.
-                    let _ = capability::keep_only(&[]);
+                    // The file is open. What is allocated is locked, and where little may be locked, only this capability allows it.
+                    let _ = capability::keep_only(&[Capability::IpcLock]);
                 }
                 Task::Write(batch) => {
                     file.write_all(&events_chunk(&batch))?;
