@@ -222,7 +222,13 @@ fn last_looks(kernel: &mut Kernel, beside: &mut Beside) -> Vec<Event> {
     let mut found = beside.locks.last(open, || kernel.poll(&mut records));
     found.extend(beside.hearers.last_writes(|| kernel.poll(&mut records)));
     beside.see(&records);
+    in_order(records, found)
+}
+
+/// What was seen of a sleep comes before the record of its end, however long the look lasted.
+fn in_order(mut records: Vec<Event>, found: Vec<Event>) -> Vec<Event> {
     records.extend(found);
+    records.sort_by_key(Event::ns);
     records
 }
 
@@ -266,4 +272,28 @@ fn finish(
     };
     events.extend(window.close(&left, end_ns, stop, (&pids, senders, &limits))?);
     Ok(events)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{LockSeen, Wait};
+
+    #[test]
+    fn what_a_look_saw_of_a_sleep_that_has_ended_since_comes_before_its_end() {
+        let wait = |ns| {
+            Event::Wait(Wait {
+                ns,
+                ..Wait::default()
+            })
+        };
+        let seen = |ns| {
+            Event::LockSeen(LockSeen {
+                ns,
+                ..LockSeen::default()
+            })
+        };
+        let all = in_order(vec![wait(3), wait(9)], vec![seen(5), seen(12)]);
+        assert_eq!(all, [wait(3), seen(5), wait(9), seen(12)]);
+    }
 }
