@@ -24,13 +24,18 @@ pub(super) struct UnreadBefore {
 }
 
 impl UnreadBefore {
-    /// A socket was open at attach. One without unread bytes is never looked up.
+    /// A socket was open at attach. One without unread bytes is never looked up. The kernel may list one twice: others come and go while
+    /// it lists them, and it goes on by their number.
     pub(super) fn found(&mut self, socket: &OpenSocket) {
         if socket.unread_bytes == 0 {
             return;
         }
         let ends = Arc::new((socket.local.clone(), socket.remote.clone()));
-        self.by_ends.entry(ends).or_default().push(Unread {
+        let all = self.by_ends.entry(ends).or_default();
+        if all.iter().any(|known| known.pid == socket.pid) {
+            return;
+        }
+        all.push(Unread {
             place: self.count,
             pid: socket.pid,
             local_port: socket.local_port,
@@ -93,9 +98,9 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_of_two_processes_is_one_and_both_have_it() {
+    fn a_socket_of_two_processes_is_one_and_both_have_it_however_often_it_is_listed() {
         let mut before = UnreadBefore::default();
-        for pid in [8, 7] {
+        for pid in [8, 7, 8] {
             before.found(&open(pid, 1, 1));
         }
         assert_eq!(before.left(|_, _| true), [8, 7]);
