@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::{Duration, Instant},
 };
 
 use tracer_common::packets::Sender;
@@ -18,6 +19,10 @@ use super::{
     socket::{ANY, LISTEN, Line, SYN_SENT, datagram_lines, each_line, lines, namespace},
 };
 use crate::event::{OpenSocket, Question};
+
+/// How long namespaces are listed in which the processes have no socket. For each list the kernel goes through its table of all sockets,
+/// which takes milliseconds on a large machine, and a host of containers has hundreds of namespaces.
+const SEARCH: Duration = Duration::from_millis(200);
 
 /// The TCP sockets that processes have.
 #[derive(Clone, Debug, Default)]
@@ -76,8 +81,12 @@ pub(crate) fn sockets(pids: &[u32], everybody: &[u32]) -> Sockets {
     let (mut found, mut open, mut senders) = (Sockets::default(), Vec::new(), Senders::default());
     // The descriptors first. Then a socket closed in between is missing from the list, and a new one is not looked for.
     let owned = owned(pids);
-    for (namespace, pid) in namespaces(everybody) {
+    let until = Instant::now() + SEARCH;
+    for (namespace, pid) in own_first(namespaces(everybody), &owned) {
         let here = owned.get(&namespace).map_or(&[][..], Vec::as_slice);
+        if here.is_empty() && Instant::now() >= until {
+            break;
+        }
         let mut look = Look::default();
         each_line(reader(here).unwrap_or(pid), ANY, |line| {
             look.see(here, line);
@@ -108,6 +117,16 @@ fn namespaces(pids: &[u32]) -> BTreeMap<u64, u32> {
         }
     }
     namespaces
+}
+
+/// Those in which the processes have sockets come first: what is found there must not wait for the others.
+fn own_first(
+    namespaces: BTreeMap<u64, u32>,
+    owned: &BTreeMap<u64, Owned>,
+) -> impl Iterator<Item = (u64, u32)> + use<> {
+    let is_own = |(namespace, _): &(u64, u32)| owned.contains_key(namespace);
+    let (own, others): (Vec<_>, Vec<_>) = namespaces.into_iter().partition(is_own);
+    own.into_iter().chain(others)
 }
 
 /// The first of some processes that has a socket, in their own order.
@@ -281,6 +300,14 @@ mod tests {
         let all = open_sockets(&[std::process::id()]);
         assert_eq!(all.iter().filter(|socket| at(&socket.local)).count(), 30);
         drop(servers);
+    }
+
+    #[test]
+    fn where_the_processes_have_sockets_is_listed_before_the_namespaces_of_others() {
+        let owned = BTreeMap::from([(2, vec![(70, 8)]), (4, vec![(80, 5)])]);
+        let all = BTreeMap::from([(1, 7), (2, 8), (3, 9), (4, 5)]);
+        let order: Vec<(u64, u32)> = own_first(all, &owned).collect();
+        assert_eq!(order, [(2, 8), (4, 5), (1, 7), (3, 9)]);
     }
 
     #[test]
