@@ -28,6 +28,8 @@ pub(super) struct Hands {
     goes_on: bool,
     /// Does the owner poll a ring for threads that are known? It works for none of its requests then.
     polls: bool,
+    /// From when until when each had the request, ns. If there are none, all of them may have it all the time.
+    spans: Vec<(u32, u64, u64)>,
 }
 
 /// What hands did in a wait of the owner that its own time line does not show.
@@ -61,7 +63,7 @@ impl Hands {
         };
         let takers = threads.takers(owner);
         let given = match takers {
-            [] => given(thread, socket, since),
+            [] => given(thread, socket, since).map(|(_, tid)| tid).collect(),
             takers => takers.to_vec(),
         };
         let goes_on = waiting == Class::Lock;
@@ -91,6 +93,7 @@ impl Hands {
             released,
             goes_on,
             polls: !takers.is_empty(),
+            spans: Vec::new(),
         }
     }
 
@@ -101,20 +104,45 @@ impl Hands {
 
     /// Did `owner` give the request of a connection to others since that came?
     pub(super) fn has_given(threads: &Threads, owner: u32, socket: u64, since: u64) -> bool {
-        let gave = |thread: &Thread| !given(thread, socket, since).is_empty();
+        let gave = |thread: &Thread| given(thread, socket, since).next().is_some();
         !threads.takers(owner).is_empty() || threads.get(owner).is_some_and(gave)
     }
 
-    /// Those of them that brought something back: they woke the owner since `since`, or send the answer. Others may write a log.
-    pub(super) fn that_came_back(mut self, threads: &Threads, since: u64, sender: u32) -> Self {
-        if let Some(owner) = threads.get(self.owner).filter(|_| !self.polls) {
-            let woke = |tid: u32| {
-                let mut waits = owner.woken_by.iter();
-                waits.any(|wait| wait.by == tid && wait.end_ns >= since)
-            };
-            self.tids.retain(|tid| *tid == sender || woke(*tid));
-        }
+    /// Those of them that brought something back, or send the answer, each from when it was given something until then. Others may write a
+    /// log, and what one does that came back is for others.
+    pub(super) fn that_came_back(
+        mut self,
+        threads: &Threads,
+        (socket, since): (u64, u64),
+        sender: u32,
+    ) -> Self {
+        let Some(owner) = threads.get(self.owner).filter(|_| !self.polls) else {
+            return self;
+        };
+        let came_back = |tid: u32, given_ns: u64| {
+            let mut waits = owner.woken_by.iter();
+            let back = waits.find(|wait| wait.by == tid && wait.end_ns >= given_ns);
+            let sends = (tid == sender).then_some(u64::MAX);
+            back.map(|wait| wait.end_ns).or(sends)
+        };
+        let given = given(owner, socket, since);
+        let spans = given.filter_map(|(ns, tid)| Some((tid, ns, came_back(tid, ns)?)));
+        self.spans = spans.collect();
+        self.spans.reverse();
+        self.tids = self.spans.iter().map(|(tid, ..)| *tid).collect();
+        self.tids.sort_unstable();
+        self.tids.dedup();
         self
+    }
+
+    /// The part of a span in which a hand had the request.
+    fn had(&self, tid: u32, (begin, end): (u64, u64)) -> Option<(u64, u64)> {
+        if self.spans.is_empty() {
+            return Some((begin, end));
+        }
+        let of = self.spans.iter().filter(|(of, ..)| *of == tid);
+        let mut parts = of.map(|(_, from, to)| (begin.max(*from), end.min(*to)));
+        parts.find(|(from, to)| from < to)
     }
 
     /// The owner waited for work in `[begin, end]`, or in a part of it: what is idle of `waited` becomes what the busiest hand did
@@ -164,16 +192,17 @@ impl Hands {
         let let_go = self.let_go(begin, end);
         let others = let_go.iter().chain(&self.tids);
         let others = others.filter(|tid| Some(**tid) != ended_by);
-        let did = others.filter_map(|tid| threads.get(*tid));
-        let did = did.map(|thread| {
-            let spent = thread.without_polling(&thread.between(begin, end));
+        let had = |tid: &u32| Some((threads.get(*tid)?, self.had(*tid, (begin, end))?));
+        let did = others.filter_map(had).map(|(thread, had)| {
+            let spent = thread.without_polling(&thread.between(had.0, had.1));
             let mut did = spent.certain;
             for class in Class::ALL.into_iter().filter(|class| *class != Class::Idle) {
                 did[class.index()] += spent.tentative[class.index()];
             }
-            (thread, did)
+            (thread, had, did)
         });
-        let Some((thread, did)) = did.max_by_key(|(_, did)| did.iter().sum::<u64>()) else {
+        let busiest = did.max_by_key(|(_, _, did)| did.iter().sum::<u64>());
+        let Some((thread, had, did)) = busiest else {
             return Vec::new();
         };
         let part = |ns: u64| (u128::from(ns) * u128::from(idle) / u128::from(length)) as u64;
@@ -183,17 +212,16 @@ impl Hands {
             waited[class.index()] += ns;
             waited[Class::Idle.index()] -= ns;
         }
-        let ends = thread.ends.within(begin, end).into_iter();
+        let ends = thread.ends.within(had.0, had.1).into_iter();
         ends.map(|(whom, ns)| (whom, part(ns))).collect()
     }
 }
 
-/// The threads that `owner` woke since a request came, while it worked for the connection of that.
-fn given(owner: &Thread, socket: u64, since: u64) -> Vec<u32> {
-    let woken = owner.woken.iter().rev();
-    let woken = woken.take_while(|(ns, _)| *ns >= since);
-    let given = woken.filter(|(ns, _)| owner.work.at(*ns) == Some(socket));
-    given.map(|(_, tid)| *tid).collect()
+/// The threads that `owner` woke since a request came, while it worked for the connection of that, and when, ns; the last first.
+fn given(owner: &Thread, socket: u64, since: u64) -> impl Iterator<Item = (u64, u32)> {
+    let woken = owner.woken.iter().rev().copied();
+    let woken = woken.take_while(move |(ns, _)| *ns >= since);
+    woken.filter(move |(ns, _)| owner.work.at(*ns) == Some(socket))
 }
 
 /// How long a thread did nothing itself in a span, ns. While it waited for another one of the target that slept, it did something.

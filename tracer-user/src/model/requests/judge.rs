@@ -96,7 +96,7 @@ impl Requests {
             Class::Other | Class::Lock => all(answered),
             _ if threads.is_poller(tid) => all(true),
             _ => sender.map_or_else(Hands::default, |sender| {
-                all(true).that_came_back(threads, since, sender)
+                all(true).that_came_back(threads, (socket, since), sender)
             }),
         };
         // Judge each thread that lived a part of this time. Before a thread was born, the one that forked it had its work.

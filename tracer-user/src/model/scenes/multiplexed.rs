@@ -7,22 +7,22 @@ const CLIENT: u64 = 9;
 /// Stack of a thread of a pool.
 const FUTEX: u64 = 40;
 
-/// The loop receives at 10, and wakes a worker at 11 that reads from the disk until 60. More comes at 30.
-fn begins() -> Vec<Event> {
-    let mut events = vec![Event::Wait(first(LOOP, 10, 0))];
-    events.extend([
-        receive(LOOP, CLIENT, 10, 10),
-        until_thread((SERVER, LOOP), sleep(WORKER, 2, 11, FUTEX)),
-        sleep(LOOP, 12, 30, EPOLL),
-        receive(LOOP, CLIENT, 30, 30),
-    ]);
-    events
-}
-
-fn played(events: impl IntoIterator<Item = Event>, end_ms: u64) -> Books {
+/// The loop receives at 10, and wakes a worker at 11.
+fn played_from_11(events: impl IntoIterator<Item = Event>, end_ms: u64) -> Books {
     let pool = stack(FUTEX, &["schedule", "futex_wait", "do_futex"]);
     let known = [pool].into_iter().chain(running(WORKER));
-    books(sleeper(known.chain(begins()).chain(events)), end_ms)
+    let begin = known.chain([
+        Event::Wait(first(LOOP, 10, 0)),
+        receive(LOOP, CLIENT, 10, 10),
+        until_thread((SERVER, LOOP), sleep(WORKER, 2, 11, FUTEX)),
+    ]);
+    books(sleeper(begin.chain(events)), end_ms)
+}
+
+/// The worker reads from the disk until 60. More comes at 30.
+fn played(events: impl IntoIterator<Item = Event>, end_ms: u64) -> Books {
+    let begin = [sleep(LOOP, 12, 30, EPOLL), receive(LOOP, CLIENT, 30, 30)];
+    played_from_11(begin.into_iter().chain(events), end_ms)
 }
 
 #[test]
@@ -53,6 +53,22 @@ fn a_worker_that_sends_the_answer_itself_had_the_request_while_more_came() {
     );
     assert_eq!(requests(&books, Class::Network), 0);
     assert!(requests(&books, Class::Disk) >= 18 + 29);
+}
+
+#[test]
+fn what_a_worker_does_for_others_after_it_came_back_is_not_what_a_slow_body_waits_for() {
+    let events = [
+        until_thread((SERVER, WORKER), sleep(LOOP, 12, 20, EPOLL)),
+        sleep(WORKER, 21, 90, PAGE),
+        sleep(LOOP, 21, 95, EPOLL),
+        receive(LOOP, CLIENT, 95, 95),
+        until_thread((SERVER, WORKER), sleep(LOOP, 96, 97, EPOLL)),
+        send(LOOP, CLIENT, 98),
+    ];
+    let books = played_from_11(events, 105);
+    assert_eq!(tally(&books).count, 1);
+    assert_eq!(requests(&books, Class::Disk), 0);
+    assert_eq!(requests(&books, Class::Network), 95 - 21);
 }
 
 #[test]
