@@ -99,6 +99,21 @@ fn a_read_of_the_poller_is_waited_for_through_all_sleeps_of_whoever_takes_it() {
 }
 
 #[test]
+fn of_two_that_take_from_one_poller_the_one_waits_for_a_read_that_its_completion_wakes() {
+    let takes_too = |off, on| until_thread((SERVER, POLLER), sleep(WORKER, off, on, RING));
+    let events = [
+        polled(receive(SERVER, CLIENT, 5, 5)),
+        takes(2, 5),
+        takes_too(2, 6),
+        polled(read(SERVER, 20, 50, 4096)),
+        takes(8, 50),
+        takes_too(8, 60),
+    ];
+    let books = played(running(WORKER).into_iter().chain(events), 70);
+    assert_eq!(threads(&books, Class::Disk), 30);
+}
+
+#[test]
 fn a_poller_that_spins_while_nobody_works_does_nothing_for_a_request() {
     let events = [
         polled(receive(SERVER, CLIENT, 10, 10)),

@@ -133,7 +133,7 @@ impl Threads {
         requests.push_back(on_disk);
         if io.flags & IO_READAHEAD == 0 {
             self.explain(account, io.tid, on_disk, Completions::Reaped);
-            for taker in self.takers(io.tid).to_vec() {
+            if let Some(taker) = self.only_taker(io.tid) {
                 self.explain(account, taker, on_disk, Completions::Reaped);
             }
         }
@@ -247,6 +247,8 @@ impl Threads {
             return Vec::new();
         }
         let poller = self.living.get(&wait.tid).and_then(|thread| thread.poller);
+        // Of several that take from one poller, each waits only for what ends its sleep: nobody knows whose the others are.
+        let takes_all = poller.is_some_and(|poller| self.only_taker(poller).is_some());
         let woken = Woken {
             at_ns: match wait.waking_ns {
                 0 => until,
@@ -263,12 +265,14 @@ impl Threads {
                 .iter()
                 .any(|known| self.helps(wait, known) && woken.by(&known.request));
         let counts = |known: &&&OnDisk| {
-            let is_own = known.request.tid == wait.tid || poller == Some(known.request.tid);
-            if !is_own {
+            let is_own = known.request.tid == wait.tid;
+            let is_polled = poller == Some(known.request.tid);
+            if !is_own && !is_polled {
                 return helped && self.helps(wait, known);
             }
             let prompt = woken.by(&known.request);
             match kind {
+                Completions::Reaped if is_polled && !takes_all => prompt,
                 Completions::Reaped => prompt || known.request.flags & IO_READAHEAD == 0,
                 _ => prompt && known.request.flags & IO_READAHEAD == 0,
             }

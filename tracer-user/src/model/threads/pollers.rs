@@ -29,6 +29,14 @@ impl Threads {
         takers.unwrap_or_default()
     }
 
+    /// The thread for which a thread polls, if it polls for no other.
+    pub(super) fn only_taker(&self, tid: u32) -> Option<u32> {
+        match self.takers(tid) {
+            [taker] => Some(*taker),
+            _ => None,
+        }
+    }
+
     /// A thread, and the one that polls the ring from which it takes: what it did is needed for the requests of both.
     pub(in crate::model) fn with_poller(&self, tid: u32) -> impl Iterator<Item = u32> + use<> {
         let thread = self.living.get(&tid);
