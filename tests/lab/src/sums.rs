@@ -38,10 +38,11 @@ pub(crate) fn faults(report: &Value) -> Vec<String> {
     faults
 }
 
-/// The number of requests times their mean is their time by class.
+/// The number of requests times their mean is their time by class, and what they waited before the trace.
 fn requests_time(requests: &Value) -> Option<String> {
     let became = ["sum_ns", "clipped_ns", "open_ns", "uncounted_ns"];
     let whole: u64 = became.iter().map(|name| figure(&requests[*name])).sum();
+    let whole = whole.saturating_sub(figure(&requests["before_ns"]));
     let known = budget(requests) + figure(&requests["unaccounted_ns"]);
     differ(whole, known).then(|| {
         format!(
@@ -86,7 +87,7 @@ fn histogram(requests: &Value) -> Option<String> {
     (!is_same).then(|| format!("the histogram has {counted} of {ended} requests, or another sum"))
 }
 
-/// How many requests began and ended in the window.
+/// How many requests ended in the window of which the begin is known.
 fn ended(requests: &Value) -> u64 {
     figure(&requests["count"]).saturating_sub(figure(&requests["clipped"]))
 }
@@ -182,6 +183,11 @@ mod tests {
         let expected = "requests took 53.000 ms, and by class 54.000 ms";
         assert_eq!(found, [expected]);
         assert_eq!(with("/requests/open_ns", 6_000_000).len(), 1);
+        let mut before = report();
+        before["requests"]["before_ns"] = 2_000_000.into();
+        assert_eq!(faults(&before).len(), 1);
+        before["requests"]["clipped_ns"] = 7_000_000.into();
+        assert_eq!(faults(&before), Vec::<String>::new());
         assert_eq!(with("/threads/wall_ns", 91_000_000).len(), 1);
     }
 

@@ -214,6 +214,7 @@ fn requests(books: &Books) -> Option<Requests> {
         p99_ns: found.p99_ns,
         max_ns: found.max_ns,
         sum_ns: found.sum_ns,
+        before_ns: found.before_ns,
         histogram: latency::requests(books, found),
         sent_p50_ns: found.sent_p50_ns,
         sent_p99_ns: found.sent_p99_ns,

@@ -211,8 +211,10 @@ pub struct Requests {
     pub p99_ns: Option<u64>,
     /// Longest duration, ns.
     pub max_ns: Option<u64>,
-    /// Sum of these durations, ns. Like the quantiles it is of those that began in the window.
+    /// Sum of these durations, ns. Like the quantiles it is of those of which the begin is known.
     pub sum_ns: u64,
+    /// Part of it that was before the window, ns.
+    pub before_ns: u64,
     /// How many took how long: up to the threshold of zero first, then by the bounds of all histograms.
     pub buckets: Vec<u64>,
     /// Median of the time until the last send, ns.
@@ -221,7 +223,7 @@ pub struct Requests {
     pub sent_p99_ns: Option<u64>,
     /// 99th percentile of the time from the last send to its acknowledgement, ns.
     pub drain_p99_ns: Option<u64>,
-    /// Requests that began before the window.
+    /// Requests that began before the window, nobody knows when.
     pub clipped: u64,
     /// Time of these in the window, ns.
     pub clipped_ns: u64,
@@ -230,7 +232,7 @@ pub struct Requests {
     /// Time in the ledger that is no counted request's, ns: of a push, of a long poll, of what was closed without an answer.
     pub uncounted_ns: u64,
     /// Time of requests in which nothing is known of their thread, ns. With the ledger it sums to `sum_ns`, `clipped_ns`, `open_ns` and
-    /// `uncounted_ns`.
+    /// `uncounted_ns`, without `before_ns`.
     pub unaccounted_ns: u64,
     /// How many of the open ones are owed by a thread that hears no client, by the function of the kernel in which it sleeps.
     pub asleep_in: BTreeMap<String, u64>,

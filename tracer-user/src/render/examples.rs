@@ -188,6 +188,7 @@ pub(super) fn disk() -> Report {
         p99_ns: Some(812 * MS),
         max_ns: Some(1_840 * MS),
         sum_ns: 13_900 * MS,
+        before_ns: 0,
         histogram: Some(Histogram {
             sum_ns: 13_900 * MS,
             ..histogram(812, "nginx", "request", &[201, 150, 40, 17])

@@ -265,9 +265,12 @@ pub struct Requests {
     pub p99_ns: Option<u64>,
     /// Duration of the longest, ns.
     pub max_ns: Option<u64>,
-    /// Sum of the durations, ns. Like the quantiles it is of the `count - clipped` that began in the window.
+    /// Sum of the durations, ns. Like the quantiles it is of the `count - clipped` of which the begin is known.
     #[serde(default)]
     pub sum_ns: u64,
+    /// Part of `sum_ns` that was before the window, ns: of requests that nobody heard at attach, and that were answered.
+    #[serde(default)]
+    pub before_ns: u64,
     /// The same durations as a histogram, whose family is `request`; `null` if none ended.
     #[serde(default)]
     pub histogram: Option<Histogram>,
@@ -279,7 +282,7 @@ pub struct Requests {
     pub sent_p99_ns: Option<u64>,
     /// The peer acknowledged 99 of 100 last sends within this time, ns.
     pub drain_p99_ns: Option<u64>,
-    /// Began before the window.
+    /// Began before the window, it is not known when.
     pub clipped: u64,
     /// Time of these in the window, ns.
     #[serde(default)]
@@ -294,7 +297,7 @@ pub struct Requests {
     #[serde(default)]
     pub unaccounted_ns: u64,
     /// Their time by class, ns. In `idle` an answer was under way, and nothing of this machine held it up. With `unaccounted_ns` it sums
-    /// to `sum_ns + clipped_ns + open_ns + uncounted_ns`.
+    /// to `sum_ns - before_ns + clipped_ns + open_ns + uncounted_ns`.
     pub budget_ns: Budget,
     /// The part of `budget_ns` in which the thread of a request worked on another one.
     #[serde(default)]

@@ -1,5 +1,5 @@
-//! What tracer's times of requests are compared with: those requests of the client that began and ended while tracer watched, from the
-//! packet of the question to that of the answer.
+//! What tracer's times of requests are compared with: those requests of the client that ended while tracer watched, from the packet of
+//! the question to that of the answer. Of those that began before, tracer knows how long they took only if that was long.
 //!
 //! A client asks before tracer has begun and after it has ended, and a request that takes seconds falls out of tracer's window. So the
 //! client's own p99 is of other requests. Its own clock also has its calls and its wakeups in it, 50 to 100 us a request. The kernel's
@@ -13,6 +13,9 @@ use crate::latency::Latency;
 
 /// Tracer's quantiles are those of the client up to this part.
 const NEAR: f64 = 0.10;
+
+/// From this length on tracer knows how long a request took that began before it watched, ns.
+const KNOWN_NS: u64 = 1_000_000_000;
 
 /// More than this is no send, ns: somebody else ran meanwhile.
 const LONGEST_SEND_NS: u64 = 50_000;
@@ -59,7 +62,9 @@ impl Compared {
         };
         let times = listed.iter().filter_map(|request| {
             let (begin, length) = (request[0].as_u64()?, request[1].as_u64()?);
-            (begin >= begin_ns && begin + length <= end_ns).then_some(length)
+            let end = begin + length;
+            let is_known = begin >= begin_ns || length >= KNOWN_NS;
+            (is_known && (begin_ns..=end_ns).contains(&end)).then_some(length)
         });
         let send_ns = client["send_ns"].as_u64().unwrap_or(0);
         match Latency::of(times.collect()) {
@@ -134,9 +139,11 @@ mod tests {
     }
 
     #[test]
-    fn only_requests_of_the_window_are_compared() {
+    fn only_requests_that_ended_in_the_window_are_compared_and_of_those_from_before_the_long_ones() {
         let requests = [
             [BEGIN - 1, 7],
+            [BEGIN - 5 * SECOND, 4 * SECOND],
+            [BEGIN - SECOND, 2 * SECOND],
             [BEGIN, SECOND],
             [BEGIN + 2 * SECOND, 3 * SECOND],
             [BEGIN + 5 * SECOND, SECOND + 1],
@@ -145,8 +152,8 @@ mod tests {
         let Compared::Watched { latency, send_ns } = compared else {
             panic!("{compared:?}")
         };
-        assert_eq!((latency.p50_ns, latency.p99_ns), (SECOND, 3 * SECOND));
-        assert_eq!((latency.requests, send_ns), (Some(2), 9_000));
+        assert_eq!((latency.p50_ns, latency.p99_ns), (2 * SECOND, 3 * SECOND));
+        assert_eq!((latency.requests, send_ns), (Some(3), 9_000));
     }
 
     #[test]

@@ -251,6 +251,7 @@ impl Requests {
         connection.blocked = turn.blocked;
         if call.result > 0 {
             turn.sent_ns = Some(call.ns);
+            turn.was_owed |= owed.is_some();
             turn.unheard = None;
             // Over a short way the peer may acknowledge it before the send returns: no other acknowledgement comes.
             let under_way = call.unsent_bytes > 0 || call.unacked_bytes > 0;

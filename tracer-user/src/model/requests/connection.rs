@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tracer_common::tcp::CALL_NOSPACE;
 
-use super::unheard::Sight;
+use super::{unanswered::TICKS_NS, unheard::Sight};
 use crate::{
     event::{Call, Origin},
     model::{
@@ -14,6 +14,9 @@ use crate::{
     },
 };
 
+/// A request of at least this length that began before the window is as long as the kernel says, to 2 %, ns.
+const KNOWN_NS: u64 = 50 * TICKS_NS;
+
 /// An open request.
 #[derive(Clone, Debug)]
 pub(crate) struct Turn {
@@ -21,8 +24,10 @@ pub(crate) struct Turn {
     pub(crate) begin_ns: u64,
     /// From here on it has time in the books: from its begin, or from that of the window.
     pub(crate) counted_ns: u64,
-    /// Began before the window: its age is not known.
+    /// Began before the window.
     pub(crate) clipped: bool,
+    /// It began before the window, and nobody heard its connection when it was looked at: an answer was owed.
+    pub(crate) was_owed: bool,
     /// Nobody asked for it: the server sends what it was asked to tell of.
     pub(crate) is_push: bool,
     /// Thread that owns it.
@@ -53,6 +58,18 @@ impl Turn {
         self.sent_ns.is_some() && !self.blocked
     }
 
+    /// Its time before the window, ns, if it had `ns` in it. `None` if its age is not known: the last bytes of a client need be no
+    /// question, and the kernel counts in ticks.
+    #[must_use]
+    pub(crate) fn before_ns(&self, ns: u64) -> Option<u64> {
+        if !self.clipped {
+            return Some(0);
+        }
+        let before_ns = self.counted_ns.saturating_sub(self.begin_ns);
+        let is_known = before_ns >= TICKS_NS && before_ns + ns >= KNOWN_NS;
+        (self.was_owed && is_known).then_some(before_ns)
+    }
+
     /// A request that began at `begin_ns`, or before the window that begins at `start_ns`.
     #[must_use]
     pub(crate) fn new(begin_ns: u64, start_ns: u64, tid: u32) -> Self {
@@ -61,6 +78,7 @@ impl Turn {
             begin_ns: judged_ns,
             counted_ns: judged_ns,
             clipped: begin_ns < start_ns,
+            was_owed: false,
             is_push: false,
             tid,
             seat: 0,

@@ -95,8 +95,8 @@ fn fine_bounds(bucket: u32) -> (u64, u64) {
 /// Requests so far.
 ///
 /// Each nanosecond that is judged as a turn's time is counted here twice: by what is known of it, and by what became of the turn. So the
-/// lines of a report add up: what the classes have and what is unknown is the time of the requests that ended, that are open, and
-/// that were none.
+/// lines of a report add up: what the classes have and what is unknown is the time in the window of the requests that ended, that are
+/// open, and that were none.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
     /// Durations of requests that ended, until the last packet of the answer left this machine.
@@ -105,7 +105,9 @@ pub(crate) struct Tally {
     until_sent: Durations,
     /// From a last send to its acknowledgement.
     pub(crate) drains: Durations,
-    /// Ended, but began before the window.
+    /// Time of these before the window, ns.
+    before_ns: u64,
+    /// Ended, but began before the window, nobody knows when.
     clipped: u64,
     /// Time of these in the window, ns.
     clipped_ns: u64,
@@ -139,12 +141,13 @@ impl Tally {
         let (sent_ns, whole_ns) = (until(turn.judged_ns), until(left_ns.max(turn.judged_ns)));
         if turn.sent_ns.is_none() || turn.is_push {
             self.uncounted_ns += whole_ns;
-        } else if turn.clipped {
+        } else if let Some(before_ns) = turn.before_ns(whole_ns) {
+            self.before_ns += before_ns;
+            self.durations.add(before_ns + whole_ns);
+            self.until_sent.add(before_ns + sent_ns);
+        } else {
             self.clipped += 1;
             self.clipped_ns += whole_ns;
-        } else {
-            self.durations.add(whole_ns);
-            self.until_sent.add(sent_ns);
         }
     }
 
@@ -194,6 +197,7 @@ impl Tally {
             sent_p50_ns: self.until_sent.quantile(0.5),
             sent_p99_ns: self.until_sent.quantile(0.99),
             drain_p99_ns: self.drains.quantile(0.99),
+            before_ns: self.before_ns,
             clipped: self.clipped,
             clipped_ns: self.clipped_ns,
             open_ns: self.open_ns,

@@ -206,7 +206,8 @@ fn assert_requests_add_up(books: &Books) {
     };
     let spent = books.budget(|bin| &bin.requests);
     let known = spent.iter().sum::<u64>() + found.unaccounted_ns;
-    let whole = found.sum_ns + found.clipped_ns + found.open_ns + found.uncounted_ns;
+    let counted = found.sum_ns - found.before_ns + found.clipped_ns;
+    let whole = counted + found.open_ns + found.uncounted_ns;
     assert!(
         known.abs_diff(whole) < CUT_NS,
         "{known} ns are known of {whole}: {found:?}, {spent:?}"

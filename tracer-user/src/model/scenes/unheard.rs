@@ -237,6 +237,41 @@ fn an_answer_in_the_window_ends_a_request_that_nobody_heard() {
     assert_closed(&books);
 }
 
+/// A thread of the pool hangs with a request from `ago` ms before the window, and answers at 100.
+fn answers_after(ago: u64, seen: &[UnheardConnection]) -> Books {
+    let accepts = seed(SERVER, 'S', "inet_csk_accept");
+    let hangs = seed(worker(3), 'S', "futex_do_wait");
+    let wakes = [
+        asked(3, ago),
+        unheard(1, false, seen, &workers()),
+        named(3),
+        Event::Wait(first(worker(3), 100, 0)),
+        send(worker(3), CLIENT, 100),
+    ];
+    books([accepts, hangs].into_iter().chain(wakes), 700)
+}
+
+#[test]
+fn an_answer_to_what_nobody_heard_for_long_took_as_long_as_that_and_the_window_has_its_part() {
+    let long = answers_after(2000, &connections());
+    let found = tally(&long);
+    assert_eq!((found.count, found.clipped), (1, 0));
+    assert_eq!((found.p50_ns, found.p99_ns), (Some(2100 * MS), Some(2100 * MS)));
+    assert_eq!((found.sum_ns, found.before_ns), (2100 * MS, 2000 * MS));
+    assert_eq!(requests(&long, Class::Lock), 100);
+    assert_closed(&long);
+    // The ticks of the kernel are too coarse for it.
+    let short = answers_after(600, &connections());
+    assert_eq!((tally(&short).clipped, tally(&short).p50_ns), (1, None));
+    assert_eq!(tally(&short).before_ns, 0);
+}
+
+#[test]
+fn what_is_sent_long_after_the_last_bytes_on_a_connection_that_is_heard_may_be_no_answer() {
+    let heard = answers_after(2000, &[]);
+    assert_eq!(tally(&heard).p50_ns, None);
+}
+
 #[test]
 fn more_bytes_of_the_client_begin_a_request_of_their_own() {
     let wakes = [
