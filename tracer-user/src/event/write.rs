@@ -1,9 +1,9 @@
-//! Writes that nobody takes.
+//! Writes that nobody takes, and what nobody permits.
 
 use serde::{Deserialize, Serialize};
 
-/// A thread sleeps in a write to a full pipe, or in a send or connect on a Unix socket. Who has to read was found by the state of that, so
-/// the wait need not have ended.
+/// A thread sleeps in a write to a full pipe or queue of messages, in a send or connect on a Unix socket, or until a scanner permits what
+/// it does to a file. Who has to read, or to permit it, was found by the state of that, so the wait need not have ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WriteSeen {
     /// When the look at it began, ns.

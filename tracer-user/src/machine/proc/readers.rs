@@ -1,11 +1,11 @@
-//! The processes that can read at the other end of a pipe or a Unix socket: those that have it open. Who made a socket, or connected it,
-//! need not be who reads.
+//! The processes that can read at the other end of a pipe, a queue of messages or a Unix socket: those that have it open. Who made a
+//! socket, or connected it, need not be who reads. And those that can permit what others do to files.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
-    io::{self, ErrorKind},
-    os::unix::fs::{FileTypeExt as _, MetadataExt as _},
+    fs::{self, File, FileType},
+    io::{self, ErrorKind, Read as _},
+    os::unix::fs::MetadataExt as _,
     path::Path,
     time::Instant,
 };
@@ -19,15 +19,27 @@ const INIT: u32 = 1;
 const FOR_READING: u32 = 0o400;
 const FOR_WRITING: u32 = 0o200;
 
-/// The end at which has to be read what a thread writes.
+/// A group of fanotify, as a link in `/proc/PID/fd` has it, and how the line of `/proc/PID/fdinfo` begins that has its flags.
+const FANOTIFY: &str = "anon_inode:[fanotify]";
+const FANOTIFY_FLAGS: &str = "fanotify flags:";
+
+/// Bits of these flags for groups that permit (`FAN_CLASS_CONTENT`, `FAN_CLASS_PRE_CONTENT`). Others are only told.
+const PERMITS: u32 = 0xc;
+
+/// That line is one of the first. Each file or mount that the group marks has one behind it.
+const FLAGS_WITHIN: u64 = 512;
+
+/// The end at which has to be read what a thread writes, or to be permitted what it does.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum End {
     /// A pipe, by its inode.
     Pipe(u64),
-    /// A pipe with a name: the path, and the device and inode there.
+    /// A pipe with a name, or a queue of messages: the path, and the device and inode there.
     Named(String, (u64, u64)),
     /// A Unix socket, by its inode.
     Socket(u64),
+    /// Any group of fanotify that permits: the kernel does not show which one it asks.
+    Permission,
 }
 
 impl End {
@@ -41,11 +53,15 @@ impl End {
         pipe.or_else(|| inode("socket:[").map(Self::Socket))
     }
 
-    /// The pipe with a name that a descriptor is open for, by the path of its link.
-    pub(super) fn named(link: &str, descriptor: &Path) -> Option<Self> {
+    /// The file that a descriptor is open for, by the path of its link, if it is of a kind that is meant.
+    pub(super) fn named(
+        link: &str,
+        descriptor: &Path,
+        is_meant: impl Fn(FileType) -> bool,
+    ) -> Option<Self> {
         let file = fs::metadata(descriptor).ok()?;
-        let is_pipe = file.file_type().is_fifo();
-        is_pipe.then(|| Self::Named(link.to_owned(), (file.dev(), file.ino())))
+        let inode = (file.dev(), file.ino());
+        is_meant(file.file_type()).then(|| Self::Named(link.to_owned(), inode))
     }
 }
 
@@ -62,11 +78,11 @@ pub(super) struct Readers {
 impl Readers {
     /// A process has the end open so, by the bits of its links.
     fn add(&mut self, end: &End, pid: u32, mode: u32) {
-        let is_socket = matches!(end, End::Socket(_));
+        let is_for_both = matches!(end, End::Socket(_) | End::Permission);
         match (mode & FOR_READING, mode & FOR_WRITING) {
             (0, _) => {}
             (_, 0) => self.only.push(pid),
-            _ if is_socket => self.only.push(pid),
+            _ if is_for_both => self.only.push(pid),
             _ => self.keepers.push(pid),
         }
     }
@@ -130,11 +146,33 @@ fn end_of(descriptor: &Path, ends: &BTreeSet<End>) -> io::Result<Option<End>> {
     let is_path = |end: &End| matches!(end, End::Named(path, _) if path == link);
     let end = match End::of(link) {
         Some(end) => Some(end),
+        None if link == FANOTIFY && ends.contains(&End::Permission) => {
+            permits(descriptor)?.then_some(End::Permission)
+        }
         // The same path may be another file there.
-        None if ends.iter().any(is_path) => End::named(link, descriptor),
+        None if ends.iter().any(is_path) => End::named(link, descriptor, |_| true),
         None => None,
     };
     Ok(end.filter(|end| ends.contains(end)))
+}
+
+/// Has the group of fanotify that a descriptor is open for a say in what others do to files?
+fn permits(descriptor: &Path) -> io::Result<bool> {
+    let number = descriptor.file_name().unwrap_or_default();
+    let of_process = descriptor.parent().and_then(Path::parent);
+    let path = of_process.map(|folder| folder.join("fdinfo").join(number));
+    let file = File::open(path.unwrap_or_default())?;
+    let mut text = String::new();
+    file.take(FLAGS_WITHIN).read_to_string(&mut text)?;
+    Ok(has_a_say(&text))
+}
+
+fn has_a_say(text: &str) -> bool {
+    let mut lines = text.lines();
+    let flags = lines.find_map(|line| line.strip_prefix(FANOTIFY_FLAGS));
+    let flags = flags.and_then(|flags| flags.split(' ').next());
+    let flags = flags.and_then(|flags| u32::from_str_radix(flags, 16).ok());
+    flags.is_some_and(|flags| flags & PERMITS != 0)
 }
 
 #[cfg(test)]
@@ -170,5 +208,18 @@ mod tests {
         let named = End::Named("/run/pipe".to_owned(), (1, 5));
         assert_eq!(of(named), (vec![2], vec![3]));
         assert_eq!(of(End::Socket(5)), (vec![2, 3], vec![]));
+        assert_eq!(of(End::Permission), (vec![2, 3], vec![]));
+    }
+
+    #[test]
+    fn a_group_of_fanotify_has_a_say_if_it_was_made_for_that() {
+        let of = |flags: &str| {
+            let head = "pos:\t0\nflags:\t02\nmnt_id:\t15\nino:\t1058\n";
+            has_a_say(&format!(
+                "{head}fanotify {flags}event-flags:8000\nfanotify ino:7 mflags:0\n"
+            ))
+        };
+        assert!(of("flags:5 ") && of("flags:a "));
+        assert!(!of("flags:3 ") && !of("") && !has_a_say(""));
     }
 }

@@ -71,7 +71,7 @@ impl SystemCall {
             .or_else(|| second().then_some(self.arguments[1]))
     }
 
-    /// The descriptor of the pipe or socket into which it writes, or that it connects; `None` for another call.
+    /// The descriptor of the pipe, queue or socket into which it writes, or that it connects; `None` for another call.
     pub(super) fn written(&self) -> Option<u64> {
         let (_, at) = INTO.iter().find(|(number, _)| *number == self.number)?;
         // An `int` leaves the upper half of its register undefined.
@@ -81,7 +81,7 @@ impl SystemCall {
 
 /// Calls that write into what one of their arguments names, and which one. One that sends several messages does not tell which of them
 /// waits.
-const INTO: [(i64, usize); 10] = [
+const INTO: [(i64, usize); 11] = [
     (libc::SYS_write, 0),
     (libc::SYS_writev, 0),
     (libc::SYS_pwritev2, 0),
@@ -90,6 +90,7 @@ const INTO: [(i64, usize); 10] = [
     (libc::SYS_connect, 0),
     (libc::SYS_vmsplice, 0),
     (libc::SYS_sendfile, 0),
+    (libc::SYS_mq_timedsend, 0),
     (libc::SYS_tee, 1),
     (libc::SYS_splice, 2),
 ];

@@ -1,4 +1,5 @@
-//! Writes that nobody takes: no wakeup tells who has to read, and a look at the pipe or the socket does.
+//! Writes that nobody takes, and what nobody permits: no wakeup tells who has to do that, and a look at the pipe, the queue, the socket or
+//! the scanner does.
 
 use super::{questions::asked, *};
 use crate::event::WriteSeen;
@@ -10,6 +11,8 @@ const WRITES: u64 = 30;
 const PIPE: &[&str] = &["schedule", "anon_pipe_write", "vfs_write", "ksys_write"];
 const STREAM: &[&str] = &["schedule", "sock_alloc_send_pskb", "unix_stream_sendmsg"];
 const DATAGRAM: &[&str] = &["schedule", "unix_wait_for_peer", "unix_dgram_sendmsg"];
+const QUEUE: &[&str] = &["schedule", "wq_sleep", "do_mq_timedsend"];
+const OPEN: &[&str] = &["schedule", "fanotify_handle_event", "fsnotify", "do_dentry_open"];
 
 const LOG: &str = "/run/log (Unix socket)";
 
@@ -53,7 +56,7 @@ pub(crate) fn stuck_log() -> Books {
 
 #[test]
 fn who_writes_what_nobody_reads_waits_for_the_process_that_can_read_it() {
-    for functions in [PIPE, STREAM, DATAGRAM] {
+    for functions in [PIPE, STREAM, DATAGRAM, QUEUE] {
         let books = stuck(functions, seen(40, &[RSYNC], ""));
         assert_eq!(upstream(&books), (68, 68, 0), "{functions:?}");
         assert_eq!(requests(&books, Class::Upstream), 68);
@@ -62,6 +65,30 @@ fn who_writes_what_nobody_reads_waits_for_the_process_that_can_read_it() {
     let log = stuck_log();
     assert_eq!(upstream(&log), (68, 68, 0));
     assert_eq!(asked(&log), [(Some(LOG), 68)]);
+}
+
+/// Nobody permits until the end what the server wants to open.
+fn not_permitted(look: Option<Event>) -> Books {
+    let waits = Wait {
+        state: 0x102,
+        flags: WAIT_NO_WAKER | WAIT_OPEN,
+        ..asleep(SERVER, 12, 80, 0, WRITES)
+    };
+    writing(OPEN, look, Event::Wait(waits))
+}
+
+#[test]
+fn who_may_not_open_a_file_yet_waits_for_the_scanner_that_has_not_permitted_it() {
+    let named = not_permitted(Some(seen(40, &[RSYNC], "")));
+    assert_eq!(upstream(&named), (68, 68, 0));
+    assert_eq!(requests(&named, Class::Upstream), 68);
+    // Two of them may be asked.
+    let several = not_permitted(Some(seen(40, &[RSYNC, TAR], "a scanner's permission")));
+    assert_eq!(upstream(&several), (68, 0, 0));
+    assert_eq!(asked(&several), [(Some("a scanner's permission"), 68)]);
+    assert_eq!(upstream(&not_permitted(None)), (68, 0, 0));
+    let at_attach = [seed(SERVER, 'D', "fanotify_handle_event"), seen(0, &[RSYNC], "")];
+    assert_eq!(upstream(&books(at_attach, 700)), (700, 700, 0));
 }
 
 #[test]

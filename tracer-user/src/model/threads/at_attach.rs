@@ -97,7 +97,7 @@ impl Threads {
                         Class::Disk
                     }
                     Sleep::Blocked(class @ (Class::Other | Class::Upstream), None)
-                        if stack.gives && interruptible =>
+                        if (stack.gives && interruptible) || stack.permitted =>
                     {
                         self.writes_since(account, tid, span).unwrap_or(class)
                     }

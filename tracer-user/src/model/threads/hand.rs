@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// `TASK_WAKEKILL`: a signal that kills ends the sleep.
-const KILLABLE: u32 = 0x100;
+pub(super) const KILLABLE: u32 = 0x100;
 
 /// A wait of at least this length may be most of a request that looks like a long poll, ns.
 const LONG_NS: u64 = 1_000_000_000;

@@ -1,6 +1,7 @@
-//! Whoever has to read what a thread writes. Nobody wakes the thread while nothing is read: a wait that has not ended has no other witness.
+//! Whoever has to read what a thread writes, or to permit what it does. Nobody wakes the thread until then: a wait that has not ended has
+//! no other witness.
 
-use super::{Threads, sleep::INTERRUPTIBLE, stack::Stack};
+use super::{Threads, hand::KILLABLE, sleep::INTERRUPTIBLE, stack::Stack};
 use crate::{
     class::{Class, Resource},
     event::{self, Wait},
@@ -53,11 +54,15 @@ impl Threads {
         });
     }
 
-    /// Who has to read what a thread writes that was seen so in this sleep. Who ended it is known better. A signal can end every sleep for
-    /// a reader: one that it cannot end is for memory, or for the kernel's own work on sockets (`wait_for_unix_gc()`).
+    /// Who has to read what a thread writes that was seen so in this sleep, or to permit what it does. Who ended it is known better. A
+    /// signal can end every sleep for a reader: one that it cannot end is for memory, or for the kernel's own work on sockets
+    /// (`wait_for_unix_gc()`). Only a signal that kills ends one for a permission.
     pub(super) fn reader(&self, names: &mut Names, wait: &Wait) -> Option<Reader> {
-        let gives = |stack: &&Stack| stack.gives && wait.state & INTERRUPTIBLE != 0;
-        self.stacks.get(wait.stack).filter(gives)?;
+        let may_end = |state| wait.state & state != 0;
+        let waits = |stack: &&Stack| {
+            (stack.gives && may_end(INTERRUPTIBLE)) || (stack.permitted && may_end(KILLABLE))
+        };
+        self.stacks.get(wait.stack).filter(waits)?;
         match self.stranger(names, wait) {
             Some(_) => None,
             None => self.reader_in(wait.tid, (wait.off_ns, wait.ns)),

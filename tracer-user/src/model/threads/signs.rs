@@ -175,7 +175,7 @@ pub(crate) fn notices_datagram(stack: &[String]) -> bool {
     receives_datagram(stack) || loops(stack) || has_any(stack, &polls)
 }
 
-/// Functions in which a thread sleeps until somebody reads what it writes: on a Unix socket, or in a pipe.
+/// Functions in which a thread sleeps until somebody reads what it writes: on a Unix socket, in a pipe, or in a queue of messages.
 const GIVES: &[&str] = &[
     "unix_wait_for_peer",
     "unix_stream_sendmsg",
@@ -184,12 +184,19 @@ const GIVES: &[&str] = &[
     "anon_pipe_write",
     "fifo_pipe_write",
     "pipe_wait_writable",
+    "do_mq_timedsend",
 ];
 
 /// Does it sleep until somebody reads what it writes?
 #[must_use]
 pub(crate) fn gives(stack: &[String]) -> bool {
     has_any(stack, GIVES)
+}
+
+/// Does it sleep until a scanner permits what it does to a file?
+#[must_use]
+pub(crate) fn permitted(stack: &[String]) -> bool {
+    has_any(stack, &["fanotify_handle_event", "fanotify_get_response"])
 }
 
 /// Does it sleep until somebody connects?

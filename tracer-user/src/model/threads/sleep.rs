@@ -184,6 +184,7 @@ const TABLE: &[(&str, Sleep)] = &[
     ("io_sq_thread*", Sleep::Work),
     ("do_msgrcv", Sleep::Work),
     ("do_semtimedop", Sleep::Work),
+    ("__do_semtimedop", Sleep::Work),
     ("do_mq_timedreceive", Sleep::Work),
     ("__x64_sys_mq_timedreceive*", Sleep::Work),
     // Who serves files, or permits what is done to them, waits to be asked.

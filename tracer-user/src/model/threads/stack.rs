@@ -64,8 +64,10 @@ pub(crate) struct Stack {
     pub(crate) receives_datagram: bool,
     /// Of a sleep in which the thread notices that a datagram comes.
     pub(crate) notices_datagram: bool,
-    /// Of a sleep until somebody reads what the thread writes to a pipe or a Unix socket.
+    /// Of a sleep until somebody reads what the thread writes to a pipe, a queue of messages or a Unix socket.
     pub(crate) gives: bool,
+    /// Of a sleep until a scanner permits what the thread does to a file.
+    pub(crate) permitted: bool,
     /// Of a sleep on a futex.
     pub(crate) is_futex: bool,
     /// The kind of lock that it sleeps for.
@@ -111,6 +113,7 @@ impl Stack {
             receives_datagram: signs::receives_datagram(&frames),
             notices_datagram: signs::notices_datagram(&frames),
             gives: signs::gives(&frames),
+            permitted: signs::permitted(&frames),
             is_futex: signs::is_futex(&frames),
             lock: signs::lock_of(row, &frames),
             nap: signs::is_nap(&frames),

@@ -1,0 +1,273 @@
+//! Threads that sleep in a write to a full pipe or queue of messages, in a send or connect on a Unix socket, or until a scanner permits
+//! what they do to a file, and the processes that have to read there, or to permit it.
+//!
+//! Nobody wakes such a thread while nothing is read, so the state is asked.
+
+use std::{
+    cell::OnceCell,
+    collections::BTreeMap,
+    ffi::CString,
+    fs::{self, File},
+    mem,
+    os::{
+        fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+        unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _},
+    },
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use super::{
+    SmallFiles,
+    accepted::{as_text, is_accepted_unix, is_unix, name},
+    hearing::function,
+    numbers_in,
+    peek::peek,
+    process_descriptor,
+    readers::{End, Readers, readers},
+    system_call::{SystemCall, is_narrow},
+    unanswered::copied,
+    unix::Listed,
+};
+use crate::{event::WriteSeen, machine::clocks::now_ns};
+
+/// Most threads of a process looked at.
+const MOST_THREADS: usize = 1024;
+
+/// Most threads shown that sleep so.
+const MOST: usize = 64;
+
+/// Most processes shown that can read at one end.
+const MOST_READERS: usize = 16;
+
+/// Functions that wait until a scanner has answered (`fs/notify/fanotify/fanotify.c`, 5.10 to 7.2).
+const PERMISSIONS: [&str; 2] = ["fanotify_get_response", "fanotify_handle_event"];
+
+/// How long a look may take. Who can read is known only once every process was looked at.
+const SEARCH: Duration = Duration::from_millis(300);
+
+/// Length of the family in front of an address.
+const FAMILY: usize = size_of::<libc::sa_family_t>();
+
+/// Where a thread writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Place {
+    kind: &'static str,
+    name: Option<String>,
+    /// `None` if it is not known.
+    end: Option<End>,
+}
+
+impl Place {
+    fn file(kind: &'static str, name: Option<&str>, end: End) -> Self {
+        Self {
+            kind,
+            name: name.map(str::to_owned),
+            end: Some(end),
+        }
+    }
+
+    fn socket(name: Option<String>, inode: Option<u64>) -> Self {
+        Self {
+            kind: "Unix socket",
+            name,
+            end: inode.map(End::Socket),
+        }
+    }
+}
+
+/// A thread that sleeps in a write.
+struct Writer {
+    /// When it was looked at first and last, ns.
+    ns: (u64, u64),
+    pid: u32,
+    tid: u32,
+    place: Place,
+}
+
+/// The threads of these processes that sleep in a write right now, and who can read what they write; none if that is not known. The network
+/// namespace of the calling thread may become that of one of these processes.
+#[must_use]
+pub(crate) fn writes(pids: &[u32]) -> Vec<WriteSeen> {
+    let until = Instant::now() + SEARCH;
+    let of = |pid: &u32| writers(*pid, until);
+    let writers: Vec<Writer> = pids.iter().flat_map(of).take(MOST).collect();
+    let ends = writers.iter().filter_map(|writer| writer.place.end.clone());
+    // Nobody that was found is not nobody: it may be the target itself.
+    let Some(readers) = readers(&ends.collect(), until) else {
+        return Vec::new();
+    };
+    let seen = writers.into_iter().map(|writer| writer.seen(&readers));
+    seen.collect()
+}
+
+impl Writer {
+    fn seen(self, readers: &BTreeMap<End, Readers>) -> WriteSeen {
+        let Place { kind, name, end } = self.place;
+        let there = end.as_ref().and_then(|end| readers.get(end));
+        let Readers {
+            only: mut readers,
+            mut keepers,
+        } = there.cloned().unwrap_or_default();
+        let place = match (name, readers.len()) {
+            (Some(name), _) => format!("{name} ({kind})"),
+            (None, 1) => String::new(),
+            (None, _) => format!("a {kind}"),
+        };
+        readers.truncate(MOST_READERS);
+        keepers.truncate(MOST_READERS);
+        WriteSeen {
+            ns: self.ns.0,
+            known_ns: self.ns.1,
+            pid: self.pid,
+            tid: self.tid,
+            readers,
+            keepers,
+            place,
+        }
+    }
+}
+
+/// The threads of a process that sleep in a write.
+fn writers(pid: u32, until: Instant) -> Vec<Writer> {
+    let (mut files, sockets) = (SmallFiles::default(), OnceCell::new());
+    let mut writers = Vec::new();
+    for tid in numbers_in(&format!("/proc/{pid}/task")).take(MOST_THREADS) {
+        if writers.len() == MOST || Instant::now() >= until {
+            break;
+        }
+        let ns = now_ns();
+        let line = files.read(format_args!("/proc/{pid}/task/{tid}/syscall"));
+        // A program of 32 bits has numbers of its own.
+        let call = line.filter(|line| !is_narrow(line));
+        let call = call.and_then(SystemCall::parse);
+        let place = call.and_then(|call| {
+            place(pid, tid, &call, &sockets).or_else(|| permission(pid, tid))
+        });
+        writers.extend(place.map(|place| Writer {
+            ns: (ns, now_ns()),
+            pid,
+            tid,
+            place,
+        }));
+    }
+    writers
+}
+
+/// Where a thread writes that sleeps in this call; `None` if that is no pipe, queue or Unix socket, or not to be told.
+fn place(
+    pid: u32,
+    tid: u32,
+    call: &SystemCall,
+    sockets: &OnceCell<Option<Listed>>,
+) -> Option<Place> {
+    let fd = call.written()?;
+    let path = format!("/proc/{pid}/fd/{fd}");
+    let link = fs::read_link(&path).ok()?;
+    let link = link.to_str()?;
+    if let Some(end) = End::of(link) {
+        return match end {
+            End::Socket(inode) => socket((pid, tid), (fd, inode), call, sockets),
+            pipe => Some(Place::file("pipe", None, pipe)),
+        };
+    }
+    let is_queue = call.number == libc::SYS_mq_timedsend;
+    // To ask for the kind of a file may hang where its server is gone.
+    let is_meant = is_queue || function(pid, tid).contains("pipe");
+    if !link.starts_with('/') || !is_meant {
+        return None;
+    }
+    let end = End::named(link, Path::new(&path), |kind| is_queue || kind.is_fifo())?;
+    let kind = if is_queue { "queue" } else { "pipe" };
+    Some(Place::file(kind, Some(link), end))
+}
+
+/// A scanner's permission, if a thread sleeps for that.
+fn permission(pid: u32, tid: u32) -> Option<Place> {
+    let asks = PERMISSIONS.contains(&function(pid, tid).as_str());
+    asks.then(|| Place::file("scanner's permission", None, End::Permission))
+}
+
+/// Where a thread sends, or connects to, on a socket of its process.
+fn socket(
+    (pid, tid): (u32, u32),
+    (fd, inode): (u64, u64),
+    call: &SystemCall,
+    sockets: &OnceCell<Option<Listed>>,
+) -> Option<Place> {
+    let peer = unix_socket(pid, u32::try_from(fd).ok()?, inode)?;
+    let to = destination(pid, call)?;
+    let known = || sockets.get_or_init(|| Listed::of(pid)).as_ref();
+    if to.is_empty() {
+        // Without the list the other end may be the target's own.
+        return Some(Place::socket(peer.name, known()?.other_end(inode)));
+    }
+    // In a full buffer of its own may stand what another one does not read.
+    if function(pid, tid) != "unix_wait_for_peer" {
+        return None;
+    }
+    let connects = call.number == libc::SYS_connect;
+    let bound = || known()?.bound(file(pid, &to)?, connects);
+    Some(Place::socket(as_text(&to), bound()))
+}
+
+/// Its peer, as far as the socket itself knows it; `None` if it is no Unix socket, or one whose peer is a client: who does not take an
+/// answer is not asked for one. The copy of the socket is closed at once. What comes next may hang in the memory of the process, and as
+/// long as there is a copy, nobody notices that the process closes its own.
+fn unix_socket(pid: u32, fd: u32, inode: u64) -> Option<Place> {
+    let copy = copied(pid, &process_descriptor(pid)?, fd)?;
+    let asks = copy.inode == inode && is_unix(&copy.stream) && !is_accepted_unix(&copy.stream);
+    asks.then(|| Place::socket(name(&copy.stream), None))
+}
+
+/// The name to which a call sends or connects, as it lies behind the family of an address; empty if it is the peer's. `None` if it cannot
+/// be read.
+fn destination(pid: u32, call: &SystemCall) -> Option<Vec<u8>> {
+    let [_, second, third, _, fifth, sixth] = call.arguments;
+    let (address, length) = match call.number {
+        libc::SYS_connect => (second, third),
+        libc::SYS_sendto => (fifth, sixth),
+        libc::SYS_sendmsg => {
+            // `struct msghdr` begins with the address, and has its length behind it.
+            let (mut address, mut length) = ([0; 8], [0; 4]);
+            peek(pid, second, &mut address)?;
+            peek(pid, second + 8, &mut length)?;
+            let length = u32::from_ne_bytes(length);
+            (u64::from_ne_bytes(address), length.into())
+        }
+        _ => (0, 0),
+    };
+    let length = (length & 0xffff_ffff) as usize;
+    let mut bytes = vec![0; length.min(size_of::<libc::sockaddr_un>())];
+    if address == 0 || bytes.len() <= FAMILY {
+        return Some(Vec::new());
+    }
+    peek(pid, address, &mut bytes)?;
+    Some(bytes.split_off(FAMILY))
+}
+
+/// Device and inode of the file that a socket is bound to, where the process finds it by this path: links on the way lead from its own
+/// root (`openat2(2)`, 5.6 and later).
+fn file(pid: u32, name: &[u8]) -> Option<(u64, u64)> {
+    let path = as_text(name).filter(|path| path.starts_with('/'))?;
+    let text = CString::new(path).ok()?;
+    let mut options = File::options();
+    let root = options.read(true).custom_flags(libc::O_PATH);
+    let root = root.open(format!("/proc/{pid}/root")).ok()?;
+    // SAFETY: numbers, for which zeros are valid.
+    let mut how: libc::open_how = unsafe { mem::zeroed() };
+    how.flags = (libc::O_PATH | libc::O_CLOEXEC) as u64;
+    how.resolve = libc::RESOLVE_IN_ROOT;
+    let (path, length) = (text.as_ptr(), size_of_val(&how));
+    let how = &raw const how;
+    // SAFETY: a text that ends with a zero, and numbers of this length; the descriptor that it returns is ours.
+    let fd = unsafe { libc::syscall(libc::SYS_openat2, root.as_raw_fd(), path, how, length) };
+    let fd = i32::try_from(fd).ok().filter(|fd| *fd >= 0)?;
+    // SAFETY: the descriptor is open, and nothing else owns it.
+    let file = File::from(unsafe { OwnedFd::from_raw_fd(fd) });
+    let file = file.metadata().ok()?;
+    Some((file.dev(), file.ino()))
+}
+
+#[cfg(test)]
+mod tests;
