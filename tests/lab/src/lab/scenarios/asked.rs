@@ -1,5 +1,5 @@
-//! Scenarios of a server that waits for another process in other ways than the web's: a pipe, a Unix socket, a queue, a child. Who is
-//! slow by himself is to be named. Who keeps him from the disk is to be accused.
+//! Scenarios of a server that waits for another process in other ways than the web's: a pipe, a Unix socket, a queue, a permission, a
+//! child. Who is slow by himself is to be named. Who keeps him from the disk is to be accused.
 
 use std::path::Path;
 
@@ -81,6 +81,42 @@ pub(crate) const ALL: &[Scenario] = &[
         make: |stage| fast(stage, "stream"),
     },
     Scenario {
+        name: "asked-packet-slow",
+        about: "each request sends a packet over a Unix socket of SOCK_SEQPACKET, whose reader takes 40 ms for each",
+        quick: false,
+        make: |stage| slow(stage, "packet"),
+    },
+    Scenario {
+        name: "asked-packet-fast",
+        about: "each request sends a packet over a Unix socket of SOCK_SEQPACKET, whose reader is fast; a backup is busy elsewhere",
+        quick: false,
+        make: |stage| fast(stage, "packet"),
+    },
+    Scenario {
+        name: "asked-scanner-slow",
+        about: "each request opens a file, and a scanner takes 40 ms to permit that",
+        quick: false,
+        make: |stage| slow(stage, "scanner"),
+    },
+    Scenario {
+        name: "asked-scanner-tar",
+        about: "each request opens a file, and a scanner reads another one before it permits that; tar reads the same disk",
+        quick: false,
+        make: |stage| beside_tar(stage, "scanner"),
+    },
+    Scenario {
+        name: "asked-scanner-fast",
+        about: "each request opens a file, and a scanner permits that at once; a backup is busy elsewhere",
+        quick: false,
+        make: |stage| fast(stage, "scanner"),
+    },
+    Scenario {
+        name: "asked-scanner-stuck",
+        about: "each request opens a file, and a scanner has stopped to permit that before the trace",
+        quick: false,
+        make: |stage| stuck(stage, "scanner"),
+    },
+    Scenario {
         name: "asked-queue-slow",
         about: "each request sends a message to a queue of POSIX, whose reader takes 40 ms for each",
         quick: false,
@@ -91,6 +127,12 @@ pub(crate) const ALL: &[Scenario] = &[
         about: "each request sends a message to a queue of POSIX, whose reader is fast; a backup is busy elsewhere",
         quick: false,
         make: |stage| fast(stage, "queue"),
+    },
+    Scenario {
+        name: "asked-queue-stuck",
+        about: "each request sends a message to a queue of POSIX, whose reader has stopped to read before the trace",
+        quick: false,
+        make: |stage| stuck(stage, "queue"),
     },
     Scenario {
         name: "asked-helper-slow",
@@ -157,9 +199,10 @@ fn asking(stage: &Stage, way: &str, options: &[&str]) -> Result<(Scene, Program)
 fn slow(stage: &Stage, way: &str) -> Result<Scene> {
     let (scene, asked) = asking(stage, way, &["--sleep-ms=40"])?;
     let scene = scene.waits_for(asked).beside_hog(stage);
-    // Who writes to a stream is woken once much of the buffer is free again: most requests find room then, and few wait for long.
+    // Who writes to a stream is woken once much of the buffer is free again: most requests find room then, and few wait for long. So is who
+    // sends packets over a connection.
     Ok(match way {
-        "stream" => scene,
+        "stream" | "packet" => scene,
         _ => scene.takes(SLOW_MS),
     })
 }

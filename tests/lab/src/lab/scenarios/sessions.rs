@@ -63,6 +63,18 @@ pub(crate) const ALL: &[Scenario] = &[
         make: maria_metadata,
     },
     Scenario {
+        name: "session-maria-row",
+        about: "MariaDB updates rows that an idle transaction of another client has for 2 s each time",
+        quick: false,
+        make: |stage| maria_rows(stage, "id < 4", true),
+    },
+    Scenario {
+        name: "session-maria-row-other",
+        about: "MariaDB updates rows; an idle transaction of another client has another one; a backup is busy elsewhere",
+        quick: false,
+        make: |stage| maria_rows(stage, "id = 9", false),
+    },
+    Scenario {
         name: "session-maria-other",
         about: "MariaDB updates a table; another client has locked another one; a backup is busy elsewhere",
         quick: false,
@@ -209,9 +221,18 @@ fn maria_stock(stage: &Stage, question: &str) -> Result<(Scene, SocketAddr)> {
 
 /// Another client takes tables, gives them back, and then leaves the others 0.3 s. They are what the others need, or something else.
 fn maria(stage: &Stage, takes: &str, needed: bool) -> Result<Scene> {
-    let (scene, address) = maria_stock(stage, UPDATE)?;
     let commands = format!("echo '{takes}'; sleep {HELD_S}; echo 'UNLOCK TABLES;'; sleep 0.3");
-    let client = maria_client(stage, address, &commands);
+    maria_beside(stage, &commands, needed)
+}
+
+/// The same with rows, which a transaction has.
+fn maria_rows(stage: &Stage, rows: &str, needed: bool) -> Result<Scene> {
+    maria_beside(stage, &updates(rows, HELD_S), needed)
+}
+
+fn maria_beside(stage: &Stage, commands: &str, needed: bool) -> Result<Scene> {
+    let (scene, address) = maria_stock(stage, UPDATE)?;
+    let client = maria_client(stage, address, commands);
     Ok(match needed {
         true => scene.excused("mariadb", client).owes_itself("lock"),
         false => scene.innocent("mariadb", client).unharmed(),

@@ -30,6 +30,12 @@ pub(crate) const ALL: &[Scenario] = &[
         make: |stage| tls(stage, Protocol::Two),
     },
     Scenario {
+        name: "web-http2-elsewhere",
+        about: "nginx compresses what it serves over HTTP/2, gzip -9 on another CPU",
+        quick: false,
+        make: http2_elsewhere,
+    },
+    Scenario {
         name: "web-gunicorn",
         about: "an application under gunicorn compresses, gzip -9 on its CPU",
         quick: false,
@@ -63,6 +69,21 @@ fn tls(stage: &Stage, protocol: Protocol) -> Result<Scene> {
         web::load(&stage.room, address, protocol, 2, 15.0)?.on_cpus(stage.elsewhere.clone());
     let scene = Scene::new(server.on_cpus(vec![stage.cpu]), address, client);
     beside(stage, scene, GZIP)
+}
+
+/// The client shares the server's CPU, and not that of the backup.
+fn http2_elsewhere(stage: &Stage) -> Result<Scene> {
+    let address = world::loopback()?;
+    let served = stage.files("served", SERVED, SERVED_BYTES)?;
+    let server = web::tls(&stage.room, address, &served, Protocol::Two, true)?;
+    let here = || vec![stage.cpu];
+    let client = web::load(&stage.room, address, Protocol::Two, 2, 15.0)?.on_cpus(here());
+    let files = stage.files("backed-up", 4, 8 << 20)?;
+    let backup = stage.room.script(GZIP, &files);
+    Ok(Scene::new(server.on_cpus(here()), address, client)
+        .innocent("backup", backup.on_cpus(stage.elsewhere.clone()))
+        .at_least(Meter::OnCpu(Who::Backup(0)), 0.3)
+        .unharmed())
 }
 
 fn gunicorn(stage: &Stage) -> Result<Scene> {

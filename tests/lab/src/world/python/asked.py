@@ -1,4 +1,5 @@
-"""Whom a server asks: it takes what comes over a pipe, a socket or a queue, and works for each message, or does not."""
+"""Whom a server asks: it takes what comes over a pipe, a socket or a queue, and works for each message, or does not. Or it permits others
+to open a file."""
 
 import argparse
 import ctypes
@@ -14,6 +15,8 @@ SIZE = 4096
 PART = 64 << 10
 # As many messages of the kernel's default size as it takes without asking for more.
 QUEUED = 10
+# Of linux/fanotify.h and linux/fcntl.h.
+CLASS_CONTENT, MARK_ADD, OPEN_PERM, ALLOW, HERE = 4, 1, 0x10000, 1, -100
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -60,6 +63,26 @@ def datagram():
 
 def stream():
     serve(bound(socket.SOCK_STREAM), lambda connection: None)
+
+
+def packet():
+    serve(bound(socket.SOCK_SEQPACKET), lambda connection: None)
+
+
+def scanner():
+    """Nobody opens the file before it has worked for that and permitted it (fanotify)."""
+    open(args.at, "wb").close()
+    group = LIBC.fanotify_init(CLASS_CONTENT, os.O_RDONLY)
+    if group < 0 or LIBC.fanotify_mark(group, MARK_ADD, ctypes.c_uint64(OPEN_PERM), HERE, args.at.encode()) != 0:
+        raise OSError(ctypes.get_errno(), "cannot scan the file")
+    while True:
+        asked = os.read(group, SIZE)
+        while asked:
+            length, _, _, _, _, file, _ = struct.unpack_from("=IBBHQii", asked)
+            work()
+            os.write(group, struct.pack("=iI", file, ALLOW))
+            os.close(file)
+            asked = asked[length:]
 
 
 def service():
@@ -130,7 +153,7 @@ def address():
     return host, int(port)
 
 
-WAYS = {way.__name__: way for way in (pipe, helper, datagram, stream, service, queue, resolver)}
+WAYS = {way.__name__: way for way in (pipe, helper, datagram, stream, packet, scanner, service, queue, resolver)}
 
 parser = argparse.ArgumentParser()
 parser.add_argument("way", choices=WAYS)

@@ -38,6 +38,15 @@ def stream():
     OPENED.sendall(LINE)
 
 
+def packet():
+    OPENED.send(LINE)
+
+
+def scanner():
+    """A file that nobody opens before a scanner has permitted it."""
+    os.close(os.open(args.at, os.O_RDONLY))
+
+
 def queue():
     if LIBC.mq_send(OPENED, LINE, ctypes.c_size_t(len(LINE)), 0) != 0:
         raise OSError(ctypes.get_errno(), "cannot send to the queue")
@@ -81,7 +90,8 @@ def lock():
         pass
 
 
-WAYS = {way.__name__: way for way in (nobody, pipe, helper, datagram, stream, queue, service, resolver, connect, child, lock)}
+ALL = (nobody, pipe, helper, datagram, stream, packet, scanner, queue, service, resolver, connect, child, lock)
+WAYS = {way.__name__: way for way in ALL}
 
 
 def address(text):
@@ -114,13 +124,17 @@ def opened_queue():
     return queue
 
 
+KINDS = {"datagram": socket.SOCK_DGRAM, "stream": socket.SOCK_STREAM, "packet": socket.SOCK_SEQPACKET}
+
+
 def opened():
     """What all threads use."""
     if args.way == "helper":
         return os.open(args.at + ".question", os.O_WRONLY), os.open(args.at + ".answer", os.O_RDONLY)
-    if args.way in ("datagram", "stream"):
-        kind = socket.SOCK_DGRAM if args.way == "datagram" else socket.SOCK_STREAM
-        return patiently(lambda: connected(kind))
+    if args.way in KINDS:
+        return patiently(lambda: connected(KINDS[args.way]))
+    if args.way == "scanner":
+        return patiently(lambda: os.stat(args.at))
     if args.way == "queue":
         return patiently(opened_queue)
     return None
