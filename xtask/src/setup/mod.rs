@@ -86,6 +86,7 @@ const LAB: &[Need] = &[
     Need::of("socat", "socat"),
     Need::of("nft", "nftables"),
     Need::of("node", "nodejs"),
+    Need::of("javac", "default-jdk-headless"),
 ];
 
 /// What makes the file systems, the swap space and the tunnels of the lab's guests.

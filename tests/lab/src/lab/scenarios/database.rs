@@ -1,12 +1,13 @@
 //! Scenarios of databases beside what people run beside them.
 
-use std::{net::SocketAddr, path::Path};
+use std::{ffi::OsString, net::SocketAddr, path::Path};
 
 use anyhow::Result;
 
 use super::{
     cpu::{QUEUED, each},
     disk::{BUSY, LARGE, LARGE_BYTES, TAR, Trees, direct},
+    files::beside_memory,
 };
 use crate::lab::{
     meter::{Meter, Who},
@@ -29,6 +30,12 @@ pub(crate) const ALL: &[Scenario] = &[
         make: tar,
     },
     Scenario {
+        name: "postgres-tar-elsewhere",
+        about: "PostgreSQL looks up cold rows, tar reads another disk",
+        quick: false,
+        make: tar_elsewhere,
+    },
+    Scenario {
         name: "postgres-pg-dump",
         about: "PostgreSQL looks up cold rows, pg_dump has it read four cold tables at once",
         quick: false,
@@ -44,11 +51,7 @@ pub(crate) const ALL: &[Scenario] = &[
         name: "postgres-commits",
         about: "PostgreSQL commits; dd writes to its disk and flushes, two at a time",
         quick: false,
-        make: |stage| {
-            let dd = r#"for lane in 1 2; do while :; do
-                dd if=/dev/zero of="$1/dd-$lane" bs=1M count=2 conv=fsync,notrunc status=none; done & done; wait"#;
-            commits(stage, dd)
-        },
+        make: commits_beside_dd,
     },
     Scenario {
         name: "postgres-commits-rsync",
@@ -73,6 +76,24 @@ pub(crate) const ALL: &[Scenario] = &[
         about: "redis sorts, four gzip -9 on its CPU",
         quick: false,
         make: redis_gzip,
+    },
+    Scenario {
+        name: "redis-log-dd",
+        about: "redis has each change in its log before it answers; dd writes to its disk and flushes, two at a time",
+        quick: false,
+        make: |stage| {
+            let (scene, disk) = logging(stage)?;
+            Ok(beside_dd(stage, scene, disk))
+        },
+    },
+    Scenario {
+        name: "redis-log-elsewhere",
+        about: "redis has each change in its log before it answers; another program writes to another disk",
+        quick: false,
+        make: |stage| {
+            let (scene, disk) = logging(stage)?;
+            flushes_elsewhere(stage, scene, disk)
+        },
     },
     Scenario {
         name: "redis-bgsave",
@@ -159,6 +180,26 @@ fn tar(stage: &Stage) -> Result<Scene> {
         .with_disk(disk))
 }
 
+/// tar reads a disk that is not the server's, and leaves a CPU to the server. The server's own is hardly busy then.
+fn tar_elsewhere(stage: &Stage) -> Result<Scene> {
+    let trees = Trees::for_a_window(stage)?;
+    let other = stage.slow_disk("other", trees.bytes(), None)?;
+    let backed_up = trees.plant(&other)?;
+    let (scene, disk) = cold_rows(stage, 0)?;
+    let mut tar = stage.room.script(TAR, &backed_up);
+    // The speed limit is a group's: each disk has its own readers'.
+    tar.groups = vec![stage.other_group()?.procs()];
+    let busy = |disk: &Disk| Meter::DiskBusy(disk.name().to_owned());
+    let physics = Vec::new();
+    Ok(Scene { physics, ..scene }
+        .innocent("backup", tar.on_cpus(stage.elsewhere.clone()))
+        .at_least(busy(&other), BUSY)
+        .at_least(busy(&disk), USED)
+        .unharmed()
+        .with_disk(disk)
+        .with_disk(other))
+}
+
 /// A process of the server's reads the rows for `pg_dump`, which asks for all of them.
 fn pg_dump(stage: &Stage, over_unix: bool) -> Result<Scene> {
     let tables: String = (0..4)
@@ -183,11 +224,11 @@ fn pg_dump(stage: &Stage, over_unix: bool) -> Result<Scene> {
         .with_disk(disk))
 }
 
-/// PostgreSQL that must have each commit on its slow disk, beside a script. The script sees the disk as `$1` and a directory
-/// elsewhere as `$2`.
-fn commits(stage: &Stage, script: &str) -> Result<Scene> {
-    /// Flushed in so short a time that some dozens of commits get through beside it.
-    const WRITTEN: usize = 2 << 20;
+/// Flushed in so short a time that some dozens of commits get through beside it.
+const WRITTEN: usize = 2 << 20;
+
+/// PostgreSQL that must have each commit on its slow disk, and that disk.
+fn committing(stage: &Stage) -> Result<(Scene, Disk)> {
     let disk = stage.slow_disk("disk", 3 * WRITTEN + 2 * EMPTY_BYTES, None)?;
     stage.slow_writes()?;
     let address = world::loopback()?;
@@ -196,19 +237,74 @@ fn commits(stage: &Stage, script: &str) -> Result<Scene> {
     let question = "INSERT INTO log (what) VALUES ('{n}')";
     let client =
         asks(stage, "postgres", address, question).with(["--connections=4", "--think-ms=20"]);
+    Ok((Scene::new(server, address, client), disk))
+}
+
+/// The same beside a script, which sees the disk as `$1` and a directory elsewhere as `$2`.
+fn commits(stage: &Stage, script: &str) -> Result<Scene> {
+    let (scene, disk) = committing(stage)?;
     let source = stage.files("source", 1, WRITTEN)?;
     let backup = stage.script(script, &disk.point, &source);
+    Ok(beside_flushes(scene, backup, disk))
+}
+
+/// A backup writes to the server's disk and flushes.
+fn beside_flushes(scene: Scene, backup: Program, disk: Disk) -> Scene {
     let busy = Meter::DiskBusy(disk.name().to_owned());
-    Ok(Scene::new(server, address, client)
+    scene
         .guilty("backup", backup)
         .holds("disk", None)
         .at_least(busy, COMMITTING)
+        .with_disk(disk)
+}
+
+/// The backup is `dd`, two at a time.
+pub(super) fn beside_dd(stage: &Stage, scene: Scene, disk: Disk) -> Scene {
+    let dd = r#"for lane in 1 2; do while :; do
+        dd if=/dev/zero of="$1/dd-$lane" bs=1M count=2 conv=fsync,notrunc status=none; done & done; wait"#;
+    let backup = stage.room.script(dd, &disk.point);
+    beside_flushes(scene, backup, disk)
+}
+
+/// A backup writes to another disk. What the server changes has to be on its own.
+pub(super) fn flushes_elsewhere(stage: &Stage, scene: Scene, disk: Disk) -> Result<Scene> {
+    let used = Meter::DiskBusy(disk.name().to_owned());
+    Ok(beside_memory(stage, scene)?
+        .at_least(used, USED)
+        .unharmed()
         .with_disk(disk))
+}
+
+/// How busy the server keeps its own disk at least, in seconds per second.
+const USED: f64 = 0.01;
+
+pub(super) fn commits_beside_dd(stage: &Stage) -> Result<Scene> {
+    let (scene, disk) = committing(stage)?;
+    Ok(beside_dd(stage, scene, disk))
+}
+
+pub(super) fn commits_elsewhere(stage: &Stage) -> Result<Scene> {
+    let (scene, disk) = committing(stage)?;
+    flushes_elsewhere(stage, scene, disk)
+}
+
+/// redis that has each change in its log on a slow disk before it answers, and that disk.
+fn logging(stage: &Stage) -> Result<(Scene, Disk)> {
+    let disk = stage.slow_disk("disk", 3 * WRITTEN + EMPTY_BYTES, None)?;
+    stage.slow_writes()?;
+    let address = world::loopback()?;
+    // Of two directories the last one counts.
+    let server = database::redis(&stage.room, address, &["SET", "a", "b"])?
+        .with([OsString::from("--dir"), disk.point.clone().into()])
+        .with(["--appendonly", "yes", "--appendfsync", "always"]);
+    let client = asks(stage, "redis", address, "SET k{n} v{n}")
+        .with(["--numbers=1000", "--connections=4", "--think-ms=20"]);
+    Ok((Scene::new(server, address, client), disk))
 }
 
 /// How busy the disk is at least, in seconds per second. A process that flushes waits between two writes, and so do the commits
 /// behind it: the disk rests now and then.
-pub(super) const COMMITTING: f64 = 0.5;
+const COMMITTING: f64 = 0.5;
 
 fn scan(stage: &Stage) -> Result<Scene> {
     let address = world::loopback()?;

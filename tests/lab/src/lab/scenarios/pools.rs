@@ -6,9 +6,8 @@ use anyhow::{Context as _, Result};
 use super::{
     backup::served_cold,
     cpu::{compressors, each},
-    database::COMMITTING,
+    database::{beside_dd, flushes_elsewhere},
     disk::{BUSY, SERVED, SERVED_BYTES, TAR, Trees, cold_client, trees},
-    files::beside_memory,
     network::{FULL, net, sender, sink},
 };
 use crate::lab::{
@@ -19,7 +18,7 @@ use crate::world::{
     self,
     disk::Disk,
     etcd,
-    runtimes::{Make, asyncio, caddy, nginx_threads, node, node_gzip, tokio, tokio_gzip},
+    runtimes::{Make, asyncio, caddy, java, nginx_threads, node, node_gzip, tokio, tokio_gzip},
 };
 
 /// The scenarios.
@@ -101,6 +100,18 @@ pub(crate) const ALL: &[Scenario] = &[
         about: "a Python event loop has cold files read by an executor, tar reads another disk",
         quick: false,
         make: |stage| elsewhere(stage, asyncio),
+    },
+    Scenario {
+        name: "pool-java-tar",
+        about: "a web server of the JVM with a pool of threads serves cold files, tar reads the disk",
+        quick: false,
+        make: |stage| beside_tar(stage, java),
+    },
+    Scenario {
+        name: "pool-java-elsewhere",
+        about: "a web server of the JVM with a pool of threads serves cold files, tar reads another disk",
+        quick: false,
+        make: |stage| elsewhere(stage, java),
     },
     Scenario {
         name: "pool-etcd-dd",
@@ -188,22 +199,10 @@ fn etcd_alone(stage: &Stage) -> Result<(Scene, Disk)> {
 
 fn etcd_beside_dd(stage: &Stage) -> Result<Scene> {
     let (scene, disk) = etcd_alone(stage)?;
-    let dd = r#"for lane in 1 2; do while :; do
-        dd if=/dev/zero of="$1/dd-$lane" bs=1M count=2 conv=fsync,notrunc status=none; done & done; wait"#;
-    Ok(scene
-        .guilty("backup", stage.room.script(dd, &disk.point))
-        .holds("disk", None)
-        .at_least(Meter::DiskBusy(disk.name().to_owned()), COMMITTING)
-        .with_disk(disk))
+    Ok(beside_dd(stage, scene, disk))
 }
 
 fn etcd_elsewhere(stage: &Stage) -> Result<Scene> {
-    /// Each value has to be there, which takes the disk a little.
-    const USED: f64 = 0.01;
     let (scene, disk) = etcd_alone(stage)?;
-    let used = Meter::DiskBusy(disk.name().to_owned());
-    Ok(beside_memory(stage, scene)?
-        .at_least(used, USED)
-        .unharmed()
-        .with_disk(disk))
+    flushes_elsewhere(stage, scene, disk)
 }

@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result};
 
 use super::{
     cpu::SERVED,
+    database::{commits_beside_dd, commits_elsewhere},
     pools::{beside_tar, elsewhere},
 };
 use crate::lab::{
@@ -42,6 +43,18 @@ pub(crate) const ALL: &[Scenario] = &[
         quick: false,
         make: fed,
     },
+    Scenario {
+        name: "push-replica-dd",
+        about: "PostgreSQL commits, and pushes its log to a replica; dd writes to its disk and flushes, two at a time",
+        quick: false,
+        make: |stage| replicated(stage, commits_beside_dd(stage)?),
+    },
+    Scenario {
+        name: "push-replica-elsewhere",
+        about: "PostgreSQL commits, and pushes its log to a replica; another program writes to another disk",
+        quick: false,
+        make: |stage| replicated(stage, commits_elsewhere(stage)?),
+    },
 ];
 
 /// Five pushes a second over each of their connections take at least so much of a CPU, in seconds per second.
@@ -55,6 +68,18 @@ fn watched(stage: &Stage, scene: Scene, kind: &str) -> Result<Scene> {
     Ok(scene
         .innocent("watchers", watchers.on_cpus(stage.elsewhere.clone()))
         .at_least(heard, HEARD))
+}
+
+/// With a program to which PostgreSQL pushes its log, as to a replica. It keeps that in memory.
+fn replicated(stage: &Stage, scene: Scene) -> Result<Scene> {
+    let address = scene.address.context("the server listens")?;
+    let (ip, port) = (address.ip().to_string(), address.port().to_string());
+    let replica = stage
+        .room
+        .program(["pg_receivewal", "--no-sync", "-D", "/dev/shm"])
+        .with(["-h", &ip, "-p", &port, "-U", "postgres"])
+        .with_own_shared_memory();
+    Ok(scene.innocent("replica", replica.on_cpus(stage.elsewhere.clone())))
 }
 
 /// What is pushed comes from redis, which has nothing to say most of the time. Nobody waits for that.

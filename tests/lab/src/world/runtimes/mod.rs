@@ -1,7 +1,12 @@
 //! Servers whose connections are served by one thread or by a runtime's few, while other threads wait for files: node, Caddy, tokio,
-//! nginx with threads, and Python's asyncio.
+//! nginx with threads, Python's asyncio, and the JVM.
 
-use std::{ffi::OsString, fs, net::SocketAddr, path::Path};
+use std::{
+    ffi::OsString,
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result};
 
@@ -12,14 +17,14 @@ use super::{
 };
 
 const NODE: &str = include_str!("node.js");
+const JAVA: &str = include_str!("Serve.java");
 
 /// A runtime, as a server of files at an address.
 pub(crate) type Make = fn(&Room, SocketAddr, &Path) -> Result<Program>;
 
 /// node reads files in a pool of threads, and sends what it has read from its loop.
 pub(crate) fn node(room: &Room, address: SocketAddr, files: &Path) -> Result<Program> {
-    let script = room.dir.join("node.js");
-    fs::write(&script, NODE).with_context(|| format!("could not write {}", script.display()))?;
+    let script = source(room, "node.js", NODE)?;
     Ok(room
         .program(["node"])
         .with([script])
@@ -27,7 +32,25 @@ pub(crate) fn node(room: &Room, address: SocketAddr, files: &Path) -> Result<Pro
         .with([files]))
 }
 
-/// The same, and it compresses in its pool.
+/// A source in the room.
+fn source(room: &Room, name: &str, text: &str) -> Result<PathBuf> {
+    let path = room.dir.join(name);
+    fs::write(&path, text).with_context(|| format!("could not write {}", path.display()))?;
+    Ok(path)
+}
+
+/// A thread of the JVM's finds out which connection has something to read, and one of a pool reads it, and the file, and sends that. It
+/// leaves no file of its own elsewhere, and no part of an answer waits for the client to have had the one before.
+pub(crate) fn java(room: &Room, address: SocketAddr, files: &Path) -> Result<Program> {
+    Ok(room
+        .program(["java", "-XX:-UsePerfData", "-Xmx256m"])
+        .with(["-Dsun.net.httpserver.nodelay=true"])
+        .with([source(room, "Serve.java", JAVA)?])
+        .with([address.to_string()])
+        .with([files]))
+}
+
+/// The same as [`node`], and it compresses in its pool.
 pub(crate) fn node_gzip(room: &Room, address: SocketAddr, files: &Path) -> Result<Program> {
     Ok(node(room, address, files)?.with(["gzip"]))
 }
