@@ -7,7 +7,7 @@ use xtask::command::output;
 
 use super::{Room, ledger, made::Made, process::Program, tools::tool};
 
-/// A place to meet in this way (of `asker.py`): a path, or the name of a queue.
+/// A place to meet in this way (of `asker.py`): a path, an address, or the name of a queue.
 pub(crate) fn place(room: &Room, way: &str) -> Result<String> {
     let path = room.dir.join("meeting").display().to_string();
     match way {
@@ -16,6 +16,7 @@ pub(crate) fn place(room: &Room, way: &str) -> Result<String> {
             pipe(&format!("{path}.question"))?;
             pipe(&format!("{path}.answer"))?;
         }
+        "feed" => return Ok(super::loopback()?.to_string()),
         "queue" => {
             let name = format!("/{}", super::name());
             // The first who opens it makes it.

@@ -213,6 +213,11 @@ impl Links {
         self.links.keys().find(same).copied()
     }
 
+    /// Does what is sent on this route go through a link that queues, as far as is known?
+    pub(super) fn queues(&self, route: &Route) -> bool {
+        self.link_of(route).is_some()
+    }
+
     /// The way through an interface that has one transmit queue in use; `None` also if nobody sent there.
     pub(super) fn only_route(&self, netns: u32, ifindex: u32) -> Option<Route> {
         let here = |(space, index, _): &&Key| (*space, *index) == (netns, ifindex);

@@ -1,11 +1,13 @@
 //! Waits in sends that have not returned. A wait does not show its socket: the next call that returns to its thread does.
 //!
-//! So it is judged on the link of that socket, which need not be the client's: a thread may block on what it asks, or copies away.
+//! So it is judged on the link of that socket, which need not be the client's: a thread may block on what it asks, or copies away. If no
+//! link queues there, it waits for whoever does not take what he is sent: that is no wait for the network.
 
-use super::{Beside, Requests};
+use super::{Beside, Requests, connection::Role};
 use crate::{
+    class::{Class, Resource},
     event::Call,
-    model::{links::SendWait, threads::Threads},
+    model::{account::Charge, books::Holder, links::SendWait, threads::Threads},
 };
 
 /// Waits kept of one call. Each ends when a third of the socket's buffer is free, so these are tens of megabytes of one call. The
@@ -28,7 +30,7 @@ impl Requests {
         };
         if let Some(oldest) = oldest {
             let socket = self.sends_on(beside.threads, tid);
-            self.charge_send(beside, socket, oldest);
+            self.charge_send(beside, tid, socket, oldest);
         }
     }
 
@@ -48,7 +50,7 @@ impl Requests {
         };
         let socket = socket.or_else(|| self.sends_on(beside.threads, tid));
         for wait in waits {
-            self.charge_send(beside, socket, wait);
+            self.charge_send(beside, tid, socket, wait);
         }
     }
 
@@ -66,8 +68,51 @@ impl Requests {
         thread.sends_on.or_else(|| self.serving(&thread.turns))
     }
 
-    fn charge_send(&self, beside: &mut Beside<'_>, socket: Option<u64>, wait: SendWait) {
+    fn charge_send(&self, beside: &mut Beside<'_>, tid: u32, socket: Option<u64>, wait: SendWait) {
         let route = socket.and_then(|socket| self.route(socket));
-        beside.links.waited(beside.account, route, wait);
+        let reader = socket.and_then(|socket| self.reader(socket));
+        let queues = route.is_some_and(|route| beside.links.queues(route));
+        let reader = reader.filter(|_| !queues);
+        if !reader.is_some_and(|reader| not_taken(beside, tid, reader, wait)) {
+            beside.links.waited(beside.account, route, wait);
+        }
     }
+
+    /// The address of whoever reads what the target sends on a socket. A client that reads slowly is none: nobody has asked it.
+    fn reader(&self, socket: u64) -> Option<&str> {
+        let connection = self.connections.get(&socket)?;
+        let remote = connection.ends.1.as_str();
+        (connection.role == Role::Client && !remote.is_empty()).then_some(remote)
+    }
+}
+
+/// A thread waited for whoever is at an address to take what it sent. Returns whether the thread's time is still known: only then it can
+/// be judged anew.
+fn not_taken(beside: &mut Beside<'_>, tid: u32, reader: &str, wait: SendWait) -> bool {
+    let (seemed, class) = (Class::Network, Class::Upstream);
+    let thread = beside.threads.get_mut(tid);
+    if thread.is_none_or(|thread| !thread.becomes((seemed, class), wait.end)) {
+        return false;
+    }
+    let SendWait {
+        begin,
+        end,
+        ns,
+        stack,
+    } = wait;
+    let place = Some(beside.names.place(reader));
+    let account = &mut *beside.account;
+    account.ledger.threads(seemed, begin, end, -(ns as i64));
+    account.ledger.threads(class, begin, end, ns as i64);
+    account.charge_only(Charge {
+        resource: Resource::Upstream,
+        place,
+        holder: Holder::Peer,
+        stack,
+        span: (begin, end),
+        ns,
+        estimated: false,
+    });
+    account.burn_only((class, place, Holder::Nobody, stack), ns);
+    true
 }

@@ -2,7 +2,7 @@
 //! the scanner does.
 
 use super::{questions::asked, *};
-use crate::event::WriteSeen;
+use crate::event::{Origin, WriteSeen};
 
 const CLIENT: u64 = 9;
 /// The stack of the sleep.
@@ -89,6 +89,56 @@ fn who_may_not_open_a_file_yet_waits_for_the_scanner_that_has_not_permitted_it()
     assert_eq!(upstream(&not_permitted(None)), (68, 0, 0));
     let at_attach = [seed(SERVER, 'D', "fanotify_handle_event"), seen(0, &[RSYNC], "")];
     assert_eq!(upstream(&books(at_attach, 700)), (700, 700, 0));
+}
+
+/// Where the server has its figures collected, and a connection that it made to that.
+const COLLECTOR: &str = "127.0.0.1:24224";
+const COLLECTS: u64 = 8;
+
+/// For a request the server sends on this connection, and there is no room from 20 to 50.
+fn sends_on(socket: u64, more: &[Event]) -> Books {
+    let connected = event::Opened {
+        socket: event::Socket {
+            ns: at(5),
+            socket: COLLECTS,
+            pid: SERVER,
+            local: "127.0.0.1:33000".to_owned(),
+            local_port: 33_000,
+            remote: COLLECTOR.to_owned(),
+        },
+        origin: Origin::Connected,
+    };
+    let events = [
+        Event::Opened(connected),
+        receive(SERVER, CLIENT, 10, 10),
+        sleep(SERVER, 20, 50, SEND),
+        send(SERVER, socket, 51),
+        send(SERVER, CLIENT, 60),
+    ];
+    let begin = running(SERVER).into_iter().chain(more.to_vec());
+    let books = books(begin.chain(events), 80);
+    assert_closed(&books);
+    books
+}
+
+#[test]
+fn who_sends_what_the_one_it_is_connected_to_does_not_read_waits_for_that_one_and_for_no_network() {
+    let books = sends_on(COLLECTS, &[]);
+    assert_eq!(upstream(&books), (30, 0, 0));
+    assert_eq!(asked(&books), [(Some(COLLECTOR), 30)]);
+    let waited = [Class::Upstream, Class::Network].map(|class| requests(&books, class));
+    assert_eq!(waited, [30, 0]);
+    assert_eq!(threads(&books, Class::Network), 0);
+}
+
+#[test]
+fn a_client_that_does_not_read_its_answer_and_a_link_that_queues_are_the_networks() {
+    let full = [20, 30, 40].map(|ms| sent(TAR, ms, 3000, 3));
+    for books in [sends_on(CLIENT, &[]), sends_on(COLLECTS, &full)] {
+        assert_eq!(upstream(&books), (0, 0, 0));
+        assert_eq!(threads(&books, Class::Network), 30);
+        assert_eq!(requests(&books, Class::Network), 30);
+    }
 }
 
 #[test]

@@ -184,6 +184,11 @@ impl Thread {
         self.waits = true;
     }
 
+    /// The sleep that ended at `ns` was of another class than it had seemed. Returns whether that is still known.
+    pub(crate) fn becomes(&mut self, classes: (Class, Class), ns: u64) -> bool {
+        self.line.becomes(classes, ns)
+    }
+
     /// The wait for work that ended at `ns` was interrupted: whoever ended it is not whom the thread waited for.
     pub(crate) fn was_not_answered(&mut self, ns: u64) {
         self.line.was_not_answered(ns);

@@ -93,6 +93,24 @@ pub(crate) const ALL: &[Scenario] = &[
         make: |stage| fast(stage, "packet"),
     },
     Scenario {
+        name: "asked-feed-slow",
+        about: "each request sends a line over TCP, as to a collector of logs, whose reader takes 40 ms for each",
+        quick: false,
+        make: |stage| slow(stage, "feed"),
+    },
+    Scenario {
+        name: "asked-feed-tar",
+        about: "each request sends a line over TCP, whose reader reads a file for each; tar reads the same disk",
+        quick: false,
+        make: |stage| beside_tar(stage, "feed"),
+    },
+    Scenario {
+        name: "asked-feed-fast",
+        about: "each request sends a line over TCP, whose reader is fast; a backup is busy elsewhere",
+        quick: false,
+        make: |stage| fast(stage, "feed"),
+    },
+    Scenario {
         name: "asked-scanner-slow",
         about: "each request opens a file, and a scanner takes 40 ms to permit that",
         quick: false,
@@ -176,8 +194,8 @@ pub(crate) const ALL: &[Scenario] = &[
 const SLOW_MS: f64 = 30.0;
 const FAST_MS: f64 = 20.0;
 
-/// A server that asks in this way, and whom it asks, with these options of his.
-fn asking(stage: &Stage, way: &str, options: &[&str]) -> Result<(Scene, Program)> {
+/// A server that asks in this way, and whom it asks, with these options of his. And where they meet.
+fn asking(stage: &Stage, way: &str, options: &[&str]) -> Result<(Scene, Program, String)> {
     let room = &stage.room;
     let here = || vec![stage.cpu];
     let place = meeting::place(room, way)?;
@@ -193,22 +211,23 @@ fn asking(stage: &Stage, way: &str, options: &[&str]) -> Result<(Scene, Program)
         .with([format!("--connections={connections}")])
         .on_cpus(here());
     let scene = Scene::new(server.on_cpus(here()), address, client);
-    Ok((scene, asked.on_cpus(here())))
+    Ok((scene, asked.on_cpus(here()), place))
 }
 
 fn slow(stage: &Stage, way: &str) -> Result<Scene> {
-    let (scene, asked) = asking(stage, way, &["--sleep-ms=40"])?;
+    let (scene, asked, at) = asking(stage, way, &["--sleep-ms=40"])?;
     let scene = scene.waits_for(asked).beside_hog(stage);
     // Who writes to a stream is woken once much of the buffer is free again: most requests find room then, and few wait for long. So is who
     // sends packets over a connection.
     Ok(match way {
         "stream" | "packet" => scene,
+        "feed" => scene.waits_for_address(at),
         _ => scene.takes(SLOW_MS),
     })
 }
 
 fn fast(stage: &Stage, way: &str) -> Result<Scene> {
-    let (scene, asked) = asking(stage, way, &[])?;
+    let (scene, asked, _) = asking(stage, way, &[])?;
     Ok(scene
         .with(asked)
         .takes_at_most(FAST_MS)
@@ -219,7 +238,7 @@ fn fast(stage: &Stage, way: &str) -> Result<Scene> {
 fn beside_tar(stage: &Stage, way: &str) -> Result<Scene> {
     with_tar_here(stage, |file| {
         let file = format!("--file={}", file.display());
-        let (scene, asked) = asking(stage, way, &[file.as_str()])?;
+        let (scene, asked, _) = asking(stage, way, &[file.as_str()])?;
         Ok(scene.with(asked))
     })
 }
@@ -228,7 +247,7 @@ fn beside_tar(stage: &Stage, way: &str) -> Result<Scene> {
 fn stuck(stage: &Stage, way: &str) -> Result<Scene> {
     let enough = stage.room.dir.join("enough");
     let until = format!("--until={}", enough.display());
-    let (scene, asked) = asking(stage, way, &[until.as_str()])?;
+    let (scene, asked, _) = asking(stage, way, &[until.as_str()])?;
     let stop = stage
         .room
         .script(r#"touch "$1"; exec sleep 300"#, &enough)

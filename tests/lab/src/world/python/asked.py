@@ -85,6 +85,13 @@ def scanner():
             asked = asked[length:]
 
 
+def feed():
+    """It reads, and answers nobody. What it has not read yet is soon too much."""
+    here = socket.create_server(address())
+    here.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * SIZE)
+    serve(here, lambda connection: None)
+
+
 def service():
     serve(socket.create_server(address()), lambda connection: connection.sendall(b"x"))
 
@@ -153,7 +160,7 @@ def address():
     return host, int(port)
 
 
-WAYS = {way.__name__: way for way in (pipe, helper, datagram, stream, packet, scanner, service, queue, resolver)}
+WAYS = {way.__name__: way for way in (pipe, helper, datagram, stream, packet, scanner, feed, service, queue, resolver)}
 
 parser = argparse.ArgumentParser()
 parser.add_argument("way", choices=WAYS)

@@ -42,6 +42,11 @@ def packet():
     OPENED.send(LINE)
 
 
+def feed():
+    """A line over TCP to somebody who answers nobody."""
+    OPENED.sendall(LINE)
+
+
 def scanner():
     """A file that nobody opens before a scanner has permitted it."""
     os.close(os.open(args.at, os.O_RDONLY))
@@ -90,7 +95,7 @@ def lock():
         pass
 
 
-ALL = (nobody, pipe, helper, datagram, stream, packet, scanner, queue, service, resolver, connect, child, lock)
+ALL = (nobody, pipe, helper, datagram, stream, packet, feed, scanner, queue, service, resolver, connect, child, lock)
 WAYS = {way.__name__: way for way in ALL}
 
 
@@ -117,6 +122,14 @@ def connected(kind):
     return there
 
 
+def feeding():
+    """With room for a few lines."""
+    there = socket.socket()
+    there.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * len(LINE))
+    there.connect(address(args.at))
+    return there
+
+
 def opened_queue():
     queue = LIBC.mq_open(args.at.encode(), os.O_WRONLY)
     if queue < 0:
@@ -133,6 +146,8 @@ def opened():
         return os.open(args.at + ".question", os.O_WRONLY), os.open(args.at + ".answer", os.O_RDONLY)
     if args.way in KINDS:
         return patiently(lambda: connected(KINDS[args.way]))
+    if args.way == "feed":
+        return patiently(feeding)
     if args.way == "scanner":
         return patiently(lambda: os.stat(args.at))
     if args.way == "queue":

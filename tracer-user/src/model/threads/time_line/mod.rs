@@ -155,6 +155,22 @@ impl TimeLine {
         step.did = Did::Waiting(Box::new(*tentative));
     }
 
+    /// The step that ended at `ns`, if it is not forgotten, was of another class than it had seemed. Returns whether it had seemed so.
+    pub(crate) fn becomes(&mut self, (seemed, class): (Class, Class), ns: u64) -> bool {
+        let at = recent::partition_point(&self.steps, |step| step.ns < ns);
+        let begin = self.begin_of(at);
+        let Some(step) = self.steps.get_mut(at).filter(|step| step.ns == ns) else {
+            return false;
+        };
+        if !matches!(step.did, Did::Certain(was) if was == seemed) {
+            return false;
+        }
+        step.did = Did::Certain(class);
+        self.spent.certain[seemed.index()] -= ns - begin;
+        self.spent.certain[class.index()] += ns - begin;
+        true
+    }
+
     /// Nothing is known of the time until `until`.
     pub(crate) fn skip(&mut self, until: u64) {
         self.push(until, Did::Unknown);
@@ -325,176 +341,4 @@ impl TimeLine {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn idle(ns: u64) -> Budget {
-        let mut budget = Budget::default();
-        budget[Class::Idle.index()] = ns;
-        budget
-    }
-
-    #[test]
-    fn an_interval_takes_its_share_of_the_steps_it_cuts() {
-        let mut line = TimeLine::new(100);
-        line.extend(Class::OnCpu, 200);
-        line.extend(Class::Disk, 400);
-        let spent = line.between(150, 300, false);
-        assert_eq!(spent.certain[Class::OnCpu.index()], 50);
-        assert_eq!(spent.certain[Class::Disk.index()], 100);
-    }
-
-    #[test]
-    fn a_running_thread_runs_beyond_its_last_step() {
-        let mut line = TimeLine::new(100);
-        line.extend(Class::Disk, 200);
-        let on_cpu = |running| line.between(150, 260, running).certain[Class::OnCpu.index()];
-        assert_eq!((on_cpu(true), on_cpu(false)), (60, 0));
-    }
-
-    #[test]
-    fn the_parts_of_a_wait_sum_to_it() {
-        let mut line = TimeLine::new(0);
-        let mut tentative = Budget::default();
-        tentative[Class::Disk.index()] = 5;
-        tentative[Class::Idle.index()] = 2;
-        line.extend_waiting(&tentative, 7);
-        line.skip(9);
-        let parts: Vec<Spent> = (0..7).map(|ns| line.between(ns, ns + 1, false)).collect();
-        for class in [Class::Disk, Class::Idle] {
-            let sum: u64 = parts.iter().map(|part| part.tentative[class.index()]).sum();
-            assert_eq!(sum, tentative[class.index()]);
-        }
-        assert_eq!(line.between(0, 9, true).total(), 7);
-        assert_eq!(line.spent().total(), 7);
-    }
-
-    #[test]
-    fn a_wait_that_was_interrupted_has_no_explanation_and_keeps_its_length() {
-        let mut line = TimeLine::new(0);
-        let mut tentative = Budget::default();
-        tentative[Class::Upstream.index()] = 5;
-        tentative[Class::Idle.index()] = 2;
-        line.extend_waiting(&tentative, 7);
-        line.extend(Class::OnCpu, 8);
-        line.was_not_answered(8);
-        assert_eq!(line.spent().tentative[Class::Upstream.index()], 5);
-        line.was_not_answered(7);
-        assert_eq!(line.spent().tentative[Class::Upstream.index()], 0);
-        assert_eq!(line.between(0, 7, false).tentative[Class::Idle.index()], 7);
-        assert_eq!(line.spent().total(), 8);
-    }
-
-    #[test]
-    fn a_wait_that_is_explained_later_keeps_its_length_and_is_explained_once() {
-        let mut line = TimeLine::new(0);
-        line.extend_waiting(&idle(5), 5);
-        line.extend(Class::OnCpu, 6);
-        line.extend_waiting(&idle(4), 10);
-        let mut disk = idle(1);
-        disk[Class::Disk.index()] = 3;
-        // No wait of this length ended then.
-        line.explain((7, 10), &disk);
-        assert_eq!(line.between(0, 10, false).tentative, idle(9));
-        line.explain((6, 10), &disk);
-        line.explain((6, 10), &idle(4));
-        let mut all = disk;
-        all[Class::Idle.index()] += 5;
-        assert_eq!(line.between(0, 10, false).tentative, all);
-        assert_eq!(line.spent(), &line.between(0, 10, false));
-    }
-
-    #[test]
-    fn what_is_known_to_be_an_answer_was_waited_for_and_the_sum_stays() {
-        let mut line = TimeLine::new(0);
-        let idle = idle(10);
-        line.extend_waiting(&idle, 10);
-        line.extend(Class::OnCpu, 12);
-        line.extend_waiting(&idle, 22);
-        // It asked at 11, and had the answer at 22.
-        assert_eq!(line.expect(Class::Upstream, 11, 22), [(12, 22)]);
-        assert_eq!(line.expect(Class::Upstream, 11, 22), []);
-        let upstream = |end| line.between(0, end, false).tentative[Class::Upstream.index()];
-        assert_eq!((upstream(12), upstream(22)), (0, 10));
-        assert_eq!(line.between(0, 22, false), *line.spent());
-    }
-
-    #[test]
-    fn only_idle_parts_are_amended_and_the_sum_stays() {
-        let mut line = TimeLine::new(0);
-        line.extend_waiting(&idle(10), 10);
-        line.extend(Class::OnCpu, 12);
-        line.extend_waiting(&idle(8), 20);
-        assert_eq!(line.amend(Class::Disk, 4, 16), [(4, 10), (12, 16)]);
-        assert_eq!(line.amend(Class::Disk, 4, 16), []);
-        let disk = |begin, end| line.between(begin, end, false).certain[Class::Disk.index()];
-        assert_eq!(
-            [disk(0, 4), disk(4, 10), disk(10, 16), disk(16, 20)],
-            [0, 6, 4, 0]
-        );
-        assert_eq!(line.between(0, 20, false), *line.spent());
-        assert_eq!(line.spent().total(), 20);
-        assert_eq!(line.amend(Class::Disk, 17, 18), [(17, 18)]);
-        assert_eq!(
-            line.between(16, 20, false).tentative[Class::Idle.index()],
-            3
-        );
-    }
-
-    #[test]
-    fn pieces_are_without_a_gap() {
-        let mut line = TimeLine::new(100);
-        line.extend(Class::OnCpu, 200);
-        line.extend(Class::Disk, 400);
-        let ends = |begin, end| {
-            let mut pieces = Vec::new();
-            line.for_each_piece(begin, end, true, |from, to, spent| {
-                pieces.push((from, to, spent.total()));
-            });
-            pieces
-        };
-        assert_eq!(
-            ends(50, 500),
-            [
-                (50, 100, 0),
-                (100, 200, 100),
-                (200, 400, 200),
-                (400, 500, 100)
-            ]
-        );
-        assert_eq!(ends(250, 300), [(250, 300, 50)]);
-        assert_eq!(ends(20, 40), [(20, 40, 0)]);
-        assert_eq!(ends(200, 200), []);
-    }
-
-    #[test]
-    fn the_past_is_forgotten_only_where_no_request_needs_it() {
-        let mut line = TimeLine::new(0);
-        for i in 1..=1000 {
-            let class = match i % 2 {
-                0 => Class::Disk,
-                _ => Class::OnCpu,
-            };
-            line.extend(class, i * 10);
-        }
-        line.forget(5000);
-        assert_eq!(line.between(5000, 10_000, false).total(), 5000);
-        line.forget(u64::MAX);
-        assert_eq!(line.spent().total(), 10_000);
-        assert!(!line.is_long());
-    }
-
-    #[test]
-    fn what_is_needed_is_asked_for_anew_only_after_many_more_steps() {
-        let mut line = TimeLine::new(0);
-        let mut tries = 0;
-        for i in 1..=(40 * KEPT as u64) {
-            line.extend(Class::OnCpu, i);
-            if line.is_long() {
-                tries += 1;
-                line.forget(0);
-            }
-        }
-        assert_eq!(tries, 13);
-    }
-}
+mod tests;
