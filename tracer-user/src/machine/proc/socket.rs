@@ -15,8 +15,9 @@ use crate::{
     machine::clocks::now_ns,
 };
 
-/// `TCP_LISTEN`, `TCP_SYN_SENT` and `TCP_TIME_WAIT` of `include/net/tcp_states.h`, as the column `st` has them.
+/// `TCP_LISTEN`, `TCP_ESTABLISHED`, `TCP_SYN_SENT` and `TCP_TIME_WAIT` of `include/net/tcp_states.h`, as the column `st` has them.
 pub(super) const LISTEN: u8 = 0x0a;
+pub(super) const ESTABLISHED: u8 = 0x01;
 pub(super) const SYN_SENT: u8 = 0x02;
 const TIME_WAIT: u8 = 0x06;
 

@@ -16,7 +16,7 @@ use super::{
     datagrams::awaited,
     links::inodes,
     sender::Senders,
-    socket::{ANY, LISTEN, Line, SYN_SENT, datagram_lines, each_line, lines, namespace},
+    socket::{ANY, ESTABLISHED, LISTEN, Line, SYN_SENT, datagram_lines, each_line, lines, namespace},
 };
 use crate::event::{OpenSocket, Question};
 
@@ -24,11 +24,15 @@ use crate::event::{OpenSocket, Question};
 /// which takes milliseconds on a large machine, and a host of containers has hundreds of namespaces.
 const SEARCH: Duration = Duration::from_millis(200);
 
+/// Most connections in a network namespace that nobody has accepted: a longer queue says no more.
+const MOST_WAITING: usize = 4096;
+
 /// The TCP sockets that processes have.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sockets {
     /// Those that are open. A listening one is not among them: its queue holds connections, not bytes. Neither is one on which the
-    /// processes are asked, and that holds nothing to be read: a server has thousands of these, and nobody needs them.
+    /// processes are asked, and that holds nothing to be read: a server has thousands of these, and nobody needs them. What lies in the
+    /// queue of a listener, and holds something to be read, is among them.
     pub(crate) open: Vec<OpenSocket>,
     /// The ports on which the processes listen, ascending.
     pub(crate) listening: Vec<u32>,
@@ -95,6 +99,7 @@ pub(crate) fn sockets(pids: &[u32], everybody: &[u32]) -> Sockets {
         found.listening.extend(look.ports());
         found.questions.extend(look.connecting(here));
         found.questions.extend(awaited_in(here));
+        open.extend(look.not_accepted());
         open.extend(look.open);
     }
     found.listening.sort_unstable();
@@ -178,6 +183,10 @@ struct Look {
     listeners: HashSet<SocketAddr>,
     /// Ports on which one of the processes listens.
     listening: Vec<u32>,
+    /// Their listening sockets, each with its process, by age.
+    accepting: Vec<(SocketAddr, u32)>,
+    /// Connections that hold something to be read, and belong to no process: nobody has accepted them.
+    waiting: Vec<Line>,
     /// Own ends of their connections.
     connected: HashSet<SocketAddr>,
     /// Does one of them connect?
@@ -192,9 +201,14 @@ impl Look {
         if listens {
             self.listeners.insert(line.local);
         }
+        let is_accepted = line.inode != 0 || line.state != ESTABLISHED;
+        if !is_accepted && line.unread_bytes > 0 && self.waiting.len() < MOST_WAITING {
+            self.waiting.push(line.clone());
+        }
         for pid in owners(owned, line.inode) {
             if listens {
                 self.listening.push(line.local.port().into());
+                self.accepting.push((line.local, pid));
                 continue;
             }
             match line.state {
@@ -211,6 +225,21 @@ impl Look {
         let accepted = accepted.filter(|local| has_listener(&self.listeners, **local));
         let accepted = accepted.map(|local| u32::from(local.port()));
         self.listening.iter().copied().chain(accepted)
+    }
+
+    /// The connections that nobody has accepted, each with the process that is to do that. Of several it is the youngest: a master leaves
+    /// it to its workers.
+    fn not_accepted(&self) -> Vec<(u32, Line)> {
+        let accepts = |local: SocketAddr| {
+            let has_own = self.listeners.contains(&local);
+            let any = |at: &SocketAddr| at.ip().is_unspecified() && at.port() == local.port();
+            let mut youngest = self.accepting.iter().rev();
+            let found = youngest.find(|(at, _)| *at == local || (!has_own && any(at)));
+            found.map(|(_, pid)| *pid)
+        };
+        let waiting = self.waiting.iter();
+        let found = waiting.filter_map(|line| Some((accepts(line.local)?, line.clone())));
+        found.collect()
     }
 
     /// The connects that nobody has answered. Only the text has their timers.
@@ -270,6 +299,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::machine::proc::socket::Timer;
 
     fn look_at(pids: &[u32]) -> Sockets {
         sockets(pids, pids)
@@ -339,6 +369,47 @@ mod tests {
             (server.remote.clone(), server.local.clone()),
             (peer.to_string(), format!("127.0.0.1:{port}"))
         );
+    }
+
+    #[test]
+    fn a_request_on_a_connection_that_nobody_has_accepted_is_the_listeners() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut asks = TcpStream::connect(address).unwrap();
+        let _silent = TcpStream::connect(address).unwrap();
+        asks.write_all(&[0; 29]).unwrap();
+        let own = std::process::id();
+        let found = look_at(&[own]);
+        let text = address.to_string();
+        let there = found.open.iter().filter(|socket| socket.local == text);
+        let there: Vec<&OpenSocket> = there.collect();
+        let [waits] = there[..] else {
+            panic!("one, not {there:?}");
+        };
+        assert_eq!((waits.pid, waits.unread_bytes), (own, 29));
+        assert_eq!(waits.remote, asks.local_addr().unwrap().to_string());
+    }
+
+    #[test]
+    fn what_comes_to_a_listener_of_its_own_address_is_not_for_one_of_all_addresses() {
+        let line = |local: &str| Line {
+            local: local.parse().unwrap(),
+            remote: "10.0.0.9:4000".parse().unwrap(),
+            state: ESTABLISHED,
+            unacked_bytes: 0,
+            unread_bytes: 1,
+            inode: 0,
+            timer: Timer::default(),
+        };
+        let all: SocketAddr = "0.0.0.0:80".parse().unwrap();
+        let look = Look {
+            listeners: HashSet::from([all, "10.0.0.1:80".parse().unwrap()]),
+            accepting: vec![(all, 7), (all, 8)],
+            waiting: ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.2:81"].map(line).to_vec(),
+            ..Look::default()
+        };
+        let found = look.not_accepted();
+        assert_eq!(found, [(8, line("10.0.0.2:80"))]);
     }
 
     #[test]

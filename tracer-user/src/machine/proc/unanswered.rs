@@ -104,12 +104,14 @@ pub(crate) fn unanswered(
     let mut seen: HashSet<(String, String)> = unread
         .map(|socket| (socket.local.clone(), socket.remote.clone()))
         .collect();
+    let unread = seen.len();
     let mut found = Vec::new();
     for &pid in pids {
         let Some(process) = process_descriptor(pid) else {
             continue;
         };
-        for socket in streams(pid, &process).take(MOST.saturating_sub(seen.len())) {
+        let queried = seen.len() - unread;
+        for socket in streams(pid, &process).take(MOST.saturating_sub(queried)) {
             let Some((local, remote)) = ends(&socket.stream) else {
                 continue;
             };
