@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A thread sleeps in a write to a full pipe or queue of messages, in a send or connect on a Unix socket, or until a scanner permits what
-/// it does to a file. Who has to read, or to permit it, was found by the state of that, so the wait need not have ended.
+/// A thread sleeps in a write to a full pipe or queue of messages, in a send or connect on a Unix socket, in a send over TCP to somebody
+/// who has no room for it, or until a scanner permits what it does to a file. Who has to read, or to permit it, was found by the state of
+/// that, so the wait need not have ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WriteSeen {
     /// When the look at it began, ns.
@@ -18,6 +19,7 @@ pub struct WriteSeen {
     pub readers: Vec<u32>,
     /// Those that can read there and write into the same pipe. They may keep it for somebody else, or write there themselves.
     pub keepers: Vec<u32>,
-    /// The pipe or socket, in the words of the report; empty if it has no name, and one process reads there.
+    /// The pipe, queue or socket, or the address of the one that has no room, in the words of the report; empty if it has no name, and one
+    /// process reads there.
     pub place: String,
 }

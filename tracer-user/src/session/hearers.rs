@@ -181,8 +181,8 @@ impl Hearers {
 
     fn look(&mut self, place: Place) {
         if self.writes.is_due(APART) {
-            let owing = place.owing.clone();
-            self.writes.begin(move || proc::writes(&owing));
+            let (owing, ports) = (place.owing.clone(), place.ports.clone());
+            self.writes.begin(move || proc::writes(&owing, &ports));
         }
         self.looks.begin(move || proc::unheard(&place));
     }
@@ -211,11 +211,11 @@ impl Hearers {
     /// The last look for who has to read what threads write, while they still sleep in that: their records come after it. Without a
     /// request that waits nothing is read. `meanwhile` is called every few milliseconds.
     pub(super) fn last_writes(&self, mut meanwhile: impl FnMut()) -> Vec<Event> {
-        let owing = self.where_to_look(now_ns(), true).owing;
+        let Place { owing, ports, .. } = self.where_to_look(now_ns(), true);
         if owing.is_empty() {
             return Vec::new();
         }
-        let look = Looks::begin(vec![()], move |()| proc::writes(&owing));
+        let look = Looks::begin(vec![()], move |()| proc::writes(&owing, &ports));
         let found = look.end_within(PATIENCE, || {
             meanwhile();
             false

@@ -106,8 +106,8 @@ impl Scene {
             (proc::unheard(&place), fellows)
         });
         // Apart: it may hang in the memory of a target.
-        let owing = [owing, fellows].concat();
-        let writes = aside.look_once(WRITES, move || proc::writes(&owing));
+        let (owing, ports) = ([owing, fellows].concat(), listening.clone());
+        let writes = aside.look_once(WRITES, move || proc::writes(&owing, &ports));
         Ok(Self {
             threads: threads(&targets, aside),
             disks: aside.look_once(DISKS, proc::disks),

@@ -35,6 +35,8 @@ pub(super) struct Traffic {
     segments_out: u32,
     /// Segments sent and not acknowledged, plus bytes written and not sent: 0 if nothing is under way.
     pub(super) under_way: u64,
+    /// Bytes written and not sent.
+    unsent_bytes: u32,
     /// Bytes that the peer has acknowledged.
     pub(super) acked_bytes: u64,
     /// How often the timer of what is under way was doubled.
@@ -56,6 +58,7 @@ impl Traffic {
         };
         Self {
             under_way: u64::from(word(24)) + u64::from(word(144)),
+            unsent_bytes: word(144),
             acked_bytes: long(120),
             backoff: info[4].into(),
             limited_us: long(176),
@@ -64,6 +67,11 @@ impl Traffic {
             segments_in: word(152),
             segments_out: word(156),
         }
+    }
+
+    /// Has the peer no room for what is not sent yet? Else a part of it would be under way.
+    pub(super) fn has_no_room(self) -> bool {
+        self.unsent_bytes > 0 && self.under_way == u64::from(self.unsent_bytes)
     }
 
     /// Milliseconds since the peer asked, if it has no answer yet. The kernel counts both times from the begin of the connection.
@@ -260,5 +268,11 @@ mod tests {
         assert_eq!(asked, (None, Some(30)));
         let counted = (traffic.under_way, traffic.acked_bytes, traffic.limited_us);
         assert_eq!((traffic.backoff, counted), (3, (2, 9, 7)));
+        info[144] = 5;
+        let sends = Traffic::parse(&info);
+        info[24] = 0;
+        let stuck = Traffic::parse(&info);
+        let has_no_room = [traffic, sends, stuck].map(Traffic::has_no_room);
+        assert_eq!(has_no_room, [false, false, true]);
     }
 }

@@ -132,6 +132,21 @@ fn who_sends_what_the_one_it_is_connected_to_does_not_read_waits_for_that_one_an
 }
 
 #[test]
+fn who_was_seen_to_have_no_room_is_waited_for_although_the_send_has_not_returned() {
+    let sends = ["schedule", "sk_stream_wait_memory", "tcp_sendmsg"];
+    let books = stuck(&sends, seen(40, &[], COLLECTOR));
+    assert_eq!(upstream(&books), (68, 0, 0));
+    assert_eq!(asked(&books), [(Some(COLLECTOR), 68)]);
+    assert_eq!(requests(&books, Class::Network), 0);
+    let unseen = writing(&sends, None, still(SERVER, 12, 80, WRITES));
+    assert_eq!(threads(&unseen, Class::Network), 68);
+    let at_attach = [seed(SERVER, 'S', "sk_stream_wait_memory"), seen(0, &[], COLLECTOR)];
+    let at_attach = self::books(at_attach, 700);
+    assert_eq!(upstream(&at_attach), (700, 0, 0));
+    assert_eq!(asked(&at_attach), [(Some(COLLECTOR), 700)]);
+}
+
+#[test]
 fn a_client_that_does_not_read_its_answer_and_a_link_that_queues_are_the_networks() {
     let full = [20, 30, 40].map(|ms| sent(TAR, ms, 3000, 3));
     for books in [sends_on(CLIENT, &[]), sends_on(COLLECTS, &full)] {

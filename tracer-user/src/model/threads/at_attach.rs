@@ -96,8 +96,8 @@ impl Threads {
                         self.wait_was_found(wait);
                         Class::Disk
                     }
-                    Sleep::Blocked(class @ (Class::Other | Class::Upstream), None)
-                        if (stack.gives && interruptible) || stack.permitted =>
+                    Sleep::Blocked(class @ (Class::Other | Class::Upstream | Class::Network), None)
+                        if (stack.is_for_reader() && interruptible) || stack.permitted =>
                     {
                         self.writes_since(account, tid, span).unwrap_or(class)
                     }

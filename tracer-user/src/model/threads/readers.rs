@@ -60,7 +60,8 @@ impl Threads {
     pub(super) fn reader(&self, names: &mut Names, wait: &Wait) -> Option<Reader> {
         let may_end = |state| wait.state & state != 0;
         let waits = |stack: &&Stack| {
-            (stack.gives && may_end(INTERRUPTIBLE)) || (stack.permitted && may_end(KILLABLE))
+            let is_for_reader = stack.is_for_reader() && may_end(INTERRUPTIBLE);
+            is_for_reader || (stack.permitted && may_end(KILLABLE))
         };
         self.stacks.get(wait.stack).filter(waits)?;
         match self.stranger(names, wait) {

@@ -92,6 +92,11 @@ pub(super) struct Stacks {
 }
 
 impl Stack {
+    /// Is it of a sleep that may be for whoever has to read what the thread writes?
+    pub(super) fn is_for_reader(&self) -> bool {
+        self.gives || self.sends_stream
+    }
+
     /// What is known of a stack with these functions, innermost first.
     pub(super) fn new(frames: Vec<String>) -> Self {
         let row = sleep::row(&frames);

@@ -204,6 +204,10 @@ impl Threads {
                     self.interrupted(names, wait, (begin, end));
                     (Class::Stopped, None)
                 }
+                // Somebody was seen to have no room for what the thread sends him.
+                Sleep::Blocked(Class::Network, None) if self.reader(names, wait).is_some() => {
+                    (Class::Upstream, None)
+                }
                 Sleep::Blocked(class @ (Class::Other | Class::Upstream), None)
                     if self.may_ask(wait) =>
                 {

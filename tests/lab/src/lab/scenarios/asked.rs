@@ -111,6 +111,12 @@ pub(crate) const ALL: &[Scenario] = &[
         make: |stage| fast(stage, "feed"),
     },
     Scenario {
+        name: "asked-feed-stuck",
+        about: "each request sends a line over TCP, whose reader has stopped to read before the trace",
+        quick: false,
+        make: |stage| stuck(stage, "feed"),
+    },
+    Scenario {
         name: "asked-scanner-slow",
         about: "each request opens a file, and a scanner takes 40 ms to permit that",
         quick: false,
@@ -247,13 +253,17 @@ fn beside_tar(stage: &Stage, way: &str) -> Result<Scene> {
 fn stuck(stage: &Stage, way: &str) -> Result<Scene> {
     let enough = stage.room.dir.join("enough");
     let until = format!("--until={}", enough.display());
-    let (scene, asked, _) = asking(stage, way, &[until.as_str()])?;
+    let (scene, asked, at) = asking(stage, way, &[until.as_str()])?;
     let stop = stage
         .room
         .script(r#"touch "$1"; exec sleep 300"#, &enough)
         .on_cpus(stage.elsewhere.clone());
+    let scene = scene.waits_for(asked);
+    let scene = match way {
+        "feed" => scene.waits_for_address(at),
+        _ => scene,
+    };
     Ok(scene
-        .waits_for(asked)
         .innocent("who stops it", stop)
         .harmed()
         .beside_hog(stage))

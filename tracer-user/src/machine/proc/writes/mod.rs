@@ -1,5 +1,6 @@
 //! Threads that sleep in a write to a full pipe or queue of messages, in a send or connect on a Unix socket, or until a scanner permits
-//! what they do to a file, and the processes that have to read there, or to permit it.
+//! what they do to a file, and the processes that have to read there, or to permit it. And those that sleep in a send over TCP to somebody
+//! who has no room for it.
 //!
 //! Nobody wakes such a thread while nothing is read, so the state is asked.
 
@@ -26,7 +27,7 @@ use super::{
     process_descriptor,
     readers::{End, Readers, readers},
     system_call::{SystemCall, is_narrow},
-    unanswered::copied,
+    unanswered::{copied, ends, traffic},
     unix::Listed,
 };
 use crate::{event::WriteSeen, machine::clocks::now_ns};
@@ -42,6 +43,9 @@ const MOST_READERS: usize = 16;
 
 /// Functions that wait until a scanner has answered (`fs/notify/fanotify/fanotify.c`, 5.10 to 7.2).
 const PERMISSIONS: [&str; 2] = ["fanotify_get_response", "fanotify_handle_event"];
+
+/// The kind of a place that has an address, which says it all.
+const ADDRESS: &str = "address";
 
 /// How long a look may take. Who can read is known only once every process was looked at.
 const SEARCH: Duration = Duration::from_millis(300);
@@ -67,6 +71,14 @@ impl Place {
         }
     }
 
+    fn address(address: String) -> Self {
+        Self {
+            kind: ADDRESS,
+            name: Some(address),
+            end: None,
+        }
+    }
+
     fn socket(name: Option<String>, inode: Option<u64>) -> Self {
         Self {
             kind: "Unix socket",
@@ -85,12 +97,12 @@ struct Writer {
     place: Place,
 }
 
-/// The threads of these processes that sleep in a write right now, and who can read what they write; none if that is not known. The network
-/// namespace of the calling thread may become that of one of these processes.
+/// The threads of these processes, which are asked on these ports, that sleep in a write right now, and who can read what they write; none
+/// if that is not known. The network namespace of the calling thread may become that of one of these processes.
 #[must_use]
-pub(crate) fn writes(pids: &[u32]) -> Vec<WriteSeen> {
+pub(crate) fn writes(pids: &[u32], ports: &[u32]) -> Vec<WriteSeen> {
     let until = Instant::now() + SEARCH;
-    let of = |pid: &u32| writers(*pid, until);
+    let of = |pid: &u32| writers(*pid, ports, until);
     let writers: Vec<Writer> = pids.iter().flat_map(of).take(MOST).collect();
     let ends = writers.iter().filter_map(|writer| writer.place.end.clone());
     // Nobody that was found is not nobody: it may be the target itself.
@@ -110,6 +122,7 @@ impl Writer {
             mut keepers,
         } = there.cloned().unwrap_or_default();
         let place = match (name, readers.len()) {
+            (Some(name), _) if kind == ADDRESS => name,
             (Some(name), _) => format!("{name} ({kind})"),
             (None, 1) => String::new(),
             (None, _) => format!("a {kind}"),
@@ -129,7 +142,7 @@ impl Writer {
 }
 
 /// The threads of a process that sleep in a write.
-fn writers(pid: u32, until: Instant) -> Vec<Writer> {
+fn writers(pid: u32, ports: &[u32], until: Instant) -> Vec<Writer> {
     let (mut files, sockets) = (SmallFiles::default(), OnceCell::new());
     let mut writers = Vec::new();
     for tid in numbers_in(&format!("/proc/{pid}/task")).take(MOST_THREADS) {
@@ -142,7 +155,8 @@ fn writers(pid: u32, until: Instant) -> Vec<Writer> {
         let call = line.filter(|line| !is_narrow(line));
         let call = call.and_then(SystemCall::parse);
         let place = call.and_then(|call| {
-            place(pid, tid, &call, &sockets).or_else(|| permission(pid, tid))
+            let place = place((pid, tid), &call, &sockets, ports);
+            place.or_else(|| permission(pid, tid))
         });
         writers.extend(place.map(|place| Writer {
             ns: (ns, now_ns()),
@@ -154,12 +168,12 @@ fn writers(pid: u32, until: Instant) -> Vec<Writer> {
     writers
 }
 
-/// Where a thread writes that sleeps in this call; `None` if that is no pipe, queue or Unix socket, or not to be told.
+/// Where a thread writes that sleeps in this call; `None` if that is no pipe, queue or socket that is meant, or not to be told.
 fn place(
-    pid: u32,
-    tid: u32,
+    (pid, tid): (u32, u32),
     call: &SystemCall,
     sockets: &OnceCell<Option<Listed>>,
+    ports: &[u32],
 ) -> Option<Place> {
     let fd = call.written()?;
     let path = format!("/proc/{pid}/fd/{fd}");
@@ -167,7 +181,8 @@ fn place(
     let link = link.to_str()?;
     if let Some(end) = End::of(link) {
         return match end {
-            End::Socket(inode) => socket((pid, tid), (fd, inode), call, sockets),
+            End::Socket(inode) => socket((pid, tid), (fd, inode), call, sockets)
+                .or_else(|| connection(pid, (fd, inode), ports)),
             pipe => Some(Place::file("pipe", None, pipe)),
         };
     }
@@ -180,6 +195,16 @@ fn place(
     let end = End::named(link, Path::new(&path), |kind| is_queue || kind.is_fifo())?;
     let kind = if is_queue { "queue" } else { "pipe" };
     Some(Place::file(kind, Some(link), end))
+}
+
+/// Where a connection over TCP leads that a process has made, if there is no room for what it sends. What a link or the path holds up is
+/// under way, and a client that does not take its answer is not asked.
+fn connection(pid: u32, (fd, inode): (u64, u64), ports: &[u32]) -> Option<Place> {
+    let copy = copied(pid, &process_descriptor(pid)?, u32::try_from(fd).ok()?)?;
+    let (local, remote) = ends(&copy.stream)?;
+    let asks = copy.inode == inode && !ports.contains(&local.port().into());
+    let is_stuck = asks && traffic(&copy.stream)?.has_no_room();
+    is_stuck.then(|| Place::address(remote.to_string()))
 }
 
 /// A scanner's permission, if a thread sleeps for that.

@@ -1,6 +1,7 @@
 use std::{
     env,
     io::{self, Write as _},
+    net::{TcpListener, TcpStream},
     os::{
         linux::net::SocketAddrExt as _,
         unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream},
@@ -67,7 +68,7 @@ fn writer(mut write: impl FnMut() -> io::Result<usize> + Send + 'static) -> u32 
 fn seen((pid, tid): (u32, u32), is_it: impl Fn(&WriteSeen) -> bool) -> WriteSeen {
     let begun = Instant::now();
     loop {
-        let mut all = writes(&[pid]).into_iter();
+        let mut all = writes(&[pid], &[]).into_iter();
         match all.find(|seen| seen.tid == tid) {
             Some(its) if is_it(&its) => return its,
             other => assert!(begun.elapsed() < LONG, "{other:?}"),
@@ -159,6 +160,24 @@ fn a_pipe_with_a_name_is_found_by_it() {
 }
 
 #[test]
+fn who_sends_over_tcp_what_nobody_reads_waits_for_that_address_unless_it_is_asked_there() {
+    if !sees_all() {
+        return;
+    }
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut asks = TcpStream::connect(address).unwrap();
+    let (mut answers, client) = listener.accept().unwrap();
+    let tid = writer(move || asks.write(&[0; 4096]));
+    assert_eq!(place(tid, &[]), address.to_string());
+    let tid = writer(move || answers.write(&[0; 4096]));
+    // The same, if nobody knew the port.
+    assert_eq!(place(tid, &[]), client.to_string());
+    let asked = writes(&[std::process::id()], &[address.port().into()]);
+    assert!(asked.iter().all(|seen| seen.tid != tid), "{asked:?}");
+}
+
+#[test]
 fn a_queue_of_messages_is_read_by_who_has_it_open_for_that() {
     if !sees_all() {
         return;
@@ -233,7 +252,7 @@ fn a_client_that_does_not_take_an_answer_is_not_asked() {
     }
     let its = (std::process::id(), asks);
     let _ = seen(its, |_| true);
-    let all = writes(&[std::process::id()]);
+    let all = writes(&[std::process::id()], &[]);
     assert!(all.iter().all(|seen| seen.tid != serves), "{all:?}");
 }
 
