@@ -58,6 +58,24 @@ pub(crate) const ALL: &[Scenario] = &[
         make: |stage| python(stage, Form::Loop),
     },
     Scenario {
+        name: "form-ports",
+        about: "two Python event loops listen at one port, gzip -9 on their CPU",
+        quick: false,
+        make: |stage| python(stage, Form::Ports),
+    },
+    Scenario {
+        name: "form-handed",
+        about: "a Python server hands its connections to two processes, gzip -9 on their CPU",
+        quick: false,
+        make: |stage| python(stage, Form::Handed),
+    },
+    Scenario {
+        name: "form-handed-elsewhere",
+        about: "a Python server hands its connections to two processes, gzip -9 on another CPU",
+        quick: false,
+        make: handed_elsewhere,
+    },
+    Scenario {
         name: "form-inetd",
         about: "a shell script with gzip is started for each request, as by inetd; zstd -12 on their CPU",
         quick: false,
@@ -105,21 +123,31 @@ fn two_thousand_threads(stage: &Stage) -> Result<Scene> {
         .at_least(Meter::Queued(Who::Server), QUEUED))
 }
 
-/// A thread or a process serves one request and ends; the loop keeps its connections.
-fn python(stage: &Stage, form: Form) -> Result<Scene> {
+/// A thread or a process serves one request and ends; the others keep their connections. The client has these CPUs.
+fn python_for(stage: &Stage, form: Form, clients: Vec<usize>) -> Result<Scene> {
     let address = world::loopback()?;
     let served = stage.files("served", SERVED, SERVED_BYTES)?;
     let room = &stage.room;
     let mut server = python::server(room, form, address, &served, ["--work=gzip"])?;
-    if !matches!(form, Form::Loop) {
+    if matches!(form, Form::Threads | Form::Processes) {
         server = server.with(["--close"]);
     }
-    let client = room
-        .client(address, &served)
-        .with(CLIENT)
-        .on_cpus(stage.elsewhere.clone());
-    let scene = Scene::new(server.on_cpus(vec![stage.cpu]), address, client);
-    beside(stage, scene, GZIP)
+    let client = room.client(address, &served).with(CLIENT);
+    let server = server.on_cpus(vec![stage.cpu]);
+    Ok(Scene::new(server, address, client.on_cpus(clients)))
+}
+
+fn python(stage: &Stage, form: Form) -> Result<Scene> {
+    beside(stage, python_for(stage, form, stage.elsewhere.clone())?, GZIP)
+}
+
+fn handed_elsewhere(stage: &Stage) -> Result<Scene> {
+    let files = stage.files("backed-up", 4, 8 << 20)?;
+    let backup = stage.room.script(GZIP, &files);
+    Ok(python_for(stage, Form::Handed, vec![stage.cpu])?
+        .innocent("backup", backup.on_cpus(stage.elsewhere.clone()))
+        .at_least(Meter::OnCpu(Who::Backup(0)), TAKEN)
+        .unharmed())
 }
 
 /// It reads the head of a request to its empty line, and answers with a file.

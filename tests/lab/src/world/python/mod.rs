@@ -36,6 +36,10 @@ pub(crate) enum Form {
     Processes,
     /// One thread for all (`asyncio`).
     Loop,
+    /// Two such processes, each with a socket of its own at the same port (`SO_REUSEPORT`).
+    Ports,
+    /// A process takes connections, and hands them to two others (`SCM_RIGHTS`), which have a thread for each.
+    Handed,
 }
 
 impl Form {
@@ -44,6 +48,8 @@ impl Form {
             Self::Threads => "threads",
             Self::Processes => "processes",
             Self::Loop => "loop",
+            Self::Ports => "ports",
+            Self::Handed => "handed",
         }
     }
 }

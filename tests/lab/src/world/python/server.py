@@ -9,6 +9,7 @@ import itertools
 import mmap
 import os
 import random
+import socket
 import socketserver
 import sqlite3
 import threading
@@ -17,7 +18,7 @@ import zlib
 
 WORKS = ["plain", "gzip", "lock", "interpret", "poll", "flock", "try", "mutex", "pi", "semaphore", "sqlite", "lease", "log", "sync", "map", "anon"]
 parser = argparse.ArgumentParser()
-parser.add_argument("form", choices=["threads", "processes", "loop"])
+parser.add_argument("form", choices=["threads", "processes", "loop", "ports", "handed"])
 parser.add_argument("address")
 parser.add_argument("root")
 parser.add_argument("--work", choices=WORKS, default="plain")
@@ -261,12 +262,51 @@ async def converse(reader, writer):
 
 
 async def loop():
-    server = await asyncio.start_server(converse, *here, backlog=128)
+    # Of several processes each has a socket of its own at the same port.
+    server = await asyncio.start_server(converse, *here, backlog=128, reuse_port=args.form == "ports")
     feeding = [feed()] if args.feed else []
     await asyncio.gather(server.serve_forever(), *feeding)
 
 
-if args.form == "loop":
+def take(connection):
+    """A connection that another process has accepted."""
+    try:
+        Asked(connection, connection.getpeername(), None)
+    except OSError:
+        pass
+    connection.close()
+
+
+def work_for(master):
+    while descriptors := socket.recv_fds(master, 1, 1)[1]:
+        connection = socket.socket(fileno=descriptors[0])
+        threading.Thread(target=take, args=[connection], daemon=True).start()
+    # The master has ended.
+    os._exit(0)
+
+
+def hand_over():
+    """It takes connections, and hands them to two other processes by turns."""
+    workers = []
+    for _ in range(2):
+        master, worker = socket.socketpair()
+        if os.fork() == 0:
+            master.close()
+            work_for(worker)
+        worker.close()
+        workers.append(master)
+    server = socket.create_server(here, backlog=128)
+    for master in itertools.cycle(workers):
+        connection = server.accept()[0]
+        socket.send_fds(master, [b"x"], [connection.fileno()])
+        connection.close()
+
+
+if args.form == "ports":
+    os.fork()
+if args.form in ("loop", "ports"):
     asyncio.run(loop())
+elif args.form == "handed":
+    hand_over()
 else:
     Server(here, Asked).serve_forever()
