@@ -49,6 +49,20 @@ pub(super) struct Route {
     pub(super) flow: Flow,
 }
 
+impl Route {
+    /// Does it go through an interface that queues?
+    pub(super) fn queues(&self) -> bool {
+        self.ifindex != 0
+    }
+
+    /// Was the receiver's buffer full throughout a span?
+    pub(super) fn is_full_there(&self, (begin, end): (u64, u64)) -> bool {
+        let pieces = self.flow.pieces(begin, end);
+        let mut limits = pieces.iter().map(|(_, _, limit)| *limit);
+        limits.all(|limit| limit == Limit::Closed)
+    }
+}
+
 /// A wait for data to leave through a socket, ns.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SendWait {
@@ -211,11 +225,6 @@ impl Links {
             (*index, *queue) == (route.ifindex, route.queue) && (netns == 0 || *space == netns)
         };
         self.links.keys().find(same).copied()
-    }
-
-    /// Does what is sent on this route go through a link that queues, as far as is known?
-    pub(super) fn queues(&self, route: &Route) -> bool {
-        self.link_of(route).is_some()
     }
 
     /// The way through an interface that has one transmit queue in use; `None` also if nobody sent there.

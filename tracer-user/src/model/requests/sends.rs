@@ -1,13 +1,19 @@
 //! Waits in sends that have not returned. A wait does not show its socket: the next call that returns to its thread does.
 //!
-//! So it is judged on the link of that socket, which need not be the client's: a thread may block on what it asks, or copies away. If no
-//! link queues there, it waits for whoever does not take what he is sent: that is no wait for the network.
+//! So it is judged on the link of that socket, which need not be the client's: a thread may block on what it asks, or copies away. If the
+//! other end is on this machine and no link queues there, or its buffer is full, it does not take what it is sent: that is no wait for the
+//! network.
 
 use super::{Beside, Requests, connection::Role};
 use crate::{
     class::{Class, Resource},
-    event::Call,
-    model::{account::Charge, books::Holder, links::SendWait, threads::Threads},
+    event::{self, Call},
+    model::{
+        account::Charge,
+        books::Holder,
+        links::{Route, SendWait},
+        threads::Threads,
+    },
 };
 
 /// Waits kept of one call. Each ends when a third of the socket's buffer is free, so these are tens of megabytes of one call. The
@@ -71,18 +77,22 @@ impl Requests {
     fn charge_send(&self, beside: &mut Beside<'_>, tid: u32, socket: Option<u64>, wait: SendWait) {
         let route = socket.and_then(|socket| self.route(socket));
         let reader = socket.and_then(|socket| self.reader(socket));
-        let queues = route.is_some_and(|route| beside.links.queues(route));
-        let reader = reader.filter(|_| !queues);
-        if !reader.is_some_and(|reader| not_taken(beside, tid, reader, wait)) {
+        let span = (wait.begin, wait.end);
+        let is_full = route.is_some_and(|route| route.is_full_there(span));
+        let queues = route.is_some_and(Route::queues);
+        let reader = reader.filter(|(_, is_here)| is_full || (*is_here && !queues));
+        if !reader.is_some_and(|(reader, _)| not_taken(beside, tid, reader, wait)) {
             beside.links.waited(beside.account, route, wait);
         }
     }
 
-    /// The address of whoever reads what the target sends on a socket. A client that reads slowly is none: nobody has asked it.
-    fn reader(&self, socket: u64) -> Option<&str> {
+    /// The address of whoever reads what the target sends on a socket, and whether that may be on this machine. A client that reads slowly
+    /// is none: nobody has asked it.
+    fn reader(&self, socket: u64) -> Option<(&str, bool)> {
         let connection = self.connections.get(&socket)?;
-        let remote = connection.ends.1.as_str();
-        (connection.role == Role::Client && !remote.is_empty()).then_some(remote)
+        let (local, remote) = &*connection.ends;
+        let is_reader = connection.role == Role::Client && !remote.is_empty();
+        is_reader.then(|| (remote.as_str(), event::is_local(local, remote)))
     }
 }
 

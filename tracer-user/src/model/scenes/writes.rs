@@ -95,8 +95,8 @@ fn who_may_not_open_a_file_yet_waits_for_the_scanner_that_has_not_permitted_it()
 const COLLECTOR: &str = "127.0.0.1:24224";
 const COLLECTS: u64 = 8;
 
-/// For a request the server sends on this connection, and there is no room from 20 to 50.
-fn sends_on(socket: u64, more: &[Event]) -> Books {
+/// For a request the server sends on this connection, through an interface that queues or none (0), and there is no room from 20 to 50.
+fn sends_on(socket: u64, ifindex: u32, more: &[Event]) -> Books {
     let connected = event::Opened {
         socket: event::Socket {
             ns: at(5),
@@ -112,7 +112,11 @@ fn sends_on(socket: u64, more: &[Event]) -> Books {
         Event::Opened(connected),
         receive(SERVER, CLIENT, 10, 10),
         sleep(SERVER, 20, 50, SEND),
-        send(SERVER, socket, 51),
+        Event::Call(Call {
+            flags: CALL_SEND,
+            ifindex,
+            ..call(SERVER, socket, 51)
+        }),
         send(SERVER, CLIENT, 60),
     ];
     let begin = running(SERVER).into_iter().chain(more.to_vec());
@@ -123,7 +127,7 @@ fn sends_on(socket: u64, more: &[Event]) -> Books {
 
 #[test]
 fn who_sends_what_the_one_it_is_connected_to_does_not_read_waits_for_that_one_and_for_no_network() {
-    let books = sends_on(COLLECTS, &[]);
+    let books = sends_on(COLLECTS, 0, &[]);
     assert_eq!(upstream(&books), (30, 0, 0));
     assert_eq!(asked(&books), [(Some(COLLECTOR), 30)]);
     let waited = [Class::Upstream, Class::Network].map(|class| requests(&books, class));
@@ -149,7 +153,7 @@ fn who_was_seen_to_have_no_room_is_waited_for_although_the_send_has_not_returned
 #[test]
 fn a_client_that_does_not_read_its_answer_and_a_link_that_queues_are_the_networks() {
     let full = [20, 30, 40].map(|ms| sent(TAR, ms, 3000, 3));
-    for books in [sends_on(CLIENT, &[]), sends_on(COLLECTS, &full)] {
+    for books in [sends_on(CLIENT, 0, &[]), sends_on(COLLECTS, 5, &full)] {
         assert_eq!(upstream(&books), (0, 0, 0));
         assert_eq!(threads(&books, Class::Network), 30);
         assert_eq!(requests(&books, Class::Network), 30);
