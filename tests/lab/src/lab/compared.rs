@@ -139,7 +139,8 @@ mod tests {
     }
 
     #[test]
-    fn only_requests_that_ended_in_the_window_are_compared_and_of_those_from_before_the_long_ones() {
+    fn only_requests_that_ended_in_the_window_are_compared_and_of_those_from_before_the_long_ones()
+    {
         let requests = [
             [BEGIN - 1, 7],
             [BEGIN - 5 * SECOND, 4 * SECOND],

@@ -16,7 +16,9 @@ use super::{
     datagrams::awaited,
     links::inodes,
     sender::Senders,
-    socket::{ANY, ESTABLISHED, LISTEN, Line, SYN_SENT, datagram_lines, each_line, lines, namespace},
+    socket::{
+        ANY, ESTABLISHED, LISTEN, Line, SYN_SENT, datagram_lines, each_line, lines, namespace,
+    },
 };
 use crate::event::{OpenSocket, Question};
 
@@ -405,7 +407,9 @@ mod tests {
         let look = Look {
             listeners: HashSet::from([all, "10.0.0.1:80".parse().unwrap()]),
             accepting: vec![(all, 7), (all, 8)],
-            waiting: ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.2:81"].map(line).to_vec(),
+            waiting: ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.2:81"]
+                .map(line)
+                .to_vec(),
             ..Look::default()
         };
         let found = look.not_accepted();

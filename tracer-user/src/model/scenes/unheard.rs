@@ -256,7 +256,10 @@ fn an_answer_to_what_nobody_heard_for_long_took_as_long_as_that_and_the_window_h
     let long = answers_after(2000, &connections());
     let found = tally(&long);
     assert_eq!((found.count, found.clipped), (1, 0));
-    assert_eq!((found.p50_ns, found.p99_ns), (Some(2100 * MS), Some(2100 * MS)));
+    assert_eq!(
+        (found.p50_ns, found.p99_ns),
+        (Some(2100 * MS), Some(2100 * MS))
+    );
     assert_eq!((found.sum_ns, found.before_ns), (2100 * MS, 2000 * MS));
     assert_eq!(requests(&long, Class::Lock), 100);
     assert_closed(&long);

@@ -12,7 +12,12 @@ const PIPE: &[&str] = &["schedule", "anon_pipe_write", "vfs_write", "ksys_write"
 const STREAM: &[&str] = &["schedule", "sock_alloc_send_pskb", "unix_stream_sendmsg"];
 const DATAGRAM: &[&str] = &["schedule", "unix_wait_for_peer", "unix_dgram_sendmsg"];
 const QUEUE: &[&str] = &["schedule", "wq_sleep", "do_mq_timedsend"];
-const OPEN: &[&str] = &["schedule", "fanotify_handle_event", "fsnotify", "do_dentry_open"];
+const OPEN: &[&str] = &[
+    "schedule",
+    "fanotify_handle_event",
+    "fsnotify",
+    "do_dentry_open",
+];
 
 const LOG: &str = "/run/log (Unix socket)";
 
@@ -87,7 +92,10 @@ fn who_may_not_open_a_file_yet_waits_for_the_scanner_that_has_not_permitted_it()
     assert_eq!(upstream(&several), (68, 0, 0));
     assert_eq!(asked(&several), [(Some("a scanner's permission"), 68)]);
     assert_eq!(upstream(&not_permitted(None)), (68, 0, 0));
-    let at_attach = [seed(SERVER, 'D', "fanotify_handle_event"), seen(0, &[RSYNC], "")];
+    let at_attach = [
+        seed(SERVER, 'D', "fanotify_handle_event"),
+        seen(0, &[RSYNC], ""),
+    ];
     assert_eq!(upstream(&books(at_attach, 700)), (700, 700, 0));
 }
 
@@ -144,7 +152,10 @@ fn who_was_seen_to_have_no_room_is_waited_for_although_the_send_has_not_returned
     assert_eq!(requests(&books, Class::Network), 0);
     let unseen = writing(&sends, None, still(SERVER, 12, 80, WRITES));
     assert_eq!(threads(&unseen, Class::Network), 68);
-    let at_attach = [seed(SERVER, 'S', "sk_stream_wait_memory"), seen(0, &[], COLLECTOR)];
+    let at_attach = [
+        seed(SERVER, 'S', "sk_stream_wait_memory"),
+        seen(0, &[], COLLECTOR),
+    ];
     let at_attach = self::books(at_attach, 700);
     assert_eq!(upstream(&at_attach), (700, 0, 0));
     assert_eq!(asked(&at_attach), [(Some(COLLECTOR), 700)]);

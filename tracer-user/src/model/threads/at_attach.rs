@@ -96,9 +96,10 @@ impl Threads {
                         self.wait_was_found(wait);
                         Class::Disk
                     }
-                    Sleep::Blocked(class @ (Class::Other | Class::Upstream | Class::Network), None)
-                        if (stack.is_for_reader() && interruptible) || stack.permitted =>
-                    {
+                    Sleep::Blocked(
+                        class @ (Class::Other | Class::Upstream | Class::Network),
+                        None,
+                    ) if (stack.is_for_reader() && interruptible) || stack.permitted => {
                         self.writes_since(account, tid, span).unwrap_or(class)
                     }
                     Sleep::Blocked(class, _) => class,

@@ -297,8 +297,11 @@ fn logging(stage: &Stage) -> Result<(Scene, Disk)> {
     let server = database::redis(&stage.room, address, &["SET", "a", "b"])?
         .with([OsString::from("--dir"), disk.point.clone().into()])
         .with(["--appendonly", "yes", "--appendfsync", "always"]);
-    let client = asks(stage, "redis", address, "SET k{n} v{n}")
-        .with(["--numbers=1000", "--connections=4", "--think-ms=20"]);
+    let client = asks(stage, "redis", address, "SET k{n} v{n}").with([
+        "--numbers=1000",
+        "--connections=4",
+        "--think-ms=20",
+    ]);
     Ok((Scene::new(server, address, client), disk))
 }
 

@@ -138,7 +138,11 @@ fn python_for(stage: &Stage, form: Form, clients: Vec<usize>) -> Result<Scene> {
 }
 
 fn python(stage: &Stage, form: Form) -> Result<Scene> {
-    beside(stage, python_for(stage, form, stage.elsewhere.clone())?, GZIP)
+    beside(
+        stage,
+        python_for(stage, form, stage.elsewhere.clone())?,
+        GZIP,
+    )
 }
 
 fn handed_elsewhere(stage: &Stage) -> Result<Scene> {

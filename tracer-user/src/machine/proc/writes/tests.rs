@@ -187,7 +187,8 @@ fn a_queue_of_messages_is_read_by_who_has_it_open_for_that() {
     let open = |how: i32| {
         let like_others = ptr::null_mut::<libc::mq_attr>();
         // SAFETY: a text that ends with a zero, and no attributes.
-        let queue = unsafe { libc::mq_open(text.as_ptr(), how | libc::O_CREAT, 0o600, like_others) };
+        let queue =
+            unsafe { libc::mq_open(text.as_ptr(), how | libc::O_CREAT, 0o600, like_others) };
         assert!(queue >= 0, "{}", io::Error::last_os_error());
         // SAFETY: the descriptor is open, and nothing else owns it.
         unsafe { OwnedFd::from_raw_fd(queue) }

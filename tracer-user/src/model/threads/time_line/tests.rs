@@ -186,6 +186,9 @@ fn a_step_becomes_what_it_was_if_it_seemed_so_and_the_sum_stays() {
         assert!(!line.becomes(classes, ns), "{ns}");
     }
     assert!(line.becomes(classes, 50) && !line.becomes(classes, 50));
-    assert_eq!((of(&line, Class::Network), of(&line, Class::Upstream)), (0, 30));
+    assert_eq!(
+        (of(&line, Class::Network), of(&line, Class::Upstream)),
+        (0, 30)
+    );
     assert_eq!(line.spent().total(), 40);
 }
