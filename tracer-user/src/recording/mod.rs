@@ -33,5 +33,6 @@ const EVENTS: u8 = 1;
 /// Kind of the last chunk: the recording is whole.
 const END: u8 = 2;
 
-/// The longest payload, bytes: far more than is ever written, and few enough to allocate for a corrupt file.
-const LONGEST_PAYLOAD: usize = 16 << 20;
+/// The longest payload, bytes: more than is ever written (the longest command line takes 6 MiB), and few enough to decode for a
+/// file that was made to harm. A list of empty names is 24 times as long in memory.
+const LONGEST_PAYLOAD: usize = 8 << 20;

@@ -3,11 +3,11 @@
 use std::{
     fs::File,
     io::{BufReader, Read},
+    marker::PhantomData,
     path::Path,
-    vec,
 };
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use bytes::Buf as _;
 use serde::de::DeserializeOwned;
 
@@ -15,12 +15,28 @@ use super::{CHUNK_HEADER, END, EVENTS, HEADER, LONGEST_PAYLOAD, MAGIC, VERSION};
 
 /// The events of a recording, in the order in which they were pushed. Input that is cut off or corrupt gives everything before the damage,
 /// then one error, then nothing more.
+///
+/// Events are decoded one by one: in memory one can be a hundred times as long as in the file, so a chunk of small ones would take
+/// gigabytes.
 pub struct Reader<T> {
     file: Box<dyn Read + Send>,
     /// Bytes read so far.
     offset: u64,
-    batch: vec::IntoIter<T>,
+    payload: Payload,
     ended: bool,
+    events: PhantomData<fn() -> T>,
+}
+
+/// What is left of a chunk of events.
+#[derive(Default)]
+struct Payload {
+    encoded: Vec<u8>,
+    /// Where the next event begins in it.
+    at: usize,
+    /// Events that are left in it.
+    left: u64,
+    /// Begin of its chunk in the file, bytes.
+    offset: u64,
 }
 
 /// The head of a chunk.
@@ -50,8 +66,9 @@ impl<T: DeserializeOwned> Reader<T> {
         let mut reader = Self {
             file,
             offset: 0,
-            batch: Vec::new().into_iter(),
+            payload: Payload::default(),
             ended: false,
+            events: PhantomData,
         };
         let header = reader.up_to(HEADER)?;
         let magic = &header[..header.len().min(MAGIC.len())];
@@ -96,34 +113,40 @@ impl<T: DeserializeOwned> Reader<T> {
         anyhow!("recording is cut off at byte {}: {what}", self.offset)
     }
 
-    /// The events of the next chunk; `None` at the end.
-    fn next_batch(&mut self) -> Result<Option<Vec<T>>> {
+    /// Reads the next chunk of events; false at the end.
+    fn next_chunk(&mut self) -> Result<bool> {
+        ensure!(
+            self.payload.at == self.payload.encoded.len(),
+            corrupt(self.payload.offset, "a chunk has more than its events")
+        );
         let chunk = self.chunk()?;
-        let payload = self.up_to(chunk.length)?;
-        if payload.len() < chunk.length {
-            let missing = chunk.length - payload.len();
+        let encoded = self.up_to(chunk.length)?;
+        if encoded.len() < chunk.length {
+            let missing = chunk.length - encoded.len();
             return Err(self.cut(&format!(
                 "the chunk that begins at byte {} lacks {missing} bytes",
                 chunk.offset
             )));
         }
-        let corrupt = |what: &str| anyhow!("recording is corrupt at byte {}: {what}", chunk.offset);
         ensure!(
-            crc32fast::hash(&payload) == chunk.checksum,
-            corrupt("the checksum does not match")
+            crc32fast::hash(&encoded) == chunk.checksum,
+            corrupt(chunk.offset, "the checksum does not match")
         );
         if chunk.kind == END {
             ensure!(
                 self.up_to(1)?.is_empty(),
-                corrupt("something follows the end")
+                corrupt(chunk.offset, "something follows the end")
             );
-            return Ok(None);
+            return Ok(false);
         }
-        match postcard::take_from_bytes(&payload) {
-            Ok((events, [])) => Ok(Some(events)),
-            Ok(_) => bail!(corrupt("a chunk has more than its events")),
-            Err(error) => bail!(corrupt(&format!("a chunk cannot be decoded ({error})"))),
-        }
+        self.payload = Payload {
+            encoded,
+            offset: chunk.offset,
+            ..Payload::default()
+        };
+        // A list is its count, then its items.
+        self.payload.left = self.payload.decode()?;
+        Ok(true)
     }
 
     /// The head of the next chunk. It is checked as far as possible before the payload is read.
@@ -138,7 +161,7 @@ impl<T: DeserializeOwned> Reader<T> {
         let mut head = head.as_slice();
         let (kind, length, checksum) =
             (head.get_u8(), head.get_u32_le() as usize, head.get_u32_le());
-        let corrupt = |what: &str| anyhow!("recording is corrupt at byte {offset}: {what}");
+        let corrupt = |what: &str| corrupt(offset, what);
         ensure!(
             matches!(kind, EVENTS | END),
             corrupt(&format!("unknown kind of chunk {kind}"))
@@ -157,25 +180,46 @@ impl<T: DeserializeOwned> Reader<T> {
     }
 }
 
+impl Payload {
+    /// What is encoded next.
+    fn decode<T: DeserializeOwned>(&mut self) -> Result<T> {
+        match postcard::take_from_bytes(&self.encoded[self.at..]) {
+            Ok((decoded, rest)) => {
+                self.at = self.encoded.len() - rest.len();
+                Ok(decoded)
+            }
+            Err(error) => Err(corrupt(
+                self.offset,
+                &format!("a chunk cannot be decoded ({error})"),
+            )),
+        }
+    }
+}
+
+/// The error for a chunk that begins at this byte.
+fn corrupt(offset: u64, what: &str) -> anyhow::Error {
+    anyhow!("recording is corrupt at byte {offset}: {what}")
+}
+
 impl<T: DeserializeOwned> Iterator for Reader<T> {
     type Item = Result<T>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some(event) = self.batch.next() {
-                return Some(Ok(event));
+        while !self.ended {
+            if let Some(left) = self.payload.left.checked_sub(1) {
+                self.payload.left = left;
+                let event = self.payload.decode();
+                self.ended = event.is_err();
+                return Some(event);
             }
-            if self.ended {
-                return None;
-            }
-            match self.next_batch() {
-                Ok(Some(events)) => self.batch = events.into_iter(),
-                Ok(None) => self.ended = true,
+            match self.next_chunk() {
+                Ok(is_there) => self.ended = !is_there,
                 Err(error) => {
                     self.ended = true;
                     return Some(Err(error));
                 }
             }
         }
+        None
     }
 }
