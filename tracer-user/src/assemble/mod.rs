@@ -281,16 +281,17 @@ fn losses(books: &Books) -> Losses {
         maps: books.end.map_losses.iter().cloned().collect(),
         unreadable_stacks: books.unreadable_stacks,
         missing_probes: books.start.missing.iter().map(missing).collect(),
-        truncated: false,
+        ..Losses::default()
     }
 }
 
 fn cost(books: &Books) -> SelfCost {
-    let ran_ns = books.end.cpu_ns + books.end.kernel_ns.unwrap_or(0);
-    let lived_ns = books.start.attach_ns + books.window_ns();
+    let kernel_ns = books.end.kernel_ns.unwrap_or(0);
+    let ran_ns = books.end.cpu_ns.saturating_add(kernel_ns);
+    let lived_ns = books.start.attach_ns.saturating_add(books.window_ns());
     let cpus = u64::from(books.start.cpus.max(1));
     SelfCost {
-        machine_share: ran_ns as f64 / (lived_ns * cpus).max(1) as f64,
+        machine_share: ran_ns as f64 / lived_ns.saturating_mul(cpus).max(1) as f64,
         version: books.start.version.clone(),
         attach_ns: books.start.attach_ns,
         cpu_ns: books.end.cpu_ns,

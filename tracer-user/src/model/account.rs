@@ -112,7 +112,8 @@ impl Account {
     fn split_memory(&mut self, waits: &[Charge]) {
         for wait in waits {
             let split = self.memory.split(wait);
-            *self.by_memory.entry(wait.resource).or_default() += split.others_ns;
+            let by_memory = self.by_memory.entry(wait.resource).or_default();
+            *by_memory = by_memory.saturating_add(split.others_ns);
             for (holder, ns) in split.parts {
                 self.book(Charge {
                     holder,
@@ -156,13 +157,15 @@ impl Account {
     #[inline]
     pub(super) fn burn_only(&mut self, frames: FlameKey, ns: u64) {
         if ns > 0 {
-            *self.flame.entry(frames).or_default() += ns;
+            let sum = self.flame.entry(frames).or_default();
+            *sum = sum.saturating_add(ns);
         }
     }
 
     /// A wait for a resource, or `ns` of it, had this cause.
     pub(super) fn caused(&mut self, resource: Resource, cause: Cause, ns: u64) {
-        *self.causes.entry((resource, cause)).or_default() += ns;
+        let sum = self.causes.entry((resource, cause)).or_default();
+        *sum = sum.saturating_add(ns);
     }
 
     /// A holder's totals at a place in the whole window, to be added to.

@@ -418,7 +418,7 @@ impl Books {
     pub fn budget(&self, ledger: impl Fn(&Bin) -> &Budget) -> Budget {
         self.bins.iter().fold([0; Class::COUNT], |mut sum, bin| {
             for (sum, ns) in sum.iter_mut().zip(ledger(bin)) {
-                *sum += ns;
+                *sum = sum.saturating_add(*ns);
             }
             sum
         })

@@ -22,7 +22,8 @@ impl Model {
         self.settle(end_ns);
         for (process, ns) in self.facts.on_cpus() {
             let holder = self.names.holder_of(process);
-            self.account.held(Resource::Cpu, None, holder).ns += ns;
+            let held = self.account.held(Resource::Cpu, None, holder);
+            held.ns = held.ns.saturating_add(ns);
         }
         self.into_books(end_ns)
     }
@@ -139,7 +140,8 @@ impl Model {
         let mut sleeps: BTreeMap<(String, EndedBy), u64> = BTreeMap::new();
         for ((stack, ended_by), ns) in self.account.unknown.take() {
             let function = self.threads.function(stack).to_owned();
-            *sleeps.entry((function, ended_by)).or_default() += ns;
+            let sum = sleeps.entry((function, ended_by)).or_default();
+            *sum = sum.saturating_add(ns);
         }
         let sleep = |((function, ended_by), ns)| UnknownSleep {
             function,

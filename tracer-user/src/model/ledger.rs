@@ -48,14 +48,14 @@ impl Slot {
         ];
         for (into, from) in pairs {
             for (into, from) in into.iter_mut().zip(from) {
-                *into += from;
+                *into = into.saturating_add(*from);
             }
         }
         absorb(&mut self.charges, other.charges);
         for (asker, other) in other.served {
             let part = self.served.entry(asker).or_default();
             for (into, from) in part.requests.iter_mut().zip(other.requests) {
-                *into += from;
+                *into = into.saturating_add(from);
             }
             absorb(&mut part.charges, other.charges);
         }
@@ -65,8 +65,8 @@ impl Slot {
 fn absorb(into: &mut Charges, other: Charges) {
     for (key, (ns, estimated)) in other {
         let sum = into.entry(key).or_default();
-        sum.0 += ns;
-        sum.1 += estimated;
+        sum.0 = sum.0.saturating_add(ns);
+        sum.1 = sum.1.saturating_add(estimated);
     }
 }
 
@@ -198,13 +198,13 @@ impl Ledger {
     fn add(&mut self, entry: Entry, at: u64, ns: i64) {
         let slot = self.slot(at);
         match entry {
-            Entry::Threads(class) => slot.threads[class.index()] += ns,
-            Entry::Requests(class) => slot.requests[class.index()] += ns,
-            Entry::BehindOwn(class) => slot.behind_own[class.index()] += ns,
-            Entry::Indirect(class) => slot.indirect[class.index()] += ns,
+            Entry::Threads(class) => add_ns(&mut slot.threads, class, ns),
+            Entry::Requests(class) => add_ns(&mut slot.requests, class, ns),
+            Entry::BehindOwn(class) => add_ns(&mut slot.behind_own, class, ns),
+            Entry::Indirect(class) => add_ns(&mut slot.indirect, class, ns),
             Entry::Charge(key, estimated) => add_to(&mut slot.charges, key, ns, estimated),
             Entry::ServedRequests(asker, class) => {
-                slot.served.entry(asker).or_default().requests[class.index()] += ns;
+                add_ns(&mut slot.served.entry(asker).or_default().requests, class, ns);
             }
             Entry::ServedCharge(asker, key, estimated) => {
                 let part = slot.served.entry(asker).or_default();
@@ -241,21 +241,31 @@ impl Ledger {
     /// Closes the books: in every bin the charges of a resource then sum to the threads' time in it. Time resolved through another
     /// thread follows that thread's charges. The rest is charged to nobody. Returns the bins, and the length of one, ns.
     #[must_use]
-    pub(crate) fn close(self, end_ns: u64) -> (Vec<Bin>, u64) {
+    pub(crate) fn close(mut self, end_ns: u64) -> (Vec<Bin>, u64) {
+        let window_ns = end_ns.saturating_sub(self.start_ns);
+        while window_ns.div_ceil(self.bin_ns) > MOST_BINS as u64 {
+            self.halve();
+        }
         let bins = self
             .slots
             .len()
-            .max((end_ns.saturating_sub(self.start_ns)).div_ceil(self.bin_ns) as usize);
+            .max(window_ns.div_ceil(self.bin_ns) as usize);
         let mut slots = self.slots;
         slots.resize_with(bins, Slot::default);
         (slots.into_iter().map(close_slot).collect(), self.bin_ns)
     }
 }
 
+fn add_ns(sums: &mut [i64; Class::COUNT], class: Class, ns: i64) {
+    let sum = &mut sums[class.index()];
+    *sum = sum.saturating_add(ns);
+}
+
 fn add_to(charges: &mut Charges, key: Key, ns: i64, estimated: bool) {
     let sum = charges.entry(key).or_default();
-    sum.0 += ns as u64;
-    sum.1 += if estimated { ns as u64 } else { 0 };
+    let ns = ns.max(0) as u64;
+    sum.0 = sum.0.saturating_add(ns);
+    sum.1 = sum.1.saturating_add(if estimated { ns } else { 0 });
 }
 
 fn budget(signed: &[i64; Class::COUNT]) -> Budget {
@@ -289,8 +299,7 @@ fn close_slot(slot: Slot) -> Bin {
         let charged: u64 = charges
             .iter()
             .filter(|charge| charge.resource == resource)
-            .map(|charge| charge.ns)
-            .sum();
+            .fold(0, |sum, charge| sum.saturating_add(charge.ns));
         trim(
             &mut charges,
             resource,
@@ -354,8 +363,8 @@ fn follow(charges: &mut [Charge], resource: Resource, indirect: u64) {
         .filter(|charge| charge.resource == resource)
     {
         let more = (u128::from(charge.ns) * u128::from(indirect) / charged) as u64;
-        charge.ns += more;
-        charge.estimated_ns += more;
+        charge.ns = charge.ns.saturating_add(more);
+        charge.estimated_ns = charge.estimated_ns.saturating_add(more);
     }
 }
 
@@ -423,6 +432,15 @@ mod tests {
         assert!(bins.len() <= MOST_BINS);
         assert_eq!(bin_ns, 4 * BIN_NS);
         assert_eq!(bins.iter().map(|bin| bin.threads[0]).sum::<u64>(), 70_000);
+    }
+
+    #[test]
+    fn the_window_of_idle_months_has_as_few_slices_as_a_busy_one() {
+        let mut ledger = Ledger::new(0);
+        ledger.threads(Class::OnCpu, 0, BIN_NS, 7);
+        let (bins, bin_ns) = ledger.close(1 << 52);
+        assert!(bins.len() <= MOST_BINS && bin_ns > BIN_NS);
+        assert_eq!(bins[0].threads[0], 7);
     }
 
     #[test]

@@ -138,23 +138,25 @@ impl Processes {
 
     /// Forgets an ended process, unless something hangs on it.
     fn forget(&mut self, id: ProcessId, forgotten: &mut Vec<ProcessId>) {
-        let ties = &mut self.ties[id];
-        ties.last = ties.children > 0;
-        if ties.named || ties.last {
-            return;
-        }
-        let pid = self.all[id].pid;
-        if self.by_pid.get(&pid) == Some(&id) {
-            self.by_pid.remove(&pid);
-        }
-        self.free.push(id);
-        self.forgotten += 1;
-        forgotten.push(id);
-        if let Some(parent) = self.all[id].parent {
-            let ties = &mut self.ties[parent];
-            ties.children -= 1;
-            if ties.last && ties.children == 0 {
-                self.forget(parent, forgotten);
+        // No recursion: a program that forks and exits again and again makes a chain as long as the trace.
+        let mut next = Some(id);
+        while let Some(id) = next.take() {
+            let ties = &mut self.ties[id];
+            ties.last = ties.children > 0;
+            if ties.named || ties.last {
+                return;
+            }
+            let pid = self.all[id].pid;
+            if self.by_pid.get(&pid) == Some(&id) {
+                self.by_pid.remove(&pid);
+            }
+            self.free.push(id);
+            self.forgotten += 1;
+            forgotten.push(id);
+            if let Some(parent) = self.all[id].parent {
+                let ties = &mut self.ties[parent];
+                ties.children = ties.children.saturating_sub(1);
+                next = (ties.last && ties.children == 0).then_some(parent);
             }
         }
     }
@@ -210,11 +212,12 @@ impl Processes {
         seen
     }
 
-    /// The same process (pid and start; of one that was never seen only the pid is known).
+    /// The latest process of each pid and start; of one that was never seen only the pid is known.
     #[must_use]
-    pub(crate) fn find(&self, other: &Process) -> Option<ProcessId> {
-        let same = |known: &Process| (known.pid, known.start_ns) == (other.pid, other.start_ns);
-        self.all.iter().rposition(same)
+    pub(crate) fn by_start(&self) -> HashMap<(u32, u64), ProcessId> {
+        let all = self.all.iter().enumerate();
+        all.map(|(id, process)| ((process.pid, process.start_ns), id))
+            .collect()
     }
 
     /// A process that other books know.

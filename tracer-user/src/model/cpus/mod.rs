@@ -60,8 +60,8 @@ impl Cpus {
     pub(super) fn worked(&mut self, names: &mut Names, work: &Work) {
         let worker = names.processes.id(work.pid);
         let functions = self.works.entry(worker).or_default();
-        *functions.entry(work.function.clone()).or_default() +=
-            work.ns.saturating_sub(work.begin_ns);
+        let sum = functions.entry(work.function.clone()).or_default();
+        *sum = sum.saturating_add(work.ns.saturating_sub(work.begin_ns));
     }
 
     pub(super) fn packets(&mut self, names: &mut Names, packets: &Packets) {

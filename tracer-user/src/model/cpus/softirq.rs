@@ -14,6 +14,9 @@ use crate::{
     },
 };
 
+/// The longest part of a wait that is divided by slices. An interrupt that ran for longer without a switch is charged as a whole.
+const MOST_SLICES: u64 = 1 << 13;
+
 /// The way of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
@@ -104,6 +107,9 @@ impl Softirqs {
         let Some(way) = Way::of(source) else {
             return false;
         };
+        if end.saturating_sub(begin) / SLICE_NS > MOST_SLICES {
+            return false;
+        }
         let mut at = begin;
         while at < end {
             let next = ((at / SLICE_NS + 1) * SLICE_NS).min(end);

@@ -32,7 +32,7 @@ impl Ahead {
         let before = self.after.back().copied().unwrap_or(0);
         // A bucket holds no more than that: what is left beyond it is an error of the rate.
         self.after
-            .push_back((before + took).saturating_sub(passed).min(SPAN_NS));
+            .push_back(before.saturating_add(took).saturating_sub(passed).min(SPAN_NS));
     }
 
     pub(super) fn forget(&mut self) {
@@ -98,7 +98,7 @@ impl Disk {
                 self.ahead
                     .after
                     .get(last)?
-                    .saturating_sub(ns - self.ends[last]),
+                    .saturating_sub(ns.saturating_sub(self.ends[last])),
             )
         });
         after.unwrap_or(0)

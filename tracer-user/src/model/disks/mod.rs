@@ -179,10 +179,15 @@ impl Disks {
         let place = self.disk(names, total.dev).place;
         let holder = names.holder(total.pid);
         let held = account.held(Resource::Disk, Some(place), holder);
-        held.ns += total.device_ns;
-        held.ios += total.reads + total.writes;
-        held.bytes += total.read_bytes + total.write_bytes;
-        *self.written.entry((place, holder)).or_default() += total.write_bytes;
+        held.ns = held.ns.saturating_add(total.device_ns);
+        let (ios, bytes) = (
+            total.reads.saturating_add(total.writes),
+            total.read_bytes.saturating_add(total.write_bytes),
+        );
+        held.ios = held.ios.saturating_add(ios);
+        held.bytes = held.bytes.saturating_add(bytes);
+        let written = self.written.entry((place, holder)).or_default();
+        *written = written.saturating_add(total.write_bytes);
     }
 
     /// A target thread waited: it is charged when its competitors are known.
@@ -220,7 +225,7 @@ impl Disks {
     /// All requests that were in flight beside one have completed this long after its end, ns.
     fn lag(&self) -> u64 {
         let longest = self.disks.values().map(|disk| disk.longest_ns).max();
-        (2 * longest.unwrap_or(0)).clamp(SETTLE_NS, SETTLE_AT_MOST_NS)
+        longest.unwrap_or(0).saturating_mul(2).clamp(SETTLE_NS, SETTLE_AT_MOST_NS)
     }
 
     /// Judges the first waits, as long as they are `due`.
@@ -295,7 +300,7 @@ impl Disks {
         let Some(stood) = self.layers(names, &whose).blame(wait) else {
             // The ledger leaves to nobody what is not charged.
             let frames = (Class::Disk, None, Holder::Nobody, wait.stack);
-            return account.burn_only(frames, wait.end - wait.begin);
+            return account.burn_only(frames, wait.end.saturating_sub(wait.begin));
         };
         let estimated = stood.blame.estimated;
         let is_evicted = wait.cause == Some(Cause::CacheEviction) && account.memory.is_known();

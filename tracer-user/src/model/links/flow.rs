@@ -65,6 +65,10 @@ impl Flow {
             self.netns = flow.netns;
         }
         self.window_bytes = self.window_bytes.max(flow.window_bytes);
+        // Records of two CPUs may change places. The spans are in order of time.
+        if self.last.is_some_and(|(last_ns, _)| flow.ns < last_ns) {
+            return;
+        }
         let Some((begin, retransmits)) = self.last.replace((flow.ns, flow.retransmits)) else {
             return;
         };

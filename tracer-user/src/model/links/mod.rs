@@ -36,6 +36,14 @@ const LEAST_SLICES: usize = 1 << 12;
 /// Long waits are entered in parts of this many slices: what they add is folded in between. 5 minutes.
 const PART_NS: u64 = (1 << 15) * LINK_SLICE_NS;
 
+/// Links of one machine, with their queues.
+const MOST_LINKS: usize = 1 << 12;
+/// A part of a wait that is longer than this is a long one, ns.
+const LONG_NS: u64 = 60_000_000_000;
+/// Slices over which long parts may be spread, 11 hours of them: each part costs as much as a busy link, and nearly all of its slices
+/// are empty. Connections whose peer is gone wait for hours. The rest is charged as what reaches back to forgotten slices.
+const MOST_LONG: u64 = 1 << 22;
+
 /// The way of what a socket sends: its interface, and what held it back.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Route {
@@ -70,6 +78,8 @@ pub(super) struct Links {
     stacks: BTreeMap<(Key, u64), u64>,
     /// Parts of waits and of responses under way that reach back to slices which are forgotten.
     pub(super) forgotten: u64,
+    /// Slices over which long parts of waits were spread.
+    long: u64,
 }
 
 impl Links {
@@ -78,6 +88,10 @@ impl Links {
         self.records += 1;
         let slice = &sent.link;
         let key = (slice.netns, slice.ifindex, sent.queue);
+        if self.links.len() >= MOST_LINKS && !self.links.contains_key(&key) {
+            self.forgotten += 1;
+            return;
+        }
         let holder = names.holder(slice.pid);
         let link = self
             .links
@@ -142,9 +156,13 @@ impl Links {
                 ns,
                 estimated: false,
             };
+            let may_spread = key.is_none() || self.may_spread(from, to);
             match key.and_then(|key| Some((key, self.links.get_mut(&key)?))) {
                 Some((key, link)) => {
-                    let (kept, gone) = link.forgot(from, to, part);
+                    let (kept, gone) = match may_spread {
+                        true => link.forgot(from, to, part),
+                        false => (to, part),
+                    };
                     if kept > from {
                         let holder = link::unknown(limit);
                         self.forgotten += u64::from(holder == Holder::Nobody);
@@ -172,8 +190,12 @@ impl Links {
         let key = self.link_of(route)?;
         let mut known_ns = 0;
         for (from, to, limit) in parts(route.flow.pieces(begin, end)) {
+            let may_spread = self.may_spread(from, to);
             if let Some(link) = self.links.get_mut(&key) {
-                let (kept, _) = link.forgot(from, to, 0);
+                let (kept, _) = match may_spread {
+                    true => link.forgot(from, to, 0),
+                    false => (to, 0),
+                };
                 let is_lost = kept > from && link::unknown(limit) == Holder::Nobody;
                 self.forgotten += u64::from(is_lost);
                 link.drained(kept, to, limit);
@@ -182,6 +204,16 @@ impl Links {
             self.fold(account, key);
         }
         Some(known_ns)
+    }
+
+    /// May this part of a wait be spread over its slices?
+    fn may_spread(&mut self, from: u64, to: u64) -> bool {
+        let length = to.saturating_sub(from);
+        if length <= LONG_NS {
+            return true;
+        }
+        self.long = self.long.saturating_add(length / LINK_SLICE_NS);
+        self.long <= MOST_LONG
     }
 
     /// The link of a route. Older recordings name no namespace: then the number alone must do.

@@ -120,7 +120,8 @@ impl Clients {
     /// A process of the target sent to a caller.
     pub(super) fn sent(&mut self, pid: u32, caller: Caller, bytes: u64) {
         if let Caller::From(address) = caller {
-            *self.sent.entry((pid, address)).or_default() += bytes;
+            let sum = self.sent.entry((pid, address)).or_default();
+            *sum = sum.saturating_add(bytes);
         }
     }
 
@@ -363,7 +364,8 @@ impl Requests {
             if let [Some(client), own] = clients
                 && own != Some(client)
             {
-                *self.clients.before_others.entry(client).or_default() += ns;
+                let sum = self.clients.before_others.entry(client).or_default();
+                *sum = sum.saturating_add(*ns);
             }
         }
     }

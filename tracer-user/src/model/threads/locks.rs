@@ -21,6 +21,9 @@ const COVERS_NS: u64 = 2_000_000_000;
 /// short nap; one that naps much later does so for another reason.
 const TRIES_AGAIN_NS: u64 = 1_000_000_000;
 
+/// Sights kept of one wait. A wait that changes its owner more often is a busy lock, and its first owners are enough.
+const MOST_SIGHTS: usize = 1 << 12;
+
 /// An owner of a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Owner {
@@ -67,6 +70,8 @@ impl LockWait {
         for (index, sight) in self.sights.iter().enumerate() {
             let next = self.sights.get(index + 1);
             let until = next.map_or(self.end, |next| sight.last_ns.midpoint(next.first_ns));
+            // Two ways to see a lock may not agree on what came first.
+            let until = until.clamp(at, self.end);
             let from = sight.first_ns.saturating_sub(COVERS_NS).clamp(at, until);
             let to = sight.last_ns.saturating_add(COVERS_NS).clamp(from, until);
             parts.extend([(at, from, None), (from, to, Some(sight)), (to, until, None)]);
@@ -106,7 +111,7 @@ impl Threads {
             return;
         };
         // The record of that sleep has come already.
-        if seen.ns <= thread.known_ns() {
+        if seen.ns <= thread.known_ns() || thread.locks.len() >= MOST_SIGHTS {
             return;
         }
         let owner = |owner: &event::LockOwner| match names.holder(owner.pid) {
@@ -169,7 +174,9 @@ impl Threads {
         match tried.outcome {
             LockOutcome::Granted => thread.refused = None,
             LockOutcome::Refused => thread.refused = Some(sight),
-            LockOutcome::Waits | LockOutcome::Kernel if tried.ns > thread.known_ns() => {
+            LockOutcome::Waits | LockOutcome::Kernel
+                if tried.ns > thread.known_ns() && thread.locks.len() < MOST_SIGHTS =>
+            {
                 thread.locks.push(sight);
             }
             LockOutcome::Waits | LockOutcome::Kernel => {}
@@ -322,7 +329,8 @@ impl Threads {
             holder: Holder::OwnLock,
             own_tid: Some(own),
         }];
-        *self.owned_ns.entry(own).or_default() += end - begin;
+        let owned_ns = self.owned_ns.entry(own).or_default();
+        *owned_ns = owned_ns.saturating_add(end - begin);
         let pieces = self.living.get(&own).map(|own| waits_of(own, begin, end));
         let pieces = pieces.filter(|_| own != wait.tid);
         for (from, to, class) in pieces.unwrap_or_else(|| vec![(begin, end, None)]) {

@@ -97,8 +97,9 @@ impl Stops {
                     0 => Holder::Freezer,
                     pid => names.holder(pid),
                 };
+                let before_ns = times.back().map_or(0, |last| last.end_ns);
                 times.push_back(Frozen {
-                    begin_ns: freeze.ns,
+                    begin_ns: freeze.ns.max(before_ns),
                     end_ns: u64::MAX,
                     place: names.place(&freeze.file),
                     holder,
