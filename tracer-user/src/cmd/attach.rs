@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use tokio::runtime::Runtime;
 
 use super::{
+    diagnostics,
     output::{self, Files},
     privileges, target,
 };
@@ -18,9 +19,9 @@ use crate::{
     assemble,
     cli::AttachArgs,
     event::Event,
+    gate::Gated,
     kernel::load::{self, Loader},
     machine::{clocks::thread_cpu_time, priority},
-    model::Model,
     recording::{Writer, Written},
     report::{Flame, Report},
     session::{Session, Settings, Signals, Stop},
@@ -66,7 +67,9 @@ pub(super) fn run(args: &AttachArgs) -> Result<ExitCode> {
     };
     privileges::to_trace(&files);
     let (stop, seen) = watch(&runtime, session, args, writer)?;
-    let (report, flame) = assemble::assemble(&seen.model.close());
+    let (books, refused) = seen.model.close();
+    let (mut report, flame) = assemble::assemble(&books);
+    report.losses.refused = refused;
     deliver((args, files), stop, (&report, &flame), seen.writer)
 }
 
@@ -110,9 +113,9 @@ fn watch(
     }
     let attended = std::io::stderr().is_terminal();
     let duration = args.duration.or((!attended).then_some(UNATTENDED));
-    eprintln!("{}", greeting(&session, duration));
+    diagnostics::show(&greeting(&session, duration));
     let mut watcher = Watcher {
-        model: Model::new(),
+        model: Gated::new(),
         writer,
         flushed: Instant::now(),
         progress: Progress::new(args, attended),
@@ -150,10 +153,7 @@ fn greeting(session: &Session, duration: Option<Duration>) -> String {
         || "Ctrl-C to stop and report".to_owned(),
         |time| format!("{} s", time.as_secs_f64()),
     );
-    format!(
-        "tracing {} · {until}",
-        units::escape_terminal(session.description())
-    )
+    format!("tracing {} · {until}", session.description())
 }
 
 /// Reports the outcome of the recording.
@@ -172,7 +172,7 @@ fn recorded(args: &AttachArgs, written: Option<Result<Written>>) -> bool {
             true
         }
         Err(error) => {
-            eprintln!("tracer: cannot record to {}: {error:#}", path.display());
+            diagnostics::say(&format!("cannot record to {}: {error:#}", path.display()));
             false
         }
     }
@@ -180,7 +180,7 @@ fn recorded(args: &AttachArgs, written: Option<Result<Written>>) -> bool {
 
 /// Takes the events: they go to the model and to the recording, and make the provisional sentence.
 struct Watcher {
-    model: Model,
+    model: Gated,
     writer: Option<Writer<Event>>,
     flushed: Instant,
     progress: Progress,
@@ -239,14 +239,15 @@ impl Progress {
     }
 
     /// Begins to judge a copy of the books; copying was `begun` at that time. The first sentence is urgent, the others have time.
-    fn begin(&mut self, model: Model, begun: Instant) {
+    fn begin(&mut self, model: Gated, begun: Instant) {
         self.due = begun + self.interval;
         let (copied, is_first) = (begun.elapsed(), self.last.is_empty());
         let judge = move || {
             if !is_first {
                 priority::when_idle();
             }
-            let sentence = assemble::sentence(&model.close());
+            let (books, _) = model.close();
+            let sentence = assemble::sentence(&books);
             (sentence, copied + thread_cpu_time())
         };
         // Without a thread there is no sentence for now.
@@ -287,7 +288,7 @@ impl Progress {
 
     fn end(&self) {
         if self.attended && !self.last.is_empty() {
-            eprint!("\r\x1b[K");
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
         }
     }
 }

@@ -61,7 +61,7 @@ pub fn main() -> ExitCode {
     match run(cli.command) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("tracer: {error:#}");
+            diagnostics::say(&format!("{error:#}"));
             ExitCode::from(code_of(&error))
         }
     }
