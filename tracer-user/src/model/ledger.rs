@@ -299,7 +299,7 @@ fn close_slot(slot: Slot) -> Bin {
         let charged: u64 = charges
             .iter()
             .filter(|charge| charge.resource == resource)
-            .fold(0, |sum, charge| sum.saturating_add(charge.ns));
+            .fold(0_u64, |sum, charge| sum.saturating_add(charge.ns));
         trim(
             &mut charges,
             resource,
