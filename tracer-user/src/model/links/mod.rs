@@ -40,9 +40,9 @@ const PART_NS: u64 = (1 << 15) * LINK_SLICE_NS;
 const MOST_LINKS: usize = 1 << 12;
 /// A part of a wait that is longer than this is a long one, ns.
 const LONG_NS: u64 = 60_000_000_000;
-/// Slices over which long parts may be spread, 11 hours of them: each part costs as much as a busy link, and nearly all of its slices
-/// are empty. Connections whose peer is gone wait for hours. The rest is charged as what reaches back to forgotten slices.
-const MOST_LONG: u64 = 1 << 22;
+/// Slices over which long parts may be spread, three hours of them: they cost as much as a busy link, and nearly all of them are
+/// empty. Connections whose peer is gone wait for hours. The rest is charged as what reaches back to forgotten slices.
+const MOST_LONG: u64 = 1 << 20;
 
 /// The way of what a socket sends: its interface, and what held it back.
 #[derive(Clone, Debug, Default)]
@@ -156,13 +156,12 @@ impl Links {
                 ns,
                 estimated: false,
             };
-            let may_spread = key.is_none() || self.may_spread(from, to);
             match key.and_then(|key| Some((key, self.links.get_mut(&key)?))) {
                 Some((key, link)) => {
-                    let (kept, gone) = match may_spread {
-                        true => link.forgot(from, to, part),
-                        false => (to, part),
-                    };
+                    let (mut kept, mut gone) = link.forgot(from, to, part);
+                    if !may_spread(&mut self.long, kept, to) {
+                        (kept, gone) = (to, part);
+                    }
                     if kept > from {
                         let holder = link::unknown(limit);
                         self.forgotten += u64::from(holder == Holder::Nobody);
@@ -190,12 +189,11 @@ impl Links {
         let key = self.link_of(route)?;
         let mut known_ns = 0;
         for (from, to, limit) in parts(route.flow.pieces(begin, end)) {
-            let may_spread = self.may_spread(from, to);
             if let Some(link) = self.links.get_mut(&key) {
-                let (kept, _) = match may_spread {
-                    true => link.forgot(from, to, 0),
-                    false => (to, 0),
-                };
+                let (mut kept, _) = link.forgot(from, to, 0);
+                if !may_spread(&mut self.long, kept, to) {
+                    kept = to;
+                }
                 let is_lost = kept > from && link::unknown(limit) == Holder::Nobody;
                 self.forgotten += u64::from(is_lost);
                 link.drained(kept, to, limit);
@@ -204,16 +202,6 @@ impl Links {
             self.fold(account, key);
         }
         Some(known_ns)
-    }
-
-    /// May this part of a wait be spread over its slices?
-    fn may_spread(&mut self, from: u64, to: u64) -> bool {
-        let length = to.saturating_sub(from);
-        if length <= LONG_NS {
-            return true;
-        }
-        self.long = self.long.saturating_add(length / LINK_SLICE_NS);
-        self.long <= MOST_LONG
     }
 
     /// The link of a route. Older recordings name no namespace: then the number alone must do.
@@ -254,6 +242,16 @@ impl Links {
             charge_parts(link, account, own, sent);
         }
     }
+}
+
+/// May this part of a wait be spread over its slices? `long` counts those of long parts.
+fn may_spread(long: &mut u64, from: u64, to: u64) -> bool {
+    let length = to.saturating_sub(from);
+    if length <= LONG_NS {
+        return true;
+    }
+    *long = long.saturating_add(length / LINK_SLICE_NS);
+    *long <= MOST_LONG
 }
 
 /// Pieces of a wait, the long ones in parts.
