@@ -368,6 +368,22 @@ mod tests {
     }
 
     #[test]
+    fn a_program_that_forks_and_exits_again_and_again_is_forgotten_at_once() {
+        let mut processes = Processes::default();
+        for pid in 1..200_000 {
+            processes.forked(&fork(pid + 1, pid), false);
+            _ = processes.exited(pid);
+        }
+        // Each has a child until the last one is gone.
+        _ = processes.exited(200_000);
+        for pid in 300_000..=300_000 + MOST_ENDED as u32 {
+            processes.forked(&fork(pid, 1_000_000), false);
+            _ = processes.exited(pid);
+        }
+        assert!(processes.free.len() >= 199_000, "{}", processes.free.len());
+    }
+
+    #[test]
     fn nobody_is_forgotten_while_it_lives() {
         let mut processes = forks(|_, _| {});
         assert_eq!(processes.all().len(), 59_999);

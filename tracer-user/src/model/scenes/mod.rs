@@ -9,6 +9,7 @@ mod closing;
 mod completions;
 pub(crate) mod datagrams;
 mod disks;
+mod disorder;
 pub(crate) mod homes;
 mod hung;
 mod identity;
