@@ -33,7 +33,7 @@ const MOST_CPUS: u32 = 8192;
 /// Disks, and devices stacked on disks, of one recording.
 const MOST_DISKS: u64 = 1 << 14;
 
-/// Processes that a trace follows beside its target, those of all levels, and the children of owners of a lock.
+/// Processes that a trace follows beside its target, those of all levels.
 const MOST_FOLLOWED: u64 = 1024;
 
 /// Why an event was refused.
@@ -151,10 +151,12 @@ impl Gate {
 /// Does it make the model keep books of one more process?
 #[must_use]
 pub fn is_follow(event: &Event) -> bool {
-    matches!(
-        event,
-        Event::Follow(_) | Event::FollowHand(_) | Event::FollowOwner(_)
-    )
+    match event {
+        Event::Follow(_) | Event::FollowHand(_) => true,
+        // The others are children of one that is followed.
+        Event::FollowOwner(follow) => follow.pid == follow.by_pid,
+        _ => false,
+    }
 }
 
 /// Is it a record of a probe that is sent when it happens? Sums of a slice come when the next slice begins, and what is found beside the
