@@ -48,8 +48,9 @@ const MEMORY: [c_long; 6] = [
 ];
 
 /// Reads and writes by descriptor. `newfstatat` and `statx` also take a path, of which they only say what lies there.
-const OPEN_FILES: [c_long; 10] = [
+const OPEN_FILES: [c_long; 11] = [
     libc::SYS_read,
+    libc::SYS_pread64,
     libc::SYS_readv,
     libc::SYS_write,
     libc::SYS_writev,
