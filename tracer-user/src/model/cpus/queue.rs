@@ -55,6 +55,7 @@ impl Cpus {
         for stay in stays {
             self.contend(names, account, client_at, &stay);
         }
+        self.softirqs.fold(names, account);
     }
 
     /// The CPUs on which the thread was queued, one after the other, with their holders.
