@@ -3,6 +3,7 @@
 mod blame;
 mod flame;
 mod flights;
+mod folded;
 mod head_of_line;
 mod interrupted;
 mod latency;
@@ -238,7 +239,7 @@ fn threads(books: &Books) -> Threads {
 }
 
 /// Lines of evidence: the kernel's, failed disk requests, those for which no thread slept, what open requests hang in, timers, who waits
-/// in a database, behind whom requests stood, interrupts, then the reasons for low confidence.
+/// in a database, behind whom requests stood, interrupts, the reasons for low confidence, then what is kept in coarser sums.
 fn evidence(books: &Books, verdict: &verdict::Verdict) -> Vec<String> {
     let said = books.end.evidence.iter().cloned();
     let refused = books.failed.iter().map(|(place, times)| {
@@ -263,6 +264,7 @@ fn evidence(books: &Books, verdict: &verdict::Verdict) -> Vec<String> {
         .chain(head_of_line::line(books))
         .chain(interrupted)
         .chain(doubts)
+        .chain(folded::line(books))
         .collect()
 }
 

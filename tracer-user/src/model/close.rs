@@ -4,7 +4,7 @@ use std::{cmp::Reverse, collections::BTreeMap};
 
 use super::{
     Model,
-    books::{Bin, Books, EndedBy, FlameLine, OwnerWait, UnknownSleep},
+    books::{Bin, Books, EndedBy, FlameLine, Folded, OwnerWait, UnknownSleep},
     disks::AskerAt,
     followed::{self, Leaf, Ways},
     lost::{self, Records},
@@ -20,6 +20,10 @@ impl Model {
         }
         let end_ns = self.facts.end.ns;
         self.settle(end_ns);
+        for shared in self.names.processes.sharing() {
+            self.facts.forget(shared);
+            self.requests.forget_asker(shared);
+        }
         for (process, ns) in self.facts.on_cpus() {
             let holder = self.names.holder_of(process);
             let held = self.account.held(Resource::Cpu, None, holder);
@@ -45,7 +49,7 @@ impl Model {
             client: &|tid, ns| requests.client_at(threads, tid, ns),
         };
         self.disks.settle(names, account, asker_at);
-        self.links.settle(account, &requests.sent_to(names));
+        self.links.settle(account, &requests.sent_to());
         self.cpus.settle(names, account);
         account.settle_limits(names);
         account.settle_memory();
@@ -55,7 +59,7 @@ impl Model {
         let (wall_ns, unaccounted_ns) = self.threads.lifetimes(end_ns);
         let facts = &mut self.facts;
         let targets = facts.start.targets.iter();
-        let targets = targets.map(|pid| self.names.processes.id(*pid)).collect();
+        let targets = targets.map(|pid| self.names.processes.target(*pid)).collect();
         if !self.followed.is_empty() {
             facts.interrupted = event::Interrupted::default();
         }
@@ -74,7 +78,9 @@ impl Model {
         lost::estimate(&mut bins, held, &facts.end, records);
         let ways = self.answer(&mut bins, bin_ns, end_ns);
         let owner_waits = self.owner_waits(end_ns);
+        let folded = self.folded();
         Books {
+            folded,
             blind_links: self.links.blind(),
             bins,
             bin_ns,
@@ -120,6 +126,16 @@ impl Model {
             interrupted: self.facts.interrupted,
             start: self.facts.start,
             end: self.facts.end,
+        }
+    }
+
+    /// What this fold has in coarser sums only.
+    fn folded(&self) -> Folded {
+        Folded {
+            processes: self.names.processes.folded(),
+            places: self.names.elsewhere,
+            stacks: self.account.without_stack,
+            softirqs: self.cpus.forgotten(),
         }
     }
 

@@ -46,6 +46,8 @@ const SETTLE_NS: u64 = 1_000_000_000;
 const SETTLE_AT_MOST_NS: u64 = 10_000_000_000;
 /// A disk wait is judged this long after its end, when more is known of what the device takes alone.
 const JUDGE_NS: u64 = 3_000_000_000;
+/// A wait that was over so long ago is judged although no request completes, ns.
+const BEHIND_NS: u64 = 4 * JUDGE_NS;
 /// Requests that no wait needs any more are looked for so often: all waits that are late are asked.
 const FORGET_NS: u64 = 10_000_000;
 
@@ -199,6 +201,23 @@ impl Disks {
             &mut self.waits
         };
         waits.push_back(wait);
+    }
+
+    /// Is a wait not judged yet although that is due at `ns`? Waits are judged as requests complete, and none may.
+    pub(super) fn is_behind(&self, ns: u64) -> bool {
+        let is_due = |wait: &DiskWait| wait.over_ns().saturating_add(BEHIND_NS) < ns;
+        self.waits.front().is_some_and(is_due) || self.late.front().is_some_and(is_due)
+    }
+
+    /// Judges the waits that are due at `ns`.
+    pub(super) fn catch_up(
+        &mut self,
+        names: &Names,
+        account: &mut Account,
+        asker_at: AskerAt<'_>,
+        ns: u64,
+    ) {
+        self.resolve(names, account, asker_at, ns);
     }
 
     /// Judges all waits, at the end of the window.

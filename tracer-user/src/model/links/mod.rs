@@ -36,7 +36,9 @@ const LEAST_SLICES: usize = 1 << 12;
 /// Long waits are entered in parts of this many slices: what they add is folded in between. 5 minutes.
 const PART_NS: u64 = (1 << 15) * LINK_SLICE_NS;
 
-/// Links of one machine, with their queues.
+/// Once there are so many links, some 500 bytes each, those are looked for that matter no longer.
+const MANY_LINKS: usize = 512;
+/// Links of one machine, with their queues, that matter. Senders through further ones are not counted.
 const MOST_LINKS: usize = 1 << 12;
 /// A part of a wait that is longer than this is a long one, ns.
 const LONG_NS: u64 = 60_000_000_000;
@@ -80,6 +82,8 @@ pub(super) struct Links {
     pub(super) forgotten: u64,
     /// Slices over which long parts of waits were spread.
     long: u64,
+    /// When links were last looked for that matter no longer: slice.
+    looked: u64,
 }
 
 impl Links {
@@ -88,9 +92,12 @@ impl Links {
         self.records += 1;
         let slice = &sent.link;
         let key = (slice.netns, slice.ifindex, sent.queue);
-        if self.links.len() >= MOST_LINKS && !self.links.contains_key(&key) {
-            self.forgotten += 1;
-            return;
+        if self.links.len() >= MANY_LINKS && !self.links.contains_key(&key) {
+            self.forget_strange(slice.ns / LINK_SLICE_NS);
+            if self.links.len() >= MOST_LINKS {
+                self.forgotten += 1;
+                return;
+            }
         }
         let holder = names.holder(slice.pid);
         let link = self
@@ -119,6 +126,19 @@ impl Links {
         {
             charge_shares(link, shares, account);
         }
+    }
+
+    /// Forgets the links through which the target neither sent nor waited and nobody sent of late: those of containers that ended. Then the
+    /// slices that are kept are charged to nobody, and say nothing of others. A look at all costs much, and soon after one there are few
+    /// more of them.
+    fn forget_strange(&mut self, now: u64) {
+        let begin = now.saturating_sub(LEAST_SLICES as u64);
+        if begin < self.looked {
+            return;
+        }
+        self.looked = now;
+        self.links
+            .retain(|_, link| link.is_used_since(begin) || link.is_targets());
     }
 
     /// Places where not all waits of the target can be seen.

@@ -125,11 +125,11 @@ impl Requests {
             }
             (Role::Server, true) => {
                 self.sent(beside, call);
-                self.work_on(beside.threads, call);
+                self.work_on(beside, call);
             }
             (Role::Server, false) => {
                 self.received(beside, call);
-                self.work_on(beside.threads, call);
+                self.work_on(beside, call);
             }
             _ => {}
         }
@@ -137,15 +137,16 @@ impl Requests {
     }
 
     /// Called last, so that a request judged by this call was not worked on before it was picked up.
-    fn work_on(&mut self, threads: &mut Threads, call: &Call) {
+    fn work_on(&mut self, beside: &mut Beside<'_>, call: &Call) {
         if call.result > 0
-            && let Some(thread) = threads.get_mut(call.tid)
+            && let Some(thread) = beside.threads.get_mut(call.tid)
         {
             thread.work.call(call.socket, call.ns);
             let caller = self.caller(call.socket);
             self.clients.called(call.tid, caller, call.ns);
             if call.flags & CALL_SEND != 0 {
-                self.clients.sent(call.pid, caller, call.result as u64);
+                let bytes = call.result as u64;
+                self.clients.sent(beside.names, call.pid, caller, bytes);
             }
         }
     }

@@ -224,6 +224,7 @@ impl Threads {
             return;
         };
         self.requested.forget(tid);
+        self.stops.forget_thread(tid);
         let wall_ns = ns.saturating_sub(thread.begin_ns);
         self.ended_wall_ns = self.ended_wall_ns.saturating_add(wall_ns);
         let spent_ns = thread.spent().total();

@@ -113,6 +113,17 @@ impl Stops {
         }
     }
 
+    /// A process ended: its id may be another's soon.
+    pub(in crate::model) fn forget(&mut self, pid: u32) {
+        self.frozen.remove(&pid);
+        self.signals.remove(&pid);
+    }
+
+    /// A thread ended.
+    pub(super) fn forget_thread(&mut self, tid: u32) {
+        self.tracers.remove(&tid);
+    }
+
     /// A debugger stops a thread.
     pub(in crate::model) fn traced(&mut self, names: &mut Names, traced: &event::Traced) {
         let holder = names.holder(traced.tracer_pid);
