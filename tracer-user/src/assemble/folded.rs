@@ -11,6 +11,7 @@ pub(super) fn line(books: &Books) -> Option<String> {
         processes: (processes, kinds),
         places,
         stacks,
+        connections,
         softirqs,
     } = books.folded;
     let mut parts = Vec::new();
@@ -26,6 +27,10 @@ pub(super) fn line(books: &Books) -> Option<String> {
     if stacks > 0 {
         let waits = plural(stacks, "wait");
         parts.push(format!("{waits} without a stack in the flame graph"));
+    }
+    if connections > 0 {
+        let idle = plural(connections, "idle connection");
+        parts.push(format!("{idle} as new when used again"));
     }
     if softirqs > 0 {
         let waits = plural(softirqs, "wait");

@@ -295,6 +295,8 @@ pub struct Folded {
     pub places: u64,
     /// Waits of which the flame graph has no stack.
     pub stacks: u64,
+    /// Connections that were forgotten while nothing was open on them.
+    pub connections: u64,
     /// Waits behind softirqs that stay with these, because it was forgotten for whom they worked.
     pub softirqs: u64,
 }

@@ -135,6 +135,7 @@ impl Model {
             processes: self.names.processes.folded(),
             places: self.names.elsewhere,
             stacks: self.account.without_stack,
+            connections: self.requests.forgotten,
             softirqs: self.cpus.forgotten(),
         }
     }

@@ -16,6 +16,12 @@ use crate::{
     model::threads::Threads,
 };
 
+/// Connections, some 700 bytes each. Beyond that, those on which nothing is open are forgotten: the kernel half tells of the end of each,
+/// but such a record may be lost.
+const MOST_CONNECTIONS: usize = 1 << 16;
+/// They are looked through once there are so many more than the last look left.
+const LOOK_EVERY: usize = 1 << 12;
+
 impl Requests {
     /// A socket was seen for the first time. The kernel may have given it the address of another one, of which no record told the end:
     /// nothing of that is this one's. But it forgets sockets that nobody has used for long, and then sees one a second time.
@@ -33,6 +39,10 @@ impl Requests {
                 return;
             }
             self.closed(beside, socket.socket);
+        }
+        if self.connections.len() >= self.look_from.max(MOST_CONNECTIONS) {
+            self.forget_idle(beside);
+            self.look_from = self.connections.len() + LOOK_EVERY;
         }
         let caller = self.clients.met(socket);
         self.is_connected(beside.threads, socket);
@@ -60,6 +70,25 @@ impl Requests {
             ..Connection::default()
         };
         self.connections.insert(socket.socket, new);
+    }
+
+    /// Forgets the connections on which nothing is open. One that is used again is new.
+    fn forget_idle(&mut self, beside: &mut Beside<'_>) {
+        let is_idle = |connection: &Connection| {
+            let turn = connection.turn.as_ref();
+            turn.is_none_or(|turn| turn.sent_ns.is_some())
+                && connection.asked.is_none()
+                && connection.draining_ns.is_none()
+                && !connection.untouched
+        };
+        let all = self.connections.iter();
+        let idle = all.filter(|(_, connection)| is_idle(connection));
+        let mut idle: Vec<u64> = idle.map(|(socket, _)| *socket).collect();
+        idle.sort_unstable();
+        self.forgotten += idle.len() as u64;
+        for socket in idle {
+            self.closed(beside, socket);
+        }
     }
 
     /// A connection is no more.

@@ -8,6 +8,7 @@ pub(crate) mod clients;
 mod closing;
 mod completions;
 pub(crate) mod datagrams;
+mod day;
 mod disks;
 mod disorder;
 pub(crate) mod homes;
