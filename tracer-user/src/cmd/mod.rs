@@ -6,6 +6,7 @@ mod doctor;
 mod man;
 mod output;
 mod privileges;
+mod recorder;
 mod report;
 mod target;
 

@@ -16,11 +16,13 @@ use crate::{
     gate::{Gated, is_follow},
     machine::proc::Resident,
     recording::Reader,
+    units,
 };
 
-/// A recording may fill this much memory, bytes. A trace of a day fills a quarter of it; only a recording that was made to harm opens
-/// more processes, sockets and threads than fit. Closing the books takes as much again.
-const MOST_MEMORY: u64 = 192 << 20;
+/// A recording may fill this much memory, bytes. What grows with the length of a trace has bounds, which sum to 200 MiB where a hundred
+/// CPUs, ten thousands of connections and a link are all busy; the rest is for the processes and threads that live at once, and for the
+/// books of those that the target asks. Only a recording that was made to harm opens more than fit. Closing the books takes as much again.
+const MOST_MEMORY: u64 = 512 << 20;
 
 /// Memory is looked at each time after so many events. One event can fill a megabyte.
 const LOOK_EACH: u64 = 128;
@@ -85,7 +87,8 @@ fn fold(reader: impl Iterator<Item = Result<Event>>, resident: &Resident) -> Fol
         folded.admitted += u64::from(folded.gated.apply(&event));
         let is_due = number % LOOK_EACH == 0 || is_follow(&event);
         if is_due && resident.bytes() > MOST_MEMORY {
-            let text = "it opens more than fits into 192 MiB of memory";
+            let most = units::bytes(MOST_MEMORY);
+            let text = format!("it opens more than fits into {most} of memory");
             folded.cut = Some(anyhow!("{text}: it is read up to event {number}"));
             break;
         }

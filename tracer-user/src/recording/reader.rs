@@ -1,17 +1,22 @@
 //! Reads a recording that may come from anywhere: cut off, damaged, or made to harm.
 
 use std::{
-    fs::File,
+    fs::{self, File, Metadata},
     io::{BufReader, Read},
     marker::PhantomData,
     path::Path,
 };
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use bytes::Buf as _;
 use serde::de::DeserializeOwned;
 
-use super::{CHUNK_HEADER, END, EVENTS, HEADER, LONGEST_PAYLOAD, MAGIC, VERSION};
+use super::{
+    CHUNK_HEADER, CONTINUES, END, EVENTS, HEADER, LONGEST_PAYLOAD, MAGIC, OLDEST, PACKED, STANDING,
+    VERSION,
+    files::before,
+    packed::unpack,
+};
 
 /// The events of a recording, in the order in which they were pushed. Input that is cut off or corrupt gives everything before the damage,
 /// then one error, then nothing more.
@@ -24,6 +29,14 @@ pub struct Reader<T> {
     offset: u64,
     payload: Payload,
     ended: bool,
+    /// Number of the file.
+    number: u16,
+    /// Length of the file before, bytes; `None` in the first.
+    continues: Option<u64>,
+    /// Was the file before read? Then the facts that stand are known.
+    is_known: bool,
+    /// The file that comes next.
+    next: Option<Box<Self>>,
     events: PhantomData<fn() -> T>,
 }
 
@@ -57,8 +70,33 @@ impl<T: DeserializeOwned> Reader<T> {
     pub fn open(path: &Path) -> Result<Self> {
         let file =
             File::open(path).with_context(|| format!("open the recording {}", path.display()))?;
-        Self::new(Box::new(BufReader::new(file)))
-            .with_context(|| format!("read {}", path.display()))
+        let newest = Self::new(Box::new(BufReader::new(file)))
+            .with_context(|| format!("read {}", path.display()))?;
+        Ok(match newest.before(path) {
+            Some(before) => Self {
+                next: Some(Box::new(Self {
+                    is_known: true,
+                    ..newest
+                })),
+                ..before
+            },
+            None => newest,
+        })
+    }
+
+    /// The file before, if it is there: without it, this one is read alone.
+    fn before(&self, path: &Path) -> Option<Self> {
+        let (length, path) = (self.continues?, before(path));
+        let is_it = |found: &Metadata| found.is_file() && found.len() == length;
+        // Whoever opens a pipe may wait for ever.
+        let file = fs::metadata(&path).ok().filter(is_it);
+        let file = file.and_then(|_| File::open(&path).ok())?;
+        if !is_it(&file.metadata().ok()?) {
+            return None;
+        }
+        let before = Self::new(Box::new(BufReader::new(file))).ok()?;
+        let follows = before.number % u16::MAX + 1 == self.number;
+        follows.then_some(before)
     }
 
     /// Checks the header.
@@ -68,6 +106,10 @@ impl<T: DeserializeOwned> Reader<T> {
             offset: 0,
             payload: Payload::default(),
             ended: false,
+            number: 0,
+            continues: None,
+            is_known: false,
+            next: None,
             events: PhantomData,
         };
         let header = reader.up_to(HEADER)?;
@@ -83,14 +125,23 @@ impl<T: DeserializeOwned> Reader<T> {
         let mut numbers = &header[MAGIC.len()..];
         let version = numbers.get_u16_le();
         ensure!(
-            version == VERSION,
+            (OLDEST..=VERSION).contains(&version),
             "the recording has version {version}, this tracer reads version {VERSION}: use the tracer that made it"
         );
+        reader.number = numbers.get_u16_le();
         ensure!(
-            numbers.get_u16_le() == 0,
+            reader.number == 0 || version > 1,
             "recording is corrupt at byte {}: unknown flags",
             HEADER - 2
         );
+        if reader.number > 0 {
+            let (chunk, payload) = reader.whole_chunk()?;
+            let length = <[u8; 8]>::try_from(payload.as_slice());
+            match (chunk.kind, length) {
+                (CONTINUES, Ok(length)) => reader.continues = Some(u64::from_le_bytes(length)),
+                _ => bail!(corrupt(chunk.offset, "it does not say what it continues")),
+            }
+        }
         Ok(reader)
     }
 
@@ -113,32 +164,49 @@ impl<T: DeserializeOwned> Reader<T> {
         anyhow!("recording is cut off at byte {}: {what}", self.offset)
     }
 
-    /// Reads the next chunk of events; false at the end.
-    fn next_chunk(&mut self) -> Result<bool> {
-        ensure!(
-            self.payload.at == self.payload.encoded.len(),
-            corrupt(self.payload.offset, "a chunk has more than its events")
-        );
+    /// The next chunk, with its payload, as it was written.
+    fn whole_chunk(&mut self) -> Result<(Chunk, Vec<u8>)> {
         let chunk = self.chunk()?;
-        let encoded = self.up_to(chunk.length)?;
-        if encoded.len() < chunk.length {
-            let missing = chunk.length - encoded.len();
+        let payload = self.up_to(chunk.length)?;
+        if payload.len() < chunk.length {
+            let missing = chunk.length - payload.len();
             return Err(self.cut(&format!(
                 "the chunk that begins at byte {} lacks {missing} bytes",
                 chunk.offset
             )));
         }
         ensure!(
-            crc32fast::hash(&encoded) == chunk.checksum,
+            crc32fast::hash(&payload) == chunk.checksum,
             corrupt(chunk.offset, "the checksum does not match")
         );
-        if chunk.kind == END {
-            ensure!(
-                self.up_to(1)?.is_empty(),
-                corrupt(chunk.offset, "something follows the end")
-            );
-            return Ok(false);
-        }
+        Ok((chunk, payload))
+    }
+
+    /// Reads the next chunk; false at the end. One of facts that are known has no events.
+    fn next_chunk(&mut self) -> Result<bool> {
+        ensure!(
+            self.payload.at == self.payload.encoded.len(),
+            corrupt(self.payload.offset, "a chunk has more than its events")
+        );
+        let (chunk, payload) = self.whole_chunk()?;
+        let wrong = |what: &str| corrupt(chunk.offset, what);
+        let unpacked = |packed: &[u8]| unpack(packed).map_err(|e| wrong(&format!("{e:#}")));
+        let encoded = match (chunk.kind, payload.first().copied()) {
+            (END, _) => {
+                ensure!(
+                    self.up_to(1)?.is_empty(),
+                    wrong("something follows the end")
+                );
+                return Ok(false);
+            }
+            (CONTINUES, _) => bail!(wrong("it continues another in the middle")),
+            (STANDING, _) if self.is_known => return Ok(true),
+            (STANDING, Some(0)) => payload[1..].to_vec(),
+            (STANDING, Some(1)) => unpacked(&payload[1..])?,
+            (STANDING, _) => bail!(wrong("facts of an unknown kind")),
+            (PACKED, _) => unpacked(&payload)?,
+            _ => payload,
+        };
         self.payload = Payload {
             encoded,
             offset: chunk.offset,
@@ -163,7 +231,7 @@ impl<T: DeserializeOwned> Reader<T> {
             (head.get_u8(), head.get_u32_le() as usize, head.get_u32_le());
         let corrupt = |what: &str| corrupt(offset, what);
         ensure!(
-            matches!(kind, EVENTS | END),
+            matches!(kind, EVENTS | END | PACKED | CONTINUES | STANDING),
             corrupt(&format!("unknown kind of chunk {kind}"))
         );
         ensure!(
@@ -213,7 +281,11 @@ impl<T: DeserializeOwned> Iterator for Reader<T> {
                 return Some(event);
             }
             match self.next_chunk() {
-                Ok(is_there) => self.ended = !is_there,
+                Ok(true) => {}
+                Ok(false) => match self.next.take() {
+                    Some(next) => *self = *next,
+                    None => self.ended = true,
+                },
                 Err(error) => {
                     self.ended = true;
                     return Some(Err(error));
