@@ -54,7 +54,7 @@ impl Histogram {
         }
         let first = self.first.min(other.first);
         let before = (self.first - first) as usize;
-        self.buckets.splice(0..0, std::iter::repeat_n(0, before));
+        drop(self.buckets.splice(0..0, std::iter::repeat_n(0, before)));
         self.first = first;
         let from = (other.first - first) as usize;
         let length = self.buckets.len().max(from + other.buckets.len());

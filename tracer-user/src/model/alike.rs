@@ -135,10 +135,10 @@ impl Alike {
 
 /// A process that is forgotten: its index will be another's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Forgotten {
-    pub(super) process: ProcessId,
+pub(crate) struct Forgotten {
+    pub(crate) process: ProcessId,
     /// The entry that it shares: what is known of it belongs there.
-    pub(super) shares: Option<ProcessId>,
+    pub(crate) shares: Option<ProcessId>,
 }
 
 /// Processes that ended some time ago, by their ids.

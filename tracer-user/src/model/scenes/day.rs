@@ -12,7 +12,7 @@ use crate::event::Source;
 const STEP: u64 = 2_000;
 /// Steps of a day.
 const DAY: u64 = 86_400_000 / STEP;
-const DAYS: u64 = 5;
+const DAYS: u64 = 4;
 /// Ids of the processes that come and go: they are reused after some hours.
 const PIDS: u64 = 30_000;
 /// Programs that these run.
@@ -22,40 +22,38 @@ const PROGRAMS: u64 = 40;
 const HELD_NS: u64 = 1_500_000;
 const SOFTIRQ_NS: u64 = 500_000;
 
-/// One step: a program runs beside the target and ends, the target sleeps in a new stack, a thread, a child and a connection of it come
-/// and go.
-fn step(number: u64) -> Vec<Event> {
-    let ms = 10 + number * STEP;
-    let pid = 1000 + (number % PIDS) as u32;
-    let (tid, child) = (100_000 + pid, 200_000 + pid);
-    let fork = |pid, tid, parent_pid, target| {
-        Event::Fork(event::Fork {
-            ns: at(ms),
-            pid,
-            tid,
-            parent_pid,
-            target,
-            start_ns: at(ms),
-            comm: "sh".to_owned(),
-            ..event::Fork::default()
-        })
-    };
-    let ends = |tid, pid| {
-        Event::ThreadEnd(event::ThreadEnd {
-            ns: at(ms + 20),
-            pid,
-            tid,
-        })
-    };
-    let exit = |pid| {
-        Event::Exit(event::Exit {
-            ns: at(ms + 20),
-            pid,
-        })
-    };
-    let socket = 1_000_000 + number;
-    let mut events = vec![
-        fork(pid, pid, TAR, false),
+/// A process or a thread is born.
+fn fork(ms: u64, pid: u32, tid: u32, parent_pid: u32) -> Event {
+    Event::Fork(event::Fork {
+        ns: at(ms),
+        pid,
+        tid,
+        parent_pid,
+        target: parent_pid == SERVER,
+        start_ns: at(ms),
+        comm: "sh".to_owned(),
+        ..event::Fork::default()
+    })
+}
+
+/// A thread of the target ends.
+fn ends(ms: u64, tid: u32, pid: u32) -> Event {
+    Event::ThreadEnd(event::ThreadEnd {
+        ns: at(ms),
+        pid,
+        tid,
+    })
+}
+
+fn exit(ms: u64, pid: u32) -> Event {
+    Event::Exit(event::Exit { ns: at(ms), pid })
+}
+
+/// A program runs beside the target, which waits for it, and ends.
+fn program(number: u64, ms: u64, pid: u32) -> Vec<Event> {
+    let stack_id = 1000 + number;
+    vec![
+        fork(ms, pid, pid, TAR),
         Event::Exec(event::Exec {
             ns: at(ms),
             pid,
@@ -71,24 +69,27 @@ fn step(number: u64) -> Vec<Event> {
             took: vec![(Source::Softirq(3), SOFTIRQ_NS)],
         }),
         Event::Wait(preempted(SERVER, ms + 1, ms + 3)),
-        Event::Histogram(histogram(pid, ms)),
-    ];
-    let stack_id = 1000 + number;
-    events.push(stack(stack_id, &["io_schedule", "folio_wait_bit_common"]));
-    events.push(Event::Wait(Wait {
-        stack: stack_id,
-        ..asleep(SERVER, ms + 4, ms + 6, 0, PAGE)
-    }));
-    events.push(read(pid, ms + 4, ms + 6, 4096));
-    events.extend([
-        fork(SERVER, tid, SERVER, true),
+        Event::Histogram(Box::new(histogram(pid, ms))),
+        stack(stack_id, &["io_schedule", "folio_wait_bit_common"]),
+        Event::Wait(Wait {
+            stack: stack_id,
+            ..asleep(SERVER, ms + 4, ms + 6, 0, PAGE)
+        }),
+        read(pid, ms + 4, ms + 6, 4096),
+        exit(ms + 6, pid),
+    ]
+}
+
+/// A thread, a child and a connection of the target come and go.
+fn server(number: u64, ms: u64, pid: u32) -> Vec<Event> {
+    let (tid, child, socket) = (100_000 + pid, 200_000 + pid, 1_000_000 + number);
+    vec![
+        fork(ms + 7, SERVER, tid, SERVER),
         Event::Wait(first(tid, ms + 7, 0)),
-        ends(tid, SERVER),
-        fork(child, child, SERVER, true),
-        ends(child, child),
-        exit(child),
-    ]);
-    events.extend([
+        ends(ms + 8, tid, SERVER),
+        fork(ms + 8, child, child, SERVER),
+        ends(ms + 8, child, child),
+        exit(ms + 8, child),
         Event::Socket(event::Socket {
             ns: at(ms + 8),
             socket,
@@ -104,9 +105,14 @@ fn step(number: u64) -> Vec<Event> {
             result: 0,
             ..call(SERVER, socket, ms + 10)
         }),
-        exit(pid),
-    ]);
-    events
+    ]
+}
+
+fn step(number: u64) -> impl Iterator<Item = Event> {
+    let ms = 10 + number * STEP;
+    let pid = 1000 + (number % PIDS) as u32;
+    let own = server(number, ms, pid).into_iter();
+    program(number, ms, pid).into_iter().chain(own)
 }
 
 fn histogram(pid: u32, ms: u64) -> event::Histogram {
