@@ -184,7 +184,7 @@ impl Cpus {
 
     /// The place of a CPU's queue.
     fn place(&mut self, names: &mut Names, cpu: u32) -> PlaceId {
-        let known = &mut self.cpu(cpu).place;
+        let known = &mut self.cpu(cpu).0.place;
         *known.get_or_insert_with(|| names.place(&format!("cpu{cpu}")))
     }
 }

@@ -128,9 +128,8 @@ impl Links {
         }
     }
 
-    /// Forgets the links through which the target neither sent nor waited and nobody sent of late: those of containers that ended. Then the
-    /// slices that are kept are charged to nobody, and say nothing of others. A look at all costs much, and soon after one there are few
-    /// more of them.
+    /// Forgets the links through which the target neither sent nor waited, and nobody has sent for long: those of containers that ended.
+    /// Nothing is charged for them. A look at all costs much, and soon after one there are few more of them.
     fn forget_strange(&mut self, now: u64) {
         let begin = now.saturating_sub(LEAST_SLICES as u64);
         if begin < self.looked {

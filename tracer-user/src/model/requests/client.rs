@@ -56,7 +56,7 @@ pub(crate) struct Clients {
     pub(in crate::model) addresses: Addresses,
     processes: BTreeSet<ProcessId>,
     /// Bytes that each process sent to the clients at each address.
-    sent: HashMap<(ProcessId, AddressId), u64>,
+    sent: BTreeMap<(ProcessId, AddressId), u64>,
     /// Spans of each thread, in order and apart from each other.
     spans: HashMap<u32, VecDeque<Span>>,
     /// How long requests of others stood behind those of each client, ns.
@@ -121,12 +121,11 @@ impl Clients {
 
     /// A process of the target sent to a caller. What further processes and callers got is nobody's in particular.
     pub(super) fn sent(&mut self, names: &mut Names, pid: u32, caller: Caller, bytes: u64) {
-        if let Caller::From(address) = caller {
-            let key = (names.processes.id(pid), address);
-            if self.sent.len() < MOST_SENT || self.sent.contains_key(&key) {
-                let sum = self.sent.entry(key).or_default();
-                *sum = sum.saturating_add(bytes);
-            }
+        let Caller::From(address) = caller else { return };
+        let key = (names.processes.id(pid), address);
+        if self.sent.len() < MOST_SENT || self.sent.contains_key(&key) {
+            let sum = self.sent.entry(key).or_default();
+            *sum = sum.saturating_add(bytes);
         }
     }
 
@@ -387,8 +386,6 @@ impl Requests {
             let clients = sent.entry(process).or_default();
             clients.push((Client::Address(address), *bytes));
         }
-        sent.values_mut()
-            .for_each(|clients| clients.sort_unstable());
         sent
     }
 
