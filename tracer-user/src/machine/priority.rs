@@ -90,11 +90,11 @@ const MOST_LOCKED: u64 = 48 << 20;
 /// Once enough is locked, what is allocated from then on is not. Returns whether that is so: then it need not be called again.
 #[must_use]
 pub(crate) fn lock_no_more() -> bool {
-    if !Capability::IpcLock.is_effective() {
-        return true;
-    }
     if proc::self_rss_bytes() < MOST_LOCKED {
         return false;
+    }
+    if !Capability::IpcLock.is_effective() {
+        return true;
     }
     // SAFETY: no pointers. Without `MCL_FUTURE` what is mapped now stays locked, and what is mapped later is not (mlockall(2);
     // `apply_mlockall_flags` of mm/mlock.c, 4.4 to 7.2). If the kernel refuses, all stays as it is.
