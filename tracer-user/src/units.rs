@@ -226,6 +226,9 @@ mod tests {
         );
         assert_eq!(escape_terminal("größe 日本"), "größe 日本");
         assert_eq!(folded_frame("a;b\nc"), "a:b\\x0ac");
-        assert_eq!(escape_terminal("a\u{fffe}\u{e0041}"), "a\\u{fffe}\\u{e0041}");
+        assert_eq!(
+            escape_terminal("a\u{fffe}\u{e0041}"),
+            "a\\u{fffe}\\u{e0041}"
+        );
     }
 }

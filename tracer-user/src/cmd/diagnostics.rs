@@ -41,7 +41,8 @@ pub(super) fn begin(verbose: u8) {
 
 /// Shows an error, whatever the filter is.
 pub(super) fn say(text: &str) {
-    text.lines().for_each(|line| show(&format!("tracer: {line}")));
+    text.lines()
+        .for_each(|line| show(&format!("tracer: {line}")));
 }
 
 /// Shows a line that comes whatever the filter is. Nobody may be there to read it.

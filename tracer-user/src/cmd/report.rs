@@ -46,7 +46,10 @@ pub(crate) fn run(args: &ReportArgs) -> Result<ExitCode> {
     match &cut {
         Some(error) if admitted == 0 => bail!("{}: {error:#}", args.file.display()),
         None if admitted == 0 && !refused.is_empty() => {
-            bail!("{}: it has no event that a kernel sends", args.file.display())
+            bail!(
+                "{}: it has no event that a kernel sends",
+                args.file.display()
+            )
         }
         _ => {}
     }
@@ -108,11 +111,7 @@ mod tests {
             ..Start::default()
         };
         let exit = |ns| Event::Exit(Exit { ns, pid: 7 });
-        let events = [
-            Event::Start(Box::new(start)),
-            exit(u64::MAX),
-            exit(2000),
-        ];
+        let events = [Event::Start(Box::new(start)), exit(u64::MAX), exit(2000)];
         let folded = fold(events.into_iter().map(Ok), &Resident::open());
         assert_eq!(folded.admitted, 2);
         assert!(folded.cut.is_none());

@@ -327,10 +327,7 @@ mod tests {
         let exit = |ns| Event::Exit(Exit { ns, pid: 7 });
         let young = T0 + 2000 * S;
         assert!(refused([exit(young), exit(young - 600 * S)]).is_empty());
-        assert_eq!(
-            refused([exit(young), exit(young - 601 * S)]),
-            once("order")
-        );
+        assert_eq!(refused([exit(young), exit(young - 601 * S)]), once("order"));
         // The sum of a slice comes when the next one begins, however late that is.
         let link = Event::Link(event::Link {
             ns: T0,

@@ -201,7 +201,11 @@ mod tests {
     fn a_kind_is_a_name_and_the_names_of_those_that_started_it() {
         let (mut alike, mut all) = (Alike::default(), Vec::new());
         all.extend([process("cron", None), process("sshd", None)]);
-        all.extend([process("sh", Some(0)), process("sh", Some(0)), process("sh", Some(1))]);
+        all.extend([
+            process("sh", Some(0)),
+            process("sh", Some(0)),
+            process("sh", Some(1)),
+        ]);
         for shell in 2..5 {
             all.push(process("gzip", Some(shell)));
         }

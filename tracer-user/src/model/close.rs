@@ -59,7 +59,9 @@ impl Model {
         let (wall_ns, unaccounted_ns) = self.threads.lifetimes(end_ns);
         let facts = &mut self.facts;
         let targets = facts.start.targets.iter();
-        let targets = targets.map(|pid| self.names.processes.target(*pid)).collect();
+        let targets = targets
+            .map(|pid| self.names.processes.target(*pid))
+            .collect();
         if !self.followed.is_empty() {
             facts.interrupted = event::Interrupted::default();
         }

@@ -209,7 +209,11 @@ impl Ledger {
             Entry::Indirect(class) => add_ns(&mut slot.indirect, class, ns),
             Entry::Charge(key, estimated) => new = add_to(&mut slot.charges, key, ns, estimated),
             Entry::ServedRequests(asker, class) => {
-                add_ns(&mut slot.served.entry(asker).or_default().requests, class, ns);
+                add_ns(
+                    &mut slot.served.entry(asker).or_default().requests,
+                    class,
+                    ns,
+                );
             }
             Entry::ServedCharge(asker, key, estimated) => {
                 let part = slot.served.entry(asker).or_default();

@@ -13,9 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     CHUNK_HEADER, CONTINUES, END, EVENTS, HEADER, LONGEST_PAYLOAD, MAGIC, OLDEST, PACKED, STANDING,
-    VERSION,
-    files::before,
-    packed::unpack,
+    VERSION, files::before, packed::unpack,
 };
 
 /// The events of a recording, in the order in which they were pushed. Input that is cut off or corrupt gives everything before the damage,

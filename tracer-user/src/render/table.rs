@@ -95,7 +95,11 @@ pub(super) fn wrap(text: &str, first: &str, rest: &str) -> Vec<String> {
             }
             if is_empty {
                 // A line has room for one character at least, or a word would never end.
-                let (head, tail) = if head.is_empty() { split_at(word, 1) } else { (head, tail) };
+                let (head, tail) = if head.is_empty() {
+                    split_at(word, 1)
+                } else {
+                    (head, tail)
+                };
                 line.push_str(head);
                 word = tail;
             }
@@ -109,7 +113,10 @@ pub(super) fn wrap(text: &str, first: &str, rest: &str) -> Vec<String> {
 
 /// The first characters of a word and the others. It looks no further, so that a word of megabytes is broken in one pass.
 fn split_at(word: &str, chars: usize) -> (&str, &str) {
-    let at = word.char_indices().nth(chars).map_or(word.len(), |(at, _)| at);
+    let at = word
+        .char_indices()
+        .nth(chars)
+        .map_or(word.len(), |(at, _)| at);
     word.split_at(at)
 }
 

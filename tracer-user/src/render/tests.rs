@@ -115,7 +115,10 @@ const HOSTILE: [&str; 16] = [
 /// What no output may have: a terminal obeys it, it turns the text, or it is no character.
 fn is_harmful(c: char) -> bool {
     let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}');
-    let is_none = matches!(c, '\u{fdd0}'..='\u{fdef}' | '\u{fffe}' | '\u{ffff}' | '\u{10ffff}');
+    let is_none = matches!(
+        c,
+        '\u{fdd0}'..='\u{fdef}' | '\u{fffe}' | '\u{ffff}' | '\u{10ffff}'
+    );
     (c.is_control() && c != '\n') || turns || is_none || matches!(c, '\u{e0000}'..='\u{e007f}')
 }
 

@@ -173,7 +173,13 @@ fn step(random: &mut Random) -> Vec<Event> {
     let (stack, cpu) = (random.below(7), random.below(3) as u32);
     vec![
         receive(tid, socket, begin, begin),
-        Event::Wait(asleep(tid, begin, end, random.below(end - begin + 1), stack)),
+        Event::Wait(asleep(
+            tid,
+            begin,
+            end,
+            random.below(end - begin + 1),
+            stack,
+        )),
         slice(cpu, 200 + random.below(2) as u32, begin, end),
         sent(tid, begin, random.below(9000), random.below(3) as u32),
         send(tid, socket, end),
@@ -222,9 +228,7 @@ fn leaves(value: &Value) -> u64 {
 /// Changes the leaf behind so many others.
 fn change(random: &mut Random, value: &mut Value, left: &mut u64) {
     match value {
-        Value::Array(items) => items
-            .iter_mut()
-            .for_each(|item| change(random, item, left)),
+        Value::Array(items) => items.iter_mut().for_each(|item| change(random, item, left)),
         Value::Object(fields) => fields
             .values_mut()
             .for_each(|field| change(random, field, left)),

@@ -244,7 +244,10 @@ impl Disks {
     /// All requests that were in flight beside one have completed this long after its end, ns.
     fn lag(&self) -> u64 {
         let longest = self.disks.values().map(|disk| disk.longest_ns).max();
-        longest.unwrap_or(0).saturating_mul(2).clamp(SETTLE_NS, SETTLE_AT_MOST_NS)
+        longest
+            .unwrap_or(0)
+            .saturating_mul(2)
+            .clamp(SETTLE_NS, SETTLE_AT_MOST_NS)
     }
 
     /// Judges the first waits, as long as they are `due`.

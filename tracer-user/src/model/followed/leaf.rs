@@ -104,9 +104,7 @@ impl Leaf {
 pub(in crate::model) fn leaf(names: &mut Names, who: Who, books: Books) -> Leaf {
     let mut known = names.processes.by_start();
     let others = books.processes.iter();
-    let ids: Vec<ProcessId> = others
-        .map(|other| same(names, &mut known, other))
-        .collect();
+    let ids: Vec<ProcessId> = others.map(|other| same(names, &mut known, other)).collect();
     let places: Vec<PlaceId> = books.places.iter().map(|name| names.place(name)).collect();
     let mut bins = books.bins;
     for charge in bins.iter_mut().flat_map(|bin| &mut bin.charges) {
@@ -149,9 +147,7 @@ fn same(
             ..other.clone()
         })
     };
-    *known
-        .entry((other.pid, other.start_ns))
-        .or_insert_with(new)
+    *known.entry((other.pid, other.start_ns)).or_insert_with(new)
 }
 
 #[cfg(test)]

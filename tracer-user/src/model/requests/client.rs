@@ -121,7 +121,9 @@ impl Clients {
 
     /// A process of the target sent to a caller. What further processes and callers got is nobody's in particular.
     pub(super) fn sent(&mut self, names: &mut Names, pid: u32, caller: Caller, bytes: u64) {
-        let Caller::From(address) = caller else { return };
+        let Caller::From(address) = caller else {
+            return;
+        };
         let key = (names.processes.id(pid), address);
         if self.sent.len() < MOST_SENT || self.sent.contains_key(&key) {
             let sum = self.sent.entry(key).or_default();

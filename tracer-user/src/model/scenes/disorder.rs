@@ -35,7 +35,12 @@ fn asleep_beside(stack_id: u64, found: impl IntoIterator<Item = Event>) -> Books
 
 #[test]
 fn sights_of_a_lock_that_are_not_in_order_of_time_cover_no_time_twice() {
-    let sights = [seen(900, TAR), seen(300, RSYNC), seen(600, TAR), seen(200, RSYNC)];
+    let sights = [
+        seen(900, TAR),
+        seen(300, RSYNC),
+        seen(600, TAR),
+        seen(200, RSYNC),
+    ];
     let books = asleep_beside(FUTEX, sights);
     assert_eq!(threads(&books, Class::Lock), 900);
 }
@@ -62,7 +67,10 @@ fn a_disk_that_lies_on_itself_has_one_layer() {
             dev: 8,
             ..io(KWORKER, 100 + 10 * i, 150 + 10 * i, 4096)
         };
-        [read(KWORKER, 100 + 10 * i, 150 + 10 * i, 4096), Event::Io(below)]
+        [
+            read(KWORKER, 100 + 10 * i, 150 + 10 * i, 4096),
+            Event::Io(below),
+        ]
     });
     let own = [read(SERVER, 100, 1_000, 4096)];
     let found = [circle(7, 8), circle(8, 7)].into_iter();

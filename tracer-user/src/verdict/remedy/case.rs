@@ -163,7 +163,8 @@ impl<'a> Case<'a> {
 
     /// Does most of what it moved there go through the page cache, to be written back by the kernel?
     pub(super) fn writes_back(&self) -> bool {
-        self.written().saturating_mul(2) > self.moved() && !self.standings().any(|standing| standing.unbuffered)
+        self.written().saturating_mul(2) > self.moved()
+            && !self.standings().any(|standing| standing.unbuffered)
     }
 
     /// Half of what the members moved there, bytes per second; `None` if that is not known.
