@@ -73,6 +73,9 @@ pub struct AttachArgs {
     /// Write a recording
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
+    /// Keep the newest part of the recording, in FILE and FILE.old: 1G by default, less where that is over a tenth of the free space
+    #[arg(long, value_name = "SIZE", value_parser = size, requires = "record")]
+    pub max_size: Option<u64>,
     /// Where the answer goes.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -155,6 +158,29 @@ pub struct DoctorArgs {
 /// Longest time that makes sense: a day.
 const LONGEST: Duration = Duration::from_secs(86_400);
 
+/// Smallest size of a recording: the facts at attach alone may take a megabyte, and there are two files.
+const LEAST_SIZE: u64 = 16 << 20;
+
+/// Parses `64M`, `1G`, in bytes.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit = match unit {
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        "T" => 40,
+        _ => return Err(format!("`{text}` is no size: write 64M or 1G")),
+    };
+    let bytes = number.parse::<u64>().ok();
+    let bytes = bytes.and_then(|number| number.checked_mul(1 << unit));
+    bytes
+        .filter(|bytes| *bytes >= LEAST_SIZE)
+        .ok_or_else(|| "a recording needs 16M at least".to_owned())
+}
+
 /// Parses `500ms`, `10s`, `2m`, `1h`; a bare number is seconds.
 fn duration(text: &str) -> Result<Duration, String> {
     let digits = text
@@ -219,6 +245,15 @@ mod tests {
         assert_eq!(duration("1.5m"), Ok(Duration::from_secs(90)));
         for wrong in ["", "s", "10x", "0s", "-1s", "9999h", "1e3s"] {
             assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_read_as_people_write_them() {
+        assert_eq!(size("64M"), Ok(64 << 20));
+        assert_eq!(size("2G"), Ok(2 << 30));
+        for wrong in ["", "G", "1.5G", "64", "1K", "15M", "-1G", "99999999999T"] {
+            assert!(size(wrong).is_err(), "{wrong}");
         }
     }
 

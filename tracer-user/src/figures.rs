@@ -34,6 +34,35 @@ impl Histogram {
     pub fn is(&self, family: Family) -> bool {
         self.family == family as u32
     }
+
+    /// Adds the values of another process: all histograms have the same buckets.
+    pub(crate) fn absorb(&mut self, other: &Self) {
+        if self.count == 0 && self.held_ns == 0 {
+            return self.clone_from(other);
+        }
+        self.ns = self.ns.max(other.ns);
+        self.count = self.count.saturating_add(other.count);
+        self.zero_count = self.zero_count.saturating_add(other.zero_count);
+        self.sum_ns = self.sum_ns.saturating_add(other.sum_ns);
+        self.max_ns = self.max_ns.max(other.max_ns);
+        self.held_ns = self.held_ns.saturating_add(other.held_ns);
+        if other.buckets.is_empty() {
+            return;
+        }
+        if self.buckets.is_empty() {
+            self.first = other.first;
+        }
+        let first = self.first.min(other.first);
+        let before = (self.first - first) as usize;
+        drop(self.buckets.splice(0..0, std::iter::repeat_n(0, before)));
+        self.first = first;
+        let from = (other.first - first) as usize;
+        let length = self.buckets.len().max(from + other.buckets.len());
+        self.buckets.resize(length, 0);
+        for (sum, count) in self.buckets[from..].iter_mut().zip(&other.buckets) {
+            *sum = sum.saturating_add(*count);
+        }
+    }
 }
 
 /// A source of interrupts: it runs in nobody's name.
@@ -71,4 +100,37 @@ pub struct Siblings {
     pub target_ns: u64,
     /// The part of `target_ns` in which the sibling ran another process, ns.
     pub beside_ns: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn histogram(first: u32, buckets: &[u32]) -> Histogram {
+        Histogram {
+            count: buckets.iter().copied().map(u64::from).sum(),
+            max_ns: u64::from(first),
+            held_ns: 10,
+            first,
+            buckets: buckets.to_vec(),
+            ..Histogram::default()
+        }
+    }
+
+    #[test]
+    fn histograms_add_up_bucket_by_bucket() {
+        let sum = |mut one: Histogram, other: &Histogram| {
+            one.absorb(other);
+            (one.first, one.buckets, one.count, one.held_ns)
+        };
+        let (low, high) = (histogram(3, &[1, 2]), histogram(6, &[5]));
+        let both = (3, vec![1, 2, 0, 5], 8, 20);
+        assert_eq!(sum(low.clone(), &high), both);
+        assert_eq!(sum(high.clone(), &low), both);
+        assert_eq!(sum(high.clone(), &high), (6, vec![10], 10, 20));
+        assert_eq!(sum(Histogram::default(), &high), (6, vec![5], 5, 10));
+        let none = histogram(0, &[]);
+        assert_eq!(sum(none.clone(), &high), (6, vec![5], 5, 20));
+        assert_eq!(sum(high, &none), (6, vec![5], 5, 20));
+    }
 }

@@ -6,6 +6,7 @@
 //! - `machine` facts about this machine from `/proc`, `/sys` and netlink
 //! - `kernel` all code that names aya: BTF, features, loading, attaching, reading
 //! - `session` one trace: its window, and the searches beside it
+//! - [`gate`] refuses events that no kernel sends, before they reach the model
 //! - [`model`] a pure fold of events into books: the waits of each thread, and the processes that held the resource
 //! - [`figures`] figures that events and books both carry, so that a verdict names no event
 //! - [`verdict`] from books to an answer; the thresholds, each with its reason
@@ -23,6 +24,7 @@ pub mod event;
 pub mod figures;
 pub mod file_system;
 mod functions;
+pub mod gate;
 mod kernel;
 pub mod loss;
 mod machine;

@@ -6,19 +6,27 @@
 use std::{
     env,
     ffi::{OsStr, OsString},
-    fs::{self, File, OpenOptions},
+    fs::{self, File, Metadata, OpenOptions},
     io::{self, ErrorKind},
     os::{
-        fd::{FromRawFd as _, RawFd},
+        fd::{AsRawFd as _, FromRawFd as _, RawFd},
         unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, fchown},
     },
     path::{Path, PathBuf},
+    sync::Arc,
 };
+
+use crate::machine::capability::Capability;
+
+/// To create files in a folder of somebody else, and to give them their names.
+pub(crate) const FOREIGN_FOLDERS: [Capability; 2] = [Capability::DacOverride, Capability::Fowner];
 
 /// For the owner alone, to read and to write.
 const MODE: u32 = 0o600;
 /// A folder in which its owner may create files.
 const WRITABLE: u32 = 0o300;
+/// The open files of this process. A path through the descriptor of a folder leads to that folder, wherever it lies by then.
+const OPEN_FILES: &str = "/proc/self/fd";
 
 /// The name of a new file, which it has not taken yet. Until then it lies beside. Dropped before that, the file is removed.
 #[derive(Debug, Default)]
@@ -29,7 +37,22 @@ struct Waiting {
     /// Where the file lies.
     part: PathBuf,
     name: PathBuf,
+    /// The folder in which both lie, if it is held open: the paths lead through its descriptor.
+    folder: Option<Arc<File>>,
+    /// The file that has the name until then, if that is to be kept.
+    before: Option<Before>,
 }
+
+/// A file that gives its name to the next one.
+#[derive(Debug)]
+struct Before {
+    /// Its own from then on.
+    name: PathBuf,
+    identity: Identity,
+}
+
+/// Device and inode of a file.
+type Identity = (u64, u64);
 
 impl Name {
     /// Gives the file its name, in place of an older file. Once is enough. What is no file (a pipe, a terminal) has its name already.
@@ -37,20 +60,46 @@ impl Name {
     /// # Errors
     /// If the folder refuses it.
     pub(crate) fn take(&mut self) -> io::Result<()> {
-        if let Some(Waiting { part, name }) = &self.0 {
-            fs::rename(part, name).map_err(explain)?;
-            self.0 = None;
+        let Some(waiting) = &self.0 else {
+            return Ok(());
+        };
+        let Waiting { part, name, .. } = waiting;
+        let before = match &waiting.before {
+            Some(before) => before.give_up(name)?,
+            None => None,
+        };
+        if let Err(error) = fs::rename(part, name) {
+            // Then the name stays with the one that had it.
+            if let Some(before) = before {
+                let _ = fs::rename(before, name);
+            }
+            return Err(explain(error));
         }
+        self.0 = None;
         Ok(())
+    }
+
+    /// The capabilities that it takes to create the next file of this name like this one. None, if it has its name already.
+    pub(crate) fn needs(&self) -> Vec<Capability> {
+        let mut needed = Vec::new();
+        if self.is_in_foreign_folder() {
+            needed.extend(FOREIGN_FOLDERS);
+        }
+        if self.0.is_some() && caller().is_some() {
+            needed.push(Capability::Chown);
+        }
+        needed
     }
 
     /// Is it in a folder of somebody else, so that taking it needs a capability?
     pub(crate) fn is_in_foreign_folder(&self) -> bool {
-        let Some(Waiting { name, .. }) = &self.0 else {
+        let Some(waiting) = &self.0 else {
             return false;
         };
-        let folder = name.parent().filter(|folder| *folder != Path::new(""));
-        let folder = fs::metadata(folder.unwrap_or(Path::new(".")));
+        let folder = match &waiting.folder {
+            Some(folder) => folder.metadata(),
+            None => fs::metadata(folder_of(&waiting.name)),
+        };
         // SAFETY: takes nothing, and cannot fail.
         let own = unsafe { libc::geteuid() };
         !folder.is_ok_and(|folder| folder.uid() == own && folder.mode() & WRITABLE == WRITABLE)
@@ -64,6 +113,95 @@ impl Drop for Name {
             let _ = fs::remove_file(part);
         }
     }
+}
+
+impl Before {
+    /// Takes the name away from the file, which gets its own, in place of an older file. Returns that, unless the file was moved away.
+    fn give_up(&self, name: &Path) -> io::Result<Option<&Path>> {
+        match fs::symlink_metadata(name) {
+            Ok(found) if identity(&found) == self.identity => {
+                fs::rename(name, &self.name).map_err(explain)?;
+                Ok(Some(&self.name))
+            }
+            Ok(_) => refuse("another file has this name by now"),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(explain(error)),
+        }
+    }
+}
+
+fn identity(found: &Metadata) -> Identity {
+    (found.dev(), found.ino())
+}
+
+/// Where files of one name are created, one after the other. Its folder is held open: somebody else may own it or one above, and could
+/// make its path lead elsewhere while the tracer has capabilities.
+#[derive(Debug)]
+pub(crate) struct Place {
+    folder: Option<Arc<File>>,
+    path: PathBuf,
+}
+
+impl Place {
+    /// The place of this file.
+    ///
+    /// # Errors
+    /// If its folder is not there. The error says what to do.
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
+        let Some(name) = path.file_name() else {
+            // No file can be created there, and whoever tries is told why.
+            let path = path.to_owned();
+            return Ok(Self { folder: None, path });
+        };
+        let folder = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_PATH | libc::O_DIRECTORY)
+            .open(folder_of(path))
+            .map_err(explain)?;
+        let path = Path::new(OPEN_FILES).join(folder.as_raw_fd().to_string());
+        Ok(Self {
+            path: path.join(name),
+            folder: Some(Arc::new(folder)),
+        })
+    }
+
+    /// The first file, by [`create`].
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn first(&self) -> io::Result<(File, Name)> {
+        let (file, name) = create(&self.path)?;
+        Ok((file, self.held(name)))
+    }
+
+    /// The next file. When it takes the name, the file before gets `aside` for its own.
+    ///
+    /// # Errors
+    /// If the folder refuses it.
+    pub(crate) fn next(&self, before: &Metadata, aside: &OsStr) -> io::Result<(File, Name)> {
+        let (file, mut name) = beside(&self.path)?;
+        if let Some(waiting) = &mut name.0 {
+            waiting.before = Some(Before {
+                name: self.path.with_file_name(aside),
+                identity: identity(before),
+            });
+        }
+        Ok((file, self.held(name)))
+    }
+
+    /// As long as the name is to be taken, its path must lead to the folder.
+    fn held(&self, mut name: Name) -> Name {
+        if let Some(waiting) = &mut name.0 {
+            waiting.folder.clone_from(&self.folder);
+        }
+        name
+    }
+}
+
+/// The folder in which a file lies.
+fn folder_of(path: &Path) -> &Path {
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    folder.unwrap_or(Path::new("."))
 }
 
 /// Opens a file to be written from its beginning. An older file of this name stays as it is until the new one takes the name. A pipe, a
@@ -106,6 +244,8 @@ fn beside(path: &Path) -> io::Result<(File, Name)> {
     let name = Name(Some(Waiting {
         part,
         name: path.to_owned(),
+        folder: None,
+        before: None,
     }));
     if let Some((uid, gid)) = caller() {
         // Some file systems know no owners: there the file stays as private as they keep it.
@@ -135,14 +275,14 @@ fn part_of(path: &Path) -> PathBuf {
 fn descriptor(path: &Path) -> Option<RawFd> {
     let folder = fs::canonicalize(path.parent()?).ok()?;
     let number = |name: &OsStr| name.to_str()?.parse().ok();
-    if fs::canonicalize("/proc/self/fd").is_ok_and(|own| own == folder) {
+    if fs::canonicalize(OPEN_FILES).is_ok_and(|own| own == folder) {
         return number(path.file_name()?);
     }
     if folder != Path::new("/dev") {
         return None;
     }
     let target = fs::read_link(path).ok()?;
-    number(target.strip_prefix("/proc/self/fd").ok()?.as_os_str())
+    number(target.strip_prefix(OPEN_FILES).ok()?.as_os_str())
 }
 
 fn duplicate(fd: RawFd) -> io::Result<File> {

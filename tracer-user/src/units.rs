@@ -122,32 +122,63 @@ pub fn plural(number: u64, noun: &str) -> String {
 
 /// Does the character turn the direction of writing (Unicode TR9), or break the line?
 fn turns_or_breaks(c: char) -> bool {
-    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}')
 }
 
-/// Text from outside, safe on a terminal. Control characters (C0, C1, DEL) and those that turn the direction of writing become
-/// escapes. Everything else, other scripts included, stays.
+/// Is it no character at all (Unicode 23.7), which XML forbids, or a tag that nobody sees?
+fn is_invisible(c: char) -> bool {
+    let no_character = (c as u32 & 0xfffe) == 0xfffe || matches!(c, '\u{fdd0}'..='\u{fdef}');
+    no_character || matches!(c, '\u{e0000}'..='\u{e007f}')
+}
+
+/// Where a text from outside is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// A terminal, or a file for people: also the texts of an SVG, in which the drawing library escapes the markup.
+    People,
+    /// A frame of folded stacks, of a flame graph too.
+    Folded,
+    /// A whole JSON document. Programs read the same texts as before.
+    Json,
+}
+
+/// Text from outside (a name, a command line, a path, an address), safe in an output. Control characters (C0, C1, DEL), those that turn
+/// the direction of writing, and those that are none become escapes. Everything else, other scripts included, stays. Every output
+/// passes through here.
 #[must_use]
-pub fn escape_terminal(text: &str) -> String {
+pub fn outside(text: &str, output: Output) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() || turns_or_breaks(c) {
-            let _ = if (c as u32) < 0x100 {
-                write!(safe, "\\x{:02x}", c as u32)
-            } else {
-                write!(safe, "\\u{{{:x}}}", c as u32)
-            };
-        } else {
-            safe.push(c);
+        match (c, output) {
+            // Between values. Within one it is escaped already.
+            ('\n', Output::Json) => safe.push(c),
+            (';', Output::Folded) => safe.push(':'),
+            _ if !c.is_control() && !turns_or_breaks(c) && !is_invisible(c) => safe.push(c),
+            (_, Output::Json) => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    let _ = write!(safe, "\\u{unit:04x}");
+                }
+            }
+            _ if (c as u32) < 0x100 => _ = write!(safe, "\\x{:02x}", c as u32),
+            _ => _ = write!(safe, "\\u{{{:x}}}", c as u32),
         }
     }
     safe
 }
 
+/// Text from outside, safe on a terminal.
+#[must_use]
+pub fn escape_terminal(text: &str) -> String {
+    outside(text, Output::People)
+}
+
+/// Characters of a frame. The longest name of a kernel function has 511 (`KSYM_NAME_LEN`).
+const FRAME: usize = 511;
+
 /// A frame of folded text: no separator, no line break, and nothing that a terminal obeys.
 #[must_use]
 pub fn folded_frame(text: &str) -> String {
-    escape_terminal(text).replace(';', ":")
+    outside(&shorten(text, FRAME), Output::Folded)
 }
 
 #[cfg(test)]
@@ -195,5 +226,9 @@ mod tests {
         );
         assert_eq!(escape_terminal("größe 日本"), "größe 日本");
         assert_eq!(folded_frame("a;b\nc"), "a:b\\x0ac");
+        assert_eq!(
+            escape_terminal("a\u{fffe}\u{e0041}"),
+            "a\\u{fffe}\\u{e0041}"
+        );
     }
 }

@@ -17,8 +17,8 @@ pub(super) fn blame(books: &Books) -> Vec<Blame> {
         let sum = sums
             .entry((charge.resource, charge.place, charge.holder))
             .or_default();
-        sum.0 += charge.ns;
-        sum.1 += charge.estimated_ns;
+        sum.0 = sum.0.saturating_add(charge.ns);
+        sum.1 = sum.1.saturating_add(charge.estimated_ns);
     }
     let charged = sums.into_iter().filter(|(_, (ns, _))| *ns > 0);
     let mut rows: Vec<Blame> = charged.map(|(key, sums)| row(books, key, sums)).collect();
@@ -31,9 +31,10 @@ pub(super) fn blame(books: &Books) -> Vec<Blame> {
 
 /// Waiting time per resource that is charged to nobody, ns.
 pub(super) fn unattributed(books: &Books) -> BTreeMap<Resource, u64> {
-    let mut sums = BTreeMap::new();
+    let mut sums: BTreeMap<Resource, u64> = BTreeMap::new();
     for charge in charges(books).filter(|charge| charge.holder == Holder::Nobody) {
-        *sums.entry(charge.resource).or_default() += charge.ns;
+        let sum = sums.entry(charge.resource).or_default();
+        *sum = sum.saturating_add(charge.ns);
     }
     sums
 }
@@ -84,7 +85,7 @@ fn row(
         ns,
         ios: held.map(|held| held.ios),
         bytes: held.map(|held| held.bytes),
-        estimated: lost(books) || 2 * estimated_ns > ns,
+        estimated: lost(books) || estimated_ns.saturating_mul(2) > ns,
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) fn flame(books: &Books, target: &Target, verdict: &Verdict) -> Flame 
             accused: false,
             ns: 0,
         });
-        stack.ns += line.ns;
+        stack.ns = stack.ns.saturating_add(line.ns);
         if let (Some(resource), Holder::Process(id)) = (line.class.resource(), line.holder) {
             stack.accused |= accused.contains(&(resource, id));
         }

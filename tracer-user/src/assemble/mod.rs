@@ -3,6 +3,7 @@
 mod blame;
 mod flame;
 mod flights;
+mod folded;
 mod head_of_line;
 mod interrupted;
 mod latency;
@@ -239,7 +240,7 @@ fn threads(books: &Books) -> Threads {
 }
 
 /// Lines of evidence: the kernel's, failed disk requests, those for which no thread slept, what open requests hang in, timers, who waits
-/// in a database, behind whom requests stood, interrupts, then the reasons for low confidence.
+/// in a database, behind whom requests stood, interrupts, the reasons for low confidence, then what is kept in coarser sums.
 fn evidence(books: &Books, verdict: &verdict::Verdict) -> Vec<String> {
     let said = books.end.evidence.iter().cloned();
     let refused = books.failed.iter().map(|(place, times)| {
@@ -264,6 +265,7 @@ fn evidence(books: &Books, verdict: &verdict::Verdict) -> Vec<String> {
         .chain(head_of_line::line(books))
         .chain(interrupted)
         .chain(doubts)
+        .chain(folded::line(books))
         .collect()
 }
 
@@ -282,16 +284,17 @@ fn losses(books: &Books) -> Losses {
         maps: books.end.map_losses.iter().cloned().collect(),
         unreadable_stacks: books.unreadable_stacks,
         missing_probes: books.start.missing.iter().map(missing).collect(),
-        truncated: false,
+        ..Losses::default()
     }
 }
 
 fn cost(books: &Books) -> SelfCost {
-    let ran_ns = books.end.cpu_ns + books.end.kernel_ns.unwrap_or(0);
-    let lived_ns = books.start.attach_ns + books.window_ns();
+    let kernel_ns = books.end.kernel_ns.unwrap_or(0);
+    let ran_ns = books.end.cpu_ns.saturating_add(kernel_ns);
+    let lived_ns = books.start.attach_ns.saturating_add(books.window_ns());
     let cpus = u64::from(books.start.cpus.max(1));
     SelfCost {
-        machine_share: ran_ns as f64 / (lived_ns * cpus).max(1) as f64,
+        machine_share: ran_ns as f64 / lived_ns.saturating_mul(cpus).max(1) as f64,
         version: books.start.version.clone(),
         attach_ns: books.start.attach_ns,
         cpu_ns: books.end.cpu_ns,

@@ -11,17 +11,19 @@ use anyhow::{Context, Result};
 use tokio::runtime::Runtime;
 
 use super::{
+    diagnostics,
     output::{self, Files},
-    privileges, target,
+    privileges,
+    recorder::Recorder,
+    target,
 };
 use crate::{
     assemble,
     cli::AttachArgs,
     event::Event,
+    gate::Gated,
     kernel::load::{self, Loader},
     machine::{clocks::thread_cpu_time, priority},
-    model::Model,
-    recording::{Writer, Written},
     report::{Flame, Report},
     session::{Session, Settings, Signals, Stop},
     units,
@@ -35,8 +37,6 @@ const FIRST_SENTENCE: Duration = Duration::from_secs(3);
 /// The least time in the window before the first sentence, if attaching took long: fifteen slices of 100 ms.
 const FIRST_LOOK: Duration = Duration::from_millis(1500);
 
-/// Time between two flushes of a recording: if the tracer is killed, no more than this is lost.
-const FLUSH: Duration = Duration::from_secs(1);
 /// After a provisional sentence, rest 200 times the CPU time that it took. So the sentences cost at most 0.5 % of a CPU. The larger
 /// the books, the longer it takes to copy and close them.
 const SENTENCE_REST: u32 = 200;
@@ -54,20 +54,23 @@ pub(super) fn run(args: &AttachArgs) -> Result<ExitCode> {
     priority::begin();
     let settings = settings(args, begun)?;
     let files = Files::create(&args.output)?;
-    let writer = args.record.as_deref().map(Writer::create).transpose()?;
+    let create = |path| Recorder::create(path, args.max_size);
+    let recorder = args.record.as_deref().map(create).transpose()?;
     let runtime = event_loop()?;
     let session = match attach(&runtime, loader, settings) {
         Ok(session) => session,
         Err(error) => {
             // An older recording stays as it is.
-            writer.into_iter().for_each(Writer::give_up);
+            recorder.into_iter().for_each(Recorder::give_up);
             return Err(error);
         }
     };
     privileges::to_trace(&files);
-    let (stop, seen) = watch(&runtime, session, args, writer)?;
-    let (report, flame) = assemble::assemble(&seen.model.close());
-    deliver((args, files), stop, (&report, &flame), seen.writer)
+    let (stop, seen) = watch(&runtime, session, args, recorder)?;
+    let (books, refused) = seen.model.close();
+    let (mut report, flame) = assemble::assemble(&books);
+    report.losses.refused = refused;
+    deliver((args, files), stop, (&report, &flame), seen.recorder)
 }
 
 /// The settings of the trace, once the target is there and this process may trace it.
@@ -103,18 +106,17 @@ fn watch(
     runtime: &Runtime,
     session: Session,
     args: &AttachArgs,
-    mut writer: Option<Writer<Event>>,
+    mut recorder: Option<Recorder>,
 ) -> Result<(Stop, Watcher)> {
-    if let Some(writer) = &mut writer {
-        writer.take_name();
+    if let Some(recorder) = &mut recorder {
+        recorder.take_name();
     }
     let attended = std::io::stderr().is_terminal();
     let duration = args.duration.or((!attended).then_some(UNATTENDED));
-    eprintln!("{}", greeting(&session, duration));
+    diagnostics::show(&greeting(&session, duration));
     let mut watcher = Watcher {
-        model: Model::new(),
-        writer,
-        flushed: Instant::now(),
+        model: Gated::new(),
+        recorder,
         progress: Progress::new(args, attended),
     };
     let stop = runtime.block_on(session.run(duration, &mut |events, open| {
@@ -129,19 +131,21 @@ fn deliver(
     (args, files): (&AttachArgs, Files),
     stop: Stop,
     (report, flame): (&Report, &Flame),
-    writer: Option<Writer<Event>>,
+    recorder: Option<Recorder>,
 ) -> Result<ExitCode> {
     // Before the recording: its disk may be the one that is stalled.
     let reported = output::write(&args.output, files, report, flame);
-    let written = writer.map(Writer::finish);
+    let is_recorded = match (recorder, &args.record) {
+        (Some(recorder), Some(path)) => recorder.finish(path),
+        _ => true,
+    };
     reported?;
     if stop == Stop::TargetExited {
         log::warn!("the target exited; reported is what was seen until then");
     }
-    Ok(if recorded(args, written) {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
+    Ok(match is_recorded {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
     })
 }
 
@@ -150,39 +154,13 @@ fn greeting(session: &Session, duration: Option<Duration>) -> String {
         || "Ctrl-C to stop and report".to_owned(),
         |time| format!("{} s", time.as_secs_f64()),
     );
-    format!(
-        "tracing {} · {until}",
-        units::escape_terminal(session.description())
-    )
-}
-
-/// Reports the outcome of the recording.
-fn recorded(args: &AttachArgs, written: Option<Result<Written>>) -> bool {
-    let (Some(path), Some(written)) = (&args.record, written) else {
-        return true;
-    };
-    match written {
-        Ok(Written { dropped: 0, .. }) => true,
-        Ok(written) => {
-            log::warn!(
-                "{}: {} events did not fit: the disk was too slow",
-                path.display(),
-                written.dropped
-            );
-            true
-        }
-        Err(error) => {
-            eprintln!("tracer: cannot record to {}: {error:#}", path.display());
-            false
-        }
-    }
+    format!("tracing {} · {until}", session.description())
 }
 
 /// Takes the events: they go to the model and to the recording, and make the provisional sentence.
 struct Watcher {
-    model: Model,
-    writer: Option<Writer<Event>>,
-    flushed: Instant,
+    model: Gated,
+    recorder: Option<Recorder>,
     progress: Progress,
 }
 
@@ -190,15 +168,9 @@ impl Watcher {
     fn take(&mut self, events: &[Event], open: &mut dyn FnMut() -> Vec<Event>) {
         for event in events {
             self.model.apply(event);
-            if let Some(writer) = &mut self.writer {
-                writer.push(event);
-            }
         }
-        if let Some(writer) = &mut self.writer
-            && self.flushed.elapsed() >= FLUSH
-        {
-            writer.flush();
-            self.flushed = Instant::now();
+        if let Some(recorder) = &mut self.recorder {
+            recorder.take(events);
         }
         self.progress.look();
         if self.progress.is_due() {
@@ -239,14 +211,15 @@ impl Progress {
     }
 
     /// Begins to judge a copy of the books; copying was `begun` at that time. The first sentence is urgent, the others have time.
-    fn begin(&mut self, model: Model, begun: Instant) {
+    fn begin(&mut self, model: Gated, begun: Instant) {
         self.due = begun + self.interval;
         let (copied, is_first) = (begun.elapsed(), self.last.is_empty());
         let judge = move || {
             if !is_first {
                 priority::when_idle();
             }
-            let sentence = assemble::sentence(&model.close());
+            let (books, _) = model.close();
+            let sentence = assemble::sentence(&books);
             (sentence, copied + thread_cpu_time())
         };
         // Without a thread there is no sentence for now.
@@ -287,7 +260,7 @@ impl Progress {
 
     fn end(&self) {
         if self.attended && !self.last.is_empty() {
-            eprint!("\r\x1b[K");
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
         }
     }
 }

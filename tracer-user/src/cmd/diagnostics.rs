@@ -39,6 +39,17 @@ pub(super) fn begin(verbose: u8) {
         .init();
 }
 
+/// Shows an error, whatever the filter is.
+pub(super) fn say(text: &str) {
+    text.lines()
+        .for_each(|line| show(&format!("tracer: {line}")));
+}
+
+/// Shows a line that comes whatever the filter is. Nobody may be there to read it.
+pub(super) fn show(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{}", units::escape_terminal(line));
+}
+
 /// One line for people.
 fn line(record: &Record<'_>) -> String {
     let target = record.target();

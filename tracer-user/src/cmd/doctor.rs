@@ -14,6 +14,7 @@ use crate::{
         proc::{Queueing, queueing},
     },
     probes::{self, Need},
+    units::{Output, escape_terminal, outside},
 };
 
 /// The finding on one probe or one capability: is it there?
@@ -169,12 +170,15 @@ fn text(findings: &Findings, queues: &[Read], error: Option<&anyhow::Error>) -> 
         let _ = writeln!(
             text,
             "{state:8} {:22} {}",
-            read.queueing.interface,
-            read.says()
+            escape_terminal(&read.queueing.interface),
+            escape_terminal(&read.says())
         );
     }
     let _ = match error {
-        Some(error) => writeln!(text, "\ntracer cannot work here: {error:#}"),
+        Some(error) => {
+            let error = escape_terminal(&format!("{error:#}"));
+            writeln!(text, "\ntracer cannot work here: {error}")
+        }
         None if sees_all(findings, queues) => {
             writeln!(text, "\neverything can be seen on this machine")
         }
@@ -206,5 +210,5 @@ fn machine_readable(findings: &Findings, queues: &[Read], works: bool) -> Result
         "interfaces": interfaces, "capabilities": capabilities}),
     )?;
     text.push('\n');
-    Ok(text)
+    Ok(outside(&text, Output::Json))
 }

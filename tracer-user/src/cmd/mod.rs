@@ -6,6 +6,7 @@ mod doctor;
 mod man;
 mod output;
 mod privileges;
+mod recorder;
 mod report;
 mod target;
 
@@ -61,7 +62,7 @@ pub fn main() -> ExitCode {
     match run(cli.command) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("tracer: {error:#}");
+            diagnostics::say(&format!("{error:#}"));
             ExitCode::from(code_of(&error))
         }
     }

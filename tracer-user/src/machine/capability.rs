@@ -5,6 +5,8 @@ use std::{fs, io};
 /// A capability, with its number in `linux/capability.h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Capability {
+    /// To give files to others.
+    Chown = 0,
     /// To write in folders and to files of others.
     DacOverride = 1,
     /// To read files and folders of others.

@@ -60,8 +60,8 @@ pub(crate) fn begin() {
     }
 }
 
-/// Locks the memory in use, now and later. To be called as the window begins, once the memory that attaching took is given back.
-/// Returns a note for people if something was not possible.
+/// Locks the memory in use, now and later, until [`lock_no_more`]. To be called as the window begins, once the memory that attaching took
+/// is given back. Returns a note for people if something was not possible.
 #[must_use]
 pub(crate) fn hold() -> Option<&'static str> {
     let is_held = Capability::IpcLock.is_effective()
@@ -81,4 +81,23 @@ pub(crate) fn hold() -> Option<&'static str> {
             "cannot go first (nice) nor lock memory: on a busy machine the tracer waits like everybody",
         ),
     }
+}
+
+/// Resident memory from which on the growth is not locked, bytes. The program, the rings, and the books of an ordinary trace are below
+/// that. Where memory is short, the rest goes to the swap: locked memory of the tracer may not bring a server down.
+const MOST_LOCKED: u64 = 48 << 20;
+
+/// Once enough is locked, what is allocated from then on is not. Returns whether that is so: then it need not be called again.
+#[must_use]
+pub(crate) fn lock_no_more() -> bool {
+    if proc::self_rss_bytes() < MOST_LOCKED {
+        return false;
+    }
+    if !Capability::IpcLock.is_effective() {
+        return true;
+    }
+    // SAFETY: no pointers. Without `MCL_FUTURE` what is mapped now stays locked, and what is mapped later is not (mlockall(2);
+    // `apply_mlockall_flags` of mm/mlock.c, 4.4 to 7.2). If the kernel refuses, all stays as it is.
+    unsafe { libc::mlockall(libc::MCL_CURRENT | MCL_ONFAULT) };
+    true
 }

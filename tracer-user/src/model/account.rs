@@ -41,6 +41,9 @@ impl Charge {
     }
 }
 
+/// Lines of the flame graph, some 90 bytes each. Further ones have no stack: then the holder of a wait is known, and not its functions.
+const MOST_LINES: usize = 1 << 16;
+
 /// Frames of a line of the flame graph: class, place, holder, identity of the stack.
 pub(super) type FlameKey = (Class, Option<PlaceId>, Holder, u64);
 
@@ -49,6 +52,8 @@ pub(super) type FlameKey = (Class, Option<PlaceId>, Holder, u64);
 pub(super) struct Account {
     pub(super) ledger: Ledger,
     flame: HashMap<FlameKey, u64>,
+    /// Waits of which the flame graph leaves the stack out.
+    pub(super) without_stack: u64,
     causes: BTreeMap<(Resource, Cause), u64>,
     pub(super) held: BTreeMap<(Resource, Option<PlaceId>, Holder), Held>,
     pub(super) limits: Limits,
@@ -112,7 +117,8 @@ impl Account {
     fn split_memory(&mut self, waits: &[Charge]) {
         for wait in waits {
             let split = self.memory.split(wait);
-            *self.by_memory.entry(wait.resource).or_default() += split.others_ns;
+            let by_memory = self.by_memory.entry(wait.resource).or_default();
+            *by_memory = by_memory.saturating_add(split.others_ns);
             for (holder, ns) in split.parts {
                 self.book(Charge {
                     holder,
@@ -155,14 +161,21 @@ impl Account {
     /// Adds to the flame graph alone: the ledger has this wait under another key, or leaves it to nobody.
     #[inline]
     pub(super) fn burn_only(&mut self, frames: FlameKey, ns: u64) {
-        if ns > 0 {
-            *self.flame.entry(frames).or_default() += ns;
+        if ns == 0 {
+            return;
         }
+        let is_full = self.flame.len() >= MOST_LINES && !self.flame.contains_key(&frames);
+        let (class, place, holder, stack) = frames;
+        self.without_stack += u64::from(is_full);
+        let stack = if is_full { 0 } else { stack };
+        let sum = self.flame.entry((class, place, holder, stack)).or_default();
+        *sum = sum.saturating_add(ns);
     }
 
     /// A wait for a resource, or `ns` of it, had this cause.
     pub(super) fn caused(&mut self, resource: Resource, cause: Cause, ns: u64) {
-        *self.causes.entry((resource, cause)).or_default() += ns;
+        let sum = self.causes.entry((resource, cause)).or_default();
+        *sum = sum.saturating_add(ns);
     }
 
     /// A holder's totals at a place in the whole window, to be added to.
@@ -230,6 +243,19 @@ mod tests {
         account.burn_only((Class::Disk, None, Holder::Nobody, 0), 0);
         assert_eq!(account.take_flame(), [(FRAMES, 9)]);
         assert_eq!(in_ledger(account), [60]);
+    }
+
+    #[test]
+    fn lines_of_the_flame_graph_are_bounded_and_their_sum_is_not() {
+        let mut account = Account::default();
+        let all = 3 * MOST_LINES as u64;
+        for stack in 0..all {
+            account.burn_only((Class::Disk, None, Holder::Own, stack), 2);
+        }
+        assert!(account.flame.len() <= MOST_LINES);
+        assert_eq!(account.without_stack, all - MOST_LINES as u64);
+        let lines = account.take_flame();
+        assert_eq!(lines.iter().map(|(_, ns)| ns).sum::<u64>(), 2 * all);
     }
 
     #[test]

@@ -287,6 +287,22 @@ pub struct Flights {
     pub behind: BTreeMap<(PlaceId, Holder), u64>,
 }
 
+/// What is kept only in coarser sums, because there was too much of it: memory is bounded however long the window is. Nothing of it is
+/// missing in the ledgers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Folded {
+    /// Processes that share an entry with those of the same name, and how many such entries there are.
+    pub processes: (u64, u64),
+    /// How often something stood at a place that has no name of its own.
+    pub places: u64,
+    /// Waits of which the flame graph has no stack.
+    pub stacks: u64,
+    /// Connections that were forgotten while nothing was open on them.
+    pub connections: u64,
+    /// Waits behind softirqs that stay with these, because it was forgotten for whom they worked.
+    pub softirqs: u64,
+}
+
 /// A line of the flame graph: frames from the target outwards to the innermost function.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlameLine {
@@ -357,6 +373,8 @@ pub struct Books {
     pub thread_names: BTreeMap<u32, ArcStr>,
     /// Latest histogram of each process and family.
     pub histograms: Vec<(ProcessId, Histogram)>,
+    /// What is kept only in coarser sums.
+    pub folded: Folded,
     /// Flame graph.
     pub flame: Vec<FlameLine>,
     /// Causes seen by the model that are not holders, each with its time: (resource, cause, ns).
@@ -420,7 +438,7 @@ impl Books {
     pub fn budget(&self, ledger: impl Fn(&Bin) -> &Budget) -> Budget {
         self.bins.iter().fold([0; Class::COUNT], |mut sum, bin| {
             for (sum, ns) in sum.iter_mut().zip(ledger(bin)) {
-                *sum += ns;
+                *sum = sum.saturating_add(*ns);
             }
             sum
         })

@@ -4,7 +4,7 @@ use std::{cmp::Reverse, collections::BTreeMap};
 
 use super::{
     Model,
-    books::{Bin, Books, EndedBy, FlameLine, OwnerWait, UnknownSleep},
+    books::{Bin, Books, EndedBy, FlameLine, Folded, OwnerWait, UnknownSleep},
     disks::AskerAt,
     followed::{self, Leaf, Ways},
     lost::{self, Records},
@@ -20,9 +20,14 @@ impl Model {
         }
         let end_ns = self.facts.end.ns;
         self.settle(end_ns);
+        for shared in self.names.processes.sharing() {
+            self.facts.forget(shared);
+            self.requests.forget_asker(shared);
+        }
         for (process, ns) in self.facts.on_cpus() {
             let holder = self.names.holder_of(process);
-            self.account.held(Resource::Cpu, None, holder).ns += ns;
+            let held = self.account.held(Resource::Cpu, None, holder);
+            held.ns = held.ns.saturating_add(ns);
         }
         self.into_books(end_ns)
     }
@@ -44,7 +49,7 @@ impl Model {
             client: &|tid, ns| requests.client_at(threads, tid, ns),
         };
         self.disks.settle(names, account, asker_at);
-        let sent = requests.sent_to(names);
+        let sent = requests.sent_to();
         self.links.settle(names, &self.facts.means, account, &sent);
         self.cpus.settle(names, account);
         account.settle_limits(names);
@@ -55,7 +60,9 @@ impl Model {
         let (wall_ns, unaccounted_ns) = self.threads.lifetimes(end_ns);
         let facts = &mut self.facts;
         let targets = facts.start.targets.iter();
-        let targets = targets.map(|pid| self.names.processes.id(*pid)).collect();
+        let targets = targets
+            .map(|pid| self.names.processes.target(*pid))
+            .collect();
         if !self.followed.is_empty() {
             facts.interrupted = event::Interrupted::default();
         }
@@ -74,7 +81,9 @@ impl Model {
         lost::estimate(&mut bins, held, &facts.end, records);
         let ways = self.answer(&mut bins, bin_ns, end_ns);
         let owner_waits = self.owner_waits(end_ns);
+        let folded = self.folded();
         Books {
+            folded,
             blind_links: self.links.blind(),
             bins,
             bin_ns,
@@ -123,6 +132,17 @@ impl Model {
         }
     }
 
+    /// What this fold has in coarser sums only.
+    fn folded(&self) -> Folded {
+        Folded {
+            processes: self.names.processes.folded(),
+            places: self.names.elsewhere,
+            stacks: self.account.without_stack,
+            connections: self.requests.forgotten,
+            softirqs: self.cpus.forgotten(),
+        }
+    }
+
     fn flame_lines(&mut self) -> Vec<FlameLine> {
         let lines = self.account.take_flame().into_iter();
         let line = |((class, place, holder, stack), ns)| FlameLine {
@@ -140,7 +160,8 @@ impl Model {
         let mut sleeps: BTreeMap<(String, EndedBy), u64> = BTreeMap::new();
         for ((stack, ended_by), ns) in self.account.unknown.take() {
             let function = self.threads.function(stack).to_owned();
-            *sleeps.entry((function, ended_by)).or_default() += ns;
+            let sum = sleeps.entry((function, ended_by)).or_default();
+            *sum = sum.saturating_add(ns);
         }
         let sleep = |((function, ended_by), ns)| UnknownSleep {
             function,

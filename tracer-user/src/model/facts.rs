@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rustc_hash::FxHashMap as HashMap;
 use tracer_common::histogram::{FAMILIES, Family};
 
-use super::books::ProcessId;
+use super::{alike::Forgotten, books::ProcessId};
 use crate::{
     event,
     standing::{Means, OwnLimit, Standing, Wrapping},
@@ -37,10 +37,14 @@ impl Facts {
         self.histograms.insert(key, histogram.clone());
     }
 
-    /// The index will be another process's.
-    pub(super) fn forget(&mut self, process: ProcessId) {
+    /// The index will be another process's. What is known of one that shares an entry is added to that.
+    pub(super) fn forget(&mut self, forgotten: Forgotten) {
         for family in 0..FAMILIES as u32 {
-            self.histograms.remove(&(process, family));
+            let known = self.histograms.remove(&(forgotten.process, family));
+            if let (Some(known), Some(entry)) = (known, forgotten.shares) {
+                let sum = self.histograms.entry((entry, family)).or_default();
+                sum.absorb(&known);
+            }
         }
     }
 
@@ -88,7 +92,15 @@ mod tests {
         let mut on_cpus: Vec<_> = facts.on_cpus().collect();
         on_cpus.sort_unstable();
         assert_eq!(on_cpus, [(1, 4), (2, 5)]);
-        facts.forget(2);
+        facts.forget(Forgotten {
+            process: 2,
+            shares: Some(1),
+        });
+        assert_eq!(facts.on_cpus().collect::<Vec<_>>(), [(1, 9)]);
+        facts.forget(Forgotten {
+            process: 7,
+            shares: None,
+        });
         let left: Vec<_> = facts
             .take_histograms()
             .into_iter()

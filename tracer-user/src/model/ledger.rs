@@ -12,6 +12,11 @@ pub(crate) const BIN_NS: u64 = 100_000_000;
 
 /// When there are this many bins, neighbours are merged and bins become twice as long. That is after 7 minutes for the first time.
 const MOST_BINS: usize = 4096;
+/// The same when the bins have this many charges in all, some 80 bytes each: where thousands of processes hold a resource, each in a few
+/// bins.
+const MOST_CHARGES: usize = 1 << 17;
+/// Fewer bins are not made for that: the verdict draws its resamples from them.
+const LEAST_BINS: usize = 256;
 
 type Key = (Resource, Option<PlaceId>, Holder);
 
@@ -39,34 +44,37 @@ struct Part {
 }
 
 impl Slot {
+    /// How many charges it has.
+    fn charges(&self) -> usize {
+        let served = self.served.values();
+        self.charges.len() + served.map(|part| part.charges.len()).sum::<usize>()
+    }
+
     fn absorb(&mut self, other: Self) {
-        let pairs = [
-            (&mut self.requests, &other.requests),
-            (&mut self.behind_own, &other.behind_own),
-            (&mut self.threads, &other.threads),
-            (&mut self.indirect, &other.indirect),
-        ];
-        for (into, from) in pairs {
-            for (into, from) in into.iter_mut().zip(from) {
-                *into += from;
-            }
-        }
+        add_all(&mut self.requests, &other.requests);
+        add_all(&mut self.behind_own, &other.behind_own);
+        add_all(&mut self.threads, &other.threads);
+        add_all(&mut self.indirect, &other.indirect);
         absorb(&mut self.charges, other.charges);
         for (asker, other) in other.served {
             let part = self.served.entry(asker).or_default();
-            for (into, from) in part.requests.iter_mut().zip(other.requests) {
-                *into += from;
-            }
+            add_all(&mut part.requests, &other.requests);
             absorb(&mut part.charges, other.charges);
         }
+    }
+}
+
+fn add_all(into: &mut [i64; Class::COUNT], from: &[i64; Class::COUNT]) {
+    for (into, from) in into.iter_mut().zip(from) {
+        *into = into.saturating_add(*from);
     }
 }
 
 fn absorb(into: &mut Charges, other: Charges) {
     for (key, (ns, estimated)) in other {
         let sum = into.entry(key).or_default();
-        sum.0 += ns;
-        sum.1 += estimated;
+        sum.0 = sum.0.saturating_add(ns);
+        sum.1 = sum.1.saturating_add(estimated);
     }
 }
 
@@ -76,6 +84,8 @@ pub(crate) struct Ledger {
     start_ns: u64,
     bin_ns: u64,
     slots: Vec<Slot>,
+    /// Charges in all of them.
+    charges: usize,
 }
 
 /// An entry in a bin.
@@ -104,6 +114,7 @@ impl Ledger {
             start_ns,
             bin_ns: BIN_NS,
             slots: Vec::new(),
+            charges: 0,
         }
     }
 
@@ -132,14 +143,7 @@ impl Ledger {
 
     /// Charges `ns` of a wait in `[begin, end]` to a holder.
     #[inline]
-    pub(crate) fn charge(
-        &mut self,
-        key: (Resource, Option<PlaceId>, Holder),
-        begin: u64,
-        end: u64,
-        ns: u64,
-        estimated: bool,
-    ) {
+    pub(crate) fn charge(&mut self, key: Key, begin: u64, end: u64, ns: u64, estimated: bool) {
         self.spread(Entry::Charge(key, estimated), begin, end, ns as i64);
     }
 
@@ -159,7 +163,7 @@ impl Ledger {
     pub(crate) fn served_charge(
         &mut self,
         asker: Asker,
-        key: (Resource, Option<PlaceId>, Holder),
+        key: Key,
         (begin, end): (u64, u64),
         ns: u64,
         estimated: bool,
@@ -197,19 +201,28 @@ impl Ledger {
 
     fn add(&mut self, entry: Entry, at: u64, ns: i64) {
         let slot = self.slot(at);
+        let mut new = 0;
         match entry {
-            Entry::Threads(class) => slot.threads[class.index()] += ns,
-            Entry::Requests(class) => slot.requests[class.index()] += ns,
-            Entry::BehindOwn(class) => slot.behind_own[class.index()] += ns,
-            Entry::Indirect(class) => slot.indirect[class.index()] += ns,
-            Entry::Charge(key, estimated) => add_to(&mut slot.charges, key, ns, estimated),
+            Entry::Threads(class) => add_ns(&mut slot.threads, class, ns),
+            Entry::Requests(class) => add_ns(&mut slot.requests, class, ns),
+            Entry::BehindOwn(class) => add_ns(&mut slot.behind_own, class, ns),
+            Entry::Indirect(class) => add_ns(&mut slot.indirect, class, ns),
+            Entry::Charge(key, estimated) => new = add_to(&mut slot.charges, key, ns, estimated),
             Entry::ServedRequests(asker, class) => {
-                slot.served.entry(asker).or_default().requests[class.index()] += ns;
+                add_ns(
+                    &mut slot.served.entry(asker).or_default().requests,
+                    class,
+                    ns,
+                );
             }
             Entry::ServedCharge(asker, key, estimated) => {
                 let part = slot.served.entry(asker).or_default();
-                add_to(&mut part.charges, key, ns, estimated);
+                new = add_to(&mut part.charges, key, ns, estimated);
             }
+        }
+        self.charges += new;
+        if new > 0 && self.charges > MOST_CHARGES && self.slots.len() >= 2 * LEAST_BINS {
+            self.halve();
         }
     }
 
@@ -235,27 +248,40 @@ impl Ledger {
                 last.absorb(slot);
             }
         }
+        self.charges = merged.iter().map(Slot::charges).sum();
         self.slots = merged;
     }
 
     /// Closes the books: in every bin the charges of a resource then sum to the threads' time in it. Time resolved through another
     /// thread follows that thread's charges. The rest is charged to nobody. Returns the bins, and the length of one, ns.
     #[must_use]
-    pub(crate) fn close(self, end_ns: u64) -> (Vec<Bin>, u64) {
-        let bins = self
-            .slots
-            .len()
-            .max((end_ns.saturating_sub(self.start_ns)).div_ceil(self.bin_ns) as usize);
+    pub(crate) fn close(mut self, end_ns: u64) -> (Vec<Bin>, u64) {
+        let window_ns = end_ns.saturating_sub(self.start_ns);
+        while window_ns.div_ceil(self.bin_ns) > MOST_BINS as u64 {
+            self.halve();
+        }
+        let bins = window_ns.div_ceil(self.bin_ns) as usize;
+        let bins = self.slots.len().max(bins);
         let mut slots = self.slots;
         slots.resize_with(bins, Slot::default);
         (slots.into_iter().map(close_slot).collect(), self.bin_ns)
     }
 }
 
-fn add_to(charges: &mut Charges, key: Key, ns: i64, estimated: bool) {
+fn add_ns(sums: &mut [i64; Class::COUNT], class: Class, ns: i64) {
+    let sum = &mut sums[class.index()];
+    *sum = sum.saturating_add(ns);
+}
+
+/// Returns how many charges are new.
+#[inline]
+fn add_to(charges: &mut Charges, key: Key, ns: i64, estimated: bool) -> usize {
+    let known = charges.len();
     let sum = charges.entry(key).or_default();
-    sum.0 += ns as u64;
-    sum.1 += if estimated { ns as u64 } else { 0 };
+    let ns = ns.max(0) as u64;
+    sum.0 = sum.0.saturating_add(ns);
+    sum.1 = sum.1.saturating_add(if estimated { ns } else { 0 });
+    charges.len() - known
 }
 
 fn budget(signed: &[i64; Class::COUNT]) -> Budget {
@@ -289,8 +315,7 @@ fn close_slot(slot: Slot) -> Bin {
         let charged: u64 = charges
             .iter()
             .filter(|charge| charge.resource == resource)
-            .map(|charge| charge.ns)
-            .sum();
+            .fold(0_u64, |sum, charge| sum.saturating_add(charge.ns));
         trim(
             &mut charges,
             resource,
@@ -354,8 +379,8 @@ fn follow(charges: &mut [Charge], resource: Resource, indirect: u64) {
         .filter(|charge| charge.resource == resource)
     {
         let more = (u128::from(charge.ns) * u128::from(indirect) / charged) as u64;
-        charge.ns += more;
-        charge.estimated_ns += more;
+        charge.ns = charge.ns.saturating_add(more);
+        charge.estimated_ns = charge.estimated_ns.saturating_add(more);
     }
 }
 
@@ -423,6 +448,34 @@ mod tests {
         assert!(bins.len() <= MOST_BINS);
         assert_eq!(bin_ns, 4 * BIN_NS);
         assert_eq!(bins.iter().map(|bin| bin.threads[0]).sum::<u64>(), 70_000);
+    }
+
+    #[test]
+    fn the_window_of_idle_months_has_as_few_slices_as_a_busy_one() {
+        let mut ledger = Ledger::new(0);
+        ledger.threads(Class::OnCpu, 0, BIN_NS, 7);
+        let (bins, bin_ns) = ledger.close(1 << 52);
+        assert!(bins.len() <= MOST_BINS && bin_ns > BIN_NS);
+        assert_eq!(bins[0].threads[0], 7);
+    }
+
+    #[test]
+    fn slices_grow_where_many_hold_a_resource_and_each_sum_stays() {
+        let mut ledger = Ledger::new(0);
+        let holders = MOST_CHARGES / 1024;
+        let mut all = 0;
+        for at in 0..4000 {
+            for holder in 0..holders {
+                let key = (Resource::Cpu, None, Holder::Process(holder));
+                ledger.charge(key, at * BIN_NS, (at + 1) * BIN_NS, 3, false);
+                all += 3;
+            }
+            assert!(ledger.charges <= MOST_CHARGES);
+        }
+        assert_eq!(ledger.bin_ns, 4 * BIN_NS);
+        let (bins, _) = ledger.close(4000 * BIN_NS);
+        let charges = bins.iter().flat_map(|bin| &bin.charges);
+        assert_eq!(charges.map(|charge| charge.ns).sum::<u64>(), all);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! wait: the target's part is its own, another member's part is that process's. What a member used is known per interval, some time
 //! after the wait.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{
     account::Charge,
@@ -57,7 +57,10 @@ struct Use {
     by: Parts,
 }
 
-/// Holders, each with what it used.
+/// Limits that one target can be under: tracer reads sixteen.
+const MOST_LIMITS: usize = 256;
+
+/// Holders, each with what it used, in their order.
 type Parts = Vec<(Holder, u64)>;
 
 /// All limits of the target.
@@ -73,15 +76,11 @@ pub(super) struct Limits {
 impl Limits {
     /// A limit was used. Returns the waits that can be charged now.
     pub(super) fn used(&mut self, names: &mut Names, used: &LimitUse) -> Vec<Charge> {
-        let limit = self.limit(used);
-        let mut by = Parts::new();
-        for (pid, amount) in &used.used {
-            let holder = names.holder(*pid);
-            match by.iter_mut().find(|(known, _)| *known == holder) {
-                Some((_, sum)) => *sum += amount,
-                None => by.push((holder, *amount)),
-            }
-        }
+        let Some(limit) = self.limit(used) else {
+            return Vec::new();
+        };
+        let by_pid = used.used.iter();
+        let by = parts(by_pid.map(|(pid, amount)| (names.holder(*pid), *amount)));
         limit.is_own |= by.iter().any(|(holder, _)| *holder == Holder::Own);
         let is_shared = |(holder, amount): &(Holder, u64)| *holder != Holder::Own && *amount > 0;
         if limit.place.is_none() && by.iter().any(is_shared) {
@@ -102,9 +101,10 @@ impl Limits {
         self.due()
     }
 
-    fn limit(&mut self, used: &LimitUse) -> &mut Limit {
+    fn limit(&mut self, used: &LimitUse) -> Option<&mut Limit> {
         let same = |known: &Limit| known.file == used.file && known.disk == used.disk;
-        let index = self.limits.iter().position(same).unwrap_or_else(|| {
+        let known = self.limits.iter().position(same);
+        if known.is_none() && self.limits.len() < MOST_LIMITS {
             self.limits.push(Limit {
                 resource: used.resource,
                 file: used.file.clone(),
@@ -113,9 +113,9 @@ impl Limits {
                 is_own: false,
                 uses: VecDeque::new(),
             });
-            self.limits.len() - 1
-        });
-        &mut self.limits[index]
+            return self.limits.last_mut();
+        }
+        self.limits.get_mut(known?)
     }
 
     /// Has the memory of a group of the target's been full, as far as is known now?
@@ -248,17 +248,21 @@ impl Limits {
         });
         // Of equals the first: the limit of the nearest group.
         let (_, limit) = used.reduce(|a, b| if b.0 > a.0 { b } else { a })?;
-        let mut sums = Parts::new();
-        for (holder, amount) in limit.during(begin, end).flat_map(|used| &used.by) {
-            match sums.iter_mut().find(|(known, _)| known == holder) {
-                Some((_, sum)) => *sum += amount,
-                None => sums.push((*holder, *amount)),
-            }
-        }
+        let used = limit.during(begin, end).flat_map(|used| &used.by);
+        let mut sums = parts(used.copied());
         sums.retain(|(holder, amount)| *amount > 0 && self.has_used(names, limit, *holder));
-        sums.sort_unstable();
         (!sums.is_empty()).then_some((limit.place, sums))
     }
+}
+
+/// The sum of each holder.
+pub(super) fn parts(used: impl Iterator<Item = (Holder, u64)>) -> Parts {
+    let mut sums: BTreeMap<Holder, u64> = BTreeMap::new();
+    for (holder, amount) in used {
+        let sum = sums.entry(holder).or_default();
+        *sum = sum.saturating_add(amount);
+    }
+    sums.into_iter().collect()
 }
 
 impl Limit {

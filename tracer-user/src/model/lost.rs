@@ -64,13 +64,12 @@ fn dropped(end: &event::End, resource: Resource) -> u64 {
 fn lost_part(bins: &[Bin], resource: Resource, part: f64) -> f64 {
     let charges = bins.iter().flat_map(|bin| &bin.charges);
     let of = charges.filter(|charge| charge.resource == resource);
-    let (mut all, mut nobody) = (0, 0);
+    let (mut all, mut nobody) = (0_u64, 0_u64);
     for charge in of {
-        all += charge.ns;
-        nobody += match charge.holder {
-            Holder::Nobody => charge.ns,
-            _ => 0,
-        };
+        all = charge.ns.saturating_add(all);
+        if charge.holder == Holder::Nobody {
+            nobody = charge.ns.saturating_add(nobody);
+        }
     }
     (part * all as f64 / nobody.max(1) as f64).min(1.0)
 }
@@ -90,23 +89,24 @@ fn give_out(
     totals: &[(Option<PlaceId>, Holder, u64)],
     part: f64,
 ) {
-    let all: u64 = totals.iter().map(|(_, _, ns)| ns).sum();
+    let held = totals.iter().map(|(_, _, ns)| *ns);
+    let all = held.fold(0, u64::saturating_add);
     let is_nobody =
         |charge: &Charge| charge.resource == resource && charge.holder == Holder::Nobody;
     if all == 0 {
         return;
     }
-    let mut lost = 0;
+    let mut lost = 0_u64;
     for charge in bin.charges.iter_mut().filter(|charge| is_nobody(charge)) {
         let of = ((charge.ns as f64 * part).round() as u64).min(charge.ns);
         charge.ns -= of;
-        lost += of;
+        lost = of.saturating_add(lost);
     }
     bin.charges
         .retain(|charge| charge.ns > 0 || !is_nobody(charge));
     let (mut upto, mut given) = (0, 0);
     for (place, holder, held_ns) in totals {
-        upto += held_ns;
+        upto = held_ns.saturating_add(upto);
         let end = (u128::from(lost) * u128::from(upto) / u128::from(all)) as u64;
         let ns = end - std::mem::replace(&mut given, end);
         if ns > 0 {

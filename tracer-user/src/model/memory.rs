@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use super::{
     account::Charge,
     books::Holder,
-    limits::{EVICTS_NS, KEPT, MOST_WAITS, PAGE, READ_AGAIN},
+    limits::{EVICTS_NS, KEPT, MOST_WAITS, PAGE, READ_AGAIN, parts},
     names::Names,
 };
 use crate::{class::Resource, event::MemoryUse};
@@ -120,19 +120,13 @@ impl Memory {
         let uses = self.uses.iter().rev();
         let uses = uses.skip_while(|used| used.begin > end);
         let (mut own, mut again, mut all) = (0, 0, 0);
-        let mut others: Vec<(Holder, u64)> = Vec::new();
-        for used in uses.take_while(|used| used.end >= begin) {
+        let uses: Vec<&Use> = uses.take_while(|used| used.end >= begin).collect();
+        for used in &uses {
             own += used.own;
             again += used.read_again * PAGE;
             all += used.unknown;
-            for (holder, bytes) in &used.others {
-                match others.iter_mut().find(|(known, _)| known == holder) {
-                    Some((_, sum)) => *sum += bytes,
-                    None => others.push((*holder, *bytes)),
-                }
-            }
         }
-        others.sort_unstable();
+        let others = parts(uses.iter().flat_map(|used| &used.others).copied());
         let new = own.saturating_sub(again);
         all += new + others.iter().map(|(_, bytes)| bytes).sum::<u64>();
         // Each page that came evicted at most one: who filled less than was read again has evicted no more than that.

@@ -6,6 +6,7 @@
 //! [`books::Books`].
 
 mod account;
+mod alike;
 pub mod books;
 mod close;
 mod cpus;
@@ -102,7 +103,7 @@ impl Model {
             Event::Wait(wait) => self.wait(wait),
             Event::Slice(slice) => self.cpus.slice(slice),
             Event::Interrupts(interrupts) => self.cpus.interrupted(interrupts),
-            Event::Packets(packets) => self.cpus.packets(names, packets),
+            Event::Packets(packets) => self.cpus.packets(names, account, packets),
             Event::Work(work) => self.cpus.worked(names, work),
             Event::Stolen(stolen) => self.cpus.stolen(stolen),
             Event::CpuTime(cpu) => self.cpus.stolen_in_all(names, *cpu),
@@ -124,11 +125,11 @@ impl Model {
             Event::Fork(fork) => self.forked(fork),
             Event::Exec(exec) => names.processes.executed(exec),
             Event::Exit(exit) => {
-                let forgotten = names.processes.exited(exit.pid).into_iter();
-                for process in forgotten {
-                    self.facts.forget(process);
-                    self.requests.forget_asker(process);
+                for forgotten in names.processes.exited(exit.pid) {
+                    self.facts.forget(forgotten);
+                    self.requests.forget_asker(forgotten);
                 }
+                self.threads.stops.forget(exit.pid);
             }
             Event::Histogram(histogram) => {
                 if let Some(process) = names.processes.id_if_there(histogram.pid) {
@@ -229,6 +230,17 @@ impl Model {
         }
     }
 
+    /// Judges waits for disks, although no request completes.
+    fn catch_up(&mut self, ns: u64) {
+        let (requests, threads) = (&self.requests, &self.threads);
+        let asker_at = AskerAt {
+            asker: &|tid, ns| requests.asker_at(threads, tid, ns),
+            client: &|tid, ns| requests.client_at(threads, tid, ns),
+        };
+        let (names, account) = (&self.names, &mut self.account);
+        self.disks.catch_up(names, account, asker_at, ns);
+    }
+
     fn socket(&mut self, socket: &event::Socket, origin: Origin) {
         let (requests, mut beside) = self.requests();
         requests.socket(&mut beside, socket, origin);
@@ -279,7 +291,7 @@ impl Model {
 
     /// Keeps books of another process.
     fn follow_one(&mut self, follow: &event::Follow, why: Why) {
-        let process = self.names.processes.id(follow.pid);
+        let process = self.names.processes.own_id(follow.pid);
         if self.names.is_target(process) || !self.followed.may_add(follow.pid) {
             return;
         }

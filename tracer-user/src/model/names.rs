@@ -11,6 +11,11 @@ use super::{
 };
 use crate::event;
 
+/// Places that have a name of their own. Disks, CPUs and interfaces are few; addresses that the target asks, files that it locks, and
+/// the interfaces of containers may be many. Further ones are one place.
+const MOST_PLACES: usize = 4096;
+/// That one.
+const OTHERS: &str = "other places";
 /// Threads of which the names are kept.
 const MOST_THREADS: usize = 4096;
 
@@ -22,6 +27,8 @@ pub(super) struct Names {
     pub(super) places: Vec<String>,
     /// The index of each: who asks ten thousand addresses has as many places.
     by_name: HashMap<String, PlaceId>,
+    /// How often something stood at a place without a name of its own.
+    pub(super) elsewhere: u64,
     /// Names of the target's threads, as far as they are known.
     pub(super) threads: BTreeMap<u32, ArcStr>,
 }
@@ -80,6 +87,10 @@ impl Names {
     pub(super) fn place(&mut self, name: &str) -> PlaceId {
         if let Some(place) = self.by_name.get(name) {
             return *place;
+        }
+        if self.places.len() >= MOST_PLACES && name != OTHERS {
+            self.elsewhere += 1;
+            return self.place(OTHERS);
         }
         let place = self.places.len();
         self.places.push(name.to_owned());
@@ -148,6 +159,18 @@ mod tests {
         assert!(names.is_kernel_thread(Holder::Process(1)));
         assert!(!names.is_kernel_thread(other));
         assert!(!names.is_kernel_thread(Holder::Own));
+    }
+
+    #[test]
+    fn places_are_bounded_and_further_ones_are_one() {
+        let mut names = Names::default();
+        for port in 0..2 * MOST_PLACES {
+            names.place(&format!("10.0.0.1:{port}"));
+        }
+        assert_eq!(names.places.len(), MOST_PLACES + 1);
+        assert_eq!(names.elsewhere, MOST_PLACES as u64);
+        assert_eq!(names.place("10.0.0.1:7"), 7);
+        assert_eq!(names.place("another"), names.place("one more"));
     }
 
     #[test]

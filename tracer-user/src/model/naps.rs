@@ -36,7 +36,7 @@ impl Naps {
             return;
         }
         let sum = self.sums.entry(key).or_default();
-        sum.ns += ns;
+        sum.ns = sum.ns.saturating_add(ns);
         sum.last = process;
         if sum.processes.len() < MOST_PROCESSES {
             sum.processes.insert(process);

@@ -113,8 +113,8 @@ impl Parts {
             return;
         }
         let sums = self.held.entry(key).or_default();
-        sums.0 += ns;
-        sums.1 += if serves { ns } else { 0 };
+        sums.0 = sums.0.saturating_add(ns);
+        sums.1 = sums.1.saturating_add(if serves { ns } else { 0 });
     }
 
     /// All, in order; none is left.

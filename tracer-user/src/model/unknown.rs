@@ -18,7 +18,8 @@ impl Unknown {
     pub(super) fn slept(&mut self, stack: u64, ended_by: EndedBy, ns: u64) {
         let key = (stack, ended_by);
         if ns > 0 && (self.sleeps.len() < MOST || self.sleeps.contains_key(&key)) {
-            *self.sleeps.entry(key).or_default() += ns;
+            let sum = self.sleeps.entry(key).or_default();
+            *sum = sum.saturating_add(ns);
         }
     }
 

@@ -37,6 +37,9 @@ impl Model {
             self.was_answered(wait, queued_ns);
         }
         self.found();
+        if self.disks.is_behind(wait.ns) {
+            self.catch_up(wait.ns);
+        }
         lost_ns += self.queued(wait, queued_ns);
         self.threads.lost(lost_ns);
         self.threads.waited(wait);

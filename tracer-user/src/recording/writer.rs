@@ -1,7 +1,7 @@
 //! Writes a recording without ever making the tracing loop wait for the disk.
 
 use std::{
-    io::{self, Write},
+    io,
     marker::PhantomData,
     mem,
     path::Path,
@@ -18,10 +18,9 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use bytes::BufMut as _;
 use serde::Serialize;
 
-use super::{CHUNK_HEADER, END, EVENTS, HEADER, LONGEST_PAYLOAD, MAGIC, VERSION};
-use crate::{
-    machine::capability::{self, Capability},
-    new_file::{self, Name},
+use super::{
+    CHUNK_HEADER, LONGEST_PAYLOAD,
+    files::{self, Files, Open, Size},
 };
 
 /// A batch is sent to the disk when it has this many bytes.
@@ -48,7 +47,7 @@ const LONGEST_EVENT: usize = LONGEST_PAYLOAD - LONGEST_COUNT - BATCH;
 /// Counts of the events pushed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Written {
-    /// Events in the file.
+    /// Events written. Those of files before the last two are gone by now.
     pub events: u64,
     /// Events left out: the disk was too slow, or failed.
     pub dropped: u64,
@@ -56,9 +55,36 @@ pub struct Written {
 
 /// Events encoded one after the other, on their way to the disk.
 #[derive(Default)]
-struct Batch {
+pub(super) struct Batch {
     encoded: Vec<u8>,
     events: u64,
+}
+
+impl Batch {
+    /// Adds an event; false if it cannot be encoded, or is too long for any reader.
+    fn add<T: Serialize>(&mut self, event: &T) -> bool {
+        let begin = self.encoded.len();
+        let is_encoded = postcard::to_io(event, &mut self.encoded).is_ok();
+        let fits = is_encoded && self.encoded.len() - begin <= LONGEST_EVENT;
+        match fits {
+            true => self.events += 1,
+            false => self.encoded.truncate(begin),
+        }
+        fits
+    }
+
+    /// As `postcard` writes a list: the count, then the elements.
+    pub(super) fn list(&self) -> Vec<u8> {
+        let mut list = Vec::with_capacity(LONGEST_COUNT + self.encoded.len());
+        let mut count = self.events;
+        while count >= 0x80 {
+            list.put_u8(count as u8 | 0x80);
+            count >>= 7;
+        }
+        list.put_u8(count as u8);
+        list.put_slice(&self.encoded);
+        list
+    }
 }
 
 /// What the disk thread is to do.
@@ -67,10 +93,9 @@ enum Task {
     Name,
     /// Write these events.
     Write(Batch),
+    /// Begin the next file with these facts.
+    Turn(Vec<Batch>),
 }
-
-/// Where a recording is written to, and the name that this has yet to take.
-type Target = (Box<dyn Write + Send>, Name);
 
 /// The result of the disk thread.
 struct Disk {
@@ -89,6 +114,9 @@ pub struct Writer<T> {
     pushed: u64,
     dropped: u64,
     tasks: SyncSender<Task>,
+    size: Arc<Size>,
+    /// How often a next file was asked for.
+    turned: u64,
     thread: JoinHandle<Disk>,
     /// Set before the last batch is out: the disk thread then writes the end too.
     is_finished: Arc<AtomicBool>,
@@ -96,39 +124,40 @@ pub struct Writer<T> {
 }
 
 impl<T: Serialize> Writer<T> {
-    /// Begins a recording. One that may be there keeps its name for now.
+    /// Begins a recording of at most so many bytes in all, or else of as many as is usual. One that may be there keeps its name for now.
     ///
     /// # Errors
     /// If the file cannot be created, or its header cannot be written. If a stalled disk has not reported that yet,
     /// [`Writer::finish`] does.
-    pub fn create(path: &Path) -> Result<Self> {
-        let owned = path.to_owned();
-        let open = move || -> io::Result<Target> {
-            let (file, name) = new_file::create(&owned)?;
-            Ok((Box::new(file), name))
-        };
-        Self::begin(open).with_context(|| format!("create the recording {}", path.display()))
+    pub fn create(path: &Path, max_size: Option<u64>) -> Result<Self> {
+        Self::begin(files::at(path, max_size))
+            .with_context(|| format!("create the recording {}", path.display()))
     }
 
     /// Begins a recording in an empty file.
     #[cfg(test)]
-    pub(super) fn to(file: Box<dyn Write + Send>) -> Result<Self> {
-        Self::begin(move || Ok((file, Name::default())))
+    pub(super) fn to(file: Box<dyn io::Write + Send>) -> Result<Self> {
+        let mut file = Some(file);
+        Self::begin(Box::new(move || -> io::Result<files::Opened> {
+            Ok(files::Opened {
+                file: file.take().ok_or(io::ErrorKind::Other)?,
+                name: crate::new_file::Name::default(),
+                most: u64::MAX,
+            })
+        }))
     }
 
     /// Begins a recording in a file that the disk thread opens. So a disk that is stalled already does not delay the tracing.
-    fn begin(open: impl FnOnce() -> io::Result<Target> + Send + 'static) -> Result<Self> {
+    fn begin(open: Open) -> Result<Self> {
         let (tasks, receiver) = sync_channel(WAITING);
+        let size = Arc::new(Size::default());
+        let shared = Arc::clone(&size);
         let (opened, is_open) = sync_channel(1);
         let is_finished = Arc::new(AtomicBool::new(false));
         let finished = Arc::clone(&is_finished);
         let write = move || {
-            let begun = open().and_then(|(mut file, name)| {
-                file.write_all(&header())?;
-                Ok((file, name))
-            });
-            let target = match begun {
-                Ok(target) => target,
+            let files = match Files::begin(open, shared) {
+                Ok(files) => files,
                 Err(error) => {
                     // If it took too long, the receiver is gone: then `finish` reports the error.
                     let _ = opened.send(Err(io::Error::new(error.kind(), error.to_string())));
@@ -139,7 +168,7 @@ impl<T: Serialize> Writer<T> {
                 }
             };
             let _ = opened.send(Ok(()));
-            work(target, &receiver, &finished)
+            work(files, &receiver, &finished)
         };
         let thread = thread::Builder::new()
             .name("recording".into())
@@ -152,6 +181,8 @@ impl<T: Serialize> Writer<T> {
             pushed: 0,
             dropped: 0,
             tasks,
+            size,
+            turned: 0,
             thread,
             is_finished,
             events: PhantomData,
@@ -181,14 +212,7 @@ impl<T: Serialize> Writer<T> {
             self.flush();
         }
         self.pushed += 1;
-        let begin = self.batch.encoded.len();
-        let is_encoded = postcard::to_io(event, &mut self.batch.encoded).is_ok();
-        if is_encoded && self.batch.encoded.len() - begin <= LONGEST_EVENT {
-            self.batch.events += 1;
-        } else {
-            self.batch.encoded.truncate(begin);
-            self.dropped += 1;
-        }
+        self.dropped += u64::from(!self.batch.add(event));
     }
 
     /// Sends the events pushed so far to the disk; never waits.
@@ -198,6 +222,38 @@ impl<T: Serialize> Writer<T> {
         // Full (the disk is too slow) or closed (it failed): lost all the same.
         if events > 0 && self.tasks.try_send(Task::Write(batch)).is_err() {
             self.dropped += events;
+        }
+    }
+
+    /// Is the file full? Then the next one is to begin, with [`Writer::turn`].
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let Size {
+            written,
+            most,
+            turned,
+        } = &*self.size;
+        // While the disk is at it, the file before is still full; and after an error there is no next one.
+        self.turned == turned.load(Ordering::Relaxed)
+            && !self.thread.is_finished()
+            && written.load(Ordering::Relaxed) >= most.load(Ordering::Relaxed)
+    }
+
+    /// Begins the next file: after the events pushed so far, and with these facts, which are from the events before. Never waits: if the
+    /// disk is too slow, the file stays full.
+    pub fn turn(&mut self, standing: &[T]) {
+        self.flush();
+        let mut batches = vec![Batch::default()];
+        for fact in standing {
+            if let Some(last) = batches.last_mut() {
+                last.add(fact);
+                if last.encoded.len() >= BATCH {
+                    batches.push(Batch::default());
+                }
+            }
+        }
+        if self.tasks.try_send(Task::Turn(batches)).is_ok() {
+            self.turned += 1;
         }
     }
 
@@ -264,52 +320,26 @@ impl<T: Serialize> Writer<T> {
 }
 
 /// The disk thread: ends when the writer is finished or dropped, or with the first error.
-fn work((mut file, mut name): Target, tasks: &Receiver<Task>, is_finished: &AtomicBool) -> Disk {
+fn work(mut files: Files, tasks: &Receiver<Task>, is_finished: &AtomicBool) -> Disk {
     let mut events = 0;
     let mut write = || -> io::Result<()> {
         for task in tasks {
             match task {
-                Task::Name => {
-                    name.take()?;
-                    // The file is open. What is allocated is locked, and where little may be locked, only this capability allows it.
-                    let _ = capability::keep_only(&[Capability::IpcLock]);
-                }
+                Task::Name => files.take_name()?,
                 Task::Write(batch) => {
-                    file.write_all(&events_chunk(&batch))?;
+                    files.events(&batch)?;
                     events += batch.events;
                 }
+                Task::Turn(standing) => files.turn(&standing)?,
             }
         }
-        if is_finished.load(Ordering::Acquire) {
-            file.write_all(&chunk(END, &[]))?;
-            name.take()?;
+        match is_finished.load(Ordering::Acquire) {
+            true => files.end(),
+            false => files.flush(),
         }
-        file.flush()
     };
     let result = write();
     Disk { events, result }
-}
-
-/// The header of a recording.
-fn header() -> Vec<u8> {
-    let mut header = Vec::with_capacity(HEADER);
-    header.put_slice(MAGIC);
-    header.put_u16_le(VERSION);
-    header.put_u16_le(0);
-    header
-}
-
-/// The batch as `postcard` writes a list: the count, then the elements.
-fn events_chunk(batch: &Batch) -> Vec<u8> {
-    let mut payload = Vec::with_capacity(LONGEST_COUNT + batch.encoded.len());
-    let mut count = batch.events;
-    while count >= 0x80 {
-        payload.put_u8(count as u8 | 0x80);
-        count >>= 7;
-    }
-    payload.put_u8(count as u8);
-    payload.put_slice(&batch.encoded);
-    chunk(EVENTS, &payload)
 }
 
 /// A chunk with its header.

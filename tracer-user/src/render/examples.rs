@@ -319,17 +319,28 @@ pub(super) fn unknown_and_losses() -> Report {
             cost: "waits for the disk cannot be told from other uninterruptible sleeps".to_owned(),
         }],
         truncated: true,
+        refused: BTreeMap::from([("cpu".to_owned(), 2), ("time".to_owned(), 12_034)]),
     };
     report
 }
 
 /// Names that were chosen to harm.
 pub(super) fn hostile() -> Report {
-    let mut report = disk();
-    let comm = "\x1b[2J\u{9b}31m\u{202e}<script>;x\n9".to_owned();
-    report.target.comm.clone_from(&comm);
+    let mut report = named("\x1b[2J\u{9b}31m\u{202e}<script>;x\n9");
     report.host.hostname = "h\x1b]0;owned\x07".to_owned();
     report.window.start = "2026\x1b[31m".to_owned();
+    report
+}
+
+/// Everything that a machine names has this name.
+pub(super) fn named(name: &str) -> Report {
+    let mut report = disk();
+    let comm = name.to_owned();
+    report.target.comm.clone_from(&comm);
+    report.target.cmdline.clone_from(&comm);
+    report.target.unit = Some(comm.clone());
+    report.target.cgroup = Some(comm.clone());
+    report.host.hostname.clone_from(&comm);
     report.verdict.sentence = format!("{comm} waits for the disk {comm}");
     for remedy in &mut report.verdict.remedies {
         remedy.command = format!("renice 10 {comm}");

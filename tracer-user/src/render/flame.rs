@@ -186,7 +186,7 @@ pub fn svg(flame: &Flame) -> Result<Vec<u8>> {
         g: 250,
         b: 250,
     }));
-    options.title = escape_terminal(&flame.title);
+    options.title = shorten(&escape_terminal(&flame.title), COLUMNS);
     options.subtitle = Some(shorten(&escape_terminal(&flame.sentence), COLUMNS));
     "µs blocked".clone_into(&mut options.count_name);
     options.hash = true;

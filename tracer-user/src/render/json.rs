@@ -2,7 +2,10 @@
 
 use anyhow::{Context, Result};
 
-use crate::report::Report;
+use crate::{
+    report::Report,
+    units::{Output, outside},
+};
 
 /// The report as JSON, with a newline at its end.
 ///
@@ -12,5 +15,6 @@ pub fn json(report: &Report) -> Result<String> {
     let mut text =
         serde_json::to_string_pretty(report).context("cannot write the report as JSON")?;
     text.push('\n');
-    Ok(text)
+    // JSON escapes only the first 32 characters, but a terminal obeys others too.
+    Ok(outside(&text, Output::Json))
 }

@@ -83,20 +83,24 @@ pub(super) fn wrap(text: &str, first: &str, rest: &str) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = first.to_owned();
     let mut is_empty = true;
-    for word in text.split_whitespace() {
-        let mut word = word.to_owned();
+    for mut word in text.split_whitespace() {
         loop {
             let room = WIDTH.saturating_sub(line.chars().count() + usize::from(!is_empty));
-            let length = word.chars().count();
-            if length <= room {
+            let (head, tail) = split_at(word, room);
+            if tail.is_empty() {
                 line.push_str(if is_empty { "" } else { " " });
-                line.push_str(&word);
+                line.push_str(word);
                 is_empty = false;
                 break;
             }
             if is_empty {
-                let (head, tail) = split_at(&word, room);
-                line.push_str(&head);
+                // A line has room for one character at least, or a word would never end.
+                let (head, tail) = if head.is_empty() {
+                    split_at(word, 1)
+                } else {
+                    (head, tail)
+                };
+                line.push_str(head);
                 word = tail;
             }
             lines.push(std::mem::replace(&mut line, rest.to_owned()));
@@ -107,11 +111,13 @@ pub(super) fn wrap(text: &str, first: &str, rest: &str) -> Vec<String> {
     lines
 }
 
-fn split_at(word: &str, chars: usize) -> (String, String) {
-    (
-        word.chars().take(chars.max(1)).collect(),
-        word.chars().skip(chars.max(1)).collect(),
-    )
+/// The first characters of a word and the others. It looks no further, so that a word of megabytes is broken in one pass.
+fn split_at(word: &str, chars: usize) -> (&str, &str) {
+    let at = word
+        .char_indices()
+        .nth(chars)
+        .map_or(word.len(), |(at, _)| at);
+    word.split_at(at)
 }
 
 /// A bar of `width` columns in eighths.

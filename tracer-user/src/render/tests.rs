@@ -3,10 +3,14 @@
 use std::path::Path;
 
 use super::{
-    examples,
+    examples, flame,
+    json::json,
     text::{TextOptions, text},
 };
-use crate::report::{Report, SelfPart};
+use crate::{
+    class::Class,
+    report::{Flame, FlameStack, Report, SelfPart},
+};
 
 fn all() -> Vec<(&'static str, Report)> {
     vec![
@@ -87,10 +91,95 @@ fn nothing_from_outside_drives_the_terminal() {
     assert!(driving.is_empty(), "{driving:?}");
 }
 
+/// Names of processes, command lines, paths, devices and units as a machine may have them. Those that are no UTF-8 come with
+/// replacement characters.
+const HOSTILE: [&str; 16] = [
+    "\x1b[2J\x1b]0;owned\x07",
+    "\u{9b}31m\u{85}\u{90}",
+    "line\nbreak\r\n\ttab\x0b\x0c",
+    "\u{2028}\u{2029}",
+    "\u{202e}txt.exe\u{202c}\u{2066}\u{2069}\u{200f}\u{200e}\u{61c}",
+    "nul\0del\x7f",
+    "<script>&amp;\"']]>-->",
+    "a;b;c 17",
+    " ends in a number 9",
+    "back\\slash\\x1b \\u001b",
+    "\u{fffd}\u{fffe}\u{ffff}\u{fdd0}\u{10ffff}",
+    "\u{e000}\u{e001}\u{e013}",
+    "\u{e0001}\u{e0041}",
+    "größe 日本 🦀 e\u{301}",
+    "dm-0\\x2dcrypt system-getty.slice\\x2d",
+    "",
+];
+
+/// What no output may have: a terminal obeys it, it turns the text, or it is no character.
+fn is_harmful(c: char) -> bool {
+    let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}');
+    let is_none = matches!(
+        c,
+        '\u{fdd0}'..='\u{fdef}' | '\u{fffe}' | '\u{ffff}' | '\u{10ffff}'
+    );
+    (c.is_control() && c != '\n') || turns || is_none || matches!(c, '\u{e0000}'..='\u{e007f}')
+}
+
+fn flame_of(name: &str) -> Flame {
+    let frames = ["target", "disk", name, name, "schedule", name];
+    Flame {
+        title: name.to_owned(),
+        sentence: name.to_owned(),
+        stacks: vec![FlameStack {
+            frames: frames.map(str::to_owned).to_vec(),
+            class: Class::Disk,
+            holder: 3,
+            accused: true,
+            ns: 5_000_000,
+        }],
+    }
+}
+
+#[test]
+fn no_name_harms_any_output() {
+    for name in HOSTILE {
+        let report = examples::named(name);
+        let json = json(&report).unwrap();
+        let folded = flame::folded(&flame_of(name));
+        let svg = String::from_utf8(flame::svg(&flame_of(name)).unwrap()).unwrap();
+        for (format, shown) in [
+            ("text", plain(&report)),
+            ("json", json.clone()),
+            ("folded", folded.clone()),
+            ("svg", svg.replace('\t', " ")),
+        ] {
+            let harmful = shown.find(is_harmful);
+            assert_eq!(harmful, None, "{name:?} in {format}");
+        }
+        assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report);
+        assert_eq!(folded.lines().count(), 1, "{folded:?}");
+        assert_eq!(folded.matches(';').count(), 4, "{folded:?}");
+        assert!(!svg.contains("<script>&"), "{svg}");
+    }
+}
+
+#[test]
+fn an_argument_of_two_megabytes_costs_no_time() {
+    let begun = std::time::Instant::now();
+    let mut report = examples::disk();
+    report.target.cmdline = "x".repeat(2 << 20);
+    report.verdict.remedies[0].command = report.target.cmdline.clone();
+    report.verdict.self_parts[0].cmdline = report.target.cmdline.clone();
+    let shown = plain(&report);
+    assert!(shown.lines().all(|line| line.chars().count() <= 80));
+    assert!(shown.matches('x').count() >= 2 << 20);
+    let folded = flame::folded(&flame_of(&report.target.cmdline));
+    assert!(folded.len() < 4096, "{}", folded.len());
+    flame::svg(&flame_of(&report.target.cmdline)).unwrap();
+    assert!(begun.elapsed().as_secs() < 10, "{:?}", begun.elapsed());
+}
+
 #[test]
 fn a_report_survives_json() {
     for (name, report) in all() {
-        let json = super::json::json(&report).unwrap();
+        let json = json(&report).unwrap();
         assert_eq!(
             serde_json::from_str::<Report>(&json).unwrap(),
             report,

@@ -349,7 +349,25 @@ impl Page<'_> {
         if losses.truncated {
             lines.push("Lost the end of the recording: it is cut off".to_owned());
         }
+        lines.extend(self.refused());
         lines
+    }
+
+    /// What the gate did not let through.
+    fn refused(&self) -> Vec<String> {
+        let refused = &self.report.losses.refused;
+        if refused.is_empty() {
+            return Vec::new();
+        }
+        let words: Vec<String> = refused
+            .iter()
+            .map(|(reason, n)| format!("{} {}", count(*n), safe(reason)))
+            .collect();
+        let text = format!(
+            "events that no kernel sends ({}): the figures above do not have them",
+            words.join(", ")
+        );
+        wrap(&text, "Refused ", "        ")
     }
 
     /// The basis of the verdict, and the cost of the tracer itself.

@@ -390,6 +390,9 @@ pub struct Losses {
     pub missing_probes: Vec<MissingProbe>,
     /// Was the recording cut off?
     pub truncated: bool,
+    /// Events that no kernel sends, by the reason for which they were refused: the recording is damaged or made up.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub refused: BTreeMap<String, u64>,
 }
 
 /// A probe that could not be attached.

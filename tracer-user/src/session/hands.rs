@@ -63,6 +63,9 @@ impl Kind {
     }
 }
 
+/// Stacks of which the kind is kept. Those that come later are of no kind.
+const MOST_STACKS: usize = 1 << 13;
+
 /// The processes that end waits of the target.
 #[derive(Default)]
 pub(super) struct Hands {
@@ -74,6 +77,9 @@ pub(super) struct Hands {
 impl Hands {
     /// A stack is recorded for the first time.
     pub(super) fn learn(&mut self, stack: &Stack) {
+        if self.stacks.len() >= MOST_STACKS {
+            return;
+        }
         let kind = Kind::of(&stack.frames);
         self.stacks.extend(kind.map(|kind| (stack.id, kind)));
     }

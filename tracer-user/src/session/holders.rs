@@ -9,6 +9,9 @@ use crate::event::{Event, Queue};
 /// Processes of each resource: enough to see a job of a dozen processes on each disk and link whole.
 const MOST: usize = 24;
 
+/// Processes of which the bytes sent are counted.
+const MOST_SENT: usize = 4096;
+
 /// Amounts that processes held. Disks and CPUs have totals in maps; bytes sent are added up here.
 #[derive(Debug, Default)]
 pub(crate) struct Holders {
@@ -19,8 +22,11 @@ impl Holders {
     /// Counts bytes sent, which the kernel half emits slice by slice.
     pub(crate) fn see(&mut self, events: &[Event]) {
         for event in events {
-            if let Event::Queue(Queue { link, .. }) = event {
-                *self.sent.entry(link.pid).or_default() += link.bytes;
+            match event {
+                Event::Queue(Queue { link, .. }) => self.sent(link.pid, link.bytes),
+                // There is nothing left to read about it, and another may get its id.
+                Event::Exit(exit) => _ = self.sent.remove(&exit.pid),
+                _ => {}
             }
         }
     }
@@ -30,6 +36,18 @@ impl Holders {
     pub(crate) fn has_sent(&self, totals: &[Event]) -> bool {
         let is_sent = |event: &Event| matches!(event, Event::Queue(_));
         !self.sent.is_empty() || totals.iter().any(is_sent)
+    }
+
+    fn sent(&mut self, pid: u32, bytes: u64) {
+        if self.sent.len() >= MOST_SENT && !self.sent.contains_key(&pid) {
+            // Records of ends were lost: what sent least goes.
+            let mut all: Vec<u64> = self.sent.values().copied().collect();
+            let middle = all.len() / 2;
+            let (_, median, _) = all.select_nth_unstable(middle);
+            let median = *median;
+            self.sent.retain(|_, bytes| *bytes > median);
+        }
+        *self.sent.entry(pid).or_default() += bytes;
     }
 
     /// The largest holders of disks, links and CPUs, given the totals of the maps.

@@ -22,6 +22,9 @@ const WORTH_A_LOOK: f64 = 0.05;
 /// Most processes named as those with the most memory.
 const MOST_NAMED: usize = 3;
 
+/// Processes and groups of which something is known. Once there are more, they are asked again: most have ended.
+const MOST_KNOWN: usize = 1024;
+
 /// What was seen so far.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
@@ -73,6 +76,9 @@ impl Memory {
             if targets.contains(pid) || moved == 0 || (moved as f64) < WORTH_A_LOOK * all as f64 {
                 continue;
             }
+            if self.around.len() >= MOST_KNOWN {
+                self.around.clear();
+            }
             let around = self.around.entry(*pid);
             let around = *around.or_insert_with(|| proc::is_direct(*pid));
             let own = hierarchy
@@ -89,6 +95,9 @@ impl Memory {
     /// Was one of these groups full since the last look at it?
     fn was_full(&mut self, groups: &[PathBuf]) -> bool {
         let mut was_full = false;
+        if self.times_full.len() >= MOST_KNOWN {
+            self.times_full.clear();
+        }
         for group in groups {
             let times = times_full(group);
             let before = self.times_full.insert(group.clone(), times);

@@ -178,6 +178,7 @@ impl Session {
             log::warn!("{note}");
         }
         let mut batch = Vec::new();
+        let mut is_all_locked = true;
         let stop = loop {
             tokio::select! {
                 () = tokio::time::sleep(kernel.rest()) => {}
@@ -197,6 +198,9 @@ impl Session {
             let open = beside.locks.is_due().then(|| kernel.open_now());
             batch.extend(beside.take_locks(open, |pid| kernel.mark(&[pid])));
             let is_round = kernel.is_round();
+            if is_round && is_all_locked {
+                is_all_locked = !priority::lock_no_more();
+            }
             batch.extend(beside.freezers.look(now_ns(), is_round));
             if is_round {
                 let name = |address| kernel.function(address);

@@ -28,7 +28,7 @@ static FIRST_NS: AtomicU64 = AtomicU64::new(0);
 pub(crate) enum Stop {
     /// The time was over.
     Duration,
-    /// Ctrl-C or SIGTERM.
+    /// Ctrl-C, SIGTERM, or the end of the terminal.
     Signal,
     /// All processes that the user named are gone.
     TargetExited,
@@ -39,10 +39,12 @@ pub(crate) enum Stop {
 pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    /// The terminal is gone: `ssh` was cut off. `None` if whoever started the tracer ignores that (`nohup`).
+    hang_up: Option<Signal>,
 }
 
 impl Signals {
-    /// Catches SIGINT and SIGTERM from now on. To be called within a runtime.
+    /// Catches SIGINT, SIGTERM and SIGHUP from now on. To be called within a runtime.
     ///
     /// # Errors
     /// If they cannot be caught.
@@ -50,7 +52,15 @@ impl Signals {
         // First: what the runtime installs afterwards calls what it finds.
         catch_second(libc::SIGINT).context("cannot catch SIGINT")?;
         catch_second(libc::SIGTERM).context("cannot catch SIGTERM")?;
+        let hang_up = match is_ignored(libc::SIGHUP) {
+            true => None,
+            false => {
+                catch_second(libc::SIGHUP).context("cannot catch SIGHUP")?;
+                Some(signal(SignalKind::hangup()).context("cannot catch SIGHUP")?)
+            }
+        };
         Ok(Self {
+            hang_up,
             interrupt: signal(SignalKind::interrupt()).context("cannot catch SIGINT")?,
             terminate: signal(SignalKind::terminate()).context("cannot catch SIGTERM")?,
         })
@@ -71,6 +81,15 @@ fn catch_second(signal: libc::c_int) -> io::Result<()> {
         libc::SIG_ERR => Err(io::Error::last_os_error()),
         _ => Ok(()),
     }
+}
+
+/// Was the process started with this signal ignored?
+fn is_ignored(signal: libc::c_int) -> bool {
+    // SAFETY: all bytes zero are a valid value of this structure of integers and pointers.
+    let mut known: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: one valid pointer to write to; nothing is changed.
+    let asked = unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut known) };
+    asked == 0 && known.sa_sigaction == libc::SIG_IGN
 }
 
 extern "C" fn on_signal(signal: libc::c_int) {
@@ -131,8 +150,16 @@ impl Ends {
             () = sleep_until(*deadline) => Stop::Duration,
             _ = signals.interrupt.recv() => Stop::Signal,
             _ = signals.terminate.recv() => Stop::Signal,
+            () = hung_up(&mut signals.hang_up) => Stop::Signal,
             () = processes.ended() => Stop::TargetExited,
         }
+    }
+}
+
+async fn hung_up(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => _ = signal.recv().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -219,6 +246,13 @@ fn is_over(process: &OwnedFd) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_signal_that_is_ignored_is_ignored() {
+        // The standard library ignores it for every program.
+        assert!(is_ignored(libc::SIGPIPE));
+        assert!(!is_ignored(libc::SIGUSR2));
+    }
 
     #[test]
     fn a_signal_sent_twice_at_once_is_one_and_a_later_one_is_another() {

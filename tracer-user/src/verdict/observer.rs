@@ -1,7 +1,7 @@
 //! The tracer itself, which waits for CPUs and has them like any other process. Its time is taken out of what is judged: without it
 //! nobody would ask, and it ends with the trace.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::job::is_broker;
 use crate::{
@@ -22,27 +22,27 @@ pub(super) fn observers(books: &Books) -> BTreeSet<ProcessId> {
     add_children(books, &mut observers);
     let mut above = books.processes[tracer].parent;
     while let Some(parent) = above.filter(|parent| only_runs(books, &observers, *parent)) {
-        observers.insert(parent);
+        // A circle of reused ids ends here.
+        if !observers.insert(parent) {
+            break;
+        }
         above = books.processes[parent].parent;
     }
     observers
 }
 
-/// A parent may come after its child in the list, so it is read until nothing is new.
+/// A parent may come after its child in the list.
 fn add_children(books: &Books, observers: &mut BTreeSet<ProcessId>) {
-    loop {
-        let before = observers.len();
-        for (id, process) in books.processes.iter().enumerate() {
-            let is_child = process
-                .parent
-                .is_some_and(|parent| observers.contains(&parent));
-            if is_child && !process.target {
-                observers.insert(id);
-            }
+    let mut children: BTreeMap<ProcessId, Vec<ProcessId>> = BTreeMap::new();
+    for (id, process) in books.processes.iter().enumerate() {
+        if let Some(parent) = process.parent.filter(|_| !process.target) {
+            children.entry(parent).or_default().push(id);
         }
-        if observers.len() == before {
-            return;
-        }
+    }
+    let mut next: Vec<ProcessId> = observers.iter().copied().collect();
+    while let Some(parent) = next.pop() {
+        next.extend(children.remove(&parent).into_iter().flatten());
+        observers.insert(parent);
     }
 }
 

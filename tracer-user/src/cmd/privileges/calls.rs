@@ -14,6 +14,7 @@ pub(super) const TRACING: Allowed = Allowed {
         &OPEN_FILES,
         &PATHS,
         PATHS_BEFORE,
+        &ROOM,
         &NAMES,
         NAMES_BEFORE,
         &SOCKETS,
@@ -48,8 +49,9 @@ const MEMORY: [c_long; 6] = [
 ];
 
 /// Reads and writes by descriptor. `newfstatat` and `statx` also take a path, of which they only say what lies there.
-const OPEN_FILES: [c_long; 10] = [
+const OPEN_FILES: [c_long; 11] = [
     libc::SYS_read,
+    libc::SYS_pread64,
     libc::SYS_readv,
     libc::SYS_write,
     libc::SYS_writev,
@@ -94,7 +96,10 @@ const TERMINALS: [u32; 2] = [0x5401, 0x802c_542a];
 /// Everything that is allocated is locked.
 const LOCKED_MEMORY: [c_long; 1] = [libc::SYS_mlockall];
 
-/// Reads of files and folders by path: `/proc`, `/sys`, and an output that a thread has still to create.
+/// How much a recording may take.
+const ROOM: [c_long; 1] = [libc::SYS_fstatfs];
+
+/// Reads of files and folders by path: `/proc`, `/sys`, an output that a thread has still to create, and the next file of a recording.
 const PATHS: [c_long; 8] = [
     libc::SYS_openat,
     // Beneath the root of a process.

@@ -4,9 +4,12 @@
 mod calls;
 
 use super::output::Files;
-use crate::machine::{
-    capability::{Capability, keep_only},
-    confine::{self, Allowed},
+use crate::{
+    machine::{
+        capability::{Capability, keep_only},
+        confine::{self, Allowed},
+    },
+    new_file::FOREIGN_FOLDERS,
 };
 
 /// What a trace under way needs.
@@ -23,11 +26,8 @@ const TRACING: [Capability; 5] = [
     Capability::IpcLock,
 ];
 
-/// To give files in a folder of somebody else their names.
-const FOREIGN_FOLDERS: [Capability; 2] = [Capability::DacOverride, Capability::Fowner];
-
 /// Leaves what a trace under way needs. To be called once everything is attached, and before the trace starts a thread of its own. The
-/// thread that writes the recording was there before, and gives up its capabilities itself.
+/// thread that writes the recording was there before, and gives up itself what it does not need for the next file.
 pub(super) fn to_trace(files: &Files) {
     keep(&TRACING, files);
     filter(&calls::TRACING);

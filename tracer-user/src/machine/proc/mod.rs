@@ -46,7 +46,10 @@ use std::{
     fmt::{Arguments, Write as _},
     fs::{self, File},
     io::Read as _,
-    os::fd::{FromRawFd as _, OwnedFd},
+    os::{
+        fd::{FromRawFd as _, OwnedFd},
+        unix::fs::FileExt as _,
+    },
 };
 
 pub(crate) use self::{
@@ -98,10 +101,28 @@ pub(crate) fn is_first_pid_namespace() -> bool {
 /// Resident memory of this process, bytes; 0 if `/proc` is not mounted.
 #[must_use]
 pub(crate) fn self_rss_bytes() -> u64 {
-    let pages = fs::read_to_string("/proc/self/statm")
-        .ok()
-        .and_then(|text| resident_pages(&text));
-    pages.unwrap_or(0) * system_value(libc::_SC_PAGESIZE, 4096)
+    Resident::open().bytes()
+}
+
+/// Resident memory of this process, to be looked at again and again. The file is opened once, before the process gives up its rights.
+#[derive(Debug)]
+pub(crate) struct Resident(Option<File>);
+
+impl Resident {
+    /// Opens the file.
+    pub(crate) fn open() -> Self {
+        Self(File::open("/proc/self/statm").ok())
+    }
+
+    /// Bytes right now; 0 if `/proc` is not mounted.
+    #[must_use]
+    pub(crate) fn bytes(&self) -> u64 {
+        let mut text = [0; 256];
+        let read = self.0.as_ref().map(|file| file.read_at(&mut text, 0));
+        let length = read.and_then(Result::ok).unwrap_or(0);
+        let text = str::from_utf8(&text[..length]).unwrap_or_default();
+        resident_pages(text).unwrap_or(0) * system_value(libc::_SC_PAGESIZE, 4096)
+    }
 }
 
 /// The second field of `statm`.

@@ -9,6 +9,15 @@ use crate::{
 
 /// Slices kept of one CPU. A wait that reaches further back is partly unattributed; at 10,000 switches a second this is 6 s.
 const MOST_SLICES: usize = 1 << 16;
+/// The same of all CPUs together, and of the interrupts and the stolen time on each. With its sources, one takes up to 200 bytes.
+const MOST_IN_ALL: usize = 1 << 18;
+/// The same of one CPU, however many there are.
+const LEAST_SLICES: usize = 1 << 11;
+
+/// How many slices are kept of one CPU, where there are so many CPUs.
+pub(super) fn part_of(cpus: usize) -> usize {
+    (MOST_IN_ALL / cpus.max(1)).clamp(LEAST_SLICES, MOST_SLICES)
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Slice {
@@ -81,6 +90,18 @@ impl Cpu {
             pid,
             tid,
         });
+    }
+
+    /// Forgets the oldest, where there are more than `most`.
+    pub(super) fn keep(&mut self, most: usize) {
+        while self.slices.len() > most {
+            self.slices.pop_front();
+        }
+        for taken in [&mut self.interrupts, &mut self.stolen] {
+            while taken.len() > most {
+                taken.pop_front();
+            }
+        }
     }
 
     /// Interrupts took that much of the time from `begin` to `end`.

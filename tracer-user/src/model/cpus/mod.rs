@@ -13,10 +13,13 @@ use super::{
     names::Names,
 };
 use crate::event::{CpuTime, Interrupts, Packets, Slice, Stolen, Work};
-use cpu::Cpu;
+use cpu::{Cpu, part_of};
 use softirq::Softirqs;
 
 pub(super) use queue::Queued;
+
+/// Functions of a kworker that are told apart.
+const MOST_FUNCTIONS: usize = 256;
 
 /// All CPUs.
 #[derive(Clone, Debug, Default)]
@@ -34,17 +37,21 @@ pub(super) struct Cpus {
 impl Cpus {
     pub(super) fn slice(&mut self, slice: &Slice) {
         self.records += 1;
-        self.cpu(slice.cpu)
-            .held(slice.pid, slice.tid, slice.begin_ns, slice.ns);
+        let (cpu, most) = self.cpu(slice.cpu);
+        cpu.held(slice.pid, slice.tid, slice.begin_ns, slice.ns);
+        cpu.keep(most);
     }
 
     pub(super) fn interrupted(&mut self, by: &Interrupts) {
-        self.cpu(by.cpu).interrupted(&by.took, by.begin_ns, by.ns);
+        let (cpu, most) = self.cpu(by.cpu);
+        cpu.interrupted(&by.took, by.begin_ns, by.ns);
+        cpu.keep(most);
     }
 
     pub(super) fn stolen(&mut self, stolen: &Stolen) {
-        self.cpu(stolen.cpu)
-            .stolen(stolen.stolen_ns, stolen.begin_ns, stolen.ns);
+        let (cpu, most) = self.cpu(stolen.cpu);
+        cpu.stolen(stolen.stolen_ns, stolen.begin_ns, stolen.ns);
+        cpu.keep(most);
     }
 
     /// Stolen part of a CPU in the whole window, where the kernel counts no shorter intervals.
@@ -60,26 +67,39 @@ impl Cpus {
     pub(super) fn worked(&mut self, names: &mut Names, work: &Work) {
         let worker = names.processes.id(work.pid);
         let functions = self.works.entry(worker).or_default();
-        *functions.entry(work.function.clone()).or_default() +=
-            work.ns.saturating_sub(work.begin_ns);
+        let ns = work.ns.saturating_sub(work.begin_ns);
+        // The function that ran for longest is named: one of so many did not.
+        if functions.len() < MOST_FUNCTIONS || functions.contains_key(&work.function) {
+            let sum = functions.entry(work.function.clone()).or_default();
+            *sum = sum.saturating_add(ns);
+        }
     }
 
-    pub(super) fn packets(&mut self, names: &mut Names, packets: &Packets) {
+    pub(super) fn packets(&mut self, names: &mut Names, account: &mut Account, packets: &Packets) {
         let owner = (packets.pid != 0).then(|| names.holder(packets.pid));
         self.softirqs.moved(packets, owner);
+        self.softirqs.fold(names, account);
     }
 
-    fn cpu(&mut self, cpu: u32) -> &mut Cpu {
+    /// The CPU with this number, and its part of all that is kept.
+    fn cpu(&mut self, cpu: u32) -> (&mut Cpu, usize) {
         let index = cpu as usize;
         if index >= self.cpus.len() {
             self.cpus.resize_with(index + 1, Cpu::default);
         }
-        &mut self.cpus[index]
+        let most = part_of(self.cpus.len());
+        (&mut self.cpus[index], most)
+    }
+
+    /// Waits behind softirqs of which the packets were forgotten.
+    pub(super) fn forgotten(&self) -> u64 {
+        self.softirqs.forgotten
     }
 
     /// Charges what can be judged only once all packets are known.
     pub(super) fn settle(&mut self, names: &mut Names, account: &mut Account) {
-        std::mem::take(&mut self.softirqs).charge(names, account);
+        self.softirqs.charge(names, account);
+        self.softirqs.clear();
     }
 
     /// Takes what the hypervisor stole in the whole window out of the charges of closed bins.

@@ -55,6 +55,7 @@ impl Cpus {
         for stay in stays {
             self.contend(names, account, client_at, &stay);
         }
+        self.softirqs.fold(names, account);
     }
 
     /// The CPUs on which the thread was queued, one after the other, with their holders.
@@ -183,7 +184,7 @@ impl Cpus {
 
     /// The place of a CPU's queue.
     fn place(&mut self, names: &mut Names, cpu: u32) -> PlaceId {
-        let known = &mut self.cpu(cpu).place;
+        let known = &mut self.cpu(cpu).0.place;
         *known.get_or_insert_with(|| names.place(&format!("cpu{cpu}")))
     }
 }

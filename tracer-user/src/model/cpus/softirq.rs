@@ -1,4 +1,6 @@
 //! Softirqs that move packets. Their time on a CPU is divided among the owners of the packets that they moved there meanwhile.
+//!
+//! An owner's packets are known when it moves more in a later slice. So a slice is charged once it is old, and then it is forgotten.
 
 use std::collections::BTreeMap;
 
@@ -13,6 +15,13 @@ use crate::{
         names::Names,
     },
 };
+
+/// Slices kept of all CPUs, some 290 bytes each: the last 150 s of two busy CPUs, and the last 5 s of 64.
+const MOST_SLICES: usize = 1 << 15;
+
+/// The longest part of a wait that is divided by slices, in slices. An interrupt that ran for longer without a switch is charged as a
+/// whole.
+const LONGEST: u64 = 1 << 13;
 
 /// The way of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,10 +101,15 @@ impl Slice {
     }
 }
 
-/// The softirqs of all CPUs, by CPU and slice.
+/// The softirqs of all CPUs.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Softirqs {
-    slices: BTreeMap<(u32, u64), Slice>,
+    /// By slice and CPU, the oldest first.
+    slices: BTreeMap<(u64, u32), Slice>,
+    /// The slices before this one were charged and forgotten.
+    first: u64,
+    /// Waits, or parts of them, in slices of which the packets were forgotten.
+    pub(super) forgotten: u64,
 }
 
 impl Softirqs {
@@ -104,10 +118,15 @@ impl Softirqs {
         let Some(way) = Way::of(source) else {
             return false;
         };
+        if end.saturating_sub(begin) / SLICE_NS > LONGEST {
+            return false;
+        }
         let mut at = begin;
         while at < end {
             let next = ((at / SLICE_NS + 1) * SLICE_NS).min(end);
-            let slice = self.slices.entry((cpu, at / SLICE_NS)).or_default();
+            let index = at / SLICE_NS;
+            self.forgotten += u64::from(index < self.first);
+            let slice = self.slices.entry((index, cpu)).or_default();
             slice.waited_ns[way as usize] += next - at;
             at = next;
         }
@@ -116,8 +135,12 @@ impl Softirqs {
 
     /// Packets of `owner`, or of nobody.
     pub(crate) fn moved(&mut self, packets: &Packets, owner: Option<Holder>) {
-        let key = (packets.cpu, packets.ns / SLICE_NS);
-        let slice = self.slices.entry(key).or_default();
+        let index = packets.ns / SLICE_NS;
+        if index < self.first {
+            // Its owner moved nothing for as long as slices are kept.
+            return;
+        }
+        let slice = self.slices.entry((index, packets.cpu)).or_default();
         slice.polled += u64::from(packets.polled);
         let by_way = [packets.sent, packets.received].map(u64::from);
         let Some(owner) = owner else {
@@ -130,9 +153,28 @@ impl Softirqs {
         }
     }
 
+    /// Charges and forgets the oldest quarter of the slices, if there are too many.
+    pub(crate) fn fold(&mut self, names: &mut Names, account: &mut Account) {
+        if self.slices.len() <= MOST_SLICES {
+            return;
+        }
+        let Some((first, _)) = self.slices.keys().nth(MOST_SLICES / 4).copied() else {
+            return;
+        };
+        let kept = self.slices.split_off(&(first, 0));
+        self.charge(names, account);
+        self.slices = kept;
+        self.first = self.first.max(first);
+    }
+
+    /// Everything is charged.
+    pub(crate) fn clear(&mut self) {
+        self.slices.clear();
+    }
+
     /// Charges the time waited behind softirqs to the owners of the packets that they moved.
     pub(crate) fn charge(&self, names: &mut Names, account: &mut Account) {
-        for ((cpu, index), slice) in &self.slices {
+        for ((index, cpu), slice) in &self.slices {
             let place = names.place(&format!("cpu{cpu}"));
             let begin = index * SLICE_NS;
             let shares = [Way::Out, Way::In].map(|way| slice.split(way));
@@ -243,6 +285,40 @@ mod tests {
             (Holder::Process(1), SLICE_NS),
         ];
         assert_eq!(split(&softirqs, Way::In), expected);
+    }
+
+    #[test]
+    fn a_day_of_slices_is_charged_on_the_way_and_nothing_is_lost() {
+        let (mut names, mut account) = (Names::default(), Account::default());
+        let mut softirqs = Softirqs::default();
+        let all = 4 * MOST_SLICES as u64;
+        for index in 0..all {
+            let begin = index * SLICE_NS;
+            assert!(softirqs.waited(0, NET_RX, begin, begin + 1000));
+            for owned in [packets(0, 3, 0), packets(0, 0, 4)] {
+                let owner = FLOOD.filter(|_| owned.received > 0);
+                let moved = Packets {
+                    ns: begin,
+                    cpu: 0,
+                    ..owned
+                };
+                softirqs.moved(&moved, owner);
+            }
+            softirqs.fold(&mut names, &mut account);
+            assert!(softirqs.slices.len() <= MOST_SLICES);
+        }
+        // A wait that reaches back too far stands behind the softirq, whoever made it run.
+        assert!(softirqs.waited(0, NET_RX, 0, 10));
+        assert_eq!(softirqs.forgotten, 1);
+        softirqs.charge(&mut names, &mut account);
+        let (bins, _) = account.ledger.close(all * SLICE_NS);
+        let sum = |of: Holder| {
+            let charges = bins.iter().flat_map(|bin| &bin.charges);
+            let charges = charges.filter(|charge| charge.holder == of);
+            charges.map(|charge| charge.ns).sum::<u64>()
+        };
+        assert_eq!(sum(Holder::Process(1)), 750 * all);
+        assert_eq!(sum(Holder::Interrupt(NET_RX)), 250 * all + 10);
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub(super) fn take(stolen: &HashMap<PlaceId, f64>, bins: &mut [Bin]) {
             let Some(part) = here.filter(|_| ran(charge)) else {
                 continue;
             };
-            let ns = (charge.ns as f64 * part) as u64;
+            let ns = ((charge.ns as f64 * part) as u64).min(charge.ns);
             charge.ns -= ns;
             charge.estimated_ns = charge.estimated_ns.min(charge.ns);
             *taken.entry(charge.place).or_default() += ns;

@@ -31,8 +31,12 @@ impl Ahead {
     fn add(&mut self, took: u64, passed: u64) {
         let before = self.after.back().copied().unwrap_or(0);
         // A bucket holds no more than that: what is left beyond it is an error of the rate.
-        self.after
-            .push_back((before + took).saturating_sub(passed).min(SPAN_NS));
+        self.after.push_back(
+            before
+                .saturating_add(took)
+                .saturating_sub(passed)
+                .min(SPAN_NS),
+        );
     }
 
     pub(super) fn forget(&mut self) {
@@ -98,7 +102,7 @@ impl Disk {
                 self.ahead
                     .after
                     .get(last)?
-                    .saturating_sub(ns - self.ends[last]),
+                    .saturating_sub(ns.saturating_sub(self.ends[last])),
             )
         });
         after.unwrap_or(0)

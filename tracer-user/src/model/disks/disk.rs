@@ -336,8 +336,8 @@ impl Disk {
         for (holder, share) in shares {
             upto += share;
             let end = ((excess as f64 * upto / others).round() as u64).min(excess);
-            charges.push((holder, end - given));
-            given = end;
+            charges.push((holder, end.saturating_sub(given)));
+            given = end.max(given);
         }
         charges.push((Holder::Nobody, excess - given + idle));
         Blame {

@@ -33,7 +33,8 @@ impl Flights {
         if request.owner != Holder::Own || !is_asked_for {
             return;
         }
-        self.seen.ns += self.busy.add(request.queue_ns, request.end_ns);
+        let ns = self.busy.add(request.queue_ns, request.end_ns);
+        self.seen.ns = self.seen.ns.saturating_add(ns);
         if request.end_ns >= self.last_ns.saturating_add(EVERY_NS) {
             self.last_ns = request.end_ns;
             self.looked_at.push_back(OnDisk { dev, request });
@@ -68,7 +69,8 @@ impl Disks {
                 continue;
             };
             for (place, holder, ns) in stood.charges() {
-                *self.flights.seen.behind.entry((place, holder)).or_default() += ns;
+                let sum = self.flights.seen.behind.entry((place, holder)).or_default();
+                *sum = sum.saturating_add(ns);
             }
         }
     }

@@ -107,11 +107,14 @@ impl Layers<'_> {
         let mut layers = vec![self.top_layer(wait)?];
         let mut next = 0;
         while let Some(dev) = layers.get(next).map(|layer| layer.dev) {
-            let below = below(self.facts, dev).iter();
-            layers.extend(below.filter_map(|dev| self.lower(*dev, wait)));
+            // Two disks may lie on the same one, and only a damaged recording has a disk on itself.
+            let is_new = |dev: &u32| layers.iter().all(|layer| layer.dev != *dev);
+            let below = below(self.facts, dev).iter().copied().filter(is_new);
+            let below: Vec<u32> = below.collect();
+            layers.extend(below.into_iter().filter_map(|dev| self.lower(dev, wait)));
             next += 1;
         }
-        let margin = ((wait.end - wait.begin) as f64 * LOWER_EXPLAINS) as u64;
+        let margin = (wait.end.saturating_sub(wait.begin) as f64 * LOWER_EXPLAINS) as u64;
         let nearest = layers[0].others();
         let lower = (1..layers.len()).max_by_key(|index| layers[*index].others());
         let lower = lower.filter(|index| layers[*index].others() > nearest + margin);

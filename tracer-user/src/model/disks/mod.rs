@@ -46,6 +46,8 @@ const SETTLE_NS: u64 = 1_000_000_000;
 const SETTLE_AT_MOST_NS: u64 = 10_000_000_000;
 /// A disk wait is judged this long after its end, when more is known of what the device takes alone.
 const JUDGE_NS: u64 = 3_000_000_000;
+/// A wait that was over so long ago is judged although no request completes, ns.
+const BEHIND_NS: u64 = 4 * JUDGE_NS;
 /// Requests that no wait needs any more are looked for so often: all waits that are late are asked.
 const FORGET_NS: u64 = 10_000_000;
 
@@ -179,10 +181,15 @@ impl Disks {
         let place = self.disk(names, total.dev).place;
         let holder = names.holder(total.pid);
         let held = account.held(Resource::Disk, Some(place), holder);
-        held.ns += total.device_ns;
-        held.ios += total.reads + total.writes;
-        held.bytes += total.read_bytes + total.write_bytes;
-        *self.written.entry((place, holder)).or_default() += total.write_bytes;
+        held.ns = held.ns.saturating_add(total.device_ns);
+        let (ios, bytes) = (
+            total.reads.saturating_add(total.writes),
+            total.read_bytes.saturating_add(total.write_bytes),
+        );
+        held.ios = held.ios.saturating_add(ios);
+        held.bytes = held.bytes.saturating_add(bytes);
+        let written = self.written.entry((place, holder)).or_default();
+        *written = written.saturating_add(total.write_bytes);
     }
 
     /// A target thread waited: it is charged when its competitors are known.
@@ -194,6 +201,23 @@ impl Disks {
             &mut self.waits
         };
         waits.push_back(wait);
+    }
+
+    /// Is a wait not judged yet although that is due at `ns`? Waits are judged as requests complete, and none may.
+    pub(super) fn is_behind(&self, ns: u64) -> bool {
+        let is_due = |wait: &DiskWait| wait.over_ns().saturating_add(BEHIND_NS) < ns;
+        self.waits.front().is_some_and(is_due) || self.late.front().is_some_and(is_due)
+    }
+
+    /// Judges the waits that are due at `ns`.
+    pub(super) fn catch_up(
+        &mut self,
+        names: &Names,
+        account: &mut Account,
+        asker_at: AskerAt<'_>,
+        ns: u64,
+    ) {
+        self.resolve(names, account, asker_at, ns);
     }
 
     /// Judges all waits, at the end of the window.
@@ -220,7 +244,10 @@ impl Disks {
     /// All requests that were in flight beside one have completed this long after its end, ns.
     fn lag(&self) -> u64 {
         let longest = self.disks.values().map(|disk| disk.longest_ns).max();
-        (2 * longest.unwrap_or(0)).clamp(SETTLE_NS, SETTLE_AT_MOST_NS)
+        longest
+            .unwrap_or(0)
+            .saturating_mul(2)
+            .clamp(SETTLE_NS, SETTLE_AT_MOST_NS)
     }
 
     /// Judges the first waits, as long as they are `due`.
@@ -295,7 +322,7 @@ impl Disks {
         let Some(stood) = self.layers(names, &whose).blame(wait) else {
             // The ledger leaves to nobody what is not charged.
             let frames = (Class::Disk, None, Holder::Nobody, wait.stack);
-            return account.burn_only(frames, wait.end - wait.begin);
+            return account.burn_only(frames, wait.end.saturating_sub(wait.begin));
         };
         let estimated = stood.blame.estimated;
         let is_evicted = wait.cause == Some(Cause::CacheEviction) && account.memory.is_known();

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use rustc_hash::FxHashMap as HashMap;
+
 use super::{has_port, upstream::Ways};
 use crate::{
     class::{Cause, Class, Resource},
@@ -100,11 +102,9 @@ impl Leaf {
 
 /// The books of a followed process in the words of this fold.
 pub(in crate::model) fn leaf(names: &mut Names, who: Who, books: Books) -> Leaf {
-    let ids: Vec<ProcessId> = books
-        .processes
-        .iter()
-        .map(|other| same(names, other))
-        .collect();
+    let mut known = names.processes.by_start();
+    let others = books.processes.iter();
+    let ids: Vec<ProcessId> = others.map(|other| same(names, &mut known, other)).collect();
     let places: Vec<PlaceId> = books.places.iter().map(|name| names.place(name)).collect();
     let mut bins = books.bins;
     for charge in bins.iter_mut().flat_map(|bin| &mut bin.charges) {
@@ -135,15 +135,19 @@ pub(in crate::model) fn leaf(names: &mut Names, who: Who, books: Books) -> Leaf 
 }
 
 /// The process that another fold knows, too.
-fn same(names: &mut Names, other: &Process) -> ProcessId {
-    match names.processes.find(other) {
-        Some(id) => id,
-        None => names.processes.add(Process {
+fn same(
+    names: &mut Names,
+    known: &mut HashMap<(u32, u64), ProcessId>,
+    other: &Process,
+) -> ProcessId {
+    let new = || {
+        names.processes.add(Process {
             parent: None,
             target: false,
             ..other.clone()
-        }),
-    }
+        })
+    };
+    *known.entry((other.pid, other.start_ns)).or_insert_with(new)
 }
 
 #[cfg(test)]

@@ -166,8 +166,11 @@ impl Part {
         let mut left = gone;
         for (at, ns, estimated_ns) in &self.charges {
             let part = share(gone, *ns, self.threads).min(left);
-            charges[*at].ns -= part;
-            charges[*at].estimated_ns -= share(*estimated_ns, part, *ns);
+            let charge = &mut charges[*at];
+            // Another part may have given up what rounding left of the same charge.
+            charge.ns = charge.ns.saturating_sub(part);
+            let estimated_ns = share(*estimated_ns, part, *ns);
+            charge.estimated_ns = charge.estimated_ns.saturating_sub(estimated_ns);
             left -= part;
         }
         // The rest of the rounding.

@@ -17,6 +17,8 @@ const READS_NS: u64 = 1_000_000_000;
 
 /// Spans kept of a socket. At one record in 10 ms these are the last 20 s at least: longer waits count as unlimited before.
 const KEPT: usize = 2048;
+/// A span that ended so long before the last one is not kept: a server may have ten thousand sockets, each with its spans.
+const KEPT_NS: u64 = 60_000_000_000;
 
 /// The limit that held a socket back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,6 +75,10 @@ impl Flow {
             self.netns = flow.netns;
         }
         self.window_bytes = self.window_bytes.max(flow.window_bytes);
+        // Records of two CPUs may change places. The spans are in order of time.
+        if self.last.is_some_and(|(last_ns, _)| flow.ns < last_ns) {
+            return;
+        }
         let Some((begin, retransmits)) = self.last.replace((flow.ns, flow.retransmits)) else {
             return;
         };
@@ -100,7 +106,8 @@ impl Flow {
             Some((_, end, known)) if *known == limit && *end == begin => *end = flow.ns,
             _ => self.spans.push_back((begin, flow.ns, limit)),
         }
-        if self.spans.len() > KEPT {
+        let is_old = |(_, end, _): &(u64, u64, Limit)| *end + KEPT_NS < flow.ns;
+        while self.spans.len() > KEPT || self.spans.front().is_some_and(is_old) {
             self.spans.pop_front();
         }
     }

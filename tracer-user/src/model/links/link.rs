@@ -120,6 +120,19 @@ impl Link {
         datagrams.map(|sender| sender.bytes).sum()
     }
 
+    /// Did the target send here, or wait?
+    pub(super) fn is_targets(&self) -> bool {
+        let waits = |slice: &Slice| slice.holds_up() || slice.own().is_some();
+        let was = !self.own.is_empty() || !self.charged.is_empty() || self.own_drains_ns > 0;
+        was || self.slices.values().any(waits)
+    }
+
+    /// Did somebody send in this slice, or later?
+    pub(super) fn is_used_since(&self, slice: u64) -> bool {
+        let last = self.slices.last_key_value();
+        last.is_some_and(|(last, _)| *last >= slice)
+    }
+
     /// The part of a wait of `ns` in `[begin, end]` that lies in slices which are forgotten: its end, and how many ns it is.
     #[must_use]
     pub(super) fn forgot(&self, begin: u64, end: u64, ns: u64) -> (u64, u64) {

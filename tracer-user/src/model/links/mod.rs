@@ -39,6 +39,16 @@ const LEAST_SLICES: usize = 1 << 12;
 /// Long waits are entered in parts of this many slices: what they add is folded in between. 5 minutes.
 const PART_NS: u64 = (1 << 15) * LINK_SLICE_NS;
 
+/// Once there are so many links, some 500 bytes each, those are looked for that matter no longer.
+const MANY_LINKS: usize = 512;
+/// Links of one machine, with their queues, that matter. Senders through further ones are not counted.
+const MOST_LINKS: usize = 1 << 12;
+/// A part of a wait that is longer than this is a long one, ns.
+const LONG_NS: u64 = 60_000_000_000;
+/// Slices over which long parts may be spread, three hours of them: they cost as much as a busy link, and nearly all of them are
+/// empty. Connections whose peer is gone wait for hours. The rest is charged as what reaches back to forgotten slices.
+const MOST_LONG: u64 = 1 << 20;
+
 /// The way of what a socket sends: its interface, and what held it back.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Route {
@@ -91,6 +101,10 @@ pub(super) struct Links {
     datagrams: Vec<(ProcessId, SendWait)>,
     /// Who takes the packets of an interface, by its namespace and number, and sends them on.
     takers: BTreeMap<(u32, u32), Holder>,
+    /// Slices over which long parts of waits were spread.
+    long: u64,
+    /// When links were last looked for that matter no longer: slice.
+    looked: u64,
 }
 
 impl Links {
@@ -99,6 +113,13 @@ impl Links {
         self.records += 1;
         let slice = &sent.link;
         let key = (slice.netns, slice.ifindex, sent.queue);
+        if self.links.len() >= MANY_LINKS && !self.links.contains_key(&key) {
+            self.forget_strange(slice.ns / LINK_SLICE_NS);
+            if self.links.len() >= MOST_LINKS {
+                self.forgotten += 1;
+                return;
+            }
+        }
         let holder = names.holder(slice.pid);
         let link = self
             .links
@@ -126,6 +147,18 @@ impl Links {
         {
             charge_shares(link, shares, account);
         }
+    }
+
+    /// Forgets the links through which the target neither sent nor waited, and nobody has sent for long: those of containers that ended.
+    /// Nothing is charged for them. A look at all costs much, and soon after one there are few more of them.
+    fn forget_strange(&mut self, now: u64) {
+        let begin = now.saturating_sub(LEAST_SLICES as u64);
+        if begin < self.looked {
+            return;
+        }
+        self.looked = now;
+        self.links
+            .retain(|_, link| link.is_used_since(begin) || link.is_targets());
     }
 
     /// Places where not all waits of the target can be seen.
@@ -178,7 +211,10 @@ impl Links {
             };
             match key.and_then(|key| Some((key, self.links.get_mut(&key)?))) {
                 Some((key, link)) => {
-                    let (kept, gone) = link.forgot(from, to, part);
+                    let (mut kept, mut gone) = link.forgot(from, to, part);
+                    if !may_spread(&mut self.long, kept, to) {
+                        (kept, gone) = (to, part);
+                    }
                     if kept > from {
                         let holder = link::unknown(limit);
                         self.forgotten += u64::from(holder == Holder::Nobody);
@@ -207,7 +243,10 @@ impl Links {
         let mut known_ns = 0;
         for (from, to, limit) in parts(route.flow.pieces(begin, end)) {
             if let Some(link) = self.links.get_mut(&key) {
-                let (kept, _) = link.forgot(from, to, 0);
+                let (mut kept, _) = link.forgot(from, to, 0);
+                if !may_spread(&mut self.long, kept, to) {
+                    kept = to;
+                }
                 let is_lost = kept > from && link::unknown(limit) == Holder::Nobody;
                 self.forgotten += u64::from(is_lost);
                 link.drained(kept, to, limit);
@@ -279,6 +318,16 @@ impl Links {
             charge_parts(link, account, own, sent);
         }
     }
+}
+
+/// May this part of a wait be spread over its slices? `long` counts those of long parts.
+fn may_spread(long: &mut u64, from: u64, to: u64) -> bool {
+    let length = to.saturating_sub(from);
+    if length <= LONG_NS {
+        return true;
+    }
+    *long = long.saturating_add(length / LINK_SLICE_NS);
+    *long <= MOST_LONG
 }
 
 /// Pieces of a wait, the long ones in parts.

@@ -256,6 +256,9 @@ impl Requests {
         if found.ns + TICKS_NS > self.start_ns {
             return;
         }
+        if self.asking.before.len() >= MOST {
+            return;
+        }
         let number = u64::MAX - self.asking.before.len() as u64;
         let mut found = found.clone();
         if found.tid == 0 {

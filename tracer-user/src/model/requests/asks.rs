@@ -13,6 +13,7 @@ use super::{
 use crate::{
     event::Call,
     model::{
+        alike::Forgotten,
         books::{Asker, Asks, ProcessId},
         names::Names,
         threads::Threads,
@@ -66,9 +67,16 @@ impl Requests {
         Some(self.asks.entry(process).or_default())
     }
 
-    /// The index will be another process's.
-    pub(in crate::model) fn forget_asker(&mut self, process: ProcessId) {
-        self.asks.remove(&process);
+    /// The index will be another process's. What one asked that shares an entry is added to that.
+    pub(in crate::model) fn forget_asker(&mut self, forgotten: Forgotten) {
+        let Some(asks) = self.asks.remove(&forgotten.process) else {
+            return;
+        };
+        if let Some(sum) = forgotten.shares.and_then(|entry| self.asks_of(entry)) {
+            sum.connections = sum.connections.saturating_add(asks.connections);
+            sum.requests = sum.requests.saturating_add(asks.requests);
+            sum.bytes = sum.bytes.saturating_add(asks.bytes);
+        }
     }
 
     /// By process.

@@ -16,6 +16,12 @@ use crate::{
     model::threads::Threads,
 };
 
+/// Connections, some 700 bytes each. Beyond that, those on which nothing is open are forgotten: the kernel half tells of the end of each,
+/// but such a record may be lost.
+const MOST_CONNECTIONS: usize = 1 << 16;
+/// They are looked through once there are so many more than the last look left.
+const LOOK_EVERY: usize = 1 << 12;
+
 impl Requests {
     /// A socket was seen for the first time. The kernel may have given it the address of another one, of which no record told the end:
     /// nothing of that is this one's. But it forgets sockets that nobody has used for long, and then sees one a second time.
@@ -33,6 +39,10 @@ impl Requests {
                 return;
             }
             self.closed(beside, socket.socket);
+        }
+        if self.connections.len() >= self.look_from.max(MOST_CONNECTIONS) {
+            self.forget_idle(beside);
+            self.look_from = self.connections.len() + LOOK_EVERY;
         }
         let caller = self.clients.met(socket);
         self.is_connected(beside.threads, socket);
@@ -60,6 +70,25 @@ impl Requests {
             ..Connection::default()
         };
         self.connections.insert(socket.socket, new);
+    }
+
+    /// Forgets the connections on which nothing is open. One that is used again is new.
+    fn forget_idle(&mut self, beside: &mut Beside<'_>) {
+        let is_idle = |connection: &Connection| {
+            let turn = connection.turn.as_ref();
+            turn.is_none_or(|turn| turn.sent_ns.is_some())
+                && connection.asked.is_none()
+                && connection.draining_ns.is_none()
+                && !connection.untouched
+        };
+        let all = self.connections.iter();
+        let idle = all.filter(|(_, connection)| is_idle(connection));
+        let mut idle: Vec<u64> = idle.map(|(socket, _)| *socket).collect();
+        idle.sort_unstable();
+        self.forgotten += idle.len() as u64;
+        for socket in idle {
+            self.closed(beside, socket);
+        }
     }
 
     /// A connection is no more.
@@ -125,11 +154,11 @@ impl Requests {
             }
             (Role::Server, true) => {
                 self.sent(beside, call);
-                self.work_on(beside.threads, call);
+                self.work_on(beside, call);
             }
             (Role::Server, false) => {
                 self.received(beside, call);
-                self.work_on(beside.threads, call);
+                self.work_on(beside, call);
             }
             _ => {}
         }
@@ -137,15 +166,16 @@ impl Requests {
     }
 
     /// Called last, so that a request judged by this call was not worked on before it was picked up.
-    fn work_on(&mut self, threads: &mut Threads, call: &Call) {
+    fn work_on(&mut self, beside: &mut Beside<'_>, call: &Call) {
         if call.result > 0
-            && let Some(thread) = threads.get_mut(call.tid)
+            && let Some(thread) = beside.threads.get_mut(call.tid)
         {
             thread.work.call(call.socket, call.ns);
             let caller = self.caller(call.socket);
             self.clients.called(call.tid, caller, call.ns);
             if call.flags & CALL_SEND != 0 {
-                self.clients.sent(call.pid, caller, call.result as u64);
+                let bytes = call.result as u64;
+                self.clients.sent(beside.names, call.pid, caller, bytes);
             }
         }
     }

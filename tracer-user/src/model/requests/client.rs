@@ -31,6 +31,8 @@ const MOST_SOLE: usize = MOST_CLIENTS / 2;
 const MOST_KNOWN: usize = 4096;
 /// So many threads are remembered with their clients; those of further threads are not known.
 const MOST_THREADS: usize = 4096;
+/// Pairs of a process of the target and an address of which the bytes are counted.
+const MOST_SENT: usize = 1 << 14;
 /// Spans kept of a thread.
 const MOST_SPANS: usize = 1 << 12;
 /// Spans that ended longer ago are no part of a wait that is still to be judged. Waits are judged after 10 s at the latest.
@@ -54,7 +56,7 @@ pub(crate) struct Clients {
     pub(in crate::model) addresses: Addresses,
     processes: BTreeSet<ProcessId>,
     /// Bytes that each process sent to the clients at each address.
-    sent: HashMap<(u32, AddressId), u64>,
+    sent: BTreeMap<(ProcessId, AddressId), u64>,
     /// Spans of each thread, in order and apart from each other.
     spans: HashMap<u32, VecDeque<Span>>,
     /// How long requests of others stood behind those of each client, ns.
@@ -117,10 +119,15 @@ impl Clients {
         self.sole.remove(&tid);
     }
 
-    /// A process of the target sent to a caller.
-    pub(super) fn sent(&mut self, pid: u32, caller: Caller, bytes: u64) {
-        if let Caller::From(address) = caller {
-            *self.sent.entry((pid, address)).or_default() += bytes;
+    /// A process of the target sent to a caller. What further processes and callers got is nobody's in particular.
+    pub(super) fn sent(&mut self, names: &mut Names, pid: u32, caller: Caller, bytes: u64) {
+        let Caller::From(address) = caller else {
+            return;
+        };
+        let key = (names.processes.id(pid), address);
+        if self.sent.len() < MOST_SENT || self.sent.contains_key(&key) {
+            let sum = self.sent.entry(key).or_default();
+            *sum = sum.saturating_add(bytes);
         }
     }
 
@@ -363,7 +370,8 @@ impl Requests {
             if let [Some(client), own] = clients
                 && own != Some(client)
             {
-                *self.clients.before_others.entry(client).or_default() += ns;
+                let sum = self.clients.before_others.entry(client).or_default();
+                *sum = sum.saturating_add(*ns);
             }
         }
     }
@@ -374,14 +382,12 @@ impl Requests {
     }
 
     /// Bytes that each process of the target sent to its clients elsewhere.
-    pub(in crate::model) fn sent_to(&self, names: &mut Names) -> SentTo {
+    pub(in crate::model) fn sent_to(&self) -> SentTo {
         let mut sent = SentTo::default();
-        for (&(pid, address), bytes) in &self.clients.sent {
-            let clients = sent.entry(names.processes.id(pid)).or_default();
+        for (&(process, address), bytes) in &self.clients.sent {
+            let clients = sent.entry(process).or_default();
             clients.push((Client::Address(address), *bytes));
         }
-        sent.values_mut()
-            .for_each(|clients| clients.sort_unstable());
         sent
     }
 
@@ -422,14 +428,12 @@ mod tests {
     fn spans(of: &[(u64, u64, Caller)]) -> Vec<(u64, u64, Caller)> {
         let mut spans = VecDeque::new();
         for &(begin_ns, end_ns, caller) in of {
-            add(
-                &mut spans,
-                Span {
-                    begin_ns,
-                    end_ns,
-                    caller,
-                },
-            );
+            let span = Span {
+                begin_ns,
+                end_ns,
+                caller,
+            };
+            add(&mut spans, span);
         }
         let figures = |span: &Span| (span.begin_ns, span.end_ns, span.caller);
         spans.iter().map(figures).collect()

@@ -80,6 +80,10 @@ pub(super) struct Requests {
     /// By thread: waits in a send that has not returned.
     sends: BTreeMap<u32, VecDeque<SendWait>>,
     pub(super) tally: Tally,
+    /// Connections that were forgotten while nothing was open on them: there were too many, or records of their ends were lost.
+    pub(super) forgotten: u64,
+    /// From so many connections on those are looked for that can be forgotten.
+    look_from: usize,
     /// In the books of a process that the target asks: the connections on which it does. Requests of others are not kept there.
     asked_on: Option<HashSet<u64>>,
 }

@@ -36,7 +36,7 @@ impl Durations {
         self.buckets[bucket(ns).map_or(0, |i| i as usize + 1)] += 1;
         *self.fine.entry(fine_bucket(ns)).or_default() += 1;
         self.count += 1;
-        self.sum_ns += ns;
+        self.sum_ns = self.sum_ns.saturating_add(ns);
         self.max_ns = self.max_ns.max(ns);
     }
 
@@ -130,7 +130,8 @@ pub(crate) struct Tally {
 impl Tally {
     /// `whole_ns` of a turn became time of requests in the books, as far as it has a class: `known_ns`.
     pub(crate) fn judged(&mut self, whole_ns: u64, known_ns: u64) {
-        self.unknown_ns += whole_ns as i64 - known_ns as i64;
+        let unknown_ns = (whole_ns as i64).saturating_sub(known_ns as i64);
+        self.unknown_ns = self.unknown_ns.saturating_add(unknown_ns);
     }
 
     /// A turn is over. Its answer had left this machine at `left_ns`; 0 if that is not known, or was before its thread was done with it.
@@ -140,20 +141,20 @@ impl Tally {
         // A send that failed after the last one was an attempt to go on with the answer.
         let (sent_ns, whole_ns) = (until(turn.judged_ns), until(left_ns.max(turn.judged_ns)));
         if turn.sent_ns.is_none() || turn.is_push {
-            self.uncounted_ns += whole_ns;
+            self.uncounted_ns = self.uncounted_ns.saturating_add(whole_ns);
         } else if let Some(before_ns) = turn.before_ns(whole_ns) {
-            self.before_ns += before_ns;
-            self.durations.add(before_ns + whole_ns);
-            self.until_sent.add(before_ns + sent_ns);
+            self.before_ns = self.before_ns.saturating_add(before_ns);
+            self.durations.add(before_ns.saturating_add(whole_ns));
+            self.until_sent.add(before_ns.saturating_add(sent_ns));
         } else {
             self.clipped += 1;
-            self.clipped_ns += whole_ns;
+            self.clipped_ns = self.clipped_ns.saturating_add(whole_ns);
         }
     }
 
     /// What belongs to no turn took `ns` of the requests' time.
     pub(crate) fn uncounted(&mut self, ns: u64) {
-        self.uncounted_ns += ns;
+        self.uncounted_ns = self.uncounted_ns.saturating_add(ns);
     }
 
     /// A request is open at the end, at `end_ns`, or a push is under way.
@@ -161,11 +162,11 @@ impl Tally {
         self.seen = true;
         let ns = end_ns.saturating_sub(turn.counted_ns);
         if turn.is_push {
-            self.uncounted_ns += ns;
+            self.uncounted_ns = self.uncounted_ns.saturating_add(ns);
             return;
         }
         self.open += 1;
-        self.open_ns += ns;
+        self.open_ns = self.open_ns.saturating_add(ns);
         self.oldest_ns = Some(
             self.oldest_ns
                 .map_or(turn.begin_ns, |oldest| oldest.min(turn.begin_ns)),
@@ -176,7 +177,8 @@ impl Tally {
     pub(crate) fn left_open_before(&mut self, start_ns: u64, end_ns: u64) {
         self.seen = true;
         self.open += 1;
-        self.open_ns += end_ns.saturating_sub(start_ns);
+        let ns = end_ns.saturating_sub(start_ns);
+        self.open_ns = self.open_ns.saturating_add(ns);
         let oldest_ns = self.oldest_ns.unwrap_or(start_ns);
         self.oldest_ns = Some(oldest_ns.min(start_ns));
     }

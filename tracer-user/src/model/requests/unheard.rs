@@ -28,6 +28,9 @@ pub(crate) struct Sight {
     registered: bool,
 }
 
+/// Processes of which the threads that hear nobody are kept. Most of more have ended.
+const MOST_DEAF: usize = 4096;
+
 /// What the looks have shown.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Unheard {
@@ -74,6 +77,9 @@ impl Unheard {
 impl Requests {
     /// Connections of a process that nobody hears.
     pub(in crate::model) fn unheard(&mut self, threads: &mut Threads, found: &event::Unheard) {
+        if self.unheard.deaf.len() >= MOST_DEAF && !self.unheard.deaf.contains_key(&found.pid) {
+            self.unheard.deaf.pop_first();
+        }
         self.unheard.deaf.insert(found.pid, found.threads.clone());
         for deaf in &found.threads {
             if let Some((_, remote)) = &deaf.asks {

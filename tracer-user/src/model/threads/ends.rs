@@ -90,7 +90,7 @@ impl End {
 
     /// Its time in a span, ns: spread evenly.
     fn part(&self, begin: u64, end: u64) -> u64 {
-        let length = u128::from((self.end_ns - self.begin_ns).max(1));
+        let length = u128::from(self.end_ns.saturating_sub(self.begin_ns).max(1));
         let common = end
             .min(self.end_ns)
             .saturating_sub(begin.max(self.begin_ns));
@@ -156,7 +156,7 @@ impl Ends {
             match found.iter().position(|other| other.whom == known.whom) {
                 Some(at) => {
                     let same = &mut found[at];
-                    same.ns += ns;
+                    same.ns = same.ns.saturating_add(ns);
                     same.links = same.links.max(links);
                 }
                 None if ns > 0 && found.len() < MOST_APART => found.push(End {
@@ -201,7 +201,7 @@ impl Ends {
             match past.iter().position(|other| other.whom == first.whom) {
                 Some(at) => {
                     let same = &mut past[at];
-                    same.ns += first.ns;
+                    same.ns = same.ns.saturating_add(first.ns);
                     same.end_ns = same.end_ns.max(first.end_ns);
                     same.links = same.links.max(first.links);
                 }

@@ -21,6 +21,14 @@ const COVERS_NS: u64 = 2_000_000_000;
 /// short nap; one that naps much later does so for another reason.
 const TRIES_AGAIN_NS: u64 = 1_000_000_000;
 
+/// Sights kept of one wait. A wait that changes its owner more often is a busy lock, and its first owners are enough.
+const MOST_SIGHTS: usize = 1 << 12;
+
+/// Files for which threads waited of which the path is kept.
+const MOST_FILES: usize = 4096;
+/// Threads of which it is counted how long others waited for their locks. Of more, those with the longer half stay.
+const MOST_OWNERS: usize = 4096;
+
 /// An owner of a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Owner {
@@ -67,6 +75,8 @@ impl LockWait {
         for (index, sight) in self.sights.iter().enumerate() {
             let next = self.sights.get(index + 1);
             let until = next.map_or(self.end, |next| sight.last_ns.midpoint(next.first_ns));
+            // Two ways to see a lock may not agree on what came first.
+            let until = until.clamp(at, self.end);
             let from = sight.first_ns.saturating_sub(COVERS_NS).clamp(at, until);
             let to = sight.last_ns.saturating_add(COVERS_NS).clamp(from, until);
             parts.extend([(at, from, None), (from, to, Some(sight)), (to, until, None)]);
@@ -106,7 +116,7 @@ impl Threads {
             return;
         };
         // The record of that sleep has come already.
-        if seen.ns <= thread.known_ns() {
+        if seen.ns <= thread.known_ns() || thread.locks.len() >= MOST_SIGHTS {
             return;
         }
         let owner = |owner: &event::LockOwner| match names.holder(owner.pid) {
@@ -169,7 +179,9 @@ impl Threads {
         match tried.outcome {
             LockOutcome::Granted => thread.refused = None,
             LockOutcome::Refused => thread.refused = Some(sight),
-            LockOutcome::Waits | LockOutcome::Kernel if tried.ns > thread.known_ns() => {
+            LockOutcome::Waits | LockOutcome::Kernel
+                if tried.ns > thread.known_ns() && thread.locks.len() < MOST_SIGHTS =>
+            {
                 thread.locks.push(sight);
             }
             LockOutcome::Waits | LockOutcome::Kernel => {}
@@ -185,8 +197,10 @@ impl Threads {
 
     /// A file for which threads waited has a path.
     pub(in crate::model) fn lock_file(&mut self, names: &mut Names, file: &event::LockFile) {
-        let place = names.place(&file.path);
-        self.lock_files.insert(file.inode, place);
+        if self.lock_files.len() < MOST_FILES || self.lock_files.contains_key(&file.inode) {
+            let place = names.place(&file.path);
+            self.lock_files.insert(file.inode, place);
+        }
     }
 
     /// A nap of a thread between two attempts to lock a file; `None` if it was not refused a moment ago.
@@ -322,7 +336,7 @@ impl Threads {
             holder: Holder::OwnLock,
             own_tid: Some(own),
         }];
-        *self.owned_ns.entry(own).or_default() += end - begin;
+        self.owned(own, end - begin);
         let pieces = self.living.get(&own).map(|own| waits_of(own, begin, end));
         let pieces = pieces.filter(|_| own != wait.tid);
         for (from, to, class) in pieces.unwrap_or_else(|| vec![(begin, end, None)]) {
@@ -354,6 +368,20 @@ impl Threads {
                 self.slept_for_lock(account, wait, false);
             }
         }
+    }
+
+    /// Others waited so long for locks of this thread.
+    fn owned(&mut self, own: u32, ns: u64) {
+        if self.owned_ns.len() >= MOST_OWNERS && !self.owned_ns.contains_key(&own) {
+            // One of the longest half is named in the end, unless all are alike.
+            let mut all: Vec<u64> = self.owned_ns.values().copied().collect();
+            let middle = all.len() / 2;
+            let (_, median, _) = all.select_nth_unstable(middle);
+            let median = *median;
+            self.owned_ns.retain(|_, ns| *ns > median);
+        }
+        let sum = self.owned_ns.entry(own).or_default();
+        *sum = sum.saturating_add(ns);
     }
 
     /// The thread of the target whose locks were waited for longest.

@@ -151,7 +151,7 @@ impl Threads {
     #[inline]
     pub(super) fn lost(&mut self, ns: u64) {
         if ns >= LONG_WAIT_NS {
-            self.long_waits_ns += ns;
+            self.long_waits_ns = self.long_waits_ns.saturating_add(ns);
         }
     }
 
@@ -225,8 +225,11 @@ impl Threads {
         };
         self.requested.forget(tid);
         self.takes_no_more(tid, thread.poller);
-        self.ended_wall_ns += ns.saturating_sub(thread.begin_ns);
-        self.ended_spent_ns += thread.spent().total();
+        self.stops.forget_thread(tid);
+        let wall_ns = ns.saturating_sub(thread.begin_ns);
+        self.ended_wall_ns = self.ended_wall_ns.saturating_add(wall_ns);
+        let spent_ns = thread.spent().total();
+        self.ended_spent_ns = self.ended_spent_ns.saturating_add(spent_ns);
         self.ended_stopped_ns = self.ended_stopped_ns.max(thread.stopped_ns());
         thread.running = false;
         thread.forget(u64::MAX);
@@ -242,10 +245,11 @@ impl Threads {
     pub(super) fn lifetimes(&self, end_ns: u64) -> (u64, u64) {
         let living = self.living.values();
         let begins = living.clone().map(|thread| thread.begin_ns);
-        let wall_ns: u64 = begins.map(|begin| end_ns.saturating_sub(begin)).sum();
-        let spent_ns: u64 = living.map(|thread| thread.spent().total()).sum();
-        let wall_ns = self.ended_wall_ns + wall_ns;
-        let unaccounted_ns = wall_ns.saturating_sub(self.ended_spent_ns + spent_ns);
+        let walls = begins.map(|begin| end_ns.saturating_sub(begin));
+        let wall_ns = walls.fold(self.ended_wall_ns, u64::saturating_add);
+        let spent = living.map(|thread| thread.spent().total());
+        let spent_ns = spent.fold(self.ended_spent_ns, u64::saturating_add);
+        let unaccounted_ns = wall_ns.saturating_sub(spent_ns);
         (wall_ns, unaccounted_ns)
     }
 

@@ -84,6 +84,9 @@ pub(crate) struct Stack {
     pub(crate) remote: Option<Kind>,
 }
 
+/// Stacks kept, some 2 kB each: a target sleeps in some hundreds. Waits in further ones count as such with a lost stack.
+const MOST_STACKS: usize = 1 << 13;
+
 /// All stacks that were recorded, by identity.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stacks {
@@ -162,6 +165,9 @@ impl Stack {
 impl Stacks {
     /// A stack was recorded for the first time.
     pub(super) fn learn(&mut self, stack: &event::Stack) {
+        if self.stacks.len() >= MOST_STACKS && !self.stacks.contains_key(&stack.id) {
+            return;
+        }
         let is_own = |frame: &&String| !OWN_FRAMES.iter().any(|own| frame.starts_with(own));
         let frames: Vec<String> = stack.frames.iter().filter(is_own).cloned().collect();
         let known = Stack::new(frames);

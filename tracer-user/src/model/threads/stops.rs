@@ -97,8 +97,9 @@ impl Stops {
                     0 => Holder::Freezer,
                     pid => names.holder(pid),
                 };
+                let before_ns = times.back().map_or(0, |last| last.end_ns);
                 times.push_back(Frozen {
-                    begin_ns: freeze.ns,
+                    begin_ns: freeze.ns.max(before_ns),
                     end_ns: u64::MAX,
                     place: names.place(&freeze.file),
                     holder,
@@ -110,6 +111,17 @@ impl Stops {
         if times.len() > MOST_FROZEN {
             times.pop_front();
         }
+    }
+
+    /// A process ended: its id may be another's soon.
+    pub(in crate::model) fn forget(&mut self, pid: u32) {
+        self.frozen.remove(&pid);
+        self.signals.remove(&pid);
+    }
+
+    /// A thread ended.
+    pub(super) fn forget_thread(&mut self, tid: u32) {
+        self.tracers.remove(&tid);
     }
 
     /// A debugger stops a thread.

@@ -146,7 +146,7 @@ impl Threads {
         if !whole || wait.ran_ns == 0 {
             return self.spend(account, wait.tid, Class::OnCpu, wait.off_ns);
         }
-        let stolen_from = begin + wait.ran_ns;
+        let stolen_from = begin.saturating_add(wait.ran_ns);
         if stolen_from >= wait.off_ns {
             // The kernel's clock of a run queue may stand still for a switch. Then it also counts the time to leave the CPU.
             return self.spend(account, wait.tid, Class::OnCpu, stolen_from.min(wait.ns));

@@ -82,10 +82,10 @@ fn rsync(case: &Case<'_>) -> Option<ProcessId> {
         .iter()
         .filter_map(started)
         .find(talks)?;
-    while let Some(parent) = case
-        .parent_in_job(rsync)
-        .filter(|parent| is_rsync(*parent) && *parent != rsync)
-    {
+    // No chain is longer, unless it is a circle of reused ids.
+    for _ in 0..case.books.processes.len() {
+        let above = case.parent_in_job(rsync).filter(|id| is_rsync(*id));
+        let Some(parent) = above else { break };
         rsync = parent;
     }
     Some(rsync)

@@ -143,7 +143,7 @@ impl<'a> Case<'a> {
             let key = (self.found.resource, self.found.place, Holder::Process(*id));
             Some(self.books.held.get(&key)?.bytes)
         });
-        moved.sum()
+        moved.fold(0, u64::saturating_add)
     }
 
     /// Bytes that the members wrote on the disk.
@@ -158,12 +158,13 @@ impl<'a> Case<'a> {
         let written = self.culprit.members.iter();
         let written =
             written.filter_map(|id| self.books.written.get(&(place, Holder::Process(*id))));
-        written.sum()
+        written.copied().fold(0, u64::saturating_add)
     }
 
     /// Does most of what it moved there go through the page cache, to be written back by the kernel?
     pub(super) fn writes_back(&self) -> bool {
-        self.written() * 2 > self.moved() && !self.standings().any(|standing| standing.unbuffered)
+        self.written().saturating_mul(2) > self.moved()
+            && !self.standings().any(|standing| standing.unbuffered)
     }
 
     /// Half of what the members moved there, bytes per second; `None` if that is not known.

@@ -68,7 +68,8 @@ fn limit(case: &Case<'_>, unified: bool, hierarchy: &crate::standing::Hierarchy)
         let key = (Resource::Cpu, None, Holder::Process(*id));
         Some(case.books.held.get(&key)?.ns)
     });
-    let half = held.sum::<u64>() as f64 / case.books.window_ns().max(1) as f64 / 2.0;
+    let half =
+        held.fold(0, u64::saturating_add) as f64 / case.books.window_ns().max(1) as f64 / 2.0;
     let quota = ((half * PERIOD_US as f64) as u64).max(LEAST_QUOTA_US);
     let seat = Seat::of(case, hierarchy, cpu, Setting::Limit, "+cpu");
     let files = match unified {

@@ -1,16 +1,26 @@
 //! Processes by identity, through fork, exec, exit and reuse of ids.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 
 use arcstr::ArcStr;
 use rustc_hash::FxHashMap as HashMap;
 
-use super::books::{Process, ProcessId};
+use super::{
+    alike::{Alike, Entry, Forgotten, Gone},
+    books::{Process, ProcessId},
+};
 use crate::event;
 
 /// So many ended processes are remembered although nothing depends on them. The kernel half may still have figures of them, which
 /// are read at the end. Four times as many took 3 MB where a thousand processes a second come and go.
 const MOST_ENDED: usize = 1024;
+
+/// So many processes beyond those at attach are known by themselves once something is charged to them. Further ones share an entry with
+/// those that are alike: some 500 bytes each, in this fold and in that of each process that the target asks.
+const MOST_NAMED: usize = 4096;
 
 /// All processes seen, but for those that ended long ago and held nothing.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +34,10 @@ pub(crate) struct Processes {
     free: Vec<ProcessId>,
     forgotten: u64,
     by_pid: HashMap<u32, ProcessId>,
+    /// How many were named that were not there at attach.
+    named: usize,
+    alike: Alike,
+    gone: Gone,
     /// Processes of which the parent was not yet known: `/proc` lists a child before its parent where ids have wrapped.
     orphans: Vec<(ProcessId, u32)>,
 }
@@ -37,6 +51,10 @@ struct Ties {
     named: bool,
     /// It is to be forgotten with the last of its children.
     last: bool,
+    /// The entry that it shares: the index that is given out instead of its own.
+    shares: Option<ProcessId>,
+    /// It is such an entry.
+    is_shared: bool,
 }
 
 impl Processes {
@@ -90,7 +108,9 @@ impl Processes {
 
     /// A process became another program.
     pub(crate) fn executed(&mut self, exec: &event::Exec) {
-        let id = self.id(exec.pid);
+        // It may be forgotten like any other: most programs that run hold nothing.
+        let id = self.unnamed(exec.pid);
+        self.ties[id].shares = None;
         let process = &mut self.all[id];
         process.comm = ArcStr::from(&exec.comm);
         process.cmdline = ArcStr::from(&exec.cmdline);
@@ -117,17 +137,14 @@ impl Processes {
         process.titled.then_some(process.cmdline.as_str())
     }
 
-    /// A process ended; its id may come back as another's. Returns the indices of those that are forgotten for it: they will be
-    /// reused.
+    /// A process ended; its id may come back as another's. Returns those that are forgotten for it.
     #[must_use]
-    pub(crate) fn exited(&mut self, pid: u32) -> Vec<ProcessId> {
+    pub(crate) fn exited(&mut self, pid: u32) -> Vec<Forgotten> {
         let mut forgotten = Vec::new();
         let Some(&id) = self.by_pid.get(&pid) else {
             return forgotten;
         };
-        if !std::mem::replace(&mut self.all[id].exited, true) && !self.all[id].target {
-            self.ended.push_back(id);
-        }
+        self.left(id);
         while self.ended.len() > MOST_ENDED
             && let Some(oldest) = self.ended.pop_front()
         {
@@ -137,33 +154,131 @@ impl Processes {
     }
 
     /// Forgets an ended process, unless something hangs on it.
-    fn forget(&mut self, id: ProcessId, forgotten: &mut Vec<ProcessId>) {
-        let ties = &mut self.ties[id];
-        ties.last = ties.children > 0;
-        if ties.named || ties.last {
-            return;
+    fn forget(&mut self, id: ProcessId, forgotten: &mut Vec<Forgotten>) {
+        // No recursion: a program that forks and exits again and again makes a chain as long as the trace.
+        let mut next = Some(id);
+        while let Some(id) = next.take() {
+            let ties = &mut self.ties[id];
+            ties.last = ties.children > 0;
+            let Ties {
+                named,
+                last,
+                shares,
+                ..
+            } = *ties;
+            if last && !named {
+                return;
+            }
+            // What it wrote may reach the disk later.
+            self.gives_up_its_id(id, if named { Some(id) } else { shares });
+            if named {
+                return;
+            }
+            self.free.push(id);
+            forgotten.push(Forgotten {
+                process: id,
+                shares,
+            });
+            if let Some(parent) = self.all[id].parent {
+                let ties = &mut self.ties[parent];
+                ties.children = ties.children.saturating_sub(1);
+                next = (ties.last && ties.children == 0).then_some(parent);
+            }
         }
+    }
+
+    /// No process has this id now. What is still found under it belongs to the entry.
+    fn gives_up_its_id(&mut self, id: ProcessId, entry: Option<ProcessId>) {
         let pid = self.all[id].pid;
         if self.by_pid.get(&pid) == Some(&id) {
             self.by_pid.remove(&pid);
+            self.forgotten += 1;
+            self.gone.insert(pid, entry);
         }
-        self.free.push(id);
-        self.forgotten += 1;
-        forgotten.push(id);
-        if let Some(parent) = self.all[id].parent {
-            let ties = &mut self.ties[parent];
-            ties.children -= 1;
-            if ties.last && ties.children == 0 {
-                self.forget(parent, forgotten);
-            }
+    }
+
+    /// A process has ended. If it stands for all that share its entry, the next one that comes does so.
+    fn left(&mut self, id: ProcessId) {
+        let process = &mut self.all[id];
+        if std::mem::replace(&mut process.exited, true) {
+            return;
+        }
+        self.ended.push_back(id);
+        let identity = (process.pid, process.start_ns);
+        if let Some(entry) = self.ties[id].shares.map(|entry| &mut self.all[entry])
+            && (entry.pid, entry.start_ns) == identity
+        {
+            entry.exited = true;
         }
     }
 
     /// Index of the process that has this id now; made up if it was never seen. From now on it is not forgotten.
     pub(crate) fn id(&mut self, pid: u32) -> ProcessId {
+        if let Some(gone) = self.gone.get(pid) {
+            return gone;
+        }
         let id = self.unnamed(pid);
-        self.ties[id].named = true;
+        let ties = self.ties[id];
+        match ties.shares {
+            _ if ties.named => id,
+            Some(entry) => entry,
+            None if self.named < MOST_NAMED => self.own_id(pid),
+            None => self.share(id),
+        }
+    }
+
+    /// The same for one that is to be known by itself, whatever its kind: its own books are kept.
+    pub(crate) fn own_id(&mut self, pid: u32) -> ProcessId {
+        let id = self.unnamed(pid);
+        let ties = &mut self.ties[id];
+        ties.shares = None;
+        self.named += usize::from(!std::mem::replace(&mut ties.named, true));
         id
+    }
+
+    /// The process shares the entry of those that are alike. That has the words of the first, and the id of a living one if possible.
+    fn share(&mut self, id: ProcessId) -> ProcessId {
+        let entry = match self.alike.entry(&self.all, id) {
+            Entry::Known(known) => known,
+            Entry::New(kind, process) => {
+                if let Some(parent) = process.parent {
+                    self.ties[parent].children += 1;
+                }
+                let entry = self.add(process);
+                self.ties[entry].is_shared = true;
+                self.alike.insert(kind, entry);
+                entry
+            }
+        };
+        self.alike.folded += 1;
+        self.ties[id].shares = Some(entry);
+        if self.all[entry].exited {
+            let Process {
+                pid,
+                start_ns,
+                exited,
+                ..
+            } = self.all[id];
+            let known = &mut self.all[entry];
+            (known.pid, known.start_ns, known.exited) = (pid, start_ns, exited);
+        }
+        entry
+    }
+
+    /// How many processes share an entry with others, and how many entries that are.
+    pub(super) fn folded(&self) -> (u64, u64) {
+        (self.alike.folded, self.alike.kinds() as u64)
+    }
+
+    /// Those that are not forgotten yet and share an entry.
+    pub(super) fn sharing(&self) -> Vec<Forgotten> {
+        let ties = self.ties.iter().enumerate();
+        let sharing = ties.filter(|(_, ties)| ties.shares.is_some());
+        let sharing = sharing.map(|(process, ties)| Forgotten {
+            process,
+            shares: ties.shares,
+        });
+        sharing.collect()
     }
 
     /// Name of the process that has this id now, if it was seen.
@@ -174,6 +289,10 @@ impl Processes {
 
     /// The same for what may be forgotten with the process; `None` if that was.
     pub(crate) fn id_if_there(&mut self, pid: u32) -> Option<ProcessId> {
+        if let Some(gone) = self.gone.get(pid) {
+            // The figures of one are not those of all that share an entry.
+            return (!self.ties[gone].is_shared).then_some(gone);
+        }
         (self.forgotten == 0 || self.by_pid.contains_key(&pid)).then(|| self.unnamed(pid))
     }
 
@@ -194,10 +313,20 @@ impl Processes {
         })
     }
 
+    /// The target that had this id first.
+    pub(crate) fn target(&mut self, pid: u32) -> ProcessId {
+        let is_it = |process: &Process| process.target && process.pid == pid;
+        match self.all.iter().position(is_it) {
+            Some(id) => id,
+            None => self.id(pid),
+        }
+    }
+
     /// A process is traced as a part of the target from now on.
     pub(crate) fn adopt(&mut self, pid: u32) {
-        let id = self.id(pid);
+        let id = self.unnamed(pid);
         self.all[id].target = true;
+        self.ties[id].shares = None;
     }
 
     /// As another process would see them: it is the target.
@@ -207,14 +336,20 @@ impl Processes {
         for (id, process) in seen.all.iter_mut().enumerate() {
             process.target = id == target;
         }
+        // Who is alike is another matter where another is the target.
+        seen.alike = Alike::default();
+        for ties in &mut seen.ties {
+            ties.shares = None;
+        }
         seen
     }
 
-    /// The same process (pid and start; of one that was never seen only the pid is known).
+    /// The latest process of each pid and start; of one that was never seen only the pid is known.
     #[must_use]
-    pub(crate) fn find(&self, other: &Process) -> Option<ProcessId> {
-        let same = |known: &Process| (known.pid, known.start_ns) == (other.pid, other.start_ns);
-        self.all.iter().rposition(same)
+    pub(crate) fn by_start(&self) -> HashMap<(u32, u64), ProcessId> {
+        let all = self.all.iter().enumerate();
+        all.map(|(id, process)| ((process.pid, process.start_ns), id))
+            .collect()
     }
 
     /// A process that other books know.
@@ -236,7 +371,13 @@ impl Processes {
             }
             None => self.push(process, Ties::default()),
         };
-        self.by_pid.insert(pid, id);
+        self.gone.remove(pid);
+        if let Some(before) = self.by_pid.insert(pid, id)
+            && self.all[before].start_ns != self.all[id].start_ns
+        {
+            // The record of its end was lost.
+            self.left(before);
+        }
         id
     }
 
@@ -292,82 +433,5 @@ fn shared(text: &str, of: &ArcStr) -> ArcStr {
         of.clone()
     } else {
         ArcStr::from(text)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn fork(pid: u32, parent_pid: u32) -> event::Fork {
-        event::Fork {
-            pid,
-            tid: pid,
-            parent_pid,
-            start_ns: u64::from(pid),
-            comm: format!("process-{pid}"),
-            ..event::Fork::default()
-        }
-    }
-
-    /// A shell at attach, and what it forks in a minute.
-    fn forks(each: impl Fn(&mut Processes, u32)) -> Processes {
-        let mut processes = Processes::default();
-        processes.found(&event::Process {
-            pid: 1,
-            comm: "sh".to_owned(),
-            ..event::Process::default()
-        });
-        for pid in 2..60_000 {
-            processes.forked(&fork(pid, 1), false);
-            each(&mut processes, pid);
-        }
-        processes
-    }
-
-    #[test]
-    fn those_that_ended_long_ago_and_held_nothing_are_forgotten() {
-        let mut processes = forks(|processes, pid| _ = processes.exited(pid));
-        assert!(processes.all().len() <= MOST_ENDED + 3);
-        assert_eq!(processes.id_if_there(100), None);
-        let shell = processes.id(1);
-        assert_eq!(processes.all()[shell].comm, "sh");
-        let last = processes.id(59_999);
-        assert_eq!(processes.all()[last].comm, "process-59999");
-        assert_eq!(processes.all()[last].parent, Some(shell));
-    }
-
-    #[test]
-    fn who_was_named_is_kept_and_so_are_its_ancestors() {
-        let mut processes = forks(|processes, pid| {
-            if pid == 10 {
-                processes.forked(&fork(100_000, 10), false);
-                processes.id(100_000);
-                _ = processes.exited(100_000);
-            }
-            _ = processes.exited(pid);
-        });
-        let held = processes.id(100_000);
-        let parent = processes.all()[held].parent.unwrap();
-        assert_eq!(processes.all()[held].comm, "process-100000");
-        assert_eq!(processes.all()[parent].pid, 10);
-        assert!(processes.all().len() <= MOST_ENDED + 5);
-    }
-
-    #[test]
-    fn a_parent_goes_after_its_last_child() {
-        let processes = forks(|processes, pid| {
-            processes.forked(&fork(pid + 100_000, pid), false);
-            _ = processes.exited(pid);
-            _ = processes.exited(pid + 100_000);
-        });
-        assert!(processes.all().len() <= MOST_ENDED + 4);
-    }
-
-    #[test]
-    fn nobody_is_forgotten_while_it_lives() {
-        let mut processes = forks(|_, _| {});
-        assert_eq!(processes.all().len(), 59_999);
-        assert!(processes.exited(2).is_empty());
     }
 }

@@ -1,0 +1,91 @@
+//! Processes that come, go and are forgotten.
+
+use super::*;
+
+fn fork(pid: u32, parent_pid: u32) -> event::Fork {
+    event::Fork {
+        pid,
+        tid: pid,
+        parent_pid,
+        start_ns: u64::from(pid),
+        comm: format!("process-{pid}"),
+        ..event::Fork::default()
+    }
+}
+
+/// A shell at attach, and what it forks in a minute.
+fn forks(each: impl Fn(&mut Processes, u32)) -> Processes {
+    let mut processes = Processes::default();
+    processes.found(&event::Process {
+        pid: 1,
+        comm: "sh".to_owned(),
+        ..event::Process::default()
+    });
+    for pid in 2..60_000 {
+        processes.forked(&fork(pid, 1), false);
+        each(&mut processes, pid);
+    }
+    processes
+}
+
+#[test]
+fn those_that_ended_long_ago_and_held_nothing_are_forgotten() {
+    let mut processes = forks(|processes, pid| _ = processes.exited(pid));
+    assert!(processes.all().len() <= MOST_ENDED + 3);
+    assert_eq!(processes.id_if_there(100), None);
+    let shell = processes.id(1);
+    assert_eq!(processes.all()[shell].comm, "sh");
+    let last = processes.id(59_999);
+    assert_eq!(processes.all()[last].comm, "process-59999");
+    assert_eq!(processes.all()[last].parent, Some(shell));
+}
+
+#[test]
+fn who_was_named_is_kept_and_so_are_its_ancestors() {
+    let mut processes = forks(|processes, pid| {
+        if pid == 10 {
+            processes.forked(&fork(100_000, 10), false);
+            processes.id(100_000);
+            _ = processes.exited(100_000);
+        }
+        _ = processes.exited(pid);
+    });
+    let held = processes.id(100_000);
+    let parent = processes.all()[held].parent.unwrap();
+    assert_eq!(processes.all()[held].comm, "process-100000");
+    assert_eq!(processes.all()[parent].pid, 10);
+    assert!(processes.all().len() <= MOST_ENDED + 5);
+}
+
+#[test]
+fn a_parent_goes_after_its_last_child() {
+    let processes = forks(|processes, pid| {
+        processes.forked(&fork(pid + 100_000, pid), false);
+        _ = processes.exited(pid);
+        _ = processes.exited(pid + 100_000);
+    });
+    assert!(processes.all().len() <= MOST_ENDED + 4);
+}
+
+#[test]
+fn a_program_that_forks_and_exits_again_and_again_is_forgotten_at_once() {
+    let mut processes = Processes::default();
+    for pid in 1..200_000 {
+        processes.forked(&fork(pid + 1, pid), false);
+        _ = processes.exited(pid);
+    }
+    // Each has a child until the last one is gone.
+    _ = processes.exited(200_000);
+    for pid in 300_000..=300_000 + MOST_ENDED as u32 {
+        processes.forked(&fork(pid, 1_000_000), false);
+        _ = processes.exited(pid);
+    }
+    assert!(processes.free.len() >= 199_000, "{}", processes.free.len());
+}
+
+#[test]
+fn nobody_is_forgotten_while_it_lives() {
+    let mut processes = forks(|_, _| {});
+    assert_eq!(processes.all().len(), 59_999);
+    assert!(processes.exited(2).is_empty());
+}
