@@ -1,3 +1,5 @@
+//! Who has to read what a thread of this process writes.
+
 use std::{
     env,
     io::{self, Write as _},

@@ -1,3 +1,5 @@
+//! What a thread did, step by step, and what becomes of it later.
+
 use super::*;
 
 #[test]
