@@ -196,22 +196,6 @@ impl Task {
         bytes16(self.0, config!(offsets.task_comm))
     }
 
-    /// Time that the hypervisor has stolen of its CPU so far, ns; 0 if the kernel does not count it.
-    #[inline(always)]
-    pub(crate) fn stolen_ns(self) -> u64 {
-        if has(config!(offsets.rq_stolen)) {
-            self.cfs_rq().rq().stolen()
-        } else {
-            0
-        }
-    }
-
-    /// Address of its run queue.
-    #[inline(always)]
-    pub(crate) fn run_queue(self) -> u64 {
-        self.cfs_rq().rq().key()
-    }
-
     /// Session and process group, as numbers of the initial namespace.
     #[inline(always)]
     pub(crate) fn session(self) -> (u32, u32) {

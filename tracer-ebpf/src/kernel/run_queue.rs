@@ -34,6 +34,16 @@ pointer! {
 }
 
 impl CfsRq {
+    /// Time that the hypervisor has stolen of its CPU so far, ns; 0 if the kernel does not count it.
+    #[inline(always)]
+    pub(crate) fn stolen_ns(self) -> u64 {
+        if has(config!(offsets.rq_stolen)) {
+            self.rq().stolen()
+        } else {
+            0
+        }
+    }
+
     /// Time this queue was throttled so far, an open interval included, ns; 0 if the kernel does not count it.
     ///
     /// An interval is stamped on the same clock as its sum. The clocks of a run queue drift apart by interrupts and stolen time.

@@ -54,12 +54,12 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     };
     let came_ns = unseen_switch(state, (prev, prev_queue), now);
     if came_ns != 0 {
-        end_slice(state, prev, prev, cpu, came_ns);
+        end_slice(state, prev, prev, prev_queue, came_ns);
         if prev_pid != 0 {
             come_on_cpu(state, prev, prev_queue, prev_pid, came_ns);
         }
     }
-    end_slice(state, prev, next, cpu, now);
+    end_slice(state, prev, next, prev_queue, now);
     if config!(has_siblings) != 0 {
         smt::switched(cpu, next_pid, now);
     }
@@ -96,12 +96,12 @@ fn unseen_switch(state: *mut CpuState, (prev, queue): (Task, CfsRq), now: u64) -
 }
 
 /// Adds the time that this CPU was held until `now` to its holder's total. While a target thread waits here, the time is also emitted as a
-/// slice. The holder is `prev`, unless that came unseen.
+/// slice. The holder is `prev`, unless that came unseen. `queue` is that of `prev`, read once for all: see `sched_switch`.
 ///
 /// Not inlined: its locals would add to those of the functions called next, and BPF has 512 bytes of stack.
 #[inline(never)]
-fn end_slice(state: *mut CpuState, prev: Task, next: Task, cpu: u32, now: u64) -> i32 {
-    let stolen_ns = prev.stolen_ns();
+fn end_slice(state: *mut CpuState, prev: Task, next: Task, queue: CfsRq, now: u64) -> i32 {
+    let stolen_ns = queue.stolen_ns();
     // SAFETY: a map value. All but `queued` change only under the lock of this CPU's run queue, see `emit_running`.
     let (holder, is_prev) = unsafe {
         let is_prev = core::mem::replace(&mut (*state).task, next.address()) == prev.address();
@@ -125,7 +125,7 @@ fn end_slice(state: *mut CpuState, prev: Task, next: Task, cpu: u32, now: u64) -
     };
     if since_ns == 0 {
         // SAFETY: a map value, under the same lock. This is the first switch seen on this CPU.
-        unsafe { (*state).run_queue = prev.run_queue() };
+        unsafe { (*state).run_queue = queue.rq().key() };
         return 0;
     }
     if holder.0 != 0 {
@@ -145,7 +145,7 @@ fn end_slice(state: *mut CpuState, prev: Task, next: Task, cpu: u32, now: u64) -
     if queued as i64 <= 0 {
         return 0;
     }
-    let begin_ns = since_ns.max(emitted_ns);
+    let (begin_ns, cpu) = (since_ns.max(emitted_ns), cpus::here());
     emit_slice(begin_ns, now, holder, cpu);
     irq::emit_interrupts(cpu, begin_ns.max(opened_ns), now);
     if is_prev && prev.is_worker() {
