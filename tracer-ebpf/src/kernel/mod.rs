@@ -195,17 +195,6 @@ impl Task {
     pub(crate) fn comm(self) -> [u8; 16] {
         bytes16(self.0, config!(offsets.task_comm))
     }
-
-    /// Session and process group, as numbers of the initial namespace.
-    #[inline(always)]
-    pub(crate) fn session(self) -> (u32, u32) {
-        let pids = config!(offsets.signal_pids);
-        let signal = self.signal();
-        // enum pid_type { PIDTYPE_PID, PIDTYPE_TGID, PIDTYPE_PGID, PIDTYPE_SID }: since 4.19.
-        let pgid: Pid = field(signal.0, pids + 2 * 8);
-        let sid: Pid = field(signal.0, pids + 3 * 8);
-        (sid.number(), pgid.number())
-    }
 }
 
 /// Reads 16 chars.
@@ -223,6 +212,18 @@ fn bytes16(base: *const u8, offset: u32) -> [u8; 16] {
 pointer! {
     /// `struct signal_struct`
     Signal { live: u32 = signal_live; }
+}
+
+impl Signal {
+    /// Session and process group, as numbers of the initial namespace.
+    #[inline(always)]
+    pub(crate) fn session(self) -> (u32, u32) {
+        let pids = config!(offsets.signal_pids);
+        // enum pid_type { PIDTYPE_PID, PIDTYPE_TGID, PIDTYPE_PGID, PIDTYPE_SID }: since 4.19.
+        let pgid: Pid = field(self.0, pids + 2 * 8);
+        let sid: Pid = field(self.0, pids + 3 * 8);
+        (sid.number(), pgid.number())
+    }
 }
 
 pointer! {

@@ -29,6 +29,8 @@ fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
     let parent = Task(ctx.arg(0));
     let child = Task(ctx.arg(1));
     let (pid, tid, parent_pid) = (child.pid(), child.tid(), parent.pid());
+    // Read where only one path leads: see `sched_switch`.
+    let signal = parent.signal();
     let is_process = pid == tid;
     if is_process {
         // The id may have been that of a target that is dead.
@@ -38,7 +40,7 @@ fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
     }
     let target = is_target(pid);
     // The child's `signal->pids` are filled only after this tracepoint. A fork inherits those of its parent.
-    let (sid, pgid) = parent.session();
+    let (sid, pgid) = signal.session();
     let comm = child.comm();
     let sent = emit::event::<Fork>(Kind::Fork, now(), |record| {
         // SAFETY: a reservation of this size.
@@ -74,7 +76,7 @@ fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     } else {
         length
     };
-    let (sid, pgid) = task.session();
+    let (sid, pgid) = task.signal().session();
     let comm = task.comm();
     emit::event::<Exec>(Kind::Exec, now, |record| {
         // SAFETY: a reservation of this size, and a helper that checks its reads.
