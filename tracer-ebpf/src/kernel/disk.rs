@@ -1,5 +1,7 @@
 //! Structures of the block layer, and of the file systems and journals that write to it.
 
+use core::ptr::null;
+
 use super::{config, field, has, number, pointer, untyped};
 
 pointer! {
@@ -24,20 +26,38 @@ impl Bio {
         }
     }
 
-    /// Number of the control group that this I/O is charged to; 0 if the kernel does not keep it.
+    /// What stands for the control group that this I/O is charged to.
     #[inline(always)]
-    pub(crate) fn group(self) -> u64 {
-        if !has(config!(offsets.bio_group)) || !has(config!(offsets.folder_number)) {
-            return 0;
+    pub(crate) fn group(self) -> QueueGroup {
+        if QueueGroup::is_kept() {
+            field(self.0, config!(offsets.bio_group))
+        } else {
+            QueueGroup(null())
         }
-        let of_queue: QueueGroup = field(self.0, config!(offsets.bio_group));
-        of_queue.group().group().folder().number()
     }
 }
 
 pointer! {
     /// `struct blkcg_gq`
     QueueGroup { group: IoGroup = queue_group; }
+}
+
+impl QueueGroup {
+    /// Does the kernel keep the group of a bio?
+    #[inline(always)]
+    fn is_kept() -> bool {
+        has(config!(offsets.bio_group)) && has(config!(offsets.folder_number))
+    }
+
+    /// Number of the control group; 0 if the kernel does not keep it.
+    #[inline(always)]
+    pub(crate) fn number(self) -> u64 {
+        if Self::is_kept() {
+            self.group().group().folder().number()
+        } else {
+            0
+        }
+    }
 }
 
 pointer! {

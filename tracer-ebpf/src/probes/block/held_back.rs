@@ -7,7 +7,7 @@ use aya_ebpf::{macros::map, maps::LruHashMap};
 use tracer_common::block::{GroupOnDisk, HELD_BACK_MAP, HeldBack};
 
 use crate::{
-    kernel::{Bio, current_work_function},
+    kernel::{QueueGroup, current_work_function},
     shared::shared,
 };
 
@@ -17,11 +17,11 @@ static HELD_BACK: LruHashMap<GroupOnDisk, HeldBack> = LruHashMap::with_max_entri
 
 shared!(HELD_BACK = HELD_BACK_MAP);
 
-/// The process for which a kernel thread queues this bio on a disk, if user space has found it.
+/// The process for which a kernel thread queues a bio of this group on a disk, if user space has found it.
 #[inline(always)]
-pub(super) fn owner(bio: Bio, dev: u32) -> Option<u32> {
+pub(super) fn owner(group: QueueGroup, dev: u32) -> Option<u32> {
     let key = GroupOnDisk {
-        group: bio.group(),
+        group: group.number(),
         dev,
         reserved: 0,
     };

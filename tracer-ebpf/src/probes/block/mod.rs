@@ -33,7 +33,7 @@ use crate::{
     atomic, disks, emit,
     filter::is_target,
     histograms,
-    kernel::{Bio, Request, argument, config, current, now, number},
+    kernel::{Bio, QueueGroup, Request, argument, config, current, now, number},
     lru,
     shared::shared,
 };
@@ -70,7 +70,7 @@ const CHAIN: usize = 4;
 fn block_bio_queue(ctx: BtfTracePointContext) -> i32 {
     let bio = Bio(argument(&ctx, config!(arg_bio_queue)));
     // Read where only one path leads: see `sched_switch`.
-    let dev = bio.disk().dev();
+    let (dev, group) = (bio.disk().dev(), bio.group());
     let (pid, tid) = current();
     let mut owner = by(pid, tid);
     if is_target(pid) {
@@ -79,7 +79,7 @@ fn block_bio_queue(ctx: BtfTracePointContext) -> i32 {
             owner.flags |= IO_READAHEAD;
         }
     } else if pid != 0 && is_kernel_thread() {
-        by_kernel_thread(&mut owner, bio, dev);
+        by_kernel_thread(&mut owner, bio, group, dev);
     }
     if owner.flags & (IO_TARGET | IO_KTHREAD | IO_WRITEBACK | IO_JOURNAL) != 0
         && (owner.flags & IO_TARGET != 0 || disks::is_under_target(dev))
@@ -108,7 +108,7 @@ fn by(pid: u32, tid: u32) -> RequestState {
 
 /// A kernel thread queues this bio. Charges the process it works for, if that is known.
 #[inline(always)]
-fn by_kernel_thread(owner: &mut RequestState, bio: Bio, dev: u32) {
+fn by_kernel_thread(owner: &mut RequestState, bio: Bio, group: QueueGroup, dev: u32) {
     let mut known = on_behalf(owner.tid);
     if known.is_none() && bio.opf() & OP_MASK == OP_WRITE {
         known = writeback::held_back(bio, dev).map(|(dirtier, why)| (dirtier, why | IO_HELD));
@@ -122,7 +122,7 @@ fn by_kernel_thread(owner: &mut RequestState, bio: Bio, dev: u32) {
         owner.pid = dirtier.pid;
         owner.tid = dirtier.tid;
         owner.flags = why | if is_target(owner.pid) { IO_TARGET } else { 0 };
-    } else if let Some(pid) = held_back::owner(bio, dev) {
+    } else if let Some(pid) = held_back::owner(group, dev) {
         owner.pid = pid;
         owner.tid = 0;
         if is_target(pid) {
@@ -168,9 +168,10 @@ fn block_rq_issue(ctx: BtfTracePointContext) -> i32 {
     if op >= OP_DRIVER {
         return 0;
     }
-    let bio = rq.bio();
+    // Read where only one path leads: see `sched_switch`.
+    let (bio, dev) = (rq.bio(), rq.disk().dev());
     if bio.is_null() {
-        issue_alone(rq, op);
+        issue_alone(rq, op, dev);
         return 0;
     }
     let known = bios::get(bio.address());
@@ -180,14 +181,14 @@ fn block_rq_issue(ctx: BtfTracePointContext) -> i32 {
         _ => bios::insert(bio.address(), &owner(bio.next())).0,
     };
     if let Some(first) = first {
-        issue(rq, op, bio, &mut first.request);
+        issue(rq, (op, dev), bio, &mut first.request);
     }
     0
 }
 
-/// A request goes to the device. Its first bio is `bio`, of the owner in `first`.
+/// A request goes to the device `dev`. Its first bio is `bio`, of the owner in `first`.
 #[inline(always)]
-fn issue(rq: Request, op: u32, bio: Bio, first: &mut RequestState) {
+fn issue(rq: Request, (op, dev): (u32, u32), bio: Bio, first: &mut RequestState) {
     let (issue_ns, bytes) = (now(), rq.bytes());
     first.flags &= !IO_MERGED;
     if merged::has_several_owners(bio.next(), first.pid) && merged::split(rq.0 as u64, bio, bytes) {
@@ -198,15 +199,15 @@ fn issue(rq: Request, op: u32, bio: Bio, first: &mut RequestState) {
         first.queue_ns = rq.allocated_ns(issue_ns);
     }
     first.issue_ns = issue_ns;
-    first.dev = rq.disk().dev();
+    first.dev = dev;
     first.op = op;
     first.bytes = bytes;
 }
 
 /// A request without a bio goes to the device: a flush. It belongs to the last bio that asked for one.
 #[inline(always)]
-fn issue_alone(rq: Request, op: u32) {
-    let (dev, now) = (rq.disk().dev(), now());
+fn issue_alone(rq: Request, op: u32, dev: u32) {
+    let now = now();
     let flusher = if op == OP_FLUSH {
         // SAFETY: the entry is copied at once.
         unsafe { FLUSHERS.get(dev) }.copied()
