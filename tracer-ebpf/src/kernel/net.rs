@@ -223,14 +223,8 @@ pointer! {
         qdisc: Qdisc = dev_qdisc;
         tx_queues: u32 = dev_tx_queues;
         tx: Queues = dev_tx;
-        link_ops: LinkOps = dev_link_ops;
         net: Net = dev_net;
     }
-}
-
-pointer! {
-    /// `struct rtnl_link_ops`
-    LinkOps { kind: u64 = link_ops_kind; }
 }
 
 pointer! {
@@ -259,12 +253,16 @@ impl NetDevice {
     }
 
     /// The first four characters of its kind (`ip link add type`); 0 if it has none, like a card, or that is not known.
+    ///
+    /// Asked for behind many paths, and of few packets: a helper reads it, so that the verifier need not search for the types of its
+    /// pointers on each path.
     #[inline(always)]
     fn kind(self) -> u32 {
         if !has(config!(offsets.dev_link_ops)) || !has(config!(offsets.link_ops_kind)) {
             return 0;
         }
-        let kind = number(self.link_ops().kind());
+        let ops: u64 = untyped(self.address() as *const u8, config!(offsets.dev_link_ops), 0);
+        let kind: u64 = untyped(ops as *const u8, config!(offsets.link_ops_kind), 0);
         untyped::<u32>(kind as *const u8, 0, 0)
     }
 
@@ -315,13 +313,12 @@ impl Departed {
         drops: 0,
     };
 
-    /// The queue of `dev` that `skb` left.
+    /// The queue of `dev` that `skb` left. `root` is the root of the queueing disciplines of `dev`.
     ///
     /// The root of a device with several transmit queues may be a shell (`mq`, `mqprio`, an offloaded `htb`). Its `enqueue` is
     /// the one of `noop` (`register_qdisc()`), and its counts are of no queue. So the queue of the packet is asked.
     #[inline(always)]
-    pub(crate) fn of(skb: Skb, dev: NetDevice) -> Self {
-        let root = dev.qdisc();
+    pub(crate) fn of(skb: Skb, dev: NetDevice, root: Qdisc) -> Self {
         if root.enqueue() == 0 {
             return Self::PASSED;
         }

@@ -18,7 +18,7 @@ use tracer_common::{
 
 use crate::{
     cpus, emit,
-    kernel::{NetDevice, Skb, Sock, now},
+    kernel::{Net, NetDevice, Qdisc, Skb, Sock, now},
     probes::datagrams,
     shared::shared,
     sockets,
@@ -48,6 +48,32 @@ const HEADERS_BYTES: u32 = 14 + 20 + 32;
 /// A segment with no more payload than this, bytes, may be an acknowledgement. It has up to four blocks of SACK, or IPv6.
 const LITTLE_BYTES: u32 = 60;
 
+/// A packet that leaves an interface. Its pointers are read where only one path leads: see `sched_switch`.
+#[derive(Clone, Copy)]
+pub(super) struct Leaving {
+    pub(super) skb: Skb,
+    /// Its socket; null if it has lost that, or never had one.
+    pub(super) sk: Sock,
+    pub(super) dev: NetDevice,
+    /// The network namespace of the interface.
+    pub(super) net: Net,
+    /// The root of its queueing disciplines.
+    pub(super) root: Qdisc,
+}
+
+impl Leaving {
+    #[inline(always)]
+    pub(super) fn new(skb: Skb, dev: NetDevice) -> Self {
+        Self {
+            skb,
+            sk: skb.sk(),
+            dev,
+            net: dev.net(),
+            root: dev.qdisc(),
+        }
+    }
+}
+
 /// The sender of a packet.
 pub(super) struct Owner {
     /// Process; 0 if it is not known.
@@ -75,12 +101,11 @@ impl Owner {
 /// The sender of a packet. A forwarded packet has lost its socket (`skb_orphan()` in `ip_rcv_core()`), but not the hash of
 /// `skb_set_hash_from_sk()`. An earlier device has remembered the socket under this hash.
 #[inline(always)]
-pub(super) fn sender(skb: Skb, dev: NetDevice, may_be_forwarded: bool) -> Owner {
-    let sk = skb.sk();
-    if sk.is_null() {
-        forwarded(skb)
+pub(super) fn sender(packet: Leaving, may_be_forwarded: bool) -> Owner {
+    if packet.sk.is_null() {
+        forwarded(packet.skb)
     } else {
-        sent(skb, sk, dev, may_be_forwarded)
+        sent(packet, may_be_forwarded)
     }
 }
 
@@ -110,7 +135,8 @@ fn by_hash(skb: Skb) -> Owner {
 }
 
 #[inline(always)]
-fn sent(skb: Skb, sk: Sock, dev: NetDevice, may_be_forwarded: bool) -> Owner {
+fn sent(packet: Leaving, may_be_forwarded: bool) -> Owner {
+    let Leaving { skb, sk, net, .. } = packet;
     let (key, hash) = (sk.key(), skb.hash());
     if !sk.is_tcp() {
         let pid = datagrams::pid(key);
@@ -124,7 +150,7 @@ fn sent(skb: Skb, sk: Sock, dev: NetDevice, may_be_forwarded: bool) -> Owner {
         return Owner::of_datagram(pid);
     }
     if sockets::pid(key) == 0 {
-        adopt(sk, dev);
+        adopt(sk, net);
     }
     let Some(state) = sockets::get(key) else {
         return Owner::of_datagram(0);
@@ -196,17 +222,17 @@ pub(super) fn left(pid: u32) {
 /// a receiver that is at work on another CPU. An acknowledgement counts where it comes in: only there the sender of the acknowledged
 /// data is known.
 #[inline(always)]
-pub(super) fn passed(skb: Skb, dev: NetDevice, may_be_forwarded: bool) {
+pub(super) fn passed(packet: Leaving, may_be_forwarded: bool) {
     let watched = cpus::has_queued_here();
     if !watched && !may_be_forwarded {
         return;
     }
-    let sk = skb.sk();
+    let Leaving { skb, sk, dev, .. } = packet;
     let owner = if sk.is_null() && !watched {
         // What only passes on has been seen where it was sent.
         by_hash(skb)
     } else {
-        sender(skb, dev, may_be_forwarded)
+        sender(packet, may_be_forwarded)
     };
     let acknowledges = !sk.is_null() && sk.is_tcp() && skb.len() <= HEADERS_BYTES + LITTLE_BYTES;
     if watched && owner.pid != 0 && !acknowledges && (!may_be_forwarded || dev.is_paired()) {
@@ -241,9 +267,9 @@ pub(super) fn received(skb: Skb, payload: u32, pid: u32) {
 
 /// Learns the process of a socket that sends although no probe saw a call on it. It was sending as the trace began.
 #[inline(always)]
-fn adopt(sk: Sock, dev: NetDevice) {
+fn adopt(sk: Sock, net: Net) {
     let key = Sender {
-        netns: dev.net().inum(),
+        netns: net.inum(),
         local_port: sk.local_port(),
         remote_port: u16::from_be(sk.remote_port_be()),
     };

@@ -19,7 +19,7 @@ use super::questions;
 use crate::{
     emit,
     kernel::{Departed, NetDevice, Skb, UNREAD, now},
-    probes::packets,
+    probes::packets::{self, Leaving},
     shared::shared,
 };
 
@@ -55,12 +55,13 @@ shared!(LINKS = LINKS_MAP);
 fn net_dev_start_xmit(ctx: BtfTracePointContext) -> i32 {
     let skb = Skb(ctx.arg(0));
     let dev = NetDevice(ctx.arg(1));
-    questions::leaves(skb);
-    let departed = Departed::of(skb, dev);
+    let packet = Leaving::new(skb, dev);
+    questions::leaves(packet);
+    let departed = Departed::of(skb, dev, packet.root);
     if departed.queues {
-        transmit(skb, dev, departed);
+        transmit(packet, departed);
     } else {
-        packets::passed(skb, dev, dev.ifindex() != LOOPBACK_IFINDEX);
+        packets::passed(packet, dev.ifindex() != LOOPBACK_IFINDEX);
     }
     0
 }
@@ -69,13 +70,14 @@ fn net_dev_start_xmit(ctx: BtfTracePointContext) -> i32 {
 const LOOPBACK_IFINDEX: u32 = 1;
 
 #[inline(always)]
-fn transmit(skb: Skb, dev: NetDevice, departed: Departed) {
+fn transmit(packet: Leaving, departed: Departed) {
+    let Leaving { skb, dev, net, .. } = packet;
     let now = now();
     let late_ns = late_here(skb, now);
     // The interfaces through which containers send queue nothing: a packet that leaves a queue is seldom forwarded again.
-    let owner = packets::sender(skb, dev, false);
+    let owner = packets::sender(packet, false);
     let key = LinkOwner {
-        netns: dev.net().inum(),
+        netns: net.inum(),
         ifindex: dev.ifindex(),
         pid: owner.pid,
         queue: departed.index,

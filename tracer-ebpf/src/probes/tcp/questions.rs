@@ -7,7 +7,8 @@ use tracer_common::tcp::{QUESTION_DATAGRAM, QUESTION_LISTENS, QUESTION_MORE, QUE
 
 use crate::{
     filter::is_target,
-    kernel::{AF_INET6, Route, Skb, Sock, current, now},
+    kernel::{AF_INET6, Route, Sock, current, now},
+    probes::packets::Leaving,
     sockets::{emit_question, emit_question_to},
 };
 
@@ -130,8 +131,8 @@ fn destination(key: u64) -> u64 {
 /// A packet leaves through an interface. Without a queue before that, it does so within the call that sends it. The address to which a
 /// socket without a peer sends stands nowhere else. A tunnel around it leaves within the same call.
 #[inline(always)]
-pub(super) fn leaves(skb: Skb) {
-    let sk = skb.sk();
+pub(super) fn leaves(packet: Leaving) {
+    let Leaving { skb, sk, .. } = packet;
     if sk.is_null()
         || !sk.is_udp()
         || sk.remote_port_be() != 0
