@@ -261,7 +261,11 @@ impl NetDevice {
         if !has(config!(offsets.dev_link_ops)) || !has(config!(offsets.link_ops_kind)) {
             return 0;
         }
-        let ops: u64 = untyped(self.address() as *const u8, config!(offsets.dev_link_ops), 0);
+        let ops: u64 = untyped(
+            self.address() as *const u8,
+            config!(offsets.dev_link_ops),
+            0,
+        );
         let kind: u64 = untyped(ops as *const u8, config!(offsets.link_ops_kind), 0);
         untyped::<u32>(kind as *const u8, 0, 0)
     }
