@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::busy;
+use crate::{busy, truth::last_cpu};
 
 /// The tracer under test: `TRACER_BIN`.
 ///
@@ -23,6 +23,15 @@ pub fn tracer() -> PathBuf {
     env::var_os("TRACER_BIN")
         .map(PathBuf::from)
         .expect("TRACER_BIN is not set: run `cargo xtask test`")
+}
+
+/// A path as an argument.
+///
+/// # Panics
+/// If it is no UTF-8: those of tests are.
+#[must_use]
+pub fn path(path: &Path) -> &str {
+    path.to_str().expect("a path in UTF-8")
 }
 
 /// A child that does not outlive its test.
@@ -187,6 +196,20 @@ impl Busy {
         let mut busy = Self::spawn(&mut command)?;
         busy.hear("ready")?;
         Ok(busy)
+    }
+
+    /// A target that sleeps until it is told to work, with two threads on the last CPU.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn idle(program: &str) -> Result<Self> {
+        let args = busy::Args {
+            threads: 2,
+            cpu: Some(last_cpu()),
+            for_ms: 500,
+            hog: false,
+        };
+        Self::start(Path::new(program), &args)
     }
 
     /// Starts a program that speaks as `busy` does, and waits for nothing.

@@ -12,24 +12,11 @@ use std::{
 
 use tracer_tests::{
     busy::Args,
-    harness::{Busy, Guard, Trace, difference, figure, run, signal, tracer},
+    harness::{Busy, Guard, Trace, difference, figure, path, run, signal, tracer},
     truth::last_cpu,
 };
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tracer-guest-smoke");
-
-fn idle() -> Busy {
-    Busy::start(
-        Path::new(PROGRAM),
-        &Args {
-            threads: 2,
-            cpu: Some(last_cpu()),
-            for_ms: 500,
-            hog: false,
-        },
-    )
-    .unwrap()
-}
 
 /// Runs `attach --pid PID` for a second: (exit code, stderr).
 fn attach(pid: &str) -> (Option<i32>, String) {
@@ -67,7 +54,7 @@ fn a_kernel_thread_is_refused() {
 #[test]
 fn a_thread_id_is_refused_with_the_process_named() {
     println!("RAN cli");
-    let busy = idle();
+    let busy = Busy::idle(PROGRAM).unwrap();
     let mut threads: Vec<u32> = fs::read_dir(format!("/proc/{}/task", busy.pid()))
         .unwrap()
         .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok())
@@ -113,7 +100,7 @@ fn an_inner_pid_of_a_container_gets_a_hint() {
 #[test]
 fn without_permission_it_says_so() {
     println!("RAN cli");
-    let busy = idle();
+    let busy = Busy::idle(PROGRAM).unwrap();
     let copy = tempfile::tempdir().unwrap();
     let binary = copy.path().join("tracer");
     fs::copy(tracer(), &binary).unwrap();
@@ -164,7 +151,7 @@ fn nonsense_is_a_usage_error() {
 #[test]
 fn a_target_that_exits_ends_the_trace_with_a_report() {
     println!("RAN cli");
-    let busy = idle();
+    let busy = Busy::idle(PROGRAM).unwrap();
     let pid = busy.pid();
     let trace = Trace::start(&[
         "--pid",
@@ -190,7 +177,7 @@ fn a_target_that_exits_ends_the_trace_with_a_report() {
 #[test]
 fn a_target_without_sockets_has_no_requests() {
     println!("RAN cli");
-    let mut busy = idle();
+    let mut busy = Busy::idle(PROGRAM).unwrap();
     let pid = busy.pid().to_string();
     let trace = Trace::start(&["--pid", &pid, "--duration", "60s", "--output", "json"]).unwrap();
     busy.go().unwrap();
@@ -252,10 +239,6 @@ fn a_hostile_name_drives_neither_terminal_nor_browser() {
     }
 }
 
-fn path(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
 /// Ids of the programs in the kernel. Some kernels give no more than the ids. The kernel never uses an id twice.
 fn programs() -> BTreeSet<u32> {
     const BPF_PROG_GET_NEXT_ID: i64 = 11;
@@ -274,7 +257,7 @@ fn programs() -> BTreeSet<u32> {
 #[test]
 fn kill_9_leaves_nothing_loaded_or_pinned() {
     println!("RAN cli");
-    let busy = idle();
+    let busy = Busy::idle(PROGRAM).unwrap();
     let before = programs();
     let trace = Trace::start(&["--pid", &busy.pid().to_string(), "--duration", "60s"]).unwrap();
     let ours: BTreeSet<u32> = programs().difference(&before).copied().collect();
@@ -358,7 +341,7 @@ fn a_recording_gives_the_same_report_and_a_cut_one_what_is_left_of_it() {
 #[test]
 fn an_unwritable_recording_fails_before_tracing() {
     println!("RAN cli");
-    let busy = idle();
+    let busy = Busy::idle(PROGRAM).unwrap();
     let pid = busy.pid().to_string();
     let ended = run(&[
         "attach",
@@ -381,7 +364,7 @@ fn an_unwritable_recording_fails_before_tracing() {
 #[test]
 fn sigterm_reports_too_and_a_closed_stdout_is_no_error() {
     println!("RAN cli");
-    let busy = idle();
+    let busy = Busy::idle(PROGRAM).unwrap();
     let pid = busy.pid().to_string();
     let trace = Trace::start(&["--pid", &pid, "--duration", "60s"]).unwrap();
     signal(trace.pid(), libc::SIGTERM);
@@ -448,7 +431,7 @@ fn a_zombie_is_no_target_and_its_parent_is_named() {
 #[test]
 fn the_memory_that_the_tracer_reports_is_what_it_had_while_it_traced() {
     println!("RAN cli");
-    let target = idle();
+    let target = Busy::idle(PROGRAM).unwrap();
     let pid = target.pid().to_string();
     let trace = Trace::start(&["--pid", &pid, "--duration", "60s", "--output", "json"]).unwrap();
     let status = fs::read_to_string(format!("/proc/{}/status", trace.pid())).unwrap();

@@ -9,33 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tracer_tests::{
-    busy::Args,
-    harness::{Busy, Trace, run, signal, tracer},
-    truth::last_cpu,
-};
+use tracer_tests::harness::{Busy, Trace, path, run, signal, tracer};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tracer-guest-smoke");
 
 /// Who calls `sudo` in these tests: `nobody`.
 const CALLER: u32 = 65_534;
-
-fn idle() -> Busy {
-    Busy::start(
-        Path::new(PROGRAM),
-        &Args {
-            threads: 2,
-            cpu: Some(last_cpu()),
-            for_ms: 500,
-            hog: false,
-        },
-    )
-    .unwrap()
-}
-
-fn path(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
 
 /// The three files that a trace can write, in this folder.
 fn outputs(dir: &Path) -> [(&'static str, PathBuf); 3] {
@@ -57,7 +36,7 @@ fn names(dir: &Path) -> Vec<String> {
 #[test]
 fn files_belong_to_the_caller_of_sudo_alone() {
     println!("RAN files");
-    let busy = idle();
+    let busy = Busy::idle(PROGRAM).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let outputs = outputs(dir.path());
     let mut command = Command::new(tracer());
@@ -86,7 +65,7 @@ fn files_belong_to_the_caller_of_sudo_alone() {
 #[test]
 fn what_cannot_be_written_fails_before_tracing_and_destroys_nothing() {
     println!("RAN files");
-    let busy = idle();
+    let busy = Busy::idle(PROGRAM).unwrap();
     let pid = busy.pid().to_string();
     let dir = tempfile::tempdir().unwrap();
     let outputs = outputs(dir.path());
@@ -122,7 +101,7 @@ fn what_cannot_be_written_fails_before_tracing_and_destroys_nothing() {
 #[test]
 fn no_symbolic_link_is_followed() {
     println!("RAN files");
-    let busy = idle();
+    let busy = Busy::idle(PROGRAM).unwrap();
     let pid = busy.pid().to_string();
     let dir = tempfile::tempdir().unwrap();
     let secret = dir.path().join("secret");
@@ -148,7 +127,7 @@ fn no_symbolic_link_is_followed() {
 #[test]
 fn a_killed_trace_leaves_a_cut_recording_and_no_half_picture() {
     println!("RAN files");
-    let busy = idle();
+    let busy = Busy::idle(PROGRAM).unwrap();
     let pid = busy.pid().to_string();
     let dir = tempfile::tempdir().unwrap();
     let [(_, recording), (_, picture), _] = outputs(dir.path());
@@ -182,7 +161,7 @@ fn is_begun(recording: &Path) -> bool {
 #[test]
 fn pipes_and_devices_are_written_to_and_not_replaced() {
     println!("RAN files");
-    let busy = idle();
+    let busy = Busy::idle(PROGRAM).unwrap();
     let pid = busy.pid().to_string();
     let dir = tempfile::tempdir().unwrap();
     let pipe = dir.path().join("pipe");

@@ -13,11 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tracer_tests::{
-    busy::Args,
-    harness::{Busy, Trace, run, tracer},
-    truth::last_cpu,
-};
+use tracer_tests::harness::{Busy, Trace, path, run, tracer};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tracer-guest-smoke");
 
@@ -39,23 +35,6 @@ const BPF: u32 = 39;
 fn mask(capabilities: &[u32]) -> u64 {
     let bits = capabilities.iter().map(|number| 1_u64 << number);
     bits.fold(0, |all, bit| all | bit)
-}
-
-fn idle() -> Busy {
-    Busy::start(
-        Path::new(PROGRAM),
-        &Args {
-            threads: 2,
-            cpu: Some(last_cpu()),
-            for_ms: 500,
-            hog: false,
-        },
-    )
-    .unwrap()
-}
-
-fn path(path: &Path) -> &str {
-    path.to_str().unwrap()
 }
 
 /// A line of a `status` file, without its name.
@@ -99,7 +78,7 @@ fn settle(pid: u32, most: u64) -> u64 {
 #[test]
 fn while_it_traces_no_thread_may_do_more_than_a_trace_needs() {
     println!("RAN privileges");
-    let busy = idle();
+    let busy = Busy::idle(PROGRAM).unwrap();
     let pid = busy.pid().to_string();
     let dir = tempfile::tempdir().unwrap();
     let (recording, picture) = (dir.path().join("a.rec"), dir.path().join("a.svg"));
@@ -140,7 +119,7 @@ fn while_it_traces_no_thread_may_do_more_than_a_trace_needs() {
 #[test]
 fn a_report_can_open_nothing_more_and_has_no_capability() {
     println!("RAN privileges");
-    let busy = idle();
+    let busy = Busy::idle(PROGRAM).unwrap();
     let pid = busy.pid().to_string();
     let dir = tempfile::tempdir().unwrap();
     let (recording, folded) = (dir.path().join("a.rec"), dir.path().join("a.folded"));
@@ -266,7 +245,7 @@ fn named_capabilities_do_instead_of_root() {
     let own = u64::from_str_radix(line(&own, "CapPrm"), 16).unwrap();
     let raised = SYS_RESOURCE..SYS_RESOURCE + u32::from(own >> SYS_RESOURCE & 1 == 1);
     let named: Vec<u32> = NAMED.into_iter().chain(raised).collect();
-    let busy = idle();
+    let busy = Busy::idle(PROGRAM).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let mut command = Command::new(copy(dir.path()));
     command
@@ -283,7 +262,7 @@ fn named_capabilities_do_instead_of_root() {
 #[test]
 fn a_recording_is_whole_where_memory_is_locked_and_no_more_may_be() {
     const LOCKING: [u32; 5] = [BPF, PERFMON, SYS_PTRACE, DAC_READ_SEARCH, IPC_LOCK];
-    let busy = idle();
+    let busy = Busy::idle(PROGRAM).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let binary = copy(dir.path());
     let folder = dir.path().join("of-nobody");
@@ -321,7 +300,7 @@ fn a_recording_is_whole_where_memory_is_locked_and_no_more_may_be() {
 #[test]
 fn what_is_missing_is_named_with_its_cost() {
     println!("RAN privileges");
-    let busy = idle();
+    let busy = Busy::idle(PROGRAM).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let binary = copy(dir.path());
     let mut command = Command::new(&binary);

@@ -13,14 +13,7 @@ fn sends() -> [Event; 2] {
 
 /// [`sent`], through another interface, by TCP.
 fn elsewhere(ms: u64) -> Event {
-    let Event::Link(link) = sent(SERVER, ms, 3000, 3) else {
-        panic!("no link")
-    };
-    let link = Link {
-        ifindex: 7,
-        name: "eth1".to_owned(),
-        ..link
-    };
+    let link = sent_elsewhere(SERVER, ms, 3000, 3);
     Event::Queue(event::Queue {
         timed: 1,
         late_ns: 50 * MS,

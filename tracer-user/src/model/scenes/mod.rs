@@ -371,6 +371,18 @@ pub(crate) fn sent(pid: u32, ms: u64, bytes: u64, backlog_min: u32) -> Event {
     })
 }
 
+/// The same through another interface.
+pub(crate) fn sent_elsewhere(pid: u32, ms: u64, bytes: u64, backlog_min: u32) -> Link {
+    let Event::Link(link) = sent(pid, ms, bytes, backlog_min) else {
+        panic!("no link")
+    };
+    Link {
+        ifindex: 7,
+        name: "eth1".to_owned(),
+        ..link
+    }
+}
+
 pub(crate) fn threads(books: &Books, class: Class) -> u64 {
     books.budget(|bin| &bin.threads)[class.index()] / MS
 }
