@@ -152,6 +152,9 @@ pub struct Bin {
     pub behind_own: Budget,
     /// Ledger of the threads.
     pub threads: Budget,
+    /// In the books of a process that the target asks: what its threads did while the target waited for them to take what it had sent.
+    /// What is known of none of them is idle.
+    pub taking: Budget,
     /// The charges, by resource, place and holder. Those of a resource sum to the thread ledger's time in it. The network's may
     /// exceed it: by the time that a response waits for a full link and no thread does.
     pub charges: Vec<Charge>,

@@ -175,11 +175,13 @@ impl Model {
 
     /// Splits the upstream waits of closed bins in the proportion of the followed processes' own time.
     fn answer(&mut self, bins: &mut [Bin], bin_ns: u64, end_ns: u64) -> Ways {
+        self.count_untaken(true);
         let asked = self.followed.take_asked();
         let leaves: Vec<Leaf> = asked
             .into_iter()
-            .map(|(who, mut model)| {
+            .map(|(who, mut model, untaken)| {
                 model.settle(end_ns);
+                untaken.count(&mut model);
                 let books = model.into_books(end_ns);
                 followed::leaf(&mut self.names, who, books)
             })

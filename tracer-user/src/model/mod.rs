@@ -114,6 +114,7 @@ impl Model {
             Event::Call(call) => {
                 let (requests, mut beside) = self.requests();
                 requests.call(&mut beside, call);
+                self.count_untaken(false);
             }
             Event::Socket(socket) => self.socket(socket, Origin::Unknown),
             Event::Opened(opened) => self.socket(&opened.socket, opened.origin),
@@ -213,6 +214,7 @@ impl Model {
         self.threads.spend(&mut self.account, tid, Class::OnCpu, ns);
         let (requests, mut beside) = self.requests();
         requests.abandon(&mut beside, tid, ns);
+        self.count_untaken(false);
         self.threads.end(tid, ns);
     }
 

@@ -1,5 +1,7 @@
 //! A wait of a thread. Only here does a thread meet the CPUs, the disks, the links and the requests that it owns.
 
+use tracer_common::sched::WAIT_OPEN;
+
 use super::{
     Model,
     account::Charge,
@@ -7,7 +9,7 @@ use super::{
     cpus::Queued,
     disks::DiskWait,
     links::SendWait,
-    threads::{Blocked, Thread},
+    threads::{Blocked, ReadBy, Thread, Untaken},
 };
 use crate::{
     class::{Cause, Class, Resource},
@@ -27,6 +29,10 @@ impl Model {
             lost_ns += blocked.end - blocked.begin;
             asks |= blocked.class == Class::Upstream;
             self.blocked(wait, &blocked);
+            if blocked.class == Class::Upstream {
+                let span = (blocked.begin, blocked.end);
+                self.threads.was_kept_by_reader(&mut self.names, wait, span);
+            }
             if blocked.end >= queued_ns {
                 break;
             }
@@ -36,6 +42,7 @@ impl Model {
         if asks && !self.followed.is_empty() {
             self.was_answered(wait, queued_ns);
         }
+        self.count_untaken(wait.flags & WAIT_OPEN != 0);
         self.found();
         if self.disks.is_behind(wait.ns) {
             self.catch_up(wait.ns);
@@ -71,7 +78,15 @@ impl Model {
             return;
         };
         if let Some(asked) = self.followed.answering(wait.waker_pid) {
-            asked.worked(process, wait.waker_tid, (wait.off_ns, queued_ns));
+            let takes = self.threads.gives(wait);
+            asked.worked(process, (wait.waker_tid, takes), (wait.off_ns, queued_ns));
+        }
+    }
+
+    /// The target waited for others to take what it had sent. What those did who are followed is what it waited for.
+    pub(super) fn count_untaken(&mut self, is_open: bool) {
+        for untaken in self.threads.take_untaken() {
+            self.followed.not_taken(untaken, is_open);
         }
     }
 
@@ -79,6 +94,26 @@ impl Model {
     pub(super) fn worked(&mut self, tid: u32, span: (u64, u64)) {
         let (requests, mut beside) = self.requests();
         requests.worked(&mut beside, tid, span);
+    }
+
+    /// This process, which is followed, took late what whoever asks had sent to it, or has not taken it. `before` is the thread of it that
+    /// did so last.
+    pub(super) fn had_to_take(&mut self, before: Option<u32>, untaken: &Untaken) {
+        let (requests, mut beside) = self.requests();
+        match &untaken.read_by {
+            ReadBy::Process(_, pid) => {
+                let threads = &*beside.threads;
+                let lives = |tid: &u32| threads.get(*tid).is_some_and(|of| of.pid == *pid);
+                let only = || threads.only(|of| of.pid == *pid);
+                if let Some(tid) = before.filter(lives).or_else(only) {
+                    requests.worked(&mut beside, tid, untaken.span);
+                }
+            }
+            ReadBy::Ends(ends) => {
+                let (peer, own) = &**ends;
+                requests.had_to_take(&mut beside, (own, peer), untaken.span);
+            }
+        }
     }
 
     /// Waits for disks that a thread's own requests showed.

@@ -74,6 +74,7 @@ impl Beside {
     pub(super) fn with_facts(mut self, facts: &[Event]) -> Self {
         self.locks.see(facts);
         self.hearers.see(facts);
+        self.asked.see_writes(facts);
         self
     }
 
@@ -119,7 +120,9 @@ impl Beside {
         for newcomer in self.newcomers.take() {
             events.extend(self.join(newcomer, &mut mark));
         }
-        events.extend(self.hearers.take());
+        let seen = self.hearers.take();
+        self.asked.see_writes(&seen);
+        events.extend(seen);
         events.extend(self.clients.take());
         events.extend(self.titles.take());
         events.extend(self.takers.take());

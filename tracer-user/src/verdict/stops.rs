@@ -55,8 +55,9 @@ pub(super) fn without_unfelt(mut books: Cow<'_, Books>) -> Cow<'_, Books> {
             charges,
             served,
             behind_own,
+            taking,
         } = bin;
-        let budgets = [requests, threads, behind_own].into_iter();
+        let budgets = [requests, threads, behind_own, taking].into_iter();
         let of_clients = served.iter_mut();
         let budgets = budgets.chain(of_clients.map(|part| &mut part.requests));
         budgets.for_each(|budget: &mut Budget| budget[STOPPED] = 0);

@@ -83,6 +83,12 @@ impl Leaf {
         bin.map_or_else(Budget::default, |bin| bin.requests)
     }
 
+    /// What it did while it had to take what the target had sent it.
+    pub(super) fn taking(&self, slice: usize) -> Budget {
+        let bin = self.bins.get(slice);
+        bin.map_or_else(Budget::default, |bin| bin.taking)
+    }
+
     /// Have its books requests? Then these divide its waits, else its threads do.
     pub(super) fn has_requests(&self) -> bool {
         let mut requests = self.bins.iter().flat_map(|bin| bin.requests);

@@ -7,6 +7,7 @@
 mod leaf;
 mod owner;
 mod part;
+mod taking;
 mod upstream;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +18,7 @@ use super::{Model, books::ProcessId, requests::Requests};
 use crate::event::{self, Call, Event};
 pub(super) use leaf::{Leaf, Who, leaf};
 pub(super) use owner::owner_wait;
+use taking::NotTaken;
 pub(super) use upstream::{Ways, split};
 
 /// Processes on the way at most.
@@ -53,6 +55,8 @@ pub(super) struct Asked {
     why: Why,
     /// How often each of its connections was looked at.
     looks: BTreeMap<u64, u32>,
+    /// What it has not taken of what the target sends.
+    untaken: NotTaken,
     pub(super) model: Box<Model>,
 }
 
@@ -79,8 +83,18 @@ impl Asked {
 
     /// A thread of it, or of this child of it, ended a wait of the target: it worked for that one meanwhile. Before it was followed it did
     /// what nobody knows.
-    pub(super) fn worked(&mut self, process: ProcessId, tid: u32, span: (u64, u64)) {
+    ///
+    /// With the thread comes whether it took what the target sent.
+    pub(super) fn worked(
+        &mut self,
+        process: ProcessId,
+        (tid, takes): (u32, bool),
+        span: (u64, u64),
+    ) {
         self.who.family.insert(process);
+        if takes {
+            self.untaken.before = Some(tid);
+        }
         self.model.worked(tid, span);
     }
 
@@ -187,12 +201,13 @@ impl Followed {
             since_ns: follow.ns,
             why,
             looks: BTreeMap::new(),
+            untaken: NotTaken::default(),
             model: Box::new(model),
         });
     }
 
-    /// The folds of those that the target asks, given away.
-    pub(super) fn take_asked(&mut self) -> Vec<(Who, Model)> {
+    /// The folds of those that the target asks, given away, each with what it has not taken.
+    pub(super) fn take_asked(&mut self) -> Vec<(Who, Model, NotTaken)> {
         let asked = self.asked.extract_if(.., |asked| asked.why != Why::Owner);
         let with_datagrams = |asked: Asked| {
             let here = self.datagrams.iter();
@@ -202,7 +217,7 @@ impl Followed {
                 datagrams,
                 ..asked.who
             };
-            (who, *asked.model)
+            (who, *asked.model, asked.untaken)
         };
         asked.map(with_datagrams).collect()
     }

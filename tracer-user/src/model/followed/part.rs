@@ -9,7 +9,19 @@ use crate::{
     model::books::{Bin, Budget, Charge, Holder},
 };
 
-const UPSTREAM: usize = Class::Upstream as usize;
+pub(super) const UPSTREAM: usize = Class::Upstream as usize;
+
+/// How it is known for what of a process the target waited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum By {
+    /// It was asked, and answers others as well.
+    #[default]
+    Question,
+    /// It ended the waits itself, each for one thread that waited for it alone.
+    Hand,
+    /// It had to take what the threads had sent that waited.
+    Taking,
+}
 
 /// Waits that the same followed processes may have answered.
 #[derive(Debug, Default)]
@@ -22,8 +34,7 @@ pub(super) struct Part {
     requests: u64,
     /// Positions of the processes.
     leaves: Vec<usize>,
-    /// Did they end the waits themselves, each for one thread that waited for them alone?
-    by_hand: bool,
+    by: By,
 }
 
 /// The waits for answers in a bin that followed processes may have given. A wait for a process that is named and not followed, or for
@@ -40,6 +51,8 @@ pub(super) fn parts(bin: &Bin, slice: usize, leaves: &[&Leaf], places: &[String]
     }
     let worked = |leaf: &&Leaf| leaf.worked(slice).iter().sum::<u64>();
     let mut ended_ns: Vec<u64> = leaves.iter().map(worked).collect();
+    let taking = |leaf: &&Leaf| leaf.taking(slice).iter().sum::<u64>();
+    let mut taking_ns: Vec<u64> = leaves.iter().map(taking).collect();
     let charges = bin.charges.iter().enumerate();
     for (at, charge) in charges.filter(|(_, charge)| charge.resource == Resource::Upstream) {
         let ns = charge.ns;
@@ -52,12 +65,12 @@ pub(super) fn parts(bin: &Bin, slice: usize, leaves: &[&Leaf], places: &[String]
                 };
                 let by_hand = ns.min(ended_ns[of]);
                 ended_ns[of] -= by_hand;
-                add(&mut parts, (vec![of], true), (at, by_hand), charge);
+                add(&mut parts, (vec![of], By::Hand), (at, by_hand), charge);
                 // It woke a thread that waited for several at once.
                 if !leaves[of].who.is_hand {
                     add(
                         &mut parts,
-                        (anybody(leaves), false),
+                        (anybody(leaves), By::Question),
                         (at, ns - by_hand),
                         charge,
                     );
@@ -65,9 +78,18 @@ pub(super) fn parts(bin: &Bin, slice: usize, leaves: &[&Leaf], places: &[String]
             }
             (Holder::Peer, Some(place)) => {
                 let those = there(leaves, &places[place]);
-                add(&mut parts, (those, false), (at, ns), charge);
+                let mut left = ns;
+                for of in &those {
+                    let taking = left.min(taking_ns[*of]);
+                    (left, taking_ns[*of]) = (left - taking, taking_ns[*of] - taking);
+                    add(&mut parts, (vec![*of], By::Taking), (at, taking), charge);
+                }
+                add(&mut parts, (those, By::Question), (at, left), charge);
             }
-            _ => add(&mut parts, (anybody(leaves), false), (at, ns), charge),
+            _ => {
+                let those = (anybody(leaves), By::Question);
+                add(&mut parts, those, (at, ns), charge);
+            }
         }
     }
     for part in &mut parts {
@@ -82,7 +104,7 @@ pub(super) fn parts(bin: &Bin, slice: usize, leaves: &[&Leaf], places: &[String]
 /// Adds `ns` of the charge at a position to what these processes may have answered.
 fn add(
     parts: &mut Vec<Part>,
-    (leaves, by_hand): (Vec<usize>, bool),
+    (leaves, by): (Vec<usize>, By),
     (at, ns): (usize, u64),
     charge: &Charge,
 ) {
@@ -90,7 +112,7 @@ fn add(
         return;
     }
     let entry = (at, ns, share(charge.estimated_ns, ns, charge.ns));
-    let same = |part: &&mut Part| (&part.leaves, part.by_hand) == (&leaves, by_hand);
+    let same = |part: &&mut Part| (&part.leaves, part.by) == (&leaves, by);
     match parts.iter_mut().find(same) {
         Some(part) => {
             part.charges.push(entry);
@@ -100,7 +122,7 @@ fn add(
             charges: vec![entry],
             threads: ns,
             leaves,
-            by_hand,
+            by,
             ..Part::default()
         }),
     }
@@ -123,15 +145,16 @@ fn anybody(leaves: &[&Leaf]) -> Vec<usize> {
 impl Part {
     /// These waits become what the processes waited for meanwhile. Adds it to what was `moved` of each.
     pub(super) fn split(&self, bin: &mut Bin, slice: usize, leaves: &[&Leaf], moved: &mut [Moved]) {
-        let spent = |at: &usize| match self.by_hand {
-            true => leaves[*at].worked(slice),
-            false => leaves[*at].spent(slice),
+        let spent = |at: &usize| match self.by {
+            By::Question => leaves[*at].spent(slice),
+            By::Hand => leaves[*at].worked(slice),
+            By::Taking => leaves[*at].taking(slice),
         };
         let spent: Vec<Budget> = self.leaves.iter().map(spent).collect();
         let all: u64 = spent.iter().flatten().sum();
-        let whole = match self.by_hand {
-            true => all,
-            false => all.max(self.requests).max(self.threads),
+        let whole = match self.by {
+            By::Question => all.max(self.requests).max(self.threads),
+            By::Hand | By::Taking => all,
         };
         let mut became: Vec<(usize, Class, u64)> = Vec::new();
         for (at, spent) in self.leaves.iter().zip(&spent) {
@@ -141,8 +164,7 @@ impl Part {
                     share(self.requests, spent, whole).min(bin.requests[UPSTREAM]),
                     share(self.threads, spent, whole).min(bin.threads[UPSTREAM]),
                 );
-                // A process that ended the wait, and ran or did what nobody knows, is charged itself already.
-                if r + t == 0 || (self.by_hand && class.resource().is_none()) {
+                if r + t == 0 || self.stays(class) {
                     continue;
                 }
                 let becomes = becomes(class).index();
@@ -158,6 +180,16 @@ impl Part {
         self.shrink(&mut bin.charges, became.iter().map(|(_, _, t)| t).sum());
         for (at, class, t) in became {
             charge(&mut bin.charges, leaves[at], slice, class, t);
+        }
+    }
+
+    /// Is what a process did charged right already? One that ended the wait, and ran or did what nobody knows, is charged itself. One that
+    /// had nothing left to take, or of which nothing is known, is at its address.
+    fn stays(&self, class: Class) -> bool {
+        match self.by {
+            By::Question => false,
+            By::Hand => class.resource().is_none(),
+            By::Taking => class == Class::Idle,
         }
     }
 

@@ -4,15 +4,20 @@
 //! in class `c`. Then `u · w_c / max(w, u)` belongs to class `c`, with the holders in the followed process's books. The rest (`u > w`: the
 //! way there and back, answers that were not seen) stays upstream.
 //!
+//! A wait for a process to take what was sent is all that the process did meanwhile, however many wait so: there `w` is `u`, too.
+//!
 //! A wait that a process itself ended, by whatever way, is a request of its books: there `w` is `u`. Only this process divides it. Who is
 //! asked at an address is known by that. A wait for a process that is named and not followed stays what it is.
 
 use std::collections::BTreeMap;
 
-use super::{leaf::Leaf, part::parts};
+use super::{
+    leaf::Leaf,
+    part::{UPSTREAM, parts},
+};
 use crate::{
     class::{Cause, Class, Resource},
-    model::books::{Bin, Charge, Holder, PlaceId, ProcessId},
+    model::books::{Bin, Budget, Charge, Holder, PlaceId, ProcessId},
 };
 
 /// Processes on the way to a resource, and the time waited for it that way: (by requests, by threads), ns.
@@ -44,9 +49,11 @@ pub(crate) fn split(
         if parts.is_empty() {
             continue;
         }
+        let before = bin.threads;
         for part in parts {
             part.split(bin, slice, &leaves, &mut moved);
         }
+        split_taking(bin, &before);
         bin.charges
             .sort_by_key(|charge| (charge.resource, charge.place, charge.holder));
     }
@@ -64,6 +71,18 @@ pub(crate) fn split(
         }
     }
     (ways, causes)
+}
+
+/// Whoever waits for this process to take something waits for the same as its threads, in that proportion. `before` is what these waited
+/// for as their waits for answers were not split yet.
+fn split_taking(bin: &mut Bin, before: &Budget) {
+    let waited = bin.taking[UPSTREAM];
+    for class in Class::ALL {
+        let more = bin.threads[class.index()].saturating_sub(before[class.index()]);
+        let ns = share(waited, more, before[UPSTREAM]).min(bin.taking[UPSTREAM]);
+        bin.taking[UPSTREAM] -= ns;
+        bin.taking[class.index()] += ns;
+    }
 }
 
 /// Divides the time that came through a followed process in the proportion of its own ways.

@@ -28,6 +28,8 @@ struct Slot {
     threads: [i64; Class::COUNT],
     /// Waiting time that was resolved through the time line of another target thread: it has no holder of its own.
     indirect: [i64; Class::COUNT],
+    /// What threads did while they had to take what somebody sent.
+    taking: [i64; Class::COUNT],
     charges: Charges,
     /// The parts that single clients asked for.
     served: BTreeMap<Asker, Part>,
@@ -55,6 +57,7 @@ impl Slot {
         add_all(&mut self.behind_own, &other.behind_own);
         add_all(&mut self.threads, &other.threads);
         add_all(&mut self.indirect, &other.indirect);
+        add_all(&mut self.taking, &other.taking);
         absorb(&mut self.charges, other.charges);
         for (asker, other) in other.served {
             let part = self.served.entry(asker).or_default();
@@ -95,6 +98,7 @@ enum Entry {
     Requests(Class),
     BehindOwn(Class),
     Indirect(Class),
+    Taking(Class),
     Charge(Key, bool),
     ServedRequests(Asker, Class),
     ServedCharge(Asker, Key, bool),
@@ -139,6 +143,11 @@ impl Ledger {
     /// Part of a thread's time in a class was found on another thread's time line, which is charged already.
     pub(crate) fn indirect(&mut self, class: Class, begin: u64, end: u64, ns: u64) {
         self.spread(Entry::Indirect(class), begin, end, ns as i64);
+    }
+
+    /// Somebody waited until a thread takes what he has sent. It spent `ns` of that in a class.
+    pub(crate) fn taking(&mut self, class: Class, begin: u64, end: u64, ns: u64) {
+        self.spread(Entry::Taking(class), begin, end, ns as i64);
     }
 
     /// Charges `ns` of a wait in `[begin, end]` to a holder.
@@ -207,6 +216,7 @@ impl Ledger {
             Entry::Requests(class) => add_ns(&mut slot.requests, class, ns),
             Entry::BehindOwn(class) => add_ns(&mut slot.behind_own, class, ns),
             Entry::Indirect(class) => add_ns(&mut slot.indirect, class, ns),
+            Entry::Taking(class) => add_ns(&mut slot.taking, class, ns),
             Entry::Charge(key, estimated) => new = add_to(&mut slot.charges, key, ns, estimated),
             Entry::ServedRequests(asker, class) => {
                 add_ns(
@@ -335,6 +345,7 @@ fn close_slot(slot: Slot) -> Bin {
     Bin {
         requests: budget(&slot.requests),
         behind_own: budget(&slot.behind_own),
+        taking: budget(&slot.taking),
         threads,
         charges,
         served: slot.served.iter().map(close_part).collect(),

@@ -10,6 +10,7 @@ use crate::{
     model::{
         account::Charge,
         books::{Budget, Holder, PlaceId},
+        ledger::Ledger,
         links::SendWait,
         threads::{Asked, Questions, Spent, Thread, Whom, charge_ends, note_naps},
     },
@@ -22,7 +23,10 @@ const MOST_LIVES: usize = 4;
 const LONG_WORK_NS: u64 = 10_000_000;
 
 /// No socket has this address.
-const NO_SOCKET: u64 = 0;
+pub(super) const NO_SOCKET: u64 = 0;
+
+/// How time is entered: class, begin, end, and how much of that, ns.
+type Enter = fn(&mut Ledger, Class, u64, u64, u64);
 
 /// A part of a turn in which one thread lived that worked on it.
 struct Life<'a> {
@@ -182,23 +186,6 @@ impl Requests {
         tid: u32,
         (begin, end): (u64, u64),
     ) {
-        let ledger = &mut beside.account.ledger;
-        let mut add = |from: u64, to: u64, spent: &Spent| {
-            let mut left = to - from;
-            for class in Class::ALL.into_iter().filter(|class| *class != Class::Idle) {
-                let known = spent.certain[class.index()] + spent.tentative[class.index()];
-                let ns = known.min(left);
-                ledger.requests(class, from, to, ns);
-                left -= ns;
-            }
-            ledger.requests(Class::Other, from, to, left);
-        };
-        let Some(thread) = beside.threads.get(tid) else {
-            return add(begin, end, &Spent::default());
-        };
-        let since = thread.remembered_ns().clamp(begin, end);
-        add(begin, since, &thread.between(begin, since));
-        thread.for_each_piece(since, end, add);
         let life = Life {
             tid,
             asker: tid,
@@ -208,7 +195,61 @@ impl Requests {
             questions: &Questions::default(),
             hands: Hands::default(),
         };
-        self.confirm(beside, NO_SOCKET, &life);
+        self.count(beside, NO_SOCKET, &life, Ledger::requests);
+    }
+
+    /// In the books of a followed process: whoever asks waited for it to take what he had sent on the connection with these ends, own
+    /// address first. He waited for what the thread did that receives there, whether it answers or not, and for those to which it gave what
+    /// it received. One that had nothing left to take waited for him.
+    pub(in crate::model) fn had_to_take(
+        &mut self,
+        beside: &mut Beside<'_>,
+        ends: (&str, &str),
+        (begin, end): (u64, u64),
+    ) {
+        let Some((tid, socket)) = self.receiver(beside.threads, ends) else {
+            return;
+        };
+        let since = self.turn(socket).map_or(begin, |turn| turn.begin_ns);
+        let span = (begin, end);
+        let life = Life {
+            tid,
+            asker: tid,
+            begin,
+            end,
+            waiting: Class::Idle,
+            questions: &Questions::default(),
+            hands: Hands::of(beside.threads, tid, socket, since, span, true, Class::Idle),
+        };
+        self.count(beside, socket, &life, Ledger::taking);
+    }
+
+    /// A thread's time is that of somebody who waits for it, and is entered with `enter`. What is not known of it is what its own waits for
+    /// work are.
+    fn count(&mut self, beside: &mut Beside<'_>, socket: u64, life: &Life<'_>, enter: Enter) {
+        let (begin, end) = (life.begin, life.end);
+        let (ledger, threads) = (&mut beside.account.ledger, &*beside.threads);
+        let Some(thread) = threads.get(life.tid) else {
+            return enter(ledger, life.waiting, begin, end, end - begin);
+        };
+        let mut add = |from: u64, to: u64, spent: &Spent| {
+            let Spent {
+                certain,
+                mut tentative,
+            } = thread.without_polling(spent);
+            life.hands.explain(threads, (from, to), &mut tentative);
+            let mut left = to - from;
+            for class in Class::ALL.into_iter().filter(|class| *class != Class::Idle) {
+                let ns = (certain[class.index()] + tentative[class.index()]).min(left);
+                enter(ledger, class, from, to, ns);
+                left -= ns;
+            }
+            enter(ledger, life.waiting, from, to, left);
+        };
+        let since = thread.remembered_ns().clamp(begin, end);
+        add(begin, since, &thread.between(begin, since));
+        thread.for_each_piece(since, end, add);
+        self.confirm(beside, socket, life);
     }
 
     /// The same as [`Self::confirm`]. For one that polls a ring, the thread waits that takes from it.

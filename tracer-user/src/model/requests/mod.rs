@@ -16,6 +16,7 @@ mod hands;
 mod judge;
 mod long_poll;
 mod own_locks;
+mod receiver;
 mod sends;
 mod tally;
 mod turns;

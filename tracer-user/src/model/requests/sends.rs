@@ -4,6 +4,8 @@
 //! other end is on this machine and no link queues there, or its buffer is full, it does not take what it is sent: that is no wait for the
 //! network.
 
+use std::sync::Arc;
+
 use super::{Beside, Requests, connection::Role};
 use crate::{
     class::{Class, Resource},
@@ -12,7 +14,7 @@ use crate::{
         account::Charge,
         books::Holder,
         links::{Route, SendWait},
-        threads::Threads,
+        threads::{ReadBy, Threads},
     },
 };
 
@@ -81,24 +83,29 @@ impl Requests {
         let is_full = route.is_some_and(|route| route.is_full_there(span));
         let queues = route.is_some_and(Route::queues);
         let reader = reader.filter(|(_, is_here)| is_full || (*is_here && !queues));
-        if !reader.is_some_and(|(reader, _)| not_taken(beside, tid, reader, wait)) {
+        if !reader.is_some_and(|(ends, _)| not_taken(beside, tid, ends, wait)) {
             beside.links.waited(beside.account, route, wait);
         }
     }
 
-    /// The address of whoever reads what the target sends on a socket, and whether that may be on this machine. A client that reads slowly
-    /// is none: nobody has asked it.
-    fn reader(&self, socket: u64) -> Option<(&str, bool)> {
+    /// The ends of a connection on which somebody reads what the target sends, and whether that one may be on this machine. A client that
+    /// reads slowly is none: nobody has asked it.
+    fn reader(&self, socket: u64) -> Option<(&Arc<(String, String)>, bool)> {
         let connection = self.connections.get(&socket)?;
         let (local, remote) = &*connection.ends;
         let is_reader = connection.role == Role::Client && !remote.is_empty();
-        is_reader.then(|| (remote.as_str(), event::is_local(local, remote)))
+        is_reader.then(|| (&connection.ends, event::is_local(local, remote)))
     }
 }
 
-/// A thread waited for whoever is at an address to take what it sent. Returns whether the thread's time is still known: only then it can
-/// be judged anew.
-fn not_taken(beside: &mut Beside<'_>, tid: u32, reader: &str, wait: SendWait) -> bool {
+/// A thread waited for whoever is at the other end of a connection to take what it sent. Returns whether the thread's time is still known:
+/// only then it can be judged anew.
+fn not_taken(
+    beside: &mut Beside<'_>,
+    tid: u32,
+    ends: &Arc<(String, String)>,
+    wait: SendWait,
+) -> bool {
     let (seemed, class) = (Class::Network, Class::Upstream);
     let thread = beside.threads.get_mut(tid);
     if thread.is_none_or(|thread| !thread.becomes((seemed, class), wait.end)) {
@@ -110,7 +117,10 @@ fn not_taken(beside: &mut Beside<'_>, tid: u32, reader: &str, wait: SendWait) ->
         ns,
         stack,
     } = wait;
-    let place = Some(beside.names.place(reader));
+    beside
+        .threads
+        .not_taken(ReadBy::Ends(Arc::clone(ends)), (begin, end));
+    let place = Some(beside.names.place(&ends.1));
     let account = &mut *beside.account;
     account.ledger.threads(seemed, begin, end, -(ns as i64));
     account.ledger.threads(class, begin, end, ns as i64);

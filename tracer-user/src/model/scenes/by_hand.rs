@@ -11,12 +11,15 @@ const OTHER: u64 = 8;
 const WRITE: u64 = 30;
 const SEMAPHORE: u64 = 31;
 const NAP: u64 = 32;
+const STREAM: u64 = 33;
 
-fn stacks() -> [Event; 3] {
+fn stacks() -> [Event; 4] {
     let write = ["schedule", "anon_pipe_write", "vfs_write"];
     let semaphore = ["schedule", "do_semtimedop", "ksys_semtimedop"];
     let nap = ["schedule", "do_nanosleep", "hrtimer_nanosleep"];
+    let stream = ["schedule", "sock_alloc_send_pskb", "unix_stream_sendmsg"];
     [
+        stack(STREAM, &stream),
         stack(WRITE, &write),
         stack(SEMAPHORE, &semaphore),
         stack(NAP, &nap),
@@ -67,7 +70,7 @@ pub(crate) fn reader_behind_tar() -> Vec<Event> {
 
 #[test]
 fn who_waits_for_a_reader_that_waits_for_the_disk_waits_for_the_disk_behind_tar() {
-    for stack in [WRITE, SEMAPHORE] {
+    for stack in [WRITE, SEMAPHORE, STREAM] {
         let mut events = request(SERVER, CLIENT, stack, BACK);
         events.extend(behind_tar());
         let books = scene(events);
@@ -125,6 +128,63 @@ fn a_reader_may_wait_for_another_one() {
     assert_eq!(requests(&books, Class::Lock), 60);
     let way = [BACK, STORE].map(|pid| asked(&books, pid)).to_vec();
     assert_eq!(books.ways[&(Resource::Lock, way)].0 / MS, 60);
+}
+
+/// The server writes from 12 on what the logger was seen not to read, until the end.
+fn stuck(stack: u64, does: Vec<Event>) -> Books {
+    let seen = event::WriteSeen {
+        ns: at(40),
+        known_ns: at(41),
+        pid: SERVER,
+        tid: SERVER,
+        readers: vec![BACK],
+        keepers: Vec::new(),
+        place: String::new(),
+    };
+    let mut events = vec![
+        receive(SERVER, CLIENT, 10, 10),
+        Event::WriteSeen(seen),
+        still(SERVER, 12, 120, stack),
+    ];
+    events.extend(does);
+    scene(events)
+}
+
+#[test]
+fn who_waits_for_a_reader_that_is_stuck_itself_waits_for_what_that_one_waits_for() {
+    for stack in [WRITE, STREAM] {
+        let books = stuck(stack, vec![of(BACK, still(BACK, 20, 120, MUTEX))]);
+        assert_eq!(requests(&books, Class::Lock), 100);
+        assert_eq!(threads(&books, Class::Lock), 100);
+        assert_eq!(requests(&books, Class::Upstream), 8);
+        let asleep = stuck(stack, vec![of(BACK, still(BACK, 20, 120, NAP))]);
+        assert_eq!(requests(&asleep, Class::Upstream), 108);
+        let theirs = charged(&asleep, Resource::Upstream, holder(&asleep, BACK));
+        assert_eq!(theirs, 108);
+    }
+}
+
+#[test]
+fn of_several_threads_of_a_reader_that_never_read_none_stands_for_it() {
+    let other = Wait {
+        pid: BACK,
+        ..asleep(510, 20, 120, 0, MUTEX)
+    };
+    let books = stuck(
+        WRITE,
+        vec![
+            Event::Wait(Wait {
+                pid: BACK,
+                ..first(510, 2, 0)
+            }),
+            Event::Wait(Wait {
+                flags: other.flags | WAIT_OPEN,
+                ..other
+            }),
+        ],
+    );
+    assert_eq!(requests(&books, Class::Lock), 0);
+    assert_eq!(requests(&books, Class::Upstream), 108);
 }
 
 #[test]

@@ -35,6 +35,7 @@ mod run_queue;
 mod sessions;
 mod stacked;
 mod stopped;
+mod taking;
 mod threads;
 mod turns;
 pub(crate) mod unheard;

@@ -11,17 +11,17 @@ pub(crate) const STORE: u32 = 600;
 
 /// The client's connection, and both ends of those to the next tier.
 const CLIENT: u64 = 9;
-const ASK: u64 = 8;
-const ASKED: u64 = 7;
-const FETCH: u64 = 6;
-const FETCHED: u64 = 5;
+pub(crate) const ASK: u64 = 8;
+pub(crate) const ASKED: u64 = 7;
+pub(crate) const FETCH: u64 = 6;
+pub(crate) const FETCHED: u64 = 5;
 
-const HERE: &str = "127.0.0.1:40000";
-const THERE: &str = "127.0.0.1:5432";
-const BEYOND: &str = "127.0.0.1:41000";
-const DEEP: &str = "127.0.0.1:9000";
+pub(crate) const HERE: &str = "127.0.0.1:40000";
+pub(crate) const THERE: &str = "127.0.0.1:5432";
+pub(crate) const BEYOND: &str = "127.0.0.1:41000";
+pub(crate) const DEEP: &str = "127.0.0.1:9000";
 
-fn end(pid: u32, socket: u64, local: &str, remote: &str, ms: u64) -> Event {
+pub(crate) fn end(pid: u32, socket: u64, local: &str, remote: &str, ms: u64) -> Event {
     let port = local.rsplit(':').next().and_then(|port| port.parse().ok());
     Event::Socket(event::Socket {
         ns: at(ms),
@@ -33,7 +33,7 @@ fn end(pid: u32, socket: u64, local: &str, remote: &str, ms: u64) -> Event {
     })
 }
 
-fn follow(pid: u32, by_pid: u32, port: u32, ms: u64) -> Vec<Event> {
+pub(crate) fn follow(pid: u32, by_pid: u32, port: u32, ms: u64) -> Vec<Event> {
     let process = event::Process {
         pid,
         comm: if pid == BACK { "back" } else { "store" }.to_owned(),

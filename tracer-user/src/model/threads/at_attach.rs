@@ -100,7 +100,7 @@ impl Threads {
                         class @ (Class::Other | Class::Upstream | Class::Network),
                         None,
                     ) if (stack.is_for_reader() && interruptible) || stack.permitted => {
-                        self.writes_since(account, tid, span).unwrap_or(class)
+                        self.writes_since(names, account, tid, span).unwrap_or(class)
                     }
                     Sleep::Blocked(class, _) => class,
                 }

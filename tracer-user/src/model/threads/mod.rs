@@ -35,6 +35,7 @@ pub(super) use ends::{Whom, charge_ends, note_naps};
 use locks::LockWait;
 pub(super) use owned::Owned;
 pub(super) use questions::{Asked, Question, Questions, address, asked};
+pub(super) use readers::{ReadBy, Untaken};
 use reaps::Reap;
 pub(super) use spent::Spent;
 use stack::Stacks;
@@ -86,6 +87,8 @@ pub(super) struct Threads {
     /// Waits for children that are open at the end.
     open_reaps: Vec<Reap>,
     requested: Requested,
+    /// Waits for somebody to take what was sent of which nobody has asked yet what that one did.
+    untaken: Vec<Untaken>,
     pub(super) remote_mounts: Vec<event::RemoteMount>,
     /// Threads that lived in the window.
     pub(super) seen: u64,

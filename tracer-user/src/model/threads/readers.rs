@@ -1,16 +1,36 @@
 //! Whoever has to read what a thread writes, or to permit what it does. Nobody wakes the thread until then: a wait that has not ended has
 //! no other witness.
 
-use super::{Threads, hand::KILLABLE, sleep::INTERRUPTIBLE, stack::Stack};
+use std::sync::Arc;
+
+use super::{Threads, hand::KILLABLE, sleep::INTERRUPTIBLE, stack::Stack, thread::Thread};
 use crate::{
     class::{Class, Resource},
     event::{self, Wait},
     model::{
         account::{Account, Charge},
-        books::{Holder, PlaceId},
+        books::{Holder, PlaceId, ProcessId},
         names::Names,
     },
 };
+
+/// A thread waited for somebody to take what it had sent, or to permit what it does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::model) struct Untaken {
+    /// Who has to.
+    pub(in crate::model) read_by: ReadBy,
+    /// Begin and end, ns.
+    pub(in crate::model) span: (u64, u64),
+}
+
+/// Who has to read what a thread sends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::model) enum ReadBy {
+    /// This process, with this id.
+    Process(ProcessId, u32),
+    /// Whoever is at the other end of a connection: its own end, which is empty if it is not known, and the other one.
+    Ends(Arc<(String, String)>),
+}
 
 /// Who has to read what a thread writes, as it was seen while the thread slept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +41,22 @@ pub(crate) struct Reader {
     pub(super) place: Option<PlaceId>,
     /// The process; a peer that is not known where several can read.
     pub(super) holder: Holder,
+    /// The id of that process.
+    pid: u32,
+}
+
+impl Reader {
+    /// The same, where it may be one of those that are followed.
+    fn read_by(self, names: &Names) -> Option<ReadBy> {
+        match (self.holder, self.place) {
+            (Holder::Process(process), _) => Some(ReadBy::Process(process, self.pid)),
+            (_, Some(place)) => {
+                let there = names.places.get(place)?.clone();
+                Some(ReadBy::Ends(Arc::new((String::new(), there))))
+            }
+            _ => None,
+        }
+    }
 }
 
 impl Threads {
@@ -51,7 +87,44 @@ impl Threads {
             ns: (seen.ns, seen.known_ns),
             place,
             holder,
+            pid: seen.readers.first().copied().unwrap_or_default(),
         });
+    }
+
+    /// A thread was blocked in a part of a sleep until somebody reads, or permits. If that one was seen, it waited for what he did.
+    pub(in crate::model) fn was_kept_by_reader(
+        &mut self,
+        names: &mut Names,
+        wait: &Wait,
+        span: (u64, u64),
+    ) {
+        let reader = self.reader(names, wait);
+        if let Some(read_by) = reader.and_then(|reader| reader.read_by(names)) {
+            self.not_taken(read_by, span);
+        }
+    }
+
+    /// A thread waited for somebody to take what it had sent.
+    pub(in crate::model) fn not_taken(&mut self, read_by: ReadBy, span: (u64, u64)) {
+        self.untaken.push(Untaken { read_by, span });
+    }
+
+    /// Such waits since the last call.
+    pub(in crate::model) fn take_untaken(&mut self) -> Vec<Untaken> {
+        std::mem::take(&mut self.untaken)
+    }
+
+    /// Did a thread wait in this sleep for somebody to take what it had sent?
+    pub(in crate::model) fn gives(&self, wait: &Wait) -> bool {
+        let stack = self.stacks.get(wait.stack);
+        stack.is_some_and(Stack::is_for_reader)
+    }
+
+    /// The one living thread that is so; `None` if there are several.
+    pub(in crate::model) fn only(&self, is_it: impl Fn(&Thread) -> bool) -> Option<u32> {
+        let mut those = self.living().filter(|(_, thread)| is_it(thread));
+        let (tid, _) = those.next()?;
+        those.next().is_none().then_some(tid)
     }
 
     /// Who has to read what a thread writes that was seen so in this sleep, or to permit what it does. Who ended it is known better. A
@@ -79,12 +152,17 @@ impl Threads {
     /// A thread has slept in a write since before attach, and did so in this part of the window. Charges who has to read, and returns the
     /// class of the sleep; `None` if that was not seen.
     pub(super) fn writes_since(
-        &self,
+        &mut self,
+        names: &Names,
         account: &mut Account,
         tid: u32,
         (begin, end): (u64, u64),
     ) -> Option<Class> {
-        let Reader { place, holder, .. } = self.reader_in(tid, (0, end))?;
+        let reader = self.reader_in(tid, (0, end))?;
+        if let Some(read_by) = reader.read_by(names) {
+            self.not_taken(read_by, (begin, end));
+        }
+        let Reader { place, holder, .. } = reader;
         account.charge_only(Charge {
             resource: Resource::Upstream,
             place,

@@ -2,7 +2,7 @@
 //!
 //! A look into `/proc`, beside the loop that reads, begins in three cases. The target uses a connection that it made itself to
 //! another process of this machine. Or another process wakes it, and may have answered over a Unix socket, or served it a file. Or
-//! another process has ended its waits for long ([`Hands`]).
+//! another process has ended its waits for long ([`Hands`]), or was seen to have to: it does not read what the target writes.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -144,6 +144,22 @@ impl Asked {
         self.go_and_look();
     }
 
+    /// Takes note of processes that were seen to have to read what the target writes, or to permit what it does: as long as they do not,
+    /// they end no wait.
+    pub(crate) fn see_writes(&mut self, events: &[Event]) {
+        for event in events {
+            let Event::WriteSeen(seen) = event else {
+                continue;
+            };
+            if let [pid] = seen.readers[..] {
+                let (by_pid, way) = (seen.pid, Way::Hand);
+                if pid != by_pid && self.may_look_at_process(pid, by_pid) {
+                    self.follow_if(Found { pid, by_pid, way }, may_be_hand);
+                }
+            }
+        }
+    }
+
     /// Keeps a question until it is answered: soon it is worth a look. Whoever listens at the address of a connect does not accept it. Who
     /// answers a datagram is looked for, and so is who should.
     fn question(&mut self, question: &Question) {
@@ -218,17 +234,19 @@ impl Asked {
     /// Begins to look whether the process that ended this wait has answered over a Unix socket, or serves a file system.
     fn woken(&mut self, wait: &Wait) {
         let (pid, by_pid) = (wait.waker_pid, wait.pid);
-        if wait.flags & WAIT_NO_WAKER != 0
-            || pid == 0
-            || !self.may_follow(pid, by_pid)
-            || (self.wakers.len() >= MOST_WAKERS && !self.wakers.contains_key(&pid))
-            || !may_look(&mut self.wakers, pid)
-        {
+        if wait.flags & WAIT_NO_WAKER != 0 || pid == 0 || !self.may_look_at_process(pid, by_pid) {
             return;
         }
         let way = Way::Unix;
         // A process that cannot be looked at is not followed.
         self.follow_if(Found { pid, by_pid, way }, answers);
+    }
+
+    /// Counts a look at a process that may be followed; `false` if it is worth none, or was looked at often enough.
+    fn may_look_at_process(&mut self, pid: u32, by_pid: u32) -> bool {
+        self.may_follow(pid, by_pid)
+            && (self.wakers.len() < MOST_WAKERS || self.wakers.contains_key(&pid))
+            && may_look(&mut self.wakers, pid)
     }
 
     /// Begins to look whether the process that ended this wait is to be followed, if it has held the target up for long.
@@ -295,193 +313,4 @@ fn may_look<K: Eq + Hash>(looks: &mut HashMap<K, u32>, at: K) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{
-        net::{TcpListener, TcpStream},
-        os::linux::net::SocketAddrExt as _,
-    };
-
-    use tracer_common::tcp::QUESTION_DATAGRAM;
-
-    use super::*;
-    use crate::event::{Opened, Socket};
-
-    fn wait_for(asked: &mut Asked) -> Vec<Found> {
-        loop {
-            // A look may have sent all its results, and not be over yet.
-            asked.go_and_look();
-            let soon = Duration::from_millis(20);
-            if let Ok(found) = asked.found.1.recv_timeout(soon) {
-                asked.found.0.send(found).unwrap();
-                return asked.take();
-            }
-        }
-    }
-
-    #[test]
-    fn who_answers_on_a_connection_of_the_targets_making_is_followed_once() {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let port = u32::from(client.peer_addr().unwrap().port());
-        let own = std::process::id();
-        let socket = OpenSocket {
-            pid: own,
-            local: client.local_addr().unwrap().to_string(),
-            local_port: client.local_addr().unwrap().port().into(),
-            remote: client.peer_addr().unwrap().to_string(),
-            unread_bytes: 0,
-        };
-        // As if this process were not the tracer itself.
-        let mut asked = Asked::new(&[], &[]);
-        asked.known.clear();
-        asked.see_open(std::slice::from_ref(&socket));
-        assert_eq!(
-            wait_for(&mut asked),
-            [Found {
-                pid: own,
-                by_pid: own,
-                way: Way::Tcp(port)
-            }]
-        );
-        asked.see_open(std::slice::from_ref(&socket));
-        assert_eq!(wait_for(&mut asked), []);
-    }
-
-    #[test]
-    fn who_has_thousands_of_connections_has_few_of_them_looked_at() {
-        let mut asked = Asked::new(&[std::process::id()], &[]);
-        for port in 1..=1000 {
-            let remote = format!("127.0.0.1:{port}");
-            asked.look(u32::MAX, 1, "127.0.0.1:1", &remote);
-        }
-        assert_eq!(asked.looks.len(), MOST_ADDRESSES);
-    }
-
-    #[test]
-    fn who_answers_over_a_unix_socket_is_followed_once_it_wakes_the_target() {
-        let name = format!("tracer-follow-{}", std::process::id());
-        let name = std::os::unix::net::SocketAddr::from_abstract_name(name).unwrap();
-        let listener = std::os::unix::net::UnixListener::bind_addr(&name).unwrap();
-        let _asking = std::os::unix::net::UnixStream::connect_addr(&name).unwrap();
-        let accepted = std::os::fd::OwnedFd::from(listener.accept().unwrap().0);
-        let mut server = std::process::Command::new("sleep");
-        let mut server = server.arg("60").stdin(accepted).spawn().unwrap();
-        let own = std::process::id();
-        let mut asked = Asked::new(&[own], &[]);
-        let wait = Wait {
-            pid: own,
-            waker_pid: server.id(),
-            ..Wait::default()
-        };
-        asked.see(&[Event::Wait(wait.clone()), Event::Wait(wait)], false);
-        assert_eq!(asked.wakers[&server.id()], 1, "one look at a time");
-        let found = wait_for(&mut asked);
-        server.kill().unwrap();
-        server.wait().unwrap();
-        let expected = Found {
-            pid: server.id(),
-            by_pid: own,
-            way: Way::Unix,
-        };
-        assert_eq!(found, [expected]);
-    }
-
-    #[test]
-    fn who_wakes_the_target_over_no_unix_socket_is_not_followed() {
-        let mut asked = Asked::new(&[100], &[]);
-        let woken = |waker_pid, flags| {
-            let (pid, waker_pid) = (100, waker_pid);
-            Event::Wait(Wait {
-                pid,
-                waker_pid,
-                flags,
-                ..Wait::default()
-            })
-        };
-        asked.see(
-            &[woken(0, 0), woken(100, 0), woken(7, WAIT_NO_WAKER)],
-            false,
-        );
-        assert!(asked.wakers.is_empty());
-    }
-
-    #[test]
-    fn who_listens_is_looked_for_where_a_connect_stays_without_an_answer() {
-        let mut asked = Asked::new(&[100], &[]);
-        let question = |socket, flags, remote: &str| {
-            Event::Question(Question {
-                socket,
-                pid: u32::MAX,
-                local: "127.0.0.1:0".to_owned(),
-                remote: remote.to_owned(),
-                flags,
-                ..Question::default()
-            })
-        };
-        let answered = [
-            question(1, 0, "127.0.0.1:9"),
-            question(1, QUESTION_OVER, "127.0.0.1:9"),
-        ];
-        asked.see(&answered, false);
-        let open = [question(2, 0, "127.0.0.1:9"), question(3, 0, "10.0.0.5:9")];
-        asked.see(&open, false);
-        assert!(asked.looks.is_empty());
-        for _ in 0..2 {
-            asked.see(&[], false);
-            assert_eq!(asked.looks["127.0.0.1:9"], 1);
-        }
-    }
-
-    #[test]
-    fn who_answers_datagrams_is_looked_for_and_who_only_takes_them_is_not() {
-        let mut asked = Asked::new(&[100], &[]);
-        let datagram = |socket, flags, remote: &str| {
-            Event::Question(Question {
-                socket,
-                pid: u32::MAX,
-                local: "127.0.0.1:40000".to_owned(),
-                remote: remote.to_owned(),
-                flags: QUESTION_DATAGRAM | flags,
-                ..Question::default()
-            })
-        };
-        let sent = [
-            datagram(1, 0, "127.0.0.1:8125"),
-            datagram(2, 0, "127.0.0.53:53"),
-            datagram(3, 0, "127.0.0.1:9999"),
-            datagram(3, QUESTION_OVER, "127.0.0.1:9999"),
-        ];
-        asked.see(&sent, false);
-        asked.see(&[], false);
-        let mut looked_at: Vec<&str> = asked.looks.keys().map(String::as_str).collect();
-        looked_at.sort_unstable();
-        assert_eq!(looked_at, ["127.0.0.1:9999", "127.0.0.53:53"]);
-    }
-
-    #[test]
-    fn clients_and_servers_elsewhere_are_not_looked_for() {
-        let mut asked = Asked::new(&[100], &[80]);
-        asked.look(100, 80, "127.0.0.1:80", "127.0.0.1:40000");
-        asked.look(100, 40_000, "10.0.0.1:40000", "10.0.0.5:5432");
-        assert!(asked.looks.is_empty());
-    }
-
-    #[test]
-    fn who_connects_to_a_port_that_is_new_since_attach_is_not_asked() {
-        let opened = |origin| {
-            let socket = Socket {
-                pid: u32::MAX,
-                local: "127.0.0.1:8080".to_owned(),
-                local_port: 8080,
-                remote: "127.0.0.1:40000".to_owned(),
-                ..Socket::default()
-            };
-            Event::Opened(Opened { socket, origin })
-        };
-        let mut asked = Asked::new(&[100], &[80]);
-        asked.see(&[opened(Origin::Accepted)], false);
-        assert!(asked.looks.is_empty());
-        asked.see(&[opened(Origin::Connected)], false);
-        assert_eq!(asked.looks["127.0.0.1:40000"], 1);
-    }
-}
+mod tests;
