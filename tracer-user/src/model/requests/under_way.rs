@@ -29,10 +29,13 @@ impl Requests {
             {
                 continue;
             }
+            let ends = between(&found.local, &found.remote);
+            let way = ends.and_then(|ends| ways.get(&ends).copied());
+            // Without another connection of these two, it is the interface with the own address. If nothing leaves there, nobody knows.
+            let way = way.unwrap_or(Some((found.netns, found.ifindex)));
             let links = &*beside.links;
             let through = |(netns, ifindex)| links.only_route(netns, ifindex);
-            let below = || through((*ways.get(address(&found.local)?)?)?);
-            if let Some(route) = through((found.netns, found.ifindex)).or_else(below) {
+            if let Some(route) = way.and_then(through) {
                 let (account, start_ns) = (&mut *beside.account, self.start_ns);
                 let known = beside.links.drained(account, &route, start_ns, end_ns);
                 let known_ns = known.unwrap_or(0);
@@ -46,21 +49,30 @@ impl Requests {
 /// Network namespace, interface.
 type Way = (u32, u32);
 
-/// The interfaces that queue what is sent from each own address, as the connections show; `None` if there are several. An address may be
-/// that of an interface that queues nothing: what a VLAN, a bridge or a tunnel sends waits in one below.
-fn ways(connections: &Connections) -> BTreeMap<&str, Option<Way>> {
+/// Own address and peer's address, without their ports.
+type Between<'a> = (&'a str, &'a str);
+
+/// The interfaces that queue what is sent from each own address to each peer, as the connections show; `None` if there are several. The
+/// own address may be that of an interface that queues nothing: what a VLAN, a bridge or a tunnel sends waits in one below. What goes to
+/// another peer tells nothing: the route goes by the destination.
+fn ways(connections: &Connections) -> BTreeMap<Between<'_>, Option<Way>> {
     let mut ways = BTreeMap::new();
     for connection in connections.values() {
-        let route = &connection.route;
-        if let Some(own) = address(&connection.ends.0).filter(|_| route.ifindex != 0) {
+        let (route, (local, remote)) = (&connection.route, &*connection.ends);
+        let ends = between(local, remote);
+        if let Some(ends) = ends.filter(|_| route.ifindex != 0) {
             let way = Some((route.flow.netns, route.ifindex));
-            let known = ways.entry(own).or_insert(way);
+            let known = ways.entry(ends).or_insert(way);
             if *known != way {
                 *known = None;
             }
         }
     }
     ways
+}
+
+fn between<'a>(local: &'a str, remote: &'a str) -> Option<Between<'a>> {
+    Some((address(local)?, address(remote)?))
 }
 
 /// The address of an end, without its port.
