@@ -10,7 +10,7 @@ use std::{
     time::Instant,
 };
 
-use super::{exists, numbers_in};
+use super::{exists, numbers_in, remote::DEVICE};
 
 /// systemd keeps copies of the sockets of its services, and reads at none of them.
 const INIT: u32 = 1;
@@ -26,7 +26,10 @@ const FANOTIFY_FLAGS: &str = "fanotify flags:";
 /// Bits of these flags for groups that permit (`FAN_CLASS_CONTENT`, `FAN_CLASS_PRE_CONTENT`). Others are only told.
 const PERMITS: u32 = 0xc;
 
-/// That line is one of the first. Each file or mount that the group marks has one behind it.
+/// How the line begins that has the connection over which the kernel asks a server of files (since 6.16).
+const CONNECTION: &str = "fuse_connection:";
+
+/// These lines are among the first. Each file or mount that the group marks has one behind it.
 const FLAGS_WITHIN: u64 = 512;
 
 /// The end at which has to be read what a thread writes, or to be permitted what it does.
@@ -40,6 +43,8 @@ pub(super) enum End {
     Socket(u64),
     /// Any group of fanotify that permits: the kernel does not show which one it asks.
     Permission,
+    /// The files of a FUSE file system, by the number of its connection.
+    Files(u32),
 }
 
 impl End {
@@ -78,7 +83,7 @@ pub(super) struct Readers {
 impl Readers {
     /// A process has the end open so, by the bits of its links.
     fn add(&mut self, end: &End, pid: u32, mode: u32) {
-        let is_for_both = matches!(end, End::Socket(_) | End::Permission);
+        let is_for_both = matches!(end, End::Socket(_) | End::Permission | End::Files(_));
         match (mode & FOR_READING, mode & FOR_WRITING) {
             (0, _) => {}
             (_, 0) => self.only.push(pid),
@@ -149,6 +154,7 @@ fn end_of(descriptor: &Path, ends: &BTreeSet<End>) -> io::Result<Option<End>> {
         None if link == FANOTIFY && ends.contains(&End::Permission) => {
             permits(descriptor)?.then_some(End::Permission)
         }
+        None if link == DEVICE => serves(descriptor, ends)?,
         // The same path may be another file there.
         None if ends.iter().any(is_path) => End::named(link, descriptor, |_| true),
         None => None,
@@ -158,13 +164,36 @@ fn end_of(descriptor: &Path, ends: &BTreeSet<End>) -> io::Result<Option<End>> {
 
 /// Has the group of fanotify that a descriptor is open for a say in what others do to files?
 fn permits(descriptor: &Path) -> io::Result<bool> {
+    Ok(has_a_say(&head_of(descriptor)?))
+}
+
+/// The one of these ends of which a descriptor of the device of FUSE serves the files. Where the kernel does not tell, it may serve those
+/// of the only one.
+fn serves(descriptor: &Path, ends: &BTreeSet<End>) -> io::Result<Option<End>> {
+    let mut served = ends.iter().filter(|end| matches!(end, End::Files(_)));
+    let Some(first) = served.next() else {
+        return Ok(None);
+    };
+    let known = connection(&head_of(descriptor)?).map(End::Files);
+    let only = first.clone();
+    Ok(known.or_else(|| served.next().is_none().then_some(only)))
+}
+
+fn connection(text: &str) -> Option<u32> {
+    let mut lines = text.lines();
+    let number = lines.find_map(|line| line.strip_prefix(CONNECTION))?;
+    number.trim().parse().ok()
+}
+
+/// The first lines of what the kernel tells of a descriptor.
+fn head_of(descriptor: &Path) -> io::Result<String> {
     let number = descriptor.file_name().unwrap_or_default();
     let of_process = descriptor.parent().and_then(Path::parent);
     let path = of_process.map(|folder| folder.join("fdinfo").join(number));
     let file = File::open(path.unwrap_or_default())?;
     let mut text = String::new();
     file.take(FLAGS_WITHIN).read_to_string(&mut text)?;
-    Ok(has_a_say(&text))
+    Ok(text)
 }
 
 fn has_a_say(text: &str) -> bool {
@@ -209,6 +238,14 @@ mod tests {
         assert_eq!(of(named), (vec![2], vec![3]));
         assert_eq!(of(End::Socket(5)), (vec![2, 3], vec![]));
         assert_eq!(of(End::Permission), (vec![2, 3], vec![]));
+        assert_eq!(of(End::Files(53)), (vec![2, 3], vec![]));
+    }
+
+    #[test]
+    fn a_descriptor_of_the_device_of_fuse_has_a_connection_where_the_kernel_tells() {
+        let head = "pos:\t0\nflags:\t0100002\nmnt_id:\t29\nino:\t90\n";
+        assert_eq!(connection(head), None);
+        assert_eq!(connection(&format!("{head}fuse_connection:\t53\n")), Some(53));
     }
 
     #[test]

@@ -100,6 +100,52 @@ fn the_process_that_serves_a_file_system_is_named_if_it_ends_the_wait() {
     assert_eq!(shares(KWORKER), [0, 40]);
 }
 
+/// The server waits from 20 on for a process that serves files, until the end at 100.
+fn hung(look: &[u32]) -> Books {
+    let seen = event::WriteSeen {
+        ns: at(40),
+        known_ns: at(41),
+        pid: SERVER,
+        tid: SERVER,
+        readers: look.to_vec(),
+        keepers: Vec::new(),
+        place: String::new(),
+    };
+    let events = [
+        Event::RemoteMount(event::RemoteMount {
+            kind: Kind::Fuse,
+            source: "me@box:".to_owned(),
+        }),
+        stack(
+            ELSEWHERE,
+            &["schedule", "request_wait_answer", "fuse_simple_request"],
+        ),
+        Event::Wait(first(SERVER, 10, 0)),
+        Event::WriteSeen(seen),
+        Event::Wait(Wait {
+            state: 2,
+            flags: WAIT_NO_WAKER | WAIT_OPEN,
+            ..asleep(SERVER, 20, 100, 0, ELSEWHERE)
+        }),
+    ];
+    let books = books(sleeper(events), 100);
+    assert_eq!(threads(&books, Class::Upstream), 80);
+    assert_closed(&books);
+    books
+}
+
+#[test]
+fn the_process_that_serves_a_file_system_is_named_while_it_hangs_if_it_was_seen() {
+    let seen = hung(&[TAR]);
+    let named = [holder(&seen, TAR), Holder::Peer];
+    let theirs = named.map(|holder| charged(&seen, Resource::Upstream, holder));
+    assert_eq!(theirs, [80, 0]);
+    assert_eq!(charged(&hung(&[]), Resource::Upstream, Holder::Peer), 80);
+    // Two may serve it.
+    let several = hung(&[TAR, RSYNC]);
+    assert_eq!(charged(&several, Resource::Upstream, Holder::Peer), 80);
+}
+
 #[test]
 fn a_page_of_a_mapping_shows_its_file_system_by_who_brings_it() {
     let books = served_in("filemap_fault", TAR);

@@ -3,6 +3,7 @@
 use super::{Threads, signs, sleep::Sleep, stack::Stack};
 use crate::{
     class::{Class, Resource},
+    file_system::Kind,
     model::{
         account::{Account, Charge},
         books::Holder,
@@ -99,7 +100,10 @@ impl Threads {
                     Sleep::Blocked(
                         class @ (Class::Other | Class::Upstream | Class::Network),
                         None,
-                    ) if (stack.is_for_reader() && interruptible) || stack.permitted => {
+                    ) if (stack.is_for_reader() && interruptible)
+                        || stack.permitted
+                        || stack.remote == Some(Kind::Fuse) =>
+                    {
                         self.writes_since(names, account, tid, span).unwrap_or(class)
                     }
                     Sleep::Blocked(class, _) => class,

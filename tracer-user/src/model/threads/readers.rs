@@ -7,6 +7,7 @@ use super::{Threads, hand::KILLABLE, sleep::INTERRUPTIBLE, stack::Stack, thread:
 use crate::{
     class::{Class, Resource},
     event::{self, Wait},
+    file_system::Kind,
     model::{
         account::{Account, Charge},
         books::{Holder, PlaceId, ProcessId},
@@ -129,12 +130,13 @@ impl Threads {
 
     /// Who has to read what a thread writes that was seen so in this sleep, or to permit what it does. Who ended it is known better. A
     /// signal can end every sleep for a reader: one that it cannot end is for memory, or for the kernel's own work on sockets
-    /// (`wait_for_unix_gc()`). Only a signal that kills ends one for a permission.
+    /// (`wait_for_unix_gc()`). Only a signal that kills ends one for a permission, and perhaps none one for a process that serves files.
     pub(super) fn reader(&self, names: &mut Names, wait: &Wait) -> Option<Reader> {
         let may_end = |state| wait.state & state != 0;
         let waits = |stack: &&Stack| {
             let is_for_reader = stack.is_for_reader() && may_end(INTERRUPTIBLE);
-            is_for_reader || (stack.permitted && may_end(KILLABLE))
+            let is_permitted = stack.permitted && may_end(KILLABLE);
+            is_for_reader || is_permitted || stack.remote == Some(Kind::Fuse)
         };
         self.stacks.get(wait.stack).filter(waits)?;
         match self.stranger(names, wait) {

@@ -1,6 +1,6 @@
-//! Threads that sleep in a write to a full pipe or queue of messages, in a send or connect on a Unix socket, or until a scanner permits
-//! what they do to a file, and the processes that have to read there, or to permit it. And those that sleep in a send over TCP to somebody
-//! who has no room for it.
+//! Threads that sleep in a write to a full pipe or queue of messages, in a send or connect on a Unix socket, until a scanner permits what
+//! they do to a file, or until a process serves that (FUSE), and the processes that have to read there, to permit it, or to serve it. And
+//! those that sleep in a send over TCP to somebody who has no room for it.
 //!
 //! Nobody wakes such a thread while nothing is read, so the state is asked.
 
@@ -26,6 +26,7 @@ use super::{
     peek::peek,
     process_descriptor,
     readers::{End, Readers, readers},
+    remote::asked_over,
     system_call::{SystemCall, is_narrow},
     unanswered::{copied, ends, traffic},
     unix::Listed,
@@ -43,6 +44,11 @@ const MOST_READERS: usize = 16;
 
 /// Functions that wait until a scanner has answered (`fs/notify/fanotify/fanotify.c`, 5.10 to 7.2).
 const PERMISSIONS: [&str; 2] = ["fanotify_get_response", "fanotify_handle_event"];
+
+/// The function that waits until a process that serves files has answered (`fs/fuse/dev.c`, 5.10 to 7.2), and those that wait for a page,
+/// which that process may have to bring.
+const ASKS_FOR_FILES: &str = "request_wait_answer";
+const WAITS_FOR_PAGE: [&str; 2] = ["folio_wait_bit_common", "wait_on_page_bit_common"];
 
 /// The kind of a place that has an address, which says it all.
 const ADDRESS: &str = "address";
@@ -156,7 +162,8 @@ fn writers(pid: u32, ports: &[u32], until: Instant) -> Vec<Writer> {
         let call = call.and_then(SystemCall::parse);
         let place = call.and_then(|call| {
             let place = place((pid, tid), &call, &sockets, ports);
-            place.or_else(|| permission(pid, tid))
+            let permission = || permission(pid, tid);
+            place.or_else(permission).or_else(|| served(pid, tid, &call))
         });
         writers.extend(place.map(|place| Writer {
             ns: (ns, now_ns()),
@@ -211,6 +218,18 @@ fn connection(pid: u32, (fd, inode): (u64, u64), ports: &[u32]) -> Option<Place>
 fn permission(pid: u32, tid: u32) -> Option<Place> {
     let asks = PERMISSIONS.contains(&function(pid, tid).as_str());
     asks.then(|| Place::file("scanner's permission", None, End::Permission))
+}
+
+/// The files that another process serves, if a thread sleeps for these. By its call it is known which mount a page is of.
+fn served(pid: u32, tid: u32, call: &SystemCall) -> Option<Place> {
+    let function = function(pid, tid);
+    let (asks, file) = (function == ASKS_FOR_FILES, call.file());
+    let may_ask = asks || (file.is_some() && WAITS_FOR_PAGE.contains(&function.as_str()));
+    // An `int` leaves the upper half of its register undefined.
+    let file = file.map(|fd| fd & 0xffff_ffff);
+    let connection = may_ask.then(|| asked_over(pid, file)).flatten()?;
+    let kind = "process that serves files";
+    Some(Place::file(kind, None, End::Files(connection)))
 }
 
 /// Where a thread sends, or connects to, on a socket of its process.
