@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 /// A thread sleeps in a write to a full pipe or queue of messages, in a send or connect on a Unix socket, in a send over TCP to somebody
-/// who has no room for it, or until a scanner permits what it does to a file. Who has to read, or to permit it, was found by the state of
-/// that, so the wait need not have ended.
+/// who has no room for it, or until a scanner permits what it does to a file, or a process serves it (FUSE). Who has to read, to permit, or
+/// to serve it, was found by the state of that, so the wait need not have ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WriteSeen {
     /// When the look at it began, ns.

@@ -18,6 +18,7 @@ mod hearing;
 mod limit;
 mod links;
 mod means;
+mod message_queue;
 mod netlink;
 mod own_limit;
 mod peek;

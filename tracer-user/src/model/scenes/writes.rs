@@ -12,6 +12,7 @@ const PIPE: &[&str] = &["schedule", "anon_pipe_write", "vfs_write", "ksys_write"
 const STREAM: &[&str] = &["schedule", "sock_alloc_send_pskb", "unix_stream_sendmsg"];
 const DATAGRAM: &[&str] = &["schedule", "unix_wait_for_peer", "unix_dgram_sendmsg"];
 const QUEUE: &[&str] = &["schedule", "wq_sleep", "do_mq_timedsend"];
+const MESSAGE: &[&str] = &["schedule", "do_msgsnd", "ksys_msgsnd"];
 const OPEN: &[&str] = &[
     "schedule",
     "fanotify_handle_event",
@@ -61,7 +62,7 @@ pub(crate) fn stuck_log() -> Books {
 
 #[test]
 fn who_writes_what_nobody_reads_waits_for_the_process_that_can_read_it() {
-    for functions in [PIPE, STREAM, DATAGRAM, QUEUE] {
+    for functions in [PIPE, STREAM, DATAGRAM, QUEUE, MESSAGE] {
         let books = stuck(functions, seen(40, &[RSYNC], ""));
         assert_eq!(upstream(&books), (68, 68, 0), "{functions:?}");
         assert_eq!(requests(&books, Class::Upstream), 68);

@@ -185,6 +185,7 @@ const GIVES: &[&str] = &[
     "fifo_pipe_write",
     "pipe_wait_writable",
     "do_mq_timedsend",
+    "do_msgsnd",
 ];
 
 /// Does it sleep until somebody reads what it writes?

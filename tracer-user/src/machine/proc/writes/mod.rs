@@ -22,6 +22,7 @@ use super::{
     SmallFiles,
     accepted::{as_text, is_accepted_unix, is_unix, name},
     hearing::function,
+    message_queue,
     numbers_in,
     peek::peek,
     process_descriptor,
@@ -66,6 +67,8 @@ struct Place {
     name: Option<String>,
     /// `None` if it is not known.
     end: Option<End>,
+    /// Where nothing shows who can read: who read last.
+    read_by: Vec<u32>,
 }
 
 impl Place {
@@ -74,6 +77,7 @@ impl Place {
             kind,
             name: name.map(str::to_owned),
             end: Some(end),
+            read_by: Vec::new(),
         }
     }
 
@@ -82,6 +86,7 @@ impl Place {
             kind: ADDRESS,
             name: Some(address),
             end: None,
+            read_by: Vec::new(),
         }
     }
 
@@ -90,6 +95,17 @@ impl Place {
             kind: "Unix socket",
             name,
             end: inode.map(End::Socket),
+            read_by: Vec::new(),
+        }
+    }
+
+    /// A queue of System V, by its number.
+    fn queue(number: u64, read_by: Vec<u32>) -> Self {
+        Self {
+            kind: "System V queue",
+            name: Some(number.to_string()),
+            end: None,
+            read_by,
         }
     }
 }
@@ -121,12 +137,18 @@ pub(crate) fn writes(pids: &[u32], ports: &[u32]) -> Vec<WriteSeen> {
 
 impl Writer {
     fn seen(self, readers: &BTreeMap<End, Readers>) -> WriteSeen {
-        let Place { kind, name, end } = self.place;
+        let Place {
+            kind,
+            name,
+            end,
+            read_by,
+        } = self.place;
         let there = end.as_ref().and_then(|end| readers.get(end));
         let Readers {
             only: mut readers,
             mut keepers,
         } = there.cloned().unwrap_or_default();
+        readers.extend(read_by);
         let place = match (name, readers.len()) {
             (Some(name), _) if kind == ADDRESS => name,
             (Some(name), _) => format!("{name} ({kind})"),
@@ -182,6 +204,11 @@ fn place(
     sockets: &OnceCell<Option<Listed>>,
     ports: &[u32],
 ) -> Option<Place> {
+    if call.number == libc::SYS_msgsnd {
+        // An `int` leaves the upper half of its register undefined.
+        let number = call.arguments[0] & 0xffff_ffff;
+        return Some(Place::queue(number, message_queue::read_by(pid, number)?));
+    }
     let fd = call.written()?;
     let path = format!("/proc/{pid}/fd/{fd}");
     let link = fs::read_link(&path).ok()?;

@@ -212,6 +212,36 @@ fn a_queue_of_messages_is_read_by_who_has_it_open_for_that() {
 }
 
 #[test]
+fn a_queue_of_system_v_is_read_by_who_did_so_last() {
+    if !sees_all() {
+        return;
+    }
+    // SAFETY: no pointers.
+    let queue = unsafe { libc::msgget(libc::IPC_PRIVATE, 0o600) };
+    assert!(queue >= 0, "{}", io::Error::last_os_error());
+    let sends = move || {
+        // The kind of the message, and room for its text.
+        let message: [libc::c_long; 2] = [1, 0];
+        // SAFETY: a message of at least one byte.
+        let failed = unsafe { libc::msgsnd(queue, (&raw const message).cast(), 1, 0) };
+        match failed {
+            0 => Ok(1),
+            _ => Err(io::Error::last_os_error()),
+        }
+    };
+    let tid = writer(sends);
+    let name = format!("{queue} (System V queue)");
+    let before = place(tid, &[]);
+    let mut message: [libc::c_long; 2] = [0, 0];
+    // SAFETY: room for at least one byte.
+    let taken = unsafe { libc::msgrcv(queue, (&raw mut message).cast(), 1, 0, 0) };
+    let after = place(tid, &[std::process::id()]);
+    // SAFETY: no pointers.
+    unsafe { libc::msgctl(queue, libc::IPC_RMID, ptr::null_mut()) };
+    assert_eq!((before, taken, after), (name.clone(), 1, name));
+}
+
+#[test]
 fn the_other_end_of_a_stream_is_read_by_who_has_it_and_not_by_who_made_it() {
     if !sees_all() {
         return;
