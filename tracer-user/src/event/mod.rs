@@ -157,8 +157,8 @@ pub enum Event {
     SoleClient(SoleClient),
     /// A target asks whoever is at an address and has no answer yet, or that is over. At attach, before [`Unanswered`]: it asked before.
     Question(Question),
-    /// [`Event::Follow`] of a process that ends waits of the target by another way than a socket: it reads a pipe, takes messages, or does
-    /// what it was asked in memory that both share.
+    /// [`Event::Follow`] of a process that ends waits of the target by another way than a socket, or was seen to have to: it reads a pipe,
+    /// takes messages, or does what it was asked in memory that both share.
     FollowHand(Follow),
     /// A thread of the target sleeps until somebody reads what it writes.
     WriteSeen(WriteSeen),
