@@ -181,10 +181,16 @@ fn who_is_seen_not_to_read_is_followed_if_nobody_else_can() {
     let mut asked = Asked::new(&[own], &[]);
     asked.see_writes(&[seen(&[]), seen(&[own]), seen(&[reader.id(), 1])]);
     assert!(asked.wakers.is_empty());
-    asked.see_writes(&[seen(&[reader.id()])]);
-    let found = wait_for(&mut asked);
+    let may_be_seen = may_be_hand(reader.id(), own);
+    let found = may_be_seen.then(|| {
+        asked.see_writes(&[seen(&[reader.id()])]);
+        wait_for(&mut asked)
+    });
     reader.kill().unwrap();
     reader.wait().unwrap();
+    let Some(found) = found else {
+        return eprintln!("SKIP readers: it cannot be told whom a process asks");
+    };
     let expected = Found {
         pid: reader.id(),
         by_pid: own,
