@@ -228,6 +228,8 @@ impl Requests {
     /// work are.
     fn count(&mut self, beside: &mut Beside<'_>, socket: u64, life: &Life<'_>, enter: Enter) {
         let (begin, end) = (life.begin, life.end);
+        // Whether it waits for a link or for a reader shows when its send returns.
+        let is_sending = self.sends.contains_key(&life.tid);
         let (ledger, threads) = (&mut beside.account.ledger, &*beside.threads);
         let Some(thread) = threads.get(life.tid) else {
             return enter(ledger, life.waiting, begin, end, end - begin);
@@ -241,8 +243,10 @@ impl Requests {
             let mut left = to - from;
             for class in Class::ALL.into_iter().filter(|class| *class != Class::Idle) {
                 let ns = (certain[class.index()] + tentative[class.index()]).min(left);
-                enter(ledger, class, from, to, ns);
-                left -= ns;
+                if class != Class::Network || !is_sending {
+                    enter(ledger, class, from, to, ns);
+                    left -= ns;
+                }
             }
             enter(ledger, life.waiting, from, to, left);
         };

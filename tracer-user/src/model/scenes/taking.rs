@@ -140,6 +140,21 @@ fn who_sends_on_what_it_receives_waits_for_the_next_one_and_so_do_all_before_it(
 }
 
 #[test]
+fn a_reader_in_a_send_that_has_not_returned_may_wait_for_its_own_reader_and_is_no_network() {
+    let mut events = feed(vec![
+        end(BACK, FETCH, BEYOND, DEEP, 4),
+        of(BACK, sleep(BACK, 15, 85, SEND)),
+    ]);
+    // It takes nothing more.
+    events.retain(
+        |event| !matches!(event, Event::Call(call) if call.pid == BACK && call.ns == at(91)),
+    );
+    let books = closed(events);
+    assert_eq!(requests(&books, Class::Network), 0);
+    assert_eq!(at_its_address(&books), 2 * 70);
+}
+
+#[test]
 fn who_has_had_no_room_since_before_the_window_waits_for_what_the_reader_hangs_in() {
     let seen = event::WriteSeen {
         ns: at(0),
