@@ -110,7 +110,7 @@ impl Model {
                 }
             }
             ReadBy::Ends(ends) => {
-                let (peer, own) = &**ends;
+                let (peer, own) = (ends.0.as_str(), ends.1.as_str());
                 requests.had_to_take(&mut beside, (own, peer), untaken.span);
             }
         }
