@@ -93,7 +93,7 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
         DoctorFormat::Text => text(&findings, &queues, attached.as_ref().err()),
         DoctorFormat::Json => machine_readable(&findings, &queues, works)?,
     };
-    output::stdout(&text)?;
+    output::stdout(text.as_bytes())?;
     Ok(match (works, sees_all(&findings, &queues)) {
         (false, _) => ExitCode::from(super::code::UNSUPPORTED),
         (true, false) => ExitCode::from(5),

@@ -10,7 +10,7 @@ mod recorder;
 mod report;
 mod target;
 
-use std::{io::Write as _, process::ExitCode};
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{CommandFactory as _, Parser as _};
@@ -86,13 +86,16 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Report(args) => report::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "tracer", &mut std::io::stdout());
+            // Written to a pipe that nobody reads any more, it would panic.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "tracer", &mut script);
+            output::stdout(&script)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Man => {
             let mut page = Vec::new();
             man::write(&mut page)?;
-            std::io::stdout().write_all(&page)?;
+            output::stdout(&page)?;
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
+use super::diagnostics;
 use crate::{
     cli::OutputArgs,
     new_file::{self, Name},
@@ -121,7 +122,7 @@ fn cannot_write(path: &Path) -> String {
 /// Writes the report to stdout, and the files that the user named.
 ///
 /// # Errors
-/// If a file or stdout cannot be written.
+/// If a file or stdout cannot be written: the first of these errors. The others are shown.
 pub(crate) fn write(args: &OutputArgs, files: Files, report: &Report, flame: &Flame) -> Result<()> {
     let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let options = TextOptions {
@@ -129,23 +130,30 @@ pub(crate) fn write(args: &OutputArgs, files: Files, report: &Report, flame: &Fl
         colour,
     };
     let text = (args.output.write)(report, &options)?;
-    // Before the files: if one cannot be written, the report is there.
-    stdout(&text)?;
-    if let Some(file) = files.flamegraph {
-        file.write(&render::flame::svg(flame)?)?;
-    }
-    if let Some(file) = files.folded {
-        file.write(render::flame::folded(flame).as_bytes())?;
-    }
-    Ok(())
+    // Each is written whatever becomes of the others: a full disk may cost only what lies on it.
+    let reported = stdout(text.as_bytes());
+    let drawn = files
+        .flamegraph
+        .map(|file| file.write(&render::flame::svg(flame)?));
+    let folded = files
+        .folded
+        .map(|file| file.write(render::flame::folded(flame).as_bytes()));
+    let written = [Some(reported), drawn, folded].into_iter().flatten();
+    let mut errors = written.filter_map(Result::err);
+    let first = errors.next();
+    errors.for_each(|error| diagnostics::say(&format!("{error:#}")));
+    first.map_or(Ok(()), Err)
 }
 
 /// Writes to stdout; a reader that went away (`tracer … | head`) is no error.
 ///
 /// # Errors
 /// If stdout cannot be written.
-pub(crate) fn stdout(text: &str) -> Result<()> {
-    match io::stdout().write_all(text.as_bytes()) {
+pub(crate) fn stdout(bytes: &[u8]) -> Result<()> {
+    let mut stdout = io::stdout();
+    // What is left in the buffer would be written as the process ends, and its loss would be no error.
+    let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
+    match written {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result.context("cannot write to stdout"),
     }
