@@ -257,6 +257,18 @@ impl<T: Serialize> Writer<T> {
         }
     }
 
+    /// Has the disk thread ended already? Then the file could not be written (a full disk), and nothing more is.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// The events that wait to be sent to the disk together. One that was pushed last, and is alone, was preceded by a [`Writer::flush`].
+    #[must_use]
+    pub fn unsent(&self) -> u64 {
+        self.batch.events
+    }
+
     /// Events known to be dropped so far. To have the number in the last event: [`Writer::flush`], ask, push that event, finish.
     #[must_use]
     pub fn dropped(&self) -> u64 {
