@@ -75,6 +75,7 @@ pub(super) fn run(args: &AttachArgs) -> Result<ExitCode> {
 
 /// The settings of the trace, once the target is there and this process may trace it.
 fn settings(args: &AttachArgs, begun: Instant) -> Result<Settings> {
+    load::need_host_pids()?;
     let pids = target::resolve(&args.target)?;
     load::need_permission()?;
     Ok(Settings {

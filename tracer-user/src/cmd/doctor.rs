@@ -70,7 +70,8 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
     let loader = load::Loader::begin();
     let btf = Btf::of_kernel().map_err(|error| load::Unsupported(format!("{error:#}")))?;
     let features = Features::detect(&btf);
-    let attached = load::need_permission()
+    let attached = load::need_host_pids()
+        .and_then(|()| load::need_permission())
         .and_then(|()| load::prepare(loader, &btf, &features, false))
         .and_then(|prepared| load::attach(prepared, &features, &load::Traced::default()));
     let refused = match &attached {

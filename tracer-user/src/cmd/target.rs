@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use anyhow::{Result, bail};
 
 use super::{NoTarget, Usage};
-use crate::{cli::TargetArgs, machine::proc, session::Named, units};
+use crate::{cli::TargetArgs, kernel::load::Unsupported, machine::proc, session::Named, units};
 
 /// The processes that the user named; the first gives the report its name.
 ///
@@ -82,6 +82,11 @@ fn check(pid: u32) -> Result<()> {
         bail!(Usage("the tracer does not trace itself".to_owned()));
     }
     if proc::start_time(pid).is_none() {
+        if proc::is_alive(pid) {
+            bail!(Unsupported(format!(
+                "process {pid} is there, but /proc does not show it to this user (hidepid): run tracer with sudo, or with CAP_SYS_PTRACE"
+            )));
+        }
         let hint = match proc::inner_pid(pid) {
             Some(host) => {
                 format!("; inside a container there is one: did you mean host pid {host}?")

@@ -58,6 +58,18 @@ impl std::fmt::Display for Unsupported {
 
 impl std::error::Error for Unsupported {}
 
+/// The kernel numbers processes as the first pid namespace does. In another one, each number that the user gives means another process.
+///
+/// # Errors
+/// [`Unsupported`] in another one.
+pub(crate) fn need_host_pids() -> Result<()> {
+    if !proc::is_first_pid_namespace() {
+        let text = "the numbers of processes here are not the kernel's: run tracer in the host's pid namespace (--pid=host)";
+        bail!(Unsupported(text.to_owned()));
+    }
+    Ok(())
+}
+
 /// Everything but reading `/proc` needs capabilities. Root has them, unless it is the root of a container.
 ///
 /// # Errors

@@ -55,7 +55,7 @@ use crate::{
         features::Features,
         load::{self, Loader, Traced, Unsupported},
     },
-    machine::{clocks::now_ns, give_back_memory, priority, proc},
+    machine::{clocks::now_ns, give_back_memory, priority},
 };
 
 /// Most processes that match what the user named of which the standing is read at the end.
@@ -88,10 +88,6 @@ impl Session {
     pub(crate) fn attach(loader: Loader, signals: Signals, settings: Settings) -> Result<Self> {
         let renewed = settings.named != Named::Processes;
         let ends = Ends::new(signals, &settings.pids, renewed);
-        if !proc::is_first_pid_namespace() {
-            let text = "the numbers of processes here are not the kernel's: run tracer in the host's pid namespace (--pid=host)";
-            return Err(Unsupported(text.to_owned()).into());
-        }
         // On another CPU: the kernel's types and the maps keep this one busy.
         let reading = Reading::begin(&settings);
         let btf = Btf::of_kernel().map_err(|error| Unsupported(format!("{error:#}")))?;

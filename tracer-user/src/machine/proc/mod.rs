@@ -46,7 +46,7 @@ mod writes;
 use std::{
     fmt::{Arguments, Write as _},
     fs::{self, File},
-    io::Read as _,
+    io::{self, Read as _},
     os::{
         fd::{FromRawFd as _, OwnedFd},
         unix::fs::FileExt as _,
@@ -87,6 +87,18 @@ pub(crate) use self::{
 #[must_use]
 pub(crate) fn exists(pid: u32) -> bool {
     fs::metadata(format!("/proc/{pid}")).is_ok()
+}
+
+/// Is there a process with this number, whether or not `/proc` shows it (`hidepid` of proc(5))?
+#[must_use]
+pub(crate) fn is_alive(pid: u32) -> bool {
+    let Ok(pid) = libc::pid_t::try_from(pid) else {
+        return false;
+    };
+    // SAFETY: takes no pointer, and sends nothing.
+    let refused = unsafe { libc::kill(pid, 0) } != 0;
+    // Who may not signal it hears so; who asks for nobody hears that.
+    !refused || io::Error::last_os_error().raw_os_error() == Some(libc::EPERM)
 }
 
 /// Are the numbers of processes here those of the kernel? In a pid namespace of its own, `/proc` shows others.
@@ -190,6 +202,13 @@ mod tests {
         assert_eq!(resident_pages("2010 1234 400 1 0 300 0\n"), Some(1234));
         assert_eq!(resident_pages(""), None);
         assert_eq!(resident_pages("1 x"), None);
+    }
+
+    #[test]
+    fn who_is_there_is_alive_whatever_proc_shows_and_nobody_else_is() {
+        assert!(is_alive(std::process::id()) && is_alive(1));
+        // No process, and what would be all processes as a signed number.
+        assert!(!is_alive(i32::MAX as u32) && !is_alive(u32::MAX));
     }
 
     #[test]
