@@ -8,7 +8,7 @@ use serde_json::json;
 use super::output;
 use crate::{
     cli::{DoctorArgs, DoctorFormat},
-    kernel::{btf::Btf, features::Features, load},
+    kernel::{btf::Btf, features::Features, load, symbols},
     machine::{
         capability,
         proc::{Queueing, queueing},
@@ -83,6 +83,7 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
         capabilities: capability::USES.iter().map(of_capability).collect(),
         probes: shown
             .map(|probe| finding(probe, &features, &refused))
+            .chain([names()])
             .collect(),
     };
     let works = attached.is_ok();
@@ -145,6 +146,18 @@ fn finding(
         ok: cost.is_empty(),
         required: probe.need == Need::Required,
         cost,
+    }
+}
+
+/// Do the kernel's functions have names?
+fn names() -> Finding {
+    let costs = symbols::missing().into_iter();
+    let costs: Vec<String> = costs.map(|missing| missing.cost).collect();
+    Finding {
+        name: "kallsyms",
+        ok: costs.is_empty(),
+        required: false,
+        cost: costs.join("; "),
     }
 }
 

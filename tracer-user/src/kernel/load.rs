@@ -12,7 +12,7 @@ use super::{
     features::{self, Features},
     held_back,
     log::{LEVEL, level},
-    maps, parents, smt, verify,
+    maps, parents, smt, symbols, verify,
 };
 use crate::{
     event::MissingProbe,
@@ -213,6 +213,7 @@ pub(crate) fn attach(prepared: Prepared, features: &Features, traced: &Traced) -
     maps::watch_disks(&mut ebpf, &traced.disks)?;
     held_back::limit(&mut ebpf, &traced.limits);
     let mut missing = features.costs();
+    missing.extend(symbols::missing());
     let mut loaded = verify::load_all(&mut ebpf, &hooks, &features.usable);
     for probe in &features.usable {
         let verified = loaded.remove(probe.name).context("it was not loaded");

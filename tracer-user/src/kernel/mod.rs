@@ -15,7 +15,7 @@ mod reader;
 mod rings;
 mod self_time;
 mod smt;
-mod symbols;
+pub(crate) mod symbols;
 mod verify;
 
 use std::{thread, time::Duration};

@@ -7,11 +7,53 @@ use std::{
 
 use anyhow::{Context, Result};
 
+use crate::{class::Resource, event::MissingProbe};
+
 /// Names that the linker sets at the end of sections: not functions.
 const END_OF_TEXT: [&str; 3] = ["_einittext", "_etext", "__end_rodata"];
 
 /// Names that the compiler gives to the padding before a function: half of the table.
 const PADDING: [&str; 2] = ["__pfx_", "__cfi_"];
+
+/// Where the names are.
+const TABLE: &str = "/proc/kallsyms";
+
+/// What is not seen where the kernel hides its addresses. With `kernel.kptr_restrict` at 2 it does so even from root.
+#[must_use]
+pub(crate) fn missing() -> Vec<MissingProbe> {
+    let is_shown = File::open(TABLE).is_ok_and(|table| has_addresses(BufReader::new(table)));
+    let lost = |resource: Resource, cost: &str| MissingProbe {
+        probe: format!("{TABLE} shows no addresses (sysctl kernel.kptr_restrict)"),
+        cost: format!("kernel functions have no names: {cost}"),
+        blinds: Some(resource.name().to_owned()),
+    };
+    match is_shown {
+        true => Vec::new(),
+        false => vec![
+            lost(
+                Resource::Lock,
+                "whoever sleeps so that a signal wakes him counts as idle, unless he has a request",
+            ),
+            lost(
+                Resource::Memory,
+                "waits for memory are not told from others",
+            ),
+        ],
+    }
+}
+
+/// Does a table show addresses? Its first function tells: what stands before are offsets in the memory of a CPU.
+fn has_addresses(mut table: impl BufRead) -> bool {
+    let mut line = String::new();
+    while table.read_line(&mut line).is_ok_and(|read| read > 0) {
+        let mut fields = line.split_ascii_whitespace();
+        if let (Some(address), Some("t" | "T")) = (fields.next(), fields.next()) {
+            return u64::from_str_radix(address, 16).is_ok_and(|address| address != 0);
+        }
+        line.clear();
+    }
+    false
+}
 
 /// Functions of the kernel, by address.
 #[derive(Debug, Default)]
@@ -29,10 +71,9 @@ impl KernelSymbols {
     /// # Errors
     /// If the file cannot be read.
     pub(crate) fn read() -> Result<Self> {
-        let path = "/proc/kallsyms";
-        let file = File::open(path).with_context(|| format!("cannot read {path}"))?;
+        let file = File::open(TABLE).with_context(|| format!("cannot read {TABLE}"))?;
         Self::parse(BufReader::with_capacity(1 << 16, file))
-            .with_context(|| format!("cannot read {path}"))
+            .with_context(|| format!("cannot read {TABLE}"))
     }
 
     /// Parses lines of `address type name [module]`; only functions are kept.
@@ -128,5 +169,16 @@ mod tests {
         .unwrap();
         assert!(symbols.hidden());
         assert_eq!(symbols.name(0), None);
+    }
+
+    #[test]
+    fn the_first_function_tells_whether_there_are_addresses() {
+        const OFFSETS: &str = "0000000000000000 A fixed_percpu_data\n0000000000001000 d gdt_page\n";
+        let has = |functions: &str| has_addresses(format!("{OFFSETS}{functions}").as_bytes());
+        assert!(has(TEXT));
+        assert!(!has(
+            "0000000000000000 T _text\n0000000000000000 t ep_poll\n"
+        ));
+        assert!(!has("(null) T _text\n") && !has(""));
     }
 }

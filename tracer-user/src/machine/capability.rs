@@ -78,7 +78,7 @@ pub(crate) const USES: [Use; 8] = [
         capability: Capability::Syslog,
         name: "CAP_SYSLOG",
         required: false,
-        cost: "where kernel.kptr_restrict hides addresses, kernel functions have no names and waits no class; \
+        cost: "where kernel.kptr_restrict hides addresses, kernel functions have no names: waits for locks and memory are unknown; \
                where kernel.dmesg_restrict is set, errors that the kernel logged are not shown",
     },
     Use {

@@ -217,3 +217,23 @@ fn a_long_window_closes_though_its_slices_grow() {
     );
     assert_closed(&books);
 }
+
+#[test]
+fn where_no_function_has_a_name_a_sleep_that_a_signal_would_end_is_idle_and_another_is_not() {
+    const NAMELESS: u64 = 78;
+    let slept = |state, off, on| {
+        Event::Wait(Wait {
+            state,
+            ..asleep(SERVER, off, on, 0, NAMELESS)
+        })
+    };
+    let events = [
+        stack(NAMELESS, &["0xffffffff81a00010", "0xffffffff81a00abc"]),
+        slept(1, 10, 40),
+        slept(2, 50, 70),
+    ];
+    let books = books(running(SERVER).into_iter().chain(events), 100);
+    assert_eq!(threads(&books, Class::Idle), 30);
+    assert_eq!(threads(&books, Class::Other), 20);
+    assert_closed(&books);
+}

@@ -133,6 +133,17 @@ impl Stack {
         }
     }
 
+    /// A stack of which no function has a name, because the kernel hides its addresses. Whoever sleeps so that a signal wakes him may wait
+    /// for work. As with a futex it is for the waker to show whether he was blocked: idle never counts as blocked.
+    fn nameless() -> Self {
+        Self {
+            interruptible: Sleep::Work,
+            // Nobody may be said to wait for the end of a wait that is not known.
+            notices_datagram: true,
+            ..Self::new(Vec::new())
+        }
+    }
+
     /// The function that sleeps: the innermost one that is not the scheduler's. Empty if there is none.
     pub(super) fn sleeps_in(&self) -> &str {
         let is_scheduling = |frame: &&str| SCHEDULING.iter().any(|of| is_meant(of, frame));
@@ -170,7 +181,10 @@ impl Stacks {
         }
         let is_own = |frame: &&String| !OWN_FRAMES.iter().any(|own| frame.starts_with(own));
         let frames: Vec<String> = stack.frames.iter().filter(is_own).cloned().collect();
-        let known = Stack::new(frames);
+        let known = match frames.is_empty() && !stack.frames.is_empty() {
+            true => Stack::nameless(),
+            false => Stack::new(frames),
+        };
         self.stacks.insert(stack.id, Arc::new(known));
     }
 
