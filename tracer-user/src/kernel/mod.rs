@@ -178,6 +178,7 @@ impl Kernel {
     /// Takes the programs out of the kernel, and reads the rings to their end.
     #[must_use]
     pub(crate) fn detach(mut self, end_ns: u64) -> Detached {
+        let pause = self.pace.longest();
         let open = reader::open(&self.ebpf, end_ns);
         let shared = smt::shared(&self.ebpf, end_ns);
         let ran = self.self_time.end(&self.ebpf);
@@ -199,6 +200,7 @@ impl Kernel {
             kernel_ns: ran.kernel_ns,
             nested: ran.nested,
             rss_bytes: proc::self_rss_bytes(),
+            pause,
             ebpf: self.ebpf,
         }
     }
@@ -220,6 +222,8 @@ pub(crate) struct Detached {
     pub(crate) messages: u64,
     /// Time that the programs ran, nanoseconds; `None` if the kernel does not count it.
     pub(crate) kernel_ns: Option<u64>,
+    /// The longest time for which the rings were not read.
+    pub(crate) pause: Duration,
     /// Resident memory of the tracer while the rings were still mapped, bytes.
     pub(crate) rss_bytes: u64,
     nested: u64,

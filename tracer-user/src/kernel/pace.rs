@@ -23,6 +23,8 @@ pub(crate) struct Pace {
     read: Instant,
     /// Time of the last round.
     round: Instant,
+    /// The longest time from one reading to the next.
+    longest: Duration,
 }
 
 impl Default for Pace {
@@ -32,6 +34,7 @@ impl Default for Pace {
             rest: LONGEST,
             read: now,
             round: now,
+            longest: Duration::ZERO,
         }
     }
 }
@@ -48,7 +51,14 @@ impl Pace {
         let now = Instant::now();
         let since = now - self.read;
         self.read = now;
+        self.longest = self.longest.max(since);
         self.rest = next(since, records);
+    }
+
+    /// The longest time from one reading to the next, the one that has yet to come included.
+    #[must_use]
+    pub(crate) fn longest(&self) -> Duration {
+        self.longest.max(self.read.elapsed())
     }
 
     /// Is it time for a round? To be asked after each reading.
@@ -81,6 +91,17 @@ mod tests {
         assert_eq!(next(ms(10), 600), ms(10));
         assert_eq!(next(ms(50), 15_000), ms(4));
         assert_eq!(next(ms(4), 10), ms(50));
+    }
+
+    #[test]
+    fn who_was_stopped_has_read_nothing_for_so_long() {
+        let stopped = Duration::from_secs(3);
+        let mut pace = Pace::default();
+        pace.read -= stopped;
+        assert!(pace.longest() >= stopped);
+        pace.took(5);
+        pace.took(5);
+        assert!(pace.longest() >= stopped);
     }
 
     #[test]

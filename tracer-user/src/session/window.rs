@@ -9,7 +9,7 @@ use crate::{
     event::{self, Event, MissingProbe},
     kernel::{Detached, Kernel},
     machine::{
-        clocks::{clock_ns, now_ns},
+        clocks::{Ahead, clock_ns, now_ns},
         evidence::Evidence,
         ingress::Ingress,
         looks::Looks,
@@ -17,10 +17,14 @@ use crate::{
         steal::Steal,
     },
     standing::Means,
+    units::time,
 };
 
 /// How long the end of the trace waits for how processes stand. Most are read in a few milliseconds.
 const PATIENCE: Duration = Duration::from_millis(300);
+
+/// The shortest time without a reading that is worth a line. The longest rest is a twentieth of it.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// The counts of the window.
 pub(super) struct Window {
@@ -30,6 +34,7 @@ pub(super) struct Window {
     pub(super) means: Means,
     /// Answers that were under way as it began.
     pub(super) under_way: UnderWay,
+    clocks: Ahead,
     evidence: Evidence,
     ingress: Ingress,
     steal: Steal,
@@ -46,6 +51,7 @@ impl Window {
             begin_ns,
             means,
             under_way: UnderWay::default(),
+            clocks: Ahead::now(),
             evidence,
             ingress: Ingress::begin(begin_ns),
             steal: Steal::begin(),
@@ -93,6 +99,8 @@ impl Window {
         let mut evidence = [self.evidence.end(), self.ingress.end(end_ns)].concat();
         evidence.extend(left.unseen(end_ns - self.begin_ns));
         evidence.extend(stolen_line);
+        evidence.extend(Ahead::now().since(self.clocks));
+        evidence.extend(pause_line(left.pause));
         evidence.extend(unread_line(&unread));
         evidence.extend(limits.evidence());
         events.extend(limits.current().iter().cloned().map(Event::OwnLimit));
@@ -116,6 +124,17 @@ impl Window {
     }
 }
 
+/// A line for a time in which the tracer itself did nothing. The kernel half goes on until its rings are full, and counts what is lost.
+fn pause_line(pause: Duration) -> Option<String> {
+    let paused = time(pause.as_nanos() as u64);
+    (pause >= PAUSE).then(|| {
+        format!(
+            "the tracer itself stood still for {paused}, stopped or without a CPU: what it looks for beside the kernel's records, as who \
+             holds a lock, was not seen then"
+        )
+    })
+}
+
 /// A line for the processes of which the standing could not be read.
 fn unread_line(pids: &[u32]) -> Option<String> {
     let (pid, more) = pids.split_first()?;
@@ -132,6 +151,16 @@ fn unread_line(pids: &[u32]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_stood_still_for_long_says_so() {
+        assert_eq!(pause_line(Duration::from_millis(600)), None);
+        let line = pause_line(Duration::from_secs(10)).unwrap();
+        assert!(
+            line.starts_with("the tracer itself stood still for 10.0 s, "),
+            "{line}"
+        );
+    }
 
     #[test]
     fn processes_that_could_not_be_read_are_said_and_their_cost() {
