@@ -12,7 +12,10 @@ use super::{
     window::Window,
 };
 use crate::{
-    event::{self, Disk, Event, OpenSocket, Process, Question, Unanswered, Unheard, WriteSeen},
+    event::{
+        self, Disk, Event, OpenSocket, Process, Question, RemoteMount, Unanswered, Unheard,
+        WriteSeen,
+    },
     kernel::{self, Kernel},
     machine::{
         clocks::{clock_ns, now_ns},
@@ -39,6 +42,10 @@ const WRITES: (&str, &str) = (
     "who has to read what the target writes",
     "who does not read since before attach is not named",
 );
+const REMOTE: (&str, &str) = (
+    "the target's mounts",
+    "waits for file systems of other machines do not name their servers",
+);
 const DISKS: (&str, &str) = ("/sys/block", "disks have no names");
 
 /// Every process of this machine, and the targets' connections.
@@ -63,6 +70,8 @@ pub(super) struct Scene {
     threads: Vec<Event>,
     /// The disks of this machine.
     disks: Vec<Disk>,
+    /// The mounts of the first target that have their data elsewhere.
+    remote: Vec<RemoteMount>,
 }
 
 impl Scene {
@@ -108,9 +117,13 @@ impl Scene {
         // Apart: it may hang in the memory of a target.
         let (owing, ports) = ([owing, fellows].concat(), listening.clone());
         let writes = aside.look_once(WRITES, move || proc::writes(&owing, &ports));
+        let first = targets.first().copied();
         Ok(Self {
             threads: threads(&targets, aside),
             disks: aside.look_once(DISKS, proc::disks),
+            remote: aside.look_once(REMOTE, move || {
+                first.map(proc::remote_mounts).unwrap_or_default()
+            }),
             under_way,
             processes,
             targets,
@@ -149,7 +162,11 @@ impl Scene {
         disks: Vec<u32>,
     ) -> event::Start {
         let since_begin_ns = now_ns().saturating_sub(window.begin_ns);
-        let cgroup = proc::cgroup_of(settings.first());
+        let is_first = |process: &&Process| process.pid == settings.first();
+        let first = self.processes.iter().find(is_first);
+        // Read with all others: the kernel may have one lock for all groups, and this thread may not hang.
+        let cgroup = first.map(|process| process.cgroup.clone());
+        let cgroup = cgroup.filter(|cgroup| !cgroup.is_empty());
         event::Start {
             ns: window.begin_ns,
             wall_ns: clock_ns(libc::CLOCK_REALTIME).saturating_sub(since_begin_ns),
@@ -181,8 +198,7 @@ impl Scene {
         events.push(Event::Tracer(event::Tracer { pid }));
         events.extend(self.threads);
         events.extend(self.disks.into_iter().map(Event::Disk));
-        let remote = self.targets.first().map(|pid| proc::remote_mounts(*pid));
-        events.extend(remote.into_iter().flatten().map(Event::RemoteMount));
+        events.extend(self.remote.into_iter().map(Event::RemoteMount));
         // The model asks for the others when they are used.
         let unread = self.sockets.into_iter();
         let unread = unread.filter(|socket| socket.unread_bytes > 0);

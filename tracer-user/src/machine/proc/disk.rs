@@ -2,7 +2,7 @@
 
 use std::{
     cell::LazyCell,
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap, HashSet},
     fs,
     os::unix::fs::{FileTypeExt as _, MetadataExt as _},
     path::{Path, PathBuf},
@@ -11,8 +11,10 @@ use std::{
 use super::system_call::SystemCall;
 use crate::{event::Disk, file_system::Kind};
 
-/// The mounts of the tracer, read when they are needed first.
-type OwnMounts = LazyCell<Vec<Mount>>;
+/// The mounts of the tracer by their points. Of several at one point the last one is on top.
+type Points = HashMap<PathBuf, Mount>;
+/// The same, read when they are needed first.
+type OwnMounts = LazyCell<Points>;
 
 /// Every whole disk, and every device stacked on one, in order of name.
 #[must_use]
@@ -95,9 +97,10 @@ fn folder_of((major, minor): (u32, u32)) -> Option<PathBuf> {
 }
 
 /// The folder in `/sys` of the whole disk that holds a file, which the tracer sees among its own `mounts`.
-fn disk_of_file(file: &Path, mounts: &[Mount]) -> Option<PathBuf> {
-    let holders = mounts.iter().filter(|mount| file.starts_with(&mount.point));
-    let mount = holders.max_by_key(|mount| mount.point.len());
+fn disk_of_file(file: &Path, mounts: &Points) -> Option<PathBuf> {
+    // By the folders above it: a machine may have tens of thousands of mounts, and a container's root a hundred layers.
+    let mut folders = file.ancestors();
+    let mount = folders.find_map(|folder| mounts.get(folder));
     // Who asks a server that is gone for its file may wait for ever.
     if let Some(mount) = mount.filter(|mount| mount.is_served) {
         return mount.disk();
@@ -111,10 +114,15 @@ fn disk_of_file(file: &Path, mounts: &[Mount]) -> Option<PathBuf> {
 }
 
 /// The mounts that the tracer sees.
-fn own_mounts() -> Vec<Mount> {
+fn own_mounts() -> Points {
     let mounts = fs::read("/proc/self/mountinfo").unwrap_or_default();
-    let mounts = String::from_utf8_lossy(&mounts);
-    mounts.lines().filter_map(Mount::parse).collect()
+    points(&String::from_utf8_lossy(&mounts))
+}
+
+fn points(mounts: &str) -> Points {
+    let mounts = mounts.lines().filter_map(Mount::parse);
+    let by_point = mounts.map(|mount| (PathBuf::from(&mount.point), mount));
+    by_point.collect()
 }
 
 /// The whole disk of the file for which a thread sleeps in a system call. Its mount is asked, not the file: that might have to be
@@ -171,13 +179,6 @@ impl Mount {
         })
     }
 
-    /// The folders in `/sys` of the whole disks under it.
-    fn disks(&self, mounts: &OwnMounts) -> Vec<PathBuf> {
-        let layers = self.layers.iter();
-        let of_layers = layers.filter_map(|folder| disk_of_file(Path::new(folder), mounts));
-        self.disk().into_iter().chain(of_layers).collect()
-    }
-
     /// The folder in `/sys` of the whole disk under it. `None` for a file system in memory or on another machine.
     fn disk(&self) -> Option<PathBuf> {
         if self.device.0 != 0 {
@@ -203,6 +204,9 @@ fn layers(options: &str) -> Vec<String> {
 
 /// mountinfo writes space, tab, newline and backslash as `\040`, `\011`, `\012`, `\134`.
 pub(super) fn unescape(text: &str) -> String {
+    if !text.contains('\\') {
+        return text.to_owned();
+    }
     let codes = [
         (r"\040", " "),
         (r"\011", "\t"),
@@ -219,17 +223,27 @@ pub(super) fn unescape(text: &str) -> String {
 pub(crate) fn disks_of(pid: u32) -> Vec<u32> {
     let mounts = fs::read(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
     let mounts = String::from_utf8_lossy(&mounts);
-    let of_tracer: OwnMounts = LazyCell::new(own_mounts);
-    let folders: BTreeSet<PathBuf> = mounts
-        .lines()
-        .filter_map(Mount::parse)
-        .flat_map(|mount| mount.disks(&of_tracer))
-        .collect();
+    let mounts: Vec<Mount> = mounts.lines().filter_map(Mount::parse).collect();
+    let folders = folders_of(&mounts, &LazyCell::new(own_mounts));
     let tops: Vec<u32> = folders
         .iter()
         .filter_map(|folder| device_in(folder))
         .collect();
     with_all_below(tops, &disks())
+}
+
+/// The folders in `/sys` of the whole disks under these mounts. Each device and each layer is looked at once: there may be tens of thousands
+/// of mounts, nearly all of them of a few.
+fn folders_of(mounts: &[Mount], of_tracer: &OwnMounts) -> BTreeSet<PathBuf> {
+    let mut seen = HashSet::new();
+    let tops = mounts
+        .iter()
+        .filter(|mount| seen.insert((mount.device, &mount.source)));
+    let layers: BTreeSet<&String> = mounts.iter().flat_map(|mount| &mount.layers).collect();
+    let of_layers = layers
+        .into_iter()
+        .filter_map(|folder| disk_of_file(Path::new(folder), of_tracer));
+    tops.filter_map(Mount::disk).chain(of_layers).collect()
 }
 
 /// Devices and everything under them, ascending.
@@ -352,12 +366,48 @@ mod tests {
                 format!("1 0 {major}:{minor} / / rw - ext4 /dev/root rw"),
                 format!("2 1 {major}:{minor} / /tracer/srv rw - {kind} server:/ rw"),
             ];
-            let mounts: Vec<Mount> = lines.iter().filter_map(|line| Mount::parse(line)).collect();
-            let folder = disk_of_file(Path::new("/tracer/srv/file"), &mounts);
+            let folder = disk_of_file(Path::new("/tracer/srv/file"), &points(&lines.join("\n")));
             folder.and_then(|folder| device_in(&folder))
         };
         assert_eq!(found("fuse.sshfs"), Some(disk.dev));
         assert_eq!(found("ext4"), None);
+    }
+
+    #[test]
+    fn a_file_lies_on_the_nearest_mount_above_it_and_there_on_the_last_one() {
+        let line = |id: u32, point: &str| format!("{id} 0 8:0 / {point} rw - ext4 /dev/sda rw");
+        let lines = [
+            line(1, "/"),
+            line(2, "/srv"),
+            line(3, "/srv"),
+            line(4, "/sr"),
+        ];
+        let points = points(&lines.join("\n"));
+        let of = |file: &str| {
+            let mut folders = Path::new(file).ancestors();
+            folders.find_map(|folder| points.get(folder)).unwrap().id
+        };
+        assert_eq!(
+            (of("/srv/a/b"), of("/srv"), of("/srvice"), of("/sr/v")),
+            (3, 3, 1, 4)
+        );
+    }
+
+    #[test]
+    fn as_many_mounts_as_a_machine_may_have_are_looked_at_in_a_moment() {
+        let mount = |id: u32| {
+            let layers = format!("lowerdir=/l/{}:/l/base,upperdir=/u/{}", id % 97, id % 89);
+            Mount::parse(&format!(
+                "{id} 1 0:{} / /run/{id} rw - overlay overlay rw,{layers}",
+                id % 4096
+            ))
+        };
+        // `fs.mount-max` is 100,000 by default.
+        let mounts: Vec<Mount> = (0..100_000).filter_map(mount).collect();
+        let begun = std::time::Instant::now();
+        assert!(folders_of(&mounts, &LazyCell::new(own_mounts)).len() < 100);
+        let took = begun.elapsed();
+        assert!(took < std::time::Duration::from_secs(5), "{took:?}");
     }
 
     #[test]

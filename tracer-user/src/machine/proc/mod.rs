@@ -65,8 +65,8 @@ pub(crate) use self::{
     own_limit::{memory_groups, memory_hierarchy, own_limits},
     peer::{Connection, clients_of, peers_of},
     process::{
-        cgroup_of, comm, descendants, is_kernel_thread, look_at_process, parents, pids,
-        process_but_cmdline, start_time, title, unit_of, zombie_of,
+        comm, descendants, is_kernel_thread, look_at_process, parents, pids, process_but_cmdline,
+        start_time, title, unit_of, zombie_of,
     },
     qdisc::{Queueing, interfaces, queueing},
     remote::{asks_over_files, remote_mounts},

@@ -191,12 +191,6 @@ fn most_specific(lines: &[u8]) -> Option<String> {
     paths.max_by_key(depth).map(str::to_owned)
 }
 
-/// The cgroup of a process: its most specific path.
-#[must_use]
-pub(crate) fn cgroup_of(pid: u32) -> Option<String> {
-    most_specific(SmallFiles::default().read(format_args!("/proc/{pid}/cgroup"))?)
-}
-
 /// The systemd unit that a cgroup belongs to: its last component that is a service or a scope.
 #[must_use]
 pub(crate) fn unit_of(cgroup: &str) -> Option<String> {
@@ -379,7 +373,8 @@ mod tests {
         };
         assert_eq!(process_but_cmdline(own), Some(nameless));
         assert_eq!(Some(process.start_ns), start_time(own));
-        assert_eq!(process.cgroup, cgroup_of(own).unwrap());
+        let lines = std::fs::read("/proc/self/cgroup").unwrap();
+        assert_eq!(process.cgroup, most_specific(&lines).unwrap());
         assert!(!is_kernel_thread(own));
         assert_eq!(start_time(u32::MAX), None);
     }
