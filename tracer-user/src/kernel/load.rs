@@ -246,11 +246,30 @@ pub(crate) fn attach(prepared: Prepared, features: &Features, traced: &Traced) -
 /// The cost of a probe that the kernel refuses although its BTF promises it. An error if the probe is required.
 fn without(probe: &'static Probe, error: &anyhow::Error) -> Result<Option<MissingProbe>> {
     match probe.need {
-        Need::Required => bail!(Unsupported(format!(
-            "the kernel refuses probe {}: {error:#}",
-            probe.name
-        ))),
+        Need::Required => {
+            log::info!("probe {}: {error:#}", probe.name);
+            let state = std::fs::read_to_string(LOCKDOWN).unwrap_or_default();
+            bail!(Unsupported(format!(
+                "probe {} was {}{}",
+                probe.name,
+                refusal(error),
+                locked_down(&state)
+            )))
+        }
         Need::Optional { .. } => Ok(features::cost(probe, &refusal(error))),
+    }
+}
+
+/// What the kernel keeps even from root, as `none [integrity] confidentiality`.
+const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
+
+/// Why a kernel in this state of lockdown refuses whatever reads its memory (`LOCKDOWN_BPF_READ_KERNEL`, 5.4 to 7.2). Empty in another one.
+fn locked_down(state: &str) -> &'static str {
+    match state.contains("[confidentiality]") {
+        true => {
+            "; it is locked down (lockdown=confidentiality), and lets no program read its memory"
+        }
+        false => "",
     }
 }
 
@@ -332,5 +351,12 @@ mod tests {
             "refused: the call returned Permission denied (os error 13): R2 invalid mem access 'scalar'"
         );
         assert_eq!(refusal(&anyhow::anyhow!("no")), "refused: no");
+    }
+
+    #[test]
+    fn only_the_lockdown_that_hides_the_kernels_memory_is_a_reason() {
+        assert_eq!(locked_down("none [integrity] confidentiality\n"), "");
+        assert_eq!(locked_down(""), "");
+        assert!(locked_down("none integrity [confidentiality]\n").contains("locked down"));
     }
 }
