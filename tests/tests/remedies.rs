@@ -34,7 +34,7 @@ fn a_disk() -> (tempfile::TempDir, SlowDisk) {
 /// A target and its culprit on a disk with this scheduler, or `None` if the kernel lacks it.
 fn contended(slow: &SlowDisk, scheduler: &str) -> Option<(Readers, Readers)> {
     if let Err(error) = slow.scheduler(scheduler) {
-        println!("SKIP remedies: {error}");
+        println!("SKIP remedies: this kernel cannot schedule so: {error:#}");
         return None;
     }
     Some((slow.reading("64k").unwrap(), slow.reading("8M").unwrap()))

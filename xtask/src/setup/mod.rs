@@ -61,6 +61,14 @@ const DEMO: &[Need] = &[
     Need::of("nsenter", "util-linux"),
 ];
 
+/// The backups of the kernel tests.
+const TEST: &[Need] = &[
+    Need::of("rsync", "rsync"),
+    Need::of("zstd", "zstd"),
+    Need::of("xz", "xz-utils"),
+    Need::of("pigz", "pigz"),
+];
+
 /// The real server and the real backups.
 const NGINX: &[Need] = &[
     Need::of("nginx", "nginx-light"),
@@ -163,6 +171,12 @@ pub fn lint_tools(toolchain: &Toolchain) -> Result<()> {
 /// Installs the missing tools for the scenes of the demo and of the kernel tests.
 pub fn demo_tools() -> Result<()> {
     apt::need(DEMO, "network namespaces, traffic shaping and loop disks")
+}
+
+/// Installs what is missing for the kernel tests.
+pub fn test_tools() -> Result<()> {
+    demo_tools()?;
+    apt::need(TEST, "the backups of the kernel tests")
 }
 
 /// Installs the missing real programs of `demo --with nginx`. An nginx that did not run before does not run afterwards.
