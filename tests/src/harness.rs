@@ -1,6 +1,7 @@
 //! Starts tracers and workloads, and ends them whatever becomes of the test.
 
 use std::{
+    collections::BTreeSet,
     env, fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     path::{Path, PathBuf},
@@ -54,6 +55,55 @@ pub fn signed(pid: u32) -> libc::pid_t {
 pub fn signal(pid: u32, signal: i32) {
     // SAFETY: no pointers.
     unsafe { libc::kill(signed(pid), signal) };
+}
+
+/// Kinds of what a kernel has loaded, by the command of bpf(2) that lists their ids (`enum bpf_cmd` of `linux/bpf.h`).
+#[derive(Clone, Copy)]
+pub enum Loaded {
+    /// `BPF_PROG_GET_NEXT_ID`.
+    Programs = 11,
+    /// `BPF_MAP_GET_NEXT_ID`.
+    Maps = 12,
+}
+
+/// Ids of the programs or maps in the kernel. Some kernels give no more than the ids. The kernel never uses an id twice.
+#[must_use]
+pub fn loaded(kind: Loaded) -> BTreeSet<u32> {
+    let mut ids = BTreeSet::new();
+    // `union bpf_attr` for these commands: start_id, next_id, open_flags.
+    let mut attr = [0_u32; 3];
+    // SAFETY: the attribute has the length that the call names, and the kernel writes only into it.
+    while unsafe { libc::syscall(libc::SYS_bpf, kind as i64, attr.as_mut_ptr(), 12) } == 0 {
+        ids.insert(attr[1]);
+        attr[0] = attr[1];
+    }
+    ids
+}
+
+/// Waits until nothing is loaded any more that was not there `before` (programs, maps), but for what others load meanwhile. The kernel
+/// frees it after a grace period.
+///
+/// # Errors
+/// If something stays.
+pub fn wait_until_unloaded(before: &[BTreeSet<u32>; 2]) -> Result<()> {
+    let ours = [Loaded::Programs, Loaded::Maps].map(loaded);
+    let begun = Instant::now();
+    loop {
+        let now = [Loaded::Programs, Loaded::Maps].map(loaded);
+        let left = |kind: usize| {
+            let new = ours[kind].difference(&before[kind]);
+            new.filter(|id| now[kind].contains(*id)).count()
+        };
+        let left = [left(0), left(1)];
+        if left == [0, 0] {
+            return Ok(());
+        }
+        ensure!(
+            begun.elapsed() < Duration::from_secs(20),
+            "{left:?} programs and maps stay loaded"
+        );
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// A trace under way.

@@ -12,7 +12,7 @@ use std::{
 
 use tracer_tests::{
     busy::Args,
-    harness::{Busy, Guard, Trace, difference, figure, path, run, signal, tracer},
+    harness::{Busy, Guard, Loaded, Trace, difference, figure, loaded, path, run, signal, tracer},
     truth::last_cpu,
 };
 
@@ -239,28 +239,16 @@ fn a_hostile_name_drives_neither_terminal_nor_browser() {
     }
 }
 
-/// Ids of the programs in the kernel. Some kernels give no more than the ids. The kernel never uses an id twice.
-fn programs() -> BTreeSet<u32> {
-    const BPF_PROG_GET_NEXT_ID: i64 = 11;
-    let mut ids = BTreeSet::new();
-    // `union bpf_attr` for this command: start_id, next_id, open_flags.
-    let mut attr = [0_u32; 3];
-    // SAFETY: the attribute has the length that the call names, and the kernel writes only into it.
-    while unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_GET_NEXT_ID, attr.as_mut_ptr(), 12) } == 0
-    {
-        ids.insert(attr[1]);
-        attr[0] = attr[1];
-    }
-    ids
-}
-
 #[test]
 fn kill_9_leaves_nothing_loaded_or_pinned() {
     println!("RAN cli");
     let busy = Busy::idle(PROGRAM).unwrap();
-    let before = programs();
+    let before = loaded(Loaded::Programs);
     let trace = Trace::start(&["--pid", &busy.pid().to_string(), "--duration", "60s"]).unwrap();
-    let ours: BTreeSet<u32> = programs().difference(&before).copied().collect();
+    let ours: BTreeSet<u32> = loaded(Loaded::Programs)
+        .difference(&before)
+        .copied()
+        .collect();
     assert!(
         ours.len() >= 10,
         "the test does not see the programs: {ours:?}"
@@ -269,7 +257,7 @@ fn kill_9_leaves_nothing_loaded_or_pinned() {
     let _ = trace.wait();
     // The kernel frees them after a grace period.
     let deadline = Instant::now() + Duration::from_secs(20);
-    while !programs().is_disjoint(&ours) {
+    while !loaded(Loaded::Programs).is_disjoint(&ours) {
         assert!(Instant::now() < deadline, "programs stay loaded");
         std::thread::yield_now();
     }
