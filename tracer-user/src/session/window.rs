@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::{Stop, limits::Limits};
 use crate::{
     event::{self, Event, MissingProbe},
-    kernel::{Detached, Kernel},
+    kernel::{Detached, Kernel, online_cpus},
     machine::{
         clocks::{Ahead, clock_ns, now_ns},
         evidence::Evidence,
@@ -35,6 +35,8 @@ pub(super) struct Window {
     /// Answers that were under way as it began.
     pub(super) under_way: UnderWay,
     clocks: Ahead,
+    /// CPUs that were online as it began.
+    cpus: u32,
     evidence: Evidence,
     ingress: Ingress,
     steal: Steal,
@@ -52,6 +54,7 @@ impl Window {
             means,
             under_way: UnderWay::default(),
             clocks: Ahead::now(),
+            cpus: online_cpus(),
             evidence,
             ingress: Ingress::begin(begin_ns),
             steal: Steal::begin(),
@@ -101,6 +104,7 @@ impl Window {
         evidence.extend(stolen_line);
         evidence.extend(Ahead::now().since(self.clocks));
         evidence.extend(pause_line(left.pause));
+        evidence.extend(cpus_line(self.cpus, online_cpus()));
         evidence.extend(unread_line(&unread));
         evidence.extend(limits.evidence());
         events.extend(limits.current().iter().cloned().map(Event::OwnLimit));
@@ -135,6 +139,15 @@ fn pause_line(pause: Duration) -> Option<String> {
     })
 }
 
+/// A line for CPUs that came or went. The kernel half has room for every possible CPU, but siblings are read as the trace begins.
+fn cpus_line(before: u32, after: u32) -> Option<String> {
+    (before != after).then(|| {
+        format!(
+            "{before} CPUs were online as the trace began, and {after} as it ended: what ran on the sibling of one that came is not seen"
+        )
+    })
+}
+
 /// A line for the processes of which the standing could not be read.
 fn unread_line(pids: &[u32]) -> Option<String> {
     let (pid, more) = pids.split_first()?;
@@ -160,6 +173,13 @@ mod tests {
             line.starts_with("the tracer itself stood still for 10.0 s, "),
             "{line}"
         );
+    }
+
+    #[test]
+    fn cpus_that_came_or_went_are_said() {
+        assert_eq!(cpus_line(4, 4), None);
+        let line = cpus_line(4, 3).unwrap();
+        assert!(line.starts_with("4 CPUs were online as the trace began, and 3 as it ended"));
     }
 
     #[test]
