@@ -17,6 +17,9 @@ use crate::{
 /// Time between two flushes: if the tracer is killed, no more than this is lost.
 const FLUSH: Duration = Duration::from_secs(1);
 
+/// Stacks that wait to be recorded again. A target sleeps in some hundreds.
+const MOST_LOST: usize = 1 << 12;
+
 /// A recording under way.
 pub(super) struct Recorder {
     writer: Writer<Event>,
@@ -160,6 +163,7 @@ impl Stacks {
             true => self.lost.append(&mut self.under_way),
             false => self.under_way.clear(),
         }
+        self.lost.truncate(MOST_LOST);
     }
 
     /// Those to be recorded again, as if they had been captured at `now_ns`.
