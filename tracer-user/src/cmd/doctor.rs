@@ -73,7 +73,8 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
     let attached = load::need_host_pids()
         .and_then(|()| load::need_permission())
         .and_then(|()| load::prepare(loader, &btf, &features, false))
-        .and_then(|prepared| load::attach(prepared, &features, &load::Traced::default()));
+        .map(|prepared| load::load_programs(prepared, &features, |_| ()).0)
+        .and_then(|verified| load::attach(verified, &features, &load::Traced::default()));
     let refused = match &attached {
         Ok(attached) => attached.missing.clone(),
         Err(_) => features.costs(),

@@ -12,13 +12,15 @@ use super::{
     features::{self, Features},
     held_back,
     log::{LEVEL, level},
-    maps, parents, smt, symbols, verify,
+    maps,
+    parents::Parents,
+    smt, symbols, verify,
 };
 use crate::{
     event::MissingProbe,
     machine::{
         capability,
-        proc::{self, IoLimit},
+        proc::IoLimit,
         siblings::siblings,
     },
     probes::{Need, Probe},
@@ -136,12 +138,10 @@ pub(crate) struct Prepared {
     hooks: aya::Btf,
 }
 
-impl Prepared {
-    /// The pids of child and parent, for every process that is there now. From the kernel, or from `/proc` if the kernel has no
-    /// iterator.
-    pub(crate) fn parents(&mut self) -> Vec<(u32, u32)> {
-        parents::read(&mut self.ebpf, &self.hooks).unwrap_or_else(|_| proc::parents())
-    }
+/// The programs as the verifier left them. None is attached.
+pub(crate) struct Verified {
+    ebpf: Ebpf,
+    outcomes: verify::Outcomes,
 }
 
 /// Creates the maps, for as many CPUs as there are, and freezes the kernel's features into the programs.
@@ -203,21 +203,34 @@ fn create_maps(loader: Loader, features: &Features, follow_children: bool) -> Re
     Ok(ebpf)
 }
 
-/// Loads the programs for these targets and attaches them.
+/// Loads the programs, and calls `meanwhile`: what is read before they are attached need not be known before they are loaded.
+pub(crate) fn load_programs<T>(
+    prepared: Prepared,
+    features: &Features,
+    meanwhile: impl FnOnce(Parents<'_>) -> T,
+) -> (Verified, T) {
+    let Prepared { mut ebpf, hooks } = prepared;
+    let (outcomes, found) = verify::load_all(&mut ebpf, &hooks, &features.usable, meanwhile);
+    (Verified { ebpf, outcomes }, found)
+}
+
+/// Attaches the programs for these targets.
 ///
 /// # Errors
 /// [`Unsupported`] when the kernel refuses a required probe; an error of another kind when a map cannot be written.
-pub(crate) fn attach(prepared: Prepared, features: &Features, traced: &Traced) -> Result<Attached> {
-    let Prepared { mut ebpf, hooks } = prepared;
+pub(crate) fn attach(verified: Verified, features: &Features, traced: &Traced) -> Result<Attached> {
+    let Verified {
+        mut ebpf,
+        mut outcomes,
+    } = verified;
     maps::set_targets(&ebpf, &traced.pids)?;
     maps::watch_disks(&mut ebpf, &traced.disks)?;
     held_back::limit(&mut ebpf, &traced.limits);
     let mut missing = features.costs();
     missing.extend(symbols::missing());
-    let mut loaded = verify::load_all(&mut ebpf, &hooks, &features.usable);
     for probe in &features.usable {
-        let verified = loaded.remove(probe.name).context("it was not loaded");
-        let outcome = verified
+        let loaded = outcomes.remove(probe.name).context("it was not loaded");
+        let outcome = loaded
             .flatten()
             .and_then(|()| attach_one(&mut ebpf, probe));
         match (outcome, probe.instead_of) {

@@ -3,34 +3,47 @@
 use std::io::Read as _;
 
 use anyhow::{Context as _, Result};
-use aya::{Ebpf, programs::Iter};
+use aya::programs::{Iter, Program};
 use tracer_common::proc::Parent;
 
-use crate::probes::frame;
+use crate::{machine::proc, probes::frame};
+
+/// The program of the kernel half.
+pub(super) const PROGRAM: &str = "parents";
 
 /// The kind of object that the program iterates over.
 const TASKS: &str = "task";
 /// The kernel function that stands for it.
 pub(crate) const FUNCTION: &str = "bpf_iter_task";
 
-/// The pids of child and parent, for every process that is there now.
-///
-/// # Errors
-/// If the kernel has no such iterator, or refuses the program.
-pub(crate) fn read(ebpf: &mut Ebpf, hooks: &aya::Btf) -> Result<Vec<(u32, u32)>> {
-    let program = ebpf
-        .program_mut("parents")
-        .context("the object has no program parents")?;
-    let program: &mut Iter = program.try_into()?;
-    program.load(TASKS, hooks)?;
-    let link = program.attach()?;
-    let mut bytes = Vec::new();
-    program
-        .take_link(link)?
-        .into_file()?
-        .read_to_end(&mut bytes)?;
-    program.unload()?;
-    Ok(parse(&bytes))
+/// The parent of each process, still to be read.
+pub(crate) struct Parents<'a> {
+    /// [`PROGRAM`], if the object has it.
+    pub(super) program: Option<&'a mut Program>,
+    pub(super) hooks: &'a aya::Btf,
+}
+
+impl Parents<'_> {
+    /// The pids of child and parent, for every process that is there now. From the kernel, or from `/proc` if the kernel has no such
+    /// iterator, or refuses the program.
+    #[must_use]
+    pub(crate) fn read(self) -> Vec<(u32, u32)> {
+        self.iterate().unwrap_or_else(|_| proc::parents())
+    }
+
+    fn iterate(self) -> Result<Vec<(u32, u32)>> {
+        let program = self.program.context("the object has no program parents")?;
+        let program: &mut Iter = program.try_into()?;
+        program.load(TASKS, self.hooks)?;
+        let link = program.attach()?;
+        let mut bytes = Vec::new();
+        program
+            .take_link(link)?
+            .into_file()?
+            .read_to_end(&mut bytes)?;
+        program.unload()?;
+        Ok(parse(&bytes))
+    }
 }
 
 fn parse(bytes: &[u8]) -> Vec<(u32, u32)> {

@@ -12,7 +12,10 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use aya::{Ebpf, programs::Program};
 
-use super::{btf::Btf, parents};
+use super::{
+    btf::Btf,
+    parents::{self, Parents},
+};
 use crate::probes::{Hook, Probe};
 
 /// Most threads: the longest verification is about a quarter of the sum of all, so more could not shorten it.
@@ -33,9 +36,19 @@ const LONGEST: [&str; 8] = [
 /// Outcome for each probe, by its name.
 pub(crate) type Outcomes = HashMap<&'static str, Result<()>>;
 
-/// Loads the programs of these probes, and attaches none.
-pub(crate) fn load_all(ebpf: &mut Ebpf, hooks: &aya::Btf, probes: &[&'static Probe]) -> Outcomes {
+/// Loads the programs of these probes, and attaches none. This thread calls `meanwhile` first, which may wait for others, so each CPU has a
+/// thread besides.
+pub(crate) fn load_all<T>(
+    ebpf: &mut Ebpf,
+    hooks: &aya::Btf,
+    probes: &[&'static Probe],
+    meanwhile: impl FnOnce(Parents<'_>) -> T,
+) -> (Outcomes, T) {
     let mut programs: HashMap<&str, &mut Program> = ebpf.programs_mut().collect();
+    let parents = Parents {
+        program: programs.remove(parents::PROGRAM),
+        hooks,
+    };
     let wanted = probes.iter().map(|probe| {
         let program = programs.remove(probe.name);
         (*probe, program)
@@ -58,15 +71,18 @@ pub(crate) fn load_all(ebpf: &mut Ebpf, hooks: &aya::Btf, probes: &[&'static Pro
         }
     };
     let cpus = thread::available_parallelism().map_or(1, usize::from);
-    thread::scope(|scope| {
-        for _ in 1..cpus.min(AT_ONCE) {
+    let found = thread::scope(|scope| {
+        for _ in 0..cpus.min(AT_ONCE) {
             scope.spawn(work);
         }
+        let found = meanwhile(parents);
         work();
+        found
     });
-    outcomes
+    let outcomes = outcomes
         .into_inner()
-        .unwrap_or_else(PoisonError::into_inner)
+        .unwrap_or_else(PoisonError::into_inner);
+    (outcomes, found)
 }
 
 /// The kernel's types for aya. It looks up only the numbers of the tracepoints and functions that these probes and the iterator hook.

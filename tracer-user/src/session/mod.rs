@@ -92,21 +92,25 @@ impl Session {
         let reading = Reading::begin(&settings);
         let btf = Btf::of_kernel().map_err(|error| Unsupported(format!("{error:#}")))?;
         let features = Features::detect(&btf);
-        let mut prepared = load::prepare(loader, &btf, &features, settings.follow_children)?;
+        let prepared = load::prepare(loader, &btf, &features, settings.follow_children)?;
         drop(btf);
+        let (verified, (pids, read)) = load::load_programs(prepared, &features, |parents| {
+            let pids = settings.with_children(|| parents.read());
+            (pids, reading.end())
+        });
         let AtAttach {
             disks,
             io_limits,
             means,
             limits,
             missing,
-        } = reading.end();
+        } = read;
         let traced = Traced {
-            pids: settings.with_children(|| prepared.parents()),
+            pids,
             disks,
             limits: io_limits,
         };
-        let attached = load::attach(prepared, &features, &traced)?;
+        let attached = load::attach(verified, &features, &traced)?;
         let mut kernel = Kernel::open(attached, &features)?;
         let limits_read = Limits::begin(&settings.pids, &means, &limits);
         let mut window = Window::open(&kernel, settings.first(), means);
