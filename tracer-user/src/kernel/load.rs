@@ -18,11 +18,7 @@ use super::{
 };
 use crate::{
     event::MissingProbe,
-    machine::{
-        capability,
-        proc::IoLimit,
-        siblings::siblings,
-    },
+    machine::{capability, looks::on_thread, proc::IoLimit, siblings::siblings},
     probes::{Need, Probe},
 };
 
@@ -106,6 +102,9 @@ impl Loader {
     ///
     /// aya's constructor always parses all types, which takes 50 ms. If it cannot open their file, it goes on without them. So this
     /// process may open no file while the constructor runs. With one thread, that hinders nothing else.
+    ///
+    /// From then on a thread asks the kernel what aya wants to know before it loads anything: a score of small programs, maps and types.
+    /// [`prepare`] waits for the answers, and the kernel's types are read meanwhile.
     #[must_use]
     pub(crate) fn begin() -> Self {
         let mut limit = libc::rlimit {
@@ -128,6 +127,11 @@ impl Loader {
         if is_known {
             set(limit);
         }
+        lift_memory_limit();
+        // Without a thread aya asks when it needs to know.
+        let _ = on_thread(|| {
+            aya::features();
+        });
         Self(loader)
     }
 }
@@ -171,7 +175,6 @@ pub(crate) fn prepare(
 }
 
 fn create_maps(loader: Loader, features: &Features, follow_children: bool) -> Result<Ebpf> {
-    lift_memory_limit();
     let mut config = features.config;
     config.self_pid = std::process::id();
     config.follow_children = u32::from(follow_children);
