@@ -16,7 +16,10 @@ use super::{
     btf::Btf,
     parents::{self, Parents},
 };
-use crate::probes::{Hook, Probe};
+use crate::{
+    machine::clocks::thread_cpu_time,
+    probes::{Hook, Probe},
+};
 
 /// Most threads: the longest verification is about a quarter of the sum of all, so more could not shorten it.
 const AT_ONCE: usize = 4;
@@ -65,7 +68,10 @@ pub(crate) fn load_all<T>(
             let Some((probe, program)) = next else {
                 return;
             };
+            let begun = thread_cpu_time();
             let outcome = load(probe, program, hooks);
+            let took = thread_cpu_time().saturating_sub(begun);
+            log::debug!("{} took {} µs of CPU to load", probe.name, took.as_micros());
             let mut outcomes = outcomes.lock().unwrap_or_else(PoisonError::into_inner);
             outcomes.insert(probe.name, outcome);
         }

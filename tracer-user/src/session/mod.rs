@@ -88,16 +88,22 @@ impl Session {
     pub(crate) fn attach(loader: Loader, signals: Signals, settings: Settings) -> Result<Self> {
         let renewed = settings.named != Named::Processes;
         let ends = Ends::new(signals, &settings.pids, renewed);
+        let begun = settings.begun;
+        let done = |what: &str| log::debug!("{what} after {} ms", begun.elapsed().as_millis());
+        done("ready to read the kernel's types");
         // On another CPU: the kernel's types and the maps keep this one busy.
         let reading = Reading::begin(&settings);
         let btf = Btf::of_kernel().map_err(|error| Unsupported(format!("{error:#}")))?;
         let features = Features::detect(&btf);
+        done("features known");
         let prepared = load::prepare(loader, &btf, &features, settings.follow_children)?;
         drop(btf);
+        done("maps created");
         let (verified, (pids, read)) = load::load_programs(prepared, &features, |parents| {
             let pids = settings.with_children(|| parents.read());
             (pids, reading.end())
         });
+        done("programs loaded");
         let AtAttach {
             disks,
             io_limits,
@@ -111,6 +117,7 @@ impl Session {
             limits: io_limits,
         };
         let attached = load::attach(verified, &features, &traced)?;
+        done("programs attached");
         let mut kernel = Kernel::open(attached, &features)?;
         let limits_read = Limits::begin(&settings.pids, &means, &limits);
         let mut window = Window::open(&kernel, settings.first(), means);
@@ -119,6 +126,7 @@ impl Session {
         let mut aside = Aside::new(&mut kernel);
         let mut scene = Scene::look(&settings, &traced.pids, &mut aside)?;
         let (early, unread) = aside.end();
+        done("looked around");
         window.under_way = std::mem::take(&mut scene.under_way);
         let mut beside = Beside::begin(&settings, &scene);
         let frozen = beside.freezers.watch(&scene.targets);
@@ -247,6 +255,7 @@ fn finish(
     let end_ns = now_ns();
     let uses = limits.end(&mut kernel);
     let mut left = kernel.detach(end_ns);
+    log::debug!("detached {} ms after the end", (now_ns() - end_ns) / 1_000_000);
     if left.messages > 0 {
         let hint = match log::log_enabled!(target: "tracer_ebpf", log::Level::Warn) {
             true => "",
@@ -275,6 +284,7 @@ fn finish(
         false => &[],
     };
     events.extend(window.close(&left, end_ns, stop, (&pids, senders, &limits))?);
+    log::debug!("closed {} ms after the end", (now_ns() - end_ns) / 1_000_000);
     Ok(events)
 }
 
