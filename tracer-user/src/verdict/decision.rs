@@ -129,19 +129,22 @@ impl Sums {
     }
 
     /// The groups that hold and cost enough of a resource to count, the largest first. Each has its time in ns.
+    ///
+    /// None counts unless one of them holds enough of all that was waited, the target's own part included: with less, others are not
+    /// what holds it up. Beside that one, each counts by its part of what others than the target hold. The target's own part makes
+    /// nobody else smaller.
     pub(super) fn holders(&self, resource: Resource) -> Vec<(GroupId, f64)> {
-        let waited = self.waited(resource);
-        let counts = |ns: f64| {
-            ratio(ns, waited) >= CULPRIT_PART && ratio(ns, self.counted()) >= CULPRIT_COST
-        };
-        let of = self
-            .held
-            .iter()
-            .filter(|((of, _), ns)| *of == resource && counts(**ns));
+        let of = self.held.iter().filter(|((of, _), _)| *of == resource);
         let mut holders: Vec<_> = of.map(|((_, group), ns)| (*group, *ns)).collect();
-        holders.sort_by(|a, b| {
-            let by_share = ratio(b.1, waited).total_cmp(&ratio(a.1, waited));
-            by_share.then(a.0.cmp(&b.0))
+        holders.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        let waited = self.waited(resource);
+        let stands_out = |(_, ns): &(GroupId, f64)| ratio(*ns, waited) >= CULPRIT_PART;
+        if !holders.first().is_some_and(stands_out) {
+            return Vec::new();
+        }
+        let others = holders.iter().map(|(_, ns)| ns).sum::<f64>().min(waited);
+        holders.retain(|(_, ns)| {
+            ratio(*ns, others) >= CULPRIT_PART && ratio(*ns, self.counted()) >= CULPRIT_COST
         });
         holders
     }

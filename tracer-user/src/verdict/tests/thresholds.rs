@@ -51,6 +51,27 @@ fn a_fifth_of_the_wait_and_a_twentieth_of_the_time_make_a_culprit() {
 }
 
 #[test]
+fn beside_a_culprit_a_fifth_of_what_others_held_is_enough() {
+    let found = |ran: u64, tar: u64, rsync: u64, own: u64| {
+        let mut scene = disk(ran, tar, own, 0);
+        let second = scene.process(99, "rsync");
+        let scene = scene.threads(Class::Disk, rsync).charge(
+            Resource::Disk,
+            None,
+            Holder::Process(second),
+            rsync,
+        );
+        culprits(&judge(&scene.books))
+    };
+    assert_eq!(found(10, 63, 18, 19), 2);
+    assert_eq!((found(10, 80, 20, 25), found(10, 81, 20, 24)), (2, 1));
+    // Without one who has a fifth of all, the others are not what holds it up.
+    assert_eq!((found(10, 20, 19, 61), found(10, 19, 19, 62)), (2, 0));
+    // What nobody would feel stays out, however large a part of the others' it is.
+    assert_eq!((found(40, 20, 7, 73), found(41, 20, 7, 73)), (2, 1));
+}
+
+#[test]
 fn a_twentieth_of_blocked_time_or_of_active_time_is_not_healthy() {
     let disk_is_healthy = |scene: Scene| judge(&scene.books).healthy.contains(&Resource::Disk);
     let beside = |cpu| disk(10, 5, 0, 0).threads(Class::Cpu, cpu);
