@@ -28,7 +28,17 @@ mod at {
     pub(super) const UNREAD: usize = 56;
     pub(super) const UNACKED: usize = 60;
     pub(super) const INODE: usize = 68;
+    /// Behind it are attributes.
+    pub(super) const END: usize = 72;
+    /// `tcpi_bytes_received` of `struct tcp_info` (`include/uapi/linux/tcp.h`), 4.1 and later.
+    pub(super) const RECEIVED: usize = 128;
 }
+
+/// `INET_DIAG_INFO` of `include/uapi/linux/inet_diag.h`: the attribute with a `struct tcp_info`. It is asked for by a bit of the
+/// extensions, of which the first is 1.
+const INFO: u16 = 2;
+const TCP_INFO: u8 = 1 << (INFO - 1);
+const NOTHING_MORE: u8 = 0;
 
 /// Has the kernel no `tcp_diag`? Each further question would make it look for the module again.
 static IS_ABSENT: AtomicBool = AtomicBool::new(false);
@@ -39,6 +49,29 @@ static IS_ABSENT: AtomicBool = AtomicBool::new(false);
 /// # Errors
 /// If the kernel does not list them: then `each` has got none.
 pub(super) fn sockets(pid: u32, states: u32, mut each: impl FnMut(&Line)) -> io::Result<()> {
+    list(pid, states, NOTHING_MORE, |body| {
+        line(body).iter().for_each(&mut each);
+    })
+}
+
+/// The same, each with the bytes that it has received since it began. The kernel locks each socket to count them.
+///
+/// # Errors
+/// If the kernel does not list them: then `each` has got none.
+pub(super) fn received(
+    pid: u32,
+    states: u32,
+    mut each: impl FnMut(&Line, u64),
+) -> io::Result<()> {
+    list(pid, states, TCP_INFO, |body| {
+        if let (Some(line), Some(bytes)) = (line(body), received_bytes(body)) {
+            each(&line, bytes);
+        }
+    })
+}
+
+/// Lists such sockets with these extensions, one `struct inet_diag_msg` each.
+fn list(pid: u32, states: u32, extensions: u8, mut each: impl FnMut(&[u8])) -> io::Result<()> {
     if IS_ABSENT.load(Ordering::Relaxed) {
         return Err(io::ErrorKind::Unsupported.into());
     }
@@ -47,9 +80,9 @@ pub(super) fn sockets(pid: u32, states: u32, mut each: impl FnMut(&Line)) -> io:
     let mut dump = |family| {
         let see = |body: &[u8]| {
             count += 1;
-            line(body).iter().for_each(&mut each);
+            each(body);
         };
-        let request = request(family, states);
+        let request = request(family, extensions, states);
         netlink::dump_through(&socket, SOCK_DIAG_BY_FAMILY, &request, see)
     };
     // The other list may be missing where the machine has no IPv6. What was listed before an error is there.
@@ -77,10 +110,9 @@ fn open_in(pid: u32) -> io::Result<OwnedFd> {
     opened.unwrap_or_else(|| Err(io::ErrorKind::Other.into()))
 }
 
-/// `struct inet_diag_req_v2`: family, protocol, extensions (none), padding; states; ports and addresses (any), interface (any), cookie
-/// (any).
-fn request(family: libc::c_int, states: u32) -> Vec<u8> {
-    let mut request = vec![family as u8, libc::IPPROTO_TCP as u8, 0, 0];
+/// `struct inet_diag_req_v2`: family, protocol, extensions, padding; states; ports and addresses (any), interface (any), cookie (any).
+fn request(family: libc::c_int, extensions: u8, states: u32) -> Vec<u8> {
+    let mut request = vec![family as u8, libc::IPPROTO_TCP as u8, extensions, 0];
     request.extend(states.to_ne_bytes());
     request.extend([0; 4 + 16 + 16 + 4]);
     request.extend([u8::MAX; 8]);
@@ -106,6 +138,14 @@ fn line(body: &[u8]) -> Option<Line> {
     })
 }
 
+/// The bytes that the socket of a `struct inet_diag_msg` has received.
+fn received_bytes(body: &[u8]) -> Option<u64> {
+    let mut attributes = netlink::attributes(body.get(at::END..)?);
+    let (_, info) = attributes.find(|(kind, _)| *kind == INFO)?;
+    let bytes = info.get(at::RECEIVED..at::RECEIVED + 8)?;
+    Some(u64::from_ne_bytes(bytes.try_into().ok()?))
+}
+
 /// The address at the begin of these bytes. An IPv4 address mapped into IPv6 is an IPv4 address.
 fn address(family: i32, bytes: &[u8]) -> Option<IpAddr> {
     match family {
@@ -121,7 +161,7 @@ fn address(family: i32, bytes: &[u8]) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use std::{
-        io::Write as _,
+        io::{Read as _, Write as _},
         net::{Ipv6Addr, TcpListener, TcpStream},
     };
 
@@ -130,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_request_is_as_long_as_the_kernel_wants_it() {
-        assert_eq!(request(libc::AF_INET, 1 << 10).len(), 56);
+        assert_eq!(request(libc::AF_INET, TCP_INFO, 1 << 10).len(), 56);
     }
 
     #[test]
@@ -154,6 +194,41 @@ mod tests {
         let four = address(libc::AF_INET6, &mapped);
         assert_eq!(four, Some(IpAddr::from([10, 0, 0, 1])));
         assert_eq!(address(libc::AF_UNIX, &mapped), None);
+    }
+
+    #[test]
+    fn the_bytes_received_are_in_the_attribute_with_the_figures_of_tcp() {
+        let mut body = vec![0; at::END];
+        // Another attribute of four bytes comes first.
+        body.extend([8, 0, 1, 0, 9, 9, 9, 9]);
+        let length = 4 + at::RECEIVED as u16 + 8;
+        body.extend(length.to_ne_bytes());
+        body.extend(INFO.to_ne_bytes());
+        body.extend([7; at::RECEIVED]);
+        body.extend(4711_u64.to_ne_bytes());
+        assert_eq!(received_bytes(&body), Some(4711));
+        assert!((0..body.len()).all(|length| received_bytes(&body[..length]).is_none()));
+    }
+
+    #[test]
+    fn what_a_socket_received_is_counted() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        client.write_all(&[0; 4711]).unwrap();
+        server.read_exact(&mut [0; 4711]).unwrap();
+        let local = server.local_addr().unwrap();
+        let mut found = Vec::new();
+        let listed = received(std::process::id(), 1 << 1, |line, bytes| {
+            if line.local == local {
+                found.push(bytes);
+            }
+        });
+        if let Err(error) = listed {
+            eprintln!("skipped: the kernel lists no TCP sockets ({error})");
+            return;
+        }
+        assert_eq!(found, [4711]);
     }
 
     /// The sockets with this port, as text, without their timers.

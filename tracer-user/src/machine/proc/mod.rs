@@ -27,6 +27,7 @@ mod process;
 mod qdisc;
 mod quiet;
 mod readers;
+mod received;
 mod remote;
 mod sender;
 mod socket;
@@ -69,6 +70,7 @@ pub(crate) use self::{
         start_time, title, unit_of, zombie_of,
     },
     qdisc::{Queueing, interfaces, queueing},
+    received::{BySocket, received, receiver},
     remote::{asks_over_files, remote_mounts},
     sockets::{Sockets, sockets},
     sole::sole_clients,

@@ -65,6 +65,16 @@ fn dump() -> io::Result<Vec<Wrapping>> {
     Ok(all.into_values().collect())
 }
 
+/// The addresses of an interface of this network namespace, by its number; none if the kernel does not tell.
+pub(super) fn addresses(index: u32) -> Vec<IpAddr> {
+    let mut its = Vec::new();
+    let asked = ask(libc::RTM_GETADDR, &[0; ADDRESS_HEAD], |body| {
+        its.extend(address(body).filter(|(of, _)| *of == index));
+    });
+    let its = its.into_iter().map(|(_, own)| own);
+    its.filter(|_| asked.is_ok()).collect()
+}
+
 fn ask(kind: u16, head: &[u8], each: impl FnMut(&[u8])) -> io::Result<()> {
     netlink::dump(libc::NETLINK_ROUTE, kind, head, each)
 }
