@@ -1,6 +1,7 @@
 //! Books and verdict become the report: the only place that knows both sides.
 
 mod blame;
+mod datagrams;
 mod flame;
 mod flights;
 mod folded;
@@ -239,8 +240,9 @@ fn threads(books: &Books) -> Threads {
     }
 }
 
-/// Lines of evidence: the kernel's, failed disk requests, those for which no thread slept, what open requests hang in, timers, who waits
-/// in a database, behind whom requests stood, interrupts, the reasons for low confidence, then what is kept in coarser sums.
+/// Lines of evidence: the kernel's, failed disk requests, those for which no thread slept, datagrams that left through full links, what
+/// open requests hang in, timers, who waits in a database, behind whom requests stood, interrupts, the reasons for low confidence, then
+/// what is kept in coarser sums.
 fn evidence(books: &Books, verdict: &verdict::Verdict) -> Vec<String> {
     let said = books.end.evidence.iter().cloned();
     let refused = books.failed.iter().map(|(place, times)| {
@@ -259,6 +261,7 @@ fn evidence(books: &Books, verdict: &verdict::Verdict) -> Vec<String> {
     let interrupted = interrupted::line(books);
     said.chain(refused)
         .chain(flights::line(books))
+        .chain(datagrams::lines(books))
         .chain(asleep)
         .chain(naps)
         .chain(verdict::waiting_sessions(books))

@@ -7,7 +7,8 @@ use crate::{
     class::{Class, Resource},
     event,
     model::books::{
-        Bin, Books, Charge, FlameLine, Flights, Held, Holder, Interrupted, Process, Source,
+        Bin, Books, Charge, DatagramsBehind, FlameLine, Flights, Held, Holder, Interrupted,
+        Process, Source,
     },
     report::Basis,
 };
@@ -143,6 +144,27 @@ fn own_requests_for_which_no_thread_slept_are_evidence_where_a_thread_may_have_p
         said(97, 60).unwrap(),
         "its own disk requests were in flight for 97 % of the window, and no thread slept for them in 57 %: a thread that polls for \
          completions is on a CPU; they stood behind tar on sda (75 %), itself on sda (25 %)"
+    );
+}
+
+#[test]
+fn datagrams_that_left_through_a_link_that_others_filled_are_evidence() {
+    let said = |full: u64, tar: u64| {
+        let mut books = books();
+        books.datagrams_behind = vec![DatagramsBehind {
+            place: 0,
+            slices: 100,
+            full,
+            bytes: [(Holder::Process(1), tar), (Holder::Own, 100 - tar)].into(),
+        }];
+        let mut evidence = assemble(&books).0.evidence.into_iter();
+        evidence.find(|line| line.contains("datagrams"))
+    };
+    assert_eq!((said(19, 80), said(80, 9)), (None, None));
+    assert_eq!(
+        said(80, 75).unwrap(),
+        "its datagrams left through sda with others' packets before them in 80 % of the time in which they left, and 75 % of what left \
+         then was from tar: no wait shows how late they were"
     );
 }
 

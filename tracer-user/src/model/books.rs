@@ -306,6 +306,19 @@ pub struct Folded {
     pub softirqs: u64,
 }
 
+/// Datagrams of the target that left through a link, also a full one. A send that does not wait shows no wait for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DatagramsBehind {
+    /// The link.
+    pub place: PlaceId,
+    /// Slices of 10 ms in which they left.
+    pub slices: u64,
+    /// Those of them in which the link was full.
+    pub full: u64,
+    /// What left in the full ones, bytes by sender, the target included.
+    pub bytes: BTreeMap<Holder, u64>,
+}
+
 /// A line of the flame graph: frames from the target outwards to the innermost function.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlameLine {
@@ -330,6 +343,8 @@ pub struct Books {
     pub end: event::End,
     /// Interfaces through which the target sends although not all of its waits behind them can be seen, and why.
     pub blind_links: Vec<(PlaceId, Blind)>,
+    /// Links that were full while datagrams of the target left.
+    pub datagrams_behind: Vec<DatagramsBehind>,
     /// Bins of the window in order of time.
     pub bins: Vec<Bin>,
     /// Length of a bin, ns.

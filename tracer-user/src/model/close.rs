@@ -85,6 +85,7 @@ impl Model {
         Books {
             folded,
             blind_links: self.links.blind(),
+            datagrams_behind: self.links.datagrams_behind(),
             bins,
             bin_ns,
             requests: self.requests.tally.close(end_ns),

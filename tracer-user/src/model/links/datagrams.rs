@@ -2,9 +2,21 @@
 //!
 //! Such a send never waits for its receiver: the socket has room again as soon as packets of it have left this machine, or were dropped
 //! here. No call shows the socket. What the process sent meanwhile shows the way.
+//!
+//! A server of QUIC sends without waiting. The kernel notes no time at which a datagram should leave, and no request can be told. So
+//! where its datagrams left through a full queue, that is a fact beside the books, and nobody is charged for it.
 
-use super::{Key, Links, SendWait, flow::Limit, link::Link, part_of};
-use crate::model::{account::Account, books::ProcessId};
+use super::{
+    Key, Links, SendWait,
+    flow::Limit,
+    link::Link,
+    part_of,
+    slice::{Known, Slice},
+};
+use crate::model::{
+    account::Account,
+    books::{DatagramsBehind, ProcessId},
+};
 
 /// Waits kept until the packets that left meanwhile are known, 40 bytes each. The older half of more is judged at once.
 const MOST_WAITS: usize = 1 << 14;
@@ -61,4 +73,39 @@ impl Links {
         let left = left.map(|(key, link)| (key, link.own_datagrams(wait.begin, wait.end)));
         left.filter(|(_, bytes)| *bytes > 0).collect()
     }
+}
+
+impl Links {
+    /// Whose packets the target's datagrams left among, link by link.
+    pub(in crate::model) fn datagrams_behind(&self) -> Vec<DatagramsBehind> {
+        self.links.values().filter_map(behind).collect()
+    }
+}
+
+/// The slices of a link in which datagrams of the target left, and those of them in which it was full. `None` if it was in none, or if
+/// others' packets do not show in which queue they stood.
+fn behind(link: &Link) -> Option<DatagramsBehind> {
+    let sends = |slice: &Slice| slice.own().is_some_and(|own| own.untimed);
+    let slices = link.slices.iter();
+    let mut slices = slices.filter(|(_, slice)| sends(slice)).peekable();
+    if link.has_classes || link.handed || slices.peek().is_none() {
+        return None;
+    }
+    let known = Known::of(&link.slices, &link.past);
+    let mut found = DatagramsBehind {
+        place: link.place,
+        ..DatagramsBehind::default()
+    };
+    for (index, slice) in slices {
+        found.slices += 1;
+        let Some(senders) = link.full_senders(*index, slice, &known) else {
+            continue;
+        };
+        found.full += 1;
+        let stood = senders.iter().filter(|sender| sender.stood());
+        for sender in stood.filter(|sender| !known.apart.contains(&sender.holder)) {
+            *found.bytes.entry(sender.holder).or_default() += sender.bytes;
+        }
+    }
+    (found.full > 0).then_some(found)
 }

@@ -53,3 +53,24 @@ fn of_two_links_a_datagram_waits_for_that_through_which_datagrams_of_the_target_
     assert!(network.all(|charge| charge.place == Some(0)));
     assert_eq!(charged(&books, Resource::Network, holder(&books, TAR)), 15);
 }
+
+#[test]
+fn datagrams_that_nobody_waits_for_show_among_whose_packets_they_left() {
+    let full = [20, 30]
+        .into_iter()
+        .flat_map(|ms| [sent(TAR, ms, 3000, 3), sent(SERVER, ms, 1000, 3)]);
+    let books = books_of(full.chain([sent(SERVER, 40, 1000, 0)]));
+    let [found] = &books.datagrams_behind[..] else {
+        panic!("{:?}", books.datagrams_behind)
+    };
+    assert_eq!((found.slices, found.full), (3, 2));
+    let bytes = [(holder(&books, TAR), 6000), (Holder::Own, 2000)];
+    assert_eq!(found.bytes, bytes.into());
+    assert_eq!(threads(&books, Class::Network), 0);
+}
+
+#[test]
+fn what_left_late_by_tcp_is_no_datagram() {
+    let books = books_of([10, 20, 30].map(elsewhere));
+    assert_eq!(books.datagrams_behind, []);
+}
