@@ -1,7 +1,7 @@
 //! Beyond an interface that hands its packets to a process (tun): the queue of the interface through which that process sends them on.
 //!
 //! Nothing shows which of its packets has whose data. So its part of that queue belongs to those who sent through it lately, by bytes: an
-//! estimate.
+//! estimate. Where it sends them into another such interface, the queue is beyond that one.
 
 use std::collections::BTreeMap;
 
@@ -25,11 +25,26 @@ use crate::{
     },
 };
 
+/// Most interfaces of this kind one behind the other: a tunnel within a tunnel has two.
+const MOST_DEEP: usize = 4;
+
+/// The ways on which a process sends what it took.
+struct Ways<'a> {
+    taker: Holder,
+    /// Its links with a queue.
+    carriers: Vec<(&'a Link, Known)>,
+    /// Its links that hand over to a process, and the ways of that.
+    further: Vec<(&'a Link, Ways<'a>)>,
+}
+
+/// Senders with their bytes.
+type Bytes = Vec<(Holder, u64)>;
+
 /// Who held a queue, in one slice.
 struct Held {
     place: PlaceId,
     /// Those who stood in it, with their bytes.
-    stood: Vec<(Holder, u64)>,
+    stood: Bytes,
     /// Do answers under way wait for it? Not if their receiver had no room.
     drains: bool,
 }
@@ -47,13 +62,40 @@ impl Links {
     /// Is it known through which interface the process behind this one sends?
     pub(super) fn sees_beyond(&self, (netns, ifindex, _): Key) -> bool {
         let taker = self.takers.get(&(netns, ifindex));
-        taker.is_some_and(|taker| self.carriers(*taker).next().is_some())
+        taker.is_some_and(|taker| self.leads_to_a_queue(*taker, MOST_DEEP))
+    }
+
+    fn leads_to_a_queue(&self, taker: Holder, deep: usize) -> bool {
+        let mut further = self.further(taker, deep);
+        self.carriers(taker).next().is_some()
+            || further.any(|(_, next)| self.leads_to_a_queue(next, deep - 1))
     }
 
     /// The links with a queue through which a process sends.
     fn carriers(&self, taker: Holder) -> impl Iterator<Item = &Link> {
         let queues = self.links.values().filter(|link| !link.handed);
-        queues.filter(move |link| link.slices.values().any(|slice| slice.of(taker).is_some()))
+        queues.filter(move |link| link.has_sent(taker))
+    }
+
+    /// The links that hand over to another process through which a process sends, each with that. None if there were as many as may be.
+    fn further(&self, taker: Holder, deep: usize) -> impl Iterator<Item = (&Link, Holder)> {
+        let known = self.links.iter().filter_map(move |((netns, ifindex, _), link)| {
+            let next = self.takers.get(&(*netns, *ifindex))?;
+            Some((link, *next))
+        });
+        known.filter(move |(link, next)| deep > 1 && *next != taker && link.has_sent(taker))
+    }
+
+    fn ways(&self, taker: Holder, deep: usize) -> Ways<'_> {
+        let known = |link| (link, Link::known_for(link, taker));
+        let further = self.further(taker, deep);
+        Ways {
+            taker,
+            carriers: self.carriers(taker).map(known).collect(),
+            further: further
+                .map(|(link, next)| (link, self.ways(next, deep - 1)))
+                .collect(),
+        }
     }
 
     /// Who held the queue beyond each interface of which the process is known.
@@ -66,15 +108,10 @@ impl Links {
     }
 
     fn held_beyond(&self, link: &Link, taker: Holder) -> Beyond {
-        let known = |link| (link, Link::known_for(link, taker));
-        let carriers: Vec<(&Link, Known)> = self.carriers(taker).map(known).collect();
+        let ways = self.ways(taker, MOST_DEEP);
         let held = |(index, slice): (&u64, &Slice)| {
             let (_, inner) = link.recent(*index)?;
-            let mut found = carriers.iter();
-            let (place, stood) = found.find_map(|(carrier, known)| {
-                let stood = carrier.stood_at(*index, taker, known, &inner.senders)?;
-                Some((carrier.place, stood))
-            })?;
+            let (place, stood) = ways.stood(*index, &inner.sent())?;
             let drains = slice.draining_ns[Limit::Closed.index()] == 0;
             let held = Held {
                 place,
@@ -86,6 +123,44 @@ impl Links {
         let held_up = link.slices.iter().filter(|(_, slice)| slice.holds_up());
         Beyond(held_up.filter_map(held).collect())
     }
+}
+
+impl Ways<'_> {
+    /// Who stood in a queue that was full for the taker, which sends for `inner`, and where that is.
+    fn stood(&self, index: u64, inner: &[(Holder, u64)]) -> Option<(PlaceId, Bytes)> {
+        let mut carriers = self.carriers.iter();
+        let here = carriers.find_map(|(carrier, known)| {
+            let stood = carrier.stood_at(index, self.taker, known, inner)?;
+            Some((carrier.place, stood))
+        });
+        here.or_else(|| {
+            self.further.iter().find_map(|(link, ways)| {
+                let (_, slice) = link.recent(index)?;
+                let outer = sent_for(slice.sent().into_iter(), self.taker, inner);
+                ways.stood(index, &outer)
+            })
+        })
+    }
+}
+
+/// What these sent, with the taker's part given to those for which it sends, by bytes.
+fn sent_for(
+    senders: impl Iterator<Item = (Holder, u64)>,
+    taker: Holder,
+    inner: &[(Holder, u64)],
+) -> Bytes {
+    let all: u64 = inner.iter().map(|(_, bytes)| bytes).sum();
+    let mut sent = Bytes::new();
+    for (holder, bytes) in senders {
+        match holder == taker {
+            true => {
+                let part = |(each, its): &(Holder, u64)| (*each, part_of(bytes, *its, all));
+                sent.extend(inner.iter().map(part));
+            }
+            false => sent.push((holder, bytes)),
+        }
+    }
+    sent
 }
 
 impl Link {
@@ -101,32 +176,41 @@ impl Link {
         Some((*index, slice))
     }
 
+    /// Has somebody sent here?
+    fn has_sent(&self, whom: Holder) -> bool {
+        self.slices.values().any(|slice| slice.of(whom).is_some())
+    }
+
     /// Who stood in this queue, if it was full for `taker`, which sends for `inner`.
     fn stood_at(
         &self,
         index: u64,
         taker: Holder,
         known: &Known,
-        inner: &[Sender],
-    ) -> Option<Vec<(Holder, u64)>> {
+        inner: &[(Holder, u64)],
+    ) -> Option<Bytes> {
         if self.has_classes && known.own.at(index) != late::Stood::Yes {
             return None;
         }
         let (index, slice) = self.recent(index)?;
         let senders = self.full_senders(index, slice, known)?;
-        let all: u64 = inner.iter().map(|sender| sender.bytes).sum();
         let is_there = |sender: &&Sender| sender.stood() && !known.apart.contains(&sender.holder);
-        let mut stood = Vec::new();
-        for sender in senders.iter().filter(is_there) {
-            if sender.holder == taker {
-                let part = |each: &Sender| part_of(sender.bytes, each.bytes, all);
-                stood.extend(inner.iter().map(|each| (each.holder, part(each))));
-            } else {
-                stood.push((sender.holder, sender.bytes));
-            }
-        }
+        let there = senders.iter().filter(is_there);
+        let stood = sent_for(there.map(Sender::sent), taker, inner);
         let is_known = stood.iter().any(|(_, bytes)| *bytes > 0);
         is_known.then_some(stood)
+    }
+}
+
+impl Sender {
+    fn sent(&self) -> (Holder, u64) {
+        (self.holder, self.bytes)
+    }
+}
+
+impl Slice {
+    fn sent(&self) -> Bytes {
+        self.senders.iter().map(Sender::sent).collect()
     }
 }
 
