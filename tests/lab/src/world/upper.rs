@@ -30,8 +30,10 @@ pub(crate) enum Upper {
     Vxlan,
     /// A tunnel that encrypts.
     Wireguard,
-    /// A tunnel that a process at each end is to keep up.
+    /// A tunnel that a process at each end is to keep up: packets of IP.
     Tun,
+    /// The same, with frames of Ethernet.
+    Tap,
 }
 
 /// One end of a link.
@@ -116,7 +118,7 @@ impl Upper {
         }
         let what = self.words(end, number);
         ledger::make(Made::Link(above.clone()), || end.ip(&what))?;
-        if self == Self::Tun {
+        if matches!(self, Self::Tun | Self::Tap) {
             // Room for the headers that the process's socket puts before a packet.
             end.ip(&format!("link set {above} mtu 1400"))?;
         }
@@ -148,6 +150,7 @@ impl Upper {
             ),
             Self::Wireguard => format!("link add {above} type wireguard"),
             Self::Tun => format!("tuntap add dev {above} mode tun"),
+            Self::Tap => format!("tuntap add dev {above} mode tap"),
         }
     }
 }

@@ -75,7 +75,7 @@ fn list(pid: u32, states: u32, extensions: u8, mut each: impl FnMut(&[u8])) -> i
     if IS_ABSENT.load(Ordering::Relaxed) {
         return Err(io::ErrorKind::Unsupported.into());
     }
-    let socket = open_in(pid)?;
+    let socket = open_in(pid, libc::NETLINK_SOCK_DIAG)?;
     let mut count = 0_usize;
     let mut dump = |family| {
         let see = |body: &[u8]| {
@@ -96,9 +96,10 @@ fn list(pid: u32, states: u32, extensions: u8, mut each: impl FnMut(&[u8])) -> i
     }
 }
 
-/// A socket that asks in the network namespace of a process. It stays in the one in which it was made: so another thread goes there.
-fn open_in(pid: u32) -> io::Result<OwnedFd> {
-    let open = || netlink::open(libc::NETLINK_SOCK_DIAG);
+/// A socket that asks a protocol in the network namespace of a process. It stays in the one in which it was made: so another thread goes
+/// there.
+pub(super) fn open_in(pid: u32, protocol: i32) -> io::Result<OwnedFd> {
+    let open = move || netlink::open(protocol);
     if is_in_namespace(pid)? {
         return open();
     }

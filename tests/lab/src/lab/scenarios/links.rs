@@ -69,13 +69,25 @@ pub(crate) const ALL: &[Scenario] = &[
         name: "links-tun",
         about: "the server sends into a tunnel of a process (tun), whose link a backup fills",
         quick: false,
-        make: |stage| tunnelled(stage, true),
+        make: |stage| tunnelled(stage, (Upper::Tun, "tun"), true),
     },
     Scenario {
         name: "links-tun-apart",
         about: "the same, but the backup fills another link",
         quick: false,
-        make: |stage| tunnelled(stage, false),
+        make: |stage| tunnelled(stage, (Upper::Tun, "tun"), false),
+    },
+    Scenario {
+        name: "links-tap",
+        about: "the server sends into a tunnel of a process that takes frames (tap), whose link a backup fills",
+        quick: false,
+        make: |stage| tunnelled(stage, (Upper::Tap, "tap"), true),
+    },
+    Scenario {
+        name: "links-tap-apart",
+        about: "the same, but the backup fills another link",
+        quick: false,
+        make: |stage| tunnelled(stage, (Upper::Tap, "tap"), false),
     },
 ];
 
@@ -105,17 +117,21 @@ fn bridge(stage: &Stage) -> Result<Scene> {
 }
 
 /// A server with its client at the other end of a tunnel, and a backup beside it that fills the tunnel's link, or another one.
-fn tunnelled(stage: &Stage, on_its_link: bool) -> Result<Scene> {
+fn tunnelled(
+    stage: &Stage,
+    (kind, mode): (Upper, &str),
+    on_its_link: bool,
+) -> Result<Scene> {
     const NUMBER: u16 = 1;
     const PORT: u16 = 1194;
     let elsewhere = || stage.elsewhere.clone();
     let (near, far) = link::addresses()?;
     let below = link::link(near, far)?;
-    let tunnel = upper::put_on(&below, Upper::Tun, NUMBER, &stage.room.dir)?;
+    let tunnel = upper::put_on(&below, kind, NUMBER, &stage.room.dir)?;
     let ends = [below.near, below.far].map(|end| SocketAddr::from((end, PORT)));
     let name = upper::name(NUMBER);
-    let here = python::tunnel(&stage.room, &name, ends[0], ends[1])?;
-    let there = python::tunnel(&stage.room, &name, ends[1], ends[0])?;
+    let here = python::tunnel(&stage.room, (&name, mode), ends[0], ends[1])?;
+    let there = python::tunnel(&stage.room, (&name, mode), ends[1], ends[0])?;
     let filled = match on_its_link {
         true => None,
         false => Some(link::another(&below)?),

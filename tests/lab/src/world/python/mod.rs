@@ -166,17 +166,17 @@ pub(crate) fn holder(
         .with([held, free]))
 }
 
-/// One end of a tunnel through an interface that is there already, at these addresses (`tunnel.py`).
+/// One end of a tunnel through an interface of this mode (`tun`, `tap`) that is there already, at these addresses (`tunnel.py`).
 pub(crate) fn tunnel(
     room: &Room,
-    interface: &str,
+    (interface, mode): (&str, &str),
     here: SocketAddr,
     there: SocketAddr,
 ) -> Result<Program> {
     Ok(room
         .program(["python3"])
         .with([script(room, "tunnel.py", TUNNEL)?])
-        .with([interface, &here.to_string(), &there.to_string()]))
+        .with([interface, mode, &here.to_string(), &there.to_string()]))
 }
 
 /// A program that takes this part of the memory that is available, and then so many MiB more each second.

@@ -7,11 +7,12 @@ import struct
 import sys
 import threading
 
-# From linux/if_tun.h: the interface has packets of IP, and nothing is put before them.
-TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
+# From linux/if_tun.h: the interface has packets of IP or frames of Ethernet, and nothing is put before them.
+TUNSETIFF, IFF_NO_PI = 0x400454CA, 0x1000
+MODES = {"tun": 0x0001, "tap": 0x0002}
 LONGEST = 65536
 
-name, here, there = sys.argv[1], sys.argv[2], sys.argv[3]
+name, mode, here, there = sys.argv[1], MODES[sys.argv[2]], sys.argv[3], sys.argv[4]
 
 
 def end(text):
@@ -20,7 +21,7 @@ def end(text):
 
 
 tunnel = os.open("/dev/net/tun", os.O_RDWR)
-fcntl.ioctl(tunnel, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TUN | IFF_NO_PI))
+fcntl.ioctl(tunnel, TUNSETIFF, struct.pack("16sH22x", name.encode(), mode | IFF_NO_PI))
 datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 datagrams.bind(end(here))
 
