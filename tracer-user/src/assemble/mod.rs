@@ -37,6 +37,7 @@ pub fn assemble(books: &Books) -> (Report, Flame) {
     let verdict = judge(&charged);
     let books = charged.books();
     let hypotheses = verdict.finding.hypotheses.iter();
+    let evidence = evidence(books, &verdict);
     let report = Report {
         schema: SCHEMA.to_owned(),
         host: host(books),
@@ -49,7 +50,8 @@ pub fn assemble(books: &Books) -> (Report, Flame) {
         hypotheses: hypotheses.map(|found| hypothesis(books, found)).collect(),
         healthy: verdict.healthy.clone(),
         unknown: verdict.unknown.iter().map(unknown).collect(),
-        evidence: evidence(books, &verdict),
+        evidence_sources: sources(books, evidence.len()),
+        evidence,
         requests: requests(books),
         threads: threads(books),
         blame: blame::blame(books),
@@ -270,6 +272,14 @@ fn evidence(books: &Books, verdict: &verdict::Verdict) -> Vec<String> {
         .chain(doubts)
         .chain(folded::line(books))
         .collect()
+}
+
+/// The source of each of so many lines. Those that the end brought come first; the others are of the books. An old recording names none.
+fn sources(books: &Books, lines: usize) -> Vec<Option<String>> {
+    let brought = books.sources.iter().take(books.end.evidence.len());
+    let mut sources: Vec<Option<String>> = brought.cloned().collect();
+    sources.resize(lines, None);
+    sources
 }
 
 fn losses(books: &Books) -> Losses {

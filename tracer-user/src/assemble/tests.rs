@@ -107,6 +107,7 @@ fn losses_and_doubts_are_in_the_report() {
     books.end.ring_drops = vec![("wait".to_owned(), 3)];
     books.end.recording_drops = 2;
     books.end.evidence = vec!["I/O error".to_owned()];
+    books.sources = vec![Some("/dev/kmsg".to_owned()), None];
     books.failed = [(0, 3)].into();
     let (report, _) = assemble(&books);
     let expected = [("recording".to_owned(), 2), ("wait".to_owned(), 3)];
@@ -118,6 +119,9 @@ fn losses_and_doubts_are_in_the_report() {
         "sda answered 3 of the target's requests with an error"
     );
     assert_eq!(report.evidence[2], "3 % of the records were lost");
+    let sources = report.evidence_sources;
+    assert_eq!(sources.len(), report.evidence.len());
+    assert_eq!(sources[..3], [Some("/dev/kmsg".to_owned()), None, None]);
 }
 
 #[test]

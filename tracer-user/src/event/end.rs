@@ -33,6 +33,13 @@ pub struct End {
     pub target_exited: bool,
 }
 
+/// Where the lines of evidence of the window come from. Before the end.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sources {
+    /// The file of the kernel's for each line of [`End::evidence`], in the same order. `None`: the tracer found it out itself.
+    pub files: Vec<Option<String>>,
+}
+
 impl End {
     /// Records that a full ring dropped, each kind with its number.
     pub fn dropped(&self) -> impl Iterator<Item = (Loss, u64)> {

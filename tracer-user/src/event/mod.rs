@@ -166,6 +166,8 @@ pub enum Event {
     Wrapping(crate::standing::Wrapping),
     /// A process takes what the target sends through an interface, and sends it on.
     Handed(Handed),
+    /// Where the lines of evidence of the window come from. Before the end.
+    Sources(Sources),
 }
 
 impl Event {
@@ -226,6 +228,7 @@ impl Event {
             | Self::Standing(_)
             | Self::Means(_)
             | Self::Wrapping(_)
+            | Self::Sources(_)
             | Self::OwnLimit(_)
             | Self::RemoteMount(_)
             | Self::Siblings(_)

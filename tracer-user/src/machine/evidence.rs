@@ -93,10 +93,40 @@ const MEANINGS: &[(&str, &str)] = &[
     ),
 ];
 
+/// A line of evidence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Line {
+    pub(crate) text: String,
+    /// The file of the kernel's that has it; `None` if the tracer found it out itself.
+    pub(crate) source: Option<String>,
+}
+
+impl Line {
+    /// From a file of the kernel's.
+    #[must_use]
+    pub(crate) fn of(source: impl Into<String>, text: String) -> Self {
+        Self {
+            text,
+            source: Some(source.into()),
+        }
+    }
+
+    /// What the tracer found out itself.
+    #[must_use]
+    pub(crate) fn own(text: String) -> Self {
+        Self { text, source: None }
+    }
+}
+
+/// The kernel's log.
+const LOG: &str = "/dev/kmsg";
+
 /// Files that the tracer opens as the window begins, and reads as it ends.
 pub(crate) struct Evidence {
     log: Option<File>,
     counters: Option<File>,
+    /// Path of the counters.
+    counted_in: String,
     before: Drops,
 }
 
@@ -111,11 +141,13 @@ impl Evidence {
     /// Opens the kernel's log at its end, and the counters of the network namespace of `pid`. These stay readable when the process is gone.
     #[must_use]
     pub(crate) fn begin(pid: u32) -> Self {
-        let mut counters = File::open(format!("/proc/{pid}/net/netstat")).ok();
+        let counted_in = format!("/proc/{pid}/net/netstat");
+        let mut counters = File::open(&counted_in).ok();
         let before = counters.as_mut().and_then(drops).unwrap_or_default();
         Self {
             log: log_at_its_end(),
             counters,
+            counted_in,
             before,
         }
     }
@@ -128,13 +160,15 @@ impl Evidence {
 
     /// Lines of evidence: dropped connections first, then the log.
     #[must_use]
-    pub(crate) fn end(&mut self) -> Vec<String> {
+    pub(crate) fn end(&mut self) -> Vec<Line> {
         let mut lines = Vec::new();
         if let Some(after) = self.counters.as_mut().and_then(drops) {
-            lines.extend(dropped(self.before, after));
+            let dropped = dropped(self.before, after);
+            lines.extend(dropped.map(|text| Line::of(&self.counted_in, text)));
         }
         if let Some(log) = &mut self.log {
-            lines.extend(telling(|record| log.read(record)));
+            let telling = telling(|record| log.read(record)).into_iter();
+            lines.extend(telling.map(|text| Line::of(LOG, text)));
         }
         lines
     }
@@ -144,7 +178,7 @@ fn log_at_its_end() -> Option<File> {
     let mut log = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NONBLOCK)
-        .open("/dev/kmsg")
+        .open(LOG)
         .ok()?;
     log.seek(SeekFrom::End(0)).ok()?;
     Some(log)

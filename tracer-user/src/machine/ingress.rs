@@ -4,6 +4,7 @@
 use std::{cell::LazyCell, fs, thread::JoinHandle};
 
 use super::{
+    evidence::Line,
     looks,
     proc::{self, BySocket},
 };
@@ -51,7 +52,7 @@ impl Ingress {
 
     /// One line for each interface that received about as much as it can, or had no room for packets.
     #[must_use]
-    pub(crate) fn end(self, now_ns: u64) -> Vec<String> {
+    pub(crate) fn end(self, now_ns: u64) -> Vec<Line> {
         let ns = now_ns.saturating_sub(self.begin_ns);
         let sockets = self.sockets;
         let sockets = LazyCell::new(move || sockets?.join().ok().flatten());
@@ -67,7 +68,8 @@ impl Ingress {
                 let comm = proc::comm(pid)?;
                 Some(format!("; {part} of what it received went to {comm} (pid {pid})"))
             });
-            Some(line + &who.unwrap_or_default())
+            let counters = format!("/sys/class/net/{}/statistics", after.name);
+            Some(Line::of(counters, line + &who.unwrap_or_default()))
         });
         lines.collect()
     }

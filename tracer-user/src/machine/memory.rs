@@ -14,6 +14,9 @@ use super::{
 };
 use crate::standing::Hierarchy;
 
+/// The counters of the machine's memory.
+pub(crate) const VMSTAT: &str = "/proc/vmstat";
+
 /// Processes are looked at for this long after the kernel last took pages back. It works in bursts: a reader fills memory between them.
 const HOT: Duration = Duration::from_secs(10);
 
@@ -58,7 +61,7 @@ impl Memory {
     /// The state now; `target` is the process whose group may count what is read again.
     #[must_use]
     pub(crate) fn look(&mut self, target: Option<u32>) -> Seen {
-        let text = fs::read_to_string("/proc/vmstat").unwrap_or_default();
+        let text = fs::read_to_string(VMSTAT).unwrap_or_default();
         let mut seen = seen(&text);
         if self.is_short(seen.reclaimed, Instant::now()) {
             seen.members = of_machine();

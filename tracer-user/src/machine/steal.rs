@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use super::evidence::Line;
 use crate::{
     event::{CpuTime, Event},
     units::share,
@@ -9,6 +10,9 @@ use crate::{
 
 /// `USER_HZ`, the unit of `/proc/stat`, is 100 on every architecture that has an eBPF JIT.
 const TICK_NS: u64 = 10_000_000;
+
+/// The times of each CPU.
+const TIMES: &str = "/proc/stat";
 
 /// The least part of a CPU's work worth a line: a smaller one explains nothing.
 const TELLING: f64 = 0.05;
@@ -30,15 +34,15 @@ impl Steal {
 
     /// The times since the begin, for each CPU with stolen time. One line of evidence if that is much.
     #[must_use]
-    pub(crate) fn end(&self) -> (Vec<Event>, Option<String>) {
+    pub(crate) fn end(&self) -> (Vec<Event>, Option<Line>) {
         let stolen = since(&self.before, &read());
-        let line = line(&stolen);
+        let line = line(&stolen).map(|text| Line::of(TIMES, text));
         (stolen.into_iter().map(Event::CpuTime).collect(), line)
     }
 }
 
 fn read() -> Vec<CpuTime> {
-    parse(&fs::read_to_string("/proc/stat").unwrap_or_default())
+    parse(&fs::read_to_string(TIMES).unwrap_or_default())
 }
 
 /// `cpuN user nice system idle iowait irq softirq steal …` (proc_stat(5)).

@@ -411,6 +411,8 @@ pub struct Books {
     pub means: Means,
     /// Interfaces that wrap or mark what is sent through them.
     pub wrapping: Vec<Wrapping>,
+    /// Files from which the lines of the end's evidence come, in the same order. Empty in a recording that does not name them.
+    pub sources: Vec<Option<String>>,
     /// Limits that the target itself is under.
     pub own_limits: Vec<OwnLimit>,
     /// Places that are limits of the target's group, or of one above it, which others use too.

@@ -124,6 +124,7 @@ impl Model {
             standings: self.facts.standings,
             means: self.facts.means,
             wrapping: self.facts.wrapping,
+            sources: self.facts.sources,
             own_limits: self.facts.own_limits,
             siblings: self.facts.siblings,
             tracer: self.facts.tracer,

@@ -21,6 +21,7 @@ pub(super) struct Facts {
     pub(super) standings: BTreeMap<ProcessId, Standing>,
     pub(super) means: Means,
     pub(super) wrapping: Vec<Wrapping>,
+    pub(super) sources: Vec<Option<String>>,
     pub(super) own_limits: Vec<OwnLimit>,
     pub(super) siblings: event::Siblings,
     pub(super) interrupted: event::Interrupted,

@@ -98,6 +98,7 @@ pub(super) fn healthy() -> Report {
         healthy: Resource::ALL.to_vec(),
         unknown: Vec::new(),
         evidence: Vec::new(),
+        evidence_sources: Vec::new(),
         requests: Some(Requests {
             count: 8412,
             p50_ns: Some(180_000),

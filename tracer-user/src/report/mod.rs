@@ -37,6 +37,9 @@ pub struct Report {
     pub unknown: Vec<Unknown>,
     /// Other facts that support or qualify the verdict.
     pub evidence: Vec<String>,
+    /// Where each line of the evidence comes from, in the same order: a file of the kernel's. `null`: the trace itself shows it.
+    #[serde(default)]
+    pub evidence_sources: Vec<Option<String>>,
     /// Requests; `null` if none can be seen.
     pub requests: Option<Requests>,
     /// Threads.

@@ -15,6 +15,7 @@ use crate::{
     kernel::Kernel,
     machine::{
         clocks::{now_ns, thread_cpu_time},
+        evidence::Line,
         limits::{self, Member, Seen},
         looks::on_thread,
         memory, priority,
@@ -187,14 +188,14 @@ impl Limits {
 
     /// A line for each limit that stopped its group in the window, and one if memory of the machine was short.
     #[must_use]
-    pub(super) fn evidence(&self) -> Vec<String> {
+    pub(super) fn evidence(&self) -> Vec<Line> {
         let line = |first: &Seen| {
             let limit = first.limit.as_ref()?;
             let (_, last) = self.before.get(&(limit.file.clone(), first.dev))?;
             let held_back = last.held_back.saturating_sub(first.held_back);
             let again = last.read_again.saturating_sub(first.read_again);
             let file = &limit.file;
-            match limit.resource {
+            let text = match limit.resource {
                 _ if held_back == 0 => None,
                 Resource::Cpu => Some(format!(
                     "{file}: its group was throttled for {}",
@@ -204,10 +205,13 @@ impl Limits {
                     "{file}: its group was full {held_back} times, and {again} evicted pages were read again"
                 )),
                 _ => None,
-            }
+            };
+            Some(Line::of(file, text?))
         };
         let lines = self.first.iter().filter_map(line);
-        lines.chain(self.memory.evidence()).collect()
+        let of_memory = self.memory.evidence();
+        let of_memory = of_memory.map(|text| Line::of(memory::VMSTAT, text));
+        lines.chain(of_memory).collect()
     }
 
     /// The limits, each with its last value.

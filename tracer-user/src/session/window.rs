@@ -10,7 +10,7 @@ use crate::{
     kernel::{Detached, Kernel, online_cpus},
     machine::{
         clocks::{Ahead, clock_ns, now_ns},
-        evidence::Evidence,
+        evidence::{Evidence, Line},
         ingress::Ingress,
         looks::Looks,
         proc::{self, UnderWay},
@@ -100,13 +100,15 @@ impl Window {
         self.means.interfaces = interfaces.into_iter().flatten().collect();
         events.extend(wrapping.into_iter().flatten().map(Event::Wrapping));
         let mut evidence = [self.evidence.end(), self.ingress.end(end_ns)].concat();
-        evidence.extend(left.unseen(end_ns - self.begin_ns));
+        evidence.extend(left.unseen(end_ns - self.begin_ns).map(Line::own));
         evidence.extend(stolen_line);
-        evidence.extend(Ahead::now().since(self.clocks));
-        evidence.extend(pause_line(left.pause));
-        evidence.extend(cpus_line(self.cpus, online_cpus()));
-        evidence.extend(unread_line(&unread));
+        evidence.extend(Ahead::now().since(self.clocks).into_iter().map(Line::own));
+        evidence.extend(pause_line(left.pause).map(Line::own));
+        evidence.extend(cpus_line(self.cpus, online_cpus()).map(Line::own));
+        evidence.extend(unread_line(&unread).map(Line::own));
         evidence.extend(limits.evidence());
+        let (evidence, sources) = apart(evidence);
+        events.push(Event::Sources(sources));
         events.extend(limits.current().iter().cloned().map(Event::OwnLimit));
         events.push(Event::Means(Box::new(self.means)));
         let losses = left.losses()?;
@@ -146,6 +148,11 @@ fn cpus_line(before: u32, after: u32) -> Option<String> {
             "{before} CPUs were online as the trace began, and {after} as it ended: what ran on the sibling of one that came is not seen"
         )
     })
+/// The texts, and where they come from.
+fn apart(lines: Vec<Line>) -> (Vec<String>, event::Sources) {
+    let lines = lines.into_iter().map(|line| (line.text, line.source));
+    let (texts, files) = lines.unzip();
+    (texts, event::Sources { files })
 }
 
 /// A line for the processes of which the standing could not be read.
@@ -192,5 +199,15 @@ mod tests {
              remedies do not know its priority, limits and options"
         );
         assert!(line(&[7, 8, 9]).starts_with("process 7 and 2 more could not be read in time"));
+    }
+    #[test]
+    fn each_line_keeps_its_place_and_its_source() {
+        let lines = vec![
+            Line::of("/proc/stat", "stolen".to_owned()),
+            Line::own("not seen".to_owned()),
+        ];
+        let (texts, sources) = apart(lines);
+        assert_eq!(texts, ["stolen", "not seen"]);
+        assert_eq!(sources.files, [Some("/proc/stat".to_owned()), None]);
     }
 }

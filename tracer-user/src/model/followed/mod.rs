@@ -244,6 +244,7 @@ impl Followed {
             | Event::Standing(_)
             | Event::Means(_)
             | Event::Wrapping(_)
+            | Event::Sources(_)
             | Event::OwnLimit(_)
             | Event::RemoteMount(_)
             | Event::OpenSocket(_)
