@@ -376,6 +376,12 @@ offsets! {
     mutex_owner: ("mutex", "owner");
     /// Owner of a read-write semaphore, with flags in the low bits (5.3 and later).
     rwsem_owner: ("rw_semaphore", "owner");
+    /// How far a file system is frozen, 0 if it is not.
+    sb_frozen: ("super_block", "s_writers.frozen");
+    /// The semaphores for which its writers wait while it is frozen, one for each kind of writer.
+    sb_writers: ("super_block", "s_writers.rw_sem");
+    /// The member behind them.
+    sb_writers_end: ("super_block", "s_fs_info");
     /// Function that a kworker ran before (5.1 and later).
     worker_last_function: ("worker", "last_func");
 }

@@ -47,5 +47,7 @@ pub const LOCK_GRANTED: u32 = 2;
 
 /// It goes to sleep for a mutex or a read-write semaphore of the kernel.
 pub const LOCK_KERNEL: u32 = 3;
+/// It goes to sleep until a file system is thawed. The owner is who froze it, and may have ended.
+pub const LOCK_FROZEN: u32 = 4;
 
 plain!(LockTried = 48, LockReleased = 32);

@@ -1,15 +1,18 @@
-//! Locks on files (`flock`, `fcntl`, leases) and of the kernel: for whom a target thread sleeps, and who has what it is refused.
+//! Locks on files (`flock`, `fcntl`, leases) and of the kernel: for whom a target thread sleeps, and who has what it is refused. Who
+//! freezes a file system locks out its writers.
 //!
 //! All of it is read by a helper: the arguments may be null, and the lock in the way was another's until a moment ago.
 
 use aya_ebpf::{
-    macros::{btf_tracepoint, map},
-    maps::LruHashMap,
-    programs::BtfTracePointContext,
+    macros::{btf_tracepoint, fentry, map},
+    maps::{HashMap, LruHashMap},
+    programs::{BtfTracePointContext, FEntryContext},
 };
 use tracer_common::{
     Kind,
-    lock::{LOCK_GRANTED, LOCK_KERNEL, LOCK_REFUSED, LOCK_WAITS, LockReleased, LockTried},
+    lock::{
+        LOCK_FROZEN, LOCK_GRANTED, LOCK_KERNEL, LOCK_REFUSED, LOCK_WAITS, LockReleased, LockTried,
+    },
 };
 
 use super::sched;
@@ -100,10 +103,64 @@ fn emit_tried(inode: u64, (pid, tid): (u32, u32), (outcome, owner_pid): (u32, u3
     });
 }
 
-/// Flags of `contention_begin` (`include/trace/events/lock.h`): reader or writer of a semaphore, and a mutex. A thread that still spins
-/// has another flag besides.
+/// Who froze a file system.
+#[derive(Clone, Copy)]
+struct Freezer {
+    pid: u32,
+    tid: u32,
+}
+
+/// Who froze each file system that is frozen, by the address of its `struct super_block`.
+#[map]
+static FROZEN: HashMap<u64, Freezer> = HashMap::with_max_entries(64, 0);
+
+/// `SB_FREEZE_LEVELS` of `include/linux/fs.h`.
+const LEVELS: u32 = 3;
+
+/// `int freeze_super(struct super_block *sb, …)`, 5.10 to 7.2: `fsfreeze`, a snapshot, a suspended device. One that is frozen already stays
+/// the first one's.
+#[fentry(function = "freeze_super")]
+fn freeze_super(ctx: FEntryContext) -> i32 {
+    let sb = number(ctx.arg(0));
+    // An `int` before 6.6.
+    if untyped(sb as *const u8, config!(offsets.sb_frozen), 1_u16) != 0 {
+        return 0;
+    }
+    let (pid, tid) = current();
+    let _ = FROZEN.insert(sb, Freezer { pid, tid }, 0);
+    0
+}
+
+/// `int thaw_super(struct super_block *sb, …)`, likewise.
+#[fentry(function = "thaw_super")]
+fn thaw_super(ctx: FEntryContext) -> i32 {
+    let sb = number(ctx.arg(0));
+    let _ = FROZEN.remove(sb);
+    0
+}
+
+/// Who froze the file system whose writers wait for this semaphore. `None` if it is another one, or was frozen before the trace.
+#[inline(always)]
+fn freezer(semaphore: u64) -> Option<Freezer> {
+    let first = config!(offsets.sb_writers);
+    let each = config!(offsets.sb_writers_end).wrapping_sub(first) / LEVELS;
+    let mut level = 0;
+    while level < LEVELS {
+        let sb = semaphore.wrapping_sub(u64::from(first + level * each));
+        if let Some(freezer) = FROZEN.get_ptr(sb) {
+            // SAFETY: a map value; it is written once, before writers wait.
+            return Some(unsafe { *freezer });
+        }
+        level += 1;
+    }
+    None
+}
+
+/// Flags of `contention_begin` (`include/trace/events/lock.h`): reader or writer of a semaphore, a semaphore of which each CPU counts its
+/// own readers, and a mutex. A thread that still spins has another flag besides.
 const READ: u32 = 2;
 const WRITE: u32 = 4;
+const PER_CPU_READ: u32 = 16 | READ;
 const MUTEX: u32 = 32;
 /// Bits of the owner's word that are no address, and the one of a semaphore that readers own.
 const FLAGS: u64 = 7;
@@ -113,7 +170,7 @@ const READERS: u64 = 1;
 #[btf_tracepoint(function = "contention_begin")]
 fn contention_begin(ctx: BtfTracePointContext) -> i32 {
     let flags = ctx.arg::<u64>(1) as u32;
-    if flags != MUTEX && flags != READ && flags != WRITE {
+    if flags != MUTEX && flags != READ && flags != WRITE && flags != PER_CPU_READ {
         return 0;
     }
     let (pid, tid) = current();
@@ -121,6 +178,13 @@ fn contention_begin(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     let lock = ctx.arg::<u64>(0) as *const u8;
+    if flags == PER_CPU_READ {
+        // Such a semaphore knows no owner.
+        if let Some(freezer) = freezer(number(lock as u64)) {
+            emit_contends((pid, tid), (freezer.pid, freezer.tid), LOCK_FROZEN);
+        }
+        return 0;
+    }
     let word: u64 = if flags == MUTEX {
         untyped(lock, config!(offsets.mutex_owner), 0)
     } else {
@@ -136,6 +200,14 @@ fn contention_begin(ctx: BtfTracePointContext) -> i32 {
     }
     let owner_pid = untyped(owner, config!(offsets.task_pid), 0);
     let owner_tid = untyped(owner, config!(offsets.task_tid), 0);
+    emit_contends((pid, tid), (owner_pid, owner_tid), LOCK_KERNEL);
+    sched::contends(tid);
+    0
+}
+
+/// Emits that a target thread goes to sleep for a lock of the kernel.
+#[inline(always)]
+fn emit_contends((pid, tid): (u32, u32), (owner_pid, owner_tid): (u32, u32), outcome: u32) {
     emit::event::<LockTried>(Kind::LockTried, now(), |record| {
         // SAFETY: a reservation of this size.
         let record = unsafe { &mut *record };
@@ -144,11 +216,9 @@ fn contention_begin(ctx: BtfTracePointContext) -> i32 {
         record.tid = tid;
         record.owner_pid = owner_pid;
         record.owner_tid = owner_tid;
-        record.outcome = LOCK_KERNEL;
+        record.outcome = outcome;
         record.reserved = 0;
     });
-    sched::contends(tid);
-    0
 }
 
 /// `current` wakes a thread that slept for a lock of the kernel.

@@ -38,6 +38,8 @@ pub enum LockOutcome {
     Granted,
     /// It goes to sleep for a mutex or a read-write semaphore of the kernel.
     Kernel,
+    /// It goes to sleep until a file system is thawed. The owner is who froze it, and may have ended.
+    Frozen,
 }
 
 /// A thread tried to get a lock. See [`tracer_common::lock::LockTried`].

@@ -1,8 +1,10 @@
 //! Locks of the kernel and on files; kernel side: `tracer-ebpf/src/probes/lock.rs`.
 
-use tracer_common::lock::{LOCK_KERNEL, LOCK_REFUSED, LOCK_WAITS, LockReleased, LockTried};
+use tracer_common::lock::{
+    LOCK_FROZEN, LOCK_KERNEL, LOCK_REFUSED, LOCK_WAITS, LockReleased, LockTried,
+};
 
-use super::table::{Probe, optional};
+use super::table::{Probe, at_entry, optional};
 use crate::event::{self, LockOutcome};
 
 /// Without these a lock in the way cannot be read.
@@ -42,9 +44,26 @@ pub(super) const PROBES: &[Probe] = &[
     ),
     optional(
         "contention_begin",
-        &["mutex_owner", "rwsem_owner", "task_pid", "task_tid"],
+        &[
+            "mutex_owner",
+            "rwsem_owner",
+            "sb_writers",
+            "sb_writers_end",
+            "task_pid",
+            "task_tid",
+        ],
         "waits for locks of the kernel are charged to the process that ended them",
         None,
+    ),
+    at_entry(
+        "freeze_super",
+        &["sb_frozen"],
+        "who froze the file system to which the target writes is unknown",
+    ),
+    at_entry(
+        "thaw_super",
+        &[],
+        "once 64 file systems were frozen, who freezes another one is unknown",
     ),
 ];
 
@@ -60,6 +79,7 @@ pub(super) fn tried(r: &LockTried) -> event::LockTried {
             LOCK_WAITS => LockOutcome::Waits,
             LOCK_REFUSED => LockOutcome::Refused,
             LOCK_KERNEL => LockOutcome::Kernel,
+            LOCK_FROZEN => LockOutcome::Frozen,
             _ => LockOutcome::Granted,
         },
     }

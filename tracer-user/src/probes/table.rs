@@ -70,6 +70,21 @@ pub(super) const fn optional(
     }
 }
 
+/// An optional probe at the entry of the kernel function of the same name.
+pub(super) const fn at_entry(
+    name: &'static str,
+    facts: &'static [&'static str],
+    cost: &'static str,
+) -> Probe {
+    Probe {
+        name,
+        hook: Hook::Entry(name),
+        need: Need::Optional { cost, blinds: None },
+        facts,
+        instead_of: None,
+    }
+}
+
 /// An optional probe on a tracepoint that may be in a module.
 pub(super) const fn in_module(
     module: &'static str,

@@ -131,7 +131,9 @@ impl Locks {
                     self.seeds.extend(seed);
                 }
                 Event::Wait(wait) if !self.seeds.is_empty() => _ = self.seeds.remove(&wait.tid),
-                Event::LockTried(tried) if tried.outcome != LockOutcome::Granted => {
+                Event::LockTried(tried)
+                    if tried.outcome != LockOutcome::Granted && tried.inode != 0 =>
+                {
                     self.want((tried.pid, tried.inode));
                 }
                 Event::Process(process) if process.target => _ = self.known.insert(process.pid),

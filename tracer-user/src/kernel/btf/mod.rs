@@ -85,8 +85,8 @@ pub(crate) struct Btf {
     structures: Vec<(u64, u32)>,
     /// `btf_trace_*` typedefs by the name of their tracepoint.
     tracepoints: HashMap<String, u32>,
-    /// Functions by name: only TCP's and those that send datagrams, because no other family hooks functions. Also the one that
-    /// stands for the iterator over tasks.
+    /// Functions by name: only TCP's, those that send datagrams, and those that freeze file systems, because nothing else hooks
+    /// functions. Also the one that stands for the iterator over tasks.
     functions: HashMap<String, u32>,
     /// The section of per-CPU variables.
     per_cpu: Option<Type>,
@@ -112,10 +112,8 @@ fn is_hooked(text: &[u8]) -> bool {
         let rest = text.strip_prefix(name.as_bytes());
         rest.is_some_and(|rest| rest.first() == Some(&0))
     };
-    text.starts_with(b"tcp_")
-        || [parents::FUNCTION, "udp_sendmsg", "udpv6_sendmsg"]
-            .into_iter()
-            .any(is)
+    let others = ["udp_sendmsg", "udpv6_sendmsg", "freeze_super", "thaw_super"];
+    text.starts_with(b"tcp_") || is(parents::FUNCTION) || others.into_iter().any(is)
 }
 
 impl Btf {

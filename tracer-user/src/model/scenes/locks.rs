@@ -6,6 +6,7 @@ use crate::event::{LockFile, LockOutcome, LockOwner, LockReleased, LockSeen, Loc
 const FLOCK: u64 = 10;
 const FUTEX: u64 = 11;
 const NAP: u64 = 12;
+const FROZEN: u64 = 14;
 
 fn stacks() -> [Event; 3] {
     let flock = ["schedule", "locks_lock_inode_wait", "__do_sys_flock"];
@@ -415,4 +416,53 @@ fn the_owner_of_a_lock_waits_for_what_its_child_waits_for() {
         Some(holder(&books, RSYNC)),
     );
     assert_eq!(waits, [expected]);
+}
+
+/// The server writes to a file system from 100 ms on. TAR froze it, and ended before.
+fn frozen(sleep: Wait) -> Books {
+    let frames = [
+        "schedule",
+        "percpu_rwsem_wait",
+        "__percpu_down_read",
+        "vfs_write",
+    ];
+    let ended = Event::Exit(event::Exit {
+        ns: at(50),
+        pid: TAR,
+    });
+    let waits = [
+        stack(FROZEN, &frames),
+        ended,
+        tried(99, TAR, LockOutcome::Frozen),
+        Event::Wait(Wait { state: 2, ..sleep }),
+    ];
+    books_of(running(SERVER).into_iter().chain(waits), 9_000)
+}
+
+#[test]
+fn who_writes_to_a_frozen_file_system_waits_for_who_froze_it_also_to_the_end() {
+    let open = asleep(SERVER, 100, 9_000, 0, FROZEN);
+    let books = frozen(Wait {
+        flags: open.flags | WAIT_OPEN,
+        ..open
+    });
+    assert_eq!(locked(&books, holder(&books, TAR)), 8_900);
+    let charges = books.bins.iter().flat_map(|bin| &bin.charges);
+    let mut locks = charges.filter(|charge| charge.resource == Resource::Lock);
+    assert!(locks.all(|charge| {
+        let place = charge.place.map(|place| books.places[place].as_str());
+        place == Some("a frozen file system")
+    }));
+}
+
+#[test]
+fn who_thaws_a_file_system_has_not_held_it() {
+    let books = frozen(Wait {
+        waker_pid: RSYNC,
+        waker_tid: RSYNC,
+        flags: WAIT_TASK_WAKER,
+        ..asleep(SERVER, 100, 8_100, 0, FROZEN)
+    });
+    assert_eq!(locked(&books, holder(&books, TAR)), 8_000);
+    assert_eq!(locked(&books, holder(&books, RSYNC)), 0);
 }

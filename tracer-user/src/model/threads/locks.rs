@@ -26,6 +26,8 @@ const MOST_SIGHTS: usize = 1 << 12;
 
 /// Files for which threads waited of which the path is kept.
 const MOST_FILES: usize = 4096;
+/// Place of the waits for one that is frozen.
+const FROZEN: &str = "a frozen file system";
 /// Threads of which it is counted how long others waited for their locks. Of more, those with the longer half stay.
 const MOST_OWNERS: usize = 4096;
 
@@ -47,6 +49,8 @@ pub(crate) struct Sight {
     place: Option<PlaceId>,
     /// The locked file, if its inode is known; else 0.
     inode: u64,
+    /// Is it a file system that is frozen? Then it has the same owner throughout a sleep, whoever thaws it.
+    is_frozen: bool,
     owners: Vec<Owner>,
 }
 
@@ -140,6 +144,7 @@ impl Threads {
             },
             place,
             inode: 0,
+            is_frozen: false,
             owners,
         });
         if let [.., before, last] = &mut thread.locks[..]
@@ -155,36 +160,29 @@ impl Threads {
         let Some(thread) = self.living.get_mut(&tried.tid) else {
             return;
         };
-        // A lock of an open file may outlive the process that made it.
-        let owner = names.processes.living(tried.owner_pid);
-        let owner = owner.map(|_| match names.holder(tried.owner_pid) {
-            Holder::Own => Holder::OwnLock,
-            holder => holder,
-        });
-        let owner = owner.map(|holder| Owner {
-            holder,
-            own_tid: (holder == Holder::OwnLock && tried.owner_tid != 0).then_some(tried.owner_tid),
-        });
+        let is_frozen = tried.outcome == LockOutcome::Frozen;
+        let owner = owner(names, tried);
         let sight = Sight {
             first_ns: tried.ns,
             last_ns: tried.ns,
             lock: match tried.outcome {
-                LockOutcome::Kernel => Lock::Kernel,
+                LockOutcome::Kernel | LockOutcome::Frozen => Lock::Kernel,
                 _ => Lock::File,
             },
-            place: None,
+            place: is_frozen.then(|| names.place(FROZEN)),
             inode: tried.inode,
+            is_frozen,
             owners: owner.into_iter().collect(),
         };
         match tried.outcome {
             LockOutcome::Granted => thread.refused = None,
             LockOutcome::Refused => thread.refused = Some(sight),
-            LockOutcome::Waits | LockOutcome::Kernel
+            LockOutcome::Waits | LockOutcome::Kernel | LockOutcome::Frozen
                 if tried.ns > thread.known_ns() && thread.locks.len() < MOST_SIGHTS =>
             {
                 thread.locks.push(sight);
             }
-            LockOutcome::Waits | LockOutcome::Kernel => {}
+            LockOutcome::Waits | LockOutcome::Kernel | LockOutcome::Frozen => {}
         }
     }
 
@@ -241,7 +239,9 @@ impl Threads {
             sight.last_ns = sight.last_ns.max(begin);
         }
         let last = sights.last_mut()?;
-        if let Some((holder, waker_tid)) = waker.filter(|_| last.lock != Lock::File) {
+        if last.is_frozen {
+            (last.first_ns, last.last_ns) = (begin, end);
+        } else if let Some((holder, waker_tid)) = waker.filter(|_| last.lock != Lock::File) {
             let own_tid = (holder == Holder::OwnLock).then_some(waker_tid);
             match last.owners.iter().any(|owner| owner.holder == holder) {
                 true => last.last_ns = end,
@@ -397,6 +397,27 @@ impl Threads {
     pub(super) fn is_left_open(&self, tid: u32) -> bool {
         self.open_locks.iter().any(|wait| wait.tid == tid)
     }
+}
+
+/// The owner of a lock that a thread tried to get, if it is there. Who froze a file system need not be: it stays frozen when `fsfreeze` has
+/// ended, and whoever started that has it.
+fn owner(names: &mut Names, tried: &event::LockTried) -> Option<Owner> {
+    let holder = match tried.outcome {
+        LockOutcome::Frozen => {
+            let froze = names.holder(tried.owner_pid);
+            names.who_had_it_done(froze)
+        }
+        // A lock of an open file may outlive the process that made it.
+        _ => {
+            names.processes.living(tried.owner_pid)?;
+            names.holder(tried.owner_pid)
+        }
+    };
+    let is_own = holder == Holder::Own;
+    Some(Owner {
+        holder: if is_own { Holder::OwnLock } else { holder },
+        own_tid: (is_own && tried.owner_tid != 0).then_some(tried.owner_tid),
+    })
 }
 
 /// What a thread waits for while another one waits for it, piece by piece; `None` while it runs, or waits for what is not known.
