@@ -49,10 +49,10 @@ pub(crate) fn unshaped(near: Ipv4Addr, far: Ipv4Addr, queues: usize) -> Result<L
     lay_unshaped("tdemo", "link0", namespace()?, (near, far), queues)
 }
 
-/// The same with one queue, into a namespace that is there already. `number` tells the links of a scene apart.
-pub(crate) fn unshaped_into(netns: &str, number: u16) -> Result<Link> {
+/// The same into a namespace that is there already. `number` tells the links of a scene apart.
+pub(crate) fn unshaped_into(netns: &str, number: u16, queues: usize) -> Result<Link> {
     let (here, there) = (format!("tdl{number}"), format!("link{number}"));
-    lay_unshaped(&here, &there, netns.to_owned(), addresses()?, 1)
+    lay_unshaped(&here, &there, netns.to_owned(), addresses()?, queues)
 }
 
 /// One more shaped link into the namespace to which the first one leads.

@@ -193,6 +193,18 @@ pub(crate) const ALL: &[Scenario] = &[
         quick: false,
         make: |stage| apart(stage, through(Queue::Drr)),
     },
+    Scenario {
+        name: "guest-mqprio",
+        about: "server and backup send through one transmit queue of two (mqprio) of a full link",
+        quick: false,
+        make: |stage| shared(stage, through(Queue::Mqprio)),
+    },
+    Scenario {
+        name: "guest-mqprio-apart",
+        about: "the same, but the backup fills another such link",
+        quick: false,
+        make: |stage| apart(stage, through(Queue::Mqprio)),
+    },
 ];
 
 /// What packets go through.
@@ -232,6 +244,8 @@ enum Queue {
     Prio,
     /// Classes that take turns, below a token bucket.
     Drr,
+    /// Two transmit queues, of which the priority chooses one, each with a token bucket.
+    Mqprio,
 }
 
 /// It holds 130 ms.
@@ -290,6 +304,21 @@ impl Queue {
                     "parent 2: protocol all prio 9 matchall flowid 2:1",
                 ),
             ],
+            // What has no priority is in the first.
+            Self::Mqprio => &[
+                (
+                    "qdisc",
+                    "root handle 77: mqprio num_tc 2 map 0 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 queues 1@0 1@1 hw 0",
+                ),
+                (
+                    "qdisc",
+                    "parent 77:1 tbf rate 8mbit burst 16kb limit 128kb",
+                ),
+                (
+                    "qdisc",
+                    "parent 77:2 tbf rate 8mbit burst 16kb limit 128kb",
+                ),
+            ],
         }
     }
 
@@ -297,10 +326,18 @@ impl Queue {
     /// late, and what is not sent by then is lost to a shaper.
     fn full(self) -> f64 {
         let bits = match self {
-            Self::Tbf | Self::FqCodel | Self::Cake | Self::Prio | Self::Drr => 8e6,
+            Self::Tbf | Self::FqCodel | Self::Cake | Self::Prio | Self::Drr | Self::Mqprio => 8e6,
             Self::Hfsc | Self::Htb => 4e6,
         };
         0.7 * bits / 8.0
+    }
+
+    /// Transmit queues of the device that it needs.
+    fn transmit_queues(self) -> usize {
+        match self {
+            Self::Mqprio => 2,
+            _ => 1,
+        }
     }
 
     /// Gives a device this queue.
@@ -312,7 +349,7 @@ impl Queue {
         }
         match self {
             // They divide long packets themselves.
-            Self::Tbf | Self::Cake => Ok(()),
+            Self::Tbf | Self::Cake | Self::Mqprio => Ok(()),
             Self::FqCodel | Self::Hfsc | Self::Htb | Self::Prio | Self::Drr => {
                 link::packets_of_the_wire(device)
             }
@@ -327,7 +364,7 @@ const IN_A_GUEST: &str =
 /// A link of this shape, the first or second of the scene.
 fn laid(stage: &Stage, shape: Shape, netns: &str, number: u16) -> Result<Link> {
     let lay = || -> Result<Link> {
-        let link = link::unshaped_into(netns, number)?;
+        let link = link::unshaped_into(netns, number, shape.queue.transmit_queues())?;
         shape.queue.put_on(&link.device)?;
         match shape.upper {
             Some(kind) => upper::put_on(&link, kind, number, &stage.room.dir),
@@ -418,7 +455,7 @@ fn lower_band(stage: &Stage) -> Result<Scene> {
 fn shaped_vlan(stage: &Stage) -> Result<(Link, Link)> {
     const NUMBER: u16 = 1;
     let lay = || -> Result<(Link, Link)> {
-        let below = link::unshaped_into(&link::namespace()?, NUMBER)?;
+        let below = link::unshaped_into(&link::namespace()?, NUMBER, 1)?;
         tc(&["qdisc", "add", "dev", &below.device, "root", "pfifo_fast"])?;
         let mut vlan = upper::put_on(&below, Upper::Vlan, NUMBER, &stage.room.dir)?;
         vlan.device = upper::name(NUMBER);

@@ -6,8 +6,12 @@ use std::{
 };
 
 use anyhow::Result;
+use tracer_tests::slow_disk::SPEED;
 
-use super::cpu::{SERVED, SERVED_BYTES};
+use super::{
+    asynchronous::slowly_written,
+    cpu::{SERVED, SERVED_BYTES},
+};
 use crate::lab::{
     meter::{Meter, Who},
     scenario::{Scenario, Scene, Stage},
@@ -115,6 +119,18 @@ pub(crate) const ALL: &[Scenario] = &[
         make: |stage| taken_briefly(stage, "lease"),
     },
     Scenario {
+        name: "lock-directory-held",
+        about: "each request looks for a new name in a directory, in which a job renames a file, and waits for a slow disk each time",
+        quick: false,
+        make: |stage| renamed(stage, true),
+    },
+    Scenario {
+        name: "lock-directory-apart",
+        about: "the same, but the job renames its file in another directory of that disk",
+        quick: false,
+        make: |stage| renamed(stage, false),
+    },
+    Scenario {
         name: "lock-file-own",
         about: "the server's own threads wait for each other's lock on a file; a backup is busy elsewhere",
         quick: false,
@@ -208,6 +224,38 @@ fn taken_briefly(stage: &Stage, kind: &str) -> Result<Scene> {
         .innocent("holder", elsewhere(stage, holder))
         .at_least(Meter::OnCpu(Who::Backup(0)), BUSY)
         .unharmed())
+}
+
+/// Renames a file again and again. Each change of such a directory (`chattr +D`) is on the disk before the kernel lets its lock go.
+const RENAMES: &str = r#"
+import os, subprocess, sys
+
+directory = sys.argv[1]
+subprocess.run(["chattr", "+D", directory], check=True)
+here, there = (os.path.join(directory, name) for name in ("here", "there"))
+open(here, "w").close()
+while True:
+    os.rename(here, there)
+    os.rename(there, here)
+"#;
+
+/// The server only reads: it waits for no disk itself.
+fn renamed(stage: &Stage, in_its_directory: bool) -> Result<Scene> {
+    let [disk, _below] = slowly_written(stage, "disk", 256 << 20, SPEED)?;
+    let [its, other] = ["its", "other"].map(|name| disk.point.join(name));
+    for dir in [&its, &other] {
+        fs::create_dir(dir)?;
+    }
+    let dir = if in_its_directory { &its } else { &other };
+    let job = stage.room.program(["python3", "-c", RENAMES]);
+    let job = elsewhere(stage, job.with([dir.as_path()]));
+    let busy = Meter::DiskBusy(disk.name().to_owned());
+    let scene = serving(stage, &its, "lookup", 0)?.at_least(busy, 0.05);
+    let scene = match in_its_directory {
+        true => scene.guilty("job", job).holds("lock", None),
+        false => scene.innocent("job", job).unharmed(),
+    };
+    Ok(scene.with_disk(disk))
 }
 
 fn own(stage: &Stage, work: &str) -> Result<Scene> {

@@ -16,13 +16,13 @@ import threading
 import time
 import zlib
 
-WORKS = ["plain", "gzip", "lock", "interpret", "poll", "flock", "try", "mutex", "pi", "semaphore", "sqlite", "lease", "log", "sync", "map", "anon"]
+WORKS = ["plain", "gzip", "lock", "interpret", "poll", "flock", "try", "mutex", "pi", "semaphore", "sqlite", "lease", "lookup", "log", "sync", "map", "anon"]
 parser = argparse.ArgumentParser()
 parser.add_argument("form", choices=["threads", "processes", "loop", "ports", "handed"])
 parser.add_argument("address")
 parser.add_argument("root")
 parser.add_argument("--work", choices=WORKS, default="plain")
-parser.add_argument("--lock", help="a file that each request locks: by flock, by flock again and again, in memory, or as a database; or opens (`lease`)")
+parser.add_argument("--lock", help="a file that each request locks: by flock, by flock again and again, in memory, or as a database; or opens (`lease`); or beside which it looks for another one (`lookup`)")
 parser.add_argument("--close", action="store_true", help="a connection for each request")
 parser.add_argument("--log", help="directory of the files that the work `log` and `sync` writes")
 parser.add_argument("--file", help="the file of which the work `map` needs pages")
@@ -180,6 +180,9 @@ def answer(path):
         write_row()
     elif args.work == "lease":
         open(args.lock, "r+b").close()
+    elif args.work == "lookup":
+        # A name that nobody has asked for yet: only the file system knows that there is no such file.
+        os.path.exists(f"{args.lock}-{os.getpid()}-{next(COUNT)}")
     elif args.work == "interpret":
         # The interpreter's own lock: one thread computes, the others wait.
         return str(sum(byte * 31 % 7 for byte in body)).encode()
