@@ -10,7 +10,8 @@ use crate::lab::{
     scenario::{Scenario, Scene, Stage},
 };
 use crate::world::{
-    link, nginx, python, ssh,
+    link::{self, Link},
+    nginx, python, ssh,
     upper::{self, Upper},
     web::{self, Protocol},
 };
@@ -69,27 +70,43 @@ pub(crate) const ALL: &[Scenario] = &[
         name: "links-tun",
         about: "the server sends into a tunnel of a process (tun), whose link a backup fills",
         quick: false,
-        make: |stage| tunnelled(stage, (Upper::Tun, "tun"), true),
+        make: |stage| tunnelled(stage, &[TUN], true),
     },
     Scenario {
         name: "links-tun-apart",
         about: "the same, but the backup fills another link",
         quick: false,
-        make: |stage| tunnelled(stage, (Upper::Tun, "tun"), false),
+        make: |stage| tunnelled(stage, &[TUN], false),
     },
     Scenario {
         name: "links-tap",
         about: "the server sends into a tunnel of a process that takes frames (tap), whose link a backup fills",
         quick: false,
-        make: |stage| tunnelled(stage, (Upper::Tap, "tap"), true),
+        make: |stage| tunnelled(stage, &[TAP], true),
     },
     Scenario {
         name: "links-tap-apart",
         about: "the same, but the backup fills another link",
         quick: false,
-        make: |stage| tunnelled(stage, (Upper::Tap, "tap"), false),
+        make: |stage| tunnelled(stage, &[TAP], false),
+    },
+    Scenario {
+        name: "links-tun-twice",
+        about: "the server sends into a tunnel of a process within that of another one, whose link a backup fills",
+        quick: false,
+        make: |stage| tunnelled(stage, &[TUN, TUN], true),
+    },
+    Scenario {
+        name: "links-tun-twice-apart",
+        about: "the same, but the backup fills another link",
+        quick: false,
+        make: |stage| tunnelled(stage, &[TUN, TUN], false),
     },
 ];
+
+/// Tunnels that a process keeps up at each end, and the mode of their interfaces.
+const TUN: (Upper, &str) = (Upper::Tun, "tun");
+const TAP: (Upper, &str) = (Upper::Tap, "tap");
 
 fn ipv6(stage: &Stage) -> Result<Scene> {
     let (near, far) = link::addresses()?;
@@ -116,22 +133,26 @@ fn bridge(stage: &Stage) -> Result<Scene> {
         .at_least(Meter::Sent(net.link.device), FULL))
 }
 
-/// A server with its client at the other end of a tunnel, and a backup beside it that fills the tunnel's link, or another one.
-fn tunnelled(
-    stage: &Stage,
-    (kind, mode): (Upper, &str),
-    on_its_link: bool,
-) -> Result<Scene> {
-    const NUMBER: u16 = 1;
+/// A server with its client at the other end of a tunnel, and a backup beside it that fills the tunnel's link, or another one. Of several
+/// tunnels each is within the one before.
+fn tunnelled(stage: &Stage, tunnels: &[(Upper, &str)], on_its_link: bool) -> Result<Scene> {
     const PORT: u16 = 1194;
     let elsewhere = || stage.elsewhere.clone();
     let (near, far) = link::addresses()?;
     let below = link::link(near, far)?;
-    let tunnel = upper::put_on(&below, kind, NUMBER, &stage.room.dir)?;
-    let ends = [below.near, below.far].map(|end| SocketAddr::from((end, PORT)));
-    let name = upper::name(NUMBER);
-    let here = python::tunnel(&stage.room, (&name, mode), ends[0], ends[1])?;
-    let there = python::tunnel(&stage.room, (&name, mode), ends[1], ends[0])?;
+    let (mut tunnel, mut kept_up) = (None, Vec::new());
+    for (number, (kind, mode)) in (1_u16..).zip(tunnels) {
+        let around: &Link = tunnel.as_ref().unwrap_or(&below);
+        let within = upper::put_on(around, *kind, number, &stage.room.dir)?;
+        let [here, there] = [around.near, around.far].map(|end| SocketAddr::from((end, PORT)));
+        let interface = upper::name(number);
+        let at = |own, other| python::tunnel(&stage.room, (&interface, mode), own, other);
+        kept_up.push(at(here, there)?.on_cpus(elsewhere()));
+        let far = at(there, here)?.on_cpus(elsewhere());
+        kept_up.push(far.in_netns(&below.netns));
+        tunnel = Some(within);
+    }
+    let tunnel = tunnel.as_ref().unwrap_or(&below);
     let filled = match on_its_link {
         true => None,
         false => Some(link::another(&below)?),
@@ -139,9 +160,9 @@ fn tunnelled(
     let filled = filled.as_ref().unwrap_or(&below);
     let to = SocketAddr::from((filled.far, SINK_PORT));
     let backup = sender(stage, "backed-up", to, 4)?.on_cpus(elsewhere());
-    let scene = served_over(stage, &tunnel, tunnel.near.into(), false)?
-        .with(here.on_cpus(elsewhere()))
-        .with(there.on_cpus(elsewhere()).in_netns(&below.netns))
+    let scene = served_over(stage, tunnel, tunnel.near.into(), false)?;
+    let scene = kept_up.into_iter().fold(scene, Scene::with);
+    let scene = scene
         .with(sink(stage, to).in_netns(&below.netns))
         .at_least(Meter::Sent(filled.device.clone()), FULL);
     Ok(match on_its_link {
