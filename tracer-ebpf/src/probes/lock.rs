@@ -3,6 +3,8 @@
 //!
 //! All of it is read by a helper: the arguments may be null, and the lock in the way was another's until a moment ago.
 
+use core::ptr::null;
+
 use aya_ebpf::{
     macros::{btf_tracepoint, fentry, map},
     maps::{HashMap, LruHashMap},
@@ -139,21 +141,22 @@ fn thaw_super(ctx: FEntryContext) -> i32 {
     0
 }
 
-/// Who froze the file system whose writers wait for this semaphore. `None` if it is another one, or was frozen before the trace.
+/// Who froze the file system whose writers wait for this semaphore; null if it is another one, or was frozen before the trace.
+///
+/// Not an `Option`, as for [`untyped`].
 #[inline(always)]
-fn freezer(semaphore: u64) -> Option<Freezer> {
+fn freezer(semaphore: u64) -> *const Freezer {
     let first = config!(offsets.sb_writers);
     let each = config!(offsets.sb_writers_end).wrapping_sub(first) / LEVELS;
     let mut level = 0;
     while level < LEVELS {
         let sb = semaphore.wrapping_sub(u64::from(first + level * each));
         if let Some(freezer) = FROZEN.get_ptr(sb) {
-            // SAFETY: a map value; it is written once, before writers wait.
-            return Some(unsafe { *freezer });
+            return freezer;
         }
         level += 1;
     }
-    None
+    null()
 }
 
 /// Flags of `contention_begin` (`include/trace/events/lock.h`): reader or writer of a semaphore, a semaphore of which each CPU counts its
@@ -180,7 +183,10 @@ fn contention_begin(ctx: BtfTracePointContext) -> i32 {
     let lock = ctx.arg::<u64>(0) as *const u8;
     if flags == PER_CPU_READ {
         // Such a semaphore knows no owner.
-        if let Some(freezer) = freezer(number(lock as u64)) {
+        let freezer = freezer(number(lock as u64));
+        if !freezer.is_null() {
+            // SAFETY: a map value; it is written once, before writers wait.
+            let freezer = unsafe { *freezer };
             emit_contends((pid, tid), (freezer.pid, freezer.tid), LOCK_FROZEN);
         }
         return 0;
