@@ -5,20 +5,15 @@ use std::{
     fs::{self, File},
     io::pipe,
     os::unix::process::CommandExt as _,
-    path::Path,
     process::{Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use serde_json::Value;
-use tracer_tests::{
-    busy::Args,
-    harness::{
-        Busy, Guard, Loaded, SchedStat, Trace, difference, figure, loaded, run, signal, tracer,
-        wait_until_unloaded,
-    },
-    truth::last_cpu,
+use tracer_tests::harness::{
+    Busy, Guard, Loaded, SchedStat, Trace, difference, figure, loaded, path, run, signal, tracer,
+    wait_until_unloaded,
 };
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tracer-guest-smoke");
@@ -30,23 +25,6 @@ const KILLS: u32 = 50;
 const APART: Duration = Duration::from_millis(10);
 /// How long a tracer is stopped.
 const STOPPED: Duration = Duration::from_secs(3);
-
-fn idle() -> Busy {
-    Busy::start(
-        Path::new(PROGRAM),
-        &Args {
-            threads: 2,
-            cpu: Some(last_cpu()),
-            for_ms: 700,
-            hog: false,
-        },
-    )
-    .unwrap()
-}
-
-fn path(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
 
 fn all_loaded() -> [BTreeSet<u32>; 2] {
     [Loaded::Programs, Loaded::Maps].map(loaded)
@@ -77,7 +55,7 @@ fn has_evidence(report: &Value, begin: &str) -> bool {
 fn eight_tracers_at_once_count_the_same_and_leave_nothing_loaded() {
     println!("RAN faults");
     let before = all_loaded();
-    let mut busy = idle();
+    let mut busy = Busy::idle(PROGRAM).unwrap();
     let pid = busy.pid().to_string();
     let args = ["--pid", &pid, "--duration", "120s", "--output", "json"];
     let traces: Vec<Trace> = (0..TRACERS).map(|_| Trace::start(&args).unwrap()).collect();
@@ -95,7 +73,7 @@ fn eight_tracers_at_once_count_the_same_and_leave_nothing_loaded() {
 fn kill_9_at_fifty_moments_leaves_nothing_loaded_and_no_file_that_looks_whole() {
     println!("RAN faults");
     let before = all_loaded();
-    let busy = idle();
+    let busy = Busy::idle(PROGRAM).unwrap();
     let pid = busy.pid().to_string();
     let dir = tempfile::tempdir().unwrap();
     let [recording, picture, folded] =
@@ -144,7 +122,7 @@ fn kill_9_at_fifty_moments_leaves_nothing_loaded_and_no_file_that_looks_whole() 
 #[test]
 fn a_tracer_that_was_stopped_says_so_and_counts_all_that_it_did_not_lose() {
     println!("RAN faults");
-    let mut busy = idle();
+    let mut busy = Busy::idle(PROGRAM).unwrap();
     let pid = busy.pid().to_string();
     let args = ["--pid", &pid, "--duration", "120s", "--output", "json"];
     let trace = Trace::start(&args).unwrap();
@@ -173,7 +151,7 @@ fn a_tracer_that_was_stopped_says_so_and_counts_all_that_it_did_not_lose() {
 #[test]
 fn a_hang_up_ends_a_trace_with_its_report() {
     println!("RAN faults");
-    let busy = idle();
+    let busy = Busy::idle(PROGRAM).unwrap();
     let pid = busy.pid().to_string();
     let args = ["--pid", &pid, "--duration", "120s", "--output", "json"];
     let trace = Trace::start(&args).unwrap();
@@ -185,7 +163,7 @@ fn a_hang_up_ends_a_trace_with_its_report() {
 #[test]
 fn where_stdout_is_full_the_files_are_written() {
     println!("RAN faults");
-    let busy = idle();
+    let busy = Busy::idle(PROGRAM).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let (picture, folded) = (dir.path().join("a.svg"), dir.path().join("a.folded"));
     let full = File::options().write(true).open("/dev/full").unwrap();
@@ -224,7 +202,7 @@ fn with_full_disks(command: &mut Command) {
 #[test]
 fn where_the_disk_is_full_the_report_is_there_and_the_recording_is_cut_off() {
     println!("RAN faults");
-    let busy = idle();
+    let busy = Busy::idle(PROGRAM).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let (recording, picture) = (dir.path().join("a.rec"), dir.path().join("a.svg"));
     let mut command = Command::new(tracer());
@@ -252,7 +230,7 @@ fn where_the_disk_is_full_the_report_is_there_and_the_recording_is_cut_off() {
 #[test]
 fn a_reader_that_went_away_is_an_error_of_no_command() {
     println!("RAN faults");
-    let busy = idle();
+    let busy = Busy::idle(PROGRAM).unwrap();
     let pid = busy.pid().to_string();
     let unread = || {
         let (reader, writer) = pipe().unwrap();

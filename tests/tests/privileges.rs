@@ -189,7 +189,7 @@ fn as_nobody(command: &mut Command, capabilities: &[u32]) {
         // SAFETY: no pointers.
         checked(unsafe { libc::prctl(libc::PR_SET_KEEPCAPS, 1_u64, 0_u64, 0_u64, 0_u64) })?;
         // SAFETY: no group is read.
-        checked(unsafe { libc::setgroups(0, std::ptr::null()) })?;
+        checked(unsafe { libc::setgroups(0, ptr::null()) })?;
         // SAFETY: no pointers.
         checked(unsafe { libc::setresgid(NOBODY, NOBODY, NOBODY) })?;
         // SAFETY: no pointers.
@@ -246,7 +246,7 @@ fn with_hidden_processes(command: &mut Command) {
 #[test]
 fn of_a_process_that_is_hidden_nobody_says_that_it_is_not_there() {
     println!("RAN privileges");
-    let busy = idle();
+    let busy = Busy::idle(PROGRAM).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let binary = copy(dir.path());
     let attach = |named: &[u32]| {

@@ -18,7 +18,12 @@ use super::{
 };
 use crate::{
     event::MissingProbe,
-    machine::{capability, looks::on_thread, proc::IoLimit, siblings::siblings},
+    machine::{
+        capability,
+        looks::on_thread,
+        proc::{self, IoLimit},
+        siblings::siblings,
+    },
     probes::{Need, Probe},
 };
 
@@ -233,9 +238,7 @@ pub(crate) fn attach(verified: Verified, features: &Features, traced: &Traced) -
     missing.extend(symbols::missing());
     for probe in &features.usable {
         let loaded = outcomes.remove(probe.name).context("it was not loaded");
-        let outcome = loaded
-            .flatten()
-            .and_then(|()| attach_one(&mut ebpf, probe));
+        let outcome = loaded.flatten().and_then(|()| attach_one(&mut ebpf, probe));
         match (outcome, probe.instead_of) {
             (Ok(()), None) => {}
             // The substitute does the tracepoint's work: nothing is missing.

@@ -66,7 +66,9 @@ impl Ingress {
             let who = found.and_then(|(pid, bytes)| {
                 let part = part(bytes, received)?;
                 let comm = proc::comm(pid)?;
-                Some(format!("; {part} of what it received went to {comm} (pid {pid})"))
+                Some(format!(
+                    "; {part} of what it received went to {comm} (pid {pid})"
+                ))
             });
             let counters = format!("/sys/class/net/{}/statistics", after.name);
             Some(Line::of(counters, line + &who.unwrap_or_default()))

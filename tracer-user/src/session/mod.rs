@@ -255,7 +255,10 @@ fn finish(
     let end_ns = now_ns();
     let uses = limits.end(&mut kernel);
     let mut left = kernel.detach(end_ns);
-    log::debug!("detached {} ms after the end", (now_ns() - end_ns) / 1_000_000);
+    log::debug!(
+        "detached {} ms after the end",
+        (now_ns() - end_ns) / 1_000_000
+    );
     if left.messages > 0 {
         let hint = match log::log_enabled!(target: "tracer_ebpf", log::Level::Warn) {
             true => "",
@@ -284,7 +287,10 @@ fn finish(
         false => &[],
     };
     events.extend(window.close(&left, end_ns, stop, (&pids, senders, &limits))?);
-    log::debug!("closed {} ms after the end", (now_ns() - end_ns) / 1_000_000);
+    log::debug!(
+        "closed {} ms after the end",
+        (now_ns() - end_ns) / 1_000_000
+    );
     Ok(events)
 }
 

@@ -148,6 +148,8 @@ fn cpus_line(before: u32, after: u32) -> Option<String> {
             "{before} CPUs were online as the trace began, and {after} as it ended: what ran on the sibling of one that came is not seen"
         )
     })
+}
+
 /// The texts, and where they come from.
 fn apart(lines: Vec<Line>) -> (Vec<String>, event::Sources) {
     let lines = lines.into_iter().map(|line| (line.text, line.source));
@@ -200,6 +202,7 @@ mod tests {
         );
         assert!(line(&[7, 8, 9]).starts_with("process 7 and 2 more could not be read in time"));
     }
+
     #[test]
     fn each_line_keeps_its_place_and_its_source() {
         let lines = vec![

@@ -58,11 +58,7 @@ pub(super) fn sockets(pid: u32, states: u32, mut each: impl FnMut(&Line)) -> io:
 ///
 /// # Errors
 /// If the kernel does not list them: then `each` has got none.
-pub(super) fn received(
-    pid: u32,
-    states: u32,
-    mut each: impl FnMut(&Line, u64),
-) -> io::Result<()> {
+pub(super) fn received(pid: u32, states: u32, mut each: impl FnMut(&Line, u64)) -> io::Result<()> {
     list(pid, states, TCP_INFO, |body| {
         if let (Some(line), Some(bytes)) = (line(body), received_bytes(body)) {
             each(&line, bytes);

@@ -232,8 +232,8 @@ pub(crate) fn disks_of(pid: u32) -> Vec<u32> {
     with_all_below(tops, &disks())
 }
 
-/// The folders in `/sys` of the whole disks under these mounts. Each device and each layer is looked at once: there may be tens of thousands
-/// of mounts, nearly all of them of a few.
+/// The folders in `/sys` of the whole disks under these mounts. Each device and each layer is looked at once: there may be tens of
+/// thousands of mounts, nearly all of them of a few.
 fn folders_of(mounts: &[Mount], of_tracer: &OwnMounts) -> BTreeSet<PathBuf> {
     let mut seen = HashSet::new();
     let tops = mounts

@@ -61,7 +61,8 @@ mod tests {
     fn a_line_has_the_last_reader_of_its_queue_and_the_head_has_none() {
         let head = "  key  msqid perms  cbytes  qnum lspid lrpid  uid  gid  cuid  cgid  stime  rtime  ctime";
         assert_eq!(Queue::parse(head), None);
-        let line = "  0  32769  600  16384  4  4711  4712  0  0  0  0 1700000001 1700000000 1690000000";
+        let line =
+            "  0  32769  600  16384  4  4711  4712  0  0  0  0 1700000001 1700000000 1690000000";
         let expected = Queue {
             id: 32_769,
             reader: 4712,

@@ -245,7 +245,10 @@ mod tests {
     fn a_descriptor_of_the_device_of_fuse_has_a_connection_where_the_kernel_tells() {
         let head = "pos:\t0\nflags:\t0100002\nmnt_id:\t29\nino:\t90\n";
         assert_eq!(connection(head), None);
-        assert_eq!(connection(&format!("{head}fuse_connection:\t53\n")), Some(53));
+        assert_eq!(
+            connection(&format!("{head}fuse_connection:\t53\n")),
+            Some(53)
+        );
     }
 
     #[test]

@@ -71,7 +71,10 @@ mod tests {
         let grew: BySocket = [(1, 60), (2, 30), (3, 40), (4, 5)].into();
         let of = |processes: &[(u32, &[u64])]| {
             let processes = processes.iter();
-            most(&grew, processes.map(|(pid, inodes)| (*pid, inodes.iter().copied())))
+            most(
+                &grew,
+                processes.map(|(pid, inodes)| (*pid, inodes.iter().copied())),
+            )
         };
         assert_eq!(of(&[(7, &[1]), (8, &[2, 3, 3, 99])]), Some((8, 70)));
         // A child has its parent's sockets.

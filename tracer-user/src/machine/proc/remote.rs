@@ -45,7 +45,8 @@ pub(super) fn asked_over(pid: u32, descriptor: Option<u64>) -> Option<u32> {
     let found = mounts.lines().filter_map(served).filter(is_meant);
     let found: BTreeSet<(u32, bool)> = found.map(|found| (found.connection, found.here)).collect();
     let only = found.first().copied().filter(|_| found.len() == 1);
-    only.filter(|(_, here)| *here).map(|(connection, _)| connection)
+    only.filter(|(_, here)| *here)
+        .map(|(connection, _)| connection)
 }
 
 /// A mount of a FUSE file system.

@@ -50,9 +50,8 @@ impl Followed {
             }
             ReadBy::Ends(ends) => {
                 let (own, there) = &**ends;
-                let has = |asked: &Asked| {
-                    asked.is_asked() && asked.model.requests.has_ends(there, own)
-                };
+                let has =
+                    |asked: &Asked| asked.is_asked() && asked.model.requests.has_ends(there, own);
                 let known = self.asked.iter().position(has);
                 known.or_else(|| self.only_one_at(there))
             }

@@ -79,10 +79,13 @@ impl Links {
 
     /// The links that hand over to another process through which a process sends, each with that. None if there were as many as may be.
     fn further(&self, taker: Holder, deep: usize) -> impl Iterator<Item = (&Link, Holder)> {
-        let known = self.links.iter().filter_map(move |((netns, ifindex, _), link)| {
-            let next = self.takers.get(&(*netns, *ifindex))?;
-            Some((link, *next))
-        });
+        let known = self
+            .links
+            .iter()
+            .filter_map(move |((netns, ifindex, _), link)| {
+                let next = self.takers.get(&(*netns, *ifindex))?;
+                Some((link, *next))
+            });
         known.filter(move |(link, next)| deep > 1 && *next != taker && link.has_sent(taker))
     }
 

@@ -104,7 +104,8 @@ impl Threads {
                         || stack.permitted
                         || stack.remote == Some(Kind::Fuse) =>
                     {
-                        self.writes_since(names, account, tid, span).unwrap_or(class)
+                        self.writes_since(names, account, tid, span)
+                            .unwrap_or(class)
                     }
                     Sleep::Blocked(class, _) => class,
                 }

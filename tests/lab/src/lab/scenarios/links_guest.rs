@@ -310,14 +310,8 @@ impl Queue {
                     "qdisc",
                     "root handle 77: mqprio num_tc 2 map 0 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 queues 1@0 1@1 hw 0",
                 ),
-                (
-                    "qdisc",
-                    "parent 77:1 tbf rate 8mbit burst 16kb limit 128kb",
-                ),
-                (
-                    "qdisc",
-                    "parent 77:2 tbf rate 8mbit burst 16kb limit 128kb",
-                ),
+                ("qdisc", "parent 77:1 tbf rate 8mbit burst 16kb limit 128kb"),
+                ("qdisc", "parent 77:2 tbf rate 8mbit burst 16kb limit 128kb"),
             ],
         }
     }

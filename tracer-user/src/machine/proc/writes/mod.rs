@@ -22,8 +22,7 @@ use super::{
     SmallFiles,
     accepted::{as_text, is_accepted_unix, is_unix, name},
     hearing::function,
-    message_queue,
-    numbers_in,
+    message_queue, numbers_in,
     peek::peek,
     process_descriptor,
     readers::{End, Readers, readers},
@@ -185,7 +184,9 @@ fn writers(pid: u32, ports: &[u32], until: Instant) -> Vec<Writer> {
         let place = call.and_then(|call| {
             let place = place((pid, tid), &call, &sockets, ports);
             let permission = || permission(pid, tid);
-            place.or_else(permission).or_else(|| served(pid, tid, &call))
+            place
+                .or_else(permission)
+                .or_else(|| served(pid, tid, &call))
         });
         writers.extend(place.map(|place| Writer {
             ns: (ns, now_ns()),
