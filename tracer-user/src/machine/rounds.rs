@@ -3,20 +3,27 @@
 //! A look that hangs is the last one: no other begins, and nobody waits for it.
 
 use std::{
-    sync::mpsc::{Receiver, Sender, channel},
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{Receiver, Sender, channel},
+    },
     time::{Duration, Instant},
 };
 
 use super::{clocks::thread_cpu_time, looks, priority};
 
-/// After a look, rest 50 times the CPU time that it took: looking costs at most 2 % of a CPU.
+/// After a look, rest 50 times the CPU time that it took, unless another factor is given: looking costs at most 2 % of a CPU.
 const REST: u32 = 50;
 
 /// What was found, and the CPU time of the look.
 type Found<T> = (T, Duration);
 
-/// The looks for one kind of thing. Each finds a `T`.
-pub(crate) struct Rounds<T> {
+/// The looks for one kind of thing. Each finds a `T`, by means of the reader `R`.
+pub(crate) struct Rounds<T, R = ()> {
+    /// What a look needs to know of the one before. No two looks have it at once.
+    reader: Arc<Mutex<R>>,
+    /// After a look, rest so many times the CPU time that it took.
+    factor: u32,
     /// When the look under way began, or the last one.
     begun: Instant,
     /// When there was last a reason to rest; `None` before the first.
@@ -31,13 +38,7 @@ impl<T: Send + 'static> Rounds<T> {
     /// No look yet; the first is due at once.
     #[must_use]
     pub(crate) fn new() -> Self {
-        Self {
-            begun: Instant::now(),
-            since: None,
-            rest: Duration::ZERO,
-            is_looking: false,
-            found: channel(),
-        }
+        Self::with((), REST)
     }
 
     /// The same, but the first look comes after a rest, too.
@@ -46,6 +47,27 @@ impl<T: Send + 'static> Rounds<T> {
         let mut rounds = Self::new();
         rounds.pause();
         rounds
+    }
+
+    /// Begins a look, as [`Self::begin_with`] does.
+    pub(crate) fn begin(&mut self, look: impl FnOnce() -> T + Send + 'static) {
+        self.begin_with(|()| look());
+    }
+}
+
+impl<T: Send + 'static, R: Send + 'static> Rounds<T, R> {
+    /// The looks of a reader, which rest `factor` times the CPU time that they took. No look yet; the first is due at once.
+    #[must_use]
+    pub(crate) fn with(reader: R, factor: u32) -> Self {
+        Self {
+            reader: Arc::new(Mutex::new(reader)),
+            factor,
+            begun: Instant::now(),
+            since: None,
+            rest: Duration::ZERO,
+            is_looking: false,
+            found: channel(),
+        }
     }
 
     /// May a look begin, if there is at least this time from one to the next?
@@ -66,12 +88,17 @@ impl<T: Send + 'static> Rounds<T> {
         self.since = Some(Instant::now());
     }
 
-    /// Begins a look. It has ordinary priority, because the records must be read first.
-    pub(crate) fn begin(&mut self, look: impl FnOnce() -> T + Send + 'static) {
-        let sender = self.found.0.clone();
+    /// Begins a look; no other may be under way. It has ordinary priority, because the records must be read first. Each has a thread of its
+    /// own: one that lasted would keep what the tracer gives up once it is attached.
+    pub(crate) fn begin_with(&mut self, look: impl FnOnce(&mut R) -> T + Send + 'static) {
+        let (sender, reader) = (self.found.0.clone(), Arc::clone(&self.reader));
         let look = looks::on_thread(move || {
             priority::as_everybody();
-            let found = look();
+            let found = {
+                // A look that panicked was the last one.
+                let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
+                look(&mut reader)
+            };
             // The receiver is gone once the trace is over.
             let _ = sender.send((found, thread_cpu_time()));
         });
@@ -87,7 +114,8 @@ impl<T: Send + 'static> Rounds<T> {
         Some(self.end(look))
     }
 
-    /// The same. Waits for a look under way, but for no longer than `patience` since that began: one that began long ago hangs.
+    /// The same. Waits for a look under way, but for no longer than `patience` since that began: how long a look takes says whether it
+    /// hangs, and not how long somebody waits for it. So nobody waits for one that began long ago.
     pub(crate) fn wait(&mut self, patience: Duration) -> Option<T> {
         if !self.is_looking {
             return None;
@@ -99,7 +127,7 @@ impl<T: Send + 'static> Rounds<T> {
 
     fn end(&mut self, (found, took): Found<T>) -> T {
         self.is_looking = false;
-        self.rest = took * REST;
+        self.rest = took * self.factor;
         self.pause();
         found
     }
@@ -132,6 +160,20 @@ mod tests {
         assert!(!rounds.is_due(LONG) && rounds.is_due(Duration::ZERO));
         rounds.end(((), LONG));
         assert!(!rounds.is_due(Duration::ZERO));
+    }
+
+    #[test]
+    fn each_look_goes_on_with_what_the_reader_knows_and_rests_as_is_asked() {
+        let mut rounds = Rounds::with(7, 2);
+        for expected in [8, 9] {
+            rounds.begin_with(|known| {
+                *known += 1;
+                *known
+            });
+            assert_eq!(rounds.wait(LONG), Some(expected));
+        }
+        rounds.end((0, LONG));
+        assert_eq!(rounds.rest, 2 * LONG);
     }
 
     #[test]

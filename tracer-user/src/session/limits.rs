@@ -2,8 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::mpsc::{Receiver, Sender, channel},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tracer_common::quota;
@@ -14,12 +13,12 @@ use crate::{
     event::{Disk, Event, Follow, Joined, LimitUse},
     kernel::Kernel,
     machine::{
-        clocks::{now_ns, thread_cpu_time},
+        clocks::now_ns,
         evidence::Line,
         limits::{self, Member, Seen},
-        looks::on_thread,
-        memory, priority,
+        memory,
         proc::{self, IoLimit},
+        rounds::Rounds,
     },
     standing::{Means, OwnLimit},
     units::time,
@@ -28,7 +27,7 @@ use crate::{
 /// Most processes of which the limits are read: the target's own have the same ones, as a rule.
 const MOST: usize = 16;
 
-/// How long the begin and the end wait for a look under way: files of control groups are read in a millisecond.
+/// How long a look may take at the begin and at the end: files of control groups are read in a millisecond.
 const PATIENCE: Duration = Duration::from_millis(200);
 
 /// After a look, rest 200 times the CPU time that it took: looking costs at most half a percent of a CPU, however many members a group
@@ -38,8 +37,6 @@ const REST: u32 = 200;
 /// What one look saw.
 struct Look {
     ns: u64,
-    /// CPU time that it took.
-    took: Duration,
     seen: Vec<Seen>,
     io: Vec<IoLimit>,
     memory: memory::Seen,
@@ -51,16 +48,12 @@ struct Reader {
     memory: memory::Memory,
 }
 
-/// A look, and what reads the next one.
-type Answer = (Look, Reader);
-
 impl Reader {
     fn look(&mut self, pids: &[u32]) -> Look {
         let (seen, io) = self.limits.look(pids);
         let memory = self.memory.look(pids.first().copied());
         Look {
             ns: now_ns(),
-            took: thread_cpu_time(),
             seen,
             io,
             memory,
@@ -70,11 +63,7 @@ impl Reader {
 
 /// The limits, and their counts at the last look.
 pub(super) struct Limits {
-    /// What reads them; a thread has it while a look is under way.
-    reader: Option<Reader>,
-    answers: (Sender<Answer>, Receiver<Answer>),
-    /// When the next look may begin; `None` while one is under way.
-    next: Option<Instant>,
+    looks: Rounds<Look, Reader>,
     pids: Vec<u32>,
     disks: Vec<Disk>,
     /// By file and disk.
@@ -100,9 +89,7 @@ impl Limits {
             memory: memory::Memory::new(hierarchy.clone()),
         };
         let mut limits = Self {
-            reader: Some(reader),
-            answers: channel(),
-            next: None,
+            looks: Rounds::with(reader, REST),
             pids: pids.iter().copied().take(MOST).collect(),
             disks: Vec::new(),
             before: HashMap::new(),
@@ -136,16 +123,14 @@ impl Limits {
 
     /// The limits at the begin: from now on waits for them are kept, and their use is counted. Waits for the look under way.
     pub(super) fn first(&mut self, kernel: &mut Kernel) -> Vec<Event> {
-        let answer = self.answers.1.recv_timeout(PATIENCE);
-        let events = answer.map(|answer| self.found(kernel, answer));
-        events.unwrap_or_default()
+        self.wait(kernel)
     }
 
     /// The uses that the last look found. Begins the next one when it is time.
     pub(super) fn take(&mut self, kernel: &mut Kernel) -> Vec<Event> {
-        let answer = self.answers.1.try_recv();
-        let events = answer.map(|answer| self.found(kernel, answer));
-        if self.next.is_some_and(|next| Instant::now() >= next) {
+        let look = self.looks.take();
+        let events = look.map(|look| self.found(kernel, look));
+        if self.looks.is_due(Duration::ZERO) {
             self.look();
         }
         events.unwrap_or_default()
@@ -153,37 +138,23 @@ impl Limits {
 
     /// The uses up to the end. Waits for a look that is under way, and for a last one.
     pub(super) fn end(&mut self, kernel: &mut Kernel) -> Vec<Event> {
-        let mut events = Vec::new();
-        if self.next.is_none()
-            && let Ok(answer) = self.answers.1.recv_timeout(PATIENCE)
-        {
-            events.extend(self.found(kernel, answer));
-        }
-        if self.next.is_some() {
+        let mut events = self.wait(kernel);
+        if !self.looks.is_looking() {
             self.look();
-            let last = self.answers.1.recv_timeout(PATIENCE);
-            events.extend(
-                last.into_iter()
-                    .flat_map(|answer| self.found(kernel, answer)),
-            );
+            events.extend(self.wait(kernel));
         }
         events
     }
 
-    /// Begins a look. Each has a thread of its own: one that lasted would keep what the tracer gives up once it is attached.
+    fn wait(&mut self, kernel: &mut Kernel) -> Vec<Event> {
+        let look = self.looks.wait(PATIENCE);
+        let events = look.map(|look| self.found(kernel, look));
+        events.unwrap_or_default()
+    }
+
     fn look(&mut self) {
-        self.next = None;
-        let Some(mut reader) = self.reader.take() else {
-            return;
-        };
-        let (answer, pids) = (self.answers.0.clone(), self.pids.clone());
-        // Without a thread there is no other look: every limit stays as it was seen last.
-        let _ = on_thread(move || {
-            priority::as_everybody();
-            let look = reader.look(&pids);
-            // The receiver is gone once the trace is over.
-            let _ = answer.send((look, reader));
-        });
+        let pids = self.pids.clone();
+        self.looks.begin_with(move |reader| reader.look(&pids));
     }
 
     /// A line for each limit that stopped its group in the window, and one if memory of the machine was short.
@@ -220,9 +191,7 @@ impl Limits {
         &self.current
     }
 
-    fn found(&mut self, kernel: &mut Kernel, (look, reader): Answer) -> Vec<Event> {
-        self.reader = Some(reader);
-        self.next = Some(Instant::now() + look.took * REST);
+    fn found(&mut self, kernel: &mut Kernel, look: Look) -> Vec<Event> {
         let of_cpu = |seen: &&Seen| resource(seen) == Some(Resource::Cpu);
         let mut groups: Vec<u64> = look
             .seen
