@@ -13,7 +13,8 @@ use crate::{
     model::books::{Blind, Holder},
 };
 
-fn sent(ns: u64, bytes: u64, backlog_min: u32) -> event::Queue {
+/// What was sent in a slice: one packet.
+pub(super) fn sent(ns: u64, bytes: u64, backlog_min: u32) -> event::Queue {
     event::Queue::from(&event::Link {
         ns,
         bytes,

@@ -1,16 +1,7 @@
 //! A link: who fills it, slice by slice.
 
 use super::*;
-
-fn sent(ns: u64, bytes: u64, backlog_min: u32) -> event::Queue {
-    event::Queue::from(&event::Link {
-        ns,
-        bytes,
-        backlog_min,
-        packets: 1,
-        ..event::Link::default()
-    })
-}
+use crate::model::links::tests::sent;
 
 #[test]
 fn a_full_slice_is_charged_by_bytes_and_sums_to_the_wait() {
