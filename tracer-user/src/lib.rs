@@ -8,6 +8,7 @@
 //! - `session` one trace: its window, and the searches beside it
 //! - [`gate`] refuses events that no kernel sends, before they reach the model
 //! - [`model`] a pure fold of events into books: the waits of each thread, and the processes that held the resource
+//! - `largest` sums by id of which the largest matter, bounded
 //! - [`figures`] figures that events and books both carry, so that a verdict names no event
 //! - [`verdict`] from books to an answer; the thresholds, each with its reason
 //! - [`assemble`] books and verdict become the [`report`], which [`render`] shows
@@ -26,6 +27,7 @@ pub mod file_system;
 mod functions;
 pub mod gate;
 mod kernel;
+mod largest;
 pub mod loss;
 mod machine;
 pub mod model;

@@ -1,21 +1,25 @@
 //! The processes that held most of each resource. At the end, the tracer reads more about these few.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
+use rustc_hash::FxHashMap;
 use tracer_common::histogram::Family;
 
-use crate::event::{Event, Queue};
+use crate::{
+    event::{Event, Queue},
+    largest::Largest,
+};
 
 /// Processes of each resource: enough to see a job of a dozen processes on each disk and link whole.
 const MOST: usize = 24;
 
-/// Processes of which the bytes sent are counted.
+/// Processes of which the bytes sent are counted. There are more only if records of ends were lost.
 const MOST_SENT: usize = 4096;
 
 /// Amounts that processes held. Disks and CPUs have totals in maps; bytes sent are added up here.
 #[derive(Debug, Default)]
 pub(crate) struct Holders {
-    sent: HashMap<u32, u64>,
+    sent: Largest<MOST_SENT>,
 }
 
 impl Holders {
@@ -23,9 +27,9 @@ impl Holders {
     pub(crate) fn see(&mut self, events: &[Event]) {
         for event in events {
             match event {
-                Event::Queue(Queue { link, .. }) => self.sent(link.pid, link.bytes),
+                Event::Queue(Queue { link, .. }) => self.sent.add(link.pid, link.bytes),
                 // There is nothing left to read about it, and another may get its id.
-                Event::Exit(exit) => _ = self.sent.remove(&exit.pid),
+                Event::Exit(exit) => self.sent.remove(exit.pid),
                 _ => {}
             }
         }
@@ -35,25 +39,14 @@ impl Holders {
     #[must_use]
     pub(crate) fn has_sent(&self, totals: &[Event]) -> bool {
         let is_sent = |event: &Event| matches!(event, Event::Queue(_));
-        !self.sent.is_empty() || totals.iter().any(is_sent)
-    }
-
-    fn sent(&mut self, pid: u32, bytes: u64) {
-        if self.sent.len() >= MOST_SENT && !self.sent.contains_key(&pid) {
-            // Records of ends were lost: what sent least goes.
-            let mut all: Vec<u64> = self.sent.values().copied().collect();
-            let middle = all.len() / 2;
-            let (_, median, _) = all.select_nth_unstable(middle);
-            let median = *median;
-            self.sent.retain(|_, bytes| *bytes > median);
-        }
-        *self.sent.entry(pid).or_default() += bytes;
+        !self.sent.sums().is_empty() || totals.iter().any(is_sent)
     }
 
     /// The largest holders of disks, links and CPUs, given the totals of the maps.
     #[must_use]
     pub(crate) fn largest(&self, totals: &[Event]) -> BTreeSet<u32> {
-        let (mut disk, mut cpu) = (HashMap::<u32, u64>::new(), HashMap::<u32, u64>::new());
+        let mut disk: FxHashMap<u32, u64> = FxHashMap::default();
+        let mut cpu: FxHashMap<u32, u64> = FxHashMap::default();
         for event in totals {
             match event {
                 Event::DiskTotal(total) => *disk.entry(total.pid).or_default() += total.device_ns,
@@ -64,7 +57,7 @@ impl Holders {
             }
         }
         let mut all = BTreeSet::new();
-        for held in [&self.sent, &disk, &cpu] {
+        for held in [self.sent.sums(), &disk, &cpu] {
             let mut order: Vec<(u32, u64)> = held.iter().map(|(pid, held)| (*pid, *held)).collect();
             order.sort_unstable_by_key(|(pid, held)| (std::cmp::Reverse(*held), *pid));
             all.extend(order.iter().take(MOST).map(|(pid, _)| *pid));

@@ -14,11 +14,12 @@ struct Layer {
 }
 
 /// Plain types of the domain: every module may use them.
-const PLAIN: [&str; 7] = [
+const PLAIN: [&str; 8] = [
     "class",
     "figures",
     "file_system",
     "functions",
+    "largest",
     "loss",
     "standing",
     "units",

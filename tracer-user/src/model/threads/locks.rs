@@ -29,7 +29,7 @@ const MOST_FILES: usize = 4096;
 /// Place of the waits for one that is frozen.
 const FROZEN: &str = "a frozen file system";
 /// Threads of which it is counted how long others waited for their locks. Of more, those with the longer half stay.
-const MOST_OWNERS: usize = 4096;
+pub(super) const MOST_OWNERS: usize = 4096;
 
 /// An owner of a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -336,7 +336,7 @@ impl Threads {
             holder: Holder::OwnLock,
             own_tid: Some(own),
         }];
-        self.owned(own, end - begin);
+        self.owned_ns.add(own, end - begin);
         let pieces = self.living.get(&own).map(|own| waits_of(own, begin, end));
         let pieces = pieces.filter(|_| own != wait.tid);
         for (from, to, class) in pieces.unwrap_or_else(|| vec![(begin, end, None)]) {
@@ -370,26 +370,10 @@ impl Threads {
         }
     }
 
-    /// Others waited so long for locks of this thread.
-    fn owned(&mut self, own: u32, ns: u64) {
-        if self.owned_ns.len() >= MOST_OWNERS && !self.owned_ns.contains_key(&own) {
-            // One of the longest half is named in the end, unless all are alike.
-            let mut all: Vec<u64> = self.owned_ns.values().copied().collect();
-            let middle = all.len() / 2;
-            let (_, median, _) = all.select_nth_unstable(middle);
-            let median = *median;
-            self.owned_ns.retain(|_, ns| *ns > median);
-        }
-        let sum = self.owned_ns.entry(own).or_default();
-        *sum = sum.saturating_add(ns);
-    }
-
     /// The thread of the target whose locks were waited for longest.
     pub(in crate::model) fn lock_owner(&self) -> Option<u32> {
-        let longest = self
-            .owned_ns
-            .iter()
-            .max_by_key(|(tid, ns)| (**ns, std::cmp::Reverse(**tid)));
+        let owners = self.owned_ns.sums().iter();
+        let longest = owners.max_by_key(|(tid, ns)| (**ns, std::cmp::Reverse(**tid)));
         longest.map(|(tid, _)| *tid)
     }
 

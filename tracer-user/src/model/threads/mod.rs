@@ -23,16 +23,16 @@ mod tries;
 mod wait;
 mod work;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap as HashMap;
 
 use super::{account::Account, books::PlaceId};
-use crate::{class::Class, event};
+use crate::{class::Class, event, largest::Largest};
 pub(super) use completions::OnDisk;
 use completions::Requested;
 pub(super) use ends::{Whom, charge_ends, note_naps};
-use locks::LockWait;
+use locks::{LockWait, MOST_OWNERS};
 pub(super) use owned::Owned;
 pub(super) use questions::{Asked, Question, Questions, address, asked};
 pub(super) use readers::{ReadBy, Untaken};
@@ -81,7 +81,7 @@ pub(super) struct Threads {
     /// Paths of files for which threads waited, by inode.
     lock_files: HashMap<u64, PlaceId>,
     /// How long others waited for locks of each of the target's threads, ns.
-    owned_ns: BTreeMap<u32, u64>,
+    owned_ns: Largest<MOST_OWNERS>,
     /// Sleeps for locks of the target's own threads that are open at the end.
     open_locks: Vec<LockWait>,
     /// Waits for children that are open at the end.
