@@ -1,19 +1,12 @@
-//! The files of a recording: the one that the user named, and, once that is full, the one before it.
+//! What is in the files of a recording: the one that the user named, and, once that is full, the one before it.
 //!
-//! When the named file has half of the size that a recording may have, it becomes `FILE.old`, in place of an earlier one, and a new one
-//! begins with the facts that stand. So the newest half at least is always there, each file can be read alone, and both together read as
-//! one.
-//!
-//! The new one is created and named as the first one was, although the tracer has given up most of what it may do by then. If that fails,
-//! the recording ends there: its file has no end, so it reads as cut off.
+//! When the named file has half of the size that a recording may have, the next one of the [`series`](crate::new_file::series) begins, with
+//! the facts that stand. So the newest half at least is always there, each file can be read alone, and both together read as one. If no
+//! next one can be created, the recording ends there: its file has no end, so it reads as cut off.
 
 use std::{
-    ffi::OsString,
-    fs::{File, Metadata},
     io::{self, Write},
     mem,
-    os::fd::AsRawFd as _,
-    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -29,13 +22,11 @@ use super::{
 };
 use crate::{
     machine::capability::{self, Capability},
-    new_file::{Name, Place},
+    new_file::{
+        Name,
+        series::{Open, Opened},
+    },
 };
-
-/// The size of a recording if the user names none, bytes; less where that is more than a tenth of the free space.
-const USUAL_SIZE: u64 = 1 << 30;
-/// The same where there is hardly any space: the facts at attach alone may take a megabyte.
-const LEAST_SIZE: u64 = 16 << 20;
 
 /// How much was written; shared with whoever asks for the next file.
 #[derive(Debug, Default)]
@@ -46,72 +37,6 @@ pub(super) struct Size {
     pub(super) most: AtomicU64,
     /// How often a next file was begun.
     pub(super) turned: AtomicU64,
-}
-
-/// A new file.
-pub(super) struct Opened {
-    pub(super) file: Box<dyn Write + Send>,
-    /// The name that it has yet to take. The file before becomes `FILE.old` then.
-    pub(super) name: Name,
-    /// From so many bytes on it is full.
-    pub(super) most: u64,
-}
-
-/// Opens the files, one after the other.
-pub(super) type Open = Box<dyn FnMut() -> io::Result<Opened> + Send>;
-
-/// Opens the files of a recording that has at most so many bytes in all.
-pub(super) fn at(path: &Path, max_size: Option<u64>) -> Open {
-    let path = path.to_owned();
-    let mut last: Option<(Place, Metadata)> = None;
-    Box::new(move || -> io::Result<Opened> {
-        let (place, (file, name)) = match last.take() {
-            None => {
-                let place = Place::of(&path)?;
-                let first = place.first()?;
-                (place, first)
-            }
-            Some((place, known)) => {
-                let next = place.next(&known, &aside(&path))?;
-                (place, next)
-            }
-        };
-        let known = file.metadata()?;
-        let most = match known.is_file() {
-            true => max_size.unwrap_or_else(|| usual_size(&file)) / 2,
-            // A pipe has no size.
-            false => u64::MAX,
-        };
-        last = Some((place, known));
-        Ok(Opened {
-            file: Box::new(file),
-            name,
-            most,
-        })
-    })
-}
-
-/// The path of the file before.
-pub(super) fn before(path: &Path) -> PathBuf {
-    path.with_file_name(aside(path))
-}
-
-/// Its name.
-fn aside(path: &Path) -> OsString {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".old");
-    name
-}
-
-fn usual_size(file: &File) -> u64 {
-    // SAFETY: all bytes zero are a valid value of this structure of integers.
-    let mut known: libc::statvfs = unsafe { mem::zeroed() };
-    // SAFETY: an open file, and a valid pointer to write to.
-    let asked = unsafe { libc::fstatvfs(file.as_raw_fd(), &raw mut known) };
-    match asked {
-        0 => (known.f_bavail.saturating_mul(known.f_frsize) / 10).clamp(LEAST_SIZE, USUAL_SIZE),
-        _ => USUAL_SIZE,
-    }
 }
 
 /// The files, as they are written.
@@ -231,10 +156,20 @@ fn header(number: u16) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use std::{env, fs, os::unix::fs::PermissionsExt as _, thread, time::Duration};
+    use std::{
+        env,
+        fs::{self, Metadata},
+        os::unix::fs::PermissionsExt as _,
+        path::{Path, PathBuf},
+        thread,
+        time::Duration,
+    };
 
     use super::*;
-    use crate::recording::{Reader, Writer};
+    use crate::{
+        new_file::series::{at, before},
+        recording::{Reader, Writer},
+    };
 
     /// An empty folder for a test.
     fn folder(test: &str) -> PathBuf {

@@ -13,8 +13,9 @@ use serde::de::DeserializeOwned;
 
 use super::{
     CHUNK_HEADER, CONTINUES, END, EVENTS, HEADER, LONGEST_PAYLOAD, MAGIC, OLDEST, PACKED, STANDING,
-    VERSION, files::before, packed::unpack,
+    VERSION, packed::unpack,
 };
+use crate::new_file::series::before;
 
 /// The events of a recording, in the order in which they were pushed. Input that is cut off or corrupt gives everything before the damage,
 /// then one error, then nothing more.

@@ -20,8 +20,9 @@ use serde::Serialize;
 
 use super::{
     CHUNK_HEADER, LONGEST_PAYLOAD,
-    files::{self, Files, Open, Size},
+    files::{Files, Size},
 };
+use crate::new_file::series::{self, Open};
 
 /// A batch is sent to the disk when it has this many bytes.
 const BATCH: usize = 64 << 10;
@@ -130,7 +131,7 @@ impl<T: Serialize> Writer<T> {
     /// If the file cannot be created, or its header cannot be written. If a stalled disk has not reported that yet,
     /// [`Writer::finish`] does.
     pub fn create(path: &Path, max_size: Option<u64>) -> Result<Self> {
-        Self::begin(files::at(path, max_size))
+        Self::begin(series::at(path, max_size))
             .with_context(|| format!("create the recording {}", path.display()))
     }
 
@@ -138,8 +139,8 @@ impl<T: Serialize> Writer<T> {
     #[cfg(test)]
     pub(super) fn to(file: Box<dyn io::Write + Send>) -> Result<Self> {
         let mut file = Some(file);
-        Self::begin(Box::new(move || -> io::Result<files::Opened> {
-            Ok(files::Opened {
+        Self::begin(Box::new(move || -> io::Result<series::Opened> {
+            Ok(series::Opened {
                 file: file.take().ok_or(io::ErrorKind::Other)?,
                 name: crate::new_file::Name::default(),
                 most: u64::MAX,
