@@ -2,9 +2,12 @@
 
 use std::{
     env,
+    ffi::CString,
+    fs::File,
     io::{self, Write as _},
     net::{TcpListener, TcpStream},
     os::{
+        fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
         linux::net::SocketAddrExt as _,
         unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream},
     },
