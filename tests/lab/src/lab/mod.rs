@@ -4,9 +4,10 @@
 //! have grown as the label says. Else it is void, and tried again. A right verdict has the right resource and every guilty backup,
 //! with the shares that the kernel counted. A verdict that accuses anybody else is wrong, whatever else is right.
 //!
-//! Code map: [`scenarios`] lists the scenarios in words of [`scenario`]. [`mod@play`] plays one with [`meter`]s, and [`felt`] asks
-//! whether the client felt it. [`outcome`] is the kept result, with tracer's verdict as [`said`](crate::said) reads it. [`mod@grade`]
-//! compares it with the truth, and [`compared`] the times of requests with the client's. [`table`] and [`mod@calibration`] show.
+//! Code map: [`scenarios`] lists the scenarios in words of [`scenario`], and [`turns`] says which of them `--quick` plays today.
+//! [`mod@play`] plays one with [`meter`]s, and [`felt`] asks whether the client felt it. [`outcome`] is the kept result, with tracer's
+//! verdict as [`said`](crate::said) reads it. [`mod@grade`] compares it with the truth, and [`compared`] the times of requests with the
+//! client's. [`table`] and [`mod@calibration`] show.
 
 mod again;
 mod calibration;
@@ -19,13 +20,14 @@ mod play;
 mod scenario;
 mod scenarios;
 mod table;
+mod turns;
 
 use std::{
     fs,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     path::{Path, PathBuf},
     thread,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -50,54 +52,6 @@ const ATTEMPTS: u32 = 3;
 const UNDO_TRIES: u32 = 6;
 const UNDO_REST: Duration = Duration::from_secs(10);
 
-/// Of these `--quick` plays [`EACH_TIME`], by turns: one per kind, guilty or innocent.
-const BY_TURNS: [&str; 33] = [
-    "quota-shared",
-    "stopped-signals",
-    "lock-file-held",
-    "queues-mq",
-    "async-uring-tar",
-    "lock-file-tried",
-    "quota-beside-idle",
-    "stopped-frozen",
-    "lock-file-own",
-    "queues-class-apart",
-    "async-uring-elsewhere",
-    "light-load",
-    "pool-node-tar",
-    "asked-pipe-slow",
-    "resolver-fast",
-    "session-row",
-    "hung-lock",
-    "hung-not",
-    "pool-etcd-dd",
-    "upstream-dead-nginx",
-    "session-row-other",
-    "asked-helper-fast",
-    "push-events-tar",
-    "asked-queue-slow",
-    "lock-sqlite-brief",
-    "session-maria-table",
-    "asked-helper-tar",
-    "session-maria-other",
-    "push-fed",
-    "pool-asyncio-tar",
-    "resolver-never",
-    "lock-semaphore-held",
-    "asked-child-sleeps",
-];
-
-/// So many of [`BY_TURNS`] are played each time.
-const EACH_TIME: usize = 2;
-
-/// The scenarios whose turn it is: others from hour to hour.
-fn whose_turn() -> impl Iterator<Item = &'static str> {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    let hours = since.unwrap_or_default().as_secs() / 3600;
-    let first = hours as usize % BY_TURNS.len() * EACH_TIME;
-    (first..first + EACH_TIME).map(|index| BY_TURNS[index % BY_TURNS.len()])
-}
-
 /// The scenarios to play, and how.
 #[derive(clap::Args)]
 #[command(
@@ -112,7 +66,7 @@ pub(crate) struct Args {
     /// List the scenarios
     #[arg(long)]
     list: bool,
-    /// Play a few of all families, in at most three minutes
+    /// Play a few of all families, and others each day, in about three minutes
     #[arg(long, conflicts_with = "names")]
     quick: bool,
     /// How often to play each scenario
@@ -168,7 +122,8 @@ impl Args {
 
     /// Whether a family can be played here. Most machines lack what some of them need: these are played where somebody asks for them.
     fn has_room_for(&self, family: &str) -> bool {
-        let asked = self.list || !self.names.is_empty();
+        // What `--quick` plays is listed as it is played.
+        let asked = (self.list && !self.quick) || !self.names.is_empty();
         match family {
             scenarios::ON_WHOLE_DISKS => asked || !self.disk.is_empty(),
             scenarios::IN_LITTLE_MEMORY | scenarios::WITH_MODULES => asked,
@@ -178,6 +133,10 @@ impl Args {
 
     /// The scenarios that were asked for, in the order in which they are to be played.
     fn scenarios(&self) -> Result<Vec<(&'static str, &'static Scenario)>> {
+        self.scenarios_on(turns::today())
+    }
+
+    fn scenarios_on(&self, day: u64) -> Result<Vec<(&'static str, &'static Scenario)>> {
         let all = || {
             scenarios::ALL
                 .iter()
@@ -188,15 +147,18 @@ impl Args {
                 bail!("there is no scenario and no family {name}: see cargo xtask lab --list");
             }
         }
+        let mut scenarios: Vec<_> = all()
+            .filter(|(family, _)| self.has_room_for(family))
+            .collect();
+        let by_turns = scenarios.iter().filter(|(_, scenario)| !scenario.quick);
+        let by_turns = by_turns.map(|(_, scenario)| scenario.name).collect();
+        let due = turns::whose_turn(by_turns, day);
         let wanted = |family: &str, scenario: &Scenario| {
             let named = |name: &String| family == name || scenario.name == name;
             (self.names.is_empty() || self.names.iter().any(named))
-                && (!self.quick || scenario.quick || whose_turn().any(|name| name == scenario.name))
-                && self.has_room_for(family)
+                && (!self.quick || scenario.quick || due.contains(&scenario.name))
         };
-        let mut scenarios: Vec<_> = all()
-            .filter(|(family, scenario)| wanted(family, scenario))
-            .collect();
+        scenarios.retain(|(family, scenario)| wanted(family, scenario));
         if let Some(number) = self.shuffle {
             scenarios.sort_by_key(|(_, scenario)| place(number, scenario.name));
         }
@@ -357,14 +319,38 @@ fn judge(args: &Args, dir: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::{Args as _, FromArgMatches as _};
+
     use super::*;
 
+    fn args(words: &[&str]) -> Args {
+        let command = Args::augment_args(clap::Command::new("lab"));
+        let words = ["lab"].into_iter().chain(words.iter().copied());
+        Args::from_arg_matches(&command.get_matches_from(words)).unwrap()
+    }
+
+    fn names(args: &Args, day: u64) -> BTreeSet<&'static str> {
+        let scenarios = args.scenarios_on(day).unwrap().into_iter();
+        scenarios.map(|(_, scenario)| scenario.name).collect()
+    }
+
     #[test]
-    fn each_scenario_that_has_turns_is_there_and_is_not_played_each_time() {
-        for name in BY_TURNS {
-            let mut all = scenarios::ALL.iter().flat_map(|(_, list)| list.iter());
-            let scenario = all.find(|scenario| scenario.name == name);
-            assert!(scenario.is_some_and(|scenario| !scenario.quick), "{name}");
-        }
+    fn quick_plays_a_few_each_time_and_by_turns_all_that_can_be_played_here() {
+        let (quick, all) = (args(&["--quick"]), names(&args(&[]), 0));
+        let days = all.len() as u64;
+        let each_day: Vec<_> = (0..days).map(|day| names(&quick, day)).collect();
+        let few = each_day[0].len();
+        assert!(few < all.len() && each_day.iter().all(|names| names.len() == few));
+        let played: BTreeSet<&str> = each_day.into_iter().flatten().collect();
+        assert_eq!(played, all);
+    }
+
+    #[test]
+    fn what_quick_plays_is_listed_as_it_is_played() {
+        let (quick, listed) = (args(&["--quick"]), args(&["--quick", "--list"]));
+        assert_eq!(names(&quick, 7), names(&listed, 7));
+        assert!(names(&args(&["--list"]), 7).len() > names(&args(&[]), 7).len());
     }
 }

@@ -26,7 +26,7 @@ pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     /// Its course, in a line.
     pub(crate) about: &'static str,
-    /// Whether `--quick` plays it.
+    /// Whether `--quick` plays it each time. The others take turns.
     pub(crate) quick: bool,
     /// Makes it.
     pub(crate) make: fn(&Stage) -> Result<Scene>,
