@@ -77,11 +77,8 @@ pub(super) const fn at_entry(
     cost: &'static str,
 ) -> Probe {
     Probe {
-        name,
         hook: Hook::Entry(name),
-        need: Need::Optional { cost, blinds: None },
-        facts,
-        instead_of: None,
+        ..optional(name, facts, cost, None)
     }
 }
 
@@ -93,11 +90,8 @@ pub(super) const fn in_module(
     cost: &'static str,
 ) -> Probe {
     Probe {
-        name,
         hook: Hook::InModule(module),
-        need: Need::Optional { cost, blinds: None },
-        facts,
-        instead_of: None,
+        ..optional(name, facts, cost, None)
     }
 }
 
@@ -108,14 +102,10 @@ pub(super) const fn substitute(
     instead_of: &'static str,
     facts: &'static [&'static str],
 ) -> Probe {
+    let cost = "see the tracepoint that it stands in for";
     Probe {
-        name,
         hook,
-        need: Need::Optional {
-            cost: "see the tracepoint that it stands in for",
-            blinds: None,
-        },
-        facts,
         instead_of: Some(instead_of),
+        ..optional(name, facts, cost, None)
     }
 }
