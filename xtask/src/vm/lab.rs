@@ -18,7 +18,7 @@ use crate::{build, paths, setup};
 
 /// The kernel that is booted when none is named.
 pub(super) const KERNEL: &str = "6.12";
-/// Longest that a guest may take, in seconds: a scenario takes two to four minutes, and a family has up to 28.
+/// Longest that a guest may take, in seconds: a scenario takes two to four minutes, and a family has up to 30.
 pub(super) const LIMIT_S: u32 = 8400;
 /// What is played when no scenario is named.
 const USUAL: &str = "journal";

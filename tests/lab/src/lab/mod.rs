@@ -353,4 +353,12 @@ mod tests {
         assert_eq!(names(&quick, 7), names(&listed, 7));
         assert!(names(&args(&["--list"]), 7).len() > names(&args(&[]), 7).len());
     }
+
+    #[test]
+    fn the_readme_says_how_many_scenarios_are_played() {
+        let readme = fs::read_to_string(paths::workspace().join("README.md")).unwrap();
+        let count = names(&args(&[]), 0).len();
+        let said = format!("plays {count} labelled scenarios");
+        assert!(readme.contains(&said), "the number is another: {said}");
+    }
 }
