@@ -47,9 +47,12 @@ pub struct Follow {
     pub pid: u32,
     /// Process that asks it: the target, or another that is followed.
     pub by_pid: u32,
-    /// Its ports on which it is asked; a UDP port with [`DATAGRAM_PORT`].
+    /// Its ports on which it is asked; a UDP port with [`DATAGRAM_PORT`]. [`NO_PORT`] if a look found none; empty if nobody looked.
     pub listening: Vec<u32>,
 }
+
+/// Stands in [`Follow::listening`] for a process that nobody asks on a TCP port: it made all its connections itself.
+pub const NO_PORT: u32 = 0;
 
 /// Marks a UDP port in [`Follow::listening`].
 pub const DATAGRAM_PORT: u32 = 1 << 16;
@@ -58,6 +61,13 @@ impl Follow {
     /// Its TCP ports on which it is asked.
     #[must_use]
     pub fn tcp_ports(&self) -> Vec<u32> {
+        let ports = self.known_tcp_ports().into_iter();
+        ports.filter(|port| *port != NO_PORT).collect()
+    }
+
+    /// The same with [`NO_PORT`] if it is known that there is none: then a connection of it shows who asks there.
+    #[must_use]
+    pub fn known_tcp_ports(&self) -> Vec<u32> {
         let ports = self.listening.iter().copied();
         ports.filter(|port| port & DATAGRAM_PORT == 0).collect()
     }

@@ -300,7 +300,7 @@ impl Model {
         }
         let start = event::Start {
             targets: vec![follow.pid],
-            listening: follow.tcp_ports(),
+            listening: follow.known_tcp_ports(),
             ..self.facts.start.clone()
         };
         let mut model = Self {

@@ -111,7 +111,7 @@ impl Beside {
             events.extend(self.freezers.watch(&[found.pid]));
             // What is under way is not watched there: only the target's own answers are judged.
             let under_way = &mut UnderWay::default();
-            let ports = Vec::from_iter(found.port());
+            let ports = Vec::from_iter(found.tcp_ports());
             let unanswered = proc::unanswered(&[found.pid], &[], &ports, under_way);
             events.extend(unanswered.into_iter().map(Event::Unanswered));
         }

@@ -1,7 +1,7 @@
 //! A process that was found to hold the target up, and is to be followed.
 
 use crate::{
-    event::{DATAGRAM_PORT, Event, Follow},
+    event::{DATAGRAM_PORT, Event, Follow, NO_PORT},
     machine::clocks::now_ns,
 };
 
@@ -21,7 +21,7 @@ pub(crate) enum Way {
 }
 
 /// A process to be followed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
     /// Process to follow.
     pub(crate) pid: u32,
@@ -29,15 +29,28 @@ pub(crate) struct Found {
     pub(crate) by_pid: u32,
     /// How.
     pub(crate) way: Way,
+    /// Other TCP ports on which it is asked, by whomever.
+    pub(crate) ports: Vec<u32>,
 }
 
 impl Found {
-    /// The TCP port on which it is asked.
-    pub(crate) fn port(&self) -> Option<u32> {
-        match self.way {
+    /// A process of which the ports are not known.
+    pub(crate) fn new(pid: u32, by_pid: u32, way: Way) -> Self {
+        Self {
+            pid,
+            by_pid,
+            way,
+            ports: Vec::new(),
+        }
+    }
+
+    /// The TCP ports on which it is asked.
+    pub(crate) fn tcp_ports(&self) -> impl Iterator<Item = u32> {
+        let asked_on = match self.way {
             Way::Tcp(port) => Some(port),
             Way::Udp(_) | Way::Unix | Way::Hand | Way::Lock => None,
-        }
+        };
+        asked_on.into_iter().chain(self.ports.iter().copied())
     }
 
     /// It is followed from now on.
@@ -48,12 +61,39 @@ impl Found {
             by_pid,
             listening,
         };
+        let ports = || match self.ports[..] {
+            [] => vec![NO_PORT],
+            _ => self.ports.clone(),
+        };
         match self.way {
             Way::Tcp(port) => Event::Follow(follow(self.by_pid, vec![port])),
             Way::Udp(port) => Event::Follow(follow(self.by_pid, vec![DATAGRAM_PORT | port])),
-            Way::Unix => Event::Follow(follow(self.by_pid, Vec::new())),
-            Way::Hand => Event::FollowHand(follow(self.by_pid, Vec::new())),
+            Way::Unix => Event::Follow(follow(self.by_pid, ports())),
+            Way::Hand => Event::FollowHand(follow(self.by_pid, ports())),
             Way::Lock => Event::FollowOwner(follow(self.pid, Vec::new())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_asked_on_no_port_is_known_to_ask_on_all_its_connections() {
+        let ports = |ports: &[u32], way| {
+            let found = Found {
+                ports: ports.to_vec(),
+                ..Found::new(7, 1, way)
+            };
+            let (Event::Follow(follow) | Event::FollowHand(follow)) = found.follow() else {
+                panic!("it is followed");
+            };
+            (follow.known_tcp_ports(), follow.tcp_ports())
+        };
+        assert_eq!(ports(&[], Way::Unix), (vec![NO_PORT], vec![]));
+        assert_eq!(ports(&[22], Way::Hand), (vec![22], vec![22]));
+        assert_eq!(ports(&[], Way::Tcp(80)), (vec![80], vec![80]));
+        assert_eq!(ports(&[], Way::Udp(53)), (vec![], vec![]));
     }
 }

@@ -72,7 +72,7 @@ pub(crate) use self::{
     qdisc::{Queueing, interfaces, queueing},
     received::{BySocket, received, receiver},
     remote::{asks_over_files, remote_mounts},
-    sockets::{Sockets, sockets},
+    sockets::{Sockets, asked_ports, sockets},
     sole::sole_clients,
     standing::{is_direct, standings},
     taker::taker,

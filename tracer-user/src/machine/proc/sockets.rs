@@ -179,6 +179,22 @@ pub(crate) fn open_sockets(pids: &[u32]) -> Vec<OpenSocket> {
     open
 }
 
+/// The TCP ports on which a process is asked, ascending: it listens there, or has connections that were accepted there.
+#[must_use]
+pub(crate) fn asked_ports(pid: u32) -> Vec<u32> {
+    let mut ports = Vec::new();
+    for owned in owned(&[pid]).values() {
+        let mut look = Look::default();
+        if let Some(pid) = reader(owned) {
+            each_line(pid, ANY, |line| look.see(owned, line));
+        }
+        ports.extend(look.ports());
+    }
+    ports.sort_unstable();
+    ports.dedup();
+    ports
+}
+
 /// A look at one network namespace. A server's workers share that.
 #[derive(Default)]
 struct Look {
@@ -428,9 +444,13 @@ mod tests {
             .spawn()
             .unwrap();
         let ports = look_at(&[std::process::id()]).listening;
+        let asked = asked_ports(std::process::id());
         supervisor.kill().unwrap();
         supervisor.wait().unwrap();
         assert!(ports.contains(&port.into()));
+        assert!(asked.contains(&port.into()));
+        let own = client.local_addr().unwrap().port();
+        assert!(!asked.contains(&own.into()));
         let own_port = client.local_addr().unwrap().port();
         assert!(!ports.contains(&own_port.into()));
     }

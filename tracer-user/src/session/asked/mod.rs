@@ -152,9 +152,9 @@ impl Asked {
                 continue;
             };
             if let [pid] = seen.readers[..] {
-                let (by_pid, way) = (seen.pid, Way::Hand);
+                let by_pid = seen.pid;
                 if pid != by_pid && self.may_look_at_process(pid, by_pid) {
-                    self.follow_if(Found { pid, by_pid, way }, may_be_hand);
+                    self.follow_if(Found::new(pid, by_pid, Way::Hand), may_be_hand);
                 }
             }
         }
@@ -224,7 +224,7 @@ impl Asked {
                         false => Way::Tcp(port),
                     };
                     // The receiver is gone once the trace is over.
-                    let _ = sender.send(Found { pid, by_pid, way });
+                    let _ = sender.send(Found::new(pid, by_pid, way));
                 }
             }
             give_back_memory();
@@ -237,9 +237,8 @@ impl Asked {
         if wait.flags & WAIT_NO_WAKER != 0 || pid == 0 || !self.may_look_at_process(pid, by_pid) {
             return;
         }
-        let way = Way::Unix;
         // A process that cannot be looked at is not followed.
-        self.follow_if(Found { pid, by_pid, way }, answers);
+        self.follow_if(Found::new(pid, by_pid, Way::Unix), answers);
     }
 
     /// Counts a look at a process that may be followed; `false` if it is worth none, or was looked at often enough.
@@ -257,7 +256,7 @@ impl Asked {
         }
         if let Some(way) = self.hands.ended(wait, is_open) {
             let is_hand = |pid, by_pid| !answers(pid, by_pid) && may_be_hand(pid, by_pid);
-            self.follow_if(Found { pid, by_pid, way }, is_hand);
+            self.follow_if(Found::new(pid, by_pid, way), is_hand);
         }
     }
 
@@ -266,15 +265,17 @@ impl Asked {
         self.followed < MOST_FOLLOWED && !self.known.contains(&pid) && self.known.contains(&by_pid)
     }
 
-    /// Begins to look whether a process is what it seems to be for the one that it woke: then it is found.
+    /// Begins to look whether a process is what it seems to be for the one that it woke: then it is found, and so are the ports on which
+    /// others ask it. Its other connections are those that it made: one that relays asks whoever is there.
     fn follow_if(&self, found: Found, is_it: impl Fn(u32, u32) -> bool + Send + 'static) {
         let sender = self.found.0.clone();
         // Without a thread the process is not followed.
         let _ = looks::on_thread(move || {
             priority::as_everybody();
             if is_it(found.pid, found.by_pid) {
+                let ports = proc::asked_ports(found.pid);
                 // The receiver is gone once the trace is over.
-                let _ = sender.send(found);
+                let _ = sender.send(Found { ports, ..found });
             }
         });
     }
@@ -285,7 +286,7 @@ impl Asked {
         while let Ok(found) = self.found.1.try_recv() {
             if self.followed < MOST_FOLLOWED && self.known.insert(found.pid) {
                 self.followed += 1;
-                self.serving.extend(found.port());
+                self.serving.extend(found.tcp_ports());
                 new.push(found);
             }
         }

@@ -41,11 +41,7 @@ fn who_answers_on_a_connection_of_the_targets_making_is_followed_once() {
     asked.see_open(std::slice::from_ref(&socket));
     assert_eq!(
         wait_for(&mut asked),
-        [Found {
-            pid: own,
-            by_pid: own,
-            way: Way::Tcp(port)
-        }]
+        [Found::new(own, own, Way::Tcp(port))]
     );
     asked.see_open(std::slice::from_ref(&socket));
     assert_eq!(wait_for(&mut asked), []);
@@ -82,11 +78,7 @@ fn who_answers_over_a_unix_socket_is_followed_once_it_wakes_the_target() {
     let found = wait_for(&mut asked);
     server.kill().unwrap();
     server.wait().unwrap();
-    let expected = Found {
-        pid: server.id(),
-        by_pid: own,
-        way: Way::Unix,
-    };
+    let expected = Found::new(server.id(), own, Way::Unix);
     assert_eq!(found, [expected]);
 }
 
@@ -191,11 +183,7 @@ fn who_is_seen_not_to_read_is_followed_if_nobody_else_can() {
     let Some(found) = found else {
         return eprintln!("SKIP readers: it cannot be told whom a process asks");
     };
-    let expected = Found {
-        pid: reader.id(),
-        by_pid: own,
-        way: Way::Hand,
-    };
+    let expected = Found::new(reader.id(), own, Way::Hand);
     assert_eq!(found, [expected]);
 }
 
