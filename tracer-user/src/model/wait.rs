@@ -9,7 +9,7 @@ use super::{
     cpus::Queued,
     disks::DiskWait,
     links::SendWait,
-    threads::{Blocked, ReadBy, Thread, Untaken},
+    threads::{Blocked, Brought, ReadBy, Thread, Untaken},
 };
 use crate::{
     class::{Cause, Class, Resource},
@@ -39,8 +39,8 @@ impl Model {
             let (names, account) = (&mut self.names, &mut self.account);
             part = self.threads.sleep(names, account, wait, queued_ns);
         }
-        if asks && !self.followed.is_empty() {
-            self.was_answered(wait, queued_ns);
+        if !self.followed.is_empty() {
+            self.brought(wait, queued_ns, asks);
         }
         self.count_untaken(wait.flags & WAIT_OPEN != 0);
         self.found();
@@ -68,6 +68,31 @@ impl Model {
         }
         if let Some(thread) = self.threads.get_mut(tid) {
             thread.forget(needed_ns);
+        }
+    }
+
+    /// If a process that is followed ended this wait, or that of the thread that ended this one, it worked for the target meanwhile. It is
+    /// not known of all waits whether somebody waits so: who `asks` does.
+    fn brought(&mut self, wait: &Wait, queued_ns: u64, asks: bool) {
+        let span = (wait.off_ns, queued_ns);
+        for brought in self.threads.passed_on(wait, span) {
+            let (pid, tid) = brought.by;
+            if let Some(asked) = self.followed.answering(pid) {
+                asked.worked(brought.process, (tid, false), brought.span);
+            }
+        }
+        if asks {
+            return self.was_answered(wait, queued_ns);
+        }
+        let ended_by = self.threads.stranger(&mut self.names, wait);
+        if let Some(Holder::Process(process)) = ended_by.filter(|_| wait.off_ns != 0)
+            && let Some(thread) = self.threads.get_mut(wait.tid)
+        {
+            thread.was_brought(Brought {
+                span,
+                process,
+                by: (wait.waker_pid, wait.waker_tid),
+            });
         }
     }
 

@@ -131,8 +131,9 @@ fn via(books: &Books, found: &Hypothesis) -> String {
         let process = &books.processes[*id];
         format!("{} (pid {})", process.comm, process.pid)
     });
-    let link = words(found.resource).link;
-    format!("{link}{}", named.collect::<Vec<_>>().join(" and "))
+    let (link, named) = (words(found.resource).link, named.collect::<Vec<_>>());
+    let named: Vec<&str> = named.iter().map(String::as_str).collect();
+    format!("{link}{}", list(&named, "and"))
 }
 
 /// The time of which the sentence tells parts.

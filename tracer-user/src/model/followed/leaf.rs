@@ -27,6 +27,8 @@ pub(crate) struct Who {
     pub(crate) ports: Vec<u32>,
     /// The addresses at which the target asks it by datagrams.
     pub(crate) datagrams: BTreeSet<String>,
+    /// The number of TCP connections on which the target asked it.
+    pub(crate) connections: u64,
     /// Is it known by the waits that it ends, and by no socket?
     pub(crate) is_hand: bool,
 }
@@ -75,6 +77,15 @@ impl Leaf {
         };
         spent[Class::Idle.index()] = 0;
         spent
+    }
+
+    /// For how long of a slice it can have had requests at most, if each of them had a connection to itself, ns. A wait beyond that shares
+    /// one with others.
+    pub(super) fn most_ns(&self) -> u64 {
+        match self.of_requests && self.who.connections > 0 {
+            true => self.who.connections.saturating_mul(self.bin_ns),
+            false => u64::MAX,
+        }
     }
 
     /// What it did in the waits that it ended itself. Where no socket shows what it is asked, these are the requests of its books.

@@ -21,8 +21,11 @@ pub(super) use owner::owner_wait;
 use taking::NotTaken;
 pub(super) use upstream::{Ways, split};
 
-/// Processes on the way at most.
-const MOST_FOLLOWED: usize = 4;
+/// Processes on the way at most: as many as a trace follows in all.
+///
+/// A process that only passes on is no end, so no shorter way is long enough: `sshfs` asks `ssh`, that one `sshd`, and that one
+/// `sftp-server`. Each process is followed once, so that a way is never a circle, and the last one on it costs no more than the first.
+const MOST_FOLLOWED: usize = 8;
 
 /// A followed process's connection counts as somebody else's after this many looks at its ends. Reports about the target's own end
 /// may come a little later.
@@ -215,6 +218,7 @@ impl Followed {
             let datagrams = its.cloned().collect();
             let who = Who {
                 datagrams,
+                connections: asked.model.requests.connections_asked_on(),
                 ..asked.who
             };
             (who, *asked.model, asked.untaken)

@@ -153,7 +153,7 @@ impl Part {
         let spent: Vec<Budget> = self.leaves.iter().map(spent).collect();
         let all: u64 = spent.iter().flatten().sum();
         let whole = match self.by {
-            By::Question => all.max(self.requests).max(self.threads),
+            By::Question => all.max(self.requests.max(self.threads).min(self.most_ns(leaves))),
             By::Hand | By::Taking => all,
         };
         let mut became: Vec<(usize, Class, u64)> = Vec::new();
@@ -181,6 +181,12 @@ impl Part {
         for (at, class, t) in became {
             charge(&mut bin.charges, leaves[at], slice, class, t);
         }
+    }
+
+    /// How long these waits can have been at most, if no two of them were for answers on one connection, ns.
+    fn most_ns(&self, leaves: &[&Leaf]) -> u64 {
+        let most = self.leaves.iter().map(|at| leaves[*at].most_ns());
+        most.fold(0, u64::saturating_add)
     }
 
     /// Is what a process did charged right already? One that ended the wait, and ran or did what nobody knows, is charged itself. One that
@@ -325,5 +331,28 @@ mod tests {
         // Its threads sent for 100 ns: as much as the requests waited.
         assert_eq!(of(&bin, Class::Network), (50, 100));
         assert_eq!(of(&bin, Class::Upstream), (50, 100));
+    }
+
+    /// A process with so many connections, which sent for 6 ns in a bin of 10.
+    fn asked_on(connections: u64) -> Leaf {
+        let mut leaf = reader();
+        leaf.who.is_hand = false;
+        leaf.who.connections = connections;
+        (leaf.bin_ns, leaf.of_requests) = (10, true);
+        leaf.bins[0].requests = Budget::default();
+        leaf.bins[0].requests[Class::Network.index()] = 6;
+        leaf
+    }
+
+    #[test]
+    fn all_that_wait_on_one_connection_at_once_wait_for_the_one_answer_that_is_made_there() {
+        let sent = |connections| {
+            let waits = vec![upstream(Holder::Nobody, None, 40)];
+            of(&split(waits, &asked_on(connections)), Class::Network).0
+        };
+        // No more than 10 ns are known of what is made there, and those of the answers are 6.
+        assert_eq!(sent(1), 40 * 6 / 10);
+        // Of as many connections as waits, six ns are all that there was.
+        assert_eq!((sent(8), sent(100)), (40 * 6 / 80, 40 * 6 / 80));
     }
 }

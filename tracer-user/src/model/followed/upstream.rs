@@ -2,7 +2,8 @@
 //!
 //! In a bin the target (its requests, or threads) waited `u` for a process. The requests of that process from it took `w`, of which `w_c`
 //! in class `c`. Then `u · w_c / max(w, u)` belongs to class `c`, with the holders in the followed process's books. The rest (`u > w`: the
-//! way there and back, answers that were not seen) stays upstream.
+//! way there and back, answers that were not seen) stays upstream. On one connection one answer is made at a time, whoever waits there: of
+//! more waits than connections, all wait for what is made, so `u` counts there as no longer than the connections were there.
 //!
 //! A wait for a process to take what was sent is all that the process did meanwhile, however many wait so: there `w` is `u`, too.
 //!

@@ -5,21 +5,25 @@ use super::{Beside, Requests};
 use crate::{event::Call, model::threads::Whom};
 
 impl Requests {
-    /// A thread has a part of an answer. It asked on this connection, or had the part before, at `since`: the thread and the time, ns.
+    /// A thread has a part of an answer. Who asked on this connection, or had the part before, did so at `since`: the thread and the time,
+    /// ns. Where many ask on one connection, one thread has all the answers, and wakes each that asked (HTTP/2, `sshfs`).
     pub(super) fn has_answer(
         &self,
         beside: &mut Beside<'_>,
         call: &Call,
         since: Option<(u32, u64)>,
     ) {
-        let Some((_, since_ns)) = since.filter(|(tid, _)| *tid == call.tid) else {
+        let Some((asked_by, since_ns)) = since else {
             return;
         };
         let thread = beside.threads.get_mut(call.tid);
         let Some(thread) = thread.filter(|thread| thread.turns.is_empty()) else {
             return;
         };
-        let waits = thread.has_answer(since_ns, call.ns);
+        let waits = match asked_by == call.tid {
+            true => thread.has_answer(since_ns, call.ns),
+            false => thread.heard_answer(since_ns, call.ns),
+        };
         let remote = self.ends(call.socket).map(|(_, remote)| remote);
         let Some(remote) = remote.filter(|remote| !remote.is_empty() && !waits.is_empty()) else {
             return;

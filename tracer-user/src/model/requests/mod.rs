@@ -87,6 +87,8 @@ pub(super) struct Requests {
     look_from: usize,
     /// In the books of a process that the target asks: the connections on which it does. Requests of others are not kept there.
     asked_on: Option<HashSet<u64>>,
+    /// The number of such connections so far.
+    connections_asked_on: u64,
 }
 
 impl Requests {
@@ -146,7 +148,14 @@ impl Requests {
 
     /// The target asks this process on a connection.
     pub(super) fn asked_on(&mut self, socket: u64) {
-        self.asked_on.get_or_insert_default().insert(socket);
+        if self.asked_on.get_or_insert_default().insert(socket) {
+            self.connections_asked_on += 1;
+        }
+    }
+
+    /// On how many connections did the target ask this process?
+    pub(super) fn connections_asked_on(&self) -> u64 {
+        self.connections_asked_on
     }
 
     /// The last of these requests' sockets on which the target answers.

@@ -28,6 +28,7 @@ mod places;
 mod ports;
 mod pushes;
 pub(crate) mod questions;
+mod relays;
 pub(crate) mod remote;
 mod requests;
 mod rings;

@@ -11,7 +11,7 @@ use super::{
     locks::waits_of,
     signs,
     sleep::INTERRUPTIBLE,
-    thread::{ForProcess, OwnWait, Thread},
+    thread::{Brought, ForProcess, OwnWait, Thread},
     tries::meanwhile,
 };
 use crate::{
@@ -118,6 +118,12 @@ impl Threads {
         let holder = names.holder(wait.waker_pid);
         let is_process = matches!(holder, Holder::Process(_)) && !names.is_kernel_thread(holder);
         is_process.then_some(holder)
+    }
+
+    /// What other processes had brought the thread of the target that ended this wait, while it lasted: it passed that on.
+    pub(in crate::model) fn passed_on(&self, wait: &Wait, span: (u64, u64)) -> Vec<Brought> {
+        let waker = self.waker(wait).filter(|_| wait.off_ns != 0);
+        waker.map_or_else(Vec::new, |waker| waker.brought_in(span))
     }
 
     /// The process outside the target that ended a wait for work. It released a futex in shared memory (class `lock`), or answered, by

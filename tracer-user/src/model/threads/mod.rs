@@ -40,7 +40,7 @@ use reaps::Reap;
 pub(super) use spent::Spent;
 use stack::Stacks;
 use stops::Stops;
-pub(super) use thread::{OwnWait, Thread};
+pub(super) use thread::{Brought, OwnWait, Thread};
 pub(super) use wait::Blocked;
 
 /// So many ended threads are kept. A parent runs soon after its child's end, but the CPUs of a large machine end many meanwhile.

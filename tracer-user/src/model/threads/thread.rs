@@ -43,6 +43,18 @@ pub(crate) struct ForProcess {
     pub(crate) born_ns: u64,
 }
 
+/// A wait for work that a thread of another process ended. The thread that waited owns no request: others of the target may wait for what
+/// it was brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Brought {
+    /// Begin and end of the wait, ns.
+    pub(crate) span: (u64, u64),
+    /// The process that ended it.
+    pub(crate) process: ProcessId,
+    /// Its number, and that of its thread.
+    pub(crate) by: (u32, u32),
+}
+
 /// A wait for work of a thread that owned a request.
 #[derive(Clone, Copy, Debug)]
 struct Asleep {
@@ -113,6 +125,8 @@ pub(crate) struct Thread {
     pub(crate) reader: Option<Reader>,
     /// The release of a lock of the kernel that woke it last: when, ns, and since when the releasing thread ran, ns.
     pub(crate) released: (u64, u64),
+    /// The last waits that threads of other processes ended, and that may have been for others of the target.
+    brought: VecDeque<Brought>,
     /// The last waits for work in which it owned a request.
     asleep: VecDeque<Asleep>,
     waits: bool,
@@ -153,6 +167,7 @@ impl Thread {
             locks: Vec::new(),
             reader: None,
             released: (0, 0),
+            brought: VecDeque::new(),
             asleep: VecDeque::new(),
             waits: false,
             line: TimeLine::new(begin_ns),
@@ -212,8 +227,16 @@ impl Thread {
     /// It has an answer for which it asked at `begin`, and owns no request. If somebody of the target waits for it, that one waits for this
     /// answer. Returns its waits for work since then that nothing else explains.
     pub(crate) fn has_answer(&mut self, begin: u64, end: u64) -> Vec<(u64, u64)> {
-        self.line
-            .expect(Class::Upstream, begin.max(self.judged_ns), end)
+        let begin = begin.max(self.judged_ns);
+        self.line.expect(Class::Upstream, (begin, end), begin)
+    }
+
+    /// It has the answer for which another thread asked at `begin`, and owns no request. It may have slept there before somebody asked.
+    /// Whoever waits for it has asked. Returns the same as [`Self::has_answer`].
+    pub(crate) fn heard_answer(&mut self, begin: u64, end: u64) -> Vec<(u64, u64)> {
+        let judged_ns = self.judged_ns;
+        let span = (begin.max(judged_ns), end);
+        self.line.expect(Class::Upstream, span, judged_ns)
     }
 
     /// It is known who ended its wait for work in `span`.
@@ -284,6 +307,22 @@ impl Thread {
     /// A thread of the target ended a wait for work of it.
     pub(crate) fn was_woken(&mut self, wait: OwnWait) {
         push_recent(&mut self.woken_by, wait);
+    }
+
+    /// A thread of another process ended a wait of it.
+    pub(crate) fn was_brought(&mut self, brought: Brought) {
+        push_recent(&mut self.brought, brought);
+    }
+
+    /// Such waits in a span, each cut to that, for a thread that waited meanwhile until this one woke it.
+    pub(super) fn brought_in(&self, (begin, end): (u64, u64)) -> Vec<Brought> {
+        let recent = self.brought.iter().rev();
+        let of = recent.take_while(|known| known.span.1 > begin);
+        let cut = of.map(|known| Brought {
+            span: (known.span.0.max(begin), known.span.1.min(end)),
+            ..*known
+        });
+        cut.filter(|known| known.span.0 < known.span.1).collect()
     }
 
     /// It waited for a lock that a thread of the target had.

@@ -58,8 +58,14 @@ impl TimeLine {
         true
     }
 
-    /// The waits for work in an interval that nothing explains were waits of a class. Returns them.
-    pub(crate) fn expect(&mut self, class: Class, begin: u64, end: u64) -> Vec<(u64, u64)> {
+    /// The waits for work in an interval that nothing explains were waits of a class, as far as they did not begin before `since`. Returns
+    /// them.
+    pub(crate) fn expect(
+        &mut self,
+        class: Class,
+        (begin, end): (u64, u64),
+        since: u64,
+    ) -> Vec<(u64, u64)> {
         let mut found = Vec::new();
         let first = recent::partition_point(&self.steps, |step| step.ns <= begin);
         let mut from = self.begin_of(first);
@@ -68,7 +74,7 @@ impl TimeLine {
             if to > end {
                 break;
             }
-            if from >= begin && matches!(step.did, Did::Idle) {
+            if from >= since && matches!(step.did, Did::Idle) {
                 let mut explained = Budget::default();
                 explained[class.index()] = to - from;
                 step.did = Did::Waiting(Box::new(explained));

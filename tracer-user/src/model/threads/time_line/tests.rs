@@ -86,11 +86,24 @@ fn what_is_known_to_be_an_answer_was_waited_for_and_the_sum_stays() {
     line.extend(Class::OnCpu, 12);
     line.extend_waiting(&idle, 22);
     // It asked at 11, and had the answer at 22.
-    assert_eq!(line.expect(Class::Upstream, 11, 22), [(12, 22)]);
-    assert_eq!(line.expect(Class::Upstream, 11, 22), []);
+    assert_eq!(line.expect(Class::Upstream, (11, 22), 11), [(12, 22)]);
+    assert_eq!(line.expect(Class::Upstream, (11, 22), 11), []);
     let upstream = |end| line.between(0, end, false).tentative[Class::Upstream.index()];
     assert_eq!((upstream(12), upstream(22)), (0, 10));
     assert_eq!(line.between(0, 22, false), *line.spent());
+}
+
+#[test]
+fn who_slept_before_somebody_else_asked_has_waited_for_the_answer_too() {
+    let waits = |since| {
+        let mut line = TimeLine::new(0);
+        let mut idle = Budget::default();
+        idle[Class::Idle.index()] = 10;
+        line.extend_waiting(&idle, 10);
+        line.expect(Class::Upstream, (4, 10), since)
+    };
+    assert_eq!(waits(0), [(0, 10)]);
+    assert_eq!(waits(4), []);
 }
 
 #[test]
