@@ -91,16 +91,36 @@ impl Sums {
         ratio(self.waited(resource), self.blocked)
     }
 
-    /// The resources that were waited for, the largest first.
+    /// The resources that were waited for: the one that [leads](Self::lead), then the others, the largest first.
     pub(super) fn ranked(&self) -> Vec<Resource> {
+        let lead = self.lead();
         let mut ranked: Vec<_> = self.waited_for().collect();
         ranked.sort_by(|a, b| self.by_share(*a, *b));
+        ranked.sort_by_key(|resource| Some(*resource) != lead);
         ranked
     }
 
-    /// The first of [`Self::ranked`]; every resample asks for it, and needs no list.
-    fn first(&self) -> Option<Resource> {
+    /// The resource that was waited for most.
+    fn largest(&self) -> Option<Resource> {
         self.waited_for().min_by(|a, b| self.by_share(*a, *b))
+    }
+
+    /// The resource that leads: the largest. If somebody is accused of that, it is the one whose culprits cost most. They hold the target
+    /// up, and what it owes to itself in the same resource does not make them worse.
+    fn lead(&self) -> Option<Resource> {
+        let largest = self.largest()?;
+        let cost = |resource| self.culprits(resource).iter().map(|(_, ns)| ns).sum::<f64>();
+        let (mut lead, mut most) = (largest, cost(largest));
+        if most <= 0.0 {
+            return Some(largest);
+        }
+        for other in self.waited_for() {
+            let ns = cost(other);
+            if ns > most {
+                (lead, most) = (other, ns);
+            }
+        }
+        Some(lead)
     }
 
     fn waited_for(&self) -> impl Iterator<Item = Resource> {
@@ -117,7 +137,7 @@ impl Sums {
     pub(super) fn is_held_up(&self) -> bool {
         let blocked_part = ratio(self.blocked, self.counted());
         let felt = |first: Resource| self.share(first) * blocked_part >= CULPRIT_COST;
-        blocked_part >= NOT_HELD_UP && self.first().is_some_and(felt)
+        blocked_part >= NOT_HELD_UP && self.largest().is_some_and(felt)
     }
 
     /// The groups that are accused of a resource if the target is held up, the largest first. Each has its time in ns.
@@ -154,7 +174,7 @@ impl Sums {
         if !self.is_held_up() {
             return None;
         }
-        let first = self.first()?;
+        let first = self.lead()?;
         let culprit = self.culprits(first).first().map(|(group, _)| *group);
         Some((first, culprit))
     }

@@ -80,7 +80,8 @@ impl Verdict {
 pub struct Finding {
     /// Is it about requests (or threads)?
     pub of_requests: bool,
-    /// Everything that was waited for, the largest first. Without culprits where the target is not held up.
+    /// Everything that was waited for: the one that leads, then the others, the largest first. Without culprits where the target is not
+    /// held up.
     pub hypotheses: Vec<Hypothesis>,
     /// Does the first of them hold the target up?
     pub held_up: bool,

@@ -94,6 +94,42 @@ fn two_resources_at_once_are_both_named() {
     );
 }
 
+/// nginx waits 44 ms of each slice for sda, 40 of them behind rsync, and 48 ms for a CPU: `tar` of them behind tar, the rest behind itself.
+fn disk_and_cpu(tar: u64) -> Scene {
+    let mut scene = Scene::new();
+    let (rsync, sda) = (scene.process(99, "rsync"), scene.place("sda"));
+    let other = scene.process(4711, "tar");
+    scene
+        .threads(Class::Disk, 44)
+        .threads(Class::Cpu, 48)
+        .charge(Resource::Disk, Some(sda), Holder::Process(rsync), 40)
+        .charge(Resource::Disk, Some(sda), Holder::Own, 4)
+        .charge(Resource::Cpu, None, Holder::Process(other), tar)
+        .charge(Resource::Cpu, None, Holder::Own, 48 - tar)
+}
+
+#[test]
+fn of_two_resources_with_culprits_the_one_of_which_they_cost_most_comes_first() {
+    let verdict = judge(&disk_and_cpu(20).books);
+    assert_eq!(verdict.primary().unwrap().resource, Resource::Disk);
+    assert_eq!(
+        verdict.sentence,
+        "nginx waits for the disk: 43 % of its blocked time it stood behind rsync (pid 99) on sda; \
+         it also waits for the CPU: 30 % of its blocked time it stood behind its own threads and \
+         22 % behind tar (pid 4711)."
+    );
+    near(verdict.confidence, 1.0);
+    let more = judge(&disk_and_cpu(41).books);
+    assert_eq!(more.primary().unwrap().resource, Resource::Cpu);
+}
+
+#[test]
+fn what_it_owes_to_itself_comes_first_if_it_is_the_largest_and_nobody_is_accused_of_it() {
+    let verdict = judge(&disk_and_cpu(0).books);
+    let first = verdict.primary().unwrap();
+    assert_eq!((first.resource, first.culprits.len()), (Resource::Cpu, 0));
+}
+
 #[test]
 fn a_culprit_and_its_own_requests_are_both_named() {
     let mut scene = Scene::new();
