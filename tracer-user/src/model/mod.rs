@@ -271,6 +271,7 @@ impl Model {
         self.names.processes.forked(fork, ours);
         if ours {
             self.threads.forked(fork);
+            self.requests.bears(&self.threads, fork);
         }
     }
 

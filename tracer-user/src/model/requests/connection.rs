@@ -49,6 +49,8 @@ pub(crate) struct Turn {
     pub(crate) unheard: Option<Sight>,
     /// What was asked for it.
     pub(crate) questions: Questions,
+    /// The threads and processes that its owner bore for it: (when, ns; tid).
+    pub(crate) born: Vec<(u64, u32)>,
 }
 
 impl Turn {
@@ -89,6 +91,7 @@ impl Turn {
             blocked_ns: 0,
             unheard: None,
             questions: Questions::default(),
+            born: Vec::new(),
         }
     }
 }

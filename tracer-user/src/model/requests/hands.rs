@@ -2,6 +2,9 @@
 //! takes a request, wakes a thread of a pool for it, and serves others meanwhile. Many sleeps of the loop have nothing to do with the
 //! request. What the pool's thread does in them is the request's time.
 //!
+//! Whoever was born for a request and is done before its answer has it meanwhile, whatever the owner does: a loop that forks a child for
+//! each request computes for others while that one reads. Only when the child is done the request may stand behind the others.
+//!
 //! A thread that ends a wait and was given nothing let go what the owner waited for: a lock, in memory that they share or in a database,
 //! that it had for another request. One that brings something had no lock.
 
@@ -9,7 +12,7 @@ use crate::{
     class::Class,
     model::{
         books::Budget,
-        threads::{OwnWait, Thread, Threads, Whom},
+        threads::{OwnWait, Thread, Threads, Whom, Work},
     },
 };
 
@@ -30,6 +33,8 @@ pub(super) struct Hands {
     polls: bool,
     /// From when until when each had the request, ns. If there are none, all of them may have it all the time.
     spans: Vec<(u32, u64, u64)>,
+    /// The same of those that the owner bore for the request, and that are done with it.
+    born: Vec<(u32, u64, u64)>,
 }
 
 /// What hands did in a wait of the owner that its own time line does not show.
@@ -94,7 +99,33 @@ impl Hands {
             goes_on,
             polls: !takers.is_empty(),
             spans: Vec::new(),
+            born: Vec::new(),
         }
+    }
+
+    /// Beside these, those that were born for the request: (when, ns; tid). Each has it from its birth until it is done: it ends, or wakes
+    /// the owner. One that does neither before the answer goes was started for something else.
+    pub(super) fn with_born(mut self, threads: &Threads, born: &[(u64, u32)]) -> Self {
+        let Some(owner) = threads.get(self.owner) else {
+            return self;
+        };
+        let done = |tid: u32, born_ns: u64| match threads.get(tid) {
+            Some(_) => {
+                let mut waits = owner.woken_by.iter();
+                let back = waits.find(|wait| wait.by == tid && wait.end_ns >= born_ns);
+                back.map(|wait| wait.end_ns)
+            }
+            None => threads.ended(tid).map(Thread::known_ns),
+        };
+        let born = born.iter();
+        let had = born.filter_map(|(ns, tid)| Some((*tid, *ns, done(*tid, *ns)?)));
+        self.born = had.collect();
+        for (tid, ..) in &self.born {
+            if !self.tids.contains(tid) && self.tids.len() < MOST {
+                self.tids.push(*tid);
+            }
+        }
+        self
     }
 
     /// Does the owner poll a ring for threads that are known?
@@ -135,12 +166,21 @@ impl Hands {
         self
     }
 
+    /// A hand. One that was born for the request is still known when it has ended.
+    fn known<'a>(&self, threads: &'a Threads, tid: u32) -> Option<&'a Thread> {
+        let is_born = || self.born.iter().any(|(of, ..)| *of == tid);
+        let ended = || threads.ended(tid).filter(|_| is_born());
+        threads.get(tid).or_else(ended)
+    }
+
     /// The part of a span in which a hand had the request.
     fn had(&self, tid: u32, (begin, end): (u64, u64)) -> Option<(u64, u64)> {
-        if self.spans.is_empty() {
+        let is_born = self.born.iter().any(|(of, ..)| *of == tid);
+        if self.spans.is_empty() && !is_born {
             return Some((begin, end));
         }
-        let of = self.spans.iter().filter(|(of, ..)| *of == tid);
+        let of = self.spans.iter().chain(&self.born);
+        let of = of.filter(|(of, ..)| *of == tid);
         let mut parts = of.map(|(_, from, to)| (begin.max(*from), end.min(*to)));
         parts.find(|(from, to)| from < to)
     }
@@ -192,16 +232,12 @@ impl Hands {
         let let_go = self.let_go(begin, end);
         let others = let_go.iter().chain(&self.tids);
         let others = others.filter(|tid| Some(**tid) != ended_by);
-        let had = |tid: &u32| Some((threads.get(*tid)?, self.had(*tid, (begin, end))?));
-        let did = others.filter_map(had).map(|(thread, had)| {
-            let spent = thread.without_polling(&thread.between(had.0, had.1));
-            let mut did = spent.certain;
-            for class in Class::ALL.into_iter().filter(|class| *class != Class::Idle) {
-                did[class.index()] += spent.tentative[class.index()];
-            }
-            (thread, had, did)
+        let all = others.filter_map(|tid| {
+            let thread = self.known(threads, *tid)?;
+            let had = self.had(*tid, (begin, end))?;
+            Some((thread, had, did(thread, had)))
         });
-        let busiest = did.max_by_key(|(_, _, did)| did.iter().sum::<u64>());
+        let busiest = all.max_by_key(|(_, _, did)| did.iter().sum::<u64>());
         let Some((thread, had, did)) = busiest else {
             return Vec::new();
         };
@@ -215,6 +251,58 @@ impl Hands {
         let ends = thread.ends.within(had.0, had.1).into_iter();
         ends.map(|(whom, ns)| (whom, part(ns))).collect()
     }
+
+    /// What the owner did for other requests in a piece of its time line, of all that it did for `certain`. While one that it bore for this
+    /// request did something, the request did not stand behind the others: that part of `certain` becomes what that one did.
+    pub(super) fn for_others(
+        &self,
+        threads: &Threads,
+        (work, socket): (&Work, u64),
+        (from, to): (u64, u64),
+        certain: &mut Budget,
+    ) -> Budget {
+        let others = u128::from(work.for_others(socket, from, to));
+        let length = u128::from((to - from).max(1));
+        let mut behind = certain.map(|ns| (u128::from(ns) * others / length) as u64);
+        if self.born.is_empty() || others == 0 {
+            return behind;
+        }
+        let mut instead = Budget::default();
+        for span in work.spans_for_others(socket, (from, to)) {
+            for (sum, ns) in instead.iter_mut().zip(self.born_did(threads, span)) {
+                let mut left = ns;
+                for (of, behind) in certain.iter_mut().zip(&mut behind) {
+                    let part = left.min(*behind);
+                    (*of, *behind, left) = (*of - part, *behind - part, left - part);
+                }
+                *sum += ns - left;
+            }
+        }
+        for (sum, ns) in certain.iter_mut().zip(instead) {
+            *sum += ns;
+        }
+        behind
+    }
+
+    /// What the busiest of those did in a span that the owner bore for the request.
+    fn born_did(&self, threads: &Threads, span: (u64, u64)) -> Budget {
+        let all = self.born.iter().filter_map(|(tid, ..)| {
+            let thread = self.known(threads, *tid)?;
+            Some(did(thread, self.had(*tid, span)?))
+        });
+        let busiest = all.max_by_key(|did| did.iter().sum::<u64>());
+        busiest.unwrap_or_default()
+    }
+}
+
+/// What a thread did in a span, but for its waits for work that nothing explains.
+fn did(thread: &Thread, (from, to): (u64, u64)) -> Budget {
+    let spent = thread.without_polling(&thread.between(from, to));
+    let mut did = spent.certain;
+    for class in Class::ALL.into_iter().filter(|class| *class != Class::Idle) {
+        did[class.index()] += spent.tentative[class.index()];
+    }
+    did
 }
 
 /// The threads that `owner` woke since a request came, while it worked for the connection of that, and when, ns; the last first.

@@ -92,10 +92,14 @@ impl Requests {
         let turn = self.turn(socket);
         let asked = turn.map(|turn| self.asked_for_turn(beside.threads, turn, tid));
         let questions = &asked.unwrap_or_default();
+        let born = turn.map_or_else(Vec::new, |turn| turn.born.clone());
         // Only of a wait that nothing explains it is asked who else had the request.
         let threads = &*beside.threads;
-        let all =
-            |answered| Hands::of(threads, tid, socket, since, (begin, now), answered, waiting);
+        let all = |answered| {
+            let span = (begin, now);
+            let hands = Hands::of(threads, tid, socket, since, span, answered, waiting);
+            hands.with_born(threads, &born)
+        };
         let mut hands = match waiting {
             Class::Other | Class::Lock => all(answered),
             _ if threads.is_poller(tid) => all(true),
@@ -150,10 +154,12 @@ impl Requests {
             let mut tentative = spent.tentative;
             life.questions.explain((from, to), &mut tentative);
             life.hands.explain(threads, (from, to), &mut tentative);
-            let others = u128::from(thread.work.for_others(socket, from, to));
+            let (mut certain, work) = (spent.certain, (&thread.work, socket));
+            let behind = life
+                .hands
+                .for_others(threads, work, (from, to), &mut certain);
             for class in Class::ALL {
-                let certain = spent.certain[class.index()];
-                let ns = certain + tentative[class.index()];
+                let ns = certain[class.index()] + tentative[class.index()];
                 if ns == 0 {
                     continue;
                 }
@@ -166,8 +172,7 @@ impl Requests {
                 if let Some(asker) = asker {
                     ledger.served_requests(asker, known, from, to, ns);
                 }
-                let behind = u128::from(certain) * others / u128::from((to - from).max(1));
-                ledger.behind_own(known, from, to, behind as u64);
+                ledger.behind_own(known, from, to, behind[class.index()]);
             }
         });
         let span = (life.begin, life.end);

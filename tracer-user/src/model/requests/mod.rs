@@ -6,6 +6,7 @@
 mod answers;
 mod asking;
 mod asks;
+mod births;
 mod call;
 mod client;
 mod close;

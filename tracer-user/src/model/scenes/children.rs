@@ -32,7 +32,7 @@ fn stacks() -> [Event; 4] {
 }
 
 /// A process is born at `ms`, and runs at once.
-fn born(pid: u32, parent_pid: u32, comm: &str, ms: u64) -> [Event; 2] {
+pub(crate) fn born(pid: u32, parent_pid: u32, comm: &str, ms: u64) -> [Event; 2] {
     let fork = event::Fork {
         ns: at(ms),
         pid,
@@ -46,7 +46,7 @@ fn born(pid: u32, parent_pid: u32, comm: &str, ms: u64) -> [Event; 2] {
     [Event::Fork(fork), of(pid, Event::Wait(first(pid, ms, 0)))]
 }
 
-fn ends(pid: u32, ms: u64) -> Event {
+pub(crate) fn ends(pid: u32, ms: u64) -> Event {
     Event::ThreadEnd(event::ThreadEnd {
         ns: at(ms),
         pid,

@@ -12,6 +12,7 @@ pub(crate) mod datagrams;
 mod day;
 mod disks;
 mod disorder;
+mod forks;
 mod handed;
 pub(crate) mod homes;
 mod hung;

@@ -60,12 +60,8 @@ impl Threads {
         if wait.flags & WAIT_NO_WAKER != 0 || interrupt || wait.waker_tid == wait.tid {
             return None;
         }
-        let ended = || {
-            let mut tids = self.ended_tids.iter();
-            tids.rposition(|tid| *tid == wait.waker_tid)
-        };
         let living = self.living.get(&wait.waker_tid);
-        living.or_else(|| ended().map(|index| &self.ended[index]))
+        living.or_else(|| self.ended(wait.waker_tid))
     }
 
     /// A thread of the target ended a wait for work from `begin` to `until`. With tries before it, the wait had begun at `since`.

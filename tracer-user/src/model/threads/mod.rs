@@ -42,6 +42,7 @@ use stack::Stacks;
 use stops::Stops;
 pub(super) use thread::{Brought, OwnWait, Thread};
 pub(super) use wait::Blocked;
+pub(super) use work::Work;
 
 /// So many ended threads are kept. A parent runs soon after its child's end, but the CPUs of a large machine end many meanwhile.
 const MOST_ENDED: usize = 256;
@@ -175,6 +176,12 @@ impl Threads {
     #[inline]
     pub(super) fn get(&self, tid: u32) -> Option<&Thread> {
         self.living.get(&tid)
+    }
+
+    /// One of the last threads that ended.
+    pub(super) fn ended(&self, tid: u32) -> Option<&Thread> {
+        let at = self.ended_tids.iter().rposition(|ended| *ended == tid)?;
+        self.ended.get(at)
     }
 
     /// The same, to be written to.

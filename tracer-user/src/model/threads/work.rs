@@ -33,6 +33,8 @@ pub(crate) struct Work {
     /// Connection of the last call since it last waited for work.
     socket: Option<u64>,
     since_ns: u64,
+    /// The end of its last wait for work, ns.
+    awake_ns: u64,
     /// Connection of the last call, unless it has waited for any of several at once since then.
     last: Option<u64>,
 }
@@ -63,7 +65,13 @@ impl Work {
         if let Some(socket) = self.socket.take() {
             self.add(socket, begin_ns);
         }
-        self.since_ns = end_ns;
+        (self.since_ns, self.awake_ns) = (end_ns, end_ns);
+    }
+
+    /// Since when it has not waited for work, ns.
+    #[must_use]
+    pub(crate) fn awake_ns(&self) -> u64 {
+        self.awake_ns
     }
 
     fn add(&mut self, socket: u64, end_ns: u64) {
@@ -113,6 +121,17 @@ impl Work {
         long.map(move |span| (span.socket, span.within(begin, end)))
     }
 
+    /// The spans of `[begin, end]` in which it worked for other connections.
+    pub(crate) fn spans_for_others(
+        &self,
+        socket: u64,
+        (begin, end): (u64, u64),
+    ) -> impl Iterator<Item = (u64, u64)> {
+        let others = self.of_others(socket, begin, end);
+        let cut = others.map(move |span| (span.begin_ns.max(begin), span.end_ns.min(end)));
+        cut.filter(|(from, to)| from < to)
+    }
+
     /// Its spans of work for other connections that touch `[begin, end]`.
     #[inline]
     fn of_others(&self, socket: u64, begin: u64, end: u64) -> impl Iterator<Item = Span> {
@@ -156,6 +175,8 @@ mod tests {
         assert_eq!(work.for_others(3, 11, 21), 10);
         let long = |least_ns| Vec::from_iter(work.long_for_others(2, (0, 60), least_ns));
         assert_eq!((long(10), long(11)), (vec![(1, 10)], vec![]));
+        let spans = Vec::from_iter(work.spans_for_others(3, (15, 21)));
+        assert_eq!(spans, [(15, 20), (20, 21)]);
         let at = [11, 15, 21, 30].map(|ns| work.at(ns));
         assert_eq!(at, [Some(1), Some(1), Some(2), None]);
         work.call(1, 52);
