@@ -72,27 +72,37 @@ impl Model {
     }
 
     /// If a process that is followed ended this wait, or that of the thread that ended this one, it worked for the target meanwhile. It is
-    /// not known of all waits whether somebody waits so: who `asks` does.
+    /// not known of all waits whether somebody waits so: who `asks` does. Of others it shows once somebody has waited for this thread.
     fn brought(&mut self, wait: &Wait, queued_ns: u64, asks: bool) {
         let span = (wait.off_ns, queued_ns);
-        for brought in self.threads.passed_on(wait, span) {
+        let passed_on = self.threads.passed_on(wait, span);
+        if asks {
+            self.worked_beyond(&passed_on);
+            return self.was_answered(wait, queued_ns);
+        }
+        let ended_by = self.threads.stranger(&mut self.names, wait);
+        let direct = match ended_by.filter(|_| wait.off_ns != 0) {
+            Some(Holder::Process(process)) => Some(Brought {
+                span,
+                process,
+                by: (wait.waker_pid, wait.waker_tid),
+            }),
+            _ => None,
+        };
+        if let Some(thread) = self.threads.get_mut(wait.tid) {
+            for brought in passed_on.into_iter().chain(direct) {
+                thread.was_brought(brought);
+            }
+        }
+    }
+
+    /// Somebody waited while these processes made what they brought. Those that are followed worked for him.
+    fn worked_beyond(&mut self, all: &[Brought]) {
+        for brought in all {
             let (pid, tid) = brought.by;
             if let Some(asked) = self.followed.answering(pid) {
                 asked.worked(brought.process, (tid, false), brought.span);
             }
-        }
-        if asks {
-            return self.was_answered(wait, queued_ns);
-        }
-        let ended_by = self.threads.stranger(&mut self.names, wait);
-        if let Some(Holder::Process(process)) = ended_by.filter(|_| wait.off_ns != 0)
-            && let Some(thread) = self.threads.get_mut(wait.tid)
-        {
-            thread.was_brought(Brought {
-                span,
-                process,
-                by: (wait.waker_pid, wait.waker_tid),
-            });
         }
     }
 
@@ -115,8 +125,14 @@ impl Model {
         }
     }
 
-    /// A thread of this process, which is followed, ended a wait of whoever asks it: that is a request of its books.
+    /// A thread of this process, which is followed, ended a wait of whoever asks it: that is a request of its books. What others brought the
+    /// thread meanwhile they made for that one: so a relay's wait on a pipe is told from one for work.
     pub(super) fn worked(&mut self, tid: u32, span: (u64, u64)) {
+        if !self.followed.is_empty() {
+            let brought = self.threads.get(tid);
+            let brought = brought.map_or_else(Vec::new, |thread| thread.brought_in(span));
+            self.worked_beyond(&brought);
+        }
         let (requests, mut beside) = self.requests();
         requests.worked(&mut beside, tid, span);
     }
@@ -124,17 +140,17 @@ impl Model {
     /// This process, which is followed, took late what whoever asks had sent to it, or has not taken it. `before` is the thread of it that
     /// did so last.
     pub(super) fn had_to_take(&mut self, before: Option<u32>, untaken: &Untaken) {
-        let (requests, mut beside) = self.requests();
         match &untaken.read_by {
             ReadBy::Process(_, pid) => {
-                let threads = &*beside.threads;
+                let threads = &self.threads;
                 let lives = |tid: &u32| threads.get(*tid).is_some_and(|of| of.pid == *pid);
                 let only = || threads.only(|of| of.pid == *pid);
                 if let Some(tid) = before.filter(lives).or_else(only) {
-                    requests.worked(&mut beside, tid, untaken.span);
+                    self.worked(tid, untaken.span);
                 }
             }
             ReadBy::Ends(ends) => {
+                let (requests, mut beside) = self.requests();
                 let (peer, own) = (ends.0.as_str(), ends.1.as_str());
                 requests.had_to_take(&mut beside, (own, peer), untaken.span);
             }

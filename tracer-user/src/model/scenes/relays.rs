@@ -10,15 +10,21 @@ const OTHER: u64 = 8;
 
 const WRITE: u64 = 30;
 const FUTEX: u64 = 31;
+const READ: u64 = 32;
 
 /// A thread of the relay that has all the answers, and a second one that asks.
 const READER: u32 = 510;
 const SECOND: u32 = 511;
 
-fn stacks() -> [Event; 2] {
+fn stacks() -> [Event; 3] {
     let write = ["schedule", "anon_pipe_write", "vfs_write"];
     let futex = ["schedule", "futex_do_wait", "do_futex"];
-    [stack(WRITE, &write), stack(FUTEX, &futex)]
+    let read = ["schedule", "anon_pipe_read", "vfs_read"];
+    [
+        stack(WRITE, &write),
+        stack(FUTEX, &futex),
+        stack(READ, &read),
+    ]
 }
 
 /// The same event, of a thread of the relay.
@@ -175,14 +181,14 @@ fn a_thread_that_hears_only_what_nobody_waits_for_holds_nothing_up() {
     assert_eq!(requests(&books, Class::Upstream), 0);
 }
 
-/// Six processes, each of which waits for the next one. The last one does this.
-fn chain(does: fn(u32) -> Event) -> Books {
+/// Six processes, each of which waits in `stack` for the next one. The last one does this.
+fn chain(stack: u64, does: fn(u32) -> Event) -> Books {
     const CHAIN: [u32; 6] = [BACK, STORE, 700, 710, 720, 730];
     let mut events = request(SERVER, CLIENT, BACK);
     for (at, pair) in CHAIN.windows(2).enumerate() {
         let (depth, [asks, next]) = (at as u64, [pair[0], pair[1]]);
         events.extend(follow(next, asks, "socat", 2 + depth));
-        let waits = sleep(asks, 13 + depth, 91 - depth, WRITE);
+        let waits = sleep(asks, 13 + depth, 91 - depth, stack);
         events.push(until(next, of(asks, waits)));
     }
     events.push(does(CHAIN[CHAIN.len() - 1]));
@@ -191,11 +197,13 @@ fn chain(does: fn(u32) -> Event) -> Books {
 
 #[test]
 fn however_many_pass_on_the_last_one_is_the_end() {
-    let locked = chain(|last| of(last, sleep(last, 30, 80, MUTEX)));
-    assert!((49..=50).contains(&requests(&locked, Class::Lock)));
-    let way = locked.ways.keys().map(|(_, way)| way.len()).max();
-    assert_eq!(way, Some(6));
-    let computes = chain(|last| of(last, sleep(last, 100, 110, MUTEX)));
-    assert_eq!(requests(&computes, Class::Lock), 0);
-    assert!((79..=80).contains(&requests(&computes, Class::Upstream)));
+    for stack in [WRITE, READ] {
+        let locked = chain(stack, |last| of(last, sleep(last, 30, 80, MUTEX)));
+        assert!((49..=50).contains(&requests(&locked, Class::Lock)));
+        let way = locked.ways.keys().map(|(_, way)| way.len()).max();
+        assert_eq!(way, Some(6));
+        let computes = chain(stack, |last| of(last, sleep(last, 100, 110, MUTEX)));
+        assert_eq!(requests(&computes, Class::Lock), 0);
+        assert!((79..=80).contains(&requests(&computes, Class::Upstream)));
+    }
 }

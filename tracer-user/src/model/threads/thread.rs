@@ -314,11 +314,10 @@ impl Thread {
         push_recent(&mut self.brought, brought);
     }
 
-    /// Such waits in a span, each cut to that, for a thread that waited meanwhile until this one woke it.
-    pub(super) fn brought_in(&self, (begin, end): (u64, u64)) -> Vec<Brought> {
-        let recent = self.brought.iter().rev();
-        let of = recent.take_while(|known| known.span.1 > begin);
-        let cut = of.map(|known| Brought {
+    /// Such waits in a span, each cut to that, in order of time: for whoever waited meanwhile until this one woke him.
+    pub(crate) fn brought_in(&self, (begin, end): (u64, u64)) -> Vec<Brought> {
+        let first = recent::partition_point(&self.brought, |known| known.span.1 <= begin);
+        let cut = self.brought.range(first..).map(|known| Brought {
             span: (known.span.0.max(begin), known.span.1.min(end)),
             ..*known
         });
