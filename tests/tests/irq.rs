@@ -10,6 +10,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use tracer_tests::{
@@ -73,8 +74,8 @@ fn frames(stop: &AtomicBool) {
 }
 
 /// A target and a flood on one CPU: what is charged there to softirqs by name and to the flood, and what the kernel counted as
-/// softirqs meanwhile, ns.
-fn flooded(flood: Flood) -> (u64, u64, u64) {
+/// softirqs meanwhile, ns; then how long interrupts were shed. The target sleeps for `calm` before.
+fn flooded(flood: Flood, calm: Duration) -> (u64, u64, u64, u64) {
     let cpu = last_cpu();
     println!("RAN irq");
     let args = Args {
@@ -94,6 +95,7 @@ fn flooded(flood: Flood) -> (u64, u64, u64) {
             flood(&stop);
         })
     };
+    thread::sleep(calm);
     target.go().unwrap();
     let before = softirq_ns(cpu);
     target.done().unwrap();
@@ -117,20 +119,30 @@ fn flooded(flood: Flood) -> (u64, u64, u64) {
         "softirqs on {place}: {by_name} ns by name, {counted} ns counted in ticks; {behind} ns behind the flood"
     );
     assert!(counted > 100_000_000, "the flood made no softirqs");
-    (by_name, behind, counted)
+    let shed_ns = report["losses"]["shed"][0]["for_ns"].as_u64();
+    (by_name, behind, counted, shed_ns.unwrap_or(0))
 }
 
 #[test]
 fn softirqs_for_nobodys_packets_are_charged_by_name_as_much_as_the_kernel_counted() {
-    let (by_name, _, counted) = flooded(frames);
+    let (by_name, _, counted, _) = flooded(frames, Duration::ZERO);
     // The flood runs only while the target is queued, and so do nearly all softirqs. The kernel also counts the time around them.
     let part = by_name as f64 / counted as f64;
     assert!((0.5..1.25).contains(&part), "{part} of what was counted");
 }
 
 #[test]
+fn softirqs_are_watched_again_within_half_a_second_of_a_queue() {
+    // Shed from the end of the first second on. Of the five seconds that the target runs, half of one may be unseen.
+    let (by_name, _, counted, shed_ns) = flooded(frames, Duration::from_secs(3));
+    assert!(shed_ns > 1_000_000_000, "shed for {shed_ns} ns only");
+    let part = by_name as f64 / counted as f64;
+    assert!((0.45..1.25).contains(&part), "{part} of what was counted");
+}
+
+#[test]
 fn softirqs_for_packets_are_charged_to_whose_they_are() {
-    let (by_name, behind, counted) = flooded(datagrams);
+    let (by_name, behind, counted, _) = flooded(datagrams, Duration::ZERO);
     assert!(by_name < counted / 20, "the packets are nobody's");
     assert!(behind > counted, "less than its softirqs");
 }

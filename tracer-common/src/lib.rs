@@ -16,6 +16,7 @@ pub mod proc;
 pub mod quota;
 pub mod record;
 pub mod sched;
+pub mod shed;
 pub mod signal;
 pub mod smt;
 pub mod tcp;

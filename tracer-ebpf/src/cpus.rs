@@ -67,7 +67,7 @@ pub(crate) fn has_queued_here() -> bool {
     }
 }
 
-/// Does this CPU run a softirq? False if no probe sees softirqs.
+/// Does this CPU run a softirq? False if no probe sees softirqs. Not to be asked while these are shed.
 #[inline(always)]
 pub(crate) fn in_softirq() -> bool {
     match state(here()) {

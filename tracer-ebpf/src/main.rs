@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`kernel`] reads the kernel's structures, [`filter`] decides which processes are targets, and [`emit`] writes to
 //! the ring buffers. [`cpus`], [`disks`] and [`sockets`] own the state of each CPU, disk and socket, and the gates. [`stack`],
-//! [`histograms`], [`quota`] and [`lru`] serve several families. [`probes`] has one module for each family.
+//! [`histograms`], [`quota`], [`shed`] and [`lru`] serve several families. [`probes`] has one module for each family.
 //!
 //! The programs use only features of 5.10: no bounded-loop helper, no task storage, add-only atomics, 512 bytes of stack. On 5.10
 //! and 5.15 an interrupt may run another of these programs in the middle of one. So there is no per-CPU scratch space.
@@ -21,6 +21,7 @@ mod lru;
 mod probes;
 mod quota;
 mod shared;
+mod shed;
 mod sockets;
 mod stack;
 

@@ -102,6 +102,33 @@ pub struct Siblings {
     pub beside_ns: u64,
 }
 
+/// Probes that are shed together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum ProbeGroup {
+    /// See [`tracer_common::shed::Group::Interrupts`].
+    Interrupts,
+}
+
+/// At the end: how long these probes were shed, because their facts could not change the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shed {
+    /// The probes.
+    pub group: ProbeGroup,
+    /// When they were first shed, ns.
+    pub since_ns: u64,
+    /// How long they were shed in all, ns.
+    pub for_ns: u64,
+}
+
+impl Shed {
+    /// Part of a window of this length in which the probes were watched, 0 to 1.
+    #[must_use]
+    pub fn watched_part(&self, window_ns: u64) -> f64 {
+        let watched_ns = window_ns.saturating_sub(self.for_ns);
+        watched_ns as f64 / window_ns.max(1) as f64
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

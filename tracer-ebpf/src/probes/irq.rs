@@ -4,6 +4,9 @@
 //! While no target thread is queued, an interrupt costs one look-up in an array and one store. Hard interrupts do not nest, and
 //! softirqs do not, but a hard interrupt may interrupt a softirq. A busy link causes a hundred thousand interrupts per second. So
 //! the programs sum them up, and emit the sums with the slice of the interrupted thread.
+//!
+//! User space sheds these programs while the target hardly queues ([`shed`]). Then a stamp may be left over: the interrupt ended
+//! unseen. Whoever reads one counts nothing from before the group was watched again.
 
 use aya_ebpf::{
     macros::{btf_tracepoint, map},
@@ -14,9 +17,10 @@ use tracer_common::{
     Kind,
     irq::{HARD, INTERRUPTS_MAP, Interrupts, SOURCES, Sums},
     sched::{CpuState, UNTIMED},
+    shed::{Group, SHED},
 };
 
-use crate::{cpus, emit, filter::is_target, kernel::now, shared::shared};
+use crate::{cpus, emit, filter::is_target, kernel::now, shared::shared, shed};
 
 /// Sums by CPU number. User space sets the size to the number of possible CPUs.
 #[map]
@@ -27,6 +31,9 @@ shared!(INTERRUPTS = INTERRUPTS_MAP);
 /// `irq_handler_entry(int irq, struct irqaction *action)`, 5.10 to 7.2. Interrupts are off until its exit.
 #[btf_tracepoint(function = "irq_handler_entry")]
 fn irq_handler_entry(_ctx: BtfTracePointContext) -> i32 {
+    if shed::is_shed(Group::Interrupts) {
+        return 0;
+    }
     if let Some(state) = cpus::state(cpus::here()) {
         // SAFETY: a map value; only this CPU's interrupts write the stamp.
         unsafe { (*state).irq_ns = stamp(state) };
@@ -37,12 +44,16 @@ fn irq_handler_entry(_ctx: BtfTracePointContext) -> i32 {
 /// `irq_handler_exit(int irq, struct irqaction *action, int ret)`, 5.10 to 7.2.
 #[btf_tracepoint(function = "irq_handler_exit")]
 fn irq_handler_exit(_ctx: BtfTracePointContext) -> i32 {
+    let watched_ns = shed::watched_ns(Group::Interrupts);
+    if watched_ns == SHED {
+        return 0;
+    }
     let Some(state) = cpus::state(cpus::here()) else {
         return 0;
     };
     // SAFETY: a map value; only this CPU's interrupts write the stamp.
     let since = unsafe { core::mem::replace(&mut (*state).irq_ns, 0) };
-    let took = end(state, since, HARD);
+    let took = end(state, (since, watched_ns), HARD);
     if took == 0 {
         return 0;
     }
@@ -65,6 +76,9 @@ fn irq_handler_exit(_ctx: BtfTracePointContext) -> i32 {
 /// `softirq_entry(unsigned int vec_nr)`, 5.10 to 7.2. Interrupts are on until its exit, and the CPU does not switch.
 #[btf_tracepoint(function = "softirq_entry")]
 fn softirq_entry(_ctx: BtfTracePointContext) -> i32 {
+    if shed::is_shed(Group::Interrupts) {
+        return 0;
+    }
     if let Some(state) = cpus::state(cpus::here()) {
         // SAFETY: a map value; only this CPU's softirqs write the stamp.
         unsafe { (*state).softirq_ns = stamp(state) };
@@ -75,6 +89,10 @@ fn softirq_entry(_ctx: BtfTracePointContext) -> i32 {
 /// `softirq_exit(unsigned int vec_nr)`, 5.10 to 7.2.
 #[btf_tracepoint(function = "softirq_exit")]
 fn softirq_exit(ctx: BtfTracePointContext) -> i32 {
+    let watched_ns = shed::watched_ns(Group::Interrupts);
+    if watched_ns == SHED {
+        return 0;
+    }
     let Some(state) = cpus::state(cpus::here()) else {
         return 0;
     };
@@ -82,7 +100,7 @@ fn softirq_exit(ctx: BtfTracePointContext) -> i32 {
     let since = unsafe { core::mem::replace(&mut (*state).softirq_ns, 0) };
     let vector = ctx.arg::<u64>(0) as usize;
     if vector < HARD {
-        end(state, since, vector);
+        end(state, (since, watched_ns), vector);
     }
     0
 }
@@ -104,11 +122,12 @@ fn stamp(state: *mut CpuState) -> u64 {
 }
 
 /// Counts an interrupt that ends, and returns its time in ns; 0 if it delayed no target thread. `since` is 0 if no probe saw its
-/// begin.
+/// begin. An interrupt that has begun since `watched_ns` has a stamp of its own. So an older one stands for an interrupt that was
+/// under way then, and it counts from there on.
 ///
 /// A thread that is queued during the interrupt is delayed from then on: this very interrupt may have woken it.
 #[inline(always)]
-fn end(state: *mut CpuState, since: u64, source: usize) -> u64 {
+fn end(state: *mut CpuState, (since, watched_ns): (u64, u64), source: usize) -> u64 {
     let (watched, interrupted) = (
         cpus::has_queued(state),
         since > UNTIMED && runs_target(state),
@@ -116,6 +135,7 @@ fn end(state: *mut CpuState, since: u64, source: usize) -> u64 {
     if since == 0 || !(watched || interrupted) {
         return 0;
     }
+    let since = since.max(watched_ns);
     // SAFETY: a map value.
     let queued_ns = since.max(unsafe { (*state).opened_ns });
     let now = now();

@@ -13,6 +13,7 @@ use tracer_common::{
     Kind,
     packets::{PACKETS_MAP, PacketOwner, Packets, SENDERS_MAP, SLICE_NS, Sender},
     record::{Header, MapLoss},
+    shed::Group,
     tcp::{LATE_NS, SocketState},
 };
 
@@ -21,7 +22,7 @@ use crate::{
     kernel::{Net, NetDevice, Qdisc, Skb, Sock, now},
     probes::datagrams,
     shared::shared,
-    sockets,
+    shed, sockets,
 };
 
 /// Keys of sockets, by the hash of the packets they send.
@@ -171,12 +172,19 @@ fn remember(hash: u32, key: u64) {
     }
 }
 
+/// Do packets count on this CPU? Only while a target thread is queued there and softirqs are watched: the counts say for whom these
+/// worked.
+#[inline(always)]
+fn counts_here() -> bool {
+    !shed::is_shed(Group::Interrupts) && cpus::has_queued_here()
+}
+
 /// `napi_poll(struct napi_struct *napi, int work, int budget)`, 5.10 to 7.2. `work` packets came in, from a device or from this
 /// CPU's backlog. The packets of the loopback and of veth go through the backlog.
 #[btf_tracepoint(function = "napi_poll")]
 fn napi_poll(ctx: BtfTracePointContext) -> i32 {
     let work = ctx.arg::<u64>(1) as i32;
-    if work > 0 && cpus::has_queued_here() {
+    if work > 0 && counts_here() {
         count(0, 0, 0, work as u32);
     }
     0
@@ -210,7 +218,7 @@ pub(super) fn late_ns(skb: Skb, now: u64) -> u64 {
 /// A packet left the queue of an interface.
 #[inline(always)]
 pub(super) fn left(pid: u32) {
-    if cpus::has_queued_here() {
+    if counts_here() {
         count(pid, 1, 0, 0);
     }
 }
@@ -223,7 +231,7 @@ pub(super) fn left(pid: u32) {
 /// data is known.
 #[inline(always)]
 pub(super) fn passed(packet: Leaving, may_be_forwarded: bool) {
-    let watched = cpus::has_queued_here();
+    let watched = counts_here();
     if !watched && !may_be_forwarded {
         return;
     }
@@ -246,7 +254,7 @@ pub(super) fn passed(packet: Leaving, may_be_forwarded: bool) {
 /// sent.
 #[inline(always)]
 pub(super) fn received(skb: Skb, payload: u32, pid: u32) {
-    if !cpus::has_queued_here() {
+    if !counts_here() {
         return;
     }
     if payload <= LITTLE_BYTES {

@@ -8,6 +8,7 @@ mod folded;
 mod head_of_line;
 mod interrupted;
 mod latency;
+mod shed;
 #[cfg(test)]
 mod tests;
 
@@ -297,6 +298,7 @@ fn losses(books: &Books) -> Losses {
         maps: books.end.map_losses.iter().cloned().collect(),
         unreadable_stacks: books.unreadable_stacks,
         missing_probes: books.start.missing.iter().map(missing).collect(),
+        shed: shed::shed(books),
         ..Losses::default()
     }
 }

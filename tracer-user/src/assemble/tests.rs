@@ -8,7 +8,7 @@ use crate::{
     event,
     model::books::{
         Bin, Books, Charge, DatagramsBehind, FlameLine, Flights, Held, Holder, Interrupted,
-        Process, Source,
+        ProbeGroup, Process, Shed, Source,
     },
     report::Basis,
 };
@@ -190,6 +190,29 @@ fn interrupts_of_the_target_itself_are_evidence_where_they_are_a_part_of_its_tim
         said(&books).unwrap(),
         "interrupts ran in 21 % of its own time on a CPU, softirq:NET_RX in 20 %"
     );
+}
+
+#[test]
+fn what_was_shed_is_said_and_what_was_seen_of_it_stands_for_the_rest() {
+    let mut books = books();
+    assert_eq!(assemble(&books).0.losses.shed, []);
+    let shed = Shed {
+        group: ProbeGroup::Interrupts,
+        since_ns: 20 * MS,
+        for_ns: 80 * MS,
+    };
+    books.shed = [(shed.group, shed)].into();
+    books.bins[0].threads[Class::OnCpu.index()] = 100 * MS;
+    // 20 ms were watched.
+    books.interrupted = Interrupted {
+        took: vec![(Source::Irq, MS), (Source::Softirq(3), 4 * MS)],
+    };
+    let report = assemble(&books).0;
+    let said = &report.losses.shed[0];
+    assert_eq!((said.after_ns, said.for_ns), (20 * MS, 80 * MS));
+    assert_eq!(said.probes, "interrupts and softirqs");
+    let line = "interrupts ran in 25 % of its own time on a CPU, softirq:NET_RX in 20 %, as 20 % of the window shows";
+    assert!(report.evidence.iter().any(|said| said == line));
 }
 
 #[test]

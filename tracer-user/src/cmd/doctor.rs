@@ -4,6 +4,7 @@ use std::{fmt::Write as _, process::ExitCode};
 
 use anyhow::Result;
 use serde_json::json;
+use tracer_common::shed::Group;
 
 use super::output;
 use crate::{
@@ -23,6 +24,15 @@ struct Finding {
     ok: bool,
     required: bool,
     cost: String,
+    /// When it is shed; empty if it never is.
+    shed: &'static str,
+}
+
+impl Finding {
+    /// Its cost if it is missing, else when it is shed.
+    fn note(&self) -> &str {
+        if self.ok { self.shed } else { &self.cost }
+    }
 }
 
 /// The finding on one interface: can its queue be read?
@@ -123,6 +133,7 @@ fn of_capability(wanted: &capability::Use) -> Finding {
         ok,
         required: wanted.required,
         cost: (if ok { "" } else { wanted.cost }).to_owned(),
+        shed: "",
     }
 }
 
@@ -147,6 +158,16 @@ fn finding(
         ok: cost.is_empty(),
         required: probe.need == Need::Required,
         cost,
+        shed: probe.shed_with.map_or("", shed_while),
+    }
+}
+
+/// When the probes of a group are shed.
+fn shed_while(group: Group) -> &'static str {
+    match group {
+        Group::Interrupts => {
+            "shed for nine tenths of the time while the target hardly queues for a CPU"
+        }
     }
 }
 
@@ -174,7 +195,7 @@ fn text(findings: &Findings, queues: &[Read], error: Option<&anyhow::Error>) -> 
             (false, true) => "MISSING",
             (false, false) => "missing",
         };
-        let _ = writeln!(text, "{state:8} {:22} {}", finding.name, finding.cost);
+        let _ = writeln!(text, "{state:8} {:22} {}", finding.name, finding.note());
     }
     for read in queues {
         let state = if read.cost.is_empty() {
@@ -206,7 +227,8 @@ fn machine_readable(findings: &Findings, queues: &[Read], works: bool) -> Result
     let listed = |kind: &str, findings: &[Finding]| -> Vec<serde_json::Value> {
         let each = |finding: &Finding| {
             json!({kind: finding.name, "ok": finding.ok, "required": finding.required,
-                   "cost": if finding.ok { None } else { Some(&finding.cost) }})
+                   "cost": if finding.ok { None } else { Some(&finding.cost) },
+                   "shed": (!finding.shed.is_empty()).then_some(finding.shed)})
         };
         findings.iter().map(each).collect()
     };

@@ -32,7 +32,7 @@ pub use write::*;
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::figures::{Histogram, Interrupted, Siblings, Source};
+pub use crate::figures::{Histogram, Interrupted, ProbeGroup, Shed, Siblings, Source};
 
 /// One fact.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -168,6 +168,8 @@ pub enum Event {
     Handed(Handed),
     /// Where the lines of evidence of the window come from. Before the end.
     Sources(Sources),
+    /// Probes were shed for a part of the window. At the end.
+    Shed(Shed),
 }
 
 impl Event {
@@ -236,6 +238,7 @@ impl Event {
             | Self::Interrupted(_)
             | Self::Traced(_)
             | Self::Tracer(_)
+            | Self::Shed(_)
             | Self::DiskTotal(_) => 0,
         }
     }

@@ -236,6 +236,7 @@ fn of_machine(event: &Event, claims: Claims) -> Claims {
             .amounts(e.used.iter().map(|(_, used)| *used), MOST_AMOUNT),
         Event::Siblings(e) => claims.amounts([e.target_ns, e.beside_ns], u64::MAX >> 1),
         Event::Sources(e) => claims.length(e.files.len(), MOST_FRAMES),
+        Event::Shed(e) => claims.time(e.since_ns).amount(e.for_ns, MOST_TOTAL),
         Event::End(e) => of_end(e, claims),
         _ => claims,
     }

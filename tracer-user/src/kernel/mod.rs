@@ -14,6 +14,7 @@ mod quota;
 mod reader;
 mod rings;
 mod self_time;
+mod shed;
 mod smt;
 pub(crate) mod symbols;
 mod verify;
@@ -27,6 +28,7 @@ use tracer_common::{
     config::MISSING,
     packets::Sender,
     quota::Member,
+    shed::Group,
 };
 
 use self::{
@@ -173,6 +175,17 @@ impl Kernel {
     #[must_use]
     pub(crate) fn quota_used(&self) -> Vec<(Member, u64)> {
         quota::used(&self.ebpf)
+    }
+
+    /// Sheds a group of probes, or watches it from now on. Returns whether that worked.
+    pub(crate) fn shed(&mut self, group: Group, is_shed: bool) -> bool {
+        shed::set(&mut self.ebpf, group, is_shed)
+    }
+
+    /// Since when target threads queue on a CPU without a pause, ns: the longest of all CPUs. `None` if none queues.
+    #[must_use]
+    pub(crate) fn queued_ns(&self) -> Option<u64> {
+        reader::queued_ns(&self.ebpf)
     }
 
     /// Takes the programs out of the kernel, and reads the rings to their end.

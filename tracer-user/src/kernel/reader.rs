@@ -216,6 +216,12 @@ pub(crate) fn totals(ebpf: &Ebpf, ns: u64) -> Result<Vec<Event>> {
     probes::totals(&Loaded(ebpf), ns)
 }
 
+/// Since when target threads queue on a CPU without a pause, ns: the longest of all CPUs.
+#[must_use]
+pub(crate) fn queued_ns(ebpf: &Ebpf) -> Option<u64> {
+    probes::sched::queued_ns(&Loaded(ebpf))
+}
+
 /// One line of evidence, if the kernel showed nothing for more than a hundredth of a CPU's time.
 #[must_use]
 pub(crate) fn unseen(ebpf: &Ebpf, window_ns: u64) -> Option<String> {

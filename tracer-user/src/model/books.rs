@@ -4,7 +4,7 @@ pub use super::{
     parts::{AddressId, Client, OwnPart, Part},
     session::Session,
 };
-pub use crate::figures::{Histogram, Interrupted, Siblings, Source};
+pub use crate::figures::{Histogram, Interrupted, ProbeGroup, Shed, Siblings, Source};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -433,6 +433,8 @@ pub struct Books {
     pub tracer: Option<ProcessId>,
     /// Interrupts that ran while the target had a CPU. Empty where other processes are followed: the kernel counts theirs with it.
     pub interrupted: Interrupted,
+    /// Probes that were shed for a part of the window.
+    pub shed: BTreeMap<ProbeGroup, Shed>,
 }
 
 /// Time that kworkers held a CPU, by worker and function, ns.

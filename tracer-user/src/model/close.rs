@@ -129,6 +129,7 @@ impl Model {
             siblings: self.facts.siblings,
             tracer: self.facts.tracer,
             interrupted: self.facts.interrupted,
+            shed: self.facts.shed,
             start: self.facts.start,
             end: self.facts.end,
         }

@@ -25,6 +25,7 @@ pub(super) struct Facts {
     pub(super) own_limits: Vec<OwnLimit>,
     pub(super) siblings: event::Siblings,
     pub(super) interrupted: event::Interrupted,
+    pub(super) shed: BTreeMap<event::ProbeGroup, event::Shed>,
     /// The process that traces.
     pub(super) tracer: Option<ProcessId>,
     /// The latest of each process and family.

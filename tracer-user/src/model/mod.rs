@@ -185,6 +185,7 @@ impl Model {
             Event::Means(means) => self.facts.means = (**means).clone(),
             Event::Wrapping(found) => self.facts.wrapping.push(found.clone()),
             Event::Sources(found) => self.facts.sources.clone_from(&found.files),
+            Event::Shed(shed) => _ = self.facts.shed.insert(shed.group, *shed),
             Event::End(end) => {
                 self.facts.end = (**end).clone();
                 self.requests.end();

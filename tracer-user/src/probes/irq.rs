@@ -3,6 +3,7 @@
 use tracer_common::{
     irq::{self, INTERRUPTS_MAP, Interrupts, SOURCES, Sums},
     sched::CpuState,
+    shed::Group,
 };
 
 use super::{
@@ -18,10 +19,10 @@ const SOFT: &str = "run-queue time that softirqs took is charged to those whom t
 
 /// The probes of the family.
 pub(super) const PROBES: &[Probe] = &[
-    optional("irq_handler_entry", &[], HARD, None),
-    optional("irq_handler_exit", &[], HARD, None),
-    optional("softirq_entry", &[], SOFT, None),
-    optional("softirq_exit", &[], SOFT, None),
+    optional("irq_handler_entry", &[], HARD, None).shed_with(Group::Interrupts),
+    optional("irq_handler_exit", &[], HARD, None).shed_with(Group::Interrupts),
+    optional("softirq_entry", &[], SOFT, None).shed_with(Group::Interrupts),
+    optional("softirq_exit", &[], SOFT, None).shed_with(Group::Interrupts),
 ];
 
 pub(super) fn interrupts(r: &Interrupts) -> event::Interrupts {

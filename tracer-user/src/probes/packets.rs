@@ -1,6 +1,9 @@
 //! Packets; kernel side: `tracer-ebpf/src/probes/packets.rs`.
 
-use tracer_common::packets::{PACKETS_MAP, PacketOwner, Packets};
+use tracer_common::{
+    packets::{PACKETS_MAP, PacketOwner, Packets},
+    shed::Group,
+};
 
 use super::{
     maps::Maps,
@@ -18,7 +21,8 @@ pub(super) const PROBES: &[Probe] = &[optional(
     &[],
     "what softirqs took of a CPU for packets is charged to them by name, not to whose packets they were",
     None,
-)];
+)
+.shed_with(Group::Interrupts)];
 
 /// A cell, from the ring or from the map.
 pub(super) fn packets(r: &Packets) -> event::Packets {

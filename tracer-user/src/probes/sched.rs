@@ -184,6 +184,13 @@ pub(super) fn open_slices(cpus: &[CpuState], ns: u64) -> Vec<Event> {
     slices.map(Event::Slice).collect()
 }
 
+/// Since when target threads queue on a CPU without a pause, ns: the longest of all CPUs.
+pub(crate) fn queued_ns(maps: &impl Maps) -> Option<u64> {
+    let all = cpus(maps);
+    let queues = all.iter().filter(|state| state.queued as i64 > 0);
+    queues.map(|state| state.opened_ns).min()
+}
+
 /// Target threads that are off the CPU at `ns`; none, if the map cannot be read.
 pub(super) fn open_waits(maps: &impl Maps, ns: u64) -> Vec<Event> {
     let mut events = Vec::new();

@@ -1,5 +1,7 @@
 //! The rows of a family's table: the programs that attach, and the cost of their absence.
 
+use tracer_common::shed::Group;
+
 /// The consequence when a probe cannot be attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
@@ -41,6 +43,18 @@ pub struct Probe {
     pub facts: &'static [&'static str],
     /// The tracepoint that it stands in for. It attaches only if that one is missing.
     pub instead_of: Option<&'static str>,
+    /// The group with which it is shed while its facts cannot change the answer; `None` if they always may.
+    pub shed_with: Option<Group>,
+}
+
+impl Probe {
+    /// The same probe, shed with a group.
+    pub(super) const fn shed_with(self, group: Group) -> Self {
+        Self {
+            shed_with: Some(group),
+            ..self
+        }
+    }
 }
 
 /// A required probe.
@@ -51,6 +65,7 @@ pub(super) const fn required(name: &'static str, facts: &'static [&'static str])
         need: Need::Required,
         facts,
         instead_of: None,
+        shed_with: None,
     }
 }
 
@@ -67,6 +82,7 @@ pub(super) const fn optional(
         need: Need::Optional { cost, blinds },
         facts,
         instead_of: None,
+        shed_with: None,
     }
 }
 

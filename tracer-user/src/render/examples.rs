@@ -321,6 +321,7 @@ pub(super) fn unknown_and_losses() -> Report {
         }],
         truncated: true,
         refused: BTreeMap::from([("cpu".to_owned(), 2), ("time".to_owned(), 12_034)]),
+        shed: Vec::new(),
     };
     report
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     class::Class,
-    report::{Flame, FlameStack, Report, SelfPart},
+    report::{Flame, FlameStack, Report, SelfPart, Shed},
 };
 
 fn all() -> Vec<(&'static str, Report)> {
@@ -54,6 +54,24 @@ fn a_process_without_room_for_its_histogram_makes_no_figure_doubtful() {
     report.losses.maps = maps.map(|(map, n)| (map.to_owned(), n)).into();
     let shown = plain(&report);
     assert!(shown.contains("Lost 1410 histograms"), "{shown}");
+    assert!(!shown.contains("too low"), "{shown}");
+}
+
+#[test]
+fn what_was_shed_is_said_with_the_reason() {
+    let mut report = examples::disk();
+    assert!(!plain(&report).contains("Shed"));
+    report.losses.shed = vec![Shed {
+        probes: "interrupts".to_owned(),
+        after_ns: 1_000_000_000,
+        for_ns: 8_200_000_000,
+        why: "no queue".to_owned(),
+    }];
+    let shown = plain(&report);
+    assert!(
+        shown.contains("\nShed interrupts for 8.20 s: no queue\n"),
+        "{shown}"
+    );
     assert!(!shown.contains("too low"), "{shown}");
 }
 

@@ -4,7 +4,7 @@ use super::table::{Align, WIDTH, bar, sparkline, table, wrap};
 use crate::{
     class::Class,
     report::{
-        Basis, Blame, Budget, Histogram, Report,
+        Basis, Blame, Budget, Histogram, Report, Shed,
         reading::{Estimate, Part, parts},
     },
     units::{bytes, count, escape_terminal as safe, percent, plural, share, shorten, time},
@@ -350,7 +350,22 @@ impl Page<'_> {
             lines.push("Lost the end of the recording: it is cut off".to_owned());
         }
         lines.extend(self.refused());
+        lines.extend(self.shed());
         lines
+    }
+
+    /// What was not watched all the time.
+    fn shed(&self) -> Vec<String> {
+        let line = |shed: &Shed| {
+            let text = format!(
+                "{} for {}: {}",
+                safe(&shed.probes),
+                time(shed.for_ns),
+                safe(&shed.why)
+            );
+            wrap(&text, "Shed ", "     ")
+        };
+        self.report.losses.shed.iter().flat_map(line).collect()
     }
 
     /// What the gate did not let through.

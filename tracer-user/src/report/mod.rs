@@ -396,6 +396,22 @@ pub struct Losses {
     /// Events that no kernel sends, by the reason for which they were refused: the recording is damaged or made up.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub refused: BTreeMap<String, u64>,
+    /// Probes that were shed for a part of the window, because their facts could not change the answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shed: Vec<Shed>,
+}
+
+/// Probes that were shed for a part of the window.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shed {
+    /// What they see.
+    pub probes: String,
+    /// From the begin of the window until they were first shed, ns.
+    pub after_ns: u64,
+    /// How long they were shed in all, ns.
+    pub for_ns: u64,
+    /// Why that changes no answer, and what it costs.
+    pub why: String,
 }
 
 /// A probe that could not be attached.

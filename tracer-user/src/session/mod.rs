@@ -23,6 +23,7 @@ mod memory;
 mod newcomers;
 mod scene;
 mod settings;
+mod shed;
 mod stop;
 mod takers;
 mod titles;
@@ -36,6 +37,7 @@ pub(crate) use self::{
 use std::time::Duration;
 
 use anyhow::Result;
+use tracer_common::shed::Group;
 
 use self::{
     aside::Aside,
@@ -44,6 +46,7 @@ use self::{
     end::{finish, last_looks},
     limits::Limits,
     scene::Scene,
+    shed::Shedding,
     stop::Ends,
     window::Window,
 };
@@ -56,6 +59,7 @@ use crate::{
         load::{self, Loader, Traced, Unsupported},
     },
     machine::{clocks::now_ns, give_back_memory, priority},
+    probes,
 };
 
 /// Most processes that match what the user named of which the standing is read at the end.
@@ -67,6 +71,8 @@ pub(crate) struct Session {
     window: Window,
     beside: Beside,
     limits: Limits,
+    /// `None` if there is nothing to shed.
+    shedding: Option<Shedding>,
     ends: Ends,
     /// Processes that match what the user named.
     targets: Vec<u32>,
@@ -137,6 +143,7 @@ impl Session {
         let mut facts = scene.into_events(start);
         facts.extend(frozen);
         let beside = beside.with_facts(&facts);
+        let shedding = shedding(&kernel, window.begin_ns);
         Ok(Self {
             description,
             facts,
@@ -145,6 +152,7 @@ impl Session {
             window,
             beside,
             limits: limits_read,
+            shedding,
             ends,
             targets: settings.pids,
         })
@@ -166,6 +174,7 @@ impl Session {
             window,
             mut beside,
             mut limits,
+            mut shedding,
             mut ends,
             mut targets,
             facts,
@@ -216,12 +225,39 @@ impl Session {
                 kernel.set_held_back(&found);
                 batch.extend(limits.take(&mut kernel));
             }
+            if let Some(shedding) = &mut shedding {
+                shed_or_watch(&mut kernel, shedding, &batch);
+            }
             sink(&batch, &mut || kernel.open_now());
             batch.clear();
         };
         sink(&last_looks(&mut kernel, &mut beside), &mut Vec::new);
-        let last = finish(kernel, window, (beside, limits), targets, stop)?;
+        let beside = (beside, limits, shedding);
+        let last = finish(kernel, window, beside, targets, stop)?;
         sink(&last, &mut Vec::new);
         Ok(stop)
+    }
+}
+
+/// What is shed of an attached kernel half: nothing yet. `None` if none of these probes is attached.
+fn shedding(kernel: &Kernel, begin_ns: u64) -> Option<Shedding> {
+    let missing = kernel.missing();
+    let is_missing = |name: &str| missing.iter().any(|missing| missing.name() == name);
+    let is_there = shed::is_there(probes::all(), Group::Interrupts, is_missing);
+    is_there.then(|| Shedding::new(begin_ns))
+}
+
+/// Sheds probes or watches them again, as the queues ask for in which the target waits.
+fn shed_or_watch(kernel: &mut Kernel, shedding: &mut Shedding, batch: &[Event]) {
+    shedding.see(batch);
+    let now = now_ns();
+    if !shedding.is_due(now) {
+        return;
+    }
+    let wanted = shedding.decide(now, kernel.queued_ns());
+    if let Some(is_shed) = wanted
+        && kernel.shed(Group::Interrupts, is_shed)
+    {
+        shedding.set(is_shed, now);
     }
 }

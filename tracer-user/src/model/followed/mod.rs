@@ -249,6 +249,7 @@ impl Followed {
             | Event::Means(_)
             | Event::Wrapping(_)
             | Event::Sources(_)
+            | Event::Shed(_)
             | Event::OwnLimit(_)
             | Event::RemoteMount(_)
             | Event::OpenSocket(_)

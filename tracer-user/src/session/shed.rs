@@ -1,0 +1,292 @@
+//! When interrupts and softirqs are shed: while the target's threads hardly queue for a CPU. What interrupts take of a CPU then holds up
+//! nobody, whoever is charged for it.
+//!
+//! All is watched in the first second, and from time to time after it. A queue ends the shedding, and what is watched of interrupts shows
+//! how much of the target's own time they take.
+
+use tracer_common::shed::Group;
+
+use crate::{
+    event::{Event, ProbeGroup, Shed},
+    probes::Probe,
+};
+
+/// All is watched for so long first, ns.
+const FIRST_NS: u64 = 1_000_000_000;
+/// After so long all is watched for a moment, ns.
+const SHED_NS: u64 = 450_000_000;
+/// The length of that moment, ns: an interrupt of a timer (100 Hz at least) comes five times.
+const LOOK_NS: u64 = 50_000_000;
+/// For so long after a queue all is watched, ns.
+const CALM_NS: u64 = 1_000_000_000;
+
+/// Nobody is slow for the part of its time that it queues, if that is less than one in so many (`NOT_HELD_UP` of the verdict).
+const ALL_PART: u64 = 10;
+/// The same for waits of at least [`LONG_NS`] (`FELT_NS` in `ONE_FELT_IN_NS`).
+const LONG_PART: u64 = 100;
+/// To wake an idle CPU takes less, ns. From the 20th shorter wait of one request on a person feels their sum.
+const LONG_NS: u64 = 50_000;
+/// Time between two decisions at least, ns: for each the state of every CPU is read.
+const DECIDE_NS: u64 = 40_000_000;
+/// Time in which the parts are counted, ns.
+const COUNTED_NS: u64 = 250_000_000;
+/// A queue that is not empty for so long is one that matters, ns, though no wait in it has ended.
+const STANDS_NS: u64 = 5_000_000;
+
+/// A sum that loses a part of the time that passes. It is full at that part of [`COUNTED_NS`].
+#[derive(Debug)]
+struct Sum {
+    ns: u64,
+    part: u64,
+}
+
+impl Sum {
+    fn new(part: u64) -> Self {
+        Self { ns: 0, part }
+    }
+
+    fn most_ns(&self) -> u64 {
+        COUNTED_NS / self.part
+    }
+
+    fn add(&mut self, ns: u64) {
+        self.ns = self.ns.saturating_add(ns).min(self.most_ns());
+    }
+
+    fn is_full(&self) -> bool {
+        self.ns >= self.most_ns()
+    }
+
+    fn pass(&mut self, ns: u64) {
+        self.ns = self.ns.saturating_sub(ns / self.part);
+    }
+}
+
+/// What is shed, and why not.
+#[derive(Debug)]
+pub(super) struct Shedding {
+    /// All run-queue waits of the target, and those of at least [`LONG_NS`].
+    all: Sum,
+    long: Sum,
+    /// Time of the last decision, ns.
+    decided_ns: u64,
+    /// All is watched until then, ns.
+    watched_until_ns: u64,
+    /// Since when the group is shed, ns, if it is.
+    since_ns: Option<u64>,
+    /// When it was first shed, ns.
+    first_ns: Option<u64>,
+    /// How long it was shed before `since_ns`, ns.
+    for_ns: u64,
+}
+
+impl Shedding {
+    /// Nothing is shed yet.
+    #[must_use]
+    pub(super) fn new(begin_ns: u64) -> Self {
+        Self {
+            all: Sum::new(ALL_PART),
+            long: Sum::new(LONG_PART),
+            decided_ns: begin_ns,
+            watched_until_ns: begin_ns + FIRST_NS,
+            since_ns: None,
+            first_ns: None,
+            for_ns: 0,
+        }
+    }
+
+    /// Takes note of the waits that have ended.
+    pub(super) fn see(&mut self, batch: &[Event]) {
+        for event in batch {
+            if let Event::Wait(wait) = event {
+                self.all.add(wait.run_queue_ns);
+                if wait.run_queue_ns >= LONG_NS {
+                    self.long.add(wait.run_queue_ns);
+                }
+            }
+        }
+    }
+
+    /// Is it time for a decision?
+    #[must_use]
+    pub(super) fn is_due(&self, now_ns: u64) -> bool {
+        now_ns.saturating_sub(self.decided_ns) >= DECIDE_NS
+    }
+
+    /// Whether the group is to be shed, or to be watched, from now on. `None`: that stays as it is. Of all CPUs on which target threads
+    /// queue now, the longest have done so since `queued_ns`.
+    #[must_use]
+    pub(super) fn decide(&mut self, now_ns: u64, queued_ns: Option<u64>) -> Option<bool> {
+        let stands = queued_ns.is_some_and(|since| now_ns.saturating_sub(since) >= STANDS_NS);
+        if stands || self.all.is_full() || self.long.is_full() {
+            self.watched_until_ns = self.watched_until_ns.max(now_ns + CALM_NS);
+        }
+        let passed = now_ns.saturating_sub(self.decided_ns);
+        self.decided_ns = now_ns;
+        self.all.pass(passed);
+        self.long.pass(passed);
+        let is_calm = now_ns >= self.watched_until_ns;
+        match self.since_ns {
+            Some(since) if !is_calm || now_ns >= since + SHED_NS => Some(false),
+            None if is_calm => Some(true),
+            _ => None,
+        }
+    }
+
+    /// The group is shed, or watched, from now on.
+    pub(super) fn set(&mut self, is_shed: bool, now_ns: u64) {
+        self.end_stretch(now_ns);
+        if is_shed {
+            self.since_ns = Some(now_ns);
+            self.first_ns.get_or_insert(now_ns);
+        } else {
+            self.watched_until_ns = self.watched_until_ns.max(now_ns + LOOK_NS);
+        }
+    }
+
+    fn end_stretch(&mut self, now_ns: u64) {
+        if let Some(since) = self.since_ns.take() {
+            self.for_ns += now_ns.saturating_sub(since);
+        }
+    }
+
+    /// What was shed until the end of the window, if anything was.
+    #[must_use]
+    pub(super) fn end(mut self, end_ns: u64) -> Option<Event> {
+        self.end_stretch(end_ns);
+        let shed = |since_ns| Shed {
+            group: ProbeGroup::Interrupts,
+            since_ns,
+            for_ns: self.for_ns,
+        };
+        self.first_ns.map(shed).map(Event::Shed)
+    }
+}
+
+/// Is a probe of this group attached? `is_missing` says which are not.
+#[must_use]
+pub(super) fn is_there(
+    mut probes: impl Iterator<Item = &'static Probe>,
+    group: Group,
+    is_missing: impl Fn(&str) -> bool,
+) -> bool {
+    probes.any(|probe| probe.shed_with == Some(group) && !is_missing(probe.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Wait;
+
+    const MS: u64 = 1_000_000;
+    const T0: u64 = 1_000_000 * MS;
+
+    /// Decides every 50 ms in `[from, until)` ms, where `waits(ms)` are the run-queue waits since the last time, ns. Returns when the
+    /// group was shed (`true`) or watched again, ms.
+    fn decided(
+        shedding: &mut Shedding,
+        (from, until): (u64, u64),
+        waits: impl Fn(u64) -> Vec<u64>,
+    ) -> Vec<(u64, bool)> {
+        let mut changes = Vec::new();
+        for ms in (from..until).step_by(50) {
+            let waits: Vec<Event> = waits(ms)
+                .into_iter()
+                .map(|run_queue_ns| {
+                    Event::Wait(Wait {
+                        run_queue_ns,
+                        ..Wait::default()
+                    })
+                })
+                .collect();
+            shedding.see(&waits);
+            let now_ns = T0 + ms * MS;
+            if let Some(is_shed) = shedding.decide(now_ns, None) {
+                shedding.set(is_shed, now_ns);
+                changes.push((ms, is_shed));
+            }
+        }
+        changes
+    }
+
+    #[test]
+    fn without_a_queue_a_tenth_of_the_time_is_watched_after_the_first_second() {
+        let mut shedding = Shedding::new(T0);
+        let changes = decided(&mut shedding, (0, 2_500), |_| Vec::new());
+        let expected = [1_000, 1_500, 2_000].into_iter();
+        let expected: Vec<_> = expected
+            .flat_map(|ms| [(ms, true), (ms + 450, false)])
+            .collect();
+        assert_eq!(changes, expected);
+        match shedding.end(T0 + 2_500 * MS) {
+            Some(Event::Shed(shed)) => {
+                assert_eq!(shed.since_ns, T0 + 1_000 * MS);
+                assert_eq!(shed.for_ns, 3 * 450 * MS);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_shed_at_the_end_counts_until_there_and_nothing_shed_is_not_said() {
+        let mut shedding = Shedding::new(T0);
+        decided(&mut shedding, (0, 1_050), |_| Vec::new());
+        assert!(shedding.since_ns.is_some());
+        match shedding.end(T0 + 1_100 * MS) {
+            Some(Event::Shed(shed)) => assert_eq!(shed.for_ns, 100 * MS),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(Shedding::new(T0).end(T0 + 100 * MS), None);
+    }
+
+    #[test]
+    fn wakeups_of_idle_cpus_are_no_queue() {
+        // 8,000 wakeups a second of 3 µs each.
+        let mut shedding = Shedding::new(T0);
+        let changes = decided(&mut shedding, (0, 1_400), |_| vec![3_000; 400]);
+        assert_eq!(changes, [(1_000, true)]);
+    }
+
+    #[test]
+    fn a_queue_that_begins_later_is_watched_within_half_a_second_and_a_second_after_its_end() {
+        let mut shedding = Shedding::new(T0);
+        // Waits of 2 ms, one in 50 ms: 4 % of the time.
+        let waits = |ms| match ms {
+            1_100..3_000 => vec![2 * MS],
+            _ => Vec::new(),
+        };
+        let changes = decided(&mut shedding, (0, 4_300), waits);
+        let [(1_000, true), (seen, false), (shed, true)] = changes[..] else {
+            panic!("{changes:?}");
+        };
+        assert!(seen <= 1_600, "{seen}");
+        assert!((3_900..4_300).contains(&shed), "{shed}");
+    }
+
+    #[test]
+    fn a_thread_that_waits_since_a_moment_ends_the_shedding() {
+        let mut shedding = Shedding::new(T0);
+        decided(&mut shedding, (0, 1_050), |_| Vec::new());
+        let at = |ms: u64| T0 + ms * MS;
+        assert_eq!(shedding.decide(at(1_100), Some(at(1_099))), None);
+        assert_eq!(shedding.decide(at(1_110), Some(at(1_099))), Some(false));
+    }
+
+    #[test]
+    fn what_is_not_attached_is_not_shed() {
+        let is_there = |missing: &[&str]| {
+            let is_missing = |name: &str| missing.contains(&name);
+            is_there(crate::probes::all(), Group::Interrupts, is_missing)
+        };
+        assert!(is_there(&[]));
+        assert!(is_there(&["softirq_entry", "softirq_exit"]));
+        let all = [
+            "irq_handler_entry",
+            "irq_handler_exit",
+            "softirq_entry",
+            "softirq_exit",
+            "napi_poll",
+        ];
+        assert!(!is_there(&all));
+    }
+}
