@@ -113,16 +113,6 @@ pub(crate) fn ended(key: u64) -> i32 {
     0
 }
 
-/// The process that last received or sent on a socket; 0 if none was seen.
-#[inline(always)]
-pub(crate) fn pid(key: u64) -> u32 {
-    match SOCKETS.get_ptr(key) {
-        // SAFETY: a map value.
-        Some(state) => unsafe { (*state).pid },
-        None => 0,
-    }
-}
-
 /// A call with no known values.
 pub(crate) const NO_CALL: Call = Call {
     header: Header {

@@ -150,10 +150,7 @@ fn sent(packet: Leaving, may_be_forwarded: bool) -> Owner {
         }
         return Owner::of_datagram(pid);
     }
-    if sockets::pid(key) == 0 {
-        adopt(sk, net);
-    }
-    let Some(state) = sockets::get(key) else {
+    let Some(state) = known(sk, net) else {
         return Owner::of_datagram(0);
     };
     if hash != 0 && state.hash != hash {
@@ -161,6 +158,19 @@ fn sent(packet: Leaving, may_be_forwarded: bool) -> Owner {
         let _ = HASHES.insert(hash, key, 0);
     }
     Owner::of_socket(state)
+}
+
+/// The state of a socket that sends. Nearly all have one that names their process, and need one look-up.
+#[inline(always)]
+fn known(sk: Sock, net: Net) -> Option<&'static mut SocketState> {
+    let key = sk.key();
+    if let Some(state) = sockets::get(key)
+        && state.pid != 0
+    {
+        return Some(state);
+    }
+    adopt(sk, net);
+    sockets::get(key)
 }
 
 /// Remembers a socket that keeps no hash.

@@ -22,7 +22,7 @@ use crate::{
     emit,
     filter::is_target,
     histograms,
-    kernel::{SOCK_NOSPACE, Skb, Sock, current, now},
+    kernel::{SOCK_NOSPACE, Skb, Sock, Tcp, current, now},
     sockets::{self, NO_CALL, caller, emit_call},
 };
 
@@ -200,30 +200,41 @@ fn tcp_probe(ctx: BtfTracePointContext) -> i32 {
     }) else {
         return 0;
     };
-    if payload > 0 && state.arrived_ns == 0 {
-        state.arrived_ns = now();
-    }
     packets::received(skb, payload, state.pid);
-    if state.announced != 0
-        && let Some(tcp) = sk.tcp()
-    {
-        flow::look(key, tcp, state, now());
+    let is_first = payload > 0 && state.arrived_ns == 0;
+    let is_known = state.announced != 0 || state.sent_ns != 0;
+    if !is_first && !is_known {
+        return 0;
     }
-    if state.sent_ns != 0 {
-        acknowledged(sk, state, skb.tcp_ack_seq());
+    // The clock is read once: that takes as long as a look-up.
+    let now = now();
+    if is_first {
+        state.arrived_ns = now;
+    }
+    if is_known && let Some(tcp) = sk.tcp() {
+        looks(key, tcp, state, skb.tcp_ack_seq(), now);
     }
     0
 }
 
+/// What an arriving segment shows of a target's socket.
+#[inline(always)]
+fn looks(socket: u64, tcp: Tcp, state: &mut SocketState, ack_seq: u32, now: u64) {
+    if state.announced != 0 {
+        flow::look(socket, tcp, state, now);
+    }
+    if state.sent_ns != 0 {
+        acknowledged(socket, tcp, state, ack_seq, now);
+    }
+}
+
 /// Does this acknowledgement end the sample that is open on the socket, and does it cover all bytes written?
 #[inline(always)]
-fn acknowledged(sk: Sock, state: &mut SocketState, ack_seq: u32) {
+fn acknowledged(socket: u64, tcp: Tcp, state: &mut SocketState, ack_seq: u32, now: u64) {
     if (ack_seq.wrapping_sub(state.sent_seq) as i32) < 0 {
         return;
     }
-    let now = now();
     end_sample(state, now);
-    let Some(tcp) = sk.tcp() else { return };
     let write_seq = tcp.write_seq();
     if ack_seq == write_seq {
         // `tcp_rcv_established()` sets the socket's clock behind this hook: what it did last is still to send.
@@ -231,7 +242,7 @@ fn acknowledged(sk: Sock, state: &mut SocketState, ack_seq: u32) {
             0 => tcp.active_ns(),
             left_ns => left_ns,
         };
-        emit_ack(sk.key(), left_ns, now);
+        emit_ack(socket, left_ns, now);
     } else {
         // More was written since: a new sample waits for its end, so that the last acknowledgement is not missed.
         state.sent_ns = now;
