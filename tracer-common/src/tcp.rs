@@ -266,8 +266,8 @@ pub struct SocketState {
     pub inode: u32,
     /// 1 while a [`Question`] of the socket has no answer.
     pub asks: u32,
-    /// Explicit padding.
-    pub reserved: u32,
+    /// Thread of a target that last sent or received; 0 before.
+    pub tid: u32,
 }
 
 /// Key of a [`Link`] cell.

@@ -43,7 +43,7 @@ static UNSEEN: SocketState = SocketState {
     origin: 0,
     inode: 0,
     asks: 0,
-    reserved: 0,
+    tid: 0,
 };
 
 /// The state of a socket; a socket without one gets it. `None`, and counted, if there is no room.

@@ -70,6 +70,7 @@ fn sent(sk: Sock, result: i32) {
         state.sent_seq = write_seq;
     }
     announce(sk, state, pid, now);
+    state.tid = tid;
     flow::look(sk.key(), tcp, state, now);
     let nospace = if socket.flags() & SOCK_NOSPACE != 0 {
         CALL_NOSPACE
@@ -90,6 +91,9 @@ fn sent(sk: Sock, result: i32) {
     };
     emit_call(&call, now);
 }
+
+/// `EAGAIN`
+const EAGAIN: i32 = 11;
 
 /// `sock_recv_length(struct sock *sk, int ret, int flags)`, 6.3 and later.
 #[btf_tracepoint(function = "sock_recv_length")]
@@ -117,6 +121,11 @@ fn received(sk: Sock, result: i32) {
     let seen_ns = core::mem::replace(&mut state.arrived_ns, 0);
     let arrived_ns = if seen_ns == 0 { connected_ns } else { seen_ns };
     if !is_target(pid) {
+        return;
+    }
+    let is_same = core::mem::replace(&mut state.tid, tid) == tid;
+    if is_same && result == -EAGAIN && arrived_ns == 0 {
+        // The thread that called here last looks for more and finds nothing. That is news to nobody, and costs as much as a receive.
         return;
     }
     let now = now();
