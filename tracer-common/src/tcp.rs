@@ -79,11 +79,16 @@ pub const FLOW_WINDOW: u32 = 1;
 /// Shortest time between two flow records of one socket, ns, unless the `FLOW_*` bits or the number of retransmits changes.
 pub const FLOW_NS: u64 = 10_000_000;
 
+/// The same while the socket has nothing to send and is held back by nothing, ns. A change is told at once, behind a record of the last
+/// look at which there was none.
+pub const FLOW_QUIET_NS: u64 = 1_000_000_000;
+
 /// The limit on a sending socket of a target just before `ns`. It is valid since the record before.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Flow {
-    /// `ns` is the time at which an acknowledgement arrived or a send returned.
+    /// `ns` is the time at which an acknowledgement arrived or a send returned. A record of the last look comes late, behind younger ones
+    /// of others.
     pub header: Header,
     /// The socket.
     pub socket: u64,
@@ -268,6 +273,12 @@ pub struct SocketState {
     pub asks: u32,
     /// Thread of a target that last sent or received; 0 before.
     pub tid: u32,
+    /// When the limit on it was last looked at, ns; 0 before.
+    pub looked_ns: u64,
+    /// The interface of the last [`Flow`] record.
+    pub flow_ifindex: u32,
+    /// Explicit padding.
+    pub reserved: u32,
 }
 
 /// Key of a [`Link`] cell.
@@ -292,6 +303,6 @@ plain!(
     Question = 80,
     Link = 88,
     Flow = 56,
-    SocketState = 120,
+    SocketState = 136,
     LinkOwner = 16
 );

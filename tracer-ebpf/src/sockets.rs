@@ -44,6 +44,9 @@ static UNSEEN: SocketState = SocketState {
     inode: 0,
     asks: 0,
     tid: 0,
+    looked_ns: 0,
+    flow_ifindex: 0,
+    reserved: 0,
 };
 
 /// The state of a socket; a socket without one gets it. `None`, and counted, if there is no room.

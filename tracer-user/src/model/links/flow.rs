@@ -15,7 +15,7 @@ const RECOVERY_NS: u64 = 1_000_000_000;
 /// reads 100 kB/s through a window of 22 kB closes it three times a second. An empty link makes it no faster.
 const READS_NS: u64 = 1_000_000_000;
 
-/// Spans kept of a socket. At one record in 10 ms these are the last 20 s at least: longer waits count as unlimited before.
+/// Spans kept of a socket. At one record in 10 ms at most these are the last 20 s at least: longer waits count as unlimited before.
 const KEPT: usize = 2048;
 /// A span that ended so long before the last one is not kept: a server may have ten thousand sockets, each with its spans.
 const KEPT_NS: u64 = 60_000_000_000;
@@ -69,7 +69,8 @@ pub(crate) struct Flow {
 }
 
 impl Flow {
-    /// Learns a state, which holds since the record before. No change stays unseen for longer than 10 ms.
+    /// Learns a state, which holds since the record before. Behind a longer pause, in which nothing was to send, comes one of the last look
+    /// before the change. So no change stays unseen for longer than 10 ms.
     pub(crate) fn seen(&mut self, flow: &event::Flow) {
         if flow.ifindex != 0 {
             self.netns = flow.netns;
@@ -173,6 +174,19 @@ mod tests {
             ]
         );
         assert_eq!(flow.pieces(12, 15), [(12, 15, Limit::Window)]);
+    }
+
+    #[test]
+    fn a_change_behind_a_pause_began_at_the_last_look() {
+        const S: u64 = 1_000_000_000;
+        let mut flow = Flow::default();
+        flow.seen(&window(10, 0, 0, 65_000));
+        flow.seen(&window(S - 5, 0, 0, 0));
+        flow.seen(&window(S, FLOW_WINDOW, 64_000, 65_000));
+        assert_eq!(
+            flow.pieces(10, S),
+            [(10, S - 5, Limit::Path), (S - 5, S, Limit::Window)]
+        );
     }
 
     #[test]
