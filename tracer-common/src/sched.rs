@@ -69,9 +69,16 @@ pub struct Wait {
     pub state: u32,
     /// `WAIT_*` bits.
     pub flags: u32,
+    /// Begin of the [`Slice`] that ends as this thread comes on the CPU, ns; 0 if there is none, or it has a record of its own.
+    pub slice_begin_ns: u64,
+    /// Process that held the CPU in that slice; 0 is idle.
+    pub slice_pid: u32,
+    /// Its thread.
+    pub slice_tid: u32,
 }
 
-/// A thread left a CPU on which a target thread was queued, or the queued thread moved away from there.
+/// A thread left a CPU on which a target thread was queued, or the queued thread moved away from there. If the next thread is a target's,
+/// its [`Wait`] brings the slice.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Slice {
@@ -254,6 +261,14 @@ pub struct CpuState {
     pub task: u64,
     /// Run time of threads that left the CPU in a switch that the kernel did not show, ns.
     pub unseen_ns: u64,
+    /// The slice that the next [`Wait`] record is to bring, as [`Wait::slice_begin_ns`].
+    pub slice_begin_ns: u64,
+    /// See [`Wait::slice_pid`].
+    pub slice_pid: u32,
+    /// See [`Wait::slice_tid`].
+    pub slice_tid: u32,
+    /// Explicit padding.
+    pub reserved: [u64; 2],
 }
 
 /// A run-queue wait that is not known, and not counted.
@@ -268,7 +283,7 @@ const _: () = assert!(size_of::<CpuState>() == 128);
 unsafe impl aya::Pod for CpuState {}
 
 plain!(
-    Wait = 104,
+    Wait = 120,
     Slice = 40,
     Work = 40,
     Stolen = 32,

@@ -86,6 +86,15 @@ pub(crate) fn snapshot<T: 'static>(ns: u64, fill: impl FnOnce(*mut T)) -> bool {
     write(&SNAPSHOTS, Kind::Snapshot, ns, fill)
 }
 
+/// Counts a fact as dropped that was part of another record.
+#[inline(always)]
+pub(crate) fn dropped(kind: Kind) {
+    if let Some(counter) = COUNTERS.get_ptr_mut(kind as u32) {
+        // SAFETY: a per-CPU value.
+        unsafe { (*counter).dropped += 1 };
+    }
+}
+
 /// Counts a fact lost because a map was full.
 #[inline(always)]
 pub(crate) fn map_full(loss: MapLoss) {

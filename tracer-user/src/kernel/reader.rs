@@ -122,6 +122,9 @@ impl Reader {
             while let Some(item) = ring.next() {
                 self.received += 1;
                 length += item.len() + RING_HEADER;
+                if let Ok(Some(event)) = probes::brought(&item) {
+                    self.pending.push(event);
+                }
                 match probes::decode(&item, |address| symbols.display(address)) {
                     Ok(event) => {
                         self.newest_ns = self.newest_ns.max(event.ns());

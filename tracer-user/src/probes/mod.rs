@@ -81,6 +81,19 @@ pub fn decode(bytes: &[u8], symbol: impl Fn(u64) -> String) -> Result<Event, Mal
     })
 }
 
+/// What a record brings besides: the slice that a wait ends with. It comes before that wait, which is charged to its holder.
+///
+/// # Errors
+/// [`Malformed`] if the record is shorter than its kind.
+pub(crate) fn brought(bytes: &[u8]) -> Result<Option<Event>, Malformed> {
+    let header: Header = frame::read(bytes)?;
+    if header.kind != Kind::Wait as u32 {
+        return Ok(None);
+    }
+    let slice = sched::slice_of(&frame::read(bytes)?);
+    Ok(slice.map(Event::Slice))
+}
+
 /// All that is open at `ns`: requests in flight, holders of CPUs with waiting target threads, and target threads off the CPU. A map
 /// that cannot be read has nothing open.
 ///
@@ -204,6 +217,36 @@ mod tests {
             }
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn a_wait_brings_the_slice_with_which_it_ends() {
+        let slice = |slice_begin_ns| {
+            let wait = tracer_common::sched::Wait {
+                header: Header {
+                    kind: Kind::Wait as u32,
+                    cpu: 1,
+                    ns: 50,
+                },
+                slice_begin_ns,
+                slice_pid: 9,
+                ..Default::default()
+            };
+            let mut record = Written::default();
+            record.add("wait", wait);
+            brought(record.bytes("wait").unwrap()).unwrap()
+        };
+        assert_eq!(slice(0), None);
+        match slice(20) {
+            Some(Event::Slice(slice)) => {
+                let found = (slice.cpu, slice.begin_ns, slice.ns, slice.pid);
+                assert_eq!(found, (1, 20, 50, 9));
+            }
+            other => panic!("{other:?}"),
+        }
+        let mut other = [0; 40];
+        other[0] = Kind::Slice as u8;
+        assert_eq!(brought(&other), Ok(None));
     }
 
     #[test]

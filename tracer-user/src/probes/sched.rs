@@ -74,6 +74,17 @@ pub(super) fn wait(r: &Wait) -> event::Wait {
     }
 }
 
+/// The slice that ended as the thread of a wait came on the CPU.
+pub(super) fn slice_of(r: &Wait) -> Option<event::Slice> {
+    (r.slice_begin_ns != 0).then_some(event::Slice {
+        ns: r.header.ns,
+        cpu: r.header.cpu,
+        begin_ns: r.slice_begin_ns,
+        pid: r.slice_pid,
+        tid: r.slice_tid,
+    })
+}
+
 /// A thread that is still off the CPU at `ns`, from the kernel half's state.
 fn open_wait(tid: u32, task: &ThreadState, ns: u64) -> Option<event::Wait> {
     (task.state != TASK_RUNNING && task.off_ns != 0).then(|| event::Wait {

@@ -1,5 +1,6 @@
 //! Scheduler: the waits of target threads, the holders of a CPU meanwhile, and the run-queue latency of every process.
 
+mod slices;
 mod smt;
 mod wakeup;
 mod work;
@@ -13,12 +14,12 @@ use tracer_common::{
     Kind,
     record::MapLoss,
     sched::{
-        CpuState, LEAST_STOLEN_NS, Migrate, NOT_QUEUED, Slice, Stolen, TASK_ASLEEP, TASK_QUEUED,
-        TASK_RUNNING, TASKS_MAP, ThreadEnd, ThreadState, WAIT_FIRST, WAIT_IOWAIT, WAIT_MEMSTALL,
-        WAIT_NO_WAKER, WAIT_RUNNABLE, Wait,
+        CpuState, Migrate, NOT_QUEUED, TASK_ASLEEP, TASK_QUEUED, TASK_RUNNING, TASKS_MAP, ThreadEnd,
+        ThreadState, WAIT_FIRST, WAIT_IOWAIT, WAIT_MEMSTALL, WAIT_NO_WAKER, WAIT_RUNNABLE, Wait,
     },
 };
 
+use self::slices::{emit_running, emit_slice, emit_stolen};
 use super::irq;
 use crate::{
     cpus, emit,
@@ -96,12 +97,14 @@ fn unseen_switch(state: *mut CpuState, (prev, queue): (Task, CfsRq), now: u64) -
 }
 
 /// Adds the time that this CPU was held until `now` to its holder's total. While a target thread waits here, the time is also emitted as a
-/// slice. The holder is `prev`, unless that came unseen. `queue` is that of `prev`, read once for all: see `sched_switch`.
+/// slice: by [`come_on_cpu`] if `next` is a target's. The holder is `prev`, unless that came unseen. `queue` is that of `prev`, read once
+/// for all: see `sched_switch`.
 ///
 /// Not inlined: its locals would add to those of the functions called next, and BPF has 512 bytes of stack.
 #[inline(never)]
 fn end_slice(state: *mut CpuState, prev: Task, next: Task, queue: CfsRq, now: u64) -> i32 {
     let stolen_ns = queue.stolen_ns();
+    let next_pid = next.pid();
     // SAFETY: a map value. All but `queued` change only under the lock of this CPU's run queue, see `emit_running`.
     let (holder, is_prev) = unsafe {
         let is_prev = core::mem::replace(&mut (*state).task, next.address()) == prev.address();
@@ -115,7 +118,8 @@ fn end_slice(state: *mut CpuState, prev: Task, next: Task, queue: CfsRq, now: u6
     };
     // SAFETY: a map value, under the lock of this CPU's run queue.
     let (since_ns, stolen_at_ns, waited_ns) = unsafe {
-        ((*state).pid, (*state).tid) = (next.pid(), next.tid());
+        ((*state).pid, (*state).tid) = (next_pid, next.tid());
+        (*state).slice_begin_ns = 0;
         let since_ns = core::mem::replace(&mut (*state).since_ns, now);
         (
             since_ns,
@@ -146,68 +150,21 @@ fn end_slice(state: *mut CpuState, prev: Task, next: Task, queue: CfsRq, now: u6
         return 0;
     }
     let (begin_ns, cpu) = (since_ns.max(emitted_ns), cpus::here());
-    emit_slice(begin_ns, now, holder, cpu);
+    if is_target(next_pid) {
+        // SAFETY: a map value, under the same lock.
+        unsafe {
+            (*state).slice_begin_ns = begin_ns;
+            ((*state).slice_pid, (*state).slice_tid) = holder;
+        }
+    } else {
+        emit_slice(begin_ns, now, holder, cpu);
+    }
     irq::emit_interrupts(cpu, begin_ns.max(opened_ns), now);
     if is_prev && prev.is_worker() {
         work::emit_work(prev, begin_ns, now);
     }
     emit_stolen(since_ns, now, stolen_ns.wrapping_sub(stolen_at_ns));
     0
-}
-
-#[inline(always)]
-fn emit_stolen(begin_ns: u64, now: u64, stolen_ns: u64) {
-    if stolen_ns < LEAST_STOLEN_NS || stolen_ns as i64 <= 0 {
-        return;
-    }
-    emit::event::<Stolen>(Kind::Stolen, now, |record| {
-        // SAFETY: a reservation of this size.
-        unsafe {
-            (*record).begin_ns = begin_ns;
-            (*record).stolen_ns = stolen_ns;
-        }
-    });
-}
-
-/// Before a queued thread is taken from `cpu`, emits the time that its running thread held it so far.
-///
-/// At `sched_migrate_task` the caller holds the lock of the run queue from which the thread is taken. `sched_switch` holds the same lock.
-/// The two exclude each other, so that the state of another CPU may be read and written here.
-#[inline(always)]
-fn emit_running(cpu: u32, now: u64) {
-    let Some(state) = cpus::state(cpu) else {
-        return;
-    };
-    // SAFETY: a map value, under the lock named above.
-    let (since_ns, begin_ns, opened_ns, running) = unsafe {
-        let emitted_ns = core::mem::replace(&mut (*state).emitted_ns, now);
-        let since_ns = (*state).since_ns;
-        let running = ((*state).pid, (*state).tid);
-        (
-            since_ns,
-            since_ns.max(emitted_ns),
-            (*state).opened_ns,
-            running,
-        )
-    };
-    if since_ns != 0 && begin_ns < now {
-        emit_slice(begin_ns, now, running, cpu);
-        irq::emit_interrupts(cpu, begin_ns.max(opened_ns), now);
-    }
-}
-
-#[inline(always)]
-fn emit_slice(begin_ns: u64, now: u64, (pid, tid): (u32, u32), cpu: u32) {
-    emit::event::<Slice>(Kind::Slice, now, |record| {
-        // SAFETY: a reservation of this size.
-        unsafe {
-            (*record).begin_ns = begin_ns;
-            (*record).pid = pid;
-            (*record).tid = tid;
-            (*record).place = cpu;
-            (*record).reserved = 0;
-        }
-    });
 }
 
 /// A target thread leaves the CPU: remember the time, the reason and the stack.
@@ -314,6 +271,11 @@ fn come_on_cpu(state: *mut CpuState, next: Task, queue: CfsRq, pid: u32, now: u6
     let tid = next.tid();
     let run_delay = next.run_delay_ns().wrapping_add(waited);
     let Some(task) = TASKS.get_ptr_mut(tid).or_else(|| known(tid, pid)) else {
+        // Nor is there a record to bring the slice.
+        // SAFETY: a map value, under the lock of this CPU's run queue.
+        if unsafe { (*state).slice_begin_ns } != 0 {
+            emit::dropped(Kind::Slice);
+        }
         return 0;
     };
     // SAFETY: a map value, see `leave_cpu`.
@@ -331,6 +293,7 @@ fn come_on_cpu(state: *mut CpuState, next: Task, queue: CfsRq, pid: u32, now: u6
     task.run_delay_ns = run_delay;
     let throttled_ns = queue.throttled_ns().wrapping_sub(task.throttled_ns);
     emit_wait(
+        state,
         task,
         tid,
         run_queue_ns,
@@ -350,11 +313,31 @@ fn come_on_cpu(state: *mut CpuState, next: Task, queue: CfsRq, pid: u32, now: u6
     0
 }
 
+/// Emits the interval off the CPU that ends, and the slice that ends with it. To put both in one record saves a place in the ring for
+/// each wakeup.
 #[inline(always)]
-fn emit_wait(task: &ThreadState, tid: u32, run_queue_ns: u64, throttled_ns: u64, now: u64) {
-    emit::event::<Wait>(Kind::Wait, now, |record| {
+fn emit_wait(
+    state: *const CpuState,
+    task: &ThreadState,
+    tid: u32,
+    run_queue_ns: u64,
+    throttled_ns: u64,
+    now: u64,
+) {
+    // SAFETY: a map value, under the lock of this CPU's run queue.
+    let (slice_begin_ns, slice_pid, slice_tid) = unsafe {
+        (
+            (*state).slice_begin_ns,
+            (*state).slice_pid,
+            (*state).slice_tid,
+        )
+    };
+    let is_sent = emit::event::<Wait>(Kind::Wait, now, |record| {
         // SAFETY: a reservation of this size.
         let record = unsafe { &mut *record };
+        record.slice_begin_ns = slice_begin_ns;
+        record.slice_pid = slice_pid;
+        record.slice_tid = slice_tid;
         record.pid = task.pid;
         record.tid = tid;
         record.ran_since_ns = task.on_ns;
@@ -374,6 +357,9 @@ fn emit_wait(task: &ThreadState, tid: u32, run_queue_ns: u64, throttled_ns: u64,
             task.flags
         };
     });
+    if !is_sent && slice_begin_ns != 0 {
+        emit::dropped(Kind::Slice);
+    }
 }
 
 /// A target thread is about to sleep for a lock of the kernel.
