@@ -251,7 +251,7 @@ mod tests {
     fn a_queue_that_begins_later_is_watched_within_half_a_second_and_a_second_after_its_end() {
         let mut shedding = Shedding::new(T0);
         // Waits of 2 ms, one in 50 ms: 4 % of the time.
-        let waits = |ms| match ms {
+        let waits = |ms: u64| match ms {
             1_100..3_000 => vec![2 * MS],
             _ => Vec::new(),
         };
