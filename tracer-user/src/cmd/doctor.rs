@@ -180,6 +180,7 @@ fn names() -> Finding {
         ok: costs.is_empty(),
         required: false,
         cost: costs.join("; "),
+        shed: "",
     }
 }
 
