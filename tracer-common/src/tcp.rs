@@ -83,6 +83,10 @@ pub const FLOW_NS: u64 = 10_000_000;
 /// look at which there was none.
 pub const FLOW_QUIET_NS: u64 = 1_000_000_000;
 
+/// So many records of a socket after a change still come every [`FLOW_NS`], whatever it has to send: a second's at least. For so long a
+/// loss or a full buffer of the receiver explains what the socket waits for, and a longer span would be explained by it, too.
+pub const FLOW_SETTLES: u32 = 100;
+
 /// The limit on a sending socket of a target just before `ns`. It is valid since the record before.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
@@ -277,8 +281,8 @@ pub struct SocketState {
     pub looked_ns: u64,
     /// The interface of the last [`Flow`] record.
     pub flow_ifindex: u32,
-    /// Explicit padding.
-    pub reserved: u32,
+    /// How many of [`FLOW_SETTLES`] records are still to come.
+    pub flow_settles: u32,
 }
 
 /// Key of a [`Link`] cell.

@@ -46,7 +46,7 @@ static UNSEEN: SocketState = SocketState {
     tid: 0,
     looked_ns: 0,
     flow_ifindex: 0,
-    reserved: 0,
+    flow_settles: 0,
 };
 
 /// The state of a socket; a socket without one gets it. `None`, and counted, if there is no room.

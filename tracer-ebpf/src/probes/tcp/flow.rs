@@ -3,7 +3,7 @@
 
 use tracer_common::{
     Kind,
-    tcp::{FLOW_NS, FLOW_QUIET_NS, FLOW_WINDOW, Flow, SocketState},
+    tcp::{FLOW_NS, FLOW_QUIET_NS, FLOW_SETTLES, FLOW_WINDOW, Flow, SocketState},
 };
 
 use crate::{emit, kernel::Tcp};
@@ -17,7 +17,7 @@ struct ToSend {
 }
 
 /// Emits the limit that held the socket back until `now`, if it changed, or the last record is [`FLOW_NS`] old; [`FLOW_QUIET_NS`] while
-/// nothing waits.
+/// nothing waits and nothing changed in the last second.
 #[inline(always)]
 pub(super) fn look(socket: u64, tcp: Tcp, state: &mut SocketState, now: u64) {
     let (snd_nxt, snd_una) = (tcp.snd_nxt(), tcp.snd_una());
@@ -34,12 +34,11 @@ pub(super) fn look(socket: u64, tcp: Tcp, state: &mut SocketState, now: u64) {
         0
     };
     let (queue, ifindex) = (state.queue, state.ifindex);
-    let is_news = flags != state.flow_flags
-        || retransmits != state.retransmits
-        || queue != state.flow_queue;
+    let is_news =
+        flags != state.flow_flags || retransmits != state.retransmits || queue != state.flow_queue;
     let looked_ns = core::mem::replace(&mut state.looked_ns, now);
     let since_ns = now.wrapping_sub(state.flow_ns);
-    let is_quiet = unsent == 0 && ifindex == state.flow_ifindex;
+    let is_quiet = unsent == 0 && state.flow_settles == 0 && ifindex == state.flow_ifindex;
     let least_ns = if is_quiet { FLOW_QUIET_NS } else { FLOW_NS };
     if !is_news && since_ns < least_ns {
         return;
@@ -47,6 +46,11 @@ pub(super) fn look(socket: u64, tcp: Tcp, state: &mut SocketState, now: u64) {
     if is_news && since_ns >= FLOW_NS {
         last_look(socket, state, looked_ns);
     }
+    state.flow_settles = if is_news {
+        FLOW_SETTLES
+    } else {
+        state.flow_settles.saturating_sub(1)
+    };
     state.flow_flags = flags;
     state.flow_ns = now;
     state.retransmits = retransmits;
