@@ -10,6 +10,10 @@ use crate::{
 /// If less than this part of the time on a CPU went away, nobody would feel it. A culprit must cost at least as much.
 const TELLING: f64 = 0.05;
 
+/// Less than this part of the window shows nothing of the rest. Tracer watches a tenth at least; but what is left of a recording may be
+/// less.
+const LEAST_WATCHED: f64 = 0.05;
+
 /// One line of evidence, if it is much. Where interrupts were shed, what was seen of them stands for the rest.
 pub(super) fn line(books: &Books) -> Option<String> {
     let took = &books.interrupted.took;
@@ -19,7 +23,7 @@ pub(super) fn line(books: &Books) -> Option<String> {
     let part = |ns: u64| ns as f64 / (on_cpu as f64 * watched).max(1.0);
     let all: u64 = took.iter().map(|(_, ns)| ns).sum();
     let (most, ns) = took.iter().max_by_key(|(_, ns)| *ns)?;
-    (part(all) >= TELLING).then(|| {
+    (watched >= LEAST_WATCHED && part(all) >= TELLING).then(|| {
         let (all, most_part) = (share(part(all).min(1.0)), share(part(*ns).min(1.0)));
         let seen = match shed {
             Some(_) => format!(", as {} of the window shows", share(watched)),

@@ -112,6 +112,33 @@ fn interrupts_on_another_cpu_delay_nobody_here() {
 }
 
 #[test]
+fn interrupts_that_are_watched_half_a_second_after_a_queue_began_are_charged_from_then_on() {
+    let mut events = vec![
+        Event::Wait(first(SERVER, 10, 0)),
+        sleep(SERVER, 20, 3_000, EPOLL),
+    ];
+    // From 3 s on tar has the CPU for 9 ms of each 10, and softirqs interrupt it for 6 of these. They were shed until 3.5 s.
+    for ms in (3_000..5_000).step_by(10) {
+        events.push(slice(0, TAR, ms + 1, ms + 10));
+        if ms >= 3_500 {
+            events.push(interrupts(0, &[(NET_RX, 6)], ms + 1, ms + 10));
+        }
+        events.push(Event::Wait(preempted(SERVER, ms + 1, ms + 10)));
+    }
+    let shed = event::Shed {
+        group: event::ProbeGroup::Interrupts,
+        since_ns: at(1_000),
+        for_ns: 2_300 * MS,
+    };
+    events.push(Event::Shed(shed));
+    let books = books(sleeper(events), 5_000);
+    assert_eq!(behind_interrupts(&books, NET_RX), 900);
+    assert_eq!(charged(&books, Resource::Cpu, holder(&books, TAR)), 900);
+    assert_eq!(books.shed.values().copied().collect::<Vec<_>>(), [shed]);
+    assert_closed(&books);
+}
+
+#[test]
 fn own_quota_leaves_interrupts_what_it_does_not_cover() {
     let throttled = Wait {
         throttled_ns: 8 * MS,
