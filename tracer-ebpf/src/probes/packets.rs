@@ -313,6 +313,28 @@ fn remembered(hash: u32) -> (u32, u32) {
     }
 }
 
+/// A new cell of an owner on this CPU. `None`, and counted, if there is no room.
+#[inline(always)]
+fn add(key: PacketOwner, slice: u64) -> Option<*mut Packets> {
+    let new = Packets {
+        header: Header {
+            kind: Kind::Packets as u32,
+            cpu: key.cpu,
+            ns: slice,
+        },
+        cpu: key.cpu,
+        pid: key.pid,
+        sent: 0,
+        received: 0,
+        polled: 0,
+        reserved: 0,
+    };
+    if PACKETS.insert(key, new, 1).is_err() {
+        emit::map_full(MapLoss::Packets);
+    }
+    PACKETS.get_ptr_mut(key)
+}
+
 /// Counts packets on this CPU. A count that is interrupted here by another one may be lost.
 ///
 /// A function of its own: each of its callers is verified without it.
@@ -321,25 +343,8 @@ fn count(pid: u32, sent: u32, received: u32, polled: u32) -> i32 {
     let (cpu, now) = (cpus::here(), now());
     let key = PacketOwner { cpu, pid };
     let slice = now - now % SLICE_NS;
-    if PACKETS.get_ptr(key).is_none() {
-        let new = Packets {
-            header: Header {
-                kind: Kind::Packets as u32,
-                cpu,
-                ns: slice,
-            },
-            cpu,
-            pid,
-            sent: 0,
-            received: 0,
-            polled: 0,
-            reserved: 0,
-        };
-        if PACKETS.insert(key, new, 1).is_err() {
-            emit::map_full(MapLoss::Packets);
-        }
-    }
-    let Some(cell) = PACKETS.get_ptr_mut(key) else {
+    // Nearly always it is there, and one look-up finds it.
+    let Some(cell) = PACKETS.get_ptr_mut(key).or_else(|| add(key, slice)) else {
         return 0;
     };
     // SAFETY: a map value.

@@ -164,36 +164,42 @@ fn goes_through(state: &mut SocketState, key: &LinkOwner, late_ns: u64, now: u64
 /// For so long after a late packet, ns, the interface that it left is the socket's. A slow line of 120 kbit/s sends one in that time.
 const STAYS_NS: u64 = 100_000_000;
 
-/// The cell of an owner. The queue's lock is held by the one CPU that transmits, so there is one writer for each queue.
+/// The cell of an owner. The queue's lock is held by the one CPU that transmits, so there is one writer for each queue. Nearly always the
+/// cell is there, and one look-up finds it.
 #[inline(always)]
 fn link_cell(key: &LinkOwner, dev: NetDevice, slice: u64) -> Option<&'static mut Link> {
-    if LINKS.get_ptr(key).is_none() {
-        let new = Link {
-            header: Header {
-                kind: Kind::Link as u32,
-                cpu: 0,
-                ns: slice,
-            },
-            ifindex: key.ifindex,
-            netns: key.netns,
-            pid: key.pid,
-            packets: 0,
-            bytes: 0,
-            backlog_min: u32::MAX,
-            drops: 0,
-            name: dev.name(),
-            late_ns: 0,
-            timed: 0,
-            queue: key.queue,
-            flags: if dev.hands_over() { LINK_HANDED } else { 0 },
-            reserved: 0,
-        };
-        if LINKS.insert(key, new, 1).is_err() {
-            emit::map_full(MapLoss::Links);
-        }
-    }
+    let cell = LINKS.get_ptr_mut(key).or_else(|| add(key, dev, slice));
     // SAFETY: a map value.
-    LINKS.get_ptr_mut(key).map(|cell| unsafe { &mut *cell })
+    cell.map(|cell| unsafe { &mut *cell })
+}
+
+/// A new cell. `None`, and counted, if there is no room.
+#[inline(always)]
+fn add(key: &LinkOwner, dev: NetDevice, slice: u64) -> Option<*mut Link> {
+    let new = Link {
+        header: Header {
+            kind: Kind::Link as u32,
+            cpu: 0,
+            ns: slice,
+        },
+        ifindex: key.ifindex,
+        netns: key.netns,
+        pid: key.pid,
+        packets: 0,
+        bytes: 0,
+        backlog_min: u32::MAX,
+        drops: 0,
+        name: dev.name(),
+        late_ns: 0,
+        timed: 0,
+        queue: key.queue,
+        flags: if dev.hands_over() { LINK_HANDED } else { 0 },
+        reserved: 0,
+    };
+    if LINKS.insert(key, new, 1).is_err() {
+        emit::map_full(MapLoss::Links);
+    }
+    LINKS.get_ptr_mut(key)
 }
 
 /// Emits a cell at the end of its slice.
