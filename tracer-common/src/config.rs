@@ -384,6 +384,8 @@ offsets! {
     sb_writers_end: ("super_block", "s_fs_info");
     /// Function that a kworker ran before (5.1 and later).
     worker_last_function: ("worker", "last_func");
+    /// Kernel stack of a thread.
+    task_stack: ("task_struct", "stack");
 }
 
 /// Everything that user space freezes into the programs.

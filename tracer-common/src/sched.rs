@@ -183,6 +183,10 @@ pub struct ThreadState {
     pub off_ns: u64,
     /// Stack identity of its last sleep.
     pub last_stack: u64,
+    /// Stands for the place of that sleep, so that the next one there needs no capture; 0 if it is not known.
+    pub place: u64,
+    /// When that stack was last captured, ns.
+    pub captured_ns: u64,
     /// Stack identity of the waker.
     pub waker_stack: u64,
     /// When it was woken, ns.
@@ -290,5 +294,5 @@ plain!(
     Migrate = 32,
     Stack = 32 + 8 * STACK_DEPTH,
     ThreadEnd = 24,
-    ThreadState = 104
+    ThreadState = 120
 );

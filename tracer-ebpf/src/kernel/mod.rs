@@ -6,6 +6,7 @@ mod disk;
 mod ends;
 mod lock;
 mod net;
+mod place;
 mod run_queue;
 mod work;
 
@@ -144,6 +145,7 @@ pointer! {
         parent: Task = task_parent;
         mm: Mm = task_mm;
         kthread: u64 = task_kthread;
+        stack: u64 = task_stack;
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod slices;
 mod smt;
+mod stacks;
 mod wakeup;
 mod work;
 
@@ -28,7 +29,6 @@ use crate::{
     kernel::{CfsRq, TASK_DEAD, Task, UNKNOWN, config, now, throttled_on},
     quota,
     shared::shared,
-    stack,
 };
 
 /// Target threads by tid. User space sets the size by the number of CPUs.
@@ -186,16 +186,16 @@ fn leave_cpu(
     let runnable = preempt || kernel_state == 0;
     // SAFETY: a map value.
     let last = unsafe { (*task).last_stack };
-    let stack = if runnable {
-        last
-    } else {
-        stack::of_current(ctx, last, now)
-    };
-    let throttled = queue.throttled_ns();
     let mut stall = if prev.in_iowait() { WAIT_IOWAIT } else { 0 };
     if prev.in_memstall() {
         stall |= WAIT_MEMSTALL;
     }
+    let stack = if runnable {
+        last
+    } else {
+        stacks::of_sleep(ctx, prev, task, (kernel_state, stall), now)
+    };
+    let throttled = queue.throttled_ns();
     // SAFETY: a map value. Only events of this thread write it, and the lock of the run queue keeps them apart.
     unsafe {
         if (*task).run_delay_ns == 0 {
@@ -389,6 +389,8 @@ fn known(tid: u32, pid: u32) -> Option<*mut ThreadState> {
 }
 
 const EMPTY: ThreadState = ThreadState {
+    place: 0,
+    captured_ns: 0,
     exec_ns: 0,
     ran_ns: 0,
     on_ns: 0,
