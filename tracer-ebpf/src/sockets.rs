@@ -134,10 +134,15 @@ pub(crate) const NO_CALL: Call = Call {
     flags: 0,
 };
 
-/// The `CALL_*` bit of a call that `current` made.
+/// The `CALL_*` bit of a call that `current` made. A poller is never the first thread of its process: of that one the kernel need not be
+/// asked.
 #[inline(always)]
-pub(crate) fn caller() -> u32 {
-    if polls_ring() { CALL_POLLER } else { 0 }
+pub(crate) fn caller((pid, tid): (u32, u32)) -> u32 {
+    if pid != tid && polls_ring() {
+        CALL_POLLER
+    } else {
+        0
+    }
 }
 
 /// Emits the record of a call.

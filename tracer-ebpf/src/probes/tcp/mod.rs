@@ -86,7 +86,7 @@ fn sent(sk: Sock, result: i32) {
         unsent_bytes: write_seq.wrapping_sub(snd_nxt),
         unacked_bytes: snd_nxt.wrapping_sub(tcp.snd_una()),
         ifindex: state.ifindex,
-        flags: CALL_SEND | nospace | caller(),
+        flags: CALL_SEND | nospace | caller((pid, tid)),
         ..NO_CALL
     };
     emit_call(&call, now);
@@ -138,7 +138,7 @@ fn received(sk: Sock, result: i32) {
             pid,
             tid,
             ifindex: state.ifindex,
-            flags: caller(),
+            flags: caller((pid, tid)),
             ..NO_CALL
         },
         now,

@@ -39,7 +39,7 @@ pub(super) fn called(sk: Sock, result: i32, flags: u32) {
             result: i64::from(result),
             pid,
             tid,
-            flags: flags | caller(),
+            flags: flags | caller((pid, tid)),
             ..NO_CALL
         },
         now,
