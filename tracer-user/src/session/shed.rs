@@ -7,7 +7,7 @@
 use tracer_common::shed::Group;
 
 use crate::{
-    event::{Event, ProbeGroup, Shed},
+    event::{Event, ProbeGroup, Shed, Slice},
     probes::Probe,
 };
 
@@ -80,6 +80,8 @@ pub(super) struct Shedding {
     first_ns: Option<u64>,
     /// How long it was shed before `since_ns`, ns.
     for_ns: u64,
+    /// The process that traces.
+    tracer: u32,
 }
 
 impl Shedding {
@@ -94,18 +96,33 @@ impl Shedding {
             since_ns: None,
             first_ns: None,
             for_ns: 0,
+            tracer: std::process::id(),
         }
     }
 
-    /// Takes note of the waits that have ended.
+    /// Takes note of the waits that have ended. What they stood behind the tracer itself is no queue: it reads a hundred times a second, and
+    /// would watch because it watches. The slice with which a wait ends comes before it.
     pub(super) fn see(&mut self, batch: &[Event]) {
+        let mut turn: Option<&Slice> = None;
         for event in batch {
-            if let Event::Wait(wait) = event {
-                self.all.add(wait.run_queue_ns);
-                if wait.run_queue_ns >= LONG_NS {
-                    self.long.add(wait.run_queue_ns);
+            match event {
+                Event::Slice(slice) => turn = Some(slice).filter(|slice| slice.pid == self.tracer),
+                Event::Wait(wait) => {
+                    let is_its = |turn: &&Slice| (turn.ns, turn.cpu) == (wait.ns, wait.cpu);
+                    let turn_ns = turn
+                        .filter(is_its)
+                        .map_or(0, |turn| turn.ns.saturating_sub(turn.begin_ns));
+                    self.waited(wait.run_queue_ns.saturating_sub(turn_ns));
                 }
+                _ => {}
             }
+        }
+    }
+
+    fn waited(&mut self, ns: u64) {
+        self.all.add(ns);
+        if ns >= LONG_NS {
+            self.long.add(ns);
         }
     }
 
@@ -263,6 +280,34 @@ mod tests {
         };
         assert!(seen <= 1_600, "{seen}");
         assert!((3_900..4_300).contains(&shed), "{shed}");
+    }
+
+    #[test]
+    fn waits_behind_the_tracer_itself_are_no_queue() {
+        let stood = |pid: u32| {
+            let mut shedding = Shedding::new(T0);
+            for ms in (0..1_100).step_by(10) {
+                let ns = T0 + ms * MS;
+                let turn = Slice {
+                    ns,
+                    begin_ns: ns - 240_000,
+                    pid,
+                    ..Slice::default()
+                };
+                let wait = Wait {
+                    ns,
+                    run_queue_ns: 250_000,
+                    ..Wait::default()
+                };
+                shedding.see(&[Event::Slice(turn), Event::Wait(wait)]);
+                if shedding.is_due(ns) && shedding.decide(ns, None) == Some(true) {
+                    return false;
+                }
+            }
+            true
+        };
+        assert!(!stood(std::process::id()));
+        assert!(stood(std::process::id() + 1));
     }
 
     /// The event of a wait that has ended is in order for certain, and comes, so much later, ns.
