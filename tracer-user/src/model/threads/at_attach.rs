@@ -22,7 +22,7 @@ impl Threads {
         queued_ns: u64,
         is_open: bool,
     ) {
-        while let Some(thread) = self.living.get(&tid)
+        while let Some(thread) = self.living.get(tid)
             && thread.known_ns() < queued_ns
         {
             let begin = thread.known_ns();
@@ -34,7 +34,7 @@ impl Threads {
             // A sleep for a lock of an own thread is judged when that one's time line is known.
             if self
                 .living
-                .get(&tid)
+                .get(tid)
                 .is_none_or(|thread| thread.known_ns() == begin)
             {
                 break;
@@ -51,14 +51,14 @@ impl Threads {
         queued_ns: u64,
         is_open: bool,
     ) {
-        let Some(thread) = self.living.get(&tid) else {
+        let Some(thread) = self.living.get(tid) else {
             return;
         };
         let span = (thread.known_ns(), queued_ns);
         if let Some(locked) = self.lock_wait((tid, 0), span, None) {
             return self.slept_for_lock(account, locked, is_open);
         }
-        let Some(thread) = self.living.get(&tid) else {
+        let Some(thread) = self.living.get(tid) else {
             return;
         };
         // `/proc` shows a frozen thread in this state, whatever it sleeps for.
@@ -73,7 +73,7 @@ impl Threads {
                 match stack.sleep(interruptible, false, false) {
                     Sleep::Work => {
                         let (waited, ends) = self.waits_for_answers(names, tid, span);
-                        if let Some(thread) = self.living.get_mut(&tid) {
+                        if let Some(thread) = self.living.get_mut(tid) {
                             ends.into_iter().for_each(|end| thread.ends.add(end));
                         }
                         return self.idle(account, tid, waited, queued_ns);
@@ -118,7 +118,7 @@ impl Threads {
     /// or a timer ended a connect from before the trace.
     pub(super) fn goes_on(&mut self, tid: u32, ns: u64) {
         let start_ns = self.start_ns;
-        let thread = self.living.get_mut(&tid);
+        let thread = self.living.get_mut(tid);
         let slept = thread.filter(|thread| thread.seed_state == Some('S'));
         if let Some(thread) = slept.filter(|thread| !signs::loops(&thread.seed)) {
             thread.questions.went_on(start_ns, ns);
@@ -133,7 +133,7 @@ impl Threads {
         tid: u32,
         (begin, end): (u64, u64),
     ) {
-        let Some(thread) = self.living.get(&tid) else {
+        let Some(thread) = self.living.get(tid) else {
             return;
         };
         for part in thread.questions.parts(begin, end) {

@@ -142,7 +142,7 @@ impl Threads {
     /// Waits of a thread, of one kind, in which this request was in flight were waits for it. They ended before it did, by a timeout or
     /// by another event.
     fn explain(&mut self, account: &mut Account, tid: u32, known: OnDisk, kind: Completions) {
-        let Some(thread) = self.living.get_mut(&tid) else {
+        let Some(thread) = self.living.get_mut(tid) else {
             return;
         };
         for (begin, end, stack) in thread.take_unexplained(kind, &known.request) {
@@ -194,7 +194,7 @@ impl Threads {
             return false;
         }
         self.unexplained(account, wait, kind, (at, until));
-        if let Some(thread) = self.living.get_mut(&wait.tid) {
+        if let Some(thread) = self.living.get_mut(wait.tid) {
             thread.work.pause(begin, until);
         }
         true
@@ -215,7 +215,7 @@ impl Threads {
     }
 
     fn keep_unexplained(&mut self, wait: &Wait, kind: Completions, (begin, end): (u64, u64)) {
-        if let Some(thread) = self.living.get_mut(&wait.tid) {
+        if let Some(thread) = self.living.get_mut(wait.tid) {
             thread.keep_unexplained(Unexplained {
                 begin_ns: begin,
                 end_ns: end,
@@ -246,7 +246,7 @@ impl Threads {
         if during.is_empty() {
             return Vec::new();
         }
-        let poller = self.living.get(&wait.tid).and_then(|thread| thread.poller);
+        let poller = self.living.get(wait.tid).and_then(|thread| thread.poller);
         // Of several that take from one poller, each waits only for what ends its sleep: nobody knows whose the others are.
         let takes_all = poller.is_some_and(|poller| self.only_taker(poller).is_some());
         let woken = Woken {
@@ -304,7 +304,7 @@ impl Threads {
         if request.tid == wait.tid || self.requested.reapers.contains(&request.tid) {
             return false;
         }
-        let Some(helper) = self.living.get(&request.tid) else {
+        let Some(helper) = self.living.get(request.tid) else {
             return true;
         };
         let last = request.end_ns.saturating_sub(1);

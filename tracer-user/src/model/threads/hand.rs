@@ -60,7 +60,7 @@ impl Threads {
         if wait.flags & WAIT_NO_WAKER != 0 || interrupt || wait.waker_tid == wait.tid {
             return None;
         }
-        let living = self.living.get(&wait.waker_tid);
+        let living = self.living.get(wait.waker_tid);
         living.or_else(|| self.ended(wait.waker_tid))
     }
 
@@ -68,7 +68,7 @@ impl Threads {
     pub(super) fn woken_by_own(&mut self, wait: &Wait, since: u64, (begin, until): (u64, u64)) {
         let stack = self.stacks.get(wait.stack);
         let brought = stack.is_some_and(|stack| stack.brought);
-        if let Some(thread) = self.living.get_mut(&wait.tid) {
+        if let Some(thread) = self.living.get_mut(wait.tid) {
             // Of the sleep that it was in at attach, the look there tells the functions.
             let brought = brought || (wait.off_ns == 0 && signs::is_brought(&thread.seed));
             thread.was_woken(OwnWait {
@@ -78,7 +78,7 @@ impl Threads {
                 brought,
             });
         }
-        if let Some(waker) = self.living.get_mut(&wait.waker_tid) {
+        if let Some(waker) = self.living.get_mut(wait.waker_tid) {
             waker.wakes(wait.waking_ns.max(begin), wait.tid);
         }
     }
@@ -86,7 +86,7 @@ impl Threads {
     /// The first record of a thread may tell who woke it, though not since when it slept: for all of the window so far, at least. If it
     /// waited for work, and a thread of the target woke it, that is one more wait that this one ended.
     pub(super) fn woken_first(&mut self, wait: &Wait, until: u64) {
-        let thread = self.living.get(&wait.tid);
+        let thread = self.living.get(wait.tid);
         let Some(begin) = thread
             .filter(|thread| thread.waits_for_work())
             .map(|thread| thread.begin_ns)
@@ -98,7 +98,7 @@ impl Threads {
         };
         let tentative = meanwhile(waker, (begin, until));
         let ends = waker.ends.passed_on((begin, until));
-        if let Some(thread) = self.living.get_mut(&wait.tid) {
+        if let Some(thread) = self.living.get_mut(wait.tid) {
             thread.explain((begin, until), &tentative);
             ends.into_iter().for_each(|end| thread.ends.add(end));
         }

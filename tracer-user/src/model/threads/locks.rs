@@ -116,7 +116,7 @@ impl LockWait {
 impl Threads {
     /// A thread was seen asleep for a lock.
     pub(in crate::model) fn lock_seen(&mut self, names: &mut Names, seen: &event::LockSeen) {
-        let Some(thread) = self.living.get_mut(&seen.tid) else {
+        let Some(thread) = self.living.get_mut(seen.tid) else {
             return;
         };
         // The record of that sleep has come already.
@@ -157,7 +157,7 @@ impl Threads {
 
     /// A thread tried to get a lock: it sleeps now, or was refused, or got it after all.
     pub(in crate::model) fn lock_tried(&mut self, names: &mut Names, tried: &event::LockTried) {
-        let Some(thread) = self.living.get_mut(&tried.tid) else {
+        let Some(thread) = self.living.get_mut(tried.tid) else {
             return;
         };
         let is_frozen = tried.outcome == LockOutcome::Frozen;
@@ -188,7 +188,7 @@ impl Threads {
 
     /// A thread of the target was woken by who released a lock of the kernel.
     pub(in crate::model) fn lock_released(&mut self, released: &event::LockReleased) {
-        if let Some(thread) = self.living.get_mut(&released.tid) {
+        if let Some(thread) = self.living.get_mut(released.tid) {
             thread.released = (released.ns, released.since_ns);
         }
     }
@@ -203,7 +203,7 @@ impl Threads {
 
     /// A nap of a thread between two attempts to lock a file; `None` if it was not refused a moment ago.
     pub(super) fn nap(&self, tid: u32, stack: u64, (begin, end): (u64, u64)) -> Option<LockWait> {
-        let refused = self.living.get(&tid)?.refused.as_ref()?;
+        let refused = self.living.get(tid)?.refused.as_ref()?;
         let naps = self.stacks.get(stack)?.nap;
         let soon = begin < refused.last_ns + TRIES_AGAIN_NS;
         // Who sleeps for long does not need the lock: a standby of a leader, a job that comes again later.
@@ -225,7 +225,7 @@ impl Threads {
         waker: Option<(Holder, u32)>,
     ) -> Option<LockWait> {
         let known = self.stacks.get(stack).map(|stack| stack.lock);
-        let thread = self.living.get_mut(&tid)?;
+        let thread = self.living.get_mut(tid)?;
         // The thread may have got an earlier lock without a sleep. The stack of a sleep since before attach is not kept.
         let of_this = |sight: &Sight| match known {
             Some(lock) => lock == Some(sight.lock),
@@ -337,7 +337,7 @@ impl Threads {
             own_tid: Some(own),
         }];
         self.owned_ns.add(own, end - begin);
-        let pieces = self.living.get(&own).map(|own| waits_of(own, begin, end));
+        let pieces = self.living.get(own).map(|own| waits_of(own, begin, end));
         let pieces = pieces.filter(|_| own != wait.tid);
         for (from, to, class) in pieces.unwrap_or_else(|| vec![(begin, end, None)]) {
             match class {

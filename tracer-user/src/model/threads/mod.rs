@@ -5,6 +5,7 @@ mod completions;
 mod elsewhere;
 mod ends;
 mod hand;
+mod living;
 mod locks;
 mod owned;
 mod past;
@@ -32,6 +33,7 @@ use crate::{class::Class, event, largest::Largest};
 pub(super) use completions::OnDisk;
 use completions::Requested;
 pub(super) use ends::{Whom, charge_ends, note_naps};
+use living::Living;
 use locks::{LockWait, MOST_OWNERS};
 pub(super) use owned::Owned;
 pub(super) use questions::{Asked, Question, Questions, address, asked};
@@ -60,7 +62,7 @@ pub(super) struct Threads {
     since_ns: u64,
     /// The last process that became a target in the window.
     joined: event::Joined,
-    living: HashMap<u32, Thread>,
+    living: Living,
     /// The last that ended, and their tids, which are looked through at every wakeup by somebody else.
     ended: VecDeque<Thread>,
     ended_tids: VecDeque<u32>,
@@ -161,13 +163,13 @@ impl Threads {
 
     /// A thread begins to write a file or a file system out.
     pub(super) fn syncs(&mut self, sync: &event::Sync) {
-        if let Some(thread) = self.living.get_mut(&sync.tid) {
+        if let Some(thread) = self.living.get_mut(sync.tid) {
             thread.syncs = Some(sync.dev);
         }
     }
 
     pub(super) fn migrated(&mut self, migrate: &event::Migrate) {
-        if let Some(thread) = self.living.get_mut(&migrate.tid) {
+        if let Some(thread) = self.living.get_mut(migrate.tid) {
             thread.moves.push((migrate.ns, migrate.from_cpu));
         }
     }
@@ -175,7 +177,7 @@ impl Threads {
     /// A living thread.
     #[inline]
     pub(super) fn get(&self, tid: u32) -> Option<&Thread> {
-        self.living.get(&tid)
+        self.living.get(tid)
     }
 
     /// One of the last threads that ended.
@@ -187,22 +189,22 @@ impl Threads {
     /// The same, to be written to.
     #[inline]
     pub(super) fn get_mut(&mut self, tid: u32) -> Option<&mut Thread> {
-        self.living.get_mut(&tid)
+        self.living.get_mut(tid)
     }
 
     /// Has the thread a request, or the one that polls its ring?
     pub(super) fn serves(&self, tid: u32) -> bool {
         let has = |thread: &Thread| !thread.turns.is_empty();
-        let Some(thread) = self.living.get(&tid) else {
+        let Some(thread) = self.living.get(tid) else {
             return false;
         };
-        let poller = thread.poller.and_then(|poller| self.living.get(&poller));
+        let poller = thread.poller.and_then(|poller| self.living.get(poller));
         has(thread) || poller.is_some_and(has)
     }
 
     /// May a thread wait for a single answer? It has one request, or none and its process or another thread of the target gives it work.
     pub(super) fn waits_for_one(&self, tid: u32) -> bool {
-        let thread = self.living.get(&tid);
+        let thread = self.living.get(tid);
         thread.is_some_and(|thread| match thread.turns.is_empty() {
             true => thread.parent.is_some() || !thread.woken_by.is_empty(),
             false => thread.turns.only().is_some(),
@@ -211,13 +213,13 @@ impl Threads {
 
     /// The living threads, in no order.
     pub(super) fn living(&self) -> impl Iterator<Item = (u32, &Thread)> {
-        self.living.iter().map(|(tid, thread)| (*tid, thread))
+        self.living.iter()
     }
 
     /// Extends a time line by a class that needs no further judgement, in both places that keep it.
     #[inline]
     pub(super) fn spend(&mut self, account: &mut Account, tid: u32, class: Class, until: u64) {
-        let Some(thread) = self.living.get_mut(&tid) else {
+        let Some(thread) = self.living.get_mut(tid) else {
             return;
         };
         let begin = thread.known_ns();
@@ -230,7 +232,7 @@ impl Threads {
 
     /// A thread ended. A parent that waited for the end of the process wakes later. So the time line is kept for a while.
     pub(super) fn end(&mut self, tid: u32, ns: u64) {
-        let Some(mut thread) = self.living.remove(&tid) else {
+        let Some(mut thread) = self.living.remove(tid) else {
             return;
         };
         self.requested.forget(tid);
@@ -253,7 +255,7 @@ impl Threads {
 
     /// Sum of the lifetimes in the window, and the part of it that no class explains, ns.
     pub(super) fn lifetimes(&self, end_ns: u64) -> (u64, u64) {
-        let living = self.living.values();
+        let living = self.living.iter().map(|(_, thread)| thread);
         let begins = living.clone().map(|thread| thread.begin_ns);
         let walls = begins.map(|begin| end_ns.saturating_sub(begin));
         let wall_ns = walls.fold(self.ended_wall_ns, u64::saturating_add);
@@ -265,7 +267,7 @@ impl Threads {
 
     /// The longest time that a single thread was stopped, in all, ns.
     pub(super) fn most_stopped_ns(&self) -> u64 {
-        let living = self.living.values().map(Thread::stopped_ns);
+        let living = self.living.iter().map(|(_, thread)| thread.stopped_ns());
         living.max().unwrap_or(0).max(self.ended_stopped_ns)
     }
 

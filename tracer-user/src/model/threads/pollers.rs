@@ -11,20 +11,20 @@ const MOST: usize = 4;
 impl Threads {
     /// A thread polls rings.
     pub(in crate::model) fn polls(&mut self, tid: u32) {
-        if let Some(thread) = self.living.get_mut(&tid) {
+        if let Some(thread) = self.living.get_mut(tid) {
             thread.takers.get_or_insert_default();
         }
     }
 
     /// Does a thread poll rings?
     pub(in crate::model) fn is_poller(&self, tid: u32) -> bool {
-        let thread = self.living.get(&tid);
+        let thread = self.living.get(tid);
         thread.is_some_and(|thread| thread.takers.is_some())
     }
 
     /// The threads for which a thread polls, as far as they are known: the last that took something first.
     pub(in crate::model) fn takers(&self, tid: u32) -> &[u32] {
-        let thread = self.living.get(&tid);
+        let thread = self.living.get(tid);
         let takers = thread.and_then(|thread| thread.takers.as_deref());
         takers.unwrap_or_default()
     }
@@ -39,7 +39,7 @@ impl Threads {
 
     /// A thread, and the one that polls the ring from which it takes: what it did is needed for the requests of both.
     pub(in crate::model) fn with_poller(&self, tid: u32) -> impl Iterator<Item = u32> + use<> {
-        let thread = self.living.get(&tid);
+        let thread = self.living.get(tid);
         let poller = thread.and_then(|thread| thread.poller);
         [tid].into_iter().chain(poller)
     }
@@ -49,10 +49,10 @@ impl Threads {
         if !self.is_poller(wait.waker_tid) || self.waker(wait).is_none() {
             return;
         }
-        if let Some(thread) = self.living.get_mut(&wait.tid) {
+        if let Some(thread) = self.living.get_mut(wait.tid) {
             thread.poller = Some(wait.waker_tid);
         }
-        let poller = self.living.get_mut(&wait.waker_tid);
+        let poller = self.living.get_mut(wait.waker_tid);
         let Some(takers) = poller.and_then(|thread| thread.takers.as_mut()) else {
             return;
         };
@@ -65,7 +65,7 @@ impl Threads {
 
     /// A thread that took from the ring of this poller is no more. Its number may become another one's.
     pub(super) fn takes_no_more(&mut self, tid: u32, poller: Option<u32>) {
-        let poller = poller.and_then(|poller| self.living.get_mut(&poller));
+        let poller = poller.and_then(|poller| self.living.get_mut(poller));
         if let Some(takers) = poller.and_then(|thread| thread.takers.as_mut()) {
             takers.retain(|taker| *taker != tid);
         }
@@ -79,11 +79,11 @@ impl Threads {
         (begin, end): (u64, u64),
         mut each: impl FnMut(u64, u64, &Spent),
     ) {
-        let Some(thread) = self.living.get(&tid) else {
+        let Some(thread) = self.living.get(tid) else {
             return;
         };
         let taker = self.takers(tid).first();
-        let Some(taker) = taker.and_then(|taker| self.living.get(taker)) else {
+        let Some(taker) = taker.and_then(|taker| self.living.get(*taker)) else {
             return thread.for_each_piece(begin, end, each);
         };
         let mut cuts = Vec::new();

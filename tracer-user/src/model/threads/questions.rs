@@ -259,7 +259,7 @@ impl Threads {
         (begin, end): (u64, u64),
     ) -> (Budget, Vec<End>) {
         let mut waited = Budget::default();
-        let thread = self.living.get(&tid);
+        let thread = self.living.get(tid);
         let Some(thread) = thread.filter(|thread| thread.turns.is_empty()) else {
             return (waited, Vec::new());
         };

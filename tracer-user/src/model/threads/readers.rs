@@ -63,7 +63,7 @@ impl Reader {
 impl Threads {
     /// A thread was seen asleep in a write.
     pub(in crate::model) fn write_seen(&mut self, names: &mut Names, seen: &event::WriteSeen) {
-        let Some(thread) = self.living.get_mut(&seen.tid) else {
+        let Some(thread) = self.living.get_mut(seen.tid) else {
             return;
         };
         let mut holders = |pids: &[u32]| -> Vec<Holder> {
@@ -146,7 +146,7 @@ impl Threads {
     }
 
     fn reader_in(&self, tid: u32, (begin, end): (u64, u64)) -> Option<Reader> {
-        let reader = self.living.get(&tid)?.reader?;
+        let reader = self.living.get(tid)?.reader?;
         let (first, last) = reader.ns;
         (begin <= first && last <= end).then_some(reader)
     }

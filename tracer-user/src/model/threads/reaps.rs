@@ -33,14 +33,14 @@ impl Threads {
     /// Where as many threads wait as there are children, they are taken in the order in which they began.
     pub(super) fn close_reaps(&mut self) {
         let mut reaps = std::mem::take(&mut self.open_reaps);
-        let born_ns = |reap: &Reap| self.living.get(&reap.pid).map(|first| first.begin_ns);
+        let born_ns = |reap: &Reap| self.living.get(reap.pid).map(|first| first.begin_ns);
         // A child's own children first.
         reaps.sort_by_key(|reap| std::cmp::Reverse((born_ns(reap), reap.pid)));
         while let Some(pid) = reaps.first().map(|reap| reap.pid) {
             let mut of: Vec<Reap> = reaps.extract_if(.., |reap| reap.pid == pid).collect();
             of.sort_by_key(|reap| (reap.span.0, reap.tid));
             for (reap, for_process, tentative, ends) in self.children_of(pid, &of) {
-                if let Some(thread) = self.living.get_mut(&reap.tid) {
+                if let Some(thread) = self.living.get_mut(reap.tid) {
                     thread.explain(reap.span, &tentative);
                     thread.for_process = Some(for_process);
                     ends.into_iter().for_each(|end| thread.ends.add(end));
@@ -52,13 +52,13 @@ impl Threads {
     fn children_of(&self, pid: u32, reaps: &[Reap]) -> Vec<Found> {
         let living = self.living.iter();
         let children = living.filter(|(tid, thread)| {
-            thread.pid == **tid && thread.pid != pid && thread.parent == Some(pid)
+            thread.pid == *tid && thread.pid != pid && thread.parent == Some(pid)
         });
         let mut children: Vec<_> = children.collect();
         if children.len() != reaps.len() {
             return Vec::new();
         }
-        children.sort_by_key(|(tid, thread)| (thread.begin_ns, **tid));
+        children.sort_by_key(|(tid, thread)| (thread.begin_ns, *tid));
         let found = reaps.iter().zip(children).map(|(reap, (_, child))| {
             let for_process = ForProcess {
                 begin_ns: reap.span.0,

@@ -223,7 +223,7 @@ impl Threads {
 
     /// The stop of a thread that is not yet seen running, if it is stopped at its known time: it was so at attach.
     pub(super) fn stop_at_attach(&self, tid: u32) -> Option<Stop> {
-        let thread = self.living.get(&tid)?;
+        let thread = self.living.get(tid)?;
         let (pid, ns) = (thread.pid, thread.known_ns());
         if self.stops.piece(pid, ns, u64::MAX).1 {
             return Some(self.stops.frozen(pid, ns));
@@ -244,7 +244,7 @@ impl Threads {
         stop: Stop,
         until: u64,
     ) {
-        let Some(begin) = self.living.get(&tid).map(|thread| thread.known_ns()) else {
+        let Some(begin) = self.living.get(tid).map(|thread| thread.known_ns()) else {
             return;
         };
         let ns = until.saturating_sub(begin);
@@ -268,7 +268,7 @@ impl Threads {
         wait: &Wait,
         (begin_ns, end_ns): (u64, u64),
     ) {
-        let Some(thread) = self.living.get(&wait.tid) else {
+        let Some(thread) = self.living.get(wait.tid) else {
             return;
         };
         let just_before = |(_, ended_ns): &(Holder, u64)| ended_ns + ON_ITS_WAY_NS >= begin_ns;
@@ -279,7 +279,7 @@ impl Threads {
         if stop.holder != names.who_had_it_done(by) {
             return;
         }
-        if let Some(thread) = self.living.get_mut(&wait.tid) {
+        if let Some(thread) = self.living.get_mut(wait.tid) {
             thread.ends.pop();
             thread.was_not_answered(ended_ns);
         }

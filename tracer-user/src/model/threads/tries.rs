@@ -45,7 +45,7 @@ impl Threads {
             .stacks
             .get(wait.stack)
             .is_some_and(|stack| stack.is_futex);
-        let Some(thread) = self.living.get_mut(&wait.tid).filter(|_| is_futex) else {
+        let Some(thread) = self.living.get_mut(wait.tid).filter(|_| is_futex) else {
             return;
         };
         thread.tries.tried(wait.stack, span, ran_ns(wait));
@@ -54,13 +54,13 @@ impl Threads {
     /// A thread of the target ended a sleep for work: the tries before it count as what that thread did meanwhile, too. Returns when the
     /// first of them began, ns.
     pub(super) fn got(&mut self, wait: &Wait) -> Option<u64> {
-        let thread = self.living.get_mut(&wait.tid)?;
+        let thread = self.living.get_mut(wait.tid)?;
         let tries = thread.tries.got(wait.stack, ran_ns(wait));
         let (begin_ns, _) = *tries.first()?;
         let waker = self.waker(wait)?;
         let explain = |span| (span, meanwhile(waker, span), waker.ends.passed_on(span));
         let explained: Vec<_> = tries.into_iter().map(explain).collect();
-        if let Some(thread) = self.living.get_mut(&wait.tid) {
+        if let Some(thread) = self.living.get_mut(wait.tid) {
             for (span, tentative, ends) in explained {
                 thread.explain(span, &tentative);
                 ends.into_iter().for_each(|end| thread.ends.add(end));

@@ -48,7 +48,7 @@ impl Threads {
             wait.off_ns
         };
         let (seen, since_ns) = (&mut self.seen, self.since_ns);
-        let thread = self.living.entry(wait.tid).or_insert_with(|| {
+        let thread = self.living.get_or_add(wait.tid, || {
             *seen += 1;
             Thread::new(begin.max(since_ns))
         });
@@ -100,7 +100,7 @@ impl Threads {
         queued_ns: u64,
     ) -> Option<(u64, Vec<(u64, u32)>)> {
         let is_left_open = self.is_left_open(wait.tid);
-        let thread = self.living.get_mut(&wait.tid)?;
+        let thread = self.living.get_mut(wait.tid)?;
         let moves = std::mem::take(&mut thread.moves);
         if is_left_open {
             // Its sleep is charged when the time line of the lock's owner is known.
@@ -118,7 +118,7 @@ impl Threads {
         if (wait.off_ns != 0 && wait.off_ns < self.start_ns) || is_open {
             self.clipped_waits += 1;
         }
-        if let Some(thread) = self.living.get_mut(&wait.tid) {
+        if let Some(thread) = self.living.get_mut(wait.tid) {
             thread.running = !is_open;
             // Of locks that somebody waited for in an earlier sleep.
             thread.locks.clear();
@@ -127,7 +127,7 @@ impl Threads {
 
     /// Time between two records that do not meet is unaccounted, not on-CPU.
     fn skip_lost(&mut self, wait: &Wait) {
-        if let Some(thread) = self.living.get_mut(&wait.tid)
+        if let Some(thread) = self.living.get_mut(wait.tid)
             && wait.ran_since_ns > thread.known_ns() + GAP_NS
         {
             thread.skip(wait.ran_since_ns.min(wait.off_ns));
@@ -138,7 +138,7 @@ impl Threads {
     /// The time on a CPU before the wait, without what the hypervisor stole of it. We do not know when in the
     /// interval it stole, and assume the end.
     fn run(&mut self, account: &mut Account, wait: &Wait) {
-        let Some(thread) = self.living.get(&wait.tid) else {
+        let Some(thread) = self.living.get(wait.tid) else {
             return;
         };
         let begin = thread.known_ns();
@@ -174,7 +174,7 @@ impl Threads {
         until: u64,
     ) -> Option<Blocked> {
         loop {
-            let begin = self.living.get(&wait.tid)?.known_ns();
+            let begin = self.living.get(wait.tid)?.known_ns();
             if until <= begin {
                 return None;
             }
@@ -185,7 +185,7 @@ impl Threads {
                 && let Some(locked) = self.slept_behind(names, wait, (begin, end))
             {
                 self.slept_for_lock(account, locked, wait.flags & WAIT_OPEN != 0);
-                match self.living.get(&wait.tid)?.known_ns() > begin {
+                match self.living.get(wait.tid)?.known_ns() > begin {
                     true => continue,
                     // It is judged when the owner's own time line is known.
                     false => return None,
@@ -240,7 +240,7 @@ impl Threads {
         wait: &Wait,
         span: (u64, u64),
     ) -> Option<LockWait> {
-        let thread = self.living.get(&wait.tid)?;
+        let thread = self.living.get(wait.tid)?;
         if thread.locks.is_empty() && thread.refused.is_none() {
             return None;
         }
@@ -293,7 +293,7 @@ impl Threads {
     /// Disk of the file or file system for which a thread waits within a call that writes it out.
     pub(in crate::model) fn synced(&self, wait: &Wait) -> Option<u32> {
         self.stacks.get(wait.stack).filter(|stack| stack.syncs)?;
-        self.living.get(&wait.tid)?.syncs
+        self.living.get(wait.tid)?.syncs
     }
 
     /// Did a thread wait for the answer to its connect?
@@ -337,7 +337,7 @@ impl Threads {
         let interrupt =
             wait.flags & WAIT_NO_WAKER != 0 || self.woken_by_interrupt(wait) == Some(true);
         let ended_by = self.serves(wait.tid).then(|| self.ender(names, wait));
-        if let Some(thread) = self.living.get_mut(&wait.tid) {
+        if let Some(thread) = self.living.get_mut(wait.tid) {
             thread.bystander = interrupt.then_some(wait.waker_pid);
             if let Some(ended_by) = ended_by {
                 thread.slept_in(wait.stack, (begin, until), ended_by);
@@ -360,7 +360,7 @@ impl Threads {
     fn turns_round(&mut self, wait: &Wait) {
         let stack = self.stacks.get(wait.stack);
         let loops = stack.is_none_or(|stack| stack.loops);
-        if let Some(thread) = self.living.get_mut(&wait.tid).filter(|_| loops) {
+        if let Some(thread) = self.living.get_mut(wait.tid).filter(|_| loops) {
             thread.work.turns_round();
         }
     }
@@ -373,7 +373,7 @@ impl Threads {
         mut tentative: Budget,
         until: u64,
     ) {
-        let Some(thread) = self.living.get_mut(&tid) else {
+        let Some(thread) = self.living.get_mut(tid) else {
             return;
         };
         let begin = thread.known_ns();
@@ -395,10 +395,10 @@ impl Threads {
         account: &mut Account,
         end_ns: u64,
     ) {
-        let mut tids: Vec<u32> = self.living.keys().copied().collect();
+        let mut tids: Vec<u32> = self.living.iter().map(|(tid, _)| tid).collect();
         tids.sort_unstable();
         for tid in tids {
-            let Some(thread) = self.living.get(&tid) else {
+            let Some(thread) = self.living.get(tid) else {
                 continue;
             };
             if self.is_left_open(tid) {
