@@ -89,6 +89,22 @@ pub(crate) struct Ledger {
     slots: Vec<Slot>,
     /// Charges in all of them.
     charges: usize,
+    /// The bin of the last entry. Nearly every entry is of the same bin as the one before, and needs no division to find it.
+    recent: Recent,
+}
+
+/// The begin and the end of a bin, ns, and where it is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Recent {
+    begin_ns: u64,
+    end_ns: u64,
+    index: usize,
+}
+
+impl Recent {
+    fn has(&self, ns: u64) -> bool {
+        (self.begin_ns..self.end_ns).contains(&ns)
+    }
 }
 
 /// An entry in a bin.
@@ -119,6 +135,7 @@ impl Ledger {
             bin_ns: BIN_NS,
             slots: Vec::new(),
             charges: 0,
+            recent: Recent::default(),
         }
     }
 
@@ -205,6 +222,9 @@ impl Ledger {
     }
 
     fn bin_end(&self, ns: u64) -> u64 {
+        if self.recent.has(ns) {
+            return self.recent.end_ns;
+        }
         self.start_ns + ((ns - self.start_ns) / self.bin_ns + 1) * self.bin_ns
     }
 
@@ -237,6 +257,9 @@ impl Ledger {
     }
 
     fn slot(&mut self, at: u64) -> &mut Slot {
+        if self.recent.has(at) {
+            return &mut self.slots[self.recent.index];
+        }
         let mut index = ((at - self.start_ns) / self.bin_ns) as usize;
         while index >= MOST_BINS {
             self.halve();
@@ -245,10 +268,17 @@ impl Ledger {
         if index >= self.slots.len() {
             self.slots.resize_with(index + 1, Slot::default);
         }
+        let begin_ns = self.start_ns + index as u64 * self.bin_ns;
+        self.recent = Recent {
+            begin_ns,
+            end_ns: begin_ns + self.bin_ns,
+            index,
+        };
         &mut self.slots[index]
     }
 
     fn halve(&mut self) {
+        self.recent = Recent::default();
         self.bin_ns *= 2;
         let mut merged: Vec<Slot> = Vec::with_capacity(self.slots.len() / 2 + 1);
         for (index, slot) in std::mem::take(&mut self.slots).into_iter().enumerate() {
