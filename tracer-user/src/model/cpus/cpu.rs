@@ -116,17 +116,23 @@ impl Cpu {
     }
 
     /// The holders in `[begin, end]`, without a gap. For interrupts and stolen time only the sum is known: it is taken out in
-    /// proportion, at the end.
+    /// proportion, at the end. They are listed in `room`, which is empty.
     #[must_use]
-    pub(crate) fn pieces(&self, begin: u64, end: u64) -> Vec<Piece> {
-        let pieces = without(self.slices(begin, end), &self.interrupts);
+    pub(crate) fn pieces_in(&self, room: Vec<Piece>, begin: u64, end: u64) -> Vec<Piece> {
+        let pieces = without(self.slices(room, begin, end), &self.interrupts);
         without(pieces, &self.stolen)
     }
 
+    /// The same in a list of its own.
+    #[cfg(test)]
+    fn pieces(&self, begin: u64, end: u64) -> Vec<Piece> {
+        self.pieces_in(Vec::new(), begin, end)
+    }
+
     /// The processes that had the CPU, with nothing taken out.
-    fn slices(&self, begin: u64, end: u64) -> Vec<Piece> {
+    fn slices(&self, room: Vec<Piece>, begin: u64, end: u64) -> Vec<Piece> {
         let first = recent::partition_point(&self.slices, |slice| slice.end <= begin);
-        let mut pieces = Pieces::default();
+        let mut pieces = Pieces(room);
         let mut at = begin;
         for slice in self.slices.range(first..) {
             if slice.begin >= end {

@@ -13,7 +13,7 @@ use super::{
     names::Names,
 };
 use crate::event::{CpuTime, Interrupts, Packets, Slice, Stolen, Work};
-use cpu::{Cpu, part_of};
+use cpu::{By, Cpu, Piece, part_of};
 use softirq::Softirqs;
 
 pub(super) use queue::Queued;
@@ -32,6 +32,9 @@ pub(super) struct Cpus {
     works: Works,
     /// How many records of slices came.
     pub(super) records: u64,
+    /// Room for the parts of a wait, and for their holders.
+    pieces: Vec<Piece>,
+    holders: Vec<(By, u64)>,
 }
 
 impl Cpus {

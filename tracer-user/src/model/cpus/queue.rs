@@ -14,6 +14,9 @@ use crate::{
     },
 };
 
+/// Room that is kept for the parts of a wait: a long one may have ten thousands.
+const MOST_ROOM: usize = 1 << 10;
+
 /// A wait of a target thread in run queues.
 pub(in crate::model) struct Queued<'a> {
     /// Since when it was runnable, ns.
@@ -49,13 +52,49 @@ impl Cpus {
         client_at: ClientAt<'_>,
         queued: &Queued<'_>,
     ) {
-        let mut stays = self.stays(queued);
         let quota = queued.throttled_ns.min(queued.end_ns - queued.begin_ns);
-        take_quota(names, account, &mut stays, quota);
-        for stay in stays {
+        if queued.moves.is_empty() {
+            // Nearly all. No memory is asked for and given back at each.
+            let room = std::mem::take(&mut self.pieces);
+            let span = (queued.begin_ns, queued.end_ns);
+            let mut stays = [self.stay(room, queued.cpu, span, queued.serves)];
+            take_quota(names, account, &mut stays, quota);
+            let [stay] = stays;
             self.contend(names, account, client_at, &stay);
+            if stay.pieces.capacity() <= MOST_ROOM {
+                self.pieces = stay.pieces;
+            }
+        } else {
+            let mut stays = self.stays(queued);
+            take_quota(names, account, &mut stays, quota);
+            for stay in stays {
+                self.contend(names, account, client_at, &stay);
+            }
         }
         self.softirqs.fold(names, account);
+    }
+
+    /// A stay on the run queue of one CPU, with its parts in `room`.
+    fn stay(&self, mut room: Vec<Piece>, cpu: u32, (begin, end): (u64, u64), serves: bool) -> Stay {
+        room.clear();
+        let pieces = if let Some(known) = self.cpus.get(cpu as usize) {
+            known.pieces_in(room, begin, end)
+        } else {
+            room.push(Piece {
+                begin,
+                end,
+                by: By::Unseen,
+                tid: 0,
+            });
+            room
+        };
+        Stay {
+            cpu,
+            begin,
+            end,
+            serves,
+            pieces,
+        }
     }
 
     /// The CPUs on which the thread was queued, one after the other, with their holders.
@@ -66,22 +105,7 @@ impl Cpus {
         let stay = |(ns, cpu): (u64, u32)| {
             let (begin, end) = (at, ns.clamp(at, queued.end_ns));
             at = end;
-            let known = self.cpus.get(cpu as usize);
-            let unseen = || {
-                vec![Piece {
-                    begin,
-                    end,
-                    by: By::Unseen,
-                    tid: 0,
-                }]
-            };
-            Stay {
-                cpu,
-                begin,
-                end,
-                serves: queued.serves,
-                pieces: known.map_or_else(unseen, |known| known.pieces(begin, end)),
-            }
+            self.stay(Vec::new(), cpu, (begin, end), queued.serves)
         };
         moves
             .map(stay)
@@ -98,7 +122,7 @@ impl Cpus {
         stay: &Stay,
     ) {
         let place = self.place(names, stay.cpu);
-        let mut holders: Vec<(By, u64)> = Vec::new();
+        let mut holders = std::mem::take(&mut self.holders);
         for piece in &stay.pieces {
             // The owners of the packets that a softirq moved are known at the end.
             if let By::Interrupt(source) = piece.by
@@ -114,7 +138,7 @@ impl Cpus {
                 None => holders.push((piece.by, ns)),
             }
         }
-        for (by, ns) in holders {
+        for (by, ns) in holders.drain(..) {
             if ns == 0 {
                 continue;
             }
@@ -146,6 +170,7 @@ impl Cpus {
                 estimated: by == By::Hypervisor,
             });
         }
+        self.holders = holders;
     }
 
     /// Splits the part of a stay in which an own process held the CPU, by its threads.
