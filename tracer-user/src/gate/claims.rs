@@ -114,15 +114,18 @@ pub(super) fn of_start(start: &event::Start) -> Result<(), Reason> {
 /// Any other event, of a trace that is over at `latest_ns` at the latest.
 pub(super) fn of(event: &Event, latest_ns: u64) -> Result<(), Reason> {
     let claims = Claims::until(latest_ns).time(event.ns());
-    let claims = of_cpus(event, claims);
-    let claims = of_sockets(event, claims);
-    let claims = of_processes(event, claims);
-    of_machine(event, claims).end()
+    // Each event is of one family. Nearly all are of the first.
+    of_cpus(event, claims)
+        .or_else(|| of_sockets(event, claims))
+        .or_else(|| of_machine(event, claims))
+        .or_else(|| of_processes(event, claims))
+        .unwrap_or(claims)
+        .end()
 }
 
-/// Threads and CPUs.
-fn of_cpus(event: &Event, claims: Claims) -> Claims {
-    match event {
+/// Threads and CPUs; `None` of any other event.
+fn of_cpus(event: &Event, claims: Claims) -> Option<Claims> {
+    Some(match event {
         Event::Wait(e) => claims
             .span(e.off_ns, e.ns)
             .cpu(e.cpu)
@@ -150,13 +153,13 @@ fn of_cpus(event: &Event, claims: Claims) -> Claims {
         Event::LockSeen(e) => claims.length(e.owners.len(), MOST_FOUND),
         Event::LockReleased(e) => claims.time(e.since_ns),
         Event::WriteSeen(e) => claims.length(e.readers.len(), MOST_FOUND),
-        _ => claims,
-    }
+        _ => return None,
+    })
 }
 
-/// Connections and links.
-fn of_sockets(event: &Event, claims: Claims) -> Claims {
-    match event {
+/// Connections and links; `None` of any other event.
+fn of_sockets(event: &Event, claims: Claims) -> Option<Claims> {
+    Some(match event {
         Event::Call(e) => claims
             .time(e.arrived_ns)
             .holds(e.result <= MOST_CALL_BYTES, Reason::Amount),
@@ -175,13 +178,13 @@ fn of_sockets(event: &Event, claims: Claims) -> Claims {
                 .length(e.threads.len(), MOST_FRAMES)
                 .time(times.max().unwrap_or(0))
         }
-        _ => claims,
-    }
+        _ => return None,
+    })
 }
 
-/// Processes. Their start is counted since the boot, with the time that the machine slept.
-fn of_processes(event: &Event, claims: Claims) -> Claims {
-    match event {
+/// Processes. Their start is counted since the boot, with the time that the machine slept. `None` of any other event.
+fn of_processes(event: &Event, claims: Claims) -> Option<Claims> {
+    Some(match event {
         Event::Process(e) => claims.amount(e.start_ns, MOST_UPTIME_NS),
         Event::Fork(e) => claims.amount(e.start_ns, MOST_UPTIME_NS),
         Event::Exec(e) => claims.amount(e.start_ns, MOST_UPTIME_NS),
@@ -195,8 +198,8 @@ fn of_processes(event: &Event, claims: Claims) -> Claims {
             .amount(e.count, MOST_AMOUNT)
             .amount(e.zero_count, MOST_AMOUNT)
             .amounts([e.sum_ns, e.max_ns, e.held_ns], u64::MAX >> 1),
-        _ => claims,
-    }
+        _ => return None,
+    })
 }
 
 fn of_standing(standing: &Standing, claims: Claims) -> Claims {
@@ -211,9 +214,9 @@ fn of_standing(standing: &Standing, claims: Claims) -> Claims {
         .length(standing.connections.len(), MOST_ITEMS)
 }
 
-/// Disks, limits, memory, and the end.
-fn of_machine(event: &Event, claims: Claims) -> Claims {
-    match event {
+/// Disks, limits, memory, and the end; `None` of any other event.
+fn of_machine(event: &Event, claims: Claims) -> Option<Claims> {
+    Some(match event {
         Event::Io(e) => claims.span(e.queue_ns, e.ns).time(e.issue_ns),
         Event::DiskTotal(e) => {
             let operations = [e.reads, e.writes, e.others];
@@ -238,8 +241,8 @@ fn of_machine(event: &Event, claims: Claims) -> Claims {
         Event::Sources(e) => claims.length(e.files.len(), MOST_FRAMES),
         Event::Shed(e) => claims.time(e.since_ns).amount(e.for_ns, MOST_TOTAL),
         Event::End(e) => of_end(e, claims),
-        _ => claims,
-    }
+        _ => return None,
+    })
 }
 
 fn of_end(end: &event::End, claims: Claims) -> Claims {
