@@ -20,6 +20,7 @@ mod lost;
 mod memory;
 mod names;
 mod naps;
+mod part;
 mod parts;
 mod process;
 mod recent;

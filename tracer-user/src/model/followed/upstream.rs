@@ -18,7 +18,10 @@ use super::{
 };
 use crate::{
     class::{Cause, Class, Resource},
-    model::books::{Bin, Budget, Charge, Holder, PlaceId, ProcessId},
+    model::{
+        books::{Bin, Budget, Charge, Holder, PlaceId, ProcessId},
+        part::part_of,
+    },
 };
 
 /// Processes on the way to a resource, and the time waited for it that way: (by requests, by threads), ns.
@@ -32,7 +35,7 @@ type Causes = Vec<((Resource, Cause), u64)>;
 
 /// `whole · part / of`.
 pub(super) fn share(whole: u64, part: u64, of: u64) -> u64 {
-    (u128::from(whole) * u128::from(part) / u128::from(of.max(1))) as u64
+    part_of(whole, part, of)
 }
 
 /// Splits the class `upstream` of closed bins; `places` has the names of places. Returns the ways, and the causes that came with them.

@@ -19,6 +19,7 @@ use super::{
     account::{Account, Charge},
     books::{Blind, Holder, PlaceId, ProcessId},
     names::Names,
+    part::part_of,
     parts::{Part, SentTo},
 };
 use crate::{
@@ -390,10 +391,6 @@ fn charge_parts(link: &Link, account: &mut Account, ns: u64, sent: &SentTo) {
         }
         add(None, part_of(ns, whole - to_all, whole));
     }
-}
-
-fn part_of(ns: u64, part: u64, whole: u64) -> u64 {
-    (u128::from(ns) * u128::from(part) / u128::from(whole.max(1))) as u64
 }
 
 /// While the link is full, a response under way waits for it although no thread does. It is the request's time, not a thread's. Returns the

@@ -12,6 +12,7 @@ use crate::{
         account::{Account, Charge},
         books::{Budget, Holder, PlaceId, ProcessId},
         names::Names,
+        part::part_of,
         recent,
     },
 };
@@ -90,11 +91,15 @@ impl End {
 
     /// Its time in a span, ns: spread evenly.
     fn part(&self, begin: u64, end: u64) -> u64 {
-        let length = u128::from(self.end_ns.saturating_sub(self.begin_ns).max(1));
+        let length = self.end_ns.saturating_sub(self.begin_ns).max(1);
         let common = end
             .min(self.end_ns)
             .saturating_sub(begin.max(self.begin_ns));
-        (u128::from(self.ns) * u128::from(common) / length) as u64
+        match common {
+            0 => 0,
+            all if all == length => self.ns,
+            part => part_of(self.ns, part, length),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! A child may do much while its parent waits for its end. Its steps are forgotten before the parent asks for them, and their sums stay.
 
 use super::spent::Spent;
-use crate::class::Class;
+use crate::{class::Class, model::part::part_of};
 
 /// Most parts. When there are more, two neighbours at a time become one.
 const MOST: usize = 16;
@@ -37,12 +37,15 @@ impl Past {
 
     /// Adds what was done between two times, in proportion.
     pub(super) fn add_between(&self, begin: u64, end: u64, sum: &mut Spent) {
+        // Nearly always: of what is asked for, nothing is forgotten.
+        if self.parts.last().is_none_or(|(last, _)| *last <= begin) {
+            return;
+        }
         let mut from = self.begin_ns;
         for (to, spent) in &self.parts {
             let common = end.min(*to).saturating_sub(begin.max(from));
             if common > 0 {
-                let length = u128::from(*to - from);
-                let part = |ns: u64| (u128::from(ns) * u128::from(common) / length) as u64;
+                let part = |ns: u64| part_of(ns, common, *to - from);
                 for class in Class::ALL.map(Class::index) {
                     sum.certain[class] += part(spent.certain[class]);
                     sum.tentative[class] += part(spent.tentative[class]);

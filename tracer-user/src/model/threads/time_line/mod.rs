@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use super::{past::Past, spent::Spent};
 use crate::{
     class::Class,
-    model::{books::Budget, recent},
+    model::{books::Budget, part::part_of, recent},
 };
 
 /// A thread's activity in a step.
@@ -40,12 +40,15 @@ impl Step {
             Did::Certain(class) => sum.certain[class.index()] += to - from,
             Did::Idle => sum.tentative[Class::Idle.index()] += to - from,
             Did::Waiting(budget) => {
+                let is_whole = (from, to) == (begin, self.ns);
                 // In proportion, so that the parts of a step sum to it.
-                let length = u128::from((self.ns - begin).max(1));
-                let upto = |ns: u64, at: u64| u128::from(ns) * u128::from(at - begin) / length;
+                let upto = |ns: u64, at: u64| part_of(ns, at - begin, self.ns - begin);
                 for (sum, ns) in sum.tentative.iter_mut().zip(**budget) {
                     if ns > 0 {
-                        *sum += (upto(ns, to) - upto(ns, from)) as u64;
+                        *sum += match is_whole {
+                            true => ns,
+                            false => upto(ns, to) - upto(ns, from),
+                        };
                     }
                 }
             }
