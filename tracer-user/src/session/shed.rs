@@ -100,8 +100,8 @@ impl Shedding {
         }
     }
 
-    /// Takes note of the waits that have ended. What they stood behind the tracer itself is no queue: it reads a hundred times a second, and
-    /// would watch because it watches. The slice with which a wait ends comes before it.
+    /// Takes note of the waits that have ended. What they stood behind the tracer itself is no queue: it reads a hundred times a second,
+    /// and would watch because it watches. The slice with which a wait ends comes before it.
     pub(super) fn see(&mut self, batch: &[Event]) {
         let mut turn: Option<&Slice> = None;
         for event in batch {
