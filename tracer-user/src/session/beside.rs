@@ -80,15 +80,17 @@ impl Beside {
 
     /// Takes note of the events read.
     pub(super) fn see(&mut self, batch: &[Event]) {
-        self.holders.see(batch);
-        self.freezers.see(batch);
-        self.clients.see(batch);
-        self.titles.see(batch);
+        // Most of the searches need only what comes and goes: they do not walk over all the rest.
+        let rare: Vec<&Event> = batch.iter().filter(|event| !is_frequent(event)).collect();
+        self.holders.see(rare.iter().copied());
+        self.freezers.see(rare.iter().copied());
+        self.clients.see(rare.iter().copied());
+        self.titles.see(rare.iter().copied());
+        self.takers.see(rare.iter().copied());
+        self.newcomers.see(rare);
         self.hearers.see(batch);
         self.asked.see(batch, self.hearers.take_is_open());
         self.locks.see(batch);
-        self.takers.see(batch);
-        self.newcomers.see(batch);
     }
 
     /// The processes found since the last call, as events. `mark` makes a process a target, so that its waits are recorded from now
@@ -170,4 +172,25 @@ impl Beside {
         self.newcomers.see(&events);
         events
     }
+}
+
+/// Is it one of the records that come thousands of times a second? None of them tells of a process, a connection or a link.
+fn is_frequent(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Wait(_)
+            | Event::Slice(_)
+            | Event::Migrate(_)
+            | Event::Interrupts(_)
+            | Event::Stolen(_)
+            | Event::Packets(_)
+            | Event::Work(_)
+            | Event::Io(_)
+            | Event::Call(_)
+            | Event::Ack(_)
+            | Event::Delivered(_)
+            | Event::Flow(_)
+            | Event::QueuedFlow(_)
+            | Event::Histogram(_)
+    )
 }

@@ -70,7 +70,7 @@ impl Clients {
     }
 
     /// Takes note of connections that are used for the first time.
-    pub(crate) fn see(&mut self, events: &[Event]) {
+    pub(crate) fn see<'a>(&mut self, events: impl IntoIterator<Item = &'a Event>) {
         for event in events {
             if let Some((socket, origin)) = event.socket() {
                 self.meet(socket, origin);
@@ -185,7 +185,7 @@ mod tests {
         let mut clients = Clients::new(&[address.port().into()]);
         clients.see(&[accepted(1, &first), accepted(2, &second)]);
         assert_eq!(wait_for(&mut clients), [1, 2]);
-        clients.see(&[]);
+        clients.see([]);
         assert!(!clients.looks.is_looking());
     }
 
@@ -200,7 +200,7 @@ mod tests {
         clients.see(&[accepted(1, &second)]);
         assert_eq!(wait_for(&mut clients), [0; 0]);
         clients.looks = Rounds::new();
-        clients.see(&[]);
+        clients.see([]);
         assert_eq!(wait_for(&mut clients), [1]);
     }
 

@@ -24,7 +24,7 @@ pub(crate) struct Holders {
 
 impl Holders {
     /// Counts bytes sent, which the kernel half emits slice by slice.
-    pub(crate) fn see(&mut self, events: &[Event]) {
+    pub(crate) fn see<'a>(&mut self, events: impl IntoIterator<Item = &'a Event>) {
         for event in events {
             match event {
                 Event::Queue(Queue { link, .. }) => self.sent.add(link.pid, link.bytes),

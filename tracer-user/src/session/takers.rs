@@ -35,7 +35,7 @@ impl Takers {
     }
 
     /// Takes note of the interfaces that hand over what is sent through them.
-    pub(super) fn see(&mut self, events: &[Event]) {
+    pub(super) fn see<'a>(&mut self, events: impl IntoIterator<Item = &'a Event>) {
         for event in events {
             if let Event::Queue(Queue { link, flags, .. }) = event
                 && flags & LINK_HANDED != 0

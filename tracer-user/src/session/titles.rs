@@ -48,7 +48,7 @@ impl Titles {
     }
 
     /// Takes note of processes that come and go, and looks when it is time.
-    pub(crate) fn see(&mut self, events: &[Event]) {
+    pub(crate) fn see<'a>(&mut self, events: impl IntoIterator<Item = &'a Event>) {
         for event in events {
             match event {
                 Event::Fork(fork)

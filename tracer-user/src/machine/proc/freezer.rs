@@ -82,7 +82,7 @@ impl Freezers {
     }
 
     /// Takes note of children of processes that are watched, and of the end of processes.
-    pub(crate) fn see(&mut self, events: &[Event]) {
+    pub(crate) fn see<'a>(&mut self, events: impl IntoIterator<Item = &'a Event>) {
         for event in events {
             match event {
                 Event::Fork(fork) if fork.target && fork.pid == fork.tid => {

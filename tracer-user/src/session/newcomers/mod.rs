@@ -118,7 +118,7 @@ impl Newcomers {
     }
 
     /// Takes note of processes that come and go, and of those that are followed.
-    pub(super) fn see(&mut self, events: &[Event]) {
+    pub(super) fn see<'a>(&mut self, events: impl IntoIterator<Item = &'a Event>) {
         for event in events {
             match event {
                 Event::Fork(fork) if fork.pid == fork.tid => self.forked(fork),
