@@ -53,6 +53,7 @@ impl Threads {
             Thread::new(begin.max(since_ns))
         });
         thread.pid = wait.pid;
+        self.stacks.comes(wait.stack);
         self.before_queue(wait)
     }
 
