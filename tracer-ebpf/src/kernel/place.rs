@@ -31,7 +31,8 @@ impl Task {
             return 0;
         }
         // The arguments of a tracepoint lie on the kernel stack, in a frame of always the same size.
-        place(self.stack(), number(ctx.as_ptr() as u64), state)
+        let at = number(ctx.as_ptr() as u64);
+        place(number(self.stack()), at, state)
     }
 }
 
