@@ -8,6 +8,7 @@ use crate::{
     loss::Cost,
     model::books::{Books, Charge, Holder, PlaceId, worker_name},
     report::Blame,
+    verdict::holder_in_words,
 };
 
 /// The charges of the window, summed by place and holder, the largest first. Charges to nobody are not among them.
@@ -107,18 +108,6 @@ pub(super) fn holder_name(books: &Books, holder: Holder) -> String {
             format!("{} through {target}", books.processes[id].comm)
         }
         Holder::Own | Holder::RemoteClient => Blame::ITSELF.to_owned(),
-        Holder::OwnQuota => "its own quota".to_owned(),
-        Holder::OwnLock => "its own lock".to_owned(),
-        Holder::SlowDevice => "the device".to_owned(),
-        Holder::FailedDevice => "the device's errors".to_owned(),
-        Holder::Peer => "the peer".to_owned(),
-        Holder::LossyPath => "a lossy path".to_owned(),
-        Holder::IdleCpu => "idle CPU".to_owned(),
-        Holder::Hypervisor => "the hypervisor".to_owned(),
-        Holder::Nobody => "unattributed".to_owned(),
-        Holder::Interrupt(source) => source.to_string(),
-        Holder::StopSignal => "a stop signal".to_owned(),
-        Holder::Freezer => "its frozen cgroup".to_owned(),
-        Holder::Earlier => "pages dirtied before the trace".to_owned(),
+        other => holder_in_words(other),
     }
 }

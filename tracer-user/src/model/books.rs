@@ -220,6 +220,8 @@ pub struct Requests {
     pub before_ns: u64,
     /// How many took how long: up to the threshold of zero first, then by the bounds of all histograms.
     pub buckets: Vec<u64>,
+    /// When they ended, in order of time.
+    pub ends: Vec<Ends>,
     /// Median of the time until the last send, ns.
     pub sent_p50_ns: Option<u64>,
     /// 99th percentile of that, ns.
@@ -239,6 +241,17 @@ pub struct Requests {
     pub unaccounted_ns: u64,
     /// How many of the open ones are owed by a thread that hears no client, by the function of the kernel in which it sleeps.
     pub asleep_in: BTreeMap<String, u64>,
+}
+
+/// Requests that ended in one short part of the window, of those of which the begin is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ends {
+    /// The middle of that part, ns.
+    pub ns: u64,
+    /// How many.
+    pub count: u64,
+    /// Sum of their durations, ns.
+    pub sum_ns: u64,
 }
 
 /// A process that was seen.

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     class::{Class, Resource},
     loss::Cost,
+    model::books::Books,
     units,
 };
 
@@ -29,7 +30,7 @@ pub(super) fn confidence(
     health: &Health,
 ) -> (f64, Vec<String>) {
     let mut doubts = Vec::new();
-    let lost = lost(view);
+    let lost = lost(view.books);
     if lost > 0.0 {
         doubts.push(format!("{} of the records were lost", units::share(lost)));
     }
@@ -60,8 +61,8 @@ pub(super) fn confidence(
 }
 
 /// Part of the records that was lost: those dropped of those sent. Losses that cost nothing do not count.
-fn lost(view: &View<'_>) -> f64 {
-    let end = &view.books.end;
+pub(super) fn lost(books: &Books) -> f64 {
+    let end = &books.end;
     let dropped = end
         .dropped()
         .filter(|(loss, _)| loss.cost() != Cost::Nothing);

@@ -236,6 +236,6 @@ fn is_copy(child: &Process, parent: &Process) -> bool {
 }
 
 /// Kernel threads of one kind: `kworker/0:1-events` and `kworker/u4:2` are kworkers.
-fn kernel_name(comm: &str) -> &str {
+pub(super) fn kernel_name(comm: &str) -> &str {
     comm.split(['/', ':']).next().unwrap_or_default()
 }

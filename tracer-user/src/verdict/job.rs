@@ -176,6 +176,19 @@ pub(super) fn container_name(path: &str) -> Option<&str> {
     id.get(..SHORT_DIGITS)
 }
 
+/// The unit or container that a cgroup path is of, if the next run of the same job has one of the same name. An identity of a container
+/// does not last, nor does what `systemd-run` or a desktop makes up.
+#[must_use]
+pub(super) fn lasting_name(path: &str) -> Option<&str> {
+    let made_up = |unit: &&str| {
+        unit.starts_with("run-") || (unit.starts_with("app-") && unit.ends_with(".scope"))
+    };
+    match container_name(path) {
+        Some(name) => Some(name).filter(|_| path.contains("lxc.payload.")),
+        None => unit_name(path).filter(|unit| !made_up(unit)),
+    }
+}
+
 /// The path up to the component that names a container: `docker-ID.scope`, `docker/ID`, `lxc.payload.NAME`.
 fn container(path: &str) -> Option<&str> {
     let mut end = 0;
@@ -255,6 +268,24 @@ mod tests {
         );
         assert_eq!(unit_name("/user.slice/user-0.slice/session-3.scope"), None);
         assert_eq!(unit_name(""), None);
+    }
+
+    #[test]
+    fn a_name_lasts_unless_it_was_made_up_for_one_run() {
+        let docker = format!("/docker/{}", "3f2a9c8d1e4b".repeat(5) + "3f2a");
+        assert_eq!(
+            lasting_name("/system.slice/backup.service"),
+            Some("backup.service")
+        );
+        assert_eq!(lasting_name("/lxc.payload.web/x.service"), Some("web"));
+        for none in [
+            docker.as_str(),
+            "/system.slice/run-u77.service",
+            "/user.slice/user-0.slice/session-3.scope",
+            "/app.slice/app-gnome-files-4711.scope",
+        ] {
+            assert_eq!(lasting_name(none), None, "{none}");
+        }
     }
 
     #[test]

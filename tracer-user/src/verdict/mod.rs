@@ -2,11 +2,12 @@
 //!
 //! [`Charged`] charges clients of the target with what it does for them. [`judge`] then looks at the books through a `View`: the
 //! ledger, its sums, the holders joined to groups. It makes a [`Hypothesis`] for each resource, and ranks them. `decision` accuses
-//! somebody by the thresholds of `constants`.
+//! somebody by the thresholds of `constants`. [`compare`] puts two windows side by side.
 
 mod acquittal;
 mod asking;
 mod clients;
+pub mod compare;
 mod confidence;
 pub mod constants;
 mod decision;
@@ -36,7 +37,7 @@ mod view;
 pub use clients::Charged;
 pub use group::GroupId;
 pub use hypothesis::Hypothesis;
-pub use operator::{container, unit};
+pub use operator::{container, holder_in_words, unit};
 pub use own::{SelfPart, client_name};
 pub use remedy::Remedy;
 pub use sessions::waiting_sessions;

@@ -5,7 +5,7 @@ use super::{
     view::Culprit,
 };
 use crate::{
-    model::books::{Books, Process, ProcessId},
+    model::books::{Books, Holder, Process, ProcessId},
     units::shorten,
 };
 
@@ -22,6 +22,29 @@ pub fn unit(process: &Process) -> Option<String> {
 #[must_use]
 pub fn container(process: &Process) -> Option<String> {
     container_name(&process.cgroup).map(str::to_owned)
+}
+
+/// Words for a holder that is no process. The target's own parts are among them, and so is nobody.
+#[must_use]
+pub fn holder_in_words(holder: Holder) -> String {
+    let words = match holder {
+        Holder::Own | Holder::RemoteClient => "itself",
+        Holder::OwnQuota => "its own quota",
+        Holder::OwnLock => "its own lock",
+        Holder::SlowDevice => "the device",
+        Holder::FailedDevice => "the device's errors",
+        Holder::Peer => "the peer",
+        Holder::LossyPath => "a lossy path",
+        Holder::IdleCpu => "idle CPU",
+        Holder::Hypervisor => "the hypervisor",
+        Holder::Nobody => "unattributed",
+        Holder::Interrupt(source) => return source.to_string(),
+        Holder::StopSignal => "a stop signal",
+        Holder::Freezer => "its frozen cgroup",
+        Holder::Earlier => "pages dirtied before the trace",
+        Holder::Process(_) | Holder::Asked(_) | Holder::Client(_) => "a process",
+    };
+    words.to_owned()
 }
 
 /// A culprit with its name, its pid, and the name by which an operator knows it: "tar (pid 4711, backup.service)". `mark` follows.

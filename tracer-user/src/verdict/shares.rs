@@ -86,72 +86,23 @@ impl Shares {
     #[must_use]
     pub(super) fn new(books: &Books, ledger: impl Fn(&Bin) -> &Budget, groups: &Groups) -> Self {
         let mut shares = Self {
+            bins: vec![Vec::new(); books.bins.len()],
             observers: observers(books),
             asking: asking(books, groups),
             ..Self::default()
         };
-        let window = whole_window(books);
-        for bin in &books.bins {
-            let mut parts = Vec::new();
-            for resource in Resource::ALL {
-                let ns = ledger(bin)[resource.class().index()] as f64;
-                if ns <= 0.0 {
-                    continue;
-                }
-                let here = charges_of(bin, resource);
-                let split = match here.iter().any(|charge| charge.ns > 0) {
-                    true => Split {
-                        charges: &here,
-                        known: true,
-                    },
-                    false => Split {
-                        charges: &window[&resource],
-                        known: false,
-                    },
-                };
-                shares.split(books, groups, resource, ns, &split, &mut parts);
-            }
-            shares.bins.push(parts);
-        }
-        shares
-    }
-
-    fn split(
-        &mut self,
-        books: &Books,
-        groups: &Groups,
-        resource: Resource,
-        ns: f64,
-        split: &Split<'_>,
-        parts: &mut Vec<Part>,
-    ) {
-        let total: f64 = split.charges.iter().map(|charge| charge.ns as f64).sum();
-        if total <= 0.0 {
-            let party = Party::Plain(Holder::Nobody);
-            return parts.push(Part {
-                resource,
-                party,
-                ns,
-                estimated_ns: 0.0,
-            });
-        }
-        for charge in split.charges {
-            let part = charge.ns as f64 * ns / total;
-            let estimated_ns = match split.known {
-                true => charge.estimated_ns as f64 * ns / total,
-                false => part,
-            };
-            for (party, of) in self.parties(books, groups, charge) {
-                let ns = part * of;
-                self.note(books, charge, party, ns);
-                parts.push(Part {
-                    resource,
+        each_part(books, ledger, |slice, charge, ns, estimated_ns| {
+            for (party, of) in shares.parties(books, groups, charge) {
+                shares.note(books, charge, party, ns * of);
+                shares.bins[slice].push(Part {
+                    resource: charge.resource,
                     party,
-                    ns,
+                    ns: ns * of,
                     estimated_ns: estimated_ns * of,
                 });
             }
-        }
+        });
+        shares
     }
 
     /// The parties that a charge belongs to, each with its part, 0..1.
@@ -267,11 +218,48 @@ impl Shares {
     }
 }
 
-/// How a slice's time in a resource is split.
-struct Split<'a> {
-    charges: &'a [Charge],
-    /// Is it the slice's own split, or the window's?
-    known: bool,
+/// Splits the ledger's time in each resource as the charges do, and hands over each part: its slice, whose it is, its length in ns, and
+/// how much of that is estimated.
+pub(super) fn each_part(
+    books: &Books,
+    ledger: impl Fn(&Bin) -> &Budget,
+    mut take: impl FnMut(usize, &Charge, f64, f64),
+) {
+    let window = whole_window(books);
+    for (slice, bin) in books.bins.iter().enumerate() {
+        for resource in Resource::ALL {
+            let ns = ledger(bin)[resource.class().index()] as f64;
+            if ns <= 0.0 {
+                continue;
+            }
+            let here = charges_of(bin, resource);
+            let known = here.iter().any(|charge| charge.ns > 0);
+            let charges = if known { &here } else { &window[&resource] };
+            let total: f64 = charges.iter().map(|charge| charge.ns as f64).sum();
+            if total <= 0.0 {
+                take(slice, &to_nobody(resource, 0), ns, 0.0);
+                continue;
+            }
+            for charge in charges {
+                let part = charge.ns as f64 * ns / total;
+                let estimated_ns = match known {
+                    true => charge.estimated_ns as f64 * ns / total,
+                    false => part,
+                };
+                take(slice, charge, part, estimated_ns);
+            }
+        }
+    }
+}
+
+fn to_nobody(resource: Resource, ns: u64) -> Charge {
+    Charge {
+        resource,
+        place: None,
+        holder: Holder::Nobody,
+        ns,
+        estimated_ns: 0,
+    }
 }
 
 /// The charges of one resource in one slice, with what they leave open.
@@ -284,13 +272,7 @@ fn charges_of(bin: &Bin, resource: Resource) -> Vec<Charge> {
     let charged: u64 = charges.iter().map(|charge| charge.ns).sum();
     let waited = bin.threads[resource.class().index()];
     if waited > charged {
-        charges.push(Charge {
-            resource,
-            place: None,
-            holder: Holder::Nobody,
-            ns: waited - charged,
-            estimated_ns: 0,
-        });
+        charges.push(to_nobody(resource, waited - charged));
     }
     charges
 }

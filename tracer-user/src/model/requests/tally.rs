@@ -1,6 +1,6 @@
 //! Figures of the requests: how many, how long they took, and what became of each nanosecond that the books have as request time.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, mem};
 
 use tracer_common::histogram::{BUCKETS, bucket};
 
@@ -92,6 +92,55 @@ fn fine_bounds(bucket: u32) -> (u64, u64) {
     (u64::from(kept) << shift, 1 << shift)
 }
 
+/// A comparison of two windows wants to know how evenly requests ended. This is the length of a step at first, ns.
+const STEP_NS: u64 = 100_000_000;
+/// With more steps than this, neighbours are joined: memory is bounded, whatever the length of the window.
+const MOST_STEPS: usize = 4096;
+
+/// When requests ended: how many, and the sum of their durations, by the number of the step.
+#[derive(Clone, Debug)]
+struct Times {
+    step_ns: u64,
+    steps: BTreeMap<u64, (u64, u64)>,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self {
+            step_ns: STEP_NS,
+            steps: BTreeMap::new(),
+        }
+    }
+}
+
+impl Times {
+    fn add(&mut self, end_ns: u64, ns: u64) {
+        self.count(end_ns / self.step_ns, (1, ns));
+        if self.steps.len() > MOST_STEPS {
+            self.step_ns *= 2;
+            for (step, ended) in mem::take(&mut self.steps) {
+                self.count(step / 2, ended);
+            }
+        }
+    }
+
+    fn count(&mut self, step: u64, (count, sum_ns): (u64, u64)) {
+        let sums = self.steps.entry(step).or_default();
+        sums.0 += count;
+        sums.1 = sums.1.saturating_add(sum_ns);
+    }
+
+    fn close(&self) -> Vec<books::Ends> {
+        let steps = self.steps.iter();
+        let ends = steps.map(|(step, (count, sum_ns))| books::Ends {
+            ns: step * self.step_ns + self.step_ns / 2,
+            count: *count,
+            sum_ns: *sum_ns,
+        });
+        ends.collect()
+    }
+}
+
 /// Requests so far.
 ///
 /// Each nanosecond that is judged as a turn's time is counted here twice: by what is known of it, and by what became of the turn. So the
@@ -101,6 +150,8 @@ fn fine_bounds(bucket: u32) -> (u64, u64) {
 pub(crate) struct Tally {
     /// Durations of requests that ended, until the last packet of the answer left this machine.
     durations: Durations,
+    /// When these ended.
+    times: Times,
     /// The same until the last send.
     until_sent: Durations,
     /// From a last send to its acknowledgement.
@@ -139,12 +190,14 @@ impl Tally {
     pub(crate) fn ended(&mut self, turn: &Turn, left_ns: u64) {
         let until = |ns: u64| ns.saturating_sub(turn.counted_ns);
         // A send that failed after the last one was an attempt to go on with the answer.
-        let (sent_ns, whole_ns) = (until(turn.judged_ns), until(left_ns.max(turn.judged_ns)));
+        let end_ns = left_ns.max(turn.judged_ns);
+        let (sent_ns, whole_ns) = (until(turn.judged_ns), until(end_ns));
         if turn.sent_ns.is_none() || turn.is_push {
             self.uncounted_ns = self.uncounted_ns.saturating_add(whole_ns);
         } else if let Some(before_ns) = turn.before_ns(whole_ns) {
             self.before_ns = self.before_ns.saturating_add(before_ns);
             self.durations.add(before_ns.saturating_add(whole_ns));
+            self.times.add(end_ns, before_ns.saturating_add(whole_ns));
             self.until_sent.add(before_ns.saturating_add(sent_ns));
         } else {
             self.clipped += 1;
@@ -196,6 +249,7 @@ impl Tally {
             max_ns: self.durations.max(),
             sum_ns: self.durations.sum_ns,
             buckets: self.durations.buckets.clone(),
+            ends: self.times.close(),
             sent_p50_ns: self.until_sent.quantile(0.5),
             sent_p99_ns: self.until_sent.quantile(0.99),
             drain_p99_ns: self.drains.quantile(0.99),
@@ -257,6 +311,22 @@ mod tests {
                 "{ns}"
             );
         }
+    }
+
+    #[test]
+    fn what_ended_when_is_kept_in_a_bounded_number_of_steps() {
+        let mut times = Times::default();
+        let most = MOST_STEPS as u64;
+        (0..=most).for_each(|step| times.add(step * STEP_NS, 7));
+        let ends = times.close();
+        assert_eq!(ends.len() as u64, most / 2 + 1);
+        let first = books::Ends {
+            ns: STEP_NS,
+            count: 2,
+            sum_ns: 14,
+        };
+        assert_eq!(ends[0], first);
+        assert_eq!(ends.iter().map(|ends| ends.count).sum::<u64>(), most + 1);
     }
 
     #[test]
