@@ -2,6 +2,7 @@
 
 mod blame;
 mod datagrams;
+mod diff;
 mod flame;
 mod flights;
 mod folded;
@@ -11,6 +12,8 @@ mod latency;
 mod shed;
 #[cfg(test)]
 mod tests;
+
+pub use diff::{Recorded, diff};
 
 use crate::{
     class::{Class, Resource},

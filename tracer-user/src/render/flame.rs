@@ -32,19 +32,29 @@ const COLUMNS: usize = 165;
 /// One line for each stack, `frame;frame;… ns`, in order.
 #[must_use]
 pub fn folded(flame: &Flame) -> String {
-    let line = |stack: &FlameStack| {
-        let frames: Vec<String> = shown(stack).map(|(_, frame)| frame).collect();
-        let frames = without_number_at_end(frames.join(";"));
-        format!("{frames} {}\n", stack.ns)
-    };
+    let line = |stack: &FlameStack| format!("{} {}\n", joined(&stack.frames), stack.ns);
     let mut lines: Vec<String> = flame.stacks.iter().map(line).collect();
     lines.sort();
     lines.concat()
 }
 
+/// The frames of a stack as folded text has them.
+pub(super) fn joined(frames: &[String]) -> String {
+    let frames: Vec<String> = shown(frames).map(|(_, frame)| frame).collect();
+    without_number_at_end(no_comment(frames.join(";")))
+}
+
+/// A line of folded text that begins so is a comment, which no name may turn its stack into.
+fn no_comment(line: String) -> String {
+    match line.trim_start().starts_with("# ") {
+        true => line.replacen("# ", "#_", 1),
+        false => line,
+    }
+}
+
 /// The frames of a stack with their positions, without plumbing.
-fn shown(stack: &FlameStack) -> impl Iterator<Item = (usize, String)> {
-    let frames = stack.frames.iter().enumerate();
+fn shown(frames: &[String]) -> impl Iterator<Item = (usize, String)> {
+    let frames = frames.iter().enumerate();
     frames
         .filter(|(_, frame)| !PLUMBING.contains(&frame.as_str()))
         .map(|(position, frame)| (position, folded_frame(frame)))
@@ -136,14 +146,14 @@ fn lighter((r, g, b): (u8, u8, u8)) -> (u8, u8, u8) {
 
 /// One line of a picture, in microseconds: nanoseconds have too many digits to read. Each frame has the mark of its paint.
 fn line(stack: &FlameStack) -> String {
-    let frames: Vec<String> = shown(stack)
+    let frames: Vec<String> = shown(&stack.frames)
         .map(|(position, mut frame)| {
             frame.retain(|c| !is_mark(c));
             frame.push(Paint::of(stack, position).mark());
             frame
         })
         .collect();
-    format!("{} {}", frames.join(";"), stack.ns / 1000)
+    format!("{} {}", no_comment(frames.join(";")), stack.ns / 1000)
 }
 
 /// The colour of each marked frame.
@@ -174,38 +184,66 @@ pub fn svg(flame: &Flame) -> Result<Vec<u8>> {
         .collect();
     let paints: BTreeMap<char, Paint> = drawn
         .iter()
-        .flat_map(|stack| shown(stack).map(|(position, _)| Paint::of(stack, position)))
+        .flat_map(|stack| shown(&stack.frames).map(|(position, _)| Paint::of(stack, position)))
         .map(|paint| (paint.mark(), paint))
         .collect();
     let mut lines: Vec<String> = drawn.into_iter().map(line).collect();
     let mut palette = colours(&lines, &paints);
-    let mut options = Options::default();
+    let mut options = options(&flame.title, &flame.sentence, "µs blocked");
     options.palette_map = Some(&mut palette);
+    if lines.is_empty() {
+        options.title.push_str(": nothing to draw");
+        lines.push("nothing waited 1".to_owned());
+    }
+    let mut svg = picture(&mut options, &lines)?;
+    svg.retain(|c| !is_mark(c));
+    Ok(with_legend(&svg, &legend(paints.into_values())).into_bytes())
+}
+
+/// What all pictures have in common.
+pub(super) fn options<'a>(title: &str, sentence: &str, unit: &str) -> Options<'a> {
+    let mut options = Options::default();
     options.bgcolors = Some(BackgroundColor::Flat(Color {
         r: 250,
         g: 250,
         b: 250,
     }));
-    options.title = shorten(&escape_terminal(&flame.title), COLUMNS);
-    options.subtitle = Some(shorten(&escape_terminal(&flame.sentence), COLUMNS));
-    "µs blocked".clone_into(&mut options.count_name);
+    options.title = shorten(&escape_terminal(title), COLUMNS);
+    options.subtitle = Some(shorten(&escape_terminal(sentence), COLUMNS));
+    unit.clone_into(&mut options.count_name);
     options.hash = true;
     options.deterministic = true;
     options.min_width = 0.1;
-    if lines.is_empty() {
-        options.title.push_str(": nothing to draw");
-        lines.push("nothing waited 1".to_owned());
-    }
-    let mut svg = Vec::new();
-    flamegraph::from_lines(&mut options, lines.iter().map(String::as_str), &mut svg)
-        .context("cannot draw the flame graph")?;
-    let mut svg = String::from_utf8(svg).context("the flame graph is no text")?;
-    svg.retain(|c| !is_mark(c));
-    Ok(with_legend(&svg, paints.into_values()).into_bytes())
+    options
 }
 
-/// Adds a line below that explains the colours.
-fn with_legend(svg: &str, paints: impl Iterator<Item = Paint>) -> String {
+/// The picture of these lines, of which there is one at least.
+pub(super) fn picture(options: &mut Options<'_>, lines: &[String]) -> Result<String> {
+    let mut svg = Vec::new();
+    flamegraph::from_lines(options, lines.iter().map(String::as_str), &mut svg)
+        .context("cannot draw the flame graph")?;
+    String::from_utf8(svg).context("the flame graph is no text")
+}
+
+/// What the colours mean.
+fn legend(paints: impl Iterator<Item = Paint>) -> Vec<(Option<Color>, String)> {
+    let mut legend: Vec<(Option<Color>, String)> = Vec::new();
+    for paint in paints {
+        let words = match paint {
+            Paint::Culprit => "who is to blame",
+            Paint::Wait(class) => class.name(),
+            Paint::Function(_) | Paint::Target => continue,
+        };
+        legend.push((Some(paint.colour()), words.to_owned()));
+    }
+    let order =
+        "from below: target, wait class, place, holder, then the functions that waited (lighter)";
+    legend.push((None, order.to_owned()));
+    legend
+}
+
+/// Adds a line below that explains the colours. The words are not escaped: they are no text from outside.
+pub(super) fn with_legend(svg: &str, entries: &[(Option<Color>, String)]) -> String {
     let Some((_, rest)) = svg.split_once(" height=\"") else {
         return svg.to_owned();
     };
@@ -229,9 +267,8 @@ fn with_legend(svg: &str, paints: impl Iterator<Item = Paint>) -> String {
         );
     let (middle, mut x) = (height + LINE / 2 - 6, 10);
     let mut legend = String::from("<g id=\"legend\">");
-    let mut entry = |paint: Option<Paint>, words: &str| {
-        if let Some(paint) = paint {
-            let Color { r, g, b } = paint.colour();
+    for (colour, words) in entries {
+        if let Some(Color { r, g, b }) = colour {
             let _ = write!(
                 legend,
                 "<rect x=\"{x}\" y=\"{}\" width=\"12\" height=\"12\" fill=\"rgb({r},{g},{b})\"/>",
@@ -245,18 +282,7 @@ fn with_legend(svg: &str, paints: impl Iterator<Item = Paint>) -> String {
             middle + 4
         );
         x += words.chars().count() * CHARACTER + 20;
-    };
-    for paint in paints {
-        match paint {
-            Paint::Culprit => entry(Some(paint), "who is to blame"),
-            Paint::Wait(class) => entry(Some(paint), class.name()),
-            Paint::Function(_) | Paint::Target => {}
-        }
     }
-    entry(
-        None,
-        "from below: target, wait class, place, holder, then the functions that waited (lighter)",
-    );
     legend.push_str("</g>");
     match page.rsplit_once("</svg>") {
         Some((page, _)) => format!("{page}{legend}</svg>\n"),
@@ -390,6 +416,12 @@ mod tests {
         let svg = drawn(&flame("<script>alert(1)</script>"));
         assert!(!svg.contains("<script>alert"), "markup got through");
         assert!(svg.contains("&lt;script&gt;alert"));
+    }
+
+    #[test]
+    fn a_name_that_begins_as_a_comment_is_drawn() {
+        assert!(drawn(&flame("# x")).contains("<title>disk ("));
+        assert!(folded(&flame("# x")).starts_with("#_x;disk;"));
     }
 
     #[test]

@@ -1,9 +1,10 @@
-//! `tracer.report/1`
+//! `tracer.report/1` and `tracer.diff/1`
 
 use anyhow::{Context, Result};
+use serde::Serialize;
 
 use crate::{
-    report::Report,
+    report::{Report, diff::Diff},
     units::{Output, outside},
 };
 
@@ -12,8 +13,20 @@ use crate::{
 /// # Errors
 /// If a figure cannot be written as JSON, which none of the report's can be.
 pub fn json(report: &Report) -> Result<String> {
+    whole(report)
+}
+
+/// The diff as JSON, with a newline at its end.
+///
+/// # Errors
+/// If a figure cannot be written as JSON, which none of the diff's can be.
+pub fn diff(diff: &Diff) -> Result<String> {
+    whole(diff)
+}
+
+fn whole(values: &impl Serialize) -> Result<String> {
     let mut text =
-        serde_json::to_string_pretty(report).context("cannot write the report as JSON")?;
+        serde_json::to_string_pretty(values).context("cannot write the report as JSON")?;
     text.push('\n');
     // JSON escapes only the first 32 characters, but a terminal obeys others too.
     Ok(outside(&text, Output::Json))

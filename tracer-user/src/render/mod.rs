@@ -1,7 +1,9 @@
-//! One file for each format: they show the report and compute nothing.
+//! One file for each format: they show the report, or the diff of two, and compute nothing.
 //!
 //! To add a format, write its file, its `mod` line, and its row in [`FORMATS`].
 
+pub mod diff;
+pub mod diff_flame;
 pub mod flame;
 pub mod json;
 mod table;
@@ -15,7 +17,7 @@ mod tests;
 use anyhow::Result;
 
 use self::text::TextOptions;
-use crate::report::Report;
+use crate::report::{Report, diff::Diff};
 
 /// A format of `--output`.
 #[derive(Clone, Copy, Debug)]
@@ -26,22 +28,22 @@ pub struct Format {
     pub about: &'static str,
     /// Writes a report. The options are those of text; other formats may leave them out.
     pub write: fn(&Report, &TextOptions) -> Result<String>,
+    /// Writes a diff.
+    pub write_diff: fn(&Diff, &TextOptions) -> Result<String>,
 }
 
 /// Every format; the first is the default.
 pub const FORMATS: &[Format] = &[
-    format("text", "For people: 80 columns", |report, options| {
-        Ok(text::text(report, options))
-    }),
-    format("json", "For programs: tracer.report/1", |report, _| {
-        json::json(report)
-    }),
+    Format {
+        name: "text",
+        about: "For people: 80 columns",
+        write: |report, options| Ok(text::text(report, options)),
+        write_diff: |diff, options| Ok(diff::text(diff, options)),
+    },
+    Format {
+        name: "json",
+        about: "For programs: tracer.report/1 (of diff: tracer.diff/1)",
+        write: |report, _| json::json(report),
+        write_diff: |diff, _| json::diff(diff),
+    },
 ];
-
-const fn format(
-    name: &'static str,
-    about: &'static str,
-    write: fn(&Report, &TextOptions) -> Result<String>,
-) -> Format {
-    Format { name, about, write }
-}

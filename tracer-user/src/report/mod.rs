@@ -2,6 +2,7 @@
 //!
 //! Integer nanoseconds; shares are 0..1; an unknown value is `null`, never 0.
 
+pub mod diff;
 pub(crate) mod reading;
 
 use std::collections::BTreeMap;

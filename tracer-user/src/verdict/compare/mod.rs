@@ -108,7 +108,9 @@ pub fn compare(before: &Window<'_>, after: &Window<'_>) -> Comparison {
     let test = ground.test(tables.figures());
     let figures = |budget: &[(Class, Candidate)], is_sound: bool| {
         let figure = |(class, candidate): &(Class, Candidate)| {
-            let is_seen = class.resource().is_none_or(|resource| ground.sees(resource));
+            let is_seen = class
+                .resource()
+                .is_none_or(|resource| ground.sees(resource));
             let test = test.as_ref().filter(|_| is_sound && is_seen);
             (*class, candidate.figure(test))
         };
@@ -256,9 +258,21 @@ fn compared(windows: [&Window<'_>; 2], ledger: Ledger) -> Vec<(Key, Compared)> {
     }
     let row = |(key, sides): (Key, [Row; 2])| {
         let estimated = sides.iter().any(Row::is_estimated);
-        let rates = [0, 1].map(|side| rate(&sides[side].padded(&windows[side].batches), windows[side], ledger));
+        let rates = [0, 1].map(|side| {
+            rate(
+                &sides[side].padded(&windows[side].batches),
+                windows[side],
+                ledger,
+            )
+        });
         let candidate = Candidate { rates, active };
-        (key, Compared { candidate, estimated })
+        (
+            key,
+            Compared {
+                candidate,
+                estimated,
+            },
+        )
     };
     let mut all: Vec<(Key, Compared)> = both.into_iter().map(row).collect();
     all.sort_by(|a, b| {
