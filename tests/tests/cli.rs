@@ -137,6 +137,7 @@ fn nonsense_is_a_usage_error() {
         vec!["attach", "--pid", "1", "--interval", "0s"],
         vec!["attach", "--pid", "1", "--frobnicate"],
         vec!["report"],
+        vec!["diff", "a.rec"],
         vec!["explain"],
     ] {
         let ended = run(&args).unwrap();
@@ -324,6 +325,38 @@ fn a_recording_gives_the_same_report_and_a_cut_one_what_is_left_of_it() {
     let ended = run(&["report", "/etc/hostname"]).unwrap();
     assert_eq!(ended.code, Some(1));
     assert!(ended.stderr.contains("recording"), "{}", ended.stderr);
+}
+
+#[test]
+fn nothing_changed_from_a_recording_to_the_same() {
+    println!("RAN cli");
+    let dir = tempfile::tempdir().unwrap();
+    let (file, _) = recording(dir.path());
+    let (svg, folded) = (dir.path().join("d.svg"), dir.path().join("d.folded"));
+    let both = ["diff", path(&file), path(&file)];
+    let files = ["--flamegraph", path(&svg), "--folded", path(&folded)];
+    let json = ["--output", "json"];
+    let ended = run(&[both.as_slice(), &json, &files].concat()).unwrap();
+    let diff = ended.json().unwrap();
+    assert_eq!(diff["schema"], "tracer.diff/1");
+    assert_eq!(diff["before"], diff["after"]);
+    assert!(
+        !ended.stdout.contains("\"differs\": true"),
+        "{}",
+        ended.stdout
+    );
+    for line in fs::read_to_string(folded).unwrap().lines() {
+        let mut columns = line.rsplitn(3, ' ');
+        assert_eq!(columns.next(), columns.next(), "{line}");
+    }
+    assert!(fs::read_to_string(svg).unwrap().contains("<svg"));
+    let text = run(&both).unwrap();
+    assert!(text.stdout.contains("before") && text.stdout.contains("after"));
+    for wrong in ["/etc/hostname", "/nonexistent/x.rec"] {
+        let ended = run(&["diff", path(&file), wrong]).unwrap();
+        assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+        assert!(ended.stderr.contains(wrong), "{}", ended.stderr);
+    }
 }
 
 #[test]

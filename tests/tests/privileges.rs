@@ -117,7 +117,7 @@ fn while_it_traces_no_thread_may_do_more_than_a_trace_needs() {
 }
 
 #[test]
-fn a_report_can_open_nothing_more_and_has_no_capability() {
+fn a_report_and_a_diff_can_open_nothing_more_and_have_no_capability() {
     println!("RAN privileges");
     let busy = Busy::idle(PROGRAM).unwrap();
     let pid = busy.pid().to_string();
@@ -135,36 +135,37 @@ fn a_report_can_open_nothing_more_and_has_no_capability() {
     assert_eq!(run(&args).unwrap().code, Some(0));
     let expected = run(&["report", path(&recording), "--output", "json"]).unwrap();
     assert_eq!(expected.code, Some(0), "{}", expected.stderr);
-    // From a pipe, so that it can be looked at before it has read everything.
     let pipe = dir.path().join("pipe");
-    assert!(
-        Command::new("mkfifo")
-            .arg(&pipe)
-            .status()
-            .unwrap()
-            .success()
-    );
+    let args = ["--output", "json", "--folded", path(&folded)];
+    let report = [["report", path(&pipe)].as_slice(), &args].concat();
+    assert_eq!(confined(&report, &pipe, &recording), expected.stdout);
+    assert_eq!(fs::metadata(&folded).unwrap().mode() & 0o7777, 0o600);
+    // The first recording is open before it may open nothing more.
+    let diff = ["diff", path(&recording), path(&pipe)];
+    let diff = [diff.as_slice(), &args].concat();
+    let found = confined(&diff, &pipe, &recording);
+    assert!(found.contains("tracer.diff/1"), "{found}");
+}
+
+/// The output of a command that reads the recording from this pipe, and that may do nothing else meanwhile.
+fn confined(args: &[&str], pipe: &Path, recording: &Path) -> String {
+    // From a pipe, so that it can be looked at before it has read everything.
+    let _ = fs::remove_file(pipe);
+    assert!(Command::new("mkfifo").arg(pipe).status().unwrap().success());
     let mut command = Command::new(tracer());
     command
-        .args([
-            "report",
-            path(&pipe),
-            "--output",
-            "json",
-            "--folded",
-            path(&folded),
-        ])
+        .args(args)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let report = command.spawn().unwrap();
-    let mut writer = fs::OpenOptions::new().write(true).open(&pipe).unwrap();
-    let bytes = fs::read(&recording).unwrap();
+    let child = command.spawn().unwrap();
+    let mut writer = fs::OpenOptions::new().write(true).open(pipe).unwrap();
+    let bytes = fs::read(recording).unwrap();
     // The header.
     let (begin, rest) = bytes.split_at(12);
     writer.write_all(begin).unwrap();
     let begun = Instant::now();
     loop {
-        let status = fs::read_to_string(format!("/proc/{}/status", report.id())).unwrap();
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
         if line(&status, "Seccomp") == "2" {
             assert_eq!(line(&status, "NoNewPrivs"), "1");
             assert_eq!(line(&status, "CapPrm"), "0000000000000000");
@@ -175,11 +176,10 @@ fn a_report_can_open_nothing_more_and_has_no_capability() {
     }
     writer.write_all(rest).unwrap();
     drop(writer);
-    let ended = report.wait_with_output().unwrap();
+    let ended = child.wait_with_output().unwrap();
     let text = String::from_utf8_lossy(&ended.stderr);
     assert_eq!(ended.status.code(), Some(0), "{text}");
-    assert_eq!(String::from_utf8_lossy(&ended.stdout), expected.stdout);
-    assert_eq!(fs::metadata(&folded).unwrap().mode() & 0o7777, 0o600);
+    String::from_utf8_lossy(&ended.stdout).into_owned()
 }
 
 /// A command that runs as nobody, with these capabilities and no others.

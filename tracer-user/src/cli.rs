@@ -28,7 +28,18 @@ Examples:
   sudo tracer attach --comm redis-server --flamegraph why.svg
   sudo tracer attach --pid 4711 --record why.rec        record, to judge elsewhere:
   tracer report why.rec --output json                   no root needed, the same verdict
+  tracer diff before.rec after.rec                      what changed by more than noise?
   sudo tracer doctor                                    what can be seen on this machine?";
+
+/// How to see what a change has changed.
+const DIFF_EXAMPLES: &str = "\
+Examples:
+  sudo tracer attach --comm nginx --duration 30s --record before.rec
+  sudo ionice -c3 -p 4711                               change one thing
+  sudo tracer attach --comm nginx --duration 30s --record after.rec
+  tracer diff before.rec after.rec                      what changed by more than noise?
+  tracer diff before.rec after.rec --flamegraph diff.svg
+  tracer diff before.rec after.rec --folded diff.txt    the two columns of difffolded.pl";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -39,6 +50,9 @@ pub enum Command {
     /// Report from a recording: no root, any machine, the same verdict
     #[command(after_help = "Example:\n  tracer report why.rec --flamegraph why.svg")]
     Report(ReportArgs),
+    /// Say what changed from one recording to another: times, who held what, requests; no root
+    #[command(after_help = DIFF_EXAMPLES)]
+    Diff(DiffArgs),
     /// Check what this kernel lets the tracer see
     #[command(
         after_help = "Exit status: 0 everything, 5 something optional is missing, 3 it cannot work here."
@@ -142,6 +156,20 @@ pub struct ReportArgs {
     /// Recording made by `attach --record`
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+    /// Where the answer goes.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Arguments of `diff`.
+#[derive(Args, Debug)]
+pub struct DiffArgs {
+    /// Recording of the target as it was
+    #[arg(value_name = "BEFORE")]
+    pub before: PathBuf,
+    /// Recording of the same target as it is now; both should last 5 s or more
+    #[arg(value_name = "AFTER")]
+    pub after: PathBuf,
     /// Where the answer goes.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -278,6 +306,7 @@ mod tests {
             vec!["tracer", "attach", "--pid", "1", "--output", "xml"],
             vec!["tracer", "attach", "--pid", "1", "--top", "0"],
             vec!["tracer", "report"],
+            vec!["tracer", "diff", "a.rec"],
         ] {
             assert!(Cli::try_parse_from(&wrong).is_err(), "{wrong:?}");
         }

@@ -12,7 +12,7 @@
 //! - [`figures`] figures that events and books both carry, so that a verdict names no event
 //! - [`verdict`] from books to an answer; the thresholds, each with its reason
 //! - [`assemble`] books and verdict become the [`report`], which [`render`] shows
-//! - [`recording`] events in a file: `attach` writes it, `report` reads it, the verdict is the same
+//! - [`recording`] events in a file: `attach` writes it, `report` reads it, the verdict is the same; `diff` compares two
 //! - `new_file` the files that are written for the user: private, and whole before they replace an older one
 //! - [`standing`] the facts against which remedies are checked: this machine, and the standing of a holder on it
 //! - [`cli`] and [`cmd`] the arguments, and the commands that they run

@@ -14,9 +14,10 @@ use crate::cli::{Cli, EXAMPLES};
 const READING: &str = include_str!("../../man/reading.md");
 
 /// Commands that take options which need an explanation, and the headings above these.
-const WITH_OPTIONS: [(&str, &str); 3] = [
+const WITH_OPTIONS: [(&str, &str); 4] = [
     ("attach", "options of attach"),
     ("report", "options of report"),
+    ("diff", "options of diff"),
     ("doctor", "options of doctor"),
 ];
 
@@ -140,6 +141,7 @@ mod tests {
             "EXAMPLES",
             "READING THE REPORT",
             "WHO IS CHARGED",
+            "BEFORE AND AFTER",
             "LIMITS",
             "EXIT STATUS",
         ] {

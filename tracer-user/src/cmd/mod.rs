@@ -2,7 +2,9 @@
 
 mod attach;
 mod diagnostics;
+mod diff;
 mod doctor;
+mod fold;
 mod man;
 mod output;
 mod privileges;
@@ -84,6 +86,7 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Attach(args) => attach::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Completions { shell } => {
             // Written to a pipe that nobody reads any more, it would panic.

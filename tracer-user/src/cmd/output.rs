@@ -16,7 +16,10 @@ use crate::{
     cli::OutputArgs,
     new_file::{self, Name},
     render::{self, text::TextOptions},
-    report::{Flame, Report},
+    report::{
+        Flame, Report,
+        diff::{Diff, DiffFlame},
+    },
 };
 
 /// The begin may wait this long until a file is created. The error of a mistyped path comes sooner; only a stalled disk takes longer, or
@@ -124,20 +127,43 @@ fn cannot_write(path: &Path) -> String {
 /// # Errors
 /// If a file or stdout cannot be written: the first of these errors. The others are shown.
 pub(crate) fn write(args: &OutputArgs, files: Files, report: &Report, flame: &Flame) -> Result<()> {
-    let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let options = TextOptions {
+    let text = (args.output.write)(report, &options(args))?;
+    let svg = || render::flame::svg(flame);
+    write_all(files, &text, svg, || render::flame::folded(flame))
+}
+
+/// Writes a diff to stdout, and the files that the user named.
+///
+/// # Errors
+/// If a file or stdout cannot be written: the first of these errors. The others are shown.
+pub(crate) fn write_diff(
+    args: &OutputArgs,
+    files: Files,
+    diff: &Diff,
+    flame: &DiffFlame,
+) -> Result<()> {
+    let text = (args.output.write_diff)(diff, &options(args))?;
+    let svg = || render::diff_flame::svg(flame);
+    write_all(files, &text, svg, || render::diff_flame::folded(flame))
+}
+
+fn options(args: &OutputArgs) -> TextOptions {
+    TextOptions {
         top: usize::from(args.top),
-        colour,
-    };
-    let text = (args.output.write)(report, &options)?;
-    // Each is written whatever becomes of the others: a full disk may cost only what lies on it.
+        colour: io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+    }
+}
+
+/// Each is written whatever becomes of the others: a full disk may cost only what lies on it.
+fn write_all(
+    files: Files,
+    text: &str,
+    svg: impl FnOnce() -> Result<Vec<u8>>,
+    folded: impl FnOnce() -> String,
+) -> Result<()> {
     let reported = stdout(text.as_bytes());
-    let drawn = files
-        .flamegraph
-        .map(|file| file.write(&render::flame::svg(flame)?));
-    let folded = files
-        .folded
-        .map(|file| file.write(render::flame::folded(flame).as_bytes()));
+    let drawn = files.flamegraph.map(|file| file.write(&svg()?));
+    let folded = files.folded.map(|file| file.write(folded().as_bytes()));
     let written = [Some(reported), drawn, folded].into_iter().flatten();
     let mut errors = written.filter_map(Result::err);
     let first = errors.next();

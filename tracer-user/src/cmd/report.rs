@@ -2,30 +2,14 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Error, Result, anyhow, bail};
+use anyhow::Result;
 
 use super::{
-    diagnostics,
+    diagnostics, fold,
     output::{self, Files},
     privileges,
 };
-use crate::{
-    assemble,
-    cli::ReportArgs,
-    event::Event,
-    gate::{Gated, is_follow},
-    machine::proc::Resident,
-    recording::Reader,
-    units,
-};
-
-/// A recording may fill this much memory, bytes. What grows with the length of a trace has bounds, which sum to 200 MiB where a hundred
-/// CPUs, ten thousands of connections and a link are all busy; the rest is for the processes and threads that live at once, and for the
-/// books of those that the target asks. Only a recording that was made to harm opens more than fit. Closing the books takes as much again.
-const MOST_MEMORY: u64 = 512 << 20;
-
-/// Memory is looked at each time after so many events. One event can fill a megabyte.
-const LOOK_EACH: u64 = 128;
+use crate::{assemble, cli::ReportArgs, machine::proc::Resident};
 
 /// Reports from a recording. From a recording that was cut off, it reports the part that can be read. The exit code shows the cut.
 ///
@@ -33,31 +17,15 @@ const LOOK_EACH: u64 = 128;
 /// If the file is no recording, or no part of it can be read.
 pub(crate) fn run(args: &ReportArgs) -> Result<ExitCode> {
     let resident = Resident::open();
-    let reader = Reader::<Event>::open(&args.file)
-        .with_context(|| format!("cannot read {}", args.file.display()))?;
+    let reader = fold::open(&args.file)?;
     let files = Files::create(&args.output)?;
     privileges::to_report(&files);
-    let Folded {
-        gated,
-        admitted,
-        cut,
-    } = fold(reader, &resident);
-    let (books, refused) = gated.close();
-    match &cut {
-        Some(error) if admitted == 0 => bail!("{}: {error:#}", args.file.display()),
-        None if admitted == 0 && !refused.is_empty() => {
-            bail!(
-                "{}: it has no event that a kernel sends",
-                args.file.display()
-            )
-        }
-        _ => {}
-    }
-    let (mut report, flame) = assemble::assemble(&books);
-    report.losses.truncated = cut.is_some();
-    report.losses.refused = refused;
+    let recording = fold::read(&args.file, reader, &resident, 0)?;
+    let (mut report, flame) = assemble::assemble(&recording.books);
+    report.losses.truncated = recording.cut.is_some();
+    report.losses.refused = recording.refused;
     output::write(&args.output, files, &report, &flame)?;
-    let Some(error) = cut else {
+    let Some(error) = recording.cut else {
         return Ok(ExitCode::SUCCESS);
     };
     diagnostics::say(&format!(
@@ -65,57 +33,4 @@ pub(crate) fn run(args: &ReportArgs) -> Result<ExitCode> {
         args.file.display()
     ));
     Ok(ExitCode::FAILURE)
-}
-
-/// What could be read of a recording.
-#[derive(Default)]
-struct Folded {
-    gated: Gated,
-    /// Events that came through the gate.
-    admitted: u64,
-    /// Why it ends before its end.
-    cut: Option<Error>,
-}
-
-fn fold(reader: impl Iterator<Item = Result<Event>>, resident: &Resident) -> Folded {
-    let mut folded = Folded::default();
-    for (number, event) in (1_u64..).zip(reader) {
-        let event = match event {
-            Ok(event) => event,
-            Err(error) => {
-                folded.cut = Some(error);
-                break;
-            }
-        };
-        folded.admitted += u64::from(folded.gated.apply(&event));
-        let is_due = number % LOOK_EACH == 0 || is_follow(&event);
-        if is_due && resident.bytes() > MOST_MEMORY {
-            let most = units::bytes(MOST_MEMORY);
-            let text = format!("it opens more than fits into {most} of memory");
-            folded.cut = Some(anyhow!("{text}: it is read up to event {number}"));
-            break;
-        }
-    }
-    folded
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::event::{Exit, Start};
-
-    #[test]
-    fn what_no_kernel_sends_is_left_out_and_what_follows_is_read() {
-        let start = Start {
-            ns: 1000,
-            ..Start::default()
-        };
-        let exit = |ns| Event::Exit(Exit { ns, pid: 7 });
-        let events = [Event::Start(Box::new(start)), exit(u64::MAX), exit(2000)];
-        let folded = fold(events.into_iter().map(Ok), &Resident::open());
-        assert_eq!(folded.admitted, 2);
-        assert!(folded.cut.is_none());
-        let (_, refused) = folded.gated.close();
-        assert_eq!(refused["time"], 1);
-    }
 }

@@ -33,7 +33,7 @@ pub(super) fn to_trace(files: &Files) {
     filter(&calls::TRACING);
 }
 
-/// Leaves what it takes to judge the recording that is open, and to write these files: they are open, too. Nothing can be opened after
+/// Leaves what it takes to judge the recordings that are open, and to write these files: they are open, too. Nothing can be opened after
 /// this, nor sent anywhere.
 pub(super) fn to_report(files: &Files) {
     keep(&[], files);
