@@ -125,8 +125,8 @@ impl Model {
         }
     }
 
-    /// A thread of this process, which is followed, ended a wait of whoever asks it: that is a request of its books. What others brought the
-    /// thread meanwhile they made for that one: so a relay's wait on a pipe is told from one for work.
+    /// A thread of this process, which is followed, ended a wait of whoever asks it: that is a request of its books. What others brought
+    /// the thread meanwhile they made for that one: so a relay's wait on a pipe is told from one for work.
     pub(super) fn worked(&mut self, tid: u32, span: (u64, u64)) {
         if !self.followed.is_empty() {
             let brought = self.threads.get(tid);

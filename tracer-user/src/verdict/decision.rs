@@ -109,7 +109,12 @@ impl Sums {
     /// up, and what it owes to itself in the same resource does not make them worse.
     fn lead(&self) -> Option<Resource> {
         let largest = self.largest()?;
-        let cost = |resource| self.culprits(resource).iter().map(|(_, ns)| ns).sum::<f64>();
+        let cost = |resource| {
+            self.culprits(resource)
+                .iter()
+                .map(|(_, ns)| ns)
+                .sum::<f64>()
+        };
         let (mut lead, mut most) = (largest, cost(largest));
         if most <= 0.0 {
             return Some(largest);

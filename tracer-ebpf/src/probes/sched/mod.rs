@@ -15,8 +15,9 @@ use tracer_common::{
     Kind,
     record::MapLoss,
     sched::{
-        CpuState, Migrate, NOT_QUEUED, TASK_ASLEEP, TASK_QUEUED, TASK_RUNNING, TASKS_MAP, ThreadEnd,
-        ThreadState, WAIT_FIRST, WAIT_IOWAIT, WAIT_MEMSTALL, WAIT_NO_WAKER, WAIT_RUNNABLE, Wait,
+        CpuState, Migrate, NOT_QUEUED, TASK_ASLEEP, TASK_QUEUED, TASK_RUNNING, TASKS_MAP,
+        ThreadEnd, ThreadState, WAIT_FIRST, WAIT_IOWAIT, WAIT_MEMSTALL, WAIT_NO_WAKER,
+        WAIT_RUNNABLE, Wait,
     },
 };
 

@@ -211,8 +211,7 @@ fn tcp_probe(ctx: BtfTracePointContext) -> i32 {
     };
     packets::received(skb, payload, state.pid);
     // On a socket of others nobody asks when it came. One on which nobody has made a call yet may be a target's.
-    let is_first =
-        payload > 0 && state.arrived_ns == 0 && (state.pid == 0 || is_target(state.pid));
+    let is_first = payload > 0 && state.arrived_ns == 0 && (state.pid == 0 || is_target(state.pid));
     let is_known = state.announced != 0 || state.sent_ns != 0;
     if !is_first && !is_known {
         return 0;

@@ -1,7 +1,7 @@
 //! Processes that do nothing but pass on what they are asked: `sshfs`, `ssh`, `stunnel`, `socat`. The last one on the way is the end.
 
 use super::{
-    upstream::{BACK, BEYOND, DEEP, FETCH, FETCHED, STORE, asked, end},
+    upstream::{self, BACK, BEYOND, DEEP, FETCH, FETCHED, STORE, asked, end},
     *,
 };
 
@@ -99,7 +99,7 @@ fn passes_on(asking: &[u32]) -> Vec<Event> {
 
 /// They ask over one connection: the first that is seen on it is the answer to what was asked before. STORE answers at 87.
 fn over_tcp(asking: &[u32], does: Vec<Event>) -> Vec<Event> {
-    let mut events = super::upstream::follow(STORE, BACK, 9000, 3);
+    let mut events = upstream::follow(STORE, BACK, 9000, 3);
     events.extend([
         end(BACK, FETCH, BEYOND, DEEP, 4),
         end(STORE, FETCHED, DEEP, BEYOND, 4),
@@ -128,7 +128,10 @@ fn over_pipe(does: Vec<Event>) -> Vec<Event> {
 
 #[test]
 fn a_relay_that_has_its_answers_in_another_thread_waits_for_what_its_server_waits_for() {
-    for way in [over_tcp(&[BACK], store_behind_tar()), over_pipe(store_behind_tar())] {
+    for way in [
+        over_tcp(&[BACK], store_behind_tar()),
+        over_pipe(store_behind_tar()),
+    ] {
         let mut events = request(SERVER, CLIENT, BACK);
         events.extend(way);
         let books = scene(events);

@@ -39,10 +39,7 @@ fn who_answers_on_a_connection_of_the_targets_making_is_followed_once() {
     let mut asked = Asked::new(&[], &[]);
     asked.known.clear();
     asked.see_open(std::slice::from_ref(&socket));
-    assert_eq!(
-        wait_for(&mut asked),
-        [Found::new(own, own, Way::Tcp(port))]
-    );
+    assert_eq!(wait_for(&mut asked), [Found::new(own, own, Way::Tcp(port))]);
     asked.see_open(std::slice::from_ref(&socket));
     assert_eq!(wait_for(&mut asked), []);
 }
