@@ -22,8 +22,8 @@ pub(super) const REQUESTS_FELT_TOGETHER: f64 = 100.0;
 /// for which nobody named one.
 pub(super) const ONE_FELT_IN_NS: f64 = 10e9;
 
-/// The first culprit holds at least this part of the waits for the resource. Beside it, whoever holds this part of what others than the
-/// target hold is a culprit too. With less it is one among many.
+/// The first culprit holds at least this part of the waits for the resource. Beside it, whoever holds this part of what the target does not
+/// owe to itself is a culprit too. With less it is one among many.
 pub const CULPRIT_PART: f64 = 0.20;
 
 /// A culprit costs at least this part of active time. With less nobody would feel that it went away.

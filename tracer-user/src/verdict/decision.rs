@@ -25,7 +25,9 @@ pub(super) struct Sums {
     pub(super) behind_tracer: f64,
     /// Part of what was blocked, by [`Resource`].
     pub(super) waited: [f64; Resource::ALL.len()],
-    /// Part of that, charged to a group outside the target.
+    /// Part of that, which the target owes to itself ([`Party::is_own`]), by [`Resource`].
+    pub(super) own: [f64; Resource::ALL.len()],
+    /// Part of what was waited, charged to a group outside the target.
     pub(super) held: BTreeMap<(Resource, GroupId), f64>,
 }
 
@@ -49,6 +51,7 @@ impl Sums {
                     *sum = (*sum - ns).max(0.0);
                 }
             }
+            Party::Plain(_) if party.is_own() => self.own[resource as usize] += ns,
             Party::Plain(_) | Party::Asking(_) => {}
         }
     }
@@ -59,6 +62,9 @@ impl Sums {
         self.blocked += times * other.blocked;
         self.behind_tracer += times * other.behind_tracer;
         for (sum, ns) in self.waited.iter_mut().zip(other.waited) {
+            *sum += times * ns;
+        }
+        for (sum, ns) in self.own.iter_mut().zip(other.own) {
             *sum += times * ns;
         }
         for (key, ns) in &other.held {
@@ -156,8 +162,8 @@ impl Sums {
     /// The groups that hold and cost enough of a resource to count, the largest first. Each has its time in ns.
     ///
     /// None counts unless one of them holds enough of all that was waited, the target's own part included: with less, others are not
-    /// what holds it up. Beside that one, each counts by its part of what others than the target hold. The target's own part makes
-    /// nobody else smaller.
+    /// what holds it up. Beside that one, each counts by its part of what the target does not owe to itself. The target's own part makes
+    /// nobody else smaller; what a device held, or nobody is known to have held, makes nobody else larger.
     pub(super) fn holders(&self, resource: Resource) -> Vec<(GroupId, f64)> {
         let of = self.held.iter().filter(|((of, _), _)| *of == resource);
         let mut holders: Vec<_> = of.map(|((_, group), ns)| (*group, *ns)).collect();
@@ -167,7 +173,7 @@ impl Sums {
         if !holders.first().is_some_and(stands_out) {
             return Vec::new();
         }
-        let others = holders.iter().map(|(_, ns)| ns).sum::<f64>().min(waited);
+        let others = waited - self.own[resource as usize];
         holders.retain(|(_, ns)| {
             ratio(*ns, others) >= CULPRIT_PART && ratio(*ns, self.counted()) >= CULPRIT_COST
         });

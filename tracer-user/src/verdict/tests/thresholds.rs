@@ -72,6 +72,24 @@ fn beside_a_culprit_a_fifth_of_what_others_held_is_enough() {
 }
 
 #[test]
+fn what_nobody_is_known_to_have_held_makes_nobody_else_a_culprit() {
+    let found = |tar: u64, rsync: u64, nobody: u64| {
+        let mut scene = disk(10, tar, 0, nobody);
+        let second = scene.process(99, "rsync");
+        let scene = scene.threads(Class::Disk, rsync).charge(
+            Resource::Disk,
+            None,
+            Holder::Process(second),
+            rsync,
+        );
+        culprits(&judge(&scene.books))
+    };
+    // A fifth of what is charged to processes, and 6 % of the wait.
+    assert_eq!(found(24, 6, 70), 1);
+    assert_eq!((found(24, 20, 56), found(24, 19, 57)), (2, 1));
+}
+
+#[test]
 fn a_twentieth_of_blocked_time_or_of_active_time_is_not_healthy() {
     let disk_is_healthy = |scene: Scene| judge(&scene.books).healthy.contains(&Resource::Disk);
     let beside = |cpu| disk(10, 5, 0, 0).threads(Class::Cpu, cpu);
