@@ -179,7 +179,7 @@ impl Model {
     /// Splits the upstream waits of closed bins in the proportion of the followed processes' own time.
     fn answer(&mut self, bins: &mut [Bin], bin_ns: u64, end_ns: u64) -> Ways {
         self.count_untaken(true);
-        let asked = self.followed.take_asked();
+        let asked = self.followed.take_asked(&self.requests);
         let leaves: Vec<Leaf> = asked
             .into_iter()
             .map(|(who, mut model, untaken)| {

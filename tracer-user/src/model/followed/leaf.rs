@@ -27,7 +27,7 @@ pub(crate) struct Who {
     pub(crate) ports: Vec<u32>,
     /// The addresses at which the target asks it by datagrams.
     pub(crate) datagrams: BTreeSet<String>,
-    /// The number of TCP connections on which the target asked it.
+    /// The number of TCP connections on which the target asked it, whether or not it has answered there.
     pub(crate) connections: u64,
     /// Is it known by the waits that it ends, and by no socket?
     pub(crate) is_hand: bool,

@@ -209,16 +209,19 @@ impl Followed {
         });
     }
 
-    /// The folds of those that the target asks, given away, each with what it has not taken.
-    pub(super) fn take_asked(&mut self) -> Vec<(Who, Model, NotTaken)> {
+    /// The folds of those that the target asks, given away, each with what it has not taken. `here` are the target's requests.
+    pub(super) fn take_asked(&mut self, here: &Requests) -> Vec<(Who, Model, NotTaken)> {
         let asked = self.asked.extract_if(.., |asked| asked.why != Why::Owner);
         let with_datagrams = |asked: Asked| {
-            let here = self.datagrams.iter();
-            let its = here.filter(|address| has_port(address, &asked.udp_ports));
+            let known = self.datagrams.iter();
+            let its = known.filter(|address| has_port(address, &asked.udp_ports));
             let datagrams = its.cloned().collect();
+            // Of one on which it has done nothing since it was followed, the target's end alone is known.
+            let asked_on = asked.model.requests.connections_asked_on();
+            let connections = asked_on.max(here.connections_to(|remote| asked.who.is_at(remote)));
             let who = Who {
                 datagrams,
-                connections: asked.model.requests.connections_asked_on(),
+                connections,
                 ..asked.who
             };
             (who, *asked.model, asked.untaken)

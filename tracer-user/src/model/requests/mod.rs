@@ -159,6 +159,14 @@ impl Requests {
         self.connections_asked_on
     }
 
+    /// On how many connections that are open does the target ask those whose address is so?
+    pub(super) fn connections_to(&self, is_theirs: impl Fn(&str) -> bool) -> u64 {
+        let all = self.connections.values();
+        let asks = all.filter(|connection| connection.role == Role::Client);
+        asks.filter(|connection| is_theirs(&connection.ends.1))
+            .count() as u64
+    }
+
     /// The last of these requests' sockets on which the target answers.
     fn serving(&self, owned: &Owned) -> Option<u64> {
         let serves = |socket: &u64| {

@@ -174,6 +174,40 @@ fn two_that_wait_at_once_on_one_connection_wait_for_the_disk_both() {
     assert!(charged(&books, Resource::Disk, holder(&books, TAR)) >= 80);
 }
 
+/// A process answers one request from 12 to 91, and reads in it behind tar. Another thread has asked it on a connection of its own, before it
+/// was followed, and hears nothing.
+#[test]
+fn who_hears_nothing_on_a_connection_of_its_own_does_not_wait_for_what_is_made_on_another_one() {
+    const SILENT: u64 = 3;
+    let mut events: Vec<Event> = running(SERVER).into_iter().chain(running(WORKER)).collect();
+    events.extend([
+        end(SERVER, SILENT, "127.0.0.1:40002", upstream::THERE, 2),
+        receive(WORKER, OTHER, 3, 3),
+        send(WORKER, SILENT, 4),
+        still(WORKER, 5, 120, EPOLL),
+    ]);
+    events.extend(upstream::follow(BACK, SERVER, 5432, 8));
+    events.extend([
+        end(SERVER, upstream::ASK, upstream::HERE, upstream::THERE, 9),
+        end(BACK, upstream::ASKED, upstream::THERE, upstream::HERE, 9),
+        receive(SERVER, CLIENT, 10, 10),
+        send(SERVER, upstream::ASK, 12),
+        sleep(SERVER, 12, 92, EPOLL),
+        of(BACK, receive(BACK, upstream::ASKED, 13, 12)),
+        of(BACK, send(BACK, upstream::ASKED, 91)),
+        receive(SERVER, upstream::ASK, 92, 91),
+        send(SERVER, CLIENT, 94),
+    ]);
+    events.extend(upstream::behind_tar());
+    events.sort_by_key(Event::ns);
+    let books = books(events, 120);
+    // It read for 69 ms. What the other one waits for is not known.
+    let disk = requests(&books, Class::Disk);
+    assert!((60..=70).contains(&disk), "{disk}");
+    assert!(requests(&books, Class::Upstream) >= 115);
+    assert_closed(&books);
+}
+
 #[test]
 fn a_thread_that_hears_only_what_nobody_waits_for_holds_nothing_up() {
     let mut events = over_tcp(&[BACK], store_behind_tar());
