@@ -12,6 +12,7 @@ pub mod histogram;
 pub mod irq;
 pub mod lock;
 pub mod packets;
+pub mod place;
 pub mod proc;
 pub mod quota;
 pub mod record;
