@@ -47,29 +47,40 @@ pub struct Follow {
     pub pid: u32,
     /// Process that asks it: the target, or another that is followed.
     pub by_pid: u32,
-    /// Its ports on which it is asked; a UDP port with [`DATAGRAM_PORT`]. [`NO_PORT`] if a look found none; empty if nobody looked.
+    /// Its ports on which it is asked; a UDP port with [`DATAGRAM_PORT`]. Behind [`NO_PORT`] those that a look found; empty if nobody looked.
     pub listening: Vec<u32>,
 }
 
-/// Stands in [`Follow::listening`] for a process that nobody asks on a TCP port: it made all its connections itself.
+/// Stands first in [`Follow::listening`] for a process that is followed for another reason than a TCP port. On the ports behind it others
+/// ask; without any it made all its connections itself.
 pub const NO_PORT: u32 = 0;
 
 /// Marks a UDP port in [`Follow::listening`].
 pub const DATAGRAM_PORT: u32 = 1 << 16;
 
 impl Follow {
-    /// Its TCP ports on which it is asked.
+    /// Its TCP ports on which it is asked, by whomever.
     #[must_use]
     pub fn tcp_ports(&self) -> Vec<u32> {
         let ports = self.known_tcp_ports().into_iter();
         ports.filter(|port| *port != NO_PORT).collect()
     }
 
-    /// The same with [`NO_PORT`] if it is known that there is none: then a connection of it shows who asks there.
+    /// The same, with [`NO_PORT`] if that is there: then they are all, and it asks on each connection that has none of them.
     #[must_use]
     pub fn known_tcp_ports(&self) -> Vec<u32> {
         let ports = self.listening.iter().copied();
         ports.filter(|port| port & DATAGRAM_PORT == 0).collect()
+    }
+
+    /// Its TCP ports on which the one is known to ask for whom it is followed. Who is asked over a Unix socket may listen on a port on which
+    /// that one asks a machine elsewhere.
+    #[must_use]
+    pub fn followed_ports(&self) -> Vec<u32> {
+        match self.listening.contains(&NO_PORT) {
+            true => Vec::new(),
+            false => self.tcp_ports(),
+        }
     }
 
     /// Its UDP ports on which it is asked.

@@ -61,10 +61,7 @@ impl Found {
             by_pid,
             listening,
         };
-        let ports = || match self.ports[..] {
-            [] => vec![NO_PORT],
-            _ => self.ports.clone(),
-        };
+        let ports = || [&[NO_PORT][..], &self.ports[..]].concat();
         match self.way {
             Way::Tcp(port) => Event::Follow(follow(self.by_pid, vec![port])),
             Way::Udp(port) => Event::Follow(follow(self.by_pid, vec![DATAGRAM_PORT | port])),
@@ -89,10 +86,11 @@ mod tests {
             let (Event::Follow(follow) | Event::FollowHand(follow)) = found.follow() else {
                 panic!("it is followed");
             };
-            (follow.known_tcp_ports(), follow.tcp_ports())
+            (follow.known_tcp_ports(), follow.followed_ports())
         };
         assert_eq!(ports(&[], Way::Unix), (vec![NO_PORT], vec![]));
-        assert_eq!(ports(&[22], Way::Hand), (vec![22], vec![22]));
+        // Others may ask it there.
+        assert_eq!(ports(&[22], Way::Hand), (vec![NO_PORT, 22], vec![]));
         assert_eq!(ports(&[], Way::Tcp(80)), (vec![80], vec![80]));
         assert_eq!(ports(&[], Way::Udp(53)), (vec![], vec![]));
     }

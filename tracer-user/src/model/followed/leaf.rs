@@ -23,7 +23,7 @@ pub(crate) struct Who {
     pub(crate) family: BTreeSet<ProcessId>,
     /// The addresses at which the target asks it, as far as calls there were seen.
     pub(crate) addresses: BTreeSet<String>,
-    /// The TCP ports at which it is asked.
+    /// The TCP ports at which the target is known to ask it.
     pub(crate) ports: Vec<u32>,
     /// The addresses at which the target asks it by datagrams.
     pub(crate) datagrams: BTreeSet<String>,

@@ -196,7 +196,7 @@ impl Followed {
             who: Who {
                 process,
                 family: BTreeSet::from([process]),
-                ports: follow.tcp_ports(),
+                ports: follow.followed_ports(),
                 is_hand: why == Why::Hand,
                 ..Who::default()
             },

@@ -209,6 +209,36 @@ fn who_hears_nothing_on_a_connection_of_its_own_does_not_wait_for_what_is_made_o
 }
 
 #[test]
+fn who_listens_on_the_port_on_which_the_target_asks_another_machine_is_not_asked_there() {
+    const ELSEWHERE: &str = "10.0.0.5:5432";
+    // The pool ends waits of the server, and reads behind tar for others.
+    let [process, _, first] = follow(BACK, SERVER, "pool", 1);
+    let follow = event::Follow {
+        ns: at(1),
+        pid: BACK,
+        by_pid: SERVER,
+        listening: vec![event::NO_PORT, 5432],
+    };
+    let mut events: Vec<Event> = running(SERVER).into();
+    events.extend([process, Event::FollowHand(follow), first]);
+    events.extend([
+        end(SERVER, upstream::ASK, "10.0.0.1:40000", ELSEWHERE, 2),
+        receive(SERVER, CLIENT, 10, 10),
+        send(SERVER, upstream::ASK, 12),
+        sleep(SERVER, 12, 92, EPOLL),
+        receive(SERVER, upstream::ASK, 92, 91),
+        send(SERVER, CLIENT, 94),
+    ]);
+    events.extend(upstream::behind_tar());
+    events.sort_by_key(Event::ns);
+    let books = books(events, 120);
+    assert_eq!(requests(&books, Class::Disk), 0);
+    assert_eq!(requests(&books, Class::Upstream), 80);
+    assert_eq!(charged(&books, Resource::Upstream, Holder::Peer), 80);
+    assert_closed(&books);
+}
+
+#[test]
 fn a_thread_that_hears_only_what_nobody_waits_for_holds_nothing_up() {
     let mut events = over_tcp(&[BACK], store_behind_tar());
     // The request does not wait for the relay.
