@@ -28,6 +28,10 @@ use crate::{
 /// Most interfaces of this kind one behind the other: a tunnel within a tunnel has two.
 const MOST_DEEP: usize = 4;
 
+/// Most of them that are looked at beyond one interface. Processes that send into each other's interfaces have ways without end, and a
+/// recording that was made up may have thousands of them.
+const MOST_FURTHER: usize = 8;
+
 /// The ways on which a process sends what it took.
 struct Ways<'a> {
     taker: Holder,
@@ -61,14 +65,17 @@ impl Links {
 
     /// Is it known through which interface the process behind this one sends?
     pub(super) fn sees_beyond(&self, (netns, ifindex, _): Key) -> bool {
-        let taker = self.takers.get(&(netns, ifindex));
-        taker.is_some_and(|taker| self.leads_to_a_queue(*taker, MOST_DEEP))
+        let (taker, mut left) = (self.takers.get(&(netns, ifindex)), MOST_FURTHER);
+        taker.is_some_and(|taker| self.leads_to_a_queue(*taker, MOST_DEEP, &mut left))
     }
 
-    fn leads_to_a_queue(&self, taker: Holder, deep: usize) -> bool {
+    /// `left` more of them may be looked at.
+    fn leads_to_a_queue(&self, taker: Holder, deep: usize, left: &mut usize) -> bool {
+        if self.carriers(taker).next().is_some() {
+            return true;
+        }
         let mut further = self.further(taker, deep);
-        self.carriers(taker).next().is_some()
-            || further.any(|(_, next)| self.leads_to_a_queue(next, deep - 1))
+        further.any(|(_, next)| is_left(left) && self.leads_to_a_queue(next, deep - 1, left))
     }
 
     /// The links with a queue through which a process sends.
@@ -89,15 +96,21 @@ impl Links {
         known.filter(move |(link, next)| deep > 1 && *next != taker && link.has_sent(taker))
     }
 
-    fn ways(&self, taker: Holder, deep: usize) -> Ways<'_> {
+    /// `left` more of them may be looked at.
+    fn ways(&self, taker: Holder, deep: usize, left: &mut usize) -> Ways<'_> {
         let known = |link| (link, Link::known_for(link, taker));
-        let further = self.further(taker, deep);
+        let carriers = self.carriers(taker).map(known).collect();
+        let mut further = Vec::new();
+        for (link, next) in self.further(taker, deep) {
+            if !is_left(left) {
+                break;
+            }
+            further.push((link, self.ways(next, deep - 1, left)));
+        }
         Ways {
             taker,
-            carriers: self.carriers(taker).map(known).collect(),
-            further: further
-                .map(|(link, next)| (link, self.ways(next, deep - 1)))
-                .collect(),
+            carriers,
+            further,
         }
     }
 
@@ -111,7 +124,8 @@ impl Links {
     }
 
     fn held_beyond(&self, link: &Link, taker: Holder) -> Beyond {
-        let ways = self.ways(taker, MOST_DEEP);
+        let mut left = MOST_FURTHER;
+        let ways = self.ways(taker, MOST_DEEP, &mut left);
         let held = |(index, slice): (&u64, &Slice)| {
             let (_, inner) = link.recent(*index)?;
             let (place, stood) = ways.stood(*index, &inner.sent())?;
@@ -126,6 +140,13 @@ impl Links {
         let held_up = link.slices.iter().filter(|(_, slice)| slice.holds_up());
         Beyond(held_up.filter_map(held).collect())
     }
+}
+
+/// Takes one of those that are left, if there is one.
+fn is_left(left: &mut usize) -> bool {
+    let more = left.checked_sub(1);
+    *left = more.unwrap_or(0);
+    more.is_some()
 }
 
 impl Ways<'_> {

@@ -128,3 +128,18 @@ fn who_sends_into_a_tunnel_within_a_tunnel_waits_for_the_queue_beyond_both() {
     let free = books_of_two(0);
     assert_eq!(charged(&free, Resource::Network, Holder::Nobody), 20);
 }
+
+#[test]
+fn processes_that_send_into_each_others_tunnels_have_a_last_way() {
+    // RSYNC takes what is in every other one, and sends into those of VPN.
+    let all = (20..1_020).flat_map(|ifindex| {
+        let (takes, sends) = match ifindex % 2 {
+            0 => (VPN, RSYNC),
+            _ => (RSYNC, VPN),
+        };
+        [taken(ifindex, takes), into(ifindex, sends, 20)]
+    });
+    let target = [taken(TUNNEL, RSYNC), into(TUNNEL, SERVER, 20)];
+    let books = waiting(target.into_iter().chain(all));
+    assert_eq!(charged(&books, Resource::Network, Holder::Nobody), 20);
+}
