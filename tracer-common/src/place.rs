@@ -1,8 +1,8 @@
-//! The marks by which the way into a sleep is known again without its stack: the registers of user space (`struct pt_regs` of x86_64), which
-//! lie at the top of the kernel stack.
+//! The marks by which the way into a sleep is known again without its stack: the registers of user space (`struct pt_regs` of x86_64),
+//! which lie at the top of the kernel stack.
 
-/// Words from there up to the top of the stack that are read. `si`, `di`, `orig_ax`, `ip` and `cs` are the last five; with `CONFIG_X86_FRED`
-/// (6.9 and later) two more words lie above them, and they are the first five.
+/// Words from there up to the top of the stack that are read. `si`, `di`, `orig_ax`, `ip` and `cs` are the last five; with
+/// `CONFIG_X86_FRED` (6.9 and later) two more words lie above them, and they are the first five.
 pub const WORDS: usize = 7;
 
 /// Bytes from the first of these words to the top of the stack.

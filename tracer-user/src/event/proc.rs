@@ -47,7 +47,8 @@ pub struct Follow {
     pub pid: u32,
     /// Process that asks it: the target, or another that is followed.
     pub by_pid: u32,
-    /// Its ports on which it is asked; a UDP port with [`DATAGRAM_PORT`]. Behind [`NO_PORT`] those that a look found; empty if nobody looked.
+    /// Its ports on which it is asked; a UDP port with [`DATAGRAM_PORT`]. Behind [`NO_PORT`] those that a look found; empty if nobody
+    /// looked.
     pub listening: Vec<u32>,
 }
 
@@ -73,8 +74,8 @@ impl Follow {
         ports.filter(|port| port & DATAGRAM_PORT == 0).collect()
     }
 
-    /// Its TCP ports on which the one is known to ask for whom it is followed. Who is asked over a Unix socket may listen on a port on which
-    /// that one asks a machine elsewhere.
+    /// Its TCP ports on which the one is known to ask for whom it is followed. Who is asked over a Unix socket may listen on a port on
+    /// which that one asks a machine elsewhere.
     #[must_use]
     pub fn followed_ports(&self) -> Vec<u32> {
         match self.listening.contains(&NO_PORT) {

@@ -174,8 +174,8 @@ fn two_that_wait_at_once_on_one_connection_wait_for_the_disk_both() {
     assert!(charged(&books, Resource::Disk, holder(&books, TAR)) >= 80);
 }
 
-/// A process answers one request from 12 to 91, and reads in it behind tar. Another thread has asked it on a connection of its own, before it
-/// was followed, and hears nothing.
+/// A process answers one request from 12 to 91, and reads in it behind tar. Another thread has asked it on a connection of its own, before
+/// it was followed, and hears nothing.
 #[test]
 fn who_hears_nothing_on_a_connection_of_its_own_does_not_wait_for_what_is_made_on_another_one() {
     const SILENT: u64 = 3;
