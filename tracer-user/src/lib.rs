@@ -14,7 +14,7 @@
 //! - [`assemble`] books and verdict become the [`report`], which [`render`] shows
 //! - [`recording`] events in a file: `attach` writes it, `report` reads it, the verdict is the same; `diff` compares two
 //! - `new_file` the files that are written for the user: private, and whole before they replace an older one
-//! - [`standing`] the facts against which remedies are checked: this machine, and the standing of a holder on it
+//! - [`standing`] the facts against which remedies are checked: this machine, and the standing of a holder on it; where a process belongs
 //! - [`cli`] and [`cmd`] the arguments, and the commands that they run
 
 pub mod assemble;

@@ -1,11 +1,16 @@
 //! The standing of the largest holders on this machine, and the means of the machine. A remedy is checked against both.
 //!
 //! It is read once, at the end of a trace, while the culprit still lives. It is part of the recording, so that `report` gives the same
-//! remedies elsewhere.
+//! remedies elsewhere. [`home`] says where a process belongs, and [`called`] what a container is called.
+
+pub mod called;
+pub mod home;
 
 use serde::{Deserialize, Serialize};
 
 use crate::class::Resource;
+
+pub use called::Called;
 
 /// The schedule of a process: priority, groups, and the way it was started.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
