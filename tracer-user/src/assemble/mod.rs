@@ -90,7 +90,21 @@ fn target(books: &Books) -> Target {
         .collect();
     pids.sort_unstable();
     pids.dedup();
+    let place = books.targets.first().map(|id| verdict::place(books, *id));
+    let verdict::Place {
+        container,
+        pod,
+        workload,
+        cron_job,
+        session,
+        unit: _,
+    } = place.unwrap_or_default();
     Target {
+        container,
+        pod,
+        workload,
+        cron_job,
+        session,
         pid: first.pid,
         pids,
         comm: first.comm.to_string(),
@@ -186,12 +200,24 @@ fn self_part(books: &Books, part: &verdict::SelfPart) -> SelfPart {
 
 fn culprit(books: &Books, found: &verdict::Culprit) -> Culprit {
     let process = &books.processes[found.process];
+    let verdict::Place {
+        unit,
+        container,
+        pod,
+        workload,
+        cron_job,
+        session,
+    } = verdict::place(books, found.process);
     Culprit {
+        unit,
+        container,
+        pod,
+        workload,
+        cron_job,
+        session,
         pid: process.pid,
         comm: found.name.clone(),
         cmdline: process.cmdline.to_string(),
-        unit: verdict::unit(process),
-        container: verdict::container(process),
         share: found.share,
         pids: found
             .members

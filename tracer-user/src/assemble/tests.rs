@@ -11,6 +11,7 @@ use crate::{
         ProbeGroup, Process, Shed, Source,
     },
     report::Basis,
+    standing::Called,
 };
 
 const MS: u64 = 1_000_000;
@@ -67,6 +68,26 @@ fn the_verdict_is_the_first_hypothesis() {
     assert_eq!(report.verdict.self_share, 0.2);
     assert_eq!(report.threads.budget_ns[&Class::Disk], 40 * MS);
     assert_eq!(report.requests, None);
+}
+
+#[test]
+fn target_and_culprit_have_all_names_of_where_they_belong() {
+    let mut books = books();
+    let id = "a".repeat(64);
+    let slice = format!("/kubepods.slice/kubepods-pod{}.slice", "0".repeat(32));
+    let group = format!("{slice}/cri-containerd-{id}.scope");
+    books.processes[0].cgroup = group.as_str().into();
+    books.processes[1].cgroup = "/user.slice/user-0.slice/session-3.scope".into();
+    let called = Called::in_pod(&group, ["nginx", "api-7f9c4d5b6-x2x4z", "shop"]).unwrap();
+    books.containers.insert(group, called);
+    let (report, _) = assemble(&books);
+    let (target, tar) = (&report.target, &report.verdict.culprits[0]);
+    assert_eq!(target.pod.as_deref(), Some("shop/api-7f9c4d5b6-x2x4z"));
+    assert_eq!(target.workload.as_deref(), Some("shop/api"));
+    assert_eq!(target.container.as_deref(), Some("nginx"));
+    assert_eq!((&tar.pod, &tar.container, &tar.unit), (&None, &None, &None));
+    assert_eq!(tar.session.as_deref(), Some("3"));
+    assert!(report.verdict.sentence.contains("(pid 4711)"));
 }
 
 #[test]

@@ -170,6 +170,10 @@ pub enum Event {
     Sources(Sources),
     /// Probes were shed for a part of the window. At the end.
     Shed(Shed),
+    /// A process was moved into another control group after it was forked.
+    Moved(Moved),
+    /// What a container is called.
+    Called(Box<crate::standing::Called>),
 }
 
 impl Event {
@@ -221,6 +225,7 @@ impl Event {
             Self::Question(e) => e.ns,
             Self::WriteSeen(e) => e.ns,
             Self::Handed(e) => e.ns,
+            Self::Moved(e) => e.ns,
             Self::Process(_)
             | Self::Thread(_)
             | Self::Disk(_)
@@ -231,6 +236,7 @@ impl Event {
             | Self::Means(_)
             | Self::Wrapping(_)
             | Self::Sources(_)
+            | Self::Called(_)
             | Self::OwnLimit(_)
             | Self::RemoteMount(_)
             | Self::Siblings(_)

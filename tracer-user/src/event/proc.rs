@@ -118,3 +118,15 @@ pub struct Named {
     /// Command line of a process; empty for a thread.
     pub cmdline: String,
 }
+
+/// A process is in another control group than the one in which it was forked: that of its service, or of its container. At attach
+/// [`Process`](super::Process) has the group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moved {
+    /// When it was looked up, ns.
+    pub ns: u64,
+    /// Process.
+    pub pid: u32,
+    /// Control group, the most specific one.
+    pub cgroup: String,
+}

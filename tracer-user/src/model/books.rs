@@ -13,7 +13,7 @@ use arcstr::ArcStr;
 use crate::{
     class::{Class, Resource},
     event,
-    standing::{Means, OwnLimit, Standing, Wrapping},
+    standing::{Called, Means, OwnLimit, Standing, Wrapping},
 };
 
 /// Index of a process in [`Books::processes`]. A process id that was reused has several.
@@ -426,6 +426,8 @@ pub struct Books {
     pub wrapping: Vec<Wrapping>,
     /// Files from which the lines of the end's evidence come, in the same order. Empty in a recording that does not name them.
     pub sources: Vec<Option<String>>,
+    /// The containers that have names, by the paths of their groups.
+    pub containers: BTreeMap<String, Called>,
     /// Limits that the target itself is under.
     pub own_limits: Vec<OwnLimit>,
     /// Places that are limits of the target's group, or of one above it, which others use too.

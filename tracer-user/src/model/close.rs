@@ -125,6 +125,7 @@ impl Model {
             means: self.facts.means,
             wrapping: self.facts.wrapping,
             sources: self.facts.sources,
+            containers: self.facts.containers,
             own_limits: self.facts.own_limits,
             siblings: self.facts.siblings,
             tracer: self.facts.tracer,

@@ -8,8 +8,11 @@ use tracer_common::histogram::{FAMILIES, Family};
 use super::{alike::Forgotten, books::ProcessId};
 use crate::{
     event,
-    standing::{Means, OwnLimit, Standing, Wrapping},
+    standing::{Called, Means, OwnLimit, Standing, Wrapping},
 };
+
+/// Most containers of which the names are kept.
+const MOST_CONTAINERS: usize = 4096;
 
 /// Facts about the machine, the window and the processes.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +29,8 @@ pub(super) struct Facts {
     pub(super) siblings: event::Siblings,
     pub(super) interrupted: event::Interrupted,
     pub(super) shed: BTreeMap<event::ProbeGroup, event::Shed>,
+    /// The containers that have names, by the paths of their groups.
+    pub(super) containers: BTreeMap<String, Called>,
     /// The process that traces.
     pub(super) tracer: Option<ProcessId>,
     /// The latest of each process and family.
@@ -33,6 +38,13 @@ pub(super) struct Facts {
 }
 
 impl Facts {
+    /// What a container is called.
+    pub(super) fn called(&mut self, called: &Called) {
+        if self.containers.len() < MOST_CONTAINERS {
+            self.containers.insert(called.group.clone(), called.clone());
+        }
+    }
+
     /// A process's figures so far, in place of those before.
     pub(super) fn histogram(&mut self, process: ProcessId, histogram: &event::Histogram) {
         let key = (process, histogram.family);

@@ -126,6 +126,8 @@ impl Model {
             Event::Handed(found) => self.links.handed(names, found),
             Event::Fork(fork) => self.forked(fork),
             Event::Exec(exec) => names.processes.executed(exec),
+            Event::Moved(moved) => names.processes.moved(moved),
+            Event::Called(called) => self.facts.called(called),
             Event::Exit(exit) => {
                 for forgotten in names.processes.exited(exit.pid) {
                     self.facts.forget(forgotten);

@@ -16,8 +16,8 @@ use crate::{
 const MOST_SOCKETS: usize = 1 << 14;
 /// Stacks that are kept. Waits in further ones have no stack in a later file.
 const MOST_STACKS: usize = 1 << 13;
-/// Facts about disks, mounts, the tracer, and whom the target asks. There are some dozens.
-const MOST_OTHERS: usize = 1 << 10;
+/// Facts about disks, mounts, the tracer, containers, and whom the target asks. There are some dozens, on a host of containers hundreds.
+const MOST_OTHERS: usize = 1 << 11;
 
 /// The facts so far.
 #[derive(Debug, Default)]
@@ -44,6 +44,11 @@ impl Standing {
             Event::Exit(exit) if !self.start.targets.contains(&exit.pid) => {
                 self.processes.remove(&exit.pid);
             }
+            Event::Moved(moved) => {
+                if let Some(process) = self.processes.get_mut(&moved.pid) {
+                    process.cgroup.clone_from(&moved.cgroup);
+                }
+            }
             Event::Joined(joined) => {
                 if let Some(process) = self.processes.get_mut(&joined.pid) {
                     process.target = true;
@@ -64,6 +69,7 @@ impl Standing {
             Event::Disk(_)
             | Event::RemoteMount(_)
             | Event::Tracer(_)
+            | Event::Called(_)
             | Event::Follow(_)
             | Event::FollowHand(_)
             | Event::FollowOwner(_)
@@ -137,7 +143,10 @@ impl Standing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Call, Exit, Socket};
+    use crate::{
+        event::{Call, Exit, Moved, Socket},
+        standing::Called,
+    };
 
     fn standing(events: &[Event]) -> Vec<Event> {
         let mut standing = Standing::default();
@@ -176,6 +185,7 @@ mod tests {
             })
         };
         let exit = |pid| Event::Exit(Exit { ns: 3_000, pid });
+        let called = Called::alone("/docker/3f2a", "web").unwrap();
         let events = standing(&[
             Event::Start(Box::new(start)),
             Event::Process(process(7, "server")),
@@ -186,6 +196,12 @@ mod tests {
                 comm: "gzip".to_owned(),
                 ..Exec::default()
             }),
+            Event::Moved(Moved {
+                ns: 2_500,
+                pid: 9,
+                cgroup: "/b".to_owned(),
+            }),
+            Event::Called(Box::new(called.clone())),
             socket(1),
             socket(2),
             Event::Call(Call {
@@ -203,11 +219,13 @@ mod tests {
         assert!(start.missing[0].cost.contains("--max-size"));
         let gzip = Process {
             parent_pid: 7,
+            cgroup: "/b".to_owned(),
             ..process(9, "gzip")
         };
         let expected = [
             Event::Process(process(7, "server")),
             Event::Process(gzip),
+            Event::Called(Box::new(called)),
             socket(2),
         ];
         assert_eq!(events[1..], expected);

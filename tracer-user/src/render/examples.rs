@@ -75,6 +75,7 @@ pub(super) fn healthy() -> Report {
             threads: 2,
             cgroup: Some("/system.slice/nginx.service".to_owned()),
             unit: Some("nginx.service".to_owned()),
+            ..Target::default()
         },
         window: Window {
             start: "2026-11-23T07:00:00.000Z".to_owned(),
@@ -137,10 +138,9 @@ pub(super) fn disk() -> Report {
         pid: 4711,
         comm: "tar | gzip | ssh".to_owned(),
         cmdline: "tar -cf - /srv".to_owned(),
-        unit: None,
-        container: None,
         share: 0.88,
         pids: vec![4711, 4712],
+        ..Culprit::default()
     };
     report.verdict = Verdict {
         resource: Some(Resource::Disk),

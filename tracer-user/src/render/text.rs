@@ -73,8 +73,10 @@ impl Page<'_> {
         } else {
             String::new()
         };
+        let known_as = target.known_as();
+        let known_as = known_as.map_or_else(String::new, |name| format!(", {}", safe(&name)));
         let facts = format!(
-            "confidence {} · {} traced · {} (pid {}){more} · {} · {} · {}",
+            "confidence {} · {} traced · {} (pid {}{known_as}){more} · {} · {} · {}",
             percent(report.verdict.confidence),
             time(report.window.duration_ns),
             safe(&target.comm),

@@ -3,7 +3,10 @@
 //! Integer nanoseconds; shares are 0..1; an unknown value is `null`, never 0.
 
 pub mod diff;
+mod flame;
 pub(crate) mod reading;
+
+pub use self::flame::{Flame, FlameStack};
 
 use std::collections::BTreeMap;
 
@@ -85,6 +88,21 @@ pub struct Target {
     pub cgroup: Option<String>,
     /// systemd unit.
     pub unit: Option<String>,
+    /// Container of `pid`: its name, or the first digits of its identity.
+    #[serde(default)]
+    pub container: Option<String>,
+    /// Pod of `pid`: `NAMESPACE/NAME`, or its identity if its name is not known.
+    #[serde(default)]
+    pub pod: Option<String>,
+    /// Workload of that, as far as the name of the pod shows: `NAMESPACE/NAME`.
+    #[serde(default)]
+    pub workload: Option<String>,
+    /// Command of the cron job of `pid`.
+    #[serde(default)]
+    pub cron_job: Option<String>,
+    /// Login session of `pid`, as `loginctl` lists it.
+    #[serde(default)]
+    pub session: Option<String>,
 }
 
 /// Begin and length of the window.
@@ -186,9 +204,21 @@ pub struct Culprit {
     /// systemd unit of `pid`.
     #[serde(default)]
     pub unit: Option<String>,
-    /// Container of `pid`: the first digits of its identity, or its name.
+    /// Container of `pid`: its name, or the first digits of its identity.
     #[serde(default)]
     pub container: Option<String>,
+    /// Pod of `pid`: `NAMESPACE/NAME`, or its identity if its name is not known.
+    #[serde(default)]
+    pub pod: Option<String>,
+    /// Workload of that, as far as the name of the pod shows: `NAMESPACE/NAME`.
+    #[serde(default)]
+    pub workload: Option<String>,
+    /// Command of the cron job of `pid`.
+    #[serde(default)]
+    pub cron_job: Option<String>,
+    /// Login session of `pid`, as `loginctl` lists it.
+    #[serde(default)]
+    pub session: Option<String>,
     /// Part of the resource's waiting time, 0..1.
     pub share: f64,
     /// All members that held anything.
@@ -445,30 +475,4 @@ pub struct SelfCost {
     /// Time that the target's threads waited behind the tracer, ns; absent in a report of a recording that does not name it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waited_for_ns: Option<u64>,
-}
-
-/// A flame graph: width is blocked time of the target.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Flame {
-    /// For the headline.
-    pub title: String,
-    /// [`Verdict::sentence`]
-    pub sentence: String,
-    /// Stacks with their time.
-    pub stacks: Vec<FlameStack>,
-}
-
-/// One stack.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FlameStack {
-    /// Target, wait class, place if it is known, holder, then the functions that waited, outermost first.
-    pub frames: Vec<String>,
-    /// The wait class.
-    pub class: Class,
-    /// Position of the holder in `frames`.
-    pub holder: usize,
-    /// Does the verdict or another hypothesis accuse the holder?
-    pub accused: bool,
-    /// Blocked time of the target, ns.
-    pub ns: u64,
 }

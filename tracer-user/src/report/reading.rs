@@ -5,11 +5,12 @@ use std::{cmp::Reverse, collections::BTreeSet};
 
 use super::{
     Blame, Budget, Histogram, Losses, MissingProbe, Remedy, Report, Requests, SelfCost, SelfPart,
-    Threads, Verdict,
+    Target, Threads, Verdict,
 };
 use crate::{
     class::{Class, Resource},
     loss::{Cost, Loss},
+    standing::home,
 };
 
 /// From this part of the machine's CPU time on, the tracer may be part of the trouble.
@@ -46,6 +47,21 @@ pub(crate) enum Estimate {
     Stolen,
     /// The time that the target's own I/O would take alone is not known.
     OwnService,
+}
+
+impl Target {
+    /// The name by which an operator knows it: its pod, its container, its cron job, or its unit. A login session is none.
+    pub(crate) fn known_as(&self) -> Option<String> {
+        let unit = self.unit.as_deref().filter(|unit| home::is_unit(unit));
+        let kinds = [
+            ("pod ", self.pod.as_deref()),
+            ("container ", self.container.as_deref()),
+            ("cron job ", self.cron_job.as_deref()),
+            ("", unit),
+        ];
+        let mut named = kinds.into_iter();
+        named.find_map(|(kind, name)| Some(format!("{kind}{}", name?)))
+    }
 }
 
 impl Report {

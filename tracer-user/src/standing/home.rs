@@ -144,6 +144,21 @@ pub fn unit_or_session(path: &str) -> Option<&str> {
     path.rsplit('/').find(is_one)
 }
 
+/// The unit or container that a path lies in, if the next run of the same job has one of the same name. An identity of a container does not
+/// last, nor does what `systemd-run` or a desktop makes up.
+#[must_use]
+pub fn lasting_name(path: &str) -> Option<&str> {
+    let is_desktops = |unit: &str| unit.starts_with("app-") && unit.ends_with(".scope");
+    let is_made_up = |unit: &str| {
+        let has_id = unit.split(['-', '.']).any(is_id);
+        unit.starts_with("run-") || is_desktops(unit) || has_id
+    };
+    match container(path) {
+        Some(found) => Some(found.id).filter(|id| !is_id(id)),
+        None => unit(path).filter(|unit| !is_made_up(unit)),
+    }
+}
+
 /// The user (uid) to whom systemd gave this part of the groups: what lies there has the names that he chose.
 #[must_use]
 pub fn user(path: &str) -> Option<&str> {
@@ -358,6 +373,28 @@ mod tests {
             Some("a.scope")
         );
         assert_eq!(unit_or_session("/user.slice"), None);
+    }
+
+    #[test]
+    fn a_name_lasts_unless_it_was_made_up_for_one_run() {
+        for (path, name) in [
+            ("/system.slice/backup.service", "backup.service"),
+            ("/system.slice/app.service/workers/3", "app.service"),
+            ("/lxc.payload.web/x.service", "web"),
+            ("/machine.slice/systemd-nspawn@web.service/payload", "web"),
+        ] {
+            assert_eq!(lasting_name(path), Some(name), "{path}");
+        }
+        for none in [
+            "/docker/ID_",
+            "/docker/ID_/system.slice/nginx.service",
+            "/machine.slice/libpod-conmon-ID_.scope",
+            "/system.slice/run-u77.service",
+            "/user.slice/user-0.slice/session-3.scope",
+            "/app.slice/app-gnome-files-4711.scope",
+        ] {
+            assert_eq!(lasting_name(&layout(none)), None, "{none}");
+        }
     }
 
     #[test]

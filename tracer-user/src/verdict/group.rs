@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{
     constants::MOST_NAMES,
-    job::{JobCgroup, is_broker, job_cgroups},
+    job::{self, JobCgroup, is_broker, job_cgroups},
 };
 use crate::{
     class::Resource,
@@ -23,9 +23,6 @@ use crate::{
 
 /// Index of a group: the lowest index of its members.
 pub type GroupId = usize;
-
-/// A parent may seem younger than its child by this, ns. `/proc` gives a start in ticks of 10 ms, a fork event in ns.
-const TICK_NS: u64 = 10_000_000;
 
 /// Which process belongs to which group.
 #[derive(Clone, Debug)]
@@ -170,14 +167,9 @@ impl<'a> Tree<'a> {
         }
     }
 
-    /// The parent, unless it is a later process that was given the parent's id.
+    /// The parent, unless its id is another's by now.
     fn parent(&self, id: ProcessId) -> Option<ProcessId> {
-        let process = &self.processes[id];
-        let is_older = |parent: &ProcessId| {
-            let parent = &self.processes[*parent];
-            process.start_ns == 0 || parent.start_ns <= process.start_ns + TICK_NS
-        };
-        process.parent.filter(is_older)
+        job::parent(self.processes, id)
     }
 
     /// The topmost process above `id` that still belongs to the same job.

@@ -1,6 +1,9 @@
 //! Programs that start other people's jobs, and cgroups that hold one job: the tables behind the groups.
 
-use crate::model::books::Process;
+use crate::{
+    model::books::{Books, Process, ProcessId},
+    standing::home,
+};
 
 /// Programs that start jobs which have nothing else in common. The kernel cuts a name to 15 bytes.
 const BROKERS: &[&str] = &[
@@ -18,13 +21,6 @@ const BROKERS: &[&str] = &[
     "screen",
     "SCREEN",
     "mosh-server",
-    // Schedules.
-    "cron",
-    "crond",
-    "CRON",
-    "anacron",
-    "atd",
-    "run-parts",
     // Services; `systemd` is also each user's own.
     "systemd",
     "init",
@@ -44,6 +40,9 @@ const BROKERS: &[&str] = &[
     "systemd-nspawn",
 ];
 
+/// The same of those that start jobs at their time.
+const SCHEDULES: &[&str] = &["cron", "crond", "CRON", "anacron", "atd", "run-parts"];
+
 const SHELLS: &[&str] = &[
     "ash", "bash", "csh", "dash", "fish", "ksh", "mksh", "sh", "tcsh", "zsh",
 ];
@@ -57,18 +56,62 @@ const WITH_WORD: &[&str] = &["-I", "-W", "-X", "-r", "--import", "--require"];
 /// Options of shells that take the next word.
 const WITH_VALUE: &[&str] = &["-o", "+o", "-O", "+O", "--rcfile", "--init-file"];
 
-/// Hexadecimal digits of a container's identity in its cgroup's name; docker, podman and containerd use 64.
-const CONTAINER_DIGITS: usize = 32;
-
-/// So many of them are printed by the programs that list containers.
-const SHORT_DIGITS: usize = 12;
+/// A parent may seem younger than its child by this, ns. `/proc` gives a start in ticks of 10 ms, a fork event in ns.
+const TICK_NS: u64 = 10_000_000;
 
 /// Does the process start other people's jobs?
 #[must_use]
 pub(super) fn is_broker(process: &Process) -> bool {
     BROKERS.contains(&process.comm.as_str())
+        || is_schedule(process)
         || process.comm.starts_with("containerd-shim")
         || is_typed_in(process)
+}
+
+/// Does it start jobs at their time?
+fn is_schedule(process: &Process) -> bool {
+    SCHEDULES.contains(&process.comm.as_str())
+}
+
+/// The parent, unless it is a later process that was given the parent's id.
+#[must_use]
+pub(super) fn parent(processes: &[Process], id: ProcessId) -> Option<ProcessId> {
+    let process = &processes[id];
+    let is_older = |parent: &ProcessId| {
+        let parent = &processes[*parent];
+        process.start_ns == 0 || parent.start_ns <= process.start_ns + TICK_NS
+    };
+    process.parent.filter(is_older)
+}
+
+/// The command of the cron job that a process belongs to: the program just below the scheduler, or what that has its shell run.
+#[must_use]
+pub(super) fn cron_job(books: &Books, id: ProcessId) -> Option<String> {
+    let processes = &books.processes;
+    let mut top = id;
+    // A chain of parents cannot be longer than there are processes, unless it is a circle of reused ids.
+    for _ in 0..processes.len() {
+        let above = parent(processes, top)?;
+        if is_schedule(&processes[above]) {
+            // A scheduler forks itself first.
+            let job = &processes[top];
+            return (!is_schedule(job)).then(|| command(job));
+        }
+        top = above;
+    }
+    None
+}
+
+/// What a process runs, in few words: the command string of a shell, its script, or its name.
+fn command(process: &Process) -> String {
+    let string = process
+        .cmdline
+        .split_once(" -c ")
+        .map(|(_, string)| string.trim());
+    let is_shell = SHELLS.contains(&process.comm.as_str());
+    let string = string.filter(|string| is_shell && !string.is_empty());
+    let named = string.or_else(|| script(process));
+    named.unwrap_or(process.comm.as_str()).to_owned()
 }
 
 /// A shell in which somebody types: a login shell (`-bash`), or one without a script or a command string. It gives each of its jobs
@@ -146,63 +189,10 @@ pub(super) enum JobCgroup<'a> {
 /// The units and containers that a cgroup path lies in.
 #[must_use]
 pub(super) fn job_cgroups(path: &str) -> Vec<JobCgroup<'_>> {
-    let container = container(path).map(JobCgroup::Container);
-    let unit = is_unit(path).then_some(JobCgroup::Unit(path));
+    let container = home::container(path).map(|found| JobCgroup::Container(found.path));
+    let is_unit = path.rsplit('/').next().is_some_and(home::is_unit);
+    let unit = is_unit.then_some(JobCgroup::Unit(path));
     container.into_iter().chain(unit).collect()
-}
-
-fn is_unit(path: &str) -> bool {
-    let name = path.rsplit('/').next().unwrap_or_default();
-    let service = name.ends_with(".service") && !name.starts_with("user@");
-    let scope = name.ends_with(".scope") && !name.starts_with("session-") && name != "init.scope";
-    service || scope
-}
-
-/// The systemd unit that a cgroup path is of: `backup.service`.
-#[must_use]
-pub(super) fn unit_name(path: &str) -> Option<&str> {
-    path.rsplit('/').next().filter(|_| is_unit(path))
-}
-
-/// The container that a cgroup path lies in: the first digits of its identity, or its name.
-#[must_use]
-pub(super) fn container_name(path: &str) -> Option<&str> {
-    let name = container(path)?.rsplit('/').next()?;
-    if let Some(name) = name.strip_prefix("lxc.payload.") {
-        return Some(name);
-    }
-    let id = name.strip_suffix(".scope").unwrap_or(name);
-    let id = id.rsplit('-').next()?;
-    id.get(..SHORT_DIGITS)
-}
-
-/// The unit or container that a cgroup path is of, if the next run of the same job has one of the same name. An identity of a container
-/// does not last, nor does what `systemd-run` or a desktop makes up.
-#[must_use]
-pub(super) fn lasting_name(path: &str) -> Option<&str> {
-    let made_up = |unit: &&str| {
-        unit.starts_with("run-") || (unit.starts_with("app-") && unit.ends_with(".scope"))
-    };
-    match container_name(path) {
-        Some(name) => Some(name).filter(|_| path.contains("lxc.payload.")),
-        None => unit_name(path).filter(|unit| !made_up(unit)),
-    }
-}
-
-/// The path up to the component that names a container: `docker-ID.scope`, `docker/ID`, `lxc.payload.NAME`.
-fn container(path: &str) -> Option<&str> {
-    let mut end = 0;
-    for part in path.split_inclusive('/') {
-        end += part.len();
-        let name = part.trim_end_matches('/');
-        let id = name.strip_suffix(".scope").unwrap_or(name);
-        let id = id.rsplit('-').next().unwrap_or_default();
-        let is_id = id.len() >= CONTAINER_DIGITS && id.bytes().all(|c| c.is_ascii_hexdigit());
-        if is_id || name.starts_with("lxc.payload.") {
-            return Some(path[..end].trim_end_matches('/'));
-        }
-    }
-    None
 }
 
 #[cfg(test)]
@@ -255,37 +245,71 @@ mod tests {
         }
     }
 
-    #[test]
-    fn units_and_containers_have_the_names_that_their_programs_print() {
-        let id = "3f2a9c8d1e4b".repeat(6);
-        let docker = format!("/system.slice/docker-{}.scope", &id[..64]);
-        assert_eq!(container_name(&docker), Some("3f2a9c8d1e4b"));
-        assert_eq!(container_name("/lxc.payload.web/init.scope"), Some("web"));
-        assert_eq!(container_name("/system.slice/backup.service"), None);
-        assert_eq!(
-            unit_name("/system.slice/backup.service"),
-            Some("backup.service")
-        );
-        assert_eq!(unit_name("/user.slice/user-0.slice/session-3.scope"), None);
-        assert_eq!(unit_name(""), None);
+    /// A chain of processes, each the child of the one before: name and command line.
+    fn chain(of: &[(&str, &str)]) -> Books {
+        let process = |(id, (comm, cmdline)): (usize, &(&str, &str))| Process {
+            pid: 100 + id as u32,
+            parent: id.checked_sub(1),
+            start_ns: 1 + id as u64,
+            comm: (*comm).into(),
+            cmdline: (*cmdline).into(),
+            ..Process::default()
+        };
+        Books {
+            processes: of.iter().enumerate().map(process).collect(),
+            ..Books::default()
+        }
     }
 
     #[test]
-    fn a_name_lasts_unless_it_was_made_up_for_one_run() {
-        let docker = format!("/docker/{}", "3f2a9c8d1e4b".repeat(5) + "3f2a");
+    fn a_cron_job_is_the_command_that_its_scheduler_runs() {
+        let cron = [
+            ("systemd", "/sbin/init"),
+            ("cron", "/usr/sbin/cron -f"),
+            ("cron", "/usr/sbin/CRON -f"),
+        ];
+        let of = |below: &[(&str, &str)]| {
+            let books = chain(&[&cron[..], below].concat());
+            cron_job(&books, books.processes.len() - 1)
+        };
+        let job = |name: &str| Some(name.to_owned());
+        let shell = ("sh", "/bin/sh -c /root/backup.sh --all");
+        let tar = ("tar", "tar -cf - /srv");
         assert_eq!(
-            lasting_name("/system.slice/backup.service"),
-            Some("backup.service")
+            of(&[shell, ("backup.sh", "/bin/sh /root/backup.sh --all"), tar]),
+            job("/root/backup.sh --all")
         );
-        assert_eq!(lasting_name("/lxc.payload.web/x.service"), Some("web"));
-        for none in [
-            docker.as_str(),
-            "/system.slice/run-u77.service",
-            "/user.slice/user-0.slice/session-3.scope",
-            "/app.slice/app-gnome-files-4711.scope",
-        ] {
-            assert_eq!(lasting_name(none), None, "{none}");
-        }
+        // A shell that became its last command.
+        assert_eq!(
+            of(&[("bash", "/bin/bash /root/backup.sh"), tar]),
+            job("backup.sh")
+        );
+        assert_eq!(of(&[tar]), job("tar"));
+        let daily = ("run-parts", "run-parts --report /etc/cron.daily");
+        let parts = (
+            "sh",
+            "/bin/sh -c cd / && run-parts --report /etc/cron.daily",
+        );
+        assert_eq!(
+            of(&[
+                parts,
+                daily,
+                ("restic", "/bin/sh /etc/cron.daily/restic"),
+                tar
+            ]),
+            job("restic")
+        );
+        assert_eq!(of(&[]), None);
+        let books = chain(&[("systemd", "/sbin/init"), tar]);
+        assert_eq!(cron_job(&books, 1), None);
+    }
+
+    #[test]
+    fn a_scheduler_that_is_younger_than_its_child_is_another_process() {
+        let mut books = chain(&[("cron", "cron -f"), ("tar", "tar -cf - /srv")]);
+        assert!(cron_job(&books, 1).is_some());
+        books.processes[0].start_ns = 3 * TICK_NS;
+        assert_eq!(cron_job(&books, 1), None);
     }
 
     #[test]

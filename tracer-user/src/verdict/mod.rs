@@ -37,7 +37,7 @@ mod view;
 pub use clients::Charged;
 pub use group::GroupId;
 pub use hypothesis::Hypothesis;
-pub use operator::{container, holder_in_words, unit};
+pub use operator::{Place, holder_in_words, place};
 pub use own::{SelfPart, client_name};
 pub use remedy::Remedy;
 pub use sessions::waiting_sessions;

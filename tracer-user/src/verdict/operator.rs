@@ -1,27 +1,59 @@
-//! The names by which an operator knows a process: its unit, its container, or the script that its program runs.
+//! The names by which an operator knows a process: its pod, its container, its cron job, its unit, or the script that its program runs.
 
 use super::{
-    job::{container_name, script, unit_name},
+    job::{cron_job, script},
     view::Culprit,
 };
 use crate::{
     model::books::{Books, Holder, Process, ProcessId},
+    standing::{Called, home},
     units::shorten,
 };
 
 /// Columns of such a name in the sentence.
-const WIDTH: usize = 32;
+const WIDTH: usize = 40;
 
-/// The systemd unit of a process.
-#[must_use]
-pub fn unit(process: &Process) -> Option<String> {
-    unit_name(&process.cgroup).map(str::to_owned)
+/// Where a process belongs, by the names that people use.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// systemd unit.
+    pub unit: Option<String>,
+    /// Container: its name, or its short identity as `docker ps` and `crictl ps` print it.
+    pub container: Option<String>,
+    /// Pod: `NAMESPACE/NAME`, or its identity if it has no name.
+    pub pod: Option<String>,
+    /// The workload of that, as far as its name shows: `NAMESPACE/NAME`.
+    pub workload: Option<String>,
+    /// The command of a cron job.
+    pub cron_job: Option<String>,
+    /// Login session.
+    pub session: Option<String>,
 }
 
-/// The container of a process: its short identity as `docker ps` and `crictl ps` print it, or the name of one of LXC.
+/// Where a process belongs.
 #[must_use]
-pub fn container(process: &Process) -> Option<String> {
-    container_name(&process.cgroup).map(str::to_owned)
+pub fn place(books: &Books, process: ProcessId) -> Place {
+    let path = books.processes[process].cgroup.as_str();
+    let called = called(books, &books.processes[process]);
+    Place {
+        unit: home::unit(path).map(str::to_owned),
+        container: home::container(path).map(|found| {
+            let name = called.map(|called| called.name.as_str());
+            name.unwrap_or(found.short()).to_owned()
+        }),
+        pod: called
+            .and_then(Called::full_pod)
+            .or_else(|| home::pod(path)),
+        workload: called.and_then(Called::workload),
+        cron_job: cron_job(books, process),
+        session: home::session(path).map(str::to_owned),
+    }
+}
+
+/// What the container of a process is called.
+fn called<'a>(books: &'a Books, process: &Process) -> Option<&'a Called> {
+    let container = home::container(&process.cgroup)?;
+    books.containers.get(container.path)
 }
 
 /// Words for a holder that is no process. The target's own parts are among them, and so is nobody.
@@ -55,15 +87,29 @@ pub(super) fn named(books: &Books, culprit: &Culprit, mark: &str) -> String {
     format!("{} (pid {pid}{known_as}{mark})", culprit.name)
 }
 
-/// What sets a process apart from the target: its container or its unit, unless the target is in that one, too; else its script.
+/// What sets a process apart from the target: the first of its pod, container, cron job and unit in which the target is not, too; else its
+/// script.
 fn known_as(books: &Books, process: ProcessId) -> Option<String> {
-    let place = |process: &Process| {
-        let container = container(process).map(|name| format!("container {name}"));
-        container.or_else(|| unit(process))
-    };
-    let target = books.targets.first();
-    let targets = target.and_then(|id| place(&books.processes[*id]));
-    let process = &books.processes[process];
-    let own = place(process).filter(|own| targets.as_ref() != Some(own));
-    own.or_else(|| script(process).map(str::to_owned))
+    let target = books.targets.first().map(|id| names(books, *id));
+    let pairs = names(books, process)
+        .into_iter()
+        .zip(target.unwrap_or_default());
+    let mut apart = pairs.filter(|(own, target)| own != target);
+    let apart = apart.find_map(|(own, _)| own);
+    apart.or_else(|| script(&books.processes[process]).map(str::to_owned))
+}
+
+/// Its pod, container, cron job and unit, in words. A user may give his own groups any name: it is said whose they are.
+fn names(books: &Books, process: ProcessId) -> [Option<String>; 4] {
+    let place = place(books, process);
+    let user = home::user(&books.processes[process].cgroup);
+    let whose = user.map_or_else(String::new, |uid| format!(" of uid {uid}"));
+    let whose = whose.as_str();
+    let kinds = [
+        ("pod ", place.pod, whose),
+        ("container ", place.container, whose),
+        ("cron job ", place.cron_job, ""),
+        ("", place.unit, whose),
+    ];
+    kinds.map(|(kind, name, whose)| Some(format!("{kind}{}{whose}", name?)))
 }

@@ -253,6 +253,8 @@ impl Followed {
             | Event::Wrapping(_)
             | Event::Sources(_)
             | Event::Shed(_)
+            | Event::Moved(_)
+            | Event::Called(_)
             | Event::OwnLimit(_)
             | Event::RemoteMount(_)
             | Event::OpenSocket(_)

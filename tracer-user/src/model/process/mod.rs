@@ -119,6 +119,16 @@ impl Processes {
         process.kernel = false;
     }
 
+    /// A process is in another control group than its parent was. One that shares an entry is its own again: the entry is of those of
+    /// one group.
+    pub(crate) fn moved(&mut self, moved: &event::Moved) {
+        let Some(&id) = self.by_pid.get(&moved.pid) else {
+            return;
+        };
+        self.ties[id].shares = None;
+        self.all[id].cgroup = ArcStr::from(&moved.cgroup);
+    }
+
     /// A process has written a title over its command line.
     pub(crate) fn titled(&mut self, pid: u32, cmdline: &str) {
         let known = self.by_pid.get(&pid);

@@ -89,3 +89,28 @@ fn nobody_is_forgotten_while_it_lives() {
     assert_eq!(processes.all().len(), 59_999);
     assert!(processes.exited(2).is_empty());
 }
+
+#[test]
+fn a_process_that_was_moved_has_its_group_and_so_have_those_it_forks() {
+    let mut processes = Processes::default();
+    processes.found(&event::Process {
+        pid: 1,
+        cgroup: "/init.scope".to_owned(),
+        ..event::Process::default()
+    });
+    let moved = |pid| event::Moved {
+        ns: 1,
+        pid,
+        cgroup: "/system.slice/restic.service".to_owned(),
+    };
+    for pid in [2, 3] {
+        processes.forked(&fork(pid, pid - 1), false);
+        processes.moved(&moved(2));
+    }
+    // Of one that was never seen nothing is kept.
+    processes.moved(&moved(99));
+    let all = processes.all().iter();
+    let groups: Vec<(u32, &str)> = all.map(|p| (p.pid, p.cgroup.as_str())).collect();
+    let service = "/system.slice/restic.service";
+    assert_eq!(groups, [(1, "/init.scope"), (2, service), (3, service)]);
+}

@@ -4,8 +4,9 @@ use super::{Window, batches::LEAST, figure::Test, noise};
 use crate::{
     class::Resource,
     model::books::{Books, Process},
+    standing::home,
     units::{plural, share, time},
-    verdict::{confidence::lost, constants::ENOUGH_REQUESTS, job::lasting_name},
+    verdict::{confidence::lost, constants::ENOUGH_REQUESTS},
 };
 
 /// The names of the two windows, in their order.
@@ -117,7 +118,7 @@ fn other_target(windows: [&Window<'_>; 2]) -> Option<String> {
         process.map_or_else(|| "nothing".to_owned(), |process| process.comm.to_string())
     };
     let unit = |process: Option<&Process>| {
-        let name = lasting_name(&process?.cgroup)?;
+        let name = home::lasting_name(&process?.cgroup)?;
         Some(name.to_owned())
     };
     let is_same =

@@ -6,9 +6,9 @@ use super::batches::Batches;
 use crate::{
     class::Resource,
     model::books::{Bin, Books, Budget, Holder, PlaceId, ProcessId},
+    standing::home,
     verdict::{
-        group::kernel_name, job::lasting_name, observer::observers, operator::holder_in_words,
-        shares::each_part,
+        group::kernel_name, observer::observers, operator::holder_in_words, shares::each_part,
     },
 };
 
@@ -80,7 +80,7 @@ impl<'a> Identities<'a> {
             Holder::Process(id) if self.observers.contains(&id) => Identity::Tracer,
             Holder::Process(id) => Identity::Process {
                 comm: self.comm(id),
-                unit: lasting_name(&self.books.processes[id].cgroup).map(str::to_owned),
+                unit: home::lasting_name(&self.books.processes[id].cgroup).map(str::to_owned),
             },
             Holder::Asked(id) => Identity::Asked(self.comm(id)),
             Holder::Client(id) => Identity::Client(self.comm(id)),

@@ -3,6 +3,7 @@
 use crate::{
     class::{Class, Resource},
     model::books::{EndedBy, Requests, UnknownSleep},
+    standing::Called,
     verdict::fixture::{MS, Scene, disk_behind_tar, judge},
 };
 
@@ -89,9 +90,70 @@ fn a_culprit_has_the_name_by_which_an_operator_knows_it() {
         ", container 0123456789ab"
     );
     assert_eq!(named(&container, &container, "tar", tar), "");
+    let of_user = "/user.slice/user-7.slice/user@7.service/app.slice/backup.service";
+    assert_eq!(
+        named(of_user, unit, "tar", tar),
+        ", backup.service of uid 7"
+    );
     let script = "python3 /srv/backup.py";
     assert_eq!(named("/", "/", "python3", script), ", backup.py");
     assert_eq!(named(unit, "/", "python3", script), ", backup.service");
+}
+
+/// The name of tar in the sentence, in the first container of a pod, if nginx is in this group.
+fn in_pod(targets: &str) -> String {
+    let [first, second] = ["a", "b"].map(|digit| digit.repeat(64));
+    let sentence = said(|scene| {
+        let books = &mut scene.books;
+        books.processes[0].cgroup = targets.replace("ID", &second).into();
+        books.processes[1].cgroup =
+            arcstr::format!("/kubepods/burstable/pod{}/{first}", "0".repeat(32));
+        for (process, name) in [(1, "backup"), (0, "nginx")] {
+            let group = books.processes[process].cgroup.to_string();
+            let called = Called::in_pod(&group, [name, "api-7f9c4d5b6-x2x4z", "shop"]).unwrap();
+            books.containers.insert(group, called);
+        }
+    });
+    let (_, name) = sentence.split_once("(pid 4711").unwrap();
+    name.split_once(')').unwrap().0.to_owned()
+}
+
+#[test]
+fn a_culprit_in_a_pod_has_its_name_and_within_the_targets_pod_that_of_its_container() {
+    assert_eq!(in_pod("/"), ", pod shop/api-7f9c4d5b6-x2x4z");
+    assert_eq!(in_pod("/kubepods/burstable/podx/ID"), ", container backup");
+}
+
+#[test]
+fn a_container_has_the_name_that_its_runtime_knows() {
+    let id = "c".repeat(64);
+    let sentence = said(|scene| {
+        let group = format!("/system.slice/docker-{id}.scope");
+        scene.books.processes[1].cgroup = arcstr::format!("{group}/init.scope");
+        let called = Called::alone(&group, "nightly").unwrap();
+        scene.books.containers.insert(group, called);
+    });
+    assert!(
+        sentence.contains("(pid 4711, container nightly)"),
+        "{sentence}"
+    );
+}
+
+#[test]
+fn a_job_of_cron_has_its_command_and_not_the_service_of_all_jobs() {
+    let sentence = said(|scene| {
+        let cron = scene.process(300, "cron");
+        let shell = scene.process(301, "sh");
+        let books = &mut scene.books;
+        books.processes[shell].cmdline = "/bin/sh -c /root/nightly.sh --all".into();
+        books.processes[shell].parent = Some(cron);
+        books.processes[1].parent = Some(shell);
+        for process in &mut books.processes[1..] {
+            process.cgroup = "/system.slice/cron.service".into();
+        }
+    });
+    let expected = "(pid 4711, cron job /root/nightly.sh --all)";
+    assert!(sentence.contains(expected), "{sentence}");
 }
 
 /// nginx waits for something that has no class, and slept so.
