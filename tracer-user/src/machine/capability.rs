@@ -65,7 +65,7 @@ pub(crate) const USES: [Use; 8] = [
         capability: Capability::DacReadSearch,
         name: "CAP_DAC_READ_SEARCH",
         required: false,
-        cost: "the open files of other users' processes are unknown, as without CAP_SYS_PTRACE",
+        cost: "the open files of other users' processes are unknown, as without CAP_SYS_PTRACE, and containers of docker have no names",
     },
     Use {
         capability: Capability::SysAdmin,

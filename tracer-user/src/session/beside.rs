@@ -10,6 +10,7 @@ use super::{
     groups::Groups,
     hearers::Hearers,
     holders::Holders,
+    homes::Homes,
     locks::Locks,
     newcomers::{Newcomer, Newcomers},
     scene::Scene,
@@ -36,6 +37,8 @@ pub(super) struct Beside {
     pub(super) hearers: Hearers,
     /// The titles of the target's processes.
     pub(super) titles: Titles,
+    /// The groups of all processes, and the names of containers.
+    pub(super) homes: Homes,
     /// The processes that become targets.
     pub(super) newcomers: Newcomers,
     /// The processes that the target asks.
@@ -61,6 +64,7 @@ impl Beside {
             freezers: Freezers::begin(),
             hearers: Hearers::of(targets, listening),
             titles: Titles::of(targets),
+            homes: Homes::new(),
             newcomers: Newcomers::new(settings, targets),
             asked,
             clients: Clients::begin(targets, listening),
@@ -74,6 +78,7 @@ impl Beside {
     pub(super) fn with_facts(mut self, facts: &[Event]) -> Self {
         self.locks.see(facts);
         self.hearers.see(facts);
+        self.homes.see(facts);
         self.asked.see_writes(facts);
         self
     }
@@ -86,6 +91,7 @@ impl Beside {
         self.freezers.see(rare.iter().copied());
         self.clients.see(rare.iter().copied());
         self.titles.see(rare.iter().copied());
+        self.homes.see(rare.iter().copied());
         self.takers.see(rare.iter().copied());
         self.newcomers.see(rare);
         self.hearers.see(batch);
@@ -127,6 +133,7 @@ impl Beside {
         events.extend(seen);
         events.extend(self.clients.take());
         events.extend(self.titles.take());
+        events.extend(self.homes.take());
         events.extend(self.takers.take());
         events
     }

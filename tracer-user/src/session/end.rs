@@ -59,6 +59,7 @@ pub(super) fn finish(
     events.extend(left.shared.take());
     events.extend(shedding.and_then(|shedding| shedding.end(end_ns)));
     events.extend(beside.titles.end());
+    events.extend(beside.homes.end());
     events.extend(beside.hearers.last(end_ns));
     let mut pids = beside.holders.largest(&events);
     pids.extend(targets);

@@ -17,6 +17,7 @@ mod groups;
 mod hands;
 mod hearers;
 mod holders;
+mod homes;
 mod limits;
 mod locks;
 mod memory;
@@ -154,7 +155,7 @@ impl Session {
             limits: limits_read,
             shedding,
             ends,
-            targets: settings.pids,
+            targets: settings.pids.into_iter().take(MOST_TARGETS).collect(),
         })
     }
 

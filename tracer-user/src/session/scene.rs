@@ -22,6 +22,7 @@ use crate::{
         looks::Found,
         proc::{self, Sockets, UnderWay},
     },
+    standing::home,
 };
 
 /// What is looked for once, and the cost if that takes too long.
@@ -176,7 +177,10 @@ impl Scene {
             cpus: kernel::online_cpus(),
             hostname: system_word("hostname"),
             targets: settings.pids.clone(),
-            unit: cgroup.as_deref().and_then(proc::unit_of),
+            unit: cgroup
+                .as_deref()
+                .and_then(home::unit_or_session)
+                .map(str::to_owned),
             cgroup,
             listening: self.listening.clone(),
             target_disks: disks,

@@ -15,6 +15,7 @@ mod find;
 mod freezer;
 mod futex;
 mod hearing;
+mod homes;
 mod limit;
 mod links;
 mod means;
@@ -61,13 +62,14 @@ pub(crate) use self::{
     freezer::Freezers,
     futex::futex_owner,
     hearing::wait_for_fellows,
+    homes::called,
     limit::{IoLimit, busiest_of_group, io_limits, limited_disk},
     means::{is_installed, means},
     own_limit::{memory_groups, memory_hierarchy, own_limits},
     peer::{Connection, clients_of, peers_of},
     process::{
-        comm, descendants, is_kernel_thread, look_at_process, parents, pids, process_but_cmdline,
-        start_time, title, unit_of, zombie_of,
+        cgroup, comm, descendants, is_kernel_thread, look_at_process, parents, pids,
+        process_but_cmdline, start_time, title, zombie_of,
     },
     qdisc::{Queueing, interfaces, queueing},
     received::{BySocket, received, receiver},

@@ -8,6 +8,9 @@ use crate::event::Process;
 /// `PF_KTHREAD` of `include/linux/sched.h`: the same bit since 2.6.27.
 const KERNEL_THREAD: u32 = 0x0020_0000;
 
+/// `PF_EXITING`: the same bit since 2.4.
+const EXITING: u32 = 0x4;
+
 /// `PF_IO_WORKER`, 5.12 to 7.2.
 const RING_THREAD: u32 = 0x10;
 
@@ -180,22 +183,31 @@ fn cmdline_text(arguments: &[u8]) -> String {
 /// its own path, and some stay at the root.
 fn most_specific(lines: &[u8]) -> Option<String> {
     let lines = String::from_utf8_lossy(lines);
-    let paths = lines.lines().filter_map(|line| line.splitn(3, ':').nth(2));
-    let paths = paths.map(|path| path.strip_suffix(" (deleted)").unwrap_or(path));
     let depth = |path: &&str| {
         (
             path.split('/').filter(|part| !part.is_empty()).count(),
             path.len(),
         )
     };
-    paths.max_by_key(depth).map(str::to_owned)
+    paths_in(&lines).max_by_key(depth).map(str::to_owned)
 }
 
-/// The systemd unit that a cgroup belongs to: its last component that is a service or a scope.
+/// The paths in the lines of `/proc/PID/cgroup`.
+pub(super) fn paths_in(lines: &str) -> impl Iterator<Item = &str> {
+    let paths = lines.lines().filter_map(|line| line.splitn(3, ':').nth(2));
+    paths.map(|path| path.strip_suffix(" (deleted)").unwrap_or(path))
+}
+
+/// The control group of a process, the most specific one; `None` if it is gone or ends. The kernel may have one lock for all groups: it
+/// may hang.
 #[must_use]
-pub(crate) fn unit_of(cgroup: &str) -> Option<String> {
-    let is_unit = |part: &&str| part.ends_with(".service") || part.ends_with(".scope");
-    cgroup.rsplit('/').find(is_unit).map(str::to_owned)
+pub(crate) fn cgroup(pid: u32) -> Option<String> {
+    let mut files = SmallFiles::default();
+    let lines = files.read(format_args!("/proc/{pid}/cgroup"))?;
+    let cgroup = most_specific(lines)?;
+    // One that ends is shown at the roots of v1's hierarchies (`proc_cgroup_show`).
+    let stat = stat(&mut files, pid)?;
+    (stat.flags & EXITING == 0).then_some(cgroup)
 }
 
 /// Is it a thread of the kernel? No if there is no such process.
@@ -325,21 +337,6 @@ mod tests {
     }
 
     #[test]
-    fn the_unit_is_the_last_service_or_scope() {
-        let unit = |cgroup| unit_of(cgroup);
-        assert_eq!(
-            unit("/system.slice/nginx.service").as_deref(),
-            Some("nginx.service")
-        );
-        assert_eq!(
-            unit("/user.slice/user@0.service/app.slice/a.scope/x").as_deref(),
-            Some("a.scope")
-        );
-        assert_eq!(unit("/user.slice"), None);
-        assert_eq!(unit("/"), None);
-    }
-
-    #[test]
     fn descendants_are_found_through_generations_and_circles() {
         let edges = [(2, 1), (3, 2), (4, 3), (5, 1), (6, 5), (2, 4), (9, 9)];
         let below = |root| descendants(root, edges.into_iter());
@@ -364,6 +361,7 @@ mod tests {
         );
         child.kill().unwrap();
         child.wait().unwrap();
+        assert_eq!(cgroup(child_pid), None);
         assert!(below.contains(&child_pid) && below_too.contains(&child_pid));
         let process = scan.iter().find(|process| process.pid == own).unwrap();
         assert!(!process.kernel && !process.cmdline.is_empty());
@@ -375,6 +373,7 @@ mod tests {
         assert_eq!(Some(process.start_ns), start_time(own));
         let lines = std::fs::read("/proc/self/cgroup").unwrap();
         assert_eq!(process.cgroup, most_specific(&lines).unwrap());
+        assert_eq!(Some(process.cgroup.clone()), cgroup(own));
         assert!(!is_kernel_thread(own));
         assert_eq!(start_time(u32::MAX), None);
     }
