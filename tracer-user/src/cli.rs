@@ -2,7 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, builder::PossibleValue};
+use clap::{
+    ArgAction, Args, Parser, Subcommand, ValueEnum,
+    builder::{NonEmptyStringValueParser, PossibleValue},
+};
 
 use crate::render::{FORMATS, Format};
 
@@ -26,6 +29,9 @@ Examples:
   sudo tracer attach --pid $(pgrep -o nginx)            why is nginx slow? (Ctrl-C to stop)
   sudo tracer attach --port 5432 --duration 30s         whoever listens on port 5432, for 30 s
   sudo tracer attach --comm redis-server --flamegraph why.svg
+  sudo tracer attach --unit postgresql                  a service, also when it is started anew
+  sudo tracer attach --container web                    of docker, podman, LXC; or a pod: shop/api-0
+  sudo tracer attach --cgroup /jobs/nightly             whoever is in it, or comes to it
   sudo tracer attach --pid 4711 --record why.rec        record, to judge elsewhere:
   tracer report why.rec --output json                   no root needed, the same verdict
   tracer diff before.rec after.rec                      what changed by more than noise?
@@ -102,12 +108,21 @@ pub struct TargetArgs {
     /// Processes to trace, apart or as a list (1,2,3); the first gives the report its name
     #[arg(long, value_name = "PID", num_args = 1.., value_parser = pids)]
     pub pid: Vec<Pids>,
-    /// Trace the processes of this name (the oldest and its children, if it is their parent), and those that are started later
-    #[arg(long, value_name = "NAME")]
+    /// Trace all processes of this name (with their children), and those that are started later
+    #[arg(long, value_name = "NAME", visible_alias = "all-of")]
     pub comm: Option<String>,
     /// Trace the processes that listen on this TCP port (the oldest of those that share a socket, and its children), now or later
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub port: Option<u16>,
+    /// Trace the processes of this systemd unit, of the system or else of a user, and those that come to it (nginx, user-1000.slice)
+    #[arg(long, value_name = "UNIT", value_parser = NonEmptyStringValueParser::new())]
+    pub unit: Option<String>,
+    /// Trace the processes of this control group and of those below it, and those that come to it (/jobs/a, /sys/fs/cgroup/jobs/a)
+    #[arg(long, value_name = "PATH", value_parser = NonEmptyStringValueParser::new())]
+    pub cgroup: Option<String>,
+    /// Trace the processes of this container, named or by the begin of its id, or of a pod (NAMESPACE/POD), and those that come to it
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    pub container: Option<String>,
 }
 
 /// Processes that one word names: `1`, `1,2,3`, or what `pgrep` prints, in quotes.
@@ -296,12 +311,33 @@ mod tests {
     }
 
     #[test]
+    fn targets_are_named_as_people_name_them() {
+        for (option, name) in [
+            ("--unit", "nginx"),
+            ("--cgroup", "/jobs/a"),
+            ("--container", "web"),
+            ("--comm", "nginx"),
+            ("--all-of", "nginx"),
+        ] {
+            let cli = Cli::try_parse_from(["tracer", "attach", option, name]).unwrap();
+            let Command::Attach(AttachArgs { target, .. }) = cli.command else {
+                unreachable!("it is attach");
+            };
+            let named = [target.unit, target.cgroup, target.container, target.comm];
+            let named: Vec<String> = named.into_iter().flatten().collect();
+            assert_eq!(named, [name], "{option}");
+        }
+    }
+
+    #[test]
     fn nonsense_is_refused() {
         for wrong in [
             vec!["tracer", "attach"],
             vec!["tracer", "attach", "--pid", "0"],
             vec!["tracer", "attach", "--pid", "x"],
             vec!["tracer", "attach", "--pid", "1", "--port", "80"],
+            vec!["tracer", "attach", "--unit", "nginx", "--cgroup", "/jobs"],
+            vec!["tracer", "attach", "--container", ""],
             vec!["tracer", "attach", "--pid", "1", "--duration", "never"],
             vec!["tracer", "attach", "--pid", "1", "--output", "xml"],
             vec!["tracer", "attach", "--pid", "1", "--top", "0"],

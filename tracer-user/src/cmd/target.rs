@@ -1,11 +1,23 @@
 //! Finds the processes that the arguments mean.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use anyhow::{Result, bail};
 
 use super::{NoTarget, Usage};
-use crate::{cli::TargetArgs, kernel::load::Unsupported, machine::proc, session::Named, units};
+use crate::{
+    cli::TargetArgs,
+    kernel::load::Unsupported,
+    machine::{
+        looks::Looks,
+        proc::{self, GroupsNotFound, WantedGroup},
+    },
+    session::Named,
+    units,
+};
+
+/// How long the groups of all processes, and the names of containers, may take to be read. Ten thousand are read in a fraction of that.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The processes that the user named; the first gives the report its name.
 ///
@@ -18,6 +30,9 @@ pub(crate) fn resolve(args: &TargetArgs) -> Result<Vec<u32>> {
     if let Some(port) = args.port {
         return those_left(by_port(port)?);
     }
+    if let Some(wanted) = group(args) {
+        return those_left(by_group(&wanted)?);
+    }
     let mut seen = HashSet::new();
     let listed = args.pid.iter().flat_map(|list| &list.0).copied();
     let pids: Vec<u32> = listed.filter(|pid| seen.insert(*pid)).collect();
@@ -27,14 +42,22 @@ pub(crate) fn resolve(args: &TargetArgs) -> Result<Vec<u32>> {
     Ok(pids)
 }
 
-/// How the user named them: who comes later may match a name or a port, too.
+/// How the user named them: who comes later may match a name, a port or a group, too.
 #[must_use]
 pub(crate) fn named(args: &TargetArgs) -> Named {
     match (&args.comm, args.port) {
         (Some(name), _) => Named::Comm(name.clone()),
         (None, Some(port)) => Named::Port(port),
-        (None, None) => Named::Processes,
+        (None, None) => group(args).map_or(Named::Processes, Named::Group),
     }
+}
+
+/// The control group that the user named.
+fn group(args: &TargetArgs) -> Option<WantedGroup> {
+    let unit = args.unit.clone().map(WantedGroup::Unit);
+    let container = args.container.clone().map(WantedGroup::Container);
+    unit.or(container)
+        .or_else(|| args.cgroup.clone().map(WantedGroup::Cgroup))
 }
 
 /// Those found that can be traced: of many with one name some end meanwhile, or are zombies.
@@ -75,6 +98,26 @@ fn by_port(port: u16) -> Result<Vec<u32>> {
         )));
     }
     Ok(pids)
+}
+
+fn by_group(wanted: &WantedGroup) -> Result<Vec<u32>> {
+    let asked = wanted.clone();
+    let looks = Looks::begin(vec![()], move |()| {
+        proc::find_groups(&asked).map(|folders| proc::members(&folders))
+    });
+    match looks.end_within(PATIENCE, || false).found.pop() {
+        None => bail!(
+            "{wanted} could not be looked up within {} s: the control groups, or the disk with the state of containers, do not \
+             answer; name processes by --pid",
+            PATIENCE.as_secs()
+        ),
+        Some(Err(GroupsNotFound::None(text))) => bail!(NoTarget(text)),
+        Some(Err(GroupsNotFound::Unclear(text))) => bail!(Usage(text)),
+        Some(Ok(pids)) if pids.is_empty() => bail!(NoTarget(format!(
+            "{wanted} has no process that can be traced: start it, or move one into it, and try again"
+        ))),
+        Some(Ok(pids)) => Ok(pids),
+    }
 }
 
 fn check(pid: u32) -> Result<()> {
@@ -120,6 +163,19 @@ mod tests {
     use std::process::Command;
 
     use super::*;
+
+    #[test]
+    fn a_group_that_is_not_there_is_no_target_and_the_root_of_all_is_none() {
+        for wanted in [
+            WantedGroup::Unit("tracer-no-such-unit".to_owned()),
+            WantedGroup::Container("tracer-no-such-container".to_owned()),
+            WantedGroup::Cgroup("/tracer-no-such-group".to_owned()),
+            WantedGroup::Cgroup("/".to_owned()),
+        ] {
+            let error = by_group(&wanted).unwrap_err();
+            assert!(error.is::<NoTarget>(), "{wanted}: {error:#}");
+        }
+    }
 
     #[test]
     fn of_those_found_who_has_ended_is_left_out_and_of_none_it_is_said_why() {

@@ -15,6 +15,9 @@ use crate::{
     standing::{Means, OwnLimit},
 };
 
+/// Most processes of which the limits are read: those of one group have the same ones.
+const MOST_LIMITED: usize = 64;
+
 /// The state of the target and of the machine before anything is loaded.
 pub(super) struct AtAttach {
     /// Device numbers of the disks under the target's mounts.
@@ -105,12 +108,16 @@ impl Groups {
         let means = proc::means();
         let memory = proc::memory_hierarchy();
         let (mut limits, mut io_limits) = (Vec::new(), Vec::new());
-        for pid in pids {
+        for pid in pids.iter().take(MOST_LIMITED) {
             let own = proc::own_limits(*pid, &means, memory.as_ref());
             io_limits.extend(proc::io_limits(*pid, &means, &own));
-            limits.extend(own);
+            // The processes of a service or a container share their limits.
+            for limit in own {
+                if !limits.contains(&limit) {
+                    limits.push(limit);
+                }
+            }
         }
-        limits.dedup();
         Self {
             means,
             io_limits,

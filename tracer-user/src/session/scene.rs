@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::Result;
 
 use super::{
-    Settings,
+    Named, Settings,
     aside::{Aside, unread},
     calls::threads_of,
     hearers::place,
@@ -144,10 +144,14 @@ impl Scene {
         let is_first = |process: &&Process| process.pid == first;
         let comm = self.processes.iter().find(is_first);
         let comm = comm.map_or("?", |process| process.comm.as_str());
+        let group = match &settings.named {
+            Named::Group(wanted) => format!("{wanted}: "),
+            Named::Processes | Named::Comm(_) | Named::Port(_) => String::new(),
+        };
         match self.targets.len() - 1 {
-            0 => format!("{comm} (pid {first})"),
-            1 => format!("{comm} (pid {first}) and 1 more process"),
-            more => format!("{comm} (pid {first}) and {more} more processes"),
+            0 => format!("{group}{comm} (pid {first})"),
+            1 => format!("{group}{comm} (pid {first}) and 1 more process"),
+            more => format!("{group}{comm} (pid {first}) and {more} more processes"),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, time::Instant};
 
-use crate::machine::proc;
+use crate::machine::proc::{self, WantedGroup};
 
 /// What the user named.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub(crate) enum Named {
     Comm(String),
     /// Whoever listens on this TCP port, or comes to.
     Port(u16),
+    /// Whoever belongs to this control group, or comes to.
+    Group(WantedGroup),
 }
 
 /// The settings of a trace.
@@ -35,12 +37,13 @@ impl Settings {
         self.pids.first().copied().unwrap_or_default()
     }
 
-    /// The processes that the user named, then their children if those are followed; never the tracer itself. `parents` returns the
-    /// pids of child and parent for every process. It is called only if children are followed.
+    /// The processes that the user named, then their children if those are followed; never the tracer itself. Of a group all members are
+    /// named: a child that is not among them was moved elsewhere, as a manager of containers does. `parents` returns the pids of child
+    /// and parent for every process. It is called only if children are looked for.
     #[must_use]
     pub(super) fn with_children(&self, parents: impl FnOnce() -> Vec<(u32, u32)>) -> Vec<u32> {
         let mut pids = self.pids.clone();
-        if self.follow_children {
+        if self.follow_children && !matches!(self.named, Named::Group(_)) {
             let parents = parents();
             let below = |pid: &u32| proc::descendants(*pid, parents.iter().copied());
             pids.extend(self.pids.iter().flat_map(below));
@@ -72,5 +75,11 @@ mod tests {
         let asked_for =
             settings(false).with_children(|| unreachable!("nobody's children are followed"));
         assert_eq!(asked_for, [20, 10]);
+        let of_group = Settings {
+            named: Named::Group(WantedGroup::Unit("nginx".to_owned())),
+            ..settings(true)
+        };
+        let members = of_group.with_children(|| unreachable!("all members are named"));
+        assert_eq!(members, [20, 10]);
     }
 }

@@ -62,7 +62,7 @@ pub(crate) use self::{
     freezer::Freezers,
     futex::futex_owner,
     hearing::wait_for_fellows,
-    homes::called,
+    homes::{GroupsNotFound, WantedGroup, called, find_groups, members},
     limit::{IoLimit, busiest_of_group, io_limits, limited_disk},
     means::{is_installed, means},
     own_limit::{memory_groups, memory_hierarchy, own_limits},

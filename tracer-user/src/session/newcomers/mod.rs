@@ -1,16 +1,22 @@
-//! Processes that become targets in the window. The user may have named a program or a port, not processes: a supervisor starts the
-//! server anew, another takes over its socket. And the kernel half cannot mark a child of a process that was itself found a moment
+//! Processes that become targets in the window. The user may have named a program, a port or a group, not processes: a supervisor starts
+//! the server anew, another takes over its socket. And the kernel half cannot mark a child of a process that was itself found a moment
 //! later.
 //!
-//! A program shows as it is executed, and a child as it is forked. Who begins to listen on a port shows to a look alone. So does a
-//! process that gives itself the name.
+//! A program shows as it is executed, and a child as it is forked. Who begins to listen on a port shows to a look alone. So do a process
+//! that gives itself the name, and one that is moved into a group.
+
+mod look;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{HashSet, VecDeque},
     mem,
+    path::PathBuf,
     time::Duration,
 };
 
+use self::look::{Found, look_at_group, look_at_port};
 use super::{Settings, settings::Named};
 use crate::{
     event::{Event, Exec, Fork},
@@ -19,6 +25,9 @@ use crate::{
 
 /// The shortest time from one look to the next.
 const APART: Duration = Duration::from_secs(1);
+
+/// The same if somebody may have come to the group: a service manager forks a process, moves it, and has it execute the service.
+const APART_STRANGERS: Duration = Duration::from_millis(200);
 
 /// A process that was forked, or has executed a program, is looked at so often: it opens its port, or is handed that, within seconds.
 const LOOKS: u32 = 4;
@@ -46,33 +55,6 @@ struct Wanted {
     by_name: bool,
 }
 
-/// What a look found.
-#[derive(Debug, Default)]
-struct Found {
-    /// The sockets that listen on the port.
-    listeners: HashSet<u64>,
-    /// Processes that match what the user named.
-    matching: Vec<u32>,
-    /// Their children, and so on.
-    below: Vec<u32>,
-}
-
-impl Found {
-    /// The same with the children of those that are no targets yet.
-    fn with_children(mut self, own: &HashSet<u32>) -> Self {
-        let matching = self.matching.iter();
-        let new: Vec<u32> = matching.copied().filter(|pid| !own.contains(pid)).collect();
-        if !new.is_empty() {
-            let edges = proc::parents();
-            for pid in new {
-                let below = proc::descendants(pid, edges.iter().copied());
-                self.below.extend(below);
-            }
-        }
-        self
-    }
-}
-
 /// The search for processes that become targets.
 pub(super) struct Newcomers {
     named: Named,
@@ -92,6 +74,10 @@ pub(super) struct Newcomers {
     /// The youngest processes, with the number of looks that are left for each.
     recent: VecDeque<(u32, u32)>,
     listeners: HashSet<u64>,
+    /// The folders of the group.
+    folders: Vec<PathBuf>,
+    /// Has a process been forked or executed a program since the last look that may belong to the group?
+    has_strangers: bool,
     looks: Rounds<Found>,
 }
 
@@ -105,7 +91,8 @@ impl Newcomers {
             own: targets.iter().copied().collect(),
             others: HashSet::new(),
             matching: settings.pids.iter().copied().collect(),
-            is_urgent: false,
+            // Members that came while the probes were attached have no record of their fork.
+            is_urgent: matches!(settings.named, Named::Group(_)),
             new: Vec::new(),
             wanted: VecDeque::new(),
             recent: VecDeque::new(),
@@ -113,6 +100,8 @@ impl Newcomers {
                 Named::Port(port) => proc::listeners(port),
                 _ => HashSet::new(),
             },
+            folders: Vec::new(),
+            has_strangers: false,
             looks: Rounds::after_rest(),
         }
     }
@@ -145,13 +134,13 @@ impl Newcomers {
             (false, true) => self.want(fork.pid, true, false),
             (false, false) if is_child && self.follow_children => self.want(fork.pid, false, false),
             (false, false) if self.has_name(&fork.comm) => self.want(fork.pid, false, true),
-            (false, false) => self.may_listen(fork.pid),
+            (false, false) => self.note_stranger(fork.pid),
         }
     }
 
     fn executed(&mut self, exec: &Exec) {
         if !self.has_name(&exec.comm) {
-            return self.may_listen(exec.pid);
+            return self.note_stranger(exec.pid);
         }
         if self.own.contains(&exec.pid) {
             self.matches(exec.pid);
@@ -194,10 +183,19 @@ impl Newcomers {
         }
     }
 
-    fn may_listen(&mut self, pid: u32) {
-        if !matches!(self.named, Named::Port(_)) || self.own.contains(&pid) {
+    /// It is no target so far. It may come to listen on the port, or have come to the group.
+    fn note_stranger(&mut self, pid: u32) {
+        if self.own.contains(&pid) {
             return;
         }
+        match self.named {
+            Named::Port(_) => self.may_listen(pid),
+            Named::Group(_) => self.has_strangers = true,
+            Named::Processes | Named::Comm(_) => {}
+        }
+    }
+
+    fn may_listen(&mut self, pid: u32) {
         self.recent.retain(|(recent, _)| *recent != pid);
         if self.recent.len() >= MOST_RECENT {
             self.recent.pop_front();
@@ -211,8 +209,12 @@ impl Newcomers {
             self.found(found);
         }
         let is_urgent = self.is_urgent && !self.looks.is_looking();
-        if self.named != Named::Processes && (is_urgent || self.looks.is_due(APART)) {
-            self.is_urgent = false;
+        let apart = match self.has_strangers {
+            true => APART_STRANGERS,
+            false => APART,
+        };
+        if self.named != Named::Processes && (is_urgent || self.looks.is_due(apart)) {
+            (self.is_urgent, self.has_strangers) = (false, false);
             self.look();
         }
         self.ready()
@@ -271,6 +273,10 @@ impl Newcomers {
                     with_children(look_at_port(port, &before, candidates.as_deref()))
                 });
             }
+            Named::Group(wanted) => {
+                let folders = self.folders.clone();
+                self.looks.begin(move || look_at_group(&wanted, &folders));
+            }
         }
     }
 
@@ -293,6 +299,7 @@ impl Newcomers {
 
     fn found(&mut self, found: Found) {
         self.listeners = found.listeners;
+        self.folders = found.folders;
         for pid in found.matching {
             if self.others.contains(&pid) {
                 continue;
@@ -307,22 +314,3 @@ impl Newcomers {
         }
     }
 }
-
-/// Who listens on a port: on a socket that was not there `before`, whoever it is, or on any, of the `candidates`.
-fn look_at_port(port: u16, before: &HashSet<u64>, candidates: Option<&[u32]>) -> Found {
-    let listeners = proc::listeners(port);
-    let is_new = listeners.iter().any(|inode| !before.contains(inode));
-    let matching = match candidates {
-        _ if listeners.is_empty() => Vec::new(),
-        Some(pids) if !is_new => proc::who_listens(&listeners, pids.iter().copied()),
-        _ => proc::who_listens(&listeners, proc::pids()),
-    };
-    Found {
-        listeners,
-        matching,
-        below: Vec::new(),
-    }
-}
-
-#[cfg(test)]
-mod tests;

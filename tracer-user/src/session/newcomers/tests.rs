@@ -1,6 +1,7 @@
-//! Who becomes a target in the window, and who does not.
+//! Who becomes a target, and who does not.
 
 use std::{
+    fs,
     net::TcpListener,
     os::fd::OwnedFd,
     process::{Child, Command},
@@ -8,7 +9,10 @@ use std::{
 };
 
 use super::*;
-use crate::event::{self, Follow};
+use crate::{
+    event::{self, Follow},
+    machine::proc::WantedGroup,
+};
 
 /// Far more than a look takes on a busy machine.
 const LONG: Duration = Duration::from_secs(60);
@@ -170,4 +174,39 @@ fn who_takes_over_a_socket_on_the_port_is_found_and_so_is_a_socket_that_is_new()
     // The tracer itself is no target, whatever it has.
     assert!(!look(&mut newcomers).contains(&std::process::id()));
     assert!(newcomers.take_matching().contains(&std::process::id()));
+}
+
+#[test]
+fn whoever_comes_to_the_group_is_found_also_where_that_is_made_again() {
+    let dir = std::env::temp_dir().join(format!("tracer-newcomers-{}", std::process::id()));
+    fs::create_dir_all(&dir).unwrap();
+    let (there, moved) = (Sleep::new(), Sleep::new());
+    let list = |pids: &[&Sleep]| {
+        let lines: String = pids
+            .iter()
+            .map(|child| format!("{}\n", child.pid()))
+            .collect();
+        fs::write(dir.join("cgroup.procs"), lines).unwrap();
+    };
+    list(&[&there]);
+    // No such group is mounted: once nobody is in the folder, none is found.
+    let nowhere = WantedGroup::Cgroup(format!("/tracer-nowhere-{}", std::process::id()));
+    let mut newcomers = newcomers(Named::Group(nowhere), true);
+    assert!(newcomers.is_urgent);
+    newcomers.folders = vec![dir.clone()];
+    assert_eq!(look(&mut newcomers), [there.pid()]);
+    assert_eq!(newcomers.take_matching(), [there.pid()]);
+    // A fork elsewhere may be that of a service manager.
+    newcomers.see(&[moved.forked_by(7, false)]);
+    assert!(newcomers.has_strangers && newcomers.ready().is_empty());
+    list(&[&there, &moved]);
+    assert_eq!(look(&mut newcomers), [moved.pid()]);
+    let exit = |pid| Event::Exit(event::Exit { ns: 1, pid });
+    newcomers.is_urgent = false;
+    newcomers.see(&[exit(TARGET), exit(there.pid()), exit(moved.pid())]);
+    assert!(newcomers.is_urgent);
+    list(&[]);
+    assert_eq!(look(&mut newcomers), [0; 0]);
+    assert!(newcomers.folders.is_empty());
+    fs::remove_dir_all(&dir).unwrap();
 }
