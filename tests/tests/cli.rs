@@ -33,6 +33,25 @@ fn an_unknown_pid_is_no_target() {
 }
 
 #[test]
+fn a_group_that_is_not_there_is_no_target_and_the_message_says_what_to_do() {
+    println!("RAN cli");
+    for (option, name, hint) in [
+        (
+            "--unit",
+            "tracer-none",
+            "systemctl status tracer-none.service",
+        ),
+        ("--container", "tracer-none", "docker ps"),
+        ("--cgroup", "/tracer-none", "systemd-cgls"),
+        ("--all-of", "tracer-none", "ps -e -o pid,comm"),
+    ] {
+        let ended = run(&["attach", option, name, "--duration", "1s"]).unwrap();
+        assert_eq!(ended.code, Some(4), "{option}: {}", ended.stderr);
+        assert!(ended.stderr.contains(hint), "{option}: {}", ended.stderr);
+    }
+}
+
+#[test]
 fn a_kernel_thread_is_refused() {
     println!("RAN cli");
     let is_kernel = |pid: &u32| {

@@ -12,7 +12,10 @@ use std::{
 };
 
 use tracer::{event::Event, recording::Reader};
-use tracer_tests::harness::{Guard, Trace, figure};
+use tracer_tests::{
+    cgroup::{Controller, Group, Hierarchy},
+    harness::{Guard, Trace, figure, signal},
+};
 
 /// Children that are born and gone while the trace runs: a prime number.
 const CHILDREN: usize = 101;
@@ -173,4 +176,100 @@ fn a_program_that_is_started_anew_goes_on_with_the_trace() {
         assert!(pids.contains(&pid.to_string()));
     }
     assert!(figure(&report, "/window/duration_ns").unwrap() > 1_000_000_000);
+}
+
+/// A control group of a test, in the first hierarchy where one can be made.
+fn group(name: &str) -> Option<Group> {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    let hierarchies = Hierarchy::mounted(&mounts, Controller::Freezer).into_iter();
+    hierarchies
+        .map(|found| found.group(name))
+        .find_map(Result::ok)
+}
+
+/// The processes of the target, in words.
+fn pids_of(trace: Trace) -> String {
+    // A record is read a tenth of a second late, and a group is looked at once a second.
+    thread::sleep(Duration::from_secs(4));
+    let report = trace.stop().unwrap().json().unwrap();
+    let pids = report["target"]["pids"].as_array().unwrap().clone();
+    let pids: Vec<String> = pids.iter().map(|pid| format!("[{pid}]")).collect();
+    println!("{pids:?}");
+    pids.concat()
+}
+
+fn sleeper() -> Guard {
+    Guard(Command::new("sleep").arg("300").spawn().unwrap())
+}
+
+#[test]
+fn whoever_is_born_in_a_group_or_comes_to_it_is_traced_with_it() {
+    let Some(group) = group("tracer-homes") else {
+        println!("SKIP proc: no cgroup can be made");
+        return;
+    };
+    println!("RAN proc");
+    let folder = group.members().parent().unwrap().to_owned();
+    let name = folder.file_name().unwrap().to_str().unwrap().to_owned();
+    // What it starts goes with it: the shell waits in its own group for the word.
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "read go; sleep 300 & echo $!; wait"]);
+    let shell = shell.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut shell = Guard(shell.spawn().unwrap());
+    let (there, outside, moved) = (sleeper(), sleeper(), sleeper());
+    for member in [&shell, &there] {
+        group.take(member.0.id()).unwrap();
+    }
+    let path = format!("/{name}");
+    let args = ["--cgroup", &path, "--duration", "120s", "--output", "json"];
+    let trace = Trace::start(&args).unwrap();
+    assert!(trace.greeting.contains(&path), "{}", trace.greeting);
+    shell.0.stdin.take().unwrap().write_all(b"go\n").unwrap();
+    let mut born = String::new();
+    let stdout = shell.0.stdout.take().unwrap();
+    BufReader::new(stdout).read_line(&mut born).unwrap();
+    let born: u32 = born.trim().parse().unwrap();
+    group.take(moved.0.id()).unwrap();
+    let pids = pids_of(trace);
+    signal(born, libc::SIGKILL);
+    for pid in [shell.0.id(), there.0.id(), born, moved.0.id()] {
+        assert!(pids.contains(&format!("[{pid}]")), "{pid}: {pids}");
+    }
+    assert!(!pids.contains(&format!("[{}]", outside.0.id())), "{pids}");
+}
+
+#[test]
+fn a_group_that_is_filled_anew_goes_on_with_the_trace() {
+    let Some(group) = group("tracer-renewed") else {
+        println!("SKIP proc: no cgroup can be made");
+        return;
+    };
+    println!("RAN proc");
+    let first = sleeper();
+    group.take(first.0.id()).unwrap();
+    // The whole path of the folder means this one alone.
+    let folder = group.members().parent().unwrap().to_owned();
+    let args = [
+        "--cgroup",
+        folder.to_str().unwrap(),
+        "--no-children",
+        "--duration",
+        "120s",
+        "--output",
+        "json",
+    ];
+    let trace = Trace::start(&args).unwrap();
+    let old = first.0.id();
+    drop(first);
+    // As a service manager does it: forked elsewhere, moved, and only then executed.
+    let members = group.members();
+    let mut command = Command::new("sleep");
+    command.arg("300");
+    // SAFETY: the closure makes system calls only. `0` is whoever writes it.
+    unsafe { command.pre_exec(move || fs::write(&members, "0")) };
+    let second = Guard(command.spawn().unwrap());
+    let pids = pids_of(trace);
+    for pid in [old, second.0.id()] {
+        assert!(pids.contains(&format!("[{pid}]")), "{pid}: {pids}");
+    }
 }
