@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf, process::Command};
 use anyhow::{Context as _, Result};
 use xtask::command::output;
 
-use crate::world::tools::tool;
+use crate::world::{disk, tools::tool};
 
 /// A counter that only grows. Times are in seconds, amounts in bytes.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,8 +76,8 @@ impl Meter {
             Self::Queued(who) => sum(*who, queued),
             Self::Read(who) => sum(*who, |pid| io(pid, "read_bytes: ")),
             Self::Taken(who) => sum(*who, |pid| io(pid, "rchar: ")),
-            Self::DiskBusy(disk) => disk_figure(disk, 10)? / 1000.0,
-            Self::DiskWritten(disk) => disk_figure(disk, 7)? * SECTOR_BYTES,
+            Self::DiskBusy(disk) => disk::figure(disk, 10)? / 1000.0,
+            Self::DiskWritten(disk) => disk::figure(disk, 7)? * SECTOR_BYTES,
             Self::Sent(device) => qdisc(device, &["Sent"])?,
             Self::HeldBack(device) => qdisc(device, &["dropped", "overlimits"])?,
             Self::TakenBack => vmstat(&["pgsteal_kswapd", "pgsteal_direct"])?,
@@ -150,17 +150,6 @@ fn io(pid: u32, name: &str) -> Option<f64> {
 
 /// Of that file, whatever blocks the disk has.
 const SECTOR_BYTES: f64 = 512.0;
-
-/// A field of a disk's `stat`, counted from 1 as the kernel's documentation counts them (`Documentation/block/stat.rst`).
-fn disk_figure(disk: &str, field: usize) -> Result<f64> {
-    let file = format!("/sys/class/block/{disk}/stat");
-    let text = fs::read_to_string(&file).with_context(|| format!("could not read {file}"))?;
-    let figure = text
-        .split_whitespace()
-        .nth(field - 1)
-        .and_then(|figure| figure.parse::<f64>().ok());
-    figure.with_context(|| format!("{file} has no field {field}"))
-}
 
 fn vmstat(names: &[&str]) -> Result<f64> {
     let text = fs::read_to_string("/proc/vmstat").context("could not read /proc/vmstat")?;

@@ -257,6 +257,17 @@ fn number(name: &str) -> Result<String> {
     Ok(number.trim().to_owned())
 }
 
+/// A field of a disk's `stat`, counted from 1 as the kernel's documentation counts them (`Documentation/block/stat.rst`).
+pub(crate) fn figure(disk: &str, field: usize) -> Result<f64> {
+    let file = format!("/sys/class/block/{disk}/stat");
+    let text = fs::read_to_string(&file).with_context(|| format!("could not read {file}"))?;
+    let figure = text
+        .split_whitespace()
+        .nth(field - 1)
+        .and_then(|figure| figure.parse::<f64>().ok());
+    figure.with_context(|| format!("{file} has no field {field}"))
+}
+
 /// Takes the space now, so that a full disk is an error here and not a riddle later.
 fn reserve(file: &File, bytes: u64) -> Result<()> {
     use std::os::fd::AsRawFd as _;
