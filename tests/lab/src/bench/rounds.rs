@@ -1,7 +1,8 @@
-//! Interleaved runs: without a watcher, with the first, without, with the second …, again and again.
+//! Interleaved runs: without a watcher, with one, without, with another …, in an order of its own in each round.
 
 use std::{
     fs,
+    hash::{BuildHasher as _, RandomState},
     process::Stdio,
     sync::OnceLock,
     thread,
@@ -16,7 +17,7 @@ use super::{
     table::{Found, Limit},
     watcher::{Watcher, command, signal},
 };
-use crate::world::process::Program;
+use crate::world::process::{Program, Running};
 
 /// A measurement: a load, its figures and its watchers.
 pub(crate) struct Plan {
@@ -59,22 +60,17 @@ pub(crate) fn play(plan: &Plan) -> Result<Vec<Found>> {
     one(plan, None, unrelated.pid())?;
     let mut before = one(plan, None, unrelated.pid())?;
     let mut absent = vec![false; plan.watchers.len()];
+    let chance = RandomState::new();
     for round in 1..=plan.rounds {
-        for (row, watcher) in plan.watchers.iter().enumerate() {
+        for row in shuffled(plan.watchers.len(), round, &chance) {
             if absent[row] {
                 continue;
             }
-            let watched = match one(plan, Some(watcher), unrelated.pid()) {
-                Ok(watched) => watched,
-                // A peer may need what this kernel lacks; tracer may not.
-                Err(error) if !watcher.is_tracer() && round == 1 => {
-                    say(&format!("left out: {error:#}"));
-                    absent[row] = true;
-                    continue;
-                }
-                Err(error) => return Err(error),
+            let watcher = &plan.watchers[row];
+            let Some((watched, after)) = pair(plan, watcher, unrelated.pid(), round == 1)? else {
+                absent[row] = true;
+                continue;
             };
-            let after = one(plan, None, unrelated.pid())?;
             for (number, found) in all.iter_mut().enumerate() {
                 let series = &mut found.rows[row].1;
                 series.watched.push(watched[number]);
@@ -90,6 +86,32 @@ pub(crate) fn play(plan: &Plan) -> Result<Vec<Found>> {
     Ok(all)
 }
 
+/// All rows, in an order of its own for each round: what comes with a place in the round is no watcher's cost.
+fn shuffled(rows: usize, round: u32, chance: &RandomState) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..rows).collect();
+    order.sort_by_cached_key(|row| chance.hash_one((round, *row)));
+    order
+}
+
+/// The figures of a run under a watcher, and of the run after it. `None`: in the first round a peer did not run.
+fn pair(
+    plan: &Plan,
+    watcher: &Watcher,
+    unrelated: u32,
+    first: bool,
+) -> Result<Option<(Vec<f64>, Vec<f64>)>> {
+    let watched = match one(plan, Some(watcher), unrelated) {
+        Ok(watched) => watched,
+        // A peer may need what this kernel lacks; tracer may not.
+        Err(error) if first && !watcher.is_tracer() => {
+            say(&format!("left out: {error:#}"));
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(Some((watched, one(plan, None, unrelated)?)))
+}
+
 fn empty(plan: &Plan, figure: &Figure) -> Found {
     let rows = plan.watchers.iter().cloned();
     Found {
@@ -102,14 +124,7 @@ fn empty(plan: &Plan, figure: &Figure) -> Found {
 
 /// One run. The load's process exists before the watcher attaches to it, and starts its work afterwards.
 fn one(plan: &Plan, watcher: Option<&Watcher>, unrelated: u32) -> Result<Vec<f64>> {
-    let mut held = plan.load.clone();
-    let mut words: Vec<_> = ["sh", "-c", "kill -STOP $$; exec \"$@\"", "load"]
-        .map(Into::into)
-        .to_vec();
-    words.append(&mut held.words);
-    held.words = words;
-    let load = held.start(Stdio::piped())?;
-    stopped(load.pid())?;
+    let load = held(&plan.load)?;
     let watching = watcher
         .map(|watcher| {
             watcher
@@ -124,16 +139,35 @@ fn one(plan: &Plan, watcher: Option<&Watcher>, unrelated: u32) -> Result<Vec<f64
         cpu_ns: busy_ns()? - before,
     };
     if let Some(watching) = watching {
-        // A watcher of the load itself may have ended with it.
-        let _ended = watching.end();
+        let ended = watching.end();
+        // A watcher of the load itself may have ended with it. One of a server has not: it would have cost nothing.
+        if plan.server.is_some() {
+            ended.with_context(|| format!("{} did not watch to the end", name(watcher)))?;
+        }
     }
     let read = plan.figures.iter().map(|figure| (figure.read)(&run));
     let figures = read.collect::<Result<Vec<_>>>()?;
-    let name = watcher.map_or("nobody", |watcher| &watcher.name);
     for figure in &figures {
-        say(&format!("{figure:>8.0} ns watched by {name}"));
+        say(&format!("{figure:>8.0} ns watched by {}", name(watcher)));
     }
     Ok(figures)
+}
+
+fn name(watcher: Option<&Watcher>) -> &str {
+    watcher.map_or("nobody", |watcher| &watcher.name)
+}
+
+/// The load, started, and stopped before its work.
+fn held(load: &Program) -> Result<Running> {
+    let mut held = load.clone();
+    let mut words: Vec<_> = ["sh", "-c", "kill -STOP $$; exec \"$@\"", "load"]
+        .map(Into::into)
+        .to_vec();
+    words.append(&mut held.words);
+    held.words = words;
+    let load = held.start(Stdio::piped())?;
+    stopped(load.pid())?;
+    Ok(load)
 }
 
 /// Time of all CPUs together, neither idle nor stolen, ns since some point. It follows from the idle time, which the kernel
@@ -184,6 +218,18 @@ fn stopped(pid: u32) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_round_has_every_row_once_and_rounds_have_other_orders() {
+        let chance = RandomState::new();
+        let orders: Vec<_> = (0..40).map(|round| shuffled(6, round, &chance)).collect();
+        for order in &orders {
+            let mut rows = order.clone();
+            rows.sort_unstable();
+            assert_eq!(rows, [0, 1, 2, 3, 4, 5]);
+        }
+        assert!(orders.iter().any(|order| *order != orders[0]));
+    }
 
     #[test]
     fn idle_time_is_that_of_all_cpus() {
