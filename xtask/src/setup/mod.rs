@@ -127,6 +127,7 @@ const BENCH: &[Need] = &[
     Need::of("perf", "linux-perf"),
     Need::of("fio", "fio"),
     Need::of("wrk", "wrk"),
+    Need::of("h2load", "nghttp2-client"),
 ];
 
 /// Installs what was asked for.

@@ -105,6 +105,7 @@ pub(crate) fn run(rounds: u32, short: bool) -> Result<Vec<Found>> {
     let last = usable_cpus()?.last().copied().context("no usable CPU")?;
     let plan = Plan {
         load: reads(&device, if short { "700ms" } else { "1500ms" }).on_cpus(vec![last]),
+        lead_in: None,
         figures: FIGURES,
         watchers: rows(WATCHERS, short),
         rounds,
@@ -116,7 +117,7 @@ pub(crate) fn run(rounds: u32, short: bool) -> Result<Vec<Found>> {
 }
 
 /// Mounts the tracepoints where nobody has: without them a peer is left out.
-fn show_tracepoints() {
+pub(crate) fn show_tracepoints() {
     if Path::new(TRACEFS).join("events").exists() {
         return;
     }

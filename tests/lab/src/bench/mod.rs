@@ -3,20 +3,24 @@
 //! Absolute figures depend on the machine. A ratio of two costs, measured in turn, depends on tracer.
 //!
 //! Code map: [`watcher`] starts tracer and its peers. [`rounds`] interleaves runs of a load with and without them. [`figures`] sums
-//! up, [`table`] shows. [`switch`], [`block`] and [`net`] are loads with their rows and limits. [`volume`], [`start`] and [`cpus`]
-//! have no peers; [`crowd`] fills the machine for them.
+//! up, [`table`] shows. [`switch`], [`block`], [`net`], [`web`] and [`paced`] are loads with their rows and limits; [`server`] and
+//! [`peers`] are what the last two share. [`volume`], [`start`] and [`cpus`] have no peers; [`crowd`] fills the machine for them.
 
 mod block;
 mod cpus;
 mod crowd;
 mod figures;
 mod net;
+mod paced;
+mod peers;
 mod rounds;
+mod server;
 mod start;
 mod switch;
 mod table;
 mod volume;
 mod watcher;
+mod web;
 
 use std::{fs, path::PathBuf};
 
@@ -34,6 +38,8 @@ use crate::world::{caller, supervise};
 
 /// Runs of each watcher in a full bench: enough for quartiles.
 const ROUNDS: u32 = 7;
+/// The same of a server at a steady pace: a watcher adds less to it than runs differ, and a test of pairs needs some.
+const PACED_ROUNDS: u32 = 12;
 /// Runs of each watcher with `--short`: the fewest that have a median.
 const SHORT: u32 = 3;
 /// Before `--short` fails, it measures once more, in so many times as many runs.
@@ -44,8 +50,8 @@ const SCRATCH: &str = "/dev/shm";
 /// The loads to measure, and how.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  cargo xtask bench                  everything, some minutes\n  cargo xtask bench switch           \
-    one load\n  cargo xtask bench --short          two minutes; fails when a ratio to a peer is beyond its limit"
+    after_help = "Examples:\n  cargo xtask bench                  everything, about half an hour\n  cargo xtask bench switch           \
+    one load\n  cargo xtask bench --short          three minutes; fails when a ratio to a peer is beyond its limit"
 )]
 pub(crate) struct Args {
     /// Which loads; all when none is named
@@ -53,7 +59,7 @@ pub(crate) struct Args {
     /// Few runs of what tracer is compared with; fails when a ratio is beyond its limit
     #[arg(long)]
     short: bool,
-    /// Runs of each watcher [default: 7, or 3 with --short]
+    /// Runs of each watcher [default: 7, of a paced server 12, or 3 with --short]
     #[arg(long)]
     rounds: Option<u32>,
     /// Also write all figures to a file
@@ -76,7 +82,7 @@ enum Load {
     Switch,
     /// Small reads of a disk in memory
     Block,
-    /// A stream over the loopback, and a web server at full speed
+    /// A stream over the loopback, and a web server: at full speed, at a steady pace, and while its disk is contended
     Net,
     /// Records a second, their losses, and the cost of reading them
     Volume,
@@ -112,15 +118,12 @@ fn measure(args: &Args) -> Result<()> {
     let (mut all, mut faults) = (Vec::new(), Vec::new());
     let loads = Load::value_variants().iter();
     for &load in loads.filter(|load| args.wants(**load)) {
-        let rounds = args
-            .rounds
-            .unwrap_or(if args.short { SHORT } else { ROUNDS });
-        let mut reports = play(load, args, rounds)?;
+        let mut reports = play(load, args, 1)?;
         let beyond = |report: &Report| !report.faults.is_empty();
         if args.short && reports.iter().any(beyond) {
             // Other programs of the machine disturb a few short runs by chance; a real cost shows again.
             say("beyond what is allowed; measured once more, in more runs");
-            reports = play(load, args, AGAIN * rounds)?;
+            reports = play(load, args, AGAIN)?;
         }
         for report in reports {
             println!("{}", report.text);
@@ -140,13 +143,20 @@ fn measure(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn play(load: Load, args: &Args, rounds: u32) -> Result<Vec<Report>> {
+/// Plays a load in so many times as many rounds as were asked for.
+fn play(load: Load, args: &Args, times: u32) -> Result<Vec<Report>> {
+    let rounds = times * args.rounds_or(ROUNDS);
     let few = args.rounds.unwrap_or(SHORT);
     let beside_others = |found: Vec<Found>| found.iter().map(Found::report).collect();
     Ok(match load {
         Load::Switch => beside_others(switch::run(rounds, args.short)?),
         Load::Block => beside_others(block::run(rounds, args.short)?),
-        Load::Net => beside_others(net::run(rounds, args.short)?),
+        Load::Net => {
+            let mut found = net::run(rounds, args.short)?;
+            let paced = times * args.rounds_or(PACED_ROUNDS);
+            found.extend(web::run(rounds, paced, args.short)?);
+            beside_others(found)
+        }
         Load::Volume => vec![volume::run(args.short)?],
         Load::Start => vec![start::run(rounds)?],
         Load::Growth => vec![start::growth(few)?],
@@ -155,6 +165,12 @@ fn play(load: Load, args: &Args, rounds: u32) -> Result<Vec<Report>> {
 }
 
 impl Args {
+    /// Runs of each watcher: as many as were asked for, else few with `--short`, and so many without.
+    fn rounds_or(&self, full: u32) -> u32 {
+        let default = if self.short { SHORT } else { full };
+        self.rounds.unwrap_or(default)
+    }
+
     fn wants(&self, load: Load) -> bool {
         match self.loads.as_slice() {
             [] => !self.short || !matches!(load, Load::Growth | Load::Cpus),

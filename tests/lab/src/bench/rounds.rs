@@ -23,11 +23,14 @@ use crate::world::process::{Program, Running};
 pub(crate) struct Plan {
     /// The load; it runs until it is done.
     pub(crate) load: Program,
+    /// Played before each run, watched as the run is, and not counted. It shows a watcher the load, as a server's load is there
+    /// before and after somebody looks: what a watcher does only in its first second is over then.
+    pub(crate) lead_in: Option<Program>,
     /// The figures of each run.
     pub(crate) figures: &'static [Figure],
     pub(crate) watchers: Vec<Watcher>,
     pub(crate) rounds: u32,
-    /// The process that watchers look at, where it is not the load but its server.
+    /// The process that watchers look at, where it is not the load but its server. It has one thread.
     pub(crate) server: Option<u32>,
 }
 
@@ -46,6 +49,8 @@ pub(crate) struct Run {
     pub(crate) text: String,
     /// CPU time of the whole machine meanwhile, watchers' readers included.
     pub(crate) cpu_ns: f64,
+    /// CPU time of the plan's server meanwhile, where there is one.
+    pub(crate) server_ns: Option<f64>,
 }
 
 /// Plays the plan; returns the findings for each figure.
@@ -132,11 +137,19 @@ fn one(plan: &Plan, watcher: Option<&Watcher>, unrelated: u32) -> Result<Vec<f64
                 .with_context(|| format!("could not start {}", watcher.name))
         })
         .transpose()?;
-    let before = busy_ns()?;
+    if let Some(lead_in) = &plan.lead_in {
+        lead_in.start(Stdio::piped())?.output()?;
+    }
+    let server_ns = || plan.server.map(on_cpu_ns).transpose();
+    let (before, server_before) = (busy_ns()?, server_ns()?);
     signal(load.pid(), libc::SIGCONT);
+    let text = load.output()?;
     let run = Run {
-        text: load.output()?,
+        text,
         cpu_ns: busy_ns()? - before,
+        server_ns: server_ns()?
+            .zip(server_before)
+            .map(|(after, before)| after - before),
     };
     if let Some(watching) = watching {
         let ended = watching.end();
@@ -168,6 +181,18 @@ fn held(load: &Program) -> Result<Running> {
     let load = held.start(Stdio::piped())?;
     stopped(load.pid())?;
     Ok(load)
+}
+
+/// CPU time of a process with one thread, in user and kernel mode, ns: the scheduler's own sum, field 1 of `/proc/PID/schedstat`.
+/// It lacks what is still running, and a server that waits for requests is not.
+fn on_cpu_ns(pid: u32) -> Result<f64> {
+    let file = format!("/proc/{pid}/schedstat");
+    let text = fs::read_to_string(&file).with_context(|| format!("could not read {file}"))?;
+    first_number(&text).with_context(|| format!("{file} says {text:?}"))
+}
+
+fn first_number(text: &str) -> Option<f64> {
+    text.split_whitespace().next()?.parse().ok()
 }
 
 /// Time of all CPUs together, neither idle nor stolen, ns since some point. It follows from the idle time, which the kernel
@@ -218,6 +243,12 @@ fn stopped(pid: u32) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_time_on_a_cpu_stands_in_front_of_the_time_in_its_queue() {
+        assert_eq!(first_number("1213993 133300 2\n"), Some(1_213_993.0));
+        assert_eq!(first_number(""), None);
+    }
 
     #[test]
     fn each_round_has_every_row_once_and_rounds_have_other_orders() {

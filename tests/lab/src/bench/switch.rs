@@ -110,6 +110,7 @@ fn one(
         .on_cpus(vec![last]);
     play(&Plan {
         load,
+        lead_in: None,
         figures,
         watchers,
         rounds,

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     Report,
-    figures::{Series, Summary, ratio, summary},
+    figures::{Series, Summary, chance, ratio, stands_out, summary},
     watcher::Watcher,
 };
 
@@ -35,26 +35,49 @@ pub(crate) struct Limit {
 pub(crate) enum To {
     /// The rows of its peers; their costs are added up.
     Peers(&'static [&'static str]),
+    /// The same. Where their cost does not stand out from noise there is no ratio, and tracer may add so many ns.
+    PeersOr(&'static [&'static str], f64),
     /// The load without a watcher.
     Bare,
+    /// The load without a watcher, from which it must not be told: the target is the level of a [test](chance) of the pairs.
+    Same,
 }
 
 /// A limit and what was measured.
 struct Judged {
     text: String,
+    /// What was measured: a ratio, a cost, or how likely the difference is by chance.
     ratio: Option<f64>,
+    /// In place of a figure that there is none of.
+    unknown: &'static str,
     /// By the quartiles that speak for tracer: few short runs on a busy machine must not fail by chance.
     at_best: Option<f64>,
     target: f64,
     fails: f64,
-    /// As it is shown: a ratio, or a part of the load's own cost.
+    /// As figure and limits are shown: a ratio, a part of the load's own cost, or ns.
     shown: fn(f64) -> String,
 }
 
+impl Judged {
+    /// The figure in words.
+    fn found(&self) -> String {
+        self.ratio.map_or(self.unknown.to_owned(), self.shown)
+    }
+}
+
+/// Shows a ratio.
+fn plain(figure: f64) -> String {
+    format!("{figure:.2}")
+}
+
 impl Found {
-    fn added(&self, name: &str) -> Option<Summary> {
+    fn series(&self, name: &str) -> Option<&Series> {
         let (_, series) = self.rows.iter().find(|(watcher, _)| watcher.name == name)?;
-        series.added()
+        Some(series)
+    }
+
+    fn added(&self, name: &str) -> Option<Summary> {
+        self.series(name)?.added()
     }
 
     /// The sum of the costs that some rows add; `None` where one did not run.
@@ -71,25 +94,82 @@ impl Found {
 
     /// The limits for which all rows were measured.
     fn judged(&self) -> Vec<Judged> {
-        let judge = |limit: &Limit| {
-            let of = self.added(limit.of)?;
-            let (to, name) = match limit.to {
-                To::Peers(names) => (self.together(names)?, names.join(" + ")),
-                To::Bare => (summary(&self.bare)?, "the bare load".to_owned()),
-            };
-            Some(Judged {
-                text: format!("{} ÷ {name}", limit.of),
-                ratio: ratio(of, to),
-                at_best: (to.high > 0.0).then(|| of.low / to.high),
-                target: limit.target,
-                fails: limit.fails,
-                shown: match limit.to {
-                    To::Peers(_) => |ratio| format!("{ratio:.2}"),
-                    To::Bare => |part| format!("{:+.1} %", 100.0 * part),
-                },
-            })
-        };
-        self.limits.iter().filter_map(judge).collect()
+        let limits = self.limits.iter();
+        limits.filter_map(|limit| self.judge(limit)).collect()
+    }
+
+    fn judge(&self, limit: &Limit) -> Option<Judged> {
+        match limit.to {
+            To::Same => self.judge_same(limit),
+            To::Bare => {
+                let to = summary(&self.bare)?;
+                let shown = |part: f64| format!("{:+.1} %", 100.0 * part);
+                self.judge_ratio(limit, to, "the bare load", shown)
+            }
+            To::Peers(names) => {
+                self.judge_ratio(limit, self.together(names)?, &names.join(" + "), plain)
+            }
+            To::PeersOr(names, ns) => {
+                let (to, names) = (self.together(names)?, names.join(" + "));
+                if stands_out(to) {
+                    self.judge_ratio(limit, to, &names, plain)
+                } else {
+                    self.judge_alone(limit, &names, ns)
+                }
+            }
+        }
+    }
+
+    fn judge_ratio(
+        &self,
+        limit: &Limit,
+        to: Summary,
+        name: &str,
+        shown: fn(f64) -> String,
+    ) -> Option<Judged> {
+        let of = self.added(limit.of)?;
+        Some(Judged {
+            text: format!("{} ÷ {name}", limit.of),
+            ratio: ratio(of, to),
+            unknown: "within the noise",
+            at_best: (to.high > 0.0).then(|| of.low / to.high),
+            target: limit.target,
+            fails: limit.fails,
+            shown,
+        })
+    }
+
+    /// Peers without a cost leave nothing to compare with, so tracer's own cost is judged.
+    fn judge_alone(&self, limit: &Limit, name: &str, ns: f64) -> Option<Judged> {
+        let of = self.added(limit.of)?;
+        Some(Judged {
+            text: format!("{}, where {name} cost nothing beyond noise", limit.of),
+            ratio: Some(of.median),
+            unknown: "",
+            at_best: Some(of.low),
+            target: limit.target * ns,
+            fails: limit.fails * ns,
+            shown: |ns| format!("{ns:+.0} ns"),
+        })
+    }
+
+    /// A test finds no difference, or finds one. It does not fail a bench: of 20 rows that are alike it finds one to differ.
+    fn judge_same(&self, limit: &Limit) -> Option<Judged> {
+        let pairs = self.series(limit.of)?.differences();
+        let level = limit.target;
+        (!pairs.is_empty()).then(|| Judged {
+            text: format!(
+                "{} against the bare load, {} pairs: p of Wilcoxon's signed-rank test, two-sided, is to be above {level}",
+                limit.of,
+                pairs.len()
+            ),
+            ratio: chance(&pairs, level),
+            unknown: "too few pairs to tell",
+            at_best: None,
+            target: level,
+            fails: limit.fails,
+            shown: |p| format!("{p:.3}"),
+        })
     }
 
     /// As a report.
@@ -141,9 +221,7 @@ impl Found {
             );
         }
         for judged in self.judged() {
-            let found = judged
-                .ratio
-                .map_or("within the noise".to_owned(), judged.shown);
+            let found = judged.found();
             let target = (judged.shown)(judged.target);
             text += &format!("  {}: {found} (target {target})\n", judged.text);
         }
@@ -162,7 +240,9 @@ impl Found {
         let ratios: Vec<_> = self
             .judged()
             .iter()
-            .map(|judged| json!({"what": judged.text, "ratio": judged.ratio, "target": judged.target}))
+            .map(|judged| {
+                json!({"what": judged.text, "ratio": judged.ratio, "target": judged.target, "shown": judged.found()})
+            })
             .collect();
         json!({"title": self.title, "bare_ns": summary(&self.bare), "rows": rows, "ratios": ratios})
     }
@@ -218,6 +298,45 @@ mod tests {
                 .faults()
                 .is_empty()
         );
+    }
+
+    /// What a limit makes of these.
+    fn judged(to: To, target: f64, tracer: &[f64], peer: [f64; 3]) -> Judged {
+        let mut found = found([0.0; 3], peer);
+        found.rows[0].1 = Series {
+            watched: tracer.iter().map(|added| 100.0 + added).collect(),
+            bare: vec![100.0; tracer.len()],
+        };
+        let limit = Limit {
+            of: "tracer",
+            to,
+            target,
+            fails: 2.0,
+        };
+        found.judge(&limit).unwrap()
+    }
+
+    #[test]
+    fn peers_that_cost_nothing_leave_tracers_own_cost_to_judge() {
+        let to = To::PeersOr(&["peer"], 500.0);
+        let costly = judged(to, 1.0, &[300.0; 3], [200.0; 3]);
+        assert_eq!((costly.ratio, costly.target), (Some(1.5), 1.0));
+        let free = judged(to, 1.0, &[300.0; 3], [-200.0, 1.0, 200.0]);
+        assert_eq!(
+            (free.ratio, free.target, free.fails),
+            (Some(300.0), 500.0, 1000.0)
+        );
+        assert_eq!(free.found(), "+300 ns");
+    }
+
+    #[test]
+    fn a_load_that_is_the_same_is_told_from_one_that_is_not() {
+        let same = |tracer: &[f64]| judged(To::Same, 0.05, tracer, [0.0; 3]);
+        let slower: Vec<f64> = (1..=12).map(f64::from).collect();
+        assert!(same(&slower).ratio.unwrap() < 0.05);
+        let either = [1.0, -2.0, 3.0, -4.0, 5.0, -6.0, 7.0, -8.0];
+        assert!(same(&either).ratio.unwrap() > 0.05);
+        assert_eq!(same(&[1.0; 3]).found(), "too few pairs to tell");
     }
 
     #[test]

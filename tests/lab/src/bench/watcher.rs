@@ -39,7 +39,8 @@ pub(crate) enum Target {
 pub(crate) struct Watcher {
     /// As it is shown.
     pub(crate) name: Cow<'static, str>,
-    /// Each program with its arguments; the target's process id follows, where there is one.
+    /// Each program with its arguments; the target's process id follows, where there is one. A program without arguments looks at
+    /// all processes, whatever those beside it look at.
     pub(crate) programs: &'static [&'static [&'static str]],
     pub(crate) target: Target,
     /// Whether it is measured by `--short` too.
@@ -101,6 +102,15 @@ impl Watcher {
         Self::peer(name, programs, target, short)
     }
 
+    /// Whom one of its programs looks at.
+    fn target_of(&self, words: &[&str]) -> Target {
+        if words.len() > 1 {
+            self.target
+        } else {
+            Target::All
+        }
+    }
+
     /// Whether it is ours.
     pub(crate) fn is_tracer(&self) -> bool {
         self.programs.iter().any(|words| words[0] == TRACER)
@@ -117,7 +127,7 @@ impl Watcher {
         let mut watching = Watching(Vec::new());
         for words in self.programs {
             let mut program = silent(words, self.path());
-            match self.target {
+            match self.target_of(words) {
                 Target::All => {}
                 Target::Unrelated => program = program.with([unrelated.to_string()]),
                 Target::Load => program = program.with([load.to_string()]),
@@ -213,4 +223,20 @@ pub(crate) fn links(pid: u32) -> usize {
                 .any(|kind| name.contains(kind))
         })
         .count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_without_arguments_looks_at_all_beside_one_that_looks_at_the_load() {
+        let both: &[&[&str]] = &[&["runqlat", "-p"], &["biolatency"]];
+        let watcher = Watcher::peer("both", both, Target::Load, false);
+        let targets = watcher
+            .programs
+            .iter()
+            .map(|words| watcher.target_of(words));
+        assert_eq!(Vec::from_iter(targets), [Target::Load, Target::All]);
+    }
 }
