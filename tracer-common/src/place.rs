@@ -55,7 +55,15 @@ mod tests {
     /// Flags and the stack of user space are above them, and two words that are not read.
     fn with_fred(registers: [u64; 5]) -> u64 {
         let [second, first, call, instruction, segment] = registers;
-        entry(&[second, first, call, instruction, segment, 0x246, 0x7ffc_0000_0010])
+        entry(&[
+            second,
+            first,
+            call,
+            instruction,
+            segment,
+            0x246,
+            0x7ffc_0000_0010,
+        ])
     }
 
     #[test]
