@@ -132,12 +132,12 @@ fn softirqs_for_nobodys_packets_are_charged_by_name_as_much_as_the_kernel_counte
 }
 
 #[test]
-fn softirqs_are_watched_again_within_half_a_second_of_a_queue() {
-    // Shed from the end of the first second on. Of the five seconds that the target runs, half of one may be unseen.
+fn softirqs_are_watched_again_as_a_queue_begins() {
+    // Shed from the end of the first second on. Of the five seconds that the target runs, some milliseconds may be unseen.
     let (by_name, _, counted, shed_ns) = flooded(frames, Duration::from_secs(3));
     assert!(shed_ns > 1_000_000_000, "shed for {shed_ns} ns only");
     let part = by_name as f64 / counted as f64;
-    assert!((0.45..1.25).contains(&part), "{part} of what was counted");
+    assert!((0.49..1.25).contains(&part), "{part} of what was counted");
 }
 
 #[test]

@@ -271,8 +271,11 @@ pub struct CpuState {
     pub slice_pid: u32,
     /// See [`Wait::slice_tid`].
     pub slice_tid: u32,
+    /// Sum of run-queue waits of target threads that ended here while interrupts were shed ([`crate::shed::weighed`]), ns. One that is
+    /// left from before only makes the kernel half watch sooner.
+    pub unwatched_ns: u64,
     /// Explicit padding.
-    pub reserved: [u64; 2],
+    pub reserved: u64,
 }
 
 /// A run-queue wait that is not known, and not counted.

@@ -109,7 +109,7 @@ pub enum ProbeGroup {
     Interrupts,
 }
 
-/// At the end: how long these probes were shed, because their facts could not change the answer.
+/// How long these probes were shed, because their facts could not change the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shed {
     /// The probes.

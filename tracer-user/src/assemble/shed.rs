@@ -14,6 +14,9 @@ pub(super) fn shed(books: &Books) -> Vec<Shed> {
             after_ns: shed.since_ns.saturating_sub(books.start.ns),
             for_ns: shed.for_ns,
             why: why.to_owned(),
+            unattributed_ns: match shed.group {
+                ProbeGroup::Interrupts => books.unwatched_ns,
+            },
         }
     });
     all.collect()
@@ -24,7 +27,7 @@ fn words(group: ProbeGroup) -> (&'static str, &'static str) {
     match group {
         ProbeGroup::Interrupts => (
             "interrupts and softirqs",
-            "the target hardly queued for a CPU meanwhile, so that they held up nothing; their share of its own time is that of the rest",
+            "the target hardly queued for a CPU meanwhile, so that they held up little; their share of its own time is that of the rest",
         ),
     }
 }

@@ -223,6 +223,7 @@ fn what_was_shed_is_said_and_what_was_seen_of_it_stands_for_the_rest() {
         for_ns: 80 * MS,
     };
     books.shed = [(shed.group, shed)].into();
+    books.unwatched_ns = 3 * MS;
     books.bins[0].threads[Class::OnCpu.index()] = 100 * MS;
     // 20 ms were watched.
     books.interrupted = Interrupted {
@@ -231,6 +232,7 @@ fn what_was_shed_is_said_and_what_was_seen_of_it_stands_for_the_rest() {
     let report = assemble(&books).0;
     let said = &report.losses.shed[0];
     assert_eq!((said.after_ns, said.for_ns), (20 * MS, 80 * MS));
+    assert_eq!(said.unattributed_ns, 3 * MS);
     assert_eq!(said.probes, "interrupts and softirqs");
     let line = "interrupts ran in 25 % of its own time on a CPU, softirq:NET_RX in 20 %, as 20 % of the window shows";
     assert!(report.evidence.iter().any(|said| said == line));

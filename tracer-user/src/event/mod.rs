@@ -168,12 +168,14 @@ pub enum Event {
     Handed(Handed),
     /// Where the lines of evidence of the window come from. Before the end.
     Sources(Sources),
-    /// Probes were shed for a part of the window. At the end.
+    /// Probes were shed for a part of the window. At the end of a recording that has no [`Watch`].
     Shed(Shed),
     /// A process was moved into another control group after it was forked.
     Moved(Moved),
     /// What a container is called.
     Called(Box<crate::standing::Called>),
+    /// Probes are shed, or watched again.
+    Watch(Watch),
 }
 
 impl Event {
@@ -226,6 +228,7 @@ impl Event {
             Self::WriteSeen(e) => e.ns,
             Self::Handed(e) => e.ns,
             Self::Moved(e) => e.ns,
+            Self::Watch(e) => e.ns,
             Self::Process(_)
             | Self::Thread(_)
             | Self::Disk(_)

@@ -177,9 +177,15 @@ impl Kernel {
         quota::used(&self.ebpf)
     }
 
-    /// Sheds a group of probes, or watches it from now on. Returns whether that worked.
-    pub(crate) fn shed(&mut self, group: Group, is_shed: bool) -> bool {
+    /// Sheds a group of probes, or watches it from now on. Returns since when, ns; `None` if that did not work.
+    pub(crate) fn shed(&mut self, group: Group, is_shed: bool) -> Option<u64> {
         shed::set(&mut self.ebpf, group, is_shed)
+    }
+
+    /// Since when a group of probes is watched, ns: the kernel half may have begun by itself. `None` if it is shed.
+    #[must_use]
+    pub(crate) fn watched_ns(&self, group: Group) -> Option<u64> {
+        shed::watched_ns(&self.ebpf, group)
     }
 
     /// Since when target threads queue on a CPU without a pause, ns: the longest of all CPUs. `None` if none queues.

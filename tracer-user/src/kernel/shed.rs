@@ -7,14 +7,21 @@ use tracer_common::shed::{Group, SHED, WATCHED_MAP};
 
 use crate::machine::clocks::now_ns;
 
-/// Sheds a group, or watches it from now on. Returns whether that worked.
-pub(super) fn set(ebpf: &mut Ebpf, group: Group, is_shed: bool) -> bool {
-    let Some(map) = ebpf.map_mut(WATCHED_MAP) else {
-        return false;
-    };
-    let Ok(mut watched) = Array::<_, u64>::try_from(map) else {
-        return false;
-    };
-    let since_ns = if is_shed { SHED } else { now_ns() };
-    watched.set(group as u32, since_ns, 0).is_ok()
+/// Sheds a group, or watches it from now on. Returns since when, ns: nothing is shed before that, and all is watched from then on.
+/// `None` if the map cannot be written.
+pub(super) fn set(ebpf: &mut Ebpf, group: Group, is_shed: bool) -> Option<u64> {
+    let map = ebpf.map_mut(WATCHED_MAP)?;
+    let mut watched = Array::<_, u64>::try_from(map).ok()?;
+    let before_ns = now_ns();
+    let value = if is_shed { SHED } else { before_ns };
+    watched.set(group as u32, value, 0).ok()?;
+    Some(if is_shed { before_ns } else { now_ns() })
+}
+
+/// Since when the kernel half watches a group, ns. `None` if it is shed, or the map cannot be read.
+pub(super) fn watched_ns(ebpf: &Ebpf, group: Group) -> Option<u64> {
+    let map = ebpf.map(WATCHED_MAP)?;
+    let watched = Array::<_, u64>::try_from(map).ok()?;
+    let since_ns = watched.get(&(group as u32), 0).ok()?;
+    (since_ns != SHED).then_some(since_ns)
 }

@@ -450,6 +450,8 @@ pub struct Books {
     pub interrupted: Interrupted,
     /// Probes that were shed for a part of the window.
     pub shed: BTreeMap<ProbeGroup, Shed>,
+    /// Time in run queues that is charged to nobody because interrupts were shed, ns.
+    pub unwatched_ns: u64,
 }
 
 /// Time that kworkers held a CPU, by worker and function, ns.

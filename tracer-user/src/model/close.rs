@@ -82,6 +82,8 @@ impl Model {
         let ways = self.answer(&mut bins, bin_ns, end_ns);
         let owner_waits = self.owner_waits(end_ns);
         let folded = self.folded();
+        let mut shed = std::mem::take(&mut self.facts.shed);
+        shed.extend(self.cpus.shed(end_ns).map(|shed| (shed.group, shed)));
         Books {
             folded,
             blind_links: self.links.blind(),
@@ -120,6 +122,7 @@ impl Model {
             written: self.disks.written,
             failed: self.disks.failed,
             flights: self.disks.flights.seen,
+            unwatched_ns: self.cpus.unwatched_ns(),
             works: self.cpus.into_works(),
             standings: self.facts.standings,
             means: self.facts.means,
@@ -130,7 +133,7 @@ impl Model {
             siblings: self.facts.siblings,
             tracer: self.facts.tracer,
             interrupted: self.facts.interrupted,
-            shed: self.facts.shed,
+            shed,
             start: self.facts.start,
             end: self.facts.end,
         }

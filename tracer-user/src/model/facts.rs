@@ -28,6 +28,7 @@ pub(super) struct Facts {
     pub(super) own_limits: Vec<OwnLimit>,
     pub(super) siblings: event::Siblings,
     pub(super) interrupted: event::Interrupted,
+    /// As a recording has it that does not say when.
     pub(super) shed: BTreeMap<event::ProbeGroup, event::Shed>,
     /// The containers that have names, by the paths of their groups.
     pub(super) containers: BTreeMap<String, Called>,

@@ -189,6 +189,7 @@ impl Model {
             Event::Wrapping(found) => self.facts.wrapping.push(found.clone()),
             Event::Sources(found) => self.facts.sources.clone_from(&found.files),
             Event::Shed(shed) => _ = self.facts.shed.insert(shed.group, *shed),
+            Event::Watch(watch) => self.cpus.watch(watch, self.facts.start.ns),
             Event::End(end) => {
                 self.facts.end = (**end).clone();
                 self.requests.end();
@@ -310,6 +311,7 @@ impl Model {
         };
         let mut model = Self {
             names: self.names.seen_by(process),
+            cpus: self.cpus.as_watched(),
             disks: self.disks.as_found(),
             threads: Threads::with_stacks_of(&self.threads),
             requests: Requests::of_followed(),

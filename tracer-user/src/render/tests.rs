@@ -66,12 +66,17 @@ fn what_was_shed_is_said_with_the_reason() {
         after_ns: 1_000_000_000,
         for_ns: 8_200_000_000,
         why: "no queue".to_owned(),
+        unattributed_ns: 0,
     }];
     let shown = plain(&report);
     assert!(
         shown.contains("\nShed interrupts for 8.20 s: no queue\n"),
         "{shown}"
     );
+    report.losses.shed[0].unattributed_ns = 3_000_000;
+    let shown = plain(&report).replace("\n     ", " ");
+    let nobody = "no queue; 3.00 ms of waits are unattributed for that\n";
+    assert!(shown.contains(nobody), "{shown}");
     assert!(!shown.contains("too low"), "{shown}");
 }
 

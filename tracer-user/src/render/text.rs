@@ -359,8 +359,12 @@ impl Page<'_> {
     /// What was not watched all the time.
     fn shed(&self) -> Vec<String> {
         let line = |shed: &Shed| {
+            let nobody = match shed.unattributed_ns {
+                0 => String::new(),
+                ns => format!("; {} of waits are unattributed for that", time(ns)),
+            };
             let text = format!(
-                "{} for {}: {}",
+                "{} for {}: {}{nobody}",
                 safe(&shed.probes),
                 time(shed.for_ns),
                 safe(&shed.why)

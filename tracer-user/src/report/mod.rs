@@ -443,6 +443,9 @@ pub struct Shed {
     pub for_ns: u64,
     /// Why that changes no answer, and what it costs.
     pub why: String,
+    /// Time of waits that is charged to nobody because they were shed, ns.
+    #[serde(default)]
+    pub unattributed_ns: u64,
 }
 
 /// A probe that could not be attached.

@@ -3,8 +3,7 @@
 use anyhow::Result;
 
 use super::{
-    beside::Beside, clip::clip, debuggers::debuggers, limits::Limits, shed::Shedding, stop::Stop,
-    window::Window,
+    beside::Beside, clip::clip, debuggers::debuggers, limits::Limits, stop::Stop, window::Window,
 };
 use crate::{event::Event, kernel::Kernel, machine::clocks::now_ns};
 
@@ -30,7 +29,7 @@ fn in_order(mut records: Vec<Event>, found: Vec<Event>) -> Vec<Event> {
 pub(super) fn finish(
     mut kernel: Kernel,
     window: Window,
-    (mut beside, mut limits, shedding): (Beside, Limits, Option<Shedding>),
+    (mut beside, mut limits): (Beside, Limits),
     targets: Vec<u32>,
     stop: Stop,
 ) -> Result<Vec<Event>> {
@@ -57,7 +56,6 @@ pub(super) fn finish(
     events.extend(uses);
     events.extend(left.totals(end_ns)?);
     events.extend(left.shared.take());
-    events.extend(shedding.and_then(|shedding| shedding.end(end_ns)));
     events.extend(beside.titles.end());
     events.extend(beside.homes.end());
     events.extend(beside.hearers.last(end_ns));

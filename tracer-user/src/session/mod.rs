@@ -227,14 +227,13 @@ impl Session {
                 batch.extend(limits.take(&mut kernel));
             }
             if let Some(shedding) = &mut shedding {
-                shed_or_watch(&mut kernel, shedding, &batch);
+                shed_or_watch(&mut kernel, shedding, &mut batch);
             }
             sink(&batch, &mut || kernel.open_now());
             batch.clear();
         };
         sink(&last_looks(&mut kernel, &mut beside), &mut Vec::new);
-        let beside = (beside, limits, shedding);
-        let last = finish(kernel, window, beside, targets, stop)?;
+        let last = finish(kernel, window, (beside, limits), targets, stop)?;
         sink(&last, &mut Vec::new);
         Ok(stop)
     }
@@ -248,17 +247,19 @@ fn shedding(kernel: &Kernel, begin_ns: u64) -> Option<Shedding> {
     is_there.then(|| Shedding::new(begin_ns))
 }
 
-/// Sheds probes or watches them again, as the queues ask for in which the target waits.
-fn shed_or_watch(kernel: &mut Kernel, shedding: &mut Shedding, batch: &[Event]) {
+/// Sheds probes or watches them again, as the queues ask for in which the target waits. Each change is an event of the batch: the records
+/// from after it come later.
+fn shed_or_watch(kernel: &mut Kernel, shedding: &mut Shedding, batch: &mut Vec<Event>) {
     shedding.see(batch);
     let now = now_ns();
     if !shedding.is_due(now) {
         return;
     }
-    let wanted = shedding.decide(now, kernel.queued_ns());
-    if let Some(is_shed) = wanted
-        && kernel.shed(Group::Interrupts, is_shed)
+    let by_itself = shedding.found(kernel.watched_ns(Group::Interrupts), now);
+    batch.extend(by_itself);
+    if let Some(is_shed) = shedding.decide(now, kernel.queued_ns())
+        && let Some(since_ns) = kernel.shed(Group::Interrupts, is_shed)
     {
-        shedding.set(is_shed, now);
+        batch.push(shedding.set(is_shed, since_ns));
     }
 }

@@ -3,11 +3,14 @@
 //!
 //! All is watched in the first second, and from time to time after it. A queue ends the shedding, and what is watched of interrupts shows
 //! how much of the target's own time they take.
+//!
+//! The record of a wait comes a tenth of a second after its end. So the kernel half ends the shedding itself once waits add up
+//! ([`tracer_common::shed`]), and is asked whether it has. What is decided here by records keeps all watched after that.
 
-use tracer_common::shed::Group;
+use tracer_common::shed::{Group, LONG_COUNTS, LONG_NS};
 
 use crate::{
-    event::{Event, ProbeGroup, Shed, Slice},
+    event::{Event, ProbeGroup, Slice, Watch},
     probes::Probe,
 };
 
@@ -25,9 +28,7 @@ const CALM_NS: u64 = 1_000_000_000;
 const ALL_PART: u64 = 20;
 /// The same for waits of at least [`LONG_NS`]: a quarter of `FELT_NS` in `ONE_FELT_IN_NS`. One wait of 0.6 ms fills the sum, and a request
 /// that is late by a millisecond may be felt (`REQUESTS_FELT_TOGETHER`), however few there are.
-const LONG_PART: u64 = 400;
-/// To wake an idle CPU takes less, ns. From the 20th shorter wait of one request on a person feels their sum.
-const LONG_NS: u64 = 50_000;
+const LONG_PART: u64 = ALL_PART * LONG_COUNTS;
 /// Time between two decisions at least, ns: for each the state of every CPU is read.
 const DECIDE_NS: u64 = 40_000_000;
 /// Time in which the parts are counted, ns.
@@ -76,10 +77,6 @@ pub(super) struct Shedding {
     watched_until_ns: u64,
     /// Since when the group is shed, ns, if it is.
     since_ns: Option<u64>,
-    /// When it was first shed, ns.
-    first_ns: Option<u64>,
-    /// How long it was shed before `since_ns`, ns.
-    for_ns: u64,
     /// The process that traces.
     tracer: u32,
 }
@@ -94,8 +91,6 @@ impl Shedding {
             decided_ns: begin_ns,
             watched_until_ns: begin_ns + FIRST_NS,
             since_ns: None,
-            first_ns: None,
-            for_ns: 0,
             tracer: std::process::id(),
         }
     }
@@ -152,33 +147,25 @@ impl Shedding {
         }
     }
 
-    /// The group is shed, or watched, from now on.
-    pub(super) fn set(&mut self, is_shed: bool, now_ns: u64) {
-        self.end_stretch(now_ns);
-        if is_shed {
-            self.since_ns = Some(now_ns);
-            self.first_ns.get_or_insert(now_ns);
-        } else {
-            self.watched_until_ns = self.watched_until_ns.max(now_ns + LOOK_NS);
-        }
+    /// The kernel half watches the group since `watched_ns`, or not. The event to say so, if it has begun to by itself. Records will not
+    /// show for a tenth of a second what it saw.
+    pub(super) fn found(&mut self, watched_ns: Option<u64>, now_ns: u64) -> Option<Event> {
+        let watched_ns = watched_ns.filter(|_| self.since_ns.is_some())?;
+        self.watched_until_ns = self.watched_until_ns.max(now_ns + CALM_NS);
+        Some(self.set(false, watched_ns))
     }
 
-    fn end_stretch(&mut self, now_ns: u64) {
-        if let Some(since) = self.since_ns.take() {
-            self.for_ns += now_ns.saturating_sub(since);
+    /// The group is shed, or watched, from `ns` on. The event to say so.
+    pub(super) fn set(&mut self, is_shed: bool, ns: u64) -> Event {
+        self.since_ns = is_shed.then_some(ns);
+        if !is_shed {
+            self.watched_until_ns = self.watched_until_ns.max(ns + LOOK_NS);
         }
-    }
-
-    /// What was shed until the end of the window, if anything was.
-    #[must_use]
-    pub(super) fn end(mut self, end_ns: u64) -> Option<Event> {
-        self.end_stretch(end_ns);
-        let shed = |since_ns| Shed {
+        Event::Watch(Watch {
+            ns,
             group: ProbeGroup::Interrupts,
-            since_ns,
-            for_ns: self.for_ns,
-        };
-        self.first_ns.map(shed).map(Event::Shed)
+            is_shed,
+        })
     }
 }
 
@@ -237,25 +224,28 @@ mod tests {
             .flat_map(|ms| [(ms, true), (ms + 450, false)])
             .collect();
         assert_eq!(changes, expected);
-        match shedding.end(T0 + 2_500 * MS) {
-            Some(Event::Shed(shed)) => {
-                assert_eq!(shed.since_ns, T0 + 1_000 * MS);
-                assert_eq!(shed.for_ns, 3 * 450 * MS);
-            }
-            other => panic!("{other:?}"),
-        }
     }
 
     #[test]
-    fn what_is_shed_at_the_end_counts_until_there_and_nothing_shed_is_not_said() {
+    fn a_burst_that_the_kernel_half_saw_first_is_watched_for_a_second_longer() {
         let mut shedding = Shedding::new(T0);
         decided(&mut shedding, (0, 1_050), |_| Vec::new());
-        assert!(shedding.since_ns.is_some());
-        match shedding.end(T0 + 1_100 * MS) {
-            Some(Event::Shed(shed)) => assert_eq!(shed.for_ns, 100 * MS),
-            other => panic!("{other:?}"),
-        }
-        assert_eq!(Shedding::new(T0).end(T0 + 100 * MS), None);
+        let at = |ms: u64| T0 + ms * MS;
+        assert_eq!(shedding.found(None, at(1_060)), None);
+        let watch = Watch {
+            ns: at(1_061),
+            group: ProbeGroup::Interrupts,
+            is_shed: false,
+        };
+        let found = shedding.found(Some(watch.ns), at(1_100));
+        assert_eq!(found, Some(Event::Watch(watch)));
+        // It is known now.
+        assert_eq!(shedding.found(Some(watch.ns), at(1_140)), None);
+        assert_eq!(shedding.decide(at(1_140), None), None);
+        assert_eq!(shedding.decide(at(2_099), None), None);
+        assert_eq!(shedding.decide(at(2_100), None), Some(true));
+        let shed = shedding.set(true, at(2_101));
+        assert!(matches!(shed, Event::Watch(Watch { ns, is_shed: true, .. }) if ns == at(2_101)));
     }
 
     #[test]

@@ -21,7 +21,7 @@ use tracer_common::{
     },
 };
 
-use self::slices::{emit_running, emit_slice, emit_stolen};
+use self::slices::{emit_running, emit_slice, emit_stolen, without_tracer};
 use super::irq;
 use crate::{
     cpus, emit,
@@ -30,6 +30,7 @@ use crate::{
     kernel::{CfsRq, TASK_DEAD, Task, UNKNOWN, config, now, throttled_on},
     quota,
     shared::shared,
+    shed,
 };
 
 /// Target threads by tid. User space sets the size by the number of CPUs.
@@ -149,6 +150,9 @@ fn end_slice(state: *mut CpuState, prev: Task, next: Task, queue: CfsRq, now: u6
     };
     if queued as i64 <= 0 {
         return 0;
+    }
+    if holder.0 != config!(self_pid) {
+        shed::stands(opened_ns, now);
     }
     let (begin_ns, cpu) = (since_ns.max(emitted_ns), cpus::here());
     if is_target(next_pid) {
@@ -291,6 +295,7 @@ fn come_on_cpu(state: *mut CpuState, next: Task, queue: CfsRq, pid: u32, now: u6
         *remembered = if (since as i64) < 0 { waited } else { since };
         *remembered
     };
+    shed::waited(state, without_tracer(state, run_queue_ns, now), now);
     task.run_delay_ns = run_delay;
     let throttled_ns = queue.throttled_ns().wrapping_sub(task.throttled_ns);
     emit_wait(

@@ -2,10 +2,10 @@
 
 use tracer_common::{
     Kind,
-    sched::{LEAST_STOLEN_NS, Slice, Stolen},
+    sched::{CpuState, LEAST_STOLEN_NS, Slice, Stolen},
 };
 
-use crate::{cpus, emit, probes::irq};
+use crate::{cpus, emit, kernel::config, probes::irq};
 
 /// Emits the time that the hypervisor stole of a slice, if that is worth a record.
 #[inline(always)]
@@ -62,4 +62,18 @@ pub(super) fn emit_slice(begin_ns: u64, now: u64, (pid, tid): (u32, u32), cpu: u
             (*record).reserved = 0;
         }
     });
+}
+
+/// The part of a run-queue wait that was not behind the tracer itself, ns. The tracer reads a hundred times a second, and would watch
+/// because it watches.
+#[inline(always)]
+pub(super) fn without_tracer(state: *const CpuState, wait_ns: u64, now: u64) -> u64 {
+    // SAFETY: a map value, under the lock of this CPU's run queue.
+    let (begin_ns, pid) = unsafe { ((*state).slice_begin_ns, (*state).slice_pid) };
+    let turn_ns = if begin_ns != 0 && pid == config!(self_pid) {
+        now.wrapping_sub(begin_ns)
+    } else {
+        0
+    };
+    wait_ns.saturating_sub(turn_ns)
 }

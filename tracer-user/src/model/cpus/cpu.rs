@@ -209,13 +209,13 @@ fn without(pieces: Vec<Piece>, taken: &VecDeque<Taken>) -> Vec<Piece> {
 
 /// Pieces in order; neighbours of one kind are one.
 #[derive(Default)]
-struct Pieces(Vec<Piece>);
+pub(super) struct Pieces(pub(super) Vec<Piece>);
 
 impl Pieces {
-    fn push(&mut self, begin: u64, end: u64, by: By, tid: u32) {
+    pub(super) fn push(&mut self, begin: u64, end: u64, by: By, tid: u32) {
         match self.0.last_mut() {
             _ if begin >= end => {}
-            Some(last) if last.by == by => {
+            Some(last) if last.by == by && last.end == begin => {
                 last.end = end;
                 if last.tid != tid {
                     last.tid = 0;

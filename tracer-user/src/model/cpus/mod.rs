@@ -4,6 +4,7 @@ mod cpu;
 mod queue;
 mod softirq;
 mod steal;
+mod unwatched;
 
 use rustc_hash::FxHashMap as HashMap;
 
@@ -12,9 +13,10 @@ use super::{
     books::{Bin, PlaceId, Works},
     names::Names,
 };
-use crate::event::{CpuTime, Interrupts, Packets, Slice, Stolen, Work};
+use crate::event::{CpuTime, Interrupts, Packets, ProbeGroup, Shed, Slice, Stolen, Watch, Work};
 use cpu::{By, Cpu, Piece, part_of};
 use softirq::Softirqs;
+use unwatched::Unwatched;
 
 pub(super) use queue::Queued;
 
@@ -27,6 +29,7 @@ pub(super) struct Cpus {
     /// By the kernel's number.
     cpus: Vec<Cpu>,
     softirqs: Softirqs,
+    unwatched: Unwatched,
     /// Part of a CPU's work that was stolen in the window, by place.
     stolen: HashMap<PlaceId, f64>,
     works: Works,
@@ -49,6 +52,31 @@ impl Cpus {
         let (cpu, most) = self.cpu(by.cpu);
         cpu.interrupted(&by.took, by.begin_ns, by.ns);
         cpu.keep(most);
+    }
+
+    /// Interrupts are shed, or watched again. The window began at `start_ns`.
+    pub(super) fn watch(&mut self, watch: &Watch, start_ns: u64) {
+        match watch.group {
+            ProbeGroup::Interrupts => self.unwatched.set(watch.is_shed, watch.ns.max(start_ns)),
+        }
+    }
+
+    /// CPUs of which nothing is known but whether interrupts are watched.
+    pub(super) fn as_watched(&self) -> Self {
+        Self {
+            unwatched: self.unwatched.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// How long interrupts were shed until the end of the window, if they were.
+    pub(super) fn shed(&self, end_ns: u64) -> Option<Shed> {
+        self.unwatched.shed(end_ns)
+    }
+
+    /// Time of waits that is charged to nobody because interrupts were shed, ns.
+    pub(super) fn unwatched_ns(&self) -> u64 {
+        self.unwatched.left_ns
     }
 
     pub(super) fn stolen(&mut self, stolen: &Stolen) {

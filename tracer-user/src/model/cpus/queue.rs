@@ -1,5 +1,7 @@
 //! The time of a wait in a run queue: own quota, then the CPU's holders while it could have run.
 
+use tracer_common::shed::LONG_NS;
+
 use super::{
     Cpus,
     cpu::{By, Piece},
@@ -59,7 +61,8 @@ impl Cpus {
             let span = (queued.begin_ns, queued.end_ns);
             let mut stays = [self.stay(room, queued.cpu, span, queued.serves)];
             take_quota(names, account, &mut stays, quota);
-            let [stay] = stays;
+            let [mut stay] = stays;
+            self.leave_unwatched(queued, &mut stay);
             self.contend(names, account, client_at, &stay);
             if stay.pieces.capacity() <= MOST_ROOM {
                 self.pieces = stay.pieces;
@@ -67,7 +70,8 @@ impl Cpus {
         } else {
             let mut stays = self.stays(queued);
             take_quota(names, account, &mut stays, quota);
-            for stay in stays {
+            for mut stay in stays {
+                self.leave_unwatched(queued, &mut stay);
                 self.contend(names, account, client_at, &stay);
             }
         }
@@ -111,6 +115,14 @@ impl Cpus {
             .map(stay)
             .filter(|stay| stay.begin < stay.end)
             .collect()
+    }
+
+    /// Leaves to nobody what a long wait stood behind while interrupts were shed. The kernel half watches once such waits add up to a
+    /// millisecond. In short ones an interrupt hardly fits.
+    fn leave_unwatched(&mut self, queued: &Queued<'_>, stay: &mut Stay) {
+        if queued.end_ns - queued.begin_ns >= LONG_NS {
+            stay.pieces = self.unwatched.leave(std::mem::take(&mut stay.pieces));
+        }
     }
 
     /// Charges a stay in a run queue to the holders of that CPU.

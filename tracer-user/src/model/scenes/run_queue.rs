@@ -138,6 +138,58 @@ fn interrupts_that_are_watched_half_a_second_after_a_queue_began_are_charged_fro
     assert_closed(&books);
 }
 
+/// Interrupts are shed from then on, or watched again.
+fn watch(is_shed: bool, ms: u64) -> Event {
+    Event::Watch(event::Watch {
+        ns: at(ms),
+        group: event::ProbeGroup::Interrupts,
+        is_shed,
+    })
+}
+
+#[test]
+fn what_a_wait_stood_behind_before_interrupts_were_watched_is_nobodys_and_is_said() {
+    // A burst: tar has the CPU from 20 ms on, and softirqs interrupt it. They are watched from 24 ms on.
+    let events = vec![
+        Event::Wait(first(SERVER, 10, 0)),
+        watch(true, 15),
+        watch(false, 24),
+        slice(0, TAR, 20, 30),
+        interrupts(0, &[(NET_RX, 3)], 20, 30),
+        Event::Wait(preempted(SERVER, 20, 30)),
+        watch(true, 80),
+    ];
+    let books = books(sleeper(events), 100);
+    assert_eq!(charged(&books, Resource::Cpu, holder(&books, TAR)), 3);
+    assert_eq!(behind_interrupts(&books, NET_RX), 3);
+    assert_eq!(books.unwatched_ns, 4 * MS);
+    let shed = books.shed.values().next().unwrap();
+    assert_eq!((shed.since_ns, shed.for_ns), (at(15), (9 + 20) * MS));
+    assert_closed(&books);
+}
+
+#[test]
+fn a_short_wait_is_charged_although_interrupts_are_shed() {
+    let short = Wait {
+        off_ns: at(30) - 40_000,
+        run_queue_ns: 40_000,
+        ..preempted(SERVER, 20, 30)
+    };
+    let events = vec![
+        Event::Wait(first(SERVER, 10, 0)),
+        watch(true, 15),
+        slice(0, TAR, 20, 30),
+        Event::Wait(short),
+    ];
+    let books = books(sleeper(events), 100);
+    assert_eq!(books.unwatched_ns, 0);
+    let charges = books.bins.iter().flat_map(|bin| &bin.charges);
+    let tar = holder(&books, TAR);
+    let its = charges.filter(|charge| charge.holder == tar);
+    assert_eq!(its.map(|charge| charge.ns).sum::<u64>(), 40_000);
+    assert_closed(&books);
+}
+
 #[test]
 fn own_quota_leaves_interrupts_what_it_does_not_cover() {
     let throttled = Wait {
