@@ -37,6 +37,10 @@ pub struct Fork {
     pub start_ns: u64,
     /// Name, inherited.
     pub comm: [u8; 16],
+    /// Thread that forked.
+    pub parent_tid: u32,
+    /// Explicit padding.
+    pub reserved: u32,
 }
 
 /// A process runs another program.
@@ -73,4 +77,4 @@ pub struct Exit {
     pub reserved: u32,
 }
 
-plain!(Parent = 8, Fork = 64, Exec = 56 + CMDLINE, Exit = 24);
+plain!(Parent = 8, Fork = 72, Exec = 56 + CMDLINE, Exit = 24);

@@ -28,7 +28,8 @@ use crate::{
 fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
     let parent = Task(ctx.arg(0));
     let child = Task(ctx.arg(1));
-    let (pid, tid, parent_pid) = (child.pid(), child.tid(), parent.pid());
+    let (pid, tid) = (child.pid(), child.tid());
+    let (parent_pid, parent_tid) = (parent.pid(), parent.tid());
     // Read where only one path leads: see `sched_switch`.
     let signal = parent.signal();
     let is_process = pid == tid;
@@ -53,6 +54,8 @@ fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
         record.pgid = pgid;
         record.start_ns = child.start_ns();
         record.comm = comm;
+        record.parent_tid = parent_tid;
+        record.reserved = 0;
     });
     if !sent && target {
         // Rare, and costly to the books: the only message that the kernel half logs.

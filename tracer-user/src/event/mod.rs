@@ -176,6 +176,8 @@ pub enum Event {
     Called(Box<crate::standing::Called>),
     /// Probes are shed, or watched again.
     Watch(Watch),
+    /// The thread that forks. Just before [`Event::Fork`].
+    Borne(Borne),
 }
 
 impl Event {
@@ -229,6 +231,7 @@ impl Event {
             Self::Handed(e) => e.ns,
             Self::Moved(e) => e.ns,
             Self::Watch(e) => e.ns,
+            Self::Borne(e) => e.ns,
             Self::Process(_)
             | Self::Thread(_)
             | Self::Disk(_)

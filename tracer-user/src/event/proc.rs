@@ -17,6 +17,19 @@ pub struct Fork {
     pub comm: String,
 }
 
+/// Which thread forks. Comes before the [`Fork`] of a target, unless that is the first thread of its process, or the recording is older.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Borne {
+    /// When, ns: the same time as that of the fork.
+    pub ns: u64,
+    /// Process that forks.
+    pub pid: u32,
+    /// Its thread.
+    pub tid: u32,
+    /// The new thread, or the first one of the new process.
+    pub child_tid: u32,
+}
+
 /// See [`tracer_common::proc::Exec`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "documented with the record of the same name")]

@@ -124,6 +124,7 @@ impl Model {
             Event::Link(link) => self.links.sent(names, account, &link.into()),
             Event::Queue(sent) => self.links.sent(names, account, sent),
             Event::Handed(found) => self.links.handed(names, found),
+            Event::Borne(borne) => self.threads.borne(*borne),
             Event::Fork(fork) => self.forked(fork),
             Event::Exec(exec) => names.processes.executed(exec),
             Event::Moved(moved) => names.processes.moved(moved),

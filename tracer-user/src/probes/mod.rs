@@ -81,17 +81,18 @@ pub fn decode(bytes: &[u8], symbol: impl Fn(u64) -> String) -> Result<Event, Mal
     })
 }
 
-/// What a record brings besides: the slice that a wait ends with. It comes before that wait, which is charged to its holder.
+/// What a record brings besides: the slice that a wait ends with, and the thread that forks. Either comes before the record itself: the wait
+/// is charged to the holder of the slice, and the child is that thread's.
 ///
 /// # Errors
 /// [`Malformed`] if the record is shorter than its kind.
 pub(crate) fn brought(bytes: &[u8]) -> Result<Option<Event>, Malformed> {
     let header: Header = frame::read(bytes)?;
-    if header.kind != Kind::Wait as u32 {
-        return Ok(None);
-    }
-    let slice = sched::slice_of(&frame::read(bytes)?);
-    Ok(slice.map(Event::Slice))
+    Ok(match Kind::from_u32(header.kind) {
+        Some(Kind::Wait) => sched::slice_of(&frame::read(bytes)?).map(Event::Slice),
+        Some(Kind::Fork) => proc::borne(&frame::read(bytes)?).map(Event::Borne),
+        _ => None,
+    })
 }
 
 /// All that is open at `ns`: requests in flight, holders of CPUs with waiting target threads, and target threads off the CPU. A map
@@ -247,6 +248,36 @@ mod tests {
         let mut other = [0; 40];
         other[0] = Kind::Slice as u8;
         assert_eq!(brought(&other), Ok(None));
+    }
+
+    #[test]
+    fn a_fork_by_another_thread_than_the_first_brings_that_thread() {
+        let borne = |target, parent_tid| {
+            let fork = tracer_common::proc::Fork {
+                header: Header {
+                    kind: Kind::Fork as u32,
+                    cpu: 1,
+                    ns: 50,
+                },
+                pid: 12,
+                tid: 12,
+                parent_pid: 7,
+                parent_tid,
+                target,
+                ..Default::default()
+            };
+            let mut record = Written::default();
+            record.add("fork", fork);
+            brought(record.bytes("fork").unwrap()).unwrap()
+        };
+        let expected = crate::event::Borne {
+            ns: 50,
+            pid: 7,
+            tid: 9,
+            child_tid: 12,
+        };
+        assert_eq!(borne(1, 9), Some(Event::Borne(expected)));
+        assert_eq!((borne(1, 7), borne(0, 9)), (None, None));
     }
 
     #[test]

@@ -58,6 +58,17 @@ pub(super) fn fork(r: &Fork) -> event::Fork {
     }
 }
 
+/// The thread that forked, if it is not the first one of a target's process.
+pub(super) fn borne(r: &Fork) -> Option<event::Borne> {
+    let is_told = r.target != 0 && r.parent_tid != r.parent_pid;
+    is_told.then_some(event::Borne {
+        ns: r.header.ns,
+        pid: r.parent_pid,
+        tid: r.parent_tid,
+        child_tid: r.tid,
+    })
+}
+
 pub(super) fn exec(r: &Exec) -> event::Exec {
     let length = (r.cmdline_len as usize).min(CMDLINE);
     event::Exec {

@@ -323,6 +323,7 @@ fn subject(event: &Event) -> Option<u32> {
         Event::LockSeen(e) => Some(e.pid),
         Event::LockTried(e) => Some(e.pid),
         Event::LockReleased(e) => Some(e.pid),
+        Event::Borne(e) => Some(e.pid),
         Event::Fork(e) if e.target && e.pid != e.tid => Some(e.pid),
         _ => None,
     }

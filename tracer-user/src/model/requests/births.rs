@@ -24,8 +24,7 @@ impl Requests {
     /// answer, it is another one that the thread received since it last waited for work, and that has nobody: an event loop may take
     /// several requests, and bear for all of them after that.
     fn bears_for(&self, threads: &Threads, fork: &Fork) -> Option<u64> {
-        // The kernel reports the process that forked, not the thread.
-        let tid = fork.parent_pid;
+        let tid = threads.get(fork.tid)?.bearer?;
         let owner = threads.get(tid)?;
         let owed = |socket: u64| {
             let turn = self.turn(socket)?;

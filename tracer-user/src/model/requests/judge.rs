@@ -113,7 +113,7 @@ impl Requests {
             let Some(thread) = beside.threads.get(tid).filter(|_| end > begin) else {
                 break;
             };
-            let (from, parent) = (thread.begin_ns.clamp(begin, end), thread.parent);
+            let (from, bearer) = (thread.begin_ns.clamp(begin, end), thread.bearer);
             let life = Life {
                 tid,
                 asker: tid,
@@ -129,8 +129,8 @@ impl Requests {
                 let caller = self.caller(socket);
                 self.clients.worked(tid, caller, from, end);
             }
-            let Some(parent) = parent else { break };
-            (tid, end) = (parent, from);
+            let Some(bearer) = bearer else { break };
+            (tid, end) = (bearer, from);
         }
         self.tally.judged(now - begin, known_ns);
     }

@@ -120,3 +120,43 @@ fn a_request_has_what_its_child_did_in_all_that_its_loop_does_meanwhile() {
     // Between its end and the wakeup nothing is known of it.
     assert_eq!(requests(&books, Class::Other), 1);
 }
+
+/// A worker thread has the two requests, and a child is born while the first thread has a third one, from 9 to 20. That one has another
+/// one after it.
+fn forked_by(bearer: Option<u32>) -> Books {
+    const THIRD: u64 = 6;
+    let mut events = vec![
+        receive(LOOP, THIRD, 9, 9),
+        send(LOOP, THIRD, 20),
+        receive(LOOP, THIRD, 30, 30),
+        send(LOOP, THIRD, 31),
+        receive(WORKER, CLIENT, 10, 10),
+        receive(WORKER, OTHER, 12, 12),
+        send(WORKER, OTHER, 62),
+        send(WORKER, CLIENT, 63),
+    ];
+    let borne = bearer.map(|tid| event::Borne {
+        ns: at(11),
+        pid: SERVER,
+        tid,
+        child_tid: CHILD,
+    });
+    events.extend(borne.map(Event::Borne));
+    events.extend(born(CHILD, SERVER, "app.pl", 11));
+    events.extend(reads());
+    events.extend(running(WORKER));
+    played(events)
+}
+
+#[test]
+fn a_child_is_of_the_request_of_the_thread_that_forks_it_and_not_of_the_first_thread() {
+    let books = forked_by(Some(WORKER));
+    assert_eq!(requests(&books, Class::Disk), 46);
+    assert_eq!(behind_own(&books, Class::OnCpu), 2);
+    // The first thread's request was answered before the child was done.
+    let books = forked_by(Some(LOOP));
+    assert_eq!(requests(&books, Class::Disk), 0);
+    // A recording that does not say which.
+    let books = forked_by(None);
+    assert_eq!(requests(&books, Class::Disk), 0);
+}

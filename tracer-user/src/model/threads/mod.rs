@@ -62,6 +62,8 @@ pub(super) struct Threads {
     since_ns: u64,
     /// The last process that became a target in the window.
     joined: event::Joined,
+    /// The last birth of which the thread is known.
+    borne: event::Borne,
     living: Living,
     /// The last that ended, and their tids, which are looked through at every wakeup by somebody else.
     ended: VecDeque<Thread>,
@@ -141,11 +143,20 @@ impl Threads {
         self.living.insert(found.tid, thread);
     }
 
+    /// A thread of the target is about to bear another one.
+    pub(super) fn borne(&mut self, borne: event::Borne) {
+        self.borne = borne;
+    }
+
     /// A thread of the target was born.
     pub(super) fn forked(&mut self, fork: &event::Fork) {
         let mut thread = Thread::new(fork.ns.max(self.since_ns));
-        // The kernel reports the process that forked, not the thread. In most servers that accept and fork, it is the first thread.
+        let is_its = (self.borne.child_tid, self.borne.ns) == (fork.tid, fork.ns);
         thread.parent = Some(fork.parent_pid);
+        thread.bearer = Some(match is_its {
+            true => self.borne.tid,
+            false => fork.parent_pid,
+        });
         thread.pid = fork.pid;
         // A thread that was born while `/proc` was read is known from there already.
         if self.living.insert(fork.tid, thread).is_none() {

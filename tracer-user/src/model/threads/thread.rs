@@ -103,8 +103,10 @@ pub(crate) struct Thread {
     pub(crate) for_process: Option<ForProcess>,
     /// Process that ran when an interrupt ended its last wait for work; `None` once a request was taken for that one's.
     pub(crate) bystander: Option<u32>,
-    /// Thread that forked it in the window.
+    /// Process that forked it in the window.
     pub(crate) parent: Option<u32>,
+    /// The thread of that process. A recording that does not say which has the first one: in most servers that accept and fork, it is that.
+    pub(crate) bearer: Option<u32>,
     /// If it polls rings: the threads that take from them what it has done, the last first.
     pub(super) takers: Option<Vec<u32>>,
     /// The thread that polls the ring from which it takes.
@@ -157,6 +159,7 @@ impl Thread {
             for_process: None,
             bystander: None,
             parent: None,
+            bearer: None,
             takers: None,
             poller: None,
             seed: Vec::new(),
