@@ -22,6 +22,9 @@ pub struct LockTried {
     pub outcome: u32,
     /// Explicit padding.
     pub reserved: u32,
+    /// With [`LOCK_FROZEN`], when the owner froze the file system, ns since boot with the time that the machine slept; else 0. Another
+    /// process may have its id since.
+    pub frozen_ns: u64,
 }
 
 /// A thread released a lock of the kernel for which a target thread slept. Comes with the wakeup.
@@ -50,4 +53,4 @@ pub const LOCK_KERNEL: u32 = 3;
 /// It goes to sleep until a file system is thawed. The owner is who froze it, and may have ended.
 pub const LOCK_FROZEN: u32 = 4;
 
-plain!(LockTried = 48, LockReleased = 32);
+plain!(LockTried = 56, LockReleased = 32);

@@ -15,7 +15,10 @@ use core::{arch::asm, ffi::c_void};
 use aya_ebpf::{
     EbpfContext, Global,
     bindings::seq_file,
-    helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns, generated::bpf_probe_read_kernel},
+    helpers::{
+        bpf_get_current_pid_tgid, bpf_ktime_get_ns,
+        generated::{bpf_ktime_get_boot_ns, bpf_probe_read_kernel},
+    },
     programs::BtfTracePointContext,
 };
 use tracer_common::config::{CONFIG_GLOBAL, Config, MISSING};
@@ -275,4 +278,11 @@ pub(crate) fn current() -> (u32, u32) {
 pub(crate) fn now() -> u64 {
     // SAFETY: a helper without arguments.
     unsafe { bpf_ktime_get_ns() }
+}
+
+/// Nanoseconds since boot, with suspend: the clock of a task's start (`CLOCK_BOOTTIME`; the helper since 5.8).
+#[inline(always)]
+pub(crate) fn since_boot() -> u64 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_ktime_get_boot_ns() }
 }

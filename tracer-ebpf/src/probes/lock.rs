@@ -21,7 +21,7 @@ use super::sched;
 use crate::{
     cpus, emit,
     filter::is_target,
-    kernel::{FileLock, config, current, now, number, untyped},
+    kernel::{FileLock, config, current, now, number, since_boot, untyped},
 };
 
 /// Threads that were refused a lock and have not got one since. An evicted one is only not seen to get it.
@@ -102,19 +102,22 @@ fn emit_tried(inode: u64, (pid, tid): (u32, u32), (outcome, owner_pid): (u32, u3
         record.owner_tid = 0;
         record.outcome = outcome;
         record.reserved = 0;
+        record.frozen_ns = 0;
     });
 }
 
-/// Who froze a file system.
+/// The thread that has a lock of the kernel, or froze a file system.
 #[derive(Clone, Copy)]
-struct Freezer {
+struct Owner {
     pid: u32,
     tid: u32,
+    /// When it froze the file system, ns since boot; 0 of a lock. That may last for days after `fsfreeze` has ended.
+    frozen_ns: u64,
 }
 
 /// Who froze each file system that is frozen, by the address of its `struct super_block`.
 #[map]
-static FROZEN: HashMap<u64, Freezer> = HashMap::with_max_entries(64, 0);
+static FROZEN: HashMap<u64, Owner> = HashMap::with_max_entries(64, 0);
 
 /// `SB_FREEZE_LEVELS` of `include/linux/fs.h`.
 const LEVELS: u32 = 3;
@@ -129,7 +132,12 @@ fn freeze_super(ctx: FEntryContext) -> i32 {
         return 0;
     }
     let (pid, tid) = current();
-    let _ = FROZEN.insert(sb, Freezer { pid, tid }, 0);
+    let freezer = Owner {
+        pid,
+        tid,
+        frozen_ns: since_boot(),
+    };
+    let _ = FROZEN.insert(sb, freezer, 0);
     0
 }
 
@@ -145,7 +153,7 @@ fn thaw_super(ctx: FEntryContext) -> i32 {
 ///
 /// Not an `Option`, as for [`untyped`].
 #[inline(always)]
-fn freezer(semaphore: u64) -> *const Freezer {
+fn freezer(semaphore: u64) -> *const Owner {
     let first = config!(offsets.sb_writers);
     let each = config!(offsets.sb_writers_end).wrapping_sub(first) / LEVELS;
     let mut level = 0;
@@ -187,7 +195,7 @@ fn contention_begin(ctx: BtfTracePointContext) -> i32 {
         if !freezer.is_null() {
             // SAFETY: a map value; it is written once, before writers wait.
             let freezer = unsafe { *freezer };
-            emit_contends((pid, tid), (freezer.pid, freezer.tid), LOCK_FROZEN);
+            emit_contends((pid, tid), freezer, LOCK_FROZEN);
         }
         return 0;
     }
@@ -206,24 +214,30 @@ fn contention_begin(ctx: BtfTracePointContext) -> i32 {
     }
     let owner_pid = untyped(owner, config!(offsets.task_pid), 0);
     let owner_tid = untyped(owner, config!(offsets.task_tid), 0);
-    emit_contends((pid, tid), (owner_pid, owner_tid), LOCK_KERNEL);
+    let owner = Owner {
+        pid: owner_pid,
+        tid: owner_tid,
+        frozen_ns: 0,
+    };
+    emit_contends((pid, tid), owner, LOCK_KERNEL);
     sched::contends(tid);
     0
 }
 
 /// Emits that a target thread goes to sleep for a lock of the kernel.
 #[inline(always)]
-fn emit_contends((pid, tid): (u32, u32), (owner_pid, owner_tid): (u32, u32), outcome: u32) {
+fn emit_contends((pid, tid): (u32, u32), owner: Owner, outcome: u32) {
     emit::event::<LockTried>(Kind::LockTried, now(), |record| {
         // SAFETY: a reservation of this size.
         let record = unsafe { &mut *record };
         record.inode = 0;
         record.pid = pid;
         record.tid = tid;
-        record.owner_pid = owner_pid;
-        record.owner_tid = owner_tid;
+        record.owner_pid = owner.pid;
+        record.owner_tid = owner.tid;
         record.outcome = outcome;
         record.reserved = 0;
+        record.frozen_ns = owner.frozen_ns;
     });
 }
 

@@ -55,6 +55,15 @@ pub struct LockTried {
     pub outcome: LockOutcome,
 }
 
+/// A thread goes to sleep until a file system is thawed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockedOut {
+    /// The attempt; its owner is who froze the file system.
+    pub tried: LockTried,
+    /// When it did so, ns since boot with the time that the machine slept. Another process may have its id since.
+    pub frozen_ns: u64,
+}
+
 /// See [`tracer_common::lock::LockReleased`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "documented with the record of the same name")]

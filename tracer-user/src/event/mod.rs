@@ -178,6 +178,8 @@ pub enum Event {
     Watch(Watch),
     /// The thread that forks. Just before [`Event::Fork`].
     Borne(Borne),
+    /// [`Event::LockTried`] of a file system that is frozen, with the time since when.
+    LockedOut(LockedOut),
 }
 
 impl Event {
@@ -232,6 +234,7 @@ impl Event {
             Self::Moved(e) => e.ns,
             Self::Watch(e) => e.ns,
             Self::Borne(e) => e.ns,
+            Self::LockedOut(e) => e.tried.ns,
             Self::Process(_)
             | Self::Thread(_)
             | Self::Disk(_)

@@ -188,6 +188,7 @@ fn of_processes(event: &Event, claims: Claims) -> Option<Claims> {
         Event::Process(e) => claims.amount(e.start_ns, MOST_UPTIME_NS),
         Event::Fork(e) => claims.amount(e.start_ns, MOST_UPTIME_NS),
         Event::Exec(e) => claims.amount(e.start_ns, MOST_UPTIME_NS),
+        Event::LockedOut(e) => claims.amount(e.frozen_ns, MOST_UPTIME_NS),
         Event::Follow(e) | Event::FollowHand(e) | Event::FollowOwner(e) => {
             claims.length(e.listening.len(), MOST_ITEMS)
         }

@@ -157,7 +157,11 @@ impl Model {
             Event::Traced(traced) => self.threads.stops.traced(names, traced),
             Event::Named(named) => names.named(named),
             Event::LockSeen(seen) => self.threads.lock_seen(names, seen),
-            Event::LockTried(tried) => self.threads.lock_tried(names, tried),
+            Event::LockTried(tried) => self.threads.lock_tried(names, tried, None),
+            Event::LockedOut(out) => {
+                let frozen_ns = Some(out.frozen_ns);
+                self.threads.lock_tried(names, &out.tried, frozen_ns);
+            }
             Event::LockReleased(released) => self.threads.lock_released(released),
             Event::LockFile(file) => self.threads.lock_file(names, file),
             Event::WriteSeen(seen) => self.threads.write_seen(names, seen),

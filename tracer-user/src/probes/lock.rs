@@ -5,7 +5,7 @@ use tracer_common::lock::{
 };
 
 use super::table::{Probe, at_entry, optional};
-use crate::event::{self, LockOutcome};
+use crate::event::{self, Event, LockOutcome};
 
 /// Without these a lock in the way cannot be read.
 const FACTS: &[&str] = &[
@@ -67,7 +67,18 @@ pub(super) const PROBES: &[Probe] = &[
     ),
 ];
 
-pub(super) fn tried(r: &LockTried) -> event::LockTried {
+pub(super) fn tried(r: &LockTried) -> Event {
+    let tried = attempt(r);
+    match tried.outcome {
+        LockOutcome::Frozen => Event::LockedOut(event::LockedOut {
+            tried,
+            frozen_ns: r.frozen_ns,
+        }),
+        _ => Event::LockTried(tried),
+    }
+}
+
+fn attempt(r: &LockTried) -> event::LockTried {
     event::LockTried {
         ns: r.header.ns,
         pid: r.pid,

@@ -70,7 +70,7 @@ pub fn decode(bytes: &[u8], symbol: impl Fn(u64) -> String) -> Result<Event, Mal
         Kind::Link => Event::Queue(tcp::link(&frame::read(bytes)?)),
         Kind::Flow => tcp::flow(&frame::read(bytes)?),
         Kind::Packets => Event::Packets(packets::packets(&frame::read(bytes)?)),
-        Kind::LockTried => Event::LockTried(lock::tried(&frame::read(bytes)?)),
+        Kind::LockTried => lock::tried(&frame::read(bytes)?),
         Kind::LockReleased => Event::LockReleased(lock::released(&frame::read(bytes)?)),
         Kind::Sync => Event::Sync(block::sync(&frame::read(bytes)?)),
         Kind::Fork => Event::Fork(proc::fork(&frame::read(bytes)?)),
@@ -81,8 +81,8 @@ pub fn decode(bytes: &[u8], symbol: impl Fn(u64) -> String) -> Result<Event, Mal
     })
 }
 
-/// What a record brings besides: the slice that a wait ends with, and the thread that forks. Either comes before the record itself: the wait
-/// is charged to the holder of the slice, and the child is that thread's.
+/// What a record brings besides: the slice that a wait ends with, and the thread that forks. Either comes before the record itself: the
+/// wait is charged to the holder of the slice, and the child is that thread's.
 ///
 /// # Errors
 /// [`Malformed`] if the record is shorter than its kind.

@@ -322,6 +322,7 @@ fn subject(event: &Event) -> Option<u32> {
         Event::Traced(e) => Some(e.pid),
         Event::LockSeen(e) => Some(e.pid),
         Event::LockTried(e) => Some(e.pid),
+        Event::LockedOut(e) => Some(e.tried.pid),
         Event::LockReleased(e) => Some(e.pid),
         Event::Borne(e) => Some(e.pid),
         Event::Fork(e) if e.target && e.pid != e.tid => Some(e.pid),

@@ -237,6 +237,25 @@ impl Processes {
         }
     }
 
+    /// The same of the process that had this id at a time, ns since boot; `None` if another one has had it since, and nothing is known of
+    /// the one before.
+    pub(crate) fn id_at(&mut self, pid: u32, ns: u64) -> Option<ProcessId> {
+        let has_it = |id: &ProcessId| self.all[*id].pid == pid && self.all[*id].start_ns <= ns;
+        let now = self.by_pid.get(&pid);
+        if now.is_some_and(has_it) || now.is_none() && self.gone.get(pid).is_none() {
+            return Some(self.id(pid));
+        }
+        let had_it = (0..self.all.len()).filter(has_it);
+        let known = had_it.filter(|id| !self.free.contains(id));
+        let id = known.max_by_key(|id| self.all[*id].start_ns)?;
+        let ties = &mut self.ties[id];
+        if ties.shares.is_some() {
+            return ties.shares;
+        }
+        self.named += usize::from(!std::mem::replace(&mut ties.named, true));
+        Some(id)
+    }
+
     /// The same for one that is to be known by itself, whatever its kind: its own books are kept.
     pub(crate) fn own_id(&mut self, pid: u32) -> ProcessId {
         let id = self.unnamed(pid);

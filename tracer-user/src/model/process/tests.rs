@@ -41,6 +41,29 @@ fn those_that_ended_long_ago_and_held_nothing_are_forgotten() {
 }
 
 #[test]
+fn a_process_is_known_by_the_time_at_which_it_had_its_id() {
+    let mut processes = Processes::default();
+    let born = |start_ns, comm: &str| event::Fork {
+        start_ns,
+        comm: comm.to_owned(),
+        ..fork(7, 1)
+    };
+    processes.forked(&born(10, "fsfreeze"), false);
+    _ = processes.exited(7);
+    processes.forked(&born(30, "cron"), false);
+    let mut comm_at = |ns| {
+        let id = processes.id_at(7, ns)?;
+        Some(processes.all()[id].comm.to_string())
+    };
+    assert_eq!(comm_at(20).as_deref(), Some("fsfreeze"));
+    assert_eq!(comm_at(40).as_deref(), Some("cron"));
+    // Of who had it before nothing is known.
+    assert_eq!(comm_at(5), None);
+    // Nothing is known of one that was there all the time, but no other had its id.
+    assert!(processes.id_at(8, 5).is_some());
+}
+
+#[test]
 fn who_was_named_is_kept_and_so_are_its_ancestors() {
     let mut processes = forks(|processes, pid| {
         if pid == 10 {

@@ -420,6 +420,11 @@ fn the_owner_of_a_lock_waits_for_what_its_child_waits_for() {
 
 /// The server writes to a file system from 100 ms on. TAR froze it, and ended before.
 fn frozen(sleep: Wait) -> Books {
+    frozen_after([], tried(99, TAR, LockOutcome::Frozen), sleep)
+}
+
+/// The same, after these events and this attempt.
+fn frozen_after<const N: usize>(before: [Event; N], tried: Event, sleep: Wait) -> Books {
     let frames = [
         "schedule",
         "percpu_rwsem_wait",
@@ -430,13 +435,10 @@ fn frozen(sleep: Wait) -> Books {
         ns: at(50),
         pid: TAR,
     });
-    let waits = [
-        stack(FROZEN, &frames),
-        ended,
-        tried(99, TAR, LockOutcome::Frozen),
-        Event::Wait(Wait { state: 2, ..sleep }),
-    ];
-    books_of(running(SERVER).into_iter().chain(waits), 9_000)
+    let wait = Event::Wait(Wait { state: 2, ..sleep });
+    let begun = [stack(FROZEN, &frames), ended].into_iter().chain(before);
+    let events = running(SERVER).into_iter().chain(begun);
+    books_of(events.chain([tried, wait]), 9_000)
 }
 
 #[test]
@@ -453,6 +455,31 @@ fn who_writes_to_a_frozen_file_system_waits_for_who_froze_it_also_to_the_end() {
         let place = charge.place.map(|place| books.places[place].as_str());
         place == Some("a frozen file system")
     }));
+}
+
+#[test]
+fn who_froze_a_file_system_is_known_although_another_process_has_its_id_since() {
+    let reused = event::Fork {
+        ns: at(60),
+        pid: TAR,
+        tid: TAR,
+        parent_pid: RSYNC,
+        start_ns: 60 * MS,
+        comm: "cron".to_owned(),
+        ..event::Fork::default()
+    };
+    let Event::LockTried(tried) = tried(99, TAR, LockOutcome::Frozen) else {
+        unreachable!("an attempt");
+    };
+    let frozen_ns = 40 * MS;
+    let tried = Event::LockedOut(event::LockedOut { tried, frozen_ns });
+    let sleep = asleep(SERVER, 100, 8_100, 0, FROZEN);
+    let books = frozen_after([Event::Fork(reused)], tried, sleep);
+    let by = |comm: &str| {
+        let id = books.processes.iter().position(|known| known.comm == comm);
+        id.map_or(0, |id| locked(&books, Holder::Process(id)))
+    };
+    assert_eq!((by("tar"), by("cron")), (8_000, 0));
 }
 
 #[test]

@@ -155,13 +155,19 @@ impl Threads {
         }
     }
 
-    /// A thread tried to get a lock: it sleeps now, or was refused, or got it after all.
-    pub(in crate::model) fn lock_tried(&mut self, names: &mut Names, tried: &event::LockTried) {
+    /// A thread tried to get a lock: it sleeps now, or was refused, or got it after all. A file system was frozen at `frozen_ns`, since
+    /// boot, if that is known.
+    pub(in crate::model) fn lock_tried(
+        &mut self,
+        names: &mut Names,
+        tried: &event::LockTried,
+        frozen_ns: Option<u64>,
+    ) {
         let Some(thread) = self.living.get_mut(tried.tid) else {
             return;
         };
         let is_frozen = tried.outcome == LockOutcome::Frozen;
-        let owner = owner(names, tried);
+        let owner = owner(names, tried, frozen_ns);
         let sight = Sight {
             first_ns: tried.ns,
             last_ns: tried.ns,
@@ -384,11 +390,14 @@ impl Threads {
 }
 
 /// The owner of a lock that a thread tried to get, if it is there. Who froze a file system need not be: it stays frozen when `fsfreeze` has
-/// ended, and whoever started that has it.
-fn owner(names: &mut Names, tried: &event::LockTried) -> Option<Owner> {
+/// ended, and whoever started that has it. Another process may have its id by then.
+fn owner(names: &mut Names, tried: &event::LockTried, frozen_ns: Option<u64>) -> Option<Owner> {
     let holder = match tried.outcome {
         LockOutcome::Frozen => {
-            let froze = names.holder(tried.owner_pid);
+            let froze = match frozen_ns {
+                Some(ns) => names.holder_at(tried.owner_pid, ns)?,
+                None => names.holder(tried.owner_pid),
+            };
             names.who_had_it_done(froze)
         }
         // A lock of an open file may outlive the process that made it.
