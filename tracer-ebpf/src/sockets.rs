@@ -1,6 +1,9 @@
 //! The state of each socket, and the record of a call on one.
 
-use aya_ebpf::{macros::map, maps::LruHashMap};
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, LruHashMap},
+};
 use tracer_common::{
     Kind,
     record::{Header, MapLoss},
@@ -76,6 +79,39 @@ fn add(key: u64) -> i32 {
     // BPF_NOEXIST: another CPU may have been faster.
     if SOCKETS.insert(key, &UNSEEN, 1).is_err() && SOCKETS.get_ptr(key).is_none() {
         emit::map_full(MapLoss::Sockets);
+    }
+    0
+}
+
+/// Words of [`GIVERS`], a power of two: a bit for each of 262,144 processes.
+const GIVER_WORDS: u32 = 1 << 12;
+
+/// The processes that handed a connection to a target: one bit for each, by the low bits of its id. Two that share a bit cost a reading
+/// of the clock.
+#[map]
+static GIVERS: Array<u64> = Array::with_max_entries(GIVER_WORDS, 0);
+
+#[inline(always)]
+fn givers(pid: u32) -> Option<*mut u64> {
+    GIVERS.get_ptr_mut(pid >> 6 & (GIVER_WORDS - 1))
+}
+
+/// Has this process handed a connection to a target? It may hand over the next one, too.
+#[inline(always)]
+pub(crate) fn hands_over(pid: u32) -> bool {
+    // SAFETY: a map value.
+    givers(pid).is_some_and(|word| unsafe { word.read_volatile() } >> (pid & 63) & 1 != 0)
+}
+
+/// A target has a connection on which another process made the last call. If another CPU writes the word at once, one bit is lost until
+/// the next connection is handed over.
+///
+/// A function of its own: few connections are.
+#[inline(never)]
+pub(crate) fn handed_over(pid: u32) -> i32 {
+    if let Some(word) = givers(pid) {
+        // SAFETY: a map value.
+        unsafe { word.write_volatile(word.read_volatile() | (1 << (pid & 63))) };
     }
     0
 }

@@ -34,14 +34,16 @@ fn tcp_sendpage_exit(ctx: FExitContext) -> i32 {
 /// `sock_recv_length` before 6.3.
 #[fexit(function = "tcp_recvmsg")]
 fn tcp_recvmsg_exit(ctx: FExitContext) -> i32 {
-    received(Sock(ctx.arg(0)), ctx.arg::<u64>(5) as i32);
+    let (result, flags) = (ctx.arg::<u64>(5) as i32, ctx.arg::<u64>(3) as u32);
+    received(Sock(ctx.arg(0)), result, flags);
     0
 }
 
 /// The same before 5.19: `int nonblock` stood before `flags`.
 #[fexit(function = "tcp_recvmsg")]
 fn tcp_recvmsg_exit_old(ctx: FExitContext) -> i32 {
-    received(Sock(ctx.arg(0)), ctx.arg::<u64>(6) as i32);
+    let (result, flags) = (ctx.arg::<u64>(6) as i32, ctx.arg::<u64>(4) as u32);
+    received(Sock(ctx.arg(0)), result, flags);
     0
 }
 

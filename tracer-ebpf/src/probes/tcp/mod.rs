@@ -59,10 +59,11 @@ fn sent(sk: Sock, result: i32) {
             now,
         );
     }
-    state.pid = pid;
+    let before = core::mem::replace(&mut state.pid, pid);
     if !is_target(pid) {
         return;
     }
+    comes_from(before, pid);
     let Some(tcp) = sk.tcp() else { return };
     let write_seq = tcp.write_seq();
     if result > 0 && state.sent_ns == 0 {
@@ -99,30 +100,40 @@ const EAGAIN: i32 = 11;
 #[btf_tracepoint(function = "sock_recv_length")]
 fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
     let sk = Sock(ctx.arg(0));
+    let (result, flags) = (ctx.arg::<u64>(1) as i32, ctx.arg::<u64>(2) as u32);
     if sk.is_tcp() {
-        received(sk, ctx.arg::<u64>(1) as i32);
+        received(sk, result, flags);
     } else {
-        let (result, flags) = (ctx.arg::<u64>(1) as i32, ctx.arg::<u64>(2) as u32);
         questions::received(sk, result, flags);
         unix::called(sk, result, 0);
     }
     0
 }
 
+/// `MSG_PEEK` of `include/linux/socket.h`: what it returns stays in the socket.
+const MSG_PEEK: u32 = 2;
+
 /// A receive returned, in its caller's context.
+///
+/// A process that hands its connections over looks at their first bytes, to see to whom. These are still there for that one.
 #[inline(always)]
-fn received(sk: Sock, result: i32) {
+fn received(sk: Sock, result: i32, flags: u32) {
     let (pid, tid) = current();
     let Some(state) = sockets::get_or_add(sk.key()) else {
         return;
     };
-    state.pid = pid;
+    let before = core::mem::replace(&mut state.pid, pid);
+    let is_targets = is_target(pid);
+    if !is_targets && flags & MSG_PEEK != 0 {
+        return;
+    }
     let connected_ns = core::mem::replace(&mut state.connected_ns, 0);
     let seen_ns = core::mem::replace(&mut state.arrived_ns, 0);
     let arrived_ns = if seen_ns == 0 { connected_ns } else { seen_ns };
-    if !is_target(pid) {
+    if !is_targets {
         return;
     }
+    comes_from(before, pid);
     let is_same = core::mem::replace(&mut state.tid, tid) == tid;
     if is_same && result == -EAGAIN && arrived_ns == 0 {
         // The thread that called here last looks for more and finds nothing. That is news to nobody, and costs as much as a receive.
@@ -143,6 +154,21 @@ fn received(sk: Sock, result: i32) {
         },
         now,
     );
+}
+
+/// A target's process `pid` makes a call on a socket on which `before` made the last one; 0: nobody has.
+#[inline(always)]
+fn comes_from(before: u32, pid: u32) {
+    if before != pid && before != 0 && !is_target(before) {
+        sockets::handed_over(before);
+    }
+}
+
+/// May the bytes that come for a socket be a target's, on which this process made the last call? Nobody (0) has made one yet, or whoever
+/// did handed others over.
+#[inline(always)]
+fn may_be_targets(pid: u32) -> bool {
+    pid == 0 || is_target(pid) || sockets::hands_over(pid)
 }
 
 /// Emits the process, the addresses and the origin of a socket, once.
@@ -210,8 +236,8 @@ fn tcp_probe(ctx: BtfTracePointContext) -> i32 {
         return 0;
     };
     packets::received(skb, payload, state.pid);
-    // On a socket of others nobody asks when it came. One on which nobody has made a call yet may be a target's.
-    let is_first = payload > 0 && state.arrived_ns == 0 && (state.pid == 0 || is_target(state.pid));
+    // On a socket of others nobody asks when it came.
+    let is_first = payload > 0 && state.arrived_ns == 0 && may_be_targets(state.pid);
     let is_known = state.announced != 0 || state.sent_ns != 0;
     if !is_first && !is_known {
         return 0;
