@@ -21,7 +21,7 @@ use super::sched;
 use crate::{
     cpus, emit,
     filter::is_target,
-    kernel::{FileLock, config, current, now, number, since_boot, untyped},
+    kernel::{FileLock, config, current, has, now, number, since_boot, untyped},
 };
 
 /// Threads that were refused a lock and have not got one since. An evicted one is only not seen to get it.
@@ -154,8 +154,12 @@ fn thaw_super(ctx: FEntryContext) -> i32 {
 /// Not an `Option`, as for [`untyped`].
 #[inline(always)]
 fn freezer(semaphore: u64) -> *const Owner {
-    let first = config!(offsets.sb_writers);
-    let each = config!(offsets.sb_writers_end).wrapping_sub(first) / LEVELS;
+    let (first, end) = (config!(offsets.sb_writers), config!(offsets.sb_writers_end));
+    // Then nobody was seen to freeze anything either.
+    if !has(first) || !has(end) {
+        return null();
+    }
+    let each = end.wrapping_sub(first) / LEVELS;
     let mut level = 0;
     while level < LEVELS {
         let sb = semaphore.wrapping_sub(u64::from(first + level * each));

@@ -44,20 +44,13 @@ pub(super) const PROBES: &[Probe] = &[
     ),
     optional(
         "contention_begin",
-        &[
-            "mutex_owner",
-            "rwsem_owner",
-            "sb_writers",
-            "sb_writers_end",
-            "task_pid",
-            "task_tid",
-        ],
+        &["mutex_owner", "rwsem_owner", "task_pid", "task_tid"],
         "waits for locks of the kernel are charged to the process that ended them",
         None,
     ),
     at_entry(
         "freeze_super",
-        &["sb_frozen"],
+        &["sb_frozen", "sb_writers", "sb_writers_end"],
         "who froze the file system to which the target writes is unknown",
     ),
     at_entry(
@@ -102,5 +95,17 @@ pub(super) fn released(r: &LockReleased) -> event::LockReleased {
         pid: r.pid,
         tid: r.tid,
         since_ns: r.since_ns,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_without_the_fields_of_a_freeze_still_shows_the_owners_of_all_other_locks() {
+        let of_freezes = |probe: &&Probe| probe.facts.iter().any(|fact| fact.starts_with("sb_"));
+        let names = PROBES.iter().filter(of_freezes).map(|probe| probe.name);
+        assert_eq!(names.collect::<Vec<_>>(), ["freeze_super"]);
     }
 }
