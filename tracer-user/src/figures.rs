@@ -121,6 +121,17 @@ pub struct Shed {
 }
 
 impl Shed {
+    /// The same within a window alone: a recording may have kept only the last part of a trace.
+    #[must_use]
+    pub fn within(self, begin_ns: u64, end_ns: u64) -> Self {
+        let since_ns = self.since_ns.max(begin_ns);
+        Self {
+            since_ns,
+            for_ns: self.for_ns.min(end_ns.saturating_sub(since_ns)),
+            ..self
+        }
+    }
+
     /// Part of a window of this length in which the probes were watched, 0 to 1.
     #[must_use]
     pub fn watched_part(&self, window_ns: u64) -> f64 {

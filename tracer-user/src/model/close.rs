@@ -84,6 +84,10 @@ impl Model {
         let folded = self.folded();
         let mut shed = std::mem::take(&mut self.facts.shed);
         shed.extend(self.cpus.shed(end_ns).map(|shed| (shed.group, shed)));
+        shed.retain(|_, shed| {
+            *shed = shed.within(self.facts.start.ns, end_ns);
+            shed.for_ns > 0
+        });
         Books {
             folded,
             blind_links: self.links.blind(),

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use tracer_common::tcp::CALL_CLOSE;
 
 use crate::{
-    event::{Client, Event, Exec, Fork, MissingProbe, Process, Stack, Start},
+    event::{Client, Event, Exec, Fork, MissingProbe, ProbeGroup, Process, Stack, Start, Watch},
     units::time,
 };
 
@@ -29,6 +29,8 @@ pub struct Standing {
     stacks: BTreeMap<u64, Stack>,
     sockets: BTreeMap<u64, Event>,
     clients: BTreeMap<u64, Client>,
+    /// The probes that are shed.
+    shed: BTreeMap<ProbeGroup, Watch>,
     others: Vec<Event>,
 }
 
@@ -64,6 +66,8 @@ impl Standing {
                 self.sockets.remove(&call.socket);
                 self.clients.remove(&call.socket);
             }
+            Event::Watch(watch) if watch.is_shed => _ = self.shed.insert(watch.group, *watch),
+            Event::Watch(watch) => _ = self.shed.remove(&watch.group),
             Event::Socket(socket) => self.socket(socket.socket, event),
             Event::Opened(opened) => self.socket(opened.socket.socket, event),
             Event::Disk(_)
@@ -133,6 +137,7 @@ impl Standing {
         let mut events = vec![Event::Start(Box::new(start))];
         events.extend(self.processes.values().cloned().map(Event::Process));
         events.extend(self.stacks.values().cloned().map(Event::Stack));
+        events.extend(self.shed.values().copied().map(Event::Watch));
         events.extend(self.others.iter().cloned());
         events.extend(self.sockets.values().cloned());
         events.extend(self.clients.values().cloned().map(Event::Client));
@@ -152,6 +157,20 @@ mod tests {
         let mut standing = Standing::default();
         events.iter().for_each(|event| standing.see(event));
         standing.events()
+    }
+
+    #[test]
+    fn probes_that_are_shed_are_shed_in_the_next_file_too_and_those_watched_again_are_not() {
+        let watch = |ns, is_shed| {
+            Event::Watch(Watch {
+                ns,
+                group: ProbeGroup::Interrupts,
+                is_shed,
+            })
+        };
+        let shed = watch(1_000, true);
+        assert_eq!(standing(std::slice::from_ref(&shed))[1..], [shed.clone()]);
+        assert_eq!(standing(&[shed, watch(2_000, false)])[1..], []);
     }
 
     #[test]

@@ -169,6 +169,32 @@ fn what_a_wait_stood_behind_before_interrupts_were_watched_is_nobodys_and_is_sai
 }
 
 #[test]
+fn what_was_shed_before_the_first_file_that_is_left_is_not_of_the_window() {
+    // The window of a recording begins with the file that is left, at 50 ms.
+    let start = event::Start {
+        ns: at(50),
+        targets: vec![SERVER],
+        ..event::Start::default()
+    };
+    let shed_for = |shed: &[Event]| {
+        let start = Event::Start(Box::new(start.clone()));
+        let books = books_from(vec![start], shed.iter().cloned(), 100);
+        let shed: Vec<_> = books.shed.into_values().collect();
+        shed.first().map(|shed| (shed.since_ns, shed.for_ns / MS))
+    };
+    let watched = [watch(true, 10), watch(false, 60), watch(true, 90)];
+    assert_eq!(shed_for(&watched), Some((at(50), 20)));
+    assert_eq!(shed_for(&[watch(true, 10), watch(false, 40)]), None);
+    // One that says no more than how long.
+    let sum = event::Shed {
+        group: event::ProbeGroup::Interrupts,
+        since_ns: at(10),
+        for_ns: 80 * MS,
+    };
+    assert_eq!(shed_for(&[Event::Shed(sum)]), Some((at(50), 50)));
+}
+
+#[test]
 fn a_short_wait_is_charged_although_interrupts_are_shed() {
     let short = Wait {
         off_ns: at(30) - 40_000,
