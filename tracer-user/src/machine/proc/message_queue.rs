@@ -1,8 +1,12 @@
 //! Queues of messages of System V (`sysvipc(7)`). The kernel does not show who can read there, but who did so last.
 
-use std::fs;
+use std::{collections::BTreeSet, fs, time::Instant};
 
-use super::process::start_time;
+use super::{
+    numbers_in,
+    process::start_time,
+    system_call::{SystemCall, each_call, is_narrow},
+};
 use crate::machine::clocks::clock_ns;
 
 /// The list of the queues in the namespace of whoever reads it.
@@ -44,6 +48,32 @@ pub(super) fn read_by(pid: u32, queue: u64) -> Option<Vec<u32>> {
     let Queue { reader, read_s, .. } = found.find(|found| found.id == queue)?;
     let is_there = reader != 0 && was_there(reader, read_s);
     Some(is_there.then_some(reader).into_iter().collect())
+}
+
+/// Those of these queues at which a thread sleeps until a message of its kind comes; `None` if time was up before all threads were looked
+/// at.
+///
+/// Where several processes read, each often takes the messages of one kind (`msgtyp` of `msgrcv(2)`). In a full queue the messages that
+/// lie there are then due to one that does not wait for them, and who read last need not be that one.
+pub(super) fn awaited(queues: &BTreeSet<u64>, until: Instant) -> Option<BTreeSet<u64>> {
+    let mut awaited = BTreeSet::new();
+    if queues.is_empty() {
+        return Some(awaited);
+    }
+    for pid in numbers_in("/proc") {
+        if Instant::now() >= until {
+            return None;
+        }
+        // A program of 32 bits has numbers of its own.
+        each_call(pid, |_, line| {
+            let call = SystemCall::parse(line).filter(|_| !is_narrow(line));
+            let receives = call.filter(|call| call.number == libc::SYS_msgrcv);
+            // An `int` leaves the upper half of its register undefined.
+            let queue = receives.map(|call| call.arguments[0] & 0xffff_ffff);
+            awaited.extend(queue.filter(|queue| queues.contains(queue)));
+        });
+    }
+    Some(awaited)
 }
 
 /// Was a process there at a time? Else it has the number of another one, which has ended.

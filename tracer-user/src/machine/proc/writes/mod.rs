@@ -60,7 +60,9 @@ struct Place {
     name: Option<String>,
     /// `None` if it is not known.
     end: Option<End>,
-    /// Where nothing shows who can read: who read last.
+    /// The number of a queue of System V: nothing shows who can read there.
+    queue: Option<u64>,
+    /// Who read there last.
     read_by: Vec<u32>,
 }
 
@@ -70,6 +72,7 @@ impl Place {
             kind,
             name: name.map(str::to_owned),
             end: Some(end),
+            queue: None,
             read_by: Vec::new(),
         }
     }
@@ -79,6 +82,7 @@ impl Place {
             kind: ADDRESS,
             name: Some(address),
             end: None,
+            queue: None,
             read_by: Vec::new(),
         }
     }
@@ -88,6 +92,7 @@ impl Place {
             kind: "Unix socket",
             name,
             end: inode.map(End::Socket),
+            queue: None,
             read_by: Vec::new(),
         }
     }
@@ -98,6 +103,7 @@ impl Place {
             kind: "System V queue",
             name: Some(number.to_string()),
             end: None,
+            queue: Some(number),
             read_by,
         }
     }
@@ -118,7 +124,16 @@ struct Writer {
 pub(crate) fn writes(pids: &[u32], ports: &[u32]) -> Vec<WriteSeen> {
     let until = Instant::now() + SEARCH;
     let of = |pid: &u32| writers(*pid, ports, until);
-    let writers: Vec<Writer> = pids.iter().flat_map(of).take(MOST).collect();
+    let mut writers: Vec<Writer> = pids.iter().flat_map(of).take(MOST).collect();
+    let queues = writers.iter().filter_map(|writer| writer.place.queue);
+    let Some(awaited) = message_queue::awaited(&queues.collect(), until) else {
+        return Vec::new();
+    };
+    for place in writers.iter_mut().map(|writer| &mut writer.place) {
+        if place.queue.is_some_and(|queue| awaited.contains(&queue)) {
+            place.read_by.clear();
+        }
+    }
     let ends = writers.iter().filter_map(|writer| writer.place.end.clone());
     // Nobody that was found is not nobody: it may be the target itself.
     let Some(readers) = readers(&ends.collect(), until) else {
@@ -135,6 +150,7 @@ impl Writer {
             name,
             end,
             read_by,
+            ..
         } = self.place;
         let there = end.as_ref().and_then(|end| readers.get(end));
         let Readers {

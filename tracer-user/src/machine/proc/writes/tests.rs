@@ -239,9 +239,18 @@ fn a_queue_of_system_v_is_read_by_who_did_so_last() {
     // SAFETY: room for at least one byte.
     let taken = unsafe { libc::msgrcv(queue, (&raw mut message).cast(), 1, 0, 0) };
     let after = place(tid, &[std::process::id()]);
+    // It reads, too, but messages of another kind. Who has to take those that are there is not known any more.
+    let other = thread::spawn(move || {
+        let mut message: [libc::c_long; 2] = [0, 0];
+        // SAFETY: room for at least one byte.
+        unsafe { libc::msgrcv(queue, (&raw mut message).cast(), 1, 2, 0) }
+    });
+    let awaited = place(tid, &[]);
     // SAFETY: no pointers.
     unsafe { libc::msgctl(queue, libc::IPC_RMID, ptr::null_mut()) };
-    assert_eq!((before, taken, after), (name.clone(), 1, name));
+    assert_eq!(other.join().unwrap(), -1);
+    assert_eq!((before, taken, after), (name.clone(), 1, name.clone()));
+    assert_eq!(awaited, name);
 }
 
 #[test]
