@@ -274,8 +274,18 @@ pub struct CpuState {
     /// Sum of run-queue waits of target threads that ended here while interrupts were shed ([`crate::shed::weighed`]), ns. One that is
     /// left from before only makes the kernel half watch sooner.
     pub unwatched_ns: u64,
-    /// Explicit padding.
-    pub reserved: u64,
+    /// Since when interrupts had been watched as that softirq began ([`crate::shed::WATCHED_MAP`]). One that ended while they were shed
+    /// left its stamp.
+    pub softirq_watch_ns: u64,
+}
+
+impl CpuState {
+    /// Does the CPU run a softirq that was seen to begin? Interrupts are watched since `watched_ns`.
+    #[inline(always)]
+    #[must_use]
+    pub fn in_softirq(&self, watched_ns: u64) -> bool {
+        self.softirq_ns != 0 && self.softirq_watch_ns == watched_ns
+    }
 }
 
 /// A run-queue wait that is not known, and not counted.
@@ -299,3 +309,26 @@ plain!(
     ThreadEnd = 24,
     ThreadState = 120
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_softirq_that_ended_unwatched_is_not_under_way_once_it_is_watched_again() {
+        let begun = CpuState {
+            softirq_ns: UNTIMED,
+            softirq_watch_ns: 0,
+            ..CpuState::default()
+        };
+        assert!(begun.in_softirq(0));
+        assert!(!begun.in_softirq(crate::shed::SHED));
+        assert!(!begun.in_softirq(500));
+        let again = CpuState {
+            softirq_watch_ns: 500,
+            ..begun
+        };
+        assert!(again.in_softirq(500));
+        assert!(!CpuState::default().in_softirq(0));
+    }
+}

@@ -1,12 +1,16 @@
 //! The state of each CPU: its running thread, and its gate. Target threads in its run queue hold the gate open.
 
 use aya_ebpf::{helpers::bpf_get_smp_processor_id, macros::map, maps::Array};
-use tracer_common::sched::{CPUS_MAP, CpuState};
+use tracer_common::{
+    sched::{CPUS_MAP, CpuState},
+    shed::Group,
+};
 
 use crate::{
     atomic,
     kernel::{Context, context},
     shared::shared,
+    shed,
 };
 
 /// CPU states by CPU number. User space sets the size to the number of possible CPUs.
@@ -67,12 +71,13 @@ pub(crate) fn has_queued_here() -> bool {
     }
 }
 
-/// Does this CPU run a softirq? False if no probe sees softirqs. Not to be asked while these are shed.
+/// Does this CPU run a softirq? False if no probe saw it begin: none sees softirqs, or they are shed.
 #[inline(always)]
 pub(crate) fn in_softirq() -> bool {
+    let watched_ns = shed::watched_ns(Group::Interrupts);
     match state(here()) {
         // SAFETY: a map value.
-        Some(state) => unsafe { (*state).softirq_ns != 0 },
+        Some(state) => unsafe { &*state }.in_softirq(watched_ns),
         None => false,
     }
 }

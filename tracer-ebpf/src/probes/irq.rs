@@ -76,12 +76,16 @@ fn irq_handler_exit(_ctx: BtfTracePointContext) -> i32 {
 /// `softirq_entry(unsigned int vec_nr)`, 5.10 to 7.2. Interrupts are on until its exit, and the CPU does not switch.
 #[btf_tracepoint(function = "softirq_entry")]
 fn softirq_entry(_ctx: BtfTracePointContext) -> i32 {
-    if shed::is_shed(Group::Interrupts) {
+    let watched_ns = shed::watched_ns(Group::Interrupts);
+    if watched_ns == SHED {
         return 0;
     }
     if let Some(state) = cpus::state(cpus::here()) {
         // SAFETY: a map value; only this CPU's softirqs write the stamp.
-        unsafe { (*state).softirq_ns = stamp(state) };
+        unsafe {
+            (*state).softirq_ns = stamp(state);
+            (*state).softirq_watch_ns = watched_ns;
+        }
     }
     0
 }
