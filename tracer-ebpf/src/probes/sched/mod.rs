@@ -21,7 +21,7 @@ use tracer_common::{
     },
 };
 
-use self::slices::{emit_running, emit_slice, emit_stolen, without_tracer};
+use self::slices::{emit_kept, emit_running, emit_slice, emit_stolen, without_tracer};
 use super::irq;
 use crate::{
     cpus, emit,
@@ -271,17 +271,13 @@ fn come_on_cpu(state: *mut CpuState, next: Task, queue: CfsRq, pid: u32, now: u6
     let remembered = unsafe { &mut (*state).waited_ns };
     *remembered = if is_queued { waited } else { NOT_QUEUED };
     if !is_target(pid) {
-        return 0;
+        // It may have been a target's when the slice ended.
+        return emit_kept(state, now);
     }
     let tid = next.tid();
     let run_delay = next.run_delay_ns().wrapping_add(waited);
     let Some(task) = TASKS.get_ptr_mut(tid).or_else(|| known(tid, pid)) else {
-        // Nor is there a record to bring the slice.
-        // SAFETY: a map value, under the lock of this CPU's run queue.
-        if unsafe { (*state).slice_begin_ns } != 0 {
-            emit::dropped(Kind::Slice);
-        }
-        return 0;
+        return emit_kept(state, now);
     };
     // SAFETY: a map value, see `leave_cpu`.
     let task = unsafe { &mut *task };

@@ -49,6 +49,30 @@ pub(super) fn emit_running(cpu: u32, now: u64) {
     }
 }
 
+/// Emits the slice that was kept for the record of a wait, if there is one: that record does not come.
+#[inline(always)]
+pub(super) fn emit_kept(state: *const CpuState, now: u64) -> i32 {
+    // SAFETY: a map value, under the lock of this CPU's run queue.
+    if unsafe { (*state).slice_begin_ns } != 0 {
+        emit_alone(state, now);
+    }
+    0
+}
+
+/// A function of its own: it is hardly ever called.
+#[inline(never)]
+fn emit_alone(state: *const CpuState, now: u64) -> i32 {
+    // SAFETY: a map value, see `emit_kept`.
+    let (begin_ns, holder) = unsafe {
+        (
+            (*state).slice_begin_ns,
+            ((*state).slice_pid, (*state).slice_tid),
+        )
+    };
+    emit_slice(begin_ns, now, holder, cpus::here());
+    0
+}
+
 /// Emits a slice.
 #[inline(always)]
 pub(super) fn emit_slice(begin_ns: u64, now: u64, (pid, tid): (u32, u32), cpu: u32) {
