@@ -171,10 +171,10 @@ fn what_a_wait_stood_behind_before_interrupts_were_watched_is_nobodys_and_is_sai
 #[test]
 fn what_was_shed_before_the_first_file_that_is_left_is_not_of_the_window() {
     // The window of a recording begins with the file that is left, at 50 ms.
-    let start = event::Start {
+    let start = Start {
         ns: at(50),
         targets: vec![SERVER],
-        ..event::Start::default()
+        ..Start::default()
     };
     let shed_for = |shed: &[Event]| {
         let start = Event::Start(Box::new(start.clone()));
