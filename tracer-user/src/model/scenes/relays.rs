@@ -204,7 +204,9 @@ fn who_hears_nothing_on_a_connection_of_its_own_does_not_wait_for_what_is_made_o
     // It read for 69 ms. What the other one waits for is not known.
     let disk = requests(&books, Class::Disk);
     assert!((60..=70).contains(&disk), "{disk}");
-    assert!(requests(&books, Class::Upstream) >= 115);
+    // The one that hears nothing is in the books of threads, too: of all that both waited, the disk explains no more than one answer.
+    let waited = threads(&books, Class::Disk);
+    assert!((60..=70).contains(&waited), "{waited}");
     assert_closed(&books);
 }
 
