@@ -122,7 +122,8 @@ fn a_report_and_a_diff_can_open_nothing_more_and_have_no_capability() {
     let busy = Busy::idle(PROGRAM).unwrap();
     let pid = busy.pid().to_string();
     let dir = tempfile::tempdir().unwrap();
-    let (recording, folded) = (dir.path().join("a.rec"), dir.path().join("a.folded"));
+    let [recording, folded, picture] =
+        ["a.rec", "a.folded", "a.svg"].map(|name| dir.path().join(name));
     let args = [
         "attach",
         "--pid",
@@ -137,9 +138,11 @@ fn a_report_and_a_diff_can_open_nothing_more_and_have_no_capability() {
     assert_eq!(expected.code, Some(0), "{}", expected.stderr);
     let pipe = dir.path().join("pipe");
     let args = ["--output", "json", "--folded", path(&folded)];
+    let args = [args.as_slice(), &["--flamegraph", path(&picture)]].concat();
     let report = [["report", path(&pipe)].as_slice(), &args].concat();
     assert_eq!(confined(&report, &pipe, &recording), expected.stdout);
     assert_eq!(fs::metadata(&folded).unwrap().mode() & 0o7777, 0o600);
+    assert!(fs::read_to_string(&picture).unwrap().contains("<svg"));
     // The first recording is open before it may open nothing more.
     let diff = ["diff", path(&recording), path(&pipe)];
     let diff = [diff.as_slice(), &args].concat();

@@ -225,6 +225,16 @@ pub(super) fn picture(options: &mut Options<'_>, lines: &[String]) -> Result<Str
     String::from_utf8(svg).context("the flame graph is no text")
 }
 
+/// `inferno` asks for chance once in a process. In a static program it does so through a file, so whoever may soon open no file any more
+/// lets it ask before.
+///
+/// # Errors
+/// If `inferno` cannot draw.
+pub fn prepare() -> Result<()> {
+    let lines = ["nothing waited 1".to_owned()];
+    picture(&mut options("", "", ""), &lines).map(drop)
+}
+
 /// What the colours mean.
 fn legend(paints: impl Iterator<Item = Paint>) -> Vec<(Option<Color>, String)> {
     let mut legend: Vec<(Option<Color>, String)> = Vec::new();

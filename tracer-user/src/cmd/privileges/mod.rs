@@ -10,6 +10,7 @@ use crate::{
         confine::{self, Allowed},
     },
     new_file::FOREIGN_FOLDERS,
+    render::flame,
 };
 
 /// What a trace under way needs.
@@ -40,6 +41,9 @@ pub(super) fn to_report(files: &Files) {
     if !files.are_open() {
         // A pipe that nobody reads yet is opened by a thread, which must still be allowed to.
         return;
+    }
+    if let Err(error) = flame::prepare() {
+        log::info!("a flame graph may fail: {error:#}");
     }
     filter(&calls::REPORTING);
 }
