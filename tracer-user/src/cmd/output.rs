@@ -53,6 +53,11 @@ impl Files {
         files.all(|output| output.file.is_some())
     }
 
+    /// Is one of them a picture?
+    pub(crate) fn have_picture(&self) -> bool {
+        self.flamegraph.is_some()
+    }
+
     /// Is one of them, or may it be, in a folder of somebody else?
     pub(crate) fn are_in_foreign_folders(&self) -> bool {
         let mut files = self.flamegraph.iter().chain(&self.folded);

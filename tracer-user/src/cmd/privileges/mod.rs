@@ -42,7 +42,9 @@ pub(super) fn to_report(files: &Files) {
         // A pipe that nobody reads yet is opened by a thread, which must still be allowed to.
         return;
     }
-    if let Err(error) = flame::prepare() {
+    if files.have_picture()
+        && let Err(error) = flame::prepare()
+    {
         log::info!("a flame graph may fail: {error:#}");
     }
     filter(&calls::REPORTING);
