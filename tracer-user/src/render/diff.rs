@@ -2,7 +2,7 @@
 
 use super::{
     table::{Align, table, wrap},
-    text::TextOptions,
+    text::{TextOptions, page},
 };
 use crate::{
     class::Class,
@@ -19,31 +19,24 @@ const MANY_TIMES: f64 = 10.0;
 /// The diff as text.
 #[must_use]
 pub fn text(diff: &Diff, options: &TextOptions) -> String {
-    let page = Page { diff, options };
-    let mut lines = page.answer();
-    for section in [
-        page.caveats(),
-        page.quantiles(),
-        page.budget(
+    let parts = Page { diff, options };
+    let sections = [
+        parts.caveats(),
+        parts.quantiles(),
+        parts.budget(
             "Time of a request",
             diff.per_request.as_deref(),
             "under way",
         ),
-        page.budget(
+        parts.budget(
             "Time of threads in a second",
             Some(&diff.per_second),
             Class::Idle.name(),
         ),
-        page.holders(),
+        parts.holders(),
         wrap(&diff.method, "", ""),
-    ] {
-        if !section.is_empty() {
-            lines.push(String::new());
-            lines.extend(section);
-        }
-    }
-    lines.push(String::new());
-    lines.join("\n")
+    ];
+    page(parts.answer(), sections)
 }
 
 struct Page<'a> {
@@ -52,16 +45,12 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
-    fn bold(&self, text: &str) -> String {
-        match self.options.colour {
-            true => format!("\x1b[1m{text}\x1b[0m"),
-            false => text.to_owned(),
-        }
-    }
-
     fn answer(&self) -> Vec<String> {
         let sentence = wrap(&safe(&self.diff.sentence), "", "");
-        let mut lines: Vec<String> = sentence.iter().map(|line| self.bold(line)).collect();
+        let mut lines: Vec<String> = sentence
+            .iter()
+            .map(|line| self.options.bold(line))
+            .collect();
         lines.extend(wrap(&window(&self.diff.before), "  before  ", "          "));
         lines.extend(wrap(&window(&self.diff.after), "  after   ", "          "));
         lines
@@ -71,7 +60,7 @@ impl Page<'_> {
         if self.diff.caveats.is_empty() {
             return Vec::new();
         }
-        let mut lines = vec![self.bold("To bear in mind")];
+        let mut lines = vec![self.options.bold("To bear in mind")];
         let caveats = self.diff.caveats.iter();
         lines.extend(caveats.flat_map(|caveat| wrap(&safe(caveat), "  - ", "    ")));
         lines
@@ -84,7 +73,7 @@ impl Page<'_> {
         let mut rows = vec![cells(["", "before", "after", "change", ""])];
         rows.extend(self.diff.quantiles.iter().map(quantile));
         use Align::{Left, Right};
-        let mut lines = vec![self.bold("How long requests took")];
+        let mut lines = vec![self.options.bold("How long requests took")];
         lines.extend(table(&rows, &[Left, Right, Right, Right, Left], &[4], 2));
         lines
     }
@@ -99,7 +88,7 @@ impl Page<'_> {
             return Vec::new();
         }
         use Align::{Left, Right};
-        let mut lines = vec![self.bold(heading)];
+        let mut lines = vec![self.options.bold(heading)];
         let align = [Left, Right, Right, Right, Right, Right];
         lines.extend(table(&rows, &align, &[], 2));
         lines
@@ -117,7 +106,7 @@ impl Page<'_> {
         let mut rows = vec![cells(["for", "at", "held by", "before", "after", "change"])];
         rows.extend(blame.iter().take(self.options.top).map(holder));
         use Align::{Left, Right};
-        let mut lines = vec![self.bold(unit)];
+        let mut lines = vec![self.options.bold(unit)];
         let align = [Left, Left, Left, Right, Right, Right];
         lines.extend(table(&rows, &align, &[1, 2], 2));
         if blame.len() > self.options.top {

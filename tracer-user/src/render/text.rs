@@ -19,25 +19,20 @@ pub struct TextOptions {
     pub colour: bool,
 }
 
-/// Columns of a process's command line or title.
-const TITLE: usize = 50;
+impl TextOptions {
+    /// What stands out.
+    pub(super) fn bold(self, text: &str) -> String {
+        match self.colour {
+            true => format!("\x1b[1m{text}\x1b[0m"),
+            false => text.to_owned(),
+        }
+    }
+}
 
-/// Columns of a bar.
-const BAR: usize = 38;
-
-/// The report as text.
-#[must_use]
-pub fn text(report: &Report, options: &TextOptions) -> String {
-    let page = Page { report, options };
-    let mut lines = page.answer();
-    for section in [
-        page.remedies(),
-        page.budgets(),
-        page.holders(),
-        page.latencies(),
-        page.areas(),
-        page.footnotes(),
-    ] {
+/// The answer, and below it the sections that have something to say.
+pub(super) fn page<const N: usize>(answer: Vec<String>, sections: [Vec<String>; N]) -> String {
+    let mut lines = answer;
+    for section in sections {
         if !section.is_empty() {
             lines.push(String::new());
             lines.extend(section);
@@ -47,25 +42,38 @@ pub fn text(report: &Report, options: &TextOptions) -> String {
     lines.join("\n")
 }
 
+/// Columns of a process's command line or title.
+const TITLE: usize = 50;
+
+/// Columns of a bar.
+const BAR: usize = 38;
+
+/// The report as text.
+#[must_use]
+pub fn text(report: &Report, options: &TextOptions) -> String {
+    let parts = Page { report, options };
+    let sections = [
+        parts.remedies(),
+        parts.budgets(),
+        parts.holders(),
+        parts.latencies(),
+        parts.areas(),
+        parts.footnotes(),
+    ];
+    page(parts.answer(), sections)
+}
+
 struct Page<'a> {
     report: &'a Report,
     options: &'a TextOptions,
 }
 
 impl Page<'_> {
-    fn bold(&self, text: &str) -> String {
-        if self.options.colour {
-            format!("\x1b[1m{text}\x1b[0m")
-        } else {
-            text.to_owned()
-        }
-    }
-
     fn answer(&self) -> Vec<String> {
         let report = self.report;
         let mut lines: Vec<String> = wrap(&safe(&report.verdict.sentence), "", "")
             .iter()
-            .map(|line| self.bold(line))
+            .map(|line| self.options.bold(line))
             .collect();
         let target = &report.target;
         let more = if target.pids.len() > 1 {
@@ -94,7 +102,7 @@ impl Page<'_> {
         if remedies.is_empty() {
             return Vec::new();
         }
-        let mut lines = vec![self.bold("What to do")];
+        let mut lines = vec![self.options.bold("What to do")];
         for remedy in remedies {
             let mark = if remedy.applies { "  + " } else { "  - " };
             lines.extend(wrap(&safe(&remedy.command), mark, "    "));
@@ -109,7 +117,7 @@ impl Page<'_> {
     }
 
     fn budgets(&self) -> Vec<String> {
-        let mut lines = vec![self.bold("Where the time went")];
+        let mut lines = vec![self.options.bold("Where the time went")];
         if let Some(requests) = &self.report.requests {
             let quantile = |ns: Option<u64>| ns.map_or_else(|| "–".to_owned(), time);
             lines.push(format!(
@@ -173,7 +181,7 @@ impl Page<'_> {
                 .map(|row| self.holder(row)),
         );
         use Align::{Left, Right};
-        let mut lines = vec![self.bold("Who held it meanwhile")];
+        let mut lines = vec![self.options.bold("Who held it meanwhile")];
         lines.extend(table(
             &rows,
             &[Left, Left, Left, Right, Right, Right, Right],
@@ -259,7 +267,7 @@ impl Page<'_> {
                 .map(|histogram| latency(histogram)),
         );
         use Align::{Left, Right};
-        let mut lines = vec![self.bold("Latencies of the target")];
+        let mut lines = vec![self.options.bold("Latencies of the target")];
         lines.extend(table(
             &rows,
             &[Right, Left, Right, Right, Right, Right, Right, Left],
@@ -284,7 +292,11 @@ impl Page<'_> {
                 .iter()
                 .map(|resource| resource.name())
                 .collect();
-            lines.push(format!("{} {}", self.bold("Healthy"), names.join(", ")));
+            lines.push(format!(
+                "{} {}",
+                self.options.bold("Healthy"),
+                names.join(", ")
+            ));
         }
         for unknown in &report.unknown {
             let text = format!("{}: {}", unknown.resource.name(), safe(&unknown.reason));

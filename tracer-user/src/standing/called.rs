@@ -127,16 +127,16 @@ fn workload(pod: &str) -> Option<&str> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    const ID: &str = "3f2a9c8d1e4b3f2a9c8d1e4b3f2a9c8d1e4b3f2a9c8d1e4b3f2a9c8d1e4b3f2a";
+    pub(crate) const ID: &str = "3f2a9c8d1e4b3f2a9c8d1e4b3f2a9c8d1e4b3f2a9c8d1e4b3f2a9c8d1e4b3f2a";
 
-    fn names(called: Option<Called>) -> Option<[String; 3]> {
+    pub(crate) fn names(called: Option<Called>) -> Option<[String; 3]> {
         called.map(|called| [called.name, called.pod, called.namespace])
     }
 
-    fn three(of: [&str; 3]) -> Option<[String; 3]> {
+    pub(crate) fn three(of: [&str; 3]) -> Option<[String; 3]> {
         Some(of.map(str::to_owned))
     }
 

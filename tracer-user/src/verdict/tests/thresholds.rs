@@ -27,6 +27,18 @@ fn culprits(verdict: &Verdict) -> usize {
     verdict.primary().map_or(0, |first| first.culprits.len())
 }
 
+/// How many are accused where another process holds the disk, too.
+fn beside_rsync(mut scene: Scene, rsync: u64) -> usize {
+    let second = scene.process(99, "rsync");
+    let scene = scene.threads(Class::Disk, rsync).charge(
+        Resource::Disk,
+        None,
+        Holder::Process(second),
+        rsync,
+    );
+    culprits(&judge(&scene.books))
+}
+
 #[test]
 fn a_tenth_of_active_time_blocked_holds_up() {
     assert!(judge(&disk(90, 10, 0, 0).books).finding.held_up);
@@ -52,17 +64,8 @@ fn a_fifth_of_the_wait_and_a_twentieth_of_the_time_make_a_culprit() {
 
 #[test]
 fn beside_a_culprit_a_fifth_of_what_others_held_is_enough() {
-    let found = |ran: u64, tar: u64, rsync: u64, own: u64| {
-        let mut scene = disk(ran, tar, own, 0);
-        let second = scene.process(99, "rsync");
-        let scene = scene.threads(Class::Disk, rsync).charge(
-            Resource::Disk,
-            None,
-            Holder::Process(second),
-            rsync,
-        );
-        culprits(&judge(&scene.books))
-    };
+    let found =
+        |ran: u64, tar: u64, rsync: u64, own: u64| beside_rsync(disk(ran, tar, own, 0), rsync);
     assert_eq!(found(10, 63, 18, 19), 2);
     assert_eq!((found(10, 80, 20, 25), found(10, 81, 20, 24)), (2, 1));
     // Without one who has a fifth of all, the others are not what holds it up.
@@ -73,17 +76,7 @@ fn beside_a_culprit_a_fifth_of_what_others_held_is_enough() {
 
 #[test]
 fn what_nobody_is_known_to_have_held_makes_nobody_else_a_culprit() {
-    let found = |tar: u64, rsync: u64, nobody: u64| {
-        let mut scene = disk(10, tar, 0, nobody);
-        let second = scene.process(99, "rsync");
-        let scene = scene.threads(Class::Disk, rsync).charge(
-            Resource::Disk,
-            None,
-            Holder::Process(second),
-            rsync,
-        );
-        culprits(&judge(&scene.books))
-    };
+    let found = |tar: u64, rsync: u64, nobody: u64| beside_rsync(disk(10, tar, 0, nobody), rsync);
     // A fifth of what is charged to processes, and 6 % of the wait.
     assert_eq!(found(24, 6, 70), 1);
     assert_eq!((found(24, 20, 56), found(24, 19, 57)), (2, 1));

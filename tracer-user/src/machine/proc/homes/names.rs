@@ -237,16 +237,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
-
-    const ID: &str = "3f2a9c8d1e4b3f2a9c8d1e4b3f2a9c8d1e4b3f2a9c8d1e4b3f2a9c8d1e4b3f2a";
-
-    fn names(called: Option<Called>) -> Option<[String; 3]> {
-        called.map(|called| [called.name, called.pod, called.namespace])
-    }
-
-    fn three(of: [&str; 3]) -> Option<[String; 3]> {
-        Some(of.map(str::to_owned))
-    }
+    use crate::standing::called::tests::{ID, names, three};
 
     #[test]
     fn docker_has_the_name_behind_a_slash() {
