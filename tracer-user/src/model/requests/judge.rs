@@ -149,11 +149,16 @@ impl Requests {
         };
         let threads = &*beside.threads;
         let mut known_ns = 0;
+        let remembered_ns = thread.remembered_ns();
         threads.for_each_piece(life.tid, (life.begin, life.end), |from, to, spent| {
             turn.blocked_ns += spent.blocked();
             let mut tentative = spent.tentative;
             life.questions.explain((from, to), &mut tentative);
-            life.hands.explain(threads, (from, to), &mut tentative);
+            // A hand ends single waits. In a sum of forgotten steps those are not told apart: what is idle there stays unexplained. But a
+            // poller's whole time is that of whoever takes from its ring.
+            if from >= remembered_ns || life.hands.polls() {
+                life.hands.explain(threads, (from, to), &mut tentative);
+            }
             let (mut certain, work) = (spent.certain, (&thread.work, socket));
             let behind = life
                 .hands
@@ -239,7 +244,7 @@ impl Requests {
         let Some(thread) = threads.get(life.tid) else {
             return enter(ledger, life.waiting, begin, end, end - begin);
         };
-        let mut add = |from: u64, to: u64, spent: &Spent| {
+        let add = |from: u64, to: u64, spent: &Spent| {
             let Spent {
                 certain,
                 mut tentative,
@@ -255,9 +260,7 @@ impl Requests {
             }
             enter(ledger, life.waiting, from, to, left);
         };
-        let since = thread.remembered_ns().clamp(begin, end);
-        add(begin, since, &thread.between(begin, since));
-        thread.for_each_piece(since, end, add);
+        thread.for_each_piece(begin, end, add);
         self.confirm(beside, socket, life);
     }
 

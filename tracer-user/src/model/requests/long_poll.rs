@@ -40,7 +40,8 @@ impl Requests {
         let asked = self.asked_for_turn(threads, turn, call.tid);
         // What is forgotten is of a long silence, in which the thread had other things to do.
         let (mut busy, mut woken_ns) = (0, None);
-        threads.for_each_piece(call.tid, (sent_ns, call.ns), |from, to, spent| {
+        let remembered = (sent_ns.max(thread.remembered_ns()), call.ns);
+        threads.for_each_piece(call.tid, remembered, |from, to, spent| {
             let mut waited = spent.tentative;
             asked.explain((from, to), &mut waited);
             hands.explain(threads, (from, to), &mut waited);

@@ -211,14 +211,27 @@ fn assert_requests_add_up(books: &Books) {
     };
     let spent = books.budget(|bin| &bin.requests);
     let known = spent.iter().sum::<u64>() + found.unaccounted_ns;
-    let counted = found.sum_ns - found.before_ns + found.clipped_ns;
-    let whole = counted + found.open_ns + found.uncounted_ns;
+    let whole = time_of(found);
     assert!(
         known.abs_diff(whole) < CUT_NS,
         "{known} ns are known of {whole}: {found:?}, {spent:?}"
     );
     let ended = found.buckets.iter().sum::<u64>();
     assert_eq!(ended + found.clipped, found.count);
+}
+
+/// The time in the window of what the requests' ledger has, ns.
+fn time_of(found: &Requests) -> u64 {
+    let ended = found.sum_ns - found.before_ns + found.clipped_ns;
+    ended + found.open_ns + found.uncounted_ns
+}
+
+/// Each ns of it has a class: nothing is forgotten, or rounded away.
+fn assert_all_has_a_class(books: &Books) {
+    let found = tally(books);
+    let spent: u64 = books.budget(|bin| &bin.requests).iter().sum();
+    assert_eq!((spent, found.unaccounted_ns), (time_of(&found), 0));
+    assert_closed(books);
 }
 
 /// A thread of the target at attach.
@@ -277,6 +290,11 @@ pub(crate) fn asleep(tid: u32, off: u64, on: u64, queue: u64, stack: u64) -> Wai
 /// Asleep in `stack` from `off` to `on`.
 pub(crate) fn sleep(tid: u32, off: u64, on: u64, stack: u64) -> Event {
     Event::Wait(asleep(tid, off, on, 0, stack))
+}
+
+/// Asleep and awake in turn for a millisecond each from `from` on, for 799 ms: more steps than a thread without a request remembers.
+fn many_sleeps(tid: u32, from: u64, stack: u64) -> impl Iterator<Item = Event> {
+    (0..400).map(move |i| sleep(tid, from + 2 * i, from + 2 * i + 1, stack))
 }
 
 /// Still asleep at the end of the window.

@@ -126,3 +126,13 @@ fn what_a_thread_received_that_has_ended_since_and_did_not_own_the_request_is_kn
     assert_eq!(tally(&books).unaccounted_ns, 0);
     assert_eq!(requests(&books, Class::OnCpu), 62 - 10);
 }
+
+#[test]
+fn a_worker_that_sends_the_answer_after_very_many_reads_has_read_all_the_time() {
+    let answer = [send(WORKER, CLIENT, 815), sleep(LOOP, 31, 818, EPOLL)];
+    let books = played(many_sleeps(WORKER, 12, PAGE).chain(answer), 820);
+    assert_eq!(tally(&books).sum_ns, (815 - 10) * MS);
+    let disk = requests(&books, Class::Disk);
+    assert!((385..=405).contains(&disk), "{disk}");
+    assert_all_has_a_class(&books);
+}

@@ -342,3 +342,47 @@ fn a_wait_of_a_request_leaves_the_idle_time_of_other_slices_alone() {
     assert_eq!(requests(&books, Class::Network), 500);
     assert_closed(&books);
 }
+
+/// The loop receives these, each on its connection at its time. Another thread that owns nothing looks for work very often, and does this
+/// once the loop waits for more.
+fn looked_for_work(
+    received: impl IntoIterator<Item = (u64, u64)>,
+    then: impl IntoIterator<Item = Event>,
+) -> Books {
+    let received = received.into_iter();
+    let received = received.map(|(socket, ms)| receive(LOOP, socket, ms, ms));
+    let looks = many_sleeps(WORKER, 20, EPOLL);
+    let later = then.into_iter().chain([still(LOOP, 210, 900, EPOLL)]);
+    let all = running(WORKER).into_iter().chain(received).chain(looks);
+    let mut all = events(all.chain(later));
+    all.sort_by_key(Event::ns);
+    books(all, 900)
+}
+
+#[test]
+fn who_answers_after_it_looked_for_work_very_often_has_a_class_for_all_of_that() {
+    let books = looked_for_work([(CLIENT, 10)], [send(WORKER, CLIENT, 821)]);
+    assert_eq!((tally(&books).count, tally(&books).sum_ns), (1, 811 * MS));
+    let on_cpu = requests(&books, Class::OnCpu);
+    assert!((400..=430).contains(&on_cpu), "{on_cpu}");
+    assert_all_has_a_class(&books);
+}
+
+#[test]
+fn several_requests_of_one_that_looked_for_work_very_often_have_a_class_for_all_of_that() {
+    let received = [(CLIENT, 10), (CLIENT + 1, 100), (CLIENT + 2, 200)];
+    let books = looked_for_work(
+        received,
+        [
+            send(WORKER, CLIENT, 821),
+            send(WORKER, CLIENT + 1, 822),
+            // It takes the last one over, and owes the answer.
+            receive(WORKER, CLIENT + 2, 823, 823),
+        ],
+    );
+    let tally = tally(&books);
+    assert_eq!((tally.count, tally.open), (2, 1));
+    assert_eq!(tally.sum_ns, (811 + 722) * MS);
+    assert_eq!(tally.open_ns, 700 * MS);
+    assert_all_has_a_class(&books);
+}

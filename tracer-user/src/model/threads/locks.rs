@@ -413,13 +413,16 @@ fn owner(names: &mut Names, tried: &event::LockTried, frozen_ns: Option<u64>) ->
     })
 }
 
-/// What a thread waits for while another one waits for it, piece by piece; `None` while it runs, or waits for what is not known.
+/// What a thread waits for while another one waits for it, piece by piece; `None` while it runs, or waits for what is not known. A sum of
+/// forgotten steps has no such order.
 pub(super) fn waits_of(thread: &Thread, begin: u64, end: u64) -> Vec<(u64, u64, Option<Class>)> {
     let mut pieces: Vec<(u64, u64, Option<Class>)> = Vec::new();
+    let since_ns = thread.remembered_ns();
     thread.for_each_piece(begin, end, |from, to, spent| {
         let ns = |class: Class| spent.certain[class.index()] + spent.tentative[class.index()];
         let most = Class::ALL.into_iter().max_by_key(|class| ns(*class));
         let class = most.filter(|most| most.is_blocked() && *most != Class::Other && ns(*most) > 0);
+        let class = class.filter(|_| from >= since_ns);
         match pieces.last_mut() {
             Some(last) if last.2 == class => last.1 = to,
             _ => pieces.push((from, to, class)),

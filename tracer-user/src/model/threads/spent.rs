@@ -1,6 +1,9 @@
 //! The time of a thread by class.
 
-use crate::{class::Class, model::books::Budget};
+use crate::{
+    class::Class,
+    model::{books::Budget, part::part_of},
+};
 
 /// Time per class, ns: what is certain, and how waits for work would count if the thread owned a request. There, `Idle` means that
 /// the wait itself does not show its class.
@@ -33,6 +36,20 @@ impl Spent {
         for class in Class::ALL.map(Class::index) {
             self.certain[class] += other.certain[class];
             self.tentative[class] += other.tentative[class];
+        }
+    }
+
+    /// What was done in `part` of `whole`, spread evenly. It sums to that part of the total: each class is rounded, and the sum is not.
+    pub(super) fn part(&self, part: u64, whole: u64) -> Self {
+        let (mut all, mut given) = (0, 0);
+        let mut share = |ns: u64| {
+            all += ns;
+            let upto = part_of(all, part, whole);
+            upto - std::mem::replace(&mut given, upto)
+        };
+        Self {
+            certain: self.certain.map(&mut share),
+            tentative: self.tentative.map(&mut share),
         }
     }
 

@@ -344,7 +344,7 @@ impl Thread {
         self.line.is_full_since(ns)
     }
 
-    /// Since when it is known step by step, ns.
+    /// Since when it is known step by step, ns. Of the time before there are sums.
     #[must_use]
     pub(crate) fn remembered_ns(&self) -> u64 {
         self.line.remembered_ns()
@@ -362,12 +362,13 @@ impl Thread {
         self.line.for_each_piece(begin, end, self.running, each);
     }
 
-    /// Waits for work between two times, piece by piece: begin, end, and what the thread would be waiting for.
+    /// Waits for work between two times, as far as they are remembered, piece by piece: begin, end, and what the thread would be waiting
+    /// for. A sum of forgotten steps does not say when in it the thread waited.
     #[must_use]
     #[inline]
     pub(crate) fn waits_between(&self, begin: u64, end: u64) -> Vec<(u64, u64, Budget)> {
         let mut waits = Vec::new();
-        self.for_each_piece(begin, end, |from, to, spent| {
+        self.for_each_piece(begin.max(self.remembered_ns()), end, |from, to, spent| {
             if spent.tentative.iter().any(|ns| *ns > 0) {
                 waits.push((from, to, spent.tentative));
             }

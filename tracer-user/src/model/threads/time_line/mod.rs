@@ -60,7 +60,7 @@ impl Step {
 /// Steps, and waits that others ended, kept of a thread that owns no request. They suffice to follow a chain of wakeups into the
 /// recent past.
 pub(crate) const KEPT: usize = 64;
-/// The same at most, above which a very long request is clipped.
+/// The same at most: above that, of a very long request only sums are known.
 pub(crate) const MOST: usize = 1 << 13;
 
 /// The steps of a thread that are remembered, and the sum of all.
@@ -96,7 +96,7 @@ impl TimeLine {
         self.steps.back().map_or(self.begin_ns, |last| last.ns)
     }
 
-    /// Where the first step that is remembered began, ns.
+    /// Where the first step that is remembered began, ns. Of the time before it there are sums.
     pub(super) fn remembered_ns(&self) -> u64 {
         self.begin_ns
     }
@@ -181,13 +181,12 @@ impl TimeLine {
     #[must_use]
     pub(crate) fn between(&self, begin: u64, end: u64, running: bool) -> Spent {
         let mut sum = Spent::default();
-        self.past.add_between(begin, end, &mut sum);
         self.for_each(begin, end, running, |_, _, add| add(&mut sum));
         sum
     }
 
     /// The same, piece by piece: calls `each` with begin, end and what. A piece is a part of one step, so that what was done there is
-    /// spread evenly.
+    /// spread evenly; or of a sum of steps that are forgotten, as if it were so.
     #[inline]
     pub(crate) fn for_each_piece(
         &self,
@@ -217,8 +216,11 @@ impl TimeLine {
         let mut at = begin;
         if at < step_begin.min(end) {
             // The forgotten part.
-            each(at, step_begin.min(end), &|_| {});
-            at = step_begin.min(end);
+            let forgotten = (at, step_begin.min(end));
+            self.past.for_each_piece(forgotten, |from, to, spent| {
+                each(from, to, &|sum| sum.add(spent));
+            });
+            at = forgotten.1;
         }
         for step in self.steps.range(first..) {
             if at >= end {

@@ -159,8 +159,8 @@ fn pieces_are_without_a_gap() {
     assert_eq!(ends(200, 200), []);
 }
 
-#[test]
-fn the_past_is_forgotten_only_where_no_request_needs_it() {
+/// A thousand steps of ten ns, of two classes in turn.
+fn alternating() -> TimeLine {
     let mut line = TimeLine::new(0);
     for i in 1..=1000 {
         let class = match i % 2 {
@@ -169,6 +169,30 @@ fn the_past_is_forgotten_only_where_no_request_needs_it() {
         };
         line.extend(class, i * 10);
     }
+    line
+}
+
+#[test]
+fn what_is_forgotten_keeps_its_classes_and_its_pieces_are_without_a_gap() {
+    let mut line = alternating();
+    for needed_ns in [3000, 6000, u64::MAX] {
+        line.forget(needed_ns);
+    }
+    assert!(line.remembered_ns() > 9000);
+    let (mut at, mut sum) = (7, Spent::default());
+    line.for_each_piece(7, 9995, false, |from, to, spent| {
+        assert_eq!((from, spent.total()), (at, to - from));
+        sum.add(spent);
+        at = to;
+    });
+    assert_eq!((at, sum), (9995, line.between(7, 9995, false)));
+    let disk = sum.certain[Class::Disk.index()];
+    assert!(disk.abs_diff(9988 / 2) <= 10, "{disk}");
+}
+
+#[test]
+fn the_past_is_forgotten_only_where_no_request_needs_it() {
+    let mut line = alternating();
     line.forget(5000);
     assert_eq!(line.between(5000, 10_000, false).total(), 5000);
     line.forget(u64::MAX);
