@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     class::Class,
-    report::{Flame, FlameStack, Report, SelfPart, Shed},
+    report::{Flame, FlameStack, Losses, Report, SelfPart, Shed},
 };
 
 fn all() -> Vec<(&'static str, Report)> {
@@ -55,6 +55,23 @@ fn a_process_without_room_for_its_histogram_makes_no_figure_doubtful() {
     let shown = plain(&report);
     assert!(shown.contains("Lost 1410 histograms"), "{shown}");
     assert!(!shown.contains("too low"), "{shown}");
+}
+
+#[test]
+fn time_without_a_class_is_no_sign_of_a_loss_where_nothing_was_lost() {
+    let mut report = examples::unknown_and_losses();
+    let line = |report: &Report| {
+        let shown = plain(report);
+        let mut lines = shown.lines().map(str::trim);
+        lines
+            .find(|line| line.contains("accounted for"))
+            .map(str::to_owned)
+    };
+    let lost = "3.10 s of it cannot be accounted for: records were lost";
+    assert_eq!(line(&report).as_deref(), Some(lost));
+    report.losses = Losses::default();
+    let unseen = "3.10 s of it cannot be accounted for: no record says what it was";
+    assert_eq!(line(&report).as_deref(), Some(unseen));
 }
 
 #[test]

@@ -118,6 +118,7 @@ impl Page<'_> {
 
     fn budgets(&self) -> Vec<String> {
         let mut lines = vec![self.options.bold("Where the time went")];
+        let unaccounted = |ns| unaccounted(ns, self.report.losses.explain_unaccounted());
         if let Some(requests) = &self.report.requests {
             let quantile = |ns: Option<u64>| ns.map_or_else(|| "–".to_owned(), time);
             lines.push(format!(
@@ -428,12 +429,13 @@ impl Page<'_> {
     }
 }
 
-/// Time that no class explains.
-fn unaccounted(ns: u64) -> String {
-    format!(
-        "    {} of it cannot be accounted for: records were lost",
-        time(ns)
-    )
+/// Time that no class explains. Where no record `is_lost`, none was made: a thread's life before it is first seen has no record.
+fn unaccounted(ns: u64, is_lost: bool) -> String {
+    let why = match is_lost {
+        true => "records were lost",
+        false => "no record says what it was",
+    };
+    format!("    {} of it cannot be accounted for: {why}", time(ns))
 }
 
 /// One bar for each class in which time was spent; what is idle has a word of its own.

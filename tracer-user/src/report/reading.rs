@@ -19,7 +19,7 @@ const FELT: f64 = 0.01;
 const BEHIND_OWN: f64 = 0.05;
 /// So is the time to the last send, if the rest is more than the whole divided by this.
 const UNDER_WAY: u64 = 10;
-/// An unexplained part of the threads' life below this is no sign of loss. Threads begin and end between two looks.
+/// An unexplained part of a ledger's time below this is normal. Threads begin and end between two looks.
 const UNACCOUNTED: f64 = 0.01;
 /// If less than this part of the waits for a resource is charged to nobody, that is noise.
 const UNATTRIBUTED: f64 = 0.10;
@@ -136,7 +136,7 @@ impl Verdict {
 }
 
 impl Requests {
-    /// Their time that no class explains, if that is a sign of lost records, ns.
+    /// Their time that no class explains, if that is worth a line, ns.
     pub(crate) fn notable_unaccounted_ns(&self) -> Option<u64> {
         let known_ns: u64 = self.budget_ns.values().sum();
         let part = share(self.unaccounted_ns, known_ns + self.unaccounted_ns);
@@ -164,7 +164,7 @@ impl Requests {
 }
 
 impl Threads {
-    /// Lifetime that no class explains, if that is a sign of lost records, ns.
+    /// Lifetime that no class explains, if that is worth a line, ns.
     pub(crate) fn notable_unaccounted_ns(&self) -> Option<u64> {
         let part = share(self.unaccounted_ns, self.wall_ns);
         (part > UNACCOUNTED).then_some(self.unaccounted_ns)
@@ -209,6 +209,11 @@ impl Losses {
         let felt = records.chain(facts);
         felt.map(|(name, number)| (name.as_str(), *number))
             .collect()
+    }
+
+    /// Is a record lost that may say what became of time without a class?
+    pub(crate) fn explain_unaccounted(&self) -> bool {
+        !self.felt().is_empty() || self.truncated
     }
 
     /// Snapshots of histograms that a full ring dropped. They cost nothing.
@@ -357,5 +362,20 @@ mod tests {
         };
         assert_eq!(losses.felt(), [("futexes", 1), ("waits", 2), ("bios", 4)]);
         assert_eq!((losses.snapshots(), losses.idle_histograms()), (7, 8));
+    }
+
+    #[test]
+    fn what_costs_no_figure_explains_no_time_without_a_class() {
+        let of = |ring: &str| Losses {
+            ring: [(ring.to_owned(), 7)].into(),
+            ..Losses::default()
+        };
+        let truncated = Losses {
+            truncated: true,
+            ..Losses::default()
+        };
+        let explain = |losses: Losses| losses.explain_unaccounted();
+        assert_eq!([of("waits"), truncated].map(explain), [true; 2]);
+        assert!(!explain(of("histograms")) && !explain(Losses::default()));
     }
 }
