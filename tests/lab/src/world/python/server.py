@@ -183,6 +183,7 @@ def answer(path):
     elif args.work == "lookup":
         # A name that nobody has asked for yet: only the file system knows that there is no such file.
         os.path.exists(f"{args.lock}-{os.getpid()}-{next(COUNT)}")
+        time.sleep(args.sleep_ms / 1000)
     elif args.work == "interpret":
         # The interpreter's own lock: one thread computes, the others wait.
         return str(sum(byte * 31 % 7 for byte in body)).encode()
