@@ -76,18 +76,10 @@ pub(crate) const ALL: &[Scenario] = &[
     },
 ];
 
-/// A disk for the files that are written, with no more room than they need.
-fn writable(stage: &Stage, name: &str) -> Result<Disk> {
-    disk::attach(&stage.room, name, disk::bytes_for(256 << 20), None)
-}
+/// Room for the files that are written, in bytes, and no more than they need.
+const WRITABLE: usize = 256 << 20;
 
-/// A server on a disk that writes a short file there for each answer (`work`).
-fn writing(stage: &Stage, work: &str) -> Result<(Scene, Disk)> {
-    let here = writable(stage, "here")?;
-    Ok((writing_to(stage, work, &here)?, here))
-}
-
-/// The same on this disk.
+/// A server that writes a short file to this disk for each answer (`work`).
 pub(super) fn writing_to(stage: &Stage, work: &str, here: &Disk) -> Result<Scene> {
     let served = stage.files("served", 4, 4096)?;
     let notes = here.point.join("notes");
@@ -116,7 +108,7 @@ pub(super) fn writing_to(stage: &Stage, work: &str, here: &Disk) -> Result<Scene
 /// Beside it a program writes to the same disk, which is slow for all who write, the kernel's own threads too. A fast disk has
 /// everything done before anybody waits.
 fn on_same_disk(stage: &Stage, work: &str, script: &str) -> Result<Scene> {
-    let [here, _below] = slowly_written(stage, "here", 256 << 20, SPEED)?;
+    let [here, _below] = slowly_written(stage, "here", WRITABLE, SPEED)?;
     files_on(&here, "large", 2, 2 << 20)?;
     let scene = writing_to(stage, work, &here)?;
     let backup = writer(stage, script, &here);
@@ -128,10 +120,11 @@ fn on_same_disk(stage: &Stage, work: &str, script: &str) -> Result<Scene> {
         .with_disk(here))
 }
 
-/// Beside it a program writes to a disk in memory.
+/// Beside it a program writes to a disk in memory. The server's own disk is as slow as where the program writes to it: what a fast one
+/// takes differs from one time to the next.
 fn on_other_disk(stage: &Stage, work: &str) -> Result<Scene> {
-    let (scene, here) = writing(stage, work)?;
-    let scene = beside_memory(stage, scene)?;
+    let [here, _below] = slowly_written(stage, "here", WRITABLE, SPEED)?;
+    let scene = beside_memory(stage, writing_to(stage, work, &here)?)?;
     Ok(scene.unharmed().with_disk(here))
 }
 
@@ -152,7 +145,8 @@ const LIMIT: u64 = 12 << 20;
 /// The limit is in front of the disk: the device itself is idle most of the time. It is the group's of all programs here. Each of them
 /// waits for its files by `fsync`, and so writes them itself: in version 1 a group has no part in what the kernel's threads write.
 fn limited(stage: &Stage, same: bool) -> Result<Scene> {
-    let (scene, here) = writing(stage, "log")?;
+    let here = disk::attach(&stage.room, "here", disk::bytes_for(WRITABLE as u64), None)?;
+    let scene = writing_to(stage, "log", &here)?;
     stage.room.group.limit_writes(&here.number()?, LIMIT)?;
     if !same {
         let scene = beside_memory(stage, scene)?;
