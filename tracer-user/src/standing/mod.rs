@@ -175,6 +175,19 @@ impl Interface {
         let kinds = [self.qdisc.as_str(), self.inner.as_str()];
         kinds.iter().any(|kind| Self::WITH_CLASSES.contains(kind))
     }
+
+    /// Kinds of qdiscs with one queue, in which packets leave in the order in which they came. By default so does the one inside `tbf`.
+    const ONE_QUEUE: [&str; 6] = ["pfifo", "bfifo", "tbf", "red", "codel", "pie"];
+
+    /// Do all packets of a transmit queue stand in one queue?
+    #[must_use]
+    pub fn has_one_queue(&self) -> bool {
+        let is_one = |kind: &str| Self::ONE_QUEUE.contains(&kind);
+        let by_transmit_queue = matches!(self.qdisc.as_str(), "mq" | "mqprio");
+        let inner = self.inner.as_str();
+        (is_one(&self.qdisc) && (inner.is_empty() || is_one(inner)))
+            || by_transmit_queue && is_one(inner)
+    }
 }
 
 /// An interface that wraps what is sent through it into packets of its own, or puts a mark before it: a tunnel, a VLAN. It leaves through

@@ -12,6 +12,13 @@ use crate::model::books::Holder;
 /// A bin holds at least this many packets: with few, the target's packet leaves no time for another's in the same bin.
 const BIN_PACKETS: f64 = 10.0;
 
+/// A bin is this many times as long as a mean slice takes to send what left in the fullest one. The kernel hands a segment of 64 KiB to
+/// the device at once, and a slow link sends nothing in the slices behind it: both belong in one bin.
+const BIN_BURSTS: f64 = 4.0;
+
+/// From this many times the mean on, the fullest slice has a burst. Below it is some packets above the others.
+const BURSTS: f64 = 2.0;
+
 /// Fewer bins say nothing.
 const ENOUGH_BINS: usize = 20;
 
@@ -91,8 +98,19 @@ fn unlike(slices: &[Full], whom: Holder) -> BTreeMap<Holder, f64> {
 
 /// Bytes of each holder in bins of several slices each.
 fn series(slices: &[Full]) -> BTreeMap<Holder, Vec<f64>> {
+    let count = slices.len() as f64;
     let packets: u64 = slices.iter().map(|slice| slice.packets).sum();
-    let length = (BIN_PACKETS * slices.len() as f64 / packets.max(1) as f64).ceil() as u64;
+    let sent = |slice: &Full| slice.bytes.iter().map(|(_, bytes)| bytes).sum::<u64>();
+    let bytes: u64 = slices.iter().map(sent).sum();
+    let fullest = slices.iter().map(sent).max().unwrap_or(0);
+    let of_packets = BIN_PACKETS * count / packets.max(1) as f64;
+    let bursts = fullest as f64 * count / bytes.max(1) as f64;
+    let of_bursts = if bursts < BURSTS {
+        1.0
+    } else {
+        BIN_BURSTS * bursts
+    };
+    let length = of_packets.max(of_bursts).ceil() as u64;
     let bin = |slice: &Full| slice.index / length.max(1);
     let mut bins: Vec<u64> = slices.iter().map(bin).collect();
     bins.dedup();
@@ -219,6 +237,34 @@ mod tests {
             .take(9)
             .collect();
         assert_eq!(apart(&short), []);
+    }
+
+    #[test]
+    fn who_sends_nothing_behind_a_segment_of_the_target_makes_room_for_it() {
+        // The segment takes the link for 2.4 slices, and leaves it in the first of them.
+        let segment = |index: u64| Full {
+            index,
+            packets: 7,
+            bytes: vec![(Holder::Own, 60_000), (BACKUP, 9_000)],
+            late: Vec::new(),
+        };
+        let other = |index: u64| {
+            let own = if index % 20 == 0 { 1_500 } else { 0 };
+            Full {
+                index,
+                packets: 17,
+                bytes: vec![(Holder::Own, own), (BACKUP, 25_000 - own)],
+                late: Vec::new(),
+            }
+        };
+        let slices: Vec<Full> = (0..600)
+            .filter_map(|index| match index % 60 {
+                7 => Some(segment(index)),
+                8 | 9 => None,
+                _ => Some(other(index)),
+            })
+            .collect();
+        assert_eq!(apart(&slices), []);
     }
 
     #[test]

@@ -189,7 +189,7 @@ fn sent_for(
 
 impl Link {
     fn known_for(&self, taker: Holder) -> Known {
-        Known::seen_by(taker, None, &self.slices, &self.past)
+        self.known_to(taker, None)
     }
 
     /// The last slice with a packet, up to this one.

@@ -11,7 +11,7 @@ use super::{
     flow::Limit,
     link::Link,
     part_of,
-    slice::{Known, Slice},
+    slice::Slice,
 };
 use crate::model::{
     account::Account,
@@ -91,7 +91,7 @@ fn behind(link: &Link) -> Option<DatagramsBehind> {
     if link.has_classes || link.handed || slices.peek().is_none() {
         return None;
     }
-    let known = Known::of(&link.slices, &link.past);
+    let known = link.known();
     let mut found = DatagramsBehind {
         place: link.place,
         ..DatagramsBehind::default()

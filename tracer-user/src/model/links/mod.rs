@@ -284,13 +284,13 @@ impl Links {
         Some(route)
     }
 
-    /// Takes note of the interfaces on which packets are sorted into classes.
-    fn learn_classes(&mut self, names: &Names, means: &Means) {
-        let with_classes = means.interfaces.iter().filter(|found| found.has_classes());
-        for found in with_classes {
+    /// Takes note of the interfaces on which packets are sorted into classes, and of those on which all stand in one queue.
+    fn learn_queues(&mut self, names: &Names, means: &Means) {
+        for found in &means.interfaces {
             let links = self.links.values_mut();
             for link in links.filter(|link| names.places.get(link.place) == Some(&found.name)) {
-                link.has_classes = true;
+                link.has_classes = found.has_classes();
+                link.has_one_queue = found.has_one_queue();
             }
         }
     }
@@ -303,8 +303,8 @@ impl Links {
         account: &mut Account,
         sent: &SentTo,
     ) {
+        self.learn_queues(names, means);
         self.settle_datagrams(account);
-        self.learn_classes(names, means);
         let beyond = self.beyond();
         for (key, link) in &mut self.links {
             let mut shares = link.shares();

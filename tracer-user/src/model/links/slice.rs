@@ -143,13 +143,9 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// From the slices that are kept, and what is known of those before.
-    pub(super) fn of(slices: &BTreeMap<u64, Slice>, past: &Past) -> Self {
-        Self::seen_by(Holder::Own, past.late, slices, past)
-    }
-
-    /// The same for `whom`, who waits. `before` is the last slice of those before in which a packet of it left, and whether that was late.
-    pub(super) fn seen_by(
+    /// From the slices that are kept, and what is known of those before: for `whom`, who waits. `before` is the last slice of those before in
+    /// which a packet of it left, and whether that was late.
+    pub(super) fn of(
         whom: Holder,
         before: Option<(u64, bool)>,
         slices: &BTreeMap<u64, Slice>,

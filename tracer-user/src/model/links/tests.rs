@@ -206,6 +206,24 @@ fn a_datagram_waits_for_nobody_known_where_packets_are_sorted_into_classes() {
     assert_eq!(held_up(timed(0, 1000, 2, 80_000_000)), BACKUP);
 }
 
+#[test]
+fn nobody_is_out_of_the_way_in_an_interface_with_one_queue() {
+    let holders = |has_one_queue: bool| {
+        let mut link = Link::new(0);
+        link.has_one_queue = has_one_queue;
+        for slice in 0..100 {
+            let at = slice * LINK_SLICE_NS;
+            link.sent(&sent(at, 25_000, 2), BACKUP);
+            link.sent(&sent(at, 1000 * (slice * 7 % 10), 2), Holder::Own);
+        }
+        link.waited(1_000_000, 5_000_000, 4_000_000, Limit::Path);
+        let shares = link.shares();
+        shares.waits.iter().any(|share| share.holder == BACKUP)
+    };
+    assert!(holders(true));
+    assert!(!holders(false));
+}
+
 /// A link on which the target waits all the time while a backup fills each of these slices.
 fn waited_on(slices: u64) -> Link {
     let mut link = Link::new(0);

@@ -35,6 +35,8 @@ pub(crate) struct Link {
     pub(super) handed: bool,
     /// Packets are sorted into classes: one may be full while another is not.
     pub(super) has_classes: bool,
+    /// All packets stand in one queue: nobody who fills it is out of the target's way.
+    pub(super) has_one_queue: bool,
     /// Bytes sent by each process of the target in the whole window.
     pub(super) own: BTreeMap<ProcessId, u64>,
     /// Waits that are charged, by holder, ns.
@@ -77,6 +79,7 @@ impl Link {
             unread: false,
             handed: false,
             has_classes: false,
+            has_one_queue: false,
             own: BTreeMap::new(),
             charged: BTreeMap::new(),
             own_drains_ns: 0,
@@ -188,7 +191,7 @@ impl Link {
         if !slices.clone().any(|(_, slice)| slice.holds_up()) {
             return shares;
         }
-        let known = Known::of(&self.slices, &self.past);
+        let known = self.known();
         let held_up = slices.filter(|(_, slice)| slice.holds_up());
         for (index, slice) in held_up {
             let begin = index * LINK_SLICE_NS;
@@ -221,6 +224,20 @@ impl Link {
             }
         }
         shares
+    }
+
+    /// Facts about the slices together.
+    pub(super) fn known(&self) -> Known {
+        self.known_to(Holder::Own, self.past.late)
+    }
+
+    /// The same for `whom`, who waits. `before` is the last slice of those forgotten in which a packet of it left, and whether that was late.
+    pub(super) fn known_to(&self, whom: Holder, before: Option<(u64, bool)>) -> Known {
+        let mut known = Known::of(whom, before, &self.slices, &self.past);
+        if self.has_one_queue {
+            known.apart.clear();
+        }
+        known
     }
 
     /// Do these senders say who holds the target up? Alone in the queue of an interface that hands over to a process, it waits for that
