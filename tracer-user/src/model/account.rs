@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use rustc_hash::FxHashMap as HashMap;
 
 use super::{
-    books::{Held, Holder, PlaceId},
+    books::{Bin, Held, Holder, PlaceId},
     ledger::Ledger,
     limits::Limits,
     memory::Memory,
     names::Names,
     naps::Naps,
-    parts::Parts,
+    parts::{OwnPart, Parts, charged_to_itself, follow},
     unknown::Unknown,
 };
 use crate::{
@@ -186,6 +186,18 @@ impl Account {
         holder: Holder,
     ) -> &mut Held {
         self.held.entry((resource, place, holder)).or_default()
+    }
+
+    /// Closes the ledger. Returns its bins, the length of one in ns, and the parts of what is charged to the target itself.
+    pub(super) fn close(&mut self, end_ns: u64) -> (Vec<Bin>, u64, Vec<OwnPart>) {
+        let ledger = std::mem::take(&mut self.ledger);
+        let before = charged_to_itself(ledger.charged());
+        let (bins, bin_ns) = ledger.close(end_ns);
+        let charges = bins.iter().flat_map(|bin| &bin.charges);
+        let charges = charges.map(|charge| (charge.resource, charge.holder, charge.ns));
+        let mut own = self.parts.take();
+        follow(&mut own, &before, &charged_to_itself(charges));
+        (bins, bin_ns, own)
     }
 
     /// The flame graph, in the order of its frames; it is empty then.

@@ -72,6 +72,12 @@ impl Holder {
             other => other,
         }
     }
+
+    /// Is it the target itself, of which parts may be known?
+    #[must_use]
+    pub fn has_parts(self) -> bool {
+        matches!(self, Self::Own | Self::OwnLock)
+    }
 }
 
 /// The client for which the target works.

@@ -70,7 +70,7 @@ impl Model {
             let forgotten = (Loss::LINK_SLICES.to_owned(), self.links.forgotten);
             facts.end.map_losses.push(forgotten);
         }
-        let (mut bins, bin_ns) = std::mem::take(&mut self.account.ledger).close(end_ns);
+        let (mut bins, bin_ns, own) = self.account.close(end_ns);
         self.cpus.take_stolen(&mut bins);
         let held = &self.account.held;
         let records = Records {
@@ -104,7 +104,7 @@ impl Model {
             long_waits_ns: self.threads.long_waits_ns,
             targets,
             ways,
-            own: self.account.parts.take(),
+            own,
             naps: self.account.naps.take(),
             owner_waits,
             lock_owner: self.threads.lock_owner(),

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use rustc_hash::FxHashMap as HashMap;
 
-use super::books::ProcessId;
+use super::books::{Holder, ProcessId};
 use crate::{class::Resource, event};
 
 /// Parts kept apart. Further ones are not known: a server with a thread for each request has no end of them.
@@ -134,6 +134,35 @@ impl Parts {
     }
 }
 
+/// What is charged to the target itself, by resource, ns.
+pub(super) fn charged_to_itself(
+    charges: impl Iterator<Item = (Resource, Holder, u64)>,
+) -> BTreeMap<Resource, u64> {
+    let mut sums: BTreeMap<Resource, u64> = BTreeMap::new();
+    for (resource, _, ns) in charges.filter(|(_, holder, _)| holder.has_parts()) {
+        let sum = sums.entry(resource).or_default();
+        *sum = sum.saturating_add(ns);
+    }
+    sums
+}
+
+/// Who waits behind a thread that waits itself is charged to the same holders as that one, once the books are closed. The parts of the
+/// target grow by as much: from what is charged to it `before` that to what is `after`.
+pub(super) fn follow(
+    parts: &mut [OwnPart],
+    before: &BTreeMap<Resource, u64>,
+    after: &BTreeMap<Resource, u64>,
+) {
+    for own in parts {
+        let charged = [before, after].map(|sums| sums.get(&own.resource).copied().unwrap_or(0));
+        let [before, after] = charged.map(u128::from);
+        if before > 0 && after > before {
+            let grown = |ns: u64| (u128::from(ns) * after / before) as u64;
+            (own.ns, own.serving_ns) = (grown(own.ns), grown(own.serving_ns));
+        }
+    }
+}
+
 /// The addresses of clients elsewhere.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Addresses {
@@ -209,6 +238,26 @@ mod tests {
                 assert_eq!((own.resource, own.part, own.ns), (resource, part, 5));
             }
         }
+    }
+
+    #[test]
+    fn parts_grow_with_what_is_charged_to_the_target_and_never_shrink() {
+        const OTHERS: (Resource, Holder, u64) = (Resource::Lock, Holder::Process(1), 90);
+        let charges = |ns| [(Resource::Lock, Holder::OwnLock, ns), OTHERS].into_iter();
+        let grown = |before, after| {
+            let mut parts = [OwnPart {
+                resource: Resource::Lock,
+                part: PART,
+                ns: 30,
+                serving_ns: 10,
+            }];
+            let sums = [before, after].map(|ns| charged_to_itself(charges(ns)));
+            follow(&mut parts, &sums[0], &sums[1]);
+            (parts[0].ns, parts[0].serving_ns)
+        };
+        assert_eq!(grown(40, 120), (90, 30));
+        assert_eq!(grown(40, 39), (30, 10));
+        assert_eq!(grown(0, 50), (30, 10));
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub(super) fn parts(
     let mut own = 0.0;
     for (party, ns) in parties {
         match party {
-            Party::Plain(Holder::Own | Holder::OwnLock) => own += ns,
+            Party::Plain(holder) if holder.has_parts() => own += ns,
             Party::Plain(Holder::Asked(process)) => {
                 *sums.entry((*process, None, None)).or_default() += ns;
             }
@@ -89,9 +89,7 @@ pub(super) fn parts(
 /// Threads' time that is charged to the target itself, ns.
 fn charged(books: &Books, resource: Resource) -> u64 {
     let charges = books.bins.iter().flat_map(|bin| &bin.charges);
-    let own = charges.filter(|charge| {
-        charge.resource == resource && matches!(charge.holder, Holder::Own | Holder::OwnLock)
-    });
+    let own = charges.filter(|charge| charge.resource == resource && charge.holder.has_parts());
     own.map(|charge| charge.ns).sum()
 }
 

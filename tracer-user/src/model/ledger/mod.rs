@@ -292,6 +292,12 @@ impl Ledger {
         self.slots = merged;
     }
 
+    /// What is charged so far: resource, holder, ns.
+    pub(crate) fn charged(&self) -> impl Iterator<Item = (Resource, Holder, u64)> {
+        let all = self.slots.iter().flat_map(|slot| &slot.charges);
+        all.map(|(&(resource, _, holder), &(ns, _))| (resource, holder, ns))
+    }
+
     /// Closes the books: in every bin the charges of a resource then sum to the threads' time in it. Time resolved through another
     /// thread follows that thread's charges. The rest is charged to nobody. Returns the bins, and the length of one, ns.
     #[must_use]
