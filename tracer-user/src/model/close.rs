@@ -37,6 +37,7 @@ impl Model {
         self.threads
             .close(&mut self.names, &mut self.account, end_ns);
         self.found();
+        self.had_locks();
         let (requests, mut beside) = self.requests();
         requests.close_sends(&mut beside);
         requests.close_turns(&mut beside, end_ns);

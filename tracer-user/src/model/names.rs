@@ -44,12 +44,6 @@ impl Names {
         self.holder_of(id)
     }
 
-    /// The process that had this id at a time, ns since boot; `None` if that is not known any more.
-    pub(super) fn holder_at(&mut self, pid: u32, ns: u64) -> Option<Holder> {
-        let id = self.processes.id_at(pid, ns)?;
-        Some(self.holder_of(id))
-    }
-
     /// The same for a process that has an index.
     #[inline]
     pub(super) fn holder_of(&self, id: ProcessId) -> Holder {

@@ -5,7 +5,7 @@ use tracer_common::sched::WAIT_OPEN;
 use super::{
     Model,
     account::Charge,
-    books::{Holder, PlaceId},
+    books::{Holder, Part, PlaceId},
     cpus::Queued,
     disks::DiskWait,
     links::SendWait,
@@ -44,6 +44,7 @@ impl Model {
         }
         self.count_untaken(wait.flags & WAIT_OPEN != 0);
         self.found();
+        self.had_locks();
         if self.disks.is_behind(wait.ns) {
             self.catch_up(wait.ns);
         }
@@ -161,6 +162,20 @@ impl Model {
     pub(super) fn found(&mut self) {
         for wait in self.threads.take_found() {
             self.disks.waited(wait);
+        }
+    }
+
+    /// Locks for which threads slept, and which parts of the target had.
+    pub(super) fn had_locks(&mut self) {
+        for had in self.threads.take_had_locks() {
+            let (process, tid) = had.by;
+            let part = Part {
+                process,
+                tid,
+                client: self.requests.client_at(&self.threads, tid, had.end_ns),
+            };
+            let parts = &mut self.account.parts;
+            parts.add(Resource::Lock, part, had.ns, had.serves);
         }
     }
 

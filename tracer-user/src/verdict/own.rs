@@ -138,7 +138,12 @@ pub(super) fn mostly(books: &Books, found: &Hypothesis) -> Option<String> {
         && enough(share)
     {
         let name = named(&books.processes[process]);
-        return Some(format!("mostly those of its own process {name}"));
+        let of_lock = books
+            .lock_owner
+            .filter(|_| found.resource == Resource::Lock);
+        let thread = of_lock.filter(|tid| has_most_locks(books, process, *tid));
+        let of = thread.map_or_else(String::new, |tid| format!("thread {tid} of "));
+        return Some(format!("mostly those of {of}its own process {name}"));
     }
     let title = |part: &SelfPart| Some(title(&books.processes[part.process]));
     if let Some((words, share)) = largest(parts, false, title)
@@ -148,6 +153,21 @@ pub(super) fn mostly(books: &Books, found: &Hypothesis) -> Option<String> {
     }
     let (thread, share) = largest(parts, alone, |part| part.thread.clone())?;
     enough(share).then(|| format!("mostly those of its thread {thread}"))
+}
+
+/// Has one thread most of the locks that its process has, and is it one of several threads?
+fn has_most_locks(books: &Books, process: ProcessId, tid: u32) -> bool {
+    let locks = books
+        .own
+        .iter()
+        .filter(|own| own.resource == Resource::Lock);
+    let of_process = locks.filter(|own| own.part.process == process);
+    let of_thread = of_process.clone().filter(|own| own.part.tid == tid);
+    let [all, its]: [u64; 2] = [
+        of_process.map(|own| own.ns).sum(),
+        of_thread.map(|own| own.ns).sum(),
+    ];
+    tid != books.processes[process].pid && ratio(its as f64, all as f64) >= MOSTLY
 }
 
 /// The largest of what tells parts apart, small ones included; `None` where nothing does: they have one, or none. It may be `alone`.

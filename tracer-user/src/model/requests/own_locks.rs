@@ -46,10 +46,11 @@ impl Requests {
     }
 
     fn add_part(&self, beside: &mut Beside<'_>, wait: OwnWait, ns: u64) {
-        let Some(pid) = beside.threads.get(wait.by).map(|thread| thread.pid) else {
+        let threads = &*beside.threads;
+        let known = threads.get(wait.by).or_else(|| threads.ended(wait.by));
+        let Some(by) = known.map(|thread| (thread.pid, wait.by)) else {
             return;
         };
-        let by = (pid, wait.by);
         let part = self.part_at(beside.threads, beside.names, by, wait.end_ns);
         beside.account.parts.add(Resource::Lock, part, ns, true);
     }

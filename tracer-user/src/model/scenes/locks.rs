@@ -3,9 +3,9 @@
 use super::*;
 use crate::event::{LockFile, LockOutcome, LockOwner, LockReleased, LockSeen, LockTried};
 
-const FLOCK: u64 = 10;
-const FUTEX: u64 = 11;
-const NAP: u64 = 12;
+pub(super) const FLOCK: u64 = 10;
+pub(super) const FUTEX: u64 = 11;
+pub(super) const NAP: u64 = 12;
 const FROZEN: u64 = 14;
 
 fn stacks() -> [Event; 3] {
@@ -16,7 +16,7 @@ fn stacks() -> [Event; 3] {
 }
 
 /// At `ms` a thread was seen asleep for a lock of these (process, thread).
-fn seen(tid: u32, ms: u64, owners: &[(u32, u32)], file: Option<&str>) -> Event {
+pub(super) fn seen(tid: u32, ms: u64, owners: &[(u32, u32)], file: Option<&str>) -> Event {
     let owner = |(pid, tid): &(u32, u32)| LockOwner {
         pid: *pid,
         tid: *tid,
@@ -30,21 +30,21 @@ fn seen(tid: u32, ms: u64, owners: &[(u32, u32)], file: Option<&str>) -> Event {
     })
 }
 
-fn on_file(tid: u32, ms: u64, owner: u32) -> Event {
+pub(super) fn on_file(tid: u32, ms: u64, owner: u32) -> Event {
     seen(tid, ms, &[(owner, 0)], Some("/run/lock"))
 }
 
-fn in_memory(tid: u32, ms: u64, pid: u32, owner: u32) -> Event {
+pub(super) fn in_memory(tid: u32, ms: u64, pid: u32, owner: u32) -> Event {
     seen(tid, ms, &[(pid, owner)], None)
 }
 
-fn books_of(events: impl IntoIterator<Item = Event>, end_ms: u64) -> Books {
+pub(super) fn books_of(events: impl IntoIterator<Item = Event>, end_ms: u64) -> Books {
     let books = books(stacks().into_iter().chain(events), end_ms);
     assert_closed(&books);
     books
 }
 
-fn locked(books: &Books, holder: Holder) -> u64 {
+pub(super) fn locked(books: &Books, holder: Holder) -> u64 {
     charged(books, Resource::Lock, holder)
 }
 
@@ -226,7 +226,7 @@ fn threads_that_wait_for_each_other_wait_for_their_own_locks() {
     assert_eq!(locked(&books, Holder::OwnLock), 2_000);
 }
 
-fn tried(ms: u64, owner: u32, outcome: LockOutcome) -> Event {
+pub(super) fn tried(ms: u64, owner: u32, outcome: LockOutcome) -> Event {
     Event::LockTried(LockTried {
         ns: at(ms),
         pid: SERVER,
@@ -239,7 +239,7 @@ fn tried(ms: u64, owner: u32, outcome: LockOutcome) -> Event {
 }
 
 /// The server is refused a lock of `owner` at 100 ms, and naps from there to 150 ms.
-fn refused(owner: u32, then: impl IntoIterator<Item = Event>) -> Books {
+pub(super) fn refused(owner: u32, then: impl IntoIterator<Item = Event>) -> Books {
     let refused = [
         tried(99, owner, LockOutcome::Refused),
         sleep(SERVER, 100, 150, NAP),

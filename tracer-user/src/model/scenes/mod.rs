@@ -24,6 +24,7 @@ pub(crate) mod lost;
 mod memory;
 mod multiplexed;
 mod network;
+pub(crate) mod own_locks;
 mod parts;
 mod places;
 mod ports;

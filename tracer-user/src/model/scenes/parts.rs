@@ -4,9 +4,9 @@ use super::{clients::*, *};
 use crate::model::books::{Client, OwnPart};
 
 /// A child of the target.
-const CHILD: u32 = 130;
+pub(super) const CHILD: u32 = 130;
 
-fn child() -> Event {
+pub(super) fn child() -> Event {
     Event::Fork(event::Fork {
         ns: at(1),
         pid: CHILD,
@@ -20,7 +20,7 @@ fn child() -> Event {
 }
 
 /// Time that a part had, ms, by process and thread.
-fn part_ms(books: &Books, resource: Resource, pid: u32, tid: u32) -> u64 {
+pub(super) fn part_ms(books: &Books, resource: Resource, pid: u32, tid: u32) -> u64 {
     let of = books.own.iter().filter(|own: &&OwnPart| {
         let process = &books.processes[own.part.process];
         (own.resource, process.pid, own.part.tid) == (resource, pid, tid)
@@ -29,7 +29,7 @@ fn part_ms(books: &Books, resource: Resource, pid: u32, tid: u32) -> u64 {
 }
 
 /// Time that all parts had, ms.
-fn parts_ms(books: &Books, resource: Resource) -> u64 {
+pub(super) fn parts_ms(books: &Books, resource: Resource) -> u64 {
     let of = books.own.iter().filter(|own| own.resource == resource);
     of.map(|own| own.ns).sum::<u64>() / MS
 }

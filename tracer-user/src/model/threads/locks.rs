@@ -8,7 +8,7 @@ use crate::{
     event::{self, LockOutcome},
     model::{
         account::{Account, Charge},
-        books::{Holder, PlaceId},
+        books::{Holder, PlaceId, ProcessId},
         names::Names,
     },
 };
@@ -33,10 +33,57 @@ pub(super) const MOST_OWNERS: usize = 4096;
 
 /// An owner of a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Owner {
+pub(super) struct Owner {
     holder: Holder,
+    /// The part of the target that owns it: a process, and its thread, or 0 where the lock belongs to the whole process.
+    own: Option<(ProcessId, u32)>,
+}
+
+impl Owner {
+    /// The process and the thread with these ids.
+    pub(super) fn new(names: &mut Names, (pid, tid): (u32, u32)) -> Self {
+        match names.holder(pid) {
+            Holder::Own => Self::own(names.processes.id(pid), tid),
+            holder => Self { holder, own: None },
+        }
+    }
+
+    fn own(process: ProcessId, tid: u32) -> Self {
+        Self {
+            holder: Holder::OwnLock,
+            own: Some((process, tid)),
+        }
+    }
+
     /// The thread of the target that owns it, if it is one.
-    own_tid: Option<u32>,
+    fn own_tid(&self) -> Option<u32> {
+        let (_, tid) = self.own?;
+        (tid != 0).then_some(tid)
+    }
+
+    /// May it be the same? Threads of the target are told apart where both are known.
+    fn may_be(&self, other: &Self) -> bool {
+        let is_other_thread = match (self.own, other.own) {
+            (Some((process, tid)), Some((other, other_tid))) => {
+                process != other || (tid != other_tid && tid != 0 && other_tid != 0)
+            }
+            _ => false,
+        };
+        self.holder == other.holder && !is_other_thread
+    }
+}
+
+/// A part of the target had a lock for which a thread slept.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::model) struct Had {
+    /// That part: its process, and its thread or 0.
+    pub(in crate::model) by: (ProcessId, u32),
+    /// Time that the thread slept for it, ns.
+    pub(in crate::model) ns: u64,
+    /// Up to when, ns.
+    pub(in crate::model) end_ns: u64,
+    /// Does the thread that slept have a request?
+    pub(in crate::model) serves: bool,
 }
 
 /// The owners of the lock for which a thread sleeps, as they were seen once or several times in a row.
@@ -109,7 +156,7 @@ impl LockWait {
     /// The threads of the target that own the lock at some time.
     fn own_tids(&self) -> impl Iterator<Item = u32> {
         let owners = self.sights.iter().flat_map(|sight| &sight.owners);
-        owners.filter_map(|owner| owner.own_tid)
+        owners.filter_map(Owner::own_tid)
     }
 }
 
@@ -123,16 +170,7 @@ impl Threads {
         if seen.ns <= thread.known_ns() || thread.locks.len() >= MOST_SIGHTS {
             return;
         }
-        let owner = |owner: &event::LockOwner| match names.holder(owner.pid) {
-            Holder::Own => Owner {
-                holder: Holder::OwnLock,
-                own_tid: (owner.tid != 0).then_some(owner.tid),
-            },
-            holder => Owner {
-                holder,
-                own_tid: None,
-            },
-        };
+        let owner = |owner: &event::LockOwner| Owner::new(names, (owner.pid, owner.tid));
         let owners: Vec<Owner> = seen.owners.iter().map(owner).collect();
         let place = seen.file.as_ref().map(|file| names.place(file));
         thread.locks.push(Sight {
@@ -223,12 +261,12 @@ impl Threads {
         })
     }
 
-    /// A sleep of a thread, if owners of a lock were seen in it. `waker` is the process that ended it, with its thread.
+    /// A sleep of a thread, if owners of a lock were seen in it. `waker` is who ended it.
     pub(super) fn lock_wait(
         &mut self,
         (tid, stack): (u32, u64),
         (begin, end): (u64, u64),
-        waker: Option<(Holder, u32)>,
+        waker: Option<Owner>,
     ) -> Option<LockWait> {
         let known = self.stacks.get(stack).map(|stack| stack.lock);
         let thread = self.living.get_mut(tid)?;
@@ -247,9 +285,8 @@ impl Threads {
         let last = sights.last_mut()?;
         if last.is_frozen {
             (last.first_ns, last.last_ns) = (begin, end);
-        } else if let Some((holder, waker_tid)) = waker.filter(|_| last.lock != Lock::File) {
-            let own_tid = (holder == Holder::OwnLock).then_some(waker_tid);
-            match last.owners.iter().any(|owner| owner.holder == holder) {
+        } else if let Some(waker) = waker.filter(|_| last.lock != Lock::File) {
+            match last.owners.iter().any(|owner| owner.may_be(&waker)) {
                 true => last.last_ns = end,
                 false => {
                     // Who goes on running until it releases the lock has not had it before.
@@ -264,7 +301,7 @@ impl Threads {
                     let sight = Sight {
                         first_ns,
                         last_ns: end,
-                        owners: vec![Owner { holder, own_tid }],
+                        owners: vec![waker],
                         ..*last
                     };
                     sights.push(sight);
@@ -288,15 +325,13 @@ impl Threads {
         }
         for (from, to, sight) in wait.parts() {
             let owners = sight.map_or(&[][..], |sight| &sight.owners);
-            match owners {
-                [
-                    Owner {
-                        own_tid: Some(own), ..
-                    },
-                ] => {
-                    self.behind_own(account, &wait, *own, (from, to));
-                }
-                _ => self.behind(account, &wait, owners, (from, to)),
+            let own = match owners {
+                [owner] => owner.own_tid(),
+                _ => None,
+            };
+            match own {
+                Some(own) => self.behind_own(account, &wait, (own, owners), (from, to)),
+                None => self.behind(account, &wait, owners, (from, to)),
             }
         }
     }
@@ -309,45 +344,56 @@ impl Threads {
         owners: &[Owner],
         (begin, end): (u64, u64),
     ) {
+        const UNKNOWN: &[Owner] = &[Owner {
+            holder: Holder::Nobody,
+            own: None,
+        }];
         self.spend(account, wait.tid, Class::Lock, end);
-        let holders = owners.iter().map(|owner| owner.holder);
-        let holders = match owners.is_empty() {
-            true => vec![Holder::Nobody],
-            false => holders.collect(),
+        let owners = match owners {
+            [] => UNKNOWN,
+            known => known,
         };
-        let place = wait.place(&self.lock_files);
-        let (ns, count) = (end - begin, holders.len() as u64);
-        for (index, holder) in (0..).zip(holders) {
+        let (place, serves) = (wait.place(&self.lock_files), self.serves(wait.tid));
+        let (all_ns, count) = (end - begin, owners.len() as u64);
+        for (index, owner) in (0..).zip(owners) {
+            let ns = all_ns / count + u64::from(index < all_ns % count);
             account.charge(Charge {
                 resource: Resource::Lock,
                 place,
-                holder,
+                holder: owner.holder,
                 stack: wait.stack,
                 span: (begin, end),
-                ns: ns / count + u64::from(index < ns % count),
+                ns,
                 estimated: false,
             });
+            self.had_locks.extend(owner.own.map(|by| Had {
+                by,
+                ns,
+                end_ns: end,
+                serves,
+            }));
         }
     }
 
-    /// A part of a sleep behind a thread of the target: it counts as what that thread waits for meanwhile.
+    /// Sleeps for locks that parts of the target had, since the last call.
+    pub(in crate::model) fn take_had_locks(&mut self) -> Vec<Had> {
+        std::mem::take(&mut self.had_locks)
+    }
+
+    /// A part of a sleep behind a thread of the target, the one owner: it counts as what that thread waits for meanwhile.
     fn behind_own(
         &mut self,
         account: &mut Account,
         wait: &LockWait,
-        own: u32,
+        (own, owners): (u32, &[Owner]),
         (begin, end): (u64, u64),
     ) {
-        let own_lock = [Owner {
-            holder: Holder::OwnLock,
-            own_tid: Some(own),
-        }];
         self.owned_ns.add(own, end - begin);
         let pieces = self.living.get(own).map(|own| waits_of(own, begin, end));
         let pieces = pieces.filter(|_| own != wait.tid);
         for (from, to, class) in pieces.unwrap_or_else(|| vec![(begin, end, None)]) {
             match class {
-                None => self.behind(account, wait, &own_lock, (from, to)),
+                None => self.behind(account, wait, owners, (from, to)),
                 Some(class) => {
                     self.spend(account, wait.tid, class, to);
                     account.ledger.indirect(class, from, to, to - from);
@@ -392,24 +438,25 @@ impl Threads {
 /// The owner of a lock that a thread tried to get, if it is there. Who froze a file system need not be: it stays frozen when `fsfreeze` has
 /// ended, and whoever started that has it. Another process may have its id by then.
 fn owner(names: &mut Names, tried: &event::LockTried, frozen_ns: Option<u64>) -> Option<Owner> {
-    let holder = match tried.outcome {
-        LockOutcome::Frozen => {
-            let froze = match frozen_ns {
-                Some(ns) => names.holder_at(tried.owner_pid, ns)?,
-                None => names.holder(tried.owner_pid),
-            };
-            names.who_had_it_done(froze)
-        }
+    if tried.outcome != LockOutcome::Frozen || tried.owner_pid == 0 {
         // A lock of an open file may outlive the process that made it.
-        _ => {
-            names.processes.living(tried.owner_pid)?;
-            names.holder(tried.owner_pid)
-        }
+        names.processes.living(tried.owner_pid)?;
+        return Some(Owner::new(names, (tried.owner_pid, tried.owner_tid)));
+    }
+    let froze = match frozen_ns {
+        Some(ns) => names.processes.id_at(tried.owner_pid, ns)?,
+        None => names.processes.id(tried.owner_pid),
     };
-    let is_own = holder == Holder::Own;
+    let holder = match names.holder_of(froze) {
+        Holder::Own => return Some(Owner::own(froze, tried.owner_tid)),
+        stranger => names.who_had_it_done(stranger),
+    };
     Some(Owner {
-        holder: if is_own { Holder::OwnLock } else { holder },
-        own_tid: (is_own && tried.owner_tid != 0).then_some(tried.owner_tid),
+        holder: match holder {
+            Holder::Own => Holder::OwnLock,
+            other => other,
+        },
+        own: None,
     })
 }
 

@@ -34,7 +34,7 @@ pub(super) use completions::OnDisk;
 use completions::Requested;
 pub(super) use ends::{Whom, charge_ends, note_naps};
 use living::Living;
-use locks::{LockWait, MOST_OWNERS};
+use locks::{Had, LockWait, MOST_OWNERS};
 pub(super) use owned::Owned;
 pub(super) use questions::{Asked, Question, Questions, address, asked};
 pub(super) use readers::{ReadBy, Untaken};
@@ -89,6 +89,8 @@ pub(super) struct Threads {
     owned_ns: Largest<MOST_OWNERS>,
     /// Sleeps for locks of the target's own threads that are open at the end.
     open_locks: Vec<LockWait>,
+    /// Sleeps for locks that parts of the target had. It has not been asked yet for which clients those worked.
+    had_locks: Vec<Had>,
     /// Waits for children that are open at the end.
     open_reaps: Vec<Reap>,
     requested: Requested,

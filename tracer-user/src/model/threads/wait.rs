@@ -7,7 +7,7 @@ use tracer_common::sched::{
 
 use super::{
     Threads,
-    locks::LockWait,
+    locks::{LockWait, Owner},
     sleep::{self, INTERRUPTIBLE, Sleep},
     stack::Stack,
     thread::Thread,
@@ -247,7 +247,7 @@ impl Threads {
         }
         let waker = match self.lock_holder(names, wait) {
             Holder::Nobody => None,
-            waker => Some((waker, wait.waker_tid)),
+            _ => Some(Owner::new(names, (wait.waker_pid, wait.waker_tid))),
         };
         let locked = self.lock_wait((wait.tid, wait.stack), span, waker);
         locked.or_else(|| self.nap(wait.tid, wait.stack, span))

@@ -2,14 +2,14 @@
 
 use super::near;
 use crate::{
-    class::{Cause, Resource},
+    class::{Cause, Class, Resource},
     model::{
         books::{Books, Client, Holder, OwnPart, Part, Process},
-        scenes::{MS, clients::*},
+        scenes::{MS, clients::*, own_locks},
     },
     verdict::{
         Verdict,
-        fixture::{judge, own_disk},
+        fixture::{Scene, judge, own_disk},
     },
 };
 
@@ -120,6 +120,52 @@ fn a_thread_with_a_name_of_its_own_is_named() {
     assert!(sentence(&verdict).contains(said), "{}", verdict.sentence);
     let first = &verdict.primary().unwrap().self_parts[0];
     assert_eq!(first.thread.as_deref(), Some("flusher"));
+}
+
+#[test]
+fn the_process_of_the_target_that_has_a_lock_is_named_beside_its_file() {
+    let books = own_locks::held_by_a_child();
+    let verdict = judge(&books);
+    let said = "its own locks on /run/lock, mostly those of its own process 130 `server`; nobody else is to blame";
+    assert!(sentence(&verdict).contains(said), "{}", verdict.sentence);
+    let first = verdict.primary().unwrap();
+    assert_eq!(first.self_parts.len(), 1);
+    assert_eq!(books.processes[first.self_parts[0].process].pid, 130);
+    near(first.self_parts[0].share, first.self_share);
+}
+
+#[test]
+fn the_thread_that_has_most_of_its_processs_locks_is_named_with_it() {
+    let lock = Scene::new().threads(Class::Lock, 40);
+    let mut scene = lock.charge(Resource::Lock, None, Holder::OwnLock, 40);
+    let worker = scene.process(20, "nginx");
+    scene.books.processes[worker].target = true;
+    scene.books.lock_owner = Some(23);
+    let said = |ms: [u64; 2]| {
+        let mut books = scene.books.clone();
+        let parts = [23, 24].into_iter().zip(ms);
+        let part = |(tid, ms)| OwnPart {
+            resource: Resource::Lock,
+            part: Part {
+                process: worker,
+                tid,
+                client: None,
+            },
+            ns: ms * MS,
+            serving_ns: 0,
+        };
+        books.own = parts.map(part).collect();
+        judge(&books).sentence
+    };
+    let [thread, process] = [[700, 100], [300, 500]].map(said);
+    assert!(
+        thread.contains("locks, mostly those of thread 23 of its own process 20 `nginx`;"),
+        "{thread}"
+    );
+    assert!(
+        process.contains("locks, mostly those of its own process 20 `nginx`;"),
+        "{process}"
+    );
 }
 
 #[test]
