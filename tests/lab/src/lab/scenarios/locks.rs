@@ -143,6 +143,12 @@ pub(crate) const ALL: &[Scenario] = &[
         make: |stage| own(stage, "try"),
     },
     Scenario {
+        name: "lock-file-child",
+        about: "each request locks a file, which a child of the server holds for a job of its own; a backup is busy elsewhere",
+        quick: false,
+        make: child,
+    },
+    Scenario {
         name: "lock-file-brief",
         about: "a job locks the file of each request now and then, so briefly that it is hardly felt",
         quick: false,
@@ -269,6 +275,24 @@ fn own(stage: &Stage, work: &str) -> Result<Scene> {
         .innocent("hog", elsewhere(stage, stage.hog(1)))
         .at_least(Meter::OnCpu(Who::Backup(0)), BUSY)
         .unharmed())
+}
+
+/// `$1` is a directory with a file, which a child holds nearly all the time; the rest is the server.
+const WITH_CHILD: &str =
+    r#"dir="$1"; shift; while :; do flock "$dir/lock" sleep 1; done & exec "$@""#;
+/// What the child runs: the server's own command line does not have these words.
+const CHILD: &str = "sleep 1";
+/// A request waits for the end of the child's second, and most of these have just begun.
+const AT_LEAST_MS: f64 = 300.0;
+
+fn child(stage: &Stage) -> Result<Scene> {
+    let dir = locked(stage)?;
+    let mut scene = serving(stage, &dir, "flock", 0)?;
+    let sh = stage.room.program(["sh", "-c", WITH_CHILD, "server"]);
+    let server = std::mem::replace(&mut scene.server.words, sh.with([&dir]).words);
+    scene.server.words.extend(server);
+    let scene = scene.owes("lock", CHILD).unharmed().takes(AT_LEAST_MS);
+    Ok(scene.beside_hog(stage))
 }
 
 fn brief(stage: &Stage) -> Result<Scene> {
