@@ -16,6 +16,8 @@ pub const DISK_TOTALS_MAP: &str = "DISK_TOTALS";
 pub const HELD_BACK_MAP: &str = "HELD_BACK";
 /// The threads that last dirtied files: [`DirtyFile`] by the address of the inode.
 pub const DIRTIERS_MAP: &str = "DIRTIERS";
+/// Files with pages that were dirty before the trace began: [`EarlierFile`] by [`FileOnDisk`].
+pub const EARLIER_MAP: &str = "EARLIER";
 /// Journal transactions: [`Handles`] by [`Transaction`].
 pub const TRANSACTIONS_MAP: &str = "TRANSACTIONS";
 
@@ -277,6 +279,47 @@ pub struct Writing {
     pub transaction: Transaction,
     /// Bios written for the transaction.
     pub bios: u32,
+    /// Address of the inode of the file; 0 for a transaction.
+    pub inode: u64,
+}
+
+/// Bytes of a file's name that are kept, with the NUL behind them.
+pub const FILE_NAME: usize = 40;
+
+/// A file, and the disk to which it is written (key of the map `EARLIER`).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct FileOnDisk {
+    /// Number of the inode.
+    pub inode: u64,
+    /// Device of its file system, as the kernel packs it.
+    pub fs_dev: u32,
+    /// Disk.
+    pub dev: u32,
+}
+
+/// A file of which pages were written back that were dirty before the trace began (map `EARLIER`).
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct EarlierFile {
+    /// Bytes of such pages written.
+    pub bytes: u64,
+    /// 1: somebody had it open for writing when the last of them was queued.
+    pub open: u32,
+    /// 1: it is no file, but stands for the disk itself, with the tables of the file system.
+    pub is_disk: u32,
+    /// Its first name, cut to the room for it; empty if it has none.
+    pub name: [u8; FILE_NAME],
+}
+
+impl EarlierFile {
+    /// Nothing is written yet.
+    pub const NONE: Self = Self {
+        bytes: 0,
+        open: 0,
+        is_disk: 0,
+        name: [0; FILE_NAME],
+    };
 }
 
 /// A journal transaction (`jbd2`).
@@ -365,7 +408,9 @@ plain!(
     Dirtier = 8,
     DirtyFile = 16,
     DirtyFiles = 56,
-    Writing = 24,
+    Writing = 32,
+    FileOnDisk = 16,
+    EarlierFile = 56,
     Transaction = 8,
     Handles = 48
 );

@@ -200,6 +200,16 @@ offsets! {
     sb_bdev: ("super_block", "s_bdev");
     /// File system of a file.
     inode_sb: ("inode", "i_sb");
+    /// Device of a file system.
+    sb_dev: ("super_block", "s_dev");
+    /// How often a file is open for writing; negative where nobody may open it so.
+    inode_writers: ("inode", "i_writecount.counter");
+    /// The first of a file's names.
+    inode_names: ("inode", "i_dentry.first");
+    /// Place of a name in that list.
+    dentry_place: ("dentry", "d_u.d_alias"), ("dentry", "d_alias");
+    /// Text of a name.
+    dentry_name: ("dentry", "d_name.name");
     /// When a file that is dirty became dirty, in jiffies.
     inode_dirtied_when: ("inode", "dirtied_when");
     /// Block device of a journal's file system (jbd2).

@@ -4,6 +4,7 @@
 
 mod disk;
 mod ends;
+mod file;
 mod lock;
 mod net;
 mod place;
@@ -28,6 +29,7 @@ use crate::shared::shared;
 pub(crate) use self::{
     disk::*,
     ends::{Ends, Route},
+    file::Inode,
     lock::FileLock,
     net::*,
     run_queue::{CfsRq, Context, TaskGroup, UNKNOWN, context, throttled_on},

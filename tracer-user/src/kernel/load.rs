@@ -31,7 +31,7 @@ use crate::{
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("TRACER_BPF_OBJECT"));
 
 /// Entries of maps that grow with the machine: for each CPU, the fewest, the most. With the most, all maps take 28 MB.
-const SIZES: [(&str, u32, u32, u32); 6] = [
+const SIZES: [(&str, u32, u32, u32); 7] = [
     (sched::TASKS_MAP, 4096, 16_384, 32_768),
     (histogram::HISTOGRAMS_MAP, 1024, 4096, 6144),
     (histogram::BLOCK_HISTOGRAMS_MAP, 256, 1024, 1536),
@@ -39,6 +39,7 @@ const SIZES: [(&str, u32, u32, u32); 6] = [
     // Up to 6.15 the kernel sets aside 128 entries of such a map for each CPU.
     (block::TRANSACTIONS_MAP, 256, 1024, 16_384),
     (block::HELD_BACK_MAP, 256, 1024, 16_384),
+    (block::EARLIER_MAP, 128, 512, 8192),
 ];
 
 /// Loaded and attached programs. Dropping it detaches everything. So does the end of the process, even by `kill -9`: nothing is pinned.

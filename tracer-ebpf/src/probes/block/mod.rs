@@ -5,6 +5,7 @@
 
 mod bios;
 mod dirty;
+mod earlier;
 mod held_back;
 mod merged;
 mod owners;
@@ -115,6 +116,9 @@ fn by_kernel_thread(owner: &mut RequestState, bio: Bio, group: QueueGroup, dev: 
     }
     if let Some((dirtier, why)) = known {
         if dirtier.pid == BEFORE {
+            if why & IO_HELD == 0 {
+                earlier::count_earlier(writeback::file(owner.tid), dev, bio.bytes());
+            }
             (owner.pid, owner.tid) = (0, 0);
             owner.flags = why | IO_BEFORE;
             return;

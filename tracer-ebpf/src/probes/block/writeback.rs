@@ -13,16 +13,18 @@ use aya_ebpf::{
     programs::{BtfTracePointContext, RawTracePointContext},
 };
 use tracer_common::block::{
-    Dirtier, Handles, IO_JOURNAL, IO_WRITEBACK, TRANSACTIONS_MAP, Transaction, Writing,
+    BEFORE, Dirtier, Handles, IO_JOURNAL, IO_WRITEBACK, TRANSACTIONS_MAP, Transaction, Writing,
 };
 
 use super::{
-    dirty,
+    dirty, earlier,
     owners::{NO_HANDLES, add, share},
     xfs,
 };
 use crate::{
-    kernel::{Bio, Mapping, PF_KTHREAD, config, current, journal_dev, transaction_number, untyped},
+    kernel::{
+        Bio, Mapping, PF_KTHREAD, config, current, journal_dev, number, transaction_number, untyped,
+    },
     shared::shared,
 };
 
@@ -69,6 +71,16 @@ pub(super) fn on_behalf(tid: u32) -> Option<(Dirtier, u32)> {
     (owner.pid != 0).then_some((owner, IO_JOURNAL))
 }
 
+/// Address of the inode of the file that this kernel thread writes back just now; 0 if it writes back none.
+#[inline(always)]
+pub(super) fn file(tid: u32) -> u64 {
+    let Some(writing) = WRITING.get_ptr(tid) else {
+        return 0;
+    };
+    // SAFETY: a map value; only this thread writes it.
+    unsafe { (*writing).inode }
+}
+
 /// The process whose write a kernel thread queues, which knows no more for whom: an I/O limit held it back. The first page names
 /// the file. A page of the disk itself is the journal's, if the file system has the whole disk.
 ///
@@ -96,6 +108,9 @@ pub(super) fn held_back(bio: Bio, dev: u32) -> Option<(Dirtier, u32)> {
         return None;
     }
     let owner = dirty::dirtier(written.inode);
+    if owner.pid == BEFORE {
+        earlier::count_earlier(written.inode, dev, bio.bytes());
+    }
     (owner.pid != 0).then_some((owner, IO_WRITEBACK))
 }
 
@@ -155,6 +170,7 @@ fn writes_back(inode: u64) {
         dirtier: dirty::written(inode),
         transaction: Transaction { dev: 0, number: 0 },
         bios: 0,
+        inode: number(inode),
     };
     let _ = WRITING.insert(tid, writing, 0);
 }
@@ -192,6 +208,7 @@ fn commits(ctx: &RawTracePointContext) {
             number: transaction_number(ctx.arg(1)),
         },
         bios: 0,
+        inode: 0,
     };
     let _ = WRITING.insert(current().1, writing, 0);
     let _ = COMMITTING.insert(writing.transaction.dev, writing, 0);
