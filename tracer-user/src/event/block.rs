@@ -43,3 +43,24 @@ pub struct DiskTotal {
     pub write_bytes: u64,
     pub others: u64,
 }
+
+/// A file of which pages were written back that were dirty before the trace; see [`tracer_common::block::EarlierFile`]. At the end.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EarlierFile {
+    /// Disk to which they were written.
+    pub dev: u32,
+    /// Device of the file system.
+    pub fs_dev: u32,
+    /// Number of the inode.
+    pub inode: u64,
+    /// Its first name, without folders, and cut after 39 bytes; empty if it is not known.
+    pub name: String,
+    /// Bytes of such pages.
+    pub bytes: u64,
+    /// Somebody had it open for writing when the last of them was queued.
+    pub open: bool,
+    /// It stands for the disk itself, with the tables of the file system.
+    pub is_disk: bool,
+    /// The one process that had it open for writing at the end, and its name. `None` if there were others, or nobody looked.
+    pub writer: Option<(u32, String)>,
+}

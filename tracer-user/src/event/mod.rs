@@ -180,6 +180,8 @@ pub enum Event {
     Borne(Borne),
     /// [`Event::LockTried`] of a file system that is frozen, with the time since when.
     LockedOut(LockedOut),
+    /// A file of which pages were written back that were dirty before the trace. At the end.
+    EarlierFile(Box<EarlierFile>),
 }
 
 impl Event {
@@ -254,6 +256,7 @@ impl Event {
             | Self::Traced(_)
             | Self::Tracer(_)
             | Self::Shed(_)
+            | Self::EarlierFile(_)
             | Self::DiskTotal(_) => 0,
         }
     }

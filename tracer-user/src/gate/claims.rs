@@ -226,6 +226,7 @@ fn of_machine(event: &Event, claims: Claims) -> Option<Claims> {
                 .amounts(operations, MOST_TOTAL)
                 .amounts([e.read_bytes, e.write_bytes], MOST_TOTAL)
         }
+        Event::EarlierFile(e) => claims.amount(e.bytes, MOST_TOTAL),
         Event::Disk(e) => claims.length(e.below.len(), MOST_FRAMES),
         Event::LimitUse(e) => claims
             .span(e.begin_ns, e.ns)

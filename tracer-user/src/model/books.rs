@@ -1,6 +1,7 @@
 //! The books at the end of a window: what the fold hands to the verdict. Plain figures, no judgement.
 
 pub use super::{
+    disks::{Earlier, OldFile},
     parts::{AddressId, Client, OwnPart, Part},
     session::Session,
 };
@@ -442,6 +443,8 @@ pub struct Books {
     pub by_memory: BTreeMap<Resource, u64>,
     /// Bytes written, of those in `held`, by disk and owner.
     pub written: BTreeMap<(PlaceId, Holder), u64>,
+    /// What was written back of pages that were dirty before the trace, by disk.
+    pub earlier: BTreeMap<PlaceId, Earlier>,
     /// Requests of the target that a disk answered with an error.
     pub failed: BTreeMap<PlaceId, u64>,
     /// Requests of the target on disks.

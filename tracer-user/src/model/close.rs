@@ -125,6 +125,7 @@ impl Model {
             by_memory: self.account.by_memory,
             disks: self.disks.facts,
             written: self.disks.written,
+            earlier: self.disks.earlier,
             failed: self.disks.failed,
             flights: self.disks.flights.seen,
             unwatched_ns: self.cpus.unwatched_ns(),

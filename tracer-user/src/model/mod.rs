@@ -142,6 +142,7 @@ impl Model {
                 }
             }
             Event::DiskTotal(total) => self.disks.total(names, account, total),
+            Event::EarlierFile(file) => self.disks.earlier_file(names, file),
             Event::Flow(flow) => self.requests.flow(flow, 0),
             Event::QueuedFlow(flow) => self.requests.flow(&flow.flow, flow.queue),
             Event::RemoteMount(mount) => self.threads.remote_mounts.push(mount.clone()),

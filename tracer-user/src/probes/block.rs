@@ -1,13 +1,19 @@
 //! Block I/O family; kernel side: `tracer-ebpf/src/probes/block/`.
 
+use std::cmp::Reverse;
+
 use anyhow::Result;
 use tracer_common::{
-    block::{DISK_TOTALS_MAP, DiskOwner, DiskTotal, IO_OPEN, Io, REQUESTS_MAP, RequestState, Sync},
+    block::{
+        DISK_TOTALS_MAP, DiskOwner, DiskTotal, EARLIER_MAP, EarlierFile, FileOnDisk, IO_OPEN, Io,
+        REQUESTS_MAP, RequestState, Sync,
+    },
     histogram::{BLOCK_HISTOGRAMS_MAP, BlockCells, CellKey, Family},
     record::MapLoss,
 };
 
 use super::{
+    frame::text,
     histogram::cell,
     maps::Maps,
     table::{Hook, Probe, in_module, optional, substitute},
@@ -35,7 +41,13 @@ const UNKNOWN_DISK: &str = "for which disk `fsync` waits may be unknown";
 pub(super) const PROBES: &[Probe] = &[
     optional(
         "block_bio_queue",
-        &["task_flags", "disk_major", "disk_minor", "bio_opf"],
+        &[
+            "task_flags",
+            "disk_major",
+            "disk_minor",
+            "bio_opf",
+            "bio_bytes",
+        ],
         "the owners of disk requests are unknown",
         BLIND,
     ),
@@ -240,6 +252,31 @@ fn disk_total(key: DiskOwner, total: &DiskTotal) -> event::DiskTotal {
         write_bytes: total.write_bytes,
         others: total.others,
     }
+}
+
+/// A file of which pages were written back that were dirty before the trace, from the kernel half's map.
+fn earlier_file(key: FileOnDisk, file: &EarlierFile) -> event::EarlierFile {
+    event::EarlierFile {
+        dev: key.dev,
+        fs_dev: key.fs_dev,
+        inode: key.inode,
+        name: text(&file.name),
+        bytes: file.bytes,
+        open: file.open != 0,
+        is_disk: file.is_disk != 0,
+        writer: None,
+    }
+}
+
+/// All such files, the largest first; none, if the map cannot be read.
+pub(super) fn earlier(maps: &impl Maps) -> Vec<Event> {
+    let mut files = Vec::new();
+    let _unreadable = maps.each(EARLIER_MAP, |key, file| {
+        files.push(earlier_file(key, &file));
+    });
+    files.sort_by_key(|file| (Reverse(file.bytes), file.dev, file.inode));
+    let files = files.into_iter().map(Box::new);
+    files.map(Event::EarlierFile).collect()
 }
 
 /// Requests that are in flight at `ns`; none, if the maps cannot be read.

@@ -117,6 +117,7 @@ pub(crate) fn totals(maps: &impl Maps, ns: u64) -> Result<Vec<Event>> {
     events.extend(packets::cells(maps));
     events.extend(histogram::totals(maps, &sched::cpus(maps), ns)?);
     events.extend(block::totals(maps, ns)?);
+    events.extend(block::earlier(maps));
     events.extend(irq::totals(maps));
     events.extend(tcp::unread(maps, ns));
     Ok(events)
@@ -136,7 +137,7 @@ mod tests {
     use anyhow::Context as _;
     use aya::Pod;
     use tracer_common::{
-        block::RequestState,
+        block::{EARLIER_MAP, EarlierFile, FileOnDisk, RequestState},
         sched::{CPUS_MAP, CpuState, TASK_ASLEEP, TASKS_MAP, ThreadState},
     };
 
@@ -218,6 +219,44 @@ mod tests {
             }
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn files_with_old_dirty_pages_come_with_their_names_the_largest_first() {
+        let mut maps = Written::default();
+        for (inode, bytes, name) in [(11, 4096, &b"small"[..]), (12, 300 << 20, &b"big"[..])] {
+            let key = FileOnDisk {
+                inode,
+                fs_dev: 7 << 20,
+                dev: 7 << 20 | 1,
+            };
+            let mut file = EarlierFile {
+                bytes,
+                open: u32::from(inode == 12),
+                ..EarlierFile::NONE
+            };
+            file.name[..name.len()].copy_from_slice(name);
+            maps.add(EARLIER_MAP, key);
+            maps.add(EARLIER_MAP, file);
+        }
+        match &block::earlier(&maps)[..] {
+            [Event::EarlierFile(big), Event::EarlierFile(small)] => {
+                let expected = crate::event::EarlierFile {
+                    dev: 7 << 20 | 1,
+                    fs_dev: 7 << 20,
+                    inode: 12,
+                    name: "big".to_owned(),
+                    bytes: 300 << 20,
+                    open: true,
+                    is_disk: false,
+                    writer: None,
+                };
+                assert_eq!(**big, expected);
+                assert_eq!((small.name.as_str(), small.open), ("small", false));
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(block::earlier(&Written::default()), []);
     }
 
     #[test]

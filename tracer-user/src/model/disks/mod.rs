@@ -6,6 +6,7 @@ mod busy;
 mod debt;
 mod discard;
 mod disk;
+mod earlier;
 mod excess;
 mod fit;
 mod flights;
@@ -35,6 +36,7 @@ use crate::{
     event,
 };
 use disk::{Blame, Disk, Whose};
+pub use earlier::{Earlier, OldFile};
 use fit::SPAN_NS;
 use flights::Flights;
 use layers::Layers;
@@ -106,6 +108,8 @@ pub(super) struct Disks {
     pub(super) records: u64,
     /// Bytes written, by disk and owner.
     pub(super) written: BTreeMap<(PlaceId, Holder), u64>,
+    /// What was written back of pages that were dirty before the trace, by disk.
+    pub(super) earlier: BTreeMap<PlaceId, Earlier>,
     /// Requests of the target that failed.
     pub(super) failed: BTreeMap<PlaceId, u64>,
     /// Requests of the target, whether anybody slept for them or not.
@@ -161,6 +165,9 @@ impl Disks {
         let disk = self.disk(names, io.dev);
         let place = disk.place;
         disk.completed(request);
+        if request.owner == Holder::Earlier {
+            self.earlier.entry(place).or_default().wrote(io.bytes);
+        }
         if account.limits.saw(place, request.owner) {
             self.saw_below(names, account, io.dev, request.owner);
         }

@@ -248,6 +248,7 @@ impl Followed {
             Event::Fork(fork) if fork.pid == fork.tid => return Reach::Here,
             Event::Histogram(_)
             | Event::DiskTotal(_)
+            | Event::EarlierFile(_)
             | Event::Standing(_)
             | Event::Means(_)
             | Event::Wrapping(_)

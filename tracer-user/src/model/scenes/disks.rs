@@ -121,6 +121,43 @@ fn what_was_dirtied_before_the_trace_is_a_holder_and_no_process() {
 }
 
 #[test]
+fn the_file_of_what_was_dirtied_before_the_trace_is_the_one_with_half_of_it() {
+    const MIB: u64 = 1 << 20;
+    let file = |inode, bytes, is_disk| {
+        Event::EarlierFile(Box::new(event::EarlierFile {
+            dev: 7,
+            inode,
+            bytes,
+            is_disk,
+            ..event::EarlierFile::default()
+        }))
+    };
+    let found = |files: &[Event]| {
+        let request = flagged(0, 100, 130, 3 << 20, IO_WRITEBACK | IO_BEFORE);
+        // Others' requests do not count.
+        let other = flagged(TAR, 100, 130, 9 << 20, IO_WRITEBACK);
+        let events = [request, other].into_iter().chain(files.iter().cloned());
+        let books = books(sleeper(events), 150);
+        let mut disks = books.earlier.values();
+        let known = disks.next().unwrap();
+        assert_eq!(disks.next(), None);
+        (known.files, known.main_file().map(|file| file.inode))
+    };
+    let small = file(13, MIB, false);
+    assert_eq!(
+        found(&[file(12, 2 * MIB, false), small.clone()]),
+        (2, Some(12))
+    );
+    let three = [file(12, MIB, false), small.clone(), file(14, MIB, false)];
+    assert_eq!(found(&three), (3, None));
+    // The kernel half has forgotten two of them.
+    assert_eq!(found(&three[..1]), (1, None));
+    // The tables of the file system are no file.
+    assert_eq!(found(&[file(5, 2 * MIB, true), small]), (1, None));
+    assert_eq!(found(&[]), (0, None));
+}
+
+#[test]
 fn what_the_target_dirtied_itself_is_its_own_even_when_it_waits_for_the_commit() {
     let events = vec![
         Event::Wait(first(SERVER, 1, 0)),
