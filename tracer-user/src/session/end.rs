@@ -3,7 +3,8 @@
 use anyhow::Result;
 
 use super::{
-    beside::Beside, clip::clip, debuggers::debuggers, limits::Limits, stop::Stop, window::Window,
+    beside::Beside, clip::clip, debuggers::debuggers, earlier::find_writers, limits::Limits,
+    stop::Stop, window::Window,
 };
 use crate::{event::Event, kernel::Kernel, machine::clocks::now_ns};
 
@@ -54,7 +55,9 @@ pub(super) fn finish(
     events.extend(last.filter_map(|event| clip(event, end_ns)));
     beside.holders.see(&events);
     events.extend(uses);
-    events.extend(left.totals(end_ns)?);
+    let mut totals = left.totals(end_ns)?;
+    find_writers(&mut totals);
+    events.extend(totals);
     events.extend(left.shared.take());
     events.extend(beside.titles.end());
     events.extend(beside.homes.end());

@@ -11,6 +11,7 @@ mod calls;
 mod clients;
 mod clip;
 mod debuggers;
+mod earlier;
 mod end;
 mod found;
 mod groups;

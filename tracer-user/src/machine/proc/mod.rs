@@ -43,6 +43,7 @@ mod under_way;
 mod unheard;
 mod unix;
 mod wrapping;
+mod writers;
 mod writes;
 
 use std::{
@@ -84,6 +85,7 @@ pub(crate) use self::{
     unheard::{Place, unheard},
     unix::asks_over_unix,
     wrapping::wrapping,
+    writers::{KnownFile, only_writers},
     writes::writes,
 };
 

@@ -17,7 +17,7 @@ const INIT: u32 = 1;
 
 /// The bits of a link in `/proc/PID/fd` that say that its descriptor is open for reading, and for writing (`proc_pid_fd(5)`).
 const FOR_READING: u32 = 0o400;
-const FOR_WRITING: u32 = 0o200;
+pub(super) const FOR_WRITING: u32 = 0o200;
 
 /// A group of fanotify, as a link in `/proc/PID/fd` has it, and how the line of `/proc/PID/fdinfo` begins that has its flags.
 const FANOTIFY: &str = "anon_inode:[fanotify]";
