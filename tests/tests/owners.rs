@@ -4,13 +4,13 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io::Write as _,
-    os::unix::process::CommandExt as _,
+    os::unix::{fs::MetadataExt as _, process::CommandExt as _},
     path::Path,
     process::{Child, Command, Stdio},
 };
 
 use tracer::{
-    event::{DiskTotal, Event},
+    event::{DiskTotal, EarlierFile, Event},
     recording::Reader,
 };
 use tracer_tests::{
@@ -67,12 +67,27 @@ impl World {
         let after = self.disk.stats().unwrap();
         trace.stop().unwrap();
         let dev = self.disk.dev().unwrap();
-        let events = Reader::<Event>::open(&recording).unwrap();
-        let totals = events.map(Result::unwrap).filter_map(|event| match event {
+        let totals = self.recorded(|event| match event {
             Event::DiskTotal(total) if total.dev == dev => Some((total.pid, total)),
             _ => None,
         });
-        (totals.collect(), after[3] - before[3])
+        (totals.into_iter().collect(), after[3] - before[3])
+    }
+
+    /// What is chosen of the events of the last trace.
+    fn recorded<T>(&self, choose: impl FnMut(Event) -> Option<T>) -> Vec<T> {
+        let recording = self.dir.path().join("trace.rec");
+        let events = Reader::<Event>::open(&recording).unwrap();
+        events.map(Result::unwrap).filter_map(choose).collect()
+    }
+
+    /// The files of which that trace saw pages written back that were dirty before, the largest first.
+    fn earlier_files(&self) -> Vec<EarlierFile> {
+        let dev = self.disk.dev().unwrap();
+        self.recorded(|event| match event {
+            Event::EarlierFile(file) if file.dev == dev && !file.is_disk => Some(*file),
+            _ => None,
+        })
     }
 }
 
@@ -175,6 +190,40 @@ fn pages_dirtied_before_the_trace_belong_to_nobody_who_is_seen() {
     // Metadata, too, may have been dirty before.
     assert!((61 << 20..63 << 20).contains(&of(0)));
     assert!(of(later).abs_diff(31 << 20) < 1 << 20);
+    let files = world.earlier_files();
+    println!("{files:?}");
+    let before = &files[0];
+    assert_eq!(before.name, "before");
+    assert_eq!(before.inode, inode_of(&point.join("before")));
+    assert!((61 << 20..63 << 20).contains(&before.bytes));
+    assert!(!before.open && before.writer.is_none());
+    assert!(files.iter().all(|file| file.name != "later"));
+}
+
+#[test]
+fn who_still_has_a_file_open_that_was_dirtied_before_the_trace_is_known() {
+    println!("RAN block");
+    const BYTES: usize = 31 << 20;
+    /// Bytes that the kernel half keeps of a name.
+    const KEPT: usize = 39;
+    let world = World::new();
+    let point = world.dir.path().join("mount");
+    let _mounted = Mounted::ext4(&world.disk, &point).unwrap();
+    let name = "a name that is much longer than what is kept of it";
+    let mut file = File::create(point.join(name)).unwrap();
+    file.write_all(&vec![7; BYTES]).unwrap();
+    world.traced(|| disk::run("sync", &["-f", point.to_str().unwrap()]).unwrap());
+    let files = world.earlier_files();
+    println!("{files:?}");
+    let first = &files[0];
+    assert_eq!(first.name, name[..KEPT]);
+    assert_eq!(first.inode, inode_of(&point.join(name)));
+    assert!(first.bytes.abs_diff(BYTES as u64) < 1 << 20);
+    let comm = fs::read_to_string("/proc/self/comm").unwrap();
+    let own = (std::process::id(), comm.trim_end().to_owned());
+    assert_eq!((first.open, &first.writer), (true, &Some(own)));
+    // It was open until now.
+    drop(file);
 }
 
 #[test]
@@ -294,6 +343,10 @@ fn whoever_writes_a_file_or_a_file_system_out_shows_the_disk_before_it_waits() {
         .collect();
     println!("{} processes wrote the disk out", shown.len());
     assert_eq!(shown.len(), FILES + FILE_SYSTEMS);
+}
+
+fn inode_of(path: &Path) -> u64 {
+    fs::metadata(path).unwrap().ino()
 }
 
 fn is_journal(pid: u32) -> bool {

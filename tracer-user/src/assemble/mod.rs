@@ -272,9 +272,9 @@ fn threads(books: &Books) -> Threads {
     }
 }
 
-/// Lines of evidence: the kernel's, failed disk requests, those for which no thread slept, datagrams that left through full links, what
-/// open requests hang in, timers, who waits in a database, behind whom requests stood, interrupts, the reasons for low confidence, then
-/// what is kept in coarser sums.
+/// Lines of evidence: the kernel's, failed disk requests, the file of pages that were dirty before the trace, disk requests for which no
+/// thread slept, datagrams that left through full links, what open requests hang in, timers, who waits in a database, behind whom
+/// requests stood, interrupts, the reasons for low confidence, then what is kept in coarser sums.
 fn evidence(books: &Books, verdict: &verdict::Verdict) -> Vec<String> {
     let said = books.end.evidence.iter().cloned();
     let refused = books.failed.iter().map(|(place, times)| {
@@ -292,6 +292,7 @@ fn evidence(books: &Books, verdict: &verdict::Verdict) -> Vec<String> {
     let doubts = verdict.doubts.iter().cloned();
     let interrupted = interrupted::line(books);
     said.chain(refused)
+        .chain(verdict::old_pages(books, &verdict.finding))
         .chain(flights::line(books))
         .chain(datagrams::lines(books))
         .chain(asleep)

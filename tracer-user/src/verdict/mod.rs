@@ -11,6 +11,7 @@ pub mod compare;
 mod confidence;
 pub mod constants;
 mod decision;
+mod earlier;
 #[cfg(test)]
 mod fixture;
 pub mod floor;
@@ -35,6 +36,7 @@ mod unknown;
 mod view;
 
 pub use clients::Charged;
+pub use earlier::old_pages;
 pub use group::GroupId;
 pub use hypothesis::Hypothesis;
 pub use operator::{Place, holder_in_words, place};

@@ -7,6 +7,7 @@ use super::{
         ALSO_NAMED, CULPRIT_PART, NOT_HELD_UP, PLACE_PART, SHORT_WINDOW_BINS, TRACER_SAID,
     },
     decision::ratio,
+    earlier::write_back,
     health::{Health, says_shared},
     naps,
     operator::named,
@@ -159,7 +160,8 @@ fn reason(books: &Books, finding: &Finding, health: &Health, found: &Hypothesis)
         };
         let part = format!("{} of {blocked}", share(part));
         let innocence = acquittal(finding, health, found);
-        return nobody(found, &part, &place, &(clients(books, found), innocence));
+        let beside = (clients(books, found), earlier(books, found), innocence);
+        return nobody(found, &part, &place, &beside);
     }
     if found.culprits.iter().all(|culprit| culprit.by_limit) {
         return used_up(books, found, blocked);
@@ -197,7 +199,7 @@ fn reason(books: &Books, finding: &Finding, health: &Health, found: &Hypothesis)
         behind.push((part, source.to_string()));
     }
     if found.earlier_share >= CULPRIT_PART {
-        behind.push((found.earlier_share, EARLIER.to_owned()));
+        behind.push((found.earlier_share, write_back(books, found)));
     }
     behind.sort_by(|a, b| b.0.total_cmp(&a.0));
     let first = share(found.share * behind[0].0);
@@ -275,7 +277,7 @@ fn nobody(
     found: &Hypothesis,
     part: &str,
     place: &str,
-    (clients, innocence): &(String, String),
+    (clients, earlier, innocence): &(String, String, String),
 ) -> String {
     match found.cause {
         Some(Cause::Quota) => {
@@ -286,10 +288,9 @@ fn nobody(
             format!("its own memory limit evicts what it needs, for {part}{innocence}")
         }
         Some(Cause::Own) => format!(
-            "{part} it stood behind {} own {}{clients}{place}{}{innocence}",
+            "{part} it stood behind {} own {}{clients}{place}{earlier}{innocence}",
             whose(found),
             own(found),
-            earlier(found),
         ),
         Some(Cause::Clients) => format!("{part} it stood behind{clients}{place}{innocence}"),
         Some(Cause::PeerSlow) => {
@@ -307,13 +308,10 @@ fn nobody(
             format!("{part} interrupts ran instead{place}{mostly}")
         }
         Some(Cause::Writeback) => {
-            format!(
-                "{part} dirty pages were written back{place}{}",
-                earlier(found)
-            )
+            format!("{part} dirty pages were written back{place}{earlier}")
         }
         Some(Cause::Journal) => {
-            format!("{part} went into journal commits{place}{}", earlier(found))
+            format!("{part} went into journal commits{place}{earlier}")
         }
         Some(Cause::CacheEviction) => format!("{part} for pages evicted from the cache{place}"),
         Some(Cause::Loss) => format!("{part} packets were lost{place}"),
@@ -333,16 +331,13 @@ fn nobody(
     }
 }
 
-/// What nobody can be accused of: nothing tells who did it.
-const EARLIER: &str = "the write-back of pages dirtied before the trace, by nobody who was seen";
-
 /// The part of the wait for pages that were dirtied before the trace.
-fn earlier(found: &Hypothesis) -> String {
+fn earlier(books: &Books, found: &Hypothesis) -> String {
     if found.earlier_share < CULPRIT_PART {
         return String::new();
     }
     let part = share(found.share * found.earlier_share);
-    format!("; {part} behind {EARLIER}")
+    format!("; {part} behind {}", write_back(books, found))
 }
 
 /// The thread that has most of the target's own locks, if it was seen with them; else the process that may have them.

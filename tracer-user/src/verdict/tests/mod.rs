@@ -4,6 +4,7 @@ mod accuse;
 mod clients;
 mod confidence;
 mod cpus;
+mod earlier;
 mod groups;
 mod ledgers;
 mod limits;
