@@ -7,8 +7,8 @@ use tracer_common::block::{EARLIER_MAP, EarlierFile, FileOnDisk};
 
 use crate::{atomic, kernel::Inode, shared::shared};
 
-/// Such files. User space sets the size by the number of CPUs. A file that is forgotten here lacks in the sum over all files, and the
-/// records of the requests have that sum.
+/// Such files. User space sets the size by the number of CPUs. A file that is forgotten is missing in the sum over all of them. The
+/// records of requests have that sum, too.
 #[map]
 static EARLIER: LruHashMap<FileOnDisk, EarlierFile> = LruHashMap::with_max_entries(512, 0);
 
