@@ -1,6 +1,6 @@
 //! The target's own parts: which of its threads held a resource while it waited, and for which client.
 //!
-//! The ledger knows the target as one holder, [`Holder::Own`](super::books::Holder::Own). This split lies beside it, for the whole
+//! The ledger knows the target as one holder, [`Holder::Own`]. This split lies beside it, for the whole
 //! window. It changes no charge, and may know less than the ledger: then the rest has no part.
 
 use std::collections::BTreeMap;

@@ -249,7 +249,7 @@ mod tests {
             late: Vec::new(),
         };
         let other = |index: u64| {
-            let own = if index % 20 == 0 { 1_500 } else { 0 };
+            let own = if index.is_multiple_of(20) { 1_500 } else { 0 };
             Full {
                 index,
                 packets: 17,

@@ -6,13 +6,7 @@
 //! A server of QUIC sends without waiting. The kernel notes no time at which a datagram should leave, and no request can be told. So
 //! where its datagrams left through a full queue, that is a fact beside the books, and nobody is charged for it.
 
-use super::{
-    Key, Links, SendWait,
-    flow::Limit,
-    link::Link,
-    part_of,
-    slice::Slice,
-};
+use super::{Key, Links, SendWait, flow::Limit, link::Link, part_of, slice::Slice};
 use crate::model::{
     account::Account,
     books::{DatagramsBehind, ProcessId},

@@ -231,7 +231,8 @@ impl Link {
         self.known_to(Holder::Own, self.past.late)
     }
 
-    /// The same for `whom`, who waits. `before` is the last slice of those forgotten in which a packet of it left, and whether that was late.
+    /// The same for `whom`, who waits. `before` is the last slice of those forgotten in which a packet of it left, and whether that was
+    /// late.
     pub(super) fn known_to(&self, whom: Holder, before: Option<(u64, bool)>) -> Known {
         let mut known = Known::of(whom, before, &self.slices, &self.past);
         if self.has_one_queue {
