@@ -177,6 +177,14 @@ impl Requests {
         (turn.tid == tid).then_some(For::Request(socket))
     }
 
+    /// The connection of the request for which a thread asks now; `None` if it is not known.
+    pub(super) fn request_asked_for(&self, threads: &Threads, tid: u32) -> Option<u64> {
+        match self.asks_for(threads, tid)? {
+            For::Request(socket) => Some(socket),
+            For::Thread(_) => None,
+        }
+    }
+
     fn questions_of<'a>(
         &'a mut self,
         threads: &'a mut Threads,

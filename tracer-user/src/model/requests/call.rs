@@ -139,13 +139,20 @@ impl Requests {
             (Role::Server, _) if others => {}
             (Role::Client, true) if call.result > 0 => {
                 self.connections.ask(call.socket, call.tid, call.ns);
-                if let Some(thread) = beside.threads.get_mut(call.tid) {
+                self.asks_on(beside.threads, call);
+                if let Some(thread) = beside.threads.get_mut(call.tid)
+                    && !self.asks_itself_on(call.socket)
+                {
                     thread.asked = Some((call.socket, call.ns));
                 }
                 self.asks_somebody(beside.threads, call.tid, call.ns);
             }
             (Role::Client, false) if call.result > 0 => {
                 let since = self.connections.answered(call.socket, call.tid, call.ns);
+                if self.asks_itself_on(call.socket) {
+                    self.has_own_answer(beside.threads, call, since);
+                    return self.returned(beside, call, is_send);
+                }
                 if let Some(thread) = beside.threads.get_mut(call.tid) {
                     thread.answered_ns = call.ns;
                     thread.asked = Some((call.socket, call.ns));

@@ -31,7 +31,8 @@ impl Requests {
     pub(in crate::model) fn close_turns(&mut self, beside: &mut Beside<'_>, end_ns: u64) {
         let with_turn = self.connections.iter().filter(|(_, c)| c.turn.is_some());
         let mut sockets: Vec<u64> = with_turn.map(|(socket, _)| *socket).collect();
-        sockets.sort_unstable();
+        // Who asked the target itself has the time of what that does for him, so that comes first.
+        sockets.sort_unstable_by_key(|socket| (self.other_end(*socket).is_none(), *socket));
         for socket in sockets {
             let Some(connection) = self.connections.get(&socket) else {
                 continue;

@@ -49,6 +49,8 @@ pub(crate) struct Turn {
     pub(crate) unheard: Option<Sight>,
     /// What was asked for it.
     pub(crate) questions: Questions,
+    /// Connections of this machine on which its owner asked for it, and others after the first of them: (socket; when first, ns).
+    pub(crate) asked: Vec<(u64, u64)>,
     /// The threads and processes that its owner bore for it: (when, ns; tid).
     pub(crate) born: Vec<(u64, u32)>,
 }
@@ -91,6 +93,7 @@ impl Turn {
             blocked_ns: 0,
             unheard: None,
             questions: Questions::default(),
+            asked: Vec::new(),
             born: Vec::new(),
         }
     }

@@ -296,7 +296,7 @@ impl Hands {
 }
 
 /// What a thread did in a span, but for its waits for work that nothing explains.
-fn did(thread: &Thread, (from, to): (u64, u64)) -> Budget {
+pub(super) fn did(thread: &Thread, (from, to): (u64, u64)) -> Budget {
     let spent = thread.without_polling(&thread.between(from, to));
     let mut did = spent.certain;
     for class in Class::ALL.into_iter().filter(|class| *class != Class::Idle) {

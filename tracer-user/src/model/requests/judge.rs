@@ -3,6 +3,7 @@
 use super::{
     Beside, Requests,
     hands::Hands,
+    itself::OwnAnswers,
     turns::{disown, own},
 };
 use crate::{
@@ -40,6 +41,8 @@ struct Life<'a> {
     waiting: Class,
     /// What was asked for the request.
     questions: &'a Questions,
+    /// What the target did for what was asked of itself.
+    itself: &'a OwnAnswers,
     /// Who else had the request.
     hands: Hands,
 }
@@ -92,11 +95,13 @@ impl Requests {
         let turn = self.turn(socket);
         let asked = turn.map(|turn| self.asked_for_turn(beside.threads, turn, tid));
         let questions = &asked.unwrap_or_default();
+        let span = (begin, now);
+        let itself = turn.map(|turn| self.own_answers(beside.threads, turn, tid, span));
+        let itself = &itself.unwrap_or_default();
         let born = turn.map_or_else(Vec::new, |turn| turn.born.clone());
         // Only of a wait that nothing explains it is asked who else had the request.
         let threads = &*beside.threads;
         let all = |answered| {
-            let span = (begin, now);
             let hands = Hands::of(threads, tid, socket, since, span, answered, waiting);
             hands.with_born(threads, &born)
         };
@@ -121,6 +126,7 @@ impl Requests {
                 end,
                 waiting,
                 questions,
+                itself,
                 hands: std::mem::take(&mut hands),
             };
             known_ns += self.judge_life(beside, socket, &life);
@@ -148,12 +154,13 @@ impl Requests {
             return 0;
         };
         let threads = &*beside.threads;
-        let mut known_ns = 0;
+        let (mut known_ns, mut lived) = (0, Budget::default());
         let remembered_ns = thread.remembered_ns();
         threads.for_each_piece(life.tid, (life.begin, life.end), |from, to, spent| {
             turn.blocked_ns += spent.blocked();
             let mut tentative = spent.tentative;
             life.questions.explain((from, to), &mut tentative);
+            life.itself.explain((from, to), &mut tentative);
             // A hand ends single waits. In a sum of forgotten steps those are not told apart: what is idle there stays unexplained. But a
             // poller's whole time is that of whoever takes from its ring.
             if from >= remembered_ns || life.hands.polls() {
@@ -174,6 +181,7 @@ impl Requests {
                 };
                 ledger.requests(known, from, to, ns);
                 known_ns += ns;
+                lived[known.index()] += ns;
                 if let Some(asker) = asker {
                     ledger.served_requests(asker, known, from, to, ns);
                 }
@@ -185,6 +193,7 @@ impl Requests {
         // One that polls never ends its work.
         let behind: Vec<(u64, u64)> = behind.filter(|_| !life.hands.polls()).collect();
         self.stood_behind(socket, &behind);
+        self.lived(socket, span, lived);
         known_ns
     }
 
@@ -203,6 +212,7 @@ impl Requests {
             end,
             waiting: Class::Other,
             questions: &Questions::default(),
+            itself: &OwnAnswers::default(),
             hands: Hands::default(),
         };
         self.count(beside, NO_SOCKET, &life, Ledger::requests);
@@ -229,6 +239,7 @@ impl Requests {
             end,
             waiting: Class::Idle,
             questions: &Questions::default(),
+            itself: &OwnAnswers::default(),
             hands: Hands::of(beside.threads, tid, socket, since, span, true, Class::Idle),
         };
         self.count(beside, socket, &life, Ledger::taking);
@@ -278,6 +289,7 @@ impl Requests {
             end: life.end.min(known_ns.unwrap_or(0)),
             waiting: life.waiting,
             questions: life.questions,
+            itself: life.itself,
             hands: Hands::default(),
         };
         self.confirm(beside, socket, &of_taker);
@@ -338,6 +350,7 @@ impl Requests {
         waited: &mut Budget,
     ) -> (Budget, u64) {
         let asked = life.questions.explain((from, to), waited);
+        life.itself.explain((from, to), waited);
         let explained = life.hands.explain(beside.threads, (from, to), waited);
         let thread = beside.threads.get(life.tid);
         let known = thread.map(|thread| (thread.pid, thread.ends.within(from, to)));

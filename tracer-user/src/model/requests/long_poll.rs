@@ -38,12 +38,14 @@ impl Requests {
             Class::Other,
         );
         let asked = self.asked_for_turn(threads, turn, call.tid);
+        let itself = self.own_answers(threads, turn, call.tid, silence);
         // What is forgotten is of a long silence, in which the thread had other things to do.
         let (mut busy, mut woken_ns) = (0, None);
         let remembered = (sent_ns.max(thread.remembered_ns()), call.ns);
         threads.for_each_piece(call.tid, remembered, |from, to, spent| {
             let mut waited = spent.tentative;
             asked.explain((from, to), &mut waited);
+            itself.explain((from, to), &mut waited);
             hands.explain(threads, (from, to), &mut waited);
             let idle = waited[Class::Idle.index()];
             busy += spent.total() - idle;
@@ -76,7 +78,8 @@ impl Requests {
         let takers = threads.takers(tid).iter().map(|taker| blocked(*taker));
         let spent = takers.fold(blocked(tid), u64::max);
         let asked = self.asked_for_turn(threads, turn, tid);
-        let spent = spent + asked.owed_ns(since, now);
+        let itself = self.own_answers(threads, turn, tid, (turn.judged_ns, now));
+        let spent = spent + asked.owed_ns(since, now) + itself.blocked();
         // Time blocked before a send belongs to another wait.
         let before = turn.sent_ns.map_or(turn.blocked_ns, |_| 0);
         (before + spent) as f64 <= LONG_POLL_BLOCKED * age as f64
@@ -86,7 +89,7 @@ impl Requests {
     /// Has a thread asked another process since the turn began, and has no answer yet?
     pub(super) fn asks(&self, turn: &Turn, tid: u32) -> bool {
         let mut asked = self.connections.asked_by(tid, turn.begin_ns, u64::MAX);
-        asked.next().is_some()
+        asked.any(|on| !self.is_to_itself(on))
     }
 }
 

@@ -14,6 +14,7 @@ mod connection;
 mod connections;
 mod fellows;
 mod hands;
+mod itself;
 mod judge;
 mod long_poll;
 mod own_locks;
@@ -42,6 +43,7 @@ use asking::Asking;
 use client::Clients;
 use connection::Role;
 use connections::Connections;
+use itself::Itself;
 use tally::Tally;
 use unheard::Unheard;
 use unread::UnreadBefore;
@@ -77,6 +79,8 @@ pub(super) struct Requests {
     unheard: Unheard,
     /// Questions that have no answer yet.
     asking: Asking,
+    /// What the target did for its own questions.
+    itself: Itself,
     /// Answers that were under way for the whole window.
     under_way: Vec<event::UnderWay>,
     /// By thread: waits in a send that has not returned.

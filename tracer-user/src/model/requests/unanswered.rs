@@ -184,6 +184,7 @@ impl Requests {
     ) -> Option<Class> {
         let owed = self.owed_at_the_end(beside, socket, turn, owner);
         match self.asked_for(beside.threads, turn, owner) {
+            true if self.asked_itself(beside.threads, turn, owner) => owed.or(Some(Class::Other)),
             true => Some(Class::Upstream),
             false if owed.is_some() => owed,
             // The process that asked it is known to wait still.
@@ -199,6 +200,14 @@ impl Requests {
         let (from, to) = turn.soon();
         let mut asked = self.connections.asked_by(owner, from, to);
         asked.any(|other| other.untouched) || self.asked_for_turn(threads, turn, owner).is_open()
+    }
+
+    /// Did it ask the target itself, and nobody else?
+    fn asked_itself(&self, threads: &Threads, turn: &Turn, owner: u32) -> bool {
+        let (from, to) = turn.soon();
+        let mut asked = self.connections.asked_by(owner, from, to);
+        asked.all(|other| !other.untouched || self.is_to_itself(other))
+            && !self.asked_for_turn(threads, turn, owner).is_open()
     }
 
     /// Did a thread work for nobody in the window, and was blocked for most of it, other than in waits for work?

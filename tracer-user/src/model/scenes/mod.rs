@@ -17,6 +17,7 @@ mod handed;
 pub(crate) mod homes;
 mod hung;
 mod identity;
+mod itself;
 pub(crate) mod ledgers;
 mod limits;
 mod locks;

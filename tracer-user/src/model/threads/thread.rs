@@ -79,6 +79,8 @@ pub(crate) struct Thread {
     pub(crate) judged_ns: u64,
     /// When it last received from a process that it asks.
     pub(crate) answered_ns: u64,
+    /// The connection to the target itself on which it last received an answer, and when, ns.
+    pub(crate) own_answer: Option<(u64, u64)>,
     /// The ends of its waits for work, as far as they are known.
     pub(crate) ends: Ends,
     /// Connection on which it last asked, or was answered, and when, ns.
@@ -146,6 +148,7 @@ impl Thread {
             turns: Owned::default(),
             judged_ns: begin_ns,
             answered_ns: 0,
+            own_answer: None,
             ends: Ends::default(),
             asked: None,
             sends_on: None,
@@ -221,7 +224,7 @@ impl Thread {
     }
 
     /// Its wait for work in `span` counts as `tentative` (which sums to its length), unless it has been judged already.
-    pub(super) fn explain(&mut self, span: (u64, u64), tentative: &Budget) {
+    pub(crate) fn explain(&mut self, span: (u64, u64), tentative: &Budget) {
         if span.0 >= self.judged_ns {
             self.line.explain(span, tentative);
         }
@@ -240,6 +243,14 @@ impl Thread {
         let judged_ns = self.judged_ns;
         let span = (begin.max(judged_ns), end);
         self.line.expect(Class::Upstream, span, judged_ns)
+    }
+
+    /// Its waits for work in an interval that nothing explains, and no request has counted, as far as they did not begin before `since`.
+    #[must_use]
+    pub(crate) fn idle_in(&self, (begin, end): (u64, u64), since: u64) -> Vec<(u64, u64)> {
+        let judged_ns = self.judged_ns;
+        self.line
+            .idle((begin.max(judged_ns), end), since.max(judged_ns))
     }
 
     /// It is known who ended its wait for work in `span`.

@@ -58,31 +58,31 @@ impl TimeLine {
         true
     }
 
-    /// The waits for work in an interval that nothing explains were waits of a class, as far as they did not begin before `since`. Returns
-    /// them.
-    pub(crate) fn expect(
-        &mut self,
-        class: Class,
-        (begin, end): (u64, u64),
-        since: u64,
-    ) -> Vec<(u64, u64)> {
+    /// The waits for work in an interval that nothing explains, as far as they did not begin before `since`.
+    pub(crate) fn idle(&self, (begin, end): (u64, u64), since: u64) -> Vec<(u64, u64)> {
         let mut found = Vec::new();
         let first = recent::partition_point(&self.steps, |step| step.ns <= begin);
         let mut from = self.begin_of(first);
-        for step in self.steps.range_mut(first..) {
+        for step in self.steps.range(first..) {
             let to = step.ns;
             if to > end {
                 break;
             }
             if from >= since && matches!(step.did, Did::Idle) {
-                let mut explained = Budget::default();
-                explained[class.index()] = to - from;
-                step.did = Did::Waiting(Box::new(explained));
-                self.spent.tentative[Class::Idle.index()] -= to - from;
-                self.spent.tentative[class.index()] += to - from;
                 found.push((from, to));
             }
             from = to;
+        }
+        found
+    }
+
+    /// Such waits were waits of a class. Returns them.
+    pub(crate) fn expect(&mut self, class: Class, span: (u64, u64), since: u64) -> Vec<(u64, u64)> {
+        let found = self.idle(span, since);
+        for (from, to) in &found {
+            let mut explained = Budget::default();
+            explained[class.index()] = to - from;
+            self.explain((*from, *to), &explained);
         }
         found
     }
