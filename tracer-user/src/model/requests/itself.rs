@@ -281,9 +281,10 @@ impl Requests {
     ) -> Option<Piece> {
         let turn = self.turn(self.other_end(asker)?)?;
         let is_owed = !turn.is_answered() && turn.tid != tid;
-        let begin = from.max(turn.judged_ns);
-        let thread = threads.get(turn.tid).filter(|_| is_owed && begin < to)?;
-        Some(Piece::new((begin, to), did(thread, (begin, to))))
+        let thread = threads.get(turn.tid).filter(|_| is_owed)?;
+        // It may sleep, and the record of that come later.
+        let span = (from.max(turn.judged_ns), to.min(thread.known_ns()));
+        (span.0 < span.1).then(|| Piece::new(span, did(thread, span)))
     }
 }
 

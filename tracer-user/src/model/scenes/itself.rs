@@ -182,3 +182,17 @@ fn another_process_at_an_address_of_this_machine_is_still_waited_for() {
     assert_eq!(requests(&books, Class::Upstream), 92 - 12);
     assert_eq!(charged(&books, Resource::Upstream, Holder::Peer), 92 - 12);
 }
+
+#[test]
+fn an_answer_may_be_received_before_the_call_returns_that_sent_it() {
+    let service = [
+        sleep(WORKER, 1, 13, EPOLL),
+        receive(WORKER, SERVED, 13, 12),
+        sleep(WORKER, 20, 90, PAGE),
+        send(WORKER, SERVED, 95),
+    ];
+    let events = old().into_iter().chain(service).chain(asks(92));
+    let books = played(events, 100);
+    assert_eq!(requests(&books, Class::Upstream), 0);
+    assert_eq!(requests(&books, Class::Disk), 70 + 70);
+}
