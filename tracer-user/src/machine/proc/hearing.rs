@@ -24,6 +24,9 @@ const MOST_OF_FELLOW: usize = 256;
 /// How long such processes are looked for.
 const SEARCH: Duration = Duration::from_millis(200);
 
+/// Where a thread of the kernel that works for a ring sleeps while it has nothing to do.
+const RESTS: [&str; 3] = ["io_wq_worker", "io_wqe_worker", "io_sq_thread"];
+
 /// Those of these processes that wait for their fellows alone: each has one thread, and only its own processes can end the sleep of that.
 /// PostgreSQL's processes wait so for locks.
 #[must_use]
@@ -59,25 +62,37 @@ impl Hearing {
     }
 
     /// The same of a process with these descriptors.
-    pub(super) fn through(pid: u32, descriptors: Descriptors, until: Instant) -> Option<Self> {
+    pub(super) fn through(pid: u32, mut descriptors: Descriptors, until: Instant) -> Option<Self> {
         let before: BTreeSet<u32> = threads(pid).take(MOST_THREADS + 1).collect();
         if before.len() > MOST_THREADS {
             return None;
         }
         let (mut sleepers, mut gone) = (Vec::new(), BTreeSet::new());
         let mut lines = SmallFiles::default();
+        let for_ring = before.iter().copied();
+        let for_ring: BTreeSet<u32> = for_ring
+            .filter(|tid| descriptors.has_ring && works_for_ring(&mut lines, pid, *tid))
+            .collect();
+        let may_hear = |descriptors: &Descriptors| {
+            descriptors.do_rings_wait() || !for_ring.iter().all(|tid| rests(pid, *tid))
+        };
+        descriptors.ring_hears = descriptors.has_ring && may_hear(&descriptors);
         for tid in &before {
             if Instant::now() >= until {
                 return None;
             }
             // Such a thread notices what comes. The program does so only when one of its own threads takes that from the ring.
-            if descriptors.has_ring && works_for_ring(&mut lines, pid, *tid) {
+            if for_ring.contains(tid) {
                 continue;
             }
             match lines.read(format_args!("/proc/{pid}/task/{tid}/syscall")) {
                 Some(line) => sleepers.push(descriptors.sleeper(*tid, line)?),
                 None => _ = gone.insert(*tid),
             }
+        }
+        // A loop may have asked its ring for something meanwhile.
+        if descriptors.has_ring && !descriptors.ring_hears && may_hear(&descriptors) {
+            return None;
         }
         // A thread that was born meanwhile was not looked at.
         let is_known = |tid: u32| before.contains(&tid) && !gone.contains(&tid);
@@ -93,7 +108,7 @@ impl Hearing {
     /// Inodes of what the `epoll` sets of the process would notice something on, if threads waited on them; `None` if a set cannot be
     /// read, or a ring may have any.
     pub(super) fn registered(&self) -> Option<BTreeSet<u64>> {
-        if self.descriptors.has_ring {
+        if self.descriptors.ring_hears {
             return None;
         }
         let mut inodes = BTreeSet::new();
@@ -120,6 +135,11 @@ fn works_for_ring(files: &mut SmallFiles, pid: u32, tid: u32) -> bool {
     let line = files.read(format_args!("/proc/{pid}/task/{tid}/stat"));
     let stat = line.and_then(Stat::parse);
     stat.is_some_and(|stat| stat.works_for_ring())
+}
+
+/// Does such a thread have nothing to do? One that is at work may read from a socket.
+fn rests(pid: u32, tid: u32) -> bool {
+    RESTS.contains(&function(pid, tid).as_str())
 }
 
 fn threads(pid: u32) -> impl Iterator<Item = u32> {

@@ -30,6 +30,7 @@ mod quiet;
 mod readers;
 mod received;
 mod remote;
+mod ring;
 mod sender;
 mod socket;
 mod sockets;

@@ -17,6 +17,7 @@ use super::{
     futex::is_own,
     numbers_in,
     peek::peek,
+    ring,
     socket::socket_inode,
     system_call::{SystemCall, is_narrow, numbers},
 };
@@ -66,8 +67,10 @@ pub(super) struct Descriptors {
     all: BTreeMap<u64, File>,
     /// Inodes of the sockets among them.
     sockets: BTreeSet<u64>,
-    /// Has it a ring of `io_uring`? Through that, or an `eventfd` that the ring rings, a thread may notice anything.
+    /// Has it a ring of `io_uring`?
     pub(super) has_ring: bool,
+    /// May a ring notice something on a socket? Then a thread may notice anything through it, or through an `eventfd` that it rings.
+    pub(super) ring_hears: bool,
     /// The `epoll` sets that were read. A pool's threads may all wait on one, with thousands of connections, and the kernel locks it
     /// while it lists them.
     read: RefCell<BTreeMap<u64, Option<Rc<Set>>>>,
@@ -123,8 +126,15 @@ impl Descriptors {
             all,
             sockets,
             has_ring,
+            ring_hears: has_ring,
             read: RefCell::default(),
         }
+    }
+
+    /// Does a ring wait for files to become ready right now, as far as the kernel tells?
+    pub(super) fn do_rings_wait(&self) -> bool {
+        let mut rings = self.all.iter().filter(|(_, file)| **file == File::Ring);
+        rings.any(|(fd, _)| ring::waits(self.pid, *fd))
     }
 
     /// The descriptors of the `epoll` sets.
@@ -181,10 +191,11 @@ impl Descriptors {
                 sleeper.inodes.extend(self.selected(first, fourth)?);
             }
             libc::SYS_futex => sleeper.own = is_own(self.pid, call),
-            libc::SYS_io_uring_enter
-            | libc::SYS_io_getevents
-            | numbers::IO_PGETEVENTS
-            | libc::SYS_restart_syscall => return None,
+            libc::SYS_io_uring_enter if !self.ring_hears => {}
+            // Databases wait in `io_getevents` for their disks. Loops that wait there for sockets, too, have signals to let through.
+            libc::SYS_io_uring_enter | numbers::IO_PGETEVENTS | libc::SYS_restart_syscall => {
+                return None;
+            }
             _ => {}
         }
         Some(sleeper)
@@ -216,7 +227,7 @@ impl Descriptors {
         // An `int` leaves the upper half of its register undefined.
         match self.all.get(&(fd & 0xffff_ffff))? {
             File::Socket(inode) => Some(Some(*inode)),
-            File::Ring | File::Event if self.has_ring => None,
+            File::Ring | File::Event if self.ring_hears => None,
             _ => Some(None),
         }
     }
@@ -238,7 +249,7 @@ impl Descriptors {
             let reads = target.events & READS != 0;
             match self.all.get(&target.fd)? {
                 File::Epoll if is_within => return None,
-                File::Ring | File::Event if self.has_ring => return None,
+                File::Ring | File::Event if self.ring_hears => return None,
                 File::Epoll if reads => set.inodes.extend(self.read_set(target.fd, true)?.inodes),
                 File::Signals => set.signals = true,
                 File::Pipe => {}

@@ -59,6 +59,24 @@ fn beside_a_ring_a_thread_hears_what_it_reads_unless_the_ring_or_an_event_wakes_
 }
 
 #[test]
+fn who_waits_for_its_files_hears_no_client() {
+    let mut all = own([(3, File::Socket(7)), (4, File::Event), (6, File::Ring)]);
+    all.ring_hears = false;
+    let heard = |number, first| {
+        let line = line(number, [first, 0, 0, 0, 0, 0]);
+        all.sleeper(9, line.as_bytes()).map(|found| found.inodes)
+    };
+    let nothing = Some(vec![]);
+    assert_eq!(heard(libc::SYS_io_uring_enter, 6), nothing);
+    assert_eq!(heard(libc::SYS_read, 4), nothing);
+    assert_eq!(heard(libc::SYS_read, 3), Some(vec![7]));
+    assert_eq!(heard(libc::SYS_io_getevents, 0x7f55_7e91_6000), nothing);
+    all.ring_hears = true;
+    let line = line(libc::SYS_io_uring_enter, [6, 1, 1, 1, 0, 0]);
+    assert_eq!(all.sleeper(9, line.as_bytes()), None);
+}
+
+#[test]
 fn lists_of_poll_and_select_are_read_from_memory() {
     let all = own([
         (3, File::Socket(7)),
