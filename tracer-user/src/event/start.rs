@@ -134,13 +134,13 @@ pub struct OpenSocket {
 pub struct Unanswered {
     /// Process that has it.
     pub pid: u32,
-    /// Own address and port, as text.
+    /// Own address and port, as text; empty for a Unix stream that the process accepted.
     pub local: String,
-    /// Peer's address and port, as text.
+    /// Peer's address and port, as text; of a Unix stream the number of the process that connected it.
     pub remote: String,
     /// True: the target waits for the peer's answer. False: the peer waits for the target's.
     pub asks: bool,
-    /// When the last message passed, ns. The kernel counts in ticks of 1 to 10 ms.
+    /// When the last message passed, ns; 0 if unknown. The kernel counts in ticks of 1 to 10 ms.
     pub since_ns: u64,
 }
 

@@ -39,12 +39,11 @@ impl Requests {
         threads: &mut Threads,
         found: &event::Unanswered,
     ) {
-        let of = threads
-            .living()
-            .filter(|(_, thread)| thread.pid == found.pid);
-        let tids: Vec<u32> = of.map(|(tid, _)| tid).take(2).collect();
+        let tids: Vec<u32> = threads.of_process(found.pid).take(2).collect();
         match tids[..] {
             [] => {}
+            // Its client waits, for news perhaps. A look tells whether anybody hears it.
+            _ if found.local.is_empty() => self.unheard.keep(found),
             [tid] => _ = self.open_untouched(threads, found, Some(tid)),
             _ => self.unheard.keep(found),
         }

@@ -57,6 +57,15 @@ impl Turn {
     }
 }
 
+/// Has this process the connection, by the thread that works for it? Where none is known, by the look that found that nobody hears it.
+fn is_of_process(connection: &Connection, threads: &Threads, pid: u32) -> bool {
+    let worker = connection
+        .worker
+        .map(|tid| threads.get(tid).map(|thread| thread.pid));
+    let sight = || Some(connection.turn.as_ref()?.unheard?.pid);
+    worker.unwrap_or_else(sight) == Some(pid)
+}
+
 impl Unheard {
     /// Nobody knows whose question this is.
     pub(super) fn keep(&mut self, found: &Unanswered) {
@@ -166,10 +175,9 @@ impl Requests {
         seen: &UnheardConnection,
     ) {
         let is_of = |connection: &Connection| {
-            let worker = connection.worker.and_then(|tid| threads.get(tid));
             let (local, remote) = &*connection.ends;
             let is_stream = local.is_empty() && (seen.remote.is_empty() || *remote == seen.remote);
-            is_stream && worker.is_some_and(|thread| thread.pid == found.pid)
+            is_stream && is_of_process(connection, threads, found.pid)
         };
         let streams = self.connections.values_mut();
         let mut is_known = false;
@@ -179,8 +187,49 @@ impl Requests {
                 turn.seen(found, seen);
             }
         }
-        if !is_known && !found.last {
+        if !is_known && !found.last && !self.open_awaited(threads, found, seen) {
             self.open_of_fellow(threads, found, seen);
+        }
+    }
+
+    /// The clients of a process of several threads have waited on such streams since before attach. Whoever serves them owes the answers.
+    /// Returns whether there is one.
+    fn open_awaited(
+        &mut self,
+        threads: &mut Threads,
+        found: &event::Unheard,
+        seen: &UnheardConnection,
+    ) -> bool {
+        let is_one = threads.of_process(found.pid).take(2).count() < 2;
+        if self.asked_on.is_some() || is_one {
+            return false;
+        }
+        let is_it = |asked: &Unanswered| {
+            let is_stream = asked.pid == found.pid && asked.local.is_empty() && !asked.asks;
+            is_stream && (seen.remote.is_empty() || asked.remote == seen.remote)
+        };
+        let mut is_any = false;
+        while let Some(asked) = self.unheard.take(is_it) {
+            self.open_seen(threads, asked, None, (found, seen));
+            is_any = true;
+        }
+        is_any
+    }
+
+    /// Opens a request from before the window that nobody heard as it was looked at. If it is not known since when, at least since attach.
+    fn open_seen(
+        &mut self,
+        threads: &mut Threads,
+        mut asked: Unanswered,
+        owner: Option<u32>,
+        (found, seen): (&event::Unheard, &UnheardConnection),
+    ) {
+        if asked.since_ns == 0 {
+            asked.since_ns = self.start_ns.saturating_sub(1);
+        }
+        let socket = self.open_untouched(threads, &asked, owner);
+        if let Some(turn) = self.turn_mut(socket) {
+            turn.seen(found, seen);
         }
     }
 
@@ -196,29 +245,19 @@ impl Requests {
             return;
         };
         let sleeps = |thread: &Thread| thread.known_ns() == thread.begin_ns && !thread.running;
-        let of = threads
-            .living()
-            .filter(|(_, thread)| thread.pid == found.pid);
-        let is_alone = of.count() == 1 && threads.get(tid).is_some_and(sleeps);
+        let is_alone = threads.of_process(found.pid).take(2).count() == 1
+            && threads.get(tid).is_some_and(sleeps);
         if self.asked_on.is_some() || !is_alone {
             return;
         }
-        // If it is not known since when, at least since attach.
-        let since_ns = match seen.since_ns {
-            0 => self.start_ns.saturating_sub(1),
-            known => known,
-        };
         let before = Unanswered {
             pid: found.pid,
             local: seen.local.clone(),
             remote: seen.remote.clone(),
             asks: false,
-            since_ns,
+            since_ns: seen.since_ns,
         };
-        let socket = self.open_untouched(threads, &before, Some(tid));
-        if let Some(turn) = self.turn_mut(socket) {
-            turn.seen(found, seen);
-        }
+        self.open_seen(threads, before, Some(tid), (found, seen));
     }
 
     /// A stream is used for the first time: it may be the one that such a process had open.
@@ -228,11 +267,10 @@ impl Requests {
         }
         let asks = client.client_pid.to_string();
         let is_it = |connection: &Connection| {
-            let worker = connection.worker.and_then(|tid| threads.get(tid));
-            let is_of = worker.is_some_and(|thread| thread.pid == client.pid);
             // The stream of another client is another one.
             let (_, remote) = &*connection.ends;
-            is_of && connection.untouched && (remote.is_empty() || *remote == asks)
+            let is_its = remote.is_empty() || *remote == asks;
+            is_its && connection.untouched && is_of_process(connection, threads, client.pid)
         };
         let known = self
             .connections

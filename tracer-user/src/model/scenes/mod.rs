@@ -1,6 +1,7 @@
 //! Streams of a few events as a kernel would send them, with books worked out by hand. All times are milliseconds of the window.
 
 pub(crate) mod answers;
+mod awaited;
 pub(crate) mod by_hand;
 pub(crate) mod chains;
 pub(crate) mod children;

@@ -229,6 +229,12 @@ impl Threads {
         self.living.iter()
     }
 
+    /// The numbers of those of a process.
+    pub(super) fn of_process(&self, pid: u32) -> impl Iterator<Item = u32> {
+        let of = self.living().filter(move |(_, thread)| thread.pid == pid);
+        of.map(|(tid, _)| tid)
+    }
+
     /// Extends a time line by a class that needs no further judgement, in both places that keep it.
     #[inline]
     pub(super) fn spend(&mut self, account: &mut Account, tid: u32, class: Class, until: u64) {
