@@ -103,18 +103,27 @@ impl Scene {
         } = aside.look_once(SOCKETS, move || proc::sockets(&pids, &everybody));
         aside.kernel.set_senders(&senders);
         let (pids, open, ports) = (targets.clone(), sockets.clone(), listening.clone());
-        let (unanswered, under_way) = aside.look_once(UNANSWERED, move || {
+        let (mut unanswered, under_way) = aside.look_once(UNANSWERED, move || {
             let mut under_way = UnderWay::default();
             let found = proc::unanswered(&pids, &open, &ports, &mut under_way);
             (found, under_way)
         });
         let mut place = place(&targets, &listening, &unanswered, &sockets);
         let owing = place.owing.clone();
-        let (unheard, fellows) = aside.look_once(HEARERS, move || {
+        let ((unheard, awaited), fellows) = aside.look_once(HEARERS, move || {
             let fellows = proc::wait_for_fellows(&place.pids);
-            place.owing.extend(&fellows);
-            (proc::unheard(&place), fellows)
+            for pid in fellows
+                .iter()
+                .copied()
+                .chain(proc::serve_streams(&place.pids))
+            {
+                if !place.owing.contains(&pid) {
+                    place.owing.push(pid);
+                }
+            }
+            (proc::unheard_and_awaited(&place), fellows)
         });
+        unanswered.extend(awaited);
         // Apart: it may hang in the memory of a target.
         let (owing, ports) = ([owing, fellows].concat(), listening.clone());
         let writes = aside.look_once(WRITES, move || proc::writes(&owing, &ports));

@@ -10,8 +10,10 @@ use std::{
 use super::{
     SmallFiles,
     descriptors::{self, Descriptors, Sleeper},
+    links::inodes,
     numbers_in,
     process::Stat,
+    unix::Listed,
 };
 use crate::functions::plain;
 
@@ -23,6 +25,9 @@ const MOST_OF_FELLOW: usize = 256;
 
 /// How long such processes are looked for.
 const SEARCH: Duration = Duration::from_millis(200);
+
+/// Most processes of several threads that are looked for.
+const MOST_SERVERS: usize = 16;
 
 /// Where a thread of the kernel that works for a ring sleeps while it has nothing to do.
 const RESTS: [&str; 3] = ["io_wq_worker", "io_wqe_worker", "io_sq_thread"];
@@ -38,6 +43,23 @@ pub(crate) fn wait_for_fellows(pids: &[u32]) -> Vec<u32> {
     };
     let pids = pids.iter().copied().take_while(|_| Instant::now() < until);
     pids.filter(|pid| is_small(*pid) && waits(*pid)).collect()
+}
+
+/// Those of these processes that have several threads, and streams that they accepted on Unix sockets: each may have its thread. Changes
+/// the network namespace of the calling thread.
+#[must_use]
+pub(crate) fn serve_streams(pids: &[u32]) -> Vec<u32> {
+    let until = Instant::now() + SEARCH;
+    let is_large = |pid: u32| threads(pid).take(2).count() > 1 && !has_too_many_descriptors(pid);
+    let serves = |pid: u32| {
+        let accepted = Listed::of(pid).map(|listed| listed.accepted());
+        accepted.is_some_and(|accepted| {
+            !accepted.is_empty() && inodes(pid).any(|inode| accepted.contains(&inode))
+        })
+    };
+    let pids = pids.iter().copied().take_while(|_| Instant::now() < until);
+    let found = pids.filter(|pid| is_large(*pid) && serves(*pid));
+    found.take(MOST_SERVERS).collect()
 }
 
 /// Has a process one thread, and not many descriptors?

@@ -4,6 +4,7 @@
 //! be read is left out: it is never an error.
 
 mod accepted;
+mod awaited;
 mod connecting;
 mod datagrams;
 mod descriptors;
@@ -63,7 +64,7 @@ pub(crate) use self::{
     find::{by_comm, by_port, inner_pid, is_comm, listeners, process_of, who_listens},
     freezer::Freezers,
     futex::futex_owner,
-    hearing::wait_for_fellows,
+    hearing::{serve_streams, wait_for_fellows},
     homes::{GroupsNotFound, WantedGroup, called, find_groups, members},
     limit::{IoLimit, busiest_of_group, io_limits, limited_disk},
     means::{is_installed, means},
@@ -83,7 +84,7 @@ pub(crate) use self::{
     thread::{thread_names, threads, tracer_of},
     unanswered::unanswered,
     under_way::UnderWay,
-    unheard::{Place, unheard},
+    unheard::{Place, unheard, unheard_and_awaited},
     unix::asks_over_unix,
     wrapping::wrapping,
     writers::{KnownFile, only_writers},

@@ -12,6 +12,7 @@ use std::{
 
 use super::{
     accepted::is_accepted_unix,
+    awaited::awaited,
     descriptors::{Descriptors, Sleeper},
     hearing::{Hearing, function, has_too_many_descriptors, has_too_many_threads},
     links::inodes,
@@ -20,7 +21,7 @@ use super::{
     unanswered::{Copied, Traffic, ends, streams, traffic},
 };
 use crate::{
-    event::{Deaf, Unheard, UnheardConnection},
+    event::{Deaf, Unanswered, Unheard, UnheardConnection},
     machine::clocks::now_ns,
 };
 
@@ -57,16 +58,16 @@ pub(crate) struct Place {
 /// in the tick of the kernel in which it was asked, and all Unix streams: there nobody knows who spoke.
 #[must_use]
 pub(crate) fn unheard(place: &Place) -> Vec<Unheard> {
-    let mut look = Look::new();
-    for pid in &place.owing {
-        look.find(*pid, place);
-    }
-    look.keep_oldest();
-    for pid in &place.pids {
-        look.ask(*pid);
-    }
-    look.ask_others(&place.pids);
-    look.end()
+    Look::at(place).end()
+}
+
+/// The same, with the clients that wait on the Unix streams among them. Changes the network namespace of the calling thread.
+#[must_use]
+pub(crate) fn unheard_and_awaited(place: &Place) -> (Vec<Unheard>, Vec<Unanswered>) {
+    let look = Look::at(place);
+    let streams = look.quiet.iter().filter(|quiet| quiet.is_stream());
+    let awaited = awaited(streams, look.until);
+    (look.end(), awaited)
 }
 
 /// A look under way.
@@ -98,6 +99,20 @@ impl Look {
         }
     }
 
+    /// What nobody hears there.
+    fn at(place: &Place) -> Self {
+        let mut look = Self::new();
+        for pid in &place.owing {
+            look.find(*pid, place);
+        }
+        look.keep_oldest();
+        for pid in &place.pids {
+            look.ask(*pid);
+        }
+        look.ask_others(&place.pids);
+        look
+    }
+
     fn is_over(&self) -> bool {
         Instant::now() >= self.until
     }
@@ -120,17 +135,18 @@ impl Look {
                 self.find_connection(pid, &socket, traffic, place);
                 continue;
             }
-            self.others.insert(socket.inode);
-            // Who has sent a datagram to one peer alone may wait for its answer.
-            let peer = ends(&socket.stream);
-            let peer = peer.map(|(local, remote)| (local.to_string(), remote.to_string()));
-            self.asks.extend(peer.map(|ends| (socket.inode, ends)));
             if is_accepted_unix(&socket.stream) {
                 let quiet = Quiet::of_stream(pid, &socket);
                 *accepted.entry(quiet.ends.1.clone()).or_default() += 1;
                 self.inodes.insert(socket.inode);
                 self.quiet.push(quiet);
+                continue;
             }
+            self.others.insert(socket.inode);
+            // Who has sent a datagram to one peer alone may wait for its answer.
+            let peer = ends(&socket.stream);
+            let peer = peer.map(|(local, remote)| (local.to_string(), remote.to_string()));
+            self.asks.extend(peer.map(|ends| (socket.inode, ends)));
         }
         self.accepted.insert(pid, accepted);
     }

@@ -26,7 +26,8 @@ const PEER: u16 = 2;
 const CONNECTED: u32 = 1 << 1;
 /// Those in any state.
 const ANY: u32 = u32::MAX;
-/// `TCP_LISTEN` of `include/net/tcp_states.h`.
+/// `TCP_ESTABLISHED` and `TCP_LISTEN` of `include/net/tcp_states.h`.
+const IS_CONNECTED: u8 = 1;
 const LISTENS: u8 = 10;
 /// Length of `struct unix_diag_msg`, bytes.
 const HEAD: usize = 16;
@@ -60,6 +61,17 @@ impl Listed {
     pub(super) fn other_end(&self, inode: u64) -> Option<u64> {
         let socket = self.0.iter().find(|socket| socket.inode == inode)?;
         (socket.peer != 0).then_some(socket.peer)
+    }
+
+    /// Inodes of the streams with a name: of those that somebody accepted, for the most part.
+    pub(super) fn accepted(&self) -> HashSet<u64> {
+        let is_accepted = |socket: &&Socket| {
+            socket.named
+                && socket.state == IS_CONNECTED
+                && i32::from(socket.kind) == libc::SOCK_STREAM
+        };
+        let accepted = self.0.iter().filter(is_accepted);
+        accepted.map(|socket| socket.inode).collect()
     }
 
     /// Inode of the only socket that is bound to a file, given by its device and inode, and takes connections there, or datagrams.
@@ -218,6 +230,9 @@ mod tests {
         assert_eq!(all().other_end(inode(&asking)), None);
         let (accepted, _) = listener.accept().unwrap();
         assert_eq!(all().other_end(inode(&asking)), Some(inode(&accepted)));
+        let is_accepted = [inode(&accepted), inode(&asking), inode(&listener)]
+            .map(|inode| all().accepted().contains(&inode));
+        assert_eq!(is_accepted, [true, false, false]);
         assert_eq!(all().other_end(inode(&listener)), None);
     }
 
