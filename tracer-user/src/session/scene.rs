@@ -112,11 +112,8 @@ impl Scene {
         let owing = place.owing.clone();
         let ((unheard, awaited), fellows) = aside.look_once(HEARERS, move || {
             let fellows = proc::wait_for_fellows(&place.pids);
-            for pid in fellows
-                .iter()
-                .copied()
-                .chain(proc::serve_streams(&place.pids))
-            {
+            let servers = proc::serve_streams(&place.pids);
+            for pid in fellows.iter().copied().chain(servers) {
                 if !place.owing.contains(&pid) {
                     place.owing.push(pid);
                 }

@@ -12,8 +12,8 @@ use crate::event::Unanswered;
 /// Most streams of which the clients are looked at.
 const MOST: usize = 64;
 
-/// Those of these streams on which the process that connected them would notice the next bytes. It asks there, or waits for news: who
-/// hears no client of its own owes it either. Changes the network namespace of the calling thread.
+/// Those of these streams on which the process that connected them would notice the next bytes. It has asked there, or waits for news. A
+/// server that waits for the next question hears the stream, so it is none of these. Changes the network namespace of the calling thread.
 pub(super) fn awaited<'a>(
     streams: impl Iterator<Item = &'a Quiet>,
     until: Instant,

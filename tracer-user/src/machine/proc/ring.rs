@@ -13,7 +13,7 @@ pub(super) fn waits(pid: u32, fd: u64) -> bool {
     text.map_or(true, |text| has_waiting(&text))
 }
 
-/// The kernel leaves the list out while somebody has the ring locked.
+/// While somebody has the ring locked, the kernel leaves all of it out, or shows an empty list. Who sleeps in a call has no ring locked.
 fn has_waiting(text: &str) -> bool {
     let mut lines = text.lines().skip_while(|line| *line != WAITING);
     let list = lines.next();
