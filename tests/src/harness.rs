@@ -320,6 +320,20 @@ impl Busy {
     }
 }
 
+/// A process that switches between its threads on each CPU, as often as the machine can. `program` is `bench-pairs`.
+///
+/// # Errors
+/// If it cannot be started.
+pub fn switching(program: &str) -> Result<Guard> {
+    let cpus: Vec<String> = (0..=last_cpu()).map(|cpu| cpu.to_string()).collect();
+    let mut command = Command::new(program);
+    command.args(["--cpus", &cpus.join(",")]);
+    let spawned = command.stdin(Stdio::null()).spawn();
+    spawned
+        .map(Guard)
+        .with_context(|| format!("cannot start {program}"))
+}
+
 /// A workload that is done sleeps within this.
 const FALLS_ASLEEP: Duration = Duration::from_secs(10);
 

@@ -3,8 +3,8 @@
 use std::{
     collections::BTreeSet,
     fs::{self, File},
-    io::pipe,
-    os::unix::process::CommandExt as _,
+    io::{BufRead as _, BufReader, PipeReader, PipeWriter, Write as _, pipe},
+    os::{fd::AsRawFd as _, unix::process::CommandExt as _},
     process::{Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
@@ -12,11 +12,12 @@ use std::{
 
 use serde_json::Value;
 use tracer_tests::harness::{
-    Busy, Guard, Loaded, SchedStat, Trace, difference, figure, loaded, path, run, signal, tracer,
-    wait_until_unloaded,
+    Busy, Guard, Loaded, SchedStat, Trace, difference, figure, loaded, path, run, signal,
+    switching, tracer, wait_until_unloaded,
 };
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tracer-guest-smoke");
+const PAIRS: &str = env!("CARGO_BIN_EXE_bench-pairs");
 
 /// Tracers that trace one target at once.
 const TRACERS: usize = 8;
@@ -25,6 +26,13 @@ const KILLS: u32 = 50;
 const APART: Duration = Duration::from_millis(10);
 /// How long a tracer is stopped.
 const STOPPED: Duration = Duration::from_secs(3);
+/// Ctrl-C is answered within this time.
+const ANSWERED: Duration = Duration::from_secs(1);
+/// How long the target does its utmost before that, and the fewest records that this makes on any machine.
+const LOADED: Duration = Duration::from_secs(4);
+const LOAD: u64 = 50_000;
+/// The second Ctrl-C comes this long after the first one. By then the tracer tries to write its report.
+const SECOND: Duration = Duration::from_secs(2);
 
 fn all_loaded() -> [BTreeSet<u32>; 2] {
     [Loaded::Programs, Loaded::Maps].map(loaded)
@@ -158,6 +166,62 @@ fn a_hang_up_ends_a_trace_with_its_report() {
     signal(trace.pid(), libc::SIGHUP);
     let report = trace.wait().unwrap().json().unwrap();
     assert_eq!(report["schema"], "tracer.report/1");
+}
+
+#[test]
+fn under_load_ctrl_c_is_answered_with_the_report_within_a_second() {
+    println!("RAN faults");
+    let load = switching(PAIRS).unwrap();
+    let pid = load.0.id().to_string();
+    let args = ["--pid", &pid, "--duration", "120s", "--output", "json"];
+    let trace = Trace::start(&args).unwrap();
+    thread::sleep(LOADED);
+    let begun = Instant::now();
+    let ended = trace.stop().unwrap();
+    let took = begun.elapsed();
+    let received = figure(&ended.json().unwrap(), "/losses/received").unwrap();
+    println!("{received} records; answered after {took:?}");
+    assert!(received > LOAD, "{received} records are no load");
+    assert!(took < ANSWERED, "{took:?}");
+}
+
+/// A pipe that nobody reads, and that has no room left.
+fn full_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, mut writer) = pipe().unwrap();
+    // SAFETY: no pointers.
+    let room = unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_GETPIPE_SZ) };
+    let lines = vec![b'\n'; usize::try_from(room).unwrap()];
+    writer.write_all(&lines).unwrap();
+    (reader, writer)
+}
+
+#[test]
+fn a_second_ctrl_c_ends_a_tracer_that_cannot_write_and_leaves_nothing_loaded() {
+    println!("RAN faults");
+    let before = all_loaded();
+    let busy = Busy::idle(PROGRAM).unwrap();
+    let (_unread, full) = full_pipe();
+    let mut command = Command::new(tracer());
+    command.args(["attach", "--duration", "120s", "--pid"]);
+    command.arg(busy.pid().to_string());
+    command.stdin(Stdio::null()).stdout(full);
+    let mut child = Guard(command.stderr(Stdio::piped()).spawn().unwrap());
+    let mut stderr = BufReader::new(child.0.stderr.take().unwrap());
+    let mut greeting = String::new();
+    stderr.read_line(&mut greeting).unwrap();
+    assert!(greeting.starts_with("tracing"), "{greeting}");
+    signal(child.0.id(), libc::SIGINT);
+    thread::sleep(SECOND);
+    let ended = child.0.try_wait().unwrap();
+    assert!(ended.is_none(), "it had nothing to write: {ended:?}");
+    let begun = Instant::now();
+    signal(child.0.id(), libc::SIGINT);
+    // The status that a shell gives: 128 and the signal.
+    let status = child.0.wait().unwrap();
+    let took = begun.elapsed();
+    assert_eq!(status.code(), Some(128 + libc::SIGINT));
+    assert!(took < ANSWERED, "{took:?}");
+    wait_until_unloaded(&before).unwrap();
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! What the tracer may do while it traces, and what it can do without root.
 
 use std::{
-    fs,
-    io::{self, Write as _},
+    fs::{self, File},
+    io::{self, Read as _, Write as _},
     os::unix::{
         fs::{MetadataExt as _, PermissionsExt as _, chown},
         process::CommandExt as _,
@@ -13,9 +13,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tracer_tests::harness::{Busy, Trace, path, run, tracer};
+use tracer_tests::harness::{Busy, Trace, figure, path, run, switching, tracer};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tracer-guest-smoke");
+const PAIRS: &str = env!("CARGO_BIN_EXE_bench-pairs");
 
 const NOBODY: u32 = 65_534;
 
@@ -31,6 +32,14 @@ const SYS_RESOURCE: u32 = 24;
 const SYSLOG: u32 = 34;
 const PERFMON: u32 = 38;
 const BPF: u32 = 39;
+
+/// The smallest size that a recording may have, bytes, and the option that asks for it.
+const SMALL: u64 = 16 << 20;
+const SMALLEST: &str = "16M";
+/// The third file of a recording takes the name, and the second one takes the place of the first.
+const THIRD: u16 = 2;
+/// So long it may take until a target that does its utmost has filled two files of half that size.
+const FILLED: Duration = Duration::from_secs(200);
 
 fn mask(capabilities: &[u32]) -> u64 {
     let bits = capabilities.iter().map(|number| 1_u64 << number);
@@ -75,6 +84,16 @@ fn settle(pid: u32, most: u64) -> u64 {
     }
 }
 
+/// What a trace that records may do while it traces.
+fn tracing() -> Vec<u32> {
+    let mut tracing = vec![BPF, SYS_PTRACE, DAC_READ_SEARCH, SYS_ADMIN, IPC_LOCK];
+    if std::env::var_os("SUDO_UID").is_some() {
+        // The next file of the recording is given to the caller.
+        tracing.push(CHOWN);
+    }
+    tracing
+}
+
 #[test]
 fn while_it_traces_no_thread_may_do_more_than_a_trace_needs() {
     println!("RAN privileges");
@@ -82,11 +101,7 @@ fn while_it_traces_no_thread_may_do_more_than_a_trace_needs() {
     let pid = busy.pid().to_string();
     let dir = tempfile::tempdir().unwrap();
     let (recording, picture) = (dir.path().join("a.rec"), dir.path().join("a.svg"));
-    let mut tracing = vec![BPF, SYS_PTRACE, DAC_READ_SEARCH, SYS_ADMIN, IPC_LOCK];
-    if std::env::var_os("SUDO_UID").is_some() {
-        // The next file of the recording is given to the caller.
-        tracing.push(CHOWN);
-    }
+    let tracing = tracing();
     let foreign = [&tracing[..], &[DAC_OVERRIDE, FOWNER]].concat();
     // Who has root's folder needs nothing to write there; in another's, files take their names only with a capability.
     for (owner, kept) in [(0, tracing), (NOBODY, foreign)] {
@@ -114,6 +129,61 @@ fn while_it_traces_no_thread_may_do_more_than_a_trace_needs() {
         assert_eq!(run(&["report", path(&recording)]).unwrap().code, Some(0));
         fs::remove_file(&picture).unwrap();
     }
+}
+
+/// How many files of a recording there were before the one that has its name; `None` before it has any.
+fn number(recording: &Path) -> Option<u16> {
+    // Magic, version, number.
+    let mut header = [0; 12];
+    let mut file = File::open(recording).ok()?;
+    file.read_exact(&mut header).ok()?;
+    let is_recording = header.starts_with(b"TRACEREC");
+    is_recording.then(|| u16::from_le_bytes([header[10], header[11]]))
+}
+
+/// The length of the window that a report on a recording covers, ns. It says that the begin of the trace is not in it.
+fn newest_ns(recording: &Path) -> u64 {
+    let ended = run(&["report", path(recording), "--output", "json"]).unwrap();
+    let report = ended.json().unwrap();
+    let missing = report["losses"]["missing_probes"].to_string();
+    assert!(missing.contains("--max-size"), "{missing}");
+    figure(&report, "/window/duration_ns").unwrap()
+}
+
+#[test]
+fn a_confined_trace_begins_the_next_files_of_its_recording_and_keeps_the_newest() {
+    println!("RAN privileges");
+    let load = switching(PAIRS).unwrap();
+    let pid = load.0.id().to_string();
+    let dir = tempfile::tempdir().unwrap();
+    let recording = dir.path().join("a.rec");
+    let mut args = vec!["--pid", &pid, "--duration", "250s", "--output", "json"];
+    args.extend(["--record", path(&recording), "--max-size", SMALLEST]);
+    let trace = Trace::start(&args).unwrap();
+    let kept = mask(&tracing());
+    settle(trace.pid(), kept);
+    let begun = Instant::now();
+    while number(&recording).is_none_or(|number| number < THIRD) {
+        let elapsed = begun.elapsed();
+        assert!(elapsed < FILLED, "file {:?}", number(&recording));
+        thread::sleep(Duration::from_millis(50));
+    }
+    println!("the third file begins after {:?}", begun.elapsed());
+    // The thread that has just begun a file, too.
+    settle(trace.pid(), kept);
+    let live = trace.stop().unwrap().json().unwrap();
+    let whole_ns = figure(&live, "/window/duration_ns").unwrap();
+    let old = dir.path().join("a.rec.old");
+    let sizes = [&recording, &old].map(|file| fs::metadata(file).unwrap().len());
+    assert!(sizes[1] >= SMALL / 2, "{sizes:?}");
+    // Whether a file is full is looked at once a second.
+    assert!(sizes.iter().sum::<u64>() < 2 * SMALL, "{sizes:?}");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+    let both_ns = newest_ns(&recording);
+    fs::remove_file(&old).unwrap();
+    let alone_ns = newest_ns(&recording);
+    println!("of {whole_ns} ns both files have {both_ns}, the newest {alone_ns}");
+    assert!(0 < alone_ns && alone_ns < both_ns && both_ns < whole_ns);
 }
 
 #[test]
