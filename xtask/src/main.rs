@@ -4,6 +4,7 @@
 //! when nothing is missing. `bench`, `demo` and `lab` are a package of their own, which [`lab`] builds and starts.
 
 mod check;
+mod fuzz;
 mod lab;
 mod test;
 mod tidy;
@@ -39,6 +40,8 @@ enum Task {
     /// Show tracer at work on a scene of known truth
     #[command(disable_help_flag = true)]
     Demo(lab::Args),
+    /// Try hostile recordings: valid encodings with wild values
+    Fuzz(fuzz::Args),
     /// Play labelled scenarios and grade what tracer says of them
     #[command(disable_help_flag = true)]
     Lab(lab::Args),
@@ -69,6 +72,7 @@ fn run(task: Task) -> Result<()> {
         Task::Build(args) => build::run(&args),
         Task::Check(args) => check::run(&args),
         Task::Demo(args) => lab::run("demo", &args),
+        Task::Fuzz(args) => fuzz::run(&args),
         Task::Lab(args) => lab::run("lab", &args),
         Task::Setup(args) => setup::run(&args),
         Task::Test(args) => test::run(&args),

@@ -1,19 +1,19 @@
 //! Hostile recordings: valid encodings with wild values. From each a report must come, without a panic, within ten seconds.
 //!
-//! The corpus is in the tree: the scenes of the model. An input is a scene with changed values, with wild events between its own, or
-//! nothing but wild events. A number names an input, so a failure can be tried again.
+//! An input is a scene of the model with changed values, with wild events between its own, or nothing but wild events. A number names
+//! an input, so a failure can be tried again. What once failed is in the [`corpus`], because a number means another input as soon as
+//! the generator, a scene or an event changes.
 //!
-//! A few hundred inputs are tried with all other tests. A million, with the checks that a release leaves out, and only those from a
-//! number on:
-//!
-//!     export RUSTFLAGS="-C overflow-checks=on -C debug-assertions=on"
-//!     cargo test --release --package tracer --lib hostile -- --ignored --nocapture
-//!     TRACER_HOSTILE_FIRST=4711 TRACER_HOSTILE=1 cargo test --package tracer --lib hostile -- --ignored --nocapture
+//! The corpus and some thousands of inputs are tried with all other tests. `cargo xtask fuzz` tries a million, with the checks that a
+//! release leaves out, and with a limit to the memory of each.
 
+mod corpus;
 mod wild;
 
 use std::{
-    env, thread,
+    env,
+    path::Path,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -25,7 +25,6 @@ use super::Gated;
 use crate::{
     assemble::assemble,
     event::{End, Event},
-    machine::proc::Resident,
     model::scenes::{
         SERVER, WORKER, asleep, at, attach, by_hand, clients, receive, running, send, sent, slice,
         upstream,
@@ -40,53 +39,76 @@ use crate::{
 
 /// The longest that a report may take.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The most memory that all inputs may leave behind.
-const MOST_MEMORY: u64 = 512 << 20;
 
-/// Inputs of the short run and of the long one.
-const FEW: u64 = 300;
-const MANY: u64 = 1_000_000;
+/// Inputs that are tried with all other tests.
+const FEW: u64 = 3_000;
 
-#[test]
-fn a_report_comes_from_hundreds_of_hostile_recordings() {
-    (0..FEW).for_each(try_one);
-}
+/// Variables by which `cargo xtask fuzz` names the first input, how many follow it, and the file in which one is kept.
+const FIRST: &str = "TRACER_HOSTILE_FIRST";
+const INPUTS: &str = "TRACER_HOSTILE";
+const KEEP: &str = "TRACER_HOSTILE_KEEP";
 
 #[test]
-#[ignore = "takes an hour: see the head of this file"]
-fn a_report_comes_from_a_million_hostile_recordings() {
-    let number = |name: &str| env::var(name).ok().and_then(|text| text.parse().ok());
-    let first: u64 = number("TRACER_HOSTILE_FIRST").unwrap_or(FEW);
-    let inputs = number("TRACER_HOSTILE").unwrap_or(MANY);
+fn a_report_comes_from_thousands_of_hostile_recordings() {
     let threads = thread::available_parallelism().map_or(1, |threads| threads.get() as u64);
     thread::scope(|scope| {
         for begin in 0..threads {
-            let of = (first + begin..first + inputs).step_by(threads as usize);
+            let of = (begin..FEW).step_by(threads as usize);
             scope.spawn(move || of.for_each(try_one));
         }
     });
-    let left = Resident::open().bytes();
-    assert!(left < MOST_MEMORY, "{left} bytes");
+}
+
+#[test]
+#[ignore = "`cargo xtask fuzz` says which inputs"]
+fn a_report_comes_from_each_hostile_recording_of_a_range() {
+    let first = asked(FIRST);
+    // The test runner may have begun a line.
+    println!();
+    for number in first..first + asked(INPUTS) {
+        // Whoever reads this knows the input that ends the process, or never ends.
+        println!("input {number}");
+        try_one(number);
+    }
+}
+
+#[test]
+#[ignore = "`cargo xtask fuzz` says which input, and where"]
+fn a_hostile_recording_is_kept_in_the_corpus() {
+    let file = env::var_os(KEEP).expect("`cargo xtask fuzz` names the file");
+    let events = input(&mut Random::new(asked(FIRST)));
+    corpus::keep(Path::new(&file), &events);
+}
+
+/// A number that `cargo xtask fuzz` gives.
+fn asked(name: &str) -> u64 {
+    let given = env::var(name).ok().and_then(|text| text.parse().ok());
+    given.unwrap_or_else(|| panic!("{name} has no number: run `cargo xtask fuzz`"))
 }
 
 /// Says which input it was, if it fails.
-struct Number(u64);
+struct Input(String);
 
-impl Drop for Number {
+impl Drop for Input {
     fn drop(&mut self) {
         if thread::panicking() {
-            eprintln!("TRACER_HOSTILE_FIRST={} TRACER_HOSTILE=1 fails", self.0);
+            eprintln!("hostile input {} fails", self.0);
         }
     }
 }
 
 fn try_one(number: u64) {
-    let _number = Number(number);
+    let _input = Input(format!(
+        "{number} (cargo xtask fuzz --first {number} --inputs 1)"
+    ));
     let mut random = Random::new(number);
     let events = input(&mut random);
+    try_events(&events, random.below(16) == 0);
+}
+
+fn try_events(events: &[Event], draws: bool) {
     let begun = Instant::now();
-    let draws = random.below(16) == 0;
-    report(&events, draws);
+    report(events, draws);
     let took = begun.elapsed();
     assert!(took < PATIENCE, "{} events took {took:?}", events.len());
 }
