@@ -53,16 +53,24 @@ pub fn lab() -> Result<PathBuf> {
 /// # Errors
 /// If they do not compile.
 pub fn scene_programs() -> Result<()> {
+    let programs = ["--package", "tracer-tests", "--bins"];
+    release(&programs, "the programs of the scenes")
+}
+
+/// Builds the program that plays a day for the bench.
+///
+/// # Errors
+/// If it does not compile.
+pub fn day() -> Result<()> {
+    let program = ["--package", "tracer-lab", "--bin", "bench-day"];
+    release(&program, "the day of the bench")
+}
+
+/// Builds programs as fast as a release is.
+fn release(programs: &[&str], what: &str) -> Result<()> {
     let mut build = cargo();
-    build.args([
-        "build",
-        "--quiet",
-        "--release",
-        "--package",
-        "tracer-tests",
-        "--bins",
-    ]);
-    run_build(&mut build, "the programs of the scenes")
+    build.args(["build", "--quiet", "--release"]).args(programs);
+    run_build(&mut build, what)
 }
 
 /// Builds the binary around the eBPF object and puts it where people look for it.
