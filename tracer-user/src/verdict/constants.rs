@@ -67,7 +67,7 @@ pub(super) const MOST_PARTS: usize = 10;
 /// A part of the target is worth a word with at least this part of the waits for the resource.
 pub(super) const NOTABLE_PART: f64 = 0.05;
 
-/// The sentence names the part of the target that has at least this part of what the target owes to itself.
+/// The sentence says "mostly" of what has at least this part: of what the target owes to itself, or of waits that are hardly felt.
 pub(super) const MOSTLY: f64 = 0.5;
 
 /// Most names in the name of a group: more do not fit into a sentence.

@@ -4,7 +4,7 @@ use super::{
     Finding, Hypothesis,
     acquittal::acquittal,
     constants::{
-        ALSO_NAMED, CULPRIT_PART, NOT_HELD_UP, PLACE_PART, SHORT_WINDOW_BINS, TRACER_SAID,
+        ALSO_NAMED, CULPRIT_PART, MOSTLY, NOT_HELD_UP, PLACE_PART, SHORT_WINDOW_BINS, TRACER_SAID,
     },
     decision::ratio,
     earlier::write_back,
@@ -98,7 +98,15 @@ fn not_held_up(books: &Books, finding: &Finding, health: &Health) -> String {
     let mut text = if finding.blocked_part < NOT_HELD_UP {
         format!("{comm} is not held up: {blocked} of {of} blocked")
     } else if let Some(lost) = &finding.unfelt {
-        format!("{comm} is not held up: {blocked} of {of} blocked, which is {lost} and hardly felt")
+        let mostly = finding
+            .hypotheses
+            .first()
+            .filter(|first| first.share >= MOSTLY);
+        let what = mostly.map(|first| format!(" (mostly for {})", words(first.resource).noun));
+        let what = what.unwrap_or_default();
+        format!(
+            "{comm} is not held up: {blocked} of {of} blocked{what}, which is {lost} and hardly felt"
+        )
     } else if let Some(naps) = naps::instead(books, finding) {
         format!("{comm} {naps} of {of}")
     } else {

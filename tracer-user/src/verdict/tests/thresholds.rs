@@ -125,7 +125,7 @@ fn a_millisecond_a_request_is_felt_and_less_is_not() {
     assert!(verdict.primary().is_none() && verdict.finding.hypotheses[0].culprits.is_empty());
     assert_eq!(
         verdict.sentence,
-        "nginx is not held up: 67 % of request time blocked, which is 976 µs a request and hardly felt."
+        "nginx is not held up: 67 % of request time blocked (mostly for the disk), which is 976 µs a request and hardly felt."
     );
     assert_eq!(verdict.remedies, []);
 }
