@@ -54,6 +54,10 @@ pub const IO_UNSEEN: u32 = 8192;
 /// the target does not use it. On a device that serves in bursts they are half of the evidence.
 pub const LINGERS_NS: u64 = 2_000_000_000;
 
+/// Where every process is a target, all requests on a disk are emitted for so long, ns, after one that took long
+/// ([`LEAST_LONG_NS`](crate::sched::LEAST_LONG_NS)). A disk that is contended has such a request many times a second.
+pub const LINGERS_LIGHT_NS: u64 = 250_000_000;
+
 /// The part of `bi_opf` and `cmd_flags` that holds the operation (`REQ_OP_MASK`).
 pub const OP_MASK: u32 = 0xff;
 /// `REQ_OP_READ`

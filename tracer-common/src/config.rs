@@ -21,9 +21,10 @@ pub const TARGETS_ENTRIES: u32 = 1 << 16;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Marks {
-    /// Set by the kernel half: a child of a target.
+    /// Set by the kernel half: a child of a target. Where every process is a target ([`Config::light`]), user space sets it of those that
+    /// are there already.
     pub born: u64,
-    /// Set by user space: a process that was there already.
+    /// Set by user space: a process that was there already. Where every process is a target, all is wanted of these.
     pub found: u64,
 }
 
@@ -438,6 +439,8 @@ pub struct Config {
     pub tx_queue_bytes: u32,
     /// Size of a `struct nf_conntrack_tuple_hash`, bytes; 0 if not known.
     pub tuple_bytes: u32,
+    /// 1: every process is a target, of which only long waits are wanted, and no requests.
+    pub light: u32,
 }
 
 impl Config {
@@ -461,10 +464,11 @@ impl Config {
         bios_mask: 0,
         tx_queue_bytes: 0,
         tuple_bytes: 0,
+        light: 0,
     };
 }
 
-const _: () = assert!(size_of::<Config>() == 4 * (Offsets::COUNT + 17));
+const _: () = assert!(size_of::<Config>() == 4 * (Offsets::COUNT + 18));
 // SAFETY: `repr(C)`, only `u32`s.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for Config {}

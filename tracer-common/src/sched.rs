@@ -26,6 +26,12 @@ pub const WAIT_MEMSTALL: u32 = 32;
 /// `current` woke the thread in its own context, by the kernel's own count of interrupts. So `waker_tid` is the waker, and the
 /// record has no stack of it. Without this bit and without [`WAIT_NO_WAKER`] only the waker's stack shows whether it is.
 pub const WAIT_TASK_WAKER: u32 = 64;
+/// Only long waits of the thread are emitted. Between `ran_since_ns` and `off_ns` it ran for `ran_ns`; the rest are short waits.
+pub const WAIT_LONG_ONLY: u32 = 128;
+
+/// Where every process is a target, its waits of at least this length are emitted, ns. A person feels a hundred of them, and no machine
+/// has so many that they cannot be read.
+pub const LEAST_LONG_NS: u64 = 1_000_000;
 
 /// `__TASK_STOPPED` of `task->__state`: stopped by a signal.
 pub const STATE_STOPPED: u32 = 4;

@@ -4,9 +4,15 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap},
 };
-use tracer_common::block::{ANY_GATE_MAP, AnyGate, DISKS_MAP, DiskState, LINGERS_NS, RequestState};
+use tracer_common::block::{
+    ANY_GATE_MAP, AnyGate, DISKS_MAP, DiskState, LINGERS_LIGHT_NS, LINGERS_NS, RequestState,
+};
 
-use crate::{atomic, kernel::now, shared::shared};
+use crate::{
+    atomic,
+    kernel::{config, now},
+    shared::shared,
+};
 
 /// Disk states by device number.
 #[map]
@@ -21,6 +27,21 @@ shared!(DISKS = DISKS_MAP, ANY_GATE = ANY_GATE_MAP);
 /// A target bio is on its way to a disk. Until it completes, and [`LINGERS_NS`] longer, all requests there are emitted.
 #[inline(always)]
 pub(crate) fn open_gate(dev: u32, now: u64) {
+    touch(dev, 1, now);
+}
+
+/// A request took long where every process is a target: all requests there are emitted from now on, and [`LINGERS_LIGHT_NS`] longer.
+///
+/// A function of its own: most requests take less.
+#[inline(never)]
+pub(crate) fn linger(dev: u32, now: u64) -> i32 {
+    touch(dev, 0, now);
+    0
+}
+
+/// So many more bios hold the gate of a disk open.
+#[inline(always)]
+fn touch(dev: u32, by: u64, now: u64) {
     if DISKS.get_ptr(dev).is_none() {
         let _ = DISKS.insert(
             dev,
@@ -36,10 +57,10 @@ pub(crate) fn open_gate(dev: u32, now: u64) {
         // SAFETY: a map value, 8-byte aligned.
         unsafe {
             (*disk).touched_ns = now;
-            atomic::add64(&raw mut (*disk).open, 1);
+            atomic::add64(&raw mut (*disk).open, by);
         }
     }
-    touch_any(1, now);
+    touch_any(by, now);
 }
 
 /// The target bio that held the gate of this disk open is done. `dev` is 0 if the bio held none.
@@ -70,13 +91,18 @@ fn touch_any(by: u64, now: u64) {
     }
 }
 
-/// Did a target use the disk of this request when it was queued, or since?
+/// Did a target use the disk of this request when it was queued, or since? Where every process is a target: did one wait there for long?
 #[inline(always)]
 pub(crate) fn gate_was_open(request: &RequestState) -> bool {
+    let lingers_ns = if config!(light) == 0 {
+        LINGERS_NS
+    } else {
+        LINGERS_LIGHT_NS
+    };
     if let Some(any) = ANY_GATE.get_ptr(0) {
         // SAFETY: a map value.
         let (open, touched_ns) = unsafe { ((*any).open as i64, (*any).touched_ns) };
-        if open <= 0 && touched_ns + LINGERS_NS < request.queue_ns {
+        if open <= 0 && touched_ns + lingers_ns < request.queue_ns {
             return false;
         }
     }
@@ -85,7 +111,7 @@ pub(crate) fn gate_was_open(request: &RequestState) -> bool {
     };
     // SAFETY: a map value.
     let (open, touched_ns) = unsafe { ((*disk).open as i64, (*disk).touched_ns) };
-    open > 0 || (touched_ns != 0 && touched_ns + LINGERS_NS >= request.queue_ns)
+    open > 0 || (touched_ns != 0 && touched_ns + lingers_ns >= request.queue_ns)
 }
 
 /// Does the disk lie under a mount of the target? Then a target may wait for the work of a kernel thread there.

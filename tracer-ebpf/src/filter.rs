@@ -33,6 +33,25 @@ pub(crate) fn is_target(pid: u32) -> bool {
     both >> (pid & 63) & 1 != 0
 }
 
+/// Are only the long waits of a process wanted, and no requests? Where every process is a target, user space marks those of which all is
+/// wanted.
+#[inline(always)]
+pub(crate) fn is_light(pid: u32) -> bool {
+    if config!(light) == 0 {
+        return false;
+    }
+    let Some(marks) = marks(pid) else { return true };
+    // SAFETY: a map value lives as long as the map.
+    let found = unsafe { (&raw const (*marks).found).read_volatile() };
+    found >> (pid & 63) & 1 == 0
+}
+
+/// Is this process a target of which all is wanted?
+#[inline(always)]
+pub(crate) fn is_full_target(pid: u32) -> bool {
+    is_target(pid) && !is_light(pid)
+}
+
 /// Makes a process that is forked a target, or ends that when its id is reused. The tracer itself never becomes one.
 #[inline(always)]
 pub(crate) fn set_target(pid: u32, target: bool) {

@@ -10,7 +10,7 @@ use tracer_common::{
     sched::NOT_QUEUED,
 };
 
-use crate::{atomic, emit, lru, shared::shared};
+use crate::{atomic, emit, kernel::config, lru, shared::shared};
 
 /// Histograms by process and family. User space sets the sizes of both maps by the number of CPUs.
 #[map]
@@ -25,6 +25,12 @@ shared!(
     BLOCK_HISTOGRAMS = BLOCK_HISTOGRAMS_MAP
 );
 
+/// Does nobody read them? Where every process is a target, what matters are its long waits.
+#[inline(always)]
+fn are_left_out() -> bool {
+    config!(light) != 0
+}
+
 /// New entries; too large for the stack.
 static EMPTY: Cell = Cell::EMPTY;
 static EMPTY_BLOCK: BlockCells = BlockCells::EMPTY;
@@ -36,6 +42,9 @@ static EMPTY_BLOCK: BlockCells = BlockCells::EMPTY;
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn record(pid: u32, family: u32, ns: u64, now: u64) -> u32 {
+    if are_left_out() {
+        return 0;
+    }
     let key = CellKey { pid, family };
     if let Some(cell) = lru::entry(&HISTOGRAMS, key, &EMPTY, MapLoss::Histograms) {
         count(cell, pid, family, ns, now);
@@ -47,6 +56,9 @@ pub(crate) extern "C" fn record(pid: u32, family: u32, ns: u64, now: u64) -> u32
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn record_block(pid: u32, queue_ns: u64, device_ns: u64, now: u64) -> u32 {
+    if are_left_out() {
+        return 0;
+    }
     let loss = MapLoss::BlockHistograms;
     if let Some(cells) = lru::entry(&BLOCK_HISTOGRAMS, pid, &EMPTY_BLOCK, loss) {
         // SAFETY: a map value.
@@ -97,6 +109,9 @@ fn count(cell: *mut Cell, pid: u32, family: u32, ns: u64, now: u64) {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn ran(pid: u32, waited_ns: u64, held_ns: u64, now: u64) -> u32 {
+    if are_left_out() {
+        return 0;
+    }
     let family = Family::RunQueue as u32;
     let key = CellKey { pid, family };
     if let Some(cell) = lru::entry(&HISTOGRAMS, key, &EMPTY, MapLoss::Histograms) {

@@ -20,7 +20,7 @@ use tracer_common::{
     shed::{Group, SHED},
 };
 
-use crate::{cpus, emit, filter::is_target, kernel::now, shared::shared, shed};
+use crate::{cpus, emit, filter::is_full_target, kernel::now, shared::shared, shed};
 
 /// Sums by CPU number. User space sets the size to the number of possible CPUs.
 #[map]
@@ -113,7 +113,7 @@ fn softirq_exit(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn runs_target(state: *mut CpuState) -> bool {
     // SAFETY: a map value; no switch can be under way here.
-    is_target(unsafe { (*state).pid })
+    is_full_target(unsafe { (*state).pid })
 }
 
 #[inline(always)]

@@ -20,7 +20,7 @@ use tracer_common::{
 use super::sched;
 use crate::{
     cpus, emit,
-    filter::is_target,
+    filter::is_full_target,
     kernel::{FileLock, config, current, has, now, number, since_boot, untyped},
 };
 
@@ -51,7 +51,7 @@ fn flock_lock_inode(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn tried(ctx: &BtfTracePointContext, list: u32) -> i32 {
     let (pid, tid) = current();
-    if !is_target(pid) {
+    if !is_full_target(pid) {
         return 0;
     }
     let (inode, lock, result) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1), ctx.arg::<u64>(2));
@@ -77,7 +77,7 @@ fn tried(ctx: &BtfTracePointContext, list: u32) -> i32 {
 #[btf_tracepoint(function = "break_lease_block")]
 fn break_lease_block(ctx: BtfTracePointContext) -> i32 {
     let (pid, tid) = current();
-    if !is_target(pid) {
+    if !is_full_target(pid) {
         return 0;
     }
     let (inode, lock) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1));
@@ -189,7 +189,7 @@ fn contention_begin(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     let (pid, tid) = current();
-    if !is_target(pid) {
+    if !is_full_target(pid) {
         return 0;
     }
     let lock = ctx.arg::<u64>(0) as *const u8;

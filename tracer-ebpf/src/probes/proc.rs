@@ -19,7 +19,7 @@ use tracer_common::{
 use super::sched;
 use crate::{
     emit,
-    filter::{is_target, set_target},
+    filter::{is_full_target, is_target, set_target},
     kernel::{IterMeta, Task, config, now},
 };
 
@@ -36,7 +36,7 @@ fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
     if is_process {
         // The id may have been that of a target that is dead.
         set_target(pid, config!(follow_children) != 0 && is_target(parent_pid));
-    } else if !is_target(pid) {
+    } else if !is_full_target(pid) {
         return 0;
     }
     let target = is_target(pid);

@@ -72,6 +72,11 @@ impl Read {
     }
 }
 
+/// No target.
+const NOBODY: load::Scope = load::Scope::Targets {
+    follow_children: false,
+};
+
 /// Attaches every probe, without a target, and shows which are missing.
 ///
 /// # Errors
@@ -82,7 +87,7 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
     let features = Features::detect(&btf);
     let attached = load::need_host_pids()
         .and_then(|()| load::need_permission())
-        .and_then(|()| load::prepare(loader, &btf, &features, false))
+        .and_then(|()| load::prepare(loader, &btf, &features, NOBODY))
         .map(|prepared| load::load_programs(prepared, &features, |_| ()).0)
         .and_then(|verified| load::attach(verified, &features, &load::Traced::default()));
     let refused = match &attached {

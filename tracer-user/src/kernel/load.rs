@@ -42,6 +42,9 @@ const SIZES: [(&str, u32, u32, u32); 7] = [
     (block::EARLIER_MAP, 128, 512, 8192),
 ];
 
+/// Threads of which the state is kept where every process is a target: 12 MB.
+const MOST_THREADS: u32 = 65_536;
+
 /// Loaded and attached programs. Dropping it detaches everything. So does the end of the process, even by `kill -9`: nothing is pinned.
 pub(crate) struct Attached {
     /// Programs and maps.
@@ -89,11 +92,35 @@ pub(crate) fn need_permission() -> Result<()> {
     Ok(())
 }
 
+/// The processes of which the kernel half emits facts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// The targets alone, and their children if those are followed.
+    Targets {
+        /// Are they?
+        follow_children: bool,
+    },
+    /// All of the machine: of most only the long waits.
+    Everybody,
+}
+
+impl Scope {
+    /// Is a child of a target a target?
+    fn follows_children(self) -> bool {
+        match self {
+            Self::Targets { follow_children } => follow_children,
+            Self::Everybody => true,
+        }
+    }
+}
+
 /// Facts about the target, known before anything is loaded.
 #[derive(Debug, Default)]
 pub(crate) struct Traced {
-    /// Target processes.
+    /// Target processes, of which all is wanted.
     pub(crate) pids: Vec<u32>,
+    /// Those of which only long waits are wanted ([`Scope::Everybody`]).
+    pub(crate) light: Vec<u32>,
     /// Device numbers of the disks under its mounts.
     pub(crate) disks: Vec<u32>,
     /// Limits of its own I/O.
@@ -162,7 +189,7 @@ pub(crate) fn prepare(
     loader: Loader,
     btf: &Btf,
     features: &Features,
-    follow_children: bool,
+    wanted: Scope,
 ) -> Result<Prepared> {
     if let Some((probe, reason)) = features.missing_required() {
         bail!(Unsupported(format!(
@@ -173,20 +200,23 @@ pub(crate) fn prepare(
     thread::scope(|scope| {
         // Both take milliseconds: each has a CPU of its own.
         let hooks = scope.spawn(|| verify::hooks(btf, &features.usable));
-        let ebpf = create_maps(loader, features, follow_children)?;
+        let ebpf = create_maps(loader, features, wanted)?;
         let hooks = hooks.join();
         let hooks = hooks.map_err(|_| anyhow!("cannot say what the programs hook"))??;
         Ok(Prepared { ebpf, hooks })
     })
 }
 
-fn create_maps(loader: Loader, features: &Features, follow_children: bool) -> Result<Ebpf> {
+fn create_maps(loader: Loader, features: &Features, wanted: Scope) -> Result<Ebpf> {
     let mut config = features.config;
     config.self_pid = std::process::id();
-    config.follow_children = u32::from(follow_children);
+    config.follow_children = u32::from(wanted.follows_children());
+    let is_light = wanted == Scope::Everybody;
+    config.light = u32::from(is_light);
     let cpus = aya::util::nr_cpus().map(|cpus| cpus as u32).unwrap_or(1);
     let siblings = siblings(cpus);
-    config.has_siblings = u32::from(!siblings.is_empty());
+    // Nobody runs beside the target where all are.
+    config.has_siblings = u32::from(!siblings.is_empty() && !is_light);
     let places = bios::places(cpus);
     config.bios_mask = bios::mask(places);
     let level = level();
@@ -204,6 +234,9 @@ fn create_maps(loader: Loader, features: &Features, follow_children: bool) -> Re
     }
     for (map, each_cpu, fewest, most) in SIZES {
         loader.map_max_entries(map, cpus.saturating_mul(each_cpu).clamp(fewest, most));
+    }
+    if is_light {
+        loader.map_max_entries(sched::TASKS_MAP, MOST_THREADS);
     }
     let mut ebpf = loader
         .load(OBJECT)
@@ -233,6 +266,7 @@ pub(crate) fn attach(verified: Verified, features: &Features, traced: &Traced) -
         mut outcomes,
     } = verified;
     maps::set_targets(&ebpf, &traced.pids)?;
+    maps::set_light(&ebpf, &traced.light)?;
     maps::watch_disks(&mut ebpf, &traced.disks)?;
     held_back::limit(&mut ebpf, &traced.limits);
     let mut missing = features.costs();

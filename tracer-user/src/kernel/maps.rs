@@ -27,6 +27,28 @@ use crate::machine::clocks::now_ns;
 /// # Errors
 /// If the map cannot be mapped.
 pub(super) fn set_targets(ebpf: &Ebpf, targets: &[u32]) -> Result<()> {
+    set(ebpf, targets, Word::Found)
+}
+
+/// The same as if they were born as children of targets. Where every process is a target, only the long waits of these are wanted.
+///
+/// # Errors
+/// If the map cannot be mapped.
+pub(super) fn set_light(ebpf: &Ebpf, targets: &[u32]) -> Result<()> {
+    set(ebpf, targets, Word::Born)
+}
+
+/// A word of [`Marks`].
+#[derive(Clone, Copy)]
+enum Word {
+    Born,
+    Found,
+}
+
+fn set(ebpf: &Ebpf, targets: &[u32], word: Word) -> Result<()> {
+    if targets.is_empty() {
+        return Ok(());
+    }
     let Some(Map::Array(map)) = ebpf.map(TARGETS_MAP) else {
         bail!("the object has no map TARGETS");
     };
@@ -37,7 +59,7 @@ pub(super) fn set_targets(ebpf: &Ebpf, targets: &[u32]) -> Result<()> {
     let marks = mapping.as_mut_ptr().cast::<Marks>();
     for pid in targets {
         // SAFETY: the mapping has that many entries, and lasts until the end of this function.
-        unsafe { mark(marks, *pid) };
+        unsafe { mark(marks, *pid, word) };
     }
     Ok(())
 }
@@ -46,12 +68,18 @@ pub(super) fn set_targets(ebpf: &Ebpf, targets: &[u32]) -> Result<()> {
 ///
 /// # Safety
 /// `marks` are [`TARGETS_ENTRIES`] entries, which others change by atomic instructions alone.
-unsafe fn mark(marks: *mut Marks, pid: u32) {
+unsafe fn mark(marks: *mut Marks, pid: u32, word: Word) {
     let index = pid >> 6;
     if index < TARGETS_ENTRIES {
         // SAFETY: within the entries, and each word is 8-byte aligned.
-        let found = unsafe { AtomicU64::from_ptr(&raw mut (*marks.add(index as usize)).found) };
-        found.fetch_or(1 << (pid & 63), Ordering::Relaxed);
+        let word = unsafe {
+            let marks = marks.add(index as usize);
+            AtomicU64::from_ptr(match word {
+                Word::Born => &raw mut (*marks).born,
+                Word::Found => &raw mut (*marks).found,
+            })
+        };
+        word.fetch_or(1 << (pid & 63), Ordering::Relaxed);
     }
 }
 
@@ -154,10 +182,10 @@ mod tests {
         });
         for pid in 96..128 {
             // SAFETY: as many entries as there are.
-            unsafe { mark(marks, pid) };
+            unsafe { mark(marks, pid, Word::Found) };
         }
         // SAFETY: the same; it lies beyond them.
-        unsafe { mark(marks, u32::MAX) };
+        unsafe { mark(marks, u32::MAX, Word::Found) };
         kernel.join().unwrap();
         let Marks { born, found } = all[1];
         assert_eq!((born, found), (0, 0xffff_ffff_0000_0000));

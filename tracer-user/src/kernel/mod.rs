@@ -110,6 +110,14 @@ impl Kernel {
         maps::set_targets(&self.ebpf, pids)
     }
 
+    /// Marks more processes of which only long waits are wanted.
+    ///
+    /// # Errors
+    /// If the map cannot be written.
+    pub(crate) fn mark_light(&mut self, pids: &[u32]) -> Result<()> {
+        maps::set_light(&self.ebpf, pids)
+    }
+
     /// Writes the process of each socket that was sending as the trace began. Best effort: without it, its packets have no owner until it
     /// sends anew.
     pub(crate) fn set_senders(&mut self, senders: &[(Sender, u32)]) {

@@ -58,7 +58,7 @@ use crate::{
         Kernel,
         btf::Btf,
         features::Features,
-        load::{self, Loader, Traced, Unsupported},
+        load::{self, Loader, Scope, Traced, Unsupported},
     },
     machine::{clocks::now_ns, give_back_memory, priority},
     probes,
@@ -104,7 +104,10 @@ impl Session {
         let btf = Btf::of_kernel().map_err(|error| Unsupported(format!("{error:#}")))?;
         let features = Features::detect(&btf);
         done("features known");
-        let prepared = load::prepare(loader, &btf, &features, settings.follow_children)?;
+        let scope = Scope::Targets {
+            follow_children: settings.follow_children,
+        };
+        let prepared = load::prepare(loader, &btf, &features, scope)?;
         drop(btf);
         done("maps created");
         let (verified, (pids, read)) = load::load_programs(prepared, &features, |parents| {
@@ -121,6 +124,7 @@ impl Session {
         } = read;
         let traced = Traced {
             pids,
+            light: Vec::new(),
             disks,
             limits: io_limits,
         };

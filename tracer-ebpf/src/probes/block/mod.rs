@@ -27,12 +27,13 @@ use tracer_common::{
         READS_AHEAD, REQUESTS_MAP, RequestState,
     },
     record::MapLoss,
+    sched::LEAST_LONG_NS,
 };
 
 use self::writeback::{is_kernel_thread, on_behalf};
 use crate::{
     atomic, disks, emit,
-    filter::is_target,
+    filter::{is_light, is_target},
     histograms,
     kernel::{Bio, QueueGroup, Request, argument, config, current, now, number},
     lru,
@@ -84,6 +85,7 @@ fn block_bio_queue(ctx: BtfTracePointContext) -> i32 {
     }
     if owner.flags & (IO_TARGET | IO_KTHREAD | IO_WRITEBACK | IO_JOURNAL) != 0
         && (owner.flags & IO_TARGET != 0 || disks::is_under_target(dev))
+        && !is_light(owner.pid)
     {
         owner.gate = dev;
         disks::open_gate(dev, owner.queue_ns);
@@ -371,7 +373,14 @@ fn complete(request: &RequestState, failed: u32, whole: u32, now: u64) -> i32 {
         now.wrapping_sub(request.issue_ns),
         now,
     );
-    if request.flags & IO_TARGET == 0 && !disks::gate_was_open(request) {
+    if is_light(request.pid) {
+        // On a disk that serves each request in less time nobody waits for long.
+        if now.wrapping_sub(request.queue_ns) >= LEAST_LONG_NS {
+            disks::linger(request.dev, now);
+        } else if !disks::gate_was_open(request) {
+            return 0;
+        }
+    } else if request.flags & IO_TARGET == 0 && !disks::gate_was_open(request) {
         return 0;
     }
     emit::event::<Io>(Kind::Io, now, |record| {
@@ -391,6 +400,10 @@ fn complete(request: &RequestState, failed: u32, whole: u32, now: u64) -> i32 {
 
 #[inline(always)]
 fn add_total(request: &RequestState, whole: u32, now: u64) {
+    // `/proc` has these of every process, and nobody reads them here.
+    if config!(light) != 0 {
+        return;
+    }
     let key = DiskOwner {
         dev: request.dev,
         pid: request.pid,

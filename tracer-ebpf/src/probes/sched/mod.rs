@@ -15,9 +15,9 @@ use tracer_common::{
     Kind,
     record::MapLoss,
     sched::{
-        CpuState, Migrate, NOT_QUEUED, TASK_ASLEEP, TASK_QUEUED, TASK_RUNNING, TASKS_MAP,
-        ThreadEnd, ThreadState, WAIT_FIRST, WAIT_IOWAIT, WAIT_MEMSTALL, WAIT_NO_WAKER,
-        WAIT_RUNNABLE, Wait,
+        CpuState, LEAST_LONG_NS, Migrate, NOT_QUEUED, TASK_ASLEEP, TASK_QUEUED, TASK_RUNNING,
+        TASKS_MAP, ThreadEnd, ThreadState, WAIT_FIRST, WAIT_IOWAIT, WAIT_LONG_ONLY, WAIT_MEMSTALL,
+        WAIT_NO_WAKER, WAIT_RUNNABLE, Wait,
     },
 };
 
@@ -25,7 +25,7 @@ use self::slices::{emit_kept, emit_running, emit_slice, emit_stolen, without_tra
 use super::irq;
 use crate::{
     cpus, emit,
-    filter::is_target,
+    filter::{is_light, is_target},
     histograms,
     kernel::{CfsRq, TASK_DEAD, Task, UNKNOWN, config, now, throttled_on},
     quota,
@@ -151,6 +151,10 @@ fn end_slice(state: *mut CpuState, prev: Task, next: Task, queue: CfsRq, now: u6
     if queued as i64 <= 0 {
         return 0;
     }
+    // Where only long waits are wanted, whoever has queued here for less may still have a short one.
+    if config!(light) != 0 && (now.wrapping_sub(opened_ns) as i64) < LEAST_LONG_NS as i64 {
+        return 0;
+    }
     if holder.0 != config!(self_pid) {
         shed::stands(opened_ns, now);
     }
@@ -201,6 +205,7 @@ fn leave_cpu(
         stacks::of_sleep(ctx, prev, task, (kernel_state, stall), now)
     };
     let throttled = queue.throttled_ns();
+    let extent = if is_light(pid) { WAIT_LONG_ONLY } else { 0 };
     // SAFETY: a map value. Only events of this thread write it, and the lock of the run queue keeps them apart.
     unsafe {
         if (*task).run_delay_ns == 0 {
@@ -217,9 +222,9 @@ fn leave_cpu(
         (*task).throttled_ns = throttled;
         (*task).waking_ns = 0;
         (*task).flags = if runnable {
-            WAIT_RUNNABLE
+            extent | WAIT_RUNNABLE
         } else {
-            stall | WAIT_NO_WAKER
+            extent | stall | WAIT_NO_WAKER
         };
         (*task).state = if runnable { TASK_QUEUED } else { TASK_ASLEEP };
         (*task).cpu = cpu;
@@ -251,7 +256,7 @@ pub(super) fn renamed(pid: u32, old_tid: u32, now: u64) {
 }
 
 /// A thread comes on the CPU. Its run-queue wait is kept until it leaves. For a target thread, the whole interval off the CPU is
-/// emitted.
+/// emitted. A short one of a light target is not: it counts as if the thread had stayed on the CPU.
 ///
 /// The wait is the kernel's own: `rq->clock - sched_info.last_queued`. `sched_info_switch` runs after this tracepoint, so the stamp is
 /// still set. `schedstat` field 2 grows by exactly this wait. For a thread that came unseen, the field has grown already.
@@ -294,24 +299,31 @@ fn come_on_cpu(state: *mut CpuState, next: Task, queue: CfsRq, pid: u32, now: u6
     shed::waited(state, without_tracer(state, run_queue_ns, now), now);
     task.run_delay_ns = run_delay;
     let throttled_ns = queue.throttled_ns().wrapping_sub(task.throttled_ns);
-    emit_wait(
-        state,
-        task,
-        tid,
-        run_queue_ns,
-        if first || (throttled_ns as i64) < 0 {
-            0
-        } else {
-            throttled_ns
-        },
-        now,
-    );
+    let is_left_out = is_light(pid) && (first || now.wrapping_sub(task.off_ns) < LEAST_LONG_NS);
+    if is_left_out {
+        emit_kept(state, now);
+    } else {
+        emit_wait(
+            state,
+            task,
+            tid,
+            run_queue_ns,
+            if first || (throttled_ns as i64) < 0 {
+                0
+            } else {
+                throttled_ns
+            },
+            now,
+        );
+    }
     if task.state == TASK_QUEUED {
         cpus::unqueue(task.cpu);
     }
     task.state = TASK_RUNNING;
-    task.on_ns = now;
-    task.exec_ns = next.exec_ns();
+    if first || !is_left_out {
+        task.on_ns = now;
+        task.exec_ns = next.exec_ns();
+    }
     0
 }
 

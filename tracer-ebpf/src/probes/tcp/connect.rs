@@ -7,7 +7,7 @@ use tracer_common::tcp::QUESTION_OVER;
 
 use crate::{
     cpus,
-    filter::is_target,
+    filter::is_full_target,
     kernel::{Context, Sock, current, now},
     sockets::{self, emit_question},
 };
@@ -16,7 +16,7 @@ use crate::{
 #[inline(always)]
 pub(super) fn begins(sk: Sock) {
     let (pid, tid) = current();
-    if !is_target(pid) || !sk.is_tcp() {
+    if !is_full_target(pid) || !sk.is_tcp() {
         return;
     }
     let Some(state) = sockets::get_or_add(sk.key()) else {
@@ -33,7 +33,7 @@ pub(super) fn begins(sk: Sock) {
 pub(super) fn ends(sk: Sock) {
     let (pid, tid) = current();
     let asker = asker(sk);
-    if asker == 0 && !(is_target(pid) && sk.is_tcp()) {
+    if asker == 0 && !(is_full_target(pid) && sk.is_tcp()) {
         return;
     }
     let by_task = cpus::context_here() == Context::Task;

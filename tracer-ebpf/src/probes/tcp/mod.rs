@@ -11,6 +11,7 @@ use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use tracer_common::{
     Kind,
     histogram::Family,
+    sched::LEAST_LONG_NS,
     tcp::{
         Ack, CALL_NOSPACE, CALL_SEND, Call, ORIGIN_ACCEPTED, ORIGIN_CONNECTED,
         Socket as Announcement, SocketState,
@@ -20,7 +21,7 @@ use tracer_common::{
 use super::{datagrams, packets};
 use crate::{
     emit,
-    filter::is_target,
+    filter::{is_full_target, is_light, is_target},
     histograms,
     kernel::{SOCK_NOSPACE, Skb, Sock, Tcp, current, now},
     sockets::{self, NO_CALL, caller, emit_call},
@@ -61,6 +62,10 @@ fn sent(sk: Sock, result: i32) {
     }
     let before = core::mem::replace(&mut state.pid, pid);
     if !is_target(pid) {
+        return;
+    }
+    // Of a light target no requests are wanted, but the socket on which it waits for room.
+    if is_light(pid) && (began_ns == 0 || now.wrapping_sub(began_ns) < LEAST_LONG_NS) {
         return;
     }
     comes_from(before, pid);
@@ -123,7 +128,7 @@ fn received(sk: Sock, result: i32, flags: u32) {
         return;
     };
     let before = core::mem::replace(&mut state.pid, pid);
-    let is_targets = is_target(pid);
+    let is_targets = is_full_target(pid);
     if !is_targets && flags & MSG_PEEK != 0 {
         return;
     }
@@ -159,7 +164,7 @@ fn received(sk: Sock, result: i32, flags: u32) {
 /// A target's process `pid` makes a call on a socket on which `before` made the last one; 0: nobody has.
 #[inline(always)]
 fn comes_from(before: u32, pid: u32) {
-    if before != pid && before != 0 && !is_target(before) {
+    if before != pid && before != 0 && !is_full_target(before) {
         sockets::handed_over(before);
     }
 }
@@ -168,7 +173,7 @@ fn comes_from(before: u32, pid: u32) {
 /// did handed others over.
 #[inline(always)]
 fn may_be_targets(pid: u32) -> bool {
-    pid == 0 || is_target(pid) || sockets::hands_over(pid)
+    pid == 0 || is_full_target(pid) || sockets::hands_over(pid)
 }
 
 /// Emits the process, the addresses and the origin of a socket, once.

@@ -6,7 +6,7 @@ use aya_ebpf::{macros::map, maps::LruHashMap};
 use tracer_common::tcp::{QUESTION_DATAGRAM, QUESTION_LISTENS, QUESTION_MORE, QUESTION_OVER};
 
 use crate::{
-    filter::is_target,
+    filter::is_full_target,
     kernel::{AF_INET6, Route, Sock, current, now},
     probes::packets::Leaving,
     sockets::{emit_question, emit_question_to},
@@ -71,7 +71,7 @@ const LAST_OF_NETWORK: i32 = 113;
 #[inline(always)]
 pub(super) fn sent(sk: Sock, result: i32) {
     let (pid, tid) = current();
-    if result <= 0 || !is_target(pid) || !sk.is_udp() || sk.local_port() < FIRST_FREE_PORT {
+    if result <= 0 || !is_full_target(pid) || !sk.is_udp() || sk.local_port() < FIRST_FREE_PORT {
         return;
     }
     let Some(talk) = talk(sk) else { return };
@@ -137,7 +137,7 @@ pub(super) fn leaves(packet: Leaving) {
         || !sk.is_udp()
         || sk.remote_port_be() != 0
         || sk.local_port() < FIRST_FREE_PORT
-        || !is_target(current().0)
+        || !is_full_target(current().0)
     {
         return;
     }
@@ -164,7 +164,7 @@ fn goes(socket: u64, maps: u32, header: u64, from: u32) -> i32 {
 pub(super) fn received(sk: Sock, result: i32, flags: u32) {
     let (pid, tid) = current();
     if flags & MSG_ERRQUEUE != 0
-        || !is_target(pid)
+        || !is_full_target(pid)
         || !sk.is_udp()
         || sk.local_port() < FIRST_FREE_PORT
     {

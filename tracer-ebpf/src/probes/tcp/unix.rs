@@ -9,7 +9,7 @@ use tracer_common::{
 
 use crate::{
     emit,
-    filter::is_target,
+    filter::is_full_target,
     kernel::{Sock, current, now},
     sockets::{self, NO_CALL, caller, emit_call},
 };
@@ -18,7 +18,7 @@ use crate::{
 #[inline(always)]
 pub(super) fn called(sk: Sock, result: i32, flags: u32) {
     let (pid, tid) = current();
-    if !is_target(pid) || !sk.is_accepted_unix() {
+    if !is_full_target(pid) || !sk.is_accepted_unix() {
         return;
     }
     // No tracepoint marks the end of such a socket. A receive that returns nothing is its end.

@@ -2,7 +2,7 @@
 //! charge it.
 
 use tracer_common::sched::{
-    WAIT_FIRST, WAIT_IOWAIT, WAIT_MEMSTALL, WAIT_NO_WAKER, WAIT_OPEN, WAIT_RUNNABLE,
+    WAIT_FIRST, WAIT_IOWAIT, WAIT_LONG_ONLY, WAIT_MEMSTALL, WAIT_NO_WAKER, WAIT_OPEN, WAIT_RUNNABLE,
 };
 
 use super::{
@@ -154,6 +154,13 @@ impl Threads {
         }
         let stolen = wait.off_ns - stolen_from;
         self.spend(account, wait.tid, Class::OnCpu, stolen_from);
+        if wait.flags & WAIT_LONG_ONLY != 0 {
+            // Nobody knows what its short waits were for.
+            if let Some(thread) = self.living.get_mut(wait.tid) {
+                thread.skip(wait.off_ns);
+            }
+            return;
+        }
         self.spend(account, wait.tid, Class::Cpu, wait.off_ns);
         account.charge(Charge {
             resource: Resource::Cpu,
