@@ -9,6 +9,7 @@
 //! - [`gate`] refuses events that no kernel sends, before they reach the model
 //! - [`model`] a pure fold of events into books: the waits of each thread, and the processes that held the resource
 //! - `largest` sums by id of which the largest matter, bounded
+//! - [`counters`] what the kernel counts by itself (`/proc/diskstats` and the like), as plain values
 //! - [`figures`] figures that events and books both carry, so that a verdict names no event
 //! - [`verdict`] from books to an answer; the thresholds, each with its reason
 //! - [`assemble`] books and verdict become the [`report`], which [`render`] shows
@@ -21,6 +22,7 @@ pub mod assemble;
 pub mod class;
 pub mod cli;
 pub mod cmd;
+pub mod counters;
 pub mod event;
 pub mod figures;
 pub mod file_system;

@@ -5,6 +5,7 @@
 //! the traced machine; `pid` is the process, `tid` the thread.
 
 mod block;
+mod counted;
 mod end;
 mod irq;
 mod limits;
@@ -18,6 +19,7 @@ mod tcp;
 mod write;
 
 pub use block::*;
+pub use counted::*;
 pub use end::*;
 pub use irq::*;
 pub use limits::*;
@@ -182,6 +184,8 @@ pub enum Event {
     LockedOut(LockedOut),
     /// A file of which pages were written back that were dirty before the trace. At the end.
     EarlierFile(Box<EarlierFile>),
+    /// An interval of a trace of all processes ends.
+    Counted(Box<Counted>),
 }
 
 impl Event {
@@ -237,6 +241,7 @@ impl Event {
             Self::Watch(e) => e.ns,
             Self::Borne(e) => e.ns,
             Self::LockedOut(e) => e.tried.ns,
+            Self::Counted(e) => e.ns,
             Self::Process(_)
             | Self::Thread(_)
             | Self::Disk(_)
@@ -258,6 +263,39 @@ impl Event {
             | Self::Shed(_)
             | Self::EarlierFile(_)
             | Self::DiskTotal(_) => 0,
+        }
+    }
+
+    /// The process that the fact is about, if it is about no other.
+    #[must_use]
+    pub fn subject(&self) -> Option<u32> {
+        match self {
+            Self::Thread(e) => Some(e.pid),
+            Self::Wait(e) => Some(e.pid),
+            Self::Migrate(e) => Some(e.pid),
+            Self::ThreadEnd(e) => Some(e.pid),
+            Self::Call(e) => Some(e.pid),
+            Self::Sync(e) => Some(e.pid),
+            Self::Socket(e) => Some(e.pid),
+            Self::Opened(e) => Some(e.socket.pid),
+            Self::Unread(e) => Some(e.pid),
+            Self::Unanswered(e) => Some(e.pid),
+            Self::UnderWay(e) => Some(e.pid),
+            Self::Unheard(e) => Some(e.pid),
+            Self::Question(e) => Some(e.pid),
+            Self::WriteSeen(e) => Some(e.pid),
+            Self::Client(e) => Some(e.pid),
+            Self::SoleClient(e) => Some(e.pid),
+            Self::Signal(e) => Some(e.pid),
+            Self::Freeze(e) => Some(e.pid),
+            Self::Traced(e) => Some(e.pid),
+            Self::LockSeen(e) => Some(e.pid),
+            Self::LockTried(e) => Some(e.pid),
+            Self::LockedOut(e) => Some(e.tried.pid),
+            Self::LockReleased(e) => Some(e.pid),
+            Self::Borne(e) => Some(e.pid),
+            Self::Fork(e) if e.target && e.pid != e.tid => Some(e.pid),
+            _ => None,
         }
     }
 

@@ -242,8 +242,43 @@ fn of_machine(event: &Event, claims: Claims) -> Option<Claims> {
         Event::Siblings(e) => claims.amounts([e.target_ns, e.beside_ns], u64::MAX >> 1),
         Event::Sources(e) => claims.length(e.files.len(), MOST_FRAMES),
         Event::Shed(e) => claims.time(e.since_ns).amount(e.for_ns, MOST_TOTAL),
+        Event::Counted(e) => of_counted(e, claims),
         Event::End(e) => of_end(e, claims),
         _ => return None,
+    })
+}
+
+/// What is open is judged as the records are.
+fn of_counted(counted: &event::Counted, claims: Claims) -> Claims {
+    let counters = &counted.counters;
+    let lists = [
+        counted.waits.len(),
+        counted.requests.len(),
+        counted.slices.len(),
+        counters.disks.len(),
+        counters.links.len(),
+        counters.processes.len(),
+        counters.sockets.as_ref().map_or(0, Vec::len),
+    ];
+    let longest = lists.into_iter().max().unwrap_or(0);
+    let claims = claims
+        .length(longest, MOST_ITEMS)
+        .amounts([counted.lost, counted.cost_ns], MOST_TOTAL);
+    let waits = counted.waits.iter();
+    let claims = waits.fold(claims, |claims, wait| {
+        claims
+            .span(wait.off_ns, wait.ns)
+            .cpu(wait.cpu)
+            .time(wait.ran_since_ns)
+            .time(wait.waking_ns)
+    });
+    let requests = counted.requests.iter();
+    let claims = requests.fold(claims, |claims, io| {
+        claims.span(io.queue_ns, io.ns).time(io.issue_ns)
+    });
+    let slices = counted.slices.iter();
+    slices.fold(claims, |claims, slice| {
+        claims.span(slice.begin_ns, slice.ns).cpu(slice.cpu)
     })
 }
 

@@ -28,6 +28,7 @@ mod requests;
 #[cfg(test)]
 pub(crate) mod scenes;
 mod session;
+pub mod survey;
 mod threads;
 mod unknown;
 mod wait;
@@ -196,6 +197,8 @@ impl Model {
             Event::Sources(found) => self.facts.sources.clone_from(&found.files),
             Event::Shed(shed) => _ = self.facts.shed.insert(shed.group, *shed),
             Event::Watch(watch) => self.cpus.watch(watch, self.facts.start.ns),
+            // Whoever cuts a trace into intervals keeps books of each.
+            Event::Counted(_) => {}
             Event::End(end) => {
                 self.facts.end = (**end).clone();
                 self.requests.end();

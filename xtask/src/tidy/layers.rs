@@ -14,8 +14,9 @@ struct Layer {
 }
 
 /// Plain types of the domain: every module may use them.
-const PLAIN: [&str; 8] = [
+const PLAIN: [&str; 9] = [
     "class",
+    "counters",
     "figures",
     "file_system",
     "functions",

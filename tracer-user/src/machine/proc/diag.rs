@@ -30,7 +30,8 @@ mod at {
     pub(super) const INODE: usize = 68;
     /// Behind it are attributes.
     pub(super) const END: usize = 72;
-    /// `tcpi_bytes_received` of `struct tcp_info` (`include/uapi/linux/tcp.h`), 4.1 and later.
+    /// `tcpi_bytes_acked` and `tcpi_bytes_received` of `struct tcp_info` (`include/uapi/linux/tcp.h`), 4.1 and later.
+    pub(super) const ACKED: usize = 120;
     pub(super) const RECEIVED: usize = 128;
 }
 
@@ -59,9 +60,25 @@ pub(super) fn sockets(pid: u32, states: u32, mut each: impl FnMut(&Line)) -> io:
 /// # Errors
 /// If the kernel does not list them: then `each` has got none.
 pub(super) fn received(pid: u32, states: u32, mut each: impl FnMut(&Line, u64)) -> io::Result<()> {
+    moved(pid, states, |line, moved| each(line, moved.received))
+}
+
+/// Bytes that a socket has moved since it began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Moved {
+    /// Those that the peer has acknowledged.
+    pub(super) acked: u64,
+    pub(super) received: u64,
+}
+
+/// The same in both directions.
+///
+/// # Errors
+/// If the kernel does not list them: then `each` has got none.
+pub(super) fn moved(pid: u32, states: u32, mut each: impl FnMut(&Line, Moved)) -> io::Result<()> {
     list(pid, states, TCP_INFO, |body| {
-        if let (Some(line), Some(bytes)) = (line(body), received_bytes(body)) {
-            each(&line, bytes);
+        if let (Some(line), Some(moved)) = (line(body), moved_bytes(body)) {
+            each(&line, moved);
         }
     })
 }
@@ -135,12 +152,18 @@ fn line(body: &[u8]) -> Option<Line> {
     })
 }
 
-/// The bytes that the socket of a `struct inet_diag_msg` has received.
-fn received_bytes(body: &[u8]) -> Option<u64> {
+/// The bytes that the socket of a `struct inet_diag_msg` has moved.
+fn moved_bytes(body: &[u8]) -> Option<Moved> {
     let mut attributes = netlink::attributes(body.get(at::END..)?);
     let (_, info) = attributes.find(|(kind, _)| *kind == INFO)?;
-    let bytes = info.get(at::RECEIVED..at::RECEIVED + 8)?;
-    Some(u64::from_ne_bytes(bytes.try_into().ok()?))
+    let count = |at: usize| {
+        let bytes = info.get(at..at + 8)?;
+        Some(u64::from_ne_bytes(bytes.try_into().ok()?))
+    };
+    Some(Moved {
+        acked: count(at::ACKED)?,
+        received: count(at::RECEIVED)?,
+    })
 }
 
 /// The address at the begin of these bytes. An IPv4 address mapped into IPv6 is an IPv4 address.
@@ -194,17 +217,22 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_received_are_in_the_attribute_with_the_figures_of_tcp() {
+    fn the_bytes_moved_are_in_the_attribute_with_the_figures_of_tcp() {
         let mut body = vec![0; at::END];
         // Another attribute of four bytes comes first.
         body.extend([8, 0, 1, 0, 9, 9, 9, 9]);
         let length = 4 + at::RECEIVED as u16 + 8;
         body.extend(length.to_ne_bytes());
         body.extend(INFO.to_ne_bytes());
-        body.extend([7; at::RECEIVED]);
+        body.extend([7; at::ACKED]);
+        body.extend(815_u64.to_ne_bytes());
         body.extend(4711_u64.to_ne_bytes());
-        assert_eq!(received_bytes(&body), Some(4711));
-        assert!((0..body.len()).all(|length| received_bytes(&body[..length]).is_none()));
+        let expected = Moved {
+            acked: 815,
+            received: 4711,
+        };
+        assert_eq!(moved_bytes(&body), Some(expected));
+        assert!((0..body.len()).all(|length| moved_bytes(&body[..length]).is_none()));
     }
 
     #[test]

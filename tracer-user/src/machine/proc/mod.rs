@@ -6,6 +6,7 @@
 mod accepted;
 mod awaited;
 mod connecting;
+mod counting;
 mod datagrams;
 mod descriptors;
 mod diag;
@@ -13,6 +14,7 @@ mod disk;
 mod epoll;
 mod file_lock;
 mod find;
+mod flows;
 mod freezer;
 mod futex;
 mod hearing;
@@ -59,6 +61,7 @@ use std::{
 };
 
 pub(crate) use self::{
+    counting::Counting,
     disk::{disk_of_call, disks, disks_of},
     file_lock::{FileLocks, open_file},
     find::{by_comm, by_port, inner_pid, is_comm, listeners, process_of, who_listens},

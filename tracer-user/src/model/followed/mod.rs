@@ -262,7 +262,7 @@ impl Followed {
             | Event::Named(_) => return Reach::Here,
             _ => {}
         }
-        let Some(pid) = subject(event) else {
+        let Some(pid) = event.subject() else {
             return Reach::All;
         };
         let Some(asked) = self.of(pid) else {
@@ -297,36 +297,4 @@ fn has_port(address: &str, ports: &[u32]) -> bool {
     let port = address.rsplit(':').next();
     let port = port.and_then(|port| port.parse().ok());
     port.is_some_and(|port| ports.contains(&port))
-}
-
-/// The process that an event is about, and about no other.
-fn subject(event: &Event) -> Option<u32> {
-    match event {
-        Event::Thread(e) => Some(e.pid),
-        Event::Wait(e) => Some(e.pid),
-        Event::Migrate(e) => Some(e.pid),
-        Event::ThreadEnd(e) => Some(e.pid),
-        Event::Call(e) => Some(e.pid),
-        Event::Sync(e) => Some(e.pid),
-        Event::Socket(e) => Some(e.pid),
-        Event::Opened(e) => Some(e.socket.pid),
-        Event::Unread(e) => Some(e.pid),
-        Event::Unanswered(e) => Some(e.pid),
-        Event::UnderWay(e) => Some(e.pid),
-        Event::Unheard(e) => Some(e.pid),
-        Event::Question(e) => Some(e.pid),
-        Event::WriteSeen(e) => Some(e.pid),
-        Event::Client(e) => Some(e.pid),
-        Event::SoleClient(e) => Some(e.pid),
-        Event::Signal(e) => Some(e.pid),
-        Event::Freeze(e) => Some(e.pid),
-        Event::Traced(e) => Some(e.pid),
-        Event::LockSeen(e) => Some(e.pid),
-        Event::LockTried(e) => Some(e.pid),
-        Event::LockedOut(e) => Some(e.tried.pid),
-        Event::LockReleased(e) => Some(e.pid),
-        Event::Borne(e) => Some(e.pid),
-        Event::Fork(e) if e.target && e.pid != e.tid => Some(e.pid),
-        _ => None,
-    }
 }

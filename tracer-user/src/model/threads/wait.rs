@@ -260,6 +260,14 @@ impl Threads {
         locked.or_else(|| self.nap(wait.tid, wait.stack, span))
     }
 
+    /// The class of a sleep as its stack alone shows it: idle, if the thread waits for work.
+    pub(in crate::model) fn class_of(&mut self, wait: &Wait) -> Class {
+        match self.classify(wait) {
+            Sleep::Work => Class::Idle,
+            Sleep::Blocked(class, _) => class,
+        }
+    }
+
     fn classify(&mut self, wait: &Wait) -> Sleep {
         if sleep::is_stopped(wait.state) {
             return Sleep::Blocked(Class::Stopped, None);

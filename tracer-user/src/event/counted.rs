@@ -1,0 +1,26 @@
+//! The end of an interval of a trace of all processes.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Io, Slice, Wait};
+use crate::counters::Counters;
+
+/// An interval of a trace of all processes ends: what the kernel has counted by then, and what is open. All records of the interval come
+/// before it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counted {
+    /// The end of the interval, ns.
+    pub ns: u64,
+    /// What the kernel counts by itself.
+    pub counters: Counters,
+    /// Threads that have been off the CPU for long, but for those that wait for work.
+    pub waits: Vec<Wait>,
+    /// Requests in flight.
+    pub requests: Vec<Io>,
+    /// The holders of CPUs on which somebody queues.
+    pub slices: Vec<Slice>,
+    /// Records that the kernel half has lost since the trace began.
+    pub lost: u64,
+    /// CPU time of the tracer since it began, its programs in the kernel included as far as they are counted, ns.
+    pub cost_ns: u64,
+}
