@@ -13,6 +13,7 @@
 //! - [`figures`] figures that events and books both carry, so that a verdict names no event
 //! - [`verdict`] from books to an answer; the thresholds, each with its reason
 //! - [`assemble`] books and verdict become the [`report`], which [`render`] shows
+//! - [`top`] a fold of the events of a whole machine: interval by interval the worst victims, judged as a report judges one
 //! - [`recording`] events in a file: `attach` writes it, `report` reads it, the verdict is the same; `diff` compares two
 //! - `new_file` the files that are written for the user: private, and whole before they replace an older one
 //! - [`standing`] the facts against which remedies are checked: this machine, and the standing of a holder on it; where a process belongs
@@ -40,5 +41,6 @@ pub mod render;
 pub mod report;
 mod session;
 pub mod standing;
+pub mod top;
 pub mod units;
 pub mod verdict;

@@ -20,6 +20,8 @@ pub use self::{
 /// Everything that was counted by one moment. What cannot be read is absent, and is not 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
+    /// When it was read, ns.
+    pub ns: u64,
     /// CPUs and threads.
     pub cpu: Option<CpuCounts>,
     /// Memory.

@@ -119,6 +119,39 @@ impl Standing {
         process.kernel = false;
     }
 
+    /// The begin of the trace.
+    #[must_use]
+    pub fn start(&self) -> &Start {
+        &self.start
+    }
+
+    /// The process that has this id now.
+    #[must_use]
+    pub fn process(&self, pid: u32) -> Option<&Process> {
+        self.processes.get(&pid)
+    }
+
+    /// All that live, and the named targets, in order of their ids.
+    pub fn processes(&self) -> impl Iterator<Item = &Process> {
+        self.processes.values()
+    }
+
+    /// The frames of a stack.
+    #[must_use]
+    pub fn stack(&self, id: u64) -> Option<&Stack> {
+        self.stacks.get(&id)
+    }
+
+    /// Facts about the machine, and the sockets of targets.
+    pub fn others(&self) -> impl Iterator<Item = &Event> {
+        self.others.iter().chain(self.sockets.values())
+    }
+
+    /// The probes that are shed.
+    pub fn shed(&self) -> impl Iterator<Item = &Watch> {
+        self.shed.values()
+    }
+
     /// All of them, in the order of those at attach. The window begins where the events before end, and says so.
     #[must_use]
     pub fn events(&self) -> Vec<Event> {

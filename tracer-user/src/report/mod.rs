@@ -5,6 +5,7 @@
 pub mod diff;
 mod flame;
 pub(crate) mod reading;
+pub mod top;
 
 pub use self::flame::{Flame, FlameStack};
 

@@ -33,7 +33,7 @@ const NAMES_AYA: [(&str, &[&str]); 2] = [("kernel", &[]), ("probes", &["aya::Pod
 /// Words of code that read a clock.
 const CLOCKS: [&str; 2] = ["std::time::Instant", "SystemTime"];
 
-const LAYERS: [Layer; 10] = [
+const LAYERS: [Layer; 11] = [
     Layer {
         module: "event",
         may: &[],
@@ -83,6 +83,12 @@ const LAYERS: [Layer; 10] = [
         why: "books and verdict become a report here, and nothing else happens",
     },
     Layer {
+        module: "top",
+        may: &["assemble", "event", "gate", "model", "recording", "report"],
+        words: &["std::fs", "std::io", "println!"],
+        why: "the machine is a fold of events, as one target is: no clock, no I/O",
+    },
+    Layer {
         module: "report",
         may: &[],
         words: &["println!"],
@@ -97,7 +103,7 @@ const LAYERS: [Layer; 10] = [
 ];
 
 /// Layers that get their times from events.
-const WITHOUT_CLOCK: [&str; 5] = ["event", "model", "verdict", "report", "render"];
+const WITHOUT_CLOCK: [&str; 6] = ["event", "model", "verdict", "top", "report", "render"];
 
 /// Where the user half lies.
 const USER_HALF: &str = "tracer-user/src/";

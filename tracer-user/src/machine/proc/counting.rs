@@ -32,6 +32,7 @@ impl Counting {
         let disks = text("/proc/diskstats");
         let disks = DiskCounts::parse(&disks).filter(|disk| whole.contains(&disk.name));
         Counters {
+            ns: now_ns(),
             cpu: CpuCounts::parse(&text("/proc/stat")),
             memory: MemoryCounts::parse(&text("/proc/meminfo"), &text("/proc/vmstat")),
             disks: disks.collect(),
