@@ -35,6 +35,7 @@ Examples:
   sudo tracer attach --pid 4711 --record why.rec        record, to judge elsewhere:
   tracer report why.rec --output json                   no root needed, the same verdict
   tracer diff before.rec after.rec                      what changed by more than noise?
+  sudo tracer top --once                                nobody named yet: who waits for whom?
   sudo tracer doctor                                    what can be seen on this machine?";
 
 /// How to see what a change has changed.
@@ -46,6 +47,15 @@ Examples:
   tracer diff before.rec after.rec                      what changed by more than noise?
   tracer diff before.rec after.rec --flamegraph diff.svg
   tracer diff before.rec after.rec --folded diff.txt    the two columns of difffolded.pl";
+
+/// How to look at a machine.
+const TOP_EXAMPLES: &str = "\
+Examples:
+  sudo tracer top --once                                who waits for whom right now?
+  sudo tracer top --once --interval 10s                 the same over ten seconds
+  sudo tracer top --batch 60 --output json              a line of tracer.top/1 for each second of a minute
+  sudo tracer top --record day.rec                      until Ctrl-C, to be played later:
+  tracer top --from day.rec                             no root needed";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -59,6 +69,9 @@ pub enum Command {
     /// Say what changed from one recording to another: times, who held what, requests; no root
     #[command(after_help = DIFF_EXAMPLES)]
     Diff(DiffArgs),
+    /// Show who waits for whom on the whole machine, and the figures of iotop, iostat, vmstat and iftop beside it
+    #[command(after_help = TOP_EXAMPLES)]
+    Top(TopArgs),
     /// Check what this kernel lets the tracer see
     #[command(
         after_help = "Exit status: 0 everything, 5 something optional is missing, 3 it cannot work here."
@@ -188,6 +201,35 @@ pub struct DiffArgs {
     /// Where the answer goes.
     #[command(flatten)]
     pub output: OutputArgs,
+}
+
+/// Arguments of `top`.
+#[derive(Args, Debug)]
+pub struct TopArgs {
+    /// Show one interval, and end
+    #[arg(long, conflicts_with = "batch")]
+    pub once: bool,
+    /// Show so many intervals, and end
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub batch: Option<u32>,
+    /// Length of an interval; longer where there are so many processes that to look at them would cost too much
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration)]
+    pub interval: Duration,
+    /// Play a recording of top or of attach
+    #[arg(long, value_name = "FILE", conflicts_with = "record")]
+    pub from: Option<PathBuf>,
+    /// Write a recording
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// Keep the newest part of the recording, in FILE and FILE.old: 1G by default, less where that is over a tenth of the free space
+    #[arg(long, value_name = "SIZE", value_parser = size, requires = "record")]
+    pub max_size: Option<u64>,
+    /// Format of each interval on stdout
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = FORMATS[0].name)]
+    pub output: Format,
+    /// Rows of each table of the text
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub top: u16,
 }
 
 /// Arguments of `doctor`.
@@ -343,6 +385,9 @@ mod tests {
             vec!["tracer", "attach", "--pid", "1", "--top", "0"],
             vec!["tracer", "report"],
             vec!["tracer", "diff", "a.rec"],
+            vec!["tracer", "top", "--batch", "0"],
+            vec!["tracer", "top", "--once", "--batch", "2"],
+            vec!["tracer", "top", "--from", "a.rec", "--record", "b.rec"],
         ] {
             assert!(Cli::try_parse_from(&wrong).is_err(), "{wrong:?}");
         }

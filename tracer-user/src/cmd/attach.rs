@@ -86,7 +86,11 @@ fn settings(args: &AttachArgs, begun: Instant) -> Result<Settings> {
     })
 }
 
-fn event_loop() -> Result<Runtime> {
+/// What waits for time, signals and the ends of processes.
+///
+/// # Errors
+/// If the kernel refuses it.
+pub(super) fn event_loop() -> Result<Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -95,11 +99,16 @@ fn event_loop() -> Result<Runtime> {
 
 /// Attaches; the signals are caught before.
 fn attach(runtime: &Runtime, loader: Loader, settings: Settings) -> Result<Session> {
-    let signals = {
-        let _inside = runtime.enter();
-        Signals::catch()?
-    };
-    Session::attach(loader, signals, settings)
+    Session::attach(loader, signals(runtime)?, settings)
+}
+
+/// The signals, caught from now on.
+///
+/// # Errors
+/// If they cannot be caught.
+pub(super) fn signals(runtime: &Runtime) -> Result<Signals> {
+    let _inside = runtime.enter();
+    Signals::catch()
 }
 
 /// Feeds the model and the recording until the trace ends.

@@ -16,10 +16,10 @@ use crate::{
 /// A recording may fill this much memory, bytes. What grows with the length of a trace has bounds, which sum to 200 MiB where a hundred
 /// CPUs, ten thousands of connections and a link are all busy; the rest is for the processes and threads that live at once, and for the
 /// books of those that the target asks. Only a recording that was made to harm opens more than fit. Closing the books takes as much again.
-const MOST_MEMORY: u64 = 512 << 20;
+pub(super) const MOST_MEMORY: u64 = 512 << 20;
 
 /// Memory is looked at each time after so many events. One event can fill a megabyte.
-const LOOK_EACH: u64 = 128;
+pub(super) const LOOK_EACH: u64 = 128;
 
 /// Opens a recording.
 ///
@@ -91,13 +91,17 @@ fn fold(reader: impl Iterator<Item = Result<Event>>, resident: &Resident, most: 
         folded.admitted += u64::from(folded.gated.apply(&event));
         let is_due = number % LOOK_EACH == 0 || is_follow(&event);
         if is_due && resident.bytes() > most {
-            let most = units::bytes(MOST_MEMORY);
-            let text = format!("it opens more than fits into {most} of memory");
-            folded.cut = Some(anyhow!("{text}: it is read up to event {number}"));
+            folded.cut = Some(too_large(number));
             break;
         }
     }
     folded
+}
+
+/// A recording is read up to this event and no further.
+pub(super) fn too_large(number: u64) -> Error {
+    let most = units::bytes(MOST_MEMORY);
+    anyhow!("it opens more than fits into {most} of memory: it is read up to event {number}")
 }
 
 #[cfg(test)]

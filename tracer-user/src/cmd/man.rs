@@ -14,10 +14,11 @@ use crate::cli::{Cli, EXAMPLES};
 const READING: &str = include_str!("../../man/reading.md");
 
 /// Commands that take options which need an explanation, and the headings above these.
-const WITH_OPTIONS: [(&str, &str); 4] = [
+const WITH_OPTIONS: [(&str, &str); 5] = [
     ("attach", "options of attach"),
     ("report", "options of report"),
     ("diff", "options of diff"),
+    ("top", "options of top"),
     ("doctor", "options of doctor"),
 ];
 

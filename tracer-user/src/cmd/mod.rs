@@ -11,6 +11,7 @@ mod privileges;
 mod recorder;
 mod report;
 mod target;
+mod top;
 
 use std::process::ExitCode;
 
@@ -56,7 +57,7 @@ plain_error!(Usage, NoTarget);
 pub fn main() -> ExitCode {
     capability::gain_nothing();
     // Before the command line is parsed: parsing reads much of the program from a disk that may be busy.
-    if std::env::args_os().any(|word| word == "attach") {
+    if std::env::args_os().any(|word| word == "attach" || word == "top") {
         priority::first();
     }
     let cli = Cli::parse();
@@ -87,6 +88,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Attach(args) => attach::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Diff(args) => diff::run(&args),
+        Command::Top(args) => top::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Completions { shell } => {
             // Written to a pipe that nobody reads any more, it would panic.

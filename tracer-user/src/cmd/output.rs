@@ -153,8 +153,13 @@ pub(crate) fn write_diff(
 }
 
 fn options(args: &OutputArgs) -> TextOptions {
+    text_options(args.top)
+}
+
+/// The options of a text on stdout with so many rows in each table.
+pub(crate) fn text_options(rows: u16) -> TextOptions {
     TextOptions {
-        top: usize::from(args.top),
+        top: usize::from(rows),
         colour: io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
     }
 }
@@ -181,11 +186,19 @@ fn write_all(
 /// # Errors
 /// If stdout cannot be written.
 pub(crate) fn stdout(bytes: &[u8]) -> Result<()> {
+    to_reader(bytes).map(drop)
+}
+
+/// The same. Returns whether there is still a reader.
+///
+/// # Errors
+/// If stdout cannot be written.
+pub(crate) fn to_reader(bytes: &[u8]) -> Result<bool> {
     let mut stdout = io::stdout();
     // What is left in the buffer would be written as the process ends, and its loss would be no error.
     let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
     match written {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result.context("cannot write to stdout"),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        result => result.map(|()| true).context("cannot write to stdout"),
     }
 }

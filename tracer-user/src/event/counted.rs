@@ -21,6 +21,6 @@ pub struct Counted {
     pub slices: Vec<Slice>,
     /// Records that the kernel half has lost since the trace began.
     pub lost: u64,
-    /// CPU time of the tracer since it began, its programs in the kernel included as far as they are counted, ns.
+    /// CPU time of the tracer since it began, without its programs in the kernel, ns.
     pub cost_ns: u64,
 }

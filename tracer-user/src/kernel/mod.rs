@@ -202,6 +202,14 @@ impl Kernel {
         reader::queued_ns(&self.ebpf)
     }
 
+    /// Records and facts lost since the trace began; 0 if that cannot be read.
+    #[must_use]
+    pub(crate) fn lost(&self) -> u64 {
+        let losses = reader::losses(&self.ebpf).unwrap_or_default();
+        let all = losses.ring.iter().chain(&losses.maps);
+        all.map(|(_, lost)| lost).sum()
+    }
+
     /// Takes the programs out of the kernel, and reads the rings to their end.
     #[must_use]
     pub(crate) fn detach(mut self, end_ns: u64) -> Detached {

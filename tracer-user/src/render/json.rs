@@ -1,10 +1,10 @@
-//! `tracer.report/1` and `tracer.diff/1`
+//! `tracer.report/1`, `tracer.diff/1` and `tracer.top/1`
 
 use anyhow::{Context, Result};
 use serde::Serialize;
 
 use crate::{
-    report::{Report, diff::Diff},
+    report::{Report, diff::Diff, top::Top},
     units::{Output, outside},
 };
 
@@ -22,6 +22,15 @@ pub fn json(report: &Report) -> Result<String> {
 /// If a figure cannot be written as JSON, which none of the diff's can be.
 pub fn diff(diff: &Diff) -> Result<String> {
     whole(diff)
+}
+
+/// The interval as one line of JSON, with a newline at its end.
+///
+/// # Errors
+/// If a figure cannot be written as JSON, which none of the interval's can be.
+pub fn top(top: &Top) -> Result<String> {
+    let text = serde_json::to_string(top).context("cannot write the interval as JSON")?;
+    Ok(outside(&text, Output::Json) + "\n")
 }
 
 fn whole(values: &impl Serialize) -> Result<String> {

@@ -8,6 +8,7 @@ pub mod flame;
 pub mod json;
 mod table;
 pub mod text;
+pub mod top;
 
 #[cfg(test)]
 mod examples;
@@ -17,7 +18,7 @@ mod tests;
 use anyhow::Result;
 
 use self::text::TextOptions;
-use crate::report::{Report, diff::Diff};
+use crate::report::{Report, diff::Diff, top::Top};
 
 /// A format of `--output`.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +31,8 @@ pub struct Format {
     pub write: fn(&Report, &TextOptions) -> Result<String>,
     /// Writes a diff.
     pub write_diff: fn(&Diff, &TextOptions) -> Result<String>,
+    /// Writes an interval of the whole machine.
+    pub write_top: fn(&Top, &TextOptions) -> Result<String>,
 }
 
 /// Every format; the first is the default.
@@ -39,11 +42,14 @@ pub const FORMATS: &[Format] = &[
         about: "For people: 80 columns",
         write: |report, options| Ok(text::text(report, options)),
         write_diff: |diff, options| Ok(diff::text(diff, options)),
+        // An empty line parts the intervals.
+        write_top: |top, options| Ok(top::text(top, options) + "\n"),
     },
     Format {
         name: "json",
-        about: "For programs: tracer.report/1 (of diff: tracer.diff/1)",
+        about: "For programs: tracer.report/1 (of diff: tracer.diff/1; of top: tracer.top/1, a line for each interval)",
         write: |report, _| json::json(report),
         write_diff: |diff, _| json::diff(diff),
+        write_top: |top, _| json::top(top),
     },
 ];

@@ -55,6 +55,16 @@ pub struct Party {
     pub pod: Option<String>,
 }
 
+impl Party {
+    /// The name by which an operator knows it: its pod, its container, its unit, or that of its program.
+    #[must_use]
+    pub fn known_as(&self) -> &str {
+        let names = [&self.pod, &self.container, &self.unit];
+        let name = names.into_iter().flatten().next();
+        name.map_or(&self.comm, String::as_str)
+    }
+}
+
 /// Waits of one process for what another one held.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Wait {

@@ -13,6 +13,7 @@ mod clip;
 mod debuggers;
 mod earlier;
 mod end;
+mod everybody;
 mod found;
 mod groups;
 mod hands;
@@ -32,6 +33,7 @@ mod titles;
 mod window;
 
 pub(crate) use self::{
+    everybody::{Everybody, Next},
     settings::{Named, Settings},
     stop::{Signals, Stop},
 };
@@ -58,7 +60,7 @@ use crate::{
         Kernel,
         btf::Btf,
         features::Features,
-        load::{self, Loader, Scope, Traced, Unsupported},
+        load::{self, Loader, Prepared, Scope, Traced, Unsupported},
     },
     machine::{clocks::now_ns, give_back_memory, priority},
     probes,
@@ -101,15 +103,10 @@ impl Session {
         done("ready to read the kernel's types");
         // On another CPU: the kernel's types and the maps keep this one busy.
         let reading = Reading::begin(&settings);
-        let btf = Btf::of_kernel().map_err(|error| Unsupported(format!("{error:#}")))?;
-        let features = Features::detect(&btf);
-        done("features known");
         let scope = Scope::Targets {
             follow_children: settings.follow_children,
         };
-        let prepared = load::prepare(loader, &btf, &features, scope)?;
-        drop(btf);
-        done("maps created");
+        let (features, prepared) = prepare(loader, scope, done)?;
         let (verified, (pids, read)) = load::load_programs(prepared, &features, |parents| {
             let pids = settings.with_children(|| parents.read());
             (pids, reading.end())
@@ -242,6 +239,17 @@ impl Session {
         sink(&last, &mut Vec::new);
         Ok(stop)
     }
+}
+
+/// The features of this kernel, and the maps for these processes. Says what is `done`.
+fn prepare(loader: Loader, scope: Scope, done: impl Fn(&str)) -> Result<(Features, Prepared)> {
+    let btf = Btf::of_kernel().map_err(|error| Unsupported(format!("{error:#}")))?;
+    let features = Features::detect(&btf);
+    done("features known");
+    let prepared = load::prepare(loader, &btf, &features, scope)?;
+    drop(btf);
+    done("maps created");
+    Ok((features, prepared))
 }
 
 /// What is shed of an attached kernel half: nothing yet. `None` if none of these probes is attached.

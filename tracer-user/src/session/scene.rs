@@ -127,7 +127,7 @@ impl Scene {
         let first = targets.first().copied();
         Ok(Self {
             threads: threads(&targets, aside),
-            disks: aside.look_once(DISKS, proc::disks),
+            disks: disks(aside),
             remote: aside.look_once(REMOTE, move || {
                 first.map(proc::remote_mounts).unwrap_or_default()
             }),
@@ -172,20 +172,12 @@ impl Scene {
         attach_ns: u64,
         disks: Vec<u32>,
     ) -> event::Start {
-        let since_begin_ns = now_ns().saturating_sub(window.begin_ns);
         let is_first = |process: &&Process| process.pid == settings.first();
         let first = self.processes.iter().find(is_first);
         // Read with all others: the kernel may have one lock for all groups, and this thread may not hang.
         let cgroup = first.map(|process| process.cgroup.clone());
         let cgroup = cgroup.filter(|cgroup| !cgroup.is_empty());
         event::Start {
-            ns: window.begin_ns,
-            wall_ns: clock_ns(libc::CLOCK_REALTIME).saturating_sub(since_begin_ns),
-            attach_ns,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            kernel: system_word("osrelease"),
-            cpus: kernel::online_cpus(),
-            hostname: system_word("hostname"),
             targets: settings.pids.clone(),
             unit: cgroup
                 .as_deref()
@@ -200,6 +192,7 @@ impl Scene {
                 .cloned()
                 .chain(window.missing())
                 .collect(),
+            ..start(window.begin_ns, attach_ns)
         }
     }
 
@@ -225,8 +218,29 @@ impl Scene {
     }
 }
 
+/// The start of a trace on this machine, which began at `begin_ns`. Attaching took `attach_ns` nanoseconds.
+#[must_use]
+pub(super) fn start(begin_ns: u64, attach_ns: u64) -> event::Start {
+    let since_begin_ns = now_ns().saturating_sub(begin_ns);
+    event::Start {
+        ns: begin_ns,
+        wall_ns: clock_ns(libc::CLOCK_REALTIME).saturating_sub(since_begin_ns),
+        attach_ns,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        kernel: system_word("osrelease"),
+        cpus: kernel::online_cpus(),
+        hostname: system_word("hostname"),
+        ..event::Start::default()
+    }
+}
+
+/// The disks of this machine.
+pub(super) fn disks(aside: &mut Aside<'_>) -> Vec<Disk> {
+    aside.look_once(DISKS, proc::disks)
+}
+
 /// Every process, in order of pid. One that is stuck in its memory has no command line.
-fn processes(aside: &mut Aside<'_>) -> Vec<Process> {
+pub(super) fn processes(aside: &mut Aside<'_>) -> Vec<Process> {
     let Found {
         found,
         unread: stuck,

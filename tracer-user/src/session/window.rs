@@ -111,23 +111,36 @@ impl Window {
         events.push(Event::Sources(sources));
         events.extend(limits.current().iter().cloned().map(Event::OwnLimit));
         events.push(Event::Means(Box::new(self.means)));
-        let losses = left.losses()?;
-        events.push(Event::End(Box::new(event::End {
-            ns: end_ns,
-            sent: losses.sent,
-            received: left.received,
-            ring_drops: losses.ring,
-            map_losses: losses.maps,
-            recording_drops: 0,
-            cpu_ns: clock_ns(libc::CLOCK_PROCESS_CPUTIME_ID),
-            rss_bytes: left.rss_bytes,
-            maps_bytes: left.maps_bytes(),
-            kernel_ns: left.kernel_ns,
-            evidence,
-            target_exited: stop == Stop::TargetExited,
-        })));
+        events.push(end(left, end_ns, stop, evidence)?);
         Ok(events)
     }
+}
+
+/// The last event of a trace that ended at `end_ns`: its losses, and its own cost.
+///
+/// # Errors
+/// If a counter cannot be read.
+pub(super) fn end(
+    left: &Detached,
+    end_ns: u64,
+    stop: Stop,
+    evidence: Vec<String>,
+) -> Result<Event> {
+    let losses = left.losses()?;
+    Ok(Event::End(Box::new(event::End {
+        ns: end_ns,
+        sent: losses.sent,
+        received: left.received,
+        ring_drops: losses.ring,
+        map_losses: losses.maps,
+        recording_drops: 0,
+        cpu_ns: clock_ns(libc::CLOCK_PROCESS_CPUTIME_ID),
+        rss_bytes: left.rss_bytes,
+        maps_bytes: left.maps_bytes(),
+        kernel_ns: left.kernel_ns,
+        evidence,
+        target_exited: stop == Stop::TargetExited,
+    })))
 }
 
 /// A line for a time in which the tracer itself did nothing. The kernel half goes on until its rings are full, and counts what is lost.

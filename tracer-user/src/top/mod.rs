@@ -81,6 +81,10 @@ impl State {
             Event::Wait(wait) => self.survey.waited(wait, self.begin_ns),
             Event::Signal(signal) => _ = self.signals.insert(signal.pid, event.clone()),
             Event::Exit(exit) => self.ends(exit.pid),
+            Event::Counted(counted) if self.before.is_none() && counted.counters.ns != 0 => {
+                self.begin(counted);
+                return None;
+            }
             Event::Counted(counted) => return Some(self.cut(counted)),
             _ => {}
         }
@@ -92,6 +96,13 @@ impl State {
             }
         }
         None
+    }
+
+    /// The first look at what the kernel counts: from here on there are differences.
+    fn begin(&mut self, counted: &Counted) {
+        self.disks_of.see(&counted.counters.processes);
+        let _ = self.flows.rows(&counted.counters, |_| None);
+        self.before = Some(counted.clone());
     }
 
     /// A process ended. It may have held something in this interval.

@@ -34,6 +34,12 @@ pub(super) fn to_trace(files: &Files) {
     filter(&calls::TRACING);
 }
 
+/// The same for a trace of all processes, which writes no file but its recording.
+pub(super) fn to_watch() {
+    keep_for(&TRACING, false);
+    filter(&calls::TRACING);
+}
+
 /// Leaves what it takes to judge the recordings that are open, and to write these files: they are open, too. Nothing can be opened after
 /// this, nor sent anywhere.
 pub(super) fn to_report(files: &Files) {
@@ -50,6 +56,12 @@ pub(super) fn to_report(files: &Files) {
     filter(&calls::REPORTING);
 }
 
+/// The same for a recording that is shown on stdout, and written to no file.
+pub(super) fn to_play() {
+    keep_for(&[], false);
+    filter(&calls::REPORTING);
+}
+
 fn filter(allowed: &Allowed) {
     if let Err(error) = confine::allow_only(allowed) {
         log::info!("system calls are not confined: {error:#}");
@@ -57,8 +69,13 @@ fn filter(allowed: &Allowed) {
 }
 
 fn keep(needed: &[Capability], files: &Files) {
+    keep_for(needed, files.are_in_foreign_folders());
+}
+
+/// Keeps these; in folders of others files take more.
+fn keep_for(needed: &[Capability], in_foreign_folders: bool) {
     let mut kept = needed.to_vec();
-    if files.are_in_foreign_folders() {
+    if in_foreign_folders {
         kept.extend(FOREIGN_FOLDERS);
     }
     if let Err(error) = keep_only(&kept) {
