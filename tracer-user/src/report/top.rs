@@ -16,6 +16,8 @@ pub struct Top {
     pub time: String,
     /// Length of the interval, ns.
     pub interval_ns: u64,
+    /// Time between the two counts of the kernel from which the rates are, ns; 0 if there is only one.
+    pub counted_ns: u64,
     /// The worst wait of the machine in one sentence; that nothing is contended, if nothing is.
     pub sentence: String,
     /// Does somebody wait for what somebody else holds, so long that it is felt?

@@ -137,6 +137,7 @@ impl State {
             schema: SCHEMA.to_owned(),
             time: units::utc(interval.wall_ns(counted.ns)),
             interval_ns: counted.ns.saturating_sub(self.begin_ns),
+            counted_ns: tables.ns,
             sentence: found.sentence,
             contended: found.confidence.is_some(),
             confidence: found.confidence,

@@ -14,6 +14,8 @@ const KIB_PER_PAGE: f64 = 4.0;
 /// All of them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Tables {
+    /// Time between the two moments, ns.
+    pub(super) ns: u64,
     pub(super) disks: Vec<Disk>,
     pub(super) machine: Option<Machine>,
     pub(super) links: Vec<Link>,
@@ -25,10 +27,11 @@ impl Tables {
         let Some(before) = before else {
             return Self::default();
         };
-        let seconds = after.ns.saturating_sub(before.ns) as f64 / 1e9;
-        if seconds <= 0.0 {
+        let ns = after.ns.saturating_sub(before.ns);
+        if ns == 0 {
             return Self::default();
         }
+        let seconds = ns as f64 / 1e9;
         let disks = after.disks.iter().filter_map(|now| {
             let known = before.disks.iter().find(|disk| disk.name == now.name)?;
             is_used(now).then(|| disk(known, now, seconds))
@@ -40,6 +43,7 @@ impl Tables {
         let cpus = before.cpu.as_ref().zip(after.cpu.as_ref());
         let memory = before.memory.as_ref().zip(after.memory.as_ref());
         Self {
+            ns,
             disks: disks.collect(),
             links: links.collect(),
             machine: cpus
