@@ -1,5 +1,7 @@
 //! Run-queue time that no process held: the CPU was idle, or the hypervisor had it.
 
+use tracer_common::sched::WAIT_LONG_ONLY;
+
 use super::*;
 use crate::{event::Source, model::books::worker_name};
 
@@ -49,6 +51,26 @@ fn stolen_time_and_the_wait_that_follows_it_are_charged_apart() {
     assert_eq!(charged(&books, Resource::Cpu, Holder::Hypervisor), 4);
     assert_eq!(charged(&books, Resource::Cpu, holder(&books, TAR)), 10);
     assert_closed(&books);
+}
+
+#[test]
+fn short_waits_that_were_not_emitted_are_neither_stolen_nor_time_on_a_cpu() {
+    let after_short_ones = Wait {
+        ran_since_ns: at(10),
+        ran_ns: 6 * MS,
+        flags: WAIT_RUNNABLE | WAIT_LONG_ONLY,
+        ..preempted(SERVER, 20, 30)
+    };
+    let events = vec![
+        Event::Wait(first(SERVER, 10, 0)),
+        slice(0, TAR, 20, 30),
+        Event::Wait(after_short_ones),
+    ];
+    let books = books(sleeper(events), 30);
+    assert_eq!(threads(&books, Class::OnCpu), 6);
+    assert_eq!(threads(&books, Class::Cpu), 10);
+    assert_eq!(charged(&books, Resource::Cpu, Holder::Hypervisor), 0);
+    assert_eq!(books.unaccounted_ns, 4 * MS);
 }
 
 /// In ms.
