@@ -10,6 +10,7 @@ mod output;
 mod privileges;
 mod recorder;
 mod report;
+mod screen;
 mod target;
 mod top;
 

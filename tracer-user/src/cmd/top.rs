@@ -12,6 +12,7 @@ use super::{
     attach::{event_loop, signals},
     diagnostics, fold, output, privileges,
     recorder::Recorder,
+    screen::{self, Live},
 };
 use crate::{
     class::Class,
@@ -54,11 +55,11 @@ fn watch(args: &TopArgs) -> Result<ExitCode> {
             return Err(error);
         }
     };
-    privileges::to_watch();
+    let mut shown = Shown::new(args)?;
+    privileges::to_watch(shown.live.is_some());
     if let Some(recorder) = &mut recorder {
         recorder.take_name();
     }
-    let mut shown = Shown::new(args);
     let mut failed = None;
     let mut see = |batch: &mut Vec<Event>| {
         let next = shown.see(batch);
@@ -70,7 +71,10 @@ fn watch(args: &TopArgs) -> Result<ExitCode> {
             Next::End
         })
     };
-    runtime.block_on(trace.run(args.interval, &mut see))?;
+    let ended = runtime.block_on(trace.run(args.interval, &mut see));
+    // What is said from here on is read.
+    drop(shown);
+    ended?;
     let is_recorded = match (recorder, &args.record) {
         (Some(recorder), Some(path)) => recorder.finish(path),
         _ => true,
@@ -86,8 +90,8 @@ fn watch(args: &TopArgs) -> Result<ExitCode> {
 fn play(args: &TopArgs, file: &Path) -> Result<ExitCode> {
     let resident = Resident::open();
     let reader = fold::open(file)?;
-    privileges::to_play();
-    let mut shown = Shown::new(args);
+    let mut shown = Shown::new(args)?;
+    privileges::to_play(shown.live.is_some());
     let mut intervals = Intervals::new(args.interval);
     let mut cut: Option<Error> = None;
     for (number, event) in (1_u64..).zip(reader) {
@@ -110,6 +114,8 @@ fn play(args: &TopArgs, file: &Path) -> Result<ExitCode> {
             break;
         }
     }
+    shown.stays()?;
+    drop(shown);
     let Some(error) = cut else {
         return Ok(ExitCode::SUCCESS);
     };
@@ -120,21 +126,27 @@ fn play(args: &TopArgs, file: &Path) -> Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-/// The intervals on stdout.
+/// How long the screen of a recording waits for a key before it asks again.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// The intervals on stdout, or at a screen.
 struct Shown<'a> {
     args: &'a TopArgs,
     state: State,
     /// How many are still wanted; `None` if there is no end.
     left: Option<u32>,
+    /// The screen, if somebody is there.
+    live: Option<Live>,
 }
 
 impl<'a> Shown<'a> {
-    fn new(args: &'a TopArgs) -> Self {
-        Self {
+    fn new(args: &'a TopArgs) -> Result<Self> {
+        Ok(Self {
             args,
             state: State::new(),
             left: args.batch.or(args.once.then_some(1)),
-        }
+            live: screen::is_wanted(args).then(Live::begin).transpose()?,
+        })
     }
 
     fn is_over(&self) -> bool {
@@ -152,10 +164,19 @@ impl<'a> Shown<'a> {
             }
             self.take(event)?;
         }
-        Ok(match self.is_over() {
-            true => Next::End,
-            false => Next::GoOn,
-        })
+        match &mut self.live {
+            Some(live) => live.step(Duration::ZERO),
+            None if self.is_over() => Ok(Next::End),
+            None => Ok(Next::GoOn),
+        }
+    }
+
+    /// A recording is read to its end. Whoever is at the screen leaves when it suits.
+    fn stays(&mut self) -> Result<()> {
+        if let Some(live) = &mut self.live {
+            while live.step(PATIENCE)? != Next::End {}
+        }
+        Ok(())
     }
 
     /// Takes an event, and shows the interval that it ends.
@@ -163,6 +184,10 @@ impl<'a> Shown<'a> {
         let Some(top) = self.state.apply(event).filter(|_| !self.is_over()) else {
             return Ok(());
         };
+        if let Some(live) = &mut self.live {
+            live.shows(top);
+            return Ok(());
+        }
         let options = output::text_options(self.args.top);
         let text = (self.args.output.write_top)(&top, &options)?;
         let is_read = output::to_reader(text.as_bytes())?;

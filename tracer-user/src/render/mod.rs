@@ -6,6 +6,7 @@ pub mod diff;
 pub mod diff_flame;
 pub mod flame;
 pub mod json;
+pub mod screen;
 mod table;
 pub mod text;
 pub mod top;

@@ -2,6 +2,9 @@
 
 use crate::units::shorten;
 
+/// Flexible columns do not get narrower than this.
+const LEAST: usize = 6;
+
 /// Width of the report.
 pub(super) const WIDTH: usize = 80;
 
@@ -22,6 +25,18 @@ pub(super) fn table(
     flexible: &[usize],
     indent: usize,
 ) -> Vec<String> {
+    table_in(WIDTH, rows, align, flexible, indent)
+}
+
+/// The same in lines of this width.
+#[must_use]
+pub(super) fn table_in(
+    width: usize,
+    rows: &[Vec<String>],
+    align: &[Align],
+    flexible: &[usize],
+    indent: usize,
+) -> Vec<String> {
     let columns = align.len();
     let width_of = |column: usize| {
         rows.iter()
@@ -30,11 +45,11 @@ pub(super) fn table(
             .unwrap_or(0)
     };
     let mut widths: Vec<usize> = (0..columns).map(width_of).collect();
-    while indent + widths.iter().sum::<usize>() + 2 * (columns - 1) > WIDTH {
+    while indent + widths.iter().sum::<usize>() + 2 * (columns - 1) > width {
         let Some(widest) = flexible
             .iter()
             .copied()
-            .filter(|column| widths[*column] > 6)
+            .filter(|column| widths[*column] > LEAST)
             .max_by_key(|column| widths[*column])
         else {
             break;
@@ -80,12 +95,18 @@ fn fit(cell: &str, width: usize) -> String {
 /// Breaks a text into lines between words; a word that is too long is broken too.
 #[must_use]
 pub(super) fn wrap(text: &str, first: &str, rest: &str) -> Vec<String> {
+    wrap_in(WIDTH, text, first, rest)
+}
+
+/// The same into lines of this width.
+#[must_use]
+pub(super) fn wrap_in(width: usize, text: &str, first: &str, rest: &str) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = first.to_owned();
     let mut is_empty = true;
     for mut word in text.split_whitespace() {
         loop {
-            let room = WIDTH.saturating_sub(line.chars().count() + usize::from(!is_empty));
+            let room = width.saturating_sub(line.chars().count() + usize::from(!is_empty));
             let (head, tail) = split_at(word, room);
             if tail.is_empty() {
                 line.push_str(if is_empty { "" } else { " " });

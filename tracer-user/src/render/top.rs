@@ -188,11 +188,11 @@ impl Page<'_> {
     }
 }
 
-fn party(party: &Party) -> String {
+pub(super) fn party(party: &Party) -> String {
     format!("{} [{}]", safe(party.known_as()), party.pid)
 }
 
-fn wait(wait: &Wait) -> [String; 7] {
+pub(super) fn wait(wait: &Wait) -> [String; 7] {
     let culprit = wait.culprit.as_ref();
     [
         if wait.felt { "!" } else { "" }.to_owned(),
@@ -209,7 +209,7 @@ fn per_s(rate: Option<f64>) -> String {
     rate.map_or_else(|| UNKNOWN.to_owned(), |rate| bytes(rate as u64))
 }
 
-fn process(process: &Process) -> [String; 5] {
+pub(super) fn process(process: &Process) -> [String; 5] {
     let name = process.unit.as_ref().unwrap_or(&process.comm);
     [
         format!("{} [{}]", safe(name), process.pid),
@@ -225,11 +225,11 @@ fn figure(value: f64) -> String {
     format!("{value:.2}")
 }
 
-fn rounded(value: f64) -> String {
+pub(super) fn rounded(value: f64) -> String {
     format!("{value:.0}")
 }
 
-fn disk(disk: &Disk) -> [String; 11] {
+pub(super) fn disk(disk: &Disk) -> [String; 11] {
     let mean = |ms: Option<f64>| ms.map_or_else(|| UNKNOWN.to_owned(), figure);
     [
         safe(&disk.name),
@@ -246,11 +246,11 @@ fn disk(disk: &Disk) -> [String; 11] {
     ]
 }
 
-fn kib(kib: u64) -> String {
+pub(super) fn kib(kib: u64) -> String {
     bytes(kib.saturating_mul(1024))
 }
 
-fn kib_per_s(kib: f64) -> String {
+pub(super) fn kib_per_s(kib: f64) -> String {
     bytes((1024.0 * kib) as u64)
 }
 
@@ -284,7 +284,7 @@ fn spent(machine: &Machine) -> [String; 10] {
     ]
 }
 
-fn link(link: &Link) -> [String; 6] {
+pub(super) fn link(link: &Link) -> [String; 6] {
     [
         safe(&link.name),
         bytes(link.sent_per_s as u64),

@@ -50,10 +50,12 @@ const SETTLED_NS: u64 = 130_000_000;
 const MOST_BUSY: usize = 1024;
 
 /// What becomes of the trace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     /// It goes on.
     GoOn,
+    /// It goes on, and all is wanted of these processes.
+    Look(Vec<u32>),
     /// It is over.
     End,
 }
@@ -137,8 +139,10 @@ impl Everybody {
         let mut is_all_locked = true;
         let mut next = sink(&mut batch);
         let stop = loop {
-            if next == Next::End {
-                break Stop::Signal;
+            match next {
+                Next::GoOn => {}
+                Next::Look(pids) => kernel.mark(&pids)?,
+                Next::End => break Stop::Signal,
             }
             batch.clear();
             tokio::select! {

@@ -32,6 +32,17 @@ pub(super) const TRACING: Allowed = Allowed {
     ],
 };
 
+/// The same with a live screen: the terminal is set to give each key at once, and set back, and its size is asked for.
+pub(super) const WATCHING: Allowed = Allowed {
+    with: &[
+        (libc::SYS_bpf, 0, &READ_MAPS),
+        (libc::SYS_ioctl, 1, &SCREEN),
+        (libc::SYS_setns, 1, &[libc::CLONE_NEWNET as u32]),
+        (libc::SYS_socket, 0, &[libc::AF_NETLINK as u32]),
+    ],
+    ..TRACING
+};
+
 /// The calls of a report: its files are open, and it starts no thread.
 pub(super) const REPORTING: Allowed = Allowed {
     calls: &[&MEMORY, &OPEN_FILES, &NAMES, NAMES_BEFORE, &ENDS],
@@ -206,3 +217,19 @@ const READ_MAPS: [u32; 11] = [
 /// Is it a terminal, as in [`TERMINALS`]? Bytes that nobody has read (`FIONREAD`); which interface has an address (`SIOCGIFCONF`,
 /// `SIOCGIFINDEX`).
 const SOCKET_STATES: [u32; 5] = [TERMINALS[0], TERMINALS[1], 0x541b, 0x8912, 0x8933];
+
+/// The same, and `TCSETS`, `TCSETSW`, `TCSETSF`, those of `struct termios2`, and `TIOCGWINSZ`.
+const SCREEN: [u32; 12] = [
+    SOCKET_STATES[0],
+    SOCKET_STATES[1],
+    SOCKET_STATES[2],
+    SOCKET_STATES[3],
+    SOCKET_STATES[4],
+    0x5402,
+    0x5403,
+    0x5404,
+    0x402c_542b,
+    0x402c_542c,
+    0x402c_542d,
+    0x5413,
+];

@@ -34,10 +34,13 @@ pub(super) fn to_trace(files: &Files) {
     filter(&calls::TRACING);
 }
 
-/// The same for a trace of all processes, which writes no file but its recording.
-pub(super) fn to_watch() {
+/// The same for a trace of all processes, which writes no file but its recording, and what somebody asks for at a screen.
+pub(super) fn to_watch(on_screen: bool) {
     keep_for(&TRACING, false);
-    filter(&calls::TRACING);
+    filter(match on_screen {
+        true => &calls::WATCHING,
+        false => &calls::TRACING,
+    });
 }
 
 /// Leaves what it takes to judge the recordings that are open, and to write these files: they are open, too. Nothing can be opened after
@@ -56,10 +59,13 @@ pub(super) fn to_report(files: &Files) {
     filter(&calls::REPORTING);
 }
 
-/// The same for a recording that is shown on stdout, and written to no file.
-pub(super) fn to_play() {
+/// The same for a recording that is shown on stdout, or at a screen.
+pub(super) fn to_play(on_screen: bool) {
     keep_for(&[], false);
-    filter(&calls::REPORTING);
+    filter(match on_screen {
+        true => &calls::WATCHING,
+        false => &calls::REPORTING,
+    });
 }
 
 fn filter(allowed: &Allowed) {
