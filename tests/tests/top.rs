@@ -11,8 +11,9 @@ use serde_json::Value;
 use tracer_tests::{
     busy::Args,
     disk::{LoopDisk, run as must_run, written_file},
-    harness::{Busy, Guard, difference, path, run, tracer},
+    harness::{Busy, Guard, difference, path, run, signal, tracer},
     slow_disk::SlowDisk,
+    terminal::Terminal,
     truth::last_cpu,
 };
 
@@ -200,4 +201,78 @@ fn a_recording_shows_what_was_shown_live() {
     let shown = run(&["top", "--from", file]).unwrap();
     assert_eq!(shown.code, Some(0), "{}", shown.stderr);
     assert!(shown.stdout.contains("Memory and CPUs"), "{}", shown.stdout);
+}
+
+/// The live screen in a terminal of 80 columns, once it shows an interval.
+fn screen(args: &[&str]) -> (Guard, Terminal) {
+    let mut command = Command::new(tracer());
+    command.arg("top").args(args);
+    let mut terminal = Terminal::of(&mut command).unwrap();
+    terminal.resize(80, 24).unwrap();
+    assert!(!terminal.is_raw().unwrap());
+    let screen = Guard(command.spawn().unwrap());
+    // The command has the program's end of the terminal, too.
+    drop(command);
+    terminal.wait_for("connections").unwrap();
+    assert!(terminal.is_raw().unwrap());
+    (screen, terminal)
+}
+
+/// What leaves the other screen of a terminal.
+const LEAVES: &str = "\x1b[?1049l";
+
+#[test]
+fn however_the_screen_ends_the_terminal_is_as_it_was() {
+    println!("RAN top");
+    let endings: [(&str, fn(&Guard, &mut Terminal)); 3] = [
+        ("q", |_, terminal| terminal.press("q").unwrap()),
+        ("Ctrl-C", |_, terminal| terminal.press("\x03").unwrap()),
+        ("SIGTERM", |screen, _| signal(screen.0.id(), libc::SIGTERM)),
+    ];
+    for (name, ends) in endings {
+        let (mut screen, mut terminal) = screen(&[]);
+        ends(&screen, &mut terminal);
+        terminal.wait_for(LEAVES).unwrap();
+        let status = screen.0.wait().unwrap();
+        assert_eq!(status.code(), Some(0), "{name}");
+        assert!(!terminal.is_raw().unwrap(), "{name}");
+    }
+}
+
+#[test]
+fn keys_change_the_screen_and_so_does_its_size() {
+    println!("RAN top");
+    let (mut screen, mut terminal) = screen(&[]);
+    // Only what differs from the picture before is written: these words come to empty lines.
+    terminal.press("3").unwrap();
+    terminal.wait_for("hypervisor").unwrap();
+    terminal.press("0?").unwrap();
+    terminal.wait_for("freeze").unwrap();
+    terminal.press("? /nobody has this name").unwrap();
+    terminal.wait_for("filter").unwrap();
+    terminal.press("\x1b").unwrap();
+    for (columns, lines) in [(40, 12), (300, 100), (80, 24)] {
+        terminal.resize(columns, lines).unwrap();
+        // Frozen, it is drawn anew for the next key.
+        terminal.press("0").unwrap();
+        terminal.wait_for("FROZEN").unwrap();
+    }
+    terminal.press("q").unwrap();
+    terminal.wait_for(LEAVES).unwrap();
+    assert_eq!(screen.0.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_recording_is_played_on_the_screen() {
+    println!("RAN top");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("top.rec");
+    let file = path(&file);
+    tops(&["--batch", "2", "--record", file]);
+    let (mut screen, mut terminal) = screen(&["--from", file]);
+    terminal.press("2").unwrap();
+    terminal.wait_for("util").unwrap();
+    terminal.press("q").unwrap();
+    terminal.wait_for(LEAVES).unwrap();
+    assert_eq!(screen.0.wait().unwrap().code(), Some(0));
 }
