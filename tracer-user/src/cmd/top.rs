@@ -15,7 +15,6 @@ use super::{
     screen::{self, Live},
 };
 use crate::{
-    class::Class,
     cli::TopArgs,
     event::{Counted, Event},
     kernel::load::{self, Loader},
@@ -153,14 +152,12 @@ impl<'a> Shown<'a> {
         self.left == Some(0)
     }
 
-    /// Takes the events of a trace. Of what is open, threads that wait for work are left out.
+    /// Takes the events of a trace. Of what is open, only what says something is left.
     fn see(&mut self, batch: &mut [Event]) -> Result<Next> {
         for event in batch {
             if let Event::Counted(counted) = event {
                 let state = &mut self.state;
-                counted
-                    .waits
-                    .retain(|wait| state.class(wait) != Class::Idle);
+                counted.waits.retain(|wait| state.is_told(wait));
             }
             self.take(event)?;
         }

@@ -13,7 +13,7 @@ pub struct Counted {
     pub ns: u64,
     /// What the kernel counts by itself.
     pub counters: Counters,
-    /// Threads that have been off the CPU for long, but for those that wait for work.
+    /// Threads that are off the CPU, but for those that have waited for work all the time.
     pub waits: Vec<Wait>,
     /// Requests in flight.
     pub requests: Vec<Io>,

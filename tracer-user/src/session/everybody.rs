@@ -212,6 +212,8 @@ struct Cuts {
     looks: Rounds<Counters, Counting>,
     /// The end of an interval of which not all records have been read.
     pending: Option<Counted>,
+    /// The end of the last interval, ns.
+    last_ns: u64,
 }
 
 impl Cuts {
@@ -223,6 +225,7 @@ impl Cuts {
             busy: BTreeSet::new(),
             looks: Rounds::with(Counting::default(), REST),
             pending: None,
+            last_ns: 0,
         }
     }
 
@@ -249,7 +252,9 @@ impl Cuts {
             self.due = now + self.interval;
         }
         if let Some(counters) = self.looks.take() {
-            self.pending = Some(counted(kernel, counters));
+            let end = counted(kernel, counters, self.last_ns);
+            self.last_ns = end.ns;
+            self.pending = Some(end);
         }
         let is_read = |end: &mut Counted| end.ns.saturating_add(SETTLED_NS) <= now_ns();
         if let Some(end) = self.pending.take_if(is_read) {
@@ -260,8 +265,9 @@ impl Cuts {
     }
 }
 
-/// The end of an interval, with all that is open.
-fn counted(kernel: &Kernel, counters: Counters) -> Counted {
+/// The end of an interval, with all that is open. Of threads that had a long wait since `since_ns` it is wanted what they did after it: they
+/// come although they have not been off the CPU for long.
+fn counted(kernel: &Kernel, counters: Counters, since_ns: u64) -> Counted {
     let mut end = Counted {
         counters,
         lost: kernel.lost(),
@@ -272,8 +278,11 @@ fn counted(kernel: &Kernel, counters: Counters) -> Counted {
     end.ns = open.iter().map(Event::ns).max().unwrap_or_else(now_ns);
     for event in open {
         match event {
-            // The state of a thread is read a little later, and may say more.
-            Event::Wait(wait) if wait.ns.saturating_sub(wait.off_ns) >= LEAST_LONG_NS => {
+            // The state of a thread is read a little later: one that went off the CPU since then was on it.
+            Event::Wait(wait) if wait.off_ns > wait.ns => {}
+            Event::Wait(wait)
+                if wait.ns - wait.off_ns >= LEAST_LONG_NS || wait.ran_since_ns >= since_ns =>
+            {
                 end.waits.push(wait);
             }
             Event::Io(io) => end.requests.push(io),

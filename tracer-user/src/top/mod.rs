@@ -65,9 +65,10 @@ impl State {
         Self::default()
     }
 
-    /// The class of the sleep in a wait, as its stack alone shows it.
-    pub fn class(&mut self, wait: &event::Wait) -> Class {
-        self.survey.class(wait)
+    /// Does a wait that is open as the interval ends say something of it? One for work does only if the thread had another one before: then
+    /// it says what the thread did since that.
+    pub fn is_told(&mut self, wait: &event::Wait) -> bool {
+        wait.ran_since_ns >= self.begin_ns || self.survey.class(wait) != Class::Idle
     }
 
     /// Takes one event, in order of time. Returns the interval that it ends.

@@ -73,6 +73,26 @@ fn short_waits_that_were_not_emitted_are_neither_stolen_nor_time_on_a_cpu() {
     assert_eq!(books.unaccounted_ns, 4 * MS);
 }
 
+#[test]
+fn of_a_run_with_short_waits_that_began_before_the_window_a_part_counts() {
+    // In 20 ms it ran for 10 ms, and half of that time is of the window.
+    let after_short_ones = Wait {
+        ran_since_ns: at(0) - 10 * MS,
+        ran_ns: 10 * MS,
+        flags: WAIT_RUNNABLE | WAIT_LONG_ONLY,
+        ..preempted(SERVER, 10, 30)
+    };
+    let events = vec![
+        seed(SERVER, 'R', ""),
+        slice(0, TAR, 10, 30),
+        Event::Wait(after_short_ones),
+    ];
+    let books = books(events, 30);
+    assert_eq!(threads(&books, Class::OnCpu), 5);
+    assert_eq!(threads(&books, Class::Cpu), 20);
+    assert_eq!(books.unaccounted_ns, 5 * MS);
+}
+
 /// In ms.
 fn interrupts(cpu: u32, took: &[(Source, u64)], begin: u64, end: u64) -> Event {
     Event::Interrupts(event::Interrupts {

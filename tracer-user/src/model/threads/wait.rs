@@ -143,6 +143,9 @@ impl Threads {
             return;
         };
         let begin = thread.known_ns();
+        if wait.flags & WAIT_LONG_ONLY != 0 && wait.ran_since_ns != 0 {
+            return self.run_between_short_waits(account, wait, begin);
+        }
         let whole = thread.running && wait.ran_since_ns.abs_diff(begin) <= GAP_NS;
         if !whole || wait.ran_ns == 0 {
             return self.spend(account, wait.tid, Class::OnCpu, wait.off_ns);
@@ -154,13 +157,6 @@ impl Threads {
         }
         let stolen = wait.off_ns - stolen_from;
         self.spend(account, wait.tid, Class::OnCpu, stolen_from);
-        if wait.flags & WAIT_LONG_ONLY != 0 {
-            // Nobody knows what its short waits were for.
-            if let Some(thread) = self.living.get_mut(wait.tid) {
-                thread.skip(wait.off_ns);
-            }
-            return;
-        }
         self.spend(account, wait.tid, Class::Cpu, wait.off_ns);
         account.charge(Charge {
             resource: Resource::Cpu,
@@ -171,6 +167,19 @@ impl Threads {
             ns: stolen,
             estimated: false,
         });
+    }
+
+    /// The same of a thread of which only long waits are emitted. Since the last one it ran and had short ones, evenly as far as is known.
+    /// Nobody knows what these were for.
+    fn run_between_short_waits(&mut self, account: &mut Account, wait: &Wait, begin: u64) {
+        let whole_ns = wait.off_ns.saturating_sub(wait.ran_since_ns).max(1);
+        let left_ns = wait.off_ns.saturating_sub(begin).min(whole_ns);
+        let ran_ns = wait.ran_ns.min(whole_ns);
+        let ran_ns = u128::from(ran_ns) * u128::from(left_ns) / u128::from(whole_ns);
+        self.spend(account, wait.tid, Class::OnCpu, begin + ran_ns as u64);
+        if let Some(thread) = self.living.get_mut(wait.tid) {
+            thread.skip(wait.off_ns);
+        }
     }
 
     /// The next part of a sleep in which the thread was blocked. A sleep has several parts only if the thread was frozen in it.
