@@ -201,6 +201,10 @@ fn a_recording_shows_what_was_shown_live() {
     let shown = run(&["top", "--from", file]).unwrap();
     assert_eq!(shown.code, Some(0), "{}", shown.stderr);
     assert!(shown.stdout.contains("Memory and CPUs"), "{}", shown.stdout);
+    // It has no target.
+    let report = run(&["report", file]).unwrap();
+    assert_eq!(report.code, Some(1), "{}", report.stdout);
+    assert!(report.stderr.contains("top --from"), "{}", report.stderr);
 }
 
 /// The live screen in a terminal of 80 columns, once it shows an interval.

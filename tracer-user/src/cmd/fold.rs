@@ -51,10 +51,15 @@ pub(super) fn read(
     let Folded {
         gated,
         admitted,
+        is_of_all,
         cut,
     } = fold(reader, resident, beside.saturating_add(MOST_MEMORY));
     let (books, refused) = gated.close();
     match &cut {
+        _ if is_of_all => bail!(
+            "{}: it is of all processes, and has no target: `tracer top --from` plays it",
+            file.display()
+        ),
         Some(error) if admitted == 0 => bail!("{}: {error:#}", file.display()),
         None if admitted == 0 && !refused.is_empty() => {
             bail!("{}: it has no event that a kernel sends", file.display())
@@ -74,6 +79,8 @@ struct Folded {
     gated: Gated,
     /// Events that came through the gate.
     admitted: u64,
+    /// Was it made by `tracer top`?
+    is_of_all: bool,
     /// Why it ends before its end.
     cut: Option<Error>,
 }
@@ -89,6 +96,7 @@ fn fold(reader: impl Iterator<Item = Result<Event>>, resident: &Resident, most: 
             }
         };
         folded.admitted += u64::from(folded.gated.apply(&event));
+        folded.is_of_all |= matches!(event, Event::Counted(_));
         let is_due = number % LOOK_EACH == 0 || is_follow(&event);
         if is_due && resident.bytes() > most {
             folded.cut = Some(too_large(number));
