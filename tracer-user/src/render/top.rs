@@ -188,18 +188,29 @@ impl Page<'_> {
     }
 }
 
+/// A process, so that one can act on it.
+pub(super) fn named(comm: &str, pid: u32) -> String {
+    format!("{} [{pid}]", safe(comm))
+}
+
 pub(super) fn party(party: &Party) -> String {
-    format!("{} [{}]", safe(party.known_as()), party.pid)
+    named(party.known_as(), party.pid)
 }
 
 pub(super) fn wait(wait: &Wait) -> [String; 7] {
     let culprit = wait.culprit.as_ref();
+    // Two programs of one service are told apart by their own names.
+    let is_one = culprit.is_some_and(|culprit| culprit.known_as() == wait.victim.known_as());
+    let name = |of: &Party| match is_one {
+        true => named(&of.comm, of.pid),
+        false => party(of),
+    };
     [
         if wait.felt { "!" } else { "" }.to_owned(),
-        party(&wait.victim),
+        name(&wait.victim),
         wait.resource.name().to_owned(),
         wait.place.as_deref().map_or_else(String::new, safe),
-        culprit.map_or_else(|| "itself, or nobody".to_owned(), party),
+        culprit.map_or_else(|| "itself, or nobody".to_owned(), name),
         time(wait.ns),
         share(wait.part),
     ]
@@ -210,14 +221,19 @@ fn per_s(rate: Option<f64>) -> String {
 }
 
 pub(super) fn process(process: &Process) -> [String; 5] {
-    let name = process.unit.as_ref().unwrap_or(&process.comm);
     [
-        format!("{} [{}]", safe(name), process.pid),
+        named(&process.comm, process.pid),
         per_s(process.read_per_s),
         per_s(process.written_per_s),
         time(process.disk_ns),
         time(process.memory_ns),
     ]
+}
+
+/// The process that has a connection.
+pub(super) fn owner(flow: &Flow) -> String {
+    let comm = flow.comm.as_deref().unwrap_or(UNKNOWN);
+    flow.pid.map_or_else(|| safe(comm), |pid| named(comm, pid))
 }
 
 /// As iostat rounds them.
@@ -297,11 +313,6 @@ pub(super) fn link(link: &Link) -> [String; 6] {
 
 /// A line for each direction, as `iftop` has them.
 fn flow(flow: &Flow) -> [[String; 6]; 2] {
-    let name = flow.unit.as_ref().or(flow.comm.as_ref());
-    let name = name.map_or_else(|| UNKNOWN.to_owned(), |name| safe(name));
-    let owner = flow
-        .pid
-        .map_or_else(|| name.clone(), |pid| format!("{name} [{pid}]"));
     let line = |who: String, way: String, rates: Rates, all: u64| {
         let over = |rate: f64| bytes(rate as u64);
         [
@@ -316,7 +327,7 @@ fn flow(flow: &Flow) -> [[String; 6]; 2] {
     let (local, remote) = (safe(&flow.local), safe(&flow.remote));
     [
         line(
-            owner,
+            owner(flow),
             format!("{local} → {remote}"),
             flow.sent,
             flow.sent_bytes,

@@ -167,10 +167,7 @@ impl Interval<'_> {
             ns: self.begin_ns,
             wall_ns: self.wall_ns(self.begin_ns),
             targets: family.pids.clone(),
-            unit: cgroup
-                .as_deref()
-                .and_then(home::unit_or_session)
-                .map(str::to_owned),
+            unit: cgroup.as_deref().and_then(home::unit).map(str::to_owned),
             cgroup,
             listening: Vec::new(),
             target_disks: disks.collect(),

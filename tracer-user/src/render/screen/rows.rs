@@ -2,7 +2,7 @@
 
 use super::super::{
     table::sparkline,
-    top::{disk, kib, kib_per_s, link, party, process, rounded, wait},
+    top::{disk, kib, kib_per_s, link, owner, process, rounded, wait},
 };
 use crate::{
     report::top::{Flow, Machine, Party, Process, Rates, Top, Wait},
@@ -273,15 +273,10 @@ pub(super) fn flows(top: &Top, totals: bool) -> Table {
 }
 
 fn flow_row(found: &Flow, way: &str, rates: Rates, all: u64) -> Row {
-    let name = found.unit.as_ref().or(found.comm.as_ref());
-    let name = safe(name.map_or("–", String::as_str));
-    let owner = found
-        .pid
-        .map_or_else(|| name.clone(), |pid| format!("{name} [{pid}]"));
     let over = |rate: f64| bytes(rate as u64);
     Row {
         cells: vec![
-            owner,
+            owner(found),
             safe(&found.remote),
             over(rates.over_2_s),
             over(rates.over_10_s),
