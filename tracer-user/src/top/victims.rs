@@ -19,6 +19,13 @@ use crate::{
 /// Most victims of which books are kept: as many as a person reads.
 const MOST_VICTIMS: usize = 8;
 
+/// The fewest: whoever is harmed most is hardly third by what it lost.
+const FEWEST_VICTIMS: usize = 3;
+
+/// Events that are folded as an interval ends, those of all victims together: some 20 ms of work. Where there are more of them in an
+/// interval, books are kept of fewer victims.
+const MOST_FOLDED: usize = 1 << 17;
+
 /// Who lost less than one part in so many of the interval is no victim.
 const LEAST_PART: u64 = 100;
 
@@ -81,7 +88,7 @@ impl Interval<'_> {
         let mut worst: Vec<(Kind, u64)> = sums.into_iter().collect();
         worst.retain(|(_, ns)| *ns > least_ns);
         worst.sort_by_key(|(_, ns)| Reverse(*ns));
-        worst.truncate(MOST_VICTIMS);
+        worst.truncate(most_victims(self.events.len()));
         let kinds = worst.iter().map(|(kind, _)| kind);
         kinds.map(|kind| self.family(kind)).collect()
     }
@@ -248,10 +255,29 @@ impl Interval<'_> {
     }
 }
 
+/// Most victims of an interval with so many events.
+fn most_victims(events: usize) -> usize {
+    let most = MOST_FOLDED.checked_div(events).unwrap_or(MOST_VICTIMS);
+    most.clamp(FEWEST_VICTIMS, MOST_VICTIMS)
+}
+
 /// Is it a fact about the machine, and of no target?
 fn is_of_machine(event: &Event) -> bool {
     matches!(
         event,
         Event::Disk(_) | Event::Tracer(_) | Event::Called(_) | Event::RemoteMount(_)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_more_happens_the_fewer_victims_have_books() {
+        assert_eq!(most_victims(0), MOST_VICTIMS);
+        assert_eq!(most_victims(1000), MOST_VICTIMS);
+        assert_eq!(most_victims(MOST_FOLDED / 5), 5);
+        assert_eq!(most_victims(usize::MAX), FEWEST_VICTIMS);
+    }
 }
