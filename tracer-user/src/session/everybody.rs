@@ -265,8 +265,8 @@ impl Cuts {
     }
 }
 
-/// The end of an interval, with all that is open. Of threads that had a long wait since `since_ns` it is wanted what they did after it: they
-/// come although they have not been off the CPU for long.
+/// The end of an interval, with all that is open. A thread that had a long wait since `since_ns` comes although it has not been off the CPU
+/// for long: it shows what it did after that.
 fn counted(kernel: &Kernel, counters: Counters, since_ns: u64) -> Counted {
     let mut end = Counted {
         counters,

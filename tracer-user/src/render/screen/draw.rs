@@ -162,7 +162,9 @@ impl Screen {
         let mut texts = texts(&table, width, self.sort).into_iter();
         let head = texts.next().map(Line::bold);
         let fitting = room.saturating_sub(1).max(1);
-        let first = (self.selected + 1).saturating_sub(fitting);
+        // An interval may have fewer rows than the one before.
+        let selected = self.selected.min(table.rows.len() - 1);
+        let first = (selected + 1).saturating_sub(fitting);
         let rows = texts.zip(&table.rows).enumerate();
         let rows = rows.skip(first).take(fitting);
         let rows = rows.map(|(at, (text, row))| {
@@ -172,7 +174,7 @@ impl Screen {
                 _ => Style::new(),
             };
             let style = if self.colour { colour } else { Style::new() };
-            match at == self.selected {
+            match at == selected {
                 true => Line {
                     text: format!("{text:<width$}"),
                     style: style.add_modifier(Modifier::REVERSED),
