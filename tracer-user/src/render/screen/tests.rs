@@ -189,6 +189,17 @@ fn a_frozen_screen_stays_and_goes_on_with_what_came() {
 }
 
 #[test]
+fn the_bar_stays_on_a_row_where_there_are_fewer() {
+    let mut screen = screen();
+    press_all(&mut screen, "vv");
+    let mut fewer = interval(5);
+    fewer.waits.truncate(1);
+    screen.shows(fewer);
+    let lines = picture(&screen, (80, 24));
+    assert!(lines.iter().any(|line| line.contains("[815]")), "{lines:?}");
+}
+
+#[test]
 fn only_so_many_intervals_are_kept() {
     let mut screen = Screen::new(false);
     (0..MOST_INTERVALS as u32 + 5).for_each(|number| screen.shows(interval(number % 60)));
