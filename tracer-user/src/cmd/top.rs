@@ -161,9 +161,10 @@ impl<'a> Shown<'a> {
             }
             self.take(event)?;
         }
+        let is_over = self.is_over();
         match &mut self.live {
             Some(live) => live.step(Duration::ZERO),
-            None if self.is_over() => Ok(Next::End),
+            None if is_over => Ok(Next::End),
             None => Ok(Next::GoOn),
         }
     }

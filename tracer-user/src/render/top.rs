@@ -358,6 +358,7 @@ mod tests {
             schema: crate::report::top::SCHEMA.to_owned(),
             time: "2026-11-29T22:16:29.682Z".to_owned(),
             interval_ns: 1_000_000_000,
+            counted_ns: 1_000_000_000,
             sentence: "nginx waits for the disk: 92 % of its blocked time it stood behind tar \x1b[2J (pid 7) on sda.".to_owned(),
             contended: true,
             confidence: Some(0.5),
