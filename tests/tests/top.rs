@@ -225,10 +225,13 @@ fn screen(args: &[&str]) -> (Guard, Terminal) {
 /// What leaves the other screen of a terminal.
 const LEAVES: &str = "\x1b[?1049l";
 
+/// What ends a screen.
+type Ends = fn(&Guard, &mut Terminal);
+
 #[test]
 fn however_the_screen_ends_the_terminal_is_as_it_was() {
     println!("RAN top");
-    let endings: [(&str, fn(&Guard, &mut Terminal)); 3] = [
+    let endings: [(&str, Ends); 3] = [
         ("q", |_, terminal| terminal.press("q").unwrap()),
         ("Ctrl-C", |_, terminal| terminal.press("\x03").unwrap()),
         ("SIGTERM", |screen, _| signal(screen.0.id(), libc::SIGTERM)),
