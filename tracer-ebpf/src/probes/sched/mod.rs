@@ -205,7 +205,6 @@ fn leave_cpu(
         stacks::of_sleep(ctx, prev, task, (kernel_state, stall), now)
     };
     let throttled = queue.throttled_ns();
-    let extent = if is_light(pid) { WAIT_LONG_ONLY } else { 0 };
     // SAFETY: a map value. Only events of this thread write it, and the lock of the run queue keeps them apart.
     unsafe {
         if (*task).run_delay_ns == 0 {
@@ -221,6 +220,8 @@ fn leave_cpu(
         (*task).kernel_state = kernel_state;
         (*task).throttled_ns = throttled;
         (*task).waking_ns = 0;
+        // `come_on_cpu` has set this one.
+        let extent = (*task).flags & WAIT_LONG_ONLY;
         (*task).flags = if runnable {
             extent | WAIT_RUNNABLE
         } else {
@@ -299,7 +300,8 @@ fn come_on_cpu(state: *mut CpuState, next: Task, queue: CfsRq, pid: u32, now: u6
     shed::waited(state, without_tracer(state, run_queue_ns, now), now);
     task.run_delay_ns = run_delay;
     let throttled_ns = queue.throttled_ns().wrapping_sub(task.throttled_ns);
-    let is_left_out = is_light(pid) && (first || now.wrapping_sub(task.off_ns) < LEAST_LONG_NS);
+    let light = is_light(pid);
+    let is_left_out = light && (first || now.wrapping_sub(task.off_ns) < LEAST_LONG_NS);
     if is_left_out {
         emit_kept(state, now);
     } else {
@@ -320,6 +322,10 @@ fn come_on_cpu(state: *mut CpuState, next: Task, queue: CfsRq, pid: u32, now: u6
         cpus::unqueue(task.cpu);
     }
     task.state = TASK_RUNNING;
+    if config!(light) != 0 {
+        // Of the next wait. `leave_cpu` has no stack left to ask.
+        task.flags = if light { WAIT_LONG_ONLY } else { 0 };
+    }
     if first || !is_left_out {
         task.on_ns = now;
         task.exec_ns = next.exec_ns();
