@@ -26,6 +26,12 @@ pub(crate) fn is_target(pid: u32) -> bool {
     let Some(marks) = marks(pid) else {
         return false;
     };
+    is_marked(marks, pid)
+}
+
+/// Has a process a bit in either word of its entry?
+#[inline(always)]
+fn is_marked(marks: *mut Marks, pid: u32) -> bool {
     // SAFETY: a map value lives as long as the map.
     let both = unsafe {
         (&raw const (*marks).born).read_volatile() | (&raw const (*marks).found).read_volatile()
@@ -52,16 +58,23 @@ pub(crate) fn is_full_target(pid: u32) -> bool {
     is_target(pid) && !is_light(pid)
 }
 
-/// Makes a process that is forked a target, or ends that when its id is reused. The tracer itself never becomes one.
+/// Makes a process that is forked a target, or ends that when its id is reused. The tracer itself never becomes one. Where every process
+/// is a target, all was wanted of whoever had this id before, and not of the new one.
 #[inline(always)]
 pub(crate) fn set_target(pid: u32, target: bool) {
-    if is_target(pid) == target || pid == config!(self_pid) {
+    if pid == config!(self_pid) {
         return;
     }
     let Some(marks) = marks(pid) else { return };
     let bit = 1_u64 << (pid & 63);
     // SAFETY: a map value lives as long as the map, and its words are 8-byte aligned.
     let (born, found) = unsafe { (&raw mut (*marks).born, &raw mut (*marks).found) };
+    if config!(light) != 0 {
+        clear(found, bit);
+    }
+    if is_marked(marks, pid) == target {
+        return;
+    }
     if target {
         // Only the fork of this process sets its bit here, so the addition never carries.
         // SAFETY: as above.
