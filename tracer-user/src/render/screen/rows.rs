@@ -109,6 +109,11 @@ pub(super) fn processes(top: &Top, totals: bool) -> Table {
 fn process_row(found: &Process, totals: bool) -> Row {
     let [name, read, written, disk, memory] = process(found);
     let rate = |rate: Option<f64>| rate.unwrap_or(0.0);
+    // What is not known is no figure, and has no unit.
+    let each_s = |cell: String, rate: Option<f64>| match rate {
+        Some(_) => cell + "/s",
+        None => cell,
+    };
     let (read, written, figures) = match totals {
         true => (
             bytes(found.read_bytes),
@@ -116,8 +121,8 @@ fn process_row(found: &Process, totals: bool) -> Row {
             (found.read_bytes as f64, found.written_bytes as f64),
         ),
         false => (
-            read + "/s",
-            written + "/s",
+            each_s(read, found.read_per_s),
+            each_s(written, found.written_per_s),
             (rate(found.read_per_s), rate(found.written_per_s)),
         ),
     };

@@ -200,6 +200,16 @@ fn the_bar_stays_on_a_row_where_there_are_fewer() {
 }
 
 #[test]
+fn what_is_not_known_has_no_unit() {
+    let mut screen = screen();
+    let mut new = interval(5);
+    new.processes[0].read_per_s = None;
+    screen.shows(new);
+    press_all(&mut screen, "1");
+    assert_eq!(screen.table().rows[0].cells[1..3], ["–", "0 B/s"]);
+}
+
+#[test]
 fn only_so_many_intervals_are_kept() {
     let mut screen = Screen::new(false);
     (0..MOST_INTERVALS as u32 + 5).for_each(|number| screen.shows(interval(number % 60)));
