@@ -209,6 +209,8 @@ impl Screen {
     /// Takes a key.
     pub fn press(&mut self, key: Key) -> Wish {
         self.note.clear();
+        // The row that is meant is the one under the bar: an interval may have fewer rows than the one before.
+        self.selects(0);
         if self.typing && key != Key::Interrupt {
             self.types(key);
             return Wish::Nothing;

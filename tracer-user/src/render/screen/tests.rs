@@ -197,6 +197,7 @@ fn the_bar_stays_on_a_row_where_there_are_fewer() {
     screen.shows(fewer);
     let lines = picture(&screen, (80, 24));
     assert!(lines.iter().any(|line| line.contains("[815]")), "{lines:?}");
+    assert_eq!(press_all(&mut screen, "\n"), Wish::Look(vec![4711, 4712]));
 }
 
 #[test]
