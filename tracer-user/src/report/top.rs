@@ -93,7 +93,7 @@ pub struct Process {
     pub pid: u32,
     /// Its name.
     pub comm: String,
-    /// Its command line.
+    /// Its command line; the first 200 characters of a long one.
     pub cmdline: String,
     /// systemd unit.
     pub unit: Option<String>,

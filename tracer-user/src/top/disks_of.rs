@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 
 use crate::{
     class::Class, counters::ProcessCounts, event::Process, model::books::Budget, report::top,
-    standing::home,
+    standing::home, units::shorten,
 };
 
 /// Waits from this time on make a row, ns.
 const LEAST_NS: u64 = 1_000_000;
+
+/// Characters of a command line that are shown: it may have thousands.
+const CMDLINE: usize = 200;
 
 /// The processes that were looked at.
 #[derive(Clone, Debug, Default)]
@@ -114,7 +117,7 @@ impl DisksOf {
         top::Process {
             pid,
             comm: process.map_or_else(|| "?".to_owned(), |process| process.comm.clone()),
-            cmdline: process.map_or_else(String::new, |process| process.cmdline.clone()),
+            cmdline: process.map_or_else(String::new, |process| shorten(&process.cmdline, CMDLINE)),
             unit: unit.map(str::to_owned),
             read_per_s: fresh.and_then(|known| known.rate(read)),
             written_per_s: fresh.and_then(|known| known.rate(written)),
@@ -170,6 +173,17 @@ mod tests {
         disks_of.see(&[counts(8, 5 * S, 450, 0)]);
         let found = rows(&disks_of, &BTreeMap::new());
         assert_eq!((found.len(), found[0].read_per_s), (1, Some(100.0)));
+    }
+
+    #[test]
+    fn of_a_long_command_line_the_begin_is_shown() {
+        let long = Process {
+            cmdline: "ä".repeat(4096),
+            ..Process::default()
+        };
+        let row = DisksOf::default().row(7, None, Some(&long));
+        assert_eq!(row.cmdline.chars().count(), CMDLINE);
+        assert!(row.cmdline.ends_with("ä…"), "{}", row.cmdline);
     }
 
     #[test]

@@ -23,6 +23,9 @@ const MOST_INTERVALS: usize = 600;
 /// Rows of each table that are kept of an interval: more than fit on a screen.
 const MOST_ROWS: usize = 100;
 
+/// Rows that are kept of an interval from before the last minute: of ten minutes, all rows would take some ten megabytes.
+const MOST_OLD_ROWS: usize = 20;
+
 /// A sentence is shown once it is the verdict of so many intervals in turn: else the first line would flicker.
 const STEADY: u32 = 2;
 
@@ -176,15 +179,15 @@ impl Screen {
     /// Takes an interval.
     pub fn shows(&mut self, mut top: Top) {
         self.said.hears(&top);
-        top.waits.truncate(MOST_ROWS);
-        top.processes.truncate(MOST_ROWS);
-        if let Some(flows) = &mut top.flows {
-            flows.truncate(MOST_ROWS);
-        }
+        keep(&mut top, MOST_ROWS);
         if self.intervals.len() >= MOST_INTERVALS {
             self.intervals.pop_front();
         }
         self.intervals.push_back(top);
+        let old = self.intervals.len().checked_sub(FAR + 1);
+        if let Some(old) = old.and_then(|at| self.intervals.get_mut(at)) {
+            keep(old, MOST_OLD_ROWS);
+        }
         if self.frozen {
             self.goes_back(1);
         }
@@ -388,6 +391,18 @@ impl Screen {
             Some((victim, None)) => party(victim),
             None => String::new(),
         }
+    }
+}
+
+/// Keeps so many rows of each table, and the memory of no more.
+fn keep(top: &mut Top, rows: usize) {
+    top.waits.truncate(rows);
+    top.waits.shrink_to_fit();
+    top.processes.truncate(rows);
+    top.processes.shrink_to_fit();
+    if let Some(flows) = &mut top.flows {
+        flows.truncate(rows);
+        flows.shrink_to_fit();
     }
 }
 

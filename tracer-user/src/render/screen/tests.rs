@@ -218,6 +218,20 @@ fn only_so_many_intervals_are_kept() {
 }
 
 #[test]
+fn the_last_minute_has_more_rows_than_what_was_before() {
+    let mut screen = Screen::new(false);
+    for second in 0..=FAR as u32 {
+        let mut top = interval(second % 60);
+        top.processes = vec![top.processes[0].clone(); 2 * MOST_ROWS];
+        screen.shows(top);
+    }
+    let rows = screen.intervals.iter().map(|top| top.processes.len());
+    let rows: Vec<usize> = rows.collect();
+    assert_eq!(rows[0], MOST_OLD_ROWS);
+    assert!(rows[1..].iter().all(|rows| *rows == MOST_ROWS), "{rows:?}");
+}
+
+#[test]
 fn a_filter_works_as_it_is_typed_and_turned_round() {
     let mut screen = screen();
     press_all(&mut screen, "/mys");
