@@ -32,7 +32,7 @@ use crate::{
     machine::{
         clocks::{clock_ns, now_ns},
         give_back_memory, priority,
-        proc::Counting,
+        proc::{self, Counting},
         rounds::Rounds,
     },
 };
@@ -141,7 +141,7 @@ impl Everybody {
         let stop = loop {
             match next {
                 Next::GoOn => {}
-                Next::Look(pids) => kernel.mark(&pids)?,
+                Next::Look(pids) => kernel.mark(&of_programs(pids, proc::is_kernel_thread))?,
                 Next::End => break Stop::Signal,
             }
             batch.clear();
@@ -181,6 +181,13 @@ fn programs(parents: Vec<(u32, u32)>) -> Vec<u32> {
         |(pid, parent): &(u32, u32)| *pid != KTHREADD && *parent != KTHREADD && *pid != own;
     let programs = parents.into_iter().filter(is_one);
     programs.map(|(pid, _)| pid).collect()
+}
+
+/// The same of some pids, where one can say of each whether it is a thread of the kernel.
+fn of_programs(mut pids: Vec<u32>, is_kernels: impl Fn(u32) -> bool) -> Vec<u32> {
+    let own = std::process::id();
+    pids.retain(|pid| *pid != own && !is_kernels(*pid));
+    pids
 }
 
 /// Everything that was true at attach, then the records that came meanwhile.
@@ -302,6 +309,8 @@ mod tests {
         let own = std::process::id();
         let parents = vec![(1, 0), (2, 0), (3, 2), (own, 1), (7, 1), (8, 7)];
         assert_eq!(programs(parents), [1, 7, 8]);
+        let pids = vec![1, 2, 3, own, 7, 8];
+        assert_eq!(of_programs(pids, |pid| [2, 3].contains(&pid)), [1, 7, 8]);
     }
 
     #[test]
