@@ -46,6 +46,10 @@ const REST: u32 = 100;
 /// All records that are older than this have been read, ns: the reader keeps younger ones back until they are in order.
 const SETTLED_NS: u64 = 130_000_000;
 
+/// A look under way for so many intervals hangs, each taken as no shorter than this.
+const MOST_MISSED: u32 = 3;
+const LEAST_MISSED: Duration = Duration::from_secs(1);
+
 /// Most processes that are looked at because they do something.
 const MOST_BUSY: usize = 1024;
 
@@ -214,6 +218,8 @@ struct Cuts {
     interval: Duration,
     /// When the next look is due.
     due: Instant,
+    /// When the last look began.
+    begun: Instant,
     /// Processes that did something since the last look.
     busy: BTreeSet<u32>,
     looks: Rounds<Counters, Counting>,
@@ -226,9 +232,11 @@ struct Cuts {
 impl Cuts {
     /// The first look is due at once: what the kernel counts needs two.
     fn new(interval: Duration) -> Self {
+        let now = Instant::now();
         Self {
             interval,
-            due: Instant::now(),
+            due: now,
+            begun: now,
             busy: BTreeSet::new(),
             looks: Rounds::with(Counting::default(), REST),
             pending: None,
@@ -257,8 +265,11 @@ impl Cuts {
             let busy = Vec::from_iter(mem::take(&mut self.busy));
             self.looks.begin_with(move |counting| counting.look(&busy));
             self.due = now + self.interval;
+            self.begun = now;
         }
-        if let Some(counters) = self.looks.take() {
+        if self.pending.is_none()
+            && let Some(counters) = self.looks.take().or_else(|| self.missed(now))
+        {
             let end = counted(kernel, counters, self.last_ns);
             self.last_ns = end.ns;
             self.pending = Some(end);
@@ -269,6 +280,17 @@ impl Cuts {
             let at = later.unwrap_or(batch.len());
             batch.insert(at, Event::Counted(Box::new(end)));
         }
+    }
+
+    /// Nothing is counted while a look hangs, such as one at a file that does not answer. Intervals end all the same: waits need no counts.
+    fn missed(&mut self, now: Instant) -> Option<Counters> {
+        let patience = self.interval.max(LEAST_MISSED) * MOST_MISSED;
+        let hangs = self.looks.is_looking() && now.duration_since(self.begun) >= patience;
+        if !hangs || now < self.due {
+            return None;
+        }
+        self.due = now + self.interval;
+        Some(Counters::default())
     }
 }
 
@@ -302,6 +324,8 @@ fn counted(kernel: &Kernel, counters: Counters, since_ns: u64) -> Counted {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::channel;
+
     use super::*;
 
     #[test]
@@ -311,6 +335,24 @@ mod tests {
         assert_eq!(programs(parents), [1, 7, 8]);
         let pids = vec![1, 2, 3, own, 7, 8];
         assert_eq!(of_programs(pids, |pid| [2, 3].contains(&pid)), [1, 7, 8]);
+    }
+
+    #[test]
+    fn intervals_end_although_a_look_hangs() {
+        let mut cuts = Cuts::new(Duration::from_secs(2));
+        let (begun, hangs) = (cuts.begun, 6);
+        let at = |s: u64| begun + Duration::from_secs(s);
+        assert_eq!(cuts.missed(at(hangs)), None);
+        let (go, wait) = channel::<()>();
+        cuts.looks.begin_with(move |_| {
+            let _ = wait.recv();
+            Counters::default()
+        });
+        assert_eq!(cuts.missed(at(hangs - 1)), None);
+        assert_eq!(cuts.missed(at(hangs)), Some(Counters::default()));
+        assert_eq!(cuts.missed(at(hangs + 1)), None);
+        assert_eq!(cuts.missed(at(hangs + 2)), Some(Counters::default()));
+        drop(go);
     }
 
     #[test]

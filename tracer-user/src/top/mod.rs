@@ -33,6 +33,12 @@ use victims::Interval;
 /// Most events that are kept of an interval: some 40 MB. A machine that sends more in a second is so busy that the rest says the same.
 const MOST_EVENTS: usize = 1 << 18;
 
+/// What an interval lacks that ends without counts: a look at them hangs, or nobody looks, as in a recording of one target.
+const UNCOUNTED: (&str, &str) = (
+    "the kernel's counts",
+    "disks, memory, interfaces and connections have no figures",
+);
+
 /// Said if nothing is.
 pub const CALM: &str = "nothing is contended";
 
@@ -156,9 +162,14 @@ impl State {
         self.events.clear();
         self.left_out = 0;
         self.begin_ns = counted.ns;
+        // Where nothing was counted, the next rates are from the last counts that there are.
+        let counters = match (counted.counters.ns, self.before.take()) {
+            (0, Some(before)) => before.counters,
+            _ => counted.counters.clone(),
+        };
         self.before = Some(Counted {
             ns: counted.ns,
-            counters: counted.counters.clone(),
+            counters,
             lost: counted.lost,
             cost_ns: counted.cost_ns,
             ..Counted::default()
@@ -174,16 +185,19 @@ impl State {
         let took_ns = counted.cost_ns.saturating_sub(cost_ns);
         let interval_ns = counted.ns.saturating_sub(self.begin_ns);
         let missing = self.standing.start().missing.iter();
+        let missing = missing.map(|missing| MissingProbe {
+            probe: missing.probe.clone(),
+            cost: missing.cost.clone(),
+        });
+        let uncounted = (counted.counters.ns == 0).then(|| MissingProbe {
+            probe: UNCOUNTED.0.to_owned(),
+            cost: UNCOUNTED.1.to_owned(),
+        });
         Cost {
             lost: counted.lost.saturating_sub(lost),
             left_out: self.left_out,
             cpu: took_ns as f64 / interval_ns.max(1) as f64,
-            missing: missing
-                .map(|missing| MissingProbe {
-                    probe: missing.probe.clone(),
-                    cost: missing.cost.clone(),
-                })
-                .collect(),
+            missing: missing.chain(uncounted).collect(),
         }
     }
 }

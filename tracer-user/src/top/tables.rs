@@ -22,9 +22,9 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    /// Between two moments. What was not there at the first one has no rate.
+    /// Between two moments. What was not there at the first one has no rate, and nothing has if one of them was not looked at.
     pub(super) fn between(before: Option<&Counters>, after: &Counters) -> Self {
-        let Some(before) = before else {
+        let Some(before) = before.filter(|before| before.ns != 0) else {
             return Self::default();
         };
         let ns = after.ns.saturating_sub(before.ns);

@@ -5,6 +5,7 @@ use tracer_common::sched::{WAIT_OPEN, WAIT_RUNNABLE};
 use super::*;
 use crate::{
     class::Resource,
+    counters::Counters,
     event::{Start, Wait},
     model::scenes::{
         EPOLL, MS, RSYNC, SERVER, T0, TAR, WORKER, asleep, at, attach, of, preempted, process,
@@ -144,6 +145,36 @@ fn workers_of_one_name_and_session_are_one_victim() {
         .map(|family| family.pids)
         .collect();
     assert_eq!(families, [vec![SERVER, WORKER], vec![TAR]]);
+}
+
+#[test]
+fn an_interval_without_counts_says_so_and_the_next_one_has_the_rates_of_both() {
+    let end = |ms: u64, counted_ns: u64| {
+        let counters = Counters {
+            ns: counted_ns,
+            ..Counters::default()
+        };
+        Event::Counted(Box::new(Counted {
+            ns: at(ms),
+            counters,
+            ..Counted::default()
+        }))
+    };
+    let ends = [
+        end(0, at(0)),
+        end(1000, at(1000)),
+        end(2000, 0),
+        end(3000, at(3000)),
+    ];
+    let tops = tops(attach().into_iter().chain(ends));
+    let counted: Vec<u64> = tops.iter().map(|top| ms(top.counted_ns)).collect();
+    assert_eq!(counted, [1000, 0, 2000]);
+    let uncounted = |top: &Top| {
+        let mut missing = top.tracer.missing.iter();
+        missing.any(|missing| missing.probe == UNCOUNTED.0)
+    };
+    let uncounted: Vec<bool> = tops.iter().map(uncounted).collect();
+    assert_eq!(uncounted, [false, true, false]);
 }
 
 #[test]
