@@ -35,7 +35,7 @@ Examples:
   sudo tracer attach --pid 4711 --record why.rec        record, to judge elsewhere:
   tracer report why.rec --output json                   no root needed, the same verdict
   tracer diff before.rec after.rec                      what changed by more than noise?
-  sudo tracer top --once                                nobody named yet: who waits for whom?
+  sudo tracer top                                       nobody named yet: who waits for whom?
   sudo tracer doctor                                    what can be seen on this machine?";
 
 /// How to see what a change has changed.
@@ -51,9 +51,9 @@ Examples:
 /// How to look at a machine.
 const TOP_EXAMPLES: &str = "\
 Examples:
-  sudo tracer top --once                                who waits for whom right now?
-  sudo tracer top --once --interval 10s                 the same over ten seconds
-  sudo tracer top --batch 60 --output json              a line of tracer.top/1 for each second of a minute
+  sudo tracer top                                       who waits for whom? A live screen; ? lists its keys
+  sudo tracer top --once --interval 10s                 ten seconds as text, without a screen
+  sudo tracer top --batch 5 --output json               a line of tracer.top/1 for each of five seconds
   sudo tracer top --record day.rec                      until Ctrl-C, to be played later:
   tracer top --from day.rec                             no root needed";
 
@@ -224,7 +224,7 @@ pub struct TopArgs {
     /// Keep the newest part of the recording, in FILE and FILE.old: 1G by default, less where that is over a tenth of the free space
     #[arg(long, value_name = "SIZE", value_parser = size, requires = "record")]
     pub max_size: Option<u64>,
-    /// Format of each interval on stdout
+    /// Format of each interval on stdout; text on a terminal is the live screen, unless --once or --batch is given
     #[arg(long, value_name = "FORMAT", value_enum, default_value = FORMATS[0].name)]
     pub output: Format,
     /// Rows of each table of the text
