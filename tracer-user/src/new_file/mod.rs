@@ -10,7 +10,7 @@ pub(crate) mod series;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::name::{FOREIGN_FOLDERS, Name};
+pub(crate) use self::name::{FOREIGN_FOLDERS, Name, needed_here};
 
 use std::{
     env,

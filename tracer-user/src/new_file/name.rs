@@ -99,29 +99,49 @@ impl Name {
 
     /// The capabilities that it takes to create the next file of this name like this one. None, if it has its name already.
     pub(crate) fn needs(&self) -> Vec<Capability> {
-        let mut needed = Vec::new();
-        if self.is_in_foreign_folder() {
-            needed.extend(FOREIGN_FOLDERS);
-        }
-        if self.0.is_some() && caller().is_some() {
-            needed.push(Capability::Chown);
-        }
-        needed
+        let waiting = self.0.as_ref();
+        waiting.map_or_else(Vec::new, |waiting| needed_in(waiting.folder()))
     }
 
     /// Is it in a folder of somebody else, so that taking it needs a capability?
     pub(crate) fn is_in_foreign_folder(&self) -> bool {
-        let Some(waiting) = &self.0 else {
-            return false;
-        };
-        let folder = match &waiting.folder {
-            Some(folder) => folder.metadata(),
-            None => fs::metadata(folder_of(&waiting.name)),
-        };
-        // SAFETY: takes nothing, and cannot fail.
-        let own = unsafe { libc::geteuid() };
-        !folder.is_ok_and(|folder| folder.uid() == own && folder.mode() & WRITABLE == WRITABLE)
+        let waiting = self.0.as_ref();
+        waiting.is_some_and(|waiting| is_foreign(waiting.folder()))
     }
+}
+
+impl Waiting {
+    /// The folder in which the file lies.
+    fn folder(&self) -> io::Result<Metadata> {
+        match &self.folder {
+            Some(folder) => folder.metadata(),
+            None => fs::metadata(folder_of(&self.name)),
+        }
+    }
+}
+
+/// The capabilities that it takes to create a file in the working directory later.
+pub(crate) fn needed_here() -> Vec<Capability> {
+    needed_in(fs::metadata("."))
+}
+
+/// The capabilities that it takes to create a file in this folder.
+fn needed_in(folder: io::Result<Metadata>) -> Vec<Capability> {
+    let mut needed = Vec::new();
+    if is_foreign(folder) {
+        needed.extend(FOREIGN_FOLDERS);
+    }
+    if caller().is_some() {
+        needed.push(Capability::Chown);
+    }
+    needed
+}
+
+/// Is it a folder of somebody else?
+fn is_foreign(folder: io::Result<Metadata>) -> bool {
+    // SAFETY: takes nothing, and cannot fail.
+    let own = unsafe { libc::geteuid() };
+    !folder.is_ok_and(|folder| folder.uid() == own && folder.mode() & WRITABLE == WRITABLE)
 }
 
 impl Drop for Name {

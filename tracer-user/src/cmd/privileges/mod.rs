@@ -9,7 +9,7 @@ use crate::{
         capability::{Capability, keep_only},
         confine::{self, Allowed},
     },
-    new_file::FOREIGN_FOLDERS,
+    new_file::{FOREIGN_FOLDERS, needed_here},
     render::flame,
 };
 
@@ -36,7 +36,7 @@ pub(super) fn to_trace(files: &Files) {
 
 /// The same for a trace of all processes, which writes no file but its recording, and what somebody asks for at a screen.
 pub(super) fn to_watch(on_screen: bool) {
-    keep_for(&TRACING, false);
+    keep_at(&TRACING, on_screen);
     filter(match on_screen {
         true => &calls::WATCHING,
         false => &calls::TRACING,
@@ -61,7 +61,7 @@ pub(super) fn to_report(files: &Files) {
 
 /// The same for a recording that is shown on stdout, or at a screen.
 pub(super) fn to_play(on_screen: bool) {
-    keep_for(&[], false);
+    keep_at(&[], on_screen);
     filter(match on_screen {
         true => &calls::WATCHING,
         false => &calls::REPORTING,
@@ -75,16 +75,25 @@ fn filter(allowed: &Allowed) {
 }
 
 fn keep(needed: &[Capability], files: &Files) {
-    keep_for(needed, files.are_in_foreign_folders());
-}
-
-/// Keeps these; in folders of others files take more.
-fn keep_for(needed: &[Capability], in_foreign_folders: bool) {
     let mut kept = needed.to_vec();
-    if in_foreign_folders {
+    // In folders of others files take more.
+    if files.are_in_foreign_folders() {
         kept.extend(FOREIGN_FOLDERS);
     }
-    if let Err(error) = keep_only(&kept) {
+    keep_these(&kept);
+}
+
+/// The same where the only file is the one that somebody may ask for at a screen: it is created in the working directory.
+fn keep_at(needed: &[Capability], on_screen: bool) {
+    let mut kept = needed.to_vec();
+    if on_screen {
+        kept.extend(needed_here());
+    }
+    keep_these(&kept);
+}
+
+fn keep_these(kept: &[Capability]) {
+    if let Err(error) = keep_only(kept) {
         log::warn!("the tracer keeps all its capabilities: {error}");
     }
 }
