@@ -3,11 +3,13 @@
 use std::{
     env,
     io::{self, IsTerminal as _, Write as _},
+    mem::{self, ManuallyDrop},
     path::Path,
     time::Duration,
 };
 
 use anyhow::{Context as _, Result};
+use log::LevelFilter;
 use ratatui::{
     DefaultTerminal,
     crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers},
@@ -21,7 +23,7 @@ use crate::{
         screen::{Key, Screen, Wish},
     },
     report::top::Top,
-    session::Next,
+    session::{Next, is_asked},
 };
 
 /// Is there somebody who looks at a screen and has keys?
@@ -34,15 +36,21 @@ pub(super) fn is_wanted(args: &TopArgs) -> bool {
 
 /// The screen on its terminal. Dropping it gives the terminal back.
 pub(super) struct Live {
-    terminal: DefaultTerminal,
+    /// Never dropped: if the terminal is gone, that would complain on it and panic.
+    terminal: ManuallyDrop<DefaultTerminal>,
     screen: Screen,
     /// Is there something to be drawn?
     is_new: bool,
+    /// What was logged before.
+    level: LevelFilter,
 }
 
 impl Drop for Live {
     fn drop(&mut self) {
-        ratatui::restore();
+        // A terminal that is gone needs nothing.
+        let _ = self.terminal.show_cursor();
+        let _ = ratatui::try_restore();
+        log::set_max_level(self.level);
     }
 }
 
@@ -52,14 +60,15 @@ impl Live {
     /// # Errors
     /// If there is none that can be used.
     pub(super) fn begin() -> Result<Self> {
-        // A line on stderr would be written over the picture.
-        log::set_max_level(log::LevelFilter::Off);
         let terminal = ratatui::try_init().context("cannot use this terminal")?;
         let mut live = Self {
-            terminal,
+            terminal: ManuallyDrop::new(terminal),
             screen: Screen::new(env::var_os("NO_COLOR").is_none()),
             is_new: true,
+            level: log::max_level(),
         };
+        // A line on stderr would be written over the picture.
+        log::set_max_level(LevelFilter::Off);
         // What it takes to hear keys is opened with the first question, while that is still allowed.
         live.step(Duration::ZERO)?;
         Ok(live)
@@ -71,14 +80,18 @@ impl Live {
         self.is_new = true;
     }
 
-    /// Takes the keys that were pressed, waiting for the first for so long, and draws what has changed.
+    /// Takes the keys that were pressed, waiting for the first for so long, and draws what has changed. A signal ends the wait. It is over
+    /// when a key or a signal asks for it, or when the terminal is gone.
     ///
     /// # Errors
-    /// If the terminal is gone.
-    pub(super) fn step(&mut self, mut patience: Duration) -> Result<Next> {
+    /// If the terminal cannot be used.
+    pub(super) fn step(&mut self, patience: Duration) -> Result<Next> {
+        let is_there = wait(patience);
+        if is_asked() || !is_there {
+            return Ok(Next::End);
+        }
         let mut next = Next::GoOn;
-        while event::poll(patience).context("cannot read the keys")? {
-            patience = Duration::ZERO;
+        while event::poll(Duration::ZERO).context("cannot read the keys")? {
             self.is_new = true;
             let Event::Key(pressed) = event::read().context("cannot read the keys")? else {
                 // Of another size it is drawn anew.
@@ -92,7 +105,7 @@ impl Live {
                 Wish::Write(name, text) => self.screen.notes(write(&name, &text)),
             }
         }
-        if std::mem::replace(&mut self.is_new, false) {
+        if mem::replace(&mut self.is_new, false) {
             let Self {
                 terminal, screen, ..
             } = self;
@@ -102,6 +115,19 @@ impl Live {
         }
         Ok(next)
     }
+}
+
+/// Waits so long for a key, or until a signal comes. Returns whether the terminal is there: of one that is gone crossterm would read on
+/// without end, and while it waits no signal ends that.
+fn wait(patience: Duration) -> bool {
+    let mut asked = libc::pollfd {
+        fd: libc::STDIN_FILENO,
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: one valid entry.
+    unsafe { libc::poll(&raw mut asked, 1, patience.as_millis() as libc::c_int) };
+    asked.revents & (libc::POLLHUP | libc::POLLERR | libc::POLLNVAL) == 0
 }
 
 /// Writes a text to a new file. Returns what became of it, in words.

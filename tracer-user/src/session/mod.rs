@@ -35,7 +35,7 @@ mod window;
 pub(crate) use self::{
     everybody::{Everybody, Next},
     settings::{Named, Settings},
-    stop::{Signals, Stop},
+    stop::{Signals, Stop, catch_ends, is_asked},
 };
 
 use std::time::Duration;

@@ -50,14 +50,10 @@ impl Signals {
     /// If they cannot be caught.
     pub(crate) fn catch() -> Result<Self> {
         // First: what the runtime installs afterwards calls what it finds.
-        catch_second(libc::SIGINT).context("cannot catch SIGINT")?;
-        catch_second(libc::SIGTERM).context("cannot catch SIGTERM")?;
+        catch_ends()?;
         let hang_up = match is_ignored(libc::SIGHUP) {
             true => None,
-            false => {
-                catch_second(libc::SIGHUP).context("cannot catch SIGHUP")?;
-                Some(signal(SignalKind::hangup()).context("cannot catch SIGHUP")?)
-            }
+            false => Some(signal(SignalKind::hangup()).context("cannot catch SIGHUP")?),
         };
         Ok(Self {
             hang_up,
@@ -67,9 +63,22 @@ impl Signals {
     }
 }
 
+/// Catches SIGINT, SIGTERM and SIGHUP from now on. Without a runtime only [`is_asked`] says that one came.
+///
+/// # Errors
+/// If they cannot be caught.
+pub(crate) fn catch_ends() -> Result<()> {
+    catch_second(libc::SIGINT).context("cannot catch SIGINT")?;
+    catch_second(libc::SIGTERM).context("cannot catch SIGTERM")?;
+    match is_ignored(libc::SIGHUP) {
+        true => Ok(()),
+        false => catch_second(libc::SIGHUP).context("cannot catch SIGHUP"),
+    }
+}
+
 /// Did a signal ask for the end? For those who work while no runtime listens.
 #[must_use]
-pub(super) fn is_asked() -> bool {
+pub(crate) fn is_asked() -> bool {
     FIRST_NS.load(Relaxed) != 0
 }
 
