@@ -231,13 +231,19 @@ type Ends = fn(&Guard, &mut Terminal);
 #[test]
 fn however_the_screen_ends_the_terminal_is_as_it_was() {
     println!("RAN top");
-    let endings: [(&str, Ends); 3] = [
-        ("q", |_, terminal| terminal.press("q").unwrap()),
-        ("Ctrl-C", |_, terminal| terminal.press("\x03").unwrap()),
-        ("SIGTERM", |screen, _| signal(screen.0.id(), libc::SIGTERM)),
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("top.rec");
+    let played = ["--from", path(&file)];
+    tops(&["--batch", "1", "--record", path(&file)]);
+    let by_signal: Ends = |screen, _| signal(screen.0.id(), libc::SIGTERM);
+    let endings: [(&str, &[&str], Ends); 4] = [
+        ("q", &[], |_, terminal| terminal.press("q").unwrap()),
+        ("Ctrl-C", &[], |_, terminal| terminal.press("\x03").unwrap()),
+        ("SIGTERM", &[], by_signal),
+        ("SIGTERM while it plays", &played, by_signal),
     ];
-    for (name, ends) in endings {
-        let (mut screen, mut terminal) = screen(&[]);
+    for (name, args, ends) in endings {
+        let (mut screen, mut terminal) = screen(args);
         ends(&screen, &mut terminal);
         terminal.wait_for(LEAVES).unwrap();
         let status = screen.0.wait().unwrap();

@@ -19,7 +19,7 @@ use crate::{
     event::{Counted, Event},
     kernel::load::{self, Loader},
     machine::{priority, proc::Resident},
-    session::{Everybody, Next},
+    session::{Everybody, Next, catch_ends},
     top::State,
 };
 
@@ -45,16 +45,17 @@ fn watch(args: &TopArgs) -> Result<ExitCode> {
     let create = |path| Recorder::create(path, args.max_size);
     let mut recorder = args.record.as_deref().map(create).transpose()?;
     let runtime = event_loop()?;
-    let attached = signals(&runtime).and_then(|signals| Everybody::attach(loader, signals, begun));
-    let trace = match attached {
-        Ok(trace) => trace,
+    let attached = signals(&runtime)
+        .and_then(|signals| Everybody::attach(loader, signals, begun))
+        .and_then(|trace| Ok((trace, Shown::new(args)?)));
+    let (trace, mut shown) = match attached {
+        Ok(attached) => attached,
         Err(error) => {
             // An older recording stays as it is.
             recorder.into_iter().for_each(Recorder::give_up);
             return Err(error);
         }
     };
-    let mut shown = Shown::new(args)?;
     privileges::to_watch(shown.live.is_some());
     if let Some(recorder) = &mut recorder {
         recorder.take_name();
@@ -87,8 +88,14 @@ fn watch(args: &TopArgs) -> Result<ExitCode> {
 
 /// Plays a recording, up to where it can be read.
 fn play(args: &TopArgs, file: &Path) -> Result<ExitCode> {
+    // Nothing is lost while it waits: only a trace goes before others.
+    priority::as_everybody();
     let resident = Resident::open();
     let reader = fold::open(file)?;
+    if screen::is_wanted(args) {
+        // Without a screen a signal ends this as it ends any program.
+        catch_ends()?;
+    }
     let mut shown = Shown::new(args)?;
     privileges::to_play(shown.live.is_some());
     let mut intervals = Intervals::new(args.interval);
@@ -108,10 +115,14 @@ fn play(args: &TopArgs, file: &Path) -> Result<ExitCode> {
         if shown.is_over() {
             break;
         }
-        if number % fold::LOOK_EACH == 0 && resident.bytes() > fold::MOST_MEMORY {
+        if number % fold::LOOK_EACH != 0 {
+            continue;
+        }
+        if resident.bytes() > fold::MOST_MEMORY {
             cut = Some(fold::too_large(number));
             break;
         }
+        shown.listens()?;
     }
     shown.stays()?;
     drop(shown);
@@ -125,8 +136,8 @@ fn play(args: &TopArgs, file: &Path) -> Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-/// How long the screen of a recording waits for a key before it asks again.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// While a recording is read, keys and signals wait no longer than this. Drawing more often would make reading slow.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// The intervals on stdout, or at a screen.
 struct Shown<'a> {
@@ -136,6 +147,8 @@ struct Shown<'a> {
     left: Option<u32>,
     /// The screen, if somebody is there.
     live: Option<Live>,
+    /// When keys were asked for in a recording.
+    listened: Instant,
 }
 
 impl<'a> Shown<'a> {
@@ -145,6 +158,7 @@ impl<'a> Shown<'a> {
             state: State::new(),
             left: args.batch.or(args.once.then_some(1)),
             live: screen::is_wanted(args).then(Live::begin).transpose()?,
+            listened: Instant::now(),
         })
     }
 
@@ -161,18 +175,37 @@ impl<'a> Shown<'a> {
             }
             self.take(event)?;
         }
+        self.step(Duration::ZERO)
+    }
+
+    /// A step of the screen, which waits so long for a key. At its end the terminal is given back, and nothing more is shown.
+    fn step(&mut self, patience: Duration) -> Result<Next> {
         let is_over = self.is_over();
-        match &mut self.live {
-            Some(live) => live.step(Duration::ZERO),
+        let next = match &mut self.live {
+            Some(live) => live.step(patience),
             None if is_over => Ok(Next::End),
             None => Ok(Next::GoOn),
+        };
+        if matches!(next, Ok(Next::End) | Err(_)) {
+            self.live = None;
+            self.left = Some(0);
         }
+        next
+    }
+
+    /// A recording is being read. Whoever is at the screen need not wait for its end.
+    fn listens(&mut self) -> Result<()> {
+        if self.live.is_some() && self.listened.elapsed() >= PATIENCE {
+            self.step(Duration::ZERO)?;
+            self.listened = Instant::now();
+        }
+        Ok(())
     }
 
     /// A recording is read to its end. Whoever is at the screen leaves when it suits.
     fn stays(&mut self) -> Result<()> {
-        if let Some(live) = &mut self.live {
-            while live.step(PATIENCE)? != Next::End {}
+        while self.live.is_some() {
+            self.step(PATIENCE)?;
         }
         Ok(())
     }
