@@ -118,6 +118,8 @@ pub struct Trace {
 pub struct Ended {
     /// Exit code.
     pub code: Option<i32>,
+    /// When the last of its report was read. On a CPU that is always busy, its threads of the lowest priority take their time to end.
+    pub answered: Instant,
     /// The report.
     pub stdout: String,
     /// Everything after the greeting.
@@ -174,14 +176,23 @@ impl Trace {
     pub fn wait(mut self) -> Result<Ended> {
         let mut stdout = self.child.0.stdout.take().context("no stdout")?;
         // The provisional sentence is short; the report comes only at the end: no pipe fills while the other is read.
-        let mut text = String::new();
-        stdout.read_to_string(&mut text)?;
+        let (mut text, mut answered) = (Vec::new(), Instant::now());
+        let mut part = [0; 1 << 12];
+        loop {
+            let length = stdout.read(&mut part)?;
+            if length == 0 {
+                break;
+            }
+            text.extend_from_slice(&part[..length]);
+            answered = Instant::now();
+        }
         let mut stderr = String::new();
         self.stderr.read_to_string(&mut stderr)?;
         let status: ExitStatus = self.child.0.wait()?;
         Ok(Ended {
             code: status.code(),
-            stdout: text,
+            answered,
+            stdout: String::from_utf8(text)?,
             stderr,
         })
     }
@@ -214,6 +225,7 @@ pub fn run(args: &[&str]) -> Result<Ended> {
         .output()
         .context("cannot start the tracer")?;
     Ok(Ended {
+        answered: Instant::now(),
         code: output.status.code(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
