@@ -143,8 +143,8 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// From the slices that are kept, and what is known of those before: for `whom`, who waits. `before` is the last slice of those before in
-    /// which a packet of it left, and whether that was late.
+    /// From the slices that are kept, and what is known of those before: for `whom`, who waits. `before` is the last slice of those before
+    /// in which a packet of it left, and whether that was late.
     pub(super) fn of(
         whom: Holder,
         before: Option<(u64, bool)>,
