@@ -41,8 +41,8 @@ fn number(words: &[&str], at: usize) -> Option<u64> {
     words.get(at)?.parse().ok()
 }
 
-/// The number behind a name in lines of `name number`, as in `/proc/vmstat`. The name may end with a colon.
-fn named(text: &str, name: &str) -> Option<u64> {
+/// The number behind a name in lines of `name number`, as in `/proc/vmstat`; `None` if it is not there. The name may end with a colon.
+pub(crate) fn named(text: &str, name: &str) -> Option<u64> {
     let mut values = text.lines().filter_map(|line| {
         let (key, value) = line.split_once([' ', ':', '\t'])?;
         (key == name).then_some(value)

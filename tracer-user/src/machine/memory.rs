@@ -9,10 +9,10 @@ use std::{
 };
 
 use super::{
-    limits::{Member, figure, of_machine, read_again},
+    limits::{Member, of_machine, read_again},
     proc::memory_groups,
 };
-use crate::standing::Hierarchy;
+use crate::{counters::named, standing::Hierarchy};
 
 /// The counters of the machine's memory.
 pub(crate) const VMSTAT: &str = "/proc/vmstat";
@@ -90,7 +90,7 @@ fn seen(text: &str) -> Seen {
     let sum = |names: &[&str]| {
         names
             .iter()
-            .filter_map(|name| figure(text, name))
+            .filter_map(|name| named(text, name))
             .sum::<u64>()
     };
     Seen {

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{class::Resource, standing::OwnLimit};
+use crate::{class::Resource, counters::named, standing::OwnLimit};
 
 /// A chain of commands that wait for one another and end together (`sh`, `sudo`, `nice`, `tar`) is no longer.
 const MOST_GENERATIONS: usize = 8;
@@ -143,19 +143,9 @@ fn ways(limit: &OwnLimit) -> Ways {
 
 /// Bytes in `/proc/PID/io` that count.
 fn moved(io: &str, ways: Ways) -> u64 {
-    let figure = |key: &str| {
-        let line = io.lines().find_map(|line| line.strip_prefix(key));
-        line.and_then(|number| number.trim().parse::<u64>().ok())
-            .unwrap_or(0)
-    };
-    let mut bytes = 0;
-    if ways.reads {
-        bytes += figure("read_bytes:");
-    }
-    if ways.writes {
-        bytes += figure("write_bytes:");
-    }
-    bytes
+    let reads = ways.reads.then(|| named(io, "read_bytes")).flatten();
+    let writes = ways.writes.then(|| named(io, "write_bytes")).flatten();
+    reads.unwrap_or(0) + writes.unwrap_or(0)
 }
 
 fn line<'a>(status: &'a str, key: &str) -> Option<&'a str> {

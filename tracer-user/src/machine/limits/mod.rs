@@ -16,6 +16,7 @@ use std::{
 use super::proc::{IoLimit, io_limits, limited_disk, own_limits};
 use crate::{
     class::Resource,
+    counters::named,
     standing::{Hierarchy, Means, OwnLimit},
 };
 
@@ -120,14 +121,6 @@ fn at_and_below(top: &Path) -> Vec<(PathBuf, u64)> {
     found
 }
 
-/// The number behind a word in a file of `WORD NUMBER` lines; `None` if it is not there.
-pub(super) fn figure(text: &str, word: &str) -> Option<u64> {
-    text.lines().find_map(|line| {
-        let (name, number) = line.split_once(' ')?;
-        (name == word).then(|| number.trim().parse().ok())?
-    })
-}
-
 fn text_of(folder: &Path, name: &str) -> String {
     fs::read_to_string(folder.join(name)).unwrap_or_default()
 }
@@ -135,16 +128,16 @@ fn text_of(folder: &Path, name: &str) -> String {
 /// Time that the group was throttled on each CPU, summed, ns: `cpu.stat` of v2, else of v1.
 fn throttled_ns(folder: &Path) -> u64 {
     let text = text_of(folder, "cpu.stat");
-    let unified = figure(&text, "throttled_usec").map(|us| us.saturating_mul(1000));
+    let unified = named(&text, "throttled_usec").map(|us| us.saturating_mul(1000));
     unified
-        .or_else(|| figure(&text, "throttled_time"))
+        .or_else(|| named(&text, "throttled_time"))
         .unwrap_or(0)
 }
 
 /// How often the group was full: `memory.events` of v2, `memory.failcnt` of v1.
 pub(crate) fn times_full(folder: &Path) -> u64 {
     let events = text_of(folder, "memory.events");
-    let unified = ["max", "high"].map(|word| figure(&events, word));
+    let unified = ["max", "high"].map(|word| named(&events, word));
     match unified {
         [None, None] => text_of(folder, "memory.failcnt")
             .trim()
@@ -157,7 +150,7 @@ pub(crate) fn times_full(folder: &Path) -> u64 {
 /// Pages that were read again, from `memory.stat`. In v1 the figures with `total_` include the groups below, in v2 all do.
 pub(super) fn read_again(folder: &Path) -> u64 {
     let text = text_of(folder, "memory.stat");
-    let first = |words: &[&str]| words.iter().find_map(|word| figure(&text, word));
+    let first = |words: &[&str]| words.iter().find_map(|word| named(&text, word));
     let files = first(&[
         "total_workingset_refault_file",
         "workingset_refault_file",

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     class::Resource,
+    counters::named,
     standing::{Hierarchy, Means, OwnLimit},
 };
 
@@ -87,13 +88,8 @@ fn folder_of(number: u64, top: &Path) -> Option<PathBuf> {
 /// `read_bytes` and `write_bytes` of `/proc/PID/io`.
 fn moved_bytes(pid: u32) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
-    let moved = |line: &str| {
-        let number = line
-            .strip_prefix("read_bytes: ")
-            .or_else(|| line.strip_prefix("write_bytes: "));
-        number.and_then(|number| number.parse::<u64>().ok())
-    };
-    text.lines().filter_map(moved).sum()
+    let moved = ["read_bytes", "write_bytes"].map(|name| named(&text, name));
+    moved.into_iter().flatten().sum()
 }
 
 /// The device in front of a disk's limit: `8:0 1048576`, `8:0 rbps=1048576 …`. `None` for the limit of another resource.
