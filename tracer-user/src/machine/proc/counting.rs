@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use super::{SmallFiles, flows::Flows, pids};
+use super::{SmallFiles, disk, flows::Flows, pids};
 use crate::{
     counters::{Counters, CpuCounts, DiskCounts, LinkCounts, MemoryCounts, ProcessCounts},
     machine::clocks::now_ns,
@@ -28,7 +28,7 @@ impl Counting {
         let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let mut pids = pids();
         pids.sort_unstable();
-        let whole = whole_disks();
+        let whole = disk::names();
         let disks = text("/proc/diskstats");
         let disks = DiskCounts::parse(&disks).filter(|disk| whole.contains(&disk.name));
         Counters {
@@ -64,14 +64,6 @@ impl Counting {
         self.last = turn.last().copied().unwrap_or_default();
         turn
     }
-}
-
-/// Names of the disks that are no partition, as `/proc/diskstats` has them.
-fn whole_disks() -> Vec<String> {
-    let entries = fs::read_dir("/sys/block").into_iter().flatten().flatten();
-    // sysfs writes the `/` of names like `cciss/c0d0` as `!`.
-    let names = entries.map(|entry| entry.file_name().to_string_lossy().replace('!', "/"));
-    names.collect()
 }
 
 #[cfg(test)]

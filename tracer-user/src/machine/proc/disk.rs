@@ -20,11 +20,26 @@ type OwnMounts = LazyCell<Points>;
 #[must_use]
 pub(crate) fn disks() -> Vec<Disk> {
     let mounts: OwnMounts = LazyCell::new(own_mounts);
-    let entries = fs::read_dir("/sys/block").into_iter().flatten().flatten();
-    let disks = entries.filter_map(|entry| disk(&entry.path(), &mounts));
+    let disks = folders().filter_map(|folder| disk(&folder, &mounts));
     let mut disks: Vec<Disk> = disks.collect();
     disks.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     disks
+}
+
+/// The names of all of these, as `/proc/diskstats` has them.
+pub(super) fn names() -> HashSet<String> {
+    folders().filter_map(|folder| name(&folder)).collect()
+}
+
+/// Their folders, `/sys/block/NAME`.
+fn folders() -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir("/sys/block").into_iter().flatten().flatten();
+    entries.map(|entry| entry.path())
+}
+
+/// sysfs writes the `/` of names like `cciss/c0d0` as `!`.
+fn name(folder: &Path) -> Option<String> {
+    Some(folder.file_name()?.to_string_lossy().replace('!', "/"))
 }
 
 /// One disk; `folder` is `/sys/block/NAME`.
@@ -32,8 +47,7 @@ fn disk(folder: &Path, mounts: &OwnMounts) -> Option<Disk> {
     let scheduler = fs::read_to_string(folder.join("queue/scheduler")).unwrap_or_default();
     Some(Disk {
         dev: device_in(folder)?,
-        // sysfs writes the `/` of names like `cciss/c0d0` as `!`.
-        name: folder.file_name()?.to_string_lossy().replace('!', "/"),
+        name: name(folder)?,
         below: below(folder, mounts),
         scheduler: chosen(&scheduler).to_owned(),
         rotational: fs::read_to_string(folder.join("queue/rotational"))
