@@ -13,9 +13,12 @@ use seccompiler::{
 pub(crate) struct Allowed {
     /// With any arguments, by category.
     pub(crate) calls: &'static [&'static [libc::c_long]],
-    /// Only with one of these values in the lower half of an argument: call, index of the argument, values.
-    pub(crate) with: &'static [(libc::c_long, u8, &'static [u32])],
+    /// Only with one of these values in the lower half of an argument, by category. What several allow of one call is allowed together.
+    pub(crate) with: &'static [&'static [With]],
 }
+
+/// A call, the index of an argument, and its values.
+pub(crate) type With = (libc::c_long, u8, &'static [u32]);
 
 /// Allows these calls, for all threads and for good. Every other one fails with `EPERM`: a call that was forgotten costs what it was for,
 /// and not the process.
@@ -30,14 +33,13 @@ pub(crate) fn allow_only(allowed: &Allowed) -> Result<()> {
 fn program(allowed: &Allowed) -> Result<BpfProgram> {
     let calls = allowed.calls.concat().into_iter();
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = calls.map(|call| (call, vec![])).collect();
-    for (call, argument, values) in allowed.with {
-        let mut any_of = Vec::new();
-        for value in *values {
+    for (call, argument, values) in allowed.with.concat() {
+        let any_of = rules.entry(call).or_default();
+        for value in values {
             let (length, is) = (SeccompCmpArgLen::Dword, SeccompCmpOp::Eq);
-            let condition = SeccompCondition::new(*argument, length, is, u64::from(*value))?;
+            let condition = SeccompCondition::new(argument, length, is, u64::from(*value))?;
             any_of.push(SeccompRule::new(vec![condition])?);
         }
-        rules.insert(*call, any_of);
     }
     let refused = SeccompAction::Errno(libc::EPERM as u32);
     let filter = SeccompFilter::new(rules, refused, SeccompAction::Allow, ARCH.try_into()?)?;
@@ -58,7 +60,7 @@ mod tests {
         let most: Vec<libc::c_long> = (0..480).filter(|call| *call != libc::SYS_getppid).collect();
         let allowed = Allowed {
             calls: Box::leak(Box::new([&*most.leak()])),
-            with: &[(libc::SYS_fcntl, 1, &[libc::F_GETFD as u32])],
+            with: &[&[(libc::SYS_fcntl, 1, &[libc::F_GETFD as u32])]],
         };
         let filter = program(&allowed).unwrap();
         let confined = thread::spawn(move || {

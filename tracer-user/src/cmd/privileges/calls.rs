@@ -3,7 +3,7 @@
 
 use libc::c_long;
 
-use crate::machine::confine::Allowed;
+use crate::machine::confine::{Allowed, With};
 
 /// The calls of a trace that is attached: it reads maps, `/proc` and netlink, and starts threads. It opens no socket to anywhere but the
 /// kernel, loads no program, and enters no namespace but that of a network.
@@ -24,21 +24,17 @@ pub(super) const TRACING: Allowed = Allowed {
         &THREADS,
         &ENDS,
     ],
-    with: &[
-        (libc::SYS_bpf, 0, &READ_MAPS),
-        (libc::SYS_ioctl, 1, &SOCKET_STATES),
-        (libc::SYS_setns, 1, &[libc::CLONE_NEWNET as u32]),
-        (libc::SYS_socket, 0, &[libc::AF_NETLINK as u32]),
-    ],
+    with: &[&FACTS, &[(libc::SYS_ioctl, 1, &TERMINALS)]],
 };
 
 /// The same with a live screen: the terminal is set to give each key at once, and set back, and its size is asked for.
 pub(super) const WATCHING: Allowed = Allowed {
     with: &[
-        (libc::SYS_bpf, 0, &READ_MAPS),
-        (libc::SYS_ioctl, 1, &SCREEN),
-        (libc::SYS_setns, 1, &[libc::CLONE_NEWNET as u32]),
-        (libc::SYS_socket, 0, &[libc::AF_NETLINK as u32]),
+        &FACTS,
+        &[
+            (libc::SYS_ioctl, 1, &TERMINALS),
+            (libc::SYS_ioctl, 1, &SCREEN),
+        ],
     ],
     ..TRACING
 };
@@ -46,8 +42,16 @@ pub(super) const WATCHING: Allowed = Allowed {
 /// The calls of a report: its files are open, and it starts no thread.
 pub(super) const REPORTING: Allowed = Allowed {
     calls: &[&MEMORY, &OPEN_FILES, &NAMES, NAMES_BEFORE, &ENDS],
-    with: &[(libc::SYS_ioctl, 1, &TERMINALS)],
+    with: &[&[(libc::SYS_ioctl, 1, &TERMINALS)]],
 };
+
+/// Maps, netlink, the network namespaces of others, and the states of their sockets.
+const FACTS: [With; 4] = [
+    (libc::SYS_bpf, 0, &READ_MAPS),
+    (libc::SYS_ioctl, 1, &SOCKET_STATES),
+    (libc::SYS_setns, 1, &[libc::CLONE_NEWNET as u32]),
+    (libc::SYS_socket, 0, &[libc::AF_NETLINK as u32]),
+];
 
 /// The allocator, and the stack of the main thread.
 const MEMORY: [c_long; 6] = [
@@ -214,17 +218,11 @@ const READ_MAPS: [u32; 11] = [
     32,
 ];
 
-/// Is it a terminal, as in [`TERMINALS`]? Bytes that nobody has read (`FIONREAD`); which interface has an address (`SIOCGIFCONF`,
-/// `SIOCGIFINDEX`).
-const SOCKET_STATES: [u32; 5] = [TERMINALS[0], TERMINALS[1], 0x541b, 0x8912, 0x8933];
+/// Bytes that nobody has read (`FIONREAD`); which interface has an address (`SIOCGIFCONF`, `SIOCGIFINDEX`).
+const SOCKET_STATES: [u32; 3] = [0x541b, 0x8912, 0x8933];
 
-/// The same, and `TCSETS`, `TCSETSW`, `TCSETSF`, those of `struct termios2`, and `TIOCGWINSZ`.
-const SCREEN: [u32; 12] = [
-    SOCKET_STATES[0],
-    SOCKET_STATES[1],
-    SOCKET_STATES[2],
-    SOCKET_STATES[3],
-    SOCKET_STATES[4],
+/// `TCSETS`, `TCSETSW`, `TCSETSF`, those of `struct termios2`, and `TIOCGWINSZ`.
+const SCREEN: [u32; 7] = [
     0x5402,
     0x5403,
     0x5404,
