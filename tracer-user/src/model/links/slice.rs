@@ -130,6 +130,13 @@ impl Slice {
     }
 }
 
+/// The senders that these slices show to have a rate of their own, apart from that of `whom`, who waits.
+pub(super) fn apart_in(slices: &BTreeMap<u64, Slice>, whom: Holder) -> Vec<Holder> {
+    let full = slices.iter();
+    let full = full.filter_map(|(index, slice)| slice.full(*index));
+    apart(&full.collect::<Vec<Full>>(), whom)
+}
+
 /// Facts about the slices together, once all are known.
 pub(super) struct Known {
     /// Slices in which the counter of drops grew.
@@ -146,15 +153,11 @@ impl Known {
     /// From the slices that are kept, and what is known of those before: for `whom`, who waits. `before` is the last slice of those before
     /// in which a packet of it left, and whether that was late.
     pub(super) fn of(
-        whom: Holder,
-        before: Option<(u64, bool)>,
+        apart: Vec<Holder>,
+        (whom, before): (Holder, Option<(u64, bool)>),
         slices: &BTreeMap<u64, Slice>,
         past: &Past,
     ) -> Self {
-        let full: Vec<Full> = slices
-            .iter()
-            .filter_map(|(index, slice)| slice.full(*index))
-            .collect();
         let own = slices
             .iter()
             .filter_map(|(index, slice)| Some((*index, slice.of(whom)?.late_ns?)));
@@ -170,7 +173,7 @@ impl Known {
             dropped,
             highest: all.highest,
             own,
-            apart: apart(&full, whom),
+            apart,
         }
     }
 

@@ -8,7 +8,7 @@ use super::{
     flow::Limit,
     late::Stood,
     past::Past,
-    slice::{Known, Sender, Slice},
+    slice::{Known, Sender, Slice, apart_in},
 };
 use crate::{
     event,
@@ -234,11 +234,11 @@ impl Link {
     /// The same for `whom`, who waits. `before` is the last slice of those forgotten in which a packet of it left, and whether that was
     /// late.
     pub(super) fn known_to(&self, whom: Holder, before: Option<(u64, bool)>) -> Known {
-        let mut known = Known::of(whom, before, &self.slices, &self.past);
-        if self.has_one_queue {
-            known.apart.clear();
-        }
-        known
+        let apart = match self.has_one_queue {
+            true => Vec::new(),
+            false => apart_in(&self.slices, whom),
+        };
+        Known::of(apart, (whom, before), &self.slices, &self.past)
     }
 
     /// Do these senders say who holds the target up? Alone in the queue of an interface that hands over to a process, it waits for that
