@@ -139,9 +139,10 @@ impl Requests {
             (Role::Server, _) if others => {}
             (Role::Client, true) if call.result > 0 => {
                 self.connections.ask(call.socket, call.tid, call.ns);
-                self.asks_on(beside.threads, call);
+                let other_end = self.other_end(call.socket);
+                self.asks_on(beside.threads, call, other_end);
                 if let Some(thread) = beside.threads.get_mut(call.tid)
-                    && !self.asks_itself_on(call.socket)
+                    && !self.asks_itself(call.socket, other_end)
                 {
                     thread.asked = Some((call.socket, call.ns));
                 }

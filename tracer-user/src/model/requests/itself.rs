@@ -154,17 +154,22 @@ impl Requests {
 
     /// The same by its socket. The other end may be closed by now.
     pub(super) fn asks_itself_on(&self, socket: u64) -> bool {
-        let since_ns = self.connections.get(&socket).map(|known| known.since_ns);
-        self.other_end(socket).is_some() || self.itself.has_since(socket, since_ns.unwrap_or(0))
+        self.asks_itself(socket, self.other_end(socket))
+    }
+
+    /// The same, where the other end has been looked for.
+    pub(super) fn asks_itself(&self, socket: u64, other_end: Option<u64>) -> bool {
+        let since_ns = || self.connections.get(&socket).map(|known| known.since_ns);
+        other_end.is_some() || self.itself.has_since(socket, since_ns().unwrap_or(0))
     }
 
     /// A thread asks on a connection. It may be for a request, and the other end may be the target's, though nobody has seen that yet.
-    pub(super) fn asks_on(&mut self, threads: &Threads, call: &Call) {
+    pub(super) fn asks_on(&mut self, threads: &Threads, call: &Call, other_end: Option<u64>) {
         let Some(request) = self.request_asked_for(threads, call.tid) else {
             return;
         };
         // Who answers sends confirmations of his own on both ends (HTTP/2): his request does not wait for itself.
-        if self.other_end(call.socket) == Some(request) {
+        if other_end == Some(request) {
             return;
         }
         let connection = self.connections.get(&call.socket);
