@@ -98,11 +98,14 @@ impl Everybody {
         let attach_ns = begun.elapsed().as_nanos() as u64;
         log::info!("attached after {} ms", attach_ns / 1_000_000);
         let mut aside = Aside::new(&mut kernel);
-        let processes = scene::processes(&mut aside);
+        let mut processes = scene::processes(&mut aside);
+        let own = std::process::id();
+        for process in &mut processes {
+            process.target = !process.kernel && process.pid != own;
+        }
         // Some were forked before the probe of forks was attached.
-        let late = processes.iter().filter(|process| !process.kernel);
-        let parents = late.map(|process| (process.pid, process.parent_pid));
-        let late = programs(parents.collect());
+        let targets = processes.iter().filter(|process| process.target);
+        let late: Vec<u32> = targets.map(|process| process.pid).collect();
         aside.kernel.mark_light(&late)?;
         let disks = scene::disks(&mut aside);
         let (early, unread) = aside.end();
@@ -197,14 +200,11 @@ fn of_programs(mut pids: Vec<u32>, is_kernels: impl Fn(u32) -> bool) -> Vec<u32>
 /// Everything that was true at attach, then the records that came meanwhile.
 fn facts(
     start: event::Start,
-    mut processes: Vec<Process>,
+    processes: Vec<Process>,
     disks: Vec<event::Disk>,
     early: Vec<Event>,
 ) -> Vec<Event> {
     let pid = std::process::id();
-    for process in &mut processes {
-        process.target = !process.kernel && process.pid != pid;
-    }
     let mut facts = vec![Event::Start(Box::new(start))];
     facts.extend(processes.into_iter().map(Event::Process));
     facts.push(Event::Tracer(event::Tracer { pid }));
