@@ -305,6 +305,14 @@ fn evidence(books: &Books, verdict: &verdict::Verdict) -> Vec<String> {
         .collect()
 }
 
+/// A probe that is missing.
+pub(crate) fn missing(missing: &event::MissingProbe) -> MissingProbe {
+    MissingProbe {
+        probe: missing.probe.clone(),
+        cost: missing.cost.clone(),
+    }
+}
+
 /// The source of each of so many lines. Those that the end brought come first; the others are of the books. An old recording names none.
 fn sources(books: &Books, lines: usize) -> Vec<Option<String>> {
     let brought = books.sources.iter().take(books.end.evidence.len());
@@ -314,10 +322,6 @@ fn sources(books: &Books, lines: usize) -> Vec<Option<String>> {
 }
 
 fn losses(books: &Books) -> Losses {
-    let missing = |missing: &event::MissingProbe| MissingProbe {
-        probe: missing.probe.clone(),
-        cost: missing.cost.clone(),
-    };
     let unrecorded = (Loss::UNRECORDED.to_owned(), books.end.recording_drops);
     let ring = books.end.ring_drops.iter().cloned();
     let ring = ring.chain((unrecorded.1 > 0).then_some(unrecorded));

@@ -7,6 +7,7 @@ use crate::{
     report::{
         Basis, Blame, Budget, Culprit, Histogram, Host, Hypothesis, Losses, MissingProbe, Remedy,
         Report, Requests, SCHEMA, SelfCost, SelfPart, Target, Threads, Unknown, Verdict, Window,
+        top::{Disk, Flow, Link, Machine, Top},
     },
 };
 
@@ -401,4 +402,41 @@ pub(super) fn long_names() -> Report {
         cost: "c".to_owned(),
     }];
     report
+}
+
+/// What the kernel counts in an interval of a machine.
+pub(super) fn interval() -> Top {
+    Top {
+        disks: vec![Disk {
+            name: "sda".to_owned(),
+            reads_per_s: 385.0,
+            read_kib_per_s: 49_152.0,
+            read_await_ms: Some(12.34),
+            queue: 4.7,
+            used: 0.99,
+            ..Disk::default()
+        }],
+        machine: Some(Machine {
+            running: 2,
+            blocked: 5,
+            free_kib: 1_048_576,
+            user: 0.25,
+            idle: 0.7,
+            ..Machine::default()
+        }),
+        links: vec![Link {
+            name: "eth0".to_owned(),
+            sent_per_s: 2048.0,
+            ..Link::default()
+        }],
+        flows: Some(vec![Flow {
+            pid: Some(4711),
+            comm: Some("nginx".to_owned()),
+            local: "10.0.0.1:80".to_owned(),
+            remote: "10.0.0.2:40001".to_owned(),
+            sent_bytes: 4096,
+            ..Flow::default()
+        }]),
+        ..Top::default()
+    }
 }

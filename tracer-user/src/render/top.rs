@@ -344,7 +344,11 @@ fn flow(flow: &Flow) -> [[String; 6]; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{class::Resource, render::json, report::top::Cost};
+    use crate::{
+        class::Resource,
+        render::{examples, json},
+        report::top::Cost,
+    };
 
     fn example() -> Top {
         let party = |pid, comm: &str, unit: Option<&str>| Party {
@@ -354,6 +358,12 @@ mod tests {
             unit: unit.map(str::to_owned),
             ..Party::default()
         };
+        let interval = examples::interval();
+        let disks = vec![Disk {
+            read_await_ms: Some(12.345),
+            used: 0.998,
+            ..interval.disks[0].clone()
+        }];
         Top {
             schema: crate::report::top::SCHEMA.to_owned(),
             time: "2026-11-29T22:16:29.682Z".to_owned(),
@@ -378,40 +388,12 @@ mod tests {
                 disk_ns: 800_000_000,
                 ..Process::default()
             }],
-            disks: vec![Disk {
-                name: "sda".to_owned(),
-                reads_per_s: 385.0,
-                read_kib_per_s: 49152.0,
-                read_await_ms: Some(12.345),
-                queue: 4.7,
-                used: 0.998,
-                ..Disk::default()
-            }],
-            machine: Some(Machine {
-                running: 2,
-                blocked: 5,
-                free_kib: 1024,
-                user: 0.25,
-                idle: 0.7,
-                ..Machine::default()
-            }),
-            links: vec![Link {
-                name: "eth0".to_owned(),
-                sent_per_s: 2048.0,
-                ..Link::default()
-            }],
-            flows: Some(vec![Flow {
-                pid: Some(5),
-                comm: Some("nginx".to_owned()),
-                local: "10.0.0.1:80".to_owned(),
-                remote: "10.0.0.2:40001".to_owned(),
-                sent_bytes: 4096,
-                ..Flow::default()
-            }]),
+            disks,
             tracer: Cost {
                 lost: 3,
                 ..Cost::default()
             },
+            ..interval
         }
     }
 

@@ -15,6 +15,7 @@ mod waits;
 use std::collections::BTreeMap;
 
 use crate::{
+    assemble::missing,
     class::Class,
     event::{self, Counted, Event, Process},
     gate::Gate,
@@ -184,11 +185,7 @@ impl State {
             .map_or((0, 0), |before| (before.lost, before.cost_ns));
         let took_ns = counted.cost_ns.saturating_sub(cost_ns);
         let interval_ns = counted.ns.saturating_sub(self.begin_ns);
-        let missing = self.standing.start().missing.iter();
-        let missing = missing.map(|missing| MissingProbe {
-            probe: missing.probe.clone(),
-            cost: missing.cost.clone(),
-        });
+        let missing = self.standing.start().missing.iter().map(missing);
         let uncounted = (counted.counters.ns == 0).then(|| MissingProbe {
             probe: UNCOUNTED.0.to_owned(),
             cost: UNCOUNTED.1.to_owned(),

@@ -6,10 +6,7 @@ use std::path::Path;
 use ratatui::{Terminal, backend::TestBackend};
 
 use super::*;
-use crate::{
-    class::Resource,
-    report::top::{Disk, Flow, Link, Machine, Process},
-};
+use crate::{class::Resource, render::examples, report::top::Process};
 
 fn a_party(pid: u32, comm: &str, unit: Option<&str>) -> Party {
     Party {
@@ -59,37 +56,7 @@ fn interval(second: u32) -> Top {
             disk_ns: 800_000_000,
             ..Process::default()
         }],
-        disks: vec![Disk {
-            name: "sda".to_owned(),
-            reads_per_s: 385.0,
-            read_kib_per_s: 49_152.0,
-            read_await_ms: Some(12.34),
-            queue: 4.7,
-            used: 0.99,
-            ..Disk::default()
-        }],
-        machine: Some(Machine {
-            running: 2,
-            blocked: 5,
-            free_kib: 1_048_576,
-            user: 0.25,
-            idle: 0.7,
-            ..Machine::default()
-        }),
-        links: vec![Link {
-            name: "eth0".to_owned(),
-            sent_per_s: 2048.0,
-            ..Link::default()
-        }],
-        flows: Some(vec![Flow {
-            pid: Some(4711),
-            comm: Some("nginx".to_owned()),
-            local: "10.0.0.1:80".to_owned(),
-            remote: "10.0.0.2:40001".to_owned(),
-            sent_bytes: 4096,
-            ..Flow::default()
-        }]),
-        ..Top::default()
+        ..examples::interval()
     }
 }
 
